@@ -1,0 +1,31 @@
+"""Types, nodes, graphs, and what reads them: verifier, interpreter, printer."""
+
+from .graph import Graph, Node, make, merge_origins, rewrite, topological
+from .op import InferError, Op, Work
+from .types import F32, INT8, INT16, INT32, INT64, Array, Elem, Float32, Int, Level, Quant, Shape, TensorType, elem_of
+
+__all__ = [
+    "F32",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "Array",
+    "Elem",
+    "Float32",
+    "Graph",
+    "InferError",
+    "Int",
+    "Level",
+    "Node",
+    "Op",
+    "Quant",
+    "Shape",
+    "TensorType",
+    "Work",
+    "elem_of",
+    "make",
+    "merge_origins",
+    "rewrite",
+    "topological",
+]

@@ -1,0 +1,46 @@
+"""Errors as data: every room raises them, the frontend renders them. The registry of codes is in `codes.py`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class Exit(enum.IntEnum):
+    """The process's exit code for a failed command."""
+
+    MODEL = 1  # the user's model or data
+    USAGE = 2  # the command line, or a tool or device that is missing
+    MISMATCH = 3  # a verification that did not hold
+    BUG = 4  # ours
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One refusal or warning.
+
+    message: what is wrong, one sentence. at: where, in the model's names. because: why that stops us. help: what to do.
+    """
+
+    code: str
+    message: str
+    at: str = ""
+    because: str = ""
+    help: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"error[{self.code}]: {self.message}"]
+        lines += [f"  {word} {text}" for word, text in (("at", self.at), ("because", self.because)) if text]
+        if self.help:
+            lines.append(f"  help: {self.help}")
+        return "\n".join(lines)
+
+
+class CompileError(Exception):
+    """All diagnostics of one stage, together."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], exit_code: int = Exit.MODEL) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        self.exit_code = int(exit_code)
+        super().__init__("\n".join(map(str, self.diagnostics)))

@@ -1,0 +1,145 @@
+"""The graph: immutable nodes that share structure, and the one way to rewrite them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from .op import InferError, Op, Work
+from .types import Elem, Level, Quant, Shape, TensorType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One value: an op applied to other nodes. Compared and hashed by identity.
+
+    `origin`: names of the ONNX nodes this value comes from, the first naming the value in reports.
+    """
+
+    op: Op
+    inputs: tuple[Node, ...]
+    type: TensorType
+    origin: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def elem(self) -> Elem:
+        return self.type.elem
+
+    @property
+    def quant(self) -> Quant | None:
+        return self.type.quant
+
+    @property
+    def name(self) -> str:
+        """The first origin, or the op's kind where nothing is known."""
+        return self.origin[0] if self.origin else self.op.kind
+
+    @property
+    def work(self) -> Work:
+        return self.op.work(*(n.type for n in self.inputs))
+
+    def with_inputs(self, inputs: Iterable[Node]) -> Node:
+        """The same op on other inputs; keeps origin and quant, infers the rest anew."""
+        return make(self.op, *inputs, origin=self.origin, quant=self.quant)
+
+    def with_origin(self, *more: str) -> Node:
+        """The same value with further origins appended."""
+        return replace(self, origin=merge_origins(self.origin, more))
+
+    def __repr__(self) -> str:
+        return f"<{self.op.kind} {self.name} {self.type}>"
+
+
+def merge_origins(*origins: Iterable[str]) -> tuple[str, ...]:
+    """All names in order, each once."""
+    return tuple(dict.fromkeys(name for names in origins for name in names))
+
+
+def make(op: Op, *inputs: Node, origin: Iterable[str] = (), quant: Quant | None = None) -> Node:
+    """Infers the type and builds the node. Raises InferError naming op and operands."""
+    origin = tuple(origin)
+    try:
+        inferred = op.infer(*(n.type for n in inputs))
+    except (InferError, ValueError) as error:
+        operands = ", ".join(f"{n.name}: {n.type}" for n in inputs)
+        raise InferError(f"{op.kind}({operands}) at {origin or '?'}: {error}") from error
+    if quant is not None:
+        inferred = replace(inferred, quant=quant)
+    return Node(op, inputs, inferred, origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A function from named inputs to named outputs. `inputs` are nodes whose op is `Input`."""
+
+    name: str
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    output_names: tuple[str, ...]
+    level: Level = Level.FLOAT
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def nodes(self) -> list[Node]:
+        """Every node once, operands before their users, in an order that depends on the structure only."""
+        return topological(self.outputs, self.inputs)
+
+    def users(self) -> dict[Node, list[Node]]:
+        """Which nodes read a node (once per operand position); graph outputs do not count."""
+        found: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
+        for node in self.nodes():
+            for operand in node.inputs:
+                found[operand].append(node)
+        return found
+
+    def with_outputs(self, outputs: Iterable[Node]) -> Graph:
+        return replace(self, outputs=tuple(outputs))
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes())
+
+
+def topological(outputs: Iterable[Node], first: Iterable[Node] = ()) -> list[Node]:
+    """Depth-first post-order without recursion; `first` come first. ValueError on a cycle."""
+    order: dict[Node, None] = dict.fromkeys(first)
+    open_: set[Node] = set()
+    for output in outputs:
+        stack: list[tuple[Node, int]] = [(output, 0)]
+        while stack:
+            node, position = stack.pop()
+            if node in order:
+                continue
+            if position == 0:
+                if node in open_:
+                    raise ValueError(f"cycle through {node.name}")
+                open_.add(node)
+            if position < len(node.inputs):
+                stack.append((node, position + 1))
+                operand = node.inputs[position]
+                if operand in open_:
+                    raise ValueError(f"cycle through {operand.name}")
+                stack.append((operand, 0))
+            else:
+                open_.discard(node)
+                order[node] = None
+    return list(order)
+
+
+def rewrite(graph: Graph, change: Callable[[Node], Node | None]) -> Graph:
+    """Bottom-up, each node once: `change` sees a node whose operands are already rewritten and returns its
+    replacement (same shape), or None to keep it. What nobody reads afterwards is gone."""
+    done: dict[Node, Node] = {}
+    for node in graph.nodes():
+        operands = tuple(done[operand] for operand in node.inputs)
+        same = all(new is old for new, old in zip(operands, node.inputs, strict=True))
+        candidate = node if same else node.with_inputs(operands)
+        replacement = change(candidate)
+        done[node] = candidate if replacement is None else replacement
+    return replace(
+        graph,
+        inputs=tuple(done[node] for node in graph.inputs),
+        outputs=tuple(done[node] for node in graph.outputs),
+    )

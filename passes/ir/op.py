@@ -1,0 +1,68 @@
+"""What every operator offers: its result's type, its value, its work."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from .types import Array, TensorType
+
+
+class InferError(Exception):
+    """The operands' types do not fit the operator; the text says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one evaluation costs whatever the machine: products, and bytes moved if nothing stays on chip."""
+
+    macs: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            self.macs + other.macs,
+            self.read_bytes + other.read_bytes,
+            self.written_bytes + other.written_bytes,
+        )
+
+
+class Op(ABC):
+    """An operator: a frozen dataclass whose fields are its attributes. It knows nothing of graphs and machines.
+
+    Every op accepts a leading batch larger than the 1 in the types when it evaluates (constants broadcast), so that
+    many samples run in one call; `interp.batchable` says whether a whole graph allows it.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def infer(self, *types: TensorType) -> TensorType:
+        """The result's type; InferError when the operands do not fit. Quant is not inferred."""
+
+    @abstractmethod
+    def eval(self, *arrays: Array) -> Array:
+        """The result: float32 from floats, int64 (exact) from integers of any width."""
+
+    def macs(self, *types: TensorType) -> int:
+        """Multiply-accumulates of one evaluation."""
+        return 0
+
+    def work(self, *types: TensorType) -> Work:
+        return Work(
+            macs=self.macs(*types),
+            read_bytes=sum(t.size_bytes for t in types),
+            written_bytes=self.infer(*types).size_bytes,
+        )
+
+    @property
+    def kind(self) -> str:
+        """The op's name in printed graphs and reports."""
+        return type(self).__name__
+
+
+def expect(condition: bool, message: str) -> None:
+    """Raises InferError(message) unless the condition holds."""
+    if not condition:
+        raise InferError(message)

@@ -1,0 +1,116 @@
+"""What a tensor is: its shape, what one element is, and (for the report and the boundary) what an integer stands for."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Shape: TypeAlias = tuple[int, ...]
+
+
+class Level(enum.Enum):
+    """FLOAT: values are float32. QUANTISED: every value after `Quantise` is an integer and `eval` is exact."""
+
+    FLOAT = "float"
+    QUANTISED = "quantised"
+
+
+@dataclass(frozen=True, slots=True)
+class Float32:
+    """IEEE single precision. Use the constant `F32`."""
+
+    @property
+    def bits(self) -> int:
+        return 32
+
+    def __str__(self) -> str:
+        return "f32"
+
+
+@dataclass(frozen=True, slots=True)
+class Int:
+    """Two's complement (signed) or plain binary integer of `bits` bits."""
+
+    bits: int
+    signed: bool = True
+
+    @property
+    def lowest(self) -> int:
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def highest(self) -> int:
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    def __str__(self) -> str:
+        return f"{'i' if self.signed else 'u'}{self.bits}"
+
+
+Elem: TypeAlias = Float32 | Int
+
+F32 = Float32()
+INT8 = Int(8)
+INT16 = Int(16)
+INT32 = Int(32)
+INT64 = Int(64)
+
+
+@dataclass(frozen=True, slots=True)
+class Quant:
+    """real = scale * (integer - zero_point). Used at the boundary and in reports only; no integer op reads it.
+
+    `scale` may be a tuple: one value per index of the last axis.
+    """
+
+    scale: float | tuple[float, ...]
+    zero_point: int = 0
+
+    def real(self, values: Array) -> Array:
+        """What integers (last axis = channels) stand for, in float64."""
+        return np.asarray(self.scale, np.float64) * (np.asarray(values, np.float64) - self.zero_point)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Shape (the leading batch of 1 included), element, and optional meaning of the integers."""
+
+    shape: Shape
+    elem: Elem = F32
+    quant: Quant | None = None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        return isinstance(self.elem, Float32)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes when every element takes whole bytes."""
+        return self.size * ((self.elem.bits + 7) // 8)
+
+    def __str__(self) -> str:
+        return f"{self.elem}[{','.join(map(str, self.shape))}]"
+
+
+def elem_of(dtype: np.dtype[Any]) -> Elem:
+    """The element of a numpy dtype; floats of any width are F32, bool is u1."""
+    if dtype.kind == "f":
+        return F32
+    if dtype.kind in "iu":
+        return Int(dtype.itemsize * 8, dtype.kind == "i")
+    if dtype.kind == "b":
+        return Int(1, False)
+    raise TypeError(f"no element for numpy dtype {dtype}")
