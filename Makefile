@@ -1,0 +1,64 @@
+# Everything happens in ./.venv and ./build; nothing is installed globally. Needs Python >= 3.11, g++, make, perl.
+#   make demo    compile a trained vision transformer for the ZCU104 and simulate the whole of it at RTL
+#   make test    lint, types and tests
+#   make bench   the figures of the README: compile time, simulation speed, cycles
+#   make lint    lint and types alone
+#   make clean   remove ./build, ./dist and ./.venv
+
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; exit; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+EXAMPLE := tests/examples
+
+FAST := not slow and not zoo and not train and not vendor and not board and not tvm
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint clean tools
+
+help:
+	@sed -n '2,6s/^# *//p' Makefile
+
+tools:
+	@ok=1; \
+	if [ -z "$(PYTHON)" ]; then echo "make: needs Python 3.11 or later (Debian: apt install python3 python3-venv)" >&2; ok=0; \
+	elif ! $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then \
+	  echo "make: $(PYTHON) cannot make environments (Debian: apt install python3-venv)" >&2; ok=0; fi; \
+	for t in g++ perl; do command -v $$t >/dev/null || { echo "make: needs $$t (Debian: apt install $$t)" >&2; ok=0; }; done; \
+	[ $$ok = 1 ] || exit 2
+
+# One stamp for each set of extras; a change of pyproject.toml renews it.
+$(VENV)/pyvenv.cfg: | tools
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.sim: pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo "setting up $(VENV) (once, about a minute)"
+	$(PIP) install -e '.[sim]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.sim
+	@echo "adding what the tests need to $(VENV) (once)"
+	$(PIP) install -e '.[sim,synth,test]'
+	@touch $@
+
+demo: $(VENV)/.sim
+	@mkdir -p build
+	$(BIN)/edgewright compile $(EXAMPLE)/models/vit_fashion.dynamo18.onnx --target zcu104 \
+	  --calibration $(EXAMPLE)/data/fashion.npz -o build/fashion
+	$(BIN)/edgewright simulate build/fashion --images $(EXAMPLE)/data/fashion.npz --samples 4
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(FAST)"
+
+bench: $(VENV)/.test
+	$(BIN)/python -m tests.benchmarks.bench
+
+clean:
+	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

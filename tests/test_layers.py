@@ -1,0 +1,65 @@
+"""The five rooms: frontend -> sim -> hw -> targets -> passes, imports to the right only."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("frontend", "sim", "hw", "targets", "passes")
+# a third-party package and the only files that may import it
+FENCED = {
+    "onnx": "frontend/onnx_*.py",
+    "onnx_ir": "frontend/onnx_*.py",
+    "onnxscript": "frontend/onnx_*.py",
+    "onnxruntime": "frontend/onnx_*.py",
+    "tvm": "targets/cpu/*.py",
+    "cocotb": "sim/*.py",
+    "cocotbext": "sim/*.py",
+}
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """Absolute names of what a file imports, wherever in the file, with the line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write `from edgewright.…`, not a relative import"
+            assert node.module is not None
+            if node.module == "edgewright":
+                yield from ((f"edgewright.{alias.name}", node.lineno) for alias in node.names)
+            else:
+                yield node.module, node.lineno
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_point_to_the_right(room: str) -> None:
+    wrong = []
+    for path in sorted((ROOT / room).rglob("*.py")):
+        for name, line in imported(path):
+            top, _, rest = name.partition(".")
+            other = rest.split(".")[0]
+            if top == "edgewright" and other in ROOMS and ROOMS.index(other) < ROOMS.index(room):
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", FENCED)
+def test_third_party_packages_stay_in_their_room(package: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for room in ROOMS
+        for path in sorted((ROOT / room).rglob("*.py"))
+        for name, line in imported(path)
+        if name.split(".")[0] == package and not path.relative_to(ROOT).match(FENCED[package])
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    vague = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
+    assert not [p for room in ROOMS for p in (ROOT / room).rglob("*.py") if p.stem in vague]
