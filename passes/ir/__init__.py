@@ -2,7 +2,22 @@
 
 from .graph import Graph, Node, make, merge_origins, rewrite, topological
 from .op import InferError, Op, Work
-from .types import F32, INT8, INT16, INT32, INT64, Array, Elem, Float32, Int, Level, Quant, Shape, TensorType, elem_of
+from .types import (
+    F32,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    Array,
+    Elem,
+    Float32,
+    Int,
+    Level,
+    Quant,
+    Shape,
+    TensorType,
+    elem_of,
+)
 
 __all__ = [
     "F32",

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.op import Op, expect
+from ..ir.types import INT16, Array, TensorType
+from .arith import SHIFT_MAX, add_requantised
+from .numeric import expect_count
+
+IDENTITY = (1 << 15, 15)
+
+
+@dataclass(frozen=True, slots=True)
+class AddRequantised(Op):
+    """The residual sum of two int16 (numpy broadcasting), each brought to the result's scale and saturated first."""
+
+    multiplier_a: int
+    shift_a: int
+    multiplier_b: int
+    shift_b: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 2)
+        a, b = types
+        expect(a.elem == INT16 and b.elem == INT16, f"needs int16, got {a} and {b}")
+        for m, s in ((self.multiplier_a, self.shift_a), (self.multiplier_b, self.shift_b)):
+            expect(1 << 15 <= m < 1 << 16 and 1 <= s <= SHIFT_MAX, f"multiplier {m} >> {s} out of range")
+        return TensorType(np.broadcast_shapes(a.shape, b.shape), INT16)
+
+    def eval(self, *arrays: Array) -> Array:
+        a, b = arrays
+        return add_requantised(a, b, (self.multiplier_a, self.shift_a), (self.multiplier_b, self.shift_b))

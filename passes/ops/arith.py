@@ -1,0 +1,187 @@
+"""The definition of integer arithmetic. Every machine (RTL, HLS C++, CPU code, integer ONNX) gives these bits.
+
+Arrays are int64 in and out; intermediate bounds are stated where they are not obvious and stay below 2^62.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..ir.types import Array, Int
+
+MULTIPLIER_BITS = 16  # multipliers lie in [2^15, 2^16)
+SHIFT_MAX = 47
+ACCUMULATOR_LIMIT = (
+    1 << 26
+)  # |accumulator| stays below: the requantising product then fits one 27x18 multiplier
+LAYER_NORM_WIDTH_MAX = 1024
+LAYER_NORM_SHIFT_MAX = 40
+LAYER_NORM_FRACTION = 12  # fractional bits of a normalised value
+ATTENTION_FRACTION = 8  # fractional bits of the attention's accumulators
+ATTENTION_WEIGHT_MAX = 254  # 255 values: the multiplier array takes weight - 127 as int8
+EXPONENT_STEPS = 256  # table entries per octave of 2^-x
+
+EXP2_TABLE: Array = np.array([round(2.0**15 * 2.0 ** (-i / 256)) for i in range(256)], np.int64)
+RSQRT_TABLE: Array = np.array(
+    [0 if i < 64 else round(2.0**15 / math.sqrt((i + 0.5) / 64)) for i in range(256)], np.int64
+)
+EXP2_TABLE.setflags(write=False)
+RSQRT_TABLE.setflags(write=False)
+
+
+def int64(x: Array) -> Array:
+    return np.asarray(x, np.int64)
+
+
+def round_shift(x: Array, shift: Array | int) -> Array:
+    """floor(x / 2^shift + 1/2): arithmetic shift, ties towards +infinity; shift 0 is the identity."""
+    x, shift = np.asarray(x, np.int64), np.asarray(shift, np.int64)
+    below = np.maximum(shift - 1, 0)
+    result: Array = np.where(shift > 0, ((x >> below) + 1) >> 1, x)
+    return result
+
+
+def limit(elem: Int) -> int:
+    """The largest magnitude a signed element takes: symmetric, 127 for 8 bits, 32767 for 16."""
+    return (1 << (elem.bits - 1)) - 1
+
+
+def saturate(x: Array, elem: Int) -> Array:
+    """Clip to [-limit, limit] (signed) or [0, 2^bits - 1]."""
+    if not elem.signed:
+        return np.clip(int64(x), 0, elem.highest)
+    return np.clip(int64(x), -limit(elem), limit(elem))
+
+
+def requantise(acc: Array, multiplier: Array | int, shift: Array | int, zero_point: int, elem: Int) -> Array:
+    """saturate(round_shift(acc * multiplier, shift) + zero_point); multiplier and shift broadcast over the last axis."""
+    return saturate(round_shift(int64(acc) * np.asarray(multiplier, np.int64), shift) + zero_point, elem)
+
+
+def multiplier_shift(real: float) -> tuple[int, int]:
+    """(m, s) with m * 2^-s nearest to real > 0, m in [2^15, 2^16), 1 <= s <= 47.
+
+    Below 2^-32 the smallest pair stands in: both it and the real factor send every |acc| < 2^31 to 0.
+    ValueError when real is not finite and positive, or is 2^15 or more.
+    """
+    if not (math.isfinite(real) and real > 0):
+        raise ValueError(f"{real} is no scale ratio")
+    fraction, exponent = math.frexp(real)  # exact; fraction in [1/2, 1)
+    multiplier = math.floor(math.ldexp(fraction, MULTIPLIER_BITS) + 0.5)
+    if multiplier == 1 << MULTIPLIER_BITS:
+        multiplier, exponent = multiplier >> 1, exponent + 1
+    shift = MULTIPLIER_BITS - exponent
+    if shift < 1:
+        raise ValueError(f"ratio {real} is too large for a 16-bit multiplier")
+    if shift > SHIFT_MAX:
+        return 1 << (MULTIPLIER_BITS - 1), SHIFT_MAX
+    return multiplier, shift
+
+
+def multipliers_shifts(real: Array) -> tuple[Array, Array]:
+    """`multiplier_shift` of each element: int32 multipliers and int8 shifts."""
+    pairs = [multiplier_shift(float(r)) for r in np.asarray(real, np.float64).ravel()]
+    return np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int8)
+
+
+def bit_length(x: Array) -> Array:
+    """Bits needed for 0 <= x < 2^53: 0 for 0, 1 for 1, 2 for 2 and 3."""
+    _, exponent = np.frexp(np.asarray(x, np.float64))
+    return int64(exponent)
+
+
+def exact_matmul(a: Array, b: Array) -> Array:
+    """a @ b for integers, exact: float32 or float64 BLAS where every partial sum is representable, else int64."""
+    bound = _magnitude(a) * _magnitude(b) * a.shape[-1]
+    if bound < 1 << 24:
+        return int64(np.matmul(a.astype(np.float32), b.astype(np.float32)))
+    if bound < 1 << 53:
+        return int64(np.matmul(a.astype(np.float64), b.astype(np.float64)))
+    return np.matmul(int64(a), int64(b))
+
+
+def _magnitude(x: Array) -> int:
+    return max(int(x.max()), -int(x.min())) if x.size else 0
+
+
+def boundary(x: Array, scale: float, zero_point: int, elem: Int) -> Array:
+    """Real to integer on the host: saturate(floor(x / scale + 1/2) + zero_point), in float64."""
+    return saturate(int64(np.floor(np.asarray(x, np.float64) / scale + 0.5)) + zero_point, elem)
+
+
+def add_requantised(a: Array, b: Array, pair_a: tuple[int, int], pair_b: tuple[int, int]) -> Array:
+    """sat16(sat16(a * ma >> sa) + sat16(b * mb >> sb)), rounding shifts; (2^15, 15) is the identity."""
+    elem = Int(16)
+    return saturate(requantise(a, *pair_a, 0, elem) + requantise(b, *pair_b, 0, elem), elem)
+
+
+def inverse_square_root(v: Array) -> tuple[Array, Array]:
+    """(y, e) with 1/sqrt(v) = y * 2^-16 * 2^-e to within 3e-5 relative, for 1 <= v < 2^52; y <= 2^16 + 1.
+
+    v is shifted by an even amount into [1, 4), a 192-entry table starts and one Newton step finishes.
+    """
+    e = (bit_length(v) - 1) // 2
+    m16 = np.where(2 * e <= 16, v << np.maximum(16 - 2 * e, 0), v >> np.maximum(2 * e - 16, 0))
+    y0 = RSQRT_TABLE[m16 >> 10]
+    q0 = (y0 * y0) >> 14
+    t = (3 << 16) - ((m16 * q0) >> 16)
+    return round_shift(y0 * t, 16), e
+
+
+def layer_normalise(x: Array, eps_term: int) -> Array:
+    """(x - mean) / sqrt(var + eps) over the last axis with 12 fractional bits (19 bits signed), x int16.
+
+    The mean and the division by N cancel: (N x - S) / sqrt(N sum x^2 - S^2 + N^2 eps).
+    """
+    x = int64(x)
+    n = x.shape[-1]
+    s = x.sum(axis=-1, keepdims=True)
+    v = n * (x * x).sum(axis=-1, keepdims=True) - s * s + eps_term
+    y, e = inverse_square_root(v)
+    return round_shift((n * x - s) * y, e + 4)
+
+
+def layer_normalization(x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int) -> Array:
+    """sat8(round_shift(layer_normalise(x) * multiplier[c] + offset[c], shift)); offset holds beta and zero point."""
+    z = layer_normalise(x, eps_term)
+    return saturate(round_shift(z * int64(multiplier) + int64(offset), shift), Int(8))
+
+
+def eps_term(epsilon: float, width: int, scale: float) -> int:
+    """LayerNorm's epsilon as an integer beside N sum x^2 - S^2, clipped to [1, 2^50]."""
+    real = float(width) * width * epsilon / (scale * scale)
+    return int(min(max(math.floor(min(real, 2.0**51) + 0.5), 1), 1 << 50))
+
+
+def attention_weights(scores: Array, multiplier: int, shift: int) -> Array:
+    """uint8 weights in [0, 254] relative to each row's maximum (last axis), not normalised.
+
+    The multiplier turns a score difference into 1/256 octaves: scale_q scale_k attention_scale log2(e) 256.
+    """
+    d = scores.max(axis=-1, keepdims=True) - scores
+    u = np.minimum(round_shift(d * multiplier, shift), 16 * EXPONENT_STEPS - 1)
+    e = EXP2_TABLE[u & (EXPONENT_STEPS - 1)] >> (u >> 8)
+    return np.minimum((e + 64) >> 7, ATTENTION_WEIGHT_MAX)
+
+
+def attention_normalise(acc: Array, weight_sum: Array) -> Array:
+    """acc / weight_sum with 8 fractional bits, by a 17-bit reciprocal; weight_sum >= 1."""
+    n = bit_length(weight_sum)
+    reciprocal = (np.int64(1) << (n + 15)) // weight_sum
+    return round_shift(acc * reciprocal, n + 7)
+
+
+def attention(q: Array, k: Array, v: Array, heads: int, multiplier: int, shift: int) -> Array:
+    """Heads of softmax(q k^T) v on int8 (batch, tokens, heads * dim), the result with 8 fractional bits (16 bits)."""
+    q, k, v = (_heads_first(x, heads) for x in (q, k, v))
+    weights = attention_weights(exact_matmul(q, k.swapaxes(-1, -2)), multiplier, shift)
+    out = attention_normalise(exact_matmul(weights, v), weights.sum(axis=-1, keepdims=True))
+    batch, _, tokens, dim = out.shape
+    return np.ascontiguousarray(out.swapaxes(1, 2)).reshape(batch, tokens, heads * dim)
+
+
+def _heads_first(x: Array, heads: int) -> Array:
+    batch, tokens, width = x.shape
+    return x.reshape(batch, tokens, heads, width // heads).swapaxes(1, 2)

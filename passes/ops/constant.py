@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.graph import Node, make
+from ..ir.op import Op, expect
+from ..ir.types import Array, Quant, TensorType, elem_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant(Op):
+    """A read-only array kept in the dtype it was given (float64 and float16 become float32)."""
+
+    value: Array
+
+    def __post_init__(self) -> None:
+        value = np.asarray(self.value)
+        dtype = np.dtype(np.float32) if value.dtype.kind == "f" else value.dtype
+        owned = np.array(value, dtype=dtype, order="C")
+        owned.setflags(write=False)
+        object.__setattr__(self, "value", owned)
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect(not types, "takes no operands")
+        return TensorType(self.value.shape, elem_of(self.value.dtype))
+
+    def eval(self, *arrays: Array) -> Array:
+        return self.value
+
+    def __repr__(self) -> str:
+        return "Constant()"
+
+
+def constant(value: Array, origin: Iterable[str] = (), quant: Quant | None = None) -> Node:
+    """A Constant node of the array's shape and dtype."""
+    return make(Constant(value), origin=origin, quant=quant)
+
+
+def value_of(node: Node) -> Array | None:
+    """The array of a Constant node, None for any other."""
+    return node.op.value if isinstance(node.op, Constant) else None

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir.op import Op, expect
+from ..ir.types import F32, Array, Quant, TensorType
+from .numeric import expect_count, float32
+
+
+@dataclass(frozen=True, slots=True)
+class Dequantise(Op):
+    """Integer to real on the host, for comparison with the float graph: scale * (q - zero_point)."""
+
+    scale: float
+    zero_point: int = 0
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 1)
+        expect(not types[0].is_float, f"needs an integer, got {types[0]}")
+        return TensorType(types[0].shape, F32)
+
+    def eval(self, *arrays: Array) -> Array:
+        return float32(Quant(self.scale, self.zero_point).real(arrays[0]))

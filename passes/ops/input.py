@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir.graph import Node, make
+from ..ir.op import Op, expect
+from ..ir.types import F32, Array, Elem, Shape, TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Op):
+    """A value the caller gives. The name is the key in `interpret(graph, {name: array})`."""
+
+    name: str
+    type: TensorType
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect(not types, "takes no operands")
+        return self.type
+
+    def eval(self, *arrays: Array) -> Array:
+        raise RuntimeError(f"no value given for input {self.name}")
+
+
+def graph_input(name: str, shape: Shape, elem: Elem = F32) -> Node:
+    """An Input node; its origin is its name."""
+    return make(Input(name, TensorType(shape, elem)), origin=(name,))

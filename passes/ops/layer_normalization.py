@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.op import Op, expect
+from ..ir.types import F32, INT8, Array, TensorType
+from .arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, layer_normalization
+from .numeric import expect_count, float32
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNormalization(Op):
+    """Over the last axis, N wide.
+
+    Float: (x, gamma (N,), beta (N,)), attribute epsilon.
+    Integers: (x int16, multiplier (N,) signed below 2^16, offset (N,) of 48 bits) -> int8, attributes eps_term
+    and shift as in `arith.layer_normalization`; zero_point is already inside offset and stays here for reports.
+    """
+
+    epsilon: float = 1e-5
+    eps_term: int = 0
+    shift: int = 0
+    zero_point: int = 0
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 3)
+        x, gamma, beta = types
+        expect(
+            gamma.shape == beta.shape == x.shape[-1:],
+            f"{gamma.shape} and {beta.shape} do not fit the last axis of {x.shape}",
+        )
+        expect(
+            x.is_float == gamma.is_float == beta.is_float, f"mixed float and integer: {x}, {gamma}, {beta}"
+        )
+        if x.is_float:
+            return TensorType(x.shape, F32)
+        expect(x.shape[-1] <= LAYER_NORM_WIDTH_MAX, f"width {x.shape[-1]} above {LAYER_NORM_WIDTH_MAX}")
+        expect(1 <= self.eps_term <= 1 << 50, f"eps_term {self.eps_term} outside [1, 2^50]")
+        expect(
+            1 <= self.shift <= LAYER_NORM_SHIFT_MAX, f"shift {self.shift} outside [1, {LAYER_NORM_SHIFT_MAX}]"
+        )
+        return TensorType(x.shape, INT8)
+
+    def eval(self, *arrays: Array) -> Array:
+        x, gamma, beta = arrays
+        if x.dtype.kind != "f":
+            return layer_normalization(x, gamma, beta, self.eps_term, self.shift)
+        x = np.asarray(x, np.float64)
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = (centred * centred).mean(axis=-1, keepdims=True)
+        return float32(centred / np.sqrt(variance + self.epsilon) * gamma + beta)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.op import Op, expect
+from ..ir.types import F32, INT32, Array, TensorType
+from .arith import exact_matmul, int64
+from .numeric import expect_count, float32
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Op):
+    """Linear(x (..., K), w (O, K), b (O,)) = x w^T + b. On integers: int8, int8, int32 -> int32 accumulators."""
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 3)
+        x, w, b = types
+        expect(w.rank == 2 and x.rank >= 1, f"weight {w.shape} is no matrix")
+        expect(x.shape[-1] == w.shape[1], f"x {x.shape} does not fit weight {w.shape}")
+        expect(b.shape == (w.shape[0],), f"bias {b.shape} does not fit weight {w.shape}")
+        expect(x.is_float == w.is_float == b.is_float, f"mixed float and integer: {x}, {w}, {b}")
+        return TensorType((*x.shape[:-1], w.shape[0]), F32 if x.is_float else INT32)
+
+    def eval(self, *arrays: Array) -> Array:
+        x, w, b = arrays
+        if x.dtype.kind == "f":
+            return float32(np.matmul(x, w.T) + b)
+        return exact_matmul(x, w.T) + int64(b)
+
+    def macs(self, *types: TensorType) -> int:
+        x, w, _ = types
+        return math.prod(x.shape[:-1]) * math.prod(w.shape)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.op import Op
+from ..ir.types import Array, TensorType
+from .numeric import broadcast, expect_count, float32
+
+
+@dataclass(frozen=True, slots=True)
+class Pow(Op):
+    """a to the power b with numpy broadcasting."""
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 2)
+        return broadcast(*types)
+
+    def eval(self, *arrays: Array) -> Array:
+        a, b = arrays
+        return float32(np.power(a, b))

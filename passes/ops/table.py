@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir.op import Op, expect
+from ..ir.types import INT8, Array, TensorType
+from .arith import int64
+from .numeric import expect_count
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Op):
+    """Table(x int8, table int8[256]) = table[x + 128]: any function of one int8, with the output's scale folded in."""
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 2)
+        x, table = types
+        expect(x.elem == INT8 and table.elem == INT8, f"needs int8, got {x} and {table}")
+        expect(table.shape == (256,), f"the table has shape {table.shape}")
+        return TensorType(x.shape, INT8)
+
+    def eval(self, *arrays: Array) -> Array:
+        x, table = arrays
+        return int64(table)[int64(x) + 128]
