@@ -1,0 +1,147 @@
+"""SystemVerilog -> an executable Verilator model with cocotb's VPI library linked in, cached."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.sim import cache, tools
+
+PREFIX = "Vtop"
+OPTIMISATION = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")  # slow files hold code that runs once
+WARNINGS = ("-Wno-fatal",)  # lint is a test of its own; a build only refuses errors
+
+Sources = Mapping[str, str] | Sequence[Path | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A compiled model. `waves` is "" or the format it can trace: "fst" or "vcd"."""
+
+    folder: Path
+    top: str
+    waves: str
+
+    @property
+    def executable(self) -> Path:
+        return self.folder / "sim"
+
+
+def read_sources(sources: Sources) -> dict[str, str]:
+    """File name -> text, in the given order (packages first); files given by path lose their folder."""
+    if isinstance(sources, Mapping):
+        return dict(sources)
+    texts: dict[str, str] = {}
+    for path in map(Path, sources):
+        if path.name in texts:
+            raise ValueError(f"two sources are called {path.name}")
+        texts[path.name] = path.read_text()
+    return texts
+
+
+def build(
+    top: str,
+    sources: Sources,
+    *,
+    parameters: Mapping[str, int] | None = None,
+    defines: Mapping[str, object] | None = None,
+    unroll_stmts: int | None = None,
+    trace: bool = False,
+    visible: Mapping[str, Sequence[str]] | None = None,
+    arguments: Sequence[str] = (),
+) -> Build:
+    """The model of module `top`, from the cache when nothing that goes into it has changed.
+
+    Python sees the ports of `top` and, of each module named in `visible`, the listed signals; nothing else is public,
+    because cocotb's own --public-flat-rw costs 3.6 times the speed. `unroll_stmts` is Verilator's limit on unrolled
+    loop bodies: 600 builds quickly, 1200 runs large arrays fastest. A source that Verilator refuses is S002.
+    """
+    texts = read_sources(sources)
+    texts["visible.vlt"] = _control_file(top, visible or {})
+    waves = "" if not trace else "fst" if tools.has_fst_headers() else "vcd"
+    flags = ["-O3", "--assert", "--x-initial", "unique", *WARNINGS]
+    flags += [] if unroll_stmts is None else ["--unroll-stmts", str(unroll_stmts)]
+    flags += {"": [], "fst": ["--trace-fst", "--trace-structs"], "vcd": ["--trace-vcd", "--trace-structs"]}[waves]
+    flags += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
+    flags += [f"-D{name}={value}" for name, value in (defines or {}).items()]
+    flags += arguments
+    name = cache.key(texts, (tools.fingerprint(), top, *OPTIMISATION, *flags))
+
+    def make(folder: Path) -> None:
+        _compile(folder, top, texts, flags, waves)
+
+    return Build(cache.entry("models", name, make), top, waves)
+
+
+def _control_file(top: str, visible: Mapping[str, Sequence[str]]) -> str:
+    lines = ["`verilator_config", f'public_flat_rw -module "{top}" -port "*"']
+    lines += [
+        f'public_flat_rw -module "{module}" -var "{signal}"' for module, signals in visible.items() for signal in signals
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _compile(folder: Path, top: str, texts: Mapping[str, str], flags: Sequence[str], waves: str) -> None:
+    """Fills `folder` with the executable `sim`, the sources and the log; objects are thrown away."""
+    tool, library = tools.verilator(), tools.cocotb()
+    sources, objects = folder / "src", folder / "obj"
+    for name, text in texts.items():
+        (sources / name).parent.mkdir(parents=True, exist_ok=True)
+        (sources / name).write_text(text)
+    compiled = [name for name in texts if Path(name).suffix in (".sv", ".v", ".vlt")]
+    environment = tool.environment(dict(os.environ))
+    verilate = [
+        *(str(tool.root / "bin" / "verilator"), "--cc", "--exe", "--vpi", "--prefix", PREFIX, "--top-module", top),
+        *("-Mdir", str(objects), "-o", "sim", f"-I{sources}"),
+        *("-LDFLAGS", f"-Wl,-rpath,{library.libs} -L{library.libs} -lcocotbvpi_verilator"),
+        *flags,
+        *sorted(compiled, key=lambda name: not name.endswith(".vlt")),
+        str(library.main),
+    ]
+    log = folder / "build.log"
+    _step(verilate, sources, environment, log, f"Verilator refuses module {top}", "S002")
+    runtime = cache.key({}, (tools.fingerprint(), waves, *OPTIMISATION))
+    _borrow_runtime(runtime, objects)
+    jobs = min(2, os.cpu_count() or 1)
+    make = ["make", f"-j{jobs}", "-f", f"{PREFIX}.mk", *OPTIMISATION, *tools.MAKE_VARIABLES, f"PYTHON3={sys.executable}"]
+    _step(make, objects, environment, log, f"the C++ of module {top} does not compile", "S003")
+    _lend_runtime(runtime, objects)
+    (objects / "sim").rename(folder / "sim")
+    shutil.rmtree(objects)
+
+
+def _step(command: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path, message: str, code: str) -> None:
+    done = subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with log.open("a") as handle:
+        handle.write(" ".join(command) + "\n" + done.stdout)
+    if done.returncode:
+        wrong = [line for line in done.stdout.splitlines() if "rror" in line] or done.stdout.splitlines()[-10:]
+        raise CompileError(
+            [Diagnostic(code, message, because="\n    ".join(wrong[:12]), help="this is a fault of ours: report it")],
+            Exit.BUG,
+        )
+
+
+def _borrow_runtime(name: str, objects: Path) -> None:
+    """Copies Verilator's own compiled library, which is the same for every model, as newer than its sources."""
+    folder = cache.root() / "runtime" / name
+    if folder.is_dir():
+        for file in folder.glob("*.o"):
+            shutil.copyfile(file, objects / file.name)
+
+
+def _lend_runtime(name: str, objects: Path) -> None:
+    """Keeps the library's objects of this build that the cache does not have yet."""
+    folder = cache.root() / "runtime" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in objects.glob("verilated*.o"):
+        if not (folder / file.name).exists():
+            scratch = folder / f".{file.name}.{os.getpid()}"
+            shutil.copyfile(file, scratch)
+            scratch.rename(folder / file.name)

@@ -1,0 +1,175 @@
+"""Runs cocotb tests on a compiled model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.sim import tools
+from edgewright.sim.build import Build, Sources, build
+
+VALUES_FILE = "values.json"  # what a test reports through bench.report()
+EXCERPT_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Outcome of one simulator run. `failure` is empty when passed, else the part of the log worth reading.
+
+    seconds: wall clock of the simulator process. values: whatever the test module reported, `cycles` among it.
+    """
+
+    passed: bool
+    failure: str
+    seconds: float
+    log: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cycles(self) -> int:
+        return int(self.values["cycles"])
+
+    def require(self, what: str) -> Result:
+        """Itself when passed, else S004 with the failure's text."""
+        if not self.passed:
+            raise CompileError([Diagnostic("S004", f"the simulation of {what} failed", because=self.failure)], Exit.MISMATCH)
+        return self
+
+
+def run(
+    model: Build,
+    module: str | Path,
+    *,
+    plusargs: Mapping[str, object] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float = 600,
+    seed: int = 1,
+    wave: Path | None = None,
+) -> Result:
+    """Runs the cocotb tests of `module`: a dotted name, or the path of a Python file.
+
+    `seed` sets Python's random module and what registers and memories hold before reset. `cwd` is where the test finds
+    and leaves files, a temporary folder by default. `wave` needs a model built with trace=True.
+    """
+    if cwd is None:
+        with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+            options = {"plusargs": plusargs, "env": env, "timeout_s": timeout_s, "seed": seed, "wave": wave}
+            return run(model, module, cwd=Path(scratch), **options)  # type: ignore[arg-type]
+    if wave is not None and not model.waves:
+        raise ValueError("this model was built without trace=True")
+    command = [str(model.executable), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"]
+    command += [] if wave is None else ["--trace", "--trace-file", str(wave.absolute())]
+    command += [f"+{name}={value}" for name, value in (plusargs or {}).items()]
+    for stale in (VALUES_FILE, "results.xml"):
+        (cwd / stale).unlink(missing_ok=True)
+    environment = {**_environment(model.top, module), "COCOTB_RANDOM_SEED": str(seed), **(env or {})}
+    started = time.perf_counter()
+    log, ending = _execute(command, cwd, environment, timeout_s)
+    seconds = time.perf_counter() - started
+    values = json.loads((cwd / VALUES_FILE).read_text()) if (cwd / VALUES_FILE).exists() else {}
+    failure = ending or _failures(cwd / "results.xml")
+    if failure:
+        failure = f"{failure}\n{_excerpt(log)}".rstrip()
+    return Result(not failure, failure, seconds, log, values)
+
+
+def run_cocotb(
+    top: str,
+    sources: Sources,
+    module: str | Path,
+    *,
+    parameters: Mapping[str, int] | None = None,
+    unroll_stmts: int | None = None,
+    plusargs: Mapping[str, object] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float = 600,
+    seed: int = 1,
+    wave: Path | None = None,
+) -> Result:
+    """`build` and `run` in one; with `wave`, the model is the traced one, cached beside the plain one."""
+    model = build(top, sources, parameters=parameters, unroll_stmts=unroll_stmts, trace=wave is not None)
+    return run(model, module, plusargs=plusargs, env=env, cwd=cwd, timeout_s=timeout_s, seed=seed, wave=wave)
+
+
+def _environment(top: str, module: str | Path) -> dict[str, str]:
+    """What cocotb's library reads at start; as in cocotb_tools.runner, which builds what we do not want built."""
+    tools.cocotb()
+    import find_libpython
+    from cocotb_tools import config
+
+    library = find_libpython.find_libpython()
+    if library is None:
+        raise tools.missing(
+            "libpython",
+            "cocotb loads Python into the simulator as a shared library, and this Python was built without one",
+            "use a Python built with --enable-shared, such as Debian's python3 or uv's",
+        )
+    path = list(sys.path)
+    if isinstance(module, Path):
+        path.insert(0, str(module.absolute().parent))
+        module = module.stem
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COCOTB_", "GPI_"))}
+    return {
+        **kept,
+        "COCOTB_TOPLEVEL": top,
+        "COCOTB_TEST_MODULES": module,
+        "COCOTB_TRUST_INERTIAL_WRITES": "1",
+        "COCOTB_RESULTS_FILE": "results.xml",
+        "COCOTB_ANSI_OUTPUT": "0",
+        "TOPLEVEL_LANG": "verilog",
+        "GPI_USERS": f"{library};{config.pygpi_entry_point()}",
+        "PYGPI_PYTHON_BIN": sys.executable,
+        "PYTHONPATH": os.pathsep.join(path),
+    }
+
+
+def _execute(command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_s: float) -> tuple[str, str]:
+    """(log, what went wrong or ""); the simulator and its children end with the time limit."""
+    with open(cwd / "sim.log", "w+", errors="replace") as log:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            code = process.wait(timeout_s)
+            ending = f"the simulator ended with exit code {code}" if code else ""
+        except subprocess.TimeoutExpired:
+            ending = f"the simulation was stopped after {timeout_s:g} s"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        log.seek(0)
+        return log.read(), ending
+
+
+def _failures(results: Path) -> str:
+    """Names of failed tests in cocotb's JUnit file, or why there is none."""
+    try:
+        cases = list(ElementTree.parse(results).getroot().iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        return "the simulator left no results: it ended before its tests did"
+    if not cases:
+        return "no test was run"
+    failed = [case.get("name", "?") for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    return f"failed: {', '.join(failed)}" if failed else ""
+
+
+def _excerpt(log: str) -> str:
+    """The log from its first sign of trouble on."""
+    lines = log.splitlines()
+    signs = ("%Error", "%Fatal", "Traceback", "Error:", "AssertionError", " failed")
+    first = next((i for i, line in enumerate(lines) if any(sign in line for sign in signs)), max(0, len(lines) - EXCERPT_LINES))
+    return "\n".join(lines[first : first + EXCERPT_LINES])
