@@ -1,0 +1,47 @@
+"""The kernel language: a block is described once, in Python, and interpreted, printed as SystemVerilog and as HLS C++.
+
+    b = Block("scale")
+    x = b.input("x", i(8)[4])
+    y = b.output("y", i(8)[4])
+
+    @b.process(loops=[("k", 1)])
+    def scale(p, k):
+        v = p.read(x)
+        p.write(y, sat(round_shift(v * 3, 1), i(8)))
+"""
+
+from edgewright.hw.kernel.trace import Block, ProcessTrace
+from edgewright.hw.kernel.types import Array, Data, Done, Int, Request, Struct, i, u, width
+from edgewright.hw.kernel.value import (
+    StructValue,
+    Value,
+    absolute,
+    bit_length,
+    bits,
+    cat_bits,
+    clamp,
+    concat,
+    const,
+    dot,
+    first,
+    fit,
+    index,
+    last,
+    maximum,
+    minimum,
+    reinterpret,
+    round_shift,
+    sat,
+    select,
+    shl,
+    shr,
+    stack,
+    struct,
+    wrap,
+)
+
+__all__ = [
+    "Array", "Block", "Data", "Done", "Int", "ProcessTrace", "Request", "Struct", "StructValue", "Value", "absolute",
+    "bit_length", "bits", "cat_bits", "clamp", "concat", "const", "dot", "first", "fit", "i", "index", "last", "maximum",
+    "minimum", "reinterpret", "round_shift", "sat", "select", "shl", "shr", "stack", "struct", "u", "width", "wrap",
+]

@@ -1,0 +1,461 @@
+"""The intermediate representation of a block: what the interpreter, the scheduler and the printers read.
+
+A `Block` is a set of `Process`es joined by `Channel`s (streams), `Buffer`s (ping-pong memories) and `Rom`s. A `Process`
+is one nest of counted loops around one straight-line body, one iteration per clock; its nodes form a DAG of `Node(op,
+args, type)`, identity-hashed and immutable. The type of a node is `Int` or `Array` (any rank), except Command, Read and
+Load, whose type is the type of the token or element and may be a `Struct`; only `Part` reads a struct.
+
+Conventions: elementwise ops broadcast like numpy (shapes aligned at the last axis). Every result type is exact: the op never
+loses bits except Cast and stateful ops with a declared type. Flattening is row-major; packing puts element 0 (first field) in
+the low bits. Shift amounts are unsigned.
+
+Sources
+  Const(values)              flat row-major tuple of Python ints, shape from the type
+  Counter(loop)              loop variable of loops[loop] (0 = outermost), unsigned scalar
+  First(loop) Last(loop)     u1: counter == 0; counter == bound - 1
+  Command()                  the command token of this execution of the nest (struct or scalar)
+  Part(path)                 (struct-valued Command/Read/Load) -> the leaf at `path`, names from the outside in; on a Load with
+                             a vector of n addresses the leaf's shape has a leading n
+  Read(channel, guarded)     ([when]) one token if when (or unguarded) else the last value read. when is control: it depends on
+                             Const, Counter, First, Last, Command only. One Read per channel and process
+  Load(buffer)               (address) element; address () -> element, address (n,) -> n elements (leading axis n)
+  Lookup(rom)                (index) like Load, from a constant table
+Elementwise
+  Add Sub Mul And Or Xor     (a, b)                        Sub, Neg are always signed; Add/Mul/logic signed if either is
+  Neg Not                    (a)                           Not keeps the type (two's complement of the same width)
+  Compare(kind)              (a, b) -> u1; kind in eq ne lt le gt ge, on the mathematical values
+  Min Max                    (a, b)                        type = narrowest that holds the range
+  Abs                        (a) -> unsigned
+  Select                     (c, a, b) -> a where c else b
+  Shl(amount) Shr(amount)    (a) constant amounts; Shr is arithmetic (floor) and drops the bits from the type
+  ShlBy                      (a, n) -> exact unless the type is narrower than growth asks for, then it must fit (asserted, wraps)
+  ShrBy                      (a, n) floor(a / 2^n), type of a
+  BitLength                  (a) a unsigned -> number of significant bits (0 for 0)
+  Bits(high, low)            (a) the bit field as unsigned
+  CatBits                    (a, b, ...) concatenation of the two's complement patterns, FIRST argument least significant
+  Cast(mode)                 (a) to the node's type. wrap: keep the low bits (also the exact widening); sat: clamp to the type's range;
+                             fit: asserted to be in range, then wrap
+Structure
+  View(offset, strides)      (a) result[i0, i1, ..] = flat(a)[offset + sum(strides[d] * i_d)]: slices, transposes, constant indices,
+                             broadcasts (stride 0), reshapes, all at once. Element type unchanged. len(strides) == rank
+  Concat(axis)               (a, b, ...) along an existing axis, same element type
+  Index                      (a, i) -> a[i] along axis 0, i scalar -> shape[1:], i (n,) -> (n, *shape[1:]); i must be in range
+  Reinterpret                (a) the same packed bits as another Int/Array type of the same total width
+  Reduce(kind, axes)         (a) kind in add max min and or; `axes` removed; type = narrowest that holds the range
+  Dot                        (a [T, K], w [O, K]) -> [T, O] sum over K of a*w; operands i8 within [-127, 127] (asserted)
+State (each executes once per iteration, in order of iterations)
+  Accumulate(kind)           (x, clear) running value including x, restarted with x where clear; kind in add max min or; the result
+                             type holds the running value (asserted); clear must be true in the first iteration
+  ShiftIn(count, guarded)    (x, [when]) -> [count, *shape]; index count-1 is the newest x; shifts only where when. Initially zeros
+  Hold                       (x, when) x where when, else the last such x (must exist)
+Effects (type is u1 and never read)
+  Write(channel, guarded)    (leaf values in order of `leaves(type)`..., [when]); when may depend on data. One per channel and process
+  Store(buffer, guarded, masked)   (address, leaf values..., [mask], [when]); mask u1[n] over the first axis of the element
+One Store per buffer; any number of Loads. `Process.locks` says for which loop a bank is held: one bank per iteration of loop
+`level` (-1: one per execution of the nest). The writer's bank passes to the reader when its scope ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edgewright.hw.kernel.types import Leaf, Type, leaves
+
+CompareKind = Literal["eq", "ne", "lt", "le", "gt", "ge"]
+ReduceKind = Literal["add", "max", "min", "and", "or"]
+CastMode = Literal["wrap", "sat", "fit"]
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """A stream. `depth` tokens may wait in it besides those in flight in its writer's pipeline: the FIFO has
+    `depth + slack` entries, where slack None means enough for one token per clock (writer latency + 2)."""
+
+    name: str
+    type: Type
+    depth: int
+    slack: int | None = None
+    writer: str | None = None  # process, "input <port>" or mover
+    reader: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Buffer:
+    """`banks` memories of `depth` elements that pass from one writer process to one reader process and back."""
+
+    name: str
+    type: Type
+    depth: int
+    banks: int
+    style: str
+    writer: str | None = None
+    reader: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Rom:
+    """A constant table; `values[i]` is the flat row-major tuple of element i (struct elements are not supported)."""
+
+    name: str
+    type: Leaf
+    values: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """Base of all node kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Op):
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter(Op):
+    loop: int
+
+
+@dataclass(frozen=True, slots=True)
+class First(Op):
+    loop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Last(Op):
+    loop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Op):
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Op):
+    channel: Channel
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Load(Op):
+    buffer: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup(Op):
+    rom: Rom
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Sub(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Mul(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class And(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Or(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Xor(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Neg(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Compare(Op):
+    kind: CompareKind
+
+
+@dataclass(frozen=True, slots=True)
+class Min(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Max(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Abs(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Select(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Shl(Op):
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shr(Op):
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShlBy(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ShrBy(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class BitLength(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Bits(Op):
+    high: int
+    low: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatBits(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Cast(Op):
+    mode: CastMode
+
+
+@dataclass(frozen=True, slots=True)
+class View(Op):
+    offset: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Concat(Op):
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Index(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Reinterpret(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce(Op):
+    kind: ReduceKind
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dot(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate(Op):
+    kind: ReduceKind
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftIn(Op):
+    count: int
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Op):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Write(Op):
+    channel: Channel
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Store(Op):
+    buffer: Buffer
+    guarded: bool
+    masked: bool
+
+
+STATE = (Accumulate, ShiftIn, Hold)
+EFFECTS = (Read, Write, Store)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One value (or effect) of a body. `where` is the source line that made it, "file.py:12"."""
+
+    op: Op
+    args: tuple[Node, ...]
+    type: Type
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteParts:
+    values: tuple[Node, ...]
+    when: Node | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreParts:
+    address: Node
+    values: tuple[Node, ...]
+    mask: Node | None
+    when: Node | None
+
+
+def write_parts(node: Node) -> WriteParts:
+    """The arguments of a Write by name."""
+    op = node.op
+    assert isinstance(op, Write)
+    n = len(list(leaves(op.channel.type)))
+    return WriteParts(node.args[:n], node.args[n] if op.guarded else None)
+
+
+def store_parts(node: Node) -> StoreParts:
+    """The arguments of a Store by name."""
+    op = node.op
+    assert isinstance(op, Store)
+    n = 1 + len(list(leaves(op.buffer.type)))
+    rest = list(node.args[n:])
+    mask = rest.pop(0) if op.masked else None
+    when = rest.pop(0) if op.guarded else None
+    return StoreParts(node.args[0], node.args[1:n], mask, when)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`bound` is an int >= 0 or an unsigned scalar control node over Command and outer Counters."""
+
+    name: str
+    bound: int | Node
+    counter: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    buffer: Buffer
+    level: int  # index of the loop, -1: the whole nest
+    role: Literal["store", "load"]
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """One loop nest. `effects` holds every Read, State, Load, Write and Store in program order; `names` maps nodes to the names
+    their values had in the Python source (where they had one; unique in the process)."""
+
+    name: str
+    command: Channel | None
+    loops: tuple[Loop, ...]
+    effects: tuple[Node, ...]
+    locks: tuple[Lock, ...]
+    names: dict[Node, str] = field(default_factory=dict)
+    doc: str = ""
+
+    def of(self, kind: type[Op]) -> list[Node]:
+        """The effect nodes of one kind, in program order."""
+        return [n for n in self.effects if isinstance(n.op, kind)]
+
+    def nodes(self) -> list[Node]:
+        """All nodes of the body in an order where arguments come first and effects keep program order."""
+        return topological(self.effects)
+
+
+def topological(roots: Iterable[Node]) -> list[Node]:
+    """`roots` and all they depend on, arguments first, otherwise in the order of `roots`."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    for root in roots:
+        stack: list[tuple[Node, Iterator[Node]]] = [(root, iter(root.args))]
+        if root in seen:
+            continue
+        seen.add(root)
+        while stack:
+            node, rest = stack[-1]
+            for arg in rest:
+                if arg not in seen:
+                    seen.add(arg)
+                    stack.append((arg, iter(arg.args)))
+                    break
+            else:
+                order.append(node)
+                stack.pop()
+    return order
+
+
+def is_control(node: Node) -> bool:
+    """Whether the value is known at issue: it depends on constants, counters, loop flags and the command only."""
+    return not any(isinstance(n.op, (*STATE, Read, Load, Lookup, Dot)) for n in topological([node]))
+
+
+def is_stateful(node: Node) -> bool:
+    return isinstance(node.op, STATE)
+
+
+@dataclass(frozen=True, slots=True)
+class AxiPort:
+    """An AXI4 master port and its mover. Writers have `done`, readers have not."""
+
+    name: str
+    requests: Channel
+    data: Channel
+    done: Channel | None
+
+
+@dataclass(slots=True, eq=False)
+class Program:
+    """What a Block holds once traced; all lists in order of declaration."""
+
+    name: str
+    inputs: list[Channel] = field(default_factory=list)
+    outputs: list[Channel] = field(default_factory=list)
+    channels: list[Channel] = field(default_factory=list)  # inputs and outputs included
+    buffers: list[Buffer] = field(default_factory=list)
+    roms: list[Rom] = field(default_factory=list)
+    axi: list[AxiPort] = field(default_factory=list)
+    processes: list[Process] = field(default_factory=list)
