@@ -1,4 +1,4 @@
-"""Errors as data: every room raises them, the frontend renders them. The registry of codes is in `codes.py`."""
+"""Errors as data: every room raises them, the frontend renders them, `codes.py` explains them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Exit(enum.IntEnum):
 class Diagnostic:
     """One refusal or warning.
 
-    message: what is wrong, one sentence. at: where, in the model's names. because: why that stops us. help: what to do.
+    message: what is wrong, one sentence. at: where, in the model's names. because: why that stops us.
+    help: what to do.
     """
 
     code: str

@@ -29,10 +29,10 @@ class Work:
 
 
 class Op(ABC):
-    """An operator: a frozen dataclass whose fields are its attributes. It knows nothing of graphs and machines.
+    """An operator: a frozen dataclass whose fields are its attributes; it knows no graph and no machine.
 
-    Every op accepts a leading batch larger than the 1 in the types when it evaluates (constants broadcast), so that
-    many samples run in one call; `interp.batchable` says whether a whole graph allows it.
+    Every op accepts a leading batch larger than the types' 1 when it evaluates (constants broadcast), so
+    that many samples run in one call; `interp.batchable` says whether a whole graph allows it.
     """
 
     __slots__ = ()

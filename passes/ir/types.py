@@ -1,4 +1,4 @@
-"""What a tensor is: its shape, what one element is, and (for the report and the boundary) what an integer stands for."""
+"""What a tensor is: shape, element, and (for boundary and report) what its integers stand for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 class Level(enum.Enum):
-    """FLOAT: values are float32. QUANTISED: every value after `Quantise` is an integer and `eval` is exact."""
+    """FLOAT: values are float32. QUANTISED: all values after `Quantise` are integers, `eval` is exact."""
 
     FLOAT = "float"
     QUANTISED = "quantised"
@@ -63,7 +63,7 @@ INT64 = Int(64)
 
 @dataclass(frozen=True, slots=True)
 class Quant:
-    """real = scale * (integer - zero_point). Used at the boundary and in reports only; no integer op reads it.
+    """real = scale * (integer - zero_point). For the boundary and reports only; no integer op reads it.
 
     `scale` may be a tuple: one value per index of the last axis.
     """

@@ -14,7 +14,7 @@ IDENTITY = (1 << 15, 15)
 
 @dataclass(frozen=True, slots=True)
 class AddRequantised(Op):
-    """The residual sum of two int16 (numpy broadcasting), each brought to the result's scale and saturated first."""
+    """Residual sum of two int16 (broadcasting), each brought to the result's scale and saturated first."""
 
     multiplier_a: int
     shift_a: int

@@ -1,4 +1,4 @@
-"""The definition of integer arithmetic. Every machine (RTL, HLS C++, CPU code, integer ONNX) gives these bits.
+"""The definition of integer arithmetic: RTL, HLS C++, CPU code and integer ONNX all give these bits.
 
 Arrays are int64 in and out; intermediate bounds are stated where they are not obvious and stay below 2^62.
 """
@@ -13,9 +13,7 @@ from ..ir.types import Array, Int
 
 MULTIPLIER_BITS = 16  # multipliers lie in [2^15, 2^16)
 SHIFT_MAX = 47
-ACCUMULATOR_LIMIT = (
-    1 << 26
-)  # |accumulator| stays below: the requantising product then fits one 27x18 multiplier
+ACCUMULATOR_LIMIT = 1 << 26  # |accumulator| stays below: one 27x18 multiplier then requantises
 LAYER_NORM_WIDTH_MAX = 1024
 LAYER_NORM_SHIFT_MAX = 40
 LAYER_NORM_FRACTION = 12  # fractional bits of a normalised value
@@ -56,7 +54,7 @@ def saturate(x: Array, elem: Int) -> Array:
 
 
 def requantise(acc: Array, multiplier: Array | int, shift: Array | int, zero_point: int, elem: Int) -> Array:
-    """saturate(round_shift(acc * multiplier, shift) + zero_point); multiplier and shift broadcast over the last axis."""
+    """saturate(round_shift(acc * multiplier, shift) + zero_point); factors scalar or per last axis."""
     return saturate(round_shift(int64(acc) * np.asarray(multiplier, np.int64), shift) + zero_point, elem)
 
 
@@ -93,13 +91,13 @@ def bit_length(x: Array) -> Array:
 
 
 def exact_matmul(a: Array, b: Array) -> Array:
-    """a @ b for integers, exact: float32 or float64 BLAS where every partial sum is representable, else int64."""
+    """a @ b for integers, exact: by float BLAS where every partial sum is representable, else int64."""
     bound = _magnitude(a) * _magnitude(b) * a.shape[-1]
     if bound < 1 << 24:
         return int64(np.matmul(a.astype(np.float32), b.astype(np.float32)))
     if bound < 1 << 53:
         return int64(np.matmul(a.astype(np.float64), b.astype(np.float64)))
-    return np.matmul(int64(a), int64(b))
+    return int64(np.matmul(int64(a), int64(b)))
 
 
 def _magnitude(x: Array) -> int:
@@ -144,7 +142,7 @@ def layer_normalise(x: Array, eps_term: int) -> Array:
 
 
 def layer_normalization(x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int) -> Array:
-    """sat8(round_shift(layer_normalise(x) * multiplier[c] + offset[c], shift)); offset holds beta and zero point."""
+    """sat8(round_shift(layer_normalise(x) * multiplier[c] + offset[c], shift)); zero point in offset."""
     z = layer_normalise(x, eps_term)
     return saturate(round_shift(z * int64(multiplier) + int64(offset), shift), Int(8))
 
@@ -163,7 +161,7 @@ def attention_weights(scores: Array, multiplier: int, shift: int) -> Array:
     d = scores.max(axis=-1, keepdims=True) - scores
     u = np.minimum(round_shift(d * multiplier, shift), 16 * EXPONENT_STEPS - 1)
     e = EXP2_TABLE[u & (EXPONENT_STEPS - 1)] >> (u >> 8)
-    return np.minimum((e + 64) >> 7, ATTENTION_WEIGHT_MAX)
+    return int64(np.minimum((e + 64) >> 7, ATTENTION_WEIGHT_MAX))
 
 
 def attention_normalise(acc: Array, weight_sum: Array) -> Array:
@@ -174,7 +172,7 @@ def attention_normalise(acc: Array, weight_sum: Array) -> Array:
 
 
 def attention(q: Array, k: Array, v: Array, heads: int, multiplier: int, shift: int) -> Array:
-    """Heads of softmax(q k^T) v on int8 (batch, tokens, heads * dim), the result with 8 fractional bits (16 bits)."""
+    """softmax(q k^T) v per head on int8 (batch, tokens, heads * dim); 16 bits, 8 of them fractional."""
     q, k, v = (_heads_first(x, heads) for x in (q, k, v))
     weights = attention_weights(exact_matmul(q, k.swapaxes(-1, -2)), multiplier, shift)
     out = attention_normalise(exact_matmul(weights, v), weights.sum(axis=-1, keepdims=True))

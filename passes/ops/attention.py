@@ -13,11 +13,11 @@ from .numeric import expect_count, float32, softmax
 
 @dataclass(frozen=True, slots=True)
 class Attention(Op):
-    """Attention(q (1, T, H dh), k (1, S, H dh), v (1, S, H dh)) -> (1, T, H dh), token-major, heads side by side.
+    """Attention(q (1, T, H dh), k (1, S, H dh), v (1, S, H dh)) -> (1, T, H dh): heads side by side.
 
     Float: softmax(scale q k^T) v per head.
-    Integers: int8 operands, attributes score_multiplier and score_shift (`arith.attention_weights`), result the
-    weighted mean of v with 8 fractional bits (Int(32) type, 16 bits of value).
+    Integers: int8 operands, attributes score_multiplier and score_shift (`arith.attention_weights`); the
+    result is the weighted mean of v with 8 fractional bits (type Int(32), 16 bits of value).
     """
 
     heads: int

@@ -25,7 +25,7 @@ class Concat(Op):
             )
             expect(same and t.elem == first.elem, f"{t} does not join {first} along axis {axis}")
         joined = sum(t.shape[axis] for t in types)
-        return TensorType(first.shape[:axis] + (joined,) + first.shape[axis + 1 :], first.elem)
+        return TensorType((*first.shape[:axis], joined, *first.shape[axis + 1 :]), first.elem)
 
     def eval(self, *arrays: Array) -> Array:
         axis = self.axis % arrays[0].ndim

@@ -13,7 +13,7 @@ from .numeric import expect_count, expect_float, float32
 
 @dataclass(frozen=True, slots=True)
 class Conv(Op):
-    """Conv(x (1, C, H, W), w (O, C / groups, KH, KW), b (O,) or nothing), zero padding (top, left, bottom, right)."""
+    """Conv(x (1, C, H, W), w (O, C / groups, KH, KW), b (O,) or none); zero pads top, left, bottom, right."""
 
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -53,7 +53,7 @@ class Conv(Op):
         top, left, bottom, right = self.pads
         x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
         reach = [d * (k - 1) + 1 for d, k in zip(self.dilations, (kh, kw), strict=True)]
-        windows = sliding_window_view(x, reach, axis=(2, 3))  # type: ignore[arg-type]
+        windows = sliding_window_view(x, reach, axis=(2, 3))
         windows = windows[
             :, :, :: self.strides[0], :: self.strides[1], :: self.dilations[0], :: self.dilations[1]
         ]  # (B, C, OH, OW, KH, KW)

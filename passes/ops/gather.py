@@ -11,7 +11,7 @@ from .numeric import axis_of, expect_count
 
 @dataclass(frozen=True, slots=True)
 class Gather(Op):
-    """Gather(data, indices): indices (integers, negative from the end) replace one axis of data, as in ONNX."""
+    """Gather(data, indices): indices (negative: from the end) replace one axis of data, as in ONNX."""
 
     axis: int = 0
 
@@ -27,4 +27,5 @@ class Gather(Op):
         size = data.shape[self.axis]
         if indices.size and not (-size <= indices.min() and indices.max() < size):
             raise IndexError(f"index outside axis {self.axis} of {data.shape}")
-        return np.take(data, indices % size, axis=self.axis)
+        result: Array = np.take(data, indices % size, axis=self.axis)
+        return result

@@ -15,8 +15,8 @@ class LayerNormalization(Op):
     """Over the last axis, N wide.
 
     Float: (x, gamma (N,), beta (N,)), attribute epsilon.
-    Integers: (x int16, multiplier (N,) signed below 2^16, offset (N,) of 48 bits) -> int8, attributes eps_term
-    and shift as in `arith.layer_normalization`; zero_point is already inside offset and stays here for reports.
+    Integers: (x int16, multiplier (N,) signed below 2^16, offset (N,) of 48 bits) -> int8, attributes
+    eps_term and shift as in `arith.layer_normalization`; offset contains zero_point, kept for reports.
     """
 
     epsilon: float = 1e-5

@@ -13,7 +13,7 @@ from .numeric import expect_count, float32
 
 @dataclass(frozen=True, slots=True)
 class Linear(Op):
-    """Linear(x (..., K), w (O, K), b (O,)) = x w^T + b. On integers: int8, int8, int32 -> int32 accumulators."""
+    """Linear(x (..., K), w (O, K), b (O,)) = x w^T + b. On integers: int8, int8, int32 -> int32."""
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 3)

@@ -10,7 +10,7 @@ from .numeric import expect_count
 
 @dataclass(frozen=True, slots=True)
 class Quantise(Op):
-    """Real to integer at the graph's input, done on the host: saturate(floor(x / scale + 1/2) + zero_point)."""
+    """Real to integer at the input, on the host: saturate(floor(x / scale + 1/2) + zero_point)."""
 
     scale: float
     zero_point: int = 0

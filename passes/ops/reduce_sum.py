@@ -25,4 +25,5 @@ class ReduceSum(Op):
         return TensorType(x.shape[:axis] + kept + x.shape[axis + 1 :], INT32)
 
     def eval(self, *arrays: Array) -> Array:
-        return arrays[0].sum(axis=self.axis, keepdims=self.keepdims, dtype=np.int64)
+        result: Array = arrays[0].sum(axis=self.axis, keepdims=self.keepdims, dtype=np.int64)
+        return result

@@ -10,7 +10,7 @@ from .numeric import expect_count
 
 @dataclass(frozen=True, slots=True)
 class Requantise(Op):
-    """Requantise(acc, multiplier (O,) or (1,), shift (O,) or (1,)): accumulators (last axis O wide) to int8 or int16.
+    """Requantise(acc (..., O), multiplier (O,) or (1,), shift likewise): accumulators to int8 or int16.
 
     saturate(round_shift(acc * multiplier, shift) + zero_point).
     """

@@ -26,7 +26,7 @@ class Slice(Op):
             f"[{self.start}:{self.stop}:{self.step}] does not fit axis {axis} of {x.shape}",
         )
         length = len(range(self.start, self.stop, self.step))
-        return TensorType(x.shape[:axis] + (length,) + x.shape[axis + 1 :], x.elem)
+        return TensorType((*x.shape[:axis], length, *x.shape[axis + 1 :]), x.elem)
 
     def eval(self, *arrays: Array) -> Array:
         (x,) = arrays

@@ -10,7 +10,7 @@ from .numeric import expect_count
 
 @dataclass(frozen=True, slots=True)
 class Table(Op):
-    """Table(x int8, table int8[256]) = table[x + 128]: any function of one int8, with the output's scale folded in."""
+    """Table(x int8, table int8[256]) = table[x + 128]: any function of one int8, output scale included."""
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)
@@ -21,4 +21,5 @@ class Table(Op):
 
     def eval(self, *arrays: Array) -> Array:
         x, table = arrays
-        return int64(table)[int64(x) + 128]
+        result: Array = int64(table)[int64(x) + 128]
+        return result

@@ -1,0 +1,136 @@
+"""What a graph means. On integers this is the truth every machine is compared with, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ..ops.constant import Constant
+from ..ops.gather import Gather
+from ..ops.input import Input
+from ..ops.matmul import MatMul
+from ..ops.reduce_mean import ReduceMean
+from ..ops.reduce_sum import ReduceSum
+from ..ops.reshape import Reshape
+from ..ops.slice import Slice
+from ..ops.softmax import Softmax
+from ..ops.transpose import Transpose
+from .graph import Graph, Node
+from .types import Array, Int
+
+
+def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs by name. Inputs by name, of the graph's shapes, or with B samples in place of the leading 1
+    (outputs then lead with B too). ValueError for a missing, superfluous or misshapen input."""
+    outputs: dict[str, Array] = {}
+    for parts in _runs(graph, inputs):
+        values = _evaluate(graph, parts, keep=False)
+        for name, node in zip(graph.output_names, graph.outputs, strict=True):
+            value = values[node]
+            outputs[name] = np.concatenate([outputs[name], value]) if name in outputs else value
+    return outputs
+
+
+def interpret_all(graph: Graph, inputs: Mapping[str, Array]) -> dict[Node, Array]:
+    """Every node's value, constants included. A batch needs a `batchable` graph."""
+    runs = _runs(graph, inputs)
+    if len(runs) > 1:
+        raise ValueError(f"graph {graph.name} takes one sample at a time")
+    return _evaluate(graph, runs[0], keep=True)
+
+
+def visit(graph: Graph, inputs: Mapping[str, Array], see: Callable[[Node, Array], None]) -> None:
+    """Calls `see` with every node and its value in topological order, holding only values still needed."""
+    for parts in _runs(graph, inputs):
+        _evaluate(graph, parts, keep=False, see=see)
+
+
+def batchable(graph: Graph) -> bool:
+    """True when B samples may take the place of the leading 1 in one run: no op moves or reduces axis 0."""
+    return all(_keeps_batch(node) for node in graph.nodes())
+
+
+def _keeps_batch(node: Node) -> bool:
+    op = node.op
+    if isinstance(op, Constant):
+        return True
+    if node.shape[:1] != (1,):
+        return False
+    if isinstance(op, Transpose):
+        return op.perm[0] == 0
+    if isinstance(op, (Softmax, Slice)):
+        return op.axis % node.type.rank != 0
+    if isinstance(op, ReduceMean):
+        return all(axis % node.inputs[0].type.rank for axis in op.axes)
+    if isinstance(op, ReduceSum):
+        return op.axis % node.inputs[0].type.rank != 0
+    if isinstance(op, Reshape):
+        return node.inputs[0].shape[:1] == (1,)
+    if isinstance(op, Gather):
+        return op.axis % node.inputs[0].type.rank != 0 and isinstance(node.inputs[1].op, Constant)
+    if isinstance(op, MatMul):
+        a, b = node.inputs
+        return a.type.rank >= b.type.rank and (a.type.rank == b.type.rank or isinstance(b.op, Constant))
+    ranks = {n.type.rank for n in node.inputs if not isinstance(n.op, Constant)}
+    return len(ranks) <= 1 and not ranks - {node.type.rank}
+
+
+def _runs(graph: Graph, inputs: Mapping[str, Array]) -> list[dict[str, Array]]:
+    """The inputs checked, and split into single samples where the graph is not batchable."""
+    expected = {node.op.name: node for node in graph.inputs if isinstance(node.op, Input)}
+    if set(inputs) != set(expected):
+        raise ValueError(f"graph {graph.name} takes inputs {sorted(expected)}, got {sorted(inputs)}")
+    batches = set()
+    given: dict[str, Array] = {}
+    for name, node in expected.items():
+        value = np.asarray(inputs[name])
+        if value.shape[1:] != node.shape[1:] or value.ndim != len(node.shape):
+            raise ValueError(f"input {name} has shape {value.shape}, the graph takes {node.shape}")
+        given[name] = value.astype(np.int64 if isinstance(node.elem, Int) else np.float32)
+        batches.add(value.shape[0] // node.shape[0] if node.shape else 1)
+    batch = max(batches, default=1)
+    if batch == 1 or (len(batches) == 1 and batchable(graph)):
+        return [given]
+    if len(batches) > 1:
+        raise ValueError(f"inputs of graph {graph.name} hold different numbers of samples")
+    return [
+        {name: value[i : i + expected[name].shape[0]] for name, value in given.items()} for i in range(batch)
+    ]
+
+
+def _evaluate(
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    keep: bool,
+    see: Callable[[Node, Array], None] | None = None,
+) -> dict[Node, Array]:
+    nodes = graph.nodes()
+    readers = {node: 0 for node in nodes}
+    for node in (*graph.outputs, *(operand for node in nodes for operand in node.inputs)):
+        readers[node] += 1
+    values: dict[Node, Array] = {}
+    for node in nodes:
+        op = node.op
+        value = inputs[op.name] if isinstance(op, Input) else op.eval(*(values[n] for n in node.inputs))
+        _check_range(node, value)
+        values[node] = value
+        if see is not None:
+            see(node, value)
+        if keep:
+            continue
+        for operand in node.inputs:
+            readers[operand] -= 1
+            if readers[operand] == 0:
+                values.pop(operand, None)
+    return values
+
+
+def _check_range(node: Node, value: Array) -> None:
+    """An integer outside its type is a bug in the pass that chose the type, and must not pass silently."""
+    elem = node.elem
+    if not isinstance(elem, Int) or isinstance(node.op, Constant) or value.size == 0:
+        return
+    low, high = int(value.min()), int(value.max())
+    if low < elem.lowest or high > elem.highest:
+        raise OverflowError(f"{node.op.kind} {node.name}: [{low}, {high}] does not fit {elem}")

@@ -1,0 +1,54 @@
+"""A graph as text (for people, dumps and snapshots) and as a digest (for caches and determinism)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ..ops.constant import Constant
+from .graph import Graph, Node
+
+
+def to_text(graph: Graph) -> str:
+    """One line per value that is not a constant: number, op with attributes, operands, type, meaning, origin."""
+    numbers: dict[Node, int] = {}
+    lines = [f"graph {graph.name} ({graph.level.value})"]
+    for node in graph.nodes():
+        if isinstance(node.op, Constant):
+            continue
+        numbers[node] = len(numbers)
+        operands = ", ".join(_operand(n, numbers) for n in node.inputs)
+        lines.append(
+            f"  %{numbers[node]} = {node.op}({operands}) : {node.type}{_meaning(node)}{_origin(node)}"
+        )
+    for name, node in zip(graph.output_names, graph.outputs, strict=True):
+        lines.append(f"  return {name} = {_operand(node, numbers)}")
+    return "\n".join(lines) + "\n"
+
+
+def digest(graph: Graph) -> str:
+    """SHA-256 over structure, attributes, meanings and every constant's bytes; the same graph gives the same."""
+    return hashlib.sha256(to_text(graph).encode()).hexdigest()
+
+
+def _operand(node: Node, numbers: dict[Node, int]) -> str:
+    if not isinstance(node.op, Constant):
+        return f"%{numbers[node]}"
+    value = node.op.value
+    fingerprint = hashlib.sha256(f"{value.dtype.str}{value.shape}".encode() + value.tobytes()).hexdigest()[
+        :16
+    ]
+    return f"{node.type}#{fingerprint}"
+
+
+def _meaning(node: Node) -> str:
+    if node.quant is None:
+        return ""
+    scale = node.quant.scale
+    if isinstance(scale, tuple):
+        scales = hashlib.sha256(repr(scale).encode()).hexdigest()[:8]
+        return f" = per-channel#{scales} * (q - {node.quant.zero_point})"
+    return f" = {scale!r} * (q - {node.quant.zero_point})"
+
+
+def _origin(node: Node) -> str:
+    return f"  # {', '.join(node.origin)}" if node.origin else ""

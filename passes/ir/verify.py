@@ -1,0 +1,149 @@
+"""What must hold of a graph at its level. A finding after one of our passes is our bug, except Q-codes (the model)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..diagnostics import CompileError, Diagnostic, Exit
+from ..ops import arith
+from ..ops.add_requantised import AddRequantised
+from ..ops.attention import Attention
+from ..ops.concat import Concat
+from ..ops.constant import Constant
+from ..ops.dequantise import Dequantise
+from ..ops.input import Input
+from ..ops.layer_normalization import LayerNormalization
+from ..ops.linear import Linear
+from ..ops.patch_embed import PatchEmbed
+from ..ops.quantise import Quantise
+from ..ops.reduce_sum import ReduceSum
+from ..ops.requantise import Requantise
+from ..ops.reshape import Reshape
+from ..ops.slice import Slice
+from ..ops.table import Table
+from ..ops.transpose import Transpose
+from .graph import Graph, Node
+from .op import InferError, Op
+from .types import Array, Int, Level
+
+ONLY_QUANTISED: tuple[type[Op], ...] = (Quantise, Dequantise, Requantise, Table, AddRequantised, ReduceSum)
+QUANTISED_OPS: tuple[type[Op], ...] = (
+    *ONLY_QUANTISED,
+    *(Input, Constant, Linear, PatchEmbed, LayerNormalization, Attention),
+    *(Concat, Slice, Reshape, Transpose),
+)
+
+
+def verify(graph: Graph, after: str = "") -> None:
+    """Raises CompileError with everything `problems` finds; `after` names the pass that made the graph."""
+    found = list(problems(graph, after))
+    if found:
+        ours = any(d.code.startswith("G") for d in found)
+        raise CompileError(found, Exit.BUG if ours else Exit.MODEL)
+
+
+def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
+    """Every broken rule: structure, types, levels, and on integers the ranges the hardware relies on."""
+    where = f" (after {after})" if after else ""
+    try:
+        nodes = graph.nodes()
+    except ValueError as error:
+        yield Diagnostic("G001", f"the graph has a {error}", graph.name + where)
+        return
+    yield from _interface(graph, nodes, where)
+    for node in nodes:
+        at = f"{node.name}{where}"
+        try:
+            inferred = node.op.infer(*(n.type for n in node.inputs))
+        except InferError as error:
+            yield Diagnostic("G003", f"{node.op.kind} does not fit its operands", at, str(error))
+            continue
+        if (inferred.shape, inferred.elem) != (node.shape, node.elem):
+            yield Diagnostic(
+                "G003", f"{node.op.kind} has type {node.type}", at, f"its operands give {inferred}"
+            )
+        if graph.level is Level.FLOAT:
+            if isinstance(node.op, ONLY_QUANTISED) or not (
+                node.type.is_float or isinstance(node.op, Constant)
+            ):
+                yield Diagnostic("G004", f"{node.op.kind} of type {node.type} in a float graph", at)
+        else:
+            yield from _integers(node, at)
+
+
+def _interface(graph: Graph, nodes: list[Node], where: str) -> Iterator[Diagnostic]:
+    if len(graph.outputs) != len(graph.output_names) or len(set(graph.output_names)) != len(graph.outputs):
+        yield Diagnostic(
+            "G002", f"outputs {graph.output_names} do not name each output once", graph.name + where
+        )
+    inputs = [node for node in nodes if isinstance(node.op, Input)]
+    names = [node.op.name for node in inputs if isinstance(node.op, Input)]
+    if set(inputs) != set(graph.inputs) or len(set(names)) != len(names):
+        yield Diagnostic("G002", f"inputs {names} are not the graph's inputs, each once", graph.name + where)
+
+
+def _integers(node: Node, at: str) -> Iterator[Diagnostic]:
+    op = node.op
+    if not isinstance(op, QUANTISED_OPS):
+        yield Diagnostic("G004", f"{op.kind} in a quantised graph", at)
+        return
+    if node.type.is_float and not isinstance(op, (Input, Dequantise, Constant)):
+        yield Diagnostic("G004", f"{op.kind} is float in a quantised graph", at)
+        return
+    bound = accumulator_bound(node)
+    if bound >= arith.ACCUMULATOR_LIMIT:
+        yield Diagnostic(
+            "Q003",
+            f"accumulators of {op.kind} may reach {bound}",
+            at,
+            "the engine keeps 27 bits, so their magnitude must stay below 2^26 = 67108864",
+            "make the layer narrower, or split its sum",
+        )
+    for what, value, low, high in _constants(node):
+        if value.size and (int(value.min()) < low or int(value.max()) > high):
+            yield Diagnostic("G005", f"{what} of {op.kind} outside [{low}, {high}]", at)
+
+
+def _constants(node: Node) -> Iterator[tuple[str, Array, int, int]]:
+    """Constant operands with the range the arithmetic allows them."""
+    values = [n.op.value if isinstance(n.op, Constant) else None for n in node.inputs]
+    ranges: dict[int, tuple[str, int, int]] = {}
+    if isinstance(node.op, (Linear, PatchEmbed)):
+        ranges = {1: ("weight", -127, 127)}
+    elif isinstance(node.op, Requantise):
+        ranges = {1: ("multiplier", 1 << 15, (1 << 16) - 1), 2: ("shift", 1, arith.SHIFT_MAX)}
+        yield "zero point", np.array(node.op.zero_point), -127, 127
+    elif isinstance(node.op, LayerNormalization):
+        ranges = {1: ("multiplier", -(1 << 16) + 1, (1 << 16) - 1), 2: ("offset", -(1 << 47), (1 << 47) - 1)}
+    elif isinstance(node.op, Table):
+        ranges = {1: ("entry", -127, 127)}
+    elif isinstance(node.op, Concat):
+        high = arith.limit(node.elem) if isinstance(node.elem, Int) else 0
+        ranges = {i: ("constant", -high, high) for i in range(len(values))}
+    for position, (what, low, high) in ranges.items():
+        value = values[position]
+        if value is not None:
+            yield what, value, low, high
+        elif not isinstance(node.op, Concat):
+            yield f"{what} (not a constant)", np.array(high + 1), low, high
+
+
+def accumulator_bound(node: Node) -> int:
+    """The largest magnitude the int32 accumulators of a node can take with int8 activations, from its actual
+    weights and bias; 0 for ops without accumulators."""
+    op = node.op
+    if isinstance(op, (Linear, PatchEmbed)) and not node.type.is_float:
+        weight, bias = (n.op for n in node.inputs[1:])
+        if isinstance(weight, Constant) and isinstance(bias, Constant):
+            sums = np.abs(weight.value.astype(np.int64)).sum(axis=1) * 127
+            return int((sums + np.abs(bias.value.astype(np.int64))).max())
+        return node.inputs[1].shape[1] * 127 * 127
+    if isinstance(op, Attention) and not node.type.is_float:
+        q, k, _ = node.inputs
+        scores = q.shape[2] // op.heads * 127 * 127
+        return max(scores, k.shape[1] * arith.ATTENTION_WEIGHT_MAX * 127)
+    if isinstance(op, ReduceSum):
+        return node.inputs[0].shape[op.axis] * 127
+    return 0
