@@ -1,8 +1,8 @@
 """Types, nodes, graphs, and what reads them: verifier, interpreter, printer."""
 
-from .graph import Graph, Node, make, merge_origins, rewrite, topological
-from .op import InferError, Op, Work
-from .types import (
+from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rewrite, topological
+from edgewright.passes.ir.op import InferError, Op, Work
+from edgewright.passes.ir.types import (
     F32,
     INT8,
     INT16,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from .op import InferError, Op, Work
-from .types import Elem, Level, Quant, Shape, TensorType
+from edgewright.passes.ir.op import InferError, Op, Work
+from edgewright.passes.ir.types import Elem, Level, Quant, Shape, TensorType
 
 
 @dataclass(frozen=True, slots=True, eq=False)

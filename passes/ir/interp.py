@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-
-from ..ops.constant import Constant
-from ..ops.gather import Gather
-from ..ops.input import Input
-from ..ops.matmul import MatMul
-from ..ops.reduce_mean import ReduceMean
-from ..ops.reduce_sum import ReduceSum
-from ..ops.reshape import Reshape
-from ..ops.slice import Slice
-from ..ops.softmax import Softmax
-from ..ops.transpose import Transpose
-from .graph import Graph, Node
-from .types import Array, Int
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir.types import Array, Int
+from edgewright.passes.ops.constant import Constant
+from edgewright.passes.ops.gather import Gather
+from edgewright.passes.ops.input import Input
+from edgewright.passes.ops.matmul import MatMul
+from edgewright.passes.ops.reduce_mean import ReduceMean
+from edgewright.passes.ops.reduce_sum import ReduceSum
+from edgewright.passes.ops.reshape import Reshape
+from edgewright.passes.ops.slice import Slice
+from edgewright.passes.ops.softmax import Softmax
+from edgewright.passes.ops.transpose import Transpose
 
 
 def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -107,8 +106,8 @@ def _evaluate(
 ) -> dict[Node, Array]:
     nodes = graph.nodes()
     readers = {node: 0 for node in nodes}
-    for node in (*graph.outputs, *(operand for node in nodes for operand in node.inputs)):
-        readers[node] += 1
+    for read in (*graph.outputs, *(operand for node in nodes for operand in node.inputs)):
+        readers[read] += 1
     values: dict[Node, Array] = {}
     for node in nodes:
         op = node.op

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from .types import Array, TensorType
+from edgewright.passes.ir.types import Array, TensorType
 
 
 class InferError(Exception):

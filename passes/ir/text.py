@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from ..ops.constant import Constant
-from .graph import Graph, Node
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ops.constant import Constant
 
 
 def to_text(graph: Graph) -> str:

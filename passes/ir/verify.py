@@ -1,32 +1,31 @@
-"""What must hold of a graph at its level. A finding after one of our passes is our bug, except Q-codes (the model)."""
+"""What must hold of a graph at its level. G-codes are our bugs, Q-codes come from the model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
-
-from ..diagnostics import CompileError, Diagnostic, Exit
-from ..ops import arith
-from ..ops.add_requantised import AddRequantised
-from ..ops.attention import Attention
-from ..ops.concat import Concat
-from ..ops.constant import Constant
-from ..ops.dequantise import Dequantise
-from ..ops.input import Input
-from ..ops.layer_normalization import LayerNormalization
-from ..ops.linear import Linear
-from ..ops.patch_embed import PatchEmbed
-from ..ops.quantise import Quantise
-from ..ops.reduce_sum import ReduceSum
-from ..ops.requantise import Requantise
-from ..ops.reshape import Reshape
-from ..ops.slice import Slice
-from ..ops.table import Table
-from ..ops.transpose import Transpose
-from .graph import Graph, Node
-from .op import InferError, Op
-from .types import Array, Int, Level
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir.op import InferError, Op
+from edgewright.passes.ir.types import Array, Int, Level
+from edgewright.passes.ops import arith
+from edgewright.passes.ops.add_requantised import AddRequantised
+from edgewright.passes.ops.attention import Attention
+from edgewright.passes.ops.concat import Concat
+from edgewright.passes.ops.constant import Constant
+from edgewright.passes.ops.dequantise import Dequantise
+from edgewright.passes.ops.input import Input
+from edgewright.passes.ops.layer_normalization import LayerNormalization
+from edgewright.passes.ops.linear import Linear
+from edgewright.passes.ops.patch_embed import PatchEmbed
+from edgewright.passes.ops.quantise import Quantise
+from edgewright.passes.ops.reduce_sum import ReduceSum
+from edgewright.passes.ops.requantise import Requantise
+from edgewright.passes.ops.reshape import Reshape
+from edgewright.passes.ops.slice import Slice
+from edgewright.passes.ops.table import Table
+from edgewright.passes.ops.transpose import Transpose
 
 ONLY_QUANTISED: tuple[type[Op], ...] = (Quantise, Dequantise, Requantise, Table, AddRequantised, ReduceSum)
 QUANTISED_OPS: tuple[type[Op], ...] = (

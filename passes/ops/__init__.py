@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-from .add import Add
-from .add_requantised import AddRequantised
-from .attention import Attention
-from .batch_normalization import BatchNormalization
-from .concat import Concat
-from .constant import Constant, constant, value_of
-from .conv import Conv
-from .dequantise import Dequantise
-from .div import Div
-from .erf import Erf
-from .exp import Exp
-from .gather import Gather
-from .gelu import Gelu
-from .hard_swish import HardSwish
-from .input import Input, graph_input
-from .layer_normalization import LayerNormalization
-from .linear import Linear
-from .matmul import MatMul
-from .mul import Mul
-from .neg import Neg
-from .patch_embed import PatchEmbed
-from .pow import Pow
-from .quantise import Quantise
-from .reciprocal import Reciprocal
-from .reduce_mean import ReduceMean
-from .reduce_sum import ReduceSum
-from .relu import Relu
-from .requantise import Requantise
-from .reshape import Reshape
-from .sigmoid import Sigmoid
-from .silu import Silu
-from .slice import Slice
-from .softmax import Softmax
-from .sqrt import Sqrt
-from .sub import Sub
-from .table import Table
-from .tanh import Tanh
-from .transpose import Transpose
+from edgewright.passes.ops.add import Add
+from edgewright.passes.ops.add_requantised import AddRequantised
+from edgewright.passes.ops.attention import Attention
+from edgewright.passes.ops.batch_normalization import BatchNormalization
+from edgewright.passes.ops.concat import Concat
+from edgewright.passes.ops.constant import Constant, constant, value_of
+from edgewright.passes.ops.conv import Conv
+from edgewright.passes.ops.dequantise import Dequantise
+from edgewright.passes.ops.div import Div
+from edgewright.passes.ops.erf import Erf
+from edgewright.passes.ops.exp import Exp
+from edgewright.passes.ops.gather import Gather
+from edgewright.passes.ops.gelu import Gelu
+from edgewright.passes.ops.hard_swish import HardSwish
+from edgewright.passes.ops.input import Input, graph_input
+from edgewright.passes.ops.layer_normalization import LayerNormalization
+from edgewright.passes.ops.linear import Linear
+from edgewright.passes.ops.matmul import MatMul
+from edgewright.passes.ops.mul import Mul
+from edgewright.passes.ops.neg import Neg
+from edgewright.passes.ops.patch_embed import PatchEmbed
+from edgewright.passes.ops.pow import Pow
+from edgewright.passes.ops.quantise import Quantise
+from edgewright.passes.ops.reciprocal import Reciprocal
+from edgewright.passes.ops.reduce_mean import ReduceMean
+from edgewright.passes.ops.reduce_sum import ReduceSum
+from edgewright.passes.ops.relu import Relu
+from edgewright.passes.ops.requantise import Requantise
+from edgewright.passes.ops.reshape import Reshape
+from edgewright.passes.ops.sigmoid import Sigmoid
+from edgewright.passes.ops.silu import Silu
+from edgewright.passes.ops.slice import Slice
+from edgewright.passes.ops.softmax import Softmax
+from edgewright.passes.ops.sqrt import Sqrt
+from edgewright.passes.ops.sub import Sub
+from edgewright.passes.ops.table import Table
+from edgewright.passes.ops.tanh import Tanh
+from edgewright.passes.ops.transpose import Transpose
 
 __all__ = [
     "Add",

@@ -3,11 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from ..ir.op import Op, expect
-from ..ir.types import INT16, Array, TensorType
-from .arith import SHIFT_MAX, add_requantised
-from .numeric import expect_count
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import INT16, Array, TensorType
+from edgewright.passes.ops.arith import SHIFT_MAX, add_requantised
+from edgewright.passes.ops.numeric import expect_count
 
 IDENTITY = (1 << 15, 15)
 

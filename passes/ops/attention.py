@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-
-from ..ir.op import Op, expect
-from ..ir.types import F32, INT32, Array, TensorType
-from .arith import SHIFT_MAX, attention
-from .numeric import expect_count, float32, softmax
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import F32, INT32, Array, TensorType
+from edgewright.passes.ops.arith import SHIFT_MAX, attention
+from edgewright.passes.ops.numeric import expect_count, float32, softmax
 
 
 @dataclass(frozen=True, slots=True)

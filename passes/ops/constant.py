@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-
-from ..ir.graph import Node, make
-from ..ir.op import Op, expect
-from ..ir.types import Array, Quant, TensorType, elem_of
+from edgewright.passes.ir.graph import Node, make
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import Array, Quant, TensorType, elem_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import F32, Array, TensorType
+from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 from numpy.lib.stride_tricks import sliding_window_view
-
-from ..ir.op import Op, expect
-from ..ir.types import F32, Array, TensorType
-from .numeric import expect_count, expect_float, float32
 
 
 @dataclass(frozen=True, slots=True)

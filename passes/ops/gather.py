@@ -3,10 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from ..ir.op import Op, expect
-from ..ir.types import Array, TensorType
-from .numeric import axis_of, expect_count
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import Array, TensorType
+from edgewright.passes.ops.numeric import axis_of, expect_count
 
 
 @dataclass(frozen=True, slots=True)

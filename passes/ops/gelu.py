@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-
-from ..ir.op import Op, expect
-from ..ir.types import F32, Array, TensorType
-from .numeric import erf, expect_count, expect_float, float32
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import F32, Array, TensorType
+from edgewright.passes.ops.numeric import erf, expect_count, expect_float, float32
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..ir.graph import Node, make
-from ..ir.op import Op, expect
-from ..ir.types import F32, Array, Elem, Shape, TensorType
+from edgewright.passes.ir.graph import Node, make
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import F32, Array, Elem, Shape, TensorType
 
 
 @dataclass(frozen=True, slots=True)

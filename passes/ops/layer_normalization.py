@@ -3,11 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from ..ir.op import Op, expect
-from ..ir.types import F32, INT8, Array, TensorType
-from .arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, layer_normalization
-from .numeric import expect_count, float32
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import F32, INT8, Array, TensorType
+from edgewright.passes.ops.arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, layer_normalization
+from edgewright.passes.ops.numeric import expect_count, float32
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-
-from ..ir.op import Op, expect
-from ..ir.types import F32, INT32, Array, TensorType
-from .arith import exact_matmul, int64
-from .numeric import expect_count, float32
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import F32, INT32, Array, TensorType
+from edgewright.passes.ops.arith import exact_matmul, int64
+from edgewright.passes.ops.numeric import expect_count, float32
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
-from ..ir.op import expect
-from ..ir.types import F32, Array, TensorType
+from edgewright.passes.ir.op import expect
+from edgewright.passes.ir.types import F32, Array, TensorType
 
 _STEP = 1.0 / 512.0
 _LIMIT = 6.0  # erf(6) is 1 to within 3e-17

@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-
-from ..ir.op import Op, expect
-from ..ir.types import F32, INT32, Array, TensorType
-from .linear import Linear
-from .numeric import expect_count
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import F32, INT32, Array, TensorType
+from edgewright.passes.ops.linear import Linear
+from edgewright.passes.ops.numeric import expect_count
 
 
 @dataclass(frozen=True, slots=True)

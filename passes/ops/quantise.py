@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..ir.op import Op, expect
-from ..ir.types import INT8, Array, Int, Quant, TensorType
-from .arith import boundary
-from .numeric import expect_count
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import INT8, Array, Int, Quant, TensorType
+from edgewright.passes.ops.arith import boundary
+from edgewright.passes.ops.numeric import expect_count
 
 
 @dataclass(frozen=True, slots=True)

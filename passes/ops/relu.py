@@ -3,10 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from ..ir.op import Op
-from ..ir.types import F32, Array, TensorType
-from .numeric import expect_count, expect_float, float32
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import F32, Array, TensorType
+from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 
 
 @dataclass(frozen=True, slots=True)

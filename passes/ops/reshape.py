@@ -3,9 +3,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..ir.op import Op, expect
-from ..ir.types import Array, Shape, TensorType
-from .numeric import expect_count
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import Array, Shape, TensorType
+from edgewright.passes.ops.numeric import expect_count
 
 
 @dataclass(frozen=True, slots=True)
