@@ -9,7 +9,7 @@ from edgewright.passes.ops.constant import Constant
 
 
 def to_text(graph: Graph) -> str:
-    """One line per value that is not a constant: number, op with attributes, operands, type, meaning, origin."""
+    """One line per value that is no constant: number, op and attributes, operands, type, meaning, origin."""
     numbers: dict[Node, int] = {}
     lines = [f"graph {graph.name} ({graph.level.value})"]
     for node in graph.nodes():
@@ -26,7 +26,7 @@ def to_text(graph: Graph) -> str:
 
 
 def digest(graph: Graph) -> str:
-    """SHA-256 over structure, attributes, meanings and every constant's bytes; the same graph gives the same."""
+    """SHA-256 over structure, attributes, meanings and every constant; equal graphs have equal digests."""
     return hashlib.sha256(to_text(graph).encode()).hexdigest()
 
 
