@@ -1,0 +1,289 @@
+/// Behavioural AXI4 memory for simulation: `NumRead` read ports and `NumWrite` write ports on one array of words.
+/// Each port moves a beat per cycle. A read answers `Latency` cycles after its address or later. A write is seen by
+/// reads only from the cycle of its response on, so that a master which does not wait for responses reads stale data.
+/// Plusargs: memory=FILE ($readmemh image), axi_latency=N, axi_stall=N (a channel pauses with probability N/256),
+/// axi_seed=N, dump=FILE with dump_first=N and dump_last=N (words, $writememh at the end).
+module axi_ram #(
+  parameter int unsigned NumRead = 1,
+  parameter int unsigned NumWrite = 1,
+  parameter int unsigned AddrWidth = 40,
+  parameter int unsigned DataWidth = 128,
+  parameter int unsigned IdWidth = 1,
+  parameter int unsigned Words = 65536,
+  parameter int unsigned Latency = 24,
+  parameter int unsigned Outstanding = 64,
+  localparam int unsigned Bytes = DataWidth / 8
+) (
+  input  logic clk_i,
+  input  logic rst_ni,
+  // read ports
+  input  logic [NumRead-1:0][IdWidth-1:0]    arid_i,
+  input  logic [NumRead-1:0][AddrWidth-1:0]  araddr_i,
+  input  logic [NumRead-1:0][7:0]            arlen_i,
+  input  logic [NumRead-1:0][2:0]            arsize_i,
+  input  logic [NumRead-1:0][1:0]            arburst_i,
+  input  logic [NumRead-1:0]                 arvalid_i,
+  output logic [NumRead-1:0]                 arready_o,
+  output logic [NumRead-1:0][IdWidth-1:0]    rid_o,
+  output logic [NumRead-1:0][DataWidth-1:0]  rdata_o,
+  output logic [NumRead-1:0][1:0]            rresp_o,
+  output logic [NumRead-1:0]                 rlast_o,
+  output logic [NumRead-1:0]                 rvalid_o,
+  input  logic [NumRead-1:0]                 rready_i,
+  // write ports
+  input  logic [NumWrite-1:0][IdWidth-1:0]   awid_i,
+  input  logic [NumWrite-1:0][AddrWidth-1:0] awaddr_i,
+  input  logic [NumWrite-1:0][7:0]           awlen_i,
+  input  logic [NumWrite-1:0][2:0]           awsize_i,
+  input  logic [NumWrite-1:0][1:0]           awburst_i,
+  input  logic [NumWrite-1:0]                awvalid_i,
+  output logic [NumWrite-1:0]                awready_o,
+  input  logic [NumWrite-1:0][DataWidth-1:0] wdata_i,
+  input  logic [NumWrite-1:0][Bytes-1:0]     wstrb_i,
+  input  logic [NumWrite-1:0]                wlast_i,
+  input  logic [NumWrite-1:0]                wvalid_i,
+  output logic [NumWrite-1:0]                wready_o,
+  output logic [NumWrite-1:0][IdWidth-1:0]   bid_o,
+  output logic [NumWrite-1:0][1:0]           bresp_o,
+  output logic [NumWrite-1:0]                bvalid_o,
+  input  logic [NumWrite-1:0]                bready_i
+);
+
+  localparam int unsigned Shift = $clog2(Bytes);
+  localparam int unsigned WordWidth = AddrWidth - Shift;
+  localparam int unsigned IndexWidth = $clog2(Words);
+  localparam int unsigned QueueWidth = $clog2(Outstanding);
+  localparam int unsigned PendingWidth = 9;  // beats written but not yet visible: 2^PendingWidth
+
+  logic [DataWidth-1:0] mem [Words];
+
+  int unsigned latency, stall, seed;
+  string       image, dump;
+  int unsigned dump_first, dump_last;
+
+  initial begin
+    if (!$value$plusargs("axi_latency=%d", latency)) latency = Latency;
+    if (!$value$plusargs("axi_stall=%d", stall)) stall = 0;
+    if (!$value$plusargs("axi_seed=%d", seed)) seed = 1;
+    if ($value$plusargs("memory=%s", image)) $readmemh(image, mem);
+  end
+
+  final begin
+    if ($value$plusargs("dump=%s", dump)) begin
+      if (!$value$plusargs("dump_first=%d", dump_first)) dump_first = 0;
+      if (!$value$plusargs("dump_last=%d", dump_last)) dump_last = Words - 1;
+      $writememh(dump, mem, dump_first, dump_last);
+    end
+  end
+
+  logic [31:0] now_q;
+  always_ff @(posedge clk_i) now_q <= rst_ni ? now_q + 1 : '0;
+
+  /// The next number of a xorshift generator.
+  function automatic logic [31:0] scramble(input logic [31:0] x);
+    logic [31:0] y;
+    y = x ^ (x << 13);
+    y = y ^ (y >> 17);
+    return y ^ (y << 5);
+  endfunction
+
+  for (genvar p = 0; p < NumRead; p++) begin : gen_read
+    typedef struct packed {
+      logic [IdWidth-1:0]   id;
+      logic [WordWidth-1:0] word;
+      logic [7:0]           len;
+      logic [31:0]          due;
+    } request_t;
+
+    request_t              queue [Outstanding];
+    request_t              head;
+    logic [QueueWidth-1:0] head_q, tail_q;
+    logic [QueueWidth:0]   count_q;
+    logic [7:0]            beat_q;
+    logic [31:0]           random_q;
+    logic                  pause_ar_q, push, pop, move;
+
+    assign head = queue[head_q];
+    assign arready_o[p] = rst_ni && count_q != (QueueWidth + 1)'(Outstanding) && !pause_ar_q;
+    assign push = arvalid_i[p] && arready_o[p];
+    assign move = (!rvalid_o[p] || rready_i[p]) && count_q != 0 && head.due <= now_q
+                  && (stall == 0 || random_q[15:8] >= 8'(stall));
+    assign pop = move && beat_q == head.len;
+    assign rresp_o[p] = 2'b00;
+
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni) begin
+        head_q <= '0;
+        tail_q <= '0;
+        count_q <= '0;
+        beat_q <= '0;
+        random_q <= scramble(32'(seed) * 32'h9e3779b9 + 32'(p) * 2 + 1);
+        pause_ar_q <= 1'b0;
+        rvalid_o[p] <= 1'b0;
+      end else begin
+        if (stall != 0) begin
+          random_q <= scramble(random_q);
+          pause_ar_q <= random_q[7:0] < 8'(stall);
+        end
+        if (push) begin
+          queue[tail_q] <= '{id: arid_i[p], word: araddr_i[p][AddrWidth-1:Shift], len: arlen_i[p],
+                             due: now_q + latency - 1};
+          tail_q <= tail_q + 1'b1;
+        end
+        count_q <= count_q + (QueueWidth + 1)'(push) - (QueueWidth + 1)'(pop);
+        if (move) begin
+          rvalid_o[p] <= 1'b1;
+          rid_o[p] <= head.id;
+          rdata_o[p] <= mem[IndexWidth'(head.word + WordWidth'(beat_q))];
+          rlast_o[p] <= pop;
+          beat_q <= pop ? '0 : beat_q + 1'b1;
+          head_q <= head_q + QueueWidth'(pop);
+        end else if (rready_i[p]) begin
+          rvalid_o[p] <= 1'b0;
+        end
+      end
+    end
+
+`ifndef SYNTHESIS
+    logic                 waiting_q;
+    logic [AddrWidth-1:0] addr_q;
+    always_ff @(posedge clk_i) begin
+      waiting_q <= rst_ni && arvalid_i[p] && !arready_o[p];
+      addr_q <= araddr_i[p];
+      if (rst_ni && waiting_q) begin
+        assert (arvalid_i[p] && araddr_i[p] == addr_q) else $error("read port %0d: ARVALID or ARADDR moved before ARREADY", p);
+      end
+      if (rst_ni && push) begin
+        assert (arburst_i[p] == 2'b01 && arsize_i[p] == 3'(Shift)) else $error("read port %0d: not a full-width INCR burst", p);
+        assert (araddr_i[p][Shift-1:0] == '0) else $error("read port %0d: address %h is not aligned", p, araddr_i[p]);
+        assert (32'(araddr_i[p][11:0]) + (32'(arlen_i[p]) + 1) * Bytes <= 4096)
+          else $error("read port %0d: burst at %h of %0d beats crosses 4 KiB", p, araddr_i[p], arlen_i[p] + 9'd1);
+        assert (64'(araddr_i[p] >> Shift) + 64'(arlen_i[p]) < 64'(Words))
+          else $error("read port %0d: address %h is outside the memory", p, araddr_i[p]);
+      end
+    end
+`endif
+  end
+
+  for (genvar p = 0; p < NumWrite; p++) begin : gen_write
+    typedef struct packed {
+      logic [IdWidth-1:0]   id;
+      logic [WordWidth-1:0] word;
+      logic [7:0]           len;
+    } request_t;
+    typedef struct packed {
+      logic [IdWidth-1:0]   id;
+      logic [WordWidth-1:0] word;
+      logic [DataWidth-1:0] data;
+      logic [Bytes-1:0]     strb;
+      logic                 last;
+      logic [31:0]          due;
+    } beat_t;
+
+    request_t                queue [Outstanding];
+    request_t                head;
+    beat_t                   pending [2**PendingWidth];
+    beat_t                   oldest;
+    logic [QueueWidth-1:0]   head_q, tail_q;
+    logic [QueueWidth:0]     count_q;
+    logic [PendingWidth-1:0] pending_head_q, pending_tail_q;
+    logic [PendingWidth:0]   pending_count_q;
+    logic [7:0]              beat_q;
+    logic [31:0]             random_q;
+    logic                    pause_aw_q, pause_w_q, push, take, commit;
+
+    assign head = queue[head_q];
+    assign oldest = pending[pending_head_q];
+    assign awready_o[p] = rst_ni && count_q != (QueueWidth + 1)'(Outstanding) && !pause_aw_q;
+    assign wready_o[p] = count_q != 0 && !pending_count_q[PendingWidth] && !pause_w_q;
+    assign push = awvalid_i[p] && awready_o[p];
+    assign take = wvalid_i[p] && wready_o[p];
+    assign commit = pending_count_q != 0 && oldest.due <= now_q && (!oldest.last || !bvalid_o[p] || bready_i[p]);
+    assign bresp_o[p] = 2'b00;
+
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni) begin
+        head_q <= '0;
+        tail_q <= '0;
+        count_q <= '0;
+        pending_head_q <= '0;
+        pending_tail_q <= '0;
+        pending_count_q <= '0;
+        beat_q <= '0;
+        random_q <= scramble(32'(seed) * 32'h85ebca6b + 32'(p) * 2 + 1);
+        pause_aw_q <= 1'b0;
+        pause_w_q <= 1'b0;
+        bvalid_o[p] <= 1'b0;
+      end else begin
+        if (stall != 0) begin
+          random_q <= scramble(random_q);
+          pause_aw_q <= random_q[7:0] < 8'(stall);
+          pause_w_q <= random_q[15:8] < 8'(stall);
+        end
+        if (push) begin
+          queue[tail_q] <= '{id: awid_i[p], word: awaddr_i[p][AddrWidth-1:Shift], len: awlen_i[p]};
+          tail_q <= tail_q + 1'b1;
+        end
+        if (take) begin
+          pending[pending_tail_q] <= '{id: head.id, word: head.word + WordWidth'(beat_q), data: wdata_i[p],
+                                       strb: wstrb_i[p], last: wlast_i[p], due: now_q + latency - 1};
+          pending_tail_q <= pending_tail_q + 1'b1;
+          beat_q <= wlast_i[p] ? '0 : beat_q + 1'b1;
+          head_q <= head_q + QueueWidth'(wlast_i[p]);
+        end
+        count_q <= count_q + (QueueWidth + 1)'(push) - (QueueWidth + 1)'(take && wlast_i[p]);
+        pending_head_q <= pending_head_q + PendingWidth'(commit);
+        pending_count_q <= pending_count_q + (PendingWidth + 1)'(take) - (PendingWidth + 1)'(commit);
+        if (commit && oldest.last) begin
+          bvalid_o[p] <= 1'b1;
+          bid_o[p] <= oldest.id;
+        end else if (bready_i[p]) begin
+          bvalid_o[p] <= 1'b0;
+        end
+      end
+    end
+
+    // `always`, not `always_ff`: the write ports share the array.
+    always @(posedge clk_i) begin
+      if (rst_ni && commit) begin
+        if (&oldest.strb) begin
+          mem[IndexWidth'(oldest.word)] <= oldest.data;
+        end else begin
+          for (int unsigned b = 0; b < Bytes; b++) begin
+            if (oldest.strb[b]) mem[IndexWidth'(oldest.word)][8*b+:8] <= oldest.data[8*b+:8];
+          end
+        end
+      end
+    end
+
+`ifndef SYNTHESIS
+    logic                 waiting_aw_q, waiting_w_q;
+    logic [AddrWidth-1:0] addr_q;
+    logic [DataWidth-1:0] data_q;
+    always_ff @(posedge clk_i) begin
+      waiting_aw_q <= rst_ni && awvalid_i[p] && !awready_o[p];
+      waiting_w_q <= rst_ni && wvalid_i[p] && !wready_o[p];
+      addr_q <= awaddr_i[p];
+      data_q <= wdata_i[p];
+      if (rst_ni && waiting_aw_q) begin
+        assert (awvalid_i[p] && awaddr_i[p] == addr_q) else $error("write port %0d: AWVALID or AWADDR moved before AWREADY", p);
+      end
+      if (rst_ni && waiting_w_q) begin
+        assert (wvalid_i[p] && wdata_i[p] == data_q) else $error("write port %0d: WVALID or WDATA moved before WREADY", p);
+      end
+      if (rst_ni && take) begin
+        assert (wlast_i[p] == (beat_q == head.len)) else $error("write port %0d: WLAST is not on the last beat", p);
+      end
+      if (rst_ni && push) begin
+        assert (awburst_i[p] == 2'b01 && awsize_i[p] == 3'(Shift)) else $error("write port %0d: not a full-width INCR burst", p);
+        assert (awaddr_i[p][Shift-1:0] == '0) else $error("write port %0d: address %h is not aligned", p, awaddr_i[p]);
+        assert (32'(awaddr_i[p][11:0]) + (32'(awlen_i[p]) + 1) * Bytes <= 4096)
+          else $error("write port %0d: burst at %h of %0d beats crosses 4 KiB", p, awaddr_i[p], awlen_i[p] + 9'd1);
+        assert (64'(awaddr_i[p] >> Shift) + 64'(awlen_i[p]) < 64'(Words))
+          else $error("write port %0d: address %h is outside the memory", p, awaddr_i[p]);
+      end
+    end
+`endif
+  end
+
+endmodule

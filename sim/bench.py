@@ -1,0 +1,212 @@
+"""Benches of blocks: tokens in, tokens out, compared bit for bit, under pauses and back-pressure."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.sim.build import Build, Sources, build, read_sources
+from edgewright.sim.harness import TOP, harness
+from edgewright.sim.ports import Ports, read_ports
+from edgewright.sim.runner import Result, run
+
+WORD = 16  # bytes of a memory word
+SMALLEST_MEMORY = 1 << 16  # words
+SHOWN_MISMATCHES = 3
+
+
+def cell(name: str) -> str:
+    """Text of a hand-written cell: a file of hw/rtl or sim/cells."""
+    for package, folder in (("edgewright.hw", "rtl"), ("edgewright.sim", "cells")):
+        file = resources.files(package) / folder / f"{name}.sv"
+        if file.is_file():
+            return file.read_text()
+    raise FileNotFoundError(f"no cell {name}.sv")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What stands behind a block's AXI masters: `image` from address 0 on; `expected` maps addresses to bytes that must
+    be there at the end (both multiples of 16). `latency` is in cycles."""
+
+    image: bytes = b""
+    expected: Mapping[int, bytes] = field(default_factory=dict)
+    size: int = 0  # bytes; 0: as needed
+    latency: int = 24
+
+    def words(self) -> int:
+        """A power of two that holds everything named."""
+        top = max([self.size, len(self.image), *(base + len(data) for base, data in self.expected.items())])
+        return max(SMALLEST_MEMORY, 1 << max(0, (top + WORD - 1) // WORD - 1).bit_length())
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Tokens received per output port, the whole memory afterwards, cycles from first input to last output."""
+
+    outputs: Mapping[str, list[int]]
+    memory: bytes
+    cycles: int
+    result: Result
+
+
+def to_readmemh(data: bytes, base: int = 0) -> str:
+    """`data` as 128-bit words for $readmemh, from byte address `base` on; little-endian, so the last byte comes first."""
+    if base % WORD:
+        raise ValueError(f"address {base:#x} is not a multiple of {WORD}")
+    padded = data + bytes(-len(data) % WORD)
+    words = np.frombuffer(padded, np.uint8).reshape(-1, WORD)[:, ::-1]
+    return f"@{base // WORD:x}\n{words.tobytes().hex(chr(10), -WORD)}\n"
+
+
+def from_writememh(text: str) -> bytes:
+    """Bytes of consecutive words as $writememh leaves them."""
+    digits = "".join(line for line in text.split("\n") if not line.startswith(("@", "//")))
+    return np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, WORD)[:, ::-1].tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block inside its compiled test bench."""
+
+    model: Build
+    ports: Ports
+    words: int
+
+    def play(
+        self,
+        inputs: Mapping[str, Sequence[int]],
+        expected_counts: Mapping[str, int],
+        *,
+        idle: float = 0.0,
+        stall: float = 0.0,
+        seed: int = 1,
+        memory: Memory | None = None,
+        quiet: int = 5000,
+        wave: Path | None = None,
+        timeout_s: float = 600,
+    ) -> Outcome:
+        """Sends `inputs` and listens until nothing has moved for `quiet` cycles, or, once every output has its expected
+        count, for 200. `idle`, `stall`: probabilities of pauses of sources, and of sinks and memory."""
+        _check_names(self.ports, inputs, expected_counts)
+        memory = memory or Memory()
+        if memory.words() > self.words and (self.ports.reads or self.ports.writes):
+            raise ValueError(f"this bench was built with {self.words} words of memory, {memory.words()} are needed")
+        plusargs: dict[str, object] = {"idle": round(256 * idle), "stall": round(256 * stall), "seed": seed, "quiet": quiet}
+        plusargs |= {f"expect_{name}": count for name, count in expected_counts.items()}
+        plusargs |= {"memory": "memory.hex", "dump": "memory.out", "axi_latency": memory.latency}
+        plusargs |= {"axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
+        with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+            cwd = Path(scratch)
+            for name, width in self.ports.inputs.items():
+                size = (width + 7) // 8
+                (cwd / f"{name}.in.bin").write_bytes(b"".join(token.to_bytes(size, "big") for token in inputs[name]))
+            if self.ports.reads or self.ports.writes:
+                (cwd / "memory.hex").write_text(to_readmemh(memory.image.ljust(memory.words() * WORD, b"\0")))
+            result = run(
+                self.model, "edgewright.sim.stream_test",
+                plusargs=plusargs, env={"EDGEWRIGHT_INPUTS": " ".join(self.ports.inputs)}, cwd=cwd, seed=seed, wave=wave, timeout_s=timeout_s,
+            )  # fmt: skip
+            result.require(self.model.top)
+            outputs = {
+                name: [int(line, 16) for line in (cwd / f"{name}.out.hex").read_text().split()] for name in self.ports.outputs
+            }
+            left = (cwd / "memory.out").read_text() if (cwd / "memory.out").exists() else ""
+        return Outcome(outputs, from_writememh(left), result.cycles, result)
+
+
+def build_block(
+    sources: Sources, top: str, *, words: int = SMALLEST_MEMORY, unroll_stmts: int | None = 600, trace: bool = False
+) -> Block:
+    """The compiled bench of module `top`; `sources` must hold all it instantiates, except cells of hw/rtl it may leave out."""
+    texts = read_sources(sources)
+    ports = read_ports("\n".join(texts.values()), top)
+    for name in ("axi_ram", "stream_source", "stream_sink"):
+        texts.setdefault(f"{name}.sv", cell(name))
+    texts["block_bench.sv"] = harness(top, ports, words)
+    return Block(build(TOP, texts, unroll_stmts=unroll_stmts, trace=trace), ports, words)
+
+
+def check_block(
+    sources: Sources,
+    top: str,
+    inputs: Mapping[str, Sequence[int]],
+    expected: Mapping[str, Sequence[int]],
+    *,
+    idle: float = 0.0,
+    stall: float = 0.0,
+    seed: int = 1,
+    memory: Memory | None = None,
+    quiet: int = 5000,
+    unroll_stmts: int | None = 600,
+    wave: Path | None = None,
+    timeout_s: float = 600,
+) -> int:
+    """Cycles from the first input token taken to the last output token taken, both included, when every output port gave
+    exactly `expected` and the memory holds what `memory.expected` says; else S004, exit code 3, with the first mismatches.
+
+    Tokens are packed integers, the first field or element in the least significant bits. The build is shared by every
+    call with the same sources, whatever the tokens and probabilities.
+    """
+    words = SMALLEST_MEMORY if memory is None else memory.words()
+    block = build_block(sources, top, words=words, unroll_stmts=unroll_stmts, trace=wave is not None)
+    counts = {name: len(tokens) for name, tokens in expected.items()}
+    outcome = block.play(
+        inputs, counts, idle=idle, stall=stall, seed=seed, memory=memory, quiet=quiet, wave=wave, timeout_s=timeout_s
+    )
+    wrong = [line for name in block.ports.outputs for line in mismatches(name, outcome.outputs[name], expected[name])]
+    for base, data in ({} if memory is None else memory.expected).items():
+        wrong += _memory_mismatches(base, outcome.memory[base : base + len(data)], data)
+    if wrong:
+        taken = outcome.result.values["taken"]
+        wrong += [f"{name}: {taken[name]} of {len(tokens)} tokens were taken" for name, tokens in inputs.items()]
+        at = f"{top}, idle={idle:g} stall={stall:g} seed={seed}"
+        raise CompileError(
+            [Diagnostic("S004", f"the simulation of {top} gave other bits than expected", at, "\n    ".join(wrong))], Exit.MISMATCH
+        )
+    return outcome.cycles
+
+
+def mismatches(name: str, got: Sequence[int], expected: Sequence[int]) -> list[str]:
+    """What differs between two token sequences, in words; empty when nothing does."""
+    differing = [i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if a != b]
+    lines = []
+    for i in differing[:SHOWN_MISMATCHES]:
+        bits = got[i] ^ expected[i]
+        low, high = (bits & -bits).bit_length() - 1, bits.bit_length() - 1
+        mask = (1 << (high - low + 1)) - 1
+        have, want = got[i] >> low & mask, expected[i] >> low & mask
+        shown = (f"{have:#x}", f"{want:#x}") if high - low < 256 else ("one value", "another")
+        lines.append(f"{name}: token {i}, bits {high}..{low}: {shown[0]} instead of {shown[1]}")
+    if len(differing) > SHOWN_MISMATCHES:
+        lines.append(f"{name}: {len(differing)} of {len(expected)} tokens differ")
+    if len(got) < len(expected):
+        lines.append(f"{name}: {len(got)} tokens came, {len(expected)} were expected: then nothing moved any more")
+    if len(got) > len(expected):
+        lines.append(f"{name}: {len(got)} tokens came, only {len(expected)} were expected")
+    return lines
+
+
+def _memory_mismatches(base: int, got: bytes, expected: bytes) -> list[str]:
+    a, b = np.frombuffer(got, np.uint8), np.frombuffer(expected, np.uint8)
+    differing = np.flatnonzero(a != b)
+    if not differing.size:
+        return []
+    first = int(differing[0])
+    return [
+        f"memory: address {base + first:#x} holds {a[first]:#04x} instead of {b[first]:#04x}; "
+        f"{differing.size} of {len(b)} bytes from {base:#x} on differ"
+    ]
+
+
+def _check_names(ports: Ports, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> None:
+    if set(inputs) != set(ports.inputs):
+        raise ValueError(f"inputs are {sorted(ports.inputs)}, tokens are given for {sorted(inputs)}")
+    if set(outputs) != set(ports.outputs):
+        raise ValueError(f"outputs are {sorted(ports.outputs)}, tokens are expected of {sorted(outputs)}")
