@@ -105,7 +105,7 @@ def tiny_vit(
     activation: str = "gelu",
     merged_qkv: bool = True,
 ) -> Graph:
-    """A float ViT with (image / patch)^2 tokens, one more for pooling "cls"; pooling "avg" takes the mean of all.
+    """A float ViT with (image / patch)^2 tokens, one more for pooling "cls"; "avg" takes the mean of all.
 
     Input "image" (1, channels, image, image), output "logits" (1, classes).
     """

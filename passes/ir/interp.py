@@ -7,16 +7,25 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array, Int
+from edgewright.passes.ops.add import Add
+from edgewright.passes.ops.add_requantised import AddRequantised
+from edgewright.passes.ops.concat import Concat
 from edgewright.passes.ops.constant import Constant
+from edgewright.passes.ops.div import Div
 from edgewright.passes.ops.gather import Gather
 from edgewright.passes.ops.input import Input
 from edgewright.passes.ops.matmul import MatMul
+from edgewright.passes.ops.mul import Mul
+from edgewright.passes.ops.pow import Pow
 from edgewright.passes.ops.reduce_mean import ReduceMean
 from edgewright.passes.ops.reduce_sum import ReduceSum
 from edgewright.passes.ops.reshape import Reshape
 from edgewright.passes.ops.slice import Slice
 from edgewright.passes.ops.softmax import Softmax
+from edgewright.passes.ops.sub import Sub
 from edgewright.passes.ops.transpose import Transpose
+
+BROADCASTING = (Add, Sub, Mul, Div, Pow, AddRequantised, Concat)
 
 
 def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -71,8 +80,9 @@ def _keeps_batch(node: Node) -> bool:
     if isinstance(op, MatMul):
         a, b = node.inputs
         return a.type.rank >= b.type.rank and (a.type.rank == b.type.rank or isinstance(b.op, Constant))
-    ranks = {n.type.rank for n in node.inputs if not isinstance(n.op, Constant)}
-    return len(ranks) <= 1 and not ranks - {node.type.rank}
+    if isinstance(op, BROADCASTING):
+        return {n.type.rank for n in node.inputs if not isinstance(n.op, Constant)} == {node.type.rank}
+    return True
 
 
 def _runs(graph: Graph, inputs: Mapping[str, Array]) -> list[dict[str, Array]]:

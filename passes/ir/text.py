@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import Float32, Int
 from edgewright.passes.ops.constant import Constant
+from edgewright.passes.ops.input import Input
 
 
 def to_text(graph: Graph) -> str:
@@ -18,7 +22,7 @@ def to_text(graph: Graph) -> str:
         numbers[node] = len(numbers)
         operands = ", ".join(_operand(n, numbers) for n in node.inputs)
         lines.append(
-            f"  %{numbers[node]} = {node.op}({operands}) : {node.type}{_meaning(node)}{_origin(node)}"
+            f"  %{numbers[node]} = {_call(node.op, operands)} : {node.type}{_meaning(node)}{_origin(node)}"
         )
     for name, node in zip(graph.output_names, graph.outputs, strict=True):
         lines.append(f"  return {name} = {_operand(node, numbers)}")
@@ -28,6 +32,19 @@ def to_text(graph: Graph) -> str:
 def digest(graph: Graph) -> str:
     """SHA-256 over structure, attributes, meanings and every constant; equal graphs have equal digests."""
     return hashlib.sha256(to_text(graph).encode()).hexdigest()
+
+
+def _call(op: Op, operands: str) -> str:
+    """Attributes in brackets (those that differ from their defaults), operands in parentheses."""
+    if isinstance(op, Input):
+        return f"Input[{op.name!r}]"
+    shown = [f for f in dataclasses.fields(op) if getattr(op, f.name) != f.default]  # type: ignore[arg-type]
+    attributes = ", ".join(f"{f.name}={_attribute(getattr(op, f.name))}" for f in shown)
+    return f"{op.kind}[{attributes}]({operands})" if attributes else f"{op.kind}({operands})"
+
+
+def _attribute(value: object) -> str:
+    return str(value) if isinstance(value, (Int, Float32)) else repr(value)
 
 
 def _operand(node: Node, numbers: dict[Node, int]) -> str:
