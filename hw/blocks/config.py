@@ -1,0 +1,54 @@
+"""Sizes of one engine: what is fixed when a bitstream is made, and therefore what every model on a board shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+def address_bits(depth: int) -> int:
+    """Bits of an address into ``depth`` elements."""
+    return max(1, (depth - 1).bit_length())
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """One engine configuration. The array does ``tokens * outs * ins`` products per cycle.
+
+    ``*_tiles`` are depths of one bank: a weight tile is ``outs x ins`` int8, an activation tile ``tokens x ins``.
+    """
+
+    tokens: int = 12
+    outs: int = 16
+    ins: int = 16
+    weight_tiles: int = 1024
+    weight_banks: int = 4
+    activation_tiles: int = 128
+    activation_banks: int = 4
+    key_tiles: int = 64
+    param_tiles: int = 256
+    norm_width: int = 1024
+    softmax_keys: int = 2
+
+    def __post_init__(self) -> None:
+        if self.outs != 16 or self.ins != 16:
+            raise ValueError("the 128-bit memory words fix outs and ins to 16")
+        if self.tokens < 2 or self.tokens % 2:
+            raise ValueError("tokens must be even: two tokens share a DSP")
+        if 16 % self.softmax_keys:
+            raise ValueError("softmax_keys must divide 16")
+        if self.key_tiles > self.activation_tiles:
+            raise ValueError("a row of attention weights must fit an activation bank")
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Products per cycle of the array."""
+        return self.tokens * self.outs * self.ins
+
+    @classmethod
+    def from_table(cls, table: dict[str, int]) -> EngineConfig:
+        """Build from a board file's ``[engine]`` table; unknown keys raise ``ValueError``."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(table) - known)
+        if unknown:
+            raise ValueError(f"unknown engine keys {unknown}; known: {sorted(known)}")
+        return cls(**table)

@@ -1,0 +1,132 @@
+"""The engine: one configuration per board, programmed per model by descriptors.
+
+    program --> fetch --> gates --> commands for every process
+    weights --> route --> tiles, table, norm and channel parameters
+    activations --> route --> (LayerNorm) --> tiles --> array --> epilogue --> store --> results
+                                               ^          |           ^
+                                               +- softmax +        residual
+"""
+
+from __future__ import annotations
+
+from edgewright.hw.blocks import operation as op
+from edgewright.hw.blocks.activations import add_fetch_addresses, add_fill, add_route
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.blocks.epilogue import RESULT, add_epilogue
+from edgewright.hw.blocks.gemm import ACCUMULATOR, add_product
+from edgewright.hw.blocks.layernorm import add_norm
+from edgewright.hw.blocks.sequencer import add_fetch, add_load_gate, add_run_gate
+from edgewright.hw.blocks.softmax import RowScale, add_softmax
+from edgewright.hw.blocks.weights import (
+    CHANNEL,
+    NORM,
+    ROW,
+    add_fill_norm,
+    add_fill_params,
+    add_fill_table,
+    add_fill_tiles,
+    add_load_addresses,
+    add_load_route,
+)
+from edgewright.hw.blocks.writer import add_residual, add_store
+from edgewright.hw.kernel import (
+    Block,
+    Request,
+    i,
+    u,
+)
+from edgewright.hw.kernel.ir import Channel
+from edgewright.hw.kernel.types import Type
+
+WORD = u(op.WORD_BITS)
+
+
+def build(cfg: EngineConfig) -> Block:
+    """The whole engine. Streams: ``start`` (address and length of a program) in, ``finished`` out; five AXI masters."""
+    b = Block("engine")
+    start = b.input("start", op.Start)
+    finished = b.output("finished", u(1))
+
+    requests = {name: b.channel(f"{name}_requests", Request, depth=4) for name in ("program", "weights", "results")}
+    requests |= {name: b.channel(f"{name}_requests", Request, depth=32) for name in ("activations", "residual")}
+    words = {name: b.channel(f"{name}_words", WORD, depth=4) for name in ("program", "weights", "activations", "residual")}
+    words["results"] = b.channel("results_words", WORD, depth=32)
+    done = b.channel("done", u(1), depth=2)
+    for name in ("program", "weights", "activations", "residual"):
+        b.axi_read(name, requests[name], words[name])
+    b.axi_write("results", requests["results"], words["results"], done)
+    done_load, done_run = b.fork(done, 2, depth=64)
+
+    def commands(name: str, kind: Type, depth: int = 2) -> Channel:
+        return b.channel(f"{name}_cmd", kind, depth=depth)
+
+    load_ops = commands("load", op.LoadGate)
+    run_ops = commands("run", op.Operation, depth=8)
+    add_fetch(b, start, words["program"], requests["program"], load_ops, run_ops)
+
+    load = {
+        "addresses": commands("load_addresses", op.LoadAddresses),
+        "route": commands("load_route", op.LoadRoute),
+        "tiles": commands("fill_tiles", op.LoadTiles),
+        "table": commands("fill_table", op.LoadTable),
+        "norm": commands("fill_norm", op.LoadNorm),
+        "params": commands("fill_params", op.LoadParams),
+    }
+    add_load_gate(b, load_ops, done_load, **load)
+
+    weight_tiles = b.buffer("weight_tiles", i(8)[cfg.outs, cfg.ins], depth=cfg.weight_tiles, banks=cfg.weight_banks)
+    table = b.buffer("table", ROW, depth=16, banks=cfg.weight_banks)
+    norm_params = b.buffer("norm_params", NORM, depth=cfg.norm_width // 8, banks=cfg.weight_banks)
+    params = b.buffer("channel_params", CHANNEL, depth=cfg.param_tiles, banks=cfg.weight_banks)
+    routed = {name: b.channel(f"{name}_words", WORD, depth=8) for name in ("tile", "table", "norm_param", "param")}
+    value_sums = b.channel("value_sums", i(22)[16], depth=16)
+    add_load_addresses(b, load["addresses"], requests["weights"])
+    add_load_route(
+        b, load["route"], words["weights"],
+        tiles=routed["tile"], table=routed["table"], norm=routed["norm_param"], params=routed["param"],
+    )  # fmt: skip
+    add_fill_tiles(b, cfg, load["tiles"], routed["tile"], weight_tiles, value_sums)
+    add_fill_table(b, load["table"], routed["table"], table)
+    add_fill_norm(b, load["norm"], routed["norm_param"], norm_params)
+    add_fill_params(b, load["params"], routed["param"], value_sums, params)
+
+    fetch = commands("fetch", op.Fetch)
+    route = commands("route", op.Route)
+    norms = [commands(f"norm_{part}", op.Norm) for part in ("stats", "scale", "apply")]
+    fill = commands("fill", op.Fill)
+    product = commands("product", op.Product)
+    softmaxes = [commands(f"softmax_{part}", op.Softmax) for part in ("max", "exp", "recip")]
+    finish = commands("finish", op.Finish)
+    residuals = [commands(f"residual_{part}", op.Residual) for part in ("addresses", "rows")]
+    stores = [commands(f"store_{part}", op.Store) for part in ("addresses", "words")]
+    add_run_gate(
+        b, run_ops, done_run, finished, fetch=fetch, route=route, norms=norms, fill=fill, product=product,
+        softmaxes=softmaxes, finish=finish, residuals=residuals, stores=stores,
+    )  # fmt: skip
+
+    direct = b.channel("direct_words", WORD, depth=8)
+    norm_words = b.channel("norm_words", WORD, depth=8)
+    offsets = b.channel("line_offsets", u(4), depth=64)
+    normed = b.channel("normed_rows", ROW, depth=8)
+    attention_tiles = b.channel("attention_tiles", i(8)[cfg.tokens, 16], depth=4)
+    row_scales = b.channel("row_scales", RowScale, depth=64)
+    scores = b.channel("scores", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4)
+    sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4)
+    tiles = b.buffer(
+        "activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks
+    )
+    add_fetch_addresses(b, cfg, fetch, requests["activations"], offsets)
+    add_route(b, route, words["activations"], norm=norm_words, direct=direct)
+    add_norm(b, *norms, norm_words, norm_params, normed, row_words=cfg.norm_width // 8)
+    add_fill(
+        b, cfg, fill, direct=direct, offsets=offsets, normed=normed, weights=attention_tiles, tiles=tiles
+    )
+    add_product(b, cfg, product, tiles, weight_tiles, scores=scores, sums=sums)
+    add_softmax(b, cfg, *softmaxes, scores, attention_tiles, row_scales)
+
+    residual_rows = b.channel("residual_values", RESULT, depth=32)
+    results = b.channel("result_values", RESULT, depth=64)
+    add_residual(b, cfg, *residuals, requests["residual"], words["residual"], residual_rows)
+    add_epilogue(b, cfg, finish, sums, row_scales, params, table, residual_rows, results)
+    add_store(b, cfg, *stores, results, requests["results"], words["results"])
+    return b

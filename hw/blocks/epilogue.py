@@ -1,0 +1,63 @@
+"""Epilogue: sixteen accumulators of one token a cycle become sixteen integers of the next tensor.
+
+Bias, for attention the row's reciprocal, requantisation per channel, a table (GELU and its like) or the residual sum.
+"""
+
+from __future__ import annotations
+
+from edgewright.hw.blocks.config import EngineConfig, address_bits
+from edgewright.hw.blocks.layernorm import sat_symmetric
+from edgewright.hw.kernel import (
+    Block,
+    ProcessTrace,
+    StructValue,
+    Value,
+    first,
+    fit,
+    i,
+    index,
+    reinterpret,
+    round_shift,
+    select,
+    stack,
+    u,
+    wrap,
+)
+from edgewright.hw.kernel.ir import Buffer, Channel
+
+RESULT = i(16)[16]
+
+
+def add_epilogue(
+    b: Block, cfg: EngineConfig, commands: Channel, sums: Channel, row_scales: Channel, params: Buffer, table: Buffer,
+    residual: Channel, results: Channel,
+) -> None:  # fmt: skip
+    """``sums``: ACCUMULATOR[tokens, 16]; ``residual``: i16[16] per valid row; ``results``: i16[16] per valid row."""
+
+    @b.process(
+        command=commands,
+        loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)],
+    )
+    def epilogue(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
+        p.lock(params, per=None)
+        p.lock(table, per=None)
+        valid = (j * cfg.tokens + t) < c.n_tokens
+        tile = p.read(sums, when=first(t))
+        scale = p.read(row_scales, when=c.attention)
+        other = p.read(residual, when=c.residual & valid)
+        entry = p.load(params, wrap(o, u(address_bits(params.depth))))
+        total = fit(index(tile, t) + entry.bias, i(27))
+        weighted = wrap(round_shift(total * scale.reciprocal, scale.shift), i(27))
+        value = select(c.attention, weighted, total)
+        scaled = round_shift(value * entry.multiplier, wrap(entry.shift, u(6)))
+        shifted = scaled + reinterpret(c.zero_point, i(8))
+        narrow = sat_symmetric(shifted, 8)
+        entries = fit(narrow + 128, u(8))
+        mapped = stack(
+            [index(p.load(table, entries[lane] >> 4), wrap(entries[lane], u(4))) for lane in range(16)]
+        )  # i8[16]
+        wide = sat_symmetric(shifted, 16)
+        carried = sat_symmetric(round_shift(other * c.res_multiplier, c.res_shift), 16)
+        added = sat_symmetric(wide + select(c.residual, carried, 0), 16)
+        result = select(c.out16, added, select(c.table, mapped, narrow))
+        p.write(results, wrap(result, i(16)), when=valid)

@@ -1,0 +1,92 @@
+"""LayerNorm on the int16 residual stream, eight channels a cycle, one pass for the sums and one to normalise.
+
+The rows of the next token are summed while those of the last one leave, so the rate is one word per cycle.
+Arithmetic: ``passes/ops/arith.py``; the mean and the division by N cancel, y = (N x - S) / sqrt(V).
+"""
+
+from __future__ import annotations
+
+import math
+
+from edgewright.hw.blocks.config import address_bits
+from edgewright.hw.kernel import (
+    Block,
+    ProcessTrace,
+    Struct,
+    StructValue,
+    Value,
+    bit_length,
+    bits,
+    clamp,
+    first,
+    fit,
+    i,
+    last,
+    reinterpret,
+    round_shift,
+    shr,
+    struct,
+    u,
+    wrap,
+)
+from edgewright.hw.kernel.ir import Buffer, Channel
+
+LANES = 8
+Sums = Struct("RowSums", total=i(27), squares=u(41))
+Scale = Struct("RowScale", total=i(27), root=u(17), exponent=u(6))
+RSQRT = [round(2**15 / math.sqrt((k + 0.5) / 64)) if k >= 64 else 0 for k in range(256)]
+
+
+def add_norm(
+    b: Block, stats_cmds: Channel, scale_cmds: Channel, apply_cmds: Channel, words: Channel, params: Buffer,
+    normed: Channel, *, row_words: int,
+) -> None:  # fmt: skip
+    """``words`` u128 (eight int16) in, ``normed`` i8[16] out; ``params`` of type ``NormParams``, one per eight channels."""
+    rows = b.channel("norm_rows", u(128), depth=2 * row_words)
+    sums = b.channel("norm_sums", Sums, depth=2)
+    scales = b.channel("norm_scales", Scale, depth=2)
+    table = b.rom("norm_rsqrt", u(16), RSQRT)
+    loops = [("r", lambda c: c.n_tokens), ("w", lambda c, r: c.norm_row_words)]
+
+    @b.process(command=stats_cmds, loops=loops)
+    def norm_stats(p: ProcessTrace, c: StructValue, r: Value, w: Value) -> None:
+        word = p.read(words)
+        x = reinterpret(word, i(16)[LANES])
+        total = p.accumulate(x.sum(), clear=first(w), type=i(27))
+        squares = p.accumulate(wrap((x * x).sum(), u(34)), clear=first(w), type=u(41))
+        p.write(rows, word)
+        p.write(sums, struct(total=total, squares=squares), when=last(w))
+
+    @b.process(command=scale_cmds, loops=[("r", lambda c: c.n_tokens)])
+    def norm_scale(p: ProcessTrace, c: StructValue, r: Value) -> None:
+        row = p.read(sums)
+        variance = fit(c.norm_n * row.squares - row.total * row.total + c.norm_eps, u(52))
+        half = wrap((bit_length(variance) - 1) >> 1, u(5))  # the variance is m * 4^half, m in [1, 4)
+        wide = variance << 16
+        m = fit(shr(wide, half << 1), u(18))
+        y0 = p.lookup(table, m >> 10)
+        square = fit((y0 * y0) >> 14, u(17))
+        error = fit((m * square) >> 16, u(18))
+        y1 = fit(round_shift(y0 * fit(3 * 2**16 - error, u(18)), 16), u(17))
+        p.write(scales, struct(total=row.total, root=y1, exponent=half + 4))
+
+    @b.process(command=apply_cmds, loops=loops)
+    def norm_apply(p: ProcessTrace, c: StructValue, r: Value, w: Value) -> None:
+        p.lock(params, per=None)
+        x = reinterpret(p.read(rows), i(16)[LANES])
+        scale = p.read(scales, when=first(w))
+        entry = p.load(params, wrap(w, u(address_bits(params.depth))))
+        centred = fit(c.norm_n * x - scale.total, i(27))
+        z = fit(round_shift(centred * scale.root, scale.exponent), i(19))
+        y = fit(z * wrap(entry.multiplier, i(17)) + wrap(entry.offset, i(48)), i(49))
+        out = sat_symmetric(round_shift(y, c.norm_shift), 8)
+        pair = p.shift_in(out, 2)  # i8[2, 8]
+        p.write(normed, pair.reshape(2 * LANES), when=bits(w, 0, 0) == 1)
+
+
+def sat_symmetric(x: Value, width: int) -> Value:
+    """Saturate to +-(2^(width-1) - 1): the most negative code is not used, so that two products share a DSP."""
+    return clamp(x, -(2 ** (width - 1)) + 1, 2 ** (width - 1) - 1)
+
+
+__all__ = ["LANES", "RSQRT", "add_norm", "sat_symmetric"]

@@ -1,0 +1,101 @@
+"""Softmax without its division: attention weights relative to the row's maximum, and one reciprocal per row.
+
+Arithmetic: ``passes/ops/arith.py``. Scores of one block of tokens are kept until their maximum is known, while the
+block before it is exponentiated; its weights go back to the array as activations of the value product.
+"""
+
+from __future__ import annotations
+
+from edgewright.hw.blocks.config import EngineConfig, address_bits
+from edgewright.hw.kernel import (
+    Block,
+    ProcessTrace,
+    Struct,
+    StructValue,
+    Value,
+    bit_length,
+    cat_bits,
+    const,
+    first,
+    fit,
+    i,
+    index,
+    last,
+    minimum,
+    round_shift,
+    select,
+    shl,
+    shr,
+    struct,
+    u,
+    wrap,
+)
+from edgewright.hw.kernel.ir import Channel
+
+EXP2 = [round(2**15 * 2 ** (-k / 256)) for k in range(256)]
+SCORE = i(24)
+TOTAL = u(20)
+RowScale = Struct("RowWeight", reciprocal=u(17), shift=u(5))
+"""Of one row: R = floor(2^(n+15) / s), and n + 7, n the bit length of the sum s of its weights."""
+
+
+def add_softmax(
+    b: Block, cfg: EngineConfig, max_cmds: Channel, exp_cmds: Channel, recip_cmds: Channel, scores: Channel,
+    weights: Channel, row_scales: Channel,
+) -> None:  # fmt: skip
+    """``scores``: ACCUMULATOR[tokens, outs]; ``weights``: i8[tokens, 16], minus 127; ``row_scales``: per output row."""
+    tokens, keys = cfg.tokens, cfg.softmax_keys
+    store = b.buffer("softmax_scores", SCORE[tokens, 16], depth=cfg.key_tiles, banks=2)
+    maxima = b.channel("softmax_maxima", SCORE[tokens], depth=2)
+    totals = b.channel("softmax_totals", TOTAL[tokens], depth=4)
+    table = b.rom("softmax_exp2", u(16), EXP2)
+    lanes = const(list(range(16)), u(4)[16])
+
+    @b.process(command=max_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0)])
+    def softmax_max(p: ProcessTrace, c: StructValue, j: Value, o: Value) -> None:
+        p.lock(store, per=j)
+        tile = fit(p.read(scores), SCORE)
+        valid = (o * 16 + lanes) < c.n_keys  # u1[16]
+        masked = select(valid[None, :], tile, const(-(2**23), SCORE))
+        top = p.accumulate(masked.max(axis=1), clear=first(o), op="max", type=SCORE[tokens])
+        p.store(store, wrap(o, u(address_bits(store.depth))), tile)
+        p.write(maxima, top, when=last(o))
+
+    @b.process(
+        command=exp_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0), ("q", 16 // keys)]
+    )
+    def softmax_exp(p: ProcessTrace, c: StructValue, j: Value, o: Value, q: Value) -> None:
+        p.lock(store, per=j)
+        top = p.read(maxima, when=first(o) & first(q))  # SCORE[tokens]
+        tile = p.load(store, wrap(o, u(address_bits(store.depth))))
+        part = index(tile.reshape(tokens, 16 // keys, keys).transpose(1, 0, 2), q)  # SCORE[tokens, keys]
+        valid = (o * 16 + q * keys + const(list(range(keys)), u(4)[keys])) < c.n_keys  # u1[keys]
+        distance = fit(select(valid[None, :], top[:, None] - part, 0), u(23))
+        power = fit(minimum(round_shift(distance * c.score_multiplier, c.score_shift), 4095), u(12))
+        mantissa = p.lookup(table, wrap(power, u(8)).reshape(tokens * keys)).reshape(tokens, keys)
+        scaled = shr(mantissa, power >> 8)
+        weight = fit(minimum((scaled + 64) >> 7, 254), u(8))
+        weight = select(valid[None, :], weight, 0)
+        total = p.accumulate(weight.sum(axis=1), clear=first(o) & first(q), type=TOTAL[tokens])
+        parts = p.shift_in(fit(weight - 127, i(8)), 16 // keys)  # i8[16/keys, tokens, keys]
+        p.write(weights, parts.transpose(1, 0, 2).reshape(tokens, 16), when=last(q))
+        p.write(totals, total, when=last(o) & last(q))
+
+    @b.process(
+        command=recip_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs1), ("t", tokens)]
+    )
+    def softmax_recip(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
+        total = index(p.read(totals, when=first(o) & first(t)), t)  # u20
+        length = bit_length(total)
+        divisor = wrap(
+            shl(total, fit(20 - length, u(5)), 40), u(20)
+        )  # top bit set; R = floor(2^35 / divisor)
+        remainder = const(2**19, u(20))
+        digits = []
+        for position in range(17):
+            if position:
+                remainder = remainder << 1
+            digit = remainder >= divisor
+            remainder = select(digit, wrap(remainder - divisor, u(20)), wrap(remainder, u(20)))
+            digits.append(digit)
+        p.write(row_scales, struct(reciprocal=cat_bits(*digits[::-1]), shift=fit(length + 7, u(5))))

@@ -1,0 +1,85 @@
+"""Memory map of a plan: where each stored value, each weight blob and the program live.
+
+A stored value is rows of channels, one row a token; a row starts on a 16-byte word and is padded to whole words. Images
+are planes of padded lines. Regions of values whose life is over are used again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgewright.hw.fuse import rows_columns
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir.types import Int
+
+WORD_BYTES = 16
+ALIGN_BYTES = 64
+
+
+def round_up(value: int, multiple: int) -> int:
+    """The least multiple that is not below ``value``."""
+    return -(-value // multiple) * multiple
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a value lies in memory. ``pitch_bytes`` is the distance of two rows (of two image lines if ``image``)."""
+
+    rows: int
+    columns: int
+    element_bytes: int
+    pitch_bytes: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes with padding, and one word more that an unaligned last line may touch."""
+        return self.rows * self.pitch_bytes
+
+
+def layout(node: Node) -> Layout:
+    """The layout of a stored value. An image (1, C, H, W) has C * H rows of W columns."""
+    rows, columns = rows_columns(node)
+    elem = node.elem
+    assert isinstance(elem, Int)
+    element_bytes = elem.bits // 8
+    return Layout(rows, columns, element_bytes, round_up(columns, WORD_BYTES) * element_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Some bytes of memory. kind: ``program``, ``weights``, ``constant``, ``input``, ``activation`` or ``output``."""
+
+    name: str
+    kind: str
+    address: int
+    size_bytes: int
+
+    @property
+    def end(self) -> int:
+        """First address behind the region."""
+        return self.address + self.size_bytes
+
+
+class Allocator:
+    """First fit over regions that are given back when their value is dead."""
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.top = base
+        self.live: list[tuple[int, int]] = []
+
+    def take(self, size_bytes: int) -> int:
+        """Address of a free range of that size."""
+        size_bytes = round_up(max(size_bytes, 1), ALIGN_BYTES)
+        address = self.base
+        for start, end in sorted(self.live):
+            if start - address >= size_bytes:
+                break
+            address = max(address, end)
+        self.live.append((address, address + size_bytes))
+        self.top = max(self.top, address + size_bytes)
+        return address
+
+    def give_back(self, address: int) -> None:
+        """Free the range that starts at ``address``."""
+        self.live = [(start, end) for start, end in self.live if start != address]
