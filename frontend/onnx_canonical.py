@@ -1,0 +1,40 @@
+"""Plain FLOAT graph -> canonical FLOAT graph: exporter idioms become the operators they mean.
+
+The rules look at what is computed, not at how an exporter spelled it: chains of data movement are compared by the
+permutation that they carry out (`onnx_canonical_layout`), chains of elementwise operators by their values on a grid
+(`onnx_canonical_activation`).  What no rule matches stays as it is.
+"""
+
+from __future__ import annotations
+
+from edgewright.frontend.onnx_canonical_activation import fuse_activations
+from edgewright.frontend.onnx_canonical_attention import fuse_attention
+from edgewright.frontend.onnx_canonical_fuse import fold_constants, share_equal
+from edgewright.frontend.onnx_canonical_layout import simplify_movement
+from edgewright.frontend.onnx_canonical_linear import absorb_affine, fuse_linear, move_reshapes_down
+from edgewright.frontend.onnx_canonical_norm import fuse_layer_normalization
+from edgewright.frontend.onnx_canonical_patch import fuse_patch_embed
+from edgewright.passes.ir import Graph
+
+_RULES = (
+    fold_constants,
+    share_equal,  # duplicated means and slices must be one value before they are matched
+    fuse_activations,  # before anything removes the constants in them
+    fuse_layer_normalization,
+    fuse_linear,
+    absorb_affine,  # bias and scale into the product in front
+    move_reshapes_down,  # (tokens, width) detours around a product, so that layouts meet
+    simplify_movement,
+    fuse_patch_embed,
+    fuse_attention,
+    simplify_movement,  # attention leaves its old layout behind, and cancels what follows
+    absorb_affine,
+    share_equal,
+)
+
+
+def canonicalise(graph: Graph) -> Graph:
+    """Apply every rule once, in the order of `_RULES`; values agree to float rounding."""
+    for rule in _RULES:
+        graph = rule(graph)
+    return graph

@@ -1,0 +1,89 @@
+"""Rules that hold for every operator: constants are computed now, equal values are one node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from edgewright.passes.ir import Graph, Node, make, rewrite
+from edgewright.passes.ops import Add, Constant, Div, Input, Mul, Sub, value_of
+
+_SMALL_BYTES = 4096
+_LARGEST_FOLD = 1 << 26  # elements
+
+
+def scalar_of(node: Node) -> float | None:
+    """The number in a constant of one element, else None."""
+    value = value_of(node)
+    return float(value.reshape(())) if value is not None and value.size == 1 else None
+
+
+def rebuild(graph: Graph, change: Callable[[Node, Node, Callable[[Node], int]], Node | None]) -> Graph:
+    """Like `passes.ir.rewrite`, for rules that ask who reads a value.
+
+    `change(old, new, uses)` gets the node as it was and with rewritten operands; `uses(operand)` is how often a
+    rewritten operand is read, graph outputs included.
+    """
+    count: dict[Node, int] = {}
+    for node in graph.nodes():
+        for operand in node.inputs:
+            count[operand] = count.get(operand, 0) + 1
+    for output in graph.outputs:
+        count[output] = count.get(output, 0) + 1
+    done: dict[Node, Node] = {}
+    rewritten: dict[Node, int] = {}
+    for old in graph.nodes():
+        operands = tuple(done[operand] for operand in old.inputs)
+        same = all(a is b for a, b in zip(operands, old.inputs, strict=True))
+        new = old if same else old.with_inputs(operands)
+        done[old] = change(old, new, lambda operand: rewritten.get(operand, 0)) or new
+        rewritten[done[old]] = rewritten.get(done[old], 0) + count.get(old, 0)
+    return replace(graph, inputs=tuple(done[n] for n in graph.inputs), outputs=tuple(done[n] for n in graph.outputs))
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Nodes of constants become constants; x + 0, x - 0, x * 1, x / 1 become x."""
+
+    def change(node: Node) -> Node | None:
+        if isinstance(node.op, Constant | Input):
+            return None
+        if all(isinstance(operand.op, Constant) for operand in node.inputs):
+            if not node.inputs or node.type.size > _LARGEST_FOLD:
+                return None
+            arrays = [operand.op.value for operand in node.inputs if isinstance(operand.op, Constant)]
+            return make(Constant(node.op.eval(*arrays)), origin=node.origin)
+        return _neutral(node)
+
+    return rewrite(graph, change)
+
+
+def _neutral(node: Node) -> Node | None:
+    if not isinstance(node.op, Add | Sub | Mul | Div):
+        return None
+    a, b = node.inputs
+    neutral = 0.0 if isinstance(node.op, Add | Sub) else 1.0
+    if scalar_of(b) == neutral and a.shape == node.shape:
+        return a
+    if isinstance(node.op, Add | Mul) and scalar_of(a) == neutral and b.shape == node.shape:
+        return b
+    return None
+
+
+def share_equal(graph: Graph) -> Graph:
+    """Nodes with the same operator on the same operands become one (constants up to 4 KiB too)."""
+    seen: dict[object, Node] = {}
+
+    def change(node: Node) -> Node | None:
+        if isinstance(node.op, Input):
+            return None
+        key: object
+        if isinstance(node.op, Constant):
+            array = node.op.value
+            if array.nbytes > _SMALL_BYTES:
+                return None
+            key = (array.dtype.str, array.shape, array.tobytes())
+        else:
+            key = (node.op, node.inputs, node.type)
+        return seen.setdefault(key, node)
+
+    return rewrite(graph, change)

@@ -1,0 +1,188 @@
+"""ONNX -> Graph[FLOAT] in canonical form, or every reason why not at once.
+
+File or proto -> checks (`onnx_checks*`) -> onnx_ir, shapes pinned, constants folded (`onnx_canonical_fold`) -> plain
+nodes, one reader per operator (`onnx_reader_*`) -> exporter idioms recognised (`onnx_canonical`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from edgewright.frontend import onnx_reader_arith, onnx_reader_layout
+from edgewright.frontend.onnx_canonical import canonicalise
+from edgewright.frontend.onnx_canonical_fold import Shapes, fold
+from edgewright.frontend.onnx_checks import check_structure
+from edgewright.frontend.onnx_checks_file import check_is_model, load_proto
+from edgewright.frontend.onnx_checks_tensors import check_tensors
+from edgewright.frontend.onnx_reader_site import READERS, Site, Unsupported
+from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.ir import Graph, InferError, Level, Node
+from edgewright.passes.ops import constant, graph_input
+
+_REGISTERED = (onnx_reader_arith, onnx_reader_layout)  # importing them fills READERS
+
+ModelSource = str | os.PathLike[str] | onnx.ModelProto
+
+
+def supported_operators() -> tuple[str, ...]:
+    """ONNX operators that the reader knows, sorted."""
+    return tuple(sorted({*READERS, "Constant"}))
+
+
+def load_checked(source: ModelSource) -> onnx.ModelProto:
+    """A model that passed every check, its external data inside. The caller's proto is not changed."""
+    if isinstance(source, onnx.ModelProto):
+        model = onnx.ModelProto()
+        model.CopyFrom(source)
+        check_is_model(model, "model")
+        folder = None
+    else:
+        path = Path(source)
+        model, folder = load_proto(path), path.parent
+    found: list[Diagnostic] = []
+    for check in (lambda: check_structure(model), lambda: check_tensors(model, folder)):
+        try:
+            check()
+        except CompileError as error:
+            found += error.diagnostics
+    if found:
+        raise CompileError(found)
+    return model
+
+
+def read_model(source: ModelSource, shapes: Shapes | None = None) -> Graph:
+    """The model as a canonical FLOAT graph.
+
+    `shapes` pins inputs by name; an open batch (first axis) becomes 1 without it, any other open dimension is N012.
+    Raises CompileError with every diagnostic found: N001 to N018, texts in `onnx_codes`.
+    """
+    return canonicalise(read_plain(load_checked(source), shapes))
+
+
+def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
+    """A checked model as plain operators, one or a few for each ONNX node."""
+    output_names = tuple(output.name for output in model.graph.output)
+    try:
+        ir_model = ir.from_proto(model)
+        fold(ir_model, shapes or {})
+    except CompileError:
+        raise
+    except Exception as error:  # whatever these libraries find wrong with a model is the model's fault
+        cause = error.__cause__ or error
+        raise CompileError(
+            [
+                Diagnostic(
+                    "N011",
+                    "the model cannot be interpreted",
+                    at=str(error).split("\n")[0][:300],
+                    because=f"{type(cause).__name__}: {str(cause).splitlines()[0][:300] if str(cause) else ''}",
+                    help="check it with onnx.checker.check_model(path, full_check=True) and export it again",
+                )
+            ]
+        ) from None
+    return _Conversion(ir_model).run(output_names)
+
+
+def _place(node: ir.Node) -> tuple[str, ...]:
+    name = node.name or (node.outputs[0].name if node.outputs else "") or node.op_type
+    return (name,)
+
+
+@dataclass(slots=True, init=False)
+class _Conversion:
+    """State of one walk over a folded model: known values, refusals, and values that a refusal leaves unknown."""
+
+    model: ir.Model
+    opset: int
+    values: dict[ir.Value, Node]
+    unknown: set[ir.Value]
+    found: list[Diagnostic]
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self.opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
+        self.values, self.unknown, self.found = {}, set(), []
+
+    def run(self, output_names: tuple[str, ...]) -> Graph:
+        """The graph, or CompileError with all refusals."""
+        graph = self.model.graph
+        inputs = []
+        for value in graph.inputs:
+            shape = tuple(int(d) for d in value.shape or ())  # type: ignore[arg-type]
+            inputs.append(graph_input(str(value.name), shape))
+            self.values[value] = inputs[-1]
+        for node in graph:
+            self._read(node)
+        outputs = [self._operand(value) for value in graph.outputs]
+        if self.found:
+            raise CompileError(self.found)
+        if any(output is None for output in outputs):
+            raise CompileError(
+                [Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")]
+            )
+        return Graph(graph.name or "model", tuple(inputs), tuple(o for o in outputs if o), output_names, Level.FLOAT)
+
+    def _operand(self, value: ir.Value | None) -> Node | None:
+        if value is None:
+            return None
+        if value not in self.values and value.const_value is not None:
+            array = np.asarray(value.const_value.numpy())
+            self.values[value] = constant(array, origin=(value.name or "constant",))
+        return self.values.get(value)
+
+    def _read(self, node: ir.Node) -> None:
+        if node.op_type == "Constant" and node.outputs[0].const_value is not None:
+            return
+        at = f"node {_place(node)[0]!r} ({node.op_type})"
+        reader = READERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if reader is None:
+            self._refuse(
+                node,
+                Diagnostic(
+                    "N017",
+                    f"operator {node.op_type} is not supported",
+                    at=at,
+                    because=_why_not(node.op_type),
+                    help="replace it in the model, or add a reader for it (CONTRIBUTING, 'add an op')",
+                ),
+            )
+            return
+        if any(value in self.unknown for value in node.inputs):
+            self.unknown.update(node.outputs)
+            return
+        try:
+            results = reader(Site(node, self.opset, tuple(map(self._operand, node.inputs)), _place(node)))
+        except Unsupported as error:
+            message = f"this use of {node.op_type} is not supported"
+            self._refuse(node, Diagnostic("N018", message, at=at, because=error.because, help=error.help))
+            return
+        except (InferError, ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError) as error:
+            message, help_text = f"{node.op_type} does not fit its operands", "check the model with onnx.checker"
+            because = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self._refuse(node, Diagnostic("N018", message, at=at, because=because, help=help_text))
+            return
+        nodes = (results,) if isinstance(results, Node) else tuple(results)
+        self.values.update(zip(node.outputs, nodes, strict=False))
+
+    def _refuse(self, node: ir.Node, diagnostic: Diagnostic) -> None:
+        self.found.append(diagnostic)
+        self.unknown.update(node.outputs)
+
+
+_REASONS = {
+    "Loop": "control flow that depends on data cannot be planned for hardware",
+    "If": "control flow that depends on data cannot be planned for hardware",
+    "NonZero": "the size of its result depends on data",
+    "Resize": "interpolation has no operator in the graph",
+    "TopK": "sorting has no operator in the graph",
+    "LSTM": "recurrence has no operator in the graph",
+}
+
+
+def _why_not(op_type: str) -> str:
+    return _REASONS.get(op_type, "the graph has no operator for it, and no rule rewrites it into others")
