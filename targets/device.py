@@ -13,7 +13,6 @@ from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
 import msgspec
-
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 
 Kind = Literal["fpga", "cpu", "gpu"]

