@@ -9,7 +9,6 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.sim.build import Build, Sources, build, read_sources
 from edgewright.sim.harness import TOP, harness
@@ -57,7 +56,7 @@ class Outcome:
 
 
 def to_readmemh(data: bytes, base: int = 0) -> str:
-    """`data` as 128-bit words for $readmemh, from byte address `base` on; little-endian, so the last byte comes first."""
+    """`data` as 128-bit words for $readmemh from byte address `base` on, the byte of the highest address first."""
     if base % WORD:
         raise ValueError(f"address {base:#x} is not a multiple of {WORD}")
     padded = data + bytes(-len(data) % WORD)
@@ -98,7 +97,8 @@ class Block:
         memory = memory or Memory()
         if memory.words() > self.words and (self.ports.reads or self.ports.writes):
             raise ValueError(f"this bench was built with {self.words} words of memory, {memory.words()} are needed")
-        plusargs: dict[str, object] = {"idle": round(256 * idle), "stall": round(256 * stall), "seed": seed, "quiet": quiet}
+        plusargs: dict[str, object] = {"idle": round(256 * idle), "stall": round(256 * stall)}
+        plusargs |= {"seed": seed, "quiet": quiet}
         plusargs |= {f"expect_{name}": count for name, count in expected_counts.items()}
         plusargs |= {"memory": "memory.hex", "dump": "memory.out", "axi_latency": memory.latency}
         plusargs |= {"axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
@@ -109,14 +109,13 @@ class Block:
                 (cwd / f"{name}.in.bin").write_bytes(b"".join(token.to_bytes(size, "big") for token in inputs[name]))
             if self.ports.reads or self.ports.writes:
                 (cwd / "memory.hex").write_text(to_readmemh(memory.image.ljust(memory.words() * WORD, b"\0")))
+            env = {"EDGEWRIGHT_INPUTS": " ".join(self.ports.inputs)}
+            module = "edgewright.sim.stream_test"
             result = run(
-                self.model, "edgewright.sim.stream_test",
-                plusargs=plusargs, env={"EDGEWRIGHT_INPUTS": " ".join(self.ports.inputs)}, cwd=cwd, seed=seed, wave=wave, timeout_s=timeout_s,
-            )  # fmt: skip
+                self.model, module, plusargs=plusargs, env=env, cwd=cwd, seed=seed, wave=wave, timeout_s=timeout_s
+            )
             result.require(self.model.top)
-            outputs = {
-                name: [int(line, 16) for line in (cwd / f"{name}.out.hex").read_text().split()] for name in self.ports.outputs
-            }
+            outputs = {name: _read_tokens(cwd / f"{name}.out.hex") for name in self.ports.outputs}
             left = (cwd / "memory.out").read_text() if (cwd / "memory.out").exists() else ""
         return Outcome(outputs, from_writememh(left), result.cycles, result)
 
@@ -124,7 +123,7 @@ class Block:
 def build_block(
     sources: Sources, top: str, *, words: int = SMALLEST_MEMORY, unroll_stmts: int | None = 600, trace: bool = False
 ) -> Block:
-    """The compiled bench of module `top`; `sources` must hold all it instantiates, except cells of hw/rtl it may leave out."""
+    """The compiled bench of module `top`; `sources` must hold every module that it instantiates."""
     texts = read_sources(sources)
     ports = read_ports("\n".join(texts.values()), top)
     for name in ("axi_ram", "stream_source", "stream_sink"):
@@ -148,8 +147,9 @@ def check_block(
     wave: Path | None = None,
     timeout_s: float = 600,
 ) -> int:
-    """Cycles from the first input token taken to the last output token taken, both included, when every output port gave
-    exactly `expected` and the memory holds what `memory.expected` says; else S004, exit code 3, with the first mismatches.
+    """Cycles from the first input token taken to the last output token taken, both included, when every output port
+    gave exactly `expected` and the memory holds what `memory.expected` says; else S004, exit code 3, with the
+    first differences.
 
     Tokens are packed integers, the first field or element in the least significant bits. The build is shared by every
     call with the same sources, whatever the tokens and probabilities.
@@ -167,9 +167,8 @@ def check_block(
         taken = outcome.result.values["taken"]
         wrong += [f"{name}: {taken[name]} of {len(tokens)} tokens were taken" for name, tokens in inputs.items()]
         at = f"{top}, idle={idle:g} stall={stall:g} seed={seed}"
-        raise CompileError(
-            [Diagnostic("S004", f"the simulation of {top} gave other bits than expected", at, "\n    ".join(wrong))], Exit.MISMATCH
-        )
+        message = f"the simulation of {top} gave other bits than expected"
+        raise CompileError([Diagnostic("S004", message, at, "\n    ".join(wrong))], Exit.MISMATCH)
     return outcome.cycles
 
 
@@ -191,6 +190,10 @@ def mismatches(name: str, got: Sequence[int], expected: Sequence[int]) -> list[s
     if len(got) > len(expected):
         lines.append(f"{name}: {len(got)} tokens came, only {len(expected)} were expected")
     return lines
+
+
+def _read_tokens(file: Path) -> list[int]:
+    return [int(line, 16) for line in file.read_text().split()]
 
 
 def _memory_mismatches(base: int, got: bytes, expected: bytes) -> list[str]:

@@ -81,9 +81,8 @@ def build(
 
 def _control_file(top: str, visible: Mapping[str, Sequence[str]]) -> str:
     lines = ["`verilator_config", f'public_flat_rw -module "{top}" -port "*"']
-    lines += [
-        f'public_flat_rw -module "{module}" -var "{signal}"' for module, signals in visible.items() for signal in signals
-    ]
+    for module, signals in visible.items():
+        lines += [f'public_flat_rw -module "{module}" -var "{signal}"' for signal in signals]
     return "\n".join(lines) + "\n"
 
 
@@ -109,7 +108,8 @@ def _compile(folder: Path, top: str, texts: Mapping[str, str], flags: Sequence[s
     runtime = cache.key({}, (tools.fingerprint(), waves, *OPTIMISATION))
     _borrow_runtime(runtime, objects)
     jobs = min(2, os.cpu_count() or 1)
-    make = ["make", f"-j{jobs}", "-f", f"{PREFIX}.mk", *OPTIMISATION, *tools.MAKE_VARIABLES, f"PYTHON3={sys.executable}"]
+    variables = (*OPTIMISATION, *tools.MAKE_VARIABLES, f"PYTHON3={sys.executable}")
+    make = ["make", f"-j{jobs}", "-f", f"{PREFIX}.mk", *variables]
     _step(make, objects, environment, log, f"the C++ of module {top} does not compile", "S003")
     _lend_runtime(runtime, objects)
     (objects / "sim").rename(folder / "sim")

@@ -72,9 +72,7 @@ def _touch(folder: Path) -> None:
 def _evict(kind: Path, keep: Path) -> None:
     """Drops the entries unused for longest until the rest fit the limit."""
     limit = int(os.environ.get("EDGEWRIGHT_CACHE_MB", DEFAULT_LIMIT_MB)) << 20
-    entries = sorted(
-        ((path / ".used").stat().st_mtime, path) for path in kind.iterdir() if (path / ".used").exists()
-    )
+    entries = sorted(((path / ".used").stat().st_mtime, path) for path in kind.iterdir() if (path / ".used").exists())
     sizes = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for _, path in entries}
     total = sum(sizes.values())
     for _, path in entries:

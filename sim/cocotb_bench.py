@@ -14,8 +14,7 @@ from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge
-
+from cocotb.triggers import ReadOnly, RisingEdge
 from edgewright.sim.runner import VALUES_FILE
 
 PERIOD_NS = 2
@@ -29,16 +28,14 @@ def report(**values: Any) -> None:
 
 
 async def start(dut: Any, reset_cycles: int = 4, **inputs: int) -> None:
-    """Sets `inputs`, starts the clock and gives a reset; returns right after the first edge without reset."""
+    """Sets `inputs`, starts the clock and gives a reset; returns when it has been taken away, right after an edge."""
     for name, value in inputs.items():
         getattr(dut, name).value = value
     dut.rst_ni.value = 0
-    cocotb.start_soon(Clock(dut.clk_i, PERIOD_NS, unit="ns", impl="gpi").start())
+    Clock(dut.clk_i, PERIOD_NS, unit="ns", impl="gpi").start()
     for _ in range(reset_cycles):
         await RisingEdge(dut.clk_i)
-    await FallingEdge(dut.clk_i)
     dut.rst_ni.value = 1
-    await RisingEdge(dut.clk_i)
 
 
 class StreamDriver:
@@ -77,6 +74,7 @@ class StreamMonitor:
 
     def __init__(self, dut: Any, name: str, stall: float = 0.0, seed: int = 0) -> None:
         self.clock = dut.clk_i
+        self.reset_n = dut.rst_ni
         self.name = name
         self.valid = getattr(dut, f"{name}_valid_o")
         self.ready = getattr(dut, f"{name}_ready_i")
@@ -94,7 +92,7 @@ class StreamMonitor:
             ready = self.random.random() >= self.stall
             self.ready.value = int(ready)
             await ReadOnly()
-            if ready and int(self.valid.value):
+            if ready and int(self.reset_n.value) and int(self.valid.value):
                 self.tokens.append(int(self.data.value))
                 self.cycles.append(cycle)
             await RisingEdge(self.clock)

@@ -15,12 +15,12 @@ WRITE_SIGNALS = {
     "wdata": "i", "wstrb": "i", "wlast": "i", "wvalid": "i", "wready": "o",
     "bresp": "o", "bid": "o", "bvalid": "o", "bready": "i",
 }  # fmt: skip
-_WIDTHS = {"addr": 40, "len": 8, "size": 3, "burst": 2, "id": 1, "data": 128, "strb": 16, "resp": 2}
+_WIDTHS = {"valid": 1, "addr": 40, "len": 8, "size": 3, "burst": 2, "id": 1, "data": 128, "strb": 16, "resp": 2}
 
 
 def signal_width(signal: str) -> int:
     """Bits of an AXI signal such as `araddr` with 40-bit addresses and 128-bit data."""
-    return _WIDTHS.get(signal.lstrip("arwb") if signal != "rlast" else "last", 1)
+    return next((width for kind, width in _WIDTHS.items() if signal.endswith(kind)), 1)
 
 
 def harness(top: str, ports: Ports, words: int) -> str:
@@ -47,8 +47,8 @@ def harness(top: str, ports: Ports, words: int) -> str:
     for index, (name, width) in enumerate([*ports.inputs.items(), *ports.outputs.items()]):
         is_input = name in ports.inputs
         lines += _stream(name, width, index, is_input)
-        ends = ("i", "o", "i") if is_input else ("o", "i", "o")
-        connections += [f".{name}_{w}_{end}({name}_{w})" for w, end in zip(("valid", "ready", "data"), ends, strict=True)]
+        wires = ("valid_i", "ready_o", "data_i") if is_input else ("valid_o", "ready_i", "data_o")
+        connections += [f".{name}_{wire}({name}_{wire[:-2]})" for wire in wires]
         activity.append(f"{name}_valid && {name}_ready")
     if ports.reads or ports.writes:
         lines += _memory(ports, words, connections, activity)
@@ -78,7 +78,8 @@ def harness(top: str, ports: Ports, words: int) -> str:
         "      complete_q <= complete ? complete_q + 1 : 0;",
         f"      if (!started_q && ({taken})) begin started_q <= 1; first_o <= now_q; end",
         f"      if ({given}) last_o <= now_q;",
-        "      done_q <= done_q || quiet_q >= quiet || (complete && quiet_q >= settle) || complete_q >= 8 * settle + quiet;",
+        "      done_q <= done_q || quiet_q >= quiet || (complete && quiet_q >= settle)",
+        "                || complete_q >= 8 * settle + quiet;",
         "    end",
         "  end",
         "endmodule",
@@ -119,9 +120,10 @@ def _memory(ports: Ports, words: int, connections: list[str], activity: list[str
             if not names and end == "i":
                 lines.append(f"  assign {signal} = '0;")
     activity += [f"|({channel}valid & {channel}ready)" for channel in ("ar", "r", "aw", "w", "b")]
+    sizes = f".NumRead({max(1, len(ports.reads))}), .NumWrite({max(1, len(ports.writes))}), .Words({words})"
     return [
         *lines,
-        f"  axi_ram #(.NumRead({max(1, len(ports.reads))}), .NumWrite({max(1, len(ports.writes))}), .Words({words})) i_ram (",
+        f"  axi_ram #({sizes}) i_ram (",
         "    .clk_i, .rst_ni,",
         ",\n".join(f"    {link}" for link in links),
         "  );",

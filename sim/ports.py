@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_PORT = re.compile(r"\b(input|output)\s+(?:wire\s+|var\s+)?(?:logic\s*)?(?:\[\s*(\d+)\s*:\s*(\d+)\s*\])?\s*(\w+)\s*(?=,|$)")
+_RANGE = r"\[\s*(\d+)\s*:\s*(\d+)\s*\]"
+_PORT = re.compile(rf"^(input|output)\s+(?:wire\s+|var\s+)?(?:logic\b\s*)?(?:{_RANGE})?\s*(\w+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,7 @@ def read_ports(text: str, top: str) -> Ports:
         widths[port[4]] = 1 if port[2] is None else int(port[2]) - int(port[3]) + 1
     inputs = {name[: -len("_data_i")]: width for name, width in widths.items() if name.endswith("_data_i")}
     outputs = {name[: -len("_data_o")]: width for name, width in widths.items() if name.endswith("_data_o")}
-    return Ports(
-        inputs, outputs, _masters(directions, "araddr"), _masters(directions, "awaddr"), widths
-    )
+    return Ports(inputs, outputs, _masters(directions, "araddr"), _masters(directions, "awaddr"), widths)
 
 
 def _masters(directions: Mapping[str, str], signal: str) -> tuple[str, ...]:

@@ -43,7 +43,8 @@ class Result:
     def require(self, what: str) -> Result:
         """Itself when passed, else S004 with the failure's text."""
         if not self.passed:
-            raise CompileError([Diagnostic("S004", f"the simulation of {what} failed", because=self.failure)], Exit.MISMATCH)
+            message = f"the simulation of {what} failed"
+            raise CompileError([Diagnostic("S004", message, because=self.failure)], Exit.MISMATCH)
         return self
 
 
@@ -140,7 +141,13 @@ def _execute(command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_
     """(log, what went wrong or ""); the simulator and its children end with the time limit."""
     with open(cwd / "sim.log", "w+", errors="replace") as log:
         process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             code = process.wait(timeout_s)
@@ -163,7 +170,7 @@ def _failures(results: Path) -> str:
         return "the simulator left no results: it ended before its tests did"
     if not cases:
         return "no test was run"
-    failed = [case.get("name", "?") for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    failed = [case.get("name", "?") for case in cases if {child.tag for child in case} & {"failure", "error"}]
     return f"failed: {', '.join(failed)}" if failed else ""
 
 
@@ -171,5 +178,6 @@ def _excerpt(log: str) -> str:
     """The log from its first sign of trouble on."""
     lines = log.splitlines()
     signs = ("%Error", "%Fatal", "Traceback", "Error:", "AssertionError", " failed")
-    first = next((i for i, line in enumerate(lines) if any(sign in line for sign in signs)), max(0, len(lines) - EXCERPT_LINES))
+    trouble = [i for i, line in enumerate(lines) if any(sign in line for sign in signs)]
+    first = trouble[0] if trouble else max(0, len(lines) - EXCERPT_LINES)
     return "\n".join(lines[first : first + EXCERPT_LINES])

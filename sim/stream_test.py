@@ -7,7 +7,6 @@ from typing import Any
 
 import cocotb
 from cocotb.triggers import RisingEdge
-
 from edgewright.sim.cocotb_bench import report, start
 
 

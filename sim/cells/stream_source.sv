@@ -21,7 +21,7 @@ module stream_source #(
   logic [8*Bytes-1:0] token;
   logic [31:0]        random_q, age_q;
   logic [1:0]         mood_q;
-  logic               pause;
+  logic               pause, unused;
   int                 handle;
 
   initial begin
@@ -60,5 +60,7 @@ module stream_source #(
       end
     end
   end
+
+  assign unused = ^token;  // the padding of the first byte
 
 endmodule

@@ -1,0 +1,151 @@
+/// Turns requests (address, beats) into AXI4 read bursts and gives their data, in order, as a stream.
+/// A burst is asked for only when the data FIFO has room for all of it, so RREADY is constant and R never waits. Bursts
+/// end at multiples of `MaxBurst` beats, hence at 4 KiB boundaries too. One single-beat request is taken per cycle for
+/// as long as `Depth` beats cover the memory's latency. Requests of no beats are dropped.
+module axi_read_mover #(
+  parameter int unsigned AddrWidth = 40,
+  parameter int unsigned DataWidth = 128,
+  parameter int unsigned IdWidth = 1,
+  parameter int unsigned Depth = 64,    // beats, a power of two
+  parameter int unsigned MaxBurst = 16  // beats, a power of two, at most Depth, 256 and 4 KiB
+) (
+  input  logic                   clk_i,
+  input  logic                   rst_ni,
+  // requests: addr[AddrWidth-1:0], beats, mark (ignored)
+  input  logic                   req_valid_i,
+  output logic                   req_ready_o,
+  input  logic [AddrWidth+16:0]  req_data_i,
+  output logic                   data_valid_o,
+  input  logic                   data_ready_i,
+  output logic [DataWidth-1:0]   data_data_o,
+  output logic                   error_o,  // some response was not OKAY; stays until reset
+  output logic [IdWidth-1:0]     m_axi_arid,
+  output logic [AddrWidth-1:0]   m_axi_araddr,
+  output logic [7:0]             m_axi_arlen,
+  output logic [2:0]             m_axi_arsize,
+  output logic [1:0]             m_axi_arburst,
+  output logic                   m_axi_arvalid,
+  input  logic                   m_axi_arready,
+  input  logic [IdWidth-1:0]     m_axi_rid,
+  input  logic [DataWidth-1:0]   m_axi_rdata,
+  input  logic [1:0]             m_axi_rresp,
+  input  logic                   m_axi_rlast,
+  input  logic                   m_axi_rvalid,
+  output logic                   m_axi_rready
+);
+
+  localparam int unsigned Shift = $clog2(DataWidth / 8);
+  localparam int unsigned WordWidth = AddrWidth - Shift;
+  localparam int unsigned BurstBits = $clog2(MaxBurst);
+  localparam int unsigned DepthBits = $clog2(Depth);
+
+  // --- the request at hand -----------------------------------------------------------------------------------------
+  logic                 busy_q;
+  logic [WordWidth-1:0] word_q;
+  logic [15:0]          left_q;
+  logic [BurstBits:0]   to_boundary, burst;
+  logic                 ends, issue;
+
+  assign to_boundary = (BurstBits + 1)'(MaxBurst) - (BurstBits + 1)'(word_q[BurstBits-1:0]);
+  assign ends = left_q <= 16'(to_boundary);
+  assign burst = ends ? left_q[BurstBits:0] : to_boundary;
+  assign req_ready_o = !busy_q || (issue && ends);
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      busy_q <= 1'b0;
+    end else if (req_ready_o) begin
+      busy_q <= req_valid_i && req_data_i[AddrWidth+:16] != '0;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (req_ready_o) begin
+      word_q <= req_data_i[AddrWidth-1:Shift];
+      left_q <= req_data_i[AddrWidth+:16];
+    end else if (issue) begin
+      word_q <= word_q + WordWidth'(burst);
+      left_q <= left_q - 16'(burst);
+    end
+  end
+
+  // --- AR, and the room left in the FIFO ---------------------------------------------------------------------------
+  logic [DepthBits:0]   room_q;
+  logic [WordWidth-1:0] araddr_q;
+  logic                 pop;
+
+  assign issue = busy_q && room_q >= (DepthBits + 1)'(burst) && (!m_axi_arvalid || m_axi_arready);
+
+  assign m_axi_arid = '0;
+  assign m_axi_araddr = {araddr_q, Shift'(0)};
+  assign m_axi_arsize = 3'(Shift);
+  assign m_axi_arburst = 2'b01;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      m_axi_arvalid <= 1'b0;
+      room_q <= (DepthBits + 1)'(Depth);
+    end else begin
+      if (issue) m_axi_arvalid <= 1'b1;
+      else if (m_axi_arready) m_axi_arvalid <= 1'b0;
+      room_q <= room_q - (issue ? (DepthBits + 1)'(burst) : '0) + (DepthBits + 1)'(pop);
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (issue) begin
+      araddr_q <= word_q;
+      m_axi_arlen <= 8'(burst - 1'b1);
+    end
+  end
+
+  // --- R into the FIFO, the FIFO into a register -------------------------------------------------------------------
+  logic [DataWidth-1:0] fifo [Depth];
+  logic [DepthBits:0]   write_q, read_q;
+
+  assign m_axi_rready = 1'b1;
+  assign pop = write_q != read_q && (!data_valid_o || data_ready_i);
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      write_q <= '0;
+      read_q <= '0;
+      data_valid_o <= 1'b0;
+      error_o <= 1'b0;
+    end else begin
+      write_q <= write_q + (DepthBits + 1)'(m_axi_rvalid);
+      read_q <= read_q + (DepthBits + 1)'(pop);
+      if (pop) data_valid_o <= 1'b1;
+      else if (data_ready_i) data_valid_o <= 1'b0;
+      error_o <= error_o || (m_axi_rvalid && m_axi_rresp[1]);
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (m_axi_rvalid) fifo[write_q[DepthBits-1:0]] <= m_axi_rdata;
+    if (pop) data_data_o <= fifo[read_q[DepthBits-1:0]];
+  end
+
+`ifndef SYNTHESIS
+  logic [31:0] owed_q;
+  initial begin
+    assert (MaxBurst <= Depth && MaxBurst <= 256 && MaxBurst * DataWidth / 8 <= 4096 && (1 << BurstBits) == MaxBurst
+            && (1 << DepthBits) == Depth) else $fatal(1, "axi_read_mover: MaxBurst and Depth do not fit");
+  end
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      owed_q <= '0;
+    end else begin
+      owed_q <= owed_q + (issue ? 32'(burst) : '0) - 32'(m_axi_rvalid);
+      if (m_axi_rvalid) assert (owed_q != 0) else $error("axi_read_mover: a beat came that was not asked for");
+      if (req_valid_i && req_ready_o) begin
+        assert (req_data_i[Shift-1:0] == '0) else $error("axi_read_mover: address %h is not aligned", req_data_i[AddrWidth-1:0]);
+      end
+    end
+  end
+`endif
+
+  logic unused;
+  assign unused = ^{req_data_i[AddrWidth+16], req_data_i[Shift-1:0], m_axi_rid, m_axi_rlast, m_axi_rresp[0]};
+
+endmodule

@@ -1,0 +1,132 @@
+"""Every word that an engine stored, against the integer interpreter: exact, in the program's order.
+
+The log of a run holds each written word with its address. Descriptors store one after the other, so the log is cut by
+the number of words each must store; each piece is compared with the rows and channels that its operation computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.hw.fuse import rows_columns
+from edgewright.hw.memory import WORD_BYTES
+from edgewright.hw.plan import Plan, Step
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir.types import Array
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLog:
+    """Words in the order in which they were written: ``addresses`` (n,) and ``words`` (n, 16) bytes."""
+
+    addresses: NDArray[np.uint64]
+    words: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The first difference between the engine and the interpreter."""
+
+    operation: str
+    tensor: str
+    index: tuple[int, ...]
+    expected: int | None
+    found: int | None
+    because: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.operation}: tensor {self.tensor}[{', '.join(map(str, self.index))}]"
+        if self.because:
+            return f"{where}: {self.because}"
+        return f"{where}: the engine stored {self.found}, the interpreter says {self.expected}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Result of one image: how many stored integers and tensors were compared, and the first difference if any."""
+
+    integers: int
+    tensors: int
+    mismatch: Mismatch | None
+
+    @property
+    def exact(self) -> bool:
+        """Whether every bit agreed."""
+        return self.mismatch is None
+
+
+def compare(plan: Plan, values: Mapping[Node, Array], log: WriteLog) -> Comparison:
+    """``values``: every node's value from ``interpret_all`` for the image that the engine ran."""
+    position = integers = 0
+    for step in plan.steps:
+        expected = expected_rows(step, values)
+        addresses = step_addresses(plan, step, expected.shape[0])
+        count = len(addresses)
+        written = log.addresses[position : position + count]
+        name, tensor = step.operation.name, step.operation.result.name
+        if len(written) < count:
+            return Comparison(integers, len(plan.steps), Mismatch(name, tensor, (), None, None, "never stored in full"))
+        if not np.array_equal(written, addresses):
+            first = int(np.flatnonzero(written != addresses)[0])
+            because = f"word {first} went to address {int(written[first]):#x} instead of {int(addresses[first]):#x}"
+            return Comparison(integers, len(plan.steps), Mismatch(name, tensor, (), None, None, because))
+        found = step_values(plan, step, log.words[position : position + count], expected.shape[0])
+        if not np.array_equal(found, expected):
+            row, column = (int(v) for v in np.argwhere(found != expected)[0])
+            where = (row, step.first_column + column)
+            pair = int(expected[row, column]), int(found[row, column])
+            return Comparison(integers, len(plan.steps), Mismatch(name, tensor, where, *pair))
+        integers += expected.size
+        position += count
+    if position != len(log):
+        last = plan.steps[-1].operation
+        because = f"{len(log) - position} words were stored after the program's last"
+        return Comparison(integers, len(plan.steps), Mismatch(last.name, last.result.name, (), None, None, because))
+    return Comparison(integers, len(plan.steps), None)
+
+
+def expected_rows(step: Step, values: Mapping[Node, Array]) -> NDArray[np.int64]:
+    """What a descriptor must store: (rows, channels)."""
+    node = step.operation.result
+    rows, columns = rows_columns(node)
+    full = np.asarray(values[node], dtype=np.int64).reshape(rows, columns)
+    return full[:, step.first_column : step.first_column + step.columns]
+
+
+def step_addresses(plan: Plan, step: Step, rows: int) -> NDArray[np.uint64]:
+    """The address of every word that a descriptor stores, in order: blocks of tokens, tiles of outputs, tokens."""
+    fields = step.fields
+    words = 2 if fields["out16"] else 1
+    order = []
+    for start in range(0, rows, plan.config.tokens):
+        token = np.arange(start, min(start + plan.config.tokens, rows))
+        tile = np.arange(fields["out_tiles"])
+        word = np.arange(words)
+        grid = (
+            token[None, :, None] * fields["out_pitch"]
+            + (tile[:, None, None] * words + word[None, None, :]) * WORD_BYTES
+        )
+        order.append(grid.reshape(-1))
+    return (np.concatenate(order) + fields["out_address"]).astype(np.uint64)
+
+
+def step_values(plan: Plan, step: Step, words: NDArray[np.uint8], rows: int) -> NDArray[np.int64]:
+    """The integers of a descriptor's words: (rows, channels)."""
+    fields = step.fields
+    kind = "<i2" if fields["out16"] else "<i1"
+    tokens, tiles = plan.config.tokens, fields["out_tiles"]
+    per_row = fields["out16"] + 1
+    found = np.empty((rows, tiles * 16), dtype=np.int64)
+    position = 0
+    for start in range(0, rows, tokens):
+        count = min(tokens, rows - start)
+        block = words[position : position + tiles * count * per_row].copy().view(kind).reshape(tiles, count, 16)
+        found[start : start + count] = block.transpose(1, 0, 2).reshape(count, tiles * 16)
+        position += tiles * count * per_row
+    return found[:, : step.columns]

@@ -1,0 +1,79 @@
+"""The AXI movers: protocol, data and order under pauses (cocotbext-axi), and rates on the SystemVerilog memory."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edgewright.passes.diagnostics import CompileError
+from edgewright.sim import bench
+from edgewright.sim.build import build
+from edgewright.sim.runner import run
+
+pytestmark = pytest.mark.sim
+BENCH = Path(__file__).parent / "movers_bench.py"
+
+
+@pytest.mark.parametrize("mover", ["axi_read_mover", "axi_write_mover"])
+@pytest.mark.parametrize(("seed", "idle", "stall"), [(1, 0.0, 0.0), (2, 0.4, 0.0), (3, 0.0, 0.4), (4, 0.3, 0.3)])
+def test_protocol(mover: str, seed: int, idle: float, stall: float) -> None:
+    model = build(mover, {f"{mover}.sv": bench.cell(mover)})
+    env = {"MOVER_SEED": str(seed), "MOVER_IDLE": str(idle), "MOVER_STALL": str(stall)}
+    run(model, BENCH, env=env, seed=seed).require(mover)
+
+
+def pack(addr: int, beats: int, mark: int = 0) -> int:
+    return addr | beats << 40 | mark << 56
+
+
+def copy(pieces: list[tuple[int, int, int]], **options: Any) -> int:
+    """Cycles to copy (from, to, beats) pieces, all marked at the end; the memory is compared."""
+    sources = [Path(__file__).parent / "mover_copy.sv"]
+    texts = {path.name: path.read_text() for path in sources}
+    texts |= {f"{name}.sv": bench.cell(name) for name in ("axi_read_mover", "axi_write_mover")}
+    image = random.Random(5).randbytes(1 << 18)
+    after = bytearray(image)
+    for source, target, beats in pieces:
+        after[target : target + 16 * beats] = image[source : source + 16 * beats]
+    inputs = {
+        "from": [pack(source, beats) for source, _, beats in pieces],
+        "to": [pack(target, beats) for _, target, beats in pieces] + [pack(0, 0, 1)],
+    }
+    memory = bench.Memory(image, expected={0: bytes(after)}, latency=24)
+    return bench.check_block(texts, "mover_copy", inputs, {"done": [1]}, memory=memory, **options)
+
+
+HALF = 1 << 17
+
+
+def test_single_beats_move_at_one_a_cycle() -> None:
+    rng = random.Random(7)
+    words = rng.sample(range(HALF // 16), 2000)
+    cycles = copy([(16 * word, HALF + 16 * word, 1) for word in words])
+    assert 2000 <= cycles <= 2000 + 80
+
+
+def test_long_bursts_move_at_a_beat_a_cycle() -> None:
+    cycles = copy([(0x10, HALF + 0xFF0, 3000), (0xF000, HALF + 0x10000, 1000)])
+    assert 4000 <= cycles <= 4000 + 120
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_pauses_lose_nothing(seed: int) -> None:
+    rng = random.Random(seed)
+    pieces = []
+    for start in range(0, HALF, 8192):
+        beats = rng.choice([0, 1, 2, 17, rng.randrange(512)])
+        pieces.append((start + 16 * rng.randrange(512 - beats), HALF + start + 16 * rng.randrange(512 - beats), beats))
+    copy(pieces, idle=rng.choice([0, 0.3]), stall=0.3, seed=seed)
+
+
+def test_a_wrong_word_in_memory_is_told() -> None:
+    texts = {"mover_copy.sv": (Path(__file__).parent / "mover_copy.sv").read_text()}
+    texts |= {f"{name}.sv": bench.cell(name) for name in ("axi_read_mover", "axi_write_mover")}
+    memory = bench.Memory(bytes(range(256)), expected={128: bytes(16)})
+    inputs = {"from": [pack(0, 1)], "to": [pack(128, 1, 1)]}
+    with pytest.raises(CompileError, match="address 0x81 holds 0x01 instead of 0x00; 15 of 16 bytes"):
+        bench.check_block(texts, "mover_copy", inputs, {"done": [1]}, memory=memory)
