@@ -10,6 +10,8 @@
         p.write(y, sat(round_shift(v * 3, 1), i(8)))
 """
 
+from edgewright.hw.kernel.evaluate import KernelError
+from edgewright.hw.kernel.interp import Deadlock, interpret
 from edgewright.hw.kernel.trace import Block, ProcessTrace
 from edgewright.hw.kernel.types import Array, Data, Done, Int, Request, Struct, i, u, width
 from edgewright.hw.kernel.value import (
@@ -41,7 +43,7 @@ from edgewright.hw.kernel.value import (
 )
 
 __all__ = [
-    "Array", "Block", "Data", "Done", "Int", "ProcessTrace", "Request", "Struct", "StructValue", "Value", "absolute",
-    "bit_length", "bits", "cat_bits", "clamp", "concat", "const", "dot", "first", "fit", "i", "index", "last", "maximum",
+    "Array", "Block", "Data", "Deadlock", "Done", "Int", "KernelError", "ProcessTrace", "Request", "Struct", "StructValue", "Value", "absolute",
+    "bit_length", "bits", "cat_bits", "clamp", "concat", "const", "dot", "first", "fit", "i", "index", "interpret", "last", "maximum",
     "minimum", "reinterpret", "round_shift", "sat", "select", "shl", "shr", "stack", "struct", "u", "width", "wrap",
 ]

@@ -140,8 +140,11 @@ class Part(Op):
 
 @dataclass(frozen=True, slots=True)
 class Read(Op):
+    """`absent`: holding before any read is no error but gives zeros (the hold register is then reset to zero)."""
+
     channel: Channel
     guarded: bool
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

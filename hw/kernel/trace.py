@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any, Literal
 
 import numpy as np
-
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.types import (
     Array,
@@ -88,8 +87,10 @@ class ProcessTrace:
         self.effects.append(node)
         return node
 
-    def read(self, channel: ir.Channel, when: Operand = True) -> Any:
-        """The next token where `when` (counters and command only), else the last one read."""
+    def read(self, channel: ir.Channel, when: Operand = True, absent: bool = False) -> Any:
+        """The next token where `when` (counters and command only), else the last one read.
+
+        With `absent`, zeros stand in before the first token; without it, holding before any read is an error."""
         if not isinstance(channel, ir.Channel):
             raise self._fail(f"{channel!r} is not a channel")
         if any(isinstance(n.op, ir.Read) and n.op.channel is channel for n in self.effects):
@@ -97,7 +98,7 @@ class ProcessTrace:
         if channel.reader is not None:
             raise self._fail(f"channel {channel.name} already has a reader, {channel.reader}: fork it")
         args = [] if when is True else [self._control(when, f"the predicate of read({channel.name})")]
-        node = self._effect(ir.Read(channel, bool(args)), args, channel.type)
+        node = self._effect(ir.Read(channel, bool(args), absent), args, channel.type)
         return place(channel.type, node)
 
     def write(self, channel: ir.Channel, value: Operand, when: Operand = True) -> None:
@@ -129,7 +130,7 @@ class ProcessTrace:
             raise self._fail(f"{target} takes {type_}, not a struct")
         v = as_value(value)
         if isinstance(v.node.op, ir.Const):
-            if shape_of(type_) and not v.shape or v.shape == shape_of(type_):
+            if (shape_of(type_) and not v.shape) or v.shape == shape_of(type_):
                 try:
                     return [const(np.array(v.node.op.values, dtype=object).reshape(v.shape), type_)]
                 except ValueError as e:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
-
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.types import (
     Array,
