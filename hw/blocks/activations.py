@@ -101,15 +101,15 @@ def add_fill(
         block = select(scores, select(first(j), 0, (j + 1) >> 1), j)
         valid = (block * cfg.tokens + t) < c.n_tokens
         from_memory = rows & valid & ~c.norm & ~c.ones
-        word = p.read(direct, when=from_memory)  # u128
-        offset = p.read(offsets, when=from_memory & c.patch & first(h))
+        word = p.read(direct, when=from_memory, absent=True)  # u128
+        offset = p.read(offsets, when=from_memory & c.patch & first(h), absent=True)
         pair = p.shift_in(word, 2)  # u128[2]
         both = cat_bits(select(c.straddle, pair[0], pair[1]), select(c.straddle, pair[1], 0))  # u256
         line = wrap(shr(both, select(c.patch, offset, 0) << 3), u(128))
-        normal = p.read(normed, when=rows & valid & c.norm)  # i8[16]
+        normal = p.read(normed, when=rows & valid & c.norm, absent=True)  # i8[16]
         row = select(c.norm, normal, select(c.ones, 1, reinterpret(line, i(8)[16])))
         row = select(valid, row, 0)
-        tile = p.read(weights, when=~rows)  # i8[tokens, 16]
+        tile = p.read(weights, when=~rows, absent=True)  # i8[tokens, 16]
         value = select(rows, row.broadcast_to((cfg.tokens, 16)), tile)
         mask = ~rows | (lanes == t)
         p.store(tiles, wrap(k, u(address_bits(tiles.depth))), value, mask=mask, when=last(h))

@@ -43,8 +43,8 @@ def add_epilogue(
         p.lock(table, per=None)
         valid = (j * cfg.tokens + t) < c.n_tokens
         tile = p.read(sums, when=first(t))
-        scale = p.read(row_scales, when=c.attention)
-        other = p.read(residual, when=c.residual & valid)
+        scale = p.read(row_scales, when=c.attention, absent=True)
+        other = p.read(residual, when=c.residual & valid, absent=True)
         entry = p.load(params, wrap(o, u(address_bits(params.depth))))
         total = fit(index(tile, t) + entry.bias, i(27))
         weighted = wrap(round_shift(total * scale.reciprocal, scale.shift), i(27))

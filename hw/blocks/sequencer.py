@@ -58,7 +58,7 @@ def add_load_gate(
     @b.process(command=ops, loops=[("w", lambda c: c.waits_load + 1 + c.drain_load)])
     def load_gate(p: ProcessTrace, c: StructValue, w: Value) -> None:
         go = w == c.waits_load
-        p.read(done, when=w != c.waits_load)
+        p.read(done, when=w != c.waits_load, absent=True)
         p.write(addresses, cut(op.LoadAddresses, c), when=go)
         p.write(route, cut(op.LoadRoute, c), when=go)
         p.write(tiles, cut(op.LoadTiles, c), when=go)
@@ -77,7 +77,7 @@ def add_run_gate(
     @b.process(command=ops, loops=[("w", lambda c: c.waits_run + 1 + c.drain_run)])
     def run_gate(p: ProcessTrace, c: StructValue, w: Value) -> None:
         go = w == c.waits_run
-        p.read(done, when=w != c.waits_run)
+        p.read(done, when=w != c.waits_run, absent=True)
         reads_memory = go & ~c.ones
         p.write(fetch, cut(op.Fetch, c), when=reads_memory)
         p.write(route, cut(op.Route, c), when=reads_memory)

@@ -121,7 +121,7 @@ def add_fill_tiles(
         constant = first(s) & ~c.attention
         token = select(first(s), a, b) * 16 + t
         valid = constant | (token < c.n_keys)
-        word = reinterpret(p.read(words, when=valid), ROW)
+        word = reinterpret(p.read(words, when=valid, absent=True), ROW)
         row = select(valid, word, 0)
         rows = p.shift_in(row, 16)  # i8[16][16], row t of the tile last
         address = select(first(s), a * c.key_depth, c.base1 + a * c.value_blocks) + b
@@ -160,7 +160,7 @@ def add_fill_params(b: Block, commands: Channel, words: Channel, sums: Channel, 
         p.lock(params, per=None)
         line = p.shift_in(p.read(words), ENTRY_WORDS)
         entry = unpack(line, CHANNEL)
-        offset = p.read(sums, when=last(w) & c.attention)  # i22[16]
+        offset = p.read(sums, when=last(w) & c.attention, absent=True)  # i22[16]
         bias = select(c.attention, fit(offset * 127, i(32)), entry.bias)
         p.store(params, wrap(e, u(address_bits(params.depth))), entry._replace(bias=bias), when=last(w))
 

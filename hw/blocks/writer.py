@@ -41,7 +41,7 @@ def add_residual(
     @b.process(command=commands, loops=[*loops, ("h", 2)])
     def residual_rows(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:
         valid = (j * cfg.tokens + t) < c.n_tokens
-        pair = p.shift_in(p.read(words, when=valid), 2)
+        pair = p.shift_in(p.read(words, when=valid, absent=True), 2)
         p.write(rows, reinterpret(pair, i(16)[16]), when=valid & last(h))
 
 
@@ -69,7 +69,7 @@ def add_store(
     @b.process(command=commands, loops=[*loops, ("h", lambda c, j, o, t: select(c.out16, 2, 1))])
     def store_words(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:
         valid = (j * cfg.tokens + t) < c.n_tokens
-        row = p.read(results, when=valid & (h == 0))  # i16[16]
+        row = p.read(results, when=valid & (h == 0), absent=True)  # i16[16]
         bytes8 = reinterpret(wrap(row, i(8)), u(128))
         halves = reinterpret(row, u(256))
         half = select(h == 0, bits(halves, 127, 0), bits(halves, 255, 128))
