@@ -1,6 +1,6 @@
 """Types, nodes, graphs, and what reads them: verifier, interpreter, printer."""
 
-from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rewrite, topological
+from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rebuild, rewrite, topological
 from edgewright.passes.ir.op import InferError, Op, Work
 from edgewright.passes.ir.types import (
     F32,
@@ -41,6 +41,7 @@ __all__ = [
     "elem_of",
     "make",
     "merge_origins",
+    "rebuild",
     "rewrite",
     "topological",
 ]

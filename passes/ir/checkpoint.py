@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from edgewright.passes import ops
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node

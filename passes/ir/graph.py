@@ -131,15 +131,29 @@ def topological(outputs: Iterable[Node], first: Iterable[Node] = ()) -> list[Nod
 def rewrite(graph: Graph, change: Callable[[Node], Node | None]) -> Graph:
     """Bottom-up, each node once: `change` sees a node whose operands are already rewritten and returns its
     replacement (same shape), or None to keep it. What nobody reads afterwards is gone."""
+
+    def on_new_operands(old: Node, operands: tuple[Node, ...]) -> Node:
+        candidate = moved(old, operands)
+        return change(candidate) or candidate
+
+    return rebuild(graph, on_new_operands)
+
+
+def rebuild(graph: Graph, change: Callable[[Node, tuple[Node, ...]], Node | None]) -> Graph:
+    """As `rewrite`, for changes that were decided on the old graph: `change` sees the old node and its new
+    operands; None puts the node on them."""
     done: dict[Node, Node] = {}
     for node in graph.nodes():
         operands = tuple(done[operand] for operand in node.inputs)
-        same = all(new is old for new, old in zip(operands, node.inputs, strict=True))
-        candidate = node if same else node.with_inputs(operands)
-        replacement = change(candidate)
-        done[node] = candidate if replacement is None else replacement
+        done[node] = change(node, operands) or moved(node, operands)
     return replace(
         graph,
         inputs=tuple(done[node] for node in graph.inputs),
         outputs=tuple(done[node] for node in graph.outputs),
     )
+
+
+def moved(node: Node, operands: tuple[Node, ...]) -> Node:
+    """The node on other operands; itself when they are the same."""
+    same = all(new is old for new, old in zip(operands, node.inputs, strict=True))
+    return node if same else node.with_inputs(operands)

@@ -103,9 +103,7 @@ def _runs(graph: Graph, inputs: Mapping[str, Array]) -> list[dict[str, Array]]:
         return [given]
     if len(batches) > 1:
         raise ValueError(f"inputs of graph {graph.name} hold different numbers of samples")
-    return [
-        {name: value[i : i + expected[name].shape[0]] for name, value in given.items()} for i in range(batch)
-    ]
+    return [{name: value[i : i + expected[name].shape[0]] for name, value in given.items()} for i in range(batch)]
 
 
 def _evaluate(

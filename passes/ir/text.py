@@ -21,9 +21,7 @@ def to_text(graph: Graph) -> str:
             continue
         numbers[node] = len(numbers)
         operands = ", ".join(_operand(n, numbers) for n in node.inputs)
-        lines.append(
-            f"  %{numbers[node]} = {_call(node.op, operands)} : {node.type}{_meaning(node)}{_origin(node)}"
-        )
+        lines.append(f"  %{numbers[node]} = {_call(node.op, operands)} : {node.type}{_meaning(node)}{_origin(node)}")
     for name, node in zip(graph.output_names, graph.outputs, strict=True):
         lines.append(f"  return {name} = {_operand(node, numbers)}")
     return "\n".join(lines) + "\n"
@@ -51,9 +49,7 @@ def _operand(node: Node, numbers: dict[Node, int]) -> str:
     if not isinstance(node.op, Constant):
         return f"%{numbers[node]}"
     value = node.op.value
-    fingerprint = hashlib.sha256(f"{value.dtype.str}{value.shape}".encode() + value.tobytes()).hexdigest()[
-        :16
-    ]
+    fingerprint = hashlib.sha256(f"{value.dtype.str}{value.shape}".encode() + value.tobytes()).hexdigest()[:16]
     return f"{node.type}#{fingerprint}"
 
 

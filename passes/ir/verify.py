@@ -60,13 +60,9 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
             yield Diagnostic("G003", f"{node.op.kind} does not fit its operands", at, str(error))
             continue
         if (inferred.shape, inferred.elem) != (node.shape, node.elem):
-            yield Diagnostic(
-                "G003", f"{node.op.kind} has type {node.type}", at, f"its operands give {inferred}"
-            )
+            yield Diagnostic("G003", f"{node.op.kind} has type {node.type}", at, f"its operands give {inferred}")
         if graph.level is Level.FLOAT:
-            if isinstance(node.op, ONLY_QUANTISED) or not (
-                node.type.is_float or isinstance(node.op, Constant)
-            ):
+            if isinstance(node.op, ONLY_QUANTISED) or not (node.type.is_float or isinstance(node.op, Constant)):
                 yield Diagnostic("G004", f"{node.op.kind} of type {node.type} in a float graph", at)
         else:
             yield from _integers(node, at)
@@ -74,9 +70,7 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
 
 def _interface(graph: Graph, nodes: list[Node], where: str) -> Iterator[Diagnostic]:
     if len(graph.outputs) != len(graph.output_names) or len(set(graph.output_names)) != len(graph.outputs):
-        yield Diagnostic(
-            "G002", f"outputs {graph.output_names} do not name each output once", graph.name + where
-        )
+        yield Diagnostic("G002", f"outputs {graph.output_names} do not name each output once", graph.name + where)
     inputs = [node for node in nodes if isinstance(node.op, Input)]
     names = [node.op.name for node in inputs if isinstance(node.op, Input)]
     if set(inputs) != set(graph.inputs) or len(set(names)) != len(names):

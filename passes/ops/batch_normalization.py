@@ -19,9 +19,7 @@ class BatchNormalization(Op):
         expect_float(*types)
         x = types[0]
         expect(x.rank >= 2, f"needs a channel axis, got {x.shape}")
-        expect(
-            all(t.shape == (x.shape[1],) for t in types[1:]), f"parameters do not fit {x.shape[1]} channels"
-        )
+        expect(all(t.shape == (x.shape[1],) for t in types[1:]), f"parameters do not fit {x.shape[1]} channels")
         return TensorType(x.shape, F32)
 
     def eval(self, *arrays: Array) -> Array:

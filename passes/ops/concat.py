@@ -30,9 +30,7 @@ class Concat(Op):
         axis = self.axis % arrays[0].ndim
         if axis != 0:  # constants follow the batch of the others
             batch = max(a.shape[0] for a in arrays)
-            arrays = tuple(
-                np.broadcast_to(a, (batch, *a.shape[1:])) if a.shape[0] == 1 else a for a in arrays
-            )
+            arrays = tuple(np.broadcast_to(a, (batch, *a.shape[1:])) if a.shape[0] == 1 else a for a in arrays)
         if any(a.dtype.kind in "iu" for a in arrays):
             arrays = tuple(a.astype(np.int64) for a in arrays)
         return np.concatenate(arrays, axis=axis)

@@ -23,9 +23,7 @@ class Conv(Op):
         expect_count(types, 2, 3)
         expect_float(*types)
         x, w = types[:2]
-        expect(
-            x.rank == 4 and w.rank == 4, f"needs (1, C, H, W) and (O, C, KH, KW), got {x.shape}, {w.shape}"
-        )
+        expect(x.rank == 4 and w.rank == 4, f"needs (1, C, H, W) and (O, C, KH, KW), got {x.shape}, {w.shape}")
         expect(
             x.shape[1] == w.shape[1] * self.groups and w.shape[0] % self.groups == 0,
             f"{x.shape[1]} channels do not fit weight {w.shape} in {self.groups} groups",

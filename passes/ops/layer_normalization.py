@@ -30,16 +30,12 @@ class LayerNormalization(Op):
             gamma.shape == beta.shape == x.shape[-1:],
             f"{gamma.shape} and {beta.shape} do not fit the last axis of {x.shape}",
         )
-        expect(
-            x.is_float == gamma.is_float == beta.is_float, f"mixed float and integer: {x}, {gamma}, {beta}"
-        )
+        expect(x.is_float == gamma.is_float == beta.is_float, f"mixed float and integer: {x}, {gamma}, {beta}")
         if x.is_float:
             return TensorType(x.shape, F32)
         expect(x.shape[-1] <= LAYER_NORM_WIDTH_MAX, f"width {x.shape[-1]} above {LAYER_NORM_WIDTH_MAX}")
         expect(1 <= self.eps_term <= 1 << 50, f"eps_term {self.eps_term} outside [1, 2^50]")
-        expect(
-            1 <= self.shift <= LAYER_NORM_SHIFT_MAX, f"shift {self.shift} outside [1, {LAYER_NORM_SHIFT_MAX}]"
-        )
+        expect(1 <= self.shift <= LAYER_NORM_SHIFT_MAX, f"shift {self.shift} outside [1, {LAYER_NORM_SHIFT_MAX}]")
         return TensorType(x.shape, INT8)
 
     def eval(self, *arrays: Array) -> Array:
