@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.passes.calibrate import Calibration
+from edgewright.passes.ir.graph import Graph, Node, make, rebuild
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import LayerNormalization, Linear, ReduceMean, Reshape, Slice, constant, value_of
+from edgewright.passes.transform import Note, Pass
+
+RATIO_MAX = 64.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReparameteriseLayerNorm(Pass):
+    """Gives all channels behind a LayerNormalization one range, by moving their scales into gamma, beta and weights.
+
+    Before: Linear(LayerNorm(x; gamma, beta); W, b) whose channels range over [low_c, high_c].
+    After: Linear(LayerNorm(x; gamma / r, (beta - m) / r); W diag(r), b + W m), with m_c the middle of the range and
+    r_c its width relative to the mean width: one scale with zero point 0 then suits every channel.
+    Exact: within float rounding. Applies when only Linears read the value (Reshape, slices of tokens and the mean
+    over tokens between them change no channel).
+    Source: RepQ-ViT (Li et al., ICCV 2023), section 3.2; here the zero points go to 0 instead of to their mean.
+    """
+
+    calibration: Calibration
+
+    def run(self, graph: Graph, note: Note) -> Graph:
+        users = graph.users()
+        plans: dict[Node, tuple[Array, Array]] = {}  # LayerNorm -> (ratio, middle)
+        source: dict[Node, Node] = {}  # Linear -> its LayerNorm
+        for node in graph.nodes():
+            if isinstance(node.op, LayerNormalization):
+                linears = _readers(node, users, graph)
+                if linears and all(value_of(n) is not None for n in node.inputs[1:]):
+                    plans[node] = self._ratio_middle(node)
+                    source |= dict.fromkeys(linears, node)
+                    note.count("reparameterised")
+
+        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
+            if old in plans:
+                ratio, middle = plans[old]
+                gamma, beta = (_value(n) for n in operands[1:])
+                return make(
+                    old.op,
+                    operands[0],
+                    constant(gamma / ratio, operands[1].origin),
+                    constant((beta - middle) / ratio, operands[2].origin),
+                    origin=old.origin,
+                )
+            if old in source:
+                ratio, middle = plans[source[old]]
+                weight, bias = (_value(n) for n in operands[1:])
+                return make(
+                    old.op,
+                    operands[0],
+                    constant(weight * ratio, operands[1].origin),
+                    constant(bias + weight @ middle, operands[2].origin),
+                    origin=old.origin,
+                )
+            return None
+
+        return rebuild(graph, change)
+
+    def _ratio_middle(self, node: Node) -> tuple[Array, Array]:
+        seen = self.calibration[node]
+        low, high = seen.channel_low.astype(np.float64), seen.channel_high.astype(np.float64)
+        width = np.maximum(high - low, 1e-12)
+        ratio = width / width.mean()
+        return np.clip(ratio, 1 / RATIO_MAX, RATIO_MAX), (low + high) / 2
+
+
+def _value(node: Node) -> Array:
+    value = value_of(node)
+    assert value is not None
+    return value.astype(np.float64)
+
+
+def _readers(node: Node, users: dict[Node, list[Node]], graph: Graph) -> list[Node] | None:
+    """The Linears that read the node's channels unchanged; None when anything else does."""
+    if node in graph.outputs:
+        return None
+    linears: list[Node] = []
+    for user in users[node]:
+        if isinstance(user.op, Linear):
+            if user.inputs[0] is not node or any(value_of(n) is None for n in user.inputs[1:]):
+                return None
+            linears.append(user)
+        elif _keeps_channels(user):
+            further = _readers(user, users, graph)
+            if further is None:
+                return None
+            linears += further
+        else:
+            return None
+    return linears
+
+
+def _keeps_channels(node: Node) -> bool:
+    last = node.inputs[0].type.rank - 1
+    if isinstance(node.op, Reshape):
+        return node.shape[-1:] == node.inputs[0].shape[-1:]
+    if isinstance(node.op, Slice):
+        return node.op.axis % (last + 1) != last
+    return isinstance(node.op, ReduceMean) and all(axis % (last + 1) != last for axis in node.op.axes)
