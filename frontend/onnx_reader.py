@@ -45,11 +45,14 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
         path = Path(source)
         model, folder = load_proto(path), path.parent
     found: list[Diagnostic] = []
-    for check in (lambda: check_structure(model), lambda: check_tensors(model, folder)):
-        try:
-            check()
-        except CompileError as error:
-            found += error.diagnostics
+    try:
+        check_structure(model)
+    except CompileError as error:
+        found += error.diagnostics
+    try:
+        check_tensors(model, folder)
+    except CompileError as error:
+        found += error.diagnostics
     if found:
         raise CompileError(found)
     return model

@@ -1,0 +1,59 @@
+"""Nodes and constants of an ONNX graph under construction, with fresh names and shared constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from edgewright.passes.ir import Array
+
+
+class Emitter:
+    """Append-only: every call gives the name of its result. Integer constants are int64, real ones float32."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.tensors: list[onnx.TensorProto] = []
+        self._shared: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+
+    def __call__(self, op_type: str, *operands: str, **attributes: Any) -> str:
+        """One node with one result."""
+        name = f"v{len(self.nodes)}_{op_type}"
+        self.nodes.append(onnx.helper.make_node(op_type, list(operands), [name], name=name, **attributes))
+        return name
+
+    def rename(self, value: str, name: str) -> None:
+        """Give a value a second name."""
+        self.nodes.append(onnx.helper.make_node("Identity", [value], [name], name=f"{name}_is"))
+
+    def constant_as(self, name: str, array: Array) -> None:
+        """A constant under a given name: floats as float32, everything else as int64."""
+        array = np.asarray(array, np.float32 if array.dtype.kind == "f" else np.int64)
+        self.tensors.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
+
+    def exact(self, array: Array) -> str:
+        """A constant of the array's own dtype, stored once."""
+        array = np.asarray(array)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._shared:
+            self._shared[key] = f"c{len(self._shared)}"
+            self.tensors.append(onnx.numpy_helper.from_array(array, self._shared[key]))
+        return self._shared[key]
+
+    def ints(self, values: Any) -> str:
+        """An int64 constant from numbers or an array."""
+        return self.exact(np.asarray(values, np.int64))
+
+    def cast(self, value: str, data_type: int) -> str:
+        """Another element type."""
+        return self("Cast", value, to=int(data_type))
+
+    def reshape(self, value: str, shape: Sequence[int]) -> str:
+        """The same elements under another shape."""
+        return self("Reshape", value, self.ints(list(shape)))
+
+    def transpose(self, value: str, *perm: int) -> str:
+        """Axes permuted."""
+        return self("Transpose", value, perm=list(perm))

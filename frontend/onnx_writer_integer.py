@@ -1,0 +1,250 @@
+"""Integer operators in standard ONNX, bit for bit as `passes.ops.arith` defines them.
+
+Values travel as int64.  Products use MatMulInteger on uint8 with zero points of 128: int8 operands would meet
+saturating instructions on x86 processors without VNNI.  An arithmetic right shift is (x - Mod(x, 2^s)) / 2^s, where
+ONNX's Mod takes the divisor's sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx
+from edgewright.frontend.onnx_writer_emit import Emitter
+from edgewright.frontend.onnx_writer_float import FLOAT_WRITERS
+from edgewright.passes.ir import Array, Int, Node, Op
+from edgewright.passes.ops import (
+    AddRequantised,
+    Attention,
+    Concat,
+    LayerNormalization,
+    Linear,
+    PatchEmbed,
+    Quantise,
+    ReduceSum,
+    Requantise,
+    Reshape,
+    Slice,
+    Table,
+    Transpose,
+    arith,
+    value_of,
+)
+
+_TP = onnx.TensorProto
+Writer = Callable[[Emitter, Node, Sequence[str]], str]
+_POWERS = 1 << np.arange(63, dtype=np.int64)
+
+
+def _shift_right(emit: Emitter, x: str, power: str) -> str:
+    """x >> s for power = 2^s, rounding down."""
+    return emit("Div", emit("Sub", x, emit("Mod", x, power, fmod=0)), power)
+
+
+def round_shift(emit: Emitter, x: str, shift: Array | int) -> str:
+    """arith.round_shift by constants."""
+    shift = np.asarray(shift, np.int64)
+    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    return _shift_right(emit, emit("Add", x, emit.ints(half)), emit.ints(np.int64(1) << shift))
+
+
+def _round_shift_by(emit: Emitter, x: str, shift: str, extra: int) -> str:
+    """arith.round_shift by shift + extra >= 1, shift a computed tensor."""
+    half = emit("Gather", emit.ints(_POWERS), emit("Add", shift, emit.ints(extra - 1)))
+    power = emit("Add", half, half)
+    return _shift_right(emit, emit("Add", x, half), power)
+
+
+def _clip(emit: Emitter, x: str, low: int, high: int) -> str:
+    """By comparisons: onnxruntime 1.31's int64 Clip, Min, Max and ReduceMax miscompare beyond 2^31 on AVX-512."""
+    below = emit("Where", emit("Greater", x, emit.ints(high)), emit.ints(high), x)
+    return emit("Where", emit("Less", below, emit.ints(low)), emit.ints(low), below)
+
+
+def saturate(emit: Emitter, x: str, elem: Int) -> str:
+    """arith.saturate."""
+    high = arith.limit(elem) if elem.signed else elem.highest
+    return _clip(emit, x, -high if elem.signed else 0, high)
+
+
+def requantise(emit: Emitter, acc: str, multiplier: Array | int, shift: Array | int, zero_point: int, elem: Int) -> str:
+    """arith.requantise by constants."""
+    shifted = round_shift(emit, emit("Mul", acc, emit.ints(multiplier)), shift)
+    return saturate(emit, emit("Add", shifted, emit.ints(zero_point)) if zero_point else shifted, elem)
+
+
+def _constant(node: Node, position: int) -> Array:
+    value = value_of(node.inputs[position])
+    if value is None:
+        raise TypeError(f"operand {position} of {node.op.kind} {node.name} is not a constant")
+    return value.astype(np.int64)
+
+
+def _biased(emit: Emitter, x: str) -> str:
+    """int8 values as uint8 with zero point 128."""
+    return emit.cast(emit("Add", x, emit.ints(128)), _TP.UINT8)
+
+
+def _product(emit: Emitter, a: str, b: str, a_zero: int, b_zero: int) -> str:
+    """a b of uint8 tensors less their zero points, as int64."""
+    zeros = (emit.exact(np.asarray(zero, np.uint8)) for zero in (a_zero, b_zero))
+    return emit.cast(emit("MatMulInteger", a, b, *zeros), _TP.INT64)
+
+
+def write_quantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """saturate(floor(x / scale + 1/2) + zero_point), in double precision."""
+    op = node.op
+    assert isinstance(op, Quantise)
+    real = emit("Div", emit.cast(operands[0], _TP.DOUBLE), emit.exact(np.asarray(op.scale, np.float64)))
+    rounded = emit("Floor", emit("Add", real, emit.exact(np.asarray(0.5, np.float64))))
+    # Beyond int64 a cast is undefined; every such value saturates anyway.
+    bounds = (emit.exact(np.asarray(bound, np.float64)) for bound in (-(2.0**40), 2.0**40))
+    whole = emit.cast(emit("Clip", rounded, *bounds), _TP.INT64)
+    return saturate(emit, emit("Add", whole, emit.ints(op.zero_point)), op.elem)
+
+
+def _linear(emit: Emitter, node: Node, x: str) -> str:
+    """x (..., K) w^T + b, exact while the sum stays inside int32 (the graph's verifier keeps it below 2^26)."""
+    weight, bias = _constant(node, 1), _constant(node, 2)
+    columns = emit.exact((weight.T + 128).astype(np.uint8))
+    return emit("Add", _product(emit, _biased(emit, x), columns, 128, 128), emit.ints(bias))
+
+
+def write_linear(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Vectors become matrices around the product."""
+    if len(node.shape) > 1:
+        return _linear(emit, node, operands[0])
+    matrix = _linear(emit, node, emit.reshape(operands[0], (1, *node.inputs[0].shape)))
+    return emit.reshape(matrix, node.shape)
+
+
+def write_patch_embed(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Patches by reshapes, then as Linear."""
+    op, (batch, channels, height, width) = node.op, node.inputs[0].shape
+    assert isinstance(op, PatchEmbed)
+    return _linear(emit, node, patches(emit, operands[0], (batch, channels, height, width), op.patch))
+
+
+def patches(emit: Emitter, image: str, shape: tuple[int, int, int, int], patch: int) -> str:
+    """(B, C, H, W) -> (B, N, C * patch * patch) in (channel, row, column) order."""
+    batch, channels, height, width = shape
+    rows, columns = height // patch, width // patch
+    split = emit.reshape(image, (batch, channels, rows, patch, columns, patch))
+    by_patch = emit.transpose(split, 0, 2, 4, 1, 3, 5)
+    return emit.reshape(by_patch, (batch, rows * columns, channels * patch * patch))
+
+
+def write_requantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Per channel or per tensor."""
+    op = node.op
+    assert isinstance(op, Requantise)
+    return requantise(emit, operands[0], _constant(node, 1), _constant(node, 2), op.zero_point, op.elem)
+
+
+def write_table(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """A Gather from 256 entries."""
+    return emit("Gather", emit.ints(_constant(node, 1)), emit("Add", operands[0], emit.ints(128)))
+
+
+def write_add_requantised(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Both operands to the result's scale, then a saturating sum."""
+    op, elem = node.op, Int(16)
+    assert isinstance(op, AddRequantised)
+    a = requantise(emit, operands[0], op.multiplier_a, op.shift_a, 0, elem)
+    b = requantise(emit, operands[1], op.multiplier_b, op.shift_b, 0, elem)
+    return saturate(emit, emit("Add", a, b), elem)
+
+
+def write_reduce_sum(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Along one axis."""
+    op = node.op
+    assert isinstance(op, ReduceSum)
+    return emit("ReduceSum", operands[0], emit.ints([op.axis]), keepdims=int(op.keepdims))
+
+
+def _sum_last(emit: Emitter, x: str) -> str:
+    return emit("ReduceSum", x, emit.ints([-1]), keepdims=1)
+
+
+def _bit_length(emit: Emitter, x: str, bits: int) -> str:
+    """arith.bit_length of x (..., 1) >= 0 below 2^bits: how many powers of two it reaches."""
+    reached = emit("GreaterOrEqual", x, emit.ints(_POWERS[:bits]))
+    return _sum_last(emit, emit.cast(reached, _TP.INT64))
+
+
+def _inverse_square_root(emit: Emitter, v: str) -> tuple[str, str]:
+    """arith.inverse_square_root of v (..., 1): (y, e)."""
+    two = emit.ints(2)
+    e = emit("Div", emit("Sub", _bit_length(emit, v, 53), emit.ints(1)), two)
+    exponents = 2 * np.arange(27, dtype=np.int64)
+    up = emit("Gather", emit.ints(np.int64(1) << np.maximum(16 - exponents, 0)), e)
+    down = emit("Gather", emit.ints(np.int64(1) << np.maximum(exponents - 16, 0)), e)
+    m16 = emit("Div", emit("Mul", v, up), down)  # non-negative: Div rounds down
+    y0 = emit("Gather", emit.ints(arith.RSQRT_TABLE), emit("Div", m16, emit.ints(1 << 10)))
+    q0 = emit("Div", emit("Mul", y0, y0), emit.ints(1 << 14))
+    t = emit("Sub", emit.ints(3 << 16), emit("Div", emit("Mul", m16, q0), emit.ints(1 << 16)))
+    return round_shift(emit, emit("Mul", y0, t), 16), e
+
+
+def write_layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """arith.layer_normalization."""
+    op, x, n = node.op, operands[0], node.shape[-1]
+    assert isinstance(op, LayerNormalization)
+    s, width = _sum_last(emit, x), emit.ints(n)
+    squares = _sum_last(emit, emit("Mul", x, x))
+    v = emit("Sub", emit("Mul", width, squares), emit("Mul", s, s))
+    y, e = _inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
+    centred = emit("Sub", emit("Mul", width, x), s)
+    z = _round_shift_by(emit, emit("Mul", centred, y), e, 4)
+    scaled = emit("Add", emit("Mul", z, emit.ints(_constant(node, 1))), emit.ints(_constant(node, 2)))
+    return saturate(emit, round_shift(emit, scaled, op.shift), Int(8))
+
+
+def _attention_weights(emit: Emitter, scores: str, multiplier: int, shift: int) -> str:
+    """arith.attention_weights over the last axis, int64 in [0, 254]."""
+    d = emit("Sub", emit("ReduceMax", scores, emit.ints([-1]), keepdims=1), scores)
+    rounded = round_shift(emit, emit("Mul", d, emit.ints(multiplier)), shift)
+    u = _clip(emit, rounded, 0, 16 * arith.EXPONENT_STEPS - 1)
+    step = emit("Gather", emit.ints(arith.EXP2_TABLE), emit("Mod", u, emit.ints(256), fmod=0))
+    octave = emit("Gather", emit.ints(_POWERS[:16]), emit("Div", u, emit.ints(256)))
+    e = emit("Div", step, octave)
+    weight = emit("Div", emit("Add", e, emit.ints(64)), emit.ints(128))
+    return _clip(emit, weight, 0, arith.ATTENTION_WEIGHT_MAX)
+
+
+def write_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """arith.attention, heads as a leading axis."""
+    op = node.op
+    assert isinstance(op, Attention)
+    batch, tokens, width = node.shape
+    heads, dim = op.heads, width // op.heads
+
+    def by_head(x: str, count: int, *perm: int) -> str:
+        return emit.transpose(_biased(emit, emit.reshape(x, (batch, count, heads, dim))), *perm)
+
+    keys = node.inputs[1].shape[1]
+    q = by_head(operands[0], tokens, 0, 2, 1, 3)
+    k = by_head(operands[1], keys, 0, 2, 3, 1)
+    v = by_head(operands[2], keys, 0, 2, 1, 3)
+    weights = _attention_weights(emit, _product(emit, q, k, 128, 128), op.score_multiplier, op.score_shift)
+    acc = _product(emit, emit.cast(weights, _TP.UINT8), v, 0, 128)
+    total = _sum_last(emit, weights)
+    n = _bit_length(emit, total, 40)
+    reciprocal = emit("Div", emit("Gather", emit.ints(_POWERS), emit("Add", n, emit.ints(15))), total)
+    out = _round_shift_by(emit, emit("Mul", acc, reciprocal), n, 7)
+    return emit.reshape(emit.transpose(out, 0, 2, 1, 3), (batch, tokens, width))
+
+
+INTEGER_WRITERS: dict[type[Op], Writer] = {
+    AddRequantised: write_add_requantised,
+    Attention: write_attention,
+    LayerNormalization: write_layer_normalization,
+    Linear: write_linear,
+    PatchEmbed: write_patch_embed,
+    Quantise: write_quantise,
+    ReduceSum: write_reduce_sum,
+    Requantise: write_requantise,
+    Table: write_table,
+    **{kind: FLOAT_WRITERS[kind] for kind in (Concat, Reshape, Slice, Transpose)},
+}
