@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from edgewright.passes.add_before_concat import AddBeforeConcat
+from edgewright.passes.calibrate import Calibration, calibrate
 from edgewright.passes.drop_identities import DropIdentities
 from edgewright.passes.fold_constants import FoldConstants
 from edgewright.passes.fold_scales import FoldScales
 from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.types import Array
 from edgewright.passes.merge_linears import MergeLinears
 from edgewright.passes.narrow_linear import NarrowLinear
+from edgewright.passes.quantise import QuantiseGraph
+from edgewright.passes.reparameterise import ReparameteriseLayerNorm
 from edgewright.passes.slice_early import SliceEarly
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
 
@@ -35,3 +42,47 @@ FLOAT_PASSES: tuple[Pass, ...] = (
 def optimise(graph: Graph, dump: Dump | None = None) -> tuple[Graph, tuple[Statistics, ...]]:
     """The float passes; the result computes the same values within float rounding."""
     return run_passes(graph, FLOAT_PASSES, dump)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantiseOptions:
+    """How ranges are chosen. method: "mse", "percentile" (with `percentile`) or "minmax", for activations;
+    weight_clip: "minmax" or "mse"."""
+
+    method: str = "mse"
+    percentile: float = 99.99
+    weight_clip: str = "minmax"
+    reparameterise: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """The integer graph, the float graph it stands for (same values as the one given, other LayerNorm scales; its
+    origins match), and what was observed of that one."""
+
+    graph: Graph
+    float_graph: Graph
+    calibration: Calibration
+    statistics: tuple[Statistics, ...] = field(default=())
+
+
+def quantise(
+    graph: Graph,
+    samples: Mapping[str, Array],
+    options: QuantiseOptions | None = None,
+    dump: Dump | None = None,
+) -> Quantised:
+    """Calibrates an optimised float graph on samples (by input name, samples along axis 0) and quantises it.
+
+    The samples are run twice: the ranges per channel decide the reparameterisation, which changes the ranges.
+    CompileError with all refusals (Q-codes).
+    """
+    options = options or QuantiseOptions()
+    done: list[Statistics] = []
+    seen = calibrate(graph, samples, options.method, options.percentile)
+    if options.reparameterise:
+        graph, statistics = run_passes(graph, (ReparameteriseLayerNorm(seen),), dump)
+        done += statistics
+        seen = calibrate(graph, samples, options.method, options.percentile)
+    integer, statistics = run_passes(graph, (QuantiseGraph(seen, options.weight_clip),), dump)
+    return Quantised(integer, graph, seen, (*done, *statistics))

@@ -1,0 +1,45 @@
+"""The long texts of the codes this room raises: first line the title, then what it means and what to do."""
+
+from __future__ import annotations
+
+CODES: dict[str, str] = {
+    "G001": """a graph has a cycle
+A value of the graph depends on itself. Graphs are made from ONNX files, which cannot hold one, so a pass has tied a
+knot: a bug in Edgewright. The message names the pass.""",
+    "G002": """inputs or outputs are not named once each
+Every input and output of a graph has a name of its own. Please report it with the message.""",
+    "G003": """a value does not have the type its operator gives
+A pass left a node whose shape or element differs from what its operands imply: a bug in Edgewright.""",
+    "G004": """an operator at the wrong level
+A float operator in an integer graph, or the other way round: a bug in Edgewright.""",
+    "G005": """a constant outside the range of the integer arithmetic
+Weights lie in [-127, 127], multipliers in [2^15, 2^16), shifts in [1, 47], a LayerNorm's factors below 2^16 and its
+offsets below 2^47. The hardware relies on it. A pass has left another value: a bug in Edgewright.""",
+    "G006": """a pass on a graph of the wrong level
+Passes say whether they take float or integer graphs, and are listed in their order in passes/pipeline.py.""",
+    "Q001": """an operator has no integer form
+The integer level of a graph, which the FPGA targets run, has: products with constant weights (Linear, patch
+embedding), attention, LayerNorm, sums of two values, the mean over tokens, functions of one value (GELU, ReLU,
+HardSwish, SiLU, sigmoid, tanh), and moves (concatenation, slices, reshape, transpose). Anything else is refused,
+all at once, with the names of the ONNX nodes. Often an exporter's idiom was not recognised: `edgewright inspect`
+shows the graph as it was read.""",
+    "Q002": """weights that are computed
+A product's weights or a LayerNorm's factors depend on an input. Integer weights are prepared before the graph runs,
+so they must be constants of the model.""",
+    "Q003": """accumulators may become too large
+The engine keeps 27 bits of an accumulator. The bound is computed from the actual weights and bias of the layer (or
+the number of tokens), with every activation at its largest; it must stay below 2^26. A weight matrix of up to 2,048
+inputs always fits. For a wider layer, split its inputs and add the halves.""",
+    "Q004": """a LayerNormalization is too wide
+Its integer form computes N sum(x^2) - sum(x)^2 exactly, which fits 52 bits for up to 1,024 channels of int16.""",
+    "Q005": """weights are nan or infinite
+No integer stands for nan or infinity. Training has diverged, or the checkpoint or the export is damaged.""",
+    "Q006": """values are not finite on the calibration samples
+Running the float model on the calibration samples gave infinity or nan at the node named. Usually the samples are not
+preprocessed as in training (raw 0..255 instead of normalised values, for instance).""",
+    "Q007": """a scale ratio the integer arithmetic cannot hold
+A value would have to be multiplied by 2^15 or more to reach its next form. The calibration samples make some value
+nearly always zero: use samples like those the model will see.""",
+    "U010": """an option has no such value
+The message lists the values an option takes.""",
+}

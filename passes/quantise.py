@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from edgewright.passes.calibrate import Calibration
+from edgewright.passes.diagnostics import Diagnostic
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import Level
+from edgewright.passes.lowering import ACTIVATIONS, Lowering, OutOfRange
+from edgewright.passes.ops import (
+    Add,
+    Attention,
+    Concat,
+    Constant,
+    Input,
+    LayerNormalization,
+    Linear,
+    PatchEmbed,
+    ReduceMean,
+    Reshape,
+    Slice,
+    Transpose,
+    value_of,
+)
+from edgewright.passes.ops.arith import LAYER_NORM_WIDTH_MAX
+from edgewright.passes.transform import Note, Pass
+
+EXPRESSIBLE: tuple[type[Op], ...] = (
+    *(Input, Constant, Linear, PatchEmbed, LayerNormalization, Attention, Add, ReduceMean),
+    *(Concat, Slice, Reshape, Transpose),
+    *ACTIVATIONS,
+)
+WEIGHT_CLIPS = ("minmax", "mse")
+
+
+@dataclass(frozen=True, slots=True)
+class QuantiseGraph(Pass):
+    """W8A8 with an int16 residual stream, in integers from the first product to the output.
+
+    Before: a float ViT and the ranges of its values on samples. After: Quantise at the inputs, then integer ops with
+    every multiplier, shift, table and zero point as a constant or an attribute; types carry scales for reports.
+    Exact: no; `sqnr` measures the error per layer.
+    Source: integer arithmetic after Jacob et al. (CVPR 2018), section 2; ranges after RepQ-ViT.
+    """
+
+    calibration: Calibration
+    weight_clip: str = "minmax"
+
+    needs: ClassVar[Level] = Level.FLOAT
+    gives: ClassVar[Level] = Level.QUANTISED
+    exact: ClassVar[bool] = False
+
+    def run(self, graph: Graph, note: Note) -> Graph:
+        for diagnostic in refusals(graph):
+            note.refuse(diagnostic)
+        if note.refusals:
+            return graph
+        lowering = Lowering(graph, self.calibration, self.weight_clip)
+        outputs = []
+        for node in graph.outputs:
+            try:
+                outputs.append(lowering.output(node))
+            except OutOfRange as error:
+                note.refuse(error.diagnostic)
+        if note.refusals:
+            return graph
+        for event, times in lowering.events.items():
+            note.count(event, times)
+        inputs = tuple(lowering.inputs.get(node, node) for node in graph.inputs)
+        return Graph(graph.name, inputs, tuple(outputs), graph.output_names, Level.QUANTISED, graph.notes)
+
+
+def refusals(graph: Graph) -> Iterator[Diagnostic]:
+    """Everything the integer level cannot express, whatever the calibration."""
+    for node in graph.nodes():
+        op = node.op
+        if not isinstance(op, EXPRESSIBLE):
+            yield Diagnostic(
+                "Q001",
+                f"{op.kind} has no integer form",
+                node.name,
+                "the integer level has products, attention, LayerNorm, residual sums and functions of one value",
+                "edgewright targets lists what each target runs; the cpu targets also run float graphs",
+            )
+        if isinstance(op, LayerNormalization) and node.shape[-1] > LAYER_NORM_WIDTH_MAX:
+            yield Diagnostic(
+                "Q004",
+                f"LayerNormalization over {node.shape[-1]} channels",
+                node.name,
+                f"its integer form is exact up to {LAYER_NORM_WIDTH_MAX} channels",
+                "use a narrower model",
+            )
+        if isinstance(op, (Linear, PatchEmbed, LayerNormalization)):
+            yield from _parameters(node)
+        if isinstance(op, Attention) and not op.scale > 0:
+            yield Diagnostic("Q001", f"Attention with scale {op.scale}", node.name, "the scale must be positive")
+        if isinstance(op, ReduceMean) and (len(op.axes) != 1 or op.axes[0] % node.inputs[0].type.rank != 1):
+            yield Diagnostic(
+                "Q001",
+                f"ReduceMean over axes {op.axes}",
+                node.name,
+                "only the mean over the token axis has an integer form",
+            )
+
+
+def _parameters(node: Node) -> Iterator[Diagnostic]:
+    for operand in node.inputs[1:]:
+        value = value_of(operand)
+        if value is None:
+            yield Diagnostic(
+                "Q002",
+                f"{node.op.kind} with weights that are computed",
+                node.name,
+                "integer weights are prepared before the graph runs",
+                "make the weights constants of the model",
+            )
+        elif not bool(np.isfinite(value).all()):
+            yield Diagnostic(
+                "Q005",
+                f"{node.op.kind} has weights that are nan or infinite",
+                node.name,
+                "no integer stands for them",
+                "export the model again from a sound checkpoint",
+            )
