@@ -23,10 +23,11 @@ SHOWN_MISMATCHES = 3
 def cell(name: str) -> str:
     """Text of a hand-written cell: a file of hw/rtl or sim/cells."""
     for package, folder in (("edgewright.hw", "rtl"), ("edgewright.sim", "cells")):
-        file = resources.files(package) / folder / f"{name}.sv"
-        if file.is_file():
-            return file.read_text()
-    raise FileNotFoundError(f"no cell {name}.sv")
+        for suffix in (".sv", ".v"):
+            file = resources.files(package) / folder / f"{name}{suffix}"
+            if file.is_file():
+                return file.read_text()
+    raise FileNotFoundError(f"no cell called {name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,15 @@ class Block:
             env = {"EDGEWRIGHT_INPUTS": " ".join(self.ports.inputs)}
             module = "edgewright.sim.stream_test"
             result = run(
-                self.model, module, plusargs=plusargs, env=env, cwd=cwd, seed=seed, wave=wave, timeout_s=timeout_s
+                self.model,
+                module,
+                plusargs=plusargs,
+                env=env,
+                cwd=cwd,
+                timeout_s=timeout_s,
+                seed=seed,
+                randomise=True,
+                wave=wave,
             )
             result.require(self.model.top)
             outputs = {name: _read_tokens(cwd / f"{name}.out.hex") for name in self.ports.outputs}

@@ -16,6 +16,13 @@ WRITE_SIGNALS = {
     "bresp": "o", "bid": "o", "bvalid": "o", "bready": "i",
 }  # fmt: skip
 _WIDTHS = {"valid": 1, "addr": 40, "len": 8, "size": 3, "burst": 2, "id": 1, "data": 128, "strb": 16, "resp": 2}
+# Everything starts at random, rst_ni and the clock too: an edge before the first reset must count as reset.
+RESET = [
+    "  logic was_reset, reset_n;",
+    "  initial was_reset = 1'b0;",
+    "  always @(posedge clk_i) if (!rst_ni) was_reset <= 1'b1;",
+    "  assign reset_n = rst_ni && was_reset;",
+]
 
 
 def signal_width(signal: str) -> int:
@@ -42,7 +49,8 @@ def harness(top: str, ports: Ports, words: int) -> str:
         ),
         "  end",
     ]
-    connections = [".clk_i", ".rst_ni"]
+    lines += RESET
+    connections = [".clk_i", ".rst_ni(reset_n)"]
     activity: list[str] = []
     for index, (name, width) in enumerate([*ports.inputs.items(), *ports.outputs.items()]):
         is_input = name in ports.inputs
@@ -70,7 +78,7 @@ def harness(top: str, ports: Ports, words: int) -> str:
         f"  assign complete = {complete};",
         "  assign done_o = done_q;",
         "  always_ff @(posedge clk_i) begin",
-        "    if (!rst_ni) begin",
+        "    if (!reset_n) begin",
         "      now_q <= 0; quiet_q <= 0; complete_q <= 0; started_q <= 0; done_q <= 0; first_o <= 0; last_o <= 0;",
         "    end else begin",
         "      now_q <= now_q + 1;",
@@ -97,7 +105,7 @@ def _stream(name: str, width: int, index: int, is_input: bool) -> list[str]:
         f"  logic [{width - 1}:0] {name}_data;",
         f"  logic [31:0] {name}_{count} /* verilator public_flat_rd */;",
         f'  stream_{cell} #(.Width({width}), .Index({index}), .File("{file}")) i_{name} (',
-        f"    .clk_i, .rst_ni, .seed_i(seed), {rate},",
+        f"    .clk_i, .rst_ni(reset_n), .seed_i(seed), {rate},",
         f"    {valid}({name}_valid), {ready}({name}_ready), {data}({name}_data), .{count}_o({name}_{count})",
         "  );",
     ]
@@ -124,7 +132,7 @@ def _memory(ports: Ports, words: int, connections: list[str], activity: list[str
     return [
         *lines,
         f"  axi_ram #({sizes}) i_ram (",
-        "    .clk_i, .rst_ni,",
+        "    .clk_i, .rst_ni(reset_n),",
         ",\n".join(f"    {link}" for link in links),
         "  );",
     ]

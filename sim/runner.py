@@ -57,20 +57,31 @@ def run(
     cwd: Path | None = None,
     timeout_s: float = 600,
     seed: int = 1,
+    randomise: bool = False,
     wave: Path | None = None,
 ) -> Result:
     """Runs the cocotb tests of `module`: a dotted name, or the path of a Python file.
 
-    `seed` sets Python's random module and what registers and memories hold before reset. `cwd` is where the test finds
-    and leaves files, a temporary folder by default. `wave` needs a model built with trace=True.
+    `seed` sets Python's random module and, with `randomise`, what everything holds before reset (zeros otherwise), the
+    inputs of the top among it: a top to be randomised must withstand a clock edge before its reset. `cwd` is where the
+    test finds and leaves files, a temporary folder by default. `wave` needs a model built with trace=True.
     """
     if cwd is None:
         with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
-            options = {"plusargs": plusargs, "env": env, "timeout_s": timeout_s, "seed": seed, "wave": wave}
-            return run(model, module, cwd=Path(scratch), **options)  # type: ignore[arg-type]
+            return run(
+                model,
+                module,
+                plusargs=plusargs,
+                env=env,
+                cwd=Path(scratch),
+                timeout_s=timeout_s,
+                seed=seed,
+                randomise=randomise,
+                wave=wave,
+            )
     if wave is not None and not model.waves:
         raise ValueError("this model was built without trace=True")
-    command = [str(model.executable), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"]
+    command = [str(model.executable), f"+verilator+rand+reset+{2 * randomise}", f"+verilator+seed+{seed}"]
     command += [] if wave is None else ["--trace", "--trace-file", str(wave.absolute())]
     command += [f"+{name}={value}" for name, value in (plusargs or {}).items()]
     for stale in (VALUES_FILE, "results.xml"):
@@ -175,8 +186,8 @@ def _failures(results: Path) -> str:
 
 
 def _excerpt(log: str) -> str:
-    """The log from its first sign of trouble on."""
-    lines = log.splitlines()
+    """The log from its first sign of trouble on, without cocotb's table at the end."""
+    lines = [line for line in log.splitlines() if " ** " not in line and " ****" not in line]
     signs = ("%Error", "%Fatal", "Traceback", "Error:", "AssertionError", " failed")
     trouble = [i for i, line in enumerate(lines) if any(sign in line for sign in signs)]
     first = trouble[0] if trouble else max(0, len(lines) - EXCERPT_LINES)

@@ -8,7 +8,7 @@ from typing import Any
 
 import cocotb
 from cocotb.triggers import ClockCycles
-from cocotbext.axi import AxiRamRead, AxiRamWrite, AxiReadBus, AxiWriteBus  # type: ignore[import-untyped]
+from cocotbext.axi import AxiRamRead, AxiRamWrite, AxiReadBus, AxiWriteBus
 from edgewright.sim.cocotb_bench import StreamDriver, StreamMonitor, report, start
 
 SEED = int(os.environ.get("MOVER_SEED", "1"))

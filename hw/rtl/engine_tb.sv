@@ -1,0 +1,187 @@
+/// Test bench of a whole engine: runs a list of jobs on one memory without help from outside.
+/// Plusarg jobs=FILE names a text file with one job a line: input file or "-", program address (hexadecimal), number of
+/// descriptors (decimal). A job loads its input file ($readmemh) over the memory, starts the engine, counts cycles until
+/// `finished`, and writes words dump_first to dump_last into out_<job>.hex. cycles.txt gets a line a job: cycles, then
+/// beats moved by program, weights, activations, residual and results. limit=N bounds a job's cycles; quiet=N is how many
+/// may pass without a beat on any port before the engine is called dead. Plusargs of axi_ram apply.
+module engine_tb #(
+  parameter int unsigned Words = 1 << 20
+) (
+  input  logic        clk_i,
+  input  logic        rst_ni,
+  output logic        done_o,
+  output logic [1:0]  status_o,  // 0: all jobs finished, 1: over the limit, 2: nothing moved any more
+  output logic [31:0] job_o,     // the job at hand, or the number of jobs when done
+  output logic [31:0] cycles_o   // of the job at hand
+);
+
+  localparam int unsigned NumRead = 4;
+  localparam int unsigned Program = 0, Weights = 1, Activations = 2, Residual = 3;
+
+  logic [NumRead-1:0][0:0]     arid;
+  logic [NumRead-1:0][39:0]    araddr;
+  logic [NumRead-1:0][7:0]     arlen;
+  logic [NumRead-1:0][2:0]     arsize;
+  logic [NumRead-1:0][1:0]     arburst;
+  logic [NumRead-1:0]          arvalid;
+  logic [NumRead-1:0]          arready;
+  logic [NumRead-1:0][0:0]     rid;
+  logic [NumRead-1:0][127:0]   rdata;
+  logic [NumRead-1:0][1:0]     rresp;
+  logic [NumRead-1:0]          rlast;
+  logic [NumRead-1:0]          rvalid;
+  logic [NumRead-1:0]          rready;
+  logic [0:0]   awid;
+  logic [39:0]  awaddr;
+  logic [7:0]   awlen;
+  logic [2:0]   awsize;
+  logic [1:0]   awburst;
+  logic         awvalid;
+  logic         awready;
+  logic [127:0] wdata;
+  logic [15:0]  wstrb;
+  logic         wlast;
+  logic         wvalid;
+  logic         wready;
+  logic [0:0]   bid;
+  logic [1:0]   bresp;
+  logic         bvalid;
+  logic         bready;
+
+  // Everything may start at random, rst_ni and the clock too: an edge before the first reset must count as reset.
+  logic was_reset, reset_n;
+  initial was_reset = 1'b0;
+  always @(posedge clk_i) if (!rst_ni) was_reset <= 1'b1;
+  assign reset_n = rst_ni && was_reset;
+
+  logic        start_valid, start_ready, finished_valid, finished_ready;
+  logic [55:0] start_data;
+  logic [0:0]  finished_data;
+
+  engine i_engine (
+    .clk_i, .rst_ni(reset_n),
+    .start_valid_i(start_valid), .start_ready_o(start_ready), .start_data_i(start_data),
+    .finished_valid_o(finished_valid), .finished_ready_i(finished_ready), .finished_data_o(finished_data),
+    .m_axi_program_arid(arid[Program]), .m_axi_program_araddr(araddr[Program]), .m_axi_program_arlen(arlen[Program]),
+    .m_axi_program_arsize(arsize[Program]), .m_axi_program_arburst(arburst[Program]),
+    .m_axi_program_arvalid(arvalid[Program]), .m_axi_program_arready(arready[Program]),
+    .m_axi_program_rid(rid[Program]), .m_axi_program_rdata(rdata[Program]), .m_axi_program_rresp(rresp[Program]),
+    .m_axi_program_rlast(rlast[Program]), .m_axi_program_rvalid(rvalid[Program]),
+    .m_axi_program_rready(rready[Program]),
+    .m_axi_weights_arid(arid[Weights]), .m_axi_weights_araddr(araddr[Weights]), .m_axi_weights_arlen(arlen[Weights]),
+    .m_axi_weights_arsize(arsize[Weights]), .m_axi_weights_arburst(arburst[Weights]),
+    .m_axi_weights_arvalid(arvalid[Weights]), .m_axi_weights_arready(arready[Weights]),
+    .m_axi_weights_rid(rid[Weights]), .m_axi_weights_rdata(rdata[Weights]), .m_axi_weights_rresp(rresp[Weights]),
+    .m_axi_weights_rlast(rlast[Weights]), .m_axi_weights_rvalid(rvalid[Weights]),
+    .m_axi_weights_rready(rready[Weights]),
+    .m_axi_activations_arid(arid[Activations]), .m_axi_activations_araddr(araddr[Activations]),
+    .m_axi_activations_arlen(arlen[Activations]), .m_axi_activations_arsize(arsize[Activations]),
+    .m_axi_activations_arburst(arburst[Activations]), .m_axi_activations_arvalid(arvalid[Activations]),
+    .m_axi_activations_arready(arready[Activations]), .m_axi_activations_rid(rid[Activations]),
+    .m_axi_activations_rdata(rdata[Activations]), .m_axi_activations_rresp(rresp[Activations]),
+    .m_axi_activations_rlast(rlast[Activations]), .m_axi_activations_rvalid(rvalid[Activations]),
+    .m_axi_activations_rready(rready[Activations]),
+    .m_axi_residual_arid(arid[Residual]), .m_axi_residual_araddr(araddr[Residual]),
+    .m_axi_residual_arlen(arlen[Residual]), .m_axi_residual_arsize(arsize[Residual]),
+    .m_axi_residual_arburst(arburst[Residual]), .m_axi_residual_arvalid(arvalid[Residual]),
+    .m_axi_residual_arready(arready[Residual]), .m_axi_residual_rid(rid[Residual]),
+    .m_axi_residual_rdata(rdata[Residual]), .m_axi_residual_rresp(rresp[Residual]),
+    .m_axi_residual_rlast(rlast[Residual]), .m_axi_residual_rvalid(rvalid[Residual]),
+    .m_axi_residual_rready(rready[Residual]),
+    .m_axi_results_awid(awid), .m_axi_results_awaddr(awaddr), .m_axi_results_awlen(awlen),
+    .m_axi_results_awsize(awsize), .m_axi_results_awburst(awburst), .m_axi_results_awvalid(awvalid),
+    .m_axi_results_awready(awready), .m_axi_results_wdata(wdata), .m_axi_results_wstrb(wstrb),
+    .m_axi_results_wlast(wlast), .m_axi_results_wvalid(wvalid), .m_axi_results_wready(wready),
+    .m_axi_results_bid(bid), .m_axi_results_bresp(bresp), .m_axi_results_bvalid(bvalid),
+    .m_axi_results_bready(bready)
+  );
+
+  axi_ram #(.NumRead(NumRead), .NumWrite(1), .Words(Words)) i_ram (
+    .clk_i, .rst_ni(reset_n),
+    .arid_i(arid), .araddr_i(araddr), .arlen_i(arlen), .arsize_i(arsize), .arburst_i(arburst), .arvalid_i(arvalid),
+    .arready_o(arready), .rid_o(rid), .rdata_o(rdata), .rresp_o(rresp), .rlast_o(rlast), .rvalid_o(rvalid),
+    .rready_i(rready), .awid_i(awid), .awaddr_i(awaddr), .awlen_i(awlen), .awsize_i(awsize), .awburst_i(awburst),
+    .awvalid_i(awvalid), .awready_o(awready), .wdata_i(wdata), .wstrb_i(wstrb), .wlast_i(wlast), .wvalid_i(wvalid),
+    .wready_o(wready), .bid_o(bid), .bresp_o(bresp), .bvalid_o(bvalid), .bready_i(bready)
+  );
+
+  // --- jobs --------------------------------------------------------------------------------------------------------
+  typedef enum logic [1:0] {Load, Start, Run, Done} state_e;
+
+  string       jobs_file, input_file;
+  int          jobs, report;
+  int unsigned limit, quiet, dump_first, dump_last, count;
+  logic [39:0] program_address;
+
+  initial begin
+    if (!$value$plusargs("jobs=%s", jobs_file)) jobs_file = "jobs.txt";
+    if (!$value$plusargs("limit=%d", limit)) limit = 100_000_000;
+    if (!$value$plusargs("quiet=%d", quiet)) quiet = 100_000;
+    if (!$value$plusargs("dump_first=%d", dump_first)) dump_first = 0;
+    if (!$value$plusargs("dump_last=%d", dump_last)) dump_last = Words - 1;
+    jobs = $fopen(jobs_file, "r");
+    if (jobs == 0) $fatal(1, "cannot open %s", jobs_file);
+    report = $fopen("cycles.txt", "w");
+  end
+
+  state_e                    state_q;
+  logic [31:0]               cycles_q, quiet_q;
+  logic [NumRead-1:0]        read_beats;
+  logic                      write_beat;
+  logic [NumRead-1:0][31:0]  reads_q;
+  logic [31:0]               writes_q;
+
+  assign read_beats = rvalid & rready;
+  assign write_beat = wvalid && wready;
+  assign start_valid = state_q == Start;
+  assign start_data = {16'(count), program_address};
+  assign finished_ready = state_q == Run;
+  assign done_o = state_q == Done;
+  assign cycles_o = cycles_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!reset_n) begin
+      state_q <= Load;
+      job_o <= '0;
+      status_o <= '0;
+    end else begin
+      cycles_q <= cycles_q + 1;
+      quiet_q <= (|read_beats || write_beat) ? '0 : quiet_q + 1;
+      writes_q <= writes_q + 32'(write_beat);
+      for (int unsigned p = 0; p < NumRead; p++) reads_q[p] <= reads_q[p] + 32'(read_beats[p]);
+      unique case (state_q)
+        Load: begin
+          cycles_q <= '0;
+          quiet_q <= '0;
+          reads_q <= '0;
+          writes_q <= '0;
+          if ($fscanf(jobs, "%s %h %d", input_file, program_address, count) == 3) begin
+            if (input_file != "-") $readmemh(input_file, i_ram.mem);
+            state_q <= Start;
+          end else begin
+            state_q <= Done;
+            $fflush(report);
+          end
+        end
+        Start: if (start_ready) state_q <= Run;
+        Run: if (finished_valid) begin
+          $fdisplay(report, "%0d %0d %0d %0d %0d %0d", cycles_q + 1, reads_q[Program], reads_q[Weights],
+                    reads_q[Activations], reads_q[Residual], writes_q);
+          $writememh($sformatf("out_%0d.hex", job_o), i_ram.mem, dump_first, dump_last);
+          job_o <= job_o + 1;
+          state_q <= Load;
+        end
+        default: ;
+      endcase
+      if ((state_q == Start || state_q == Run) && (cycles_q >= limit || quiet_q >= quiet)) begin
+        status_o <= cycles_q >= limit ? 2'd1 : 2'd2;
+        state_q <= Done;
+        $fflush(report);
+      end
+    end
+  end
+
+  logic unused;
+  assign unused = ^finished_data;
+
+endmodule

@@ -1,0 +1,100 @@
+"""Runs programs on a whole engine in RTL, with everything it reads and writes in one simulated memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgewright.sim import bench
+from edgewright.sim.build import Build, Sources, build, read_sources
+from edgewright.sim.runner import run
+
+TOP = "engine_tb"
+CELLS = ("axi_ram", "engine_tb")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One execution of a program: bytes put into the memory before, where its descriptors are and how many."""
+
+    program: int
+    descriptors: int
+    writes: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRun:
+    """Per job: cycles from start to finished, beats of 16 bytes by AXI port, and the dumped bytes after it."""
+
+    cycles: tuple[int, ...]
+    beats: tuple[Mapping[str, int], ...]
+    dumps: tuple[bytes, ...]
+    seconds: float
+
+    @property
+    def kcycles_per_second(self) -> float:
+        return sum(self.cycles) / self.seconds / 1000
+
+
+def build_engine(
+    sources: Sources, *, memory_bytes: int = 1 << 24, unroll_stmts: int | None = 1200, trace: bool = False
+) -> Build:
+    """The test bench of module `engine` in `sources`, with `memory_bytes` (rounded up to a power of two) behind it."""
+    texts = read_sources(sources)
+    for name in CELLS:
+        texts.setdefault(f"{name}.sv", bench.cell(name))
+    words = 1 << max(10, ((memory_bytes + bench.WORD - 1) // bench.WORD - 1).bit_length())
+    return build(TOP, texts, parameters={"Words": words}, unroll_stmts=unroll_stmts, trace=trace)
+
+
+def run_engine(
+    model: Build,
+    image: Mapping[int, bytes],
+    jobs: Sequence[Job],
+    *,
+    dump: tuple[int, int] = (0, 0),
+    latency: int = 24,
+    stall: float = 0.0,
+    seed: int = 1,
+    limit: int = 100_000_000,
+    quiet: int = 100_000,
+    timeout_s: float = 3600,
+    wave: Path | None = None,
+) -> EngineRun:
+    """Runs `jobs` one after the other on a memory that holds `image` (address -> bytes) at first.
+
+    Addresses are multiples of 16; what nothing writes holds random bits. `dump` is (address, size) of the region kept
+    after each job. `latency` is the memory's in cycles, `stall` the probability that one of its channels pauses. An
+    engine that runs for more than `limit` cycles, or moves no data for `quiet`, is S004.
+    """
+    first, size = dump
+    if first % bench.WORD:
+        raise ValueError(f"the dump's address {first:#x} is not a multiple of {bench.WORD}")
+    last = (first + max(size, bench.WORD) - 1) // bench.WORD
+    plusargs: dict[str, object] = {"jobs": "jobs.txt", "memory": "memory.hex", "limit": limit, "quiet": quiet}
+    plusargs |= {"dump_first": first // bench.WORD, "dump_last": last}
+    plusargs |= {"axi_latency": latency, "axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
+    with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+        cwd = Path(scratch)
+        _write_image(cwd / "memory.hex", image)
+        lines = []
+        for index, job in enumerate(jobs):
+            if job.writes:
+                _write_image(cwd / f"in_{index}.hex", job.writes)
+            lines.append(f"{f'in_{index}.hex' if job.writes else '-'} {job.program:x} {job.descriptors}\n")
+        (cwd / "jobs.txt").write_text("".join(lines))
+        module = "edgewright.sim.engine_test"
+        result = run(
+            model, module, plusargs=plusargs, cwd=cwd, timeout_s=timeout_s, seed=seed, randomise=True, wave=wave
+        )
+        result.require("the engine")
+        dumps = [(cwd / f"out_{index}.hex").read_text() for index in range(len(jobs))]
+    values = result.values
+    regions = tuple(bench.from_writememh(text)[:size] for text in dumps)
+    return EngineRun(tuple(values["job_cycles"]), tuple(values["beats"]), regions, result.seconds)
+
+
+def _write_image(file: Path, image: Mapping[int, bytes]) -> None:
+    file.write_text("".join(bench.to_readmemh(data, base) for base, data in image.items()))
