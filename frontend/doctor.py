@@ -67,13 +67,12 @@ def _compile() -> list[Check]:
 
 
 def _simulation() -> list[Check]:
-    extra = "pip install 'edgewright[sim]'"
     return [
         _program("g++", "compiles simulators", "apt-get install g++"),
         _program("make", "compiles simulators", "apt-get install make"),
         _program("perl", "Verilator's driver script", "apt-get install perl"),
-        _asked("Verilator", lambda: tools.verilator().version, "RTL simulation", extra),
-        _asked("cocotb", lambda: tools.cocotb().version, "test benches", extra),
+        _asked("Verilator", lambda: tools.verilator().version, "RTL simulation", _install("verilator")),
+        _asked("cocotb", lambda: tools.cocotb().version, "test benches", _install("cocotb")),
         Check("simulation", "FST headers", *_fst()),
         Check("simulation", "simulator cache", _cache(), f"{cache.root()} (EDGEWRIGHT_CACHE moves it)"),
     ]
@@ -81,10 +80,10 @@ def _simulation() -> list[Check]:
 
 def _optional() -> list[Check]:
     return [
-        _package("optional", "pyosys", "estimates of DSP, LUT, FF and RAM", "pip install 'edgewright[synth]'"),
-        _package("optional", "cocotbext-axi", "AXI protocol tests", "pip install 'edgewright[sim]'"),
-        _package("optional", "onnxruntime", "a second opinion in the tests", "pip install 'edgewright[test]'"),
-        _package("optional", "torch", "training the example models", "pip install 'edgewright[train]'"),
+        _package("optional", "pyosys", "estimates of DSP, LUT, FF and RAM"),
+        _package("optional", "cocotbext-axi", "AXI protocol tests"),
+        _package("optional", "onnxruntime", "a second opinion in the tests"),
+        _package("optional", "torch", "training the example models"),
         _vendor("vitis_hls", "compiles the emitted HLS C++", "AMD Vitis, from its vendor"),
         _vendor("vivado", "builds a bitstream from the emitted RTL", "AMD Vivado, from its vendor"),
     ]
@@ -102,7 +101,18 @@ def _package(group: str, name: str, purpose: str, help: str = "", required: bool
         found: str | None = metadata.version(name)
     except metadata.PackageNotFoundError:
         found = None
-    return Check(group, name, found, purpose, help or f"pip install {name}", required)
+    return Check(group, name, found, purpose, help or _install(name), required)
+
+
+def _install(name: str) -> str:
+    """The command that installs a package in the version that pyproject.toml states."""
+    try:
+        requirements = metadata.requires("edgewright") or []
+    except metadata.PackageNotFoundError:  # run from the sources
+        requirements = []
+    stated = [line.split(";")[0].strip() for line in requirements]
+    own = [line for line in stated if re.split(r"[\s<>=!~\[]", line)[0] == name]
+    return f"pip install '{own[0] if own else name}'"
 
 
 def _program(name: str, purpose: str, help: str) -> Check:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from edgewright.frontend.publish import replace_file
 
 RESOURCES = {
     "dsp": "DSP slices",
@@ -21,7 +21,18 @@ RESOURCES = {
     "uram": "UltraRAM, 288 Kb",
 }
 SCHEMA_VERSION = 1
+FITS = "Fits the board?"
 RANDOM_CALIBRATION = "Calibrated with random inputs."
+
+
+def data_of(report: Any) -> dict[str, Any]:
+    """What report.json holds for a Report."""
+    raise NotImplementedError
+
+
+def plain(text: object) -> str:
+    """A text of one line in which every control character, bidirectional override or lone surrogate is spelled out."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def schema() -> dict[str, Any]:
@@ -37,8 +48,11 @@ def to_text(data: Mapping[str, Any]) -> str:
 
 def write(data: Mapping[str, Any], directory: Path) -> tuple[Path, Path]:
     """Put report.html and report.json into a folder that exists; each appears whole or not at all."""
-    page, text = to_html(data), to_text(data)
-    return _replace(directory / "report.html", page), _replace(directory / "report.json", text)
+    files = {directory / "report.html": to_html(data), directory / "report.json": to_text(data)}
+    for path, text in files.items():
+        replace_file(path, text.encode())
+    page, figures = files
+    return page, figures
 
 
 def to_html(data: Mapping[str, Any]) -> str:
@@ -48,7 +62,10 @@ def to_html(data: Mapping[str, Any]) -> str:
     from markupsafe import Markup
 
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else plain(value),
     )
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
     roof = data["roofline"]
@@ -223,11 +240,11 @@ def _fit(data: Mapping[str, Any]) -> dict[str, str]:
         if entry["used"] is not None and entry["available"] is not None
     }
     if not shares:
-        return _tile("Fits the board?", None, "")
+        return _tile(FITS, None, "")
     fullest = max(shares, key=lambda name: 0.0 if math.isnan(shares[name]) else shares[name])
     note = f"fullest: {fullest}, {100 * shares[fullest]:.0f} % (estimate)"
     fits = shares[fullest] <= 1
-    return _tile("Fits the board?", "yes" if fits else "no", note, "good" if fits else "bad")
+    return _tile(FITS, "yes" if fits else "no", note, "good" if fits else "bad")
 
 
 def _busy(macs: int | None, cycles: int | None, data: Mapping[str, Any]) -> str:
@@ -248,16 +265,3 @@ def _si(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g}{unit}"
     return f"{value:g}"
-
-
-def _replace(path: Path, text: str) -> Path:
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
-    return path

@@ -221,10 +221,10 @@ def roofline(
         high = max(ridge * 8, *(x for x, _, _ in points)) * 1.6
         axes.plot([low, ridge, high], [low * bytes_per_cycle, macs_per_cycle, macs_per_cycle], color=INK, lw=1.4)
         for kind, colour in colours.items():
-            if own := [(x, y) for x, y, k in points if k == kind]:
-                axes.scatter(
-                    *zip(*own, strict=True), s=34, color=colour, edgecolors=PAPER, linewidths=0.7, label=kind, zorder=3
-                )
+            own = [(x, y) for x, y, k in points if k == kind]
+            if own:
+                xs, ys = [x for x, _ in own], [y for _, y in own]
+                axes.scatter(xs, ys, 34, color=colour, edgecolors=PAPER, linewidths=0.7, label=_short(kind), zorder=3)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(low, high)

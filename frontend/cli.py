@@ -1,0 +1,273 @@
+"""The command `edgewright`. Commands import what they need when they run, so that `--help` is quick.
+
+Exit codes: 1 the model or its data, 2 the usage or a missing tool or device, 3 a verification mismatch, 4 our bug,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from edgewright.frontend.compiled import Compiled
+
+MODEL_HELP = "The model, an ONNX file."
+Stage = Literal["read", "passes", "plan", "emit"]
+Precision = Literal["int8"]
+Method = Literal["minmax", "percentile", "mse"]
+
+
+class _Guarded(TyperGroup):
+    """Turns whatever a command raises into words and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+            raise typer.Exit(0) from None
+        except Exception as failure:
+            raise typer.Exit(_explain_failure(failure)) from None
+
+
+app = typer.Typer(
+    cls=_Guarded,
+    name="edgewright",
+    help="Turn a transformer in ONNX into an FPGA engine whose simulation is bit-exact with the integer model.",
+    epilog="Start with: edgewright inspect model.onnx",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app()
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        from edgewright import __version__
+
+        print(f"edgewright {__version__}")
+        raise typer.Exit()
+
+
+# `--version` alone is a complete command, so the group has to run without a subcommand.
+app.registered_callback.invoke_without_command = True  # type: ignore[union-attr]
+
+
+@app.command(short_help="Compile a model for a board.")
+def compile(
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)],
+    target: Annotated[str, typer.Option("--target", "-t", help="The board; `edgewright targets` lists them.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where the result goes. [default: build/MODEL]")
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA.npz|random",
+            help="Images (and labels) like those it will see, or 'random', which makes accuracy meaningless.",
+        ),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Integers of weights and activations.")] = "int8",
+    method: Annotated[Method, typer.Option(help="How the range of an activation is chosen.")] = "minmax",
+    start_from: Annotated[
+        Stage, typer.Option("--from", help="Start at this stage, with what the last run left in DIR.")
+    ] = "read",
+    simulate: Annotated[bool, typer.Option("--simulate", help="Simulate afterwards, on calibration images.")] = False,
+) -> None:
+    """Compile a model for a board: RTL, HLS C++, memory images and a report."""
+    shapes = dict(_shape(text) for text in shape or [])
+    from edgewright.frontend import render
+    from edgewright.frontend.compiled import compile as compile_model
+
+    directory = output or Path("build") / _folder_name(model)
+    _, err = render.consoles()
+    with render.Stages(err) as progress:
+        compiled = compile_model(
+            model,
+            target=target,
+            calibration=calibration,
+            shapes=shapes,
+            precision=precision,
+            method=method,
+            output=directory,
+            start_from=start_from,
+            progress=progress,
+        )
+    if simulate:
+        images = None if calibration in (None, "random") else Path(str(calibration))
+        _simulate(compiled, images, samples=4, wave=None)
+    else:
+        data = "" if calibration in (None, "random") else f" --images {calibration} --samples 4"
+        _show(compiled, f"edgewright simulate {directory}{data}")
+
+
+@app.command(short_help="Simulate a compiled model at RTL.")
+def simulate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `compile` wrote.", show_default=False)],
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DATA.npz", help="Images, and labels if there are any. [default: the calibration images]"),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many images to simulate.")] = 1,
+    wave: Annotated[
+        Path | None, typer.Option(metavar="OUT.fst", help="Write waves (VCD where the FST headers are missing).")
+    ] = None,
+) -> None:
+    """Simulate a compiled model at RTL and compare every stored tensor with the integer model, bit for bit."""
+    from edgewright.frontend.compiled import Compiled
+
+    _simulate(Compiled.open(directory), images, samples, wave)
+
+
+@app.command(short_help="Say what a model is and what it costs.")
+def inspect(
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)],
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
+    ] = None,
+) -> None:
+    """Say what a model is, what each target supports of it, and what it costs."""
+    shapes = dict(_shape(text) for text in shape or [])
+    from edgewright.frontend import render
+    from edgewright.frontend.inspect_model import inspect as inspect_model
+
+    out, _ = render.consoles()
+    render.inspection(out, inspect_model(model, shapes))
+
+
+@app.command(short_help="List the boards.")
+def targets(
+    name: Annotated[str | None, typer.Argument(help="One board, in full.", show_default=False)] = None,
+) -> None:
+    """List the boards, or everything about one of them, with the source of every figure."""
+    from edgewright.frontend import render
+    from edgewright.targets import device
+
+    out, _ = render.consoles()
+    if name is None:
+        render.targets(out, device.list_devices())
+    else:
+        render.target(out, device.load(name))
+
+
+@app.command(short_help="Explain an error code.")
+def explain(
+    code: Annotated[str | None, typer.Argument(help="As in error[N014]; without it, all of them.")] = None,
+) -> None:
+    """Explain an error code."""
+    from edgewright.frontend import explain as explanations
+
+    print(explanations.text(code) if code else explanations.overview())
+
+
+@app.command(short_help="Check what this machine has.")
+def doctor() -> None:
+    """Check what this machine has and say what to install."""
+    from edgewright.frontend import doctor as checks
+    from edgewright.frontend import render
+
+    out, _ = render.consoles()
+    found = checks.examine()
+    healthy = checks.healthy(found)
+    render.doctor(out, found, healthy)
+    if not healthy:
+        raise typer.Exit(2)
+
+
+def _simulate(compiled: Compiled, images: Path | None, samples: int, wave: Path | None) -> None:
+    from edgewright.frontend import render
+
+    _, err = render.consoles()
+    with render.Stages(err) as progress:
+        report = compiled.simulate(images, samples=samples, wave=wave, progress=progress)
+    _show(compiled, "edgewright explain, and the report's page; rtl/ and hls/ hold the design")
+    if report.bit_exact is False:
+        raise typer.Exit(3)
+
+
+def _show(compiled: Compiled, next_step: str) -> None:
+    from edgewright.frontend import render, report
+
+    out, _ = render.consoles()
+    render.summary(out, report.data_of(compiled.report), compiled.directory, next_step)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """NAME=1,3,224,224; names may hold '=' themselves."""
+    name, _, numbers = text.rpartition("=")
+    if not name or not re.fullmatch(r"[1-9][0-9]*(,[1-9][0-9]*)*", numbers):
+        raise typer.BadParameter(f"'{text}' is not of the form NAME=1,3,224,224", param_hint="--shape")
+    return name, tuple(int(number) for number in numbers.split(","))
+
+
+def _folder_name(model: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", model.stem).strip(".-_") or "model"
+
+
+def _explain_failure(failure: Exception) -> int:
+    from edgewright.frontend import render
+    from edgewright.passes.diagnostics import CompileError, Diagnostic
+
+    _, err = render.consoles()
+    if isinstance(failure, CompileError):
+        render.error(err, failure)
+        return failure.exit_code
+    if isinstance(failure, MemoryError):
+        because = "the model, its data and what compiling them needs are larger than this machine's memory"
+        help_text = "use a machine with more memory, or fewer calibration images"
+        one = Diagnostic("C001", "out of memory", because=because, help=help_text)
+        render.error(err, CompileError([one], 1))
+        return 1
+    if isinstance(failure, OSError) and failure.filename is not None:
+        because = failure.strerror or type(failure).__name__
+        help_text = "check that the path exists, that you may use it, and that its disk has room"
+        one = Diagnostic("C002", "a file or folder cannot be used", str(failure.filename), because, help_text)
+        render.error(err, CompileError([one], 2))
+        return 2
+    handle, log = tempfile.mkstemp(prefix="edgewright-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(f"{sys.argv}\n\n{''.join(traceback.format_exception(failure))}")
+    because = f"{type(failure).__name__}: {render.plain(failure)[:300]}"
+    one = Diagnostic("C004", "internal error, a bug in Edgewright", "", because, f"please report it with {log}")
+    render.error(err, CompileError([one], 4))
+    return 4
+
+
+def _terminate(number: int, frame: object) -> None:
+    """SIGTERM leaves like an exception, so that half-written folders are cleaned up."""
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The long text of an error code."""
+
+from __future__ import annotations
+
+import difflib
+
+from edgewright.passes.codes import CODES
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+
+# Codes of the rooms that the registry in passes/ does not know: the command line, targets, hardware, simulation.
+OURS = {
+    "C001": """out of memory
+The model, its data and what compiling them needs are larger than this machine's memory. Fewer calibration images
+need less; DeiT-Tiny's size compiles in 4 GiB.""",
+    "C002": """a file or folder cannot be used
+The operating system refused a file or folder, for the reason shown: it does not exist, its permissions forbid it, or
+its disk is full. Nothing that was there before has been changed.""",
+    "C003": """no such error code
+`edgewright explain` without a code lists all of them.""",
+    "C004": """internal error, a bug in Edgewright
+Something failed that should not be able to. The log named in the message holds the command line and the place; please
+report it with the model if you can share it. The previous result, if there was one, is untouched.""",
+    "P001": """an operation cannot run on the engine
+The engine of an FPGA target runs a fixed set of fused operations, and this one is not among them in this form.
+`edgewright inspect` shows which operations of a model each target supports.""",
+    "P002": """an operation does not fit the engine
+The engine is built once for a board, with buffers of the sizes in targets/boards/*.toml. This operation needs a
+larger one; the message says which and by how much. A board with more resources, or a smaller model, helps.""",
+    "S001": """a simulation tool is missing
+`edgewright doctor` lists every tool with its version and says how to install what is missing.""",
+    "S002": """Verilator refuses a module
+The generated SystemVerilog was not accepted, which is a bug in Edgewright unless the sources were changed by hand.""",
+    "S003": """a simulation model does not compile
+The C++ that Verilator made from the RTL did not compile or link: usually g++ is too old (11 or later is needed), or
+the disk or memory ran out. The log named in the message has the compiler's words.""",
+    "S004": """the simulation differs from the integer model, or did not end
+The hardware stored a value that is not the interpreter's, or stopped responding. With unchanged sources and a bundle
+made by this version this is a bug in Edgewright. `simulate --wave out.fst` records what happened.""",
+    "T001": """there is no such target
+`edgewright targets` lists the boards. A new board is one TOML file in targets/boards; CONTRIBUTING.md has the
+steps.""",
+    "T002": """nothing can be compiled for this target yet
+The board's data sheet is known, but the compiler does not produce a design for it yet, for the reason shown.""",
+    "U020": """the output cannot be written
+The folder given with -o cannot be made or replaced. A folder that holds something other than an earlier result is
+never overwritten.""",
+}
+
+
+def texts() -> dict[str, str]:
+    """Code -> text, whose first line is the title."""
+    return dict(sorted({**OURS, **CODES}.items()))
+
+
+def text(code: str) -> str:
+    """What `edgewright explain CODE` prints; an unknown code is a usage error that suggests the nearest."""
+    known = texts()
+    wanted = code.strip().upper().removeprefix("ERROR").strip("[]: ")
+    if wanted not in known:
+        near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}? " if near else ""
+        help_text = f"{hint}`edgewright explain` lists every code"
+        raise CompileError([Diagnostic("C003", f"there is no error code '{code}'", help=help_text)], Exit.USAGE)
+    title, _, body = known[wanted].partition("\n")
+    return f"{wanted}: {title}\n\n{body.strip()}".strip()
+
+
+def overview() -> str:
+    """One line a code."""
+    return "\n".join(f"{code}  {long.partition(chr(10))[0]}" for code, long in texts().items())

@@ -1,0 +1,239 @@
+"""What the terminal shows. Names that come from a model are printed as text, never as markup or control codes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from edgewright.frontend.report import plain
+from edgewright.passes.diagnostics import CompileError, Diagnostic
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from edgewright.frontend.doctor import Check
+    from edgewright.targets.device import Device
+    from rich.progress import Progress, TaskID
+
+_WIDTH_WHEN_PIPED = 120
+_BAR = 24
+
+
+def consoles() -> tuple[Console, Console]:
+    """One for results (stdout), one for errors and progress (stderr). Piped output is wide and without colour."""
+    return _console(stderr=False), _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+    return console if console.is_terminal else Console(
+        stderr=stderr, highlight=False, emoji=False, markup=False, width=_WIDTH_WHEN_PIPED
+    )  # fmt: skip
+
+
+def error(console: Console, failure: CompileError) -> None:
+    """Every diagnostic of a failed stage; those that differ only in their place are shown once with all places."""
+    groups: dict[Diagnostic, list[str]] = {}
+    for one in failure.diagnostics:
+        shared = Diagnostic(one.code, one.message, "", one.because, one.help)
+        groups.setdefault(shared, []).append(one.at)
+    for one, places in groups.items():
+        line = Text()
+        line.append(f"error[{plain(one.code)}]", style="bold red")
+        line.append(f": {plain(one.message)}", style="bold")
+        console.print(line, soft_wrap=True)
+        at = ", ".join(plain(place) for place in dict.fromkeys(places) if place)
+        for word, text in (("at", at), ("because", plain(one.because)), ("help", plain(one.help))):
+            if text:
+                console.print(Text.assemble((f"  {word:8}", "cyan"), text), soft_wrap=True)
+    if len(failure.diagnostics) > 1:
+        count = len(failure.diagnostics)
+        console.print(f"{count} errors; `edgewright explain {plain(failure.diagnostics[0].code)}` tells more")
+
+
+def summary(console: Console, data: Mapping[str, Any], directory: Path, next_step: str) -> None:
+    """The headline of report.json: the same figures and words as at the top of report.html."""
+    from edgewright.frontend import report
+
+    styles = {"good": "bold green", "bad": "bold red", "none": "dim", "": "bold"}
+    for banner in report.banners(data):
+        colour = "red" if banner["mood"] == "bad" else "yellow"
+        console.print(Text.assemble((plain(banner["title"]), f"bold {colour}"), " ", plain(banner["text"])))
+    head = Text.assemble((plain(data["model"]), "bold"), f" on {plain(data['target'])}")
+    if data["part"]:
+        head.append(f" ({plain(data['part'])})")
+    console.print(head)
+    console.print(Text(plain(report.subtitle(data)), style="dim"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column()
+    for tile in report.tiles(data):
+        if tile["label"] != report.FITS:  # the bars below say it
+            value = Text(plain(tile["value"]), style=styles[tile["mood"]])
+            grid.add_row(tile["label"], value, Text(plain(tile["note"]), "dim"))
+    console.print(Padding(grid, (1, 2)))
+    _resources(console, data)
+    console.print(Text.assemble(("  report   ", "cyan"), plain(directory / "report.html")), soft_wrap=True)
+    console.print(Text.assemble(("  next     ", "cyan"), plain(next_step)), soft_wrap=True)
+
+
+def _resources(console: Console, data: Mapping[str, Any]) -> None:
+    from edgewright.frontend import report
+
+    full, empty = ("█", "░") if console.encoding.lower().startswith("utf") else ("#", "-")
+    grid = Table.grid(padding=(0, 2))
+    for justify in ("left", "left", "right", "right"):
+        grid.add_column(no_wrap=True, justify=justify)
+    for key, name in report.RESOURCES.items():
+        entry = data["resources"][key]
+        used, available = entry["used"], entry["available"]
+        if used is None or available is None:
+            have = "" if available is None else f"board has {available:,}"
+            grid.add_row(name, Text("not measured", "dim"), have, "")
+            continue
+        share = used / available if available else float(used > 0) * 2
+        filled = min(_BAR, round(_BAR * share))
+        colour = "red" if share > 1 else "yellow" if share > 0.95 else "green"
+        bar = Text.assemble((full * filled, colour), (empty * (_BAR - filled), "dim"))
+        grid.add_row(name, bar, f"{used:,} of {available:,}", f"{100 * share:.0f} %")
+    sources = dict.fromkeys(e["source"] for e in data["resources"].values() if e["source"] and e["used"] is not None)
+    console.print(Padding(grid, (0, 2)))
+    for source in sources:
+        console.print(Padding(Text(plain(source), style="dim"), (0, 2)))
+    console.print()
+
+
+def targets(console: Console, devices: Sequence[Device]) -> None:
+    """One line for each board, with what it has or why nothing is compiled for it yet."""
+    table = _table("target", "device", "kind", "clock", "DSP", "LUT", "BRAM36", "URAM", "memory", "compiles")
+    for device in devices:
+        has = device.resources
+        numbers = [f"{n:,}" for n in (has.dsp, has.lut, has.bram36, has.uram)] if has else ["", "", "", ""]
+        clock = "" if device.clock_mhz is None else f"{device.clock_mhz:g} MHz"
+        memory = "" if device.memory is None else f"{device.memory.dram_gb_per_s:g} GB/s"
+        state = Text("yes", "green") if device.supported else Text("not yet", "dim")
+        table.add_row(Text(device.name, "bold"), device.title, device.kind, clock, *numbers, memory, state)
+    console.print(table)
+    reasons: dict[str, list[str]] = {}
+    for device in devices:
+        if not device.supported:
+            reasons.setdefault(device.reason, []).append(device.name)
+    for reason, names in reasons.items():
+        console.print(Text.assemble((f"{', '.join(names)}: ", "bold"), (reason, "dim")))
+    console.print("FPGA clocks are targets. `edgewright targets NAME` names the data sheet of every figure.")
+
+
+def target(console: Console, device: Device) -> None:
+    """Everything that a board file says, each part with its source."""
+    console.print(Text.assemble((device.name, "bold"), f"  {device.title}"))
+    if not device.supported:
+        console.print(f"nothing is compiled for it yet: {device.reason}")
+    table = _table("what", "value", "source")
+    for field in ("part", "clock_mhz", "resources", "memory", "engine", "cpu", "gpu", "tvm_target"):
+        value = getattr(device, field)
+        if value:
+            names = getattr(value, "__struct_fields__", None)
+            items = {name: getattr(value, name) for name in names} if names else value
+            several = isinstance(items, dict)
+            shown = ", ".join(f"{k} {_figure(v)}" for k, v in items.items()) if several else _figure(items)
+            table.add_row(field, shown, device.source.get(field, device.source.get("title", "")))
+    console.print(table)
+
+
+def doctor(console: Console, checks: Iterable[Check], healthy: bool) -> None:
+    """Every check under its heading; what is missing says how to get it."""
+    group = ""
+    grid = Table.grid(padding=(0, 2))
+    for check in checks:
+        if check.group != group:
+            group = check.group
+            grid.add_row("", "", "")
+            grid.add_row(Text(group, "bold"), "", "")
+        if check.found is not None:
+            grid.add_row(f"  {check.name}", Text(plain(check.found), "green"), Text(plain(check.purpose), "dim"))
+        else:
+            colour = "bold red" if check.required else "yellow"
+            word = "not yet" if check.group == "boards" else "missing"
+            text = check.help if check.group == "boards" else f"{check.purpose}; to install: {check.help}"
+            grid.add_row(f"  {check.name}", Text(word, colour), plain(text))
+    console.print(grid)
+    console.print()
+    if healthy:
+        console.print(Text("Everything that compile and simulate need is here.", "bold green"))
+    else:
+        console.print(Text("Something that compile or simulate needs is missing (see above).", "bold red"))
+
+
+def _figure(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else plain(value)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        right = column in ("clock", "DSP", "LUT", "BRAM36", "URAM", "memory")
+        table.add_column(column, justify="right" if right else "left", no_wrap=column == "target")
+    return table
+
+
+class Stages:
+    """Progress of long work: one line a stage with its time. Silent when stderr is not a terminal.
+
+    `stages(name, done, total)` starts the stage `name`, which ends the one before it, or moves it on; `total` is 0
+    where the amount of work is not known.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            tick = "✓" if self._console.encoding.lower().startswith("utf") else "*"
+            self._progress = Progress(
+                SpinnerColumn("line", finished_text=Text(tick, "green")),
+                TextColumn("{task.description}", markup=False),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[count]}", style="dim", markup=False),
+                console=self._console,
+            )
+            self._progress.start()
+        return self
+
+    def __call__(self, stage: str, done: int = 0, total: int = 0) -> None:
+        if self._progress is None:
+            return
+        if stage != self._stage:
+            self._finish()
+            self._stage = stage
+            self._task = self._progress.add_task(plain(stage), total=None, count="")
+        if total and self._task is not None:
+            self._progress.update(self._task, count=f"{done} of {total}")
+
+    def _finish(self) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, total=1, completed=1)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            if kind is None:
+                self._finish()
+            self._progress.stop()
+
+
+def elapsed(since: float) -> str:
+    """Wall-clock time since a `time.monotonic()`, for a person."""
+    seconds = time.monotonic() - since
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"

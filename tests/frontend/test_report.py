@@ -1,0 +1,199 @@
+"""The report: its JSON keeps to the schema that is shipped, its page is one safe file that says what it should."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from edgewright.frontend import report, report_plots
+
+from tests.frontend.sample_report import sample
+
+HOSTILE = "</td><script>alert('x')</script>\"'&$\\alpha$\x1b[31m\u202e{{ 7*7 }}%\n--> \ud800".replace("\ud800", "")
+
+
+def empty() -> dict[str, Any]:
+    """A report in which nothing was measured."""
+    data = sample(simulated=False)
+    data |= {"macs": None, "parameters": None, "clock_mhz": None, "latency_ms": None, "part": None}
+    data |= {"products_per_dsp_per_cycle": None, "peak_memory_mib": None, "stages": [], "layers": []}
+    data |= {"operations": [], "memory_map": []}
+    data["accuracy"] = {"float": None, "int8": None, "images": None}
+    data["calibration"] = {"kind": None, "images": None, "method": None}
+    data["cycles"] = {"predicted": None, "simulated": None}
+    data["resources"] = {k: {"used": None, "available": None, "source": None} for k in report.RESOURCES}
+    data["roofline"] = {"macs_per_cycle": None, "bytes_per_cycle": None}
+    return data
+
+
+def mismatched() -> dict[str, Any]:
+    data = sample()
+    data["bit_exact"] = False
+    data["mismatch"] = {
+        "operation": "blocks.3.attn",
+        "tensor": "blocks.3.attn.out",
+        "index": [0, 17, 5],
+        "expected": -12,
+        "found": 44,
+    }
+    return data
+
+
+def hostile() -> dict[str, Any]:
+    data = mismatched()
+    data |= {"model": HOSTILE, "notes": [HOSTILE]}
+    data["mismatch"] |= {"operation": HOSTILE, "tensor": HOSTILE}
+    for part in ("layers", "operations", "memory_map"):
+        data[part] = copy.deepcopy(data[part][:5])
+        for entry in data[part]:
+            entry["name"] = HOSTILE
+    return data
+
+
+CASES = {
+    "simulated": sample(),
+    "predicted": sample(False, True),
+    "empty": empty(),
+    "mismatch": mismatched(),
+    "hostile": hostile(),
+}
+
+
+@pytest.fixture(scope="module", params=CASES, ids=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[dict[str, Any], str]:
+    data = CASES[request.param]
+    return data, report.to_html(data)
+
+
+class Page(HTMLParser):
+    """Tags, attributes and visible text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(report.schema())
+    assert report.schema()["properties"]["schema_version"]["const"] == report.SCHEMA_VERSION
+
+
+def test_json_keeps_to_the_schema(case: tuple[dict[str, Any], str]) -> None:
+    jsonschema.validate(json.loads(report.to_text(case[0])), report.schema())
+
+
+@pytest.mark.parametrize(
+    "path", ["model", "macs", "accuracy.int8", "cycles.simulated", "resources.dsp.source", "simulation.kcycles_per_s"]
+)
+def test_what_was_not_measured_is_null_and_never_absent(path: str) -> None:
+    data = sample()
+    *outer, last = path.split(".")
+    inside: Any = data
+    for key in outer:
+        inside = inside[key]
+    del inside[last]
+    with pytest.raises(jsonschema.ValidationError, match=f"'{last}' is a required property"):
+        jsonschema.validate(data, report.schema())
+
+
+def test_nothing_infinite_is_written() -> None:
+    data = sample()
+    data["latency_ms"] = float("nan")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        report.to_text(data)
+
+
+def test_the_page_needs_nothing_else(case: tuple[dict[str, Any], str]) -> None:
+    page = Page(case[1])
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "base", "form"}
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")], tag
+        for name in ("href", "src", "xlink:href", "action", "data"):
+            assert (attributes.get(name) or "#").startswith("#"), (tag, name)
+    assert not re.search(r"url\((?!#)|@import", case[1])
+
+
+def test_the_page_is_well_formed(case: tuple[dict[str, Any], str]) -> None:
+    body = re.sub(r"<meta[^>]*>", "", case[1].replace("<!doctype html>", "")).replace("&nbsp;", " ")
+    ET.fromstring(body)
+
+
+def test_hostile_names_are_text() -> None:
+    page = report.to_html(hostile())
+    assert "<script>" not in page
+    assert "49" not in Page(page).texts
+    assert any("<script>alert('x')</script>" in text for text in Page(page).texts)
+    for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        assert "\x1b" not in svg
+
+
+def test_headline_says_what_happened() -> None:
+    text = " ".join(Page(report.to_html(sample())).texts)
+    for words in (
+        "bit-exact",
+        "over 4 simulated images",
+        "71.84 %",
+        "float model 72.13 % (-0.29 points)",
+        "2.00 is the limit",
+    ):
+        assert words in text
+    text = " ".join(Page(report.to_html(mismatched())).texts)
+    assert "expected -12, the hardware stored 44" in text
+    assert "bit-exact" not in text
+
+
+def test_random_calibration_is_the_first_thing_said() -> None:
+    data = sample(random=True)
+    data["notes"] = ["something else"]
+    body = report.to_html(data).split("<main>")[1]
+    assert body.index(report.RANDOM_CALIBRATION) < body.index("something else") < body.index("<h1>")
+    assert report.RANDOM_CALIBRATION not in report.to_html(sample())
+
+
+def test_what_was_not_measured_says_so() -> None:
+    text = " ".join(Page(report.to_html(empty())).texts)
+    assert text.count("not measured") > 10
+    assert "None" not in text
+
+
+def test_too_large_a_design_does_not_fit() -> None:
+    data = sample()
+    data["resources"]["uram"]["used"] = 97
+    fits = next(tile for tile in report.tiles(data) if tile["label"] == report.FITS)
+    assert (fits["value"], fits["mood"]) == ("no", "bad")
+    data["resources"]["uram"] = {"used": 3, "available": 0, "source": "planner"}
+    report.to_html(data)
+
+
+def test_the_same_page_every_time() -> None:
+    assert report.to_html(sample()) == report.to_html(sample())
+
+
+def test_plots_leave_out_what_is_unknown() -> None:
+    data = empty()
+    assert report_plots.sqnr([{"name": "a", "op": "b", "sqnr_db": None}]) is None
+    assert report_plots.cycles(data["operations"]) is None
+    assert report_plots.roofline(sample()["operations"], None, 32.0) is None
+    assert report_plots.sqnr([{"name": "a", "op": "b", "sqnr_db": -3.0}]) is not None
+
+
+def test_write_leaves_two_files(tmp_path: Path) -> None:
+    page, figures = report.write(sample(), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert json.loads(figures.read_text()) == sample()
+    assert page.read_text().startswith("<!doctype html>")
