@@ -64,7 +64,12 @@ def read_model(source: ModelSource, shapes: Shapes | None = None) -> Graph:
     `shapes` pins inputs by name; an open batch (first axis) becomes 1 without it, any other open dimension is N012.
     Raises CompileError with every diagnostic found: N001 to N018, texts in `onnx_codes`.
     """
-    return canonicalise(read_plain(load_checked(source), shapes))
+    return read_checked(load_checked(source), shapes)
+
+
+def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
+    """`read_model` of what `load_checked` returned."""
+    return canonicalise(read_plain(model, shapes))
 
 
 def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:

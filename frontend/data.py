@@ -1,0 +1,280 @@
+"""Images and labels from npz files, checked; random images where there are none.
+
+Headers are looked at before anything is allocated, and pickles are never loaded.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NoReturn
+
+import numpy as np
+from edgewright.frontend.onnx_checks_file import memory_budget_bytes
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir import Array, Graph, Shape
+from edgewright.passes.ops import Input
+from numpy.lib import format as npy_format
+
+IMAGE_NAMES = ("images", "x")
+CALIBRATION_NAMES = ("calib", "images", "x")
+LABEL_NAMES = ("labels", "y")
+# Everything that zipfile, zlib and numpy raise on damaged archives.
+_BROKEN = (
+    OSError,
+    ValueError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
+    NotImplementedError,
+    SyntaxError,
+)
+_SHAPE_HELP = "save images as float32, normalised as in training, one per row: (count, channels, height, width)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """`inputs`: for each input of the model (count, ...) float32; `labels`: (count,) int64, if any."""
+
+    inputs: dict[str, Array]
+    labels: Array | None
+    source: str
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def is_random(self) -> bool:
+        """Made up: ranges and accuracy mean nothing."""
+        return self.source == "random"
+
+    def first(self, count: int) -> Samples:
+        """At most `count` samples from the start."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Samples({name: array[:count] for name, array in self.inputs.items()}, labels, self.source)
+
+
+def input_shapes(graph: Graph) -> dict[str, Shape]:
+    """The graph's inputs by name, the leading 1 included."""
+    return {node.op.name: node.shape for node in graph.inputs if isinstance(node.op, Input)}
+
+
+def random_samples(shapes: Mapping[str, Shape], count: int = 32, seed: int = 0) -> Samples:
+    """Standard-normal values from a fixed seed, the same on every machine."""
+    rng = np.random.default_rng(seed)
+    inputs = {
+        name: rng.standard_normal((count, *shape[1:])).astype(np.float32) for name, shape in sorted(shapes.items())
+    }
+    return Samples(inputs, None, "random")
+
+
+def load_samples(path: str | Path, shapes: Mapping[str, Shape], calibration: bool = False) -> Samples:
+    """Samples for inputs of these shapes (leading batch of 1 included).
+
+    An array is found under its input's name; for a model of one input also as `images`, and for `calibration`
+    first as `calib`.  Labels (`labels`) belong to the arrays that are not `calib`.
+    Errors (CompileError): D001 (exit 2) no such file; D002 to D007 (exit 1) what is wrong with the data, all at once.
+    """
+    path = Path(path)
+    with _open(path) as archive:
+        headers = _headers(archive, path)
+        names = _choose(headers, shapes, path, calibration)
+        wants_labels = "calib" not in names.values()
+        label_name = next((name for name in LABEL_NAMES if name in headers and name not in names.values()), None)
+        chosen = [*names.values(), *([label_name] if label_name and wants_labels else [])]
+        _check_headers(headers, names, shapes, path)
+        _check_memory(headers, chosen, path)
+        arrays = {name: _read(archive, headers[name], path) for name in chosen}
+    inputs = {given: _as_float(arrays[name], name, path) for given, name in names.items()}
+    count = len(next(iter(inputs.values())))
+    labels = _labels(arrays[label_name], count, path) if label_name in arrays and label_name else None
+    return Samples(inputs, labels, str(path))
+
+
+def _fail(code: str, message: str, at: str, because: str, help_text: str, exit_code: int = Exit.MODEL) -> NoReturn:
+    raise CompileError([Diagnostic(code, message, at=at, because=because, help=help_text)], exit_code)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else "it is cut short"
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            _fail(
+                "D001",
+                "data path is not a file",
+                str(path),
+                "it is a folder or device",
+                "give an .npz file",
+                Exit.USAGE,
+            )
+        return zipfile.ZipFile(path)
+    except FileNotFoundError:
+        _fail("D001", "data file not found", str(path), "there is no file of this name", "check the path", Exit.USAGE)
+    except (OSError, ValueError) as error:
+        _fail("D001", "data file cannot be read", str(path), str(error), "check path and permissions", Exit.USAGE)
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        help_text = "save it with numpy.savez(path, images=..., labels=...)"
+        _fail("D002", "not an npz file", str(path), f"it is no complete zip archive ({error})", help_text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """One array in the archive, not yet read."""
+
+    entry: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+    @property
+    def size_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    version = npy_format.read_magic(file)
+    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Header]:
+    found: dict[str, _Header] = {}
+    for info in archive.infolist():
+        if not info.filename.endswith(".npy"):
+            continue
+        name = info.filename.removesuffix(".npy")
+        at = f"array {name!r} in {path}"
+        try:
+            with archive.open(info) as file:
+                shape, dtype = _read_header(file)
+                overhead = file.tell()
+        except _BROKEN as error:
+            _fail(
+                "D002",
+                "damaged array",
+                at,
+                str(error).splitlines()[0] if str(error) else "it is cut short",
+                "save it again",
+            )
+        if dtype.hasobject:
+            because = "its elements are Python objects, stored as a pickle, and loading a pickle runs code"
+            _fail("D003", "pickled array refused", at, because, "save plain numeric arrays")
+        found[name] = header = _Header(info.filename, shape, dtype)
+        if header.size_bytes + overhead != info.file_size:
+            there = info.file_size - overhead
+            because = f"shape {shape} of {dtype} needs {header.size_bytes:,} bytes, and {there:,} are there"
+            _fail("D002", "damaged array", at, because, "save it again")
+    return found
+
+
+def _choose(
+    headers: Mapping[str, _Header], shapes: Mapping[str, Shape], path: Path, calibration: bool
+) -> dict[str, str]:
+    """Input name -> array name."""
+    found: dict[str, str] = {}
+    missing: list[str] = []
+    for given in shapes:
+        candidates = [given, *IMAGE_NAMES] if len(shapes) == 1 else [given]
+        if calibration and len(shapes) == 1:
+            candidates = [CALIBRATION_NAMES[0], *candidates]
+        elif len(shapes) == 1:
+            candidates = [*candidates, CALIBRATION_NAMES[0]]
+        name = next((c for c in candidates if c in headers), None)
+        if name is None:
+            missing.append(given)
+        else:
+            found[given] = name
+    if missing:
+        has = ", ".join(repr(name) for name in headers) or "no arrays"
+        raise CompileError(
+            Diagnostic(
+                "D004",
+                f"no data for input {name!r}",
+                at=str(path),
+                because=f"the file has {has}",
+                help=f"save an array named {name!r}" + (" or 'images'" if len(shapes) == 1 else ""),
+            )
+            for name in missing
+        )
+    return found
+
+
+def _spell(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _check_headers(
+    headers: Mapping[str, _Header], names: Mapping[str, str], shapes: Mapping[str, Shape], path: Path
+) -> None:
+    found: list[Diagnostic] = []
+    for given, name in names.items():
+        header, wanted, at = headers[name], shapes[given][1:], f"array {name!r} in {path}"
+        if header.dtype.kind != "f":
+            because = f"its elements are {header.dtype}, and the model takes float32"
+            found.append(Diagnostic("D005", "data of the wrong type", at, because, _SHAPE_HELP))
+        if header.shape[1:] != wanted or len(header.shape) != len(wanted) + 1:
+            because = f"it is {_spell(header.shape)}, and input {given!r} takes count x {_spell(wanted)}"
+            found.append(Diagnostic("D005", "data of the wrong shape", at, because, _SHAPE_HELP))
+        elif header.shape[0] == 0:
+            found.append(Diagnostic("D005", "no samples", at, "the array is empty", "save at least one sample"))
+    counts = {headers[name].shape[:1] for name in names.values()}
+    if not found and len(counts) > 1:
+        because = f"the arrays have {', '.join(str(c[0]) for c in sorted(counts))} rows"
+        found.append(
+            Diagnostic("D005", "inputs of different counts", str(path), because, "save one row per sample in each")
+        )
+    if found:
+        raise CompileError(found)
+
+
+def _check_memory(headers: Mapping[str, _Header], names: Iterable[str], path: Path) -> None:
+    needed, budget = sum(headers[name].size_bytes for name in names), memory_budget_bytes()
+    if needed > budget:
+        because = f"its arrays need {needed:,} bytes, and {budget:,} can be used"
+        _fail("D007", "data does not fit in memory", str(path), because, "use fewer samples")
+
+
+def _read(archive: zipfile.ZipFile, header: _Header, path: Path) -> Array:
+    try:
+        with archive.open(header.entry) as file:
+            array: Array = npy_format.read_array(file, allow_pickle=False)
+            return array
+    except _BROKEN as error:
+        _fail("D002", "damaged array", f"array {header.entry!r} in {path}", _first_line(error), "save it again")
+
+
+def _as_float(array: Array, name: str, path: Path) -> Array:
+    at = f"array {name!r} in {path}"
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    bad = values.size - int(np.isfinite(values).sum())
+    if bad:
+        because = f"{bad:,} of {values.size:,} values are NaN, infinite or beyond float32"
+        _fail("D006", "data out of range", at, because, "normalise as in training")
+    if values.size > 1 and values.min() == values.max():
+        because = f"every value is {float(values.reshape(-1)[0])}"
+        _fail("D006", "data without a range", at, because, "save real images: scales are taken from their ranges")
+    return values
+
+
+def _labels(array: Array, count: int, path: Path) -> Array:
+    at = f"labels in {path}"
+    help_text = "save one integer class for each image"
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        _fail("D005", "labels of the wrong type", at, f"they are {array.dtype} of shape {array.shape}", help_text)
+    if len(array) != count:
+        _fail("D005", "labels do not match the images", at, f"{len(array)} labels for {count} images", help_text)
+    if array.size and (int(array.min()) < 0 or int(array.max()) >= 1 << 31):
+        _fail("D006", "labels out of range", at, f"from {array.min()} to {array.max()}", help_text)
+    return array.astype(np.int64)

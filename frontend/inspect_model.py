@@ -1,0 +1,157 @@
+"""What a model is and costs, and what each target supports of it. Rendering is elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+from edgewright.frontend.onnx_reader import ModelSource, load_checked, read_checked
+from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.ir import Graph, Node, Shape
+from edgewright.passes.ops import Attention, Constant, Input, LayerNormalization, Linear, PatchEmbed
+
+Supports = Callable[[Graph], list[Diagnostic]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named input or output."""
+
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """The vision transformer that was recognised; fields are None where blocks differ or nothing was found."""
+
+    blocks: int
+    heads: int | None
+    width: int | None
+    head_dim: int | None
+    hidden: int | None
+    tokens: int | None
+    patch: int | None
+    classes: int | None
+
+    @property
+    def is_vit(self) -> bool:
+        """Patch embedding and at least one attention block."""
+        return self.blocks > 0 and self.patch is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Facts of one model. `targets`: target -> reasons why not; empty means that it runs there."""
+
+    name: str
+    producer: str
+    opset: int
+    file_bytes: int | None
+    onnx_nodes: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    parameters: int
+    macs: int
+    weight_bytes_float: int
+    weight_bytes_int8: int
+    activation_bytes_int8: int
+    operators: dict[str, int]
+    structure: Structure
+    targets: dict[str, tuple[Diagnostic, ...]] = field(default_factory=dict)
+
+
+def inspect(
+    source: ModelSource,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    supports: Mapping[str, Supports] | None = None,
+) -> Inspection:
+    """Read a model and describe it. Raises CompileError when it cannot be read at all.
+
+    `supports` gives for each target what it says of the graph; a CompileError it raises counts as its reasons.
+    """
+    proto = load_checked(source)
+    return describe(proto, read_checked(proto, shapes), source, supports or {})
+
+
+def describe(
+    proto: onnx.ModelProto, graph: Graph, source: ModelSource | None, supports: Mapping[str, Supports]
+) -> Inspection:
+    """The facts of a model already read."""
+    nodes = graph.nodes()
+    weights = [node for node in nodes if isinstance(node.op, Constant) and node.type.is_float]
+    matrices = {node.inputs[1] for node in nodes if isinstance(node.op, Linear | PatchEmbed)}
+    parameters = sum(node.type.size for node in weights)
+    in_matrices = sum(node.type.size for node in weights if node in matrices)
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    producer = " ".join(part for part in (proto.producer_name, proto.producer_version) if part)
+    return Inspection(
+        name=graph.name,
+        producer=producer or "unknown",
+        opset=opset,
+        file_bytes=None if source is None or isinstance(source, onnx.ModelProto) else Path(source).stat().st_size,
+        onnx_nodes=len(proto.graph.node),
+        inputs=tuple(Tensor(n.op.name, n.shape) for n in graph.inputs if isinstance(n.op, Input)),
+        outputs=tuple(Tensor(name, n.shape) for name, n in zip(graph.output_names, graph.outputs, strict=True)),
+        parameters=parameters,
+        macs=sum(node.op.macs(*(operand.type for operand in node.inputs)) for node in nodes),
+        weight_bytes_float=4 * parameters,
+        weight_bytes_int8=in_matrices + 4 * (parameters - in_matrices),
+        activation_bytes_int8=_peak_activation(graph),
+        operators=dict(sorted(Counter(n.op.kind for n in nodes if not isinstance(n.op, Constant | Input)).items())),
+        structure=structure(graph),
+        targets={name: _reasons(graph, check) for name, check in supports.items()},
+    )
+
+
+def _reasons(graph: Graph, check: Supports) -> tuple[Diagnostic, ...]:
+    try:
+        return tuple(check(graph))
+    except CompileError as error:
+        return error.diagnostics
+
+
+def _peak_activation(graph: Graph) -> int:
+    """Largest sum of values alive at once, one byte an element, in the order of `graph.nodes()`."""
+    nodes = graph.nodes()
+    last = {operand: i for i, node in enumerate(nodes) for operand in node.inputs}
+    last.update(dict.fromkeys(graph.outputs, len(nodes)))
+    ending: dict[int, list[Node]] = {}
+    for node, position in last.items():
+        ending.setdefault(position, []).append(node)
+    alive = peak = 0
+    for i, node in enumerate(nodes):
+        if not isinstance(node.op, Constant):
+            alive += node.type.size
+        peak = max(peak, alive)
+        alive -= sum(n.type.size for n in ending.get(i, ()) if not isinstance(n.op, Constant))
+    return peak
+
+
+def _only(values: list[int]) -> int | None:
+    return values[0] if values and len(set(values)) == 1 else None
+
+
+def structure(graph: Graph) -> Structure:
+    """Blocks, heads and widths, read off the canonical operators."""
+    nodes = graph.nodes()
+    attentions = [(node, node.op) for node in nodes if isinstance(node.op, Attention)]
+    patches = [node.op.patch for node in nodes if isinstance(node.op, PatchEmbed)]
+    widths = [n.inputs[0].shape[-1] for n in nodes if isinstance(n.op, LayerNormalization)]
+    width = _only(widths)
+    linears = [node for node in nodes if isinstance(node.op, Linear)]
+    hidden = [n.inputs[0].shape[-1] for n in linears if n.shape[-1] == width and n.inputs[0].shape[-1] != width]
+    classes = [n.shape[-1] for n in graph.outputs if isinstance(n.op, Linear)]
+    return Structure(
+        blocks=len(attentions),
+        heads=_only([op.heads for _, op in attentions]),
+        width=width,
+        head_dim=_only([node.shape[2] // op.heads for node, op in attentions]),
+        hidden=_only(hidden),
+        tokens=_only([node.shape[1] for node, _ in attentions]),
+        patch=patches[0] if len(patches) == 1 else None,
+        classes=_only(classes),
+    )
