@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 
-from edgewright.passes.codes import CODES
+from edgewright.frontend import onnx_codes
+from edgewright.passes import codes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 
-# Codes of the rooms that the registry in passes/ does not know: the command line, targets, hardware, simulation.
+# Codes of the command line, targets, hardware and simulation; the reader and passes/ keep their own.
 OURS = {
     "C001": """out of memory
 The model, its data and what compiling them needs are larger than this machine's memory. Fewer calibration images
@@ -20,6 +21,8 @@ its disk is full. Nothing that was there before has been changed.""",
     "C004": """internal error, a bug in Edgewright
 Something failed that should not be able to. The log named in the message holds the command line and the place; please
 report it with the model if you can share it. The previous result, if there was one, is untouched.""",
+    "G090": """the checkpoint cannot be read
+A stage's checkpoint in the build folder is damaged or was written by another version. Compile without --from.""",
     "P001": """an operation cannot run on the engine
 The engine of an FPGA target runs a fixed set of fused operations, and this one is not among them in this form.
 `edgewright inspect` shows which operations of a model each target supports.""",
@@ -49,7 +52,7 @@ never overwritten.""",
 
 def texts() -> dict[str, str]:
     """Code -> text, whose first line is the title."""
-    return dict(sorted({**OURS, **CODES}.items()))
+    return dict(sorted({**OURS, **onnx_codes.CODES, **codes.CODES}.items()))
 
 
 def text(code: str) -> str:

@@ -1,0 +1,286 @@
+"""The command line: words and exit codes, without compiling anything."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from edgewright.frontend import cli, doctor, explain, render
+from edgewright.frontend.report import plain
+from edgewright.passes.diagnostics import CompileError, Diagnostic
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tests.frontend.sample_report import sample
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, from the sources."""
+    return subprocess.run(
+        [sys.executable, "-m", "edgewright.frontend.cli", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".src"), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def failing(failure: BaseException, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Exit code and words when a command raises `failure`."""
+
+    def explode() -> list[doctor.Check]:
+        raise failure
+
+    monkeypatch.setattr(doctor, "examine", explode)
+    result = CliRunner().invoke(cli.app, ["doctor"])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.stderr
+
+
+def shown(draw: Callable[[Console], None]) -> str:
+    console = Console(record=True, width=120, file=io.StringIO(), markup=False, emoji=False)
+    draw(console)
+    return console.export_text()
+
+
+def test_help_is_quick_and_names_every_command() -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        result = run("--help")
+        seconds.append(time.perf_counter() - start)
+    assert result.returncode == 0
+    for command in ("compile", "simulate", "inspect", "targets", "explain", "doctor"):
+        assert re.search(rf"^  {command} ", result.stdout, flags=re.MULTILINE), command
+    assert min(seconds) < 0.5, f"--help takes {min(seconds):.2f} s: something heavy is imported outside a command"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, edgewright.frontend.cli; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".src")},
+        capture_output=True,
+        text=True,
+    )
+    assert not {"numpy", "onnx", "matplotlib", "jinja2", "msgspec"} & set(done.stdout.split())
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, "edgewright 0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Usage:"),
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["compile", "m.onnx"], "Missing option '--target'"),
+        (["compile", "m.onnx", "--target", "zcu104", "--precision", "int3"], "'int3'"),
+        (["compile", "m.onnx", "--target", "zcu104", "--from", "lunch"], "'lunch'"),
+        (["compile", "m.onnx", "--target", "zcu104", "--shape", "x"], "'x' is not of the form NAME=1,3,224,224"),
+        (["compile", "m.onnx", "--target", "zcu104", "--shape", "x=1,0"], "not of the form"),
+        (["compile", "m.onnx", "--target", "zcu104", "--shape", "x=1,-3"], "not of the form"),
+        (["simulate", "d", "--samples", "0"], "Invalid value for '--samples'"),
+    ],
+)
+def test_usage_errors(arguments: list[str], words: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert words in " ".join((result.stdout + result.stderr).split())
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["targets", "zcu014"], ["explain", "X999"]])
+def test_unknown_names_are_usage_errors(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error[")
+    assert "  help    " in result.stderr
+
+
+def test_shape_names_may_hold_an_equals_sign() -> None:
+    assert cli._shape("a=b=1,2") == ("a=b", (1, 2))
+
+
+@pytest.mark.parametrize("name", ["../../x.onnx", "a b.onnx", "$(reboot).onnx", "....onnx", "ä.onnx"])
+def test_the_default_folder_is_a_plain_name(name: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", cli._folder_name(Path(name)))
+
+
+def test_several_errors_are_shown_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    same = [
+        Diagnostic("N017", "no such operator: Foo", at, "nobody wrote it", "write it") for at in ("a", "b\n\x1b[1m")
+    ]
+    code, text = failing(CompileError([*same, Diagnostic("N018", "odd axis", "c")], 1), monkeypatch)
+    assert code == 1
+    assert text.splitlines() == [
+        "error[N017]: no such operator: Foo",
+        "  at      a, b\\n\\x1b[1m",
+        "  because nobody wrote it",
+        "  help    write it",
+        "error[N018]: odd axis",
+        "  at      c",
+        "3 errors; `edgewright explain N017` tells more",
+    ]
+
+
+def test_a_long_line_stays_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, text = failing(CompileError([Diagnostic("N001", "m" * 400)], 1), monkeypatch)
+    assert text.splitlines() == [f"error[N001]: {'m' * 400}"]
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4])
+def test_exit_code_is_the_error_s(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert failing(CompileError([Diagnostic("N001", "x")], code), monkeypatch)[0] == code
+
+
+def test_our_bug_leaves_a_log_and_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code, text = failing(KeyError("secret"), monkeypatch)
+    assert code == 4
+    assert text.startswith("error[C004]: internal error")
+    assert "Traceback" not in text
+    (log,) = tmp_path.glob("edgewright-*.log")
+    assert str(log) in text
+    assert "KeyError" in log.read_text()
+    assert "Traceback" in log.read_text()
+
+
+def test_memory_and_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, text = failing(MemoryError(), monkeypatch)
+    assert (code, "out of memory" in text) == (1, True)
+    code, text = failing(PermissionError(13, "Permission denied", "/x/y"), monkeypatch)
+    assert (code, "at      /x/y" in text, "Permission denied" in text) == (2, True, True)
+
+
+def test_interruption_is_130_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert failing(KeyboardInterrupt(), monkeypatch) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_a_process_cleanly(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    program = (
+        "import time, pathlib, sys\nfrom edgewright.frontend import cli, doctor\n"
+        "def wait():\n try:\n  print('ready', flush=True); time.sleep(60)\n"
+        f" finally:\n  pathlib.Path({str(tmp_path / 'cleaned')!r}).touch()\n"
+        "doctor.examine = wait\nsys.argv = ['edgewright', 'doctor']\ncli.main()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".src")}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert (tmp_path / "cleaned").exists()
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m edgewright.frontend.cli explain | head -1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".src")},
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_every_code_that_is_raised_is_explained() -> None:
+    raised: dict[str, str] = {}
+    for room in ("frontend", "sim", "hw", "targets", "passes"):
+        for path in (ROOT / room).rglob("*.py"):
+            if path.stem not in ("explain", "codes", "onnx_codes"):
+                for code in re.findall(r'"([A-Z]\d{3})"', path.read_text(encoding="utf-8")):
+                    raised.setdefault(code, str(path.relative_to(ROOT)))
+    known = explain.texts()
+    assert not {code: place for code, place in raised.items() if code not in known}
+    assert not set(known) - set(raised), "explained, but never raised"
+
+
+def test_explanations() -> None:
+    assert explain.text("n014").startswith("N014: ")
+    assert explain.text("error[T001]:").startswith("T001: ")
+    assert len(explain.overview().splitlines()) == len(explain.texts())
+    for code, text in explain.texts().items():
+        title, _, body = text.partition("\n")
+        assert title and body.strip(), code
+        assert max(map(len, text.splitlines())) <= 120, code
+
+
+def test_summary_says_the_headline() -> None:
+    text = shown(lambda console: render.summary(console, sample(), Path("build/x"), "edgewright simulate build/x"))
+    for words in (
+        "deit_tiny on zcu104 (xczu7ev-ffvc1156-2-e)",
+        "bit-exact",
+        "over 4 simulated images",
+        "71.84 %",
+        "546,532",
+        "300 MHz target",
+        "1,652 of 1,728",
+        "96 %",
+        "Yosys 0.70 estimate",
+        "build/x/report.html",
+        "edgewright simulate build/x",
+    ):
+        assert words in text, words
+
+
+def test_summary_begins_with_random_calibration() -> None:
+    data = sample(simulated=False, random=True)
+    text = shown(lambda console: render.summary(console, data, Path("d"), ""))
+    assert text.startswith("Calibrated with random inputs.")
+    assert "not measured" in text
+
+
+def test_plain_text_has_no_control_characters() -> None:
+    assert plain("a\x1b[2Jb\r\n\u202ec\ud800ä[bold]") == "a\\x1b[2Jb\\r\\n\\u202ec\\ud800ä[bold]"
+
+
+def test_targets_lists_every_board_and_why_not() -> None:
+    result = run("targets")
+    assert result.returncode == 0
+    for name in ("zcu104", "zcu102", "kv260", "pynq-z2", "rpi4", "rpi5", "jetson-orin-nano", "host"):
+        assert name in result.stdout
+    assert "the CPU path has not been built yet" in result.stdout
+    assert "DS891" in run("targets", "zcu104").stdout
+
+
+def test_doctor_names_what_is_missing(tmp_path: Path) -> None:
+    result = run("doctor", PATH=str(tmp_path), EDGEWRIGHT_CACHE=str(tmp_path / "cache"))
+    assert result.returncode == 2
+    assert "apt-get install g++" in result.stdout
+    assert "Something that compile or simulate needs is missing" in result.stdout
+
+
+def test_progress_is_silent_when_piped() -> None:
+    console = Console(file=io.StringIO())
+    with render.Stages(console) as progress:
+        progress("read")
+        progress("simulate", 1, 4)
+    terminal = Console(force_terminal=True, record=True, file=io.StringIO(), width=80)
+    with render.Stages(terminal) as progress:
+        progress("read")
+        progress("simulate [bold]", 1, 4)
+        progress("simulate [bold]", 4, 4)
+    text = terminal.export_text()
+    assert "read" in text
+    assert "simulate [bold]" in text
+    assert "4 of 4" in text
