@@ -98,7 +98,7 @@ def compile(
         typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Integers of weights and activations.")] = "int8",
-    method: Annotated[Method, typer.Option(help="How the range of an activation is chosen.")] = "minmax",
+    method: Annotated[Method, typer.Option(help="How the range of an activation is chosen.")] = "mse",
     start_from: Annotated[
         Stage, typer.Option("--from", help="Start at this stage, with what the last run left in DIR.")
     ] = "read",
@@ -159,11 +159,11 @@ def inspect(
 ) -> None:
     """Say what a model is, what each target supports of it, and what it costs."""
     shapes = dict(_shape(text) for text in shape or [])
-    from edgewright.frontend import render
+    from edgewright.frontend import render, support
     from edgewright.frontend.inspect_model import inspect as inspect_model
 
     out, _ = render.consoles()
-    render.inspection(out, inspect_model(model, shapes))
+    render.inspection(out, inspect_model(model, shapes, support.checks()))
 
 
 @app.command(short_help="List the boards.")
@@ -210,17 +210,19 @@ def _simulate(compiled: Compiled, images: Path | None, samples: int, wave: Path 
 
     _, err = render.consoles()
     with render.Stages(err) as progress:
-        report = compiled.simulate(images, samples=samples, wave=wave, progress=progress)
-    _show(compiled, "edgewright explain, and the report's page; rtl/ and hls/ hold the design")
-    if report.bit_exact is False:
+        compiled.simulate(images, samples=samples, wave=wave, progress=progress)
+    data = _show(compiled, "open the report; rtl/ and hls/ beside it hold the design for Vivado and Vitis")
+    if data["bit_exact"] is False:
         raise typer.Exit(3)
 
 
-def _show(compiled: Compiled, next_step: str) -> None:
+def _show(compiled: Compiled, next_step: str) -> dict[str, Any]:
     from edgewright.frontend import render, report
 
     out, _ = render.consoles()
-    render.summary(out, report.data_of(compiled.report), compiled.directory, next_step)
+    data = report.data_of(compiled.report)
+    render.summary(out, data, compiled.directory, next_step)
+    return data
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -237,6 +239,7 @@ def _folder_name(model: Path) -> str:
 
 def _explain_failure(failure: Exception) -> int:
     from edgewright.frontend import render
+    from edgewright.frontend.report import plain
     from edgewright.passes.diagnostics import CompileError, Diagnostic
 
     _, err = render.consoles()
@@ -258,7 +261,7 @@ def _explain_failure(failure: Exception) -> int:
     handle, log = tempfile.mkstemp(prefix="edgewright-", suffix=".log")
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(f"{sys.argv}\n\n{''.join(traceback.format_exception(failure))}")
-    because = f"{type(failure).__name__}: {render.plain(failure)[:300]}"
+    because = f"{type(failure).__name__}: {plain(failure)[:300]}"
     one = Diagnostic("C004", "internal error, a bug in Edgewright", "", because, f"please report it with {log}")
     render.error(err, CompileError([one], 4))
     return 4

@@ -7,6 +7,7 @@ import difflib
 from edgewright.frontend import onnx_codes
 from edgewright.passes import codes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.sim import codes as sim_codes
 
 # Codes of the command line, targets, hardware and simulation; the reader and passes/ keep their own.
 OURS = {
@@ -52,7 +53,7 @@ never overwritten.""",
 
 def texts() -> dict[str, str]:
     """Code -> text, whose first line is the title."""
-    return dict(sorted({**OURS, **onnx_codes.CODES, **codes.CODES}.items()))
+    return dict(sorted({**OURS, **onnx_codes.CODES, **codes.CODES, **sim_codes.CODES}.items()))
 
 
 def text(code: str) -> str:

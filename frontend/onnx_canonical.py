@@ -10,7 +10,7 @@ from __future__ import annotations
 from edgewright.frontend.onnx_canonical_activation import fuse_activations
 from edgewright.frontend.onnx_canonical_attention import fuse_attention
 from edgewright.frontend.onnx_canonical_fuse import fold_constants, share_equal
-from edgewright.frontend.onnx_canonical_layout import simplify_movement
+from edgewright.frontend.onnx_canonical_layout import mean_before_transpose, simplify_movement
 from edgewright.frontend.onnx_canonical_linear import absorb_affine, fuse_linear, move_reshapes_down
 from edgewright.frontend.onnx_canonical_norm import fuse_layer_normalization
 from edgewright.frontend.onnx_canonical_patch import fuse_patch_embed
@@ -27,6 +27,7 @@ _RULES = (
     simplify_movement,
     fuse_patch_embed,
     fuse_attention,
+    mean_before_transpose,  # before the transpose of a pooled (width, tokens) layout is all that is left of it
     simplify_movement,  # attention leaves its old layout behind, and cancels what follows
     absorb_affine,
     share_equal,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.frontend.onnx_canonical_fuse import scalar_of
 from edgewright.passes.ir import Array, Graph, Node, make, merge_origins, rewrite
-from edgewright.passes.ops import Constant, Div, Gather, Mul, Reshape, Slice, Transpose
+from edgewright.passes.ops import Constant, Div, Gather, Mul, ReduceMean, Reshape, Slice, Transpose
 
 _LARGEST = 1 << 24  # elements of a source whose indices are traced
 
@@ -114,6 +114,24 @@ def _as_transpose(root: Node, indices: Array) -> Transpose | None:
         if tuple(root.shape[i] for i in perm) == indices.shape and np.array_equal(positions.transpose(perm), indices):
             return Transpose(perm)
     return None
+
+
+def mean_before_transpose(graph: Graph) -> Graph:
+    """ReduceMean(Transpose(x)) -> Reshape(ReduceMean(x)) where the axes that stay keep their order."""
+
+    def change(node: Node) -> Node | None:
+        if not isinstance(node.op, ReduceMean) or not isinstance(node.inputs[0].op, Transpose):
+            return None
+        (x,), perm = node.inputs[0].inputs, node.inputs[0].op.perm
+        averaged = {axis % len(perm) for axis in node.op.axes}
+        kept = [axis for position, axis in enumerate(perm) if position not in averaged]
+        if kept != sorted(kept):
+            return None
+        axes = tuple(sorted(perm[axis] for axis in averaged))
+        mean = make(ReduceMean(axes, keepdims=False), x, origin=node.origin)
+        return mean if mean.shape == node.shape else make(Reshape(node.shape), mean, origin=node.origin)
+
+    return rewrite(graph, change)
 
 
 def simplify_movement(graph: Graph) -> Graph:

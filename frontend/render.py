@@ -17,6 +17,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from edgewright.frontend.doctor import Check
+    from edgewright.frontend.inspect_model import Inspection
     from edgewright.targets.device import Device
     from rich.progress import Progress, TaskID
 
@@ -109,6 +110,49 @@ def _resources(console: Console, data: Mapping[str, Any]) -> None:
     console.print()
 
 
+def inspection(console: Console, found: Inspection) -> None:
+    """What a model is, what it costs, and which targets run it or why not."""
+    console.print(Text.assemble((plain(found.name), "bold"), f"  opset {found.opset}, {plain(found.producer)}"))
+    structure = found.structure
+    parts = [
+        (structure.patch, "patches of {0}x{0}"),
+        (structure.tokens, "{} tokens"),
+        (structure.width, "width {}"),
+        (structure.blocks or None, "{} attention blocks"),
+        (structure.heads, "{} heads"),
+        (structure.head_dim, "{} channels a head"),
+        (structure.hidden, "hidden width {:,}"),
+        (structure.classes, "{:,} classes"),
+    ]
+    words = [text.format(value) for value, text in parts if value is not None]
+    kind = "a vision transformer" if structure.is_vit else "not a vision transformer that is recognised"
+    console.print(Text(", ".join([kind, *words]), "dim"))
+    grid = Table.grid(padding=(0, 2))
+    for word, tensors in (("input", found.inputs), ("output", found.outputs)):
+        for tensor in tensors:
+            grid.add_row(word, Text.assemble((plain(tensor.name), "bold"), f"  {'x'.join(map(str, tensor.shape))}"))
+    grid.add_row("parameters", f"{found.parameters:,}")
+    grid.add_row("products (MACs)", f"{found.macs:,} for one input")
+    grid.add_row("weights", f"{_size(found.weight_bytes_float)} in float32, {_size(found.weight_bytes_int8)} in int8")
+    grid.add_row("activations", f"{_size(found.activation_bytes_int8)} alive at once, in int8")
+    grid.add_row("operators", ", ".join(f"{plain(name)} {count}" for name, count in found.operators.items()))
+    console.print(Padding(grid, (1, 2)))
+    waiting: dict[str, list[str]] = {}
+    for name, reasons in found.targets.items():
+        if not reasons:
+            console.print(Text.assemble(("  runs on  ", "green"), (name, "bold")))
+        elif all(reason.code == "T002" for reason in reasons):
+            waiting.setdefault(reasons[0].because, []).append(name)
+        else:
+            console.print(Text.assemble(("  not on   ", "red"), (name, "bold"), f", for {len(reasons)} reasons:"))
+            for reason in reasons:
+                place = f" at {plain(reason.at)}" if reason.at else ""
+                line = f"{plain(reason.message)}{place}: {plain(reason.because)}; {plain(reason.help)}"
+                console.print(Padding(Text.assemble((f"{reason.code} ", "red"), line), (0, 0, 0, 11)))
+    for because, names in waiting.items():
+        console.print(Text.assemble(("  not yet  ", "yellow"), (", ".join(names), "bold"), f": {plain(because)}"))
+
+
 def targets(console: Console, devices: Sequence[Device]) -> None:
     """One line for each board, with what it has or why nothing is compiled for it yet."""
     table = _table("target", "device", "kind", "clock", "DSP", "LUT", "BRAM36", "URAM", "memory", "compiles")
@@ -172,6 +216,10 @@ def doctor(console: Console, checks: Iterable[Check], healthy: bool) -> None:
 
 def _figure(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else plain(value)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:,.2f} MiB" if count >= 2**20 else f"{count / 2**10:,.1f} KiB"
 
 
 def _table(*columns: str) -> Table:

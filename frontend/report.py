@@ -5,6 +5,7 @@ The JSON is the report (report.schema.json describes it); the page and the termi
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -26,8 +27,9 @@ RANDOM_CALIBRATION = "Calibrated with random inputs."
 
 
 def data_of(report: Any) -> dict[str, Any]:
-    """What report.json holds for a Report."""
-    raise NotImplementedError
+    """What report.json holds for a Report: its fields, nested."""
+    data: dict[str, Any] = dict(report) if isinstance(report, Mapping) else dataclasses.asdict(report)
+    return data
 
 
 def plain(text: object) -> str:

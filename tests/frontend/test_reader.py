@@ -1,0 +1,175 @@
+"""Every spelling of a vision transformer reads into the same canonical graph, with onnxruntime's values."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]
+import pytest
+from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_writer import interface_names, write_float
+from edgewright.passes.ir import Array, Graph
+from edgewright.passes.ir.interp import batchable, interpret
+from edgewright.passes.ir.text import to_text
+from edgewright.passes.ir.verify import verify
+from edgewright.passes.ops import Attention, Constant, Gelu, Input, LayerNormalization
+
+from tests.frontend.float_tolerances import assert_close
+from tests.frontend.onnx_vit import Sizes, Spelling, vit
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "models").glob("*.onnx"))
+ZOO = Path(os.environ.get("EDGEWRIGHT_ZOO", "/nonexistent"))
+CANONICAL = {"PatchEmbed": 1, "LayerNormalization": 3, "Attention": 1, "Gelu": 1}
+
+
+def session(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+
+
+def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    return {
+        node.op.name: rng.standard_normal(node.shape).astype(np.float32)
+        for node in graph.inputs
+        if isinstance(node.op, Input)
+    }
+
+
+def kinds(graph: Graph) -> Counter[str]:
+    return Counter(node.op.kind for node in graph.nodes() if not isinstance(node.op, Constant | Input))
+
+
+def check(model: onnx.ModelProto | Path, row: str, shapes: dict[str, tuple[int, ...]] | None = None) -> Graph:
+    """Read, verify, and compare with onnxruntime, the graph as well as what `write_float` makes of it."""
+    graph = read_model(model, shapes)
+    verify(graph, "read")
+    inputs = random_inputs(graph)
+    found = interpret(graph, inputs)
+    wanted = dict(zip(graph.output_names, session(model).run(list(graph.output_names), inputs), strict=True))
+    written = write_float(graph)
+    onnx.checker.check_model(written, full_check=True)
+    names = interface_names(graph)
+    feeds = dict(zip(names[0], inputs.values(), strict=True))
+    again = session(written).run(list(names[1]), feeds)
+    for name, copy in zip(graph.output_names, again, strict=True):
+        assert_close(found[name], wanted[name], row)
+        assert_close(np.asarray(copy), wanted[name], row)
+    return graph
+
+
+SPELLINGS = [
+    Spelling(),
+    Spelling(opset=11, norm="div", qkv="gather"),
+    Spelling(opset=12, norm="squared_by_mul", qkv="unstack_first", scale="scores_div"),
+    Spelling(opset=13, norm="mul_reciprocal", qkv="split", scale="k"),
+    Spelling(opset=14, norm="pow_half", qkv="slice", scale="both"),
+    Spelling(opset=15, norm="power_minus_half", qkv="three", scale="scores"),
+    Spelling(opset=16, norm="two_means", qkv="interleaved"),
+    Spelling(opset=17, qkv="slice", scale="shape", patch="conv_flatten"),
+    Spelling(opset=18, qkv="slice", scale="both", linear="matmul_swapped"),
+    Spelling(opset=18, norm="div", qkv="slice_last", scale="q"),
+    Spelling(opset=19, qkv="split_last", attention="folded"),
+    Spelling(opset=20, gelu="op", linear="transposed"),
+    Spelling(opset=21, gelu="op_tanh", linear="flat_gemm"),
+    Spelling(opset=22, gelu="tanh", qkv="three", linear="flat_gemm"),
+    Spelling(opset=23, gelu="op", attention="op4", qkv="slice"),
+    Spelling(opset=23, gelu="op", attention="op3"),
+    Spelling(gelu="erf_mul", pool="slice"),
+    Spelling(gelu="erf_half_first", pool="gather_vector"),
+    Spelling(gelu="erf_half_last", pool="mean", qkv="gather"),
+    Spelling(gelu="tanh", pool="mean_pool"),
+    Spelling(patch="reshapes"),
+    Spelling(patch="conv_reshape_minus_one", layer_scale=True),
+    Spelling(batch="batch", qkv="gather", scale="shape", patch="conv_flatten"),
+    Spelling(opset=11, batch="batch", norm="div", pool="mean", layer_scale=True),
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda s: "-".join(str(v) for v in vars(s).values()))
+def test_spellings(spelling: Spelling) -> None:
+    graph = check(vit(spelling), "one block")
+    found = kinds(graph)
+    assert {kind: found[kind] for kind in CANONICAL} == CANONICAL
+    assert found["Linear"] == (7 if spelling.qkv in ("three", "interleaved") else 5)
+    plain = {"MatMul", "Softmax", "Conv", "Transpose", "Erf", "Mul", "Div", "Sub", "Pow", "Sqrt"}
+    assert not plain & set(found), found
+    assert batchable(graph)
+    (attention,) = (node.op for node in graph.nodes() if isinstance(node.op, Attention))
+    assert attention.heads == 3 and abs(attention.scale - 8**-0.5) < 1e-6
+    (gelu,) = (node.op for node in graph.nodes() if isinstance(node.op, Gelu))
+    assert gelu.approximate == ("tanh" if "tanh" in spelling.gelu else "none")
+    assert all(abs(n.op.epsilon - 1e-3) < 1e-9 for n in graph.nodes() if isinstance(n.op, LayerNormalization))
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        Sizes(width=1, heads=1, hidden=1),
+        Sizes(width=2, heads=2, hidden=3),
+        Sizes(patch=8),
+        Sizes(channels=1, classes=1),
+    ],
+)
+def test_tiny_sizes(sizes: Sizes) -> None:
+    """One channel, one token, one class: lengths of 1 must not confuse the layouts."""
+    for spelling in (Spelling(), Spelling(qkv="three", scale="scores"), Spelling(qkv="gather", scale="both")):
+        assert kinds(check(vit(spelling, sizes), "one block"))["Attention"] == 1
+
+
+def test_a_mask_stays_plain() -> None:
+    """What no rule matches remains in plain operators, with the same values."""
+    found = kinds(check(vit(Spelling(mask=True)), "one block"))
+    assert (found["Attention"], found["Softmax"], found["MatMul"]) == (0, 1, 2)
+
+
+def test_batch_from_shapes() -> None:
+    model = vit(Spelling(batch="batch", pool="mean"))
+    assert read_model(model).inputs[0].shape[0] == 1
+    assert read_model(model, {"x": (2, 3, 8, 8)}).inputs[0].shape == (2, 3, 8, 8)
+    check(model, "one block", {"x": (2, 3, 8, 8)})
+
+
+def test_a_batch_of_samples_in_one_run() -> None:
+    model = vit(Spelling(batch="batch"))
+    graph = read_model(model)
+    images = np.random.default_rng(1).standard_normal((5, 3, 8, 8)).astype(np.float32)
+    (wanted,) = session(model).run(None, {"x": images})
+    assert_close(interpret(graph, {"x": images})["logits"], wanted, "one block")
+
+
+def test_reading_is_deterministic() -> None:
+    model = vit(Spelling(qkv="interleaved"))
+    assert to_text(read_model(model)) == to_text(read_model(model))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_examples(path: Path) -> None:
+    found = kinds(check(path, "trained"))
+    assert set(found) <= {
+        *("PatchEmbed", "Concat", "Add", "LayerNormalization", "Linear", "Slice", "Attention", "Gelu", "Reshape"),
+        "ReduceMean",
+    }
+    assert found["Attention"] == 4 and found["LayerNormalization"] == 9 and found["Linear"] == 17
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize("path", sorted(ZOO.glob("*.onnx")) or [ZOO / "absent.onnx"], ids=lambda p: p.name)
+def test_zoo(path: Path) -> None:
+    graph = check(path, "network")
+    if path.name.startswith(("vit", "deit")):
+        assert not {"MatMul", "Softmax", "Transpose"} & set(kinds(graph))
+
+
+@pytest.mark.zoo
+def test_deit_tiny_costs() -> None:
+    import time
+
+    start = time.perf_counter()
+    graph = read_model(ZOO / "deit_tiny.dynamo18.onnx")
+    assert time.perf_counter() - start < 8
+    assert kinds(graph)["Attention"] == 12
