@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgewright.hw import cache
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
-from edgewright.sim import cache, tools
+from edgewright.sim import tools
 
 PREFIX = "Vtop"
 OPTIMISATION = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")  # slow files hold code that runs once

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from edgewright.sim import bench
 from edgewright.sim.build import Build, Sources, build, read_sources
 from edgewright.sim.runner import run
+from edgewright.sim.scoreboard import WriteLog
 
 TOP = "engine_tb"
 CELLS = ("axi_ram", "engine_tb")
@@ -26,11 +28,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class EngineRun:
-    """Per job: cycles from start to finished, beats of 16 bytes by AXI port, and the dumped bytes after it."""
+    """Per job: cycles from start to finished, beats of 16 bytes by AXI port, the dumped bytes after it, and every
+    word it stored, in order."""
 
     cycles: tuple[int, ...]
     beats: tuple[Mapping[str, int], ...]
     dumps: tuple[bytes, ...]
+    logs: tuple[WriteLog, ...]
     seconds: float
 
     @property
@@ -74,6 +78,7 @@ def run_engine(
         raise ValueError(f"the dump's address {first:#x} is not a multiple of {bench.WORD}")
     last = (first + max(size, bench.WORD) - 1) // bench.WORD
     plusargs: dict[str, object] = {"jobs": "jobs.txt", "memory": "memory.hex", "limit": limit, "quiet": quiet}
+    plusargs["write_log"] = "writes.bin"
     plusargs |= {"dump_first": first // bench.WORD, "dump_last": last}
     plusargs |= {"axi_latency": latency, "axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
@@ -91,9 +96,19 @@ def run_engine(
         )
         result.require("the engine")
         dumps = [(cwd / f"out_{index}.hex").read_text() for index in range(len(jobs))]
+        log = _read_log(cwd / "writes.bin")
     values = result.values
+    ends = np.cumsum([beats["results"] for beats in values["beats"]]).tolist()
+    logs = tuple(log.part(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True))
     regions = tuple(bench.from_writememh(text)[:size] for text in dumps)
-    return EngineRun(tuple(values["job_cycles"]), tuple(values["beats"]), regions, result.seconds)
+    return EngineRun(tuple(values["job_cycles"]), tuple(values["beats"]), regions, logs, result.seconds)
+
+
+def _read_log(file: Path) -> WriteLog:
+    """The words stored, as axi_ram.sv logs them."""
+    rows = np.fromfile(file, dtype=np.uint32).reshape(-1, 2 + bench.WORD // 4)
+    words = rows[:, 2:].copy().view(np.uint8)
+    return WriteLog(rows[:, 0], rows[:, 1].astype(np.uint64) * bench.WORD, words)
 
 
 def _write_image(file: Path, image: Mapping[int, bytes]) -> None:

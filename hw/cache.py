@@ -1,4 +1,4 @@
-"""Builds on disk, keyed by a hash of everything that went into them, safe under several processes."""
+"""Results of slow tools on disk, keyed by a hash of all that went into them, safe under several processes."""
 
 from __future__ import annotations
 
