@@ -12,6 +12,8 @@
 
 from edgewright.hw.kernel.evaluate import KernelError
 from edgewright.hw.kernel.interp import Deadlock, interpret
+from edgewright.hw.kernel.schedule import Schedule, latency, schedule
+from edgewright.hw.kernel.sv_block import to_systemverilog
 from edgewright.hw.kernel.trace import Block, ProcessTrace
 from edgewright.hw.kernel.types import Array, Data, Done, Int, Request, Struct, i, u, width
 from edgewright.hw.kernel.value import (
@@ -43,7 +45,9 @@ from edgewright.hw.kernel.value import (
 )
 
 __all__ = [
-    "Array", "Block", "Data", "Deadlock", "Done", "Int", "KernelError", "ProcessTrace", "Request", "Struct", "StructValue", "Value", "absolute",
-    "bit_length", "bits", "cat_bits", "clamp", "concat", "const", "dot", "first", "fit", "i", "index", "interpret", "last", "maximum",
-    "minimum", "reinterpret", "round_shift", "sat", "select", "shl", "shr", "stack", "struct", "u", "width", "wrap",
-]
+    "Array", "Block", "Data", "Deadlock", "Done", "Int", "KernelError", "ProcessTrace", "Request", "Schedule",
+    "Struct", "StructValue", "Value", "absolute", "bit_length", "bits", "cat_bits", "clamp", "concat", "const",
+    "dot", "first", "fit", "i", "index", "interpret", "last", "latency", "maximum", "minimum", "reinterpret",
+    "round_shift", "sat", "schedule", "select", "shl", "shr", "stack", "struct", "to_systemverilog", "u", "width",
+    "wrap",
+]  # fmt: skip

@@ -1,0 +1,187 @@
+"""A block as SystemVerilog: one module per process, FIFOs, ping-pong buffers and movers joined in a top module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.schedule import PERIOD_NS, Stages, place
+from edgewright.hw.kernel.sv_process import ProcessPrinter, address_bits, lanes_of, ports_of
+from edgewright.hw.kernel.symbols import Symbols
+from edgewright.hw.kernel.trace import Block
+from edgewright.hw.kernel.types import width
+
+RTL = Path(__file__).resolve().parent.parent / "rtl"
+AXI_READ = (
+    ("output", "arid", 1), ("output", "araddr", 40), ("output", "arlen", 8), ("output", "arsize", 3), ("output", "arburst", 2),
+    ("output", "arvalid", None), ("input", "arready", None), ("input", "rid", 1), ("input", "rdata", 128), ("input", "rresp", 2),
+    ("input", "rlast", None), ("input", "rvalid", None), ("output", "rready", None),
+)
+AXI_WRITE = (
+    ("output", "awid", 1), ("output", "awaddr", 40), ("output", "awlen", 8), ("output", "awsize", 3), ("output", "awburst", 2),
+    ("output", "awvalid", None), ("input", "awready", None), ("output", "wdata", 128), ("output", "wstrb", 16),
+    ("output", "wlast", None), ("output", "wvalid", None), ("input", "wready", None), ("input", "bid", 1), ("input", "bresp", 2),
+    ("input", "bvalid", None), ("output", "bready", None),
+)
+ROUND_TRIP = 2  # cycles a credit takes beyond the writer's stages
+LINT = "/* verilator lint_off UNUSEDSIGNAL */ // fields that this process does not read\n"
+
+
+def entries(channel: ir.Channel, stages: dict[str, Stages]) -> int:
+    """FIFO entries of a channel: depth, and with slack None what is in flight in its writer."""
+    if channel.slack is not None:
+        return channel.depth + channel.slack
+    stage = 0
+    if channel.writer in stages:
+        for node, at in stages[channel.writer].start.items():
+            if isinstance(node.op, ir.Write) and node.op.channel is channel:
+                stage = at
+    return channel.depth + stage + ROUND_TRIP
+
+
+def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) -> dict[str, str]:
+    """Files by name: `<block>.sv` (the top module `<block>`), `<block>_<process>.sv`, and the cells they use."""
+    program = block.check() if isinstance(block, Block) else block
+    stages = {p.name: place(p, period_ns) for p in program.processes}
+    sizes = {c: entries(c, stages) for c in program.channels}
+    files: dict[str, str] = {}
+    for process in program.processes:
+        module = f"{program.name}_{process.name}"
+        printer = ProcessPrinter(process, stages[process.name], module, sizes)
+        files[f"{module}.sv"] = LINT + printer.text()
+    files[f"{program.name}.sv"] = TopPrinter(program, sizes).text()
+    cells = {"fifo"} | ({"pingpong"} if program.buffers else set())
+    cells |= {"axi_write_mover" if a.done is not None else "axi_read_mover" for a in program.axi}
+    for cell in sorted(cells):
+        files[f"{cell}.sv"] = (RTL / f"{cell}.sv").read_text()
+    return files
+
+
+class TopPrinter:
+    def __init__(self, program: ir.Program, sizes: dict[ir.Channel, int]) -> None:
+        self.program, self.sizes = program, sizes
+        self.ports: list[str] = ["input  logic clk_i", "input  logic rst_ni"]
+        self.wires: list[str] = []
+        self.cells: list[str] = []
+        self.symbols = Symbols()
+
+    def text(self) -> str:
+        p = self.program
+        for c in p.inputs:
+            self.ports += [f"input  logic {c.name}_valid_i", f"output logic {c.name}_ready_o"]
+            self.ports += [f"input  logic [{width(c.type) - 1}:0] {c.name}_data_i"]
+        for c in p.outputs:
+            self.ports += [f"output logic {c.name}_valid_o", f"input  logic {c.name}_ready_i"]
+            self.ports += [f"output logic [{width(c.type) - 1}:0] {c.name}_data_o"]
+        for a in p.axi:
+            self.axi(a)
+        for c in p.channels:
+            self.channel(c)
+        for b in p.buffers:
+            self.buffer(b)
+        for process in p.processes:
+            self.process(process)
+        head = f"/// Block {p.name}: {len(p.processes)} processes.\nmodule {p.name} (\n  " + ",\n  ".join(self.ports) + "\n);\n"
+        wires = "\n".join(f"  {w}" for w in self.wires)
+        return LINT + f"{head}{wires}\n\n" + "\n\n".join(self.cells) + "\nendmodule\n"
+
+    def instance(self, module: str, parameters: dict[str, object], name: str, pins: list[tuple[str, str]]) -> None:
+        given = ", ".join(f".{k}({v})" for k, v in parameters.items())
+        head = f"  {module} #({given}) {name} (" if parameters else f"  {module} {name} ("
+        pins = [("clk_i", "clk_i"), ("rst_ni", "rst_ni"), *pins]
+        self.cells.append(head + "\n" + ",\n".join(f"    .{a}({b})" for a, b in pins) + "\n  );")
+
+    def channel(self, c: ir.Channel) -> None:
+        n, bits = c.name, width(c.type)
+        port = c in self.program.inputs
+        pins = [
+            ("in_valid_i", f"{n}_valid_i" if port else f"{n}_in_valid"),
+            ("in_ready_o", f"{n}_ready_o" if port else f"{n}_in_ready"),
+            ("in_data_i", f"{n}_data_i" if port else f"{n}_in_data"),
+        ]
+        out = c in self.program.outputs
+        pins += [
+            ("out_valid_o", f"{n}_valid_o" if out else f"{n}_out_valid"),
+            ("out_ready_i", f"{n}_ready_i" if out else f"{n}_out_ready"),
+            ("out_data_o", f"{n}_data_o" if out else f"{n}_out_data"),
+            ("credit_o", f"{n}_credit"),
+        ]
+        self.wires.append(f"logic {n}_credit;")
+        if not port:
+            self.wires += [f"logic {n}_in_valid, {n}_in_ready;", f"logic [{bits - 1}:0] {n}_in_data;"]
+        if not out:
+            self.wires += [f"logic {n}_out_valid, {n}_out_ready;", f"logic [{bits - 1}:0] {n}_out_data;"]
+        self.instance("fifo", {"Width": bits, "Depth": self.sizes[c]}, f"i_{n}_fifo", pins)
+        if not port and c.writer is not None and not c.writer.startswith("axi_"):
+            self.cells.append(
+                f"`ifndef SYNTHESIS\n  always_ff @(posedge clk_i) begin\n    if (rst_ni) assert (!{n}_in_valid || {n}_in_ready) "
+                f'else $error("{n}: a token without room");\n  end\n`endif'
+            )
+
+    def buffer(self, b: ir.Buffer) -> None:
+        writer = next(p for p in self.program.processes if p.name == b.writer)
+        reader = next(p for p in self.program.processes if p.name == b.reader)
+        masked = any(isinstance(s.op, ir.Store) and s.op.buffer is b and s.op.masked for s in writer.effects)
+        lanes, bits = lanes_of(b, masked), width(b.type)
+        count, address, n = ports_of(reader.effects, b).count, address_bits(b), b.name
+        self.wires += [
+            f"logic {n}_wr_ready, {n}_wr_acquire, {n}_wr_valid, {n}_wr_commit;",
+            f"logic [{address - 1}:0] {n}_wr_addr;",
+            f"logic [{lanes - 1}:0] {n}_wr_mask;",
+            f"logic [{bits - 1}:0] {n}_wr_data;",
+            f"logic {n}_rd_ready, {n}_rd_acquire, {n}_rd_release;",
+            f"logic [{count - 1}:0][{address - 1}:0] {n}_rd_addr;",
+            f"logic [{count - 1}:0] {n}_rd_last;",
+            f"logic [{count - 1}:0][{bits - 1}:0] {n}_rd_data;",
+        ]
+        parameters: dict[str, object] = {
+            "Depth": b.depth, "Banks": b.banks, "Lanes": lanes, "LaneWidth": bits // lanes, "Ports": count, "Style": f'"{b.style}"'
+        }
+        pins = [(f"wr_{k}_o" if k == "ready" else f"wr_{k}_i", f"{n}_wr_{k}") for k in
+                ("ready", "acquire", "valid", "addr", "mask", "data", "commit")]
+        pins += [(f"rd_{k}_o" if k in ("ready", "data") else f"rd_{k}_i", f"{n}_rd_{k}") for k in
+                 ("ready", "acquire", "addr", "last", "data", "release")]
+        self.instance("pingpong", parameters, f"i_{n}_banks", pins)
+
+    def process(self, p: ir.Process) -> None:
+        pins: list[tuple[str, str]] = []
+        reads = [p.command] if p.command is not None else []
+        reads += [n.op.channel for n in p.effects if isinstance(n.op, ir.Read)]
+        for c in reads:
+            pins += [(f"{c.name}_valid_i", f"{c.name}_out_valid"), (f"{c.name}_ready_o", f"{c.name}_out_ready")]
+            pins += [(f"{c.name}_data_i", f"{c.name}_out_data")]
+        for node in p.effects:
+            if isinstance(node.op, ir.Write):
+                n = node.op.channel.name
+                pins += [(f"{n}_valid_o", f"{n}_in_valid"), (f"{n}_data_o", f"{n}_in_data"), (f"{n}_credit_i", f"{n}_credit")]
+        for lock in p.locks:
+            n = lock.buffer.name
+            if lock.role == "store":
+                pins += [(f"{n}_ready_i", f"{n}_wr_ready"), (f"{n}_acquire_o", f"{n}_wr_acquire")]
+                pins += [(f"{n}_store_o", f"{n}_wr_valid"), (f"{n}_address_o", f"{n}_wr_addr")]
+                pins += [(f"{n}_mask_o", f"{n}_wr_mask"), (f"{n}_data_o", f"{n}_wr_data"), (f"{n}_commit_o", f"{n}_wr_commit")]
+            else:
+                pins += [(f"{n}_ready_i", f"{n}_rd_ready"), (f"{n}_acquire_o", f"{n}_rd_acquire")]
+                pins += [(f"{n}_address_o", f"{n}_rd_addr"), (f"{n}_last_o", f"{n}_rd_last")]
+                pins += [(f"{n}_data_i", f"{n}_rd_data"), (f"{n}_release_o", f"{n}_rd_release")]
+        self.instance(f"{self.program.name}_{p.name}", {}, f"i_{p.name}", pins)
+
+    def axi(self, a: ir.AxiPort) -> None:
+        signals = AXI_WRITE if a.done is not None else AXI_READ
+        pins: list[tuple[str, str]] = []
+        for direction, name, bits in signals:
+            span = f"[{bits - 1}:0] " if bits is not None else ""
+            self.ports.append(f"{direction:6} logic {span}m_axi_{a.name}_{name}")
+            pins.append((f"m_axi_{name}", f"m_axi_{a.name}_{name}"))
+        r, d = a.requests.name, a.data.name
+        pins += [("req_valid_i", f"{r}_out_valid"), ("req_ready_o", f"{r}_out_ready"), ("req_data_i", f"{r}_out_data")]
+        if a.done is None:
+            pins += [("data_valid_o", f"{d}_in_valid"), ("data_ready_i", f"{d}_in_ready"), ("data_data_o", f"{d}_in_data")]
+        else:
+            t = a.done.name
+            pins += [("data_valid_i", f"{d}_out_valid"), ("data_ready_o", f"{d}_out_ready"), ("data_data_i", f"{d}_out_data")]
+            pins += [("done_valid_o", f"{t}_in_valid"), ("done_ready_i", f"{t}_in_ready"), ("done_data_o", f"{t}_in_data")]
+        pins.append(("error_o", f"{a.name}_error"))
+        self.wires.append(f"logic {a.name}_error;")
+        module = "axi_write_mover" if a.done is not None else "axi_read_mover"
+        self.instance(module, {"AddrWidth": 40, "DataWidth": 128}, f"i_{a.name}", pins)

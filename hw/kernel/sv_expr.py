@@ -1,0 +1,169 @@
+"""SystemVerilog expressions: exact types, and which element of which variable a view reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.types import Int, Leaf, elem_of, shape_of, union
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """offset + sum(coefficient * variable); `extent` of each variable is known to the printer."""
+
+    offset: int
+    terms: tuple[tuple[str, int], ...] = ()
+
+    def __str__(self) -> str:
+        text = ""
+        for name, k in self.terms:
+            sign = "-" if k < 0 else "+" if text else ""
+            text += f"{sign}{name}" if abs(k) == 1 else f"{sign}{abs(k)}*{name}"
+        if not text:
+            return str(self.offset)
+        return text + (f"+{self.offset}" if self.offset > 0 else f"-{-self.offset}" if self.offset else "")
+
+
+def combine(offset: int, parts: list[tuple[int, Affine]]) -> Affine:
+    """offset + sum(k * affine)."""
+    terms: dict[str, int] = {}
+    for k, part in parts:
+        offset += k * part.offset
+        for name, c in part.terms:
+            terms[name] = terms.get(name, 0) + k * c
+    return Affine(offset, tuple((n, c) for n, c in terms.items() if c))
+
+
+def digits(flat: Affine, shape: tuple[int, ...], extents: dict[str, int]) -> list[str]:
+    """The index of each axis of an array of `shape` for a flat position."""
+    strides = [1] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * shape[axis + 1]
+    parts: list[Affine] = []
+    rest_offset = flat.offset
+    rest = dict(flat.terms)
+    for stride in strides:
+        terms = {n: int(abs(c) // stride) * (1 if c > 0 else -1) for n, c in rest.items()}
+        rest = {n: c - terms[n] * stride for n, c in rest.items()}
+        parts.append(Affine(rest_offset // stride, tuple((n, c) for n, c in terms.items() if c)))
+        rest_offset %= stride
+    for part, extent in zip(parts, shape, strict=True):
+        low = part.offset + sum(min(0, c * (extents[n] - 1)) for n, c in part.terms)
+        high = part.offset + sum(max(0, c * (extents[n] - 1)) for n, c in part.terms)
+        if low < 0 or high >= extent:
+            whole = str(flat)
+            return [
+                f"({whole})/{stride}%{extent}" if stride > 1 else f"({whole})%{extent}"
+                for stride, extent in zip(strides, shape, strict=True)
+            ]
+    return [str(p) for p in parts]
+
+
+def literal(value: int, e: Int) -> str:
+    if e.bits > 32:
+        return f"{e.bits}'{'s' if e.signed else ''}h{value & ((1 << e.bits) - 1):x}"
+    if not e.signed:
+        return f"{e.bits}'d{value}"
+    if value == e.low:
+        return f"{e.bits}'sh{value & ((1 << e.bits) - 1):x}"
+    return f"-{e.bits}'sd{-value}" if value < 0 else f"{e.bits}'sd{value}"
+
+
+def extend(text: str, old: Int, new: Int) -> str:
+    """`text` of type `old` as `new`: the same value where `new` holds it, else the low bits."""
+    if old == new:
+        return text
+    if old.signed == new.signed:
+        return f"{new.bits}'({text})"
+    if old.bits == new.bits:
+        return f"{'signed' if new.signed else 'unsigned'}'({text})"
+    if old.signed:
+        return f"unsigned'({new.bits}'({text}))"
+    if old.bits + 1 == new.bits:
+        return f"signed'({{1'b0, {text}}})"
+    if old.bits > new.bits:
+        return f"signed'({new.bits}'({text}))"
+    return f"{new.bits}'(signed'({{1'b0, {text}}}))"
+
+
+def declare(type_: Leaf, names: str) -> str:
+    e, shape = elem_of(type_), shape_of(type_)
+    sign = "signed " if e.signed else ""
+    dims = "".join(f" [{n}]" for n in shape)
+    return f"logic {sign}[{e.bits - 1}:0] " + ", ".join(f"{n}{dims}" for n in names.split(", ")) + ";"
+
+
+SIGNS = {ir.Add: "+", ir.Sub: "-", ir.Mul: "*", ir.And: "&", ir.Or: "|", ir.Xor: "^"}
+RELATIONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An operand printed in place; constants keep their value so that they take any type."""
+
+    text: str
+    e: Int
+    value: int | None = None
+
+    def to(self, e: Int) -> str:
+        if self.value is not None:
+            bits = self.value & ((1 << e.bits) - 1)
+            return literal(bits - (1 << e.bits) if e.signed and bits >> (e.bits - 1) else bits, e)
+        return extend(self.text, self.e, e)
+
+
+def expression(node: ir.Node, args: list[Operand]) -> str:
+    """The right-hand side of one element of an elementwise node."""
+    op, e = node.op, elem_of(node.type)
+    sign = SIGNS.get(type(op))
+    if sign is not None:
+        return f"{args[0].to(e)} {sign} {args[1].to(e)}"
+    if isinstance(op, ir.Neg):
+        return f"-{args[0].to(e)}"
+    if isinstance(op, ir.Not):
+        return f"~{args[0].text}"
+    if isinstance(op, ir.Compare):
+        common = union(args[0].e, args[1].e)
+        return f"{args[0].to(common)} {RELATIONS[op.kind]} {args[1].to(common)}"
+    if isinstance(op, (ir.Min, ir.Max)):
+        common = union(args[0].e, args[1].e)
+        relation = "<" if isinstance(op, ir.Min) else ">"
+        return f"({args[0].to(common)} {relation} {args[1].to(common)}) ? {args[0].to(e)} : {args[1].to(e)}"
+    if isinstance(op, ir.Abs):
+        a = args[0]
+        return f"{a.text}[{a.e.bits - 1}] ? unsigned'(-{a.text}) : unsigned'({a.text})"
+    if isinstance(op, ir.Select):
+        return f"{args[0].text} ? {args[1].to(e)} : {args[2].to(e)}"
+    if isinstance(op, ir.Shl):
+        return f"{args[0].to(e)} << {op.amount}"
+    if isinstance(op, ir.Shr):
+        a = args[0]
+        if not a.e.signed and op.amount >= a.e.bits:
+            return literal(0, e)
+        part = f"{a.text}[{a.e.bits - 1}:{min(op.amount, a.e.bits - 1)}]"
+        return f"signed'({part})" if e.signed else part
+    if isinstance(op, ir.ShlBy):
+        return f"{args[0].to(e)} << {args[1].text}"
+    if isinstance(op, ir.ShrBy):
+        return f"{args[0].to(e)} >>> {args[1].text}"
+    if isinstance(op, ir.BitLength):
+        return f"bit_length_{args[0].e.bits}({args[0].text})"
+    if isinstance(op, ir.Bits):
+        return f"{args[0].text}[{op.high}:{op.low}]"
+    if isinstance(op, ir.CatBits):
+        return "{" + ", ".join(a.text for a in reversed(args)) + "}"
+    if isinstance(op, ir.Cast):
+        return cast(op.mode, args[0], e)
+    raise AssertionError(op)
+
+
+def cast(mode: ir.CastMode, a: Operand, e: Int) -> str:
+    if mode != "sat":
+        return a.to(e)
+    text = a.to(e)
+    if a.e.low < e.low:
+        text = f"({a.text} < {literal(e.low, a.e)}) ? {literal(e.low, e)} : {text}"
+    if a.e.high > e.high:
+        text = f"({a.text} > {literal(e.high, a.e)}) ? {literal(e.high, e)} : {text}"
+    return text

@@ -1,0 +1,409 @@
+"""The data path of a process in SystemVerilog: one variable per solid node and stage, arrays in short loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.schedule import READ_LATENCY, Stages, clocked_latency, is_multiplier
+from edgewright.hw.kernel.sv_expr import Affine, Operand, combine, declare, digits, expression, extend, literal
+from edgewright.hw.kernel.symbols import Symbols
+from edgewright.hw.kernel.types import Int, Leaf, Struct, Type, elem_of, leaf, leaves, shape_of, size_of, union, width
+
+Index = list[Affine]
+INDENT = "  "
+
+
+@dataclass(slots=True)
+class Stage:
+    """What is printed for one stage: assignments of one element, grouped by the shape they loop over."""
+
+    groups: list[tuple[tuple[int, ...], list[str]]] = field(default_factory=list)
+    registers: list[str] = field(default_factory=list)
+    checks: list[tuple[tuple[int, ...], list[str]]] = field(default_factory=list)
+
+    def add(self, shape: tuple[int, ...], lines: Iterable[str]) -> None:
+        """Append to the last loop where it has the same shape."""
+        if not shape or not self.groups or self.groups[-1][0] != shape:
+            self.groups.append((shape, []))
+        self.groups[-1][1].extend(lines)
+
+
+class DataPath:
+    def __init__(self, process: ir.Process, stages: Stages, symbols: Symbols, loop_names: list[str]) -> None:
+        self.process, self.stages, self.symbols, self.vars = process, stages, symbols, loop_names
+        self.printed = [Stage() for _ in range(stages.depth + 1)]
+        self.declarations: list[str] = []
+        self.functions: dict[int, str] = {}
+        self.roms: dict[str, list[str]] = {}
+        self.extents: dict[str, int] = {}
+        self.base: dict[ir.Node, str] = {}
+        self.at: dict[tuple[ir.Node, int], str] = {}
+        self.resets: list[str] = []
+        self.names_of_roms: dict[str, str] = {}
+        self.load_data: dict[ir.Node, tuple[str, int]] = {}  # packed port and first read port of a Load
+        self.data_of: dict[ir.Node, str] = {}  # packed token of a Read or Command
+
+    # names -----------------------------------------------------------------------------------------------------------
+
+    def name_all(self, fixed: dict[ir.Node, str]) -> None:
+        """Claim names: those already given (counters, flags), then source names, then made-up ones."""
+        counts: dict[str, int] = {}
+        for node in self.stages.order:
+            if node not in self.stages.solid or isinstance(node.op, (ir.Write, ir.Store)):
+                continue
+            if isinstance(node.op, ir.Const) and not shape_of(node.type):
+                continue
+            if node in fixed:
+                self.base[node] = fixed[node].removesuffix("_q")
+                self.at[node, 0] = fixed[node]
+                continue
+            wanted = self.stages.body.names.get(node)
+            if wanted is None:
+                kind = default_name(node)
+                counts[kind] = counts.get(kind, 0) + 1
+                wanted = f"{kind}_{counts[kind]}"
+            self.base[node] = self.at[node, self.stages.ready[node]] = self.symbols.claim(wanted)
+
+    def name(self, node: ir.Node, stage: int) -> str:
+        """The variable that holds a solid node's value in `stage`; makes the registers up to it."""
+        if isinstance(node.op, ir.Const):
+            return self.base[node]
+        have = stage
+        while (node, have) not in self.at:
+            have -= 1
+            assert have >= self.stages.ready[node], (node, stage)
+        for s in range(have + 1, stage + 1):
+            self.at[node, s] = self.symbols.claim(f"{self.base[node]}_s{s}")
+            self.declare(node.type, self.at[node, s])
+            self.printed[s].registers.append(f"{self.at[node, s]} <= {self.at[node, s - 1]};")
+        return self.at[node, stage]
+
+    def declare(self, type_: Type, name: str) -> None:
+        assert not isinstance(type_, Struct)
+        self.declarations.append(declare(type_, name))
+
+    # operands --------------------------------------------------------------------------------------------------------
+
+    def index_vars(self, shape: tuple[int, ...]) -> Index:
+        out = []
+        for axis, extent in enumerate(shape):
+            self.extents[self.vars[axis]] = extent
+            out.append(Affine(0, ((self.vars[axis], 1),)) if extent > 1 else Affine(0))
+        return out
+
+    def aligned(self, index: Index, shape: tuple[int, ...]) -> Index:
+        """The index of a broadcast operand of `shape` in a result indexed by `index`."""
+        tail = index[len(index) - len(shape) :]
+        return [i if n > 1 else Affine(0) for i, n in zip(tail, shape, strict=True)]
+
+    def operand(self, node: ir.Node, stage: int, index: Index) -> Operand:
+        """One element of a node in a stage."""
+        assert not isinstance(node.type, Struct)
+        e, shape = elem_of(node.type), shape_of(node.type)
+        if isinstance(node.op, ir.View) and node not in self.stages.solid:
+            source = node.args[0]
+            assert not isinstance(source.type, Struct)
+            flat = combine(node.op.offset, list(zip(node.op.strides, index, strict=True)))
+            return self.element(source, stage, flat)
+        if isinstance(node.op, ir.Const) and (not shape or not any(i.terms for i in index)):
+            value = node.op.values[flat_index(index, shape).offset]
+            return Operand(literal(value, e), e, value)
+        return self.element(node, stage, flat_index(index, shape))
+
+    def element(self, node: ir.Node, stage: int, flat: Affine) -> Operand:
+        """The element of a solid node at a flat position."""
+        assert not isinstance(node.type, Struct)
+        e, shape = elem_of(node.type), shape_of(node.type)
+        if isinstance(node.op, ir.Const) and not flat.terms:
+            value = node.op.values[flat.offset]
+            return Operand(literal(value, e), e, value)
+        text = self.name(node, stage)
+        for part in digits(flat, shape, self.extents) if shape else []:
+            text += f"[{part}]"
+        return Operand(text, e)
+
+    def scalar(self, node: ir.Node, stage: int) -> str:
+        return self.operand(node, stage, []).text
+
+    # nodes -----------------------------------------------------------------------------------------------------------
+
+    def print_node(self, node: ir.Node) -> None:
+        op = node.op
+        if node not in self.stages.solid or node not in self.base or ((node, 0) in self.at and isinstance(op, CONTROL)):
+            return
+        start, ready = self.stages.start[node], self.stages.ready[node]
+        stage = self.printed[start]
+        if isinstance(op, ir.Read) or isinstance(node.type, Struct):
+            if not isinstance(node.type, Struct):
+                self.declare(node.type, self.base[node])
+                self.unpack(node, ready)
+            return
+        shape, e = shape_of(node.type), elem_of(node.type)
+        name = self.base[node]
+        self.declare(node.type, name)
+        subscript = "".join(f"[{self.vars[a]}]" if n > 1 else "[0]" for a, n in enumerate(shape))
+        index = self.index_vars(shape)
+        if isinstance(op, ir.Const):
+            for position in range(size_of(shape)):
+                where = "".join(f"[{p}]" for p in np_unravel(position, shape))
+                self.declarations.append(f"assign {name}{where} = {literal(op.values[position], e)};")
+            return
+        if isinstance(op, (ir.Load, ir.Command, ir.Part)):
+            self.unpack(node, ready)
+        elif isinstance(op, ir.Concat):
+            self.concat(node, stage, start)
+        elif isinstance(op, ir.Reinterpret):
+            self.reinterpret(node, stage, start)
+        elif isinstance(op, ir.Index):
+            self.index(node, stage, start, index, subscript)
+        elif isinstance(op, ir.Lookup):
+            self.lookup(node, stage, start)
+        elif isinstance(op, ir.STATE):
+            self.state(node, stage, start, index, subscript)
+        else:
+            if isinstance(op, ir.BitLength):
+                bits = elem_of(node.args[0].type).bits
+                self.functions[bits] = bit_length_function(bits, e.bits)
+            args = [self.operand(a, start, self.aligned(index, shape_of(a.type))) for a in node.args]
+            text = args[0].text if isinstance(op, ir.View) else expression(node, args)
+            if is_multiplier(node):
+                self.pipeline(node, stage, start, subscript, text)
+            else:
+                stage.add(shape, [f"{name}{subscript} = {text};"])
+            self.check(node, stage, args, name + subscript)
+
+    def check(self, node: ir.Node, stage: Stage, args: list[Operand], result: str) -> None:
+        """Assert fit and the left shift that must not lose bits."""
+        op, e = node.op, elem_of(node.type)
+        shape = shape_of(node.type)
+        if isinstance(op, ir.Cast) and op.mode == "fit":
+            common = union(args[0].e, e)
+            same = f"{extend(result, e, common)} == {args[0].to(common)}"
+            stage.checks.append((shape, [f'assert ({same}) else $error("{self.base[node]}: fit to {e} of another value");']))
+
+    def pipeline(self, node: ir.Node, stage: Stage, start: int, subscript: str, text: str) -> None:
+        """A product: computed from registered operands, registered once or more."""
+        name = self.base[node]
+        before = self.symbols.claim(f"{name}_n")
+        self.declare(node.type, before)
+        stage.add(shape_of(node.type), [f"{before}{subscript} = {text};"])
+        latency = clocked_latency(node)
+        for s in range(1, latency):
+            after = self.symbols.claim(f"{name}_m{s}")
+            self.declare(node.type, after)
+            self.printed[start + s].registers.append(f"{after} <= {before};")
+            before = after
+        self.printed[start + latency].registers.append(f"{name} <= {before};")
+
+    def state(self, node: ir.Node, stage: Stage, start: int, index: Index, subscript: str) -> None:
+        name, op, shape, e = self.base[node], node.op, shape_of(node.type), elem_of(node.type)
+        after = self.symbols.claim(f"{name}_n")
+        self.declare(node.type, after)
+        enable = self.valid(start)
+        if isinstance(op, ir.Accumulate):
+            x = self.operand(node.args[0], start, index)
+            clear = self.scalar(node.args[1], start)
+            new, old = x.to(e), name + subscript
+            signs = {"add": f"{old} + {new}", "or": f"{old} | {new}"}
+            for kind, relation in (("max", ">"), ("min", "<")):
+                signs[kind] = f"({old} {relation} {new}) ? {old} : {new}"
+            stage.add(shape, [f"{after}{subscript} = {clear} ? {new} : ({signs[op.kind]});"])
+        elif isinstance(op, ir.ShiftIn):
+            x = self.operand(node.args[0], start, index[1:])
+            rest = "".join(f"[{self.vars[a + 1]}]" if n > 1 else "[0]" for a, n in enumerate(shape[1:]))
+            if op.count > 1:
+                self.extents[self.vars[0]] = op.count - 1
+                moved = f"{name}[{self.vars[0]}+1]{rest}" if op.count > 2 else f"{name}[1]{rest}"
+                target = f"{after}[{self.vars[0]}]{rest}" if op.count > 2 else f"{after}[0]{rest}"
+                stage.add((op.count - 1, *shape[1:]), [f"{target} = {moved};"])
+            # the newest value is outside of the loop over the older ones
+            lines = (1, *shape[1:])
+            stage.add(lines, [f"{after}[{op.count - 1}]{rest} = {x.to(e)};"])
+            if op.guarded:
+                enable = f"{enable} && {self.scalar(node.args[1], start)}"
+            zero = "'{default: '0}"
+            self.resets.append(f"if (!rst_ni) {name} <= {zero};\nelse if ({enable}) {name} <= {after};")
+            return
+        else:
+            x = self.operand(node.args[0], start, index)
+            stage.add(shape, [f"{after}{subscript} = {x.to(e)};"])
+            enable = f"{enable} && {self.scalar(node.args[1], start)}"
+        self.printed[start + 1].registers.append(f"if ({enable}) {name} <= {after};")
+
+    def valid(self, stage: int) -> str:
+        return "issue" if stage == 0 else f"valid_q[{stage}]"
+
+    def concat(self, node: ir.Node, stage: Stage, start: int) -> None:
+        assert isinstance(node.op, ir.Concat)
+        axis, at = node.op.axis, 0
+        for a in node.args:
+            shape = shape_of(a.type)
+            index = self.index_vars(shape)
+            target = list(index)
+            target[axis] = Affine(index[axis].offset + at, index[axis].terms)
+            where = "".join(f"[{i}]" for i in target)
+            stage.add(shape, [f"{self.base[node]}{where} = {self.operand(a, start, index).text};"])
+            at += shape[axis]
+
+    def reinterpret(self, node: ir.Node, stage: Stage, start: int) -> None:
+        source = node.args[0]
+        assert not isinstance(source.type, Struct) and not isinstance(node.type, Struct)
+        packed = self.symbols.claim(f"{self.base[node]}_bits")
+        self.declarations.append(f"logic [{width(source.type) - 1}:0] {packed};")
+        self.pack(packed, 0, source, start)
+        self.unpack_from(node.type, self.base[node], packed, stage)
+
+    def pack(self, target: str, offset: int, source: ir.Node, stage: int) -> None:
+        """target[offset +: width] = source."""
+        assert not isinstance(source.type, Struct)
+        shape, bits = shape_of(source.type), elem_of(source.type).bits
+        index = self.index_vars(shape)
+        flat = flat_index(index, shape)
+        where = combine(offset, [(bits, flat)])
+        value = self.operand(source, stage, index).text
+        whole = f"{target}[{where}+:{bits}]" if where.terms else f"{target}[{where.offset + bits - 1}:{where.offset}]"
+        self.printed[stage].add(shape, [f"{whole} = {value};"])
+
+    def unpack_from(self, type_: Leaf, name: str, source: str, stage: Stage, offset: int = 0) -> None:
+        shape, e = shape_of(type_), elem_of(type_)
+        index = self.index_vars(shape)
+        where = combine(offset, [(e.bits, flat_index(index, shape))])
+        part = f"[{where}+:{e.bits}]" if where.terms else f"[{where.offset + e.bits - 1}:{where.offset}]"
+        subscript = "".join(f"[{i}]" for i in index)
+        text = f"signed'({source}{part})" if e.signed else f"{source}{part}"
+        stage.add(shape, [f"{name}{subscript} = {text};"])
+
+    def unpack(self, node: ir.Node, ready: int) -> None:
+        """A token or element, or a field of one, from its packed port."""
+        source = node.args[0] if isinstance(node.op, ir.Part) else node
+        stage, op = self.printed[ready], source.op
+        assert not isinstance(node.type, Struct)
+        offset, lead = 0, 1
+        if isinstance(node.op, ir.Part):
+            offset = {path: at for path, _, at in leaves(source.type)}[node.op.path]
+        if isinstance(op, ir.Load):
+            lead = size_of(shape_of(source.args[0].type))
+            port = self.load_data[source]
+            if shape_of(source.args[0].type):
+                inner = shape_of(node.type)[1:]
+                element = leaf(elem_of(node.type), inner)
+                for p in range(lead):
+                    self.unpack_from(element, f"{self.base[node]}[{p}]", f"{port[0]}[{port[1] + p}]", stage, offset)
+                return
+            self.unpack_from(node.type, self.base[node], f"{port[0]}[{port[1]}]", stage, offset)
+            return
+        self.unpack_from(node.type, self.base[node], self.data_of[source], stage, offset)
+
+    def index(self, node: ir.Node, stage: Stage, start: int, index: Index, subscript: str) -> None:
+        x, at = node.args
+        count = shape_of(x.type)[0]
+        rank = len(shape_of(at.type))
+        chosen = self.operand(at, start, index[:rank])
+        bits = max(1, (count - 1).bit_length())
+        where = chosen.to(Int(bits, False)) if count > 1 else "0"
+        rest = "".join(f"[{i}]" for i in index[rank:])
+        source = self.name(x, start)
+        stage.add(shape_of(node.type), [f"{self.base[node]}{subscript} = {source}[{where}]{rest};"])
+
+    def lookup(self, node: ir.Node, stage: Stage, start: int) -> None:
+        op = node.op
+        assert isinstance(op, ir.Lookup)
+        at = node.args[0]
+        rom = self.rom(op.rom)
+        name, lanes = self.base[node], shape_of(at.type)
+        index = self.index_vars(lanes)
+        bits = max(1, (len(op.rom.values) - 1).bit_length())
+        address, data = self.symbols.claim(f"{name}_address"), self.symbols.claim(f"{name}_data")
+        source, word = Int(bits, False), Int(width(op.rom.type), False)
+        self.declarations.append(declare(leaf(source, lanes), f"{address}, {address}_q"))
+        self.declarations.append(declare(leaf(word, lanes), f"{data}, {data}_q"))
+        subscript = "".join(f"[{i}]" for i in index)
+        stage.add(lanes, [f"{address}{subscript} = {self.operand(at, start, index).to(source)};"])
+        self.printed[start + 1].registers.append(f"{address}_q <= {address};")
+        self.printed[start + 1].add(lanes, [f"{data}{subscript} = {rom}[{address}_q{subscript}];"])
+        self.printed[start + READ_LATENCY].registers.append(f"{data}_q <= {data};")
+        final = self.printed[start + READ_LATENCY]
+        if lanes:
+            for lane in range(lanes[0]):
+                self.unpack_from(op.rom.type, f"{name}[{lane}]", f"{data}_q[{lane}]", final)
+        else:
+            self.unpack_from(op.rom.type, name, f"{data}_q", final)
+
+    def rom(self, rom: ir.Rom) -> str:
+        if rom.name not in self.roms:
+            bits = width(rom.type)
+            name = self.symbols.claim(rom.name)
+            values = [pack_constant(rom.type, row) for row in rom.values]
+            per_line = max(1, 96 // (bits // 4 + 6))
+            # concatenation puts its last operand in the low bits, so the values are listed from the end
+            listed = list(reversed(values))
+            rows = [
+                "    " + ", ".join(f"{bits}'h{v:x}" for v in listed[at : at + per_line])
+                for at in range(0, len(listed), per_line)
+            ]
+            table = self.symbols.claim(f"{rom.name}_values")
+            self.roms[rom.name] = [
+                f"localparam logic [{len(values)}*{bits}-1:0] {table} = {{",
+                *(line + "," for line in rows[:-1]),
+                rows[-1],
+                "};",
+                f"logic [{bits - 1}:0] {name} [{len(values)}];",
+                f"initial for (int n = 0; n < {len(values)}; n++) {name}[n] = {table}[n*{bits}+:{bits}];",
+            ]
+            self.names_of_roms[rom.name] = name
+        return self.names_of_roms[rom.name]
+
+
+CONTROL = (ir.Counter, ir.First, ir.Last)
+
+
+def np_unravel(position: int, shape: tuple[int, ...]) -> list[int]:
+    out: list[int] = []
+    for n in reversed(shape):
+        out.insert(0, position % n)
+        position //= n
+    return out
+
+
+def flat_index(index: Index, shape: tuple[int, ...]) -> Affine:
+    stride, parts = 1, []
+    for i, n in zip(reversed(index), reversed(shape), strict=True):
+        parts.append((stride, i))
+        stride *= n
+    return combine(0, list(reversed(parts)))
+
+
+def pack_constant(type_: Leaf, values: tuple[int, ...]) -> int:
+    bits, out = elem_of(type_).bits, 0
+    for at, v in enumerate(values):
+        out |= (v & ((1 << bits) - 1)) << (at * bits)
+    return out
+
+
+def bit_length_function(bits: int, result: int) -> str:
+    return f"""function automatic logic [{result - 1}:0] bit_length_{bits}(input logic [{bits - 1}:0] x);
+  bit_length_{bits} = '0;
+  for (int n = 0; n < {bits}; n++) if (x[n]) bit_length_{bits} = {result}'(n + 1);
+endfunction"""
+
+
+def default_name(node: ir.Node) -> str:
+    op = node.op
+    name = type(op).__name__.lower()
+    if isinstance(op, ir.Compare):
+        return {"eq": "equal", "ne": "unequal", "lt": "less", "le": "at_most", "gt": "greater", "ge": "at_least"}[op.kind]
+    if isinstance(op, ir.Cast):
+        return {"wrap": "wrapped", "sat": "saturated", "fit": "fitted"}[op.mode]
+    if isinstance(op, ir.Part):
+        return "_".join(op.path)
+    if isinstance(op, (ir.Read, ir.Load)):
+        return op.channel.name if isinstance(op, ir.Read) else op.buffer.name
+    return {
+        "add": "sum", "sub": "difference", "mul": "product", "and": "both", "or": "either", "neg": "negated", "not": "inverted",
+        "min": "lesser", "max": "larger", "abs": "magnitude", "select": "chosen", "shl": "raised", "shr": "lowered",
+        "shlby": "raised_by", "shrby": "lowered_by", "bitlength": "length", "bits": "field", "catbits": "joined",
+        "view": "part", "concat": "row", "index": "picked", "reinterpret": "recast", "accumulate": "running",
+        "shiftin": "window", "hold": "held", "lookup": "entry", "const": "constant",
+    }.get(name, name)

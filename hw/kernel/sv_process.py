@@ -1,0 +1,417 @@
+"""A process as a SystemVerilog module: counters, issue, free-running pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.schedule import Stages
+from edgewright.hw.kernel.sv_expr import Affine, literal
+from edgewright.hw.kernel.sv_nodes import DataPath, Stage
+from edgewright.hw.kernel.symbols import Symbols
+from edgewright.hw.kernel.types import Int, elem_of, leaves, of_range, shape_of, size_of, width
+
+RELEASE_DELAY = 1  # a bank is given back one cycle after its last address
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Read ports a process needs on a buffer."""
+
+    loads: tuple[ir.Node, ...]
+    first: dict[ir.Node, int]
+    count: int
+
+
+def ports_of(process_effects: tuple[ir.Node, ...], buffer: ir.Buffer) -> Ports:
+    loads = tuple(n for n in process_effects if isinstance(n.op, ir.Load) and n.op.buffer is buffer)
+    first, count = {}, 0
+    for node in loads:
+        first[node] = count
+        count += size_of(shape_of(node.args[0].type))
+    return Ports(loads, first, count)
+
+
+def address_bits(buffer: ir.Buffer) -> int:
+    return max(1, (buffer.depth - 1).bit_length())
+
+
+def lanes_of(buffer: ir.Buffer, masked: bool) -> int:
+    return shape_of(buffer.type)[0] if masked else 1  # type: ignore[arg-type]
+
+
+class ProcessPrinter:
+    def __init__(self, process: ir.Process, stages: Stages, module: str, credits: dict[ir.Channel, int]) -> None:
+        self.process, self.stages, self.module, self.credits = process, stages, module, credits
+        self.symbols = Symbols()
+        for name in ("clk_i", "rst_ni", "issue", "step", "skip", "started", "valid_q", "ending"):
+            self.symbols.claim(name)
+        self.effects = stages.body.effects
+        self.reads = [n for n in self.effects if isinstance(n.op, ir.Read)]
+        self.writes = [n for n in self.effects if isinstance(n.op, ir.Write)]
+        self.stores = [n for n in self.effects if isinstance(n.op, ir.Store)]
+        self.ports: list[str] = []
+        self.lines: list[str] = []
+        self.tail: list[str] = []  # after the data path
+        self.flow: list[str] = []  # control registers
+        self.levels = [loop.name for loop in process.loops]
+
+    def text(self) -> str:
+        self.claim_ports()
+        taken = {*self.levels, *self.process.names.values(), *self.symbols.taken}
+        loop_names = [n for n in "ijklmnoqrst" if n not in taken][:8]
+        loop_names += [f"axis{n}" for n in range(8 - len(loop_names))]
+        for name in loop_names:
+            self.symbols.claim(name)
+        self.path = DataPath(self.process, self.stages, self.symbols, loop_names)
+        fixed = self.counters()
+        self.path.name_all(fixed)
+        self.sources()
+        for node in self.stages.order:
+            self.path.print_node(node)
+        self.nest()
+        self.issue()
+        self.valids()
+        for node in self.writes:
+            self.write(node)
+        self.locks()
+        return self.render()
+
+    # ports -----------------------------------------------------------------------------------------------------------
+
+    def claim_ports(self) -> None:
+        streams = [self.process.command] if self.process.command is not None else []
+        streams += [n.op.channel for n in self.reads if isinstance(n.op, ir.Read)]
+        for c in streams:
+            self.port("input", f"{c.name}_valid_i")
+            self.port("output", f"{c.name}_ready_o")
+            self.port("input", f"{c.name}_data_i", width(c.type))
+        for node in self.writes:
+            assert isinstance(node.op, ir.Write)
+            c = node.op.channel
+            self.port("output", f"{c.name}_valid_o")
+            self.port("output", f"{c.name}_data_o", width(c.type))
+            self.port("input", f"{c.name}_credit_i")
+        for lock in self.process.locks:
+            b, bits = lock.buffer.name, address_bits(lock.buffer)
+            self.port("input", f"{b}_ready_i")
+            self.port("output", f"{b}_acquire_o")
+            if lock.role == "store":
+                node = next(n for n in self.stores if isinstance(n.op, ir.Store) and n.op.buffer is lock.buffer)
+                assert isinstance(node.op, ir.Store)
+                self.port("output", f"{b}_store_o")
+                self.port("output", f"{b}_address_o", bits)
+                self.port("output", f"{b}_mask_o", lanes_of(lock.buffer, node.op.masked))
+                self.port("output", f"{b}_data_o", width(lock.buffer.type))
+                self.port("output", f"{b}_commit_o")
+            else:
+                count = ports_of(self.effects, lock.buffer).count
+                self.port("output", f"{b}_address_o", bits, count)
+                self.port("output", f"{b}_last_o", count)
+                self.port("input", f"{b}_data_i", width(lock.buffer.type), count)
+                self.port("output", f"{b}_release_o")
+
+    def port(self, direction: str, name: str, bits: int | None = None, count: int | None = None) -> None:
+        lead = f"[{count - 1}:0]" if count is not None else ""
+        span = f"{lead}[{bits - 1}:0] " if bits is not None else ""
+        self.ports.append(f"{direction:6} logic {span}{self.symbols.claim(name)}")
+
+    # control ---------------------------------------------------------------------------------------------------------
+
+    def counters(self) -> dict[ir.Node, str]:
+        """Names of counters and flags, claimed before those of values."""
+        self.counter: list[str] = []
+        self.last: list[str] = []
+        self.first: list[str] = []
+        for name in self.levels:
+            self.counter.append(self.symbols.claim(f"{name}_q"))
+            self.last.append(self.symbols.claim(f"last_{name}"))
+            self.first.append(self.symbols.claim(f"first_{name}"))
+        fixed: dict[ir.Node, str] = {}
+        for node in self.stages.order:
+            if isinstance(node.op, ir.Counter):
+                fixed[node] = self.counter[node.op.loop]
+            elif isinstance(node.op, ir.Last):
+                fixed[node] = self.last[node.op.loop]
+            elif isinstance(node.op, ir.First):
+                fixed[node] = self.first[node.op.loop]
+        return fixed
+
+    def sources(self) -> None:
+        """Where tokens and elements come from: the packed data of ports, held where the read is guarded."""
+        for node in self.stages.order:
+            if isinstance(node.op, ir.Command):
+                assert self.process.command is not None
+                self.path.data_of[node] = f"{self.process.command.name}_data_i"
+            elif isinstance(node.op, ir.Read):
+                data = f"{node.op.channel.name}_data_i"
+                if node.op.guarded:
+                    held = self.symbols.claim(f"{node.op.channel.name}_q")
+                    self.lines.append(f"logic [{width(node.type) - 1}:0] {held};")
+                    take = f"if ({node.op.channel.name}_ready_o) {held} <= {data};"
+                    if node.op.absent:
+                        self.path.resets.append(f"if (!rst_ni) {held} <= '0;\nelse {take}")
+                    else:
+                        self.path.printed[1].registers.append(take)
+                    data = held
+                self.path.data_of[node] = data
+            elif isinstance(node.op, ir.Load):
+                self.path.load_data[node] = (
+                    f"{node.op.buffer.name}_data_i", ports_of(self.effects, node.op.buffer).first[node]
+                )
+
+    def nest(self) -> None:
+        """Counters that step through the nest; a bound of 0 skips what is inside."""
+        out, loops = self.lines, self.process.loops
+        zero: list[str] = []
+        bits: list[int] = []
+        dynamic = [isinstance(b, ir.Node) or b == 0 for b in self.stages.body.bounds]
+        self.zeros: list[str] = []
+        for level, loop in enumerate(loops):
+            e = elem_of(loop.counter.type)
+            bits.append(e.bits)
+            out.append(f"logic [{e.bits - 1}:0] {self.counter[level]};")
+            out.append(f"logic {self.first[level]}, {self.last[level]};")
+            bound = self.stages.body.bounds[level]
+            if isinstance(bound, ir.Node):
+                b = self.path.operand(bound, 0, [])
+                wide = Int(max(b.e.bits, e.bits) + 1, False)
+                self.tail.append(
+                    f"assign {self.last[level]} = {wide.bits}'({self.counter[level]}) + {literal(1, wide)} == {b.to(wide)};"
+                )
+                self.zeros.append(f"({b.text} == {literal(0, b.e)})")
+            else:
+                self.tail.append(f"assign {self.last[level]} = {self.counter[level]} == {literal(max(0, bound - 1), e)};")
+                self.zeros.append("1'b1" if bound == 0 else "1'b0")
+            self.tail.append(f"assign {self.first[level]} = {self.counter[level]} == '0;")
+            if dynamic[level]:
+                zero.append(self.zeros[level])
+        # done[l]: nothing is left to do in loop l or inside an empty one
+        self.done = [self.symbols.claim(f"done_{name}") for name in self.levels]
+        self.carry = [self.symbols.claim(f"carry_{name}") for name in self.levels]
+        out.append(f"logic {', '.join(self.done)};")
+        out.append(f"logic {', '.join(self.carry)}, nest_end;")
+        self.symbols.claim("nest_end")
+        for level in range(len(loops)):
+            empties = [self.zeros[k] for k in range(level + 1) if dynamic[k]]
+            self.tail.append(f"assign {self.done[level]} = {' || '.join([self.last[level], *empties])};")
+        for level in range(len(loops)):
+            inner = self.done[level + 1 :]
+            self.tail.append(f"assign {self.carry[level]} = {' && '.join(inner) if inner else chr(49) + chr(39) + 'b1'};")
+        self.tail.append(f"assign nest_end = {self.carry[0]} && {self.done[0]};")
+        self.skippable = bool(zero)
+        start = f"{self.process.command.name}_valid_i" if self.process.command is not None else "1'b1"
+        out.append("logic started, skip, issue, step;")
+        self.tail.append(f"assign started = {start};")
+        self.tail.append(f"assign skip = started && ({' || '.join(zero)});" if zero else "assign skip = 1'b0;")
+        self.tail.append("assign step = issue || skip;")
+        if self.process.command is not None:
+            self.tail.append(f"assign {self.process.command.name}_ready_o = step && nest_end;")
+        resets = "\n".join(f"    {name} <= '0;" for name in self.counter)
+        steps = "\n".join(
+            f"    if ({self.carry[level]}) {name} <= {self.done[level]} ? '0 : {name} + {literal(1, Int(bits[level], False))};"
+            for level, name in enumerate(self.counter)
+        )
+        self.flow.append(
+            f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) begin\n{resets}\n  end else if (step) begin\n"
+            f"{steps}\n  end\nend"
+        )
+
+    def issue(self) -> None:
+        """An iteration starts when all it may need is there."""
+        terms = ["started"] + (["!skip"] if self.skippable else [])
+        for node in self.reads:
+            assert isinstance(node.op, ir.Read)
+            c = node.op.channel.name
+            if node.op.guarded:
+                when = self.path.scalar(node.args[0], 0)
+                terms.append(f"({c}_valid_i || !{when})")
+                self.tail.append(f"assign {c}_ready_o = issue && {when};")
+            else:
+                terms.append(f"{c}_valid_i")
+                self.tail.append(f"assign {c}_ready_o = issue;")
+        for node in self.writes:
+            assert isinstance(node.op, ir.Write)
+            c = node.op.channel
+            bits = of_range(0, self.credits[c]).bits
+            credit = self.symbols.claim(f"{c.name}_credit_q")
+            self.lines.append(f"logic [{bits - 1}:0] {credit};")
+            part = self.stages.reserve[node]
+            reserve = f"issue && {self.path.scalar(part, 0)}" if part is not None else "issue"
+            terms.append(f"({credit} != '0 || !{self.path.scalar(part, 0)})" if part is not None else f"{credit} != '0")
+            gain, cancel = f"{bits}'({c.name}_credit_i)", ""
+            when, stage = ir.write_parts(node).when, self.stages.start[node]
+            if when is not None and when is not part:
+                kept = f" && {self.delayed(part, stage)}" if part is not None else ""
+                name = self.symbols.claim(f"{c.name}_cancel")
+                self.lines.append(f"logic {name};")
+                self.tail.append(f"assign {name} = {self.path.valid(stage)}{kept} && !{self.path.scalar(when, stage)};")
+                cancel = f" + {bits}'({name})"
+            self.flow.append(
+                f"always_ff @(posedge clk_i) begin\n"
+                f"  if (!rst_ni) {credit} <= {literal(self.credits[c], Int(bits, False))};\n"
+                f"  else {credit} <= {credit} + {gain}{cancel} - {bits}'({reserve});\nend"
+            )
+        self.opened: dict[ir.Buffer, str] = {}
+        for lock in self.process.locks:
+            b = lock.buffer.name
+            held = self.symbols.claim(f"{b}_held_q")
+            self.opened[lock.buffer] = held
+            self.lines.append(f"logic {held};")
+            terms.append(f"({held} || {b}_ready_i)")
+            self.tail.append(f"assign {b}_acquire_o = issue && !{held};")
+        self.tail.append("assign issue = " + "\n  && ".join(terms) + ";")
+
+    def delayed(self, node: ir.Node, stage: int) -> str:
+        """A control node in a later stage than the data path asked for."""
+        return self.path.name(node, stage) if node in self.stages.solid else self.path.scalar(node, stage)
+
+    def valids(self) -> None:
+        deep = self.stages.depth
+        if deep == 0:
+            return
+        self.lines.append(f"logic [{deep}:1] valid_q;  // by stage")
+        shifted = "issue" if deep == 1 else f"{{valid_q[{deep - 1}:1], issue}}"
+        self.flow.append(
+            "always_ff @(posedge clk_i) begin\n  if (!rst_ni) valid_q <= '0;\n"
+            f"  else valid_q <= {shifted};\nend"
+        )
+
+    # effects ---------------------------------------------------------------------------------------------------------
+
+    def write(self, node: ir.Node) -> None:
+        assert isinstance(node.op, ir.Write)
+        c, stage, parts = node.op.channel, self.stages.start[node], ir.write_parts(node)
+        when = "" if parts.when is None else f" && {self.path.scalar(parts.when, stage)}"
+        self.tail.append(f"assign {c.name}_valid_o = {self.path.valid(stage)}{when};")
+        for (_, _, offset), value in zip(leaves(c.type), parts.values, strict=True):
+            self.path.pack(f"{c.name}_data_o", offset, value, stage)
+
+    def locks(self) -> None:
+        for lock in self.process.locks:
+            b = lock.buffer.name
+            inner = self.done[lock.level + 1 :]
+            end = self.symbols.claim(f"{b}_ending")
+            held = self.opened[lock.buffer]
+            self.lines.append(f"logic {end};")
+            self.tail.append(f"assign {end} = {' && '.join(['step', f'(issue || {held})', *inner])};")
+            self.flow.append(
+                "always_ff @(posedge clk_i) begin\n"
+                f"  if (!rst_ni) {held} <= 1'b0;\n  else if (step) {held} <= ({held} || issue) && !{end};\nend"
+            )
+            if lock.role == "store":
+                node = next(n for n in self.stores if isinstance(n.op, ir.Store) and n.op.buffer is lock.buffer)
+                self.store(node, end)
+            else:
+                self.load(lock.buffer, end)
+
+    def travel(self, name: str, deepest: int) -> str:
+        """A reset shift register that carries a flag through the stages; index = stage - 1."""
+        if deepest == 0:
+            return name
+        shift = self.symbols.claim(f"{name}_q")
+        self.lines.append(f"logic [{deepest}:1] {shift};  // by stage")
+        value = name if deepest == 1 else f"{{{shift}[{deepest - 1}:1], {name}}}"
+        self.flow.append(
+            f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) {shift} <= '0;\n  else {shift} <= {value};\nend"
+        )
+        return shift
+
+    def store(self, node: ir.Node, end: str) -> None:
+        assert isinstance(node.op, ir.Store)
+        b, stage, parts = node.op.buffer, self.stages.start[node], ir.store_parts(node)
+        shift = self.travel(end, stage)
+        when = "" if parts.when is None else f" && {self.path.scalar(parts.when, stage)}"
+        self.tail.append(f"assign {b.name}_commit_o = {shift if stage == 0 else f'{shift}[{stage}]'};")
+        self.tail.append(f"assign {b.name}_store_o = {self.path.valid(stage)}{when};")
+        address = self.path.operand(parts.address, stage, []).to(Int(address_bits(b), False))
+        self.tail.append(f"assign {b.name}_address_o = {address};")
+        if parts.mask is None:
+            self.tail.append(f"assign {b.name}_mask_o = 1'b1;")
+        else:
+            self.path.pack(f"{b.name}_mask_o", 0, parts.mask, stage)
+        for (_, _, offset), value in zip(leaves(b.type), parts.values, strict=True):
+            self.path.pack(f"{b.name}_data_o", offset, value, stage)
+
+    def load(self, buffer: ir.Buffer, end: str) -> None:
+        ports, bits = ports_of(self.effects, buffer), Int(address_bits(buffer), False)
+        deepest = max(self.stages.start[n] for n in ports.loads) + RELEASE_DELAY
+        shift = self.travel(end, deepest)
+        for node in ports.loads:
+            stage = self.stages.start[node]
+            flag = end if stage == 0 else f"{shift}[{stage}]"
+            shape = shape_of(node.args[0].type)
+            for p in range(size_of(shape)):
+                where = [Affine(p)] if shape else []
+                port = ports.first[node] + p
+                address = self.path.operand(node.args[0], stage, where).to(bits)
+                self.tail.append(f"assign {buffer.name}_address_o[{port}] = {address};")
+                self.tail.append(f"assign {buffer.name}_last_o[{port}] = {flag};")
+        self.tail.append(f"assign {buffer.name}_release_o = {shift}[{deepest}];")
+
+    # text ------------------------------------------------------------------------------------------------------------
+
+    def render(self) -> str:
+        path = self.path
+        doc = [f"/// {line}".rstrip() for line in (self.process.doc or f"Process {self.process.name}.").splitlines()]
+        out = [*doc, f"module {self.module} ("]
+        out.append("  input  logic clk_i,\n  input  logic rst_ni,")
+        out.append(",\n".join(f"  {p}" for p in self.ports))
+        out.append(");")
+        body: list[str] = []
+        for rom in path.roms.values():
+            body += [*rom, ""]
+        for function in path.functions.values():
+            body += [function, ""]
+        body += ["// control", *self.lines, "", "// data, _sN: in stage N", *path.declarations, ""]
+        body += ["// nest, issue and what leaves", *self.tail, ""]
+        for number, stage in enumerate(path.printed):
+            if stage.groups or stage.registers:
+                body += [f"// stage {number}", *self.registers(stage), *self.groups(stage), ""]
+        for line in path.resets:
+            body += ["always_ff @(posedge clk_i) begin", *indent(line), "end", ""]
+        body += [*self.flow]
+        body += self.checks()
+        out += [line for entry in body for line in indent(entry)]
+        out.append("endmodule")
+        return "\n".join(line.rstrip() for line in out) + "\n"
+
+    def registers(self, stage: Stage) -> list[str]:
+        lines = stage.registers
+        return ["always_ff @(posedge clk_i) begin", *(f"  {line}" for line in lines), "end"] if lines else []
+
+    def groups(self, stage: Stage) -> list[str]:
+        out: list[str] = []
+        for shape, lines in stage.groups:
+            if not shape:
+                out += [f"assign {line}" for line in lines]
+            else:
+                out += ["always_comb begin", *indent(self.loop(shape, lines)), "end"]
+        return out
+
+    def loop(self, shape: tuple[int, ...], lines: list[str]) -> str:
+        text, pad = [], ""
+        for axis, n in enumerate(shape):
+            if n > 1:
+                v = self.path.vars[axis]
+                text.append(f"{pad}for (int {v} = 0; {v} < {n}; {v}++) begin")
+                pad += "  "
+        text += [pad + line for line in lines]
+        while pad:
+            pad = pad[2:]
+            text.append(f"{pad}end")
+        return "\n".join(text)
+
+    def checks(self) -> list[str]:
+        out: list[str] = []
+        for number, stage in enumerate(self.path.printed):
+            for shape, lines in stage.checks:
+                inner = self.loop(shape, lines) if shape else "\n".join(lines)
+                out += ["always_ff @(posedge clk_i) begin", f"  if (rst_ni && {self.path.valid(number)}) begin"]
+                out += [f"    {line}" for line in inner.splitlines()] + ["  end", "end"]
+        return ["", "`ifndef SYNTHESIS", *out, "`endif"] if out else []
+
+
+def indent(text: str) -> list[str]:
+    return [f"  {line}" if line and not line.startswith("`") else line for line in text.splitlines()] or [""]
+

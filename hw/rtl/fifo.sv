@@ -1,0 +1,103 @@
+/// First-in first-out queue with a registered output.
+///
+/// A token pushed in one cycle is at the output in the next. The producer either looks at `in_ready_o`, or counts
+/// credits: it starts with `Depth` and gets one back by `credit_o` two cycles after a token has left.
+module fifo #(
+  parameter int unsigned Width = 8,
+  parameter int unsigned Depth = 2
+) (
+  input  logic             clk_i,
+  input  logic             rst_ni,
+
+  input  logic             in_valid_i,
+  output logic             in_ready_o,
+  input  logic [Width-1:0] in_data_i,
+
+  output logic             out_valid_o,
+  input  logic             out_ready_i,
+  output logic [Width-1:0] out_data_o,
+
+  output logic             credit_o
+);
+  logic [Width-1:0] out_q;
+  logic             valid_q, credit_q;
+  logic             push, pop, from_store;
+
+  assign push        = in_valid_i && in_ready_o;
+  assign pop         = valid_q && out_ready_i;
+  assign out_valid_o = valid_q;
+  assign out_data_o  = out_q;
+  assign credit_o    = credit_q;
+
+  if (Depth == 1) begin : gen_single
+    assign in_ready_o = !valid_q;
+    assign from_store = 1'b0;
+
+    always_ff @(posedge clk_i) begin
+      if (push) out_q <= in_data_i;
+    end
+
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni)              valid_q <= 1'b0;
+      else if (push)            valid_q <= 1'b1;
+      else if (pop)             valid_q <= 1'b0;
+    end
+  end else begin : gen_store
+    // All but one token wait in the store, the oldest one in the output register.
+    localparam int unsigned Slots     = Depth - 1;
+    localparam int unsigned SlotWidth = Slots > 1 ? $clog2(Slots) : 1;
+    localparam int unsigned FillWidth = $clog2(Slots + 1);
+
+    logic [Width-1:0]     store [Slots];
+    logic [SlotWidth-1:0] write_q, read_q;
+    logic [FillWidth-1:0] fill_q;
+    logic                 to_store, to_output;
+
+    assign in_ready_o = fill_q != FillWidth'(Slots);
+    assign to_output  = !valid_q || pop;
+    assign from_store = to_output && fill_q != '0;
+    assign to_store   = push && (!to_output || fill_q != '0);
+
+    always_ff @(posedge clk_i) begin
+      if (to_store) store[write_q] <= in_data_i;
+      if (from_store)             out_q <= store[read_q];
+      else if (push && to_output) out_q <= in_data_i;
+    end
+
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni) begin
+        valid_q <= 1'b0;
+        write_q <= '0;
+        read_q  <= '0;
+        fill_q  <= '0;
+      end else begin
+        if (to_output)  valid_q <= push || fill_q != '0;
+        if (to_store)   write_q <= write_q == SlotWidth'(Slots - 1) ? '0 : write_q + SlotWidth'(1);
+        if (from_store) read_q  <= read_q == SlotWidth'(Slots - 1) ? '0 : read_q + SlotWidth'(1);
+        fill_q <= fill_q + FillWidth'(to_store) - FillWidth'(from_store);
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) credit_q <= 1'b0;
+    else         credit_q <= pop;
+  end
+
+`ifndef SYNTHESIS
+  logic             held_q;
+  logic [Width-1:0] held_data_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      held_q <= 1'b0;
+    end else begin
+      held_q <= out_valid_o && !out_ready_i;
+      assert (!held_q || out_valid_o) else $error("a token offered was withdrawn");
+      assert (!held_q || out_data_o == held_data_q) else $error("a token offered was changed");
+    end
+  end
+
+  always_ff @(posedge clk_i) held_data_q <= out_data_o;
+`endif
+endmodule
