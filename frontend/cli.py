@@ -163,7 +163,7 @@ def inspect(
     from edgewright.frontend.inspect_model import inspect as inspect_model
 
     out, _ = render.consoles()
-    render.inspection(out, inspect_model(model, shapes, support.checks()))
+    render.inspection(out, model.name, inspect_model(model, shapes, support.checks()))
 
 
 @app.command(short_help="List the boards.")

@@ -9,7 +9,7 @@ from edgewright.passes import codes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.sim import codes as sim_codes
 
-# Codes of the command line, targets, hardware and simulation; the reader and passes/ keep their own.
+# Codes of the command line, targets and hardware; the reader, passes/ and sim/ keep their own.
 OURS = {
     "C001": """out of memory
 The model, its data and what compiling them needs are larger than this machine's memory. Fewer calibration images
@@ -30,16 +30,6 @@ The engine of an FPGA target runs a fixed set of fused operations, and this one 
     "P002": """an operation does not fit the engine
 The engine is built once for a board, with buffers of the sizes in targets/boards/*.toml. This operation needs a
 larger one; the message says which and by how much. A board with more resources, or a smaller model, helps.""",
-    "S001": """a simulation tool is missing
-`edgewright doctor` lists every tool with its version and says how to install what is missing.""",
-    "S002": """Verilator refuses a module
-The generated SystemVerilog was not accepted, which is a bug in Edgewright unless the sources were changed by hand.""",
-    "S003": """a simulation model does not compile
-The C++ that Verilator made from the RTL did not compile or link: usually g++ is too old (11 or later is needed), or
-the disk or memory ran out. The log named in the message has the compiler's words.""",
-    "S004": """the simulation differs from the integer model, or did not end
-The hardware stored a value that is not the interpreter's, or stopped responding. With unchanged sources and a bundle
-made by this version this is a bug in Edgewright. `simulate --wave out.fst` records what happened.""",
     "T001": """there is no such target
 `edgewright targets` lists the boards. A new board is one TOML file in targets/boards; CONTRIBUTING.md has the
 steps.""",

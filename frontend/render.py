@@ -110,9 +110,9 @@ def _resources(console: Console, data: Mapping[str, Any]) -> None:
     console.print()
 
 
-def inspection(console: Console, found: Inspection) -> None:
+def inspection(console: Console, name: str, found: Inspection) -> None:
     """What a model is, what it costs, and which targets run it or why not."""
-    console.print(Text.assemble((plain(found.name), "bold"), f"  opset {found.opset}, {plain(found.producer)}"))
+    console.print(Text.assemble((plain(name), "bold"), f"  opset {found.opset}, {plain(found.producer)}"))
     structure = found.structure
     parts = [
         (structure.patch, "patches of {0}x{0}"),
@@ -135,16 +135,18 @@ def inspection(console: Console, found: Inspection) -> None:
     grid.add_row("products (MACs)", f"{found.macs:,} for one input")
     grid.add_row("weights", f"{_size(found.weight_bytes_float)} in float32, {_size(found.weight_bytes_int8)} in int8")
     grid.add_row("activations", f"{_size(found.activation_bytes_int8)} alive at once, in int8")
-    grid.add_row("operators", ", ".join(f"{plain(name)} {count}" for name, count in found.operators.items()))
+    grid.add_row("operators", ", ".join(f"{plain(kind)} {count}" for kind, count in found.operators.items()))
     console.print(Padding(grid, (1, 2)))
     waiting: dict[str, list[str]] = {}
-    for name, reasons in found.targets.items():
+    for target_name, reasons in found.targets.items():
         if not reasons:
-            console.print(Text.assemble(("  runs on  ", "green"), (name, "bold")))
+            console.print(Text.assemble(("  runs on  ", "green"), (target_name, "bold")))
         elif all(reason.code == "T002" for reason in reasons):
-            waiting.setdefault(reasons[0].because, []).append(name)
+            waiting.setdefault(reasons[0].because, []).append(target_name)
         else:
-            console.print(Text.assemble(("  not on   ", "red"), (name, "bold"), f", for {len(reasons)} reasons:"))
+            console.print(
+                Text.assemble(("  not on   ", "red"), (target_name, "bold"), f", for {len(reasons)} reasons:")
+            )
             for reason in reasons:
                 place = f" at {plain(reason.at)}" if reason.at else ""
                 line = f"{plain(reason.message)}{place}: {plain(reason.because)}; {plain(reason.help)}"

@@ -66,7 +66,7 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES, ids=CASES)
+@pytest.fixture(scope="module", params=list(CASES))
 def case(request: pytest.FixtureRequest) -> tuple[dict[str, Any], str]:
     data = CASES[request.param]
     return data, report.to_html(data)

@@ -1,0 +1,32 @@
+"""What each target says of a model: it is planned there by the code that `compile` runs, with made-up ranges."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from edgewright.frontend.data import input_shapes, random_samples
+from edgewright.frontend.inspect_model import Supports
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.plan import plan
+from edgewright.passes.diagnostics import Diagnostic
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
+from edgewright.targets.device import list_devices, load_supported
+
+
+def checks() -> dict[str, Supports]:
+    """For each board, supported ones first, a function that gives the reasons why a float graph cannot run there."""
+    return {device.name: partial(reasons, device.name) for device in list_devices()}
+
+
+def reasons(target: str, graph: Graph) -> list[Diagnostic]:
+    """Empty when the model can be compiled for the target; raises CompileError with the reasons otherwise.
+
+    Whether it runs does not depend on the ranges, so two random samples do.
+    """
+    device = load_supported(target)
+    optimised, _ = optimise(graph)
+    samples = random_samples(input_shapes(graph), count=2)
+    integer = quantise(optimised, samples.inputs, QuantiseOptions(method="minmax")).graph
+    plan(integer, EngineConfig.from_table(device.engine))
+    return []
