@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.interp import batchable, visit
+from edgewright.passes.ir.interp import batchable, run_size, visit
 from edgewright.passes.ir.types import Array, Quant
 from edgewright.passes.ops import Constant
 
@@ -41,23 +41,23 @@ class Observed:
             max(self.high, other.high),
             np.minimum(self.channel_low, other.channel_low),
             np.maximum(self.channel_high, other.channel_high),
-            thinned(np.concatenate([self.sample, other.sample])),
+            np.concatenate([self.sample, other.sample]),
             self.count + other.count,
         )
 
 
-def observe(value: Array) -> Observed:
-    """Extremes and a sample of one array (last axis = channels)."""
+def observe(value: Array, most: int = SAMPLE_MAX) -> Observed:
+    """Extremes and a sample (at most so many values) of one array (last axis = channels)."""
     rows = value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
     lows, highs = rows.min(axis=0), rows.max(axis=0)
-    return Observed(float(lows.min()), float(highs.max()), lows, highs, thinned(value.reshape(-1)), value.size)
+    return Observed(float(lows.min()), float(highs.max()), lows, highs, thinned(value.reshape(-1), most), value.size)
 
 
-def thinned(values: Array) -> Array:
-    """At most SAMPLE_MAX values, by a stride coprime to the usual channel counts: every channel is seen."""
-    if values.size <= SAMPLE_MAX:
+def thinned(values: Array, most: int) -> Array:
+    """At most so many values, by a stride coprime to the usual channel counts: every channel is seen."""
+    if values.size <= most:
         return values.astype(np.float32)
-    step = -(-values.size // SAMPLE_MAX)
+    step = -(-values.size // most)
     step += 1 - step % 2
     while step % 3 == 0 or step % 5 == 0:
         step += 2
@@ -147,13 +147,15 @@ def calibrate(
     """
     if method not in METHODS:
         raise CompileError([Diagnostic("U010", f"unknown calibration method {method!r}", help=", ".join(METHODS))])
+    count = max(len(value) for value in samples.values())
+    most = max(1, SAMPLE_MAX // -(-count // run_size(graph)))
     seen: dict[Node, Observed] = {}
     bad: list[Diagnostic] = []
 
     def see(node: Node, value: Array) -> None:
         if isinstance(node.op, Constant) or value.size == 0:
             return
-        now = observe(value)
+        now = observe(value, most)
         if not (math.isfinite(now.low) and math.isfinite(now.high)):
             bad.append(_not_finite(node))
         seen[node] = seen[node].joined(now) if node in seen else now
@@ -162,7 +164,6 @@ def calibrate(
         visit(graph, samples, see)
     if bad:
         raise CompileError(dict.fromkeys(bad[:8]))
-    count = max(len(value) for value in samples.values())
     notes = () if batchable(graph) else ("calibrated one sample at a time",)
     return Calibration(seen, count, method, percentile, notes)
 

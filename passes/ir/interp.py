@@ -28,28 +28,33 @@ from edgewright.passes.ops.transpose import Transpose
 BROADCASTING = (Add, Sub, Mul, Div, Pow, AddRequantised, Concat)
 
 
+CACHED_ELEMENTS = 1 << 17  # values of the largest tensor in one run: a megabyte of int64 stays in cache
+
+
 def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs by name. Inputs by name, of the graph's shapes, or with B samples in place of the leading 1
     (outputs then lead with B too). ValueError for a missing, superfluous or misshapen input."""
-    outputs: dict[str, Array] = {}
+    outputs: dict[str, list[Array]] = {name: [] for name in graph.output_names}
     for parts in _runs(graph, inputs):
         values = _evaluate(graph, parts, keep=False)
         for name, node in zip(graph.output_names, graph.outputs, strict=True):
-            value = values[node]
-            outputs[name] = np.concatenate([outputs[name], value]) if name in outputs else value
-    return outputs
+            outputs[name].append(values[node])
+    return {name: np.concatenate(parts) if len(parts) > 1 else parts[0] for name, parts in outputs.items()}
 
 
 def interpret_all(graph: Graph, inputs: Mapping[str, Array]) -> dict[Node, Array]:
     """Every node's value, constants included. A batch needs a `batchable` graph."""
-    runs = _runs(graph, inputs)
+    runs = _runs(graph, inputs, whole=True)
     if len(runs) > 1:
         raise ValueError(f"graph {graph.name} takes one sample at a time")
     return _evaluate(graph, runs[0], keep=True)
 
 
 def visit(graph: Graph, inputs: Mapping[str, Array], see: Callable[[Node, Array], None]) -> None:
-    """Calls `see` with every node and its value in topological order, holding only values still needed."""
+    """Calls `see` with every node and its value in topological order, holding only values still needed.
+
+    Many samples may come in several runs: then `see` is called once a run for each node.
+    """
     for parts in _runs(graph, inputs):
         _evaluate(graph, parts, keep=False, see=see)
 
@@ -85,8 +90,16 @@ def _keeps_batch(node: Node) -> bool:
     return True
 
 
-def _runs(graph: Graph, inputs: Mapping[str, Array]) -> list[dict[str, Array]]:
-    """The inputs checked, and split into single samples where the graph is not batchable."""
+def run_size(graph: Graph) -> int:
+    """How many samples `interpret` and `visit` take at a time."""
+    if not batchable(graph):
+        return 1
+    largest = max((n.type.size for n in graph.nodes() if not isinstance(n.op, Constant)), default=1)
+    return max(1, CACHED_ELEMENTS // largest)
+
+
+def _runs(graph: Graph, inputs: Mapping[str, Array], whole: bool = False) -> list[dict[str, Array]]:
+    """The inputs checked, and split into runs (one run if `whole` and the graph is batchable)."""
     expected = {node.op.name: node for node in graph.inputs if isinstance(node.op, Input)}
     if set(inputs) != set(expected):
         raise ValueError(f"graph {graph.name} takes inputs {sorted(expected)}, got {sorted(inputs)}")
@@ -99,11 +112,16 @@ def _runs(graph: Graph, inputs: Mapping[str, Array]) -> list[dict[str, Array]]:
         given[name] = value.astype(np.int64 if isinstance(node.elem, Int) else np.float32)
         batches.add(value.shape[0] // node.shape[0] if node.shape else 1)
     batch = max(batches, default=1)
-    if batch == 1 or (len(batches) == 1 and batchable(graph)):
+    if batch == 1:
         return [given]
     if len(batches) > 1:
         raise ValueError(f"inputs of graph {graph.name} hold different numbers of samples")
-    return [{name: value[i : i + expected[name].shape[0]] for name, value in given.items()} for i in range(batch)]
+    step = batch if whole and batchable(graph) else run_size(graph)
+    lead = {name: node.shape[0] for name, node in expected.items()}
+    return [
+        {name: value[i * lead[name] : (i + step) * lead[name]] for name, value in given.items()}
+        for i in range(0, batch, step)
+    ]
 
 
 def _evaluate(

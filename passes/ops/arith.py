@@ -35,8 +35,8 @@ def int64(x: Array) -> Array:
 def round_shift(x: Array, shift: Array | int) -> Array:
     """floor(x / 2^shift + 1/2): arithmetic shift, ties towards +infinity; shift 0 is the identity."""
     x, shift = np.asarray(x, np.int64), np.asarray(shift, np.int64)
-    below = np.maximum(shift - 1, 0)
-    result: Array = np.where(shift > 0, ((x >> below) + 1) >> 1, x)
+    half = (np.int64(1) << shift) >> 1
+    result: Array = (x + half) >> shift
     return result
 
 
@@ -47,9 +47,9 @@ def limit(elem: Int) -> int:
 
 def saturate(x: Array, elem: Int) -> Array:
     """Clip to [-limit, limit] (signed) or [0, 2^bits - 1]."""
-    if not elem.signed:
-        return np.clip(int64(x), 0, elem.highest)
-    return np.clip(int64(x), -limit(elem), limit(elem))
+    high = limit(elem) if elem.signed else elem.highest
+    result: Array = np.minimum(int64(x), high)
+    return np.maximum(result, -high if elem.signed else 0, out=result)
 
 
 def requantise(acc: Array, multiplier: Array | int, shift: Array | int, zero_point: int, elem: Int) -> Array:
@@ -100,7 +100,11 @@ def exact_matmul(a: Array, b: Array) -> Array:
 
 
 def _magnitude(x: Array) -> int:
-    return max(int(x.max()), -int(x.min())) if x.size else 0
+    if x.size == 0:
+        return 0
+    if x.dtype == np.int8:
+        return 128
+    return max(int(x.max()), -int(x.min()))
 
 
 def boundary(x: Array, scale: float, zero_point: int, elem: Int) -> Array:
