@@ -36,7 +36,7 @@ $(VENV)/.made: | tools
 
 $(VENV)/.sim: pyproject.toml | $(VENV)/.made
 	@echo "setting up $(VENV) (once, about a minute)"
-	$(PIP) install -e '.[sim]'
+	$(PIP) install -e '.[sim,synth]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.sim

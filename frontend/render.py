@@ -78,7 +78,7 @@ def summary(console: Console, data: Mapping[str, Any], directory: Path, next_ste
         if tile["label"] != report.FITS:  # the bars below say it
             value = Text(plain(tile["value"]), style=styles[tile["mood"]])
             grid.add_row(tile["label"], value, Text(plain(tile["note"]), "dim"))
-    console.print(Padding(grid, (1, 2)))
+    console.print(Padding(grid, (1, 2), expand=False))
     _resources(console, data)
     console.print(Text.assemble(("  report   ", "cyan"), plain(directory / "report.html")), soft_wrap=True)
     console.print(Text.assemble(("  next     ", "cyan"), plain(next_step)), soft_wrap=True)
@@ -104,9 +104,9 @@ def _resources(console: Console, data: Mapping[str, Any]) -> None:
         bar = Text.assemble((full * filled, colour), (empty * (_BAR - filled), "dim"))
         grid.add_row(name, bar, f"{used:,} of {available:,}", f"{100 * share:.0f} %")
     sources = dict.fromkeys(e["source"] for e in data["resources"].values() if e["source"] and e["used"] is not None)
-    console.print(Padding(grid, (0, 2)))
+    console.print(Padding(grid, (0, 2), expand=False))
     for source in sources:
-        console.print(Padding(Text(plain(source), style="dim"), (0, 2)))
+        console.print(Padding(Text(plain(source), style="dim"), (0, 2), expand=False))
     console.print()
 
 
@@ -136,7 +136,7 @@ def inspection(console: Console, name: str, found: Inspection) -> None:
     grid.add_row("weights", f"{_size(found.weight_bytes_float)} in float32, {_size(found.weight_bytes_int8)} in int8")
     grid.add_row("activations", f"{_size(found.activation_bytes_int8)} alive at once, in int8")
     grid.add_row("operators", ", ".join(f"{plain(kind)} {count}" for kind, count in found.operators.items()))
-    console.print(Padding(grid, (1, 2)))
+    console.print(Padding(grid, (1, 2), expand=False))
     waiting: dict[str, list[str]] = {}
     for target_name, reasons in found.targets.items():
         if not reasons:
