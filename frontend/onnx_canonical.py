@@ -23,12 +23,15 @@ _RULES = (
     fuse_layer_normalization,
     fuse_linear,
     absorb_affine,  # bias and scale into the product in front
+    simplify_movement,
     move_reshapes_down,  # (tokens, width) detours around a product, so that layouts meet
     simplify_movement,
     fuse_patch_embed,
     fuse_attention,
     mean_before_transpose,  # before the transpose of a pooled (width, tokens) layout is all that is left of it
     simplify_movement,  # attention leaves its old layout behind, and cancels what follows
+    move_reshapes_down,  # detours behind attention show only now
+    simplify_movement,
     absorb_affine,
     share_equal,
 )

@@ -121,16 +121,17 @@ _PER_TOKEN: tuple[type[Op], ...] = (Linear, LayerNormalization, Gelu, HardSwish,
 
 
 def move_reshapes_down(graph: Graph) -> Graph:
-    """Reshape((1, T, K) -> (T, K)) in front of an operator on tokens moves behind it."""
+    """Reshape((1, T, K) -> (T, K), (T, 1, K) ...) in front of an operator on tokens moves behind it."""
 
     def change(node: Node) -> Node | None:
         if not isinstance(node.op, _PER_TOKEN):
             return None
         x = node.inputs[0]
-        if not isinstance(x.op, Reshape) or len(x.shape) != 2 or x.shape[0] == 1:
+        if not isinstance(x.op, Reshape):
             return None
         source = x.inputs[0]
-        if len(source.shape) != 3 or source.shape[-1] != x.shape[-1]:
+        # One row alone, (1, 1, K) -> (1, K), is how a class token is taken out, and stays.
+        if len(source.shape) != 3 or source.shape[-1] != x.shape[-1] or source.type.size == x.shape[-1]:
             return None
         moved = make(node.op, source, *node.inputs[1:], origin=node.origin)
         return make(Reshape(node.shape), moved, origin=x.origin)
