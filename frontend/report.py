@@ -245,6 +245,8 @@ def _fit(data: Mapping[str, Any]) -> dict[str, str]:
         return _tile(FITS, None, "")
     fullest = max(shares, key=lambda name: 0.0 if math.isnan(shares[name]) else shares[name])
     note = f"fullest: {fullest}, {100 * shares[fullest]:.0f} % (estimate)"
+    if unknown := [name for name in RESOURCES.values() if name not in shares]:
+        note += f"; not measured: {', '.join(unknown)}"
     fits = shares[fullest] <= 1
     return _tile(FITS, "yes" if fits else "no", note, "good" if fits else "bad")
 

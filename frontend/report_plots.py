@@ -72,6 +72,7 @@ def sqnr(layers: Sequence[Mapping[str, Any]]) -> str | None:
         axes.set_ylabel("dB (higher is better)")
         axes.set_xlabel("layer, in order of execution")
         axes.set_xlim(-0.8, len(layers) - 0.2)
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(8, integer=True))
         top = max(max(values), 1.0)
         axes.set_ylim(min(0.0, *values, 0.0), top * 1.36)
         axes.grid(axis="y")
@@ -117,6 +118,7 @@ def _cycle_columns(timed: Sequence[Mapping[str, Any]], values: Sequence[int], ti
     top = max(*values, 1)
     axes.bar(range(len(timed)), values, width=0.84, color=tints)
     axes.set_xlim(-0.8, len(timed) - 0.2)
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(8, integer=True))
     axes.set_ylim(0, top * 1.36)
     axes.set_xlabel("operation, in program order")
     axes.set_ylabel("cycles")
@@ -228,7 +230,9 @@ def roofline(
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(low, high)
-        axes.set_ylim(min(low * bytes_per_cycle, *(y for _, y, _ in points)) / 1.5, macs_per_cycle * 2.4)
+        axes.set_ylim(
+            min(low * bytes_per_cycle, *(y for _, y, _ in points), macs_per_cycle / 30) / 1.5, macs_per_cycle * 2.4
+        )
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: f"{value:g}")
             axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
@@ -239,8 +243,8 @@ def roofline(
             textcoords="offset points", ha="right", va="bottom", fontsize=8, color=MUTED,
         )  # fmt: skip
         axes.annotate(
-            f"memory: {bytes_per_cycle:g} bytes per cycle", (low, low * bytes_per_cycle), (8, 2),
-            textcoords="offset points", ha="left", va="bottom", fontsize=8, color=MUTED,
+            f"memory: {bytes_per_cycle:g} bytes per cycle", (low, low * bytes_per_cycle), (16, 1),
+            textcoords="offset points", ha="left", va="center", fontsize=8, color=MUTED,
         )  # fmt: skip
         axes.grid(which="major")
         axes.tick_params(which="both", length=0)
