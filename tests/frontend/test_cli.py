@@ -284,3 +284,18 @@ def test_progress_is_silent_when_piped() -> None:
     assert "read" in text
     assert "simulate [bold]" in text
     assert "4 of 4" in text
+
+
+def test_inspect_says_what_it_is_and_where_it_runs() -> None:
+    result = run("inspect", str(ROOT / "tests/examples/models/vit_digits.dynamo18.onnx"))
+    assert result.returncode == 0, result.stderr
+    words = " ".join(result.stdout.split())
+    for part in (
+        "vit_digits.dynamo18.onnx opset 18",
+        "a vision transformer, patches of 2x2, 16 tokens, width 48, 4 attention blocks, 3 heads",
+        "input x 1x1x8x8",
+        "products (MACs) 1,871,328 for one input",
+        "runs on zcu104",
+        "not yet host, rpi4, rpi5: the CPU path has not been built yet",
+    ):
+        assert part in words, part
