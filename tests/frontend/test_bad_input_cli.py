@@ -42,7 +42,8 @@ def changed(path: Path, change: Callable[[onnx.ModelProto], object]) -> None:
 def weight(proto: onnx.ModelProto) -> onnx.TensorProto:
     """The largest float weight."""
     floats = [t for t in proto.graph.initializer if t.data_type == TensorProto.FLOAT]
-    return max(floats, key=lambda tensor: tensor.ByteSize())
+    largest: onnx.TensorProto = max(floats, key=lambda tensor: tensor.ByteSize())
+    return largest
 
 
 def external(proto: onnx.ModelProto, location: str) -> None:
@@ -231,11 +232,18 @@ def _images(**arrays: np.ndarray) -> Callable[[Path], None]:
     return lambda path: np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
+def _bytes(content: bytes) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_bytes(content)
+
+    return write
+
+
 GOOD = np.random.default_rng(0).standard_normal((8, 1, 8, 8)).astype(np.float32)
-BAD_DATA: dict[str, tuple[int, str, str, Callable[[Path], None]]] = {
+BAD_DATA: dict[str, tuple[int, str, str, Break]] = {
     "absent": (2, "D001", "data file not found", lambda path: None),
-    "no npz": (1, "D002", "", lambda path: path.write_bytes(b"hello") and None),
-    "truncated": (1, "D002", "", lambda path: path.write_bytes(DATA.read_bytes()[:3000]) and None),
+    "no npz": (1, "D002", "", _bytes(b"hello")),
+    "truncated": (1, "D002", "", _bytes(DATA.read_bytes()[:3000])),
     "pickled": (1, "D003", "", _images(images=np.array([{"a": 1}] * 3, dtype=object))),
     "no array for the input": (1, "D004", "", _images(pictures=GOOD)),
     "shape": (1, "D005", "", _images(images=GOOD[:, :, :5])),
