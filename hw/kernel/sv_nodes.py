@@ -166,7 +166,10 @@ class DataPath:
             if isinstance(op, ir.BitLength):
                 bits = elem_of(node.args[0].type).bits
                 self.functions[bits] = bit_length_function(bits, e.bits)
-            args = [self.operand(a, start, self.aligned(index, shape_of(a.type))) for a in node.args]
+            if isinstance(op, ir.View):
+                args = [self.element(node.args[0], start, combine(op.offset, list(zip(op.strides, index, strict=True))))]
+            else:
+                args = [self.operand(a, start, self.aligned(index, shape_of(a.type))) for a in node.args]
             text = args[0].text if isinstance(op, ir.View) else expression(node, args)
             if is_multiplier(node):
                 self.pipeline(node, stage, start, subscript, text)
