@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+Real: TypeAlias = float  # a field is called `float`
 SCHEMA_VERSION = 1
 
 
@@ -46,8 +47,8 @@ class CalibrationUsed:
 class Accuracy:
     """Top-1 as a fraction of the labelled images evaluated in software."""
 
-    float: float | None = None
-    int8: float | None = None
+    float: Real | None = None
+    int8: Real | None = None
     images: int | None = None
 
 

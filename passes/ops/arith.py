@@ -48,8 +48,8 @@ def limit(elem: Int) -> int:
 def saturate(x: Array, elem: Int) -> Array:
     """Clip to [-limit, limit] (signed) or [0, 2^bits - 1]."""
     high = limit(elem) if elem.signed else elem.highest
-    result: Array = np.minimum(int64(x), high)
-    return np.maximum(result, -high if elem.signed else 0, out=result)
+    result: Array = np.minimum(np.maximum(int64(x), -high if elem.signed else 0), high)
+    return result
 
 
 def requantise(acc: Array, multiplier: Array | int, shift: Array | int, zero_point: int, elem: Int) -> Array:
@@ -108,8 +108,9 @@ def _magnitude(x: Array) -> int:
 
 
 def boundary(x: Array, scale: float, zero_point: int, elem: Int) -> Array:
-    """Real to integer on the host: saturate(floor(x / scale + 1/2) + zero_point), in float64."""
-    return saturate(int64(np.floor(np.asarray(x, np.float64) / scale + 0.5)) + zero_point, elem)
+    """Real to integer on the host: saturate(floor(x / scale + 1/2) + zero_point), in float64; x not nan."""
+    rounded = np.floor(np.asarray(x, np.float64) / scale + 0.5)
+    return saturate(int64(np.clip(rounded, -(2.0**40), 2.0**40)) + zero_point, elem)
 
 
 def add_requantised(a: Array, b: Array, pair_a: tuple[int, int], pair_b: tuple[int, int]) -> Array:

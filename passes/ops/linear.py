@@ -26,10 +26,8 @@ class Linear(Op):
     def eval(self, *arrays: Array) -> Array:
         x, w, b = arrays
         rows = x.reshape(-1, x.shape[-1])  # one product of matrices, not one per sample
-        if x.dtype.kind == "f":
-            out = float32(np.matmul(rows, w.T) + b)
-        else:
-            out = exact_matmul(rows, w.T) + int64(b)
+        is_float = x.dtype.kind == "f"
+        out = float32(np.matmul(rows, w.T) + b) if is_float else exact_matmul(rows, w.T) + int64(b)
         return out.reshape(*x.shape[:-1], w.shape[0])
 
     def macs(self, *types: TensorType) -> int:
