@@ -110,7 +110,8 @@ module engine_tb #(
 
   string       jobs_file, input_file;
   int          jobs, report;
-  int unsigned limit, quiet, dump_first, dump_last, count;
+  int unsigned limit, quiet, dump_first, dump_last;
+  logic [15:0] count;
   logic [39:0] program_address;
 
   initial begin
@@ -134,7 +135,7 @@ module engine_tb #(
   assign read_beats = rvalid & rready;
   assign write_beat = wvalid && wready;
   assign start_valid = state_q == Start;
-  assign start_data = {16'(count), program_address};
+  assign start_data = {count, program_address};
   assign finished_ready = state_q == Run;
   assign done_o = state_q == Done;
   assign cycles_o = cycles_q;

@@ -1,0 +1,36 @@
+"""Verilator's lint over every hand-written cell, with all warnings on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from edgewright.sim import tools
+
+pytestmark = pytest.mark.sim
+ROOT = Path(__file__).parents[3]
+RTL = ROOT / "hw" / "rtl"
+FILES = sorted([*RTL.glob("*.sv"), *RTL.glob("*.v"), *(ROOT / "sim" / "cells").glob("*.sv")])
+
+
+def lint(*arguments: str | Path) -> str:
+    verilator = tools.verilator()
+    command = [verilator.root / "bin" / "verilator", "--lint-only", "-Wall", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=verilator.environment(dict(os.environ)))
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_no_warnings(file: Path) -> None:
+    stub = ROOT / "tests" / "sim" / "stub_engine.sv"
+    quiet = ("-Wno-MULTITOP", "-Wno-DECLFILENAME") if "engine" in file.stem else ()
+    below = [RTL / f"{name}.sv" for name in ("axi_read_mover", "axi_write_mover", "axi_ram", "axil_control")]
+    assert not lint("--top-module", file.stem, *quiet, *([stub, *below] if quiet else []), file)
+
+
+def test_a_warning_is_found(tmp_path: Path) -> None:
+    ports = "input logic [3:0] a_i, output logic [1:0] b_o"
+    (tmp_path / "bad.sv").write_text(f"module bad ({ports});\n  assign b_o = a_i;\nendmodule\n")
+    assert "WIDTHTRUNC" in lint(tmp_path / "bad.sv")
