@@ -1,0 +1,155 @@
+"""The second printer: a block as Vitis HLS C++.
+
+`<block>.hpp` holds the tokens' structs and the constants, `<block>.cpp` one function per process and the top function, in
+which every process is an hls::task. Both lean on the headers of hw/hls (`HLS_FOLDER`). What Vitis makes of them has not been
+seen: the same text compiled by g++ with the shims of hw/hls/shim is what the tests compare with the interpreter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.cpp_body import initialiser, partition
+from edgewright.hw.kernel.cpp_nest import Nest, Port
+from edgewright.hw.kernel.cpp_types import Names, TypeNames, bank_axes, int_name, shape_note
+from edgewright.hw.kernel.nest import expand
+from edgewright.hw.kernel.trace import Block
+from edgewright.hw.kernel.types import Array, Request, elem_of, size_of
+
+HLS_FOLDER = Path(__file__).resolve().parent.parent / "hls"
+SHIM_FOLDER = HLS_FOLDER / "shim"
+LINE = 120
+
+
+def support_files() -> dict[str, str]:
+    """The headers that the printed C++ includes, by name: a bundle for Vitis holds them next to it."""
+    return {path.name: path.read_text() for path in sorted(HLS_FOLDER.glob("*.h"))}
+
+
+def to_cpp(block: Block | ir.Program) -> dict[str, str]:
+    """The files of a block by name."""
+    return Printer(block.check() if isinstance(block, Block) else block).files()
+
+
+def wrapped(line: str) -> list[str]:
+    """A long line broken at commas (outside template arguments, where possible), further lines indented."""
+    if len(line) <= LINE or line.lstrip().startswith(("//", "#")):
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    out, rest = [], line
+    while len(rest) > LINE:
+        commas = [m for m in range(len(indent) + 1, LINE) if rest.startswith(", ", m)]
+        outside = [m for m in commas if rest.count("<", 0, m) == rest.count(">", 0, m)]
+        if not commas:
+            break
+        at = (outside or commas)[-1]
+        out.append(rest[: at + 1])
+        rest = indent + rest[at + 2 :]
+    return [*out, rest]
+
+
+class Printer:
+    def __init__(self, program: ir.Program) -> None:
+        self.program = program
+        names = Names()
+        self.top = names.new(program.name)
+        tokens = [c.type for c in program.channels] + [b.type for b in program.buffers]
+        self.types = TypeNames.of([*([Request] if program.axi else []), *tokens], names)
+        self.roms = {rom: names.new(rom.name) for rom in program.roms}
+        shared = Names(names.taken)  # what process functions must not shadow
+        self.nests: list[Nest] = []
+        for process in program.processes:
+            if process.command is None and expand(process, [], 1).count == 0:
+                continue  # never runs
+            self.nests.append(Nest(process, self.types, shared, names.new(process.name), self.roms))
+        self.inside = Names(names.taken)
+        self.port = {c: self.inside.new(c.name) for c in [*program.inputs, *program.outputs]}
+        self.memory = {a: self.inside.new(f"{a.name}_memory") for a in program.axi}
+
+    def files(self) -> dict[str, str]:
+        name = self.program.name
+        texts = {f"{name}.hpp": self.header(), f"{name}.cpp": self.source()}
+        return {file: "\n".join(part for line in lines for part in wrapped(line)) + "\n" for file, lines in texts.items()}
+
+    # --- header -----------------------------------------------------------------------------------------------------
+
+    def header(self) -> list[str]:
+        guard = f"{self.program.name.upper()}_HPP"
+        out = [
+            f"// Block {self.program.name}: tokens and top function.", f"#ifndef {guard}", f"#define {guard}", "",
+            "#include <hls_stream.h>", "", '#include "ew_int.h"', "", "using namespace ew;", "", *self.types.declarations(),
+            f"{self.signature()};", "", "#endif",
+        ]  # fmt: skip
+        return out
+
+    def signature(self) -> str:
+        parameters = [f"hls::stream<{self.types.token(c.type)}>& {name}" for c, name in self.port.items()]
+        parameters += [f"{'' if a.done else 'const '}UInt<128>* {name}" for a, name in self.memory.items()]
+        return f"void {self.top}({', '.join(parameters)})"
+
+    # --- source -----------------------------------------------------------------------------------------------------
+
+    def source(self) -> list[str]:
+        name = self.program.name
+        includes = ['"ew_dot.h"', *(['"ew_axi.h"'] if self.program.axi else []), f'"{name}.hpp"']
+        out = ["#include <hls_task.h>", *(["#include <hls_streamofblocks.h>"] if self.program.buffers else []), ""]
+        out += [f"#include {i}" for i in includes] + [""]
+        for rom, text in self.roms.items():
+            out += self.rom(rom, text)
+        for nest in self.nests:
+            out += ["", *nest.function()]
+        return [*out, "", *self.top_function()]
+
+    def rom(self, rom: ir.Rom, text: str) -> list[str]:
+        flat = [v for row in rom.values for v in row]
+        size = f"{len(rom.values)} * {size_of(rom.type.shape)}" if isinstance(rom.type, Array) else str(len(flat))
+        line = f"static const {int_name(elem_of(rom.type))} {text}[{size}] = {initialiser(tuple(flat))};"
+        note = shape_note(rom.type).strip()
+        return [*([note] if note else []), line]
+
+    def top_function(self) -> list[str]:
+        program = self.program
+        out = [f"{self.signature()} {{", "#pragma HLS INTERFACE mode=ap_ctrl_none port=return"]
+        out += [f"#pragma HLS INTERFACE mode=axis port={name}" for name in self.port.values()]
+        for axi, name in self.memory.items():
+            # no offset register: requests carry whole addresses
+            out.append(f"#pragma HLS INTERFACE mode=m_axi port={name} bundle={axi.name} offset=off depth=1048576")
+            out.append(f"#pragma HLS STABLE variable={name}")
+        if self.memory:
+            out.append("#pragma HLS DATAFLOW")
+        where: dict[ir.Channel | ir.Buffer, str] = dict(self.port)
+        for c in program.channels:
+            if c not in where:
+                where[c] = self.inside.new(c.name)
+                out.append(f'  hls_thread_local hls::stream<{self.types.token(c.type)}, {max(2, c.depth)}> {where[c]}("{c.name}");')
+        for b in program.buffers:
+            where[b] = self.inside.new(b.name)
+            out.append(f"  hls_thread_local hls::stream_of_blocks<{self.types.bank(b.type, b.depth)}, {b.banks}> {where[b]};")
+            out += self.layout(b, where[b])
+        for nest in self.nests:
+            task = self.inside.new(f"{nest.name}_task")
+            out.append(f"  hls_thread_local hls::task {task}({self.arguments(nest.name, nest.parameters, where)});")
+        request = self.types.structs.get(Request, "")
+        for axi, name in self.memory.items():
+            task = self.inside.new(f"{axi.name}_task")
+            streams = [where[axi.requests], where[axi.data], *([where[axi.done]] if axi.done else [])]
+            kind = "write" if axi.done else "read"
+            out.append(f"  hls_thread_local hls::task {task}(axi_{kind}<{request}>, {', '.join([*streams, name])});")
+        return [*out, "}"]
+
+    def arguments(self, function: str, ports: list[Port], where: dict[ir.Channel | ir.Buffer, str]) -> str:
+        return ", ".join([function, *(where[p.what] for p in ports)])
+
+    def layout(self, buffer: ir.Buffer, name: str) -> list[str]:
+        """A whole element per clock: words as wide as it is, or one memory per lane of a masked store."""
+        axes = bank_axes(buffer.type)
+        if not axes:
+            return []
+        masked = any(
+            isinstance(e.op, ir.Store) and e.op.buffer is buffer and e.op.masked for p in self.program.processes for e in p.effects
+        )
+        kinds = ["ARRAY_PARTITION" if masked else "ARRAY_RESHAPE", "ARRAY_RESHAPE"]
+        return [f"#pragma HLS {kind} variable={name} type=complete dim={d + 2}" for d, kind in zip(range(len(axes)), kinds, strict=False)]
+
+
+__all__ = ["HLS_FOLDER", "SHIM_FOLDER", "partition", "support_files", "to_cpp"]

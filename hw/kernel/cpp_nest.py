@@ -1,0 +1,319 @@
+"""A process as a C++ function: its loop nest, the scopes of its locks, and its body.
+
+The nest is cut behind each loop that holds a lock. What lies outside the last cut are plain loops; inside is one pipelined
+loop: a perfect nest where only its outermost bound is known at run time, else a flat loop that carries the counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.cpp_body import Body
+from edgewright.hw.kernel.cpp_expr import BOOL, Expr, binary, compare, literal, variable
+from edgewright.hw.kernel.cpp_lanes import Lines
+from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name
+from edgewright.hw.kernel.types import Int, of_range, u
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A parameter of a process function: a stream or a stream of blocks."""
+
+    what: ir.Channel | ir.Buffer
+    parameter: str
+
+
+def positive(bound: int | ir.Node) -> bool:
+    """Whether a bound is known to be at least 1."""
+    if isinstance(bound, int):
+        return bound >= 1
+    op = bound.op
+    if isinstance(op, ir.Const):
+        return min(op.values) >= 1
+    if isinstance(op, ir.Select):
+        return positive(bound.args[1]) and positive(bound.args[2])
+    if isinstance(op, (ir.Add, ir.Or, ir.Max)) and not any(isinstance(a.type, Int) and a.type.signed for a in bound.args):
+        return any(positive(a) for a in bound.args)
+    if isinstance(op, ir.Cast) and isinstance(bound.type, Int) and isinstance(bound.args[0].type, Int):
+        return bound.type.holds(bound.args[0].type) and positive(bound.args[0])
+    return False
+
+
+def counters_in(bound: int | ir.Node) -> set[int]:
+    """The loops whose counter or flags a bound depends on."""
+    if isinstance(bound, int):
+        return set()
+    nodes = ir.topological([bound])
+    return {n.op.loop for n in nodes if isinstance(n.op, (ir.Counter, ir.First, ir.Last))}
+
+
+class Nest:
+    def __init__(self, process: ir.Process, types: TypeNames, outer: Names, name: str, roms: dict[ir.Rom, str]) -> None:
+        self.process, self.types, self.name = process, types, name
+        self.local = Names(outer.taken)
+        self.out = Lines(1)
+        reads = process.of(ir.Read)
+        effects = [*reads, *(e for e in process.effects if e not in reads)]
+        self.order = ir.topological(effects)
+        bounds = [loop.bound for loop in process.loops if isinstance(loop.bound, ir.Node)]
+        self.body = Body(process, ir.topological([*bounds, *effects]), types, self.local, self.out)
+        for loop in process.loops:
+            if isinstance(loop.bound, ir.Node):
+                self.body.values.uses[loop.bound] += 1
+        self.body.ports.update(roms)
+        self.parameters: list[Port] = []
+        channels = [e.op.channel for e in process.effects if isinstance(e.op, (ir.Read, ir.Write))]
+        for what in ([process.command] if process.command else []) + channels + [lock.buffer for lock in process.locks]:
+            text = self.local.new(what.name)
+            self.parameters.append(Port(what, text))
+            self.body.ports[what] = text
+        self.counters = [self.local.new(loop.name) for loop in process.loops]
+        self.levels = sorted({lock.level for lock in process.locks})
+        self.cut = 1 + max(self.levels, default=-1)  # first loop of the pipelined part
+        self.sure: set[int] = set()  # loops inside a scope that is entered only where their bounds are not 0
+        self.frp = not process.locks
+
+    # --- pieces -----------------------------------------------------------------------------------------------------
+
+    def pragma(self) -> str:
+        # Vitis has no free-running pipeline around stream_of_blocks (message HLS 200-1966); it then picks a style itself.
+        return f"#pragma HLS PIPELINE II=1{' style=frp' if self.frp else ''}"
+
+    def counter_type(self, loop: ir.Loop) -> Int:
+        """A type that holds the bound itself, so that counting up to it does not wrap."""
+        top = loop.bound if isinstance(loop.bound, int) else loop.bound.type.high  # type: ignore[union-attr]
+        return u(max(2, of_range(0, top).bits))
+
+    def bound(self, level: int) -> Expr:
+        """The bound of a loop, emitted where this is called."""
+        bound = self.process.loops[level].bound
+        if isinstance(bound, int):
+            return literal(bound)
+        self.body.emit(ir.topological([bound]))
+        value = self.body.values.scalar(bound)
+        if value.declared and value.atom and not value.text.endswith(")"):
+            return value
+        name = self.local.new(f"{self.process.loops[level].name}_end")
+        assert isinstance(bound.type, Int)
+        self.out.add(f"const {int_name(bound.type)} {name} = {value.text};")
+        self.body.values.inline[bound] = variable(name, bound.type)
+        return self.body.values.inline[bound]
+
+    def flags(self, level: int, last: Expr, counter: Expr) -> None:
+        flags = self.body.values.flags
+        flags[ir.Counter(level)] = counter
+        flags[ir.First(level)] = literal(1) if counter.literal else compare("eq", counter, literal(0))
+        flags[ir.Last(level)] = last
+
+    def snapshot(self) -> tuple[dict[ir.Node, object], dict[ir.Node, object], set[ir.Node]]:
+        values = self.body.values
+        return dict(values.base), dict(values.inline), set(self.body.done)
+
+    def restore(self, saved: tuple[dict[ir.Node, object], dict[ir.Node, object], set[ir.Node]]) -> None:
+        self.body.values.base, self.body.values.inline, self.body.done = saved  # type: ignore[assignment]
+
+    # --- the nest ---------------------------------------------------------------------------------------------------
+
+    def function(self) -> list[str]:
+        """The text of the function."""
+        process, out = self.process, self.out
+        if process.command is not None:
+            self.command(process.command)
+        self.scope(0)
+        head = Lines()
+        if process.doc:
+            head.add(f"// {process.doc.splitlines()[0]}")
+        head.add(f"void {self.name}({', '.join(self.parameter(p) for p in self.parameters)}) {{")
+        if self.single():
+            head.add(self.pragma())
+        return [*head.text, *self.body.statics.text, *out.text, "}"]
+
+    def parameter(self, port: Port) -> str:
+        if isinstance(port.what, ir.Channel):
+            return f"hls::stream<{self.types.token(port.what.type)}>& {port.parameter}"
+        return f"hls::stream_of_blocks<{self.types.bank(port.what.type, port.what.depth)}, {port.what.banks}>& {port.parameter}"
+
+    def command(self, channel: ir.Channel) -> None:
+        nodes = [n for n in self.body.values.uses if isinstance(n.op, ir.Command)]
+        name = self.local.new(self.body.token_name(nodes[0], "command") if nodes else "command")
+        token = self.types.token(channel.type)
+        if nodes:
+            self.out.add(f"const {token} {name} = {self.body.ports[channel]}.read();")
+        else:
+            self.out.add(f"{self.body.ports[channel]}.read();")
+        for node in nodes:
+            self.body.token_base(node, name)
+            self.body.emit([n for n in self.body.values.uses if isinstance(n.op, ir.Part) and n.args[0] is node])
+
+    def scope(self, level: int) -> None:
+        """What lies inside the loops before `level`: locks held there, then the loops from `level` on."""
+        locks = [lock for lock in self.process.locks if lock.level == level - 1]
+        if not locks:
+            self.loops(level)
+            return
+        condition = self.some(level)
+        if condition:
+            with self.out.block(f"if ({condition})"):
+                self.locked(locks, level)
+        else:
+            self.locked(locks, level)
+
+    def locked(self, locks: list[ir.Lock], level: int) -> None:
+        for lock in locks:
+            bank = self.local.new(f"{lock.buffer.name}_bank")
+            kind = "write_lock" if lock.role == "store" else "read_lock"
+            block = self.types.bank(lock.buffer.type, lock.buffer.depth)
+            parameter = next(p.parameter for p in self.parameters if p.what is lock.buffer)
+            self.out.add(f"hls::{kind}<{block}> {bank}({parameter});")
+            self.body.ports[lock.buffer] = bank
+        self.loops(level)
+
+    def loops(self, level: int) -> None:
+        if level < self.cut:
+            self.plain_loop(level, pipelined=False)
+        elif self.single():
+            for inner in range(level, len(self.process.loops)):
+                self.flags(inner, literal(1), literal(0))
+            self.body.emit(self.order)
+        elif all(isinstance(loop.bound, int) and loop.bound >= 1 for loop in self.process.loops[level + 1 :]):
+            if level == len(self.process.loops):
+                self.body.emit(self.order)
+            else:
+                self.plain_loop(level, pipelined=True)
+        else:
+            self.flat_loop(level)
+
+    def single(self) -> bool:
+        """Whether the nest is one iteration, so that the function itself is the pipeline."""
+        return not self.process.locks and all(loop.bound == 1 for loop in self.process.loops)
+
+    def plain_loop(self, level: int, pipelined: bool) -> None:
+        loop, name = self.process.loops[level], self.counters[level]
+        end = self.bound(level)
+        counter = variable(name, self.counter_type(loop))
+        at_end = compare("lt", counter, end)
+        self.out.add(f"{self.name}_{loop.name}:")
+        with self.out.block(f"for ({int_name(counter.type)} {name} = 0; {at_end.text}; ++{name})"):
+            innermost = level == len(self.process.loops) - 1
+            if pipelined and innermost:
+                self.out.add(self.pragma())
+            self.flags(level, self.is_last(counter, end), counter)
+            if innermost and pipelined:
+                self.body.emit(self.order)
+            elif pipelined:
+                self.plain_loop(level + 1, pipelined)
+            else:
+                self.scope(level + 1)
+
+    def is_last(self, counter: Expr, end: Expr) -> Expr:
+        if end.literal:
+            return compare("eq", counter, literal(int(end.text) - 1))
+        return compare("eq", self.next(counter), end)
+
+    def next(self, counter: Expr) -> Expr:
+        return binary("+", counter, literal(1), u(counter.type.bits + 1))
+
+    def flat_loop(self, level: int) -> None:
+        """One step a clock over the loops from `level` on; steps at which an inner bound is 0 do nothing."""
+        loops, out = self.process.loops, self.out
+        levels = range(level, len(loops))
+        outer_end = self.bound(level)
+        counters = {g: variable(self.counters[g], self.counter_type(loops[g])) for g in levels}
+        for g in levels:
+            out.add(f"{int_name(counters[g].type)} {self.counters[g]} = 0;")
+        more = self.local.new("more")
+        out.add(f"bool {more} = {outer_end.operand} != 0;")
+        out.add(f"{self.name}_{loops[level].name}:")
+        with out.block(f"while ({more})"):
+            out.add(self.pragma())
+            ends = {level: outer_end}
+            for g in levels:
+                if g > level:
+                    ends[g] = self.bound(g)
+                last = self.local.new(f"last_{loops[g].name}")
+                out.add(f"const bool {last} = {self.beyond(counters[g], ends[g]).text};")
+                self.flags(g, variable(last, BOOL), counters[g])
+            empty = [g for g in levels if g > level and g not in self.sure and not positive(loops[g].bound)]
+            live = " && ".join(f"{ends[g].operand} != 0" for g in empty)
+            if live:
+                with out.block(f"if ({live})"):
+                    self.body.emit(self.order)
+            else:
+                self.body.emit(self.order)
+            self.advance(level, counters, ends, empty, more)
+
+    def beyond(self, counter: Expr, end: Expr) -> Expr:
+        """The counter is at its last value, or there is none."""
+        if end.literal:
+            return compare("ge", counter, literal(int(end.text) - 1)) if int(end.text) > 0 else variable("true", BOOL)
+        return compare("ge", self.next(counter), end)
+
+    def advance(
+        self, level: int, counters: dict[int, Expr], ends: dict[int, Expr], empty: list[int], more: str
+    ) -> None:
+        """Count up; a loop that is left starts again at 0."""
+        flags, out, loops = self.body.values.flags, self.out, self.process.loops
+        leaves = {}
+        for g in range(level + 1, len(loops)):
+            leaves[g] = flags[ir.Last(g)].text
+            if around := [z for z in empty if z < g]:
+                skipped = " || ".join(f"{ends[z].operand} == 0" for z in around)
+                last, leaves[g] = leaves[g], self.local.new(f"leave_{loops[g].name}")
+                out.add(f"const bool {leaves[g]} = {last} || {skipped};")
+        for g in range(len(loops) - 1, level, -1):
+            out.add(f"if (!{leaves[g]}) {{")
+            out.add(f"  ++{counters[g].text};")
+            out.add("} else {")
+            out.depth += 1
+            out.add(f"{counters[g].text} = 0;")
+        out.add(f"if ({flags[ir.Last(level)].text}) {more} = false;")
+        out.add(f"++{counters[level].text};")
+        for _ in range(level + 1, len(loops)):
+            out.depth -= 1
+            out.add("}")
+
+    # --- whether a scope has any iteration --------------------------------------------------------------------------
+
+    def some(self, level: int) -> str:
+        """A condition for at least one iteration inside the loops before `level`; empty where that is certain."""
+        loops = self.process.loops
+        open_levels = [g for g in range(level, len(loops)) if not positive(loops[g].bound)]
+        if not open_levels:
+            return ""
+        counted: set[int] = set()
+        grown = {c for g in open_levels for c in counters_in(loops[g].bound) if c >= level}
+        while grown != counted:
+            counted = grown
+            grown = counted | {c for g in counted for c in counters_in(loops[g].bound) if c >= level}
+        if not counted:
+            self.sure.update(open_levels)
+            return " && ".join(f"{self.bound(g).operand} != 0" for g in open_levels)
+        found = self.local.new("some")
+        self.out.add(f"bool {found} = false;")
+        saved, flags = self.snapshot(), dict(self.body.values.flags)
+        self.scan(level, counted, open_levels, found)
+        self.restore(saved)
+        self.body.values.flags = flags
+        return found
+
+    def scan(self, level: int, counted: set[int], open_levels: list[int], found: str) -> None:
+        """Look at all values of the counters that inner bounds depend on."""
+        loops = self.process.loops
+        if level > max(open_levels):
+            self.out.add(f"{found} = true;")
+            return
+        if level in counted:
+            end = self.bound(level)
+            name = self.local.new(f"{loops[level].name}_seen")
+            counter = variable(name, self.counter_type(loops[level]))
+            self.out.add(f"{self.name}_scan_{loops[level].name}:")
+            inside = f"!{found} && {compare('lt', counter, end).text}"
+            with self.out.block(f"for ({int_name(counter.type)} {name} = 0; {inside}; ++{name})"):
+                self.flags(level, self.is_last(counter, end), counter)
+                self.scan(level + 1, counted, open_levels, found)
+        elif level in open_levels:
+            with self.out.block(f"if ({self.bound(level).operand} != 0)"):
+                self.scan(level + 1, counted, open_levels, found)
+        else:
+            self.scan(level + 1, counted, open_levels, found)
+

@@ -1,0 +1,140 @@
+"""How types and names of the kernel language are spelt in C++."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgewright.hw.kernel.types import Array, Int, Struct, Type, elem_of, shape_of, size_of
+
+KEYWORDS = frozenset(
+    ["alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t", "char32_t", "class", "compl", "const", "const_cast", "constexpr", "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected", "public", "register", "reinterpret_cast", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq", "main", "stdin", "stdout", "stderr", "errno", "NULL", "EOF", "assert", "size_t"]
+)
+SUPPORT = frozenset(
+    ["ew", "hls", "ap_int", "ap_uint", "Int", "UInt", "Vec", "wrap_i", "wrap_u", "fit_i", "fit_u", "shl_i", "shl_u", "shr", "slice", "place", "bit_length", "min_of", "max_of", "abs_of", "clamp", "unpack_i", "unpack_u", "pack", "dot", "axi_read", "axi_write", "check", "plain", "sim", "hls_thread_local"]
+)
+
+
+class Names:
+    """The identifiers of one scope and those around it."""
+
+    def __init__(self, taken: frozenset[str] | set[str] = frozenset()) -> None:
+        self.taken = set(KEYWORDS | SUPPORT | taken)
+
+    def new(self, wanted: str) -> str:
+        """`wanted`, or with the first free number behind it."""
+        name, n = wanted, 1
+        while name in self.taken:
+            n += 1
+            name = f"{wanted}_{n}"
+        self.taken.add(name)
+        return name
+
+
+def int_name(t: Int) -> str:
+    return f"{'Int' if t.signed else 'UInt'}<{t.bits}>"
+
+
+def suffix(t: Int) -> str:
+    """Template arguments and sign of the helpers: wrap_i<8>, fit_u<4>."""
+    return f"{'i' if t.signed else 'u'}<{t.bits}>"
+
+
+def field_name(name: str) -> str:
+    return f"{name}_" if name in KEYWORDS else name
+
+
+@dataclass(slots=True)
+class TypeNames:
+    """Names of the structs of one block."""
+
+    structs: dict[Struct, str]
+
+    @classmethod
+    def of(cls, types: list[Type], names: Names) -> TypeNames:
+        found: dict[Struct, str] = {}
+
+        def visit(t: Type) -> None:
+            if isinstance(t, Struct) and t not in found:
+                for _, part in t.fields:
+                    visit(part)
+                found[t] = names.new(t.name)
+
+        for t in types:
+            visit(t)
+        return cls(found)
+
+    def token(self, t: Type) -> str:
+        """The type of one token or element."""
+        if isinstance(t, Struct):
+            return self.structs[t]
+        if isinstance(t, Array):
+            return f"Vec<{int_name(t.elem)}, {size_of(t.shape)}>"
+        return int_name(t)
+
+    def declarations(self) -> list[str]:
+        out: list[str] = []
+        for t, name in self.structs.items():
+            out.append(f"struct {name} {{")
+            for key, part in t.fields:
+                if isinstance(part, Struct):
+                    out.append(f"  {self.structs[part]} {field_name(key)};")
+                elif isinstance(part, Array):
+                    out.append(f"  {int_name(part.elem)} {field_name(key)}[{size_of(part.shape)}];{shape_note(part)}")
+                else:
+                    out.append(f"  {int_name(part)} {field_name(key)};")
+            out += ["};", ""]
+        return out
+
+    def bank(self, t: Type, depth: int) -> str:
+        """The type of one bank of a buffer: an array of elements, array elements as [first axis][the rest]."""
+        if isinstance(t, Array):
+            return int_name(t.elem) + "".join(f"[{n}]" for n in (depth, *bank_axes(t)))
+        return f"{self.token(t)}[{depth}]"
+
+
+def bank_axes(t: Type) -> tuple[int, ...]:
+    """How the elements of an array-valued buffer element are laid out behind the address."""
+    shape = () if isinstance(t, Struct) else shape_of(t)
+    return shape if len(shape) < 2 else (shape[0], size_of(shape[1:]))
+
+
+def shape_note(t: Type) -> str:
+    """A comment with the shape, where an array has more than one axis."""
+    return f"  // {list(t.shape)}" if isinstance(t, Array) and len(t.shape) > 1 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class CType:
+    """The plain C++ type of an expression: its bits (0: limbs) and sign."""
+
+    bits: int
+    signed: bool
+
+    def holds(self, t: Int) -> bool:
+        return self.bits > 0 and Int(self.bits, self.signed).holds(t)
+
+
+def storage(t: Int) -> CType:
+    """The plain type that stands for t."""
+    for bits in (8, 16, 32, 64, 128):
+        if t.bits <= bits:
+            return CType(bits, t.signed)
+    return CType(0, t.signed)
+
+
+def promoted(c: CType) -> CType:
+    return CType(32, True) if 0 < c.bits < 32 else c
+
+
+def combined(a: CType, b: CType) -> CType:
+    """The type of a + b by C++'s usual arithmetic conversions."""
+    x, y = promoted(a), promoted(b)
+    if x.bits == y.bits:
+        return CType(x.bits, x.signed and y.signed)
+    return x if x.bits > y.bits else y
+
+
+__all__ = [
+    "CType", "Names", "TypeNames", "bank_axes", "combined", "elem_of", "field_name", "int_name", "promoted", "shape_note",
+    "storage", "suffix",
+]

@@ -1,0 +1,206 @@
+"""Which values of a body become C++ variables and which stay inside the expressions that use them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.cpp_expr import Expr, apply, literal, variable
+from edgewright.hw.kernel.cpp_lanes import Affine, Index, aligned, flat
+from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, size_of
+
+ELEMENTWISE = (
+    ir.Add, ir.Sub, ir.Mul, ir.And, ir.Or, ir.Xor, ir.Neg, ir.Not, ir.Compare, ir.Min, ir.Max, ir.Abs, ir.Select, ir.Shl,
+    ir.Shr, ir.ShlBy, ir.ShrBy, ir.BitLength, ir.Bits, ir.Cast,
+)  # fmt: skip
+FREE = (ir.Const, ir.Counter, ir.First, ir.Last, ir.Command, ir.Part, ir.View)
+DEEPEST = 3
+"""Operations inside one expression, so that lines stay readable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where a value lies: text of the scalar or of the whole flat array; `pattern` gives an element where text does not."""
+
+    text: str
+    type: Int
+    array: bool
+    pattern: str = ""
+
+    def at(self, position: Affine) -> Expr:
+        if self.pattern:
+            return variable(self.pattern.format(position), self.type)
+        return variable(f"{self.text}[{position}]" if self.array else self.text, self.type)
+
+
+def elements(node: ir.Node) -> int:
+    return 1 if isinstance(node.type, Struct) else size_of(shape_of(node.type))
+
+
+def is_elementwise(node: ir.Node) -> bool:
+    if isinstance(node.op, ir.Reinterpret):
+        return not shape_of(node.type) and not shape_of(node.args[0].type)
+    return isinstance(node.op, ELEMENTWISE)
+
+
+def constant(node: ir.Node) -> tuple[int, ...] | None:
+    """The flat values of a constant or a view of one."""
+    if isinstance(node.op, ir.Const):
+        return node.op.values
+    if isinstance(node.op, ir.View):
+        values = constant(node.args[0])
+        if values is not None:
+            return tuple(values[p] for p in positions(node).flat)
+    return None
+
+
+def positions(view: ir.Node) -> np.ndarray:
+    """Flat positions in its argument of the elements of a View."""
+    op, shape = view.op, shape_of(view.type)
+    assert isinstance(op, ir.View)
+    at = np.full(shape, op.offset)
+    for axis, (stride, n) in enumerate(zip(op.strides, shape, strict=True)):
+        at = at + stride * np.arange(n).reshape([-1 if d == axis else 1 for d in range(len(shape))])
+    return at
+
+
+def fitted(values: np.ndarray) -> tuple[int, tuple[int, ...]] | None:
+    """(offset, strides) where values are an affine function of their indices, else None."""
+    offset = int(values.flat[0])
+    strides = []
+    for axis, n in enumerate(values.shape):
+        at = tuple(int(d == axis) for d in range(values.ndim))
+        strides.append(int(values[at]) - offset if n > 1 else 0)
+    expected = np.full(values.shape, offset, dtype=object)
+    for axis, n in enumerate(values.shape):
+        expected = expected + strides[axis] * np.arange(n).reshape([-1 if d == axis else 1 for d in range(values.ndim)])
+    return (offset, tuple(strides)) if np.array_equal(expected, values) else None
+
+
+def whole_needed(node: ir.Node) -> list[ir.Node]:
+    """The arguments that must lie in memory as whole arrays."""
+    op = node.op
+    if isinstance(op, ir.Reinterpret) and not is_elementwise(node):
+        return [a for a in node.args if shape_of(a.type)]
+    if isinstance(op, ir.Dot):
+        return list(node.args)
+    if isinstance(op, ir.Index):
+        return [node.args[0]]
+    return []
+
+
+class Values:
+    """Values emitted so far, and the text of the others."""
+
+    def __init__(self, nodes: list[ir.Node], names: dict[ir.Node, str]) -> None:
+        self.base: dict[ir.Node, Base] = {}
+        self.names = names
+        self.uses: Counter[ir.Node] = Counter()
+        self.spread: set[ir.Node] = set()  # used by something with more elements
+        self.whole: set[ir.Node] = set()
+        self.viewed: set[ir.Node] = set()
+        self.inside: dict[ir.Node, int] = {}
+        self.inline: dict[ir.Node, Expr] = {}  # scalars that stand for themselves
+        self.flags: dict[ir.Op, Expr] = {}  # Counter, First, Last
+        for node in nodes:
+            self.note(node)
+
+    def note(self, node: ir.Node) -> None:
+        for arg in set(node.args):
+            self.uses[arg] += sum(a is arg for a in node.args)
+            if max(elements(node), *(elements(a) for a in node.args)) > elements(arg):
+                self.spread.add(arg)
+        self.whole.update(whole_needed(node))
+        if isinstance(node.op, ir.View):
+            self.viewed.add(node.args[0])
+            if isinstance(node.args[0].op, ir.View) and constant(node) is None and self.located(node) is None:
+                self.whole.add(node.args[0])
+
+    def depth(self, node: ir.Node) -> int:
+        """Operations in the expression of a value that is not a variable."""
+        if node in self.base or node in self.inline or isinstance(node.op, FREE):
+            return 0
+        return self.inside.get(node, 0)
+
+    def wants_variable(self, node: ir.Node) -> bool:
+        """Called once, when all arguments are known."""
+        if isinstance(node.op, (ir.Const, ir.Counter, ir.First, ir.Last, ir.Command, ir.Part)):
+            return node in self.whole and not isinstance(node.op, ir.Part)
+        if isinstance(node.op, ir.View):
+            return node in self.whole
+        if not is_elementwise(node):
+            return True
+        deep = 1 + max((self.depth(a) for a in node.args), default=0)
+        self.inside[node] = deep
+        return (
+            self.uses[node] > 1
+            or node in self.names
+            or node in self.spread
+            or node in self.whole
+            or (node in self.viewed and bool(shape_of(node.type)))
+            or deep >= DEEPEST
+        )
+
+    def located(self, view: ir.Node) -> tuple[ir.Node, int, tuple[int, ...]] | None:
+        """The node a View (of views) finally looks at, with offset and strides; None where that is not affine."""
+        at, source = positions(view), view.args[0]
+        while isinstance(source.op, ir.View) and source not in self.base:
+            at, source = positions(source).reshape(-1)[at], source.args[0]
+        found = fitted(at)
+        return None if found is None else (source, *found)
+
+    def element(self, node: ir.Node, index: Index) -> Expr:
+        """The element of a value at an index of its own shape."""
+        if node in self.base:
+            return self.base[node].at(flat(index, shape_of(node.type)))
+        if node in self.inline:
+            return self.inline[node]
+        op = node.op
+        values = constant(node)
+        if values is not None:
+            return self.constant_element(node, values, index)
+        if isinstance(op, (ir.Counter, ir.First, ir.Last)):
+            return self.flags[op]
+        if isinstance(op, ir.View):
+            found = self.located(node)
+            assert found is not None
+            source, offset, strides = found
+            if not shape_of(source.type):
+                return self.element(source, ())
+            at = Affine(offset)
+            for i, stride in zip(index, strides, strict=True):
+                at = at + i * stride
+            return self.base[source].at(at)
+        kinds = [elem_of(a.type) for a in node.args]
+        args = [self.element(a, aligned(index, shape_of(a.type))) for a in node.args]
+        return apply(op, args, elem_of(node.type), kinds)
+
+    def constant_element(self, node: ir.Node, values: tuple[int, ...], index: Index) -> Expr:
+        shape = shape_of(node.type)
+        at = flat(index, shape)
+        if not at.terms:
+            return literal(values[at.offset])
+        if len(set(values)) == 1:
+            return literal(values[0])
+        found = fitted(np.array(values, dtype=object).reshape(shape))
+        assert found is not None, "a constant array that is not affine is emitted as a table"
+        value = Affine(found[0])
+        for i, stride in zip(index, found[1], strict=True):
+            value = value + i * stride
+        e = elem_of(node.type)
+        return variable(f"{'Int' if e.signed else 'UInt'}<{e.bits}>({value})", e)
+
+    def needs_table(self, node: ir.Node) -> bool:
+        """Whether a constant array is no affine function of its indices."""
+        values = constant(node)
+        return (
+            isinstance(node.op, (ir.Const, ir.View)) and values is not None and len(set(values)) > 1
+            and (node in self.whole or fitted(np.array(values, dtype=object).reshape(shape_of(node.type))) is None
+                 or max(abs(v) for v in values) >= 2**31)
+        )  # fmt: skip
+
+    def scalar(self, node: ir.Node) -> Expr:
+        return self.element(node, ())

@@ -1,0 +1,195 @@
+"""C simulation of a block: its printed HLS C++, compiled by g++ with the shims of hw/hls, fed with the interpreter's tokens."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.cpp import HLS_FOLDER, SHIM_FOLDER, Printer
+from edgewright.hw.kernel.tokens import Rows, decode, encode, from_bits, to_bits
+from edgewright.hw.kernel.trace import Block
+from edgewright.hw.kernel.types import Struct, Type, elem_of, leaves, shape_of, size_of, width
+from edgewright.sim.csim import build_csim
+from numpy.typing import NDArray
+
+BEAT = 16  # bytes
+PLAIN = ("-O3", "-march=native", "-Wextra")
+EXACT = ("-O1", "-DEW_AP_INT")
+
+
+class CsimError(Exception):
+    """The C simulation did not compile, broke off, or stopped with work left."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRun:
+    """What a run left: tokens by output, the memory, each beat written to it in order, and `rest`: lines on tokens left in
+    the block ("left <stream> <count>") and on tasks stopped half way ("waits <process> read|write <stream>")."""
+
+    outputs: dict[str, Any]
+    memory: NDArray[np.uint8] | None
+    writes: list[tuple[int, bytes]]
+    rest: list[str]
+
+
+def run_block(
+    block: Block | ir.Program, inputs: Mapping[str, Any], memory: NDArray[np.uint8] | None = None, ap_int: bool = False
+) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
+    """(outputs, memory afterwards); raises CsimError if anything is left inside the block."""
+    run = simulate(block, inputs, memory, ap_int=ap_int)
+    if run.rest:
+        raise CsimError(f"C simulation of {run_name(block)} stopped with work left: {'; '.join(run.rest)}")
+    return run.outputs, run.memory
+
+
+def run_name(block: Block | ir.Program) -> str:
+    return block.name
+
+
+def simulate(
+    block: Block | ir.Program,
+    inputs: Mapping[str, Any],
+    memory: NDArray[np.uint8] | None = None,
+    *,
+    ap_int: bool = False,
+    bounded: bool = False,
+    checked: bool = False,
+) -> BlockRun:
+    """Run until no process can go on. `memory` (uint8, whole beats) is not changed. With `bounded` streams hold `depth` tokens
+    and buffers `banks` banks; with `checked` every `fit` is verified."""
+    program = block.check() if isinstance(block, Block) else block
+    if program.axi and (memory is None or len(memory) % BEAT):
+        raise ValueError(f"block {program.name} has AXI ports: give it a memory of whole 16-byte beats")
+    if unknown := set(inputs) - {c.name for c in program.inputs}:
+        raise ValueError(f"block {program.name} has no input {', '.join(sorted(unknown))}")
+    binary = build(program, ap_int, checked)
+    with tempfile.TemporaryDirectory(prefix="block_csim_") as folder:
+        at = Path(folder)
+        for port in program.inputs:
+            tokens = inputs.get(port.name)
+            raw = b"" if tokens is None else to_octets(port.type, encode(port.type, tokens, f"input {port.name}"))
+            (at / f"{port.name}.in").write_bytes(raw)
+        if program.axi and memory is not None:
+            (at / "memory.in").write_bytes(np.ascontiguousarray(memory).tobytes())
+        done = subprocess.run([binary, folder, str(int(bounded))], capture_output=True, text=True)
+        if done.returncode:
+            raise CsimError(f"C simulation of {program.name} ended with {done.returncode}: {done.stderr.strip()}")
+        outputs = {
+            c.name: decode(c.type, from_octets(c.type, (at / f"{c.name}.out").read_bytes())) for c in program.outputs
+        }
+        after, writes = None, []
+        if program.axi:
+            after = np.frombuffer((at / "memory.out").read_bytes(), np.uint8).copy()
+            log = (at / "writes.out").read_bytes()
+            for n in range(0, len(log), 8 + BEAT):
+                writes.append((int.from_bytes(log[n : n + 8], "little"), log[n + 8 : n + 8 + BEAT]))
+        return BlockRun(outputs, after, writes, (at / "rest.out").read_text().splitlines())
+
+
+def build(program: ir.Program, ap_int: bool = False, checked: bool = False) -> Path:
+    """The compiled simulation, from the cache where sources and compiler are the same."""
+    printer = Printer(program)
+    flags = [*(EXACT if ap_int else PLAIN), *(["-DEW_CHECK"] if checked else [])]
+    return build_csim(printer.files(), main_program(printer), [SHIM_FOLDER, HLS_FOLDER], ap_int=ap_int, flags=flags)
+
+
+def to_octets(type_: Type, columns: Sequence[Rows]) -> bytes:
+    """Leaf rows -> packed tokens of whole bytes."""
+    count = len(columns[0])
+    if not count:
+        return b""
+    bits = [to_bits(r, elem_of(t)).reshape(count, width(t)) for (_, t, _), r in zip(leaves(type_), columns, strict=True)]
+    return np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little").tobytes()
+
+
+def from_octets(type_: Type, raw: bytes) -> list[Rows]:
+    size = (width(type_) + 7) // 8
+    octets = np.frombuffer(raw, np.uint8).reshape(-1, size)
+    bits = np.unpackbits(octets, axis=1, count=width(type_), bitorder="little")
+    return [
+        from_bits(bits[:, at : at + width(t)].reshape(len(bits), *shape_of(t), elem_of(t).bits), elem_of(t))
+        for _, t, at in leaves(type_)
+    ]
+
+
+def main_program(printer: Printer) -> str:
+    """A main that reads tokens and memory from a folder, runs the block until it rests, and writes what came out."""
+    program, types = printer.program, printer.types
+    out = ["#include <hls_task.h>", "#include <ew_memory.h>", "#include <ew_tokens.h>", "", f'#include "{program.name}.hpp"', ""]
+    out += ["using namespace ew::sim;", "", "int main(int, char** argv) {", '  const std::string folder = std::string(argv[1]) + "/";']
+    out += ["  schedule().bounded = argv[2][0] == '1';"]
+    if program.axi:
+        out += [
+            '  const std::vector<uint8_t> image = load(folder + "memory.in");',
+            "  std::vector<UInt<128>>& words = memory().words;",
+            "  words.resize(image.size() / 16);",
+            "  for (size_t n = 0; n < words.size(); ++n) words[n] = get_u<128>(image.data(), 128 * n);",
+        ]
+    for port in program.inputs:
+        out += feed(port, types.token(port.type))
+    for port in program.outputs:
+        out += [f'  static hls::stream<{types.token(port.type)}> {port.name}_port("{port.name}");']
+        out += [f"  {port.name}_port.unbounded();", f"  {port.name}_port.limit({port.depth});"]
+    arguments = [*(f"{c.name}_port" for c in printer.port), *("words.data()" for _ in program.axi)]
+    out += [f"  {printer.top}({', '.join(arguments)});"]
+    names = [nest.process.name for nest in printer.nests] + [f"axi_{a.name}" for a in program.axi]
+    out += [f"  const char* names[] = {{{', '.join(f'{chr(34)}{n}{chr(34)}' for n in [*names, ''])}}};"]
+    out += [f"  for (size_t n = 0; n < {len(names)}; ++n) schedule().tasks[n]->name = names[n];"]
+    out += ["  run();"]
+    for port in program.outputs:
+        out += drain(port, types.token(port.type))
+    if program.axi:
+        out += [
+            "  std::vector<uint8_t> after(16 * words.size()), log(24 * memory().log.size());",
+            "  for (size_t n = 0; n < words.size(); ++n) put<128>(after.data(), 128 * n, words[n]);",
+            "  for (size_t n = 0; n < memory().log.size(); ++n) {",
+            "    put_bits(log.data(), 192 * n, 64, 16 * memory().log[n].first);",
+            "    put<128>(log.data(), 192 * n + 64, memory().log[n].second);",
+            "  }",
+            '  save(folder + "memory.out", after);',
+            '  save(folder + "writes.out", log);',
+        ]
+    out += ['  std::FILE* rest = std::fopen((folder + "rest.out").c_str(), "w");', "  report(rest);", "  std::fclose(rest);"]
+    return "\n".join([*out, "  std::fflush(nullptr);", "  std::_Exit(0);", "}"]) + "\n"
+
+
+def places(type_: Type, token: str) -> list[tuple[str, str, str, int, int, str]]:
+    """Per leaf: loop head, element text, bit offset expression, bits, and the sign letter."""
+    from edgewright.hw.kernel.cpp_types import field_name
+
+    out = []
+    for path, t, at in leaves(type_):
+        e, size = elem_of(t), size_of(shape_of(t))
+        name = ".".join([token, *map(field_name, path)])
+        if not isinstance(type_, Struct) and shape_of(t):
+            name = f"{token}.v"
+        head = f"for (size_t n = 0; n < {size}; ++n) " if shape_of(t) else ""
+        element = f"{name}[n]" if shape_of(t) else name
+        bit = f"{at} + {e.bits} * n" if shape_of(t) else str(at)
+        out.append((head, element, bit, e.bits, size, "i" if e.signed else "u"))
+    return out
+
+
+def feed(port: ir.Channel, token: str) -> list[str]:
+    size = (width(port.type) + 7) // 8
+    out = [f'  static hls::stream<{token}> {port.name}_port("{port.name}");', "  {"]
+    out += [f'    const std::vector<uint8_t> raw = load(folder + "{port.name}.in");']
+    out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{", f"      {token} token;"]
+    for head, element, bit, bits, _, sign in places(port.type, "token"):
+        out.append(f"      {head}{element} = get_{sign}<{bits}>(raw.data() + at, {bit});")
+    return [*out, f"      {port.name}_port.write(token);", "    }", "  }"]
+
+
+def drain(port: ir.Channel, token: str) -> list[str]:
+    size = (width(port.type) + 7) // 8
+    out = ["  {", f"    std::vector<uint8_t> raw({port.name}_port.size() * {size});"]
+    out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{", f"      const {token} token = {port.name}_port.read();"]
+    for head, element, bit, bits, _, _ in places(port.type, "token"):
+        out.append(f"      {head}put<{bits}>(raw.data() + at, {bit}, {element});")
+    return [*out, "    }", f'    save(folder + "{port.name}.out", raw);', "  }"]
