@@ -217,10 +217,11 @@ def _simulate(compiled: Compiled, images: Path | None, samples: int, wave: Path 
 
 
 def _show(compiled: Compiled, next_step: str) -> dict[str, Any]:
-    from edgewright.frontend import render, report
+    from edgewright.frontend import render
+    from edgewright.passes.results import to_data
 
     out, _ = render.consoles()
-    data = report.data_of(compiled.report)
+    data = to_data(compiled.report)
     render.summary(out, data, compiled.directory, next_step)
     return data
 

@@ -24,20 +24,37 @@ Something failed that should not be able to. The log named in the message holds 
 report it with the model if you can share it. The previous result, if there was one, is untouched.""",
     "G090": """the checkpoint cannot be read
 A stage's checkpoint in the build folder is damaged or was written by another version. Compile without --from.""",
+    "D010": """there are no calibration images
+Integers need to know the range of each activation, which only images like those the model will see can show. A few
+dozen are enough: an .npz file with an array named after the model's input, or `images`, and `labels` to measure accuracy
+on. `--calibration random` compiles without: cycles and resources are right, accuracy means nothing, and the report's
+first line says so.""",
     "P001": """an operation cannot run on the engine
 The engine of an FPGA target runs a fixed set of fused operations, and this one is not among them in this form.
 `edgewright inspect` shows which operations of a model each target supports.""",
     "P002": """an operation does not fit the engine
 The engine is built once for a board, with buffers of the sizes in targets/boards/*.toml. This operation needs a
 larger one; the message says which and by how much. A board with more resources, or a smaller model, helps.""",
+    "P003": """the model does not fit the board
+The resource that overflows is named, with what is needed and what the board has.""",
     "T001": """there is no such target
 `edgewright targets` lists the boards. A new board is one TOML file in targets/boards; CONTRIBUTING.md has the
 steps.""",
     "T002": """nothing can be compiled for this target yet
 The board's data sheet is known, but the compiler does not produce a design for it yet, for the reason shown.""",
+    "T003": """not an FPGA board
+Only FPGA engines are made today. `edgewright targets` shows which boards compile.""",
     "U020": """the output cannot be written
 The folder given with -o cannot be made or replaced. A folder that holds something other than an earlier result is
 never overwritten.""",
+    "U021": """there is nothing to start from
+`--from passes`, `plan` and `emit` continue from what an earlier compilation left in the output folder. Compile the
+model once without --from into that folder.""",
+    "U022": """this folder is no compiled model
+`edgewright simulate` takes the folder that `edgewright compile` wrote; it has a manifest.json.""",
+    "U023": """a file of the bundle is not what the compiler wrote
+manifest.json holds the hash of every file, and simulating something else would prove nothing. Compile the model again;
+to try a change of your own, change the compiler or a copy of the files.""",
 }
 
 

@@ -5,7 +5,6 @@ The JSON is the report (report.schema.json describes it); the page and the termi
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -21,15 +20,8 @@ RESOURCES = {
     "bram36": "block RAM, 36 Kb",
     "uram": "UltraRAM, 288 Kb",
 }
-SCHEMA_VERSION = 1
 FITS = "Fits the board?"
 RANDOM_CALIBRATION = "Calibrated with random inputs."
-
-
-def data_of(report: Any) -> dict[str, Any]:
-    """What report.json holds for a Report: its fields, nested."""
-    data: dict[str, Any] = dict(report) if isinstance(report, Mapping) else dataclasses.asdict(report)
-    return data
 
 
 def plain(text: object) -> str:
@@ -50,10 +42,9 @@ def to_text(data: Mapping[str, Any]) -> str:
 
 def write(data: Mapping[str, Any], directory: Path) -> tuple[Path, Path]:
     """Put report.html and report.json into a folder that exists; each appears whole or not at all."""
-    files = {directory / "report.html": to_html(data), directory / "report.json": to_text(data)}
-    for path, text in files.items():
-        replace_file(path, text.encode())
-    page, figures = files
+    page, figures = directory / "report.html", directory / "report.json"
+    replace_file(page, to_html(data).encode())
+    replace_file(figures, to_text(data).encode())
     return page, figures
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,9 +56,10 @@ def shown(draw: Callable[[Console], None]) -> str:
 def test_help_is_quick_and_names_every_command() -> None:
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         result = run("--help")
-        seconds.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert result.returncode == 0
     for command in ("compile", "simulate", "inspect", "targets", "explain", "doctor"):
         assert re.search(rf"^  {command} ", result.stdout, flags=re.MULTILINE), command

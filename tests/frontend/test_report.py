@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -13,6 +14,16 @@ from typing import Any
 import jsonschema
 import pytest
 from edgewright.frontend import report, report_plots
+from edgewright.passes.results import (
+    SCHEMA_VERSION,
+    Layer,
+    MemoryRange,
+    Mismatch,
+    OperationCost,
+    Report,
+    Stage,
+    to_data,
+)
 
 from tests.frontend.sample_report import sample
 
@@ -90,7 +101,22 @@ class Page(HTMLParser):
 
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(report.schema())
-    assert report.schema()["properties"]["schema_version"]["const"] == report.SCHEMA_VERSION
+    assert report.schema()["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+
+
+def test_the_dataclasses_keep_to_the_schema() -> None:
+    nothing = Report("m", "zcu104", "0.1.0")
+    jsonschema.validate(to_data(nothing), report.schema())
+    something = dataclasses.replace(
+        nothing,
+        mismatch=Mismatch("op", "tensor", (0, 1), 2, 3),
+        stages=(Stage("read", 0.5),),
+        layers=(Layer("a", "Linear", None),),
+        operations=(OperationCost("a", "linear", 5),),
+        memory_map=(MemoryRange("a", "weights", 0, 64),),
+    )
+    jsonschema.validate(to_data(something), report.schema())
+    assert set(to_data(something)) == set(report.schema()["properties"]) == set(sample())
 
 
 def test_json_keeps_to_the_schema(case: tuple[dict[str, Any], str]) -> None:
