@@ -26,9 +26,9 @@ report it with the model if you can share it. The previous result, if there was 
 A stage's checkpoint in the build folder is damaged or was written by another version. Compile without --from.""",
     "D010": """there are no calibration images
 Integers need to know the range of each activation, which only images like those the model will see can show. A few
-dozen are enough: an .npz file with an array named after the model's input, or `images`, and `labels` to measure accuracy
-on. `--calibration random` compiles without: cycles and resources are right, accuracy means nothing, and the report's
-first line says so.""",
+dozen are enough: an .npz file with an array named after the model's input, or `images`, and `labels` to measure
+accuracy on. `--calibration random` compiles without: cycles and resources are right, accuracy means nothing, and the
+report's first line says so.""",
     "P001": """an operation cannot run on the engine
 The engine of an FPGA target runs a fixed set of fused operations, and this one is not among them in this form.
 `edgewright inspect` shows which operations of a model each target supports.""",
