@@ -16,7 +16,7 @@ from onnxscript import optimizer
 _EXPANDED_NODES_MAX = 200_000
 _FOLDED_ELEMENTS_MAX = 1 << 27  # half a GiB of float32, over all folded tensors together
 # fmt: off
-_FOLDABLE = frozenset((
+FOLDABLE = frozenset((
     "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "CumSum",
     "Div", "Equal", "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND",
     "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min",
@@ -139,7 +139,7 @@ class _Budget:
         self.left = _FOLDED_ELEMENTS_MAX
 
     def __call__(self, node: ir.Node) -> bool:
-        if node.domain not in ("", "ai.onnx") or node.op_type not in _FOLDABLE:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDABLE:
             return False
         needed = 0
         for output in node.outputs:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 from edgewright.passes.diagnostics import CompileError, Diagnostic
@@ -100,8 +102,26 @@ def load_proto(path: Path) -> onnx.ModelProto:
     return model
 
 
+def _damaged_text(message: Any) -> str | None:
+    """The first string field that is not UTF-8 (protobuf hands it over as bytes), by its field's name."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            for text in value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]:
+                if not isinstance(text, str):
+                    return str(field.full_name)
+        elif field.type == field.TYPE_MESSAGE:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                if (found := _damaged_text(part)) is not None:
+                    return found
+    return None
+
+
 def check_is_model(model: onnx.ModelProto, place: str) -> None:
     """Refuse (N002) a message that parses and yet is no model: any short text can be valid protobuf."""
+    damaged = _damaged_text(model)
+    if damaged is not None:
+        because = f"a text in it ({damaged}) is not UTF-8"
+        raise CompileError([Diagnostic("N002", "damaged ONNX model", place, because, _EXPORT_HELP)], 1)
     if model.ir_version <= 0 or not model.HasField("graph") or not model.graph.node:
         missing = "nodes" if model.HasField("graph") else "graph"
         raise CompileError(

@@ -6,7 +6,10 @@ nodes, one reader per operator (`onnx_reader_*`) -> exporter idioms recognised (
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +18,8 @@ import onnx
 import onnx_ir as ir
 from edgewright.frontend import onnx_reader_arith, onnx_reader_layout
 from edgewright.frontend.onnx_canonical import canonicalise
-from edgewright.frontend.onnx_canonical_fold import Shapes, fold
-from edgewright.frontend.onnx_checks import check_structure
+from edgewright.frontend.onnx_canonical_fold import FOLDABLE, Shapes, fold
+from edgewright.frontend.onnx_checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_checks_tensors import check_tensors
 from edgewright.frontend.onnx_reader_site import READERS, Site, Unsupported
@@ -54,8 +57,21 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
     except CompileError as error:
         found += error.diagnostics
     if found:
-        raise CompileError(found)
+        raise CompileError(found + _never_supported(model, {d.at for d in found}))
     return model
+
+
+def _never_supported(model: onnx.ModelProto, known: set[str]) -> list[Diagnostic]:
+    """Operators that no folding can remove, for a model that is refused for other reasons: all is said at once."""
+    return [
+        _no_reader(node.op_type, place_of(node))
+        for node in model.graph.node
+        if node.domain in STANDARD_DOMAINS
+        and node.op_type not in READERS
+        and node.op_type not in FOLDABLE
+        and node.op_type != "Constant"
+        and place_of(node) not in known
+    ]
 
 
 def read_model(source: ModelSource, shapes: Shapes | None = None) -> Graph:
@@ -76,8 +92,9 @@ def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
     """A checked model as plain operators, one or a few for each ONNX node."""
     output_names = tuple(output.name for output in model.graph.output)
     try:
-        ir_model = ir.from_proto(model)
-        fold(ir_model, shapes or {})
+        with _quiet():
+            ir_model = ir.from_proto(model)
+            fold(ir_model, shapes or {})
     except CompileError:
         raise
     except Exception as error:  # whatever these libraries find wrong with a model is the model's fault
@@ -94,6 +111,20 @@ def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
             ]
         ) from None
     return _Conversion(ir_model).run(output_names)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' own warnings off the terminal: what matters of them becomes a diagnostic."""
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _place(node: ir.Node) -> tuple[str, ...]:
@@ -147,18 +178,9 @@ class _Conversion:
         if node.op_type == "Constant" and node.outputs[0].const_value is not None:
             return
         at = f"node {_place(node)[0]!r} ({node.op_type})"
-        reader = READERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        reader = READERS.get(node.op_type) if node.domain in STANDARD_DOMAINS else None
         if reader is None:
-            self._refuse(
-                node,
-                Diagnostic(
-                    "N017",
-                    f"operator {node.op_type} is not supported",
-                    at=at,
-                    because=_why_not(node.op_type),
-                    help="replace it in the model, or add a reader for it (CONTRIBUTING, 'add an op')",
-                ),
-            )
+            self._refuse(node, _no_reader(node.op_type, at))
             return
         if any(value in self.unknown for value in node.inputs):
             self.unknown.update(node.outputs)
@@ -192,5 +214,11 @@ _REASONS = {
 }
 
 
-def _why_not(op_type: str) -> str:
-    return _REASONS.get(op_type, "the graph has no operator for it, and no rule rewrites it into others")
+def _no_reader(op_type: str, at: str) -> Diagnostic:
+    return Diagnostic(
+        "N017",
+        f"operator {op_type} is not supported",
+        at=at,
+        because=_REASONS.get(op_type, "the graph has no operator for it, and no rule rewrites it into others"),
+        help="replace it in the model, or add a reader for it (CONTRIBUTING, 'add an op')",
+    )

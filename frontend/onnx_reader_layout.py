@@ -10,6 +10,8 @@ from edgewright.frontend.onnx_reader_site import Results, Site, Unsupported, rea
 from edgewright.passes.ir import Node
 from edgewright.passes.ops import Concat, Gather, value_of
 
+_LARGEST_PAD = 1 << 24  # elements
+
 
 @reads("Identity", "Dropout")
 def read_identity(site: Site) -> Results:
@@ -169,8 +171,8 @@ def read_pad(site: Site) -> Results:
     axes = [site.axis(int(a), rank) for a in site.constant(3, "axes").reshape(-1)] if site.has(3) else list(range(rank))
     for position, axis in enumerate(axes):
         before, after = pads[position], pads[position + len(axes)]
-        if max(before, after) > 1 << 16:
-            raise Unsupported(f"it pads by {max(before, after)}")
+        if max(before, after) * (x.type.size // x.shape[axis]) > _LARGEST_PAD:
+            raise Unsupported(f"it pads {x.shape} by {max(before, after)}")
         x = site.slice(x, axis, max(0, -before), x.shape[axis] - max(0, -after))
         sides = [_block(site, x, axis, count, fill) for count in (before, after)]
         joined = [part for part in (sides[0], x, sides[1]) if part is not None]
