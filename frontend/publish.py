@@ -18,8 +18,7 @@ def publish(files: Mapping[str, bytes], directory: Path) -> None:
     written there, or when the folder holds something that this program did not make.
     """
     directory = directory.absolute()
-    if directory.exists() and (not directory.is_dir() or not is_ours(directory)):
-        raise refusal(directory, "it exists and is not a bundle", "choose a new folder with -o, or remove this one")
+    check_place(directory)
     staging: Path | None = None
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -35,6 +34,17 @@ def publish(files: Mapping[str, bytes], directory: Path) -> None:
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_place(directory: Path) -> None:
+    """Refuse early what could not be published later: a file, a folder of somebody else's, an unwritable place."""
+    if directory.exists() and (not directory.is_dir() or not is_ours(directory)):
+        raise refusal(directory, "it exists and is not a bundle", "choose a new folder with -o, or remove this one")
+    parent = directory.absolute()
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise refusal(directory, f"{parent} cannot be written to", "choose a folder you can write to with -o")
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -20,10 +20,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class WriteLog:
-    """Words in the order in which they were written: ``addresses`` (n,) and ``words`` (n, 16) bytes."""
+    """Words in the order in which they were written: ``cycles`` (n,), ``addresses`` (n,), ``words`` (n, 16) bytes."""
 
+    cycles: NDArray[np.uint32]
     addresses: NDArray[np.uint64]
     words: NDArray[np.uint8]
+
+    def part(self, begin: int, end: int) -> WriteLog:
+        """The words ``begin`` to ``end``."""
+        return WriteLog(self.cycles[begin:end], self.addresses[begin:end], self.words[begin:end])
 
     def __len__(self) -> int:
         return len(self.addresses)

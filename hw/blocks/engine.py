@@ -74,7 +74,7 @@ def build(cfg: EngineConfig) -> Block:
     }
     add_load_gate(b, load_ops, done_load, **load)
 
-    weight_tiles = b.buffer("weight_tiles", i(8)[cfg.outs, cfg.ins], depth=cfg.weight_tiles, banks=cfg.weight_banks)
+    weight_tiles = b.buffer("weight_tiles", i(8)[cfg.outs, cfg.ins], depth=cfg.weight_tiles, banks=cfg.weight_banks, style="ultra")
     table = b.buffer("table", ROW, depth=16, banks=cfg.weight_banks)
     norm_params = b.buffer("norm_params", NORM, depth=cfg.norm_width // 8, banks=cfg.weight_banks)
     params = b.buffer("channel_params", CHANNEL, depth=cfg.param_tiles, banks=cfg.weight_banks)
@@ -108,10 +108,10 @@ def build(cfg: EngineConfig) -> Block:
     norm_words = b.channel("norm_words", WORD, depth=8)
     offsets = b.channel("line_offsets", u(4), depth=64)
     normed = b.channel("normed_rows", ROW, depth=8)
-    attention_tiles = b.channel("attention_tiles", i(8)[cfg.tokens, 16], depth=4)
+    attention_tiles = b.channel("attention_tiles", i(8)[cfg.tokens, 16], depth=4, slack=2)
     row_scales = b.channel("row_scales", RowScale, depth=64)
-    scores = b.channel("scores", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4)
-    sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4)
+    scores = b.channel("scores", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
+    sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     tiles = b.buffer(
         "activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks
     )

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.evaluate import spread
 from edgewright.hw.kernel.nest import control, expand
@@ -57,12 +56,10 @@ class Stream:
 
 @dataclass(slots=True)
 class Activity:
-    """What one process did: first and last issue, iterations, executions."""
+    """What one process did: iterations, and the first and last issue of each execution of its nest."""
 
-    first: int = -1
-    last: int = -1
     iterations: int = 0
-    executions: int = 0
+    spans: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +149,10 @@ class _Model:
                 self.moves += 1
                 continue
             base = max(now + 1, ready) - 1
-            activity.executions += 1
             activity.iterations += plan.count
             position = -1
             now = base
+            begin = None
             for iteration, need, room, enter, leave in plan.events:
                 now += iteration - position
                 position = iteration
@@ -190,11 +187,10 @@ class _Model:
                 for banks, delay in leave:
                     banks.append(now + delay)
                 self.moves += 1
+                begin = now - iteration if begin is None else begin
             now += plan.count - 1 - position
             self.waits[process.name] = ""
-            if activity.first < 0:
-                activity.first = base + 1
-            activity.last = now
+            activity.spans.append((base + 1 if begin is None else begin, now))
             if command is not None:
                 command.free.append(now + self.clocks.credit)
 

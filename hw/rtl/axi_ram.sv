@@ -2,7 +2,8 @@
 /// Each port moves a beat per cycle. A read answers `Latency` cycles after its address or later. A write is seen by
 /// reads only from the cycle of its response on, so that a master which does not wait for responses reads stale data.
 /// Plusargs: memory=FILE ($readmemh image), axi_latency=N, axi_stall=N (a channel pauses with probability N/256),
-/// axi_seed=N, dump=FILE with dump_first=N and dump_last=N (words, $writememh at the end).
+/// axi_seed=N, dump=FILE with dump_first=N and dump_last=N (words, $writememh at the end), write_log=FILE (each beat
+/// written by port 0, in order, as 32-bit words in native byte order: cycle, word address, data from its low end up).
 module axi_ram #(
   parameter int unsigned NumRead = 1,
   parameter int unsigned NumWrite = 1,
@@ -58,17 +59,21 @@ module axi_ram #(
   logic [DataWidth-1:0] mem [Words];
 
   int unsigned latency, stall, seed;
-  string       image, dump;
+  string       image, dump, write_log;
   int unsigned dump_first, dump_last;
+  int          log_file;
 
   initial begin
     if (!$value$plusargs("axi_latency=%d", latency)) latency = Latency;
     if (!$value$plusargs("axi_stall=%d", stall)) stall = 0;
     if (!$value$plusargs("axi_seed=%d", seed)) seed = 1;
     if ($value$plusargs("memory=%s", image)) $readmemh(image, mem);
+    log_file = 0;
+    if ($value$plusargs("write_log=%s", write_log)) log_file = $fopen(write_log, "wb");
   end
 
   final begin
+    if (log_file != 0) $fclose(log_file);
     if ($value$plusargs("dump=%s", dump)) begin
       if (!$value$plusargs("dump_first=%d", dump_first)) dump_first = 0;
       if (!$value$plusargs("dump_last=%d", dump_last)) dump_last = Words - 1;
@@ -239,6 +244,14 @@ module axi_ram #(
           bid_o[p] <= oldest.id;
         end else if (bready_i[p]) begin
           bvalid_o[p] <= 1'b0;
+        end
+      end
+    end
+
+    if (p == 0) begin : gen_log
+      always @(posedge clk_i) begin
+        if (rst_ni && take && log_file != 0) begin
+          $fwrite(log_file, "%u%u%u", now_q, 32'(head.word + WordWidth'(beat_q)), wdata_i[p]);
         end
       end
     end

@@ -1,0 +1,123 @@
+"""What a compilation and a simulation showed, put together as a Report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgewright import __version__
+from edgewright.frontend.driver import Result
+from edgewright.hw.cost import resources_of
+from edgewright.hw.memory import WORD_BYTES
+from edgewright.hw.plan import Plan, Step
+from edgewright.passes import results
+from edgewright.sim.network import NetworkRun
+
+READ_PORTS = 4
+
+
+def compiled_report(result: Result) -> results.Report:
+    """The report before any simulation."""
+    plan, measured, device = result.plan, result.measured, result.device
+    used = resources_of(plan.config)
+    assert device.resources is not None and device.clock_mhz is not None
+    resources = results.Resources(
+        **{
+            name: results.Resource(getattr(used, name), getattr(device.resources, name), used.source)
+            for name in ("dsp", "lut", "ff", "bram36", "uram")
+        }
+    )
+    report = results.Report(
+        model=result.model,
+        target=device.name,
+        edgewright=__version__,
+        part=device.part,
+        precision=result.options.precision,
+        calibration=results.CalibrationUsed(
+            measured.calibration_kind, measured.calibration_images, result.options.method
+        ),
+        macs=plan.macs,
+        parameters=measured.parameters,
+        accuracy=results.Accuracy(measured.accuracy_float, measured.accuracy_int8, measured.evaluated),
+        cycles=results.Cycles(predicted=result.cycles.total),
+        clock_mhz=device.clock_mhz,
+        resources=resources,
+        stages=tuple(results.Stage(name, round(seconds, 3)) for name, seconds in result.stages),
+        peak_memory_mib=round(result.peak_memory_mib, 1),
+        layers=tuple(results.Layer(*row) for row in measured.layers),
+        operations=tuple(
+            operation_cost(plan, step, predicted, None)
+            for step, predicted in zip(plan.steps, result.cycles.steps, strict=True)
+        ),
+        memory_map=tuple(
+            results.MemoryRange(region.name, region.kind, region.address, region.size_bytes) for region in plan.regions
+        ),
+        roofline=results.Roofline(plan.config.macs_per_cycle, (READ_PORTS + 1) * WORD_BYTES),
+    )
+    return with_latency(report)
+
+
+def simulated_report(report: results.Report, plan: Plan, run: NetworkRun, simulator: str) -> results.Report:
+    """The report after a simulation of ``plan``."""
+    wrong = next((c.mismatch for c in run.comparisons if c.mismatch is not None), None)
+    mismatch = None
+    notes = tuple(note for note in report.notes if not note.startswith("The engine"))
+    if wrong is not None:
+        if wrong.expected is None or wrong.found is None:
+            notes = (*notes, f"The engine went astray at {wrong.operation}: {wrong.because}.")
+        else:
+            mismatch = results.Mismatch(wrong.operation, wrong.tensor, wrong.index, wrong.expected, wrong.found)
+    steps = run.step_cycles or (None,) * len(plan.steps)
+    operations = tuple(
+        operation_cost(plan, step, before.cycles.predicted, simulated)
+        for step, before, simulated in zip(plan.steps, report.operations, steps, strict=True)
+    )
+    cycles = round(sum(run.cycles) / len(run.cycles))
+    return with_latency(
+        replace(
+            report,
+            bit_exact=run.exact,
+            images=len(run.cycles),
+            tensors_compared=sum(c.tensors for c in run.comparisons),
+            mismatch=mismatch,
+            cycles=results.Cycles(report.cycles.predicted, cycles),
+            simulation=results.Simulation(
+                round(run.kcycles_per_second, 2), round(run.seconds, 2), round(run.build_seconds, 2), simulator
+            ),
+            operations=operations,
+            notes=notes,
+        )
+    )
+
+
+def operation_cost(plan: Plan, step: Step, predicted: int | None, simulated: int | None) -> results.OperationCost:
+    """One descriptor's row of the report."""
+    cycles = simulated if simulated is not None else predicted
+    utilisation = step.macs / (cycles * plan.config.macs_per_cycle) if cycles and step.macs else None
+    cost = results.Cycles(predicted, simulated)
+    return results.OperationCost(title(step), step.operation.kind, step.macs, moved_bytes(step), cost, utilisation)
+
+
+def title(step: Step) -> str:
+    """The operation's name, with the channels where one descriptor computes only some."""
+    whole = step.columns == step.operation.result.shape[-1]
+    return step.operation.name if whole else f"{step.operation.name} [{step.first_column}:{step.first_column + step.columns}]"
+
+
+def moved_bytes(step: Step) -> int:
+    """Bytes that a descriptor moves through the AXI ports."""
+    fields = step.fields
+    read = fields["act_words"] + fields["blob_beats"] + (fields["tile_words"] if not fields["const_tiles"] else 0)
+    written = fields["n_tokens"] * fields["out_tiles"] * (1 + fields["out16"])
+    residual = fields["n_tokens"] * fields["out_tiles"] * 2 * fields["residual"]
+    return (read + written + residual) * WORD_BYTES
+
+
+def with_latency(report: results.Report) -> results.Report:
+    """Figures that follow from cycles, clock and DSPs."""
+    cycles = report.cycles.simulated if report.cycles.simulated is not None else report.cycles.predicted
+    if not cycles or not report.clock_mhz:
+        return report
+    dsp = report.resources.dsp.used
+    products = report.macs / (cycles * dsp) if dsp and report.macs else None
+    latency_ms = cycles / (report.clock_mhz * 1000)
+    return replace(report, latency_ms=latency_ms, products_per_dsp_per_cycle=products)

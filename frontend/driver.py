@@ -1,0 +1,271 @@
+"""The one straight line from a model file to a bundle: read, passes, plan, emit. Each stage leaves a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples
+from edgewright.frontend.onnx_reader import ModelSource, read_model
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.cost import Cycles, predict_cycles
+from edgewright.hw.emit import emit, to_json
+from edgewright.hw.plan import Plan, plan
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir import checkpoint
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.interp import interpret
+from edgewright.passes.ir.text import text
+from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
+from edgewright.passes.sqnr import sqnr_rows
+from edgewright.targets.device import Device, load_supported
+
+STAGES = ("read", "passes", "plan", "emit")
+CALIBRATION_IMAGES = 32
+"""RepQ-ViT calibrates on as many; more made no difference on the example models."""
+EVALUATION_MACS = 4e10
+"""Products spent on each accuracy figure: thousands of small images, a few dozen of 224 x 224."""
+NOISE_IMAGES = 8
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for."""
+
+    target: str
+    calibration: str | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    precision: str = "int8"
+    method: str = "mse"
+    start_from: str = "read"
+
+    def manifest(self) -> dict[str, Any]:
+        """The options that decide the bundle's content; no paths, so that the same data elsewhere gives the same bytes."""
+        return {"target": self.target, "precision": self.precision, "method": self.method}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the software models said while compiling; None where there was nothing to measure."""
+
+    accuracy_float: float | None = None
+    accuracy_int8: float | None = None
+    evaluated: int | None = None
+    layers: tuple[tuple[str, str, float | None], ...] = ()
+    calibration_kind: str = "data"
+    calibration_images: int = 0
+    parameters: int | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """Everything a compilation made: the plan, the bundle's files, and figures for the report."""
+
+    model: str
+    device: Device
+    options: Options
+    plan: Plan
+    cycles: Cycles
+    measured: Measured
+    stages: list[tuple[str, float]]
+    files: dict[str, bytes]
+    peak_memory_mib: float
+
+
+class Clock:
+    """Times stages and tells the caller which one runs."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress: Progress = progress or (lambda stage, done, total: None)
+        self.stages: list[tuple[str, float]] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the body under ``name``."""
+        self.progress(name, 0, 0)
+        started = time.perf_counter()
+        yield
+        self.stages.append((name, time.perf_counter() - started))
+
+
+def compile_model(
+    source: ModelSource, options: Options, previous: Path | None = None, progress: Progress | None = None
+) -> Result:
+    """Compile a model. ``previous`` is the bundle whose checkpoints serve ``start_from``.
+
+    Raises ``CompileError`` with every reason of the stage that failed.
+    """
+    device = load_supported(options.target)
+    if device.kind != "fpga":
+        raise CompileError(
+            [
+                Diagnostic(
+                    "T003", f"'{device.name}' is not an FPGA board", "--target", "only FPGA engines are made today",
+                    "use --target zcu104",
+                )
+            ],
+            Exit.USAGE,
+        )  # fmt: skip
+    config = EngineConfig.from_table(dict(device.engine))
+    clock = Clock(progress)
+    files: dict[str, bytes] = {}
+    name = source_name(source)
+    start = STAGES.index(options.start_from)
+    if start < 2:
+        with clock.stage("read"):
+            graph = read_model(source, options.shapes) if start == 0 else checkpoint_of(previous, "read")
+            files |= checkpoint_files("read", graph)
+        integer, measured = quantise_measured(graph, options, clock, files)
+        files["checkpoints/measured.json"] = to_json(measured_json(measured))
+    else:
+        integer = checkpoint_of(previous, "passes")
+        measured = measured_from(previous)
+        assert previous is not None
+        for path in sorted((previous / "checkpoints").iterdir()):
+            files[f"checkpoints/{path.name}"] = path.read_bytes()
+        files["model/quantised.onnx"] = (previous / "model" / "quantised.onnx").read_bytes()
+    with clock.stage("plan"):
+        planned = plan(integer, config)
+        check_fit(planned, device)
+        cycles = predict_cycles(planned)
+    with clock.stage("emit"):
+        assert device.clock_mhz is not None
+        bundle = emit(planned, cycles, device.part, device.clock_mhz, options.manifest(), files)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Result(name, device, options, planned, cycles, measured, clock.stages, bundle, peak)
+
+
+def source_name(source: ModelSource) -> str:
+    """What the report calls the model."""
+    return Path(source).stem if isinstance(source, (str, Path)) else str(getattr(source, "graph").name or "model")
+
+
+def quantise_measured(
+    graph: Graph, options: Options, clock: Clock, files: dict[str, bytes]
+) -> tuple[Graph, Measured]:
+    """Passes, calibration and quantisation; then accuracy and noise where there is data to measure them on."""
+    from edgewright.frontend.onnx_writer import write_integer
+
+    shapes = input_shapes(graph)
+    calibration, evaluation = calibration_samples(options, shapes)
+    with clock.stage("passes"):
+        optimised, _ = optimise(graph)
+    with clock.stage("calibrate and quantise"):
+        done = quantise(optimised, calibration.inputs, QuantiseOptions(method=options.method))
+        files |= checkpoint_files("passes", done.graph)
+        files["model/quantised.onnx"] = write_integer(done.graph).SerializeToString(deterministic=True)
+    with clock.stage("measure accuracy"):
+        macs = max(1, sum(node.work.macs for node in graph.nodes()))
+        few = calibration.first(NOISE_IMAGES)
+        layers = tuple(sqnr_rows(done.float_graph, done.graph, few.inputs))
+        accuracy: list[float | None] = [None, None]
+        count = None
+        if evaluation is not None and evaluation.labels is not None:
+            evaluation = evaluation.first(max(1, int(EVALUATION_MACS / macs)))
+            count = evaluation.count
+            for index, each in enumerate((graph, done.graph)):
+                accuracy[index] = top1(each, evaluation, clock)
+    parameters = sum(node.type.size for node in graph.nodes() if node.op.kind == "Constant" and node.type.is_float)
+    kind = "random" if calibration.is_random else "data"
+    return done.graph, Measured(*accuracy, count, layers, kind, calibration.count, parameters)
+
+
+def calibration_samples(
+    options: Options, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[Samples, Samples | None]:
+    """(samples to calibrate on, labelled samples to measure accuracy on)."""
+    if options.calibration is None:
+        raise CompileError(
+            [
+                Diagnostic(
+                    "D010", "there are no calibration images", "--calibration",
+                    "the ranges of activations come from images like those the model will see",
+                    "give --calibration data.npz (arrays named after the inputs, or `images`), "
+                    "or --calibration random to see cycles and resources only",
+                )
+            ],
+            Exit.USAGE,
+        )  # fmt: skip
+    if options.calibration == "random":
+        return random_samples(shapes, CALIBRATION_IMAGES), None
+    calibration = load_samples(options.calibration, shapes, calibration=True).first(CALIBRATION_IMAGES)
+    with np.load(options.calibration, allow_pickle=False) as archive:
+        labelled = "images" in archive.files or "x" in archive.files or set(shapes) <= set(archive.files)
+    return calibration, load_samples(options.calibration, shapes) if labelled else None
+
+
+def top1(graph: Graph, samples: Samples, clock: Clock, batch: int = 32) -> float:
+    """Share of samples whose largest output is at the label."""
+    assert samples.labels is not None
+    right = 0
+    for begin in range(0, samples.count, batch):
+        part = {name: array[begin : begin + batch] for name, array in samples.inputs.items()}
+        logits = next(iter(interpret(graph, part).values()))
+        labels = samples.labels[begin : begin + batch]
+        right += int((logits.reshape(len(labels), -1).argmax(axis=1) == labels).sum())
+        clock.progress("measure accuracy", min(begin + batch, samples.count), samples.count)
+    return right / samples.count
+
+
+def check_fit(planned: Plan, device: Device) -> None:
+    """Memory is the one resource that a model, not the engine, decides."""
+    assert device.memory is not None
+    available = device.memory.dram_mib << 20
+    if planned.memory_bytes > available:
+        raise CompileError(
+            [
+                Diagnostic(
+                    "P003", f"the model does not fit {device.name}", "external memory",
+                    f"it needs {planned.memory_bytes >> 20} MiB, the board has {device.memory.dram_mib} MiB",
+                    "use a smaller model or another board",
+                )
+            ]
+        )  # fmt: skip
+
+
+def checkpoint_files(stage: str, graph: Graph) -> dict[str, bytes]:
+    """A graph as the files of a stage's checkpoint: exact, and readable."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "graph.npz"
+        checkpoint.save(graph, path)
+        content = path.read_bytes()
+    return {f"checkpoints/{stage}.npz": content, f"checkpoints/{stage}.txt": (text(graph) + "\n").encode()}
+
+
+def checkpoint_of(previous: Path | None, stage: str) -> Graph:
+    """The graph that an earlier compilation left; a usage error when there is none."""
+    path = None if previous is None else previous / "checkpoints" / f"{stage}.npz"
+    if path is None or not path.is_file():
+        raise CompileError(
+            [
+                Diagnostic(
+                    "U021", "there is nothing to start from", "--from", f"the output folder has no {stage} checkpoint",
+                    "compile the model once without --from into this folder",
+                )
+            ],
+            Exit.USAGE,
+        )  # fmt: skip
+    return checkpoint.load(path)
+
+
+def measured_json(measured: Measured) -> dict[str, Any]:
+    """What ``measured_from`` reads again."""
+    return {name: getattr(measured, name) for name in Measured.__dataclass_fields__}
+
+
+def measured_from(previous: Path | None) -> Measured:
+    """The figures of the compilation whose checkpoints are used."""
+    assert previous is not None
+    found = json.loads((previous / "checkpoints" / "measured.json").read_text())
+    found["layers"] = tuple(tuple(row) for row in found["layers"])
+    return Measured(**found)

@@ -1,0 +1,100 @@
+"""Plan -> the files of a bundle: RTL, HLS C++, memory image, program, manifest. The same plan gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from edgewright import __version__
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.blocks.operation import FIELDS
+from edgewright.hw.cost import Cycles, program_of
+from edgewright.hw.kernel.cpp import to_cpp, vitis_tcl
+from edgewright.hw.kernel.sv_block import to_systemverilog
+from edgewright.hw.plan import Plan
+
+FORMAT = 1
+CELLS = ("axil_control.sv", "engine_top.v")
+RTL = Path(__file__).resolve().parent / "rtl"
+HLS = Path(__file__).resolve().parent / "hls"
+
+
+@cache
+def rtl_files(config: EngineConfig) -> Mapping[str, str]:
+    """SystemVerilog of the engine: depends on the configuration alone, never on a model."""
+    files = to_systemverilog(program_of(config))
+    return files | {name: (RTL / name).read_text() for name in CELLS}
+
+
+@cache
+def hls_files(config: EngineConfig, part: str, clock_mhz: float) -> Mapping[str, str]:
+    """Vitis HLS C++ of the engine and the Tcl that would build it."""
+    files = to_cpp(program_of(config))
+    sources = sorted(name for name in files if name.endswith(".cpp"))
+    shims = {f"sim/{path.name}": path.read_text() for path in sorted(HLS.glob("*.h*"))}
+    return files | shims | {"vitis.tcl": vitis_tcl("engine", part, clock_mhz, sources)}
+
+
+def emit(
+    plan: Plan, cycles: Cycles, part: str, clock_mhz: float, options: Mapping[str, Any], extra: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """Relative path -> content of everything but reports. ``options``: what the user chose; ``extra``: further files."""
+    files: dict[str, bytes] = dict(extra)
+    for name, text in rtl_files(plan.config).items():
+        files[f"rtl/{name}"] = text.encode()
+    for name, text in hls_files(plan.config, part, clock_mhz).items():
+        files[f"hls/{name}"] = text.encode()
+    files["memory/image.bin"] = plan.image
+    files["memory/map.json"] = to_json(memory_map(plan))
+    files["memory/program.json"] = to_json(program(plan, cycles))
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    manifest = {
+        "format": FORMAT, "edgewright": __version__, "options": dict(options),
+        "engine": {name: getattr(plan.config, name) for name in plan.config.__dataclass_fields__},
+        "program": {"address": plan.program_address, "descriptors": len(plan.steps)},
+        "memory_bytes": plan.memory_bytes, "files": hashes,
+    }  # fmt: skip
+    files["manifest.json"] = to_json(manifest)
+    return files
+
+
+def memory_map(plan: Plan) -> list[dict[str, Any]]:
+    """Every region with its address, size and kind; inputs and outputs also with what a host must know of their layout."""
+    rows: list[dict[str, Any]] = []
+    by_address = {address: node for node, address in plan.addresses.items()}
+    for region in plan.regions:
+        row: dict[str, Any] = {
+            "name": region.name, "kind": region.kind, "address": region.address, "bytes": region.size_bytes
+        }  # fmt: skip
+        node = by_address.get(region.address)
+        if region.kind in ("input", "output") and node is not None:
+            where = plan.layouts[node]
+            quant = node.quant
+            row |= {
+                "rows": where.rows, "columns": where.columns, "element_bytes": where.element_bytes,
+                "pitch_bytes": where.pitch_bytes, "scale": None if quant is None else quant.scale,
+                "zero_point": None if quant is None else quant.zero_point,
+            }  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def program(plan: Plan, cycles: Cycles) -> list[dict[str, Any]]:
+    """The descriptors, readable: operation, what it stores, predicted cycles, and every field that is not zero."""
+    return [
+        {
+            "operation": step.operation.name, "kind": step.operation.kind, "first_column": step.first_column,
+            "columns": step.columns, "macs": step.macs, "predicted_cycles": predicted,
+            "fields": {name: step.fields[name] for name in FIELDS if step.fields[name]},
+        }
+        for step, predicted in zip(plan.steps, cycles.steps, strict=True)
+    ]  # fmt: skip
+
+
+def to_json(value: Any) -> bytes:
+    """JSON with a stable layout."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

@@ -1,0 +1,114 @@
+"""A whole plan at RTL: images in, every stored word compared with the interpreter, cycles counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from edgewright.hw.plan import Plan, pack_rows, unpack_rows
+from edgewright.passes.ir.interp import interpret_all
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import Quantise
+from edgewright.sim.engine import EngineRun, Job, build_engine, run_engine
+from edgewright.sim.scoreboard import Comparison, compare, step_addresses
+
+SHARED_MEMORY_BYTES = 1 << 24
+"""Memory behind a simulated engine unless a model needs more, so that models share one built simulator."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRun:
+    """Result of simulating some images.
+
+    ``cycles``: per image. ``step_cycles``: per descriptor of the first image, from the previous one's last stored word
+    to its own. ``outputs``: per image the words of the model's first output.
+    """
+
+    cycles: tuple[int, ...]
+    step_cycles: tuple[int, ...]
+    comparisons: tuple[Comparison, ...]
+    outputs: tuple[Array, ...]
+    build_seconds: float
+    seconds: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether every bit of every image agreed."""
+        return all(comparison.exact for comparison in self.comparisons)
+
+    @property
+    def kcycles_per_second(self) -> float:
+        """Simulated cycles per second of the simulator process, in thousands."""
+        return sum(self.cycles) / self.seconds / 1000
+
+
+def input_writes(plan: Plan, values: Mapping[object, Array]) -> dict[int, bytes]:
+    """What the host writes before an image: the quantised inputs, as their regions hold them."""
+    return {
+        plan.addresses[node]: pack_rows(values[node], plan.layouts[node])
+        for node in plan.graph.nodes()
+        if isinstance(node.op, Quantise) and node in plan.addresses
+    }
+
+
+def simulate(
+    plan: Plan,
+    rtl: Mapping[str, str],
+    inputs: Mapping[str, Array],
+    *,
+    image: bytes | None = None,
+    latency: int = 24,
+    stall: float = 0.0,
+    wave: Path | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> NetworkRun:
+    """Run every sample of ``inputs`` (by input name, samples along axis 0) on the engine in ``rtl``.
+
+    ``image`` replaces the plan's memory image (to show that a changed weight is noticed). Raises ``CompileError`` for a
+    missing tool or an engine that stops moving.
+    """
+    started = time.perf_counter()
+    note("building the simulator")
+    model = build_engine(rtl, memory_bytes=max(SHARED_MEMORY_BYTES, plan.memory_bytes), trace=wave is not None)
+    build_seconds = time.perf_counter() - started
+    samples = next(iter(inputs.values())).shape[0]
+    expected = []
+    for sample in range(samples):
+        note(f"interpreting image {sample + 1} of {samples}")
+        expected.append(interpret_all(plan.graph, {name: array[sample : sample + 1] for name, array in inputs.items()}))
+    note(f"simulating {samples} image{'s' if samples > 1 else ''}")
+    jobs = [Job(plan.program_address, len(plan.steps), input_writes(plan, values)) for values in expected]
+    run = run_engine(model, {0: plan.image if image is None else image}, jobs, latency=latency, stall=stall, wave=wave)
+    comparisons = tuple(compare(plan, values, log) for values, log in zip(expected, run.logs, strict=True))
+    return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, outputs(plan, run), build_seconds, run.seconds)
+
+
+def step_cycles(plan: Plan, run: EngineRun) -> tuple[int, ...]:
+    """Cycles of each descriptor of the first image; empty when it did not store all its words."""
+    log, position, before, found = run.logs[0], 0, None, []
+    for step in plan.steps:
+        position += len(step_addresses(plan, step, step.fields["n_tokens"]))
+        if position > len(log):
+            return ()
+        end = int(log.cycles[position - 1])
+        found.append(end - (int(log.cycles[0]) if before is None else before))
+        before = end
+    return tuple(found)
+
+
+def outputs(plan: Plan, run: EngineRun) -> tuple[Array, ...]:
+    """The integers of the model's first output per image, taken from the words that were stored."""
+    step = plan.steps[-1]
+    where = plan.layouts[step.operation.target]
+    found = []
+    for log in run.logs:
+        memory = np.zeros(where.size_bytes, dtype=np.uint8)
+        base = plan.addresses[step.operation.target]
+        inside = (log.addresses >= base) & (log.addresses < base + where.size_bytes)
+        for address, word in zip(log.addresses[inside].tolist(), log.words[inside], strict=True):
+            memory[address - base : address - base + 16] = word
+        found.append(unpack_rows(memory.tobytes(), where, where.rows))
+    return tuple(found)
