@@ -14,6 +14,7 @@ from edgewright.passes.ir.types import Array, Quant
 from edgewright.passes.ops import Constant
 
 SAMPLE_MAX = 1 << 15  # values kept of each tensor for the search of a clipping range
+ENOUGH = 4096  # values of a channel that show its whole range
 LEVELS = 127  # integers lie in [-127, 127]
 METHODS = ("minmax", "percentile", "mse")
 PERCENTILES = (100.0, 99.999, 99.99, 99.9)  # candidates of the mse search, those of RepQ-ViT and no clipping
@@ -33,6 +34,13 @@ class Observed:
     @property
     def magnitude(self) -> float:
         return max(-self.low, self.high)
+
+    @property
+    def widening(self) -> float:
+        """How much further than the range seen further samples will reach: the largest of n normal values grows
+        with the root of log n, and each channel was seen only n times (a class token once a sample)."""
+        each = max(self.count / max(len(self.channel_low), 1), 2.0)
+        return max(1.0, math.sqrt(math.log(ENOUGH) / math.log(each)))
 
     def joined(self, other: Observed) -> Observed:
         """Both observations as one."""
@@ -83,17 +91,25 @@ class Calibration:
         through: measure the error after this function (the table that reads the integer), not on the value itself.
         """
         seen = self[node]
+        low, high = self._range(seen, symmetric, through)
+        return affine_range(low * seen.widening, high * seen.widening, symmetric)
+
+    def _range(self, seen: Observed, symmetric: bool, through: Callable[[Array], Array] | None) -> tuple[float, float]:
+        """The range to keep of the values that were seen."""
         if self.method == "minmax":
-            return affine_range(seen.low, seen.high, symmetric)
+            return seen.low, seen.high
         ordered = np.sort(seen.sample).astype(np.float64)
         if self.method == "percentile":
-            return affine_range(*_clipped(seen, ordered, self.percentile), symmetric)
+            return _clipped(seen, ordered, self.percentile)
         ranges = dict.fromkeys(_clipped(seen, ordered, p) for p in PERCENTILES)
         if through is not None:  # what a table flattens needs no resolution
             ranges |= dict.fromkeys((low * f, high) for low, high in list(ranges) for f in (0.75, 0.5, 0.375))
-        candidates = [affine_range(low, high, symmetric) for low, high in ranges]
         extremes = np.array([seen.low, seen.high])
-        errors = [_error(quant, ordered, extremes, seen.count, through) for quant in candidates]
+        candidates = list(ranges)
+        errors = [
+            _error(affine_range(low, high, symmetric), ordered, extremes, seen.count, through)
+            for low, high in candidates
+        ]
         return candidates[int(np.argmin(errors))]
 
 
@@ -143,7 +159,7 @@ def calibrate(
 ) -> Calibration:
     """Runs the float graph on samples (each input with its samples along axis 0) and observes every value.
 
-    CompileError Q006 for each value that is not finite, D003 for an unknown method's name.
+    CompileError Q006 for each value that is not finite, U010 for an unknown method.
     """
     if method not in METHODS:
         raise CompileError([Diagnostic("U010", f"unknown calibration method {method!r}", help=", ".join(METHODS))])
