@@ -78,6 +78,7 @@ def to_html(data: Mapping[str, Any]) -> str:
         "accuracy": accuracy(data),
         "cycles_source": "counted in simulation" if data["cycles"]["simulated"] is not None else "predicted",
         "kinds": report_plots.kind_variables(op["kind"] for op in data["operations"]),
+        "regions": report_plots.kind_variables(entry["region"] for entry in data["memory_map"]),
         "by_kind": by_kind(data),
         "cycles": cycles_of(data),
         "busy": _busy(data["macs"], cycles_of(data), data),

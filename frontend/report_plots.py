@@ -175,33 +175,62 @@ def resources(used: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -
 
 
 def memory(entries: Sequence[Mapping[str, Any]]) -> str | None:
-    """One strip for each region: what lies where."""
+    """What lies where: one strip for each memory, coloured by region."""
     if not entries:
         return None
-    regions = list(dict.fromkeys(entry["region"] for entry in entries))
+    colours = kind_colours(entry["region"] for entry in entries)
+    strips = _address_spaces(entries)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.35 + 0.85 * len(regions)), layout="constrained")
-        for row, region in enumerate(regions):
-            axes = figure.add_subplot(len(regions), 1, row + 1)
-            inside = sorted((e for e in entries if e["region"] == region), key=lambda e: int(e["address"]))
-            start = int(inside[0]["address"])
-            end = max(int(e["address"]) + int(e["bytes"]) for e in inside)
-            for i, entry in enumerate(inside):
+        figure = Figure(figsize=(_WIDTH, 0.45 + 0.9 * len(strips)), layout="constrained")
+        for row, inside in enumerate(strips):
+            axes = figure.add_subplot(len(strips), 1, row + 1)
+            start = min(int(e["address"]) for e in inside)
+            span = max(int(e["address"]) + int(e["bytes"]) for e in inside) - start
+            for entry in inside:
                 low, size = int(entry["address"]) - start, int(entry["bytes"])
-                axes.broken_barh([(low, size)], (0, 1), facecolors=KINDS[i % 6], edgecolors=PAPER, linewidth=0.8)
-                if size > (end - start) * 0.013 * min(len(str(entry["name"])), _LONGEST_NAME):
-                    axes.text(
-                        low + size / 2, 0.5, _short(entry["name"]), ha="center", va="center", fontsize=8, color=PAPER
-                    )
-            axes.set_xlim(0, max(end - start, 1))
+                edge = 0.8 if size > span * 0.01 else 0.0
+                tint = colours[entry["region"]]
+                axes.broken_barh([(low, size)], (0, 1), facecolors=tint, edgecolors=PAPER, linewidth=edge)
+                text = _short(entry["name"])
+                if size > span * 0.013 * len(text):
+                    axes.text(low + size / 2, 0.5, text, ha="center", va="center", fontsize=8, color=PAPER)
+            axes.set_xlim(0, max(span, 1))
             axes.set_ylim(0, 1)
             axes.set_yticks([])
-            axes.set_title(f"{region}: {_bytes(end - start)} from {start:#x}", fontsize=9, loc="left", color=INK)
+            title = f"{_short(inside[0]['region'])}: " if len({e["region"] for e in inside}) == 1 else ""
+            axes.set_title(f"{title}{_bytes(span)} from {start:#x}", fontsize=9, loc="left", color=INK)
             axes.xaxis.set_major_formatter(lambda value, _: _bytes(value))
-            axes.set_xticks(_byte_ticks(end - start))
+            axes.set_xticks(_byte_ticks(span))
             axes.spines["left"].set_visible(False)
             axes.tick_params(length=2)
         return _svg(figure, "memory", "Memory map")
+
+
+def _address_spaces(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The entries of each memory: regions that overlap are apart, and so is what a large hole separates."""
+    ordered = sorted(entries, key=lambda e: (int(e["address"]), int(e["bytes"])))
+    if _overlap(ordered):
+        return [[e for e in ordered if e["region"] == r] for r in dict.fromkeys(e["region"] for e in entries)]
+    hole = sum(int(entry["bytes"]) for entry in entries)
+    spaces: list[list[Mapping[str, Any]]] = []
+    end = 0
+    for entry in ordered:
+        if not spaces or int(entry["address"]) - end > hole:
+            spaces.append([])
+        spaces[-1].append(entry)
+        end = max(end, int(entry["address"]) + int(entry["bytes"]))
+    return spaces
+
+
+def _overlap(ordered: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether two entries of different regions share an address."""
+    end, region = -1, ""
+    for entry in ordered:
+        if int(entry["address"]) < end and entry["region"] != region:
+            return True
+        if int(entry["address"]) + int(entry["bytes"]) > end:
+            end, region = int(entry["address"]) + int(entry["bytes"]), entry["region"]
+    return False
 
 
 def roofline(
