@@ -136,10 +136,8 @@ def train(
             chosen = order[index * recipe.batch : (index + 1) * recipe.batch]
             for group in optimiser.param_groups:
                 group["lr"] = rate_at(step, steps, warmup, recipe.rate)
-            logits = model(augment(split.train_images[chosen], random))
-            loss = functional.cross_entropy(
-                logits, split.train_labels[chosen], label_smoothing=recipe.smoothing
-            )
+            images, labels = augment(split.train_images[chosen], random), split.train_labels[chosen]
+            loss = functional.cross_entropy(model(images), labels, label_smoothing=recipe.smoothing)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
