@@ -1,6 +1,7 @@
 """Train the Fashion-MNIST vision transformer: `python tests/examples/train_fashion.py`.
 
-About a minute an epoch on two free x86-64 cores.  Stop it at will; `--resume` goes on from the last whole epoch.
+About a minute an epoch on two free x86-64 cores.  Stop it at will; `--resume` goes on from the last whole
+epoch.
 """
 
 from __future__ import annotations
