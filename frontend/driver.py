@@ -24,7 +24,7 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.text import text
+from edgewright.passes.ir.text import to_text
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
 from edgewright.passes.sqnr import sqnr_rows
 from edgewright.targets.device import Device, load_supported
@@ -239,7 +239,7 @@ def checkpoint_files(stage: str, graph: Graph) -> dict[str, bytes]:
         path = Path(scratch) / "graph.npz"
         checkpoint.save(graph, path)
         content = path.read_bytes()
-    return {f"checkpoints/{stage}.npz": content, f"checkpoints/{stage}.txt": (text(graph) + "\n").encode()}
+    return {f"checkpoints/{stage}.npz": content, f"checkpoints/{stage}.txt": (to_text(graph) + "\n").encode()}
 
 
 def checkpoint_of(previous: Path | None, stage: str) -> Graph:

@@ -13,7 +13,7 @@ from edgewright import __version__
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS
 from edgewright.hw.cost import Cycles, program_of
-from edgewright.hw.kernel.cpp import to_cpp, vitis_tcl
+from edgewright.hw.kernel.cpp import support_files, to_cpp, vitis_tcl
 from edgewright.hw.kernel.sv_block import to_systemverilog
 from edgewright.hw.plan import Plan
 
@@ -35,8 +35,8 @@ def hls_files(config: EngineConfig, part: str, clock_mhz: float) -> Mapping[str,
     """Vitis HLS C++ of the engine and the Tcl that would build it."""
     files = to_cpp(program_of(config))
     sources = sorted(name for name in files if name.endswith(".cpp"))
-    shims = {f"sim/{path.name}": path.read_text() for path in sorted(HLS.glob("*.h*"))}
-    return files | shims | {"vitis.tcl": vitis_tcl("engine", part, clock_mhz, sources)}
+    shims = {f"shim/{path.name}": path.read_text() for path in sorted((HLS / "shim").glob("*.h"))}
+    return files | support_files() | shims | {"vitis.tcl": vitis_tcl("engine", part, clock_mhz, sources)}
 
 
 def emit(

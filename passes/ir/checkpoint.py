@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def load(path: Path) -> Graph:
             if structure["format"] != FORMAT:
                 raise ValueError(f"format {structure['format']}, this version reads {FORMAT}")
             return _build(structure, archive)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise CompileError(
             [
                 Diagnostic(
@@ -95,6 +96,8 @@ def _encode(value: Any) -> Any:
         return {"elem": [value.bits, value.signed]}
     if isinstance(value, Quant):
         return {"quant": [_encode(value.scale), value.zero_point]}
+    if isinstance(value, TensorType):
+        return {"type": [list(value.shape), _encode(value.elem), _encode(value.quant)]}
     if isinstance(value, tuple):
         return {"tuple": [_encode(item) for item in value]}
     if isinstance(value, np.generic):
@@ -108,6 +111,9 @@ def _decode(value: Any) -> Any:
     if "elem" in value:
         elem: Elem = F32 if value["elem"] == "f32" else Int(*value["elem"])
         return elem
+    if "type" in value:
+        shape, element, quant = value["type"]
+        return TensorType(tuple(shape), _decode(element), _decode(quant))
     if "quant" in value:
         return Quant(_decode(value["quant"][0]), value["quant"][1])
     return tuple(_decode(item) for item in value["tuple"])
