@@ -25,7 +25,10 @@ class Emitter:
         return name
 
     def rename(self, value: str, name: str) -> None:
-        """Give a value a second name."""
+        """Give a value a name: the newest result takes it over, an older one gets it as a second name."""
+        if self.nodes and self.nodes[-1].output[0] == value and not value.startswith("t"):
+            self.nodes[-1].output[0] = self.nodes[-1].name = name
+            return
         self.nodes.append(onnx.helper.make_node("Identity", [value], [name], name=f"{name}_is"))
 
     def constant_as(self, name: str, array: Array) -> None:

@@ -42,6 +42,7 @@ class Sizes:
     heads: int = 3
     hidden: int = 40
     classes: int = 7
+    blocks: int = 1
 
 
 @dataclass
@@ -277,9 +278,10 @@ class Builder:
         if not self.spelling.pool.startswith("mean"):
             x = self.class_token(x)
         x = self.op("Add", x, self.value(self.normal(1, self.tokens, s.width, scale=0.5)))
-        x = self.residual(x, self.linear(self.attend(self.norm(x)), s.width, s.width))
-        wide = self.gelu(self.linear(self.norm(x), s.width, s.hidden, 1.5))
-        x = self.residual(x, self.linear(wide, s.hidden, s.width))
+        for _ in range(s.blocks):
+            x = self.residual(x, self.linear(self.attend(self.norm(x)), s.width, s.width))
+            wide = self.gelu(self.linear(self.norm(x), s.width, s.hidden, 1.5))
+            x = self.residual(x, self.linear(wide, s.hidden, s.width))
         self.pooled = self.pool_tokens(self.norm(x))
         w, b = self.normal(s.classes, s.width, scale=s.width**-0.5), self.value(self.normal(s.classes))
         logits = self.op("Gemm", self.pooled, self.value(w), b, transB=1)
