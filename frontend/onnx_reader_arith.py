@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx_ir as ir
 from edgewright.frontend.onnx_reader_site import Results, Site, Unsupported, reads
 from edgewright.passes.ir import Node, Op
 from edgewright.passes.ops import (
@@ -256,6 +257,31 @@ def read_global_average_pool(site: Site) -> Results:
     """Mean over all axes behind the channels."""
     x = site.input(0)
     return site.make(ReduceMean(tuple(range(2, len(x.shape))), True), x)
+
+
+@reads("IsNaN")
+def read_is_nan(site: Site) -> Results:
+    """Only as the guard Where(IsNaN(p), 0, p) that exporters put behind a softmax: it stands for p itself."""
+    (result,) = site.node.outputs
+    guards = [use.node for use in result.uses()]
+    if result.is_graph_output() or not all(_is_guard(guard, site.node) for guard in guards):
+        raise Unsupported("only Where(IsNaN(x), constant, x) is read")
+    return site.input(0)
+
+
+def _is_guard(node: ir.Node, test: ir.Node) -> bool:
+    chosen = node.op_type == "Where" and node.inputs[0] is test.outputs[0] and node.inputs[2] is test.inputs[0]
+    return chosen and node.inputs[1] is not None and node.inputs[1].const_value is not None
+
+
+@reads("Where")
+def read_where(site: Site) -> Results:
+    """The guard of `read_is_nan`: a value computed from finite inputs is finite."""
+    condition = site.node.inputs[0]
+    producer = None if condition is None else condition.producer()
+    if producer is None or producer.op_type != "IsNaN" or not _is_guard(site.node, producer):
+        raise Unsupported("it chooses between computed values", "export the model without masks")
+    return site.input(2)
 
 
 @reads("Attention")

@@ -29,6 +29,7 @@ class Spelling:
     batch: str | int = 1
     layer_scale: bool = False
     mask: bool = False
+    nan_guard: bool = False  # Where(IsNaN(p), 0, p) behind the softmax
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,8 @@ class Builder:
         if self.spelling.mask:
             scores = self.op("Add", scores, self.value(self.normal(tokens, tokens)))
         weights = self.op("Softmax", scores, axis=2 if kind == "folded" else 3)
+        if self.spelling.nan_guard:
+            weights = self.op("Where", self.op("IsNaN", weights), self.real(0.0), weights)
         mixed = self.op("MatMul", weights, v)
         if kind == "folded":
             mixed = self.reshape(mixed, 1, heads, tokens, dim)

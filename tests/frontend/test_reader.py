@@ -17,6 +17,8 @@ from edgewright.passes.ir.interp import batchable, interpret
 from edgewright.passes.ir.text import to_text
 from edgewright.passes.ir.verify import verify
 from edgewright.passes.ops import Attention, Constant, Gelu, Input, LayerNormalization
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.frontend.float_tolerances import assert_close
 from tests.frontend.onnx_vit import Sizes, Spelling, vit
@@ -87,15 +89,51 @@ SPELLINGS = [
     Spelling(patch="conv_reshape_minus_one", layer_scale=True),
     Spelling(batch="batch", qkv="gather", scale="shape", patch="conv_flatten"),
     Spelling(opset=11, batch="batch", norm="div", pool="mean", layer_scale=True),
+    Spelling(opset=18, nan_guard=True),
 ]
+
+NORMS = ("fused", "div", "mul_reciprocal", "pow_half", "power_minus_half", "squared_by_mul", "two_means")
+GELUS = ("erf_div", "erf_mul", "erf_half_first", "erf_half_last", "tanh", "op", "op_tanh")
+QKV = ("split", "slice", "gather", "unstack_first", "three", "interleaved", "slice_last", "split_last")
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> Spelling:
+    """Any combination that its opset has operators for."""
+    opset = draw(st.integers(11, 23))
+    return Spelling(
+        opset=opset,
+        norm=draw(st.sampled_from(NORMS if opset >= 17 else NORMS[1:])),
+        gelu=draw(st.sampled_from(GELUS if opset >= 20 else GELUS[:-2])),
+        qkv=draw(st.sampled_from(QKV)),
+        scale=draw(st.sampled_from(("q", "k", "both", "scores", "scores_div", "shape"))),
+        attention=draw(st.sampled_from(("matmul", "folded", *(("op4", "op3") if opset >= 23 else ())))),
+        linear=draw(st.sampled_from(("matmul", "matmul_swapped", "transposed", "flat_gemm"))),
+        pool=draw(st.sampled_from(("gather", "gather_vector", "slice", "mean", "mean_pool"))),
+        patch=draw(st.sampled_from(("conv", "conv_flatten", "conv_reshape_minus_one", "reshapes"))),
+        batch="batch" if draw(st.booleans()) else 1,
+        layer_scale=draw(st.booleans()),
+    )
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda s: "-".join(str(v) for v in vars(s).values()))
 def test_spellings(spelling: Spelling) -> None:
+    assert_canonical(spelling)
+
+
+@given(spellings())
+@settings(max_examples=25)
+def test_any_combination(spelling: Spelling) -> None:
+    assert_canonical(spelling)
+
+
+def assert_canonical(spelling: Spelling) -> None:
+    """One attention, one GELU, three norms, one patch embedding, products with weights; nothing plain is left."""
     graph = check(vit(spelling), "one block")
     found = kinds(graph)
     assert {kind: found[kind] for kind in CANONICAL} == CANONICAL
-    assert found["Linear"] == (7 if spelling.qkv in ("three", "interleaved") else 5)
+    separate = spelling.qkv in ("three", "interleaved") and spelling.attention != "op3"
+    assert found["Linear"] == (7 if separate else 5)
     plain = {"MatMul", "Softmax", "Conv", "Transpose", "Erf", "Mul", "Div", "Sub", "Pow", "Sqrt"}
     assert not plain & set(found), found
     assert batchable(graph)
