@@ -24,7 +24,8 @@ from edgewright.hw.kernel.types import width
 from edgewright.sim import tools
 from edgewright.sim.build import _borrow_runtime, _lend_runtime
 
-OPTIMISATION = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
+FAST = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
+QUICK = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")
 QUIET = 2000  # cycles without a transfer after which a run is over
 
 DRIVER = r"""
@@ -156,16 +157,19 @@ def driver(program: ir.Program) -> str:
 
 
 def build(
-    block: Block | ir.Program, files: Mapping[str, str] | None = None, unroll_stmts: int = 600, period_ns: float = PERIOD_NS
-) -> Path:
-    """The compiled model, cached; `files` replaces the printed SystemVerilog (mutants)."""
+    block: Block | ir.Program, files: Mapping[str, str] | None = None, unroll_stmts: int = 600,
+    period_ns: float = PERIOD_NS, optimise: bool = True,
+) -> Path:  # fmt: skip
+    """The compiled model, cached; `files` replaces the printed SystemVerilog (mutants); without `optimise` it compiles several
+    times faster and runs several times slower."""
+    make_flags = FAST if optimise else QUICK
     program = block.check() if isinstance(block, Block) else block
     if program.axi:
         raise ValueError(f"block {program.name} has AXI ports")
     texts = dict(files if files is not None else to_systemverilog(program, period_ns))
     texts["driver.cpp"] = driver(program)
     flags = ("-O3", "--assert", "--x-initial", "unique", "-Wno-fatal", "--unroll-stmts", str(unroll_stmts))
-    name = cache.key(texts, (tools.fingerprint(), *OPTIMISATION, *flags))
+    name = cache.key(texts, (tools.fingerprint(), *make_flags, *flags))
 
     def make(folder: Path) -> None:
         for file, text in texts.items():
@@ -177,8 +181,8 @@ def build(
             *(*flags, *sorted(f for f in texts if f.endswith(".sv")), str(folder / "driver.cpp")),
         ]
         run_step(verilate, folder, environment)
-        make_it = ["make", "-j2", "-C", "obj", "-f", f"V{program.name}.mk", *OPTIMISATION, *tools.MAKE_VARIABLES]
-        runtime = cache.key({}, ("kernel", tools.fingerprint(), *OPTIMISATION))
+        make_it = ["make", "-j2", "-C", "obj", "-f", f"V{program.name}.mk", *make_flags, *tools.MAKE_VARIABLES]
+        runtime = cache.key({}, ("kernel", tools.fingerprint(), *make_flags))
         _borrow_runtime(runtime, folder / "obj")
         run_step(make_it, folder, environment)
         _lend_runtime(runtime, folder / "obj")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -15,19 +16,43 @@ Index = list[Affine]
 INDENT = "  "
 
 
+Segment = tuple[tuple[int, ...], list[str]]  # loops over a shape, and what is in them
+ASSIGNED = re.compile(r"(\w+)((?:\[[^\]]*\])*) = ")
+
+
 @dataclass(slots=True)
 class Stage:
-    """What is printed for one stage: assignments of one element, grouped by the shape they loop over."""
+    """What is printed for one stage. A group is one always_comb (an assign where there is no loop)."""
 
-    groups: list[tuple[tuple[int, ...], list[str]]] = field(default_factory=list)
+    groups: list[list[Segment]] = field(default_factory=list)
     registers: list[str] = field(default_factory=list)
-    checks: list[tuple[tuple[int, ...], list[str]]] = field(default_factory=list)
+    checks: list[Segment] = field(default_factory=list)
 
     def add(self, shape: tuple[int, ...], lines: Iterable[str]) -> None:
-        """Append to the last loop where it has the same shape."""
-        if not shape or not self.groups or self.groups[-1][0] != shape:
-            self.groups.append((shape, []))
-        self.groups[-1][1].extend(lines)
+        """Assignments of one element; they join the last loop where it has the same shape and they read of what it
+        assigns no other element."""
+        for line in lines:
+            last = self.groups[-1] if self.groups else []
+            if shape and len(last) == 1 and last[0][0] == shape and self.joins(last[0][1], line):
+                last[0][1].append(line)
+            else:
+                self.groups.append([(shape, [line])])
+
+    @staticmethod
+    def joins(before: list[str], line: str) -> bool:
+        for earlier in before:
+            found = ASSIGNED.match(earlier)
+            if found is None:
+                return False
+            name, subscript = found.groups()
+            for use in re.finditer(rf"\b{name}\b((?:\[[^\]]*\])*)", line):
+                if use.group(1) != subscript:
+                    return False
+        return True
+
+    def add_together(self, segments: list[Segment]) -> None:
+        """Assignments to parts of one variable: they must be in one always_comb."""
+        self.groups.append(segments)
 
 
 class DataPath:
@@ -216,14 +241,13 @@ class DataPath:
         elif isinstance(op, ir.ShiftIn):
             x = self.operand(node.args[0], start, index[1:])
             rest = "".join(f"[{self.vars[a + 1]}]" if n > 1 else "[0]" for a, n in enumerate(shape[1:]))
+            segments: list[Segment] = []
             if op.count > 1:
-                self.extents[self.vars[0]] = op.count - 1
                 moved = f"{name}[{self.vars[0]}+1]{rest}" if op.count > 2 else f"{name}[1]{rest}"
                 target = f"{after}[{self.vars[0]}]{rest}" if op.count > 2 else f"{after}[0]{rest}"
-                stage.add((op.count - 1, *shape[1:]), [f"{target} = {moved};"])
-            # the newest value is outside of the loop over the older ones
-            lines = (1, *shape[1:])
-            stage.add(lines, [f"{after}[{op.count - 1}]{rest} = {x.to(e)};"])
+                segments.append(((op.count - 1, *shape[1:]), [f"{target} = {moved};"]))
+            segments.append(((1, *shape[1:]), [f"{after}[{op.count - 1}]{rest} = {x.to(e)};"]))
+            stage.add_together(segments)
             if op.guarded:
                 enable = f"{enable} && {self.scalar(node.args[1], start)}"
             zero = "'{default: '0}"
@@ -241,63 +265,79 @@ class DataPath:
     def concat(self, node: ir.Node, stage: Stage, start: int) -> None:
         assert isinstance(node.op, ir.Concat)
         axis, at = node.op.axis, 0
+        segments: list[Segment] = []
         for a in node.args:
             shape = shape_of(a.type)
             index = self.index_vars(shape)
             target = list(index)
             target[axis] = Affine(index[axis].offset + at, index[axis].terms)
             where = "".join(f"[{i}]" for i in target)
-            stage.add(shape, [f"{self.base[node]}{where} = {self.operand(a, start, index).text};"])
+            segments.append((shape, [f"{self.base[node]}{where} = {self.operand(a, start, index).text};"]))
             at += shape[axis]
+        stage.add_together(segments)
 
     def reinterpret(self, node: ir.Node, stage: Stage, start: int) -> None:
         source = node.args[0]
         assert not isinstance(source.type, Struct) and not isinstance(node.type, Struct)
         packed = self.symbols.claim(f"{self.base[node]}_bits")
         self.declarations.append(f"logic [{width(source.type) - 1}:0] {packed};")
-        self.pack(packed, 0, source, start)
-        self.unpack_from(node.type, self.base[node], packed, stage)
+        self.pack(packed, [(0, source)], start)
+        self.unpack_from(node.type, self.base[node], [packed], stage)
 
-    def pack(self, target: str, offset: int, source: ir.Node, stage: int) -> None:
-        """target[offset +: width] = source."""
-        assert not isinstance(source.type, Struct)
-        shape, bits = shape_of(source.type), elem_of(source.type).bits
-        index = self.index_vars(shape)
-        flat = flat_index(index, shape)
-        where = combine(offset, [(bits, flat)])
-        value = self.operand(source, stage, index).text
-        whole = f"{target}[{where}+:{bits}]" if where.terms else f"{target}[{where.offset + bits - 1}:{where.offset}]"
-        self.printed[stage].add(shape, [f"{whole} = {value};"])
+    def pack(self, target: str, parts: list[tuple[int, ir.Node]], stage: int) -> None:
+        """target[offset +: width] = source for each (offset, source), together all of target."""
+        segments: list[Segment] = []
+        for offset, source in parts:
+            shape, bits = shape_of(source.type), elem_of(source.type).bits
+            index = self.index_vars(shape)
+            where = combine(offset, [(bits, flat_index(index, shape))])
+            value = self.operand(source, stage, index).text
+            whole = f"{target}[{where}+:{bits}]" if where.terms else f"{target}[{where.offset + bits - 1}:{where.offset}]"
+            segments.append((shape, [f"{whole} = {value};"]))
+        if len(segments) == 1:
+            self.printed[stage].add(*segments[0])
+        else:
+            self.printed[stage].add_together(segments)
 
-    def unpack_from(self, type_: Leaf, name: str, source: str, stage: Stage, offset: int = 0) -> None:
+    def unpack_from(self, type_: Leaf, name: str, sources: list[str], stage: Stage, offset: int = 0) -> None:
+        """name = the value at `offset` of a packed vector; with several vectors, one per leading index of name."""
         shape, e = shape_of(type_), elem_of(type_)
         index = self.index_vars(shape)
         where = combine(offset, [(e.bits, flat_index(index, shape))])
         part = f"[{where}+:{e.bits}]" if where.terms else f"[{where.offset + e.bits - 1}:{where.offset}]"
         subscript = "".join(f"[{i}]" for i in index)
-        text = f"signed'({source}{part})" if e.signed else f"{source}{part}"
-        stage.add(shape, [f"{name}{subscript} = {text};"])
+        segments: list[Segment] = []
+        for at, source in enumerate(sources):
+            lane = f"[{at}]" if len(sources) > 1 else ""
+            text = f"signed'({source}{part})" if e.signed else f"{source}{part}"
+            segments.append((shape, [f"{name}{lane}{subscript} = {text};"]))
+        if len(segments) == 1:
+            stage.add(*segments[0])
+        else:
+            stage.add_together(segments)
 
     def unpack(self, node: ir.Node, ready: int) -> None:
         """A token or element, or a field of one, from its packed port."""
         source = node.args[0] if isinstance(node.op, ir.Part) else node
         stage, op = self.printed[ready], source.op
         assert not isinstance(node.type, Struct)
-        offset, lead = 0, 1
+        offset = 0
         if isinstance(node.op, ir.Part):
             offset = {path: at for path, _, at in leaves(source.type)}[node.op.path]
-        if isinstance(op, ir.Load):
-            lead = size_of(shape_of(source.args[0].type))
-            port = self.load_data[source]
-            if shape_of(source.args[0].type):
-                inner = shape_of(node.type)[1:]
-                element = leaf(elem_of(node.type), inner)
-                for p in range(lead):
-                    self.unpack_from(element, f"{self.base[node]}[{p}]", f"{port[0]}[{port[1] + p}]", stage, offset)
-                return
-            self.unpack_from(node.type, self.base[node], f"{port[0]}[{port[1]}]", stage, offset)
+        if not isinstance(op, ir.Load):
+            self.unpack_from(node.type, self.base[node], [self.data_of[source]], stage, offset)
             return
-        self.unpack_from(node.type, self.base[node], self.data_of[source], stage, offset)
+        port, first = self.load_data[source]
+        lanes = shape_of(source.args[0].type)
+        sources = [f"{port}[{first + p}]" for p in range(size_of(lanes))]
+        self.unpack_lanes(node.type, lanes, self.base[node], sources, stage, offset)
+
+    def unpack_lanes(
+        self, type_: Leaf, lanes: tuple[int, ...], name: str, sources: list[str], stage: Stage, offset: int = 0
+    ) -> None:
+        """Like unpack_from; `lanes` are the leading axes of the type, one vector for each."""
+        inner = leaf(elem_of(type_), shape_of(type_)[len(lanes) :])
+        self.unpack_from(inner, name + ("[0]" if lanes == (1,) else ""), sources, stage, offset)
 
     def index(self, node: ir.Node, stage: Stage, start: int, index: Index, subscript: str) -> None:
         x, at = node.args
@@ -327,12 +367,9 @@ class DataPath:
         self.printed[start + 1].registers.append(f"{address}_q <= {address};")
         self.printed[start + 1].add(lanes, [f"{data}{subscript} = {rom}[{address}_q{subscript}];"])
         self.printed[start + READ_LATENCY].registers.append(f"{data}_q <= {data};")
-        final = self.printed[start + READ_LATENCY]
-        if lanes:
-            for lane in range(lanes[0]):
-                self.unpack_from(op.rom.type, f"{name}[{lane}]", f"{data}_q[{lane}]", final)
-        else:
-            self.unpack_from(op.rom.type, name, f"{data}_q", final)
+        sources = [f"{data}_q[{lane}]" for lane in range(lanes[0])] if lanes else [f"{data}_q"]
+        assert not isinstance(node.type, Struct)
+        self.unpack_lanes(node.type, lanes, name, sources, self.printed[start + READ_LATENCY])
 
     def rom(self, rom: ir.Rom) -> str:
         if rom.name not in self.roms:

@@ -284,8 +284,8 @@ class ProcessPrinter:
         c, stage, parts = node.op.channel, self.stages.start[node], ir.write_parts(node)
         when = "" if parts.when is None else f" && {self.path.scalar(parts.when, stage)}"
         self.tail.append(f"assign {c.name}_valid_o = {self.path.valid(stage)}{when};")
-        for (_, _, offset), value in zip(leaves(c.type), parts.values, strict=True):
-            self.path.pack(f"{c.name}_data_o", offset, value, stage)
+        offsets = [at for _, _, at in leaves(c.type)]
+        self.path.pack(f"{c.name}_data_o", list(zip(offsets, parts.values, strict=True)), stage)
 
     def locks(self) -> None:
         for lock in self.process.locks:
@@ -329,9 +329,9 @@ class ProcessPrinter:
         if parts.mask is None:
             self.tail.append(f"assign {b.name}_mask_o = 1'b1;")
         else:
-            self.path.pack(f"{b.name}_mask_o", 0, parts.mask, stage)
-        for (_, _, offset), value in zip(leaves(b.type), parts.values, strict=True):
-            self.path.pack(f"{b.name}_data_o", offset, value, stage)
+            self.path.pack(f"{b.name}_mask_o", [(0, parts.mask)], stage)
+        offsets = [at for _, _, at in leaves(b.type)]
+        self.path.pack(f"{b.name}_data_o", list(zip(offsets, parts.values, strict=True)), stage)
 
     def load(self, buffer: ir.Buffer, end: str) -> None:
         ports, bits = ports_of(self.effects, buffer), Int(address_bits(buffer), False)
@@ -382,11 +382,12 @@ class ProcessPrinter:
 
     def groups(self, stage: Stage) -> list[str]:
         out: list[str] = []
-        for shape, lines in stage.groups:
-            if not shape:
-                out += [f"assign {line}" for line in lines]
+        for segments in stage.groups:
+            if len(segments) == 1 and not segments[0][0]:
+                out += [f"assign {line}" for line in segments[0][1]]
             else:
-                out += ["always_comb begin", *indent(self.loop(shape, lines)), "end"]
+                text = "\n".join(self.loop(shape, lines) for shape, lines in segments)
+                out += ["always_comb begin", *indent(text), "end"]
         return out
 
     def loop(self, shape: tuple[int, ...], lines: list[str]) -> str:
