@@ -192,7 +192,7 @@ def memory(entries: Sequence[Mapping[str, Any]]) -> str | None:
                 tint = colours[entry["region"]]
                 axes.broken_barh([(low, size)], (0, 1), facecolors=tint, edgecolors=PAPER, linewidth=edge)
                 text = _short(entry["name"])
-                if size > span * 0.013 * len(text):
+                if size > span * 0.013 * len(text) and _alone(entry, inside):
                     axes.text(low + size / 2, 0.5, text, ha="center", va="center", fontsize=8, color=PAPER)
             axes.set_xlim(0, max(span, 1))
             axes.set_ylim(0, 1)
@@ -207,14 +207,11 @@ def memory(entries: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _address_spaces(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """The entries of each memory: regions that overlap are apart, and so is what a large hole separates."""
-    ordered = sorted(entries, key=lambda e: (int(e["address"]), int(e["bytes"])))
-    if _overlap(ordered):
-        return [[e for e in ordered if e["region"] == r] for r in dict.fromkeys(e["region"] for e in entries)]
+    """The entries of each memory: a hole larger than all entries together separates two."""
     hole = sum(int(entry["bytes"]) for entry in entries)
     spaces: list[list[Mapping[str, Any]]] = []
     end = 0
-    for entry in ordered:
+    for entry in sorted(entries, key=lambda e: (int(e["address"]), int(e["bytes"]))):
         if not spaces or int(entry["address"]) - end > hole:
             spaces.append([])
         spaces[-1].append(entry)
@@ -222,15 +219,10 @@ def _address_spaces(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[s
     return spaces
 
 
-def _overlap(ordered: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether two entries of different regions share an address."""
-    end, region = -1, ""
-    for entry in ordered:
-        if int(entry["address"]) < end and entry["region"] != region:
-            return True
-        if int(entry["address"]) + int(entry["bytes"]) > end:
-            end, region = int(entry["address"]) + int(entry["bytes"]), entry["region"]
-    return False
+def _alone(entry: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether no other entry ever uses these addresses."""
+    low, high = int(entry["address"]), int(entry["address"]) + int(entry["bytes"])
+    return sum(int(o["address"]) < high and low < int(o["address"]) + int(o["bytes"]) for o in others) == 1
 
 
 def roofline(
@@ -272,8 +264,8 @@ def roofline(
             textcoords="offset points", ha="right", va="bottom", fontsize=8, color=MUTED,
         )  # fmt: skip
         axes.annotate(
-            f"memory: {bytes_per_cycle:g} bytes per cycle", (low, low * bytes_per_cycle), (16, 1),
-            textcoords="offset points", ha="left", va="center", fontsize=8, color=MUTED,
+            f"memory: {bytes_per_cycle:g} bytes per cycle", ((low * ridge) ** 0.5, (low * ridge) ** 0.5 * bytes_per_cycle), (-6, 6),
+            textcoords="offset points", ha="right", va="bottom", fontsize=8, color=MUTED,
         )  # fmt: skip
         axes.grid(which="major")
         axes.tick_params(which="both", length=0)
