@@ -17,6 +17,9 @@ Weights lie in [-127, 127], multipliers in [2^15, 2^16), shifts in [1, 47], a La
 offsets below 2^47. The hardware relies on it. A pass has left another value: a bug in Edgewright.""",
     "G006": """a pass on a graph of the wrong level
 Passes say whether they take float or integer graphs, and are listed in their order in passes/pipeline.py.""",
+    "G090": """a checkpoint cannot be read
+The file with a graph that an earlier run left is damaged, cut short, or of another version. Compile the model again
+from its ONNX file.""",
     "Q001": """an operator has no integer form
 The integer level of a graph, which the FPGA targets run, has: products with constant weights (Linear, patch
 embedding), attention, LayerNorm, sums of two values, the mean over tokens, functions of one value (GELU, ReLU,
@@ -41,5 +44,6 @@ preprocessed as in training (raw 0..255 instead of normalised values, for instan
 A value would have to be multiplied by 2^15 or more to reach its next form. The calibration samples make some value
 nearly always zero: use samples like those the model will see.""",
     "U010": """an option has no such value
-The message lists the values an option takes.""",
+Calibration chooses the range of every value from samples: "mse" keeps the range with the least squared error,
+"percentile" cuts a fixed share of the largest values, "minmax" keeps everything that was seen.""",
 }

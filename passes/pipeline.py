@@ -30,6 +30,8 @@ FLOAT_PASSES: tuple[Pass, ...] = (
     AddBeforeConcat(),
     # before Linears merge: Q of the class token alone must not be merged with K and V of all tokens
     SliceEarly(),
+    # again: the query of a class token that no block has changed yet is a constant
+    FoldConstants(),
     # after slices moved: only then are there columns of a merged QKV that nobody reads
     NarrowLinear(),
     # after narrowing: never merges what narrowing has just taken apart, their inputs differ

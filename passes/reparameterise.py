@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.calibrate import Calibration
+from edgewright.passes.calibrate import Calibration, Observed
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import LayerNormalization, Linear, ReduceMean, Reshape, Slice, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
 RATIO_MAX = 64.0
+FEWEST = 4  # values of a channel; fewer say nothing about its range
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class ReparameteriseLayerNorm(Pass):
         for node in graph.nodes():
             if isinstance(node.op, LayerNormalization):
                 linears = _readers(node, users, graph)
-                if linears and all(value_of(n) is not None for n in node.inputs[1:]):
+                constants = all(value_of(n) is not None for n in node.inputs[1:])
+                if linears and constants and self._seen_enough(node):
                     plans[node] = self._ratio_middle(node)
                     source |= dict.fromkeys(linears, node)
                     note.count("reparameterised")
@@ -63,12 +66,24 @@ class ReparameteriseLayerNorm(Pass):
 
         return rebuild(graph, change)
 
+    def _seen_enough(self, node: Node) -> bool:
+        """False for few samples, or for samples that are all alike."""
+        seen = self.calibration[node]
+        spread = np.median(seen.channel_high - seen.channel_low)
+        return _per_channel(seen) >= FEWEST and bool(spread > 1e-3 * np.abs(_value(node.inputs[1])).max())
+
     def _ratio_middle(self, node: Node) -> tuple[Array, Array]:
         seen = self.calibration[node]
         low, high = seen.channel_low.astype(np.float64), seen.channel_high.astype(np.float64)
         width = np.maximum(high - low, 1e-12)
-        ratio = width / width.mean()
-        return np.clip(ratio, 1 / RATIO_MAX, RATIO_MAX), (low + high) / 2
+        # a range seen on few values is too narrow by chance: then no channel gets less than the usual width
+        trust = min(1.0, 4 / math.sqrt(_per_channel(seen)))
+        width = np.maximum(width, trust * np.median(width))
+        return np.clip(width / width.mean(), 1 / RATIO_MAX, RATIO_MAX), (low + high) / 2
+
+
+def _per_channel(seen: Observed) -> float:
+    return seen.count / len(seen.channel_low)
 
 
 def _value(node: Node) -> Array:

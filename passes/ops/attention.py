@@ -47,7 +47,7 @@ class Attention(Op):
         q, k, v = (x.reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2) for x in arrays)
         weights = softmax(np.matmul(q, k.swapaxes(-1, -2)) * np.float32(self.scale), -1)
         out = np.matmul(weights, v).swapaxes(1, 2)
-        return float32(np.ascontiguousarray(out).reshape(arrays[0].shape))
+        return float32(np.ascontiguousarray(out).reshape(*out.shape[:2], -1))
 
     def macs(self, *types: TensorType) -> int:
         q, k, _ = types

@@ -1,0 +1,50 @@
+"""Reports as data fit the schema that the frontend ships."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+from edgewright.passes.results import (
+    Cost,
+    Cycles,
+    Layer,
+    MemoryRange,
+    Mismatch,
+    OperationCost,
+    Report,
+    Resource,
+    Resources,
+    Stage,
+    to_data,
+)
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "frontend" / "report.schema.json").read_text(encoding="utf-8"))
+
+
+def test_an_empty_report_fits_the_schema() -> None:
+    jsonschema.validate(to_data(Report("model", "zcu104", "0.1.0")), SCHEMA)
+
+
+def test_a_full_report_fits_the_schema_in_its_order() -> None:
+    report = Report(
+        "model",
+        "zcu104",
+        "0.1.0",
+        mismatch=Mismatch("a", "b", (0, 1), 2, 3),
+        cycles=Cycles(10, 11),
+        resources=Resources(dsp=Resource(1, 2, "counted")),
+        stages=(Stage("read", 0.1),),
+        layers=(Layer("a", "Linear", 30.0), Layer("b", "Gelu", None)),
+        operations=(OperationCost("a", "linear", 100, 10, Cycles(1, None), 0.5),),
+        memory_map=(MemoryRange("x", "on-chip", 0, 16),),
+        notes=("one",),
+    )
+    data = to_data(report)
+    jsonschema.validate(json.loads(json.dumps(data)), SCHEMA)
+    assert set(data) == set(SCHEMA["properties"])
+
+
+def test_costs_add() -> None:
+    assert Cost(1, 2, 3) + Cost(10, 20, 30) == Cost(11, 22, 33)
