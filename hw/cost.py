@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,11 +14,13 @@ from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import build
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.schedule import Stages, place
-from edgewright.hw.kernel.sv_block import entries
+from edgewright.hw.kernel.sv_block import entries, to_systemverilog
 from edgewright.hw.kernel.timing import Clocks, predict
 from edgewright.hw.plan import Plan
 
 CELLS_FILE = Path(__file__).with_name("cells.json")
+WRAPPER = ("axil_control.sv", "engine_top.v")
+RTL = Path(__file__).resolve().parent / "rtl"
 CLOCKS = Clocks()
 """Of the printed cells and the simulated memory; a test holds predictions to within 2 % of simulated cycles."""
 
@@ -35,6 +38,13 @@ class Cycles:
 def program_of(config: EngineConfig) -> ir.Program:
     """The engine of a configuration, traced once."""
     return build(config).check()
+
+
+@cache
+def rtl_files(config: EngineConfig) -> Mapping[str, str]:
+    """SystemVerilog of the engine: depends on the configuration alone, never on a model."""
+    files = to_systemverilog(program_of(config))
+    return files | {name: (RTL / name).read_text() for name in WRAPPER}
 
 
 @cache

@@ -12,22 +12,12 @@ from typing import Any
 from edgewright import __version__
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS
-from edgewright.hw.cost import Cycles, program_of
+from edgewright.hw.cost import Cycles, program_of, rtl_files
 from edgewright.hw.kernel.cpp import support_files, to_cpp, vitis_tcl
-from edgewright.hw.kernel.sv_block import to_systemverilog
 from edgewright.hw.plan import Plan
 
 FORMAT = 1
-CELLS = ("axil_control.sv", "engine_top.v")
-RTL = Path(__file__).resolve().parent / "rtl"
 HLS = Path(__file__).resolve().parent / "hls"
-
-
-@cache
-def rtl_files(config: EngineConfig) -> Mapping[str, str]:
-    """SystemVerilog of the engine: depends on the configuration alone, never on a model."""
-    files = to_systemverilog(program_of(config))
-    return files | {name: (RTL / name).read_text() for name in CELLS}
 
 
 @cache

@@ -1,0 +1,88 @@
+"""Synthesises an engine block by block with Yosys and keeps the counts in `hw/cells.json`, where reports read them.
+
+    python -m edgewright.hw.cells zcu104
+
+Whole engines are too large to synthesise at once. Each process is counted alone; FIFOs, buffers and movers are counted
+in the top module with the processes left out; the product array is counted for 2 and 4 tokens and extrapolated, which
+is exact for its DSPs and close for the rest, because each pair of tokens repeats the same logic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.blocks.engine import build
+from edgewright.hw.cost import CELLS_FILE, config_key, program_of
+from edgewright.hw.kernel.sv_block import to_systemverilog
+from edgewright.hw.synth import Cells, estimate
+from edgewright.targets.device import load
+
+ARRAY = "product"
+COUNTS = ("dsp", "lut", "ff", "bram36", "uram")
+
+
+def blocks_of(config: EngineConfig) -> dict[str, Mapping[str, float]]:
+    """Counts of every block of one engine."""
+    files = to_systemverilog(program_of(config))
+    names = [process.name for process in program_of(config).processes]
+    found: dict[str, Mapping[str, float]] = {}
+    found["streams, buffers and movers"] = counts(estimate(with_black_boxes(files, names), "engine", flatten=False))
+    for name in names:
+        if name == ARRAY:
+            found[name] = extrapolated(config)
+        else:
+            top = f"engine_{name}"
+            found[name] = counts(estimate({f"{top}.sv": files[f"{top}.sv"]}, top))
+        print(name, dict(found[name]), flush=True)
+    return found
+
+
+def extrapolated(config: EngineConfig) -> dict[str, float]:
+    """The product array from two small ones: a constant part, and a part for each pair of tokens."""
+    small, larger = (array_counts(replace(config, tokens=tokens)) for tokens in (2, 4))
+    pairs = config.tokens // 2
+    return {name: small[name] + (pairs - 1) * (larger[name] - small[name]) for name in COUNTS}
+
+
+def array_counts(config: EngineConfig) -> dict[str, float]:
+    """The product array of one configuration, synthesised whole."""
+    top = f"engine_{ARRAY}"
+    return counts(estimate({f"{top}.sv": to_systemverilog(build(config))[f"{top}.sv"]}, top))
+
+
+def with_black_boxes(files: Mapping[str, str], processes: list[str]) -> dict[str, str]:
+    """The engine's files with each process reduced to its ports."""
+    result = dict(files)
+    for name in processes:
+        text = files[f"engine_{name}.sv"]
+        head = re.search(rf"module engine_{name}\b.*?\n\);", text, re.DOTALL)
+        assert head is not None
+        result[f"engine_{name}.sv"] = f"(* blackbox *)\n{head.group(0)}\nendmodule\n"
+    return result
+
+
+def counts(cells: Cells) -> dict[str, float]:
+    """The numbers of an estimate."""
+    return {name: value for name, value in asdict(cells).items() if name in COUNTS}
+
+
+def main() -> None:
+    """Synthesise the engine of a board and write its counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("board")
+    config = EngineConfig.from_table(dict(load(parser.parse_args().board).engine))
+    from importlib import metadata
+
+    known = json.loads(CELLS_FILE.read_text(encoding="utf-8")) if CELLS_FILE.is_file() else {}
+    source = f"Yosys {metadata.version('pyosys')} estimate, block by block; DSP, BRAM, URAM as UltraScale+, LUT, FF as 7 series"
+    known[config_key(config)] = {"source": source, "blocks": blocks_of(config)}
+    CELLS_FILE.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Trained networks, whole, at RTL: every stored word is the interpreter's; a changed weight is noticed; cycles as predicted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgewright.frontend.onnx_reader import read_model
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.cost import predict_cycles, resources_of
+from edgewright.hw.cost import rtl_files
+from edgewright.hw.fuse import rows_columns
+from edgewright.hw.plan import Plan, Step, plan
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir.interp import interpret_all
+from edgewright.passes.ops import constant
+from edgewright.passes.pipeline import optimise, quantise
+from edgewright.sim.build import Build
+from edgewright.sim.engine import Job, build_engine, run_engine
+from edgewright.sim.network import SHARED_MEMORY_BYTES, input_writes, simulate
+from edgewright.sim.scoreboard import compare
+from edgewright.targets.device import load
+
+pytestmark = pytest.mark.sim
+EXAMPLES = Path(__file__).parents[1] / "examples"
+VARIANTS = ("ts17", "dynamo18", "dynamo23")
+WORD = 16
+
+
+@cache
+def config() -> EngineConfig:
+    return EngineConfig.from_table(dict(load("zcu104").engine))
+
+
+@cache
+def engine() -> Build:
+    return build_engine(rtl_files(config()), memory_bytes=SHARED_MEMORY_BYTES)
+
+
+@cache
+def compiled(name: str, variant: str) -> Plan:
+    graph, _ = optimise(read_model(EXAMPLES / "models" / f"vit_{name}.{variant}.onnx"))
+    with np.load(EXAMPLES / "data" / f"{name}.npz") as data:
+        return plan(quantise(graph, {"x": data["calib"][:16]}).graph, config())
+
+
+def images(name: str, count: int) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    with np.load(EXAMPLES / "data" / f"{name}.npz") as data:
+        return {"x": data["images"][:count]}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", ["digits", "fashion"])
+def test_trained_networks_are_bit_exact(name: str, variant: str) -> None:
+    planned = compiled(name, variant)
+    run = simulate(planned, rtl_files(config()), images(name, 1))
+    assert [str(c.mismatch) for c in run.comparisons if not c.exact] == []
+    assert all(c.integers > 10_000 and c.tensors == len(planned.steps) for c in run.comparisons)
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion"])
+def test_cycles_are_within_two_percent_of_the_prediction(name: str) -> None:
+    planned = compiled(name, "dynamo18")
+    run = simulate(planned, rtl_files(config()), images(name, 2))
+    predicted = predict_cycles(planned).total
+    assert run.cycles[0] == run.cycles[1]
+    assert abs(run.cycles[0] / predicted - 1) < 0.02
+
+
+def test_bits_do_not_depend_on_the_memory() -> None:
+    planned = compiled("digits", "dynamo18")
+    slow = simulate(planned, rtl_files(config()), images("digits", 1), latency=90, stall=0.3)
+    assert slow.exact
+    assert slow.cycles[0] > predict_cycles(planned).total
+
+
+def test_two_models_run_on_one_simulator() -> None:
+    plans = [compiled(name, "dynamo18") for name in ("digits", "fashion")]
+    for name, planned in zip(("digits", "fashion"), plans, strict=True):
+        values = interpret_all(planned.graph, images(name, 1))
+        job = Job(planned.program_address, len(planned.steps), input_writes(planned, values))
+        run = run_engine(engine(), {0: planned.image}, [job])
+        assert compare(planned, values, run.logs[0]).exact
+
+
+def test_the_same_program_again_gives_the_same_bits() -> None:
+    planned = compiled("digits", "dynamo18")
+    values = interpret_all(planned.graph, images("digits", 1))
+    job = Job(planned.program_address, len(planned.steps), input_writes(planned, values))
+    first, second = run_engine(engine(), {0: planned.image}, [job, job]).logs
+    assert np.array_equal(first.words, second.words)
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion"])
+def test_a_flipped_bit_of_every_operation_is_noticed(name: str) -> None:
+    """One program run per operation, each with one bit of its weights (of its multiplier, for attention) flipped."""
+    planned = compiled(name, "dynamo18")
+    image = images(name, 1)
+    values = interpret_all(planned.graph, image)
+    flips = [flip for step in planned.steps if (flip := effective_flip(planned, step, values, image)) is not None]
+    assert len(flips) == len(planned.steps)
+    inputs = input_writes(planned, values)
+    jobs, restore = [], {}
+    for address in flips:
+        word = address // WORD * WORD
+        content = bytearray(planned.image[word : word + WORD])
+        content[address - word] ^= 0x80
+        jobs.append(Job(planned.program_address, len(planned.steps), {**inputs, **restore, word: bytes(content)}))
+        restore = {word: planned.image[word : word + WORD]}
+    run = run_engine(engine(), {0: planned.image}, jobs)
+    for step, log in zip(planned.steps, run.logs, strict=True):
+        found = compare(planned, values, log).mismatch
+        assert found is not None, step.operation.name
+        assert (found.operation, found.tensor) == (step.operation.name, step.operation.result.name)
+
+
+def effective_flip(
+    planned: Plan, step: Step, values: dict[Node, np.ndarray], image: dict[str, np.ndarray]  # type: ignore[type-arg]
+) -> int | None:
+    """Address of a byte whose sign bit, flipped, changes what the operation stores, as the interpreter says."""
+    operation = step.operation
+    blob = step.fields["blob_address"]
+    product = operation.product
+    assert product is not None
+    if operation.weight is None or operation.norm is product:
+        # no weights of its own: bit 15 of the first channel's multiplier, LayerNorm's or the requantisation's
+        norm = operation.norm is product
+        changed = operation.requantise.inputs[1]
+        array = np.array(changed.op.value)  # type: ignore[attr-defined]
+        array[0] ^= 0x8000
+        params = blob + step.fields["const_tiles"] * 256 + 256
+        address = params + (1 if norm else 128 * step.fields["norm_entries"] + 65)
+        return address if differs(planned.graph, step, values, image, changed, array, columns=1) else None
+    weights = np.array(product.inputs[1].op.value)  # type: ignore[attr-defined]
+    part = weights[step.first_column : step.first_column + step.columns]
+    order = np.argsort(-np.abs(part.astype(int)), axis=None)
+    for flat in order[:20].tolist():
+        row, column = divmod(flat, part.shape[1])
+        array = weights.copy()
+        array[step.first_column + row, column] ^= np.int8(-128)
+        if differs(planned.graph, step, values, image, product.inputs[1], array):
+            depth = step.fields["depth0"]
+            if operation.kind == "patch":
+                patch = product.op.patch  # type: ignore[attr-defined]
+                line, lane = divmod(column, patch)
+                column = line * 16 + lane
+            tile = (row // 16) * depth + column // 16
+            return blob + tile * 256 + (row % 16) * 16 + column % 16
+    return None
+
+
+def differs(
+    graph: Graph, step: Step, values: dict[Node, np.ndarray], image: dict[str, np.ndarray],  # type: ignore[type-arg]
+    changed: Node, array: np.ndarray, columns: int | None = None,  # type: ignore[type-arg]
+) -> bool:  # fmt: skip
+    """Whether the interpreter stores something else with ``array`` in the place of ``changed``, in the first ``columns``."""
+    result = step.operation.result
+    partial = replace(graph, outputs=(result,), output_names=("result",))
+    swapped = substitute(partial, changed, constant(array))
+    found = interpret_all(swapped, image)[swapped.outputs[0]]
+    here = slice(step.first_column, step.first_column + (columns or step.columns))
+    before = values[result].reshape(rows_columns(result))[:, here]
+    return not np.array_equal(found.reshape(before.shape[0], -1)[:, here], before)
+
+
+def substitute(graph: Graph, old: Node, new: Node) -> Graph:
+    """The graph with ``new`` in the place of ``old``."""
+    done: dict[Node, Node] = {}
+    for node in graph.nodes():
+        done[node] = new if node is old else node.with_inputs(done[operand] for operand in node.inputs)
+    return replace(
+        graph, inputs=tuple(done[n] for n in graph.inputs), outputs=tuple(done[n] for n in graph.outputs)
+    )
+
+
+def test_the_engine_fits_the_board() -> None:
+    device = load("zcu104")
+    used = resources_of(config())
+    assert device.resources is not None
+    for name in ("dsp", "lut", "ff", "bram36", "uram"):
+        assert getattr(used, name) is not None
+        assert getattr(used, name) <= getattr(device.resources, name), name
