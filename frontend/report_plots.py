@@ -263,8 +263,9 @@ def roofline(
             f"array: {macs_per_cycle:,.0f} products per cycle", (high, macs_per_cycle), (-4, 4),
             textcoords="offset points", ha="right", va="bottom", fontsize=8, color=MUTED,
         )  # fmt: skip
+        middle = (low * ridge) ** 0.5
         axes.annotate(
-            f"memory: {bytes_per_cycle:g} bytes per cycle", ((low * ridge) ** 0.5, (low * ridge) ** 0.5 * bytes_per_cycle), (-6, 6),
+            f"memory: {bytes_per_cycle:g} bytes per cycle", (middle, middle * bytes_per_cycle), (-6, 6),
             textcoords="offset points", ha="right", va="bottom", fontsize=8, color=MUTED,
         )  # fmt: skip
         axes.grid(which="major")
