@@ -11,7 +11,7 @@ from edgewright.passes.ops import LayerNormalization, Linear, ReduceMean, Reshap
 from edgewright.passes.transform import Note, Pass
 
 RATIO_MAX = 64.0
-FEWEST = 4  # values of a channel; fewer say nothing about its range
+FEWEST = 32  # values of a channel; fewer say too little about its range to move weights by it
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ MODELS: list[tuple[dict[str, Any], float]] = [
     ({"blocks": 2, "pooling": "avg"}, 27),
     ({"merged_qkv": False}, 24),
     ({"width": 48, "heads": 3, "blocks": 2, "pooling": "avg", "image": 24}, 27),
-    ({"width": 64, "heads": 4, "channels": 3, "patch": 8, "blocks": 2}, 24),
+    ({"width": 64, "heads": 4, "channels": 3, "patch": 8, "blocks": 2}, 21),
     *(({"activation": name, "pooling": "avg"}, 26) for name in ACTIVATIONS),
 ]
 
