@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import onnx
-from edgewright.frontend.onnx_reader import ModelSource, load_checked, read_checked
+from edgewright.frontend.onnx_reader import ModelFacts, ModelSource, read_with_facts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Graph, Node, Shape
 from edgewright.passes.ops import Attention, Constant, Input, LayerNormalization, Linear, PatchEmbed
@@ -73,27 +71,23 @@ def inspect(
 
     `supports` gives for each target what it says of the graph; a CompileError it raises counts as its reasons.
     """
-    proto = load_checked(source)
-    return describe(proto, read_checked(proto, shapes), source, supports or {})
+    graph, facts = read_with_facts(source, shapes)
+    return describe(graph, facts, supports or {})
 
 
-def describe(
-    proto: onnx.ModelProto, graph: Graph, source: ModelSource | None, supports: Mapping[str, Supports]
-) -> Inspection:
+def describe(graph: Graph, facts: ModelFacts, supports: Mapping[str, Supports]) -> Inspection:
     """The facts of a model already read."""
     nodes = graph.nodes()
     weights = [node for node in nodes if isinstance(node.op, Constant) and node.type.is_float]
     matrices = {node.inputs[1] for node in nodes if isinstance(node.op, Linear | PatchEmbed)}
     parameters = sum(node.type.size for node in weights)
     in_matrices = sum(node.type.size for node in weights if node in matrices)
-    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
-    producer = " ".join(part for part in (proto.producer_name, proto.producer_version) if part)
     return Inspection(
         name=graph.name,
-        producer=producer or "unknown",
-        opset=opset,
-        file_bytes=None if source is None or isinstance(source, onnx.ModelProto) else Path(source).stat().st_size,
-        onnx_nodes=len(proto.graph.node),
+        producer=facts.producer,
+        opset=facts.opset,
+        file_bytes=facts.file_bytes,
+        onnx_nodes=facts.nodes,
         inputs=tuple(Tensor(n.op.name, n.shape) for n in graph.inputs if isinstance(n.op, Input)),
         outputs=tuple(Tensor(name, n.shape) for name, n in zip(graph.output_names, graph.outputs, strict=True)),
         parameters=parameters,

@@ -88,6 +88,25 @@ def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
     return canonicalise(read_plain(model, shapes))
 
 
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model file says of itself."""
+
+    producer: str
+    opset: int
+    nodes: int
+    file_bytes: int | None
+
+
+def read_with_facts(source: ModelSource, shapes: Shapes | None = None) -> tuple[Graph, ModelFacts]:
+    """`read_model`, and what the file says of itself."""
+    model = load_checked(source)
+    opset = max(entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS)
+    producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
+    size = None if isinstance(source, onnx.ModelProto) else Path(source).stat().st_size
+    return read_checked(model, shapes), ModelFacts(producer or "unknown", opset, len(model.graph.node), size)
+
+
 def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
     """A checked model as plain operators, one or a few for each ONNX node."""
     output_names = tuple(output.name for output in model.graph.output)
