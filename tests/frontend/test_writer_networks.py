@@ -43,7 +43,7 @@ def assert_same_tensors(graph: Graph, inputs: dict[str, Array], count: int) -> N
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_read_quantise_write(pool: str) -> None:
-    graph = read_model(vit(Spelling(pool=pool), Sizes(width=32, heads=2, hidden=64, blocks=2)))
+    graph = read_model(vit(Spelling(pool=pool), Sizes(width=32, heads=2, hidden=64)))
     samples = random_samples(input_shapes(graph), count=6)
     assert_same_tensors(quantise(optimise(graph)[0], samples.inputs).graph, samples.inputs, 3)
 
@@ -51,7 +51,7 @@ def test_read_quantise_write(pool: str) -> None:
 @pytest.mark.parametrize("pooling", ["cls", "avg"])
 @pytest.mark.parametrize("activation", ["gelu", "relu", "hard_swish"])
 def test_graphs_made_by_code(pooling: str, activation: str) -> None:
-    graph = tiny_vit(3, pooling=pooling, activation=activation, channels=3, blocks=2, merged_qkv=activation == "gelu")
+    graph = tiny_vit(3, pooling=pooling, activation=activation, channels=3, merged_qkv=activation == "gelu")
     samples = random_samples(input_shapes(graph), count=4)
     assert_same_tensors(quantise(optimise(graph)[0], samples.inputs).graph, samples.inputs, 2)
 
