@@ -24,4 +24,4 @@ def safe_identifier(name: str, prefix: str = "n_") -> str:
         return prefix + name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     readable = "_".join(part for part in re.split(r"[^A-Za-z0-9]+", name) if part)[: _LONGEST - 14].strip("_")
-    return f"{prefix}{readable}_h{digest}" if readable else f"{prefix}h{digest}"
+    return f"{prefix}{readable or 'x'}_h{digest}"
