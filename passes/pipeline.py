@@ -14,7 +14,7 @@ from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.merge_linears import MergeLinears
 from edgewright.passes.narrow_linear import NarrowLinear
-from edgewright.passes.quantise import QuantiseGraph
+from edgewright.passes.quantise import QuantiseGraph, check_expressible
 from edgewright.passes.reparameterise import ReparameteriseLayerNorm
 from edgewright.passes.slice_early import SliceEarly
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
@@ -80,6 +80,7 @@ def quantise(
     CompileError with all refusals (Q-codes).
     """
     options = options or QuantiseOptions()
+    check_expressible(graph)
     done: list[Statistics] = []
     seen = calibrate(graph, samples, options.method, options.percentile)
     if options.reparameterise:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 from edgewright.passes.calibrate import Calibration
-from edgewright.passes.diagnostics import Diagnostic
+from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Level
@@ -34,7 +34,7 @@ EXPRESSIBLE: tuple[type[Op], ...] = (
     *(Concat, Slice, Reshape, Transpose),
     *ACTIVATIONS,
 )
-WEIGHT_CLIPS = ("minmax", "mse")
+NAMED = 3  # places a message names before it counts the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +74,30 @@ class QuantiseGraph(Pass):
         return Graph(graph.name, inputs, tuple(outputs), graph.output_names, Level.QUANTISED, graph.notes)
 
 
+def check_expressible(graph: Graph) -> None:
+    """Raises CompileError with all `refusals`; cheap, so it comes before calibration."""
+    found = list(refusals(graph))
+    if found:
+        raise CompileError(found)
+
+
 def refusals(graph: Graph) -> Iterator[Diagnostic]:
     """Everything the integer level cannot express, whatever the calibration."""
+    foreign: dict[str, list[str]] = {}
+    for node in graph.nodes():
+        if not isinstance(node.op, EXPRESSIBLE):
+            foreign.setdefault(node.op.kind, []).append(node.name)
+    for kind, names in foreign.items():
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield Diagnostic(
+            "Q001",
+            f"{kind} has no integer form",
+            ", ".join(names[:NAMED]) + more,
+            "the integer level has products, attention, LayerNorm, residual sums and functions of one value",
+            "edgewright inspect shows the graph as it was read; an exporter's idiom may not have been recognised",
+        )
     for node in graph.nodes():
         op = node.op
-        if not isinstance(op, EXPRESSIBLE):
-            yield Diagnostic(
-                "Q001",
-                f"{op.kind} has no integer form",
-                node.name,
-                "the integer level has products, attention, LayerNorm, residual sums and functions of one value",
-                "edgewright targets lists what each target runs; the cpu targets also run float graphs",
-            )
         if isinstance(op, LayerNormalization) and node.shape[-1] > LAYER_NORM_WIDTH_MAX:
             yield Diagnostic(
                 "Q004",
