@@ -22,8 +22,6 @@ its disk is full. Nothing that was there before has been changed.""",
     "C004": """internal error, a bug in Edgewright
 Something failed that should not be able to. The log named in the message holds the command line and the place; please
 report it with the model if you can share it. The previous result, if there was one, is untouched.""",
-    "G090": """the checkpoint cannot be read
-A stage's checkpoint in the build folder is damaged or was written by another version. Compile without --from.""",
     "D010": """there are no calibration images
 Integers need to know the range of each activation, which only images like those the model will see can show. A few
 dozen are enough: an .npz file with an array named after the model's input, or `images`, and `labels` to measure

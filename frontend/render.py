@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -281,9 +280,3 @@ class Stages:
             if kind is None:
                 self._finish()
             self._progress.stop()
-
-
-def elapsed(since: float) -> str:
-    """Wall-clock time since a `time.monotonic()`, for a person."""
-    seconds = time.monotonic() - since
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
