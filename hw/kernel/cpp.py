@@ -19,6 +19,7 @@ from edgewright.hw.kernel.types import Array, Request, elem_of, size_of
 HLS_FOLDER = Path(__file__).resolve().parent.parent / "hls"
 SHIM_FOLDER = HLS_FOLDER / "shim"
 LINE = 120
+PROCESSES = "processes"
 
 
 def support_files() -> dict[str, str]:
@@ -51,7 +52,7 @@ def wrapped(line: str) -> list[str]:
 class Printer:
     def __init__(self, program: ir.Program) -> None:
         self.program = program
-        names = Names()
+        names = Names({PROCESSES})
         self.top = names.new(program.name)
         tokens = [c.type for c in program.channels] + [b.type for b in program.buffers]
         self.types = TypeNames.of([*([Request] if program.axi else []), *tokens], names)
@@ -94,11 +95,13 @@ class Printer:
         includes = ['"ew_dot.h"', *(['"ew_axi.h"'] if self.program.axi else []), f'"{name}.hpp"']
         out = ["#include <hls_task.h>", *(["#include <hls_streamofblocks.h>"] if self.program.buffers else []), ""]
         out += [f"#include {i}" for i in includes] + [""]
+        # a namespace, because names like index or round are the C library's outside it
+        out.append(f"namespace {PROCESSES} {{")
         for rom, text in self.roms.items():
-            out += self.rom(rom, text)
+            out += ["", *self.rom(rom, text)]
         for nest in self.nests:
             out += ["", *nest.function()]
-        return [*out, "", *self.top_function()]
+        return [*out, "", f"}}  // namespace {PROCESSES}", "", *self.top_function()]
 
     def rom(self, rom: ir.Rom, text: str) -> list[str]:
         flat = [v for row in rom.values for v in row]
@@ -128,7 +131,7 @@ class Printer:
             out += self.layout(b, where[b])
         for nest in self.nests:
             task = self.inside.new(f"{nest.name}_task")
-            out.append(f"  hls_thread_local hls::task {task}({self.arguments(nest.name, nest.parameters, where)});")
+            out.append(f"  hls_thread_local hls::task {task}({self.arguments(f'{PROCESSES}::{nest.name}', nest.parameters, where)});")
         request = self.types.structs.get(Request, "")
         for axi, name in self.memory.items():
             task = self.inside.new(f"{axi.name}_task")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.cpp_expr import BOOL, Expr, binary, call, cast, comparable, exact, literal, variable
+from edgewright.hw.kernel.cpp_groups import Groups
 from edgewright.hw.kernel.cpp_lanes import Affine, Index, Lines, aligned, flat
 from edgewright.hw.kernel.cpp_types import Names, TypeNames, bank_axes, field_name, int_name, shape_note, suffix
 from edgewright.hw.kernel.cpp_values import Base, Values, constant, is_elementwise
@@ -32,6 +33,9 @@ class Body:
         self.statics = Lines(1)
         self.ports: dict[ir.Channel | ir.Buffer | ir.Rom, str] = {}  # text of streams, locks and tables
         self.done: set[ir.Node] = set()
+        self.same: dict[tuple[object, ...], ir.Node] = {}  # first scalar of each operation and operands
+        self.first: dict[ir.Node, ir.Node] = {}
+        self.groups = Groups(nodes)
 
     # --- variables --------------------------------------------------------------------------------------------------
 
@@ -80,7 +84,62 @@ class Body:
         for node in nodes:
             if node not in self.done:
                 self.done.add(node)
-                self.node(node)
+                if not self.repeated(node) and not self.grouped(node):
+                    self.node(node)
+        self.flush()
+
+    def repeated(self, node: ir.Node) -> bool:
+        """Whether a scalar of the same operation and operands has a variable already, which then stands for this one."""
+        if isinstance(node.op, (*ir.STATE, *ir.EFFECTS, ir.Load)):
+            return False
+        key = (node.op, node.type, *(self.first.get(a, a) for a in node.args))
+        known = self.same.setdefault(key, node)
+        self.first[node] = known
+        if known is node or isinstance(node.type, Struct) or shape_of(node.type):
+            return False
+        for kept in (self.values.base, self.values.inline):
+            if known in kept:
+                kept[node] = kept[known]  # type: ignore[index]
+                return True
+        return False
+
+    def grouped(self, node: ir.Node) -> bool:
+        """Whether a node waits in the group; a node that needs the group's values has it printed first."""
+        values, groups = self.values, self.groups
+        joins = (
+            is_elementwise(node) and bool(shape_of(node.type)) and not self.widened(node) and values.wants_variable(node)
+        )
+        if groups.members and (groups.reaches(node, values) if not joins else not groups.in_step(node, values)):
+            if joins or isinstance(node.op, (*ir.STATE, *ir.EFFECTS)) or values.wants_variable(node):
+                self.flush()
+        if joins:
+            groups.members.append(node)
+        return joins
+
+    def flush(self) -> None:
+        """Print the group's loop."""
+        groups, values = self.groups, self.values
+        if not groups.members:
+            return
+        members, groups_local = groups.members, set()
+        wanted = {n for n in values.uses if n not in values.base and n in self.done and not is_elementwise(n)}
+        for member in members:
+            if groups.local(member, wanted) and member not in values.whole:
+                groups_local.add(member)
+            else:
+                self.array(member)
+        shape = shape_of(members[0].type)
+        groups.members = []
+        with self.out.lanes(shape) as index:
+            for member in members:
+                e = elem_of(member.type)
+                value = plain_init(self.computed(member, index), e)
+                if member in groups_local:
+                    name = self.named(member)
+                    self.out.add(f"const {int_name(e)} {name} = {value};")
+                    values.base[member] = Base(name, e, array=False)
+                else:
+                    self.out.add(f"{values.base[member].at(flat(index, shape)).text} = {value};")
 
     def node(self, node: ir.Node) -> None:
         op, values = node.op, self.values
@@ -122,7 +181,7 @@ class Body:
         elif isinstance(op, ir.Reinterpret) and not is_elementwise(node):
             self.reinterpret(node)
         elif shape_of(node.type):
-            if isinstance(op, ir.Cast) and node.args[0] in self.values.base and self.same(node):
+            if self.widened(node):
                 self.values.base[node] = self.values.base[node.args[0]]
                 return
             base = self.array(node)
@@ -130,10 +189,12 @@ class Body:
         else:
             self.define(node, self.computed(node, ()))
 
-    def same(self, cast_node: ir.Node) -> bool:
-        """Whether a cast changes no value (it only widens)."""
-        arg = cast_node.args[0]
-        return elem_of(cast_node.type).holds(self.values.base[arg].type) and cast_node not in self.values.whole
+    def widened(self, node: ir.Node) -> bool:
+        """Whether a node is a cast that changes no value of an array variable, which then stands for it."""
+        if not isinstance(node.op, ir.Cast) or node in self.values.whole or node.args[0] not in self.values.base:
+            return False
+        base = self.values.base[node.args[0]]
+        return base.array and elem_of(node.type).holds(base.type)
 
     def computed(self, node: ir.Node, index: Index) -> Expr:
         """The expression of a node that has or will have a variable of its own."""
@@ -182,6 +243,10 @@ class Body:
 
     def read(self, node: ir.Node, op: ir.Read) -> None:
         stream, token = self.ports[op.channel], self.types.token(op.channel.type)
+        if not self.values.uses[node]:
+            when = f"if ({self.values.scalar(node.args[0]).text}) " if op.guarded else ""
+            self.out.add(f"{when}{stream}.read();")
+            return
         name = self.local.new(self.token_name(node, f"{op.channel.name}_token"))
         if op.guarded:
             self.statics.add(f"static {token} {name};")

@@ -5,6 +5,10 @@ loop: a perfect nest where only its outermost bound is known at run time, else a
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
@@ -45,6 +49,19 @@ def counters_in(bound: int | ir.Node) -> set[int]:
         return set()
     nodes = ir.topological([bound])
     return {n.op.loop for n in nodes if isinstance(n.op, (ir.Counter, ir.First, ir.Last))}
+
+
+def pruned(lines: list[str]) -> list[str]:
+    """Without scalar constants that nothing mentions: repeats of a value that has a variable already leave such."""
+    while True:
+        mentions = Counter(word for line in lines for word in re.findall(r"[A-Za-z_]\w*", line.split("//")[0]))
+        kept = [line for line in lines if not (m := DEFINITION.match(line)) or mentions[m[1]] > 1]
+        if len(kept) == len(lines):
+            return lines
+        lines = kept
+
+
+DEFINITION = re.compile(r"\s*const (?:U?Int<\d+>|bool) (\w+) = (?!.*\.read\(\))")
 
 
 class Nest:
@@ -105,12 +122,13 @@ class Nest:
         flags[ir.First(level)] = literal(1) if counter.literal else compare("eq", counter, literal(0))
         flags[ir.Last(level)] = last
 
-    def snapshot(self) -> tuple[dict[ir.Node, object], dict[ir.Node, object], set[ir.Node]]:
-        values = self.body.values
-        return dict(values.base), dict(values.inline), set(self.body.done)
-
-    def restore(self, saved: tuple[dict[ir.Node, object], dict[ir.Node, object], set[ir.Node]]) -> None:
-        self.body.values.base, self.body.values.inline, self.body.done = saved  # type: ignore[assignment]
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """A C++ scope whose variables are not seen afterwards."""
+        body, values = self.body, self.body.values
+        saved = dict(values.base), dict(values.inline), set(body.done), dict(values.flags), dict(body.same), dict(body.first)
+        yield
+        values.base, values.inline, body.done, values.flags, body.same, body.first = saved
 
     # --- the nest ---------------------------------------------------------------------------------------------------
 
@@ -126,7 +144,7 @@ class Nest:
         head.add(f"void {self.name}({', '.join(self.parameter(p) for p in self.parameters)}) {{")
         if self.single():
             head.add(self.pragma())
-        return [*head.text, *self.body.statics.text, *out.text, "}"]
+        return pruned([*head.text, *self.body.statics.text, *out.text, "}"])
 
     def parameter(self, port: Port) -> str:
         if isinstance(port.what, ir.Channel):
@@ -222,7 +240,8 @@ class Nest:
         for g in levels:
             out.add(f"{int_name(counters[g].type)} {self.counters[g]} = 0;")
         more = self.local.new("more")
-        out.add(f"bool {more} = {outer_end.operand} != 0;")
+        sure = level in self.sure or positive(loops[level].bound)
+        out.add(f"bool {more} = {'true' if sure else f'{outer_end.operand} != 0'};")
         out.add(f"{self.name}_{loops[level].name}:")
         with out.block(f"while ({more})"):
             out.add(self.pragma())
@@ -290,10 +309,8 @@ class Nest:
             return " && ".join(f"{self.bound(g).operand} != 0" for g in open_levels)
         found = self.local.new("some")
         self.out.add(f"bool {found} = false;")
-        saved, flags = self.snapshot(), dict(self.body.values.flags)
-        self.scan(level, counted, open_levels, found)
-        self.restore(saved)
-        self.body.values.flags = flags
+        with self.apart():
+            self.scan(level, counted, open_levels, found)
         return found
 
     def scan(self, level: int, counted: set[int], open_levels: list[int], found: str) -> None:
