@@ -24,6 +24,7 @@ from edgewright.hw.kernel import (
     dot,
     i,
     index,
+    ir,
     maximum,
     minimum,
     reinterpret,
@@ -60,7 +61,7 @@ def families(chosen: list[Case]) -> dict[str, list[Case]]:
 def add_family(b: Block, family: str, members: list[Case]) -> None:
     """A stream of operands of all cases, the operations, a stream of all results."""
     operand_types = {f"{c.name}x{n}": t for c in members for n, t in enumerate(c.types)}
-    result_types = {c.name: c.function(*(const(0, t) for t in c.types)).type for c in members}
+    result_types = {c.name: c.function(*(Value(ir.Node(ir.Command(), (), t)) for t in c.types)).type for c in members}
     source = b.input(f"{family}_in", Struct("Operands", **operand_types))
     sink = b.output(f"{family}_out", Struct("Results", **result_types))
 

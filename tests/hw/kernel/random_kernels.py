@@ -1,4 +1,4 @@
-"""Kernels made at random from a seed: loops with bounds of the command, guarded reads, state, tables, buffers, uncertain writes."""
+"""Kernels made at random: command bounds, guarded reads, state, tables, buffers, uncertain writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from random import Random
 from typing import Any
 
 import numpy as np
-
 from edgewright.hw.kernel import (
     Array,
     Block,
@@ -80,7 +79,8 @@ def expression(r: Random, p: ProcessTrace, pool: list[Value], flags: list[Value]
         elif kind == 7:
             new = p.lookup(rom, wrap(a.reshape(-1)[0] if a.shape else a, u(4)))
         elif kind == 8:
-            new = p.accumulate(wrap(a, i(16)), clear=r.choice(flags[:2]), op=r.choice(["add", "max", "min"]), type=i(28))
+            op: Any = r.choice(["add", "max", "min"])
+            new = p.accumulate(wrap(a, i(16)), clear=flags[0], op=op, type=i(28))
         elif kind == 9 and len(a.shape) < 2:
             new = p.shift_in(a, r.choice([1, 2, 3]), when=r.choice([True, flags[-1]]))
         elif kind == 10:

@@ -1,4 +1,4 @@
-"""Random kernels: the interpreter with bounded FIFOs, and the RTL under idle and back-pressure, equal the plain interpreter."""
+"""Random kernels: bounded FIFOs, and the RTL under idle and back-pressure, equal the plain interpreter."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgewright.hw.kernel import interpret, to_systemverilog
+from edgewright.sim.kernel_bench import trace_rtl
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from edgewright.hw.kernel import interpret, to_systemverilog
-from edgewright.sim.kernel_bench import trace_rtl
 from tests.hw.kernel.random_kernels import random_block
 
 SEEDS = st.integers(0, 2**32 - 1)
