@@ -19,17 +19,13 @@ Dump: TypeAlias = Callable[[str, Graph], None]
 
 @dataclass
 class Note:
-    """What a pass says while it runs: events to count, remarks for the report, refusals to raise together."""
+    """What a pass says while it runs: events to count, and refusals to raise together."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    remarks: list[str] = field(default_factory=list)
     refusals: list[Diagnostic] = field(default_factory=list)
 
     def count(self, event: str, times: int = 1) -> None:
         self.counts[event] += times
-
-    def remark(self, text: str) -> None:
-        self.remarks.append(text)
 
     def refuse(self, diagnostic: Diagnostic) -> None:
         if diagnostic not in self.refusals:
@@ -44,7 +40,6 @@ class Statistics:
     nodes_before: int
     nodes_after: int
     counts: tuple[tuple[str, int], ...]
-    remarks: tuple[str, ...]
     seconds: float
 
     def __str__(self) -> str:
@@ -92,7 +87,7 @@ class Pass(ABC):
         after = len(result.nodes())
         if dump is not None:
             dump(self.name, result)
-        return result, Statistics(self.name, before, after, counts, tuple(note.remarks), seconds)
+        return result, Statistics(self.name, before, after, counts, seconds)
 
 
 def run_passes(graph: Graph, passes: Iterable[Pass], dump: Dump | None = None) -> tuple[Graph, tuple[Statistics, ...]]:

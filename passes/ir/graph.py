@@ -46,10 +46,6 @@ class Node:
         """The same op on other inputs; keeps origin and quant, infers the rest anew."""
         return make(self.op, *inputs, origin=self.origin, quant=self.quant)
 
-    def with_origin(self, *more: str) -> Node:
-        """The same value with further origins appended."""
-        return replace(self, origin=merge_origins(self.origin, more))
-
     def __repr__(self) -> str:
         return f"<{self.op.kind} {self.name} {self.type}>"
 
@@ -94,9 +90,6 @@ class Graph:
             for operand in node.inputs:
                 found[operand].append(node)
         return found
-
-    def with_outputs(self, outputs: Iterable[Node]) -> Graph:
-        return replace(self, outputs=tuple(outputs))
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes())
