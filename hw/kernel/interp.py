@@ -88,14 +88,16 @@ def interpret(
     *,
     depths: bool = False,
     strict: bool = True,
+    streams: Mapping[ir.Channel, Stream] | None = None,
 ) -> dict[str, Any]:
     """Run the block on streams of tokens until nothing moves; the output streams by name.
 
     Tokens of an integer or array type are rows of an array; of a struct, a dict of such arrays. `memory` (uint8) is read and
     written in place by the AXI ports. With `depths`, FIFOs hold `depth` tokens and buffers `banks` banks; a deadlock is then an
-    error that says who waits for what. With `strict`, so are tokens left inside the block and nests left half way."""
+    error that says who waits for what. With `strict`, so are tokens left inside the block and nests left half way. `streams` are
+    empty queues for the channels, for a caller who wants to see what passes through them."""
     program = block.check() if isinstance(block, Block) else block
-    streams = {c: Stream(c.type) for c in program.channels}
+    streams = {c: Stream(c.type) for c in program.channels} if streams is None else dict(streams)
     banks = {b: Banks(b) for b in program.buffers}
     unknown = set(inputs) - {c.name for c in program.inputs}
     if unknown:
