@@ -1,4 +1,4 @@
-"""Runs a kernel block in Verilator against a small C++ driver: streams from files, random idle and back-pressure.
+"""A kernel block in Verilator with a small C++ driver: streams from files, random idle and back-pressure.
 
 For blocks without AXI ports. Faster to build and to run than a cocotb bench; meant for many small differential tests."""
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,6 +87,7 @@ int main(int argc, char** argv) {
   state = 0x9E3779B97F4A7C15ull * (strtoull(argv[4], nullptr, 10) + 1);
   const uint64_t quiet = strtoull(argv[5], nullptr, 10);
   VerilatedContext context;
+  context.commandArgs(argc, argv);  // plusargs for $test$plusargs
   context.randReset(2);
   context.randSeed(atoi(argv[4]) + 1);
   V@TOP@ top(&context);
@@ -115,8 +116,8 @@ int main(int argc, char** argv) {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`cycles`: one more than the cycle of the last output token, reset ends before cycle 0. `times`: by stream, the cycle in which
-    each token went in or out. `accepted`: tokens each input took."""
+    """`cycles`: one more than the cycle of the last output token; reset ends before cycle 0. `times`: by stream, the
+    cycle in which each token went in or out."""
 
     outputs: dict[str, Any]
     cycles: int
@@ -199,10 +200,11 @@ def run_step(command: list[str], folder: Path, environment: Mapping[str, str]) -
 
 
 def trace_rtl(
-    block: Block | ir.Program, inputs: Mapping[str, Any], idle: float = 0.0, stall: float = 0.0, seed: int = 0, **options: Any
-) -> Run:
+    block: Block | ir.Program, inputs: Mapping[str, Any], idle: float = 0.0, stall: float = 0.0, seed: int = 0,
+    plusargs: Sequence[str] = (), **options: Any,
+) -> Run:  # fmt: skip
     """Simulate a block. `idle` and `stall` are the shares of cycles in which inputs rest and outputs are not taken. An
-    assertion of the RTL that fails is a RuntimeError."""
+    assertion of the RTL that fails is a RuntimeError. `options` are those of `build`."""
     program = block.check() if isinstance(block, Block) else block
     executable = build(program, **options)
     with TemporaryDirectory() as name:
@@ -212,7 +214,7 @@ def trace_rtl(
             columns = encode(c.type, inputs.get(c.name, []), f"input {c.name}") if c.name in inputs else None
             packed = pack(c.type, columns) if columns is not None and len(columns[0]) else []
             (folder / c.name).write_bytes(b"".join(v.to_bytes(4 * words, "little") for v in packed))
-        arguments = [str(round(256 * idle)), str(round(256 * stall)), str(seed), str(QUIET)]
+        arguments = [str(round(256 * idle)), str(round(256 * stall)), str(seed), str(QUIET), *plusargs]
         done = subprocess.run([executable, name, *arguments], capture_output=True, text=True, timeout=600)
         if done.returncode or "Error" in done.stdout + done.stderr:
             raise RuntimeError(f"simulation of {program.name} failed:\n{(done.stdout + done.stderr)[-4000:]}")

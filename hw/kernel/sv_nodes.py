@@ -46,7 +46,7 @@ class Stage:
                 return False
             name, subscript = found.groups()
             for use in re.finditer(rf"\b{name}\b((?:\[[^\]]*\])*)", line):
-                if use.group(1) != subscript:
+                if not use.group(1).startswith(subscript):  # bit selects may follow
                     return False
         return True
 
