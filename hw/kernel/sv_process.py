@@ -36,6 +36,14 @@ def address_bits(buffer: ir.Buffer) -> int:
     return max(1, (buffer.depth - 1).bit_length())
 
 
+def depends_on(bound: int | ir.Node) -> int:
+    """The innermost loop whose counter a bound depends on, -1 for none."""
+    if isinstance(bound, int):
+        return -1
+    used = [n.op.loop for n in ir.topological([bound]) if isinstance(n.op, (ir.Counter, ir.First, ir.Last))]
+    return max(used, default=-1)
+
+
 def lanes_of(buffer: ir.Buffer, masked: bool) -> int:
     return shape_of(buffer.type)[0] if masked else 1  # type: ignore[arg-type]
 
@@ -193,7 +201,11 @@ class ProcessPrinter:
         out.append(f"logic {', '.join(self.carry)}, nest_end;")
         self.symbols.claim("nest_end")
         for level in range(len(loops)):
-            empties = [self.zeros[k] for k in range(level + 1) if dynamic[k]]
+            # an empty inner loop whose bound does not change in this one empties this one too
+            empties = [
+                self.zeros[k] for k, bound in enumerate(self.stages.body.bounds)
+                if dynamic[k] and (k <= level or depends_on(bound) < level)
+            ]  # fmt: skip
             self.tail.append(f"assign {self.done[level]} = {' || '.join([self.last[level], *empties])};")
         for level in range(len(loops)):
             inner = self.done[level + 1 :]

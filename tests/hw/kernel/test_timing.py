@@ -1,0 +1,106 @@
+"""Predicted cycles equal simulated ones: tight FIFOs, one to three banks, empty nests, queued commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgewright.hw.kernel import (
+    Block,
+    ProcessTrace,
+    Struct,
+    StructValue,
+    Value,
+    first,
+    i,
+    interpret,
+    ir,
+    last,
+    latency,
+    schedule,
+    u,
+    wrap,
+)
+from edgewright.hw.kernel.schedule import place
+from edgewright.hw.kernel.sv_block import entries
+from edgewright.hw.kernel.timing import Clocks, predict
+from edgewright.sim.kernel_bench import trace_rtl
+
+CLOCKS = Clocks(fifo=1, credit=2, bank_full=1, bank_free=2, empty=1)
+Job = Struct("Job", n=u(3), m=u(4))
+
+
+def block(banks: int) -> Block:
+    b = Block("timed")
+    jobs, x, y = b.input("jobs", Job), b.input("x", i(8)[4]), b.output("y", i(20))
+    tight, middle = b.channel("tight", i(8)[4], depth=1, slack=2), b.channel("middle", i(16), depth=2, slack=1)
+    fill_jobs, drain_jobs = b.fork(jobs, 2)
+    memory = b.buffer("memory", i(8)[4], depth=16, banks=banks)
+
+    @b.process()
+    def head(p: ProcessTrace, k: Value) -> None:
+        v = p.read(x)
+        p.write(tight, wrap(v * v, i(8)))
+
+    @b.process(command=fill_jobs, loops=[("n", lambda c: c.n), ("m", lambda c: c.m)])
+    def fill(p: ProcessTrace, c: StructValue, n: Value, m: Value) -> None:
+        p.lock(memory, per=n)
+        p.store(memory, wrap(m, u(4)), wrap(p.read(tight) * 3, i(8)))
+
+    @b.process(command=drain_jobs, loops=[("n", lambda c: c.n), ("m", lambda c: c.m)])
+    def drain(p: ProcessTrace, c: StructValue, n: Value, m: Value) -> None:
+        p.lock(memory, per=n)
+        p.write(middle, wrap(p.load(memory, wrap(m, u(4))).sum(), i(16)), when=m != 2)
+
+    @b.process()
+    def tail(p: ProcessTrace, k: Value) -> None:
+        p.write(y, wrap(p.read(middle) * 5, i(20)))
+
+    return b
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("banks", [1, 2, 3])
+def test_predicted_cycles_are_simulated_cycles(banks: int) -> None:
+    b = block(banks)
+    n, m = [2, 3, 0, 4, 1, 2, 3], [4, 5, 3, 0, 9, 1, 2]
+    total = sum(x * y for x, y in zip(n, m, strict=True))
+    inputs: dict[str, Any] = {
+        "jobs": {"n": n, "m": m}, "x": np.random.default_rng(0).integers(-128, 128, (total, 4))
+    }  # fmt: skip
+    program = b.check()
+    stages = {p.name: place(p) for p in program.processes}
+
+    def stage(process: ir.Process, node: ir.Node) -> int:
+        placed = stages[process.name]
+        return placed.start[placed.body.effects[process.effects.index(node)]]
+
+    commands = list(zip(n, m, strict=True))
+    predicted = predict(
+        program, {name: commands for name in ("jobs", "jobs_0", "jobs_1")}, entries=lambda c: entries(c, stages),
+        stages=stage, clocks=CLOCKS, inputs={"jobs": len(n), "x": total},
+    )  # fmt: skip
+    run = trace_rtl(b, inputs, optimise=False)
+    assert np.array_equal(run.outputs["y"], interpret(b, inputs)["y"])
+    # the model has its inputs in the FIFOs at cycle 0, the bench pushes them in then
+    assert run.times["y"].tolist() == [t + 1 for t in predicted.outputs["y"]]
+
+
+@pytest.mark.sim
+def test_one_iteration_per_clock() -> None:
+    b = Block("rate")
+    a, y = b.input("a", i(8)[4, 4]), b.output("y", i(32)[4, 2])
+
+    @b.process(loops=[("o", 2), ("k", 5)])
+    def mac(p: ProcessTrace, o: Value, k: Value) -> None:
+        v = p.read(a)
+        p.write(y, p.accumulate(p.dot(v, v[:2]), clear=first(k), type=i(32)), when=last(k))
+
+    process = b.program.processes[0]
+    tokens = np.random.default_rng(0).integers(-127, 128, (100, 4, 4))
+    run = trace_rtl(b, {"a": tokens}, optimise=False)
+    # the token is pushed in cycle 99 and read one later; its result is written and then at the output one later
+    assert run.times["y"][-1] == 99 + 1 + latency(process) + 1
+    assert schedule(process).writes["y"] == latency(process)
