@@ -35,29 +35,39 @@ def combine(offset: int, parts: list[tuple[int, Affine]]) -> Affine:
     return Affine(offset, tuple((n, c) for n, c in terms.items() if c))
 
 
+def span(a: Affine, extents: dict[str, int]) -> tuple[int, int]:
+    """Smallest and largest value."""
+    low = a.offset + sum(min(0, c * (extents[n] - 1)) for n, c in a.terms)
+    return low, a.offset + sum(max(0, c * (extents[n] - 1)) for n, c in a.terms)
+
+
 def digits(flat: Affine, shape: tuple[int, ...], extents: dict[str, int]) -> list[str]:
     """The index of each axis of an array of `shape` for a flat position."""
-    strides = [1] * len(shape)
-    for axis in range(len(shape) - 2, -1, -1):
-        strides[axis] = strides[axis + 1] * shape[axis + 1]
-    parts: list[Affine] = []
-    rest_offset = flat.offset
-    rest = dict(flat.terms)
-    for stride in strides:
-        terms = {n: int(abs(c) // stride) * (1 if c > 0 else -1) for n, c in rest.items()}
-        rest = {n: c - terms[n] * stride for n, c in rest.items()}
-        parts.append(Affine(rest_offset // stride, tuple((n, c) for n, c in terms.items() if c)))
-        rest_offset %= stride
-    for part, extent in zip(parts, shape, strict=True):
-        low = part.offset + sum(min(0, c * (extents[n] - 1)) for n, c in part.terms)
-        high = part.offset + sum(max(0, c * (extents[n] - 1)) for n, c in part.terms)
-        if low < 0 or high >= extent:
-            whole = str(flat)
-            return [
-                f"({whole})/{stride}%{extent}" if stride > 1 else f"({whole})%{extent}"
-                for stride, extent in zip(strides, shape, strict=True)
-            ]
-    return [str(p) for p in parts]
+    out: list[str] = []
+    rest = flat
+    for axis, extent in enumerate(shape):
+        stride = 1
+        for n in shape[axis + 1 :]:
+            stride *= n
+        quotient = {n: abs(c) // stride * (1 if c > 0 else -1) for n, c in rest.terms}
+        digit = Affine(rest.offset // stride, tuple((n, c) for n, c in quotient.items() if c))
+        left = [(n, c - quotient[n] * stride) for n, c in rest.terms]
+        remainder = Affine(rest.offset % stride, tuple((n, c) for n, c in left if c))
+        low, high = span(remainder, extents)
+        if 0 <= low and high < stride and span(digit, extents)[0] >= 0 and span(digit, extents)[1] < extent:
+            out.append(str(digit))
+            rest = remainder
+            continue
+        # the position carries from one axis to the next: divide
+        whole = str(rest) if len(rest.terms) == 1 and str(rest) == rest.terms[0][0] else f"({rest})"
+        for at in range(axis, len(shape)):
+            stride = 1
+            for n in shape[at + 1 :]:
+                stride *= n
+            text = f"{whole}/{stride}" if stride > 1 else whole
+            out.append(text if at == axis and axis == 0 else f"{text}%{shape[at]}")
+        break
+    return out
 
 
 def literal(value: int, e: Int) -> str:
@@ -65,7 +75,7 @@ def literal(value: int, e: Int) -> str:
         return f"{e.bits}'{'s' if e.signed else ''}h{value & ((1 << e.bits) - 1):x}"
     if not e.signed:
         return f"{e.bits}'d{value}"
-    if value == e.low:
+    if value == e.low or e.bits == 1:
         return f"{e.bits}'sh{value & ((1 << e.bits) - 1):x}"
     return f"-{e.bits}'sd{-value}" if value < 0 else f"{e.bits}'sd{value}"
 
@@ -146,7 +156,7 @@ def expression(node: ir.Node, args: list[Operand]) -> str:
     if isinstance(op, ir.ShlBy):
         return f"{args[0].to(e)} << {args[1].text}"
     if isinstance(op, ir.ShrBy):
-        return f"{args[0].to(e)} >>> {args[1].text}"
+        return f"{args[0].to(e)} {'>>>' if e.signed else '>>'} {args[1].text}"
     if isinstance(op, ir.BitLength):
         return f"bit_length_{args[0].e.bits}({args[0].text})"
     if isinstance(op, ir.Bits):

@@ -292,6 +292,7 @@ class DataPath:
             index = self.index_vars(shape)
             where = combine(offset, [(bits, flat_index(index, shape))])
             value = self.operand(source, stage, index).text
+            value = f"unsigned'({value})" if elem_of(source.type).signed else value
             whole = f"{target}[{where}+:{bits}]" if where.terms else f"{target}[{where.offset + bits - 1}:{where.offset}]"
             segments.append((shape, [f"{whole} = {value};"]))
         if len(segments) == 1:
@@ -425,7 +426,7 @@ def pack_constant(type_: Leaf, values: tuple[int, ...]) -> int:
 def bit_length_function(bits: int, result: int) -> str:
     return f"""function automatic logic [{result - 1}:0] bit_length_{bits}(input logic [{bits - 1}:0] x);
   bit_length_{bits} = '0;
-  for (int n = 0; n < {bits}; n++) if (x[n]) bit_length_{bits} = {result}'(n + 1);
+  for (int n = 0; n < {bits}; n++) if (x[n]) bit_length_{bits} = {result}'(unsigned'(n + 1));
 endfunction"""
 
 

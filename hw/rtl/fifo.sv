@@ -72,8 +72,8 @@ module fifo #(
         fill_q  <= '0;
       end else begin
         if (to_output)  valid_q <= push || fill_q != '0;
-        if (to_store)   write_q <= write_q == SlotWidth'(Slots - 1) ? '0 : write_q + SlotWidth'(1);
-        if (from_store) read_q  <= read_q == SlotWidth'(Slots - 1) ? '0 : read_q + SlotWidth'(1);
+        if (to_store)   write_q <= write_q == SlotWidth'(Slots - 1) ? '0 : write_q + 1'b1;
+        if (from_store) read_q  <= read_q == SlotWidth'(Slots - 1) ? '0 : read_q + 1'b1;
         fill_q <= fill_q + FillWidth'(to_store) - FillWidth'(from_store);
       end
     end
