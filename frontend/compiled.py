@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from edgewright.frontend import report as report_files
 from edgewright.frontend.assemble import compiled_report, simulated_report
-from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples
-from edgewright.frontend.driver import Options, Progress, checkpoint_of, compile_model
+from edgewright.frontend.data import input_shapes, load_samples, random_samples
+from edgewright.frontend.driver import KEPT_SAMPLES, SAMPLES_FILE, Options, Progress, checkpoint_of, compile_model
 from edgewright.frontend.onnx_reader import ModelSource
 from edgewright.frontend.publish import check_place, publish
 from edgewright.hw.blocks.config import EngineConfig
@@ -22,9 +21,6 @@ from edgewright.hw.plan import Plan, plan
 from edgewright.passes import results
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.types import Array
-
-SAMPLES_FILE = "checkpoints/samples.npz"
-KEPT_SAMPLES = 4
 
 
 @dataclass(slots=True)
@@ -119,28 +115,9 @@ def compile(
     result = compile_model(source, options, directory, progress)
     report = compiled_report(result)
     data = results.to_data(report)
-    files = {
-        **result.files, **sample_files(options, result.plan), "report.html": report_files.to_html(data).encode(),
-        "report.json": report_files.to_text(data).encode(),
-    }  # fmt: skip
-    previous = directory / SAMPLES_FILE
-    if start_from not in ("read", "passes") and previous.is_file():
-        files[SAMPLES_FILE] = previous.read_bytes()
-    publish(files, directory)
+    page, figures = report_files.to_html(data), report_files.to_text(data)
+    publish({**result.files, "report.html": page.encode(), "report.json": figures.encode()}, directory)
     return Compiled(directory, result.plan, report)
-
-
-def sample_files(options: Options, planned: Plan) -> dict[str, bytes]:
-    """A few of the user's images, so that ``simulate`` needs no data."""
-    import io
-
-    if options.calibration in (None, "random"):
-        return {}
-    shapes = input_shapes(planned.graph)
-    kept: Samples = load_samples(str(options.calibration), shapes, calibration=True).first(KEPT_SAMPLES)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **kept.inputs)
-    return {SAMPLES_FILE: buffer.getvalue()}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

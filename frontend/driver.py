@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import resource
 import tempfile
 import time
@@ -13,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples
 from edgewright.frontend.onnx_reader import ModelSource, read_model
 from edgewright.hw.blocks.config import EngineConfig
@@ -35,6 +36,9 @@ CALIBRATION_IMAGES = 32
 EVALUATION_MACS = 4e10
 """Products spent on each accuracy figure: thousands of small images, a few dozen of 224 x 224."""
 NOISE_IMAGES = 8
+SAMPLES_FILE = "checkpoints/samples.npz"
+KEPT_SAMPLES = 4
+"""Calibration images that stay with the bundle, so that `simulate` needs no data."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -147,7 +151,7 @@ def compile_model(
 
 def source_name(source: ModelSource) -> str:
     """What the report calls the model."""
-    return Path(source).stem if isinstance(source, (str, Path)) else str(getattr(source, "graph").name or "model")
+    return Path(source).stem if isinstance(source, str | os.PathLike) else str(source.graph.name or "model")
 
 
 def quantise_measured(
@@ -167,17 +171,20 @@ def quantise_measured(
     with clock.stage("measure accuracy"):
         macs = max(1, sum(node.work.macs for node in graph.nodes()))
         few = calibration.first(NOISE_IMAGES)
+        kept = io.BytesIO()
+        np.savez_compressed(kept, allow_pickle=False, **calibration.first(KEPT_SAMPLES).inputs)
+        files[SAMPLES_FILE] = kept.getvalue()
         layers = tuple(sqnr_rows(done.float_graph, done.graph, few.inputs))
-        accuracy: list[float | None] = [None, None]
+        float_accuracy = int8_accuracy = None
         count = None
         if evaluation is not None and evaluation.labels is not None:
             evaluation = evaluation.first(max(1, int(EVALUATION_MACS / macs)))
             count = evaluation.count
-            for index, each in enumerate((graph, done.graph)):
-                accuracy[index] = top1(each, evaluation, clock)
+            float_accuracy = top1(graph, evaluation, clock)
+            int8_accuracy = top1(done.graph, evaluation, clock)
     parameters = sum(node.type.size for node in graph.nodes() if node.op.kind == "Constant" and node.type.is_float)
     kind = "random" if calibration.is_random else "data"
-    return done.graph, Measured(*accuracy, count, layers, kind, calibration.count, parameters)
+    return done.graph, Measured(float_accuracy, int8_accuracy, count, layers, kind, calibration.count, parameters)
 
 
 def calibration_samples(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-
 from edgewright.passes.ir.types import Array
+from numpy.typing import NDArray
 
 IDENTITY_TABLE = np.arange(-128, 128, dtype=np.int64)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -68,6 +68,7 @@ def predict_cycles(plan: Plan) -> Cycles:
     operations = [tuple(step.fields[name] for name in op.FIELDS) for step in plan.steps]
     loads = [tuple(step.fields[name] for name, _ in op.LoadGate.fields) for step in plan.steps]
     start = [(plan.program_address, len(plan.steps))]
+    tokens: dict[str, Sequence[tuple[int, ...]]]
     tokens = {"start": start, "start_0": start, "start_1": start, "load_cmd": loads, "run_cmd": operations}
     stages = stages_of(plan.config)
     timing = predict(

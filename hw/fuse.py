@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ops import (
@@ -29,6 +27,7 @@ from edgewright.passes.ops import (
     Slice,
     Table,
 )
+from numpy.typing import NDArray
 
 ROW_MULTIPLE = 16
 
@@ -263,6 +262,7 @@ def fuse(graph: Graph) -> tuple[list[Operation], dict[Node, NDArray[np.int64]]]:
 def sources(operation: Operation) -> Iterable[View]:
     """Every view that an operation reads."""
     yield operation.source
-    for view in (operation.key, operation.value, operation.residual and operation.residual.source):
+    residual = None if operation.residual is None else operation.residual.source
+    for view in (operation.key, operation.value, residual):
         if view is not None:
             yield view

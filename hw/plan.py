@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-
 from edgewright.hw import blobs
 from edgewright.hw.blocks.activations import RECIPROCAL_BITS
 from edgewright.hw.blocks.config import EngineConfig
@@ -112,9 +111,9 @@ class Planner:
             if operation.target not in self.addresses:
                 self.place_target(allocator, operation.target, "output" if operation.target in forever else "activation")
             for node, use in last_use.items():
-                if use == position and node in self.addresses and node not in forever and node in targets:
-                    if node not in keeps_rows:
-                        allocator.give_back(self.addresses[node])
+                temporary = node in targets and node not in forever and node not in keeps_rows
+                if use == position and temporary and node in self.addresses:
+                    allocator.give_back(self.addresses[node])
         return allocator.top
 
     def place_target(self, allocator: Allocator, node: Node, kind: str) -> None:

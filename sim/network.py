@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from edgewright.hw.plan import Plan, pack_rows, unpack_rows
+from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Quantise
@@ -45,7 +46,7 @@ class NetworkRun:
         return sum(self.cycles) / self.seconds / 1000
 
 
-def input_writes(plan: Plan, values: Mapping[object, Array]) -> dict[int, bytes]:
+def input_writes(plan: Plan, values: Mapping[Node, Array]) -> dict[int, bytes]:
     """What the host writes before an image: the quantised inputs, as their regions hold them."""
     return {
         plan.addresses[node]: pack_rows(values[node], plan.layouts[node])

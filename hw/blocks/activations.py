@@ -72,7 +72,8 @@ def is_first_product(c: StructValue, j: Value) -> Value:
     S0, S1, V0, S2, V1, ..., V(n-2), V(n-1).
     """
     odd = bits(j, 0, 0)
-    return ~c.attention | first(j) | (odd & ~last(j))
+    linear: Value = ~c.attention
+    return linear | first(j) | (odd & ~last(j))
 
 
 def add_fill(

@@ -74,7 +74,8 @@ def build(cfg: EngineConfig) -> Block:
     }
     add_load_gate(b, load_ops, done_load, **load)
 
-    weight_tiles = b.buffer("weight_tiles", i(8)[cfg.outs, cfg.ins], depth=cfg.weight_tiles, banks=cfg.weight_banks, style="ultra")
+    tile = i(8)[cfg.outs, cfg.ins]
+    weight_tiles = b.buffer("weight_tiles", tile, depth=cfg.weight_tiles, banks=cfg.weight_banks, style="ultra")
     table = b.buffer("table", ROW, depth=16, banks=cfg.weight_banks)
     norm_params = b.buffer("norm_params", NORM, depth=cfg.norm_width // 8, banks=cfg.weight_banks)
     params = b.buffer("channel_params", CHANNEL, depth=cfg.param_tiles, banks=cfg.weight_banks)
@@ -117,16 +118,16 @@ def build(cfg: EngineConfig) -> Block:
     )
     add_fetch_addresses(b, cfg, fetch, requests["activations"], offsets)
     add_route(b, route, words["activations"], norm=norm_words, direct=direct)
-    add_norm(b, *norms, norm_words, norm_params, normed, row_words=cfg.norm_width // 8)
+    add_norm(b, norms, norm_words, norm_params, normed, row_words=cfg.norm_width // 8)
     add_fill(
         b, cfg, fill, direct=direct, offsets=offsets, normed=normed, weights=attention_tiles, tiles=tiles
     )
     add_product(b, cfg, product, tiles, weight_tiles, scores=scores, sums=sums)
-    add_softmax(b, cfg, *softmaxes, scores, attention_tiles, row_scales)
+    add_softmax(b, cfg, softmaxes, scores, attention_tiles, row_scales)
 
     residual_rows = b.channel("residual_values", RESULT, depth=32)
     results = b.channel("result_values", RESULT, depth=64)
-    add_residual(b, cfg, *residuals, requests["residual"], words["residual"], residual_rows)
+    add_residual(b, cfg, residuals, requests["residual"], words["residual"], residual_rows)
     add_epilogue(b, cfg, finish, sums, row_scales, params, table, residual_rows, results)
-    add_store(b, cfg, *stores, results, requests["results"], words["results"])
+    add_store(b, cfg, stores, results, requests["results"], words["results"])
     return b

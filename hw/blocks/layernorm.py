@@ -7,8 +7,10 @@ Arithmetic: ``passes/ops/arith.py``; the mean and the division by N cancel, y = 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from edgewright.hw.blocks.config import address_bits
+from edgewright.hw.blocks.operation import Loops
 from edgewright.hw.kernel import (
     Block,
     ProcessTrace,
@@ -38,15 +40,15 @@ RSQRT = [round(2**15 / math.sqrt((k + 0.5) / 64)) if k >= 64 else 0 for k in ran
 
 
 def add_norm(
-    b: Block, stats_cmds: Channel, scale_cmds: Channel, apply_cmds: Channel, words: Channel, params: Buffer,
-    normed: Channel, *, row_words: int,
+    b: Block, commands: Sequence[Channel], words: Channel, params: Buffer, normed: Channel, *, row_words: int,
 ) -> None:  # fmt: skip
     """``words`` u128 (eight int16) in, ``normed`` i8[16] out; ``params`` of type ``NormParams``, one per eight channels."""
+    stats_cmds, scale_cmds, apply_cmds = commands
     rows = b.channel("norm_rows", u(128), depth=2 * row_words)
     sums = b.channel("norm_sums", Sums, depth=2)
     scales = b.channel("norm_scales", Scale, depth=2)
     table = b.rom("norm_rsqrt", u(16), RSQRT)
-    loops = [("r", lambda c: c.n_tokens), ("w", lambda c, r: c.norm_row_words)]
+    loops: Loops = [("r", lambda c: c.n_tokens), ("w", lambda c, r: c.norm_row_words)]
 
     @b.process(command=stats_cmds, loops=loops)
     def norm_stats(p: ProcessTrace, c: StructValue, r: Value, w: Value) -> None:

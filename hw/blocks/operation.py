@@ -6,8 +6,13 @@ so that commands queue independently and successive operations overlap.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from edgewright.hw.kernel import Struct, u
 
+Loops = list[tuple[str, int | Callable[..., Any]]]
+"""Loops of a process: name and bound."""
 WORD_BITS = 128
 WORDS = 16
 """Memory words per descriptor."""

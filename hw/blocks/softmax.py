@@ -6,6 +6,8 @@ block before it is exponentiated; its weights go back to the array as activation
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.kernel import (
     Block,
@@ -40,10 +42,10 @@ RowScale = Struct("RowWeight", reciprocal=u(17), shift=u(5))
 
 
 def add_softmax(
-    b: Block, cfg: EngineConfig, max_cmds: Channel, exp_cmds: Channel, recip_cmds: Channel, scores: Channel,
-    weights: Channel, row_scales: Channel,
+    b: Block, cfg: EngineConfig, commands: Sequence[Channel], scores: Channel, weights: Channel, row_scales: Channel,
 ) -> None:  # fmt: skip
     """``scores``: ACCUMULATOR[tokens, outs]; ``weights``: i8[tokens, 16], minus 127; ``row_scales``: per output row."""
+    max_cmds, exp_cmds, recip_cmds = commands
     tokens, keys = cfg.tokens, cfg.softmax_keys
     store = b.buffer("softmax_scores", SCORE[tokens, 16], depth=cfg.key_tiles, banks=2)
     maxima = b.channel("softmax_maxima", SCORE[tokens], depth=2)

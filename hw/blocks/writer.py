@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.blocks.operation import Loops
 from edgewright.hw.kernel import (
     Block,
     ProcessTrace,
@@ -21,24 +24,19 @@ from edgewright.hw.kernel.ir import Channel
 
 
 def add_residual(
-    b: Block,
-    cfg: EngineConfig,
-    addresses: Channel,
-    commands: Channel,
-    requests: Channel,
-    words: Channel,
-    rows: Channel,
+    b: Block, cfg: EngineConfig, commands: Sequence[Channel], requests: Channel, words: Channel, rows: Channel
 ) -> None:
     """Read the int16 tensor that is added: two words (sixteen channels) per row and tile of outputs."""
-    loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
+    address_cmds, data_cmds = commands
+    loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
 
-    @b.process(command=addresses, loops=loops)
+    @b.process(command=address_cmds, loops=loops)
     def residual_addresses(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         token = j * cfg.tokens + t
         address = wrap(c.res_address + token * c.res_pitch + o * 32, u(40))
         p.write(requests, struct(addr=address, beats=2, mark=0), when=token < c.n_tokens)
 
-    @b.process(command=commands, loops=[*loops, ("h", 2)])
+    @b.process(command=data_cmds, loops=[*loops, ("h", 2)])
     def residual_rows(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:
         valid = (j * cfg.tokens + t) < c.n_tokens
         pair = p.shift_in(p.read(words, when=valid, absent=True), 2)
@@ -46,18 +44,13 @@ def add_residual(
 
 
 def add_store(
-    b: Block,
-    cfg: EngineConfig,
-    addresses: Channel,
-    commands: Channel,
-    results: Channel,
-    requests: Channel,
-    words: Channel,
+    b: Block, cfg: EngineConfig, commands: Sequence[Channel], results: Channel, requests: Channel, words: Channel
 ) -> None:
     """Write each row: one word of int8 or two of int16. The operation's last request is marked for its completion."""
-    loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
+    address_cmds, data_cmds = commands
+    loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
 
-    @b.process(command=addresses, loops=loops)
+    @b.process(command=address_cmds, loops=loops)
     def store_addresses(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         token = j * cfg.tokens + t
         valid = token < c.n_tokens
@@ -66,7 +59,7 @@ def add_store(
         beats = wrap(select(valid, select(c.out16, 2, 1), 0), u(16))
         p.write(requests, struct(addr=address, beats=beats, mark=mark), when=valid | mark)
 
-    @b.process(command=commands, loops=[*loops, ("h", lambda c, j, o, t: select(c.out16, 2, 1))])
+    @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, o, t: select(c.out16, 2, 1))])
     def store_words(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:
         valid = (j * cfg.tokens + t) < c.n_tokens
         row = p.read(results, when=valid & (h == 0), absent=True)  # i16[16]

@@ -15,7 +15,7 @@ from edgewright.passes.ops.input import Input
 def to_text(graph: Graph) -> str:
     """One line per value that is no constant: number, op and attributes, operands, type, meaning, origin."""
     numbers: dict[Node, int] = {}
-    lines = [f"graph {graph.name} ({graph.level.value})"]
+    lines = [f"graph {plain(graph.name)} ({graph.level.value})"]
     for node in graph.nodes():
         if isinstance(node.op, Constant):
             continue
@@ -23,13 +23,18 @@ def to_text(graph: Graph) -> str:
         operands = ", ".join(_operand(n, numbers) for n in node.inputs)
         lines.append(f"  %{numbers[node]} = {_call(node.op, operands)} : {node.type}{_meaning(node)}{_origin(node)}")
     for name, node in zip(graph.output_names, graph.outputs, strict=True):
-        lines.append(f"  return {name} = {_operand(node, numbers)}")
+        lines.append(f"  return {plain(name)} = {_operand(node, numbers)}")
     return "\n".join(lines) + "\n"
 
 
 def digest(graph: Graph) -> str:
     """SHA-256 over structure, attributes, meanings and every constant; equal graphs have equal digests."""
     return hashlib.sha256(to_text(graph).encode()).hexdigest()
+
+
+def plain(name: str) -> str:
+    """A model's name on one line, every control character and bidirectional override spelled out."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def _call(op: Op, operands: str) -> str:
@@ -64,4 +69,4 @@ def _meaning(node: Node) -> str:
 
 
 def _origin(node: Node) -> str:
-    return f"  # {', '.join(node.origin)}" if node.origin else ""
+    return f"  # {', '.join(map(plain, node.origin))}" if node.origin else ""

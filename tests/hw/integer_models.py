@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-
 from edgewright.passes.ir.graph import Graph, Node, make
-from edgewright.passes.ir.types import INT8, INT16, Int, Level
+from edgewright.passes.ir.types import INT8, INT16, Array, Int, Level
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
@@ -48,7 +48,7 @@ class Builder:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
 
-    def integers(self, low: int, high: int, shape: object, dtype: str) -> Node:
+    def integers(self, low: int, high: int, shape: int | tuple[int, ...], dtype: str) -> Node:
         """A constant of random integers in [low, high]."""
         return constant(self.rng.integers(low, high + 1, shape).astype(dtype))
 
@@ -107,12 +107,12 @@ class Builder:
         return Graph("random", (image,), (self.linear(x, shape.classes, INT16),), ("logits",), Level.QUANTISED)
 
 
-def random_vit(seed: int = 0, **sizes: object) -> Graph:
+def random_vit(seed: int = 0, **sizes: Any) -> Graph:
     """A model of ``Shape(**sizes)``."""
-    return Builder(seed).vit(Shape(**sizes))  # type: ignore[arg-type]
+    return Builder(seed).vit(Shape(**sizes))
 
 
-def random_image(graph: Graph, seed: int = 1, samples: int = 1) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def random_image(graph: Graph, seed: int = 1, samples: int = 1) -> dict[str, Array]:
     """Standard-normal inputs of a graph."""
     shape = graph.inputs[0].shape
     return {"x": np.random.default_rng(seed).normal(size=(samples, *shape[1:])).astype(np.float32)}

@@ -9,6 +9,7 @@ from edgewright.hw.cost import program_of
 from edgewright.hw.kernel.interp import interpret
 from edgewright.hw.plan import Plan, plan, unpack_rows
 from edgewright.passes.ir.interp import interpret_all
+from edgewright.passes.ir.types import Array
 from edgewright.sim.network import input_writes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ CASES = {
 }
 
 
-def run(planned: Plan, image: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def run(planned: Plan, image: dict[str, Array]) -> tuple[Array, Array]:
     """(logits that the engine left in memory, logits of the integer graph)."""
     values = interpret_all(planned.graph, image)
     memory = np.frombuffer(planned.image, np.uint8).copy()

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from edgewright.frontend.onnx_reader import read_model
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.cost import predict_cycles, resources_of
-from edgewright.hw.cost import rtl_files
+from edgewright.hw.cost import predict_cycles, resources_of, rtl_files
 from edgewright.hw.fuse import rows_columns
 from edgewright.hw.plan import Plan, Step, plan
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import interpret_all
+from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import constant
 from edgewright.passes.pipeline import optimise, quantise
 from edgewright.sim.build import Build
@@ -47,7 +47,7 @@ def compiled(name: str, variant: str) -> Plan:
         return plan(quantise(graph, {"x": data["calib"][:16]}).graph, config())
 
 
-def images(name: str, count: int) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def images(name: str, count: int) -> dict[str, Array]:
     with np.load(EXAMPLES / "data" / f"{name}.npz") as data:
         return {"x": data["images"][:count]}
 
@@ -103,7 +103,8 @@ def test_a_flipped_bit_of_every_operation_is_noticed(name: str) -> None:
     flips = [flip for step in planned.steps if (flip := effective_flip(planned, step, values, image)) is not None]
     assert len(flips) == len(planned.steps)
     inputs = input_writes(planned, values)
-    jobs, restore = [], {}
+    jobs: list[Job] = []
+    restore: dict[int, bytes] = {}
     for address in flips:
         word = address // WORD * WORD
         content = bytearray(planned.image[word : word + WORD])
@@ -118,7 +119,7 @@ def test_a_flipped_bit_of_every_operation_is_noticed(name: str) -> None:
 
 
 def effective_flip(
-    planned: Plan, step: Step, values: dict[Node, np.ndarray], image: dict[str, np.ndarray]  # type: ignore[type-arg]
+    planned: Plan, step: Step, values: dict[Node, Array], image: dict[str, Array]
 ) -> int | None:
     """Address of a byte whose sign bit, flipped, changes what the operation stores, as the interpreter says."""
     operation = step.operation
@@ -136,15 +137,15 @@ def effective_flip(
         return address if differs(planned.graph, step, values, image, changed, array, columns=1) else None
     weights = np.array(product.inputs[1].op.value)  # type: ignore[attr-defined]
     part = weights[step.first_column : step.first_column + step.columns]
-    order = np.argsort(-np.abs(part.astype(int)), axis=None)
+    order: Array = np.argsort(-np.abs(part.astype(int)), axis=None)
     for flat in order[:20].tolist():
-        row, column = divmod(flat, part.shape[1])
+        row, column = divmod(int(flat), int(part.shape[1]))
         array = weights.copy()
         array[step.first_column + row, column] ^= np.int8(-128)
         if differs(planned.graph, step, values, image, product.inputs[1], array):
-            depth = step.fields["depth0"]
+            depth: int = step.fields["depth0"]
             if operation.kind == "patch":
-                patch = product.op.patch  # type: ignore[attr-defined]
+                patch: int = product.op.patch  # type: ignore[attr-defined]
                 line, lane = divmod(column, patch)
                 column = line * 16 + lane
             tile = (row // 16) * depth + column // 16
@@ -153,8 +154,8 @@ def effective_flip(
 
 
 def differs(
-    graph: Graph, step: Step, values: dict[Node, np.ndarray], image: dict[str, np.ndarray],  # type: ignore[type-arg]
-    changed: Node, array: np.ndarray, columns: int | None = None,  # type: ignore[type-arg]
+    graph: Graph, step: Step, values: dict[Node, Array], image: dict[str, Array],
+    changed: Node, array: Array, columns: int | None = None,
 ) -> bool:  # fmt: skip
     """Whether the interpreter stores something else with ``array`` in the place of ``changed``, in the first ``columns``."""
     result = step.operation.result
