@@ -11,6 +11,7 @@ from edgewright.hw.memory import WORD_BYTES
 from edgewright.hw.plan import Plan, Step
 from edgewright.passes import results
 from edgewright.sim.network import NetworkRun
+from edgewright.sim.scoreboard import Comparison
 
 READ_PORTS = 4
 
@@ -56,11 +57,16 @@ def compiled_report(result: Result) -> results.Report:
     return with_latency(report)
 
 
-def simulated_report(report: results.Report, plan: Plan, run: NetworkRun, simulator: str) -> results.Report:
-    """The report after a simulation of ``plan``."""
-    wrong = next((c.mismatch for c in run.comparisons if c.mismatch is not None), None)
+def simulated_report(
+    report: results.Report, plan: Plan, run: NetworkRun, simulator: str, cpp: tuple[Comparison, ...] = ()
+) -> results.Report:
+    """The report after a simulation of ``plan`` at RTL, and of its HLS C++ (``cpp``) if that ran."""
+    wrong = next((c.mismatch for c in (*run.comparisons, *cpp) if c.mismatch is not None), None)
     mismatch = None
-    notes = tuple(note for note in report.notes if not note.startswith("The engine"))
+    notes = tuple(note for note in report.notes if not note.startswith(("The engine", "The HLS C++")))
+    if cpp:
+        verdict = "stored the same bits" if all(c.exact for c in cpp) else "differs from the integer model"
+        notes = (*notes, f"The HLS C++, compiled with g++, {verdict} for {len(cpp)} images.")
     if wrong is not None:
         if wrong.expected is None or wrong.found is None:
             notes = (*notes, f"The engine went astray at {wrong.operation}: {wrong.because}.")
@@ -75,7 +81,7 @@ def simulated_report(report: results.Report, plan: Plan, run: NetworkRun, simula
     return with_latency(
         replace(
             report,
-            bit_exact=run.exact,
+            bit_exact=run.exact and all(c.exact for c in cpp),
             images=len(run.cycles),
             tensors_compared=sum(c.tensors for c in run.comparisons),
             mismatch=mismatch,

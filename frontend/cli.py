@@ -142,11 +142,12 @@ def simulate(
     wave: Annotated[
         Path | None, typer.Option(metavar="OUT.fst", help="Write waves (VCD where the FST headers are missing).")
     ] = None,
+    hls: Annotated[bool, typer.Option("--hls", help="Run the HLS C++ too, compiled with g++.")] = False,
 ) -> None:
     """Simulate a compiled model at RTL and compare every stored tensor with the integer model, bit for bit."""
     from edgewright.frontend.compiled import Compiled
 
-    _simulate(Compiled.open(directory), images, samples, wave)
+    _simulate(Compiled.open(directory), images, samples, wave, hls)
 
 
 @app.command(short_help="Say what a model is and what it costs.")
@@ -205,12 +206,14 @@ def doctor() -> None:
         raise typer.Exit(2)
 
 
-def _simulate(compiled: Compiled, images: Path | None, samples: int, wave: Path | None) -> None:
+def _simulate(
+    compiled: Compiled, images: Path | None, samples: int, wave: Path | None, hls: bool = False
+) -> None:
     from edgewright.frontend import render
 
     _, err = render.consoles()
     with render.Stages(err) as progress:
-        compiled.simulate(images, samples=samples, wave=wave, progress=progress)
+        compiled.simulate(images, samples=samples, wave=wave, hls=hls, progress=progress)
     data = _show(compiled, "open the report; rtl/ and hls/ beside it hold the design for Vivado and Vitis")
     if data["bit_exact"] is False:
         raise typer.Exit(3)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgewright.frontend import report as report_files
@@ -21,6 +21,9 @@ from edgewright.hw.plan import Plan, plan
 from edgewright.passes import results
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.types import Array
+
+if TYPE_CHECKING:
+    from edgewright.sim.scoreboard import Comparison
 
 
 @dataclass(slots=True)
@@ -48,9 +51,12 @@ class Compiled:
         *,
         samples: int | None = None,
         wave: Path | None = None,
+        hls: bool = False,
         progress: Progress | None = None,
     ) -> results.Report:
         """Simulate at RTL and compare every stored word with the interpreter; the report in the folder is renewed.
+
+        With ``hls`` the engine's C++ is compiled with g++ and run on the same images too.
 
         ``images``: an npz file, an array (samples, ...), arrays by input name, or None for calibration images. A
         difference is in the report (``bit_exact`` False), not an exception.
@@ -64,7 +70,13 @@ class Compiled:
         rtl = {path.name: path.read_text() for path in sorted((self.directory / "rtl").iterdir())}
         image = (self.directory / "memory" / "image.bin").read_bytes()
         run = simulate(self.plan, rtl, inputs, image=image, wave=wave, note=lambda text: tell(text, 0, 0))
-        self.report = simulated_report(self.report, self.plan, run, simulator_name())
+        compared: tuple[Comparison, ...] = ()
+        if hls:
+            from edgewright.sim.network_cpp import simulate_cpp
+
+            tell(f"simulating the HLS C++, {count} image{'s' if count > 1 else ''}", 0, 0)
+            compared = simulate_cpp(self.plan, inputs)
+        self.report = simulated_report(self.report, self.plan, run, simulator_name(), compared)
         report_files.write(results.to_data(self.report), self.directory)
         return self.report
 
