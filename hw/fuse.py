@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir.op import Op
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
     Concat,
     Constant,
+    Input,
     LayerNormalization,
     Linear,
     PatchEmbed,
@@ -30,6 +32,23 @@ from edgewright.passes.ops import (
 from numpy.typing import NDArray
 
 ROW_MULTIPLE = 16
+IMPLEMENTS: dict[type[Op], str] = {
+    Quantise: "on the host, at the input",
+    PatchEmbed: "product; patches up to 16 x 16 cut by address",
+    Linear: "product; up to 2,048 inputs, any number of outputs",
+    Attention: "one head after the other; up to 1,024 keys, heads a multiple of 16 wide",
+    ReduceSum: "product with ones (mean pooling over tokens)",
+    Requantise: "epilogue, behind a product",
+    Table: "epilogue, behind a product",
+    AddRequantised: "epilogue, behind a product",
+    LayerNormalization: "in front of a product; multiples of 16 wide, up to 1,024",
+    Concat: "by address, along tokens",
+    Slice: "by address, along tokens or channels",
+    Reshape: "by address, if it only adds or removes axes of 1",
+    Constant: "memory image",
+    Input: "written by the host",
+}
+"""What the engine does with each operator of a quantised graph; every other operator is refused with its name."""
 
 
 @dataclass(frozen=True, slots=True)

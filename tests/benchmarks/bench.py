@@ -3,7 +3,9 @@
 Each model is compiled and simulated in a process of its own, so that peak memory is its own. The DeiT-Tiny row is a
 network of its shape with random weights, made by code; its whole 224 x 224 inference is simulated once.
 
-    python -m tests.benchmarks.bench [digits] [fashion] [deit_tiny]
+    python -m tests.benchmarks.bench [--readme] [digits] [fashion] [deit_tiny]
+
+`--readme` also puts the table between the README's marks.
 """
 
 from __future__ import annotations
@@ -62,8 +64,16 @@ def rows(data: dict[str, Any]) -> dict[str, str]:
         "cycles predicted": f"{cycles['predicted']:,} ({error:+.2f} %)",
         "cycles simulated": f"{cycles['simulated']:,}",
         "at the target clock": f"{data['latency_ms']:.3f} ms, {data['clock_mhz']:g} MHz",
+        "DSPs (Yosys estimate)": f"{data['resources']['dsp']['used']:,}",
         "products/DSP/cycle": f"{data['products_per_dsp_per_cycle']:.2f}",
     }
+
+
+def markdown(columns: dict[str, dict[str, str]], labels: list[str]) -> str:
+    """The table as the README shows it."""
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    lines += [f"| {label.strip()} | " + " | ".join(c.get(label, "") for c in columns.values()) + " |" for label in labels]
+    return "\n".join(lines)
 
 
 def main(names: list[str]) -> int:
@@ -71,6 +81,8 @@ def main(names: list[str]) -> int:
     if names[:1] == ["--one"]:
         print(json.dumps(measure(names[1])))
         return 0
+    into_readme = names[:1] == ["--readme"]
+    names = names[into_readme:]
     columns: dict[str, dict[str, str]] = {}
     failed = False
     for name in names or list(SIMULATED):
@@ -87,6 +99,12 @@ def main(names: list[str]) -> int:
     print("".join([" " * 28, *(f"{name:>26}" for name in columns)]))
     for label in labels:
         print("".join([f"{label:28}", *(f"{column.get(label, ''):>26}" for column in columns.values())]))
+    if into_readme and not failed:
+        readme = ROOT / "README.md"
+        before, rest = readme.read_text(encoding="utf-8").split("<!-- bench -->")
+        after = rest.split("<!-- /bench -->")[1]
+        table = markdown(columns, labels)
+        readme.write_text(f"{before}<!-- bench -->\n{table}\n<!-- /bench -->{after}", encoding="utf-8")
     return int(failed)
 
 

@@ -1,0 +1,65 @@
+"""The support table of the README: operators of the graph against the machines that run them.
+
+    python -m tests.support_table          # print it
+"""
+
+from __future__ import annotations
+
+from edgewright.frontend.onnx_writer_float import FLOAT_WRITERS
+from edgewright.frontend.onnx_writer_integer import INTEGER_WRITERS
+from edgewright.hw.fuse import IMPLEMENTS
+from edgewright.passes import ops
+from edgewright.passes.ir.op import Op
+from edgewright.passes.lowering import ACTIVATIONS
+from edgewright.passes.ops import (
+    AddRequantised,
+    Dequantise,
+    Quantise,
+    ReduceMean,
+    ReduceSum,
+    Requantise,
+    Table,
+)
+from edgewright.passes.quantise import EXPRESSIBLE
+
+BECOMES: dict[type[Op], str] = {
+    **{kind: "becomes Table" for kind in ACTIVATIONS},
+    ops.Add: "becomes AddRequantised",
+    ReduceMean: "becomes ReduceSum, over tokens",
+}
+INTEGER_ONLY = (AddRequantised, Dequantise, Quantise, ReduceSum, Requantise, Table)
+YES, NO = "yes", "refused by name"
+
+
+def kinds() -> list[type[Op]]:
+    """Every operator, by name."""
+    found = [value for value in vars(ops).values() if isinstance(value, type) and issubclass(value, Op) and value is not Op]
+    return sorted(found, key=lambda kind: kind.__name__)
+
+
+def row(kind: type[Op]) -> list[str]:
+    """One line of the table."""
+    boundary = kind in (ops.Constant, ops.Input)
+    writes_float = boundary or kind in FLOAT_WRITERS
+    quantised = YES if kind in INTEGER_ONLY else BECOMES.get(kind, YES if kind in EXPRESSIBLE else NO)
+    writes_integer = boundary or kind in INTEGER_WRITERS or kind in (Quantise, Dequantise)
+    target = IMPLEMENTS.get(kind, "see what it becomes" if kind in BECOMES else "boundary" if kind is Dequantise else NO)
+    return [
+        f"`{kind.__name__}`",
+        "integers only" if kind in INTEGER_ONLY else YES,
+        "integers only" if kind in INTEGER_ONLY else YES if writes_float else "no",
+        quantised,
+        YES if writes_integer else "see what it becomes" if kind in BECOMES else "no",
+        target,
+    ]
+
+
+def table() -> str:
+    """The whole table in Markdown."""
+    head = ["operator", "float", "float ONNX out", "int8", "integer ONNX out", "zcu104, RTL and HLS C++"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row(kind)) + " |" for kind in kinds())])
+
+
+if __name__ == "__main__":
+    print(table())

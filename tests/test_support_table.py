@@ -1,0 +1,23 @@
+"""The README's support table is what the code says; what the examples need is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgewright.hw.fuse import IMPLEMENTS
+
+from tests.hw.integer_models import random_vit
+from tests.support_table import table
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_readme_shows_the_table_of_today() -> None:
+    """If this fails: put the output of `python -m tests.support_table` between the README's marks."""
+    text = README.read_text(encoding="utf-8")
+    assert text.split("<!-- support -->")[1].split("<!-- /support -->")[0].strip() == table()
+
+
+def test_what_a_model_holds_is_implemented() -> None:
+    for graph in (random_vit(), random_vit(pool=True)):
+        assert {type(node.op) for node in graph.nodes()} <= set(IMPLEMENTS)
