@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.cpp import HLS_FOLDER, SHIM_FOLDER, Printer
+from edgewright.hw.kernel.cpp_types import field_name
 from edgewright.hw.kernel.tokens import Rows, decode, encode, from_bits, to_bits
 from edgewright.hw.kernel.trace import Block
 from edgewright.hw.kernel.types import Struct, Type, elem_of, leaves, shape_of, size_of, width
@@ -39,17 +40,18 @@ class BlockRun:
 
 
 def run_block(
-    block: Block | ir.Program, inputs: Mapping[str, Any], memory: NDArray[np.uint8] | None = None, ap_int: bool = False
+    block: Block | ir.Program,
+    inputs: Mapping[str, Any],
+    memory: NDArray[np.uint8] | None = None,
+    ap_int: bool = False,
+    *,
+    optimise: bool = True,
 ) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
     """(outputs, memory afterwards); raises CsimError if anything is left inside the block."""
-    run = simulate(block, inputs, memory, ap_int=ap_int)
+    run = simulate(block, inputs, memory, ap_int=ap_int, optimise=optimise)
     if run.rest:
-        raise CsimError(f"C simulation of {run_name(block)} stopped with work left: {'; '.join(run.rest)}")
+        raise CsimError(f"C simulation of {block.name} stopped with work left: {'; '.join(run.rest)}")
     return run.outputs, run.memory
-
-
-def run_name(block: Block | ir.Program) -> str:
-    return block.name
 
 
 def simulate(
@@ -60,15 +62,17 @@ def simulate(
     ap_int: bool = False,
     bounded: bool = False,
     checked: bool = False,
+    optimise: bool = True,
 ) -> BlockRun:
     """Run until no process can go on. `memory` (uint8, whole beats) is not changed. With `bounded` streams hold `depth` tokens
-    and buffers `banks` banks; with `checked` every `fit` is verified."""
+    and buffers `banks` banks; with `checked` a `fit` that does not ends the run. Without `optimise` it compiles in a
+    fraction of the time and runs several times slower."""
     program = block.check() if isinstance(block, Block) else block
     if program.axi and (memory is None or len(memory) % BEAT):
         raise ValueError(f"block {program.name} has AXI ports: give it a memory of whole 16-byte beats")
     if unknown := set(inputs) - {c.name for c in program.inputs}:
         raise ValueError(f"block {program.name} has no input {', '.join(sorted(unknown))}")
-    binary = build(program, ap_int, checked)
+    binary = build(program, ap_int, checked, optimise)
     with tempfile.TemporaryDirectory(prefix="block_csim_") as folder:
         at = Path(folder)
         for port in program.inputs:
@@ -92,10 +96,11 @@ def simulate(
         return BlockRun(outputs, after, writes, (at / "rest.out").read_text().splitlines())
 
 
-def build(program: ir.Program, ap_int: bool = False, checked: bool = False) -> Path:
+def build(program: ir.Program, ap_int: bool = False, checked: bool = False, optimise: bool = True) -> Path:
     """The compiled simulation, from the cache where sources and compiler are the same."""
     printer = Printer(program)
-    flags = [*(EXACT if ap_int else PLAIN), *(["-DEW_CHECK"] if checked else [])]
+    flags = list(EXACT if ap_int else PLAIN) if optimise else ["-O0", *(["-DEW_AP_INT"] if ap_int else [])]
+    flags += ["-DEW_CHECK"] if checked else []
     return build_csim(printer.files(), main_program(printer), [SHIM_FOLDER, HLS_FOLDER], ap_int=ap_int, flags=flags)
 
 
@@ -121,8 +126,9 @@ def from_octets(type_: Type, raw: bytes) -> list[Rows]:
 def main_program(printer: Printer) -> str:
     """A main that reads tokens and memory from a folder, runs the block until it rests, and writes what came out."""
     program, types = printer.program, printer.types
-    out = ["#include <hls_task.h>", "#include <ew_memory.h>", "#include <ew_tokens.h>", "", f'#include "{program.name}.hpp"', ""]
-    out += ["using namespace ew::sim;", "", "int main(int, char** argv) {", '  const std::string folder = std::string(argv[1]) + "/";']
+    out = ["#include <hls_task.h>", "#include <ew_memory.h>", "#include <ew_tokens.h>", ""]
+    out += [f'#include "{program.name}.hpp"', "", "using namespace ew::sim;", "", "int main(int, char** argv) {"]
+    out += ['  const std::string folder = std::string(argv[1]) + "/";']
     out += ["  schedule().bounded = argv[2][0] == '1';"]
     if program.axi:
         out += [
@@ -161,8 +167,6 @@ def main_program(printer: Printer) -> str:
 
 def places(type_: Type, token: str) -> list[tuple[str, str, str, int, int, str]]:
     """Per leaf: loop head, element text, bit offset expression, bits, and the sign letter."""
-    from edgewright.hw.kernel.cpp_types import field_name
-
     out = []
     for path, t, at in leaves(type_):
         e, size = elem_of(t), size_of(shape_of(t))
@@ -189,7 +193,8 @@ def feed(port: ir.Channel, token: str) -> list[str]:
 def drain(port: ir.Channel, token: str) -> list[str]:
     size = (width(port.type) + 7) // 8
     out = ["  {", f"    std::vector<uint8_t> raw({port.name}_port.size() * {size});"]
-    out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{", f"      const {token} token = {port.name}_port.read();"]
+    out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{"]
+    out += [f"      const {token} token = {port.name}_port.read();"]
     for head, element, bit, bits, _, _ in places(port.type, "token"):
         out.append(f"      {head}put<{bits}>(raw.data() + at, {bit}, {element});")
     return [*out, "    }", f'    save(folder + "{port.name}.out", raw);', "  }"]

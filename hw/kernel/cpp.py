@@ -6,12 +6,13 @@ seen: the same text compiled by g++ with the shims of hw/hls/shim is what the te
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.cpp_body import initialiser, partition
 from edgewright.hw.kernel.cpp_nest import Nest, Port
 from edgewright.hw.kernel.cpp_types import Names, TypeNames, bank_axes, int_name, shape_note
+from edgewright.hw.kernel.cpp_variables import initialiser
 from edgewright.hw.kernel.nest import expand
 from edgewright.hw.kernel.trace import Block
 from edgewright.hw.kernel.types import Array, Request, elem_of, size_of
@@ -33,20 +34,27 @@ def to_cpp(block: Block | ir.Program) -> dict[str, str]:
 
 
 def wrapped(line: str) -> list[str]:
-    """A long line broken at commas (outside template arguments, where possible), further lines indented."""
+    """A long line broken after commas outside template arguments, else before operators; further lines indented."""
     if len(line) <= LINE or line.lstrip().startswith(("//", "#")):
         return [line]
     indent = " " * (len(line) - len(line.lstrip()) + 4)
     out, rest = [], line
     while len(rest) > LINE:
-        commas = [m for m in range(len(indent) + 1, LINE) if rest.startswith(", ", m)]
-        outside = [m for m in commas if rest.count("<", 0, m) == rest.count(">", 0, m)]
-        if not commas:
+        cut = break_at(rest, len(indent) + 1)
+        if not cut:
             break
-        at = (outside or commas)[-1]
-        out.append(rest[: at + 1])
-        rest = indent + rest[at + 2 :]
+        out.append(rest[:cut].rstrip())
+        rest = indent + rest[cut:].lstrip()
     return [*out, rest]
+
+
+def break_at(text: str, first: int) -> int:
+    """Where to break a long line, 0 where nowhere."""
+    for pattern in (r", ", r" (?=[?:|&+] )", r" (?=[-*] )"):
+        for found in reversed([m.end() for m in re.finditer(pattern, text) if first < m.start() < LINE]):
+            if pattern != ", " or text.count("<", 0, found) == text.count(">", 0, found):
+                return found
+    return 0
 
 
 class Printer:
@@ -120,18 +128,21 @@ class Printer:
             out.append(f"#pragma HLS STABLE variable={name}")
         if self.memory:
             out.append("#pragma HLS DATAFLOW")
-        where: dict[ir.Channel | ir.Buffer, str] = dict(self.port)
+        where: dict[ir.Channel | ir.Buffer, str] = {}
+        where.update({c: name for c, name in self.port.items()})
         for c in program.channels:
             if c not in where:
                 where[c] = self.inside.new(c.name)
-                out.append(f'  hls_thread_local hls::stream<{self.types.token(c.type)}, {max(2, c.depth)}> {where[c]}("{c.name}");')
+                stream = f"hls::stream<{self.types.token(c.type)}, {max(2, c.depth)}>"
+                out.append(f'  hls_thread_local {stream} {where[c]}("{c.name}");')
         for b in program.buffers:
             where[b] = self.inside.new(b.name)
             out.append(f"  hls_thread_local hls::stream_of_blocks<{self.types.bank(b.type, b.depth)}, {b.banks}> {where[b]};")
             out += self.layout(b, where[b])
         for nest in self.nests:
             task = self.inside.new(f"{nest.name}_task")
-            out.append(f"  hls_thread_local hls::task {task}({self.arguments(f'{PROCESSES}::{nest.name}', nest.parameters, where)});")
+            arguments = self.arguments(f"{PROCESSES}::{nest.name}", nest.parameters, where)
+            out.append(f"  hls_thread_local hls::task {task}({arguments});")
         request = self.types.structs.get(Request, "")
         for axi, name in self.memory.items():
             task = self.inside.new(f"{axi.name}_task")
@@ -148,11 +159,10 @@ class Printer:
         axes = bank_axes(buffer.type)
         if not axes:
             return []
-        masked = any(
-            isinstance(e.op, ir.Store) and e.op.buffer is buffer and e.op.masked for p in self.program.processes for e in p.effects
-        )
+        stores = [e.op for p in self.program.processes for e in p.effects if isinstance(e.op, ir.Store)]
+        masked = any(store.buffer is buffer and store.masked for store in stores)
         kinds = ["ARRAY_PARTITION" if masked else "ARRAY_RESHAPE", "ARRAY_RESHAPE"]
-        return [f"#pragma HLS {kind} variable={name} type=complete dim={d + 2}" for d, kind in zip(range(len(axes)), kinds, strict=False)]
+        return [f"#pragma HLS {kinds[d]} variable={name} type=complete dim={d + 2}" for d in range(len(axes))]
 
 
-__all__ = ["HLS_FOLDER", "SHIM_FOLDER", "partition", "support_files", "to_cpp"]
+__all__ = ["HLS_FOLDER", "SHIM_FOLDER", "support_files", "to_cpp"]

@@ -13,8 +13,8 @@ BOOL = u(1)
 
 @dataclass(frozen=True, slots=True)
 class Expr:
-    """`type` holds the value, `c` is the plain C++ type of the text. `declared`: the text is a variable, an element or a cast, so
-    that its ap_int type is `type`; others have some wider one. `atom`: no parentheses needed as an operand."""
+    """`type` holds the value, `c` is the plain C++ type of the text. `declared`: the text is a variable, an element or a
+    cast, so that its ap_int type is `type`; others have some wider one. `atom`: no parentheses needed as an operand."""
 
     text: str
     type: Int
@@ -121,17 +121,17 @@ def bounded(x: Expr, low: int, high: int, t: Int) -> Expr:
 def apply(op: ir.Op, args: list[Expr], t: Int, kinds: list[Int]) -> Expr:
     """An elementwise op on scalars; `kinds` are the types of the operand nodes."""
     if isinstance(op, ir.Add):
-        return binary("+", *args, t)
+        return binary("+", args[0], args[1], t)
     if isinstance(op, ir.Sub):
-        return binary("-", *args, t)
+        return binary("-", args[0], args[1], t)
     if isinstance(op, ir.Mul):
-        return binary("*", *args, t)
+        return binary("*", args[0], args[1], t)
     if isinstance(op, ir.And):
-        return binary("&", *args, t)
+        return binary("&", args[0], args[1], t)
     if isinstance(op, ir.Or):
-        return binary("|", *args, t)
+        return binary("|", args[0], args[1], t)
     if isinstance(op, ir.Xor):
-        return binary("^", *args, t)
+        return binary("^", args[0], args[1], t)
     if isinstance(op, ir.Neg):
         return Expr(f"-{cast(args[0], t).text}", t, promoted(storage(t)), atom=False)
     if isinstance(op, ir.Not):
@@ -140,14 +140,14 @@ def apply(op: ir.Op, args: list[Expr], t: Int, kinds: list[Int]) -> Expr:
         x = cast(args[0], t)
         return call(f"wrap_{suffix(t)}", t, replace(x, text=f"~{x.operand}"))
     if isinstance(op, ir.Compare):
-        return compare(op.kind, *args)
+        return compare(op.kind, args[0], args[1])
     if isinstance(op, (ir.Min, ir.Max)):
-        x, y = comparable(*args, strict=True)
+        x, y = comparable(args[0], args[1], strict=True)
         return call(f"{'min' if isinstance(op, ir.Min) else 'max'}_of<{int_name(t)}>", t, x, y)
     if isinstance(op, ir.Abs):
         return call(f"abs_of<{int_name(t)}>", t, cast(args[0], Int(kinds[0].bits + 1, True)))
     if isinstance(op, ir.Select):
-        return select(*args, t)
+        return select(args[0], args[1], args[2], t)
     if isinstance(op, ir.Shl):
         return Expr(f"{cast(args[0], t).text} << {op.amount}", t, promoted(storage(t)), atom=False)
     if isinstance(op, ir.Shr):
@@ -157,7 +157,8 @@ def apply(op: ir.Op, args: list[Expr], t: Int, kinds: list[Int]) -> Expr:
         x = args[0]
         if x.literal or x.type.bits > 128 or (x.c.bits and n >= promoted(x.c).bits):
             x = cast(x, kinds[0])
-        return Expr(f"{x.operand} >> {n}", t, promoted(x.c), atom=False) if n else x
+        shifted = Expr(f"{x.operand} >> {n}", t, promoted(x.c), atom=False)
+        return cast(shifted, t) if x.type.bits > 128 else shifted
     if isinstance(op, ir.ShlBy):
         return call(f"shl_{suffix(t)}", t, exact(args[0]), exact(args[1]))
     if isinstance(op, ir.ShrBy):

@@ -77,7 +77,8 @@ class Nest:
         for loop in process.loops:
             if isinstance(loop.bound, ir.Node):
                 self.body.values.uses[loop.bound] += 1
-        self.body.ports.update(roms)
+        for rom, text in roms.items():
+            self.body.ports[rom] = text
         self.parameters: list[Port] = []
         channels = [e.op.channel for e in process.effects if isinstance(e.op, (ir.Read, ir.Write))]
         for what in ([process.command] if process.command else []) + channels + [lock.buffer for lock in process.locks]:

@@ -6,12 +6,20 @@ from dataclasses import dataclass
 
 from edgewright.hw.kernel.types import Array, Int, Struct, Type, elem_of, shape_of, size_of
 
-KEYWORDS = frozenset(
-    ["alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t", "char32_t", "class", "compl", "const", "const_cast", "constexpr", "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected", "public", "register", "reinterpret_cast", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq", "main", "stdin", "stdout", "stderr", "errno", "NULL", "EOF", "assert", "size_t"]
-)
-SUPPORT = frozenset(
-    ["ew", "hls", "ap_int", "ap_uint", "Int", "UInt", "Vec", "wrap_i", "wrap_u", "fit_i", "fit_u", "shl_i", "shl_u", "shr", "slice", "place", "bit_length", "min_of", "max_of", "abs_of", "clamp", "unpack_i", "unpack_u", "pack", "dot", "axi_read", "axi_write", "check", "plain", "sim", "hls_thread_local"]
-)
+RESERVED = """
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t class compl const
+    const_cast constexpr continue decltype default delete do double dynamic_cast else enum explicit export extern false
+    float for friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private
+    protected public register reinterpret_cast return short signed sizeof static static_assert static_cast struct switch
+    template this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t
+    while xor xor_eq main stdin stdout stderr errno NULL EOF assert size_t
+"""
+SUPPORTED = """
+    ew hls ap_int ap_uint Int UInt Vec wrap_i wrap_u fit_i fit_u shl_i shl_u shr slice place bit_length min_of max_of abs_of
+    clamp unpack_i unpack_u pack dot axi_read axi_write check plain sim hls_thread_local n0 n1 n2 n3 n4 n5 n6 n7
+"""
+KEYWORDS = frozenset(RESERVED.split())
+SUPPORT = frozenset(SUPPORTED.split())
 
 
 class Names:

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.cpp_expr import Expr, apply, literal, variable
 from edgewright.hw.kernel.cpp_lanes import Affine, Index, aligned, flat

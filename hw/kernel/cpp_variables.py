@@ -1,0 +1,108 @@
+"""C++ variables of one iteration, and those that live across iterations."""
+
+from __future__ import annotations
+
+from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.cpp_expr import Expr, cast, literal
+from edgewright.hw.kernel.cpp_lanes import Index, Lines, flat
+from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name, shape_note
+from edgewright.hw.kernel.cpp_values import Base, Values, constant
+from edgewright.hw.kernel.types import Array, Int, elem_of, shape_of, size_of
+
+
+def partition(name: str) -> str:
+    return f"#pragma HLS ARRAY_PARTITION variable={name} type=complete"
+
+
+WORDS: dict[type[ir.Op], str] = {
+    ir.Add: "sum", ir.Sub: "difference", ir.Mul: "scaled", ir.And: "flags", ir.Or: "flags", ir.Not: "flags", ir.Compare: "flag",
+    ir.Select: "chosen", ir.Shl: "shifted", ir.Shr: "shifted", ir.ShlBy: "shifted", ir.ShrBy: "shifted", ir.Cast: "narrow",
+    ir.BitLength: "length", ir.Bits: "field", ir.CatBits: "bits", ir.Concat: "joined", ir.Index: "picked", ir.View: "part",
+    ir.Reinterpret: "packed", ir.Reduce: "total", ir.Dot: "products", ir.Accumulate: "running", ir.ShiftIn: "line",
+    ir.Hold: "held", ir.Min: "least", ir.Max: "most", ir.Abs: "size",
+}  # fmt: skip
+
+
+class Variables:
+    """What the statements of one process share: values, names, the text so far. `ports` holds the text of streams, locked banks
+    and tables; `statics` the variables that live across iterations."""
+
+    def __init__(self, process: ir.Process, nodes: list[ir.Node], types: TypeNames, names: Names, out: Lines) -> None:
+        self.process, self.types, self.local, self.out = process, types, names, out
+        self.values = Values(nodes, process.names)
+        self.statics = Lines(1)
+        self.ports: dict[ir.Channel | ir.Buffer | ir.Rom, str] = {}
+
+    def named(self, node: ir.Node, fallback: str = "") -> str:
+        """The Python name of a value, else a word for what it is."""
+        op = node.op
+        if not fallback and isinstance(op, (ir.Load, ir.Lookup)):
+            fallback = f"{(op.buffer if isinstance(op, ir.Load) else op.rom).name}_entry"
+        return self.local.new(self.process.names.get(node) or fallback or WORDS.get(type(op), "value"))
+
+    def array(self, node: ir.Node, static: bool = False) -> Base:
+        """Declare the array variable of a node."""
+        t = node.type
+        assert isinstance(t, Array)
+        name = self.named(node)
+        target = self.statics if static else self.out
+        target.add(f"{'static ' if static else ''}{int_name(t.elem)} {name}[{size_of(t.shape)}];{shape_note(t)}")
+        target.add(partition(name))
+        base = Base(name, t.elem, array=True)
+        self.values.base[node] = base
+        return base
+
+    def state(self, node: ir.Node) -> Base:
+        if isinstance(node.type, Array):
+            return self.array(node, static=True)
+        e = elem_of(node.type)
+        name = self.named(node)
+        self.statics.add(f"static {int_name(e)} {name};")
+        base = Base(name, e, array=False)
+        self.values.base[node] = base
+        return base
+
+    def define(self, node: ir.Node, value: Expr, alias: bool = True) -> None:
+        """A scalar constant of the iteration; where it only repeats a variable or number (and `alias`), that itself."""
+        e = elem_of(node.type)
+        if alias and (value.literal or (value.declared and value.atom and not value.text.endswith(")"))):
+            self.values.inline[node] = value
+            return
+        name = self.named(node)
+        self.out.add(f"const {int_name(e)} {name} = {plain_init(value, e)};")
+        self.values.base[node] = Base(name, e, array=False)
+
+    def computed(self, node: ir.Node, index: Index) -> Expr:
+        """The expression of a node that has or will have a variable of its own."""
+        held = self.values.base.pop(node, None)
+        value = self.values.element(node, index)
+        if held is not None:
+            self.values.base[node] = held
+        return value
+
+    def fill(self, base: Base, node: ir.Node) -> None:
+        shape = shape_of(node.type)
+        with self.out.lanes(shape) as index:
+            value = self.computed(node, index)
+            self.out.add(f"{base.at(flat(index, shape)).text} = {plain_init(value, base.type)};")
+
+    def table(self, node: ir.Node) -> None:
+        values, e = constant(node), elem_of(node.type)
+        assert values is not None
+        name = self.named(node, "table")
+        self.statics.add(f"static const {int_name(e)} {name}[{len(values)}] = {initialiser(values)};{shape_note(node.type)}")
+        self.statics.add(partition(name))
+        self.values.base[node] = Base(name, e, array=True)
+
+
+def plain_init(value: Expr, t: Int) -> str:
+    """The text that initialises or is assigned to a t: conversions are implicit unless limbs are narrowed."""
+    if (value.type.bits > 128) != (t.bits > 128) and not value.literal:
+        return cast(value, t).text
+    if value.type.bits > 128 and value.type != t:
+        return cast(value, t).text
+    return value.text
+
+
+def initialiser(values: tuple[int, ...]) -> str:
+    return "{" + ", ".join(literal(v).text for v in values) + "}"
