@@ -14,8 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from edgewright.hw import cache
 from edgewright.hw.kernel import Block, ir, to_systemverilog
 from edgewright.hw.kernel.schedule import PERIOD_NS
@@ -23,6 +21,7 @@ from edgewright.hw.kernel.tokens import decode, encode, pack, unpack
 from edgewright.hw.kernel.types import width
 from edgewright.sim import tools
 from edgewright.sim.build import _borrow_runtime, _lend_runtime
+from numpy.typing import NDArray
 
 FAST = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
 QUICK = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")

@@ -10,7 +10,6 @@
         p.write(y, sat(round_shift(v * 3, 1), i(8)))
 """
 
-from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.evaluate import KernelError
 from edgewright.hw.kernel.interp import Deadlock, interpret
 from edgewright.hw.kernel.schedule import Schedule, latency, schedule

@@ -40,7 +40,7 @@ def wrap_rows(rows: Rows, e: Int) -> Rows:
 
 def bit_length_rows(rows: Rows) -> Rows:
     if rows.dtype == object:
-        return np.frompyfunc(lambda v: int(v).bit_length(), 1, 1)(rows).astype(np.int64)
+        return np.asarray(np.frompyfunc(lambda v: int(v).bit_length(), 1, 1)(rows)).astype(np.int64)
     high = rows >> 31
     _, upper = np.frexp(high.astype(np.float64))
     _, lower = np.frexp((rows & 0x7FFFFFFF).astype(np.float64))
@@ -128,8 +128,8 @@ def evaluate(node: ir.Node, args: list[Rows], where: str) -> Rows:
     if isinstance(op, ir.View):
         return view_rows(op, args[0], shape)
     if isinstance(op, ir.Concat):
-        n = max(len(a) for a in args)
-        return np.concatenate([spread(a, n) for a in args], axis=op.axis + 1)
+        count = max(len(a) for a in args)
+        return np.concatenate([spread(a, count) for a in args], axis=op.axis + 1)
     if isinstance(op, ir.Index):
         return index_rows(args[0], args[1], where)
     if isinstance(op, ir.Reinterpret):

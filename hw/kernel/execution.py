@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -207,7 +208,7 @@ class Execution:
             edges = sorted({0, *begins, count})
             bank = self.banks[lock.buffer]
             spans = []
-            for begin, end in zip(edges[:-1], edges[1:], strict=True):
+            for begin, end in pairwise(edges):
                 if starts[at + begin]:
                     self.held[lock.buffer] = bank.full.popleft() if lock.role == "load" else bank.fresh()
                     bank.held += 1
@@ -295,7 +296,7 @@ class Execution:
         if not in_range(out, e):
             raise KernelError(f"{self.where(node)}: accumulate reaches {out.min()}..{out.max()}, its type is {e}")
         self.state[node] = out[-1].copy()
-        return out
+        return np.asarray(out)
 
     def shift_in(self, node: ir.Node, args: list[Rows]) -> Rows:
         assert isinstance(node.op, ir.ShiftIn)

@@ -36,6 +36,8 @@ class Rewriter:
         if args and not isinstance(op, ir.Lookup) and all(isinstance(a.op, ir.Const) for a in args):
             rows = evaluate(ir.Node(op, args, type_), [evaluate(a, [], "") for a in args], self.where)
             return self.make(ir.Const(tuple(int(v) for v in rows.reshape(-1))), (), type_)
+        if isinstance(op, ir.Compare) and (known := decided(op.kind, *args)) is not None:
+            return self.make(ir.Const((int(known),) * size_of(shape_of(type_))), (), type_)
         if isinstance(op, ir.View):
             found = self.view(op, args[0], type_)
             if found is not None:
@@ -167,6 +169,23 @@ class Rewriter:
         lower = self.cast(self.cast(total, i(PACK_SHIFT)), e, "lower")
         both = (self.part(lower, slice(None), None), self.part(upper, slice(None), None))
         return self.make(ir.Concat(1), both, leaf(e, (pairs, 2, outs)))
+
+
+def decided(kind: ir.CompareKind, a: ir.Node, b: ir.Node) -> bool | None:
+    """The result of a comparison that the ranges of its operands decide."""
+    (low_a, high_a), (low_b, high_b) = range_of(a), range_of(b)
+    below, above = high_a < low_b, low_a > high_b  # strictly
+    not_above, not_below = high_a <= low_b, low_a >= high_b
+    always = {"lt": below, "le": not_above, "gt": above, "ge": not_below, "eq": False, "ne": below or above}[kind]
+    never = {"lt": not_below, "le": above, "gt": not_above, "ge": below, "eq": below or above, "ne": False}[kind]
+    return True if always else False if never else None
+
+
+def range_of(node: ir.Node) -> tuple[int, int]:
+    if isinstance(node.op, ir.Const):
+        return min(node.op.values), max(node.op.values)
+    e = elem_of(node.type)
+    return e.low, e.high
 
 
 PAIRWISE: dict[str, ir.Op] = {"add": ir.Add(), "max": ir.Max(), "min": ir.Min(), "and": ir.And(), "or": ir.Or()}

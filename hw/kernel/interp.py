@@ -1,4 +1,4 @@
-"""The meaning of a block: a Kahn network of processes, evaluated in numpy over as many iterations at once as have their tokens."""
+"""The meaning of a block: a Kahn network of processes, in numpy over as many iterations at once as have tokens."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def interpret(
 
     Tokens of an integer or array type are rows of an array; of a struct, a dict of such arrays. `memory` (uint8) is read and
     written in place by the AXI ports. With `depths`, FIFOs hold `depth` tokens and buffers `banks` banks; a deadlock is then an
-    error that says who waits for what. With `strict`, so are tokens left inside the block and nests left half way. `streams` are
-    empty queues for the channels, for a caller who wants to see what passes through them."""
+    error that says who waits for what. With `strict`, so are tokens left inside the block and nests left half way. `streams`
+    are empty queues for the channels, for a caller who wants to see what passes through them."""
     program = block.check() if isinstance(block, Block) else block
     streams = {c: Stream(c.type) for c in program.channels} if streams is None else dict(streams)
     banks = {b: Banks(b) for b in program.buffers}

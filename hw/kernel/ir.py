@@ -10,46 +10,46 @@ loses bits except Cast and stateful ops with a declared type. Flattening is row-
 the low bits. Shift amounts are unsigned.
 
 Sources
-  Const(values)              flat row-major tuple of Python ints, shape from the type
-  Counter(loop)              loop variable of loops[loop] (0 = outermost), unsigned scalar
-  First(loop) Last(loop)     u1: counter == 0; counter == bound - 1
-  Command()                  the command token of this execution of the nest (struct or scalar)
-  Part(path)                 (struct-valued Command/Read/Load) -> the leaf at `path`, names from the outside in; on a Load with
-                             a vector of n addresses the leaf's shape has a leading n
-  Read(channel, guarded)     ([when]) one token if when (or unguarded) else the last value read. when is control: it depends on
-                             Const, Counter, First, Last, Command only. One Read per channel and process
-  Load(buffer)               (address) element; address () -> element, address (n,) -> n elements (leading axis n)
-  Lookup(rom)                (index) like Load, from a constant table
+  Const(values)       flat row-major tuple of Python ints, shape from the type
+  Counter(loop)       loop variable of loops[loop] (0 = outermost), unsigned scalar
+  First(loop) Last(loop) u1: counter == 0; counter == bound - 1
+  Command()           the command token of this execution of the nest (struct or scalar)
+  Part(path)          (struct-valued Command/Read/Load) -> the leaf at `path`, names from the outside in; on a Load with
+                      a vector of n addresses the leaf's shape has a leading n
+  Read(channel, guarded) ([when]) one token if when (or unguarded) else the last value read. when is control: it depends on
+                      Const, Counter, First, Last, Command only. One Read per channel and process
+  Load(buffer)        (address) element; address () -> element, address (n,) -> n elements (leading axis n)
+  Lookup(rom)         (index) like Load, from a constant table
 Elementwise
-  Add Sub Mul And Or Xor     (a, b)                        Sub, Neg are always signed; Add/Mul/logic signed if either is
-  Neg Not                    (a)                           Not keeps the type (two's complement of the same width)
-  Compare(kind)              (a, b) -> u1; kind in eq ne lt le gt ge, on the mathematical values
-  Min Max                    (a, b)                        type = narrowest that holds the range
-  Abs                        (a) -> unsigned
-  Select                     (c, a, b) -> a where c else b
-  Shl(amount) Shr(amount)    (a) constant amounts; Shr is arithmetic (floor) and drops the bits from the type
-  ShlBy                      (a, n) -> exact unless the type is narrower than growth asks for, then it must fit (asserted, wraps)
-  ShrBy                      (a, n) floor(a / 2^n), type of a
-  BitLength                  (a) a unsigned -> number of significant bits (0 for 0)
-  Bits(high, low)            (a) the bit field as unsigned
-  CatBits                    (a, b, ...) concatenation of the two's complement patterns, FIRST argument least significant
-  Cast(mode)                 (a) to the node's type. wrap: keep the low bits (also the exact widening); sat: clamp to the type's range;
-                             fit: asserted to be in range, then wrap
+  Add Sub Mul And Or Xor (a, b)                        Sub, Neg are always signed; Add/Mul/logic signed if either is
+  Neg Not             (a)                           Not keeps the type (two's complement of the same width)
+  Compare(kind)       (a, b) -> u1; kind in eq ne lt le gt ge, on the mathematical values
+  Min Max             (a, b)                        type = narrowest that holds the range
+  Abs                 (a) -> unsigned
+  Select              (c, a, b) -> a where c else b
+  Shl(amount) Shr(amount) (a) constant amounts; Shr is arithmetic (floor) and drops the bits from the type
+  ShlBy               (a, n) -> exact unless the type is narrower than growth asks for, then it must fit (asserted, wraps)
+  ShrBy               (a, n) floor(a / 2^n), type of a
+  BitLength           (a) a unsigned -> number of significant bits (0 for 0)
+  Bits(high, low)     (a) the bit field as unsigned
+  CatBits             (a, b, ...) concatenation of the two's complement patterns, FIRST argument least significant
+  Cast(mode)          (a) to the node's type. wrap: keep the low bits (also the exact widening); sat: clamp to the type's range;
+                      fit: asserted to be in range, then wrap
 Structure
-  View(offset, strides)      (a) result[i0, i1, ..] = flat(a)[offset + sum(strides[d] * i_d)]: slices, transposes, constant indices,
-                             broadcasts (stride 0), reshapes, all at once. Element type unchanged. len(strides) == rank
-  Concat(axis)               (a, b, ...) along an existing axis, same element type
-  Index                      (a, i) -> a[i] along axis 0, i scalar -> shape[1:], i (n,) -> (n, *shape[1:]); i must be in range
-  Reinterpret                (a) the same packed bits as another Int/Array type of the same total width
-  Reduce(kind, axes)         (a) kind in add max min and or; `axes` removed; type = narrowest that holds the range
-  Dot                        (a [T, K], w [O, K]) -> [T, O] sum over K of a*w; operands i8 within [-127, 127] (asserted)
+  View(offset, strides) (a) result[i0, i1, ..] = flat(a)[offset + sum(strides[d] * i_d)]: slices, transposes, constant indices,
+                      broadcasts (stride 0), reshapes, all at once. Element type unchanged. len(strides) == rank
+  Concat(axis)        (a, b, ...) along an existing axis, same element type
+  Index               (a, i) -> a[i] along axis 0, i scalar -> shape[1:], i (n,) -> (n, *shape[1:]); i must be in range
+  Reinterpret         (a) the same packed bits as another Int/Array type of the same total width
+  Reduce(kind, axes)  (a) kind in add max min and or; `axes` removed; type = narrowest that holds the range
+  Dot                 (a [T, K], w [O, K]) -> [T, O] sum over K of a*w; operands i8 within [-127, 127] (asserted)
 State (each executes once per iteration, in order of iterations)
-  Accumulate(kind)           (x, clear) running value including x, restarted with x where clear; kind in add max min or; the result
-                             type holds the running value (asserted); clear must be true in the first iteration
-  ShiftIn(count, guarded)    (x, [when]) -> [count, *shape]; index count-1 is the newest x; shifts only where when. Initially zeros
-  Hold                       (x, when) x where when, else the last such x (must exist)
+  Accumulate(kind)    (x, clear) running value including x, restarted with x where clear; kind in add max min or; the result
+                      type holds the running value (asserted); clear must be true in the first iteration
+  ShiftIn(count, guarded) (x, [when]) -> [count, *shape]; index count-1 is the newest x; shifts only where when. Initially zeros
+  Hold                (x, when) x where when, else the last such x (must exist)
 Effects (type is u1 and never read)
-  Write(channel, guarded)    (leaf values in order of `leaves(type)`..., [when]); when may depend on data. One per channel and process
+  Write(channel, guarded) (leaf values in order of `leaves(type)`.., [when]); when may depend on data. One per channel, process
   Store(buffer, guarded, masked)   (address, leaf values..., [mask], [when]); mask u1[n] over the first axis of the element
 One Store per buffer; any number of Loads. `Process.locks` says for which loop a bank is held: one bank per iteration of loop
 `level` (-1: one per execution of the nest). The writer's bank passes to the reader when its scope ends.

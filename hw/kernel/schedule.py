@@ -1,7 +1,7 @@
 """Which stage of the pipeline each node is in: chaining by delay in nanoseconds against a target period.
 
-Stage 0 is issue. A node's value is first there in stage `ready`; a clocked one (product, load, running value) takes its operands in stage
-`start`. The table is a rule of thumb for UltraScale+ fabric with average routing; no tool here verifies it."""
+Stage 0 is issue. A node's value is first there in stage `ready`; a clocked one (product, load, running value) takes its
+operands in stage `start`. The table is a rule of thumb for UltraScale+ with average routing; no tool here verifies it."""
 
 from __future__ import annotations
 

@@ -41,6 +41,23 @@ def span(a: Affine, extents: dict[str, int]) -> tuple[int, int]:
     return low, a.offset + sum(max(0, c * (extents[n] - 1)) for n, c in a.terms)
 
 
+def quotient_text(flat: Affine, stride: int, extent: int, extents: dict[str, int]) -> str:
+    """flat / stride % extent, without the terms that do not matter."""
+    for scale in sorted({abs(c) for _, c in flat.terms} | {stride}, reverse=True):
+        low = Affine(flat.offset % scale, tuple((n, c) for n, c in flat.terms if c % scale))
+        if stride % scale == 0 and span(low, extents)[0] >= 0 and span(low, extents)[1] < scale:
+            high = tuple((n, c // scale) for n, c in flat.terms if c % scale == 0)
+            flat, stride = Affine(flat.offset // scale, high), stride // scale
+            break
+    if span(flat, extents)[0] >= 0:
+        flat = Affine(flat.offset % (stride * extent), tuple((n, c) for n, c in flat.terms if c % (stride * extent)))
+    text = str(flat)
+    if not text.isidentifier() and (stride > 1 or span(flat, extents)[1] >= extent):
+        text = f"({text})"
+    small = span(flat, extents)[0] >= 0 and span(flat, extents)[1] < stride * extent
+    return text + (f"/{stride}" if stride > 1 else "") + ("" if small else f"%{extent}")
+
+
 def digits(flat: Affine, shape: tuple[int, ...], extents: dict[str, int]) -> list[str]:
     """The index of each axis of an array of `shape` for a flat position."""
     out: list[str] = []
@@ -54,18 +71,16 @@ def digits(flat: Affine, shape: tuple[int, ...], extents: dict[str, int]) -> lis
         left = [(n, c - quotient[n] * stride) for n, c in rest.terms]
         remainder = Affine(rest.offset % stride, tuple((n, c) for n, c in left if c))
         low, high = span(remainder, extents)
-        if 0 <= low and high < stride and span(digit, extents)[0] >= 0 and span(digit, extents)[1] < extent:
+        if low >= 0 and high < stride and span(digit, extents)[0] >= 0 and span(digit, extents)[1] < extent:
             out.append(str(digit))
             rest = remainder
             continue
         # the position carries from one axis to the next: divide
-        whole = str(rest) if len(rest.terms) == 1 and str(rest) == rest.terms[0][0] else f"({rest})"
         for at in range(axis, len(shape)):
             stride = 1
             for n in shape[at + 1 :]:
                 stride *= n
-            text = f"{whole}/{stride}" if stride > 1 else whole
-            out.append(text if at == axis and axis == 0 else f"{text}%{shape[at]}")
+            out.append(quotient_text(rest, stride, shape[at], extents))
         break
     return out
 

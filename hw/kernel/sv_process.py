@@ -45,7 +45,7 @@ def depends_on(bound: int | ir.Node) -> int:
 
 
 def lanes_of(buffer: ir.Buffer, masked: bool) -> int:
-    return shape_of(buffer.type)[0] if masked else 1  # type: ignore[arg-type]
+    return shape_of(buffer.type)[0] if masked else 1
 
 
 class ProcessPrinter:
@@ -234,14 +234,14 @@ class ProcessPrinter:
         terms = ["started"] + (["!skip"] if self.skippable else [])
         for node in self.reads:
             assert isinstance(node.op, ir.Read)
-            c = node.op.channel.name
+            name = node.op.channel.name
             if node.op.guarded:
-                when = self.path.scalar(node.args[0], 0)
-                terms.append(f"({c}_valid_i || !{when})")
-                self.tail.append(f"assign {c}_ready_o = issue && {when};")
+                known = self.path.scalar(node.args[0], 0)
+                terms.append(f"({name}_valid_i || !{known})")
+                self.tail.append(f"assign {name}_ready_o = issue && {known};")
             else:
-                terms.append(f"{c}_valid_i")
-                self.tail.append(f"assign {c}_ready_o = issue;")
+                terms.append(f"{name}_valid_i")
+                self.tail.append(f"assign {name}_ready_o = issue;")
         for node in self.writes:
             assert isinstance(node.op, ir.Write)
             c = node.op.channel
@@ -255,10 +255,10 @@ class ProcessPrinter:
             when, stage = ir.write_parts(node).when, self.stages.start[node]
             if when is not None and when is not part:
                 kept = f" && {self.delayed(part, stage)}" if part is not None else ""
-                name = self.symbols.claim(f"{c.name}_cancel")
-                self.lines.append(f"logic {name};")
-                self.tail.append(f"assign {name} = {self.path.valid(stage)}{kept} && !{self.path.scalar(when, stage)};")
-                cancel = f" + {bits}'({name})"
+                given = self.symbols.claim(f"{c.name}_cancel")
+                self.lines.append(f"logic {given};")
+                self.tail.append(f"assign {given} = {self.path.valid(stage)}{kept} && !{self.path.scalar(when, stage)};")
+                cancel = f" + {bits}'({given})"
             self.flow.append(
                 f"always_ff @(posedge clk_i) begin\n"
                 f"  if (!rst_ni) {credit} <= {literal(self.credits[c], Int(bits, False))};\n"

@@ -129,12 +129,11 @@ class ProcessTrace:
         if isinstance(value, StructValue):
             raise self._fail(f"{target} takes {type_}, not a struct")
         v = as_value(value)
-        if isinstance(v.node.op, ir.Const):
-            if (shape_of(type_) and not v.shape) or v.shape == shape_of(type_):
-                try:
-                    return [const(np.array(v.node.op.values, dtype=object).reshape(v.shape), type_)]
-                except ValueError as e:
-                    raise self._fail(f"{target} takes {type_}: {e}") from None
+        if isinstance(v.node.op, ir.Const) and v.shape in ((), shape_of(type_)):
+            try:
+                return [const(np.array(v.node.op.values, dtype=object).reshape(v.shape), type_)]
+            except ValueError as e:
+                raise self._fail(f"{target} takes {type_}: {e}") from None
         if v.type != type_:
             raise self._fail(f"{target} takes {type_}, not {v.type}: wrap, sat or fit the value")
         return [v]
@@ -153,9 +152,8 @@ class ProcessTrace:
         if len(at.shape) > 1:
             raise self._fail(f"the address of {what} is a scalar or vector, not {at.type}")
         if at.elem.high >= depth and (1 << (depth - 1).bit_length()) <= at.elem.high:
-            raise self._fail(
-                f"the address of {what} is {at.elem} for a depth of {depth}: wrap or clamp it to u{max(1, (depth - 1).bit_length())}"
-            )
+            bits = max(1, (depth - 1).bit_length())
+            raise self._fail(f"the address of {what} is {at.elem} for a depth of {depth}: wrap or clamp it to u{bits}")
         return at
 
     def load(self, buffer: ir.Buffer, address: Operand) -> Any:
@@ -267,7 +265,8 @@ class Block:
         return port
 
     def buffer(
-        self, name: str, type: Type, depth: int, banks: int = 2, style: Literal["auto", "block", "distributed", "ultra"] = "auto"
+        self, name: str, type: Type, depth: int, banks: int = 2,
+        style: Literal["auto", "block", "distributed", "ultra"] = "auto",
     ) -> ir.Buffer:
         """A memory of `banks` x `depth` elements, passed bank by bank from one writer to one reader process."""
         if depth < 1 or banks < 1:

@@ -21,7 +21,7 @@ module fifo #(
 );
   logic [Width-1:0] out_q;
   logic             valid_q, credit_q;
-  logic             push, pop, from_store;
+  logic             push, pop;
 
   assign push        = in_valid_i && in_ready_o;
   assign pop         = valid_q && out_ready_i;
@@ -31,7 +31,6 @@ module fifo #(
 
   if (Depth == 1) begin : gen_single
     assign in_ready_o = !valid_q;
-    assign from_store = 1'b0;
 
     always_ff @(posedge clk_i) begin
       if (push) out_q <= in_data_i;
@@ -51,7 +50,7 @@ module fifo #(
     logic [Width-1:0]     store [Slots];
     logic [SlotWidth-1:0] write_q, read_q;
     logic [FillWidth-1:0] fill_q;
-    logic                 to_store, to_output;
+    logic                 to_store, to_output, from_store;
 
     assign in_ready_o = fill_q != FillWidth'(Slots);
     assign to_output  = !valid_q || pop;

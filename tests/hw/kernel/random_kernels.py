@@ -52,7 +52,8 @@ class Made:
 
 def random_type(r: Random) -> Int | Array:
     e = Int(r.choice([1, 3, 8, 8, 16, 31]), r.random() < 0.6)
-    return r.choice([e, e, e[3], e[2, 2], e[5]])
+    kinds: list[Int | Array] = [e, e, e[3], e[2, 2], e[5]]
+    return r.choice(kinds)
 
 
 def expression(r: Random, p: ProcessTrace, pool: list[Value], flags: list[Value], rom: Rom, depth: int) -> Value:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from edgewright.hw.kernel import (
     Block,
     ProcessTrace,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def value(e: Int | Array) -> Value:
     return Value(ir.Node(ir.Command(), (), e))
 
 
-def apply(f: Callable[..., Value], types: list[Int], rows: list[tuple[int, ...]]) -> list[int]:
+def apply(f: Callable[..., Value], types: list[Int], rows: Sequence[tuple[int, ...]]) -> list[int]:
     """f on rows of integers, by the interpreter."""
     block = Block("apply")
     result = f(*(value(t) for t in types)).type
