@@ -14,8 +14,8 @@ from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS
 from edgewright.hw.cost import Cycles, program_of, rtl_files
 from edgewright.hw.kernel.cpp import support_files, to_cpp
+from edgewright.hw.kernel.cpp_vitis import vitis_tcl
 from edgewright.hw.plan import Plan
-from edgewright.hw.vitis import vitis_tcl
 
 FORMAT = 1
 HLS = Path(__file__).resolve().parent / "hls"
