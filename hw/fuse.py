@@ -35,7 +35,7 @@ ROW_MULTIPLE = 16
 IMPLEMENTS: dict[type[Op], str] = {
     Quantise: "on the host, at the input",
     PatchEmbed: "product; patches up to 16 x 16 cut by address",
-    Linear: "product; up to 2,048 inputs, any number of outputs",
+    Linear: "product; up to 4,096 inputs, any number of outputs",
     Attention: "one head after the other; up to 1,024 keys, heads a multiple of 16 wide",
     ReduceSum: "product with ones (mean pooling over tokens)",
     Requantise: "epilogue, behind a product",

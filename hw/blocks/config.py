@@ -22,7 +22,7 @@ class EngineConfig:
     ins: int = 16
     weight_tiles: int = 1024
     weight_banks: int = 4
-    activation_tiles: int = 128
+    activation_tiles: int = 256
     activation_banks: int = 4
     key_tiles: int = 64
     param_tiles: int = 256

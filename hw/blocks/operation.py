@@ -41,7 +41,7 @@ FIELDS = {
     # --- LayerNorm
     "norm_row_words": u(8), "norm_n": u(11), "norm_eps": u(51), "norm_shift": u(6),
     # --- products: job 0 is a linear product or the scores, job 1 the values
-    "n_jobs": u(13), "outs0": u(12), "depth0": u(8), "outs1": u(12), "depth1": u(8), "base1": u(12),
+    "n_jobs": u(13), "outs0": u(12), "depth0": u(9), "outs1": u(12), "depth1": u(9), "base1": u(12),
     "straddle": u(1),
     # --- softmax
     "score_multiplier": u(17), "score_shift": u(6),
