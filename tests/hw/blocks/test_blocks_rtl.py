@@ -1,0 +1,62 @@
+"""Each part of the engine alone at RTL, on the tokens that small models send through it: what comes out, and when."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from edgewright.hw.cost import CLOCKS, access_stage
+from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.schedule import place
+from edgewright.hw.kernel.sv_block import entries
+from edgewright.hw.kernel.timing import Timing, predict
+from edgewright.hw.kernel.tokens import encode
+from edgewright.sim.kernel_bench import trace_rtl
+from edgewright.sim.recorded import count, differences
+
+from tests.hw.blocks.recordings import PARTS, inputs_of, outputs_of, recording
+
+pytestmark = pytest.mark.sim
+
+EVERY_PART = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS.keys())
+PRESSURE = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.6), (0.4, 0.4), (0.7, 0.1), (0.1, 0.7))
+"""Shares of cycles in which inputs rest and outputs are not taken."""
+
+
+@EVERY_PART
+def test_tokens(part: ir.Program) -> None:
+    inputs, expected = inputs_of(part), outputs_of(part)
+    empty = [name for name, tokens in (inputs | expected).items() if not count(tokens)]
+    assert inputs and expected and not empty
+    for seed, (idle, stall) in enumerate(PRESSURE):
+        run = trace_rtl(part, inputs, idle, stall, seed, optimise=False)
+        assert not differences(expected, run.outputs), (idle, stall, seed)
+        left = {name: count(tokens) - len(run.times[name]) for name, tokens in inputs.items()}
+        assert not any(left.values()), (idle, stall, seed, left)
+
+
+@EVERY_PART
+def test_predicted_cycles(part: ir.Program) -> None:
+    run = trace_rtl(part, inputs_of(part), optimise=False)
+    expected = predicted(part)
+    waiting = [reason for reason in expected.stuck if "_fork waits" not in reason]
+    assert not waiting
+    for name, cycles in expected.outputs.items():
+        # the model has its inputs in the FIFOs at cycle 0, the bench pushes them in then
+        late = np.abs(run.times[name] - 1 - np.array(cycles))
+        allowed = max(10, 0.02 * run.cycles)
+        assert late.max() <= allowed, f"{name}: {late.max()} cycles apart, {late[-1]} at the end, of {run.cycles}"
+
+
+def predicted(part: ir.Program) -> Timing:
+    """The token-level model of a part, its inputs there from the start."""
+    stages = {process.name: place(process) for process in part.processes}
+    commands = {}
+    for channel in {process.command for process in part.processes} & set(part.inputs):
+        assert channel is not None
+        columns = encode(channel.type, recording()[channel.name], channel.name)
+        commands[channel.name] = list(zip(*(column.tolist() for column in columns), strict=True))
+    return predict(
+        part, commands, entries=lambda channel: entries(channel, stages),
+        stages=lambda process, node: access_stage(stages[process.name], node), clocks=CLOCKS,
+        inputs={name: count(tokens) for name, tokens in inputs_of(part).items()},
+    )  # fmt: skip
