@@ -56,10 +56,7 @@ def read_flatten(site: Site) -> Results:
 def read_squeeze(site: Site) -> Results:
     """Drop axes of length 1."""
     x, axes = site.input(0), site.axes(1, since=13)
-    if axes is None:
-        dropped = {i for i, n in enumerate(x.shape) if n == 1}
-    else:
-        dropped = {site.axis(a, len(x.shape)) for a in axes}
+    dropped = {i for i, n in enumerate(x.shape) if n == 1} if axes is None else {site.axis(a, len(x.shape)) for a in axes}
     if any(x.shape[i] != 1 for i in dropped):
         raise Unsupported(f"it squeezes an axis of {x.shape} that is longer than 1")
     return site.reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in dropped))

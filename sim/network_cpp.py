@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-
 from edgewright.hw.cost import program_of
 from edgewright.hw.memory import WORD_BYTES, round_up
 from edgewright.hw.plan import Plan

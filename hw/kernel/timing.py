@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.evaluate import spread
-from edgewright.hw.kernel.nest import control, expand
+from edgewright.hw.kernel.nest import control, expand, slots
 from edgewright.hw.kernel.tokens import Rows
 from edgewright.hw.kernel.types import leaves
 
@@ -27,14 +27,14 @@ class Clocks:
 
     ``fifo``: from a token's write to the earliest issue that can read it. ``credit``: from the issue that reads it to
     the earliest issue that can use its place. ``bank``: the same for banks, both ways, added to the stage of the last
-    access. ``empty``: an execution of no iterations. ``memory``: from a read request's write to its first word.
+    access. ``empty``: a loop of no iterations. ``memory``: from a read request's write to its first word.
     ``acknowledge``: from the last word of a write to its acknowledgement.
     """
 
     fifo: int = 1
-    credit: int = 1
+    credit: int = 2
     bank_full: int = 1
-    bank_free: int = 1
+    bank_free: int = 2
     empty: int = 1
     memory: int = 30
     acknowledge: int = 30
@@ -144,7 +144,7 @@ class _Model:
             if not plan.count:
                 if command is None:
                     return
-                now = max(now + self.clocks.empty, ready)
+                now = max(now + 1, ready) + plan.steps - 1
                 command.free.append(now + self.clocks.credit)
                 self.moves += 1
                 continue
@@ -188,7 +188,7 @@ class _Model:
                     banks.append(now + delay)
                 self.moves += 1
                 begin = now - iteration if begin is None else begin
-            now += plan.count - 1 - position
+            now += plan.steps - 1 - position
             self.waits[process.name] = ""
             activity.spans.append((base + 1 if begin is None else begin, now))
             if command is not None:
@@ -253,7 +253,13 @@ class _Plan:
 
     def __init__(self, model: _Model, process: ir.Process, command: list[Rows]) -> None:
         plan = expand(process, command, 1)
-        self.count = plan.count
+        self.count = self.steps = plan.count
+        at = np.arange(plan.count)
+        if plan.skips:
+            at, steps = slots(process, command)
+            skipped = at - np.arange(plan.count)  # empty loops before each iteration
+            at = np.arange(plan.count) + model.clocks.empty * skipped
+            self.steps += model.clocks.empty * (steps - plan.count)
         self.steers = False
         self.events: list[tuple[int, list[Any], list[Any], list[Any], list[Any]]] = []
         if not plan.count:
@@ -313,7 +319,7 @@ class _Plan:
                 if pattern >> bit & 1:
                     groups[kind].append(item)
             patterns[pattern] = groups
-        self.events = [(at, *patterns[p]) for at, p in zip(touched.tolist(), code[touched].tolist(), strict=True)]
+        self.events = [(t, *patterns[p]) for t, p in zip(at[touched].tolist(), code[touched].tolist(), strict=True)]
 
     @staticmethod
     def values(
