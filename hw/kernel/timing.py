@@ -36,8 +36,8 @@ class Clocks:
     bank_full: int = 1
     bank_free: int = 2
     empty: int = 1
-    memory: int = 30
-    acknowledge: int = 30
+    memory: int = 27
+    acknowledge: int = 26
 
 
 Stages = Callable[[ir.Process, ir.Node], int]
