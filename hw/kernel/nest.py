@@ -22,6 +22,7 @@ class Iterations:
     command: list[Rows]  # leaf rows of the command, (count, ..); empty without a command
     counters: list[Rows]
     bounds: list[Rows]
+    skips: bool = False  # whether a loop of no iterations was met
 
     def starts(self, level: int) -> Rows:
         """(count,) bool: a scope per iteration of loop `level` (-1: per execution) starts here."""
@@ -47,23 +48,57 @@ def expand(process: ir.Process, command: list[Rows], executions: int) -> Iterati
     fields = command
     counters: list[Rows] = []
     bounds: list[Rows] = []
+    skips = False
     for loop in process.loops:
-        if isinstance(loop.bound, int):
-            bound = np.full(len(index), loop.bound)
-        else:
-            known: Control = {ir.Counter(level): c for level, c in enumerate(counters)}
-            for level, (c, b) in enumerate(zip(counters, bounds, strict=True)):
-                known[ir.First(level)] = (c == 0).astype(np.int64)
-                known[ir.Last(level)] = (c == b - 1).astype(np.int64)
-            values = control(process, [loop.bound], known, fields, len(index))
-            bound = spread(values[loop.bound], len(index)).astype(np.int64)
-        total = int(bound.sum())
-        starts = np.cumsum(bound) - bound
-        counter = np.arange(total) - np.repeat(starts, bound)
+        bound = bound_rows(process, loop.bound, Iterations(len(index), index, fields, counters, bounds))
+        skips = skips or bool((bound == 0).any())
         index, fields = np.repeat(index, bound), [np.repeat(f, bound, axis=0) for f in fields]
-        counters = [*(np.repeat(c, bound) for c in counters), counter]
+        counters = [*(np.repeat(c, bound) for c in counters), counted(bound)]
         bounds = [*(np.repeat(b, bound) for b in bounds), np.repeat(bound, bound)]
-    return Iterations(len(index), index, fields, counters, bounds)
+    return Iterations(len(index), index, fields, counters, bounds, skips)
+
+
+def bound_rows(process: ir.Process, bound: int | ir.Node, outer: Iterations) -> Rows:
+    """The bound of a loop for each iteration of the loops around it."""
+    if isinstance(bound, int):
+        return np.full(outer.count, bound)
+    values = control(process, [bound], outer.flags(), outer.command, outer.count)
+    return spread(values[bound], outer.count).astype(np.int64)
+
+
+def counted(bound: Rows) -> Rows:
+    """0, 1, .. bound - 1 for each bound, one after the other."""
+    starts = np.cumsum(bound) - bound
+    return np.asarray(np.arange(int(bound.sum())) - np.repeat(starts, bound))
+
+
+def slots(process: ir.Process, command: list[Rows]) -> tuple[Rows, int]:
+    """When the printed hardware comes to each iteration of one execution, in steps, and how many steps there are: a loop of
+    no iterations takes a step, and so does one around it that does nothing else whatever its counter."""
+    part = Iterations(1, np.zeros(1, dtype=np.int64), command, [], [])
+    real = np.ones(1, dtype=bool)
+    for level, loop in enumerate(process.loops):
+        bound = bound_rows(process, loop.bound, part)
+        inside = [k.bound for k in process.loops[level + 1 :] if depends_on(k.bound) < level]
+        real = real & (bound != 0)
+        for inner in inside:
+            real &= bound_rows(process, inner, part) != 0
+        bound = np.where(real, bound, 1)
+        real = np.repeat(real, bound)
+        part = Iterations(
+            len(real), np.repeat(part.execution, bound), [np.repeat(f, bound, axis=0) for f in part.command],
+            [*(np.repeat(c, bound) for c in part.counters), counted(bound)],
+            [*(np.repeat(b, bound) for b in part.bounds), np.repeat(bound, bound)],
+        )  # fmt: skip
+    return np.flatnonzero(real), len(real)
+
+
+def depends_on(bound: int | ir.Node) -> int:
+    """The innermost loop whose counter a bound depends on, -1 for none."""
+    if isinstance(bound, int):
+        return -1
+    used = [n.op.loop for n in ir.topological([bound]) if isinstance(n.op, (ir.Counter, ir.First, ir.Last))]
+    return max(used, default=-1)
 
 
 def control(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.nest import depends_on
 from edgewright.hw.kernel.schedule import Stages
 from edgewright.hw.kernel.sv_expr import Affine, literal
 from edgewright.hw.kernel.sv_nodes import DataPath, Stage
@@ -34,14 +35,6 @@ def ports_of(process_effects: tuple[ir.Node, ...], buffer: ir.Buffer) -> Ports:
 
 def address_bits(buffer: ir.Buffer) -> int:
     return max(1, (buffer.depth - 1).bit_length())
-
-
-def depends_on(bound: int | ir.Node) -> int:
-    """The innermost loop whose counter a bound depends on, -1 for none."""
-    if isinstance(bound, int):
-        return -1
-    used = [n.op.loop for n in ir.topological([bound]) if isinstance(n.op, (ir.Counter, ir.First, ir.Last))]
-    return max(used, default=-1)
 
 
 def lanes_of(buffer: ir.Buffer, masked: bool) -> int:
