@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.interp import interpret
 from edgewright.hw.kernel.tokens import Rows, Stream, decode
 from edgewright.hw.kernel.types import Type
+from numpy.typing import NDArray
 
 Tokens = Any
 """As `interpret` takes and gives them: rows of an array, or for a struct a (nested) dict of such arrays."""
