@@ -1,0 +1,122 @@
+"""Plans: what does not fit is refused with what overflows; the same graph gives the same bytes; waits never starve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from edgewright.frontend.driver import check_fit
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.blocks.operation import FIELDS, encode
+from edgewright.hw.plan import Plan, pack_rows, plan, unpack_rows
+from edgewright.passes.diagnostics import CompileError
+from edgewright.passes.ir.graph import Graph, make
+from edgewright.passes.ir.types import INT16, Level
+from edgewright.passes.ops import Quantise, Transpose, graph_input
+from edgewright.targets.device import load
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.hw.integer_models import Builder, random_vit
+
+CONFIG = EngineConfig()
+
+
+def transposed() -> Graph:
+    image = graph_input("x", (1, 4, 16))
+    moved = make(Transpose((0, 2, 1)), make(Quantise(0.1), image))
+    return Graph("t", (image,), (Builder(0).linear(moved, 8, INT16),), ("y",), Level.QUANTISED)
+
+
+def wide(inputs: int) -> Graph:
+    image = graph_input("x", (1, inputs))
+    return Graph(
+        "w", (image,), (Builder(0).linear(make(Quantise(0.1), image), 8, INT16),), ("y",), Level.QUANTISED
+    )
+
+
+REFUSED: dict[str, tuple[Callable[[], Graph], EngineConfig, str, str]] = {
+    "an operator the engine lacks": (transposed, CONFIG, "P001", "Transpose"),
+    "heads that are no multiple of 16": (lambda: random_vit(width=48, heads=2), CONFIG, "P001", "24 wide"),
+    "patches wider than a word": (lambda: random_vit(image=64, patch=32), CONFIG, "P002", "patches are 32 wide"),
+    "more inputs than a bank holds": (lambda: wide(4112), CONFIG, "P002", "the activation buffer holds 256"),
+    "more keys than softmax keeps": (lambda: random_vit(image=24), replace(CONFIG, key_tiles=8), "P002", "145 keys exceed 128"),
+    "LayerNorm wider than its parameters": (
+        lambda: random_vit(width=64, heads=4), replace(CONFIG, norm_width=32), "P002", "LayerNorm over 64 channels",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_refused_with_its_reason(case: str) -> None:
+    graph, config, code, words = REFUSED[case]
+    with pytest.raises(CompileError) as caught:
+        plan(graph(), config)
+    assert {d.code for d in caught.value.diagnostics} == {code}
+    text = "\n".join(map(str, caught.value.diagnostics))
+    assert words in text
+    assert all(d.at and d.because and d.help for d in caught.value.diagnostics)
+
+
+def test_a_model_larger_than_the_board_s_memory_is_refused() -> None:
+    planned = replace(plan(random_vit(), CONFIG), memory_bytes=3 << 30)
+    with pytest.raises(CompileError) as caught:
+        check_fit(planned, load("zcu104"))
+    assert "3072 MiB" in str(caught.value) and "2048 MiB" in str(caught.value)
+
+
+def waits(planned: Plan, side: str) -> list[tuple[int, int]]:
+    return [(step.fields[f"waits_{side}"], step.fields[f"drain_{side}"]) for step in planned.steps]
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 99), blocks=st.integers(1, 3), heads=st.integers(1, 3), pool=st.booleans())
+def test_every_completion_is_taken_once_and_never_before_it_can_be(seed: int, blocks: int, heads: int, pool: bool) -> None:
+    planned = plan(random_vit(seed, blocks=blocks, width=16 * heads, heads=heads, pool=pool), CONFIG)
+    for side in ("load", "run"):
+        taken = 0
+        for position, (before, after) in enumerate(waits(planned, side)):
+            taken += before
+            assert taken <= position
+            assert (after > 0) <= (position == len(planned.steps) - 1)
+            taken += after
+        assert taken == len(planned.steps)
+
+
+def test_values_that_live_together_do_not_overlap() -> None:
+    planned = plan(random_vit(blocks=2, width=64, heads=4), CONFIG)
+    last = {view: at for at, step in enumerate(planned.steps) for view in [step.operation.source.root]}
+    for at, step in enumerate(planned.steps):
+        target = step.operation.target
+        begin = planned.addresses[target]
+        end = begin + planned.layouts[target].size_bytes
+        for other, until in last.items():
+            if other is target or until <= at or all(s.operation.target is not other for s in planned.steps[:at]):
+                continue
+            start = planned.addresses[other]
+            assert end <= start or start + planned.layouts[other].size_bytes <= begin
+
+
+def test_the_same_graph_gives_the_same_bytes() -> None:
+    assert plan(random_vit(5), CONFIG).image == plan(random_vit(5), CONFIG).image
+
+
+def test_descriptors_refuse_what_does_not_fit_a_field() -> None:
+    blank = dict.fromkeys(FIELDS, 0)
+    assert len(encode(blank)) == 256
+    with pytest.raises(ValueError, match="n_keys = 4096"):
+        encode({**blank, "n_keys": 4096})
+    with pytest.raises(ValueError, match="fields differ"):
+        encode({"n_keys": 1})
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 5), heads=st.integers(1, 5))
+def test_rows_survive_memory(rows: int, heads: int) -> None:
+    planned = plan(random_vit(width=16 * heads, heads=heads), CONFIG)
+    for where in planned.layouts.values():
+        limit = 1 << (8 * where.element_bytes - 1)
+        values = np.random.default_rng(rows).integers(-limit, limit, (rows, where.columns))
+        assert np.array_equal(unpack_rows(pack_rows(values, where), where, rows), values)
