@@ -74,8 +74,10 @@ def _write(graph: Graph, every_tensor: bool) -> onnx.ModelProto:
     for node in graph.nodes() if every_tensor else ():
         if not isinstance(node.op, Constant | Input):
             outputs.append(onnx.helper.make_tensor_value_info(names[node], _onnx_type(node.elem), node.shape))
+    read = {name for node in emit.nodes for name in node.input}
+    tensors = [tensor for tensor in emit.tensors if tensor.name in read]  # some constants are written in another form
     proto = onnx.helper.make_graph(
-        emit.nodes, safe_identifier(graph.name, prefix="g_"), inputs, outputs, initializer=emit.tensors
+        emit.nodes, safe_identifier(graph.name, prefix="g_"), inputs, outputs, initializer=tensors
     )
     return onnx.helper.make_model(
         proto,
