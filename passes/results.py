@@ -6,32 +6,11 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Real: TypeAlias = float  # a field is called `float`
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one operation costs on one machine, as its planner predicts it. bytes: moved to and from memory."""
-
-    macs: int = 0
-    cycles: int = 0
-    bytes: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.macs + other.macs, self.cycles + other.cycles, self.bytes + other.bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """The files of a design by relative path, the module or function to call, and what a caller must know."""
-
-    files: dict[str, bytes]
-    top: str
-    manifest: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jsonschema
 from edgewright.passes.results import (
-    Cost,
     Cycles,
     Layer,
     MemoryRange,
@@ -44,7 +43,3 @@ def test_a_full_report_fits_the_schema_in_its_order() -> None:
     data = to_data(report)
     jsonschema.validate(json.loads(json.dumps(data)), SCHEMA)
     assert set(data) == set(SCHEMA["properties"])
-
-
-def test_costs_add() -> None:
-    assert Cost(1, 2, 3) + Cost(10, 20, 30) == Cost(11, 22, 33)
