@@ -3,8 +3,8 @@
     python -m edgewright.hw.cells zcu104
 
 Whole engines are too large to synthesise at once. Each process is counted alone; FIFOs, buffers and movers are counted
-in the top module with the processes left out; the product array is counted for 2 and 4 tokens and extrapolated, which
-is exact for its DSPs and close for the rest, because each pair of tokens repeats the same logic.
+in the top module with the processes left out; the product array and the exponentials are counted for 2 and 4 tokens and
+extrapolated, which is exact for their DSPs and close for the rest, because each pair of tokens repeats the same logic.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from edgewright.hw.kernel.sv_block import to_systemverilog
 from edgewright.hw.synth import Cells, estimate
 from edgewright.targets.device import load
 
-ARRAY = "product"
+REPEATED = ("product", "softmax_exp")
+"""Processes that repeat the same logic for each pair of tokens, too large to synthesise whole."""
 COUNTS = ("dsp", "lut", "ff", "bram36", "uram")
 
 
@@ -33,8 +34,8 @@ def blocks_of(config: EngineConfig) -> dict[str, Mapping[str, float]]:
     found: dict[str, Mapping[str, float]] = {}
     found["streams, buffers and movers"] = counts(estimate(with_black_boxes(files, names), "engine", flatten=False))
     for name in names:
-        if name == ARRAY:
-            found[name] = extrapolated(config)
+        if name in REPEATED:
+            found[name] = extrapolated(config, name)
         else:
             top = f"engine_{name}"
             found[name] = counts(estimate({f"{top}.sv": files[f"{top}.sv"]}, top))
@@ -42,16 +43,16 @@ def blocks_of(config: EngineConfig) -> dict[str, Mapping[str, float]]:
     return found
 
 
-def extrapolated(config: EngineConfig) -> dict[str, float]:
-    """The product array from two small ones: a constant part, and a part for each pair of tokens."""
-    small, larger = (array_counts(replace(config, tokens=tokens)) for tokens in (2, 4))
+def extrapolated(config: EngineConfig, name: str) -> dict[str, float]:
+    """A process from two small ones: a constant part, and a part for each pair of tokens."""
+    small, larger = (process_counts(replace(config, tokens=tokens), name) for tokens in (2, 4))
     pairs = config.tokens // 2
-    return {name: small[name] + (pairs - 1) * (larger[name] - small[name]) for name in COUNTS}
+    return {kind: small[kind] + (pairs - 1) * (larger[kind] - small[kind]) for kind in COUNTS}
 
 
-def array_counts(config: EngineConfig) -> dict[str, float]:
-    """The product array of one configuration, synthesised whole."""
-    top = f"engine_{ARRAY}"
+def process_counts(config: EngineConfig, name: str) -> dict[str, float]:
+    """One process of a configuration, synthesised whole."""
+    top = f"engine_{name}"
     return counts(estimate({f"{top}.sv": to_systemverilog(build(config))[f"{top}.sv"]}, top))
 
 
