@@ -87,7 +87,7 @@ def simulated_report(
             mismatch=mismatch,
             cycles=results.Cycles(report.cycles.predicted, cycles),
             simulation=results.Simulation(
-                round(run.kcycles_per_second, 2), round(run.seconds, 2), round(run.build_seconds, 2), simulator
+                round(run.kcycles_per_second, 2), round(run.seconds, 2), round(run.build_seconds, 1), simulator
             ),
             operations=operations,
             notes=notes,

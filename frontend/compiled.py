@@ -13,7 +13,15 @@ import numpy as np
 from edgewright.frontend import report as report_files
 from edgewright.frontend.assemble import compiled_report, simulated_report
 from edgewright.frontend.data import input_shapes, load_samples, random_samples
-from edgewright.frontend.driver import KEPT_SAMPLES, SAMPLES_FILE, Options, Progress, checkpoint_of, compile_model
+from edgewright.frontend.driver import (
+    KEPT_SAMPLES,
+    SAMPLES_FILE,
+    Options,
+    Progress,
+    checkpoint_of,
+    compile_model,
+    source_name,
+)
 from edgewright.frontend.onnx_reader import ModelSource
 from edgewright.frontend.publish import check_place, publish
 from edgewright.hw.blocks.config import EngineConfig
@@ -21,6 +29,7 @@ from edgewright.hw.plan import Plan, plan
 from edgewright.passes import results
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.types import Array
+from edgewright.passes.names import safe_identifier
 
 if TYPE_CHECKING:
     from edgewright.sim.scoreboard import Comparison
@@ -122,7 +131,7 @@ def compile(
     ``calibration``: an npz file, or "random". Raises ``CompileError`` with every reason; nothing is then written.
     """
     options = Options(target, None if calibration is None else str(calibration), shapes or {}, precision, method, start_from)
-    directory = Path(output) if output is not None else Path("build") / "model"
+    directory = Path(output) if output is not None else Path("build") / safe_identifier(source_name(source), "model_")
     check_place(directory)
     result = compile_model(source, options, directory, progress)
     report = compiled_report(result)
