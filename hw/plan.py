@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from edgewright.hw import blobs
@@ -15,7 +15,7 @@ from edgewright.hw.memory import ALIGN_BYTES, WORD_BYTES, Allocator, Layout, Reg
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array, Int
-from edgewright.passes.ops import Attention, LayerNormalization, Requantise
+from edgewright.passes.ops import Attention, Concat, Constant, LayerNormalization, Requantise, Reshape, Slice
 
 DESCRIPTOR_BYTES = WORDS * WORD_BITS // 8
 LOOKAHEAD = 8
@@ -51,7 +51,6 @@ class Plan:
     image: bytes
     program_address: int
     memory_bytes: int
-    on_chip_bytes: int = field(default=0)
 
     @property
     def macs(self) -> int:
@@ -104,7 +103,7 @@ class Planner:
             # an unaligned last line of an image touches one word more than the image has
             self.addresses[node] = allocator.take(self.layouts[node].size_bytes + WORD_BYTES)
             self.regions.append(Region(node.name, kind, self.addresses[node], self.layouts[node].size_bytes))
-        keeps_rows = [t for t in dict.fromkeys(targets) if len(t.inputs) > 1 and type(t.op).__name__ == "Concat"]
+        keeps_rows = [t for t in dict.fromkeys(targets) if isinstance(t.op, Concat)]
         for node in keeps_rows:
             self.place_target(allocator, node, "activation")
         for position, operation in enumerate(self.operations):
@@ -124,7 +123,7 @@ class Planner:
 
     def root(self, node: Node) -> Node:
         """The stored value that ``node`` is a view of."""
-        while node not in self.constants and type(node.op).__name__ in ("Slice", "Reshape"):
+        while isinstance(node.op, Slice | Reshape):
             node = node.inputs[0]
         return node
 
@@ -161,22 +160,21 @@ class Planner:
         image = bytearray(cursor)
         for address, content in image_parts + self.constant_rows():
             image[address : address + len(content)] = content
-        on_chip = activations_end - min((r.address for r in self.regions if r.kind == "activation"), default=0)
         return Plan(
             self.graph, self.config, tuple(placed), tuple(sorted(self.regions, key=lambda r: r.address)), self.layouts,
-            self.addresses, bytes(image), 0, cursor, on_chip,
+            self.addresses, bytes(image), 0, cursor,
         )  # fmt: skip
 
     def constant_rows(self) -> list[tuple[int, bytes]]:
         """Constants that live in memory: whole values, and the constant rows of joined ones."""
         parts = [(self.addresses[node], pack_rows(array, self.layouts[node])) for node, array in self.constants.items()]
         for node in dict.fromkeys(operation.target for operation in self.operations):
-            if type(node.op).__name__ != "Concat":
+            if not isinstance(node.op, Concat):
                 continue
             row = 0
             for operand in node.inputs:
                 where = self.layouts[node]
-                if type(operand.op).__name__ == "Constant":
+                if isinstance(operand.op, Constant):
                     parts.append((self.addresses[node] + row * where.pitch_bytes, pack_rows(constant(operand), where)))
                 row += rows_columns(operand)[0]
         return parts
