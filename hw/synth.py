@@ -68,7 +68,7 @@ def _yosys() -> _Yosys:
                 "S001",
                 "Yosys is missing",
                 because="neither the Python package pyosys nor a yosys on PATH was found",
-                help="pip install 'edgewright[synth]', or: pip install pyosys==0.70",
+                help="pip install pyosys==0.70",
             )
         ],
         Exit.USAGE,

