@@ -1,0 +1,25 @@
+"""The whole printed engine, its cells and its benches through a second SystemVerilog front end: no errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.cost import RTL, rtl_files
+from edgewright.targets.device import load
+
+
+def test_slang_elaborates_the_engine_and_its_test_bench(tmp_path: Path) -> None:
+    pyslang = pytest.importorskip("pyslang")
+    files = dict(rtl_files(EngineConfig.from_table(dict(load("zcu104").engine))))
+    files |= {name: (RTL / name).read_text() for name in ("axi_ram.sv", "engine_tb.sv")}
+    compilation = pyslang.Compilation()
+    for name, text in sorted(files.items()):
+        (tmp_path / name).write_text(text)
+        compilation.addSyntaxTree(pyslang.SyntaxTree.fromFile(str(tmp_path / name)))
+    found = [d for d in compilation.getAllDiagnostics() if d.isError()]
+    engine = pyslang.DiagnosticEngine.reportAll(compilation.sourceManager, found)
+    assert not found, engine
+    tops = {str(instance.name) for instance in compilation.getRoot().topInstances}
+    assert tops == {"engine_tb", "engine_top"}
