@@ -243,8 +243,8 @@ def _folder_name(model: Path) -> str:
 
 def _explain_failure(failure: Exception) -> int:
     from edgewright.frontend import render
-    from edgewright.frontend.report import plain
     from edgewright.passes.diagnostics import CompileError, Diagnostic
+    from edgewright.passes.names import plain
 
     _, err = render.consoles()
     if isinstance(failure, CompileError):

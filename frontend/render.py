@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from edgewright.frontend.report import plain
 from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.names import plain
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table

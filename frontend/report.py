@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewright.frontend.publish import replace_file
+from edgewright.passes.names import plain
 
 RESOURCES = {
     "dsp": "DSP slices",
@@ -22,11 +23,6 @@ RESOURCES = {
 }
 FITS = "Fits the board?"
 RANDOM_CALIBRATION = "Calibrated with random inputs."
-
-
-def plain(text: object) -> str:
-    """A text of one line in which every control character, bidirectional override or lone surrogate is spelled out."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def schema() -> dict[str, Any]:

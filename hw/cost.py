@@ -31,7 +31,6 @@ class Cycles:
 
     total: int
     steps: tuple[int, ...]
-    busy: dict[str, float]
 
 
 @cache
@@ -78,8 +77,7 @@ def predict_cycles(plan: Plan) -> Cycles:
     total = timing.outputs["finished"][0]
     ends = [end for _, end in timing.activity["store_words"].spans]
     steps = tuple(end - before for before, end in zip([0, *ends[:-1]], ends, strict=True))
-    busy = {name: activity.iterations / total for name, activity in timing.activity.items()}
-    return Cycles(total, steps, busy)
+    return Cycles(total, steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Layout:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes with padding, and one word more that an unaligned last line may touch."""
+        """Bytes with the padding of each row."""
         return self.rows * self.pitch_bytes
 
 

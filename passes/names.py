@@ -14,6 +14,11 @@ _DIGEST = re.compile(r"_h[0-9a-f]{12}$")
 _LONGEST = 48
 
 
+def plain(text: object) -> str:
+    """A text of one line in which every control character, bidirectional override or lone surrogate is spelled out."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
 def safe_identifier(name: str, prefix: str = "n_") -> str:
     """`prefix` and a C, SystemVerilog, Tcl and file-name safe spelling of `name`: letters, digits, single underscores.
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from edgewright.hw.plan import Plan, pack_rows, unpack_rows
+from edgewright.hw.plan import Plan, pack_rows
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.types import Array
@@ -25,13 +24,12 @@ class NetworkRun:
     """Result of simulating some images.
 
     ``cycles``: per image. ``step_cycles``: per descriptor of the first image, from the previous one's last stored word
-    to its own. ``outputs``: per image the words of the model's first output.
+    to its own.
     """
 
     cycles: tuple[int, ...]
     step_cycles: tuple[int, ...]
     comparisons: tuple[Comparison, ...]
-    outputs: tuple[Array, ...]
     build_seconds: float
     seconds: float
 
@@ -84,7 +82,7 @@ def simulate(
     jobs = [Job(plan.program_address, len(plan.steps), input_writes(plan, values)) for values in expected]
     run = run_engine(model, {0: plan.image if image is None else image}, jobs, latency=latency, stall=stall, wave=wave)
     comparisons = tuple(compare(plan, values, log) for values, log in zip(expected, run.logs, strict=True))
-    return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, outputs(plan, run), build_seconds, run.seconds)
+    return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, build_seconds, run.seconds)
 
 
 def step_cycles(plan: Plan, run: EngineRun) -> tuple[int, ...]:
@@ -97,19 +95,4 @@ def step_cycles(plan: Plan, run: EngineRun) -> tuple[int, ...]:
         end = int(log.cycles[position - 1])
         found.append(end - (int(log.cycles[0]) if before is None else before))
         before = end
-    return tuple(found)
-
-
-def outputs(plan: Plan, run: EngineRun) -> tuple[Array, ...]:
-    """The integers of the model's first output per image, taken from the words that were stored."""
-    step = plan.steps[-1]
-    where = plan.layouts[step.operation.target]
-    found = []
-    for log in run.logs:
-        memory = np.zeros(where.size_bytes, dtype=np.uint8)
-        base = plan.addresses[step.operation.target]
-        inside = (log.addresses >= base) & (log.addresses < base + where.size_bytes)
-        for address, word in zip(log.addresses[inside].tolist(), log.words[inside], strict=True):
-            memory[address - base : address - base + 16] = word
-        found.append(unpack_rows(memory.tobytes(), where, where.rows))
     return tuple(found)

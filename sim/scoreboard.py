@@ -69,24 +69,24 @@ class Comparison:
 def compare(plan: Plan, values: Mapping[Node, Array], log: WriteLog) -> Comparison:
     """``values``: every node's value from ``interpret_all`` for the image that the engine ran."""
     position = integers = 0
-    for step in plan.steps:
+    for done, step in enumerate(plan.steps):
         expected = expected_rows(step, values)
         addresses = step_addresses(plan, step, expected.shape[0])
         count = len(addresses)
         written = log.addresses[position : position + count]
         name, tensor = step.operation.name, step.operation.result.name
         if len(written) < count:
-            return Comparison(integers, len(plan.steps), Mismatch(name, tensor, (), None, None, "never stored in full"))
+            return Comparison(integers, done, Mismatch(name, tensor, (), None, None, "never stored in full"))
         if not np.array_equal(written, addresses):
             first = int(np.flatnonzero(written != addresses)[0])
             because = f"word {first} went to address {int(written[first]):#x} instead of {int(addresses[first]):#x}"
-            return Comparison(integers, len(plan.steps), Mismatch(name, tensor, (), None, None, because))
+            return Comparison(integers, done, Mismatch(name, tensor, (), None, None, because))
         found = step_values(plan, step, log.words[position : position + count], expected.shape[0])
         if not np.array_equal(found, expected):
             row, column = (int(v) for v in np.argwhere(found != expected)[0])
             where = (row, step.first_column + column)
             pair = int(expected[row, column]), int(found[row, column])
-            return Comparison(integers, len(plan.steps), Mismatch(name, tensor, where, *pair))
+            return Comparison(integers, done, Mismatch(name, tensor, where, *pair))
         integers += expected.size
         position += count
     if position != len(log):

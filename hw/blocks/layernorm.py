@@ -6,7 +6,6 @@ Arithmetic: ``passes/ops/arith.py``; the mean and the division by N cancel, y = 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from edgewright.hw.blocks.config import address_bits
@@ -32,11 +31,11 @@ from edgewright.hw.kernel import (
     wrap,
 )
 from edgewright.hw.kernel.ir import Buffer, Channel
+from edgewright.passes.ops.arith import RSQRT_TABLE
 
 LANES = 8
 Sums = Struct("RowSums", total=i(27), squares=u(41))
 Scale = Struct("RowScale", total=i(27), root=u(17), exponent=u(6))
-RSQRT = [round(2**15 / math.sqrt((k + 0.5) / 64)) if k >= 64 else 0 for k in range(256)]
 
 
 def add_norm(
@@ -47,7 +46,7 @@ def add_norm(
     rows = b.channel("norm_rows", u(128), depth=2 * row_words)
     sums = b.channel("norm_sums", Sums, depth=2)
     scales = b.channel("norm_scales", Scale, depth=2)
-    table = b.rom("norm_rsqrt", u(16), RSQRT)
+    table = b.rom("norm_rsqrt", u(16), RSQRT_TABLE)
     loops: Loops = [("r", lambda c: c.n_tokens), ("w", lambda c, r: c.norm_row_words)]
 
     @b.process(command=stats_cmds, loops=loops)
@@ -90,5 +89,3 @@ def sat_symmetric(x: Value, width: int) -> Value:
     """Saturate to +-(2^(width-1) - 1): the most negative code is not used, so that two products share a DSP."""
     return clamp(x, -(2 ** (width - 1)) + 1, 2 ** (width - 1) - 1)
 
-
-__all__ = ["LANES", "RSQRT", "add_norm", "sat_symmetric"]

@@ -33,8 +33,8 @@ from edgewright.hw.kernel import (
     wrap,
 )
 from edgewright.hw.kernel.ir import Channel
+from edgewright.passes.ops.arith import EXP2_TABLE
 
-EXP2 = [round(2**15 * 2 ** (-k / 256)) for k in range(256)]
 SCORE = i(24)
 TOTAL = u(20)
 RowScale = Struct("RowWeight", reciprocal=u(17), shift=u(5))
@@ -50,7 +50,7 @@ def add_softmax(
     store = b.buffer("softmax_scores", SCORE[tokens, 16], depth=cfg.key_tiles, banks=2)
     maxima = b.channel("softmax_maxima", SCORE[tokens], depth=2)
     totals = b.channel("softmax_totals", TOTAL[tokens], depth=4)
-    table = b.rom("softmax_exp2", u(16), EXP2)
+    table = b.rom("softmax_exp2", u(16), EXP2_TABLE)
     lanes = const(list(range(16)), u(4)[16])
 
     @b.process(command=max_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0)])

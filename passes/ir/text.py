@@ -8,6 +8,7 @@ import hashlib
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Float32, Int
+from edgewright.passes.names import plain
 from edgewright.passes.ops.constant import Constant
 from edgewright.passes.ops.input import Input
 
@@ -30,11 +31,6 @@ def to_text(graph: Graph) -> str:
 def digest(graph: Graph) -> str:
     """SHA-256 over structure, attributes, meanings and every constant; equal graphs have equal digests."""
     return hashlib.sha256(to_text(graph).encode()).hexdigest()
-
-
-def plain(name: str) -> str:
-    """A model's name on one line, every control character and bidirectional override spelled out."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def _call(op: Op, operands: str) -> str:

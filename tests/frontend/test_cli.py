@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from edgewright.frontend import cli, doctor, explain, render
-from edgewright.frontend.report import plain
 from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.names import plain
 from rich.console import Console
 from typer.testing import CliRunner
 
