@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgewright import __version__
-from edgewright.hw import cache
+from edgewright.passes import cache
 from edgewright.passes.diagnostics import CompileError
 from edgewright.sim import tools
 from edgewright.targets.device import list_devices

@@ -15,7 +15,8 @@ from functools import cache as once
 from importlib import metadata
 from pathlib import Path
 
-from edgewright.hw import cache, synth_worker
+from edgewright.hw import synth_worker
+from edgewright.passes import cache
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 
 # LUTs that a cell occupies: distributed memories and shift registers by the datasheet (UG474), others one each.

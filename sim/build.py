@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewright.hw import cache
+from edgewright.passes import cache
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.sim import tools
 

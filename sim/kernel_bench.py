@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from edgewright.hw import cache
 from edgewright.hw.kernel import Block, ir, to_systemverilog
 from edgewright.hw.kernel.schedule import PERIOD_NS
 from edgewright.hw.kernel.tokens import decode, encode, pack, unpack
 from edgewright.hw.kernel.types import width
+from edgewright.passes import cache
 from edgewright.sim import tools
 from edgewright.sim.build import _borrow_runtime, _lend_runtime
 from numpy.typing import NDArray

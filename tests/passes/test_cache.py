@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from edgewright.hw import cache
+from edgewright.passes import cache
 
 
 @pytest.fixture(autouse=True)
