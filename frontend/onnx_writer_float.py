@@ -142,14 +142,18 @@ def _patch_embed(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 @_writes(ops.Attention)
 def _attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Written out: the operator exists from opset 23 on."""
-    op, (batch, tokens, width) = node.op, node.shape
+    op, (windows, tokens, width) = node.op, node.shape
     assert isinstance(op, ops.Attention)
-    split = (batch, -1, op.heads, width // op.heads)
     perms = ((0, 2, 1, 3), (0, 2, 3, 1), (0, 2, 1, 3))
-    q, k, v = (emit.transpose(emit.reshape(x, split), *perm) for x, perm in zip(operands, perms, strict=True))
+    q, k, v = (
+        emit.transpose(emit.reshape(name, (windows, -1, op.heads, x.shape[2] // op.heads)), *perm)
+        for name, x, perm in zip(operands[:3], node.inputs[:3], perms, strict=True)
+    )
     scores = emit("Mul", emit("MatMul", q, k), _real(emit, op.scale))
+    for bias in operands[3:]:
+        scores = emit("Add", scores, bias)
     mixed = emit("MatMul", emit("Softmax", scores, axis=-1), v)
-    return emit.reshape(emit.transpose(mixed, 0, 2, 1, 3), (batch, tokens, width))
+    return emit.reshape(emit.transpose(mixed, 0, 2, 1, 3), (windows, tokens, width))
 
 
 @_writes(ops.Dequantise)

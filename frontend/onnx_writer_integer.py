@@ -217,23 +217,24 @@ def write_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """arith.attention, heads as a leading axis."""
     op = node.op
     assert isinstance(op, Attention)
-    batch, tokens, width = node.shape
-    heads, dim = op.heads, width // op.heads
+    windows, tokens, width = node.shape
 
-    def by_head(x: str, count: int, *perm: int) -> str:
-        return emit.transpose(_biased(emit, emit.reshape(x, (batch, count, heads, dim))), *perm)
+    def by_head(position: int, *perm: int) -> str:
+        _, count, columns = node.inputs[position].shape
+        split = emit.reshape(operands[position], (windows, count, op.heads, columns // op.heads))
+        return emit.transpose(_biased(emit, split), *perm)
 
-    keys = node.inputs[1].shape[1]
-    q = by_head(operands[0], tokens, 0, 2, 1, 3)
-    k = by_head(operands[1], keys, 0, 2, 3, 1)
-    v = by_head(operands[2], keys, 0, 2, 1, 3)
-    weights = _attention_weights(emit, _product(emit, q, k, 128, 128), op.score_multiplier, op.score_shift)
+    q, k, v = by_head(0, 0, 2, 1, 3), by_head(1, 0, 2, 3, 1), by_head(2, 0, 2, 1, 3)
+    scores = _product(emit, q, k, 128, 128)
+    for bias in operands[3:]:
+        scores = emit("Add", scores, bias)
+    weights = _attention_weights(emit, scores, op.score_multiplier, op.score_shift)
     acc = _product(emit, emit.cast(weights, _TP.UINT8), v, 0, 128)
     total = _sum_last(emit, weights)
     n = _bit_length(emit, total, 40)
     reciprocal = emit("Div", emit("Gather", emit.ints(_POWERS), emit("Add", n, emit.ints(15))), total)
     out = _round_shift_by(emit, emit("Mul", acc, reciprocal), n, 7)
-    return emit.reshape(emit.transpose(out, 0, 2, 1, 3), (batch, tokens, width))
+    return emit.reshape(emit.transpose(out, 0, 2, 1, 3), (windows, tokens, width))
 
 
 INTEGER_WRITERS: dict[type[Op], Writer] = {

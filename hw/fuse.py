@@ -237,6 +237,10 @@ class Fuser:
                 blank, kind="patch", source=self.image(source), weight=constant(weight), bias=constant(bias)
             )
         if isinstance(node.op, Attention):
+            lacking = missing_in_attention(node)
+            if lacking is not None:
+                self.refuse(node, *lacking)
+                return None
             query, key, value = (self.view(operand) for operand in node.inputs)
             depth = query.columns // node.op.heads
             if depth % ROW_MULTIPLE or (value.columns // node.op.heads) % ROW_MULTIPLE:
@@ -263,6 +267,18 @@ class Fuser:
                 weight=np.eye(width, dtype=np.int64), bias=np.zeros(width, dtype=np.int64), norm=node, product=node,
             )
         )  # fmt: skip
+
+
+def missing_in_attention(node: Node) -> tuple[str, str] | None:
+    """What an attention has that the engine lacks, and what the engine has; None if nothing."""
+    query, _, value = node.inputs[:3]
+    if node.inputs[3:]:
+        return "it adds a bias or a mask to its scores", "the engine's scores are products only"
+    if query.shape[0] != 1:
+        return f"it attends within {query.shape[0]} windows", "the engine attends over all tokens at once"
+    if query.shape[2] != value.shape[2]:
+        return f"its values are {value.shape[2]} wide, its keys {query.shape[2]}", "both must be equally wide"
+    return None
 
 
 def fuse(graph: Graph) -> tuple[list[Operation], dict[Node, NDArray[np.int64]]]:

@@ -87,8 +87,9 @@ def _above(graph: Graph, users: dict[Node, list[Node]], node: Node, op: Slice) -
         x, w, b = inner.inputs
         return make(inner.op, _sliced(x, part), w, b, origin=inner.origin)
     if isinstance(inner.op, Attention) and axis == 1:
-        q, k, v = inner.inputs
-        return make(inner.op, _sliced(q, part), k, v, origin=inner.origin)
+        q, k, v, *biases = inner.inputs
+        queries = (_sliced_if_wide(bias, replace(part, axis=2), 4, 2) for bias in biases)
+        return make(inner.op, _sliced(q, part), k, v, *queries, origin=inner.origin)
     if isinstance(inner.op, ELEMENTWISE):
         operands = (_sliced_if_wide(x, part, rank, axis) for x in inner.inputs)
         return make(inner.op, *operands, origin=inner.origin)

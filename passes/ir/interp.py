@@ -9,6 +9,7 @@ from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array, Int
 from edgewright.passes.ops.add import Add
 from edgewright.passes.ops.add_requantised import AddRequantised
+from edgewright.passes.ops.attention import Attention
 from edgewright.passes.ops.concat import Concat
 from edgewright.passes.ops.constant import Constant
 from edgewright.passes.ops.div import Div
@@ -85,6 +86,8 @@ def _keeps_batch(node: Node) -> bool:
     if isinstance(op, MatMul):
         a, b = node.inputs
         return a.type.rank >= b.type.rank and (a.type.rank == b.type.rank or isinstance(b.op, Constant))
+    if isinstance(op, Attention):
+        return all(bias.type.rank == 4 or isinstance(bias.op, Constant) for bias in node.inputs[3:])
     if isinstance(op, BROADCASTING):
         return {n.type.rank for n in node.inputs if not isinstance(n.op, Constant)} == {node.type.rank}
     return True

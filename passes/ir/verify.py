@@ -110,6 +110,10 @@ def _constants(node: Node) -> Iterator[tuple[str, Array, int, int]]:
         yield "zero point", np.array(node.op.zero_point), -127, 127
     elif isinstance(node.op, LayerNormalization):
         ranges = {1: ("multiplier", -(1 << 16) + 1, (1 << 16) - 1), 2: ("offset", -(1 << 47), (1 << 47) - 1)}
+    elif isinstance(node.op, Attention):
+        for value in values[3:]:
+            if value is not None:
+                yield "score bias", value, -arith.SCORE_BIAS_MAX, arith.SCORE_BIAS_MAX
     elif isinstance(node.op, Table):
         ranges = {1: ("entry", -127, 127)}
     elif isinstance(node.op, Concat):
@@ -134,8 +138,8 @@ def accumulator_bound(node: Node) -> int:
             return int((sums + np.abs(bias.value.astype(np.int64))).max())
         return node.inputs[1].shape[1] * 127 * 127
     if isinstance(op, Attention) and not node.type.is_float:
-        q, k, _ = node.inputs
-        scores = q.shape[2] // op.heads * 127 * 127
+        q, k = node.inputs[:2]
+        scores = q.shape[2] // op.heads * 127 * 127 + (arith.SCORE_BIAS_MAX if node.inputs[3:] else 0)
         return max(scores, k.shape[1] * arith.ATTENTION_WEIGHT_MAX * 127)
     if isinstance(op, ReduceSum):
         return node.inputs[0].shape[op.axis] * 127

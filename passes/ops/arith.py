@@ -18,6 +18,7 @@ LAYER_NORM_SHIFT_MAX = 40
 LAYER_NORM_FRACTION = 12  # fractional bits of a normalised value
 ATTENTION_FRACTION = 8  # fractional bits of the attention's accumulators
 ATTENTION_WEIGHT_MAX = 254  # 255 values: the multiplier array takes weight - 127 as int8
+SCORE_BIAS_MAX = (1 << 24) - 1  # what masks and position biases add to a score, either way
 EXPONENT_STEPS = 256  # table entries per octave of 2^-x
 
 EXP2_TABLE: Array = np.array([round(2.0**15 * 2.0 ** (-i / 256)) for i in range(256)], np.int64)
@@ -175,10 +176,16 @@ def attention_normalise(acc: Array, weight_sum: Array) -> Array:
     return round_shift(acc * reciprocal, n + 7)
 
 
-def attention(q: Array, k: Array, v: Array, heads: int, multiplier: int, shift: int) -> Array:
-    """softmax(q k^T) v per head on int8 (batch, tokens, heads * dim); 16 bits, 8 of them fractional."""
+def attention(
+    q: Array, k: Array, v: Array, heads: int, multiplier: int, shift: int, bias: Array | None = None
+) -> Array:
+    """softmax(q k^T + bias) v per head on int8 (windows, tokens, heads * dim); 16 bits, 8 of them fractional.
+
+    bias broadcasts to (windows, heads, queries, keys) and counts in units of q k^T.
+    """
     q, k, v = (_heads_first(x, heads) for x in (q, k, v))
-    weights = attention_weights(exact_matmul(q, k.swapaxes(-1, -2)), multiplier, shift)
+    scores = exact_matmul(q, k.swapaxes(-1, -2))
+    weights = attention_weights(scores if bias is None else scores + int64(bias), multiplier, shift)
     out = attention_normalise(exact_matmul(weights, v), weights.sum(axis=-1, keepdims=True))
     batch, _, tokens, dim = out.shape
     return np.ascontiguousarray(out.swapaxes(1, 2)).reshape(batch, tokens, heads * dim)

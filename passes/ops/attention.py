@@ -12,11 +12,13 @@ from edgewright.passes.ops.numeric import expect_count, float32, softmax
 
 @dataclass(frozen=True, slots=True)
 class Attention(Op):
-    """Attention(q (1, T, H dh), k (1, S, H dh), v (1, S, H dh)) -> (1, T, H dh): heads side by side.
+    """Attention(q (B, T, H dk), k (B, S, H dk), v (B, S, H dv)[, bias]) -> (B, T, H dv): heads side by side.
 
-    Float: softmax(scale q k^T) v per head.
-    Integers: int8 operands, attributes score_multiplier and score_shift (`arith.attention_weights`); the
-    result is the weighted mean of v with 8 fractional bits (type Int(32), 16 bits of value).
+    B counts windows or is 1; bias broadcasts to (B, H, T, S).
+    Float: softmax(scale q k^T + bias) v per head.
+    Integers: int8 operands, attributes score_multiplier and score_shift (`arith.attention_weights`), a bias in units
+    of q k^T, at most `arith.SCORE_BIAS_MAX` either way; the result is the weighted mean of v with 8 fractional bits
+    (type Int(32), 16 bits of value).
     """
 
     heads: int
@@ -25,30 +27,39 @@ class Attention(Op):
     score_shift: int = 0
 
     def infer(self, *types: TensorType) -> TensorType:
-        expect_count(types, 3)
-        q, k, v = types
-        expect(all(t.rank == 3 for t in types), "q, k, v are (1, tokens, heads * dim)")
-        expect(q.shape[2] == k.shape[2] == v.shape[2], f"widths differ: {q.shape}, {k.shape}, {v.shape}")
+        expect_count(types, 3, 4)
+        q, k, v = types[:3]
+        expect(all(t.rank == 3 for t in (q, k, v)), "q, k, v are (windows, tokens, heads * dim)")
+        expect(q.shape[0] == k.shape[0] == v.shape[0], f"window counts differ: {q.shape}, {k.shape}, {v.shape}")
+        expect(q.shape[2] == k.shape[2], f"widths of q {q.shape} and k {k.shape} differ")
         expect(k.shape[1] == v.shape[1], f"k {k.shape} and v {v.shape} have different tokens")
-        expect(q.shape[2] % self.heads == 0, f"width {q.shape[2]} does not divide into {self.heads} heads")
-        expect(q.is_float == k.is_float == v.is_float, f"mixed float and integer: {q}, {k}, {v}")
+        for t in (q, v):
+            expect(t.shape[2] % self.heads == 0, f"width {t.shape[2]} does not divide into {self.heads} heads")
+        expect(len({t.is_float for t in types}) == 1, f"mixed float and integer: {', '.join(map(str, types))}")
+        scores = (q.shape[0], self.heads, q.shape[1], k.shape[1])
+        for bias in types[3:]:
+            fits = bias.rank <= 4 and all(n in (1, m) for n, m in zip(bias.shape[::-1], scores[::-1], strict=False))
+            expect(fits, f"bias {bias.shape} does not broadcast to scores {scores}")
+        shape = (*q.shape[:2], v.shape[2])
         if q.is_float:
-            return TensorType(q.shape, F32)
+            return TensorType(shape, F32)
         expect(
             1 << 15 <= self.score_multiplier < 1 << 16 and 1 <= self.score_shift <= SHIFT_MAX,
             f"score multiplier {self.score_multiplier} >> {self.score_shift} out of range",
         )
-        return TensorType(q.shape, INT32)
+        return TensorType(shape, INT32)
 
     def eval(self, *arrays: Array) -> Array:
-        q, k, v = arrays
+        q, k, v = arrays[:3]
+        bias = arrays[3] if len(arrays) == 4 else None
         if q.dtype.kind != "f":
-            return attention(q, k, v, self.heads, self.score_multiplier, self.score_shift)
-        q, k, v = (x.reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2) for x in arrays)
-        weights = softmax(np.matmul(q, k.swapaxes(-1, -2)) * np.float32(self.scale), -1)
+            return attention(q, k, v, self.heads, self.score_multiplier, self.score_shift, bias)
+        q, k, v = (x.reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2) for x in (q, k, v))
+        scores = np.matmul(q, k.swapaxes(-1, -2)) * np.float32(self.scale)
+        weights = softmax(scores if bias is None else scores + bias, -1)
         out = np.matmul(weights, v).swapaxes(1, 2)
         return float32(np.ascontiguousarray(out).reshape(*out.shape[:2], -1))
 
     def macs(self, *types: TensorType) -> int:
-        q, k, _ = types
-        return 2 * math.prod(q.shape) * k.shape[1]
+        q, k, v = types[:3]
+        return math.prod(q.shape[:2]) * k.shape[1] * (q.shape[2] + v.shape[2])

@@ -165,6 +165,20 @@ def test_attention(heads: int, tokens: int, keys: int, dim: int) -> None:
         assert_same_bits([make(op, *nodes)], values)
 
 
+@pytest.mark.parametrize("bias_shape", [(3, 2, 5, 7), (1, 2, 5, 7), (2, 5, 7), (3, 1, 1, 7), (7,)])
+def test_attention_in_windows_with_a_bias(bias_shape: tuple[int, ...]) -> None:
+    """Values of another width than the keys; the bias a constant, and computed."""
+    rng = np.random.default_rng(len(bias_shape))
+    shapes = {"q": (3, 5, 8), "k": (3, 7, 8), "v": (3, 7, 12)}
+    values = {name: whole(rng, shape, INT8) for name, shape in shapes.items()}
+    nodes = [graph_input(name, shape, INT8) for name, shape in shapes.items()]
+    bias = whole(rng, bias_shape, Int(25)) >> rng.integers(0, 24, bias_shape)
+    op = Attention(2, score_multiplier=40000, score_shift=22)
+    assert_same_bits([make(op, *nodes, constant(bias.astype(np.int32)))], values)
+    given = graph_input("bias", bias_shape, Int(25))
+    assert_same_bits([make(op, *nodes, given)], {**values, "bias": bias})
+
+
 def test_flat_attention_rows_reach_every_length_of_the_sum() -> None:
     """Equal scores: the sum of weights is 254 per key, so that its bit length runs through many values."""
     for keys in (1, 2, 3, 5, 8, 13, 33, 64, 129):

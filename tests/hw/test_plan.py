@@ -13,8 +13,8 @@ from edgewright.hw.blocks.operation import FIELDS, encode
 from edgewright.hw.plan import Plan, pack_rows, plan, unpack_rows
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, make
-from edgewright.passes.ir.types import INT16, Level
-from edgewright.passes.ops import Quantise, Transpose, graph_input
+from edgewright.passes.ir.types import INT8, INT16, Int, Level
+from edgewright.passes.ops import Attention, Quantise, Requantise, Transpose, constant, graph_input
 from edgewright.targets.device import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,9 +37,22 @@ def wide(inputs: int) -> Graph:
     )
 
 
+def attended(batch: int = 1, values: int = 16, bias: bool = False) -> Graph:
+    """Attention straight on inputs, as the engine has it but for the arguments."""
+    shapes = [(batch, 4, 16), (batch, 4, 16), (batch, 4, values), (1, 1, 1, 4)][: 4 if bias else 3]
+    inputs = [graph_input(f"x{i}", shape) for i, shape in enumerate(shapes)]
+    operands = [make(Quantise(0.1, 0, Int(25) if i == 3 else INT8), x) for i, x in enumerate(inputs)]
+    mixed = make(Attention(1, score_multiplier=40000, score_shift=20), *operands)
+    factors = constant(np.array([40000], np.int32)), constant(np.array([20], np.int8))
+    return Graph("a", tuple(inputs), (make(Requantise(0), mixed, *factors),), ("y",), Level.QUANTISED)
+
+
 REFUSED: dict[str, tuple[Callable[[], Graph], EngineConfig, str, str]] = {
     "an operator the engine lacks": (transposed, CONFIG, "P001", "Transpose"),
     "heads that are no multiple of 16": (lambda: random_vit(width=48, heads=2), CONFIG, "P001", "24 wide"),
+    "attention with a bias": (lambda: attended(bias=True), CONFIG, "P001", "adds a bias or a mask"),
+    "attention in windows": (lambda: attended(batch=4), CONFIG, "P001", "within 4 windows"),
+    "values wider than keys": (lambda: attended(values=32), CONFIG, "P001", "values are 32 wide, its keys 16"),
     "patches wider than a word": (lambda: random_vit(image=64, patch=32), CONFIG, "P002", "patches are 32 wide"),
     "more inputs than a bank holds": (lambda: wide(4112), CONFIG, "P002", "the activation buffer holds 256"),
     "more keys than softmax keeps": (lambda: random_vit(image=24), replace(CONFIG, key_tiles=8), "P002", "145 keys exceed 128"),

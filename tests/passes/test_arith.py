@@ -154,12 +154,15 @@ def test_layer_normalise_against_float(width: int) -> None:
     assert np.abs(got - wanted).max() < 1.3e-4 + 3e-5 * np.abs(wanted).max()  # half an LSB of 12 bits, and y's error
 
 
-def attention_by_hand(q: np.ndarray, k: np.ndarray, v: np.ndarray, multiplier: int, shift: int) -> list[list[int]]:
-    """One head, the contract's formulas in Python integers."""
+def attention_by_hand(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, multiplier: int, shift: int, bias: np.ndarray | None = None
+) -> list[list[int]]:
+    """One head, the contract's formulas in Python integers; bias (queries, keys)."""
     table = [round(2**15 * 2 ** (-i / 256)) for i in range(256)]
     out = []
-    for row in q.tolist():
-        scores = [sum(x * y for x, y in zip(row, key, strict=True)) for key in k.tolist()]
+    added = (np.zeros((len(q), len(k)), int) if bias is None else bias).tolist()
+    for row, more in zip(q.tolist(), added, strict=True):
+        scores = [sum(x * y for x, y in zip(row, key, strict=True)) + b for key, b in zip(k.tolist(), more, strict=True)]
         top = max(scores)
         weights = []
         for score in scores:
@@ -189,6 +192,28 @@ def test_attention_by_hand(queries: int, keys: int, heads: int, multiplier: int,
         part = slice(h * dim, (h + 1) * dim)
         wanted = attention_by_hand(q[0][:, part], k[0][:, part], v[0][:, part], multiplier, shift)
         assert got[0][:, part].tolist() == wanted
+
+
+@given(
+    st.integers(1, 3), st.sampled_from([(1, 1, 1, 1), (3, 2, 4, 5), (1, 2, 4, 5), (2, 4, 5), (4, 5), (3, 1, 1, 5), (5,)]),
+    st.integers(1, 9), MULTIPLIERS, SHIFTS, st.integers(0, 2**32 - 1)
+)  # fmt: skip
+def test_attention_in_windows_with_a_bias_by_hand(
+    dv: int, shape: tuple[int, ...], dk: int, multiplier: int, shift: int, seed: int
+) -> None:
+    """Three windows, two heads, four queries, five keys, values of another width, a bias of any shape that broadcasts."""
+    rng = np.random.default_rng(seed)
+    q, k, v = (rng.integers(-127, 128, (3, count, 2 * dim)) for count, dim in ((4, dk), (5, dk), (5, dv)))
+    bias = rng.integers(-arith.SCORE_BIAS_MAX, arith.SCORE_BIAS_MAX + 1, shape) >> int(rng.integers(0, 24))
+    got = arith.attention(q, k, v, 2, multiplier, shift, bias)
+    assert got.shape == (3, 4, 2 * dv)
+    whole = np.broadcast_to(bias, (3, 2, 4, 5))
+    for window in range(3):
+        for h in range(2):
+            keys, values = slice(h * dk, (h + 1) * dk), slice(h * dv, (h + 1) * dv)
+            operands = q[window][:, keys], k[window][:, keys], v[window][:, values]
+            wanted = attention_by_hand(*operands, multiplier, shift, whole[window, h])
+            assert got[window][:, values].tolist() == wanted
 
 
 @pytest.mark.parametrize(

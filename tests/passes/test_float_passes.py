@@ -256,7 +256,8 @@ def random_graphs(draw: st.DrawFn) -> Graph:
             values.append(make(Slice(2, start, start + 4), a))
         elif kind == "attention" and width % 2 == 0:
             q, k, v = (linear(rng, n, 4) for n in (a, b, b))
-            values.append(make(Attention(2, 0.5), q, k, v))
+            biases = [weights(rng, 2, q.shape[1], k.shape[1])] if draw(st.booleans()) else []
+            values.append(make(Attention(2, 0.5), q, k, v, *biases))
         elif kind == "identity":
             values.append(make(Reshape(a.shape), make(Transpose((0, 1, 2)), a)))
         elif kind == "scale":

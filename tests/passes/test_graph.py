@@ -14,6 +14,7 @@ from edgewright.passes.ir.types import INT8, Level, TensorType
 from edgewright.passes.ir.verify import verify
 from edgewright.passes.ops import (
     Add,
+    Attention,
     Concat,
     Linear,
     Quantise,
@@ -87,6 +88,17 @@ def test_a_batch_gives_what_single_samples_give(pooling: str) -> None:
     one_by_one = np.concatenate([interpret(graph, {"image": x[i : i + 1]})["logits"] for i in range(7)])
     assert np.abs(together - one_by_one).max() < 1e-5
     assert np.array_equal(interpret_all(graph, {"image": x})[graph.outputs[0]].shape, together.shape)
+
+
+@pytest.mark.parametrize(("shape", "together"), [((1, 1, 1, 3), True), ((1, 1, 3), False), ((1, 3), False)])
+def test_a_mask_keeps_its_sample(shape: tuple[int, ...], together: bool) -> None:
+    x, mask = graph_input("x", (1, 3, 4)), graph_input("mask", shape)
+    graph = Graph("masked", (x, mask), (make(Attention(2), x, x, x, mask),), ("y",))
+    assert batchable(graph) is together
+    rng = np.random.default_rng(0)
+    given = {"x": rng.standard_normal((5, 3, 4)), "mask": rng.standard_normal((5, *shape[1:]))}
+    one_by_one = [interpret(graph, {name: value[i : i + 1] for name, value in given.items()})["y"] for i in range(5)]
+    assert np.allclose(interpret(graph, given)["y"], np.concatenate(one_by_one), atol=1e-6)
 
 
 def test_a_graph_that_moves_the_batch_runs_sample_by_sample() -> None:

@@ -156,6 +156,15 @@ def test_silu_linear_patch_embed_attention_gather_from_smaller_parts() -> None:
         part = slice(8 * h, 8 * h + 8)
         weights = ops.Softmax(-1).eval(0.3 * q[0, :2, part] @ k[0, :, part].T)
         assert np.allclose(found[0, :, part], weights @ v[0, :, part], atol=1e-5)
+    q, k, v = (rng.standard_normal((2, n, 3 * d)).astype(np.float32) for n, d in ((2, 8), (7, 8), (7, 5)))
+    for bias in (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 3, 2, 7), (3, 1, 7), (7,))):
+        found = ops.Attention(3, 0.3).eval(q, k, v, bias)
+        whole = np.broadcast_to(bias, (2, 3, 2, 7))
+        for window, h in np.ndindex(2, 3):
+            scores = 0.3 * q[window, :, 8 * h : 8 * h + 8] @ k[window, :, 8 * h : 8 * h + 8].T + whole[window, h]
+            wanted = ops.Softmax(-1).eval(scores) @ v[window, :, 5 * h : 5 * h + 5]
+            assert np.allclose(found[window, :, 5 * h : 5 * h + 5], wanted, atol=1e-5)
+    assert ops.Attention(3).macs(*(TensorType(x.shape) for x in (q, k, v))) == 2 * 2 * 7 * (24 + 15)
     assert np.array_equal(ops.Gather(1).eval(x, np.array([[0, -1]])), x[:, [[0, -1]]])
     with pytest.raises(IndexError):
         ops.Gather(1).eval(x, np.array([7]))
@@ -181,6 +190,10 @@ WRONG: list[tuple[Op, tuple[TensorType, ...]]] = [
     (ops.Concat(1), (F, TensorType((1, 4, 9)))),
     (ops.Attention(3), (F, F, F)),
     (ops.Attention(2), tuple(TensorType((1, 4, 8), INT8) for _ in range(3))),
+    (ops.Attention(2), (F, F, TensorType((1, 4, 9)))),
+    (ops.Attention(2), (F, TensorType((2, 4, 8)), TensorType((2, 4, 8)))),
+    (ops.Attention(2), (F, F, F, TensorType((1, 3, 4, 4)))),
+    (ops.Attention(2), (F, F, F, TensorType((4, 4), INT8))),
     (ops.LayerNormalization(), (F, B, TensorType((4,)))),
     (ops.PatchEmbed(3), (TensorType((1, 1, 8, 8)), TensorType((5, 9)), TensorType((5,)))),
     (ops.Conv(), (TensorType((1, 1, 2, 2)), TensorType((1, 1, 3, 3)))),
