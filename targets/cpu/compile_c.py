@@ -1,0 +1,100 @@
+"""Compiles the C kernels of a variant with the clang of PyPI's ziglang, for any of our architectures on any host."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from edgewright.passes import cache
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.targets.cpu.variants import Variant
+
+TRIPLES = {"x86_64": "x86_64-linux-gnu.2.28", "aarch64": "aarch64-linux-gnu.2.28"}
+TIMEOUT_SECONDS = 300
+FLAGS = (
+    "-std=gnu17", "-O3", "-fPIC", "-g0", "-fomit-frame-pointer", "-fno-stack-protector", "-fno-sanitize=all",
+    "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Werror",
+)  # fmt: skip
+
+
+def kernels_object(variant: Variant, work: Path | None = None, *, exported: bool = False, defines: Sequence[str] = ()) -> Path:
+    """The object file with all functions of kernels/ew_kernels.h for `variant`, from the cache when it is there.
+
+    work: a folder that also gets a copy, whose path is then returned. exported: symbols of default visibility, for a
+    library that is loaded by itself. defines: further macros. CompileError T010 without ziglang, T011 when it fails.
+    """
+    version = compiler_version()
+    sources = kernel_sources()
+    flags = (
+        *FLAGS,
+        f"-fvisibility={'default' if exported else 'hidden'}",
+        *variant.cflags,
+        *(f"-D{name}={value}" for name, value in variant.geometry.items()),
+        *(f"-D{define}" for define in defines),
+    )
+    unit = "".join(f'#include "{source}"\n' for source in variant.sources)
+
+    def make(folder: Path) -> None:
+        (folder / "unit.c").write_text(unit)
+        with as_file(files("edgewright.targets.cpu") / "kernels") as kernels:
+            _clang(variant.arch, [*flags, f"-I{kernels}", "-c", str(folder / "unit.c"), "-o", str(folder / "kernels.o")])
+
+    name = cache.key({**sources, "unit.c": unit}, [version, TRIPLES[variant.arch], *flags])
+    made = cache.entry("kernels", name, make) / "kernels.o"
+    if work is None:
+        return made
+    target = work / f"ew_kernels_{variant.name}.o"
+    shutil.copyfile(made, target)
+    return target
+
+
+def link_shared(objects: Sequence[Path], out: Path, target: str) -> None:
+    """Links objects for architecture `target` to the shared library `out`, replaced in one rename."""
+    with tempfile.TemporaryDirectory(prefix=".link.", dir=out.parent) as scratch:
+        made = Path(scratch) / out.name
+        _clang(target, ["-shared", "-s", *(str(path) for path in objects), "-o", str(made), "-lm", "-Wl,-z,noexecstack"])
+        made.replace(out)
+
+
+def kernel_sources() -> dict[str, str]:
+    """Every C file and header of kernels/ by its name: all of them key the cache, since they include each other."""
+    folder = files("edgewright.targets.cpu") / "kernels"
+    return {
+        one.name: one.read_text() for one in sorted(folder.iterdir(), key=lambda f: f.name) if one.name[-2:] in (".c", ".h")
+    }
+
+
+@functools.cache
+def compiler_version() -> str:
+    """The version of ziglang; CompileError T010 when it is not installed."""
+    if importlib.util.find_spec("ziglang") is None:
+        raise CompileError(
+            [Diagnostic("T010", "no C compiler: the Python package 'ziglang' is not installed", help="pip install ziglang")],
+            Exit.USAGE,
+        )
+    return metadata.version("ziglang")
+
+
+def _clang(arch: str, arguments: Sequence[str]) -> None:
+    compiler_version()
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", TRIPLES[arch], *arguments]
+    folder = str(cache.root() / "zig")
+    environment = {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder, **os.environ}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=environment, timeout=TIMEOUT_SECONDS
+        )
+        said = done.stderr if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        said = f"it did not end within {TIMEOUT_SECONDS} s"
+    if said:
+        raise CompileError([Diagnostic("T011", "the C compiler failed", because=said.strip()[:2000])], Exit.BUG)

@@ -1,0 +1,91 @@
+/* The micro-kernels that compiled models call. Each model holds one variant of them, so names carry no suffix.
+ *
+ * The geometry (EW_F32_MR ... EW_U8_OFFSET) comes from targets/cpu/variants.py by -D. Pointers may be unaligned unless
+ * something else is said; buffers do not overlap unless "in place" is said. Rows and columns count from 0.
+ * "Exactly" means: the bits of the function of that name in passes/ops/arith.py.
+ */
+#ifndef EW_KERNELS_H
+#define EW_KERNELS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* acc[i*ldacc+j] = sum_p a[i*lda+p] * b[p*NR+j] for i < m <= MR and all NR columns; b: a panel of ew_pack_b_f32,
+ * 64-byte aligned. Other rows of acc are not touched. */
+void ew_gemm_f32(const float *a, int64_t lda, const float *b, int64_t k, float *acc, int64_t ldacc, int32_t m);
+
+/* panel[p*NR+j] = b[j*stride_n+p*stride_k], zero for columns j >= n. */
+void ew_pack_b_f32(const float *b, int64_t stride_n, int64_t stride_k, int32_t n, int64_t k, float *panel);
+
+/* panel[p/KA][MR][p%KA] = a[i*lda+p] + S8_OFFSET, resp. a[i*lda+p] - U8_OFFSET for bytes 0..254. What stands beyond k
+ * meets zeros of the B panel; rows >= m hold any value. */
+void ew_pack_a_s8(const int8_t *a, int64_t lda, int32_t m, int64_t k, void *panel);
+void ew_pack_a_u8(const uint8_t *a, int64_t lda, int32_t m, int64_t k, void *panel);
+
+/* panel[p/KB][NR][p%KB] = b[j*stride_n+p*stride_k], zero beyond k and n; colsum[j] = sum_p b for NR columns. */
+void ew_pack_b_s8(const int8_t *b, int64_t stride_n, int64_t stride_k, int32_t n, int64_t k, int8_t *panel,
+                  int32_t *colsum);
+
+/* acc[i*ldacc+j] = sum_p panel value of a * b, exact in int32: int8 rows gain S8_OFFSET*colsum, uint8 rows lose
+ * U8_OFFSET*colsum. Values of b and int8 rows lie in [-127, 127]. */
+void ew_gemm_s8(const void *a_panel, const int8_t *b_panel, int64_t k, int32_t *acc, int64_t ldacc, int32_t m);
+
+/* One row of scores to weights 0..254, exactly; returns their sum. n >= 1. */
+int32_t ew_attention_weights(const int32_t *scores, int64_t n, int32_t multiplier, int32_t shift, uint8_t *weights);
+
+/* One row of layer_normalization, exactly. 1 <= n <= 1024, |multiplier| < 2^16, |offset| < 2^47, 1 <= shift <= 40,
+ * 1 <= eps_term <= 2^50. */
+void ew_layer_norm_s16(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,
+                       int32_t shift, int8_t *out);
+
+/* out[i] = table[x[i]+128]; in place allowed. */
+void ew_table_s8(const int8_t *x, const int8_t *table, int64_t n, int8_t *out);
+
+/* requantise with factors per column, exactly for |acc + bias| < 2^27, 2^15 <= multiplier < 2^16, 1 <= shift <= 47,
+ * |zero_point| < 2^15. */
+void ew_requantise_s8(const int32_t *acc, const int32_t *multiplier, const int32_t *shift, int64_t n, int32_t zero_point,
+                      int8_t *out);
+void ew_requantise_s16(const int32_t *acc, const int32_t *multiplier, const int32_t *shift, int64_t n,
+                       int32_t zero_point, int16_t *out);
+void ew_requantise_bias_s8(const int32_t *acc, const int32_t *bias, const int32_t *multiplier, const int32_t *shift,
+                           int64_t n, int32_t zero_point, int8_t *out);
+void ew_requantise_bias_s16(const int32_t *acc, const int32_t *bias, const int32_t *multiplier, const int32_t *shift,
+                            int64_t n, int32_t zero_point, int16_t *out);
+
+/* The same for m rows of an accumulator tile: what depends on the column alone is prepared once. */
+void ew_requantise_tile_s8(const int32_t *acc, int64_t ldacc, int32_t m, const int32_t *bias, const int32_t *multiplier,
+                           const int32_t *shift, int64_t n, int32_t zero_point, int8_t *out, int64_t ldout);
+void ew_requantise_tile_s16(const int32_t *acc, int64_t ldacc, int32_t m, const int32_t *bias, const int32_t *multiplier,
+                            const int32_t *shift, int64_t n, int32_t zero_point, int16_t *out, int64_t ldout);
+
+/* sat16(requantise(a) + requantise(b)), exactly; in place allowed. */
+void ew_add_requantised_s16(const int16_t *a, const int16_t *b, int64_t n, int32_t ma, int32_t sa, int32_t mb, int32_t sb,
+                            int16_t *out);
+
+/* row = exp(scale*(row - max)), *sum = its total; relative error of an entry <= 2e-7 + that of its argument. -inf gives
+ * 0; scale > 0; n >= 1. Not normalised. */
+void ew_softmax_f32(float *row, int64_t n, float scale, float *sum);
+
+/* One row: (x - mean) / sqrt(variance + epsilon) * gamma + beta; in place allowed. */
+void ew_layer_norm_f32(const float *x, const float *gamma, const float *beta, int64_t n, float epsilon, float *out);
+
+/* Functions of one value, in place allowed. Absolute error <= 4e-7 * max(1, |result|, |x|); exp: relative 2e-7. */
+void ew_gelu_f32(const float *x, int64_t n, float *out);
+void ew_gelu_tanh_f32(const float *x, int64_t n, float *out);
+void ew_sigmoid_f32(const float *x, int64_t n, float *out);
+void ew_silu_f32(const float *x, int64_t n, float *out);
+void ew_tanh_f32(const float *x, int64_t n, float *out);
+void ew_erf_f32(const float *x, int64_t n, float *out);
+void ew_exp_f32(const float *x, int64_t n, float *out);
+
+/* acc[c] = sum_t rows[t][c] * w[t*channels+c]; rows: pointers to `taps` pixels, channels last. */
+void ew_depthwise_s8(const int8_t *const *rows, const int8_t *w, int64_t channels, int64_t taps, int32_t *acc);
+void ew_depthwise_f32(const float *const *rows, const float *w, int64_t channels, int64_t taps, float *acc);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,119 @@
+"""Instruction-set variants of the CPU kernels, as data: which sources, which flags, which panel geometry."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Arch = Literal["x86_64", "aarch64"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One build of the kernels.
+
+    features: names as in /proc/cpuinfo that a processor must have. sources: files of kernels/, one translation unit.
+    cflags: in the spelling of ziglang's clang. llvm_attrs: the same instruction set for a TVM target's mattr.
+    f32_mr x f32_nr and s8_mr x s8_nr: rows and columns of one accumulator tile. ka, kb: how many consecutive k lie
+    together in an A and a B panel of bytes. a_bytes: the size of an element of the A panel, which is
+    ceil(k / ka) * s8_mr * ka * a_bytes bytes long. s8_offset: what the A panel adds to int8 rows, u8_offset: what it
+    subtracts from uint8 rows.
+    """
+
+    name: str
+    arch: Arch
+    features: tuple[str, ...]
+    sources: tuple[str, ...]
+    cflags: tuple[str, ...]
+    llvm_attrs: tuple[str, ...]
+    f32_mr: int
+    f32_nr: int
+    s8_mr: int
+    s8_nr: int
+    ka: int
+    kb: int
+    s8_offset: int
+    u8_offset: int
+    vector_bits: int
+    a_bytes: int = 1
+
+    @property
+    def geometry(self) -> dict[str, int]:
+        """Macros by which the C sources know the panels."""
+        return {
+            "EW_F32_MR": self.f32_mr, "EW_F32_NR": self.f32_nr, "EW_S8_MR": self.s8_mr, "EW_S8_NR": self.s8_nr,
+            "EW_KA": self.ka, "EW_KB": self.kb, "EW_S8_OFFSET": self.s8_offset, "EW_U8_OFFSET": self.u8_offset,
+            "EW_VECTOR_BYTES": self.vector_bits // 8,
+        }  # fmt: skip
+
+
+_V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe")
+_V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+_ATTRS_V3 = ("+avx", "+avx2", "+bmi", "+bmi2", "+f16c", "+fma", "+lzcnt", "+movbe", "+popcnt")
+_ATTRS_V4 = (*_ATTRS_V3, "+avx512f", "+avx512bw", "+avx512cd", "+avx512dq", "+avx512vl")
+_WIDE = "-mprefer-vector-width=512"
+_PORTABLE = ("generic.c", "integers.c", "floats.c")
+
+# Within an architecture from the plainest to the fastest: `best` takes the last one that runs.
+VARIANTS: tuple[Variant, ...] = (
+    Variant(
+        "generic_x86_64", "x86_64", features=(), sources=_PORTABLE, cflags=("-mcpu=x86_64",), llvm_attrs=(),
+        f32_mr=4, f32_nr=8, s8_mr=4, s8_nr=8, ka=1, kb=1, s8_offset=0, u8_offset=127, vector_bits=128,
+    ),
+    Variant(
+        "avx2", "x86_64", features=_V3, sources=_PORTABLE, cflags=("-mcpu=x86_64_v3",), llvm_attrs=_ATTRS_V3,
+        f32_mr=6, f32_nr=16, s8_mr=6, s8_nr=16, ka=1, kb=1, s8_offset=0, u8_offset=127, vector_bits=256,
+    ),
+    Variant(
+        "avx512", "x86_64", features=_V4, sources=_PORTABLE, cflags=("-mcpu=x86_64_v4", _WIDE), llvm_attrs=_ATTRS_V4,
+        f32_mr=12, f32_nr=32, s8_mr=12, s8_nr=32, ka=1, kb=1, s8_offset=0, u8_offset=127, vector_bits=512,
+    ),
+    Variant(
+        "avx512vnni", "x86_64", features=(*_V4, "avx512_vnni", "avx512vbmi"), sources=_PORTABLE,
+        cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi", _WIDE),
+        llvm_attrs=(*_ATTRS_V4, "+avx512vnni", "+avx512vbmi"),
+        f32_mr=12, f32_nr=32, s8_mr=12, s8_nr=32, ka=4, kb=4, s8_offset=128, u8_offset=0, vector_bits=512,
+    ),
+)  # fmt: skip
+
+
+def variant(name: str) -> Variant:
+    """The variant of that name; KeyError with the known names when there is none."""
+    for one in VARIANTS:
+        if one.name == name:
+            return one
+    raise KeyError(f"no variant '{name}': {', '.join(one.name for one in VARIANTS)}")
+
+
+def best(arch: str, features: frozenset[str] | tuple[str, ...]) -> Variant:
+    """The fastest variant that a processor with these features runs; KeyError for an unknown architecture."""
+    return runnable(arch, features)[-1]
+
+
+def runnable(arch: str, features: frozenset[str] | tuple[str, ...]) -> tuple[Variant, ...]:
+    """All variants that a processor with these features runs, the fastest last; KeyError when there is none."""
+    found = tuple(one for one in VARIANTS if one.arch == arch and set(one.features) <= set(features))
+    if not found:
+        raise KeyError(f"no variant for architecture '{arch}'")
+    return found
+
+
+def host_arch() -> str:
+    """The architecture of this machine in the spelling of `Variant.arch`."""
+    machine = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+
+
+def host_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """What the first processor of this machine can do by /proc/cpuinfo; empty where there is no such file."""
+    try:
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        label, _, value = line.partition(":")
+        if label.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
