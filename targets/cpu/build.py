@@ -1,0 +1,146 @@
+"""Program -> shared library: one entry function that calls the steps, weights in one block, temporaries in another."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+import tvm_ffi
+from edgewright.targets.cpu.arena import Life, aligned, place
+from edgewright.targets.cpu.compile_c import kernels_object, link_shared
+from edgewright.targets.cpu.lower import Program
+from edgewright.targets.cpu.step import Step
+from edgewright.targets.cpu.tir import IRBuilder, T, i32, i64, tirx
+from edgewright.targets.cpu.view import ITEM_BYTES, Space, Storage, View
+from edgewright.targets.cpu.variants import Variant
+
+ENTRY = "edgewright_run"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What an artifact is made of. `library`: the bytes of model.so."""
+
+    library: bytes
+    weights: bytes
+    workspace_bytes: int
+    steps: tuple[Step, ...]
+    functions: int
+
+
+def build(program: Program) -> Built:
+    """Compiles a program for its variant. Equal steps (blocks of a network) share one function."""
+    offsets, workspace_bytes = place(_lives(program))
+    weights, weight_offsets = _weights(program.steps)
+    functions, numbers = _distinct(program.steps)
+    names = [tvm.ir.GlobalVar(f"step_{i}") for i in range(len(functions))]
+    entry = _entry(program, {**offsets, **weight_offsets}, [names[i] for i in numbers], len(weights), workspace_bytes)
+    module = tvm.IRModule(
+        {**dict(zip(names, functions, strict=True)), tvm.ir.GlobalVar(ENTRY): entry.with_attr("global_symbol", ENTRY)}
+    )
+    # storage rewriting would hoist a step's scratch memory out of the scope that names its device
+    with tvm.transform.PassContext(config={"tirx.disable_storage_rewrite": True}):
+        executable = tvm.compile(module, target=tvm.target.Target(target_of(program.variant)))
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.so"
+        objects = kernels_object(program.variant)
+
+        def link(output: str, inputs: Sequence[str], options: object = None, **_: Any) -> None:
+            link_shared([Path(name) for name in inputs], Path(output), program.variant.arch)
+
+        link.output_format = "so"  # type: ignore[attr-defined]  # read by export_library
+        executable.export_library(str(path), fcompile=link, addons=[str(objects)])
+        library = path.read_bytes()
+    return Built(library, weights, workspace_bytes, program.steps, len(functions))
+
+
+def target_of(variant: Variant) -> dict[str, Any]:
+    """The TVM target of a variant."""
+    cpu = {"x86_64": "x86-64", "aarch64": "generic"}[variant.arch]
+    attributes = list(variant.llvm_attrs)
+    return {"kind": "llvm", "mtriple": f"{variant.arch}-linux-gnu", "mcpu": cpu, "mattr": attributes, "num-cores": 1}
+
+
+def _lives(program: Program) -> list[Life]:
+    first: dict[Storage, int] = {}
+    last: dict[Storage, int] = {}
+    for i, step in enumerate(program.steps):
+        for view in step.views:
+            if view.storage.space is Space.WORK:
+                first.setdefault(view.storage, i)
+                last[view.storage] = i
+    return [Life(storage, first[storage], last[storage]) for storage in first]
+
+
+def _weights(steps: Sequence[Step]) -> tuple[bytes, Mapping[Storage, int]]:
+    offsets: dict[Storage, int] = {}
+    parts: list[bytes] = []
+    size = 0
+    for step in steps:
+        for view in step.views:
+            storage = view.storage
+            if storage.space is not Space.WEIGHTS or storage in offsets:
+                continue
+            assert storage.value is not None
+            content = np.ascontiguousarray(storage.value).tobytes()
+            offsets[storage] = size
+            parts.append(content.ljust(aligned(len(content)), b"\0"))
+            size += len(parts[-1])
+    return b"".join(parts), offsets
+
+
+def _distinct(steps: Sequence[Step]) -> tuple[list[Any], list[int]]:
+    """The different functions among the steps', and which of them each step calls."""
+    functions: list[Any] = []
+    numbers: list[int] = []
+    seen: dict[int, list[int]] = {}
+    for step in steps:
+        bucket = seen.setdefault(tvm_ffi.structural_hash(step.function), [])
+        number = next((i for i in bucket if tvm_ffi.structural_equal(functions[i], step.function)), None)
+        if number is None:
+            number = len(functions)
+            functions.append(step.function)
+            bucket.append(number)
+        numbers.append(number)
+    return functions, numbers
+
+
+def _entry(
+    program: Program, offsets: Mapping[Storage, int], names: Sequence[Any], weight_bytes: int, workspace_bytes: int
+) -> Any:
+    """edgewright_run(first, last, weights, workspace, inputs..., outputs...): steps first <= i < last."""
+    ends = [*program.inputs, *program.outputs]
+    with IRBuilder() as ib:
+        with T.prim_func(s_tir=True):
+            T.func_name(ENTRY)
+            first, last = T.arg("first", T.int64()), T.arg("last", T.int64())
+            weights = T.arg("weights", T.buffer((max(weight_bytes, 1),), "uint8"))
+            workspace = T.arg("workspace", T.buffer((max(workspace_bytes, 1),), "uint8"))
+            given = {
+                view.storage: T.arg(f"tensor_{i}", T.buffer(view.shape, view.dtype)) for i, view in enumerate(ends)
+            }
+
+            def pointer(view: View) -> Any:
+                storage = view.storage
+                if storage in given:
+                    return tirx.address_of(given[storage][_unflatten(view.offset, given[storage].shape)])
+                block = weights if storage.space is Space.WEIGHTS else workspace
+                return tirx.address_of(block[i64(offsets[storage] + view.offset * ITEM_BYTES[storage.dtype])])
+
+            for i, (step, name) in enumerate(zip(program.steps, names, strict=True)):
+                with T.If(tirx.all(first <= i, i < last)), T.Then():
+                    T.evaluate(tvm.ir.Call(name, [pointer(view) for view in step.views], ret_ty=i32(0).ty))
+    return ib.get()
+
+
+def _unflatten(flat: int, shape: Any) -> list[int]:
+    index: list[int] = []
+    for n in reversed([int(n) for n in shape]):
+        index.append(flat % n)
+        flat //= n
+    return list(reversed(index))

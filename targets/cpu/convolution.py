@@ -1,0 +1,246 @@
+"""Convolutions on channels-last storage: 1 x 1 as a product on the image itself, others on rows gathered from a padded
+copy, depthwise ones channel by channel in lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ops import Conv, PatchEmbed, value_of
+from edgewright.targets.cpu.elementwise import copied
+from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.product import Rows, product, strided_rows
+from edgewright.targets.cpu.step import PARALLEL_MACS, Context, Step
+from edgewright.targets.cpu.tir import (
+    Expr,
+    address,
+    cast,
+    constant,
+    copy,
+    lanes,
+    loop,
+    put,
+    scratch,
+    step_function,
+)
+from edgewright.targets.cpu.view import View
+
+CHANNELS_LAST = (0, 2, 3, 1)
+
+
+def patch_embed(context: Context, group: Group) -> None:
+    """Each patch is a row of C * P runs of P pixels."""
+    anchor = group.anchor
+    assert anchor is not None and isinstance(anchor.op, PatchEmbed)
+    image = context.values[anchor.inputs[0]]
+    patch = anchor.op.patch
+    _, channels, height, width = image.shape
+    across = width // patch
+    _, s_channel, s_row, s_column = image.strides
+    weight, bias = (value_of(n) for n in anchor.inputs[1:])
+    assert weight is not None
+
+    def fill(buffers: Mapping[View, Any], rows: Any, first: Expr, m: Expr) -> None:
+        source = buffers[image]
+        with loop(m) as i:
+            token = first + i
+            corner = (token // across) * (patch * s_row) + (token % across) * (patch * s_column)
+            with loop(channels * patch) as run:
+                begin = corner + (run // patch) * s_channel + (run % patch) * s_row
+                target = (i * channels * patch + run) * patch
+                lanes(patch, lambda lane: put(rows, target + lane, source[begin + lane * s_column]))
+
+    tail = context.tail(group, lambda view: view)
+    product(context, group, Rows((image,), fill=fill), anchor.shape[0] * anchor.shape[1], weight, bias, tail)
+
+
+def convolution(context: Context, group: Group) -> None:
+    """Adds the steps of a convolution."""
+    anchor = group.anchor
+    assert anchor is not None and isinstance(anchor.op, Conv)
+    op = anchor.op
+    weight = value_of(anchor.inputs[1])
+    assert weight is not None
+    bias = value_of(anchor.inputs[2]) if len(anchor.inputs) > 2 else None
+    outs, ins, kh, kw = weight.shape
+    if op.groups == anchor.inputs[0].shape[1] and ins == 1 and outs == op.groups:
+        _depthwise(context, group, op, weight, bias)
+        return
+    if op.groups > 1:
+        _grouped(context, group, op, weight, bias)
+        return
+    image = context.values[anchor.inputs[0]]
+    if (kh, kw) == (1, 1) and op.strides == (1, 1) and not any(op.pads):
+        rows = strided_rows(image.transpose(CHANNELS_LAST))
+        if rows is not None:
+            tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
+            product(context, group, rows, _pixels(anchor), weight.reshape(outs, ins), bias, tail)
+            return
+    padded = _padded(context, image, op, anchor)
+    matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(outs, -1)
+    rows = _windows(padded, op, (kh, kw), anchor)
+    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
+    product(context, group, rows, _pixels(anchor), matrix, bias, tail)
+
+
+def _pixels(node: Node) -> int:
+    return node.shape[0] * node.shape[2] * node.shape[3]
+
+
+def _padded(context: Context, image: View, op: Conv, anchor: Node) -> View:
+    """The image with its border, channels last and dense: (B, H, W, C)."""
+    batch, channels, height, width = image.shape
+    top, left, bottom, right = op.pads
+    shape = (batch, height + top + bottom, width + left + right, channels)
+    last = image.transpose(CHANNELS_LAST)
+    if not any(op.pads) and last.strides[3] == 1 and last.strides[1] == last.strides[2] * width:
+        return last
+    padded = context.temporary(int(np.prod(shape)), image.dtype).reshape(shape)
+    assert padded is not None
+    if any(op.pads):
+        value = getattr(op, "pad_value", 0)
+        _border(context, padded, op.pads, value, anchor.name)
+    inner = padded.slice(1, top, top + height).slice(2, left, left + width)
+    copied(context, last, inner, f"{anchor.name} (pad)")
+    return padded
+
+
+def _border(context: Context, padded: View, pads: tuple[int, int, int, int], value: int, name: str) -> None:
+    batch, height, width, channels = padded.shape
+    top, left, bottom, right = pads
+    line = width * channels
+
+    def body(buffers: Mapping[View, Any]) -> None:
+        target = buffers[padded]
+        with loop(batch) as b:
+            start = b * (height * line)
+
+            def blank(begin: Expr, count: int) -> None:
+                if count:
+                    lanes(count, lambda lane: put(target, begin + lane, constant(value, padded.dtype)))
+
+            blank(start, top * line)
+            blank(start + (height - bottom) * line, bottom * line)
+            with loop(height - top - bottom) as y:
+                row = start + (y + top) * line
+                blank(row, left * channels)
+                blank(row + (width - right) * channels, right * channels)
+
+    context.steps.append(Step(f"{name} (border)", "Pad", step_function((padded,), body), (padded,), 0))
+
+
+def _windows(padded: View, op: Conv, kernel: tuple[int, int], anchor: Node) -> Rows:
+    """Rows of kh runs of kw * C values around each output pixel."""
+    kh, kw = kernel
+    batch, _, _, channels = padded.shape
+    s_batch, s_row, s_column, _ = padded.strides
+    height, width = anchor.shape[2:]
+    item = {"int8": 1, "float32": 4}[padded.dtype]
+
+    def fill(buffers: Mapping[View, Any], rows: Any, first: Expr, m: Expr) -> None:
+        source = buffers[padded]
+        with loop(m) as i:
+            pixel = first + i
+            begin = ((pixel // width) % height) * (s_row * op.strides[0]) + (pixel % width) * (s_column * op.strides[1])
+            if batch > 1:
+                begin = begin + (pixel // (width * height)) * s_batch
+            if op.dilations[1] == 1:
+                for ky in range(kh):
+                    at = begin + ky * op.dilations[0] * s_row
+                    copy(address(rows, (i * kh + ky) * (kw * channels)), address(source, at), kw * channels * item)
+                return
+            for ky in range(kh):
+                for kx in range(kw):
+                    at = begin + ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column
+                    copy(address(rows, ((i * kh + ky) * kw + kx) * channels), address(source, at), channels * item)
+
+    return Rows((padded,), fill=fill)
+
+
+def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, Any], bias: Any) -> None:
+    anchor = group.anchor
+    assert anchor is not None
+    image = context.values[anchor.inputs[0]]
+    padded = _padded(context, image, op, anchor)
+    channels, _, kh, kw = weight.shape
+    integer = not anchor.type.is_float
+    accumulator = "int32" if integer else "float32"
+    taps = context.keep(
+        np.ascontiguousarray(weight.reshape(channels, kh * kw).T).astype(np.int32 if integer else np.float32)
+    )
+    zero = np.zeros(channels, accumulator)
+    biases = context.keep((zero if bias is None else np.asarray(bias)).astype(accumulator))
+    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
+    batch, _, height, width = anchor.shape
+    s_batch, s_row, s_column, _ = padded.strides
+    offsets = [
+        ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column for ky in range(kh) for kx in range(kw)
+    ]
+    macs = anchor.type.size * kh * kw
+
+    def body(buffers: Mapping[View, Any]) -> None:
+        source, w, b = buffers[padded], buffers[taps], buffers[biases]
+        with loop(batch * height, parallel=macs >= PARALLEL_MACS // 4) as line:
+            with loop(width) as x:
+                begin = (line % height) * (s_row * op.strides[0]) + x * (s_column * op.strides[1])
+                if batch > 1:
+                    begin = begin + (line // height) * s_batch
+                acc = scratch(channels, accumulator)
+
+                def one(lane: Expr) -> None:
+                    total = b[lane]
+                    for t, offset in enumerate(offsets):
+                        total = total + cast(source[begin + offset + lane], accumulator) * w[t * channels + lane]
+                    put(acc, lane, total)
+
+                lanes(channels, one)
+                tail.emit(buffers, line * width + x, 0, channels, lambda lane: acc[lane])
+
+    context.add(group, [padded, taps, biases, *tail.views], body, macs=macs)
+
+
+def _grouped(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, Any], bias: Any) -> None:
+    """Few groups of many channels, or many of few: plain loops, lanes along the output channels of a group."""
+    anchor = group.anchor
+    assert anchor is not None
+    padded = _padded(context, context.values[anchor.inputs[0]], op, anchor)
+    outs, ins, kh, kw = weight.shape
+    per_group = outs // op.groups
+    integer = not anchor.type.is_float
+    accumulator = "int32" if integer else "float32"
+    # (groups, kh, kw, ins, outs of the group)
+    ordered = weight.reshape(op.groups, per_group, ins, kh, kw).transpose(0, 3, 4, 2, 1)
+    taps = context.keep(np.ascontiguousarray(ordered).astype(accumulator))
+    zero = np.zeros(outs, accumulator)
+    biases = context.keep((zero if bias is None else np.asarray(bias)).astype(accumulator))
+    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
+    batch, _, height, width = anchor.shape
+    s_batch, s_row, s_column, _ = padded.strides
+    macs = anchor.type.size * ins * kh * kw
+
+    def body(buffers: Mapping[View, Any]) -> None:
+        source, w, b = buffers[padded], buffers[taps], buffers[biases]
+        with loop(batch * height, parallel=macs >= PARALLEL_MACS // 4) as line, loop(width) as x:
+            begin = (line % height) * (s_row * op.strides[0]) + x * (s_column * op.strides[1])
+            if batch > 1:
+                begin = begin + (line // height) * s_batch
+            acc = scratch(outs, accumulator)
+            lanes(outs, lambda lane: put(acc, lane, b[lane]))
+            with loop(op.groups) as g, loop(kh) as ky, loop(kw) as kx, loop(ins) as c:
+                value = cast(
+                    source[begin + ky * (op.dilations[0] * s_row) + kx * (op.dilations[1] * s_column) + g * ins + c], accumulator
+                )
+                row = (((g * kh + ky) * kw + kx) * ins + c) * per_group
+
+                def one(lane: Expr) -> None:
+                    put(acc, g * per_group + lane, acc[g * per_group + lane] + value * w[row + lane])
+
+                lanes(per_group, one)
+            tail.emit(buffers, line * width + x, 0, outs, lambda lane: acc[lane])
+
+    context.add(group, [padded, taps, biases, *tail.views], body, macs=macs)
+
+

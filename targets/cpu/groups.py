@@ -1,0 +1,101 @@
+"""Which nodes run in one step: a product, an attention or a reduction takes along the elementwise nodes behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ops import Constant, Input
+from edgewright.targets.cpu.scalar import is_elementwise
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """`members` in topological order, the first may be an anchor (anything that is not elementwise); all have the
+    shape of the first. `stored`: members that others read, or that leave the graph."""
+
+    members: list[Node]
+    stored: list[Node] = field(default_factory=list)
+    branches: bool = False
+
+    @property
+    def anchor(self) -> Node | None:
+        """The node that is not elementwise, if there is one."""
+        first = self.members[0]
+        return None if is_elementwise(first.op) else first
+
+    @property
+    def tail(self) -> list[Node]:
+        """The elementwise members."""
+        return self.members if self.anchor is None else self.members[1:]
+
+    @property
+    def last(self) -> Node:
+        return self.members[-1]
+
+
+def group(graph: Graph, is_view: frozenset[Node]) -> list[Group]:
+    """Groups in an order in which each finds its operands computed; `is_view` nodes, inputs and constants have none.
+
+    A node joins the group of an operand that nobody else reads. Where an operand has several readers, those that need
+    nothing but it and constants join too, and from then on only such: otherwise a member could wait for a value that
+    depends on an earlier member.
+    """
+    nodes = graph.nodes()
+    position = {node: i for i, node in enumerate(nodes)}
+    users = graph.users()
+    home: dict[Node, Group] = {}
+    groups: list[Group] = []
+    for node in nodes:
+        if isinstance(node.op, (Input, Constant)) or node in is_view:
+            continue
+        target = _target(node, home, users, graph, position) if is_elementwise(node.op) else None
+        if target is None:
+            target = Group([])
+            groups.append(target)
+        target.members.append(node)
+        home[node] = target
+    for one in groups:
+        inside = set(one.members)
+        one.stored = [n for n in one.members if n in graph.outputs or any(u not in inside for u in users[n])]
+    return sorted(groups, key=lambda one: position[one.members[0] if one.branches else one.last])
+
+
+def _target(
+    node: Node, home: dict[Node, Group], users: dict[Node, list[Node]], graph: Graph, position: dict[Node, int]
+) -> Group | None:
+    found: list[tuple[Node, Group, bool]] = []
+    for operand in dict.fromkeys(node.inputs):
+        candidate = home.get(operand)
+        if candidate is None or operand.shape != node.shape:
+            continue
+        alone = len(set(users[operand])) == 1 and operand not in graph.outputs
+        unary = all(other is operand or isinstance(other.op, Constant) for other in node.inputs)
+        if candidate.branches and not unary:
+            continue
+        if alone and operand is candidate.last:
+            found.append((operand, candidate, candidate.branches))
+        elif unary and _unary(candidate):
+            found.append((operand, candidate, True))
+    if not found:
+        return None
+    _, chosen, branches = max(found, key=lambda row: position[row[0]])
+    chosen.branches |= branches
+    return chosen
+
+
+def _unary(candidate: Group) -> bool:
+    """Whether all elementwise members need nothing but the group and constants."""
+    inside = set(candidate.members)
+    return all(n in inside or isinstance(n.op, Constant) for member in candidate.tail[1 if candidate.anchor is None else 0 :] for n in member.inputs)
+
+
+def readers(groups: list[Group]) -> Iterator[tuple[Group, Node]]:
+    """Every (group, operand from outside) pair."""
+    for one in groups:
+        inside = set(one.members)
+        for member in one.members:
+            for operand in member.inputs:
+                if operand not in inside:
+                    yield one, operand

@@ -1,0 +1,141 @@
+"""Where values live while a model runs: strided windows on flat storage, so that slices and transposes cost nothing."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edgewright.passes.ir.types import Array, Elem, Int, Shape
+
+
+class Space(enum.Enum):
+    """Which of the model's memories a storage belongs to."""
+
+    WEIGHTS = "weights"
+    WORK = "work"
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+@dataclass(eq=False, slots=True)
+class Storage:
+    """`elements` values of one dtype. `value`: what weights hold; `index`: which input or output."""
+
+    space: Space
+    dtype: str
+    elements: int
+    value: Array | None = field(default=None, repr=False)
+    index: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return self.elements * ITEM_BYTES[self.dtype]
+
+
+ITEM_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Element (i0, i1, ...) is at `offset + sum(i * stride)` of the storage; strides count elements."""
+
+    storage: Storage
+    shape: Shape
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def dtype(self) -> str:
+        return self.storage.dtype
+
+    @property
+    def span(self) -> int:
+        """Elements from the first to the last, both included."""
+        return 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
+
+    def transpose(self, order: Sequence[int]) -> View:
+        return View(self.storage, tuple(self.shape[i] for i in order), tuple(self.strides[i] for i in order), self.offset)
+
+    def slice(self, axis: int, start: int, stop: int, step: int = 1) -> View:
+        axis %= len(self.shape)
+        length = -(-(stop - start) // step)
+        return View(
+            self.storage,
+            (*self.shape[:axis], length, *self.shape[axis + 1 :]),
+            (*self.strides[:axis], self.strides[axis] * step, *self.strides[axis + 1 :]),
+            self.offset + start * self.strides[axis],
+        )
+
+    def broadcast_to(self, shape: Shape) -> View:
+        """As numpy does: leading axes are added, axes of one element repeat."""
+        missing = len(shape) - len(self.shape)
+        own = (*(1 for _ in range(missing)), *self.shape)
+        strides = (*(0 for _ in range(missing)), *self.strides)
+        return View(self.storage, shape, tuple(s if n == m else 0 for n, m, s in zip(own, shape, strides, strict=True)), self.offset)
+
+    def reshape(self, shape: Shape) -> View | None:
+        """The same elements in row-major order under another shape; None where that needs a copy."""
+        strides = _reshaped(self.shape, self.strides, shape)
+        return None if strides is None else View(self.storage, shape, strides, self.offset)
+
+
+def contiguous(storage: Storage, shape: Shape, order: Sequence[int] | None = None) -> View:
+    """A dense view of the whole storage; `order` lists the axes from outermost to innermost."""
+    order = tuple(range(len(shape))) if order is None else tuple(order)
+    strides = [0] * len(shape)
+    step = 1
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= shape[axis]
+    return View(storage, shape, tuple(strides))
+
+
+def dtype_of(elem: Elem) -> str:
+    """The C type that holds an element."""
+    if not isinstance(elem, Int):
+        return "float32"
+    bits = next(bits for bits in (8, 16, 32, 64) if elem.bits <= bits)
+    return f"int{bits}" if elem.signed else f"uint{bits}"
+
+
+def collapse(shape: Shape, strides: Sequence[tuple[int, ...]]) -> tuple[Shape, list[tuple[int, ...]]]:
+    """The fewest axes over which all of several strided windows of one shape can walk together."""
+    axes = [i for i, n in enumerate(shape) if n != 1]
+    sizes: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for axis in axes:
+        if sizes and all(own[-1] == s[axis] * shape[axis] for own, s in zip(steps, strides, strict=True)):
+            sizes[-1] *= shape[axis]
+            for own, s in zip(steps, strides, strict=True):
+                own[-1] = s[axis]
+        else:
+            sizes.append(shape[axis])
+            for own, s in zip(steps, strides, strict=True):
+                own.append(s[axis])
+    if not sizes:
+        return (1,), [(0,) for _ in strides]
+    return tuple(sizes), [tuple(own) for own in steps]
+
+
+def _reshaped(shape: Shape, strides: tuple[int, ...], wanted: Shape) -> tuple[int, ...] | None:
+    if math.prod(shape) != math.prod(wanted):
+        raise ValueError(f"{shape} does not reshape to {wanted}")
+    sizes, (steps,) = collapse(shape, [strides])
+    found: list[int] = []
+    group = len(sizes) - 1
+    left, step = sizes[group], steps[group]
+    for n in reversed(wanted):
+        if n == 1:
+            found.append(0)
+            continue
+        if left == 1:
+            group -= 1
+            left, step = sizes[group], steps[group]
+        if left % n:
+            return None
+        found.append(step)
+        left //= n
+        step *= n
+    return tuple(reversed(found))
