@@ -41,7 +41,7 @@ static inline ew_vf ew_erf(ew_vf x) {
   even = 0.134688929f + s * (0.0907090306f + s * (0.0576439612f + s * (0.0299631506f + s * even)));
   even = 0.362583995f + s * even;
   odd = -0.181011498f + s * odd;
-  return x * (even + u * odd);
+  return ew_max(ew_splat(-1.0f), ew_min(ew_splat(1.0f), x * (even + u * odd))); /* rounding may pass 1 */
 }
 
 static inline ew_vf ew_sigmoid(ew_vf x) { return 1.0f / (1.0f + ew_exp(-x)); }
