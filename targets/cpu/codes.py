@@ -10,4 +10,11 @@ besides `pip install ziglang` and also compiles for other architectures.""",
 The kernels of this compiler and the glue it prints always compile; what the C compiler said is in the message. A full
 disk or a broken installation of ziglang are the usual reasons: `python -m ziglang version` should print a version.
 Otherwise it is a bug in Edgewright.""",
+    "T012": """the emulator for aarch64 is missing
+Programs for a Raspberry Pi or a Jetson run on this machine under QEMU's user emulation: Debian's and Ubuntu's package
+qemu-user. Counting instructions needs its dynamically linked build, which takes plugins; the one of qemu-user-static
+does not.""",
+    "T013": """an emulated program took too long
+It was ended. Emulation is 20 to 100 times slower than the processor it stands for: allow more time, or run a smaller
+model.""",
 }

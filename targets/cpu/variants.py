@@ -99,6 +99,25 @@ VARIANTS: tuple[Variant, ...] = (
         cflags=("-mcpu=cortex_a76+i8mm",), llvm_attrs=("+neon", "+dotprod", "+i8mm"),
         f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=8, ka=8, kb=8, s8_offset=0, u8_offset=127, vector_bits=128,
     ),
+    Variant(
+        "generic_aarch64", "aarch64", features=(), sources=_PORTABLE, cflags=("-mcpu=generic",), llvm_attrs=("+neon",),
+        f32_mr=4, f32_nr=8, s8_mr=4, s8_nr=8, ka=1, kb=1, s8_offset=0, u8_offset=127, vector_bits=128,
+    ),
+    Variant(
+        "neon", "aarch64", features=("asimd",), sources=("neon_s8.c", *_NEON), cflags=("-mcpu=cortex_a72",),
+        llvm_attrs=("+neon",),
+        f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=16, ka=2, kb=2, s8_offset=0, u8_offset=127, vector_bits=128,
+    ),
+    Variant(
+        "dotprod", "aarch64", features=("asimd", "asimddp"), sources=("neon_dot.c", *_NEON), cflags=("-mcpu=cortex_a76",),
+        llvm_attrs=("+neon", "+dotprod"),
+        f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=8, ka=4, kb=4, s8_offset=0, u8_offset=127, vector_bits=128,
+    ),
+    Variant(
+        "i8mm", "aarch64", features=("asimd", "asimddp", "i8mm"), sources=("neon_dot.c", *_NEON),
+        cflags=("-mcpu=cortex_a76+i8mm",), llvm_attrs=("+neon", "+dotprod", "+i8mm"),
+        f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=8, ka=8, kb=8, s8_offset=0, u8_offset=127, vector_bits=128,
+    ),
 )  # fmt: skip
 
 

@@ -1,0 +1,172 @@
+"""Runs aarch64 programs under QEMU's user emulation and counts the instructions they execute.
+
+Emulated time says nothing about speed; counts of instructions and the bits of results do not depend on the host.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from edgewright.passes import cache
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+
+PROGRAMS = ("qemu-aarch64", "qemu-aarch64-static")  # Debian's qemu-user and qemu-user-static
+CPUS = {"generic_aarch64": "cortex-a72", "neon": "cortex-a72", "dotprod": "cortex-a76", "i8mm": "max"}
+INSTALL = "install QEMU's user emulation: Debian and Ubuntu have it as `apt-get install qemu-user`"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an emulated program did.
+
+    exit_code: negative when a signal ended it (-SIGILL: an instruction that the processor lacks). instructions: how
+    many the whole process executed, None unless counted. marks: (kind, instructions so far) for each mark it made,
+    which is its system call close(-1163000000 - kind) with 0 <= kind < 64.
+    """
+
+    stdout: str
+    stderr: str
+    exit_code: int
+    instructions: int | None
+    marks: tuple[tuple[int, int], ...] = ()
+
+
+def run(
+    program: Path,
+    args: Sequence[str],
+    cpu: str,
+    timeout_s: float,
+    count: bool = False,
+    library_root: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Run:
+    """Runs an aarch64 program on an emulated `cpu` (cortex-a72, cortex-a76, max ...).
+
+    library_root: the folder that stands for / when a dynamic program looks for its loader and libraries.
+    environment: all of the program's variables, by default none but PATH. The emulator ends with the time limit.
+    CompileError T012 without QEMU (or, when counting, without one that takes plugins), T013 when the time is over.
+    """
+    emulator = find(plugins=count)
+    command = [emulator, "-cpu", cpu]
+    if library_root is not None:
+        command += ["-L", str(library_root)]
+    variables = {"PATH": "/usr/bin:/bin"} if environment is None else dict(environment)
+    with tempfile.TemporaryDirectory(prefix="edgewright-qemu-") as scratch:
+        counts = Path(scratch) / "counts"
+        if count:
+            plugin = _plugin(emulator)
+            command += ["-plugin", f"{_escaped(plugin)},out={_escaped(counts)}"]
+        stdout, stderr, code = _execute([*command, str(program), *args], variables, timeout_s)
+        if not count:
+            return Run(stdout, stderr, code, None)
+        if not counts.exists():  # a signal ends the emulator without its exit handlers
+            return Run(stdout, stderr, code, None)
+        total, *marks = counts.read_text().split()
+    pairs = (mark.split(":") for mark in marks)
+    return Run(stdout, stderr, code, int(total), tuple((int(kind), int(at)) for kind, at in pairs))
+
+
+def find(plugins: bool = False) -> str:
+    """The path of an aarch64 user emulator, one that takes plugins if asked; CompileError T012 when there is none."""
+    found = [path for name in PROGRAMS if (path := shutil.which(name))]
+    if not found:
+        raise CompileError([Diagnostic("T012", "there is no emulator for aarch64", help=INSTALL)], Exit.USAGE)
+    if not plugins:
+        return found[0]
+    for path in found:
+        if _takes_plugins(path):
+            return path
+    because = f"{found[0]} takes no plugins, as statically linked builds do not"
+    raise CompileError(
+        [Diagnostic("T012", "instructions cannot be counted by this emulator", because=because, help=INSTALL)], Exit.USAGE
+    )
+
+
+def missing() -> list[str]:
+    """What a test that counts instructions lacks on this machine."""
+    try:
+        find(plugins=True)
+    except CompileError:
+        return ["qemu-aarch64 with plugins (Debian's qemu-user)"]
+    return []
+
+
+@functools.cache
+def _takes_plugins(emulator: str) -> bool:
+    done = subprocess.run([emulator, "-h"], capture_output=True, text=True, errors="replace", timeout=60)
+    return "-plugin" in done.stdout
+
+
+@functools.cache
+def _interface(emulator: str) -> int:
+    """The number of the plugin interface: QEMU 9 refuses plugins of the first one, and older ones know no other."""
+    said = subprocess.run([emulator, "--version"], capture_output=True, text=True, errors="replace", timeout=60).stdout
+    version = re.search(r"version (\d+)", said)
+    return 2 if version and int(version[1]) >= 9 else 1
+
+
+def _plugin(emulator: str) -> Path:
+    """The counting plugin, built for this machine and for the interface of this emulator, from the cache."""
+    source = (files("edgewright.targets.cpu") / "qemu" / "count.c").read_text()
+    compiler = [path] if (path := shutil.which("cc")) else [sys.executable, "-m", "ziglang", "cc"]
+    flags = [f"-DEW_PLUGIN_VERSION={_interface(emulator)}", "-std=gnu17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"]
+
+    def make(folder: Path) -> None:
+        (folder / "count.c").write_text(source)
+        command = [*compiler, *flags, str(folder / "count.c"), "-o", str(folder / "count.so")]
+        zig = {"ZIG_GLOBAL_CACHE_DIR": str(cache.root() / "zig"), "ZIG_LOCAL_CACHE_DIR": str(cache.root() / "zig")}
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=300, env={**zig, **os.environ}
+        )
+        if done.returncode:
+            because = done.stderr.strip()[:2000]
+            raise CompileError([Diagnostic("T011", "the C compiler failed on QEMU's plugin", because=because)], Exit.BUG)
+
+    return cache.entry("qemu", cache.key({"count.c": source}, [*compiler, *flags]), make) / "count.so"
+
+
+def _escaped(path: Path) -> str:
+    """A comma ends an option's value unless doubled."""
+    return str(path).replace(",", ",,")
+
+
+def _execute(command: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> tuple[str, str, int]:
+    process = subprocess.Popen(
+        command,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise CompileError(
+            [
+                Diagnostic(
+                    "T013",
+                    f"the emulated program did not end within {timeout_s:g} s",
+                    help="emulation is 20 to 100 times slower than a board; give it more time or a smaller model",
+                )
+            ],
+            Exit.USAGE,
+        ) from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return stdout, stderr, process.returncode
