@@ -56,7 +56,6 @@ _ATTRS_V4 = (*_ATTRS_V3, "+avx512f", "+avx512bw", "+avx512cd", "+avx512dq", "+av
 _WIDE = "-mprefer-vector-width=512"
 _PORTABLE = ("generic.c", "integers.c", "floats.c")
 _FAST = ("gemm_f32.c", "generic.c", "integers.c", "floats.c")
-
 _NEON = ("neon_f32.c", "neon_requantise.c", "neon_rows.c", "neon_depthwise.c", "floats.c")
 
 # Within an architecture from the plainest to the fastest: `best` takes the last one that runs.
@@ -79,25 +78,6 @@ VARIANTS: tuple[Variant, ...] = (
         cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi", _WIDE, "-DEW_OWN_GEMM_F32", "-DEW_OWN_GEMM_S8"),
         llvm_attrs=(*_ATTRS_V4, "+avx512vnni", "+avx512vbmi"),
         f32_mr=12, f32_nr=32, s8_mr=12, s8_nr=32, ka=4, kb=4, s8_offset=128, u8_offset=0, vector_bits=512,
-    ),
-    Variant(
-        "generic_aarch64", "aarch64", features=(), sources=_PORTABLE, cflags=("-mcpu=generic",), llvm_attrs=("+neon",),
-        f32_mr=4, f32_nr=8, s8_mr=4, s8_nr=8, ka=1, kb=1, s8_offset=0, u8_offset=127, vector_bits=128,
-    ),
-    Variant(
-        "neon", "aarch64", features=("asimd",), sources=("neon_s8.c", *_NEON), cflags=("-mcpu=cortex_a72",),
-        llvm_attrs=("+neon",),
-        f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=16, ka=2, kb=2, s8_offset=0, u8_offset=127, vector_bits=128,
-    ),
-    Variant(
-        "dotprod", "aarch64", features=("asimd", "asimddp"), sources=("neon_dot.c", *_NEON), cflags=("-mcpu=cortex_a76",),
-        llvm_attrs=("+neon", "+dotprod"),
-        f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=8, ka=4, kb=4, s8_offset=0, u8_offset=127, vector_bits=128,
-    ),
-    Variant(
-        "i8mm", "aarch64", features=("asimd", "asimddp", "i8mm"), sources=("neon_dot.c", *_NEON),
-        cflags=("-mcpu=cortex_a76+i8mm",), llvm_attrs=("+neon", "+dotprod", "+i8mm"),
-        f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=8, ka=8, kb=8, s8_offset=0, u8_offset=127, vector_bits=128,
     ),
     Variant(
         "generic_aarch64", "aarch64", features=(), sources=_PORTABLE, cflags=("-mcpu=generic",), llvm_attrs=("+neon",),
