@@ -53,9 +53,9 @@ _V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 _ATTRS_V3 = ("+avx", "+avx2", "+bmi", "+bmi2", "+f16c", "+fma", "+lzcnt", "+movbe", "+popcnt")
 _ATTRS_V4 = (*_ATTRS_V3, "+avx512f", "+avx512bw", "+avx512cd", "+avx512dq", "+avx512vl")
-_WIDE = "-mprefer-vector-width=512"
+_WIDE = ("-mprefer-vector-width=512", "-DEW_OWN_GEMM_F32", "-DEW_OWN_DEPTHWISE")
 _PORTABLE = ("generic.c", "integers.c", "floats.c")
-_FAST = ("gemm_f32.c", "generic.c", "integers.c", "floats.c")
+_WIDE_SOURCES = ("gemm_f32.c", "generic.c", "rows_avx512.c", "depthwise.c", "floats.c")
 _NEON = ("neon_f32.c", "neon_requantise.c", "neon_rows.c", "neon_depthwise.c", "floats.c")
 
 # Within an architecture from the plainest to the fastest: `best` takes the last one that runs.
@@ -69,13 +69,13 @@ VARIANTS: tuple[Variant, ...] = (
         f32_mr=6, f32_nr=16, s8_mr=6, s8_nr=16, ka=1, kb=1, s8_offset=0, u8_offset=127, vector_bits=256,
     ),
     Variant(
-        "avx512", "x86_64", features=_V4, sources=_FAST, cflags=("-mcpu=x86_64_v4", _WIDE, "-DEW_OWN_GEMM_F32"),
+        "avx512", "x86_64", features=_V4, sources=_WIDE_SOURCES, cflags=("-mcpu=x86_64_v4", *_WIDE),
         llvm_attrs=_ATTRS_V4,
         f32_mr=12, f32_nr=32, s8_mr=12, s8_nr=32, ka=1, kb=1, s8_offset=0, u8_offset=127, vector_bits=512,
     ),
     Variant(
-        "avx512vnni", "x86_64", features=(*_V4, "avx512_vnni", "avx512vbmi"), sources=("gemm_s8_vnni.c", *_FAST),
-        cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi", _WIDE, "-DEW_OWN_GEMM_F32", "-DEW_OWN_GEMM_S8"),
+        "avx512vnni", "x86_64", features=(*_V4, "avx512_vnni", "avx512vbmi"), sources=("gemm_s8_vnni.c", *_WIDE_SOURCES),
+        cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi", *_WIDE, "-DEW_OWN_GEMM_S8"),
         llvm_attrs=(*_ATTRS_V4, "+avx512vnni", "+avx512vbmi"),
         f32_mr=12, f32_nr=32, s8_mr=12, s8_nr=32, ka=4, kb=4, s8_offset=128, u8_offset=0, vector_bits=512,
     ),

@@ -1,0 +1,274 @@
+/* The integer functions of one row in AVX-512 (F, BW, DQ, VL; table_s8 better with VBMI). */
+#include "ew_kernels.h"
+#include "tables.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#define DOWN (_MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
+
+static inline __mmask32 first32(int64_t n) { return n >= 32 ? ~(__mmask32)0 : ((__mmask32)1 << n) - 1; }
+static inline __mmask16 first16(int64_t n) { return n >= 16 ? (__mmask16)~0u : (__mmask16)((1u << n) - 1); }
+static inline __mmask8 first8(int64_t n) { return n >= 8 ? (__mmask8)~0u : n > 0 ? (__mmask8)((1u << n) - 1) : 0; }
+static inline __m512i join(__m256i low, __m256i high) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+static inline __m256i lower(__m512i x) { return _mm512_castsi512_si256(x); }
+static inline __m256i upper(__m512i x) { return _mm512_extracti64x4_epi64(x, 1); }
+
+/* ---- requantise: floor(acc * m * 2^-s + zero_point + 1/2).
+ *
+ * m * 2^-s is exact in float (16 bits) and so in double; acc * m has 43 bits. The fused multiply-add rounds its one
+ * result down to a double, which moves it past no integer, and the conversion rounds down again: floor is exact. What is
+ * below int32 converts to its minimum and saturates the right way; what is above does not and is limited before. */
+
+struct scale {
+  __m512d low, high;
+};
+
+static inline struct scale scales(const int32_t *multiplier, const int32_t *shift, __mmask16 some) {
+  __m512i m = (__m512i)_mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(some, multiplier));
+  __m512i s = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(some, shift), 23);
+  __m512i f = _mm512_sub_epi32(m, s);
+  return (struct scale){_mm512_cvtps_pd((__m256)lower(f)), _mm512_cvtps_pd((__m256)upper(f))};
+}
+
+static inline __m256i scaled(__m256i acc, __m512d scale, __m512d half, __m512d limit) {
+  __m512d y = _mm512_fmadd_round_pd(_mm512_cvtepi32_pd(acc), scale, half, DOWN);
+  return _mm512_cvt_roundpd_epi32(_mm512_min_pd(y, limit), DOWN);
+}
+
+static inline __m512i scaled16(__m512i acc, struct scale f, __m512d half, __m512d limit) {
+  return join(scaled(lower(acc), f.low, half, limit), scaled(upper(acc), f.high, half, limit));
+}
+
+static inline void store_s8(int8_t *out, __m512i y, __mmask16 some) {
+  _mm_mask_storeu_epi8(out, some, _mm_max_epi8(_mm512_cvtsepi32_epi8(y), _mm_set1_epi8(-127)));
+}
+
+static inline void store_s16(int16_t *out, __m512i y, __mmask16 some) {
+  _mm256_mask_storeu_epi16(out, some, _mm256_max_epi16(_mm512_cvtsepi32_epi16(y), _mm256_set1_epi16(-32767)));
+}
+
+#define REQUANTISE(type, suffix, largest)                                                                              \
+  static inline __attribute__((always_inline)) void requantise_rows_##suffix(                                                     \
+      const int32_t *acc, int64_t ldacc, int32_t m, const int32_t *bias, const int32_t *multiplier,                    \
+      const int32_t *shift, int64_t n, int32_t zero_point, type *out, int64_t ldout) {                                 \
+    __m512d half = _mm512_set1_pd(zero_point + 0.5), limit = _mm512_set1_pd(largest);                                  \
+    for (int64_t j = 0; j < n; j += 16) {                                                                              \
+      __mmask16 some = first16(n - j);                                                                                 \
+      struct scale f = scales(multiplier + j, shift + j, some);                                                        \
+      __m512i add = bias ? _mm512_maskz_loadu_epi32(some, bias + j) : _mm512_setzero_si512();                          \
+      for (int32_t i = 0; i < m; ++i) {                                                                                \
+        __m512i a = _mm512_add_epi32(_mm512_maskz_loadu_epi32(some, acc + i * ldacc + j), add);                        \
+        store_##suffix(out + i * ldout + j, scaled16(a, f, half, limit), some);                                        \
+      }                                                                                                                \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  void ew_requantise_tile_##suffix(const int32_t *acc, int64_t ldacc, int32_t m, const int32_t *bias,                  \
+                                   const int32_t *multiplier, const int32_t *shift, int64_t n, int32_t zero_point,     \
+                                   type *out, int64_t ldout) {                                                         \
+    requantise_rows_##suffix(acc, ldacc, m, bias, multiplier, shift, n, zero_point, out, ldout);                                  \
+  }                                                                                                                    \
+  void ew_requantise_##suffix(const int32_t *acc, const int32_t *multiplier, const int32_t *shift, int64_t n,          \
+                              int32_t zero_point, type *out) {                                                         \
+    requantise_rows_##suffix(acc, 0, 1, 0, multiplier, shift, n, zero_point, out, 0);                                             \
+  }                                                                                                                    \
+  void ew_requantise_bias_##suffix(const int32_t *acc, const int32_t *bias, const int32_t *multiplier,                 \
+                                   const int32_t *shift, int64_t n, int32_t zero_point, type *out) {                   \
+    requantise_rows_##suffix(acc, 0, 1, bias, multiplier, shift, n, zero_point, out, 0);                                          \
+  }
+REQUANTISE(int8_t, s8, 127.0)
+REQUANTISE(int16_t, s16, 32767.0)
+
+/* ---- attention weights */
+
+/* 16 steps of 1/256 octave, at most 4095, of 16 distances below the maximum: for shift <= 20 in 32 bits, since the
+ * distance is first limited to the least one that gives 4095; otherwise as in requantise. */
+struct steps {
+  __m512i furthest, multiplier, half;
+  __m128i shift;
+  __m512d scale;
+};
+
+static inline __m512i steps32(__m512i d, const struct steps *f) {
+  __m512i p = _mm512_mullo_epi32(_mm512_min_epu32(d, f->furthest), f->multiplier);
+  return _mm512_min_epu32(_mm512_srl_epi32(_mm512_add_epi32(p, f->half), f->shift), _mm512_set1_epi32(4095));
+}
+
+static inline __m512i steps64(__m512i d, const struct steps *f) {
+  const __m512d half = _mm512_set1_pd(0.5), limit = _mm512_set1_pd(4095.0);
+  return join(scaled(lower(d), f->scale, half, limit), scaled(upper(d), f->scale, half, limit));
+}
+
+/* The table of 256 words in eight registers: four lookups of 64 entries, then the two upper bits choose. */
+static inline __m512i lookup(const __m512i *table, __m512i u) {
+  __m512i a = _mm512_permutex2var_epi16(table[0], u, table[1]), b = _mm512_permutex2var_epi16(table[2], u, table[3]);
+  __m512i c = _mm512_permutex2var_epi16(table[4], u, table[5]), d = _mm512_permutex2var_epi16(table[6], u, table[7]);
+  __mmask32 bit6 = _mm512_test_epi16_mask(u, _mm512_set1_epi16(64)), bit7 = _mm512_test_epi16_mask(u, _mm512_set1_epi16(128));
+  return _mm512_mask_blend_epi16(bit7, _mm512_mask_blend_epi16(bit6, a, b), _mm512_mask_blend_epi16(bit6, c, d));
+}
+
+static inline __attribute__((always_inline)) int32_t weigh(const int32_t *scores, int64_t n, __m512i largest,
+                                                           const struct steps *f, const int narrow, uint8_t *weights) {
+  const __m512i lower_words = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26,
+                                               24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  __m512i table[8];
+  for (int i = 0; i < 8; ++i) table[i] = _mm512_loadu_si512(ew_exp2_table + 32 * i);
+  __m256i total = _mm256_setzero_si256();
+  for (int64_t i = 0; i < n; i += 32) {
+    __mmask32 some = first32(n - i);
+    __m512i d0 = _mm512_maskz_loadu_epi32((__mmask16)some, scores + i);
+    __m512i d1 = _mm512_maskz_loadu_epi32((__mmask16)(some >> 16), scores + i + 16);
+    d0 = _mm512_sub_epi32(largest, d0);
+    d1 = _mm512_sub_epi32(largest, d1);
+    __m512i u0 = narrow ? steps32(d0, f) : steps64(d0, f), u1 = narrow ? steps32(d1, f) : steps64(d1, f);
+    __m512i u = _mm512_permutex2var_epi16(u0, lower_words, u1);
+    __m512i e = _mm512_srlv_epi16(lookup(table, u), _mm512_srli_epi16(u, 8));
+    e = _mm512_srli_epi16(_mm512_add_epi16(e, _mm512_set1_epi16(64)), 7);
+    e = _mm512_min_epu16(e, _mm512_set1_epi16(254));
+    __m256i bytes = _mm256_maskz_mov_epi8(some, _mm512_cvtepi16_epi8(e));
+    _mm256_mask_storeu_epi8(weights + i, some, bytes);
+    total = _mm256_add_epi64(total, _mm256_sad_epu8(bytes, _mm256_setzero_si256()));
+  }
+  __m128i sum = _mm_add_epi64(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
+  return _mm_cvtsi128_si32(_mm_add_epi64(sum, _mm_unpackhi_epi64(sum, sum)));
+}
+
+int32_t ew_attention_weights(const int32_t *scores, int64_t n, int32_t multiplier, int32_t shift, uint8_t *weights) {
+  __m512i top = _mm512_set1_epi32(INT32_MIN), other = top;
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    top = _mm512_max_epi32(top, _mm512_loadu_si512(scores + i));
+    other = _mm512_max_epi32(other, _mm512_loadu_si512(scores + i + 16));
+  }
+  for (; i < n; i += 16) top = _mm512_max_epi32(top, _mm512_mask_loadu_epi32(top, first16(n - i), scores + i));
+  __m512i largest = _mm512_set1_epi32(_mm512_reduce_max_epi32(_mm512_max_epi32(top, other)));
+  struct steps f = {.shift = _mm_cvtsi32_si128(shift), .multiplier = _mm512_set1_epi32(multiplier)};
+  if (shift <= 20) {
+    uint64_t half = (UINT64_C(1) << shift) >> 1;
+    f.half = _mm512_set1_epi32((int32_t)half);
+    f.furthest = _mm512_set1_epi32((int32_t)(((UINT64_C(4095) << shift) - half + (uint32_t)multiplier - 1) / (uint32_t)multiplier));
+    return weigh(scores, n, largest, &f, 1, weights);
+  }
+  f.scale = _mm512_set1_pd((double)multiplier / (double)(INT64_C(1) << shift));
+  return weigh(scores, n, largest, &f, 0, weights);
+}
+
+/* ---- layer norm, in int64 as its definition: (N x - S) y is x (N y) - S y, and N y fits 27 bits */
+
+static inline int64_t inverse_square_root(int64_t v, int32_t *e) {
+  *e = (63 - __builtin_clzll((uint64_t)v)) / 2;
+  int64_t m16 = 2 * *e <= 16 ? v << (16 - 2 * *e) : v >> (2 * *e - 16);
+  int64_t y0 = ew_rsqrt_table[m16 >> 10];
+  int64_t q0 = (y0 * y0) >> 14;
+  return (y0 * ((3 << 16) - ((m16 * q0) >> 16)) + (1 << 15)) >> 16;
+}
+
+void ew_layer_norm_s16(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,
+                       int32_t shift, int8_t *out) {
+  __m512i sums = _mm512_setzero_si512(), even = sums, odd = sums, low = _mm512_set1_epi64(0xffffffff);
+  for (int64_t i = 0; i < n; i += 32) {
+    __m512i v = _mm512_maskz_loadu_epi16(first32(n - i), x + i);
+    __m512i squares = _mm512_madd_epi16(v, v); /* at most 2^31, so unsigned */
+    sums = _mm512_add_epi32(sums, _mm512_madd_epi16(v, _mm512_set1_epi16(1)));
+    even = _mm512_add_epi64(even, _mm512_and_si512(squares, low));
+    odd = _mm512_add_epi64(odd, _mm512_srli_epi64(squares, 32));
+  }
+  int64_t sum = _mm512_reduce_add_epi32(sums), squares = _mm512_reduce_add_epi64(_mm512_add_epi64(even, odd));
+  int32_t e;
+  int64_t y = inverse_square_root(n * squares - sum * sum + eps_term, &e);
+  __m512i factor = _mm512_set1_epi64(n * y), add = _mm512_set1_epi64((INT64_C(1) << (e + 3)) - sum * y);
+  __m512i half = _mm512_set1_epi64(INT64_C(1) << (shift - 1));
+  __m128i first = _mm_cvtsi32_si128(e + 4), second = _mm_cvtsi32_si128(shift);
+#define NORMALISE(i, some, load16, load32, load64)                                                                     \
+  __m512i z = _mm512_mul_epi32(_mm512_cvtepi16_epi64(load16), factor);                                                 \
+  z = _mm512_sra_epi64(_mm512_add_epi64(z, add), first);                                                               \
+  z = _mm512_mul_epi32(z, _mm512_cvtepi32_epi64(load32));                                                              \
+  z = _mm512_add_epi64(_mm512_add_epi64(z, half), load64);                                                             \
+  __m128i bytes = _mm_max_epi8(_mm512_cvtsepi64_epi8(_mm512_sra_epi64(z, second)), _mm_set1_epi8(-127));
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    NORMALISE(i, 0, _mm_loadu_si128((const __m128i *)(x + i)), _mm256_loadu_si256((const __m256i *)(multiplier + i)),
+              _mm512_loadu_si512(offset + i))
+    _mm_storel_epi64((__m128i *)(out + i), bytes);
+  }
+  if (i < n) {
+    __mmask8 some = first8(n - i);
+    NORMALISE(i, some, _mm_maskz_loadu_epi16(some, x + i), _mm256_maskz_loadu_epi32(some, multiplier + i),
+              _mm512_maskz_loadu_epi64(some, offset + i))
+    _mm_mask_storeu_epi8(out + i, some, bytes);
+  }
+#undef NORMALISE
+}
+
+/* ---- table of bytes */
+
+#ifdef __AVX512VBMI__
+void ew_table_s8(const int8_t *x, const int8_t *table, int64_t n, int8_t *out) {
+  __m512i t0 = _mm512_loadu_si512(table), t1 = _mm512_loadu_si512(table + 64);
+  __m512i t2 = _mm512_loadu_si512(table + 128), t3 = _mm512_loadu_si512(table + 192);
+  for (int64_t i = 0; i < n; i += 64) {
+    __mmask64 some = n - i >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (n - i)) - 1;
+    __m512i v = _mm512_maskz_loadu_epi8(some, x + i);
+    __m512i negative = _mm512_permutex2var_epi8(t0, v, t1), positive = _mm512_permutex2var_epi8(t2, v, t3);
+    _mm512_mask_storeu_epi8(out + i, some, _mm512_mask_blend_epi8(_mm512_movepi8_mask(v), positive, negative));
+  }
+}
+#else
+/* Entries in pairs as 128 words: the index without its last bit chooses a word, that bit the half of it. */
+static inline __m512i pairs(const __m512i *t, __m512i index) {
+  __m512i half = _mm512_srli_epi16(index, 1);
+  __m512i first = _mm512_permutex2var_epi16(t[0], half, t[1]), second = _mm512_permutex2var_epi16(t[2], half, t[3]);
+  __m512i pair = _mm512_mask_blend_epi16(_mm512_test_epi16_mask(half, _mm512_set1_epi16(64)), first, second);
+  __mmask32 odd = _mm512_test_epi16_mask(index, _mm512_set1_epi16(1));
+  return _mm512_and_si512(_mm512_mask_srli_epi16(pair, odd, pair, 8), _mm512_set1_epi16(255));
+}
+
+void ew_table_s8(const int8_t *x, const int8_t *table, int64_t n, int8_t *out) {
+  __m512i t[4];
+  for (int i = 0; i < 4; ++i) t[i] = _mm512_loadu_si512(table + 64 * i);
+  for (int64_t i = 0; i < n; i += 64) {
+    __mmask64 some = n - i >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (n - i)) - 1;
+    __m512i v = _mm512_xor_si512(_mm512_maskz_loadu_epi8(some, x + i), _mm512_set1_epi8(-128));
+    __m512i even = pairs(t, _mm512_and_si512(v, _mm512_set1_epi16(255))), odd = pairs(t, _mm512_srli_epi16(v, 8));
+    _mm512_mask_storeu_epi8(out + i, some, _mm512_or_si512(even, _mm512_slli_epi16(odd, 8)));
+  }
+}
+#endif
+
+/* ---- sum of two scales */
+
+/* sat16(round_shift(a * m, s)) for s <= 31 in 32 bits: floor(floor(p / 2^(s-1)) / 2 + 1/2), so no sum overflows. */
+static inline __m512i requantised(__m512i a, __m512i m, __m128i shift_less_1) {
+  /* m - 2^16 as a signed word: the upper half of the product lacks a */
+  __m512i low = _mm512_mullo_epi16(a, m), high = _mm512_add_epi16(_mm512_mulhi_epi16(a, m), a);
+  __m512i p = _mm512_unpacklo_epi16(low, high), q = _mm512_unpackhi_epi16(low, high), one = _mm512_set1_epi32(1);
+  p = _mm512_srai_epi32(_mm512_add_epi32(_mm512_sra_epi32(p, shift_less_1), one), 1);
+  q = _mm512_srai_epi32(_mm512_add_epi32(_mm512_sra_epi32(q, shift_less_1), one), 1);
+  return _mm512_max_epi16(_mm512_packs_epi32(p, q), _mm512_set1_epi16(-32767));
+}
+
+static inline __attribute__((always_inline)) void add_s16(const int16_t *a, const int16_t *b, int64_t n, int32_t ma,
+                                                          int32_t sa, const int keep_a, int32_t mb, int32_t sb,
+                                                          const int keep_b, int16_t *out) {
+  /* beyond 31 every product gives 0, as 31 steps more or less do: 0 and -1 both round to 0 */
+  __m128i fa = _mm_cvtsi32_si128(sa - 1), fb = _mm_cvtsi32_si128(sb - 1);
+  __m512i wa = _mm512_set1_epi16((int16_t)ma), wb = _mm512_set1_epi16((int16_t)mb), least = _mm512_set1_epi16(-32767);
+  for (int64_t i = 0; i < n; i += 32) {
+    __mmask32 some = first32(n - i);
+    __m512i va = _mm512_maskz_loadu_epi16(some, a + i), vb = _mm512_maskz_loadu_epi16(some, b + i);
+    va = keep_a ? _mm512_max_epi16(va, least) : requantised(va, wa, fa);
+    vb = keep_b ? _mm512_max_epi16(vb, least) : requantised(vb, wb, fb);
+    _mm512_mask_storeu_epi16(out + i, some, _mm512_max_epi16(_mm512_adds_epi16(va, vb), least));
+  }
+}
+
+void ew_add_requantised_s16(const int16_t *a, const int16_t *b, int64_t n, int32_t ma, int32_t sa, int32_t mb, int32_t sb,
+                            int16_t *out) {
+  int keep_a = ma == 1 << 15 && sa == 15, keep_b = mb == 1 << 15 && sb == 15;
+  if (keep_a && keep_b) add_s16(a, b, n, ma, sa, 1, mb, sb, 1, out);
+  else if (keep_a) add_s16(a, b, n, ma, sa, 1, mb, sb, 0, out);
+  else if (keep_b) add_s16(b, a, n, mb, sb, 1, ma, sa, 0, out);
+  else add_s16(a, b, n, ma, sa, 0, mb, sb, 0, out);
+}
