@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -57,17 +58,11 @@ def run(
     environment: all of the program's variables, by default none but PATH. The emulator ends with the time limit.
     CompileError T012 without QEMU (or, when counting, without one that takes plugins), T013 when the time is over.
     """
-    emulator = find(plugins=count)
-    command = [emulator, "-cpu", cpu]
-    if library_root is not None:
-        command += ["-L", str(library_root)]
-    variables = {"PATH": "/usr/bin:/bin"} if environment is None else dict(environment)
+    variables = {"PATH": "/usr/bin:/bin"} if environment is None else environment
     with tempfile.TemporaryDirectory(prefix="edgewright-qemu-") as scratch:
         counts = Path(scratch) / "counts"
-        if count:
-            plugin = _plugin(emulator)
-            command += ["-plugin", f"{_escaped(plugin)},out={_escaped(counts)}"]
-        stdout, stderr, code = _execute([*command, str(program), *args], variables, timeout_s)
+        emulation = command(program, args, cpu, library_root, counts if count else None)
+        stdout, stderr, code = _execute(emulation, variables, timeout_s)
         if not count:
             return Run(stdout, stderr, code, None)
         if not counts.exists():  # a signal ends the emulator without its exit handlers
@@ -75,6 +70,24 @@ def run(
         total, *marks = counts.read_text().split()
     pairs = (mark.split(":") for mark in marks)
     return Run(stdout, stderr, code, int(total), tuple((int(kind), int(at)) for kind, at in pairs))
+
+
+def command(
+    program: Path, args: Sequence[str], cpu: str, library_root: Path | None = None, counts: Path | None = None
+) -> list[str]:
+    """The command line that `run` executes; counts: the file that gets the instruction counts as the program ends."""
+    emulator = find(plugins=counts is not None)
+    options = ["-cpu", cpu]
+    if library_root is not None:
+        options += ["-L", str(library_root)]
+    if counts is not None:
+        options += ["-plugin", f"{_escaped(_plugin(emulator))},out={_escaped(counts)}"]
+    return [emulator, *options, str(program), *args]
+
+
+def forbid_core_dump(pid: int) -> None:
+    """QEMU writes its own core file of the emulated program into the current folder, where limits allow one."""
+    resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
 def find(plugins: bool = False) -> str:
@@ -124,11 +137,9 @@ def _plugin(emulator: str) -> Path:
 
     def make(folder: Path) -> None:
         (folder / "count.c").write_text(source)
-        command = [*compiler, *flags, str(folder / "count.c"), "-o", str(folder / "count.so")]
+        build = [*compiler, *flags, str(folder / "count.c"), "-o", str(folder / "count.so")]
         zig = {"ZIG_GLOBAL_CACHE_DIR": str(cache.root() / "zig"), "ZIG_LOCAL_CACHE_DIR": str(cache.root() / "zig")}
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=300, env={**zig, **os.environ}
-        )
+        done = subprocess.run(build, capture_output=True, text=True, errors="replace", timeout=300, env={**zig, **os.environ})
         if done.returncode:
             because = done.stderr.strip()[:2000]
             raise CompileError([Diagnostic("T011", "the C compiler failed on QEMU's plugin", because=because)], Exit.BUG)
@@ -141,9 +152,9 @@ def _escaped(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def _execute(command: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> tuple[str, str, int]:
+def _execute(emulation: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> tuple[str, str, int]:
     process = subprocess.Popen(
-        command,
+        emulation,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -153,6 +164,7 @@ def _execute(command: Sequence[str], environment: Mapping[str, str], timeout_s: 
         start_new_session=True,
     )
     try:
+        forbid_core_dump(process.pid)
         stdout, stderr = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         raise CompileError(
