@@ -108,8 +108,8 @@ def _corners() -> tuple[Array, Array, Array]:
                 nearest = ((2 * int(tie) + 1) << shift) // (2 * multiplier)
                 accs += [min(max(nearest + d, 1 - 2**27), 2**27 - 1) for d in (-1, 0, 1)]
             triples += [(acc, multiplier, shift) for acc in accs]
-    acc, multiplier, shift = (np.array(column, np.int32) for column in zip(*triples, strict=True))
-    return acc, multiplier, shift
+    table = np.array(triples, np.int32)
+    return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1]), np.ascontiguousarray(table[:, 2])
 
 
 @pytest.mark.parametrize("bits", [8, 16])
