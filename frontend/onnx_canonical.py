@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from edgewright.frontend.onnx_canonical_activation import fuse_activations
 from edgewright.frontend.onnx_canonical_attention import fuse_attention
+from edgewright.frontend.onnx_canonical_axes import tidy_permutations
+from edgewright.frontend.onnx_canonical_channels import push
 from edgewright.frontend.onnx_canonical_fuse import fold_constants, share_equal
 from edgewright.frontend.onnx_canonical_layout import mean_before_transpose, simplify_movement
 from edgewright.frontend.onnx_canonical_linear import absorb_affine, fuse_linear, move_reshapes_down
 from edgewright.frontend.onnx_canonical_norm import fuse_layer_normalization
 from edgewright.frontend.onnx_canonical_patch import fuse_patch_embed
+from edgewright.frontend.onnx_canonical_upsample import split_transposed
 from edgewright.passes.ir import Graph
 
 _RULES = (
@@ -23,6 +26,7 @@ _RULES = (
     fuse_layer_normalization,
     fuse_linear,
     absorb_affine,  # bias and scale into the product in front
+    split_transposed,  # with its normalisation inside
     simplify_movement,
     move_reshapes_down,  # (tokens, width) detours around a product, so that layouts meet
     simplify_movement,
@@ -32,6 +36,13 @@ _RULES = (
     simplify_movement,  # attention leaves its old layout behind, and cancels what follows
     move_reshapes_down,  # detours behind attention show only now
     simplify_movement,
+    tidy_permutations,
+    share_equal,  # the parts of one value then share its layout
+    push,
+    tidy_permutations,
+    push,  # what has met its opposite is gone, and what was behind it shows
+    tidy_permutations,
+    share_equal,
     absorb_affine,
     share_equal,
 )

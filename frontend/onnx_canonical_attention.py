@@ -1,27 +1,20 @@
-"""softmax(scale q k^T) v with whatever reshapes, transposes and factors around it becomes one token-major Attention."""
+"""softmax(scale q k^T + bias) v with whatever reshapes, transposes and factors around it becomes token-major Attention.
+
+Operands may be one sample or windows of one, keys and queries may differ in number, and values in width from keys.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
 from edgewright.frontend.onnx_canonical_fuse import rebuild
-from edgewright.frontend.onnx_canonical_layout import Movement, strip_factor, trace
-from edgewright.passes.ir import Array, Graph, Node, make, merge_origins
-from edgewright.passes.ops import (
-    Attention,
-    Constant,
-    Gather,
-    Linear,
-    MatMul,
-    Reshape,
-    Slice,
-    Softmax,
-    Transpose,
-    constant,
-    value_of,
-)
+from edgewright.frontend.onnx_canonical_layout import Movement, trace
+from edgewright.frontend.onnx_canonical_operand import aligned, arranged
+from edgewright.frontend.onnx_canonical_scores import Scores, read_scores
+from edgewright.passes.ir import Graph, Node, make, merge_origins
+from edgewright.passes.ops import Attention, Constant, MatMul, Reshape, Softmax, Transpose
 
 Uses = Callable[[Node], int]
 
@@ -31,82 +24,78 @@ def fuse_attention(graph: Graph) -> Graph:
     return rebuild(graph, lambda old, new, uses: _fuse(new, uses) if isinstance(new.op, MatMul) else None)
 
 
-def _through_reshape(node: Node, uses: Uses) -> Node:
-    """What a Reshape that keeps the last two axes (heads split or joined) was applied to."""
-    while isinstance(node.op, Reshape) and node.inputs[0].shape[-2:] == node.shape[-2:] and uses(node) == 1:
-        node = node.inputs[0]
-    return node
-
-
-def _scores(weights: Node, uses: Uses) -> tuple[Node, float] | None:
-    """(product, factor) where `weights` is softmax(factor * product) over the last axis, read once."""
-    node = _through_reshape(weights, uses)
-    if not isinstance(node.op, Softmax) or node.op.axis % len(node.shape) != len(node.shape) - 1 or uses(node) != 1:
-        return None
-    product, factor = strip_factor(node.inputs[0])
-    stripped = _through_reshape(product, uses) if uses(product) == 1 else product
-    product, more = strip_factor(stripped)
-    return (product, factor * more) if isinstance(product.op, MatMul) else None
+def swapped(perm: tuple[int, ...]) -> bool:
+    """Whether a permutation exchanges the last two axes and nothing else."""
+    rank = len(perm)
+    return rank >= 2 and perm == (*range(rank - 2), rank - 1, rank - 2)
 
 
 def _fuse(mixed: Node, uses: Uses) -> Node | None:
     weights, values = mixed.inputs
-    found = _scores(weights, uses)
-    if found is None:
+    found = read_scores(weights, uses)
+    if found is not None:
+        return _attention(mixed, weights, values, False, found)
+    # v p^T, as networks in (channels, tokens) layout write it
+    values, turned = mixed.inputs
+    if not isinstance(turned.op, Transpose) or not swapped(turned.op.perm) or uses(turned) != 1:
         return None
-    product, scale = found
-    left, right = product.inputs
-    heads, tokens = math.prod(left.shape[:-2]), left.shape[-2]
-    same = math.prod(right.shape[:-2]) == math.prod(values.shape[:-2]) == math.prod(product.shape[:-2]) == heads
-    if not same or left.shape[-1] != values.shape[-1]:
+    (weights,) = turned.inputs
+    found = read_scores(weights, uses) if isinstance(weights.op, Softmax | Reshape) else None
+    return None if found is None else _attention(mixed, weights, values, True, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Operand:
+    """One of q, k, v as exported; `turned`: its tokens are its last axis."""
+
+    node: Node
+    moved: Movement
+    turned: bool
+
+
+def _attention(mixed: Node, weights: Node, values: Node, turned: bool, scores: Scores) -> Node | None:
+    left, right = scores.product.inputs
+    lead = math.prod(scores.product.shape[:-2])
+    same = math.prod(left.shape[:-2]) == math.prod(right.shape[:-2]) == math.prod(values.shape[:-2]) == lead
+    if not same or math.prod(mixed.shape[:-2]) != lead:
         return None
-    parts = []
-    for operand, is_key in ((left, False), (right, True), (values, False)):
-        moved = trace(operand, scaled=operand is not values)
-        part = None if moved is None else _token_major(operand, moved, is_key, heads)
-        if moved is None or part is None:
+    operands = []
+    for node, is_turned, scaled in ((left, False, True), (right, True, True), (values, turned, False)):
+        moved = trace(node, scaled=scaled)
+        if moved is None or isinstance(moved.root.op, Constant):
             return None
+        operands.append(_Operand(node, moved, is_turned))
+    windows, heads = _division(operands, lead)
+    bias = scores.bias_for(windows, heads)
+    if scores.biases and bias is None:
+        return None
+    scale, parts = scores.factor, []
+    for operand in operands:
+        part = aligned(operand.moved, operand.turned, windows, heads, operand.node.origin)
+        if part is None:
+            part = arranged(operand.node, operand.turned, windows, heads)
+        else:
+            scale *= operand.moved.factor
         parts.append(part)
-        scale *= moved.factor
-    dim = left.shape[-1]
-    origin = merge_origins(mixed.origin, weights.origin, product.origin)
-    attention = make(Attention(heads, scale), *parts, origin=origin)
-    split = make(Reshape((1, tokens, heads, dim)), attention, origin=mixed.origin)
-    by_head = make(Transpose((0, 2, 1, 3)), split, origin=mixed.origin)
+    tokens, dim = parts[0].shape[1], parts[2].shape[2] // heads
+    origin = merge_origins(mixed.origin, weights.origin, scores.product.origin)
+    attention = make(Attention(heads, scale), *parts, *([] if bias is None else [bias]), origin=origin)
+    split = make(Reshape((windows, tokens, heads, dim)), attention, origin=mixed.origin)
+    by_head = make(Transpose((0, 2, 3, 1) if turned else (0, 2, 1, 3)), split, origin=mixed.origin)
     return by_head if by_head.shape == mixed.shape else make(Reshape(mixed.shape), by_head, origin=mixed.origin)
 
 
-def _token_major(operand: Node, moved: Movement, is_key: bool, heads: int) -> Node | None:
-    """The operand as (1, tokens, heads * dim), best as a Slice or Linear of the tensor it was cut from."""
-    if isinstance(moved.root.op, Constant):
-        return None
-    indices = moved.indices.reshape(heads, *moved.indices.shape[-2:])
-    if is_key:
-        indices = indices.swapaxes(1, 2)
-    _, tokens, _ = indices.shape
-    width = moved.root.shape[-1]
-    columns = indices[:, 0, :]
-    rows = np.arange(tokens)[None, :, None] * width
-    aligned = moved.root.type.size == tokens * width and int(columns.max()) < width
-    if aligned and np.array_equal(indices, rows + columns[:, None, :]):
-        return _columns(moved.root, tokens, columns.reshape(-1), operand.origin)
-    if moved.factor != 1.0 or operand.shape[0] != 1 or len(operand.shape) != 4:
-        return None
-    tokens_first = make(Transpose((0, 3, 1, 2) if is_key else (0, 2, 1, 3)), operand, origin=operand.origin)
-    return make(Reshape((1, tokens, heads * indices.shape[2])), tokens_first, origin=operand.origin)
+def _division(operands: list[_Operand], lead: int) -> tuple[int, int]:
+    """(windows, heads): how the leading axes divide, so that most operands are plain parts of what they come from.
 
+    Four axes say it themselves unless another division suits the operands better.
+    """
+    shape = next((o.node.shape for o in operands if len(o.node.shape) == 4), None)
+    divisions = [(n, lead // n) for n in range(1, lead + 1) if lead % n == 0]
+    if shape is not None and (shape[0], shape[1]) in divisions:
+        divisions.insert(0, (shape[0], shape[1]))
 
-def _columns(root: Node, tokens: int, columns: Array, origin: tuple[str, ...]) -> Node:
-    """Columns of a token-major tensor: all of it, a Slice, a Linear of those rows, or a Gather."""
-    shape = (1, tokens, root.shape[-1])
-    base = root if root.shape == shape else make(Reshape(shape), root, origin=origin)
-    start, count = int(columns[0]), columns.size
-    if np.array_equal(columns, np.arange(start, start + count)):
-        return base if count == shape[2] else make(Slice(2, start, start + count), base, origin=origin)
-    if isinstance(root.op, Linear) and root is base:
-        x, w, b = root.inputs
-        weight, bias = value_of(w), value_of(b)
-        if weight is not None and bias is not None:
-            chosen = constant(weight[columns], origin=w.origin), constant(bias[columns], origin=b.origin)
-            return make(Linear(), x, *chosen, origin=merge_origins(root.origin, origin))
-    return make(Gather(2), base, constant(columns.astype(np.int64)), origin=origin)
+    def misfits(division: tuple[int, int]) -> int:
+        return sum(aligned(o.moved, o.turned, *division, ()) is None for o in operands)
+
+    return min(divisions, key=misfits)

@@ -42,7 +42,7 @@ def carry(steps: tuple[Node, ...], indices: Array) -> Array:
     return indices
 
 
-def _scaled(node: Node) -> tuple[Node, float] | None:
+def scaled_by(node: Node) -> tuple[Node, float] | None:
     """(x, c) where node is c * x for a number c."""
     if isinstance(node.op, Mul):
         for x, c in (node.inputs, node.inputs[::-1]):
@@ -59,7 +59,7 @@ def _scaled(node: Node) -> tuple[Node, float] | None:
 def strip_factor(node: Node) -> tuple[Node, float]:
     """(x, c) with node = c * x and x no such product itself."""
     factor = 1.0
-    while (found := _scaled(node)) is not None:
+    while (found := scaled_by(node)) is not None:
         node, factor = found[0], factor * found[1]
     return node, factor
 

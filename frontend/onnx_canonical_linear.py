@@ -12,6 +12,7 @@ from edgewright.passes.ops import (
     Add,
     BatchNormalization,
     Conv,
+    ConvTranspose,
     Div,
     Gelu,
     HardSwish,
@@ -105,15 +106,22 @@ def _batch_normalised(node: Node, uses: Callable[[Node], int]) -> Node | None:
     conv = node.inputs[0]
     values = [value_of(operand) for operand in node.inputs[1:]]
     assert isinstance(node.op, BatchNormalization)
-    if not isinstance(conv.op, Conv) or uses(conv) != 1 or any(v is None for v in values):
+    if not isinstance(conv.op, Conv | ConvTranspose) or uses(conv) != 1 or any(v is None for v in values):
         return None
+    turned = isinstance(conv.op, ConvTranspose)
     weight = value_of(conv.inputs[1])
     bias = value_of(conv.inputs[2]) if len(conv.inputs) == 3 else np.zeros(conv.shape[1])
     if weight is None or bias is None:
         return None
     gamma, beta, mean, variance = (np.asarray(v, np.float64) for v in values)
     factor = gamma / np.sqrt(variance + node.op.epsilon)
-    parts = constant(weight * factor[:, None, None, None]), constant((bias - mean) * factor + beta)
+    if turned:  # weights (C, O / groups, KH, KW): groups of outputs beside groups of inputs
+        groups = conv.op.groups if isinstance(conv.op, ConvTranspose) else 1
+        by_input = np.repeat(factor.reshape(groups, -1), len(weight) // groups, axis=0)
+        scaled = weight * by_input[:, :, None, None]
+    else:
+        scaled = weight * factor[:, None, None, None]
+    parts = constant(scaled), constant((bias - mean) * factor + beta)
     return make(conv.op, conv.inputs[0], *parts, origin=merge_origins(conv.origin, node.origin))
 
 

@@ -15,6 +15,7 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic
 OLDEST_OPSET = 11
 NEWEST_OPSET = 23
 STANDARD_DOMAINS = ("", "ai.onnx")
+_INPUT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL)
 _REEXPORT = "export the model again at an opset from 11 to 23"
 
 
@@ -217,14 +218,14 @@ def _check_inputs(graph: onnx.GraphProto) -> list[Diagnostic]:
             )
             continue
         kind = value.type.tensor_type.elem_type
-        if kind != onnx.TensorProto.FLOAT:
+        if kind not in _INPUT_TYPES:
             name = onnx.TensorProto.DataType.Name(kind).lower() if kind in onnx.TensorProto.DataType.values() else kind
             found.append(
                 Diagnostic(
                     "N006",
                     f"input of element type {name} is not supported",
                     at=at,
-                    because="a model is read in float32 and quantised here",
+                    because="a model is read in float32 and quantised here; ids and masks are int64, int32 or bool",
                     help="export the model with float32 inputs and weights",
                 )
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +16,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-from edgewright.frontend import onnx_reader_arith, onnx_reader_layout
+from edgewright.frontend import onnx_reader_arith, onnx_reader_layout, onnx_reader_spatial
 from edgewright.frontend.onnx_canonical import canonicalise
 from edgewright.frontend.onnx_canonical_fold import FOLDABLE, Shapes, fold
 from edgewright.frontend.onnx_checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_checks_tensors import check_tensors
+from edgewright.frontend.onnx_reader_bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, check_masks, follow
 from edgewright.frontend.onnx_reader_site import READERS, Site, Unsupported
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir import Graph, InferError, Level, Node
-from edgewright.passes.ops import constant, graph_input
+from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of
+from edgewright.passes.ops import Constant, constant, graph_input
 
-_REGISTERED = (onnx_reader_arith, onnx_reader_layout)  # importing them fills READERS
+_REGISTERED = (onnx_reader_arith, onnx_reader_layout, onnx_reader_spatial)  # importing them fills READERS
 
 ModelSource = str | os.PathLike[str] | onnx.ModelProto
 
@@ -158,13 +159,14 @@ class _Conversion:
     model: ir.Model
     opset: int
     values: dict[ir.Value, Node]
+    bits: dict[ir.Value, Bits]
     unknown: set[ir.Value]
     found: list[Diagnostic]
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self.opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
-        self.values, self.unknown, self.found = {}, set(), []
+        self.values, self.bits, self.unknown, self.found = {}, {}, set(), []
 
     def run(self, output_names: tuple[str, ...]) -> Graph:
         """The graph, or CompileError with all refusals."""
@@ -172,8 +174,11 @@ class _Conversion:
         inputs = []
         for value in graph.inputs:
             shape = tuple(int(d) for d in value.shape or ())  # type: ignore[arg-type]
-            inputs.append(graph_input(str(value.name), shape))
+            dtype = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
+            inputs.append(graph_input(str(value.name), shape, elem_of(dtype)))
             self.values[value] = inputs[-1]
+            if not inputs[-1].type.is_float:
+                self.bits[value] = Bits.of_input(inputs[-1], dtype)
         for node in graph:
             self._read(node)
         outputs = [self._operand(value) for value in graph.outputs]
@@ -183,11 +188,16 @@ class _Conversion:
             raise CompileError(
                 [Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")]
             )
-        return Graph(graph.name or "model", tuple(inputs), tuple(o for o in outputs if o), output_names, Level.FLOAT)
+        found = Graph(graph.name or "model", tuple(inputs), tuple(o for o in outputs if o), output_names, Level.FLOAT)
+        check_masks(found)
+        return found
 
-    def _operand(self, value: ir.Value | None) -> Node | None:
+    def _operand(self, value: ir.Value | None, beside: Sequence[Shape] = ()) -> Node | None:
+        """The value as a node; one computed from a mask may be shorter where shapes `beside` it make up for that."""
         if value is None:
             return None
+        if value not in self.values and value in self.bits:
+            return self.bits[value].node((value.name or "mask",), beside)
         if value not in self.values and value.const_value is not None:
             array = np.asarray(value.const_value.numpy())
             self.values[value] = constant(array, origin=(value.name or "constant",))
@@ -197,26 +207,65 @@ class _Conversion:
         if node.op_type == "Constant" and node.outputs[0].const_value is not None:
             return
         at = f"node {_place(node)[0]!r} ({node.op_type})"
-        reader = READERS.get(node.op_type) if node.domain in STANDARD_DOMAINS else None
-        if reader is None:
+        standard = node.domain in STANDARD_DOMAINS
+        reader = READERS.get(node.op_type) if standard else None
+        if reader is None and not (standard and node.op_type in FOLLOWED):
             self._refuse(node, _no_reader(node.op_type, at))
             return
         if any(value in self.unknown for value in node.inputs):
             self.unknown.update(node.outputs)
             return
+        if self._follow(node) and node.op_type not in KEEPS_VALUES:
+            return
+        if reader is None:
+            if not self._is_mask(node):
+                self._refuse(node, _no_reader(node.op_type, at))
+            return
         try:
-            results = reader(Site(node, self.opset, tuple(map(self._operand, node.inputs)), _place(node)))
+            results = reader(Site(node, self.opset, self._operands(node), _place(node)))
         except Unsupported as error:
+            if self._is_mask(node):
+                return
             message = f"this use of {node.op_type} is not supported"
             self._refuse(node, Diagnostic("N018", message, at=at, because=error.because, help=error.help))
             return
         except (InferError, ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError) as error:
+            if self._is_mask(node):
+                return
             message, help_text = f"{node.op_type} does not fit its operands", "check the model with onnx.checker"
             because = str(error).splitlines()[0] if str(error) else type(error).__name__
             self._refuse(node, Diagnostic("N018", message, at=at, because=because, help=help_text))
             return
         nodes = (results,) if isinstance(results, Node) else tuple(results)
         self.values.update(zip(node.outputs, nodes, strict=False))
+
+    def _operands(self, node: ir.Node) -> tuple[Node | None, ...]:
+        known = {value: self.values[value].shape for value in node.inputs if value in self.values}
+        computed = [value for value in node.inputs if value in self.bits and value not in known]
+        broadcasts = node.op_type in BROADCASTING and len(computed) == 1
+        return tuple(self._operand(v, tuple(known.values()) if broadcasts else ()) for v in node.inputs)
+
+    def _follow(self, node: ir.Node) -> bool:
+        """Keep track of what is computed from a mask; whether the result is known by that."""
+        if not any(value in self.bits for value in node.inputs if value is not None):
+            return False
+        operands: list[Bits | Array | None] = []
+        for value in node.inputs:
+            if value is None or value in self.bits:
+                operands.append(None if value is None else self.bits[value])
+                continue
+            operand = self._operand(value)
+            if operand is None or not isinstance(operand.op, Constant):
+                return False
+            operands.append(operand.op.value)
+        followed = follow(node, self.opset, operands)
+        if followed is None:
+            return False
+        self.bits[node.outputs[0]] = followed
+        return True
+
+    def _is_mask(self, node: ir.Node) -> bool:
+        return len(node.outputs) == 1 and node.outputs[0] in self.bits
 
     def _refuse(self, node: ir.Node, diagnostic: Diagnostic) -> None:
         self.found.append(diagnostic)
@@ -227,7 +276,6 @@ _REASONS = {
     "Loop": "control flow that depends on data cannot be planned for hardware",
     "If": "control flow that depends on data cannot be planned for hardware",
     "NonZero": "the size of its result depends on data",
-    "Resize": "interpolation has no operator in the graph",
     "TopK": "sorting has no operator in the graph",
     "LSTM": "recurrence has no operator in the graph",
 }

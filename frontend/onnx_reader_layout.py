@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import onnx_ir as ir
 from edgewright.frontend.onnx_reader_site import Results, Site, Unsupported, reads
 from edgewright.passes.ir import Node
-from edgewright.passes.ops import Concat, Gather, value_of
+from edgewright.passes.ops import Cast, Concat, Gather, value_of
 
 _LARGEST_PAD = 1 << 24  # elements
 
@@ -24,9 +25,11 @@ def read_identity(site: Site) -> Results:
 
 @reads("Cast")
 def read_cast(site: Site) -> Results:
-    """float32 to float32 only; casts of constants are already folded."""
-    x = site.input(0)
-    if site.integer("to", 0) == 1 and x.type.is_float:
+    """float32 to float32, integers to float32, and between integers of 32 and 64 bits (ids and masks fit both)."""
+    x, to = site.input(0), site.integer("to", 0)
+    if to == ir.DataType.FLOAT:
+        return x if x.type.is_float else site.make(Cast(), x)
+    if to in (ir.DataType.INT32, ir.DataType.INT64) and not x.type.is_float:
         return x
     raise Unsupported(f"it changes {x.type} to another element type at run time", "export the model in float32")
 
@@ -127,9 +130,13 @@ def read_concat(site: Site) -> Results:
 
 @reads("Gather")
 def read_gather(site: Site) -> Results:
-    """One index or a run of them is a Slice; others stay a Gather."""
-    x, indices = site.input(0), site.constant(1, "index list")
+    """One index or a run of them is a Slice; others stay a Gather, and so do ids that pick rows of a table."""
+    x, indices = site.input(0), value_of(site.input(1))
     axis = site.axis(site.integer("axis", 0), len(x.shape))
+    if indices is None:
+        if axis != 0 or site.input(1).type.is_float:
+            raise Unsupported("its index list is computed at run time", "only rows of a table are picked at run time")
+        return site.make(Gather(0), x, site.input(1))
     size = x.shape[axis]
     flat = [int(i) + size if i < 0 else int(i) for i in indices.reshape(-1)]
     if not flat or min(flat) < 0 or max(flat) >= size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,29 +11,44 @@ from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import InferError, Op
 from edgewright.passes.ir.types import Array, Int, Level
 from edgewright.passes.ops import arith
+from edgewright.passes.ops.add import Add
 from edgewright.passes.ops.add_requantised import AddRequantised
 from edgewright.passes.ops.attention import Attention
+from edgewright.passes.ops.cast import Cast
 from edgewright.passes.ops.concat import Concat
 from edgewright.passes.ops.constant import Constant
+from edgewright.passes.ops.conv import Conv
 from edgewright.passes.ops.dequantise import Dequantise
+from edgewright.passes.ops.gather import Gather
 from edgewright.passes.ops.input import Input
 from edgewright.passes.ops.layer_normalization import LayerNormalization
 from edgewright.passes.ops.linear import Linear
+from edgewright.passes.ops.matmul import MatMul
+from edgewright.passes.ops.mul import Mul
+from edgewright.passes.ops.neg import Neg
 from edgewright.passes.ops.patch_embed import PatchEmbed
 from edgewright.passes.ops.quantise import Quantise
 from edgewright.passes.ops.reduce_sum import ReduceSum
+from edgewright.passes.ops.relu import Relu
 from edgewright.passes.ops.requantise import Requantise
 from edgewright.passes.ops.reshape import Reshape
 from edgewright.passes.ops.slice import Slice
+from edgewright.passes.ops.softmax import Softmax
+from edgewright.passes.ops.sub import Sub
 from edgewright.passes.ops.table import Table
 from edgewright.passes.ops.transpose import Transpose
+from edgewright.passes.ops.where import Where
 
 ONLY_QUANTISED: tuple[type[Op], ...] = (Quantise, Dequantise, Requantise, Table, AddRequantised, ReduceSum)
 QUANTISED_OPS: tuple[type[Op], ...] = (
     *ONLY_QUANTISED,
-    *(Input, Constant, Linear, PatchEmbed, LayerNormalization, Attention),
-    *(Concat, Slice, Reshape, Transpose),
+    *(Input, Constant, Linear, PatchEmbed, Conv, LayerNormalization, Attention, MatMul, Mul, Softmax, Relu),
+    *(Concat, Slice, Reshape, Transpose, Gather, Where),
 )
+# what the host may do to float values that no integer of the graph has reached: masks
+ON_HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
+# what token ids and masks go through before they become floats
+INTEGERS_IN_FLOAT: tuple[type[Op], ...] = (Input, Constant, Concat, Gather, Reshape, Slice, Transpose, Where)
 
 
 def verify(graph: Graph, after: str = "") -> None:
@@ -52,6 +68,7 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
         yield Diagnostic("G001", f"the graph has a {error}", graph.name + where)
         return
     yield from _interface(graph, nodes, where)
+    outside: set[Node] = set()  # floats that come from inputs alone
     for node in nodes:
         at = f"{node.name}{where}"
         try:
@@ -62,10 +79,22 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
         if (inferred.shape, inferred.elem) != (node.shape, node.elem):
             yield Diagnostic("G003", f"{node.op.kind} has type {node.type}", at, f"its operands give {inferred}")
         if graph.level is Level.FLOAT:
-            if isinstance(node.op, ONLY_QUANTISED) or not (node.type.is_float or isinstance(node.op, Constant)):
+            if isinstance(node.op, ONLY_QUANTISED) or not (node.type.is_float or isinstance(node.op, INTEGERS_IN_FLOAT)):
                 yield Diagnostic("G004", f"{node.op.kind} of type {node.type} in a float graph", at)
         else:
+            if node.type.is_float and isinstance(node.op, (Input, Constant)):
+                outside.add(node)
+            elif node.type.is_float and isinstance(node.op, ON_HOST) and all(n in outside or _is_given(n) for n in node.inputs):
+                outside.add(node)
+                continue
             yield from _integers(node, at)
+
+
+def _is_given(node: Node) -> bool:
+    """An integer that is an input or a constant, or a move of such."""
+    op = node.op
+    moves = isinstance(op, INTEGERS_IN_FLOAT) and all(_is_given(n) for n in node.inputs)
+    return isinstance(node.elem, Int) and (isinstance(op, (Input, Constant)) or moves)
 
 
 def _interface(graph: Graph, nodes: list[Node], where: str) -> Iterator[Diagnostic]:
@@ -103,7 +132,7 @@ def _constants(node: Node) -> Iterator[tuple[str, Array, int, int]]:
     """Constant operands with the range the arithmetic allows them."""
     values = [n.op.value if isinstance(n.op, Constant) else None for n in node.inputs]
     ranges: dict[int, tuple[str, int, int]] = {}
-    if isinstance(node.op, (Linear, PatchEmbed)):
+    if isinstance(node.op, (Linear, PatchEmbed, Conv)):
         ranges = {1: ("weight", -127, 127)}
     elif isinstance(node.op, Requantise):
         ranges = {1: ("multiplier", 1 << 15, (1 << 16) - 1), 2: ("shift", 1, arith.SHIFT_MAX)}
@@ -131,16 +160,20 @@ def accumulator_bound(node: Node) -> int:
     """The largest magnitude the int32 accumulators of a node can take with int8 activations, from its actual
     weights and bias; 0 for ops without accumulators."""
     op = node.op
-    if isinstance(op, (Linear, PatchEmbed)) and not node.type.is_float:
-        weight, bias = (n.op for n in node.inputs[1:])
-        if isinstance(weight, Constant) and isinstance(bias, Constant):
-            sums = np.abs(weight.value.astype(np.int64)).sum(axis=1) * 127
-            return int((sums + np.abs(bias.value.astype(np.int64))).max())
-        return node.inputs[1].shape[1] * 127 * 127
+    if isinstance(op, (Linear, PatchEmbed, Conv)) and not node.type.is_float:
+        weight, *biases = (n.op for n in node.inputs[1:])
+        if isinstance(weight, Constant) and all(isinstance(bias, Constant) for bias in biases):
+            sums = np.abs(weight.value.astype(np.int64)).reshape(len(weight.value), -1).sum(axis=1) * 127
+            added = sum(np.abs(bias.value.astype(np.int64)) for bias in biases if isinstance(bias, Constant))
+            return int((sums + added).max())
+        return math.prod(node.inputs[1].shape[1:]) * 127 * 127
+    if isinstance(op, MatMul) and not node.type.is_float:
+        return node.inputs[0].shape[-1] * 127 * 127
     if isinstance(op, Attention) and not node.type.is_float:
         q, k = node.inputs[:2]
         scores = q.shape[2] // op.heads * 127 * 127 + (arith.SCORE_BIAS_MAX if node.inputs[3:] else 0)
         return max(scores, k.shape[1] * arith.ATTENTION_WEIGHT_MAX * 127)
     if isinstance(op, ReduceSum):
-        return node.inputs[0].shape[op.axis] * 127
+        (x,) = node.inputs
+        return x.type.size // node.type.size * (arith.limit(x.elem) if isinstance(x.elem, Int) else 0)
     return 0

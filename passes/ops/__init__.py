@@ -6,9 +6,11 @@ from edgewright.passes.ops.add import Add
 from edgewright.passes.ops.add_requantised import AddRequantised
 from edgewright.passes.ops.attention import Attention
 from edgewright.passes.ops.batch_normalization import BatchNormalization
+from edgewright.passes.ops.cast import Cast
 from edgewright.passes.ops.concat import Concat
 from edgewright.passes.ops.constant import Constant, constant, value_of
 from edgewright.passes.ops.conv import Conv
+from edgewright.passes.ops.conv_transpose import ConvTranspose
 from edgewright.passes.ops.dequantise import Dequantise
 from edgewright.passes.ops.div import Div
 from edgewright.passes.ops.erf import Erf
@@ -40,15 +42,18 @@ from edgewright.passes.ops.sub import Sub
 from edgewright.passes.ops.table import Table
 from edgewright.passes.ops.tanh import Tanh
 from edgewright.passes.ops.transpose import Transpose
+from edgewright.passes.ops.where import Where
 
 __all__ = [
     "Add",
     "AddRequantised",
     "Attention",
     "BatchNormalization",
+    "Cast",
     "Concat",
     "Constant",
     "Conv",
+    "ConvTranspose",
     "Dequantise",
     "Div",
     "Erf",
@@ -80,6 +85,7 @@ __all__ = [
     "Table",
     "Tanh",
     "Transpose",
+    "Where",
     "constant",
     "graph_input",
     "value_of",

@@ -9,6 +9,7 @@ from edgewright.frontend.inspect_model import inspect
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Graph
 
+from tests.frontend.bad_models import chain, product
 from tests.frontend.onnx_vit import Sizes, Spelling, vit
 
 MODELS = Path(__file__).parents[1] / "examples" / "models"
@@ -56,7 +57,7 @@ def test_targets_say_why_not() -> None:
 
 
 def test_what_is_no_vit() -> None:
-    structure = inspect(vit(Spelling(mask=True))).structure
+    structure = inspect(chain(product())).structure
     assert not structure.is_vit and structure.blocks == 0 and structure.heads is None
 
 

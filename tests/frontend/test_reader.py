@@ -159,10 +159,11 @@ def test_tiny_sizes(sizes: Sizes) -> None:
         assert kinds(check(vit(spelling, sizes), "one block"))["Attention"] == 1
 
 
-def test_a_mask_stays_plain() -> None:
-    """What no rule matches remains in plain operators, with the same values."""
-    found = kinds(check(vit(Spelling(mask=True)), "one block"))
-    assert (found["Attention"], found["Softmax"], found["MatMul"]) == (0, 1, 2)
+def test_a_constant_added_to_the_scores_is_the_attentions_bias() -> None:
+    graph = check(vit(Spelling(mask=True)), "one block")
+    assert (kinds(graph)["Attention"], kinds(graph)["Softmax"], kinds(graph)["MatMul"]) == (1, 0, 0)
+    (attention,) = (node for node in graph.nodes() if isinstance(node.op, Attention))
+    assert attention.inputs[3].shape == (1, 1, 17, 17)
 
 
 def test_batch_from_shapes() -> None:
