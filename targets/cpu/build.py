@@ -18,8 +18,13 @@ from edgewright.targets.cpu.step import Step
 from edgewright.targets.cpu.tir import IRBuilder, T, i32, i64, tirx
 from edgewright.targets.cpu.view import ITEM_BYTES, Space, Storage, View
 from edgewright.targets.cpu.variants import Variant
+from tvm.tirx import compilation_pipeline
 
 ENTRY = "edgewright_run"
+
+# Our order of TVM's lowering passes. Its usual one ("s_tir") moves scratch memory out of the scope that names its device,
+# and shrinks what only micro-kernels see to the element whose address was taken; its plain one does not run.
+PIPELINE = "edgewright"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,7 @@ def build(program: Program) -> Built:
     module = tvm.IRModule(
         {**dict(zip(names, functions, strict=True)), tvm.ir.GlobalVar(ENTRY): entry.with_attr("global_symbol", ENTRY)}
     )
-    # storage rewriting would hoist a step's scratch memory out of the scope that names its device
-    with tvm.transform.PassContext(config={"tirx.disable_storage_rewrite": True}):
-        executable = tvm.compile(module, target=tvm.target.Target(target_of(program.variant)))
+    executable = tvm.compile(module, target=tvm.target.Target(target_of(program.variant)), tir_pipeline=PIPELINE)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.so"
         objects = kernels_object(program.variant)
@@ -57,6 +60,21 @@ def build(program: Program) -> Built:
         executable.export_library(str(path), fcompile=link, addons=[str(objects)])
         library = path.read_bytes()
     return Built(library, weights, workspace_bytes, program.steps, len(functions))
+
+
+def _pipeline() -> tuple[Any, Any, Any]:
+    passes = tvm.tirx.transform
+    lowering = tvm.ir.transform.Sequential(
+        [
+            passes.StmtSimplify(), passes.FlattenBuffer(), passes.NarrowDataType(32), passes.VectorizeLoop(True),
+            passes.UnrollLoop(), passes.StmtSimplify(), passes.RemoveNoOp(), passes.CommonSubexprElim(),
+            passes.VerifyMemory(), passes.AnnotateEntryFunc(), passes.SplitHostDevice(), passes.MakePackedAPI(),
+        ]
+    )  # fmt: skip
+    return lowering, compilation_pipeline.finalize_host_passes, compilation_pipeline.finalize_device_passes
+
+
+compilation_pipeline.register_tir_pipeline(PIPELINE, _pipeline)
 
 
 def target_of(variant: Variant) -> dict[str, Any]:
@@ -116,7 +134,7 @@ def _entry(
     """edgewright_run(first, last, weights, workspace, inputs..., outputs...): steps first <= i < last."""
     ends = [*program.inputs, *program.outputs]
     with IRBuilder() as ib:
-        with T.prim_func(s_tir=True):
+        with T.prim_func():
             T.func_name(ENTRY)
             first, last = T.arg("first", T.int64()), T.arg("last", T.int64())
             weights = T.arg("weights", T.buffer((max(weight_bytes, 1),), "uint8"))

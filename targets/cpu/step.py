@@ -21,7 +21,7 @@ PARALLEL_ELEMENTS = 30_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One call of the program: a TIR function on views. `kind`, `name`, `macs`, `bytes` are for the profile."""
+    """One call of the program: a TIR function on views. `stored`: the nodes whose values are complete after it."""
 
     name: str
     kind: str
@@ -29,6 +29,7 @@ class Step:
     views: tuple[View, ...]
     macs: int
     origin: tuple[str, ...] = ()
+    stored: tuple[tuple[Node, View], ...] = ()
 
 
 @dataclass(slots=True)
@@ -65,5 +66,6 @@ class Context:
             Step(
                 group.members[0].name, kind or "+".join(dict.fromkeys(n.op.kind for n in group.members)),
                 step_function(used, body), used, macs, tuple(name for n in group.members for name in n.origin),
+                () if kind else tuple((n, self.values[n]) for n in group.stored),
             )
         )  # fmt: skip

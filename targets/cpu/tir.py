@@ -90,7 +90,7 @@ def step_function(views: Sequence[View], body: Callable[[Mapping[View, Any]], No
     """A function of one pointer per view (to the view's first element) whose statements `body` makes, given a flat
     buffer for each view."""
     with IRBuilder() as ib:
-        with T.prim_func(s_tir=True, private=True):
+        with T.prim_func(private=True):
             T.func_name("step")
             T.func_ret(tvm.ir.PrimType("int32"))  # void would not verify: a parallel loop returns its error code
             pointers = [T.arg(f"p{i}", T.ptr(view.dtype)) for i, view in enumerate(views)]
