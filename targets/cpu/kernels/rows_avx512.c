@@ -18,19 +18,35 @@ static inline __m256i upper(__m512i x) { return _mm512_extracti64x4_epi64(x, 1);
 
 /* ---- requantise: floor(acc * m * 2^-s + zero_point + 1/2).
  *
- * m * 2^-s is exact in float (16 bits) and so in double; acc * m has 43 bits. The fused multiply-add rounds its one
- * result down to a double, which moves it past no integer, and the conversion rounds down again: floor is exact. What is
- * below int32 converts to its minimum and saturates the right way; what is above does not and is limited before. */
+ * m * 2^-s is exact in float (16 bits) and so in double; acc * m has 43 bits.
+ *
+ * Quick, for 17 <= s <= 32: the bits of the double 2^52 + 2^31 + acc are 0x43300000 and acc + 2^31. One fused
+ * multiply-add takes that constant's share away again and adds zero_point + 1/2 and 3 * 2^50, where doubles lie 1/2
+ * apart: m (2^52 + 2^31) 2^-s is a multiple of 1/2 and below 2^52, so what is added is exact, and rounding down leaves
+ * floor(2 y) in the lower half of the result's bits. |y| < 2^26 + 2^15, so those 32 bits hold it.
+ *
+ * Otherwise: the fused multiply-add rounds its one result down to a double, which moves it past no integer, and the
+ * conversion rounds down again. What is below int32 converts to its minimum and saturates the right way; what is above
+ * does not and is limited before. */
+
+#define MAGIC 3377699720527872.0 /* 3 * 2^50 */
+#define EXPONENT 4503599627370496.0 /* 2^52 */
+
+static inline __m512d unpack_low(__m512i x) {
+  return (__m512d)_mm512_unpacklo_epi32(x, _mm512_set1_epi32(0x43300000));
+}
+static inline __m512d unpack_high(__m512i x) {
+  return (__m512d)_mm512_unpackhi_epi32(x, _mm512_set1_epi32(0x43300000));
+}
 
 struct scale {
-  __m512d low, high;
+  __m512d low, high, add_low, add_high; /* for the quick way in the order of unpack_low and unpack_high */
 };
 
-static inline struct scale scales(const int32_t *multiplier, const int32_t *shift, __mmask16 some) {
-  __m512i m = (__m512i)_mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(some, multiplier));
-  __m512i s = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(some, shift), 23);
-  __m512i f = _mm512_sub_epi32(m, s);
-  return (struct scale){_mm512_cvtps_pd((__m256)lower(f)), _mm512_cvtps_pd((__m256)upper(f))};
+static inline __m512i quick16(__m512i x, const struct scale *f) {
+  __m512d low = _mm512_fmadd_round_pd(unpack_low(x), f->low, f->add_low, DOWN);
+  __m512d high = _mm512_fmadd_round_pd(unpack_high(x), f->high, f->add_high, DOWN);
+  return _mm512_srai_epi32((__m512i)_mm512_shuffle_ps((__m512)low, (__m512)high, 0x88), 1);
 }
 
 static inline __m256i scaled(__m256i acc, __m512d scale, __m512d half, __m512d limit) {
@@ -38,32 +54,64 @@ static inline __m256i scaled(__m256i acc, __m512d scale, __m512d half, __m512d l
   return _mm512_cvt_roundpd_epi32(_mm512_min_pd(y, limit), DOWN);
 }
 
-static inline __m512i scaled16(__m512i acc, struct scale f, __m512d half, __m512d limit) {
-  return join(scaled(lower(acc), f.low, half, limit), scaled(upper(acc), f.high, half, limit));
+static inline __m512i slow16(__m512i acc, const struct scale *f, __m512d half, __m512d limit) {
+  return join(scaled(lower(acc), f->low, half, limit), scaled(upper(acc), f->high, half, limit));
 }
 
+#define WHOLE ((__mmask16)~0u) /* a constant after inlining: masked stores are slow */
+
 static inline void store_s8(int8_t *out, __m512i y, __mmask16 some) {
-  _mm_mask_storeu_epi8(out, some, _mm_max_epi8(_mm512_cvtsepi32_epi8(y), _mm_set1_epi8(-127)));
+  __m128i bytes = _mm_max_epi8(_mm512_cvtsepi32_epi8(y), _mm_set1_epi8(-127));
+  if (some == WHOLE) _mm_storeu_si128((__m128i *)out, bytes);
+  else _mm_mask_storeu_epi8(out, some, bytes);
 }
 
 static inline void store_s16(int16_t *out, __m512i y, __mmask16 some) {
-  _mm256_mask_storeu_epi16(out, some, _mm256_max_epi16(_mm512_cvtsepi32_epi16(y), _mm256_set1_epi16(-32767)));
+  __m256i words = _mm256_max_epi16(_mm512_cvtsepi32_epi16(y), _mm256_set1_epi16(-32767));
+  if (some == WHOLE) _mm256_storeu_si256((__m256i *)out, words);
+  else _mm256_mask_storeu_epi16(out, some, words);
 }
 
 #define REQUANTISE(type, suffix, largest)                                                                              \
-  static inline __attribute__((always_inline)) void requantise_rows_##suffix(                                                     \
+  static inline __attribute__((always_inline)) void columns_##suffix(                                                  \
+      const int32_t *acc, int64_t ldacc, int32_t m, const int32_t *bias, const int32_t *multiplier,                    \
+      const int32_t *shift, const __mmask16 some, int32_t zero_point, type *out, int64_t ldout) {                      \
+    __m512d half = _mm512_set1_pd(zero_point + 0.5);                                                                   \
+    __m512i shifts = _mm512_mask_loadu_epi32(_mm512_set1_epi32(17), some, shift);                                      \
+    __m512i factor = (__m512i)_mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(some, multiplier));                          \
+    factor = _mm512_sub_epi32(factor, _mm512_slli_epi32(shifts, 23));                                                  \
+    __m512i add = bias ? _mm512_maskz_loadu_epi32(some, bias) : _mm512_setzero_si512();                                \
+    struct scale f;                                                                                                    \
+    if (_mm512_cmpgt_epu32_mask(_mm512_sub_epi32(shifts, _mm512_set1_epi32(17)), _mm512_set1_epi32(15))) {             \
+      f.low = _mm512_cvtps_pd((__m256)lower(factor));                                                                  \
+      f.high = _mm512_cvtps_pd((__m256)upper(factor));                                                                 \
+      for (int32_t i = 0; i < m; ++i, acc += ldacc, out += ldout) {                                                    \
+        __m512i x = _mm512_add_epi32(_mm512_maskz_loadu_epi32(some, acc), add);                                        \
+        store_##suffix(out, slow16(x, &f, half, _mm512_set1_pd(largest)), some);                                       \
+      }                                                                                                                \
+      return;                                                                                                          \
+    }                                                                                                                  \
+    /* lanes 0 1 4 5 8 9 12 13, then 2 3 6 7 10 11 14 15, as unpacking leaves them */                                  \
+    factor = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), factor);                              \
+    f.low = _mm512_cvtps_pd((__m256)lower(factor));                                                                    \
+    f.high = _mm512_cvtps_pd((__m256)upper(factor));                                                                   \
+    __m512d constant = _mm512_set1_pd(EXPONENT + 2147483648.0), base = _mm512_add_pd(half, _mm512_set1_pd(MAGIC));     \
+    f.add_low = _mm512_fnmadd_pd(f.low, constant, base);                                                               \
+    f.add_high = _mm512_fnmadd_pd(f.high, constant, base);                                                             \
+    add = _mm512_xor_si512(add, _mm512_set1_epi32(INT32_MIN));                                                         \
+    for (int32_t i = 0; i < m; ++i, acc += ldacc, out += ldout)                                                        \
+      store_##suffix(out, quick16(_mm512_add_epi32(_mm512_maskz_loadu_epi32(some, acc), add), &f), some);              \
+  }                                                                                                                    \
+  static inline __attribute__((always_inline)) void requantise_rows_##suffix(                                          \
       const int32_t *acc, int64_t ldacc, int32_t m, const int32_t *bias, const int32_t *multiplier,                    \
       const int32_t *shift, int64_t n, int32_t zero_point, type *out, int64_t ldout) {                                 \
-    __m512d half = _mm512_set1_pd(zero_point + 0.5), limit = _mm512_set1_pd(largest);                                  \
-    for (int64_t j = 0; j < n; j += 16) {                                                                              \
-      __mmask16 some = first16(n - j);                                                                                 \
-      struct scale f = scales(multiplier + j, shift + j, some);                                                        \
-      __m512i add = bias ? _mm512_maskz_loadu_epi32(some, bias + j) : _mm512_setzero_si512();                          \
-      for (int32_t i = 0; i < m; ++i) {                                                                                \
-        __m512i a = _mm512_add_epi32(_mm512_maskz_loadu_epi32(some, acc + i * ldacc + j), add);                        \
-        store_##suffix(out + i * ldout + j, scaled16(a, f, half, limit), some);                                        \
-      }                                                                                                                \
-    }                                                                                                                  \
+    int64_t j = 0;                                                                                                     \
+    for (; j + 16 <= n; j += 16)                                                                                       \
+      columns_##suffix(acc + j, ldacc, m, bias ? bias + j : 0, multiplier + j, shift + j, WHOLE, zero_point, out + j,  \
+                       ldout);                                                                                         \
+    if (j < n)                                                                                                         \
+      columns_##suffix(acc + j, ldacc, m, bias ? bias + j : 0, multiplier + j, shift + j, first16(n - j), zero_point,  \
+                       out + j, ldout);                                                                                \
   }                                                                                                                    \
   void ew_requantise_tile_##suffix(const int32_t *acc, int64_t ldacc, int32_t m, const int32_t *bias,                  \
                                    const int32_t *multiplier, const int32_t *shift, int64_t n, int32_t zero_point,     \
@@ -83,12 +131,12 @@ REQUANTISE(int16_t, s16, 32767.0)
 
 /* ---- attention weights */
 
-/* 16 steps of 1/256 octave, at most 4095, of 16 distances below the maximum: for shift <= 20 in 32 bits, since the
- * distance is first limited to the least one that gives 4095; otherwise as in requantise. */
+/* Steps of 1/256 octave, at most 4095, of 16 distances below the maximum. For shift <= 20 in 32 bits, since the distance
+ * is first limited to the least one that gives 4095; otherwise as in requantise, without a sign. */
 struct steps {
   __m512i furthest, multiplier, half;
   __m128i shift;
-  __m512d scale;
+  struct scale scale;
 };
 
 static inline __m512i steps32(__m512i d, const struct steps *f) {
@@ -97,8 +145,7 @@ static inline __m512i steps32(__m512i d, const struct steps *f) {
 }
 
 static inline __m512i steps64(__m512i d, const struct steps *f) {
-  const __m512d half = _mm512_set1_pd(0.5), limit = _mm512_set1_pd(4095.0);
-  return join(scaled(lower(d), f->scale, half, limit), scaled(upper(d), f->scale, half, limit));
+  return _mm512_min_epu32(quick16(d, &f->scale), _mm512_set1_epi32(4095));
 }
 
 /* The table of 256 words in eight registers: four lookups of 64 entries, then the two upper bits choose. */
@@ -109,25 +156,34 @@ static inline __m512i lookup(const __m512i *table, __m512i u) {
   return _mm512_mask_blend_epi16(bit7, _mm512_mask_blend_epi16(bit6, a, b), _mm512_mask_blend_epi16(bit6, c, d));
 }
 
-static inline __attribute__((always_inline)) int32_t weigh(const int32_t *scores, int64_t n, __m512i largest,
-                                                           const struct steps *f, const int narrow, uint8_t *weights) {
+static inline __m256i weights32(__m512i d0, __m512i d1, const __m512i *table, const struct steps *f, const int narrow) {
   const __m512i lower_words = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26,
                                                24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  __m512i u0 = narrow ? steps32(d0, f) : steps64(d0, f), u1 = narrow ? steps32(d1, f) : steps64(d1, f);
+  __m512i u = _mm512_permutex2var_epi16(u0, lower_words, u1);
+  __m512i e = _mm512_srlv_epi16(lookup(table, u), _mm512_srli_epi16(u, 8));
+  e = _mm512_srli_epi16(_mm512_add_epi16(e, _mm512_set1_epi16(64)), 7);
+  return _mm512_cvtepi16_epi8(_mm512_min_epu16(e, _mm512_set1_epi16(254)));
+}
+
+static inline __attribute__((always_inline)) int32_t weigh(const int32_t *scores, int64_t n, __m512i largest,
+                                                           const struct steps *f, const int narrow, uint8_t *weights) {
   __m512i table[8];
   for (int i = 0; i < 8; ++i) table[i] = _mm512_loadu_si512(ew_exp2_table + 32 * i);
   __m256i total = _mm256_setzero_si256();
-  for (int64_t i = 0; i < n; i += 32) {
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    __m512i d0 = _mm512_sub_epi32(largest, _mm512_loadu_si512(scores + i));
+    __m512i d1 = _mm512_sub_epi32(largest, _mm512_loadu_si512(scores + i + 16));
+    __m256i bytes = weights32(d0, d1, table, f, narrow);
+    _mm256_storeu_si256((__m256i *)(weights + i), bytes);
+    total = _mm256_add_epi64(total, _mm256_sad_epu8(bytes, _mm256_setzero_si256()));
+  }
+  if (i < n) {
     __mmask32 some = first32(n - i);
-    __m512i d0 = _mm512_maskz_loadu_epi32((__mmask16)some, scores + i);
-    __m512i d1 = _mm512_maskz_loadu_epi32((__mmask16)(some >> 16), scores + i + 16);
-    d0 = _mm512_sub_epi32(largest, d0);
-    d1 = _mm512_sub_epi32(largest, d1);
-    __m512i u0 = narrow ? steps32(d0, f) : steps64(d0, f), u1 = narrow ? steps32(d1, f) : steps64(d1, f);
-    __m512i u = _mm512_permutex2var_epi16(u0, lower_words, u1);
-    __m512i e = _mm512_srlv_epi16(lookup(table, u), _mm512_srli_epi16(u, 8));
-    e = _mm512_srli_epi16(_mm512_add_epi16(e, _mm512_set1_epi16(64)), 7);
-    e = _mm512_min_epu16(e, _mm512_set1_epi16(254));
-    __m256i bytes = _mm256_maskz_mov_epi8(some, _mm512_cvtepi16_epi8(e));
+    __m512i d0 = _mm512_sub_epi32(largest, _mm512_maskz_loadu_epi32((__mmask16)some, scores + i));
+    __m512i d1 = _mm512_sub_epi32(largest, _mm512_maskz_loadu_epi32((__mmask16)(some >> 16), scores + i + 16));
+    __m256i bytes = _mm256_maskz_mov_epi8(some, weights32(d0, d1, table, f, narrow));
     _mm256_mask_storeu_epi8(weights + i, some, bytes);
     total = _mm256_add_epi64(total, _mm256_sad_epu8(bytes, _mm256_setzero_si256()));
   }
@@ -151,7 +207,9 @@ int32_t ew_attention_weights(const int32_t *scores, int64_t n, int32_t multiplie
     f.furthest = _mm512_set1_epi32((int32_t)(((UINT64_C(4095) << shift) - half + (uint32_t)multiplier - 1) / (uint32_t)multiplier));
     return weigh(scores, n, largest, &f, 1, weights);
   }
-  f.scale = _mm512_set1_pd((double)multiplier / (double)(INT64_C(1) << shift));
+  double scale = (double)multiplier / (double)(INT64_C(1) << shift);
+  f.scale.low = f.scale.high = _mm512_set1_pd(scale);
+  f.scale.add_low = f.scale.add_high = _mm512_set1_pd(MAGIC + 0.5 - EXPONENT * scale); /* whole multiples of 1/2 */
   return weigh(scores, n, largest, &f, 0, weights);
 }
 
@@ -255,13 +313,18 @@ static inline __attribute__((always_inline)) void add_s16(const int16_t *a, cons
   /* beyond 31 every product gives 0, as 31 steps more or less do: 0 and -1 both round to 0 */
   __m128i fa = _mm_cvtsi32_si128(sa - 1), fb = _mm_cvtsi32_si128(sb - 1);
   __m512i wa = _mm512_set1_epi16((int16_t)ma), wb = _mm512_set1_epi16((int16_t)mb), least = _mm512_set1_epi16(-32767);
-  for (int64_t i = 0; i < n; i += 32) {
+#define ADD(va, vb)                                                                                                    \
+  _mm512_max_epi16(_mm512_adds_epi16(keep_a ? _mm512_max_epi16(va, least) : requantised(va, wa, fa),                   \
+                                     keep_b ? _mm512_max_epi16(vb, least) : requantised(vb, wb, fb)),                  \
+                   least)
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32)
+    _mm512_storeu_si512(out + i, ADD(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i)));
+  if (i < n) {
     __mmask32 some = first32(n - i);
-    __m512i va = _mm512_maskz_loadu_epi16(some, a + i), vb = _mm512_maskz_loadu_epi16(some, b + i);
-    va = keep_a ? _mm512_max_epi16(va, least) : requantised(va, wa, fa);
-    vb = keep_b ? _mm512_max_epi16(vb, least) : requantised(vb, wb, fb);
-    _mm512_mask_storeu_epi16(out + i, some, _mm512_max_epi16(_mm512_adds_epi16(va, vb), least));
+    _mm512_mask_storeu_epi16(out + i, some, ADD(_mm512_maskz_loadu_epi16(some, a + i), _mm512_maskz_loadu_epi16(some, b + i)));
   }
+#undef ADD
 }
 
 void ew_add_requantised_s16(const int16_t *a, const int16_t *b, int64_t n, int32_t ma, int32_t sa, int32_t mb, int32_t sb,
