@@ -69,6 +69,17 @@ def _gather(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     return emit("Gather", *operands, axis=node.op.axis)
 
 
+@_writes(ops.Where)
+def _where(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    condition, a, b = operands
+    return emit("Where", emit.cast(condition, onnx.TensorProto.BOOL), a, b)
+
+
+@_writes(ops.Cast)
+def _cast(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    return emit.cast(operands[0], onnx.TensorProto.FLOAT)
+
+
 @_writes(ops.Softmax)
 def _softmax(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     assert isinstance(node.op, ops.Softmax)
@@ -99,6 +110,21 @@ def _conv(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     assert isinstance(op, ops.Conv)
     places = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations}
     return emit("Conv", *operands, group=op.groups, **places)
+
+
+@_writes(ops.ConvTranspose)
+def _conv_transpose(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    op, x, w = node.op, node.inputs[0], node.inputs[1]
+    assert isinstance(op, ops.ConvTranspose)
+    spare = [
+        (n - 1) * stride + k - before - size
+        for n, stride, k, before, size in zip(
+            x.shape[2:], op.strides, w.shape[2:], op.pads, op.size, strict=True
+        )
+    ]
+    pads = [*op.pads, *(max(0, n) for n in spare)]
+    more = [max(0, -n) for n in spare]
+    return emit("ConvTranspose", *operands, strides=op.strides, pads=pads, output_padding=more, group=op.groups)
 
 
 @_writes(ops.Gelu)
