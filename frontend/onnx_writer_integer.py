@@ -18,16 +18,23 @@ from edgewright.passes.ops import (
     AddRequantised,
     Attention,
     Concat,
+    Conv,
+    Gather,
     LayerNormalization,
     Linear,
+    MatMul,
+    Mul,
     PatchEmbed,
     Quantise,
     ReduceSum,
+    Relu,
     Requantise,
     Reshape,
     Slice,
+    Softmax,
     Table,
     Transpose,
+    Where,
     arith,
     value_of,
 )
@@ -135,6 +142,30 @@ def patches(emit: Emitter, image: str, shape: tuple[int, int, int, int], patch: 
     return emit.reshape(by_patch, (batch, rows * columns, channels * patch * patch))
 
 
+def write_conv(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """ConvInteger pads with its zero point, here pad_value, and takes it off every product: that is added again."""
+    op = node.op
+    assert isinstance(op, Conv)
+    weight = _constant(node, 1)
+    kernel = emit.exact((weight + 128).astype(np.uint8))
+    zeros = (emit.exact(np.asarray(zero + 128, np.uint8)) for zero in (op.pad_value, 0))
+    places = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations, "group": op.groups}
+    maps = emit.cast(emit("ConvInteger", _biased(emit, operands[0]), kernel, *zeros, **places), _TP.INT64)
+    added = op.pad_value * weight.sum(axis=(1, 2, 3)) + (_constant(node, 2) if node.inputs[2:] else 0)
+    return emit("Add", maps, emit.ints(added.reshape(-1, 1, 1)))
+
+
+def write_matmul(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Of two activations."""
+    return _product(emit, _biased(emit, operands[0]), _biased(emit, operands[1]), 128, 128)
+
+
+def write_relu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """By a comparison, as `_clip`."""
+    zero = emit.ints(0)
+    return emit("Where", emit("Less", operands[0], zero), zero, operands[0])
+
+
 def write_requantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Per channel or per tensor."""
     op = node.op
@@ -148,19 +179,19 @@ def write_table(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 
 def write_add_requantised(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """Both operands to the result's scale, then a saturating sum."""
+    """Both operands to the result's scale, then a saturating sum or difference."""
     op, elem = node.op, Int(16)
     assert isinstance(op, AddRequantised)
     a = requantise(emit, operands[0], op.multiplier_a, op.shift_a, 0, elem)
     b = requantise(emit, operands[1], op.multiplier_b, op.shift_b, 0, elem)
-    return saturate(emit, emit("Add", a, b), elem)
+    return saturate(emit, emit("Sub" if op.subtract else "Add", a, b), elem)
 
 
 def write_reduce_sum(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """Along one axis."""
+    """Over all axes at once."""
     op = node.op
     assert isinstance(op, ReduceSum)
-    return emit("ReduceSum", operands[0], emit.ints([op.axis]), keepdims=int(op.keepdims))
+    return emit("ReduceSum", operands[0], emit.ints(list(op.axes)), keepdims=int(op.keepdims))
 
 
 def _sum_last(emit: Emitter, x: str) -> str:
@@ -198,19 +229,38 @@ def write_layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]
     centred = emit("Sub", emit("Mul", width, x), s)
     z = _round_shift_by(emit, emit("Mul", centred, y), e, 4)
     scaled = emit("Add", emit("Mul", z, emit.ints(_constant(node, 1))), emit.ints(_constant(node, 2)))
-    return saturate(emit, round_shift(emit, scaled, op.shift), Int(8))
+    return saturate(emit, round_shift(emit, scaled, op.shift), op.elem)
 
 
-def _attention_weights(emit: Emitter, scores: str, multiplier: int, shift: int) -> str:
-    """arith.attention_weights over the last axis, int64 in [0, 254]."""
-    d = emit("Sub", emit("ReduceMax", scores, emit.ints([-1]), keepdims=1), scores)
+def _exponentials(emit: Emitter, x: str, multiplier: int, shift: int) -> str:
+    """arith.exponentials over the last axis, in [0, 2^15]."""
+    d = emit("Sub", emit("ReduceMax", x, emit.ints([-1]), keepdims=1), x)
     rounded = round_shift(emit, emit("Mul", d, emit.ints(multiplier)), shift)
     u = _clip(emit, rounded, 0, 16 * arith.EXPONENT_STEPS - 1)
     step = emit("Gather", emit.ints(arith.EXP2_TABLE), emit("Mod", u, emit.ints(256), fmod=0))
     octave = emit("Gather", emit.ints(_POWERS[:16]), emit("Div", u, emit.ints(256)))
-    e = emit("Div", step, octave)
+    return emit("Div", step, octave)
+
+
+def _attention_weights(emit: Emitter, scores: str, multiplier: int, shift: int) -> str:
+    """arith.attention_weights over the last axis, int64 in [0, 254]."""
+    e = _exponentials(emit, scores, multiplier, shift)
     weight = emit("Div", emit("Add", e, emit.ints(64)), emit.ints(128))
     return _clip(emit, weight, 0, arith.ATTENTION_WEIGHT_MAX)
+
+
+def write_softmax(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """arith.softmax, its axis brought last and back."""
+    op, rank = node.op, node.type.rank
+    assert isinstance(op, Softmax)
+    axis = op.axis % rank
+    swap = [rank - 1 if i == axis else axis if i == rank - 1 else i for i in range(rank)]
+    e = _exponentials(emit, emit.transpose(operands[0], *swap), op.multiplier, op.shift)
+    total = _sum_last(emit, e)
+    n = _bit_length(emit, total, 32)
+    reciprocal = emit("Div", emit("Gather", emit.ints(_POWERS), emit("Add", n, emit.ints(15))), total)
+    shares = saturate(emit, _round_shift_by(emit, emit("Mul", e, reciprocal), n, 0), Int(16))
+    return emit.transpose(shares, *swap)
 
 
 def write_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
@@ -240,12 +290,16 @@ def write_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 INTEGER_WRITERS: dict[type[Op], Writer] = {
     AddRequantised: write_add_requantised,
     Attention: write_attention,
+    Conv: write_conv,
     LayerNormalization: write_layer_normalization,
     Linear: write_linear,
+    MatMul: write_matmul,
     PatchEmbed: write_patch_embed,
     Quantise: write_quantise,
     ReduceSum: write_reduce_sum,
+    Relu: write_relu,
     Requantise: write_requantise,
+    Softmax: write_softmax,
     Table: write_table,
-    **{kind: FLOAT_WRITERS[kind] for kind in (Concat, Reshape, Slice, Transpose)},
+    **{kind: FLOAT_WRITERS[kind] for kind in (Concat, Gather, Mul, Reshape, Slice, Transpose, Where) if kind in FLOAT_WRITERS},
 }

@@ -5,45 +5,51 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 from edgewright.passes.calibrate import Calibration, positive
-from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Graph, Node, make
-from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import INT8, INT16, Array, Int, Quant
+from edgewright.passes.lowering_products import OutOfRange, accumulate, scale_of
+from edgewright.passes.lowering_structure import (
+    ACCUMULATING,
+    ACTIVATIONS,
+    SUMS,
+    VIEWS,
+    WEIGHTED,
+    carried,
+    channel_axis,
+    hosted,
+    is_part,
+    is_wide,
+    root,
+    split_in_parts,
+    wide_values,
+)
 from edgewright.passes.ops import (
-    Add,
     AddRequantised,
-    Attention,
     Concat,
     Constant,
-    Erf,
-    Gelu,
-    HardSwish,
+    Conv,
+    Gather,
     Input,
     LayerNormalization,
     Linear,
     PatchEmbed,
     Quantise,
-    ReduceMean,
-    ReduceSum,
     Relu,
     Requantise,
     Reshape,
-    Sigmoid,
-    Silu,
     Slice,
+    Softmax,
+    Sub,
     Table,
-    Tanh,
     Transpose,
     constant,
     value_of,
 )
 from edgewright.passes.ops.add_requantised import IDENTITY
 from edgewright.passes.ops.arith import (
-    ATTENTION_FRACTION,
     LAYER_NORM_FRACTION,
     LAYER_NORM_SHIFT_MAX,
     boundary,
@@ -52,26 +58,10 @@ from edgewright.passes.ops.arith import (
     multiplier_shift,
     multipliers_shifts,
 )
-from edgewright.passes.quantise_weights import integer_product
 
-ACTIVATIONS: tuple[type[Op], ...] = (Gelu, Relu, Sigmoid, Silu, HardSwish, Tanh, Erf)
-VIEWS: tuple[type[Op], ...] = (Slice, Reshape, Transpose, Concat)
-ACCUMULATING: tuple[type[Op], ...] = (Linear, PatchEmbed, Attention, ReduceMean)
 HEADROOM = 2.0  # int16 ranges beyond what the samples showed: one bit of sixteen against saturation
-
-
-class OutOfRange(Exception):
-    """A scale ratio or an offset that the integer arithmetic cannot hold."""
-
-    def __init__(self, node: Node, what: str) -> None:
-        super().__init__(what)
-        self.diagnostic = Diagnostic(
-            "Q007",
-            f"{node.op.kind} needs {what}",
-            node.name,
-            "multipliers have 16 bits and shifts at most 47",
-            "check the calibration samples; a value that is nearly always zero gives such scales",
-        )
+PROBABILITY = 2.0**-15  # the unit of a Softmax
+LOWEST = -127
 
 
 class Lowering:
@@ -87,16 +77,16 @@ class Lowering:
         self._narrow: dict[tuple[Node, Quant | None], Node] = {}
         self._wide: dict[tuple[Node, float | None], Node] = {}
         self._accumulators: dict[Node, tuple[Node, Array]] = {}
-        self._group = _wide_groups(graph)
+        self._probabilities: dict[Node, Node] = {}
+        self.hosted = hosted(graph)
+        self._group, self._read_wide = wide_values(graph)
 
     # ---- forms
 
     def output(self, node: Node) -> Node:
         """A graph output: int16 where the value is a sum or a product, else int8."""
-        source = node
-        while isinstance(source.op, VIEWS):
-            source = next((n for n in source.inputs if not isinstance(n.op, Constant)), source.inputs[0])
-        return self.int16(node) if isinstance(source.op, (*ACCUMULATING, Add)) else self.int8(node)
+        wide = isinstance(root(node).op, (*ACCUMULATING, *SUMS, Softmax))
+        return self.int16(node) if wide else self.int8(node)
 
     def int8(self, node: Node, quant: Quant | None = None) -> Node:
         """The value in [-127, 127], under `quant` or the one its calibration gives."""
@@ -107,7 +97,7 @@ class Lowering:
 
     def int16(self, node: Node, scale: float | None = None) -> Node:
         """The value in [-32767, 32767], symmetric; under `scale`, or the one its group of joined values has."""
-        if scale is not None and isinstance(node.op, (Add, *VIEWS)) and scale == self.scale16(node):
+        if scale is not None and isinstance(node.op, (*SUMS, *VIEWS)) and scale == self.scale16(node):
             scale = None  # its own
         key = (node, scale)
         if key not in self._wide:
@@ -118,40 +108,68 @@ class Lowering:
         """The int16 scale of a value: with headroom over everything that shares it."""
         magnitude = 0.0
         for member in self._group.get(node, (node,)):
-            around = (member, *member.inputs) if isinstance(member.op, (Add, Concat)) else (member,)
+            around = (member, *member.inputs) if isinstance(member.op, (*SUMS, Concat)) else (member,)
             magnitude = max([magnitude, *(self._magnitude(n) for n in around)])
         return positive(HEADROOM * magnitude / limit(INT16))
 
     def _magnitude(self, node: Node) -> float:
-        value = value_of(node)
+        table = _looked_up(node)
+        value = value_of(node if table is None else table)
         return float(np.abs(value).max()) if value is not None else self.calibration[node].magnitude
 
     # ---- int8
 
     def _int8(self, node: Node, quant: Quant | None) -> Node:
         op = node.op
-        if isinstance(op, Slice) and _is_columns(node) and isinstance(node.inputs[0].op, Linear):
-            return self._columns(node, quant)
-        if isinstance(op, VIEWS):
-            quant = quant or self._affine(node)
-            operands = [self.int8(n, quant) for n in node.inputs]
-            return make(op, *operands, origin=node.origin, quant=operands[0].quant)
-        if quant is None and isinstance(op, Linear) and _split_in_columns(self.users[node]):
-            return self._segments(node)
+        if node in self.hosted:
+            return self._on_host(node, quant or self._affine(node), INT8)
+        if is_part(node):
+            return self._part(node, quant)
+        if quant is None and isinstance(op, (Linear, Conv)) and split_in_parts(self.users[node]):
+            return self._parts(node)
         quant = quant or self._affine(node)
+        if isinstance(op, VIEWS) and not (isinstance(op, Slice) and is_wide(node)):
+            return self._view(node, {i: self.int8(node.inputs[i], quant) for i in carried(node)}, quant)
         if isinstance(op, Constant):
             return _integer_constant(node, quant, INT8)
         if isinstance(op, Input):
-            return self._input(node, quant, INT8)
-        if isinstance(op, LayerNormalization):
-            return self._layer_norm(node, op, quant)
+            return self._on_host(node, quant, INT8)
+        if isinstance(op, LayerNormalization) and node not in self._read_wide:
+            return self._layer_norm(node, op, quant, INT8)
+        if isinstance(op, Relu) and (quant.zero_point == LOWEST or not _has_table(node)):
+            return self._rectified(node, quant)
         if isinstance(op, ACTIVATIONS):
             return self._table(node, quant)
         if isinstance(op, ACCUMULATING):
             acc, scale = self.accumulators(node)
             return self.requantised(node, acc, scale, quant, INT8)
         wide = self.int16(node)
-        return self.requantised(node, wide, np.array([_scale(wide)]), quant, INT8)
+        return self.requantised(node, wide, np.array([scale_of(wide)]), quant, INT8)
+
+    def _view(self, node: Node, values: dict[int, Node], quant: Quant) -> Node:
+        """The same move of integers; what says where (ids, conditions) stays as it is."""
+        operands = (values.get(i, operand) for i, operand in enumerate(node.inputs))
+        return make(node.op, *operands, origin=node.origin, quant=quant)
+
+    def _rectified(self, node: Node, quant: Quant) -> Node:
+        """Relu as part of the step before it: integers saturate at the zero point where that is the lowest, and are
+        clipped at 0 where it is 0. Either is exactly a Relu of what was not yet rounded."""
+        found = self._saturated(node, node.inputs[0], quant)
+        self.events["merged Relu"] += 1
+        return found if quant.zero_point == LOWEST else make(Relu(), found, origin=node.origin, quant=quant)
+
+    def _saturated(self, node: Node, x: Node, quant: Quant) -> Node:
+        """x in int8 under the range of `node`, its Relu, and under its name."""
+        if isinstance(x.op, VIEWS) and not is_wide(x) and not is_part(x):
+            values = {i: self._saturated(node, x.inputs[i], quant) for i in carried(x)}
+            return replace(self._view(x, values, quant), origin=node.origin)
+        if isinstance(x.op, ACCUMULATING):
+            acc, scale = self.accumulators(x)
+            return self.requantised(node, acc, scale, quant, INT8)
+        if is_wide(x) or (isinstance(x.op, LayerNormalization) and x in self._read_wide):
+            wide = self.int16(x)
+            return self.requantised(node, wide, np.array([scale_of(wide)]), quant, INT8)
+        return self.int8(x, quant)
 
     def _affine(self, node: Node) -> Quant:
         """The int8 quantisation of a value: a zero point only where every reader is a product or a table."""
@@ -164,7 +182,7 @@ class Lowering:
                 through = first.eval
         while isinstance(node.op, (Reshape, Transpose)):  # all values the same: share the source's ranges
             node = node.inputs[0]
-        return self.calibration.affine(node, symmetric, through)
+        return self.calibration.affine(_looked_up(node) or node, symmetric, through)
 
     def _only_affine_readers(self, node: Node) -> bool:
         if node in self.graph.outputs:
@@ -173,14 +191,14 @@ class Lowering:
             if isinstance(user.op, VIEWS):
                 if not self._only_affine_readers(user):
                     return False
-            elif not isinstance(user.op, (Linear, PatchEmbed, *ACTIVATIONS)):
+            elif not isinstance(user.op, (*WEIGHTED, *ACTIVATIONS)):
                 return False
         return True
 
-    def _columns(self, node: Node, quant: Quant | None) -> Node:
-        """Columns of a Linear: a view of the one tensor where it is read in columns only, else its own rescaling."""
+    def _part(self, node: Node, quant: Quant | None) -> Node:
+        """Channels of a product: a view of the one tensor where it is read in parts only, else its own rescaling."""
         whole = node.inputs[0]
-        if quant is None and _split_in_columns(self.users[whole]):
+        if quant is None and split_in_parts(self.users[whole]):
             product = self.int8(whole)
             assert product.quant is not None and isinstance(product.quant.scale, tuple)
             assert isinstance(node.op, Slice)
@@ -188,17 +206,18 @@ class Lowering:
             return make(node.op, product, origin=node.origin, quant=own)
         return make(node.op, self.int8(whole, quant), origin=node.origin, quant=quant or self.int8(whole).quant)
 
-    def _segments(self, node: Node) -> Node:
-        """A Linear read in slices of columns (Q, K, V): one tensor, one symmetric scale per slice."""
+    def _parts(self, node: Node) -> Node:
+        """A product read in slices of channels (Q, K, V): one tensor, one symmetric scale per slice."""
         acc, scale = self.accumulators(node)
-        target = np.ones(node.shape[-1])
+        axis = channel_axis(node)
+        target = np.ones(node.shape[axis])
         for user in self.users[node]:
             assert isinstance(user.op, Slice)
             target[user.op.start : user.op.stop] = _number(self.calibration.affine(user, symmetric=True).scale)
         self.events["scales per slice"] += 1
-        return self.requantised(node, acc, scale, Quant(tuple(target.tolist())), INT8)
+        return self.requantised(node, acc, scale, Quant(tuple(target.tolist()), axis=axis), INT8)
 
-    def _layer_norm(self, node: Node, op: LayerNormalization, quant: Quant) -> Node:
+    def _layer_norm(self, node: Node, op: LayerNormalization, quant: Quant, elem: Int) -> Node:
         x = self.int16(node.inputs[0])
         gamma, beta = (np.asarray(value_of(n), np.float64) for n in node.inputs[1:])
         factor = gamma / _number(quant.scale)
@@ -215,9 +234,10 @@ class Lowering:
         width = node.shape[-1]
         integer = replace(
             op,
-            eps_term=eps_term(op.epsilon, width, _scale(x)),
+            eps_term=eps_term(op.epsilon, width, scale_of(x)),
             shift=shift,
             zero_point=quant.zero_point,
+            elem=elem,
         )
         operands = (constant(multiplier, node.inputs[1].origin), constant(whole, node.inputs[2].origin))
         return make(integer, x, *operands, origin=node.origin, quant=quant)
@@ -234,40 +254,63 @@ class Lowering:
 
     def _int16(self, node: Node, scale: float | None) -> Node:
         op = node.op
-        if isinstance(op, Add):
+        if isinstance(op, SUMS):
             return self._residual(node) if scale is None else self.rescaled(node, self.int16(node), scale)
+        if isinstance(op, Softmax):
+            found = self._softmax(node, op)
+            return found if scale is None else self.rescaled(node, found, scale)
         wanted = self.scale16(node) if scale is None else scale
         quant = Quant(wanted)
+        if node in self.hosted:
+            return self._on_host(node, quant, INT16)
         if isinstance(op, VIEWS):
             if scale is not None:
                 return self.rescaled(node, self.int16(node), scale)
-            operands = (self.int16(n, wanted) for n in node.inputs)
-            return make(op, *operands, origin=node.origin, quant=quant)
+            return self._view(node, {i: self.int16(node.inputs[i], wanted) for i in carried(node)}, quant)
         if isinstance(op, Constant):
             return _integer_constant(node, quant, INT16)
         if isinstance(op, Input):
-            return self._input(node, quant, INT16)
+            return self._on_host(node, quant, INT16)
+        if isinstance(op, LayerNormalization):
+            return self._layer_norm(node, op, quant, INT16)
+        if isinstance(op, Relu):
+            return make(Relu(), self.int16(node.inputs[0], wanted), origin=node.origin, quant=quant)
         if isinstance(op, ACCUMULATING):
             acc, real = self.accumulators(node)
             return self.requantised(node, acc, real, quant, INT16)
         narrow = self.int8(node)
-        return self.requantised(node, narrow, np.array([_scale(narrow)]), quant, INT16)
+        return self.requantised(node, narrow, np.array([scale_of(narrow)]), quant, INT16)
 
     def rescaled(self, node: Node, wide: Node, scale: float) -> Node:
-        return self.requantised(node, wide, np.array([_scale(wide)]), Quant(scale), INT16)
+        same = scale == scale_of(wide)
+        return wide if same else self.requantised(node, wide, np.array([scale_of(wide)]), Quant(scale), INT16)
+
+    def _softmax(self, node: Node, op: Softmax) -> Node:
+        if node not in self._probabilities:
+            x = self.int16(node.inputs[0])
+            multiplier, shift = self._ratio(node, scale_of(x) * math.log2(math.e) * 256, 1.0)
+            integer = replace(op, multiplier=multiplier, shift=shift)
+            self._probabilities[node] = make(integer, x, origin=node.origin, quant=Quant(PROBABILITY))
+        return self._probabilities[node]
 
     def _residual(self, node: Node) -> Node:
         """The sum at the group's scale. Products arrive at that scale already; what lives at its own is rescaled."""
         target = self.scale16(node)
         operands, pairs = [], []
+        subtract = isinstance(node.op, Sub)
         for x in node.inputs:
-            if isinstance(x.op, Constant):
-                x = constant(np.broadcast_to(x.op.value, node.shape), x.origin)
-            lives_elsewhere = isinstance(x.op, (Add, Input, *VIEWS))
+            value = value_of(x)
+            if value is not None:
+                negative = isinstance(node.op, Sub) and x is node.inputs[1]
+                subtract = subtract and not negative
+                value = -value if negative else value
+                x = constant(np.broadcast_to(value, node.shape) if node.type.rank <= 3 else value, x.origin)
+            lives_elsewhere = isinstance(x.op, (*SUMS, Input, Softmax, LayerNormalization, *VIEWS))
             operand = self.int16(x) if lives_elsewhere else self.int16(x, target)
             operands.append(operand)
-            pairs.append(self._ratio(node, _scale(operand), target))
-        return make(AddRequantised(*pairs[0], *pairs[1]), *operands, origin=node.origin, quant=Quant(target))
+            pairs.append(self._ratio(node, scale_of(operand), target))
+        op = AddRequantised(*pairs[0], *pairs[1], subtract)
+        return make(op, *operands, origin=node.origin, quant=Quant(target))
 
     def _ratio(self, node: Node, scale: float, target: float) -> tuple[int, int]:
         if scale == target:
@@ -280,73 +323,39 @@ class Lowering:
     # ---- accumulators
 
     def accumulators(self, node: Node) -> tuple[Node, Array]:
-        """The int32 accumulators of a product, and the real value of their LSB: (O,) or (1,)."""
+        """The int32 accumulators of a product, and the real value of their LSB: per channel or (1,)."""
         if node not in self._accumulators:
-            self._accumulators[node] = self._accumulate(node)
+            self._accumulators[node] = accumulate(self, node)
         return self._accumulators[node]
-
-    def _accumulate(self, node: Node) -> tuple[Node, Array]:
-        op = node.op
-        if isinstance(op, (Linear, PatchEmbed)):
-            x = self.int8(node.inputs[0])
-            weight, bias = (value_of(n) for n in node.inputs[1:])
-            assert weight is not None and bias is not None and x.quant is not None
-            product = integer_product(weight, bias, x.quant, self.weight_clip)
-            operands = (
-                constant(product.weight, node.inputs[1].origin),
-                constant(product.bias, node.inputs[2].origin),
-            )
-            self.events["products"] += 1
-            scales = Quant(tuple(product.scale.tolist()))
-            return make(op, x, *operands, origin=node.origin, quant=scales), product.scale
-        if isinstance(op, Attention):
-            q, k, v = (self.int8(n) for n in node.inputs)
-            real = _scale(q) * _scale(k) * op.scale * math.log2(math.e) * 256
-            try:
-                multiplier, shift = multiplier_shift(real)
-            except ValueError as error:
-                raise OutOfRange(node, str(error)) from error
-            integer = replace(op, score_multiplier=multiplier, score_shift=shift)
-            scale = math.ldexp(_scale(v), -ATTENTION_FRACTION)
-            return make(integer, q, k, v, origin=node.origin, quant=Quant(scale)), np.array([scale])
-        assert isinstance(op, ReduceMean)
-        x = self.int8(node.inputs[0])
-        (axis,) = op.axes
-        scale = _scale(x) / x.shape[axis]
-        total = make(ReduceSum(axis, op.keepdims), x, origin=node.origin, quant=Quant(scale))
-        return total, np.array([scale])
 
     def requantised(self, node: Node, acc: Node, real: Array, quant: Quant, elem: Int) -> Node:
         """Accumulators, or integers of another scale with zero point 0, brought to `quant`."""
+        ratio = real / quant.scales
         try:
-            multiplier, shift = multipliers_shifts(real / np.asarray(quant.scale))
+            multiplier, shift = (x.reshape(ratio.shape) for x in multipliers_shifts(ratio))
         except ValueError as error:
             raise OutOfRange(node, str(error)) from error
         op = Requantise(quant.zero_point, elem)
         return make(op, acc, constant(multiplier), constant(shift), origin=node.origin, quant=quant)
 
-    def _input(self, node: Node, quant: Quant, elem: Int) -> Node:
-        self.inputs.setdefault(node, node)
+    def _on_host(self, node: Node, quant: Quant, elem: Int) -> Node:
+        """Float values become integers where they enter."""
+        if isinstance(node.op, Input):
+            self.inputs.setdefault(node, node)
         op = Quantise(_number(quant.scale), quant.zero_point, elem)
         return make(op, node, origin=node.origin)
 
 
-def _wide_groups(graph: Graph) -> dict[Node, tuple[Node, ...]]:
-    """Which int16 values share a scale: Concat, Slice, Reshape and Transpose cannot change it."""
-    needed: set[Node] = set(graph.outputs)
-    joined: dict[Node, list[Node]] = {}
-    for node in reversed(graph.nodes()):
-        operands = [n for n in node.inputs if not isinstance(n.op, Constant)]
-        if isinstance(node.op, Add):
-            needed.update(operands)
-        elif isinstance(node.op, LayerNormalization):
-            needed.add(node.inputs[0])
-        elif isinstance(node.op, VIEWS) and node in needed:
-            needed.update(operands)
-            members = [node, *operands]
-            merged = list(dict.fromkeys(m for n in members for m in joined.get(n, [n])))
-            joined.update(dict.fromkeys(merged, merged))
-    return {node: tuple(members) for node, members in joined.items()}
+def _looked_up(node: Node) -> Node | None:
+    """The constant table of an embedding: every row counts, whether a sample has it or not."""
+    if isinstance(node.op, Gather) and isinstance(node.inputs[0].op, Constant):
+        return node.inputs[0]
+    return None
+
+
+def _has_table(node: Node) -> bool:
+    """A Relu that the engine computes by a table, where it cannot be part of the product before it."""
+    return isinstance(node.inputs[0].op, (Linear, PatchEmbed))
 
 
 def _integer_constant(node: Node, quant: Quant, elem: Int) -> Node:
@@ -354,19 +363,6 @@ def _integer_constant(node: Node, quant: Quant, elem: Int) -> Node:
     values = boundary(node.op.value, _number(quant.scale), quant.zero_point, elem)
     dtype = np.int8 if elem.bits == 8 else np.int16
     return constant(values.astype(dtype), node.origin, quant)
-
-
-def _is_columns(node: Node) -> bool:
-    return isinstance(node.op, Slice) and node.op.axis % node.type.rank == node.type.rank - 1
-
-
-def _split_in_columns(users: list[Node]) -> bool:
-    """Read by slices of columns only, no column twice under different slices."""
-    if not users or not all(_is_columns(user) for user in users):
-        return False
-    spans = sorted({(u.op.start, u.op.stop) for u in users if isinstance(u.op, Slice) and u.op.step == 1})
-    apart = all(a[1] <= b[0] for a, b in pairwise(spans))
-    return apart and all(isinstance(u.op, Slice) and u.op.step == 1 for u in users)
 
 
 def _room(magnitude: float, bits: int) -> int:
@@ -380,8 +376,3 @@ def _room(magnitude: float, bits: int) -> int:
 def _number(scale: float | tuple[float, ...]) -> float:
     assert isinstance(scale, float), "one scale per tensor"
     return scale
-
-
-def _scale(node: Node) -> float:
-    assert node.quant is not None
-    return _number(node.quant.scale)

@@ -10,29 +10,26 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Level
-from edgewright.passes.lowering import ACTIVATIONS, Lowering, OutOfRange
+from edgewright.passes.lowering import Lowering
+from edgewright.passes.lowering_products import OutOfRange
+from edgewright.passes.lowering_structure import ACCUMULATING, ACTIVATIONS, SUMS, VIEWS, WEIGHTED, hosted
 from edgewright.passes.ops import (
-    Add,
     Attention,
-    Concat,
+    Cast,
     Constant,
+    Div,
+    Gather,
     Input,
     LayerNormalization,
-    Linear,
-    PatchEmbed,
-    ReduceMean,
-    Reshape,
-    Slice,
-    Transpose,
+    Softmax,
     value_of,
 )
 from edgewright.passes.ops.arith import LAYER_NORM_WIDTH_MAX
 from edgewright.passes.transform import Note, Pass
 
 EXPRESSIBLE: tuple[type[Op], ...] = (
-    *(Input, Constant, Linear, PatchEmbed, LayerNormalization, Attention, Add, ReduceMean),
-    *(Concat, Slice, Reshape, Transpose),
-    *ACTIVATIONS,
+    *(Input, Constant, LayerNormalization, Softmax, Cast),
+    *(*SUMS, *ACCUMULATING, *VIEWS, *ACTIVATIONS),
 )
 NAMED = 3  # places a message names before it counts the rest
 
@@ -83,6 +80,7 @@ def check_expressible(graph: Graph) -> None:
 
 def refusals(graph: Graph) -> Iterator[Diagnostic]:
     """Everything the integer level cannot express, whatever the calibration."""
+    known = hosted(graph)
     foreign: dict[str, list[str]] = {}
     for node in graph.nodes():
         if not isinstance(node.op, EXPRESSIBLE):
@@ -93,7 +91,7 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
             "Q001",
             f"{kind} has no integer form",
             ", ".join(names[:NAMED]) + more,
-            "the integer level has products, attention, LayerNorm, residual sums and functions of one value",
+            "the integer level has products, attention, softmax, LayerNorm, sums, moves and functions of one value",
             "edgewright inspect shows the graph as it was read; an exporter's idiom may not have been recognised",
         )
     for node in graph.nodes():
@@ -106,17 +104,39 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
                 f"its integer form is exact up to {LAYER_NORM_WIDTH_MAX} channels",
                 "use a narrower model",
             )
-        if isinstance(op, (Linear, PatchEmbed, LayerNormalization)):
+        if isinstance(op, (*WEIGHTED, LayerNormalization)):
             yield from _parameters(node)
         if isinstance(op, Attention) and not op.scale > 0:
             yield Diagnostic("Q001", f"Attention with scale {op.scale}", node.name, "the scale must be positive")
-        if isinstance(op, ReduceMean) and (len(op.axes) != 1 or op.axes[0] % node.inputs[0].type.rank != 1):
+        if isinstance(op, Div) and not _divides_safely(node):
             yield Diagnostic(
                 "Q001",
-                f"ReduceMean over axes {op.axes}",
+                "Div by a value that is computed, 0 or not finite",
                 node.name,
-                "only the mean over the token axis has an integer form",
+                "integers are scaled by constants",
+                "divide by constants",
             )
+        if isinstance(op, Gather) and all(value_of(n) is None for n in node.inputs):
+            yield Diagnostic(
+                "Q001",
+                "Gather of computed rows by computed indices",
+                node.name,
+                "either the table or the indices are constants",
+                "make the table a constant of the model",
+            )
+        if isinstance(op, Cast) and node not in known:
+            yield Diagnostic(
+                "Q001",
+                "Cast of a value that is no integer input",
+                node.name,
+                "the host turns ids and masks into numbers before the graph runs",
+                "cast inputs only",
+            )
+
+
+def _divides_safely(node: Node) -> bool:
+    value = value_of(node.inputs[1])
+    return value is not None and bool(np.isfinite(value).all()) and bool((value != 0).all())
 
 
 def _parameters(node: Node) -> Iterator[Diagnostic]:

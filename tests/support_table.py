@@ -10,7 +10,7 @@ from edgewright.frontend.onnx_writer_integer import INTEGER_WRITERS
 from edgewright.hw.fuse import IMPLEMENTS
 from edgewright.passes import ops
 from edgewright.passes.ir.op import Op
-from edgewright.passes.lowering import ACTIVATIONS
+from edgewright.passes.lowering_structure import ACTIVATIONS
 from edgewright.passes.ops import (
     AddRequantised,
     Dequantise,

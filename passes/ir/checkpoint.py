@@ -95,7 +95,8 @@ def _encode(value: Any) -> Any:
     if isinstance(value, Int):
         return {"elem": [value.bits, value.signed]}
     if isinstance(value, Quant):
-        return {"quant": [_encode(value.scale), value.zero_point]}
+        where = [] if value.axis == -1 else [value.axis]
+        return {"quant": [_encode(value.scale), value.zero_point, *where]}
     if isinstance(value, TensorType):
         return {"type": [list(value.shape), _encode(value.elem), _encode(value.quant)]}
     if isinstance(value, tuple):
@@ -115,5 +116,5 @@ def _decode(value: Any) -> Any:
         shape, element, quant = value["type"]
         return TensorType(tuple(shape), _decode(element), _decode(quant))
     if "quant" in value:
-        return Quant(_decode(value["quant"][0]), value["quant"][1])
+        return Quant(_decode(value["quant"][0]), *value["quant"][1:])
     return tuple(_decode(item) for item in value["tuple"])

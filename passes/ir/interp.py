@@ -25,8 +25,9 @@ from edgewright.passes.ops.slice import Slice
 from edgewright.passes.ops.softmax import Softmax
 from edgewright.passes.ops.sub import Sub
 from edgewright.passes.ops.transpose import Transpose
+from edgewright.passes.ops.where import Where
 
-BROADCASTING = (Add, Sub, Mul, Div, Pow, AddRequantised, Concat)
+BROADCASTING = (Add, Sub, Mul, Div, Pow, AddRequantised, Concat, Where)
 
 
 CACHED_ELEMENTS = 1 << 17  # values of the largest tensor in one run: a megabyte of int64 stays in cache
@@ -75,14 +76,15 @@ def _keeps_batch(node: Node) -> bool:
         return op.perm[0] == 0
     if isinstance(op, (Softmax, Slice)):
         return op.axis % node.type.rank != 0
-    if isinstance(op, ReduceMean):
+    if isinstance(op, (ReduceMean, ReduceSum)):
         return all(axis % node.inputs[0].type.rank for axis in op.axes)
-    if isinstance(op, ReduceSum):
-        return op.axis % node.inputs[0].type.rank != 0
     if isinstance(op, Reshape):
         return node.inputs[0].shape[:1] == (1,)
     if isinstance(op, Gather):
-        return op.axis % node.inputs[0].type.rank != 0 and isinstance(node.inputs[1].op, Constant)
+        data, indices = node.inputs
+        if isinstance(data.op, Constant):  # rows of a table: the batch is that of the indices
+            return op.axis % data.type.rank == 0 and not isinstance(indices.op, Constant)
+        return op.axis % data.type.rank != 0 and isinstance(indices.op, Constant)
     if isinstance(op, MatMul):
         a, b = node.inputs
         return a.type.rank >= b.type.rank and (a.type.rank == b.type.rank or isinstance(b.op, Constant))

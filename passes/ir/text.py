@@ -60,7 +60,8 @@ def _meaning(node: Node) -> str:
     scale = node.quant.scale
     if isinstance(scale, tuple):
         scales = hashlib.sha256(repr(scale).encode()).hexdigest()[:8]
-        return f" = per-channel#{scales} * (q - {node.quant.zero_point})"
+        along = "" if node.quant.axis == -1 else f" along {node.quant.axis}"
+        return f" = per-channel#{scales}{along} * (q - {node.quant.zero_point})"
     return f" = {scale!r} * (q - {node.quant.zero_point})"
 
 

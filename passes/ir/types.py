@@ -65,15 +65,22 @@ INT64 = Int(64)
 class Quant:
     """real = scale * (integer - zero_point). For the boundary and reports only; no integer op reads it.
 
-    `scale` may be a tuple: one value per index of the last axis.
+    `scale` may be a tuple: one value per index of `axis`, a negative one (-1: the last, -3: channels of maps).
     """
 
     scale: float | tuple[float, ...]
     zero_point: int = 0
+    axis: int = -1
+
+    @property
+    def scales(self) -> Array:
+        """The scale as an array that broadcasts against values: shape () or (C,) followed by ones."""
+        scale = np.asarray(self.scale, np.float64)
+        return scale.reshape(-1, *[1] * (-self.axis - 1)) if scale.ndim else scale
 
     def real(self, values: Array) -> Array:
-        """What integers (last axis = channels) stand for, in float64."""
-        return np.asarray(self.scale, np.float64) * (np.asarray(values, np.float64) - self.zero_point)
+        """What integers stand for, in float64."""
+        return self.scales * (np.asarray(values, np.float64) - self.zero_point)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,16 @@ IDENTITY = (1 << 15, 15)
 
 @dataclass(frozen=True, slots=True)
 class AddRequantised(Op):
-    """Residual sum of two int16 (broadcasting), each brought to the result's scale and saturated first."""
+    """Residual sum of two int16 (broadcasting), each brought to the result's scale and saturated first.
+
+    With `subtract`, their difference: `arith.add_requantised`.
+    """
 
     multiplier_a: int
     shift_a: int
     multiplier_b: int
     shift_b: int
+    subtract: bool = False
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)
@@ -30,4 +34,5 @@ class AddRequantised(Op):
 
     def eval(self, *arrays: Array) -> Array:
         a, b = arrays
-        return add_requantised(a, b, (self.multiplier_a, self.shift_a), (self.multiplier_b, self.shift_b))
+        pairs = (self.multiplier_a, self.shift_a), (self.multiplier_b, self.shift_b)
+        return add_requantised(a, b, *pairs, self.subtract)

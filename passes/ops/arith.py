@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from edgewright.passes.ir.types import Array, Int
+from edgewright.passes.ir.types import INT8, Array, Int
 
 MULTIPLIER_BITS = 16  # multipliers lie in [2^15, 2^16)
 SHIFT_MAX = 47
@@ -114,10 +114,13 @@ def boundary(x: Array, scale: float, zero_point: int, elem: Int) -> Array:
     return saturate(int64(np.clip(rounded, -(2.0**40), 2.0**40)) + zero_point, elem)
 
 
-def add_requantised(a: Array, b: Array, pair_a: tuple[int, int], pair_b: tuple[int, int]) -> Array:
-    """sat16(sat16(a * ma >> sa) + sat16(b * mb >> sb)), rounding shifts; (2^15, 15) is the identity."""
+def add_requantised(
+    a: Array, b: Array, pair_a: tuple[int, int], pair_b: tuple[int, int], subtract: bool = False
+) -> Array:
+    """sat16(sat16(a * ma >> sa) +- sat16(b * mb >> sb)), rounding shifts; (2^15, 15) is the identity."""
     elem = Int(16)
-    return saturate(requantise(a, *pair_a, 0, elem) + requantise(b, *pair_b, 0, elem), elem)
+    left, right = requantise(a, *pair_a, 0, elem), requantise(b, *pair_b, 0, elem)
+    return saturate(left - right if subtract else left + right, elem)
 
 
 def inverse_square_root(v: Array) -> tuple[Array, Array]:
@@ -146,10 +149,12 @@ def layer_normalise(x: Array, eps_term: int) -> Array:
     return round_shift((n * x - s) * y, e + 4)
 
 
-def layer_normalization(x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int) -> Array:
-    """sat8(round_shift(layer_normalise(x) * multiplier[c] + offset[c], shift)); zero point in offset."""
+def layer_normalization(
+    x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int, elem: Int = INT8
+) -> Array:
+    """saturate(round_shift(layer_normalise(x) * multiplier[c] + offset[c], shift)); zero point in offset."""
     z = layer_normalise(x, eps_term)
-    return saturate(round_shift(z * int64(multiplier) + int64(offset), shift), Int(8))
+    return saturate(round_shift(z * int64(multiplier) + int64(offset), shift), elem)
 
 
 def eps_term(epsilon: float, width: int, scale: float) -> int:
@@ -158,14 +163,32 @@ def eps_term(epsilon: float, width: int, scale: float) -> int:
     return int(min(max(math.floor(min(real, 2.0**51) + 0.5), 1), 1 << 50))
 
 
+def exponentials(x: Array, multiplier: int, shift: int, axis: int = -1) -> Array:
+    """2^15 * 2^-(d / 256), d the distance from the maximum along an axis in 1/256 octaves, at most 16 octaves."""
+    d = x.max(axis=axis, keepdims=True) - x
+    u = np.minimum(round_shift(d * multiplier, shift), 16 * EXPONENT_STEPS - 1)
+    result: Array = EXP2_TABLE[u & (EXPONENT_STEPS - 1)] >> (u >> 8)
+    return result
+
+
+def softmax(x: Array, multiplier: int, shift: int, axis: int) -> Array:
+    """Exponentials of int16 over their sum along an axis, with 15 fractional bits; 1 becomes 32767.
+
+    A 17-bit reciprocal r = 2^(n + 15) / sum, n the sum's bit length; at most 2^15 values along the axis.
+    """
+    e = exponentials(int64(x), multiplier, shift, axis)
+    total = e.sum(axis=axis, keepdims=True)
+    n = bit_length(total)
+    reciprocal = (np.int64(1) << (n + 15)) // total
+    return saturate(round_shift(e * reciprocal, n), Int(16))
+
+
 def attention_weights(scores: Array, multiplier: int, shift: int) -> Array:
     """uint8 weights in [0, 254] relative to each row's maximum (last axis), not normalised.
 
     The multiplier turns a score difference into 1/256 octaves: scale_q scale_k attention_scale log2(e) 256.
     """
-    d = scores.max(axis=-1, keepdims=True) - scores
-    u = np.minimum(round_shift(d * multiplier, shift), 16 * EXPONENT_STEPS - 1)
-    e = EXP2_TABLE[u & (EXPONENT_STEPS - 1)] >> (u >> 8)
+    e = exponentials(scores, multiplier, shift)
     return int64(np.minimum((e + 64) >> 7, ATTENTION_WEIGHT_MAX))
 
 

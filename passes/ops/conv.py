@@ -1,28 +1,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, Array, TensorType
-from edgewright.passes.ops.numeric import expect_count, expect_float, float32
+from edgewright.passes.ir.types import INT32, Array, TensorType
+from edgewright.passes.ops.arith import exact_matmul, int64
+from edgewright.passes.ops.numeric import accumulated, expect_count, float32
 from numpy.lib.stride_tricks import sliding_window_view
 
 
 @dataclass(frozen=True, slots=True)
 class Conv(Op):
-    """Conv(x (1, C, H, W), w (O, C / groups, KH, KW), b (O,) or none); zero pads top, left, bottom, right."""
+    """Conv(x (B, C, H, W), w (O, C / groups, KH, KW), b (O,) or none); pads top, left, bottom, right.
+
+    Padding holds pad_value: 0 in float, the operand's zero point on integers.
+    Integers: int8 x and w, int32 b, into int32.
+    """
 
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilations: tuple[int, int] = (1, 1)
     groups: int = 1
+    pad_value: int = 0
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2, 3)
-        expect_float(*types)
         x, w = types[:2]
+        elem = accumulated(x, w)
+        expect(all(t.elem == elem for t in types[2:]), f"the bias of {x} and {w} is {types[-1]}")
+        expect(elem == INT32 or self.pad_value == 0, f"float maps padded with {self.pad_value}")
         expect(x.rank == 4 and w.rank == 4, f"needs (1, C, H, W) and (O, C, KH, KW), got {x.shape}, {w.shape}")
         expect(
             x.shape[1] == w.shape[1] * self.groups and w.shape[0] % self.groups == 0,
@@ -42,27 +51,43 @@ class Conv(Op):
             )
         ]
         expect(min(size) > 0, f"the kernel {w.shape} is larger than the padded image {x.shape}")
-        return TensorType((x.shape[0], w.shape[0], *size), F32)
+        return TensorType((x.shape[0], w.shape[0], *size), elem)
 
     def eval(self, *arrays: Array) -> Array:
         x, w = arrays[:2]
         outs, ins, kh, kw = w.shape
         top, left, bottom, right = self.pads
-        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=self.pad_value)
         reach = [d * (k - 1) + 1 for d, k in zip(self.dilations, (kh, kw), strict=True)]
         windows = sliding_window_view(x, reach, axis=(2, 3))
         windows = windows[
             :, :, :: self.strides[0], :: self.strides[1], :: self.dilations[0], :: self.dilations[1]
         ]  # (B, C, OH, OW, KH, KW)
-        batch, _, height, width = windows.shape[:4]
-        split = windows.reshape(batch, self.groups, ins, height, width, kh, kw)
-        columns = split.transpose(1, 0, 3, 4, 2, 5, 6).reshape(self.groups, -1, ins * kh * kw)
-        weights = w.reshape(self.groups, outs // self.groups, -1).swapaxes(1, 2)
-        out = np.matmul(columns, weights).reshape(self.groups, batch, height, width, outs // self.groups)
-        out = out.transpose(1, 0, 4, 2, 3).reshape(batch, outs, height, width)
+        whole = x.dtype.kind in "iu"
+        if ins == 1 and outs == self.groups:  # depthwise: a product per channel would be all overhead
+            out = _depthwise(windows, w)
+        else:
+            out = _grouped(windows, w, self.groups, exact_matmul if whole else np.matmul)
         if len(arrays) == 3:
             out = out + arrays[2][:, None, None]
-        return float32(np.ascontiguousarray(out))
+        return int64(out) if whole else float32(np.ascontiguousarray(out))
 
     def macs(self, *types: TensorType) -> int:
         return self.infer(*types).size * math.prod(types[1].shape[1:])
+
+
+def _depthwise(windows: Array, w: Array) -> Array:
+    total = np.zeros(windows.shape[:4], np.int64 if windows.dtype.kind in "iu" else np.float32)
+    for row, column in np.ndindex(*windows.shape[4:]):
+        total += windows[..., row, column] * w[:, 0, row, column, None, None].astype(total.dtype)
+    return total
+
+
+def _grouped(windows: Array, w: Array, groups: int, product: Callable[[Array, Array], Array]) -> Array:
+    batch, channels, height, width, kh, kw = windows.shape
+    outs = w.shape[0]
+    split = windows.reshape(batch, groups, channels // groups, height, width, kh, kw)
+    columns = split.transpose(1, 0, 3, 4, 2, 5, 6).reshape(groups, -1, w[0].size)
+    weights = w.reshape(groups, outs // groups, -1).swapaxes(1, 2)
+    out = product(columns, weights).reshape(groups, batch, height, width, outs // groups)
+    return out.transpose(1, 0, 4, 2, 3).reshape(batch, outs, height, width)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, INT8, Array, TensorType
+from edgewright.passes.ir.types import F32, INT8, Array, Int, TensorType
 from edgewright.passes.ops.arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, layer_normalization
 from edgewright.passes.ops.numeric import expect_count, float32
 
@@ -14,7 +14,7 @@ class LayerNormalization(Op):
     """Over the last axis, N wide.
 
     Float: (x, gamma (N,), beta (N,)), attribute epsilon.
-    Integers: (x int16, multiplier (N,) signed below 2^16, offset (N,) of 48 bits) -> int8, attributes
+    Integers: (x int16, multiplier (N,) signed below 2^16, offset (N,) of 48 bits) -> elem (int8 or int16), attributes
     eps_term and shift as in `arith.layer_normalization`; offset contains zero_point, kept for reports.
     """
 
@@ -22,6 +22,7 @@ class LayerNormalization(Op):
     eps_term: int = 0
     shift: int = 0
     zero_point: int = 0
+    elem: Int = INT8
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 3)
@@ -36,12 +37,12 @@ class LayerNormalization(Op):
         expect(x.shape[-1] <= LAYER_NORM_WIDTH_MAX, f"width {x.shape[-1]} above {LAYER_NORM_WIDTH_MAX}")
         expect(1 <= self.eps_term <= 1 << 50, f"eps_term {self.eps_term} outside [1, 2^50]")
         expect(1 <= self.shift <= LAYER_NORM_SHIFT_MAX, f"shift {self.shift} outside [1, {LAYER_NORM_SHIFT_MAX}]")
-        return TensorType(x.shape, INT8)
+        return TensorType(x.shape, self.elem)
 
     def eval(self, *arrays: Array) -> Array:
         x, gamma, beta = arrays
         if x.dtype.kind != "f":
-            return layer_normalization(x, gamma, beta, self.eps_term, self.shift)
+            return layer_normalization(x, gamma, beta, self.eps_term, self.shift, self.elem)
         x = np.asarray(x, np.float64)
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Array, TensorType
-from edgewright.passes.ops.numeric import broadcast, expect_count, float32
+from edgewright.passes.ops.arith import int64
+from edgewright.passes.ops.numeric import accumulated, expect_count, float32
 
 
 @dataclass(frozen=True, slots=True)
 class Mul(Op):
-    """a * b with numpy broadcasting."""
+    """a * b with numpy broadcasting. Integers: int8 operands, both with zero point 0, into int32."""
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)
-        return broadcast(*types)
+        return TensorType(np.broadcast_shapes(*(t.shape for t in types)), accumulated(*types))
 
     def eval(self, *arrays: Array) -> Array:
         a, b = arrays
-        return float32(np.multiply(a, b))
+        return int64(a) * int64(b) if a.dtype.kind in "iu" else float32(np.multiply(a, b))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from edgewright.passes.ir.op import expect
-from edgewright.passes.ir.types import F32, Array, TensorType
+from edgewright.passes.ir.types import F32, INT8, INT32, Array, Elem, Shape, TensorType
 
 _STEP = 1.0 / 512.0
 _LIMIT = 6.0  # erf(6) is 1 to within 3e-17
@@ -53,6 +53,15 @@ def axis_of(axis: int, rank: int) -> int:
     return axis % rank
 
 
+def reduced_shape(x: TensorType, axes: tuple[int, ...], keepdims: bool) -> Shape:
+    """The shape of x without some axes, or with 1 in their place; InferError when they repeat."""
+    found = {axis_of(axis, x.rank) for axis in axes}
+    expect(len(found) == len(axes) > 0, f"axes {axes} repeat or are empty")
+    if keepdims:
+        return tuple(1 if i in found else n for i, n in enumerate(x.shape))
+    return tuple(n for i, n in enumerate(x.shape) if i not in found)
+
+
 def expect_count(types: tuple[TensorType, ...], *counts: int) -> None:
     expect(len(types) in counts, f"takes {' or '.join(map(str, counts))} operands, got {len(types)}")
 
@@ -66,3 +75,11 @@ def broadcast(*types: TensorType) -> TensorType:
     """The type of a numpy broadcast of float operands."""
     expect_float(*types)
     return TensorType(np.broadcast_shapes(*(t.shape for t in types)), F32)
+
+
+def accumulated(*types: TensorType) -> Elem:
+    """What products of operands are kept in: int32 of int8 ones, float of floats; InferError for a mixture."""
+    if all(t.elem == INT8 for t in types):
+        return INT32
+    expect_float(*types)
+    return F32

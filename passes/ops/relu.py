@@ -4,19 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import F32, Array, TensorType
-from edgewright.passes.ops.numeric import expect_count, expect_float, float32
+from edgewright.passes.ir.types import Array, TensorType
+from edgewright.passes.ops.arith import int64
+from edgewright.passes.ops.numeric import expect_count, float32
 
 
 @dataclass(frozen=True, slots=True)
 class Relu(Op):
-    """max(x, 0)."""
+    """max(x, 0); integers have zero point 0 and keep their scale."""
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 1)
-        expect_float(*types)
-        return TensorType(types[0].shape, F32)
+        return TensorType(types[0].shape, types[0].elem)
 
     def eval(self, *arrays: Array) -> Array:
         (x,) = arrays
-        return float32(np.maximum(x, 0))
+        return np.maximum(int64(x), 0) if x.dtype.kind in "iu" else float32(np.maximum(x, 0))

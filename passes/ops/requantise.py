@@ -3,16 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import INT8, Array, Int, TensorType
+from edgewright.passes.ir.types import INT8, Array, Int, Shape, TensorType
 from edgewright.passes.ops.arith import int64, requantise
 from edgewright.passes.ops.numeric import expect_count
 
 
 @dataclass(frozen=True, slots=True)
 class Requantise(Op):
-    """Requantise(acc (..., O), multiplier (O,) or (1,), shift likewise): accumulators to int8 or int16.
+    """Requantise(acc, multiplier, shift): accumulators, or integers of another scale, to int8 or int16.
 
-    saturate(round_shift(acc * multiplier, shift) + zero_point).
+    saturate(round_shift(acc * multiplier, shift) + zero_point). Multiplier and shift have one shape, which broadcasts to
+    acc's and varies along one axis at most: (1,), (O,) for products, (O, 1, 1) for maps.
     """
 
     zero_point: int = 0
@@ -23,7 +24,7 @@ class Requantise(Op):
         acc, multiplier, shift = types
         expect(not any(t.is_float for t in types), "all operands are integers")
         expect(
-            multiplier.shape == shift.shape and multiplier.shape in ((1,), acc.shape[-1:]),
+            multiplier.shape == shift.shape and _fits(multiplier.shape, acc.shape),
             f"multiplier {multiplier.shape} and shift {shift.shape} do not fit {acc.shape}",
         )
         return TensorType(acc.shape, self.elem)
@@ -31,3 +32,9 @@ class Requantise(Op):
     def eval(self, *arrays: Array) -> Array:
         acc, multiplier, shift = arrays
         return requantise(acc, int64(multiplier), int64(shift), self.zero_point, self.elem)
+
+
+def _fits(factors: Shape, acc: Shape) -> bool:
+    """Whether factors broadcast to accumulators and vary along one axis at most."""
+    along = [(n, m) for n, m in zip(factors[::-1], acc[::-1], strict=False) if n != 1]
+    return 1 <= len(factors) <= len(acc) and len(along) <= 1 and all(n == m for n, m in along)

@@ -2,22 +2,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import F32, Array, TensorType
-from edgewright.passes.ops.numeric import axis_of, expect_count, expect_float, float32, softmax
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import F32, INT16, Array, TensorType
+from edgewright.passes.ops import arith
+from edgewright.passes.ops.numeric import axis_of, expect_count, float32, softmax
 
 
 @dataclass(frozen=True, slots=True)
 class Softmax(Op):
-    """exp(x) / sum exp(x) along an axis."""
+    """exp(x) / sum exp(x) along an axis.
+
+    Integers: int16 to int16 with 15 fractional bits, attributes multiplier and shift as in `arith.softmax`.
+    """
 
     axis: int = -1
+    multiplier: int = 0
+    shift: int = 0
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 1)
-        expect_float(*types)
-        axis_of(self.axis, types[0].rank)
-        return TensorType(types[0].shape, F32)
+        (x,) = types
+        axis = axis_of(self.axis, x.rank)
+        if x.is_float:
+            return TensorType(x.shape, F32)
+        expect(x.elem == INT16, f"needs int16, got {x}")
+        expect(
+            1 << 15 <= self.multiplier < 1 << 16 and 1 <= self.shift <= arith.SHIFT_MAX,
+            f"multiplier {self.multiplier} >> {self.shift} out of range",
+        )
+        expect(x.shape[axis] <= 1 << 15, f"{x.shape[axis]} values share a sum")
+        return TensorType(x.shape, INT16)
 
     def eval(self, *arrays: Array) -> Array:
-        return float32(softmax(arrays[0], self.axis))
+        (x,) = arrays
+        if x.dtype.kind in "iu":
+            return arith.softmax(x, self.multiplier, self.shift, self.axis)
+        return float32(softmax(x, self.axis))

@@ -198,8 +198,8 @@ def test_movement_and_sums() -> None:
         make(Slice(1, 0, 1), joined),
         make(Transpose((0, 2, 1)), joined),
         make(Reshape((1, 70)), joined),
-        make(ReduceSum(1), x),
-        make(ReduceSum(1, True), x),
+        make(ReduceSum((1,)), x),
+        make(ReduceSum((1,), True), x),
     ]
     assert_same_bits(nodes, {"x": whole(rng, (1, 6, 10), INT8)})
 

@@ -101,7 +101,7 @@ class Builder:
         for _ in range(shape.blocks):
             x = self.block(x, shape.heads)
         if shape.pool:
-            x = self.requantise(make(ReduceSum(1), self.norm(x)), 1, zero_point=1)
+            x = self.requantise(make(ReduceSum((1,)), self.norm(x)), 1, zero_point=1)
         else:
             x = make(Reshape((1, shape.width)), self.norm(make(Slice(1, 0, 1), x)))
         return Graph("random", (image,), (self.linear(x, shape.classes, INT16),), ("logits",), Level.QUANTISED)

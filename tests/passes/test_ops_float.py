@@ -12,7 +12,7 @@ import pytest
 from edgewright.passes import ops
 from edgewright.passes.ir.graph import make
 from edgewright.passes.ir.op import InferError, Op
-from edgewright.passes.ir.types import F32, INT8, Array, Shape, TensorType
+from edgewright.passes.ir.types import F32, INT8, INT16, INT32, Array, Shape, TensorType
 from edgewright.passes.ops.numeric import erf
 from onnx import TensorProto, helper
 
@@ -198,7 +198,17 @@ WRONG: list[tuple[Op, tuple[TensorType, ...]]] = [
     (ops.PatchEmbed(3), (TensorType((1, 1, 8, 8)), TensorType((5, 9)), TensorType((5,)))),
     (ops.Conv(), (TensorType((1, 1, 2, 2)), TensorType((1, 1, 3, 3)))),
     (ops.Gelu("fast"), (F,)),
-    (ops.Relu(), (TensorType((1, 4), INT8),)),
+    (ops.Sigmoid(), (TensorType((1, 4), INT8),)),
+    (ops.Softmax(), (TensorType((1, 4), INT8),)),
+    (ops.Softmax(), (TensorType((1, 4), INT16),)),
+    (ops.MatMul(), (F, TensorType((8, 4), INT8))),
+    (ops.Mul(), (TensorType((1, 4), INT16), TensorType((1, 4), INT16))),
+    (ops.Conv(pad_value=1), (TensorType((1, 1, 4, 4)), TensorType((1, 1, 3, 3)))),
+    (ops.Conv(), (TensorType((1, 1, 4, 4), INT8), TensorType((1, 1, 3, 3), INT8), TensorType((1,), INT16))),
+    (ops.ReduceSum((1, -2)), (TensorType((1, 4, 8), INT8),)),
+    (ops.Requantise(), (TensorType((1, 4, 8), INT32), TensorType((4, 8), INT32), TensorType((4, 8), INT8))),
+    (ops.Requantise(), (TensorType((1, 4, 8), INT32), TensorType((4,), INT32), TensorType((4,), INT8))),
+    (ops.Requantise(), (TensorType((1, 8), INT32), TensorType((1, 1, 8), INT32), TensorType((1, 1, 8), INT8))),
     (ops.Add(), (F,)),
     (ops.Add(), (F, TensorType((3,)))),
     (ops.Table(), (TensorType((1, 4), INT8), TensorType((255,), INT8))),

@@ -22,12 +22,12 @@ from edgewright.passes.ops import (
     Exp,
     LayerNormalization,
     Linear,
-    Mul,
     PatchEmbed,
+    Pow,
     Quantise,
     Requantise,
     Slice,
-    Softmax,
+    Sqrt,
     Table,
     constant,
     graph_input,
@@ -187,15 +187,15 @@ def refused(graph: Graph, samples: Array | None = None) -> list[str]:
 
 def test_all_unsupported_operators_are_named_at_once() -> None:
     x = graph_input("x", (1, 4, 8))
-    first = make(Softmax(), x, origin=("soft",))
-    second = make(Mul(), first, x, origin=("times",))
-    third = make(Mul(), second, x, origin=("again",))
+    first = make(Sqrt(), x, origin=("root",))
+    second = make(Pow(), first, x, origin=("power",))
+    third = make(Pow(), second, x, origin=("again",))
     graph = Graph("g", (x,), (make(Exp(), third, origin=("e",)),), ("y",))
     with pytest.raises(CompileError) as caught:
         quantise(graph, {"x": images(graph, 1)})
     assert [(d.code, d.at) for d in caught.value.diagnostics] == [
-        ("Q001", "soft"),
-        ("Q001", "times, again"),
+        ("Q001", "root"),
+        ("Q001", "power, again"),
         ("Q001", "e"),
     ]
 

@@ -1,0 +1,144 @@
+"""What lowering to integers asks of a float graph: which values are moved, joined, needed wide, or known on the host."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import Int
+from edgewright.passes.ops import (
+    Add,
+    Attention,
+    Cast,
+    Concat,
+    Constant,
+    Conv,
+    Div,
+    Erf,
+    Gather,
+    Gelu,
+    HardSwish,
+    Input,
+    LayerNormalization,
+    Linear,
+    MatMul,
+    Mul,
+    Neg,
+    PatchEmbed,
+    ReduceMean,
+    Relu,
+    Reshape,
+    Sigmoid,
+    Silu,
+    Slice,
+    Softmax,
+    Sub,
+    Tanh,
+    Transpose,
+    Where,
+)
+
+ACTIVATIONS: tuple[type[Op], ...] = (Gelu, Relu, Sigmoid, Silu, HardSwish, Tanh, Erf)
+VIEWS: tuple[type[Op], ...] = (Slice, Reshape, Transpose, Concat, Gather, Where)
+SUMS: tuple[type[Op], ...] = (Add, Sub)
+WEIGHTED: tuple[type[Op], ...] = (Linear, PatchEmbed, Conv)  # products with constants
+ACCUMULATING: tuple[type[Op], ...] = (*WEIGHTED, Attention, ReduceMean, MatMul, Mul, Div, Neg)
+HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
+POOLED_MAX = 2000  # int16 values whose sum fits the accumulator
+
+
+def carried(node: Node) -> tuple[int, ...]:
+    """Which operands of a view hold the values it moves; the others say where."""
+    if isinstance(node.op, Gather):
+        return (0,)
+    if isinstance(node.op, Where):
+        return (1, 2)
+    return tuple(range(len(node.inputs)))
+
+
+def moved(node: Node) -> list[Node]:
+    """The operands of a view whose values it moves, constants apart."""
+    return [node.inputs[i] for i in carried(node) if not isinstance(node.inputs[i].op, Constant)]
+
+
+def root(node: Node) -> Node:
+    """What a chain of views moves: the first operand that is no constant, all the way up."""
+    while isinstance(node.op, VIEWS):
+        node = next(iter(moved(node)), node.inputs[carried(node)[0]])
+    return node
+
+
+def is_wide(node: Node) -> bool:
+    """A sum, or a view of one: its own form is int16."""
+    return isinstance(root(node).op, (*SUMS, Softmax))
+
+
+def pools_wide(node: Node) -> bool:
+    """A mean that adds int16 values up. The mean over tokens takes int8: what feeds it is normalised as a rule, and the
+    engine has no other."""
+    assert isinstance(node.op, ReduceMean)
+    (x,) = node.inputs
+    axes = {axis % x.type.rank for axis in node.op.axes}
+    tokens = x.type.rank == 3 and axes == {1}
+    return is_wide(x) and not tokens and x.type.size // node.type.size <= POOLED_MAX
+
+
+def wide_values(graph: Graph) -> tuple[dict[Node, tuple[Node, ...]], set[Node]]:
+    """Which int16 values share a scale (views cannot change it), and which values somebody reads at 16 bits."""
+    read: set[Node] = set()
+    joining = set(graph.outputs)
+    joined: dict[Node, list[Node]] = {}
+    for node in reversed(graph.nodes()):
+        op = node.op
+        pooled = isinstance(op, ReduceMean) and pools_wide(node)
+        if isinstance(op, (*SUMS, Softmax)):
+            read.update(n for n in node.inputs if not isinstance(n.op, Constant))
+        elif isinstance(op, LayerNormalization) or pooled or (isinstance(op, Relu) and node in read):
+            read.add(node.inputs[0])
+        elif isinstance(op, VIEWS) and (node in read or node in joining or _cuts_wide(node)):
+            (read if node in read or _cuts_wide(node) else joining).update(moved(node))
+            members = [node, *moved(node)]
+            merged = list(dict.fromkeys(m for n in members for m in joined.get(n, [n])))
+            joined.update(dict.fromkeys(merged, merged))
+    return {node: tuple(members) for node, members in joined.items()}, read
+
+
+def _cuts_wide(node: Node) -> bool:
+    return isinstance(node.op, Slice) and is_wide(node)
+
+
+def hosted(graph: Graph) -> set[Node]:
+    """Float values that the host computes from integer inputs alone (masks): no constants, no inputs."""
+    known: set[Node] = set()
+    found: set[Node] = set()
+    for node in graph.nodes():
+        given = isinstance(node.op, Constant) or (isinstance(node.op, Input) and isinstance(node.elem, Int))
+        table = isinstance(node.op, Gather) and node.inputs[0].type.is_float and node.inputs[0].type.size > 256
+        if given or (isinstance(node.op, HOST) and not table and all(n in known for n in node.inputs)):
+            known.add(node)
+            if not given and node.type.is_float:
+                found.add(node)
+    return found
+
+
+def channel_axis(product: Node) -> int:
+    """Which axis of a product holds its output channels, counted from the end."""
+    return -3 if isinstance(product.op, Conv) else -1
+
+
+def is_part(node: Node) -> bool:
+    """Some output channels of a Linear or Conv."""
+    if not isinstance(node.op, Slice) or not isinstance(node.inputs[0].op, (Linear, Conv)):
+        return False
+    rank = node.type.rank
+    return node.op.axis % rank == channel_axis(node.inputs[0]) % rank
+
+
+def split_in_parts(users: list[Node]) -> bool:
+    """A product read by slices of channels only, no channel twice under different slices."""
+    if not users or not all(is_part(user) for user in users):
+        return False
+    spans = sorted({(u.op.start, u.op.stop) for u in users if isinstance(u.op, Slice) and u.op.step == 1})
+    apart = all(a[1] <= b[0] for a, b in pairwise(spans))
+    return apart and all(isinstance(u.op, Slice) and u.op.step == 1 for u in users)
