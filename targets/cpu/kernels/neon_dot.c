@@ -14,11 +14,8 @@ void ew_pack_a_u8(const uint8_t *a, int64_t lda, int32_t m, int64_t k, void *pan
   ew_pack_rows8(EW_KA, a, lda, m, k, EW_U8_OFFSET, panel, 8 * EW_KA);
 }
 
-/* 8 columns of EW_KB rows of b, from row p on, as a block of the panel. */
-EW_INLINE void ew_block(const struct ew_columns *rows, int64_t p, uint8_t *out) {
-  uint8x16_t x[EW_KB];
-#pragma unroll
-  for (int t = 0; t < EW_KB; ++t) x[t] = ew_columns_row(8, rows, p + t);
+/* 8 columns of EW_KB rows of b as a block of the panel. */
+EW_INLINE void ew_block(const uint8x16_t x[EW_KB], uint8_t *out) {
 #if EW_KB == 4
   uint8x8x4_t all = {{vget_low_u8(x[0]), vget_low_u8(x[1]), vget_low_u8(x[2]), vget_low_u8(x[3])}};
   vst4_u8(out, all);
@@ -52,7 +49,17 @@ void ew_pack_b_s8(const int8_t *b, int64_t stride_n, int64_t stride_k, int32_t n
     ew_clear_columns(8, EW_KB, n, k, out);
   } else if (stride_n == 1) {
     struct ew_columns rows = ew_columns_of(8, b, stride_k, n, k);
-    for (int64_t p = 0; p < k; p += EW_KB, out += 8 * EW_KB) ew_block(&rows, p, out);
+    uint8x16_t x[EW_KB];
+    int64_t p = 0;
+    for (; p + EW_KB <= rows.safe; p += EW_KB, out += 8 * EW_KB) {
+#pragma unroll
+      for (int t = 0; t < EW_KB; ++t) x[t] = ew_columns_whole(8, &rows, p + t);
+      ew_block(x, out);
+    }
+    for (; p < k; p += EW_KB, out += 8 * EW_KB) {
+      for (int t = 0; t < EW_KB; ++t) x[t] = ew_columns_row(8, &rows, p + t);
+      ew_block(x, out);
+    }
   } else {
     for (int64_t p = 0; p < k; p += EW_KB)
       for (int j = 0; j < 8; ++j, out += EW_KB)
@@ -121,8 +128,11 @@ EW_INLINE void ew_tile_s8(const int m, const int8_t *a, const int8_t *b, int64_t
 #endif
 
 void ew_gemm_s8(const void *a_panel, const int8_t *b_panel, int64_t k, int32_t *acc, int64_t ldacc, int32_t m) {
+  if (__builtin_expect(m == 8, 1)) {
+    ew_tile_s8(8, a_panel, b_panel, k, acc, ldacc);
+    return;
+  }
   switch (m) {
-    case 8: ew_tile_s8(8, a_panel, b_panel, k, acc, ldacc); break;
     case 7: ew_tile_s8(7, a_panel, b_panel, k, acc, ldacc); break;
     case 6: ew_tile_s8(6, a_panel, b_panel, k, acc, ldacc); break;
     case 5: ew_tile_s8(5, a_panel, b_panel, k, acc, ldacc); break;

@@ -26,21 +26,24 @@ static inline __attribute__((always_inline)) void ew_tile_f32(const int m, const
   for (int s = 0; s < split; ++s)
 #pragma unroll
     for (int i = 0; i < m; ++i) sum[s][i][0] = sum[s][i][1] = vdupq_n_f32(0);
-  const float *row[8];
+  const char *row[8];
 #pragma unroll
-  for (int i = 0; i < m; ++i) row[i] = a + i * lda;
-  int64_t p = 0;
-  for (; p + 4 <= k; p += 4, b += 32) {
+  for (int i = 0; i < m; ++i) {
+    row[i] = (const char *)(a + i * lda);
+    __asm__("" : "+r"(row[i])); /* eight addresses and one offset: else each is computed anew in the loop */
+  }
+  int64_t at = 0;
+  for (const int64_t end = k / 4 * 16; at < end; at += 16, b += 32) {
 #pragma unroll
-    for (int i = 0; i < m; ++i) x[i] = vld1q_f32(row[i] + p);
+    for (int i = 0; i < m; ++i) x[i] = vld1q_f32((const float *)(row[i] + at));
     EW_F32_STEP(0)
     EW_F32_STEP(1)
     EW_F32_STEP(2)
     EW_F32_STEP(3)
   }
-  for (; p < k; ++p, b += 8) {
+  for (; at < 4 * k; at += 4, b += 8) {
 #pragma unroll
-    for (int i = 0; i < m; ++i) x[i] = vld1q_dup_f32(row[i] + p);
+    for (int i = 0; i < m; ++i) x[i] = vld1q_dup_f32((const float *)(row[i] + at));
     EW_F32_STEP(0)
   }
 #pragma unroll
@@ -54,8 +57,11 @@ static inline __attribute__((always_inline)) void ew_tile_f32(const int m, const
 }
 
 void ew_gemm_f32(const float *a, int64_t lda, const float *b, int64_t k, float *acc, int64_t ldacc, int32_t m) {
+  if (__builtin_expect(m == 8, 1)) {
+    ew_tile_f32(8, 1, a, lda, b, k, acc, ldacc);
+    return;
+  }
   switch (m) {
-    case 8: ew_tile_f32(8, 1, a, lda, b, k, acc, ldacc); break;
     case 7: ew_tile_f32(7, 1, a, lda, b, k, acc, ldacc); break;
     case 6: ew_tile_f32(6, 1, a, lda, b, k, acc, ldacc); break;
     case 5: ew_tile_f32(5, 1, a, lda, b, k, acc, ldacc); break;
@@ -66,13 +72,14 @@ void ew_gemm_f32(const float *a, int64_t lda, const float *b, int64_t k, float *
   }
 }
 
-static inline void ew_transpose_f32(float32x4_t x[4]) {
-  float32x4_t even0 = vtrn1q_f32(x[0], x[1]), odd0 = vtrn2q_f32(x[0], x[1]);
-  float32x4_t even1 = vtrn1q_f32(x[2], x[3]), odd1 = vtrn2q_f32(x[2], x[3]);
-  x[0] = vreinterpretq_f32_f64(vzip1q_f64(vreinterpretq_f64_f32(even0), vreinterpretq_f64_f32(even1)));
-  x[1] = vreinterpretq_f32_f64(vzip1q_f64(vreinterpretq_f64_f32(odd0), vreinterpretq_f64_f32(odd1)));
-  x[2] = vreinterpretq_f32_f64(vzip2q_f64(vreinterpretq_f64_f32(even0), vreinterpretq_f64_f32(even1)));
-  x[3] = vreinterpretq_f32_f64(vzip2q_f64(vreinterpretq_f64_f32(odd0), vreinterpretq_f64_f32(odd1)));
+/* 4 values of k of 4 columns, of which those from n on are zero, to 4 rows of the panel. */
+static inline __attribute__((always_inline)) void ew_transposed_f32(int n, const float *b, int64_t stride, float *panel) {
+  const float32x4_t zero = vdupq_n_f32(0);
+  float32x4_t x0 = n > 0 ? vld1q_f32(b) : zero, x1 = n > 1 ? vld1q_f32(b + stride) : zero;
+  float32x4_t x2 = n > 2 ? vld1q_f32(b + 2 * stride) : zero, x3 = n > 3 ? vld1q_f32(b + 3 * stride) : zero;
+  float32x4_t a = vzip1q_f32(x0, x2), b0 = vzip1q_f32(x1, x3), c = vzip2q_f32(x0, x2), d = vzip2q_f32(x1, x3);
+  vst1q_f32(panel, vzip1q_f32(a, b0)), vst1q_f32(panel + 8, vzip2q_f32(a, b0));
+  vst1q_f32(panel + 16, vzip1q_f32(c, d)), vst1q_f32(panel + 24, vzip2q_f32(c, d));
 }
 
 void ew_pack_b_f32(const float *b, int64_t stride_n, int64_t stride_k, int32_t n, int64_t k, float *panel) {
@@ -84,18 +91,13 @@ void ew_pack_b_f32(const float *b, int64_t stride_n, int64_t stride_k, int32_t n
     }
     return;
   }
-  if (stride_k == 1)
+  if (stride_k == 1 && n == 8) {
     for (; p + 4 <= k; p += 4, panel += 32)
-#pragma unroll
-      for (int half = 0; half < 8; half += 4) {
-        float32x4_t x[4];
-#pragma unroll
-        for (int j = 0; j < 4; ++j)
-          x[j] = half + j < n ? vld1q_f32(b + (half + j) * stride_n + p) : vdupq_n_f32(0);
-        ew_transpose_f32(x);
-#pragma unroll
-        for (int j = 0; j < 4; ++j) vst1q_f32(panel + 8 * j + half, x[j]);
-      }
+      ew_transposed_f32(8, b + p, stride_n, panel), ew_transposed_f32(8, b + p + 4 * stride_n, stride_n, panel + 4);
+  } else if (stride_k == 1) {
+    for (; p + 4 <= k; p += 4, panel += 32)
+      for (int j = 0; j < 8; j += 4) ew_transposed_f32(n - j, b + p + j * stride_n, stride_n, panel + j);
+  }
   for (; p < k; ++p, panel += 8)
     for (int j = 0; j < 8; ++j) panel[j] = j < n ? b[j * stride_n + p * stride_k] : 0.0f;
 }

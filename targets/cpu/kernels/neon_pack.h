@@ -111,11 +111,15 @@ EW_INLINE struct ew_columns ew_columns_of(const int columns, const int8_t *b, in
   return c;
 }
 
-EW_INLINE uint8x16_t ew_columns_row(const int columns, const struct ew_columns *c, int64_t p) {
-  if (p < c->safe) {
-    const uint8_t *row = c->b + p * c->stride;
-    return vandq_u8(columns == 16 ? vld1q_u8(row) : vcombine_u8(vld1_u8(row), vdup_n_u8(0)), c->mask);
-  }
+/* Row p < safe. */
+EW_INLINE uint8x16_t ew_columns_whole(const int columns, const struct ew_columns *c, int64_t p) {
+  const uint8_t *row = c->b + p * c->stride;
+  return vandq_u8(columns == 16 ? vld1q_u8(row) : vcombine_u8(vld1_u8(row), vdup_n_u8(0)), c->mask);
+}
+
+/* Any row, zero from k on. */
+static inline uint8x16_t ew_columns_row(const int columns, const struct ew_columns *c, int64_t p) {
+  if (p < c->safe) return ew_columns_whole(columns, c, p);
   uint8_t bytes[16] = {0};
   if (p < c->k)
     for (int j = 0; j < c->n; ++j) bytes[j] = c->b[p * c->stride + j];

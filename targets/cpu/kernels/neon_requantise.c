@@ -23,61 +23,80 @@ EW_INLINE int32x4_t ew_scale_wide(int32x4_t acc, int32x4_t multiplier, int32x4_t
   return vqmovn_high_s64(vqmovn_s64(low), high);
 }
 
-/* 4 * units columns of m rows; units 4 or 2. bias may be NULL, and is then known to be. */
-EW_INLINE void ew_requantise_columns(const int units, const int bytes, const int32_t *acc, int64_t ldacc, int32_t m,
-                                     const int32_t *bias, const int32_t *multiplier, const int32_t *shift,
-                                     int32_t zero_point, void *out, int64_t ldout) {
+/* What is known as the code is made: a block has 4 * units columns. */
+struct ew_block_kind {
+  int units, bytes, biased, wide;
+};
+
+/* minus: 12 - shift and factor: the multiplier times 2^15; the shift's negative and the multiplier itself if wide. */
+EW_INLINE void ew_requantise_block(const struct ew_block_kind kind, const int32_t *acc, int64_t ldacc, int32_t m,
+                                   const int32x4_t bias[4], const int32x4_t factor[4], const int32x4_t minus[4],
+                                   int32_t zero_point, void *out, int64_t ldout) {
+  const int16x8_t zero = vdupq_n_s16((int16_t)zero_point);
+  const int32x4_t zero32 = vdupq_n_s32(zero_point);
+  for (;; acc += ldacc, out = (char *)out + ldout * kind.bytes) {
+    int32x4_t x[4];
+    int16x8_t y[2];
+#pragma unroll
+    for (int u = 0; u < kind.units; ++u) {
+      x[u] = vld1q_s32(acc + 4 * u);
+      if (kind.biased) x[u] = vaddq_s32(x[u], bias[u]);
+      if (kind.wide) x[u] = vqaddq_s32(ew_scale_wide(x[u], factor[u], minus[u]), zero32);
+      else x[u] = vrshlq_s32(vqdmulhq_s32(vshlq_n_s32(x[u], 4), factor[u]), minus[u]);
+      if (kind.bytes == 2 && !kind.wide) x[u] = vaddq_s32(x[u], zero32);
+    }
+#pragma unroll
+    for (int u = 0; u < kind.units; u += 2) {
+      y[u / 2] = vqmovn_high_s32(vqmovn_s32(x[u]), x[u + 1]);
+      if (kind.bytes == 1 && !kind.wide) y[u / 2] = vqaddq_s16(y[u / 2], zero);
+      if (kind.bytes == 2) vst1q_s16((int16_t *)out + 4 * u, vmaxq_s16(y[u / 2], vdupq_n_s16(-32767)));
+    }
+    if (kind.bytes == 1 && kind.units == 4)
+      vst1q_s8(out, vmaxq_s8(vqmovn_high_s16(vqmovn_s16(y[0]), y[1]), vdupq_n_s8(-127)));
+    if (kind.bytes == 1 && kind.units == 2) vst1_s8(out, vmax_s8(vqmovn_s16(y[0]), vdup_n_s8(-127)));
+    if (--m == 0) break;
+  }
+}
+
+/* A block of m rows; fits: the zero point may be added to 16 bits of a quotient that is then limited to 8. */
+EW_INLINE void ew_requantise_columns(const int units, const int bytes, const int biased, const int fits,
+                                     const int32_t *acc, int64_t ldacc, int32_t m, const int32_t *bias,
+                                     const int32_t *multiplier, const int32_t *shift, int32_t zero_point, void *out,
+                                     int64_t ldout) {
   int32x4_t factor[4], minus[4], add[4];
 #pragma unroll
   for (int u = 0; u < units; ++u) {
     factor[u] = vld1q_s32(multiplier + 4 * u);
     minus[u] = vld1q_s32(shift + 4 * u);
-    if (bias) add[u] = vld1q_s32(bias + 4 * u);
+    if (biased) add[u] = vld1q_s32(bias + 4 * u);
   }
   int32x4_t least = vminq_s32(minus[0], minus[1]);
   if (units == 4) least = vminq_s32(least, vminq_s32(minus[2], minus[3]));
-  /* 16 bits of the quotient are added to the zero point if that cannot hide a saturated one from 8 bits. */
-  const int narrow = bytes == 1, wide = vminvq_s32(least) < 13 || (narrow && zero_point < -32000) || zero_point > 32000;
-  const int16x8_t zero = vdupq_n_s16((int16_t)zero_point);
+  if (__builtin_expect(fits && vminvq_s32(least) >= 13, 1)) {
 #pragma unroll
-  for (int u = 0; u < units; ++u) {
-    minus[u] = vsubq_s32(vdupq_n_s32(wide ? 0 : 12), minus[u]);
-    if (!wide) factor[u] = vshlq_n_s32(factor[u], 15);
-  }
-  for (int32_t i = 0; i < m; ++i, acc += ldacc, out = (char *)out + ldout * bytes) {
-    int32x4_t x[4];
-    int16x8_t y[2];
-#pragma unroll
-    for (int u = 0; u < units; ++u) x[u] = bias ? vaddq_s32(vld1q_s32(acc + 4 * u), add[u]) : vld1q_s32(acc + 4 * u);
-    if (wide) {
-#pragma unroll
-      for (int u = 0; u < units; ++u)
-        x[u] = vqaddq_s32(ew_scale_wide(x[u], factor[u], minus[u]), vdupq_n_s32(zero_point));
-    } else {
-#pragma unroll
-      for (int u = 0; u < units; ++u) {
-        x[u] = vrshlq_s32(vqdmulhq_s32(vshlq_n_s32(x[u], 4), factor[u]), minus[u]);
-        if (!narrow) x[u] = vaddq_s32(x[u], vdupq_n_s32(zero_point));
-      }
+    for (int u = 0; u < units; ++u) {
+      minus[u] = vsubq_s32(vdupq_n_s32(12), minus[u]);
+      factor[u] = vshlq_n_s32(factor[u], 15);
     }
+    const struct ew_block_kind kind = {units, bytes, biased, 0};
+    ew_requantise_block(kind, acc, ldacc, m, add, factor, minus, zero_point, out, ldout);
+  } else {
 #pragma unroll
-    for (int u = 0; u < units; u += 2) {
-      y[u / 2] = vqmovn_high_s32(vqmovn_s32(x[u]), x[u + 1]);
-      if (narrow && !wide) y[u / 2] = vqaddq_s16(y[u / 2], zero);
-      if (!narrow) vst1q_s16((int16_t *)out + 4 * u, vmaxq_s16(y[u / 2], vdupq_n_s16(-32767)));
-    }
-    if (narrow && units == 4) vst1q_s8(out, vmaxq_s8(vqmovn_high_s16(vqmovn_s16(y[0]), y[1]), vdupq_n_s8(-127)));
-    if (narrow && units == 2) vst1_s8(out, vmax_s8(vqmovn_s16(y[0]), vdup_n_s8(-127)));
+    for (int u = 0; u < units; ++u) minus[u] = vnegq_s32(minus[u]);
+    const struct ew_block_kind kind = {units, bytes, biased, 1};
+    ew_requantise_block(kind, acc, ldacc, m, add, factor, minus, zero_point, out, ldout);
   }
 }
 
-EW_INLINE void ew_requantise_rows(const int bytes, const int32_t *acc, int64_t ldacc, int32_t m, const int32_t *bias,
-                                  const int32_t *multiplier, const int32_t *shift, int64_t n, int32_t zero_point,
-                                  void *out, int64_t ldout) {
+/* bias: NULL unless biased. */
+EW_INLINE void ew_requantise_rows(const int bytes, const int biased, const int32_t *acc, int64_t ldacc, int32_t m,
+                                  const int32_t *bias, const int32_t *multiplier, const int32_t *shift, int64_t n,
+                                  int32_t zero_point, void *out, int64_t ldout) {
+  const int fits = bytes == 2 || (zero_point >= -32000 && zero_point <= 32000);
   int64_t j = 0;
-#define EW_COLUMNS(units)                                                                                   \
-  ew_requantise_columns(units, bytes, acc + j, ldacc, m, bias ? bias + j : NULL, multiplier + j, shift + j, \
-                        zero_point, (char *)out + j * bytes, ldout)
+#define EW_COLUMNS(units)                                                                                 \
+  ew_requantise_columns(units, bytes, biased, fits, acc + j, ldacc, m, biased ? bias + j : bias,          \
+                        multiplier + j, shift + j, zero_point, (char *)out + j * bytes, ldout)
   for (; j + 16 <= n; j += 16) EW_COLUMNS(4);
   if (j + 8 <= n) {
     EW_COLUMNS(2);
@@ -91,7 +110,7 @@ EW_INLINE void ew_requantise_rows(const int bytes, const int32_t *acc, int64_t l
 #undef EW_COLUMNS
   for (; j < n; ++j)
     for (int32_t i = 0; i < m; ++i) {
-      int64_t x = (int64_t)acc[i * ldacc + j] + (bias ? bias[j] : 0);
+      int64_t x = (int64_t)acc[i * ldacc + j] + (biased ? bias[j] : 0);
       x = ew_round_shift(x * multiplier[j], shift[j]) + zero_point;
       if (bytes == 1) ((int8_t *)out)[i * ldout + j] = (int8_t)ew_clip(x, 127);
       else ((int16_t *)out)[i * ldout + j] = (int16_t)ew_clip(x, 32767);
@@ -101,16 +120,16 @@ EW_INLINE void ew_requantise_rows(const int bytes, const int32_t *acc, int64_t l
 #define EW_REQUANTISE(type, suffix)                                                                                    \
   void ew_requantise_##suffix(const int32_t *acc, const int32_t *multiplier, const int32_t *shift, int64_t n,          \
                               int32_t zero_point, type *out) {                                                         \
-    ew_requantise_rows(sizeof(type), acc, 0, 1, NULL, multiplier, shift, n, zero_point, out, 0);                       \
+    ew_requantise_rows(sizeof(type), 0, acc, 0, 1, NULL, multiplier, shift, n, zero_point, out, 0);                       \
   }                                                                                                                    \
   void ew_requantise_bias_##suffix(const int32_t *acc, const int32_t *bias, const int32_t *multiplier,                 \
                                    const int32_t *shift, int64_t n, int32_t zero_point, type *out) {                   \
-    ew_requantise_rows(sizeof(type), acc, 0, 1, bias, multiplier, shift, n, zero_point, out, 0);                       \
+    ew_requantise_rows(sizeof(type), 1, acc, 0, 1, bias, multiplier, shift, n, zero_point, out, 0);                       \
   }                                                                                                                    \
   void ew_requantise_tile_##suffix(const int32_t *acc, int64_t ldacc, int32_t m, const int32_t *bias,                  \
                                    const int32_t *multiplier, const int32_t *shift, int64_t n, int32_t zero_point,     \
                                    type *out, int64_t ldout) {                                                         \
-    ew_requantise_rows(sizeof(type), acc, ldacc, m, bias, multiplier, shift, n, zero_point, out, ldout);               \
+    ew_requantise_rows(sizeof(type), 1, acc, ldacc, m, bias, multiplier, shift, n, zero_point, out, ldout);               \
   }
 EW_REQUANTISE(int8_t, s8)
 EW_REQUANTISE(int16_t, s16)

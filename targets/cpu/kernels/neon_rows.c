@@ -18,12 +18,13 @@ EW_INLINE uint16x8_t ew_weight(uint16x8_t u) {
   return vminq_u16(vrshlq_u16(mantissa, minus), vdupq_n_u16(254));
 }
 
-/* 16 weights; factor: the multiplier times 2^15, minus: 12 - shift, as in neon_requantise.c. */
+/* 16 weights; factor: the multiplier times 2^15, minus: 12 - shift, as in neon_requantise.c. A distance of 2^27 or more
+ * saturates, which is exact for shifts up to 30: the weight is 0 there as it is for 2^27. */
 EW_INLINE uint8x16_t ew_weights16(const int32_t *scores, int32x4_t largest, int32x4_t factor, int32x4_t minus) {
   int32x4_t d[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    d[i] = vshlq_n_s32(vsubq_s32(largest, vld1q_s32(scores + 4 * i)), 4);
+    d[i] = vqshlq_n_s32(vqsubq_s32(largest, vld1q_s32(scores + 4 * i)), 4);
     d[i] = vrshlq_s32(vqdmulhq_s32(d[i], factor), minus);
   }
   const int16x8_t limit = vdupq_n_s16(4095);
@@ -47,24 +48,22 @@ static int32_t ew_attention_weights_wide(const int32_t *scores, int64_t n, int32
 }
 
 int32_t ew_attention_weights(const int32_t *scores, int64_t n, int32_t multiplier, int32_t shift, uint8_t *weights) {
-  int32x4_t top[4], bottom[4];
+  int32x4_t top[4];
   int64_t i = 0;
 #pragma unroll
-  for (int j = 0; j < 4; ++j) top[j] = bottom[j] = vdupq_n_s32(scores[0]);
+  for (int j = 0; j < 4; ++j) top[j] = vdupq_n_s32(scores[0]);
+#pragma unroll 2
   for (; i + 16 <= n; i += 16)
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      int32x4_t x = vld1q_s32(scores + i + 4 * j);
-      top[j] = vmaxq_s32(top[j], x), bottom[j] = vminq_s32(bottom[j], x);
-    }
-  for (; i < n; ++i) {
-    int32x4_t x = vdupq_n_s32(scores[i]);
-    top[0] = vmaxq_s32(top[0], x), bottom[0] = vminq_s32(bottom[0], x);
+    for (int j = 0; j < 4; ++j) top[j] = vmaxq_s32(top[j], vld1q_s32(scores + i + 4 * j));
+  if (i < n && n >= 4) {
+    for (; i + 4 <= n; i += 4) top[0] = vmaxq_s32(top[0], vld1q_s32(scores + i));
+    top[0] = vmaxq_s32(top[0], vld1q_s32(scores + n - 4));
   }
+  if (n < 4)
+    for (; i < n; ++i) top[0] = vmaxq_s32(top[0], vdupq_n_s32(scores[i]));
   const int32_t largest = vmaxvq_s32(vmaxq_s32(vmaxq_s32(top[0], top[1]), vmaxq_s32(top[2], top[3])));
-  const int32_t least = vminvq_s32(vminq_s32(vminq_s32(bottom[0], bottom[1]), vminq_s32(bottom[2], bottom[3])));
-  if (shift < 13 || (int64_t)largest - least >= 1 << 27)
-    return ew_attention_weights_wide(scores, n, largest, multiplier, shift, weights);
+  if (shift < 13 || shift > 30) return ew_attention_weights_wide(scores, n, largest, multiplier, shift, weights);
   const int32x4_t from = vdupq_n_s32(largest), factor = vdupq_n_s32((int32_t)((uint32_t)multiplier << 15));
   const int32x4_t minus = vdupq_n_s32(12 - shift);
   int32_t total = 0;
@@ -78,7 +77,13 @@ int32_t ew_attention_weights(const int32_t *scores, int64_t n, int32_t multiplie
     }
     total += (int32_t)vaddlvq_u16(sum);
   }
-  if (i < n) {
+  if (i < n && n >= 16) {
+    static const uint8_t fresh[32] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255,
+                                      255, 255, 255, 255, 255, 255, 255, 255, 255};
+    uint8x16_t w = ew_weights16(scores + n - 16, from, factor, minus);
+    vst1q_u8(weights + n - 16, w);
+    total += (int32_t)vaddlvq_u8(vandq_u8(w, vld1q_u8(fresh + (n - i))));
+  } else if (i < n) {
     int32_t rest[16];
     uint8_t w[16];
     for (int j = 0; j < 16; ++j) rest[j] = i + j < n ? scores[i + j] : largest;
@@ -113,6 +118,7 @@ EW_INLINE int64_t ew_layer_norm_part(const int narrow, const int16_t *x, const i
   const int32x4_t factor = vdupq_n_s32((int32_t)(narrow ? y << 14 : y)), step = vdupq_n_s32(9 - e);
   const int64x2_t minus = vdupq_n_s64(-shift);
   int64_t i = 0;
+#pragma unroll 2
   for (; i + 8 <= n; i += 8) {
     int16x8_t v = vld1q_s16(x + i);
     int32x4_t z[2] = {vmlal_s16(start, vget_low_s16(v), count), vmlal_high_s16(start, v, vcombine_s16(count, count))};
@@ -132,6 +138,7 @@ void ew_layer_norm_s16(const int16_t *x, const int32_t *multiplier, const int64_
   int32x4_t sums = vdupq_n_s32(0);
   uint64x2_t products[2] = {vdupq_n_u64(0), vdupq_n_u64(0)};
   int64_t i = 0;
+#pragma unroll 2
   for (; i + 8 <= n; i += 8) {
     int16x8_t v = vld1q_s16(x + i);
     sums = vpadalq_s16(sums, v);

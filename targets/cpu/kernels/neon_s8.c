@@ -42,7 +42,12 @@ void ew_pack_b_s8(const int8_t *b, int64_t stride_n, int64_t stride_k, int32_t n
     ew_clear_columns(16, 2, n, k, out);
   } else if (stride_n == 1) {
     struct ew_columns rows = ew_columns_of(16, b, stride_k, n, k);
-    for (int64_t p = 0; p < k; p += 2, out += 32) {
+    int64_t p = 0;
+    for (; p + 2 <= rows.safe; p += 2, out += 32) {
+      uint8x16x2_t pair = {{ew_columns_whole(16, &rows, p), ew_columns_whole(16, &rows, p + 1)}};
+      vst2q_u8(out, pair);
+    }
+    for (; p < k; p += 2, out += 32) {
       uint8x16x2_t pair = {{ew_columns_row(16, &rows, p), ew_columns_row(16, &rows, p + 1)}};
       vst2q_u8(out, pair);
     }
@@ -62,7 +67,8 @@ EW_INLINE void ew_tile_s8(const int m, const int8_t *a, const int8_t *b, int64_t
     for (int j = 0; j < 4; ++j) sum[i][j] = vdupq_n_s32(0);
 #define EW_S8_ROW(i)                                                                                       \
   if (i < m) {                                                                                             \
-    int8x16_t x0 = vreinterpretq_s8_s16(vdupq_lane_s16(a0, i)), x1 = vreinterpretq_s8_s16(vdupq_lane_s16(a1, i)); \
+    int8x16_t x0 = vreinterpretq_s8_s16(m == 1 ? vld1q_dup_s16((const int16_t *)a) : vdupq_lane_s16(a0, i)); \
+    int8x16_t x1 = vreinterpretq_s8_s16(m == 1 ? vld1q_dup_s16((const int16_t *)(a + 16)) : vdupq_lane_s16(a1, i)); \
     int16x8_t t0 = vmull_s8(vget_low_s8(b0), vget_low_s8(x0)), t1 = vmull_high_s8(b0, x0);                 \
     int16x8_t t2 = vmull_s8(vget_low_s8(b1), vget_low_s8(x0)), t3 = vmull_high_s8(b1, x0);                 \
     t0 = vmlal_s8(t0, vget_low_s8(b2), vget_low_s8(x1)), t1 = vmlal_high_s8(t1, b2, x1);                   \
