@@ -1,0 +1,77 @@
+"""Graph -> the files of an artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.names import safe_identifier
+from edgewright.targets.cpu.artifact import FORMAT, LIBRARY, PLAIN, WEIGHTS, Manifest, StepInfo, Tensor, plain_text, seal
+from edgewright.targets.cpu.build import ENTRY, Built, build
+from edgewright.targets.cpu.lower import Program, lower
+from edgewright.targets.cpu.step import Step
+from edgewright.targets.cpu.variants import Variant
+from edgewright.targets.cpu.view import ITEM_BYTES, View
+
+
+def package(
+    graph: Graph,
+    variant: Variant,
+    *,
+    model: str,
+    target: str,
+    version: str,
+    options: Mapping[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
+) -> tuple[dict[str, bytes], Manifest, Program, Built]:
+    """Lowers, builds and seals; `files` join the artifact."""
+    program = lower(graph, variant)
+    built = build(program)
+    manifest = manifest_of(program, built, model, target, version, dict(options or {}))
+    names = {one.name: safe_identifier(one.name, "tensor_") for one in (*manifest.inputs, *manifest.outputs)}
+    content = {
+        **(files or {}),
+        LIBRARY: built.library,
+        WEIGHTS: built.weights,
+        PLAIN: plain_text(manifest, names),
+    }
+    return seal(manifest, content), manifest, program, built
+
+
+def manifest_of(
+    program: Program, built: Built, model: str, target: str, version: str, options: dict[str, Any]
+) -> Manifest:
+    """The manifest without its hashes."""
+    graph, variant = program.graph, program.variant
+    integer = any(not node.type.is_float for node in graph.nodes() if node.op.kind in ("Linear", "Conv", "PatchEmbed"))
+    return Manifest(
+        format=FORMAT, kind="cpu", edgewright=version, model=model, target=target,
+        precision="int8" if integer else "fp32", arch=variant.arch, variant=variant.name, features=variant.features,
+        entry=ENTRY, workspace_bytes=built.workspace_bytes, weights_bytes=len(built.weights),
+        inputs=tuple(_tensor(node.op.name, node, view) for node, view in zip(graph.inputs, program.inputs, strict=True)),  # type: ignore[attr-defined]
+        outputs=tuple(
+            _tensor(name, node, view)
+            for name, node, view in zip(graph.output_names, graph.outputs, program.outputs, strict=True)
+        ),
+        steps=tuple(StepInfo(step.name, step.kind, step.macs, touched_bytes(step)) for step in built.steps), options=options,
+    )  # fmt: skip
+
+
+def touched_bytes(step: Step) -> int:
+    """Bytes of the windows that a step reads and writes."""
+    return sum(_bytes(view) for view in step.views)
+
+
+def _bytes(view: View) -> int:
+    size = ITEM_BYTES[view.dtype]
+    for n, stride in zip(view.shape, view.strides, strict=True):
+        size *= n if stride else 1
+    return size
+
+
+def _tensor(name: str, node: Node, view: View) -> Tensor:
+    quant = node.quant
+    if node.type.is_float or quant is None or not isinstance(quant.scale, float):
+        return Tensor(name, view.dtype, view.shape)
+    return Tensor(name, view.dtype, view.shape, quant.scale, quant.zero_point)

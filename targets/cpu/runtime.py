@@ -1,0 +1,114 @@
+"""Runs an artifact on this machine through TVM's runtime."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir.types import Array
+
+if TYPE_CHECKING:
+    from edgewright.targets.cpu.artifact import Artifact, Tensor
+
+
+class Runner:
+    """An artifact in memory: weights, workspace and outputs are allocated once."""
+
+    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+        tvm = _tvm(threads)
+        manifest = artifact.manifest
+        self.artifact = artifact
+        self.threads = threads
+        self._tensor = tvm.runtime.tensor
+        self._entry = tvm.runtime.load_module(str(artifact.library))[manifest.entry]
+        weights = np.fromfile(artifact.weights, np.uint8) if manifest.weights_bytes else np.zeros(1, np.uint8)
+        self._blocks = [self._tensor(weights), self._tensor(np.zeros(max(manifest.workspace_bytes, 1), np.uint8))]
+        self._outputs = [self._tensor(np.zeros(one.shape, one.dtype)) for one in manifest.outputs]
+        self._inputs: list[Any] = [self._tensor(np.zeros(one.shape, one.dtype)) for one in manifest.inputs]
+
+    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name, as the model stores them: float32, or integers (`real` turns those into numbers).
+
+        CompileError D004 for inputs of wrong name, shape or type, or not finite where the model is integer.
+        """
+        self.set_inputs(inputs)
+        self.run()
+        return {one.name: got.numpy() for one, got in zip(self.artifact.manifest.outputs, self._outputs, strict=True)}
+
+    def set_inputs(self, inputs: Mapping[str, Array]) -> None:
+        """Checked and copied in."""
+        checked = checked_inputs(self.artifact, inputs)
+        self._inputs = [self._tensor(checked[one.name]) for one in self.artifact.manifest.inputs]
+
+    def run(self, first: int = 0, last: int | None = None) -> None:
+        """Steps first <= i < last on what lies in the inputs and the workspace."""
+        last = len(self.artifact.manifest.steps) if last is None else last
+        self._entry(first, last, *self._blocks, *self._inputs, *self._outputs)
+
+    @property
+    def workspace(self) -> Array:
+        """A copy of the workspace's bytes."""
+        found: Array = self._blocks[1].numpy()
+        return found
+
+
+def real(tensor: Tensor, value: Array) -> Array:
+    """What stored integers stand for, as float32; real outputs stay as they are."""
+    if tensor.scale is None:
+        return value
+    return ((value.astype(np.float64) - tensor.zero_point) * tensor.scale).astype(np.float32)
+
+
+def checked_inputs(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """One sample per input in the model's types. CompileError D004 with everything that does not fit."""
+    manifest = artifact.manifest
+    wanted = {one.name: one for one in manifest.inputs}
+    problems = []
+    for name in inputs:
+        if name not in wanted:
+            problems.append((name, "the model has no such input", f"its inputs are {', '.join(wanted)}"))
+    checked: dict[str, Array] = {}
+    for name, one in wanted.items():
+        if name not in inputs:
+            problems.append((name, "it is missing", f"give an array of shape {one.shape} and type {one.dtype}"))
+            continue
+        array = np.asarray(inputs[name])
+        if array.shape != one.shape:
+            problems.append((name, f"its shape is {array.shape}", f"the model takes {one.shape}"))
+        elif one.dtype.startswith("float") != (array.dtype.kind == "f"):
+            problems.append((name, f"its type is {array.dtype}", f"the model takes {one.dtype}"))
+        elif manifest.precision != "fp32" and array.dtype.kind == "f" and not np.isfinite(array).all():
+            problems.append((name, "it holds nan or infinity", "an integer model has no values for them: clean the data"))
+        else:
+            checked[name] = np.ascontiguousarray(array, one.dtype)
+    if problems:
+        raise CompileError(
+            [Diagnostic("D004", f"input '{name}' does not fit the model", name, why, hint) for name, why, hint in problems]
+        )
+    return checked
+
+
+def _tvm(threads: int | None) -> Any:
+    """TVM with so many threads: its pool reads the variable once, when the first parallel loop starts."""
+    if threads is not None and "tvm" not in sys.modules:
+        os.environ["TVM_NUM_THREADS"] = str(threads)
+    try:
+        import tvm
+    except ImportError as error:
+        raise CompileError(
+            [
+                Diagnostic(
+                    "T014", "TVM is not installed", "", str(error), "pip install 'edgewright[cpu]'"
+                )
+            ],
+            Exit.USAGE,
+        ) from error  # fmt: skip
+    if threads is not None:
+        configure = tvm.get_global_func("runtime.config_threadpool", allow_missing=True)
+        if configure is not None:
+            configure(1, threads)
+    return tvm
