@@ -83,6 +83,13 @@ VARIANTS: tuple[Variant, ...] = (
         f32_mr=12, f32_nr=32, s8_mr=12, s8_nr=32, ka=4, kb=4, s8_offset=128, u8_offset=0, vector_bits=512,
     ),
     Variant(
+        "amx", "x86_64", features=(*_V4, "avx512_vnni", "avx512vbmi", "amx_tile", "amx_int8"),
+        sources=("gemm_s8_amx.c", "rows_avx512.c", *_FLOATS),
+        cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi+amx_tile+amx_int8", *_WIDE),
+        llvm_attrs=(*_ATTRS_V4, "+avx512vnni", "+avx512vbmi"),
+        f32_mr=12, f32_nr=32, s8_mr=32, s8_nr=32, ka=64, kb=4, s8_offset=0, u8_offset=127, vector_bits=512,
+    ),
+    Variant(
         "generic_aarch64", "aarch64", features=(), sources=_PORTABLE, cflags=("-mcpu=generic",), llvm_attrs=("+neon",),
         f32_mr=4, f32_nr=8, s8_mr=4, s8_nr=8, ka=1, kb=1, s8_offset=0, u8_offset=127, vector_bits=128,
     ),

@@ -37,9 +37,14 @@ EXAMPLES = settings(max_examples=40)
 
 seeds = st.integers(0, 2**32 - 1)
 widths = st.integers(1, 300)
+AMX = variants.variant("amx")
+EMULATED = dataclasses.replace(
+    AMX, name="amx_emulated", cflags=(*variants.variant("avx512vnni").cflags, "-DEW_EMULATE_AMX")
+)  # fmt: skip
+EMULATES = [EMULATED] if variants.variant("avx512vnni") in RUNNABLE else []
 
 
-@pytest.fixture(params=[PLAIN, *RUNNABLE], ids=lambda one: one.name, scope="module")
+@pytest.fixture(params=[PLAIN, *EMULATES, *RUNNABLE], ids=lambda one: one.name, scope="module")
 def kernels(request: pytest.FixtureRequest) -> Kernels:
     return load(request.param)
 
