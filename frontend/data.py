@@ -18,7 +18,7 @@ import numpy as np
 from edgewright.frontend.onnx_checks_file import memory_budget_bytes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir import Array, Graph, Shape
-from edgewright.passes.ops import Input
+from edgewright.passes.ops import Gather, Input
 from numpy.lib import format as npy_format
 
 IMAGE_NAMES = ("images", "x")
@@ -35,6 +35,7 @@ _BROKEN = (
     NotImplementedError,
     SyntaxError,
 )
+NO_INDICES: Mapping[str, int] = {}
 _SHAPE_HELP = "save images as float32, normalised as in training, one per row: (count, channels, height, width)"
 
 
@@ -67,17 +68,39 @@ def input_shapes(graph: Graph) -> dict[str, Shape]:
     return {node.op.name: node.shape for node in graph.inputs if isinstance(node.op, Input)}
 
 
-def random_samples(shapes: Mapping[str, Shape], count: int = 32, seed: int = 0) -> Samples:
-    """Standard-normal values from a fixed seed, the same on every machine."""
+def input_indices(graph: Graph) -> dict[str, int]:
+    """The graph's integer inputs, and below which value theirs have to stay: the rows of the smallest table that they
+    look up, or 2 where they look up none (masks)."""
+    found: dict[str, int] = {}
+    for node in graph.nodes():
+        if isinstance(node.op, Input) and not node.type.is_float:
+            found.setdefault(node.op.name, 0)
+        if isinstance(node.op, Gather) and isinstance(node.inputs[1].op, Input):
+            rows, name = node.inputs[0].shape[node.op.axis], node.inputs[1].op.name
+            found[name] = min(found.get(name, 0) or rows, rows)
+    return {name: below or 2 for name, below in found.items()}
+
+
+def random_samples(
+    shapes: Mapping[str, Shape], count: int = 32, seed: int = 0, indices: Mapping[str, int] = NO_INDICES
+) -> Samples:
+    """Standard-normal values from a fixed seed, the same on every machine; integers below their limit for `indices`
+    (all 1 for masks)."""
     rng = np.random.default_rng(seed)
-    inputs = {
-        name: rng.standard_normal((count, *shape[1:])).astype(np.float32) for name, shape in sorted(shapes.items())
-    }
+    inputs: dict[str, Array] = {}
+    for name, shape in sorted(shapes.items()):
+        size = (count, *shape[1:])
+        if name in indices:
+            inputs[name] = np.ones(size, np.int64) if indices[name] == 2 else rng.integers(0, indices[name], size)
+        else:
+            inputs[name] = rng.standard_normal(size).astype(np.float32)
     return Samples(inputs, None, "random")
 
 
-def load_samples(path: str | Path, shapes: Mapping[str, Shape], calibration: bool = False) -> Samples:
-    """Samples for inputs of these shapes (leading batch of 1 included).
+def load_samples(
+    path: str | Path, shapes: Mapping[str, Shape], calibration: bool = False, indices: Mapping[str, int] = NO_INDICES
+) -> Samples:
+    """Samples for inputs of these shapes (leading batch of 1 included); `indices` as `input_indices` gives them.
 
     An array is found under its input's name; for a model of one input also as `images`, and for `calibration`
     first as `calib`.  Labels (`labels`) belong to the arrays that are not `calib`.
@@ -90,10 +113,13 @@ def load_samples(path: str | Path, shapes: Mapping[str, Shape], calibration: boo
         wants_labels = "calib" not in names.values()
         label_name = next((name for name in LABEL_NAMES if name in headers and name not in names.values()), None)
         chosen = [*names.values(), *([label_name] if label_name and wants_labels else [])]
-        _check_headers(headers, names, shapes, path)
+        _check_headers(headers, names, shapes, path, indices)
         _check_memory(headers, chosen, path)
         arrays = {name: _read(archive, headers[name], path) for name in chosen}
-    inputs = {given: _as_float(arrays[name], name, path) for given, name in names.items()}
+    inputs = {
+        given: _as_index(arrays[name], name, path, indices[given]) if given in indices else _as_float(arrays[name], name, path)
+        for given, name in names.items()
+    }
     count = len(next(iter(inputs.values())))
     labels = _labels(arrays[label_name], count, path) if label_name in arrays and label_name else None
     return Samples(inputs, labels, str(path))
@@ -215,13 +241,18 @@ def _spell(shape: Iterable[int]) -> str:
 
 
 def _check_headers(
-    headers: Mapping[str, _Header], names: Mapping[str, str], shapes: Mapping[str, Shape], path: Path
+    headers: Mapping[str, _Header],
+    names: Mapping[str, str],
+    shapes: Mapping[str, Shape],
+    path: Path,
+    indices: Mapping[str, int],
 ) -> None:
     found: list[Diagnostic] = []
     for given, name in names.items():
         header, wanted, at = headers[name], shapes[given][1:], f"array {name!r} in {path}"
-        if header.dtype.kind != "f":
-            because = f"its elements are {header.dtype}, and the model takes float32"
+        wanted_kinds, wanted_type = ("iu", "integers") if given in indices else ("f", "float32")
+        if header.dtype.kind not in wanted_kinds:
+            because = f"its elements are {header.dtype}, and the model takes {wanted_type}"
             found.append(Diagnostic("D005", "data of the wrong type", at, because, _SHAPE_HELP))
         if header.shape[1:] != wanted or len(header.shape) != len(wanted) + 1:
             because = f"it is {_spell(header.shape)}, and input {given!r} takes count x {_spell(wanted)}"
@@ -265,6 +296,14 @@ def _as_float(array: Array, name: str, path: Path) -> Array:
     if values.size > 1 and values.min() == values.max():
         because = f"every value is {float(values.reshape(-1)[0])}"
         _fail("D006", "data without a range", at, because, "save real images: scales are taken from their ranges")
+    return values
+
+
+def _as_index(array: Array, name: str, path: Path, below: int) -> Array:
+    values = np.ascontiguousarray(array, np.int64)
+    if values.size and (int(values.min()) < 0 or int(values.max()) >= below):
+        because = f"its values go from {values.min()} to {values.max()}, and the model takes 0 to {below - 1}"
+        _fail("D006", "data out of range", f"array {name!r} in {path}", because, "use the model's own tokeniser")
     return values
 
 
