@@ -177,10 +177,8 @@ def _export(network: Any, example: tuple[Any, ...], inputs: list[str], outputs: 
     import onnx
     import torch
 
-    torch.onnx.export(
-        network.eval(), example, out, input_names=inputs, output_names=outputs, opset_version=18, dynamo=True, external_data=False,
-        verbose=False,
-    )  # fmt: skip
+    options: dict[str, Any] = {"opset_version": 18, "dynamo": True, "external_data": False, "verbose": False}
+    torch.onnx.export(network.eval(), example, out, input_names=inputs, output_names=outputs, **options)
     model = onnx.load(out)
     for holder in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         holder.doc_string = ""
