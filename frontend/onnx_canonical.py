@@ -11,9 +11,9 @@ from edgewright.frontend.onnx_canonical_activation import fuse_activations
 from edgewright.frontend.onnx_canonical_attention import fuse_attention
 from edgewright.frontend.onnx_canonical_axes import tidy_permutations
 from edgewright.frontend.onnx_canonical_channels import push
-from edgewright.frontend.onnx_canonical_fuse import fold_constants, share_equal
+from edgewright.frontend.onnx_canonical_fuse import fold_constants, join_constants, share_equal
 from edgewright.frontend.onnx_canonical_layout import mean_before_transpose, simplify_movement
-from edgewright.frontend.onnx_canonical_linear import absorb_affine, fuse_linear, move_reshapes_down
+from edgewright.frontend.onnx_canonical_linear import absorb_affine, absorb_padding, fuse_linear, move_reshapes_down
 from edgewright.frontend.onnx_canonical_norm import fuse_layer_normalization
 from edgewright.frontend.onnx_canonical_patch import fuse_patch_embed
 from edgewright.frontend.onnx_canonical_upsample import split_transposed
@@ -24,7 +24,9 @@ _RULES = (
     share_equal,  # duplicated means and slices must be one value before they are matched
     fuse_activations,  # before anything removes the constants in them
     fuse_layer_normalization,
+    join_constants,  # token types and positions
     fuse_linear,
+    absorb_padding,
     absorb_affine,  # bias and scale into the product in front
     split_transposed,  # with its normalisation inside
     simplify_movement,

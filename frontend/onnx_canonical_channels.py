@@ -7,7 +7,11 @@ is a Linear.  Convolutional networks without tokens stay as they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 from edgewright.frontend.onnx_canonical_axes import CHANNELS_FIRST, CHANNELS_LAST
+from edgewright.frontend.onnx_canonical_fuse import rebuild
 from edgewright.passes.ir import Graph, Node, Op, make, rewrite
 from edgewright.passes.ops import (
     Add,
@@ -42,7 +46,7 @@ def push(graph: Graph) -> Graph:
     """Both kinds of moves until none applies (each turns an operator on images into one on tokens, once)."""
     for _ in range(_ROUNDS):
         before = graph.outputs, len(graph.nodes())
-        graph = rewrite(rewrite(graph, _through_transpose), _through_reshape)
+        graph = rewrite(rebuild(graph, _through_transpose), _through_reshape)
         if (graph.outputs, len(graph.nodes())) == before:
             break
     return graph
@@ -64,18 +68,19 @@ def _to_first(pixels: Node) -> Node:
     return make(Transpose(CHANNELS_FIRST), pixels, origin=pixels.origin)
 
 
-def _through_transpose(node: Node) -> Node | None:
+def _through_transpose(_: Node, node: Node, uses: Callable[[Node], int]) -> Node | None:
     """An operator on an image that comes from (B, H, W, C), on that instead."""
     op, operands = node.op, node.inputs
     if isinstance(op, Transpose) and op.perm == CHANNELS_LAST:
-        return _above(operands[0])
+        return _above(operands[0], uses(operands[0]) == 1)
     first = next((last for last in map(_last, operands) if last is not None), None)
     if first is None:
         return None
     if isinstance(op, UNARY):
         return _to_first(make(op, first, origin=node.origin))
     if isinstance(op, Conv):
-        return _pointwise(node, op)
+        pixels = _pointwise(node, op, first)
+        return None if pixels is None else _to_first(pixels)
     if isinstance(op, Slice):
         axis = CHANNELS_LAST.index(op.axis % 4)
         return _to_first(make(Slice(axis, op.start, op.stop, op.step), first, origin=node.origin))
@@ -91,8 +96,9 @@ def _through_transpose(node: Node) -> Node | None:
     return None
 
 
-def _above(image: Node) -> Node | None:
-    """Transpose(image) to channels last: cancelled, or moved above a Slice so that all parts share one."""
+def _above(image: Node, alone: bool) -> Node | None:
+    """Transpose(image) to channels last: cancelled, or moved above a Slice, so that all parts share one, or a 1x1
+    convolution that nothing else reads."""
     last = _last(image)
     if last is not None:
         return last
@@ -100,7 +106,7 @@ def _above(image: Node) -> Node | None:
         op = image.op
         part = Slice(CHANNELS_LAST.index(op.axis % 4), op.start, op.stop, op.step)
         return make(part, _to_last(image.inputs[0]), origin=image.origin)
-    return None
+    return _pointwise(image, image.op, _to_last(image.inputs[0])) if isinstance(image.op, Conv) and alone else None
 
 
 def _operand_last(operand: Node) -> Node | None:
@@ -117,15 +123,15 @@ def _operand_last(operand: Node) -> Node | None:
     return None if value is None else constant(value.reshape((1,) * (4 - rank) + value.shape).transpose(CHANNELS_LAST))
 
 
-def _pointwise(node: Node, op: Conv) -> Node | None:
-    """A 1x1 convolution as a Linear over pixels."""
-    image, kernel = node.inputs[0], node.inputs[1]
-    weight, last = value_of(kernel), _last(image)
-    if last is None or weight is None or weight.shape[2:] != (1, 1) or op != Conv():
+def _pointwise(node: Node, op: Conv, last: Node) -> Node | None:
+    """A 1x1 convolution as a Linear over pixels, channels last."""
+    kernel = node.inputs[1]
+    weight = value_of(kernel)
+    if weight is None or weight.shape[2:] != (1, 1) or op != Conv():
         return None
     rows = constant(weight.reshape(weight.shape[:2]), kernel.origin)
-    bias = node.inputs[2] if len(node.inputs) == 3 else constant(weight.reshape(len(weight), -1)[:, 0] * 0)
-    return _to_first(make(Linear(), last, rows, bias, origin=node.origin))
+    bias = node.inputs[2] if len(node.inputs) == 3 else constant(np.zeros(len(weight), np.float32))
+    return make(Linear(), last, rows, bias, origin=node.origin)
 
 
 def _tokens_of(pixels: Node) -> Node | None:

@@ -15,15 +15,17 @@ from onnxscript import optimizer
 
 _EXPANDED_NODES_MAX = 200_000
 _FOLDED_ELEMENTS_MAX = 1 << 27  # half a GiB of float32, over all folded tensors together
+_FOLDED_PRODUCTS_MAX = 1 << 33  # a few seconds
 # fmt: off
 FOLDABLE = frozenset((
-    "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "CumSum",
-    "Div", "Equal", "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND",
-    "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min",
-    "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "Range", "Reciprocal", "ReduceMax", "ReduceMean",
-    "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "ScatterND", "Shape", "Sigmoid", "Sign",
-    "Size", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Trilu",
-    "Unsqueeze", "Where", "Xor",
+    "Abs", "Acos", "Add", "And", "ArgMax", "ArgMin", "Asin", "Atan", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "Cast",
+    "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Cos", "CumSum", "Div", "Einsum", "Equal", "Erf", "Exp",
+    "Expand", "EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual",
+    "Identity", "IsInf", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not",
+    "OneHot", "Or", "Pad", "Pow", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin",
+    "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign",
+    "Sin", "Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Tan", "Tanh", "Tile",
+    "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
 ))
 # fmt: on
 
@@ -132,24 +134,46 @@ def _too_large(because: str) -> CompileError:
     )
 
 
+def _work(node: ir.Node) -> int:
+    """Products of a contraction, at most: the sizes of all operands multiplied. 0 for other operations."""
+    if node.op_type == "MatMul":
+        shape = node.inputs[1].shape if node.inputs[1] is not None else None
+        inner = shape[-2 if len(shape) > 1 else 0] if shape is not None and len(shape) else 1
+        output = node.outputs[0].shape or ()
+        return math.prod(d for d in output if isinstance(d, int)) * (inner if isinstance(inner, int) else 1)
+    if node.op_type != "Einsum":
+        return 0
+    labels: dict[str, int] = {}
+    equation = node.attributes["equation"].as_string().replace(" ", "").split("->")[0]
+    for term, value in zip(equation.split(","), node.inputs, strict=False):
+        for label, size in zip(term, (value.shape if value is not None else None) or (), strict=False):
+            labels[label] = max(labels.get(label, 1), size if isinstance(size, int) else 1)
+    return math.prod(labels.values())
+
+
 class _Budget:
-    """Says for each node whether it may be folded: a known operation, of known size, within a total."""
+    """Says for each node whether it may be folded: a known operation, of known size and work, within totals."""
 
     def __init__(self) -> None:
         self.left = _FOLDED_ELEMENTS_MAX
+        self.work_left = _FOLDED_PRODUCTS_MAX
 
     def __call__(self, node: ir.Node) -> bool:
         if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDABLE:
             return False
+        if any(value is not None and value.const_value is None for value in node.inputs) and node.op_type != "Shape":
+            return True  # not computed now, whatever its size
         needed = 0
         for output in node.outputs:
             sizes = [] if output.shape is None else [d for d in output.shape if isinstance(d, int)]
             if output.shape is None or len(sizes) != len(output.shape):
                 return False
             needed += math.prod(sizes)
-        if needed > self.left:
+        work = _work(node)
+        if needed > self.left or work > self.work_left:
             return False
         self.left -= needed
+        self.work_left -= work
         return True
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from edgewright.passes.ir import Graph, Node, make, rewrite
-from edgewright.passes.ops import Add, Constant, Div, Input, Mul, Sub, value_of
+import numpy as np
+from edgewright.passes.ir import Graph, Node, make, merge_origins, rewrite
+from edgewright.passes.ops import Add, Constant, Div, Input, Mul, Sub, constant, value_of
 
 _SMALL_BYTES = 4096
 _LARGEST_FOLD = 1 << 26  # elements
@@ -67,6 +68,30 @@ def _neutral(node: Node) -> Node | None:
     if isinstance(node.op, Add | Mul) and scalar_of(a) == neutral and b.shape == node.shape:
         return b
     return None
+
+
+def join_constants(graph: Graph) -> Graph:
+    """(x + a) + b -> x + (a + b) for constants, where nothing else reads the sum inside."""
+
+    def change(old: Node, node: Node, uses: Callable[[Node], int]) -> Node | None:
+        for inner, last in _sides(node):
+            if not isinstance(inner.op, Add) or uses(inner) != 1 or inner.shape != node.shape:
+                continue
+            for x, first in _sides(inner):
+                if x.shape == node.shape:
+                    both = constant(np.add(first.op.eval(), last.op.eval()), merge_origins(first.origin, last.origin))
+                    return make(Add(), x, both, origin=merge_origins(inner.origin, node.origin))
+        return None
+
+    return rebuild(graph, change)
+
+
+def _sides(node: Node) -> list[tuple[Node, Node]]:
+    """(x, constant) where node is their sum."""
+    if not isinstance(node.op, Add):
+        return []
+    a, b = node.inputs
+    return [(x, c) for x, c in ((a, b), (b, a)) if isinstance(c.op, Constant) and not isinstance(x.op, Constant)]
 
 
 def share_equal(graph: Graph) -> Graph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from edgewright.frontend.onnx_canonical_fuse import rebuild
@@ -11,6 +12,7 @@ from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins, re
 from edgewright.passes.ops import (
     Add,
     BatchNormalization,
+    Concat,
     Conv,
     ConvTranspose,
     Div,
@@ -143,5 +145,24 @@ def move_reshapes_down(graph: Graph) -> Graph:
             return None
         moved = make(node.op, source, *node.inputs[1:], origin=node.origin)
         return make(Reshape(node.shape), moved, origin=x.origin)
+
+    return rewrite(graph, change)
+
+
+def absorb_padding(graph: Graph) -> Graph:
+    """Zeros joined to an image in front of a Conv become the Conv's own padding."""
+
+    def change(node: Node) -> Node | None:
+        op, x = node.op, node.inputs[0] if node.inputs else node
+        if not isinstance(op, Conv) or not isinstance(x.op, Concat) or x.op.axis % 4 < 2:
+            return None
+        zero = [value_of(part) is not None and not np.any(value_of(part)) for part in x.inputs]
+        if zero.count(False) != 1:
+            return None
+        at, axis, pads = zero.index(False), x.op.axis % 4 - 2, list(op.pads)
+        pads[axis] += sum(part.shape[axis + 2] for part in x.inputs[:at])
+        pads[axis + 2] += sum(part.shape[axis + 2] for part in x.inputs[at + 1 :])
+        padded = replace(op, pads=(pads[0], pads[1], pads[2], pads[3]))
+        return change(moved := make(padded, x.inputs[at], *node.inputs[1:], origin=node.origin)) or moved
 
     return rewrite(graph, change)

@@ -19,7 +19,8 @@ def _is_patch_conv(node: Node) -> bool:
     patch = node.inputs[1].shape[2]
     _, _, height, width = node.inputs[0].shape
     return (
-        node.inputs[1].shape[2:] == node.op.strides == (patch, patch)
+        patch > 1
+        and node.inputs[1].shape[2:] == node.op.strides == (patch, patch)
         and node.op == Conv((patch, patch))
         and height % patch == width % patch == 0
         and value_of(node.inputs[1]) is not None

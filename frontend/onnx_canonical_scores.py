@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.frontend.onnx_canonical_fuse import scalar_of
 from edgewright.frontend.onnx_canonical_layout import scaled_by
+from edgewright.frontend.onnx_reader_bits import LOWEST
 from edgewright.passes.ir import Array, Node, Shape, make
 from edgewright.passes.ops import Add, Constant, MatMul, Mul, Reshape, Softmax, Sub, Where, constant, value_of
 
 Uses = Callable[[Node], int]
 NEVER = -1e30  # a score at or below this has weight 0 beside any other, and x + NEVER's like is NEVER's like
-LOWEST = float(np.finfo(np.float32).min)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,15 +64,18 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
 
 def _never_supported(model: onnx.ModelProto, known: set[str]) -> list[Diagnostic]:
     """Operators that no folding can remove, for a model that is refused for other reasons: all is said at once."""
-    return [
-        _no_reader(node.op_type, place_of(node))
-        for node in model.graph.node
-        if node.domain in STANDARD_DOMAINS
-        and node.op_type not in READERS
-        and node.op_type not in FOLDABLE
-        and node.op_type != "Constant"
-        and place_of(node) not in known
-    ]
+    computed = {value.name for value in model.graph.input}
+    found = []
+    for node in model.graph.node:
+        if node.op_type in ("Shape", "Size", "ConstantOfShape"):
+            continue  # known once shapes are
+        if computed.isdisjoint(node.input) and node.op_type in FOLDABLE:
+            continue
+        computed.update(node.output)
+        readable = node.op_type in READERS or node.op_type in FOLLOWED or node.op_type == "Constant"
+        if node.domain in STANDARD_DOMAINS and not readable and place_of(node) not in known:
+            found.append(_no_reader(node.op_type, place_of(node)))
+    return found
 
 
 def read_model(source: ModelSource, shapes: Shapes | None = None) -> Graph:

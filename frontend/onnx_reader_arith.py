@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import onnx_ir as ir
+from edgewright.frontend.onnx_canonical_fuse import scalar_of
+from edgewright.frontend.onnx_reader_bits import LOWEST
 from edgewright.frontend.onnx_reader_site import Results, Site, Unsupported, reads
 from edgewright.passes.ir import Node, Op
 from edgewright.passes.ops import (
@@ -32,6 +34,7 @@ from edgewright.passes.ops import (
     Sqrt,
     Sub,
     Tanh,
+    Where,
     value_of,
 )
 
@@ -276,22 +279,43 @@ def _is_guard(node: ir.Node, test: ir.Node) -> bool:
 
 @reads("Where")
 def read_where(site: Site) -> Results:
-    """The guard of `read_is_nan`: a value computed from finite inputs is finite."""
-    condition = site.node.inputs[0]
-    producer = None if condition is None else condition.producer()
-    if producer is None or producer.op_type != "IsNaN" or not _is_guard(site.node, producer):
-        raise Unsupported("it chooses between computed values", "export the model without masks")
-    return site.input(2)
+    """The guard of `read_is_nan` stands for what it guards: a value computed from finite inputs is finite."""
+    producer = site.node.inputs[0].producer() if site.node.inputs[0] is not None else None
+    if producer is not None and producer.op_type == "IsNaN" and _is_guard(site.node, producer):
+        return site.input(2)
+    condition, a, b = (site.input(i) for i in range(3))
+    if isinstance(condition.op, Where):  # a choice by a choice between two numbers
+        inner, one, zero = condition.inputs
+        numbers = [scalar_of(one), scalar_of(zero)]
+        if numbers in ([1.0, 0.0], [0.0, 1.0]) and condition.shape == inner.shape:
+            condition, a, b = (inner, a, b) if numbers[0] else (inner, b, a)
+    return site.make(Where(), condition, a, b)
+
+
+def _attention_bias(site: Site, queries: int, keys: int) -> Node | None:
+    """What the operator Attention adds to its scores: a mask of booleans or numbers, and what causality forbids."""
+    bias = site.input(3) if site.has(3) else None
+    if bias is not None and not bias.type.is_float:
+        kept = [scalar_of(n) for n in bias.inputs[1:]] if isinstance(bias.op, Where) else []
+        zero, never = site.scalar(0.0), site.scalar(LOWEST)
+        if value_of(bias) is not None:
+            bias = site.value(np.where(value_of(bias), np.float32(0), np.float32(LOWEST)))
+        elif kept in ([1.0, 0.0], [0.0, 1.0]):
+            bias = site.make(Where(), bias.inputs[0], *((zero, never) if kept[0] else (never, zero)))
+        else:
+            bias = site.make(Where(), bias, zero, never)
+    if site.integer("is_causal", 0):
+        later = np.triu(np.full((queries, keys), LOWEST, np.float32), 1)
+        bias = site.value(later) if bias is None else site.make(Add(), bias, site.value(later))
+    return bias
 
 
 @reads("Attention")
 def read_attention(site: Site) -> Results:
-    """Opset 23, written out in plain operators (which are then recognised like any others); no masks or caches."""
-    for index, what in ((3, "an attention mask"), (4, "past keys"), (5, "past values")):
+    """Opset 23, written out in plain operators (which are then recognised like any others); no caches."""
+    for index, what in ((4, "past keys"), (5, "past values")):
         if site.has(index):
-            raise Unsupported(f"it takes {what}", "export the model for a whole image at once, without a mask")
-    if site.integer("is_causal", 0):
-        raise Unsupported("it is causal", "only attention over all tokens is read")
+            raise Unsupported(f"it takes {what}", "export the model for a whole image or text at once")
     if site.real("softcap", 0.0):
         raise Unsupported("it caps the scores (softcap)")
     site.only_first_output()
@@ -309,6 +333,8 @@ def read_attention(site: Site) -> Results:
         raise Unsupported(f"{q.shape[1]} query heads share {k.shape[1]} key heads (grouped queries)")
     scale = site.real("scale", 0.0) or 1.0 / math.sqrt(q.shape[-1])
     scores = site.make(Mul(), site.make(MatMul(), q, site.transpose(k, 0, 1, 3, 2)), site.scalar(scale))
+    bias = _attention_bias(site, q.shape[2], k.shape[2])
+    scores = scores if bias is None else site.make(Add(), scores, bias)
     mixed = site.make(MatMul(), site.make(Softmax(-1), scores), v)  # (batch, heads, tokens, dim)
     if not flat:
         return mixed

@@ -20,7 +20,7 @@ from edgewright.passes.ir import Array, Graph, Node, Shape, make
 from edgewright.passes.ops import Gather, Reshape, Where, constant
 from onnx.reference import ReferenceEvaluator
 
-_LOWEST = float(np.finfo(np.float32).min)
+LOWEST = float(np.finfo(np.float32).min)
 _LARGEST = 1 << 22  # elements of a value that is followed
 # fmt: off
 _ELEMENTWISE = frozenset((
@@ -80,7 +80,7 @@ class Bits:
 def _plain(value: Array) -> Array:
     """A choice's constant: one number where it is the same everywhere."""
     if value.dtype.kind == "f":
-        value = np.maximum(np.asarray(value, np.float32), np.float32(_LOWEST))
+        value = np.maximum(np.asarray(value, np.float32), np.float32(LOWEST))
     first = value.reshape(-1)[:1]
     return first.reshape(()) if np.array_equal(np.broadcast_to(first, value.size), value.reshape(-1)) else value
 

@@ -12,6 +12,7 @@ import onnxruntime  # type: ignore[import-untyped]
 import pytest
 from edgewright.frontend.onnx_reader import read_model
 from edgewright.frontend.onnx_writer import interface_names, write_float
+from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.interp import batchable, interpret
 from edgewright.passes.ir.text import to_text
@@ -34,12 +35,18 @@ def session(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
 
 
 def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
-    rng = np.random.default_rng(seed)
-    return {
-        node.op.name: rng.standard_normal(node.shape).astype(np.float32)
-        for node in graph.inputs
-        if isinstance(node.op, Input)
-    }
+    """Normal numbers, and integers that the graph allows."""
+    rng, ranges = np.random.default_rng(seed), input_ranges(graph)
+    found: dict[str, Array] = {}
+    for node in graph.inputs:
+        assert isinstance(node.op, Input)
+        name, low_high = node.op.name, ranges.get(node.op.name)
+        if low_high is None:
+            found[name] = rng.standard_normal(node.shape).astype(np.float32)
+        else:
+            values = rng.integers(low_high[0], low_high[1] + 1, node.shape)
+            found[name] = values.astype(np.int32 if str(node.elem) == "i32" else np.int64)
+    return found
 
 
 def kinds(graph: Graph) -> Counter[str]:
