@@ -7,9 +7,6 @@
 #define EW_MATH_H
 
 #include "ew_vector.h"
-#if defined(__AVX512F__) || defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
 #define EW_ERF_END 3.9f
 
@@ -48,6 +45,23 @@ static inline ew_vf ew_sigmoid(ew_vf x) { return 1.0f / (1.0f + ew_exp(-x)); }
 static inline ew_vf ew_silu(ew_vf x) { return x / (1.0f + ew_exp(-x)); }
 static inline ew_vf ew_tanh(ew_vf x) { return 1.0f - 2.0f / (1.0f + ew_exp(x + x)); }
 
+#if defined(__AVX512DQ__) && EW_VECTOR_BYTES == 64
+#include "gelu_tables.h"
+
+/* x gate(x) = x / 2 + |x| (gate(|x|) - 1/2), the coefficients of 16 intervals from registers. */
+static inline ew_vf ew_gated(ew_vf x, const float table[5][16]) {
+  __m512 a = _mm512_abs_ps((__m512)x);
+  __m512 s = _mm512_min_ps(_mm512_set1_ps(15.5f), _mm512_mul_ps(a, _mm512_set1_ps(15.0f / 5.2f))); /* nan stays */
+  __m512i interval = _mm512_cvttps_epi32(s);
+  __m512 t = _mm512_reduce_ps(s, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC), p = {0};
+  for (int i = 4; i >= 0; --i) p = _mm512_fmadd_ps(p, t, _mm512_permutexvar_ps(interval, _mm512_loadu_ps(table[i])));
+  return (ew_vf)_mm512_fmadd_ps(a, p, _mm512_mul_ps((__m512)x, _mm512_set1_ps(0.5f)));
+}
+
+static inline ew_vf ew_gelu(ew_vf x) { return ew_gated(x, ew_gelu_table); }
+static inline ew_vf ew_gelu_tanh(ew_vf x) { return ew_gated(x, ew_gelu_tanh_table); }
+#else
+
 static inline ew_vf ew_gelu(ew_vf x) {
   ew_vf half = x * 0.5f;
   return half + half * ew_erf(x * 0.707106781f);
@@ -59,5 +73,6 @@ static inline ew_vf ew_gelu_tanh(ew_vf x) {
   ew_vf e = ew_exp(z * (-1.59576912f - 0.0713548163f * (z * z)));
   return x / (1.0f + e);
 }
+#endif
 
 #endif
