@@ -34,7 +34,7 @@ EW_INLINE void ew_requantise_block(const struct ew_block_kind kind, const int32_
                                    int32_t zero_point, void *out, int64_t ldout) {
   const int16x8_t zero = vdupq_n_s16((int16_t)zero_point);
   const int32x4_t zero32 = vdupq_n_s32(zero_point);
-  for (;; acc += ldacc, out = (char *)out + ldout * kind.bytes) {
+  do {
     int32x4_t x[4];
     int16x8_t y[2];
 #pragma unroll
@@ -54,8 +54,8 @@ EW_INLINE void ew_requantise_block(const struct ew_block_kind kind, const int32_
     if (kind.bytes == 1 && kind.units == 4)
       vst1q_s8(out, vmaxq_s8(vqmovn_high_s16(vqmovn_s16(y[0]), y[1]), vdupq_n_s8(-127)));
     if (kind.bytes == 1 && kind.units == 2) vst1_s8(out, vmax_s8(vqmovn_s16(y[0]), vdup_n_s8(-127)));
-    if (--m == 0) break;
-  }
+    acc += ldacc, out = (char *)out + ldout * kind.bytes;
+  } while (--m > 0);
 }
 
 /* A block of m rows; fits: the zero point may be added to 16 bits of a quotient that is then limited to 8. */
