@@ -13,6 +13,7 @@ import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import INT8
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
@@ -177,6 +178,10 @@ class Fuser:
     def compute(self, node: Node, target: Node, first_row: int) -> None:
         """Match the fused operation that ends in ``node``."""
         result, residual, table = node, None, None
+        lacking = missing_in_value(node)
+        if lacking is not None:
+            self.refuse(node, *lacking)
+            return
         if isinstance(node.op, AddRequantised):
             left, right = node.inputs
             # the branch that ends a product is fused, the other one is read
@@ -197,6 +202,8 @@ class Fuser:
             self.identity(node, target, first_row)
             return
         if not self.is_product(node):
+            foreign = isinstance(node.op, Requantise) and type(node.inputs[0].op) not in IMPLEMENTS
+            node = node.inputs[0] if foreign else node
             self.refuse(node, "no fused operation ends like this", "see `edgewright inspect` for what the engine runs")
             return
         product = node.inputs[0]
@@ -248,6 +255,10 @@ class Fuser:
                 return None
             return replace(blank, kind="attention", source=query, key=key, value=value)
         assert isinstance(node.op, ReduceSum)
+        (tokens,) = node.inputs
+        if tokens.type.rank != 3 or node.op.axes not in ((1,), (-2,)) or tokens.elem != INT8:
+            self.refuse(node, f"it adds {tokens.type} up over axes {node.op.axes}", "the engine adds int8 tokens up, axis 1")
+            return None
         return replace(blank, kind="pool", source=self.view(node.inputs[0]))
 
     def image(self, node: Node) -> View:
@@ -278,6 +289,15 @@ def missing_in_attention(node: Node) -> tuple[str, str] | None:
         return f"it attends within {query.shape[0]} windows", "the engine attends over all tokens at once"
     if query.shape[2] != value.shape[2]:
         return f"its values are {value.shape[2]} wide, its keys {query.shape[2]}", "both must be equally wide"
+    return None
+
+
+def missing_in_value(node: Node) -> tuple[str, str] | None:
+    """What a stored value has that the engine lacks, and what the engine has; None if nothing."""
+    if isinstance(node.op, AddRequantised) and node.op.subtract:
+        return "it is a difference", "the engine adds"
+    if isinstance(node.op, LayerNormalization) and node.elem != INT8:
+        return f"a sum reads it in {node.elem.bits} bits", "the engine normalises into int8, for products"
     return None
 
 

@@ -11,6 +11,7 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import batchable, run_size, visit
 from edgewright.passes.ir.types import Array, Quant
+from edgewright.passes.lowering_structure import hosted
 from edgewright.passes.ops import Constant
 
 SAMPLE_MAX = 1 << 15  # values kept of each tensor for the search of a clipping range
@@ -169,12 +170,15 @@ def calibrate(
     count = max(len(value) for value in samples.values())
     most = max(1, SAMPLE_MAX // -(-count // run_size(graph)))
     seen: dict[Node, Observed] = {}
+    masks = hosted(graph)
     bad: list[Diagnostic] = []
 
     def see(node: Node, value: Array) -> None:
         if isinstance(node.op, Constant) or value.size == 0:
             return
         now = observe(value, most)
+        if node in masks and not math.isfinite(now.low) and not math.isnan(now.low):
+            return  # a mask of minus infinity
         if not (math.isfinite(now.low) and math.isfinite(now.high)):
             bad.append(_not_finite(node))
         seen[node] = seen[node].joined(now) if node in seen else now

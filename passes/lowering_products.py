@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ir.types import INT8, Array, Int, Quant
-from edgewright.passes.lowering_structure import ACCUMULATING, WEIGHTED, channel_axis, is_wide, pools_wide
+from edgewright.passes.ir.types import INT8, Array, Quant
+from edgewright.passes.lowering_structure import ACCUMULATING, VIEWS, WEIGHTED, carried, channel_axis, is_wide, pools_wide
 from edgewright.passes.ops import (
     Attention,
     Constant,
@@ -25,13 +25,12 @@ from edgewright.passes.ops import (
     constant,
     value_of,
 )
-from edgewright.passes.ops.arith import ATTENTION_FRACTION, SCORE_BIAS_MAX, boundary, multiplier_shift
+from edgewright.passes.ops.arith import ATTENTION_FRACTION, SCORE_BIAS, SCORE_BIAS_MAX, boundary, multiplier_shift
 from edgewright.passes.quantise_weights import integer_product
 
 if TYPE_CHECKING:
     from edgewright.passes.lowering import Lowering
 
-SCORE_BIAS = Int(25)  # saturates at arith.SCORE_BIAS_MAX
 FADED = 8.0  # e^-8 of the largest weight rounds to 0
 
 
@@ -158,9 +157,12 @@ def _least_unit(lowering: Lowering, node: Node, op: Attention) -> float:
 def score_bias(lowering: Lowering, node: Node, unit: float) -> Node:
     """What is added to scores, in their steps: a constant, what the host makes of a mask, or a computed value."""
     if isinstance(node.op, Constant):
-        values = boundary(node.op.value, unit, 0, SCORE_BIAS).astype(np.int32)
-        return constant(values, node.origin, Quant(unit))
+        return constant(boundary(node.op.value, unit, 0, SCORE_BIAS).astype(np.int32), node.origin)
     if node in lowering.hosted:
+        if isinstance(node.op, VIEWS):
+            chosen = {i: score_bias(lowering, node.inputs[i], unit) for i in carried(node)}
+            if len({n.elem for n in chosen.values()}) == 1:  # rather moves of integers than floats on the host
+                return make(node.op, *(chosen.get(i, n) for i, n in enumerate(node.inputs)), origin=node.origin)
         return make(Quantise(unit, 0, SCORE_BIAS), node, origin=node.origin)
     if isinstance(node.op, ACCUMULATING):
         acc, real = lowering.accumulators(node)

@@ -10,6 +10,7 @@ from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import interpret_all, visit
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Constant, Input
+from edgewright.passes.ops.arith import SCORE_BIAS
 
 
 def decibels(signal: Array, approximation: Array) -> float | None:
@@ -29,7 +30,7 @@ def sqnr_rows(
     float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Array]
 ) -> list[tuple[str, str, float | None]]:
     """As `sqnr`, with the float op's kind in the middle."""
-    wanted = _last_of_each_origin(integer_graph)
+    wanted = {key: node for key, node in _last_of_each_origin(integer_graph).items() if not node.type.is_float}
     originals = _last_of_each_origin(float_graph)
     pairs = {originals[key]: (key, node) for key, node in wanted.items() if key in originals}
     integers: dict[Node, Array] = {}
@@ -72,5 +73,10 @@ def _last_of_each_origin(graph: Graph) -> dict[tuple[str, int], Node]:
     return {
         (node.name, node.type.size): node
         for node in graph.nodes()
-        if node.origin and not isinstance(node.op, (Constant, Input)) and (node.type.is_float or node.quant is not None)
+        if node.origin and not isinstance(node.op, (Constant, Input)) and (node.type.is_float or _means(node))
     }
+
+
+def _means(node: Node) -> bool:
+    """Whether an integer stands for the float value; a mask only has to be large."""
+    return node.quant is not None and node.elem != SCORE_BIAS

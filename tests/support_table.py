@@ -24,9 +24,15 @@ from edgewright.passes.quantise import EXPRESSIBLE
 
 BECOMES: dict[type[Op], str] = {
     **{kind: "becomes Table" for kind in ACTIVATIONS},
+    ops.Relu: "part of Requantise, or becomes Table",
     ops.Add: "becomes AddRequantised",
-    ReduceMean: "becomes ReduceSum, over tokens",
+    ops.Sub: "becomes AddRequantised",
+    ops.Div: "by constants: becomes Mul",
+    ops.Neg: "becomes Mul",
+    ops.Cast: "on the host, for masks",
+    ReduceMean: "becomes ReduceSum",
 }
+NOT_ON_THE_ENGINE = (ops.Sub, ops.Div, ops.Neg, ops.Cast)  # nor what they become
 INTEGER_ONLY = (AddRequantised, Dequantise, Quantise, ReduceSum, Requantise, Table)
 YES, NO = "yes", "refused by name"
 
@@ -43,7 +49,8 @@ def row(kind: type[Op]) -> list[str]:
     writes_float = boundary or kind in FLOAT_WRITERS
     quantised = YES if kind in INTEGER_ONLY else BECOMES.get(kind, YES if kind in EXPRESSIBLE else NO)
     writes_integer = boundary or kind in INTEGER_WRITERS or kind in (Quantise, Dequantise)
-    target = IMPLEMENTS.get(kind, "see what it becomes" if kind in BECOMES else "boundary" if kind is Dequantise else NO)
+    becomes = kind in BECOMES and kind not in NOT_ON_THE_ENGINE
+    target = IMPLEMENTS.get(kind, "see what it becomes" if becomes else "boundary" if kind is Dequantise else NO)
     return [
         f"`{kind.__name__}`",
         "integers only" if kind in INTEGER_ONLY else YES,

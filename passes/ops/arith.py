@@ -18,7 +18,8 @@ LAYER_NORM_SHIFT_MAX = 40
 LAYER_NORM_FRACTION = 12  # fractional bits of a normalised value
 ATTENTION_FRACTION = 8  # fractional bits of the attention's accumulators
 ATTENTION_WEIGHT_MAX = 254  # 255 values: the multiplier array takes weight - 127 as int8
-SCORE_BIAS_MAX = (1 << 24) - 1  # what masks and position biases add to a score, either way
+SCORE_BIAS = Int(25)  # masks and position biases, in units of scores
+SCORE_BIAS_MAX = (1 << 24) - 1  # its limit, either way
 EXPONENT_STEPS = 256  # table entries per octave of 2^-x
 
 EXP2_TABLE: Array = np.array([round(2.0**15 * 2.0 ** (-i / 256)) for i in range(256)], np.int64)

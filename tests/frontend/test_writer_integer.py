@@ -14,20 +14,29 @@ from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
+    Cast,
     Concat,
     Constant,
+    Conv,
     Dequantise,
+    Gather,
     Input,
     LayerNormalization,
     Linear,
+    MatMul,
+    Mul,
     PatchEmbed,
     Quantise,
     ReduceSum,
+    Relu,
     Requantise,
     Reshape,
     Slice,
+    Softmax,
+    Sub,
     Table,
     Transpose,
+    Where,
     constant,
     graph_input,
 )
@@ -126,7 +135,7 @@ def test_table_and_add() -> None:
     a, b = graph_input("a", (1, 6, 50), INT16), graph_input("b", (1, 6, 50), INT16)
     inputs = {"a": whole(rng, (1, 6, 50), INT16), "b": whole(rng, (1, 6, 50), INT16)}
     for pairs in ((32768, 15, 32768, 15), (65535, 16, 40000, 17), (50000, 47, 32768, 1)):
-        assert_same_bits([make(AddRequantised(*pairs), a, b)], inputs)
+        assert_same_bits([make(AddRequantised(*pairs, subtract), a, b) for subtract in (False, True)], inputs)
 
 
 @pytest.mark.parametrize("width", [1, 3, 48, 64, 192, 1024])
@@ -147,8 +156,9 @@ def test_layer_normalization(width: int, epsilon: int) -> None:
         factors = rng.integers(-(1 << 16) + 1, 1 << 16, width)
         offsets = rng.integers(-(1 << 47), 1 << 47, width) >> int(rng.integers(0, 30))
         parts = constant(factors.astype(np.int32)), constant(offsets)
-        op = LayerNormalization(eps_term=epsilon, shift=shift)
-        assert_same_bits([make(op, graph_input("x", x.shape, INT16), *parts)], {"x": x})
+        source = graph_input("x", x.shape, INT16)
+        kinds = (LayerNormalization(eps_term=epsilon, shift=shift, elem=elem) for elem in (INT8, INT16))
+        assert_same_bits([make(op, source, *parts) for op in kinds], {"x": x})
 
 
 @pytest.mark.parametrize(
@@ -200,8 +210,62 @@ def test_movement_and_sums() -> None:
         make(Reshape((1, 70)), joined),
         make(ReduceSum((1,)), x),
         make(ReduceSum((1,), True), x),
+        make(ReduceSum((0, -1)), x),
     ]
     assert_same_bits(nodes, {"x": whole(rng, (1, 6, 10), INT8)})
+
+
+@pytest.mark.parametrize("pad_value", [-127, 0, 5, 127])
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_convolutions(groups: int, pad_value: int) -> None:
+    rng = np.random.default_rng(groups)
+    x = graph_input("x", (2, 6, 7, 8), INT8)
+    w = constant(whole(rng, (12, 6 // groups, 3, 2), INT8).astype(np.int8))
+    b = constant(rng.integers(-(1 << 20), 1 << 20, 12).astype(np.int32))
+    nodes = [
+        make(Conv((2, 1), (1, 2, 0, 1), (1, 2), groups, pad_value), x, w, b),
+        make(Conv((1, 1), (1, 1, 1, 1), (1, 1), groups, pad_value), x, w),
+    ]
+    factors = constant(rng.integers(1 << 15, 1 << 16, (12, 1, 1)).astype(np.int32)), constant(np.full((12, 1, 1), 22, np.int8))
+    nodes.append(make(Requantise(-127), nodes[0], *factors))
+    assert_same_bits(nodes, {"x": whole(rng, (2, 6, 7, 8), INT8)})
+
+
+def test_a_wide_sum_in_a_convolution_is_exact() -> None:
+    """The extremes at every tap: 2,048 products of 127 * 127."""
+    signs = np.where(np.arange(2048) % 3, 127, -127).reshape(1, 512, 2, 2)
+    x, w = graph_input("x", (1, 512, 2, 2), INT8), constant(signs.astype(np.int8))
+    assert_same_bits([make(Conv(), x, w)], {"x": signs})
+    assert_same_bits([make(Conv(), x, w)], {"x": np.full_like(signs, 127)})
+
+
+def test_products_of_activations() -> None:
+    rng = np.random.default_rng(6)
+    shapes = {"a": (1, 3, 5, 16), "b": (1, 1, 16, 7), "map": (1, 4, 3, 3), "gate": (1, 4, 1, 1)}
+    values = {name: whole(rng, shape, INT8) for name, shape in shapes.items()}
+    a, b, maps, gate = (graph_input(name, shape, INT8) for name, shape in shapes.items())
+    assert_same_bits([make(MatMul(), a, b), make(Mul(), maps, gate), make(Relu(), maps)], values)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_softmax(axis: int) -> None:
+    rng = np.random.default_rng(7)
+    x = graph_input("x", (2, 5, 6), INT16)
+    pairs = (32768, 1), (32768, 15), (65535, 20), (40000, 24), (33333, 47)
+    assert_same_bits([make(Softmax(axis, *pair), x) for pair in pairs], {"x": whole(rng, (2, 5, 6), INT16)})
+    assert_same_bits([make(Softmax(axis, 40000, 20), x)], {"x": np.full((2, 5, 6), 3)})
+
+
+def test_rows_of_a_table_chosen_by_ids() -> None:
+    rng = np.random.default_rng(8)
+    ids, mask = graph_input("ids", (1, 6), Int(64)), graph_input("mask", (1, 6), Int(64))
+    table = constant(whole(rng, (11, 4), INT16).astype(np.int16))
+    rows = make(Gather(0), table, ids)
+    bias = make(Where(), mask, constant(np.zeros(1, np.int32)), constant(np.full(1, -(1 << 24) + 1, np.int32)))
+    absent = make(Sub(), constant(np.ones(1, np.float32)), make(Cast(), mask))
+    real = make(Mul(), absent, constant(np.array([-3e38], np.float32)))
+    scores = make(Quantise(1e-3, 0, Int(25)), real)
+    assert_same_bits([rows, bias, scores], {"ids": np.array([[0, 10, 3, 3, 1, 0]]), "mask": np.array([[1, 1, 0, 1, 0, 1]])})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from edgewright.passes.pipeline import optimise, quantise
 from tests.frontend.float_tolerances import assert_close
 from tests.frontend.onnx_vit import Sizes, Spelling, vit
 from tests.frontend.test_reader import session
+from tests.mixed_models import gated_network, plain_attention, samples, text_network, windows_network
 from tests.models import tiny_vit
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -54,6 +56,13 @@ def test_graphs_made_by_code(pooling: str, activation: str) -> None:
     graph = tiny_vit(3, pooling=pooling, activation=activation, channels=3, merged_qkv=activation == "gelu")
     samples = random_samples(input_shapes(graph), count=4)
     assert_same_tensors(quantise(optimise(graph)[0], samples.inputs).graph, samples.inputs, 2)
+
+
+@pytest.mark.parametrize("made", [gated_network, windows_network, text_network, plain_attention])
+def test_networks_beyond_the_plain_vit(made: Callable[[], Graph]) -> None:
+    graph = made()
+    given = samples(graph, 4)
+    assert_same_tensors(quantise(optimise(graph)[0], given).graph, given, 2)
 
 
 @pytest.mark.parametrize("name", ["digits", "fashion"])

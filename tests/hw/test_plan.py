@@ -13,8 +13,22 @@ from edgewright.hw.blocks.operation import FIELDS, encode
 from edgewright.hw.plan import Plan, pack_rows, plan, unpack_rows
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, make
+from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import INT8, INT16, Int, Level
-from edgewright.passes.ops import Attention, Quantise, Requantise, Transpose, constant, graph_input
+from edgewright.passes.ops import (
+    AddRequantised,
+    Attention,
+    Conv,
+    LayerNormalization,
+    MatMul,
+    Quantise,
+    ReduceSum,
+    Requantise,
+    Softmax,
+    Transpose,
+    constant,
+    graph_input,
+)
 from edgewright.targets.device import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,12 +61,39 @@ def attended(batch: int = 1, values: int = 16, bias: bool = False) -> Graph:
     return Graph("a", tuple(inputs), (make(Requantise(0), mixed, *factors),), ("y",), Level.QUANTISED)
 
 
+def single(op: Op, *shapes: tuple[int, ...], elem: Int = INT8) -> Callable[[], Graph]:
+    """One operator between Quantise and Requantise."""
+
+    def build() -> Graph:
+        inputs = [graph_input(f"x{i}", shape) for i, shape in enumerate(shapes)]
+        operands = [make(Quantise(0.1, 0, elem), x) for x in inputs]
+        if isinstance(op, LayerNormalization):
+            operands += [constant(np.ones(shapes[0][-1], np.int32)), constant(np.zeros(shapes[0][-1], np.int64))]
+        node = make(op, *operands)
+        if node.elem == Int(32):
+            node = make(Requantise(0), node, constant(np.array([40000], np.int32)), constant(np.array([20], np.int8)))
+        return Graph("s", tuple(inputs), (node,), ("y",), Level.QUANTISED)
+
+    return build
+
+
 REFUSED: dict[str, tuple[Callable[[], Graph], EngineConfig, str, str]] = {
     "an operator the engine lacks": (transposed, CONFIG, "P001", "Transpose"),
     "heads that are no multiple of 16": (lambda: random_vit(width=48, heads=2), CONFIG, "P001", "24 wide"),
     "attention with a bias": (lambda: attended(bias=True), CONFIG, "P001", "adds a bias or a mask"),
     "attention in windows": (lambda: attended(batch=4), CONFIG, "P001", "within 4 windows"),
     "values wider than keys": (lambda: attended(values=32), CONFIG, "P001", "values are 32 wide, its keys 16"),
+    "products of activations": (single(MatMul(), (1, 16, 16), (1, 16, 16)), CONFIG, "P001", "MatMul"),
+    "a convolution": (single(Conv(), (1, 16, 4, 4), (16, 16, 1, 1)), CONFIG, "P001", "Conv"),
+    "softmax alone": (single(Softmax(2, 40000, 20), (1, 4, 16), elem=INT16), CONFIG, "P001", "Softmax"),
+    "differences": (
+        single(AddRequantised(40000, 15, 40000, 15, True), (1, 4, 16), (1, 4, 16), elem=INT16), CONFIG, "P001", "a difference",
+    ),
+    "sums over channels": (single(ReduceSum((2,)), (1, 4, 16)), CONFIG, "P001", "over axes (2,)"),
+    "sums of 16 bits": (single(ReduceSum((1,)), (1, 4, 16), elem=INT16), CONFIG, "P001", "it adds i16[1,4,16] up"),
+    "LayerNorm into a sum": (
+        single(LayerNormalization(eps_term=1, shift=9, elem=INT16), (1, 4, 16), elem=INT16), CONFIG, "P001", "in 16 bits",
+    ),
     "patches wider than a word": (lambda: random_vit(image=64, patch=32), CONFIG, "P002", "patches are 32 wide"),
     "more inputs than a bank holds": (lambda: wide(4112), CONFIG, "P002", "the activation buffer holds 256"),
     "more keys than softmax keeps": (lambda: random_vit(image=24), replace(CONFIG, key_tiles=8), "P002", "145 keys exceed 128"),
