@@ -20,10 +20,11 @@ from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from edgewright.frontend.compiled import Compiled
+    from edgewright.frontend.compiled_cpu import CompiledCpu
 
 MODEL_HELP = "The model, an ONNX file."
 Stage = Literal["read", "passes", "plan", "emit"]
-Precision = Literal["int8"]
+Precision = Literal["int8", "fp32"]
 Method = Literal["minmax", "percentile", "mse"]
 
 
@@ -97,17 +98,24 @@ def compile(
         list[str] | None,
         typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
     ] = None,
-    precision: Annotated[Precision, typer.Option(help="Integers of weights and activations.")] = "int8",
+    precision: Annotated[
+        Precision, typer.Option(help="Numbers of weights and activations; fp32 on CPUs only.")
+    ] = "int8",
     method: Annotated[Method, typer.Option(help="How the range of an activation is chosen.")] = "mse",
     start_from: Annotated[
         Stage, typer.Option("--from", help="Start at this stage, with what the last run left in DIR.")
     ] = "read",
     simulate: Annotated[bool, typer.Option("--simulate", help="Simulate afterwards, on calibration images.")] = False,
+    variant: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="CPU kernels for another processor than the target's, like avx2 or neon."),
+    ] = None,
 ) -> None:
-    """Compile a model for a board: RTL, HLS C++, memory images and a report."""
+    """Compile a model for a board. FPGA: RTL, HLS C++, memory images; CPU: a library, weights, a runner; and a report."""
     shapes = dict(_shape(text) for text in shape or [])
     from edgewright.frontend import render
     from edgewright.frontend.compiled import compile as compile_model
+    from edgewright.frontend.compiled_cpu import CompiledCpu
 
     directory = output or Path("build") / _folder_name(model)
     _, err = render.consoles()
@@ -121,9 +129,14 @@ def compile(
             method=method,
             output=directory,
             start_from=start_from,
+            variant=variant,
             progress=progress,
         )
-    if simulate:
+    if isinstance(compiled, CompiledCpu):
+        if simulate:
+            raise typer.BadParameter("only FPGA engines are simulated; `edgewright run` runs this one", param_hint="--simulate")
+        _show_cpu(compiled)
+    elif simulate:
         images = None if calibration in (None, "random") else Path(str(calibration))
         _simulate(compiled, images, samples=4, wave=None)
     else:
@@ -148,6 +161,39 @@ def simulate(
     from edgewright.frontend.compiled import Compiled
 
     _simulate(Compiled.open(directory), images, samples, wave, hls)
+
+
+@app.command(short_help="Run a model compiled for this machine's CPU.")
+def run(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `compile` wrote.", show_default=False)],
+    inputs: Annotated[
+        Path | None,
+        typer.Option("--input", "-i", metavar="DATA.npz", help="Arrays by input name. [default: samples in DIR]"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="OUT.npz", help="Write the outputs as real numbers.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="How many samples to run. [default: all]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads to use. [default: all cores]")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare with the interpreter: integers bit for bit (exit code 3).")
+    ] = False,
+) -> None:
+    """Run a compiled model on this machine."""
+    from edgewright.frontend import render
+    from edgewright.frontend.compiled_cpu import CompiledCpu
+    from edgewright.frontend.publish import replace_file
+
+    compiled = CompiledCpu.open(directory)
+    ran = compiled.run(inputs, samples=samples, threads=threads, check=check)
+    if output is not None:
+        from edgewright.frontend.driver import npz
+
+        replace_file(output, npz(ran.outputs))
+    out, _ = render.consoles()
+    render.ran(out, ran, output)
+    if ran.agrees is False:
+        raise typer.Exit(3)
 
 
 @app.command(short_help="Say what a model is and what it costs.")
@@ -217,6 +263,17 @@ def _simulate(
     data = _show(compiled, "open the report; rtl/ and hls/ beside it hold the design for Vivado and Vitis")
     if data["bit_exact"] is False:
         raise typer.Exit(3)
+
+
+def _show_cpu(compiled: CompiledCpu) -> None:
+    from edgewright.frontend import render
+    from edgewright.passes.results import to_data
+
+    out, _ = render.consoles()
+    manifest = compiled.artifact.manifest
+    here = compiled.report.target == "host"
+    device = "local" if here else "qemu (here) or ssh://user@board"
+    render.summary_cpu(out, to_data(compiled.report), manifest, compiled.directory, f"edgewright profile {compiled.directory} --device {device}")
 
 
 def _show(compiled: Compiled, next_step: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from edgewright.frontend import report as report_files
 from edgewright.frontend.assemble import compiled_report, simulated_report
+from edgewright.frontend.compiled_cpu import CompiledCpu
 from edgewright.frontend.data import input_shapes, load_samples, random_samples
 from edgewright.frontend.driver import (
     KEPT_SAMPLES,
@@ -22,6 +23,7 @@ from edgewright.frontend.driver import (
     compile_model,
     source_name,
 )
+from edgewright.frontend.driver_cpu import compile_cpu
 from edgewright.frontend.onnx_reader import ModelSource
 from edgewright.frontend.publish import check_place, publish
 from edgewright.hw.blocks.config import EngineConfig
@@ -30,6 +32,7 @@ from edgewright.passes import results
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.types import Array
 from edgewright.passes.names import safe_identifier
+from edgewright.targets.device import load_supported
 
 if TYPE_CHECKING:
     from edgewright.sim.scoreboard import Comparison
@@ -124,15 +127,22 @@ def compile(
     method: str = "mse",
     output: str | Path | None = None,
     start_from: str = "read",
+    variant: str | None = None,
     progress: Progress | None = None,
-) -> Compiled:
+) -> Compiled | CompiledCpu:
     """Compile an ONNX file or ``onnx.ModelProto`` for a board; the bundle goes to ``output`` (default build/<model>).
 
-    ``calibration``: an npz file, or "random". Raises ``CompileError`` with every reason; nothing is then written.
+    ``calibration``: an npz file, or "random". ``precision``: "int8", or "fp32" on CPUs. ``variant``: kernels for another
+    processor than the target's. Raises ``CompileError`` with every reason; nothing is then written.
     """
-    options = Options(target, None if calibration is None else str(calibration), shapes or {}, precision, method, start_from)
+    given = None if calibration is None else str(calibration)
+    options = Options(target, given, shapes or {}, precision, method, start_from, variant)
     directory = Path(output) if output is not None else Path("build") / safe_identifier(source_name(source), "model_")
     check_place(directory)
+    device = load_supported(target)
+    if device.kind != "fpga":
+        built = compile_cpu(source, options, device, directory, progress)
+        return CompiledCpu.publish(built, directory)
     result = compile_model(source, options, directory, progress)
     report = compiled_report(result)
     data = results.to_data(report)

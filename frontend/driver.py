@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples
+from edgewright.frontend.data import Samples, input_indices, input_shapes, load_samples, random_samples
 from edgewright.frontend.onnx_reader import ModelSource, read_model
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.cost import Cycles, predict_cycles
@@ -26,6 +26,7 @@ from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import to_text
+from edgewright.passes.ir.types import Array
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
 from edgewright.passes.sqnr import sqnr_rows
 from edgewright.targets.device import Device, load_supported
@@ -52,6 +53,7 @@ class Options:
     precision: str = "int8"
     method: str = "mse"
     start_from: str = "read"
+    variant: str | None = None
 
     def manifest(self) -> dict[str, Any]:
         """The options that decide the bundle's content; no paths, so that the same data elsewhere gives the same bytes."""
@@ -110,12 +112,12 @@ def compile_model(
     Raises ``CompileError`` with every reason of the stage that failed.
     """
     device = load_supported(options.target)
-    if device.kind != "fpga":
+    if options.precision != "int8":
         raise CompileError(
             [
                 Diagnostic(
-                    "T003", f"'{device.name}' is not an FPGA board", "--target", "only FPGA engines are made today",
-                    "use --target zcu104",
+                    "T003", f"the engine of '{device.name}' computes in int8 only", "--precision",
+                    f"{options.precision} was asked for", "use --precision int8, or a CPU target",
                 )
             ],
             Exit.USAGE,
@@ -160,8 +162,7 @@ def quantise_measured(
     """Passes, calibration and quantisation; then accuracy and noise where there is data to measure them on."""
     from edgewright.frontend.onnx_writer import write_integer
 
-    shapes = input_shapes(graph)
-    calibration, evaluation = calibration_samples(options, shapes)
+    calibration, evaluation = calibration_samples(options, input_shapes(graph), input_indices(graph))
     with clock.stage("passes"):
         optimised, _ = optimise(graph)
     with clock.stage("calibrate and quantise"):
@@ -171,9 +172,7 @@ def quantise_measured(
     with clock.stage("measure accuracy"):
         macs = max(1, sum(node.work.macs for node in graph.nodes()))
         few = calibration.first(NOISE_IMAGES)
-        kept = io.BytesIO()
-        np.savez_compressed(kept, allow_pickle=False, **calibration.first(KEPT_SAMPLES).inputs)
-        files[SAMPLES_FILE] = kept.getvalue()
+        files[SAMPLES_FILE] = npz(calibration.first(KEPT_SAMPLES).inputs)
         layers = tuple(sqnr_rows(done.float_graph, done.graph, few.inputs))
         float_accuracy = int8_accuracy = None
         count = None
@@ -188,7 +187,7 @@ def quantise_measured(
 
 
 def calibration_samples(
-    options: Options, shapes: Mapping[str, tuple[int, ...]]
+    options: Options, shapes: Mapping[str, tuple[int, ...]], indices: Mapping[str, int]
 ) -> tuple[Samples, Samples | None]:
     """(samples to calibrate on, labelled samples to measure accuracy on)."""
     if options.calibration is None:
@@ -204,11 +203,18 @@ def calibration_samples(
             Exit.USAGE,
         )  # fmt: skip
     if options.calibration == "random":
-        return random_samples(shapes, CALIBRATION_IMAGES), None
-    calibration = load_samples(options.calibration, shapes, calibration=True).first(CALIBRATION_IMAGES)
+        return random_samples(shapes, CALIBRATION_IMAGES, indices=indices), None
+    calibration = load_samples(options.calibration, shapes, True, indices).first(CALIBRATION_IMAGES)
     with np.load(options.calibration, allow_pickle=False) as archive:
         labelled = "images" in archive.files or "x" in archive.files or set(shapes) <= set(archive.files)
-    return calibration, load_samples(options.calibration, shapes) if labelled else None
+    return calibration, load_samples(options.calibration, shapes, False, indices) if labelled else None
+
+
+def npz(inputs: Mapping[str, Array]) -> bytes:
+    """Samples by input name as the bytes of an npz file."""
+    kept = io.BytesIO()
+    np.savez_compressed(kept, allow_pickle=False, **inputs)
+    return kept.getvalue()
 
 
 def top1(graph: Graph, samples: Samples, clock: Clock, batch: int = 32) -> float:

@@ -15,8 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from edgewright.frontend.compiled_cpu import Ran
     from edgewright.frontend.doctor import Check
     from edgewright.frontend.inspect_model import Inspection
+    from edgewright.targets.cpu.artifact import Manifest
     from edgewright.targets.device import Device
     from rich.progress import Progress, TaskID
 
@@ -81,6 +83,39 @@ def summary(console: Console, data: Mapping[str, Any], directory: Path, next_ste
     _resources(console, data)
     console.print(Text.assemble(("  report   ", "cyan"), plain(directory / "report.html")), soft_wrap=True)
     console.print(Text.assemble(("  next     ", "cyan"), plain(next_step)), soft_wrap=True)
+
+
+def summary_cpu(console: Console, data: Mapping[str, Any], manifest: Manifest, directory: Path, next_step: str) -> None:
+    """What a compilation for a CPU made, and what to do next."""
+    accuracy = data["accuracy"]
+    table = Table.grid(padding=(0, 2))
+    table.add_row("model", plain(f"{data['model']}, {data['macs']:,} MACs, {manifest.precision}"))
+    table.add_row("for", f"{data['target']} with the {manifest.variant} kernels ({manifest.arch})")
+    size = (manifest.weights_bytes + manifest.workspace_bytes) / (1 << 20)
+    table.add_row("memory", f"{size:.1f} MiB: weights {manifest.weights_bytes:,} and temporaries {manifest.workspace_bytes:,} bytes")
+    if accuracy["float"] is not None:
+        int8 = "" if accuracy["int8"] is None else f", int8 {accuracy['int8']:.2%}"
+        table.add_row("accuracy", f"float {accuracy['float']:.2%}{int8} of {accuracy['images']} labelled images")
+    elif data["calibration"]["kind"] == "random" and manifest.precision == "int8":
+        table.add_row("accuracy", "meaningless: it was calibrated on random numbers")
+    table.add_row("report", str(directory / "report.html"))
+    table.add_row("next", next_step)
+    console.print(table)
+
+
+def ran(console: Console, result: Ran, output: Path | None) -> None:
+    """What a run gave: shapes, ranges, and the class where an output looks like one."""
+    for name, value in result.outputs.items():
+        text = f"{plain(name)}: {' x '.join(map(str, value.shape))}, from {value.min():.4g} to {value.max():.4g}"
+        if value.ndim == 2 and value.shape[1] > 1:
+            classes = value.argmax(axis=1)
+            text += f"; largest at {', '.join(map(str, classes[:12]))}{' ...' if len(classes) > 12 else ''}"
+        console.print(text, highlight=False, markup=False)
+    if result.agrees is not None:
+        verdict = "same bits as the interpreter" if result.agrees else "DIFFERS from the interpreter"
+        console.print(verdict, style="green" if result.agrees else "bold red", highlight=False)
+    if output is not None:
+        console.print(f"written to {output}", highlight=False, markup=False)
 
 
 def _resources(console: Console, data: Mapping[str, Any]) -> None:

@@ -21,13 +21,15 @@ LIBRARY, WEIGHTS, MANIFEST, PLAIN = "model.so", "weights.bin", "manifest.json", 
 
 
 class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An input or output. Integers stand for scale * (integer - zero_point) where a scale is given."""
+    """An input or output. Integers stand for scale * (integer - zero_point) where a scale is given; `below`: inputs
+    that are looked up in a table lie in [0, below)."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     scale: float | None = None
     zero_point: int = 0
+    below: int | None = None
 
 
 class StepInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -65,7 +65,9 @@ def attention(context: Context, group: Group) -> None:
             ):
                 by_key = source is k and target is packed_k
                 begin = _head(source, head, heads, dk if by_key else dv)
-                stride_n, stride_k = (source.strides[1], source.strides[2]) if by_key else (source.strides[2], source.strides[1])
+                stride_n, stride_k = (
+                    (source.strides[1], source.strides[2]) if by_key else (source.strides[2], source.strides[1])
+                )
                 with loop(panels) as p:
                     first = p * shape.nr
                     many = shape.nr if columns % shape.nr == 0 else T.min(shape.nr, columns - first)
@@ -212,5 +214,3 @@ def _head(view: View, head: Expr, heads: int, width: int) -> Expr:
     if view.shape[0] == 1:
         return head * (width * view.strides[2])
     return (head // heads) * view.strides[0] + (head % heads) * (width * view.strides[2])
-
-

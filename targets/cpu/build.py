@@ -16,8 +16,8 @@ from edgewright.targets.cpu.compile_c import kernels_object, link_shared
 from edgewright.targets.cpu.lower import Program
 from edgewright.targets.cpu.step import Step
 from edgewright.targets.cpu.tir import IRBuilder, T, i32, i64, tirx
-from edgewright.targets.cpu.view import ITEM_BYTES, Space, Storage, View
 from edgewright.targets.cpu.variants import Variant
+from edgewright.targets.cpu.view import ITEM_BYTES, Space, Storage, View
 from tvm.tirx import compilation_pipeline
 
 ENTRY = "edgewright_run"
@@ -133,26 +133,23 @@ def _entry(
 ) -> Any:
     """edgewright_run(first, last, weights, workspace, inputs..., outputs...): steps first <= i < last."""
     ends = [*program.inputs, *program.outputs]
-    with IRBuilder() as ib:
-        with T.prim_func():
-            T.func_name(ENTRY)
-            first, last = T.arg("first", T.int64()), T.arg("last", T.int64())
-            weights = T.arg("weights", T.buffer((max(weight_bytes, 1),), "uint8"))
-            workspace = T.arg("workspace", T.buffer((max(workspace_bytes, 1),), "uint8"))
-            given = {
-                view.storage: T.arg(f"tensor_{i}", T.buffer(view.shape, view.dtype)) for i, view in enumerate(ends)
-            }
+    with IRBuilder() as ib, T.prim_func():
+        T.func_name(ENTRY)
+        first, last = T.arg("first", T.int64()), T.arg("last", T.int64())
+        weights = T.arg("weights", T.buffer((max(weight_bytes, 1),), "uint8"))
+        workspace = T.arg("workspace", T.buffer((max(workspace_bytes, 1),), "uint8"))
+        given = {view.storage: T.arg(f"tensor_{i}", T.buffer(view.shape, view.dtype)) for i, view in enumerate(ends)}
 
-            def pointer(view: View) -> Any:
-                storage = view.storage
-                if storage in given:
-                    return tirx.address_of(given[storage][_unflatten(view.offset, given[storage].shape)])
-                block = weights if storage.space is Space.WEIGHTS else workspace
-                return tirx.address_of(block[i64(offsets[storage] + view.offset * ITEM_BYTES[storage.dtype])])
+        def pointer(view: View) -> Any:
+            storage = view.storage
+            if storage in given:
+                return tirx.address_of(given[storage][_unflatten(view.offset, given[storage].shape)])
+            block = weights if storage.space is Space.WEIGHTS else workspace
+            return tirx.address_of(block[i64(offsets[storage] + view.offset * ITEM_BYTES[storage.dtype])])
 
-            for i, (step, name) in enumerate(zip(program.steps, names, strict=True)):
-                with T.If(tirx.all(first <= i, i < last)), T.Then():
-                    T.evaluate(tvm.ir.Call(name, [pointer(view) for view in step.views], ret_ty=i32(0).ty))
+        for i, (step, name) in enumerate(zip(program.steps, names, strict=True)):
+            with T.If(tirx.all(first <= i, i < last)), T.Then():
+                T.evaluate(tvm.ir.Call(name, [pointer(view) for view in step.views], ret_ty=i32(0).ty))
     return ib.get()
 
 

@@ -168,36 +168,31 @@ def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any,
     channels, _, kh, kw = weight.shape
     integer = not anchor.type.is_float
     accumulator = "int32" if integer else "float32"
-    taps = context.keep(
-        np.ascontiguousarray(weight.reshape(channels, kh * kw).T).astype(np.int32 if integer else np.float32)
-    )
+    taps = context.keep(np.ascontiguousarray(weight.reshape(channels, kh * kw).T).astype(np.int32 if integer else np.float32))
     zero = np.zeros(channels, accumulator)
     biases = context.keep((zero if bias is None else np.asarray(bias)).astype(accumulator))
     tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
     batch, _, height, width = anchor.shape
     s_batch, s_row, s_column, _ = padded.strides
-    offsets = [
-        ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column for ky in range(kh) for kx in range(kw)
-    ]
+    offsets = [ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column for ky in range(kh) for kx in range(kw)]
     macs = anchor.type.size * kh * kw
 
     def body(buffers: Mapping[View, Any]) -> None:
         source, w, b = buffers[padded], buffers[taps], buffers[biases]
-        with loop(batch * height, parallel=macs >= PARALLEL_MACS // 4) as line:
-            with loop(width) as x:
-                begin = (line % height) * (s_row * op.strides[0]) + x * (s_column * op.strides[1])
-                if batch > 1:
-                    begin = begin + (line // height) * s_batch
-                acc = scratch(channels, accumulator)
+        with loop(batch * height, parallel=macs >= PARALLEL_MACS // 4) as line, loop(width) as x:
+            begin = (line % height) * (s_row * op.strides[0]) + x * (s_column * op.strides[1])
+            if batch > 1:
+                begin = begin + (line // height) * s_batch
+            acc = scratch(channels, accumulator)
 
-                def one(lane: Expr) -> None:
-                    total = b[lane]
-                    for t, offset in enumerate(offsets):
-                        total = total + cast(source[begin + offset + lane], accumulator) * w[t * channels + lane]
-                    put(acc, lane, total)
+            def one(lane: Expr) -> None:
+                total = b[lane]
+                for t, offset in enumerate(offsets):
+                    total = total + cast(source[begin + offset + lane], accumulator) * w[t * channels + lane]
+                put(acc, lane, total)
 
-                lanes(channels, one)
-                tail.emit(buffers, line * width + x, 0, channels, lambda lane: acc[lane])
+            lanes(channels, one)
+            tail.emit(buffers, line * width + x, 0, channels, lambda lane: acc[lane])
 
     context.add(group, [padded, taps, biases, *tail.views], body, macs=macs)
 
@@ -231,7 +226,8 @@ def _grouped(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, A
             lanes(outs, lambda lane: put(acc, lane, b[lane]))
             with loop(op.groups) as g, loop(kh) as ky, loop(kw) as kx, loop(ins) as c:
                 value = cast(
-                    source[begin + ky * (op.dilations[0] * s_row) + kx * (op.dilations[1] * s_column) + g * ins + c], accumulator
+                    source[begin + ky * (op.dilations[0] * s_row) + kx * (op.dilations[1] * s_column) + g * ins + c],
+                    accumulator,
                 )
                 row = (((g * kh + ky) * kw + kx) * ins + c) * per_group
 
@@ -242,5 +238,3 @@ def _grouped(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, A
             tail.emit(buffers, line * width + x, 0, outs, lambda lane: acc[lane])
 
     context.add(group, [padded, taps, biases, *tail.views], body, macs=macs)
-
-

@@ -8,7 +8,6 @@ from typing import Any
 
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, Context, Step
-from edgewright.targets.cpu.tail import Tail
 from edgewright.targets.cpu.tir import Expr, lanes, loop, put, row_offset, step_function
 from edgewright.targets.cpu.view import View, collapse
 

@@ -88,7 +88,11 @@ def _target(
 def _unary(candidate: Group) -> bool:
     """Whether all elementwise members need nothing but the group and constants."""
     inside = set(candidate.members)
-    return all(n in inside or isinstance(n.op, Constant) for member in candidate.tail[1 if candidate.anchor is None else 0 :] for n in member.inputs)
+    return all(
+        n in inside or isinstance(n.op, Constant)
+        for member in candidate.tail[1 if candidate.anchor is None else 0 :]
+        for n in member.inputs
+    )
 
 
 def readers(groups: list[Group]) -> Iterator[tuple[Group, Node]]:

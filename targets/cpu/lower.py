@@ -114,7 +114,9 @@ def lower(graph: Graph, variant: Variant) -> Program:
     if refused:
         raise CompileError(
             [
-                Diagnostic("T012", f"{node.op.kind} cannot run on a CPU target", node.name, reason, "report the model's operator")
+                Diagnostic(
+                    "T012", f"{node.op.kind} cannot run on a CPU target", node.name, reason, "report the model's operator"
+                )
                 for node, reason in refused
             ]
         )

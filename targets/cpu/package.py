@@ -7,6 +7,7 @@ from typing import Any
 
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.names import safe_identifier
+from edgewright.passes.ops import Input
 from edgewright.targets.cpu.artifact import FORMAT, LIBRARY, PLAIN, WEIGHTS, Manifest, StepInfo, Tensor, plain_text, seal
 from edgewright.targets.cpu.build import ENTRY, Built, build
 from edgewright.targets.cpu.lower import Program, lower
@@ -24,11 +25,12 @@ def package(
     version: str,
     options: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
+    limits: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, bytes], Manifest, Program, Built]:
-    """Lowers, builds and seals; `files` join the artifact."""
+    """Lowers, builds and seals. `files` join the artifact; `limits`: below which value an integer input stays."""
     program = lower(graph, variant)
     built = build(program)
-    manifest = manifest_of(program, built, model, target, version, dict(options or {}))
+    manifest = manifest_of(program, built, model, target, version, dict(options or {}), dict(limits or {}))
     names = {one.name: safe_identifier(one.name, "tensor_") for one in (*manifest.inputs, *manifest.outputs)}
     content = {
         **(files or {}),
@@ -40,7 +42,7 @@ def package(
 
 
 def manifest_of(
-    program: Program, built: Built, model: str, target: str, version: str, options: dict[str, Any]
+    program: Program, built: Built, model: str, target: str, version: str, options: dict[str, Any], limits: dict[str, int]
 ) -> Manifest:
     """The manifest without its hashes."""
     graph, variant = program.graph, program.variant
@@ -49,7 +51,10 @@ def manifest_of(
         format=FORMAT, kind="cpu", edgewright=version, model=model, target=target,
         precision="int8" if integer else "fp32", arch=variant.arch, variant=variant.name, features=variant.features,
         entry=ENTRY, workspace_bytes=built.workspace_bytes, weights_bytes=len(built.weights),
-        inputs=tuple(_tensor(node.op.name, node, view) for node, view in zip(graph.inputs, program.inputs, strict=True)),  # type: ignore[attr-defined]
+        inputs=tuple(
+            Tensor(name, view.dtype, view.shape, below=limits.get(name))
+            for name, view in zip((one.op.name for one in graph.inputs if isinstance(one.op, Input)), program.inputs, strict=True)
+        ),
         outputs=tuple(
             _tensor(name, node, view)
             for name, node, view in zip(graph.output_names, graph.outputs, program.outputs, strict=True)

@@ -110,7 +110,9 @@ def product(context: Context, group: Group, rows: Rows, count: int, weight: Arra
             with loop(chunks, parallel=wide and chunks > 1) as chunk:
                 for i in range(blocks):
                     first = chunk * CHUNK_PANELS
-                    _block(buffers, i, first, CHUNK_PANELS if panels % CHUNK_PANELS == 0 else T.min(CHUNK_PANELS, panels - first))
+                    _block(
+                        buffers, i, first, CHUNK_PANELS if panels % CHUNK_PANELS == 0 else T.min(CHUNK_PANELS, panels - first)
+                    )
 
     def _block(buffers: Mapping[View, Any], i: Expr, first: Expr, many: Expr) -> None:
         row = i * block
@@ -129,12 +131,11 @@ def product(context: Context, group: Group, rows: Rows, count: int, weight: Arra
                     _tile(buffers, row, m, a, lda, acc, p, shape.nr)
             _tile(buffers, row, m, a, lda, acc, last, rest)
             return
-        with loop(many) as p:
-            with T.If(first + p < last):
-                with T.Then():
-                    _tile(buffers, row, m, a, lda, acc, first + p, shape.nr)
-                with T.Else():
-                    _tile(buffers, row, m, a, lda, acc, last, rest)
+        with loop(many) as p, T.If(first + p < last):
+            with T.Then():
+                _tile(buffers, row, m, a, lda, acc, first + p, shape.nr)
+            with T.Else():
+                _tile(buffers, row, m, a, lda, acc, last, rest)
 
     def _left(buffers: Mapping[View, Any], row: Expr, m: Expr) -> tuple[Expr, Expr]:
         """(address of the rows as the micro-kernel takes them, their distance in elements)."""
@@ -148,7 +149,11 @@ def product(context: Context, group: Group, rows: Rows, count: int, weight: Arra
             else:
                 source = buffers[rows.views[0]]
                 with loop(m) as i:
-                    copy(address(gathered, i * k), address(source, row_offset(rows.sizes, rows.strides, row + i)), k * (1 if integer else 4))
+                    copy(
+                        address(gathered, i * k),
+                        address(source, row_offset(rows.sizes, rows.strides, row + i)),
+                        k * (1 if integer else 4),
+                    )
             pointer, stride = address(gathered, 0), k
         if not integer:
             return pointer, i64(stride)

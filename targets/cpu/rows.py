@@ -190,5 +190,3 @@ def sum_of(index: list[Expr], strides: tuple[int, ...]) -> Expr:
     for i, stride in zip(index, strides, strict=True):
         total = total + i * stride
     return total
-
-

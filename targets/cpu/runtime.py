@@ -83,6 +83,10 @@ def checked_inputs(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str,
             problems.append((name, f"its type is {array.dtype}", f"the model takes {one.dtype}"))
         elif manifest.precision != "fp32" and array.dtype.kind == "f" and not np.isfinite(array).all():
             problems.append((name, "it holds nan or infinity", "an integer model has no values for them: clean the data"))
+        elif one.below is not None and array.size and not (array.min() >= 0 and array.max() < one.below):
+            problems.append(
+                (name, f"its values go from {array.min()} to {array.max()}", f"the model takes 0 to {one.below - 1}")
+            )
         else:
             checked[name] = np.ascontiguousarray(array, one.dtype)
     if problems:

@@ -57,9 +57,7 @@ class Context:
     def tail(self, group: Group, arrange: Callable[[View], View]) -> Tail:
         return Tail(group, self.values, self.keep, arrange)
 
-    def add(
-        self, group: Group, views: Sequence[View], body: Callable[[Any], None], kind: str = "", macs: int = 0
-    ) -> None:
+    def add(self, group: Group, views: Sequence[View], body: Callable[[Any], None], kind: str = "", macs: int = 0) -> None:
         """Append a step whose statements `body` makes from the buffers of `views`."""
         used = tuple(dict.fromkeys(views))
         self.steps.append(

@@ -24,9 +24,7 @@ class Tail:
     `arrange(view)` brings a view of the group's shape to (row axes..., column axis).
     """
 
-    def __init__(
-        self, group: Group, values: Mapping[Node, View], keep: Keep, arrange: Callable[[View], View]
-    ) -> None:
+    def __init__(self, group: Group, values: Mapping[Node, View], keep: Keep, arrange: Callable[[View], View]) -> None:
         self.group = group
         self.stored = {node: arrange(values[node]) for node in group.stored}
         self.operands: dict[tuple[Node, int], View | float | int] = {}

@@ -89,19 +89,17 @@ def lanes(extent: int, body: Callable[[Expr], None], width: int = LANES) -> None
 def step_function(views: Sequence[View], body: Callable[[Mapping[View, Any]], None]) -> Any:
     """A function of one pointer per view (to the view's first element) whose statements `body` makes, given a flat
     buffer for each view."""
-    with IRBuilder() as ib:
-        with T.prim_func(private=True):
-            T.func_name("step")
-            T.func_ret(tvm.ir.PrimType("int32"))  # void would not verify: a parallel loop returns its error code
-            pointers = [T.arg(f"p{i}", T.ptr(view.dtype)) for i, view in enumerate(views)]
-            buffers = {
-                view: T.decl_buffer((view.span,), view.dtype, data=pointer)
-                for view, pointer in zip(views, pointers, strict=True)
-            }
-            # memory from the thread's pool needs a device, which only public functions know by themselves
-            with T.attr(i64(0), "device_type", i32(1)), T.attr(i64(0), "device_id", i32(0)):
-                body(buffers)
-            T.Return(i32(0))
+    with IRBuilder() as ib, T.prim_func(private=True):
+        T.func_name("step")
+        T.func_ret(tvm.ir.PrimType("int32"))  # void would not verify: a parallel loop returns its error code
+        pointers = [T.arg(f"p{i}", T.ptr(view.dtype)) for i, view in enumerate(views)]
+        buffers = {
+            view: T.decl_buffer((view.span,), view.dtype, data=pointer) for view, pointer in zip(views, pointers, strict=True)
+        }
+        # memory from the thread's pool needs a device, which only public functions know by themselves
+        with T.attr(i64(0), "device_type", i32(1)), T.attr(i64(0), "device_id", i32(0)):
+            body(buffers)
+        T.Return(i32(0))
     return ib.get()
 
 

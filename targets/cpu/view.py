@@ -73,7 +73,9 @@ class View:
         missing = len(shape) - len(self.shape)
         own = (*(1 for _ in range(missing)), *self.shape)
         strides = (*(0 for _ in range(missing)), *self.strides)
-        return View(self.storage, shape, tuple(s if n == m else 0 for n, m, s in zip(own, shape, strides, strict=True)), self.offset)
+        return View(
+            self.storage, shape, tuple(s if n == m else 0 for n, m, s in zip(own, shape, strides, strict=True)), self.offset
+        )
 
     def reshape(self, shape: Shape) -> View | None:
         """The same elements in row-major order under another shape; None where that needs a copy."""

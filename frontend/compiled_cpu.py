@@ -1,0 +1,115 @@
+"""A model compiled for a CPU: run it here, check its bits, look at its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgewright.frontend import report as report_files
+from edgewright.frontend.assemble_cpu import cpu_report
+from edgewright.frontend.data import input_indices, input_shapes, load_samples
+from edgewright.frontend.driver import SAMPLES_FILE, checkpoint_of
+from edgewright.frontend.publish import publish
+from edgewright.passes import results
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.interp import interpret
+from edgewright.passes.ir.types import Array
+
+if TYPE_CHECKING:
+    from edgewright.frontend.driver_cpu import CpuResult
+    from edgewright.targets.cpu.artifact import Artifact
+
+FLOAT_TOLERANCE = 2e-4  # of the largest output: rounding of float32 sums in another order
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One run: outputs as real numbers by name, and whether they agree with the interpreter (None: not checked)."""
+
+    outputs: dict[str, Array]
+    agrees: bool | None
+
+
+@dataclass(slots=True)
+class CompiledCpu:
+    """A compiled model in its output folder."""
+
+    directory: Path
+    artifact: Artifact
+    report: results.Report
+
+    @classmethod
+    def publish(cls, built: CpuResult, directory: Path) -> CompiledCpu:
+        """Write what was built, all of it or nothing."""
+        from edgewright.targets.cpu.artifact import Artifact
+
+        report = cpu_report(built)
+        data = results.to_data(report)
+        page, figures = report_files.to_html(data), report_files.to_text(data)
+        publish({**built.files, "report.html": page.encode(), "report.json": figures.encode()}, directory)
+        return cls(directory, Artifact.open(directory), report)
+
+    @classmethod
+    def open(cls, directory: str | Path) -> CompiledCpu:
+        """What ``compile`` wrote. Raises ``CompileError`` when it is no such folder, or was changed since."""
+        import msgspec
+        from edgewright.targets.cpu.artifact import Artifact
+
+        artifact = Artifact.open(directory)
+        data = json.loads((artifact.directory / "report.json").read_text(encoding="utf-8"))
+        return cls(artifact.directory, artifact, msgspec.convert(data, results.Report))
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that was lowered: float or integer."""
+        return checkpoint_of(self.directory, "passes")
+
+    def samples(self, source: str | Path | Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """Samples by input name along axis 0: from an npz file, arrays, or what stayed with the artifact."""
+        if isinstance(source, Mapping):
+            return {name: np.asarray(array) for name, array in source.items()}
+        graph = self.graph
+        path = self.directory / SAMPLES_FILE if source is None else Path(source)
+        return load_samples(path, input_shapes(graph), indices=input_indices(graph)).inputs
+
+    def run(
+        self, source: str | Path | Mapping[str, Array] | None = None, *, samples: int | None = None,
+        threads: int | None = None, check: bool = False,
+    ) -> Ran:  # fmt: skip
+        """Run samples on this machine. ``check``: compare with the interpreter, integers bit for bit."""
+        from edgewright.targets.cpu.runtime import real
+
+        inputs = self.samples(source)
+        count = min(len(next(iter(inputs.values()))), samples or 1 << 62)
+        runner = self.artifact.runner(threads)
+        graph = self.graph if check else None
+        rows: list[dict[str, Array]] = []
+        agrees: bool | None = None
+        for one in _each(inputs, count):
+            stored = {name: value.copy() for name, value in runner(one).items()}
+            if graph is not None:
+                agrees = agrees is not False and _agrees(stored, interpret(graph, one))
+            rows.append(stored)
+        tensors = {one.name: one for one in self.artifact.manifest.outputs}
+        outputs = {name: real(tensors[name], np.concatenate([row[name] for row in rows])) for name in rows[0]}
+        return Ran(outputs, agrees)
+
+
+def _each(inputs: Mapping[str, Array], count: int) -> Iterator[dict[str, Array]]:
+    for i in range(count):
+        yield {name: array[i : i + 1] for name, array in inputs.items()}
+
+
+def _agrees(found: Mapping[str, Array], expected: Mapping[str, Array]) -> bool:
+    for name, value in expected.items():
+        got = found[name]
+        if got.dtype.kind != "f":
+            if not np.array_equal(got, value):
+                return False
+        elif not np.allclose(got, value, rtol=0, atol=FLOAT_TOLERANCE * max(1e-30, float(np.abs(value).max()))):
+            return False
+    return True
