@@ -67,7 +67,7 @@ VARIANTS: tuple[Variant, ...] = (
         f32_mr=4, f32_nr=8, s8_mr=4, s8_nr=8, ka=2, kb=2, s8_offset=0, u8_offset=127, vector_bits=128, a_bytes=2,
     ),
     Variant(
-        "avx2", "x86_64", features=_V3, sources=("gemm_s8_madd.c", "integers.c", *_FLOATS),
+        "avx2", "x86_64", features=_V3, sources=("gemm_s8_madd.c", "rows_avx2.c", *_FLOATS),
         cflags=("-mcpu=x86_64_v3", *_OWN), llvm_attrs=_ATTRS_V3,
         f32_mr=6, f32_nr=16, s8_mr=6, s8_nr=16, ka=2, kb=2, s8_offset=0, u8_offset=127, vector_bits=256, a_bytes=2,
     ),

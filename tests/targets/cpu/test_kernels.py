@@ -346,8 +346,8 @@ def test_float_layer_norm(kernels: Kernels, seed: int, n: int, mean: float) -> N
 def test_tables_in_c_are_those_of_the_definition() -> None:
     text = kernel_sources()["tables.h"]
     for name, want in (("ew_exp2_table", arith.EXP2_TABLE), ("ew_rsqrt_table", arith.RSQRT_TABLE)):
-        body = re.search(name + r"\[256\] = \{(.*?)\}", text, re.S)
-        assert body and [int(v) for v in re.findall(r"\d+", body[1])] == want.tolist()
+        body = re.search(name + r"\[25[67]\] = \{(.*?)\}", text, re.S)
+        assert body and [int(v) for v in re.findall(r"\d+", body[1])][:256] == want.tolist()
 
 
 def test_the_best_variant_is_one_the_processor_has() -> None:
