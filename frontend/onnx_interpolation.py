@@ -25,7 +25,8 @@ def interpolation_matrix(
     """Weights in float64, each row's sum 1."""
     places = _places(coordinates, old, new, factor)
     if mode == "nearest":
-        return np.eye(old)[np.clip(_rounded(places, nearest), 0, old - 1)]
+        chosen: Array = np.eye(old)[np.clip(_rounded(places, nearest), 0, old - 1)]
+        return chosen
     first = np.floor(places).astype(np.int64)
     part = places - first
     if mode == "linear":

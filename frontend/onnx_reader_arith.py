@@ -298,8 +298,9 @@ def _attention_bias(site: Site, queries: int, keys: int) -> Node | None:
     if bias is not None and not bias.type.is_float:
         kept = [scalar_of(n) for n in bias.inputs[1:]] if isinstance(bias.op, Where) else []
         zero, never = site.scalar(0.0), site.scalar(LOWEST)
-        if value_of(bias) is not None:
-            bias = site.value(np.where(value_of(bias), np.float32(0), np.float32(LOWEST)))
+        known = value_of(bias)
+        if known is not None:
+            bias = site.value(np.where(known, np.float32(0), np.float32(LOWEST)))
         elif kept in ([1.0, 0.0], [0.0, 1.0]):
             bias = site.make(Where(), bias.inputs[0], *((zero, never) if kept[0] else (never, zero)))
         else:

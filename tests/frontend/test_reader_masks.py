@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -132,10 +133,10 @@ def test_a_choice_by_a_comparison_is_one_node() -> None:
     assert kinds(graph) == {"Neg": 1, "Where": 1, "Reshape": 1} or kinds(graph) == {"Neg": 1, "Where": 1}
 
 
-def attention23(mask: Array | None, **attributes: int) -> onnx.ModelProto:
+def attention23(mask: Array | None, **attributes: Any) -> onnx.ModelProto:
     """Opset 23's operator on x, its mask computed from `mask` (1, 6), or a constant."""
-    nodes, weights = [node("Transpose", ["x"], ["t"], perm=[0, 2, 1])], {}
-    name = ""
+    nodes, name = [node("Transpose", ["x"], ["t"], perm=[0, 2, 1])], ""
+    weights: dict[str, Array] = {}
     if mask is not None:
         weights["m"], name = mask, "m"
     elif not attributes.pop("none", 0):
@@ -147,7 +148,7 @@ def attention23(mask: Array | None, **attributes: int) -> onnx.ModelProto:
         weights |= {"axes": integers(1, 2), "shape": integers(1, 1, 6, 6)}
         name = "e"
     nodes.append(node("Attention", ["t", "t", "t", name], ["y"], q_num_heads=2, kv_num_heads=2, **attributes))
-    return masked(nodes, 23, **weights)
+    return masked(nodes, 23, TensorProto.INT64, **weights)
 
 
 TRIANGLE = np.tri(6, dtype=np.bool_)
@@ -245,8 +246,9 @@ def test_sinusoidal_positions_are_a_constant() -> None:
         node("Sin", ["e"], ["s"]),
         node("Add", ["x", "s"], ["y"]),
     ]
-    scalars = {n: np.asarray(v, np.float32) for n, v in (("a", 0), ("b", 4), ("c", 1))}
-    graph = read_model(masked(nodes, **scalars, one=integers(1), f=np.linspace(0, 1, 6, dtype=np.float32)[None]))
+    scalars: dict[str, Array] = {n: np.asarray(v, np.float32) for n, v in (("a", 0), ("b", 4), ("c", 1))}
+    scalars |= {"one": integers(1), "f": np.linspace(0, 1, 6, dtype=np.float32)[None]}
+    graph = read_model(masked(nodes, 18, TensorProto.INT64, **scalars))
     assert kinds(graph) == {"Add": 1}
     assert [type(n.op) for n in graph.nodes() if not n.inputs] == [Input, Input, Constant]
 

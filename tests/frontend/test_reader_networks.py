@@ -41,7 +41,7 @@ def attentions(graph: Graph) -> list[Node]:
 
 def layout(graph: Graph) -> Counter[str]:
     """Transposes by what they do to images; those that channels-last storage does not make free are `other`."""
-    names = {(0, 2, 3, 1): "to pixels", (0, 3, 1, 2): "to image"}
+    names: dict[tuple[int, ...], str] = {(0, 2, 3, 1): "to pixels", (0, 3, 1, 2): "to image"}
     return Counter(names.get(n.op.perm, "other") for n in graph.nodes() if isinstance(n.op, Transpose))
 
 

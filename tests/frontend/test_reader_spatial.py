@@ -58,7 +58,7 @@ def test_transposed_convolutions(
         helper.make_node("Relu" if bent else "Identity", ["c"], ["y"]),
     ]
     weights = {"w": normal(4, 3, *kernel), "b": normal(outs), **norm}
-    network = model(nodes, (1, 4, *image), **weights)
+    network = model(nodes, (1, 4, *image), 18, **weights)
     x = normal(1, 4, *image)
     graph = read_model(network)
     (wanted,) = session(network).run(None, {"x": x})

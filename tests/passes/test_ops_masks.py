@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
@@ -13,7 +15,7 @@ from edgewright.passes.ir.verify import problems
 from onnx import TensorProto, helper
 
 
-def by_onnxruntime(kind: str, operands: list[Array], **attributes: object) -> Array:
+def by_onnxruntime(kind: str, operands: list[Array], **attributes: Any) -> Array:
     names = [f"x{i}" for i in range(len(operands))]
     types = [helper.np_dtype_to_tensor_dtype(x.dtype) for x in operands]
     inputs = [helper.make_tensor_value_info(n, t, x.shape) for n, t, x in zip(names, types, operands, strict=True)]
