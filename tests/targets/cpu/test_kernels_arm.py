@@ -143,7 +143,26 @@ def test_sum_of_many_attention_weights(kernels: EmulatedKernels) -> None:
     assert total == 254 * 5003 and (out == 254).all()
 
 
-@pytest.mark.parametrize("channels", [1, 5, 8, 13, 32, 45, 64, 77])
+@pytest.mark.parametrize("n", [8, 24, 65, 192, 1024])
+def test_layer_norm_of_every_magnitude(kernels: EmulatedKernels, n: int) -> None:
+    """Offsets cancel the value itself, so that a difference in any of its bits shows in the output."""
+    rng = np.random.default_rng(n)
+    checks = []
+    with kernels.batch():
+        for half_bits in range(1, 31):
+            x = np.clip(rng.normal(size=n) * 2.0 ** (half_bits / 2), -32768, 32767).astype(np.int16)
+            eps = int(rng.integers(1, 2 + (1 << half_bits)))
+            multiplier = rng.integers(1 << 14, 1 << 16, n).astype(np.int32)
+            offset = rng.integers(-(1 << 20), 1 << 20, n) - arith.layer_normalise(x, eps) * multiplier
+            out = np.zeros(n, np.int8)
+            kernels.call("ew_layer_norm_s16", x, multiplier, offset, n, eps, 14, out)
+            checks.append((out, arith.layer_normalization(x, multiplier, offset, eps, 14)))
+    for out, want in checks:
+        assert np.array_equal(out, want)
+        assert len(np.unique(want)) > 5
+
+
+@pytest.mark.parametrize("channels", [1, 5, 7, 8, 13, 15, 23, 32, 45, 64, 77])
 def test_depthwise(kernels: EmulatedKernels, channels: int) -> None:
     rng = np.random.default_rng(channels)
     for taps in (1, 2, 8, 9, 25, 49):
