@@ -37,20 +37,20 @@ def patch_embed(context: Context, group: Group) -> None:
     assert anchor is not None and isinstance(anchor.op, PatchEmbed)
     image = context.values[anchor.inputs[0]]
     patch = anchor.op.patch
-    _, channels, height, width = image.shape
+    _, channels, _, width = image.shape
     across = width // patch
     _, s_channel, s_row, s_column = image.strides
     weight, bias = (value_of(n) for n in anchor.inputs[1:])
     assert weight is not None
 
-    def fill(buffers: Mapping[View, Any], rows: Any, first: Expr, m: Expr) -> None:
+    def fill(buffers: Mapping[View, Any], rows: Any, base: Expr, first: Expr, m: Expr) -> None:
         source = buffers[image]
         with loop(m) as i:
             token = first + i
             corner = (token // across) * (patch * s_row) + (token % across) * (patch * s_column)
             with loop(channels * patch) as run:
                 begin = corner + (run // patch) * s_channel + (run % patch) * s_row
-                target = (i * channels * patch + run) * patch
+                target = base + (i * channels * patch + run) * patch
                 lanes(patch, lambda lane: put(rows, target + lane, source[begin + lane * s_column]))
 
     tail = context.tail(group, lambda view: view)
@@ -140,7 +140,7 @@ def _windows(padded: View, op: Conv, kernel: tuple[int, int], anchor: Node) -> R
     height, width = anchor.shape[2:]
     item = {"int8": 1, "float32": 4}[padded.dtype]
 
-    def fill(buffers: Mapping[View, Any], rows: Any, first: Expr, m: Expr) -> None:
+    def fill(buffers: Mapping[View, Any], rows: Any, base: Expr, first: Expr, m: Expr) -> None:
         source = buffers[padded]
         with loop(m) as i:
             pixel = first + i
@@ -150,12 +150,12 @@ def _windows(padded: View, op: Conv, kernel: tuple[int, int], anchor: Node) -> R
             if op.dilations[1] == 1:
                 for ky in range(kh):
                     at = begin + ky * op.dilations[0] * s_row
-                    copy(address(rows, (i * kh + ky) * (kw * channels)), address(source, at), kw * channels * item)
+                    copy(address(rows, base + (i * kh + ky) * (kw * channels)), address(source, at), kw * channels * item)
                 return
             for ky in range(kh):
                 for kx in range(kw):
                     at = begin + ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column
-                    copy(address(rows, ((i * kh + ky) * kw + kx) * channels), address(source, at), channels * item)
+                    copy(address(rows, base + ((i * kh + ky) * kw + kx) * channels), address(source, at), channels * item)
 
     return Rows((padded,), fill=fill)
 

@@ -13,12 +13,14 @@ from edgewright.targets.cpu.step import PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Tail
 from edgewright.targets.cpu.tir import Expr, T, address, copy, i64, loop, row_offset, run, scratch
 from edgewright.targets.cpu.variants import Variant
-from edgewright.targets.cpu.view import View, collapse
+from edgewright.targets.cpu.view import ITEM_BYTES, View, collapse
 
 FEW_ROWS = 4  # with fewer blocks of rows than this, threads share the columns instead
-CHUNK_PANELS = 2
+LARGE_WEIGHT_BYTES = 256 << 10  # more than stays in the second cache beside rows and results
+Buffers = Mapping[View, Any]
 
-Fill = Callable[[Mapping[View, Any], Any, Expr, Expr], None]  # (buffers, rows, first row, count): gathers rows
+Fill = Callable[[Mapping[View, Any], Any, Expr, Expr, Expr], None]
+"""(buffers, target, base, first row, count): gathers rows to target[base:]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,94 +88,126 @@ def strided_rows(view: View) -> Rows | None:
 
 def product(context: Context, group: Group, rows: Rows, count: int, weight: Array, bias: Array | None, tail: Tail) -> None:
     """Adds the step acc[r, c] = sum_k rows[r, k] * weight[c, k] + bias[c] with its tail. weight (N, K)."""
-    n, k = weight.shape
-    shape = geometry(context.variant, "float32" if weight.dtype.kind == "f" else "int8")
-    integer = shape.dtype == "int8"
-    packed = context.keep(pack(weight.astype(shape.dtype), shape))
-    constant = np.zeros(n, np.int64 if integer else np.float32) if bias is None else np.asarray(bias)
-    if integer:
-        constant = constant - context.variant.s8_offset * weight.astype(np.int64).sum(axis=1)
-    bias_view = context.keep(constant.astype(shape.accumulator)) if integer or bias is not None else None
-    views = [*rows.views, packed, *([bias_view] if bias_view is not None else []), *tail.views]
-    blocks = -(-count // shape.mr)
-    block = -(-count // blocks)  # equal blocks: a short last one would waste most of its registers
-    panels = shape.panels(n)
-    wide = count * n * k >= PARALLEL_MACS
-    by_rows = blocks >= FEW_ROWS
+    _Product(context, rows, count, weight, bias, tail).add(group)
 
-    def body(buffers: Mapping[View, Any]) -> None:
-        if by_rows:
-            with loop(blocks, parallel=wide) as i:
-                _block(buffers, i, 0, panels)
-        else:
-            chunks = -(-panels // CHUNK_PANELS)
-            with loop(chunks, parallel=wide and chunks > 1) as chunk:
-                for i in range(blocks):
-                    first = chunk * CHUNK_PANELS
-                    _block(
-                        buffers, i, first, CHUNK_PANELS if panels % CHUNK_PANELS == 0 else T.min(CHUNK_PANELS, panels - first)
-                    )
 
-    def _block(buffers: Mapping[View, Any], i: Expr, first: Expr, many: Expr) -> None:
-        row = i * block
-        m = block if count % block == 0 else T.min(block, count - row)
-        a, lda = _left(buffers, row, m)
-        acc = scratch(shape.mr * shape.nr, shape.accumulator)
-        rest = n % shape.nr
-        if not rest:
-            with loop(many) as p:
-                _tile(buffers, row, m, a, lda, acc, first + p, shape.nr)
+class _Product:
+    """One product. Two orders: by rows, where a block of rows meets all panels of weights while it is in the first
+    cache; by panels, where a panel meets all blocks, so that large weights are read once and few rows keep all threads
+    busy."""
+
+    def __init__(self, context: Context, rows: Rows, count: int, weight: Array, bias: Array | None, tail: Tail) -> None:
+        self.context, self.rows, self.count, self.tail = context, rows, count, tail
+        self.n, self.k = weight.shape
+        self.shape = geometry(context.variant, "float32" if weight.dtype.kind == "f" else "int8")
+        self.integer = self.shape.dtype == "int8"
+        self.packed = context.keep(pack(weight.astype(self.shape.dtype), self.shape))
+        self.bias = self._bias(weight, bias)
+        self.blocks = -(-count // self.shape.mr)
+        self.block = -(-count // self.blocks)  # equal blocks: a short last one would waste most of its registers
+        self.panels = self.shape.panels(self.n)
+        self.macs = count * self.n * self.k
+        self.wide = self.macs >= PARALLEL_MACS
+        self.by_panels = self.blocks < FEW_ROWS or weight.size * ITEM_BYTES[self.shape.dtype] > LARGE_WEIGHT_BYTES
+        self.direct = not self.integer and rows.fill is None and len(rows.sizes) == 1
+        self.left: View | None = None
+        if self.by_panels and not self.direct:
+            self.left = context.temporary(self.blocks * self._left_elements, self.shape.dtype)
+
+    @property
+    def _left_elements(self) -> int:
+        """Elements of one prepared block of rows."""
+        return self.shape.a_panel(self.k) if self.integer else self.block * self.k
+
+    def _bias(self, weight: Array, bias: Array | None) -> View | None:
+        if not self.integer:
+            return None if bias is None else self.context.keep(np.asarray(bias, np.float32))
+        sums = weight.astype(np.int64).sum(axis=1)
+        whole = (0 if bias is None else np.asarray(bias, np.int64)) - self.context.variant.s8_offset * sums
+        return self.context.keep(whole.astype(np.int32))
+
+    def add(self, group: Group) -> None:
+        own = [view for view in (self.packed, self.bias, self.left) if view is not None]
+        self.context.add(group, [*self.rows.views, *own, *self.tail.views], self._emit, macs=self.macs)
+
+    def _emit(self, buffers: Buffers) -> None:
+        if not self.by_panels:
+            with loop(self.blocks, parallel=self.wide) as i:
+                left = self._left(buffers, i)
+                self._all_panels(lambda p, width: self._tile(buffers, i, left, p, width))
             return
-        last = panels - 1
-        if isinstance(first, int):
-            if last:
-                with loop(last) as p:
-                    _tile(buffers, row, m, a, lda, acc, p, shape.nr)
-            _tile(buffers, row, m, a, lda, acc, last, rest)
-            return
-        with loop(many) as p, T.If(first + p < last):
-            with T.Then():
-                _tile(buffers, row, m, a, lda, acc, first + p, shape.nr)
-            with T.Else():
-                _tile(buffers, row, m, a, lda, acc, last, rest)
+        if self.left is not None:
+            with loop(self.blocks, parallel=self.wide and self.blocks > 1) as i:
+                self._prepare(buffers, i, buffers[self.left], i * self._left_elements)
 
-    def _left(buffers: Mapping[View, Any], row: Expr, m: Expr) -> tuple[Expr, Expr]:
-        """(address of the rows as the micro-kernel takes them, their distance in elements)."""
-        if rows.fill is None and len(rows.sizes) == 1:
-            pointer = address(buffers[rows.views[0]], row_offset(rows.sizes, rows.strides, row))
-            stride = rows.strides[0]
+        def one(p: Expr, width: int) -> None:
+            with loop(self.blocks) as i:
+                self._tile(buffers, i, self._left(buffers, i), p, width)
+
+        self._all_panels(one, parallel=self.wide)
+
+    def _all_panels(self, emit: Callable[[Expr, int], None], parallel: bool = False) -> None:
+        whole, rest = divmod(self.n, self.shape.nr)
+        if rest and parallel and whole:  # one parallel loop: a last panel of its own would run alone
+            with loop(whole + 1, parallel=True) as p, T.If(p < whole):
+                with T.Then():
+                    emit(p, self.shape.nr)
+                with T.Else():
+                    emit(whole, rest)
+            return
+        if whole:
+            with loop(whole, parallel=parallel and whole > 1) as p:
+                emit(p, self.shape.nr)
+        if rest:
+            emit(whole, rest)
+
+    def _many(self, i: Expr) -> Expr:
+        """Rows of block i."""
+        return self.block if self.count % self.block == 0 else T.min(self.block, self.count - i * self.block)
+
+    def _left(self, buffers: Buffers, i: Expr) -> tuple[Expr, Expr]:
+        """(address of block i as the micro-kernel takes it, distance of its rows)."""
+        if self.direct:
+            at = row_offset(self.rows.sizes, self.rows.strides, i * self.block)
+            return address(buffers[self.rows.views[0]], at), i64(self.rows.strides[0])
+        if self.left is not None:
+            return address(buffers[self.left], i * self._left_elements), i64(self.k)
+        panel = scratch(self._left_elements, self.shape.dtype)
+        self._prepare(buffers, i, panel, 0)
+        return address(panel, 0), i64(self.k)
+
+    def _prepare(self, buffers: Buffers, i: Expr, target: Any, base: Expr) -> None:
+        """Gathers block i to `target[base:]`, integers packed."""
+        m, k = self._many(i), self.k
+        if self.rows.fill is None and len(self.rows.sizes) == 1:
+            at = row_offset(self.rows.sizes, self.rows.strides, i * self.block)
+            source, stride = address(buffers[self.rows.views[0]], at), self.rows.strides[0]
         else:
-            gathered = scratch(block * k, shape.dtype)
-            if rows.fill is not None:
-                rows.fill(buffers, gathered, row, m)
+            gathered, begin = (scratch(self.block * k, self.shape.dtype), 0) if self.integer else (target, base)
+            if self.rows.fill is not None:
+                self.rows.fill(buffers, gathered, begin, i * self.block, m)
             else:
-                source = buffers[rows.views[0]]
-                with loop(m) as i:
-                    copy(
-                        address(gathered, i * k),
-                        address(source, row_offset(rows.sizes, rows.strides, row + i)),
-                        k * (1 if integer else 4),
-                    )
-            pointer, stride = address(gathered, 0), k
-        if not integer:
-            return pointer, i64(stride)
-        panel = scratch(shape.a_panel(k), "int8")
-        run("ew_pack_a_s8", pointer, i64(stride), m, i64(k), address(panel, 0))
-        return address(panel, 0), i64(stride)
+                with loop(m) as r:
+                    at = row_offset(self.rows.sizes, self.rows.strides, i * self.block + r)
+                    size_bytes = k * ITEM_BYTES[self.shape.dtype]
+                    copy(address(gathered, begin + r * k), address(buffers[self.rows.views[0]], at), size_bytes)
+            source, stride = address(gathered, begin), k
+        if self.integer:
+            run("ew_pack_a_s8", source, i64(stride), m, i64(k), address(target, base))
 
-    def _tile(buffers: Mapping[View, Any], row: Expr, m: Expr, a: Expr, lda: Expr, acc: Any, p: Expr, width: int) -> None:
-        b = address(buffers[packed], p * shape.panel(k))
-        if integer:
-            run("ew_gemm_s8", a, b, i64(k), address(acc, 0), i64(shape.nr), m)
+    def _tile(self, buffers: Buffers, i: Expr, left: tuple[Expr, Expr], p: Expr, width: int) -> None:
+        shape, m = self.shape, self._many(i)
+        acc = scratch(shape.mr * shape.nr, shape.accumulator)
+        b = address(buffers[self.packed], p * shape.panel(self.k))
+        if self.integer:
+            run("ew_gemm_s8", left[0], b, i64(self.k), address(acc, 0), i64(shape.nr), m)
         else:
-            run("ew_gemm_f32", a, lda, b, i64(k), address(acc, 0), i64(shape.nr), m)
+            run("ew_gemm_f32", left[0], left[1], b, i64(self.k), address(acc, 0), i64(shape.nr), m)
         column = p * shape.nr
-        with loop(m) as i:
+        with loop(m) as r:
 
             def anchor(lane: Expr) -> Expr:
-                value = acc[i * shape.nr + lane]
-                return value if bias_view is None else value + buffers[bias_view][column + lane]
+                value = acc[r * shape.nr + lane]
+                return value if self.bias is None else value + buffers[self.bias][column + lane]
 
-            tail.emit(buffers, row + i, column, width, anchor)
-
-    context.add(group, views, body, macs=count * n * k)
+            self.tail.emit(buffers, i * self.block + r, column, width, anchor)

@@ -14,8 +14,10 @@ from edgewright.passes.ir.types import Int
 from edgewright.passes.ops import (
     Add,
     AddRequantised,
+    Cast,
     Dequantise,
     Div,
+    HardSwish,
     Mul,
     Neg,
     Pow,
@@ -25,10 +27,11 @@ from edgewright.passes.ops import (
     Requantise,
     Sqrt,
     Sub,
+    Where,
 )
 from edgewright.passes.ops.add_requantised import IDENTITY
 from edgewright.passes.ops.arith import limit
-from edgewright.targets.cpu.tir import Expr, cast, constant
+from edgewright.targets.cpu.tir import Expr, cast, constant, tirx
 from edgewright.targets.cpu.view import dtype_of
 from tvm.tirx.script import builder as T
 
@@ -113,6 +116,16 @@ def _zero(x: Expr) -> Expr:
     return constant(0, "float32")
 
 
+def _where(node: Node, operands: Sequence[Expr]) -> Expr:
+    condition, a, b = operands
+    return tirx.Select(condition != constant(0, dtype_of(node.inputs[0].elem)), a, b)
+
+
+def _hard_swish(x: Expr) -> Expr:
+    gate = clip(x * constant(1 / 6, "float32") + constant(0.5, "float32"), constant(0, "float32"), constant(1, "float32"))
+    return x * gate
+
+
 FORMULAS: dict[type[Op], Formula] = {
     Add: _arithmetic(lambda a, b: a + b),
     Sub: _arithmetic(lambda a, b: a - b),
@@ -123,6 +136,9 @@ FORMULAS: dict[type[Op], Formula] = {
     Pow: _arithmetic(lambda a, b: T.pow(a, b)),
     Reciprocal: _arithmetic(lambda a: constant(1, "float32") / a),
     Relu: _arithmetic(lambda a: T.max(a, _zero(a))),
+    HardSwish: _arithmetic(_hard_swish),
+    Where: _where,
+    Cast: lambda node, operands: cast(operands[0], "float32"),
     Requantise: _requantise,
     AddRequantised: _add_requantised,
     Quantise: _quantise,

@@ -81,7 +81,9 @@ def lanes(extent: int, body: Callable[[Expr], None], width: int = LANES) -> None
         with T.vectorized(0, width) as lane:
             body(lane)
     rest = extent - whole * width
-    if rest:
+    if rest == 1:
+        body(whole * width)  # TVM knows no vector of one lane
+    elif rest:
         with T.vectorized(0, rest) as lane:
             body(whole * width + lane if whole else lane)
 
