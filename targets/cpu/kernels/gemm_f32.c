@@ -51,3 +51,42 @@ void ew_gemm_f32(const float *a, int64_t lda, const float *b, int64_t k, float *
 }
 #undef ROWS
 #undef NV
+
+typedef float four __attribute__((vector_size(16)));
+
+static inline four load_four(const float *p, int64_t n) {
+  four v = {0};
+  if (n >= 4) memcpy(&v, p, sizeof v);
+  else memcpy(&v, p, (size_t)n * sizeof *p);
+  return v;
+}
+
+/* A block of 4 columns, contiguous along k, and `steps` steps of k, transposed in registers. */
+static inline void four_columns(const float *b, int64_t stride, int64_t steps, float *panel) {
+  four c0 = load_four(b, steps), c1 = load_four(b + stride, steps);
+  four c2 = load_four(b + 2 * stride, steps), c3 = load_four(b + 3 * stride, steps);
+  four low01 = __builtin_shufflevector(c0, c1, 0, 4, 1, 5), high01 = __builtin_shufflevector(c0, c1, 2, 6, 3, 7);
+  four low23 = __builtin_shufflevector(c2, c3, 0, 4, 1, 5), high23 = __builtin_shufflevector(c2, c3, 2, 6, 3, 7);
+  four rows[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                  __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+  UNROLL for (int t = 0; t < 4; ++t) if (t < steps) memcpy(panel + t * EW_F32_NR, &rows[t], sizeof *rows);
+}
+
+void ew_pack_b_f32(const float *b, int64_t stride_n, int64_t stride_k, int32_t n, int64_t k, float *panel) {
+  if (stride_n == 1 && n == EW_F32_NR) {
+    for (int64_t p = 0; p < k; ++p) memcpy(panel + p * EW_F32_NR, b + p * stride_k, EW_F32_NR * sizeof *b);
+    return;
+  }
+  int32_t j = 0;
+  if (n < EW_F32_NR) memset(panel, 0, (size_t)k * EW_F32_NR * sizeof *panel);
+  if (stride_n == 1) {
+    for (int64_t p = 0; p < k; ++p) memcpy(panel + p * EW_F32_NR, b + p * stride_k, (size_t)n * sizeof *b);
+    return;
+  }
+  if (stride_k == 1)
+    for (; j + 4 <= n; j += 4)
+      for (int64_t p = 0; p < k; p += 4)
+        four_columns(b + j * stride_n + p, stride_n, k - p < 4 ? k - p : 4, panel + p * EW_F32_NR + j);
+  for (; j < n; ++j)
+    for (int64_t p = 0; p < k; ++p) panel[p * EW_F32_NR + j] = b[j * stride_n + p * stride_k];
+}

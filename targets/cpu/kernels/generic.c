@@ -15,12 +15,11 @@ void ew_gemm_f32(const float *a, int64_t lda, const float *b, int64_t k, float *
   }
 }
 
-#endif
-
 void ew_pack_b_f32(const float *b, int64_t stride_n, int64_t stride_k, int32_t n, int64_t k, float *panel) {
   for (int64_t p = 0; p < k; ++p)
     for (int j = 0; j < EW_F32_NR; ++j) panel[p * EW_F32_NR + j] = j < n ? b[j * stride_n + p * stride_k] : 0.0f;
 }
+#endif
 
 #ifndef EW_OWN_GEMM_S8
 void ew_pack_a_s8(const int8_t *a, int64_t lda, int32_t m, int64_t k, void *panel) {
