@@ -19,7 +19,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from tests.benchmarks.cpu_peers import ENGINES, Array, Job, Peer, PeerFailed, mi
 ROOT = Path(__file__).parents[2]
 OUTPUT = ROOT / "build" / "bench_cpu"
 REFERENCE = "ort-f32"
+NOISE_CORES = 0.15
 BURST_NS = 60_000_000
 BURST_MIN, BURST_MAX = 3, 200
 _X86 = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")
@@ -51,6 +52,15 @@ class Figure:
     agreement: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The engines that worked, the reasons of those that did not, and how many cores other processes kept busy."""
+
+    figures: dict[str, Figure]
+    failures: dict[str, str]
+    other_cores: float
+
+
 Results = Mapping[int, Mapping[str, Mapping[str, Figure]]]  # by threads, model, engine
 
 
@@ -59,7 +69,8 @@ def agreement(reference: Sequence[Array], outputs: Sequence[Array], mask: Array 
 
     `max_difference` is absolute, `sqnr_db` the ratio of powers of reference and difference (infinite when equal, and nan
     for outputs that are not finite), `same_answer` the share of samples with the same largest element, for outputs
-    (samples, classes). With a mask (samples, tokens) only the tokens where it is not 0 count.
+    (samples, classes). With a mask (samples, tokens) only the tokens where it is not 0 count, and `least_cosine` is of the
+    mean over them, as sentence embeddings are made.
     """
     largest, signal, noise = 0.0, 0.0, 0.0
     found: dict[str, float] = {}
@@ -67,19 +78,54 @@ def agreement(reference: Sequence[Array], outputs: Sequence[Array], mask: Array 
         if wanted.shape != given.shape:
             raise PeerFailed(f"an output has shape {given.shape}, and the reference's has {wanted.shape}")
         if mask is not None and wanted.shape[: mask.ndim] == mask.shape:
+            found["least_cosine"] = min(found.get("least_cosine", 1.0), _least_cosine(wanted, given, mask))
             wanted, given = wanted[mask != 0], given[mask != 0]
         elif wanted.ndim == 2 and wanted.shape[1] > 1:
             found["same_answer"] = float((wanted.argmax(1) == given.argmax(1)).mean())
         exact, difference = wanted.astype(np.float64), given.astype(np.float64) - wanted
-        largest = max(largest, float(np.abs(difference).max(initial=0.0)))
+        largest = float(np.maximum(largest, np.abs(difference).max(initial=0.0)))  # keeps nan, as max() does not
         signal, noise = signal + float((exact**2).sum()), noise + float((difference**2).sum())
-    decibels = 10 * float(np.log10(signal / noise)) if signal and noise else (float("inf") if noise == 0 else float("-inf"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        decibels = 10 * float(np.log10(np.float64(signal) / noise)) if noise else float("inf")
     return {"max_difference": largest, "sqnr_db": decibels, **found}
+
+
+def _least_cosine(wanted: Array, given: Array, mask: Array) -> float:
+    """Of the means over the tokens that count, (samples, tokens, width), the smallest over the samples."""
+    means = [np.einsum("stw,st->sw", array.astype(np.float64), mask != 0) for array in (wanted, given)]
+    lengths = np.linalg.norm(means[0], axis=1) * np.linalg.norm(means[1], axis=1)
+    return float(((means[0] * means[1]).sum(1) / np.maximum(lengths, 1e-30)).min())
 
 
 def burst_length(nanoseconds: float) -> int:
     """Inferences that fill about 60 ms."""
     return max(BURST_MIN, min(BURST_MAX, round(BURST_NS / max(nanoseconds, 1.0))))
+
+
+def _busy_seconds() -> float:
+    """Processor time of the whole machine since it started; 0 where /proc does not tell."""
+    try:
+        fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
+    except OSError:
+        return 0.0
+    idle = int(fields[3]) + int(fields[4])
+    return (sum(map(int, fields[:8])) - idle) / os.sysconf("SC_CLK_TCK")
+
+
+class OtherLoad:
+    """How many cores everything but these children and this process keeps busy, from when it is made."""
+
+    def __init__(self, peers: Iterable[Peer]) -> None:
+        self.peers = list(peers)
+        self.start, self.before = time.monotonic(), self._used()
+
+    def _used(self) -> float:
+        own = time.process_time() + sum(peer.cpu_seconds() for peer in self.peers)
+        return _busy_seconds() - own
+
+    def cores(self) -> float:
+        """Mean number of cores since the start, at least 0."""
+        return max(0.0, (self._used() - self.before) / max(time.monotonic() - self.start, 1e-9))
 
 
 def interleaved(peers: Mapping[str, Peer], rounds: int) -> dict[str, list[list[int]]]:
@@ -128,8 +174,8 @@ def _mask(samples: Arrays) -> Array | None:
     return samples.get("attention_mask")
 
 
-def measure(name: str, engines: Sequence[str], threads: int, rounds: int) -> tuple[dict[str, Figure], dict[str, str]]:
-    """Figures of the engines that work, and the reasons of those that do not; CannotMake without the model."""
+def measure(name: str, engines: Sequence[str], threads: int, rounds: int) -> Measured:
+    """All engines on one model; CannotMake without the model."""
     model, data = model_path(MODELS[name]), data_path(MODELS[name])
     inputs = model_inputs(model)
     peers: dict[str, Peer] = {}
@@ -150,8 +196,10 @@ def measure(name: str, engines: Sequence[str], threads: int, rounds: int) -> tup
                 if engine in peers:
                     peers.pop(engine).close()
                 if engine == REFERENCE:
-                    return {}, failures
-        return figures(interleaved(peers, rounds), agreements), failures
+                    return Measured({}, failures, 0.0)
+        load = OtherLoad(peers.values())
+        bursts = interleaved(peers, rounds)
+        return Measured(figures(bursts, agreements), failures, load.cores())
     finally:
         for peer in peers.values():
             peer.close()
@@ -160,7 +208,8 @@ def measure(name: str, engines: Sequence[str], threads: int, rounds: int) -> tup
 def machine() -> dict[str, Any]:
     """The CPU's name and the features that the engines choose by, cores, load and Python."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
-    lines = dict(tuple(part.strip() for part in line.split(":", 1)) for line in text.splitlines() if ":" in line)
+    pairs = (line.partition(":") for line in text.splitlines())
+    lines = {name.strip(): value.strip() for name, _, value in pairs}
     flags = (lines.get("flags") or lines.get("Features") or "").split()
     return {
         "cpu": lines.get("model name") or platform.processor() or platform.machine(),
@@ -184,24 +233,26 @@ def cell(figure: Figure | None) -> str:
 def table(results: Mapping[str, Mapping[str, Figure]], engines: Sequence[str]) -> str:
     """The terminal's table: a block for each model, a line for each engine."""
     lines = []
-    title = (
-        f"{'median ms':>10}{'min ms':>10}{'ratio (quartiles)':>20}{'by minima':>11}{'max diff':>10}{'SQNR dB':>9}{'same':>6}"
-    )
+    title = f"{'median ms':>10}{'min ms':>10}{'ratio (quartiles)':>20}{'by minima':>11}{'max diff':>10}{'SQNR dB':>9}  agrees"
     for name, found in results.items():
         lines.append(f"{name:27}{title}")
         for engine in engines:
             if figure := found.get(engine):
                 near = figure.agreement
-                same = f"{near['same_answer']:6.0%}" if "same_answer" in near else f"{'':6}"
+                agrees = [f"same class {near['same_answer']:.0%}"] if "same_answer" in near else []
+                agrees += [f"cosine >= {near['least_cosine']:.3f}"] if "least_cosine" in near else []
                 lines.append(
                     f"  {ENGINES[engine].label:25}{figure.median_ms:10.3f}{figure.minimum_ms:10.3f}{cell(figure):>20}"
-                    f"{figure.ratio_of_minima:11.2f}{near['max_difference']:10.2g}{near['sqnr_db']:9.1f}{same}"
+                    f"{figure.ratio_of_minima:11.2f}{near['max_difference']:10.2g}{near['sqnr_db']:9.1f}  {', '.join(agrees)}"
                 )
     return "\n".join(lines)
 
 
-def markdown(results: Results, engines: Sequence[str], where: Mapping[str, Any]) -> str:
-    """The README's table: models down, engines across, onnxruntime's fp32 in ms and the rest as ratios to it."""
+def markdown(results: Results, engines: Sequence[str], where: Mapping[str, Any], noise: float) -> str:
+    """The README's table: models down, engines across, onnxruntime's fp32 in ms and the rest as ratios to it.
+
+    `noise`: cores that other processes kept busy, at most.
+    """
     lines = []
     others = [engine for engine in engines if engine != REFERENCE]
     for threads, models in results.items():
@@ -213,7 +264,8 @@ def markdown(results: Results, engines: Sequence[str], where: Mapping[str, Any])
                 lines.append("| " + " | ".join(row) + " |")
         lines.append("")
     packages = ", ".join(f"{package} {version}" for package, version in where["versions"].items())
-    lines.append(f"Measured on {where['cpu']} ({', '.join(where['features'])}), {where['cores']} cores; {packages}.")
+    shared = f"; other processes kept up to {noise:.1f} cores busy" if noise > NOISE_CORES else ""
+    lines.append(f"Measured on {where['cpu']} ({', '.join(where['features'])}), {where['cores']} cores; {packages}{shared}.")
     return "\n".join(lines)
 
 
@@ -250,38 +302,45 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and write; 1 when a model or an engine that is installed failed."""
     options = _options(arguments)
-    engines, failed = [], False
+    here = machine()
+    engines = []
     for engine in options.engines:
-        if lacking := missing(ENGINES[engine]):
-            print(f"{ENGINES[engine].label} left out: not installed: {', '.join(lacking)}", file=sys.stderr)
+        if lacking := missing(ENGINES[engine], here["features"]):
+            print(f"{ENGINES[engine].label} left out: there is no {', '.join(lacking)}", file=sys.stderr)
         else:
             engines.append(engine)
-    where = {**machine(), "versions": versions(engines)}
+    where = {**here, "versions": versions(engines)}
     if REFERENCE not in engines:
         return 1
     results: dict[int, dict[str, dict[str, Figure]]] = {}
     reasons: dict[str, str] = {}
+    others: dict[str, float] = {}
     for threads in options.threads:
         results[threads] = {}
         for name in options.models:
             try:
-                found, failures = measure(name, engines, threads, options.rounds)
+                measured = measure(name, engines, threads, options.rounds)
             except (CannotMake, PeerFailed) as error:
                 reasons[f"{name}, {threads}"] = str(error)
                 print(f"{name}: {error}", file=sys.stderr)
                 continue
-            results[threads][name] = found
-            for engine, reason in failures.items():
+            results[threads][name] = measured.figures
+            others[f"{name}, {threads}"] = round(measured.other_cores, 2)
+            for engine, reason in measured.failures.items():
                 reasons[f"{name}, {threads}, {engine}"] = reason
                 print(f"{name}: {reason}", file=sys.stderr)
-            print(table({name: found}, engines), flush=True)
+            print(table({name: measured.figures}, engines))
+            if measured.other_cores > NOISE_CORES:
+                print(f"  other processes kept {measured.other_cores:.2f} cores busy meanwhile: measure again", flush=True)
         print(f"\n== {threads} thread{'s' * (threads > 1)}\n{table(results[threads], engines)}\n", flush=True)
-        _write(options.json, results, reasons, where)
-    if options.readme and not reasons:
+        _write(options.json, results, reasons, {**where, "other_busy_cores": others})
+    if options.readme and reasons:
+        print("README.md stays as it is: not everything could be measured", file=sys.stderr)
+    elif options.readme:
         readme = ROOT / "README.md"
-        text = into_readme(readme.read_text(encoding="utf-8"), markdown(results, engines, where))
+        text = into_readme(readme.read_text(encoding="utf-8"), markdown(results, engines, where, max(others.values())))
         readme.write_text(text, encoding="utf-8")
-    return int(failed or bool(reasons))
+    return int(bool(reasons))
 
 
 def _write(path: Path, results: Results, reasons: dict[str, str], where: dict[str, Any]) -> None:

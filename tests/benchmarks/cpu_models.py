@@ -120,9 +120,10 @@ def _made(file: str, packages: tuple[str, ...], order: list[str]) -> Path:
     """Runs this file as a script, in the Python that has the packages; its result appears whole or not at all."""
     python = os.environ.get("EDGEWRIGHT_BENCH_PYTHON", sys.executable)
     check = "import importlib.util as u,sys; print(*[n for n in sys.argv[1:] if not u.find_spec(n)])"
-    asked = subprocess.run([python, "-c", check, *packages], capture_output=True, text=True, check=False)
-    if asked.returncode:
-        raise CannotMake(f"{python} does not run: {asked.stderr.strip().splitlines()[-1:]}")
+    try:
+        asked = subprocess.run([python, "-c", check, *packages], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise CannotMake(f"making {file} needs a Python, and {python} does not run: {error}") from error
     if missing := asked.stdout.split():
         names = " ".join(_PIP_NAMES.get(name, name) for name in missing)
         raise CannotMake(
@@ -296,8 +297,9 @@ def _make_sentences(out: Path, wheels: Path) -> None:
     encoded = tokenizer.encode_batch(sentences(texts, CALIBRATION + HELD_OUT))
     columns = ([e.ids for e in encoded], [e.attention_mask for e in encoded], [e.type_ids for e in encoded])
     arrays = {name: np.array(column, np.int64) for name, column in zip(SENTENCE_INPUTS, columns, strict=True)}
-    calibration = {name: array[:CALIBRATION] for name, array in arrays.items()}
-    np.savez_compressed(out, **calibration, **{TEST_PREFIX + name: array[CALIBRATION:] for name, array in arrays.items()})
+    held: dict[str, Any] = {name: array[:CALIBRATION] for name, array in arrays.items()}
+    held |= {TEST_PREFIX + name: array[CALIBRATION:] for name, array in arrays.items()}
+    np.savez_compressed(out, **held)
 
 
 def _make_images(out: Path, _: Path) -> None:

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`prepare` writes the engine's form of the model into a folder; `packages` have to be installed."""
+    """`prepare` writes the engine's form of the model into a folder; it needs all `packages` and one of `features`."""
 
     label: str
     packages: tuple[str, ...]
     open: Callable[[Job], Run]
     prepare: Callable[[Job, Path], None] | None = None
     settings: str = ""
+    features: tuple[str, ...] = ()
 
 
 # onnxruntime
@@ -159,8 +161,6 @@ def _openvino(precision: str | None) -> Callable[[Job], Run]:
         import openvino
 
         core = openvino.Core()
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise PeerFailed("this CPU has no bf16")
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": job.threads}
         if precision:
             settings["INFERENCE_PRECISION_HINT"] = precision
@@ -193,10 +193,19 @@ def _quantise_openvino(job: Job, folder: Path) -> None:
 
 
 def _edgewright(job: Job) -> Run:
+    """Integer outputs are turned into the numbers that they stand for, as the other engines return them."""
     from edgewright.targets.cpu.artifact import Artifact
+    from edgewright.targets.cpu.runtime import real
 
-    run = Artifact.open(Path(job.prepared) / "artifact").runner(threads=job.threads)
-    return lambda sample: list(run(sample).values())
+    artifact = Artifact.open(Path(job.prepared) / "artifact")
+    run = artifact.runner(threads=job.threads)
+    tensors = artifact.manifest.outputs
+
+    def infer(sample: Arrays) -> list[Array]:
+        found = run(sample)
+        return [real(tensor, found[tensor.name]) for tensor in tensors]
+
+    return infer
 
 
 def _compile(precision: str) -> Callable[[Job, Path], None]:
@@ -219,7 +228,7 @@ ENGINES = {
     "ort-int8": Engine("onnxruntime int8", _ORT, _onnxruntime, _quantise_onnxruntime, "QDQ u8s8 per channel, all but masks"),
     "ort-int8-dynamic": Engine("onnxruntime int8 dynamic", _ORT, _onnxruntime, _quantise_onnxruntime_dynamic, "s8 per channel"),
     "ov-f32": Engine("OpenVINO fp32", _OPENVINO, _openvino("f32")),
-    "ov-bf16": Engine("OpenVINO bf16", _OPENVINO, _openvino("bf16")),
+    "ov-bf16": Engine("OpenVINO bf16", _OPENVINO, _openvino("bf16"), features=("avx512_bf16", "amx_bf16")),
     "ov-int8": Engine("OpenVINO int8", _NNCF, _openvino(None), _quantise_openvino, _NNCF_SETTINGS),
     "ov-int8-f32": Engine("OpenVINO int8, rest fp32", _NNCF, _openvino("f32"), _quantise_openvino, _NNCF_SETTINGS),
     "ew-f32": Engine("Edgewright fp32", _TVM, _edgewright, _compile("fp32")),
@@ -227,9 +236,11 @@ ENGINES = {
 }
 
 
-def missing(engine: Engine) -> list[str]:
-    """The packages that the engine needs and that are not installed."""
-    return [name for name in engine.packages if not _version(name)]
+def missing(engine: Engine, features: Sequence[str]) -> list[str]:
+    """What the engine needs and is not here: packages, or a feature of the CPU."""
+    packages = [name for name in engine.packages if not _version(name)]
+    lacks = engine.features and not set(engine.features) & set(features)
+    return packages + [" or ".join(engine.features)] * bool(lacks)
 
 
 def versions(names: Sequence[str]) -> dict[str, str]:
@@ -295,6 +306,7 @@ class Peer:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.said = ""
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         command = [sys.executable, "-m", "tests.benchmarks.cpu_peers", "serve", json.dumps(asdict(job))]
         pipe = subprocess.PIPE
@@ -306,6 +318,14 @@ class Peer:
         """Nanoseconds of each of `count` inferences."""
         times: list[int] = self.ask({"do": "run", "count": count}, RUNNING_SECONDS)["ns"]
         return times
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the child so far; 0 where /proc does not tell."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def outputs(self) -> list[Array]:
         """Each output for all held-out samples: (samples, ...)."""
@@ -345,8 +365,9 @@ class Peer:
         if self.log.closed:
             return
         for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                stream.close()
+            with suppress(OSError):  # what was not yet written finds nobody
+                if stream is not None:
+                    stream.close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -378,7 +399,8 @@ def serve(job: Job) -> None:
             answer: dict[str, Any] = {"ns": times}
         else:
             columns = zip(*([np.array(value) for value in run(sample)] for sample in samples), strict=True)
-            np.savez(order["path"], **{f"array_{i}": np.concatenate(column) for i, column in enumerate(columns)})
+            arrays: dict[str, Any] = {f"array_{i}": np.concatenate(column) for i, column in enumerate(columns)}
+            np.savez(order["path"], **arrays)
             answer = {"count": len(samples)}
         print(json.dumps(answer), file=answers, flush=True)
 
