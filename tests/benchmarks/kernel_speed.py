@@ -52,7 +52,7 @@ def seconds(kernels: Kernels, name: str, *arguments: object, x: float = 0.0) -> 
     """Of one call: the best of several runs. Arrays go as pointers."""
     loop = kernels.library.bench_call
     loop.restype = ctypes.c_double
-    raw = [one.ctypes.data if isinstance(one, np.ndarray) else one for one in arguments]
+    raw = [one.ctypes.data if isinstance(one, np.ndarray) else one for one in arguments if isinstance(one, np.ndarray | int)]
     values = (ctypes.c_int64 * 10)(*raw)
     function = ctypes.cast(kernels.library[name], ctypes.c_void_p)
 

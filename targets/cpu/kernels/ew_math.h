@@ -20,8 +20,9 @@ static inline ew_vf ew_scale(ew_vf p, ew_vf k) {
 #endif
 }
 
-static inline ew_vf ew_exp(ew_vf x) {
-  x = ew_max(ew_splat(-104.0f), ew_min(ew_splat(89.0f), x));
+/* e^x for x <= 89 */
+static inline ew_vf ew_exp_limited(ew_vf x) {
+  x = ew_max(ew_splat(-104.0f), x);
   ew_vf k = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
   ew_vf r = x - k * 0.693359375f - k * -2.12194440e-4f; /* the first factor has 9 bits: exact products */
   ew_vf s = r * r;
@@ -29,6 +30,8 @@ static inline ew_vf ew_exp(ew_vf x) {
   p = 1.0f + r + s * (0.499999911f + r * 0.166664198f + s * p);
   return ew_scale(p, k);
 }
+
+static inline ew_vf ew_exp(ew_vf x) { return ew_exp_limited(ew_min(ew_splat(89.0f), x)); }
 
 static inline ew_vf ew_erf(ew_vf x) {
   x = ew_max(ew_splat(-EW_ERF_END), ew_min(ew_splat(EW_ERF_END), x));

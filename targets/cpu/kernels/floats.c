@@ -32,13 +32,17 @@ static inline ew_vi lanes_below(int64_t n) {
 }
 
 void ew_softmax_f32(float *row, int64_t n, float scale, float *sum) {
-  ew_vf largest = ew_splat(-INFINITY);
+  ew_vf largest = ew_splat(-INFINITY), other = largest;
   int64_t i = 0;
+  for (; i + 2 * EW_LANES <= n; i += 2 * EW_LANES) {
+    largest = ew_max(largest, ew_load(row + i));
+    other = ew_max(other, ew_load(row + i + EW_LANES));
+  }
   for (; i + EW_LANES <= n; i += EW_LANES) largest = ew_max(largest, ew_load(row + i));
   if (i < n) largest = ew_max(largest, ew_load_some(row + i, n - i));
-  ew_vf top = ew_splat(ew_largest(largest)), total = {0}, second = {0};
+  ew_vf top = ew_splat(ew_largest(ew_max(largest, other))), total = {0}, second = {0};
   for (i = 0; i + 2 * EW_LANES <= n; i += 2 * EW_LANES) {
-    ew_vf e = ew_exp((ew_load(row + i) - top) * scale), f = ew_exp((ew_load(row + i + EW_LANES) - top) * scale);
+    ew_vf e = ew_exp_limited((ew_load(row + i) - top) * scale), f = ew_exp_limited((ew_load(row + i + EW_LANES) - top) * scale);
     ew_store(row + i, e);
     ew_store(row + i + EW_LANES, f);
     total += e;
@@ -46,7 +50,7 @@ void ew_softmax_f32(float *row, int64_t n, float scale, float *sum) {
   }
   for (; i < n; i += EW_LANES) {
     int64_t left = n - i < EW_LANES ? n - i : EW_LANES;
-    ew_vf e = ew_exp((ew_load_some(row + i, left) - top) * scale);
+    ew_vf e = ew_exp_limited((ew_load_some(row + i, left) - top) * scale);
     ew_store_some(row + i, e, left);
     total += ew_select(lanes_below(left), e, ew_splat(0.0f));
   }
