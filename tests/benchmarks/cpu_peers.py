@@ -134,7 +134,7 @@ def _preprocessed(job: Job, scratch: Path) -> Path:
 
 def _quantise_onnxruntime_dynamic(job: Job, folder: Path) -> None:
     """What onnxruntime recommends for transformers: ranges are taken anew in each inference."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped,unused-ignore]
 
     # Convolutions stay in float: onnxruntime's ConvInteger is slower than its float one.
     options: dict[str, Any] = {"op_types_to_quantize": ["MatMul", "Gemm", "Gather"], "per_channel": True}
@@ -158,7 +158,7 @@ def _read_openvino(job: Job) -> Any:
 
 def _openvino(precision: str | None) -> Callable[[Job], Run]:
     def start(job: Job) -> Run:
-        import openvino
+        import openvino  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
         core = openvino.Core()
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": job.threads}
@@ -174,7 +174,7 @@ def _openvino(precision: str | None) -> Callable[[Job], Run]:
 def _quantise_openvino(job: Job, folder: Path) -> None:
     """The settings that were fastest on all models of this benchmark, of model type and preset."""
     import nncf  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    import openvino
+    import openvino  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     # The default of 0.95 moves so much of MiniLM's and PVT's activations into the weights that little is right afterwards.
     smooth = nncf.AdvancedSmoothQuantParameters(matmul=0.5)
