@@ -202,8 +202,8 @@ def targets(console: Console, devices: Sequence[Device]) -> None:
     console.print(table)
     reasons: dict[str, list[str]] = {}
     for device in devices:
-        if not device.supported:
-            reasons.setdefault(device.reason, []).append(device.name)
+        if said := device.note if device.supported else device.reason:
+            reasons.setdefault(said, []).append(device.name)
     for reason, names in reasons.items():
         console.print(Text.assemble((f"{', '.join(names)}: ", "bold"), (reason, "dim")))
     console.print("FPGA clocks are targets. `edgewright targets NAME` names the data sheet of every figure.")
@@ -214,6 +214,8 @@ def target(console: Console, device: Device) -> None:
     console.print(Text.assemble((device.name, "bold"), f"  {device.title}"))
     if not device.supported:
         console.print(f"nothing is compiled for it yet: {device.reason}")
+    elif device.note:
+        console.print(device.note)
     table = _table("what", "value", "source")
     for field in ("part", "clock_mhz", "resources", "memory", "engine", "cpu", "gpu", "tvm_target"):
         value = getattr(device, field)
@@ -222,7 +224,7 @@ def target(console: Console, device: Device) -> None:
             items = {name: getattr(value, name) for name in names} if names else value
             several = isinstance(items, dict)
             shown = ", ".join(f"{k} {_figure(v)}" for k, v in items.items()) if several else _figure(items)
-            table.add_row(field, shown, device.source.get(field, device.source.get("title", "")))
+            table.add_row(field, shown, device.sources_of(field) or device.source.get("title", ""))
     console.print(table)
 
 

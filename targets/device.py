@@ -14,9 +14,12 @@ from typing import Any, Literal
 
 import msgspec
 from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.targets.cpu.variants import VARIANTS
 
-Kind = Literal["fpga", "cpu", "gpu"]
+HOST = "host"
+Kind = Literal["fpga", "cpu"]
 _NUMBERS = ("clock_mhz", "resources", "memory", "engine", "cpu", "gpu", "tvm_target")
+_CPU_SOURCES = ("cpu", "cpu.pipes", "cpu.caches", "cpu.bandwidth")
 
 
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,27 +41,67 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     axi_bits: int = 0
 
 
-class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The application processor."""
+class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The application processor: what code is compiled for, and what the estimate of its speed needs.
+
+    `variant`: the micro-kernels (targets/cpu/variants.py). `midr`: implementer and part of the core in hexadecimal, as
+    /proc/cpuinfo of an aarch64 machine gives them. `clock_max_mhz`: what the clock reaches at best, where the device's
+    `clock_mhz` is what all cores keep up. Instructions a core completes per cycle, on vectors of `simd_bits`: `fma`
+    multiply-adds of float32, `mull` widening products of integers (SMLAL, VPMADDWD: simd_bits / 16 products), `dot` dot
+    products of bytes (SDOT, VPDPBUSD: simd_bits / 8), `mma` matrix products of bytes (SMMLA: simd_bits / 4), `vector`
+    anything else; `issue_width` all together. `tile_macs_per_cycle`: products of bytes of a matrix unit (AMX).
+    `l2_cores`: how many cores share one L2; the L3 is shared by all. `read_gb_per_s`: what one core, and
+    `read_all_gb_per_s` what all cores together, read from memory.
+    """
 
     core: str
     cores: int
+    variant: str
+    midr: str = ""
+    clock_max_mhz: float
+    issue_width: int
     simd_bits: int
+    fma_per_cycle: float
+    mull_per_cycle: float
+    dot_per_cycle: float = 0.0
+    mma_per_cycle: float = 0.0
+    tile_macs_per_cycle: float = 0.0
+    vector_per_cycle: float
+    l1d_kib: int
+    l2_kib: int
+    l2_cores: int = 1
+    l3_kib: int = 0
+    read_gb_per_s: float
+    read_all_gb_per_s: float
+
+    def __post_init__(self) -> None:
+        positive = (
+            "cores", "clock_max_mhz", "issue_width", "simd_bits", "fma_per_cycle", "mull_per_cycle", "vector_per_cycle",
+            "l1d_kib", "l2_kib", "l2_cores", "read_gb_per_s",
+        )  # fmt: skip
+        if wrong := [name for name in positive if not getattr(self, name) > 0]:
+            raise ValueError(f"{self.core}: {', '.join(wrong)} must be positive")
+        if self.read_all_gb_per_s < self.read_gb_per_s:
+            raise ValueError(f"{self.core}: all cores read no less than one")
 
 
 class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The graphics processor of a Jetson."""
+    """The graphics processor of a Jetson; `clock_mhz` is its maximum by the data sheet."""
 
     architecture: str
     cuda_cores: int
     tensor_cores: int
+    clock_mhz: float
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A board. `clock_mhz` is a target for FPGAs (nothing here has been placed and routed), a data-sheet value
-    otherwise, and None where the board file states none. `engine` is a free table of sizes for the planner.
+    """A board. `kind` is what it is foremost: a CPU board may have a GPU besides. `clock_mhz` is a target for FPGAs
+    (nothing here has been placed and routed), what all cores of a CPU keep up by its data sheet, and None where the
+    board file states none. `engine` is a free table of sizes for the planner, `tvm_target` the target of the GPU.
+    `note`: what a user should know of the support, in one sentence.
 
-    `source` maps the name of each field that carries numbers to the document they come from.
+    `source` maps the name of each field that carries numbers to the document they come from; figures of `cpu` have
+    several documents, under `cpu`, `cpu.pipes`, `cpu.caches` and `cpu.bandwidth`.
     """
 
     name: str
@@ -68,6 +111,7 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     supported: bool
     source: dict[str, str]
     reason: str = ""
+    note: str = ""
     clock_mhz: float | None = None
     resources: Resources | None = None
     memory: Memory | None = None
@@ -77,12 +121,24 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tvm_target: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        if missing := [field for field in _NUMBERS if getattr(self, field) and not self.source.get(field)]:
+        stated = [field for field in _NUMBERS if getattr(self, field)]
+        wanted = [key for field in stated for key in (_CPU_SOURCES if field == "cpu" else (field,))]
+        if missing := [key for key in wanted if not self.source.get(key)]:
             raise ValueError(f"{self.name}: no source stated for {', '.join(missing)}")
         if not self.supported and not self.reason:
             raise ValueError(f"{self.name}: an unsupported board has to say why in `reason`")
         if self.kind == "fpga" and not (self.resources and self.memory and self.clock_mhz):
             raise ValueError(f"{self.name}: an FPGA board needs resources, memory and clock_mhz")
+        if self.cpu and not (self.clock_mhz and self.clock_mhz <= self.cpu.clock_max_mhz):
+            raise ValueError(f"{self.name}: clock_mhz has to be stated and to be at most cpu.clock_max_mhz")
+        if self.cpu and self.cpu.variant not in {one.name for one in VARIANTS}:
+            raise ValueError(f"{self.name}: there are no micro-kernels called {self.cpu.variant}")
+        if self.kind == "cpu" and not self.cpu and self.name != HOST:
+            raise ValueError(f"{self.name}: a CPU board needs a table cpu")
+
+    def sources_of(self, field: str) -> str:
+        """The documents of a field and of its parts."""
+        return "; ".join(text for key, text in self.source.items() if key == field or key.startswith(f"{field}."))
 
 
 def parse(text: str) -> Device:
@@ -95,7 +151,10 @@ def parse(text: str) -> Device:
 
 @cache
 def load(name: str) -> Device:
-    """The device of that name; an unknown one is a usage error that suggests the nearest."""
+    """The device of that name; an unknown one is a usage error that suggests the nearest.
+
+    `host` is this machine, its figures read from it; its `cpu` is None where there are no micro-kernels for it.
+    """
     known = {path.name.removesuffix(".toml"): path for path in _board_files()}
     if name not in known:
         near = difflib.get_close_matches(name.lower().replace("_", "-"), known, n=1, cutoff=0.5)
@@ -112,7 +171,12 @@ def load(name: str) -> Device:
             ],
             exit_code=2,
         )
-    return parse(known[name].read_text(encoding="utf-8"))
+    device = parse(known[name].read_text(encoding="utf-8"))
+    if name != HOST:
+        return device
+    from edgewright.targets.host import this_machine
+
+    return this_machine(device, [load(other) for other in known if other != HOST])
 
 
 def load_supported(name: str) -> Device:
@@ -138,7 +202,7 @@ def load_supported(name: str) -> Device:
 def list_devices() -> tuple[Device, ...]:
     """Every board that is shipped: the supported ones first, then by kind and name."""
     devices = [load(path.name.removesuffix(".toml")) for path in _board_files()]
-    order = {"fpga": 0, "cpu": 1, "gpu": 2}
+    order = {"fpga": 0, "cpu": 1}
     return tuple(sorted(devices, key=lambda d: (not d.supported, order[d.kind], d.name)))
 
 

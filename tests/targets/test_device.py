@@ -10,9 +10,11 @@ import msgspec
 import pytest
 from edgewright.passes.diagnostics import CompileError
 from edgewright.targets import device
+from edgewright.targets.cpu.variants import variant
 
 FPGAS = ("zcu104", "zcu102", "kv260", "pynq-z2")
-BOARDS = (*FPGAS, "rpi4", "rpi5", "jetson-nano", "jetson-xavier-nx", "jetson-orin-nano", "host")
+ARM = {"rpi4": "neon", "rpi5": "dotprod", "jetson-nano": "neon", "jetson-xavier-nx": "neon", "jetson-orin-nano": "dotprod"}
+BOARDS = (*FPGAS, *ARM, "host")
 
 
 def text_of(name: str) -> str:
@@ -29,6 +31,27 @@ def test_file_and_name_agree(name: str) -> None:
     board = device.load(name)
     assert board.name == name
     assert board.supported == (not board.reason)
+
+
+@pytest.mark.parametrize("name", ARM)
+def test_a_board_names_its_kernels_and_the_documents_of_its_core(name: str) -> None:
+    board = device.load_supported(name)
+    assert board.kind == "cpu" and board.note
+    assert board.cpu is not None and board.clock_mhz is not None
+    assert board.cpu.variant == ARM[name]
+    needs = set(variant(ARM[name]).features)
+    assert ("asimddp" in needs) == (board.cpu.dot_per_cycle > 0)
+    assert ("i8mm" in needs) == (board.cpu.mma_per_cycle > 0)
+    assert board.memory is not None
+    assert board.cpu.read_gb_per_s <= board.cpu.read_all_gb_per_s <= board.memory.dram_gb_per_s
+    assert 20 < len(board.sources_of("cpu")) > len(board.source["cpu"])
+
+
+@pytest.mark.parametrize("name", [name for name in ARM if name.startswith("jetson")])
+def test_a_jetson_has_two_processors_and_says_what_was_never_run(name: str) -> None:
+    board = device.load(name)
+    assert board.gpu is not None and board.tvm_target["kind"] == "cuda"
+    assert "CPU code" in board.note and "CUDA" in board.note and "never run here" in board.note
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -62,6 +85,25 @@ def test_the_first_board() -> None:
 )
 def test_a_faulty_board_file_is_refused(before: str, after: str, words: str) -> None:
     text = text_of("zcu104")
+    assert before in text
+    with pytest.raises(msgspec.ValidationError, match=re.escape(words)):
+        device.parse(text.replace(before, after, 1))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('variant = "neon"', 'variant = "nein"', "no micro-kernels called nein"),
+        ("issue_width = 3", "issue_width = 0", "issue_width must be positive"),
+        ("read_all_gb_per_s = 5.5", "read_all_gb_per_s = 4", "all cores read no less than one"),
+        ("clock_max_mhz = 1_800", "clock_max_mhz = 1_400", "at most cpu.clock_max_mhz"),
+        ("clock_mhz = 1_500", "", "clock_mhz has to be stated"),
+        ('"cpu.bandwidth" =', '"cpu.memory" =', "no source stated for cpu.bandwidth"),
+        ("l1d_kib = 32", "", "missing required field `l1d_kib`"),
+    ],
+)
+def test_a_faulty_cpu_is_refused(before: str, after: str, words: str) -> None:
+    text = text_of("rpi4")
     assert before in text
     with pytest.raises(msgspec.ValidationError, match=re.escape(words)):
         device.parse(text.replace(before, after, 1))
