@@ -273,7 +273,8 @@ def _show_cpu(compiled: CompiledCpu) -> None:
     manifest = compiled.artifact.manifest
     here = compiled.report.target == "host"
     device = "local" if here else "qemu (here) or ssh://user@board"
-    render.summary_cpu(out, to_data(compiled.report), manifest, compiled.directory, f"edgewright profile {compiled.directory} --device {device}")
+    step = f"edgewright profile {compiled.directory} --device {device}"
+    render.summary_cpu(out, to_data(compiled.report), manifest, compiled.directory, step)
 
 
 def _show(compiled: Compiled, next_step: str) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgewright.frontend import report as report_files
 from edgewright.frontend.assemble_cpu import cpu_report
-from edgewright.frontend.data import input_indices, input_shapes, load_samples
+from edgewright.frontend.data import input_shapes, load_samples
 from edgewright.frontend.driver import SAMPLES_FILE, checkpoint_of
 from edgewright.frontend.publish import publish
 from edgewright.passes import results
+from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
@@ -74,7 +75,7 @@ class CompiledCpu:
             return {name: np.asarray(array) for name, array in source.items()}
         graph = self.graph
         path = self.directory / SAMPLES_FILE if source is None else Path(source)
-        return load_samples(path, input_shapes(graph), indices=input_indices(graph)).inputs
+        return load_samples(path, input_shapes(graph), ranges=input_ranges(graph)).inputs
 
     def run(
         self, source: str | Path | Mapping[str, Array] | None = None, *, samples: int | None = None,

@@ -17,8 +17,9 @@ from typing import IO, NoReturn
 import numpy as np
 from edgewright.frontend.onnx_checks_file import memory_budget_bytes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.input_ranges import MASK, Range
 from edgewright.passes.ir import Array, Graph, Shape
-from edgewright.passes.ops import Gather, Input
+from edgewright.passes.ops import Input
 from numpy.lib import format as npy_format
 
 IMAGE_NAMES = ("images", "x")
@@ -35,7 +36,7 @@ _BROKEN = (
     NotImplementedError,
     SyntaxError,
 )
-NO_INDICES: Mapping[str, int] = {}
+NO_RANGES: Mapping[str, Range] = {}
 _SHAPE_HELP = "save images as float32, normalised as in training, one per row: (count, channels, height, width)"
 
 
@@ -68,39 +69,27 @@ def input_shapes(graph: Graph) -> dict[str, Shape]:
     return {node.op.name: node.shape for node in graph.inputs if isinstance(node.op, Input)}
 
 
-def input_indices(graph: Graph) -> dict[str, int]:
-    """The graph's integer inputs, and below which value theirs have to stay: the rows of the smallest table that they
-    look up, or 2 where they look up none (masks)."""
-    found: dict[str, int] = {}
-    for node in graph.nodes():
-        if isinstance(node.op, Input) and not node.type.is_float:
-            found.setdefault(node.op.name, 0)
-        if isinstance(node.op, Gather) and isinstance(node.inputs[1].op, Input):
-            rows, name = node.inputs[0].shape[node.op.axis], node.inputs[1].op.name
-            found[name] = min(found.get(name, 0) or rows, rows)
-    return {name: below or 2 for name, below in found.items()}
-
-
 def random_samples(
-    shapes: Mapping[str, Shape], count: int = 32, seed: int = 0, indices: Mapping[str, int] = NO_INDICES
+    shapes: Mapping[str, Shape], count: int = 32, seed: int = 0, ranges: Mapping[str, Range] = NO_RANGES
 ) -> Samples:
-    """Standard-normal values from a fixed seed, the same on every machine; integers below their limit for `indices`
-    (all 1 for masks)."""
+    """Standard-normal values from a fixed seed, the same on every machine; integers where `ranges` (as `input_ranges`
+    gives them) has the input, masks all 1."""
     rng = np.random.default_rng(seed)
     inputs: dict[str, Array] = {}
     for name, shape in sorted(shapes.items()):
         size = (count, *shape[1:])
-        if name in indices:
-            inputs[name] = np.ones(size, np.int64) if indices[name] == 2 else rng.integers(0, indices[name], size)
+        if name in ranges:
+            low, high = ranges[name]
+            inputs[name] = np.ones(size, np.int64) if (low, high) == MASK else rng.integers(low, high, size, endpoint=True)
         else:
             inputs[name] = rng.standard_normal(size).astype(np.float32)
     return Samples(inputs, None, "random")
 
 
 def load_samples(
-    path: str | Path, shapes: Mapping[str, Shape], calibration: bool = False, indices: Mapping[str, int] = NO_INDICES
+    path: str | Path, shapes: Mapping[str, Shape], calibration: bool = False, ranges: Mapping[str, Range] = NO_RANGES
 ) -> Samples:
-    """Samples for inputs of these shapes (leading batch of 1 included); `indices` as `input_indices` gives them.
+    """Samples for inputs of these shapes (leading batch of 1 included); `ranges` as `input_ranges` gives them.
 
     An array is found under its input's name; for a model of one input also as `images`, and for `calibration`
     first as `calib`.  Labels (`labels`) belong to the arrays that are not `calib`.
@@ -113,11 +102,11 @@ def load_samples(
         wants_labels = "calib" not in names.values()
         label_name = next((name for name in LABEL_NAMES if name in headers and name not in names.values()), None)
         chosen = [*names.values(), *([label_name] if label_name and wants_labels else [])]
-        _check_headers(headers, names, shapes, path, indices)
+        _check_headers(headers, names, shapes, path, ranges)
         _check_memory(headers, chosen, path)
         arrays = {name: _read(archive, headers[name], path) for name in chosen}
     inputs = {
-        given: _as_index(arrays[name], name, path, indices[given]) if given in indices else _as_float(arrays[name], name, path)
+        given: _as_integer(arrays[name], name, path, ranges[given]) if given in ranges else _as_float(arrays[name], name, path)
         for given, name in names.items()
     }
     count = len(next(iter(inputs.values())))
@@ -245,12 +234,12 @@ def _check_headers(
     names: Mapping[str, str],
     shapes: Mapping[str, Shape],
     path: Path,
-    indices: Mapping[str, int],
+    ranges: Mapping[str, Range],
 ) -> None:
     found: list[Diagnostic] = []
     for given, name in names.items():
         header, wanted, at = headers[name], shapes[given][1:], f"array {name!r} in {path}"
-        wanted_kinds, wanted_type = ("iu", "integers") if given in indices else ("f", "float32")
+        wanted_kinds, wanted_type = ("iu", "integers") if given in ranges else ("f", "float32")
         if header.dtype.kind not in wanted_kinds:
             because = f"its elements are {header.dtype}, and the model takes {wanted_type}"
             found.append(Diagnostic("D005", "data of the wrong type", at, because, _SHAPE_HELP))
@@ -299,10 +288,11 @@ def _as_float(array: Array, name: str, path: Path) -> Array:
     return values
 
 
-def _as_index(array: Array, name: str, path: Path, below: int) -> Array:
+def _as_integer(array: Array, name: str, path: Path, allowed: Range) -> Array:
     values = np.ascontiguousarray(array, np.int64)
-    if values.size and (int(values.min()) < 0 or int(values.max()) >= below):
-        because = f"its values go from {values.min()} to {values.max()}, and the model takes 0 to {below - 1}"
+    low, high = allowed
+    if values.size and (int(values.min()) < low or int(values.max()) > high):
+        because = f"its values go from {values.min()} to {values.max()}, and the model takes {low} to {high}"
         _fail("D006", "data out of range", f"array {name!r} in {path}", because, "use the model's own tokeniser")
     return values
 

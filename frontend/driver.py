@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgewright.frontend.data import Samples, input_indices, input_shapes, load_samples, random_samples
+from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples
 from edgewright.frontend.onnx_reader import ModelSource, read_model
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.cost import Cycles, predict_cycles
 from edgewright.hw.emit import emit, to_json
 from edgewright.hw.plan import Plan, plan
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.input_ranges import Range, input_ranges
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
@@ -162,7 +163,7 @@ def quantise_measured(
     """Passes, calibration and quantisation; then accuracy and noise where there is data to measure them on."""
     from edgewright.frontend.onnx_writer import write_integer
 
-    calibration, evaluation = calibration_samples(options, input_shapes(graph), input_indices(graph))
+    calibration, evaluation = calibration_samples(options, input_shapes(graph), input_ranges(graph))
     with clock.stage("passes"):
         optimised, _ = optimise(graph)
     with clock.stage("calibrate and quantise"):
@@ -187,7 +188,7 @@ def quantise_measured(
 
 
 def calibration_samples(
-    options: Options, shapes: Mapping[str, tuple[int, ...]], indices: Mapping[str, int]
+    options: Options, shapes: Mapping[str, tuple[int, ...]], ranges: Mapping[str, Range]
 ) -> tuple[Samples, Samples | None]:
     """(samples to calibrate on, labelled samples to measure accuracy on)."""
     if options.calibration is None:
@@ -203,11 +204,11 @@ def calibration_samples(
             Exit.USAGE,
         )  # fmt: skip
     if options.calibration == "random":
-        return random_samples(shapes, CALIBRATION_IMAGES, indices=indices), None
-    calibration = load_samples(options.calibration, shapes, True, indices).first(CALIBRATION_IMAGES)
+        return random_samples(shapes, CALIBRATION_IMAGES, ranges=ranges), None
+    calibration = load_samples(options.calibration, shapes, True, ranges).first(CALIBRATION_IMAGES)
     with np.load(options.calibration, allow_pickle=False) as archive:
         labelled = "images" in archive.files or "x" in archive.files or set(shapes) <= set(archive.files)
-    return calibration, load_samples(options.calibration, shapes, False, indices) if labelled else None
+    return calibration, load_samples(options.calibration, shapes, False, ranges) if labelled else None
 
 
 def npz(inputs: Mapping[str, Array]) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright import __version__
-from edgewright.frontend.data import input_indices, input_shapes, random_samples
+from edgewright.frontend.data import input_shapes, random_samples
 from edgewright.frontend.driver import (
     EVALUATION_MACS,
     KEPT_SAMPLES,
@@ -31,6 +31,7 @@ from edgewright.frontend.driver import (
 from edgewright.frontend.onnx_reader import ModelSource, read_model
 from edgewright.hw.emit import to_json
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.pipeline import optimise
 from edgewright.targets.device import Device
@@ -82,10 +83,9 @@ def compile_cpu(
     with clock.stage("lower and build"):
         from edgewright.targets.cpu.package import package
 
-        limits = {name: below for name, below in input_indices(final).items() if below > 2}
         bundle, manifest, _, _ = package(
             final, variant, model=source_name(source), target=device.name, version=__version__,
-            options=options.manifest(), files=files, limits=limits,
+            options=options.manifest(), files=files,
         )  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return CpuResult(source_name(source), device, options, final, manifest, measured, clock.stages, bundle, peak)
@@ -100,7 +100,7 @@ def variant_of(device: Device, wanted: str | None) -> Variant:
             raise CompileError(
                 [
                     Diagnostic(
-                        "T015", f"there are no kernels called '{wanted}'", "--variant",
+                        "T023", f"there are no kernels called '{wanted}'", "--variant",
                         f"there are {', '.join(one.name for one in VARIANTS)}",
                         "leave --variant away to take the target's own",
                     )
@@ -117,7 +117,7 @@ def variant_of(device: Device, wanted: str | None) -> Variant:
         raise CompileError(
             [
                 Diagnostic(
-                    "T016", f"there are no kernels for this machine's architecture, {host_arch()}", "--target host",
+                    "T024", f"there are no kernels for this machine's architecture, {host_arch()}", "--target host",
                     "x86_64 and aarch64 have kernels", "name a board: `edgewright targets` lists them",
                 )
             ],
@@ -134,12 +134,12 @@ def optimised_measured(graph: Graph, options: Options, clock: Clock, files: dict
         files |= checkpoint_files("passes", optimised)
         files["model/optimised.onnx"] = write_float(optimised).SerializeToString(deterministic=True)
     parameters = sum(node.type.size for node in graph.nodes() if node.op.kind == "Constant" and node.type.is_float)
-    shapes, indices = input_shapes(graph), input_indices(graph)
+    shapes, ranges = input_shapes(graph), input_ranges(graph)
     if options.calibration in (None, "random"):
-        kept = random_samples(shapes, KEPT_SAMPLES, indices=indices)
+        kept = random_samples(shapes, KEPT_SAMPLES, ranges=ranges)
         files[SAMPLES_FILE] = npz(kept.inputs)
         return optimised, Measured(parameters=parameters, calibration_kind="random")
-    calibration, evaluation = calibration_samples(options, shapes, indices)
+    calibration, evaluation = calibration_samples(options, shapes, ranges)
     files[SAMPLES_FILE] = npz(calibration.first(KEPT_SAMPLES).inputs)
     accuracy, count = None, None
     with clock.stage("measure accuracy"):

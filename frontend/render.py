@@ -92,7 +92,8 @@ def summary_cpu(console: Console, data: Mapping[str, Any], manifest: Manifest, d
     table.add_row("model", plain(f"{data['model']}, {data['macs']:,} MACs, {manifest.precision}"))
     table.add_row("for", f"{data['target']} with the {manifest.variant} kernels ({manifest.arch})")
     size = (manifest.weights_bytes + manifest.workspace_bytes) / (1 << 20)
-    table.add_row("memory", f"{size:.1f} MiB: weights {manifest.weights_bytes:,} and temporaries {manifest.workspace_bytes:,} bytes")
+    parts = f"weights {manifest.weights_bytes:,} and temporaries {manifest.workspace_bytes:,} bytes"
+    table.add_row("memory", f"{size:.1f} MiB: {parts}")
     if accuracy["float"] is not None:
         int8 = "" if accuracy["int8"] is None else f", int8 {accuracy['int8']:.2%}"
         table.add_row("accuracy", f"float {accuracy['float']:.2%}{int8} of {accuracy['images']} labelled images")

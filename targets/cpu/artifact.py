@@ -21,15 +21,15 @@ LIBRARY, WEIGHTS, MANIFEST, PLAIN = "model.so", "weights.bin", "manifest.json", 
 
 
 class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An input or output. Integers stand for scale * (integer - zero_point) where a scale is given; `below`: inputs
-    that are looked up in a table lie in [0, below)."""
+    """An input or output. Integers stand for scale * (integer - zero_point) where a scale is given. `range`: what an
+    integer input may hold, both ends included."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     scale: float | None = None
     zero_point: int = 0
-    below: int | None = None
+    range: tuple[int, int] | None = None
 
 
 class StepInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,11 +87,11 @@ class Artifact:
         return self.directory / WEIGHTS
 
     def check_host(self) -> None:
-        """CompileError T013 when this machine cannot run it: another architecture, or features it lacks."""
+        """CompileError T021 when this machine cannot run it: another architecture, or features it lacks."""
         manifest = self.manifest
         if manifest.arch != host_arch():
             _refuse(
-                "T013", f"the artifact is for {manifest.arch}, this machine is {host_arch()}", str(self.directory),
+                "T021", f"the artifact is for {manifest.arch}, this machine is {host_arch()}", str(self.directory),
                 f"it was compiled with --target {manifest.target}",
                 "run it on such a machine, `edgewright profile --device qemu` to check its bits here, "
                 "or compile with --target host",
@@ -99,7 +99,7 @@ class Artifact:
         missing = sorted(set(manifest.features) - host_features())
         if missing:
             _refuse(
-                "T013", f"this processor lacks {', '.join(missing)}", str(self.directory),
+                "T021", f"this processor lacks {', '.join(missing)}", str(self.directory),
                 f"the artifact uses the '{manifest.variant}' kernels", "compile it on this machine with --target host",
             )  # fmt: skip
 

@@ -108,14 +108,14 @@ def unsupported(node: Node) -> str | None:
 
 
 def lower(graph: Graph, variant: Variant) -> Program:
-    """The program of a graph for one variant of the micro-kernels. CompileError (T012) with every node it lacks."""
+    """The program of a graph for one variant of the micro-kernels. CompileError (T020) with every node it lacks."""
     graph = prepared(graph)
     refused = [(node, reason) for node in graph.nodes() if (reason := unsupported(node)) is not None]
     if refused:
         raise CompileError(
             [
                 Diagnostic(
-                    "T012", f"{node.op.kind} cannot run on a CPU target", node.name, reason, "report the model's operator"
+                    "T020", f"{node.op.kind} cannot run on a CPU target", node.name, reason, "report the model's operator"
                 )
                 for node, reason in refused
             ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.names import safe_identifier
 from edgewright.passes.ops import Input
@@ -25,12 +26,11 @@ def package(
     version: str,
     options: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
-    limits: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, bytes], Manifest, Program, Built]:
-    """Lowers, builds and seals. `files` join the artifact; `limits`: below which value an integer input stays."""
+    """Lowers, builds and seals. `files` join the artifact."""
     program = lower(graph, variant)
     built = build(program)
-    manifest = manifest_of(program, built, model, target, version, dict(options or {}), dict(limits or {}))
+    manifest = manifest_of(program, built, model, target, version, dict(options or {}))
     names = {one.name: safe_identifier(one.name, "tensor_") for one in (*manifest.inputs, *manifest.outputs)}
     content = {
         **(files or {}),
@@ -41,19 +41,19 @@ def package(
     return seal(manifest, content), manifest, program, built
 
 
-def manifest_of(
-    program: Program, built: Built, model: str, target: str, version: str, options: dict[str, Any], limits: dict[str, int]
-) -> Manifest:
+def manifest_of(program: Program, built: Built, model: str, target: str, version: str, options: dict[str, Any]) -> Manifest:
     """The manifest without its hashes."""
     graph, variant = program.graph, program.variant
+    ranges = input_ranges(graph)
+    names = [one.op.name for one in graph.inputs if isinstance(one.op, Input)]
     integer = any(not node.type.is_float for node in graph.nodes() if node.op.kind in ("Linear", "Conv", "PatchEmbed"))
     return Manifest(
         format=FORMAT, kind="cpu", edgewright=version, model=model, target=target,
         precision="int8" if integer else "fp32", arch=variant.arch, variant=variant.name, features=variant.features,
         entry=ENTRY, workspace_bytes=built.workspace_bytes, weights_bytes=len(built.weights),
         inputs=tuple(
-            Tensor(name, view.dtype, view.shape, below=limits.get(name))
-            for name, view in zip((one.op.name for one in graph.inputs if isinstance(one.op, Input)), program.inputs, strict=True)
+            Tensor(name, view.dtype, view.shape, range=ranges.get(name))
+            for name, view in zip(names, program.inputs, strict=True)
         ),
         outputs=tuple(
             _tensor(name, node, view)

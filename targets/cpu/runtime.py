@@ -83,10 +83,9 @@ def checked_inputs(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str,
             problems.append((name, f"its type is {array.dtype}", f"the model takes {one.dtype}"))
         elif manifest.precision != "fp32" and array.dtype.kind == "f" and not np.isfinite(array).all():
             problems.append((name, "it holds nan or infinity", "an integer model has no values for them: clean the data"))
-        elif one.below is not None and array.size and not (array.min() >= 0 and array.max() < one.below):
-            problems.append(
-                (name, f"its values go from {array.min()} to {array.max()}", f"the model takes 0 to {one.below - 1}")
-            )
+        elif one.range is not None and not _within(array, one.range):
+            found = f"its values go from {array.min()} to {array.max()}"
+            problems.append((name, found, f"the model takes {one.range[0]} to {one.range[1]}"))
         else:
             checked[name] = np.ascontiguousarray(array, one.dtype)
     if problems:
@@ -94,6 +93,10 @@ def checked_inputs(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str,
             [Diagnostic("D004", f"input '{name}' does not fit the model", name, why, hint) for name, why, hint in problems]
         )
     return checked
+
+
+def _within(array: Array, allowed: tuple[int, int]) -> bool:
+    return array.size == 0 or bool(array.min() >= allowed[0] and array.max() <= allowed[1])
 
 
 def _tvm(threads: int | None) -> Any:
@@ -106,7 +109,7 @@ def _tvm(threads: int | None) -> Any:
         raise CompileError(
             [
                 Diagnostic(
-                    "T014", "TVM is not installed", "", str(error), "pip install 'edgewright[cpu]'"
+                    "T022", "TVM is not installed", "", str(error), "pip install 'edgewright[cpu]'"
                 )
             ],
             Exit.USAGE,
