@@ -53,7 +53,7 @@ def patch_embed(context: Context, group: Group) -> None:
                 target = base + (i * channels * patch + run) * patch
                 lanes(patch, lambda lane: put(rows, target + lane, source[begin + lane * s_column]))
 
-    tail = context.tail(group, lambda view: view)
+    tail = context.tail(group, lambda view: view, tiles=True)
     product(context, group, Rows((image,), fill=fill), anchor.shape[0] * anchor.shape[1], weight, bias, tail)
 
 
@@ -76,13 +76,13 @@ def convolution(context: Context, group: Group) -> None:
     if (kh, kw) == (1, 1) and op.strides == (1, 1) and not any(op.pads):
         rows = strided_rows(image.transpose(CHANNELS_LAST))
         if rows is not None:
-            tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
+            tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST), tiles=True)
             product(context, group, rows, _pixels(anchor), weight.reshape(outs, ins), bias, tail)
             return
     padded = _padded(context, image, op, anchor)
     matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(outs, -1)
     rows = _windows(padded, op, (kh, kw), anchor)
-    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
+    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST), tiles=True)
     product(context, group, rows, _pixels(anchor), matrix, bias, tail)
 
 

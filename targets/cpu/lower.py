@@ -65,7 +65,15 @@ def linear(context: Context, one: Group) -> None:
         rows = strided_rows(dense)
         assert rows is not None
     count = anchor.type.size // anchor.shape[-1]
-    product(context, one, Rows(rows.views, rows.sizes, rows.strides), count, weight, bias, context.tail(one, lambda view: view))
+    product(
+        context,
+        one,
+        Rows(rows.views, rows.sizes, rows.strides),
+        count,
+        weight,
+        bias,
+        context.tail(one, lambda view: view, tiles=True),
+    )
 
 
 LOWERINGS: dict[type[Op], Lower] = {

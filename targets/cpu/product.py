@@ -10,7 +10,7 @@ import numpy as np
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
-from edgewright.targets.cpu.tail import Tail
+from edgewright.targets.cpu.tail import Load, Tail
 from edgewright.targets.cpu.tir import Expr, T, address, copy, i64, loop, row_offset, run, scratch
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.view import ITEM_BYTES, View, collapse
@@ -204,10 +204,13 @@ class _Product:
         else:
             run("ew_gemm_f32", left[0], left[1], b, i64(self.k), address(acc, 0), i64(shape.nr), m)
         column = p * shape.nr
-        with loop(m) as r:
 
-            def anchor(lane: Expr) -> Expr:
-                value = acc[r * shape.nr + lane]
-                return value if self.bias is None else value + buffers[self.bias][column + lane]
+        def anchor(row: Expr) -> Load:
+            def value(lane: Expr) -> Expr:
+                sum_ = acc[row * shape.nr + lane]
+                return sum_ if self.bias is None else sum_ + buffers[self.bias][column + lane]
 
-            self.tail.emit(buffers, i * self.block + r, column, width, anchor)
+            return value
+
+        bias = None if self.bias is None else address(buffers[self.bias], column)
+        self.tail.emit_tile(buffers, acc, shape.nr, bias, (i * self.block, m), column, width, anchor)

@@ -54,8 +54,8 @@ class Context:
         """Memory of the arena that lives as long as steps read it."""
         return contiguous(Storage(Space.WORK, dtype, max(elements, 1)), (max(elements, 1),))
 
-    def tail(self, group: Group, arrange: Callable[[View], View]) -> Tail:
-        return Tail(group, self.values, self.keep, arrange)
+    def tail(self, group: Group, arrange: Callable[[View], View], tiles: bool = False) -> Tail:
+        return Tail(group, self.values, self.keep, arrange, tiles)
 
     def add(self, group: Group, views: Sequence[View], body: Callable[[Any], None], kind: str = "", macs: int = 0) -> None:
         """Append a step whose statements `body` makes from the buffers of `views`."""

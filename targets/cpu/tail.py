@@ -11,21 +11,32 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Requantise, Table, value_of
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.scalar import formula_of, row_kernel
-from edgewright.targets.cpu.tir import Expr, address, constant, i64, lanes, put, row_offset, run, scratch
-from edgewright.targets.cpu.view import View, collapse, dtype_of
+from edgewright.targets.cpu.tir import Expr, address, constant, i32, i64, lanes, loop, null, put, row_offset, run, scratch
+from edgewright.targets.cpu.view import Space, Storage, View, collapse, dtype_of
 
 Load = Callable[[Expr], Expr]
+Row = tuple[Load, Expr]  # the elements of one computed row, and the address of its first
+TILE_ROWS = 32  # no variant's tile has more
 Keep = Callable[[Array], View]  # a constant array -> where it lives among the weights
 
 
 class Tail:
     """The tail of one group over rows of columns.
 
-    `arrange(view)` brings a view of the group's shape to (row axes..., column axis).
+    `arrange(view)` brings a view of the group's shape to (row axes..., column axis). `tiles`: the step will call
+    `emit_tile`.
     """
 
-    def __init__(self, group: Group, values: Mapping[Node, View], keep: Keep, arrange: Callable[[View], View]) -> None:
+    def __init__(
+        self,
+        group: Group,
+        values: Mapping[Node, View],
+        keep: Keep,
+        arrange: Callable[[View], View],
+        tiles: bool = False,
+    ) -> None:
         self.group = group
+        self.leaders: dict[Node, tuple[View, View]] = {}
         self.stored = {node: arrange(values[node]) for node in group.stored}
         self.operands: dict[tuple[Node, int], View | float | int] = {}
         inside = set(group.members)
@@ -40,7 +51,11 @@ class Tail:
                     continue
                 self.operands[member, i] = arrange(values[operand].broadcast_to(shape))
             op = member.op
-            if isinstance(op, Requantise):
+            if isinstance(op, Requantise) and tiles and member.inputs[0] is group.anchor and group.anchor not in group.stored:
+                columns = self._columns(member, arrange)
+                multiplier, shift = (np.broadcast_to(np.asarray(value_of(n), np.int32), (columns,)) for n in member.inputs[1:])
+                self.leaders[member] = keep(multiplier), keep(shift)
+            elif isinstance(op, Requantise):
                 factors = _factors(member)
                 if factors.size == 1:
                     self.operands[member, 1] = float(factors[0])
@@ -57,14 +72,72 @@ class Tail:
         count = 1 if isinstance(member.op, (Requantise, Table)) else len(member.inputs)
         return list(enumerate(member.inputs[:count]))
 
+    @staticmethod
+    def _columns(member: Node, arrange: Callable[[View], View]) -> int:
+        shape = member.shape
+        return arrange(View(Storage(Space.WORK, "int8", 1), shape, tuple(0 for _ in shape))).shape[-1]
+
     @property
     def views(self) -> list[View]:
         """Everything the tail touches, for the step's parameters."""
-        return [*(v for v in self.operands.values() if isinstance(v, View)), *self.stored.values()]
+        factors = [view for pair in self.leaders.values() for view in pair]
+        return [*(v for v in self.operands.values() if isinstance(v, View)), *factors, *self.stored.values()]
 
-    def emit(self, buffers: Mapping[View, Any], row: Expr, column: Expr, count: int, anchor: Load | None) -> None:
-        """Statements for `count` columns of one row from `column` on; `anchor(lane)` is the anchor's result."""
-        computed: dict[Node, Load] = {}
+    def emit_tile(
+        self,
+        buffers: Mapping[View, Any],
+        acc: Any,
+        ldacc: int,
+        bias: Expr | None,
+        rows: tuple[Expr, Expr],
+        column: Expr,
+        count: int,
+        anchor: Callable[[Expr], Load],
+    ) -> None:
+        """Statements for a tile of accumulators: `rows` = (first row, how many), `count` columns from `column` on.
+
+        Requantisation that follows the anchor directly is done for the whole tile by a micro-kernel, which adds
+        `bias`; `anchor(row of the tile)` is the anchor's result for everything else.
+        """
+        first, many = rows
+        ready: dict[Node, Callable[[Expr], Row]] = {}
+        for member, factors in self.leaders.items():
+            assert isinstance(member.op, Requantise)
+            dtype = dtype_of(member.op.elem)
+            home = self.stored.get(member)
+            pitch = None if home is None else _pitch_of(home)
+            if home is not None and pitch is not None:
+                target, ld = address(buffers[home], first * pitch + column), pitch
+                ready[member] = _stored_rows(buffers[home], pitch, first, column)
+            else:
+                tile = scratch(TILE_ROWS * ldacc, dtype)
+                target, ld = address(tile, 0), ldacc
+                ready[member] = _stored_rows(tile, ldacc, 0, 0)
+            run(
+                f"ew_requantise_tile_{'s8' if dtype == 'int8' else 's16'}", address(acc, 0), i64(ldacc), many,
+                null() if bias is None else bias, *(address(buffers[view], column) for view in factors), i64(count),
+                i32(member.op.zero_point), target, i64(ld),
+            )  # fmt: skip
+        done = [m for m in self.leaders if m not in self.stored or _pitch_of(self.stored[m]) is not None]
+        if len(done) == len(self.group.tail) and self.group.anchor not in self.stored:
+            return
+        with loop(many) as r:
+            given = {member: at(r) for member, at in ready.items()}
+            self.emit(buffers, first + r, column, count, anchor(r), given)
+
+    def emit(
+        self,
+        buffers: Mapping[View, Any],
+        row: Expr,
+        column: Expr,
+        count: int,
+        anchor: Load | None,
+        given: Mapping[Node, Row] | None = None,
+    ) -> None:
+        """Statements for `count` columns of one row from `column` on; `anchor(lane)` is the anchor's result. `given`:
+        members that are computed already, and stored where their home has unit stride and evenly spaced rows."""
+        given = given or {}
+        computed: dict[Node, Load] = {node: load for node, (load, _) in given.items()}
         if anchor is not None:
             assert self.group.anchor is not None
             computed[self.group.anchor] = anchor
@@ -80,16 +153,20 @@ class Tail:
             return lambda lane: buffers[view][where(lane)]
 
         def operand(member: Node, position: int) -> Load:
-            given = self.operands.get((member, position))
-            if isinstance(given, View):
-                return load(given)
-            if given is not None:
+            value = self.operands.get((member, position))
+            if isinstance(value, View):
+                return load(value)
+            if value is not None:
                 dtype = "float64" if isinstance(member.op, Requantise) else dtype_of(member.inputs[position].elem)
-                return lambda lane: constant(given, dtype)
+                return lambda lane: constant(value, dtype)
             return computed[member.inputs[position]]
 
         waiting: list[Node] = [self.group.anchor] if self.group.anchor in self.stored else []
         for member in self.group.tail:
+            if member in given:
+                if member in self.stored and _pitch_of(self.stored[member]) is None:
+                    waiting.append(member)
+                continue
             kernel = row_kernel(member.op)
             if kernel is None:
                 formula = formula_of(member.op)
@@ -108,11 +185,14 @@ class Tail:
             else:
                 buffer = scratch(count, dtype)
                 where = _identity
-            pointer = address(buffer, where(0))
-            lanes(count, lambda lane: put(buffer, where(lane), source(lane)))  # noqa: B023  emitted at once
+            pointer = read = address(buffer, where(0))
+            if member.inputs[0] in given and dtype_of(member.inputs[0].elem) == dtype:
+                read = given[member.inputs[0]][1]
+            else:
+                lanes(count, lambda lane: put(buffer, where(lane), source(lane)))  # noqa: B023  emitted at once
             table = self.operands.get((member, 1))
             extra = [address(buffers[table], 0)] if isinstance(table, View) else []
-            run(name, pointer, *extra, i64(count), pointer)
+            run(name, read, *extra, i64(count), pointer)
             computed[member] = _loaded(buffer, where)
             if home is not None and home.strides[-1] != 1:
                 waiting.append(member)
@@ -125,6 +205,24 @@ class Tail:
 
         if waiting:
             lanes(count, finish)
+
+
+def _pitch_of(view: View) -> int | None:
+    """The distance of rows where they are evenly spaced and their columns contiguous, else None."""
+    return None if view.strides[-1] != 1 else _pitch(view)
+
+
+def _pitch(view: View) -> int | None:
+    _, (strides,) = collapse(view.shape[:-1], [view.strides[:-1]])
+    return strides[0] if len(strides) == 1 else None
+
+
+def _stored_rows(buffer: Any, pitch: int, first: Expr, column: Expr) -> Callable[[Expr], Row]:
+    def at(row: Expr) -> Row:
+        begin = (first + row) * pitch + column
+        return lambda lane: buffer[begin + lane], address(buffer, begin)
+
+    return at
 
 
 def _identity(lane: Expr) -> Expr:

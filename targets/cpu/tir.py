@@ -54,6 +54,11 @@ def run(name: str, *arguments: Expr) -> None:
     T.evaluate(call(name, *arguments))
 
 
+def null() -> Expr:
+    """C's NULL."""
+    return T.reinterpret("handle", i64(0))
+
+
 def copy(target: Expr, source: Expr, size_bytes: int) -> None:
     """C's memcpy."""
     T.evaluate(T.call_extern("handle", "memcpy", target, source, i64(size_bytes)))
