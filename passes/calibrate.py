@@ -22,8 +22,25 @@ PERCENTILES = (100.0, 99.999, 99.99, 99.9)  # candidates of the mse search, thos
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Channels:
+    """What each channel of a value did: extremes, mean square, and how many values each had."""
+
+    low: Array
+    high: Array
+    square: Array
+    each: int
+
+    def joined(self, other: Channels) -> Channels:
+        """Both observations as one."""
+        each = self.each + other.each
+        square = (self.square * self.each + other.square * other.each) / max(each, 1)
+        return Channels(np.minimum(self.low, other.low), np.maximum(self.high, other.high), square, each)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """What one value did: extremes overall and per channel (last axis), a regular sample of it, how many values."""
+    """What one value did: extremes overall and per channel (last axis), a regular sample of it, how many values;
+    `planes`: the channels of maps (axis 1 of 4)."""
 
     low: float
     high: float
@@ -31,6 +48,14 @@ class Observed:
     channel_high: Array
     sample: Array
     count: int
+    channel_square: Array
+    planes: Channels | None = None
+
+    @property
+    def channels(self) -> Channels:
+        """The last axis."""
+        each = self.count // max(len(self.channel_low), 1)
+        return Channels(self.channel_low, self.channel_high, self.channel_square, each)
 
     @property
     def magnitude(self) -> float:
@@ -45,6 +70,8 @@ class Observed:
 
     def joined(self, other: Observed) -> Observed:
         """Both observations as one."""
+        square = self.channels.joined(other.channels).square
+        planes = self.planes.joined(other.planes) if self.planes and other.planes else None
         return Observed(
             min(self.low, other.low),
             max(self.high, other.high),
@@ -52,6 +79,8 @@ class Observed:
             np.maximum(self.channel_high, other.channel_high),
             np.concatenate([self.sample, other.sample]),
             self.count + other.count,
+            square,
+            planes,
         )
 
 
@@ -59,7 +88,15 @@ def observe(value: Array, most: int = SAMPLE_MAX) -> Observed:
     """Extremes and a sample (at most so many values) of one array (last axis = channels)."""
     rows = value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
     lows, highs = rows.min(axis=0), rows.max(axis=0)
-    return Observed(float(lows.min()), float(highs.max()), lows, highs, thinned(value.reshape(-1), most), value.size)
+    sample = thinned(value.reshape(-1), most)
+    planes = _channels(value, (0, 2, 3)) if value.ndim == 4 else None
+    squares = np.square(rows, dtype=np.float64).mean(axis=0)
+    return Observed(float(lows.min()), float(highs.max()), lows, highs, sample, value.size, squares, planes)
+
+
+def _channels(value: Array, others: tuple[int, ...]) -> Channels:
+    square = np.square(value, dtype=np.float64).mean(axis=others)
+    return Channels(value.min(axis=others), value.max(axis=others), square, value.size // len(square))
 
 
 def thinned(values: Array, most: int) -> Array:
@@ -88,6 +125,14 @@ class Calibration:
         if isinstance(node.op, Constant):
             return replace(observe(node.op.value), count=1 << 40)
         return self.observed[node]
+
+    def channels(self, node: Node, axis: int) -> Channels:
+        """The channels of a value: the last axis (-1), or those of maps (-3)."""
+        seen = self[node]
+        if axis == -1:
+            return seen.channels
+        assert axis == -3 and seen.planes is not None
+        return seen.planes
 
     def affine(self, node: Node, symmetric: bool, through: Callable[[Array], Array] | None = None) -> Quant:
         """Scale and zero point that put the node's values into [-127, 127].

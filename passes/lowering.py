@@ -10,6 +10,7 @@ import numpy as np
 from edgewright.passes.calibrate import Calibration, positive
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import INT8, INT16, Array, Int, Quant
+from edgewright.passes.lowering_channels import per_channel
 from edgewright.passes.lowering_products import OutOfRange, accumulate, scale_of
 from edgewright.passes.lowering_structure import (
     ACCUMULATING,
@@ -173,21 +174,35 @@ class Lowering:
 
     def _affine(self, node: Node) -> Quant:
         """The int8 quantisation of a value: a zero point only where every reader is a product or a table."""
-        symmetric = not self._only_affine_readers(node)
+        one = self._one_scale(node, symmetric=not self._only_affine_readers(node))
+        return per_channel(self, node, one)
+
+    def _one_scale(self, node: Node, symmetric: bool) -> Quant:
         through = None
         readers = self.users[node]
         if readers and all(type(reader.op) is type(readers[0].op) for reader in readers):
             first = readers[0].op
             if isinstance(first, ACTIVATIONS):
                 through = first.eval
-        while isinstance(node.op, (Reshape, Transpose)):  # all values the same: share the source's ranges
-            node = node.inputs[0]
-        return self.calibration.affine(_looked_up(node) or node, symmetric, through)
+        source = node
+        while isinstance(source.op, (Reshape, Transpose)):  # all values the same: share the source's ranges
+            source = source.inputs[0]
+        return self.calibration.affine(_looked_up(source) or source, symmetric, through)
+
+    def narrow_readers(self, node: Node) -> list[Node]:
+        """Who reads the int8 form. Sums and LayerNorms read 16 bits, and those come from int8 behind a table only."""
+        if isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, Relu):
+            return self.users[node]
+        return [user for user in self.users[node] if not isinstance(user.op, (*SUMS, LayerNormalization, Softmax))]
+
+    def is_read_wide(self, node: Node) -> bool:
+        """Whether somebody reads the value at 16 bits."""
+        return node in self._read_wide
 
     def _only_affine_readers(self, node: Node) -> bool:
         if node in self.graph.outputs:
             return False
-        for user in self.users[node]:
+        for user in self.narrow_readers(node):
             if isinstance(user.op, VIEWS):
                 if not self._only_affine_readers(user):
                     return False
@@ -213,7 +228,7 @@ class Lowering:
         target = np.ones(node.shape[axis])
         for user in self.users[node]:
             assert isinstance(user.op, Slice)
-            target[user.op.start : user.op.stop] = _number(self.calibration.affine(user, symmetric=True).scale)
+            target[user.op.start : user.op.stop] = _number(self._one_scale(user, symmetric=True).scale)
         self.events["scales per slice"] += 1
         return self.requantised(node, acc, scale, Quant(tuple(target.tolist()), axis=axis), INT8)
 

@@ -10,6 +10,7 @@ import numpy as np
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Node, make
 from edgewright.passes.ir.types import INT8, Array, Quant
+from edgewright.passes.lowering_channels import weighed
 from edgewright.passes.lowering_structure import ACCUMULATING, VIEWS, WEIGHTED, carried, channel_axis, is_wide, pools_wide
 from edgewright.passes.ops import (
     Attention,
@@ -88,7 +89,10 @@ def _weighted(lowering: Lowering, node: Node) -> tuple[Node, Array]:
     weight, bias = value_of(node.inputs[1]), value_of(node.inputs[2]) if node.inputs[2:] else None
     assert weight is not None and x.quant is not None
     bias = np.zeros(len(weight), np.float32) if bias is None else bias
-    product = integer_product(weight.reshape(len(weight), -1), bias, x.quant, lowering.weight_clip)
+    operand = x.quant
+    if isinstance(operand.scale, tuple):  # per channel: into the weights, so that the operand counts in units of 1
+        weight, operand = weighed(node, weight.astype(np.float64), np.asarray(operand.scale)), Quant(1.0, operand.zero_point)
+    product = integer_product(weight.reshape(len(weight), -1), bias, operand, lowering.weight_clip)
     operands = (
         constant(product.weight.reshape(weight.shape), node.inputs[1].origin),
         constant(product.bias, node.inputs[2].origin if node.inputs[2:] else ()),

@@ -17,6 +17,7 @@ from edgewright.passes.narrow_linear import NarrowLinear
 from edgewright.passes.quantise import QuantiseGraph, check_expressible
 from edgewright.passes.reparameterise import ReparameteriseLayerNorm
 from edgewright.passes.slice_early import SliceEarly
+from edgewright.passes.split_outliers import SplitOutliers
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
 
 FLOAT_PASSES: tuple[Pass, ...] = (
@@ -49,12 +50,13 @@ def optimise(graph: Graph, dump: Dump | None = None) -> tuple[Graph, tuple[Stati
 @dataclass(frozen=True, slots=True)
 class QuantiseOptions:
     """How ranges are chosen. method: "mse", "percentile" (with `percentile`) or "minmax", for activations;
-    weight_clip: "minmax" or "mse"."""
+    weight_clip: "minmax" or "mse"; split_outliers: joins channels, which the FPGA engine cannot."""
 
     method: str = "mse"
     percentile: float = 99.99
     weight_clip: str = "minmax"
     reparameterise: bool = True
+    split_outliers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +89,10 @@ def quantise(
         graph, statistics = run_passes(graph, (ReparameteriseLayerNorm(seen),), dump)
         done += statistics
         seen = calibrate(graph, samples, options.method, options.percentile)
+    if options.split_outliers:
+        graph, statistics = run_passes(graph, (SplitOutliers(seen),), dump)
+        done += statistics
+        if any(step.counts for step in statistics):
+            seen = calibrate(graph, samples, options.method, options.percentile)
     integer, statistics = run_passes(graph, (QuantiseGraph(seen, options.weight_clip),), dump)
     return Quantised(integer, graph, seen, (*done, *statistics))

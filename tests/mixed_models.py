@@ -37,6 +37,11 @@ from edgewright.passes.ops import (
 WORDS, LENGTH = 29, 9
 
 
+def scalar(value: float) -> Node:
+    """A constant of no axes."""
+    return constant(np.array(value, np.float32))
+
+
 class Layers:
     """Layers with random, well-scaled weights; each takes a value and the name it goes by."""
 
@@ -100,7 +105,7 @@ def windows_network(seed: int = 0) -> Graph:
     y = layers.conv(make(Relu(), make(Concat(1), *parts, origin=("joined",)), origin=("joined_relu",)), 8, "project")
     y = make(Add(), tiles, y, origin=("residual",))
     difference = make(Sub(), y, make(ReduceMean((1,)), y, origin=("mean",)), origin=("centred",))
-    return Graph("windows", (image,), (make(Div(), difference, constant(np.float32(3)), origin=("third",)),), ("map",))
+    return Graph("windows", (image,), (make(Div(), difference, scalar(3), origin=("third",)),), ("map",))
 
 
 def text_network(seed: int = 0, arithmetic_mask: bool = False) -> Graph:
@@ -109,10 +114,10 @@ def text_network(seed: int = 0, arithmetic_mask: bool = False) -> Graph:
     ids, mask = (graph_input(name, (1, LENGTH), Int(64)) for name in ("ids", "mask"))
     keys = make(Reshape((1, 1, 1, LENGTH)), mask)
     if arithmetic_mask:
-        absent = make(Sub(), constant(np.float32(1)), make(Cast(), keys), origin=("absent",))
-        bias = make(Mul(), absent, constant(np.float32(-1e30)), origin=("bias",))
+        absent = make(Sub(), scalar(1), make(Cast(), keys), origin=("absent",))
+        bias = make(Mul(), absent, scalar(-1e30), origin=("bias",))
     else:
-        bias = make(Where(), keys, constant(np.float32(0)), constant(np.float32(-np.inf)), origin=("bias",))
+        bias = make(Where(), keys, scalar(0), scalar(-np.inf), origin=("bias",))
     words = make(Gather(0), layers.normal(WORDS, 16), ids, origin=("words",))
     x = layers.norm(make(Add(), words, layers.normal(1, LENGTH, 16), origin=("placed",)), "norm")
     for block in range(2):
@@ -130,7 +135,7 @@ def plain_attention(seed: int = 0) -> Graph:
     x = graph_input("x", (1, 6, 8))
     q, k, v = (layers.linear(x, 8, name) for name in "qkv")
     scores = make(MatMul(), q, make(Transpose((0, 2, 1)), k, origin=("kt",)), origin=("scores",))
-    weights = make(Softmax(-1), make(Mul(), scores, constant(np.float32(0.4)), origin=("scaled",)), origin=("weights",))
+    weights = make(Softmax(-1), make(Mul(), scores, scalar(0.4), origin=("scaled",)), origin=("weights",))
     return Graph("plain", (x,), (make(MatMul(), weights, v, origin=("mixed",)), weights), ("mixed", "weights"))
 
 
