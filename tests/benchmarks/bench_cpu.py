@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.cpu_models import MODELS, Arrays, CannotMake, data_path, model_path, split
-from tests.benchmarks.cpu_peers import ENGINES, Array, Job, Peer, PeerFailed, missing, prepared, versions
+from tests.benchmarks.cpu_peers import ENGINES, Array, Job, Peer, PeerFailed, compile_seconds, missing, prepared, versions
 
 ROOT = Path(__file__).parents[2]
 OUTPUT = ROOT / "build" / "bench_cpu"
@@ -54,9 +54,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The engines that worked, the reasons of those that did not, and how many cores other processes kept busy."""
+    """The engines that worked, how long Edgewright compiled, the reasons of those that did not, and how many cores other processes kept busy."""
 
     figures: dict[str, Figure]
+    compile_seconds: dict[str, float]
     failures: dict[str, str]
     other_cores: float
 
@@ -196,10 +197,11 @@ def measure(name: str, engines: Sequence[str], threads: int, rounds: int) -> Mea
                 if engine in peers:
                     peers.pop(engine).close()
                 if engine == REFERENCE:
-                    return Measured({}, failures, 0.0)
+                    return Measured({}, {}, failures, 0.0)
         load = OtherLoad(peers.values())
         bursts = interleaved(peers, rounds)
-        return Measured(figures(bursts, agreements), failures, load.cores())
+        compiled = {name: seconds for name, peer in peers.items() if (seconds := compile_seconds(peer.job)) is not None}
+        return Measured(figures(bursts, agreements), compiled, failures, load.cores())
     finally:
         for peer in peers.values():
             peer.close()
@@ -315,6 +317,7 @@ def main(arguments: list[str] | None = None) -> int:
     results: dict[int, dict[str, dict[str, Figure]]] = {}
     reasons: dict[str, str] = {}
     others: dict[str, float] = {}
+    compiled: dict[str, float] = {}
     for threads in options.threads:
         results[threads] = {}
         for name in options.models:
@@ -330,10 +333,13 @@ def main(arguments: list[str] | None = None) -> int:
                 reasons[f"{name}, {threads}, {engine}"] = reason
                 print(f"{name}: {reason}", file=sys.stderr)
             print(table({name: measured.figures}, engines))
+            for engine, seconds in measured.compile_seconds.items():
+                compiled[f"{name}, {engine}"] = round(seconds, 1)
+                print(f"  {ENGINES[engine].label} compiled in {seconds:.1f} s")
             if measured.other_cores > NOISE_CORES:
                 print(f"  other processes kept {measured.other_cores:.2f} cores busy meanwhile: measure again", flush=True)
         print(f"\n== {threads} thread{'s' * (threads > 1)}\n{table(results[threads], engines)}\n", flush=True)
-        _write(options.json, results, reasons, {**where, "other_busy_cores": others})
+        _write(options.json, results, reasons, {**where, "other_busy_cores": others, "compile_seconds": compiled})
     if options.readme and reasons:
         print("README.md stays as it is: not everything could be measured", file=sys.stderr)
     elif options.readme:

@@ -301,6 +301,12 @@ def _environment(threads: int) -> dict[str, str]:
     return {**os.environ, **fixed}
 
 
+def compile_seconds(job: Job) -> float | None:
+    """How long Edgewright took for the prepared model of this job; None for the other engines."""
+    path = Path(job.prepared) / "compile_seconds.json"
+    return float(json.loads(path.read_text(encoding="utf-8"))) if job.prepared and path.is_file() else None
+
+
 class Peer:
     """A live child. Every call raises PeerFailed when the child fails or takes too long, and the child is then gone."""
 

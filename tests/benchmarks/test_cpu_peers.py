@@ -16,7 +16,7 @@ import pytest
 
 from tests.benchmarks import cpu_peers
 from tests.benchmarks.cpu_models import EXAMPLES, split
-from tests.benchmarks.cpu_peers import ENGINES, Engine, Job, Peer, PeerFailed, missing, prepared
+from tests.benchmarks.cpu_peers import ENGINES, Engine, Job, Peer, PeerFailed, compile_seconds, missing, prepared
 
 MODEL, DATA = EXAMPLES / "models" / "vit_digits.dynamo18.onnx", EXAMPLES / "data" / "digits.npz"
 JOB = Job("ort-f32", str(MODEL), str(DATA), ["x"])
@@ -129,6 +129,12 @@ def test_what_a_library_prints_does_not_reach_the_answers(tmp_path: Path, capfd:
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [sorted(answer) for answer in answers] == [["ready"], ["ns"]]
     assert "hello" in done.stderr and "there" in done.stderr
+
+
+def test_compile_time_is_read_where_it_was_written(tmp_path: Path) -> None:
+    assert compile_seconds(JOB) is None and compile_seconds(replace(JOB, prepared=str(tmp_path))) is None
+    (tmp_path / "compile_seconds.json").write_text("2.5", encoding="utf-8")
+    assert compile_seconds(replace(JOB, prepared=str(tmp_path))) == 2.5
 
 
 @pytest.mark.slow
