@@ -54,7 +54,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The engines that worked, how long Edgewright compiled, the reasons of those that did not, and how many cores other processes kept busy."""
+    """The engines that worked, Edgewright's compile times, why the others did not, and the cores others kept busy."""
 
     figures: dict[str, Figure]
     compile_seconds: dict[str, float]
