@@ -36,12 +36,12 @@ $(VENV)/.made: | tools
 
 $(VENV)/.sim: pyproject.toml | $(VENV)/.made
 	@echo "setting up $(VENV) (once, about a minute)"
-	$(PIP) install -e '.[sim,synth]'
+	$(PIP) install -e '.[sim,synth,cpu]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.sim
 	@echo "adding what the tests need to $(VENV) (once)"
-	$(PIP) install -e '.[sim,synth,test]'
+	$(PIP) install -e '.[sim,synth,cpu,test]'
 	$(PIP) install --no-deps hls4ml==1.3.0 # for Xilinx's ap_int headers alone
 	@touch $@
 

@@ -37,7 +37,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Every check, in the order in which they are shown. Starts a few small processes, changes nothing."""
-    return [*_machine(), *_compile(), *_simulation(), *_optional(), *_boards()]
+    return [*_machine(), *_compile(), *_simulation(), *_cpu(), *_optional(), *_boards()]
 
 
 def healthy(checks: list[Check]) -> bool:
@@ -76,6 +76,15 @@ def _simulation() -> list[Check]:
         _asked("cocotb", lambda: tools.cocotb().version, "test benches", _install("cocotb")),
         Check("simulation", "FST headers", *_fst()),
         Check("simulation", "simulator cache", _cache(), f"{cache.root()} (EDGEWRIGHT_CACHE moves it)"),
+    ]
+
+
+def _cpu() -> list[Check]:
+    return [
+        _package("CPU targets", "apache-tvm", "generates code, runs it here"),
+        _package("CPU targets", "ziglang", "compiles kernels and runners, also for other processors"),
+        _tool("CPU targets", "qemu-aarch64", "runs aarch64 code here: bits and instructions", "apt-get install qemu-user"),
+        _tool("CPU targets", "ssh", "profiles on boards", "apt-get install openssh-client"),
     ]
 
 
@@ -121,8 +130,11 @@ def _program(name: str, purpose: str, help: str) -> Check:
 
 
 def _vendor(name: str, purpose: str, help: str) -> Check:
-    path = shutil.which(name)  # starting it takes tens of seconds, so its place has to do
-    return Check("optional", name, path, purpose, help)
+    return _tool("optional", name, purpose, help)  # starting it takes tens of seconds, so its place has to do
+
+
+def _tool(group: str, name: str, purpose: str, help: str) -> Check:
+    return Check(group, name, shutil.which(name), purpose, help)
 
 
 def _asked(name: str, version: Callable[[], str], purpose: str, help: str) -> Check:

@@ -8,6 +8,7 @@ from edgewright.frontend import onnx_codes
 from edgewright.passes import codes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.sim import codes as sim_codes
+from edgewright.targets.cpu import codes as cpu_codes
 
 # Codes of the command line, targets and hardware; the reader, passes/ and sim/ keep their own.
 OURS = {
@@ -40,8 +41,14 @@ The resource that overflows is named, with what is needed and what the board has
 steps.""",
     "T002": """nothing can be compiled for this target yet
 The board's data sheet is known, but the compiler does not produce a design for it yet, for the reason shown.""",
-    "T003": """not an FPGA board
-Only FPGA engines are made today. `edgewright targets` shows which boards compile.""",
+    "T003": """the engine computes in int8 only
+FPGA engines multiply 8-bit integers; float32 models run on the CPU targets. `edgewright targets` lists them.""",
+    "T023": """there are no such kernels
+`--variant` names a set of micro-kernels for CPUs, one for each instruction set; the message lists them. Without it the
+target's own are taken, and for `host` the fastest that this machine runs.""",
+    "T024": """there are no kernels for this machine's architecture
+`--target host` compiles for the machine that runs the compiler, and kernels exist for x86_64 and aarch64. Boards can be
+compiled for anywhere.""",
     "U020": """the output cannot be written
 The folder given with -o cannot be made or replaced. A folder that holds something other than an earlier result is
 never overwritten.""",
@@ -58,7 +65,7 @@ to try a change of your own, change the compiler or a copy of the files.""",
 
 def texts() -> dict[str, str]:
     """Code -> text, whose first line is the title."""
-    return dict(sorted({**OURS, **onnx_codes.CODES, **codes.CODES, **sim_codes.CODES}.items()))
+    return dict(sorted({**OURS, **onnx_codes.CODES, **codes.CODES, **sim_codes.CODES, **cpu_codes.TEXTS}.items()))
 
 
 def text(code: str) -> str:

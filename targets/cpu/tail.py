@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir.types import Array, Shape
 from edgewright.passes.ops import Requantise, Table, value_of
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.scalar import formula_of, row_kernel
@@ -51,10 +51,13 @@ class Tail:
                     continue
                 self.operands[member, i] = arrange(values[operand].broadcast_to(shape))
             op = member.op
-            if isinstance(op, Requantise) and tiles and member.inputs[0] is group.anchor and group.anchor not in group.stored:
-                columns = self._columns(member, arrange)
-                multiplier, shift = (np.broadcast_to(np.asarray(value_of(n), np.int32), (columns,)) for n in member.inputs[1:])
-                self.leaders[member] = keep(multiplier), keep(shift)
+            if isinstance(op, Requantise) and tiles and self._leads(member, arrange):
+                columns = _column_axis(member.shape, arrange)[0]
+                multiplier, shift = (np.asarray(value_of(n), np.int32).reshape(-1) for n in member.inputs[1:])
+                self.leaders[member] = (
+                    keep(np.broadcast_to(multiplier, (columns,))),
+                    keep(np.broadcast_to(shift, (columns,))),
+                )
             elif isinstance(op, Requantise):
                 factors = _factors(member)
                 if factors.size == 1:
@@ -72,10 +75,14 @@ class Tail:
         count = 1 if isinstance(member.op, (Requantise, Table)) else len(member.inputs)
         return list(enumerate(member.inputs[:count]))
 
-    @staticmethod
-    def _columns(member: Node, arrange: Callable[[View], View]) -> int:
-        shape = member.shape
-        return arrange(View(Storage(Space.WORK, "int8", 1), shape, tuple(0 for _ in shape))).shape[-1]
+    def _leads(self, member: Node, arrange: Callable[[View], View]) -> bool:
+        """Whether a Requantise stands right behind the anchor, with factors for all or for each column."""
+        anchor = self.group.anchor
+        if member.inputs[0] is not anchor or anchor in self.group.stored:
+            return False
+        factors = member.inputs[1].shape
+        varying = [axis for axis, n in enumerate((*(1 for _ in member.shape[len(factors) :]), *factors)) if n != 1]
+        return not varying or varying == [_column_axis(member.shape, arrange)[1]]
 
     @property
     def views(self) -> list[View]:
@@ -205,6 +212,13 @@ class Tail:
 
         if waiting:
             lanes(count, finish)
+
+
+def _column_axis(shape: Shape, arrange: Callable[[View], View]) -> tuple[int, int]:
+    """(how many columns, which axis of `shape` they are) under an arrangement."""
+    marked = View(Storage(Space.WORK, "int8", 1), shape, tuple(range(len(shape))))
+    last = arrange(marked)
+    return last.shape[-1], last.strides[-1]
 
 
 def _pitch_of(view: View) -> int | None:

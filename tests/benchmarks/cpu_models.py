@@ -260,7 +260,8 @@ def _export_minilm(out: Path, wheels: Path) -> None:
     encoder = Encoder()
     encoder.bert = bert
     ids = torch.zeros(1, TOKENS, dtype=torch.int64)
-    _export(encoder, (ids, torch.ones_like(ids), ids), list(SENTENCE_INPUTS), ["last_hidden_state"], out)
+    # three tensors: an exporter takes one that is given twice for one input
+    _export(encoder, (ids, torch.ones_like(ids), torch.zeros_like(ids)), list(SENTENCE_INPUTS), ["last_hidden_state"], out)
 
 
 def sentences(texts: Mapping[str, str], count: int) -> list[str]:
