@@ -132,7 +132,7 @@ def compile_model(
         with clock.stage("read"):
             graph = read_model(source, options.shapes) if start == 0 else checkpoint_of(previous, "read")
             files |= checkpoint_files("read", graph)
-        integer, measured = quantise_measured(graph, options, clock, files)
+        integer, measured = quantise_measured(graph, options, device, clock, files)
         files["checkpoints/measured.json"] = to_json(measured_json(measured))
     else:
         integer = checkpoint_of(previous, "passes")
@@ -158,7 +158,7 @@ def source_name(source: ModelSource) -> str:
 
 
 def quantise_measured(
-    graph: Graph, options: Options, clock: Clock, files: dict[str, bytes]
+    graph: Graph, options: Options, device: Device, clock: Clock, files: dict[str, bytes]
 ) -> tuple[Graph, Measured]:
     """Passes, calibration and quantisation; then accuracy and noise where there is data to measure them on."""
     from edgewright.frontend.onnx_writer import write_integer
@@ -167,7 +167,8 @@ def quantise_measured(
     with clock.stage("passes"):
         optimised, _ = optimise(graph)
     with clock.stage("calibrate and quantise"):
-        done = quantise(optimised, calibration.inputs, QuantiseOptions(method=options.method))
+        split = device.kind != "fpga"  # joins of channels that the engine has no operation for
+        done = quantise(optimised, calibration.inputs, QuantiseOptions(method=options.method, split_outliers=split))
         files |= checkpoint_files("passes", done.graph)
         files["model/quantised.onnx"] = write_integer(done.graph).SerializeToString(deterministic=True)
     with clock.stage("measure accuracy"):

@@ -69,7 +69,7 @@ def compile_cpu(
             graph = read_model(source, options.shapes) if start == 0 else checkpoint_of(previous, "read")
             files |= checkpoint_files("read", graph)
         if options.precision == "int8":
-            final, measured = quantise_measured(graph, options, clock, files)
+            final, measured = quantise_measured(graph, options, device, clock, files)
         else:
             final, measured = optimised_measured(graph, options, clock, files)
         files["checkpoints/measured.json"] = to_json(measured_json(measured))

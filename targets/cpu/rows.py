@@ -44,11 +44,12 @@ def row_step(context: Context, group: Group) -> None:
     dtype = dtype_of(anchor.elem)
     home = tail.stored.get(anchor)
     direct = home if home is not None and home.strides[-1] == 1 else None
+    in_place = isinstance(op, Softmax) and anchor.type.is_float  # its kernel leaves exponentials and their sum
 
     def body(buffers: Mapping[View, Any]) -> None:
         with loop(count, parallel=count * columns >= PARALLEL_ELEMENTS and count > 1) as row:
             here = row_offset(sizes, strides, row)
-            if source.strides[-1] == 1 and not isinstance(op, Softmax):
+            if source.strides[-1] == 1 and not in_place:
                 read = address(buffers[source], here)
             else:
                 gathered = scratch(columns, source.dtype)
@@ -57,19 +58,22 @@ def row_step(context: Context, group: Group) -> None:
             if direct is not None:
                 target, begin = buffers[direct], _row(direct, row)
             else:
-                target, begin = (gathered if isinstance(op, Softmax) else scratch(columns, dtype)), 0
-            if isinstance(op, Softmax):
+                target, begin = (gathered if in_place else scratch(columns, dtype)), 0
+            where = address(target, begin)
+            weights = [address(buffers[view], 0) for view in extra]
+            if in_place:
                 total = scratch(1, "float32")
                 run("ew_softmax_f32", read, i64(columns), constant(1, "float32"), address(total, 0))
                 lanes(columns, lambda lane: put(target, begin + lane, gathered[lane] / total[0]))
+            elif isinstance(op, Softmax):
+                run("ew_softmax_s16", read, i64(columns), i32(op.multiplier), i32(op.shift), where)
             elif anchor.type.is_float:
                 assert isinstance(op, LayerNormalization)
-                weights = [address(buffers[view], 0) for view in extra]
-                run("ew_layer_norm_f32", read, *weights, i64(columns), constant(op.epsilon, "float32"), address(target, begin))
+                run("ew_layer_norm_f32", read, *weights, i64(columns), constant(op.epsilon, "float32"), where)
             else:
                 assert isinstance(op, LayerNormalization)
-                weights = [address(buffers[view], 0) for view in extra]
-                run("ew_layer_norm_s16", read, *weights, i64(columns), i64(op.eps_term), i32(op.shift), address(target, begin))
+                name = "ew_layer_norm_s16" if dtype == "int8" else "ew_layer_norm_s16_s16"
+                run(name, read, *weights, i64(columns), i64(op.eps_term), i32(op.shift), where)
             if tail.group.tail or direct is None:
                 tail.emit(buffers, row, 0, columns, lambda lane: target[begin + lane])
 
@@ -140,8 +144,7 @@ def reduce_step(context: Context, group: Group) -> None:
 
 
 def _axes(op: ReduceMean | ReduceSum, rank: int) -> list[int]:
-    axes = op.axes if hasattr(op, "axes") else (op.axis,)
-    return sorted(axis % rank for axis in axes)
+    return sorted(axis % rank for axis in op.axes)
 
 
 def gather_step(context: Context, group: Group) -> None:

@@ -83,7 +83,8 @@ def _add_requantised(node: Node, operands: Sequence[Expr]) -> Expr:
             wide = rescaled(wide, factor, 0, Int(16))
         terms.append(wide)
     low, high = bounds(Int(16))
-    return cast(clip(terms[0] + terms[1], constant(low, "int32"), constant(high, "int32")), "int16")
+    total = terms[0] - terms[1] if op.subtract else terms[0] + terms[1]
+    return cast(clip(total, constant(low, "int32"), constant(high, "int32")), "int16")
 
 
 def _quantise(node: Node, operands: Sequence[Expr]) -> Expr:
@@ -112,8 +113,8 @@ def _arithmetic(function: Callable[..., Expr]) -> Formula:
     return formula
 
 
-def _zero(x: Expr) -> Expr:
-    return constant(0, "float32")
+def _relu(node: Node, operands: Sequence[Expr]) -> Expr:
+    return T.max(operands[0], constant(0, dtype_of(node.elem)))
 
 
 def _where(node: Node, operands: Sequence[Expr]) -> Expr:
@@ -135,7 +136,7 @@ FORMULAS: dict[type[Op], Formula] = {
     Sqrt: _arithmetic(lambda a: T.sqrt(a)),
     Pow: _arithmetic(lambda a, b: T.pow(a, b)),
     Reciprocal: _arithmetic(lambda a: constant(1, "float32") / a),
-    Relu: _arithmetic(lambda a: T.max(a, _zero(a))),
+    Relu: _relu,
     HardSwish: _arithmetic(_hard_swish),
     Where: _where,
     Cast: lambda node, operands: cast(operands[0], "float32"),
