@@ -1,0 +1,59 @@
+"""The steps of a lowered program as the estimate takes them (targets/estimate.py)."""
+
+from __future__ import annotations
+
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ops import Attention, Conv
+from edgewright.targets.cpu.lower import Program
+from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Step
+from edgewright.targets.cpu.view import ITEM_BYTES, Space, View
+from edgewright.targets.estimate import Work
+
+
+def works_of(program: Program) -> list[Work]:
+    """One Work for each step, in order."""
+    nodes = {node.name: node for node in program.graph.nodes()}
+    return [work_of(step, nodes.get(step.name)) for step in program.steps]
+
+
+def work_of(step: Step, anchor: Node | None) -> Work:
+    """What a step does; `anchor`: the node it is named after. A view counts with the bytes it spans, once each."""
+    views = list(dict.fromkeys(step.views))
+    weights = [view for view in views if view.storage.space is Space.WEIGHTS]
+    others = [view for view in views if view.storage.space is not Space.WEIGHTS]
+    largest = max((view for view in others), key=_values, default=None)
+    elements = _scores(step, anchor) or (_values(_result(step, others)) if step.macs else _values(largest))
+    operand = others[0].dtype if others else "float32"
+    integer = any(view.dtype == "int8" for view in (weights if step.macs and weights else others)) or operand == "int8"
+    kind = step.kind
+    if step.macs and anchor is not None and isinstance(anchor.op, Conv) and anchor.op.groups > 1:
+        kind = f"Depthwise{kind}"
+    return Work(
+        name=step.name, kind=kind, macs=step.macs, weight_bytes=sum(_bytes(view) for view in weights),
+        activation_bytes=sum(_bytes(view) for view in others), elements=elements, dtype="int8" if integer else "float32",
+        parallel=step.macs >= PARALLEL_MACS or elements >= PARALLEL_ELEMENTS,
+    )  # fmt: skip
+
+
+def _scores(step: Step, anchor: Node | None) -> int:
+    """Scores of an attention, each of which goes through the softmax; 0 for another step."""
+    if not step.macs or anchor is None or not isinstance(anchor.op, Attention):
+        return 0
+    q, k = (node.shape for node in anchor.inputs[:2])
+    return q[0] * anchor.op.heads * q[1] * k[1]
+
+
+def _result(step: Step, others: list[View]) -> View | None:
+    """What a product stores: the view of its last complete value, or its last operand."""
+    return step.stored[-1][1] if step.stored else others[-1] if others else None
+
+
+def _values(view: View | None) -> int:
+    count = 1
+    for n in () if view is None else view.shape:
+        count *= n
+    return 0 if view is None else count
+
+
+def _bytes(view: View) -> int:
+    return min(view.span, _values(view)) * ITEM_BYTES[view.dtype]
