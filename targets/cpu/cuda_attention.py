@@ -1,0 +1,239 @@
+"""Attention on CUDA: a block takes some queries of one head, whose scores stay in shared memory.
+
+Float: softmax(scale q k^T + bias) v. Integers: the program of `arith.attention`, bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ops import Attention
+from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX, EXP2_TABLE
+from edgewright.targets.cpu.cuda_matrix import quad_of
+from edgewright.targets.cpu.cuda_operand import Operand
+from edgewright.targets.cpu.cuda_rows import LOWEST, Row, exponential
+from edgewright.targets.cpu.cuda_scalar import f32, rounded
+from edgewright.targets.cpu.cuda_step import CudaContext
+from edgewright.targets.cpu.cuda_tile import DOT, EXACT, FLOAT, PAD, STEPS, Multiplier, Resident, Tile, arithmetic
+from edgewright.targets.cpu.cuda_tir import (
+    WARP,
+    Argument,
+    Buffers,
+    Launch,
+    barrier,
+    bit_length,
+    both,
+    counted,
+    let,
+    loaded,
+    quotient,
+    remainder,
+    shared,
+    total_of,
+    when,
+)
+from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.tir import Expr, T, cast, i32, i64, put
+from edgewright.targets.cpu.view import View
+
+TILES = (Tile(16, 64, 2, 4), Tile(4, 64, 1, 2), Tile(1, 64, 1, 1))
+SHARED_BYTES = 48 << 10  # of a block, on every architecture we know
+WEIGHT_OFFSET = 127  # weights in [0, 254] become int8 for dp4a
+
+
+def padded_keys(keys: int) -> int:
+    return -(-keys // 64) * 64
+
+
+def shared_bytes(tile: Tile, kind: str, keys: int) -> int:
+    """What a block of this tile needs for scores, weights, staging and the rows' totals."""
+    width = padded_keys(keys) + PAD
+    weights = {FLOAT: 0, DOT: padded_keys(keys) // 4 + PAD, EXACT: width}[kind]
+    staging = STEPS[kind] * (4 if kind == EXACT else 1) * (tile.bm + tile.bn + 2 * PAD)
+    return 4 * (tile.bm * (width + weights + 2) + staging) + 5 * 64  # arrays begin at multiples of 64 bytes
+
+
+def attention_tile(kind: str, keys: int) -> Tile | None:
+    """The largest tile whose scores fit; None where not even one query's do."""
+    return next((tile for tile in TILES if shared_bytes(tile, kind, keys) <= SHARED_BYTES), None)
+
+
+def refused(node: Node, has_dp4a: bool) -> str | None:
+    """Why an attention cannot run; None when it can."""
+    keys = node.inputs[1].shape[1]
+    kind = arithmetic("float32" if node.type.is_float else "int8", has_dp4a)
+    return None if attention_tile(kind, keys) is not None else f"the scores of {keys} keys do not fit the memory of a block"
+
+
+def attention(context: CudaContext, group: Group) -> None:
+    """Adds the step of an attention with its tail."""
+    anchor = group.anchor
+    assert anchor is not None and isinstance(anchor.op, Attention)
+    op = anchor.op
+    q, k, v = (context.values[n] for n in anchor.inputs[:3])
+    windows, tokens, width = q.shape
+    keys, heads = k.shape[1], op.heads
+    dk, dv = width // heads, v.shape[2] // heads
+    kind = arithmetic(q.dtype, context.has_dp4a)
+    tile = attention_tile(kind, keys)
+    assert tile is not None
+    bias = None
+    if len(anchor.inputs) > 3:
+        bias = context.values[anchor.inputs[3]].broadcast_to((windows, heads, tokens, keys))
+    tail = context.tail(group)
+    table = context.keep(EXP2_TABLE.astype(np.int32))
+    down = -(-tokens // tile.bm)
+    pitch = padded_keys(keys) + PAD
+    warps = tile.threads // WARP
+
+    def side(view: View, window: Expr, head: Expr, depth: int) -> Operand:
+        """A head's rows: (tokens, depth)."""
+        by_row, by_k = view.strides[1:]
+        quad = quad_of(view, by_k, (view.strides[0], by_row), depth)
+
+        def at(m: Expr, step: Expr) -> Expr:
+            return window * view.strides[0] + head * (depth * by_k) + m * by_row + step * by_k
+
+        return Operand(view, view.shape[1], depth, at, quad)
+
+    def columns(window: Expr, head: Expr) -> Operand:
+        """A head's values as the right side: (dv, keys)."""
+        by_key, by_column = v.strides[1:]
+        quad = "m" if kind == FLOAT and quad_of(v, by_column, (v.strides[0], by_key), dv) else ""
+
+        def at(m: Expr, step: Expr) -> Expr:
+            return window * v.strides[0] + head * (dv * by_column) + step * by_key + m * by_column
+
+        return Operand(v, dv, keys, at, quad)
+
+    def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
+        multiplier = Multiplier(tile, kind, thread)
+        scores = shared(tile.bm * pitch, multiplier.dtype)
+        totals = shared(tile.bm, multiplier.dtype)
+        shifts = shared(tile.bm, "int32")
+        first = let(remainder(block, down)) * tile.bm
+        head, window = let(remainder(quotient(block, down), heads)), let(quotient(block, down * heads))
+
+        with counted(padded_keys(keys) // tile.bn) as part:
+            left, right = side(q, window, head, dk), side(k, window, head, dk)
+            multiplier.run(buffers, left, first, right, part * tile.bn)
+
+            def keep(row: Expr, column: Expr, value: Expr, _: Expr) -> None:
+                key = let(part * tile.bn + column)
+                if kind == FLOAT:
+                    value = value * f32(op.scale)
+                if bias is not None:
+                    w, h, t, s = bias.strides
+                    query = let(first + row)
+                    where = both(None if tokens % tile.bm == 0 else query < tokens, None if keys % 64 == 0 else key < keys)
+                    value = value + loaded(buffers[bias], window * w + head * h + query * t + key * s, where)
+                put(scores, row * pitch + key, value)
+
+            multiplier.each(keep)
+        barrier()
+        weights = _weights(buffers, multiplier, scores, totals, shifts, thread)
+        barrier()
+        with counted(-(-dv // tile.bn)) as part:
+            multiplier.run(buffers, weights, 0, columns(window, head), part * tile.bn, wide=True, columns=kind == DOT)
+
+            def store(row: Expr, column: Expr, value: Expr, total: Expr) -> None:
+                query, place = let(first + row), let(part * tile.bn + column)
+                inside = both(
+                    None if tokens % tile.bm == 0 else query < tokens, None if dv % tile.bn == 0 else place < dv
+                )
+                with when(T.bool(True) if inside is None else inside):
+                    result = _normalised(value, total, totals[row], shifts[row])
+                    tail.emit(buffers, window * tokens + query, head * dv + place, result)
+
+            multiplier.each(store)
+
+    def _normalised(value: Expr, column_sum: Expr, total: Expr, shift: Expr) -> Expr:
+        if kind == FLOAT:
+            return value * total
+        if kind == DOT:
+            value = value + column_sum * i32(WEIGHT_OFFSET)
+        return cast(rounded(cast(value, "int64") * cast(total, "int64"), cast(shift, "int64")), "int32")
+
+    def _weights(buffers: Buffers, multiplier: Multiplier, scores: Any, totals: Any, shifts: Any, thread: Expr) -> Resident:
+        """Turns rows of scores into weights, zero behind the last key, and sets what normalises them."""
+        if kind == FLOAT:
+            target, width = scores, pitch
+        else:
+            width = padded_keys(keys) // 4 + PAD if kind == DOT else pitch
+            target = shared(tile.bm * width, multiplier.staged)
+        lane, warp = let(remainder(thread, WARP)), let(quotient(thread, WARP))
+        with counted(-(-tile.bm // warps)) as turn:
+            number = let(turn * warps + warp)
+            with when(number < tile.bm):
+                row = Row(lane, keys)
+
+                def score(turn: Expr, key: Expr, where: Expr | None) -> Expr:
+                    return scores[number * pitch + key]
+
+                if kind == FLOAT:
+                    total = _float_row(row, scores, number, score)
+                    with when(lane == 0):
+                        put(totals, number, f32(1) / total)
+                else:
+                    total = _integer_row(buffers, row, target, width, number, score)
+                    with when(lane == 0):  # arith.attention_normalise
+                        bits = let(bit_length(cast(total, "int64")))
+                        reciprocal = T.truncdiv(T.shift_left(i64(1), bits + i64(15)), cast(total, "int64"))
+                        put(totals, number, cast(reciprocal, "int32"))
+                        put(shifts, number, cast(bits + i64(7), "int32"))
+        return Resident(target, width, keys)
+
+    def _float_row(row: Row, scores: Any, number: Expr, score: Any) -> Expr:
+        highest = let(row.largest("float32", score, LOWEST))
+        whole = Row(row.lane, padded_keys(keys))
+        with whole.each() as (_, key, _):
+            power = T.exp(scores[number * pitch + key] - highest)
+            put(scores, number * pitch + key, power if keys % 64 == 0 else T.if_then_else(key < keys, power, f32(0)))
+        return let(row.total("float32", score))
+
+    def _integer_row(buffers: Buffers, row: Row, target: Any, width: int, number: Expr, score: Any) -> Expr:
+        highest = let(row.largest("int32", score, -(1 << 31)))
+        sum_here = T.alloc_buffer((1,), "int32", scope="local")
+        put(sum_here, 0, i32(0))
+
+        def weight(key: Expr) -> Expr:
+            """`arith.attention_weights`; negative behind the last key."""
+            power = exponential(buffers, table, highest - scores_at(score, key), op.score_multiplier, op.score_shift)
+            return let(T.min(T.shift_right(power + 64, i32(7)), i32(ATTENTION_WEIGHT_MAX)))
+
+        def scores_at(score: Any, key: Expr) -> Expr:
+            value = score(0, key, None)
+            return value if keys % 64 == 0 else T.if_then_else(key < keys, value, highest)
+
+        def counted_weight(key: Expr, here: Expr) -> Expr:
+            return here if keys % 64 == 0 else T.if_then_else(key < keys, here, i32(0))
+
+        per_lane = 4 if kind == DOT else 1
+        with Row(row.lane, padded_keys(keys) // per_lane).each() as (_, place, exists):
+            with when(T.bool(True) if exists is None else exists):
+                total: Expr = i32(0)
+                for i in range(per_lane):
+                    key = let(place * per_lane + i)
+                    here = weight(key)
+                    put(sum_here, 0, sum_here[0] + counted_weight(key, here))
+                    if kind == DOT:
+                        byte = T.bitwise_and(counted_weight(key, here - WEIGHT_OFFSET), i32(255))
+                        total = T.bitwise_or(total, T.shift_left(byte, i32(8 * i)))
+                    else:
+                        total = cast(counted_weight(key, here), "float32")
+                put(target, number * width + place, total)
+        return let(total_of(sum_here[0], "int32"))
+
+    arguments = [side(q, 0, 0, dk).argument, side(k, 0, 0, dk).argument, columns(0, 0).argument]
+    if kind != FLOAT:
+        arguments.append(Argument(table))
+    if bias is not None:
+        arguments.append(Argument(bias))
+    macs = windows * heads * tokens * keys * (dk + dv)
+    launch = Launch(windows * heads * down, tile.threads)
+    context.add(group, [*arguments, *tail.arguments], launch, body, macs=macs)
+
+
+assert all(64 % (STEPS[kind] * (1 if kind == FLOAT else 4)) == 0 for kind in STEPS)

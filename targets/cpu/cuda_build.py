@@ -1,0 +1,134 @@
+"""Graph -> everything a Jetson needs to run it on its GPU: kernels, tables, weights, a runner and, where a compiler for
+the architecture is found, the cubin. Nothing here was ever run on a GPU: `run_here` says so in the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir.graph import Graph
+from edgewright.targets.cpu.arena import Life, aligned, place
+from edgewright.targets.cpu.cuda_compile import ADVICE, Cubin, Resources, compile_cubin
+from edgewright.targets.cpu.cuda_lower import CudaProgram, lower_cuda
+from edgewright.targets.cpu.cuda_source import cuda_source, distinct
+from edgewright.targets.cpu.cuda_step import ARCHITECTURES, CudaStep
+from edgewright.targets.cpu.cuda_tables import Placed, tables_source
+from edgewright.targets.cpu.view import Space, Storage
+
+RUNNER = ("edgewright_cuda.h", "edgewright_cuda_tables.h", "edgewright_cuda.cpp", "example.cpp")
+ENTRY = "edgewright_cuda_run"
+NEVER_RUN = "never run here: no GPU was at hand; the kernels were only executed by an emulation on a CPU"
+
+
+@dataclass(frozen=True, slots=True)
+class CudaBuilt:
+    """An artifact's parts. sources: text files by name; cubins: machine code by architecture, empty without a compiler;
+    weights: weights.bin. entry: the C function of edgewright_cuda.h that runs one inference."""
+
+    arch: str
+    sources: Mapping[str, str]
+    cubins: Mapping[str, bytes]
+    weights: bytes
+    workspace_bytes: int
+    entry: str
+    steps: tuple[CudaStep, ...]
+    kernel_of: tuple[str, ...]
+    resources: Mapping[str, Resources]
+    manifest: Mapping[str, Any]
+
+    def files(self) -> dict[str, bytes]:
+        """The artifact's files, the manifest left to the caller."""
+        texts = {name: text.encode() for name, text in self.sources.items()}
+        return {**texts, "weights.bin": self.weights, **({"model.cubin": code for code in self.cubins.values()})}
+
+
+def cuda_program(graph: Graph, arch: str, *, compiled: bool = True, require: bool = False) -> CudaBuilt:
+    """The artifact's parts for one architecture (`ARCHITECTURES`).
+
+    compiled: look for a CUDA compiler; require: fail without one. CompileError T030, T031, T033 from compiling, T032
+    with every operator that has no kernel, T034 for an unknown architecture.
+    """
+    if arch not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise CompileError([Diagnostic("T034", f"no CUDA code for {arch}", help=f"one of {known}")], Exit.USAGE)
+    program = lower_cuda(graph, arch)
+    functions, numbers = distinct([step.function for step in program.steps])
+    names = [f"ew_{i}" for i in range(len(functions))]
+    source = cuda_source(functions, names, arch)
+    cubin = compile_cubin(source, arch, require=require) if compiled or require else None
+    offsets, workspace_bytes = place(_lives(program.steps))
+    weights, weight_offsets = _weights(program)
+    placed = Placed({**offsets, **weight_offsets}, weights, workspace_bytes)
+    sources = {name: (files("edgewright.targets.cpu") / "cuda" / name).read_text() for name in RUNNER}
+    sources["model.cu"] = source
+    sources["model_tables.cpp"] = tables_source(program, names, numbers, placed, cubin.code if cubin else b"")
+    return CudaBuilt(
+        arch, sources, {arch: cubin.code} if cubin else {}, weights, workspace_bytes, ENTRY, program.steps,
+        tuple(names[i] for i in numbers), cubin.resources if cubin else {},
+        _manifest(program, source, cubin, weights, workspace_bytes, [names[i] for i in numbers]),
+    )  # fmt: skip
+
+
+def _lives(steps: Sequence[CudaStep]) -> list[Life]:
+    first: dict[Storage, int] = {}
+    last: dict[Storage, int] = {}
+    for i, step in enumerate(steps):
+        for argument in step.arguments:
+            storage = argument.view.storage
+            if storage.space is Space.WORK:
+                first.setdefault(storage, i)
+                last[storage] = i
+    return [Life(storage, first[storage], last[storage]) for storage in first]
+
+
+def _weights(program: CudaProgram) -> tuple[bytes, dict[Storage, int]]:
+    offsets: dict[Storage, int] = {}
+    parts: list[bytes] = []
+    size = 0
+    for step in program.steps:
+        for storage in (argument.view.storage for argument in step.arguments):
+            if storage.space is not Space.WEIGHTS or storage in offsets:
+                continue
+            assert storage.value is not None
+            content = np.ascontiguousarray(storage.value).tobytes()
+            offsets[storage] = size
+            parts.append(content.ljust(aligned(len(content)), b"\0"))
+            size += len(parts[-1])
+    return b"".join(parts), offsets
+
+
+def _manifest(
+    program: CudaProgram, source: str, cubin: Cubin | None, weights: bytes, workspace_bytes: int, kernels: Sequence[str]
+) -> dict[str, Any]:
+    """What the artifact says of itself; times are null, since nobody measured them."""
+    return {
+        "kind": "cuda",
+        "arch": program.arch,
+        "run_here": False,
+        "remark": NEVER_RUN,
+        "entry": ENTRY,
+        "compiled_by": cubin.compiler if cubin else None,
+        "cubin": "embedded in model_tables.cpp" if cubin else f"none: {ADVICE}",
+        "sha256": {
+            "model.cu": hashlib.sha256(source.encode()).hexdigest(),
+            "weights.bin": hashlib.sha256(weights).hexdigest(),
+            **({"model.cubin": hashlib.sha256(cubin.code).hexdigest()} if cubin else {}),
+        },
+        "workspace_bytes": workspace_bytes,
+        "steps": [
+            {
+                "name": step.name, "kind": step.kind, "kernel": kernel, "blocks": step.launch.blocks,
+                "threads": step.launch.threads, "macs": step.macs, "milliseconds": None,
+            }
+            for step, kernel in zip(program.steps, kernels, strict=True)
+        ],
+        "resources": {
+            name: {"registers": r.registers, "shared_bytes": r.shared_bytes, "spill_bytes": r.spill_bytes}
+            for name, r in (cubin.resources if cubin else {}).items()
+        },
+    }  # fmt: skip

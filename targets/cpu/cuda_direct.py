@@ -1,0 +1,169 @@
+"""CUDA kernels in which a thread forms a result from memory by itself: sums over axes, look-ups, depthwise and grouped
+convolutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from edgewright.passes.ops import Conv, Gather, ReduceMean, ReduceSum, value_of
+from edgewright.targets.cpu.cuda_elementwise import THREADS, grid
+from edgewright.targets.cpu.cuda_matrix import CHANNELS_LAST
+from edgewright.targets.cpu.cuda_scalar import f32
+from edgewright.targets.cpu.cuda_step import CudaContext
+from edgewright.targets.cpu.cuda_tir import (
+    WARP,
+    Argument,
+    Buffers,
+    Launch,
+    counted,
+    let,
+    loaded,
+    quotient,
+    registers,
+    remainder,
+    total_of,
+    when,
+)
+from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.tir import Expr, T, cast, constant, put, row_offset, tirx
+from edgewright.targets.cpu.view import View, collapse, dtype_of
+
+
+def reduce_step(context: CudaContext, group: Group) -> None:
+    """ReduceSum and ReduceMean: a thread per result, or a warp where the values of a sum lie side by side."""
+    anchor = group.anchor
+    assert anchor is not None and isinstance(anchor.op, (ReduceMean, ReduceSum))
+    (operand,) = anchor.inputs
+    rank = operand.type.rank
+    axes = sorted(axis % rank for axis in (anchor.op.axes if hasattr(anchor.op, "axes") else (anchor.op.axis,)))
+    source = context.values[operand]
+    kept = [i for i in range(rank) if i not in axes]
+    terms = math.prod(source.shape[i] for i in axes)
+    keepdims = anchor.type.rank == rank
+
+    def arrange(view: View) -> View:
+        if not kept:
+            return View(view.storage, (1, 1), (0, 0), view.offset)
+        order = kept if keepdims else list(range(len(kept)))
+        view = View(view.storage, tuple(view.shape[i] for i in order), tuple(view.strides[i] for i in order), view.offset)
+        return View(view.storage, (1, *view.shape), (0, *view.strides), view.offset)
+
+    tail = context.tail(group, arrange)
+    shape = (1, *(source.shape[i] for i in kept)) if kept else (1, 1)
+    steps = (0, *(source.strides[i] for i in kept)) if kept else (0, 0)
+    sizes, (strides,) = collapse(shape, [steps])
+    sum_sizes, (sum_strides,) = collapse(tuple(source.shape[i] for i in axes), [tuple(source.strides[i] for i in axes)])
+    count, columns = math.prod(shape), shape[-1]
+    dtype = dtype_of(anchor.elem)
+    by_warp = sum_strides[-1] == 1 and terms >= 2 * WARP
+    mean = isinstance(anchor.op, ReduceMean)
+
+    def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
+        result = let(quotient(block * THREADS + thread, WARP) if by_warp else block * THREADS + thread)
+        lane = let(remainder(thread, WARP)) if by_warp else 0
+        with when(result < count):
+            begin = let(row_offset(sizes, strides, result))
+            held = registers(1, dtype)
+            put(held, 0, constant(0, dtype))
+            with counted(-(-terms // WARP) if by_warp else terms) as turn:
+                term = let(turn * WARP + lane) if by_warp else turn
+                where = term < terms if by_warp and terms % WARP else None
+                value = loaded(buffers[source], begin + row_offset(sum_sizes, sum_strides, term), where)
+                put(held, 0, held[0] + cast(value, dtype))
+            total = let(total_of(held[0], dtype) if by_warp else held[0])
+            with when(lane == 0) if by_warp else when(T.bool(True)):
+                value = total * f32(1 / terms) if mean else total
+                tail.emit(buffers, let(quotient(result, columns)), let(remainder(result, columns)), value)
+
+    launch = Launch(-(-count * WARP // THREADS), THREADS) if by_warp else grid(count)
+    context.add(group, [Argument(source), *tail.arguments], launch, body)
+
+
+def gather_step(context: CudaContext, group: Group) -> None:
+    """Gather along one axis by indices (negative: from the end); one outside, which `interp` refuses, is clipped."""
+    anchor = group.anchor
+    assert anchor is not None and isinstance(anchor.op, Gather)
+    data, indices = (context.values[n] for n in anchor.inputs)
+    axis = anchor.op.axis % len(data.shape)
+    many = len(indices.shape)
+    shape = anchor.shape or (1,)
+    count, columns = math.prod(shape), shape[-1]
+    tail = context.tail(group, lambda view: View(view.storage, (1, *shape), (0, *(view.strides or (0,))), view.offset))
+
+    def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
+        element = let(block * THREADS + thread)
+        with when(element < count):
+            place = _unravel(element, shape)
+            which = buffers[indices][_sum(place[axis : axis + many], indices.strides)]
+            # int32 is enough: axes are shorter
+            found = let(cast(T.max(T.min(cast(which, "int64"), constant(data.shape[axis] - 1, "int64")),
+                                   constant(-data.shape[axis], "int64")), "int32"))  # fmt: skip
+            row = let(T.if_then_else(found < 0, found + data.shape[axis], found))
+            outer = _sum(place[:axis], data.strides[:axis])
+            inner = _sum(place[axis + many :], data.strides[axis + 1 :])
+            value = buffers[data][outer + row * data.strides[axis] + inner]
+            tail.emit(buffers, let(quotient(element, columns)), let(remainder(element, columns)), value)
+
+    context.add(group, [Argument(data), Argument(indices), *tail.arguments], grid(count), body)
+
+
+def direct_convolution(context: CudaContext, group: Group) -> None:
+    """Depthwise and grouped convolutions: a thread per result, neighbouring threads on neighbouring channels."""
+    anchor = group.anchor
+    assert anchor is not None and isinstance(anchor.op, Conv)
+    op = anchor.op
+    weight = value_of(anchor.inputs[1])
+    assert weight is not None
+    bias = value_of(anchor.inputs[2]) if len(anchor.inputs) > 2 else None
+    outs, ins, kh, kw = weight.shape
+    per_group = outs // op.groups
+    image = context.values[anchor.inputs[0]].transpose(CHANNELS_LAST)
+    _, height, width, _ = image.shape
+    s_batch, s_row, s_column, s_channel = image.strides
+    integer = not anchor.type.is_float
+    dtype = "int32" if integer else "float32"
+    taps = context.keep(np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).astype(np.int8 if integer else np.float32))
+    biases = None if bias is None else context.keep(np.asarray(bias).astype(dtype))
+    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
+    out_height, out_width = anchor.shape[2:]
+    count = anchor.type.size
+    padded = any(op.pads)
+
+    def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
+        element = let(block * THREADS + thread)
+        with when(element < count):
+            pixel, out = let(quotient(element, outs)), let(remainder(element, outs))
+            x = let(remainder(pixel, out_width) * op.strides[1] - op.pads[1])
+            y = let(remainder(quotient(pixel, out_width), out_height) * op.strides[0] - op.pads[0])
+            begin = let(quotient(pixel, out_width * out_height) * s_batch + quotient(out, per_group) * (ins * s_channel))
+            held = registers(1, dtype)
+            put(held, 0, constant(0, dtype) if biases is None else buffers[biases][out])
+            with counted(kh) as ky, counted(kw) as kx, counted(ins) as channel:
+                row, column = let(y + ky * op.dilations[0]), let(x + kx * op.dilations[1])
+                where = tirx.all(0 <= row, row < height, 0 <= column, column < width) if padded else None
+                at = begin + row * s_row + column * s_column + channel * s_channel
+                value = cast(loaded(buffers[image], at, where, op.pad_value), dtype)
+                tap = cast(buffers[taps][((ky * kw + kx) * ins + channel) * outs + out], dtype)
+                put(held, 0, held[0] + value * tap)
+            tail.emit(buffers, pixel, out, held[0])
+
+    views = [image, taps, *([biases] if biases is not None else [])]
+    arguments = [*(Argument(view) for view in views), *tail.arguments]
+    context.add(group, arguments, grid(count), body, macs=count * ins * kh * kw)
+
+
+def _unravel(index: Expr, shape: Sequence[int]) -> list[Expr]:
+    found: list[Expr] = []
+    for i in range(len(shape)):
+        behind = quotient(index, math.prod(shape[i + 1 :]))
+        found.append(let(remainder(behind, shape[i]) if i else behind))
+    return found
+
+
+def _sum(index: Sequence[Expr], strides: Sequence[int]) -> Expr:
+    total: Expr = 0
+    for i, stride in zip(index, strides, strict=True):
+        total = total + i * stride
+    return total

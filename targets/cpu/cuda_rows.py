@@ -1,0 +1,230 @@
+"""Rows by warps: normalisation and softmax, with values in registers and sums by shuffles. Integers as in `arith`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import LayerNormalization, Softmax, value_of
+from edgewright.passes.ops.arith import EXP2_TABLE, EXPONENT_STEPS, LAYER_NORM_FRACTION, RSQRT_TABLE
+from edgewright.targets.cpu.cuda_elementwise import place
+from edgewright.targets.cpu.cuda_scalar import f32, rounded
+from edgewright.targets.cpu.cuda_step import CudaContext
+from edgewright.targets.cpu.cuda_tir import (
+    WARP,
+    Argument,
+    Buffers,
+    Launch,
+    bit_length,
+    counted,
+    largest_of,
+    let,
+    loaded,
+    quotient,
+    registers,
+    remainder,
+    shift_right,
+    total_of,
+    unrolled,
+    when,
+)
+from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.scalar import bounds, clip
+from edgewright.targets.cpu.tir import Expr, T, cast, constant, i32, i64, put
+from edgewright.targets.cpu.view import View, dtype_of
+
+WARPS = 4  # rows of a block
+HELD = 32  # values of a row that a lane keeps in registers; longer rows are read again
+LOWEST = -3.4028234663852886e38
+assert LAYER_NORM_FRACTION == 12  # the + 4 below is 16 - 12
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of `columns` values, spread over the lanes of a warp."""
+
+    lane: Expr
+    columns: int
+
+    @property
+    def turns(self) -> int:
+        return -(-self.columns // WARP)
+
+    @contextmanager
+    def each(self) -> Iterator[tuple[Expr, Expr, Expr | None]]:
+        """(turn, column, whether it exists) of a lane's values one after the other."""
+        with (unrolled if self.turns <= HELD else counted)(self.turns) as turn:
+            column = let(turn * WARP + self.lane)
+            yield turn, column, None if self.columns % WARP == 0 else column < self.columns
+
+    def hold(self, dtype: str, load: Callable[[Expr, Expr | None], Expr]) -> Callable[[Expr, Expr, Expr | None], Expr]:
+        """`load(column, where)` of the whole row; the result gives (turn, column, where) again."""
+        if self.turns > HELD:
+            return lambda turn, column, where: load(column, where)
+        held = registers(self.turns, dtype)
+        with self.each() as (turn, column, where):
+            put(held, turn, load(column, where))
+        return lambda turn, column, where: held[turn]
+
+    def total(self, dtype: str, term: Callable[[Expr, Expr, Expr | None], Expr]) -> Expr:
+        """The sum of a term over the row, in every lane."""
+        return total_of(self._folded(dtype, 0, term, lambda a, b: a + b), dtype)
+
+    def largest(self, dtype: str, term: Callable[[Expr, Expr, Expr | None], Expr], lowest: float) -> Expr:
+        return largest_of(self._folded(dtype, lowest, term, lambda a, b: T.max(a, b)), dtype)
+
+    def _folded(
+        self, dtype: str, start: float, term: Callable[[Expr, Expr, Expr | None], Expr], combine: Callable[[Expr, Expr], Expr]
+    ) -> Expr:
+        held = registers(1, dtype)
+        put(held, 0, constant(start, dtype))
+        with self.each() as (turn, column, where):
+            if where is None:
+                put(held, 0, combine(held[0], term(turn, column, where)))
+            else:
+                with when(where):
+                    put(held, 0, combine(held[0], term(turn, column, where)))
+        return held[0]
+
+
+def row_step(context: CudaContext, group: Group) -> None:
+    """LayerNormalization or Softmax: a warp per row, then the tail."""
+    anchor = group.anchor
+    assert anchor is not None
+    op = anchor.op
+    axis = op.axis % anchor.type.rank if isinstance(op, Softmax) else anchor.type.rank - 1
+    order = [*(i for i in range(anchor.type.rank) if i != axis), axis]
+    source = context.values[anchor.inputs[0]].transpose(order)
+    tail = context.tail(group, lambda view: view.transpose(order))
+    tables = [context.keep(_parameter(value_of(node))) for node in anchor.inputs[1:]]
+    integer = not anchor.type.is_float
+    if integer:
+        tables.append(context.keep((EXP2_TABLE if isinstance(op, Softmax) else RSQRT_TABLE).astype(np.int32)))
+    count, columns = math.prod(source.shape[:-1]), source.shape[-1]
+
+    def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
+        number = let(block * WARPS + quotient(thread, WARP))
+        with when(number < count):
+            row = Row(let(remainder(thread, WARP)), columns)
+            result = _result(op, integer, row, buffers, source, tables, number, dtype_of(anchor.elem))
+            with row.each() as (turn, column, where):
+                if where is None:
+                    tail.emit(buffers, number, column, result(turn, column, where))
+                else:
+                    with when(where):
+                        tail.emit(buffers, number, column, result(turn, column, where))
+
+    arguments = [Argument(view) for view in (source, *tables)]
+    context.add(group, [*arguments, *tail.arguments], Launch(-(-count // WARPS), WARPS * WARP), body)
+
+
+Term = Callable[[Expr, Expr, Expr | None], Expr]
+
+
+def _result(
+    op: object, integer: bool, row: Row, buffers: Buffers, source: View, tables: list[View], number: Expr, dtype: str
+) -> Term:
+    def load(column: Expr, where: Expr | None) -> Expr:
+        return loaded(buffers[source], place(source, number, column), where)
+
+    if isinstance(op, Softmax):
+        return _integer_softmax(op, row, buffers, load, tables[0]) if integer else _float_softmax(row, load)
+    assert isinstance(op, LayerNormalization)
+    if integer:
+        return _integer_norm(op, row, buffers, load, tables, dtype)
+    return _float_norm(op, row, buffers, load, tables)
+
+
+def _float_norm(op: LayerNormalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[View]) -> Term:
+    value = row.hold("float32", load)
+    mean = let(row.total("float32", value) * f32(1 / row.columns))
+
+    def square(turn: Expr, column: Expr, where: Expr | None) -> Expr:
+        distance = let(value(turn, column, where) - mean)
+        return distance * distance
+
+    variance = row.total("float32", square) * f32(1 / row.columns)
+    inverse = let(f32(1) / T.sqrt(variance + f32(op.epsilon)))
+    gamma, beta = (buffers[view] for view in tables)
+    return lambda turn, column, where: (value(turn, column, where) - mean) * inverse * gamma[column] + beta[column]
+
+
+def _float_softmax(row: Row, load: Callable[..., Expr]) -> Term:
+    value = row.hold("float32", load)
+    highest = let(row.largest("float32", value, LOWEST))
+
+    def power(turn: Expr, column: Expr, where: Expr | None) -> Expr:
+        return T.exp(value(turn, column, where) - highest)
+
+    inverse = let(f32(1) / row.total("float32", power))
+    return lambda turn, column, where: power(turn, column, where) * inverse
+
+
+def _integer_norm(
+    op: LayerNormalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[View], dtype: str
+) -> Term:
+    """`arith.layer_normalization`."""
+    multiplier, offset, roots = (buffers[view] for view in tables)
+    value = row.hold("int32", lambda column, where: cast(load(column, where), "int32"))
+    total = let(cast(row.total("int32", value), "int64"))  # below 2^10 * 2^15
+
+    def square(turn: Expr, column: Expr, where: Expr | None) -> Expr:
+        wide = let(cast(value(turn, column, where), "int64"))
+        return wide * wide
+
+    n = row.columns
+    v = let(i64(n) * row.total("int64", square) - total * total + i64(op.eps_term))
+    e = let(T.shift_right(bit_length(v) - i64(1), i64(1)))
+    left = let(T.max(i64(16) - e * i64(2), i64(0)))
+    right = let(T.max(e * i64(2) - i64(16), i64(0)))
+    m16 = let(shift_right(T.shift_left(v, left), right))
+    y0 = let(cast(roots[cast(shift_right(m16, 10), "int32")], "int64"))
+    q0 = let(shift_right(y0 * y0, 14))
+    t = i64(3 << 16) - shift_right(m16 * q0, 16)
+    y = let(rounded(y0 * t, i64(16)))
+    low, high = bounds(op.elem)
+
+    def result(turn: Expr, column: Expr, where: Expr | None) -> Expr:
+        centred = i64(n) * cast(value(turn, column, where), "int64") - total
+        z = let(rounded(centred * y, e + i64(4)))
+        whole = rounded(z * cast(multiplier[column], "int64") + offset[column], i64(op.shift))
+        return cast(clip(let(whole), i64(low), i64(high)), dtype)
+
+    return result
+
+
+def _integer_softmax(op: Softmax, row: Row, buffers: Buffers, load: Callable[..., Expr], table: View) -> Term:
+    """`arith.softmax`."""
+    value = row.hold("int32", lambda column, where: cast(load(column, where), "int32"))
+    highest = let(row.largest("int32", value, -(1 << 15)))
+
+    def power(turn: Expr, column: Expr, where: Expr | None) -> Expr:
+        return exponential(buffers, table, highest - value(turn, column, where), op.multiplier, op.shift)
+
+    total = let(cast(row.total("int32", power), "int64"))
+    bits = let(bit_length(total))
+    reciprocal = let(T.truncdiv(T.shift_left(i64(1), bits + i64(15)), total))
+
+    def result(turn: Expr, column: Expr, where: Expr | None) -> Expr:
+        share = let(rounded(cast(power(turn, column, where), "int64") * reciprocal, bits))
+        return cast(T.min(share, i64(32767)), "int16")
+
+    return result
+
+
+def exponential(buffers: Buffers, table: View, distance: Expr, multiplier: int, shift: int) -> Expr:
+    """`arith.exponentials` of one distance from the maximum, as int32."""
+    steps = rounded(cast(distance, "int64") * i64(multiplier), i64(shift))
+    u = let(cast(T.min(steps, i64(16 * EXPONENT_STEPS - 1)), "int32"))
+    return let(T.shift_right(buffers[table][T.bitwise_and(u, i32(EXPONENT_STEPS - 1))], T.shift_right(u, i32(8))))
+
+
+def _parameter(value: Array | None) -> Array:
+    assert value is not None
+    if value.dtype.kind == "f":
+        return value.astype(np.float32)
+    return value.astype(np.int64 if value.dtype.itemsize == 8 else np.int32)

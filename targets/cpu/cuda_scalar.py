@@ -1,0 +1,92 @@
+"""What an elementwise operator computes for one element in one CUDA thread.
+
+Integers are exact in int64: factors are (multiplier, shift) pairs, since float64 is slow on every Jetson.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import Int
+from edgewright.passes.ops import AddRequantised, Gelu, Requantise
+from edgewright.passes.ops.add_requantised import IDENTITY
+from edgewright.targets.cpu.cuda_tir import let, shift_right
+from edgewright.targets.cpu.scalar import bounds, clip, formula_of
+from edgewright.targets.cpu.tir import Expr, T, cast, constant
+from edgewright.targets.cpu.view import dtype_of
+
+Formula = Callable[[Node, Sequence[Expr]], Expr]
+
+
+def f32(value: float) -> Expr:
+    return constant(value, "float32")
+
+
+def rounded(product: Expr, shift: Expr) -> Expr:
+    """`arith.round_shift` of an int64 by 1 or more."""
+    half = T.shift_left(constant(1, "int64"), shift - 1)
+    return shift_right(product + half, shift)
+
+
+def rescaled(value: Expr, multiplier: Expr, shift: Expr, zero_point: int, elem: Int) -> Expr:
+    """`arith.requantise` as int32; |value * multiplier| < 2^62."""
+    low, high = bounds(elem)
+    whole = rounded(cast(value, "int64") * cast(multiplier, "int64"), cast(shift, "int64"))
+    if zero_point:
+        whole = whole + constant(zero_point, "int64")
+    return cast(clip(let(whole), constant(low, "int64"), constant(high, "int64")), "int32")
+
+
+def _requantise(node: Node, operands: Sequence[Expr]) -> Expr:
+    op = node.op
+    assert isinstance(op, Requantise)
+    return cast(rescaled(*operands, op.zero_point, op.elem), dtype_of(op.elem))
+
+
+def _add_requantised(node: Node, operands: Sequence[Expr]) -> Expr:
+    op = node.op
+    assert isinstance(op, AddRequantised)
+    low, high = bounds(Int(16))
+    terms = []
+    for value, pair in zip(operands, ((op.multiplier_a, op.shift_a), (op.multiplier_b, op.shift_b)), strict=True):
+        if pair == IDENTITY:  # saturation alone, which -32768 needs
+            wide = clip(cast(value, "int32"), constant(low, "int32"), constant(high, "int32"))
+        else:
+            wide = rescaled(value, constant(pair[0], "int64"), constant(pair[1], "int64"), 0, Int(16))
+        terms.append(let(wide))
+    total = let(terms[0] - terms[1] if op.subtract else terms[0] + terms[1])
+    return cast(clip(total, constant(low, "int32"), constant(high, "int32")), "int16")
+
+
+def _gelu(node: Node, operands: Sequence[Expr]) -> Expr:
+    op = node.op
+    assert isinstance(op, Gelu)
+    (x,) = operands
+    half = f32(0.5) * x
+    if op.approximate == "tanh":
+        return half * (f32(1) + T.tanh(f32(math.sqrt(2 / math.pi)) * (x + f32(0.044715) * x * x * x)))
+    return half * (f32(1) + T.erf(x * f32(math.sqrt(0.5))))
+
+
+def _sigmoid(x: Expr) -> Expr:
+    return f32(1) / (f32(1) + T.exp(f32(0) - x))  # exp overflows to infinity, whose reciprocal is the limit
+
+
+FORMULAS: dict[str, Formula] = {
+    "Requantise": _requantise,
+    "AddRequantised": _add_requantised,
+    "Gelu": _gelu,
+    "Sigmoid": lambda node, x: _sigmoid(x[0]),
+    "Silu": lambda node, x: x[0] * _sigmoid(x[0]),
+    "Tanh": lambda node, x: T.tanh(x[0]),
+    "Erf": lambda node, x: T.erf(x[0]),
+    "Exp": lambda node, x: T.exp(x[0]),
+}
+
+
+def cuda_formula(op: Op) -> Formula | None:
+    """The formula of an elementwise operator; None for any other, and for Table, which reads memory."""
+    return FORMULAS.get(op.kind) or formula_of(op)
