@@ -143,7 +143,7 @@ def attention(context: CudaContext, group: Group) -> None:
                 inside = both(
                     None if tokens % tile.bm == 0 else query < tokens, None if dv % tile.bn == 0 else place < dv
                 )
-                with when(T.bool(True) if inside is None else inside):
+                with when(inside):
                     result = _normalised(value, total, totals[row], shifts[row])
                     tail.emit(buffers, window * tokens + query, head * dv + place, result)
 
@@ -198,32 +198,29 @@ def attention(context: CudaContext, group: Group) -> None:
         sum_here = T.alloc_buffer((1,), "int32", scope="local")
         put(sum_here, 0, i32(0))
 
+        def existing(key: Expr, value: Expr, otherwise: Expr) -> Expr:
+            """`value`, or something else behind the last key."""
+            return value if keys % 64 == 0 else T.if_then_else(key < keys, value, otherwise)
+
         def weight(key: Expr) -> Expr:
-            """`arith.attention_weights`; negative behind the last key."""
-            power = exponential(buffers, table, highest - scores_at(score, key), op.score_multiplier, op.score_shift)
+            """`arith.attention_weights`."""
+            distance = highest - existing(key, score(0, key, None), highest)
+            power = exponential(buffers, table, distance, op.score_multiplier, op.score_shift)
             return let(T.min(T.shift_right(power + 64, i32(7)), i32(ATTENTION_WEIGHT_MAX)))
 
-        def scores_at(score: Any, key: Expr) -> Expr:
-            value = score(0, key, None)
-            return value if keys % 64 == 0 else T.if_then_else(key < keys, value, highest)
-
-        def counted_weight(key: Expr, here: Expr) -> Expr:
-            return here if keys % 64 == 0 else T.if_then_else(key < keys, here, i32(0))
-
         per_lane = 4 if kind == DOT else 1
-        with Row(row.lane, padded_keys(keys) // per_lane).each() as (_, place, exists):
-            with when(T.bool(True) if exists is None else exists):
-                total: Expr = i32(0)
-                for i in range(per_lane):
-                    key = let(place * per_lane + i)
-                    here = weight(key)
-                    put(sum_here, 0, sum_here[0] + counted_weight(key, here))
-                    if kind == DOT:
-                        byte = T.bitwise_and(counted_weight(key, here - WEIGHT_OFFSET), i32(255))
-                        total = T.bitwise_or(total, T.shift_left(byte, i32(8 * i)))
-                    else:
-                        total = cast(counted_weight(key, here), "float32")
-                put(target, number * width + place, total)
+        with Row(row.lane, padded_keys(keys) // per_lane).each() as (_, place, exists), when(exists):
+            total: Expr = i32(0)
+            for i in range(per_lane):
+                key = let(place * per_lane + i)
+                here = weight(key)
+                put(sum_here, 0, sum_here[0] + existing(key, here, i32(0)))
+                if kind == DOT:
+                    byte = T.bitwise_and(existing(key, here - WEIGHT_OFFSET, i32(0)), i32(255))
+                    total = T.bitwise_or(total, T.shift_left(byte, i32(8 * i)))
+                else:
+                    total = cast(existing(key, here, i32(0)), "float32")
+            put(target, number * width + place, total)
         return let(total_of(sum_here[0], "int32"))
 
     arguments = [side(q, 0, 0, dk).argument, side(k, 0, 0, dk).argument, columns(0, 0).argument]

@@ -44,7 +44,8 @@ class CudaBuilt:
     def files(self) -> dict[str, bytes]:
         """The artifact's files, the manifest left to the caller."""
         texts = {name: text.encode() for name, text in self.sources.items()}
-        return {**texts, "weights.bin": self.weights, **({"model.cubin": code for code in self.cubins.values()})}
+        cubin = {"model.cubin": self.cubins[self.arch]} if self.cubins else {}
+        return {**texts, "weights.bin": self.weights, **cubin}
 
 
 def cuda_program(graph: Graph, arch: str, *, compiled: bool = True, require: bool = False) -> CudaBuilt:

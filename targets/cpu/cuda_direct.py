@@ -73,7 +73,7 @@ def reduce_step(context: CudaContext, group: Group) -> None:
                 value = loaded(buffers[source], begin + row_offset(sum_sizes, sum_strides, term), where)
                 put(held, 0, held[0] + cast(value, dtype))
             total = let(total_of(held[0], dtype) if by_warp else held[0])
-            with when(lane == 0) if by_warp else when(T.bool(True)):
+            with when(lane == 0 if by_warp else None):
                 value = total * f32(1 / terms) if mean else total
                 tail.emit(buffers, let(quotient(result, columns)), let(remainder(result, columns)), value)
 
@@ -142,7 +142,7 @@ def direct_convolution(context: CudaContext, group: Group) -> None:
             put(held, 0, constant(0, dtype) if biases is None else buffers[biases][out])
             with counted(kh) as ky, counted(kw) as kx, counted(ins) as channel:
                 row, column = let(y + ky * op.dilations[0]), let(x + kx * op.dilations[1])
-                where = tirx.all(0 <= row, row < height, 0 <= column, column < width) if padded else None
+                where = tirx.all(row >= 0, row < height, column >= 0, column < width) if padded else None
                 at = begin + row * s_row + column * s_column + channel * s_channel
                 value = cast(loaded(buffers[image], at, where, op.pad_value), dtype)
                 tap = cast(buffers[taps][((ky * kw + kx) * ins + channel) * outs + out], dtype)

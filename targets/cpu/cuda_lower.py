@@ -134,7 +134,8 @@ class _Lowering:
         """Where a node's value is, making windows and joins on the way."""
         values = self.context.values
         if node not in values:
-            values[node] = self._join(node) if isinstance(node.op, Concat) else self._window(node, self._resolve(node.inputs[0]))
+            joins = isinstance(node.op, Concat)
+            values[node] = self._join(node) if joins else self._window(node, self._resolve(node.inputs[0]))
         return values[node]
 
     def _window(self, node: Node, source: View) -> View:

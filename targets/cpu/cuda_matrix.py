@@ -29,10 +29,7 @@ def packed_weight(context: CudaContext, weight: Array) -> Operand:
     deep = 64  # a multiple of what any kind of arithmetic stages at a time
     full = np.zeros((-(-n // COLUMNS) * COLUMNS, -(-k // deep) * deep), np.int8 if integer else np.float32)
     full[:n, :k] = weight
-    if integer:
-        layout = full.reshape(full.shape[0], -1, 4).transpose(1, 0, 2)
-    else:
-        layout = full.T
+    layout = full.reshape(full.shape[0], -1, 4).transpose(1, 0, 2) if integer else full.T
     view = context.keep(np.ascontiguousarray(layout))
     columns = full.shape[0]
     return Operand(view, n, k, lambda m, step: step * columns + m, packed=True)
@@ -75,7 +72,8 @@ def patch_embed(context: CudaContext, group: Group) -> None:
     def at(m: Expr, k: Expr) -> Expr:
         row, column = remainder(quotient(m, across), down), remainder(m, across)
         channel, y, x = quotient(k, patch * patch), remainder(quotient(k, patch), patch), remainder(k, patch)
-        corner = row * (patch * s_row) + column * (patch * s_column) + (quotient(m, across * down) * s_batch if batch > 1 else 0)
+        image_at = quotient(m, across * down) * s_batch if batch > 1 else 0
+        corner = image_at + row * (patch * s_row) + column * (patch * s_column)
         return corner + channel * s_channel + y * s_row + x * s_column
 
     quad = quad_of(image, s_column, (s_batch if batch > 1 else 0, s_channel, s_row, patch), patch)
@@ -158,11 +156,7 @@ def product(
 
 def guarded(row: Expr, rows: int, bm: int, column: Expr, columns: int, bn: int, body: Callable[[], Any]) -> None:
     """`body` where the result (row, column) of tiles of bm x bn exists."""
-    inside = both(None if rows % bm == 0 else row < rows, None if columns % bn == 0 else column < columns)
-    if inside is None:
-        body()
-        return
-    with when(inside):
+    with when(both(None if rows % bm == 0 else row < rows, None if columns % bn == 0 else column < columns)):
         body()
 
 

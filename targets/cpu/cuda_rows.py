@@ -82,12 +82,8 @@ class Row:
     ) -> Expr:
         held = registers(1, dtype)
         put(held, 0, constant(start, dtype))
-        with self.each() as (turn, column, where):
-            if where is None:
-                put(held, 0, combine(held[0], term(turn, column, where)))
-            else:
-                with when(where):
-                    put(held, 0, combine(held[0], term(turn, column, where)))
+        with self.each() as (turn, column, where), when(where):
+            put(held, 0, combine(held[0], term(turn, column, where)))
         return held[0]
 
 
@@ -111,12 +107,8 @@ def row_step(context: CudaContext, group: Group) -> None:
         with when(number < count):
             row = Row(let(remainder(thread, WARP)), columns)
             result = _result(op, integer, row, buffers, source, tables, number, dtype_of(anchor.elem))
-            with row.each() as (turn, column, where):
-                if where is None:
-                    tail.emit(buffers, number, column, result(turn, column, where))
-                else:
-                    with when(where):
-                        tail.emit(buffers, number, column, result(turn, column, where))
+            with row.each() as (turn, column, where), when(where):
+                tail.emit(buffers, number, column, result(turn, column, where))
 
     arguments = [Argument(view) for view in (source, *tables)]
     context.add(group, [*arguments, *tail.arguments], Launch(-(-count // WARPS), WARPS * WARP), body)

@@ -89,8 +89,11 @@ def barrier() -> None:
 
 
 @contextmanager
-def when(condition: Expr) -> Iterator[None]:
-    """The statements run in threads where the condition holds."""
+def when(condition: Expr | None) -> Iterator[None]:
+    """The statements run in threads where the condition holds; None always holds."""
+    if condition is None:
+        yield
+        return
     with T.If(condition), T.Then():
         yield
 

@@ -24,7 +24,10 @@ DRIVER = r"""
 int main(int count, char **arguments) {
     cuda_emulation_order(atoi(arguments[2]));
     edgewright_cuda_model *model;
-    if (edgewright_cuda_open(arguments[1], atoi(arguments[3]), &model)) { fprintf(stderr, "%s\n", edgewright_cuda_error()); return 1; }
+    if (edgewright_cuda_open(arguments[1], atoi(arguments[3]), &model)) {
+        fprintf(stderr, "%s\n", edgewright_cuda_error());
+        return 1;
+    }
     int ins, outs;
     const edgewright_cuda_tensor *in = edgewright_cuda_inputs(&ins), *out = edgewright_cuda_outputs(&outs);
     std::vector<std::vector<char>> memory;
@@ -108,7 +111,7 @@ def emulated(graph: Graph, arch: str, folder: Path, *, capability: tuple[int, in
     major, minor = capability or (int(arch[3]), int(arch[4]))
     unit = "\n".join(
         [
-            '#include "cuda_emulation.h"', '#include "model.cu"', '#include "model_tables.cpp"', '#include "edgewright_cuda.cpp"',
+            *(f'#include "{name}"' for name in ("cuda_emulation.h", "model.cu", "model_tables.cpp", "edgewright_cuda.cpp")),
             "namespace emulation {", f"const Kernel kernels[] = {{{rows}}};", f"const int kernel_count = {len(set(names))};",
             f"const int capability_major = {major}, capability_minor = {minor};", "}", DRIVER,
         ]
