@@ -1,0 +1,104 @@
+"""Runs a compiled model in Python on TVM's runtime. Needs numpy and apache-tvm, nothing of Edgewright.
+
+python run.py FOLDER --input NAME=x.npy ... [--output FOLDER] [--threads N] [--repeat N]
+Like every loader of native code, it executes what the folder holds: the hashes find damage, not malice.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+
+def main():
+    """Exit status 0, or 1 with one line that says what does not fit."""
+    parser = argparse.ArgumentParser(description="Runs a compiled model on TVM's runtime.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy")
+    parser.add_argument("--output", type=Path, help="folder for the outputs, as NAME.npy")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--repeat", type=int, default=1)
+    arguments = parser.parse_args()
+    manifest = checked_manifest(arguments.folder)
+    os.environ["TVM_NUM_THREADS"] = str(arguments.threads)  # read as the library loads
+    import numpy as np
+    import tvm
+
+    given = dict(one.split("=", 1) for one in arguments.input if "=" in one)
+    inputs = []
+    for one in manifest["inputs"]:
+        path = given.get(one["name"]) or refuse(f"--input {one['name']}=FILE.npy is missing")
+        inputs.append(tvm.runtime.tensor(checked(np.load(path, allow_pickle=False), one, manifest)))
+    if unknown := set(given) - {one["name"] for one in manifest["inputs"]}:
+        refuse(f"the model has no input {', '.join(sorted(unknown))}")
+    entry = tvm.runtime.load_module(str(arguments.folder / "model.so"))[manifest["entry"]]
+    weights = np.fromfile(arguments.folder / "weights.bin", np.uint8)
+    workspace = np.zeros(max(manifest["workspace_bytes"], 1), np.uint8)
+    blocks = [tvm.runtime.tensor(one if one.size else np.zeros(1, np.uint8)) for one in (weights, workspace)]
+    outputs = [tvm.runtime.tensor(np.zeros(one["shape"], one["dtype"])) for one in manifest["outputs"]]
+    times = []
+    for _ in range(arguments.repeat):
+        started = time.perf_counter()
+        entry(0, len(manifest["steps"]), *blocks, *inputs, *outputs)
+        times.append(time.perf_counter() - started)
+    print(f"{arguments.threads} threads: median {statistics.median(times) * 1e3:.3f} ms")
+    for i, (one, value) in enumerate(zip(manifest["outputs"], outputs, strict=True)):
+        array = value.numpy()
+        meaning = f", stands for {one['scale']} * (integer - {one['zero_point']})" if one["scale"] else ""
+        print(f"output {one['name']}: {array.dtype} {array.shape}{meaning}")
+        if arguments.output:
+            arguments.output.mkdir(parents=True, exist_ok=True)
+            plain = one["name"] if one["name"].replace("_", "").isalnum() else f"output_{i}"
+            np.save(arguments.output / f"{plain}.npy", array)
+
+
+def checked_manifest(folder):
+    """manifest.json, when every file is as the compiler wrote it and this machine is of the right architecture."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        changed = [name for name, digest in manifest["files"].items() if sha256(folder / name) != digest]
+        arch = manifest["arch"]
+    except (OSError, ValueError, KeyError) as error:
+        refuse(f"{folder} is no compiled CPU model: {error}")
+    if changed:
+        refuse(f"not as the compiler wrote it: {', '.join(changed)}")
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
+    if machine != arch:
+        refuse(f"the model is for {arch}, this machine is {machine}")
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+        label, _, value = line.partition(":")
+        if label.strip() in ("flags", "Features"):
+            if missing := set(manifest["features"]) - set(value.split()):
+                refuse(f"this processor lacks {', '.join(sorted(missing))}")
+            break
+    return manifest
+
+
+def checked(array, one, manifest):
+    """The array, when it is what the model takes."""
+    if list(array.shape) != list(one["shape"]) or str(array.dtype) != one["dtype"]:
+        refuse(f"input {one['name']} is {array.dtype} {array.shape}, the model takes {one['dtype']} {tuple(one['shape'])}")
+    if manifest["precision"] != "fp32" and array.dtype.kind == "f" and not abs(array).max() < float("inf"):
+        refuse(f"input {one['name']} holds nan or infinity, which an integer model has no values for")
+    return array
+
+
+def sha256(path):
+    """Of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def refuse(reason):
+    """End with one line."""
+    print(f"error: {reason}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
