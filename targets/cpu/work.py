@@ -12,8 +12,8 @@ from edgewright.targets.estimate import Work
 
 def works_of(program: Program) -> list[Work]:
     """One Work for each step, in order."""
-    nodes = {node.name: node for node in program.graph.nodes()}
-    return [work_of(step, nodes.get(step.name)) for step in program.steps]
+    nodes = {(node.name, node.op.kind): node for node in program.graph.nodes()}  # a rescaling has its product's name
+    return [work_of(step, nodes.get((step.name, step.kind.partition("+")[0]))) for step in program.steps]
 
 
 def work_of(step: Step, anchor: Node | None) -> Work:

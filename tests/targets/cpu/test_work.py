@@ -41,9 +41,12 @@ def test_the_work_of_a_program_is_that_of_its_graph(precision: str) -> None:
     item = 4 if precision == "fp32" else 1
     assert weights * item <= sum(work.weight_bytes for work in products) <= 1.35 * weights * item + 20_000
     scores = sum(work.elements for work in works if work.kind.startswith("Attention"))
-    nodes = [node for node in graph.nodes() if isinstance(node.op, Attention)]
-    assert scores == sum(n.op.heads * n.inputs[0].shape[1] * n.inputs[1].shape[1] for n in nodes if isinstance(n.op, Attention))
-    assert len(nodes) == 4
+    each = [
+        node.op.heads * node.inputs[0].shape[1] * node.inputs[1].shape[1]
+        for node in graph.nodes()
+        if isinstance(node.op, Attention)
+    ]
+    assert scores == sum(each) and len(each) == 4
     assert all(work.activation_bytes > 0 for work in works)
 
 
