@@ -57,7 +57,8 @@ def compare(path: str, precision: str, threads: int, seconds: float = 3.0) -> di
     found = estimate(works_of(program), host, threads)
     return {
         "model": Path(path).name, "precision": precision, "core": found.core, "variant": found.variant, "threads": threads,
-        "macs": found.macs, "low_ms": found.low_ms, "median_ms": float(np.median(times)), "least_ms": min(times), "high_ms": found.high_ms,
+        "macs": found.macs,
+        "low_ms": found.low_ms, "median_ms": float(np.median(times)), "least_ms": min(times), "high_ms": found.high_ms,
     }  # fmt: skip
 
 
