@@ -5,10 +5,12 @@ Float: softmax(scale q k^T + bias) v. Integers: the program of `arith.attention`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from edgewright.passes.ops import Attention
+from edgewright.targets.cpu.elementwise import copied
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.product import geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
@@ -43,6 +45,11 @@ def attention(context: Context, group: Group) -> None:
     integer = not anchor.type.is_float
     variant = context.variant
     shape = geometry(variant, "int8" if integer else "float32")
+    if q.strides[-1] != 1 and width > 1:  # channels of a map, say
+        dense = context.temporary(math.prod(q.shape), q.dtype).reshape(q.shape)
+        assert dense is not None
+        copied(context, q, dense, f"{anchor.name} (rows)")
+        q = dense
     bias = None
     if len(anchor.inputs) > 3:
         bias = context.values[anchor.inputs[3]].broadcast_to((windows, heads, tokens, keys))

@@ -148,32 +148,31 @@ def _axes(op: ReduceMean | ReduceSum, rank: int) -> list[int]:
 
 
 def gather_step(context: Context, group: Group) -> None:
-    """Gather of slices along axis 0 by indices (negative: from the end)."""
+    """Gather along any axis by indices (negative: from the end); lanes along the last axis of the result."""
     anchor = group.anchor
     assert anchor is not None and isinstance(anchor.op, Gather)
     data, indices = (context.values[n] for n in anchor.inputs)
     axis = anchor.op.axis % len(data.shape)
-    lead, behind = data.shape[:axis], data.shape[axis + 1 :]
     many = len(indices.shape)
-    out_rank = anchor.type.rank
-    column = out_rank - 1
-    assert behind, "the gathered axis is not the last"
-
-    tail = context.tail(group, lambda view: view)
-    shape = anchor.shape
-    count, columns = math.prod(shape[:-1]), shape[column]
+    tail = context.tail(group, lambda view: view if view.shape else View(view.storage, (1,), (0,), view.offset))
+    shape = anchor.shape or (1,)
+    count, columns = math.prod(shape[:-1]), shape[-1]
 
     def body(buffers: Mapping[View, Any]) -> None:
+        def where(place: list[Expr]) -> Expr:
+            """Offset in the data of the result's element `place`."""
+            which = cast(buffers[indices][sum_of(place[axis : axis + many], indices.strides)], "int64")
+            index = cast(T.if_then_else(which < 0, which + data.shape[axis], which), "int32")
+            outer, inner = sum_of(place[:axis], data.strides[:axis]), sum_of(place[axis + many :], data.strides[axis + 1 :])
+            return outer + index * data.strides[axis] + inner
+
         with loop(count, parallel=count * columns >= PARALLEL_ELEMENTS and count > 1) as row:
-            place = _unravel(row, shape[:-1])
-            which = buffers[indices][sum_of(place[len(lead) : len(lead) + many], indices.strides)]
-            which = cast(which, "int64")
-            index = T.if_then_else(which < 0, which + data.shape[axis], which)
-            outer = sum_of(place[: len(lead)], data.strides[: len(lead)])
-            inner = sum_of(place[len(lead) + many :], data.strides[axis + 1 : -1])
-            begin = outer + cast(index, "int32") * data.strides[axis] + inner
-            step = data.strides[-1]
-            tail.emit(buffers, row, 0, columns, lambda lane: buffers[data][begin + lane * step])
+            lead = _unravel(row, shape[:-1])
+            if axis < len(data.shape) - 1:  # the index is that of the row
+                begin, step = where([*lead, 0]), data.strides[-1]
+                tail.emit(buffers, row, 0, columns, lambda lane: buffers[data][begin + lane * step])
+            else:
+                tail.emit(buffers, row, 0, columns, lambda lane: buffers[data][where([*lead, lane][: anchor.type.rank])])
 
     context.add(group, [data, indices, *tail.views], body)
 
