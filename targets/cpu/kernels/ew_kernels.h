@@ -40,6 +40,11 @@ int32_t ew_attention_weights(const int32_t *scores, int64_t n, int32_t multiplie
  * 1 <= eps_term <= 2^50. */
 void ew_layer_norm_s16(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,
                        int32_t shift, int8_t *out);
+void ew_layer_norm_s16_s16(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n,
+                           int64_t eps_term, int32_t shift, int16_t *out);
+
+/* One row of softmax, exactly; in place allowed. 1 <= n <= 2^15, 1 <= multiplier < 2^16, 1 <= shift <= 47. */
+void ew_softmax_s16(const int16_t *x, int64_t n, int32_t multiplier, int32_t shift, int16_t *out);
 
 /* out[i] = table[x[i]+128]; in place allowed. */
 void ew_table_s8(const int8_t *x, const int8_t *table, int64_t n, int8_t *out);

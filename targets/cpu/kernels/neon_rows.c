@@ -109,54 +109,59 @@ EW_INLINE int32x4_t ew_affine(int32x4_t z, const int32_t *multiplier, const int6
   return vqmovn_high_s64(vqmovn_s64(vrshlq_s64(low, minus)), vrshlq_s64(high, minus));
 }
 
-/* narrow: e >= 10, which leaves 32-bit lanes enough: with n 2^4 and y 2^14, SQDMULH gives floor(d y / 2^13). */
-EW_INLINE int64_t ew_layer_norm_part(const int narrow, const int16_t *x, const int32_t *multiplier,
-                                     const int64_t *offset, int64_t n, int64_t sum, int64_t y, int32_t e, int32_t shift,
-                                     int8_t *out) {
-  const int16x4_t count = vdup_n_s16((int16_t)(narrow ? 16 * n : n));
-  const int32x4_t start = vdupq_n_s32((int32_t)(narrow ? -16 * sum : -sum));
-  const int32x4_t factor = vdupq_n_s32((int32_t)(narrow ? y << 14 : y)), step = vdupq_n_s32(9 - e);
-  const int64x2_t minus = vdupq_n_s64(-shift);
-  int64_t i = 0;
-#pragma unroll 2
-  for (; i + 8 <= n; i += 8) {
-    int16x8_t v = vld1q_s16(x + i);
-    int32x4_t z[2] = {vmlal_s16(start, vget_low_s16(v), count), vmlal_high_s16(start, v, vcombine_s16(count, count))};
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      z[h] = narrow ? vrshlq_s32(vqdmulhq_s32(z[h], factor), step) : ew_scale_wide(z[h], factor, vdupq_n_s32(-e - 4));
-      z[h] = ew_affine(z[h], multiplier + i + 4 * h, offset + i + 4 * h, minus);
-    }
-    int8x8_t bytes = vqmovn_s16(vqmovn_high_s32(vqmovn_s32(z[0]), z[1]));
-    vst1_s8(out + i, vmax_s8(bytes, vdup_n_s8(-127)));
-  }
-  return i;
-}
+EW_INLINE void ew_store8_s8(int8_t *out, int16x8_t y) { vst1_s8(out, vmax_s8(vqmovn_s16(y), vdup_n_s8(-127))); }
+EW_INLINE void ew_store8_s16(int16_t *out, int16x8_t y) { vst1q_s16(out, vmaxq_s16(y, vdupq_n_s16(-32767))); }
 
-void ew_layer_norm_s16(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,
-                       int32_t shift, int8_t *out) {
-  int32x4_t sums = vdupq_n_s32(0);
-  uint64x2_t products[2] = {vdupq_n_u64(0), vdupq_n_u64(0)};
-  int64_t i = 0;
-#pragma unroll 2
-  for (; i + 8 <= n; i += 8) {
-    int16x8_t v = vld1q_s16(x + i);
-    sums = vpadalq_s16(sums, v);
-    int32x4_t low = vmull_s16(vget_low_s16(v), vget_low_s16(v)), high = vmull_high_s16(v, v);
-    products[0] = vpadalq_u32(products[0], vreinterpretq_u32_s32(low));
-    products[1] = vpadalq_u32(products[1], vreinterpretq_u32_s32(high));
+/* narrow: e >= 10, which leaves 32-bit lanes enough: with n 2^4 and y 2^14, SQDMULH gives floor(d y / 2^13). */
+#define LAYER_NORM(name, type, suffix, limit)                                                                          \
+  EW_INLINE int64_t ew_layer_norm_part_##suffix(const int narrow, const int16_t *x, const int32_t *multiplier,         \
+                                       const int64_t *offset, int64_t n, int64_t sum, int64_t y, int32_t e, int32_t shift, \
+                                       type *out) {                                                                    \
+    const int16x4_t count = vdup_n_s16((int16_t)(narrow ? 16 * n : n));                                                \
+    const int32x4_t start = vdupq_n_s32((int32_t)(narrow ? -16 * sum : -sum));                                         \
+    const int32x4_t factor = vdupq_n_s32((int32_t)(narrow ? y << 14 : y)), step = vdupq_n_s32(9 - e);                  \
+    const int64x2_t minus = vdupq_n_s64(-shift);                                                                       \
+    int64_t i = 0;                                                                                                     \
+  _Pragma("unroll 2")                                                                                                  \
+    for (; i + 8 <= n; i += 8) {                                                                                       \
+      int16x8_t v = vld1q_s16(x + i);                                                                                  \
+      int32x4_t z[2] = {vmlal_s16(start, vget_low_s16(v), count), vmlal_high_s16(start, v, vcombine_s16(count, count))}; \
+  _Pragma("unroll")                                                                                                    \
+      for (int h = 0; h < 2; ++h) {                                                                                    \
+        z[h] = narrow ? vrshlq_s32(vqdmulhq_s32(z[h], factor), step) : ew_scale_wide(z[h], factor, vdupq_n_s32(-e - 4)); \
+        z[h] = ew_affine(z[h], multiplier + i + 4 * h, offset + i + 4 * h, minus);                                     \
+      }                                                                                                                \
+      ew_store8_##suffix(out + i, vqmovn_high_s32(vqmovn_s32(z[0]), z[1]));                                            \
+    }                                                                                                                  \
+    return i;                                                                                                          \
+  }                                                                                                                    \
+                                                                                                                       \
+  void name(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,           \
+                         int32_t shift, type *out) {                                                                   \
+    int32x4_t sums = vdupq_n_s32(0);                                                                                   \
+    uint64x2_t products[2] = {vdupq_n_u64(0), vdupq_n_u64(0)};                                                         \
+    int64_t i = 0;                                                                                                     \
+  _Pragma("unroll 2")                                                                                                  \
+    for (; i + 8 <= n; i += 8) {                                                                                       \
+      int16x8_t v = vld1q_s16(x + i);                                                                                  \
+      sums = vpadalq_s16(sums, v);                                                                                     \
+      int32x4_t low = vmull_s16(vget_low_s16(v), vget_low_s16(v)), high = vmull_high_s16(v, v);                        \
+      products[0] = vpadalq_u32(products[0], vreinterpretq_u32_s32(low));                                              \
+      products[1] = vpadalq_u32(products[1], vreinterpretq_u32_s32(high));                                             \
+    }                                                                                                                  \
+    int64_t sum = vaddvq_s32(sums), squares = (int64_t)vaddvq_u64(vaddq_u64(products[0], products[1]));                \
+    for (; i < n; ++i) sum += x[i], squares += (int32_t)x[i] * x[i];                                                   \
+    int32_t e;                                                                                                         \
+    const int64_t y = ew_inverse_square_root(n * squares - sum * sum + eps_term, &e);                                  \
+    if (e >= 10) i = ew_layer_norm_part_##suffix(1, x, multiplier, offset, n, sum, y, e, shift, out);                  \
+    else i = ew_layer_norm_part_##suffix(0, x, multiplier, offset, n, sum, y, e, shift, out);                          \
+    for (; i < n; ++i) {                                                                                               \
+      int64_t z = ew_round_shift((n * x[i] - sum) * y, e + 4);                                                         \
+      out[i] = (type)ew_clip(ew_round_shift(z * multiplier[i] + offset[i], shift), limit);                             \
+    }                                                                                                                  \
   }
-  int64_t sum = vaddvq_s32(sums), squares = (int64_t)vaddvq_u64(vaddq_u64(products[0], products[1]));
-  for (; i < n; ++i) sum += x[i], squares += (int32_t)x[i] * x[i];
-  int32_t e;
-  const int64_t y = ew_inverse_square_root(n * squares - sum * sum + eps_term, &e);
-  if (e >= 10) i = ew_layer_norm_part(1, x, multiplier, offset, n, sum, y, e, shift, out);
-  else i = ew_layer_norm_part(0, x, multiplier, offset, n, sum, y, e, shift, out);
-  for (; i < n; ++i) {
-    int64_t z = ew_round_shift((n * x[i] - sum) * y, e + 4);
-    out[i] = (int8_t)ew_clip(ew_round_shift(z * multiplier[i] + offset[i], shift), 127);
-  }
-}
+LAYER_NORM(ew_layer_norm_s16, int8_t, s8, 127)
+LAYER_NORM(ew_layer_norm_s16_s16, int16_t, s16, 32767)
 
 EW_INLINE int8x16_t ew_look_up(const int8x16x4_t quarter[4], int8x16_t x) {
   uint8x16_t index = veorq_u8(vreinterpretq_u8_s8(x), vdupq_n_u8(128));

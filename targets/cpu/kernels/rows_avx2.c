@@ -182,27 +182,26 @@ struct normal {
   __m256d factor, add, scale;
 };
 
-static inline __m128i normalise4(__m128i x, __m128i multiplier, __m256i offset, const struct normal *f) {
+static inline __m128i normalise4(__m128i x, __m128i multiplier, __m256i offset, const struct normal *f, double limit) {
   const __m256i magic = _mm256_set1_epi64x(0x4338000000000000); /* 2^52 + 2^51, in whose last bits an integer lies */
   __m256d z = _mm256_floor_pd(_mm256_fmadd_pd(_mm256_cvtepi32_pd(x), f->factor, f->add));
   __m256d add = _mm256_sub_pd((__m256d)_mm256_add_epi64(offset, magic), (__m256d)magic);
   add = _mm256_fmadd_pd(add, f->scale, _mm256_set1_pd(0.5));
   z = _mm256_floor_pd(_mm256_fmadd_pd(z, _mm256_mul_pd(_mm256_cvtepi32_pd(multiplier), f->scale), add));
-  z = _mm256_max_pd(_mm256_min_pd(z, _mm256_set1_pd(127.0)), _mm256_set1_pd(-127.0));
+  z = _mm256_max_pd(_mm256_min_pd(z, _mm256_set1_pd(limit)), _mm256_set1_pd(-limit));
   return _mm256_cvttpd_epi32(z);
 }
 
-static inline void normalise8(const int16_t *x, const int32_t *multiplier, const int64_t *offset, const struct normal *f,
-                              int8_t *out) {
+static inline __m128i normalise8(const int16_t *x, const int32_t *multiplier, const int64_t *offset,
+                                 const struct normal *f, double limit) {
   __m256i v = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)x)), m = load(multiplier);
-  __m128i low = normalise4(lower(v), lower(m), load(offset), f);
-  __m128i high = normalise4(upper(v), upper(m), load(offset + 4), f);
-  __m128i words = _mm_packs_epi32(low, high);
-  _mm_storel_epi64((__m128i *)out, _mm_packs_epi16(words, words));
+  __m128i low = normalise4(lower(v), lower(m), load(offset), f, limit);
+  return _mm_packs_epi32(low, normalise4(upper(v), upper(m), load(offset + 4), f, limit));
 }
 
-void ew_layer_norm_s16(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,
-                       int32_t shift, int8_t *out) {
+/* What a row's sums give. */
+static inline __attribute__((always_inline)) struct normal normal(const int16_t *x, int64_t n, int64_t eps_term,
+                                                                  int32_t shift) {
   int64_t sum = 0, squares = 0, i = 0;
   __m256i sums = _mm256_setzero_si256(), even = sums, odd = sums, low = _mm256_set1_epi64x(0xffffffff);
   for (; i + 16 <= n; i += 16) {
@@ -221,21 +220,35 @@ void ew_layer_norm_s16(const int16_t *x, const int32_t *multiplier, const int64_
   int32_t e;
   int64_t y = inverse_square_root(n * squares - sum * sum + eps_term, &e);
   double unit = 1.0 / (double)(INT64_C(1) << (e + 4));
-  struct normal f = {.factor = _mm256_set1_pd((double)(n * y) * unit), .add = _mm256_set1_pd(0.5 - (double)(sum * y) * unit),
-                     .scale = _mm256_set1_pd(1.0 / (double)(INT64_C(1) << shift))};
-  for (i = 0; i + 8 <= n; i += 8) normalise8(x + i, multiplier + i, offset + i, &f, out + i);
-  if (i < n) {
-    int16_t last[8] = {0};
-    int32_t multipliers[8] = {0};
-    int64_t offsets[8] = {0};
-    int8_t bytes[8];
-    memcpy(last, x + i, (size_t)(n - i) * sizeof *last);
-    memcpy(multipliers, multiplier + i, (size_t)(n - i) * sizeof *multipliers);
-    memcpy(offsets, offset + i, (size_t)(n - i) * sizeof *offsets);
-    normalise8(last, multipliers, offsets, &f, bytes);
-    memcpy(out + i, bytes, (size_t)(n - i));
-  }
+  return (struct normal){_mm256_set1_pd((double)(n * y) * unit), _mm256_set1_pd(0.5 - (double)(sum * y) * unit),
+                         _mm256_set1_pd(1.0 / (double)(INT64_C(1) << shift))};
 }
+
+static inline void store8_s8(int8_t *out, __m128i words) {
+  _mm_storel_epi64((__m128i *)out, _mm_packs_epi16(words, words));
+}
+static inline void store8_s16(int16_t *out, __m128i words) { _mm_storeu_si128((__m128i *)out, words); }
+
+#define LAYER_NORM(name, type, suffix, limit)                                                                          \
+  void name(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,           \
+            int32_t shift, type *out) {                                                                                \
+    struct normal f = normal(x, n, eps_term, shift);                                                                   \
+    int64_t i = 0;                                                                                                     \
+    for (; i + 8 <= n; i += 8) store8_##suffix(out + i, normalise8(x + i, multiplier + i, offset + i, &f, limit));     \
+    if (i < n) {                                                                                                       \
+      int16_t last[8] = {0};                                                                                           \
+      int32_t multipliers[8] = {0};                                                                                    \
+      int64_t offsets[8] = {0};                                                                                        \
+      type results[8];                                                                                                 \
+      memcpy(last, x + i, (size_t)(n - i) * sizeof *last);                                                             \
+      memcpy(multipliers, multiplier + i, (size_t)(n - i) * sizeof *multipliers);                                      \
+      memcpy(offsets, offset + i, (size_t)(n - i) * sizeof *offsets);                                                  \
+      store8_##suffix(results, normalise8(last, multipliers, offsets, &f, limit));                                     \
+      memcpy(out + i, results, (size_t)(n - i) * sizeof *out);                                                         \
+    }                                                                                                                  \
+  }
+LAYER_NORM(ew_layer_norm_s16, int8_t, s8, 127.0)
+LAYER_NORM(ew_layer_norm_s16_s16, int16_t, s16, 32767.0)
 
 /* ---- table of bytes: sixteen lookups of sixteen entries, then the upper four bits choose as in a knockout */
 

@@ -223,8 +223,23 @@ static inline int64_t inverse_square_root(int64_t v, int32_t *e) {
   return (y0 * ((3 << 16) - ((m16 * q0) >> 16)) + (1 << 15)) >> 16;
 }
 
-void ew_layer_norm_s16(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,
-                       int32_t shift, int8_t *out) {
+#define STORE_s8(out, some, z)                                                                                         \
+  __m128i y8 = _mm_max_epi8(_mm512_cvtsepi64_epi8(z), _mm_set1_epi8(-127));                                            \
+  if (some == 255) _mm_storel_epi64((__m128i *)(out), y8);                                                             \
+  else _mm_mask_storeu_epi8(out, some, y8);
+#define STORE_s16(out, some, z)                                                                                        \
+  __m128i y16 = _mm_max_epi16(_mm512_cvtsepi64_epi16(z), _mm_set1_epi16(-32767));                                      \
+  if (some == 255) _mm_storeu_si128((__m128i *)(out), y16);                                                            \
+  else _mm_mask_storeu_epi16(out, some, y16);
+
+struct normal {
+  __m512i factor, add, half;
+  __m128i first, second;
+};
+
+/* What a row's sums give. */
+static inline __attribute__((always_inline)) struct normal normal(const int16_t *x, int64_t n, int64_t eps_term,
+                                                                  int32_t shift) {
   __m512i sums = _mm512_setzero_si512(), even = sums, odd = sums, low = _mm512_set1_epi64(0xffffffff);
   for (int64_t i = 0; i < n; i += 32) {
     __m512i v = _mm512_maskz_loadu_epi16(first32(n - i), x + i);
@@ -236,29 +251,37 @@ void ew_layer_norm_s16(const int16_t *x, const int32_t *multiplier, const int64_
   int64_t sum = _mm512_reduce_add_epi32(sums), squares = _mm512_reduce_add_epi64(_mm512_add_epi64(even, odd));
   int32_t e;
   int64_t y = inverse_square_root(n * squares - sum * sum + eps_term, &e);
-  __m512i factor = _mm512_set1_epi64(n * y), add = _mm512_set1_epi64((INT64_C(1) << (e + 3)) - sum * y);
-  __m512i half = _mm512_set1_epi64(INT64_C(1) << (shift - 1));
-  __m128i first = _mm_cvtsi32_si128(e + 4), second = _mm_cvtsi32_si128(shift);
-#define NORMALISE(i, some, load16, load32, load64)                                                                     \
-  __m512i z = _mm512_mul_epi32(_mm512_cvtepi16_epi64(load16), factor);                                                 \
-  z = _mm512_sra_epi64(_mm512_add_epi64(z, add), first);                                                               \
-  z = _mm512_mul_epi32(z, _mm512_cvtepi32_epi64(load32));                                                              \
-  z = _mm512_add_epi64(_mm512_add_epi64(z, half), load64);                                                             \
-  __m128i bytes = _mm_max_epi8(_mm512_cvtsepi64_epi8(_mm512_sra_epi64(z, second)), _mm_set1_epi8(-127));
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    NORMALISE(i, 0, _mm_loadu_si128((const __m128i *)(x + i)), _mm256_loadu_si256((const __m256i *)(multiplier + i)),
-              _mm512_loadu_si512(offset + i))
-    _mm_storel_epi64((__m128i *)(out + i), bytes);
-  }
-  if (i < n) {
-    __mmask8 some = first8(n - i);
-    NORMALISE(i, some, _mm_maskz_loadu_epi16(some, x + i), _mm256_maskz_loadu_epi32(some, multiplier + i),
-              _mm512_maskz_loadu_epi64(some, offset + i))
-    _mm_mask_storeu_epi8(out + i, some, bytes);
-  }
-#undef NORMALISE
+  return (struct normal){_mm512_set1_epi64(n * y), _mm512_set1_epi64((INT64_C(1) << (e + 3)) - sum * y),
+                         _mm512_set1_epi64(INT64_C(1) << (shift - 1)), _mm_cvtsi32_si128(e + 4), _mm_cvtsi32_si128(shift)};
 }
+
+static inline __m512i normalise8(__m128i x, __m256i multiplier, __m512i offset, const struct normal *f) {
+  __m512i z = _mm512_mul_epi32(_mm512_cvtepi16_epi64(x), f->factor);
+  z = _mm512_sra_epi64(_mm512_add_epi64(z, f->add), f->first);
+  z = _mm512_mul_epi32(z, _mm512_cvtepi32_epi64(multiplier));
+  return _mm512_sra_epi64(_mm512_add_epi64(_mm512_add_epi64(z, f->half), offset), f->second);
+}
+
+#define LAYER_NORM(name, type, suffix)                                                                                 \
+  void name(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,           \
+            int32_t shift, type *out) {                                                                                \
+    struct normal f = normal(x, n, eps_term, shift);                                                                   \
+    int64_t i = 0;                                                                                                     \
+    for (; i + 8 <= n; i += 8) {                                                                                       \
+      __m512i z = normalise8(_mm_loadu_si128((const __m128i *)(x + i)),                                                \
+                             _mm256_loadu_si256((const __m256i *)(multiplier + i)), _mm512_loadu_si512(offset + i), &f); \
+      STORE_##suffix(out + i, 255, z)                                                                                  \
+    }                                                                                                                  \
+    if (i < n) {                                                                                                       \
+      __mmask8 some = first8(n - i);                                                                                   \
+      __m512i z = normalise8(_mm_maskz_loadu_epi16(some, x + i), _mm256_maskz_loadu_epi32(some, multiplier + i),       \
+                             _mm512_maskz_loadu_epi64(some, offset + i), &f);                                          \
+      STORE_##suffix(out + i, some, z)                                                                                 \
+    }                                                                                                                  \
+  }
+LAYER_NORM(ew_layer_norm_s16, int8_t, s8)
+LAYER_NORM(ew_layer_norm_s16_s16, int16_t, s16)
+#undef LAYER_NORM
 
 /* ---- table of bytes */
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, rea
 RUNNABLE = variants.runnable(variants.host_arch(), variants.host_features())
 # plain C alone, with a geometry that nothing divides
 PLAIN = dataclasses.replace(
-    variants.variant(f"generic_{variants.host_arch()}"), name="plain", sources=("generic.c", "integers.c", "floats.c"),
+    variants.variant(f"generic_{variants.host_arch()}"), name="plain", sources=("generic.c", "integers.c", "softmax_s16.c", "floats.c"),
     cflags=(), f32_mr=5, f32_nr=7, s8_mr=3, s8_nr=9, ka=4, kb=3, s8_offset=128, u8_offset=0, vector_bits=256, a_bytes=1,
 )  # fmt: skip
 EXAMPLES = settings(max_examples=40)
@@ -198,9 +198,29 @@ def test_integer_layer_norm(kernels: Kernels, seed: int, n: int, bits: int, cons
     multiplier, shift = rng.integers(-65535, 65536, n).astype(np.int32), int(rng.integers(1, 41))
     offset = rng.integers(-(2**47) + 1, 2**47, n) >> int(rng.integers(0, 40))
     eps = int(rng.integers(1, 2**50 + 1)) >> int(rng.integers(0, 50)) or 1
-    out = np.full(n + 1, 99, np.int8)
-    kernels.call("ew_layer_norm_s16", x, multiplier, offset, n, eps, shift, out)
-    assert np.array_equal(out[:n], arith.layer_normalization(x, multiplier, offset, eps, shift)) and out[n] == 99
+    for name, elem in (("ew_layer_norm_s16", Int(8)), ("ew_layer_norm_s16_s16", Int(16))):
+        out = np.full(n + 1, 99, f"int{elem.bits}")
+        kernels.call(name, x, multiplier, offset, n, eps, shift, out)
+        assert np.array_equal(out[:n], arith.layer_normalization(x, multiplier, offset, eps, shift, elem)) and out[n] == 99
+
+
+@given(seed=seeds, n=st.integers(1, 400) | st.sampled_from([4096, 1 << 15]), bits=st.integers(0, 15), in_place=st.booleans())
+@EXAMPLES
+def test_integer_softmax(kernels: Kernels, seed: int, n: int, bits: int, in_place: bool) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-(1 << bits) + 1, 1 << bits, n).astype(np.int16)
+    if rng.random() < 0.2:
+        x = rng.choice(np.array([-32768, 32767], np.int16), n)
+    if rng.random() < 0.2:
+        x[:] = x[0]
+    multiplier = int(rng.choice([1 << 15, 65535, rng.integers(1 << 15, 1 << 16)]))
+    shift = int(rng.integers(1, 48) if rng.random() < 0.3 else rng.integers(14, 26))
+    want = arith.softmax(x, multiplier, shift, -1)
+    out = np.full(n + 1, 99, np.int16)
+    if in_place:
+        out[:n] = x
+    kernels.call("ew_softmax_s16", out if in_place else x, n, multiplier, shift, out)
+    assert np.array_equal(out[:n], want) and out[n] == 99
 
 
 @given(seed=seeds, n=widths)

@@ -31,6 +31,7 @@ from tests.targets.cpu.test_kernels import (  # noqa: F401
     test_functions_of_any_length_in_place,
     test_functions_of_one_value,
     test_integer_layer_norm,
+    test_integer_softmax,
     test_panels_end_where_the_contract_says,
     test_requantise,
     test_softmax,
@@ -154,9 +155,10 @@ def test_layer_norm_of_every_magnitude(kernels: EmulatedKernels, n: int) -> None
             eps = int(rng.integers(1, 2 + (1 << half_bits)))
             multiplier = rng.integers(1 << 14, 1 << 16, n).astype(np.int32)
             offset = rng.integers(-(1 << 20), 1 << 20, n) - arith.layer_normalise(x, eps) * multiplier
-            out = np.zeros(n, np.int8)
-            kernels.call("ew_layer_norm_s16", x, multiplier, offset, n, eps, 14, out)
-            checks.append((out, arith.layer_normalization(x, multiplier, offset, eps, 14)))
+            for name, elem in (("ew_layer_norm_s16", Int(8)), ("ew_layer_norm_s16_s16", Int(16))):
+                out = np.zeros(n, f"int{elem.bits}")
+                kernels.call(name, x, multiplier, offset, n, eps, 14, out)
+                checks.append((out, arith.layer_normalization(x, multiplier, offset, eps, 14, elem)))
     for out, want in checks:
         assert np.array_equal(out, want)
         assert len(np.unique(want)) > 5
