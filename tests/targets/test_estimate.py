@@ -145,6 +145,54 @@ def test_threads_stop_at_the_cores_and_small_steps_stay_on_one() -> None:
     assert estimate(small, board, 4).high_ms == estimate(small, board, 1).high_ms
 
 
+def test_a_serial_share_limits_the_threads() -> None:
+    board = device.load("rpi4")
+    work = [product(10**9, 500_000, "float32")]
+    one, four = estimate(work, board, 1), estimate(work, board, 4)
+    assert one.low_ms / four.low_ms == pytest.approx(1 / (0.01 + 0.99 / 4), rel=0.01)
+    assert one.high_ms / four.high_ms == pytest.approx(1 / (0.08 + 0.92 / 4), rel=0.01)
+
+
+def moved(size: int) -> Work:
+    """A step that does nothing but read and write."""
+    return Work("moved", "Copy", 0, 0, size, 0, "float32")
+
+
+def test_cores_that_share_a_cache_slow_each_other_down_at_worst() -> None:
+    board = device.load("rpi4")
+    assert board.cpu is not None and board.cpu.l2_cores == 4
+    own = changed(board, l2_cores=1)
+    shared, apart = (estimate([moved(500_000)], one, 4) for one in (board, own))
+    assert shared.low_ms == apart.low_ms
+    assert shared.high_ms - apart.high_ms > 0.010
+
+
+def test_half_a_cache_may_be_taken() -> None:
+    fits, half = (estimate([moved(size)], device.load("rpi4")) for size in (500_000, 700_000))
+    assert half.low_ms < 1.5 * fits.low_ms
+    assert half.high_ms > 2.5 * fits.high_ms
+
+
+def test_a_model_that_fits_no_cache_reads_its_weights_from_memory() -> None:
+    board = device.load("rpi4")
+    layer = Work("layer", "Linear", 100_000, 100_000, 0, 0, "int8")
+    one, many = estimate([layer], board), estimate([layer] * 50, board)
+    assert many.steps[0].low_us == pytest.approx(100_000 / 4.5e3, rel=0.05)
+    assert one.steps[0].low_us < many.steps[0].low_us
+
+
+def test_what_is_not_longest_is_hidden_at_best_and_half_of_it_at_worst() -> None:
+    board = device.load("rpi4")
+    rows = Work("rows", "Gelu", 0, 0, 0, 10**6, "float32")
+    work, both = moved(10**7), dataclasses.replace(rows, activation_bytes=10**7)
+    (low_a, high_a), (low_b, high_b), (low, high) = (
+        (found.low_us - LOW.step_us, found.high_us - HIGH.step_us)
+        for found in (estimate([one], board).steps[0] for one in (work, rows, both))
+    )
+    assert low == pytest.approx(max(low_a, low_b))
+    assert high == pytest.approx(max(high_a, high_b) + min(high_a, high_b) / 2)
+
+
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda one: one.name)
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_every_variant_has_an_estimate(variant: Any, dtype: str) -> None:
