@@ -23,12 +23,14 @@ from edgewright.targets.cpu.tir import (
     lanes,
     loop,
     put,
+    row_offset,
     scratch,
     step_function,
 )
-from edgewright.targets.cpu.view import View
+from edgewright.targets.cpu.view import ITEM_BYTES, View
 
 CHANNELS_LAST = (0, 2, 3, 1)
+LONG_RUN = 48  # shorter ones leave the micro-kernel no time to pay for its start and end
 
 
 def patch_embed(context: Context, group: Group) -> None:
@@ -54,7 +56,7 @@ def patch_embed(context: Context, group: Group) -> None:
                 lanes(patch, lambda lane: put(rows, target + lane, source[begin + lane * s_column]))
 
     tail = context.tail(group, lambda view: view, tiles=True)
-    product(context, group, Rows((image,), fill=fill), anchor.shape[0] * anchor.shape[1], weight, bias, tail)
+    product(context, group, Rows((image,), anchor.shape[0] * anchor.shape[1], fill=fill), weight, bias, tail)
 
 
 def convolution(context: Context, group: Group) -> None:
@@ -77,17 +79,13 @@ def convolution(context: Context, group: Group) -> None:
         rows = strided_rows(image.transpose(CHANNELS_LAST))
         if rows is not None:
             tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST), tiles=True)
-            product(context, group, rows, _pixels(anchor), weight.reshape(outs, ins), bias, tail)
+            product(context, group, rows, weight.reshape(outs, ins), bias, tail)
             return
     padded = _padded(context, image, op, anchor)
     matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(outs, -1)
-    rows = _windows(padded, op, (kh, kw), anchor)
+    rows = _windows(context, padded, op, (kh, kw), anchor)
     tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST), tiles=True)
-    product(context, group, rows, _pixels(anchor), matrix, bias, tail)
-
-
-def _pixels(node: Node) -> int:
-    return node.shape[0] * node.shape[2] * node.shape[3]
+    product(context, group, rows, matrix, bias, tail)
 
 
 def _padded(context: Context, image: View, op: Conv, anchor: Node) -> View:
@@ -132,32 +130,36 @@ def _border(context: Context, padded: View, pads: tuple[int, int, int, int], val
     context.steps.append(Step(f"{name} (border)", "Pad", step_function((padded,), body), (padded,), 0))
 
 
-def _windows(padded: View, op: Conv, kernel: tuple[int, int], anchor: Node) -> Rows:
-    """Rows of kh runs of kw * C values around each output pixel."""
+def _windows(context: Context, padded: View, op: Conv, kernel: tuple[int, int], anchor: Node) -> Rows:
+    """A row of values around each output pixel: runs of kw * C values (C where dilated) that are multiplied where they
+    lie, or gathered where they are short."""
     kh, kw = kernel
     batch, _, _, channels = padded.shape
     s_batch, s_row, s_column, _ = padded.strides
     height, width = anchor.shape[2:]
-    item = {"int8": 1, "float32": 4}[padded.dtype]
+    along = op.dilations[1] == 1
+    length = kw * channels if along else channels
+    starts = [
+        ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column
+        for ky in range(kh)
+        for kx in ([0] if along else range(kw))
+    ]
+    step = s_column * op.strides[1]
+    sizes, strides = (batch, height), (s_batch, s_row * op.strides[0])
+    if length >= LONG_RUN and length % context.variant.ka == 0:
+        segments = tuple((start, length) for start in starts)
+        return Rows((padded,), width, step, sizes, strides, segments)
+    size_bytes = length * ITEM_BYTES[padded.dtype]
 
     def fill(buffers: Mapping[View, Any], rows: Any, base: Expr, first: Expr, m: Expr) -> None:
         source = buffers[padded]
         with loop(m) as i:
             pixel = first + i
-            begin = ((pixel // width) % height) * (s_row * op.strides[0]) + (pixel % width) * (s_column * op.strides[1])
-            if batch > 1:
-                begin = begin + (pixel // (width * height)) * s_batch
-            if op.dilations[1] == 1:
-                for ky in range(kh):
-                    at = begin + ky * op.dilations[0] * s_row
-                    copy(address(rows, base + (i * kh + ky) * (kw * channels)), address(source, at), kw * channels * item)
-                return
-            for ky in range(kh):
-                for kx in range(kw):
-                    at = begin + ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column
-                    copy(address(rows, base + ((i * kh + ky) * kw + kx) * channels), address(source, at), channels * item)
+            begin = row_offset(sizes, strides, pixel // width) + (pixel % width) * step
+            for n, start in enumerate(starts):
+                copy(address(rows, base + (i * len(starts) + n) * length), address(source, begin + start), size_bytes)
 
-    return Rows((padded,), fill=fill)
+    return Rows((padded,), batch * height * width, fill=fill)
 
 
 def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, Any], bias: Any) -> None:

@@ -39,7 +39,7 @@ from edgewright.targets.cpu.convolution import CHANNELS_LAST, convolution, patch
 from edgewright.targets.cpu.elementwise import copied, elementwise
 from edgewright.targets.cpu.groups import Group, group
 from edgewright.targets.cpu.matmul import matmul
-from edgewright.targets.cpu.product import Rows, product, strided_rows
+from edgewright.targets.cpu.product import product, strided_rows
 from edgewright.targets.cpu.rows import gather_step, reduce_step, row_step
 from edgewright.targets.cpu.scalar import is_elementwise
 from edgewright.targets.cpu.step import Context, Step
@@ -64,16 +64,7 @@ def linear(context: Context, one: Group) -> None:
         copied(context, source, dense, f"{anchor.name} (rows)")
         rows = strided_rows(dense)
         assert rows is not None
-    count = anchor.type.size // anchor.shape[-1]
-    product(
-        context,
-        one,
-        Rows(rows.views, rows.sizes, rows.strides),
-        count,
-        weight,
-        bias,
-        context.tail(one, lambda view: view, tiles=True),
-    )
+    product(context, one, rows, weight, bias, context.tail(one, lambda view: view, tiles=True))
 
 
 LOWERINGS: dict[type[Op], Lower] = {
@@ -252,11 +243,15 @@ class _Lowering:
         return contiguous(storage, node.shape, CHANNELS_LAST if node.type.rank == 4 and self._is_image(node) else None)
 
     def _is_image(self, node: Node) -> bool:
-        """Whether channels-last suits a rank-4 value: it comes from a convolution, or one reads it."""
-        seen = node
-        while is_elementwise(seen.op) and seen.inputs:
-            seen = seen.inputs[0]
-        return isinstance(seen.op, Conv) or any(isinstance(u.op, Conv) for u in self.users[node])
+        """Whether channels-last suits a rank-4 value: a convolution reads it, or it comes from one."""
+        return any(isinstance(u.op, Conv) for u in self.users[node]) or self._from_convolution(node)
+
+    def _from_convolution(self, node: Node) -> bool:
+        if isinstance(node.op, Concat):
+            return any(self._from_convolution(operand) for operand in node.inputs)
+        if node.inputs and (is_elementwise(node.op) or isinstance(node.op, Slice)):
+            return self._from_convolution(node.inputs[0])
+        return isinstance(node.op, Conv)
 
     def _place_outputs(self, makers: dict[Node, Group]) -> None:
         for node, output in zip(self.graph.outputs, self.outputs, strict=True):

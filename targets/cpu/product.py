@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,11 @@ from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Load, Tail
-from edgewright.targets.cpu.tir import Expr, T, address, copy, i64, loop, row_offset, run, scratch
+from edgewright.targets.cpu.tir import Expr, T, address, i64, lanes, loop, prefetch, put, row_offset, run, scratch
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.view import ITEM_BYTES, View, collapse
 
-FEW_ROWS = 4  # with fewer blocks of rows than this, threads share the columns instead
+FEW_BLOCKS = 4  # with fewer blocks of rows than this, threads share the columns instead
 LARGE_WEIGHT_BYTES = 256 << 10  # more than stays in the second cache beside rows and results
 Buffers = Mapping[View, Any]
 
@@ -70,12 +71,24 @@ def pack(weight: Array, shape: Geometry) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The left operand: (row axes..., k) windows whose k is contiguous, or rows that `fill` gathers from `views`."""
+    """The left operand: rows of `views[0]` in lines of `width` rows, `step` elements apart.
+
+    `sizes`, `strides`: the walk over lines. A row is made of `segments` (offset, length), each contiguous; without any,
+    `fill` gathers rows.
+    """
 
     views: tuple[View, ...]
-    sizes: tuple[int, ...] = ()
-    strides: tuple[int, ...] = ()
+    width: int
+    step: int = 0
+    sizes: tuple[int, ...] = (1,)
+    strides: tuple[int, ...] = (0,)
+    segments: tuple[tuple[int, int], ...] = ()
     fill: Fill | None = None
+
+    @property
+    def count(self) -> int:
+        """Rows in all."""
+        return self.width * math.prod(self.sizes)
 
 
 def strided_rows(view: View) -> Rows | None:
@@ -83,12 +96,13 @@ def strided_rows(view: View) -> Rows | None:
     if view.shape[-1] > 1 and view.strides[-1] != 1:
         return None
     sizes, (strides,) = collapse(view.shape[:-1], [view.strides[:-1]])
-    return Rows((view,), sizes, strides)
+    outer = (sizes[:-1], strides[:-1]) if len(sizes) > 1 else ((1,), (0,))
+    return Rows((view,), sizes[-1], strides[-1], *outer, segments=((0, view.shape[-1]),))
 
 
-def product(context: Context, group: Group, rows: Rows, count: int, weight: Array, bias: Array | None, tail: Tail) -> None:
+def product(context: Context, group: Group, rows: Rows, weight: Array, bias: Array | None, tail: Tail) -> None:
     """Adds the step acc[r, c] = sum_k rows[r, k] * weight[c, k] + bias[c] with its tail. weight (N, K)."""
-    _Product(context, rows, count, weight, bias, tail).add(group)
+    _Product(context, rows, weight, bias, tail).add(group)
 
 
 class _Product:
@@ -96,20 +110,22 @@ class _Product:
     cache; by panels, where a panel meets all blocks, so that large weights are read once and few rows keep all threads
     busy."""
 
-    def __init__(self, context: Context, rows: Rows, count: int, weight: Array, bias: Array | None, tail: Tail) -> None:
-        self.context, self.rows, self.count, self.tail = context, rows, count, tail
+    def __init__(self, context: Context, rows: Rows, weight: Array, bias: Array | None, tail: Tail) -> None:
+        self.context, self.rows, self.tail = context, rows, tail
         self.n, self.k = weight.shape
         self.shape = geometry(context.variant, "float32" if weight.dtype.kind == "f" else "int8")
         self.integer = self.shape.dtype == "int8"
         self.packed = context.keep(pack(weight.astype(self.shape.dtype), self.shape))
         self.bias = self._bias(weight, bias)
-        self.blocks = -(-count // self.shape.mr)
-        self.block = -(-count // self.blocks)  # equal blocks: a short last one would waste most of its registers
-        self.panels = self.shape.panels(self.n)
-        self.macs = count * self.n * self.k
+        self.lines = math.prod(rows.sizes)
+        self.per_line = -(-rows.width // self.shape.mr)
+        self.block = -(-rows.width // self.per_line)  # equal: a short last block would waste most of its registers
+        self.blocks = self.lines * self.per_line
+        self.macs = rows.count * self.n * self.k
         self.wide = self.macs >= PARALLEL_MACS
-        self.by_panels = self.blocks < FEW_ROWS or weight.size * ITEM_BYTES[self.shape.dtype] > LARGE_WEIGHT_BYTES
-        self.direct = not self.integer and rows.fill is None and len(rows.sizes) == 1
+        large = weight.size * ITEM_BYTES[self.shape.dtype] > LARGE_WEIGHT_BYTES
+        self.by_panels = self.blocks < FEW_BLOCKS or (large and rows.fill is None)
+        self.direct = not self.integer and rows.fill is None
         self.left: View | None = None
         if self.by_panels and not self.direct:
             self.left = context.temporary(self.blocks * self._left_elements, self.shape.dtype)
@@ -127,13 +143,15 @@ class _Product:
         return self.context.keep(whole.astype(np.int32))
 
     def add(self, group: Group) -> None:
+        """Append the step."""
         own = [view for view in (self.packed, self.bias, self.left) if view is not None]
         self.context.add(group, [*self.rows.views, *own, *self.tail.views], self._emit, macs=self.macs)
 
     def _emit(self, buffers: Buffers) -> None:
         if not self.by_panels:
-            with loop(self.blocks, parallel=self.wide) as i:
-                left = self._left(buffers, i)
+            with loop(self.blocks, parallel=self.wide and self.blocks > 1) as i:
+                self._ask_for_next(buffers, i)
+                left = None if self.direct else self._prepared(buffers, i)
                 self._all_panels(lambda p, width: self._tile(buffers, i, left, p, width))
             return
         if self.left is not None:
@@ -142,7 +160,8 @@ class _Product:
 
         def one(p: Expr, width: int) -> None:
             with loop(self.blocks) as i:
-                self._tile(buffers, i, self._left(buffers, i), p, width)
+                left = None if self.left is None else address(buffers[self.left], i * self._left_elements)
+                self._tile(buffers, i, left, p, width)
 
         self._all_panels(one, parallel=self.wide)
 
@@ -161,56 +180,87 @@ class _Product:
         if rest:
             emit(whole, rest)
 
-    def _many(self, i: Expr) -> Expr:
-        """Rows of block i."""
-        return self.block if self.count % self.block == 0 else T.min(self.block, self.count - i * self.block)
+    def _place(self, i: Expr) -> tuple[Expr, Expr, Expr]:
+        """Of block i: (its first row's number, how many rows, where its first row starts)."""
+        line, j = (i // self.per_line, i % self.per_line) if self.per_line > 1 and self.lines > 1 else (i, 0)
+        if self.lines == 1:
+            line, j = 0, i
+        first = j * self.block
+        many = self.block if self.rows.width % self.block == 0 else T.min(self.block, self.rows.width - first)
+        begin = row_offset(self.rows.sizes, self.rows.strides, line) + first * self.rows.step
+        return line * self.rows.width + first, many, begin
 
-    def _left(self, buffers: Buffers, i: Expr) -> tuple[Expr, Expr]:
-        """(address of block i as the micro-kernel takes it, distance of its rows)."""
-        if self.direct:
-            at = row_offset(self.rows.sizes, self.rows.strides, i * self.block)
-            return address(buffers[self.rows.views[0]], at), i64(self.rows.strides[0])
-        if self.left is not None:
-            return address(buffers[self.left], i * self._left_elements), i64(self.k)
+    def _ask_for_next(self, buffers: Buffers, i: Expr) -> None:
+        """Rows of several segments jump through memory, which hardware does not foresee."""
+        if len(self.rows.segments) < 2:
+            return
+        _, _, begin = self._place(i + 1)
+        source = self.rows.views[0]
+        for at, length in self.rows.segments:
+            elements = (self.block - 1) * self.rows.step + length
+            prefetch(buffers[source], begin + at, elements, ITEM_BYTES[source.dtype])
+
+    def _prepared(self, buffers: Buffers, i: Expr) -> Expr:
         panel = scratch(self._left_elements, self.shape.dtype)
         self._prepare(buffers, i, panel, 0)
-        return address(panel, 0), i64(self.k)
+        return address(panel, 0)
 
     def _prepare(self, buffers: Buffers, i: Expr, target: Any, base: Expr) -> None:
         """Gathers block i to `target[base:]`, integers packed."""
-        m, k = self._many(i), self.k
-        if self.rows.fill is None and len(self.rows.sizes) == 1:
-            at = row_offset(self.rows.sizes, self.rows.strides, i * self.block)
-            source, stride = address(buffers[self.rows.views[0]], at), self.rows.strides[0]
+        row, many, begin = self._place(i)
+        if self.rows.fill is not None:
+            gathered, start = (scratch(self.block * self.k, self.shape.dtype), 0) if self.integer else (target, base)
+            self.rows.fill(buffers, gathered, start, row, many)
+            pieces = [(address(gathered, start), self.k, self.k)]
         else:
-            gathered, begin = (scratch(self.block * k, self.shape.dtype), 0) if self.integer else (target, base)
-            if self.rows.fill is not None:
-                self.rows.fill(buffers, gathered, begin, i * self.block, m)
-            else:
-                with loop(m) as r:
-                    at = row_offset(self.rows.sizes, self.rows.strides, i * self.block + r)
-                    size_bytes = k * ITEM_BYTES[self.shape.dtype]
-                    copy(address(gathered, begin + r * k), address(buffers[self.rows.views[0]], at), size_bytes)
-            source, stride = address(gathered, begin), k
-        if self.integer:
-            run("ew_pack_a_s8", source, i64(stride), m, i64(k), address(target, base))
+            source = buffers[self.rows.views[0]]
+            pieces = [(address(source, begin + at), self.rows.step, length) for at, length in self.rows.segments]
+        if not self.integer:
+            return
+        done = 0
+        for pointer, stride, length in pieces:
+            assert done % self.shape.ka == 0, "only the last segment may be padded"
+            place = base + done * self.shape.mr * self.shape.a_bytes
+            run("ew_pack_a_s8", pointer, i64(stride), many, i64(length), address(target, place))
+            done += length
 
-    def _tile(self, buffers: Buffers, i: Expr, left: tuple[Expr, Expr], p: Expr, width: int) -> None:
-        shape, m = self.shape, self._many(i)
-        acc = scratch(shape.mr * shape.nr, shape.accumulator)
-        b = address(buffers[self.packed], p * shape.panel(self.k))
-        if self.integer:
-            run("ew_gemm_s8", left[0], b, i64(self.k), address(acc, 0), i64(shape.nr), m)
-        else:
-            run("ew_gemm_f32", left[0], left[1], b, i64(self.k), address(acc, 0), i64(shape.nr), m)
+    def _tile(self, buffers: Buffers, i: Expr, left: Expr | None, p: Expr, width: int) -> None:
+        shape = self.shape
+        row, many, begin = self._place(i)
         column = p * shape.nr
+        acc = scratch(shape.mr * shape.nr, shape.accumulator)
+        panel = p * shape.panel(self.k)
+        b = address(buffers[self.packed], panel)
+        if self.integer:
+            run("ew_gemm_s8", left, b, i64(self.k), address(acc, 0), i64(shape.nr), many)
+        elif left is not None:
+            run("ew_gemm_f32", left, i64(self.k), b, i64(self.k), address(acc, 0), i64(shape.nr), many)
+        else:
+            self._segments(buffers, acc, begin, panel, many)
 
-        def anchor(row: Expr) -> Load:
+        def anchor(at: Expr) -> Load:
             def value(lane: Expr) -> Expr:
-                sum_ = acc[row * shape.nr + lane]
-                return sum_ if self.bias is None else sum_ + buffers[self.bias][column + lane]
+                total = acc[at * shape.nr + lane]
+                return total if self.bias is None else total + buffers[self.bias][column + lane]
 
             return value
 
         bias = None if self.bias is None else address(buffers[self.bias], column)
-        self.tail.emit_tile(buffers, acc, shape.nr, bias, (i * self.block, m), column, width, anchor)
+        self.tail.emit_tile(buffers, acc, shape.nr, bias, (row, many), column, width, anchor)
+
+    def _segments(self, buffers: Buffers, acc: Any, begin: Expr, panel: Expr, many: Expr) -> None:
+        """Float rows where they lie: a product for each contiguous segment, added up."""
+        shape, step, done = self.shape, i64(self.rows.step), 0
+        for at, length in self.rows.segments:
+            target = acc if done == 0 else scratch(shape.mr * shape.nr, shape.accumulator)
+            a = address(buffers[self.rows.views[0]], begin + at)
+            b = address(buffers[self.packed], panel + done * shape.nr)
+            run("ew_gemm_f32", a, step, b, i64(length), address(target, 0), i64(shape.nr), many)
+            if done:
+                with loop(many) as r:
+                    lanes(shape.nr, lambda lane: _accumulate(acc, target, r * shape.nr + lane))  # noqa: B023
+            done += length
+
+
+def _accumulate(total: Any, more: Any, at: Expr) -> None:
+    put(total, at, total[at] + more[at])

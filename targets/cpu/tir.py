@@ -64,6 +64,14 @@ def copy(target: Expr, source: Expr, size_bytes: int) -> None:
     T.evaluate(T.call_extern("handle", "memcpy", target, source, i64(size_bytes)))
 
 
+def prefetch(buffer: Any, first: Expr, elements: int, item_bytes: int) -> None:
+    """Asks for elements that will be read soon, a cache line at a time."""
+    line = 64 // item_bytes
+    with T.serial(0, -(-elements // line)) as i:
+        where = address(buffer, first + i * line)
+        T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch.p0", where, i32(0), i32(3), i32(1)))
+
+
 def scratch(elements: int, dtype: str) -> Any:
     """Memory of this iteration alone, on the stack or from the thread's pool."""
     return T.alloc_buffer((max(elements, 1),), dtype, scope="global")
