@@ -95,7 +95,7 @@ def gather_step(context: CudaContext, group: Group) -> None:
     def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
         element = let(block * THREADS + thread)
         with when(element < count):
-            place = _unravel(element, shape)
+            place = _unravel(element, anchor.shape)
             which = buffers[indices][_sum(place[axis : axis + many], indices.strides)]
             # int32 is enough: axes are shorter
             found = let(cast(T.max(T.min(cast(which, "int64"), constant(data.shape[axis] - 1, "int64")),

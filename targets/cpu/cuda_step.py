@@ -46,7 +46,7 @@ class CudaContext:
 
     def keep(self, value: Array) -> View:
         """Where a constant lives; equal constants live once."""
-        value = np.ascontiguousarray(value)
+        value = np.asarray(value, order="C")  # scalars stay scalars
         key = (value.dtype.str, value.shape, value.tobytes())
         if key not in self._constants:
             storage = Storage(Space.WEIGHTS, str(value.dtype), max(value.size, 1), value)

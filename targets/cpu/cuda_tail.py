@@ -33,7 +33,7 @@ class CudaTail:
                 value = value_of(operand)
                 if value is not None and value.size == 1:
                     self.given[member, i] = value.item()
-                elif isinstance(member.op, Table):
+                elif isinstance(member.op, Table) and i:
                     assert value is not None
                     self.given[member, i] = keep(value.astype(np.int8))
                 elif isinstance(member.op, Requantise) and i:
