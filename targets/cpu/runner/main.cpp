@@ -1,13 +1,17 @@
 // edgewright-run: runs and times a compiled model. An example of edgewright.h, and what `edgewright profile` executes.
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "conditions.h"
 #include "edgewright.h"
@@ -18,14 +22,15 @@ namespace {
 const char usage[] =
     "edgewright-run FOLDER --input NAME=FILE.npy ... [options]\n"
     "  --output FOLDER    write each output there as NAME.npy\n"
-    "  --threads N[,N]    numbers of threads to time (default 1; 0: one per processor)\n"
+    "  --threads N[,N]    numbers of threads to time (default 1; 0: one per processor; all: 1, 2, 4 ... up to that)\n"
     "  --warmup N         runs that do not count (default 3)\n"
     "  --repeat N         runs that are timed (default 1), as far as --seconds reach\n"
     "  --seconds S        for the timed runs of each number of threads (default 60)\n"
     "  --steps N          times N runs step by step as well (default 0)\n"
     "  --power S          reads power sensors over S seconds of runs, if there are any (default 0)\n"
     "  --profile FILE     write the figures as JSON; - for standard output\n"
-    "  --root FOLDER      where /sys and /proc are looked for (default /)\n";
+    "  --root FOLDER      where /sys and /proc are looked for (default /)\n"
+    "  --parent PID       end when this process, which has to be the parent, ends\n";
 
 enum { LIST_MAX = 16, INPUTS_MAX = 64, EXIT_MODEL = 1, EXIT_USAGE = 2, EXIT_BUG = 4, POWER_PERIOD_NS = 50000000 };
 
@@ -72,6 +77,14 @@ double parsed(const char *option, const char *text, double least, double most)
 void parse_threads(Options &options, char *text)
 {
     options.thread_count = 0;
+    if (strcmp(text, "all") == 0) {
+        cpu_set_t mine;
+        int most = sched_getaffinity(0, sizeof mine, &mine) == 0 ? CPU_COUNT(&mine) : 1;
+        for (int n = 1; n < most && n < EW_THREADS_MAX; n *= 2)
+            options.threads[options.thread_count++] = n;
+        options.threads[options.thread_count++] = most < EW_THREADS_MAX ? most : EW_THREADS_MAX;
+        return;
+    }
     for (char *rest = nullptr, *one = strtok_r(text, ",", &rest); one; one = strtok_r(nullptr, ",", &rest)) {
         if (options.thread_count == LIST_MAX)
             give_up(EXIT_USAGE, "usage", "--threads takes at most %d numbers", LIST_MAX);
@@ -79,6 +92,14 @@ void parse_threads(Options &options, char *text)
     }
     if (!options.thread_count)
         give_up(EXIT_USAGE, "usage", "--threads takes numbers");
+}
+
+// No measurement outlives the program that asked for it, however that one ends.
+void follow(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        give_up(EXIT_USAGE, "usage", "process %d is not the parent", (int)parent);
 }
 
 void parse(Options &options, int count, char **words)
@@ -118,6 +139,8 @@ void parse(Options &options, int count, char **words)
             options.power = parsed(word, value, 0, 3600);
         else if (strcmp(word, "--profile") == 0)
             options.profile = value;
+        else if (strcmp(word, "--parent") == 0)
+            follow((pid_t)parsed(word, value, 1, 1e9));
         else if (strcmp(word, "--root") == 0)
             options.root = value;
         else

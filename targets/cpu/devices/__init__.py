@@ -1,0 +1,30 @@
+"""Where an artifact can run: this machine, an emulator, TVM's RPC, or a board over SSH."""
+
+from __future__ import annotations
+
+from edgewright.targets.cpu.devices import rpc, ssh
+from edgewright.targets.cpu.devices.local import LocalDevice
+from edgewright.targets.cpu.devices.measured import Device, Measured, Settings
+from edgewright.targets.cpu.devices.qemu import QemuDevice
+from edgewright.targets.cpu.devices.rpc import RpcDevice
+from edgewright.targets.cpu.devices.runner_process import refuse
+from edgewright.targets.cpu.devices.ssh import SshDevice
+
+__all__ = ["Device", "LocalDevice", "Measured", "QemuDevice", "RpcDevice", "Settings", "SshDevice", "device"]
+
+SPELLINGS = "local, qemu, ssh://[user@]host[:port], rpc://host:port or rpc://host:port?tracker=host:port&key=key"
+
+
+def device(text: str) -> Device:
+    """The device of a --device option. CompileError T040 when it is none; nothing is contacted."""
+    if text == "local":
+        return LocalDevice()
+    if text == "qemu":
+        return QemuDevice()
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme == "ssh" and (found := ssh.address(rest)):
+        user, host, port = found
+        return SshDevice(host, user, port)
+    if separator and scheme == "rpc" and (server := rpc.address(rest)):
+        return server
+    refuse("T040", f"there is no device '{text}'", "--device", f"a device is {SPELLINGS}", "e.g. --device ssh://pi@raspberrypi")

@@ -1,0 +1,131 @@
+"""What a device is asked and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+from edgewright.passes.ir.types import Array
+from edgewright.targets.cpu.artifact import Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to measure. threads: which numbers of threads, None for 1, 2, 4 ... and all processors of the device.
+
+    warmup: runs that do not count. repeat: timed runs, as far as `seconds` reach for each number of threads. steps: runs
+    that are timed step by step besides. power_seconds: how long power sensors are read, where there are any.
+    timeout_s: after so long everything is ended. connect_s: how long a device may take to answer.
+    """
+
+    threads: tuple[int, ...] | None = None
+    warmup: int = 5
+    repeat: int = 100
+    seconds: float = 20.0
+    steps: int = 20
+    power_seconds: float = 4.0
+    timeout_s: float = 600.0
+    connect_s: float = 10.0
+
+
+class StepTime(msgspec.Struct, frozen=True):
+    """One step of the program over several runs."""
+
+    median_ns: int
+    min_ns: int
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One number of threads: the time of every run, and of each step by itself (empty when that was not asked)."""
+
+    threads: int
+    times_ns: tuple[int, ...]
+    steps: tuple[StepTime, ...] = ()
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What a machine says about itself."""
+
+    name: str
+    arch: str
+    kernel: str
+    libc: str
+    processors: int
+    memory_bytes: float
+
+
+class Zone(msgspec.Struct, frozen=True):
+    """A thermal zone."""
+
+    name: str
+    millicelsius: float
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    """What Linux shows about the clock and heat at one moment; empty or None where it shows nothing.
+
+    throttle_count: how often processors were slowed down since boot. throttled_flags: of a Raspberry Pi's firmware.
+    """
+
+    governors: tuple[str, ...] = ()
+    clock_khz: tuple[float, ...] = ()
+    clock_max_khz: tuple[float, ...] = ()
+    thermal: tuple[Zone, ...] = ()
+    throttle_count: int | None = None
+    throttled_flags: int | None = None
+    load: float | None = None
+
+
+class Rail(msgspec.Struct, frozen=True):
+    """An electrical rail and its mean power."""
+
+    name: str
+    milliwatts: float
+
+
+class Power(msgspec.Struct, frozen=True):
+    """Rails while nothing ran and while `runs` inferences ran in `seconds`."""
+
+    threads: int
+    runs: int
+    seconds: float
+    samples: int
+    idle: tuple[Rail, ...]
+    busy: tuple[Rail, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a device did. outputs: by the model's names, as stored.
+
+    instructions: of one inference, where they were counted. Fields are None where the device cannot tell.
+    """
+
+    runs: tuple[Run, ...]
+    outputs: Mapping[str, Array]
+    machine: Machine | None = None
+    before: Conditions | None = None
+    after: Conditions | None = None
+    power: Power | None = None
+    instructions: int | None = None
+    cpu: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+
+class Device(Protocol):
+    """Something that runs artifacts. `emulated`: its times say nothing about speed."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def emulated(self) -> bool: ...
+
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
+        """Runs one sample as the settings say. CompileError D004 for inputs, T04x and T05x for what the device refuses.
+
+        Leaves no process and no file on the device, however it ends.
+        """
+        ...

@@ -1,0 +1,126 @@
+"""What every device that starts edgewright-run shares: its command line, its files, and what its end means."""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Mapping
+from typing import NoReturn
+
+import msgspec
+import numpy as np
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir.types import Array
+from edgewright.passes.names import plain, safe_identifier
+from edgewright.targets.cpu.artifact import Artifact, Tensor
+from edgewright.targets.cpu.devices.measured import Conditions, Machine, Measured, Power, Run, Settings
+from edgewright.targets.cpu.runtime import checked_inputs
+
+PROFILE = "profile.json"
+OUTPUTS = "outputs"
+SAID_MAX = 600
+_SIGNALLED = 128  # a shell's exit code for a program that signal n ended is 128 + n
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    format: int
+    machine: Machine
+    before: Conditions
+    runs: tuple[Run, ...]
+    after: Conditions
+    power: Power | None = None
+
+
+def identifier(tensor: Tensor) -> str:
+    """The name of an input or output in model.txt."""
+    return safe_identifier(tensor.name, "tensor_")
+
+
+def input_files(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, bytes]:
+    """The inputs as .npy files by their names. CompileError D004 when they do not fit the model."""
+    checked = checked_inputs(artifact, inputs)
+    found = {}
+    for one in artifact.manifest.inputs:
+        file = io.BytesIO()
+        np.save(file, checked[one.name], allow_pickle=False)
+        found[f"{identifier(one)}.npy"] = file.getvalue()
+    return found
+
+
+def arguments(artifact: Artifact, settings: Settings, folder: str, files: str) -> list[str]:
+    """edgewright-run's arguments: the model lies in `folder`, the inputs in `files`, where the results go too."""
+    threads = "all" if settings.threads is None else ",".join(map(str, settings.threads))
+    words = [folder]
+    for one in artifact.manifest.inputs:
+        words += ["--input", f"{identifier(one)}={files}/{identifier(one)}.npy"]
+    return [
+        *words, "--output", f"{files}/{OUTPUTS}", "--profile", f"{files}/{PROFILE}", "--threads", threads,
+        "--warmup", str(settings.warmup), "--repeat", str(settings.repeat), "--seconds", f"{settings.seconds:g}",
+        "--steps", str(settings.steps), "--power", f"{settings.power_seconds:g}",
+    ]  # fmt: skip
+
+
+def result_names(artifact: Artifact) -> tuple[str, ...]:
+    """The files that edgewright-run writes, relative to the folder of the results."""
+    return (PROFILE, *(f"{OUTPUTS}/{identifier(one)}.npy" for one in artifact.manifest.outputs))
+
+
+def measured(artifact: Artifact, files: Mapping[str, bytes], device: str) -> Measured:
+    """What the files of `result_names` say. CompileError T051 when they are not what the runner writes."""
+    try:
+        answer = msgspec.json.decode(files[PROFILE], type=_Answer)
+        outputs = {}
+        for one in artifact.manifest.outputs:
+            value = np.load(io.BytesIO(files[f"{OUTPUTS}/{identifier(one)}.npy"]), allow_pickle=False)
+            if value.shape != one.shape or str(value.dtype) != one.dtype:
+                raise ValueError(f"output '{one.name}' is {value.dtype} {value.shape}")
+            outputs[one.name] = value
+        for run in answer.runs:
+            if not run.times_ns or len(run.steps) not in (0, len(artifact.manifest.steps)):
+                raise ValueError("times are missing")
+    except (KeyError, ValueError, EOFError, msgspec.MsgspecError) as error:
+        refuse("T051", "the runner's answer is not complete", device, plain(error), "try again; a full disk is one reason")
+    return Measured(answer.runs, outputs, answer.machine, answer.before, answer.after, answer.power)
+
+
+def fail(artifact: Artifact, code: int, said: str, device: str) -> NoReturn:
+    """The CompileError for an exit code that is not 0: negative or above 128 for a signal, as subprocess or a shell say."""
+    said = one_line(said)
+    number = -code if code < 0 else code - _SIGNALLED if code > _SIGNALLED else 0
+    if number:
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"signal {number}"
+        features = f"the artifact uses the '{artifact.manifest.variant}' kernels"
+        hints = {
+            "SIGILL": f"{features}: compile for what this processor is",
+            "SIGKILL": "the system may have run out of memory: close other programs, or take a smaller model",
+        }
+        hint = hints.get(name, "please report this, with the artifact if you can")
+        refuse("T047", f"the model's program was ended by {name}", device, said, hint)
+    if "GLIBC_" in said or "error while loading shared libraries" in said:
+        refuse("T046", "the device's C library is too old or missing", device, said, "glibc 2.28 (2018) or newer is needed")
+    if "edgewright-run: cpu:" in said:
+        hint = "compile for this processor; `edgewright targets` names the boards"
+        refuse("T049", "the device's processor cannot run this artifact", device, said, hint)
+    if "edgewright-run: memory:" in said:
+        refuse("T050", "the device ran out of memory", device, said, "close other programs, or take a smaller model")
+    refuse("T051", f"the runner ended with exit code {code}", device, said, "compile the model again; see runner/README.md")
+
+
+def one_line(said: str) -> str:
+    """The end of what a program said, fit for a message."""
+    return plain(" ".join(said.split())[-SAID_MAX:])
+
+
+def too_slow(settings: Settings, device: str) -> NoReturn:
+    """The CompileError for a run that took longer than it may."""
+    message = f"the measurement did not end within {settings.timeout_s:g} s"
+    hint = "allow more time with --timeout, or ask for fewer runs with --repeat"
+    refuse("T048", message, device, "everything that it started was ended", hint)
+
+
+def refuse(code: str, message: str, at: str, because: str = "", hint: str = "") -> NoReturn:
+    """One diagnostic as a CompileError of usage."""
+    raise CompileError([Diagnostic(code, message, at, because, hint)], Exit.USAGE)
