@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgewright.frontend.driver_cpu import CpuResult
     from edgewright.targets.cpu.artifact import Artifact
 
+RUNNER = "runner/edgewright-run"
 FLOAT_TOLERANCE = 2e-4  # of the largest output: rounding of float32 sums in another order
 
 
@@ -51,7 +52,7 @@ class CompiledCpu:
         report = cpu_report(built)
         data = results.to_data(report)
         page, figures = report_files.to_html(data), report_files.to_text(data)
-        publish({**built.files, "report.html": page.encode(), "report.json": figures.encode()}, directory)
+        publish({**built.files, "report.html": page.encode(), "report.json": figures.encode()}, directory, (RUNNER,))
         return cls(directory, Artifact.open(directory), report)
 
     @classmethod

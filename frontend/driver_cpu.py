@@ -39,6 +39,7 @@ from edgewright.targets.device import Device
 if TYPE_CHECKING:
     from edgewright.targets.cpu.artifact import Manifest
     from edgewright.targets.cpu.variants import Variant
+    from edgewright.targets.estimate import Work
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class CpuResult:
     stages: list[tuple[str, float]]
     files: dict[str, bytes]
     peak_memory_mib: float
+    works: list[Work]
 
 
 def compile_cpu(
@@ -82,13 +84,15 @@ def compile_cpu(
             files[f"model/{path.name}"] = path.read_bytes()
     with clock.stage("lower and build"):
         from edgewright.targets.cpu.package import package
+        from edgewright.targets.cpu.work import works_of
 
-        bundle, manifest, _, _ = package(
+        bundle, manifest, program, _ = package(
             final, variant, model=source_name(source), target=device.name, version=__version__,
             options=options.manifest(), files=files,
         )  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return CpuResult(source_name(source), device, options, final, manifest, measured, clock.stages, bundle, peak)
+    name, works = source_name(source), works_of(program)
+    return CpuResult(name, device, options, final, manifest, measured, clock.stages, bundle, peak, works)
 
 
 def variant_of(device: Device, wanted: str | None) -> Variant:

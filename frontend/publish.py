@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 
 
-def publish(files: Mapping[str, bytes], directory: Path) -> None:
-    """Replace ``directory`` by one that holds exactly ``files`` (relative path -> content).
+def publish(files: Mapping[str, bytes], directory: Path, programs: Collection[str] = ()) -> None:
+    """Replace ``directory`` by one that holds exactly ``files`` (relative path -> content), ``programs`` executable.
 
     A failure or interruption leaves what was there before. Raises ``CompileError`` (exit 2) when nothing can be
     written there, or when the folder holds something that this program did not make.
@@ -28,6 +28,8 @@ def publish(files: Mapping[str, bytes], directory: Path) -> None:
             path = staging / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+            if name in programs:
+                path.chmod(0o755)
         swap(staging, directory)
     except OSError as error:
         raise refusal(directory, error.strerror or str(error), "choose a folder you can write to with -o") from error

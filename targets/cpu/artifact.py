@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.targets.cpu.variants import host_arch, host_features, variant
+from edgewright.targets.estimate import Work
 
 if TYPE_CHECKING:
     from edgewright.targets.cpu.runtime import Runner
 
 FORMAT = 1
-LIBRARY, WEIGHTS, MANIFEST, PLAIN = "model.so", "weights.bin", "manifest.json", "model.txt"
+LIBRARY, WEIGHTS, MANIFEST, PLAIN, WORKS = "model.so", "weights.bin", "manifest.json", "model.txt", "work.json"
 
 
 class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +86,11 @@ class Artifact:
     @property
     def weights(self) -> Path:
         return self.directory / WEIGHTS
+
+    @property
+    def works(self) -> list[Work]:
+        """What the steps do, for estimates."""
+        return msgspec.json.decode((self.directory / WORKS).read_bytes(), type=list[Work])
 
     def check_host(self) -> None:
         """CompileError T021 when this machine cannot run it: another architecture, or features it lacks."""

@@ -46,7 +46,7 @@ def kernels_object(variant: Variant, work: Path | None = None, *, exported: bool
     def make(folder: Path) -> None:
         (folder / "unit.c").write_text(unit)
         with as_file(files("edgewright.targets.cpu") / "kernels") as kernels:
-            _clang(variant.arch, [*flags, f"-I{kernels}", "-c", str(folder / "unit.c"), "-o", str(folder / "kernels.o")])
+            clang(variant.arch, [*flags, f"-I{kernels}", "-c", str(folder / "unit.c"), "-o", str(folder / "kernels.o")])
 
     name = cache.key({**sources, "unit.c": unit}, [version, TRIPLES[variant.arch], *flags])
     made = cache.entry("kernels", name, make) / "kernels.o"
@@ -61,7 +61,7 @@ def link_shared(objects: Sequence[Path], out: Path, target: str) -> None:
     """Links objects for architecture `target` to the shared library `out`, replaced in one rename."""
     with tempfile.TemporaryDirectory(prefix=".link.", dir=out.parent) as scratch:
         made = Path(scratch) / out.name
-        _clang(target, ["-shared", "-s", *(str(path) for path in objects), "-o", str(made), "-lm", "-Wl,-z,noexecstack"])
+        clang(target, ["-shared", "-s", *(str(path) for path in objects), "-o", str(made), "-lm", "-Wl,-z,noexecstack"])
         made.replace(out)
 
 
@@ -84,7 +84,8 @@ def compiler_version() -> str:
     return metadata.version("ziglang")
 
 
-def _clang(arch: str, arguments: Sequence[str]) -> None:
+def clang(arch: str, arguments: Sequence[str]) -> None:
+    """Runs the C compiler for an architecture. CompileError T010 without it, T011 when it fails."""
     compiler_version()
     command = [sys.executable, "-m", "ziglang", "cc", "-target", TRIPLES[arch], *arguments]
     folder = str(cache.root() / "zig")

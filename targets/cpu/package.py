@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,12 +11,14 @@ from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.names import safe_identifier
 from edgewright.passes.ops import Input
-from edgewright.targets.cpu.artifact import FORMAT, LIBRARY, PLAIN, WEIGHTS, Manifest, StepInfo, Tensor, plain_text, seal
+from edgewright.targets.cpu.artifact import FORMAT, LIBRARY, PLAIN, WEIGHTS, WORKS, Manifest, StepInfo, Tensor, plain_text, seal
 from edgewright.targets.cpu.build import ENTRY, Built, build
 from edgewright.targets.cpu.lower import Program, lower
+from edgewright.targets.cpu.runner_files import runner_files
 from edgewright.targets.cpu.step import Step
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.view import ITEM_BYTES, View
+from edgewright.targets.cpu.work import works_of
 
 
 def package(
@@ -32,8 +36,11 @@ def package(
     built = build(program)
     manifest = manifest_of(program, built, model, target, version, dict(options or {}))
     names = {one.name: safe_identifier(one.name, "tensor_") for one in (*manifest.inputs, *manifest.outputs)}
+    works = works_of(program)
     content = {
         **(files or {}),
+        **runner_files(variant.arch),
+        WORKS: (json.dumps([dataclasses.asdict(work) for work in works], indent=1) + "\n").encode(),
         LIBRARY: built.library,
         WEIGHTS: built.weights,
         PLAIN: plain_text(manifest, names),

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgewright.passes import cache
-from edgewright.targets.cpu.compile_c import TRIPLES, _clang, compiler_version
+from edgewright.targets.cpu.compile_c import TRIPLES, clang, compiler_version
 from edgewright.targets.cpu.variants import Arch
 
 PROGRAM = "edgewright-run"
@@ -44,7 +44,7 @@ def program(arch: Arch) -> Path:
             (folder / name).write_text(text, encoding="utf-8")
         c, cpp = ([str(folder / name) for name in units if name.endswith(ending)] for ending in _COMPILED)
         out = folder / PROGRAM
-        _clang(arch, [*_FLAGS, "-x", "c", *c, "-x", "c++", *_CPP, *cpp, "-x", "none", "-ldl", "-o", str(out)])
+        clang(arch, [*_FLAGS, "-x", "c", *c, "-x", "c++", *_CPP, *cpp, "-x", "none", "-ldl", "-o", str(out)])
         out.chmod(0o755)
 
     name = cache.key(texts, [compiler_version(), TRIPLES[arch], *_FLAGS, *_CPP])
