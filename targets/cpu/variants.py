@@ -56,8 +56,8 @@ _ATTRS_V4 = (*_ATTRS_V3, "+avx512f", "+avx512bw", "+avx512cd", "+avx512dq", "+av
 _OWN = ("-DEW_OWN_GEMM_F32", "-DEW_OWN_GEMM_S8", "-DEW_OWN_DEPTHWISE")  # what generic.c leaves to other sources
 _WIDE = ("-mprefer-vector-width=512", *_OWN)
 _PORTABLE = ("generic.c", "integers.c", "softmax_s16.c", "floats.c")
-_FLOATS = ("gemm_f32.c", "generic.c", "depthwise.c", "floats.c")
-_NEON = ("neon_f32.c", "neon_requantise.c", "neon_rows.c", "softmax_s16.c", "neon_depthwise.c", "floats.c")
+_FLOATS = ("gemm_f32.c", "generic.c", "depthwise_f32.c", "depthwise_madd.c", "floats.c")
+_NEON = ("neon_f32.c", "neon_requantise.c", "neon_rows.c", "softmax_s16.c", "depthwise_f32.c", "depthwise_neon.c", "floats.c")
 
 # Within an architecture from the plainest to the fastest: `best` takes the last one that runs.
 VARIANTS: tuple[Variant, ...] = (
@@ -78,13 +78,13 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant(
         "avx512vnni", "x86_64", features=(*_V4, "avx512_vnni", "avx512vbmi"),
-        sources=("gemm_s8_vnni.c", "rows_avx512.c", "softmax_s16.c", *_FLOATS),
+        sources=("gemm_s8_vnni.c", "rows_avx512.c", "softmax_s16.c", *_FLOATS, "depthwise_quads.c"),
         cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi", *_WIDE), llvm_attrs=(*_ATTRS_V4, "+avx512vnni", "+avx512vbmi"),
         f32_mr=12, f32_nr=32, s8_mr=12, s8_nr=32, ka=4, kb=4, s8_offset=128, u8_offset=0, vector_bits=512,
     ),
     Variant(
         "amx", "x86_64", features=(*_V4, "avx512_vnni", "avx512vbmi", "amx_tile", "amx_int8"),
-        sources=("gemm_s8_amx.c", "rows_avx512.c", "softmax_s16.c", *_FLOATS),
+        sources=("gemm_s8_amx.c", "rows_avx512.c", "softmax_s16.c", *_FLOATS, "depthwise_quads.c"),
         cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi+amx_tile+amx_int8", *_WIDE),
         llvm_attrs=(*_ATTRS_V4, "+avx512vnni", "+avx512vbmi"),
         f32_mr=12, f32_nr=32, s8_mr=32, s8_nr=32, ka=64, kb=4, s8_offset=0, u8_offset=127, vector_bits=512,
@@ -99,12 +99,12 @@ VARIANTS: tuple[Variant, ...] = (
         f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=16, ka=2, kb=2, s8_offset=0, u8_offset=127, vector_bits=128,
     ),
     Variant(
-        "dotprod", "aarch64", features=("asimd", "asimddp"), sources=("neon_dot.c", *_NEON), cflags=("-mcpu=cortex_a76",),
+        "dotprod", "aarch64", features=("asimd", "asimddp"), sources=("neon_dot.c", *_NEON, "depthwise_quads.c"), cflags=("-mcpu=cortex_a76",),
         llvm_attrs=("+neon", "+dotprod"),
         f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=8, ka=4, kb=4, s8_offset=0, u8_offset=127, vector_bits=128,
     ),
     Variant(
-        "i8mm", "aarch64", features=("asimd", "asimddp", "i8mm"), sources=("neon_dot.c", *_NEON),
+        "i8mm", "aarch64", features=("asimd", "asimddp", "i8mm"), sources=("neon_dot.c", *_NEON, "depthwise_quads.c"),
         cflags=("-mcpu=cortex_a76+i8mm",), llvm_attrs=("+neon", "+dotprod", "+i8mm"),
         f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=8, ka=8, kb=8, s8_offset=0, u8_offset=127, vector_bits=128,
     ),

@@ -93,11 +93,15 @@ def rows(counter: Counter) -> None:
     factor, offset = np.full(n, 9000, np.int32), np.zeros(n, np.int64)
     for m in (192, WIDTH):
         counter(f"layer_norm_s16 {m}", m, "ew_layer_norm_s16", s16, factor, offset, m, 1, 20, s8)
-    taps: list[Array] = [np.zeros(n, np.int8) for _ in range(9)]
-    counter("depthwise_s8, 9 taps", 9 * n, "ew_depthwise_s8", taps, np.zeros((9, n), np.int8), n, 9, acc.copy())
-    pixels: list[Array] = [np.zeros(n, np.float32) for _ in range(9)]
-    weights, total = np.zeros((9, n), np.float32), np.zeros(n, np.float32)
-    counter("depthwise_f32, 9 taps", 9 * n, "ew_depthwise_f32", pixels, weights, n, 9, total)
+    channels, pixels = 256, 14
+    offsets = np.array([(y * (pixels + 2) + x) * channels for y in range(3) for x in range(3)])
+    image, weights, start = np.zeros(48 * channels, np.int8), np.zeros((9, channels), np.int8), np.zeros(channels, np.int32)
+    line, macs = np.zeros((pixels, channels), np.int32), 9 * pixels * channels
+    arguments = (offsets, 9, channels)
+    counter("depthwise_line_s8 3x3", macs, "ew_depthwise_line_s8", image, *arguments, weights, start, channels, pixels, line)
+    floats_ = (image.astype(np.float32), *arguments, weights.astype(np.float32), start.astype(np.float32))
+    total = line.astype(np.float32)
+    counter("depthwise_line_f32 3x3", macs, "ew_depthwise_line_f32", *floats_, channels, pixels, total)
 
 
 def floats(counter: Counter) -> None:

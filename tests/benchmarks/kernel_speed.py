@@ -188,13 +188,17 @@ def rows(kernels: Kernels) -> Iterator[tuple[str, float, str]]:
             f, fpanel = rng.normal(size=(64, count)).astype(np.float32), aligned((1 << 16,), np.float32)
             yield timed("ew_pack_b_f32, n contiguous", 64 * fnr, f, 1, count, fnr, 64, fpanel)
             yield timed("ew_pack_b_f32, k contiguous", 64 * fnr, f, 64, 1, fnr, 64, fpanel)
-    channels, taps = 192, 9
-    pixels = [rng.integers(-127, 128, channels).astype(np.int8) for _ in range(taps)]
-    floats = [rng.normal(size=channels).astype(np.float32) for _ in range(taps)]
-    w8, wf = rng.integers(-127, 128, (taps, channels)).astype(np.int8), rng.normal(size=(taps, channels)).astype(np.float32)
-    p8, pf = np.array([p.ctypes.data for p in pixels]), np.array([p.ctypes.data for p in floats])
-    yield timed("ew_depthwise_s8 (per multiply-add)", channels * taps, p8, w8, channels, taps, acc)
-    yield timed("ew_depthwise_f32 (per multiply-add)", channels * taps, pf, wf, channels, taps, out)
+    for channels, pixels, side in ((256, 28, 3), (1024, 7, 3), (96, 14, 7)):
+        taps, across = side * side, pixels + side - 1
+        offsets = np.array([(y * across + x) * channels for y in range(side) for x in range(side)])
+        image = rng.integers(-127, 128, side * across * channels).astype(np.int8)
+        weights, start = rng.integers(-127, 128, (taps, channels)).astype(np.int8), np.zeros(channels, np.int32)
+        line, macs = np.zeros(pixels * channels, np.int32), pixels * channels * taps
+        label = f"{side} x {side}, {pixels} pixels of {channels}"
+        arguments = (offsets, taps, channels)
+        yield timed(f"ew_depthwise_line_s8, {label}", macs, image, *arguments, weights, start, channels, pixels, line)
+        floats = (image.astype(np.float32), *arguments, weights.astype(np.float32), start.astype(np.float32))
+        yield timed(f"ew_depthwise_line_f32, {label}", macs, *floats, channels, pixels, line.astype(np.float32))
 
 
 def main() -> None:

@@ -72,15 +72,15 @@ void ew_gemm_s8(const void *a_panel, const int8_t *b_panel, int64_t k, int32_t *
 #endif
 
 #ifndef EW_OWN_DEPTHWISE
-void ew_depthwise_s8(const int8_t *const *rows, const int8_t *w, int64_t channels, int64_t taps, int32_t *acc) {
-  memset(acc, 0, (size_t)channels * sizeof *acc);
-  for (int64_t t = 0; t < taps; ++t)
-    for (int64_t c = 0; c < channels; ++c) acc[c] += (int32_t)rows[t][c] * w[t * channels + c];
-}
-
-void ew_depthwise_f32(const float *const *rows, const float *w, int64_t channels, int64_t taps, float *acc) {
-  memset(acc, 0, (size_t)channels * sizeof *acc);
-  for (int64_t t = 0; t < taps; ++t)
-    for (int64_t c = 0; c < channels; ++c) acc[c] += rows[t][c] * w[t * channels + c];
-}
+#define DEPTHWISE(suffix, type, sums)                                                                                  \
+  void ew_depthwise_line_##suffix(const type *x, const int64_t *offsets, int64_t taps, int64_t step, const type *w,    \
+                                  const sums *bias, int64_t channels, int64_t pixels, sums *out) {                     \
+    for (; pixels > 0; --pixels, x += step, out += channels) {                                                         \
+      memcpy(out, bias, (size_t)channels * sizeof *out);                                                               \
+      for (int64_t t = 0; t < taps; ++t)                                                                               \
+        for (int64_t c = 0; c < channels; ++c) out[c] += (sums)x[offsets[t] + c] * w[t * channels + c];                \
+    }                                                                                                                  \
+  }
+DEPTHWISE(f32, float, float)
+DEPTHWISE(s8, int8_t, int32_t)
 #endif

@@ -247,23 +247,58 @@ def test_sum_of_two_scales(kernels: Kernels, seed: int, n: int, identity: int) -
     assert np.array_equal(out[:n], arith.add_requantised(a, b, (ma, sa), (mb, sb))) and out[n] == 99
 
 
-@given(seed=seeds, channels=widths, taps=st.integers(1, 30))
-@EXAMPLES
-def test_depthwise(kernels: Kernels, seed: int, channels: int, taps: int) -> None:
+WINDOWS = [(1, 1, 1, 1), (3, 3, 1, 1), (3, 3, 2, 1), (3, 3, 1, 2), (5, 5, 1, 1), (7, 7, 1, 1), (2, 3, 1, 1), (8, 3, 1, 1), (4, 2, 2, 1)]
+
+
+def depthwise(rng: np.random.Generator, window: tuple[int, int, int, int], channels: int, pixels: int) -> tuple[Array, ...]:
+    """An image of int8, which ends with the window of the last pixel, offsets of taps, weights and, in int64, sums."""
+    high, wide, stride, dilation = window
+    columns = (pixels - 1) * stride + (wide - 1) * dilation + 1 + int(rng.integers(0, 3))
+    offsets = np.array([(y * columns + x * dilation) * channels for y in range(high) for x in range(wide)], np.int64)
+    step = stride * channels
+    image = int8s(rng, ((pixels - 1) * step + int(offsets[-1]) + channels,))
+    image[rng.random(len(image)) < 0.1] = -128
+    weights = int8s(rng, (len(offsets), channels))
+    index = step * np.arange(pixels)[:, None, None] + offsets[:, None] + np.arange(channels)
+    return image, offsets, weights, index
+
+
+def check_depthwise(kernels: Kernels, seed: int, window: tuple[int, int, int, int], channels: int, pixels: int) -> None:
     rng = np.random.default_rng(seed)
-    x, w = int8s(rng, (taps, channels)), int8s(rng, (taps, channels))
-    order = rng.permutation(taps)
-    rows = np.array([x[t : t + 1].ctypes.data for t in order], np.uint64)
-    acc = np.full(channels + 1, 99, np.int32)
-    kernels.call("ew_depthwise_s8", rows, w, channels, taps, acc)
-    assert np.array_equal(acc[:channels], (x[order].astype(np.int64) * w).sum(axis=0)) and acc[channels] == 99
-    xf, wf = x.astype(np.float32), rng.normal(size=w.shape).astype(np.float32)
-    rows = np.array([xf[t : t + 1].ctypes.data for t in order], np.uint64)
-    got = np.full(channels + 1, 99.0, np.float32)
-    kernels.call("ew_depthwise_f32", rows, wf, channels, taps, got)
-    terms = xf[order].astype(np.float64) * wf
-    assert (np.abs(got[:channels] - terms.sum(axis=0)) <= 2.0**-23 * (taps + 1) * np.abs(terms).sum(axis=0)).all()
-    assert got[channels] == 99
+    image, offsets, w, index = depthwise(rng, window, channels, pixels)
+    taps, step = len(offsets), window[2] * channels
+    bias, out = rng.integers(-(2**30), 2**30, channels).astype(np.int32), np.full(channels * pixels + 1, 99, np.int32)
+    kernels.call("ew_depthwise_line_s8", image, offsets, taps, step, w, bias, channels, pixels, out)
+    want = (image.astype(np.int64)[index] * w).sum(axis=1) + bias
+    assert np.array_equal(out[:-1].reshape(pixels, channels), want) and out[-1] == 99
+    x, factors, start = (rng.normal(size=shape).astype(np.float32) for shape in (image.shape, w.shape, channels))
+    got = np.full(channels * pixels + 1, 99, np.float32)
+    kernels.call("ew_depthwise_line_f32", x, offsets, taps, step, factors, start, channels, pixels, got)
+    terms = x.astype(np.float64)[index] * factors
+    bound = 2.0**-23 * (taps + 1) * (np.abs(terms).sum(axis=1) + np.abs(start))
+    assert (np.abs(got[:-1].reshape(pixels, channels) - terms.sum(axis=1) - start) <= bound).all() and got[-1] == 99
+
+
+@given(seed=seeds, window=st.sampled_from(WINDOWS), channels=widths, pixels=st.integers(1, 20))
+@EXAMPLES
+def test_depthwise(
+    kernels: Kernels, seed: int, window: tuple[int, int, int, int], channels: int, pixels: int
+) -> None:
+    check_depthwise(kernels, seed, window, channels, pixels)
+
+
+@given(seed=seeds, taps=st.integers(1, 30), channels=widths, pixels=st.integers(1, 9))
+@EXAMPLES
+def test_depthwise_with_taps_anywhere(kernels: Kernels, seed: int, taps: int, channels: int, pixels: int) -> None:
+    rng = np.random.default_rng(seed)
+    image, w = int8s(rng, (2000,)), int8s(rng, (taps, channels))
+    step = int(rng.integers(0, 100))
+    offsets = rng.integers(0, 2000 - step * (pixels - 1) - channels + 1, taps)
+    out = np.full(channels * pixels, 99, np.int32)
+    bias = np.zeros(channels, np.int32)
+    kernels.call("ew_depthwise_line_s8", image, offsets, taps, step, w, bias, channels, pixels, out)
+    index = step * np.arange(pixels)[:, None, None] + offsets[:, None] + np.arange(channels)
+    assert np.array_equal(out.reshape(pixels, channels), (image.astype(np.int64)[index] * w).sum(axis=1))
 
 
 def every_float(low: float, high: float) -> Array:

@@ -166,19 +166,9 @@ def test_layer_norm_of_every_magnitude(kernels: EmulatedKernels, n: int) -> None
 
 @pytest.mark.parametrize("channels", [1, 5, 7, 8, 13, 15, 23, 32, 45, 64, 77])
 def test_depthwise(kernels: EmulatedKernels, channels: int) -> None:
-    rng = np.random.default_rng(channels)
-    for taps in (1, 2, 8, 9, 25, 49):
-        rows = [test_kernels.int8s(rng, (channels,)) for _ in range(taps)]
-        w = test_kernels.int8s(rng, (taps, channels))
-        acc = np.full(channels, 99, np.int32)
-        kernels.call("ew_depthwise_s8", rows, w, channels, taps, acc)
-        assert np.array_equal(acc, (np.stack(rows).astype(np.int64) * w).sum(axis=0))
-        floats = [rng.normal(size=channels).astype(np.float32) for _ in range(taps)]
-        factors = rng.normal(size=(taps, channels)).astype(np.float32)
-        got = np.full(channels, 99, np.float32)
-        kernels.call("ew_depthwise_f32", floats, factors, channels, taps, got)
-        terms = np.stack(floats).astype(np.float64) * factors
-        assert (np.abs(got - terms.sum(axis=0)) <= 2.0**-23 * (taps + 1) * np.abs(terms).sum(axis=0)).all()
+    for window in test_kernels.WINDOWS:
+        for pixels in (1, 2, 3, 4, 7, 9):
+            test_kernels.check_depthwise(kernels, channels, window, channels, pixels)
 
 
 def test_a_fault_shows(kernels: EmulatedKernels) -> None:
