@@ -2,6 +2,7 @@
 #   make demo    compile a trained vision transformer for the ZCU104 and simulate the whole of it at RTL
 #   make test    lint, types and tests
 #   make bench   the figures of the README: compile time, simulation speed, cycles
+#   make bench-cpu  the CPU table of the README: against onnxruntime and OpenVINO, in turns
 #   make lint    lint and types alone
 #   make clean   remove ./build, ./dist and ./.venv
 
@@ -16,10 +17,10 @@ EXAMPLE := tests/examples
 FAST := not slow and not zoo and not train and not vendor and not board
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint clean tools
+.PHONY: help demo test bench bench-cpu lint clean tools
 
 help:
-	@sed -n '2,6s/^# *//p' Makefile
+	@sed -n '2,7s/^# *//p' Makefile
 
 tools:
 	@ok=1; \
@@ -50,6 +51,9 @@ demo: $(VENV)/.sim
 	$(BIN)/edgewright compile $(EXAMPLE)/models/vit_fashion.dynamo18.onnx --target zcu104 \
 	  --calibration $(EXAMPLE)/data/fashion.npz -o build/fashion
 	$(BIN)/edgewright simulate build/fashion --images $(EXAMPLE)/data/fashion.npz --samples 4
+	$(BIN)/edgewright compile $(EXAMPLE)/models/vit_fashion.dynamo18.onnx --target host \
+	  --calibration $(EXAMPLE)/data/fashion.npz -o build/fashion-cpu
+	$(BIN)/edgewright profile build/fashion-cpu --device local
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -60,6 +64,14 @@ test: lint
 
 bench: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks.bench
+
+# OpenVINO's quantiser brings a large set of packages, so these have a stamp of their own.
+$(VENV)/.bench: pyproject.toml $(VENV)/.test
+	$(PIP) install -e '.[sim,synth,cpu,test,bench]'
+	@touch $@
+
+bench-cpu: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks.bench_cpu
 
 clean:
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,6 +21,10 @@ from edgewright.passes.ops import (
     Table,
 )
 from edgewright.passes.quantise import EXPRESSIBLE
+from edgewright.targets.cpu.lower import LOWERINGS, VIEWS
+from edgewright.targets.cpu.scalar import FORMULAS, ROW_KERNELS
+
+LOWERED = (*LOWERINGS, *VIEWS, ops.Concat, ops.BatchNormalization)
 
 BECOMES: dict[type[Op], str] = {
     **{kind: "becomes Table" for kind in ACTIVATIONS},
@@ -51,6 +55,7 @@ def row(kind: type[Op]) -> list[str]:
     writes_integer = boundary or kind in INTEGER_WRITERS or kind in (Quantise, Dequantise)
     becomes = kind in BECOMES and kind not in NOT_ON_THE_ENGINE
     target = IMPLEMENTS.get(kind, "see what it becomes" if becomes else "boundary" if kind is Dequantise else NO)
+    cpu = YES if boundary or kind in LOWERED or kind in FORMULAS or kind.__name__ in ROW_KERNELS else NO
     return [
         f"`{kind.__name__}`",
         "integers only" if kind in INTEGER_ONLY else YES,
@@ -58,12 +63,13 @@ def row(kind: type[Op]) -> list[str]:
         quantised,
         YES if writes_integer else "see what it becomes" if kind in BECOMES else "no",
         target,
+        "split by the reader" if kind is ops.ConvTranspose else cpu,
     ]
 
 
 def table() -> str:
     """The whole table in Markdown."""
-    head = ["operator", "float", "float ONNX out", "int8", "integer ONNX out", "zcu104, RTL and HLS C++"]
+    head = ["operator", "float", "float ONNX out", "int8", "integer ONNX out", "zcu104, RTL and HLS C++", "CPUs"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join([*lines, *("| " + " | ".join(row(kind)) + " |" for kind in kinds())])
 
