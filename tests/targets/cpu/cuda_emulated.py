@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,9 @@ int main(int count, char **arguments) {
     }
     std::vector<float> times(edgewright_cuda_steps());
     if (edgewright_cuda_run(model, inputs.data(), outputs.data())) return 3;
+    const std::vector<std::vector<char>> first = memory;
     if (edgewright_cuda_profile(model, inputs.data(), outputs.data(), times.data())) return 4;
+    if (first != memory) { fprintf(stderr, "a second run gives another result\n"); return 8; }
     for (float one : times) if (one != 1) return 5;
     for (int i = 0; i < outs; i++) {
         FILE *file = fopen((std::string(arguments[1]) + "/output_" + std::to_string(i)).c_str(), "wb");
@@ -61,7 +63,8 @@ int main(int count, char **arguments) {
 
 @dataclass(frozen=True)
 class Emulated:
-    """A compiled emulation of one artifact, in a folder of its own."""
+    """A compiled emulation of one artifact, in a folder of its own. It runs twice, the second time with what blocks left in
+    shared memory."""
 
     built: CudaBuilt
     graph: Graph
@@ -90,12 +93,19 @@ class Emulated:
         return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
 
 
-def emulated(graph: Graph, arch: str, folder: Path, *, capability: tuple[int, int] | None = None) -> Emulated:
-    """Builds the artifact and compiles its emulation, with the compiler's checks for undefined behaviour."""
+def emulated(
+    graph: Graph, arch: str, folder: Path, *, capability: tuple[int, int] | None = None,
+    change: Callable[[str], str] = lambda source: source,
+) -> Emulated:  # fmt: skip
+    """Builds the artifact and compiles its emulation, with the compiler's checks for undefined behaviour.
+
+    capability: of the GPU that is emulated, the artifact's own by default; change: what to do to the kernels first.
+    """
     built = cuda_program(graph, arch, compiled=False)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in built.files().items():
         (folder / name).write_bytes(content)
+    (folder / "model.cu").write_text(change(built.sources["model.cu"]))
     (folder / "model.cubin").write_bytes(b"the emulation does not read it")
     (folder / "cuda.h").write_text('#include "cuda_emulation.h"\n')
     names = re.findall(r"(ew_\d+)\(", built.sources["model.cu"])
