@@ -1,5 +1,5 @@
 """Convolutions on channels-last storage: 1 x 1 as a product on the image itself, others on rows gathered from a padded
-copy, depthwise ones channel by channel in lanes.
+copy, depthwise ones line by line.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from edgewright.targets.cpu.elementwise import copied
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.product import Rows, product, strided_rows
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context, Step
+from edgewright.targets.cpu.tail import TILE_ROWS, Load
 from edgewright.targets.cpu.tir import (
     Expr,
+    T,
     address,
     cast,
     constant,
     copy,
+    i64,
     lanes,
     loop,
     put,
     row_offset,
+    run,
     scratch,
     step_function,
 )
-from edgewright.targets.cpu.view import ITEM_BYTES, View
+from edgewright.targets.cpu.view import ITEM_BYTES, View, collapse
 
 CHANNELS_LAST = (0, 2, 3, 1)
 LONG_RUN = 48  # shorter ones leave the micro-kernel no time to pay for its start and end
@@ -170,33 +174,50 @@ def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any,
     channels, _, kh, kw = weight.shape
     integer = not anchor.type.is_float
     accumulator = "int32" if integer else "float32"
-    taps = context.keep(np.ascontiguousarray(weight.reshape(channels, kh * kw).T).astype(np.int32 if integer else np.float32))
+    taps = context.keep(np.ascontiguousarray(weight.reshape(channels, kh * kw).T).astype(padded.dtype))
     zero = np.zeros(channels, accumulator)
     biases = context.keep((zero if bias is None else np.asarray(bias)).astype(accumulator))
-    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
     batch, _, height, width = anchor.shape
     s_batch, s_row, s_column, _ = padded.strides
     offsets = [ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column for ky in range(kh) for kx in range(kw)]
+    places = context.keep(np.array(offsets, np.int64))
+    step = s_column * op.strides[1]
+    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST), tiles=True)
+    direct = tail.stored.get(anchor) if not group.tail else None
+    if direct is not None and not _dense(direct):
+        direct = None
+    parts = -(-width // TILE_ROWS)  # of a line
+    most = -(-width // parts)
     macs = anchor.type.size * kh * kw
 
     def body(buffers: Mapping[View, Any]) -> None:
         source, w, b = buffers[padded], buffers[taps], buffers[biases]
-        with loop(batch * height, parallel=macs >= PARALLEL_MACS // 4) as line, loop(width) as x:
-            begin = (line % height) * (s_row * op.strides[0]) + x * (s_column * op.strides[1])
+        with loop(batch * height, parallel=macs >= PARALLEL_MACS // 4) as line, loop(parts) as part:
+            begin = (line % height) * (s_row * op.strides[0]) + part * (most * step)
             if batch > 1:
                 begin = begin + (line // height) * s_batch
-            acc = scratch(channels, accumulator)
+            first = line * width + part * most
+            many = most if parts * most == width else T.min(most, width - part * most)
+            acc = scratch(most * channels, accumulator) if direct is None else buffers[direct]
+            run(
+                f"ew_depthwise_line_{'s8' if integer else 'f32'}", address(source, begin), address(buffers[places], 0),
+                i64(len(offsets)), i64(step), address(w, 0), address(b, 0), i64(channels), i64(many),
+                address(acc, 0 if direct is None else first * channels),
+            )  # fmt: skip
 
-            def one(lane: Expr) -> None:
-                total = b[lane]
-                for t, offset in enumerate(offsets):
-                    total = total + cast(source[begin + offset + lane], accumulator) * w[t * channels + lane]
-                put(acc, lane, total)
+            def computed(row: Expr) -> Load:
+                return lambda lane: acc[row * channels + lane]
 
-            lanes(channels, one)
-            tail.emit(buffers, line * width + x, 0, channels, lambda lane: acc[lane])
+            if direct is None:
+                tail.emit_tile(buffers, acc, channels, None, (first, many), 0, channels, computed)
 
-    context.add(group, [padded, taps, biases, *tail.views], body, macs=macs)
+    context.add(group, [padded, taps, biases, places, *tail.views], body, macs=macs)
+
+
+def _dense(image: View) -> bool:
+    """Whether the pixels of a channels-last image follow each other without gaps."""
+    _, (strides,) = collapse(image.shape[:-1], [image.strides[:-1]])
+    return strides == (image.shape[-1],) and image.strides[-1] == 1
 
 
 def _grouped(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, Any], bias: Any) -> None:

@@ -58,6 +58,7 @@ _WIDE = ("-mprefer-vector-width=512", *_OWN)
 _PORTABLE = ("generic.c", "integers.c", "softmax_s16.c", "floats.c")
 _FLOATS = ("gemm_f32.c", "generic.c", "depthwise_f32.c", "depthwise_madd.c", "floats.c")
 _NEON = ("neon_f32.c", "neon_requantise.c", "neon_rows.c", "softmax_s16.c", "depthwise_f32.c", "depthwise_neon.c", "floats.c")
+_NEON_DOT = ("neon_dot.c", *_NEON, "depthwise_quads.c")
 
 # Within an architecture from the plainest to the fastest: `best` takes the last one that runs.
 VARIANTS: tuple[Variant, ...] = (
@@ -99,12 +100,12 @@ VARIANTS: tuple[Variant, ...] = (
         f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=16, ka=2, kb=2, s8_offset=0, u8_offset=127, vector_bits=128,
     ),
     Variant(
-        "dotprod", "aarch64", features=("asimd", "asimddp"), sources=("neon_dot.c", *_NEON, "depthwise_quads.c"), cflags=("-mcpu=cortex_a76",),
+        "dotprod", "aarch64", features=("asimd", "asimddp"), sources=_NEON_DOT, cflags=("-mcpu=cortex_a76",),
         llvm_attrs=("+neon", "+dotprod"),
         f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=8, ka=4, kb=4, s8_offset=0, u8_offset=127, vector_bits=128,
     ),
     Variant(
-        "i8mm", "aarch64", features=("asimd", "asimddp", "i8mm"), sources=("neon_dot.c", *_NEON, "depthwise_quads.c"),
+        "i8mm", "aarch64", features=("asimd", "asimddp", "i8mm"), sources=_NEON_DOT,
         cflags=("-mcpu=cortex_a76+i8mm",), llvm_attrs=("+neon", "+dotprod", "+i8mm"),
         f32_mr=8, f32_nr=8, s8_mr=8, s8_nr=8, ka=8, kb=8, s8_offset=0, u8_offset=127, vector_bits=128,
     ),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import qemu, variants
 
 from tests.targets.cpu.emulated_kernels import EmulatedKernels

@@ -30,8 +30,8 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, rea
 RUNNABLE = variants.runnable(variants.host_arch(), variants.host_features())
 # plain C alone, with a geometry that nothing divides
 PLAIN = dataclasses.replace(
-    variants.variant(f"generic_{variants.host_arch()}"), name="plain", sources=("generic.c", "integers.c", "softmax_s16.c", "floats.c"),
-    cflags=(), f32_mr=5, f32_nr=7, s8_mr=3, s8_nr=9, ka=4, kb=3, s8_offset=128, u8_offset=0, vector_bits=256, a_bytes=1,
+    variants.variant(f"generic_{variants.host_arch()}"), name="plain",
+    sources=("generic.c", "integers.c", "softmax_s16.c", "floats.c"), cflags=(), f32_mr=5, f32_nr=7, s8_mr=3, s8_nr=9, ka=4, kb=3, s8_offset=128, u8_offset=0, vector_bits=256, a_bytes=1,
 )  # fmt: skip
 EXAMPLES = settings(max_examples=40)
 
@@ -247,7 +247,18 @@ def test_sum_of_two_scales(kernels: Kernels, seed: int, n: int, identity: int) -
     assert np.array_equal(out[:n], arith.add_requantised(a, b, (ma, sa), (mb, sb))) and out[n] == 99
 
 
-WINDOWS = [(1, 1, 1, 1), (3, 3, 1, 1), (3, 3, 2, 1), (3, 3, 1, 2), (5, 5, 1, 1), (7, 7, 1, 1), (2, 3, 1, 1), (8, 3, 1, 1), (4, 2, 2, 1)]
+# rows, columns, stride, dilation
+WINDOWS = [
+    (1, 1, 1, 1),
+    (3, 3, 1, 1),
+    (3, 3, 2, 1),
+    (3, 3, 1, 2),
+    (5, 5, 1, 1),
+    (7, 7, 1, 1),
+    (2, 3, 1, 1),
+    (8, 3, 1, 1),
+    (4, 2, 2, 1),
+]
 
 
 def depthwise(rng: np.random.Generator, window: tuple[int, int, int, int], channels: int, pixels: int) -> tuple[Array, ...]:
@@ -281,9 +292,7 @@ def check_depthwise(kernels: Kernels, seed: int, window: tuple[int, int, int, in
 
 @given(seed=seeds, window=st.sampled_from(WINDOWS), channels=widths, pixels=st.integers(1, 20))
 @EXAMPLES
-def test_depthwise(
-    kernels: Kernels, seed: int, window: tuple[int, int, int, int], channels: int, pixels: int
-) -> None:
+def test_depthwise(kernels: Kernels, seed: int, window: tuple[int, int, int, int], channels: int, pixels: int) -> None:
     check_depthwise(kernels, seed, window, channels, pixels)
 
 
