@@ -27,4 +27,21 @@ on the board it was compiled for.""",
     "T022": """TVM is not installed
 The CPU path generates code with TVM, and its Python runner runs on TVM's runtime: `pip install 'edgewright[cpu]'`. The
 native runner in the artifact's folder runner/ needs neither.""",
+    "T030": """no CUDA compiler that was found knows the architecture
+NVIDIA drops old GPUs from new CUDA versions. CUDA 10.2 to 12.9 compile sm_53 (Jetson Nano) and sm_72 (Xavier NX), 11.4
+and later compile sm_87 (Orin Nano); CUDA 13 knows only the last. `pip install nvidia-cuda-nvrtc-cu12` is enough for all
+three, beside any nvcc. Without requiring a compiler the artifact holds the source, and nvcc on the board compiles it:
+`nvcc -cubin -arch=sm_53 -o model.cubin model.cu`.""",
+    "T031": """no CUDA compiler
+Kernels are compiled by nvcc (of $CUDA_HOME, PATH or /usr/local/cuda) or by NVRTC (`pip install nvidia-cuda-nvrtc-cu12`);
+neither was found. Without requiring one the artifact holds the source, and nvcc on the board compiles it.""",
+    "T032": """an operator cannot run on a GPU
+There is no CUDA kernel for it or for its form; the message says which node and why. Attention keeps the scores of at
+least one query in the 48 KiB that a block of threads shares, some 11,000 keys in float32 and half of that without dp4a.
+The CPU of the same board runs more.""",
+    "T033": """the CUDA compiler failed
+The kernels that Edgewright prints always compile; what the compiler said is in the message. If its installation works
+otherwise, this is a bug in Edgewright.""",
+    "T034": """unknown GPU architecture
+CUDA code is made for the GPUs of the Jetson boards: sm_53 (Nano), sm_72 (Xavier NX), sm_87 (Orin Nano).""",
 }
