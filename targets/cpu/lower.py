@@ -11,6 +11,7 @@ import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node, make, rewrite
 from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import (
     Add,
     Attention,
@@ -146,7 +147,7 @@ def prepared(graph: Graph) -> Graph:
     return rewrite(graph, change)
 
 
-def _stored(node: Node) -> np.ndarray:  # type: ignore[type-arg]
+def _stored(node: Node) -> Array:
     value = value_of(node)
     assert value is not None
     return np.asarray(value).astype(dtype_of(node.elem))

@@ -278,7 +278,8 @@ def _scalar(node: Node) -> float | int | None:
     value = value_of(node)
     if value is None or value.size != 1:
         return None
-    return value.item()
+    item: float | int = value.item()
+    return item
 
 
 def _factors(member: Node) -> Array:

@@ -36,7 +36,7 @@ def deit_tiny(path: Path) -> None:
 
 def measure(name: str) -> dict[str, Any]:
     """Compile and simulate one model; its report, with the wall-clock time of both."""
-    from edgewright.frontend.compiled import compile
+    from edgewright.frontend.compiled import Compiled, compile
     from edgewright.passes.results import to_data
 
     model, calibration = EXAMPLES / "models" / f"vit_{name}.dynamo18.onnx", str(EXAMPLES / "data" / f"{name}.npz")
@@ -46,6 +46,7 @@ def measure(name: str) -> dict[str, Any]:
     start = time.perf_counter()
     compiled = compile(model, target="zcu104", calibration=calibration, output=OUTPUT / name)
     seconds = time.perf_counter() - start
+    assert isinstance(compiled, Compiled)
     compiled.simulate(samples=SIMULATED[name])
     return {**to_data(compiled.report), "compile_seconds": seconds}
 
