@@ -44,4 +44,50 @@ The kernels that Edgewright prints always compile; what the compiler said is in 
 otherwise, this is a bug in Edgewright.""",
     "T034": """unknown GPU architecture
 CUDA code is made for the GPUs of the Jetson boards: sm_53 (Nano), sm_72 (Xavier NX), sm_87 (Orin Nano).""",
+    "T040": """there is no such device
+A device is `local` (this machine), `qemu` (an emulated aarch64 processor), `ssh://[user@]host[:port]`, or TVM's RPC:
+`rpc://host:port`, with a tracker `rpc://host:port?tracker=host:port&key=name`.""",
+    "T041": """the device does not answer
+Nothing came back in time: the name is wrong, the board is off, a firewall drops packets, or something else than sshd or
+TVM's RPC server listens on that port. `ssh host true` from a terminal has to work without a question.""",
+    "T042": """the device refuses connections
+The machine is there, but nothing listens on that port. For ssh, install and start sshd; for rpc, start
+`python -m tvm.exec.rpc_server --host 127.0.0.1 --port 9090` there and reach it through `ssh -L`. TVM's RPC runs whatever it
+is sent, for anybody who can reach its port: bind it to loopback, or to a network that you trust.""",
+    "T043": """the device's host key is not the known one
+ssh found another key than the one it remembers, or none. A board that was installed anew has a new key; so has somebody
+who answers in its place. Compare the key on the board (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) before you
+remove the old one with `ssh-keygen -R host`, and connect once with ssh to accept the new one.""",
+    "T044": """the device does not let this user in
+Passwords are never asked for: put a key there with `ssh-copy-id user@host`, and load it into the agent if it has a
+passphrase.""",
+    "T045": """the device has another architecture
+The artifact holds machine code for one architecture, and this was found out before it was copied. A Raspberry Pi with a
+32-bit system runs no 64-bit programs: install a 64-bit one.""",
+    "T046": """the device's C library is missing or too old
+The runner is linked against glibc 2.28 (2018) or newer. Systems with musl (Alpine) or older ones cannot load it.""",
+    "T047": """the model's program was ended by a signal
+SIGILL: the processor lacks an instruction that the artifact's kernels use. SIGKILL: mostly memory ran out. Anything else
+is a bug in Edgewright, or faulty memory.""",
+    "T048": """the measurement took too long
+Everything that it had started was ended, here and on the device. Allow more time, or ask for fewer runs.""",
+    "T049": """the device's processor cannot run this artifact
+It lacks features that the artifact's kernels need, which the runner checks before it loads any code. Compile for the
+board, or with --target host on the device itself.""",
+    "T050": """the device could not take or start the files
+A temporary folder (TMPDIR, or /tmp) on the device is full, read-only or mounted noexec, or its memory ran out.""",
+    "T051": """the runner did not do what it should
+It ended with an error, or its answer is incomplete. What it said is in the message; runner/README.md of the artifact tells
+how to start it by hand.""",
+    "T052": """TVM's RPC failed
+The server may serve somebody else, run another version of TVM, lack the architecture, or have crashed, as it does on an
+instruction that its processor lacks. Its own log says more. TVM's RPC runs whatever it is sent: keep it on loopback or on a
+network that you trust.""",
+    "T053": """a program or library for this kind of device is missing
+For ssh it is OpenSSH's client, for qemu the C library of the emulated processor (Debian: libc6-arm64-cross).""",
+    "T054": """the connection to the device was lost
+It broke off while the model ran there. The device ends the run and removes its files by itself.""",
+    "T055": """the device computes something else than the model
+Integer models give the same bits everywhere, float models agree to 1e-4 of the largest output. A difference is a bug of
+the compiler or faulty memory of the device. Please report it with the artifact.""",
 }

@@ -35,7 +35,7 @@ class LocalDevice:
         """As `Device.run`; T021 besides when the artifact is for another machine."""
         artifact.check_host()
         files = runner_process.input_files(artifact, inputs)
-        with tempfile.TemporaryDirectory(prefix="edgewright-run-") as scratch:
+        with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-run-") as scratch:
             for name, content in files.items():
                 (Path(scratch) / name).write_bytes(content)
             command = [str(program(artifact.manifest.arch))]  # type: ignore[arg-type]  # checked: it is this machine's

@@ -56,7 +56,7 @@ class QemuDevice:
         few = dataclasses.replace(
             settings, threads=(1,), warmup=0, repeat=1, steps=0, power_seconds=0, seconds=settings.timeout_s
         )
-        with tempfile.TemporaryDirectory(prefix="edgewright-qemu-run-") as scratch:
+        with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-qemu-run-") as scratch:
             for name, content in files.items():
                 (Path(scratch) / name).write_bytes(content)
             once = self._execute(artifact, few, cpu, scratch)

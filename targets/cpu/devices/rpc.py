@@ -51,7 +51,7 @@ class RpcDevice:
         """As `Device.run`, but clock, temperature and power stay unknown: TVM's server does not tell them."""
         files = runner_process.input_files(artifact, inputs)
         self._greet(settings)
-        with tempfile.TemporaryDirectory(prefix="edgewright-rpc-") as scratch:
+        with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-rpc-") as scratch:
             for name, content in files.items():
                 (Path(scratch) / name).write_bytes(content)
             code, said = self._work(self._job(artifact, settings, scratch, list(files)), settings)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import signal
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
 import msgspec
@@ -119,6 +121,24 @@ def too_slow(settings: Settings, device: str) -> NoReturn:
     message = f"the measurement did not end within {settings.timeout_s:g} s"
     hint = "allow more time with --timeout, or ask for fewer runs with --repeat"
     refuse("T048", message, device, "everything that it started was ended", hint)
+
+
+@contextlib.contextmanager
+def orderly() -> Iterator[None]:
+    """SIGTERM ends the body as Ctrl-C does, so that its processes and folders go. Only the main thread can promise it."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if not ours:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    raise SystemExit(_SIGNALLED + number)
 
 
 def refuse(code: str, message: str, at: str, because: str = "", hint: str = "") -> NoReturn:

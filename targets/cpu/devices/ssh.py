@@ -102,7 +102,7 @@ class SshDevice:
         )  # fmt: skip
         remote = f"exec /bin/sh -c '{' '.join(script.split(chr(10)))}'"
         limit = RESULT_LIMIT_BYTES + sum(len(content) for content in files.values())
-        with _connected(self.command(settings, remote), settings) as link:
+        with runner_process.orderly(), _connected(self.command(settings, remote), settings) as link:
             answer = link.answer(settings.connect_s * 2, self.name)
             if answer is None:
                 self._not_connected(link.ended(), link.said(), settings)
