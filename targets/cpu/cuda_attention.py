@@ -35,8 +35,9 @@ from edgewright.targets.cpu.cuda_tir import (
     when,
 )
 from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.tir import Expr, T, cast, i32, i64, put
+from edgewright.targets.cpu.tir import Expr, cast, i32, i64, put
 from edgewright.targets.cpu.view import View
+from tvm.tirx.script import builder as T
 
 TILES = (Tile(16, 64, 2, 4), Tile(4, 64, 1, 2), Tile(1, 64, 1, 1))
 SHARED_BYTES = 48 << 10  # of a block, on every architecture we know

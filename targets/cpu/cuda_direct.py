@@ -27,8 +27,10 @@ from edgewright.targets.cpu.cuda_tir import (
     when,
 )
 from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.tir import Expr, T, cast, constant, put, row_offset, tirx
+from edgewright.targets.cpu.tir import Expr, cast, constant, put, row_offset
 from edgewright.targets.cpu.view import View, collapse, dtype_of
+from tvm import tirx
+from tvm.tirx.script import builder as T
 
 
 def reduce_step(context: CudaContext, group: Group) -> None:
@@ -37,7 +39,7 @@ def reduce_step(context: CudaContext, group: Group) -> None:
     assert anchor is not None and isinstance(anchor.op, (ReduceMean, ReduceSum))
     (operand,) = anchor.inputs
     rank = operand.type.rank
-    axes = sorted(axis % rank for axis in (anchor.op.axes if hasattr(anchor.op, "axes") else (anchor.op.axis,)))
+    axes = sorted(axis % rank for axis in anchor.op.axes)
     source = context.values[operand]
     kept = [i for i in range(rank) if i not in axes]
     terms = math.prod(source.shape[i] for i in axes)

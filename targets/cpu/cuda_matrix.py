@@ -16,8 +16,9 @@ from edgewright.targets.cpu.cuda_tail import CudaTail
 from edgewright.targets.cpu.cuda_tile import COLUMNS, STEPS, Multiplier, arithmetic, tile_for
 from edgewright.targets.cpu.cuda_tir import Argument, Buffers, Launch, both, let, quotient, remainder, when
 from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.tir import Expr, row_offset, tirx
+from edgewright.targets.cpu.tir import Expr, row_offset
 from edgewright.targets.cpu.view import View, collapse
+from tvm import tirx
 
 CHANNELS_LAST = (0, 2, 3, 1)
 

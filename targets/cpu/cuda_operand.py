@@ -18,8 +18,9 @@ from edgewright.targets.cpu.cuda_tir import (
     unrolled,
     when,
 )
-from edgewright.targets.cpu.tir import Expr, T, cast, constant, i32, put
+from edgewright.targets.cpu.tir import Expr, cast, constant, i32, put
 from edgewright.targets.cpu.view import View
+from tvm.tirx.script import builder as T
 
 At = Callable[[Expr, Expr], Expr]
 

@@ -34,8 +34,9 @@ from edgewright.targets.cpu.cuda_tir import (
 )
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.scalar import bounds, clip
-from edgewright.targets.cpu.tir import Expr, T, cast, constant, i32, i64, put
+from edgewright.targets.cpu.tir import Expr, cast, constant, i32, i64, put
 from edgewright.targets.cpu.view import View, dtype_of
+from tvm.tirx.script import builder as T
 
 WARPS = 4  # rows of a block
 HELD = 32  # values of a row that a lane keeps in registers; longer rows are read again

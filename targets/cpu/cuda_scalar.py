@@ -15,8 +15,9 @@ from edgewright.passes.ops import AddRequantised, Gelu, Requantise
 from edgewright.passes.ops.add_requantised import IDENTITY
 from edgewright.targets.cpu.cuda_tir import let, shift_right
 from edgewright.targets.cpu.scalar import bounds, clip, formula_of
-from edgewright.targets.cpu.tir import Expr, T, cast, constant
+from edgewright.targets.cpu.tir import Expr, cast, constant
 from edgewright.targets.cpu.view import dtype_of
+from tvm.tirx.script import builder as T
 
 Formula = Callable[[Node, Sequence[Expr]], Expr]
 
@@ -43,7 +44,8 @@ def rescaled(value: Expr, multiplier: Expr, shift: Expr, zero_point: int, elem: 
 def _requantise(node: Node, operands: Sequence[Expr]) -> Expr:
     op = node.op
     assert isinstance(op, Requantise)
-    return cast(rescaled(*operands, op.zero_point, op.elem), dtype_of(op.elem))
+    value, multiplier, shift = operands
+    return cast(rescaled(value, multiplier, shift, op.zero_point, op.elem), dtype_of(op.elem))
 
 
 def _add_requantised(node: Node, operands: Sequence[Expr]) -> Expr:

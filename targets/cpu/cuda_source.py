@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tvm
 import tvm_ffi
-from edgewright.targets.cpu.tir import tirx
+from tvm import tirx
 
 # TVM's usual order also unrolls and shares subexpressions: nvcc does both, and the text stays small. What shares
 # subexpressions would also hide from TVM that an address is a multiple of four.

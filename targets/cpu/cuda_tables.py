@@ -48,7 +48,7 @@ def tables_source(program: CudaProgram, names: Sequence[str], numbers: Sequence[
             storage, offset = argument.view.storage, argument.view.offset * ITEM_BYTES[argument.view.dtype]
             offset += placed.offsets.get(storage, 0)
             arguments.append(f"{{{SPACES[storage.space]}, {storage.index}, {offset}}}")
-    major, minor = program.arch.removeprefix("sm_")
+    major, minor = divmod(int(program.arch.removeprefix("sm_")), 10)
     graph = program.graph
     ends = {
         "inputs": _tensors("input", [n.name for n in graph.inputs], program.inputs),

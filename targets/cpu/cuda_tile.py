@@ -23,7 +23,8 @@ from edgewright.targets.cpu.cuda_tir import (
     shared,
     unrolled,
 )
-from edgewright.targets.cpu.tir import Expr, T, cast, constant, i32, put
+from edgewright.targets.cpu.tir import Expr, cast, constant, i32, put
+from tvm.tirx.script import builder as T
 
 PAD = 4  # shared rows are so much longer, so that columns fall into different banks
 ONES = 0x01010101  # dp4a with it sums four bytes

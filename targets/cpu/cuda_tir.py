@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from edgewright.targets.cpu.tir import Expr, cast, constant, i32, put, tirx
+from edgewright.targets.cpu.tir import Expr, cast, constant, i32, put
 from edgewright.targets.cpu.view import View
+from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
