@@ -196,6 +196,54 @@ def run(
         raise typer.Exit(3)
 
 
+@app.command(short_help="Measure a model compiled for a CPU, where it runs.")
+def profile(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `compile` wrote.", show_default=False)],
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device", "-d", metavar="WHERE", help="local, qemu, ssh://user@host, or rpc://host:port[?tracker=...&key=...]"
+        ),
+    ] = "local",
+    inputs: Annotated[
+        Path | None, typer.Option("--input", "-i", metavar="DATA.npz", help="Arrays by input name. [default: a sample in DIR]")
+    ] = None,
+    threads: Annotated[
+        str | None, typer.Option(metavar="1,2,4", help="Numbers of threads. [default: 1, 2, 4 ... all cores]")
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Timed runs for each number of threads, as time allows.")] = 100,
+    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Everything is ended after so long.")] = 600,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where profile.html and .json go. [default: DIR]")
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Measure nothing: a latency range from a model of the target.")
+    ] = False,
+) -> None:
+    """Measure a compiled model on a device, check what it computes there, and write profile.html and profile.json."""
+    from edgewright.frontend import render
+    from edgewright.frontend.compiled_cpu import CompiledCpu
+
+    counts = None if threads is None else _counts(threads)
+    compiled = CompiledCpu.open(directory)
+    out, err = render.consoles()
+    if estimate:
+        render.estimates(out, compiled.estimates(counts))
+        return
+    with render.Stages(err) as progress:
+        progress(f"measuring on {device}", 0, 0)
+        found = compiled.profile(device, inputs, threads=counts, repeat=repeat, timeout_s=timeout, output=output)
+    render.profile(out, found, (output or directory) / "profile.html")
+    if found.exact is False:
+        raise typer.Exit(3)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[1-9][0-9]*(,[1-9][0-9]*)*", text):
+        raise typer.BadParameter(f"'{text}' is not of the form 1,2,4", param_hint="--threads")
+    return tuple(dict.fromkeys(int(number) for number in text.split(",")))
+
+
 @app.command(short_help="Say what a model is and what it costs.")
 def inspect(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)],

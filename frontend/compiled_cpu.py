@@ -13,7 +13,7 @@ from edgewright.frontend import report as report_files
 from edgewright.frontend.assemble_cpu import cpu_report
 from edgewright.frontend.data import input_shapes, load_samples
 from edgewright.frontend.driver import SAMPLES_FILE, checkpoint_of
-from edgewright.frontend.publish import publish
+from edgewright.frontend.publish import publish, replace_file
 from edgewright.passes import results
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
@@ -23,6 +23,8 @@ from edgewright.passes.ir.types import Array
 if TYPE_CHECKING:
     from edgewright.frontend.driver_cpu import CpuResult
     from edgewright.targets.cpu.artifact import Artifact
+    from edgewright.targets.cpu.profile import ProfileReport
+    from edgewright.targets.estimate import Estimate
 
 RUNNER = "runner/edgewright-run"
 FLOAT_TOLERANCE = 2e-4  # of the largest output: rounding of float32 sums in another order
@@ -99,6 +101,39 @@ class CompiledCpu:
         tensors = {one.name: one for one in self.artifact.manifest.outputs}
         outputs = {name: real(tensors[name], np.concatenate([row[name] for row in rows])) for name in rows[0]}
         return Ran(outputs, agrees)
+
+    def profile(
+        self, device: str = "local", source: str | Path | Mapping[str, Array] | None = None, *,
+        threads: tuple[int, ...] | None = None, repeat: int = 100, timeout_s: float = 600.0,
+        output: Path | None = None,
+    ) -> ProfileReport:  # fmt: skip
+        """Measure on a device; profile.html and profile.json go to ``output`` (default: the artifact's folder).
+
+        Raises ``CompileError`` when the device cannot be used; nothing is then written.
+        """
+        from edgewright.targets.cpu.devices import Settings
+        from edgewright.targets.cpu.devices import device as device_of
+        from edgewright.targets.cpu.profile import profile
+
+        where = device_of(device)
+        sample = None if source is None else {name: array[:1] for name, array in self.samples(source).items()}
+        found = profile(self.artifact, where, sample, Settings(threads=threads, repeat=repeat, timeout_s=timeout_s))
+        folder = output or self.directory
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in found.files().items():
+            replace_file(folder / name, content)
+        return found
+
+    def estimates(self, threads: tuple[int, ...] | None = None) -> list[Estimate]:
+        """Latency ranges for the target from a model of it, for numbers of threads (default: one, and all cores)."""
+        from edgewright.targets.device import load
+        from edgewright.targets.estimate import estimate
+
+        device = load(self.artifact.manifest.target)
+        cores = 1 if device.cpu is None else device.cpu.cores
+        counts = threads or tuple(sorted({1, cores}))
+        works, variant = self.artifact.works, self.artifact.manifest.variant
+        return [estimate(works, device, count, variant) for count in counts]
 
 
 def _each(inputs: Mapping[str, Array], count: int) -> Iterator[dict[str, Array]]:

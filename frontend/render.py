@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from edgewright.frontend.doctor import Check
     from edgewright.frontend.inspect_model import Inspection
     from edgewright.targets.cpu.artifact import Manifest
+    from edgewright.targets.cpu.profile import ProfileReport
     from edgewright.targets.device import Device
+    from edgewright.targets.estimate import Estimate
     from rich.progress import Progress, TaskID
 
 _WIDTH_WHEN_PIPED = 120
@@ -102,6 +104,34 @@ def summary_cpu(console: Console, data: Mapping[str, Any], manifest: Manifest, d
     table.add_row("report", str(directory / "report.html"))
     table.add_row("next", next_step)
     console.print(table)
+
+
+def profile(console: Console, found: ProfileReport, page: Path) -> None:
+    """The headline of a profile and where the whole of it is."""
+    grid = Table.grid(padding=(0, 2))
+    for label, text in found.lines():
+        grid.add_row(Text(plain(label), "cyan"), Text(plain(text)))
+    console.print(grid)
+    console.print(Text.assemble(("report  ", "cyan"), plain(page)), soft_wrap=True)
+
+
+def estimates(console: Console, found: Sequence[Estimate]) -> None:
+    """Latency ranges, what they assume, and what others measured on such a board."""
+    first = found[0]
+    head = f": {plain(first.core)}, {first.variant}, {first.precision}"
+    console.print(Text.assemble((plain(first.label), "bold yellow"), head))
+    grid = Table.grid(padding=(0, 2))
+    for one in found:
+        most = max(one.limits, key=lambda name: one.limits[name])
+        threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
+        grid.add_row(threads, f"{one.low_ms:.3g} to {one.high_ms:.3g} ms", f"limited mostly by {most}")
+    console.print(Padding(grid, (0, 2)))
+    console.print(Text(f"at best:  {first.assumptions_low}\nat worst: {first.assumptions_high}", "dim"))
+    for row in first.published:
+        console.print(
+            f"measured by others: {row.model} {row.ms:g} ms ({row.precision}, {row.runtime}, {row.macs_ratio:.2g} times the "
+            f"products; {row.differs}) [{row.source}]", highlight=False, markup=False,
+        )  # fmt: skip
 
 
 def ran(console: Console, result: Ran, output: Path | None) -> None:
