@@ -92,6 +92,8 @@ def rows(counter: Counter) -> None:
     factor, offset = np.full(n, 9000, np.int32), np.zeros(n, np.int64)
     for m in (192, WIDTH):
         counter(f"layer_norm_s16 {m}", m, "ew_layer_norm_s16", s16, factor, offset, m, 1, 20, s8)
+    counter("layer_norm_s16_s16", n, "ew_layer_norm_s16_s16", s16, factor, offset, n, 1, 20, s16.copy())
+    counter("softmax_s16", n, "ew_softmax_s16", s16, n, 50000, 20, s16.copy())
     channels, pixels = 256, 14
     offsets = np.array([(y * (pixels + 2) + x) * channels for y in range(3) for x in range(3)])
     image, weights, start = np.zeros(48 * channels, np.int8), np.zeros((9, channels), np.int8), np.zeros(channels, np.int32)

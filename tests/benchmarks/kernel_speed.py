@@ -163,6 +163,8 @@ def rows(kernels: Kernels) -> Iterator[tuple[str, float, str]]:
     offset = rng.integers(-(1 << 30), 1 << 30, 1024)
     bytes_, wide = np.zeros(1 << 14, np.int8), np.zeros(1 << 14, np.int16)
     yield timed("ew_layer_norm_s16", n, s16, multiplier, offset, n, 1000, 22, bytes_)
+    yield timed("ew_layer_norm_s16_s16", n, s16, multiplier, offset, n, 1000, 22, wide)
+    yield timed("ew_softmax_s16", n, s16, n, 50000, 20, wide)
     table = rng.integers(-127, 128, 256).astype(np.int8)
     yield timed("ew_table_s8", 768, rng.integers(-127, 128, 768).astype(np.int8), table, 768, bytes_)
     yield timed("ew_requantise_s8", n, acc, multiplier, shift, n, 3, bytes_)

@@ -165,6 +165,49 @@ int32_t ew_attention_weights(const int32_t *scores, int64_t n, int32_t multiplie
   return weigh(scores, n, largest, &f, 0, weights);
 }
 
+/* ---- exponentials of softmax_s16.c */
+
+#define EW_OWN_EXPONENTIALS
+
+static inline __m256i exponentials16(__m256i d, __m256i m, __m128i shift_less_1) {
+  /* floor(floor(d m / 2^(s-1)) / 2 + 1/2): no sum overflows, and a shift beyond 31 leaves 0 */
+  __m256i low = _mm256_mullo_epi16(d, m), high = _mm256_mulhi_epu16(d, m), one = _mm256_set1_epi32(1);
+  __m256i p[2] = {_mm256_unpacklo_epi16(low, high), _mm256_unpackhi_epi16(low, high)};
+  for (int h = 0; h < 2; ++h) {
+    __m256i u = _mm256_srli_epi32(_mm256_add_epi32(_mm256_srl_epi32(p[h], shift_less_1), one), 1);
+    u = _mm256_min_epu32(u, _mm256_set1_epi32(4095));
+    __m256i index = _mm256_and_si256(u, _mm256_set1_epi32(255));
+    __m256i e = _mm256_i32gather_epi32((const int *)(const void *)ew_exp2_table, index, 2);
+    p[h] = _mm256_srlv_epi32(_mm256_and_si256(e, _mm256_set1_epi32(0xffff)), _mm256_srli_epi32(u, 8));
+  }
+  return _mm256_packus_epi32(p[0], p[1]);
+}
+
+static inline uint32_t ew_exponentials(const int16_t *x, int64_t n, int16_t largest, int32_t multiplier, int32_t shift,
+                                       int16_t *out) {
+  __m256i sums = _mm256_setzero_si256(), top = _mm256_set1_epi16(largest), m = _mm256_set1_epi16((int16_t)multiplier);
+  __m128i shift_less_1 = _mm_cvtsi32_si128(shift - 1);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    __m256i e = exponentials16(_mm256_sub_epi16(top, load(x + i)), m, shift_less_1);
+    sums = _mm256_add_epi32(sums, _mm256_and_si256(e, _mm256_set1_epi32(0xffff)));
+    sums = _mm256_add_epi32(sums, _mm256_srli_epi32(e, 16));
+    _mm256_storeu_si256((__m256i *)(out + i), e);
+  }
+  uint32_t parts[8], sum = 0;
+  _mm256_storeu_si256((__m256i *)parts, sums);
+  for (int j = 0; j < 8; ++j) sum += parts[j];
+  if (i < n) {
+    int16_t last[16] = {0};
+    uint16_t e[16];
+    memcpy(last, x + i, (size_t)(n - i) * sizeof *last);
+    _mm256_storeu_si256((__m256i *)e, exponentials16(_mm256_sub_epi16(top, load(last)), m, shift_less_1));
+    memcpy(out + i, e, (size_t)(n - i) * sizeof *out);
+    for (int64_t j = 0; i + j < n; ++j) sum += e[j];
+  }
+  return sum;
+}
+
 /* ---- layer norm in double.
  *
  * z = floor(x N y 2^-f - S y 2^-f + 1/2), f = e + 4, is a sum of multiples of 2^-f below 2^44 of them; z has 19 bits.

@@ -213,6 +213,36 @@ int32_t ew_attention_weights(const int32_t *scores, int64_t n, int32_t multiplie
   return weigh(scores, n, largest, &f, 0, weights);
 }
 
+/* ---- exponentials of softmax_s16.c */
+
+#define EW_OWN_EXPONENTIALS
+
+/* floor(floor(d m / 2^(s-1)) / 2 + 1/2) of unsigned words: no sum overflows, and a shift beyond 31 leaves 0. */
+static inline __m512i steps_s16(__m512i d, __m512i m, __m128i shift_less_1) {
+  __m512i low = _mm512_mullo_epi16(d, m), high = _mm512_mulhi_epu16(d, m), one = _mm512_set1_epi32(1);
+  __m512i p = _mm512_srl_epi32(_mm512_unpacklo_epi16(low, high), shift_less_1);
+  __m512i q = _mm512_srl_epi32(_mm512_unpackhi_epi16(low, high), shift_less_1);
+  p = _mm512_srli_epi32(_mm512_add_epi32(p, one), 1), q = _mm512_srli_epi32(_mm512_add_epi32(q, one), 1);
+  return _mm512_min_epu16(_mm512_packus_epi32(p, q), _mm512_set1_epi16(4095));
+}
+
+static inline uint32_t ew_exponentials(const int16_t *x, int64_t n, int16_t largest, int32_t multiplier, int32_t shift,
+                                       int16_t *out) {
+  __m512i table[8], sum = _mm512_setzero_si512(), top = _mm512_set1_epi16(largest);
+  __m512i m = _mm512_set1_epi16((int16_t)multiplier);
+  __m128i shift_less_1 = _mm_cvtsi32_si128(shift - 1);
+  for (int i = 0; i < 8; ++i) table[i] = _mm512_loadu_si512(ew_exp2_table + 32 * i);
+  for (int64_t i = 0; i < n; i += 32) {
+    __mmask32 some = first32(n - i);
+    __m512i u = steps_s16(_mm512_sub_epi16(top, _mm512_maskz_loadu_epi16(some, x + i)), m, shift_less_1);
+    __m512i e = _mm512_maskz_srlv_epi16(some, lookup(table, u), _mm512_srli_epi16(u, 8));
+    sum = _mm512_add_epi32(sum, _mm512_add_epi32(_mm512_and_si512(e, _mm512_set1_epi32(0xffff)), _mm512_srli_epi32(e, 16)));
+    if (n - i >= 32) _mm512_storeu_si512(out + i, e);
+    else _mm512_mask_storeu_epi16(out + i, some, e);
+  }
+  return (uint32_t)_mm512_reduce_add_epi32(sum);
+}
+
 /* ---- layer norm, in int64 as its definition: (N x - S) y is x (N y) - S y, and N y fits 27 bits */
 
 static inline int64_t inverse_square_root(int64_t v, int32_t *e) {
