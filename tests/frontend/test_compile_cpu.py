@@ -1,0 +1,203 @@
+"""From a model file to CPU code and its profile, as a user does it on the command line and in Python."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import edgewright
+import numpy as np
+import onnx
+import pytest
+from edgewright.frontend import cli
+from edgewright.frontend.compiled_cpu import CompiledCpu
+from edgewright.passes.diagnostics import CompileError
+from edgewright.passes.ir.interp import interpret
+from typer.testing import CliRunner
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+MODEL = EXAMPLES / "models" / "vit_digits.dynamo18.onnx"
+DATA = EXAMPLES / "data" / "digits.npz"
+
+pytestmark = pytest.mark.tvm
+
+
+def edge(*arguments: object) -> tuple[int, str]:
+    """Exit code and everything that the command printed."""
+    result = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, " ".join((result.stdout + result.stderr).split())
+
+
+@pytest.fixture(scope="module")
+def integers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("int8") / "digits"
+    code, text = edge("compile", MODEL, "--target", "host", "--calibration", DATA, "-o", folder)
+    assert code == 0 and "edgewright profile" in text, text
+    return folder
+
+
+@pytest.fixture(scope="module")
+def floats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fp32") / "digits"
+    edgewright.compile(MODEL, target="host", precision="fp32", output=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pi") / "digits"
+    code, text = edge("compile", MODEL, "--target", "rpi4", "--calibration", DATA, "-o", folder)
+    assert code == 0 and "neon" in text, text
+    return folder
+
+
+def test_a_run_gives_the_bits_of_the_interpreter(integers: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.npz"
+    code, text = edge("run", integers, "--input", DATA, "--samples", 40, "--check", "-o", out)
+    assert code == 0 and "same bits as the interpreter" in text
+    with np.load(out) as found, np.load(DATA) as given:
+        (logits,) = (found[name] for name in found.files)
+        assert logits.shape[0] == 40
+        images, labels = (
+            given["images" if "images" in given.files else "x"],
+            given["labels" if "labels" in given.files else "y"],
+        )
+    assert (logits.argmax(axis=1) == labels[:40]).mean() >= 0.9, "it no longer recognises digits"
+    compiled = CompiledCpu.open(integers)
+    (name,) = (one.name for one in compiled.artifact.manifest.inputs)
+    stored = compiled.artifact.runner()({name: images[:1].astype(np.float32)})
+    expected = interpret(compiled.graph, {name: images[:1].astype(np.float32)})
+    assert all(np.array_equal(stored[key], expected[key]) for key in expected)
+
+
+def test_float_needs_no_calibration_and_agrees_with_onnxruntime(floats: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    compiled = CompiledCpu.open(floats)
+    assert compiled.artifact.manifest.precision == "fp32"
+    samples = compiled.samples(DATA)
+    ran = compiled.run(DATA, samples=4, check=True)
+    assert ran.agrees is True
+    session = ort.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
+    for i in range(4):
+        wanted = session.run(None, {name: array[i : i + 1] for name, array in samples.items()})[0]
+        assert np.allclose(next(iter(ran.outputs.values()))[i : i + 1], wanted, atol=2e-5 * np.abs(wanted).max())
+
+
+def test_compiling_again_gives_the_same_bytes(integers: Path, tmp_path: Path) -> None:
+    code, _ = edge("compile", MODEL, "--target", "host", "--calibration", DATA, "-o", tmp_path / "again")
+    assert code == 0
+    one, two = (json.loads((folder / "manifest.json").read_text())["files"] for folder in (integers, tmp_path / "again"))
+    measured = ("checkpoints/measured.json",)
+    assert {k: v for k, v in one.items() if k not in measured} == {k: v for k, v in two.items() if k not in measured}
+
+
+def test_the_stages_can_start_from_a_checkpoint(integers: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    shutil.copytree(integers, folder)
+    code, text = edge("compile", MODEL, "--target", "host", "--calibration", DATA, "--from", "plan", "-o", folder)
+    assert code == 0, text
+    assert (folder / "model.so").read_bytes() == (integers / "model.so").read_bytes()
+
+
+def test_profile_on_this_machine(integers: Path, tmp_path: Path) -> None:
+    code, text = edge("profile", integers, "--device", "local", "--threads", "1", "--repeat", 5, "-o", tmp_path / "found")
+    assert code == 0 and "identical bits" in text and "median" in text
+    data = json.loads((tmp_path / "found" / "profile.json").read_text())
+    assert data["runs"][0]["threads"] == 1 and data["runs"][0]["median_ms"] > 0
+    assert data["check"]["right"] is True
+
+
+def test_profile_under_the_emulator_counts_instructions(pi: Path) -> None:
+    code, text = edge("profile", pi, "--device", "qemu")
+    assert code == 0 and "identical bits" in text and "instructions" in text and "median" not in text
+
+
+def test_estimate_is_labelled(pi: Path) -> None:
+    code, text = edge("profile", pi, "--estimate", "--threads", "1,4")
+    assert code == 0 and "estimate, not a measurement" in text and "1 thread " in text and "4 threads" in text
+
+
+@pytest.mark.parametrize("command", [["run"], ["profile", "--device", "local"]])
+def test_code_for_another_architecture_is_refused(pi: Path, command: list[str]) -> None:
+    code, text = edge(command[0], pi, *command[1:])
+    assert code == 2 and "error[T021]" in text and "qemu" in text
+
+
+Case = tuple[list[object], int, str]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["--target", "host", "--variant", "avx1024"], 2, "error[T023]"),
+        (["--target", "zcu104", "--precision", "fp32", "--calibration", "random"], 2, "error[T003]"),
+        (["--target", "host"], 2, "error[D010]"),
+        (["--target", "host", "--calibration", "nothing.npz"], 2, "error[D001]"),
+        (["--target", "rpi9", "--precision", "fp32"], 2, "error[T001]"),
+    ],
+)
+def test_bad_usage_writes_nothing(tmp_path: Path, arguments: list[object], exit_code: int, words: str) -> None:
+    code, text = edge("compile", MODEL, *arguments, "-o", tmp_path / "out")
+    assert code == exit_code and words in text and "Traceback" not in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tampered_artifact_does_not_run(integers: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    shutil.copytree(integers, folder)
+    with open(folder / "weights.bin", "r+b") as file:
+        file.write(b"\x7f")
+    for command in ("run", "profile"):
+        code, text = edge(command, folder)
+        assert code == 1 and "error[U023]" in text and "weights.bin" in text
+
+
+def test_a_folder_of_the_other_kind_is_named(integers: Path, tmp_path: Path) -> None:
+    code, text = edge("simulate", integers)
+    assert code == 2 and "error[U022]" in text
+    code, text = edge("run", tmp_path)
+    assert code == 2 and "error[U022]" in text
+
+
+def test_nan_is_refused_by_integers_and_passed_by_floats(integers: Path, floats: Path) -> None:
+    for folder, precision in ((integers, "int8"), (floats, "fp32")):
+        compiled = CompiledCpu.open(folder)
+        (one,) = compiled.artifact.manifest.inputs
+        image: np.ndarray[Any, Any] = np.full(one.shape, np.nan, np.float32)
+        if precision == "int8":
+            with pytest.raises(CompileError, match="D004"):
+                compiled.run({one.name: image})
+        else:
+            (logits,) = compiled.run({one.name: image}).outputs.values()
+            assert np.isnan(logits).all()
+
+
+def test_an_artifact_keeps_hostile_names_to_itself(tmp_path: Path) -> None:
+    proto = onnx.load(MODEL)
+    old, new = proto.graph.input[0].name, '../../evil\n$(x)"'
+    proto.graph.input[0].name = new
+    for node in proto.graph.node:
+        for i, name in enumerate(node.input):
+            if name == old:
+                node.input[i] = new
+    onnx.save(proto, tmp_path / "model.onnx")
+    code, text = edge("compile", tmp_path / "model.onnx", "--target", "host", "--precision", "fp32", "-o", tmp_path / "out")
+    assert code == 0, text
+    assert "evil\n" not in (tmp_path / "out" / "model.txt").read_text()
+    assert edge("run", tmp_path / "out", "--check")[0] == 0
+
+
+def test_nothing_loads_tvm_before_it_is_needed() -> None:
+    script = "import sys, edgewright, edgewright.frontend.cli; assert not {'tvm', 'onnx', 'numpy'} & set(sys.modules)"
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.3 + 0.2, "with the start of Python itself"
