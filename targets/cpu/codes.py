@@ -37,7 +37,7 @@ Kernels are compiled by nvcc (of $CUDA_HOME, PATH or /usr/local/cuda) or by NVRT
 neither was found. Without requiring one the artifact holds the source, and nvcc on the board compiles it.""",
     "T032": """an operator cannot run on a GPU
 There is no CUDA kernel for it or for its form; the message says which node and why. Attention keeps the scores of at
-least one query in the 48 KiB that a block of threads shares, some 11,000 keys in float32 and half of that without dp4a.
+least one query in the 48 KiB that a block of threads shares, some 9,000 keys.
 The CPU of the same board runs more.""",
     "T033": """the CUDA compiler failed
 The kernels that Edgewright prints always compile; what the compiler said is in the message. If its installation works

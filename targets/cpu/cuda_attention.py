@@ -51,7 +51,7 @@ def padded_keys(keys: int) -> int:
 def shared_bytes(tile: Tile, kind: str, keys: int) -> int:
     """What a block of this tile needs for scores, weights, staging and the rows' totals."""
     width = padded_keys(keys) + PAD
-    weights = {FLOAT: 0, DOT: padded_keys(keys) // 4 + PAD, EXACT: width}[kind]
+    weights = padded_keys(keys) // 4 + PAD if kind == DOT else 0
     staging = STEPS[kind] * (4 if kind == EXACT else 1) * (tile.bm + tile.bn + 2 * PAD)
     return 4 * (tile.bm * (width + weights + 2) + staging) + 5 * 64  # arrays begin at multiples of 64 bytes
 
@@ -134,7 +134,7 @@ def attention(context: CudaContext, group: Group) -> None:
 
             multiplier.each(keep)
         barrier()
-        weights = _weights(buffers, multiplier, scores, totals, shifts, thread)
+        weights = _weights(buffers, scores, totals, shifts, thread)
         barrier()
         with counted(-(-dv // tile.bn)) as part:
             multiplier.run(buffers, weights, 0, columns(window, head), part * tile.bn, wide=True, columns=kind == DOT)
@@ -157,13 +157,12 @@ def attention(context: CudaContext, group: Group) -> None:
             value = value + column_sum * i32(WEIGHT_OFFSET)
         return cast(rounded(cast(value, "int64") * cast(total, "int64"), cast(shift, "int64")), "int32")
 
-    def _weights(buffers: Buffers, multiplier: Multiplier, scores: Any, totals: Any, shifts: Any, thread: Expr) -> Resident:
+    def _weights(buffers: Buffers, scores: Any, totals: Any, shifts: Any, thread: Expr) -> Resident:
         """Turns rows of scores into weights, zero behind the last key, and sets what normalises them."""
-        if kind == FLOAT:
-            target, width = scores, pitch
-        else:
-            width = padded_keys(keys) // 4 + PAD if kind == DOT else pitch
-            target = shared(tile.bm * width, multiplier.staged)
+        target, width = scores, pitch  # each weight takes the place of its score
+        if kind == DOT:
+            width = padded_keys(keys) // 4 + PAD
+            target = shared(tile.bm * width, "int32")
         lane, warp = let(remainder(thread, WARP)), let(quotient(thread, WARP))
         with counted(-(-tile.bm // warps)) as turn:
             number = let(turn * warps + warp)
@@ -184,7 +183,7 @@ def attention(context: CudaContext, group: Group) -> None:
                         reciprocal = T.truncdiv(T.shift_left(i64(1), bits + i64(15)), cast(total, "int64"))
                         put(totals, number, cast(reciprocal, "int32"))
                         put(shifts, number, cast(bits + i64(7), "int32"))
-        return Resident(target, width, keys)
+        return Resident(target, width, bits=kind == EXACT)
 
     def _float_row(row: Row, scores: Any, number: Expr, score: Any) -> Expr:
         highest = let(row.largest("float32", score, LOWEST))
@@ -220,7 +219,7 @@ def attention(context: CudaContext, group: Group) -> None:
                     byte = T.bitwise_and(existing(key, here - WEIGHT_OFFSET, i32(0)), i32(255))
                     total = T.bitwise_or(total, T.shift_left(byte, i32(8 * i)))
                 else:
-                    total = cast(existing(key, here, i32(0)), "float32")
+                    total = T.reinterpret("int32", let(cast(existing(key, here, i32(0)), "float32")))
             put(target, number * width + place, total)
         return let(total_of(sum_here[0], "int32"))
 

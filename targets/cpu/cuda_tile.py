@@ -72,11 +72,18 @@ def arithmetic(dtype: str, has_dp4a: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """A left side that is in shared memory already: value (row, step) at [row * pitch + step]."""
+    """A left side that is in shared memory already: value (row, step) at [row * pitch + step].
+
+    bits: floats kept as the int32 of the same bits.
+    """
 
     memory: Any
     pitch: int
-    depth: int
+    bits: bool = False
+
+    def value(self, row: Expr, step: Expr) -> Expr:
+        held = self.memory[row * self.pitch + step]
+        return T.reinterpret("float32", held) if self.bits else held
 
 
 class Multiplier:
@@ -151,7 +158,7 @@ class Multiplier:
         with unrolled(self.steps * self.unit) as step:
             if isinstance(left, Resident):
                 with unrolled(tile.tm) as i:
-                    put(a, i, left.memory[(self.row + i) * left.pitch + first * self.unit + step])
+                    put(a, i, left.value(self.row + i, first * self.unit + step))
             else:
                 copied(a, 0, self.left.memory, step * self.left.pitch + self.row, tile.tm)
             copied(b, 0, self.right.memory, step * self.right.pitch + self.column, tile.tn)
