@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _WIDTH_WHEN_PIPED = 120
-_BAR = 24
+BAR = 24
 
 
 def consoles() -> tuple[Console, Console]:
@@ -38,6 +38,11 @@ def _console(stderr: bool) -> Console:
     return console if console.is_terminal else Console(
         stderr=stderr, highlight=False, emoji=False, markup=False, width=_WIDTH_WHEN_PIPED
     )  # fmt: skip
+
+
+def drawable(console: Console, text: str) -> str:
+    """The text with a plain hyphen in ranges where the terminal knows no other."""
+    return text if console.encoding.lower().startswith("utf") else text.replace("\N{EN DASH}", "-")
 
 
 def error(console: Console, failure: CompileError) -> None:
@@ -64,46 +69,25 @@ def summary(console: Console, data: Mapping[str, Any], directory: Path, next_ste
     """The headline of report.json: the same figures and words as at the top of report.html."""
     from edgewright.frontend import report
 
-    styles = {"good": "bold green", "bad": "bold red", "none": "dim", "": "bold"}
-    for banner in report.banners(data):
-        colour = "red" if banner["mood"] == "bad" else "yellow"
-        console.print(Text.assemble((plain(banner["title"]), f"bold {colour}"), " ", plain(banner["text"])))
-    head = Text.assemble((plain(data["model"]), "bold"), f" on {plain(data['target'])}")
-    if data["part"]:
-        head.append(f" ({plain(data['part'])})")
-    console.print(head)
-    console.print(Text(plain(report.subtitle(data)), style="dim"))
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, justify="right")
-    grid.add_column()
-    for tile in report.tiles(data):
-        if tile["label"] != report.FITS:  # the bars below say it
-            value = Text(plain(tile["value"]), style=styles[tile["mood"]])
-            grid.add_row(tile["label"], value, Text(plain(tile["note"]), "dim"))
-    console.print(Padding(grid, (1, 2), expand=False))
+    _headline(console, data, lambda tile: tile["label"] != report.FITS)  # the bars below say it
     _resources(console, data)
-    console.print(Text.assemble(("  report   ", "cyan"), plain(directory / "report.html")), soft_wrap=True)
-    console.print(Text.assemble(("  next     ", "cyan"), plain(next_step)), soft_wrap=True)
+    _last(console, directory, next_step)
 
 
 def summary_cpu(console: Console, data: Mapping[str, Any], manifest: Manifest, directory: Path, next_step: str) -> None:
-    """What a compilation for a CPU made, and what to do next."""
-    accuracy = data["accuracy"]
-    table = Table.grid(padding=(0, 2))
-    table.add_row("model", plain(f"{data['model']}, {data['macs']:,} MACs, {manifest.precision}"))
-    table.add_row("for", f"{data['target']} with the {manifest.variant} kernels ({manifest.arch})")
-    size = (manifest.weights_bytes + manifest.workspace_bytes) / (1 << 20)
-    parts = f"weights {manifest.weights_bytes:,} and temporaries {manifest.workspace_bytes:,} bytes"
-    table.add_row("memory", f"{size:.1f} MiB: {parts}")
-    if accuracy["float"] is not None:
-        int8 = "" if accuracy["int8"] is None else f", int8 {accuracy['int8']:.2%}"
-        table.add_row("accuracy", f"float {accuracy['float']:.2%}{int8} of {accuracy['images']} labelled images")
-    elif data["calibration"]["kind"] == "random" and manifest.precision == "int8":
-        table.add_row("accuracy", "meaningless: it was calibrated on random numbers")
-    table.add_row("report", str(directory / "report.html"))
-    table.add_row("next", next_step)
-    console.print(table)
+    """The headline of a CPU build's report.json, as at the top of report.html: estimates, for nothing was timed."""
+    from edgewright.frontend import render_cpu
+
+    _headline(console, data, lambda tile: True)
+    grid = Table.grid(padding=(0, 2))
+    for word, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
+        for one in tensors:
+            shape = "x".join(map(str, one.shape))
+            grid.add_row(word, Text.assemble((plain(one.name), "bold"), f"  {plain(one.dtype)} {shape}"))
+    console.print(Padding(grid, (0, 2, 1, 2), expand=False))
+    render_cpu.kinds(console, data)
+    render_cpu.published(console, data)
+    _last(console, directory, next_step)
 
 
 def profile(console: Console, found: ProfileReport, page: Path) -> None:
@@ -132,6 +116,35 @@ def estimates(console: Console, found: Sequence[Estimate]) -> None:
             f"measured by others: {row.model} {row.ms:g} ms ({row.precision}, {row.runtime}, {row.macs_ratio:.2g} times the "
             f"products; {row.differs}) [{row.source}]", highlight=False, markup=False,
         )  # fmt: skip
+
+
+def _headline(console: Console, data: Mapping[str, Any], shown: Callable[[Mapping[str, str]], bool]) -> None:
+    """What has to be read first, the model and its target, and the tiles of the page that are to be `shown`."""
+    from edgewright.frontend import report
+
+    styles = {"good": "bold green", "bad": "bold red", "none": "dim", "": "bold"}
+    for banner in report.banners(data):
+        colour = "red" if banner["mood"] == "bad" else "yellow"
+        console.print(Text.assemble((plain(banner["title"]), f"bold {colour}"), " ", plain(banner["text"])))
+    head = Text.assemble((plain(data["model"]), "bold"), f" on {plain(data['target'])}")
+    if data["part"]:
+        head.append(f" ({plain(data['part'])})")
+    console.print(head)
+    console.print(Text(plain(report.subtitle(data)), style="dim"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column()
+    for tile in report.tiles(data):
+        if shown(tile):
+            value = Text(plain(drawable(console, tile["value"])), style=styles[tile["mood"]])
+            grid.add_row(tile["label"], value, Text(plain(drawable(console, tile["note"])), "dim"))
+    console.print(Padding(grid, (1, 2), expand=False))
+
+
+def _last(console: Console, directory: Path, next_step: str) -> None:
+    console.print(Text.assemble(("  report   ", "cyan"), plain(directory / "report.html")), soft_wrap=True)
+    console.print(Text.assemble(("  next     ", "cyan"), plain(next_step)), soft_wrap=True)
 
 
 def ran(console: Console, result: Ran, output: Path | None) -> None:
@@ -164,9 +177,9 @@ def _resources(console: Console, data: Mapping[str, Any]) -> None:
             grid.add_row(name, Text("not measured", "dim"), have, "")
             continue
         share = used / available if available else float(used > 0) * 2
-        filled = min(_BAR, round(_BAR * share))
+        filled = min(BAR, round(BAR * share))
         colour = "red" if share > 1 else "yellow" if share > 0.95 else "green"
-        bar = Text.assemble((full * filled, colour), (empty * (_BAR - filled), "dim"))
+        bar = Text.assemble((full * filled, colour), (empty * (BAR - filled), "dim"))
         grid.add_row(name, bar, f"{used:,} of {available:,}", f"{100 * share:.0f} %")
     sources = dict.fromkeys(e["source"] for e in data["resources"].values() if e["source"] and e["used"] is not None)
     console.print(Padding(grid, (0, 2), expand=False))

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgewright.frontend import report_cpu
 from edgewright.frontend.publish import replace_file
+from edgewright.frontend.report_words import NOT_MEASURED, accuracy, accuracy_tile, si, tile
 from edgewright.passes.names import plain
 
 RESOURCES = {
@@ -22,6 +24,7 @@ RESOURCES = {
     "uram": "UltraRAM, 288 Kb",
 }
 FITS = "Fits the board?"
+TEMPLATES = ("report.html.j2", "report_fpga.html.j2", "report_cpu.html.j2")
 RANDOM_CALIBRATION = "Calibrated with random inputs."
 
 
@@ -47,48 +50,84 @@ def write(data: Mapping[str, Any], directory: Path) -> tuple[Path, Path]:
 def to_html(data: Mapping[str, Any]) -> str:
     """The page, as text. Needs no network, no script and no file beside it."""
     import jinja2
-    from edgewright.frontend import report_plots
     from markupsafe import Markup
 
     environment = jinja2.Environment(
+        loader=jinja2.DictLoader({name: Path(__file__).with_name(name).read_text(encoding="utf-8") for name in TEMPLATES}),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         lstrip_blocks=True,
         finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else plain(value),
     )
-    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
-    roof = data["roofline"]
-    drawn = {
-        "sqnr": report_plots.sqnr(data["layers"]),
-        "cycles": report_plots.cycles(data["operations"]),
-        "resources": report_plots.resources(data["resources"], RESOURCES),
-        "memory": report_plots.memory(data["memory_map"]),
-        "roofline": report_plots.roofline(data["operations"], roof["macs_per_cycle"], roof["bytes_per_cycle"]),
-        "stages": report_plots.stages(data["stages"]),
-    }
-    plots = {name: None if svg is None else Markup(svg) for name, svg in drawn.items()}
+    environment.globals["number"] = _number
+    plots = {name: None if svg is None else Markup(svg) for name, svg in _drawn(data).items()}
     view = {
         "banners": banners(data),
         "subtitle": subtitle(data),
         "tiles": tiles(data),
         "accuracy": accuracy(data),
+        "facts": facts(data),
+        "limits": limits(data),
+        **(report_cpu.view(data) if for_cpu(data) else _view(data)),
+    }
+    return environment.get_template(TEMPLATES[0]).render(r=data, v=view, plots=plots, names=RESOURCES, cpu=for_cpu(data))
+
+
+def _number(value: int | None) -> Any:
+    from markupsafe import Markup
+
+    return Markup('<span class="none">{}</span>').format(NOT_MEASURED) if value is None else f"{value:,}"
+
+
+def for_cpu(data: Mapping[str, Any]) -> bool:
+    """Whether it is a build for a CPU; otherwise it is one for an FPGA."""
+    return data["artifact"] is not None
+
+
+def _drawn(data: Mapping[str, Any]) -> dict[str, str | None]:
+    """The figures by name; None where there is nothing to draw."""
+    from edgewright.frontend import report_cpu_plots, report_plots
+
+    shared = {"sqnr": report_plots.sqnr(data["layers"]), "stages": report_plots.stages(data["stages"])}
+    if for_cpu(data):
+        kinds = report_cpu.by_kind(data)
+        return {
+            **shared,
+            "latency": report_cpu_plots.latency(data["latency"], data["published"]),
+            "limits": report_cpu_plots.limits(data["latency"], report_cpu.limit_names(data)),
+            "kinds": report_cpu_plots.kinds(kinds),
+            "steps": report_cpu_plots.steps(data["operations"], [row["kind"] for row in kinds]),
+        }
+    roof = data["roofline"]
+    return {
+        **shared,
+        "cycles": report_plots.cycles(data["operations"]),
+        "resources": report_plots.resources(data["resources"], RESOURCES),
+        "memory": report_plots.memory(data["memory_map"]),
+        "roofline": report_plots.roofline(data["operations"], roof["macs_per_cycle"], roof["bytes_per_cycle"]),
+    }
+
+
+def _view(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page of an FPGA build shows besides the report itself."""
+    from edgewright.frontend import report_plots
+
+    return {
         "cycles_source": "counted in simulation" if data["cycles"]["simulated"] is not None else "predicted",
         "kinds": report_plots.kind_variables(op["kind"] for op in data["operations"]),
         "regions": report_plots.kind_variables(entry["region"] for entry in data["memory_map"]),
         "by_kind": by_kind(data),
         "cycles": cycles_of(data),
         "busy": _busy(data["macs"], cycles_of(data), data),
-        "facts": facts(data),
-        "limits": limits(data),
     }
-    return template.render(r=data, v=view, plots=plots, names=RESOURCES)
 
 
 def banners(data: Mapping[str, Any]) -> list[dict[str, str]]:
     """What has to be read before anything else: random calibration first, then a mismatch, then notes."""
     found = []
     if data["calibration"]["kind"] == "random":
-        text = "Accuracy and noise figures say nothing about real data; cycles and resources are unaffected."
+        others = "latency and memory" if for_cpu(data) else "cycles and resources"
+        text = f"Accuracy and noise figures say nothing about real data; {others} are unaffected."
         found.append({"mood": "warn", "title": RANDOM_CALIBRATION, "text": text})
     if wrong := data["mismatch"]:
         text = (
@@ -102,24 +141,21 @@ def banners(data: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def subtitle(data: Mapping[str, Any]) -> str:
     """One sentence about the model."""
+    if for_cpu(data):
+        return report_cpu.subtitle(data)
     parts = [f"{data['precision']} transformer"]
     if data["parameters"] is not None:
-        parts.append(f"{_si(data['parameters'])} parameters")
+        parts.append(f"{si(data['parameters'])} parameters")
     if data["macs"] is not None:
-        parts.append(f"{_si(data['macs'])} products (MACs) for one image")
+        parts.append(f"{si(data['macs'])} products (MACs) for one image")
     return ", ".join(parts)
 
 
 def tiles(data: Mapping[str, Any]) -> list[dict[str, str]]:
     """The headline: label, value, note and mood ("good", "bad", "none" or "") of each figure."""
-    return [_exactness(data), _accuracy_tile(data), *_speed(data), _efficiency(data), _fit(data)]
-
-
-def accuracy(data: Mapping[str, Any]) -> dict[str, str]:
-    """The three accuracy figures as text."""
-    exact, integer = data["accuracy"]["float"], data["accuracy"]["int8"]
-    difference = "not measured" if exact is None or integer is None else _points(integer - exact)
-    return {"float": _percent(exact), "int8": _percent(integer), "difference": difference}
+    if for_cpu(data):
+        return report_cpu.tiles(data)
+    return [_exactness(data), accuracy_tile(data), *_speed(data), _efficiency(data), _fit(data)]
 
 
 def facts(data: Mapping[str, Any]) -> list[tuple[str, str | None]]:
@@ -129,12 +165,15 @@ def facts(data: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     method = "" if calibration["method"] is None else f", {calibration['method']}"
     kinds = {"random": "random inputs", "data": "your data", None: None}
     where = kinds[calibration["kind"]]
+    calibrated = None if where is None else f"{where}{seen}{method}"
+    if for_cpu(data):
+        return report_cpu.facts(data, calibrated)
     speed = None if run["kcycles_per_s"] is None else f"{run['kcycles_per_s']:,.0f} thousand cycles per second"
     build = run["build_seconds"]
     built = None if build is None else "from the cache" if build == 0 else f"{build:,.1f} s"
     clock = data["clock_mhz"]
     return [
-        ("calibration", None if where is None else f"{where}{seen}{method}"),
+        ("calibration", calibrated),
         ("target clock", None if clock is None else f"{clock:g} MHz, a target: nothing has been placed and routed"),
         ("simulator", run["simulator"]),
         ("simulator build", built),
@@ -146,6 +185,8 @@ def facts(data: Mapping[str, Any]) -> list[tuple[str, str | None]]:
 
 def limits(data: Mapping[str, Any]) -> list[str]:
     """What a reader could wrongly take from the figures."""
+    if for_cpu(data):
+        return report_cpu.limits(data)
     said = [
         "No board was run: times are cycles divided by the target clock, which no place-and-route run has confirmed.",
         "Resources are estimates by the tool named beside each; a vendor's synthesis will differ, in LUTs most of all.",
@@ -179,28 +220,13 @@ def cycles_of(data: Mapping[str, Any]) -> int | None:
     return None if value is None else int(value)
 
 
-def _tile(label: str, value: str | None, note: str, mood: str = "") -> dict[str, str]:
-    missing = value is None
-    return {"label": label, "value": value or "not measured", "note": note, "mood": "none" if missing else mood}
-
-
 def _exactness(data: Mapping[str, Any]) -> dict[str, str]:
     label = "Hardware = integer model?"
     if data["bit_exact"] is None:
-        return _tile(label, None, "run `edgewright simulate` to find out")
+        return tile(label, None, "run `edgewright simulate` to find out")
     compared = "" if data["tensors_compared"] is None else f", {data['tensors_compared']:,} stored tensors"
     over = f"over {data['images']:,} simulated image{'s'[: data['images'] != 1]}{compared}"
-    return _tile(label, "bit-exact", over, "good") if data["bit_exact"] else _tile(label, "differs", over, "bad")
-
-
-def _accuracy_tile(data: Mapping[str, Any]) -> dict[str, str]:
-    own = data["accuracy"]
-    if own["int8"] is None:
-        return _tile(f"Accuracy, {data['precision']}", None, "give labelled data to measure it")
-    shown = accuracy(data)
-    note = f"float model {shown['float']} ({shown['difference']})" if own["float"] is not None else "top-1"
-    seen = "" if own["images"] is None else f", {own['images']:,} images"
-    return _tile(f"Accuracy, {data['precision']}", shown["int8"], note + seen)
+    return tile(label, "bit-exact", over, "good") if data["bit_exact"] else tile(label, "differs", over, "bad")
 
 
 def _speed(data: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -210,17 +236,17 @@ def _speed(data: Mapping[str, Any]) -> list[dict[str, str]]:
         note = f"simulated; predicted {predicted:,} ({100 * (predicted / simulated - 1):+.1f} %)"
     else:
         note = "simulated" if simulated is not None else "predicted, not simulated"
-    cycles = _tile("Cycles for one image", None if count is None else f"{count:,}", note if count else "")
+    cycles = tile("Cycles for one image", None if count is None else f"{count:,}", note if count else "")
     if data["latency_ms"] is None or not data["clock_mhz"]:
-        return [cycles, _tile("Time for one image", None, "")]
+        return [cycles, tile("Time for one image", None, "")]
     milliseconds = float(data["latency_ms"])
     note = f"{1000 / milliseconds:,.0f} images/s if the board reaches its {data['clock_mhz']:g} MHz target"
-    return [cycles, _tile("Time for one image", f"{milliseconds:,.3g} ms", note)]
+    return [cycles, tile("Time for one image", f"{milliseconds:,.3g} ms", note)]
 
 
 def _efficiency(data: Mapping[str, Any]) -> dict[str, str]:
     value = data["products_per_dsp_per_cycle"]
-    return _tile("Products per DSP and cycle", None if value is None else f"{value:.2f}", "2.00 is the limit at int8")
+    return tile("Products per DSP and cycle", None if value is None else f"{value:.2f}", "2.00 is the limit at int8")
 
 
 def _fit(data: Mapping[str, Any]) -> dict[str, str]:
@@ -230,30 +256,15 @@ def _fit(data: Mapping[str, Any]) -> dict[str, str]:
         if entry["used"] is not None and entry["available"] is not None
     }
     if not shares:
-        return _tile(FITS, None, "")
+        return tile(FITS, None, "")
     fullest = max(shares, key=lambda name: 0.0 if math.isnan(shares[name]) else shares[name])
     note = f"fullest: {fullest}, {100 * shares[fullest]:.0f} % (estimate)"
     if unknown := [name for name in RESOURCES.values() if name not in shares]:
         note += f"; not measured: {', '.join(unknown)}"
     fits = shares[fullest] <= 1
-    return _tile(FITS, "yes" if fits else "no", note, "good" if fits else "bad")
+    return tile(FITS, "yes" if fits else "no", note, "good" if fits else "bad")
 
 
 def _busy(macs: int | None, cycles: int | None, data: Mapping[str, Any]) -> str:
     peak = data["roofline"]["macs_per_cycle"]
     return "n/a" if not cycles or not peak or macs is None else f"{100 * macs / cycles / peak:.1f} %"
-
-
-def _percent(value: float | None) -> str:
-    return "not measured" if value is None else f"{100 * value:.2f} %"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.2f} points".replace("+0.00", "±0.00").replace("-0.00", "±0.00")
-
-
-def _si(value: float) -> str:
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:g}"

@@ -25,7 +25,7 @@ _VARIABLES = {
     **{colour: f"k{i}" for i, colour in enumerate(KINDS)},
 }  # fmt: skip
 
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",
@@ -65,8 +65,8 @@ def sqnr(layers: Sequence[Mapping[str, Any]]) -> str | None:
     measured = [(i, layer) for i, layer in enumerate(layers) if layer["sqnr_db"] is not None]
     if not measured:
         return None
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(2.9)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = blank(2.9)
         values = [float(layer["sqnr_db"]) for _, layer in measured]
         axes.bar([i for i, _ in measured], values, width=0.8, color=[_noise_colour(value) for value in values])
         axes.set_ylabel("dB (higher is better)")
@@ -78,9 +78,9 @@ def sqnr(layers: Sequence[Mapping[str, Any]]) -> str | None:
         axes.grid(axis="y")
         axes.tick_params(length=0)
         weakest = sorted(sorted(measured, key=lambda pair: float(pair[1]["sqnr_db"]))[:3], key=lambda pair: pair[0])
-        named = [(i, layer["sqnr_db"], f"{_short(layer['name'])}  {layer['sqnr_db']:.1f} dB") for i, layer in weakest]
-        _name(axes, named, len(layers), top)
-        return _svg(figure, "sqnr", "Signal to quantisation noise of each layer")
+        named = [(i, layer["sqnr_db"], f"{short(layer['name'])}  {layer['sqnr_db']:.1f} dB") for i, layer in weakest]
+        name_columns(axes, named, len(layers), top)
+        return to_svg(figure, "sqnr", "Signal to quantisation noise of each layer")
 
 
 def cycles(operations: Sequence[Mapping[str, Any]]) -> str | None:
@@ -95,26 +95,26 @@ def cycles(operations: Sequence[Mapping[str, Any]]) -> str | None:
     colours = kind_colours(op["kind"] for op in operations)
     values = [_cycles_of(op) or 0 for op in timed]
     tints = [colours[op["kind"]] for op in timed]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         if len(timed) > _MOST_BARS:
-            return _svg(_cycle_columns(timed, values, tints), "cycles", "Cycles of each operation")
-        figure, axes = _figure(0.75 + 0.21 * len(timed))
+            return to_svg(_cycle_columns(timed, values, tints), "cycles", "Cycles of each operation")
+        figure, axes = blank(0.75 + 0.21 * len(timed))
         axes.barh(range(len(timed)), values, height=0.72, color=tints)
-        axes.set_yticks(range(len(timed)), [_short(op["name"]) for op in timed])
+        axes.set_yticks(range(len(timed)), [short(op["name"]) for op in timed])
         axes.set_ylim(len(timed) - 0.4, -0.6)
         axes.set_xlim(0, max(*values, 1) * 1.12)
         axes.set_xlabel("cycles; beside each bar: the share of them in which the product array is busy")
-        axes.xaxis.set_major_formatter(lambda value, _: _count(value))
+        axes.xaxis.set_major_formatter(lambda value, _: counted(value))
         axes.grid(axis="x")
         axes.tick_params(length=0)
         for row, (value, op) in enumerate(zip(values, timed, strict=True)):
             note = "" if op["utilisation"] is None else f"{op['utilisation']:.0%}"
             axes.annotate(note, (value, row), (4, 0), textcoords="offset points", va="center", fontsize=8, color=MUTED)
-        return _svg(figure, "cycles", "Cycles of each operation")
+        return to_svg(figure, "cycles", "Cycles of each operation")
 
 
 def _cycle_columns(timed: Sequence[Mapping[str, Any]], values: Sequence[int], tints: Sequence[str]) -> Figure:
-    figure, axes = _figure(3.2)
+    figure, axes = blank(3.2)
     top = max(*values, 1)
     axes.bar(range(len(timed)), values, width=0.84, color=tints)
     axes.set_xlim(-0.8, len(timed) - 0.2)
@@ -122,21 +122,22 @@ def _cycle_columns(timed: Sequence[Mapping[str, Any]], values: Sequence[int], ti
     axes.set_ylim(0, top * 1.36)
     axes.set_xlabel("operation, in program order")
     axes.set_ylabel("cycles")
-    axes.yaxis.set_major_formatter(lambda value, _: _count(value))
+    axes.yaxis.set_major_formatter(lambda value, _: counted(value))
     axes.grid(axis="y")
     axes.tick_params(length=0)
     longest = sorted(range(len(timed)), key=lambda i: (-values[i], i))[:3]
-    _name(
-        axes, [(i, values[i], f"{_short(timed[i]['name'])}  {values[i]:,}") for i in sorted(longest)], len(timed), top
+    name_columns(
+        axes, [(i, values[i], f"{short(timed[i]['name'])}  {values[i]:,}") for i in sorted(longest)], len(timed), top
     )
     return figure
 
 
-def _name(axes: Axes, columns: Sequence[tuple[int, float, str]], count: int, top: float) -> None:
+def name_columns(axes: Axes, columns: Sequence[tuple[int, float, str]], count: int, top: float) -> None:
     """Text above some columns of a plot, each joined to its column by a line, at different heights."""
+    lefts = sum(index < count / 2 for index, _, _ in columns)
     for place, (index, value, text) in enumerate(columns):
         left = index < count / 2
-        height = top * (1.12 + 0.09 * (place if left else len(columns) - 1 - place))
+        height = top * (1.12 + 0.09 * (place if left else lefts + len(columns) - 1 - place))
         axes.plot([index, index], [value, height], color=MUTED, lw=0.7, zorder=3 - 0.1 * place)
         axes.annotate(
             text, (index, height), (3 if left else -3, 0), textcoords="offset points",
@@ -154,8 +155,8 @@ def resources(used: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -
     ]
     if not rows:
         return None
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(0.55 + 0.36 * len(rows))
+    with matplotlib.rc_context(STYLE):
+        figure, axes = blank(0.55 + 0.36 * len(rows))
         shares = [100 * part / whole if whole else (0 if part == 0 else 200) for _, part, whole in rows]
         limit = max(100.0, *shares)
         axes.barh(range(len(rows)), [100] * len(rows), height=0.62, color=LINE)
@@ -171,7 +172,7 @@ def resources(used: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -
             axes.annotate(
                 text, (max(share, 100), row), (6, 0), textcoords="offset points", va="center", fontsize=9, color=INK
             )
-        return _svg(figure, "resources", "Resources used, as a share of the board's")
+        return to_svg(figure, "resources", "Resources used, as a share of the board's")
 
 
 def memory(entries: Sequence[Mapping[str, Any]]) -> str | None:
@@ -180,7 +181,7 @@ def memory(entries: Sequence[Mapping[str, Any]]) -> str | None:
         return None
     colours = kind_colours(entry["region"] for entry in entries)
     strips = _address_spaces(entries)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(_WIDTH, 0.45 + 0.9 * len(strips)), layout="constrained")
         for row, inside in enumerate(strips):
             axes = figure.add_subplot(len(strips), 1, row + 1)
@@ -191,19 +192,19 @@ def memory(entries: Sequence[Mapping[str, Any]]) -> str | None:
                 edge = 0.8 if size > span * 0.01 else 0.0
                 tint = colours[entry["region"]]
                 axes.broken_barh([(low, size)], (0, 1), facecolors=tint, edgecolors=PAPER, linewidth=edge)
-                text = _short(entry["name"])
+                text = short(entry["name"])
                 if size > span * 0.013 * len(text) and _alone(entry, inside):
                     axes.text(low + size / 2, 0.5, text, ha="center", va="center", fontsize=8, color=PAPER)
             axes.set_xlim(0, max(span, 1))
             axes.set_ylim(0, 1)
             axes.set_yticks([])
-            title = f"{_short(inside[0]['region'])}: " if len({e["region"] for e in inside}) == 1 else ""
+            title = f"{short(inside[0]['region'])}: " if len({e["region"] for e in inside}) == 1 else ""
             axes.set_title(f"{title}{_bytes(span)} from {start:#x}", fontsize=9, loc="left", color=INK)
             axes.xaxis.set_major_formatter(lambda value, _: _bytes(value))
             axes.set_xticks(_byte_ticks(span))
             axes.spines["left"].set_visible(False)
             axes.tick_params(length=2)
-        return _svg(figure, "memory", "Memory map")
+        return to_svg(figure, "memory", "Memory map")
 
 
 def _address_spaces(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -237,8 +238,8 @@ def roofline(
     if not points or macs_per_cycle is None or bytes_per_cycle is None:
         return None
     colours = kind_colours(op["kind"] for op in operations)
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(3.4)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = blank(3.4)
         ridge = macs_per_cycle / bytes_per_cycle
         low = min(ridge / 8, *(x for x, _, _ in points)) / 1.6
         high = max(ridge * 8, *(x for x, _, _ in points)) * 1.6
@@ -247,7 +248,7 @@ def roofline(
             own = [(x, y) for x, y, k in points if k == kind]
             if own:
                 xs, ys = [x for x, _ in own], [y for _, y in own]
-                axes.scatter(xs, ys, 34, color=colour, edgecolors=PAPER, linewidths=0.7, label=_short(kind), zorder=3)
+                axes.scatter(xs, ys, 34, color=colour, edgecolors=PAPER, linewidths=0.7, label=short(kind), zorder=3)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(low, high)
@@ -271,18 +272,18 @@ def roofline(
         axes.grid(which="major")
         axes.tick_params(which="both", length=0)
         axes.legend(frameon=False, fontsize=8, loc="lower right", handletextpad=0.2)
-        return _svg(figure, "roofline", "Roofline")
+        return to_svg(figure, "roofline", "Roofline")
 
 
 def stages(times: Sequence[Mapping[str, Any]]) -> str | None:
     """Seconds of each stage of the compiler, as horizontal bars."""
     if not times:
         return None
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(0.4 + 0.25 * len(times))
+    with matplotlib.rc_context(STYLE):
+        figure, axes = blank(0.4 + 0.25 * len(times))
         values = [float(stage["seconds"]) for stage in times]
         axes.barh(range(len(times)), values, height=0.66, color=ACCENT)
-        axes.set_yticks(range(len(times)), [_short(stage["name"]) for stage in times])
+        axes.set_yticks(range(len(times)), [short(stage["name"]) for stage in times])
         axes.invert_yaxis()
         axes.set_xlim(0, max(*values, 1e-6) * 1.15)
         axes.xaxis.set_visible(False)
@@ -290,15 +291,15 @@ def stages(times: Sequence[Mapping[str, Any]]) -> str | None:
         axes.tick_params(length=0)
         for row, value in enumerate(values):
             axes.annotate(f"{value:.2f} s", (value, row), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
-        return _svg(figure, "stages", "Time of each stage")
+        return to_svg(figure, "stages", "Time of each stage")
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def blank(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _svg(figure: Figure, name: str, title: str) -> str:
+def to_svg(figure: Figure, name: str, title: str) -> str:
     """The drawing as one element: no XML prologue, deterministic, ids that nothing refers to removed."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
@@ -325,7 +326,7 @@ def _noise_colour(decibels: float) -> str:
     return BAD if decibels < 15 else WARN if decibels < 25 else ACCENT
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """A name that fits beside a plot and holds no character that XML or a line of text cannot."""
     clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
     return clean if len(clean) <= _LONGEST_NAME else f"{clean[:20]}…{clean[-22:]}"
@@ -337,7 +338,7 @@ def _byte_ticks(span: int) -> list[int]:
     return list(range(0, span + 1, step))
 
 
-def _count(value: float) -> str:
+def counted(value: float) -> str:
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= size:
             return f"{value / size:g}{unit}"

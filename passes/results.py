@@ -1,6 +1,7 @@
 """What a build or a simulation shows, as data: made by hw, sim and targets, shown by frontend.
 
 `to_data(Report(...))` is report.json (frontend/report.schema.json): nested fields by name. None: nobody measured it.
+A build for a CPU has an `artifact` and no cycles, resources, memory map or roofline; for an FPGA it is the other way.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class OperationCost:
-    """One fused operation of the program. utilisation: macs / (cycles * products per cycle of the array)."""
+    """One fused operation of the program. utilisation: macs / (cycles * products per cycle of the array). low_us, high_us:
+    estimated with one thread of a CPU, limit: what takes longest there (a key of `Latency.limits`)."""
 
     name: str
     kind: str
@@ -105,6 +107,9 @@ class OperationCost:
     bytes: int | None = None
     cycles: Cycles = Cycles()
     utilisation: float | None = None
+    low_us: float | None = None
+    high_us: float | None = None
+    limit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,49 @@ class Roofline:
 
     macs_per_cycle: float | None = None
     bytes_per_cycle: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One inference on so many threads of a CPU, between low_ms and high_ms. limits: share of the middle of the range that
+    operations with that limit take, by name; assumptions: what each end takes for granted, in words."""
+
+    threads: int
+    low_ms: float
+    high_ms: float
+    core: str
+    limits: dict[str, float]
+    assumptions_low: str
+    assumptions_high: str
+    label: str = "estimate"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A latency that others measured on such a processor. macs_ratio: their model's multiply-adds per one of this one's;
+    threads: None where the source does not say; differs: what is not as in this build."""
+
+    model: str
+    ms: float
+    threads: int | None
+    precision: str
+    runtime: str
+    macs: int
+    macs_ratio: float
+    differs: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class CpuArtifact:
+    """What was compiled for a CPU. features: what the processor must have, as in /proc/cpuinfo; sizes in bytes."""
+
+    variant: str
+    arch: str
+    features: tuple[str, ...]
+    library_bytes: int
+    weights_bytes: int
+    temporaries_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +201,9 @@ class Report:
     operations: tuple[OperationCost, ...] = ()
     memory_map: tuple[MemoryRange, ...] = ()
     roofline: Roofline = Roofline()
+    latency: tuple[Latency, ...] = ()
+    published: tuple[Published, ...] = ()
+    artifact: CpuArtifact | None = None
     notes: tuple[str, ...] = ()
 
 

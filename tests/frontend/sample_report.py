@@ -21,6 +21,9 @@ def operations(simulated: bool = True) -> list[dict[str, Any]]:
                 "bytes": moved,
                 "cycles": {"predicted": round(cycles * 1.004), "simulated": cycles if simulated else None},
                 "utilisation": macs / cycles / ARRAY,
+                "low_us": None,
+                "high_us": None,
+                "limit": None,
             }
         )
 
@@ -103,5 +106,8 @@ def sample(simulated: bool = True, random: bool = False) -> dict[str, Any]:
             {"name": "hidden", "region": "on-chip UltraRAM", "address": 189_120, "bytes": 151_296},
         ],
         "roofline": {"macs_per_cycle": float(ARRAY), "bytes_per_cycle": 32.0},
+        "latency": [],
+        "published": [],
+        "artifact": None,
         "notes": [],
     }
