@@ -55,37 +55,39 @@ _ATTRS_V3 = ("+avx", "+avx2", "+bmi", "+bmi2", "+f16c", "+fma", "+lzcnt", "+movb
 _ATTRS_V4 = (*_ATTRS_V3, "+avx512f", "+avx512bw", "+avx512cd", "+avx512dq", "+avx512vl")
 _OWN = ("-DEW_OWN_GEMM_F32", "-DEW_OWN_GEMM_S8", "-DEW_OWN_DEPTHWISE")  # what generic.c leaves to other sources
 _WIDE = ("-mprefer-vector-width=512", *_OWN)
-_PORTABLE = ("generic.c", "integers.c", "softmax_s16.c", "floats.c")
+_REST = ("softmax_s16.c", "layer_norm_rows.c")  # complete what a variant has of its own
+_ROWS_512 = ("rows_avx512.c", "layer_norm_avx512.c", *_REST)
+_PORTABLE = ("generic.c", "integers.c", *_REST, "floats.c")
 _FLOATS = ("gemm_f32.c", "generic.c", "depthwise_f32.c", "depthwise_madd.c", "floats.c")
-_NEON = ("neon_f32.c", "neon_requantise.c", "neon_rows.c", "softmax_s16.c", "depthwise_f32.c", "depthwise_neon.c", "floats.c")
+_NEON = ("neon_f32.c", "neon_requantise.c", "neon_rows.c", *_REST, "depthwise_f32.c", "depthwise_neon.c", "floats.c")
 _NEON_DOT = ("neon_dot.c", *_NEON, "depthwise_quads.c")
 
 # Within an architecture from the plainest to the fastest: `best` takes the last one that runs.
 VARIANTS: tuple[Variant, ...] = (
     Variant(
-        "generic_x86_64", "x86_64", features=(), sources=("gemm_s8_madd.c", "integers.c", "softmax_s16.c", *_FLOATS),
+        "generic_x86_64", "x86_64", features=(), sources=("gemm_s8_madd.c", "integers.c", *_REST, *_FLOATS),
         cflags=("-mcpu=x86_64", *_OWN), llvm_attrs=(),
         f32_mr=4, f32_nr=8, s8_mr=4, s8_nr=8, ka=2, kb=2, s8_offset=0, u8_offset=127, vector_bits=128, a_bytes=2,
     ),
     Variant(
-        "avx2", "x86_64", features=_V3, sources=("gemm_s8_madd.c", "rows_avx2.c", "softmax_s16.c", *_FLOATS),
+        "avx2", "x86_64", features=_V3, sources=("gemm_s8_madd.c", "rows_avx2.c", *_REST, *_FLOATS),
         cflags=("-mcpu=x86_64_v3", *_OWN), llvm_attrs=_ATTRS_V3,
         f32_mr=6, f32_nr=16, s8_mr=6, s8_nr=16, ka=2, kb=2, s8_offset=0, u8_offset=127, vector_bits=256, a_bytes=2,
     ),
     Variant(
-        "avx512", "x86_64", features=_V4, sources=("gemm_s8_madd.c", "rows_avx512.c", "softmax_s16.c", *_FLOATS),
+        "avx512", "x86_64", features=_V4, sources=("gemm_s8_madd.c", *_ROWS_512, *_FLOATS),
         cflags=("-mcpu=x86_64_v4", *_WIDE), llvm_attrs=_ATTRS_V4,
         f32_mr=12, f32_nr=32, s8_mr=12, s8_nr=32, ka=2, kb=2, s8_offset=0, u8_offset=127, vector_bits=512, a_bytes=2,
     ),
     Variant(
         "avx512vnni", "x86_64", features=(*_V4, "avx512_vnni", "avx512vbmi"),
-        sources=("gemm_s8_vnni.c", "rows_avx512.c", "softmax_s16.c", *_FLOATS, "depthwise_quads.c"),
+        sources=("gemm_s8_vnni.c", *_ROWS_512, *_FLOATS, "depthwise_quads.c"),
         cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi", *_WIDE), llvm_attrs=(*_ATTRS_V4, "+avx512vnni", "+avx512vbmi"),
         f32_mr=12, f32_nr=32, s8_mr=12, s8_nr=32, ka=4, kb=4, s8_offset=128, u8_offset=0, vector_bits=512,
     ),
     Variant(
         "amx", "x86_64", features=(*_V4, "avx512_vnni", "avx512vbmi", "amx_tile", "amx_int8"),
-        sources=("gemm_s8_amx.c", "rows_avx512.c", "softmax_s16.c", *_FLOATS, "depthwise_quads.c"),
+        sources=("gemm_s8_amx.c", *_ROWS_512, *_FLOATS, "depthwise_quads.c"),
         cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi+amx_tile+amx_int8", *_WIDE),
         llvm_attrs=(*_ATTRS_V4, "+avx512vnni", "+avx512vbmi"),
         f32_mr=12, f32_nr=32, s8_mr=32, s8_nr=32, ka=64, kb=4, s8_offset=0, u8_offset=127, vector_bits=512,

@@ -43,6 +43,13 @@ void ew_layer_norm_s16(const int16_t *x, const int32_t *multiplier, const int64_
 void ew_layer_norm_s16_s16(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n,
                            int64_t eps_term, int32_t shift, int16_t *out);
 
+/* The same for several rows, ldx and ldout elements apart. */
+void ew_layer_norm_rows_s16(const int16_t *x, int64_t ldx, int32_t rows, const int32_t *multiplier, const int64_t *offset,
+                            int64_t n, int64_t eps_term, int32_t shift, int8_t *out, int64_t ldout);
+void ew_layer_norm_rows_s16_s16(const int16_t *x, int64_t ldx, int32_t rows, const int32_t *multiplier,
+                                const int64_t *offset, int64_t n, int64_t eps_term, int32_t shift, int16_t *out,
+                                int64_t ldout);
+
 /* One row of softmax, exactly; in place allowed. 1 <= n <= 2^15, 1 <= multiplier < 2^16, 1 <= shift <= 47. */
 void ew_softmax_s16(const int16_t *x, int64_t n, int32_t multiplier, int32_t shift, int16_t *out);
 

@@ -31,7 +31,8 @@ RUNNABLE = variants.runnable(variants.host_arch(), variants.host_features())
 # plain C alone, with a geometry that nothing divides
 PLAIN = dataclasses.replace(
     variants.variant(f"generic_{variants.host_arch()}"), name="plain",
-    sources=("generic.c", "integers.c", "softmax_s16.c", "floats.c"), cflags=(), f32_mr=5, f32_nr=7, s8_mr=3, s8_nr=9, ka=4, kb=3, s8_offset=128, u8_offset=0, vector_bits=256, a_bytes=1,
+    sources=("generic.c", "integers.c", "softmax_s16.c", "layer_norm_rows.c", "floats.c"), cflags=(),
+    f32_mr=5, f32_nr=7, s8_mr=3, s8_nr=9, ka=4, kb=3, s8_offset=128, u8_offset=0, vector_bits=256, a_bytes=1,
 )  # fmt: skip
 EXAMPLES = settings(max_examples=40)
 
@@ -202,6 +203,22 @@ def test_integer_layer_norm(kernels: Kernels, seed: int, n: int, bits: int, cons
         out = np.full(n + 1, 99, f"int{elem.bits}")
         kernels.call(name, x, multiplier, offset, n, eps, shift, out)
         assert np.array_equal(out[:n], arith.layer_normalization(x, multiplier, offset, eps, shift, elem)) and out[n] == 99
+
+
+@given(seed=seeds, n=widths, rows=st.integers(1, 20))
+@EXAMPLES
+def test_integer_layer_norm_of_rows(kernels: Kernels, seed: int, n: int, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    # magnitudes differ from row to row, and offsets cancel the value of the first, so that every bit of it shows
+    x = strided(rng, np.clip(rng.normal(size=(rows, n)) * 2.0 ** rng.uniform(0, 15, (rows, 1)), -32768, 32767).astype(np.int16))
+    eps = int(rng.integers(1, 2**50 + 1)) >> int(rng.integers(0, 50)) or 1
+    multiplier, shift = rng.integers(-65535, 65536, n).astype(np.int32), int(rng.integers(1, 41))
+    offset = rng.integers(-(1 << 30), 1 << 30, n) - arith.layer_normalise(x[:1], eps)[0] * multiplier
+    for name, elem in (("ew_layer_norm_rows_s16", Int(8)), ("ew_layer_norm_rows_s16_s16", Int(16))):
+        out = np.full((rows, n + 3), 99, f"int{elem.bits}")
+        kernels.call(name, x, x.strides[0] // 2, rows, multiplier, offset, n, eps, shift, out, n + 3)
+        assert np.array_equal(out[:, :n], arith.layer_normalization(x, multiplier, offset, eps, shift, elem))
+        assert (out[:, n:] == 99).all()
 
 
 @given(seed=seeds, n=st.integers(1, 400) | st.sampled_from([4096, 1 << 15]), bits=st.integers(0, 15), in_place=st.booleans())

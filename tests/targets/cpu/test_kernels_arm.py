@@ -31,6 +31,7 @@ from tests.targets.cpu.test_kernels import (  # noqa: F401
     test_functions_of_any_length_in_place,
     test_functions_of_one_value,
     test_integer_layer_norm,
+    test_integer_layer_norm_of_rows,
     test_integer_softmax,
     test_panels_end_where_the_contract_says,
     test_requantise,
