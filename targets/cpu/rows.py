@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from edgewright.passes.ir.graph import Node
 from edgewright.passes.ops import Gather, LayerNormalization, ReduceMean, ReduceSum, Softmax, value_of
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, Context
+from edgewright.targets.cpu.tail import Tail
 from edgewright.targets.cpu.tir import (
     Expr,
     T,
@@ -28,6 +29,8 @@ from edgewright.targets.cpu.tir import (
 )
 from edgewright.targets.cpu.view import View, collapse, dtype_of
 
+ROW_BLOCK = 8  # rows of an integer LayerNormalization at a time: their roots are taken together
+
 
 def row_step(context: Context, group: Group) -> None:
     """LayerNormalization or Softmax: one micro-kernel call per row, then the tail."""
@@ -41,6 +44,9 @@ def row_step(context: Context, group: Group) -> None:
     extra = [context.keep(_parameter(node)) for node in anchor.inputs[1:]]
     count, columns = math.prod(source.shape[:-1]), source.shape[-1]
     sizes, (strides,) = collapse(source.shape[:-1], [source.strides[:-1]])
+    if isinstance(op, LayerNormalization) and not anchor.type.is_float and len(strides) == 1 and source.strides[-1] == 1:
+        _row_blocks(context, group, op, source, tail, extra)
+        return
     dtype = dtype_of(anchor.elem)
     home = tail.stored.get(anchor)
     direct = home if home is not None and home.strides[-1] == 1 else None
@@ -70,7 +76,7 @@ def row_step(context: Context, group: Group) -> None:
             elif anchor.type.is_float:
                 assert isinstance(op, LayerNormalization)
                 run("ew_layer_norm_f32", read, *weights, i64(columns), constant(op.epsilon, "float32"), where)
-            else:
+            else:  # rows that are not evenly spaced
                 assert isinstance(op, LayerNormalization)
                 name = "ew_layer_norm_s16" if dtype == "int8" else "ew_layer_norm_s16_s16"
                 run(name, read, *weights, i64(columns), i64(op.eps_term), i32(op.shift), where)
@@ -78,6 +84,40 @@ def row_step(context: Context, group: Group) -> None:
                 tail.emit(buffers, row, 0, columns, lambda lane: target[begin + lane])
 
     context.add(group, [source, *extra, *tail.views], body)
+
+
+def _row_blocks(
+    context: Context, group: Group, op: LayerNormalization, source: View, tail: Tail, factors: Sequence[View]
+) -> None:
+    """An integer LayerNormalization of evenly spaced rows, several a call."""
+    anchor = group.anchor
+    assert anchor is not None
+    count, columns = math.prod(source.shape[:-1]), source.shape[-1]
+    _, (strides,) = collapse(source.shape[:-1], [source.strides[:-1]])
+    dtype = dtype_of(anchor.elem)
+    name = "ew_layer_norm_rows_s16" if dtype == "int8" else "ew_layer_norm_rows_s16_s16"
+    home = tail.stored.get(anchor)
+    pitches = collapse(home.shape[:-1], [home.strides[:-1]])[1][0] if home is not None and home.strides[-1] == 1 else ()
+    direct, pitch = (home, pitches[0]) if len(pitches) == 1 else (None, columns)
+    blocks = -(-count // ROW_BLOCK)
+
+    def body(buffers: Mapping[View, Any]) -> None:
+        with loop(blocks, parallel=count * columns >= PARALLEL_ELEMENTS and blocks > 1) as block:
+            first = block * ROW_BLOCK
+            many = ROW_BLOCK if count % ROW_BLOCK == 0 else T.min(ROW_BLOCK, count - first)
+            target = scratch(ROW_BLOCK * columns, dtype) if direct is None else buffers[direct]
+            begin = 0 if direct is None else first * pitch
+            run(
+                name, address(buffers[source], first * strides[0]), i64(strides[0]), many,
+                *(address(buffers[view], 0) for view in factors), i64(columns), i64(op.eps_term), i32(op.shift),
+                address(target, begin), i64(pitch),
+            )  # fmt: skip
+            if group.tail or direct is None:
+                with loop(many) as row:
+                    here = begin + row * pitch
+                    tail.emit(buffers, first + row, 0, columns, lambda lane: target[here + lane])
+
+    context.add(group, [source, *factors, *tail.views], body)
 
 
 def _row(view: View, row: Expr) -> Expr:
