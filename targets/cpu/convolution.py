@@ -181,6 +181,7 @@ def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any,
     s_batch, s_row, s_column, _ = padded.strides
     offsets = [ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column for ky in range(kh) for kx in range(kw)]
     places = context.keep(np.array(offsets, np.int64))
+    nothing = context.keep(np.zeros(channels, np.int32))  # a bias: not every variant's requantisation goes without
     step = s_column * op.strides[1]
     tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST), tiles=True)
     direct = tail.stored.get(anchor) if not group.tail else None
@@ -209,9 +210,10 @@ def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any,
                 return lambda lane: acc[row * channels + lane]
 
             if direct is None:
-                tail.emit_tile(buffers, acc, channels, None, (first, many), 0, channels, computed)
+                rows = (first, many)
+                tail.emit_tile(buffers, acc, channels, address(buffers[nothing], 0), rows, 0, channels, computed)
 
-    context.add(group, [padded, taps, biases, places, *tail.views], body, macs=macs)
+    context.add(group, [padded, taps, biases, places, nothing, *tail.views], body, macs=macs)
 
 
 def _dense(image: View) -> bool:
