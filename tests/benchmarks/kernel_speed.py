@@ -166,8 +166,8 @@ def rows(kernels: Kernels) -> Iterator[tuple[str, float, str]]:
     for width in (32, n):
         many = np.tile(s16[:width], (8, 1))
         yield timed(f"ew_layer_norm_s16, {width}", width, s16, multiplier, offset, width, 1000, 22, bytes_)
-        arguments = (width, 8, multiplier, offset, width, 1000, 22, bytes_, width)
-        yield timed(f"ew_layer_norm_rows_s16, 8 x {width}", 8 * width, many, *arguments)
+        factors = (multiplier, offset, width, 1000, 22)
+        yield timed(f"ew_layer_norm_rows_s16, 8 x {width}", 8 * width, many, width, 8, *factors, bytes_, width)
     yield timed("ew_softmax_s16", n, s16, n, 50000, 20, wide)
     table = rng.integers(-127, 128, 256).astype(np.int8)
     yield timed("ew_table_s8", 768, rng.integers(-127, 128, 768).astype(np.int8), table, 768, bytes_)

@@ -175,6 +175,8 @@ CONVS = {
     "two groups": (Conv(pads=(1, 1, 1, 1), groups=2), (1, 6, 4, 5), (8, 3, 3, 3)),
     "groups of one channel, two results": (Conv((2, 1), (0, 1, 1, 0), (1, 2), groups=3), (2, 3, 5, 6), (6, 1, 2, 2)),
     "groups 1x1": (Conv(groups=4), (1, 8, 3, 3), (12, 2, 1, 1)),
+    "depthwise of long lines": (Conv(pads=(1, 1, 1, 1), groups=66), (2, 66, 3, 68), (66, 1, 3, 3)),
+    "depthwise of long lines, stride 2": (Conv((2, 2), (1, 1, 1, 1), groups=3), (1, 3, 4, 79), (3, 1, 3, 3)),
 }
 for i, (name, (op, image, weight)) in enumerate(CONVS.items()):
 
@@ -370,8 +372,9 @@ def integer_norm(d: Draw, x: Node, elem: Int = INT8) -> Node:
 def _(d: Draw) -> tuple[Node, ...]:
     x = d.input(1, 5, 33, elem=INT16)
     turned = d(Transpose((0, 2, 1)), d.input(1, 9, 4, elem=INT16))
-    y = integer_norm(d, d.input(1, 6, 64, elem=INT16))
-    return integer_norm(d, x), integer_norm(d, turned), d(Table(), y, d.integers(256)), linear(d, y, 6)
+    y, many = integer_norm(d, d.input(1, 6, 64, elem=INT16)), integer_norm(d, d.input(2, 11, 9, elem=INT16))
+    tables = (d(Table(), one, d.integers(256)) for one in (many, y))
+    return many, *tables, integer_norm(d, x), integer_norm(d, turned), linear(d, y, 6)
 
 
 @case("rows", "integer layer norm to 16 bits")
