@@ -1,10 +1,12 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,10 +78,31 @@ static ew_status map_weights(ew_model *model, const char *folder)
     return EW_OK;
 }
 
+/* Whether all that the program headers name is there: the dynamic loader would touch it and die. */
+static bool whole_library(const char *path)
+{
+    Elf64_Ehdr head;
+    struct stat found;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    bool whole = file >= 0 && fstat(file, &found) == 0 && pread(file, &head, sizeof head, 0) == (ssize_t)sizeof head &&
+                 memcmp(head.e_ident, ELFMAG, SELFMAG) == 0 && head.e_ident[EI_CLASS] == ELFCLASS64;
+    for (int i = 0; whole && i < head.e_phnum; i++) {
+        Elf64_Phdr part;
+        off_t at = (off_t)head.e_phoff + (off_t)i * head.e_phentsize;
+        whole = pread(file, &part, sizeof part, at) == (ssize_t)sizeof part && part.p_offset <= (uint64_t)found.st_size &&
+                part.p_filesz <= (uint64_t)found.st_size - part.p_offset;
+    }
+    if (file >= 0)
+        close(file);
+    return whole;
+}
+
 static ew_status load_library(ew_model *model, const char *folder)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s%s/model.so", strchr(folder, '/') ? "" : "./", folder);
+    if (!whole_library(path))
+        return ew_fail(EW_BAD_ARTIFACT, "%s is missing, cut off or no shared library", path);
     model->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!model->library)
         return ew_fail(EW_BAD_ARTIFACT, "%s", dlerror());
