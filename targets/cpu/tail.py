@@ -61,7 +61,7 @@ class Tail:
             elif isinstance(op, Requantise):
                 factors = _factors(member)
                 if factors.size == 1:
-                    self.operands[member, 1] = float(factors[0])
+                    self.operands[member, 1] = float(factors.item())
                 else:
                     self.operands[member, 1] = arrange(keep(factors).broadcast_to(shape))
             elif isinstance(op, Table):
@@ -145,6 +145,8 @@ class Tail:
         kernel = row_kernel(first.op)
         if kernel is None or kernel[0] != "float32":
             return {}
+        if any(self.group.anchor in member.inputs for member in self.group.tail[1:]):
+            return {}  # the tile has to keep the anchor's own result
         with loop(many) as r:
             lanes(count, lambda lane: put(acc, r * ldacc + lane, anchor(r)(lane)))
             if count != ldacc:
