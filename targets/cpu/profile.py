@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from edgewright import __version__
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
@@ -183,9 +184,7 @@ def _finite(value: Any) -> float | None:
 
 
 def _plain(record: Any) -> Any:
-    import msgspec
-
-    return None if record is None else msgspec.to_builtins(record)
+    return json.loads(msgspec.json.encode(record))
 
 
 def mismatch(report: ProfileReport) -> CompileError | None:
