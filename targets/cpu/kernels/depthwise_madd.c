@@ -90,9 +90,16 @@ EW_ALWAYS void ew_pixels_s8(const int many, const int8_t *x, const int64_t *offs
         memcpy(out + p * channels + h * (EW_STRIP / 2), &add, sizeof add);
       }
     } else {
+#if defined(__AVX512BW__)
+      uint32_t some = (1u << n) - 1;
+      for (int h = 0; h < 2; ++h, some >>= 16)
+        _mm512_mask_storeu_epi32(out + p * channels + 16 * h, (__mmask16)some,
+                                 _mm512_add_epi32(sums[h], _mm512_maskz_loadu_epi32((__mmask16)some, bias + 16 * h)));
+#else
       int32_t all[EW_STRIP];
       memcpy(all, sums, sizeof all);
       for (int64_t c = 0; c < n; ++c) out[p * channels + c] = bias[c] + all[c];
+#endif
     }
   }
 }
@@ -101,8 +108,10 @@ EW_ALWAYS void ew_pixels_s8(const int many, const int8_t *x, const int64_t *offs
 static void ew_line_s8(const int8_t *x, const int64_t *offsets, int64_t taps, int64_t step, const int8_t *w,
                        const int32_t *bias, int64_t channels, int64_t pixels, int32_t *out) {
   if (channels < EW_STRIP) {
-    for (int64_t p = 0; p < pixels; ++p)
-      ew_pixels_s8(1, x + p * step, offsets, taps, step, w, bias, channels, channels, out + p * channels);
+    for (; pixels >= 4; pixels -= 4, x += 4 * step, out += 4 * channels)
+      ew_pixels_s8(4, x, offsets, taps, step, w, bias, channels, channels, out);
+    for (; pixels > 0; --pixels, x += step, out += channels)
+      ew_pixels_s8(1, x, offsets, taps, step, w, bias, channels, channels, out);
     return;
   }
   for (int64_t c = 0; c < channels; c += EW_STRIP) {
