@@ -24,7 +24,8 @@ def kinds(console: Console, data: Mapping[str, Any]) -> None:
         return
     full, empty = ("█", "░") if console.encoding.lower().startswith("utf") else ("#", "-")
     grid = Table.grid(padding=(0, 2))
-    for justify in ("left", "left", "right", "right", "right"):
+    grid.add_column(overflow="fold")
+    for justify in ("left", "right", "right", "right"):
         grid.add_column(no_wrap=True, justify=justify)
     for row in rows[:KINDS]:
         filled = min(BAR, round(BAR * row["share"]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgewright.frontend.report_words import about, accuracy_tile, between, bytes_of, share, si, threads_of, tile
+from edgewright.frontend.report_words import COLOURED, about, accuracy_tile, between, bytes_of, share, si, threads_of, tile
 
 UNTIMED = "estimate, nothing was timed"
 LIMITS = {
@@ -19,21 +19,21 @@ LIMITS = {
     "memory": "transfers from memory",
     "overhead": "calls and waking threads",
 }
-COLOURS = 8  # of the page's palette
 _MENTIONED = 0.05  # a smaller share of the time is not worth a word in the headline
 
 
 def view(data: Mapping[str, Any]) -> dict[str, Any]:
     """What the page of a CPU build shows besides the report itself."""
-    from edgewright.frontend.report_plots import kind_variables
-
     operations = data["operations"]
     timed, kinds = bool(data["latency"]), by_kind(data)
     low, high = (sum(op[end] or 0.0 for op in operations) / 1e3 for end in ("low_us", "high_us"))
+    colours = {row["title"]: f"var(--k{place})" for place, row in enumerate(kinds[:COLOURED])}
+    if len(kinds) > COLOURED:
+        colours["other kinds"] = f"var(--k{COLOURED})"
     ends = (data["latency"][0]["assumptions_low"], data["latency"][0]["assumptions_high"]) if timed else ("", "")
     return {
         "operations": [_operation(op) for op in operations],
-        "colours": kind_variables(row["title"] for row in kinds),
+        "colours": colours,
         "whole": {"low": about(low), "high": about(high)} if timed else None,
         "estimates": [_estimate(one) for one in data["latency"]],
         "published": [_published(number, row) for number, row in enumerate(data["published"], 1)],
@@ -54,7 +54,7 @@ def limit_names(data: Mapping[str, Any]) -> list[str]:
 
 def waits(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the time waits for, in words, with the colour of its share."""
-    return [(LIMITS.get(name, name), f"var(--k{i % COLOURS})") for i, name in enumerate(limit_names(data))]
+    return [(LIMITS.get(name, name), f"var(--k{i % (COLOURED + 1)})") for i, name in enumerate(limit_names(data))]
 
 
 def subtitle(data: Mapping[str, Any]) -> str:
@@ -77,8 +77,8 @@ def tiles(data: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def by_kind(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Steps summed by kind, the longest first; low_ms, high_ms and share are None without an estimate. share: of the
-    middle of the range with one thread."""
+    """Steps summed by kind, those that take longest (without an estimate: those with most products) first; low_ms, high_ms
+    and share are None without an estimate. share: of the middle of the range with one thread."""
     operations = data["operations"]
     whole = sum(_middle(op) for op in operations)
     rows = []
@@ -96,7 +96,7 @@ def by_kind(data: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "share": sum(_middle(op) for op in own) / whole if timed else None,
             }
         )
-    return sorted(rows, key=lambda row: -(row["share"] or 0.0))
+    return sorted(rows, key=lambda row: (-(row["share"] or 0.0), -row["macs"]))
 
 
 def title(kind: str) -> str:
@@ -117,10 +117,12 @@ def facts(data: Mapping[str, Any], calibration: str | None) -> list[tuple[str, s
 
 def limits(data: Mapping[str, Any]) -> list[str]:
     """What a reader could wrongly take from the figures."""
-    said = [
-        "Nothing was timed: latencies are estimates from the processor's data sheet. `edgewright profile` measures.",
-        "Heat, other programs and the clock's governor are not in the estimate; each of them makes it slower.",
-    ]
+    said = ["Nothing was timed. `edgewright profile` measures."]
+    if data["latency"]:
+        said = [
+            "Nothing was timed: latencies are estimates from the processor's data sheet. `edgewright profile` measures.",
+            "Heat, other programs and the clock's governor are not in the estimate; each of them makes it slower.",
+        ]
     if data["published"]:
         said.append(
             "Published measurements are of other models and runtimes: they show the order of magnitude, "
@@ -164,7 +166,7 @@ def next_steps(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _latency(estimates: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     if not estimates:
-        found = tile("Estimated latency", "not estimated", "the processor's figures do not fit these kernels")
+        found = tile("Estimated latency", "not estimated", "the target's processor does not run these kernels, or is not known")
         return [found | {"mood": "none"}]
     first = estimates[0]
     found = []

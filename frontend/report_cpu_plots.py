@@ -13,6 +13,7 @@ import matplotlib.ticker
 from edgewright.frontend.report_plots import (
     ACCENT,
     INK,
+    KINDS,
     LINE,
     MUTED,
     PAPER,
@@ -24,7 +25,7 @@ from edgewright.frontend.report_plots import (
     short,
     to_svg,
 )
-from edgewright.frontend.report_words import about, between, share, threads_of
+from edgewright.frontend.report_words import COLOURED, about, between, share, threads_of
 from matplotlib.axes import Axes
 
 PALE = 0.38
@@ -70,7 +71,8 @@ def latency(estimates: Sequence[Mapping[str, Any]], published: Sequence[Mapping[
 
 def _range(axes: Axes, place: float, low: float, high: float) -> None:
     middle = place + _BAR / 2
-    axes.barh(middle, high - low, left=low, height=_BAR * 0.62, color=ACCENT, alpha=PALE)
+    for colour, alpha in ((PAPER, 1.0), (ACCENT, PALE)):  # the grid does not shine through
+        axes.barh(middle, high - low, left=low, height=_BAR * 0.62, color=colour, alpha=alpha)
     for end in (low, high):
         axes.plot([end, end], [place + 0.02, place + _BAR - 0.02], color=ACCENT, lw=2.4, solid_capstyle="round")
     axes.annotate(
@@ -116,12 +118,17 @@ def limits(estimates: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str 
         return to_svg(figure, "limits", "What the time waits for")
 
 
+def ranked(kinds_in_order: Sequence[str]) -> dict[str, str]:
+    """A colour for each of the first kinds, and the palette's last one for all others."""
+    return {kind: KINDS[min(place, COLOURED)] for place, kind in enumerate(kinds_in_order)}
+
+
 def kinds(rows: Sequence[Mapping[str, Any]]) -> str | None:
     """The range of each kind of step (a row of `report_cpu.by_kind`), the longest first."""
     timed = [row for row in rows if row["share"] is not None]
     if not timed:
         return None
-    colours = kind_colours(row["kind"] for row in rows)
+    colours = ranked([row["kind"] for row in rows])
     with matplotlib.rc_context(STYLE):
         figure, axes = blank(0.6 + 0.3 * len(timed))
         tints = [colours[row["kind"]] for row in timed]
@@ -149,7 +156,7 @@ def steps(operations: Sequence[Mapping[str, Any]], order: Sequence[str]) -> str 
     timed = [op for op in operations if op["low_us"] is not None and op["high_us"] is not None]
     if len(timed) < 2:
         return None
-    colours = kind_colours(order)
+    colours = ranked(order)
     tints = [colours[op["kind"]] for op in timed]
     top = max(*(float(op["high_us"]) for op in timed), 1e-6)
     with matplotlib.rc_context(STYLE):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 NOT_MEASURED = "not measured"
+COLOURED = 7  # kinds of steps with a colour of their own; the others share the palette's last one
 
 
 def tile(label: str, value: str | None, note: str, mood: str = "") -> dict[str, str]:
@@ -43,10 +44,9 @@ def bytes_of(count: float) -> str:
 
 def about(value: float) -> str:
     """Two digits, for an estimate knows no more."""
-    if not value:
-        return "0"
-    decimals = max(0, 1 - math.floor(math.log10(abs(value))))
-    return f"{float(f'{value:.2g}'):,.{decimals}f}"
+    rounded = float(f"{value:.2g}")
+    decimals = max(0, 1 - math.floor(math.log10(abs(rounded)))) if rounded else 0
+    return f"{rounded:,.{decimals}f}"
 
 
 def share(value: float) -> str:

@@ -1,4 +1,4 @@
-"""A report of DeiT-Tiny's shape with plausible figures: nothing in it was measured."""
+"""Reports of DeiT-Tiny's shape, for an FPGA and for a CPU, with plausible figures: nothing in them was measured."""
 
 from __future__ import annotations
 
@@ -110,4 +110,104 @@ def sample(simulated: bool = True, random: bool = False) -> dict[str, Any]:
         "published": [],
         "artifact": None,
         "notes": [],
+    }
+
+
+def steps(precision: str, estimated: bool) -> list[dict[str, Any]]:
+    """The fused steps of a CPU build."""
+    found = []
+    size, tail = (1, "Requantise") if precision == "int8" else (4, "")
+
+    def add(name: str, kind: str, macs: int, weights: int, elements: int, limit: str = "products") -> None:
+        low = macs / 11e3 + elements / 2e3
+        found.append(
+            {
+                "name": name,
+                "kind": "+".join(part for part in kind.split("+") if part),
+                "macs": macs,
+                "bytes": size * (weights + 2 * elements),
+                "cycles": {"predicted": None, "simulated": None},
+                "utilisation": None,
+                "low_us": low if estimated else None,
+                "high_us": 2.6 * low + 1.5 if estimated else None,
+                "limit": limit if estimated else None,
+            }
+        )
+
+    for i in range(BLOCKS):
+        add(f"blocks.{i}.norm1", "LayerNormalization", 0, 2 * WIDTH, TOKENS * WIDTH, "rows")
+        add(f"blocks.{i}.attn.qkv", f"Linear+{tail}", TOKENS * WIDTH * 3 * WIDTH, 3 * WIDTH * WIDTH, TOKENS * 3 * WIDTH)
+        add(f"blocks.{i}.attn", f"Attention+{tail}", 2 * TOKENS * TOKENS * WIDTH, 0, HEADS * TOKENS * TOKENS)
+        add(f"blocks.{i}.mlp.fc1", f"Linear+{tail}+Gelu", TOKENS * 4 * WIDTH * WIDTH, 4 * WIDTH * WIDTH, TOKENS * 4 * WIDTH)
+        add(f"blocks.{i}.mlp.fc2", f"Linear+{tail}+Add", TOKENS * 4 * WIDTH * WIDTH, 4 * WIDTH * WIDTH, TOKENS * WIDTH)
+    add("head", "Linear", WIDTH * 1000, WIDTH * 1000, 1000, "memory")
+    return found
+
+
+def sample_cpu(
+    precision: str = "int8", *, estimated: bool = True, labelled: bool = True, random: bool = False, host: bool = False
+) -> dict[str, Any]:
+    """What a build for a CPU shows; `estimated`: whether its processor runs the kernels."""
+    data = sample(simulated=False, random=random)
+    integer = precision == "int8"
+    ops = steps(precision, estimated)
+    low, high = (sum(op[end] or 0.0 for op in ops) / 1e3 for end in ("low_us", "high_us"))
+    nothing = {"used": None, "available": None, "source": None}
+    published = {
+        "runtime": "ncnn",
+        "precision": "fp32",
+        "macs": 1_814_000_000,
+        "macs_ratio": 1.6,
+        "differs": "1.8 GHz; a convolutional network",
+        "source": "a benchmark's README",
+    }
+    return data | {
+        "target": "host" if host else "rpi4",
+        "part": "AMD Zen 4" if host else "bcm2711",
+        "precision": precision,
+        "calibration": data["calibration"] if integer else {"kind": None, "images": None, "method": None},
+        "macs": sum(op["macs"] for op in ops),
+        "accuracy": {
+            "float": 0.7213 if labelled else None,
+            "int8": 0.7184 if labelled and integer else None,
+            "images": 10_000 if labelled else None,
+        },
+        "cycles": {"predicted": None, "simulated": None},
+        "clock_mhz": 1_500.0,
+        "latency_ms": None,
+        "resources": {name: nothing for name in data["resources"]},
+        "products_per_dsp_per_cycle": None,
+        "layers": data["layers"] if integer else [],
+        "operations": ops,
+        "memory_map": [],
+        "roofline": {"macs_per_cycle": None, "bytes_per_cycle": None},
+        "latency": [
+            {
+                "threads": threads,
+                "low_ms": low / threads**0.95,
+                "high_ms": high / threads**0.7,
+                "core": "Arm Cortex-A72",
+                "limits": {"products": 0.93 - 0.05 * threads, "rows": 0.07, "memory": 0.05 * threads, "L3": 0.0},
+                "assumptions_low": "products at 95 % of the core's peak",
+                "assumptions_high": "products at 50 % of the core's peak; no throttling",
+                "label": "estimate",
+            }
+            for threads in (1, 4)
+            if estimated
+        ],
+        "published": [
+            {"model": "ViT-tiny", "ms": 197, "threads": None, **published},
+            {"model": "ResNet-18", "ms": 191.1, "threads": 1, **published},
+            {"model": "ResNet-18", "ms": 123.12, "threads": 4, **published},
+        ]
+        if estimated
+        else [],
+        "artifact": {
+            "variant": "neon",
+            "arch": "aarch64",
+            "features": ["asimd"],
+            "library_bytes": 98_304,
+            "weights_bytes": 5_800_000,
+            "temporaries_bytes": 530_000,
+        },
     }

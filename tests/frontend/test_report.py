@@ -7,7 +7,6 @@ import dataclasses
 import json
 import re
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,20 @@ import pytest
 from edgewright.frontend import report, report_plots
 from edgewright.passes.results import (
     SCHEMA_VERSION,
+    CpuArtifact,
+    Latency,
     Layer,
     MemoryRange,
     Mismatch,
     OperationCost,
+    Published,
     Report,
     Stage,
     to_data,
 )
 
-from tests.frontend.sample_report import sample
-
-HOSTILE = "</td><script>alert('x')</script>\"'&$\\alpha$\x1b[31m\u202e{{ 7*7 }}%\n--> \ud800".replace("\ud800", "")
+from tests.frontend.report_page import HOSTILE, Page
+from tests.frontend.sample_report import sample, sample_cpu
 
 
 def empty() -> dict[str, Any]:
@@ -68,12 +69,30 @@ def hostile() -> dict[str, Any]:
     return data
 
 
+def hostile_cpu() -> dict[str, Any]:
+    data = sample_cpu()
+    data |= {"model": HOSTILE, "notes": [HOSTILE], "part": HOSTILE, "layers": copy.deepcopy(data["layers"][:5])}
+    data["operations"] = copy.deepcopy(data["operations"][:5])
+    for entry in (*data["layers"], *data["operations"]):
+        entry["name"] = HOSTILE
+    data["operations"][2]["kind"] = HOSTILE
+    data["artifact"] |= {"variant": HOSTILE, "features": [HOSTILE]}
+    for row in (*data["latency"], *data["published"]):
+        row |= {key: HOSTILE for key in ("core", "assumptions_low", "model", "differs", "source") if key in row}
+    return data
+
+
 CASES = {
     "simulated": sample(),
     "predicted": sample(False, True),
     "empty": empty(),
     "mismatch": mismatched(),
     "hostile": hostile(),
+    "cpu int8": sample_cpu(),
+    "cpu fp32": sample_cpu("fp32", host=True),
+    "cpu unlabelled": sample_cpu("fp32", labelled=False),
+    "cpu not estimated": sample_cpu(estimated=False, labelled=False, random=True),
+    "cpu hostile": hostile_cpu(),
 }
 
 
@@ -81,22 +100,6 @@ CASES = {
 def case(request: pytest.FixtureRequest) -> tuple[dict[str, Any], str]:
     data = CASES[request.param]
     return data, report.to_html(data)
-
-
-class Page(HTMLParser):
-    """Tags, attributes and visible text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
 
 
 def test_the_schema_is_a_schema() -> None:
@@ -116,7 +119,15 @@ def test_the_dataclasses_keep_to_the_schema() -> None:
         memory_map=(MemoryRange("a", "weights", 0, 64),),
     )
     jsonschema.validate(to_data(something), report.schema())
-    assert set(to_data(something)) == set(report.schema()["properties"]) == set(sample())
+    on_cpu = dataclasses.replace(
+        nothing,
+        operations=(OperationCost("a", "Linear+Gelu", 5, 60, low_us=0.5, high_us=1.5, limit="rows"),),
+        latency=(Latency(4, 1.0, 2.5, "Cortex", {"rows": 1.0}, "at best", "at worst"),),
+        published=(Published("ViT", 3.5, None, "fp32", "ncnn", 1000, 1.25, "clock", "a paper"),),
+        artifact=CpuArtifact("neon", "aarch64", ("asimd",), 1, 2, 3),
+    )
+    jsonschema.validate(to_data(on_cpu), report.schema())
+    assert set(to_data(something)) == set(report.schema()["properties"]) == set(sample()) == set(sample_cpu())
 
 
 def test_json_keeps_to_the_schema(case: tuple[dict[str, Any], str]) -> None:
@@ -159,8 +170,9 @@ def test_the_page_is_well_formed(case: tuple[dict[str, Any], str]) -> None:
     ET.fromstring(body)
 
 
-def test_hostile_names_are_text() -> None:
-    page = report.to_html(hostile())
+@pytest.mark.parametrize("data", [hostile(), hostile_cpu()], ids=["fpga", "cpu"])
+def test_hostile_names_are_text(data: dict[str, Any]) -> None:
+    page = report.to_html(data)
     assert "<script>" not in page
     assert "49" not in Page(page).texts
     assert any("<script>alert('x')</script>" in text for text in Page(page).texts)

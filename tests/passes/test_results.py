@@ -7,11 +7,14 @@ from pathlib import Path
 
 import jsonschema
 from edgewright.passes.results import (
+    CpuArtifact,
     Cycles,
+    Latency,
     Layer,
     MemoryRange,
     Mismatch,
     OperationCost,
+    Published,
     Report,
     Resource,
     Resources,
@@ -38,8 +41,12 @@ def test_a_full_report_fits_the_schema_in_its_order() -> None:
         layers=(Layer("a", "Linear", 30.0), Layer("b", "Gelu", None)),
         operations=(OperationCost("a", "linear", 100, 10, Cycles(1, None), 0.5),),
         memory_map=(MemoryRange("x", "on-chip", 0, 16),),
+        latency=(Latency(2, 0.5, 1.25, "core", {"products": 0.75, "memory": 0.25}, "best", "worst"),),
+        published=(Published("other", 3.0, 1, "fp32", "runtime", 10, 0.1, "clock", "paper"),),
+        artifact=CpuArtifact("avx2", "x86_64", ("avx2",), 1, 2, 3),
         notes=("one",),
     )
     data = to_data(report)
     jsonschema.validate(json.loads(json.dumps(data)), SCHEMA)
+    assert list(data["latency"][0]) == SCHEMA["properties"]["latency"]["items"]["required"]
     assert set(data) == set(SCHEMA["properties"])

@@ -1,0 +1,285 @@
+"""The report of a CPU build: sections of a CPU only, estimates that say so, the terminal's words are the page's."""
+
+from __future__ import annotations
+
+import copy
+import io
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from edgewright.frontend import render, report, report_cpu, report_cpu_plots
+from edgewright.frontend.assemble_cpu import cpu_report
+from edgewright.frontend.driver import Measured, Options
+from edgewright.frontend.driver_cpu import CpuResult
+from edgewright.frontend.report_words import about, between, bytes_of, share
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.results import Report, to_data
+from edgewright.targets import device
+from edgewright.targets.cpu.artifact import LIBRARY, Manifest, StepInfo, Tensor
+from edgewright.targets.cpu.variants import variant
+from edgewright.targets.estimate import Work, estimate
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from tests.frontend.report_page import HOSTILE, Page
+from tests.frontend.sample_report import sample, sample_cpu
+
+CPU_ONLY = ["How fast will it be?", "Where does the time go?", "What does it need?", "What next?"]
+FPGA_ONLY = [
+    "Where do the cycles go?", "Does it fit the board?", "What holds it back: products or memory?",
+    "What lies where in memory?",
+]  # fmt: skip
+BOTH = ["Does it still recognise what it should?", "How it was made", "What this report does not say"]
+NOISE = "Which layer loses most to quantisation?"
+WORKS = [
+    Work("fc", "Linear+Gelu", 1_000_000, 40_000, 2_000, 1_000, "float32"),
+    Work("norm", "LayerNormalization", 0, 400, 2_000, 1_000, "float32", parallel=False),
+]
+
+
+@cache
+def page(precision: str = "int8", **kinds: bool) -> Page:
+    return Page(report.to_html(sample_cpu(precision, **kinds)))
+
+
+def built(target: str = "rpi4", kernels: str = "neon", works: list[Work] | None = None, precision: str = "fp32") -> CpuResult:
+    """What the driver makes, without a library behind it."""
+    works = WORKS if works is None else works
+    own = variant(kernels)
+    manifest = Manifest(
+        format=1, kind="cpu", edgewright="0", model="m", target=target, precision=precision, arch=own.arch, variant=own.name,
+        features=own.features, entry="e", workspace_bytes=300, weights_bytes=40_400,
+        inputs=(Tensor("x", "float32", (1, 3, 8, 8)),), outputs=(Tensor("y", "float32", (1, 10)),),
+        steps=tuple(StepInfo(work.name, work.kind, work.macs, work.activation_bytes) for work in works),
+    )  # fmt: skip
+    return CpuResult(
+        "m", device.load(target), Options(target, precision=precision), Graph("m", (), (), ()), manifest,
+        Measured(parameters=10_100), [("read", 0.1)], {LIBRARY: bytes(1234)}, 99.0, works,
+    )  # fmt: skip
+
+
+def shown(data: dict[str, Any], encoding: str = "utf-8", manifest: Manifest | None = None) -> str:
+    console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding=encoding), width=130, markup=False, emoji=False)
+    render.summary_cpu(console, data, manifest or built().manifest, Path("d"), "edgewright profile d")
+    console.file.seek(0)
+    return console.file.read()
+
+
+def test_each_target_has_its_sections() -> None:
+    assert set(Page(report.to_html(sample())).titles) == {*FPGA_ONLY, *BOTH, NOISE}
+    assert set(page().titles) == {*CPU_ONLY, *BOTH, NOISE}
+    assert set(page("fp32").titles) == {*CPU_ONLY, *BOTH}
+
+
+def test_nothing_of_an_fpga_is_in_a_cpu_report() -> None:
+    text = page("fp32").text
+    for word in ("DSP", "LUT", "simulat", "cycles", "UltraRAM", "place-and-route", "Vitis", "not measured", "None"):
+        assert word not in text, word
+
+
+def test_an_fpga_report_says_nothing_of_estimates_of_latency() -> None:
+    assert [tile["label"] for tile in report.tiles(sample())] == [
+        "Hardware = integer model?", "Accuracy, int8", "Cycles for one image", "Time for one image",
+        "Products per DSP and cycle", "Fits the board?",
+    ]  # fmt: skip
+    assert report_cpu.UNTIMED not in report.to_html(sample())
+
+
+def test_no_section_is_empty() -> None:
+    cases = [sample_cpu(), sample_cpu("fp32", labelled=False), sample_cpu(estimated=False, labelled=False)]
+    few = to_data(Report("m", "rpi4", "0", artifact=cpu_report(built()).artifact))
+    for data in (*cases, few):
+        html = report.to_html(data)
+        main = ET.fromstring(html[html.index("<main>") : html.index("</main>") + 7].replace("&nbsp;", " "))
+        for section in main.iter("section"):
+            heading = section.find("h2")
+            assert heading is not None
+            inside = [" ".join("".join(part.itertext()).split()) for part in section if part.tag != "h2"]
+            assert sum(map(len, inside)) > 20, heading.text
+            for table in section.iter("table"):
+                assert len(list(table.iter("tr"))) > 1
+                assert all("".join(cell.itertext()).strip() for cell in table.iterfind("tbody/tr/td")), heading.text
+
+
+def test_a_latency_is_called_an_estimate_wherever_it_stands() -> None:
+    data = sample_cpu()
+    for tile in report.tiles(data)[:2]:
+        assert tile["label"].startswith("Estimated latency")
+        assert tile["note"].startswith(report_cpu.UNTIMED)
+    assert page().text.count(report_cpu.UNTIMED) == 3
+    data["latency"][0]["label"] = "measured"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, report.schema())
+
+
+def test_headline_of_one_core() -> None:
+    data = sample_cpu()
+    data["latency"] = data["latency"][:1]
+    data["latency"][0] |= {"low_ms": 104.2, "high_ms": 271.0}
+    found = report.tiles(data)
+    assert (found[0]["value"], found[0]["label"]) == ("100\N{EN DASH}270 ms", "Estimated latency, 1 thread")
+    assert "3.7\N{EN DASH}9.6 per second" in found[0]["note"]
+    assert (found[1]["value"], found[1]["note"]) == ("products", "1 thread: products 88 %, rows 7 %, memory 5 %")
+
+
+def test_published_measurements_are_numbered_alike_in_chart_and_table() -> None:
+    data = sample_cpu()
+    svg = report_cpu_plots.latency(data["latency"], data["published"])
+    assert svg is not None
+    texts = ["".join(one.itertext()).strip() for one in ET.fromstring(svg).iter() if one.tag.endswith("text")]
+    assert [text for text in ("1", "2", "3", "4") if text in texts] == ["1", "2", "3"]
+    assert {"1 thread", "4 threads", "threads not stated"} <= set(texts)
+    rows = report_cpu.view(data)["published"]
+    assert [(row["number"], row["ms"], row["threads"]) for row in rows] == [
+        (1, "197", "not stated"), (2, "191", "1"), (3, "123", "4"),
+    ]  # fmt: skip
+
+
+def test_marks_that_would_hide_each_other_get_lines_of_their_own() -> None:
+    assert report_cpu_plots._lanes([(5.0, 1), (5.1, 2), (9.0, 3), (5.2, 4)], 1.0) == [
+        [(5.0, 1), (9.0, 3)], [(5.1, 2)], [(5.2, 4)],
+    ]  # fmt: skip
+
+
+def test_kinds_add_up() -> None:
+    data = sample_cpu()
+    rows = report_cpu.by_kind(data)
+    assert sum(row["count"] for row in rows) == len(data["operations"])
+    assert sum(row["macs"] for row in rows) == data["macs"]
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert [row["share"] for row in rows] == sorted((row["share"] for row in rows), reverse=True)
+    assert sum(row["high_ms"] for row in rows) == pytest.approx(sum(op["high_us"] for op in data["operations"]) / 1e3)
+
+
+def test_without_an_estimate_no_time_is_shown() -> None:
+    data = sample_cpu(estimated=False)
+    assert report.tiles(data)[0]["value"] == "not estimated"
+    found = page(estimated=False)
+    assert {"How fast will it be?", "Where does the time go?"}.isdisjoint(found.titles)
+    assert "Where is the work?" in found.titles
+    assert " ms" not in found.text
+    assert "µs" not in found.text
+    assert report_cpu_plots.latency([], data["published"]) is None
+    assert report_cpu_plots.limits([], []) is None
+    assert report_cpu_plots.steps(data["operations"], []) is None
+    assert report_cpu_plots.kinds(report_cpu.by_kind(data)) is None
+
+
+def test_accuracy_of_what_was_compiled() -> None:
+    exact = next(tile for tile in report.tiles(sample_cpu("fp32")) if tile["label"] == "Accuracy, fp32")
+    assert (exact["value"], exact["note"]) == ("72.13 %", "top-1, 10,000 images")
+    integer = next(tile for tile in report.tiles(sample_cpu()) if tile["label"] == "Accuracy, int8")
+    assert (integer["value"], integer["note"]) == ("71.84 %", "float model 72.13 % (-0.29 points), 10,000 images")
+    assert "there were no labels" in page("fp32", labelled=False).text
+    assert "there were no labels" not in page("fp32").text
+
+
+def test_random_calibration_spoils_accuracy_not_latency() -> None:
+    text = page(random=True).text
+    assert "nothing about real data; latency and memory are unaffected" in text
+
+
+@pytest.mark.parametrize(("host", "device_name"), [(True, "--device local"), (False, "--device ssh://user@board")])
+def test_what_next(host: bool, device_name: str) -> None:
+    text = page(host=host).text
+    assert f"edgewright profile DIR {device_name}" in text
+    assert ("edgewright run DIR --check" in text) == host
+
+
+def test_the_report_holds_the_estimates_of_one_thread_and_of_all_cores() -> None:
+    data = to_data(cpu_report(built()))
+    jsonschema.validate(data, report.schema())
+    for found, threads in zip(data["latency"], (1, 4), strict=True):
+        expected = estimate(WORKS, device.load("rpi4"), threads, "neon")
+        assert found["threads"] == threads
+        assert (found["low_ms"], found["high_ms"]) == pytest.approx((expected.low_ms, expected.high_ms), rel=1e-3)
+    single = estimate(WORKS, device.load("rpi4"), 1, "neon").steps
+    assert [op["limit"] for op in data["operations"]] == [step.limit for step in single]
+    assert [op["low_us"] for op in data["operations"]] == pytest.approx([step.low_us for step in single], abs=1e-3)
+    assert data["artifact"]["library_bytes"] == 1234
+    assert msgspec.convert(data, Report) == cpu_report(built())
+    assert "49" not in Page(report.to_html(data)).texts
+
+
+@pytest.mark.parametrize(
+    ("target", "kernels", "estimated"),
+    [("rpi4", "neon", True), ("rpi4", "generic_aarch64", True), ("rpi4", "dotprod", False), ("rpi5", "avx2", False)],
+)
+def test_only_kernels_that_the_processor_runs_are_estimated(target: str, kernels: str, estimated: bool) -> None:
+    data = to_data(cpu_report(built(target, kernels)))
+    assert bool(data["latency"]) == estimated
+    assert all((op["low_us"] is not None) == estimated for op in data["operations"])
+    jsonschema.validate(data, report.schema())
+    report.to_html(data)
+
+
+def test_what_cannot_be_estimated_is_still_reported() -> None:
+    here = device.load("host")
+    unknown = msgspec.structs.replace(here, cpu=None)
+    assert cpu_report(replace(built(), device=unknown)).latency == ()
+    assert cpu_report(built(works=[])).latency == ()
+    report.to_html(to_data(cpu_report(built(works=[]))))
+
+
+def test_float_builds_have_no_calibration() -> None:
+    assert cpu_report(built()).calibration.kind is None
+    assert cpu_report(built(precision="int8")).calibration.kind == "data"
+
+
+def test_the_terminal_says_what_the_page_says() -> None:
+    data = sample_cpu()
+    words = " ".join(shown(data).split())
+    for tile in report.tiles(data):
+        for part in (tile["label"], tile["value"], tile["note"]):
+            assert part in words, part
+    for part in ("x float32 1x3x8x8", "y float32 1x10", "Linear + Requantise + Gelu", "31 %", "published, not ours: ViT-tiny",
+                 "d/report.html", "edgewright profile d"):  # fmt: skip
+        assert part in words, part
+
+
+def test_the_terminal_without_an_estimate() -> None:
+    words = shown(sample_cpu(estimated=False, labelled=False))
+    assert "not estimated" in words
+    assert " ms" not in words
+
+
+def test_the_terminal_draws_what_it_can_and_no_control_codes() -> None:
+    data = copy.deepcopy(sample_cpu())
+    data |= {"model": HOSTILE, "part": HOSTILE}
+    data["operations"][1]["kind"] = HOSTILE
+    data["published"][0]["model"] = HOSTILE
+    hostile = replace_names(built().manifest)
+    text = shown(data, "ascii", hostile)
+    assert "\x1b" not in text
+    assert "####" in text
+    assert "\x1b" not in shown(data, "utf-8", hostile)
+
+
+def replace_names(manifest: Manifest) -> Manifest:
+    return msgspec.structs.replace(manifest, inputs=(msgspec.structs.replace(manifest.inputs[0], name=HOSTILE),))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.00123, "0.0012"), (0.998, "1.0"), (1.04, "1.0"), (9.96, "10"), (104.2, "100"), (12_345, "12,000")],
+)
+def test_estimates_have_two_digits(value: float, text: str) -> None:
+    assert about(value) == text
+
+
+@given(st.floats(1e-9, 1e9))
+def test_two_digits_are_near_the_value(value: float) -> None:
+    assert float(about(value).replace(",", "")) == pytest.approx(value, rel=0.0501)
+
+
+def test_figures_in_words() -> None:
+    assert between(2.01, 2.02) == "2.0"
+    assert [bytes_of(count) for count in (12, 2048, 5 << 20, 3 << 30)] == ["12 bytes", "2 KiB", "5 MiB", "3 GiB"]
+    assert [share(part) for part in (0, 0.001, 0.0051, 1)] == ["0 %", "<1 %", "1 %", "100 %"]
