@@ -110,6 +110,9 @@ def compile(
         str | None,
         typer.Option(metavar="NAME", help="CPU kernels for another processor than the target's, like avx2 or neon."),
     ] = None,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="CUDA code for a Jetson's GPU too, in DIR/cuda. It was never run on one.")
+    ] = False,
 ) -> None:
     """Compile a model for a board. FPGA: RTL, HLS C++, memory images; CPU: a library, weights, a runner; and a report."""
     shapes = dict(_shape(text) for text in shape or [])
@@ -130,6 +133,7 @@ def compile(
             output=directory,
             start_from=start_from,
             variant=variant,
+            gpu=gpu,
             progress=progress,
         )
     if isinstance(compiled, CompiledCpu):

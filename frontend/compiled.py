@@ -23,7 +23,7 @@ from edgewright.frontend.driver import (
     compile_model,
     source_name,
 )
-from edgewright.frontend.driver_cpu import compile_cpu
+from edgewright.frontend.driver_cpu import compile_cpu, cuda_arch
 from edgewright.frontend.onnx_reader import ModelSource
 from edgewright.frontend.publish import check_place, publish
 from edgewright.hw.blocks.config import EngineConfig
@@ -128,18 +128,22 @@ def compile(
     output: str | Path | None = None,
     start_from: str = "read",
     variant: str | None = None,
+    gpu: bool = False,
     progress: Progress | None = None,
 ) -> Compiled | CompiledCpu:
     """Compile an ONNX file or ``onnx.ModelProto`` for a board; the bundle goes to ``output`` (default build/<model>).
 
     ``calibration``: an npz file, or "random". ``precision``: "int8", or "fp32" on CPUs. ``variant``: kernels for another
-    processor than the target's. Raises ``CompileError`` with every reason; nothing is then written.
+    processor than the target's. ``gpu``: CUDA code for a Jetson's GPU too, in the folder cuda/. Raises ``CompileError``
+    with every reason; nothing is then written.
     """
     given = None if calibration is None else str(calibration)
-    options = Options(target, given, shapes or {}, precision, method, start_from, variant)
+    options = Options(target, given, shapes or {}, precision, method, start_from, variant, gpu)
     directory = Path(output) if output is not None else Path("build") / safe_identifier(source_name(source), "model_")
     check_place(directory)
     device = load_supported(target)
+    if gpu:
+        cuda_arch(device)
     if device.kind != "fpga":
         built = compile_cpu(source, options, device, directory, progress)
         return CompiledCpu.publish(built, directory)

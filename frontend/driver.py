@@ -55,6 +55,7 @@ class Options:
     method: str = "mse"
     start_from: str = "read"
     variant: str | None = None
+    gpu: bool = False
 
     def manifest(self) -> dict[str, Any]:
         """The options that decide the bundle's content; no paths, so that the same data elsewhere gives the same bytes."""

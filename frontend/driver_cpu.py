@@ -63,6 +63,7 @@ def compile_cpu(
 ) -> CpuResult:
     """Compile a model for a CPU. Raises ``CompileError`` with every reason of the stage that failed."""
     variant = variant_of(device, options.variant)
+    arch = cuda_arch(device) if options.gpu else None
     clock = Clock(progress)
     files: dict[str, bytes] = {}
     start = STAGES.index(options.start_from)
@@ -82,6 +83,13 @@ def compile_cpu(
             files[f"checkpoints/{path.name}"] = path.read_bytes()
         for path in sorted((previous / "model").iterdir()):
             files[f"model/{path.name}"] = path.read_bytes()
+    if arch is not None:
+        with clock.stage("CUDA"):
+            from edgewright.targets.cpu.cuda_build import cuda_program
+
+            cuda = cuda_program(final, arch)
+            files |= {f"cuda/{name}": content for name, content in cuda.files().items()}
+            files["cuda/manifest.json"] = to_json(cuda.manifest)
     with clock.stage("lower and build"):
         from edgewright.targets.cpu.package import package
         from edgewright.targets.cpu.work import works_of
@@ -127,6 +135,22 @@ def variant_of(device: Device, wanted: str | None) -> Variant:
             ],
             Exit.USAGE,
         ) from error  # fmt: skip
+
+
+def cuda_arch(device: Device) -> str:
+    """The compute capability of a board's GPU, like sm_87. CompileError T025 where there is none."""
+    arch = device.tvm_target.get("arch")
+    if device.gpu is None or arch is None:
+        raise CompileError(
+            [
+                Diagnostic(
+                    "T025", f"'{device.name}' has no GPU that code is made for", "--gpu",
+                    "CUDA code is made for the Jetsons' GPUs", "leave --gpu away, or name a Jetson as the target",
+                )
+            ],
+            Exit.USAGE,
+        )  # fmt: skip
+    return str(arch)
 
 
 def optimised_measured(graph: Graph, options: Options, clock: Clock, files: dict[str, bytes]) -> tuple[Graph, Measured]:

@@ -46,6 +46,9 @@ FPGA engines multiply 8-bit integers; float32 models run on the CPU targets. `ed
     "T023": """there are no such kernels
 `--variant` names a set of micro-kernels for CPUs, one for each instruction set; the message lists them. Without it the
 target's own are taken, and for `host` the fastest that this machine runs.""",
+    "T025": """the target has no GPU that code is made for
+`--gpu` adds CUDA code for the GPU of a Jetson to its artifact, in the folder cuda/: sources, a plain header, weights, and
+machine code where a CUDA compiler was found. Nobody has run it on a GPU yet; an emulation on the CPU has.""",
     "T024": """there are no kernels for this machine's architecture
 `--target host` compiles for the machine that runs the compiler, and kernels exist for x86_64 and aarch64. Boards can be
 compiled for anywhere.""",

@@ -129,7 +129,14 @@ def test_code_for_another_architecture_is_refused(pi: Path, command: list[str]) 
     assert code == 2 and "error[T021]" in text and "qemu" in text
 
 
-Case = tuple[list[object], int, str]
+def test_cuda_code_says_that_it_was_never_run(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    code, text = edge("compile", MODEL, "--target", "jetson-orin-nano", "--precision", "fp32", "--gpu", "-o", folder)
+    assert code == 0, text
+    data = json.loads((folder / "cuda" / "manifest.json").read_text())
+    assert data["run_here"] is False and data["arch"] == "sm_87"
+    assert "__global__" in (folder / "cuda" / "model.cu").read_text()
+    assert "cuda/model.cu" in json.loads((folder / "manifest.json").read_text())["files"]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +145,8 @@ Case = tuple[list[object], int, str]
         (["--target", "host", "--variant", "avx1024"], 2, "error[T023]"),
         (["--target", "zcu104", "--precision", "fp32", "--calibration", "random"], 2, "error[T003]"),
         (["--target", "host"], 2, "error[D010]"),
+        (["--target", "rpi4", "--precision", "fp32", "--gpu"], 2, "error[T025]"),
+        (["--target", "zcu104", "--calibration", "random", "--gpu"], 2, "error[T025]"),
         (["--target", "host", "--calibration", "nothing.npz"], 2, "error[D001]"),
         (["--target", "rpi9", "--precision", "fp32"], 2, "error[T001]"),
     ],
