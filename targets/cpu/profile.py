@@ -23,6 +23,7 @@ FORMAT = 1
 GRAPH, SAMPLES = "checkpoints/passes.npz", "checkpoints/samples.npz"
 FLOAT_TOLERANCE = 1e-4
 """Largest difference from the interpreter, as a share of the largest output: exp and erf are polynomials here."""
+SMALLEST_FLOAT = float(np.finfo(np.float32).tiny)
 EMULATED = "Times under an emulator say nothing about the device; its instruction counts and bits do."
 
 
@@ -151,7 +152,7 @@ def check(artifact: Artifact, sample: Mapping[str, Array], measured: Measured) -
         values += got.size
         wrong = got != want if integer else ~(np.abs(got - want) <= FLOAT_TOLERANCE * np.abs(want).max())
         difference = np.abs(got.astype(np.float64) - want.astype(np.float64))
-        scale = 1.0 if integer else max(float(np.abs(want).max()), np.finfo(np.float32).tiny)
+        scale = 1.0 if integer else max(float(np.abs(want).max()), SMALLEST_FLOAT)
         worst = max(worst, float(np.nan_to_num(difference, nan=np.inf).max()) / scale)
         if first is None and wrong.any():
             index = tuple(int(i) for i in np.argwhere(wrong)[0])

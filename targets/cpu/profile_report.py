@@ -153,10 +153,10 @@ def conditions(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     before, after = (data["conditions"][when] for when in ("before", "after"))
     if before is None or after is None:
         return []
-    rows = [
+    rows: list[tuple[str, str, str]] = [
         ("clock governor", ", ".join(before["governors"]), ", ".join(after["governors"])),
         ("clock", _clock(before), _clock(after)),
-        ("highest clock", *(_megahertz(when["clock_max_khz"]) for when in (before, after))),
+        ("highest clock", _megahertz(before["clock_max_khz"]), _megahertz(after["clock_max_khz"])),
         ("throttled since boot", _known(before["throttle_count"]), _known(after["throttle_count"])),
         ("firmware flags", _known(before["throttled_flags"], "{:#x}"), _known(after["throttled_flags"], "{:#x}")),
         ("load", _known(before["load"], "{:.2f}"), _known(after["load"], "{:.2f}")),
