@@ -166,8 +166,8 @@ def next_steps(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _latency(estimates: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     if not estimates:
-        found = tile("Estimated latency", "not estimated", "the target's processor does not run these kernels, or is not known")
-        return [found | {"mood": "none"}]
+        because = "the target's processor does not run these kernels, or is not known"
+        return [tile("Estimated latency", "not estimated", because, "none")]
     first = estimates[0]
     found = []
     for one in estimates:
