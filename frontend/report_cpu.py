@@ -110,7 +110,7 @@ def facts(data: Mapping[str, Any], calibration: str | None) -> list[tuple[str, s
     shown = [] if data["precision"] == "fp32" else [("calibration", calibration)]
     return [
         *shown,
-        ("processor clock", None if clock is None else f"{clock:,g} MHz, what all cores keep up by its data sheet"),
+        ("processor clock", None if clock is None else f"{clock:,g} MHz, what all cores are taken to keep up"),
         ("peak memory of the compiler", None if peak is None else f"{peak:,.0f} MiB"),
     ]
 
@@ -120,7 +120,7 @@ def limits(data: Mapping[str, Any]) -> list[str]:
     said = ["Nothing was timed. `edgewright profile` measures."]
     if data["latency"]:
         said = [
-            "Nothing was timed: latencies are estimates from the processor's data sheet. `edgewright profile` measures.",
+            "Nothing was timed: latencies are estimates by a model of the processor. `edgewright profile` measures.",
             "Heat, other programs and the clock's governor are not in the estimate; each of them makes it slower.",
         ]
     if data["published"]:
