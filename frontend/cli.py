@@ -238,8 +238,10 @@ def profile(
         progress(f"measuring on {device}", 0, 0)
         found = compiled.profile(device, inputs, threads=counts, repeat=repeat, timeout_s=timeout, output=output)
     render.profile(out, found, (output or directory) / "profile.html")
-    if found.exact is False:
-        raise typer.Exit(3)
+    from edgewright.targets.cpu.profile import mismatch
+
+    if (wrong := mismatch(found)) is not None:
+        raise wrong
 
 
 def _counts(text: str) -> tuple[int, ...]:
