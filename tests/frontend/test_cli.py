@@ -263,7 +263,8 @@ def test_targets_lists_every_board_and_why_not() -> None:
         assert name in result.stdout
     words = " ".join(result.stdout.split())
     assert "zcu102: no UltraRAM" in words
-    assert "jetson-xavier-nx: CPU code is made for it; CUDA code for its GPU is generated as well and was never run here" in words
+    made = "jetson-xavier-nx: CPU code is made for it; CUDA code for its GPU is generated as well and was never run here"
+    assert made in words
     assert "DS891" in run("targets", "zcu104").stdout
 
 
