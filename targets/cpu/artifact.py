@@ -125,8 +125,10 @@ def read_manifest(folder: Path) -> Manifest:
         if manifest.format != FORMAT or manifest.kind != "cpu":
             raise ValueError(f"it is of format {manifest.format} and kind '{manifest.kind}'")
         variant(manifest.variant)
+        if unlisted := {LIBRARY, WEIGHTS} - set(manifest.files):
+            raise ValueError(f"it gives no hash of {', '.join(sorted(unlisted))}")
     except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = error.args[0] if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error)
         _refuse(
             "U022", "this folder is no compiled CPU model", str(folder), f"{MANIFEST}: {reason}",
             "give the folder that `edgewright compile --target host` (or another CPU) wrote",

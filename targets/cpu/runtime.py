@@ -79,7 +79,7 @@ def checked_inputs(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str,
         array = np.asarray(inputs[name])
         if array.shape != one.shape:
             problems.append((name, f"its shape is {array.shape}", f"the model takes {one.shape}"))
-        elif one.dtype.startswith("float") != (array.dtype.kind == "f"):
+        elif array.dtype.kind not in ("f" if one.dtype.startswith("float") else "iub"):
             problems.append((name, f"its type is {array.dtype}", f"the model takes {one.dtype}"))
         elif manifest.precision != "fp32" and array.dtype.kind == "f" and not np.isfinite(array).all():
             problems.append((name, "it holds nan or infinity", "an integer model has no values for them: clean the data"))

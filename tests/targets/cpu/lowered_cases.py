@@ -134,6 +134,13 @@ def _(d: Draw) -> tuple[Node, ...]:
     return d(Relu(), y), d(Neg(), y), d(Softmax(-1), y)
 
 
+@case("linear", "linear with several functions right behind it")
+def _(d: Draw) -> tuple[Node, ...]:
+    y = linear(d, d.input(1, 14, 6), 37)
+    z = d(Conv(), d.input(1, 3, 4, 4), d.real(32, 3, 1, 1), d.real(32))
+    return d(Gelu(), y), d(HardSwish(), y), d(Tanh(), d(Neg(), y)), d(Silu(), z), d(Mul(), z, d.real(1, 32, 1, 1))
+
+
 @case("linear", "linear whose result is an output, read, and sliced")
 def _(d: Draw) -> tuple[Node, ...]:
     y = linear(d, d.input(1, 5, 6), 9)
@@ -169,6 +176,10 @@ CONVS = {
     "several windows": (Conv((1, 2), (1, 1, 0, 0)), (3, 2, 4, 5), (6, 2, 3, 3)),
     "whole image": (Conv(), (1, 3, 4, 5), (6, 3, 4, 5)),
     "one channel": (Conv((2, 2), (1, 1, 1, 1)), (1, 1, 9, 9), (3, 1, 3, 3)),
+    "3x3 of many channels": (Conv((1, 2), (1, 1, 1, 1)), (1, 64, 4, 5), (9, 64, 3, 3)),
+    "dilated, of many channels": (Conv(dilations=(2, 2)), (2, 128, 5, 6), (3, 128, 2, 2)),
+    "2x2 patches": (Conv((2, 2)), (1, 48, 6, 4), (7, 48, 2, 2)),
+    "depthwise of wide lines": (Conv((1, 1), (1, 1, 1, 1), groups=4), (1, 4, 3, 75), (4, 1, 3, 3)),
     "depthwise": (Conv(pads=(1, 1, 1, 1), groups=5), (1, 5, 4, 6), (5, 1, 3, 3)),
     "depthwise of many channels": (Conv((2, 2), (2, 2, 2, 2), groups=67), (1, 67, 5, 6), (67, 1, 5, 5)),
     "depthwise dilated, several windows": (Conv((1, 2), (0, 1, 2, 1), (2, 2), groups=33), (2, 33, 6, 7), (33, 1, 3, 2)),
@@ -650,7 +661,7 @@ def _(d: Draw) -> tuple[Node, ...]:
 
 # Requantisation
 for elem in (INT8, INT16):
-    for factors in ((1,), (37,), (1, 1, 37), (13, 1), (1, 13, 1)):
+    for factors in ((1,), (37,), (1, 1, 1), (1, 1, 37), (13, 1), (1, 13, 1)):
 
         @case("requantise", f"product requantised to {elem} by {factors}")
         def _(d: Draw, elem: Int = elem, factors: tuple[int, ...] = factors) -> Node:

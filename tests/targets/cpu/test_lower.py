@@ -28,9 +28,9 @@ NOT_LOWERED = {
 
 # The other variants differ in geometry and offsets: what depends on those, here with every loop shared among threads.
 GEOMETRY = {
-    "generic_x86_64": ("linear", "matmul", "attention"),
-    "avx2": ("linear", "matmul", "attention", "conv"),
-    "avx512": ("matmul", "attention", "requantise"),
+    "generic_x86_64": ("linear", "matmul", "attention", "conv"),
+    "avx2": ("linear", "matmul", "attention", "requantise"),
+    "avx512": ("linear", "conv"),
 }
 OTHERS = [(one, family) for one in HOST_VARIANTS if one is not HOST for family in GEOMETRY.get(one.name, GEOMETRY["avx2"])]
 
