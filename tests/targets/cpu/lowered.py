@@ -164,8 +164,11 @@ class Compiled:
         wanted = exact[node] if whole and _only_integers(node) else _value(node, found, exact, known=output)
         if same(got, wanted):
             return []
-        worst = np.argwhere(got != wanted)[:3].tolist()
-        return [f"{node!r}: {np.sum(got != wanted)} of {got.size} differ at {worst}: {got.ravel()[:4]} {wanted.ravel()[:4]}"]
+        with np.errstate(invalid="ignore"):
+            distance = np.abs(got.astype(np.float64) - wanted) if got.shape == wanted.shape else np.zeros(())
+        place = np.unravel_index(np.nan_to_num(distance, nan=np.inf).argmax(), distance.shape)
+        count = np.count_nonzero(distance)
+        return [f"{node!r}: {count} of {got.size} differ, most at {place}: {got[place]}, expected {wanted[place]}"]
 
 
 def _only_integers(node: Node) -> bool:

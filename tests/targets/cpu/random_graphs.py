@@ -216,7 +216,8 @@ class Growing:
             return None
         width = x.shape[-1]
         if not self.whole:
-            return self.d(LayerNormalization(1e-3), x, self.d.real(width), self.d.real(width))
+            epsilon = 0.1  # a smaller one magnifies the rounding of the mean where a row's values are alike
+            return self.d(LayerNormalization(epsilon), x, self.d.real(width), self.d.real(width))
         multiplier = self.d.integers(width, low=-60000, high=60000, dtype="int32")
         offset = self.d.integers(width, low=-(1 << 24), high=1 << 24, dtype="int64")
         return self.d(LayerNormalization(1e-6, eps_term=12345, shift=22), x, multiplier, offset)
