@@ -131,7 +131,7 @@ def _interface(emulator: str) -> int:
 
 def _plugin(emulator: str) -> Path:
     """The counting plugin, built for this machine and for the interface of this emulator, from the cache."""
-    source = (files("edgewright.targets.cpu") / "qemu" / "count.c").read_text()
+    source = (files("edgewright.targets.cpu") / "qemu_plugin" / "count.c").read_text()
     compiler = [path] if (path := shutil.which("cc")) else [sys.executable, "-m", "ziglang", "cc"]
     flags = [f"-DEW_PLUGIN_VERSION={_interface(emulator)}", "-std=gnu17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"]
 

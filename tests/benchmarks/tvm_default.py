@@ -97,6 +97,14 @@ def table(lines: Sequence[Line]) -> str:
     return "\n".join(rows)
 
 
+def into_readme(lines: Sequence[Line]) -> None:
+    """The table between the README's marks."""
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text(encoding="utf-8").split("<!-- instructions -->")
+    after = rest.split("<!-- /instructions -->")[1]
+    readme.write_text(f"{before}<!-- instructions -->\n{table(lines)}\n<!-- /instructions -->{after}", encoding="utf-8")
+
+
 def failing(lines: Sequence[Line]) -> list[str]:
     """Where ours is more than half of TVM's default, or a count is missing."""
     found = []
@@ -212,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--calibration", default="random")
     parser.add_argument("--timeout", type=float, default=480.0, help="seconds for each emulated run")
     parser.add_argument("--json", type=Path, default=OUTPUT)
+    parser.add_argument("--readme", action="store_true", help="put the table between the README's marks")
     options = parser.parse_args(arguments)
     if unknown := (set(options.cores) - set(CORES)) | (set(options.pipelines) - set(PIPELINES)):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
@@ -225,6 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.json.parent.mkdir(parents=True, exist_ok=True)
             options.json.write_text(json.dumps(document(lines, reasons), indent=1) + "\n", encoding="utf-8")
     print(table(lines))
+    if options.readme and not reasons:
+        into_readme(lines)
     for what, why in reasons.items():
         print(f"{what}: {why}", file=sys.stderr)
     for what in failing(lines):
