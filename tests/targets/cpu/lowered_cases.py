@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import INT8, INT16, INT32, INT64, Int
+from edgewright.passes.ir.types import F32, INT8, INT16, INT32, INT64, Elem, Int
 from edgewright.passes.ops import (
     Add,
     AddRequantised,
@@ -292,9 +292,9 @@ def attention(
     whole: bool = False,
     computed: bool = False,
 ) -> Node:
-    elem = {"elem": INT8} if whole else {}
+    elem: Elem = INT8 if whole else F32
     q, k, v = (
-        d.input(windows, n, heads * width, **elem) for n, width in ((queries, dk), (keys, dk), (keys, dv))
+        d.input(windows, n, heads * width, elem=elem) for n, width in ((queries, dk), (keys, dk), (keys, dv))
     )
     op = Attention(heads, 0.3, 47000, 17) if whole else Attention(heads, 0.3)
     extra = []
@@ -414,12 +414,12 @@ REDUCED: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((3, 5, 7), (1,)), ((3, 5, 7), (-1,)), ((3, 5, 7), (0,)), ((3, 5, 7), (0, 2)), ((3, 5, 7), (0, 1, 2)), ((6,), (0,)),
     ((2, 3, 4, 35), (1, 2)), ((2, 3, 4, 35), (3,)), ((1, 1, 4), (1,)), ((1, 7, 3, 3), (2, 3)), ((1, 40, 3, 3), (1,)),
 )  # fmt: skip
-for shape, axes in REDUCED:
+for reduced, axes in REDUCED:
     for keepdims in (False, True):
 
-        @case("rows", f"mean and sum of {shape} over {axes} {'kept' if keepdims else ''}")
+        @case("rows", f"mean and sum of {reduced} over {axes} {'kept' if keepdims else ''}")
         def _(
-            d: Draw, shape: tuple[int, ...] = shape, axes: tuple[int, ...] = axes, keepdims: bool = keepdims
+            d: Draw, shape: tuple[int, ...] = reduced, axes: tuple[int, ...] = axes, keepdims: bool = keepdims
         ) -> tuple[Node, ...]:
             found = [d(ReduceMean(axes, keepdims), d.input(*shape))]
             for elem in (INT8, INT16):
@@ -561,15 +561,15 @@ def _(d: Draw) -> tuple[Node, ...]:
 
 
 # Elementwise
-BROADCASTS = (
+BROADCASTS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((2, 3, 5), (2, 3, 5)), ((2, 3, 5), (5,)), ((2, 3, 5), (3, 1)), ((2, 3, 5), (2, 1, 1)), ((2, 3, 5), ()),
     ((2, 1, 5), (1, 3, 1)), ((3, 1), (1, 65)), ((1,), (2, 2)), ((1, 7, 4, 4), (1, 7, 1, 1)), ((2, 1, 3, 1), (4, 1, 5)),
     ((1, 33), (2049, 1)),
 )  # fmt: skip
-for i, (a, b) in enumerate(BROADCASTS):
+for i, (left, right) in enumerate(BROADCASTS):
 
-    @case("elementwise", f"arithmetic of {a} and {b}")
-    def _(d: Draw, a: tuple[int, ...] = a, b: tuple[int, ...] = b, i: int = i) -> tuple[Node, ...]:
+    @case("elementwise", f"arithmetic of {left} and {right}")
+    def _(d: Draw, a: tuple[int, ...] = left, b: tuple[int, ...] = right, i: int = i) -> tuple[Node, ...]:
         def of(op: object, positive: bool = False) -> Node:
             kind = "positive" if positive else "x"
             return d(op, d.input(*a, kind=kind), d.input(*b, kind="positive"))  # type: ignore[arg-type]
@@ -578,8 +578,8 @@ for i, (a, b) in enumerate(BROADCASTS):
         by_turns = [(of(Add()), of(Pow(), True)), (of(Mul()), of(Sub())), (of(Div()), d(Mul(), d.input(*b), d.real(*a)))]
         return fixed, *by_turns[i % 3]
 
-    @case("elementwise", f"integer arithmetic of {a} and {b}")
-    def _(d: Draw, a: tuple[int, ...] = a, b: tuple[int, ...] = b, i: int = i) -> tuple[Node, ...]:
+    @case("elementwise", f"integer arithmetic of {left} and {right}")
+    def _(d: Draw, a: tuple[int, ...] = left, b: tuple[int, ...] = right, i: int = i) -> tuple[Node, ...]:
         def two(elem: Int) -> tuple[Node, Node]:
             return d.input(*a, elem=elem), d.input(*b, elem=elem)
 
@@ -600,15 +600,15 @@ for i, (a, b) in enumerate(BROADCASTS):
 
 
 UNARY = (Relu(), Neg(), HardSwish(), Gelu(), Gelu("tanh"), Sigmoid(), Silu(), Tanh(), Erf(), Exp())
-for shape in ((), (3, 5), (1, 2, 33), (2, 2000)):
+for one in ((), (3, 5), (1, 2, 33), (2, 2000)):
 
-    @case("elementwise", f"functions of {shape}")
-    def _(d: Draw, shape: tuple[int, ...] = shape) -> tuple[Node, ...]:
+    @case("elementwise", f"functions of {one}")
+    def _(d: Draw, shape: tuple[int, ...] = one) -> tuple[Node, ...]:
         roots = [d(op, d.input(*shape, kind="positive")) for op in (Sqrt(), Reciprocal())]
         return *(d(op, d.input(*shape)) for op in UNARY), *roots
 
-    @case("elementwise", f"integer functions of {shape}")
-    def _(d: Draw, shape: tuple[int, ...] = shape) -> tuple[Node, ...]:
+    @case("elementwise", f"integer functions of {one}")
+    def _(d: Draw, shape: tuple[int, ...] = one) -> tuple[Node, ...]:
         x = d.input(*shape, elem=INT8)
         return (
             d(Table(), x, d.integers(256)), d(Relu(), x), d(Relu(), d.input(*shape, elem=INT16)),

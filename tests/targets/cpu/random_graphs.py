@@ -249,7 +249,7 @@ class Growing:
             return None
         wide = bool(self.rng.integers(2))
         columns = self.rng.random() < 0.5
-        shape = (x.shape[-1],) if columns else (1,)
+        shape: tuple[int, ...] = (x.shape[-1],) if columns else (1,)
         if x.type.rank == 4 and columns:
             shape = (x.shape[1], 1, 1)
         shift = (15 if wide else 22) if x.elem == INT32 else (15 if wide else 21)
