@@ -709,6 +709,16 @@ def _(d: Draw) -> tuple[Node, ...]:
     return back, joined, odd, d(Transpose((0, 2, 1)), d(Table(), odd, d.integers(256)))
 
 
+@case("requantise", "rows that are not evenly spaced where they are stored")
+def _(d: Draw) -> tuple[Node, ...]:
+    made = [requantise(d, linear(d, d.input(2, n, 7, elem=INT8), 9), (9,), INT16) for n in (3, 4)]
+    maps = [
+        requantise(d, d(Conv(), d.input(2, 3, n, 4, elem=INT8), d.integers(6, 3, 1, 2)), (6, 1, 1)) for n in (2, 3)
+    ]
+    real = [linear(d, d.input(2, n, 7), 9) for n in (3, 4)]
+    return d(Concat(1), *made), d(Concat(2), *maps), d(Concat(1), d(Gelu(), real[0]), real[1])
+
+
 @case("requantise", "extreme accumulators and factors")
 def _(d: Draw) -> tuple[Node, ...]:
     top = (1 << 26) - 1

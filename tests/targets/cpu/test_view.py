@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from edgewright.passes.ir.types import Array, Int
 from edgewright.targets.cpu.view import Space, Storage, View, collapse, contiguous, dtype_of
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 SHAPES = st.lists(st.sampled_from([1, 2, 3, 4, 6]), max_size=4).map(tuple)
@@ -66,6 +66,7 @@ def test_windows_show_what_numpy_shows(pair: tuple[View, Array]) -> None:
     assert int(seen(view).min()) == view.offset
 
 
+@settings(max_examples=500)
 @given(windows(), st.data())
 def test_reshape_is_none_only_where_numpy_copies(pair: tuple[View, Array], data: st.DataObject) -> None:
     view, array = pair
@@ -88,6 +89,12 @@ def _power(n: int, p: int) -> int:
     while n % p == 0:
         n, count = n // p, count + 1
     return count
+
+
+@pytest.mark.parametrize("wanted", [(2, 3), (3, 2), (6,), (1, 6), (3, 1, 2)])
+def test_reshape_across_axes_that_do_not_follow_each_other(wanted: tuple[int, ...]) -> None:
+    view, array = dense((2, 3))
+    assert (view.transpose((1, 0)).reshape(wanted) is None) == (not np.shares_memory(array.T.reshape(wanted), array))
 
 
 def test_reshape_refuses_another_size() -> None:
