@@ -257,6 +257,7 @@ def _(d: Draw) -> tuple[Node, ...]:
         turned = d(Transpose((0, 1, 3, 2)), y)
         found += [
             d(MatMul(), heads, turned),
+            d(MatMul(), heads, d(Transpose((0, 1, 3, 2)), d.input(1, 2, 41, 5, elem=elem or F32))),
             d(MatMul(), d(Transpose((0, 2, 3, 1)), x), y),
             d(MatMul(), d(Slice(3, 1, 4), heads), d(Slice(2, 0, 5, 2), turned)),
             d(MatMul(), d.integers(3, 9) if elem else d.real(3, 9), y),
