@@ -307,6 +307,16 @@ def test_equal_constants_are_stored_once() -> None:
     assert len(four.weights) == 4 * len(once.weights)
 
 
+def test_constants_that_differ_in_their_last_element_are_two(tmp_path: Path) -> None:
+    x = graph_input("x", (3, 40))
+    values = np.zeros((2, 40), np.float32)
+    values[1, -1] = 7
+    y = tuple(make(Add(), x, constant(value)) for value in values)
+    artifact = written(Graph("two", (x,), y, ("a", "b")), tmp_path)
+    found = artifact.runner()({"x": np.zeros((3, 40), np.float32)})
+    assert np.array_equal(found["b"] - found["a"], np.broadcast_to(values[1], (3, 40)))
+
+
 def test_equal_steps_share_one_function() -> None:
     two, six = (build(lower(optimise(tiny_vit(blocks=n))[0], HOST)) for n in (2, 6))
     assert len(six.steps) > 2 * len(two.steps)

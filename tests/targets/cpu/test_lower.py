@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import numpy as np
 import pytest
 from edgewright.passes import ops
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.op import Op
 
 pytest.importorskip("tvm")
 
 from edgewright.targets.cpu import attention, convolution, elementwise, matmul, product, rows
-from edgewright.targets.cpu.lower import lower
+from edgewright.targets.cpu.lower import lower, prepared
 from edgewright.targets.cpu.variants import Variant
 
 from tests.targets.cpu.lowered import HOST, HOST_VARIANTS, Compiled, Draw, values_for
@@ -68,6 +70,13 @@ def test_the_table_names_every_operator() -> None:
     assert all(issubclass(op, Op) for op in every)
     seen = {type(node.op) for family in CASES for name in CASES[family] for node in drawn(family, name).nodes()}
     assert every - seen == set(NOT_LOWERED)
+
+
+def test_batch_normalisation_becomes_a_product_and_a_sum() -> None:
+    graph = drawn("elementwise", "batch normalisation")
+    before, after = interpret(graph, values_for(graph)), interpret(prepared(graph), values_for(graph))
+    assert not any(isinstance(node.op, ops.BatchNormalization) for node in prepared(graph).nodes())
+    assert all(np.allclose(before[name], after[name], rtol=2e-6, atol=2e-6) for name in before)
 
 
 def test_what_cannot_be_lowered_is_refused_by_name() -> None:
