@@ -32,7 +32,7 @@ NOT_LOWERED = {
 GEOMETRY = {
     "generic_x86_64": ("linear", "matmul", "attention", "conv"),
     "avx2": ("linear", "matmul", "attention", "requantise"),
-    "avx512": ("linear", "conv"),
+    "avx512": ("linear",),
 }
 OTHERS = [(one, family) for one in HOST_VARIANTS if one is not HOST for family in GEOMETRY.get(one.name, GEOMETRY["avx2"])]
 
