@@ -92,14 +92,13 @@ def compile_cpu(
             files["cuda/manifest.json"] = to_json(cuda.manifest)
     with clock.stage("lower and build"):
         from edgewright.targets.cpu.package import package
-        from edgewright.targets.cpu.work import works_of
 
-        bundle, manifest, program, _ = package(
+        bundle, manifest, works = package(
             final, variant, model=source_name(source), target=device.name, version=__version__,
             options=options.manifest(), files=files,
         )  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    name, works = source_name(source), works_of(program)
+    name = source_name(source)
     return CpuResult(name, device, options, final, manifest, measured, clock.stages, bundle, peak, works)
 
 

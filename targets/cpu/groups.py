@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edgewright.passes.ir.graph import Graph, Node
@@ -93,13 +92,3 @@ def _unary(candidate: Group) -> bool:
         for member in candidate.tail[1 if candidate.anchor is None else 0 :]
         for n in member.inputs
     )
-
-
-def readers(groups: list[Group]) -> Iterator[tuple[Group, Node]]:
-    """Every (group, operand from outside) pair."""
-    for one in groups:
-        inside = set(one.members)
-        for member in one.members:
-            for operand in member.inputs:
-                if operand not in inside:
-                    yield one, operand

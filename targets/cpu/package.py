@@ -19,6 +19,7 @@ from edgewright.targets.cpu.step import Step
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.view import ITEM_BYTES, View
 from edgewright.targets.cpu.work import works_of
+from edgewright.targets.estimate import Work
 
 
 def package(
@@ -30,8 +31,8 @@ def package(
     version: str,
     options: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
-) -> tuple[dict[str, bytes], Manifest, Program, Built]:
-    """Lowers, builds and seals. `files` join the artifact."""
+) -> tuple[dict[str, bytes], Manifest, list[Work]]:
+    """Lowers, builds and seals: (files, manifest, what the steps do). `files` join the artifact."""
     program = lower(graph, variant)
     built = build(program)
     manifest = manifest_of(program, built, model, target, version, dict(options or {}))
@@ -45,7 +46,7 @@ def package(
         WEIGHTS: built.weights,
         PLAIN: plain_text(manifest, names),
     }
-    return seal(manifest, content), manifest, program, built
+    return seal(manifest, content), manifest, works
 
 
 def manifest_of(program: Program, built: Built, model: str, target: str, version: str, options: dict[str, Any]) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,7 @@ class Context:
     def keep(self, value: Array) -> View:
         """Where a constant lives; equal constants live once."""
         value = np.asarray(value, order="C")  # ascontiguousarray would give a scalar an axis
-        key = (value.dtype.str, value.shape, value.tobytes())
+        key = (value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).digest())  # not the bytes: weights are large
         if key not in self._constants:
             storage = Storage(Space.WEIGHTS, str(value.dtype), max(value.size, 1), value)
             self._constants[key] = contiguous(storage, value.shape)
