@@ -33,6 +33,7 @@ from edgewright.passes.ops.reduce_sum import ReduceSum
 from edgewright.passes.ops.relu import Relu
 from edgewright.passes.ops.requantise import Requantise
 from edgewright.passes.ops.reshape import Reshape
+from edgewright.passes.ops.rms_normalization import RMSNormalization
 from edgewright.passes.ops.sigmoid import Sigmoid
 from edgewright.passes.ops.silu import Silu
 from edgewright.passes.ops.slice import Slice
@@ -70,6 +71,7 @@ __all__ = [
     "PatchEmbed",
     "Pow",
     "Quantise",
+    "RMSNormalization",
     "Reciprocal",
     "ReduceMean",
     "ReduceSum",

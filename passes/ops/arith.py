@@ -158,6 +158,25 @@ def layer_normalization(
     return saturate(round_shift(z * int64(multiplier) + int64(offset), shift), elem)
 
 
+def rms_normalise(x: Array, eps_term: int) -> Array:
+    """x / sqrt(mean(x^2) + eps) over the last axis with 12 fractional bits (18 bits signed), x int16.
+
+    `layer_normalise` with a sum of 0: N x / sqrt(N sum x^2 + N^2 eps). Equal to it wherever the sum is 0.
+    """
+    x = int64(x)
+    n = x.shape[-1]
+    y, e = inverse_square_root(n * (x * x).sum(axis=-1, keepdims=True) + eps_term)
+    return round_shift(n * x * y, e + 4)
+
+
+def rms_normalization(
+    x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int, elem: Int = INT8
+) -> Array:
+    """saturate(round_shift(rms_normalise(x) * multiplier[c] + offset[c], shift)); zero point in offset."""
+    z = rms_normalise(x, eps_term)
+    return saturate(round_shift(z * int64(multiplier) + int64(offset), shift), elem)
+
+
 def eps_term(epsilon: float, width: int, scale: float) -> int:
     """LayerNorm's epsilon as an integer beside N sum x^2 - S^2, clipped to [1, 2^50]."""
     real = float(width) * width * epsilon / (scale * scale)
