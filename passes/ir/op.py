@@ -14,17 +14,22 @@ class InferError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one evaluation costs whatever the machine: products, and bytes moved if nothing stays on chip."""
+    """What one evaluation costs whatever the machine: products, and bytes moved if nothing stays on chip.
+
+    `additions` are those that no product comes with.
+    """
 
     macs: int = 0
     read_bytes: int = 0
     written_bytes: int = 0
+    additions: int = 0
 
     def __add__(self, other: Work) -> Work:
         return Work(
             self.macs + other.macs,
             self.read_bytes + other.read_bytes,
             self.written_bytes + other.written_bytes,
+            self.additions + other.additions,
         )
 
 
@@ -49,11 +54,16 @@ class Op(ABC):
         """Multiply-accumulates of one evaluation."""
         return 0
 
+    def additions(self, *types: TensorType) -> int:
+        """Additions beside those, where an op adds instead of multiplying."""
+        return 0
+
     def work(self, *types: TensorType) -> Work:
         return Work(
             macs=self.macs(*types),
             read_bytes=sum(t.size_bytes for t in types),
             written_bytes=self.infer(*types).size_bytes,
+            additions=self.additions(*types),
         )
 
     @property

@@ -18,6 +18,8 @@ from edgewright.passes.ops.exp import Exp
 from edgewright.passes.ops.gather import Gather
 from edgewright.passes.ops.gelu import Gelu
 from edgewright.passes.ops.hard_swish import HardSwish
+from edgewright.passes.ops.hash_attention import HashAttention
+from edgewright.passes.ops.hash_codes import HashCodes
 from edgewright.passes.ops.input import Input, graph_input
 from edgewright.passes.ops.layer_normalization import LayerNormalization
 from edgewright.passes.ops.linear import Linear
@@ -62,6 +64,8 @@ __all__ = [
     "Gather",
     "Gelu",
     "HardSwish",
+    "HashAttention",
+    "HashCodes",
     "Input",
     "LayerNormalization",
     "Linear",

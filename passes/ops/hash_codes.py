@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import F32, Array, TensorType
+from edgewright.passes.ops.numeric import expect_count, float32
+
+NORM_FLOOR = 1e-12  # added to a squared norm: the direction of a vector of zeros is zero
+
+
+@dataclass(frozen=True, slots=True)
+class HashCodes(Op):
+    """HashCodes(u (B, T, H dk), anchors (H, m, dk), coefficients (H, b, m), threshold (H, b)) -> (B, T, H b) of +1, -1.
+
+    Float, per head: u' = u / |u|; kernel_j = exp(-|u' - anchor_j|^2 / (2 sigma)); bit r is +1 where
+    sum_j coefficients[r, j] kernel_j >= threshold[r], else -1. sigma is one constant of the layer, from calibration.
+    Source: EcoFormer (arXiv 2209.09004), section 3.2; threshold = coefficients times the mean kernel.
+    """
+
+    heads: int
+    sigma: float = 1.0
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 4)
+        u, anchors, coefficients, threshold = types
+        expect(u.rank == 3 and u.shape[2] % self.heads == 0, f"u {u.shape} does not divide into {self.heads} heads")
+        width = u.shape[2] // self.heads
+        expect(anchors.rank == 3 and coefficients.rank == 3, f"anchors {anchors.shape}, coefficients {coefficients.shape}")
+        supports, bits = anchors.shape[1], coefficients.shape[1]
+        expect(min(supports, bits) > 0, f"{supports} anchors, {bits} bits")
+        expect(anchors.shape == (self.heads, supports, width), f"anchors {anchors.shape} do not fit heads of {width}")
+        expect(
+            coefficients.shape == (self.heads, bits, supports) and threshold.shape == (self.heads, bits),
+            f"coefficients {coefficients.shape} and threshold {threshold.shape} do not fit {supports} anchors",
+        )
+        expect(all(t.is_float for t in types), "float operands only")
+        expect(self.sigma > 0, f"sigma {self.sigma} is not positive")
+        return TensorType((*u.shape[:2], self.heads * bits), F32)
+
+    def eval(self, *arrays: Array) -> Array:
+        u, anchors, coefficients, threshold = arrays
+        signs = np.where(self.margins(u, anchors, coefficients, threshold) >= 0, 1.0, -1.0)
+        return float32(signs.reshape(*u.shape[:2], -1))
+
+    def margins(self, u: Array, anchors: Array, coefficients: Array, threshold: Array) -> Array:
+        """What the bits are the signs of, (B, T, H, b), in float64."""
+        kernels = self.kernels(u, anchors)
+        found: Array = np.einsum("bthm,hrm->bthr", kernels, np.asarray(coefficients, np.float64), optimize=True)
+        return found - threshold
+
+    def kernels(self, u: Array, anchors: Array) -> Array:
+        """Similarities of each token to each anchor, (B, T, H, m), in float64."""
+        split = np.asarray(u, np.float64).reshape(*u.shape[:2], self.heads, -1)
+        anchors = np.asarray(anchors, np.float64)
+        directions = split / np.sqrt((split * split).sum(axis=-1, keepdims=True) + NORM_FLOOR)
+        cosines = np.einsum("bthd,hmd->bthm", directions, anchors, optimize=True)
+        squares = (directions * directions).sum(axis=-1, keepdims=True) + (anchors * anchors).sum(axis=-1)
+        found: Array = np.exp((2 * cosines - squares) / (2 * self.sigma))
+        return found
+
+    def macs(self, *types: TensorType) -> int:
+        u, anchors, coefficients, _ = types
+        return math.prod(u.shape[:2]) * (anchors.size + coefficients.size)
