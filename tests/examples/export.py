@@ -6,8 +6,9 @@ Three variants of one network, as different tools write it:
 * `dynamo18`: the torch.export-based exporter at opset 18;
 * `dynamo23`: the same at opset 23 (one Attention and one Gelu node a block).
 
-Input `x` [1, C, S, S], output `logits` [1, classes], weights inside the one file; every file is run in
-onnxruntime and compared with torch before it counts as written.
+Input `x` [1, C, S, S], output `logits` [1, classes] (the multi-task networks: an output for each task, every expert
+computed and masked), weights inside the one file; every file is run in onnxruntime and compared with torch before it
+counts as written.
 """
 
 from __future__ import annotations
@@ -21,23 +22,29 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 import torch
-from training import load_model
-from vit import ViT
+from moe import MultiTaskViT
+from networks import load_network
+from torch import Tensor, nn
 
 VARIANTS = ("ts17", "dynamo18", "dynamo23")
 TOLERANCE = 1e-4
 
 
-def example_input(model: ViT, batch: int) -> torch.Tensor:
+def example_input(model: nn.Module, batch: int) -> Tensor:
     """Standard-normal images, like normalised ones: [batch, C, S, S]."""
     config = model.config
     random = torch.Generator().manual_seed(0)
-    return torch.randn(batch, config.channels, config.image, config.image, generator=random)
+    return torch.randn(batch, getattr(config, "channels", 1), config.image, config.image, generator=random)
 
 
-def _export_torchscript(model: ViT, path: Path, opset: int, dynamic_batch: bool) -> None:
+def output_names(model: nn.Module) -> list[str]:
+    """What the outputs are called in the file."""
+    return list(model.config.tasks) if isinstance(model, MultiTaskViT) else ["logits"]
+
+
+def _export_torchscript(model: nn.Module, path: Path, opset: int, dynamic_batch: bool) -> None:
     """The tracing exporter."""
-    names = ["x", "logits"]
+    names = ["x", *output_names(model)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=DeprecationWarning)
         torch.onnx.export(
@@ -52,14 +59,14 @@ def _export_torchscript(model: ViT, path: Path, opset: int, dynamic_batch: bool)
         )
 
 
-def _export_dynamo(model: ViT, path: Path, opset: int, dynamic_batch: bool) -> None:
+def _export_dynamo(model: nn.Module, path: Path, opset: int, dynamic_batch: bool) -> None:
     """The torch.export-based exporter; an open batch is traced with two images (one would be specialised)."""
     torch.onnx.export(
         model,
         (example_input(model, 2 if dynamic_batch else 1),),
         path,
         input_names=["x"],
-        output_names=["logits"],
+        output_names=output_names(model),
         opset_version=opset,
         dynamo=True,
         external_data=False,
@@ -82,17 +89,18 @@ def _strip_notes(graph: onnx.ModelProto) -> None:
     del graph.metadata_props[:]
 
 
-def largest_difference(model: ViT, path: Path, batch: int) -> float:
-    """Largest absolute difference between torch's logits and onnxruntime's for one random batch."""
+def largest_difference(model: nn.Module, path: Path, batch: int) -> float:
+    """Largest absolute difference between torch's outputs and onnxruntime's for one random batch."""
     images = example_input(model, batch)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        wanted = model(images).numpy()
-    (found,) = session.run(["logits"], {"x": images.numpy()})
-    return float(np.abs(np.asarray(found) - wanted).max())
+        wanted = model(images)
+    every = list(wanted.values()) if isinstance(wanted, dict) else [wanted]
+    found = session.run(output_names(model), {"x": images.numpy()})
+    return max(float(np.abs(np.asarray(f) - w.numpy()).max()) for f, w in zip(found, every, strict=True))
 
 
-def export(model: ViT, path: Path, variant: str, dynamic_batch: bool = False) -> float:
+def export(model: nn.Module, path: Path, variant: str, dynamic_batch: bool = False) -> float:
     """Write one variant, compare it with torch, and return the largest difference or raise if it is large."""
     opset = int(variant[-2:])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +128,7 @@ def main() -> None:
     parser.add_argument("--dynamic-batch", action="store_true", help="leave the batch size open")
     parser.add_argument("--explicit-attention", action="store_true", help="as MatMul-Softmax-MatMul")
     options = parser.parse_args()
-    model = load_model(options.checkpoint, fused_attention=not options.explicit_attention)
+    model = load_network(options.checkpoint, fused_attention=not options.explicit_attention)
     name = options.name or options.checkpoint.stem
     for variant in options.variant or VARIANTS:
         path = options.folder / f"{name}.{variant}.onnx"

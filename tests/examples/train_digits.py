@@ -38,8 +38,8 @@ def main() -> None:
         seed=20,
     )
     split = load_digits()
-    accuracy = train(NETWORK, recipe, split, augment, options.checkpoint, options.log, options.resume)
-    print(f"top-1 on {len(split.test_images)} held-out images: {accuracy:.2f} %")
+    scores = train(NETWORK, recipe, split, augment, options.checkpoint, options.log, options.resume)
+    print(f"top-1 on {len(split.test_images)} held-out images: {scores['top-1']:.2f} %")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,17 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from vit import ViT, ViTConfig
+from vit import ViT
 
+Config = Any  # a frozen dataclass of plain values: what `build` makes a network of
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+Loss = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
+Score = Callable[[nn.Module, Tensor, Tensor], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        is_table = name in ("pos_embed", "cls_token")
+        is_table = name in ("pos_embed", "cls_token") or name.startswith("tables.")
         (plain if parameter.ndim < 2 or is_table else decayed).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
@@ -73,6 +77,16 @@ def top1(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> 
     return 100.0 * hits / len(images)
 
 
+def score_top1(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+    """`top1` under its name in logs."""
+    return {"top-1": top1(model, images, labels)}
+
+
+def classify(model: nn.Module, images: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of a classifier."""
+    return functional.cross_entropy(model(images), labels, label_smoothing=smoothing)
+
+
 def _clock(seconds: float) -> str:
     """Seconds as minutes and seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
@@ -85,30 +99,25 @@ def save_checkpoint(path: Path, state: dict[str, object]) -> None:
     partial.replace(path)
 
 
-def load_model(path: Path, fused_attention: bool = True) -> ViT:
-    """The averaged network of a checkpoint, ready to evaluate."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model = ViT(ViTConfig(**state["config"]), fused_attention)
-    model.load_state_dict(state["average"])
-    return model.eval()
-
-
 def train(
-    config: ViTConfig,
+    config: Config,
     recipe: Recipe,
     split: Split,
     augment: Augment,
     checkpoint: Path,
     log: Path,
     resume: bool = False,
-) -> float:
-    """Train, write a checkpoint and a log line each epoch, and return the last epoch's top-1 in percent.
+    build: Callable[[Config], nn.Module] = ViT,
+    loss: Loss = classify,
+    score: Score = score_top1,
+) -> dict[str, float]:
+    """Train, write a checkpoint and a log line each epoch, and return the last epoch's scores in percent.
 
     The test images choose nothing: the weights are those of the last epoch, averaged.
     """
     torch.manual_seed(recipe.seed)
     random = torch.Generator().manual_seed(recipe.seed)
-    model, average = ViT(config), ViT(config)
+    model, average = build(config), build(config)
     average.load_state_dict(model.state_dict())
     optimiser = make_optimiser(model, recipe)
     per_epoch = len(split.train_images) // recipe.batch
@@ -125,7 +134,7 @@ def train(
         first, lines = state["epoch"], state["lines"]
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     print("\n".join(lines), flush=True)
-    accuracy = top1(average, split.test_images, split.test_labels) if first == recipe.epochs else 0.0
+    scores = score(average, split.test_images, split.test_labels) if first == recipe.epochs else {}
     begun = time.monotonic()
     for epoch in range(first, recipe.epochs):
         started, total = time.monotonic(), 0.0
@@ -137,25 +146,25 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rate_at(step, steps, warmup, recipe.rate)
             images, labels = augment(split.train_images[chosen], random), split.train_labels[chosen]
-            loss = functional.cross_entropy(model(images), labels, label_smoothing=recipe.smoothing)
+            error = loss(model, images, labels, recipe.smoothing)
             optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
+            torch.autograd.backward(error)
             nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
             optimiser.step()
             keep = min(recipe.ema, (1 + step) / (10 + step))
             with torch.no_grad():
                 torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1.0 - keep)
-            total += loss.item()
+            total += error.item()
             if index and index % 100 == 0:
                 pace = (time.monotonic() - started) / index
                 left = pace * (steps - step)
                 print(f"  epoch {epoch + 1} step {index}/{per_epoch}, {_clock(left)} left", flush=True)
-        accuracy = top1(average, split.test_images, split.test_labels)
+        scores = score(average, split.test_images, split.test_labels)
         now = time.monotonic()
         left = (now - begun) / (epoch + 1 - first) * (recipe.epochs - epoch - 1)
         lines.append(
-            f"epoch {epoch + 1:3d}/{recipe.epochs} loss {total / per_epoch:.4f} test top-1 {accuracy:.2f} %"
-            f" {now - started:.1f} s"
+            f"epoch {epoch + 1:3d}/{recipe.epochs} loss {total / per_epoch:.4f}"
+            f" {', '.join(f'test {name} {value:.2f} %' for name, value in scores.items())} {now - started:.1f} s"
         )
         print(f"{lines[-1]}, {_clock(left)} left", flush=True)
         save_checkpoint(
@@ -173,4 +182,4 @@ def train(
         )
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("\n".join(lines) + "\n")
-    return accuracy
+    return scores

@@ -132,6 +132,22 @@ class Block(nn.Module):
         return out
 
 
+def initialise(network: nn.Module) -> None:
+    """Xavier-uniform matrices and zero biases.
+
+    The truncated normal of std 0.02 that larger networks use learns very slowly at these widths.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight.view(module.out_channels, -1))
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+
+
 class ViT(nn.Module):
     """Image classifier: [B, C, S, S] -> logits [B, classes].
 
@@ -147,21 +163,7 @@ class ViT(nn.Module):
         self.blocks = nn.ModuleList(Block(config, fused_attention) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.head = nn.Linear(config.width, config.classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Xavier-uniform matrices, zero biases, normal(0.02) tokens and positions.
-
-        The truncated normal of std 0.02 that larger networks use learns very slowly at these widths.
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Conv2d):
-                nn.init.xavier_uniform_(module.weight.view(module.out_channels, -1))
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        initialise(self)
         nn.init.normal_(self.pos_embed, std=0.02)
         if self.cls_token is not None:
             nn.init.normal_(self.cls_token, std=0.02)
