@@ -8,7 +8,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from edgewright.passes.ir.text import to_text
 from edgewright.passes.ir.types import Array
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
 from edgewright.passes.sqnr import sqnr_rows
+from edgewright.passes.transform import Progress
 from edgewright.targets.device import Device, load_supported
 
 STAGES = ("read", "passes", "plan", "emit")
@@ -41,7 +42,6 @@ NOISE_IMAGES = 8
 SAMPLES_FILE = "checkpoints/samples.npz"
 KEPT_SAMPLES = 4
 """Calibration images that stay with the bundle, so that `simulate` needs no data."""
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

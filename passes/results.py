@@ -7,10 +7,11 @@ A build for a CPU has an `artifact` and no cycles, resources, memory map or roof
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Real: TypeAlias = float  # a field is called `float`
+Cell: TypeAlias = str | int | float | bool | None
 SCHEMA_VERSION = 1
 
 
@@ -172,6 +173,65 @@ class CpuArtifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """What a pass says in rows: the first column names the row. draw: "table", "map" (every other column is one number a
+    row, drawn as a heat map) or "bars" (the second column is drawn as bars). text: what it shows, one sentence.
+    None in a cell: nobody measured it."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    text: str = ""
+    draw: str = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How right one output is on labelled data, as a fraction. metric: "top-1" (the largest value is at the
+    label) or "values right" (each value on the right side of one half or, for logits, of zero)."""
+
+    output: str
+    metric: str
+    value: float
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One model: products for one inference, parameters, and what it needs in the precision and on the target that was
+    asked for. latency: an estimated range, one thread of a CPU; cycles: predicted for an FPGA. accuracy: the first of
+    `scores`, one for each output that has labels. None: nobody measured or predicted it."""
+
+    macs: int
+    parameters: int
+    weights_bytes: int | None = None
+    temporaries_bytes: int | None = None
+    latency_low_ms: float | None = None
+    latency_high_ms: float | None = None
+    accuracy: float | None = None
+    cycles: int | None = None
+    scores: tuple[Score, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one pass changed. exact: the same values but for rounding, so that nothing has to be measured. agreement: share
+    of `images` (unlabelled) on which the model before the pass and the one after it say the same; counts: events of the
+    pass by name; seconds: how long it ran; learned: samples that it learned from, none of them among `images`."""
+
+    name: str
+    exact: bool
+    before: Snapshot
+    after: Snapshot
+    agreement: float | None = None
+    images: int | None = None
+    learned: int | None = None
+    seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything one build or simulation showed, in the order of report.json."""
 
@@ -204,6 +264,7 @@ class Report:
     latency: tuple[Latency, ...] = ()
     published: tuple[Published, ...] = ()
     artifact: CpuArtifact | None = None
+    changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Level
 from edgewright.passes.ir.verify import verify
+from edgewright.passes.results import Cell, Table
 
 Dump: TypeAlias = Callable[[str, Graph], None]
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""What long work tells: the stage, how much is done, and how much there is (0: not known)."""
 
 
 @dataclass
 class Note:
-    """What a pass says while it runs: events to count, and refusals to raise together."""
+    """What a pass says while it runs: events to count, tables for the report, and refusals to raise together."""
 
     counts: Counter[str] = field(default_factory=Counter)
     refusals: list[Diagnostic] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     def count(self, event: str, times: int = 1) -> None:
         self.counts[event] += times
 
+    def table(
+        self, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]], text: str = "", draw: str = "table"
+    ) -> None:
+        """A table for the report: the first column names the row, None is what nobody measured. draw: "table", "map" (a
+        heat map of the other columns) or "bars" (of the second column); text: one sentence on what it shows.
+
+        numpy's numbers become Python's. ValueError for a row of another length, for nan and infinity."""
+        kept = tuple(tuple(_cell(value) for value in row) for row in rows)
+        if draw not in ("table", "map", "bars") or any(len(row) != len(columns) for row in kept):
+            raise ValueError(f"table {name!r}: every row has {len(columns)} cells, and {draw!r} is a way to draw them")
+        self.tables.append(Table(name, tuple(columns), kept, text, draw))
+
     def refuse(self, diagnostic: Diagnostic) -> None:
         if diagnostic not in self.refusals:
             self.refusals.append(diagnostic)
+
+
+def _cell(value: Any) -> Cell:
+    """A value as JSON holds it."""
+    plain = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, float) and not math.isfinite(plain):
+        raise ValueError(f"{plain} in a table: None stands for what nobody measured")
+    return plain if plain is None or isinstance(plain, (bool, int, float)) else str(plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +66,7 @@ class Statistics:
     nodes_after: int
     counts: tuple[tuple[str, int], ...]
     seconds: float
+    tables: tuple[Table, ...] = ()
 
     def __str__(self) -> str:
         events = "".join(f", {event} {times}" for event, times in self.counts)
@@ -87,7 +113,7 @@ class Pass(ABC):
         after = len(result.nodes())
         if dump is not None:
             dump(self.name, result)
-        return result, Statistics(self.name, before, after, counts, seconds)
+        return result, Statistics(self.name, before, after, counts, seconds, tuple(note.tables))
 
 
 def run_passes(graph: Graph, passes: Iterable[Pass], dump: Dump | None = None) -> tuple[Graph, tuple[Statistics, ...]]:

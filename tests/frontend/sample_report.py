@@ -109,6 +109,7 @@ def sample(simulated: bool = True, random: bool = False) -> dict[str, Any]:
         "latency": [],
         "published": [],
         "artifact": None,
+        "changes": [],
         "notes": [],
     }
 
