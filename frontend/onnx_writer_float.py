@@ -98,6 +98,16 @@ def _layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> 
     return emit("LayerNormalization", *operands, axis=-1, epsilon=node.op.epsilon)
 
 
+@_writes(ops.RMSNormalization)
+def _rms_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Written out: the operator exists from opset 23 on."""
+    assert isinstance(node.op, ops.RMSNormalization)
+    x, gamma = operands
+    squared = emit("ReduceMean", emit("Mul", x, x), emit.ints([-1]), keepdims=1)
+    root = emit("Sqrt", emit("Add", squared, _real(emit, node.op.epsilon)))
+    return emit("Mul", emit("Div", x, root), gamma)
+
+
 @_writes(ops.BatchNormalization)
 def _batch_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     assert isinstance(node.op, ops.BatchNormalization)

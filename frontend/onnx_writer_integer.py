@@ -30,6 +30,7 @@ from edgewright.passes.ops import (
     Relu,
     Requantise,
     Reshape,
+    RMSNormalization,
     Slice,
     Softmax,
     Table,
@@ -227,7 +228,23 @@ def write_layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]
     v = emit("Sub", emit("Mul", width, squares), emit("Mul", s, s))
     y, e = _inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
     centred = emit("Sub", emit("Mul", width, x), s)
-    z = _round_shift_by(emit, emit("Mul", centred, y), e, 4)
+    return _scaled(emit, node, emit("Mul", centred, y), e)
+
+
+def write_rms_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """arith.rms_normalization."""
+    op, x, width = node.op, operands[0], emit.ints(node.shape[-1])
+    assert isinstance(op, RMSNormalization)
+    v = emit("Mul", width, _sum_last(emit, emit("Mul", x, x)))
+    y, e = _inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
+    return _scaled(emit, node, emit("Mul", emit("Mul", width, x), y), e)
+
+
+def _scaled(emit: Emitter, node: Node, product: str, e: str) -> str:
+    """What both normalisations end with: 12 fractional bits, multiplier, offset, shift."""
+    op = node.op
+    assert isinstance(op, LayerNormalization | RMSNormalization)
+    z = _round_shift_by(emit, product, e, 4)
     scaled = emit("Add", emit("Mul", z, emit.ints(_constant(node, 1))), emit.ints(_constant(node, 2)))
     return saturate(emit, round_shift(emit, scaled, op.shift), op.elem)
 
@@ -299,6 +316,7 @@ INTEGER_WRITERS: dict[type[Op], Writer] = {
     ReduceSum: write_reduce_sum,
     Relu: write_relu,
     Requantise: write_requantise,
+    RMSNormalization: write_rms_normalization,
     Softmax: write_softmax,
     Table: write_table,
     **{kind: FLOAT_WRITERS[kind] for kind in (Concat, Gather, Mul, Reshape, Slice, Transpose, Where) if kind in FLOAT_WRITERS},

@@ -33,7 +33,7 @@ so they must be constants of the model.""",
 The engine keeps 27 bits of an accumulator. The bound is computed from the actual weights and bias of the layer (or
 the number of tokens), with every activation at its largest; it must stay below 2^26. A weight matrix of up to 2,048
 inputs always fits. For a wider layer, split its inputs and add the halves.""",
-    "Q004": """a LayerNormalization is too wide
+    "Q004": """a normalisation is too wide
 Its integer form computes N sum(x^2) - sum(x)^2 exactly, which fits 52 bits for up to 1,024 channels of int16.""",
     "Q005": """weights are nan or infinite
 No integer stands for nan or infinity. Training has diverged, or the checkpoint or the export is damaged.""",

@@ -15,6 +15,7 @@ from edgewright.passes.lowering_products import OutOfRange, accumulate, scale_of
 from edgewright.passes.lowering_structure import (
     ACCUMULATING,
     ACTIVATIONS,
+    NORMS,
     SUMS,
     VIEWS,
     WEIGHTED,
@@ -41,6 +42,7 @@ from edgewright.passes.ops import (
     Relu,
     Requantise,
     Reshape,
+    RMSNormalization,
     Slice,
     Softmax,
     Sub,
@@ -135,8 +137,8 @@ class Lowering:
             return _integer_constant(node, quant, INT8)
         if isinstance(op, Input):
             return self._on_host(node, quant, INT8)
-        if isinstance(op, LayerNormalization) and node not in self._read_wide:
-            return self._layer_norm(node, op, quant, INT8)
+        if isinstance(op, (LayerNormalization, RMSNormalization)) and node not in self._read_wide:
+            return self._normalised(node, op, quant, INT8)
         if isinstance(op, Relu) and (quant.zero_point == LOWEST or not _has_table(node)):
             return self._rectified(node, quant)
         if isinstance(op, ACTIVATIONS):
@@ -167,7 +169,7 @@ class Lowering:
         if isinstance(x.op, ACCUMULATING):
             acc, scale = self.accumulators(x)
             return self.requantised(node, acc, scale, quant, INT8)
-        if is_wide(x) or (isinstance(x.op, LayerNormalization) and x in self._read_wide):
+        if is_wide(x) or (isinstance(x.op, NORMS) and x in self._read_wide):
             wide = self.int16(x)
             return self.requantised(node, wide, np.array([scale_of(wide)]), quant, INT8)
         return self.int8(x, quant)
@@ -193,7 +195,7 @@ class Lowering:
         """Who reads the int8 form. Sums and LayerNorms read 16 bits, and those come from int8 behind a table only."""
         if isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, Relu):
             return self.users[node]
-        return [user for user in self.users[node] if not isinstance(user.op, (*SUMS, LayerNormalization, Softmax))]
+        return [user for user in self.users[node] if not isinstance(user.op, (*SUMS, *NORMS, Softmax))]
 
     def is_read_wide(self, node: Node) -> bool:
         """Whether somebody reads the value at 16 bits."""
@@ -232,11 +234,11 @@ class Lowering:
         self.events["scales per slice"] += 1
         return self.requantised(node, acc, scale, Quant(tuple(target.tolist()), axis=axis), INT8)
 
-    def _layer_norm(self, node: Node, op: LayerNormalization, quant: Quant, elem: Int) -> Node:
+    def _normalised(self, node: Node, op: LayerNormalization | RMSNormalization, quant: Quant, elem: Int) -> Node:
         x = self.int16(node.inputs[0])
-        gamma, beta = (np.asarray(value_of(n), np.float64) for n in node.inputs[1:])
+        gamma, *betas = (np.asarray(value_of(n), np.float64) for n in node.inputs[1:])
         factor = gamma / _number(quant.scale)
-        offset = beta / _number(quant.scale) + quant.zero_point
+        offset = sum(betas, np.zeros_like(gamma)) / _number(quant.scale) + quant.zero_point
         shift = min(
             LAYER_NORM_SHIFT_MAX,
             _room(float(np.abs(factor).max()), 16) + LAYER_NORM_FRACTION,
@@ -254,7 +256,7 @@ class Lowering:
             zero_point=quant.zero_point,
             elem=elem,
         )
-        operands = (constant(multiplier, node.inputs[1].origin), constant(whole, node.inputs[2].origin))
+        operands = (constant(multiplier, node.inputs[1].origin), constant(whole, node.inputs[-1].origin))
         return make(integer, x, *operands, origin=node.origin, quant=quant)
 
     def _table(self, node: Node, quant: Quant) -> Node:
@@ -286,8 +288,8 @@ class Lowering:
             return _integer_constant(node, quant, INT16)
         if isinstance(op, Input):
             return self._on_host(node, quant, INT16)
-        if isinstance(op, LayerNormalization):
-            return self._layer_norm(node, op, quant, INT16)
+        if isinstance(op, (LayerNormalization, RMSNormalization)):
+            return self._normalised(node, op, quant, INT16)
         if isinstance(op, Relu):
             return make(Relu(), self.int16(node.inputs[0], wanted), origin=node.origin, quant=quant)
         if isinstance(op, ACCUMULATING):
@@ -320,7 +322,7 @@ class Lowering:
                 subtract = subtract and not negative
                 value = -value if negative else value
                 x = constant(np.broadcast_to(value, node.shape) if node.type.rank <= 3 else value, x.origin)
-            lives_elsewhere = isinstance(x.op, (*SUMS, Input, Softmax, LayerNormalization, *VIEWS))
+            lives_elsewhere = isinstance(x.op, (*SUMS, *NORMS, Input, Softmax, *VIEWS))
             operand = self.int16(x) if lives_elsewhere else self.int16(x, target)
             operands.append(operand)
             pairs.append(self._ratio(node, scale_of(operand), target))

@@ -14,8 +14,8 @@ import numpy as np
 from edgewright.passes.calibrate import ENOUGH, LEVELS, Channels, positive
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array, Quant
-from edgewright.passes.lowering_structure import SUMS, channel_axis, is_part, is_wide
-from edgewright.passes.ops import Conv, LayerNormalization, Linear, Relu, Slice, value_of
+from edgewright.passes.lowering_structure import NORMS, SUMS, channel_axis, is_part, is_wide
+from edgewright.passes.ops import Conv, Linear, Relu, Slice, value_of
 
 if TYPE_CHECKING:
     from edgewright.passes.lowering import Lowering
@@ -59,7 +59,7 @@ def weighed(reader: Node, weight: Array, scale: Array) -> Array:
 
 def _is_rescaled(lowering: Lowering, node: Node) -> bool:
     """Whether the value's int8 form comes from a Requantise of its own shape."""
-    if isinstance(node.op, LayerNormalization):
+    if isinstance(node.op, NORMS):
         return lowering.is_read_wide(node)
     if isinstance(node.op, Relu):
         return isinstance(node.inputs[0].op, (Conv, *SUMS))

@@ -29,6 +29,7 @@ from edgewright.passes.ops import (
     ReduceMean,
     Relu,
     Reshape,
+    RMSNormalization,
     Sigmoid,
     Silu,
     Slice,
@@ -42,6 +43,7 @@ from edgewright.passes.ops import (
 ACTIVATIONS: tuple[type[Op], ...] = (Gelu, Relu, Sigmoid, Silu, HardSwish, Tanh, Erf)
 VIEWS: tuple[type[Op], ...] = (Slice, Reshape, Transpose, Concat, Gather, Where)
 SUMS: tuple[type[Op], ...] = (Add, Sub)
+NORMS: tuple[type[Op], ...] = (LayerNormalization, RMSNormalization)
 WEIGHTED: tuple[type[Op], ...] = (Linear, PatchEmbed, Conv)  # products with constants
 ACCUMULATING: tuple[type[Op], ...] = (*WEIGHTED, Attention, ReduceMean, MatMul, Mul, Div, Neg)
 HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
@@ -94,7 +96,7 @@ def wide_values(graph: Graph) -> tuple[dict[Node, tuple[Node, ...]], set[Node]]:
         pooled = isinstance(op, ReduceMean) and pools_wide(node)
         if isinstance(op, (*SUMS, Softmax)):
             read.update(n for n in node.inputs if not isinstance(n.op, Constant))
-        elif isinstance(op, LayerNormalization) or pooled or (isinstance(op, Relu) and node in read):
+        elif isinstance(op, NORMS) or pooled or (isinstance(op, Relu) and node in read):
             read.add(node.inputs[0])
         elif isinstance(op, VIEWS) and (node in read or node in joining or _cuts_wide(node)):
             (read if node in read or _cuts_wide(node) else joining).update(moved(node))

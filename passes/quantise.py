@@ -12,7 +12,7 @@ from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Level
 from edgewright.passes.lowering import Lowering
 from edgewright.passes.lowering_products import OutOfRange
-from edgewright.passes.lowering_structure import ACCUMULATING, ACTIVATIONS, SUMS, VIEWS, WEIGHTED, hosted
+from edgewright.passes.lowering_structure import ACCUMULATING, ACTIVATIONS, NORMS, SUMS, VIEWS, WEIGHTED, hosted
 from edgewright.passes.ops import (
     Attention,
     Cast,
@@ -20,7 +20,6 @@ from edgewright.passes.ops import (
     Div,
     Gather,
     Input,
-    LayerNormalization,
     Softmax,
     value_of,
 )
@@ -28,7 +27,7 @@ from edgewright.passes.ops.arith import LAYER_NORM_WIDTH_MAX
 from edgewright.passes.transform import Note, Pass
 
 EXPRESSIBLE: tuple[type[Op], ...] = (
-    *(Input, Constant, LayerNormalization, Softmax, Cast),
+    *(Input, Constant, *NORMS, Softmax, Cast),
     *(*SUMS, *ACCUMULATING, *VIEWS, *ACTIVATIONS),
 )
 NAMED = 3  # places a message names before it counts the rest
@@ -96,15 +95,15 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
         )
     for node in graph.nodes():
         op = node.op
-        if isinstance(op, LayerNormalization) and node.shape[-1] > LAYER_NORM_WIDTH_MAX:
+        if isinstance(op, NORMS) and node.shape[-1] > LAYER_NORM_WIDTH_MAX:
             yield Diagnostic(
                 "Q004",
-                f"LayerNormalization over {node.shape[-1]} channels",
+                f"{op.kind} over {node.shape[-1]} channels",
                 node.name,
                 f"its integer form is exact up to {LAYER_NORM_WIDTH_MAX} channels",
                 "use a narrower model",
             )
-        if isinstance(op, (*WEIGHTED, LayerNormalization)):
+        if isinstance(op, (*WEIGHTED, *NORMS)):
             yield from _parameters(node)
         if isinstance(op, Attention) and not op.scale > 0:
             yield Diagnostic("Q001", f"Attention with scale {op.scale}", node.name, "the scale must be positive")

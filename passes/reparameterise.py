@@ -7,7 +7,8 @@ import numpy as np
 from edgewright.passes.calibrate import Calibration, Observed
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import LayerNormalization, Linear, ReduceMean, Reshape, Slice, constant, value_of
+from edgewright.passes.lowering_structure import NORMS
+from edgewright.passes.ops import Linear, ReduceMean, Reshape, RMSNormalization, Slice, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
 RATIO_MAX = 64.0
@@ -20,7 +21,8 @@ class ReparameteriseLayerNorm(Pass):
 
     Before: Linear(LayerNorm(x; gamma, beta); W, b) whose channels range over [low_c, high_c].
     After: Linear(LayerNorm(x; gamma / r, (beta - m) / r); W diag(r), b + W m), with m_c the middle of the range and
-    r_c its width relative to the mean width: one scale with zero point 0 then suits every channel.
+    r_c its width relative to the mean width: one scale with zero point 0 then suits every channel. RMSNormalization has
+    no beta: its m is 0 and its r twice the further end.
     Exact: within float rounding. Applies when only Linears read the value (Reshape, slices of tokens and the mean
     over tokens between them change no channel).
     Source: RepQ-ViT (Li et al., ICCV 2023), section 3.2; here the zero points go to 0 instead of to their mean.
@@ -33,7 +35,7 @@ class ReparameteriseLayerNorm(Pass):
         plans: dict[Node, tuple[Array, Array]] = {}  # LayerNorm -> (ratio, middle)
         source: dict[Node, Node] = {}  # Linear -> its LayerNorm
         for node in graph.nodes():
-            if isinstance(node.op, LayerNormalization):
+            if isinstance(node.op, NORMS):
                 linears = _readers(node, users, graph)
                 constants = all(value_of(n) is not None for n in node.inputs[1:])
                 if linears and constants and self._seen_enough(node):
@@ -44,14 +46,10 @@ class ReparameteriseLayerNorm(Pass):
         def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
             if old in plans:
                 ratio, middle = plans[old]
-                gamma, beta = (_value(n) for n in operands[1:])
-                return make(
-                    old.op,
-                    operands[0],
-                    constant(gamma / ratio, operands[1].origin),
-                    constant((beta - middle) / ratio, operands[2].origin),
-                    origin=old.origin,
-                )
+                gamma, *betas = (_value(n) for n in operands[1:])
+                moved = [constant(gamma / ratio, operands[1].origin)]
+                moved += [constant((beta - middle) / ratio, operands[2].origin) for beta in betas]
+                return make(old.op, operands[0], *moved, origin=old.origin)
             if old in source:
                 ratio, middle = plans[source[old]]
                 weight, bias = (_value(n) for n in operands[1:])
@@ -75,6 +73,9 @@ class ReparameteriseLayerNorm(Pass):
     def _ratio_middle(self, node: Node) -> tuple[Array, Array]:
         seen = self.calibration[node]
         low, high = seen.channel_low.astype(np.float64), seen.channel_high.astype(np.float64)
+        if isinstance(node.op, RMSNormalization):
+            high = np.maximum(np.abs(low), np.abs(high))
+            low = -high
         width = np.maximum(high - low, 1e-12)
         # a range seen on few values is too narrow by chance: then no channel gets less than the usual width
         trust = min(1.0, 4 / math.sqrt(_per_channel(seen)))

@@ -16,6 +16,7 @@ from edgewright.passes.ops import (
     Linear,
     Mul,
     Relu,
+    RMSNormalization,
     Sigmoid,
     Silu,
     Slice,
@@ -78,9 +79,9 @@ def _above(graph: Graph, users: dict[Node, list[Node]], node: Node, op: Slice) -
     if isinstance(inner.op, Concat) and inner.op.axis % rank == axis and op.step == 1:
         return _one_part(inner, axis, op)
     whole_needed = inner in graph.outputs or any(user.op != op for user in users[inner])
-    if isinstance(inner.op, LayerNormalization):  # no products: cheap enough to do twice
-        x, gamma, beta = inner.inputs
-        return make(inner.op, _sliced(x, part), gamma, beta, origin=inner.origin)
+    if isinstance(inner.op, (LayerNormalization, RMSNormalization)):  # no products: cheap enough to do twice
+        x, *affine = inner.inputs
+        return make(inner.op, _sliced(x, part), *affine, origin=inner.origin)
     if whole_needed:
         return None
     if isinstance(inner.op, Linear):

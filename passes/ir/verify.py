@@ -32,6 +32,7 @@ from edgewright.passes.ops.reduce_sum import ReduceSum
 from edgewright.passes.ops.relu import Relu
 from edgewright.passes.ops.requantise import Requantise
 from edgewright.passes.ops.reshape import Reshape
+from edgewright.passes.ops.rms_normalization import RMSNormalization
 from edgewright.passes.ops.slice import Slice
 from edgewright.passes.ops.softmax import Softmax
 from edgewright.passes.ops.sub import Sub
@@ -43,6 +44,7 @@ ONLY_QUANTISED: tuple[type[Op], ...] = (Quantise, Dequantise, Requantise, Table,
 QUANTISED_OPS: tuple[type[Op], ...] = (
     *ONLY_QUANTISED,
     *(Input, Constant, Linear, PatchEmbed, Conv, LayerNormalization, Attention, MatMul, Mul, Softmax, Relu),
+    RMSNormalization,
     *(Concat, Slice, Reshape, Transpose, Gather, Where),
 )
 # what the host may do to float values that no integer of the graph has reached: masks
@@ -137,7 +139,7 @@ def _constants(node: Node) -> Iterator[tuple[str, Array, int, int]]:
     elif isinstance(node.op, Requantise):
         ranges = {1: ("multiplier", 1 << 15, (1 << 16) - 1), 2: ("shift", 1, arith.SHIFT_MAX)}
         yield "zero point", np.array(node.op.zero_point), -127, 127
-    elif isinstance(node.op, LayerNormalization):
+    elif isinstance(node.op, (LayerNormalization, RMSNormalization)):
         ranges = {1: ("multiplier", -(1 << 16) + 1, (1 << 16) - 1), 2: ("offset", -(1 << 47), (1 << 47) - 1)}
     elif isinstance(node.op, Attention):
         for value in values[3:]:
