@@ -29,6 +29,7 @@ from edgewright.passes.ops import (
     ReduceMean,
     ReduceSum,
     Reshape,
+    RMSNormalization,
     Slice,
     Softmax,
     Transpose,
@@ -75,6 +76,7 @@ LOWERINGS: dict[type[Op], Lower] = {
     MatMul: matmul,
     Attention: attention,
     LayerNormalization: row_step,
+    RMSNormalization: row_step,
     Softmax: row_step,
     ReduceMean: reduce_step,
     ReduceSum: reduce_step,
@@ -102,7 +104,7 @@ def unsupported(node: Node) -> str | None:
         return f"there is no CPU lowering for {op.kind}"
     if isinstance(op, (Linear, PatchEmbed, Conv)) and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
         return "its weights are computed while the model runs"
-    if isinstance(op, LayerNormalization) and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
+    if isinstance(op, (LayerNormalization, RMSNormalization)) and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
         return "its factors are computed while the model runs"
     return None
 

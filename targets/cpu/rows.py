@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from edgewright.passes.ir.graph import Node
-from edgewright.passes.ops import Gather, LayerNormalization, ReduceMean, ReduceSum, Softmax, value_of
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import INT8
+from edgewright.passes.ops import Gather, LayerNormalization, ReduceMean, ReduceSum, RMSNormalization, Softmax, value_of
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, Context
 from edgewright.targets.cpu.tail import Tail
@@ -29,11 +31,13 @@ from edgewright.targets.cpu.tir import (
 )
 from edgewright.targets.cpu.view import View, collapse, dtype_of
 
-ROW_BLOCK = 8  # rows of an integer LayerNormalization at a time: their roots are taken together
+ROW_BLOCK = 8  # rows of an integer normalisation at a time: their roots are taken together
+Normalization = LayerNormalization | RMSNormalization
+NORMS: dict[type[Op], str] = {LayerNormalization: "ew_layer_norm", RMSNormalization: "ew_rms_norm"}
 
 
 def row_step(context: Context, group: Group) -> None:
-    """LayerNormalization or Softmax: one micro-kernel call per row, then the tail."""
+    """LayerNormalization, RMSNormalization or Softmax: one micro-kernel call per row, then the tail."""
     anchor = group.anchor
     assert anchor is not None
     op = anchor.op
@@ -44,7 +48,7 @@ def row_step(context: Context, group: Group) -> None:
     extra = [context.keep(_parameter(node)) for node in anchor.inputs[1:]]
     count, columns = math.prod(source.shape[:-1]), source.shape[-1]
     sizes, (strides,) = collapse(source.shape[:-1], [source.strides[:-1]])
-    if isinstance(op, LayerNormalization) and not anchor.type.is_float and len(strides) == 1 and source.strides[-1] == 1:
+    if isinstance(op, Normalization) and not anchor.type.is_float and len(strides) == 1 and source.strides[-1] == 1:
         _row_blocks(context, group, op, source, tail, extra)
         return
     dtype = dtype_of(anchor.elem)
@@ -74,28 +78,34 @@ def row_step(context: Context, group: Group) -> None:
             elif isinstance(op, Softmax):
                 run("ew_softmax_s16", read, i64(columns), i32(op.multiplier), i32(op.shift), where)
             elif anchor.type.is_float:
-                assert isinstance(op, LayerNormalization)
-                run("ew_layer_norm_f32", read, *weights, i64(columns), constant(op.epsilon, "float32"), where)
+                assert isinstance(op, Normalization)
+                run(f"{NORMS[type(op)]}_f32", read, *weights, i64(columns), constant(op.epsilon, "float32"), where)
             else:  # rows that are not evenly spaced
-                assert isinstance(op, LayerNormalization)
-                name = "ew_layer_norm_s16" if dtype == "int8" else "ew_layer_norm_s16_s16"
-                run(name, read, *weights, i64(columns), i64(op.eps_term), i32(op.shift), where)
+                assert isinstance(op, Normalization)
+                run(
+                    _rows_kernel(op), read, i64(0), i32(1), *weights, i64(columns), i64(op.eps_term), i32(op.shift),
+                    where, i64(0),
+                )  # fmt: skip
             if tail.group.tail or direct is None:
                 tail.emit(buffers, row, 0, columns, lambda lane: target[begin + lane])
 
     context.add(group, [source, *extra, *tail.views], body)
 
 
+def _rows_kernel(op: Normalization) -> str:
+    return f"{NORMS[type(op)]}_rows_s16" + ("" if op.elem == INT8 else "_s16")
+
+
 def _row_blocks(
-    context: Context, group: Group, op: LayerNormalization, source: View, tail: Tail, factors: Sequence[View]
+    context: Context, group: Group, op: Normalization, source: View, tail: Tail, factors: Sequence[View]
 ) -> None:
-    """An integer LayerNormalization of evenly spaced rows, several a call."""
+    """An integer normalisation of evenly spaced rows, several a call."""
     anchor = group.anchor
     assert anchor is not None
     count, columns = math.prod(source.shape[:-1]), source.shape[-1]
     _, (strides,) = collapse(source.shape[:-1], [source.strides[:-1]])
     dtype = dtype_of(anchor.elem)
-    name = "ew_layer_norm_rows_s16" if dtype == "int8" else "ew_layer_norm_rows_s16_s16"
+    name = _rows_kernel(op)
     home = tail.stored.get(anchor)
     pitches = collapse(home.shape[:-1], [home.strides[:-1]])[1][0] if home is not None and home.strides[-1] == 1 else ()
     direct, pitch = (home, pitches[0]) if len(pitches) == 1 else (None, columns)

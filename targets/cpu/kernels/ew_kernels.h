@@ -50,6 +50,13 @@ void ew_layer_norm_rows_s16_s16(const int16_t *x, int64_t ldx, int32_t rows, con
                                 const int64_t *offset, int64_t n, int64_t eps_term, int32_t shift, int16_t *out,
                                 int64_t ldout);
 
+/* Rows of rms_normalization, exactly, with the bounds of LayerNorm. */
+void ew_rms_norm_rows_s16(const int16_t *x, int64_t ldx, int32_t rows, const int32_t *multiplier, const int64_t *offset,
+                          int64_t n, int64_t eps_term, int32_t shift, int8_t *out, int64_t ldout);
+void ew_rms_norm_rows_s16_s16(const int16_t *x, int64_t ldx, int32_t rows, const int32_t *multiplier,
+                              const int64_t *offset, int64_t n, int64_t eps_term, int32_t shift, int16_t *out,
+                              int64_t ldout);
+
 /* One row of softmax, exactly; in place allowed. 1 <= n <= 2^15, 1 <= multiplier < 2^16, 1 <= shift <= 47. */
 void ew_softmax_s16(const int16_t *x, int64_t n, int32_t multiplier, int32_t shift, int16_t *out);
 
@@ -83,6 +90,9 @@ void ew_softmax_f32(float *row, int64_t n, float scale, float *sum);
 
 /* One row: (x - mean) / sqrt(variance + epsilon) * gamma + beta; in place allowed. */
 void ew_layer_norm_f32(const float *x, const float *gamma, const float *beta, int64_t n, float epsilon, float *out);
+
+/* One row: x / sqrt(mean of squares + epsilon) * gamma; in place allowed. */
+void ew_rms_norm_f32(const float *x, const float *gamma, int64_t n, float epsilon, float *out);
 
 /* Functions of one value, in place allowed. Absolute error <= 4e-7 * max(1, |result|, |x|); exp: relative 2e-7. */
 void ew_gelu_f32(const float *x, int64_t n, float *out);

@@ -79,3 +79,18 @@ void ew_layer_norm_f32(const float *x, const float *gamma, const float *beta, in
     ew_store(out + i, (ew_load(x + i) - mean) * factor * ew_load(gamma + i) + ew_load(beta + i));
   for (; i < n; ++i) out[i] = (x[i] - mean) * factor * gamma[i] + beta[i];
 }
+
+void ew_rms_norm_f32(const float *x, const float *gamma, int64_t n, float epsilon, float *out) {
+  ew_vf squares = {0}, more = {0};
+  int64_t i = 0;
+  for (; i + 2 * EW_LANES <= n; i += 2 * EW_LANES) {
+    squares += ew_load(x + i) * ew_load(x + i);
+    more += ew_load(x + i + EW_LANES) * ew_load(x + i + EW_LANES);
+  }
+  for (; i + EW_LANES <= n; i += EW_LANES) squares += ew_load(x + i) * ew_load(x + i);
+  float total = ew_sum(squares + more);
+  for (; i < n; ++i) total += x[i] * x[i];
+  float factor = 1.0f / sqrtf(total / (float)n + epsilon);
+  for (i = 0; i + EW_LANES <= n; i += EW_LANES) ew_store(out + i, ew_load(x + i) * factor * ew_load(gamma + i));
+  for (; i < n; ++i) out[i] = x[i] * factor * gamma[i];
+}

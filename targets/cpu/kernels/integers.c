@@ -35,11 +35,13 @@ static inline int64_t inverse_square_root(int64_t v, int32_t *e) {
   return round_shift(y0 * ((3 << 16) - ((m16 * q0) >> 16)), 16);
 }
 
-#define LAYER_NORM(name, type, limit)                                                                                  \
-  void name(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,           \
-            int32_t shift, type *out) {                                                                                \
+/* centred: 1 for LayerNorm, 0 for RMSNorm, which has no mean. */
+#define LAYER_NORM(name, type, limit, centred)                                                                         \
+  name(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term, int32_t shift, \
+       type *out) {                                                                                                    \
     int64_t sum = 0, squares = 0;                                                                                      \
     for (int64_t i = 0; i < n; ++i) sum += x[i], squares += (int32_t)x[i] * x[i];                                      \
+    if (!centred) sum = 0;                                                                                             \
     int32_t e;                                                                                                         \
     int64_t y = inverse_square_root(n * squares - sum * sum + eps_term, &e);                                           \
     for (int64_t i = 0; i < n; ++i) {                                                                                  \
@@ -47,8 +49,10 @@ static inline int64_t inverse_square_root(int64_t v, int32_t *e) {
       out[i] = (type)clip(round_shift(z * multiplier[i] + offset[i], shift), limit);                                   \
     }                                                                                                                  \
   }
-LAYER_NORM(ew_layer_norm_s16, int8_t, 127)
-LAYER_NORM(ew_layer_norm_s16_s16, int16_t, 32767)
+LAYER_NORM(void ew_layer_norm_s16, int8_t, 127, 1)
+LAYER_NORM(void ew_layer_norm_s16_s16, int16_t, 32767, 1)
+LAYER_NORM(static void ew_rms_norm_s16, int8_t, 127, 0)
+LAYER_NORM(static void ew_rms_norm_s16_s16, int16_t, 32767, 0)
 
 void ew_table_s8(const int8_t *x, const int8_t *table, int64_t n, int8_t *out) {
   for (int64_t i = 0; i < n; ++i) out[i] = table[x[i] + 128];

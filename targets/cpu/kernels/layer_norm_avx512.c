@@ -1,4 +1,4 @@
-/* LayerNorm in AVX-512, after rows_avx512.c in its unit; in int64 as its definition: (N x - S) y is x (N y) - S y, and
+/* LayerNorm and, without the mean, RMSNorm in AVX-512, after rows_avx512.c in its unit; in int64 as its definition: (N x - S) y is x (N y) - S y, and
  * N y fits 27 bits. */
 #include "ew_kernels.h"
 #include "tables.h"
@@ -114,11 +114,11 @@ static inline __m512i totals64(const struct sums *s) {
 }
 
 static inline __attribute__((always_inline)) void normals8(const int16_t *x, int64_t ldx, int32_t rows, int64_t n,
-                                                           int64_t eps_term, struct normals *f) {
+                                                           int64_t eps_term, const int centred, struct normals *f) {
   struct sums s[8];
   for (int32_t r = 0; r < 8; ++r) s[r] = sums_of(x + (r < rows ? r : 0) * ldx, n);
   const __m512i one = _mm512_set1_epi64(1), width = _mm512_set1_epi64(n), sixteen = _mm512_set1_epi64(16);
-  __m512i sum = totals32(s), v = _mm512_mullo_epi64(totals64(s), width);
+  __m512i sum = centred ? totals32(s) : _mm512_setzero_si512(), v = _mm512_mullo_epi64(totals64(s), width);
   v = _mm512_add_epi64(_mm512_sub_epi64(v, _mm512_mul_epi32(sum, sum)), _mm512_set1_epi64(eps_term));
   __m512i e = _mm512_srli_epi64(_mm512_sub_epi64(_mm512_set1_epi64(63), _mm512_lzcnt_epi64(v)), 1);
   __m512i twice = _mm512_add_epi64(e, e); /* shifts by a negative count leave 0 */
@@ -143,7 +143,7 @@ static inline __m512i normalised(__m128i x, __m512i multiplier, __m512i offset, 
   return _mm512_sra_epi64(_mm512_add_epi64(_mm512_mul_epi32(z, multiplier), offset), shift);
 }
 
-#define LAYER_NORM_ROWS(name, type, suffix)                                                                            \
+#define LAYER_NORM_ROWS(name, type, suffix, centred)                                                                   \
   void name(const int16_t *x, int64_t ldx, int32_t rows, const int32_t *multiplier, const int64_t *offset, int64_t n,  \
             int64_t eps_term, int32_t shift, type *out, int64_t ldout) {                                               \
     const __m512i half = _mm512_set1_epi64(INT64_C(1) << (shift - 1));                                                 \
@@ -151,7 +151,7 @@ static inline __m512i normalised(__m128i x, __m512i multiplier, __m512i offset, 
     for (; rows > 0; rows -= 8, x += 8 * ldx, out += 8 * ldout) {                                                      \
       int32_t m = rows < 8 ? rows : 8;                                                                                 \
       struct normals f;                                                                                                \
-      normals8(x, ldx, m, n, eps_term, &f);                                                                            \
+      normals8(x, ldx, m, n, eps_term, centred, &f);                                                                   \
       int64_t i = 0;                                                                                                   \
       for (; i + 8 <= n; i += 8) {                                                                                     \
         __m512i factor = _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)(multiplier + i)));                 \
@@ -172,6 +172,8 @@ static inline __m512i normalised(__m128i x, __m512i multiplier, __m512i offset, 
       }                                                                                                                \
     }                                                                                                                  \
   }
-LAYER_NORM_ROWS(ew_layer_norm_rows_s16, int8_t, s8)
-LAYER_NORM_ROWS(ew_layer_norm_rows_s16_s16, int16_t, s16)
+LAYER_NORM_ROWS(ew_layer_norm_rows_s16, int8_t, s8, 1)
+LAYER_NORM_ROWS(ew_layer_norm_rows_s16_s16, int16_t, s16, 1)
+LAYER_NORM_ROWS(ew_rms_norm_rows_s16, int8_t, s8, 0)
+LAYER_NORM_ROWS(ew_rms_norm_rows_s16_s16, int16_t, s16, 0)
 #undef LAYER_NORM_ROWS

@@ -1,4 +1,4 @@
-/* LayerNorm of several rows where the variant has no source of its own for it. */
+/* LayerNorm and RMSNorm of several rows where the variant has no source of its own for it. */
 #include "ew_kernels.h"
 
 #ifndef EW_OWN_LAYER_NORM_ROWS
@@ -9,5 +9,7 @@
   }
 LAYER_NORM_ROWS(ew_layer_norm_rows_s16, ew_layer_norm_s16, int8_t)
 LAYER_NORM_ROWS(ew_layer_norm_rows_s16_s16, ew_layer_norm_s16_s16, int16_t)
+LAYER_NORM_ROWS(ew_rms_norm_rows_s16, ew_rms_norm_s16, int8_t)
+LAYER_NORM_ROWS(ew_rms_norm_rows_s16_s16, ew_rms_norm_s16_s16, int16_t)
 #undef LAYER_NORM_ROWS
 #endif

@@ -113,7 +113,7 @@ EW_INLINE void ew_store8_s8(int8_t *out, int16x8_t y) { vst1_s8(out, vmax_s8(vqm
 EW_INLINE void ew_store8_s16(int16_t *out, int16x8_t y) { vst1q_s16(out, vmaxq_s16(y, vdupq_n_s16(-32767))); }
 
 /* narrow: e >= 10, which leaves 32-bit lanes enough: with n 2^4 and y 2^14, SQDMULH gives floor(d y / 2^13). */
-#define LAYER_NORM(name, type, suffix, limit)                                                                          \
+#define LAYER_NORM_PART(type, suffix)                                                                                  \
   EW_INLINE int64_t ew_layer_norm_part_##suffix(const int narrow, const int16_t *x, const int32_t *multiplier,         \
                                        const int64_t *offset, int64_t n, int64_t sum, int64_t y, int32_t e, int32_t shift, \
                                        type *out) {                                                                    \
@@ -134,10 +134,14 @@ EW_INLINE void ew_store8_s16(int16_t *out, int16x8_t y) { vst1q_s16(out, vmaxq_s
       ew_store8_##suffix(out + i, vqmovn_high_s32(vqmovn_s32(z[0]), z[1]));                                            \
     }                                                                                                                  \
     return i;                                                                                                          \
-  }                                                                                                                    \
-                                                                                                                       \
-  void name(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,           \
-                         int32_t shift, type *out) {                                                                   \
+  }
+LAYER_NORM_PART(int8_t, s8)
+LAYER_NORM_PART(int16_t, s16)
+
+/* centred: 1 for LayerNorm, 0 for RMSNorm, which has no mean. */
+#define LAYER_NORM(name, type, suffix, limit, centred)                                                                 \
+  name(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term, int32_t shift, \
+       type *out) {                                                                                                    \
     int32x4_t sums = vdupq_n_s32(0);                                                                                   \
     uint64x2_t products[2] = {vdupq_n_u64(0), vdupq_n_u64(0)};                                                         \
     int64_t i = 0;                                                                                                     \
@@ -151,6 +155,7 @@ EW_INLINE void ew_store8_s16(int16_t *out, int16x8_t y) { vst1q_s16(out, vmaxq_s
     }                                                                                                                  \
     int64_t sum = vaddvq_s32(sums), squares = (int64_t)vaddvq_u64(vaddq_u64(products[0], products[1]));                \
     for (; i < n; ++i) sum += x[i], squares += (int32_t)x[i] * x[i];                                                   \
+    if (!centred) sum = 0;                                                                                             \
     int32_t e;                                                                                                         \
     const int64_t y = ew_inverse_square_root(n * squares - sum * sum + eps_term, &e);                                  \
     if (e >= 10) i = ew_layer_norm_part_##suffix(1, x, multiplier, offset, n, sum, y, e, shift, out);                  \
@@ -160,8 +165,10 @@ EW_INLINE void ew_store8_s16(int16_t *out, int16x8_t y) { vst1q_s16(out, vmaxq_s
       out[i] = (type)ew_clip(ew_round_shift(z * multiplier[i] + offset[i], shift), limit);                             \
     }                                                                                                                  \
   }
-LAYER_NORM(ew_layer_norm_s16, int8_t, s8, 127)
-LAYER_NORM(ew_layer_norm_s16_s16, int16_t, s16, 32767)
+LAYER_NORM(void ew_layer_norm_s16, int8_t, s8, 127, 1)
+LAYER_NORM(void ew_layer_norm_s16_s16, int16_t, s16, 32767, 1)
+LAYER_NORM(static void ew_rms_norm_s16, int8_t, s8, 127, 0)
+LAYER_NORM(static void ew_rms_norm_s16_s16, int16_t, s16, 32767, 0)
 
 EW_INLINE int8x16_t ew_look_up(const int8x16x4_t quarter[4], int8x16_t x) {
   uint8x16_t index = veorq_u8(vreinterpretq_u8_s8(x), vdupq_n_u8(128));

@@ -244,7 +244,7 @@ static inline __m128i normalise8(const int16_t *x, const int32_t *multiplier, co
 
 /* What a row's sums give. */
 static inline __attribute__((always_inline)) struct normal normal(const int16_t *x, int64_t n, int64_t eps_term,
-                                                                  int32_t shift) {
+                                                                  int32_t shift, const int centred) {
   int64_t sum = 0, squares = 0, i = 0;
   __m256i sums = _mm256_setzero_si256(), even = sums, odd = sums, low = _mm256_set1_epi64x(0xffffffff);
   for (; i + 16 <= n; i += 16) {
@@ -260,6 +260,7 @@ static inline __attribute__((always_inline)) struct normal normal(const int16_t 
   for (int j = 0; j < 8; ++j) sum += parts[j];
   for (int j = 0; j < 4; ++j) squares += wide[j];
   for (; i < n; ++i) sum += x[i], squares += (int32_t)x[i] * x[i];
+  if (!centred) sum = 0;
   int32_t e;
   int64_t y = inverse_square_root(n * squares - sum * sum + eps_term, &e);
   double unit = 1.0 / (double)(INT64_C(1) << (e + 4));
@@ -272,10 +273,10 @@ static inline void store8_s8(int8_t *out, __m128i words) {
 }
 static inline void store8_s16(int16_t *out, __m128i words) { _mm_storeu_si128((__m128i *)out, words); }
 
-#define LAYER_NORM(name, type, suffix, limit)                                                                          \
-  void name(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term,           \
-            int32_t shift, type *out) {                                                                                \
-    struct normal f = normal(x, n, eps_term, shift);                                                                   \
+#define LAYER_NORM(name, type, suffix, limit, centred)                                                                 \
+  name(const int16_t *x, const int32_t *multiplier, const int64_t *offset, int64_t n, int64_t eps_term, int32_t shift, \
+       type *out) {                                                                                                    \
+    struct normal f = normal(x, n, eps_term, shift, centred);                                                          \
     int64_t i = 0;                                                                                                     \
     for (; i + 8 <= n; i += 8) store8_##suffix(out + i, normalise8(x + i, multiplier + i, offset + i, &f, limit));     \
     if (i < n) {                                                                                                       \
@@ -290,8 +291,10 @@ static inline void store8_s16(int16_t *out, __m128i words) { _mm_storeu_si128((_
       memcpy(out + i, results, (size_t)(n - i) * sizeof *out);                                                         \
     }                                                                                                                  \
   }
-LAYER_NORM(ew_layer_norm_s16, int8_t, s8, 127.0)
-LAYER_NORM(ew_layer_norm_s16_s16, int16_t, s16, 32767.0)
+LAYER_NORM(void ew_layer_norm_s16, int8_t, s8, 127.0, 1)
+LAYER_NORM(void ew_layer_norm_s16_s16, int16_t, s16, 32767.0, 1)
+LAYER_NORM(static void ew_rms_norm_s16, int8_t, s8, 127.0, 0)
+LAYER_NORM(static void ew_rms_norm_s16_s16, int16_t, s16, 32767.0, 0)
 
 /* ---- table of bytes: sixteen lookups of sixteen entries, then the upper four bits choose as in a knockout */
 

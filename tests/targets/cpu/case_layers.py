@@ -10,6 +10,7 @@ from edgewright.passes.ops import (
     LayerNormalization,
     Linear,
     Requantise,
+    RMSNormalization,
 )
 
 from tests.targets.cpu.lowered import Draw
@@ -44,9 +45,11 @@ def requantise(d: Draw, acc: Node, shape: tuple[int, ...], elem: Int = INT8, zer
     return d(Requantise(zero_point, elem), acc, multiplier, d.integers(*shape, low=shift, high=shift + 1))
 
 
-def integer_norm(d: Draw, x: Node, elem: Int = INT8) -> Node:
+def integer_norm(
+    d: Draw, x: Node, elem: Int = INT8, op: type[LayerNormalization] | type[RMSNormalization] = LayerNormalization
+) -> Node:
     width = x.shape[-1]
     multiplier = d.integers(width, low=-60000, high=60000, dtype="int32")
     offset = d.integers(width, low=-(1 << 24), high=1 << 24, dtype="int64")
     shift = 22 if elem == INT8 else 14
-    return d(LayerNormalization(1e-6, eps_term=12345, shift=shift, elem=elem), x, multiplier, offset)
+    return d(op(1e-6, eps_term=12345, shift=shift, elem=elem), x, multiplier, offset)

@@ -17,6 +17,7 @@ from edgewright.passes.ops import (
     ReduceMean,
     ReduceSum,
     Reshape,
+    RMSNormalization,
     Sigmoid,
     Silu,
     Slice,
@@ -59,6 +60,27 @@ def _(d: Draw) -> tuple[Node, ...]:
     x = d.input(1, 5, 33, elem=INT16)
     y = integer_norm(d, d.input(3, 70, elem=INT16), INT16)
     return integer_norm(d, x, INT16), d(AddRequantised(*IDENTITY, 40000, 16), y, d.input(3, 70, elem=INT16))
+
+
+@case("rows", "RMS norm")
+def _(d: Draw) -> tuple[Node, ...]:
+    found = []
+    for shape in ((7,), (1, 5, 33), (2, 3, 4, 16), (1, 3, 1)):
+        found.append(d(RMSNormalization(1e-5), d.input(*shape), d.real(shape[-1])))
+    x = d(Transpose((0, 2, 1)), d.input(1, 9, 4))
+    y = d(RMSNormalization(1e-2), x, d.real(9))
+    return *found, d(Silu(), y), linear(d, y, 4)
+
+
+@case("rows", "integer RMS norm")
+def _(d: Draw) -> tuple[Node, ...]:
+    x = d.input(1, 5, 33, elem=INT16)
+    turned = d(Transpose((0, 2, 1)), d.input(1, 9, 4, elem=INT16))
+    y, many = (integer_norm(d, d.input(*shape, elem=INT16), op=RMSNormalization) for shape in ((1, 6, 64), (2, 11, 9)))
+    tables = (d(Table(), one, d.integers(256)) for one in (many, y))
+    wide = (integer_norm(d, one, INT16, RMSNormalization) for one in (x, turned))
+    plain = (integer_norm(d, one, op=RMSNormalization) for one in (x, turned))
+    return many, *tables, *wide, *plain, linear(d, y, 6)
 
 
 for shape, axis in (((3, 5, 7), -1), ((3, 5, 7), 1), ((3, 5, 7), 0), ((9,), 0), ((2, 3, 4, 33), 2), ((1, 1, 6), 1)):

@@ -221,6 +221,23 @@ def test_integer_layer_norm_of_rows(kernels: Kernels, seed: int, n: int, rows: i
         assert (out[:, n:] == 99).all()
 
 
+@given(seed=seeds, n=widths, rows=st.integers(1, 20), bits=st.integers(0, 15))
+@EXAMPLES
+def test_integer_rms_norm_of_rows(kernels: Kernels, seed: int, n: int, rows: int, bits: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = strided(rng, rng.integers(-(1 << bits) + 1, 1 << bits, (rows, n)).astype(np.int16))
+    if rng.random() < 0.2:
+        x[:] = rng.choice(np.array([-32767, 32767], np.int16))
+    eps = int(rng.integers(1, 2**50 + 1)) >> int(rng.integers(0, 50)) or 1
+    multiplier, shift = rng.integers(-65535, 65536, n).astype(np.int32), int(rng.integers(1, 41))
+    offset = rng.integers(-(1 << 30), 1 << 30, n) - arith.rms_normalise(x[:1], eps)[0] * multiplier
+    for name, elem in (("ew_rms_norm_rows_s16", Int(8)), ("ew_rms_norm_rows_s16_s16", Int(16))):
+        out = np.full((rows, n + 3), 99, f"int{elem.bits}")
+        kernels.call(name, x, x.strides[0] // 2, rows, multiplier, offset, n, eps, shift, out, n + 3)
+        assert np.array_equal(out[:, :n], arith.rms_normalization(x, multiplier, offset, eps, shift, elem))
+        assert (out[:, n:] == 99).all()
+
+
 @given(seed=seeds, n=st.integers(1, 400) | st.sampled_from([4096, 1 << 15]), bits=st.integers(0, 15), in_place=st.booleans())
 @EXAMPLES
 def test_integer_softmax(kernels: Kernels, seed: int, n: int, bits: int, in_place: bool) -> None:
@@ -422,6 +439,18 @@ def test_float_layer_norm(kernels: Kernels, seed: int, n: int, mean: float) -> N
     if n > 4:  # fewer values may all but agree, which divides the rounding of the mean by next to nothing
         assert np.abs(row[:n] - want).max() <= 4e-6 * (1 + abs(mean)) * np.abs(gamma).max() + 1e-6
     assert row[n] == 7
+
+
+@given(seed=seeds, n=st.integers(1, 1100), mean=st.floats(-30, 30))
+@EXAMPLES
+def test_float_rms_norm(kernels: Kernels, seed: int, n: int, mean: float) -> None:
+    rng = np.random.default_rng(seed)
+    x, gamma = (rng.normal(size=n) + mean).astype(np.float32), rng.normal(size=n).astype(np.float32)
+    r = x.astype(np.float64)
+    want = r / np.sqrt((r * r).mean() + 1e-6) * gamma
+    row = np.append(x, np.float32(7))
+    kernels.call("ew_rms_norm_f32", row, gamma, n, 1e-6, row)
+    assert np.abs(row[:n] - want).max() <= 2e-6 * max(1.0, float(np.abs(want).max())) and row[n] == 7
 
 
 def test_tables_in_c_are_those_of_the_definition() -> None:
