@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgewright.passes.ir.graph import Graph, Node, topological
 from edgewright.passes.name_constants import named_constants
-from edgewright.passes.ops import Add, Constant, LayerNormalization, Linear, RMSNormalization, Slice
+from edgewright.passes.ops import Add, Constant, LayerNormalization, RMSNormalization, Slice
 
 ATTENTIONS = ("Attention", "HashAttention")
 NORMS = (LayerNormalization, RMSNormalization)
