@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from edgewright.frontend.onnx_reader import ModelFacts, ModelSource, read_with_facts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Graph, Node, Shape
-from edgewright.passes.ops import Attention, Constant, Input, LayerNormalization, Linear, PatchEmbed
+from edgewright.passes.ops import Attention, Constant, Input, LayerNormalization, Linear, PatchEmbed, RMSNormalization
 
 Supports = Callable[[Graph], list[Diagnostic]]
 
@@ -134,7 +134,7 @@ def structure(graph: Graph) -> Structure:
     nodes = graph.nodes()
     attentions = [(node, node.op) for node in nodes if isinstance(node.op, Attention)]
     patches = [node.op.patch for node in nodes if isinstance(node.op, PatchEmbed)]
-    widths = [n.inputs[0].shape[-1] for n in nodes if isinstance(n.op, LayerNormalization)]
+    widths = [n.inputs[0].shape[-1] for n in nodes if isinstance(n.op, (LayerNormalization, RMSNormalization))]
     width = _only(widths)
     linears = [node for node in nodes if isinstance(node.op, Linear)]
     hidden = [n.inputs[0].shape[-1] for n in linears if n.shape[-1] == width and n.inputs[0].shape[-1] != width]

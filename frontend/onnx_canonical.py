@@ -14,7 +14,7 @@ from edgewright.frontend.onnx_canonical_channels import push
 from edgewright.frontend.onnx_canonical_fuse import fold_constants, join_constants, share_equal
 from edgewright.frontend.onnx_canonical_layout import mean_before_transpose, simplify_movement
 from edgewright.frontend.onnx_canonical_linear import absorb_affine, absorb_padding, fuse_linear, move_reshapes_down
-from edgewright.frontend.onnx_canonical_norm import fuse_layer_normalization
+from edgewright.frontend.onnx_canonical_norm import fuse_normalisation
 from edgewright.frontend.onnx_canonical_patch import fuse_patch_embed
 from edgewright.frontend.onnx_canonical_upsample import split_transposed
 from edgewright.passes.ir import Graph
@@ -23,7 +23,7 @@ _RULES = (
     fold_constants,
     share_equal,  # duplicated means and slices must be one value before they are matched
     fuse_activations,  # before anything removes the constants in them
-    fuse_layer_normalization,
+    fuse_normalisation,
     join_constants,  # token types and positions
     fuse_linear,
     absorb_padding,

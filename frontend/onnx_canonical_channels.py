@@ -27,6 +27,7 @@ from edgewright.passes.ops import (
     ReduceMean,
     Relu,
     Reshape,
+    RMSNormalization,
     Sigmoid,
     Silu,
     Slice,
@@ -155,7 +156,7 @@ def _through_reshape(node: Node) -> Node | None:
     def grid(result: Node) -> Node:
         return make(Reshape(node.shape), result, origin=node.origin)
 
-    if isinstance(op, (*UNARY, Linear, LayerNormalization)) and _tokens_of(operands[0]) is not None:
+    if isinstance(op, (*UNARY, Linear, LayerNormalization, RMSNormalization)) and _tokens_of(operands[0]) is not None:
         return grid(make(op, tokens, *operands[1:], origin=node.origin))
     if isinstance(op, Slice) and op.axis % 4 == 3:
         return grid(make(Slice(2, op.start, op.stop, op.step), tokens, origin=node.origin))

@@ -24,6 +24,7 @@ from edgewright.passes.ops import (
     Mul,
     Relu,
     Reshape,
+    RMSNormalization,
     Sigmoid,
     Silu,
     Sub,
@@ -127,7 +128,10 @@ def _batch_normalised(node: Node, uses: Callable[[Node], int]) -> Node | None:
     return make(conv.op, conv.inputs[0], *parts, origin=merge_origins(conv.origin, node.origin))
 
 
-_PER_TOKEN: tuple[type[Op], ...] = (Linear, LayerNormalization, Gelu, HardSwish, Relu, Sigmoid, Silu, Tanh)
+_PER_TOKEN: tuple[type[Op], ...] = (
+    *(Linear, LayerNormalization, RMSNormalization),
+    *(Gelu, HardSwish, Relu, Sigmoid, Silu, Tanh),
+)
 
 
 def move_reshapes_down(graph: Graph) -> Graph:

@@ -1,4 +1,5 @@
-"""Layer normalisation written out in elementary operators (exporters below opset 17) becomes LayerNormalization."""
+"""Normalisations of tokens written out in elementary operators become LayerNormalization (exporters below opset 17) and
+RMSNormalization (below opset 23)."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from edgewright.passes.ops import (
     Pow,
     Reciprocal,
     ReduceMean,
+    RMSNormalization,
     Sqrt,
     Sub,
     constant,
@@ -52,16 +54,16 @@ def _square_of(node: Node) -> Node | None:
     return None
 
 
-def _variance_epsilon(node: Node, x: Node) -> float | None:
-    """epsilon where node is mean((x - mean(x))^2) + epsilon."""
+def _mean_square_epsilon(node: Node) -> tuple[Node, float] | None:
+    """(x, epsilon) where node is mean(x^2) + epsilon."""
     if not isinstance(node.op, Add):
         return None
-    for variance, epsilon in (node.inputs, node.inputs[::-1]):
+    for mean, epsilon in (node.inputs, node.inputs[::-1]):
         value = scalar_of(epsilon)
-        squared = _mean_of(variance)
+        squared = _mean_of(mean)
         base = None if squared is None else _square_of(squared)
-        if value is not None and base is not None and _centred(base) is x:
-            return value
+        if value is not None and base is not None:
+            return base, value
     return None
 
 
@@ -84,36 +86,47 @@ def _inverse_root_of(node: Node) -> Node | None:
 
 
 def _normalised(node: Node) -> tuple[Node, float] | None:
-    """(x, epsilon) where node is (x - mean) / sqrt(variance + epsilon)."""
+    """(x, epsilon) where node is x / sqrt(mean(x^2) + epsilon)."""
     pairs: list[tuple[Node, Node | None]] = []
     if isinstance(node.op, Div):
         pairs = [(node.inputs[0], _root_of(node.inputs[1]))]
     elif isinstance(node.op, Mul):
         pairs = [(a, _inverse_root_of(b)) for a, b in (node.inputs, node.inputs[::-1])]
-    for centred, variance in pairs:
-        x = _centred(centred)
-        if x is None or variance is None:
+    for x, moved in pairs:
+        match = None if moved is None else _mean_square_epsilon(moved)
+        if match is None or match[1] < 0:
             continue
-        epsilon = _variance_epsilon(variance, x)
-        if epsilon is not None and epsilon >= 0:
+        squared, epsilon = match
+        if squared is x or (_centred(x) is not None and _centred(squared) is _centred(x)):
             return x, epsilon
     return None
+
+
+def _core(node: Node) -> Node | None:
+    """LayerNormalization or RMSNormalization with neutral weights, where node is one."""
+    match = _normalised(node)
+    if match is None:
+        return None
+    x, epsilon = match
+    width = x.shape[-1]
+    ones = constant(np.ones(width, np.float32))
+    centred = _centred(x)
+    if centred is None:
+        return make(RMSNormalization(epsilon), x, ones, origin=node.origin)
+    return make(LayerNormalization(epsilon), centred, ones, constant(np.zeros(width, np.float32)), origin=node.origin)
 
 
 def _others(node: Node) -> list[tuple[Node, Node]]:
     return [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])]
 
 
-def fuse_layer_normalization(graph: Graph) -> Graph:
+def fuse_normalisation(graph: Graph) -> Graph:
     """The core with neutral weights first; a following multiplication and addition then move inside."""
 
     def change(node: Node) -> Node | None:
-        match = _normalised(node) if isinstance(node.op, Div | Mul) else None
-        if match is not None:
-            x, epsilon = match
-            width = x.shape[-1]
-            ones, zeros = constant(np.ones(width, np.float32)), constant(np.zeros(width, np.float32))
-            return make(LayerNormalization(epsilon), x, ones, zeros, origin=node.origin)
+        core = _core(node) if isinstance(node.op, Div | Mul) else None
+        if core is not None:
+            return core
         if isinstance(node.op, Mul | Add):
             return _affine(node)
         return None
@@ -122,19 +135,21 @@ def fuse_layer_normalization(graph: Graph) -> Graph:
 
 
 def _affine(node: Node) -> Node | None:
-    """Mul or Add of a vector behind LayerNormalization: into gamma and beta."""
+    """Mul or Add of a vector behind LayerNormalization, Mul behind RMSNormalization: into gamma and beta."""
     for norm, other in _others(node):
-        if not isinstance(norm.op, LayerNormalization) or norm.shape != node.shape:
+        if not isinstance(norm.op, LayerNormalization | RMSNormalization) or norm.shape != node.shape:
             continue
-        x, gamma_node, beta_node = norm.inputs
-        gamma, beta, vector = value_of(gamma_node), value_of(beta_node), vector_of(other, norm.shape[-1])
-        if gamma is None or beta is None or vector is None:
+        x, *affine = norm.inputs
+        values, vector = [value_of(n) for n in affine], vector_of(other, norm.shape[-1])
+        if vector is None or any(value is None for value in values):
             continue
+        known = [value for value in values if value is not None]
         if isinstance(node.op, Mul):
-            gamma, beta = gamma * vector, beta * vector
+            known = [value * vector for value in known]
+        elif len(known) == 2:
+            known[1] = known[1] + vector
         else:
-            beta = beta + vector
-        origin = merge_origins(node.origin, norm.origin)
-        parts = constant(gamma, origin=gamma_node.origin), constant(beta, origin=beta_node.origin)
-        return make(norm.op, x, *parts, origin=origin)
+            continue
+        parts = (constant(value, origin=n.origin) for value, n in zip(known, affine, strict=True))
+        return make(norm.op, x, *parts, origin=merge_origins(node.origin, norm.origin))
     return None

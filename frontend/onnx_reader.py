@@ -24,6 +24,7 @@ from edgewright.frontend.onnx_checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_checks_tensors import check_tensors
 from edgewright.frontend.onnx_reader_bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, check_masks, follow
 from edgewright.frontend.onnx_reader_site import READERS, Site, Unsupported
+from edgewright.frontend.onnx_runtime_operators import expand_runtime_operators
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of
 from edgewright.passes.ops import Constant, constant, graph_input
@@ -48,6 +49,7 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
     else:
         path = Path(source)
         model, folder = load_proto(path), path.parent
+    expand_runtime_operators(model)
     found: list[Diagnostic] = []
     try:
         check_structure(model)

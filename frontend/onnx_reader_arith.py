@@ -28,6 +28,7 @@ from edgewright.passes.ops import (
     Reciprocal,
     ReduceMean,
     Relu,
+    RMSNormalization,
     Sigmoid,
     Silu,
     Softmax,
@@ -205,6 +206,17 @@ def read_layer_normalization(site: Site) -> Results:
     return site.make(
         LayerNormalization(site.real("epsilon", 1e-5)), x, *(_widened(site, p, width) for p in (gamma, beta))
     )
+
+
+@reads("RMSNormalization")
+def read_rms_normalization(site: Site) -> Results:
+    """Over the last axis."""
+    x = site.input(0)
+    axis = site.axis(site.integer("axis", -1), len(x.shape))
+    if axis != len(x.shape) - 1:
+        raise Unsupported(f"it normalises over several axes (from axis {axis} of {x.shape})")
+    gamma = _widened(site, site.input(1), (x.shape[-1],))
+    return site.make(RMSNormalization(site.real("epsilon", 1e-5)), x, gamma)
 
 
 def _widened(site: Site, parameter: Node, width: tuple[int]) -> Node:
