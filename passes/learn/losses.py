@@ -1,0 +1,31 @@
+"""What training makes small: the teacher's answers, the labels, or the values in between. Means over rows."""
+
+from __future__ import annotations
+
+from edgewright.passes.learn.torch_import import Tensor, functional
+
+
+def distil(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """T^2 KL(softmax(teacher / T), softmax(student / T)) over the last axis; no gradient for the teacher.
+
+    Source: Hinton et al., Distilling the Knowledge in a Neural Network (arXiv 1503.02531), section 2.
+    """
+    wanted = functional.log_softmax(teacher.detach() / temperature, -1).flatten(0, -2)
+    found = functional.log_softmax(student / temperature, -1).flatten(0, -2)
+    return functional.kl_div(found, wanted, reduction="batchmean", log_target=True) * temperature**2
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Of logits (rows, classes) with labels (rows,); smoothing spreads this share of the label over all classes."""
+    return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+
+def feature_mse(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference over the teacher's mean square: 0 when equal, 1 for a student that is always 0."""
+    teacher = teacher.detach()
+    return functional.mse_loss(student, teacher) / teacher.square().mean().clamp_min(1e-12)
+
+
+def feature_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """`distil` of hidden values: channels of the last axis taken as logits."""
+    return distil(student, teacher, temperature)
