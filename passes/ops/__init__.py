@@ -24,6 +24,7 @@ from edgewright.passes.ops.input import Input, graph_input
 from edgewright.passes.ops.layer_normalization import LayerNormalization
 from edgewright.passes.ops.linear import Linear
 from edgewright.passes.ops.matmul import MatMul
+from edgewright.passes.ops.moe import MoE
 from edgewright.passes.ops.mul import Mul
 from edgewright.passes.ops.neg import Neg
 from edgewright.passes.ops.patch_embed import PatchEmbed
@@ -70,6 +71,7 @@ __all__ = [
     "LayerNormalization",
     "Linear",
     "MatMul",
+    "MoE",
     "Mul",
     "Neg",
     "PatchEmbed",
