@@ -43,6 +43,31 @@ preprocessed as in training (raw 0..255 instead of normalised values, for instan
     "Q007": """a scale ratio the integer arithmetic cannot hold
 A value would have to be multiplied by 2^15 or more to reach its next form. The calibration samples make some value
 nearly always zero: use samples like those the model will see.""",
+    "L001": """torch is not installed
+Passes that learn (fusing blocks, hashing attention, splitting classes) train with torch, which is an extra of its own:
+pip install 'edgewright[train]'. Everything else works without it.""",
+    "L002": """the samples do not belong together
+Every array of the data has one sample a row, so that all have the same length, and labels too. The message says how
+many each has.""",
+    "L003": """labels that are no whole numbers
+A label is the number of a class, counted from 0. One-hot rows become labels by taking the largest element's position.""",
+    "L004": """labels out of range
+A head of N classes knows the labels 0 to N - 1. Either the classes are numbered from 1, or the data is of other classes
+than the model.""",
+    "L005": """classes without a sample
+The step measures or learns something for every class of the model's head, so the data has to show each.""",
+    "L006": """too few samples
+The step learns from samples, and fewer than the message names would teach it their accidents.""",
+    "L007": """the data has no labels
+Accuracy, and what learns from labels, needs an array named labels beside the inputs in the file given with --data.""",
+    "L008": """training diverged
+The loss became infinite or nan. Nothing was changed by that step, and the checkpoint before it is whole. Mostly the
+learning rate is too high, or the samples are not preprocessed as the model expects.""",
+    "L009": """a training checkpoint that does not fit
+A run goes on from a checkpoint only if its settings, its data and the weights it started from are the same; then it ends
+with the same bits as without the interruption. Delete the file to start anew.""",
+    "L010": """data that does not fit the model
+The arrays of the data are named like the model's inputs and have one sample of their shape a row.""",
     "U010": """an option has no such value
 Calibration chooses the range of every value from samples: "mse" keeps the range with the least squared error,
 "percentile" cuts a fixed share of the largest values, "minmax" keeps everything that was seen.""",
