@@ -18,6 +18,7 @@ FENCED = {
     "onnxruntime": "frontend/onnx_*.py",
     "tvm": "targets/cpu/",
     "tvm_ffi": "targets/cpu/",
+    "torch": "passes/learn/",
     "cocotb": "sim/*.py",
     "cocotbext": "sim/*.py",
 }
