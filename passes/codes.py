@@ -20,6 +20,9 @@ Passes say whether they take float or integer graphs, and are listed in their or
     "G090": """a checkpoint cannot be read
 The file with a graph that an earlier run left is damaged, cut short, or of another version. Compile the model again
 from its ONNX file.""",
+    "H007": """hash functions that integers cannot hold
+The integer form of a hash function keeps its sums in 32 bits, for up to 512 support samples and heads of up to 1,024
+channels. EcoFormer uses 25 support samples; more than that change little.""",
     "Q001": """an operator has no integer form
 The integer level of a graph, which the FPGA targets run, has: products with constant weights (Linear, patch
 embedding), attention, LayerNorm, sums of two values, the mean over tokens, functions of one value (GELU, ReLU,

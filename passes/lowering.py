@@ -11,6 +11,7 @@ from edgewright.passes.calibrate import Calibration, positive
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import INT8, INT16, Array, Int, Quant
 from edgewright.passes.lowering_channels import per_channel
+from edgewright.passes.lowering_hashing import codes
 from edgewright.passes.lowering_products import OutOfRange, accumulate, scale_of
 from edgewright.passes.lowering_structure import (
     ACCUMULATING,
@@ -34,6 +35,7 @@ from edgewright.passes.ops import (
     Constant,
     Conv,
     Gather,
+    HashCodes,
     Input,
     LayerNormalization,
     Linear,
@@ -128,6 +130,8 @@ class Lowering:
             return self._on_host(node, quant or self._affine(node), INT8)
         if is_part(node):
             return self._part(node, quant)
+        if isinstance(op, HashCodes):
+            return codes(self, node, op, quant)
         if quant is None and isinstance(op, (Linear, Conv)) and split_in_parts(self.users[node]):
             return self._parts(node)
         quant = quant or self._affine(node)

@@ -17,6 +17,7 @@ from edgewright.passes.ops import (
     Constant,
     Conv,
     Div,
+    HashAttention,
     MatMul,
     Mul,
     Neg,
@@ -62,6 +63,10 @@ def accumulate(lowering: Lowering, node: Node) -> tuple[Node, Array]:
         return _weighted(lowering, node)
     if isinstance(op, Attention):
         return _attention(lowering, node, op)
+    if isinstance(op, HashAttention):
+        codes, v = lowering.int8(node.inputs[0], Quant(1.0)), lowering.int8(node.inputs[1])
+        scale = math.ldexp(scale_of(v), -ATTENTION_FRACTION)
+        return make(op, codes, v, origin=node.origin, quant=Quant(scale)), np.array([scale])
     if isinstance(op, ReduceMean):
         x = lowering.int16(node.inputs[0]) if pools_wide(node) else lowering.int8(node.inputs[0])
         scale = scale_of(x) / (x.type.size // node.type.size)

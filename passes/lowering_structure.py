@@ -19,6 +19,7 @@ from edgewright.passes.ops import (
     Gather,
     Gelu,
     HardSwish,
+    HashAttention,
     Input,
     LayerNormalization,
     Linear,
@@ -45,7 +46,7 @@ VIEWS: tuple[type[Op], ...] = (Slice, Reshape, Transpose, Concat, Gather, Where)
 SUMS: tuple[type[Op], ...] = (Add, Sub)
 NORMS: tuple[type[Op], ...] = (LayerNormalization, RMSNormalization)
 WEIGHTED: tuple[type[Op], ...] = (Linear, PatchEmbed, Conv)  # products with constants
-ACCUMULATING: tuple[type[Op], ...] = (*WEIGHTED, Attention, ReduceMean, MatMul, Mul, Div, Neg)
+ACCUMULATING: tuple[type[Op], ...] = (*WEIGHTED, Attention, HashAttention, ReduceMean, MatMul, Mul, Div, Neg)
 HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
 POOLED_MAX = 2000  # int16 values whose sum fits the accumulator
 

@@ -11,6 +11,7 @@ from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Level
 from edgewright.passes.lowering import Lowering
+from edgewright.passes.lowering_hashing import too_many
 from edgewright.passes.lowering_products import OutOfRange
 from edgewright.passes.lowering_structure import ACCUMULATING, ACTIVATIONS, NORMS, SUMS, VIEWS, WEIGHTED, hosted
 from edgewright.passes.ops import (
@@ -19,6 +20,7 @@ from edgewright.passes.ops import (
     Constant,
     Div,
     Gather,
+    HashCodes,
     Input,
     Softmax,
     value_of,
@@ -27,7 +29,7 @@ from edgewright.passes.ops.arith import LAYER_NORM_WIDTH_MAX
 from edgewright.passes.transform import Note, Pass
 
 EXPRESSIBLE: tuple[type[Op], ...] = (
-    *(Input, Constant, *NORMS, Softmax, Cast),
+    *(Input, Constant, *NORMS, Softmax, Cast, HashCodes),
     *(*SUMS, *ACCUMULATING, *VIEWS, *ACTIVATIONS),
 )
 NAMED = 3  # places a message names before it counts the rest
@@ -103,7 +105,9 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
                 f"its integer form is exact up to {LAYER_NORM_WIDTH_MAX} channels",
                 "use a narrower model",
             )
-        if isinstance(op, (*WEIGHTED, *NORMS)):
+        if isinstance(op, HashCodes):
+            yield from too_many(node)
+        if isinstance(op, (*WEIGHTED, *NORMS, HashCodes)):
             yield from _parameters(node)
         if isinstance(op, Attention) and not op.scale > 0:
             yield Diagnostic("Q001", f"Attention with scale {op.scale}", node.name, "the scale must be positive")

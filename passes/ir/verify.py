@@ -13,6 +13,7 @@ from edgewright.passes.ir.types import Array, Int, Level
 from edgewright.passes.ops import arith
 from edgewright.passes.ops.add import Add
 from edgewright.passes.ops.add_requantised import AddRequantised
+from edgewright.passes.ops.arith_hashing import hash_accumulator_bound
 from edgewright.passes.ops.attention import Attention
 from edgewright.passes.ops.cast import Cast
 from edgewright.passes.ops.concat import Concat
@@ -20,6 +21,8 @@ from edgewright.passes.ops.constant import Constant
 from edgewright.passes.ops.conv import Conv
 from edgewright.passes.ops.dequantise import Dequantise
 from edgewright.passes.ops.gather import Gather
+from edgewright.passes.ops.hash_attention import HashAttention
+from edgewright.passes.ops.hash_codes import HashCodes
 from edgewright.passes.ops.input import Input
 from edgewright.passes.ops.layer_normalization import LayerNormalization
 from edgewright.passes.ops.linear import Linear
@@ -45,7 +48,7 @@ QUANTISED_OPS: tuple[type[Op], ...] = (
     *ONLY_QUANTISED,
     *(Input, Constant, Linear, PatchEmbed, Conv, LayerNormalization, Attention, MatMul, Mul, Softmax, Relu),
     RMSNormalization,
-    *(Concat, Slice, Reshape, Transpose, Gather, Where),
+    *(Concat, Slice, Reshape, Transpose, Gather, Where, HashCodes, HashAttention),
 )
 # what the host may do to float values that no integer of the graph has reached: masks
 ON_HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
@@ -145,6 +148,8 @@ def _constants(node: Node) -> Iterator[tuple[str, Array, int, int]]:
         for value in values[3:]:
             if value is not None:
                 yield "score bias", value, -arith.SCORE_BIAS_MAX, arith.SCORE_BIAS_MAX
+    elif isinstance(node.op, HashCodes):
+        ranges = {1: ("anchor", -127, 127), 2: ("coefficient", -127, 127), 4: ("offset", 0, 1 << 24)}
     elif isinstance(node.op, Table):
         ranges = {1: ("entry", -127, 127)}
     elif isinstance(node.op, Concat):
@@ -175,6 +180,10 @@ def accumulator_bound(node: Node) -> int:
         q, k = node.inputs[:2]
         scores = q.shape[2] // op.heads * 127 * 127 + (arith.SCORE_BIAS_MAX if node.inputs[3:] else 0)
         return max(scores, k.shape[1] * arith.ATTENTION_WEIGHT_MAX * 127)
+    if isinstance(op, HashCodes) and not node.type.is_float:
+        return node.inputs[1].shape[2] * 127 * 127
+    if isinstance(op, HashAttention) and not node.type.is_float:
+        return hash_accumulator_bound(node.shape[1], op.bits)
     if isinstance(op, ReduceSum):
         (x,) = node.inputs
         return x.type.size // node.type.size * (arith.limit(x.elem) if isinstance(x.elem, Int) else 0)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, Array, TensorType
+from edgewright.passes.ir.types import F32, INT32, Array, TensorType
+from edgewright.passes.ops.arith_hashing import hash_attention
 from edgewright.passes.ops.numeric import expect_count, float32
 
 CONSTANTS = ("sum", "own")
@@ -18,6 +19,7 @@ class HashAttention(Op):
     Per head, with c = b + 1, every weight b_i b_j + c is positive, and sums over j are taken once for all i:
     out_i = (b_i sum_j b_j v_j + c sum_j v_j) / (b_i sum_j b_j + c T) for constant "sum";
     "own" has c v_i for c sum_j v_j.
+    Integers: int8 operands; the result has 8 fractional bits (type Int(32)), for "sum" 16 bits of value.
     Source: EcoFormer (arXiv 2209.09004), section 3.3; "own" is what its released code computes.
     """
 
@@ -33,10 +35,12 @@ class HashAttention(Op):
         expect(codes.shape[2] == self.heads * self.bits, f"codes {codes.shape} are not {self.heads} times {self.bits} bits")
         expect(v.shape[2] % self.heads == 0, f"width {v.shape[2]} does not divide into {self.heads} heads")
         expect(self.constant in CONSTANTS, f"constant {self.constant!r} is neither of {CONSTANTS}")
-        expect(codes.is_float and v.is_float, "float operands only")
-        return TensorType(v.shape, F32)
+        expect(codes.is_float == v.is_float, f"mixed float and integer: {codes}, {v}")
+        return TensorType(v.shape, F32 if v.is_float else INT32)
 
     def eval(self, *arrays: Array) -> Array:
+        if arrays[1].dtype.kind != "f":
+            return hash_attention(*arrays, self.heads, self.constant)
         codes, v = (np.asarray(x, np.float64).reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2) for x in arrays)
         constant = self.bits + 1
         context = np.matmul(codes.swapaxes(-1, -2), v)

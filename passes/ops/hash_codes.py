@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, Array, TensorType
+from edgewright.passes.ir.types import F32, INT8, Array, TensorType
+from edgewright.passes.ops.arith import SHIFT_MAX
+from edgewright.passes.ops.arith_hashing import HEAD_WIDTH_MAX, SUPPORTS_MAX, hash_codes
 from edgewright.passes.ops.numeric import expect_count, float32
 
 NORM_FLOOR = 1e-12  # added to a squared norm: the direction of a vector of zeros is zero
@@ -17,15 +19,19 @@ class HashCodes(Op):
 
     Float, per head: u' = u / |u|; kernel_j = exp(-|u' - anchor_j|^2 / (2 sigma)); bit r is +1 where
     sum_j coefficients[r, j] kernel_j >= threshold[r], else -1. sigma is one constant of the layer, from calibration.
+    Integers: u, anchors and coefficients int8, threshold int32, and offset (H, m), attributes multiplier and shift
+    (`arith_hashing.kernels`; sigma is kept for reports) -> int8.
     Source: EcoFormer (arXiv 2209.09004), section 3.2; threshold = coefficients times the mean kernel.
     """
 
     heads: int
     sigma: float = 1.0
+    multiplier: int = 0
+    shift: int = 0
 
     def infer(self, *types: TensorType) -> TensorType:
-        expect_count(types, 4)
-        u, anchors, coefficients, threshold = types
+        expect_count(types, 4, 5)
+        u, anchors, coefficients, threshold = types[:4]
         expect(u.rank == 3 and u.shape[2] % self.heads == 0, f"u {u.shape} does not divide into {self.heads} heads")
         width = u.shape[2] // self.heads
         expect(anchors.rank == 3 and coefficients.rank == 3, f"anchors {anchors.shape}, coefficients {coefficients.shape}")
@@ -36,12 +42,25 @@ class HashCodes(Op):
             coefficients.shape == (self.heads, bits, supports) and threshold.shape == (self.heads, bits),
             f"coefficients {coefficients.shape} and threshold {threshold.shape} do not fit {supports} anchors",
         )
-        expect(all(t.is_float for t in types), "float operands only")
+        expect(len({t.is_float for t in types}) == 1, f"mixed float and integer: {', '.join(map(str, types))}")
         expect(self.sigma > 0, f"sigma {self.sigma} is not positive")
-        return TensorType((*u.shape[:2], self.heads * bits), F32)
+        shape = (*u.shape[:2], self.heads * bits)
+        if u.is_float:
+            expect_count(types, 4)
+            return TensorType(shape, F32)
+        expect_count(types, 5)
+        expect(types[4].shape == (self.heads, supports), f"offset {types[4].shape} does not fit {supports} anchors")
+        expect(width <= HEAD_WIDTH_MAX and supports <= SUPPORTS_MAX, f"{supports} anchors of {width} are too many")
+        expect(
+            1 << 15 <= self.multiplier < 1 << 16 and 1 <= self.shift <= SHIFT_MAX,
+            f"multiplier {self.multiplier} >> {self.shift} out of range",
+        )
+        return TensorType(shape, INT8)
 
     def eval(self, *arrays: Array) -> Array:
-        u, anchors, coefficients, threshold = arrays
+        u, anchors, coefficients, threshold = arrays[:4]
+        if u.dtype.kind != "f":
+            return hash_codes(u, anchors, coefficients, threshold, arrays[4], self.multiplier, self.shift)
         signs = np.where(self.margins(u, anchors, coefficients, threshold) >= 0, 1.0, -1.0)
         return float32(signs.reshape(*u.shape[:2], -1))
 
@@ -62,5 +81,5 @@ class HashCodes(Op):
         return found
 
     def macs(self, *types: TensorType) -> int:
-        u, anchors, coefficients, _ = types
+        u, anchors, coefficients = types[:3]
         return math.prod(u.shape[:2]) * (anchors.size + coefficients.size)
