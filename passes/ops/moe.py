@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, Array, TensorType
+from edgewright.passes.ir.types import F32, INT8, INT16, INT32, Array, TensorType
+from edgewright.passes.ops.arith import SHIFT_MAX
+from edgewright.passes.ops.arith_experts import CHOSEN_MAX, Experts, mixture, queues, route
 from edgewright.passes.ops.gelu import Gelu
 from edgewright.passes.ops.hard_swish import HardSwish
 from edgewright.passes.ops.numeric import expect_count, float32, softmax
@@ -24,6 +26,9 @@ ACTIVATION_OPS: dict[str, Op] = {
     "Tanh": Tanh(),
 }
 
+FLOAT_OPERANDS = 6
+INTEGER_OPERANDS = 11
+
 
 @dataclass(frozen=True, slots=True)
 class MoE(Op):
@@ -34,6 +39,9 @@ class MoE(Op):
     K largest logits, of equal ones the lower expert; y = sum_k p_k f_k(x) with the gates p:
       softmax "before": over all N logits, the K chosen kept as they are, or divided by their sum if `renormalise`;
       softmax "after": over the K chosen logits (`renormalise` then changes nothing).
+    Integers: x int8, logits int16, w1 int8, b1 int32, w2 int8, b2 int32, multiplier and shift of the first product (N, h),
+    activation table int8 (256,), multiplier and shift of the second (N, o); attributes gate_multiplier and gate_shift (as
+    `arith.exponentials`) and zero_point, as `arith_experts` defines; the result has `EXPERT_FRACTION` fractional bits.
     Source: M3ViT (arXiv:2210.14793, section 3.1) with "before"; Shazeer et al. (arXiv:1701.06538, section 2.1) with "after".
     """
 
@@ -41,10 +49,13 @@ class MoE(Op):
     softmax: str = "before"
     renormalise: bool = False
     activation: str = "Gelu"
+    gate_multiplier: int = 0
+    gate_shift: int = 0
+    zero_point: int = 0
 
     def infer(self, *types: TensorType) -> TensorType:
-        expect_count(types, 6)
-        x, logits, w1, b1, w2, b2 = types
+        expect_count(types, FLOAT_OPERANDS, INTEGER_OPERANDS)
+        x, logits, w1, b1, w2, b2 = types[:FLOAT_OPERANDS]
         expect(x.rank == 3, f"tokens {x.shape} are not (batch, tokens, width)")
         expect(w1.rank == 3 and w2.rank == 3, f"weights {w1.shape} and {w2.shape} are not (experts, out, in)")
         experts, hidden, width = w1.shape
@@ -59,47 +70,63 @@ class MoE(Op):
         expect(1 <= self.top_k <= experts, f"each token chooses {self.top_k} of {experts} experts")
         expect(self.softmax in ("before", "after"), f"softmax {self.softmax!r} is neither before nor after the choice")
         expect(self.activation in ACTIVATION_OPS, f"unknown activation {self.activation!r}")
-        expect(all(t.is_float for t in types), f"mixed float and integer: {', '.join(map(str, types))}")
-        return TensorType((*x.shape[:2], w2.shape[1]), F32)
+        shape = (*x.shape[:2], w2.shape[1])
+        if len(types) == FLOAT_OPERANDS:
+            expect(all(t.is_float for t in types), f"mixed float and integer: {', '.join(map(str, types))}")
+            return TensorType(shape, F32)
+        m1, s1, table, m2, s2 = types[FLOAT_OPERANDS:]
+        expect(not any(t.is_float for t in types), f"mixed float and integer: {', '.join(map(str, types))}")
+        expect(x.elem == INT8 and logits.elem == INT16, f"needs int8 tokens and int16 logits, got {x} and {logits}")
+        expect(m1.shape == s1.shape == b1.shape, f"multiplier {m1.shape} and shift {s1.shape} do not fit {b1.shape}")
+        expect(m2.shape == s2.shape == b2.shape, f"multiplier {m2.shape} and shift {s2.shape} do not fit {b2.shape}")
+        expect(table.shape == (256,) and table.elem == INT8, f"the table is {table}")
+        expect(self.top_k <= CHOSEN_MAX, f"each token chooses {self.top_k} experts, at most {CHOSEN_MAX} add up")
+        expect(
+            1 << 15 <= self.gate_multiplier < 1 << 16 and 1 <= self.gate_shift <= SHIFT_MAX,
+            f"gate multiplier {self.gate_multiplier} >> {self.gate_shift} out of range",
+        )
+        expect(-127 <= self.zero_point <= 127, f"zero point {self.zero_point} outside [-127, 127]")
+        return TensorType(shape, INT32)
 
     def eval(self, *arrays: Array) -> Array:
-        x, logits, w1, b1, w2, b2 = arrays
+        x, logits, w1, b1, w2, b2 = arrays[:FLOAT_OPERANDS]
         batch = np.broadcast_shapes(x.shape[:2], logits.shape[:2])
         rows = np.broadcast_to(x, (*batch, x.shape[2])).reshape(-1, x.shape[2])
-        chosen, gates = self.route(np.broadcast_to(logits, (*batch, logits.shape[2])).reshape(-1, logits.shape[2]))
-        act = ACTIVATION_OPS[self.activation]
+        scores = np.broadcast_to(logits, (*batch, logits.shape[2])).reshape(-1, logits.shape[2])
+        chosen, gates = self.route(scores)
+        if len(arrays) == INTEGER_OPERANDS:
+            experts = Experts(w1, b1, w2, b2, *arrays[FLOAT_OPERANDS:], zero_point=self.zero_point)
+            return mixture(rows, chosen, gates, experts).reshape(*batch, w2.shape[1])
         out = np.zeros((len(rows), w2.shape[1]), np.float32)
-        for expert, (tokens, places) in queues(chosen, len(w1)):
-            hidden = act.eval(float32(np.matmul(rows[tokens], w1[expert].T) + b1[expert]))
-            result = np.matmul(hidden, w2[expert].T) + b2[expert]
+        for expert, tokens, places in queues(chosen, len(w1)):
+            result = np.matmul(self.activated(self.entered(rows[tokens], w1[expert], b1[expert])), w2[expert].T) + b2[expert]
             out[tokens] += result * gates[tokens, places][:, None]  # a token stands in a queue once
         return out.reshape(*batch, w2.shape[1])
 
+    @property
+    def over_chosen(self) -> bool:
+        """Whether the gates of a token are a softmax over its chosen logits: the sum of the kept divides the others out."""
+        return self.softmax == "after" or self.renormalise
+
     def route(self, logits: Array) -> tuple[Array, Array]:
-        """For rows of float logits (M, N): the chosen experts (M, K), best first, and their gates (M, K)."""
-        chosen = choose(logits, self.top_k)
+        """For rows of logits (M, N): the chosen experts (M, K), best first, and their gates (M, K), floats or integers."""
+        if logits.dtype.kind != "f":
+            return route(logits, self.top_k, self.over_chosen, self.gate_multiplier, self.gate_shift)
+        chosen = np.argsort(-logits, axis=1, kind="stable")[:, : self.top_k]
         kept = np.take_along_axis(logits, chosen, 1)
-        if self.softmax == "after" or self.renormalise:
-            return chosen, softmax(kept, -1)  # what the others contribute to the sum cancels
+        if self.over_chosen:
+            return chosen, softmax(kept, -1)
         return chosen, np.take_along_axis(softmax(logits, -1), chosen, 1)
+
+    def entered(self, rows: Array, w1: Array, b1: Array) -> Array:
+        """What one expert's activation sees of float rows (M, d): (M, h)."""
+        return float32(np.matmul(rows, w1.T) + b1)
+
+    def activated(self, x: Array) -> Array:
+        """The activation of floats."""
+        return ACTIVATION_OPS[self.activation].eval(x)
 
     def macs(self, *types: TensorType) -> int:
         """Of the K experts each token chooses; the router is a Linear in front."""
-        x, _, w1, _, w2, _ = types
+        x, _, w1, _, w2 = types[:5]
         return math.prod(x.shape[:2]) * self.top_k * (math.prod(w1.shape[1:]) + math.prod(w2.shape[1:]))
-
-
-def choose(logits: Array, top_k: int) -> Array:
-    """The experts of the K largest logits of each row (M, K), best first; of equal ones the lower expert first."""
-    order: Array = np.argsort(-logits, axis=-1, kind="stable")[..., :top_k]
-    return order
-
-
-def queues(chosen: Array, experts: int) -> list[tuple[int, tuple[Array, Array]]]:
-    """For each expert that some token chose: (expert, (rows of its tokens, in order, and its place among their choices))."""
-    found = []
-    for expert in range(experts):
-        tokens, places = np.nonzero(chosen == expert)
-        if tokens.size:
-            found.append((expert, (tokens, places)))
-    return found
