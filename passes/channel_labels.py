@@ -7,7 +7,7 @@ and read it, in its norms and its position table. `ties` say the same of the axe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -38,19 +38,18 @@ class ChannelLabels:
     fixed: frozenset[int]
 
 
-def label_channels(graph: Graph) -> ChannelLabels:
-    """The labels of a float graph. Operators it does not know keep their operands whole, so that cutting stays safe."""
+def label_channels(graph: Graph, narrower: Collection[str] = ()) -> ChannelLabels:
+    """The labels of a float graph. Operators it does not know keep their operands whole, so that cutting stays safe.
+    narrower: names of outputs that may lose channels (features); all others are fixed."""
     work = _Labelling()
     for node in graph.nodes():
         rule = _RULES.get(type(node.op), _opaque)
         work.of[node] = None if isinstance(node.op, ops.Constant) else rule(work, node)
-    for node in graph.outputs:
-        work.keep(work.of[node])
+    for name, node in zip(graph.output_names, graph.outputs, strict=True):
+        if name not in narrower:
+            work.keep(work.of[node])
     roots = work.roots()
-    heads = {
-        node: tuple((roots[qk], roots[v]) for qk, v in found)
-        for node, found in work.heads.items()
-    }  # fmt: skip
+    heads = {node: tuple((roots[qk], roots[v]) for qk, v in found) for node, found in work.heads.items()}
     return ChannelLabels(
         graph,
         {node: None if labels is None else roots[labels] for node, labels in work.of.items()},

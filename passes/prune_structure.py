@@ -7,7 +7,7 @@ several readers of one stream need no cases of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -58,9 +58,10 @@ class Structure:
         return np.stack([np.isin(labels, unit.labels) for unit in units])
 
 
-def structure_of(graph: Graph) -> Structure:
-    """The units of a float graph. A unit that an output or an operator needs whole is left out."""
-    labels = label_channels(graph)
+def structure_of(graph: Graph, narrower: Collection[str] = ()) -> Structure:
+    """The units of a float graph. A unit that an output or an operator needs whole is left out; outputs named in
+    `narrower` may lose channels."""
+    labels = label_channels(graph, narrower)
     attention = {int(label) for found in labels.heads.values() for pair in found for part in pair for label in part}
     stream, sites = _stream(labels)
     stream -= attention
