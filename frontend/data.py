@@ -36,6 +36,7 @@ _BROKEN = (
     NotImplementedError,
     SyntaxError,
 )
+Archive = zipfile.ZipFile
 NO_RANGES: Mapping[str, Range] = {}
 _SHAPE_HELP = "save images as float32, normalised as in training, one per row: (count, channels, height, width)"
 
@@ -96,25 +97,39 @@ def load_samples(
     Errors (CompileError): D001 (exit 2) no such file; D002 to D007 (exit 1) what is wrong with the data, all at once.
     """
     path = Path(path)
-    with _open(path) as archive:
-        headers = _headers(archive, path)
-        names = _choose(headers, shapes, path, calibration)
+    with open_archive(path) as archive:
+        headers = read_headers(archive, path)
+        names = choose(headers, shapes, path, calibration)
         wants_labels = "calib" not in names.values()
         label_name = next((name for name in LABEL_NAMES if name in headers and name not in names.values()), None)
-        chosen = [*names.values(), *([label_name] if label_name and wants_labels else [])]
-        _check_headers(headers, names, shapes, path, ranges)
-        _check_memory(headers, chosen, path)
-        arrays = {name: _read(archive, headers[name], path) for name in chosen}
-    inputs = {
-        given: _as_integer(arrays[name], name, path, ranges[given]) if given in ranges else _as_float(arrays[name], name, path)
-        for given, name in names.items()
-    }
-    count = len(next(iter(inputs.values())))
-    labels = _labels(arrays[label_name], count, path) if label_name in arrays and label_name else None
+        inputs = read_inputs(archive, headers, names, shapes, path, ranges)
+        labels = None
+        if label_name is not None and wants_labels:
+            count = len(next(iter(inputs.values())))
+            labels = check_labels(read_array(archive, headers[label_name], path), count, path)
     return Samples(inputs, labels, str(path))
 
 
-def _fail(code: str, message: str, at: str, because: str, help_text: str, exit_code: int = Exit.MODEL) -> NoReturn:
+def read_inputs(
+    archive: Archive,
+    headers: Mapping[str, Header],
+    names: Mapping[str, str],
+    shapes: Mapping[str, Shape],
+    path: Path,
+    ranges: Mapping[str, Range],
+) -> dict[str, Array]:
+    """The arrays called `names` (input name -> array name), checked before and after they are read."""
+    _check_headers(headers, names, shapes, path, ranges)
+    _check_memory(headers, names.values(), path)
+    return {
+        given: _as_integer(read_array(archive, headers[name], path), name, path, ranges[given])
+        if given in ranges
+        else _as_float(read_array(archive, headers[name], path), name, path)
+        for given, name in names.items()
+    }
+
+
+def fail(code: str, message: str, at: str, because: str, help_text: str, exit_code: int = Exit.MODEL) -> NoReturn:
     raise CompileError([Diagnostic(code, message, at=at, because=because, help=help_text)], exit_code)
 
 
@@ -122,10 +137,10 @@ def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else "it is cut short"
 
 
-def _open(path: Path) -> zipfile.ZipFile:
+def open_archive(path: Path) -> zipfile.ZipFile:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            _fail(
+            fail(
                 "D001",
                 "data path is not a file",
                 str(path),
@@ -135,16 +150,16 @@ def _open(path: Path) -> zipfile.ZipFile:
             )
         return zipfile.ZipFile(path)
     except FileNotFoundError:
-        _fail("D001", "data file not found", str(path), "there is no file of this name", "check the path", Exit.USAGE)
+        fail("D001", "data file not found", str(path), "there is no file of this name", "check the path", Exit.USAGE)
     except (OSError, ValueError) as error:
-        _fail("D001", "data file cannot be read", str(path), str(error), "check path and permissions", Exit.USAGE)
+        fail("D001", "data file cannot be read", str(path), str(error), "check path and permissions", Exit.USAGE)
     except (zipfile.BadZipFile, NotImplementedError) as error:
         help_text = "save it with numpy.savez(path, images=..., labels=...)"
-        _fail("D002", "not an npz file", str(path), f"it is no complete zip archive ({error})", help_text)
+        fail("D002", "not an npz file", str(path), f"it is no complete zip archive ({error})", help_text)
 
 
 @dataclass(frozen=True, slots=True)
-class _Header:
+class Header:
     """One array in the archive, not yet read."""
 
     entry: str
@@ -163,8 +178,8 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]
     return shape, dtype
 
 
-def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Header]:
-    found: dict[str, _Header] = {}
+def read_headers(archive: zipfile.ZipFile, path: Path) -> dict[str, Header]:
+    found: dict[str, Header] = {}
     for info in archive.infolist():
         if not info.filename.endswith(".npy"):
             continue
@@ -175,7 +190,7 @@ def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Header]:
                 shape, dtype = _read_header(file)
                 overhead = file.tell()
         except _BROKEN as error:
-            _fail(
+            fail(
                 "D002",
                 "damaged array",
                 at,
@@ -184,17 +199,17 @@ def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Header]:
             )
         if dtype.hasobject:
             because = "its elements are Python objects, stored as a pickle, and loading a pickle runs code"
-            _fail("D003", "pickled array refused", at, because, "save plain numeric arrays")
-        found[name] = header = _Header(info.filename, shape, dtype)
+            fail("D003", "pickled array refused", at, because, "save plain numeric arrays")
+        found[name] = header = Header(info.filename, shape, dtype)
         if header.size_bytes + overhead != info.file_size:
             there = info.file_size - overhead
             because = f"shape {shape} of {dtype} needs {header.size_bytes:,} bytes, and {there:,} are there"
-            _fail("D002", "damaged array", at, because, "save it again")
+            fail("D002", "damaged array", at, because, "save it again")
     return found
 
 
-def _choose(
-    headers: Mapping[str, _Header], shapes: Mapping[str, Shape], path: Path, calibration: bool
+def choose(
+    headers: Mapping[str, Header], shapes: Mapping[str, Shape], path: Path, calibration: bool
 ) -> dict[str, str]:
     """Input name -> array name."""
     found: dict[str, str] = {}
@@ -230,7 +245,7 @@ def _spell(shape: Iterable[int]) -> str:
 
 
 def _check_headers(
-    headers: Mapping[str, _Header],
+    headers: Mapping[str, Header],
     names: Mapping[str, str],
     shapes: Mapping[str, Shape],
     path: Path,
@@ -258,20 +273,20 @@ def _check_headers(
         raise CompileError(found)
 
 
-def _check_memory(headers: Mapping[str, _Header], names: Iterable[str], path: Path) -> None:
+def _check_memory(headers: Mapping[str, Header], names: Iterable[str], path: Path) -> None:
     needed, budget = sum(headers[name].size_bytes for name in names), memory_budget_bytes()
     if needed > budget:
         because = f"its arrays need {needed:,} bytes, and {budget:,} can be used"
-        _fail("D007", "data does not fit in memory", str(path), because, "use fewer samples")
+        fail("D007", "data does not fit in memory", str(path), because, "use fewer samples")
 
 
-def _read(archive: zipfile.ZipFile, header: _Header, path: Path) -> Array:
+def read_array(archive: zipfile.ZipFile, header: Header, path: Path) -> Array:
     try:
         with archive.open(header.entry) as file:
             array: Array = npy_format.read_array(file, allow_pickle=False)
             return array
     except _BROKEN as error:
-        _fail("D002", "damaged array", f"array {header.entry!r} in {path}", _first_line(error), "save it again")
+        fail("D002", "damaged array", f"array {header.entry!r} in {path}", _first_line(error), "save it again")
 
 
 def _as_float(array: Array, name: str, path: Path) -> Array:
@@ -281,10 +296,10 @@ def _as_float(array: Array, name: str, path: Path) -> Array:
     bad = values.size - int(np.isfinite(values).sum())
     if bad:
         because = f"{bad:,} of {values.size:,} values are NaN, infinite or beyond float32"
-        _fail("D006", "data out of range", at, because, "normalise as in training")
+        fail("D006", "data out of range", at, because, "normalise as in training")
     if values.size > 1 and values.min() == values.max():
         because = f"every value is {float(values.reshape(-1)[0])}"
-        _fail("D006", "data without a range", at, because, "save real images: scales are taken from their ranges")
+        fail("D006", "data without a range", at, because, "save real images: scales are taken from their ranges")
     return values
 
 
@@ -293,17 +308,17 @@ def _as_integer(array: Array, name: str, path: Path, allowed: Range) -> Array:
     low, high = allowed
     if values.size and (int(values.min()) < low or int(values.max()) > high):
         because = f"its values go from {values.min()} to {values.max()}, and the model takes {low} to {high}"
-        _fail("D006", "data out of range", f"array {name!r} in {path}", because, "use the model's own tokeniser")
+        fail("D006", "data out of range", f"array {name!r} in {path}", because, "use the model's own tokeniser")
     return values
 
 
-def _labels(array: Array, count: int, path: Path) -> Array:
+def check_labels(array: Array, count: int, path: Path) -> Array:
     at = f"labels in {path}"
     help_text = "save one integer class for each image"
     if array.dtype.kind not in "iu" or array.ndim != 1:
-        _fail("D005", "labels of the wrong type", at, f"they are {array.dtype} of shape {array.shape}", help_text)
+        fail("D005", "labels of the wrong type", at, f"they are {array.dtype} of shape {array.shape}", help_text)
     if len(array) != count:
-        _fail("D005", "labels do not match the images", at, f"{len(array)} labels for {count} images", help_text)
+        fail("D005", "labels do not match the images", at, f"{len(array)} labels for {count} images", help_text)
     if array.size and (int(array.min()) < 0 or int(array.max()) >= 1 << 31):
-        _fail("D006", "labels out of range", at, f"from {array.min()} to {array.max()}", help_text)
+        fail("D006", "labels out of range", at, f"from {array.min()} to {array.max()}", help_text)
     return array.astype(np.int64)

@@ -52,6 +52,22 @@ machine code where a CUDA compiler was found. Nobody has run it on a GPU yet; an
     "T024": """there are no kernels for this machine's architecture
 `--target host` compiles for the machine that runs the compiler, and kernels exist for x86_64 and aarch64. Boards can be
 compiled for anywhere.""",
+    "U030": """an option has no such value
+The options that choose passes take values of their own forms: `--fuse-blocks 25%` or `2`, `--hash-attention all`, `auto`,
+`0,2,3` or `'>=128'` (quoted, for the shell), `--usage-threshold 0.01`. The message says what this one stands for.""",
+    "U031": """a pass has nothing to learn from
+Dropping experts that are rarely chosen, fusing blocks and hashing attention decide on samples like those the model will
+see. `--data train.npz` gives them: an array named after the model's input, or `images`, and `labels` to measure accuracy
+on. Samples to learn from only come as `train_images` and `train_labels`, or as `calib`; otherwise some are held out.""",
+    "U032": """the checkpoint folder is taken
+`--checkpoints DIR` keeps what an interrupted run continues from. A folder belongs to one run: one model, one data file,
+one set of options. `--resume` continues it to the same result; another run needs another folder.""",
+    "U033": """the checkpoint was reshaped in another way
+`--from passes`, `plan` and `emit` start from the model that the passes of the last run left in the output folder. Other
+passes were asked for this time: start with `--from reshape`, or leave the options of the passes away.""",
+    "U034": """an option without what it is for
+Some options belong to others: `--resume` continues a run in the folder of `--checkpoints`, and the passes that learn are
+asked for by options of their own. The message says what is missing.""",
     "U020": """the output cannot be written
 The folder given with -o cannot be made or replaced. A folder that holds something other than an earlier result is
 never overwritten.""",

@@ -62,6 +62,11 @@ def build(program: Program) -> Built:
     return Built(library, weights, workspace_bytes, program.steps, len(functions))
 
 
+def sizes(program: Program) -> tuple[int, int]:
+    """(bytes of weights, bytes of temporaries) of what `build` would make, without compiling anything."""
+    return len(_weights(program.steps)[0]), place(_lives(program))[1]
+
+
 def _pipeline() -> tuple[Any, Any, Any]:
     passes = tvm.tirx.transform
     lowering = tvm.ir.transform.Sequential(

@@ -83,6 +83,10 @@ def test_examples(path: Path) -> None:
     size = 8 if "digits" in path.name else 28
     shapes = {"x": (1, 1, size, size)}
     tested = load_samples(path, shapes)
+    if path.name == "multitask.npz":  # its targets are named after outputs
+        assert tested.labels is None
+        assert load_samples(path, shapes, calibration=True).count == 64
+        return
     assert tested.labels is not None and len(tested.labels) == tested.count
     assert load_samples(path, shapes, calibration=True).count == 128
 

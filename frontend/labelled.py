@@ -1,0 +1,148 @@
+"""Data that passes learn from and data that they are measured on, from one npz file; no sample is ever both.
+
+Arrays for the inputs as in `data.load_samples`, `labels`, and targets named after outputs. With `train_` before their
+names (`train_images`, `train_labels`, `train_edges`) they are to learn from, and so is `calib`; then those without are
+measured on. Where there is nothing of the kind, a share of the samples is held out by the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from edgewright.frontend import data as files
+from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.input_ranges import Range, input_ranges
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.types import Array
+
+LABELS = "labels"
+PREFIX = "train_"
+HELD_OUT = 0.25
+FEWEST = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """Samples by input name with what is right, by output name ("labels": for the output that they fit)."""
+
+    inputs: dict[str, Array]
+    targets: dict[str, Array] = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.inputs.values())))
+
+    def take(self, positions: Array) -> Labelled:
+        """The samples at these positions."""
+        inputs, targets = ({name: array[positions] for name, array in given.items()} for given in (self.inputs, self.targets))
+        return Labelled(inputs, targets, self.source)
+
+    def some(self, count: int, seed: int) -> Labelled:
+        """At most `count` samples, drawn by the seed, in their order."""
+        if count >= self.count:
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).permutation(self.count)[:count]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """`learn` and `measure` share no sample. `how`: how they were told apart, a sentence for the user."""
+
+    learn: Labelled
+    measure: Labelled
+    how: str
+
+
+def load_material(path: str | Path, graph: Graph, seed: int = 0) -> Material:
+    """What a file holds for this model. Errors (CompileError): as `data.load_samples`; L006 for too few samples to hold
+    any out."""
+    path = Path(path)
+    shapes, ranges = files.input_shapes(graph), input_ranges(graph)
+    with files.open_archive(path) as archive:
+        headers = files.read_headers(archive, path)
+        reader = _Reader(path, archive, headers, shapes, ranges, graph.output_names)
+        names, training = reader.names(""), reader.names(PREFIX)
+        calib = "calib" if len(shapes) == 1 and "calib" in headers else None
+        learn = measure = None
+        if training is not None:
+            learn = reader.read(training, PREFIX)
+        elif calib is not None and names is not None and calib not in names.values():
+            learn = reader.read({next(iter(shapes)): calib}, "calib_")
+        if names is not None:
+            measure = reader.read(names, "")
+        elif calib is not None:
+            measure = reader.read({next(iter(shapes)): calib}, "calib_")
+        if learn is None and measure is None:
+            files.choose(headers, shapes, path, False)  # raises with what is missing
+    if learn is not None and measure is not None:
+        name = "calib" if training is None else next(iter(training.values()))
+        how = f"learns from the {learn.count:,} samples of '{name}', measured on the {measure.count:,} others"
+        return Material(learn, measure, how)
+    whole = learn or measure
+    assert whole is not None
+    if whole.count < FEWEST:
+        raise CompileError(
+            [
+                Diagnostic(
+                    "L006", "too few samples", str(path),
+                    f"there are {whole.count}, and what a pass learned from does not measure it",
+                    f"give at least {FEWEST}, or arrays to learn from with `{PREFIX}` before their names",
+                )
+            ]
+        )  # fmt: skip
+    order = np.random.default_rng(seed).permutation(whole.count)
+    held = max(1, round(HELD_OUT * whole.count))
+    how = (
+        f"learns from {whole.count - held:,} of the {whole.count:,} samples, measured on the other {held:,} "
+        f"(drawn with seed {seed})"
+    )
+    return Material(whole.take(np.sort(order[held:])), whole.take(np.sort(order[:held])), how)
+
+
+class _Reader:
+    """Reads one part of an archive whose headers are known."""
+
+    def __init__(
+        self, path: Path, archive: files.Archive, headers: Mapping[str, files.Header], shapes: Mapping[str, tuple[int, ...]],
+        ranges: Mapping[str, Range], outputs: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        self.path, self.archive, self.headers, self.shapes, self.ranges = path, archive, headers, shapes, ranges
+        self.outputs = outputs
+
+    def names(self, prefix: str) -> dict[str, str] | None:
+        """Array for each input under this prefix; None where one has none."""
+        found = {}
+        for given in self.shapes:
+            candidates = (given, *files.IMAGE_NAMES) if len(self.shapes) == 1 else (given,)
+            name = next((prefix + c for c in candidates if prefix + c in self.headers), None)
+            if name is None:
+                return None
+            found[given] = name
+        return found
+
+    def read(self, names: Mapping[str, str], prefix: str) -> Labelled:
+        """The samples and what belongs to them."""
+        inputs = files.read_inputs(self.archive, self.headers, names, self.shapes, self.path, self.ranges)
+        count = len(next(iter(inputs.values())))
+        targets: dict[str, Array] = {}
+        label = next((prefix + n for n in files.LABEL_NAMES if prefix + n in self.headers), None)
+        if label is not None and label not in names.values():
+            array = files.read_array(self.archive, self.headers[label], self.path)
+            targets[LABELS] = files.check_labels(array, count, self.path)
+        for output in self.outputs:
+            name = prefix + output
+            if name in self.headers and name not in (label, *names.values()):
+                array = files.read_array(self.archive, self.headers[name], self.path)
+                if array.dtype.kind not in "biuf" or len(array) != count or not np.isfinite(array).all():
+                    files.fail(
+                        "D005", "targets do not match the samples", f"array {name!r} in {self.path}",
+                        f"it is {array.dtype} of shape {array.shape} for {count:,} samples",
+                        "save one finite target for each sample",
+                    )  # fmt: skip
+                targets[output] = array
+        return Labelled(inputs, targets, str(self.path))

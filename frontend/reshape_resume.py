@@ -1,0 +1,92 @@
+"""A folder from which an interrupted run of passes continues: what each finished pass left, and what others learned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from edgewright import __version__
+from edgewright.frontend.publish import replace_file
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir import checkpoint
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.transform import Pass, Statistics
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of passes in its folder."""
+
+    directory: Path
+
+    @classmethod
+    def begin(cls, directory: Path, key: str, resume: bool) -> Run:
+        """CompileError U032 when the folder holds a run and this one does not resume it, or is another; C002 by the caller
+        when it cannot be made."""
+        kept = directory / RUN_FILE
+        found = json.loads(kept.read_text()) if kept.is_file() else None
+        if found is not None and found.get("key") != key:
+            because = "it was begun with another model, other data, other options or another version"
+            _refuse(directory, because, "name another folder, or remove this one")
+        if found is not None and not resume:
+            _refuse(directory, "a run was begun in it", "continue it with --resume, or name another folder")
+        if found is None and directory.exists() and any(directory.iterdir()):
+            _refuse(directory, "it holds something that is no such run", "name another folder")
+        directory.mkdir(parents=True, exist_ok=True)
+        if found is None:
+            replace_file(kept, (json.dumps({"key": key, "edgewright": __version__}) + "\n").encode())
+        return cls(directory)
+
+    def folder(self, number: int, name: str) -> Path:
+        """What belongs to one pass."""
+        return self.directory / f"{number}-{name}"
+
+    def offered(self, number: int, name: str) -> dict[str, Any]:
+        """What a pass may take to continue where it was interrupted."""
+        folder = self.folder(number, name)
+        folder.mkdir(parents=True, exist_ok=True)
+        return {"checkpoints": folder}
+
+    def step(self, number: int, step: Pass, graph: Graph) -> tuple[Graph, Statistics]:
+        """Run a pass, or read what it left when it had already finished."""
+        folder = self.folder(number, step.name)
+        after, told = folder / "after.npz", folder / "statistics.json"
+        if told.is_file():  # written last
+            return checkpoint.load(after), msgspec.json.decode(told.read_bytes(), type=Statistics)
+        result, done = step(graph)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            path = Path(scratch) / "after.npz"
+            checkpoint.save(result, path)
+            path.replace(after)
+        replace_file(told, msgspec.json.encode(done))
+        return result, done
+
+
+def key_of(graph: Graph, options: dict[str, Any], data: Path | None) -> str:
+    """Equal for two runs exactly if they compute the same."""
+    digest = hashlib.sha256(f"{__version__} {json.dumps(options, sort_keys=True)} ".encode())
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "graph.npz"
+        checkpoint.save(graph, path)
+        digest.update(path.read_bytes())
+    digest.update((file_digest(data) if data is not None else "").encode())
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse(directory: Path, because: str, help_text: str) -> None:
+    raise CompileError(
+        [Diagnostic("U032", "the checkpoint folder is taken", f"--checkpoints {directory}", because, help_text)], Exit.USAGE
+    )
