@@ -3,6 +3,7 @@
 #   make test    lint, types and tests
 #   make bench   the figures of the README: compile time, simulation speed, cycles
 #   make bench-cpu  the CPU table of the README: against onnxruntime and OpenVINO, in turns
+#   make bench-passes  what experts, fusion, hashing and splitting give: from trained models that are kept here
 #   make lint    lint and types alone
 #   make clean   remove ./build, ./dist and ./.venv
 
@@ -14,13 +15,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXAMPLE := tests/examples
 
-FAST := not slow and not zoo and not train and not vendor and not board
+FAST := not slow and not zoo and not vendor and not board
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-cpu lint clean tools
+.PHONY: help demo test bench bench-cpu bench-passes lint clean tools
 
 help:
-	@sed -n '2,7s/^# *//p' Makefile
+	@sed -n '2,8s/^# *//p' Makefile
 
 tools:
 	@ok=1; \
@@ -42,7 +43,7 @@ $(VENV)/.sim: pyproject.toml | $(VENV)/.made
 
 $(VENV)/.test: pyproject.toml $(VENV)/.sim
 	@echo "adding what the tests need to $(VENV) (once)"
-	$(PIP) install -e '.[sim,synth,cpu,test]'
+	$(PIP) install -e '.[sim,synth,cpu,train,test]'
 	$(PIP) install --no-deps hls4ml==1.3.0 # for Xilinx's ap_int headers alone
 	@touch $@
 
@@ -60,18 +61,21 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 test: lint
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(FAST)"
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(FAST)"
 
 bench: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks.bench
 
 # OpenVINO's quantiser brings a large set of packages, so these have a stamp of their own.
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
-	$(PIP) install -e '.[sim,synth,cpu,test,bench]'
+	$(PIP) install -e '.[sim,synth,cpu,train,test,bench]'
 	@touch $@
 
 bench-cpu: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks.bench_cpu
+
+bench-passes: $(VENV)/.test
+	$(BIN)/python -m tests.benchmarks.bench_passes
 
 clean:
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
