@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx
 from edgewright.frontend.onnx_writer_emit import Emitter
+from edgewright.frontend.onnx_writer_hashing import write_hash_attention, write_hash_codes
 from edgewright.passes import ops
 from edgewright.passes.ir import Node, Op
 
@@ -37,6 +38,10 @@ for _kind in (
     *(ops.Relu, ops.Sigmoid, ops.Sqrt, ops.Sub, ops.Tanh),
 ):
     FLOAT_WRITERS[_kind] = _same(_kind.__name__)
+
+
+FLOAT_WRITERS[ops.HashAttention] = write_hash_attention
+FLOAT_WRITERS[ops.HashCodes] = write_hash_codes
 
 
 @_writes(ops.Concat)
@@ -128,9 +133,7 @@ def _conv_transpose(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     assert isinstance(op, ops.ConvTranspose)
     spare = [
         (n - 1) * stride + k - before - size
-        for n, stride, k, before, size in zip(
-            x.shape[2:], op.strides, w.shape[2:], op.pads, op.size, strict=True
-        )
+        for n, stride, k, before, size in zip(x.shape[2:], op.strides, w.shape[2:], op.pads, op.size, strict=True)
     ]
     pads = [*op.pads, *(max(0, n) for n in spare)]
     more = [max(0, -n) for n in spare]

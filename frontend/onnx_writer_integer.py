@@ -1,9 +1,4 @@
-"""Integer operators in standard ONNX, bit for bit as `passes.ops.arith` defines them.
-
-Values travel as int64.  Products use MatMulInteger on uint8 with zero points of 128: int8 operands would meet
-saturating instructions on x86 processors without VNNI.  An arithmetic right shift is (x - Mod(x, 2^s)) / 2^s, where
-ONNX's Mod takes the divisor's sign.
-"""
+"""Integer operators in standard ONNX, bit for bit as `passes.ops` defines them; their arithmetic: `onnx_writer_arith`."""
 
 from __future__ import annotations
 
@@ -11,15 +6,34 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
+from edgewright.frontend.onnx_writer_arith import (
+    POWERS,
+    biased,
+    bit_length,
+    clip,
+    constant_of,
+    inverse_square_root,
+    normalised,
+    power_of_two,
+    product,
+    requantise,
+    round_shift,
+    round_shift_by,
+    saturate,
+    sum_last,
+)
 from edgewright.frontend.onnx_writer_emit import Emitter
 from edgewright.frontend.onnx_writer_float import FLOAT_WRITERS
-from edgewright.passes.ir import Array, Int, Node, Op
+from edgewright.frontend.onnx_writer_hashing import write_integer_hash_attention, write_integer_hash_codes
+from edgewright.passes.ir import Int, Node, Op
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
     Concat,
     Conv,
     Gather,
+    HashAttention,
+    HashCodes,
     LayerNormalization,
     Linear,
     MatMul,
@@ -37,67 +51,10 @@ from edgewright.passes.ops import (
     Transpose,
     Where,
     arith,
-    value_of,
 )
 
 _TP = onnx.TensorProto
 Writer = Callable[[Emitter, Node, Sequence[str]], str]
-_POWERS = 1 << np.arange(63, dtype=np.int64)
-
-
-def _shift_right(emit: Emitter, x: str, power: str) -> str:
-    """x >> s for power = 2^s, rounding down."""
-    return emit("Div", emit("Sub", x, emit("Mod", x, power, fmod=0)), power)
-
-
-def round_shift(emit: Emitter, x: str, shift: Array | int) -> str:
-    """arith.round_shift by constants."""
-    shift = np.asarray(shift, np.int64)
-    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    return _shift_right(emit, emit("Add", x, emit.ints(half)), emit.ints(np.int64(1) << shift))
-
-
-def _round_shift_by(emit: Emitter, x: str, shift: str, extra: int) -> str:
-    """arith.round_shift by shift + extra >= 1, shift a computed tensor."""
-    half = emit("Gather", emit.ints(_POWERS), emit("Add", shift, emit.ints(extra - 1)))
-    power = emit("Add", half, half)
-    return _shift_right(emit, emit("Add", x, half), power)
-
-
-def _clip(emit: Emitter, x: str, low: int, high: int) -> str:
-    """By comparisons: onnxruntime 1.31's int64 Clip, Min, Max and ReduceMax miscompare beyond 2^31 on AVX-512."""
-    below = emit("Where", emit("Greater", x, emit.ints(high)), emit.ints(high), x)
-    return emit("Where", emit("Less", below, emit.ints(low)), emit.ints(low), below)
-
-
-def saturate(emit: Emitter, x: str, elem: Int) -> str:
-    """arith.saturate."""
-    high = arith.limit(elem) if elem.signed else elem.highest
-    return _clip(emit, x, -high if elem.signed else 0, high)
-
-
-def requantise(emit: Emitter, acc: str, multiplier: Array | int, shift: Array | int, zero_point: int, elem: Int) -> str:
-    """arith.requantise by constants."""
-    shifted = round_shift(emit, emit("Mul", acc, emit.ints(multiplier)), shift)
-    return saturate(emit, emit("Add", shifted, emit.ints(zero_point)) if zero_point else shifted, elem)
-
-
-def _constant(node: Node, position: int) -> Array:
-    value = value_of(node.inputs[position])
-    if value is None:
-        raise TypeError(f"operand {position} of {node.op.kind} {node.name} is not a constant")
-    return value.astype(np.int64)
-
-
-def _biased(emit: Emitter, x: str) -> str:
-    """int8 values as uint8 with zero point 128."""
-    return emit.cast(emit("Add", x, emit.ints(128)), _TP.UINT8)
-
-
-def _product(emit: Emitter, a: str, b: str, a_zero: int, b_zero: int) -> str:
-    """a b of uint8 tensors less their zero points, as int64."""
-    zeros = (emit.exact(np.asarray(zero, np.uint8)) for zero in (a_zero, b_zero))
-    return emit.cast(emit("MatMulInteger", a, b, *zeros), _TP.INT64)
 
 
 def write_quantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
@@ -114,9 +71,9 @@ def write_quantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 def _linear(emit: Emitter, node: Node, x: str) -> str:
     """x (..., K) w^T + b, exact while the sum stays inside int32 (the graph's verifier keeps it below 2^26)."""
-    weight, bias = _constant(node, 1), _constant(node, 2)
+    weight, bias = constant_of(node, 1), constant_of(node, 2)
     columns = emit.exact((weight.T + 128).astype(np.uint8))
-    return emit("Add", _product(emit, _biased(emit, x), columns, 128, 128), emit.ints(bias))
+    return emit("Add", product(emit, biased(emit, x), columns, 128, 128), emit.ints(bias))
 
 
 def write_linear(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
@@ -147,22 +104,22 @@ def write_conv(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """ConvInteger pads with its zero point, here pad_value, and takes it off every product: that is added again."""
     op = node.op
     assert isinstance(op, Conv)
-    weight = _constant(node, 1)
+    weight = constant_of(node, 1)
     kernel = emit.exact((weight + 128).astype(np.uint8))
     zeros = (emit.exact(np.asarray(zero + 128, np.uint8)) for zero in (op.pad_value, 0))
     places = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations, "group": op.groups}
-    maps = emit.cast(emit("ConvInteger", _biased(emit, operands[0]), kernel, *zeros, **places), _TP.INT64)
-    added = op.pad_value * weight.sum(axis=(1, 2, 3)) + (_constant(node, 2) if node.inputs[2:] else 0)
+    maps = emit.cast(emit("ConvInteger", biased(emit, operands[0]), kernel, *zeros, **places), _TP.INT64)
+    added = op.pad_value * weight.sum(axis=(1, 2, 3)) + (constant_of(node, 2) if node.inputs[2:] else 0)
     return emit("Add", maps, emit.ints(added.reshape(-1, 1, 1)))
 
 
 def write_matmul(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Of two activations."""
-    return _product(emit, _biased(emit, operands[0]), _biased(emit, operands[1]), 128, 128)
+    return product(emit, biased(emit, operands[0]), biased(emit, operands[1]), 128, 128)
 
 
 def write_relu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """By a comparison, as `_clip`."""
+    """By a comparison, as `clip`."""
     zero = emit.ints(0)
     return emit("Where", emit("Less", operands[0], zero), zero, operands[0])
 
@@ -171,12 +128,12 @@ def write_requantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Per channel or per tensor."""
     op = node.op
     assert isinstance(op, Requantise)
-    return requantise(emit, operands[0], _constant(node, 1), _constant(node, 2), op.zero_point, op.elem)
+    return requantise(emit, operands[0], constant_of(node, 1), constant_of(node, 2), op.zero_point, op.elem)
 
 
 def write_table(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """A Gather from 256 entries."""
-    return emit("Gather", emit.ints(_constant(node, 1)), emit("Add", operands[0], emit.ints(128)))
+    return emit("Gather", emit.ints(constant_of(node, 1)), emit("Add", operands[0], emit.ints(128)))
 
 
 def write_add_requantised(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
@@ -195,38 +152,14 @@ def write_reduce_sum(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     return emit("ReduceSum", operands[0], emit.ints(list(op.axes)), keepdims=int(op.keepdims))
 
 
-def _sum_last(emit: Emitter, x: str) -> str:
-    return emit("ReduceSum", x, emit.ints([-1]), keepdims=1)
-
-
-def _bit_length(emit: Emitter, x: str, bits: int) -> str:
-    """arith.bit_length of x (..., 1) >= 0 below 2^bits: how many powers of two it reaches."""
-    reached = emit("GreaterOrEqual", x, emit.ints(_POWERS[:bits]))
-    return _sum_last(emit, emit.cast(reached, _TP.INT64))
-
-
-def _inverse_square_root(emit: Emitter, v: str) -> tuple[str, str]:
-    """arith.inverse_square_root of v (..., 1): (y, e)."""
-    two = emit.ints(2)
-    e = emit("Div", emit("Sub", _bit_length(emit, v, 53), emit.ints(1)), two)
-    exponents = 2 * np.arange(27, dtype=np.int64)
-    up = emit("Gather", emit.ints(np.int64(1) << np.maximum(16 - exponents, 0)), e)
-    down = emit("Gather", emit.ints(np.int64(1) << np.maximum(exponents - 16, 0)), e)
-    m16 = emit("Div", emit("Mul", v, up), down)  # non-negative: Div rounds down
-    y0 = emit("Gather", emit.ints(arith.RSQRT_TABLE), emit("Div", m16, emit.ints(1 << 10)))
-    q0 = emit("Div", emit("Mul", y0, y0), emit.ints(1 << 14))
-    t = emit("Sub", emit.ints(3 << 16), emit("Div", emit("Mul", m16, q0), emit.ints(1 << 16)))
-    return round_shift(emit, emit("Mul", y0, t), 16), e
-
-
 def write_layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """arith.layer_normalization."""
     op, x, n = node.op, operands[0], node.shape[-1]
     assert isinstance(op, LayerNormalization)
-    s, width = _sum_last(emit, x), emit.ints(n)
-    squares = _sum_last(emit, emit("Mul", x, x))
+    s, width = sum_last(emit, x), emit.ints(n)
+    squares = sum_last(emit, emit("Mul", x, x))
     v = emit("Sub", emit("Mul", width, squares), emit("Mul", s, s))
-    y, e = _inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
+    y, e = inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
     centred = emit("Sub", emit("Mul", width, x), s)
     return _scaled(emit, node, emit("Mul", centred, y), e)
 
@@ -235,8 +168,8 @@ def write_rms_normalization(emit: Emitter, node: Node, operands: Sequence[str]) 
     """arith.rms_normalization."""
     op, x, width = node.op, operands[0], emit.ints(node.shape[-1])
     assert isinstance(op, RMSNormalization)
-    v = emit("Mul", width, _sum_last(emit, emit("Mul", x, x)))
-    y, e = _inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
+    v = emit("Mul", width, sum_last(emit, emit("Mul", x, x)))
+    y, e = inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
     return _scaled(emit, node, emit("Mul", emit("Mul", width, x), y), e)
 
 
@@ -244,8 +177,8 @@ def _scaled(emit: Emitter, node: Node, product: str, e: str) -> str:
     """What both normalisations end with: 12 fractional bits, multiplier, offset, shift."""
     op = node.op
     assert isinstance(op, LayerNormalization | RMSNormalization)
-    z = _round_shift_by(emit, product, e, 4)
-    scaled = emit("Add", emit("Mul", z, emit.ints(_constant(node, 1))), emit.ints(_constant(node, 2)))
+    z = round_shift_by(emit, product, e, 4)
+    scaled = emit("Add", emit("Mul", z, emit.ints(constant_of(node, 1))), emit.ints(constant_of(node, 2)))
     return saturate(emit, round_shift(emit, scaled, op.shift), op.elem)
 
 
@@ -253,17 +186,15 @@ def _exponentials(emit: Emitter, x: str, multiplier: int, shift: int) -> str:
     """arith.exponentials over the last axis, in [0, 2^15]."""
     d = emit("Sub", emit("ReduceMax", x, emit.ints([-1]), keepdims=1), x)
     rounded = round_shift(emit, emit("Mul", d, emit.ints(multiplier)), shift)
-    u = _clip(emit, rounded, 0, 16 * arith.EXPONENT_STEPS - 1)
-    step = emit("Gather", emit.ints(arith.EXP2_TABLE), emit("Mod", u, emit.ints(256), fmod=0))
-    octave = emit("Gather", emit.ints(_POWERS[:16]), emit("Div", u, emit.ints(256)))
-    return emit("Div", step, octave)
+    u = clip(emit, rounded, 0, 16 * arith.EXPONENT_STEPS - 1)
+    return power_of_two(emit, u)
 
 
 def _attention_weights(emit: Emitter, scores: str, multiplier: int, shift: int) -> str:
     """arith.attention_weights over the last axis, int64 in [0, 254]."""
     e = _exponentials(emit, scores, multiplier, shift)
     weight = emit("Div", emit("Add", e, emit.ints(64)), emit.ints(128))
-    return _clip(emit, weight, 0, arith.ATTENTION_WEIGHT_MAX)
+    return clip(emit, weight, 0, arith.ATTENTION_WEIGHT_MAX)
 
 
 def write_softmax(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
@@ -273,10 +204,10 @@ def write_softmax(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     axis = op.axis % rank
     swap = [rank - 1 if i == axis else axis if i == rank - 1 else i for i in range(rank)]
     e = _exponentials(emit, emit.transpose(operands[0], *swap), op.multiplier, op.shift)
-    total = _sum_last(emit, e)
-    n = _bit_length(emit, total, 32)
-    reciprocal = emit("Div", emit("Gather", emit.ints(_POWERS), emit("Add", n, emit.ints(15))), total)
-    shares = saturate(emit, _round_shift_by(emit, emit("Mul", e, reciprocal), n, 0), Int(16))
+    total = sum_last(emit, e)
+    n = bit_length(emit, total, 32)
+    reciprocal = emit("Div", emit("Gather", emit.ints(POWERS), emit("Add", n, emit.ints(15))), total)
+    shares = saturate(emit, round_shift_by(emit, emit("Mul", e, reciprocal), n, 0), Int(16))
     return emit.transpose(shares, *swap)
 
 
@@ -289,18 +220,15 @@ def write_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     def by_head(position: int, *perm: int) -> str:
         _, count, columns = node.inputs[position].shape
         split = emit.reshape(operands[position], (windows, count, op.heads, columns // op.heads))
-        return emit.transpose(_biased(emit, split), *perm)
+        return emit.transpose(biased(emit, split), *perm)
 
     q, k, v = by_head(0, 0, 2, 1, 3), by_head(1, 0, 2, 3, 1), by_head(2, 0, 2, 1, 3)
-    scores = _product(emit, q, k, 128, 128)
+    scores = product(emit, q, k, 128, 128)
     for bias in operands[3:]:
         scores = emit("Add", scores, bias)
     weights = _attention_weights(emit, scores, op.score_multiplier, op.score_shift)
-    acc = _product(emit, emit.cast(weights, _TP.UINT8), v, 0, 128)
-    total = _sum_last(emit, weights)
-    n = _bit_length(emit, total, 40)
-    reciprocal = emit("Div", emit("Gather", emit.ints(_POWERS), emit("Add", n, emit.ints(15))), total)
-    out = _round_shift_by(emit, emit("Mul", acc, reciprocal), n, 7)
+    acc = product(emit, emit.cast(weights, _TP.UINT8), v, 0, 128)
+    out = normalised(emit, acc, sum_last(emit, weights))
     return emit.reshape(emit.transpose(out, 0, 2, 1, 3), (windows, tokens, width))
 
 
@@ -308,6 +236,8 @@ INTEGER_WRITERS: dict[type[Op], Writer] = {
     AddRequantised: write_add_requantised,
     Attention: write_attention,
     Conv: write_conv,
+    HashAttention: write_integer_hash_attention,
+    HashCodes: write_integer_hash_codes,
     LayerNormalization: write_layer_normalization,
     Linear: write_linear,
     MatMul: write_matmul,
