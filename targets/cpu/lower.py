@@ -20,10 +20,13 @@ from edgewright.passes.ops import (
     Constant,
     Conv,
     Gather,
+    HashAttention,
+    HashCodes,
     Input,
     LayerNormalization,
     Linear,
     MatMul,
+    MoE,
     Mul,
     PatchEmbed,
     ReduceMean,
@@ -39,7 +42,9 @@ from edgewright.passes.ops import (
 from edgewright.targets.cpu.attention import attention
 from edgewright.targets.cpu.convolution import CHANNELS_LAST, convolution, patch_embed
 from edgewright.targets.cpu.elementwise import copied, elementwise
+from edgewright.targets.cpu.experts import experts
 from edgewright.targets.cpu.groups import Group, group
+from edgewright.targets.cpu.hashing import hash_attention, hash_codes
 from edgewright.targets.cpu.matmul import matmul
 from edgewright.targets.cpu.product import product, strided_rows
 from edgewright.targets.cpu.rows import gather_step, reduce_step, row_step
@@ -81,6 +86,9 @@ LOWERINGS: dict[type[Op], Lower] = {
     ReduceMean: reduce_step,
     ReduceSum: reduce_step,
     Gather: gather_step,
+    MoE: experts,
+    HashCodes: hash_codes,
+    HashAttention: hash_attention,
 }
 
 
@@ -106,6 +114,9 @@ def unsupported(node: Node) -> str | None:
         return "its weights are computed while the model runs"
     if isinstance(op, (LayerNormalization, RMSNormalization)) and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
         return "its factors are computed while the model runs"
+    first = {MoE: 2, HashCodes: 1}.get(type(op))
+    if first is not None and any(not isinstance(n.op, Constant) for n in node.inputs[first:]):
+        return "its weights are computed while the model runs"
     return None
 
 

@@ -56,10 +56,11 @@ _ATTRS_V4 = (*_ATTRS_V3, "+avx512f", "+avx512bw", "+avx512cd", "+avx512dq", "+av
 _OWN = ("-DEW_OWN_GEMM_F32", "-DEW_OWN_GEMM_S8", "-DEW_OWN_DEPTHWISE")  # what generic.c leaves to other sources
 _WIDE = ("-mprefer-vector-width=512", *_OWN)
 _REST = ("softmax_s16.c", "layer_norm_rows.c")  # complete what a variant has of its own
+_LAST = ("experts.c", "hashing.c")  # call the other kernels
 _ROWS_512 = ("rows_avx512.c", "layer_norm_avx512.c", *_REST)
-_PORTABLE = ("generic.c", "integers.c", *_REST, "floats.c")
-_FLOATS = ("gemm_f32.c", "generic.c", "depthwise_f32.c", "depthwise_madd.c", "floats.c")
-_NEON = ("neon_f32.c", "neon_requantise.c", "neon_rows.c", *_REST, "depthwise_f32.c", "depthwise_neon.c", "floats.c")
+_PORTABLE = ("generic.c", "integers.c", *_REST, "floats.c", *_LAST)
+_FLOATS = ("gemm_f32.c", "generic.c", "depthwise_f32.c", "depthwise_madd.c", "floats.c", *_LAST)
+_NEON = ("neon_f32.c", "neon_requantise.c", "neon_rows.c", *_REST, "depthwise_f32.c", "depthwise_neon.c", "floats.c", *_LAST)
 _NEON_DOT = ("neon_dot.c", *_NEON, "depthwise_quads.c")
 
 # Within an architecture from the plainest to the fastest: `best` takes the last one that runs.

@@ -111,6 +111,44 @@ void ew_depthwise_line_f32(const float *x, const int64_t *offsets, int64_t taps,
 void ew_depthwise_line_s8(const int8_t *x, const int64_t *offsets, int64_t taps, int64_t step, const int8_t *w,
                           const int32_t *bias, int64_t channels, int64_t pixels, int32_t *out);
 
+/* Queues of a mixture of experts: row i of logits, ld elements apart, goes to the k experts of the largest logits, of
+ * equal ones to the lower. Their shares are the softmax over these k, with `whole` over all experts. place[i*k+j]: where
+ * the j-th expert of row i (in the order of the experts) has the row in its queue, gate[i*k+j] its share; queues follow
+ * each other, token[place]: the row. tasks[0]: how many tasks, then (expert, first place, places) of each, at most `most`
+ * places and of one expert; rows*k / most + min(experts, rows*k) tasks at most. begin: `experts` elements of scratch. */
+void ew_route_f32(const float *logits, int64_t ld, int64_t rows, int32_t experts, int32_t k, int32_t whole, int32_t most,
+                  int32_t *tasks, int32_t *begin, int32_t *token, int32_t *place, float *gate);
+
+enum { EW_GELU = 1, EW_GELU_TANH, EW_SILU, EW_SIGMOID, EW_TANH, EW_RELU, EW_HARD_SWISH };
+
+/* out[place] = w2 f(w1 x[token[place]] + b1) + b2 of the place's expert, for the tasks of one of `parts` parts. shape: d,
+ * h, o, f (above, 0: none), parts, most. Weights: panels of ew_pack_b_f32 of each expert; biases and rows of out are whole
+ * panels wide. work: most * (d + h in whole panels) elements. */
+void ew_experts_f32(const int32_t *tasks, int32_t part, const float *x, int64_t ldx, const int32_t *token,
+                    const int64_t *shape, const float *w1, const float *b1, const float *w2, const float *b2, float *work,
+                    float *out);
+
+/* out = sum_j gate[j] * values[place[j]*ld:] over k places. */
+void ew_combine_f32(const float *values, int64_t ld, const int32_t *place, const float *gate, int32_t k, int64_t n,
+                    float *out);
+
+/* Attention by codes, one head. Codes are positive for +1; each four bits make a quad, in quads[t*Q+q], Q = ceil(bits / 4).
+ * table[(q*16+x)*ld:] and weight[q*16+x]: what four bits x select of all values, resp. of all keys together; `total`: with
+ * (bits + 1) times the sum of all values in the first quad's. ld: the width in whole vectors of 4-byte lanes. */
+void ew_hash_tables_f32(const float *codes, int64_t ldc, const float *v, int64_t ldv, int64_t tokens, int32_t bits,
+                        int64_t width, int32_t total, uint8_t *quads, float *table, int32_t *weight);
+
+/* Rows of the result: what their quads select, divided by their weight; own: where not NULL, (bits + 1) times these
+ * values count as well. */
+void ew_hash_rows_f32(const uint8_t *quads, int64_t rows, int32_t bits, const float *table, const int32_t *weight,
+                      int64_t width, const float *own, int64_t ldv, float *out, int64_t ldout);
+
+/* Codes of rows of one head: shape: width, supports, bits. Panels of anchors / sigma and of coefficients, squares of the
+ * anchors times half = 1 / (2 sigma), in whole panels. work: MR * (supports in whole panels + NR) elements. */
+void ew_hash_codes_f32(const float *u, int64_t ldu, int32_t rows, const int64_t *shape, float half, const float *anchors,
+                       const float *squares, const float *coefficients, const float *threshold, float *work, float *out,
+                       int64_t ldout);
+
 #ifdef __cplusplus
 }
 #endif

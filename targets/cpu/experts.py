@@ -1,0 +1,168 @@
+"""Mixtures of experts, expert by expert: tokens queue for the experts they choose, rows of a queue go through that expert's
+two products together, and each token sums what its experts made of it. Experts that nobody chooses cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import MoE, value_of
+from edgewright.targets.cpu.elementwise import copied
+from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.product import Geometry, Rows, geometry, pack, strided_rows
+from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
+from edgewright.targets.cpu.tir import Expr, T, address, i32, i64, loop, run, scratch
+from edgewright.targets.cpu.view import View
+
+TILES = 4  # of rows in one task: as many share a panel of weights while it is in the first cache
+PARTS = 16  # what threads share: more than any board has cores
+BLOCK = 8  # tokens whose sums are finished together
+ACTIVATIONS = {
+    "Gelu": 1, "GeluTanh": 2, "Silu": 3, "Sigmoid": 4, "Tanh": 5, "Relu": 6, "HardSwish": 7,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """Where the queues of a layer are while it runs: see ew_route_f32."""
+
+    tasks: View
+    token: View
+    place: View
+    gate: View
+
+
+def experts(context: Context, group: Group) -> None:
+    """Adds the steps of a MoE: the queues, the experts, and the sums with the tail."""
+    _Experts(context, group).add()
+
+
+class _Experts:
+    def __init__(self, context: Context, group: Group) -> None:
+        anchor = group.anchor
+        assert anchor is not None and isinstance(anchor.op, MoE)
+        self.context, self.group, self.anchor, self.op = context, group, anchor, anchor.op
+        self.weights = [_constant(node) for node in anchor.inputs[2:]]
+        self.experts, self.h, self.d = self.weights[0].shape
+        self.o = self.weights[2].shape[1]
+        self.k = self.op.top_k
+        self.integer = not anchor.type.is_float
+        self.shape = geometry(context.variant, "int8" if self.integer else "float32")
+        self.x, self.logits = (self._rows(node) for node in anchor.inputs[:2])
+        self.tokens = self.x.count
+        self.places = self.tokens * self.k
+        self.most = TILES * self.shape.mr
+        self.macs = self.places * (self.d * self.h + self.h * self.o)
+        self.wide = self.macs >= PARALLEL_MACS
+        self.parts = min(PARTS, self.places // self.most + min(self.experts, self.places)) if self.wide else 1
+
+    def _rows(self, node: Node) -> Rows:
+        """A value's tokens, evenly spaced."""
+        source = self.context.values[node]
+        rows = strided_rows(source)
+        if rows is None or rows.sizes != (1,):
+            dense = self.context.temporary(node.type.size, source.dtype).reshape(source.shape)
+            assert dense is not None
+            copied(self.context, source, dense, f"{node.name} (rows)")
+            rows = strided_rows(dense)
+            assert rows is not None
+        return rows
+
+    def add(self) -> None:
+        queues = self._route()
+        values = self._products(queues)
+        self._combine(queues, values)
+
+    def _route(self) -> Queues:
+        """One thread fills the queues: a small share of the work, and each needs to know what came before."""
+        many = self.places // self.most + min(self.experts, self.places)
+        new = self.context.temporary
+        found = Queues(
+            new(1 + 3 * many, "int32"), new(self.places, "int32"), new(self.places, "int32"), new(self.places, "float32")
+        )
+        begin = new(self.experts, "int32")
+        source = self.logits.views[0]
+        whole = self.op.softmax == "before" and not self.op.renormalise
+
+        def body(buffers: Mapping[View, Any]) -> None:
+            run(
+                "ew_route_f32", address(buffers[source], 0), i64(self.logits.step), i64(self.tokens), i32(self.experts),
+                i32(self.k), i32(int(whole)), i32(self.most), address(buffers[found.tasks], 0), address(buffers[begin], 0),
+                *(address(buffers[view], 0) for view in (found.token, found.place, found.gate)),
+            )  # fmt: skip
+
+        views = [source, found.tasks, begin, found.token, found.place, found.gate]
+        self.context.add(self.group, views, body, kind="Route")
+        return found
+
+    def _products(self, queues: Queues) -> View:
+        """The experts' results, one row for each place in the queues."""
+        keep, shape = self.context.keep, self.shape
+        wide, ldout = (shape.panels(n) * shape.nr for n in (self.h, self.o))
+        values = self.context.temporary(self.places * ldout, "float32")
+        w1, b1, w2, b2 = self.weights
+        activation = ACTIVATIONS[self.op.activation]
+        sizes = keep(np.array([self.d, self.h, self.o, activation, self.parts, self.most], np.int64))
+        weights = [
+            keep(packed(w1, shape)), keep(widened(b1, wide)), keep(packed(w2, shape)), keep(widened(b2, ldout))
+        ]  # fmt: skip
+        source = self.x.views[0]
+
+        def body(buffers: Mapping[View, Any]) -> None:
+            with loop(self.parts, parallel=self.parts > 1) as part:
+                work = scratch(self.most * (self.d + wide), "float32")
+                run(
+                    "ew_experts_f32", address(buffers[queues.tasks], 0), part, address(buffers[source], 0),
+                    i64(self.x.step), address(buffers[queues.token], 0), address(buffers[sizes], 0),
+                    *(address(buffers[view], 0) for view in weights), address(work, 0), address(buffers[values], 0),
+                )  # fmt: skip
+
+        views = [source, queues.tasks, queues.token, sizes, *weights, values]
+        self.context.add(self.group, views, body, kind="Experts", macs=self.macs)
+        return values
+
+    def _combine(self, queues: Queues, values: View) -> None:
+        tail = self.context.tail(self.group, lambda view: view, tiles=True)
+        ldout = self.shape.panels(self.o) * self.shape.nr
+        blocks = -(-self.tokens // BLOCK)
+        wide = self.tokens * self.o * self.k >= PARALLEL_ELEMENTS
+
+        def body(buffers: Mapping[View, Any]) -> None:
+            with loop(blocks, parallel=wide and blocks > 1) as block:
+                first = block * BLOCK
+                many = BLOCK if self.tokens % BLOCK == 0 else T.min(BLOCK, self.tokens - first)
+                sums = scratch(BLOCK * self.o, "float32")
+                with loop(many) as r:
+                    at = (first + r) * self.k
+                    run(
+                        "ew_combine_f32", address(buffers[values], 0), i64(ldout), address(buffers[queues.place], at),
+                        address(buffers[queues.gate], at), i32(self.k), i64(self.o), address(sums, r * self.o),
+                    )  # fmt: skip
+
+                def anchor(row: Expr) -> Any:
+                    return lambda lane: sums[row * self.o + lane]
+
+                tail.emit_tile(buffers, sums, self.o, None, (first, many), 0, self.o, anchor)
+
+        self.context.add(self.group, [values, queues.place, queues.gate, *tail.views], body)
+
+
+def packed(weight: Array, shape: Geometry) -> Array:
+    """(experts, N, K) -> the panels of each expert."""
+    return np.stack([pack(one.astype(shape.dtype), shape) for one in weight])
+
+
+def widened(values: Array, width: int) -> Array:
+    """(experts, N) with zeros up to `width`."""
+    return np.pad(values.astype(np.float32), ((0, 0), (0, width - values.shape[1])))
+
+
+def _constant(node: Node) -> Array:
+    value = value_of(node)
+    assert value is not None
+    return value

@@ -1,0 +1,169 @@
+"""Attention by codes in two steps: what all tokens of a head add up to under each combination of four bits, then for each
+token the few combinations that its code selects, and their normalisation. And the codes themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import HashAttention, HashCodes, value_of
+from edgewright.targets.cpu.elementwise import copied
+from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.product import geometry, pack
+from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
+from edgewright.targets.cpu.tail import Tail
+from edgewright.targets.cpu.tir import Expr, T, address, constant, i32, i64, loop, null, run, scratch
+from edgewright.targets.cpu.view import View
+
+BLOCK = 32  # tokens whose rows are finished together
+QUAD = 4  # bits that select together
+COMBINATIONS = 1 << QUAD
+Buffers = Mapping[View, Any]
+Emit = Callable[[Buffers, Expr, Expr, Expr, Expr, Expr], None]
+"""(buffers, window * heads + head, first token, how many, address of the results, their row pitch)."""
+
+
+def hash_attention(context: Context, group: Group) -> None:
+    """Adds the two steps of an attention by codes."""
+    anchor = group.anchor
+    assert anchor is not None and isinstance(anchor.op, HashAttention)
+    op = anchor.op
+    codes, v = (_rows(context, node) for node in anchor.inputs)
+    windows, tokens, width = v.shape
+    heads, dv, quads = op.heads, width // op.heads, -(-op.bits // QUAD)
+    kind = "f32" if anchor.type.is_float else "s8"
+    lanes = context.variant.vector_bits // 32
+    pitch = -(-dv // lanes) * lanes
+    count = windows * heads
+    selected = context.temporary(count * tokens * quads, "uint8")
+    tables = context.temporary(count * quads * COMBINATIONS * pitch, "float32")
+    weights = context.temporary(count * quads * COMBINATIONS, "int32")
+    wide = count * tokens * dv * quads >= PARALLEL_ELEMENTS
+
+    def summing(buffers: Buffers) -> None:
+        with loop(count, parallel=wide and count > 1) as head:
+            run(
+                f"ew_hash_tables_{kind}", address(buffers[codes], _head(codes, head, heads)), i64(codes.strides[1]),
+                address(buffers[v], _head(v, head, heads)), i64(v.strides[1]), i64(tokens), i32(op.bits), i64(dv),
+                i32(int(op.constant == "sum")), address(buffers[selected], head * (tokens * quads)),
+                address(buffers[tables], head * (quads * COMBINATIONS * pitch)),
+                address(buffers[weights], head * (quads * COMBINATIONS)),
+            )  # fmt: skip
+
+    context.add(group, [codes, v, selected, tables, weights], summing, kind="HashSums")
+
+    def rows(buffers: Buffers, head: Expr, row: Expr, many: Expr, target: Expr, ldout: Expr) -> None:
+        own = null() if op.constant == "sum" else address(buffers[v], _head(v, head, heads) + row * v.strides[1])
+        run(
+            f"ew_hash_rows_{kind}", address(buffers[selected], (head * tokens + row) * quads), many, i32(op.bits),
+            address(buffers[tables], head * (quads * COMBINATIONS * pitch)),
+            address(buffers[weights], head * (quads * COMBINATIONS)), i64(dv), own, i64(v.strides[1]), target, ldout,
+        )  # fmt: skip
+
+    extra = [v] if op.constant == "own" else []
+    _blocks(context, group, heads, dv, [selected, tables, weights, *extra], rows, wide)
+
+
+def hash_codes(context: Context, group: Group) -> None:
+    """Adds the step of the codes of all heads."""
+    anchor = group.anchor
+    assert anchor is not None and isinstance(anchor.op, HashCodes)
+    op = anchor.op
+    u = _rows(context, anchor.inputs[0])
+    anchors, coefficients, threshold = (_constant(node) for node in anchor.inputs[1:4])
+    heads, supports, dk = anchors.shape
+    bits = coefficients.shape[1]
+    shape = geometry(context.variant, "float32")
+    supports_wide, bits_wide = (shape.panels(n) * shape.nr for n in (supports, bits))
+    sizes = context.keep(np.array([dk, supports, bits], np.int64))
+    squares = (anchors.astype(np.float64) ** 2).sum(axis=2) / (2 * op.sigma)
+    parts = [
+        context.keep(np.stack([pack((one / np.float32(op.sigma)).astype(np.float32), shape) for one in anchors])),
+        context.keep(np.pad(squares, ((0, 0), (0, supports_wide - supports))).astype(np.float32)),
+        context.keep(np.stack([pack(one.astype(np.float32), shape) for one in coefficients])),
+        context.keep(threshold.astype(np.float32)),
+    ]
+    pitches = [supports_wide * dk, supports_wide, bits_wide * supports, bits]
+
+    def rows(buffers: Buffers, head: Expr, row: Expr, many: Expr, target: Expr, ldout: Expr) -> None:
+        which = head % heads if u.shape[0] > 1 else head
+        work = scratch(shape.mr * (supports_wide + shape.nr), "float32")
+        run(
+            "ew_hash_codes_f32", address(buffers[u], _head(u, head, heads) + row * u.strides[1]), i64(u.strides[1]), many,
+            address(buffers[sizes], 0), constant(1 / (2 * op.sigma), "float32"),
+            *(address(buffers[part], which * pitch) for part, pitch in zip(parts, pitches, strict=True)),
+            address(work, 0), target, ldout,
+        )  # fmt: skip
+
+    wide = op.macs(*(node.type for node in anchor.inputs)) >= PARALLEL_MACS
+    macs = op.macs(*(node.type for node in anchor.inputs))
+    _blocks(context, group, heads, bits, [u, sizes, *parts], rows, wide, macs)
+
+
+def _blocks(
+    context: Context, group: Group, heads: int, width: int, views: list[View], rows: Emit, wide: bool, macs: int = 0
+) -> None:
+    """Adds the step that makes the anchor's results, blocks of tokens head by head, with the tail."""
+    anchor = group.anchor
+    assert anchor is not None
+    windows, tokens, _ = anchor.shape
+    tail = context.tail(group, lambda view: view, tiles=True)
+    home = _home(tail, anchor)
+    blocks = -(-tokens // BLOCK)
+    dtype = "float32" if anchor.type.is_float else "int32"
+
+    def body(buffers: Buffers) -> None:
+        with loop(windows * heads * blocks, parallel=wide) as task:
+            head, block = (task // blocks, task % blocks) if blocks > 1 else (task, 0)
+            row = block * BLOCK
+            many = min(BLOCK, tokens) if tokens % BLOCK == 0 or tokens < BLOCK else T.min(BLOCK, tokens - row)
+            if home is not None:
+                target = address(buffers[home], _head(home, head, heads) + row * home.strides[1])
+                rows(buffers, head, row, many, target, i64(home.strides[1]))
+                return
+            results = scratch(min(BLOCK, tokens) * width, dtype)
+            rows(buffers, head, row, many, address(results, 0), i64(width))
+            window, which = (head // heads, head % heads) if windows > 1 else (0, head)
+
+            def result(at: Expr) -> Any:
+                return lambda lane: results[at * width + lane]
+
+            tail.emit_tile(buffers, results, width, None, (window * tokens + row, many), which * width, width, result)
+
+    context.add(group, [*views, *tail.views], body, macs=macs)
+
+
+def _home(tail: Tail, anchor: Node) -> View | None:
+    """Where results may be written at once: a home of contiguous columns, and no tail."""
+    home = tail.stored.get(anchor)
+    return home if home is not None and not tail.group.tail and home.strides[-1] == 1 and home.storage.dtype != "int8" else None
+
+
+def _rows(context: Context, node: Node) -> View:
+    """A value (windows, tokens, width) with contiguous columns."""
+    view = context.values[node]
+    if view.strides[-1] == 1 or view.shape[-1] == 1:
+        return view
+    dense = context.temporary(math.prod(view.shape), view.dtype).reshape(view.shape)
+    assert dense is not None
+    copied(context, view, dense, f"{node.name} (rows)")
+    return dense
+
+
+def _head(view: View, head: Expr, heads: int) -> Expr:
+    """Where a head's columns start; heads are numbered over windows."""
+    width = view.shape[2] // heads
+    if view.shape[0] == 1:
+        return head * width
+    return (head // heads) * view.strides[0] + (head % heads) * width
+
+
+def _constant(node: Node) -> Array:
+    value = value_of(node)
+    assert value is not None
+    return value
