@@ -24,6 +24,7 @@ ROWS: dict[type[Op], int] = {
     ops.BatchNormalization: 1,
     ops.HashCodes: 1,
     ops.HashAttention: 2,
+    ops.MoE: 2,
 }
 ALONG_LAST: tuple[type[Op], ...] = (ops.Linear, ops.LayerNormalization, ops.RMSNormalization)
 BROADCASTING: tuple[type[Op], ...] = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow, ops.Where)

@@ -10,8 +10,10 @@ from typing import Any, TypeAlias
 
 from edgewright.passes import ops
 from edgewright.passes.ir.op import Op
+from edgewright.passes.learn.torch_experts import experts
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
 from edgewright.passes.ops.hash_codes import NORM_FLOOR
+from edgewright.passes.ops.moe import ACTIVATION_OPS
 
 Function: TypeAlias = Callable[..., Tensor]
 
@@ -159,6 +161,11 @@ def _slice(op: ops.Slice) -> Function:
     return run
 
 
+def _experts(op: ops.MoE) -> Function:
+    act = function_of(ACTIVATION_OPS[op.activation])
+    return lambda *operands: experts(op, act, *operands)
+
+
 def _gelu(op: ops.Gelu) -> Function:
     return lambda x: functional.gelu(x, approximate=op.approximate)
 
@@ -182,6 +189,7 @@ FUNCTIONS: dict[type[Op], Callable[[Any], Function]] = {
     ops.LayerNormalization: _layer_normalization,
     ops.Linear: _linear,
     ops.MatMul: lambda op: torch.matmul,
+    ops.MoE: _experts,
     ops.Mul: lambda op: torch.mul,
     ops.Neg: lambda op: torch.neg,
     ops.PatchEmbed: _patch_embed,

@@ -22,6 +22,7 @@ PRODUCTS: dict[type[Op], tuple[int, ...]] = {
     ops.Conv: (1,),
     ops.ConvTranspose: (1,),
     ops.MatMul: (0, 1),
+    ops.MoE: (2, 4),
 }
 MASKED = -50.0  # an added constant that goes below is a mask
 
