@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.find_blocks import Block, find_blocks, runs_of_equal_blocks
+from edgewright.passes.find_blocks import Block, find_blocks
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.types import Array, Int
 from edgewright.passes.ops import Attention, Input
@@ -55,9 +53,7 @@ def least(found: Sequence[Influence], by: str) -> Block:
     return min(found, key=lambda one: one.first if by == "first" else one.tokens).block
 
 
-def influence_rows(
-    step: int, found: Sequence[Influence], chosen: Block, numbers: Sequence[int]
-) -> list[tuple[object, ...]]:
+def influence_rows(step: int, found: Sequence[Influence], chosen: Block, numbers: Sequence[int]) -> list[tuple[object, ...]]:
     """Rows for `tell_influence`; numbers: what the blocks that are left were called in the unmodified graph."""
     return [(f"step {step + 1}", numbers[i.block.index], i.tokens, i.first, i.block is chosen) for i in found]
 
@@ -115,68 +111,3 @@ def mask_input(graph: Graph, blocks: Sequence[Block]) -> str | None:
             if isinstance(node.op, Input) and isinstance(node.elem, Int) and node.shape == (1, block.tokens):
                 found.add(node.op.name)
     return found.pop() if len(found) == 1 else None
-
-
-def blocks_to_go(blocks: Sequence[Block], share: float | None, count: int | None) -> int:
-    """How many blocks: `count`, or this share of all, rounded up."""
-    return count if count is not None else math.ceil(len(blocks) * (share or 0) - 1e-9)
-
-
-def removable(blocks: Sequence[Block]) -> tuple[Block, ...]:
-    """Blocks with a neighbour of equal form, which nobody reads within: the candidates. One of each run stays, always."""
-    runs = [[b for b in run if b.is_plain and b.closed] for run in runs_of_equal_blocks(blocks)]
-    return tuple(block for run in runs if len(run) > 1 for block in run)
-
-
-def check_removal(graph: Graph, share: float | None, count: int | None, note: Note) -> tuple[tuple[Block, ...], int]:
-    """All blocks, and how many are to go; refusals (F-codes, A-codes) in the note."""
-    blocks = find_blocks(graph)
-    wanted = blocks_to_go(blocks, share, count)
-    if (share is not None and not 0 < share < 1) or (count is not None and count < 1) or (share is None and count is None):
-        asked = f"a share of {share:g}" if count is None and share is not None else f"{count} blocks"
-        note.refuse(Diagnostic("F003", f"{asked} cannot be taken out", graph.name, help="a share between 0 and 1, or 1 and more"))
-    elif not blocks:
-        note.refuse(
-            Diagnostic(
-                "F001", "there are no transformer blocks", graph.name,
-                "no attention with a residual is followed by a feed-forward network with one", "`edgewright inspect` shows the graph",
-            )
-        )  # fmt: skip
-    for block in blocks:
-        if block.hashed:
-            note.refuse(
-                Diagnostic(
-                    "F004", f"{block.name} has hashed attention", block.attention.name,
-                    "its hash functions were learned for its own queries and mean nothing in another block",
-                    "fuse blocks first, then hash attention",
-                )
-            )  # fmt: skip
-        if block.experts:
-            note.refuse(
-                Diagnostic(
-                    "F005", f"{block.name} has {block.experts} experts", block.attention.name,
-                    "its router chooses among its own experts: they have no counterparts in another block",
-                    "--usage-threshold makes models of experts smaller",
-                )
-            )  # fmt: skip
-    if not note.refusals:
-        _check_count(graph, blocks, wanted, note)
-    return blocks, wanted
-
-
-def _check_count(graph: Graph, blocks: Sequence[Block], wanted: int, note: Note) -> None:
-    """F002 unless so many blocks have a neighbour of equal form that stays."""
-    runs = runs_of_equal_blocks(blocks)
-    free = sum(max(0, sum(b.closed for b in run) - (all(b.closed for b in run))) for run in runs if len(run) > 1)
-    if wanted > free:
-        sizes = ", ".join(
-            f"{len(run)} of width {run[0].width} with {run[0].heads} heads, {run[0].hidden} hidden units and "
-            f"{run[0].tokens} tokens" for run in runs
-        )  # fmt: skip
-        note.refuse(
-            Diagnostic(
-                "F002", f"{wanted} blocks are to go, {free} can", graph.name,
-                f"a block goes only into a neighbour of equal form, and one of each kind stays; there are: {sizes}",
-                f"ask for at most {free}" if free else "blocks of unequal form cannot be grouped",
-            )
-        )  # fmt: skip

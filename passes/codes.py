@@ -46,6 +46,23 @@ preprocessed as in training (raw 0..255 instead of normalised values, for instan
     "Q007": """a scale ratio the integer arithmetic cannot hold
 A value would have to be multiplied by 2^15 or more to reach its next form. The calibration samples make some value
 nearly always zero: use samples like those the model will see.""",
+    "F001": """there are no transformer blocks
+Blocks are found by their shape: attention whose result is added to its input, then a feed-forward network (two products,
+or experts) whose result is added to its own. The model has none, or writes them in a way that was not recognised;
+`edgewright inspect` shows the graph as it was read.""",
+    "F002": """fewer blocks can go than are to go
+A block goes only into a neighbour of equal form (same operators, widths, heads and tokens), and one of each such run
+stays. Blocks that differ are never grouped: a pyramid's stages are fused each by itself. A block that somebody else
+reads in the middle, or that already has no neighbour of its form, stays as well.""",
+    "F003": """a share or number of blocks that makes no sense
+--fuse-blocks takes a share between 0 and 100 % of all blocks, rounded up, or a whole number of 1 and more.""",
+    "F004": """blocks with hashed attention are not fused
+Hash functions are learned from the queries and keys of their own block and kept as tables; what they would give on a
+block with other projections is arbitrary. Fuse blocks first, then hash the attention of those that remain.""",
+    "F005": """blocks with experts are not fused
+The router of a mixture of experts chooses among its own experts, whose order is arbitrary: expert 3 of one block has no
+counterpart in another, so that no product of the one can absorb that of the other. Experts are made fewer by
+--task and --usage-threshold.""",
     "L001": """torch is not installed
 Passes that learn (fusing blocks, hashing attention, splitting classes) train with torch, which is an extra of its own:
 pip install 'edgewright[train]'. Everything else works without it.""",

@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright.passes.block_influence import (
-    check_removal,
     influence_rows,
     influences,
     least,
     mask_input,
-    removable,
     tell_influence,
     without_block,
 )
 from edgewright.passes.find_blocks import Block, find_blocks, runs_of_equal_blocks
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
+from edgewright.passes.removable_blocks import check_removal, removable
 from edgewright.passes.transform import Note, Pass, Progress
 
 if TYPE_CHECKING:

@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgewright.passes.block_influence import (
-    check_removal,
     influence_rows,
     influences,
     least,
     mask_input,
-    removable,
     tell_influence,
     without_block,
 )
@@ -18,6 +16,7 @@ from edgewright.passes.find_blocks import find_blocks
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
+from edgewright.passes.removable_blocks import check_removal, removable
 from edgewright.passes.transform import Note, Pass, Progress
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -291,5 +292,5 @@ class _Curve:
         ends = np.linspace(0, len(self.values), min(CURVE_POINTS, len(self.values)) + 1).astype(int)
         return tuple(
             (self.stage, int(end), float(np.mean(self.values[start:end])))
-            for start, end in zip(ends[:-1], ends[1:], strict=True)
+            for start, end in pairwise(ends)
         )
