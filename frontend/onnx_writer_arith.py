@@ -108,3 +108,20 @@ def normalised(emit: Emitter, acc: str, total: str) -> str:
     n = bit_length(emit, total, 40)
     reciprocal = emit("Div", emit("Gather", emit.ints(POWERS), emit("Add", n, emit.ints(15))), total)
     return round_shift_by(emit, emit("Mul", acc, reciprocal), n, 7)
+
+
+def exponentials(emit: Emitter, x: str, multiplier: int, shift: int) -> str:
+    """arith.exponentials over the last axis, in [0, 2^15]."""
+    d = emit("Sub", emit("ReduceMax", x, emit.ints([-1]), keepdims=1), x)
+    rounded = round_shift(emit, emit("Mul", d, emit.ints(multiplier)), shift)
+    u = clip(emit, rounded, 0, 16 * arith.EXPONENT_STEPS - 1)
+    return power_of_two(emit, u)
+
+
+def softmax_last(emit: Emitter, x: str, multiplier: int, shift: int) -> str:
+    """arith.softmax over the last axis."""
+    e = exponentials(emit, x, multiplier, shift)
+    total = sum_last(emit, e)
+    n = bit_length(emit, total, 32)
+    reciprocal = emit("Div", emit("Gather", emit.ints(POWERS), emit("Add", n, emit.ints(15))), total)
+    return saturate(emit, round_shift_by(emit, emit("Mul", e, reciprocal), n, 0), Int(16))

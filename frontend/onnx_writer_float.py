@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx
 from edgewright.frontend.onnx_writer_emit import Emitter
+from edgewright.frontend.onnx_writer_experts import write_moe
 from edgewright.frontend.onnx_writer_hashing import write_hash_attention, write_hash_codes
 from edgewright.passes import ops
 from edgewright.passes.ir import Node, Op
@@ -40,6 +41,7 @@ for _kind in (
     FLOAT_WRITERS[_kind] = _same(_kind.__name__)
 
 
+FLOAT_WRITERS[ops.MoE] = lambda emit, node, operands: write_moe(emit, node, operands, FLOAT_WRITERS)
 FLOAT_WRITERS[ops.HashAttention] = write_hash_attention
 FLOAT_WRITERS[ops.HashCodes] = write_hash_codes
 

@@ -7,22 +7,22 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx
 from edgewright.frontend.onnx_writer_arith import (
-    POWERS,
     biased,
-    bit_length,
     clip,
     constant_of,
+    exponentials,
     inverse_square_root,
     normalised,
-    power_of_two,
     product,
     requantise,
     round_shift,
     round_shift_by,
     saturate,
+    softmax_last,
     sum_last,
 )
 from edgewright.frontend.onnx_writer_emit import Emitter
+from edgewright.frontend.onnx_writer_experts import write_integer_moe
 from edgewright.frontend.onnx_writer_float import FLOAT_WRITERS
 from edgewright.frontend.onnx_writer_hashing import write_integer_hash_attention, write_integer_hash_codes
 from edgewright.passes.ir import Int, Node, Op
@@ -37,6 +37,7 @@ from edgewright.passes.ops import (
     LayerNormalization,
     Linear,
     MatMul,
+    MoE,
     Mul,
     PatchEmbed,
     Quantise,
@@ -182,17 +183,9 @@ def _scaled(emit: Emitter, node: Node, product: str, e: str) -> str:
     return saturate(emit, round_shift(emit, scaled, op.shift), op.elem)
 
 
-def _exponentials(emit: Emitter, x: str, multiplier: int, shift: int) -> str:
-    """arith.exponentials over the last axis, in [0, 2^15]."""
-    d = emit("Sub", emit("ReduceMax", x, emit.ints([-1]), keepdims=1), x)
-    rounded = round_shift(emit, emit("Mul", d, emit.ints(multiplier)), shift)
-    u = clip(emit, rounded, 0, 16 * arith.EXPONENT_STEPS - 1)
-    return power_of_two(emit, u)
-
-
 def _attention_weights(emit: Emitter, scores: str, multiplier: int, shift: int) -> str:
     """arith.attention_weights over the last axis, int64 in [0, 254]."""
-    e = _exponentials(emit, scores, multiplier, shift)
+    e = exponentials(emit, scores, multiplier, shift)
     weight = emit("Div", emit("Add", e, emit.ints(64)), emit.ints(128))
     return clip(emit, weight, 0, arith.ATTENTION_WEIGHT_MAX)
 
@@ -203,11 +196,7 @@ def write_softmax(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     assert isinstance(op, Softmax)
     axis = op.axis % rank
     swap = [rank - 1 if i == axis else axis if i == rank - 1 else i for i in range(rank)]
-    e = _exponentials(emit, emit.transpose(operands[0], *swap), op.multiplier, op.shift)
-    total = sum_last(emit, e)
-    n = bit_length(emit, total, 32)
-    reciprocal = emit("Div", emit("Gather", emit.ints(POWERS), emit("Add", n, emit.ints(15))), total)
-    shares = saturate(emit, round_shift_by(emit, emit("Mul", e, reciprocal), n, 0), Int(16))
+    shares = softmax_last(emit, emit.transpose(operands[0], *swap), op.multiplier, op.shift)
     return emit.transpose(shares, *swap)
 
 
@@ -241,6 +230,7 @@ INTEGER_WRITERS: dict[type[Op], Writer] = {
     LayerNormalization: write_layer_normalization,
     Linear: write_linear,
     MatMul: write_matmul,
+    MoE: write_integer_moe,
     PatchEmbed: write_patch_embed,
     Quantise: write_quantise,
     ReduceSum: write_reduce_sum,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from edgewright.passes.calibrate_experts import ExpertsSeen, ExpertsWatch
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import batchable, run_size, visit
@@ -119,6 +120,7 @@ class Calibration:
     method: str = "mse"
     percentile: float = 99.99
     notes: tuple[str, ...] = field(default=())
+    experts: Mapping[Node, ExpertsSeen] = field(default_factory=dict)
 
     def __getitem__(self, node: Node) -> Observed:
         """What was observed; of a constant, its values, which no further sample exceeds."""
@@ -139,7 +141,10 @@ class Calibration:
 
         through: measure the error after this function (the table that reads the integer), not on the value itself.
         """
-        seen = self[node]
+        return self.affine_of(self[node], symmetric, through)
+
+    def affine_of(self, seen: Observed, symmetric: bool, through: Callable[[Array], Array] | None = None) -> Quant:
+        """`affine` of what was observed."""
         low, high = self._range(seen, symmetric, through)
         return affine_range(low * seen.widening, high * seen.widening, symmetric)
 
@@ -215,6 +220,7 @@ def calibrate(
     count = max(len(value) for value in samples.values())
     most = max(1, SAMPLE_MAX // -(-count // run_size(graph)))
     seen: dict[Node, Observed] = {}
+    inside = ExpertsWatch(graph, lambda value: observe(value, most))
     masks = hosted(graph)
     bad: list[Diagnostic] = []
 
@@ -226,6 +232,8 @@ def calibrate(
             return  # a mask of minus infinity
         if not (math.isfinite(now.low) and math.isfinite(now.high)):
             bad.append(_not_finite(node))
+            return
+        inside.see(node, value)
         seen[node] = seen[node].joined(now) if node in seen else now
 
     with np.errstate(all="ignore"):
@@ -233,7 +241,7 @@ def calibrate(
     if bad:
         raise CompileError(dict.fromkeys(bad[:8]))
     notes = () if batchable(graph) else ("calibrated one sample at a time",)
-    return Calibration(seen, count, method, percentile, notes)
+    return Calibration(seen, count, method, percentile, notes, inside.seen)
 
 
 def _not_finite(node: Node) -> Diagnostic:

@@ -11,6 +11,7 @@ from edgewright.passes.calibrate import Calibration, positive
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import INT8, INT16, Array, Int, Quant
 from edgewright.passes.lowering_channels import per_channel
+from edgewright.passes.lowering_experts import experts
 from edgewright.passes.lowering_hashing import codes
 from edgewright.passes.lowering_products import OutOfRange, accumulate, scale_of
 from edgewright.passes.lowering_structure import (
@@ -39,6 +40,7 @@ from edgewright.passes.ops import (
     Input,
     LayerNormalization,
     Linear,
+    MoE,
     PatchEmbed,
     Quantise,
     Relu,
@@ -199,7 +201,12 @@ class Lowering:
         """Who reads the int8 form. Sums and LayerNorms read 16 bits, and those come from int8 behind a table only."""
         if isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, Relu):
             return self.users[node]
-        return [user for user in self.users[node] if not isinstance(user.op, (*SUMS, *NORMS, Softmax))]
+        return [
+            user
+            for user in self.users[node]
+            if not isinstance(user.op, (*SUMS, *NORMS, Softmax))
+            and not (isinstance(user.op, MoE) and user.inputs[0] is not node)
+        ]
 
     def is_read_wide(self, node: Node) -> bool:
         """Whether somebody reads the value at 16 bits."""
@@ -212,7 +219,7 @@ class Lowering:
             if isinstance(user.op, VIEWS):
                 if not self._only_affine_readers(user):
                     return False
-            elif not isinstance(user.op, (*WEIGHTED, *ACTIVATIONS)):
+            elif not isinstance(user.op, (*WEIGHTED, *ACTIVATIONS, MoE)):
                 return False
         return True
 
@@ -346,7 +353,8 @@ class Lowering:
     def accumulators(self, node: Node) -> tuple[Node, Array]:
         """The int32 accumulators of a product, and the real value of their LSB: per channel or (1,)."""
         if node not in self._accumulators:
-            self._accumulators[node] = accumulate(self, node)
+            found = experts(self, node, node.op) if isinstance(node.op, MoE) else accumulate(self, node)
+            self._accumulators[node] = found
         return self._accumulators[node]
 
     def requantised(self, node: Node, acc: Node, real: Array, quant: Quant, elem: Int) -> Node:

@@ -24,6 +24,7 @@ from edgewright.passes.ops import (
     LayerNormalization,
     Linear,
     MatMul,
+    MoE,
     Mul,
     Neg,
     PatchEmbed,
@@ -46,7 +47,7 @@ VIEWS: tuple[type[Op], ...] = (Slice, Reshape, Transpose, Concat, Gather, Where)
 SUMS: tuple[type[Op], ...] = (Add, Sub)
 NORMS: tuple[type[Op], ...] = (LayerNormalization, RMSNormalization)
 WEIGHTED: tuple[type[Op], ...] = (Linear, PatchEmbed, Conv)  # products with constants
-ACCUMULATING: tuple[type[Op], ...] = (*WEIGHTED, Attention, HashAttention, ReduceMean, MatMul, Mul, Div, Neg)
+ACCUMULATING: tuple[type[Op], ...] = (*WEIGHTED, Attention, HashAttention, MoE, ReduceMean, MatMul, Mul, Div, Neg)
 HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
 POOLED_MAX = 2000  # int16 values whose sum fits the accumulator
 
@@ -97,6 +98,8 @@ def wide_values(graph: Graph) -> tuple[dict[Node, tuple[Node, ...]], set[Node]]:
         pooled = isinstance(op, ReduceMean) and pools_wide(node)
         if isinstance(op, (*SUMS, Softmax)):
             read.update(n for n in node.inputs if not isinstance(n.op, Constant))
+        elif isinstance(op, MoE):
+            read.add(node.inputs[1])
         elif isinstance(op, NORMS) or pooled or (isinstance(op, Relu) and node in read):
             read.add(node.inputs[0])
         elif isinstance(op, VIEWS) and (node in read or node in joining or _cuts_wide(node)):

@@ -11,6 +11,7 @@ from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Level
 from edgewright.passes.lowering import Lowering
+from edgewright.passes.lowering_experts import refused
 from edgewright.passes.lowering_hashing import too_many
 from edgewright.passes.lowering_products import OutOfRange
 from edgewright.passes.lowering_structure import ACCUMULATING, ACTIVATIONS, NORMS, SUMS, VIEWS, WEIGHTED, hosted
@@ -22,6 +23,7 @@ from edgewright.passes.ops import (
     Gather,
     HashCodes,
     Input,
+    MoE,
     Softmax,
     value_of,
 )
@@ -109,6 +111,8 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
             yield from too_many(node)
         if isinstance(op, (*WEIGHTED, *NORMS, HashCodes)):
             yield from _parameters(node)
+        if isinstance(op, MoE):
+            yield from refused(node, op)
         if isinstance(op, Attention) and not op.scale > 0:
             yield Diagnostic("Q001", f"Attention with scale {op.scale}", node.name, "the scale must be positive")
         if isinstance(op, Div) and not _divides_safely(node):

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.calibrate import Calibration, Observed
+from edgewright.passes.channel_readers import linears_reading
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.lowering_structure import NORMS
-from edgewright.passes.ops import Linear, ReduceMean, Reshape, RMSNormalization, Slice, constant, value_of
+from edgewright.passes.ops import Linear, MoE, ReduceMean, Reshape, RMSNormalization, Slice, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
 RATIO_MAX = 64.0
@@ -23,7 +24,7 @@ class ReparameteriseLayerNorm(Pass):
     After: Linear(LayerNorm(x; gamma / r, (beta - m) / r); W diag(r), b + W m), with m_c the middle of the range and
     r_c its width relative to the mean width: one scale with zero point 0 then suits every channel. RMSNormalization has
     no beta: its m is 0 and its r twice the further end.
-    Exact: within float rounding. Applies when only Linears read the value (Reshape, slices of tokens and the mean
+    Exact: within float rounding. Applies when only Linears and experts read the value (Reshape, slices of tokens and the mean
     over tokens between them change no channel).
     Source: RepQ-ViT (Li et al., ICCV 2023), section 3.2; here the zero points go to 0 instead of to their mean.
     """
@@ -33,10 +34,10 @@ class ReparameteriseLayerNorm(Pass):
     def run(self, graph: Graph, note: Note) -> Graph:
         users = graph.users()
         plans: dict[Node, tuple[Array, Array]] = {}  # LayerNorm -> (ratio, middle)
-        source: dict[Node, Node] = {}  # Linear -> its LayerNorm
+        source: dict[Node, Node] = {}  # Linear or MoE -> its LayerNorm
         for node in graph.nodes():
             if isinstance(node.op, NORMS):
-                linears = _readers(node, users, graph)
+                linears = linears_reading(node, users, graph)
                 constants = all(value_of(n) is not None for n in node.inputs[1:])
                 if linears and constants and self._seen_enough(node):
                     plans[node] = self._ratio_middle(node)
@@ -52,14 +53,13 @@ class ReparameteriseLayerNorm(Pass):
                 return make(old.op, operands[0], *moved, origin=old.origin)
             if old in source:
                 ratio, middle = plans[source[old]]
-                weight, bias = (_value(n) for n in operands[1:])
-                return make(
-                    old.op,
-                    operands[0],
-                    constant(weight * ratio, operands[1].origin),
-                    constant(bias + weight @ middle, operands[2].origin),
-                    origin=old.origin,
-                )
+                first = 2 if isinstance(old.op, MoE) else 1
+                weight, bias = (_value(n) for n in operands[first : first + 2])
+                moved = [
+                    constant(weight * ratio, operands[first].origin),
+                    constant(bias + weight @ middle, operands[first + 1].origin),
+                ]
+                return make(old.op, *operands[:first], *moved, *operands[first + 2 :], origin=old.origin)
             return None
 
         return rebuild(graph, change)
@@ -91,32 +91,3 @@ def _value(node: Node) -> Array:
     value = value_of(node)
     assert value is not None
     return value.astype(np.float64)
-
-
-def _readers(node: Node, users: dict[Node, list[Node]], graph: Graph) -> list[Node] | None:
-    """The Linears that read the node's channels unchanged; None when anything else does."""
-    if node in graph.outputs:
-        return None
-    linears: list[Node] = []
-    for user in users[node]:
-        if isinstance(user.op, Linear):
-            if user.inputs[0] is not node or any(value_of(n) is None for n in user.inputs[1:]):
-                return None
-            linears.append(user)
-        elif _keeps_channels(user):
-            further = _readers(user, users, graph)
-            if further is None:
-                return None
-            linears += further
-        else:
-            return None
-    return linears
-
-
-def _keeps_channels(node: Node) -> bool:
-    last = node.inputs[0].type.rank - 1
-    if isinstance(node.op, Reshape):
-        return node.shape[-1:] == node.inputs[0].shape[-1:]
-    if isinstance(node.op, Slice):
-        return node.op.axis % (last + 1) != last
-    return isinstance(node.op, ReduceMean) and all(axis % (last + 1) != last for axis in node.op.axes)

@@ -27,6 +27,7 @@ from edgewright.passes.ops.input import Input
 from edgewright.passes.ops.layer_normalization import LayerNormalization
 from edgewright.passes.ops.linear import Linear
 from edgewright.passes.ops.matmul import MatMul
+from edgewright.passes.ops.moe import MoE
 from edgewright.passes.ops.mul import Mul
 from edgewright.passes.ops.neg import Neg
 from edgewright.passes.ops.patch_embed import PatchEmbed
@@ -48,7 +49,7 @@ QUANTISED_OPS: tuple[type[Op], ...] = (
     *ONLY_QUANTISED,
     *(Input, Constant, Linear, PatchEmbed, Conv, LayerNormalization, Attention, MatMul, Mul, Softmax, Relu),
     RMSNormalization,
-    *(Concat, Slice, Reshape, Transpose, Gather, Where, HashCodes, HashAttention),
+    *(Concat, Slice, Reshape, Transpose, Gather, Where, HashCodes, HashAttention, MoE),
 )
 # what the host may do to float values that no integer of the graph has reached: masks
 ON_HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
@@ -150,6 +151,10 @@ def _constants(node: Node) -> Iterator[tuple[str, Array, int, int]]:
                 yield "score bias", value, -arith.SCORE_BIAS_MAX, arith.SCORE_BIAS_MAX
     elif isinstance(node.op, HashCodes):
         ranges = {1: ("anchor", -127, 127), 2: ("coefficient", -127, 127), 4: ("offset", 0, 1 << 24)}
+    elif isinstance(node.op, MoE):
+        multiplier, shift = ("multiplier", 1 << 15, (1 << 16) - 1), ("shift", 1, arith.SHIFT_MAX)
+        ranges = {2: ("weight", -127, 127), 4: ("weight", -127, 127), 6: multiplier, 7: shift, 9: multiplier, 10: shift}
+        ranges[8] = ("entry", -127, 127)
     elif isinstance(node.op, Table):
         ranges = {1: ("entry", -127, 127)}
     elif isinstance(node.op, Concat):
@@ -174,6 +179,8 @@ def accumulator_bound(node: Node) -> int:
             added = sum(np.abs(bias.value.astype(np.int64)) for bias in biases if isinstance(bias, Constant))
             return int((sums + added).max())
         return math.prod(node.inputs[1].shape[1:]) * 127 * 127
+    if isinstance(op, MoE) and not node.type.is_float:
+        return max(_expert_bound(*node.inputs[2:4]), _expert_bound(*node.inputs[4:6]))
     if isinstance(op, MatMul) and not node.type.is_float:
         return node.inputs[0].shape[-1] * 127 * 127
     if isinstance(op, Attention) and not node.type.is_float:
@@ -188,3 +195,11 @@ def accumulator_bound(node: Node) -> int:
         (x,) = node.inputs
         return x.type.size // node.type.size * (arith.limit(x.elem) if isinstance(x.elem, Int) else 0)
     return 0
+
+
+def _expert_bound(weight: Node, bias: Node) -> int:
+    """The largest accumulator of one product of all experts."""
+    if not isinstance(weight.op, Constant) or not isinstance(bias.op, Constant):
+        return weight.shape[2] * 127 * 127
+    sums = np.abs(weight.op.value.astype(np.int64)).sum(axis=2) * 127
+    return int((sums + np.abs(bias.op.value.astype(np.int64))).max())
