@@ -18,11 +18,12 @@ import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
-from edgewright.passes.learn.progress import Progress, silent
+from edgewright.passes.learn.progress import silent
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.run_state import RunState, read_state, write_state
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, nn, torch
+from edgewright.passes.transform import Progress
 
 BETAS = (0.9, 0.99)
 SAVE_SECONDS = 60.0

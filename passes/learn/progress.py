@@ -1,12 +1,13 @@
-"""How long work is told: a callback of (stage, done, total), and one that writes lines with the time left."""
+"""Progress of training that nobody watches, or that is written as lines with the time left."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeAlias
 
-Progress: TypeAlias = Callable[[str, int, int], None]
+from edgewright.passes.transform import Progress
+
+__all__ = ["Progress", "TimedLines", "minutes", "seconds_left", "silent"]
 
 
 def silent(stage: str, done: int, total: int) -> None:

@@ -122,9 +122,7 @@ class TorchGraph(nn.Module):
         return value.to(torch.float32 if node.type.is_float else torch.int64)
 
     def _plan(self, wanted: Sequence[Node], given: Collection[Node]) -> list[_Step]:
-        needed = [node for node in topological(wanted, given) if node not in given] if given else topological(wanted)
-        if given:
-            needed = _reached(wanted, given)
+        needed = _reached(wanted, given)
         parts = _split_evenly(needed)
         steps: list[tuple[Function, tuple[Any, ...], Any]] = []
         split: set[Any] = set()
