@@ -58,9 +58,9 @@ class Schedule:
     heads: Stage = Stage(8_000, 20_000, 2e-3)
     hidden: Stage = Stage(100_000, 60_000, 3e-3)
     batch: int = 64
-    score_images: int = 512
-    exact_images: int = 128
-    exact: int = 8
+    score_images: int = 384
+    exact_images: int = 96
+    exact: int = 6
 
     def stage(self, kind: str) -> Stage:
         return {CHANNEL: self.channels, HEAD: self.heads, HIDDEN: self.hidden}[kind]
