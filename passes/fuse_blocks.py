@@ -56,6 +56,7 @@ class FuseBlocks(Pass):
     rate: float = 1e-3
     coefficient_rate: float = 3e-3
     distil_rate: float = 1e-3
+    hidden: float = 0.0
     seed: int = 0
     progress: Progress | None = None
     checkpoints: Path | None = None
@@ -88,7 +89,7 @@ class FuseBlocks(Pass):
         if self.epochs * (1 - self.group_share) > 0:
             schedule = self._schedule(self.epochs * (1 - self.group_share), self.distil_rate)
             whole = distil_whole(
-                graph, result, self.samples, mask, schedule,
+                graph, result, self.samples, mask, schedule, hidden=self.hidden,
                 checkpoint=self._checkpoint("whole"), progress=self.progress,
             )  # fmt: skip
             result = whole.graph

@@ -42,6 +42,7 @@ class RemoveBlocks(Pass):
     epochs: float = 0.0
     batch: int = 64
     rate: float = 1e-3
+    hidden: float = 0.0
     seed: int = 0
     progress: Progress | None = None
     checkpoints: Path | None = None
@@ -72,7 +73,7 @@ class RemoveBlocks(Pass):
 
             told = distil_whole(
                 graph, result, self.samples, mask_input(graph, original),
-                Schedule(self.epochs, self.batch, self.rate, self.seed), stage="fine-tuning",
+                Schedule(self.epochs, self.batch, self.rate, self.seed), stage="fine-tuning", hidden=self.hidden,
                 checkpoint=None if self.checkpoints is None else self.checkpoints / "remove_blocks.pt", progress=self.progress,
             )  # fmt: skip
             note.table("loss", ("stage", "step", "loss"), told.rows, "mean loss over tenths of each stage")

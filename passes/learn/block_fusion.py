@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.find_blocks import Block
+from edgewright.passes.find_blocks import Block, find_blocks
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
@@ -242,24 +242,28 @@ def distil_whole(
     schedule: Schedule,
     *,
     temperature: float = 2.0,
+    hidden: float = 0.0,
     stage: str = "distillation",
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Whole:
     """All weights of the student learn the teacher's outputs: logits (samples, classes) by their softmax, hidden values by
-    their squared error, over the tokens that count."""
+    their squared error, over the tokens that count. hidden: weight of the squared error behind the last block."""
     wanted, module = TorchGraph(teacher, _nothing), TorchGraph(student)
+    ends = [find_blocks(graph)[-1].stream_out for graph in (teacher, student)] if hidden else []
     curve = _Curve(stage)
 
     def compare(batch: Batch) -> Tensor:
         with torch.no_grad():
-            answers = wanted(batch.inputs)
+            answers = wanted.evaluate(batch.inputs, (*teacher.outputs, *ends[:1]))
         value = torch.zeros(())
-        for name, found in module(batch.inputs).items():
-            if found.ndim == 2 and found.shape[-1] > 1:
-                value = value + distil(found, answers[name], temperature)
+        for i, found in enumerate(module.evaluate(batch.inputs, (*student.outputs, *ends[1:]))):
+            if i == len(teacher.outputs):
+                value = value + hidden * feature_mse(*(_counted(t, batch, mask) for t in (found, answers[i])))
+            elif found.ndim == 2 and found.shape[-1] > 1:
+                value = value + distil(found, answers[i], temperature)
             else:
-                value = value + feature_mse(*(_counted(t, batch, mask) for t in (found, answers[name])))
+                value = value + feature_mse(*(_counted(t, batch, mask) for t in (found, answers[i])))
         return curve.add(value)
 
     recipe = schedule.recipe(len(next(iter(samples.values()))))
