@@ -30,7 +30,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch) < 1 or not self.rate > 0:
             raise ValueError(f"{self.epochs} epochs of batches of {self.batch} at rate {self.rate}")
-        if not 0 <= self.ema < 1 or self.clip < 0 or self.weight_decay < 0 or self.warmup_epochs < 0:
+        if not 0 <= self.ema < 1 or self.clip < 0 or self.weight_decay < 0 or self.warmup_epochs < 0 or self.seed < 0:
             raise ValueError(f"a negative setting, or an average that never moves: {self}")
         if (self.patience is not None and self.patience < 1) or (self.steps_max is not None and self.steps_max < 1):
             raise ValueError(f"patience {self.patience} and steps_max {self.steps_max} are at least 1")
