@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.calibrate import Calibration, Observed
-from edgewright.passes.channel_readers import linears_reading
+from edgewright.passes.channel_readers import products_reading, scaled_input
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.lowering_structure import NORMS
-from edgewright.passes.ops import Linear, MoE, ReduceMean, Reshape, RMSNormalization, Slice, constant, value_of
+from edgewright.passes.ops import RMSNormalization, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
 RATIO_MAX = 64.0
@@ -37,7 +37,7 @@ class ReparameteriseLayerNorm(Pass):
         source: dict[Node, Node] = {}  # Linear or MoE -> its LayerNorm
         for node in graph.nodes():
             if isinstance(node.op, NORMS):
-                linears = linears_reading(node, users, graph)
+                linears = products_reading(node, users, graph)
                 constants = all(value_of(n) is not None for n in node.inputs[1:])
                 if linears and constants and self._seen_enough(node):
                     plans[node] = self._ratio_middle(node)
@@ -53,13 +53,7 @@ class ReparameteriseLayerNorm(Pass):
                 return make(old.op, operands[0], *moved, origin=old.origin)
             if old in source:
                 ratio, middle = plans[source[old]]
-                first = 2 if isinstance(old.op, MoE) else 1
-                weight, bias = (_value(n) for n in operands[first : first + 2])
-                moved = [
-                    constant(weight * ratio, operands[first].origin),
-                    constant(bias + weight @ middle, operands[first + 1].origin),
-                ]
-                return make(old.op, *operands[:first], *moved, *operands[first + 2 :], origin=old.origin)
+                return scaled_input(old, operands, ratio, middle)
             return None
 
         return rebuild(graph, change)

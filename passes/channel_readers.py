@@ -1,0 +1,57 @@
+"""Which products read a value's channels (its last axis) as they are: then a factor of each channel can move into them."""
+
+from __future__ import annotations
+
+import numpy as np
+from edgewright.passes.ir.graph import Graph, Node, make
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import Linear, MoE, ReduceMean, Reshape, Slice, constant, value_of
+
+
+def products_reading(node: Node, users: dict[Node, list[Node]], graph: Graph) -> list[Node] | None:
+    """The Linears and experts with constant weights that read it; None when anything else does, or it is an output."""
+    if node in graph.outputs:
+        return None
+    products: list[Node] = []
+    for user in dict.fromkeys(users[node]):
+        if isinstance(user.op, (Linear, MoE)):
+            parts = first_parts(user)
+            if user.inputs[0] is not node or node in user.inputs[1:] or any(value_of(user.inputs[i]) is None for i in parts):
+                return None
+            products.append(user)
+        elif keeps_channels(user):
+            further = products_reading(user, users, graph)
+            if further is None:
+                return None
+            products += further
+        else:
+            return None
+    return products
+
+
+def first_parts(product: Node) -> tuple[int, int]:
+    """Which operands are the weight (last axis: input channels) and the bias that the input meets first."""
+    return (2, 3) if isinstance(product.op, MoE) else (1, 2)
+
+
+def scaled_input(product: Node, operands: tuple[Node, ...], factor: Array, offset: Array) -> Node:
+    """The product for an input that was divided by a factor per channel after an offset was taken off: same result."""
+    position, added = first_parts(product)
+    weight, bias = (value_of(operands[i]) for i in (position, added))
+    assert weight is not None and bias is not None
+    wide = weight.astype(np.float64)
+    parts = list(operands)
+    parts[position] = constant(wide * factor, operands[position].origin)
+    parts[added] = constant(bias + wide @ offset, operands[added].origin)
+    return make(product.op, *parts, origin=product.origin)
+
+
+def keeps_channels(node: Node) -> bool:
+    """A move of tokens, or their mean: each channel of the result is made of that channel alone, with weights of sum 1."""
+    if isinstance(node.op, Reshape):
+        return node.shape[-1:] == node.inputs[0].shape[-1:]
+    if isinstance(node.op, (Slice, ReduceMean)):
+        rank = node.inputs[0].type.rank
+        axes = (node.op.axis,) if isinstance(node.op, Slice) else node.op.axes
+        return all(axis % rank != rank - 1 for axis in axes)
+    return False

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from edgewright.passes.ir.graph import Graph, Node, make, rebuild
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import Attention, Linear, Reshape, Slice, constant, value_of
+from edgewright.passes.transform import Note, Pass
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleIntoQuery(Pass):
+    """Moves attention's scale into the product that makes its queries.
+
+    Before: Attention(q, k, v; scale), q a Linear with constant weights or a part of one (Slice, Reshape of tokens), these
+    channels read by nobody else. After: Attention(q, k, v; 1), those rows of weight and bias times the scale.
+    Only for positive scales; not where the weight is also read elsewhere: it would then exist twice.
+    Exact: within float rounding. In integers the scale of q takes the factor over, so that the steps of the scores stay
+    the same. Source: the usual folding.
+    """
+
+    def run(self, graph: Graph, note: Note) -> Graph:
+        users = graph.users()
+        factors: dict[Node, Array] = {}  # Linear -> factor of each of its outputs
+        folded: set[Node] = set()
+        for node in graph.nodes():
+            op = node.op
+            if not isinstance(op, Attention) or op.scale == 1 or not (op.scale > 0 and math.isfinite(op.scale)):
+                continue
+            found = _rows_of(graph, users, node)
+            if found is None:
+                continue
+            linear, start, stop = found
+            scales = factors.setdefault(linear, np.ones(linear.shape[-1]))
+            scales[start:stop] *= op.scale
+            folded.add(node)
+            note.count("folded")
+
+        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
+            if old in folded:
+                assert isinstance(old.op, Attention)
+                return make(replace(old.op, scale=1.0), *operands, origin=old.origin)
+            if old in factors:
+                weight, bias = (value_of(n) for n in operands[1:])
+                assert weight is not None and bias is not None
+                scaled = constant(weight * factors[old][:, None], operands[1].origin)
+                return make(old.op, operands[0], scaled, constant(bias * factors[old], operands[2].origin), origin=old.origin)
+            return None
+
+        return rebuild(graph, change)
+
+
+def _rows_of(graph: Graph, users: dict[Node, list[Node]], attention: Node) -> tuple[Node, int, int] | None:
+    """(Linear, first row, behind the last row) that make the queries, when these serve nothing else."""
+    query = attention.inputs[0]
+    if query in attention.inputs[1:]:
+        return None
+    start, stop, reader = 0, query.shape[-1], attention
+    node = query
+    while not isinstance(node.op, Linear):
+        if node in graph.outputs or users[node] != [reader]:
+            return None
+        if isinstance(node.op, Slice) and node.op.axis % node.type.rank == node.type.rank - 1:
+            if node.op.step != 1:
+                return None
+            start, stop = start + node.op.start, stop + node.op.start
+        elif not (isinstance(node.op, Slice) or (isinstance(node.op, Reshape) and _keeps_last(node))):
+            return None
+        node, reader = node.inputs[0], node
+    constants = all(value_of(n) is not None for n in node.inputs[1:])
+    if node in graph.outputs or not constants or users[node.inputs[1]] != [node]:
+        return None
+    others = [user for user in users[node] if user is not reader]
+    apart = all(_reads_apart(user, start, stop) for user in others)
+    return (node, start, stop) if apart and users[node].count(reader) == 1 else None
+
+
+def _keeps_last(node: Node) -> bool:
+    return node.shape[-1:] == node.inputs[0].shape[-1:]
+
+
+def _reads_apart(user: Node, start: int, stop: int) -> bool:
+    """A slice of other columns."""
+    op = user.op
+    last = user.type.rank - 1
+    return isinstance(op, Slice) and op.axis % user.type.rank == last and (op.stop <= start or stop <= op.start)
