@@ -1,0 +1,160 @@
+"""The devices that share one model, as a strict TOML file.
+
+    name = "shelf"
+
+    [[device]]
+    board = "rpi4"            # a name that `edgewright targets` lists
+    count = 2                 # default 1
+    memory_mib = 8            # what the model may use of the board's memory; default: all of it
+    compute_mmac = 500        # most million multiply-adds per inference; default: no limit
+    energy_mj = 5             # most energy per inference, with power_w; default: no limit
+    power_w = 4.0             # what the board draws while it computes
+    link_mbit_per_s = 100     # to the device that fuses; without it transfer is not predicted
+    link_latency_ms = 0.3     # default 0
+    source = "where the figures above come from"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from edgewright.passes.assign_devices import Place
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.names import plain
+from edgewright.targets.device import Device, load_supported
+
+DEVICES_MAX = 256
+LARGEST_FILE = 1 << 20
+_FIGURES = ("memory_mib", "compute_mmac", "energy_mj", "power_w", "link_mbit_per_s", "link_latency_ms")
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One `[[device]]`: `count` boards that are alike."""
+
+    board: str
+    count: int = 1
+    memory_mib: float | None = None
+    compute_mmac: float | None = None
+    energy_mj: float | None = None
+    power_w: float | None = None
+    link_mbit_per_s: float | None = None
+    link_latency_ms: float | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"count is {self.count}, and at least 1")
+        given = [name for name in _FIGURES if getattr(self, name) is not None]
+        for name in given:
+            value = getattr(self, name)
+            if not 0 <= value < float("inf") or (value == 0 and name != "link_latency_ms"):
+                raise ValueError(f"{name} is {value}, and has to be positive")
+        if given and not self.source:
+            raise ValueError(f"no source is stated for {', '.join(given)}")
+        if (self.energy_mj is None) != (self.power_w is None):
+            raise ValueError("energy_mj and power_w need each other: energy is predicted as power times latency")
+        if self.link_latency_ms is not None and self.link_mbit_per_s is None:
+            raise ValueError("link_latency_ms needs link_mbit_per_s")
+
+
+class FleetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """fleet.toml as it is written."""
+
+    device: list[Entry]
+    name: str = "fleet"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One device of the fleet. name: the board's, numbered where there are several ("rpi4", "rpi4-2")."""
+
+    name: str
+    entry: Entry
+    board: Device
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the model may use."""
+        if self.entry.memory_mib is not None:
+            return int(self.entry.memory_mib * (1 << 20))
+        return 1 << 62 if self.board.memory is None else self.board.memory.dram_mib << 20
+
+    @property
+    def place(self) -> Place:
+        """The device as the assignment sees it."""
+        limit = self.entry.compute_mmac
+        return Place(self.name, self.memory_bytes, None if limit is None else int(limit * 1e6), self.entry.energy_mj)
+
+    def transfer_ms(self, count: int) -> float | None:
+        """To send so many bytes to the device that fuses; None where no link is stated."""
+        if self.entry.link_mbit_per_s is None:
+            return None
+        return (self.entry.link_latency_ms or 0.0) + count * 8 / (self.entry.link_mbit_per_s * 1e3)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """All devices, in the order of the file."""
+
+    name: str
+    members: tuple[Member, ...]
+
+    @property
+    def has_fpga(self) -> bool:
+        return any(member.board.kind == "fpga" for member in self.members)
+
+    @property
+    def fuses(self) -> int:
+        """The member that runs the fusion network: the first with a processor that code is made for (-1: this machine)."""
+        return next((i for i, member in enumerate(self.members) if member.board.kind == "cpu"), -1)
+
+
+def load_fleet(path: str | Path) -> Fleet:
+    """The fleet of a file. CompileError (exit 2): K009 what is wrong with it, T001 and T002 for its boards."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise _refusal(path, "it is larger than a megabyte")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise _refusal(path, "there is no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _refusal(path, str(error)) from error
+    return parse_fleet(text, path)
+
+
+def parse_fleet(text: str, path: Path = Path("fleet.toml")) -> Fleet:
+    """As `load_fleet`, from text; `path` is for messages."""
+    try:
+        found = msgspec.convert(tomllib.loads(text), FleetFile, strict=True)
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise _refusal(path, str(error)) from error
+    if not found.device:
+        raise _refusal(path, "it names no device")
+    if sum(entry.count for entry in found.device) > DEVICES_MAX:
+        raise _refusal(path, f"it names more than {DEVICES_MAX} devices")
+    members: list[Member] = []
+    seen: dict[str, int] = {}
+    for entry in found.device:
+        board = load_supported(entry.board)
+        for _ in range(entry.count):
+            seen[board.name] = seen.get(board.name, 0) + 1
+            number = seen[board.name]
+            members.append(Member(board.name if number == 1 else f"{board.name}-{number}", entry, board))
+    return Fleet(found.name, tuple(members))
+
+
+def _refusal(path: Path, because: str) -> CompileError:
+    return CompileError(
+        [
+            Diagnostic(
+                "K009", "the fleet cannot be read", str(path), plain(because),
+                "a fleet is a TOML file of [[device]] tables with `board` and, if they are not 1 each, `count`; "
+                "edgewright explain K009 shows one",
+            )
+        ],
+        Exit.USAGE,
+    )  # fmt: skip
