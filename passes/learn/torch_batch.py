@@ -190,7 +190,9 @@ def _gather(node: Node, batched: tuple[bool, ...], plain: Function) -> Function:
         taken = apart(x, data.shape).index_select(axis + 1, (chosen % size).reshape(-1))
         return stacked(taken.reshape(-1, *before, *indices.shape, *behind))
 
-    return {(False, True): from_table, (True, False): by_table}.get(batched) or _one_by_one(node, batched, plain)
+    if all(batched):
+        return _one_by_one(node, batched, plain)
+    return by_table if batched[0] else from_table
 
 
 def _reshape(node: Node, plain: Function) -> Function:

@@ -63,7 +63,8 @@ class TorchGraph(nn.Module):
         for node in self._learned:
             copy.parameter(node).requires_grad_(self.parameter(node).requires_grad)
         memo[id(self)] = copy
-        return copy.train(self.training)
+        copy.train(self.training)
+        return copy
 
     @property
     def learned(self) -> tuple[Node, ...]:

@@ -108,19 +108,19 @@ def test_the_callers_random_numbers_are_not_touched() -> None:
 @pytest.mark.parametrize("change", ["recipe", "data", "stage", "damage", "empty"])
 def test_a_checkpoint_of_another_run_is_refused(change: str, tmp_path: Path) -> None:
     path = tmp_path / "run.pt"
-    recipe, data, options = Recipe(1, 50, 1e-3), DATA, {}
+    recipe, data, stage = Recipe(1, 50, 1e-3), DATA, "training"
     trained(recipe, path)
     if change == "recipe":
         recipe = Recipe(1, 50, 2e-3)
     elif change == "data":
         data = DATA.take(99)
     elif change == "stage":
-        options = {"stage": "other"}
+        stage = "other"
     else:
         path.write_bytes(path.read_bytes()[:1000] if change == "damage" else b"")
     before = path.read_bytes()
     with pytest.raises(CompileError) as caught:
-        trained(recipe, path, data=data, **options)
+        trained(recipe, path, data=data, stage=stage)
     (found,) = caught.value.diagnostics
     assert found.code == "L009" and (change in found.because or "damaged" in found.because)
     assert path.read_bytes() == before

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.interp import interpret
+from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
 
 from tests.mixed_models import plain_attention, samples, windows_network
@@ -22,8 +23,10 @@ def test_distillation_is_the_divergence_of_softened_answers() -> None:
     rng = np.random.default_rng(0)
     student, teacher = rng.standard_normal((2, 5, 7))
 
-    def softmax(x: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        return np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+    def softmax(x: Array) -> Array:
+        e = np.exp(x)
+        result: Array = e / e.sum(-1, keepdims=True)
+        return result
 
     p, q = softmax(teacher / 3), softmax(student / 3)
     wanted = 9 * (p * np.log(p / q)).sum(-1).mean()

@@ -73,7 +73,7 @@ def test_what_learns_by_default() -> None:
     y = make(ops.Attention(1), y, y, y, mask)
     hashed = [constant(normal(*shape)) for shape in ((1, 2, 4), (1, 3, 2), (1, 3))]
     codes = make(ops.HashCodes(1), y, *hashed)
-    y = make(ops.Mul(), make(ops.HashAttention(1, 3), codes, y), constant(np.float32(2)))
+    y = make(ops.Mul(), make(ops.HashAttention(1, 3), codes, y), constant(np.array(2.0)))
     image = make(ops.Reshape((1, 4, 3)), y)
     scale, shift, mean, variance = (constant(np.abs(normal(4, seed=s))) for s in range(4))
     y = make(ops.BatchNormalization(), image, scale, shift, mean, variance)
