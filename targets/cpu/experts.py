@@ -12,6 +12,7 @@ import numpy as np
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import MoE, value_of
+from edgewright.passes.ops.arith import SHIFT_MAX
 from edgewright.targets.cpu.elementwise import copied
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.product import Geometry, Rows, geometry, pack, strided_rows
@@ -47,7 +48,7 @@ class _Experts:
         anchor = group.anchor
         assert anchor is not None and isinstance(anchor.op, MoE)
         self.context, self.group, self.anchor, self.op = context, group, anchor, anchor.op
-        self.weights = [_constant(node) for node in anchor.inputs[2:]]
+        self.weights = [constant_of(node) for node in anchor.inputs[2:]]
         self.experts, self.h, self.d = self.weights[0].shape
         self.o = self.weights[2].shape[1]
         self.k = self.op.top_k
@@ -59,7 +60,9 @@ class _Experts:
         self.most = TILES * self.shape.mr
         self.macs = self.places * (self.d * self.h + self.h * self.o)
         self.wide = self.macs >= PARALLEL_MACS
-        self.parts = min(PARTS, self.places // self.most + min(self.experts, self.places)) if self.wide else 1
+        self.tasks = self.places // self.most + min(self.experts, self.places)
+        self.parts = min(PARTS, self.tasks) if self.wide else 1
+        self.hidden_width, self.ldout = (self.shape.panels(n) * self.shape.nr for n in (self.h, self.o))
 
     def _rows(self, node: Node) -> Rows:
         """A value's tokens, evenly spaced."""
@@ -80,55 +83,75 @@ class _Experts:
 
     def _route(self) -> Queues:
         """One thread fills the queues: a small share of the work, and each needs to know what came before."""
-        many = self.places // self.most + min(self.experts, self.places)
-        new = self.context.temporary
-        found = Queues(
-            new(1 + 3 * many, "int32"), new(self.places, "int32"), new(self.places, "int32"), new(self.places, "float32")
-        )
-        begin = new(self.experts, "int32")
+        new, places = self.context.temporary, self.places
+        gate = new(places, "int16" if self.integer else "float32")
+        found = Queues(new(1 + 3 * self.tasks, "int32"), new(places, "int32"), new(places, "int32"), gate)
+        work = new(3 * self.experts, "int32")
         source = self.logits.views[0]
-        whole = self.op.softmax == "before" and not self.op.renormalise
+        views = [found.tasks, work, found.token, found.place, found.gate]
+        factors = [i32(self.op.gate_multiplier), i32(self.op.gate_shift)] if self.integer else []
 
         def body(buffers: Mapping[View, Any]) -> None:
             run(
-                "ew_route_f32", address(buffers[source], 0), i64(self.logits.step), i64(self.tokens), i32(self.experts),
-                i32(self.k), i32(int(whole)), i32(self.most), address(buffers[found.tasks], 0), address(buffers[begin], 0),
-                *(address(buffers[view], 0) for view in (found.token, found.place, found.gate)),
+                f"ew_route_{'s16' if self.integer else 'f32'}", address(buffers[source], 0), i64(self.logits.step),
+                i64(self.tokens), i32(self.experts), i32(self.k), i32(int(not self.op.over_chosen)), i32(self.most), *factors,
+                *(address(buffers[view], 0) for view in views),
             )  # fmt: skip
 
-        views = [source, found.tasks, begin, found.token, found.place, found.gate]
-        self.context.add(self.group, views, body, kind="Route")
+        self.context.add(self.group, [source, *views], body, kind="Route")
         return found
 
     def _products(self, queues: Queues) -> View:
         """The experts' results, one row for each place in the queues."""
-        keep, shape = self.context.keep, self.shape
-        wide, ldout = (shape.panels(n) * shape.nr for n in (self.h, self.o))
-        values = self.context.temporary(self.places * ldout, "float32")
-        w1, b1, w2, b2 = self.weights
-        activation = ACTIVATIONS[self.op.activation]
-        sizes = keep(np.array([self.d, self.h, self.o, activation, self.parts, self.most], np.int64))
-        weights = [
-            keep(packed(w1, shape)), keep(widened(b1, wide)), keep(packed(w2, shape)), keep(widened(b2, ldout))
-        ]  # fmt: skip
+        values = self.context.temporary(self.places * self.ldout, "int16" if self.integer else "float32")
         source = self.x.views[0]
+        constants = self._integer_constants() if self.integer else self._float_constants()
+        elements = self._integer_work() if self.integer else self.most * (self.d + self.hidden_width)
 
         def body(buffers: Mapping[View, Any]) -> None:
             with loop(self.parts, parallel=self.parts > 1) as part:
-                work = scratch(self.most * (self.d + wide), "float32")
+                work = scratch(elements, self.shape.dtype)
                 run(
-                    "ew_experts_f32", address(buffers[queues.tasks], 0), part, address(buffers[source], 0),
-                    i64(self.x.step), address(buffers[queues.token], 0), address(buffers[sizes], 0),
-                    *(address(buffers[view], 0) for view in weights), address(work, 0), address(buffers[values], 0),
+                    f"ew_experts_{'s8' if self.integer else 'f32'}", address(buffers[queues.tasks], 0), part,
+                    address(buffers[source], 0), i64(self.x.step), address(buffers[queues.token], 0),
+                    *(address(buffers[view], 0) for view in constants), address(work, 0), address(buffers[values], 0),
                 )  # fmt: skip
 
-        views = [source, queues.tasks, queues.token, sizes, *weights, values]
+        views = [source, queues.tasks, queues.token, *constants, values]
         self.context.add(self.group, views, body, kind="Experts", macs=self.macs)
         return values
 
+    def _float_constants(self) -> list[View]:
+        w1, b1, w2, b2 = self.weights
+        sizes = np.array([self.d, self.h, self.o, ACTIVATIONS[self.op.activation], self.parts, self.most], np.int64)
+        first = packed(w1, self.shape), widened(b1.astype(np.float32), self.hidden_width)
+        second = packed(w2, self.shape), widened(b2.astype(np.float32), self.ldout)
+        return [self.context.keep(one) for one in (sizes, *first, *second)]
+
+    def _integer_constants(self) -> list[View]:
+        w1, b1, w2, b2, m1, s1, table, m2, s2 = self.weights
+        panels = [_whole(self.shape.a_panel(k)) for k in (self.d, self.h)]
+        sizes = np.array(
+            [self.d, self.h, self.o, 0, self.parts, self.most, self.op.zero_point, *panels], np.int64
+        )  # fmt: skip
+        first = packed(w1, self.shape), self._factors(w1, b1, m1, s1, self.hidden_width)
+        second = packed(w2, self.shape), self._factors(w2, b2, m2, s2, self.ldout)
+        return [self.context.keep(one) for one in (sizes, *first, *second, table.astype(np.int8))]
+
+    def _factors(self, weight: Array, bias: Array, multiplier: Array, shift: Array, width: int) -> Array:
+        """(experts, 3, width): bias, multiplier and shift, such that columns beyond the last give 0."""
+        whole = bias.astype(np.int64) - self.context.variant.s8_offset * weight.astype(np.int64).sum(axis=2)
+        rows = widened(whole, width), widened(multiplier, width, 1 << 15), widened(shift, width, SHIFT_MAX)
+        return np.stack(rows, axis=1).astype(np.int32)
+
+    def _integer_work(self) -> int:
+        """Bytes that ew_experts_s8 works in."""
+        acc, gathered = 4 * self.shape.mr * self.shape.nr, self.shape.mr * self.d
+        panel = max(_whole(self.shape.a_panel(k)) for k in (self.d, self.h))
+        return _whole(acc) + TILES * panel + _whole(gathered) + _whole(self.most * self.hidden_width)
+
     def _combine(self, queues: Queues, values: View) -> None:
         tail = self.context.tail(self.group, lambda view: view, tiles=True)
-        ldout = self.shape.panels(self.o) * self.shape.nr
         blocks = -(-self.tokens // BLOCK)
         wide = self.tokens * self.o * self.k >= PARALLEL_ELEMENTS
 
@@ -136,12 +159,13 @@ class _Experts:
             with loop(blocks, parallel=wide and blocks > 1) as block:
                 first = block * BLOCK
                 many = BLOCK if self.tokens % BLOCK == 0 else T.min(BLOCK, self.tokens - first)
-                sums = scratch(BLOCK * self.o, "float32")
+                sums = scratch(BLOCK * self.o, self.shape.accumulator)
                 with loop(many) as r:
                     at = (first + r) * self.k
                     run(
-                        "ew_combine_f32", address(buffers[values], 0), i64(ldout), address(buffers[queues.place], at),
-                        address(buffers[queues.gate], at), i32(self.k), i64(self.o), address(sums, r * self.o),
+                        f"ew_combine_{'s16' if self.integer else 'f32'}", address(buffers[values], 0), i64(self.ldout),
+                        address(buffers[queues.place], at), address(buffers[queues.gate], at), i32(self.k),
+                        i64(self.o), address(sums, r * self.o),
                     )  # fmt: skip
 
                 def anchor(row: Expr) -> Any:
@@ -157,12 +181,18 @@ def packed(weight: Array, shape: Geometry) -> Array:
     return np.stack([pack(one.astype(shape.dtype), shape) for one in weight])
 
 
-def widened(values: Array, width: int) -> Array:
-    """(experts, N) with zeros up to `width`."""
-    return np.pad(values.astype(np.float32), ((0, 0), (0, width - values.shape[1])))
+def widened(values: Array, width: int, fill: int = 0) -> Array:
+    """(experts, N), filled up to `width`."""
+    return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
 
 
-def _constant(node: Node) -> Array:
+def constant_of(node: Node) -> Array:
+    """A constant's value."""
     value = value_of(node)
     assert value is not None
     return value
+
+
+def _whole(size_bytes: int) -> int:
+    """In whole 64 bytes."""
+    return -(-size_bytes // 64) * 64

@@ -11,18 +11,21 @@ from typing import Any
 import numpy as np
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import HashAttention, HashCodes, value_of
+from edgewright.passes.ops import HashAttention, HashCodes
+from edgewright.passes.ops.arith_hashing import KERNEL_BITS
 from edgewright.targets.cpu.elementwise import copied
+from edgewright.targets.cpu.experts import constant_of, packed
 from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.product import geometry, pack
+from edgewright.targets.cpu.product import geometry
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Tail
 from edgewright.targets.cpu.tir import Expr, T, address, constant, i32, i64, loop, null, run, scratch
-from edgewright.targets.cpu.view import View
+from edgewright.targets.cpu.view import View, dtype_of
 
 BLOCK = 32  # tokens whose rows are finished together
 QUAD = 4  # bits that select together
 COMBINATIONS = 1 << QUAD
+SUM_LANES = 16  # values of 16 bits that are added up together
 Buffers = Mapping[View, Any]
 Emit = Callable[[Buffers, Expr, Expr, Expr, Expr, Expr], None]
 """(buffers, window * heads + head, first token, how many, address of the results, their row pitch)."""
@@ -36,23 +39,25 @@ def hash_attention(context: Context, group: Group) -> None:
     codes, v = (_rows(context, node) for node in anchor.inputs)
     windows, tokens, width = v.shape
     heads, dv, quads = op.heads, width // op.heads, -(-op.bits // QUAD)
-    kind = "f32" if anchor.type.is_float else "s8"
-    lanes = context.variant.vector_bits // 32
+    integer = not anchor.type.is_float
+    kind = "s8" if integer else "f32"
+    lanes = SUM_LANES if integer else context.variant.vector_bits // 32
     pitch = -(-dv // lanes) * lanes
     count = windows * heads
     selected = context.temporary(count * tokens * quads, "uint8")
-    tables = context.temporary(count * quads * COMBINATIONS * pitch, "float32")
+    tables = context.temporary(count * quads * COMBINATIONS * pitch, "int32" if integer else "float32")
     weights = context.temporary(count * quads * COMBINATIONS, "int32")
     wide = count * tokens * dv * quads >= PARALLEL_ELEMENTS
 
     def summing(buffers: Buffers) -> None:
         with loop(count, parallel=wide and count > 1) as head:
+            work = [address(scratch(quads * COMBINATIONS * pitch, "int16"), 0)] if integer else []
             run(
                 f"ew_hash_tables_{kind}", address(buffers[codes], _head(codes, head, heads)), i64(codes.strides[1]),
                 address(buffers[v], _head(v, head, heads)), i64(v.strides[1]), i64(tokens), i32(op.bits), i64(dv),
                 i32(int(op.constant == "sum")), address(buffers[selected], head * (tokens * quads)),
                 address(buffers[tables], head * (quads * COMBINATIONS * pitch)),
-                address(buffers[weights], head * (quads * COMBINATIONS)),
+                address(buffers[weights], head * (quads * COMBINATIONS)), *work,
             )  # fmt: skip
 
     context.add(group, [codes, v, selected, tables, weights], summing, kind="HashSums")
@@ -75,34 +80,73 @@ def hash_codes(context: Context, group: Group) -> None:
     assert anchor is not None and isinstance(anchor.op, HashCodes)
     op = anchor.op
     u = _rows(context, anchor.inputs[0])
-    anchors, coefficients, threshold = (_constant(node) for node in anchor.inputs[1:4])
-    heads, supports, dk = anchors.shape
-    bits = coefficients.shape[1]
-    shape = geometry(context.variant, "float32")
-    supports_wide, bits_wide = (shape.panels(n) * shape.nr for n in (supports, bits))
-    sizes = context.keep(np.array([dk, supports, bits], np.int64))
-    squares = (anchors.astype(np.float64) ** 2).sum(axis=2) / (2 * op.sigma)
-    parts = [
-        context.keep(np.stack([pack((one / np.float32(op.sigma)).astype(np.float32), shape) for one in anchors])),
-        context.keep(np.pad(squares, ((0, 0), (0, supports_wide - supports))).astype(np.float32)),
-        context.keep(np.stack([pack(one.astype(np.float32), shape) for one in coefficients])),
-        context.keep(threshold.astype(np.float32)),
-    ]
-    pitches = [supports_wide * dk, supports_wide, bits_wide * supports, bits]
+    operands = [constant_of(node) for node in anchor.inputs[1:]]
+    heads, bits = operands[1].shape[:2]
+    prepare, dtype, kind = (_float_codes, "float32", "f32") if anchor.type.is_float else (_integer_codes, "int8", "s8")
+    parts, pitches, work_size, scalars = prepare(context, op, *operands)
 
     def rows(buffers: Buffers, head: Expr, row: Expr, many: Expr, target: Expr, ldout: Expr) -> None:
         which = head % heads if u.shape[0] > 1 else head
-        work = scratch(shape.mr * (supports_wide + shape.nr), "float32")
+        work = scratch(work_size, dtype)
         run(
-            "ew_hash_codes_f32", address(buffers[u], _head(u, head, heads) + row * u.strides[1]), i64(u.strides[1]), many,
-            address(buffers[sizes], 0), constant(1 / (2 * op.sigma), "float32"),
-            *(address(buffers[part], which * pitch) for part, pitch in zip(parts, pitches, strict=True)),
+            f"ew_hash_codes_{kind}", address(buffers[u], _head(u, head, heads) + row * u.strides[1]), i64(u.strides[1]), many,
+            address(buffers[parts[0]], 0), *scalars,
+            *(address(buffers[part], which * pitch) for part, pitch in zip(parts[1:], pitches, strict=True)),
             address(work, 0), target, ldout,
         )  # fmt: skip
 
-    wide = op.macs(*(node.type for node in anchor.inputs)) >= PARALLEL_MACS
     macs = op.macs(*(node.type for node in anchor.inputs))
-    _blocks(context, group, heads, bits, [u, sizes, *parts], rows, wide, macs)
+    _blocks(context, group, heads, bits, [u, *parts], rows, macs >= PARALLEL_MACS, macs)
+
+
+Codes = tuple[list[View], list[int], int, list[Expr]]  # sizes and constants, the constants' elements a head, work, scalars
+
+
+def _float_codes(context: Context, op: HashCodes, anchors: Array, coefficients: Array, threshold: Array) -> Codes:
+    _, supports, dk = anchors.shape
+    bits = coefficients.shape[1]
+    shape = geometry(context.variant, "float32")
+    supports_wide, bits_wide = (shape.panels(n) * shape.nr for n in (supports, bits))
+    sizes = np.array([dk, supports, bits], np.int64)
+    squares = (anchors.astype(np.float64) ** 2).sum(axis=2) / (2 * op.sigma)
+    parts = [
+        sizes,
+        packed((anchors / np.float32(op.sigma)).astype(np.float32), shape),
+        np.pad(squares, ((0, 0), (0, supports_wide - supports))).astype(np.float32),
+        packed(coefficients, shape),
+        threshold.astype(np.float32),
+    ]
+    pitches = [supports_wide * dk, supports_wide, bits_wide * supports, bits]
+    work = shape.mr * (supports_wide + shape.nr)
+    return [context.keep(one) for one in parts], pitches, work, [constant(1 / (2 * op.sigma), "float32")]
+
+
+def _integer_codes(
+    context: Context, op: HashCodes, anchors: Array, coefficients: Array, threshold: Array, offset: Array
+) -> Codes:
+    heads, supports, dk = anchors.shape
+    bits = coefficients.shape[1]
+    shape = geometry(context.variant, "int8")
+    lanes = context.variant.vector_bits // 32
+    pairs, columns = -(-supports // 2), shape.panels(supports) * shape.nr
+    ld, bits_wide = -(-max(2 * pairs, columns) // lanes) * lanes, -(-bits // lanes) * lanes
+    left = -(-shape.a_panel(dk) // 64) * 64
+    offsets = np.zeros((heads, 2, ld), np.int32)
+    offsets[:, 0, :supports] = offset
+    offsets[:, 1, :supports] = context.variant.s8_offset * anchors.astype(np.int64).sum(axis=2)
+    factors = np.zeros((heads, 2 * pairs, bits_wide), np.int16)
+    factors[:, :supports, :bits] = coefficients.swapaxes(1, 2)
+    limits = np.zeros((heads, bits_wide), np.int64)
+    limits[:, :bits] = threshold - (coefficients.astype(np.int64).sum(axis=2) << (KERNEL_BITS - 1))
+    parts = [
+        np.array([dk, bits, pairs, ld, shape.panel(dk), op.multiplier, op.shift, left, columns], np.int64),
+        packed(anchors, shape),
+        offsets,
+        factors.reshape(heads, pairs, 2, bits_wide).swapaxes(2, 3),
+        np.clip(limits, -(2**31), 2**31 - 1).astype(np.int32),  # sums are below 2^31: no sign changes
+    ]
+    pitches = [shape.panels(supports) * shape.panel(dk), 2 * ld, 2 * pairs * bits_wide, bits_wide]
+    return [context.keep(one) for one in parts], pitches, left + shape.mr * ld * 6, []
 
 
 def _blocks(
@@ -115,7 +159,7 @@ def _blocks(
     tail = context.tail(group, lambda view: view, tiles=True)
     home = _home(tail, anchor)
     blocks = -(-tokens // BLOCK)
-    dtype = "float32" if anchor.type.is_float else "int32"
+    dtype = dtype_of(anchor.elem)
 
     def body(buffers: Buffers) -> None:
         with loop(windows * heads * blocks, parallel=wide) as task:
@@ -141,7 +185,7 @@ def _blocks(
 def _home(tail: Tail, anchor: Node) -> View | None:
     """Where results may be written at once: a home of contiguous columns, and no tail."""
     home = tail.stored.get(anchor)
-    return home if home is not None and not tail.group.tail and home.strides[-1] == 1 and home.storage.dtype != "int8" else None
+    return home if home is not None and not tail.group.tail and home.strides[-1] == 1 else None
 
 
 def _rows(context: Context, node: Node) -> View:
@@ -162,8 +206,3 @@ def _head(view: View, head: Expr, heads: int) -> Expr:
         return head * width
     return (head // heads) * view.strides[0] + (head % heads) * width
 
-
-def _constant(node: Node) -> Array:
-    value = value_of(node)
-    assert value is not None
-    return value

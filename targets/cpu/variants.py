@@ -56,7 +56,7 @@ _ATTRS_V4 = (*_ATTRS_V3, "+avx512f", "+avx512bw", "+avx512cd", "+avx512dq", "+av
 _OWN = ("-DEW_OWN_GEMM_F32", "-DEW_OWN_GEMM_S8", "-DEW_OWN_DEPTHWISE")  # what generic.c leaves to other sources
 _WIDE = ("-mprefer-vector-width=512", *_OWN)
 _REST = ("softmax_s16.c", "layer_norm_rows.c")  # complete what a variant has of its own
-_LAST = ("experts.c", "hashing.c")  # call the other kernels
+_LAST = ("experts.c", "hashing.c", "hashing_s8.c")  # call the other kernels
 _ROWS_512 = ("rows_avx512.c", "layer_norm_avx512.c", *_REST)
 _PORTABLE = ("generic.c", "integers.c", *_REST, "floats.c", *_LAST)
 _FLOATS = ("gemm_f32.c", "generic.c", "depthwise_f32.c", "depthwise_madd.c", "floats.c", *_LAST)

@@ -115,9 +115,13 @@ void ew_depthwise_line_s8(const int8_t *x, const int64_t *offsets, int64_t taps,
  * equal ones to the lower. Their shares are the softmax over these k, with `whole` over all experts. place[i*k+j]: where
  * the j-th expert of row i (in the order of the experts) has the row in its queue, gate[i*k+j] its share; queues follow
  * each other, token[place]: the row. tasks[0]: how many tasks, then (expert, first place, places) of each, at most `most`
- * places and of one expert; rows*k / most + min(experts, rows*k) tasks at most. begin: `experts` elements of scratch. */
+ * places and of one expert; rows*k / most + min(experts, rows*k) tasks at most. work: 3 * experts elements. Integers:
+ * shares exactly. */
 void ew_route_f32(const float *logits, int64_t ld, int64_t rows, int32_t experts, int32_t k, int32_t whole, int32_t most,
-                  int32_t *tasks, int32_t *begin, int32_t *token, int32_t *place, float *gate);
+                  int32_t *tasks, int32_t *work, int32_t *token, int32_t *place, float *gate);
+void ew_route_s16(const int16_t *logits, int64_t ld, int64_t rows, int32_t experts, int32_t k, int32_t whole, int32_t most,
+                  int32_t multiplier, int32_t shift, int32_t *tasks, int32_t *work, int32_t *token, int32_t *place,
+                  int16_t *gate);
 
 enum { EW_GELU = 1, EW_GELU_TANH, EW_SILU, EW_SIGMOID, EW_TANH, EW_RELU, EW_HARD_SWISH };
 
@@ -128,9 +132,18 @@ void ew_experts_f32(const int32_t *tasks, int32_t part, const float *x, int64_t 
                     const int64_t *shape, const float *w1, const float *b1, const float *w2, const float *b2, float *work,
                     float *out);
 
-/* out = sum_j gate[j] * values[place[j]*ld:] over k places. */
+/* The same in integers, exactly. factors: bias, multiplier and shift of each column, in three rows for an expert. shape
+ * goes on: zero point of the hidden values, bytes of a packed tile of rows d and h long. work: a tile of accumulators,
+ * most / MR of the larger packed tiles, MR * d and most * h (in whole panels), each in whole 64 bytes, all 64-byte aligned. */
+void ew_experts_s8(const int32_t *tasks, int32_t part, const int8_t *x, int64_t ldx, const int32_t *token,
+                   const int64_t *shape, const int8_t *w1, const int32_t *factors1, const int8_t *w2,
+                   const int32_t *factors2, const int8_t *table, int8_t *work, int16_t *out);
+
+/* out = sum_j gate[j] * values[place[j]*ld:] over k places; integers: round_shift of it by 7, exactly. */
 void ew_combine_f32(const float *values, int64_t ld, const int32_t *place, const float *gate, int32_t k, int64_t n,
                     float *out);
+void ew_combine_s16(const int16_t *values, int64_t ld, const int32_t *place, const int16_t *gate, int32_t k, int64_t n,
+                    int32_t *out);
 
 /* Attention by codes, one head. Codes are positive for +1; each four bits make a quad, in quads[t*Q+q], Q = ceil(bits / 4).
  * table[(q*16+x)*ld:] and weight[q*16+x]: what four bits x select of all values, resp. of all keys together; `total`: with
@@ -138,16 +151,33 @@ void ew_combine_f32(const float *values, int64_t ld, const int32_t *place, const
 void ew_hash_tables_f32(const float *codes, int64_t ldc, const float *v, int64_t ldv, int64_t tokens, int32_t bits,
                         int64_t width, int32_t total, uint8_t *quads, float *table, int32_t *weight);
 
+/* The same of bytes, exactly; ld: in whole 16 elements. work: Q * 16 * ld elements. */
+void ew_hash_tables_s8(const int8_t *codes, int64_t ldc, const int8_t *v, int64_t ldv, int64_t tokens, int32_t bits,
+                       int64_t width, int32_t total, uint8_t *quads, int32_t *table, int32_t *weight, int16_t *work);
+
 /* Rows of the result: what their quads select, divided by their weight; own: where not NULL, (bits + 1) times these
  * values count as well. */
 void ew_hash_rows_f32(const uint8_t *quads, int64_t rows, int32_t bits, const float *table, const int32_t *weight,
                       int64_t width, const float *own, int64_t ldv, float *out, int64_t ldout);
+
+/* The same with attention_normalise, exactly. */
+void ew_hash_rows_s8(const uint8_t *quads, int64_t rows, int32_t bits, const int32_t *table, const int32_t *weight,
+                     int64_t width, const int8_t *own, int64_t ldv, int32_t *out, int64_t ldout);
 
 /* Codes of rows of one head: shape: width, supports, bits. Panels of anchors / sigma and of coefficients, squares of the
  * anchors times half = 1 / (2 sigma), in whole panels. work: MR * (supports in whole panels + NR) elements. */
 void ew_hash_codes_f32(const float *u, int64_t ldu, int32_t rows, const int64_t *shape, float half, const float *anchors,
                        const float *squares, const float *coefficients, const float *threshold, float *work, float *out,
                        int64_t ldout);
+
+/* The same in integers, exactly. shape: width, bits, pairs of supports, ld, elements of a panel of anchors, multiplier,
+ * shift, bytes of packed rows in whole 64, columns in whole panels. offset: ld offsets, then S8_OFFSET times the sums of
+ * the anchors. ld: at least 2 * pairs and the panels' columns, in whole vectors. coefficients: pair by pair, two for each
+ * bit; bits and threshold in whole vectors. threshold: less 2^14 times the sum of the bit's coefficients. work: the packed
+ * rows and MR * ld * 6 bytes. */
+void ew_hash_codes_s8(const int8_t *u, int64_t ldu, int32_t rows, const int64_t *shape, const int8_t *anchors,
+                      const int32_t *offset, const int16_t *coefficients, const int32_t *threshold, int8_t *work,
+                      int8_t *out, int64_t ldout);
 
 #ifdef __cplusplus
 }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from edgewright.passes.ir.graph import Node
-from edgewright.passes.ops import Add, LayerNormalization, MoE, Relu, Slice, Transpose, constant
+from edgewright.passes.ir.types import INT8, INT16
+from edgewright.passes.ops import Add, AddRequantised, LayerNormalization, MoE, Relu, Slice, Transpose, constant
+from edgewright.passes.ops.add_requantised import IDENTITY
 from edgewright.passes.ops.moe import ACTIVATION_OPS
 
-from tests.targets.cpu.case_layers import Cases
+from tests.targets.cpu.case_layers import Cases, requantise
 from tests.targets.cpu.lowered import Draw
 
 CASES = Cases()
@@ -20,7 +24,24 @@ def weights(d: Draw, experts: int, width: int, hidden: int, outs: int) -> tuple[
     return first, d.real(experts, hidden, scale=0.3), second, d.real(experts, outs, scale=0.3)
 
 
+def factors(d: Draw, experts: int, outs: int, shift: int) -> tuple[Node, Node]:
+    multiplier = d.integers(experts, outs, low=1 << 15, high=(1 << 16) - 1, dtype="int32")
+    return multiplier, d.integers(experts, outs, low=shift, high=shift + 1)
+
+
+def integer_layer(d: Draw, op: MoE, x: Node, logits: Node, hidden: int, outs: int) -> Node:
+    """Factors such that few results saturate."""
+    experts, width = logits.shape[2], x.shape[2]
+    op = dataclasses.replace(op, gate_multiplier=47000, gate_shift=17, zero_point=int(d.rng.integers(-9, 9)))
+    biases = (d.integers(experts, n, low=-2000, high=2000, dtype="int32") for n in (hidden, outs))
+    w1, w2 = d.integers(experts, hidden, width), d.integers(experts, outs, hidden)
+    b1, b2 = biases
+    return d(op, x, logits, w1, b1, w2, b2, *factors(d, experts, hidden, 23), d.integers(256), *factors(d, experts, outs, 16))
+
+
 def layer(d: Draw, op: MoE, x: Node, logits: Node, hidden: int, outs: int) -> Node:
+    if not x.type.is_float:
+        return integer_layer(d, op, x, logits, hidden, outs)
     return d(op, x, logits, *weights(d, logits.shape[2], x.shape[2], hidden, outs))
 
 
@@ -40,6 +61,30 @@ for sizes in SHAPES:
             layer(d, op, x, logits, hidden, outs) for op in (MoE(k), MoE(k, renormalise=True), MoE(k, "after", False, "Relu"))
         ]
         return *found, d(Add(), layer(d, MoE(k, activation="Silu"), x, logits, hidden, outs), d.input(batch, tokens, outs))
+
+
+    @case("experts", f"integers, batch, tokens, experts, K, d, h, o = {sizes}")
+    def _(d: Draw, sizes: tuple[int, ...] = sizes) -> tuple[Node, ...]:
+        batch, tokens, experts, k, width, hidden, outs = sizes
+        x, logits = d.input(batch, tokens, width, elem=INT8), d.input(batch, tokens, experts, elem=INT16)
+        ops = MoE(k), MoE(k, renormalise=True), MoE(k, "after")
+        found = [layer(d, op, x, logits, hidden, outs) for op in ops]
+        narrow = [requantise(d, layer(d, MoE(k), x, logits, hidden, outs), (n,), INT16) for n in (1, outs)]
+        joined = d(AddRequantised(*IDENTITY, 40000, 16), narrow[0], d.input(batch, tokens, outs, elem=INT16))
+        return *found, *narrow, joined
+
+
+@case("experts", "integers, all choosing one, equal logits, views")
+def _(d: Draw) -> tuple[Node, ...]:
+    x = d.input(1, 50, 12, elem=INT8)
+    alone = np.zeros((1, 50, 6), np.int16)
+    alone[..., 4] = 32767
+    equal = constant(np.full((1, 50, 6), -32768, np.int16))
+    turned = d(Transpose((0, 2, 1)), d.input(1, 14, 23, elem=INT8))
+    logits = d(Slice(2, 1, 6), d.input(1, 23, 8, elem=INT16))
+    chosen = [layer(d, MoE(k), x, given, 10, 12) for given, k in ((constant(alone), 1), (constant(alone), 2), (equal, 3))]
+    y = layer(d, MoE(2), turned, logits, 16, 14)
+    return *chosen, d(Transpose((0, 2, 1)), y), requantise(d, layer(d, MoE(2), turned, logits, 16, 14), (14,))
 
 
 @case("experts", "each activation")
