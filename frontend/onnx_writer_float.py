@@ -109,10 +109,11 @@ def _layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> 
 def _rms_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Written out: the operator exists from opset 23 on."""
     assert isinstance(node.op, ops.RMSNormalization)
-    x, gamma = operands
+    x, gamma, *offset = operands
     squared = emit("ReduceMean", emit("Mul", x, x), emit.ints([-1]), keepdims=1)
     root = emit("Sqrt", emit("Add", squared, _real(emit, node.op.epsilon)))
-    return emit("Mul", emit("Div", x, root), gamma)
+    scaled = emit("Mul", emit("Div", x, root), gamma)
+    return emit("Add", scaled, *offset) if offset else scaled
 
 
 @_writes(ops.BatchNormalization)

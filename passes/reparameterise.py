@@ -9,7 +9,7 @@ from edgewright.passes.channel_readers import products_reading, scaled_input
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.lowering_structure import NORMS
-from edgewright.passes.ops import RMSNormalization, constant, value_of
+from edgewright.passes.ops import constant, value_of
 from edgewright.passes.transform import Note, Pass
 
 RATIO_MAX = 64.0
@@ -22,8 +22,8 @@ class ReparameteriseLayerNorm(Pass):
 
     Before: Linear(LayerNorm(x; gamma, beta); W, b) whose channels range over [low_c, high_c].
     After: Linear(LayerNorm(x; gamma / r, (beta - m) / r); W diag(r), b + W m), with m_c the middle of the range and
-    r_c its width relative to the mean width: one scale with zero point 0 then suits every channel. RMSNormalization has
-    no beta: its m is 0 and its r twice the further end.
+    r_c its width relative to the mean width: one scale with zero point 0 then suits every channel. An RMSNormalization
+    gets an offset for that; in integers both normalisations have one anyway.
     Exact: within float rounding. Applies when only Linears and experts read the value (Reshape, slices of tokens and the mean
     over tokens between them change no channel).
     Source: RepQ-ViT (Li et al., ICCV 2023), section 3.2; here the zero points go to 0 instead of to their mean.
@@ -48,9 +48,9 @@ class ReparameteriseLayerNorm(Pass):
             if old in plans:
                 ratio, middle = plans[old]
                 gamma, *betas = (_value(n) for n in operands[1:])
-                moved = [constant(gamma / ratio, operands[1].origin)]
-                moved += [constant((beta - middle) / ratio, operands[2].origin) for beta in betas]
-                return make(old.op, operands[0], *moved, origin=old.origin)
+                moved = constant(gamma / ratio, operands[1].origin)
+                offset = constant((sum(betas) - middle) / ratio, operands[-1].origin)
+                return make(old.op, operands[0], moved, offset, origin=old.origin)
             if old in source:
                 ratio, middle = plans[source[old]]
                 return scaled_input(old, operands, ratio, middle)
@@ -67,9 +67,6 @@ class ReparameteriseLayerNorm(Pass):
     def _ratio_middle(self, node: Node) -> tuple[Array, Array]:
         seen = self.calibration[node]
         low, high = seen.channel_low.astype(np.float64), seen.channel_high.astype(np.float64)
-        if isinstance(node.op, RMSNormalization):
-            high = np.maximum(np.abs(low), np.abs(high))
-            low = -high
         width = np.maximum(high - low, 1e-12)
         # a range seen on few values is too narrow by chance: then no channel gets less than the usual width
         trust = min(1.0, 4 / math.sqrt(_per_channel(seen)))
