@@ -38,7 +38,7 @@ def compiled_report(result: Result) -> results.Report:
         ),
         macs=plan.macs,
         parameters=measured.parameters,
-        accuracy=results.Accuracy(measured.accuracy_float, measured.accuracy_int8, measured.evaluated),
+        accuracy=results.Accuracy.of(measured.accuracy),
         cycles=results.Cycles(predicted=result.cycles.total),
         clock_mhz=device.clock_mhz,
         resources=resources,
@@ -53,6 +53,8 @@ def compiled_report(result: Result) -> results.Report:
             results.MemoryRange(region.name, region.kind, region.address, region.size_bytes) for region in plan.regions
         ),
         roofline=results.Roofline(plan.config.macs_per_cycle, (READ_PORTS + 1) * WORD_BYTES),
+        changes=result.record.changes,
+        notes=result.record.notes,
     )
     return with_latency(report)
 

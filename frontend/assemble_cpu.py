@@ -32,7 +32,7 @@ def cpu_report(built: CpuResult) -> results.Report:
         ),
         macs=sum(step.macs for step in manifest.steps),
         parameters=measured.parameters,
-        accuracy=results.Accuracy(measured.accuracy_float, measured.accuracy_int8, measured.evaluated),
+        accuracy=results.Accuracy.of(measured.accuracy),
         clock_mhz=built.device.clock_mhz,
         stages=tuple(results.Stage(name, round(seconds, 3)) for name, seconds in built.stages),
         peak_memory_mib=round(built.peak_memory_mib, 1),
@@ -44,6 +44,8 @@ def cpu_report(built: CpuResult) -> results.Report:
             manifest.variant, manifest.arch, tuple(manifest.features), len(built.files[LIBRARY]), manifest.weights_bytes,
             manifest.workspace_bytes,
         ),
+        changes=built.record.changes,
+        notes=built.record.notes,
     )  # fmt: skip
 
 

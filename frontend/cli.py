@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from edgewright.frontend import cli_passes as passes
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edgewright.frontend.compiled_cpu import CompiledCpu
 
 MODEL_HELP = "The model, an ONNX file."
-Stage = Literal["read", "passes", "plan", "emit"]
+Stage = Literal["read", "reshape", "passes", "plan", "emit"]
 Precision = Literal["int8", "fp32"]
 Method = Literal["minmax", "percentile", "mse"]
 
@@ -113,14 +114,30 @@ def compile(
     gpu: Annotated[
         bool, typer.Option("--gpu", help="CUDA code for a Jetson's GPU too, in DIR/cuda. It was never run on one.")
     ] = False,
+    data: passes.Data = None,
+    task: passes.Task = None,
+    usage_threshold: passes.UsageThreshold = None,
+    fuse_blocks: passes.FuseBlocks = None,
+    hash_attention: passes.HashAttention = None,
+    hash_bits: passes.HashBits = None,
+    hash_supports: passes.HashSupports = None,
+    hash_constant: passes.HashConstant = None,
+    epochs: passes.Epochs = None,
+    seed: passes.Seed = 0,
+    checkpoints: passes.Checkpoints = None,
+    resume: passes.Resume = False,
 ) -> None:
     """Compile a model for a board. FPGA: RTL, HLS C++, memory images; CPU: a library, weights, a runner; and a report."""
-    shapes = dict(_shape(text) for text in shape or [])
+    shapes = dict(shape_of(text) for text in shape or [])
     from edgewright.frontend import render
     from edgewright.frontend.compiled import compile as compile_model
     from edgewright.frontend.compiled_cpu import CompiledCpu
 
     directory = output or Path("build") / _folder_name(model)
+    reshaping = passes.reshaping(
+        task, usage_threshold, fuse_blocks, hash_attention, hash_bits, hash_supports, hash_constant, epochs, seed,
+        checkpoints, resume,
+    )  # fmt: skip
     _, err = render.consoles()
     with render.Stages(err) as progress:
         compiled = compile_model(
@@ -134,8 +151,13 @@ def compile(
             start_from=start_from,
             variant=variant,
             gpu=gpu,
+            reshaping=reshaping,
+            data=data,
+            checkpoints=checkpoints,
+            resume=resume,
             progress=progress,
         )
+    calibration = calibration or (None if data is None else str(data))
     if isinstance(compiled, CompiledCpu):
         if simulate:
             raise typer.BadParameter("only FPGA engines are simulated; `edgewright run` runs this one", param_hint="--simulate")
@@ -146,6 +168,9 @@ def compile(
     else:
         data = "" if calibration in (None, "random") else f" --images {calibration} --samples 4"
         _show(compiled, f"edgewright simulate {directory}{data}")
+
+
+app.command(short_help="Make a model smaller, without a target.")(passes.optimise)
 
 
 @app.command(short_help="Simulate a compiled model at RTL.")
@@ -259,7 +284,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Say what a model is, what each target supports of it, and what it costs."""
-    shapes = dict(_shape(text) for text in shape or [])
+    shapes = dict(shape_of(text) for text in shape or [])
     from edgewright.frontend import render, support
     from edgewright.frontend.inspect_model import inspect as inspect_model
 
@@ -341,7 +366,7 @@ def _show(compiled: Compiled, next_step: str) -> dict[str, Any]:
     return data
 
 
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
     """NAME=1,3,224,224; names may hold '=' themselves."""
     name, _, numbers = text.rpartition("=")
     if not name or not re.fullmatch(r"[1-9][0-9]*(,[1-9][0-9]*)*", numbers):

@@ -12,26 +12,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from edgewright.frontend import report as report_files
 from edgewright.frontend.assemble import compiled_report, simulated_report
+from edgewright.frontend.checkpoints import checkpoint_of
 from edgewright.frontend.compiled_cpu import CompiledCpu
 from edgewright.frontend.data import input_shapes, load_samples, random_samples
 from edgewright.frontend.driver import (
     KEPT_SAMPLES,
     SAMPLES_FILE,
     Options,
-    Progress,
-    checkpoint_of,
     compile_model,
     source_name,
 )
 from edgewright.frontend.driver_cpu import compile_cpu, cuda_arch
 from edgewright.frontend.onnx_reader import ModelSource
 from edgewright.frontend.publish import check_place, publish
+from edgewright.frontend.reshape_options import Reshaping
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.plan import Plan, plan
 from edgewright.passes import results
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.types import Array
 from edgewright.passes.names import safe_identifier
+from edgewright.passes.transform import Progress
 from edgewright.targets.device import load_supported
 
 if TYPE_CHECKING:
@@ -129,16 +130,24 @@ def compile(
     start_from: str = "read",
     variant: str | None = None,
     gpu: bool = False,
+    reshaping: Reshaping | None = None,
+    data: str | Path | None = None,
+    checkpoints: str | Path | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Compiled | CompiledCpu:
     """Compile an ONNX file or ``onnx.ModelProto`` for a board; the bundle goes to ``output`` (default build/<model>).
 
     ``calibration``: an npz file, or "random". ``precision``: "int8", or "fp32" on CPUs. ``variant``: kernels for another
-    processor than the target's. ``gpu``: CUDA code for a Jetson's GPU too, in the folder cuda/. Raises ``CompileError``
-    with every reason; nothing is then written.
+    processor than the target's. ``gpu``: CUDA code for a Jetson's GPU too, in the folder cuda/. ``reshaping``: passes that
+    make the model smaller, which learn from ``data`` (default: the calibration file) and continue from ``checkpoints``.
+    Raises ``CompileError`` with every reason; nothing is then written.
     """
     given = None if calibration is None else str(calibration)
-    options = Options(target, given, shapes or {}, precision, method, start_from, variant, gpu)
+    options = Options(
+        target, given, shapes or {}, precision, method, start_from, variant, gpu, reshaping or Reshaping(),
+        None if data is None else str(data), None if checkpoints is None else Path(checkpoints), resume,
+    )  # fmt: skip
     directory = Path(output) if output is not None else Path("build") / safe_identifier(source_name(source), "model_")
     check_place(directory)
     device = load_supported(target)

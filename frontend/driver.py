@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import resource
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,28 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
-from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples
-from edgewright.frontend.onnx_reader import ModelSource, read_model
+from edgewright.frontend.checkpoints import checkpoint_files, checkpoint_of
+from edgewright.frontend.labelled import Labelled
+from edgewright.frontend.onnx_reader import ModelSource
+from edgewright.frontend.reshape_options import Reshaping
+from edgewright.frontend.reshape_stage import STAGES, Prepared, Record, calibration_samples, check_record, prepared
+from edgewright.frontend.scores import outputs_of, scores, targets_of
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.cost import Cycles, predict_cycles
 from edgewright.hw.emit import emit, to_json
 from edgewright.hw.plan import Plan, plan
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
-from edgewright.passes.input_ranges import Range, input_ranges
-from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.text import to_text
 from edgewright.passes.ir.types import Array
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
+from edgewright.passes.results import OutputAccuracy, Score
 from edgewright.passes.sqnr import sqnr_rows
 from edgewright.passes.transform import Progress
 from edgewright.targets.device import Device, load_supported
 
-STAGES = ("read", "passes", "plan", "emit")
-CALIBRATION_IMAGES = 32
-"""RepQ-ViT calibrates on as many; more made no difference on the example models."""
 EVALUATION_MACS = 4e10
 """Products spent on each accuracy figure: thousands of small images, a few dozen of 224 x 224."""
 NOISE_IMAGES = 8
@@ -56,19 +53,23 @@ class Options:
     start_from: str = "read"
     variant: str | None = None
     gpu: bool = False
+    reshaping: Reshaping = Reshaping()
+    data: str | None = None
+    checkpoints: Path | None = None
+    resume: bool = False
 
-    def manifest(self) -> dict[str, Any]:
-        """The options that decide the bundle's content; no paths, so that the same data elsewhere gives the same bytes."""
-        return {"target": self.target, "precision": self.precision, "method": self.method}
+    def manifest(self, passes: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that decide the bundle's content, with those of the passes that ran; no paths, so that the same data
+        elsewhere gives the same bytes."""
+        shared = {"target": self.target, "precision": self.precision, "method": self.method}
+        return shared | ({"passes": dict(passes)} if passes else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What the software models said while compiling; None where there was nothing to measure."""
 
-    accuracy_float: float | None = None
-    accuracy_int8: float | None = None
-    evaluated: int | None = None
+    accuracy: tuple[OutputAccuracy, ...] = ()
     layers: tuple[tuple[str, str, float | None], ...] = ()
     calibration_kind: str = "data"
     calibration_images: int = 0
@@ -88,6 +89,7 @@ class Result:
     stages: list[tuple[str, float]]
     files: dict[str, bytes]
     peak_memory_mib: float
+    record: Record = Record()
 
 
 class Clock:
@@ -129,13 +131,13 @@ def compile_model(
     files: dict[str, bytes] = {}
     name = source_name(source)
     start = STAGES.index(options.start_from)
-    if start < 2:
-        with clock.stage("read"):
-            graph = read_model(source, options.shapes) if start == 0 else checkpoint_of(previous, "read")
-            files |= checkpoint_files("read", graph)
-        integer, measured = quantise_measured(graph, options, device, clock, files)
+    if start <= STAGES.index("passes"):
+        ready = prepared(source, options, device, previous, clock, files)
+        record = ready.record
+        integer, measured = quantise_measured(ready, options, device, clock, files)
         files["checkpoints/measured.json"] = to_json(measured_json(measured))
     else:
+        record = check_record(options, previous)
         integer = checkpoint_of(previous, "passes")
         measured = measured_from(previous)
         assert previous is not None
@@ -148,9 +150,9 @@ def compile_model(
         cycles = predict_cycles(planned)
     with clock.stage("emit"):
         assert device.clock_mhz is not None
-        bundle = emit(planned, cycles, device.part, device.clock_mhz, options.manifest(), files)
+        bundle = emit(planned, cycles, device.part, device.clock_mhz, options.manifest(record.options), files)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Result(name, device, options, planned, cycles, measured, clock.stages, bundle, peak)
+    return Result(name, device, options, planned, cycles, measured, clock.stages, bundle, peak, record)
 
 
 def source_name(source: ModelSource) -> str:
@@ -159,12 +161,14 @@ def source_name(source: ModelSource) -> str:
 
 
 def quantise_measured(
-    graph: Graph, options: Options, device: Device, clock: Clock, files: dict[str, bytes]
+    ready: Prepared, options: Options, device: Device, clock: Clock, files: dict[str, bytes]
 ) -> tuple[Graph, Measured]:
     """Passes, calibration and quantisation; then accuracy and noise where there is data to measure them on."""
     from edgewright.frontend.onnx_writer import write_integer
 
-    calibration, evaluation = calibration_samples(options, input_shapes(graph), input_ranges(graph))
+    graph = ready.graph
+    calibration, evaluation = calibration_samples(options, ready)
+    evaluation = affordable(graph, evaluation)
     with clock.stage("passes"):
         optimised, _ = optimise(graph)
     with clock.stage("calibrate and quantise"):
@@ -173,44 +177,22 @@ def quantise_measured(
         files |= checkpoint_files("passes", done.graph)
         files["model/quantised.onnx"] = write_integer(done.graph).SerializeToString(deterministic=True)
     with clock.stage("measure accuracy"):
-        macs = max(1, sum(node.work.macs for node in graph.nodes()))
         few = calibration.first(NOISE_IMAGES)
         files[SAMPLES_FILE] = npz(calibration.first(KEPT_SAMPLES).inputs)
         layers = tuple(sqnr_rows(done.float_graph, done.graph, few.inputs))
-        float_accuracy = int8_accuracy = None
-        count = None
-        if evaluation is not None and evaluation.labels is not None:
-            evaluation = evaluation.first(max(1, int(EVALUATION_MACS / macs)))
-            count = evaluation.count
-            float_accuracy = top1(graph, evaluation, clock)
-            int8_accuracy = top1(done.graph, evaluation, clock)
-    parameters = sum(node.type.size for node in graph.nodes() if node.op.kind == "Constant" and node.type.is_float)
+        rows: tuple[OutputAccuracy, ...] = ()
+        if evaluation is not None:
+            exact, integer = (measured_scores(one, evaluation, clock) for one in (graph, done.graph))
+            rows = tuple(
+                OutputAccuracy(a.output, a.metric, a.value, b.value, a.images) for a, b in zip(exact, integer, strict=True)
+            )
     kind = "random" if calibration.is_random else "data"
-    return done.graph, Measured(float_accuracy, int8_accuracy, count, layers, kind, calibration.count, parameters)
+    return done.graph, Measured(rows, layers, kind, calibration.count, parameters_of(graph))
 
 
-def calibration_samples(
-    options: Options, shapes: Mapping[str, tuple[int, ...]], ranges: Mapping[str, Range]
-) -> tuple[Samples, Samples | None]:
-    """(samples to calibrate on, labelled samples to measure accuracy on)."""
-    if options.calibration is None:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "D010", "there are no calibration images", "--calibration",
-                    "the ranges of activations come from images like those the model will see",
-                    "give --calibration data.npz (arrays named after the inputs, or `images`), "
-                    "or --calibration random to see cycles and resources only",
-                )
-            ],
-            Exit.USAGE,
-        )  # fmt: skip
-    if options.calibration == "random":
-        return random_samples(shapes, CALIBRATION_IMAGES, ranges=ranges), None
-    calibration = load_samples(options.calibration, shapes, True, ranges).first(CALIBRATION_IMAGES)
-    with np.load(options.calibration, allow_pickle=False) as archive:
-        labelled = "images" in archive.files or "x" in archive.files or set(shapes) <= set(archive.files)
-    return calibration, load_samples(options.calibration, shapes, False, ranges) if labelled else None
+def parameters_of(graph: Graph) -> int:
+    """Values of all float constants."""
+    return sum(node.type.size for node in graph.nodes() if node.op.kind == "Constant" and node.type.is_float)
 
 
 def npz(inputs: Mapping[str, Array]) -> bytes:
@@ -220,17 +202,17 @@ def npz(inputs: Mapping[str, Array]) -> bytes:
     return kept.getvalue()
 
 
-def top1(graph: Graph, samples: Samples, clock: Clock, batch: int = 32) -> float:
-    """Share of samples whose largest output is at the label."""
-    assert samples.labels is not None
-    right = 0
-    for begin in range(0, samples.count, batch):
-        part = {name: array[begin : begin + batch] for name, array in samples.inputs.items()}
-        logits = next(iter(interpret(graph, part).values()))
-        labels = samples.labels[begin : begin + batch]
-        right += int((logits.reshape(len(labels), -1).argmax(axis=1) == labels).sum())
-        clock.progress("measure accuracy", min(begin + batch, samples.count), samples.count)
-    return right / samples.count
+def measured_scores(graph: Graph, data: Labelled, clock: Clock) -> tuple[Score, ...]:
+    """How right each output with targets is."""
+    return scores(graph, outputs_of(graph, data.inputs, "measure accuracy", clock.progress), data)
+
+
+def affordable(graph: Graph, evaluation: Labelled | None) -> Labelled | None:
+    """So many labelled samples as may be spent on one figure; None without targets."""
+    if evaluation is None or not targets_of(graph, evaluation):
+        return None
+    macs = max(1, sum(node.work.macs for node in graph.nodes()))
+    return evaluation.first(max(1, int(EVALUATION_MACS / macs)))
 
 
 def check_fit(planned: Plan, device: Device) -> None:
@@ -249,39 +231,13 @@ def check_fit(planned: Plan, device: Device) -> None:
         )  # fmt: skip
 
 
-def checkpoint_files(stage: str, graph: Graph) -> dict[str, bytes]:
-    """A graph as the files of a stage's checkpoint: exact, and readable."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "graph.npz"
-        checkpoint.save(graph, path)
-        content = path.read_bytes()
-    return {f"checkpoints/{stage}.npz": content, f"checkpoints/{stage}.txt": (to_text(graph) + "\n").encode()}
-
-
-def checkpoint_of(previous: Path | None, stage: str) -> Graph:
-    """The graph that an earlier compilation left; a usage error when there is none."""
-    path = None if previous is None else previous / "checkpoints" / f"{stage}.npz"
-    if path is None or not path.is_file():
-        raise CompileError(
-            [
-                Diagnostic(
-                    "U021", "there is nothing to start from", "--from", f"the output folder has no {stage} checkpoint",
-                    "compile the model once without --from into this folder",
-                )
-            ],
-            Exit.USAGE,
-        )  # fmt: skip
-    return checkpoint.load(path)
-
-
 def measured_json(measured: Measured) -> dict[str, Any]:
     """What ``measured_from`` reads again."""
-    return {name: getattr(measured, name) for name in Measured.__dataclass_fields__}
+    found: dict[str, Any] = msgspec.to_builtins(measured)
+    return found
 
 
 def measured_from(previous: Path | None) -> Measured:
     """The figures of the compilation whose checkpoints are used."""
     assert previous is not None
-    found = json.loads((previous / "checkpoints" / "measured.json").read_text())
-    found["layers"] = tuple(tuple(row) for row in found["layers"])
-    return Measured(**found)
+    return msgspec.json.decode((previous / "checkpoints" / "measured.json").read_bytes(), type=Measured)

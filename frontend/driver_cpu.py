@@ -8,32 +8,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright import __version__
+from edgewright.frontend.checkpoints import checkpoint_files, checkpoint_of
 from edgewright.frontend.data import input_shapes, random_samples
 from edgewright.frontend.driver import (
-    EVALUATION_MACS,
     KEPT_SAMPLES,
     SAMPLES_FILE,
-    STAGES,
     Clock,
     Measured,
     Options,
-    Progress,
-    calibration_samples,
-    checkpoint_files,
-    checkpoint_of,
+    affordable,
     measured_from,
     measured_json,
+    measured_scores,
     npz,
+    parameters_of,
     quantise_measured,
     source_name,
-    top1,
 )
-from edgewright.frontend.onnx_reader import ModelSource, read_model
+from edgewright.frontend.onnx_reader import ModelSource
+from edgewright.frontend.reshape_stage import STAGES, Prepared, Record, calibration_samples, check_record, prepared
 from edgewright.hw.emit import to_json
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.pipeline import optimise
+from edgewright.passes.results import OutputAccuracy
+from edgewright.passes.transform import Progress
 from edgewright.targets.device import Device
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class CpuResult:
     files: dict[str, bytes]
     peak_memory_mib: float
     works: list[Work]
+    record: Record = Record()
 
 
 def compile_cpu(
@@ -67,16 +68,16 @@ def compile_cpu(
     clock = Clock(progress)
     files: dict[str, bytes] = {}
     start = STAGES.index(options.start_from)
-    if start < 2:
-        with clock.stage("read"):
-            graph = read_model(source, options.shapes) if start == 0 else checkpoint_of(previous, "read")
-            files |= checkpoint_files("read", graph)
+    if start <= STAGES.index("passes"):
+        ready = prepared(source, options, device, previous, clock, files)
+        record = ready.record
         if options.precision == "int8":
-            final, measured = quantise_measured(graph, options, device, clock, files)
+            final, measured = quantise_measured(ready, options, device, clock, files)
         else:
-            final, measured = optimised_measured(graph, options, clock, files)
+            final, measured = optimised_measured(ready, options, clock, files)
         files["checkpoints/measured.json"] = to_json(measured_json(measured))
     else:
+        record = check_record(options, previous)
         final, measured = checkpoint_of(previous, "passes"), measured_from(previous)
         assert previous is not None
         for path in sorted((previous / "checkpoints").iterdir()):
@@ -95,11 +96,11 @@ def compile_cpu(
 
         bundle, manifest, works = package(
             final, variant, model=source_name(source), target=device.name, version=__version__,
-            options=options.manifest(), files=files,
+            options=options.manifest(record.options), files=files,
         )  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     name = source_name(source)
-    return CpuResult(name, device, options, final, manifest, measured, clock.stages, bundle, peak, works)
+    return CpuResult(name, device, options, final, manifest, measured, clock.stages, bundle, peak, works, record)
 
 
 def variant_of(device: Device, wanted: str | None) -> Variant:
@@ -152,29 +153,28 @@ def cuda_arch(device: Device) -> str:
     return str(arch)
 
 
-def optimised_measured(graph: Graph, options: Options, clock: Clock, files: dict[str, bytes]) -> tuple[Graph, Measured]:
+def optimised_measured(
+    ready: Prepared, options: Options, clock: Clock, files: dict[str, bytes]
+) -> tuple[Graph, Measured]:
     """The float passes, and accuracy where there are labels; a few samples stay with the artifact."""
     from edgewright.frontend.onnx_writer import write_float
 
+    graph = ready.graph
     with clock.stage("passes"):
         optimised, _ = optimise(graph)
         files |= checkpoint_files("passes", optimised)
         files["model/optimised.onnx"] = write_float(optimised).SerializeToString(deterministic=True)
-    parameters = sum(node.type.size for node in graph.nodes() if node.op.kind == "Constant" and node.type.is_float)
-    shapes, ranges = input_shapes(graph), input_ranges(graph)
-    if options.calibration in (None, "random"):
-        kept = random_samples(shapes, KEPT_SAMPLES, ranges=ranges)
+    parameters = parameters_of(graph)
+    if (options.calibration or options.data) in (None, "random"):
+        kept = random_samples(input_shapes(graph), KEPT_SAMPLES, ranges=input_ranges(graph))
         files[SAMPLES_FILE] = npz(kept.inputs)
         return optimised, Measured(parameters=parameters, calibration_kind="random")
-    calibration, evaluation = calibration_samples(options, shapes, ranges)
+    calibration, evaluation = calibration_samples(options, ready)
+    evaluation = affordable(graph, evaluation)
     files[SAMPLES_FILE] = npz(calibration.first(KEPT_SAMPLES).inputs)
-    accuracy, count = None, None
+    rows: tuple[OutputAccuracy, ...] = ()
     with clock.stage("measure accuracy"):
-        if evaluation is not None and evaluation.labels is not None:
-            macs = max(1, sum(node.work.macs for node in graph.nodes()))
-            evaluation = evaluation.first(max(1, int(EVALUATION_MACS / macs)))
-            count = evaluation.count
-            accuracy = top1(optimised, evaluation, clock)
-    return optimised, Measured(
-        accuracy_float=accuracy, evaluated=count, calibration_images=calibration.count, parameters=parameters
-    )
+        if evaluation is not None:
+            found = measured_scores(optimised, evaluation, clock)
+            rows = tuple(OutputAccuracy(one.output, one.metric, one.value, None, one.images) for one in found)
+    return optimised, Measured(rows, calibration_images=calibration.count, parameters=parameters)

@@ -42,6 +42,10 @@ class Labelled:
         inputs, targets = ({name: array[positions] for name, array in given.items()} for given in (self.inputs, self.targets))
         return Labelled(inputs, targets, self.source)
 
+    def first(self, count: int) -> Labelled:
+        """At most `count` samples from the start."""
+        return self.take(np.arange(min(count, self.count)))
+
     def some(self, count: int, seed: int) -> Labelled:
         """At most `count` samples, drawn by the seed, in their order."""
         if count >= self.count:
@@ -81,7 +85,7 @@ def load_material(path: str | Path, graph: Graph, seed: int = 0) -> Material:
             files.choose(headers, shapes, path, False)  # raises with what is missing
     if learn is not None and measure is not None:
         name = "calib" if training is None else next(iter(training.values()))
-        how = f"learns from the {learn.count:,} samples of '{name}', measured on the {measure.count:,} others"
+        how = f"learns from the {learn.count:,} samples of '{name}' and is measured on the {measure.count:,} others"
         return Material(learn, measure, how)
     whole = learn or measure
     assert whole is not None
@@ -98,10 +102,20 @@ def load_material(path: str | Path, graph: Graph, seed: int = 0) -> Material:
     order = np.random.default_rng(seed).permutation(whole.count)
     held = max(1, round(HELD_OUT * whole.count))
     how = (
-        f"learns from {whole.count - held:,} of the {whole.count:,} samples, measured on the other {held:,} "
+        f"learns from {whole.count - held:,} of the {whole.count:,} samples and is measured on the other {held:,} "
         f"(drawn with seed {seed})"
     )
     return Material(whole.take(np.sort(order[held:])), whole.take(np.sort(order[:held])), how)
+
+
+def load_measured(path: str | Path, graph: Graph) -> Labelled | None:
+    """What a file holds to measure on: its arrays without `train_`; None where it has none."""
+    path = Path(path)
+    with files.open_archive(path) as archive:
+        headers = files.read_headers(archive, path)
+        reader = _Reader(path, archive, headers, files.input_shapes(graph), input_ranges(graph), graph.output_names)
+        names = reader.names("")
+        return None if names is None else reader.read(names, "")
 
 
 class _Reader:

@@ -70,6 +70,7 @@ def summary(console: Console, data: Mapping[str, Any], directory: Path, next_ste
     from edgewright.frontend import report
 
     _headline(console, data, lambda tile: tile["label"] != report.FITS)  # the bars below say it
+    _changes(console, data)
     _resources(console, data)
     _last(console, directory, next_step)
 
@@ -79,6 +80,7 @@ def summary_cpu(console: Console, data: Mapping[str, Any], manifest: Manifest, d
     from edgewright.frontend import render_cpu
 
     _headline(console, data, lambda tile: True)
+    _changes(console, data)
     grid = Table.grid(padding=(0, 2))
     for word, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
         for one in tensors:
@@ -140,6 +142,13 @@ def _headline(console: Console, data: Mapping[str, Any], shown: Callable[[Mappin
             value = Text(plain(drawable(console, tile["value"])), style=styles[tile["mood"]])
             grid.add_row(tile["label"], value, Text(plain(drawable(console, tile["note"])), "dim"))
     console.print(Padding(grid, (1, 2), expand=False))
+
+
+def _changes(console: Console, data: Mapping[str, Any]) -> None:
+    """What passes cost, where any were asked for."""
+    from edgewright.frontend import render_changes
+
+    render_changes.changes(console, data)
 
 
 def _last(console: Console, directory: Path, next_step: str) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgewright.frontend import report_cpu
+from edgewright.frontend import report_changes, report_cpu
 from edgewright.frontend.publish import replace_file
-from edgewright.frontend.report_words import NOT_MEASURED, accuracy, accuracy_tile, si, tile
+from edgewright.frontend.report_words import NOT_MEASURED, accuracies, accuracy_tile, si, tile
 from edgewright.passes.names import plain
 
 RESOURCES = {
@@ -24,7 +24,10 @@ RESOURCES = {
     "uram": "UltraRAM, 288 Kb",
 }
 FITS = "Fits the board?"
-TEMPLATES = ("report.html.j2", "report_fpga.html.j2", "report_cpu.html.j2")
+TEMPLATES = (
+    "report.html.j2", "report_optimised.html.j2", "report_fpga.html.j2", "report_cpu.html.j2", "report_changes.html.j2",
+    "report_style.css.j2",
+)  # fmt: skip
 RANDOM_CALIBRATION = "Calibrated with random inputs."
 
 
@@ -48,9 +51,35 @@ def write(data: Mapping[str, Any], directory: Path) -> tuple[Path, Path]:
 
 
 def to_html(data: Mapping[str, Any]) -> str:
-    """The page, as text. Needs no network, no script and no file beside it."""
+    """The page of a build or simulation, as text. Needs no network, no script and no file beside it."""
+    view = {
+        "banners": banners(data),
+        "subtitle": subtitle(data),
+        "tiles": tiles(data),
+        "accuracies": accuracies(data),
+        "facts": facts(data),
+        "limits": limits(data),
+        **changed(data),
+        **(report_cpu.view(data) if for_cpu(data) else _view(data)),
+    }
+    return rendered(TEMPLATES[0], data, view, _drawn(data))
+
+
+def changed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the section on passes shows; `where`: what its estimates are for."""
+    threads = "" if data["cycles"]["predicted"] is not None else ", one thread"
+    where = "this machine" if data["target"] == "host" else data["target"]
+    shown = report_changes.view(data) if data["changes"] else {}
+    return {"changed": shown, "where": f"{where}, {data['precision']}{threads}"}
+
+
+def rendered(template: str, data: Mapping[str, Any], view: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    """A page from one of the templates. `figures`: SVG elements by name, lists of lists of them, or None."""
     import jinja2
     from markupsafe import Markup
+
+    def safe(figure: Any) -> Any:
+        return [safe(one) for one in figure] if isinstance(figure, list) else None if figure is None else Markup(figure)
 
     environment = jinja2.Environment(
         loader=jinja2.DictLoader({name: Path(__file__).with_name(name).read_text(encoding="utf-8") for name in TEMPLATES}),
@@ -60,17 +89,8 @@ def to_html(data: Mapping[str, Any]) -> str:
         finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else plain(value),
     )
     environment.globals["number"] = _number
-    plots = {name: None if svg is None else Markup(svg) for name, svg in _drawn(data).items()}
-    view = {
-        "banners": banners(data),
-        "subtitle": subtitle(data),
-        "tiles": tiles(data),
-        "accuracy": accuracy(data),
-        "facts": facts(data),
-        "limits": limits(data),
-        **(report_cpu.view(data) if for_cpu(data) else _view(data)),
-    }
-    return environment.get_template(TEMPLATES[0]).render(r=data, v=view, plots=plots, names=RESOURCES, cpu=for_cpu(data))
+    plots = {name: safe(figure) for name, figure in figures.items()}
+    return environment.get_template(template).render(r=data, v=view, plots=plots, names=RESOURCES, cpu=for_cpu(data))
 
 
 def _number(value: int | None) -> Any:
@@ -84,11 +104,25 @@ def for_cpu(data: Mapping[str, Any]) -> bool:
     return data["artifact"] is not None
 
 
-def _drawn(data: Mapping[str, Any]) -> dict[str, str | None]:
+def drawn_changes(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of what passes changed."""
+    from edgewright.frontend import report_changes_plots
+
+    return {
+        "before_after": report_changes_plots.before_after(data["changes"]),
+        "tables": [report_changes_plots.drawn(one["tables"]) for one in data["changes"]],
+    }
+
+
+def _drawn(data: Mapping[str, Any]) -> dict[str, Any]:
     """The figures by name; None where there is nothing to draw."""
     from edgewright.frontend import report_cpu_plots, report_plots
 
-    shared = {"sqnr": report_plots.sqnr(data["layers"]), "stages": report_plots.stages(data["stages"])}
+    shared = {
+        "sqnr": report_plots.sqnr(data["layers"]),
+        "stages": report_plots.stages(data["stages"]),
+        **drawn_changes(data),
+    }
     if for_cpu(data):
         kinds = report_cpu.by_kind(data)
         return {

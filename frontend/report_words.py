@@ -80,6 +80,26 @@ def accuracy_tile(data: Mapping[str, Any]) -> dict[str, str]:
     if own[compiled] is None:
         return tile(label, None, "give labelled data to measure it")
     both = compiled == "int8" and own["float"] is not None
-    note = f"float model {shown['float']} ({shown['difference']})" if both else "top-1"
+    first, *others = own["outputs"] or [{"metric": "top-1", "output": ""}]
+    metric = "top-1" if first["metric"] == "top-1" else f"{first['metric']} of '{first['output']}'"
+    note = f"float model {shown['float']} ({shown['difference']})" if both else metric
+    if both and (first["metric"] != "top-1" or others):
+        note = f"{metric}; {note}"
     seen = "" if own["images"] is None else f", {own['images']:,} images"
-    return tile(label, shown[compiled], note + seen)
+    more = "".join(f"; {one['output']}: {percent(one[compiled])}" for one in others)
+    return tile(label, shown[compiled], note + seen + more)
+
+
+def accuracies(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each output with labels: what is counted, before and after quantisation, over how many images."""
+    own = data["accuracy"]
+    rows = own["outputs"] or [{"output": "", "metric": "top-1", **{k: own[k] for k in ("float", "int8", "images")}}]
+    several = len(rows) > 1
+    return [
+        {
+            "name": f"{row['output']}, {row['metric']}" if several or row["metric"] != "top-1" else "top-1 accuracy",
+            "images": row["images"],
+            **accuracy({"accuracy": row}),
+        }
+        for row in rows
+    ]

@@ -40,13 +40,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Reshaped:
-    """The model after all passes, and what each changed. notes: what the user has to know about the figures; how: where
-    the samples came from."""
+    """The model after all passes, and what each changed. notes: what the user has to know about the figures."""
 
     graph: Graph
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = ()
-    how: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,10 +164,11 @@ def reshape(
                 None if measure is None else measure.count,
                 None if material is None or not _learns(step) else material.learn.count,
                 round(max(seconds, done.seconds), 3), dict(done.counts), (*_agreement_table(agreed), *done.tables),
+                "" if material is None else material.how,
             )
         )  # fmt: skip
         before, priced = after, right
-    return Reshaped(before.graph, tuple(changes), tuple(pricing.reasons), "" if material is None else material.how)
+    return Reshaped(before.graph, tuple(changes), tuple(pricing.reasons))
 
 
 def _offered(graph: Graph, options: Reshaping, material: Material | None, tell: Progress) -> dict[str, Any]:

@@ -7,6 +7,7 @@ interpreter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -85,7 +86,7 @@ def targets_of(graph: Graph, data: Labelled) -> dict[str, Array]:
 
 
 def _output_of(shapes: Mapping[str, tuple[int, ...]], labels: Array, data: Labelled) -> str:
-    classes = {name: shape[1] for name, shape in shapes.items() if len(shape) == 2 and shape[1] > 1}
+    classes = {name: count for name, shape in shapes.items() if (count := classes_of(shape)) is not None}
     most = int(labels.max(initial=0))
     exact = [name for name, count in classes.items() if count == most + 1]
     wide = [name for name, count in classes.items() if count > most]
@@ -104,11 +105,12 @@ def _output_of(shapes: Mapping[str, tuple[int, ...]], labels: Array, data: Label
 
 
 def _check(name: str, shape: tuple[int, ...], values: Array, data: Labelled) -> None:
-    if is_class(shape, values) and int(values.min(initial=0)) >= 0 and int(values.max(initial=0)) < shape[1]:
+    if is_class(shape, values) and int(values.min(initial=0)) >= 0 and int(values.max(initial=0)) < (classes_of(shape) or 0):
         return
     if values.shape[1:] == shape[1:] and np.isin(values, (0, 1)).all():
         return
-    wanted = f"classes from 0 to {shape[1] - 1}, one for each sample" if len(shape) == 2 else "0 and 1"
+    count = classes_of(shape)
+    wanted = "0 and 1 for each value" if count is None else f"classes from 0 to {count - 1}, one for each sample"
     raise CompileError(
         [
             Diagnostic(
@@ -128,7 +130,13 @@ def shape_of(graph: Graph, output: str) -> tuple[int, ...]:
 
 def is_class(shape: tuple[int, ...], values: Array) -> bool:
     """Whether targets are one class a sample for an output of this shape."""
-    return values.ndim == 1 and values.dtype.kind in "iu" and len(shape) == 2 and shape[1] > 1
+    return values.ndim == 1 and values.dtype.kind in "iu" and classes_of(shape) is not None
+
+
+def classes_of(shape: tuple[int, ...]) -> int | None:
+    """How many classes an output of this shape tells apart; None for one that has more axes."""
+    size = math.prod(shape[1:])
+    return size if size > 1 and size == max(shape[1:]) else None
 
 
 def scores(graph: Graph, found: Mapping[str, Array], data: Labelled) -> tuple[Score, ...]:
@@ -162,7 +170,8 @@ def agreements(
             continue
         one, two = left[name], right[name]
         old = before.outputs[before.output_names.index(name)]
-        if len(node.shape) == 2 and node.shape[1] > 1 and name not in decided:
+        if classes_of(node.shape) is not None and name not in decided:
+            one, two = (values.reshape(len(values), -1) for values in (one, two))
             same = float((one.argmax(axis=1) == two.argmax(axis=1)).mean())
             rows.append(Agreement(name, SAME_CLASS, same))
         elif name in decided:

@@ -25,12 +25,29 @@ class CalibrationUsed:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputAccuracy:
+    """How right one output is, as a fraction. metric: as in `Score`."""
+
+    output: str
+    metric: str
+    float: Real | None
+    int8: Real | None
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Top-1 as a fraction of the labelled images evaluated in software."""
+    """That of the first of `outputs`, those with labels, as a fraction of the images evaluated in software."""
 
     float: Real | None = None
     int8: Real | None = None
     images: int | None = None
+    outputs: tuple[OutputAccuracy, ...] = ()
+
+    @classmethod
+    def of(cls, outputs: tuple[OutputAccuracy, ...]) -> Accuracy:
+        """With the first one in front; nothing measured where there are none."""
+        return cls(outputs[0].float, outputs[0].int8, outputs[0].images, outputs) if outputs else cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +234,8 @@ class Snapshot:
 class Change:
     """What one pass changed. exact: the same values but for rounding, so that nothing has to be measured. agreement: share
     of `images` (unlabelled) on which the model before the pass and the one after it say the same; counts: events of the
-    pass by name; seconds: how long it ran; learned: samples that it learned from, none of them among `images`."""
+    pass by name; seconds: how long it ran; learned: samples that it learned from, none of them among `images`; how: which
+    samples were which, in words."""
 
     name: str
     exact: bool
@@ -229,6 +247,7 @@ class Change:
     seconds: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)

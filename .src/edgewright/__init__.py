@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compile"]
+__all__ = ["Reshaping", "__version__", "compile", "optimise"]
 
 if TYPE_CHECKING:
     from edgewright.frontend.compiled import compile as compile
+    from edgewright.frontend.optimised import optimise as optimise
+    from edgewright.frontend.reshape_options import Reshaping as Reshaping
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +19,12 @@ def __getattr__(name: str) -> Any:
         from edgewright.frontend.compiled import compile as entry
 
         return entry
+    if name == "optimise":
+        from edgewright.frontend.optimised import optimise
+
+        return optimise
+    if name == "Reshaping":
+        from edgewright.frontend.reshape_options import Reshaping
+
+        return Reshaping
     raise AttributeError(f"module 'edgewright' has no attribute {name!r}")

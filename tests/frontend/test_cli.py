@@ -113,7 +113,7 @@ def test_unknown_names_are_usage_errors(arguments: list[str]) -> None:
 
 
 def test_shape_names_may_hold_an_equals_sign() -> None:
-    assert cli._shape("a=b=1,2") == ("a=b", (1, 2))
+    assert cli.shape_of("a=b=1,2") == ("a=b", (1, 2))
 
 
 @pytest.mark.parametrize("name", ["../../x.onnx", "a b.onnx", "$(reboot).onnx", "....onnx", "ä.onnx"])

@@ -37,7 +37,7 @@ def empty() -> dict[str, Any]:
     data |= {"macs": None, "parameters": None, "clock_mhz": None, "latency_ms": None, "part": None}
     data |= {"products_per_dsp_per_cycle": None, "peak_memory_mib": None, "stages": [], "layers": []}
     data |= {"operations": [], "memory_map": []}
-    data["accuracy"] = {"float": None, "int8": None, "images": None}
+    data["accuracy"] = {"float": None, "int8": None, "images": None, "outputs": []}
     data["calibration"] = {"kind": None, "images": None, "method": None}
     data["cycles"] = {"predicted": None, "simulated": None}
     data["resources"] = {k: {"used": None, "available": None, "source": None} for k in report.RESOURCES}

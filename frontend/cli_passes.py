@@ -1,0 +1,129 @@
+"""The options of the passes that make a model smaller, for `optimise` and `compile` alike, and the command `optimise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from edgewright.frontend.reshape_options import Reshaping
+
+PANEL = "Passes that make a model smaller"
+Task = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=PANEL, help="Keep one task's head, routers and reachable experts."),
+]
+UsageThreshold = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", rich_help_panel=PANEL, help="Drop experts that fewer tokens choose. Needs data."),
+]
+FuseBlocks = Annotated[
+    str | None,
+    typer.Option(metavar="25%|N", rich_help_panel=PANEL, help="Fuse so many blocks into their neighbours. Needs data."),
+]
+HashAttention = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LAYERS", rich_help_panel=PANEL, help="Hash attention: all, auto, 0,2,3 or '>=128' (tokens). Needs data."
+    ),
+]
+HashBits = Annotated[
+    int | None, typer.Option(metavar="N", rich_help_panel=PANEL, help="Bits of a hash code. [default: 16]")
+]
+HashSupports = Annotated[
+    int | None, typer.Option(metavar="N", rich_help_panel=PANEL, help="Support samples of a hash function. [default: 25]")
+]
+HashConstant = Annotated[
+    str | None,
+    typer.Option(
+        metavar="sum|own", rich_help_panel=PANEL, help="Constant term: the paper's or the released code's. [default: sum]"
+    ),
+]
+Epochs = Annotated[
+    int | None, typer.Option(metavar="N", rich_help_panel=PANEL, help="Times over the data. [default: each pass's own]")
+]
+Seed = Annotated[int, typer.Option(metavar="N", rich_help_panel=PANEL, help="Of everything that is drawn.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DATA.npz", rich_help_panel=PANEL,
+        help="Samples to learn from and to measure on, with `labels` if there are any; never the same ones for both.",
+    ),
+]  # fmt: skip
+Checkpoints = Annotated[
+    Path | None, typer.Option(metavar="DIR", rich_help_panel=PANEL, help="Keep there what an interrupted run continues from.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", rich_help_panel=PANEL, help="Continue the run in --checkpoints, to the same result.")
+]
+Shape = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
+]
+
+
+def reshaping(
+    task: str | None, usage_threshold: float | None, fuse_blocks: str | None, hash_attention: str | None,
+    hash_bits: int | None, hash_supports: int | None, hash_constant: str | None, epochs: int | None, seed: int,
+    checkpoints: Path | None, resume: bool,
+) -> Reshaping:  # fmt: skip
+    """The options as one value. CompileError (exit 2) for values that an option does not have, and for lonely ones."""
+    from edgewright.frontend.optimised import check_alone
+    from edgewright.frontend.reshape_options import Reshaping
+
+    found = Reshaping(
+        task, usage_threshold, fuse_blocks, hash_attention, hash_bits, hash_supports, hash_constant, epochs, seed
+    )
+    if resume and checkpoints is None:
+        raise check_alone("--resume", "it continues what a folder of checkpoints holds", "add --checkpoints DIR")
+    for option, given in (("--epochs", epochs is not None), ("--checkpoints", checkpoints is not None)):
+        if given and not found.asks:
+            because = "no pass was asked for that learns"
+            raise check_alone(option, because, "add --fuse-blocks, --hash-attention or --task")
+    return found
+
+
+def optimise(
+    model: Annotated[Path, typer.Argument(help="The model, an ONNX file.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="SMALL.onnx", help="Where the result goes.")],
+    data: Data = None,
+    task: Task = None,
+    usage_threshold: UsageThreshold = None,
+    fuse_blocks: FuseBlocks = None,
+    hash_attention: HashAttention = None,
+    hash_bits: HashBits = None,
+    hash_supports: HashSupports = None,
+    hash_constant: HashConstant = None,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    checkpoints: Checkpoints = None,
+    resume: Resume = False,
+    shape: Shape = None,
+    target: Annotated[
+        str, typer.Option("--target", "-t", help="The board that memory and latency are estimated for; nothing is compiled.")
+    ] = "host",
+    precision: Annotated[
+        Literal["int8", "fp32"] | None, typer.Option(help="Numbers that they are estimated for. [default: fp32 on CPUs]")
+    ] = None,
+) -> None:
+    """Make a model smaller without compiling it: ONNX in, ONNX out, with a report of what that cost."""
+    from edgewright.frontend import render, render_changes
+    from edgewright.frontend.cli import shape_of
+    from edgewright.frontend.optimised import optimise as optimise_model
+    from edgewright.passes.results import to_data
+
+    options = reshaping(
+        task, usage_threshold, fuse_blocks, hash_attention, hash_bits, hash_supports, hash_constant, epochs, seed,
+        checkpoints, resume,
+    )  # fmt: skip
+    out, err = render.consoles()
+    with render.Stages(err) as progress:
+        made = optimise_model(
+            model, output, data=data, reshaping=options, shapes=dict(shape_of(text) for text in shape or []), target=target,
+            precision=precision, checkpoints=checkpoints, resume=resume, progress=progress,
+        )  # fmt: skip
+    calibration = "random" if data is None else data
+    step = f"edgewright compile {output} --target {'zcu104' if target == 'host' else target} --calibration {calibration}"
+    render_changes.optimised(out, to_data(made.report), made, step)
