@@ -32,6 +32,7 @@ OPTIONAL = {
     "pyosys": "synth",
     "apache-tvm": "cpu",
     "apache-tvm-ffi": "cpu",
+    "torch": "train",
 }
 
 
