@@ -31,11 +31,11 @@ def test_distillation_is_the_divergence_of_softened_answers() -> None:
     p, q = softmax(teacher / 3), softmax(student / 3)
     wanted = 9 * (p * np.log(p / q)).sum(-1).mean()
     a, b = torch.tensor(student, requires_grad=True), torch.tensor(teacher, requires_grad=True)
-    assert float(distil(a, b, 3)) == pytest.approx(wanted)
-    assert float(feature_kl(a.reshape(5, 1, 7), b.reshape(5, 1, 7), 3)) == pytest.approx(wanted)
+    assert distil(a, b, 3).item() == pytest.approx(wanted)
+    assert feature_kl(a.reshape(5, 1, 7), b.reshape(5, 1, 7), 3).item() == pytest.approx(wanted)
     torch.autograd.backward(distil(a, b))
     assert a.grad is not None and b.grad is None
-    assert float(distil(a, a)) == pytest.approx(0, abs=1e-12)
+    assert distil(a, a).item() == pytest.approx(0, abs=1e-12)
 
 
 def test_feature_difference_is_relative_and_cross_entropy_smooths() -> None:
