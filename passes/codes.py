@@ -20,6 +20,25 @@ Passes say whether they take float or integer graphs, and are listed in their or
     "G090": """a checkpoint cannot be read
 The file with a graph that an earlier run left is damaged, cut short, or of another version. Compile the model again
 from its ONNX file.""",
+    "H001": """too few calibration samples to learn hash functions from
+Hash functions are fitted to the tokens of calibration samples: some become support samples, all of them say which tokens
+attend to which. The message says how many samples it takes; 64 or more are better. No labels are needed.""",
+    "H002": """there is no attention to hash
+The model has no softmax attention that was recognised, or all of it is hashed already. `edgewright inspect` lists the
+operators that were read: an exporter's spelling of attention that is not recognised shows as MatMul and Softmax.""",
+    "H003": """an attention layer that does not exist
+Layers are named by their position, counted from 0 in the order of the data. The message says how many there are.""",
+    "H004": """an attention layer that cannot be hashed
+One code of each token stands for its query and its key, and tokens are weighted by their codes alone. So queries and keys
+must come from the same tokens (no cross-attention, no keys of a reduced map), and nothing may be added to scores (masks,
+position biases). `--hash-attention all` leaves such layers out.""",
+    "H005": """no attention layer is that long
+With `--hash-attention ">=N"` layers of N tokens or more are hashed. The message says which lengths there are.""",
+    "H006": """hashing pays in no layer
+Hashing replaces the scores of a layer and the sums weighted by them, which grow with the square of the tokens. Where these
+take less than a quarter of a transformer block's energy (EcoFormer's figures for each multiplication and addition), the
+projections and the feed-forward network decide what the model costs, and codes cost accuracy for little. For DeiT-Tiny, of
+197 tokens, the share is 15 %. Name layers to hash them all the same.""",
     "H007": """hash functions that integers cannot hold
 The integer form of a hash function keeps its sums in 32 bits, for up to 512 support samples and heads of up to 1,024
 channels. EcoFormer uses 25 support samples; more than that change little.""",

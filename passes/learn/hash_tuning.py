@@ -1,0 +1,76 @@
+"""Fine-tuning of a hashed model: all weights and its hash functions learn what the unmodified model says.
+
+Signs pass gradients straight through where they are near (EcoFormer, section 3.3); other than there, the coefficients and
+thresholds learn too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir.types import Array
+from edgewright.passes.learn.dataset import LearningData
+from edgewright.passes.learn.fit import Batch, History, fit
+from edgewright.passes.learn.losses import distil, feature_mse
+from edgewright.passes.learn.recipe import Recipe
+from edgewright.passes.learn.torch_graph import TorchGraph
+from edgewright.passes.learn.torch_import import Tensor, torch
+from edgewright.passes.learn.weights import learnable_constants
+from edgewright.passes.ops import HashCodes
+from edgewright.passes.transform import Progress
+
+TEMPERATURE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The graph with what it learned, and how the training went."""
+
+    graph: Graph
+    history: History
+
+
+def tune(
+    teacher: Graph,
+    student: Graph,
+    samples: Mapping[str, Array],
+    recipe: Recipe,
+    *,
+    pairs: Sequence[tuple[Node, Node]] = (),
+    hidden: float = 0.0,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> Tuned:
+    """Distillation: logits (samples, classes) by their softmax, other outputs by their relative squared error.
+
+    pairs: values of teacher and student that have to be alike too, with weight `hidden` in all.
+    """
+    wanted = TorchGraph(teacher, lambda node: False)
+    module = TorchGraph(student, (learnable_constants(student) | hash_functions(student)).__contains__)
+    inner, own = [a for a, _ in pairs] if hidden else [], [b for _, b in pairs] if hidden else []
+    outputs = len(student.outputs)
+
+    def compare(batch: Batch) -> Tensor:
+        with torch.no_grad():
+            answers = wanted.evaluate(batch.inputs, (*teacher.outputs, *inner))
+        found = module.evaluate(batch.inputs, (*student.outputs, *own))
+        value = torch.zeros(())
+        for one, answer in zip(found[:outputs], answers[:outputs], strict=True):
+            classes = one.ndim == 2 and one.shape[-1] > 1
+            value = value + (distil(one, answer, TEMPERATURE) if classes else feature_mse(one, answer))
+        for one, answer in zip(found[outputs:], answers[outputs:], strict=True):
+            value = value + hidden / len(own) * feature_mse(one, answer)
+        return value
+
+    history = fit(
+        module, recipe, LearningData(samples), compare, checkpoint=checkpoint, progress=progress, stage="tune hashed attention"
+    )
+    return Tuned(module.to_graph(), history)
+
+
+def hash_functions(graph: Graph) -> set[Node]:
+    """Coefficients and thresholds of hash codes; their anchors stay where they are."""
+    return {operand for node in graph.nodes() if isinstance(node.op, HashCodes) for operand in node.inputs[2:]}
