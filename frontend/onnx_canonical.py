@@ -11,7 +11,9 @@ from edgewright.frontend.onnx_canonical_activation import fuse_activations
 from edgewright.frontend.onnx_canonical_attention import fuse_attention
 from edgewright.frontend.onnx_canonical_axes import tidy_permutations
 from edgewright.frontend.onnx_canonical_channels import push
+from edgewright.frontend.onnx_canonical_experts import fuse_experts
 from edgewright.frontend.onnx_canonical_fuse import fold_constants, join_constants, share_equal
+from edgewright.frontend.onnx_canonical_hashing import fuse_hashing
 from edgewright.frontend.onnx_canonical_layout import mean_before_transpose, simplify_movement
 from edgewright.frontend.onnx_canonical_linear import absorb_affine, absorb_padding, fuse_linear, move_reshapes_down
 from edgewright.frontend.onnx_canonical_norm import fuse_normalisation
@@ -22,7 +24,9 @@ from edgewright.passes.ir import Graph
 _RULES = (
     fold_constants,
     share_equal,  # duplicated means and slices must be one value before they are matched
+    fuse_hashing,  # while its products with constants are products
     fuse_activations,  # before anything removes the constants in them
+    fuse_experts,  # behind activations, before anything else moves what it looks at
     fuse_normalisation,
     join_constants,  # token types and positions
     fuse_linear,

@@ -173,7 +173,7 @@ def _through_reshape(node: Node) -> Node | None:
 def _operand_tokens(operand: Node, node: Node) -> Node | None:
     """An operand of `node` (B, H, W, C) as tokens (B, N, C); None when it varies along only one of H and W."""
     tokens = _tokens_of(operand)
-    if tokens is not None:
+    if tokens is not None and operand.shape[1:3] == node.shape[1:3]:
         return tokens
     if (operand.type.size == 1 and len(operand.shape) < 4) or operand.shape == node.shape[3:]:
         return operand

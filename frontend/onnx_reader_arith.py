@@ -30,6 +30,7 @@ from edgewright.passes.ops import (
     Relu,
     RMSNormalization,
     Sigmoid,
+    Sign,
     Silu,
     Softmax,
     Sqrt,
@@ -47,6 +48,7 @@ _UNARY: dict[str, Op] = {
     "Reciprocal": Reciprocal(),
     "Relu": Relu(),
     "Sigmoid": Sigmoid(),
+    "Sign": Sign(),
     "Sqrt": Sqrt(),
     "Tanh": Tanh(),
 }

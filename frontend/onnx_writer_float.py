@@ -36,7 +36,7 @@ def _same(op_type: str) -> Writer:
 
 for _kind in (
     *(ops.Add, ops.Div, ops.Erf, ops.Exp, ops.HardSwish, ops.MatMul, ops.Mul, ops.Neg, ops.Pow, ops.Reciprocal),
-    *(ops.Relu, ops.Sigmoid, ops.Sqrt, ops.Sub, ops.Tanh),
+    *(ops.Relu, ops.Sigmoid, ops.Sign, ops.Sqrt, ops.Sub, ops.Tanh),
 ):
     FLOAT_WRITERS[_kind] = _same(_kind.__name__)
 

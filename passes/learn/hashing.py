@@ -61,7 +61,11 @@ def learn_hashing(
     ]
     coefficients = np.stack(learned)
     threshold = np.einsum("hrm,hm->hr", coefficients, centres)
-    return HashFunctions(*(x.astype(np.float32) for x in (anchors, coefficients, threshold)), sigma)
+    return HashFunctions(_float32(anchors), _float32(coefficients), _float32(threshold), sigma)
+
+
+def _float32(x: Array) -> Array:
+    return x.astype(np.float32)
 
 
 def _by_head(x: Array, heads: int) -> Array:

@@ -203,6 +203,7 @@ FUNCTIONS: dict[type[Op], Callable[[Any], Function]] = {
     ops.Silu: lambda op: functional.silu,
     ops.Slice: _slice,
     ops.Softmax: lambda op: lambda x: torch.softmax(x, op.axis),
+    ops.Sign: lambda op: torch.sign,
     ops.Sqrt: lambda op: torch.sqrt,
     ops.Sub: lambda op: torch.sub,
     ops.Tanh: lambda op: torch.tanh,

@@ -38,6 +38,7 @@ from edgewright.passes.ops.requantise import Requantise
 from edgewright.passes.ops.reshape import Reshape
 from edgewright.passes.ops.rms_normalization import RMSNormalization
 from edgewright.passes.ops.sigmoid import Sigmoid
+from edgewright.passes.ops.sign import Sign
 from edgewright.passes.ops.silu import Silu
 from edgewright.passes.ops.slice import Slice
 from edgewright.passes.ops.softmax import Softmax
@@ -85,6 +86,7 @@ __all__ = [
     "Requantise",
     "Reshape",
     "Sigmoid",
+    "Sign",
     "Silu",
     "Slice",
     "Softmax",

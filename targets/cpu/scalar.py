@@ -25,6 +25,7 @@ from edgewright.passes.ops import (
     Reciprocal,
     Relu,
     Requantise,
+    Sign,
     Sqrt,
     Sub,
     Where,
@@ -127,12 +128,18 @@ def _hard_swish(x: Expr) -> Expr:
     return x * gate
 
 
+def _sign(x: Expr) -> Expr:
+    zero, one = constant(0, "float32"), constant(1, "float32")
+    return tirx.Select(x > zero, one, tirx.Select(x < zero, zero - one, zero))
+
+
 FORMULAS: dict[type[Op], Formula] = {
     Add: _arithmetic(lambda a, b: a + b),
     Sub: _arithmetic(lambda a, b: a - b),
     Mul: _arithmetic(lambda a, b: a * b),
     Div: _arithmetic(lambda a, b: a / b),
     Neg: _arithmetic(lambda a: -a),
+    Sign: _arithmetic(_sign),
     Sqrt: _arithmetic(lambda a: T.sqrt(a)),
     Pow: _arithmetic(lambda a, b: T.pow(a, b)),
     Reciprocal: _arithmetic(lambda a: constant(1, "float32") / a),
