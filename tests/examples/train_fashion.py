@@ -50,7 +50,7 @@ EXAMPLES = {
     ),
     "pyramid_fine": Example(
         PyramidConfig(image=28, patch=2, channels=1, classes=10, widths=(32, 48), heads=(2, 3), depths=(2, 2)),
-        Pyramid, 9, 2e-3,
+        Pyramid, 6, 2e-3,
     ),
 }  # fmt: skip
 

@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=FOLDER, help="folder of the four .gz files")
     parser.add_argument("--checkpoint", type=Path, help="[default: checkpoints/NETWORK.pt]")
     parser.add_argument("--log", type=Path, help="[default: logs/NETWORK.txt]")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     options = parser.parse_args()
