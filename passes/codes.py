@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 CODES: dict[str, str] = {
+    "A001": """the graph is quantised
+The pass rewrites or learns real numbers, and this graph has integers already: its scales are baked in, and what is
+learned now would be rounded by ranges that no longer hold. Run passes on the float model; quantisation comes last.""",
+    "A002": """blocks with hashed attention cannot be fused
+The hash functions of a layer were learned from its own queries. A fused block has other weights and other queries, for
+which those functions mean nothing. Fuse first, then hash what remains: `--fuse-blocks` and `--hash-attention` together
+run in this order.""",
+    "A003": """a model with hashed attention cannot be split
+Splitting by classes takes channels away from every layer, also those that hash functions were learned from. Split the
+model first; the attention of each sub-model can be hashed afterwards.""",
+    "A004": """a sub-model cannot be split again
+A sub-model knows some classes and has one more output, "other", for the rest. Splitting it again would need samples of a
+class that is none. Split the whole model into more parts instead.""",
+    "A005": """blocks of a model with experts cannot be fused
+FuseBlocks writes the weights of a removed block into its neighbours. The experts of a block belong to its router, and a
+neighbour has none to take them. `--task` and `--usage-threshold` make such a model smaller.""",
+    "A006": """a model with experts cannot be split by classes
+Splitting makes all blocks smaller alike: channels, heads and hidden units. Experts and their router have no such shape.
+Tasks divide such a model better: `--task NAME` gives one device what one task needs.""",
     "G001": """a graph has a cycle
 A value of the graph depends on itself. Graphs are made from ONNX files, which cannot hold one, so a pass has tied a
 knot: a bug in Edgewright. The message names the pass.""",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
+from edgewright.passes import orders
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Level
@@ -93,7 +94,9 @@ class Pass(ABC):
         return type(self).__name__
 
     def __call__(self, graph: Graph, dump: Dump | None = None) -> tuple[Graph, Statistics]:
-        """Runs between two checks. CompileError with all refusals noted, or with what the verifier finds after."""
+        """Runs between two checks. CompileError: A-codes for a graph that other passes made unfit for this one
+        (`orders`), all refusals noted, or what the verifier finds after."""
+        orders.check(self.name, graph)
         if graph.level is not self.needs:
             raise CompileError(
                 [Diagnostic("G006", f"{self.name} needs a {self.needs.value} graph", graph.name)], Exit.BUG

@@ -1,0 +1,120 @@
+"""Which pass may follow which, and why the others may not.
+
+A pass leaves marks in the graph that anybody can read off it (integers, hash codes, experts, a sub-model's outputs), also
+after it went through an ONNX file. Every pass refuses a graph whose marks it cannot work with, with an A-code; so an order
+is refused exactly if a mark that the first pass leaves, or a mark that the second one needs, is refused by the other.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.types import Level
+
+EXACT = "exact passes"
+PASSES = (EXACT, "SelectExperts", "FuseBlocks", "HashAttentionLayers", "SplitClasses", "QuantiseGraph")
+"""What a user can ask for; EXACT: what `optimise` always runs."""
+
+
+class Mark(enum.Enum):
+    """What shows in a graph that a pass ran."""
+
+    INTEGERS = "integers"
+    HASHED = "hashed attention"
+    EXPERTS = "experts"
+    PART = "a sub-model of some classes"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a pass does not run on a graph with a mark."""
+
+    code: str
+    message: str
+    because: str
+    help: str
+
+
+LEAVES = {
+    "SelectExperts": Mark.EXPERTS,
+    "HashAttentionLayers": Mark.HASHED,
+    "SplitClasses": Mark.PART,
+    "QuantiseGraph": Mark.INTEGERS,
+}
+NEEDS = {"SelectExperts": Mark.EXPERTS}
+
+_AFTER_QUANTISATION = Refusal(
+    "A001",
+    "the graph is quantised",
+    "this pass rewrites and learns real numbers; integers have their scales baked in",
+    "run it on the float model and quantise last",
+)
+REFUSED: dict[tuple[Mark, str], Refusal] = {
+    **{(Mark.INTEGERS, name): _AFTER_QUANTISATION for name in PASSES},
+    (Mark.HASHED, "FuseBlocks"): Refusal(
+        "A002",
+        "blocks with hashed attention cannot be fused",
+        "hash functions were learned for their own block's queries and mean nothing in another block",
+        "fuse blocks first, then hash the attention of those that remain",
+    ),
+    (Mark.HASHED, "SplitClasses"): Refusal(
+        "A003",
+        "a model with hashed attention cannot be split",
+        "splitting takes channels away, and with them what the hash functions were learned from",
+        "split first, then hash the attention of each sub-model",
+    ),
+    (Mark.PART, "SplitClasses"): Refusal(
+        "A004",
+        "a sub-model cannot be split again",
+        "its class 'other' stands for everything it does not know, and no device could be given that",
+        "split the whole model into more parts",
+    ),
+    (Mark.EXPERTS, "FuseBlocks"): Refusal(
+        "A005",
+        "blocks of a model with experts cannot be fused",
+        "a router chooses among its own experts, which have no counterparts in another block",
+        "--task and --usage-threshold make a model of experts smaller",
+    ),
+    (Mark.EXPERTS, "SplitClasses"): Refusal(
+        "A006",
+        "a model with experts cannot be split by classes",
+        "structured pruning makes every block smaller alike, and experts and their router have no such shape",
+        "give each device a task with --task, or split a model without experts",
+    ),
+}
+
+
+def marks(graph: Graph) -> frozenset[Mark]:
+    """What shows in a graph."""
+    kinds = {node.op.kind for node in graph.nodes()}
+    shown = {
+        Mark.INTEGERS: graph.level is Level.QUANTISED,
+        Mark.HASHED: "HashAttention" in kinds,
+        Mark.EXPERTS: "MoE" in kinds,
+        Mark.PART: "features" in graph.output_names and len(graph.output_names) > 1,
+    }
+    return frozenset(mark for mark, here in shown.items() if here)
+
+
+def check(name: str, graph: Graph) -> None:
+    """CompileError with an A-code for every mark of the graph that the pass called `name` cannot work with."""
+    if name not in PASSES:
+        return
+    found = [
+        Diagnostic(refusal.code, refusal.message, graph.name, refusal.because, refusal.help)
+        for mark in sorted(marks(graph), key=lambda mark: mark.value)
+        if (refusal := REFUSED.get((mark, name))) is not None
+    ]
+    if found:
+        raise CompileError(found)
+
+
+def refused(first: str, second: str) -> Refusal | None:
+    """Why `second` may not follow `first`; None where it may."""
+    left, needed = LEAVES.get(first), NEEDS.get(second)
+    if left is not None and (found := REFUSED.get((left, second))) is not None:
+        return found
+    return None if needed is None else REFUSED.get((needed, first))
