@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from edgewright.frontend import cli_passes as passes
+from edgewright.frontend import cli_split as splitting
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def compile(
 
 
 app.command(short_help="Make a model smaller, without a target.")(passes.optimise)
+app.command(short_help="Split a classifier over several devices.")(splitting.split)
 
 
 @app.command(short_help="Simulate a compiled model at RTL.")
@@ -192,9 +194,9 @@ def simulate(
     _simulate(Compiled.open(directory), images, samples, wave, hls)
 
 
-@app.command(short_help="Run a model compiled for this machine's CPU.")
+@app.command(short_help="Run a model compiled for this machine's CPU, or a split one.")
 def run(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `compile` wrote.", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `compile` or `split` wrote.", show_default=False)],
     inputs: Annotated[
         Path | None,
         typer.Option("--input", "-i", metavar="DATA.npz", help="Arrays by input name. [default: samples in DIR]"),
@@ -209,6 +211,13 @@ def run(
     ] = False,
 ) -> None:
     """Run a compiled model on this machine."""
+    from edgewright.frontend.split_folder import is_split
+
+    if is_split(directory):
+        if check or threads is not None:
+            raise typer.BadParameter("a split folder is interpreted: it is what others are compared with")
+        splitting.run_split(directory, inputs, output, samples)
+        return
     from edgewright.frontend import render
     from edgewright.frontend.compiled_cpu import CompiledCpu
     from edgewright.frontend.publish import replace_file

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from edgewright.passes import orders
 from edgewright.passes.assign_devices import Assignment, Energy, Place, assign_devices
 from edgewright.passes.classifier import FEATURES, find_classifier, keep_classes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
@@ -21,7 +22,7 @@ from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.text import digest
 from edgewright.passes.ir.types import Array
 from edgewright.passes.partition_classes import Method, Partition, confusion_of, partition_by_confusion, partition_even
-from edgewright.passes.prune_structure import structure_of
+from edgewright.passes.prune_structure import CHANNEL, HEAD, HIDDEN, structure_of
 from edgewright.passes.sub_model_shape import Footprint, SubShape, footprint, full_shape, ladder, shaped
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class SplitClasses:
     ) -> SplitPlan:
         """Who gets which classes and how small each becomes; `places` default to devices without limits. `energy`: of a
         device and a shape's place in the ladder, see `levels`."""
+        orders.check("SplitClasses", graph)
         classes = find_classifier(graph).classes
         if self.partition == "confusion" and confusion is not None:
             partition_even(classes, self.parts)  # refuses the same
@@ -101,6 +103,9 @@ class SplitClasses:
             for count in {len(part) for part in partition}
         }
         costs = [by_count[len(part)] for part in partition]
+        if self.size is not None and not 0 < self.size <= 1:
+            because = "it is the share of the model's parameters that one sub-model may keep"
+            raise CompileError([Diagnostic("K013", f"--size {self.size} makes no sub-model", "--size", because)], Exit.USAGE)
         wanted = (1 / self.parts if self.size is None else self.size) * whole.parameters
         start = next((i for i, cost in enumerate(costs[0]) if cost.parameters <= max(wanted, 0)), len(shapes) - 1)
         if self.size is None and self.parts == 1:
@@ -129,6 +134,7 @@ class SplitClasses:
         from edgewright.passes.learn.class_pruning import SubModelTraining, prune_for_classes
         from edgewright.passes.learn.measure import outputs
 
+        orders.check("SplitClasses", graph)
         classes = find_classifier(graph).classes
         data.check(graph, classes, labelled=True, every_class=True, purpose="to split by classes")
         assert data.labels is not None
@@ -139,12 +145,13 @@ class SplitClasses:
         if self.partition == "confusion":
             plan = self.plan(graph, places, energy, confusion_of(teacher, data.labels))
         schedule = self.timetable(len(data))
+        told = None if self.progress is None else _Whole(graph, plan, schedule, self.progress)
         say = self.say or (lambda line: None)
         sub_models: list[Graph] = []
         pruned: list[tuple[Pruned, ...]] = []
         for i, (part, shape) in enumerate(zip(plan.partition, plan.shapes, strict=True)):
             name = f"sub-model {i + 1} of {self.parts}"
-            training = SubModelTraining(data, teacher, schedule, self.seed + i, self.checkpoints, self.progress, name)
+            training = SubModelTraining(data, teacher, schedule, self.seed + i, self.checkpoints, told, name)
             sub_models.append(prune_for_classes(graph, part, shape, training))
             pruned.append(tuple(training.said))
             for stage in training.said:
@@ -209,6 +216,31 @@ class SplitClasses:
             if old.is_file() and (old.suffix in (".npz", ".pt", ".npy") or old.name == "run.json"):
                 old.unlink()
         path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+
+
+class _Whole:
+    """Progress of all trainings as one: units of work follow products, so that the time left is that of the whole."""
+
+    def __init__(self, graph: Graph, plan: SplitPlan, schedule: Schedule, progress: Progress) -> None:
+        self.progress, self.before, self.now = progress, 0, ("", 0)
+        full = full_shape(structure_of(graph))
+        self.costs: list[int] = []
+        for part, shape in zip(plan.partition, plan.shapes, strict=True):
+            base = keep_classes(graph, part)
+            cuts = (
+                (CHANNEL, SubShape(shape.width, full.heads, full.hidden)),
+                (HEAD, SubShape(shape.width, shape.heads, full.hidden)),
+                (HIDDEN, shape),
+            )
+            for kind, cut in cuts:
+                self.costs.append(1 + schedule.stage(kind).images * footprint(shaped(base, cut)).macs // 10**6)
+        self.total = sum(self.costs)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self.now[0]:
+            self.before += self.now[1]
+            self.now = stage, self.costs.pop(0) if self.costs else 0
+        self.progress(stage, self.before + self.now[1] * done // max(1, total), self.total)
 
 
 def describe(stage: Pruned) -> str:

@@ -1,0 +1,91 @@
+"""The command `split`, and `run` of what it made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+
+def split(
+    model: Annotated[Path, typer.Argument(help="The model, an ONNX file that ends in a classifier.", show_default=False)],
+    fleet: Annotated[Path, typer.Option(metavar="FLEET.toml", help="The devices; `edgewright explain K009` shows one.")],
+    data: Annotated[
+        Path, typer.Option(metavar="DATA.npz", help="Samples with labels of every class, to learn from and to measure on.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the sub-models go.")],
+    partition: Annotated[
+        Literal["even", "confusion"], typer.Option(help="Neighbouring classes together, or those that are mixed up.")
+    ] = "even",
+    size: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Parameters of one device, as a share of the model's. [default: 1 / devices]"),
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(metavar="N", help="Times over the data in the last stage. [default: 100,000 images]")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything that is drawn.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run, to the same result.")] = False,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
+    ] = None,
+) -> None:
+    """Split a classifier by classes over several devices: an ONNX for each, one that fuses, and a report."""
+    from edgewright.frontend import render
+    from edgewright.frontend.cli import shape_of
+    from edgewright.frontend.split_model import SplitOptions, split_model
+    from edgewright.passes.learn.progress import TimedLines
+
+    out, err = render.consoles()
+
+    def say(line: str) -> None:
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    result = split_model(
+        model, fleet, data, output, options=SplitOptions(partition, size, epochs, seed), resume=resume,
+        shapes=dict(shape_of(text) for text in shape or []), progress=TimedLines(say), say=say,
+    )  # fmt: skip
+    show(out, result, output)
+
+
+def show(console: Any, result: dict[str, Any], directory: Path) -> None:
+    """The split in the terminal."""
+    from edgewright.frontend.split_words import device_rows, tiles
+    from rich.table import Table
+    from rich.text import Text
+
+    for tile in tiles(result):
+        console.print(Text.assemble((f"{tile['label']}: ", "dim"), (tile["value"], "bold"), f"  {tile['note']}"), soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    columns = ("device", "file", "classes", "shape", "parameters", "macs", "latency", "accuracy")
+    for name in columns:
+        table.add_column(name)
+    for row in device_rows(result):
+        table.add_row(*(Text(row[name]) for name in columns))
+    console.print(table)
+    for reason in result["reasons"]:
+        console.print(Text(f"note: {reason}"), soft_wrap=True)
+    console.print(Text(f"report: {directory / 'report.html'}"), soft_wrap=True)
+    console.print(Text(f"next: edgewright run {directory} --input DATA.npz"), soft_wrap=True)
+
+
+def run_split(directory: Path, inputs: Path | None, output: Path | None, samples: int | None) -> None:
+    """Run a split folder on this machine."""
+    from edgewright.frontend import render
+    from edgewright.frontend.driver import npz
+    from edgewright.frontend.publish import replace_file
+    from edgewright.frontend.split_folder import SplitFolder
+
+    if inputs is None:
+        raise typer.BadParameter("a split folder holds no samples: name some", param_hint="--input")
+    ran = SplitFolder.open(directory).run(inputs, samples)
+    if output is not None:
+        replace_file(output, npz(ran.outputs))
+    out, _ = render.consoles()
+    out.print(f"{len(ran.logits):,} samples through {len(ran.features)} sub-models and the fusion, interpreted on this machine")
+    if ran.accuracy is not None:
+        out.print(f"top-1 {100 * ran.accuracy:.2f} %")
+    if output is not None:
+        out.print(f"outputs: {output}", markup=False, soft_wrap=True)
