@@ -54,8 +54,8 @@ class Schedule:
     score_images: samples for the estimate; exact_images: samples for exact divergences; exact: units of a group that are
     judged exactly, half of them on either side of the cut (all where a group has no more)."""
 
-    channels: Stage = Stage(10_000, 20_000, 2e-3)
-    heads: Stage = Stage(8_000, 20_000, 2e-3)
+    channels: Stage = Stage(8_000, 20_000, 2e-3)
+    heads: Stage = Stage(6_000, 20_000, 2e-3)
     hidden: Stage = Stage(100_000, 60_000, 3e-3)
     batch: int = 64
     score_images: int = 384
