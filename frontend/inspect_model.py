@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from edgewright.frontend.onnx_reader import ModelFacts, ModelSource, read_with_facts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.energy import HashingOutlook, hashing_outlook
 from edgewright.passes.ir import Graph, Node, Shape
 from edgewright.passes.ops import Attention, Constant, Input, LayerNormalization, Linear, PatchEmbed, RMSNormalization
 
@@ -60,6 +61,7 @@ class Inspection:
     operators: dict[str, int]
     structure: Structure
     targets: dict[str, tuple[Diagnostic, ...]] = field(default_factory=dict)
+    hashing: HashingOutlook | None = None
 
 
 def inspect(
@@ -98,6 +100,7 @@ def describe(graph: Graph, facts: ModelFacts, supports: Mapping[str, Supports]) 
         operators=dict(sorted(Counter(n.op.kind for n in nodes if not isinstance(n.op, Constant | Input)).items())),
         structure=structure(graph),
         targets={name: _reasons(graph, check) for name, check in supports.items()},
+        hashing=hashing_outlook(graph),
     )
 
 

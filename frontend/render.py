@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from edgewright.frontend.render_hashing import hashing
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.names import plain
 from rich.console import Console
@@ -224,6 +225,8 @@ def inspection(console: Console, name: str, found: Inspection) -> None:
     grid.add_row("activations", f"{_size(found.activation_bytes_int8)} alive at once, in int8")
     grid.add_row("operators", ", ".join(f"{plain(kind)} {count}" for kind, count in found.operators.items()))
     console.print(Padding(grid, (1, 2), expand=False))
+    if found.hashing is not None:
+        hashing(console, found.hashing)
     waiting: dict[str, list[str]] = {}
     for target_name, reasons in found.targets.items():
         if not reasons:

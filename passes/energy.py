@@ -120,3 +120,38 @@ def _softmax(layer: AttentionLayer) -> Arithmetic:
 
 def _macs(nodes: list[Node] | tuple[Node, ...]) -> int:
     return sum(node.work.macs for node in nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class HashingOutlook:
+    """What hashing a whole model could change: its layers, and the arithmetic of the model as it is."""
+
+    gains: tuple[HashingGain, ...]
+    whole: Arithmetic
+
+    @property
+    def pays(self) -> bool:
+        """Whether it does in any layer."""
+        return any(gain.pays for gain in self.gains)
+
+    @property
+    def bound(self) -> float:
+        """Share of the model's energy that scores and their sums take, of all layers that can be hashed."""
+        return self._share(sum(gain.softmax.energy_pj for gain in self._hashable))
+
+    @property
+    def saved(self) -> float:
+        """Share of the model's energy that hashing all of these would save, projections of keys included."""
+        return self._share(sum(gain.saved_pj for gain in self._hashable))
+
+    @property
+    def _hashable(self) -> list[HashingGain]:
+        return [gain for gain in self.gains if gain.layer.obstacle is None]
+
+    def _share(self, energy_pj: float) -> float:
+        return energy_pj / max(self.whole.energy_pj, 1e-12)
+
+
+def hashing_outlook(graph: Graph, bits: int = BITS, supports: int = SUPPORTS) -> HashingOutlook:
+    """Of a float graph."""
+    return HashingOutlook(hashing_gains(graph, bits, supports), arithmetic_of(graph))
