@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edgewright.passes import orders
 from edgewright.passes.add_before_concat import AddBeforeConcat
 from edgewright.passes.calibrate import Calibration, calibrate
 from edgewright.passes.drop_identities import DropIdentities
 from edgewright.passes.fold_constants import FoldConstants
+from edgewright.passes.fold_norm_affine import FoldNormAffine
 from edgewright.passes.fold_scales import FoldScales
+from edgewright.passes.fuse_linears import FuseLinears
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.merge_linears import MergeLinears
 from edgewright.passes.narrow_linear import NarrowLinear
+from edgewright.passes.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
 from edgewright.passes.quantise import QuantiseGraph, check_expressible
 from edgewright.passes.reparameterise import ReparameteriseLayerNorm
+from edgewright.passes.scale_into_query import ScaleIntoQuery
 from edgewright.passes.slice_early import SliceEarly
 from edgewright.passes.split_outliers import SplitOutliers
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
 
-FLOAT_PASSES: tuple[Pass, ...] = (
+_IN_FRONT: tuple[Pass, ...] = (
     # first: the others recognise constants and shapes by looking at the operand itself
     FoldConstants(),
     # before slices move: a Slice stops at a Reshape that does nothing
@@ -35,16 +40,33 @@ FLOAT_PASSES: tuple[Pass, ...] = (
     FoldConstants(),
     # after slices moved: only then are there columns of a merged QKV that nobody reads
     NarrowLinear(),
+    # after narrowing: only then is it known what each product costs; before merging, which gives products more readers
+    FuseLinears(),
     # after narrowing: never merges what narrowing has just taken apart, their inputs differ
     MergeLinears(),
-    # last: shares what the moves have duplicated
-    DropIdentities(),
+    # after merging and slicing: what is to be scaled has its last shape
+    FoldNormAffine(),
+    ScaleIntoQuery(),
 )
+# after the affines went into the products: an RMSNorm has no offset
+_WITHOUT_MEAN: tuple[Pass, ...] = (PreRMSNorm(),)
+_WITH_MEAN: tuple[Pass, ...] = (RMSAsLayerNorm(),)
+# last: shares what the moves have duplicated
+_BEHIND: tuple[Pass, ...] = (DropIdentities(),)
 
 
-def optimise(graph: Graph, dump: Dump | None = None) -> tuple[Graph, tuple[Statistics, ...]]:
-    """The float passes; the result computes the same values within float rounding."""
-    return run_passes(graph, FLOAT_PASSES, dump)
+def float_passes(rms_norm: bool) -> tuple[Pass, ...]:
+    """In order. rms_norm: whether the machine has an RMSNormalization; if not, the mean stays, for its LayerNormalization."""
+    return (*_IN_FRONT, *(_WITHOUT_MEAN if rms_norm else _WITH_MEAN), *_BEHIND)
+
+
+FLOAT_PASSES = float_passes(rms_norm=False)
+
+
+def optimise(graph: Graph, dump: Dump | None = None, rms_norm: bool = False) -> tuple[Graph, tuple[Statistics, ...]]:
+    """The float passes; the result computes the same values within float rounding. rms_norm: see `float_passes`."""
+    orders.check(orders.EXACT, graph)
+    return run_passes(graph, float_passes(rms_norm), dump)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +104,7 @@ def quantise(
     CompileError with all refusals (Q-codes).
     """
     options = options or QuantiseOptions()
+    orders.check("QuantiseGraph", graph)
     check_expressible(graph)
     done: list[Statistics] = []
     seen = calibrate(graph, samples, options.method, options.percentile)
