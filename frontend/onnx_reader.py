@@ -18,12 +18,14 @@ import onnx
 import onnx_ir as ir
 from edgewright.frontend import onnx_reader_arith, onnx_reader_layout, onnx_reader_spatial
 from edgewright.frontend.onnx_canonical import canonicalise
+from edgewright.frontend.onnx_canonical_experts import refuse_leftovers
 from edgewright.frontend.onnx_canonical_fold import FOLDABLE, Shapes, fold
 from edgewright.frontend.onnx_checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_checks_tensors import check_tensors
 from edgewright.frontend.onnx_reader_bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, check_masks, follow
 from edgewright.frontend.onnx_reader_site import READERS, Site, Unsupported
+from edgewright.frontend.onnx_routing import Routing, leftovers
 from edgewright.frontend.onnx_runtime_operators import expand_runtime_operators
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of
@@ -91,7 +93,9 @@ def read_model(source: ModelSource, shapes: Shapes | None = None) -> Graph:
 
 def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
     """`read_model` of what `load_checked` returned."""
-    return canonicalise(read_plain(model, shapes))
+    graph = canonicalise(read_plain(model, shapes))
+    refuse_leftovers(graph)
+    return graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +171,13 @@ class _Conversion:
     bits: dict[ir.Value, Bits]
     unknown: set[ir.Value]
     found: list[Diagnostic]
+    routing: Routing
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self.opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
         self.values, self.bits, self.unknown, self.found = {}, {}, set(), []
+        self.routing = Routing(model, self.opset)
 
     def run(self, output_names: tuple[str, ...]) -> Graph:
         """The graph, or CompileError with all refusals."""
@@ -188,7 +194,8 @@ class _Conversion:
             self._read(node)
         outputs = [self._operand(value) for value in graph.outputs]
         if self.found:
-            raise CompileError(self.found)
+            kept = Graph("", (), tuple({*self.values.values()}), (), Level.FLOAT)
+            raise CompileError(self.found + leftovers(kept))
         if any(output is None for output in outputs):
             raise CompileError(
                 [Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")]
@@ -222,6 +229,11 @@ class _Conversion:
             return
         if self._follow(node) and node.op_type not in KEEPS_VALUES:
             return
+        if standard and self.routing.comes_first(node, self.values):
+            results = self.routing.read(node, self._operands(node), _no_reader(node.op_type, at))
+            if results is not None:
+                self.values.update(zip(node.outputs, results, strict=True))
+                return
         if reader is None:
             if not self._is_mask(node):
                 self._refuse(node, _no_reader(node.op_type, at))
@@ -273,6 +285,13 @@ class _Conversion:
         return len(node.outputs) == 1 and node.outputs[0] in self.bits
 
     def _refuse(self, node: ir.Node, diagnostic: Diagnostic) -> None:
+        """Noted, unless the node may be part of a router of experts: then it is kept until they are recognised."""
+        known = not any(value in self.unknown for value in node.inputs)
+        if self.routing.active and known and node.domain in STANDARD_DOMAINS:
+            results = self.routing.read(node, self._operands(node), diagnostic)
+            if results is not None:
+                self.values.update(zip(node.outputs, results, strict=True))
+                return
         self.found.append(diagnostic)
         self.unknown.update(node.outputs)
 
