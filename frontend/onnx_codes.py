@@ -1,8 +1,18 @@
-"""Long texts of the reader's (N) and data's (D) error codes, for `edgewright explain`. First line: the title."""
+"""Long texts of the reader's (N, E) and data's (D) error codes, for `edgewright explain`. First line: the title."""
 
 from __future__ import annotations
 
 CODES: dict[str, str] = {
+    "E001": """a router that does not match its experts
+Each output of a router belongs to one expert. Sent to some expert by its router, a token gets nothing, or (for
+com.microsoft::MoE) the number of router outputs differs from the number of experts in the weights. The export lost an
+expert, or the router belongs to another layer.""",
+    "E002": """a token chooses more experts than there are
+K is larger than the number of experts N, or below 1. The ONNX operators TopK and com.microsoft::MoE have no meaning then.""",
+    "E004": """a mixture of experts is not recognised
+There are a choice of the best (TopK) and activations behind it, but they do not compute sum_k p_k f_k(x) with experts of
+two products and one activation, gated by a softmax over all logits or over the chosen ones. The message says what does not
+fit. Gated activations (SwiGLU), a third product, capacity limits and noise at inference are not read.""",
     "N001": """model file not found or unreadable
 The path given for the model is not a regular file that can be read. Nothing has been written.""",
     "N002": """not an ONNX model

@@ -22,6 +22,19 @@ neighbour has none to take them. `--task` and `--usage-threshold` make such a mo
     "A006": """a model with experts cannot be split by classes
 Splitting makes all blocks smaller alike: channels, heads and hidden units. Experts and their router have no such shape.
 Tasks divide such a model better: `--task NAME` gives one device what one task needs.""",
+    "E010": """a task that the model does not have
+--task keeps one output, named like the task, and everything it needs. The message lists the outputs that there are; they
+have the names that the ONNX file gives them.""",
+    "E011": """--task on a model of one task
+The model has one output, so there are no other tasks' routers and heads to drop.""",
+    "E012": """--task or --usage-threshold on a model without experts
+Both drop what a mixture of experts does not need. No such layer was found: either the model has none, or the exporter's
+spelling was not recognised; `edgewright inspect` shows the graph as it was read.""",
+    "E013": """a usage threshold that is no share
+Experts that a smaller share of the tokens chooses are dropped: a number from 0 to below 1. As every token chooses K
+experts, the shares of a layer add up to K.""",
+    "E014": """a usage threshold without samples
+How often an expert is chosen is counted on samples like those the model will see: give them with --data.""",
     "G001": """a graph has a cycle
 A value of the graph depends on itself. Graphs are made from ONNX files, which cannot hold one, so a pass has tied a
 knot: a bug in Edgewright. The message names the pass.""",
