@@ -170,7 +170,7 @@ def quantise_measured(
     calibration, evaluation = calibration_samples(options, ready)
     evaluation = affordable(graph, evaluation)
     with clock.stage("passes"):
-        optimised, _ = optimise(graph)
+        optimised, _ = optimise(graph, rms_norm=device.kind != "fpga" and not options.gpu)
     with clock.stage("calibrate and quantise"):
         split = device.kind != "fpga"  # joins of channels that the engine has no operation for
         done = quantise(optimised, calibration.inputs, QuantiseOptions(method=options.method, split_outliers=split))

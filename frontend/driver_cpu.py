@@ -161,7 +161,7 @@ def optimised_measured(
 
     graph = ready.graph
     with clock.stage("passes"):
-        optimised, _ = optimise(graph)
+        optimised, _ = optimise(graph, rms_norm=not options.gpu)
         files |= checkpoint_files("passes", optimised)
         files["model/optimised.onnx"] = write_float(optimised).SerializeToString(deterministic=True)
     parameters = parameters_of(graph)

@@ -45,5 +45,5 @@ def _lower(graph: Graph) -> None:
     from edgewright.targets.cpu.lower import lower
     from edgewright.targets.cpu.variants import variant
 
-    optimised, _ = optimise(graph)
+    optimised, _ = optimise(graph, rms_norm=True)
     lower(optimised, variant("neon"))

@@ -27,6 +27,7 @@ from edgewright.passes.ops import (
     ReduceSum,
     Requantise,
     Reshape,
+    RMSNormalization,
     Slice,
     Table,
 )
@@ -43,6 +44,7 @@ IMPLEMENTS: dict[type[Op], str] = {
     Table: "epilogue, behind a product",
     AddRequantised: "epilogue, behind a product",
     LayerNormalization: "in front of a product; multiples of 16 wide, up to 1,024",
+    RMSNormalization: "as LayerNormalization, where the mean is known to be 0",
     Concat: "by address, along tokens",
     Slice: "by address, along tokens or channels",
     Reshape: "by address, if it only adds or removes axes of 1",
@@ -296,6 +298,8 @@ def missing_in_value(node: Node) -> tuple[str, str] | None:
     """What a stored value has that the engine lacks, and what the engine has; None if nothing."""
     if isinstance(node.op, AddRequantised) and node.op.subtract:
         return "it is a difference", "the engine adds"
+    if isinstance(node.op, RMSNormalization):
+        return "the mean of what it normalises may not be 0", "the engine's normalisation takes the mean off first"
     if isinstance(node.op, LayerNormalization) and node.elem != INT8:
         return f"a sum reads it in {node.elem.bits} bits", "the engine normalises into int8, for products"
     return None

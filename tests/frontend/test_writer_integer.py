@@ -31,6 +31,7 @@ from edgewright.passes.ops import (
     Relu,
     Requantise,
     Reshape,
+    RMSNormalization,
     Slice,
     Softmax,
     Sub,
@@ -157,7 +158,8 @@ def test_layer_normalization(width: int, epsilon: int) -> None:
         offsets = rng.integers(-(1 << 47), 1 << 47, width) >> int(rng.integers(0, 30))
         parts = constant(factors.astype(np.int32)), constant(offsets)
         source = graph_input("x", x.shape, INT16)
-        kinds = (LayerNormalization(eps_term=epsilon, shift=shift, elem=elem) for elem in (INT8, INT16))
+        both = (LayerNormalization, RMSNormalization)
+        kinds = (kind(eps_term=epsilon, shift=shift, elem=elem) for kind in both for elem in (INT8, INT16))
         assert_same_bits([make(op, source, *parts) for op in kinds], {"x": x})
 
 

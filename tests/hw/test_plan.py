@@ -12,15 +12,17 @@ from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS, encode
 from edgewright.hw.plan import Plan, pack_rows, plan, unpack_rows
 from edgewright.passes.diagnostics import CompileError
-from edgewright.passes.ir.graph import Graph, make
+from edgewright.passes.ir.graph import Graph, Node, make, rewrite
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import INT8, INT16, Int, Level
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
+    Constant,
     Conv,
     LayerNormalization,
     MatMul,
+    PatchEmbed,
     Quantise,
     ReduceSum,
     Requantise,
@@ -29,11 +31,13 @@ from edgewright.passes.ops import (
     constant,
     graph_input,
 )
+from edgewright.passes.pipeline import optimise, quantise
 from edgewright.targets.device import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hw.integer_models import Builder, random_vit
+from tests.models import images, tiny_vit
 
 CONFIG = EngineConfig()
 
@@ -174,3 +178,34 @@ def test_rows_survive_memory(rows: int, heads: int) -> None:
         limit = 1 << (8 * where.element_bytes - 1)
         values = np.random.default_rng(rows).integers(-limit, limit, (rows, where.columns))
         assert np.array_equal(unpack_rows(pack_rows(values, where), where, rows), values)
+
+
+def with_rms_norms(centred: bool) -> Graph:
+    """A float ViT whose norms take no mean off, its stream with or without one."""
+    found, _ = optimise(tiny_vit(pooling="avg"), rms_norm=True)
+    if centred:
+        return found
+
+    def shifted(node: Node) -> Node | None:
+        if not isinstance(node.op, PatchEmbed):
+            return None
+        x, weight, bias = node.inputs
+        assert isinstance(bias.op, Constant)
+        return make(node.op, x, weight, constant(bias.op.value + 1), origin=node.origin)
+
+    return rewrite(found, shifted)
+
+
+def test_rms_norms_run_as_layer_norms_where_the_mean_is_0_and_are_refused_elsewhere() -> None:
+    for centred in (True, False):
+        graph, _ = optimise(with_rms_norms(centred))
+        integer = quantise(graph, {"image": images(graph, 8)}).graph
+        if centred:
+            steps = plan(integer, CONFIG).steps
+            assert sum(step.operation.norm is not None for step in steps) == 3
+            continue
+        with pytest.raises(CompileError) as caught:
+            plan(integer, CONFIG)
+        assert {(d.code, d.because) for d in caught.value.diagnostics} == {
+            ("P001", "the mean of what it normalises may not be 0")
+        }

@@ -154,6 +154,33 @@ def test_layer_normalise_against_float(width: int) -> None:
     assert np.abs(got - wanted).max() < 1.3e-4 + 3e-5 * np.abs(wanted).max()  # half an LSB of 12 bits, and y's error
 
 
+@pytest.mark.parametrize("width", [1, 16, 48, 192, 768, 1024])
+def test_rms_normalise_against_float(width: int) -> None:
+    rng = np.random.default_rng(width)
+    x = np.round((1 + rng.standard_normal((64, width))) * np.geomspace(30, 8000, 64)[:, None]).clip(-32767, 32767)
+    got = arith.rms_normalise(x.astype(np.int64), arith.eps_term(1e-6, width, 1e-3)) / 2**12
+    wanted = x / np.sqrt((x * x).mean(1, keepdims=True) + 1e-6 / 1e-6)
+    assert np.abs(got - wanted).max() < 1.3e-4 + 3e-5 * np.abs(wanted).max()
+
+
+@given(st.lists(st.integers(-16383, 16383), min_size=1, max_size=512), st.integers(1, 1 << 50), st.integers(1, 40))
+def test_both_normalisations_agree_where_the_sum_is_0(half: list[int], e_term: int, shift: int) -> None:
+    x = np.array([half + [-v for v in half]])
+    multiplier, offset = np.arange(len(x[0])) * 61 % 65535 - 32767, np.arange(len(x[0])) * 7919
+    operands = multiplier, offset, e_term, shift
+    assert np.array_equal(arith.rms_normalization(x, *operands), arith.layer_normalization(x, *operands))
+
+
+def test_rms_normalise_at_its_limits() -> None:
+    """The largest of everything stays inside the root's 52 bits and gives at most sqrt(N)."""
+    for width in (1, 1024):
+        for x in (np.full(width, 32767), np.eye(1, width, dtype=np.int64)[0] * -32767, np.zeros(width, np.int64)):
+            for e_term in (1, 1 << 50):
+                got = arith.rms_normalise(x[None], e_term)
+                real = width * x / math.sqrt(width * float((x * x).sum()) + e_term)
+                assert np.abs(got / 2**12 - real).max() < 1.3e-4 + 3e-5 * math.sqrt(width)
+
+
 def attention_by_hand(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, multiplier: int, shift: int, bias: np.ndarray | None = None
 ) -> list[list[int]]:

@@ -102,6 +102,7 @@ CASES = [
         positive=True,
     ),
     Case(ops.LayerNormalization(1e-6), "LayerNormalization", (TOKENS, (24,), (24,)), "sum", {"epsilon": 1e-6}),
+    Case(ops.RMSNormalization(1e-2), "SimplifiedLayerNormalization", (TOKENS, (24,)), "sum", {"epsilon": 1e-2}),
 ]
 
 
@@ -195,6 +196,10 @@ WRONG: list[tuple[Op, tuple[TensorType, ...]]] = [
     (ops.Attention(2), (F, F, F, TensorType((1, 3, 4, 4)))),
     (ops.Attention(2), (F, F, F, TensorType((4, 4), INT8))),
     (ops.LayerNormalization(), (F, B, TensorType((4,)))),
+    (ops.RMSNormalization(), (F, TensorType((4,)))),
+    (ops.RMSNormalization(), (F,)),
+    (ops.RMSNormalization(eps_term=1, shift=9), (TensorType((1, 4, 8), INT16), TensorType((8,), INT32))),
+    (ops.RMSNormalization(eps_term=1), (TensorType((1, 4, 8), INT16), TensorType((8,), INT32), TensorType((8,), INT32))),
     (ops.PatchEmbed(3), (TensorType((1, 1, 8, 8)), TensorType((5, 9)), TensorType((5,)))),
     (ops.Conv(), (TensorType((1, 1, 2, 2)), TensorType((1, 1, 3, 3)))),
     (ops.Gelu("fast"), (F,)),
