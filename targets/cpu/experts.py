@@ -17,6 +17,7 @@ from edgewright.targets.cpu.elementwise import copied
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.product import Geometry, Rows, geometry, pack, strided_rows
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
+from edgewright.targets.cpu.tail import Tail
 from edgewright.targets.cpu.tir import Expr, T, address, i32, i64, loop, run, scratch
 from edgewright.targets.cpu.view import View
 
@@ -154,6 +155,7 @@ class _Experts:
         tail = self.context.tail(self.group, lambda view: view, tiles=True)
         blocks = -(-self.tokens // BLOCK)
         wide = self.tokens * self.o * self.k >= PARALLEL_ELEMENTS
+        bias = no_bias(self.context, tail, self.o)
 
         def body(buffers: Mapping[View, Any]) -> None:
             with loop(blocks, parallel=wide and blocks > 1) as block:
@@ -171,9 +173,15 @@ class _Experts:
                 def anchor(row: Expr) -> Any:
                     return lambda lane: sums[row * self.o + lane]
 
-                tail.emit_tile(buffers, sums, self.o, None, (first, many), 0, self.o, anchor)
+                none = address(buffers[bias[0]], 0) if bias else None
+                tail.emit_tile(buffers, sums, self.o, none, (first, many), 0, self.o, anchor)
 
-        self.context.add(self.group, [values, queues.place, queues.gate, *tail.views], body)
+        self.context.add(self.group, [values, queues.place, queues.gate, *bias, *tail.views], body)
+
+
+def no_bias(context: Context, tail: Tail, width: int) -> list[View]:
+    """Zeros for the requantisation of a tile whose anchor has no bias; nothing where there is none."""
+    return [context.keep(np.zeros(width, np.int32))] if tail.leaders else []
 
 
 def packed(weight: Array, shape: Geometry) -> Array:

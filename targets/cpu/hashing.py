@@ -14,7 +14,7 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import HashAttention, HashCodes
 from edgewright.passes.ops.arith_hashing import KERNEL_BITS
 from edgewright.targets.cpu.elementwise import copied
-from edgewright.targets.cpu.experts import constant_of, packed
+from edgewright.targets.cpu.experts import constant_of, no_bias, packed
 from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.product import geometry
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
@@ -158,6 +158,7 @@ def _blocks(
     windows, tokens, _ = anchor.shape
     tail = context.tail(group, lambda view: view, tiles=True)
     home = _home(tail, anchor)
+    bias = no_bias(context, tail, width)
     blocks = -(-tokens // BLOCK)
     dtype = dtype_of(anchor.elem)
 
@@ -177,9 +178,10 @@ def _blocks(
             def result(at: Expr) -> Any:
                 return lambda lane: results[at * width + lane]
 
-            tail.emit_tile(buffers, results, width, None, (window * tokens + row, many), which * width, width, result)
+            none = address(buffers[bias[0]], 0) if bias else None
+            tail.emit_tile(buffers, results, width, none, (window * tokens + row, many), which * width, width, result)
 
-    context.add(group, [*views, *tail.views], body, macs=macs)
+    context.add(group, [*views, *bias, *tail.views], body, macs=macs)
 
 
 def _home(tail: Tail, anchor: Node) -> View | None:
@@ -205,4 +207,3 @@ def _head(view: View, head: Expr, heads: int) -> Expr:
     if view.shape[0] == 1:
         return head * width
     return (head // heads) * view.strides[0] + (head % heads) * width
-

@@ -96,9 +96,7 @@ def _rows_kernel(op: Normalization) -> str:
     return f"{NORMS[type(op)]}_rows_s16" + ("" if op.elem == INT8 else "_s16")
 
 
-def _row_blocks(
-    context: Context, group: Group, op: Normalization, source: View, tail: Tail, factors: Sequence[View]
-) -> None:
+def _row_blocks(context: Context, group: Group, op: Normalization, source: View, tail: Tail, factors: Sequence[View]) -> None:
     """An integer normalisation of evenly spaced rows, several a call."""
     anchor = group.anchor
     assert anchor is not None

@@ -62,7 +62,6 @@ for sizes in SHAPES:
         ]
         return *found, d(Add(), layer(d, MoE(k, activation="Silu"), x, logits, hidden, outs), d.input(batch, tokens, outs))
 
-
     @case("experts", f"integers, batch, tokens, experts, K, d, h, o = {sizes}")
     def _(d: Draw, sizes: tuple[int, ...] = sizes) -> tuple[Node, ...]:
         batch, tokens, experts, k, width, hidden, outs = sizes

@@ -54,7 +54,6 @@ for sizes in SHAPES:
         found = [d(HashAttention(heads, bits, constant), made, v) for constant in ("sum", "own")]
         return made, *found, linear(d, d(HashAttention(heads, bits), made, v), 9)
 
-
     @case("hashing", f"integers, windows, tokens, heads, bits, d, dv, supports = {sizes}")
     def _(d: Draw, sizes: tuple[int, ...] = sizes) -> tuple[Node, ...]:
         windows, tokens, heads, bits, width, values, supports = sizes

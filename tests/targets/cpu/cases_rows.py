@@ -35,6 +35,7 @@ from tests.targets.cpu.lowered import Draw
 CASES = Cases()
 case = CASES.case
 
+
 # Rows
 @case("rows", "layer norm")
 def _(d: Draw) -> tuple[Node, ...]:

@@ -24,7 +24,7 @@ from edgewright.targets.cpu.variants import Variant
 
 from tests.targets.cpu.kernel_library import Kernels
 
-ARGUMENTS = 12
+ARGUMENTS = 14
 TIMEOUT_SECONDS = 300
 NAMES = ("nothing", *re.findall(r"\b(ew_\w+)\(", re.sub(r"/\*.*?\*/", "", kernel_sources()["ew_kernels.h"], flags=re.DOTALL)))
 

@@ -4,7 +4,7 @@
  *   driver [INPUT OUTPUT]
  *
  * Without files it takes one batch after the other from standard input. A batch is int64 words: the numbers of buffers, of pointers to place and of calls; per buffer its bytes; per pointer
- * (buffer, offset, target buffer, target offset); per call (function, float bits, 12 x (buffer or -1, offset or value));
+ * (buffer, offset, target buffer, target offset); per call (function, float bits, 14 x (buffer or -1, offset or value));
  * then the buffers. The answer is the calls' results as int64, then the buffers.
  *
  * Every buffer ends where a page ends that is followed by one without access, and canaries stand before it. */
@@ -14,7 +14,7 @@
 
 enum { SYS_openat = 56, SYS_close = 57, SYS_read = 63, SYS_write = 64, SYS_exit = 93 };
 enum { SYS_munmap = 215, SYS_mmap = 222, SYS_mprotect = 226 };
-enum { PAGE = 4096, CANARY = 0xa5, MARK = -1163000000, ARGUMENTS = 12 };
+enum { PAGE = 4096, CANARY = 0xa5, MARK = -1163000000, ARGUMENTS = 14 };
 
 static int64_t ask(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e, int64_t f) {
   register int64_t x8 __asm__("x8") = number, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c;
@@ -51,7 +51,7 @@ static const void *const functions[] = {
 #include "kernel_names.h"
 };
 typedef int64_t (*callee)(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
-                          int64_t, int64_t, float);
+                          int64_t, int64_t, int64_t, int64_t, float);
 
 /* The whole of `bytes`, or 0 at the end of the file. */
 static int64_t all(int64_t call, int64_t file, void *memory, int64_t bytes) {
@@ -110,7 +110,8 @@ static int64_t batch(int64_t in, int64_t out) {
       x[j] = given[2 + 2 * j] < 0 ? given[3 + 2 * j] : (int64_t)(buffer[given[2 + 2 * j]] + given[3 + 2 * j]);
     callee function = (callee)functions[given[0]];
     ask(SYS_close, MARK, 0, 0, 0, 0, 0);
-    result[i] = function(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], x[8], x[9], x[10], x[11], f.value);
+    result[i] = function(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], x[8], x[9], x[10], x[11], x[12], x[13],
+                         f.value);
     ask(SYS_close, MARK - 1, 0, 0, 0, 0, 0);
   }
   all(SYS_write, out, result, 8 * calls);
