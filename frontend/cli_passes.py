@@ -125,5 +125,7 @@ def optimise(
             precision=precision, checkpoints=checkpoints, resume=resume, progress=progress,
         )  # fmt: skip
     calibration = "random" if data is None else data
-    step = f"edgewright compile {output} --target {'zcu104' if target == 'host' else target} --calibration {calibration}"
+    engine = not {"MoE", "HashAttention"} & {node.op.kind for node in made.graph.nodes()}
+    board = target if target != "host" else "zcu104" if engine else "rpi5"
+    step = f"edgewright compile {output} --target {board} --calibration {calibration}"
     render_changes.optimised(out, to_data(made.report), made, step)

@@ -11,7 +11,7 @@ from edgewright.frontend.onnx_writer_emit import Emitter
 from edgewright.frontend.onnx_writer_float import FLOAT_WRITERS
 from edgewright.frontend.onnx_writer_integer import INTEGER_WRITERS, write_quantise
 from edgewright.passes.ir import F32, Elem, Float32, Graph, Level, Node
-from edgewright.passes.names import safe_identifier
+from edgewright.passes.names import plain, safe_identifier
 from edgewright.passes.ops import Constant, Input, Quantise, value_of
 
 _TP = onnx.TensorProto
@@ -41,6 +41,26 @@ def write_float(graph: Graph) -> onnx.ModelProto:
     if graph.level is not Level.FLOAT:
         raise ValueError(f"graph {graph.name} is {graph.level.value}")
     return _write(graph, every_tensor=False)
+
+
+def with_own_names(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
+    """A model written from `graph` whose inputs and outputs are called as they are there, so that data and tasks still find
+    them; a name that something else has, or that is no line of plain text, stays as `interface_names` says. In place."""
+    proto = model.graph
+    own = (*(node.op.name for node in graph.inputs if isinstance(node.op, Input)), *graph.output_names)
+    written = [value.name for value in (*proto.input, *proto.output)]
+    taken = {*written, *(t.name for t in proto.initializer), *(n for node in proto.node for n in (*node.input, *node.output))}
+    new = {
+        old: name
+        for old, name in zip(written, own, strict=True)
+        if name and plain(name) == name and name not in taken and own.count(name) == 1
+    }
+    for value in (*proto.input, *proto.output):
+        value.name = new.get(value.name, value.name)
+    for node in proto.node:
+        for names in (node.input, node.output):
+            names[:] = [new.get(name, name) for name in names]
+    return model
 
 
 def write_integer(graph: Graph, every_tensor: bool = False) -> onnx.ModelProto:

@@ -70,7 +70,7 @@ def optimise(
     for; nothing is compiled. ``checkpoints``: a folder from which a run continues with ``resume``. Raises
     ``CompileError`` with every reason; nothing is then written.
     """
-    from edgewright.frontend.onnx_writer import write_float
+    from edgewright.frontend.onnx_writer import with_own_names, write_float
 
     path, options = Path(output), reshaping or Reshaping()
     check_file(path, source)
@@ -89,7 +89,7 @@ def optimise(
         done = reshape(graph, options, material, pricing, clock.progress, run) if options.asks else Reshaped(graph, ())
     with clock.stage("passes"):
         final, statistics = exact_passes(done.graph)
-        content = write_float(final).SerializeToString(deterministic=True)
+        content = with_own_names(write_float(final), final).SerializeToString(deterministic=True)
     report = _report(source_name(source), device, pricing, graph, final, done, clock, statistics)
     made = Optimised(path, final, report)
     page, figures = made.html(), report_files.to_text(results.to_data(report))
@@ -172,5 +172,5 @@ def next_steps(file: str) -> list[tuple[str, str]]:
     return [
         (f"edgewright inspect {file}", "what is left, and which boards run it"),
         (f"edgewright compile {file} --target rpi5 --calibration DATA.npz", "code for a CPU board, in int8"),
-        (f"edgewright compile {file} --target zcu104 --calibration DATA.npz", "an FPGA engine, bit-exact in simulation"),
+        (f"edgewright compile {file} --target zcu104 --calibration DATA.npz", "an FPGA engine, if inspect says that one fits"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -325,17 +326,21 @@ def _table(*columns: str) -> Table:
 
 
 class Stages:
-    """Progress of long work: one line a stage with its time. Silent when stderr is not a terminal.
+    """Progress of long work: one line a stage with its time, and with the time left where the amount of work is known.
 
     `stages(name, done, total)` starts the stage `name`, which ends the one before it, or moves it on; `total` is 0
-    where the amount of work is not known.
+    where the amount of work is not known. Where stderr is no terminal, work that takes longer than a minute says a line
+    from time to time, so that a log shows that it lives; shorter work says nothing.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, quiet_seconds: float = 60.0) -> None:
         self._console = console
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._stage = ""
+        self._begun = self._said = time.monotonic()
+        self._first = 0
+        self._quiet_seconds = quiet_seconds
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -353,18 +358,31 @@ class Stages:
         return self
 
     def __call__(self, stage: str, done: int = 0, total: int = 0) -> None:
-        if self._progress is None:
-            return
+        now = time.monotonic()
         if stage != self._stage:
             self._finish()
-            self._stage = stage
-            self._task = self._progress.add_task(plain(stage), total=None, count="")
-        if total and self._task is not None:
-            self._progress.update(self._task, count=f"{done} of {total}")
+            self._stage, self._begun, self._first = stage, now, done
+            if self._progress is not None:
+                self._task = self._progress.add_task(plain(stage), total=None, count="")
+        count = f"{done:,} of {total:,}{self._left(done, total, now)}" if total else ""
+        if self._progress is None:
+            if now - self._said >= self._quiet_seconds:
+                self._said = now
+                self._console.print(f"{plain(stage)}{': ' if count else ''}{count}", soft_wrap=True)
+        elif count and self._task is not None:
+            self._progress.update(self._task, count=count)
+
+    def _left(self, done: int, total: int, now: float) -> str:
+        """The time left at the pace since the stage began, once there is a pace."""
+        passed = now - self._begun
+        if done <= self._first or done >= total or passed < 1:
+            return ""
+        left = int(passed / (done - self._first) * (total - done))
+        return f", {left // 60}:{left % 60:02d} left"
 
     def _finish(self) -> None:
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, total=1, completed=1)
+            self._progress.update(self._task, total=1, completed=1, count="")
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
