@@ -42,7 +42,8 @@ def assign_devices(
 ) -> Assignment:
     """costs: for each sub-model the footprint of each level, falling; start: the level to begin with.
 
-    A device takes one sub-model before any takes two. CompileError K005 when the smallest sub-models do not fit either;
+    A device takes one sub-model before any takes two; of devices with as much energy left, the one with the least memory
+    that holds the sub-model is taken. CompileError K005 when the smallest sub-models do not fit either;
     it names the smallest limits that would do.
     """
     levels = [min(start, len(ladder) - 1) for ladder in costs]
@@ -87,7 +88,7 @@ def _greedy(
         able = [d for d in range(len(places)) if left[d].takes(need, asked[d])]
         if not able:
             return None
-        best = min(able, key=lambda d: (left[d].taken, -left[d].energy_mj, -left[d].memory_bytes, d))
+        best = min(able, key=lambda d: (left[d].taken, -left[d].energy_mj, left[d].memory_bytes, d))
         left[best].memory_bytes -= need.memory_bytes
         left[best].macs -= need.macs
         left[best].energy_mj -= asked[best]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgewright.passes.learn.progress import Progress
 
 FUSION_IMAGES = 30_000
+ANSWERS = "answers.npy"
 Say = Callable[[str], None]
 
 
@@ -175,7 +176,7 @@ class SplitClasses:
         """The whole model's probabilities (samples, classes); from the folder where they are kept there."""
         from edgewright.passes.learn.measure import outputs
 
-        kept = None if self.checkpoints is None else self.checkpoints / "answers.npy"
+        kept = None if self.checkpoints is None else self.checkpoints / ANSWERS
         if kept is not None and kept.is_file():
             found: Array = np.load(kept, allow_pickle=False)
             return found
@@ -190,7 +191,8 @@ class SplitClasses:
         return answers
 
     def _claim(self, graph: Graph, data: LearningData) -> None:
-        """Writes down whose checkpoints the folder holds. K008 when they are another run's; without `resume` they go."""
+        """Writes down whose checkpoints the folder holds. K008 when they are another run's; without `resume` they go, but for
+        the whole model's answers to the same data."""
         if self.checkpoints is None:
             return
         mine = {
@@ -212,8 +214,10 @@ class SplitClasses:
                     Exit.USAGE,
                 )  # fmt: skip
             return
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        same_answers = all(before.get(key) == mine[key] for key in ("model", "data"))
         for old in self.checkpoints.iterdir():
-            if old.is_file() and (old.suffix in (".npz", ".pt", ".npy") or old.name == "run.json"):
+            if old.is_file() and old.suffix in (".npz", ".pt", ".npy") and not (same_answers and old.name == ANSWERS):
                 old.unlink()
         path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
 

@@ -22,6 +22,7 @@ from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
 
 LOGITS = "logits"
+STEPS = 1000
 
 
 def feature_names(count: int) -> tuple[str, ...]:
@@ -56,16 +57,18 @@ def fusion_graph(widths: Sequence[int], classes: int, seed: int, mean: Array | N
 
 def train_fusion(
     features: Sequence[Array], labels: Array, teacher: Array, seed: int, *,
-    epochs: int = 20, checkpoint: Path | None = None, progress: Progress | None = None,
+    steps: int = STEPS, checkpoint: Path | None = None, progress: Progress | None = None,
 ) -> Graph:  # fmt: skip
-    """The fusion network of sub-models whose features (samples, width) these are; teacher: (samples, classes)."""
+    """The fusion network of sub-models whose features (samples, width) these are; teacher: (samples, classes). `steps` of
+    training at least, and whole passes over the samples, 20 at least."""
     joined = np.concatenate(features, axis=1)
     names = feature_names(len(features))
     widths = [part.shape[1] for part in features]
     graph = fusion_graph(widths, teacher.shape[1], seed, joined.mean(axis=0), joined.std(axis=0))
     module = TorchGraph(graph)
     data = LearningData(dict(zip(names, features, strict=True)), labels)
-    recipe = Recipe(epochs, min(128, len(labels)), 2e-3, weight_decay=0.01, ema=0.99, seed=seed)
+    batch = min(128, len(labels))
+    recipe = Recipe(max(20, -(-steps // (len(labels) // batch))), batch, 2e-3, weight_decay=0.01, ema=0.99, seed=seed)
     fit(module, recipe, data, _loss(module, teacher), checkpoint=checkpoint, progress=progress, stage="fusion")
     return module.to_graph()
 
