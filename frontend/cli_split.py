@@ -57,7 +57,8 @@ def show(console: Any, result: dict[str, Any], directory: Path) -> None:
     from rich.text import Text
 
     for tile in tiles(result):
-        console.print(Text.assemble((f"{tile['label']}: ", "dim"), (tile["value"], "bold"), f"  {tile['note']}"), soft_wrap=True)
+        line = Text.assemble((f"{tile['label']}: ", "dim"), (tile["value"], "bold"), f"  {tile['note']}")
+        console.print(line, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     columns = ("device", "file", "classes", "shape", "parameters", "macs", "latency", "accuracy")
     for name in columns:

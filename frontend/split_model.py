@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from edgewright import __version__
 from edgewright.frontend.data import input_shapes
 from edgewright.frontend.driver import source_name
@@ -21,7 +19,7 @@ from edgewright.frontend.publish import check_place, publish
 from edgewright.frontend.split_latency import FleetPricing
 from edgewright.hw.emit import to_json
 from edgewright.passes.classifier import FEATURES, LOGITS, find_classifier
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.partition_classes import Method, check_parts
 from edgewright.passes.prune_structure import structure_of

@@ -77,10 +77,7 @@ class _Left:
 def _greedy(
     costs: Sequence[Sequence[Footprint]], levels: Sequence[int], places: Sequence[Place], energy: Energy | None
 ) -> tuple[int, ...] | None:
-    left = [
-        _Left(p, p.memory_bytes, float("inf") if p.macs is None else p.macs, float("inf") if p.energy_mj is None else p.energy_mj)
-        for p in places
-    ]
+    left = [_Left(p, p.memory_bytes, _limit(p.macs), _limit(p.energy_mj)) for p in places]
     chosen = [-1] * len(costs)
     for i in sorted(range(len(costs)), key=lambda i: (-costs[i][levels[i]].macs, i)):
         need = costs[i][levels[i]]
@@ -95,6 +92,10 @@ def _greedy(
         left[best].taken += 1
         chosen[i] = best
     return tuple(chosen)
+
+
+def _limit(value: float | None) -> float:
+    return float("inf") if value is None else value
 
 
 def _energy(energy: Energy | None, places: Sequence[Place], device: int, level: int) -> float:

@@ -6,6 +6,7 @@ the sub-model that has both learns what tells them apart, which no other one can
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ def partition_even(classes: int, parts: int) -> Partition:
     bounds = [0]
     for i in range(parts):
         bounds.append(bounds[-1] + classes // parts + (i < classes % parts))
-    return tuple(tuple(range(start, stop)) for start, stop in zip(bounds, bounds[1:], strict=False))
+    return tuple(tuple(range(start, stop)) for start, stop in pairwise(bounds))
 
 
 def partition_by_confusion(confusion: Array, parts: int) -> Partition:
@@ -87,7 +88,7 @@ def _exchange(groups: list[list[int]], between: Array) -> None:
                     for y in range(len(second)):
                         a, b = first[x], second[y]
                         before = inside(a, first) + inside(b, second)
-                        swapped = first[:x] + [b] + first[x + 1 :], second[:y] + [a] + second[y + 1 :]
+                        swapped = [*first[:x], b, *first[x + 1 :]], [*second[:y], a, *second[y + 1 :]]
                         if inside(b, swapped[0]) + inside(a, swapped[1]) > before + 1e-12:
                             first[x], second[y] = b, a
                             improved = True

@@ -18,6 +18,7 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.transform import Note, Pass
 
 CHANNEL, HEAD, HIDDEN = "channel", "head", "hidden"
+UNITS = {CHANNEL: "channels", HEAD: "heads", HIDDEN: "hidden units"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.text import digest
 from edgewright.passes.ir.types import Array
 from edgewright.passes.partition_classes import Method, Partition, confusion_of, partition_by_confusion, partition_even
-from edgewright.passes.prune_structure import CHANNEL, HEAD, HIDDEN, structure_of
+from edgewright.passes.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, structure_of
 from edgewright.passes.sub_model_shape import Footprint, SubShape, footprint, full_shape, ladder, shaped
 
 if TYPE_CHECKING:
@@ -208,7 +208,8 @@ class SplitClasses:
                     [
                         Diagnostic(
                             "K008", "the training to resume is another one", str(self.checkpoints),
-                            f"{', '.join(differs)} changed since", "use the same model, data and options, or leave --resume away",
+                            f"{', '.join(differs)} changed since",
+                            "use the same model, data and options, or leave --resume away",
                         )
                     ],
                     Exit.USAGE,
@@ -250,8 +251,9 @@ class _Whole:
 def describe(stage: Pruned) -> str:
     """One line about a stage, for logs."""
     return (
-        f"{stage.before} -> {stage.after} {stage.kind}s, divergence {stage.divergence:.4f}, own top-1 "
-        f"{100 * stage.accuracy_cut:.2f} % cut, {100 * stage.accuracy:.2f} % after {stage.images:,} images, {stage.seconds:.0f} s"
+        f"{stage.before} -> {stage.after} {UNITS[stage.kind]}, divergence {stage.divergence:.4f}, own top-1 "
+        f"{100 * stage.accuracy_cut:.2f} % cut, {100 * stage.accuracy:.2f} % after {stage.images:,} images, "
+        f"{stage.seconds:.0f} s"
     )
 
 

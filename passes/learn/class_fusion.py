@@ -30,7 +30,9 @@ def feature_names(count: int) -> tuple[str, ...]:
     return tuple(f"features_{i}" for i in range(count))
 
 
-def fusion_graph(widths: Sequence[int], classes: int, seed: int, mean: Array | None = None, spread: Array | None = None) -> Graph:
+def fusion_graph(
+    widths: Sequence[int], classes: int, seed: int, mean: Array | None = None, spread: Array | None = None
+) -> Graph:
     """Inputs "features_0" (1, widths[0]) and so on; Concat, Linear, Gelu, Linear; output "logits" (1, classes).
 
     Hidden width: twice the classes or half of the features, whichever is more. Weights are random (Glorot and Bengio 2010);

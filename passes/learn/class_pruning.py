@@ -29,7 +29,7 @@ from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
-from edgewright.passes.prune_structure import CHANNEL, HEAD, HIDDEN, Structure, Unit, prune, structure_of
+from edgewright.passes.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, Structure, Unit, prune, structure_of
 from edgewright.passes.sub_model_shape import SubShape
 
 STAGES = (CHANNEL, HEAD, HIDDEN)
@@ -143,11 +143,12 @@ def _stage(
     history = fit(
         module, recipe, part, answers_loss(module, wanted),
         checkpoint=None if kept is None else kept.with_suffix(".pt"), progress=training.progress,
-        stage=f"{training.name}, {kind}s",
+        stage=f"{training.name}, {UNITS[kind]}",
     )  # fmt: skip
     before = len(structure_of(graph, (FEATURES,)).groups(kind)[0])
+    accuracy = _accuracy(module, judged)
     training.said.append(
-        Pruned(kind, before, shape.left(kind), divergence, accuracy_cut, _accuracy(module, judged), stage.images, history.seconds)
+        Pruned(kind, before, shape.left(kind), divergence, accuracy_cut, accuracy, stage.images, history.seconds)
     )
     return module.to_graph()
 
@@ -185,7 +186,8 @@ def cut_to(graph: Graph, shape: SubShape, kind: str, data: LearningData, schedul
         open_.append((order[low:high], surplus - low))
     dropped = list(certain)
     for candidates, count in open_:
-        exact = [float(_divergence(answers, _log_answers(TorchGraph(prune(structure, [*certain, u])), few))) for u in candidates]
+        cuts = (TorchGraph(prune(structure, [*certain, unit])) for unit in candidates)
+        exact = [float(_divergence(answers, _log_answers(cut, few))) for cut in cuts]
         dropped += [candidates[i] for i in np.argsort(exact, kind="stable")[:count]]
     return prune(structure, dropped) if dropped else graph
 

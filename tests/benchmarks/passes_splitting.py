@@ -74,7 +74,8 @@ def fashion() -> Material:
 
     learn = part(split.train_images, split.train_labels, "Fashion-MNIST, training images")
     measure = part(split.test_images, split.test_labels, "Fashion-MNIST, test images")
-    return Material(learn, measure, "learns from the 60,000 training images of Fashion-MNIST, measured on the 10,000 test images")
+    how = "learns from the 60,000 training images of Fashion-MNIST, measured on the 10,000 test images"
+    return Material(learn, measure, how)
 
 
 def retrain(count: int, material: Material, work: Path, resume: bool) -> None:
