@@ -11,6 +11,7 @@ from edgewright.frontend.onnx_canonical_activation import fuse_activations
 from edgewright.frontend.onnx_canonical_attention import fuse_attention
 from edgewright.frontend.onnx_canonical_axes import tidy_permutations
 from edgewright.frontend.onnx_canonical_channels import push
+from edgewright.frontend.onnx_canonical_columns import absorb_known_columns
 from edgewright.frontend.onnx_canonical_experts import fuse_experts
 from edgewright.frontend.onnx_canonical_fuse import fold_constants, join_constants, share_equal
 from edgewright.frontend.onnx_canonical_hashing import fuse_hashing
@@ -30,6 +31,7 @@ _RULES = (
     fuse_normalisation,
     join_constants,  # token types and positions
     fuse_linear,
+    absorb_known_columns,
     absorb_padding,
     absorb_affine,  # bias and scale into the product in front
     split_transposed,  # with its normalisation inside

@@ -25,7 +25,8 @@ from edgewright.frontend.onnx_checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_checks_tensors import check_tensors
 from edgewright.frontend.onnx_reader_bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, check_masks, follow
 from edgewright.frontend.onnx_reader_site import READERS, Site, Unsupported
-from edgewright.frontend.onnx_routing import Routing, leftovers
+from edgewright.frontend.onnx_routing import Routing, leftovers, too_many_chosen
+from edgewright.frontend.onnx_runtime_experts import expand_runtime_experts
 from edgewright.frontend.onnx_runtime_operators import expand_runtime_operators
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of
@@ -52,11 +53,12 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
         path = Path(source)
         model, folder = load_proto(path), path.parent
     expand_runtime_operators(model)
-    found: list[Diagnostic] = []
+    found = expand_runtime_experts(model)
     try:
         check_structure(model)
-    except CompileError as error:
-        found += error.diagnostics
+    except CompileError as error:  # an operator of experts has been refused with its own reason
+        named = "operator com.microsoft.MoE "
+        found += [d for d in error.diagnostics if not (d.code == "N013" and d.message.startswith(named))]
     try:
         check_tensors(model, folder)
     except CompileError as error:
@@ -194,7 +196,7 @@ class _Conversion:
             self._read(node)
         outputs = [self._operand(value) for value in graph.outputs]
         if self.found:
-            kept = Graph("", (), tuple({*self.values.values()}), (), Level.FLOAT)
+            kept = Graph("", (), tuple(dict.fromkeys(self.values.values())), (), Level.FLOAT)
             raise CompileError(self.found + leftovers(kept))
         if any(output is None for output in outputs):
             raise CompileError(
@@ -287,8 +289,13 @@ class _Conversion:
     def _refuse(self, node: ir.Node, diagnostic: Diagnostic) -> None:
         """Noted, unless the node may be part of a router of experts: then it is kept until they are recognised."""
         known = not any(value in self.unknown for value in node.inputs)
-        if self.routing.active and known and node.domain in STANDARD_DOMAINS:
-            results = self.routing.read(node, self._operands(node), diagnostic)
+        if self.routing.active and not known:
+            self.unknown.update(node.outputs)  # what it follows from is refused already
+            return
+        if self.routing.active and node.domain in STANDARD_DOMAINS:
+            operands = self._operands(node)
+            diagnostic = too_many_chosen(node, operands) or diagnostic
+            results = self.routing.read(node, operands, diagnostic)
             if results is not None:
                 self.values.update(zip(node.outputs, results, strict=True))
                 return

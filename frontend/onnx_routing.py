@@ -221,6 +221,21 @@ class Routing:
         return [make(Add(), data, make(spread, picks.mask, added, origin=name), origin=name)]
 
 
+def too_many_chosen(node: ir.Node, operands: Sequence[Node | None]) -> Diagnostic | None:
+    """E002 for a TopK that chooses more than there are, or nothing."""
+    if node.op_type != "TopK" or len(operands) != 2 or operands[0] is None or operands[1] is None:
+        return None
+    count, axis = value_of(operands[1]), node.attributes["axis"].as_int() if "axis" in node.attributes else -1
+    if count is None or count.size != 1 or not -operands[0].type.rank <= axis < operands[0].type.rank:
+        return None
+    chosen, size = int(count.reshape(())), operands[0].shape[axis]
+    if 1 <= chosen <= size:
+        return None
+    place = f"node {node.name or node.outputs[0].name!r} (TopK)"
+    because = f"k is {chosen}, and there are {size}"
+    return Diagnostic("E002", "a token chooses more experts than there are", place, because, "export with k from 1 to N")
+
+
 def leftovers(graph: Graph) -> list[Diagnostic]:
     """The refusals of what was kept and not recognised."""
     return list(dict.fromkeys(node.op.refusal for node in graph.nodes() if isinstance(node.op, Routed | Spread)))

@@ -22,6 +22,7 @@ from edgewright.passes.ops import (
     Input,
     LayerNormalization,
     Linear,
+    MoE,
     PatchEmbed,
     Quantise,
     ReduceSum,
@@ -311,6 +312,12 @@ def fuse(graph: Graph) -> tuple[list[Operation], dict[Node, NDArray[np.int64]]]:
     Raises ``CompileError`` with every value that the engine cannot compute.
     """
     fuser = Fuser(graph)
+    for node in graph.nodes():
+        if isinstance(node.op, MoE):
+            because = "its program is fixed, and which experts a token needs shows only when it runs"
+            fuser.refuse(node, because, "compile models with experts for a CPU")
+    if fuser.problems:  # what stands around them would only be named a second time
+        raise CompileError(fuser.problems)
     for output in graph.outputs:
         fuser.view(output)
     if fuser.problems:
