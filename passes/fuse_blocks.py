@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright.passes.block_influence import (
+    fastest_run,
     influence_rows,
     influences,
     least,
@@ -67,7 +68,6 @@ class FuseBlocks(Pass):
             return graph
         import torch
         from edgewright.passes.learn.block_fusion import FusedBlock, distil_whole, with_own_constants
-        from edgewright.passes.learn.measure import outputs
 
         result = with_own_constants(graph, blocks)
         mask = mask_input(graph, blocks)
@@ -78,7 +78,7 @@ class FuseBlocks(Pass):
         influence: list[tuple[object, ...]] = []
         curves: list[tuple[object, ...]] = []
         for step in range(wanted):
-            found = influences(result, removable(find_blocks(result)), few, outputs)
+            found = influences(result, removable(find_blocks(result)), few, fastest_run())
             chosen = least(found, self.by)
             influence += influence_rows(step, found, chosen, numbers)
             note.count("blocks fused into their neighbours")

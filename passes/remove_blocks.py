@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgewright.passes.block_influence import (
+    fastest_run,
     influence_rows,
     influences,
     least,
@@ -14,7 +15,6 @@ from edgewright.passes.block_influence import (
 )
 from edgewright.passes.find_blocks import find_blocks
 from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
 from edgewright.passes.removable_blocks import check_removal, removable
 from edgewright.passes.transform import Note, Pass, Progress
@@ -61,7 +61,7 @@ class RemoveBlocks(Pass):
             if self.blocks is not None:
                 chosen = blocks[numbers.index(self.blocks[step])]
             else:
-                found = influences(result, removable(blocks), few, interpret)
+                found = influences(result, removable(blocks), few, fastest_run())
                 chosen = least(found, self.by)
                 rows += influence_rows(step, found, chosen, numbers)
             result = without_block(result, chosen)
