@@ -9,6 +9,7 @@ What cannot be written out (other axes, statistics that are read) stays, and is 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import onnx
@@ -53,7 +54,7 @@ def _expanded(node: onnx.NodeProto, prefix: str, axes_are_input: bool) -> Iterat
     operands = [name for name in node.input if name]
     name = node.name or node.output[0]
 
-    def made(op_type: str, inputs: list[str], output: str, **attributes: object) -> onnx.NodeProto:
+    def made(op_type: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
         return helper.make_node(op_type, inputs, [output], name=name, **attributes)
 
     def constant(value: np.ndarray[tuple[int, ...], np.dtype[np.generic]], output: str) -> onnx.NodeProto:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from edgewright.frontend.onnx_reader import read_model
 from edgewright.frontend.onnx_writer import write_float
@@ -20,7 +21,7 @@ WIDTH, EPSILON = 24, 1e-3
 Nodes = list[onnx.NodeProto]
 
 
-def node(kind: str, *operands: str, to: str, **attributes: object) -> onnx.NodeProto:
+def node(kind: str, *operands: str, to: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(kind, list(operands), [to], **attributes)
 
 
