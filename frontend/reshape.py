@@ -24,6 +24,8 @@ from edgewright.passes.transform import Pass, Progress
 
 MEASURED_MACS = 2e11
 """Products spent on measuring a model: ten thousand images of a small transformer, some hundred of 224 x 224."""
+USAGE_SAMPLES = 2048
+"""Samples on which the use of experts is counted: a share of one in a thousand tokens shows on fewer."""
 Make = Callable[[dict[str, Any]], Pass]
 
 
@@ -76,6 +78,9 @@ def _experts(options: Reshaping) -> Make:
     def make(offered: dict[str, Any]) -> Pass:
         from edgewright.passes.select_experts import SelectExperts
 
+        if "samples" in offered:
+            few = {name: array[:USAGE_SAMPLES] for name, array in offered["samples"].items()}
+            offered = offered | {"samples": few}
         return _filled(SelectExperts, offered, task=options.task, usage_threshold=options.usage_threshold)
 
     return make

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgewright.hw.fuse import IMPLEMENTS
 
+from tests import orders_table
 from tests.hw.integer_models import random_vit
 from tests.support_table import table
 
@@ -16,6 +17,12 @@ def test_the_readme_shows_the_table_of_today() -> None:
     """If this fails: put the output of `python -m tests.support_table` between the README's marks."""
     text = README.read_text(encoding="utf-8")
     assert text.split("<!-- support -->")[1].split("<!-- /support -->")[0].strip() == table()
+
+
+def test_the_readme_shows_the_orders_of_today() -> None:
+    """If this fails: put the output of `python -m tests.orders_table` between the README's marks."""
+    text = README.read_text(encoding="utf-8")
+    assert text.split("<!-- orders -->")[1].split("<!-- /orders -->")[0].strip() == orders_table.table()
 
 
 def test_what_a_model_holds_is_implemented() -> None:
