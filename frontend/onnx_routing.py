@@ -237,8 +237,17 @@ def too_many_chosen(node: ir.Node, operands: Sequence[Node | None]) -> Diagnosti
 
 
 def leftovers(graph: Graph) -> list[Diagnostic]:
-    """The refusals of what was kept and not recognised."""
-    return list(dict.fromkeys(node.op.refusal for node in graph.nodes() if isinstance(node.op, Routed | Spread)))
+    """The refusals of what was kept and not recognised; of a use of an operator only where what it reads is sound."""
+    found: dict[Diagnostic, None] = {}
+    behind: set[Node] = set()
+    for node in graph.nodes():
+        follows = any(operand in behind for operand in node.inputs)
+        kept = isinstance(node.op, Routed | Spread)
+        if kept or follows:
+            behind.add(node)
+        if isinstance(node.op, Routed | Spread) and (not follows or node.op.refusal.code == "N017"):
+            found[node.op.refusal] = None
+    return list(found)
 
 
 def _gathered(x: Node, indices: Array, node: ir.Node) -> Node:

@@ -15,7 +15,7 @@ from edgewright.passes.ir.graph import Node, make
 from edgewright.passes.ir.types import INT8, INT16, Array, Quant
 from edgewright.passes.lowering_products import OutOfRange
 from edgewright.passes.lowering_structure import ACCUMULATING
-from edgewright.passes.ops import MoE, Reshape, constant, value_of
+from edgewright.passes.ops import Linear, MoE, Reshape, constant, value_of
 from edgewright.passes.ops.arith import boundary, limit, multiplier_shift, multipliers_shifts
 from edgewright.passes.ops.arith_experts import CHOSEN_MAX, EXPERT_FRACTION
 from edgewright.passes.quantise_weights import integer_product
@@ -102,13 +102,19 @@ def _logits(lowering: Lowering, node: Node) -> tuple[Node, float]:
     seen = lowering.calibration[logits]
     lowest = max(seen.low, float(seen.channel_low.max()) - FADED)
     scale = positive(HEADROOM * max(seen.high, -lowest) / limit(INT16))
-    return _at_scale(lowering, logits, scale), scale
+    raised = np.maximum(0.0, lowest - seen.channel_high)
+    return _at_scale(lowering, logits, scale, raised), scale
 
 
-def _at_scale(lowering: Lowering, node: Node, scale: float) -> Node:
-    """The value in int16 under a scale, through reshapes straight from its product."""
+def _at_scale(lowering: Lowering, node: Node, scale: float, raised: Array) -> Node:
+    """The value in int16 under a scale, through reshapes straight from its product. What lies below the range is `raised`
+    to its edge by the router's bias, which would not fit an accumulator."""
     if isinstance(node.op, Reshape) and isinstance(node.inputs[0].op, (Reshape, *ACCUMULATING)):
-        return make(node.op, _at_scale(lowering, node.inputs[0], scale), origin=node.origin, quant=Quant(scale))
+        inner = _at_scale(lowering, node.inputs[0], scale, raised)
+        return make(node.op, inner, origin=node.origin, quant=Quant(scale))
+    if isinstance(node.op, Linear) and raised.any() and (bias := value_of(node.inputs[2])) is not None:
+        moved = constant((bias + raised).astype(np.float32), node.inputs[2].origin)
+        node = make(node.op, *node.inputs[:2], moved, origin=node.origin)
     return lowering.int16(node, scale)
 
 

@@ -49,7 +49,10 @@ def moe_network(
     entry = linear(rng, x, width, "entry")
     shared = [experts(rng, experts_count, 24, width, width) for _ in range(layers)]
     norms = [
-        (constant(1 + 0.1 * rng.normal(size=width).astype(np.float32)), constant(0.1 * rng.normal(size=width).astype(np.float32)))
+        (
+            constant(1 + 0.1 * rng.normal(size=width).astype(np.float32)),
+            constant(0.1 * rng.normal(size=width).astype(np.float32)),
+        )
         for _ in range(layers)
     ]
     outputs = []
