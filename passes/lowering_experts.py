@@ -102,19 +102,19 @@ def _logits(lowering: Lowering, node: Node) -> tuple[Node, float]:
     seen = lowering.calibration[logits]
     lowest = max(seen.low, float(seen.channel_low.max()) - FADED)
     scale = positive(HEADROOM * max(seen.high, -lowest) / limit(INT16))
-    raised = np.maximum(0.0, lowest - seen.channel_high)
-    return _at_scale(lowering, logits, scale, raised), scale
+    return _at_scale(lowering, logits, scale, seen.channel_high < lowest, lowest), scale
 
 
-def _at_scale(lowering: Lowering, node: Node, scale: float, raised: Array) -> Node:
-    """The value in int16 under a scale, through reshapes straight from its product. What lies below the range is `raised`
-    to its edge by the router's bias, which would not fit an accumulator."""
+def _at_scale(lowering: Lowering, node: Node, scale: float, off: Array, lowest: float) -> Node:
+    """The value in int16 under a scale, through reshapes straight from its product. The logits of experts that are `off`,
+    always below the range, are its `lowest` value: what holds them off would not fit an accumulator."""
     if isinstance(node.op, Reshape) and isinstance(node.inputs[0].op, (Reshape, *ACCUMULATING)):
-        inner = _at_scale(lowering, node.inputs[0], scale, raised)
+        inner = _at_scale(lowering, node.inputs[0], scale, off, lowest)
         return make(node.op, inner, origin=node.origin, quant=Quant(scale))
-    if isinstance(node.op, Linear) and raised.any() and (bias := value_of(node.inputs[2])) is not None:
-        moved = constant((bias + raised).astype(np.float32), node.inputs[2].origin)
-        node = make(node.op, *node.inputs[:2], moved, origin=node.origin)
+    if isinstance(node.op, Linear) and off.any():
+        weight, bias = (_constant(n) for n in node.inputs[1:])
+        rows = np.where(off[:, None], 0, weight).astype(np.float32), np.where(off, lowest, bias).astype(np.float32)
+        node = make(node.op, node.inputs[0], *map(constant, rows), origin=node.origin)
     return lowering.int16(node, scale)
 
 
