@@ -95,6 +95,8 @@ INSTRUCTIONS = {
     "Gelu": (13.0, 0.84), "GeluTanh": (10.3, 0.84), "Sigmoid": (8.6, 0.84), "Silu": (8.7, 0.84), "Tanh": (8.8, 0.84),
     "Erf": (11.2, 0.84), "Exp": (7.8, 0.84), "Table": (0.84, 0.84), "Softmax": (10.0, 4.9), "Attention": (11.1, 5.3),
     "LayerNormalization": (4.8, 5.3), "Requantise": (3.3, 3.3), "AddRequantised": (3.0, 3.0),
+    "RMSNormalization": (3.0, 4.9), "Route": (82.0, 91.0), "Experts": (15.0, 8.6), "MoE": (1.7, 2.0), "HashCodes": (38.0, 98.0),
+    "HashSums": (7.3, 5.0), "HashAttention": (4.8, 9.1),
     "PackKeysValues": (1.0, 0.6), "PackMatrix": (1.0, 0.6), "Copy": (0.5, 0.25),
 }  # fmt: skip
 OTHER = (0.75, 0.5)

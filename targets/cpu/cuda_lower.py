@@ -15,13 +15,17 @@ from edgewright.passes.ops import (
     Constant,
     Conv,
     Gather,
+    HashAttention,
+    HashCodes,
     Input,
     LayerNormalization,
     Linear,
     MatMul,
+    MoE,
     PatchEmbed,
     ReduceMean,
     ReduceSum,
+    RMSNormalization,
     Slice,
     Softmax,
     Transpose,
@@ -48,10 +52,19 @@ LOWERINGS: dict[type[Op], Callable[[CudaContext, Group], None]] = {
     MatMul: cuda_matrix.matmul,
     Attention: cuda_attention.attention,
     LayerNormalization: cuda_rows.row_step,
+    RMSNormalization: cuda_rows.row_step,
     Softmax: cuda_rows.row_step,
     ReduceMean: cuda_direct.reduce_step,
     ReduceSum: cuda_direct.reduce_step,
     Gather: cuda_direct.gather_step,
+}
+
+
+_BY_CODES = "attention by codes has kernels for CPUs only"
+REFUSED: dict[type[Op], str] = {
+    MoE: "tokens queue for their experts while the model runs, which the CUDA kernels, of fixed sizes, cannot follow",
+    HashCodes: _BY_CODES,
+    HashAttention: _BY_CODES,
 }
 
 
@@ -71,9 +84,11 @@ def unsupported(node: Node, has_dp4a: bool) -> str | None:
     op = node.op
     if isinstance(op, (Input, Constant, Concat, *VIEWS)) or is_elementwise(op):
         return None
+    if type(op) in REFUSED:
+        return REFUSED[type(op)]
     if type(op) not in LOWERINGS:
         return f"there is no CUDA lowering for {op.kind}"
-    weights = isinstance(op, (Linear, PatchEmbed, Conv, LayerNormalization))
+    weights = isinstance(op, (Linear, PatchEmbed, Conv, LayerNormalization, RMSNormalization))
     if weights and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
         return "its weights are computed while the model runs"
     return cuda_attention.refused(node, has_dp4a) if isinstance(op, Attention) else None

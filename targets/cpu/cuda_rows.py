@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import LayerNormalization, Softmax, value_of
+from edgewright.passes.ops import LayerNormalization, RMSNormalization, Softmax, value_of
 from edgewright.passes.ops.arith import EXP2_TABLE, EXPONENT_STEPS, LAYER_NORM_FRACTION, RSQRT_TABLE
 from edgewright.targets.cpu.cuda_elementwise import place
 from edgewright.targets.cpu.cuda_scalar import f32, rounded
@@ -89,7 +89,7 @@ class Row:
 
 
 def row_step(context: CudaContext, group: Group) -> None:
-    """LayerNormalization or Softmax: a warp per row, then the tail."""
+    """LayerNormalization, RMSNormalization or Softmax: a warp per row, then the tail."""
     anchor = group.anchor
     assert anchor is not None
     op = anchor.op
@@ -115,6 +115,7 @@ def row_step(context: CudaContext, group: Group) -> None:
     context.add(group, [*arguments, *tail.arguments], Launch(-(-count // WARPS), WARPS * WARP), body)
 
 
+Normalization = LayerNormalization | RMSNormalization
 Term = Callable[[Expr, Expr, Expr | None], Expr]
 
 
@@ -126,15 +127,16 @@ def _result(
 
     if isinstance(op, Softmax):
         return _integer_softmax(op, row, buffers, load, tables[0]) if integer else _float_softmax(row, load)
-    assert isinstance(op, LayerNormalization)
+    assert isinstance(op, Normalization)
     if integer:
         return _integer_norm(op, row, buffers, load, tables, dtype)
     return _float_norm(op, row, buffers, load, tables)
 
 
-def _float_norm(op: LayerNormalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[View]) -> Term:
+def _float_norm(op: Normalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[View]) -> Term:
     value = row.hold("float32", load)
-    mean = let(row.total("float32", value) * f32(1 / row.columns))
+    centred = isinstance(op, LayerNormalization)
+    mean = let(row.total("float32", value) * f32(1 / row.columns)) if centred else f32(0)
 
     def square(turn: Expr, column: Expr, where: Expr | None) -> Expr:
         distance = let(value(turn, column, where) - mean)
@@ -142,8 +144,13 @@ def _float_norm(op: LayerNormalization, row: Row, buffers: Buffers, load: Callab
 
     variance = row.total("float32", square) * f32(1 / row.columns)
     inverse = let(f32(1) / T.sqrt(variance + f32(op.epsilon)))
-    gamma, beta = (buffers[view] for view in tables)
-    return lambda turn, column, where: (value(turn, column, where) - mean) * inverse * gamma[column] + beta[column]
+    gamma = buffers[tables[0]]
+
+    def result(turn: Expr, column: Expr, where: Expr | None) -> Expr:
+        scaled = (value(turn, column, where) - mean) * inverse * gamma[column]
+        return scaled + buffers[tables[1]][column] if centred else scaled
+
+    return result
 
 
 def _float_softmax(row: Row, load: Callable[..., Expr]) -> Term:
@@ -158,12 +165,13 @@ def _float_softmax(row: Row, load: Callable[..., Expr]) -> Term:
 
 
 def _integer_norm(
-    op: LayerNormalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[View], dtype: str
+    op: Normalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[View], dtype: str
 ) -> Term:
-    """`arith.layer_normalization`."""
+    """`arith.layer_normalization`, and without the sum `arith.rms_normalization`."""
     multiplier, offset, roots = (buffers[view] for view in tables)
     value = row.hold("int32", lambda column, where: cast(load(column, where), "int32"))
-    total = let(cast(row.total("int32", value), "int64"))  # below 2^10 * 2^15
+    centred = isinstance(op, LayerNormalization)
+    total = let(cast(row.total("int32", value), "int64")) if centred else i64(0)  # below 2^10 * 2^15
 
     def square(turn: Expr, column: Expr, where: Expr | None) -> Expr:
         wide = let(cast(value(turn, column, where), "int64"))
@@ -182,8 +190,8 @@ def _integer_norm(
     low, high = bounds(op.elem)
 
     def result(turn: Expr, column: Expr, where: Expr | None) -> Expr:
-        centred = i64(n) * cast(value(turn, column, where), "int64") - total
-        z = let(rounded(centred * y, e + i64(4)))
+        distance = i64(n) * cast(value(turn, column, where), "int64") - total
+        z = let(rounded(distance * y, e + i64(4)))
         whole = rounded(z * cast(multiplier[column], "int64") + offset[column], i64(op.shift))
         return cast(clip(let(whole), i64(low), i64(high)), dtype)
 

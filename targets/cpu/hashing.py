@@ -41,6 +41,7 @@ def hash_attention(context: Context, group: Group) -> None:
     heads, dv, quads = op.heads, width // op.heads, -(-op.bits // QUAD)
     integer = not anchor.type.is_float
     kind = "s8" if integer else "f32"
+    codes_type, v_type = (node.type for node in anchor.inputs)
     lanes = SUM_LANES if integer else context.variant.vector_bits // 32
     pitch = -(-dv // lanes) * lanes
     count = windows * heads
@@ -71,7 +72,7 @@ def hash_attention(context: Context, group: Group) -> None:
         )  # fmt: skip
 
     extra = [v] if op.constant == "own" else []
-    _blocks(context, group, heads, dv, [selected, tables, weights, *extra], rows, wide)
+    _blocks(context, group, heads, dv, [selected, tables, weights, *extra], rows, wide, op.macs(codes_type, v_type))
 
 
 def hash_codes(context: Context, group: Group) -> None:

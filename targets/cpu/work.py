@@ -9,6 +9,8 @@ from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Step
 from edgewright.targets.cpu.view import ITEM_BYTES, Space, View
 from edgewright.targets.estimate import Work
 
+IN_STEPS = ("Route", "Experts", "MoE", "HashCodes", "HashSums", "HashAttention")
+
 
 def works_of(program: Program) -> list[Work]:
     """One Work for each step, in order."""
@@ -26,12 +28,15 @@ def work_of(step: Step, anchor: Node | None) -> Work:
     operand = others[0].dtype if others else "float32"
     integer = any(view.dtype == "int8" for view in (weights if step.macs and weights else others)) or operand == "int8"
     kind = step.kind
+    first = kind.partition("+")[0]
+    if first in IN_STEPS:  # between their steps go words of 16 and 32 bits
+        integer = all(view.dtype != "float32" for view in views)
     if step.macs and anchor is not None and isinstance(anchor.op, Conv) and anchor.op.groups > 1:
         kind = f"Depthwise{kind}"
     return Work(
         name=step.name, kind=kind, macs=step.macs, weight_bytes=sum(_bytes(view) for view in weights),
         activation_bytes=sum(_bytes(view) for view in others), elements=elements, dtype="int8" if integer else "float32",
-        parallel=step.macs >= PARALLEL_MACS or elements >= PARALLEL_ELEMENTS,
+        parallel=first != "Route" and (step.macs >= PARALLEL_MACS or elements >= PARALLEL_ELEMENTS),
     )  # fmt: skip
 
 

@@ -145,7 +145,7 @@ void ew_combine_f32(const float *values, int64_t ld, const int32_t *place, const
 void ew_combine_s16(const int16_t *values, int64_t ld, const int32_t *place, const int16_t *gate, int32_t k, int64_t n,
                     int32_t *out);
 
-/* Attention by codes, one head. Codes are positive for +1; each four bits make a quad, in quads[t*Q+q], Q = ceil(bits / 4).
+/* Attention by codes, one head. Codes are +1 and -1; each four bits make a quad, in quads[t*Q+q], Q = ceil(bits / 4).
  * table[(q*16+x)*ld:] and weight[q*16+x]: what four bits x select of all values, resp. of all keys together; `total`: with
  * (bits + 1) times the sum of all values in the first quad's. ld: the width in whole vectors of 4-byte lanes. */
 void ew_hash_tables_f32(const float *codes, int64_t ldc, const float *v, int64_t ldv, int64_t tokens, int32_t bits,

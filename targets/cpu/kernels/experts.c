@@ -153,15 +153,21 @@ void ew_experts_f32(const int32_t *tasks, int32_t part, const float *x, int64_t 
 
 void ew_combine_f32(const float *values, int64_t ld, const int32_t *place, const float *gate, int32_t k, int64_t n,
                     float *out) {
-  for (int64_t i = 0; i < n; i += EW_LANES) {
-    const int64_t left = n - i < EW_LANES ? n - i : EW_LANES;
-    ew_vf sum = {0};
+  int64_t i = 0;
+  for (; i + 2 * EW_LANES <= n; i += 2 * EW_LANES) {
+    ew_vf sum = {0}, more = {0};
     for (int32_t j = 0; j < k; ++j) {
       const float *from = values + place[j] * ld + i;
-      sum += gate[j] * (left == EW_LANES ? ew_load(from) : ew_load_some(from, left));
+      sum += gate[j] * ew_load(from);
+      more += gate[j] * ew_load(from + EW_LANES);
     }
-    if (left == EW_LANES) ew_store(out + i, sum);
-    else ew_store_some(out + i, sum, left);
+    ew_store(out + i, sum);
+    ew_store(out + i + EW_LANES, more);
+  }
+  for (; i < n; ++i) {
+    float sum = 0.0f;
+    for (int32_t j = 0; j < k; ++j) sum += gate[j] * values[place[j] * ld + i];
+    out[i] = sum;
   }
 }
 
@@ -222,15 +228,15 @@ typedef int16_t ew_vw __attribute__((vector_size(EW_VECTOR_BYTES / 2)));
 void ew_combine_s16(const int16_t *values, int64_t ld, const int32_t *place, const int16_t *gate, int32_t k, int64_t n,
                     int32_t *out) {
   int64_t i = 0;
-  for (; i + EW_LANES <= n; i += EW_LANES) {
-    ew_vi sum = {0};
+  for (; i + 2 * EW_LANES <= n; i += 2 * EW_LANES) {
+    ew_vi sum[2] = {{0}, {0}};
     for (int32_t j = 0; j < k; ++j) {
-      ew_vw narrow;
-      memcpy(&narrow, values + place[j] * ld + i, sizeof narrow);
-      sum += __builtin_convertvector(narrow, ew_vi) * (int32_t)gate[j];
+      ew_vw narrow[2];
+      memcpy(narrow, values + place[j] * ld + i, sizeof narrow);
+      for (int part = 0; part < 2; ++part) sum[part] += __builtin_convertvector(narrow[part], ew_vi) * (int32_t)gate[j];
     }
-    sum = (sum + (1 << 6)) >> 7;
-    memcpy(out + i, &sum, sizeof sum);
+    for (int part = 0; part < 2; ++part) sum[part] = (sum[part] + (1 << 6)) >> 7;
+    memcpy(out + i, sum, sizeof sum);
   }
   for (; i < n; ++i) {
     int32_t sum = 1 << 6;

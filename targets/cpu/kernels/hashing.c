@@ -11,15 +11,33 @@
 
 #define EW_QUADS(bits) (((bits) + 3) / 4)
 
-static inline int32_t ew_quads_f32(const float *codes, int32_t bits, uint8_t *quad) {
+static inline void ew_quads_f32(const float *codes, int32_t bits, uint8_t *quad) {
   int32_t bit = 0;
-  for (; bit + 4 <= bits; bit += 4, codes += 4)
-    *quad++ = (uint8_t)((codes[0] > 0) | (codes[1] > 0) << 1 | (codes[2] > 0) << 2 | (codes[3] > 0) << 3);
+  for (; bit + 4 <= bits; bit += 4, codes += 4) { /* by their signs */
+    uint32_t four[4];
+    memcpy(four, codes, sizeof four);
+    *quad++ = (uint8_t)(15 ^ (four[0] >> 31 | four[1] >> 31 << 1 | four[2] >> 31 << 2 | four[3] >> 31 << 3));
+  }
   if (bit < bits) {
     *quad = 0;
     for (int32_t i = 0; bit < bits; ++bit, ++i) *quad |= (uint8_t)((codes[i] > 0) << i);
   }
-  return 0;
+}
+
+static inline __attribute__((always_inline)) void ew_bucket_f32(const float *codes, int64_t ldc, const float *v, int64_t ldv,
+                                                                int64_t tokens, int32_t bits, const int32_t many,
+                                                                const int64_t width, uint8_t *quads, float *table,
+                                                                int32_t *weight) {
+  const int64_t ld = (width + EW_LANES - 1) / EW_LANES * EW_LANES, whole = width / EW_LANES * EW_LANES;
+  for (int64_t t = 0; t < tokens; ++t, codes += ldc, v += ldv, quads += many) {
+    ew_quads_f32(codes, bits, quads);
+    for (int32_t q = 0; q < many; ++q) {
+      float *bucket = table + (16 * q + quads[q]) * ld;
+      ++weight[16 * q + quads[q]];
+      for (int64_t i = 0; i < whole; i += EW_LANES) ew_store(bucket + i, ew_load(bucket + i) + ew_load(v + i));
+      for (int64_t i = whole; i < width; ++i) bucket[i] += v[i];
+    }
+  }
 }
 
 /* From how many tokens have which four bits to the weights of all keys together for a query's four bits. */
@@ -65,18 +83,13 @@ COMBINED(ew_combined_f32, ew_vf, EW_LANES, float)
 void ew_hash_tables_f32(const float *codes, int64_t ldc, const float *v, int64_t ldv, int64_t tokens, int32_t bits,
                         int64_t width, int32_t total, uint8_t *quads, float *table, int32_t *weight) {
   const int32_t many = EW_QUADS(bits);
-  const int64_t ld = (width + EW_LANES - 1) / EW_LANES * EW_LANES, whole = width / EW_LANES * EW_LANES;
+  const int64_t ld = (width + EW_LANES - 1) / EW_LANES * EW_LANES;
   memset(table, 0, (size_t)(many * 16 * ld) * sizeof *table);
   memset(weight, 0, (size_t)many * 16 * sizeof *weight);
-  for (int64_t t = 0; t < tokens; ++t, codes += ldc, v += ldv, quads += many) {
-    ew_quads_f32(codes, bits, quads);
-    for (int32_t q = 0; q < many; ++q) {
-      float *bucket = table + (16 * q + quads[q]) * ld;
-      ++weight[16 * q + quads[q]];
-      for (int64_t i = 0; i < whole; i += EW_LANES) ew_store(bucket + i, ew_load(bucket + i) + ew_load(v + i));
-      for (int64_t i = whole; i < width; ++i) bucket[i] += v[i];
-    }
-  }
+  if (bits == 16 && width == 16) ew_bucket_f32(codes, ldc, v, ldv, tokens, 16, 4, 16, quads, table, weight);
+  else if (bits == 16 && width == 32) ew_bucket_f32(codes, ldc, v, ldv, tokens, 16, 4, 32, quads, table, weight);
+  else if (bits == 16 && width == 64) ew_bucket_f32(codes, ldc, v, ldv, tokens, 16, 4, 64, quads, table, weight);
+  else ew_bucket_f32(codes, ldc, v, ldv, tokens, bits, many, width, quads, table, weight);
   ew_hash_weights(tokens, bits, weight);
   for (int32_t q = 0; q < many; ++q, table += 16 * ld) {
     const int32_t live = bits - 4 * q < 4 ? bits - 4 * q : 4, plus = q == 0 && total ? bits + 1 : 0;
@@ -88,8 +101,8 @@ void ew_hash_tables_f32(const float *codes, int64_t ldc, const float *v, int64_t
 
 static inline __attribute__((always_inline)) void hash_rows_f32(const uint8_t *quads, int64_t rows, const int32_t many,
                                                                 int32_t bits, const float *table, const int32_t *weight,
-                                                                int64_t width, const float *own, int64_t ldv, float *out,
-                                                                int64_t ldout) {
+                                                                const int64_t width, const float *own, int64_t ldv,
+                                                                float *out, int64_t ldout) {
   const int64_t ld = (width + EW_LANES - 1) / EW_LANES * EW_LANES;
   for (; rows > 0; --rows, quads += many, out += ldout) {
     int32_t all = 0;
@@ -99,9 +112,13 @@ static inline __attribute__((always_inline)) void hash_rows_f32(const uint8_t *q
       ew_vf sum = ew_load(table + quads[0] * ld + i);
       for (int32_t q = 1; q < many; ++q) sum += ew_load(table + (16 * q + quads[q]) * ld + i);
       const int64_t left = width - i;
-      if (own) sum += (float)(bits + 1) * (left < EW_LANES ? ew_load_some(own + i, left) : ew_load(own + i));
-      if (left < EW_LANES) ew_store_some(out + i, sum * factor, left);
-      else ew_store(out + i, sum * factor);
+      if (left < EW_LANES) {
+        if (own) sum += (float)(bits + 1) * ew_load_some(own + i, left);
+        ew_store_some(out + i, sum * factor, left);
+      } else {
+        if (own) sum += (float)(bits + 1) * ew_load(own + i);
+        ew_store(out + i, sum * factor);
+      }
     }
     if (own) own += ldv;
   }
@@ -109,7 +126,9 @@ static inline __attribute__((always_inline)) void hash_rows_f32(const uint8_t *q
 
 void ew_hash_rows_f32(const uint8_t *quads, int64_t rows, int32_t bits, const float *table, const int32_t *weight,
                       int64_t width, const float *own, int64_t ldv, float *out, int64_t ldout) {
-  if (bits == 16) hash_rows_f32(quads, rows, 4, 16, table, weight, width, own, ldv, out, ldout);
+  if (bits == 16 && width == 16 && !own) hash_rows_f32(quads, rows, 4, 16, table, weight, 16, 0, 0, out, ldout);
+  else if (bits == 16 && width == 32 && !own) hash_rows_f32(quads, rows, 4, 16, table, weight, 32, 0, 0, out, ldout);
+  else if (bits == 16 && width == 64 && !own) hash_rows_f32(quads, rows, 4, 16, table, weight, 64, 0, 0, out, ldout);
   else hash_rows_f32(quads, rows, EW_QUADS(bits), bits, table, weight, width, own, ldv, out, ldout);
 }
 

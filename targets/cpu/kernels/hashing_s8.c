@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 typedef int8_t ew_b16 __attribute__((vector_size(16)));
@@ -11,6 +13,9 @@ typedef int16_t ew_b16w __attribute__((vector_size(32)));
 typedef double ew_vd __attribute__((vector_size(EW_VECTOR_BYTES)));
 typedef int64_t ew_vl __attribute__((vector_size(EW_VECTOR_BYTES)));
 typedef int32_t ew_vh __attribute__((vector_size(EW_VECTOR_BYTES / 2))); /* as many as doubles */
+
+typedef int16_t ew_vq __attribute__((vector_size(EW_VECTOR_BYTES / 4)));
+typedef int8_t ew_vc __attribute__((vector_size(EW_LANES)));
 
 #define EW_PAIRS (EW_LANES / 2)
 #define EW_WORDS 16
@@ -160,6 +165,30 @@ static inline ew_vi ew_products(ew_vi a, ew_vi b) {
 #endif
 }
 
+/* What one vector of bits adds up: over pairs of anchors the words of `kernel` times the coefficients, `step` words apart. */
+static inline ew_vi ew_margins(const int16_t *kernel, const int16_t *coefficients, int64_t pairs, int64_t step) {
+#if defined(__aarch64__) && EW_VECTOR_BYTES == 16
+  int32x4_t low = vdupq_n_s32(0), high = low;
+  for (int64_t j = 0; j < pairs; ++j, coefficients += step) {
+    int32_t two;
+    memcpy(&two, kernel + 2 * j, sizeof two);
+    const int16x8_t both = vreinterpretq_s16_s32(vdupq_n_s32(two)), row = vld1q_s16(coefficients);
+    low = vmlal_s16(low, vget_low_s16(row), vget_low_s16(both));
+    high = vmlal_high_s16(high, row, both);
+  }
+  return (ew_vi)vpaddq_s32(low, high);
+#else
+  ew_vi sum = {0}, row;
+  for (int64_t j = 0; j < pairs; ++j, coefficients += step) {
+    int32_t two;
+    memcpy(&two, kernel + 2 * j, sizeof two);
+    memcpy(&row, coefficients, sizeof row);
+    sum += ew_products(two - (ew_vi){0}, row);
+  }
+  return sum;
+#endif
+}
+
 /* inverse_square_root of a norm, as round_shift(x y, e + 8) takes it: y 2^-(e + 8) and 2^-(e + 9). */
 static inline void ew_root(int32_t norm, double *factor, double *up) {
   const uint64_t v = norm < 1 ? 1 : (uint64_t)norm;
@@ -188,7 +217,8 @@ static inline void ew_distances(const int32_t *products, int32_t norm, const int
     const ew_vl far = step < -4095.0;
     step = (ew_vd)(((ew_vl)step & ~far) | ((ew_vl)ew_splat_d(-4095.0) & far));
     const ew_vh whole = ew_low(step + EW_WHOLE);
-    for (int i = 0; i < EW_PAIRS; ++i) out[j + i] = (int16_t)whole[i];
+    const ew_vq narrow = __builtin_convertvector(whole, ew_vq);
+    memcpy(out + j, &narrow, sizeof narrow);
   }
 }
 
@@ -200,6 +230,7 @@ void ew_hash_codes_s8(const int8_t *u, int64_t ldu, int32_t rows, const int64_t 
   const int64_t size = shape[7], columns = shape[8]; /* bytes of the packed rows; columns of the panels */
   int32_t *products = (int32_t *)(void *)(work + size);
   int16_t *kernel = (int16_t *)(void *)(products + EW_S8_MR * ld);
+  const int64_t step = 2 * ((bits + EW_LANES - 1) / EW_LANES * EW_LANES);
   for (int32_t i = 0; i < rows; i += EW_S8_MR, u += EW_S8_MR * ldu, out += EW_S8_MR * ldout) {
     const int32_t m = rows - i < EW_S8_MR ? rows - i : EW_S8_MR;
     ew_pack_a_s8(u, ldu, m, d, work);
@@ -209,22 +240,22 @@ void ew_hash_codes_s8(const int8_t *u, int64_t ldu, int32_t rows, const int64_t 
       for (int64_t k = 0; k < d; ++k) norm += u[r * ldu + k] * u[r * ldu + k];
       ew_distances(products + r * ld, norm, offset + ld, offset, ld, factor, up, kernel + r * ld);
     }
+#ifdef EW_OWN_EXPONENTIALS
     ew_exponentials(kernel, m * ld, 0, 1 << 15, 15, kernel);
     for (int64_t j = 0; j < m * ld; ++j) kernel[j] = (int16_t)((uint16_t)kernel[j] - (1 << 14));
+#else
+    for (int64_t j = 0; j < m * ld; ++j) {
+      const int32_t far = -kernel[j];
+      kernel[j] = (int16_t)((ew_exp2_table[far & 255] >> (far >> 8)) - (1 << 14));
+    }
+#endif
     for (int32_t r = 0; r < m; ++r)
       for (int64_t p = 0; p < bits; p += EW_LANES) {
-        ew_vi sum = {0}, limit, row;
-        const int16_t *from = coefficients + 2 * p;
-        const int64_t step = 2 * ((bits + EW_LANES - 1) / EW_LANES * EW_LANES);
-        for (int64_t j = 0; j < pairs; ++j, from += step) {
-          int32_t two;
-          memcpy(&two, kernel + r * ld + 2 * j, sizeof two);
-          memcpy(&row, from, sizeof row);
-          sum += ew_products(two - (ew_vi){0}, row);
-        }
+        ew_vi limit;
         memcpy(&limit, threshold + p, sizeof limit);
-        const ew_vi below = sum < limit;
-        for (int64_t b = 0; b < EW_LANES && p + b < bits; ++b) out[r * ldout + p + b] = below[b] ? -1 : 1;
+        const ew_vi below = (ew_margins(kernel + r * ld, coefficients + 2 * p, pairs, step) < limit) | 1;
+        const ew_vc codes = __builtin_convertvector(below, ew_vc);
+        memcpy(out + r * ldout + p, &codes, bits - p < EW_LANES ? (size_t)(bits - p) : sizeof codes);
       }
   }
 }

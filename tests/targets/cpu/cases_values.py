@@ -28,6 +28,7 @@ from edgewright.passes.ops import (
     Requantise,
     Reshape,
     Sigmoid,
+    Sign,
     Silu,
     Slice,
     Sqrt,
@@ -169,7 +170,7 @@ for i, (left, right) in enumerate(BROADCASTS):
         return by_turns[i % 4]
 
 
-UNARY = (Relu(), Neg(), HardSwish(), Gelu(), Gelu("tanh"), Sigmoid(), Silu(), Tanh(), Erf(), Exp())
+UNARY = (Relu(), Neg(), HardSwish(), Gelu(), Gelu("tanh"), Sigmoid(), Silu(), Tanh(), Erf(), Exp(), Sign())
 for one in ((), (3, 5), (1, 2, 33), (2, 2000)):
 
     @case("elementwise", f"functions of {one}")

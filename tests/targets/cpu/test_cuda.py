@@ -31,7 +31,8 @@ from tests.targets.cpu.lowered_cases import CASES
 pytestmark = pytest.mark.tvm
 
 PRODUCTS = ("linear", "conv", "matmul", "attention")  # what sm_53, which has no dp4a, computes in another way
-COMBINATIONS = [*((family, "sm_87") for family in CASES), *((family, "sm_53") for family in PRODUCTS)]
+REFUSED = ("experts", "hashing")
+COMBINATIONS = [*((family, "sm_87") for family in CASES if family not in REFUSED), *((family, "sm_53") for family in PRODUCTS)]
 
 
 def check(machine: Emulated, values: dict[str, Array]) -> None:
@@ -61,6 +62,17 @@ def test_every_operator(family: str, arch: str, tmp_path: Path) -> None:
         draw.add(name, make_case)
     graph = draw.graph()
     check(emulated(graph, arch, tmp_path), values_for(graph))
+
+
+@pytest.mark.parametrize(("family", "kinds"), [("experts", {"MoE"}), ("hashing", {"HashCodes", "HashAttention"})])
+def test_layers_for_cpus_only_are_refused_by_name(family: str, kinds: set[str]) -> None:
+    draw = Draw()
+    name = next(iter(CASES[family]))
+    draw.add(name, CASES[family][name])
+    with pytest.raises(CompileError) as caught:
+        cuda_program(draw.graph(), "sm_87", compiled=False)
+    assert {one.message for one in caught.value.diagnostics} == {f"{kind} cannot run on a GPU" for kind in kinds}
+    assert all(one.code == "T032" and one.because and one.at == name for one in caught.value.diagnostics)
 
 
 def quantised_vit(pooling: str = "avg") -> Graph:

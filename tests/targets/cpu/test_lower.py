@@ -14,7 +14,7 @@ from edgewright.passes.ir.op import Op
 
 pytest.importorskip("tvm")
 
-from edgewright.targets.cpu import attention, convolution, elementwise, matmul, product, rows
+from edgewright.targets.cpu import attention, convolution, elementwise, experts, hashing, matmul, product, rows
 from edgewright.targets.cpu.lower import lower, prepared
 from edgewright.targets.cpu.variants import Variant
 
@@ -30,9 +30,9 @@ NOT_LOWERED = {
 
 # The other variants differ in geometry and offsets: what depends on those, here with every loop shared among threads.
 GEOMETRY = {
-    "generic_x86_64": ("linear", "matmul", "attention", "conv"),
-    "avx2": ("linear", "matmul", "attention", "requantise"),
-    "avx512": ("linear",),
+    "generic_x86_64": ("linear", "matmul", "attention", "conv", "experts", "hashing"),
+    "avx2": ("linear", "matmul", "attention", "requantise", "experts", "hashing"),
+    "avx512": ("linear", "hashing"),
 }
 OTHERS = [(one, family) for one in HOST_VARIANTS if one is not HOST for family in GEOMETRY.get(one.name, GEOMETRY["avx2"])]
 
@@ -54,7 +54,7 @@ def test_every_operator(family: str) -> None:
 
 @pytest.mark.parametrize(("variant", "family"), OTHERS, ids=lambda one: getattr(one, "name", one))
 def test_every_geometry_in_threads(variant: Variant, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    modules: list[ModuleType] = [attention, convolution, elementwise, matmul, product, rows]
+    modules: list[ModuleType] = [attention, convolution, elementwise, experts, hashing, matmul, product, rows]
     for module in modules:
         for limit in ("PARALLEL_MACS", "PARALLEL_ELEMENTS"):
             if hasattr(module, limit):

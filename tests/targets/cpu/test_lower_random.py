@@ -16,7 +16,7 @@ from edgewright.passes.pipeline import optimise, quantise
 
 pytest.importorskip("tvm")
 
-from edgewright.targets.cpu import attention, convolution, elementwise, matmul, product, qemu, rows
+from edgewright.targets.cpu import attention, convolution, elementwise, experts, hashing, matmul, product, qemu, rows
 from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.devices.measured import Settings
 from edgewright.targets.cpu.devices.qemu import QemuDevice
@@ -62,7 +62,7 @@ def one_sample(graph: Graph, seed: int) -> dict[str, Array]:
 
 @pytest.fixture
 def every_loop_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules: list[ModuleType] = [attention, convolution, elementwise, matmul, product, rows]
+    modules: list[ModuleType] = [attention, convolution, elementwise, experts, hashing, matmul, product, rows]
     for module in modules:
         for limit in ("PARALLEL_MACS", "PARALLEL_ELEMENTS"):
             if hasattr(module, limit):

@@ -50,6 +50,33 @@ def test_the_work_of_a_program_is_that_of_its_graph(precision: str) -> None:
     assert all(work.activation_bytes > 0 for work in works)
 
 
+@pytest.mark.parametrize(
+    ("family", "name", "integer"),
+    [("experts", "batch, tokens, experts, K, d, h, o = (1, 197, 16, 4, 16, 20, 16)", False),
+     ("experts", "integers, batch, tokens, experts, K, d, h, o = (1, 197, 16, 4, 16, 20, 16)", True),
+     ("hashing", "windows, tokens, heads, bits, d, dv, supports = (1, 49, 2, 16, 16, 16, 25)", False),
+     ("hashing", "integers, windows, tokens, heads, bits, d, dv, supports = (1, 49, 2, 16, 16, 16, 25)", True)],
+)  # fmt: skip
+def test_the_work_of_experts_and_codes(family: str, name: str, integer: bool) -> None:
+    from edgewright.targets.cpu.lower import lower
+    from edgewright.targets.cpu.variants import variant
+    from edgewright.targets.cpu.work import IN_STEPS, works_of
+    from edgewright.targets.estimate import INSTRUCTIONS
+
+    from tests.targets.cpu.lowered import Draw
+    from tests.targets.cpu.lowered_cases import CASES
+
+    draw = Draw()
+    draw.add(name, CASES[family][name])
+    program = lower(draw.graph(), variant("neon"))
+    works = works_of(program)
+    assert sum(work.macs for work in works) == sum(node.work.macs for node in program.graph.nodes())
+    own = [work for work in works if work.kind.split("+")[0] in IN_STEPS]
+    assert {work.dtype for work in own} == {"int8" if integer else "float32"} and all(work.elements > 0 for work in own)
+    assert not any(work.parallel for work in works if work.kind == "Route")
+    assert all(kind in INSTRUCTIONS for work in own for kind in work.kind.split("+") if kind not in ("Linear", "Add"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_what_this_machine_takes_lies_in_the_range(precision: str) -> None:
