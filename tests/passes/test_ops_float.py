@@ -62,6 +62,7 @@ CASES = [
     Case(ops.Softmax(1), "Softmax", (TOKENS,), "approximation", {"axis": 1}),
     Case(ops.Relu(), "Relu", (TOKENS,), "exact"),
     Case(ops.Neg(), "Neg", (TOKENS,), "exact"),
+    Case(ops.Sign(), "Sign", (TOKENS,), "exact"),
     Case(ops.HardSwish(), "HardSwish", (TOKENS,), "round"),
     Case(ops.Sqrt(), "Sqrt", (TOKENS,), "round", positive=True),
     Case(ops.Reciprocal(), "Reciprocal", (TOKENS,), "round", positive=True),
