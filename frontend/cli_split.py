@@ -36,17 +36,17 @@ def split(
     from edgewright.frontend import render
     from edgewright.frontend.cli import shape_of
     from edgewright.frontend.split_model import SplitOptions, split_model
-    from edgewright.passes.learn.progress import TimedLines
 
     out, err = render.consoles()
 
     def say(line: str) -> None:
         err.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    result = split_model(
-        model, fleet, data, output, options=SplitOptions(partition, size, epochs, seed), resume=resume,
-        shapes=dict(shape_of(text) for text in shape or []), progress=TimedLines(say), say=say,
-    )  # fmt: skip
+    with render.Stages(err) as progress:
+        result = split_model(
+            model, fleet, data, output, options=SplitOptions(partition, size, epochs, seed), resume=resume,
+            shapes=dict(shape_of(text) for text in shape or []), progress=progress, say=say,
+        )  # fmt: skip
     show(out, result, output)
 
 
