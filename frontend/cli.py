@@ -167,8 +167,8 @@ def compile(
         images = None if calibration in (None, "random") else Path(str(calibration))
         _simulate(compiled, images, samples=4, wave=None)
     else:
-        data = "" if calibration in (None, "random") else f" --images {calibration} --samples 4"
-        _show(compiled, f"edgewright simulate {directory}{data}")
+        given = "" if calibration in (None, "random") else f" --images {calibration} --samples 4"
+        _show(compiled, f"edgewright simulate {directory}{given}")
 
 
 app.command(short_help="Make a model smaller, without a target.")(passes.optimise)

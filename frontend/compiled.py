@@ -158,8 +158,8 @@ def compile(
         return CompiledCpu.publish(built, directory)
     result = compile_model(source, options, directory, progress)
     report = compiled_report(result)
-    data = results.to_data(report)
-    page, figures = report_files.to_html(data), report_files.to_text(data)
+    shown = results.to_data(report)
+    page, figures = report_files.to_html(shown), report_files.to_text(shown)
     publish({**result.files, "report.html": page.encode(), "report.json": figures.encode()}, directory)
     return Compiled(directory, result.plan, report)
 
