@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rebuild
-from edgewright.passes.ops import Attention, Linear, Slice, constant, value_of
+from edgewright.passes.ops import Attention, HashAttention, HashCodes, Linear, Slice, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
 
@@ -12,7 +12,7 @@ from edgewright.passes.transform import Note, Pass
 class MergeLinears(Pass):
     """Makes one product of the Linears that read one value and feed attention.
 
-    Before: Linear(x, wq, bq), Linear(x, wk, bk), Linear(x, wv, bv), each read by Attention only.
+    Before: Linear(x, wq, bq), Linear(x, wk, bk), Linear(x, wv, bv), each read by attention only, softmax or hashed.
     After: Slices of Linear(x, [wq; wk; wv], [bq; bk; bv]); x is read once.
     Exact: yes, up to the order of float sums. Source: the usual merged QKV projection.
     """
@@ -53,4 +53,4 @@ def _merge(x: Node, linears: list[Node]) -> Node:
 
 
 def _feeds_attention(users: list[Node]) -> bool:
-    return bool(users) and all(isinstance(user.op, Attention) for user in users)
+    return bool(users) and all(isinstance(user.op, (Attention, HashCodes, HashAttention)) for user in users)

@@ -63,7 +63,7 @@ def test_float_onnx_runs_and_is_read_back(shape: tuple[int, ...], form: str) -> 
     again = read_model(model)
     assert operators(again) == operators(graph)
     ops = [[n.op for n in g.nodes() if isinstance(n.op, HashCodes | HashAttention)] for g in (graph, again)]
-    assert ops[0][1] == ops[1][1] and ops[1][0].heads == ops[0][0].heads  # type: ignore[union-attr]
+    assert ops[0][1] == ops[1][1] and ops[1][0].heads == ops[0][0].heads
     assert ops[1][0].sigma == pytest.approx(0.9, rel=1e-6)  # type: ignore[union-attr]
     same = interpret(again, {again.inputs[0].name: x})[again.output_names[0]]
     np.testing.assert_allclose(same, wanted, rtol=1e-5, atol=1e-5)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from edgewright.passes.energy import WORTH, Arithmetic, hashed_attention, hashing_outlook, softmax_attention
-from edgewright.passes.ir.graph import make
+from edgewright.passes.ir.graph import make, rebuild
 from edgewright.passes.ops import Attention, constant
 
 from tests.models import tiny_vit
@@ -56,10 +57,8 @@ def test_a_layer_with_a_bias_cannot_be_hashed_and_saves_nothing() -> None:
     graph = tiny_vit(0, image=56, patch=2, blocks=1)
     (layer,) = (node for node in graph.nodes() if isinstance(node.op, Attention))
     tokens = layer.shape[1]
-    biased = make(layer.op, *layer.inputs, constant([[[[0.5]]]]), origin=layer.origin)
+    biased = make(layer.op, *layer.inputs, constant(np.full((1, 1, 1, 1), 0.5, np.float32)), origin=layer.origin)
     assert biased.shape == (1, tokens, 32)
-    from edgewright.passes.ir.graph import rebuild
-
     changed = rebuild(graph, lambda old, operands: biased if old is layer else None)
     found = hashing_outlook(changed)
     assert not found.pays and found.saved == 0 and found.gains[0].layer.obstacle is not None

@@ -46,7 +46,8 @@ def drawn(shape: dict[str, int]) -> tuple[Array, Array, Array, Array]:
     anchors /= np.linalg.norm(anchors, axis=-1, keepdims=True)
     coefficients = rng.standard_normal((heads, bits, supports))
     threshold = 0.5 * rng.standard_normal((heads, bits))
-    return u.astype(np.float32), *(x.astype(np.float32) for x in (anchors, coefficients, threshold))
+    single = [x.astype(np.float32) for x in (u, anchors, coefficients, threshold)]
+    return single[0], single[1], single[2], single[3]
 
 
 @given(SHAPES)
@@ -165,7 +166,7 @@ def test_integer_kernels_are_near_real_ones(seed: int, sigma: float) -> None:
     u = np.sign(rng.standard_normal((1, 6, 32))) * rng.integers(30, 128, (1, 6, 32))
     anchors = rng.standard_normal((2, 5, 16))
     anchors /= np.linalg.norm(anchors, axis=-1, keepdims=True)
-    found = kernels(u, *integer_anchors(anchors, sigma)[:1], *integer_anchors(anchors, sigma)[1:]) / 2.0**15
+    found = kernels(u, *integer_anchors(anchors, sigma)) / 2.0**15
     wanted = HashCodes(2, sigma).kernels(u.astype(np.float64), anchors).swapaxes(1, 2)
     assert np.abs(found - wanted).max() < 0.02 * max(1.0, 0.2 / sigma)
 
