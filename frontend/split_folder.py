@@ -82,7 +82,8 @@ class SplitFolder:
             raise _broken(directory / MANIFEST, f"the manifest cannot be read: {error}") from error
         if found.kind != KIND or found.schema_version != FORMAT:
             raise _broken(directory / MANIFEST, f"it is {plain(found.kind)}, version {found.schema_version}")
-        graphs = [_read(directory, one.file, one.sha256) for one in (*found.sub_models, found.fusion)]
+        hashes = [(one.file, one.sha256) for one in found.sub_models] + [(found.fusion.file, found.fusion.sha256)]
+        graphs = [_read(directory, name, wanted) for name, wanted in hashes]
         for one, graph in zip(found.sub_models, graphs, strict=False):
             named = {node.name for node in graph.inputs}
             if set(one.inputs.values()) != named or not {one.features, one.logits} <= set(graph.output_names):

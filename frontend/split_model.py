@@ -144,6 +144,7 @@ def accuracies(graph: Graph, split: Split, data: Labelled, labels: Any) -> dict[
     from edgewright.passes.learn.measure import outputs
 
     given = LearningData(data.inputs, labels)
+    assert given.labels is not None
     whole = outputs(graph, given)[find_classifier(graph).output].reshape(len(given), -1).argmax(-1)
     found = answer(split, given).argmax(-1)
     own = [

@@ -80,13 +80,13 @@ def structure_of(graph: Graph, narrower: Collection[str] = ()) -> Structure:
     hidden: list[tuple[Unit, ...]] = []
     taken = stream | attention | labels.fixed
     for node in graph.nodes():
-        found = labels.of.get(node)
-        if not isinstance(node.op, ops.Linear) or found is None or taken & set(found.tolist()):
+        units = labels.of.get(node)
+        if not isinstance(node.op, ops.Linear) or units is None or taken & set(units.tolist()):
             continue
         last = _last_alone(graph, node)
         where[HIDDEN, len(hidden)] = (last,)
-        hidden.append(tuple(Unit(HIDDEN, len(hidden), i, (int(label),)) for i, label in enumerate(found)))
-        taken |= set(found.tolist())
+        hidden.append(tuple(Unit(HIDDEN, len(hidden), i, (int(label),)) for i, label in enumerate(units)))
+        taken |= set(units.tolist())
     return Structure(labels, channels, tuple(heads), tuple(hidden), where)
 
 

@@ -88,7 +88,7 @@ def test_estimates_follow_exact_divergences() -> None:
             found = log_answers(prune(structure, [unit]))
             exact.append(float((wanted.exp() * (wanted - found)).sum(-1).mean()))
         ranks = [np.argsort(np.argsort(values)) for values in (estimated, np.array(exact))]
-        assert (estimated >= 0).all() and np.corrcoef(*ranks)[0, 1] > least
+        assert (estimated >= 0).all() and np.corrcoef(ranks[0], ranks[1])[0, 1] > least
 
 
 def test_units_that_do_nothing_go_first() -> None:
