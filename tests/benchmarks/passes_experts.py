@@ -15,7 +15,7 @@ from pathlib import Path
 
 import edgewright
 import numpy as np
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 from edgewright.frontend.compiled_cpu import CompiledCpu
 from edgewright.frontend.onnx_reader import read_model
 from edgewright.passes.ir.graph import Graph
@@ -24,7 +24,8 @@ from edgewright.passes.learn.measure import outputs
 from edgewright.passes.ops import Constant, MoE
 from edgewright.passes.select_experts import SelectExperts
 
-from tests.benchmarks.figures import Figure, Section, at_least, at_most, markdown
+from tests.benchmarks.figures import Figure, Section, at_most, markdown
+from tests.benchmarks.passes_cpu import WIDTHS, expert_section
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MODELS = EXAMPLES / "models"
@@ -33,7 +34,7 @@ NETWORKS = ("moe_fashion", "dense_fashion", *(f"single_{task}" for task in TASKS
 THRESHOLDS = (0.02, 0.05, 0.1)
 CALIBRATION = 64
 TOLERANCE = 1e-4  # float32 through four blocks, in another order of sums
-SPEED_SHARE = 0.7  # of N / K
+ROUNDS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def sections(retrain: bool, folder: Path) -> list[Section]:
         train()
     data = load(folder)
     graphs = {name: read_model(MODELS / f"{name}.onnx") for name in NETWORKS}
-    return [tasks_section(graphs, data), selection_section(graphs["moe_fashion"], data), machine_section(data, folder)]
+    return [tasks_section(graphs, data), selection_section(graphs["moe_fashion"], data), machine_section(data, folder),
+            expert_section(ROUNDS, WIDTHS)]  # fmt: skip
 
 
 def train() -> None:
@@ -142,9 +144,7 @@ def selection_section(graph: Graph, data: TestSet) -> Section:
 
 
 def machine_section(data: TestSet, folder: Path) -> Section:
-    """onnxruntime on the exported dense form; int8 on this CPU against the interpreter; speed."""
-    from tests.benchmarks.passes_cpu import moe_speeds
-
+    """onnxruntime on the exported dense form; int8 on this CPU against the interpreter."""
     path = MODELS / "moe_fashion.onnx"
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_outputs()]
@@ -166,10 +166,7 @@ def machine_section(data: TestSet, folder: Path) -> Section:
     accuracy = compiled.report.accuracy
     if accuracy.float is not None and accuracy.int8 is not None:
         figures.append(Figure("class, top-1 of 500 images, float and int8", f"{accuracy.float:.2%}, {accuracy.int8:.2%}"))
-    for speed in moe_speeds():
-        figures.append(at_least(speed.name, speed.ratio, SPEED_SHARE * speed.experts / speed.chosen))
-    line = "Speed: of a layer, against onnxruntime on the dense form, one thread."
-    return Section("Experts on this machine", tuple(figures), (line,))
+    return Section("Experts on this machine", tuple(figures))
 
 
 def main() -> None:
