@@ -14,6 +14,7 @@ from edgewright.passes.ops import (
     HardSwish,
     LayerNormalization,
     Linear,
+    MoE,
     Mul,
     Relu,
     RMSNormalization,
@@ -91,6 +92,9 @@ def _above(graph: Graph, users: dict[Node, list[Node]], node: Node, op: Slice) -
         q, k, v, *biases = inner.inputs
         queries = (_sliced_if_wide(bias, replace(part, axis=2), 4, 2) for bias in biases)
         return make(inner.op, _sliced(q, part), k, v, *queries, origin=inner.origin)
+    if isinstance(inner.op, MoE) and axis == 1:
+        x, logits, *weights = inner.inputs
+        return make(inner.op, _sliced(x, part), _sliced(logits, part), *weights, origin=inner.origin)
     if isinstance(inner.op, ELEMENTWISE):
         operands = (_sliced_if_wide(x, part, rank, axis) for x in inner.inputs)
         return make(inner.op, *operands, origin=inner.origin)

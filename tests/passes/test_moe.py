@@ -14,7 +14,7 @@ from edgewright.passes.ir import Array, Graph, Level, Node, TensorType, make
 from edgewright.passes.ir.interp import interpret, interpret_all
 from edgewright.passes.ir.op import InferError
 from edgewright.passes.ir.types import INT8, INT16
-from edgewright.passes.ops import MoE, constant, graph_input
+from edgewright.passes.ops import Linear, MoE, Slice, constant, graph_input
 from edgewright.passes.ops.arith import multiplier_shift
 from edgewright.passes.ops.moe import ACTIVATION_OPS
 from edgewright.passes.pipeline import optimise, quantise
@@ -244,3 +244,16 @@ def test_computed_weights_have_no_integer_form() -> None:
     with pytest.raises(CompileError) as caught:
         quantise(Graph("g", (*graph.inputs, w1), (node,), ("y",)), {})
     assert [d.code for d in caught.value.diagnostics] == ["Q002"]
+
+
+def test_only_the_tokens_that_are_read_are_routed() -> None:
+    """A head on the first token: the last mixture computes that token alone."""
+    graph = moe_network(tasks=("class",))
+    head = graph.outputs[0]
+    stream = head.inputs[0].inputs[0]
+    first = make(Slice(1, 0, 1), stream)
+    short = replace(graph, outputs=(make(Linear(), first, *head.inputs[1:]),))
+    better, _ = optimise(short)
+    assert [n.shape[1] for n in better.nodes() if isinstance(n.op, MoE)] == [1, 1]
+    one = samples(short, 4)
+    np.testing.assert_allclose(interpret(better, one)["class"], interpret(short, one)["class"], rtol=1e-5, atol=1e-6)
