@@ -21,12 +21,13 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 os.environ.setdefault("TVM_NUM_THREADS", "1")
 
 import numpy as np
 import onnx
-import onnxruntime as ort
+import onnxruntime as ort  # type: ignore[import-untyped,unused-ignore]
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import F32, INT8, INT16, Array
@@ -41,7 +42,7 @@ EXPERTS, TOP_K = 16, 4
 WIDTHS, TOKENS = (64, 128, 192, 384), (197, 1025)
 HEADS, BITS, SUPPORTS, SIGMA = 4, 16, 25, 0.8
 HEAD_WIDTHS = (16, 32, 64)
-LENGTHS = (49, 98, 196, 392, 784, 1568, 3136)
+LENGTHS = (9, 16, 25, 49, 98, 196, 392, 784, 1568, 3136)
 BURST_MS = 20.0
 Run = Callable[[], object]
 
@@ -78,7 +79,7 @@ def dense_model(weights: Sequence[Array], tokens: int, batched: bool) -> bytes:
         initial.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), f"c{len(initial)}"))
         return str(initial[-1].name)
 
-    def emit(kind: str, *inputs: str, outs: int = 1, **attributes: object) -> list[str]:
+    def emit(kind: str, *inputs: str, outs: int = 1, **attributes: Any) -> list[str]:
         made = [f"v{len(nodes)}_{i}" for i in range(outs)]
         nodes.append(onnx.helper.make_node(kind, list(inputs), made, **attributes))
         return made
@@ -106,7 +107,8 @@ def dense_model(weights: Sequence[Array], tokens: int, batched: bool) -> bytes:
     value = onnx.helper.make_tensor_value_info
     inputs = [value("x", 1, (tokens, width)), value("logits", 1, (tokens, EXPERTS))]
     graph = onnx.helper.make_graph(nodes, "dense", inputs, [value("y", 1, (tokens, width))], initial)
-    return bytes(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=9).SerializeToString())
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=9)
+    return bytes(model.SerializeToString())
 
 
 def session(model: bytes) -> ort.InferenceSession:
@@ -129,7 +131,8 @@ def whole_run(compiled: Compiled) -> Run:
 
 def moe_graph(width: int, tokens: int, whole: bool) -> Graph:
     d = Draw(3)
-    x, logits = d.input(1, tokens, width, elem=INT8 if whole else F32), d.input(1, tokens, EXPERTS, elem=INT16 if whole else F32)
+    x = d.input(1, tokens, width, elem=INT8 if whole else F32)
+    logits = d.input(1, tokens, EXPERTS, elem=INT16 if whole else F32)
     d.outputs = [layer(d, MoE(TOP_K), x, logits, width, width)]
     return d.graph()
 
@@ -184,7 +187,7 @@ def expert_section(rounds: int, widths: Sequence[int]) -> Section:
 # Hashing
 
 
-def float_codes(d: Draw, u: Node, width: int) -> tuple[Node, tuple[Array, Array, Array]]:
+def codes_of(d: Draw, u: Node, width: int) -> Node:
     """Codes of random hash functions whose thresholds are the means over random tokens."""
     anchors = d.rng.standard_normal((HEADS, SUPPORTS, width))
     anchors = (anchors / np.linalg.norm(anchors, axis=2, keepdims=True)).astype(np.float32)
@@ -192,7 +195,11 @@ def float_codes(d: Draw, u: Node, width: int) -> tuple[Node, tuple[Array, Array,
     op = HashCodes(HEADS, SIGMA)
     mean = op.kernels(d.rng.standard_normal((1, 256, HEADS * width)), anchors).mean(axis=(0, 1))
     threshold = np.einsum("hrm,hm->hr", coefficients, mean).astype(np.float32)
-    return d(op, u, *map(constant, (anchors, coefficients, threshold))), (anchors, coefficients, threshold)
+    if u.type.is_float:
+        return d(op, u, *map(constant, (anchors, coefficients, threshold)))
+    whole, offset, multiplier, shift = integer_anchors(anchors, SIGMA)
+    operands = whole, *integer_coefficients(coefficients, threshold), offset
+    return d(HashCodes(HEADS, SIGMA, multiplier, shift), u, *map(constant, operands))
 
 
 def hash_graph(width: int, tokens: int, whole: bool) -> Graph:
@@ -203,13 +210,7 @@ def hash_graph(width: int, tokens: int, whole: bool) -> Graph:
     d.case = "softmax"
     soft = d(Attention(HEADS, width**-0.5, 47000, 24) if whole else Attention(HEADS, width**-0.5), q, k, v)
     d.case = "codes"
-    codes, constants = float_codes(d, q, width)
-    if whole:
-        anchors, offset, multiplier, shift = integer_anchors(constants[0], SIGMA)
-        coefficients, threshold = integer_coefficients(*constants[1:])
-        codes = d(
-            HashCodes(HEADS, SIGMA, multiplier, shift), q, *map(constant, (anchors, coefficients, threshold, offset))
-        )  # fmt: skip
+    codes = codes_of(d, q, width)
     d.case = "by codes"
     d.outputs = [soft, d(HashAttention(HEADS, BITS), codes, v)]
     return d.graph()
@@ -255,8 +256,10 @@ def hash_section(rounds: int, widths: Sequence[int], lengths: Sequence[int]) -> 
             for text, ratios in (("attention alone", alone), ("with its codes", both)):
                 where = crossover(lengths, ratios)
                 told = "no length measured" if where is None else f"{'at most ' if ratios[0] >= 1 else ''}{where:.0f} tokens"
-                figures.append(Figure(f"{'int8' if whole else 'fp32'}, head of {width}, {text}: faster than softmax from", told))
-    return Section("Attention by codes: 4 heads, 16 bits, one thread, softmax's time over its own", tuple(figures), tuple(lines))
+                kind = "int8" if whole else "fp32"
+                figures.append(Figure(f"{kind}, head of {width}, {text}: faster than softmax from", told))
+    title = "Attention by codes: 4 heads, 16 bits, one thread, softmax's time over its own"
+    return Section(title, tuple(figures), tuple(lines))
 
 
 def main() -> None:

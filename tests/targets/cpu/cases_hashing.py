@@ -32,9 +32,9 @@ def integer_codes(d: Draw, u: Node, heads: int, bits: int, supports: int) -> Nod
     op = HashCodes(heads, 1.0, int(d.rng.integers(1 << 15, 1 << 16)), 18)
     offset = d.integers(heads, supports, low=0, high=2000, dtype="int32")
     example = d.rng.integers(-127, 128, (1, 64, u.shape[2]))
-    values = [value_of(node) for node in (anchors, coefficients, offset)]
+    values = [np.asarray(value_of(node)) for node in (anchors, coefficients, offset)]
     found = kernels(example, values[0], values[2], op.multiplier, op.shift)
-    margins = np.einsum("bhtm,hrm->bthr", found, np.asarray(values[1], np.int64))
+    margins = np.einsum("bhtm,hrm->bthr", found, values[1].astype(np.int64))
     return d(op, u, anchors, coefficients, constant(np.median(margins[0], axis=0).astype(np.int32)), offset)
 
 
