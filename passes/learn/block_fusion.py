@@ -56,7 +56,7 @@ class FusedConstant(nn.Module):
         """The constant as it stands."""
         value: Tensor = self.frozen + _product(self.own)
         for factors, parent in zip(self.coefficients, self.parents, strict=True):
-            value = value + _product(factors) * parent  # type: ignore[arg-type]
+            value = value + _product(factors) * parent
         return value
 
     def folded(self) -> Array:

@@ -116,7 +116,7 @@ def agreement(before: Array, after: Array) -> dict[str, float]:
     a, b = (before @ before.T)[pairs], (after @ after.T)[pairs]
     ranks = [np.argsort(np.argsort(values)).astype(float) for values in (a, b)]
     return {
-        "spearman": float(np.corrcoef(*ranks)[0, 1]),
+        "spearman": float(np.corrcoef(ranks[0], ranks[1])[0, 1]),
         "pearson": float(np.corrcoef(a, b)[0, 1]),
         "difference": float(np.abs(a - b).mean()),
         "cosine": float((before * after).sum(-1).mean()),

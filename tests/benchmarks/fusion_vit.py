@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from edgewright.frontend.onnx_reader import read_model
-from edgewright.frontend.onnx_writer import write_float
+from edgewright.frontend.onnx_writer import with_own_names, write_float
 from edgewright.passes.fuse_blocks import FuseBlocks
 from edgewright.passes.ir.types import Array
 from edgewright.passes.remove_blocks import RemoveBlocks
@@ -68,7 +68,8 @@ def train(name: str, folder: Path, say: Callable[[str], None]) -> None:
     begun = time.monotonic()
     graph, statistics = made(read_model(MODEL))
     FUSED.mkdir(exist_ok=True)
-    (FUSED / f"{name}.onnx").write_bytes(write_float(graph).SerializeToString(deterministic=True))
+    model = with_own_names(write_float(graph), graph)
+    (FUSED / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
     log = {
         "pass": run.kind.__name__,
         "options": run.options,
