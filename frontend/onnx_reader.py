@@ -199,9 +199,7 @@ class _Conversion:
             kept = Graph("", (), tuple(dict.fromkeys(self.values.values())), (), Level.FLOAT)
             raise CompileError(self.found + leftovers(kept))
         if any(output is None for output in outputs):
-            raise CompileError(
-                [Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")]
-            )
+            raise CompileError([Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")])
         found = Graph(graph.name or "model", tuple(inputs), tuple(o for o in outputs if o), output_names, Level.FLOAT)
         check_masks(found)
         return found
@@ -232,9 +230,9 @@ class _Conversion:
         if self._follow(node) and node.op_type not in KEEPS_VALUES:
             return
         if standard and self.routing.comes_first(node, self.values):
-            results = self.routing.read(node, self._operands(node), _no_reader(node.op_type, at))
-            if results is not None:
-                self.values.update(zip(node.outputs, results, strict=True))
+            routed = self.routing.read(node, self._operands(node), _no_reader(node.op_type, at))
+            if routed is not None:
+                self.values.update(zip(node.outputs, routed, strict=True))
                 return
         if reader is None:
             if not self._is_mask(node):

@@ -146,7 +146,8 @@ class Routing:
         """Whether the node is read here before the reader sees it: what moves lists of rows or follows from sizes, and
         counts made of bits, which the graph keeps as bits."""
         known = all(v is None or v.const_value is not None or (v in values and _is_constant(values[v])) for v in node.inputs)
-        counts = node.op_type == "Cast" and node.inputs[0] in values and values[node.inputs[0]].elem == Int(1, False)
+        first = node.inputs[0] if node.inputs else None
+        counts = node.op_type == "Cast" and first is not None and first in values and values[first].elem == Int(1, False)
         return self.active and (self.picked(node) or counts or known)
 
     def read(self, node: ir.Node, operands: Sequence[Node | None], refusal: Diagnostic) -> list[Node] | None:

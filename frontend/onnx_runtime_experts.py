@@ -129,11 +129,10 @@ def _expanded(
         nonlocal made_up
         made_up += 1
         name = to or f"{prefix}/{made_up}"
-        return helper.make_node(op_type, list(inputs), [name], name=node.name or node.output[0], **values)
+        return helper.make_node(op_type, list(inputs), [name], name=node.name or node.output[0], **values)  # type: ignore[arg-type]
 
     def constant(values: object, kind: type) -> onnx.NodeProto:
-        array = np.asarray(values, kind)
-        return made("Constant", value=numpy_helper.from_array(array))
+        return made("Constant", value=numpy_helper.from_array(np.asarray(values, dtype=kind)))
 
     def reshaped(value: str, *shape: int) -> Iterator[onnx.NodeProto]:
         wanted = constant(shape, np.int64)

@@ -42,6 +42,7 @@ def experts(lowering: Lowering, node: Node, op: MoE) -> tuple[Node, Array]:
     assert x.quant is not None and isinstance(x.quant.scale, float)
     before = _range(lowering.calibration, seen, op)
     after = _activated_range(before, op)
+    assert isinstance(after.scale, float)
     table = boundary(op.activated(before.real(np.arange(-128, 128))), after.scale, after.zero_point, INT8)
     first = integer_product(w1.reshape(count * hidden, -1), b1.reshape(-1), x.quant, lowering.weight_clip)
     second = integer_product(w2.reshape(count * outs, -1), b2.reshape(-1), after, lowering.weight_clip)

@@ -11,7 +11,8 @@ from edgewright.passes.ops import Add, LayerNormalization, Linear, MoE, ReduceMe
 
 def weight(rng: np.random.Generator, *shape: int) -> Array:
     """Normal values that keep a product's variance."""
-    return (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32)
+    found: Array = (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32)
+    return found
 
 
 def linear(rng: np.random.Generator, x: Node, outs: int, name: str) -> Node:

@@ -95,7 +95,8 @@ class MoE(Op):
         scores = np.broadcast_to(logits, (*batch, logits.shape[2])).reshape(-1, logits.shape[2])
         chosen, gates = self.route(scores)
         if len(arrays) == INTEGER_OPERANDS:
-            experts = Experts(w1, b1, w2, b2, *arrays[FLOAT_OPERANDS:], zero_point=self.zero_point)
+            m1, s1, table, m2, s2 = arrays[FLOAT_OPERANDS:]
+            experts = Experts(w1, b1, w2, b2, m1, s1, table, m2, s2, self.zero_point)
             return mixture(rows, chosen, gates, experts).reshape(*batch, w2.shape[1])
         out = np.zeros((len(rows), w2.shape[1]), np.float32)
         for expert, tokens, places in queues(chosen, len(w1)):

@@ -59,7 +59,7 @@ def model_of(
 
 
 def node(op_type: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
-    return helper.make_node(op_type, inputs.split(), output.split(), name=output.split()[0], **attributes)
+    return helper.make_node(op_type, inputs.split(), output.split(), name=output.split()[0], **attributes)  # type: ignore[arg-type]
 
 
 def masked(top_k: int = 2, experts: int = EXPERTS, activation: str = "Relu") -> onnx.ModelProto:
@@ -94,7 +94,7 @@ def runtime(new_layout: bool = True, biases: bool = True, experts: int = EXPERTS
     constants |= {n: w[n] if new_layout else w[n].transpose(0, 2, 1) for n in ("w1", "w2")}
     constants |= {n: w[n] for n in ("b1", "b2")} if biases else {}
     operands = ["x", "logits", "w1", "b1" if biases else "", "w2", "b2" if biases else ""]
-    operator = helper.make_node("MoE", operands, ["y"], name="experts", domain="com.microsoft", **settings)
+    operator = helper.make_node("MoE", operands, ["y"], name="experts", domain="com.microsoft", **settings)  # type: ignore[arg-type]
     return model_of([node("Reshape", "x flat", "rows"), node("MatMul", "rows router", "logits"), operator], constants)
 
 

@@ -31,7 +31,7 @@ def layer(spelling: str, seed: int = 0) -> Any:
     from torch import Tensor, nn
     from torch.nn import functional
 
-    class Experts(nn.Module):
+    class Experts(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.norm, self.router = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, EXPERTS)

@@ -85,7 +85,7 @@ def integer_operands(rng: np.random.Generator, experts: int, tokens: int, kind: 
         int(rng.integers(1, experts + 1)), gate_multiplier=multiplier, gate_shift=shift, zero_point=int(rng.integers(-127, 128))
     )
     logits = np.clip(np.round(routed(kind, rng, (1, tokens, experts)) * 300), -32767, 32767).astype(np.int16)
-    operands = [
+    operands: list[Array] = [
         rng.integers(-127, 128, (1, tokens, width)).astype(np.int8), logits, w1.astype(np.int8),
         rng.integers(-9000, 9000, (experts, hidden)).astype(np.int32), w2.astype(np.int8),
         rng.integers(-9000, 9000, (experts, outs)).astype(np.int32),
