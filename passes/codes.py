@@ -115,23 +115,23 @@ The router of a mixture of experts chooses among its own experts, whose order is
 counterpart in another, so that no product of the one can absorb that of the other. Experts are made fewer by
 --task and --usage-threshold.""",
     "K001": """the model has no classifier to split
-Splitting gives each device some of the classes, so the model has to end in one linear layer whose outputs are the scores of
-classes, one row for each sample (a softmax behind it does no harm). A model with several tasks has one classifier after
-`edgewright optimise --task NAME`.""",
+Splitting gives each device some of the classes, so the model has to end in one linear layer whose outputs are the
+scores of classes, one row for each sample (a softmax behind it does no harm). A model with several tasks has one
+classifier after `edgewright optimise --task NAME`.""",
     "K004": """more devices than classes
 Every sub-model has classes of its own. With more devices than classes some would have none.""",
     "K005": """the fleet cannot hold the model
-Sub-models are made smaller, the heaviest first, until each fits the memory, computing and energy limits of a device; even the
-smallest ones do not. The message names each device's limits and what the smallest sub-model needs, which is the smallest
-device that would do. Memory is counted as float32 weights and the most activations alive at once.""",
+Sub-models are made smaller, the heaviest first, until each fits the memory, computing and energy limits of a device;
+even the smallest ones do not. The message names each device's limits and what the smallest sub-model needs, which is
+the smallest device that would do. Memory is counted as float32 weights and the most activations alive at once.""",
     "K006": """blocks of unequal shape
-All blocks of a sub-model are made smaller alike, so those of the model have to be alike: same width, heads and hidden units,
-softmax attention, one dense feed-forward network.""",
+All blocks of a sub-model are made smaller alike, so those of the model have to be alike: same width, heads and hidden
+units, softmax attention, one dense feed-forward network.""",
     "K007": """there is nothing to make smaller
 No residual stream with attention and feed-forward layers was found whose channels, heads and hidden units could go.""",
     "K008": """the training to resume is another one
-The folder of checkpoints belongs to another model, other data or other options (the message says which). Without --resume
-the training begins anew.""",
+The folder of checkpoints belongs to another model, other data or other options (the message says which). Without
+--resume the training begins anew.""",
     "K009": """the fleet cannot be read
 A fleet is a TOML file, for example:
 
@@ -145,17 +145,17 @@ A fleet is a TOML file, for example:
     [[device]]
     board = "zcu104"
 
-Further keys: compute_mmac (most million multiply-adds per inference), energy_mj with power_w (most millijoules per inference,
-what the board draws), link_latency_ms. Figures need a `source`; unknown keys are refused.""",
+Further keys: compute_mmac (most million multiply-adds per inference), energy_mj with power_w (most millijoules per
+inference, what the board draws), link_latency_ms. Figures need a `source`; unknown keys are refused.""",
     "K010": """a split folder that is not whole
-`edgewright run` compares every file of the folder with the hashes in its manifest before it runs anything. A file is missing
-or was changed since `edgewright split` wrote it: split again, or copy the folder again.""",
+`edgewright run` compares every file of the folder with the hashes in its manifest before it runs anything. A file is
+missing or was changed since `edgewright split` wrote it: split again, or copy the folder again.""",
     "K011": """energy cannot be predicted
-A device of the fleet has a limit of energy, which is predicted as power times latency, and its latency cannot be predicted
-here; the message says why.""",
+A device of the fleet has a limit of energy, which is predicted as power times latency, and its latency cannot be
+predicted here; the message says why.""",
     "K012": """heads that the FPGA's array does not take
-The engine works on 16 channels at a time: widths are rounded to that, but a head is kept or removed whole, so heads have to
-be a multiple of 16 wide in the model already.""",
+The engine works on 16 channels at a time: widths are rounded to that, but a head is kept or removed whole, so heads
+have to be a multiple of 16 wide in the model already.""",
     "K013": """a size that no sub-model can have
 --size is the share of the model's parameters that one sub-model may keep: more than 0, at most 1.""",
     "L001": """torch is not installed
