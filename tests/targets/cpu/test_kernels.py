@@ -31,7 +31,9 @@ RUNNABLE = variants.runnable(variants.host_arch(), variants.host_features())
 # plain C alone, with a geometry that nothing divides
 PLAIN = dataclasses.replace(
     variants.variant(f"generic_{variants.host_arch()}"), name="plain",
-    sources=("generic.c", "integers.c", "softmax_s16.c", "layer_norm_rows.c", "floats.c"), cflags=(),
+    sources=(
+        "generic.c", "integers.c", "softmax_s16.c", "layer_norm_rows.c", "floats.c", "experts.c", "hashing.c", "hashing_s8.c"
+    ), cflags=(),
     f32_mr=5, f32_nr=7, s8_mr=3, s8_nr=9, ka=4, kb=3, s8_offset=128, u8_offset=0, vector_bits=256, a_bytes=1,
 )  # fmt: skip
 EXAMPLES = settings(max_examples=40)
