@@ -66,8 +66,8 @@ class FuseBlocks(Pass):
         blocks, wanted = check_removal(graph, None if self.count is not None else self.share, self.count, note)
         if note.refusals:
             return graph
-        import torch
         from edgewright.passes.learn.block_fusion import FusedBlock, distil_whole, with_own_constants
+        from edgewright.passes.learn.torch_import import torch
 
         result = with_own_constants(graph, blocks)
         mask = mask_input(graph, blocks)
