@@ -339,7 +339,7 @@ class Stages:
         self._task: TaskID | None = None
         self._stage = ""
         self._begun = self._said = time.monotonic()
-        self._first = 0
+        self._first, self._reached = 0, ""
         self._quiet_seconds = quiet_seconds
 
     def __enter__(self) -> Self:
@@ -364,7 +364,9 @@ class Stages:
             self._stage, self._begun, self._first = stage, now, done
             if self._progress is not None:
                 self._task = self._progress.add_task(plain(stage), total=None, count="")
-        count = f"{done:,} of {total:,}{self._left(done, total, now)}" if total else ""
+            self._reached = ""
+        self._reached = f"{done:,} of {total:,}" if total else self._reached
+        count = f"{self._reached}{self._left(done, total, now)}" if total else ""
         if self._progress is None:
             if now - self._said >= self._quiet_seconds:
                 self._said = now
@@ -382,7 +384,7 @@ class Stages:
 
     def _finish(self) -> None:
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, total=1, completed=1, count="")
+            self._progress.update(self._task, total=1, completed=1, count=self._reached)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

@@ -291,6 +291,17 @@ def test_progress_is_silent_when_piped() -> None:
     assert "4 of 4" in text
 
 
+def test_long_work_says_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(render.time, "monotonic", lambda: now[0])
+    log = io.StringIO()
+    with render.Stages(Console(file=log, width=80)) as progress:
+        for done in range(0, 61, 10):
+            progress("learn", done, 60)
+            now[0] += 25.0
+    assert log.getvalue().splitlines() == ["learn: 30 of 60, 1:15 left", "learn: 60 of 60"]
+
+
 def test_inspect_says_what_it_is_and_where_it_runs() -> None:
     result = run("inspect", str(ROOT / "tests/examples/models/vit_digits.dynamo18.onnx"))
     assert result.returncode == 0, result.stderr
