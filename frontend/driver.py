@@ -53,7 +53,7 @@ class Options:
     start_from: str = "read"
     variant: str | None = None
     gpu: bool = False
-    reshaping: Reshaping = Reshaping()
+    reshaping: Reshaping = field(default_factory=Reshaping)
     data: str | None = None
     checkpoints: Path | None = None
     resume: bool = False
@@ -89,7 +89,7 @@ class Result:
     stages: list[tuple[str, float]]
     files: dict[str, bytes]
     peak_memory_mib: float
-    record: Record = Record()
+    record: Record = field(default_factory=Record)
 
 
 class Clock:

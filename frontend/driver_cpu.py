@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ class CpuResult:
     files: dict[str, bytes]
     peak_memory_mib: float
     works: list[Work]
-    record: Record = Record()
+    record: Record = field(default_factory=Record)
 
 
 def compile_cpu(

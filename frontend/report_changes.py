@@ -141,7 +141,7 @@ def table(one: Mapping[str, Any]) -> dict[str, Any]:
 def cell(value: object) -> str:
     """One value of a table."""
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else ""
     if isinstance(value, int):

@@ -31,7 +31,8 @@ from edgewright.passes.ops.arith import LAYER_NORM_WIDTH_MAX
 from edgewright.passes.transform import Note, Pass
 
 EXPRESSIBLE: tuple[type[Op], ...] = (
-    *(Input, Constant, *NORMS, Softmax, Cast, HashCodes),
+    *(Input, Constant, Softmax, Cast, HashCodes),
+    *NORMS,
     *(*SUMS, *ACCUMULATING, *VIEWS, *ACTIVATIONS),
 )
 NAMED = 3  # places a message names before it counts the rest

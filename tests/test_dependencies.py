@@ -45,7 +45,8 @@ def third_party(*folders: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            beside = {other.stem for other in path.parent.glob("*.py")}  # scripts that import one another
+            # scripts that import one another, and the examples, which some tests put on their path
+            beside = {other.stem for near in (path.parent, ROOT / "tests" / "examples") for other in near.glob("*.py")}
             for name, line in imported(path):
                 top = name.split(".")[0]
                 if top not in sys.stdlib_module_names and top not in {"edgewright", "tests", *beside}:

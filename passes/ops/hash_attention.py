@@ -40,7 +40,7 @@ class HashAttention(Op):
 
     def eval(self, *arrays: Array) -> Array:
         if arrays[1].dtype.kind != "f":
-            return hash_attention(*arrays, self.heads, self.constant)
+            return hash_attention(arrays[0], arrays[1], self.heads, self.constant)
         codes, v = (np.asarray(x, np.float64).reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2) for x in arrays)
         constant = self.bits + 1
         context = np.matmul(codes.swapaxes(-1, -2), v)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_blocks_of_a_vit_follow_each_other(count: int, merged: bool, pooling: st
     assert [b.index for b in blocks] == list(range(count))
     assert all((b.layout, b.heads, b.width, b.hidden, b.closed, b.is_plain) == ("pre-norm", heads, 16, 16 * ratio, True, True)
                for b in blocks)  # fmt: skip
-    assert all(a.stream_out is b.stream_in for a, b in zip(blocks[:-1], blocks[1:], strict=True))
+    assert all(a.stream_out is b.stream_in for a, b in pairwise(blocks))
     members = [node for b in blocks for node in b.members]
     assert len(members) == len(set(members))
     projections = ["qkv"] if merged else ["key", "query", "value"]
