@@ -293,7 +293,7 @@ def test_progress_is_silent_when_piped() -> None:
 
 def test_long_work_says_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(render.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("edgewright.frontend.render.time.monotonic", lambda: now[0])
     log = io.StringIO()
     with render.Stages(Console(file=log, width=80)) as progress:
         for done in range(0, 61, 10):
