@@ -98,6 +98,25 @@ def runs_of_equal_blocks(blocks: Sequence[Block]) -> tuple[tuple[Block, ...], ..
     return tuple(tuple(run) for run in runs)
 
 
+def tokens_read(graph: Graph, block: Block) -> slice:
+    """The tokens of a block's output that anything behind it reads: those that a Slice takes, of it or of its norm."""
+    users = graph.users()
+    stack, spans = [block.stream_out], []
+    everything = slice(0, block.stream_out.shape[-2])
+    while stack:
+        node = stack.pop()
+        if node in graph.outputs:
+            return everything
+        for user in users[node]:
+            if isinstance(user.op, NORMS):
+                stack.append(user)
+            elif isinstance(user.op, Slice) and user.op.axis % node.type.rank == node.type.rank - 2 and user.op.step == 1:
+                spans.append((user.op.start, user.op.stop))
+            else:
+                return everything
+    return slice(min(a for a, _ in spans), max(b for _, b in spans)) if spans else everything
+
+
 class _Reach:
     """Who depends on whom, as bit sets over the topological order."""
 

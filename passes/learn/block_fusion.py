@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.find_blocks import Block, find_blocks
+from edgewright.passes.find_blocks import Block, find_blocks, tokens_read
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
@@ -22,6 +22,7 @@ from edgewright.passes.ops import constant, value_of
 from edgewright.passes.transform import Progress
 
 CURVE_POINTS = 10  # means of the loss kept for each stage
+ALL = slice(None)
 Row = tuple[object, ...]
 
 
@@ -211,9 +212,10 @@ def learn_group(
     """Trains `fused`, in place, so that the blocks of a group `after` one was removed give what those `before` gave.
 
     The graphs are the same up to the group, whose input is computed once for both: by the prefix as fused so far.
-    mask: the input that says which tokens count.
+    mask: the input that says which tokens count; those that nobody reads behind the group do not.
     """
     teacher, student = TorchGraph(before[0], _nothing), TorchGraph(after[0], _nothing)
+    read = tokens_read(*_last(before))
     start, goal = before[1][0].stream_in, before[1][-1].stream_out
     first, last = after[1][0].stream_in, after[1][-1].stream_out
     curve = _Curve(stage)
@@ -225,7 +227,7 @@ def learn_group(
         for block, one in zip(after[1], fused, strict=True):
             given |= one.given(block)
         (found,) = student.evaluate(batch.inputs, [last], given)
-        value = FEATURE_LOSSES[loss](*(_counted(t, batch, mask) for t in (found, wanted)))
+        value = FEATURE_LOSSES[loss](*(_counted(t, batch, mask, read) for t in (found, wanted)))
         return curve.add(value)
 
     recipe = schedule.recipe(len(next(iter(samples.values()))))
@@ -248,9 +250,11 @@ def distil_whole(
     progress: Progress | None = None,
 ) -> Whole:
     """All weights of the student learn the teacher's outputs: logits (samples, classes) by their softmax, hidden values by
-    their squared error, over the tokens that count. hidden: weight of the squared error behind the last block."""
+    their squared error, over the tokens that count. hidden: weight of the squared error of the last hidden
+    state, of the tokens that are read."""
     wanted, module = TorchGraph(teacher, _nothing), TorchGraph(student)
-    ends = [find_blocks(graph)[-1].stream_out for graph in (teacher, student)] if hidden else []
+    last = [find_blocks(graph)[-1] for graph in (teacher, student)] if hidden else []
+    ends, read = [block.stream_out for block in last], tokens_read(teacher, last[0]) if hidden else ALL
     curve = _Curve(stage)
 
     def compare(batch: Batch) -> Tensor:
@@ -259,7 +263,7 @@ def distil_whole(
         value = torch.zeros(())
         for i, found in enumerate(module.evaluate(batch.inputs, (*student.outputs, *ends[1:]))):
             if i == len(teacher.outputs):
-                value = value + hidden * feature_mse(*(_counted(t, batch, mask) for t in (found, answers[i])))
+                value = value + hidden * feature_mse(*(_counted(t, batch, mask, read) for t in (found, answers[i])))
             elif found.ndim == 2 and found.shape[-1] > 1:
                 value = value + distil(found, answers[i], temperature)
             else:
@@ -275,8 +279,14 @@ def _nothing(node: Node) -> bool:
     return False
 
 
-def _counted(values: Tensor, batch: Batch, mask: str | None) -> Tensor:
-    """(samples, tokens, features) without the tokens that the mask hides: (counted tokens, features)."""
+def _last(graph: tuple[Graph, Sequence[Block]]) -> tuple[Graph, Block]:
+    return graph[0], graph[1][-1]
+
+
+def _counted(values: Tensor, batch: Batch, mask: str | None, read: slice = ALL) -> Tensor:
+    """(samples, tokens, features) without the tokens that nobody reads or the mask hides: (counted tokens, features)."""
+    if values.ndim == 3 and read != ALL:
+        values = values[:, read]
     if mask is None or values.ndim != 3 or batch.inputs[mask].shape != values.shape[:2]:
         return values
     return values[batch.inputs[mask] != 0]
@@ -294,7 +304,4 @@ class _Curve:
 
     def rows(self) -> tuple[Row, ...]:
         ends = np.linspace(0, len(self.values), min(CURVE_POINTS, len(self.values)) + 1).astype(int)
-        return tuple(
-            (self.stage, int(end), float(np.mean(self.values[start:end])))
-            for start, end in pairwise(ends)
-        )
+        return tuple((self.stage, int(end), float(np.mean(self.values[start:end]))) for start, end in pairwise(ends))

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from edgewright.passes.find_blocks import find_blocks, runs_of_equal_blocks
+from edgewright.passes.find_blocks import find_blocks, runs_of_equal_blocks, tokens_read
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ops import (
     Add,
@@ -28,9 +28,7 @@ from tests.models import VitBuilder, tiny_vit
 
 
 @settings(deadline=None, max_examples=20)
-@given(
-    st.integers(1, 4), st.booleans(), st.sampled_from(["cls", "avg"]), st.sampled_from([1, 2, 4]), st.integers(1, 3)
-)
+@given(st.integers(1, 4), st.booleans(), st.sampled_from(["cls", "avg"]), st.sampled_from([1, 2, 4]), st.integers(1, 3))
 def test_blocks_of_a_vit_follow_each_other(count: int, merged: bool, pooling: str, heads: int, ratio: int) -> None:
     graph = tiny_vit(1, blocks=count, merged_qkv=merged, pooling=pooling, heads=heads, width=16, hidden=16 * ratio)
     blocks = find_blocks(graph)
@@ -154,3 +152,11 @@ def test_a_residual_around_several_blocks_is_no_block() -> None:
     whole = make(Add(), graph.outputs[0], graph.inputs[0], origin=("around",))
     part = make(Slice(1, 0, 2), whole, origin=("part",))
     assert len(find_blocks(replace(graph, outputs=(part,)))) == 2
+
+
+def test_tokens_that_are_read_behind_a_block() -> None:
+    cls, avg, text = tiny_vit(1, blocks=2), tiny_vit(1, blocks=2, pooling="avg"), text_network()
+    first, last = find_blocks(cls)
+    assert tokens_read(cls, last) == slice(0, 1) and tokens_read(cls, first) == slice(0, 17)
+    assert tokens_read(avg, find_blocks(avg)[-1]) == slice(0, 16)
+    assert tokens_read(text, find_blocks(text)[-1]) == slice(0, 9)
