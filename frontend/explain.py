@@ -28,6 +28,30 @@ Integers need to know the range of each activation, which only images like those
 dozen are enough: an .npz file with an array named after the model's input, or `images`, and `labels` to measure
 accuracy on. `--calibration random` compiles without: cycles and resources are right, accuracy means nothing, and the
 report's first line says so.""",
+    "K009": """the fleet cannot be read
+A fleet is a TOML file, for example:
+
+    name = "shelf"
+    [[device]]
+    board = "rpi4"           # edgewright targets lists the names
+    count = 3                # default 1
+    memory_mib = 8           # default: all of the board's memory
+    link_mbit_per_s = 100    # without it no transfer is predicted
+    source = "the switch's data sheet; memory: what the other programs leave"
+    [[device]]
+    board = "zcu104"
+
+Further keys: compute_mmac (most million multiply-adds per inference), energy_mj with power_w (most millijoules per
+inference, what the board draws), link_latency_ms. Figures need a `source`; unknown keys are refused.""",
+    "K010": """a split folder that is not whole
+`edgewright run` compares every file of the folder with the hashes in its manifest before it runs anything. A file is
+missing or was changed since `edgewright split` wrote it: split again, or copy the folder again.""",
+    "K011": """energy cannot be predicted
+A device of the fleet has a limit of energy, which is predicted as power times latency, and its latency cannot be
+predicted here; the message says why.""",
+    "K012": """heads that the FPGA's array does not take
+The engine works on 16 channels at a time: widths are rounded to that, but a head is kept or removed whole, so heads
+have to be a multiple of 16 wide in the model already.""",
     "P001": """an operation cannot run on the engine
 The engine of an FPGA target runs a fixed set of fused operations, and this one is not among them in this form.
 `edgewright inspect` shows which operations of a model each target supports.""",

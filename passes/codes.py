@@ -132,30 +132,6 @@ No residual stream with attention and feed-forward layers was found whose channe
     "K008": """the training to resume is another one
 The folder of checkpoints belongs to another model, other data or other options (the message says which). Without
 --resume the training begins anew.""",
-    "K009": """the fleet cannot be read
-A fleet is a TOML file, for example:
-
-    name = "shelf"
-    [[device]]
-    board = "rpi4"           # edgewright targets lists the names
-    count = 3                # default 1
-    memory_mib = 8           # default: all of the board's memory
-    link_mbit_per_s = 100    # without it no transfer is predicted
-    source = "the switch's data sheet; memory: what the other programs leave"
-    [[device]]
-    board = "zcu104"
-
-Further keys: compute_mmac (most million multiply-adds per inference), energy_mj with power_w (most millijoules per
-inference, what the board draws), link_latency_ms. Figures need a `source`; unknown keys are refused.""",
-    "K010": """a split folder that is not whole
-`edgewright run` compares every file of the folder with the hashes in its manifest before it runs anything. A file is
-missing or was changed since `edgewright split` wrote it: split again, or copy the folder again.""",
-    "K011": """energy cannot be predicted
-A device of the fleet has a limit of energy, which is predicted as power times latency, and its latency cannot be
-predicted here; the message says why.""",
-    "K012": """heads that the FPGA's array does not take
-The engine works on 16 channels at a time: widths are rounded to that, but a head is kept or removed whole, so heads
-have to be a multiple of 16 wide in the model already.""",
     "K013": """a size that no sub-model can have
 --size is the share of the model's parameters that one sub-model may keep: more than 0, at most 1.""",
     "L001": """torch is not installed

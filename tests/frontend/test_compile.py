@@ -12,7 +12,7 @@ import edgewright
 import numpy as np
 import onnx
 import pytest
-from edgewright.frontend import cli, driver, publish, report
+from edgewright.frontend import cli, driver, publish, report, reshape_stage
 from edgewright.frontend.compiled import Compiled
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.results import to_data
@@ -95,7 +95,7 @@ def test_a_failed_run_leaves_the_previous_bundle(
     def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(driver, failing, fail)
+    monkeypatch.setattr(reshape_stage if failing == "read_model" else driver, failing, fail)
     with pytest.raises(KeyboardInterrupt):
         edgewright.compile(MODEL, target="zcu104", calibration=DATA, output=folder)
     assert tree(folder) == tree(bundle)

@@ -226,6 +226,7 @@ CASES: dict[type[Op], Callable[[Sizes], Case]] = {
     ops.MoE: _moe,
     ops.Mul: _two(ops.Mul()),
     ops.Neg: _alone(ops.Neg()),
+    ops.Sign: _alone(ops.Sign()),
     ops.PatchEmbed: _patch_embed,
     ops.Pow: _two(ops.Pow(), positive=True),
     ops.Reciprocal: _alone_positive(ops.Reciprocal()),
