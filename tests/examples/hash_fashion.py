@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 import torch
 from edgewright.frontend.onnx_reader import read_model
-from edgewright.frontend.onnx_writer import write_float
+from edgewright.frontend.onnx_writer import with_own_names, write_float
 from edgewright.passes.hash_attention import HashAttentionLayers
 from edgewright.passes.ir import Graph
 from edgewright.passes.learn.dataset import LearningData
@@ -64,7 +64,7 @@ def main() -> None:
     agreed = agreement(graph, hashed, test)
     print(f"hashed {top1(hashed, test):.2%}, agrees {agreed:.2%}, {_products(graph, hashed)}", flush=True)
     if options.out is not None:
-        onnx.save(write_float(hashed), options.out)
+        onnx.save(with_own_names(write_float(hashed), hashed), options.out)
 
 
 class Progress:
