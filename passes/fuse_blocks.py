@@ -36,7 +36,8 @@ class FuseBlocks(Pass):
     share of all blocks (rounded up), or count. group: blocks in a group, the removed one included. rank: of L_k R_k and B A
     (None: a third of the width). samples by input name, unlabelled, the first `influence_samples` of them choose blocks,
     by "tokens" (all) or "first" (the class token). epochs over the samples in all: `group_share` of them for the groups,
-    the rest for the whole. loss: "mse" or "kl" of the group's output. coefficients: False leaves P out, to compare with.
+    the rest for the whole, where the last hidden state counts `hidden` times beside the outputs. loss: "mse" or "kl" of the
+    group's output. coefficients: False leaves P out, to compare with.
     Exact: no. Source: FuseGPT (arXiv 2411.14507), sections 3.1 to 3.3; the distillation of the whole is ours.
     """
 
@@ -50,14 +51,14 @@ class FuseBlocks(Pass):
     by: str = "tokens"
     influence_samples: int = 256
     epochs: float = 2.0
-    group_share: float = 0.4
+    group_share: float = 0.15
     loss: str = "mse"
     coefficients: bool = True
     batch: int = 64
     rate: float = 1e-3
     coefficient_rate: float = 3e-3
     distil_rate: float = 1e-3
-    hidden: float = 0.0
+    hidden: float = 1.0
     seed: int = 0
     progress: Progress | None = None
     checkpoints: Path | None = None

@@ -27,7 +27,8 @@ class RemoveBlocks(Pass):
     Before: block(block(block(x))). After: block(block(x)), the block of least Macro Influence gone, evaluated anew after
     every removal. share of all blocks (rounded up), or count, or `blocks`: their indices in the given graph.
     samples by input name, the first `influence_samples` of them decide; by: "tokens" (all) or "first" (the class token).
-    epochs: above 0, the rest then learns the outputs of the unmodified graph, for so many epochs of the samples.
+    epochs: above 0, the rest then learns the outputs of the unmodified graph, for so many epochs of the samples;
+    hidden: weight of the last hidden state beside them.
     Exact: no. Source: ShortGPT (arXiv 2403.03853); FuseGPT (arXiv 2411.14507), section 3.1, for the measure.
     """
 

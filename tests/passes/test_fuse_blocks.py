@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,17 +154,17 @@ class Stopped(Exception):
 @pytest.mark.parametrize("stage", ["group 2 of 2", "distillation"])
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path, stage: str) -> None:
     graph = tiny_vit(8, blocks=4, width=16, hidden=16)
-    x = {"image": images(graph, 48)}
+    options: dict[str, Any] = {"samples": {"image": images(graph, 48)}, "batch": 8, "group_share": 0.6}
 
     def stop(at: str, done: int, total: int) -> None:
         if at == stage and done >= 2:
             raise Stopped
 
-    whole, _ = FuseBlocks(count=2, samples=x, batch=8)(graph)
+    whole, _ = FuseBlocks(count=2, **options)(graph)
     with pytest.raises(Stopped):
-        FuseBlocks(count=2, samples=x, batch=8, checkpoints=tmp_path, progress=stop)(graph)
+        FuseBlocks(count=2, **options, checkpoints=tmp_path, progress=stop)(graph)
     assert list(tmp_path.iterdir())
-    resumed, _ = FuseBlocks(count=2, samples=x, batch=8, checkpoints=tmp_path)(graph)
+    resumed, _ = FuseBlocks(count=2, **options, checkpoints=tmp_path)(graph)
     assert same(whole, resumed)
 
 
