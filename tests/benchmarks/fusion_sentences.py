@@ -139,7 +139,14 @@ def train(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     graph = short_model()
     before = embeddings(graph, held)
     tuned: dict[str, Any] = {**RATES, "rate": 2e-4}
-    fused: dict[str, Any] = {**RATES, "rate": 2e-4, "coefficient_rate": 1e-3, "distil_rate": 2e-4}
+    fused: dict[str, Any] = {
+        **RATES,
+        "rate": 2e-4,
+        "coefficient_rate": 1e-3,
+        "distil_rate": 2e-4,
+        "group_share": 0.4,
+        "hidden": 0.0,
+    }
     passes: dict[str, Pass] = {
         "plain removal": RemoveBlocks(count=1, samples=samples, by=BY),
         "fused": FuseBlocks(count=1, samples=samples, by=BY, **fused, checkpoints=folder, progress=TimedLines(say, 30)),
