@@ -93,7 +93,7 @@ def _optional() -> list[Check]:
         _package("optional", "pyosys", "estimates of DSP, LUT, FF and RAM"),
         _package("optional", "cocotbext-axi", "AXI protocol tests"),
         _package("optional", "onnxruntime", "a second opinion in the tests"),
-        _package("optional", "torch", "training the example models"),
+        _package("optional", "torch", "fusing, hashing and splitting, which learn; training the examples"),
         _vendor("vitis_hls", "compiles the emitted HLS C++", "AMD Vitis, from its vendor"),
         _vendor("vivado", "builds a bitstream from the emitted RTL", "AMD Vivado, from its vendor"),
     ]

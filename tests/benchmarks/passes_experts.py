@@ -1,15 +1,15 @@
 """Experts, measured: one multi-task network with a router per task, beside dense networks of equal cost.
 
-    python -m tests.benchmarks.passes_experts [--retrain]
+    python -m tests.benchmarks.bench_passes --only experts [--retrain]
 
 The networks lie in tests/examples/models, with their logs; all 10,000 test images of Fashion-MNIST are evaluated.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from edgewright.passes.learn.measure import outputs
 from edgewright.passes.ops import Constant, MoE
 from edgewright.passes.select_experts import SelectExperts
 
-from tests.benchmarks.figures import Figure, Section, at_most, markdown
+from tests.benchmarks.figures import Figure, Section, at_most
 from tests.benchmarks.passes_cpu import WIDTHS, expert_section
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -47,18 +47,17 @@ class TestSet:
 
 
 def sections(retrain: bool, folder: Path) -> list[Section]:
-    """Everything the issue of experts asks, measured."""
-    if retrain:
-        train()
+    """Every figure of experts. What is not kept is trained."""
+    train([name for name in NETWORKS if retrain or not (MODELS / f"{name}.onnx").is_file()])
     data = load(folder)
     graphs = {name: read_model(MODELS / f"{name}.onnx") for name in NETWORKS}
     return [tasks_section(graphs, data), selection_section(graphs["moe_fashion"], data), machine_section(data, folder),
             expert_section(ROUNDS, WIDTHS)]  # fmt: skip
 
 
-def train() -> None:
-    """Every network again, and its ONNX file."""
-    for name in NETWORKS:
+def train(names: Iterable[str]) -> None:
+    """These networks, and their ONNX files."""
+    for name in names:
         _python(EXAMPLES / "train_multitask.py", "--network", name)
         _python(EXAMPLES / "export.py", EXAMPLES / "checkpoints" / f"{name}.pt", MODELS, "--variant", "dynamo18")
         (MODELS / f"{name}.dynamo18.onnx").replace(MODELS / f"{name}.onnx")
@@ -168,16 +167,3 @@ def machine_section(data: TestSet, folder: Path) -> Section:
         figures.append(Figure("class, top-1 of 500 images, float and int8", f"{accuracy.float:.2%}, {accuracy.int8:.2%}"))
     return Section("Experts on this machine", tuple(figures))
 
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="figures of the passes on experts")
-    parser.add_argument("--retrain", action="store_true")
-    options = parser.parse_args()
-    folder = Path(__file__).parents[2] / "build" / "bench_passes" / "experts"
-    folder.mkdir(parents=True, exist_ok=True)
-    print(markdown(sections(options.retrain, folder)))
-
-
-if __name__ == "__main__":
-    main()

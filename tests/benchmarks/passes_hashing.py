@@ -1,26 +1,25 @@
 """Hashed attention, measured: accuracy on Fashion-MNIST, maps, EcoFormer's energy table, and where codes are faster.
 
-    python -m tests.benchmarks.passes_hashing [--retrain]
+    python -m tests.benchmarks.bench_passes --only hashing [--retrain]
 
 The hashed networks lie in tests/examples/models with the logs of their tuning; the 10,000 test images are evaluated.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from edgewright.frontend.onnx_reader import read_model
 from edgewright.passes.energy import hashing_outlook
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.measure import agreement, top1
 
-from tests.benchmarks.figures import Figure, Section, at_most, markdown
+from tests.benchmarks.figures import Figure, Section, at_most
+from tests.benchmarks.fusion_vit import images
 from tests.benchmarks.passes_cpu import HEAD_WIDTHS, LENGTHS, hash_section
 from tests.models import tiny_vit
 from tests.passes.hash_networks import NETWORKS, Network, arithmetic
@@ -60,8 +59,8 @@ def sections(retrain: bool, folder: Path) -> list[Section]:
     for one in HASHED:
         if retrain or not one.path.is_file():
             tune(one, folder)
-    images, labels = test_images(folder)
-    return [accuracy_section(images, labels), energy_section(), hash_section(ROUNDS, HEAD_WIDTHS, LENGTHS)]
+    pixels, labels = images("t10k")
+    return [accuracy_section(pixels, labels), energy_section(), hash_section(ROUNDS, HEAD_WIDTHS, LENGTHS)]
 
 
 def tune(one: Hashed, folder: Path) -> None:
@@ -72,22 +71,13 @@ def tune(one: Hashed, folder: Path) -> None:
         subprocess.run([*map(str, command)], check=True, stdout=log)
 
 
-def test_images(folder: Path) -> tuple[Array, Array]:
-    """The 10,000 test images and their labels, from Debian's package."""
-    path = folder / "fashion_whole.npz"
-    if not path.exists():
-        subprocess.run([sys.executable, str(EXAMPLES / "make_data.py"), "--whole", str(folder)], check=True)
-    with np.load(path) as held:
-        return held["images"], held["labels"]
-
-
-def accuracy_section(images: Array, labels: Array) -> Section:
+def accuracy_section(pixels: Array, labels: Array) -> Section:
     """Accuracy and agreement of hashed networks; how alike their maps are stands in the logs."""
     figures, lines = [], []
     for one in HASHED:
         before, after = read_model(MODELS / f"{one.model}.onnx"), read_model(one.path)
-        data = LearningData({"x": images}, labels)
-        softmax, hashed = 100 * top1(before, data), 100 * top1(after, LearningData({after.inputs[0].name: images}, labels))
+        data = LearningData({"x": pixels}, labels)
+        softmax, hashed = 100 * top1(before, data), 100 * top1(after, LearningData({after.inputs[0].name: pixels}, labels))
         source = f"tuned earlier, log logs/{one.log.name}"
         figures.append(Figure(f"{one.model}: top-1 with softmax, hashed", f"{softmax:.2f} %, {hashed:.2f} %", source=source))
         figures.append(at_most(f"{one.model}: points lost", softmax - hashed, LOST_POINTS))
@@ -126,16 +116,3 @@ def _worst(network: Network) -> float:
              (found.energy_pj, network.energy))  # fmt: skip
     return max(abs(value / 1e9 / published - 1) for value, published in pairs) * 100
 
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="figures of hashed attention")
-    parser.add_argument("--retrain", action="store_true")
-    options = parser.parse_args()
-    folder = Path(__file__).parents[2] / "build" / "bench_passes" / "hashing"
-    folder.mkdir(parents=True, exist_ok=True)
-    print(markdown(sections(options.retrain, folder)))
-
-
-if __name__ == "__main__":
-    main()

@@ -190,6 +190,8 @@ def sections(again: bool, folder: Path) -> list[Section]:
     full = Figure("whole model: top-1", f"{100 * whole:.2f} %")
     missing = [count for count in TRAINED if count not in kept]
     rows = [figure for one in (*results, predict(graph)) for figure in figures(one, whole)]
+    if 5 in missing:
+        rows.append(Figure("5 devices: points lost", "not trained", f"at most {ASKED_LOST:.2f}", False, "nothing is kept"))
     lines = [
         *(f"Nothing is kept for {count} devices: train it with --retrain." for count in missing),
         f"{PUBLISHED_SOURCE}: " + "; ".join(f"{name}: {value}" for name, value in PUBLISHED) + ".",
