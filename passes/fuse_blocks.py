@@ -15,6 +15,7 @@ from edgewright.passes.block_influence import (
     without_block,
 )
 from edgewright.passes.find_blocks import Block, find_blocks, runs_of_equal_blocks
+from edgewright.passes.fit_update import fit_update
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.removable_blocks import check_removal, removable
@@ -30,15 +31,16 @@ class FuseBlocks(Pass):
 
     Before: block(block(block(x))). After: block'(block'(x)) with as many operators a block as before: W' = W0 + B A +
     sum_k (L_k R_k) * P_k over the removed blocks k, folded into one matrix.
-    One after another: the block of least Macro Influence goes; the other blocks of its group absorb its weights and learn,
-    together and on the group's inputs, to give what the group gave with it; then all is evaluated anew. At last the whole
-    learns the outputs of the unmodified graph.
+    One after another: the block of least Macro Influence goes; the block in front predicts by least squares what it added;
+    the blocks of its group absorb its weights and learn, together and on the group's inputs, to give what the group gave with
+    it; then all is evaluated anew. At last the whole learns the outputs of the unmodified graph.
     share of all blocks (rounded up), or count. group: blocks in a group, the removed one included. rank: of L_k R_k and B A
     (None: a third of the width). samples by input name, unlabelled, the first `influence_samples` of them choose blocks,
-    by "tokens" (all) or "first" (the class token). epochs over the samples in all: `group_share` of them for the groups,
-    the rest for the whole, where the last hidden state counts `hidden` times beside the outputs. loss: "mse" or "kl" of the
-    group's output. coefficients: False leaves P out, to compare with.
-    Exact: no. Source: FuseGPT (arXiv 2411.14507), sections 3.1 to 3.3; the distillation of the whole is ours.
+    by "tokens" (all) or "first" (the class token); least squares see the first `fit_samples` (0: without). epochs over the
+    samples in all: `group_share` of them for the groups, the rest for the whole, where the last hidden state counts `hidden`
+    times beside the outputs. loss: "mse" or "kl" of the group's output. coefficients: False leaves P out, to compare with.
+    Exact: no. Source: FuseGPT (arXiv 2411.14507), sections 3.1 to 3.3, for groups and coefficients; `fit_update` says where
+    least squares come from; the distillation of the whole is ours.
     """
 
     exact = False
@@ -50,6 +52,7 @@ class FuseBlocks(Pass):
     rank: int | None = None
     by: str = "tokens"
     influence_samples: int = 256
+    fit_samples: int = 2048
     epochs: float = 2.0
     group_share: float = 0.15
     loss: str = "mse"
@@ -78,15 +81,20 @@ class FuseBlocks(Pass):
         live = [FusedBlock(b, self.rank or max(1, b.width // 3), generator) for b in find_blocks(result)]
         influence: list[tuple[object, ...]] = []
         curves: list[tuple[object, ...]] = []
+        predicted: list[tuple[object, ...]] = []
         for step in range(wanted):
             found = influences(result, removable(find_blocks(result)), few, fastest_run())
             chosen = least(found, self.by)
             influence += influence_rows(step, found, chosen, numbers)
             note.count("blocks fused into their neighbours")
+            predicted += self._predict(result, chosen, live, mask, numbers)
             result, rows = self._fuse(step, wanted, result, chosen, live, mask)
             curves += rows
             del numbers[chosen.index]
         tell_influence(note, influence)
+        if predicted:
+            text = "share of what a removed block adds to the stream that the block in front predicts from its hidden units"
+            note.table("prediction by least squares", ("block", "by block", "explained"), predicted, text)
         if self.epochs * (1 - self.group_share) > 0:
             schedule = self._schedule(self.epochs * (1 - self.group_share), self.distil_rate)
             whole = distil_whole(
@@ -124,6 +132,20 @@ class FuseBlocks(Pass):
             )  # fmt: skip
             rows = told.rows
         return fold(shorter, rest, live), rows
+
+    def _predict(
+        self, graph: Graph, chosen: Block, live: list[FusedBlock], mask: str | None, numbers: list[int]
+    ) -> list[tuple[object, ...]]:
+        """Least squares into the block in front of the one that goes; a row about it."""
+        if not (self.fit_samples and chosen.index):
+            return []
+        front = find_blocks(graph)[chosen.index - 1]
+        some = {name: value[: self.fit_samples] for name, value in self.samples.items()}
+        update = fit_update(graph, front, chosen, some, mask, fastest_run())
+        if update is None:
+            return []
+        live[front.index].shift(front, {"ffn2.weight": update.weight, "ffn2.bias": update.bias})
+        return [(numbers[chosen.index], numbers[front.index], update.explained)]
 
     def _schedule(self, epochs: float, rate: float) -> Schedule:
         from edgewright.passes.learn.block_fusion import Schedule

@@ -53,6 +53,11 @@ class FusedConstant(nn.Module):
         self.parents.append(torch.from_numpy(np.array(parent, np.float32)))
         self.coefficients.append(nn.ParameterList(self._factors(parent.shape)))
 
+    def shift(self, change: Array) -> None:
+        """W0 becomes W0 + change."""
+        assert isinstance(self.frozen, torch.Tensor)
+        self.frozen += torch.from_numpy(np.array(change, np.float32))
+
     def forward(self) -> Tensor:
         """The constant as it stands."""
         value: Tensor = self.frozen + _product(self.own)
@@ -91,6 +96,13 @@ class FusedBlock(nn.Module):
             other = removed.linears[position]
             assert isinstance(one, FusedConstant) and isinstance(other, FusedConstant)
             one.absorb(other.folded())
+
+    def shift(self, block: Block, changes: Mapping[str, Array]) -> None:
+        """Adds to the frozen part of Linears' constants of the block, by role ("ffn2.weight")."""
+        for position, (role, _) in enumerate(block.constants):
+            one = self.linears[str(position)] if role in changes else None
+            if isinstance(one, FusedConstant):
+                one.shift(changes[role])
 
     def values(self) -> dict[int, Tensor]:
         """The learned constants as they stand, by position."""

@@ -49,9 +49,18 @@ def test_groups_hold_the_removed_block_and_neighbours(count: int, place: int, si
 def test_without_learning_fusion_is_plain_removal() -> None:
     graph = tiny_vit(1, blocks=3)
     x = {"image": images(graph, 6)}
-    fused, _ = FuseBlocks(count=1, samples=x, epochs=0)(graph)
+    fused, _ = FuseBlocks(count=1, samples=x, epochs=0, fit_samples=0)(graph)
     removed, _ = RemoveBlocks(count=1, samples=x)(graph)
     assert same(fused, removed) and interpret(fused, x)["logits"].shape == (6, 10)
+
+
+def test_least_squares_alone_give_back_a_part() -> None:
+    graph = tiny_vit(7, blocks=4, width=16, hidden=32)
+    x = {"image": images(graph, 256)}
+    fused, statistics = FuseBlocks(count=2, samples=x, epochs=0)(graph)
+    removed, _ = RemoveBlocks(count=2, samples=x)(graph)
+    assert held_out_error(graph, fused) < 0.8 * held_out_error(graph, removed)
+    assert [table.name for table in statistics.tables] == ["Macro Influence", "prediction by least squares", "loss"]
 
 
 @settings(deadline=None, max_examples=15)
@@ -131,7 +140,9 @@ def test_fusion_gives_back_what_removal_takes(loss: str) -> None:
     assert held_out_error(graph, fused) < 0.6 * held_out_error(graph, removed)
     assert [node.op.kind for node in fused.nodes()] == [node.op.kind for node in removed.nodes()]  # no overhead
     assert sum(isinstance(node.op, Linear) for node in fused) == 2 * 4 + 1
-    influence, losses = statistics.tables
+    influence, predicted, losses = statistics.tables
+    assert [row[0] for row in predicted.rows] == [row[1] for row in influence.rows if row[4] and row[1]]
+    assert all(0 < float(row[2]) <= 1 for row in predicted.rows)  # type: ignore[arg-type]
     assert len(influence.rows) == 4 + 3 and sum(bool(row[4]) for row in influence.rows) == 2
     stages = {row[0]: [r[2] for r in losses.rows if r[0] == row[0]] for row in losses.rows}
     assert list(stages) == ["group 1 of 2", "group 2 of 2", "distillation"]
