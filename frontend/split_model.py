@@ -134,6 +134,8 @@ def describe(
         {"sub_model": i, **{name: getattr(stage, name) for name in stage.__dataclass_fields__}}
         for i, stages in enumerate(split.pruned) for stage in stages
     ]  # fmt: skip
+    together = split.together
+    result["together"] = {"images": together.images, "seconds": together.seconds, "loss": list(together.loss)}
     return result
 
 

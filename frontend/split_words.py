@@ -14,6 +14,7 @@ DIFFERS = (
     "Its models are ViT-Small, Base and Large for 224 x 224 images; a small model has less to spare.",
     "Its latencies are measured on boards with the unsplit model in the same framework; these are predictions for int8 code.",
     "It prunes, then assigns, and prunes again what does not fit; here costs follow from shapes, so nothing is trained twice.",
+    "Sub-models and fusion learn once more all together, besides one by one; their features then complete each other.",
     "Importance is estimated for all units and exact only near the cut; sub-models learn an 'other' output besides.",
     "Energy is predicted as power times latency where a fleet limits it; ED-ViT counts operations.",
 )

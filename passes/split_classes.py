@@ -27,10 +27,12 @@ from edgewright.passes.sub_model_shape import Footprint, SubShape, footprint, fu
 
 if TYPE_CHECKING:
     from edgewright.passes.learn.class_pruning import Pruned, Schedule
+    from edgewright.passes.learn.class_tuning import Together
     from edgewright.passes.learn.dataset import LearningData
     from edgewright.passes.learn.progress import Progress
 
 FUSION_IMAGES = 30_000
+FORWARD_SHARE = 3  # of a step's time, going forward alone is about a third
 ANSWERS = "answers.npy"
 Say = Callable[[str], None]
 
@@ -52,19 +54,29 @@ class SplitPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """What was made. sub_models: graphs with outputs "features" and "logits" (its classes, then "other"); fusion: from all
-    features to "logits" of all classes; pruned: what each stage did to each."""
+    """What was made. pruned: what each stage did to each; together: what all learned at last.
+
+    sub_models: graphs with outputs "features" and "logits" (its classes, then "other"); fusion: from all features to "logits"
+    of all classes."""
 
     plan: SplitPlan
-    sub_models: tuple[Graph, ...]
-    fusion: Graph
     pruned: tuple[tuple[Pruned, ...], ...]
+    together: Together
+
+    @property
+    def sub_models(self) -> tuple[Graph, ...]:
+        return self.together.sub_models
+
+    @property
+    def fusion(self) -> Graph:
+        return self.together.fusion
 
 
 @dataclass(frozen=True, slots=True)
 class SplitClasses:
     """Before: a float classifier with equal blocks. After: a `Split`. Not a Pass: several graphs come out.
 
+    At last all learn together, for as long as one sub-model in its last stage.
     parts: sub-models; size: parameters of one, at most, as a share of the model's (default: 1 / parts); grain: what widths
     are multiples of. epochs: how many times as many images as there are the last stage of each sub-model sees (default:
     the schedule's own). checkpoints: a folder in which an interrupted run is kept; `resume` goes on from it.
@@ -133,6 +145,7 @@ class SplitClasses:
         of range, L005 classes without samples, L007 no labels; K008 a folder with another run's checkpoints."""
         from edgewright.passes.learn.class_fusion import train_fusion
         from edgewright.passes.learn.class_pruning import SubModelTraining, prune_for_classes
+        from edgewright.passes.learn.class_tuning import tune_together
         from edgewright.passes.learn.measure import outputs
 
         orders.check("SplitClasses", graph)
@@ -160,10 +173,17 @@ class SplitClasses:
         index = np.random.default_rng(self.seed).permutation(len(data))[:FUSION_IMAGES]
         few = data.choose(index)
         features = [outputs(sub_model, few)[FEATURES] for sub_model in sub_models]
-        kept = None if self.checkpoints is None else self.checkpoints / "fusion.pt"
         assert few.labels is not None
-        fusion = train_fusion(features, few.labels, teacher[index], self.seed, checkpoint=kept, progress=self.progress)
-        return Split(plan, tuple(sub_models), fusion, tuple(pruned))
+        fusion = train_fusion(
+            features, few.labels, teacher[index], self.seed, checkpoint=self._kept("fusion.pt"), progress=told
+        )
+        together = tune_together(
+            sub_models, fusion, plan.partition, data, teacher, schedule.together, schedule.batch, self.seed,
+            checkpoint=self._kept("together.pt"), progress=told,
+        )  # fmt: skip
+        first, last = together.loss
+        say(f"all together: loss {first:.4f} to {last:.4f} after {together.images:,} images, {together.seconds:.0f} s")
+        return Split(plan, tuple(pruned), together)
 
     def timetable(self, samples: int) -> Schedule:
         """The schedule that `run` follows."""
@@ -176,7 +196,7 @@ class SplitClasses:
         """The whole model's probabilities (samples, classes); from the folder where they are kept there."""
         from edgewright.passes.learn.measure import outputs
 
-        kept = None if self.checkpoints is None else self.checkpoints / ANSWERS
+        kept = self._kept(ANSWERS)
         if kept is not None and kept.is_file():
             found: Array = np.load(kept, allow_pickle=False)
             return found
@@ -189,6 +209,9 @@ class SplitClasses:
             np.save(partial, answers)
             partial.replace(kept)
         return answers
+
+    def _kept(self, name: str) -> Path | None:
+        return None if self.checkpoints is None else self.checkpoints / name
 
     def _claim(self, graph: Graph, data: LearningData) -> None:
         """Writes down whose checkpoints the folder holds. K008 when they are another run's; without `resume` they go, but for
@@ -239,6 +262,8 @@ class _Whole:
             )
             for kind, cut in cuts:
                 self.costs.append(1 + schedule.stage(kind).images * footprint(shaped(base, cut)).macs // 10**6)
+        every = sum(cost.macs for cost in plan.costs)
+        self.costs += [1 + FUSION_IMAGES * every // 10**6 // FORWARD_SHARE, 1 + schedule.together.images * every // 10**6]
         self.total = sum(self.costs)
 
     def __call__(self, stage: str, done: int, total: int) -> None:

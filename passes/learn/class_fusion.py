@@ -15,11 +15,11 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.class_pruning import LABEL_SHARE
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import Batch, fit
-from edgewright.passes.learn.losses import cross_entropy
+from edgewright.passes.learn.losses import known_answers
 from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
-from edgewright.passes.learn.torch_import import Tensor, functional, torch
+from edgewright.passes.learn.torch_import import Tensor, torch
 
 LOGITS = "logits"
 STEPS = 1000
@@ -76,13 +76,11 @@ def train_fusion(
 
 
 def _loss(module: TorchGraph, teacher: Array) -> Callable[[Batch], Tensor]:
-    target = torch.from_numpy(teacher.astype(np.float32)).clamp_min(1e-6)
+    target = torch.from_numpy(teacher.astype(np.float32))
 
     def loss(batch: Batch) -> Tensor:
-        logits = module(batch.inputs)[LOGITS]
         assert batch.labels is not None
-        distilled = functional.kl_div(functional.log_softmax(logits, -1), target[batch.index], reduction="batchmean")
-        return (1 - LABEL_SHARE) * distilled + LABEL_SHARE * cross_entropy(logits, batch.labels)
+        return known_answers(module(batch.inputs)[LOGITS], target[batch.index], batch.labels, LABEL_SHARE)
 
     return loss
 

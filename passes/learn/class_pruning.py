@@ -23,7 +23,7 @@ from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import Batch, fit
-from edgewright.passes.learn.losses import cross_entropy
+from edgewright.passes.learn.losses import known_answers
 from edgewright.passes.learn.measure import outputs
 from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
@@ -48,8 +48,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The three stages, and what importance is judged on. The first two models are larger and slower to train than the
-    last, which is the one that will be used: most of the time goes there.
+    """The three stages, that of all sub-models together, and what importance is judged on. The first two models are larger
+    and slower to train than the last, which is the one that will be used: most of the time goes there.
 
     score_images: samples for the estimate; exact_images: samples for exact divergences; exact: units of a group that are
     judged exactly, half of them on either side of the cut (all where a group has no more)."""
@@ -57,6 +57,7 @@ class Schedule:
     channels: Stage = Stage(8_000, 20_000, 2e-3)
     heads: Stage = Stage(6_000, 20_000, 2e-3)
     hidden: Stage = Stage(100_000, 60_000, 3e-3)
+    together: Stage = Stage(100_000, 60_000, 2e-3)
     batch: int = 64
     score_images: int = 384
     exact_images: int = 96
@@ -66,14 +67,17 @@ class Schedule:
         return {CHANNEL: self.channels, HEAD: self.heads, HIDDEN: self.hidden}[kind]
 
     def scaled(self, epochs: float, samples: int) -> Schedule:
-        """The same proportions, the last stage seeing `epochs` times all samples."""
+        """The same proportions, the last stage of a sub-model seeing `epochs` times all samples."""
         factor = epochs * samples / self.hidden.images
 
         def longer(stage: Stage) -> Stage:
             images = max(self.batch, round(stage.images * factor))
             return replace(stage, images=images, pool=min(stage.pool, samples))
 
-        return replace(self, channels=longer(self.channels), heads=longer(self.heads), hidden=longer(self.hidden))
+        return replace(
+            self, channels=longer(self.channels), heads=longer(self.heads), hidden=longer(self.hidden),
+            together=longer(self.together),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +159,11 @@ def _stage(
 
 def answers_loss(module: TorchGraph, wanted: Array) -> Callable[[Batch], Tensor]:
     """Divergence from the whole model's answers, and cross entropy with the labels."""
-    target = torch.from_numpy(wanted.astype(np.float32)).clamp_min(1e-6)
+    target = torch.from_numpy(wanted.astype(np.float32))
 
     def loss(batch: Batch) -> Tensor:
-        logits = module(batch.inputs)[LOGITS]
         assert batch.labels is not None
-        found = functional.log_softmax(logits, -1)
-        distilled = functional.kl_div(found, target[batch.index], reduction="batchmean")
-        return (1 - LABEL_SHARE) * distilled + LABEL_SHARE * cross_entropy(logits, batch.labels)
+        return known_answers(module(batch.inputs)[LOGITS], target[batch.index], batch.labels, LABEL_SHARE)
 
     return loss
 

@@ -47,8 +47,8 @@ def short(**changes: Any) -> Any:
     from edgewright.passes.learn.class_pruning import Schedule, Stage
 
     given = {
-        "channels": Stage(320, 200, 2e-3), "heads": Stage(320, 200, 2e-3), "hidden": Stage(4800, 200, 3e-3), "batch": 32,
-        "score_images": 64, "exact_images": 32, "exact": 4,
+        "channels": Stage(320, 200, 2e-3), "heads": Stage(320, 200, 2e-3), "hidden": Stage(4800, 200, 3e-3),
+        "together": Stage(1600, 200, 2e-3), "batch": 32, "score_images": 64, "exact_images": 32, "exact": 4,
     }  # fmt: skip
     return Schedule(**{**given, **changes})
 
@@ -133,12 +133,13 @@ def test_a_split_learns_and_resumes_to_the_same_result(tmp_path: Path) -> None:
         sizes = (len(found.channels), len(found.heads[0]), len(found.hidden[0]))
         assert SubShape(*sizes) == split.plan.shapes[0]
     assert [stage.kind for stage in split.pruned[0]] == [CHANNEL, HEAD, HIDDEN]
-    assert len(said) == 6 and "sub-model 2 of 2" in said[-1]
+    assert len(said) == 7 and "sub-model 2 of 2" in said[-2] and said[-1].startswith("all together")
     assert all(0 <= done <= total for _, done, total in told) and told[0][0] == "sub-model 1 of 2, channels"
     assert data.labels is not None
     accuracy = float((answer(split, data).argmax(-1) == data.labels).mean())
     assert accuracy > 0.5  # chance is 0.25
-    for stopped in ("fusion.pt", "sub-model 2 of 2-2-hidden.pt", "sub-model 2 of 2-1-head.start.npz"):
+    assert split.together.loss[1] < split.together.loss[0]
+    for stopped in ("together.pt", "fusion.pt", "sub-model 2 of 2-2-hidden.pt", "sub-model 2 of 2-1-head.start.npz"):
         (tmp_path / stopped).unlink()
     again = replace(work, resume=True).run(graph, data)
     assert identity(again) == identity(split)
@@ -148,6 +149,28 @@ def test_a_split_learns_and_resumes_to_the_same_result(tmp_path: Path) -> None:
         assert error.value.diagnostics[0].code == "K008" and word in error.value.diagnostics[0].because
     replace(work, seed=2)._claim(graph, data)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.npy", "run.json"]
+
+
+def test_together_they_learn_what_none_could_know_alone() -> None:
+    from edgewright.passes.learn.class_fusion import train_fusion
+    from edgewright.passes.learn.class_pruning import Stage
+    from edgewright.passes.learn.class_tuning import tune_together
+    from edgewright.passes.learn.measure import outputs
+
+    graph, data = task()
+    assert data.labels is not None
+    partition = ((0, 1), (2, 3))
+    alone = [keep_classes(graph, part) for part in partition]
+    features = [np.zeros_like(outputs(one, data)["features"]) for one in alone]  # a fusion that has learned nothing
+    teacher = np.eye(4)[data.labels]
+    fusion = train_fusion(features, data.labels, teacher, 0, steps=20)
+    together = tune_together(alone, fusion, partition, data, teacher, Stage(9600, 240, 3e-3), 32, 0)
+    found = [outputs(one, data) for one in together.sub_models]
+    joined = outputs(together.fusion, {f"features_{i}": one["features"] for i, one in enumerate(found)})["logits"]
+    assert (joined.argmax(-1) == data.labels).mean() > 0.8
+    for part, one in zip(partition, found, strict=True):  # and can still be asked alone
+        own = np.array([part.index(c) if c in part else 2 for c in data.labels])
+        assert (one["logits"].argmax(-1) == own).mean() > 0.8
 
 
 def test_one_device_keeps_all_classes_and_has_no_other() -> None:

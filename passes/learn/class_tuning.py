@@ -1,0 +1,98 @@
+"""Sub-models and the network that puts them together learn once more, all at once, so that their features complete each other.
+
+Source: ours. ED-ViT (arXiv 2410.11650) trains sub-models one by one and then the fusion; what one of them leaves out, the
+others cannot know.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from edgewright.passes.classifier import FEATURES, LOGITS, collapsed, relabelled
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.types import Array
+from edgewright.passes.learn.class_fusion import feature_names
+from edgewright.passes.learn.class_pruning import LABEL_SHARE, Stage
+from edgewright.passes.learn.dataset import LearningData
+from edgewright.passes.learn.fit import Batch, fit
+from edgewright.passes.learn.losses import known_answers
+from edgewright.passes.learn.progress import Progress
+from edgewright.passes.learn.recipe import Recipe
+from edgewright.passes.learn.torch_graph import TorchGraph
+from edgewright.passes.learn.torch_import import Tensor, nn, torch
+
+STAGE = "all together"
+OWN_SHARE = 0.3
+"""Of the sub-models' own answers, beside the answer of all: a device can still be asked alone."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Together:
+    """What came out. loss: means over the first and the last epoch, or part of one."""
+
+    sub_models: tuple[Graph, ...]
+    fusion: Graph
+    loss: tuple[float, float]
+    images: int
+    seconds: float
+
+
+class Deployment(nn.Module):
+    """All sub-models and their fusion as one module."""
+
+    def __init__(self, sub_models: Sequence[Graph], fusion: Graph) -> None:
+        super().__init__()
+        self.sub_models = nn.ModuleList(TorchGraph(graph) for graph in sub_models)
+        self.fusion = TorchGraph(fusion)
+
+    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """(samples, classes) of all, and (samples, own classes + other) of each sub-model."""
+        found = [sub_model(inputs) for sub_model in self.sub_models]
+        features = {name: one[FEATURES] for name, one in zip(feature_names(len(found)), found, strict=True)}
+        return self.fusion(features)[LOGITS], [one[LOGITS] for one in found]
+
+
+def tune_together(
+    sub_models: Sequence[Graph], fusion: Graph, partition: Sequence[Sequence[int]], data: LearningData, teacher: Array,
+    stage: Stage, batch: int, seed: int, *, checkpoint: Path | None = None, progress: Progress | None = None,
+) -> Together:  # fmt: skip
+    """One more stage for everything. teacher: the whole model's probabilities (samples, classes) for `data`, labelled."""
+    begun = time.monotonic()
+    index = np.random.default_rng(seed).permutation(len(data))[: stage.pool]
+    part = data.choose(index)
+    module = Deployment(sub_models, fusion)
+    steps = max(1, stage.images // batch)
+    epochs = -(-steps // max(1, len(part) // batch))
+    recipe = Recipe(
+        epochs, min(batch, len(part)), stage.rate, warmup_epochs=0.1, weight_decay=0.01, ema=0.99, seed=seed, steps_max=steps
+    )
+    loss = _loss(module, partition, teacher[index], part)
+    history = fit(module, recipe, part, loss, checkpoint=checkpoint, progress=progress, stage=STAGE)
+    made = [one.to_graph() for one in (*module.sub_models, module.fusion) if isinstance(one, TorchGraph)]
+    ends = history.epochs[0].loss, history.epochs[-1].loss
+    return Together(tuple(made[:-1]), made[-1], ends, stage.images, time.monotonic() - begun)
+
+
+def _loss(
+    module: Deployment, partition: Sequence[Sequence[int]], teacher: Array, data: LearningData
+) -> Callable[[Batch], Tensor]:
+    assert data.labels is not None
+    everything = torch.from_numpy(teacher.astype(np.float32))
+    own = [
+        (torch.from_numpy(collapsed(teacher, part).astype(np.float32)), torch.from_numpy(relabelled(data.labels, part)))
+        for part in partition
+    ]
+
+    def loss(batch: Batch) -> Tensor:
+        assert batch.labels is not None
+        answers, alone = module(batch.inputs)
+        value = known_answers(answers, everything[batch.index], batch.labels, LABEL_SHARE)
+        for found, (wanted, labels) in zip(alone, own, strict=True):
+            value = value + OWN_SHARE / len(own) * known_answers(found, wanted[batch.index], labels[batch.index], LABEL_SHARE)
+        return value
+
+    return loss
