@@ -187,6 +187,9 @@ def cut_to(graph: Graph, shape: SubShape, kind: str, data: LearningData, schedul
         open_.append((order[low:high], surplus - low))
     dropped = list(certain)
     for candidates, count in open_:
+        if count in (0, len(candidates)):  # nothing to choose
+            dropped += candidates[:count]
+            continue
         cuts = (TorchGraph(prune(structure, [*certain, unit])) for unit in candidates)
         exact = [float(_divergence(answers, _log_answers(cut, few))) for cut in cuts]
         dropped += [candidates[i] for i in np.argsort(exact, kind="stable")[:count]]

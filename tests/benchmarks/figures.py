@@ -9,13 +9,15 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One measured figure. asked: what it is to be, in words ("at most 1.0"); reached: whether it is (None: nothing is
-    asked); source: "measured now", or where a result of training comes from ("trained earlier, log NAME")."""
+    asked); source: "measured now", or where a result of training comes from ("trained earlier, log NAME"); headline: it
+    stands in the README too, as all does that is asked."""
 
     name: str
     value: str
     asked: str = ""
     reached: bool | None = None
     source: str = "measured now"
+    headline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,27 @@ def at_least(name: str, value: float, limit: float, form: str = "{:.2f}", source
     return Figure(name, form.format(value), f"at least {form.format(limit)}", value >= limit, source)
 
 
+def summary(sections: Iterable[Section]) -> str:
+    """What was asked, and the headlines, as one table."""
+    rows = ["| | measured | asked | |", "|---|---:|---:|---|"]
+    for section in sections:
+        shown = [one for one in section.figures if one.headline or one.reached is not None]
+        if shown:
+            rows.append(f"| **{section.title}** | | | |")
+        rows += [f"| {one.name} | {one.value} | {one.asked} | {_verdict(one)} |" for one in shown]
+    return "\n".join(rows) + "\n"
+
+
+def _verdict(one: Figure) -> str:
+    return "" if one.reached is None else "yes" if one.reached else "no"
+
+
 def markdown(sections: Iterable[Section]) -> str:
     """All sections as tables."""
     blocks = []
     for section in sections:
         rows = [f"**{section.title}**", "", "| | measured | asked | | from |", "|---|---:|---:|---|---|"]
         for one in section.figures:
-            verdict = "" if one.reached is None else "yes" if one.reached else "no"
-            rows.append(f"| {one.name} | {one.value} | {one.asked} | {verdict} | {one.source} |")
+            rows.append(f"| {one.name} | {one.value} | {one.asked} | {_verdict(one)} | {one.source} |")
         blocks.append("\n".join([*rows, *(["", *section.lines] if section.lines else [])]))
     return "\n\n".join(blocks) + "\n"

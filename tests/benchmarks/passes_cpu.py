@@ -257,7 +257,8 @@ def hash_section(rounds: int, widths: Sequence[int], lengths: Sequence[int]) -> 
                 where = crossover(lengths, ratios)
                 told = "no length measured" if where is None else f"{'at most ' if ratios[0] >= 1 else ''}{where:.0f} tokens"
                 kind = "int8" if whole else "fp32"
-                figures.append(Figure(f"{kind}, head of {width}, {text}: faster than softmax from", told))
+                name = f"{kind}, head of {width}, {text}: faster than softmax from"
+                figures.append(Figure(name, told, headline=text == "with its codes"))
     title = "Attention by codes: 4 heads, 16 bits, one thread, softmax's time over its own"
     return Section(title, tuple(figures), tuple(lines))
 

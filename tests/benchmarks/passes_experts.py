@@ -107,10 +107,11 @@ def tasks_section(graphs: dict[str, Graph], data: TestSet) -> Section:
     for task, measure in TASKS.items():
         single = scores[f"single_{task}"][task]
         row = ", ".join(f"{kind} {scores[name][task]:.2f} %" for kind, name in kinds.items())
-        figures.append(Figure(f"{task}, {measure}", f"{row}, dense, this task {single:.2f} %", source="trained earlier, logs/"))
+        figures.append(Figure(f"{task}, {measure}", f"{row}, dense, this task {single:.2f} %",
+                              source="trained earlier, logs/", headline=True))  # fmt: skip
     for kind, name in kinds.items():
         gain = np.mean([scores[name][task] / scores[f"single_{task}"][task] - 1 for task in TASKS])
-        figures.append(Figure(f"{kind}: mean change against single-task networks", f"{100 * gain:+.2f} %"))
+        figures.append(Figure(f"{kind}: mean change against single-task networks", f"{100 * gain:+.2f} %", headline=True))
     one, _ = SelectExperts("class")(graphs["moe_fashion"])
     single_graph = graphs["single_class"]
     figures.append(Figure("multiply-adds of one task", f"experts {macs(one):,}, dense {macs(single_graph):,}"))
@@ -166,4 +167,3 @@ def machine_section(data: TestSet, folder: Path) -> Section:
     if accuracy.float is not None and accuracy.int8 is not None:
         figures.append(Figure("class, top-1 of 500 images, float and int8", f"{accuracy.float:.2%}, {accuracy.int8:.2%}"))
     return Section("Experts on this machine", tuple(figures))
-

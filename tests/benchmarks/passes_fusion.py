@@ -26,6 +26,7 @@ from edgewright.passes.remove_blocks import RemoveBlocks
 
 from tests.benchmarks.cpu_models import CannotMake
 from tests.benchmarks.figures import Figure, Section, at_least, at_most
+from tests.benchmarks.fusion_budget import KEPT
 from tests.benchmarks.fusion_sentences import size
 from tests.benchmarks.fusion_vit import EXAMPLES, FUSED, MODEL, RUNS, images
 from tests.benchmarks.passes_cpu import interleaved
@@ -33,6 +34,7 @@ from tests.benchmarks.passes_cpu import interleaved
 ROUNDS = 15
 FINDS = 0.75  # the share of what removal loses that fusion finds again, where removal loses as much as:
 LOSS_POINTS = 2.0
+TEST_IMAGES = 10_000
 SHARES = {"25": "3 of 12 blocks", "50": "6 of 12 blocks"}
 
 
@@ -44,7 +46,10 @@ def sections(retrain: bool, folder: Path) -> list[Section]:
     for name in RUNS:
         if retrain or not (FUSED / f"{name}.onnx").is_file():
             subprocess.run([sys.executable, "-m", "tests.benchmarks.fusion_vit", name, str(folder)], check=True)
-    return [*(_accuracy(share) for share in SHARES), _latency(folder), *_sentences(retrain, folder)]
+    if retrain or not KEPT.is_file():
+        subprocess.run([sys.executable, "-m", "tests.benchmarks.fusion_budget"], check=True)
+    budgets = [_budgets(share) for share in SHARES]
+    return [*(_accuracy(share) for share in SHARES), *budgets, _latency(folder), *_sentences(retrain, folder)]
 
 
 def _log(name: str) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def _accuracy(share: str) -> Section:
     points = {words: 100 * float((found == labels).mean()) for words, found in answers.items()}
     before, after, plain = 100 * float((expected == labels).mean()), points["fused"], points["plain removal of the same blocks"]
     source = {words: f"trained earlier, log fused/{key}{share}.json" for key, words in named.items()}
-    figures = [Figure("top-1, 12 blocks", f"{before:.2f} %")]
+    figures = [Figure("top-1, 12 blocks", f"{before:.2f} %", headline=True)]
     figures += [Figure(f"top-1, {words}", f"{value:.2f} %", source=source.get(words, "measured now"))
                 for words, value in points.items()]  # fmt: skip
     figures += [Figure(f"same answer as 12 blocks, {words}", f"{100 * float((found == expected).mean()):.2f} %")
@@ -90,6 +95,25 @@ def _accuracy(share: str) -> Section:
     figures.append(at_most("epochs of Fashion-MNIST in all", _log(f"fused{share}")["options"]["epochs"], 2.0))
     lines = (f"Blocks that went: {gone[0]} (fused), {gone[1]} (fine-tuned removal).", _influence(share), _curves(share))
     return Section(f"Fused blocks: {SHARES[share]} of a Fashion-MNIST ViT gone", tuple(figures), lines)
+
+
+def _budgets(share: str) -> Section:
+    """What few images give: fused and removed with the same images and epochs, means over seeds."""
+    found = json.loads(KEPT.read_text())[f"{int(share) / 100:g}"]
+    source = "trained earlier, log fused/budgets.json"
+    figures: list[Figure] = []
+    for row in found["budgets"]:
+        removed, fused = (100 * float(np.mean(row[way])) for way in ("removal", "fused"))
+        noise = float(np.mean([100 * np.sqrt(count) / TEST_IMAGES for count in row["differ"]]))
+        gain = fused - removed
+        name = f"{row['images']:,} images, {row['epochs']:g} epochs" if row["epochs"] else "no training"
+        asked, reached = (f"more than its standard error, {noise:.2f}", gain > noise)
+        text = f"{fused:.2f} % / {removed:.2f} %"
+        figures.append(Figure(f"{name}: top-1, fused / removal", text, source=source, headline=True))
+        figures.append(Figure(f"{name}: points above removal", f"{gain:.2f}", asked, reached, source))
+    chosen = "; ".join(f"{way} {recipe}" for way, recipe in found["recipes"].items())
+    line = f"Means over {len(found['budgets'][0]['fused'])} seeds. Recipes, chosen on held-out training images: {chosen}."
+    return Section(f"Fused blocks with few images: {SHARES[share]} of a Fashion-MNIST ViT gone", tuple(figures), (line,))
 
 
 def _answers(graph: Graph, x: Array) -> Array:

@@ -79,7 +79,8 @@ def accuracy_section(pixels: Array, labels: Array) -> Section:
         data = LearningData({"x": pixels}, labels)
         softmax, hashed = 100 * top1(before, data), 100 * top1(after, LearningData({after.inputs[0].name: pixels}, labels))
         source = f"tuned earlier, log logs/{one.log.name}"
-        figures.append(Figure(f"{one.model}: top-1 with softmax, hashed", f"{softmax:.2f} %, {hashed:.2f} %", source=source))
+        text = f"{softmax:.2f} %, {hashed:.2f} %"
+        figures.append(Figure(f"{one.model}: top-1 with softmax, hashed", text, source=source, headline=True))
         figures.append(at_most(f"{one.model}: points lost", softmax - hashed, LOST_POINTS))
         figures.append(Figure(f"{one.model}: same answer", f"{100 * agreement(before, after, data):.2f} %"))
         macs = [sum(node.work.macs for node in graph.nodes()) for graph in (before, after)]
@@ -105,7 +106,8 @@ def energy_section() -> Section:
     deit = tiny_vit(0, image=224, patch=16, channels=3, width=192, heads=3, blocks=12, hidden=768)
     outlook = hashing_outlook(deit)
     verdict = "pays" if outlook.pays else "does not pay"
-    figures.append(Figure("DeiT-Tiny's shape: scores and sums, of all arithmetic", f"{outlook.bound:.1%}: hashing {verdict}"))
+    figures.append(Figure("DeiT-Tiny's shape: scores and sums, of all arithmetic", f"{outlook.bound:.1%}: hashing {verdict}",
+                          headline=True))  # fmt: skip
     return Section("EcoFormer's energy model", tuple(figures), ("Published: arXiv 2209.09004; 45 nm, arithmetic only.",))
 
 
@@ -115,4 +117,3 @@ def _worst(network: Network) -> float:
     pairs = ((found.multiplications, network.multiplications), (found.additions, network.additions),
              (found.energy_pj, network.energy))  # fmt: skip
     return max(abs(value / 1e9 / published - 1) for value, published in pairs) * 100
-

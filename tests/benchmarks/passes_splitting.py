@@ -157,7 +157,7 @@ def figures(result: Result, whole: float) -> tuple[Figure, ...]:
     rows = [
         at_least(f"{name}: times fewer parameters per device", smaller, ASKED_SMALLER, "{:.2f}", "counted")
         if count == 5
-        else Figure(f"{name}: times fewer parameters per device", f"{smaller:.2f}", source="counted"),
+        else Figure(f"{name}: times fewer parameters per device", f"{smaller:.2f}", source="counted", headline=True),
         Figure(f"{name}: parameters, MACs per device", f"{heaviest['parameters']:,}, {heaviest['macs']:,}", source="counted"),
     ]
     for board in dict.fromkeys(row["board"] for row in data["sub_models"]):
@@ -171,7 +171,7 @@ def figures(result: Result, whole: float) -> tuple[Figure, ...]:
         if count == 5:
             rows.append(at_most(f"{name}: points lost", lost, ASKED_LOST, "{:.2f}", f"measured now; {source}"))
         else:
-            rows.append(Figure(f"{name}: points lost", f"{lost:.2f}", source=f"measured now; {source}"))
+            rows.append(Figure(f"{name}: points lost", f"{lost:.2f}", source=f"measured now; {source}", headline=True))
     return tuple(rows)
 
 

@@ -103,6 +103,8 @@ def test_units_that_do_nothing_go_first() -> None:
     np.testing.assert_allclose(after, before, atol=1e-5)
     assert len(structure_of(small).hidden[0]) == 18
     assert cut_to(part, SubShape(16, 2, 24), HEAD, data, short()) is part
+    one = cut_to(part, SubShape(16, 1, 24), HEAD, data, short(exact=1))  # the estimate alone decides
+    assert len(structure_of(one).heads[0]) == 1
 
 
 def test_samples_are_balanced() -> None:
