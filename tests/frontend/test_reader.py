@@ -30,6 +30,9 @@ COUNTED = {
     "vit_deep": {"Attention": 12, "LayerNormalization": 25, "Linear": 49},
     "moe_fashion": {"Attention": 10, "LayerNormalization": 21, "Linear": 37, "MoE": 6},
     "dense_fashion": {"Attention": 4, "LayerNormalization": 9, "Linear": 19},
+    "single_edges": {"Attention": 4, "LayerNormalization": 9, "Linear": 17},
+    "single_foreground": {"Attention": 4, "LayerNormalization": 9, "Linear": 17},
+    "vit_fine_hashed": {"Attention": 0, "HashAttention": 4, "LayerNormalization": 9, "Linear": 21},
     "pyramid_fine_hashed": {"Attention": 2, "HashAttention": 2, "LayerNormalization": 9, "Linear": 19},
 }
 ZOO = Path(os.environ.get("EDGEWRIGHT_ZOO", "/nonexistent"))
