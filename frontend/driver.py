@@ -28,8 +28,8 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
+from edgewright.passes.quantisation.sqnr import sqnr_rows
 from edgewright.passes.results import OutputAccuracy, Score
-from edgewright.passes.sqnr import sqnr_rows
 from edgewright.passes.transform import Progress
 from edgewright.targets.device import Device, load_supported
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from edgewright.passes.assign_devices import Place
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.names import plain
+from edgewright.passes.splitting.assign_devices import Place
 from edgewright.targets.device import Device, load_supported
 
 DEVICES_MAX = 256

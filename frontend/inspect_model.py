@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from edgewright.frontend.onnx_reader import ModelFacts, ModelSource, read_with_facts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.energy import HashingOutlook, hashing_outlook
+from edgewright.passes.hashing.energy import HashingOutlook, hashing_outlook
 from edgewright.passes.ir import Graph, Node, Shape
 from edgewright.passes.ops import Attention, Constant, Input, LayerNormalization, Linear, PatchEmbed, RMSNormalization
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from edgewright.passes.energy import BITS, SUPPORTS, WORTH, HashingGain, HashingOutlook
+from edgewright.passes.hashing.energy import BITS, SUPPORTS, WORTH, HashingGain, HashingOutlook
 from edgewright.passes.names import plain
 from rich.console import Console
 from rich.padding import Padding

@@ -76,7 +76,7 @@ def asked(options: Reshaping) -> tuple[Asked, ...]:
 
 def _experts(options: Reshaping) -> Make:
     def make(offered: dict[str, Any]) -> Pass:
-        from edgewright.passes.select_experts import SelectExperts
+        from edgewright.passes.experts.select_experts import SelectExperts
 
         if "samples" in offered:
             few = {name: array[:USAGE_SAMPLES] for name, array in offered["samples"].items()}
@@ -88,7 +88,7 @@ def _experts(options: Reshaping) -> Make:
 
 def _fusion(options: Reshaping) -> Make:
     def make(offered: dict[str, Any]) -> Pass:
-        from edgewright.passes.fuse_blocks import FuseBlocks
+        from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 
         share, count = options.share_or_count
         return _filled(FuseBlocks, offered, share=share, count=count, epochs=options.epochs)
@@ -98,7 +98,7 @@ def _fusion(options: Reshaping) -> Make:
 
 def _hashing(options: Reshaping) -> Make:
     def make(offered: dict[str, Any]) -> Pass:
-        from edgewright.passes.hash_attention import HashAttentionLayers
+        from edgewright.passes.hashing.hash_attention import HashAttentionLayers
 
         return _filled(
             HashAttentionLayers, offered, layers=options.hash_attention, bits=options.hash_bits,

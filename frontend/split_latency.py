@@ -12,12 +12,12 @@ from typing import Any
 
 from edgewright.frontend.fleet import Fleet, Member
 from edgewright.frontend.snapshot import Pricing
-from edgewright.passes.assign_devices import Energy
-from edgewright.passes.classifier import keep_classes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.results import Snapshot
-from edgewright.passes.sub_model_shape import SubShape, shaped
+from edgewright.passes.splitting.assign_devices import Energy
+from edgewright.passes.splitting.classifier import keep_classes
+from edgewright.passes.splitting.sub_model_shape import SubShape, shaped
 from edgewright.targets.device import Device, load
 
 PRECISION = "int8"

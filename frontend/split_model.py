@@ -18,13 +18,13 @@ from edgewright.frontend.onnx_reader import ModelSource, read_model
 from edgewright.frontend.publish import check_place, publish
 from edgewright.frontend.split_latency import FleetPricing
 from edgewright.hw.emit import to_json
-from edgewright.passes.classifier import FEATURES, LOGITS, find_classifier
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph
-from edgewright.passes.partition_classes import Method, check_parts
-from edgewright.passes.prune_structure import structure_of
-from edgewright.passes.split_classes import Say, Split, SplitClasses, SplitPlan, answer
-from edgewright.passes.sub_model_shape import CPU_GRAIN, FPGA_GRAIN, footprint, full_shape
+from edgewright.passes.splitting.classifier import FEATURES, LOGITS, find_classifier
+from edgewright.passes.splitting.partition_classes import Method, check_parts
+from edgewright.passes.splitting.prune_structure import structure_of
+from edgewright.passes.splitting.split_classes import Say, Split, SplitClasses, SplitPlan, answer
+from edgewright.passes.splitting.sub_model_shape import CPU_GRAIN, FPGA_GRAIN, footprint, full_shape
 from edgewright.passes.transform import Progress
 
 KIND, FORMAT = "split", 1
@@ -141,9 +141,9 @@ def describe(
 
 def accuracies(graph: Graph, split: Split, data: Labelled, labels: Any) -> dict[str, Any]:
     """Top-1 of the whole model and of the deployment, and of each sub-model on its classes and "other"."""
-    from edgewright.passes.classifier import relabelled
     from edgewright.passes.learn.dataset import LearningData
     from edgewright.passes.learn.measure import outputs
+    from edgewright.passes.splitting.classifier import relabelled
 
     given = LearningData(data.inputs, labels)
     assert given.labels is not None

@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgewright.passes import orders
-from edgewright.passes.add_before_concat import AddBeforeConcat
-from edgewright.passes.calibrate import Calibration, calibrate
-from edgewright.passes.drop_identities import DropIdentities
-from edgewright.passes.fold_constants import FoldConstants
-from edgewright.passes.fold_norm_affine import FoldNormAffine
-from edgewright.passes.fold_scales import FoldScales
-from edgewright.passes.fuse_linears import FuseLinears
+from edgewright.passes.exact.add_before_concat import AddBeforeConcat
+from edgewright.passes.exact.drop_identities import DropIdentities
+from edgewright.passes.exact.fold_constants import FoldConstants
+from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
+from edgewright.passes.exact.fold_scales import FoldScales
+from edgewright.passes.exact.fuse_linears import FuseLinears
+from edgewright.passes.exact.merge_linears import MergeLinears
+from edgewright.passes.exact.narrow_linear import NarrowLinear
+from edgewright.passes.exact.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
+from edgewright.passes.exact.reparameterise import ReparameteriseLayerNorm
+from edgewright.passes.exact.scale_into_query import ScaleIntoQuery
+from edgewright.passes.exact.slice_early import SliceEarly
+from edgewright.passes.exact.split_outliers import SplitOutliers
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
-from edgewright.passes.merge_linears import MergeLinears
-from edgewright.passes.narrow_linear import NarrowLinear
-from edgewright.passes.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
-from edgewright.passes.quantise import QuantiseGraph, check_expressible
-from edgewright.passes.reparameterise import ReparameteriseLayerNorm
-from edgewright.passes.scale_into_query import ScaleIntoQuery
-from edgewright.passes.slice_early import SliceEarly
-from edgewright.passes.split_outliers import SplitOutliers
+from edgewright.passes.quantisation.calibrate import Calibration, calibrate
+from edgewright.passes.quantisation.quantise import QuantiseGraph, check_expressible
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
 
 _IN_FRONT: tuple[Pass, ...] = (

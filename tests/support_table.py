@@ -10,7 +10,6 @@ from edgewright.frontend.onnx_writer_integer import INTEGER_WRITERS
 from edgewright.hw.fuse import IMPLEMENTS
 from edgewright.passes import ops
 from edgewright.passes.ir.op import Op
-from edgewright.passes.lowering_structure import ACTIVATIONS
 from edgewright.passes.ops import (
     AddRequantised,
     Dequantise,
@@ -20,7 +19,8 @@ from edgewright.passes.ops import (
     Requantise,
     Table,
 )
-from edgewright.passes.quantise import EXPRESSIBLE
+from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS
+from edgewright.passes.quantisation.quantise import EXPRESSIBLE
 from edgewright.targets.cpu.lower import LOWERINGS, VIEWS
 from edgewright.targets.cpu.scalar import FORMULAS, ROW_KERNELS
 

@@ -66,6 +66,6 @@ def test_third_party_packages_stay_in_their_room(package: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_no_module_is_named_after_nothing() -> None:
+def test_no_module_or_folder_is_named_after_nothing() -> None:
     vague = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
-    assert not [p for room in ROOMS for p in (ROOT / room).rglob("*.py") if p.stem in vague]
+    assert not [p for room in ROOMS for p in (ROOT / room).rglob("*.py") if vague & {p.stem, p.parent.name}]

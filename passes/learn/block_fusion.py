@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.find_blocks import Block, find_blocks, tokens_read
+from edgewright.passes.blocks.find_blocks import Block, find_blocks, tokens_read
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.classifier import FEATURES, LOGITS, collapsed, keep_classes, relabelled
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
@@ -29,8 +28,9 @@ from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
-from edgewright.passes.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, Structure, Unit, prune, structure_of
-from edgewright.passes.sub_model_shape import SubShape
+from edgewright.passes.splitting.classifier import FEATURES, LOGITS, collapsed, keep_classes, relabelled
+from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, Structure, Unit, prune, structure_of
+from edgewright.passes.splitting.sub_model_shape import SubShape
 
 STAGES = (CHANNEL, HEAD, HIDDEN)
 LABEL_SHARE = 0.3

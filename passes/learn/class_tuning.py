@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.classifier import FEATURES, LOGITS, collapsed, relabelled
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.class_fusion import feature_names
@@ -24,6 +23,7 @@ from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, nn, torch
+from edgewright.passes.splitting.classifier import FEATURES, LOGITS, collapsed, relabelled
 
 STAGE = "all together"
 OWN_SHARE = 0.3

@@ -20,9 +20,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 from edgewright.frontend.onnx_reader import read_model
-from edgewright.passes.fuse_blocks import FuseBlocks
+from edgewright.passes.blocks.fuse_blocks import FuseBlocks
+from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.types import Array
-from edgewright.passes.remove_blocks import RemoveBlocks
 from edgewright.passes.transform import Pass
 
 from tests.benchmarks.fusion_vit import FUSED, MODEL, images

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 from edgewright.frontend.onnx_reader import read_model
+from edgewright.passes.blocks.fuse_blocks import FuseBlocks
+from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.cache import root
-from edgewright.passes.fuse_blocks import FuseBlocks
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Constant, Input, Reshape, constant, graph_input
-from edgewright.passes.remove_blocks import RemoveBlocks
 from edgewright.passes.transform import Pass
 
 from tests.benchmarks.cpu_models import MINILM, MODELS, CannotMake, model_path, unpacked

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from edgewright.frontend.onnx_reader import read_model
 from edgewright.frontend.onnx_writer import with_own_names, write_float
-from edgewright.passes.fuse_blocks import FuseBlocks
+from edgewright.passes.blocks.fuse_blocks import FuseBlocks
+from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.types import Array
-from edgewright.passes.remove_blocks import RemoveBlocks
 from edgewright.passes.transform import Pass
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

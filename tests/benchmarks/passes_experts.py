@@ -18,11 +18,11 @@ import numpy as np
 import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 from edgewright.frontend.compiled_cpu import CompiledCpu
 from edgewright.frontend.onnx_reader import read_model
+from edgewright.passes.experts.select_experts import SelectExperts
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.measure import outputs
 from edgewright.passes.ops import Constant, MoE
-from edgewright.passes.select_experts import SelectExperts
 
 from tests.benchmarks.figures import Figure, Section, at_most
 from tests.benchmarks.passes_cpu import WIDTHS, expert_section

@@ -20,9 +20,9 @@ import numpy as np
 from edgewright.frontend.compiled import compile as compile_model
 from edgewright.frontend.compiled_cpu import CompiledCpu
 from edgewright.frontend.onnx_reader import read_model
+from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
-from edgewright.passes.remove_blocks import RemoveBlocks
 
 from tests.benchmarks.cpu_models import CannotMake
 from tests.benchmarks.figures import Figure, Section, at_least, at_most

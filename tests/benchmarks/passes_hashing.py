@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewright.frontend.onnx_reader import read_model
-from edgewright.passes.energy import hashing_outlook
+from edgewright.passes.hashing.energy import hashing_outlook
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.measure import agreement, top1

@@ -31,7 +31,7 @@ from edgewright.frontend.split_report import accuracy_by_devices, report_files
 from edgewright.frontend.split_words import DIFFERS, PUBLISHED, PUBLISHED_SOURCE, milliseconds
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
-from edgewright.passes.split_classes import ANSWERS
+from edgewright.passes.splitting.split_classes import ANSWERS
 
 from tests.benchmarks.figures import Figure, Section, at_least, at_most
 

@@ -15,7 +15,7 @@ import onnx
 import torch
 from edgewright.frontend.onnx_reader import read_model
 from edgewright.frontend.onnx_writer import with_own_names, write_float
-from edgewright.passes.hash_attention import HashAttentionLayers
+from edgewright.passes.hashing.hash_attention import HashAttentionLayers
 from edgewright.passes.ir import Graph
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.measure import agreement, top1

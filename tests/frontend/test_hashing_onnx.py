@@ -10,7 +10,7 @@ from edgewright.frontend.onnx_reader import read_model
 from edgewright.frontend.onnx_writer import interface_names, write_float, write_integer
 from edgewright.frontend.render import consoles, inspection
 from edgewright.frontend.render_hashing import verdict
-from edgewright.passes.energy import hashing_outlook
+from edgewright.passes.hashing.energy import hashing_outlook
 from edgewright.passes.ir import Array, Graph, Node, make
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ops import Constant, HashAttention, HashCodes, Input, Linear, constant, graph_input

@@ -14,9 +14,9 @@ from edgewright.frontend import report
 from edgewright.frontend.onnx_reader import read_model
 from edgewright.frontend.onnx_writer import with_own_names, write_float
 from edgewright.frontend.reshape_options import Reshaping
+from edgewright.passes.blocks.find_blocks import find_blocks
+from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.diagnostics import CompileError
-from edgewright.passes.find_blocks import find_blocks
-from edgewright.passes.fuse_blocks import FuseBlocks
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.results import Report, to_data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.energy import Arithmetic, hashed_attention, products, softmax_attention
+from edgewright.passes.hashing.energy import Arithmetic, hashed_attention, products, softmax_attention
 
 SIDE = 56  # tokens along a side in the first stage, at 224 x 224 pixels
 WINDOW = 7

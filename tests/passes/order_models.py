@@ -9,8 +9,8 @@ from unittest.mock import patch
 
 import numpy as np
 from edgewright.passes import orders
-from edgewright.passes.fuse_blocks import FuseBlocks
-from edgewright.passes.hash_attention import HashAttentionLayers
+from edgewright.passes.blocks.fuse_blocks import FuseBlocks
+from edgewright.passes.hashing.hash_attention import HashAttentionLayers
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Add, Input, Linear, MoE, PatchEmbed, ReduceMean, constant, graph_input
@@ -71,7 +71,7 @@ def _split(graph: Graph) -> Graph:
     from edgewright.passes.learn.class_fusion import train_fusion
     from edgewright.passes.learn.class_pruning import Schedule, Stage
     from edgewright.passes.learn.dataset import LearningData
-    from edgewright.passes.split_classes import SplitClasses
+    from edgewright.passes.splitting.split_classes import SplitClasses
 
     short = Stage(16, 16, 1e-3)
     schedule = Schedule(short, short, short, batch=8, score_images=8, exact_images=8, exact=4)
@@ -87,7 +87,7 @@ def _hash(graph: Graph) -> Graph:
 
 
 def _select(graph: Graph) -> Graph:
-    from edgewright.passes.select_experts import SelectExperts
+    from edgewright.passes.experts.select_experts import SelectExperts
 
     return SelectExperts(task=TASKS[0])(graph)[0]
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from edgewright.passes.fold_norm_affine import FoldNormAffine
-from edgewright.passes.fold_scales import FoldScales
-from edgewright.passes.fuse_linears import FuseLinears
+from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
+from edgewright.passes.exact.fold_scales import FoldScales
+from edgewright.passes.exact.fuse_linears import FuseLinears
+from edgewright.passes.exact.scale_into_query import ScaleIntoQuery
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.op import Op
@@ -34,7 +35,6 @@ from edgewright.passes.ops import (
     value_of,
 )
 from edgewright.passes.pipeline import optimise
-from edgewright.passes.scale_into_query import ScaleIntoQuery
 from edgewright.passes.transform import Pass
 from hypothesis import given, settings
 from hypothesis import strategies as st

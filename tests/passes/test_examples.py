@@ -10,7 +10,7 @@ from edgewright.frontend.onnx_reader import read_model
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import digest
 from edgewright.passes.pipeline import Quantised, optimise, quantise
-from edgewright.passes.sqnr import sqnr
+from edgewright.passes.quantisation.sqnr import sqnr
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EXPORTERS = ("ts17", "dynamo18", "dynamo23")

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from edgewright.passes.find_blocks import find_blocks, runs_of_equal_blocks, tokens_read
+from edgewright.passes.blocks.find_blocks import find_blocks, runs_of_equal_blocks, tokens_read
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ops import (
     Add,

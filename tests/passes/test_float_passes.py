@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgewright.passes.add_before_concat import AddBeforeConcat
 from edgewright.passes.diagnostics import CompileError
-from edgewright.passes.drop_identities import DropIdentities
-from edgewright.passes.fold_constants import FoldConstants
-from edgewright.passes.fold_norm_affine import FoldNormAffine
-from edgewright.passes.fold_scales import FoldScales
-from edgewright.passes.fuse_linears import FuseLinears
+from edgewright.passes.exact.add_before_concat import AddBeforeConcat
+from edgewright.passes.exact.drop_identities import DropIdentities
+from edgewright.passes.exact.fold_constants import FoldConstants
+from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
+from edgewright.passes.exact.fold_scales import FoldScales
+from edgewright.passes.exact.fuse_linears import FuseLinears
+from edgewright.passes.exact.merge_linears import MergeLinears
+from edgewright.passes.exact.narrow_linear import NarrowLinear
+from edgewright.passes.exact.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
+from edgewright.passes.exact.scale_into_query import ScaleIntoQuery
+from edgewright.passes.exact.slice_early import SliceEarly
 from edgewright.passes.ir.graph import Graph, Node, make, topological
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import digest
 from edgewright.passes.ir.types import Level
-from edgewright.passes.merge_linears import MergeLinears
-from edgewright.passes.narrow_linear import NarrowLinear
 from edgewright.passes.ops import (
     Add,
     Attention,
@@ -38,9 +41,6 @@ from edgewright.passes.ops import (
     graph_input,
 )
 from edgewright.passes.pipeline import FLOAT_PASSES, optimise
-from edgewright.passes.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
-from edgewright.passes.scale_into_query import ScaleIntoQuery
-from edgewright.passes.slice_early import SliceEarly
 from edgewright.passes.transform import Pass
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgewright.passes.blocks.find_blocks import find_blocks, runs_of_equal_blocks
+from edgewright.passes.blocks.fuse_blocks import FuseBlocks, group_of
+from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.diagnostics import CompileError
-from edgewright.passes.find_blocks import find_blocks, runs_of_equal_blocks
-from edgewright.passes.fuse_blocks import FuseBlocks, group_of
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import to_text
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Constant, Linear
-from edgewright.passes.remove_blocks import RemoveBlocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from edgewright.passes.attention_layers import attention_layers
 from edgewright.passes.diagnostics import CompileError
-from edgewright.passes.hash_attention import LEAST_SAMPLES, HashAttentionLayers
+from edgewright.passes.hashing.attention_layers import attention_layers
+from edgewright.passes.hashing.hash_attention import LEAST_SAMPLES, HashAttentionLayers
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.learn.hashing import learn_hashing, shared_projection
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.ops import Attention, HashAttention, HashCodes, Slice, constant, value_of
 from edgewright.passes.pipeline import optimise, quantise
-from edgewright.passes.sqnr import sqnr
+from edgewright.passes.quantisation.sqnr import sqnr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

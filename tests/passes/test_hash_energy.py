@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgewright.passes.energy import WORTH, Arithmetic, hashed_attention, hashing_outlook, softmax_attention
+from edgewright.passes.hashing.energy import WORTH, Arithmetic, hashed_attention, hashing_outlook, softmax_attention
 from edgewright.passes.ir.graph import make, rebuild
 from edgewright.passes.ops import Attention, constant
 

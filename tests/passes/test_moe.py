@@ -10,6 +10,7 @@ import pytest
 from edgewright.frontend.onnx_writer import interface_names, write_float, write_integer
 from edgewright.hw.fuse import fuse
 from edgewright.passes.diagnostics import CompileError
+from edgewright.passes.experts.select_experts import SelectExperts
 from edgewright.passes.ir import Array, Graph, Level, Node, TensorType, make
 from edgewright.passes.ir.interp import interpret, interpret_all
 from edgewright.passes.ir.op import InferError
@@ -18,8 +19,7 @@ from edgewright.passes.ops import Linear, MoE, Slice, constant, graph_input
 from edgewright.passes.ops.arith import multiplier_shift
 from edgewright.passes.ops.moe import ACTIVATION_OPS
 from edgewright.passes.pipeline import optimise, quantise
-from edgewright.passes.select_experts import SelectExperts
-from edgewright.passes.sqnr import output_sqnr, sqnr
+from edgewright.passes.quantisation.sqnr import output_sqnr, sqnr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgewright.passes.diagnostics import CompileError
-from edgewright.passes.expert_usage import expert_usage, mixtures, tasks_of, unreachable
+from edgewright.passes.experts.expert_usage import expert_usage, mixtures, tasks_of, unreachable
+from edgewright.passes.experts.select_experts import SelectExperts
 from edgewright.passes.ir import Array, Graph, Node, make
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ops import LayerNormalization, Linear, MoE, Reshape, constant, graph_input, value_of
-from edgewright.passes.select_experts import SelectExperts
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from edgewright.passes.fold_norm_affine import FoldNormAffine
+from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
+from edgewright.passes.exact.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
 from edgewright.passes.ir.graph import Graph, Node, make, rewrite
 from edgewright.passes.ir.interp import interpret, interpret_all
 from edgewright.passes.ir.text import digest
@@ -36,7 +37,6 @@ from edgewright.passes.ops import (
     graph_input,
 )
 from edgewright.passes.pipeline import optimise
-from edgewright.passes.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
 from edgewright.passes.transform import Pass
 from hypothesis import given, settings
 from hypothesis import strategies as st

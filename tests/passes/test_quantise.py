@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgewright.passes.calibrate import Calibration, affine_range, calibrate, quantised
 from edgewright.passes.diagnostics import CompileError
+from edgewright.passes.exact.reparameterise import ReparameteriseLayerNorm
 from edgewright.passes.ir.graph import Graph, make, rewrite
 from edgewright.passes.ir.interp import interpret, interpret_all
 from edgewright.passes.ir.text import digest
@@ -33,10 +33,10 @@ from edgewright.passes.ops import (
     graph_input,
 )
 from edgewright.passes.pipeline import Quantised, QuantiseOptions, optimise, quantise
-from edgewright.passes.quantise import QuantiseGraph
-from edgewright.passes.quantise_weights import integer_product
-from edgewright.passes.reparameterise import ReparameteriseLayerNorm
-from edgewright.passes.sqnr import decibels, output_sqnr, sqnr
+from edgewright.passes.quantisation.calibrate import Calibration, affine_range, calibrate, quantised
+from edgewright.passes.quantisation.quantise import QuantiseGraph
+from edgewright.passes.quantisation.quantise_weights import integer_product
+from edgewright.passes.quantisation.sqnr import decibels, output_sqnr, sqnr
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgewright.passes.calibrate import Calibration, calibrate, observe
+from edgewright.passes.exact.split_outliers import SplitOutliers
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ir.verify import verify
-from edgewright.passes.lowering_channels import weighed
 from edgewright.passes.ops import Add, Concat, Conv, Gelu, Linear, Requantise, constant, graph_input, value_of
 from edgewright.passes.pipeline import QuantiseOptions, quantise
-from edgewright.passes.split_outliers import SplitOutliers
-from edgewright.passes.sqnr import decibels
+from edgewright.passes.quantisation.calibrate import Calibration, calibrate, observe
+from edgewright.passes.quantisation.lowering_channels import weighed
+from edgewright.passes.quantisation.sqnr import decibels
 
 from tests.mixed_models import Layers
 

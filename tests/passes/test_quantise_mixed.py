@@ -35,7 +35,7 @@ from edgewright.passes.ops import (
 )
 from edgewright.passes.ops.arith import SCORE_BIAS_MAX
 from edgewright.passes.pipeline import Quantised, optimise, quantise
-from edgewright.passes.sqnr import decibels, sqnr
+from edgewright.passes.quantisation.sqnr import decibels, sqnr
 
 from tests.mixed_models import gated_network, plain_attention, samples, text_network, windows_network
 

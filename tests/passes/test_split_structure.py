@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgewright.passes.channel_labels import label_channels
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ir.verify import verify
 from edgewright.passes.ops import Add, Constant, Conv, Gelu, Input, Linear, Relu, Slice, constant, graph_input, value_of
 from edgewright.passes.pipeline import optimise
-from edgewright.passes.prune_structure import PruneStructure, Structure, Unit, prune, structure_of
+from edgewright.passes.splitting.channel_labels import label_channels
+from edgewright.passes.splitting.prune_structure import PruneStructure, Structure, Unit, prune, structure_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

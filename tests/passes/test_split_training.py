@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgewright.passes.classifier import keep_classes
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.verify import verify
 from edgewright.passes.ops import Linear, constant, value_of
-from edgewright.passes.prune_structure import CHANNEL, HEAD, HIDDEN, prune, structure_of
-from edgewright.passes.split_classes import SplitClasses, answer, identity
-from edgewright.passes.sub_model_shape import SubShape
+from edgewright.passes.splitting.classifier import keep_classes
+from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, prune, structure_of
+from edgewright.passes.splitting.split_classes import SplitClasses, answer, identity
+from edgewright.passes.splitting.sub_model_shape import SubShape
 
 from tests.models import images, tiny_vit
 
@@ -69,9 +69,9 @@ def muted(graph: Graph, group: int, quiet: list[int]) -> Graph:
 
 def test_estimates_follow_exact_divergences() -> None:
     import torch
-    from edgewright.passes.classifier import FEATURES
     from edgewright.passes.learn.class_pruning import estimate_divergence
     from edgewright.passes.learn.measure import outputs
+    from edgewright.passes.splitting.classifier import FEATURES
 
     graph, data = task()
     part = keep_classes(graph, (0, 1))

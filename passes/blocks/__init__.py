@@ -1,0 +1,1 @@
+"""Transformer blocks: found, weighed, taken out, and fused into their neighbours."""

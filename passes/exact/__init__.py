@@ -1,0 +1,1 @@
+"""Rewrites that keep a float graph's function, within float rounding."""

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.passes.exact.channel_readers import first_parts, products_reading, scaled_input
+from edgewright.passes.ir.graph import Graph, Node, make, rebuild
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import constant, value_of
+from edgewright.passes.quantisation.lowering_structure import NORMS
+from edgewright.passes.transform import Note, Pass
+
+
+@dataclass(frozen=True, slots=True)
+class FoldNormAffine(Pass):
+    """Folds a normalisation's scale and offset into the products behind it.
+
+    Before: Linear(LayerNorm(x; gamma, beta); W, b), where only Linears and experts with constant weights read the
+    LayerNorm (through moves of tokens and means over tokens). After: Linear(LayerNorm(x; 1, 0); W diag(gamma), b + W beta).
+    RMSNormalization likewise, without beta. Not done where a weight is also read elsewhere: it would then exist twice.
+    Exact: within float rounding (computed in float64).
+    Source: the usual folding, as in "Pre-RMSNorm and Pre-CRMSNorm Transformers" (Jiang et al., NeurIPS 2023), section 3.1.
+    """
+
+    def run(self, graph: Graph, note: Note) -> Graph:
+        users = graph.users()
+        norm_of: dict[Node, Node] = {}  # product -> its normalisation
+        for node in graph.nodes():
+            if isinstance(node.op, NORMS) and not _is_neutral(node):
+                products = products_reading(node, users, graph)
+                if not products:
+                    continue
+                if any(user not in products for product in products for user in users[product.inputs[first_parts(product)[0]]]):
+                    note.count("kept, weights are shared")
+                    continue
+                norm_of |= dict.fromkeys(products, node)
+                note.count("folded")
+        norms = set(norm_of.values())
+
+        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
+            if old in norms:
+                return neutral(old, operands[0])
+            if old in norm_of:
+                return scaled_input(old, operands, *_affine(norm_of[old]))
+            return None
+
+        return rebuild(graph, change)
+
+
+def neutral(norm: Node, x: Node) -> Node:
+    """The same normalisation of x with gamma 1 and beta 0."""
+    values = (1.0, 0.0)[: len(norm.inputs) - 1]
+    width = x.shape[-1]
+    affine = (constant(np.full(width, v, np.float32), n.origin) for v, n in zip(values, norm.inputs[1:], strict=True))
+    return make(norm.op, x, *affine, origin=norm.origin)
+
+
+def _is_neutral(norm: Node) -> bool:
+    """Nothing to fold, or it is computed."""
+    values = [value_of(n) for n in norm.inputs[1:]]
+    return any(v is None for v in values) or all(
+        v is not None and bool(np.all(v == wanted)) for v, wanted in zip(values, (1, 0), strict=False)
+    )
+
+
+def _affine(norm: Node) -> tuple[Array, Array]:
+    gamma, *beta = (_value(n) for n in norm.inputs[1:])
+    return gamma, beta[0] if beta else np.zeros_like(gamma)
+
+
+def _value(node: Node) -> Array:
+    value = value_of(node)
+    assert value is not None
+    return value.astype(np.float64)

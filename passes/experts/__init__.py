@@ -1,0 +1,1 @@
+"""Mixtures of experts: which experts are used, and graphs without the others."""

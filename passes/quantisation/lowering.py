@@ -1,0 +1,407 @@
+"""From values of a float graph to integer nodes: each value in the forms its readers need, int8 or int16."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from edgewright.passes.ir.graph import Graph, Node, make
+from edgewright.passes.ir.types import INT8, INT16, Array, Int, Quant
+from edgewright.passes.ops import (
+    AddRequantised,
+    Concat,
+    Constant,
+    Conv,
+    Gather,
+    HashCodes,
+    Input,
+    LayerNormalization,
+    Linear,
+    MoE,
+    PatchEmbed,
+    Quantise,
+    Relu,
+    Requantise,
+    Reshape,
+    RMSNormalization,
+    Slice,
+    Softmax,
+    Sub,
+    Table,
+    Transpose,
+    constant,
+    value_of,
+)
+from edgewright.passes.ops.add_requantised import IDENTITY
+from edgewright.passes.ops.arith import (
+    LAYER_NORM_FRACTION,
+    LAYER_NORM_SHIFT_MAX,
+    boundary,
+    eps_term,
+    limit,
+    multiplier_shift,
+    multipliers_shifts,
+)
+from edgewright.passes.quantisation.calibrate import Calibration, positive
+from edgewright.passes.quantisation.lowering_channels import per_channel
+from edgewright.passes.quantisation.lowering_experts import experts
+from edgewright.passes.quantisation.lowering_hashing import codes
+from edgewright.passes.quantisation.lowering_products import OutOfRange, accumulate, scale_of
+from edgewright.passes.quantisation.lowering_structure import (
+    ACCUMULATING,
+    ACTIVATIONS,
+    NORMS,
+    SUMS,
+    VIEWS,
+    WEIGHTED,
+    carried,
+    channel_axis,
+    hosted,
+    is_part,
+    is_wide,
+    root,
+    split_in_parts,
+    wide_values,
+)
+
+HEADROOM = 2.0  # int16 ranges beyond what the samples showed: one bit of sixteen against saturation
+PROBABILITY = 2.0**-15  # the unit of a Softmax
+LOWEST = -127
+
+
+class Lowering:
+    """Memoised lowering of one graph. `int8(node)` and `int16(node)` give integer nodes whose type carries Quant."""
+
+    def __init__(self, graph: Graph, calibration: Calibration, weight_clip: str) -> None:
+        self.graph = graph
+        self.calibration = calibration
+        self.weight_clip = weight_clip
+        self.users = graph.users()
+        self.events: Counter[str] = Counter()
+        self.inputs: dict[Node, Node] = {}
+        self._narrow: dict[tuple[Node, Quant | None], Node] = {}
+        self._wide: dict[tuple[Node, float | None], Node] = {}
+        self._accumulators: dict[Node, tuple[Node, Array]] = {}
+        self._probabilities: dict[Node, Node] = {}
+        self.hosted = hosted(graph)
+        self._group, self._read_wide = wide_values(graph)
+
+    # ---- forms
+
+    def output(self, node: Node) -> Node:
+        """A graph output: int16 where the value is a sum or a product, else int8."""
+        wide = isinstance(root(node).op, (*ACCUMULATING, *SUMS, Softmax))
+        return self.int16(node) if wide else self.int8(node)
+
+    def int8(self, node: Node, quant: Quant | None = None) -> Node:
+        """The value in [-127, 127], under `quant` or the one its calibration gives."""
+        key = (node, quant)
+        if key not in self._narrow:
+            self._narrow[key] = self._int8(node, quant)
+        return self._narrow[key]
+
+    def int16(self, node: Node, scale: float | None = None) -> Node:
+        """The value in [-32767, 32767], symmetric; under `scale`, or the one its group of joined values has."""
+        if scale is not None and isinstance(node.op, (*SUMS, *VIEWS)) and scale == self.scale16(node):
+            scale = None  # its own
+        key = (node, scale)
+        if key not in self._wide:
+            self._wide[key] = self._int16(node, scale)
+        return self._wide[key]
+
+    def scale16(self, node: Node) -> float:
+        """The int16 scale of a value: with headroom over everything that shares it."""
+        magnitude = 0.0
+        for member in self._group.get(node, (node,)):
+            around = (member, *member.inputs) if isinstance(member.op, (*SUMS, Concat)) else (member,)
+            magnitude = max([magnitude, *(self._magnitude(n) for n in around)])
+        return positive(HEADROOM * magnitude / limit(INT16))
+
+    def _magnitude(self, node: Node) -> float:
+        table = _looked_up(node)
+        value = value_of(node if table is None else table)
+        return float(np.abs(value).max()) if value is not None else self.calibration[node].magnitude
+
+    # ---- int8
+
+    def _int8(self, node: Node, quant: Quant | None) -> Node:
+        op = node.op
+        if node in self.hosted:
+            return self._on_host(node, quant or self._affine(node), INT8)
+        if is_part(node):
+            return self._part(node, quant)
+        if isinstance(op, HashCodes):
+            return codes(self, node, op, quant)
+        if quant is None and isinstance(op, (Linear, Conv)) and split_in_parts(self.users[node]):
+            return self._parts(node)
+        quant = quant or self._affine(node)
+        if isinstance(op, VIEWS) and not (isinstance(op, Slice) and is_wide(node)):
+            return self._view(node, {i: self.int8(node.inputs[i], quant) for i in carried(node)}, quant)
+        if isinstance(op, Constant):
+            return _integer_constant(node, quant, INT8)
+        if isinstance(op, Input):
+            return self._on_host(node, quant, INT8)
+        if isinstance(op, (LayerNormalization, RMSNormalization)) and node not in self._read_wide:
+            return self._normalised(node, op, quant, INT8)
+        if isinstance(op, Relu) and (quant.zero_point == LOWEST or not _has_table(node)):
+            return self._rectified(node, quant)
+        if isinstance(op, ACTIVATIONS):
+            return self._table(node, quant)
+        if isinstance(op, ACCUMULATING):
+            acc, scale = self.accumulators(node)
+            return self.requantised(node, acc, scale, quant, INT8)
+        wide = self.int16(node)
+        return self.requantised(node, wide, np.array([scale_of(wide)]), quant, INT8)
+
+    def _view(self, node: Node, values: dict[int, Node], quant: Quant) -> Node:
+        """The same move of integers; what says where (ids, conditions) stays as it is."""
+        operands = (values.get(i, operand) for i, operand in enumerate(node.inputs))
+        return make(node.op, *operands, origin=node.origin, quant=quant)
+
+    def _rectified(self, node: Node, quant: Quant) -> Node:
+        """Relu as part of the step before it: integers saturate at the zero point where that is the lowest, and are
+        clipped at 0 where it is 0. Either is exactly a Relu of what was not yet rounded."""
+        found = self._saturated(node, node.inputs[0], quant)
+        self.events["merged Relu"] += 1
+        return found if quant.zero_point == LOWEST else make(Relu(), found, origin=node.origin, quant=quant)
+
+    def _saturated(self, node: Node, x: Node, quant: Quant) -> Node:
+        """x in int8 under the range of `node`, its Relu, and under its name."""
+        if isinstance(x.op, VIEWS) and not is_wide(x) and not is_part(x):
+            values = {i: self._saturated(node, x.inputs[i], quant) for i in carried(x)}
+            return replace(self._view(x, values, quant), origin=node.origin)
+        if isinstance(x.op, ACCUMULATING):
+            acc, scale = self.accumulators(x)
+            return self.requantised(node, acc, scale, quant, INT8)
+        if is_wide(x) or (isinstance(x.op, NORMS) and x in self._read_wide):
+            wide = self.int16(x)
+            return self.requantised(node, wide, np.array([scale_of(wide)]), quant, INT8)
+        return self.int8(x, quant)
+
+    def _affine(self, node: Node) -> Quant:
+        """The int8 quantisation of a value: a zero point only where every reader is a product or a table."""
+        one = self._one_scale(node, symmetric=not self._only_affine_readers(node))
+        return per_channel(self, node, one)
+
+    def _one_scale(self, node: Node, symmetric: bool) -> Quant:
+        through = None
+        readers = self.users[node]
+        if readers and all(type(reader.op) is type(readers[0].op) for reader in readers):
+            first = readers[0].op
+            if isinstance(first, ACTIVATIONS):
+                through = first.eval
+        source = node
+        while isinstance(source.op, (Reshape, Transpose)):  # all values the same: share the source's ranges
+            source = source.inputs[0]
+        return self.calibration.affine(_looked_up(source) or source, symmetric, through)
+
+    def narrow_readers(self, node: Node) -> list[Node]:
+        """Who reads the int8 form. Sums and LayerNorms read 16 bits, and those come from int8 behind a table only."""
+        if isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, Relu):
+            return self.users[node]
+        return [
+            user
+            for user in self.users[node]
+            if not isinstance(user.op, (*SUMS, *NORMS, Softmax))
+            and not (isinstance(user.op, MoE) and user.inputs[0] is not node)
+        ]
+
+    def is_read_wide(self, node: Node) -> bool:
+        """Whether somebody reads the value at 16 bits."""
+        return node in self._read_wide
+
+    def _only_affine_readers(self, node: Node) -> bool:
+        if node in self.graph.outputs:
+            return False
+        for user in self.narrow_readers(node):
+            if isinstance(user.op, VIEWS):
+                if not self._only_affine_readers(user):
+                    return False
+            elif not isinstance(user.op, (*WEIGHTED, *ACTIVATIONS, MoE)):
+                return False
+        return True
+
+    def _part(self, node: Node, quant: Quant | None) -> Node:
+        """Channels of a product: a view of the one tensor where it is read in parts only, else its own rescaling."""
+        whole = node.inputs[0]
+        if quant is None and split_in_parts(self.users[whole]):
+            product = self.int8(whole)
+            assert product.quant is not None and isinstance(product.quant.scale, tuple)
+            assert isinstance(node.op, Slice)
+            own = Quant(product.quant.scale[node.op.start], 0)
+            return make(node.op, product, origin=node.origin, quant=own)
+        return make(node.op, self.int8(whole, quant), origin=node.origin, quant=quant or self.int8(whole).quant)
+
+    def _parts(self, node: Node) -> Node:
+        """A product read in slices of channels (Q, K, V): one tensor, one symmetric scale per slice."""
+        acc, scale = self.accumulators(node)
+        axis = channel_axis(node)
+        target = np.ones(node.shape[axis])
+        for user in self.users[node]:
+            assert isinstance(user.op, Slice)
+            target[user.op.start : user.op.stop] = _number(self._one_scale(user, symmetric=True).scale)
+        self.events["scales per slice"] += 1
+        return self.requantised(node, acc, scale, Quant(tuple(target.tolist()), axis=axis), INT8)
+
+    def _normalised(self, node: Node, op: LayerNormalization | RMSNormalization, quant: Quant, elem: Int) -> Node:
+        x = self.int16(node.inputs[0])
+        gamma, *betas = (np.asarray(value_of(n), np.float64) for n in node.inputs[1:])
+        factor = gamma / _number(quant.scale)
+        offset = sum(betas, np.zeros_like(gamma)) / _number(quant.scale) + quant.zero_point
+        shift = min(
+            LAYER_NORM_SHIFT_MAX,
+            _room(float(np.abs(factor).max()), 16) + LAYER_NORM_FRACTION,
+            _room(float(np.abs(offset).max()), 47),
+        )
+        if shift < 1:
+            raise OutOfRange(node, "a factor of 2^27 or more")
+        multiplier = np.floor(np.ldexp(factor, shift - LAYER_NORM_FRACTION) + 0.5).astype(np.int32)
+        whole = np.floor(np.ldexp(offset, shift) + 0.5).astype(np.int64)
+        width = node.shape[-1]
+        integer = replace(
+            op,
+            eps_term=eps_term(op.epsilon, width, scale_of(x)),
+            shift=shift,
+            zero_point=quant.zero_point,
+            elem=elem,
+        )
+        operands = (constant(multiplier, node.inputs[1].origin), constant(whole, node.inputs[-1].origin))
+        return make(integer, x, *operands, origin=node.origin, quant=quant)
+
+    def _table(self, node: Node, quant: Quant) -> Node:
+        x = self.int8(node.inputs[0])
+        assert x.quant is not None and isinstance(x.quant.scale, float)
+        real = node.op.eval(x.quant.real(np.arange(-128, 128)))
+        entries = boundary(real, _number(quant.scale), quant.zero_point, INT8).astype(np.int8)
+        self.events["tables"] += 1
+        return make(Table(), x, constant(entries), origin=node.origin, quant=quant)
+
+    # ---- int16
+
+    def _int16(self, node: Node, scale: float | None) -> Node:
+        op = node.op
+        if isinstance(op, SUMS):
+            return self._residual(node) if scale is None else self.rescaled(node, self.int16(node), scale)
+        if isinstance(op, Softmax):
+            found = self._softmax(node, op)
+            return found if scale is None else self.rescaled(node, found, scale)
+        wanted = self.scale16(node) if scale is None else scale
+        quant = Quant(wanted)
+        if node in self.hosted:
+            return self._on_host(node, quant, INT16)
+        if isinstance(op, VIEWS):
+            if scale is not None:
+                return self.rescaled(node, self.int16(node), scale)
+            return self._view(node, {i: self.int16(node.inputs[i], wanted) for i in carried(node)}, quant)
+        if isinstance(op, Constant):
+            return _integer_constant(node, quant, INT16)
+        if isinstance(op, Input):
+            return self._on_host(node, quant, INT16)
+        if isinstance(op, (LayerNormalization, RMSNormalization)):
+            return self._normalised(node, op, quant, INT16)
+        if isinstance(op, Relu):
+            return make(Relu(), self.int16(node.inputs[0], wanted), origin=node.origin, quant=quant)
+        if isinstance(op, ACCUMULATING):
+            acc, real = self.accumulators(node)
+            return self.requantised(node, acc, real, quant, INT16)
+        narrow = self.int8(node)
+        return self.requantised(node, narrow, np.array([scale_of(narrow)]), quant, INT16)
+
+    def rescaled(self, node: Node, wide: Node, scale: float) -> Node:
+        same = scale == scale_of(wide)
+        return wide if same else self.requantised(node, wide, np.array([scale_of(wide)]), Quant(scale), INT16)
+
+    def _softmax(self, node: Node, op: Softmax) -> Node:
+        if node not in self._probabilities:
+            x = self.int16(node.inputs[0])
+            multiplier, shift = self._ratio(node, scale_of(x) * math.log2(math.e) * 256, 1.0)
+            integer = replace(op, multiplier=multiplier, shift=shift)
+            self._probabilities[node] = make(integer, x, origin=node.origin, quant=Quant(PROBABILITY))
+        return self._probabilities[node]
+
+    def _residual(self, node: Node) -> Node:
+        """The sum at the group's scale. Products arrive at that scale already; what lives at its own is rescaled."""
+        target = self.scale16(node)
+        operands, pairs = [], []
+        subtract = isinstance(node.op, Sub)
+        for x in node.inputs:
+            value = value_of(x)
+            if value is not None:
+                negative = isinstance(node.op, Sub) and x is node.inputs[1]
+                subtract = subtract and not negative
+                value = -value if negative else value
+                x = constant(np.broadcast_to(value, node.shape) if node.type.rank <= 3 else value, x.origin)
+            lives_elsewhere = isinstance(x.op, (*SUMS, *NORMS, Input, Softmax, *VIEWS))
+            operand = self.int16(x) if lives_elsewhere else self.int16(x, target)
+            operands.append(operand)
+            pairs.append(self._ratio(node, scale_of(operand), target))
+        op = AddRequantised(*pairs[0], *pairs[1], subtract)
+        return make(op, *operands, origin=node.origin, quant=Quant(target))
+
+    def _ratio(self, node: Node, scale: float, target: float) -> tuple[int, int]:
+        if scale == target:
+            return IDENTITY
+        try:
+            return multiplier_shift(scale / target)
+        except ValueError as error:
+            raise OutOfRange(node, str(error)) from error
+
+    # ---- accumulators
+
+    def accumulators(self, node: Node) -> tuple[Node, Array]:
+        """The int32 accumulators of a product, and the real value of their LSB: per channel or (1,)."""
+        if node not in self._accumulators:
+            found = experts(self, node, node.op) if isinstance(node.op, MoE) else accumulate(self, node)
+            self._accumulators[node] = found
+        return self._accumulators[node]
+
+    def requantised(self, node: Node, acc: Node, real: Array, quant: Quant, elem: Int) -> Node:
+        """Accumulators, or integers of another scale with zero point 0, brought to `quant`."""
+        ratio = real / quant.scales
+        try:
+            multiplier, shift = (x.reshape(ratio.shape) for x in multipliers_shifts(ratio))
+        except ValueError as error:
+            raise OutOfRange(node, str(error)) from error
+        op = Requantise(quant.zero_point, elem)
+        return make(op, acc, constant(multiplier), constant(shift), origin=node.origin, quant=quant)
+
+    def _on_host(self, node: Node, quant: Quant, elem: Int) -> Node:
+        """Float values become integers where they enter."""
+        if isinstance(node.op, Input):
+            self.inputs.setdefault(node, node)
+        op = Quantise(_number(quant.scale), quant.zero_point, elem)
+        return make(op, node, origin=node.origin)
+
+
+def _looked_up(node: Node) -> Node | None:
+    """The constant table of an embedding: every row counts, whether a sample has it or not."""
+    if isinstance(node.op, Gather) and isinstance(node.inputs[0].op, Constant):
+        return node.inputs[0]
+    return None
+
+
+def _has_table(node: Node) -> bool:
+    """A Relu that the engine computes by a table, where it cannot be part of the product before it."""
+    return isinstance(node.inputs[0].op, (Linear, PatchEmbed))
+
+
+def _integer_constant(node: Node, quant: Quant, elem: Int) -> Node:
+    assert isinstance(node.op, Constant)
+    values = boundary(node.op.value, _number(quant.scale), quant.zero_point, elem)
+    dtype = np.int8 if elem.bits == 8 else np.int16
+    return constant(values.astype(dtype), node.origin, quant)
+
+
+def _room(magnitude: float, bits: int) -> int:
+    """The largest n with round(magnitude * 2^n) < 2^bits."""
+    if magnitude == 0:
+        return LAYER_NORM_SHIFT_MAX
+    room = bits - math.frexp(magnitude)[1]
+    return room - 1 if math.floor(math.ldexp(magnitude, room) + 0.5) >= 1 << bits else room
+
+
+def _number(scale: float | tuple[float, ...]) -> float:
+    assert isinstance(scale, float), "one scale per tensor"
+    return scale

@@ -1,0 +1,125 @@
+"""A mixture of experts in integers: each expert's constants, and one scale for what all of them add."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgewright.passes.diagnostics import Diagnostic
+from edgewright.passes.ir.graph import Node, make
+from edgewright.passes.ir.types import INT8, INT16, Array, Quant
+from edgewright.passes.ops import Linear, MoE, Reshape, constant, value_of
+from edgewright.passes.ops.arith import boundary, limit, multiplier_shift, multipliers_shifts
+from edgewright.passes.ops.arith_experts import CHOSEN_MAX, EXPERT_FRACTION
+from edgewright.passes.quantisation.calibrate import Calibration, affine_range, positive
+from edgewright.passes.quantisation.calibrate_experts import ExpertsSeen
+from edgewright.passes.quantisation.lowering_products import OutOfRange
+from edgewright.passes.quantisation.lowering_structure import ACCUMULATING
+from edgewright.passes.quantisation.quantise_weights import integer_product
+
+if TYPE_CHECKING:
+    from edgewright.passes.quantisation.lowering import Lowering
+
+HEADROOM = 2.0  # as for every int16 value: one bit of sixteen against saturation
+FADED = 24.0  # so far below another logit, an expert's gate is 0 and twice that far it may be rounded
+
+
+def experts(lowering: Lowering, node: Node, op: MoE) -> tuple[Node, Array]:
+    """The int32 sum of gated experts, and the real value of its LSB.
+
+    The first product is requantised per (expert, unit) to the one int8 range of the layer's activation, the second per
+    (expert, channel) to one int16 scale. Ranges are those that tokens of each expert's queue reached on the samples; an
+    expert that no sample chose shares them, and saturates beyond.
+    """
+    x = lowering.int8(node.inputs[0])
+    w1, b1, w2, b2 = (_constant(n) for n in node.inputs[2:])
+    seen = lowering.calibration.experts[node]
+    count, hidden, _ = w1.shape
+    outs = w2.shape[1]
+    assert x.quant is not None and isinstance(x.quant.scale, float)
+    before = _range(lowering.calibration, seen, op)
+    after = _activated_range(before, op)
+    assert isinstance(after.scale, float)
+    table = boundary(op.activated(before.real(np.arange(-128, 128))), after.scale, after.zero_point, INT8)
+    first = integer_product(w1.reshape(count * hidden, -1), b1.reshape(-1), x.quant, lowering.weight_clip)
+    second = integer_product(w2.reshape(count * outs, -1), b2.reshape(-1), after, lowering.weight_clip)
+    unit = positive(HEADROOM * seen.largest / limit(INT16))
+    logits, gate = _logits(lowering, node)
+    try:
+        m1, s1 = multipliers_shifts(first.scale / before.scale)
+        m2, s2 = multipliers_shifts(second.scale / unit)
+        multiplier, shift = multiplier_shift(gate * math.log2(math.e) * 256)
+    except ValueError as error:
+        raise OutOfRange(node, str(error)) from error
+    values = {
+        2: first.weight.reshape(w1.shape),
+        3: first.bias.reshape(b1.shape),
+        4: second.weight.reshape(w2.shape),
+        5: second.bias.reshape(b2.shape),
+    }
+    operands = [constant(value, node.inputs[i].origin) for i, value in values.items()]
+    scaling = (m1.reshape(b1.shape), s1.reshape(b1.shape), table.astype(np.int8), m2.reshape(b2.shape), s2.reshape(b2.shape))
+    integer = replace(op, gate_multiplier=multiplier, gate_shift=shift, zero_point=before.zero_point)
+    lowering.events["mixtures of experts"] += 1
+    scale = math.ldexp(unit, -EXPERT_FRACTION)
+    made = make(integer, x, logits, *operands, *map(constant, scaling), origin=node.origin, quant=Quant(scale))
+    return made, np.array([scale])
+
+
+def refused(node: Node, op: MoE) -> Iterator[Diagnostic]:
+    """What the integer form cannot hold: weights that are computed or not finite, too many experts a token."""
+    for operand in node.inputs[2:]:
+        value = value_of(operand)
+        if value is None:
+            why = "integer weights are prepared before the graph runs"
+            yield Diagnostic("Q002", "MoE with weights that are computed", node.name, why, "make them constants of the model")
+        elif not bool(np.isfinite(value).all()):
+            why = "no integer stands for them"
+            help_text = "export the model again from a sound checkpoint"
+            yield Diagnostic("Q005", "MoE has weights that are nan or infinite", node.name, why, help_text)
+    if op.top_k > CHOSEN_MAX:
+        why = f"gated sums fit 32 bits up to {CHOSEN_MAX}"
+        yield Diagnostic("Q001", f"each token chooses {op.top_k} experts", node.name, why, "choose fewer")
+
+
+def _range(calibration: Calibration, seen: ExpertsSeen, op: MoE) -> Quant:
+    """The int8 range of the activation's input, by the error behind it."""
+    return calibration.affine_of(seen.entered, symmetric=False, through=op.activated)
+
+
+def _activated_range(before: Quant, op: MoE) -> Quant:
+    """int8 over what the activation gives for everything its input can be."""
+    values = op.activated(before.real(np.arange(-127, 128)))
+    return affine_range(float(values.min()), float(values.max()), symmetric=False)
+
+
+def _logits(lowering: Lowering, node: Node) -> tuple[Node, float]:
+    """int16 logits and their scale. Logits so far below others that their gates are 0 may saturate: a router may hold
+    experts off with a bias of -1e9."""
+    logits = node.inputs[1]
+    seen = lowering.calibration[logits]
+    lowest = max(seen.low, float(seen.channel_low.max()) - FADED)
+    scale = positive(HEADROOM * max(seen.high, -lowest) / limit(INT16))
+    return _at_scale(lowering, logits, scale, seen.channel_high < lowest, lowest), scale
+
+
+def _at_scale(lowering: Lowering, node: Node, scale: float, off: Array, lowest: float) -> Node:
+    """The value in int16 under a scale, through reshapes straight from its product. The logits of experts that are `off`,
+    always below the range, are its `lowest` value: what holds them off would not fit an accumulator."""
+    if isinstance(node.op, Reshape) and isinstance(node.inputs[0].op, (Reshape, *ACCUMULATING)):
+        inner = _at_scale(lowering, node.inputs[0], scale, off, lowest)
+        return make(node.op, inner, origin=node.origin, quant=Quant(scale))
+    if isinstance(node.op, Linear) and off.any():
+        weight, bias = (_constant(n) for n in node.inputs[1:])
+        rows = np.where(off[:, None], 0, weight).astype(np.float32), np.where(off, lowest, bias).astype(np.float32)
+        node = make(node.op, node.inputs[0], *map(constant, rows), origin=node.origin)
+    return lowering.int16(node, scale)
+
+
+def _constant(node: Node) -> Array:
+    value = value_of(node)
+    assert value is not None, "computed weights are refused before"
+    return value

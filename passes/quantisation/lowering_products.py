@@ -1,0 +1,191 @@
+"""The int32 accumulators of each product, and what their units stand for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgewright.passes.diagnostics import Diagnostic
+from edgewright.passes.ir.graph import Node, make
+from edgewright.passes.ir.types import INT8, Array, Quant
+from edgewright.passes.ops import (
+    Attention,
+    Constant,
+    Conv,
+    Div,
+    HashAttention,
+    MatMul,
+    Mul,
+    Neg,
+    Quantise,
+    ReduceMean,
+    ReduceSum,
+    constant,
+    value_of,
+)
+from edgewright.passes.ops.arith import ATTENTION_FRACTION, SCORE_BIAS, SCORE_BIAS_MAX, boundary, multiplier_shift
+from edgewright.passes.quantisation.lowering_channels import weighed
+from edgewright.passes.quantisation.lowering_structure import (
+    ACCUMULATING,
+    VIEWS,
+    WEIGHTED,
+    carried,
+    channel_axis,
+    is_wide,
+    pools_wide,
+)
+from edgewright.passes.quantisation.quantise_weights import integer_product
+
+if TYPE_CHECKING:
+    from edgewright.passes.quantisation.lowering import Lowering
+
+FADED = 8.0  # e^-8 of the largest weight rounds to 0
+
+
+class OutOfRange(Exception):
+    """A scale ratio or an offset that the integer arithmetic cannot hold."""
+
+    def __init__(self, node: Node, what: str) -> None:
+        super().__init__(what)
+        self.diagnostic = Diagnostic(
+            "Q007",
+            f"{node.op.kind} needs {what}",
+            node.name,
+            "multipliers have 16 bits and shifts at most 47",
+            "check the calibration samples; a value that is nearly always zero gives such scales",
+        )
+
+
+def scale_of(node: Node) -> float:
+    """The one scale of an integer value."""
+    assert node.quant is not None and isinstance(node.quant.scale, float), "one scale per tensor"
+    return node.quant.scale
+
+
+def accumulate(lowering: Lowering, node: Node) -> tuple[Node, Array]:
+    """The accumulators, and the real value of their LSB: an array that broadcasts against them."""
+    op = node.op
+    if isinstance(op, WEIGHTED):
+        return _weighted(lowering, node)
+    if isinstance(op, Attention):
+        return _attention(lowering, node, op)
+    if isinstance(op, HashAttention):
+        codes, v = lowering.int8(node.inputs[0], Quant(1.0)), lowering.int8(node.inputs[1])
+        scale = math.ldexp(scale_of(v), -ATTENTION_FRACTION)
+        return make(op, codes, v, origin=node.origin, quant=Quant(scale)), np.array([scale])
+    if isinstance(op, ReduceMean):
+        x = lowering.int16(node.inputs[0]) if pools_wide(node) else lowering.int8(node.inputs[0])
+        scale = scale_of(x) / (x.type.size // node.type.size)
+        return make(ReduceSum(op.axes, op.keepdims), x, origin=node.origin, quant=Quant(scale)), np.array([scale])
+    if isinstance(op, Neg):
+        return _scaled(lowering, node, node.inputs[0], np.array(-1.0))
+    if isinstance(op, Div):
+        divisor = value_of(node.inputs[1])
+        assert divisor is not None
+        return _scaled(lowering, node, node.inputs[0], 1.0 / divisor.astype(np.float64))
+    if isinstance(op, Mul):
+        for x, factor in (node.inputs, node.inputs[::-1]):
+            value = value_of(factor)
+            if value is not None:
+                return _scaled(lowering, node, x, value.astype(np.float64))
+    assert isinstance(op, (Mul, MatMul))
+    a, b = (lowering.int8(x) for x in node.inputs)
+    scale = scale_of(a) * scale_of(b)
+    return make(op, a, b, origin=node.origin, quant=Quant(scale)), np.array([scale])
+
+
+def _weighted(lowering: Lowering, node: Node) -> tuple[Node, Array]:
+    op = node.op
+    x = lowering.int8(node.inputs[0])
+    weight, bias = value_of(node.inputs[1]), value_of(node.inputs[2]) if node.inputs[2:] else None
+    assert weight is not None and x.quant is not None
+    bias = np.zeros(len(weight), np.float32) if bias is None else bias
+    operand = x.quant
+    if isinstance(operand.scale, tuple):  # per channel: into the weights, so that the operand counts in units of 1
+        weight, operand = weighed(node, weight.astype(np.float64), np.asarray(operand.scale)), Quant(1.0, operand.zero_point)
+    product = integer_product(weight.reshape(len(weight), -1), bias, operand, lowering.weight_clip)
+    operands = (
+        constant(product.weight.reshape(weight.shape), node.inputs[1].origin),
+        constant(product.bias, node.inputs[2].origin if node.inputs[2:] else ()),
+    )
+    if isinstance(op, Conv):
+        op = replace(op, pad_value=x.quant.zero_point)
+    lowering.events["products"] += 1
+    quant = Quant(tuple(product.scale.tolist()), axis=channel_axis(node))
+    return make(op, x, *operands, origin=node.origin, quant=quant), quant.scales
+
+
+def _scaled(lowering: Lowering, node: Node, x: Node, factor: Array) -> tuple[Node, Array]:
+    """x times constants: one positive factor only changes what the integers stand for."""
+    shape = x.shape == node.shape
+    if shape and factor.size == 1 and float(factor.reshape(())) > 0:
+        if isinstance(x.op, ACCUMULATING):
+            acc, real = lowering.accumulators(x)
+        else:
+            acc = lowering.int16(x) if is_wide(x) else lowering.int8(x)
+            real = np.array([scale_of(acc)])
+        return acc, real * float(factor.reshape(()))
+    left = lowering.int8(x)
+    whole = factor.reshape(*[1] * (node.type.rank - factor.ndim), *factor.shape)
+    varying = [axis for axis, n in enumerate(whole.shape) if n > 1]
+    axis = varying[0] if len(varying) == 1 else node.type.rank - 1
+    largest = np.abs(whole).max(axis=tuple(a for a in range(whole.ndim) if a != axis or len(varying) > 1))
+    scales = np.maximum(largest / 127, 1e-30).reshape(-1)
+    quant = Quant(tuple(scales.tolist()), axis=axis - node.type.rank) if scales.size > 1 else Quant(float(scales[0]))
+    right = constant(boundary(whole / quant.scales, 1.0, 0, INT8).astype(np.int8))
+    real = quant.scales.reshape(quant.scales.shape or (1,)) * scale_of(left)
+    return make(Mul(), left, right, origin=node.origin), real
+
+
+def _attention(lowering: Lowering, node: Node, op: Attention) -> tuple[Node, Array]:
+    q, k, v = (lowering.int8(n) for n in node.inputs[:3])
+    if node.inputs[3:]:
+        least = _least_unit(lowering, node, op)
+        if scale_of(q) * scale_of(k) * op.scale < least:  # a coarser q, so that masks and biases fit their range
+            q = lowering.int8(node.inputs[0], Quant(least / (scale_of(k) * op.scale)))
+    unit = scale_of(q) * scale_of(k) * op.scale
+    try:
+        multiplier, shift = multiplier_shift(unit * math.log2(math.e) * 256)
+    except ValueError as error:
+        raise OutOfRange(node, str(error)) from error
+    integer = replace(op, score_multiplier=multiplier, score_shift=shift)
+    scale = math.ldexp(scale_of(v), -ATTENTION_FRACTION)
+    biases = (score_bias(lowering, bias, unit) for bias in node.inputs[3:])
+    return make(integer, q, k, v, *biases, origin=node.origin, quant=Quant(scale)), np.array([scale])
+
+
+def _least_unit(lowering: Lowering, node: Node, op: Attention) -> float:
+    """The smallest real value of one score step with which a mask of -SCORE_BIAS_MAX silences a key whatever the
+    scores are, and every bias that does not silence fits."""
+    room = SCORE_BIAS_MAX - 2 * 127 * 127 * (node.inputs[0].shape[2] // op.heads)
+    if room <= 0:
+        raise OutOfRange(node, f"scores of {node.inputs[0].shape[2] // op.heads} products beside a bias")
+    bias = node.inputs[3]
+    value = value_of(bias)
+    if value is None and bias in lowering.calibration.observed:
+        high = max(lowering.calibration[bias].high, 0.0)
+    else:
+        high = 0.0 if value is None else max(float(value.max()), 0.0)
+    return max(FADED, 2 * high) / room
+
+
+def score_bias(lowering: Lowering, node: Node, unit: float) -> Node:
+    """What is added to scores, in their steps: a constant, what the host makes of a mask, or a computed value."""
+    if isinstance(node.op, Constant):
+        return constant(boundary(node.op.value, unit, 0, SCORE_BIAS).astype(np.int32), node.origin)
+    if node in lowering.hosted:
+        if isinstance(node.op, VIEWS):
+            chosen = {i: score_bias(lowering, node.inputs[i], unit) for i in carried(node)}
+            if len({n.elem for n in chosen.values()}) == 1:  # rather moves of integers than floats on the host
+                return make(node.op, *(chosen.get(i, n) for i, n in enumerate(node.inputs)), origin=node.origin)
+        return make(Quantise(unit, 0, SCORE_BIAS), node, origin=node.origin)
+    if isinstance(node.op, ACCUMULATING):
+        acc, real = lowering.accumulators(node)
+    else:
+        acc = lowering.int16(node)
+        real = np.array([scale_of(acc)])
+    return lowering.requantised(node, acc, real, Quant(unit), SCORE_BIAS)
+
+

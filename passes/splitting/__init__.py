@@ -1,0 +1,1 @@
+"""One classifier as several smaller ones: classes, shapes, pruning, devices."""

@@ -1,0 +1,310 @@
+"""One classifier becomes several smaller ones, each for some of the classes, and a network that puts them together.
+
+Source: ED-ViT (arXiv 2410.11650): split by classes, class-wise pruning, assignment to devices, fusion.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from edgewright.passes import orders
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.text import digest
+from edgewright.passes.ir.types import Array
+from edgewright.passes.splitting.assign_devices import Assignment, Energy, Place, assign_devices
+from edgewright.passes.splitting.classifier import FEATURES, find_classifier, keep_classes
+from edgewright.passes.splitting.partition_classes import (
+    Method,
+    Partition,
+    confusion_of,
+    partition_by_confusion,
+    partition_even,
+)
+from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, structure_of
+from edgewright.passes.splitting.sub_model_shape import Footprint, SubShape, footprint, full_shape, ladder, shaped
+
+if TYPE_CHECKING:
+    from edgewright.passes.learn.class_pruning import Pruned, Schedule
+    from edgewright.passes.learn.class_tuning import Together
+    from edgewright.passes.learn.dataset import LearningData
+    from edgewright.passes.learn.progress import Progress
+
+FUSION_IMAGES = 30_000
+FORWARD_SHARE = 3  # of a step's time, going forward alone is about a third
+ANSWERS = "answers.npy"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """What will be made, before anything is trained: for each sub-model its classes, its shape and its device.
+
+    costs: the footprint of each; whole: that of the model that is split; harder: how many times a sub-model had to be
+    made smaller than asked for."""
+
+    partition: Partition
+    shapes: tuple[SubShape, ...]
+    devices: tuple[int, ...]
+    costs: tuple[Footprint, ...]
+    whole: Footprint
+    harder: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """What was made. pruned: what each stage did to each; together: what all learned at last.
+
+    sub_models: graphs with outputs "features" and "logits" (its classes, then "other"); fusion: from all features to "logits"
+    of all classes."""
+
+    plan: SplitPlan
+    pruned: tuple[tuple[Pruned, ...], ...]
+    together: Together
+
+    @property
+    def sub_models(self) -> tuple[Graph, ...]:
+        return self.together.sub_models
+
+    @property
+    def fusion(self) -> Graph:
+        return self.together.fusion
+
+
+@dataclass(frozen=True, slots=True)
+class SplitClasses:
+    """Before: a float classifier with equal blocks. After: a `Split`. Not a Pass: several graphs come out.
+
+    At last all learn together, for as long as one sub-model in its last stage.
+    parts: sub-models; size: parameters of one, at most, as a share of the model's (default: 1 / parts); grain: what widths
+    are multiples of. epochs: how many times as many images as there are the last stage of each sub-model sees (default:
+    the schedule's own). checkpoints: a folder in which an interrupted run is kept; `resume` goes on from it.
+    Exact: no. Source: see above, and the modules that do the parts.
+    """
+
+    parts: int
+    partition: Method = "even"
+    size: float | None = None
+    grain: int = 4
+    seed: int = 0
+    epochs: float | None = None
+    schedule: Schedule | None = None
+    checkpoints: Path | None = None
+    resume: bool = False
+    progress: Progress | None = field(default=None, compare=False)
+    say: Say | None = field(default=None, compare=False)
+
+    exact = False
+
+    def plan(
+        self, graph: Graph, places: Sequence[Place] | None = None, energy: Energy | None = None, confusion: Array | None = None
+    ) -> SplitPlan:
+        """Who gets which classes and how small each becomes; `places` default to devices without limits. `energy`: of a
+        device and a shape's place in the ladder, see `levels`."""
+        orders.check("SplitClasses", graph)
+        classes = find_classifier(graph).classes
+        if self.partition == "confusion" and confusion is not None:
+            partition_even(classes, self.parts)  # refuses the same
+            partition = partition_by_confusion(confusion, self.parts)
+        else:
+            partition = partition_even(classes, self.parts)
+        shapes = self.levels(graph)
+        whole = footprint(graph)
+        by_count = {
+            count: [footprint(shaped(keep_classes(graph, range(count)), shape)) for shape in shapes]
+            for count in {len(part) for part in partition}
+        }
+        costs = [by_count[len(part)] for part in partition]
+        if self.size is not None and not 0 < self.size <= 1:
+            because = "it is the share of the model's parameters that one sub-model may keep"
+            raise CompileError([Diagnostic("K013", f"--size {self.size} makes no sub-model", "--size", because)], Exit.USAGE)
+        wanted = (1 / self.parts if self.size is None else self.size) * whole.parameters
+        start = next((i for i, cost in enumerate(costs[0]) if cost.parameters <= max(wanted, 0)), len(shapes) - 1)
+        if self.size is None and self.parts == 1:
+            start = 0
+        unlimited = [Place(f"device {i}", 1 << 62) for i in range(self.parts)]
+        found: Assignment = assign_devices(costs, start, unlimited if places is None else places, energy)
+        return SplitPlan(
+            partition,
+            tuple(shapes[level] for level in found.levels),
+            found.devices,
+            tuple(cost[level] for cost, level in zip(costs, found.levels, strict=True)),
+            whole,
+            found.harder,
+        )
+
+    def levels(self, graph: Graph) -> tuple[SubShape, ...]:
+        """The shapes that a sub-model may have, falling."""
+        return ladder(full_shape(structure_of(graph)), self.grain)
+
+    def run(
+        self, graph: Graph, data: LearningData, places: Sequence[Place] | None = None, energy: Energy | None = None
+    ) -> Split:
+        """Plans, trains every sub-model and the fusion network. CompileError: K-codes; L001 without torch, L004 labels out
+        of range, L005 classes without samples, L007 no labels; K008 a folder with another run's checkpoints."""
+        from edgewright.passes.learn.class_fusion import train_fusion
+        from edgewright.passes.learn.class_pruning import SubModelTraining, prune_for_classes
+        from edgewright.passes.learn.class_tuning import tune_together
+        from edgewright.passes.learn.measure import outputs
+
+        orders.check("SplitClasses", graph)
+        classes = find_classifier(graph).classes
+        data.check(graph, classes, labelled=True, every_class=True, purpose="to split by classes")
+        assert data.labels is not None
+        self._claim(graph, data)
+        if self.partition == "even":
+            plan = self.plan(graph, places, energy)
+        teacher = self.teacher(graph, data)
+        if self.partition == "confusion":
+            plan = self.plan(graph, places, energy, confusion_of(teacher, data.labels))
+        schedule = self.timetable(len(data))
+        told = None if self.progress is None else _Whole(graph, plan, schedule, self.progress)
+        say = self.say or (lambda line: None)
+        sub_models: list[Graph] = []
+        pruned: list[tuple[Pruned, ...]] = []
+        for i, (part, shape) in enumerate(zip(plan.partition, plan.shapes, strict=True)):
+            name = f"sub-model {i + 1} of {self.parts}"
+            training = SubModelTraining(data, teacher, schedule, self.seed + i, self.checkpoints, told, name)
+            sub_models.append(prune_for_classes(graph, part, shape, training))
+            pruned.append(tuple(training.said))
+            for stage in training.said:
+                say(f"{name}, classes {', '.join(map(str, part))}: {describe(stage)}")
+        index = np.random.default_rng(self.seed).permutation(len(data))[:FUSION_IMAGES]
+        few = data.choose(index)
+        features = [outputs(sub_model, few)[FEATURES] for sub_model in sub_models]
+        assert few.labels is not None
+        fusion = train_fusion(
+            features, few.labels, teacher[index], self.seed, checkpoint=self._kept("fusion.pt"), progress=told
+        )
+        together = tune_together(
+            sub_models, fusion, plan.partition, data, teacher, schedule.together, schedule.batch, self.seed,
+            checkpoint=self._kept("together.pt"), progress=told,
+        )  # fmt: skip
+        first, last = together.loss
+        say(f"all together: loss {first:.4f} to {last:.4f} after {together.images:,} images, {together.seconds:.0f} s")
+        return Split(plan, tuple(pruned), together)
+
+    def timetable(self, samples: int) -> Schedule:
+        """The schedule that `run` follows."""
+        from edgewright.passes.learn.class_pruning import Schedule
+
+        schedule = self.schedule or Schedule()
+        return schedule if self.epochs is None else schedule.scaled(self.epochs, samples)
+
+    def teacher(self, graph: Graph, data: LearningData) -> Array:
+        """The whole model's probabilities (samples, classes); from the folder where they are kept there."""
+        from edgewright.passes.learn.measure import outputs
+
+        kept = self._kept(ANSWERS)
+        if kept is not None and kept.is_file():
+            found: Array = np.load(kept, allow_pickle=False)
+            return found
+        head = find_classifier(graph)
+        scores = outputs(Graph(graph.name, graph.inputs, (head.head,), ("scores",)), data)["scores"].reshape(len(data), -1)
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        answers: Array = powers / powers.sum(axis=1, keepdims=True)
+        if kept is not None:
+            partial = kept.with_suffix(".partial.npy")
+            np.save(partial, answers)
+            partial.replace(kept)
+        return answers
+
+    def _kept(self, name: str) -> Path | None:
+        return None if self.checkpoints is None else self.checkpoints / name
+
+    def _claim(self, graph: Graph, data: LearningData) -> None:
+        """Writes down whose checkpoints the folder holds. K008 when they are another run's; without `resume` they go, but for
+        the whole model's answers to the same data."""
+        if self.checkpoints is None:
+            return
+        mine = {
+            "model": digest(graph), "data": data.digest, "parts": self.parts, "partition": self.partition, "size": self.size,
+            "grain": self.grain, "seed": self.seed, "schedule": dataclasses.asdict(self.timetable(len(data))),
+        }  # fmt: skip
+        path = self.checkpoints / "run.json"
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        if self.resume and path.is_file():
+            differs = _differences(json.loads(path.read_text(encoding="utf-8")), mine)
+            if differs:
+                raise CompileError(
+                    [
+                        Diagnostic(
+                            "K008", "the training to resume is another one", str(self.checkpoints),
+                            f"{', '.join(differs)} changed since",
+                            "use the same model, data and options, or leave --resume away",
+                        )
+                    ],
+                    Exit.USAGE,
+                )  # fmt: skip
+            return
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        same_answers = all(before.get(key) == mine[key] for key in ("model", "data"))
+        for old in self.checkpoints.iterdir():
+            if old.is_file() and old.suffix in (".npz", ".pt", ".npy") and not (same_answers and old.name == ANSWERS):
+                old.unlink()
+        path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+
+
+class _Whole:
+    """Progress of all trainings as one: units of work follow products, so that the time left is that of the whole."""
+
+    def __init__(self, graph: Graph, plan: SplitPlan, schedule: Schedule, progress: Progress) -> None:
+        self.progress, self.before, self.now = progress, 0, ("", 0)
+        full = full_shape(structure_of(graph))
+        self.costs: list[int] = []
+        for part, shape in zip(plan.partition, plan.shapes, strict=True):
+            base = keep_classes(graph, part)
+            cuts = (
+                (CHANNEL, SubShape(shape.width, full.heads, full.hidden)),
+                (HEAD, SubShape(shape.width, shape.heads, full.hidden)),
+                (HIDDEN, shape),
+            )
+            for kind, cut in cuts:
+                self.costs.append(1 + schedule.stage(kind).images * footprint(shaped(base, cut)).macs // 10**6)
+        every = sum(cost.macs for cost in plan.costs)
+        self.costs += [1 + FUSION_IMAGES * every // 10**6 // FORWARD_SHARE, 1 + schedule.together.images * every // 10**6]
+        self.total = sum(self.costs)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self.now[0]:
+            self.before += self.now[1]
+            self.now = stage, self.costs.pop(0) if self.costs else 0
+        self.progress(stage, self.before + self.now[1] * done // max(1, total), self.total)
+
+
+def describe(stage: Pruned) -> str:
+    """One line about a stage, for logs."""
+    return (
+        f"{stage.before} -> {stage.after} {UNITS[stage.kind]}, divergence {stage.divergence:.4f}, own top-1 "
+        f"{100 * stage.accuracy_cut:.2f} % cut, {100 * stage.accuracy:.2f} % after {stage.images:,} images, "
+        f"{stage.seconds:.0f} s"
+    )
+
+
+def answer(split: Split, data: LearningData) -> Array:
+    """(samples, classes): logits of the whole deployment."""
+    from edgewright.passes.learn.class_fusion import feature_names
+    from edgewright.passes.learn.measure import outputs
+
+    features = [outputs(sub_model, data)[FEATURES] for sub_model in split.sub_models]
+    found: Array = outputs(split.fusion, dict(zip(feature_names(len(features)), features, strict=True)))["logits"]
+    return found
+
+
+def identity(split: Split) -> str:
+    """The same for the same sub-models and fusion."""
+    found = hashlib.sha256()
+    for graph in (*split.sub_models, split.fusion):
+        found.update(digest(graph).encode())
+    return found.hexdigest()
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return sorted(key for key in {*old, *new} if old.get(key) != json.loads(json.dumps(new.get(key))))
