@@ -130,9 +130,9 @@ def compile(
 ) -> None:
     """Compile a model for a board. FPGA: RTL, HLS C++, memory images; CPU: a library, weights, a runner; and a report."""
     shapes = dict(shape_of(text) for text in shape or [])
-    from edgewright.frontend import render
     from edgewright.frontend.compiled import compile as compile_model
     from edgewright.frontend.compiled_cpu import CompiledCpu
+    from edgewright.frontend.report import render
 
     directory = output or Path("build") / _folder_name(model)
     reshaping = passes.reshaping(
@@ -211,16 +211,16 @@ def run(
     ] = False,
 ) -> None:
     """Run a compiled model on this machine."""
-    from edgewright.frontend.split_folder import is_split
+    from edgewright.frontend.splitting.folder import is_split
 
     if is_split(directory):
         if check or threads is not None:
             raise typer.BadParameter("a split folder is interpreted: it is what others are compared with")
         splitting.run_split(directory, inputs, output, samples)
         return
-    from edgewright.frontend import render
     from edgewright.frontend.compiled_cpu import CompiledCpu
     from edgewright.frontend.publish import replace_file
+    from edgewright.frontend.report import render
 
     compiled = CompiledCpu.open(directory)
     ran = compiled.run(inputs, samples=samples, threads=threads, check=check)
@@ -259,8 +259,8 @@ def profile(
     ] = False,
 ) -> None:
     """Measure a compiled model on a device, check what it computes there, and write profile.html and profile.json."""
-    from edgewright.frontend import render
     from edgewright.frontend.compiled_cpu import CompiledCpu
+    from edgewright.frontend.report import render
 
     counts = None if threads is None else _counts(threads)
     compiled = CompiledCpu.open(directory)
@@ -294,8 +294,9 @@ def inspect(
 ) -> None:
     """Say what a model is, what each target supports of it, and what it costs."""
     shapes = dict(shape_of(text) for text in shape or [])
-    from edgewright.frontend import render, support
+    from edgewright.frontend import support
     from edgewright.frontend.inspect_model import inspect as inspect_model
+    from edgewright.frontend.report import render
 
     out, _ = render.consoles()
     render.inspection(out, model.name, inspect_model(model, shapes, support.checks()))
@@ -306,7 +307,7 @@ def targets(
     name: Annotated[str | None, typer.Argument(help="One board, in full.", show_default=False)] = None,
 ) -> None:
     """List the boards, or everything about one of them, with the source of every figure."""
-    from edgewright.frontend import render
+    from edgewright.frontend.report import render
     from edgewright.targets import device
 
     out, _ = render.consoles()
@@ -330,7 +331,7 @@ def explain(
 def doctor() -> None:
     """Check what this machine has and say what to install."""
     from edgewright.frontend import doctor as checks
-    from edgewright.frontend import render
+    from edgewright.frontend.report import render
 
     out, _ = render.consoles()
     found = checks.examine()
@@ -343,7 +344,7 @@ def doctor() -> None:
 def _simulate(
     compiled: Compiled, images: Path | None, samples: int, wave: Path | None, hls: bool = False
 ) -> None:
-    from edgewright.frontend import render
+    from edgewright.frontend.report import render
 
     _, err = render.consoles()
     with render.Stages(err) as progress:
@@ -354,7 +355,7 @@ def _simulate(
 
 
 def _show_cpu(compiled: CompiledCpu) -> None:
-    from edgewright.frontend import render
+    from edgewright.frontend.report import render
     from edgewright.passes.results import to_data
 
     out, _ = render.consoles()
@@ -366,7 +367,7 @@ def _show_cpu(compiled: CompiledCpu) -> None:
 
 
 def _show(compiled: Compiled, next_step: str) -> dict[str, Any]:
-    from edgewright.frontend import render
+    from edgewright.frontend.report import render
     from edgewright.passes.results import to_data
 
     out, _ = render.consoles()
@@ -388,7 +389,7 @@ def _folder_name(model: Path) -> str:
 
 
 def _explain_failure(failure: Exception) -> int:
-    from edgewright.frontend import render
+    from edgewright.frontend.report import render
     from edgewright.passes.diagnostics import CompileError, Diagnostic
     from edgewright.passes.names import plain
 

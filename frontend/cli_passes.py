@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from edgewright.frontend.reshape_options import Reshaping
+    from edgewright.frontend.reshaping.options import Reshaping
 
 PANEL = "Passes that make a model smaller"
 Task = Annotated[
@@ -70,8 +70,8 @@ def reshaping(
     checkpoints: Path | None, resume: bool,
 ) -> Reshaping:  # fmt: skip
     """The options as one value. CompileError (exit 2) for values that an option does not have, and for lonely ones."""
-    from edgewright.frontend.optimised import check_alone
-    from edgewright.frontend.reshape_options import Reshaping
+    from edgewright.frontend.reshaping.optimised import check_alone
+    from edgewright.frontend.reshaping.options import Reshaping
 
     found = Reshaping(
         task, usage_threshold, fuse_blocks, hash_attention, hash_bits, hash_supports, hash_constant, epochs, seed
@@ -109,9 +109,9 @@ def optimise(
     ] = None,
 ) -> None:
     """Make a model smaller without compiling it: ONNX in, ONNX out, with a report of what that cost."""
-    from edgewright.frontend import render, render_changes
     from edgewright.frontend.cli import shape_of
-    from edgewright.frontend.optimised import optimise as optimise_model
+    from edgewright.frontend.report import render, render_changes
+    from edgewright.frontend.reshaping.optimised import optimise as optimise_model
     from edgewright.passes.results import to_data
 
     options = reshaping(

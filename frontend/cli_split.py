@@ -33,9 +33,9 @@ def split(
     ] = None,
 ) -> None:
     """Split a classifier by classes over several devices: an ONNX for each, one that fuses, and a report."""
-    from edgewright.frontend import render
     from edgewright.frontend.cli import shape_of
-    from edgewright.frontend.split_model import SplitOptions, split_model
+    from edgewright.frontend.report import render
+    from edgewright.frontend.splitting.model import SplitOptions, split_model
 
     out, err = render.consoles()
 
@@ -52,7 +52,7 @@ def split(
 
 def show(console: Any, result: dict[str, Any], directory: Path) -> None:
     """The split in the terminal."""
-    from edgewright.frontend.split_words import device_rows, tiles
+    from edgewright.frontend.report.report_split_words import device_rows, tiles
     from rich.table import Table
     from rich.text import Text
 
@@ -74,10 +74,10 @@ def show(console: Any, result: dict[str, Any], directory: Path) -> None:
 
 def run_split(directory: Path, inputs: Path | None, output: Path | None, samples: int | None) -> None:
     """Run a split folder on this machine."""
-    from edgewright.frontend import render
     from edgewright.frontend.driver import npz
     from edgewright.frontend.publish import replace_file
-    from edgewright.frontend.split_folder import SplitFolder
+    from edgewright.frontend.report import render
+    from edgewright.frontend.splitting.folder import SplitFolder
 
     if inputs is None:
         raise typer.BadParameter("a split folder holds no samples: name some", param_hint="--input")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from edgewright.frontend import report as report_files
 from edgewright.frontend.assemble import compiled_report, simulated_report
 from edgewright.frontend.checkpoints import checkpoint_of
 from edgewright.frontend.compiled_cpu import CompiledCpu
@@ -23,9 +22,10 @@ from edgewright.frontend.driver import (
     source_name,
 )
 from edgewright.frontend.driver_cpu import compile_cpu, cuda_arch
-from edgewright.frontend.onnx_reader import ModelSource
+from edgewright.frontend.onnx_reading.reader import ModelSource
 from edgewright.frontend.publish import check_place, publish
-from edgewright.frontend.reshape_options import Reshaping
+from edgewright.frontend.report import report as report_files
+from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.plan import Plan, plan
 from edgewright.passes import results

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgewright.frontend import report as report_files
 from edgewright.frontend.assemble_cpu import cpu_report
 from edgewright.frontend.checkpoints import checkpoint_of
 from edgewright.frontend.data import input_shapes, load_samples
 from edgewright.frontend.driver import SAMPLES_FILE
 from edgewright.frontend.publish import publish, replace_file
+from edgewright.frontend.report import report as report_files
 from edgewright.passes import results
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph

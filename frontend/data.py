@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 import numpy as np
-from edgewright.frontend.onnx_checks_file import memory_budget_bytes
+from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.input_ranges import MASK, Range
 from edgewright.passes.ir import Array, Graph, Shape

@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 from edgewright.frontend.checkpoints import checkpoint_files, checkpoint_of
 from edgewright.frontend.labelled import Labelled
-from edgewright.frontend.onnx_reader import ModelSource
-from edgewright.frontend.reshape_options import Reshaping
-from edgewright.frontend.reshape_stage import STAGES, Prepared, Record, calibration_samples, check_record, prepared
+from edgewright.frontend.onnx_reading.reader import ModelSource
+from edgewright.frontend.reshaping.options import Reshaping
+from edgewright.frontend.reshaping.stage import STAGES, Prepared, Record, calibration_samples, check_record, prepared
 from edgewright.frontend.scores import outputs_of, scores, targets_of
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.cost import Cycles, predict_cycles
@@ -164,7 +164,7 @@ def quantise_measured(
     ready: Prepared, options: Options, device: Device, clock: Clock, files: dict[str, bytes]
 ) -> tuple[Graph, Measured]:
     """Passes, calibration and quantisation; then accuracy and noise where there is data to measure them on."""
-    from edgewright.frontend.onnx_writer import write_integer
+    from edgewright.frontend.onnx_writing.writer import write_integer
 
     graph = ready.graph
     calibration, evaluation = calibration_samples(options, ready)

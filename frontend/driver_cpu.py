@@ -25,8 +25,8 @@ from edgewright.frontend.driver import (
     quantise_measured,
     source_name,
 )
-from edgewright.frontend.onnx_reader import ModelSource
-from edgewright.frontend.reshape_stage import STAGES, Prepared, Record, calibration_samples, check_record, prepared
+from edgewright.frontend.onnx_reading.reader import ModelSource
+from edgewright.frontend.reshaping.stage import STAGES, Prepared, Record, calibration_samples, check_record, prepared
 from edgewright.hw.emit import to_json
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.input_ranges import input_ranges
@@ -157,7 +157,7 @@ def optimised_measured(
     ready: Prepared, options: Options, clock: Clock, files: dict[str, bytes]
 ) -> tuple[Graph, Measured]:
     """The float passes, and accuracy where there are labels; a few samples stay with the artifact."""
-    from edgewright.frontend.onnx_writer import write_float
+    from edgewright.frontend.onnx_writing.writer import write_float
 
     graph = ready.graph
     with clock.stage("passes"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from edgewright.frontend import onnx_codes
+from edgewright.frontend import codes as frontend_codes
 from edgewright.passes import codes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.sim import codes as sim_codes
@@ -108,7 +108,7 @@ to try a change of your own, change the compiler or a copy of the files.""",
 
 def texts() -> dict[str, str]:
     """Code -> text, whose first line is the title."""
-    return dict(sorted({**OURS, **onnx_codes.CODES, **codes.CODES, **sim_codes.CODES, **cpu_codes.TEXTS}.items()))
+    return dict(sorted({**OURS, **frontend_codes.CODES, **codes.CODES, **sim_codes.CODES, **cpu_codes.TEXTS}.items()))
 
 
 def text(code: str) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from edgewright.frontend.onnx_reader import ModelFacts, ModelSource, read_with_facts
+from edgewright.frontend.onnx_reading.reader import ModelFacts, ModelSource, read_with_facts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.hashing.energy import HashingOutlook, hashing_outlook
 from edgewright.passes.ir import Graph, Node, Shape

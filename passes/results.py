@@ -1,6 +1,6 @@
 """What a build or a simulation shows, as data: made by hw, sim and targets, shown by frontend.
 
-`to_data(Report(...))` is report.json (frontend/report.schema.json): nested fields by name. None: nobody measured it.
+`to_data(Report(...))` is report.json (frontend/report/report.schema.json): nested fields by name. None: nobody measured it.
 A build for a CPU has an `artifact` and no cycles, resources, memory map or roofline; for an FPGA it is the other way.
 """
 

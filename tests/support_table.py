@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from edgewright.frontend.onnx_writer_float import FLOAT_WRITERS
-from edgewright.frontend.onnx_writer_integer import INTEGER_WRITERS
+from edgewright.frontend.onnx_writing.float import FLOAT_WRITERS
+from edgewright.frontend.onnx_writing.integer import INTEGER_WRITERS
 from edgewright.hw.fuse import IMPLEMENTS
 from edgewright.passes import ops
 from edgewright.passes.ir.op import Op

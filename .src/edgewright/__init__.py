@@ -9,8 +9,8 @@ __all__ = ["Reshaping", "__version__", "compile", "optimise"]
 
 if TYPE_CHECKING:
     from edgewright.frontend.compiled import compile as compile
-    from edgewright.frontend.optimised import optimise as optimise
-    from edgewright.frontend.reshape_options import Reshaping as Reshaping
+    from edgewright.frontend.reshaping.optimised import optimise as optimise
+    from edgewright.frontend.reshaping.options import Reshaping as Reshaping
 
 
 def __getattr__(name: str) -> Any:
@@ -20,11 +20,11 @@ def __getattr__(name: str) -> Any:
 
         return entry
     if name == "optimise":
-        from edgewright.frontend.optimised import optimise
+        from edgewright.frontend.reshaping.optimised import optimise
 
         return optimise
     if name == "Reshaping":
-        from edgewright.frontend.reshape_options import Reshaping
+        from edgewright.frontend.reshaping.options import Reshaping
 
         return Reshaping
     raise AttributeError(f"module 'edgewright' has no attribute {name!r}")

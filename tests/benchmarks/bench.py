@@ -25,7 +25,7 @@ SIMULATED = {"digits": 4, "fashion": 4, "deit_tiny": 1}
 
 def deit_tiny(path: Path) -> None:
     """A network of DeiT-Tiny's shape, from fixed seeds."""
-    from edgewright.frontend.onnx_writer import write_float
+    from edgewright.frontend.onnx_writing.writer import write_float
 
     from tests.models import tiny_vit
 

@@ -23,7 +23,7 @@ def compare(path: str, precision: str, threads: int, seconds: float = 3.0) -> di
     """The range of the estimate and measured times of a model on this machine; TVM has to have been told the threads."""
     import tvm
     from edgewright.frontend.data import input_shapes, random_samples
-    from edgewright.frontend.onnx_reader import read_model
+    from edgewright.frontend.onnx_reading.reader import read_model
     from edgewright.passes.pipeline import optimise, quantise
     from edgewright.targets.cpu.build import ENTRY, build
     from edgewright.targets.cpu.lower import lower

@@ -19,7 +19,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.types import Array

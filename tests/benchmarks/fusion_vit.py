@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgewright.frontend.onnx_reader import read_model
-from edgewright.frontend.onnx_writer import with_own_names, write_float
+from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.types import Array

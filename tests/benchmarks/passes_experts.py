@@ -17,7 +17,7 @@ import edgewright
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 from edgewright.frontend.compiled_cpu import CompiledCpu
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.experts.select_experts import SelectExperts
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array

@@ -19,7 +19,7 @@ os.environ.setdefault("TVM_NUM_THREADS", "1")
 import numpy as np
 from edgewright.frontend.compiled import compile as compile_model
 from edgewright.frontend.compiled_cpu import CompiledCpu
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.hashing.energy import hashing_outlook
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData

@@ -20,15 +20,15 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
-from edgewright.frontend.fleet import load_fleet
 from edgewright.frontend.labelled import Labelled, Material
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.publish import publish
-from edgewright.frontend.split_folder import SplitFolder
-from edgewright.frontend.split_latency import FleetPricing
-from edgewright.frontend.split_model import SplitOptions, describe, plan_data, plan_split, split_files, train
-from edgewright.frontend.split_report import accuracy_by_devices, report_files
-from edgewright.frontend.split_words import DIFFERS, PUBLISHED, PUBLISHED_SOURCE, milliseconds
+from edgewright.frontend.report.report_split import accuracy_by_devices, report_files
+from edgewright.frontend.report.report_split_words import DIFFERS, PUBLISHED, PUBLISHED_SOURCE, milliseconds
+from edgewright.frontend.splitting.fleet import load_fleet
+from edgewright.frontend.splitting.folder import SplitFolder
+from edgewright.frontend.splitting.latency import FleetPricing
+from edgewright.frontend.splitting.model import SplitOptions, describe, plan_data, plan_split, split_files, train
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.splitting.split_classes import ANSWERS

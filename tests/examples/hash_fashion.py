@@ -13,8 +13,8 @@ from pathlib import Path
 
 import onnx
 import torch
-from edgewright.frontend.onnx_reader import read_model
-from edgewright.frontend.onnx_writer import with_own_names, write_float
+from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
 from edgewright.passes.hashing.hash_attention import HashAttentionLayers
 from edgewright.passes.ir import Graph
 from edgewright.passes.learn.dataset import LearningData

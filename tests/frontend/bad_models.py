@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from edgewright.frontend.onnx_codes import CODES
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.codes import CODES
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.diagnostics import CompileError
 from onnx import TensorProto, helper, numpy_helper
 

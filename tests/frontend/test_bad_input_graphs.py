@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_reading.reader import read_model
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.frontend.bad_models import SMALL, chain, codes, product, refusal, set_values, with_tensor

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from edgewright.frontend import cli
-from edgewright.frontend.onnx_writer import with_own_names, write_float
+from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
 from edgewright.passes.ir.graph import Graph
 from typer.testing import CliRunner
 

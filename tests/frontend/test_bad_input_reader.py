@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from edgewright.frontend.onnx_codes import CODES
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.codes import CODES
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ops import Input
 from onnx import TensorProto, helper, numpy_helper
@@ -80,7 +80,7 @@ def test_damaged_bytes_never_escape_as_other_errors(tmp_path: Path) -> None:
 
 def test_model_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(chain(product()), tmp_path)
-    monkeypatch.setattr("edgewright.frontend.onnx_checks_file.memory_budget_bytes", lambda: 100)
+    monkeypatch.setattr("edgewright.frontend.onnx_reading.checks_file.memory_budget_bytes", lambda: 100)
     assert codes(refusal(path)) == ["N004"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from edgewright.frontend.onnx_canonical_axes import tidy_permutations
+from edgewright.frontend.canonical.axes import tidy_permutations
 from edgewright.passes.ir import Graph, Node, Shape, make
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import to_text

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from edgewright.frontend import cli, doctor, explain, render
+from edgewright.frontend import cli, doctor, explain
+from edgewright.frontend.report import render
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.names import plain
 from rich.console import Console
@@ -209,7 +210,7 @@ def test_every_code_that_is_raised_is_explained() -> None:
     raised: dict[str, str] = {}
     for room in ("frontend", "sim", "hw", "targets", "passes"):
         for path in (ROOT / room).rglob("*.py"):
-            if path.stem not in ("explain", "codes", "onnx_codes"):
+            if path.stem not in ("explain", "codes"):
                 for code in re.findall(r'"([A-Z]\d{3})"', path.read_text(encoding="utf-8")):
                     raised.setdefault(code, str(path.relative_to(ROOT)))
     known = explain.texts()
@@ -293,7 +294,7 @@ def test_progress_is_silent_when_piped() -> None:
 
 def test_long_work_says_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("edgewright.frontend.render.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("edgewright.frontend.report.render.time.monotonic", lambda: now[0])
     log = io.StringIO()
     with render.Stages(Console(file=log, width=80)) as progress:
         for done in range(0, 61, 10):

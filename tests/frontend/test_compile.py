@@ -12,8 +12,10 @@ import edgewright
 import numpy as np
 import onnx
 import pytest
-from edgewright.frontend import cli, driver, publish, report, reshape_stage
+from edgewright.frontend import cli, driver, publish
 from edgewright.frontend.compiled import Compiled
+from edgewright.frontend.report import report
+from edgewright.frontend.reshaping import stage as reshape_stage
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.results import to_data
 from typer.testing import CliRunner

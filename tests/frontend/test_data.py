@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgewright.frontend.codes import CODES
 from edgewright.frontend.data import input_shapes, load_samples, random_samples
-from edgewright.frontend.onnx_codes import CODES
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir import Array
 

@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 from edgewright.frontend.inspect_model import inspect
-from edgewright.frontend.onnx_reader import read_model
-from edgewright.frontend.onnx_writer import interface_names, write_float, write_integer
-from edgewright.frontend.render import consoles, inspection
-from edgewright.frontend.render_hashing import verdict
+from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.onnx_writing.writer import interface_names, write_float, write_integer
+from edgewright.frontend.report.render import consoles, inspection
+from edgewright.frontend.report.render_hashing import verdict
 from edgewright.passes.hashing.energy import hashing_outlook
 from edgewright.passes.ir import Array, Graph, Node, make
 from edgewright.passes.ir.interp import interpret

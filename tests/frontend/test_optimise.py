@@ -10,10 +10,10 @@ import edgewright
 import jsonschema
 import numpy as np
 import pytest
-from edgewright.frontend import report
-from edgewright.frontend.onnx_reader import read_model
-from edgewright.frontend.onnx_writer import with_own_names, write_float
-from edgewright.frontend.reshape_options import Reshaping
+from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
+from edgewright.frontend.report import report
+from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.passes.blocks.find_blocks import find_blocks
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.diagnostics import CompileError

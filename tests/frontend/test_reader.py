@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
-from edgewright.frontend.onnx_reader import read_model
-from edgewright.frontend.onnx_writer import interface_names, write_float
+from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.onnx_writing.writer import interface_names, write_float
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.interp import batchable, interpret

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir import Array
 from edgewright.passes.ir.interp import interpret

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir import Graph, Node
 from edgewright.passes.ir.interp import interpret

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 import pytest
-from edgewright.frontend.onnx_reader import read_model
-from edgewright.frontend.onnx_writer import write_float
+from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.onnx_writing.writer import write_float
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret

@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from edgewright.frontend import report, report_plots
+from edgewright.frontend.report import report, report_plots
 from edgewright.passes.results import (
     SCHEMA_VERSION,
     CpuArtifact,

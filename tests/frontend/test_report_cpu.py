@@ -13,11 +13,11 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
-from edgewright.frontend import render, report, report_cpu, report_cpu_plots
 from edgewright.frontend.assemble_cpu import cpu_report
 from edgewright.frontend.driver import Measured, Options
 from edgewright.frontend.driver_cpu import CpuResult
-from edgewright.frontend.report_words import about, between, bytes_of, share
+from edgewright.frontend.report import render, report, report_cpu, report_cpu_plots
+from edgewright.frontend.report.report_words import about, between, bytes_of, share
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.results import Report, to_data
 from edgewright.targets import device

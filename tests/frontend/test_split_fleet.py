@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from edgewright.frontend.fleet import DEVICES_MAX, load_fleet, parse_fleet
+from edgewright.frontend.splitting.fleet import DEVICES_MAX, load_fleet, parse_fleet
 from edgewright.passes.diagnostics import CompileError
 from hypothesis import given
 from hypothesis import strategies as st

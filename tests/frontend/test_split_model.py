@@ -13,12 +13,12 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from edgewright.frontend.cli import app
-from edgewright.frontend.fleet import parse_fleet
-from edgewright.frontend.onnx_reader import read_model
-from edgewright.frontend.onnx_writer import write_float
-from edgewright.frontend.split_folder import SplitFolder, is_split
-from edgewright.frontend.split_latency import FleetPricing, Range
-from edgewright.frontend.split_model import SplitOptions, plan_data, plan_split
+from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.onnx_writing.writer import write_float
+from edgewright.frontend.splitting.fleet import parse_fleet
+from edgewright.frontend.splitting.folder import SplitFolder, is_split
+from edgewright.frontend.splitting.latency import FleetPricing, Range
+from edgewright.frontend.splitting.model import SplitOptions, plan_data, plan_split
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.interp import interpret
 from typer.testing import CliRunner

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
-from edgewright.frontend.onnx_writer import interface_names, tensor_names, write_integer
+from edgewright.frontend.onnx_writing.writer import interface_names, tensor_names, write_integer
 from edgewright.passes.ir import INT8, INT16, Array, Graph, Int, Level, Node, make
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ops import (

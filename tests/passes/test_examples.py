@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import digest
 from edgewright.passes.pipeline import Quantised, optimise, quantise

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
-from edgewright.frontend.onnx_writer import interface_names, write_float, write_integer
+from edgewright.frontend.onnx_writing.writer import interface_names, write_float, write_integer
 from edgewright.hw.fuse import fuse
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.experts.select_experts import SelectExperts

@@ -22,7 +22,7 @@ from edgewright.passes.results import (
     to_data,
 )
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "frontend" / "report.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((Path(__file__).parents[2] / "frontend" / "report" / "report.schema.json").read_text(encoding="utf-8"))
 
 
 def test_an_empty_report_fits_the_schema() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgewright.frontend.onnx_reader import read_model
+from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.cost import predict_cycles, resources_of, rtl_files
 from edgewright.hw.fuse import rows_columns

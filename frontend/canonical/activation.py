@@ -1,0 +1,120 @@
+"""Elementwise chains over one tensor are recognised by their values: whatever computes GELU is Gelu.
+
+Evaluating a chain on a dense grid tells apart every activation below (GELU by erf and by tanh differ by 5e-4, the
+tolerance is 2e-5), however an exporter ordered or split the arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from edgewright.frontend.canonical.fuse import scalar_of
+from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins, rewrite
+from edgewright.passes.ops import (
+    Add,
+    Constant,
+    Div,
+    Erf,
+    Exp,
+    Gelu,
+    HardSwish,
+    Mul,
+    Neg,
+    Pow,
+    Reciprocal,
+    Relu,
+    Sigmoid,
+    Silu,
+    Sqrt,
+    Sub,
+    Tanh,
+)
+
+_ELEMENTWISE = (Add, Div, Erf, Exp, Mul, Neg, Pow, Reciprocal, Relu, Sigmoid, Sqrt, Sub, Tanh)
+_LAST = (Add, Div, Mul, Reciprocal, Sub)  # what the final operator of a chain can be
+_BENT = (Erf, Exp, Relu, Sigmoid, Tanh)  # without one of these a chain is a polynomial or a ratio
+_CANDIDATES: tuple[Op, ...] = (Gelu("none"), Gelu("tanh"), Silu(), HardSwish(), Sigmoid(), Tanh(), Relu())
+_LONGEST = 16
+_GRID: Array = np.concatenate([np.linspace(-12, 12, 2401), np.linspace(-1, 1, 501)]).astype(np.float32)
+_TOLERANCE = 2e-5
+
+
+def fuse_activations(graph: Graph) -> Graph:
+    """Replace each recognised chain by one Gelu, Silu, HardSwish, Sigmoid, Tanh or Relu."""
+    wanted = [(op, op.eval(_GRID)) for op in _CANDIDATES]
+
+    def change(node: Node) -> Node | None:
+        if not isinstance(node.op, _LAST):
+            return None
+        for root, chain in _chains(node):
+            if root.shape != node.shape or not any(isinstance(n.op, _BENT) for n in chain):
+                continue
+            found = _evaluate(node, root, chain)
+            for op, values in wanted:
+                if found is not None and np.allclose(found, values, rtol=_TOLERANCE, atol=_TOLERANCE):
+                    origin = merge_origins(node.origin, *(n.origin for n in chain))
+                    return make(op, root, origin=origin)
+        return None
+
+    return rewrite(graph, change)
+
+
+def _chains(node: Node) -> list[tuple[Node, list[Node]]]:
+    """(root, nodes between root and `node` inclusive, operands first) for every single tensor the node depends on."""
+    found: list[tuple[Node, list[Node]]] = []
+    inside: dict[Node, None] = {node: None}
+    while len(inside) <= _LONGEST:
+        border = {
+            operand for n in inside for operand in n.inputs if operand not in inside and scalar_of(operand) is None
+        }
+        if len(border) == 1:
+            (root,) = border
+            found.append((root, _ordered(node, root)))
+        # Take in the border nodes that only this chain can explain; a root of two uses is tried before it is opened.
+        opened = [n for n in border if isinstance(n.op, _ELEMENTWISE)]
+        if not opened:
+            break
+        inside.update(dict.fromkeys(_deepest(opened)))
+    return found
+
+
+def _deepest(nodes: list[Node]) -> list[Node]:
+    """Those that no other of the nodes depends on within a few steps: open the last computed first."""
+    below: set[Node] = set()
+    for node in nodes:
+        front = set(node.inputs)
+        for _ in range(_LONGEST):
+            below |= front
+            front = {i for n in front if isinstance(n.op, _ELEMENTWISE) for i in n.inputs} - below
+    return [node for node in nodes if node not in below]
+
+
+def _ordered(node: Node, root: Node) -> list[Node]:
+    order: dict[Node, None] = {}
+
+    def visit(current: Node) -> None:
+        if current is root or current in order or scalar_of(current) is not None:
+            return
+        for operand in current.inputs:
+            visit(operand)
+        order[current] = None
+
+    visit(node)
+    return list(order)
+
+
+def _evaluate(node: Node, root: Node, chain: list[Node]) -> Array | None:
+    values: dict[Node, Array] = {root: _GRID}
+
+    def value(operand: Node, known: Mapping[Node, Array]) -> Array:
+        if operand in known:
+            return known[operand]
+        assert isinstance(operand.op, Constant)
+        return operand.op.value.reshape(())
+
+    with np.errstate(all="ignore"):
+        for member in chain:
+            values[member] = member.op.eval(*(value(operand, values) for operand in member.inputs))
+    result = values[node]
+    return result if np.isfinite(result).all() else None

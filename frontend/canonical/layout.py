@@ -1,0 +1,164 @@
+"""Chains of data movement, compared by what they do.
+
+Running the flat indices of a tensor through a chain of Reshape, Transpose, Slice and Gather gives, for every element
+of the result, which element of the source it is.  Two chains mean the same when these index arrays are equal.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.frontend.canonical.fuse import scalar_of
+from edgewright.passes.ir import Array, Graph, Node, make, merge_origins, rewrite
+from edgewright.passes.ops import Constant, Div, Gather, Mul, ReduceMean, Reshape, Slice, Transpose
+
+_LARGEST = 1 << 24  # elements of a source whose indices are traced
+
+
+def is_movement(node: Node) -> bool:
+    """Whether the node only picks and arranges elements of its first operand."""
+    if isinstance(node.op, Gather):
+        return isinstance(node.inputs[1].op, Constant)
+    return isinstance(node.op, Reshape | Slice | Transpose)
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A value as elements of `root`: `indices` (the value's shape) are flat positions in root, `factor` scales them."""
+
+    root: Node
+    indices: Array
+    steps: tuple[Node, ...]
+    factor: float = 1.0
+
+
+def carry(steps: tuple[Node, ...], indices: Array) -> Array:
+    """Indices after the steps, first step first."""
+    for step in steps:
+        constants = [operand.op.value for operand in step.inputs[1:] if isinstance(operand.op, Constant)]
+        indices = step.op.eval(indices, *constants)
+    return indices
+
+
+def scaled_by(node: Node) -> tuple[Node, float] | None:
+    """(x, c) where node is c * x for a number c."""
+    if isinstance(node.op, Mul):
+        for x, c in (node.inputs, node.inputs[::-1]):
+            factor = scalar_of(c)
+            if factor is not None and x.shape == node.shape:
+                return x, factor
+    if isinstance(node.op, Div):
+        factor = scalar_of(node.inputs[1])
+        if factor and node.inputs[0].shape == node.shape:
+            return node.inputs[0], 1.0 / factor
+    return None
+
+
+def strip_factor(node: Node) -> tuple[Node, float]:
+    """(x, c) with node = c * x and x no such product itself."""
+    factor = 1.0
+    while (found := scaled_by(node)) is not None:
+        node, factor = found[0], factor * found[1]
+    return node, factor
+
+
+def trace(node: Node, scaled: bool = False) -> Movement | None:
+    """Where the elements of `node` come from, through factors too if `scaled`; None when that is too large."""
+    steps: list[Node] = []
+    factor = 1.0
+    while True:
+        if scaled:
+            node, more = strip_factor(node)
+            factor *= more
+        if not is_movement(node):
+            break
+        steps.append(node)
+        node = node.inputs[0]
+    if node.type.size > _LARGEST:
+        return None
+    positions = np.arange(node.type.size, dtype=np.int64).reshape(node.shape)
+    ordered = tuple(reversed(steps))
+    return Movement(node, carry(ordered, positions), ordered, factor)
+
+
+def in_order(flat: Array) -> bool:
+    """Whether flat is 0, 1, 2 ..."""
+    return bool(np.array_equal(flat, np.arange(flat.size)))
+
+
+def _as_block(root: Node, flat: Array) -> list[Slice] | None:
+    """Slices that cut exactly these elements out of root, in its order."""
+    if flat.size == 0 or flat[-1] < flat[0]:
+        return None
+    first, last = (np.unravel_index(int(i), root.shape) for i in (flat[0], flat[-1]))
+    if any(b < a for a, b in zip(first, last, strict=True)):
+        return None
+    box = tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
+    block = np.arange(root.type.size).reshape(root.shape)[box].reshape(-1)
+    if not np.array_equal(block, flat):
+        return None
+    return [
+        Slice(axis, part.start, part.stop)
+        for axis, part in enumerate(box)
+        if (part.start, part.stop) != (0, root.shape[axis])
+    ]
+
+
+def _as_transpose(root: Node, indices: Array) -> Transpose | None:
+    if indices.ndim != len(root.shape) or indices.ndim > 5:
+        return None
+    positions = np.arange(root.type.size).reshape(root.shape)
+    for perm in itertools.permutations(range(indices.ndim)):
+        if tuple(root.shape[i] for i in perm) == indices.shape and np.array_equal(positions.transpose(perm), indices):
+            return Transpose(perm)
+    return None
+
+
+def mean_before_transpose(graph: Graph) -> Graph:
+    """ReduceMean(Transpose(x)) -> Reshape(ReduceMean(x)) where the axes that stay keep their order."""
+
+    def change(node: Node) -> Node | None:
+        if not isinstance(node.op, ReduceMean) or not isinstance(node.inputs[0].op, Transpose):
+            return None
+        (x,), perm = node.inputs[0].inputs, node.inputs[0].op.perm
+        averaged = {axis % len(perm) for axis in node.op.axes}
+        kept = [axis for position, axis in enumerate(perm) if position not in averaged]
+        if kept != sorted(kept):
+            return None
+        axes = tuple(sorted(perm[axis] for axis in averaged))
+        mean = make(ReduceMean(axes, keepdims=False), x, origin=node.origin)
+        return mean if mean.shape == node.shape else make(Reshape(node.shape), mean, origin=node.origin)
+
+    return rewrite(graph, change)
+
+
+def simplify_movement(graph: Graph) -> Graph:
+    """Each chain becomes the shortest of: nothing, one Reshape, Slices and a Reshape, one Transpose; else it stays."""
+
+    def change(node: Node) -> Node | None:
+        if not is_movement(node):
+            return None
+        moved = trace(node)
+        if moved is None or isinstance(moved.root.op, Constant):
+            return None
+        origin = merge_origins(node.origin, *(step.origin for step in moved.steps))
+        flat = moved.indices.reshape(-1)
+        result = moved.root
+        if flat.size == result.type.size and in_order(flat):
+            steps: list[Slice] | None = []
+        elif len(moved.steps) < 2:
+            return None
+        else:
+            steps = _as_block(moved.root, flat)
+        if steps is None:
+            op = _as_transpose(moved.root, moved.indices)
+            return None if op is None else make(op, moved.root, origin=origin)
+        if len(steps) + 1 >= len(moved.steps) and steps:
+            return None
+        for step in steps:
+            result = make(step, result, origin=origin)
+        return result if result.shape == node.shape else make(Reshape(node.shape), result, origin=origin)
+
+    return rewrite(graph, change)

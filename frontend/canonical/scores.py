@@ -1,0 +1,143 @@
+"""What a softmax over attention scores is taken of: a product, a factor, and what is added to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.frontend.canonical.fuse import scalar_of
+from edgewright.frontend.canonical.layout import scaled_by
+from edgewright.frontend.onnx_reading.bits import LOWEST
+from edgewright.passes.ir import Array, Node, Shape, make
+from edgewright.passes.ops import Add, Constant, MatMul, Mul, Reshape, Softmax, Sub, Where, constant, value_of
+
+Uses = Callable[[Node], int]
+NEVER = -1e30  # a score at or below this has weight 0 beside any other, and x + NEVER's like is NEVER's like
+
+
+@dataclass(frozen=True, slots=True)
+class _Bias:
+    """factor * node, added to scores of shape `scores`."""
+
+    node: Node
+    factor: float
+    scores: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """softmax(factor * product + biases)."""
+
+    product: Node
+    factor: float
+    biases: tuple[_Bias, ...]
+
+    def bias_for(self, windows: int, heads: int) -> Node | None:
+        """The sum of the biases, broadcastable to (windows, heads, queries, keys); constants added up now.
+
+        None without biases, or when one computed at run time does not fit that shape.
+        """
+        known: Array | None = None
+        computed: list[Node] = []
+        for bias in self.biases:
+            value = value_of(bias.node)
+            if value is not None:
+                term = _four(value, bias.scores, windows, heads).astype(np.float64) * bias.factor
+                known = term if known is None else known + term
+                continue
+            node = _node_four(bias.node, bias.scores, windows, heads)
+            if node is None:
+                return None
+            if bias.factor != 1.0:
+                node = make(Mul(), node, constant(np.asarray(bias.factor, np.float32)), origin=node.origin)
+            computed.append(node)
+        if known is not None:
+            low = np.maximum(known, LOWEST).astype(np.float32)
+            computed.append(constant(_narrowest(low), origin=self.product.origin))
+        total = computed[0] if computed else None
+        for node in computed[1:]:
+            assert total is not None
+            total = make(Add(), total, node, origin=node.origin)
+        return total
+
+
+def _padded(shape: Shape, rank: int) -> Shape:
+    return (1,) * (rank - len(shape)) + shape
+
+
+def _four(value: Array, scores: Shape, windows: int, heads: int) -> Array:
+    """A constant over scores of any leading axes as (windows, heads, queries or 1, keys or 1)."""
+    full = _padded(value.shape, len(scores))
+    return np.broadcast_to(value.reshape(full), (*scores[:-2], *full[-2:])).reshape(windows, heads, *full[-2:])
+
+
+def _narrowest(value: Array) -> Array:
+    """The same under broadcasting: axes along which nothing changes are 1 long."""
+    for axis in range(value.ndim):
+        first = value.take([0], axis=axis)
+        if np.array_equal(np.broadcast_to(first, value.shape), value):
+            value = first
+    return value
+
+
+def _node_four(node: Node, scores: Shape, windows: int, heads: int) -> Node | None:
+    full = _padded(node.shape, len(scores))
+    lead = full[:-2]
+    if math.prod(lead) == 1:
+        shape: Shape = (1, 1, *full[-2:])
+    elif lead == scores[:-2]:
+        shape = (windows, heads, *full[-2:])
+    elif len(full) == 4 and lead[0] in (1, windows) and lead[1] in (1, heads):
+        shape = full
+    else:
+        return None
+    return node if node.shape == shape else make(Reshape(shape), node, origin=node.origin)
+
+
+def read_scores(weights: Node, uses: Uses) -> Scores | None:
+    """The scores where `weights` is a softmax over the last axis that nothing else reads."""
+    node = weights
+    while isinstance(node.op, Reshape) and node.inputs[0].shape[-2:] == node.shape[-2:] and uses(node) == 1:
+        node = node.inputs[0]
+    if not isinstance(node.op, Softmax) or node.op.axis % len(node.shape) != len(node.shape) - 1 or uses(node) != 1:
+        return None
+    return _read(node.inputs[0], 1.0, (), uses)
+
+
+def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses) -> Scores | None:
+    """Down from the softmax: factors, sums and reshapes that keep the last two axes, each read once."""
+    if isinstance(node.op, MatMul):
+        return Scores(node, factor, biases)
+    if uses(node) != 1:
+        return None
+    if isinstance(node.op, Reshape) and node.inputs[0].shape[-2:] == node.shape[-2:]:
+        return _read(node.inputs[0], factor, biases, uses)
+    found = scaled_by(node)
+    if found is not None:
+        return _read(found[0], factor * found[1], biases, uses)
+    if isinstance(node.op, Where):
+        return _masked(node, factor, biases, uses)
+    if not isinstance(node.op, Add | Sub):
+        return None
+    a, b = node.inputs
+    for x, other, sign in ((a, b, -1.0 if isinstance(node.op, Sub) else 1.0), (b, a, 1.0)):
+        if x.shape != node.shape or (x is b and isinstance(node.op, Sub)) or isinstance(x.op, Constant):
+            continue
+        result = _read(x, factor, (*biases, _Bias(other, sign * factor, node.shape)), uses)
+        if result is not None:
+            return result
+    return None
+
+
+def _masked(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses) -> Scores | None:
+    """Where(keep, x, never), either way round: `never` added where x is not kept."""
+    condition, kept, dropped = node.inputs
+    zero, never = constant(np.zeros((), np.float32)), constant(np.asarray(LOWEST, np.float32))
+    for x, other, order in ((kept, dropped, (zero, never)), (dropped, kept, (never, zero))):
+        level = scalar_of(other)
+        if level is not None and level <= NEVER and factor > 0 and x.shape == node.shape:
+            bias = _Bias(make(Where(), condition, *order, origin=node.origin), 1.0, node.shape)
+            return _read(x, factor, (*biases, bias), uses)
+    return None

@@ -1,0 +1,282 @@
+"""Tensors of a model proto: sizes, external data, NaN and infinity, all before anything large is allocated.
+
+`check_tensors` leaves every tensor of the model with its bytes inside (`raw_data`) or raises.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import onnx
+from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
+from edgewright.passes.diagnostics import CompileError, Diagnostic
+
+_TP = onnx.TensorProto
+# bytes per element, numpy type, field that holds values when raw_data does not, field entries per element
+_TYPES: dict[int, tuple[int, str, str]] = {
+    _TP.FLOAT: (4, "<f4", "float_data"),
+    _TP.DOUBLE: (8, "<f8", "double_data"),
+    _TP.FLOAT16: (2, "<f2", "int32_data"),
+    _TP.INT8: (1, "<i1", "int32_data"),
+    _TP.UINT8: (1, "<u1", "int32_data"),
+    _TP.INT16: (2, "<i2", "int32_data"),
+    _TP.UINT16: (2, "<u2", "int32_data"),
+    _TP.INT32: (4, "<i4", "int32_data"),
+    _TP.UINT32: (4, "<u4", "uint64_data"),
+    _TP.INT64: (8, "<i8", "int64_data"),
+    _TP.UINT64: (8, "<u8", "uint64_data"),
+    _TP.BOOL: (1, "|b1", "int32_data"),
+}
+_FLOATS = (_TP.FLOAT, _TP.DOUBLE, _TP.FLOAT16)
+
+
+def dtype_name(data_type: int) -> str:
+    """ONNX's name of an element type, or its number when there is none."""
+    try:
+        return str(_TP.DataType.Name(data_type)).lower()
+    except ValueError:
+        return f"type {data_type}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A tensor and the words that say where it is."""
+
+    tensor: onnx.TensorProto
+    at: str
+
+
+def _tensors_of_nodes(nodes: Iterator[onnx.NodeProto]) -> Iterator[_Place]:
+    for node in nodes:
+        at = f"node {node.name or (node.output[0] if node.output else node.op_type)!r} ({node.op_type})"
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield _Place(attribute.t, at)
+            for tensor in attribute.tensors:
+                yield _Place(tensor, at)
+            if attribute.HasField("g"):
+                yield from _tensors_of_graph(attribute.g)
+            for graph in attribute.graphs:
+                yield from _tensors_of_graph(graph)
+
+
+def _tensors_of_graph(graph: onnx.GraphProto) -> Iterator[_Place]:
+    for tensor in graph.initializer:
+        yield _Place(tensor, f"tensor {tensor.name!r}")
+    yield from _tensors_of_nodes(iter(graph.node))
+
+
+def _all_tensors(model: onnx.ModelProto) -> Iterator[_Place]:
+    yield from _tensors_of_graph(model.graph)
+    for function in model.functions:
+        yield from _tensors_of_nodes(iter(function.node))
+
+
+def _declared_size(place: _Place) -> tuple[int, Diagnostic | None]:
+    """Bytes that dims and element type call for, or what is wrong with them."""
+    tensor = place.tensor
+    if tensor.data_type not in _TYPES:
+        return 0, Diagnostic(
+            "N006",
+            f"element type {dtype_name(tensor.data_type)} is not supported",
+            at=place.at,
+            because="weights are float32, and shapes and indices are integers",
+            help="export the model in float32",
+        )
+    if tensor.HasField("segment"):
+        return 0, Diagnostic(
+            "N005",
+            "tensor stored in segments",
+            at=place.at,
+            because="segmented tensors are not part of any exporter's output",
+            help="save the model again with onnx.save",
+        )
+    if any(dim < 0 for dim in tensor.dims):
+        return 0, Diagnostic(
+            "N005",
+            "tensor with a negative dimension",
+            at=place.at,
+            because=f"its dimensions are {list(tensor.dims)}",
+            help="the file is damaged; export the model again",
+        )
+    return math.prod(tensor.dims) * _TYPES[tensor.data_type][0], None
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return bool(tensor.data_location == _TP.EXTERNAL)
+
+
+def _check_inline(place: _Place, size: int) -> Diagnostic | None:
+    """Bytes carried in the proto against bytes declared."""
+    tensor = place.tensor
+    width, _, field = _TYPES[tensor.data_type]
+    found = len(tensor.raw_data) if tensor.HasField("raw_data") else len(getattr(tensor, field)) * width
+    if found == size:
+        return None
+    return Diagnostic(
+        "N005",
+        "tensor's size disagrees with its bytes",
+        at=place.at,
+        because=f"{list(tensor.dims)} in {dtype_name(tensor.data_type)} needs {size:,} bytes, and it has {found:,}",
+        help="the file is damaged; export the model again",
+    )
+
+
+def _external_path(location: str, folder: Path) -> tuple[Path | None, str]:
+    """Resolved path inside `folder`, or None and the reason for refusing; opens nothing."""
+    if not location:
+        return None, "it names no file"
+    if "\0" in location:
+        return None, "its path contains a NUL byte"
+    if PurePosixPath(location).is_absolute() or PureWindowsPath(location).drive or PureWindowsPath(location).root:
+        return None, f"its path {location!r} is absolute"
+    if ".." in PurePosixPath(location).parts or ".." in PureWindowsPath(location).parts:
+        return None, f"its path {location!r} climbs out with '..'"
+    root = Path(os.path.realpath(folder))
+    target = Path(os.path.realpath(root / location))
+    if not target.is_relative_to(root):
+        return None, f"its path {location!r} leads outside through a symbolic link"
+    return target, ""
+
+
+def _read_external(place: _Place, size: int, folder: Path | None) -> Diagnostic | None:
+    """Move an external tensor's bytes into the proto; every check comes before the first byte is read."""
+    tensor = place.tensor
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    if folder is None:
+        return Diagnostic(
+            "N007",
+            "external data of a model that is not a file",
+            at=place.at,
+            because=f"its bytes are in {location!r}, relative to a folder that is not known",
+            help="pass the path of the .onnx file, or load the model with its external data",
+        )
+    path, why = _external_path(location, folder)
+    if path is None:
+        return Diagnostic(
+            "N008",
+            "external data outside the model's folder",
+            at=place.at,
+            because=why,
+            help="keep the data file beside the model and save it with a plain relative name",
+        )
+    try:
+        offset, length = int(entries.get("offset", "0") or 0), int(entries.get("length", str(size)) or size)
+    except ValueError:
+        return _bad_extent(place, "its offset or length is not a number")
+    if offset < 0 or length != size:
+        return _bad_extent(place, f"its shape needs {size:,} bytes, and offset {offset:,}, length {length:,} are given")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        return Diagnostic(
+            "N007",
+            "external data missing",
+            at=place.at,
+            because=f"{location!r} in the model's folder: {error.strerror}",
+            help="copy the data file beside the .onnx file under that name",
+        )
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return _bad_extent(place, f"{location!r} is not a regular file")
+        if offset + size > status.st_size:
+            return _bad_extent(
+                place, f"bytes {offset:,} to {offset + size:,} are needed and {location!r} has {status.st_size:,}"
+            )
+        file.seek(offset)
+        data = file.read(size)
+    if len(data) != size:
+        return _bad_extent(place, f"{location!r} ended after {len(data):,} of {size:,} bytes")
+    del tensor.external_data[:]
+    tensor.data_location = _TP.DEFAULT
+    tensor.raw_data = data
+    return None
+
+
+def _bad_extent(place: _Place, because: str) -> Diagnostic:
+    return Diagnostic(
+        "N005",
+        "external data does not match its tensor",
+        at=place.at,
+        because=because,
+        help="the data file is damaged or belongs to another model; export the model again",
+    )
+
+
+def _check_finite(place: _Place) -> Diagnostic | None:
+    tensor = place.tensor
+    if tensor.data_type not in _FLOATS:
+        return None
+    values = (
+        np.frombuffer(tensor.raw_data, dtype=_TYPES[tensor.data_type][1])
+        if tensor.HasField("raw_data")
+        else onnx.numpy_helper.to_array(tensor).reshape(-1)
+    )
+    good = np.isfinite(values)
+    if good.all() or bool(np.all((values == 0) | (values == -np.inf))):  # what masks add to scores
+        return None
+    bad = np.flatnonzero(~good)
+    return Diagnostic(
+        "N009",
+        "NaN or infinite weight",
+        at=place.at,
+        because=f"{len(bad):,} of {values.size:,} values are not finite, the first at flat index {int(bad[0]):,}",
+        help="such a model computes NaN or infinity; retrain or repair the checkpoint",
+    )
+
+
+def _check_sparse(model: onnx.ModelProto) -> list[Diagnostic]:
+    found = [f"tensor {sparse.values.name!r}" for sparse in model.graph.sparse_initializer]
+    for node in model.graph.node:
+        if any(a.HasField("sparse_tensor") or a.sparse_tensors for a in node.attribute):
+            found.append(f"node {node.name!r} ({node.op_type})")
+    because, help_text = "only dense tensors are read", "save the model with dense weights"
+    return [Diagnostic("N006", "sparse tensor", at=at, because=because, help=help_text) for at in found]
+
+
+def check_tensors(model: onnx.ModelProto, folder: Path | None) -> None:
+    """Check every tensor of `model` and bring external data in; `folder` is where the model's file is.
+
+    Errors (CompileError, exit 1), all found at once: N004 total size beyond memory, N005 declared size against
+    bytes, N006 element type, N007 external data missing, N008 external data outside the folder, N009 NaN/infinity.
+    """
+    found: list[Diagnostic] = _check_sparse(model)
+    sized: list[tuple[_Place, int]] = []
+    for place in _all_tensors(model):
+        size, problem = _declared_size(place)
+        if (
+            problem is not None
+            or (problem := None if _is_external(place.tensor) else _check_inline(place, size)) is not None
+        ):
+            found.append(problem)
+        else:
+            sized.append((place, size))
+    external = sum(size for place, size in sized if _is_external(place.tensor))
+    budget = memory_budget_bytes()
+    if external > budget:
+        largest, size = max(sized, key=lambda item: item[1])
+        found.append(
+            Diagnostic(
+                "N004",
+                "model does not fit in memory",
+                at=largest.at,
+                because=f"its tensors need {external:,} bytes ({size:,} for this one), and {budget:,} can be used",
+                help="use a machine with more memory or a smaller model",
+            )
+        )
+        raise CompileError(found, 1)
+    for place, size in sized:
+        problem = _read_external(place, size, folder) if _is_external(place.tensor) else None
+        problem = problem or _check_finite(place)
+        if problem is not None:
+            found.append(problem)
+    if found:
+        raise CompileError(found, 1)

@@ -1,0 +1,83 @@
+"""ONNX's Resize along one axis as a matrix (new, old): where each result lies between its sources, and with what weight.
+
+Source: the operator's definition in the ONNX standard, opsets 11 to 23; outside the image its border goes on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from edgewright.frontend.onnx_reading.site import Unsupported
+from edgewright.passes.ir import Array
+
+KNOWN_MODES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
+
+
+def interpolation_matrix(
+    mode: str,
+    coordinates: str,
+    old: int,
+    new: int,
+    factor: float,
+    nearest: str = "round_prefer_floor",
+    cubic: float = -0.75,
+    exclude_outside: bool = False,
+) -> Array:
+    """Weights in float64, each row's sum 1."""
+    places = _places(coordinates, old, new, factor)
+    if mode == "nearest":
+        chosen: Array = np.eye(old)[np.clip(_rounded(places, nearest), 0, old - 1)]
+        return chosen
+    first = np.floor(places).astype(np.int64)
+    part = places - first
+    if mode == "linear":
+        taps, weights = np.array([0, 1]), np.stack([1 - part, part], axis=1)
+    elif mode == "cubic":
+        taps, weights = np.array([-1, 0, 1, 2]), _cubic(part, cubic)
+    else:
+        raise Unsupported(f"its mode is {mode!r}")
+    sources = first[:, None] + taps
+    if exclude_outside:
+        weights = np.where((sources < 0) | (sources >= old), 0.0, weights)
+        weights = weights / weights.sum(axis=1, keepdims=True)
+    matrix: Array = np.zeros((new, old))
+    rows = np.broadcast_to(np.arange(new)[:, None], sources.shape)
+    np.add.at(matrix, (rows, np.clip(sources, 0, old - 1)), weights)
+    return matrix
+
+
+def _places(coordinates: str, old: int, new: int, factor: float) -> Array:
+    """Where results lie among the sources 0 ... old - 1."""
+    at = np.arange(new, dtype=np.float64)
+    if coordinates == "align_corners":
+        return at * (old - 1) / (new - 1) if new > 1 else np.zeros(1)
+    if coordinates == "asymmetric":
+        return at / factor
+    if coordinates == "pytorch_half_pixel" and new == 1:
+        return np.zeros(1)
+    half = (at + 0.5) / factor - 0.5
+    if coordinates == "half_pixel_symmetric":
+        half += old / 2 * (1 - new / (factor * old))
+    return half
+
+
+def _rounded(places: Array, how: str) -> Array:
+    if how == "floor":
+        return np.floor(places).astype(np.int64)
+    if how == "ceil":
+        return np.ceil(places).astype(np.int64)
+    down = np.floor(places)
+    exact_half = places - down == 0.5
+    up = np.where(exact_half, how == "round_prefer_ceil", places - down > 0.5)
+    return (down + up).astype(np.int64)
+
+
+def _cubic(part: Array, a: float) -> Array:
+    """Keys' kernel at the four sources around a place."""
+    near = [np.abs(part - tap) for tap in (-1, 0, 1, 2)]
+    return np.stack(
+        [
+            ((a + 2) * d - (a + 3)) * d * d + 1 if inner else ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+            for d, inner in zip(near, (False, True, True, False), strict=True)
+        ],
+        axis=1,
+    )

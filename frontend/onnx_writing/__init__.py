@@ -1,0 +1,1 @@
+"""From a graph to standard ONNX, in floats and in integers."""

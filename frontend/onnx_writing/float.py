@@ -1,0 +1,207 @@
+"""FLOAT operators in standard ONNX (opset 18), and the operators that only move data, at either level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx
+from edgewright.frontend.onnx_writing.emit import Emitter
+from edgewright.frontend.onnx_writing.experts import write_moe
+from edgewright.frontend.onnx_writing.hashing import write_hash_attention, write_hash_codes
+from edgewright.passes import ops
+from edgewright.passes.ir import Node, Op
+
+Writer = Callable[[Emitter, Node, Sequence[str]], str]
+FLOAT_WRITERS: dict[type[Op], Writer] = {}
+
+
+def _writes(kind: type[Op]) -> Callable[[Writer], Writer]:
+    def register(writer: Writer) -> Writer:
+        FLOAT_WRITERS[kind] = writer
+        return writer
+
+    return register
+
+
+def _real(emit: Emitter, number: float) -> str:
+    return emit.exact(np.asarray(number, np.float32))
+
+
+def _same(op_type: str) -> Writer:
+    """Operators that ONNX has under the same meaning without attributes."""
+    return lambda emit, node, operands: emit(op_type, *operands)
+
+
+for _kind in (
+    *(ops.Add, ops.Div, ops.Erf, ops.Exp, ops.HardSwish, ops.MatMul, ops.Mul, ops.Neg, ops.Pow, ops.Reciprocal),
+    *(ops.Relu, ops.Sigmoid, ops.Sign, ops.Sqrt, ops.Sub, ops.Tanh),
+):
+    FLOAT_WRITERS[_kind] = _same(_kind.__name__)
+
+
+FLOAT_WRITERS[ops.MoE] = lambda emit, node, operands: write_moe(emit, node, operands, FLOAT_WRITERS)
+FLOAT_WRITERS[ops.HashAttention] = write_hash_attention
+FLOAT_WRITERS[ops.HashCodes] = write_hash_codes
+
+
+@_writes(ops.Concat)
+def _concat(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    assert isinstance(node.op, ops.Concat)
+    return emit("Concat", *operands, axis=node.op.axis)
+
+
+@_writes(ops.Reshape)
+def _reshape(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    return emit.reshape(operands[0], node.shape)
+
+
+@_writes(ops.Slice)
+def _slice(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    op = node.op
+    assert isinstance(op, ops.Slice)
+    return emit("Slice", operands[0], *(emit.ints([i]) for i in (op.start, op.stop, op.axis, op.step)))
+
+
+@_writes(ops.Transpose)
+def _transpose(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    assert isinstance(node.op, ops.Transpose)
+    return emit.transpose(operands[0], *node.op.perm)
+
+
+@_writes(ops.Gather)
+def _gather(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    assert isinstance(node.op, ops.Gather)
+    return emit("Gather", *operands, axis=node.op.axis)
+
+
+@_writes(ops.Where)
+def _where(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    condition, a, b = operands
+    return emit("Where", emit.cast(condition, onnx.TensorProto.BOOL), a, b)
+
+
+@_writes(ops.Cast)
+def _cast(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    return emit.cast(operands[0], onnx.TensorProto.FLOAT)
+
+
+@_writes(ops.Softmax)
+def _softmax(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    assert isinstance(node.op, ops.Softmax)
+    return emit("Softmax", operands[0], axis=node.op.axis)
+
+
+@_writes(ops.ReduceMean)
+def _reduce_mean(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    assert isinstance(node.op, ops.ReduceMean)
+    return emit("ReduceMean", operands[0], emit.ints(list(node.op.axes)), keepdims=int(node.op.keepdims))
+
+
+@_writes(ops.LayerNormalization)
+def _layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    assert isinstance(node.op, ops.LayerNormalization)
+    return emit("LayerNormalization", *operands, axis=-1, epsilon=node.op.epsilon)
+
+
+@_writes(ops.RMSNormalization)
+def _rms_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Written out: the operator exists from opset 23 on."""
+    assert isinstance(node.op, ops.RMSNormalization)
+    x, gamma, *offset = operands
+    squared = emit("ReduceMean", emit("Mul", x, x), emit.ints([-1]), keepdims=1)
+    root = emit("Sqrt", emit("Add", squared, _real(emit, node.op.epsilon)))
+    scaled = emit("Mul", emit("Div", x, root), gamma)
+    return emit("Add", scaled, *offset) if offset else scaled
+
+
+@_writes(ops.BatchNormalization)
+def _batch_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    assert isinstance(node.op, ops.BatchNormalization)
+    return emit("BatchNormalization", *operands, epsilon=node.op.epsilon)
+
+
+@_writes(ops.Conv)
+def _conv(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    op = node.op
+    assert isinstance(op, ops.Conv)
+    places = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations}
+    return emit("Conv", *operands, group=op.groups, **places)
+
+
+@_writes(ops.ConvTranspose)
+def _conv_transpose(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    op, x, w = node.op, node.inputs[0], node.inputs[1]
+    assert isinstance(op, ops.ConvTranspose)
+    spare = [
+        (n - 1) * stride + k - before - size
+        for n, stride, k, before, size in zip(x.shape[2:], op.strides, w.shape[2:], op.pads, op.size, strict=True)
+    ]
+    pads = [*op.pads, *(max(0, n) for n in spare)]
+    more = [max(0, -n) for n in spare]
+    return emit("ConvTranspose", *operands, strides=op.strides, pads=pads, output_padding=more, group=op.groups)
+
+
+@_writes(ops.Gelu)
+def _gelu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Written out: the operator exists from opset 20 on."""
+    assert isinstance(node.op, ops.Gelu)
+    (x,) = operands
+    if node.op.approximate == "tanh":
+        cube = emit("Mul", _real(emit, 0.044715), emit("Mul", x, emit("Mul", x, x)))
+        bent = emit("Tanh", emit("Mul", _real(emit, math.sqrt(2 / math.pi)), emit("Add", x, cube)))
+    else:
+        bent = emit("Erf", emit("Mul", x, _real(emit, math.sqrt(0.5))))
+    return emit("Mul", emit("Mul", x, _real(emit, 0.5)), emit("Add", bent, _real(emit, 1.0)))
+
+
+@_writes(ops.Silu)
+def _silu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    return emit("Mul", operands[0], emit("Sigmoid", operands[0]))
+
+
+def _linear(emit: Emitter, x: str, w: str, b: str) -> str:
+    return emit("Add", emit("MatMul", x, emit.transpose(w, 1, 0)), b)
+
+
+@_writes(ops.Linear)
+def _write_linear(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    return _linear(emit, *operands)
+
+
+@_writes(ops.PatchEmbed)
+def _patch_embed(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """A convolution whose kernel is its stride, flattened to tokens."""
+    op, image, (outs, _) = node.op, node.inputs[0], node.inputs[1].shape
+    assert isinstance(op, ops.PatchEmbed)
+    kernel = emit.reshape(operands[1], (outs, image.shape[1], op.patch, op.patch))
+    maps = emit("Conv", operands[0], kernel, operands[2], strides=[op.patch, op.patch])
+    batch, tokens, width = node.shape
+    return emit.transpose(emit.reshape(maps, (batch, width, tokens)), 0, 2, 1)
+
+
+@_writes(ops.Attention)
+def _attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Written out: the operator exists from opset 23 on."""
+    op, (windows, tokens, width) = node.op, node.shape
+    assert isinstance(op, ops.Attention)
+    perms = ((0, 2, 1, 3), (0, 2, 3, 1), (0, 2, 1, 3))
+    q, k, v = (
+        emit.transpose(emit.reshape(name, (windows, -1, op.heads, x.shape[2] // op.heads)), *perm)
+        for name, x, perm in zip(operands[:3], node.inputs[:3], perms, strict=True)
+    )
+    scores = emit("Mul", emit("MatMul", q, k), _real(emit, op.scale))
+    for bias in operands[3:]:
+        scores = emit("Add", scores, bias)
+    mixed = emit("MatMul", emit("Softmax", scores, axis=-1), v)
+    return emit.reshape(emit.transpose(mixed, 0, 2, 1, 3), (windows, tokens, width))
+
+
+@_writes(ops.Dequantise)
+def _dequantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """scale * (q - zero_point) in double precision, then float32."""
+    assert isinstance(node.op, ops.Dequantise)
+    offset = emit("Sub", operands[0], emit.ints(node.op.zero_point))
+    scale = emit.exact(np.asarray(node.op.scale, np.float64))
+    return emit.cast(emit("Mul", emit.cast(offset, onnx.TensorProto.DOUBLE), scale), onnx.TensorProto.FLOAT)

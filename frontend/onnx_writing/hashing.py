@@ -1,0 +1,113 @@
+"""Hashed attention in standard ONNX: in float32 operators, and in integers with the bits of `passes.ops.arith_hashing`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from edgewright.frontend.onnx_writing.arith import (
+    biased,
+    clip,
+    constant_of,
+    inverse_square_root,
+    normalised,
+    power_of_two,
+    product,
+    round_shift,
+    round_shift_by,
+    sum_last,
+)
+from edgewright.frontend.onnx_writing.emit import Emitter
+from edgewright.passes.ir import Node
+from edgewright.passes.ops import HashAttention, HashCodes
+from edgewright.passes.ops.arith_hashing import COSINE_FRACTION, EXPONENT_MAX
+from edgewright.passes.ops.hash_codes import NORM_FLOOR
+
+_BY_HEAD = (0, 2, 1, 3)
+
+
+def _heads_first(emit: Emitter, x: str, node: Node, heads: int) -> str:
+    """(B, T, H d) -> (B, H, T, d)."""
+    batch, tokens, width = node.shape
+    return emit.transpose(emit.reshape(x, (batch, tokens, heads, width // heads)), *_BY_HEAD)
+
+
+def _heads_last(emit: Emitter, x: str, node: Node) -> str:
+    """(B, H, T, d) -> (B, T, H d), the shape of the node."""
+    return emit.reshape(emit.transpose(x, *_BY_HEAD), node.shape)
+
+
+def write_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """The sign twice, with a half added: a margin of 0 gives +1."""
+    op, (u, anchors, coefficients, threshold) = node.op, operands
+    assert isinstance(op, HashCodes)
+    split = _heads_first(emit, u, node.inputs[0], op.heads)
+    norm = emit("Sqrt", emit("Add", _squares(emit, split), _real(emit, NORM_FLOOR)))
+    directions = emit("Div", split, norm)
+    cosines = emit("MatMul", directions, emit.transpose(anchors, 0, 2, 1))
+    lengths = emit.transpose(_squares(emit, anchors), 0, 2, 1)  # (H, 1, m)
+    apart = emit("Add", _squares(emit, directions), lengths)
+    distances = emit("Sub", apart, emit("Mul", cosines, _real(emit, 2.0)))
+    kernels = emit("Exp", emit("Mul", distances, _real(emit, -0.5 / op.sigma)))
+    projected = emit("MatMul", kernels, emit.transpose(coefficients, 0, 2, 1))
+    margins = emit("Sub", projected, emit.reshape(threshold, (*node.inputs[3].shape[:1], 1, node.inputs[3].shape[1])))
+    signs = emit("Sign", emit("Add", emit("Sign", margins), _real(emit, 0.5)))
+    return _heads_last(emit, signs, node)
+
+
+def write_hash_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Sums over tokens first, then one product per token with them."""
+    op, tokens = node.op, node.shape[1]
+    assert isinstance(op, HashAttention)
+    codes, v = (_heads_first(emit, x, n, op.heads) for x, n in zip(operands, node.inputs, strict=True))
+    constant = op.bits + 1
+    by_bit = emit.transpose(codes, 0, 1, 3, 2)
+    total = _sum_tokens(emit, v) if op.constant == "sum" else v
+    mixed = emit("Add", emit("MatMul", codes, emit("MatMul", by_bit, v)), emit("Mul", total, _real(emit, constant)))
+    keys = emit.transpose(_sum_tokens(emit, codes), 0, 1, 3, 2)
+    weights = emit("Add", emit("MatMul", codes, keys), _real(emit, constant * tokens))
+    return _heads_last(emit, emit("Div", mixed, weights), node)
+
+
+def _squares(emit: Emitter, x: str) -> str:
+    return emit("ReduceSum", emit("Mul", x, x), emit.ints([-1]), keepdims=1)
+
+
+def _sum_tokens(emit: Emitter, x: str) -> str:
+    return emit("ReduceSum", x, emit.ints([2]), keepdims=1)
+
+
+def _real(emit: Emitter, number: float) -> str:
+    return emit.exact(np.asarray(number, np.float32))
+
+
+def write_integer_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """arith_hashing.hash_codes."""
+    op = node.op
+    assert isinstance(op, HashCodes)
+    anchors, coefficients, threshold, offset = (constant_of(node, i) for i in range(1, 5))
+    split = _heads_first(emit, operands[0], node.inputs[0], op.heads)
+    columns = emit.exact((anchors.swapaxes(1, 2)[None] + 128).astype(np.uint8))
+    products = product(emit, biased(emit, split), columns, 128, 128)
+    square, one = sum_last(emit, emit("Mul", split, split)), emit.ints(1)
+    y, e = inverse_square_root(emit, emit("Where", emit("Less", square, one), one, square))
+    cosines = round_shift_by(emit, emit("Mul", products, y), e, 16 - COSINE_FRACTION)
+    steps = round_shift(emit, emit("Mul", cosines, emit.ints(op.multiplier)), op.shift)
+    distance = clip(emit, emit("Sub", emit.ints(offset[None, :, None, :]), steps), 0, EXPONENT_MAX)
+    margins = emit("MatMul", power_of_two(emit, distance), emit.ints(coefficients.swapaxes(1, 2)[None]))
+    reached = emit("GreaterOrEqual", margins, emit.ints(threshold[None, :, None, :]))
+    return _heads_last(emit, emit("Where", reached, one, emit.ints(-1)), node)
+
+
+def write_integer_hash_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """arith_hashing.hash_attention."""
+    op, tokens = node.op, node.shape[1]
+    assert isinstance(op, HashAttention)
+    codes, v = (_heads_first(emit, x, n, op.heads) for x, n in zip(operands, node.inputs, strict=True))
+    context = product(emit, biased(emit, emit.transpose(codes, 0, 1, 3, 2)), biased(emit, v), 128, 128)
+    total = _sum_tokens(emit, v) if op.constant == "sum" else v
+    constant = op.bits + 1
+    acc = emit("Add", emit("MatMul", codes, context), emit("Mul", total, emit.ints(constant)))
+    keys = emit.transpose(_sum_tokens(emit, codes), 0, 1, 3, 2)
+    weights = emit("Add", emit("MatMul", codes, keys), emit.ints(constant * tokens))
+    return _heads_last(emit, normalised(emit, acc, weights), node)

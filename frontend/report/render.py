@@ -1,0 +1,395 @@
+"""What the terminal shows. Names that come from a model are printed as text, never as markup or control codes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from edgewright.frontend.report.render_hashing import hashing
+from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.names import plain
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from edgewright.frontend.compiled_cpu import Ran
+    from edgewright.frontend.doctor import Check
+    from edgewright.frontend.inspect_model import Inspection
+    from edgewright.targets.cpu.artifact import Manifest
+    from edgewright.targets.cpu.profile import ProfileReport
+    from edgewright.targets.device import Device
+    from edgewright.targets.estimate import Estimate
+    from rich.progress import Progress, TaskID
+
+_WIDTH_WHEN_PIPED = 120
+BAR = 24
+
+
+def consoles() -> tuple[Console, Console]:
+    """One for results (stdout), one for errors and progress (stderr). Piped output is wide and without colour."""
+    return _console(stderr=False), _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+    return console if console.is_terminal else Console(
+        stderr=stderr, highlight=False, emoji=False, markup=False, width=_WIDTH_WHEN_PIPED
+    )  # fmt: skip
+
+
+def drawable(console: Console, text: str) -> str:
+    """The text with a plain hyphen in ranges where the terminal knows no other."""
+    return text if console.encoding.lower().startswith("utf") else text.replace("\N{EN DASH}", "-")
+
+
+def error(console: Console, failure: CompileError) -> None:
+    """Every diagnostic of a failed stage; those that differ only in their place are shown once with all places."""
+    groups: dict[Diagnostic, list[str]] = {}
+    for one in failure.diagnostics:
+        shared = Diagnostic(one.code, one.message, "", one.because, one.help)
+        groups.setdefault(shared, []).append(one.at)
+    for one, places in groups.items():
+        line = Text()
+        line.append(f"error[{plain(one.code)}]", style="bold red")
+        line.append(f": {plain(one.message)}", style="bold")
+        console.print(line, soft_wrap=True)
+        at = ", ".join(plain(place) for place in dict.fromkeys(places) if place)
+        for word, text in (("at", at), ("because", plain(one.because)), ("help", plain(one.help))):
+            if text:
+                console.print(Text.assemble((f"  {word:8}", "cyan"), text), soft_wrap=True)
+    if len(failure.diagnostics) > 1:
+        count = len(failure.diagnostics)
+        console.print(f"{count} errors; `edgewright explain {plain(failure.diagnostics[0].code)}` tells more")
+
+
+def summary(console: Console, data: Mapping[str, Any], directory: Path, next_step: str) -> None:
+    """The headline of report.json: the same figures and words as at the top of report.html."""
+    from edgewright.frontend.report import report
+
+    _headline(console, data, lambda tile: tile["label"] != report.FITS)  # the bars below say it
+    _changes(console, data)
+    _resources(console, data)
+    _last(console, directory, next_step)
+
+
+def summary_cpu(console: Console, data: Mapping[str, Any], manifest: Manifest, directory: Path, next_step: str) -> None:
+    """The headline of a CPU build's report.json, as at the top of report.html: estimates, for nothing was timed."""
+    from edgewright.frontend.report import render_cpu
+
+    _headline(console, data, lambda tile: True)
+    _changes(console, data)
+    grid = Table.grid(padding=(0, 2))
+    for word, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
+        for one in tensors:
+            shape = "x".join(map(str, one.shape))
+            grid.add_row(word, Text.assemble((plain(one.name), "bold"), f"  {plain(one.dtype)} {shape}"))
+    console.print(Padding(grid, (0, 2, 1, 2), expand=False))
+    render_cpu.kinds(console, data)
+    render_cpu.published(console, data)
+    _last(console, directory, next_step)
+
+
+def profile(console: Console, found: ProfileReport, page: Path) -> None:
+    """The headline of a profile and where the whole of it is."""
+    grid = Table.grid(padding=(0, 2))
+    for label, text in found.lines():
+        grid.add_row(Text(plain(label), "cyan"), Text(plain(text)))
+    console.print(grid)
+    console.print(Text.assemble(("report  ", "cyan"), plain(page)), soft_wrap=True)
+
+
+def estimates(console: Console, found: Sequence[Estimate]) -> None:
+    """Latency ranges, what they assume, and what others measured on such a board."""
+    first = found[0]
+    head = f": {plain(first.core)}, {first.variant}, {first.precision}"
+    console.print(Text.assemble((plain(first.label), "bold yellow"), head))
+    grid = Table.grid(padding=(0, 2))
+    for one in found:
+        most = max(one.limits, key=lambda name: one.limits[name])
+        threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
+        grid.add_row(threads, f"{one.low_ms:.3g} to {one.high_ms:.3g} ms", f"limited mostly by {most}")
+    console.print(Padding(grid, (0, 2)))
+    console.print(Text(f"at best:  {first.assumptions_low}\nat worst: {first.assumptions_high}", "dim"))
+    for row in first.published:
+        console.print(
+            f"measured by others: {row.model} {row.ms:g} ms ({row.precision}, {row.runtime}, {row.macs_ratio:.2g} times the "
+            f"products; {row.differs}) [{row.source}]", highlight=False, markup=False,
+        )  # fmt: skip
+
+
+def _headline(console: Console, data: Mapping[str, Any], shown: Callable[[Mapping[str, str]], bool]) -> None:
+    """What has to be read first, the model and its target, and the tiles of the page that are to be `shown`."""
+    from edgewright.frontend.report import report
+
+    styles = {"good": "bold green", "bad": "bold red", "none": "dim", "": "bold"}
+    for banner in report.banners(data):
+        colour = "red" if banner["mood"] == "bad" else "yellow"
+        console.print(Text.assemble((plain(banner["title"]), f"bold {colour}"), " ", plain(banner["text"])))
+    head = Text.assemble((plain(data["model"]), "bold"), f" on {plain(data['target'])}")
+    if data["part"]:
+        head.append(f" ({plain(data['part'])})")
+    console.print(head)
+    console.print(Text(plain(report.subtitle(data)), style="dim"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column()
+    for tile in report.tiles(data):
+        if shown(tile):
+            value = Text(plain(drawable(console, tile["value"])), style=styles[tile["mood"]])
+            grid.add_row(tile["label"], value, Text(plain(drawable(console, tile["note"])), "dim"))
+    console.print(Padding(grid, (1, 2), expand=False))
+
+
+def _changes(console: Console, data: Mapping[str, Any]) -> None:
+    """What passes cost, where any were asked for."""
+    from edgewright.frontend.report import render_changes
+
+    render_changes.changes(console, data)
+
+
+def _last(console: Console, directory: Path, next_step: str) -> None:
+    console.print(Text.assemble(("  report   ", "cyan"), plain(directory / "report.html")), soft_wrap=True)
+    console.print(Text.assemble(("  next     ", "cyan"), plain(next_step)), soft_wrap=True)
+
+
+def ran(console: Console, result: Ran, output: Path | None) -> None:
+    """What a run gave: shapes, ranges, and the class where an output looks like one."""
+    for name, value in result.outputs.items():
+        text = f"{plain(name)}: {' x '.join(map(str, value.shape))}, from {value.min():.4g} to {value.max():.4g}"
+        if value.ndim == 2 and value.shape[1] > 1:
+            classes = value.argmax(axis=1)
+            text += f"; largest at {', '.join(map(str, classes[:12]))}{' ...' if len(classes) > 12 else ''}"
+        console.print(text, highlight=False, markup=False)
+    if result.agrees is not None:
+        verdict = "same bits as the interpreter" if result.agrees else "DIFFERS from the interpreter"
+        console.print(verdict, style="green" if result.agrees else "bold red", highlight=False)
+    if output is not None:
+        console.print(f"written to {output}", highlight=False, markup=False)
+
+
+def _resources(console: Console, data: Mapping[str, Any]) -> None:
+    from edgewright.frontend.report import report
+
+    full, empty = ("█", "░") if console.encoding.lower().startswith("utf") else ("#", "-")
+    grid = Table.grid(padding=(0, 2))
+    for justify in ("left", "left", "right", "right"):
+        grid.add_column(no_wrap=True, justify=justify)
+    for key, name in report.RESOURCES.items():
+        entry = data["resources"][key]
+        used, available = entry["used"], entry["available"]
+        if used is None or available is None:
+            have = "" if available is None else f"board has {available:,}"
+            grid.add_row(name, Text("not measured", "dim"), have, "")
+            continue
+        share = used / available if available else float(used > 0) * 2
+        filled = min(BAR, round(BAR * share))
+        colour = "red" if share > 1 else "yellow" if share > 0.95 else "green"
+        bar = Text.assemble((full * filled, colour), (empty * (BAR - filled), "dim"))
+        grid.add_row(name, bar, f"{used:,} of {available:,}", f"{100 * share:.0f} %")
+    sources = dict.fromkeys(e["source"] for e in data["resources"].values() if e["source"] and e["used"] is not None)
+    console.print(Padding(grid, (0, 2), expand=False))
+    for source in sources:
+        console.print(Padding(Text(plain(source), style="dim"), (0, 2), expand=False))
+    console.print()
+
+
+def inspection(console: Console, name: str, found: Inspection) -> None:
+    """What a model is, what it costs, and which targets run it or why not."""
+    console.print(Text.assemble((plain(name), "bold"), f"  opset {found.opset}, {plain(found.producer)}"))
+    structure = found.structure
+    parts = [
+        (structure.patch, "patches of {0}x{0}"),
+        (structure.tokens, "{} tokens"),
+        (structure.width, "width {}"),
+        (structure.blocks or None, "{} attention blocks"),
+        (structure.heads, "{} heads"),
+        (structure.head_dim, "{} channels a head"),
+        (structure.hidden, "hidden width {:,}"),
+        (structure.classes, "{:,} classes"),
+    ]
+    words = [text.format(value) for value, text in parts if value is not None]
+    kind = "a vision transformer" if structure.is_vit else "not a vision transformer that is recognised"
+    console.print(Text(", ".join([kind, *words]), "dim"))
+    grid = Table.grid(padding=(0, 2))
+    for word, tensors in (("input", found.inputs), ("output", found.outputs)):
+        for tensor in tensors:
+            grid.add_row(word, Text.assemble((plain(tensor.name), "bold"), f"  {'x'.join(map(str, tensor.shape))}"))
+    grid.add_row("parameters", f"{found.parameters:,}")
+    grid.add_row("products (MACs)", f"{found.macs:,} for one input")
+    grid.add_row("weights", f"{_size(found.weight_bytes_float)} in float32, {_size(found.weight_bytes_int8)} in int8")
+    grid.add_row("activations", f"{_size(found.activation_bytes_int8)} alive at once, in int8")
+    grid.add_row("operators", ", ".join(f"{plain(kind)} {count}" for kind, count in found.operators.items()))
+    console.print(Padding(grid, (1, 2), expand=False))
+    if found.hashing is not None:
+        hashing(console, found.hashing)
+    waiting: dict[str, list[str]] = {}
+    for target_name, reasons in found.targets.items():
+        if not reasons:
+            console.print(Text.assemble(("  runs on  ", "green"), (target_name, "bold")))
+        elif all(reason.code == "T002" for reason in reasons):
+            waiting.setdefault(reasons[0].because, []).append(target_name)
+        else:
+            console.print(
+                Text.assemble(("  not on   ", "red"), (target_name, "bold"), f", for {len(reasons)} reasons:")
+            )
+            for reason in reasons:
+                place = f" at {plain(reason.at)}" if reason.at else ""
+                line = f"{plain(reason.message)}{place}: {plain(reason.because)}; {plain(reason.help)}"
+                console.print(Padding(Text.assemble((f"{reason.code} ", "red"), line), (0, 0, 0, 11)))
+    for because, names in waiting.items():
+        console.print(Text.assemble(("  not yet  ", "yellow"), (", ".join(names), "bold"), f": {plain(because)}"))
+
+
+def targets(console: Console, devices: Sequence[Device]) -> None:
+    """One line for each board, with what it has or why nothing is compiled for it yet."""
+    table = _table("target", "device", "kind", "clock", "DSP", "LUT", "BRAM36", "URAM", "memory", "compiles")
+    for device in devices:
+        has = device.resources
+        numbers = [f"{n:,}" for n in (has.dsp, has.lut, has.bram36, has.uram)] if has else ["", "", "", ""]
+        clock = "" if device.clock_mhz is None else f"{device.clock_mhz:g} MHz"
+        memory = "" if device.memory is None else f"{device.memory.dram_gb_per_s:g} GB/s"
+        state = Text("yes", "green") if device.supported else Text("not yet", "dim")
+        table.add_row(Text(device.name, "bold"), device.title, device.kind, clock, *numbers, memory, state)
+    console.print(table)
+    reasons: dict[str, list[str]] = {}
+    for device in devices:
+        if said := device.note if device.supported else device.reason:
+            reasons.setdefault(said, []).append(device.name)
+    for reason, names in reasons.items():
+        console.print(Text.assemble((f"{', '.join(names)}: ", "bold"), (reason, "dim")))
+    console.print("FPGA clocks are targets. `edgewright targets NAME` names the data sheet of every figure.")
+
+
+def target(console: Console, device: Device) -> None:
+    """Everything that a board file says, each part with its source."""
+    console.print(Text.assemble((device.name, "bold"), f"  {device.title}"))
+    if not device.supported:
+        console.print(f"nothing is compiled for it yet: {device.reason}")
+    elif device.note:
+        console.print(device.note)
+    table = _table("what", "value", "source")
+    for field in ("part", "clock_mhz", "resources", "memory", "engine", "cpu", "gpu", "tvm_target"):
+        value = getattr(device, field)
+        if value:
+            names = getattr(value, "__struct_fields__", None)
+            items = {name: getattr(value, name) for name in names} if names else value
+            several = isinstance(items, dict)
+            shown = ", ".join(f"{k} {_figure(v)}" for k, v in items.items()) if several else _figure(items)
+            table.add_row(field, shown, device.sources_of(field) or device.source.get("title", ""))
+    console.print(table)
+
+
+def doctor(console: Console, checks: Iterable[Check], healthy: bool) -> None:
+    """Every check under its heading; what is missing says how to get it."""
+    group = ""
+    grid = Table.grid(padding=(0, 2))
+    for check in checks:
+        if check.group != group:
+            group = check.group
+            grid.add_row("", "", "")
+            grid.add_row(Text(group, "bold"), "", "")
+        if check.found is not None:
+            grid.add_row(f"  {check.name}", Text(plain(check.found), "green"), Text(plain(check.purpose), "dim"))
+        else:
+            colour = "bold red" if check.required else "yellow"
+            word = "not yet" if check.group == "boards" else "missing"
+            text = check.help if check.group == "boards" else f"{check.purpose}; to install: {check.help}"
+            grid.add_row(f"  {check.name}", Text(word, colour), plain(text))
+    console.print(grid)
+    console.print()
+    if healthy:
+        console.print(Text("Everything that compile and simulate need is here.", "bold green"))
+    else:
+        console.print(Text("Something that compile or simulate needs is missing (see above).", "bold red"))
+
+
+def _figure(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else plain(value)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:,.2f} MiB" if count >= 2**20 else f"{count / 2**10:,.1f} KiB"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        right = column in ("clock", "DSP", "LUT", "BRAM36", "URAM", "memory")
+        table.add_column(column, justify="right" if right else "left", no_wrap=column == "target")
+    return table
+
+
+class Stages:
+    """Progress of long work: one line a stage with its time, and with the time left where the amount of work is known.
+
+    `stages(name, done, total)` starts the stage `name`, which ends the one before it, or moves it on; `total` is 0
+    where the amount of work is not known. Where stderr is no terminal, work that takes longer than a minute says a line
+    from time to time, so that a log shows that it lives; shorter work says nothing.
+    """
+
+    def __init__(self, console: Console, quiet_seconds: float = 60.0) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._begun = self._said = time.monotonic()
+        self._first, self._reached = 0, ""
+        self._quiet_seconds = quiet_seconds
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            tick = "✓" if self._console.encoding.lower().startswith("utf") else "*"
+            self._progress = Progress(
+                SpinnerColumn("line", finished_text=Text(tick, "green")),
+                TextColumn("{task.description}", markup=False),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[count]}", style="dim", markup=False),
+                console=self._console,
+            )
+            self._progress.start()
+        return self
+
+    def __call__(self, stage: str, done: int = 0, total: int = 0) -> None:
+        now = time.monotonic()
+        if stage != self._stage:
+            self._finish()
+            self._stage, self._begun, self._first = stage, now, done
+            if self._progress is not None:
+                self._task = self._progress.add_task(plain(stage), total=None, count="")
+            self._reached = ""
+        self._reached = f"{done:,} of {total:,}" if total else self._reached
+        count = f"{self._reached}{self._left(done, total, now)}" if total else ""
+        if self._progress is None:
+            if now - self._said >= self._quiet_seconds:
+                self._said = now
+                self._console.print(f"{plain(stage)}{': ' if count else ''}{count}", soft_wrap=True)
+        elif count and self._task is not None:
+            self._progress.update(self._task, count=count)
+
+    def _left(self, done: int, total: int, now: float) -> str:
+        """The time left at the pace since the stage began, once there is a pace."""
+        passed = now - self._begun
+        if done <= self._first or done >= total or passed < 1:
+            return ""
+        left = int(passed / (done - self._first) * (total - done))
+        return f", {left // 60}:{left % 60:02d} left"
+
+    def _finish(self) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, total=1, completed=1, count=self._reached)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            if kind is None:
+                self._finish()
+            self._progress.stop()

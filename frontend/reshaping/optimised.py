@@ -1,0 +1,176 @@
+"""`optimise`: passes without a target, from an ONNX file to a smaller one, with what they cost beside it."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgewright import __version__
+from edgewright.frontend.driver import Clock, parameters_of, source_name
+from edgewright.frontend.labelled import load_material
+from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
+from edgewright.frontend.publish import refusal, replace_file
+from edgewright.frontend.report import report as report_files
+from edgewright.frontend.report.report_changes import tiles
+from edgewright.frontend.reshaping.options import Reshaping
+from edgewright.frontend.reshaping.reshape import Reshaped, check_data, reshape
+from edgewright.frontend.reshaping.resume import Run, key_of
+from edgewright.frontend.snapshot import Pricing
+from edgewright.passes import results
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.pipeline import optimise as exact_passes
+from edgewright.passes.transform import Progress, Statistics
+from edgewright.targets.device import Device, load
+
+
+@dataclass(frozen=True, slots=True)
+class Optimised:
+    """What was written: the ONNX file and its report."""
+
+    path: Path
+    graph: Graph
+    report: results.Report
+
+    @property
+    def page(self) -> Path:
+        """The HTML report."""
+        return beside(self.path, ".report.html")
+
+    def html(self) -> str:
+        """The report as a page."""
+        return to_html(results.to_data(self.report), self.path.name)
+
+
+def beside(path: Path, ending: str) -> Path:
+    """small.onnx -> small.report.html and the like."""
+    return path.with_name((path.stem if path.suffix == ".onnx" else path.name) + ending)
+
+
+def optimise(
+    source: ModelSource,
+    output: str | Path,
+    *,
+    data: str | Path | None = None,
+    reshaping: Reshaping | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    target: str = "host",
+    precision: str | None = None,
+    checkpoints: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Optimised:
+    """Runs the passes that ``reshaping`` asks for, then the exact ones, and writes ``output`` (ONNX) with its report.
+
+    ``data``: an npz file to learn from and to measure on. ``target``, ``precision``: what latency and memory are estimated
+    for; nothing is compiled. ``checkpoints``: a folder from which a run continues with ``resume``. Raises
+    ``CompileError`` with every reason; nothing is then written.
+    """
+    from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
+
+    path, options = Path(output), reshaping or Reshaping()
+    check_file(path, source)
+    device = load(target)
+    check_data(options, data is not None)
+    clock = Clock(progress)
+    with clock.stage("read"):
+        graph = read_model(source, shapes or {})
+        material = None if data is None else load_material(data, graph, options.seed)
+    run = None
+    if checkpoints is not None:
+        key = key_of(graph, options.manifest(), None if data is None else Path(data))
+        run = Run.begin(Path(checkpoints), key, resume)
+    pricing = Pricing(device, precision or ("int8" if device.kind == "fpga" else "fp32"))
+    with clock.stage("reshape"):
+        done = reshape(graph, options, material, pricing, clock.progress, run) if options.asks else Reshaped(graph, ())
+    with clock.stage("passes"):
+        final, statistics = exact_passes(done.graph)
+        content = with_own_names(write_float(final), final).SerializeToString(deterministic=True)
+    report = _report(source_name(source), device, pricing, graph, final, done, clock, statistics)
+    made = Optimised(path, final, report)
+    page, figures = made.html(), report_files.to_text(results.to_data(report))
+    replace_file(made.page, page.encode())
+    replace_file(beside(path, ".report.json"), figures.encode())
+    replace_file(path, content)
+    return made
+
+
+def check_file(path: Path, source: ModelSource) -> None:
+    """Refuse early what could not be written later: a folder, an unwritable place, the model itself."""
+    own = Path(source) if isinstance(source, str | os.PathLike) else None
+    if own is not None and own.exists() and path.exists() and own.samefile(path):
+        raise refusal(path, "it is the model that is read", "write the result elsewhere with -o")
+    if path.is_dir():
+        raise refusal(path, "it is a folder", "name a file, like small.onnx")
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise refusal(path, f"there is no folder {parent}", "make it, or choose another with -o")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise refusal(path, f"{parent} cannot be written to", "choose a folder you can write to with -o")
+
+
+def check_alone(option: str, because: str, help_text: str) -> CompileError:
+    """The usage error for an option that another one needs to stand beside."""
+    return CompileError([Diagnostic("U034", f"{option} does nothing here", option, because, help_text)], Exit.USAGE)
+
+
+def _report(
+    name: str, device: Device, pricing: Pricing, graph: Graph, final: Graph, done: Reshaped, clock: Clock,
+    statistics: tuple[Statistics, ...],
+) -> results.Report:  # fmt: skip
+    nodes = f"exact passes: {statistics[0].nodes_before} nodes before, {statistics[-1].nodes_after} after"
+    return results.Report(
+        model=name,
+        target=device.name,
+        edgewright=__version__,
+        part=device.part,
+        precision=pricing.precision,
+        macs=sum(node.work.macs for node in final.nodes()),
+        parameters=parameters_of(final),
+        stages=tuple(results.Stage(stage, round(seconds, 3)) for stage, seconds in clock.stages),
+        peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        changes=done.changes,
+        notes=(*done.notes, *((f"Nothing approximate was asked for; {nodes}.",) if not done.changes else ())),
+    )
+
+
+def to_html(data: Mapping[str, Any], file: str) -> str:
+    """The page of small.report.html."""
+    from edgewright.frontend.report import report_plots
+
+    view = {
+        "banners": [{"mood": "warn", "title": "Note.", "text": note} for note in data["notes"]],
+        "subtitle": subtitle(data),
+        "tiles": tiles(data),
+        **report_files.changed(data),
+        "facts": [
+            ("estimates for", f"{data['target']}, {data['precision']}"),
+            ("peak memory", f"{data['peak_memory_mib']:,.0f} MiB"),
+        ],
+        "steps": next_steps(file),
+        "limits": [
+            "No board was run: latencies and cycles come from models of the target, memory from laying the program out.",
+            "Accuracy and agreement hold for the samples they were measured on; other data can differ.",
+        ],
+    }
+    figures = {"stages": report_plots.stages(data["stages"]), **report_files.drawn_changes(data)}
+    return report_files.rendered("report_optimised.html.j2", data, view, figures)
+
+
+def subtitle(data: Mapping[str, Any]) -> str:
+    """One sentence about what is left."""
+    names = [one["name"] for one in data["changes"]]
+    return f"{', then '.join(names)}, then the exact passes" if names else "the exact passes alone: the same values"
+
+
+def next_steps(file: str) -> list[tuple[str, str]]:
+    """Commands and what they tell."""
+    return [
+        (f"edgewright inspect {file}", "what is left, and which boards run it"),
+        (f"edgewright compile {file} --target rpi5 --calibration DATA.npz", "code for a CPU board, in int8"),
+        (f"edgewright compile {file} --target zcu104 --calibration DATA.npz", "an FPGA engine, if inspect says that one fits"),
+    ]

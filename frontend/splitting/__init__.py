@@ -1,0 +1,1 @@
+"""`split`: one model on a fleet of devices, and the folder that it becomes."""
