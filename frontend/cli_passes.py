@@ -42,7 +42,10 @@ HashConstant = Annotated[
     ),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(metavar="N", rich_help_panel=PANEL, help="Times over the data. [default: each pass's own]")
+    int | None,
+    typer.Option(
+        metavar="N", rich_help_panel=PANEL, help="Times over the data; 0 trains nothing. [default: each pass's own]"
+    ),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", rich_help_panel=PANEL, help="Of everything that is drawn.")]
 Data = Annotated[

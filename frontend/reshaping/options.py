@@ -19,7 +19,8 @@ class Reshaping:
 
     task: the one whose routers and head stay; usage_threshold: experts chosen for a smaller share of the tokens go.
     fuse_blocks: "25%" of the blocks, or how many. hash_attention: "all", "auto" (where the cost model says that it pays),
-    layers as "0,2,3", or by tokens as ">=128". epochs: of the passes that learn. seed: of everything drawn.
+    layers as "0,2,3", or by tokens as ">=128". epochs: of the passes that learn (0: nothing is trained). seed: of everything
+    drawn.
     """
 
     task: str | None = None
@@ -72,11 +73,12 @@ class Reshaping:
             because = "it is the form of the constant term"
             help_text = "give sum (the paper's) or own (the released code's)"
             found.append(("--hash-constant", self.hash_constant, because, help_text))
-        for option, number in (
-            ("--hash-bits", self.hash_bits), ("--hash-supports", self.hash_supports), ("--epochs", self.epochs),
-        ):  # fmt: skip
+        for option, number in (("--hash-bits", self.hash_bits), ("--hash-supports", self.hash_supports)):
             if number is not None and number < 1:
                 found.append((option, number, "nothing would be left", "give a number from 1"))
+        if self.epochs is not None and self.epochs < 0:
+            because = "it says how many times passes train on the data"
+            found.append(("--epochs", self.epochs, because, "give a number from 0; 0 trains nothing"))
         if self.seed < 0:
             found.append(("--seed", self.seed, "random generators take no negative seed", "give a number from 0"))
         hashes = {"--hash-bits": self.hash_bits, "--hash-supports": self.hash_supports, "--hash-constant": self.hash_constant}

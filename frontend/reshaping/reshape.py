@@ -109,14 +109,16 @@ def _hashing(options: Reshaping) -> Make:
 
 
 def _filled(kind: type[Pass], offered: dict[str, Any], **wanted: Any) -> Pass:
-    """The pass with what the user wants, and with what it takes of what is offered; `epochs` goes into its recipe."""
+    """The pass with what the user wants, and with what it takes of what is offered; `epochs` goes into its recipe; 0
+    leaves it without one."""
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # every pass is a dataclass
     epochs = None if "epochs" in fields else wanted.pop("epochs", None)
     given = {name: value for name, value in offered.items() if name in fields}
     given |= {name: value for name, value in wanted.items() if value is not None}
     made = kind(**given)
     if epochs is not None:
-        made = replace(made, recipe=replace(made.recipe, epochs=epochs))  # type: ignore[attr-defined,type-var]
+        recipe = replace(made.recipe, epochs=epochs) if epochs else None  # type: ignore[attr-defined]
+        made = replace(made, recipe=recipe)  # type: ignore[type-var]
     return made
 
 

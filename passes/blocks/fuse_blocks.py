@@ -103,7 +103,8 @@ class FuseBlocks(Pass):
             )  # fmt: skip
             result = whole.graph
             curves += whole.rows
-        note.table("loss", ("stage", "step", "loss"), curves, "mean loss over tenths of each stage")
+        if curves:
+            note.table("loss", ("stage", "step", "loss"), curves, "mean loss over tenths of each stage")
         return result
 
     def _fuse(

@@ -74,6 +74,7 @@ CASES: dict[str, tuple[str, list[str], Callable[[], Arrays] | None, int, str, st
     "no bits": ("plain", ["--hash-attention", "all", "--hash-bits", "0"], data, 2, "U030", "--hash-bits"),
     "no such constant": ("plain", ["--hash-attention", "all", "--hash-constant", "x"], data, 2, "U030", "sum"),
     "bits of nothing": ("plain", ["--hash-bits", "8"], data, 2, "U030", "no attention is hashed"),
+    "fewer epochs than none": ("plain", ["--fuse-blocks", "1", "--epochs", "-1"], data, 2, "U030", "from 0"),
     "epochs of nothing": ("plain", ["--epochs", "2"], data, 2, "U034", "no pass"),
     "resume nothing": ("plain", ["--fuse-blocks", "1", "--resume"], data, 2, "U034", "--checkpoints DIR"),
     "labels out of range": (

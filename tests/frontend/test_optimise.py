@@ -101,6 +101,16 @@ def test_an_interrupted_run_resumes_to_the_same_file(folder: Path, tmp_path: Pat
     assert (tmp_path / "third.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
 
 
+def test_no_epochs_train_nothing(folder: Path, tmp_path: Path) -> None:
+    small = Reshaping(fuse_blocks="1", hash_attention="all", hash_supports=8, epochs=0)
+    made = edgewright.optimise(folder / "plain.onnx", tmp_path / "small.onnx", data=folder / "plain.npz", reshaping=small)
+    fused, hashed = checked(made.report)["changes"]
+    assert {table["name"] for table in fused["tables"]} == {"Macro Influence"}  # and no loss: 96 tokens predict nothing either
+    assert {table["name"] for table in hashed["tables"]} == {"Attention maps"}
+    found = find_blocks(read_model(tmp_path / "small.onnx", {}))
+    assert len(found) == 2 and all(block.hashed for block in found)
+
+
 @pytest.mark.tvm
 def test_compile_records_the_passes_and_starts_from_each_stage(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "build"
