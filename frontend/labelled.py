@@ -62,9 +62,9 @@ class Material:
     how: str
 
 
-def load_material(path: str | Path, graph: Graph, seed: int = 0) -> Material:
-    """What a file holds for this model. Errors (CompileError): as `data.load_samples`; L006 for too few samples to hold
-    any out."""
+def load_material(path: str | Path, graph: Graph, seed: int = 0, labelled: bool = False) -> Material:
+    """What a file holds for this model. labelled: only labels teach, so a `calib` without them is left aside where there are
+    other samples. Errors (CompileError): as `data.load_samples`; L006 for too few samples to hold any out."""
     path = Path(path)
     shapes, ranges = files.input_shapes(graph), input_ranges(graph)
     with files.open_archive(path) as archive:
@@ -72,6 +72,9 @@ def load_material(path: str | Path, graph: Graph, seed: int = 0) -> Material:
         reader = _Reader(path, archive, headers, shapes, ranges, graph.output_names)
         names, training = reader.names(""), reader.names(PREFIX)
         calib = "calib" if len(shapes) == 1 and "calib" in headers else None
+        known = any(f"calib_{name}" in headers for name in (*files.LABEL_NAMES, *graph.output_names))
+        if labelled and names is not None and not known:
+            calib = None
         learn = measure = None
         if training is not None:
             learn = reader.read(training, PREFIX)

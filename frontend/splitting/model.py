@@ -62,7 +62,7 @@ def split_model(
     check_place(directory)
     found = load_fleet(fleet)
     graph = read_model(source, shapes or {})
-    material = load_material(data, graph, options.seed)
+    material = load_material(data, graph, options.seed, labelled=True)
     checkpoints = directory.absolute().with_name(f"{directory.absolute().name}.training")
     begun = time.monotonic()
     split = train(graph, found, material, options, checkpoints, resume, progress, say)

@@ -69,6 +69,10 @@ def test_calib_is_learned_from(tmp_path: Path) -> None:
     path = saved(tmp_path, calib=rows(5), images=rows(6, 5), labels=np.zeros(6, int))
     material = load_material(path, two_heads())
     assert (material.learn.count, material.measure.count) == (5, 6) and not material.learn.targets
+    only = load_material(path, two_heads(), labelled=True)  # nothing says what is right in calib
+    assert (only.learn.count, only.measure.count) == (4, 2) and disjoint(only) and len(only.learn.targets["labels"]) == 4
+    told = saved(tmp_path, calib=rows(5), calib_labels=np.zeros(5, int), images=rows(6, 5), labels=np.zeros(6, int))
+    assert load_material(told, two_heads(), labelled=True).learn.count == 5
     assert load_measured(saved(tmp_path, calib=rows(5)), two_heads()) is None
     assert load_material(tmp_path / "data.npz", two_heads()).learn.count == 4
 
