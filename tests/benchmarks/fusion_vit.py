@@ -28,9 +28,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 MODEL = EXAMPLES / "models" / "vit_deep.onnx"
 FUSED = EXAMPLES / "fused"
 EPOCHS, SEED = 0.6, 20
-TUNED: dict[str, Any] = {"epochs": EPOCHS, "seed": SEED, "rate": 5e-4}
 LEARNED: dict[str, Any] = {"epochs": EPOCHS, "seed": SEED}
-BY_GROUPS: dict[str, Any] = {**LEARNED, "group_share": 0.3, "hidden": 0.0, "distil_rate": 5e-4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +41,10 @@ class Run:
 
 RUNS = {
     "fused25": Run(FuseBlocks, {"share": 0.25, **LEARNED}),
-    "tuned25": Run(RemoveBlocks, {"share": 0.25, **TUNED}),
-    "fused50": Run(FuseBlocks, {"share": 0.5, **BY_GROUPS}),
-    "tuned50": Run(RemoveBlocks, {"share": 0.5, **TUNED}),
-    "alone50": Run(FuseBlocks, {"share": 0.5, **BY_GROUPS, "coefficients": False}),
+    "tuned25": Run(RemoveBlocks, {"share": 0.25, **LEARNED, "rate": 5e-4}),
+    "fused50": Run(FuseBlocks, {"share": 0.5, **LEARNED}),
+    "tuned50": Run(RemoveBlocks, {"share": 0.5, **LEARNED, "rate": 1e-3}),
+    "alone50": Run(FuseBlocks, {"share": 0.5, **LEARNED, "coefficients": False}),
 }
 
 
