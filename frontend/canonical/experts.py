@@ -305,7 +305,9 @@ def _hidden(node: Node, x: Node, tokens: int) -> Hidden:
 
     zero = entered(np.zeros(tokens))
     one, numbered = entered(np.ones(tokens)) - zero, entered(np.arange(tokens)) - zero
-    for axis, size in enumerate(before.shape):
+    once_each = sorted(range(before.type.rank), key=lambda axis: before.shape[axis] != tokens)  # a single token fits any axis
+    for axis in once_each:
+        size = before.shape[axis]
         if size % tokens:
             continue
         a, b = (np.moveaxis(v, axis, 0).reshape(size, -1) for v in (one, numbered))

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.fusion_budget [--share 0.25,0.5]
 
-Each way has four recipes and takes the one that is best on 10,000 training images that nothing learns from; then it is trained
+Each way has six recipes and takes the one that is best on 10,000 training images that nothing learns from; then it is trained
 with each seed, on images that the seed draws, and judged on the 10,000 test images. The result is `fused/budgets.json`.
 """
 
@@ -30,6 +30,7 @@ from tests.benchmarks.fusion_vit import FUSED, MODEL, images
 KEPT = FUSED / "budgets.json"
 SHARES, IMAGES, EPOCHS, SEEDS = (0.25, 0.5), (512, 2048, 8192), 2.0, (0, 1, 2)
 CHOOSING_IMAGES, HELD_OUT = 2048, 10_000
+RATES = (2.5e-4, 5e-4, 1e-3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class Way:
 
 
 WAYS = {
-    "removal": Way(RemoveBlocks, tuple({"rate": rate, "hidden": h} for rate in (5e-4, 1e-3) for h in (0.0, 1.0))),
-    "fused": Way(FuseBlocks, tuple({"distil_rate": rate, "group_share": g} for rate in (5e-4, 1e-3) for g in (0.0, 0.15))),
+    "removal": Way(RemoveBlocks, tuple({"rate": rate, "hidden": h} for rate in RATES for h in (0.0, 1.0))),
+    "fused": Way(FuseBlocks, tuple({"distil_rate": rate, "group_share": g} for rate in RATES for g in (0.0, 0.15))),
 }
 
 

@@ -19,6 +19,7 @@ from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
+from edgewright.passes.ops import MoE
 from edgewright.passes.results import Report, to_data
 from edgewright.passes.transform import Note
 
@@ -27,6 +28,7 @@ from tests.passes.order_models import experts
 
 pytestmark = pytest.mark.train
 
+MODELS = Path(__file__).parents[1] / "examples" / "models"
 FUSE = Reshaping(fuse_blocks="1", epochs=1)
 
 
@@ -99,6 +101,17 @@ def test_an_interrupted_run_resumes_to_the_same_file(folder: Path, tmp_path: Pat
     monkeypatch.setattr(FuseBlocks, "run", never)
     edgewright.optimise(folder / "plain.onnx", tmp_path / "third.onnx", checkpoints=kept, resume=True, **given)
     assert (tmp_path / "third.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
+
+
+def test_what_is_written_for_one_task_is_read_again(tmp_path: Path) -> None:
+    """With a class token, the last mixture sees a single token once the exact passes have run."""
+    made = edgewright.optimise(MODELS / "moe_fashion.onnx", tmp_path / "one.onnx", reshaping=Reshaping(task="class"))
+    again = read_model(tmp_path / "one.onnx", {})
+    tokens = [node.shape[1] for node in again.nodes() if isinstance(node.op, MoE)]
+    assert min(tokens) == 1 < max(tokens)
+    x = np.random.default_rng(0).standard_normal((3, 1, 28, 28)).astype(np.float32)
+    (before,), (after,) = interpret(made.graph, {"x": x}).values(), interpret(again, {again.inputs[0].name: x}).values()
+    np.testing.assert_allclose(before, after, atol=1e-4)
 
 
 def test_no_epochs_train_nothing(folder: Path, tmp_path: Path) -> None:

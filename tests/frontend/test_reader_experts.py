@@ -117,14 +117,15 @@ def test_experts_computed_and_masked() -> None:
     "op",
     [MoE(2), MoE(2, "before", True), MoE(3, "after"), MoE(6), MoE(1, activation="Silu"), MoE(2, activation="GeluTanh")],
 )
-def test_what_we_write_we_read(op: MoE) -> None:
-    graph = moe_network(op, layers=1, tokens=5)
+@pytest.mark.parametrize("tokens", [5, 1, 6])  # one alone, and as many as experts
+def test_what_we_write_we_read(op: MoE, tokens: int) -> None:
+    graph = moe_network(op, layers=1, tokens=tokens)
     model = write_float(graph)
     again = read_model(model)
     assert mixtures(again) == mixtures(graph) == [op, op]
     assert len({n.inputs[2] for n in again.nodes() if isinstance(n.op, MoE)}) == 1  # two tasks share their experts
     agrees(model, again)
-    x = np.random.default_rng(1).normal(size=(1, 5, 16)).astype(np.float32)
+    x = np.random.default_rng(1).normal(size=(1, tokens, 16)).astype(np.float32)
     before, after = interpret(graph, {"x": x}), interpret(again, {interface_names(graph)[0][0]: x})
     for a, b in zip(before.values(), after.values(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
