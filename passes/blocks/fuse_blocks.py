@@ -94,7 +94,7 @@ class FuseBlocks(Pass):
         tell_influence(note, influence)
         if predicted:
             text = "share of what a removed block adds to the stream that the block in front predicts from its hidden units"
-            note.table("prediction by least squares", ("block", "by block", "explained"), predicted, text)
+            note.table("Prediction by least squares", ("block", "by block", "explained"), predicted, text)
         if self.epochs * (1 - self.group_share) > 0:
             schedule = self._schedule(self.epochs * (1 - self.group_share), self.distil_rate)
             whole = distil_whole(

@@ -109,14 +109,22 @@ def embeddings(graph: Graph, samples: Mapping[str, Array]) -> Array:
     return np.asarray(mean / np.linalg.norm(mean, axis=-1, keepdims=True), np.float64)
 
 
-def agreement(before: Array, after: Array) -> dict[str, float]:
+def spearman(before: Array, after: Array) -> float:
+    """Correlation of the ranks of all pairs' similarities."""
+    pairs = np.triu_indices(len(before), 1)
+    ranks = [np.argsort(np.argsort((one @ one.T)[pairs])).astype(float) for one in (before, after)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def agreement(before: Array, after: Array) -> dict[str, Any]:
     """Of the cosine similarities of all pairs: Spearman's and Pearson's correlation, mean absolute difference; and the mean
-    cosine of a sentence's two embeddings."""
+    cosine of a sentence's two embeddings. parts: Spearman's within each of `PARTS` shares of the sentences."""
     pairs = np.triu_indices(len(before), 1)
     a, b = (before @ before.T)[pairs], (after @ after.T)[pairs]
-    ranks = [np.argsort(np.argsort(values)).astype(float) for values in (a, b)]
+    shares = zip(np.array_split(before, PARTS), np.array_split(after, PARTS), strict=True)
     return {
-        "spearman": float(np.corrcoef(ranks[0], ranks[1])[0, 1]),
+        "spearman": spearman(before, after),
+        "parts": [spearman(one, other) for one, other in shares],
         "pearson": float(np.corrcoef(a, b)[0, 1]),
         "difference": float(np.abs(a - b).mean()),
         "cosine": float((before * after).sum(-1).mean()),
@@ -125,11 +133,12 @@ def agreement(before: Array, after: Array) -> dict[str, float]:
 
 COUNT, HELD_OUT, EPOCHS, SEED = 2048, 512, 2.0, 20
 RATES = {"batch": 16, "epochs": EPOCHS, "seed": SEED}
-BY = "tokens"
+BY, PARTS = "tokens", 8
 
 
 def train(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Figures of plain removal, removal with fine-tuning, and fusion, all within the same number of epochs.
+    """Figures of plain removal, fusion by least squares alone, fusion, and removal with fine-tuning; those that are trained
+    in the same number of epochs.
 
     Goes on from the checkpoints in `folder`, where it also leaves the figures of what is finished.
     """
@@ -139,16 +148,10 @@ def train(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     graph = short_model()
     before = embeddings(graph, held)
     tuned: dict[str, Any] = {**RATES, "rate": 2e-4}
-    fused: dict[str, Any] = {
-        **RATES,
-        "rate": 2e-4,
-        "coefficient_rate": 1e-3,
-        "distil_rate": 2e-4,
-        "group_share": 0.4,
-        "hidden": 0.0,
-    }
+    fused: dict[str, Any] = {**RATES, "distil_rate": 2e-4, "group_share": 0.0, "hidden": 0.0}
     passes: dict[str, Pass] = {
         "plain removal": RemoveBlocks(count=1, samples=samples, by=BY),
+        "fused, not trained": FuseBlocks(count=1, samples=samples, by=BY, epochs=0),
         "fused": FuseBlocks(count=1, samples=samples, by=BY, **fused, checkpoints=folder, progress=TimedLines(say, 30)),
         "removal, fine-tuned": RemoveBlocks(
             count=1, samples=samples, by=BY, **tuned, checkpoints=folder, progress=TimedLines(say, 30)

@@ -60,7 +60,7 @@ def test_least_squares_alone_give_back_a_part() -> None:
     fused, statistics = FuseBlocks(count=2, samples=x, epochs=0)(graph)
     removed, _ = RemoveBlocks(count=2, samples=x)(graph)
     assert held_out_error(graph, fused) < 0.8 * held_out_error(graph, removed)
-    assert [table.name for table in statistics.tables] == ["Macro Influence", "prediction by least squares"]
+    assert [table.name for table in statistics.tables] == ["Macro Influence", "Prediction by least squares"]
 
 
 @settings(deadline=None, max_examples=15)
