@@ -101,7 +101,7 @@ def retrain(count: int, material: Material, work: Path, resume: bool) -> None:
     )  # fmt: skip
     say(f"options {options()}; {time.process_time() - used:,.0f} s of processor time, {time.monotonic() - begun:,.0f} s passed")
     say(f"top-1 {100 * found['accuracy']['split']:.2f} %, whole model {100 * found['accuracy']['whole']:.2f} %")
-    kept = {name: content for name, content in report_files(found).items() if name.endswith(".json")}  # the page follows from it
+    kept = {name: content for name, content in report_files(found).items() if name.endswith(".json")}  # its page follows
     publish({**split_files(graph, split, found), **kept}, KEPT / f"devices{count}")
     (KEPT / "logs").mkdir(exist_ok=True)
     (KEPT / "logs" / f"devices{count}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
