@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-EXAMPLE := tests/examples
+EXAMPLE := examples
 
 FAST := not slow and not zoo and not vendor and not board
 
@@ -64,7 +64,7 @@ test: lint
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(FAST)"
 
 bench: $(VENV)/.test
-	$(BIN)/python -m tests.benchmarks.bench
+	$(BIN)/python -m benchmarks.bench
 
 # OpenVINO's quantiser brings a large set of packages, so these have a stamp of their own.
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
@@ -72,10 +72,10 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.test
 	@touch $@
 
 bench-cpu: $(VENV)/.bench
-	$(BIN)/python -m tests.benchmarks.bench_cpu
+	$(BIN)/python -m benchmarks.bench_cpu
 
 bench-passes: $(VENV)/.test
-	$(BIN)/python -m tests.benchmarks.bench_passes
+	$(BIN)/python -m benchmarks.bench_passes
 
 clean:
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks import bench_cpu
-from tests.benchmarks.bench_cpu import (
+from benchmarks import bench_cpu
+from benchmarks.bench_cpu import (
     Figure,
     OtherLoad,
     agreement,
@@ -24,7 +24,7 @@ from tests.benchmarks.bench_cpu import (
     markdown,
     table,
 )
-from tests.benchmarks.cpu_peers import PeerFailed
+from benchmarks.cpu_peers import PeerFailed
 
 
 def test_equal_outputs_agree() -> None:

@@ -1,9 +1,9 @@
 """`make bench-passes`: every figure of the passes that learn, and what each technique gives.
 
-    python -m tests.benchmarks.bench_passes [--only experts,fusion,hashing,splitting] [--retrain] [--data FILE.npz]
+    python -m benchmarks.bench_passes [--only experts,fusion,hashing,splitting] [--retrain] [--data FILE.npz]
                                             [--readme]
 
-Trained models are in `tests/examples`; without `--retrain` they are evaluated as they are, and each figure says which
+Trained models are in `examples`; without `--retrain` they are evaluated as they are, and each figure says which
 log it comes from. `--retrain` makes them again, in hours. The whole of Fashion-MNIST is read from Debian's package
 `dataset-fashion-mnist`.
 """
@@ -15,9 +15,9 @@ import importlib
 import sys
 from pathlib import Path
 
-from tests.benchmarks.figures import Section, markdown, summary
+from benchmarks.figures import Section, markdown, summary
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "build" / "bench_passes"
 TABLES = Path(__file__).with_name("passes.md")
 HEAD = "# Figures of the passes\n\nEverything that `make bench-passes` prints; made by `--readme`, never by hand.\n\n"
@@ -26,11 +26,11 @@ BEGIN, END = "<!-- bench-passes -->", "<!-- /bench-passes -->"
 
 
 def measure(techniques: list[str], retrain: bool) -> list[Section]:
-    """The sections of each technique, in order; `tests.benchmarks.passes_NAME.sections(retrain, folder)` measures them."""
+    """The sections of each technique, in order; `benchmarks.passes_NAME.sections(retrain, folder)` measures them."""
     sections: list[Section] = []
     for name in techniques:
         print(f"== {name}", file=sys.stderr, flush=True)
-        module = importlib.import_module(f"tests.benchmarks.passes_{name}")
+        module = importlib.import_module(f"benchmarks.passes_{name}")
         folder = OUTPUT / name
         folder.mkdir(parents=True, exist_ok=True)
         found: list[Section] = module.sections(retrain, folder)

@@ -1,6 +1,6 @@
 """What the estimate says of models on this machine next to what they take here.
 
-    TVM_NUM_THREADS=1 python -m tests.benchmarks.estimate_host MODEL.onnx[:int8|:fp32] ...
+    TVM_NUM_THREADS=1 python -m benchmarks.estimate_host MODEL.onnx[:int8|:fp32] ...
 
 On as many threads as TVM_NUM_THREADS says. Prints one line of JSON for each model: the range, the median and the least of
 the measured times, in ms.

@@ -1,8 +1,8 @@
 """Experts, measured: one multi-task network with a router per task, beside dense networks of equal cost.
 
-    python -m tests.benchmarks.bench_passes --only experts [--retrain]
+    python -m benchmarks.bench_passes --only experts [--retrain]
 
-The networks lie in tests/examples/models, with their logs; all 10,000 test images of Fashion-MNIST are evaluated.
+The networks lie in examples/models, with their logs; all 10,000 test images of Fashion-MNIST are evaluated.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.measure import outputs
 from edgewright.passes.ops import Constant, MoE
 
-from tests.benchmarks.figures import Figure, Section, at_most
-from tests.benchmarks.passes_cpu import WIDTHS, expert_section
+from benchmarks.figures import Figure, Section, at_most
+from benchmarks.passes_cpu import WIDTHS, expert_section
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MODELS = EXAMPLES / "models"

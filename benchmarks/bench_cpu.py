@@ -1,6 +1,6 @@
 """`make bench-cpu`: Edgewright's CPU code beside onnxruntime and OpenVINO, batch 1.
 
-    python -m tests.benchmarks.bench_cpu [--models deit_tiny,minilm] [--engines ort-f32,ew-int8] [--threads 1,2]
+    python -m benchmarks.bench_cpu [--models deit_tiny,minilm] [--engines ort-f32,ew-int8] [--threads 1,2]
                                          [--rounds 20] [--readme] [--json FILE]
 
 All engines of one model and thread count are alive at once and run in turns: in each round each gets one unmeasured
@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.cpu_models import MODELS, Arrays, CannotMake, data_path, model_path, split
-from tests.benchmarks.cpu_peers import ENGINES, Array, Job, Peer, PeerFailed, compile_seconds, missing, prepared, versions
+from benchmarks.cpu_models import MODELS, Arrays, CannotMake, data_path, model_path, split
+from benchmarks.cpu_peers import ENGINES, Array, Job, Peer, PeerFailed, compile_seconds, missing, prepared, versions
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "build" / "bench_cpu"
 REFERENCE = "ort-f32"
 NOISE_CORES = 0.15

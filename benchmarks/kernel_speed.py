@@ -1,6 +1,6 @@
 """How fast the CPU kernels are on this machine, one thread: every function in every variant that runs here.
 
-    python -m tests.benchmarks.kernel_speed [--variant NAME]... [--function WORD]
+    python -m benchmarks.kernel_speed [--variant NAME]... [--function WORD]
 
 Products: 1e9 operations per second (a multiply-add is two) and the share of what independent instructions of the same
 kind reach in the same run. Others: nanoseconds per element. Each figure is the best of several runs on data in cache.
@@ -28,7 +28,7 @@ RUNS = 7
 SECONDS = 0.02
 ROWS = 197  # tokens of a ViT on 224 x 224
 PRODUCTS = ((192, 192), (192, 768), (768, 192), (384, 1536))  # k, n
-KERNELS = Path(__file__).parents[2] / "targets" / "cpu" / "kernels"
+KERNELS = Path(__file__).parents[1] / "targets" / "cpu" / "kernels"
 
 
 @functools.cache

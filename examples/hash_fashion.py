@@ -1,6 +1,6 @@
 """Hash the attention of a Fashion-MNIST network and let it learn what it said before.
 
-`python tests/examples/hash_fashion.py models/vit_fine.onnx --out models/vit_fine_hashed.onnx`.  The teacher is the network
+`python examples/hash_fashion.py models/vit_fine.onnx --out models/vit_fine_hashed.onnx`.  The teacher is the network
 itself; labels are read to measure only.  An interrupted run goes on from --checkpoints.
 """
 

@@ -1,4 +1,4 @@
-"""Train a Fashion-MNIST vision transformer: `python tests/examples/train_fashion.py [--network NAME]`.
+"""Train a Fashion-MNIST vision transformer: `python examples/train_fashion.py [--network NAME]`.
 
 One to four minutes an epoch on one free x86-64 core.  Stop it at will; `--resume` goes on from the last whole
 epoch.

@@ -26,7 +26,7 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Constant, Input, Reshape, constant, graph_input
 from edgewright.passes.transform import Pass
 
-from tests.benchmarks.cpu_models import MINILM, MODELS, CannotMake, model_path, unpacked
+from benchmarks.cpu_models import MINILM, MODELS, CannotMake, model_path, unpacked
 
 WORDNET = Path("/usr/share/wordnet")
 TOKENS, WHOLE_TOKENS = 32, 128

@@ -1,4 +1,4 @@
-"""Train the multi-task networks on Fashion-MNIST: `python tests/examples/train_multitask.py --network NAME`.
+"""Train the multi-task networks on Fashion-MNIST: `python examples/train_multitask.py --network NAME`.
 
 * `moe_fashion`: 16 experts, 4 of them for each token, in every second block, one router per task;
 * `dense_fashion`: the same with dense MLPs: equal multiply-adds for one task;

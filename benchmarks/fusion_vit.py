@@ -1,8 +1,8 @@
 """The 12-block Fashion-MNIST ViT with a share of its blocks fused away, and what it is compared with.
 
-    python -m tests.benchmarks.fusion_vit NAME [FOLDER]     trains one of `RUNS`; goes on from the checkpoints in FOLDER
+    python -m benchmarks.fusion_vit NAME [FOLDER]     trains one of `RUNS`; goes on from the checkpoints in FOLDER
 
-Each run leaves NAME.onnx and NAME.json (what was asked, tables, seconds) in `tests/examples/fused`.
+Each run leaves NAME.onnx and NAME.json (what was asked, tables, seconds) in `examples/fused`.
 """
 
 from __future__ import annotations

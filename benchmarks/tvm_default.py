@@ -1,6 +1,6 @@
 """Edgewright's aarch64 code beside TVM's default CPU pipeline: instructions of one inference, counted under QEMU.
 
-    python -m tests.benchmarks.tvm_default [MODEL.onnx ...] [--cores cortex-a72,cortex-a76,i8mm] [--pipelines default,fused]
+    python -m benchmarks.tvm_default [MODEL.onnx ...] [--cores cortex-a72,cortex-a76,i8mm] [--pipelines default,fused]
                                            [--calibration DATA.npz] [--timeout 480] [--json FILE]
 
 Without a model it is the trained Fashion ViT of this repository. A count says how much work a processor is given, not how
@@ -37,10 +37,10 @@ from edgewright.targets.cpu.devices.measured import Settings
 from edgewright.targets.cpu.devices.qemu import QemuDevice
 from edgewright.targets.device import load_supported
 
-from tests.benchmarks.cpu_models import EXAMPLES, CannotMake
-from tests.benchmarks.tvm_default_runtime import Array, build, count, default_target, runtime
+from benchmarks.cpu_models import EXAMPLES, CannotMake
+from benchmarks.tvm_default_runtime import Array, build, count, default_target, runtime
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "build" / "tvm_default.json"
 MODEL = EXAMPLES / "models" / "vit_fashion.dynamo18.onnx"
 TOLERANCE = 1e-3

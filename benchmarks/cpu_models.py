@@ -1,4 +1,4 @@
-"""The models of `make bench-cpu` and data for them: `python -m tests.benchmarks.cpu_models [NAME ...]` makes them.
+"""The models of `make bench-cpu` and data for them: `python -m benchmarks.cpu_models [NAME ...]` makes them.
 
 | name | network | weights | made by |
 |---|---|---|---|

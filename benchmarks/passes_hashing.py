@@ -1,8 +1,8 @@
 """Hashed attention, measured: accuracy on Fashion-MNIST, maps, EcoFormer's energy table, and where codes are faster.
 
-    python -m tests.benchmarks.bench_passes --only hashing [--retrain]
+    python -m benchmarks.bench_passes --only hashing [--retrain]
 
-The hashed networks lie in tests/examples/models with the logs of their tuning; the 10,000 test images are evaluated.
+The hashed networks lie in examples/models with the logs of their tuning; the 10,000 test images are evaluated.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.measure import agreement, top1
 
-from tests.benchmarks.figures import Figure, Section, at_most
-from tests.benchmarks.fusion_vit import images
-from tests.benchmarks.passes_cpu import HEAD_WIDTHS, LENGTHS, hash_section
+from benchmarks.figures import Figure, Section, at_most
+from benchmarks.fusion_vit import images
+from benchmarks.passes_cpu import HEAD_WIDTHS, LENGTHS, hash_section
 from tests.models import tiny_vit
 from tests.passes.hash_networks import NETWORKS, Network, arithmetic
 
@@ -32,7 +32,7 @@ ROUNDS = 15
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """A network and how its hashed form was made: options of tests/examples/hash_fashion.py."""
+    """A network and how its hashed form was made: options of examples/hash_fashion.py."""
 
     model: str
     options: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Write the small committed image sets: `python tests/examples/make_data.py FOLDER`, or with `--whole` the large ones.
+"""Write the small committed image sets: `python examples/make_data.py FOLDER`, or with `--whole` the large ones.
 
 `fashion.npz` and `digits.npz` hold `calib` [B, 1, S, S] float32 from the training images, `images` likewise
 from the test images and `labels` [B] int64 of the latter.  The images are normalised,

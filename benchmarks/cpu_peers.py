@@ -29,9 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.cpu_models import CALIBRATION, Arrays, split
+from benchmarks.cpu_models import CALIBRATION, Arrays, split
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 Array = np.ndarray[Any, np.dtype[Any]]
 Run = Callable[[Arrays], Sequence[Array]]
 STARTING_SECONDS, RUNNING_SECONDS, PREPARING_SECONDS = 300.0, 300.0, 3000.0
@@ -286,7 +286,7 @@ def prepared(job: Job) -> Job:
     parts += [job.engine, _compiler_digest()] if job.engine.startswith("ew-") else []
 
     def make(folder: Path) -> None:
-        command = [sys.executable, "-m", "tests.benchmarks.cpu_peers", "prepare", json.dumps(asdict(job)), str(folder)]
+        command = [sys.executable, "-m", "benchmarks.cpu_peers", "prepare", json.dumps(asdict(job)), str(folder)]
         done = subprocess.run(command, cwd=ROOT, env=_environment(2), text=True, capture_output=True, check=False)
         if done.returncode:
             raise PeerFailed(f"{engine.label}: {done.stderr.strip()[-1500:]}")
@@ -314,7 +314,7 @@ class Peer:
         self.job = job
         self.said = ""
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        command = [sys.executable, "-m", "tests.benchmarks.cpu_peers", "serve", json.dumps(asdict(job))]
+        command = [sys.executable, "-m", "benchmarks.cpu_peers", "serve", json.dumps(asdict(job))]
         pipe = subprocess.PIPE
         environment = _environment(job.threads)
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=self.log, text=True)

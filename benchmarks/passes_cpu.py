@@ -1,6 +1,6 @@
 """What the passes' layers cost on this CPU: experts beside onnxruntime on the dense form, attention by codes beside softmax.
 
-    python -m tests.benchmarks.passes_cpu [--only experts,hashing] [--rounds 15] [--quick]
+    python -m benchmarks.passes_cpu [--only experts,hashing] [--rounds 15] [--quick]
 
 One thread. All that one ratio compares runs in turns within one process, and what is measured is the processor time of
 that thread, of which other programs take none; a figure is the median over all rounds.
@@ -34,7 +34,7 @@ from edgewright.passes.ir.types import F32, INT8, INT16, Array
 from edgewright.passes.ops import Attention, HashAttention, HashCodes, MoE, constant, value_of
 from edgewright.passes.ops.arith_hashing import integer_anchors, integer_coefficients
 
-from tests.benchmarks.figures import Figure, Section, at_least
+from benchmarks.figures import Figure, Section, at_least
 from tests.targets.cpu.cases_experts import layer
 from tests.targets.cpu.lowered import Compiled, Draw, values_for
 
@@ -265,7 +265,7 @@ def hash_section(rounds: int, widths: Sequence[int], lengths: Sequence[int]) -> 
 
 def main() -> None:
     """Parse the options, measure, print."""
-    from tests.benchmarks.figures import markdown
+    from benchmarks.figures import markdown
 
     parser = argparse.ArgumentParser(description="layers of experts and attention by codes on this CPU")
     parser.add_argument("--only", default="experts,hashing")

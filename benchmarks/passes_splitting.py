@@ -1,8 +1,8 @@
 """Class-wise splitting of a 12-block ViT on Fashion-MNIST: 1, 2, 3 and 5 devices trained, 10 predicted.
 
-What was trained lies in tests/examples/split/devicesN with its report and log; without --retrain it is evaluated as it is.
+What was trained lies in examples/split/devicesN with its report and log; without --retrain it is evaluated as it is.
 
-    python -m tests.benchmarks.passes_splitting [--devices 1,2,3,5] [--retrain] [--resume]
+    python -m benchmarks.passes_splitting [--devices 1,2,3,5] [--retrain] [--resume]
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.splitting.split_classes import ANSWERS
 
-from tests.benchmarks.figures import Figure, Section, at_least, at_most
+from benchmarks.figures import Figure, Section, at_least, at_most
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 KEPT = EXAMPLES / "split"
@@ -151,7 +151,7 @@ def figures(result: Result, whole: float) -> tuple[Figure, ...]:
     """One deployment's figures."""
     data, heaviest = result.data, result.heaviest
     count = len(data["sub_models"])
-    source = "predicted" if result.accuracy is None else f"trained earlier, log tests/examples/split/logs/devices{count}.txt"
+    source = "predicted" if result.accuracy is None else f"trained earlier, log examples/split/logs/devices{count}.txt"
     full = data["whole"]
     smaller = full["parameters"] / heaviest["parameters"]
     name = f"{count} device{'s' if count > 1 else ''}"
@@ -203,8 +203,8 @@ def sections(again: bool, folder: Path) -> list[Section]:
 
 def main() -> None:
     """Trains or evaluates some deployments, and prints."""
-    from tests.benchmarks.bench_passes import OUTPUT
-    from tests.benchmarks.figures import markdown
+    from benchmarks.bench_passes import OUTPUT
+    from benchmarks.figures import markdown
 
     parser = argparse.ArgumentParser(description="class-wise splitting of the 12-block example")
     parser.add_argument("--devices", default=",".join(map(str, TRAINED)))

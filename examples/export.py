@@ -1,4 +1,4 @@
-"""Export a checkpoint to ONNX: `python tests/examples/export.py CHECKPOINT FOLDER`.
+"""Export a checkpoint to ONNX: `python examples/export.py CHECKPOINT FOLDER`.
 
 Three variants of one network, as different tools write it:
 

@@ -1,6 +1,6 @@
 """Instructions that the aarch64 kernels execute, counted under QEMU: per multiply-accumulate and per element.
 
-    python -m tests.benchmarks.arm_instructions [VARIANT ...]
+    python -m benchmarks.arm_instructions [VARIANT ...]
 
 A count says how much work the processor is given, not how long it takes: that depends on which of its units an
 instruction needs. What a call costs by itself is included, as a compiled model pays it too.

@@ -18,7 +18,7 @@ from edgewright.targets.cpu import qemu
 from edgewright.targets.cpu.compile_c import clang, link_shared
 from edgewright.targets.cpu.devices.qemu import library_root
 
-from tests.benchmarks.cpu_models import CannotMake, Wheel, check_digest
+from benchmarks.cpu_models import CannotMake, Wheel, check_digest
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

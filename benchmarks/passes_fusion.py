@@ -1,6 +1,6 @@
 """Figures of fused blocks: the 12-block ViT on Fashion-MNIST, and MiniLM-L6 by similarities of sentences.
 
-What was learned is kept in `tests/examples/fused`: networks and logs of the ViT, the log of MiniLM (its weights are too
+What was learned is kept in `examples/fused`: networks and logs of the ViT, the log of MiniLM (its weights are too
 large to keep). `--retrain` makes all again. Latency is always measured: compiled models in turns in one process, one thread,
 processor time, so that other programs take none of it.
 """
@@ -24,12 +24,12 @@ from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 
-from tests.benchmarks.cpu_models import CannotMake
-from tests.benchmarks.figures import Figure, Section, at_least, at_most
-from tests.benchmarks.fusion_budget import KEPT
-from tests.benchmarks.fusion_sentences import size
-from tests.benchmarks.fusion_vit import EXAMPLES, FUSED, MODEL, RUNS, images
-from tests.benchmarks.passes_cpu import interleaved
+from benchmarks.cpu_models import CannotMake
+from benchmarks.figures import Figure, Section, at_least, at_most
+from benchmarks.fusion_budget import KEPT
+from benchmarks.fusion_sentences import size
+from benchmarks.fusion_vit import EXAMPLES, FUSED, MODEL, RUNS, images
+from benchmarks.passes_cpu import interleaved
 
 ROUNDS = 15
 FINDS = 0.75  # the share of what removal loses that fusion finds again, where removal loses as much as:
@@ -45,9 +45,9 @@ def sections(retrain: bool, folder: Path) -> list[Section]:
     torch.set_num_threads(1)
     for name in RUNS:
         if retrain or not (FUSED / f"{name}.onnx").is_file():
-            subprocess.run([sys.executable, "-m", "tests.benchmarks.fusion_vit", name, str(folder)], check=True)
+            subprocess.run([sys.executable, "-m", "benchmarks.fusion_vit", name, str(folder)], check=True)
     if retrain or not KEPT.is_file():
-        subprocess.run([sys.executable, "-m", "tests.benchmarks.fusion_budget"], check=True)
+        subprocess.run([sys.executable, "-m", "benchmarks.fusion_budget"], check=True)
     budgets = [_budgets(share) for share in SHARES]
     return [*(_accuracy(share) for share in SHARES), *budgets, _latency(folder), *_sentences(retrain, folder)]
 
@@ -166,7 +166,7 @@ def _sentences(retrain: bool, folder: Path) -> list[Section]:
     """MiniLM-L6 with 5 blocks for 6."""
     title, log = "Fused blocks: MiniLM-L6 with 5 blocks for 6, sentences of WordNet", FUSED / "minilm.json"
     if retrain or not log.is_file():
-        from tests.benchmarks.fusion_sentences import train
+        from benchmarks.fusion_sentences import train
 
         try:
             found = train(folder, lambda line: print(line, file=sys.stderr, flush=True))

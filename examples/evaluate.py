@@ -1,4 +1,4 @@
-"""Top-1 of an ONNX classifier in onnxruntime: `python tests/examples/evaluate.py MODEL.onnx --data DATA`.
+"""Top-1 of an ONNX classifier in onnxruntime: `python examples/evaluate.py MODEL.onnx --data DATA`.
 
 DATA is a committed `.npz` (its `images` and `labels`) or the folder of Fashion-MNIST's four .gz files, whose
 10,000 test images are then all used.

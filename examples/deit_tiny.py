@@ -1,6 +1,6 @@
 """Build a network of DeiT-Tiny's shape with fixed random weights and export it.
 
-`python tests/examples/deit_tiny.py OUT.onnx`.  Shape: Touvron et al. (arXiv:2012.12877), table 1: 224x224
+`python examples/deit_tiny.py OUT.onnx`.  Shape: Touvron et al. (arXiv:2012.12877), table 1: 224x224
 RGB, patch 16, 197 tokens, 12 blocks, width 192, 3 heads, 1000 classes, 5.7 million parameters.  The weights
 are random, so its answers mean nothing; norms, biases and the position table are randomised too, since a
 plain initialisation yields logits near zero that hide numerical mistakes, and queries and keys are enlarged,

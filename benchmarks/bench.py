@@ -3,7 +3,7 @@
 Each model is compiled and simulated in a process of its own, so that peak memory is its own. The DeiT-Tiny row is a
 network of its shape with random weights, made by code; its whole 224 x 224 inference is simulated once.
 
-    python -m tests.benchmarks.bench [--readme] [digits] [fashion] [deit_tiny]
+    python -m benchmarks.bench [--readme] [digits] [fashion] [deit_tiny]
 
 `--readme` also puts the table between the README's marks.
 """
@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "tests" / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 OUTPUT = ROOT / "build" / "bench"
 SIMULATED = {"digits": 4, "fashion": 4, "deit_tiny": 1}
 
@@ -88,7 +88,7 @@ def main(names: list[str]) -> int:
     failed = False
     for name in names or list(SIMULATED):
         print(f"{name} …", file=sys.stderr, flush=True)
-        command = [sys.executable, "-m", "tests.benchmarks.bench", "--one", name]
+        command = [sys.executable, "-m", "benchmarks.bench", "--one", name]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             failed = True

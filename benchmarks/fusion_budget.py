@@ -1,6 +1,6 @@
 """Fused blocks against plain removal at equal, small budgets: few images, two epochs, as a user with a handful of data has.
 
-    python -m tests.benchmarks.fusion_budget [--share 0.25,0.5]
+    python -m benchmarks.fusion_budget [--share 0.25,0.5]
 
 Each way has six recipes and takes the one that is best on 10,000 training images that nothing learns from; then it is trained
 with each seed, on images that the seed draws, and judged on the 10,000 test images. The result is `fused/budgets.json`.
@@ -25,7 +25,7 @@ from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.types import Array
 from edgewright.passes.transform import Pass
 
-from tests.benchmarks.fusion_vit import FUSED, MODEL, images
+from benchmarks.fusion_vit import FUSED, MODEL, images
 
 KEPT = FUSED / "budgets.json"
 SHARES, IMAGES, EPOCHS, SEEDS = (0.25, 0.5), (512, 2048, 8192), 2.0, (0, 1, 2)
