@@ -4,6 +4,7 @@
 #   make bench   the figures of the README: compile time, simulation speed, cycles
 #   make bench-cpu  the CPU table of the README: against onnxruntime and OpenVINO, in turns
 #   make bench-passes  what experts, fusion, hashing and splitting give: from trained models that are kept here
+#   make docs    the documentation as a site, in build/docs
 #   make lint    lint and types alone
 #   make clean   remove ./build, ./dist and ./.venv
 
@@ -18,10 +19,10 @@ EXAMPLE := examples
 FAST := not slow and not zoo and not vendor and not board
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-cpu bench-passes lint clean tools
+.PHONY: help demo test bench bench-cpu bench-passes docs lint clean tools
 
 help:
-	@sed -n '2,8s/^# *//p' Makefile
+	@sed -n '2,9s/^# *//p' Makefile
 
 tools:
 	@ok=1; \
@@ -43,7 +44,7 @@ $(VENV)/.sim: pyproject.toml | $(VENV)/.made
 
 $(VENV)/.test: pyproject.toml $(VENV)/.sim
 	@echo "adding what the tests need to $(VENV) (once)"
-	$(PIP) install -e '.[sim,synth,cpu,train,test]'
+	$(PIP) install -e '.[sim,synth,cpu,train,test,docs]'
 	$(PIP) install --no-deps hls4ml==1.3.0 # for Xilinx's ap_int headers alone
 	@touch $@
 
@@ -68,7 +69,7 @@ bench: $(VENV)/.test
 
 # OpenVINO's quantiser brings a large set of packages, so these have a stamp of their own.
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
-	$(PIP) install -e '.[sim,synth,cpu,train,test,bench]'
+	$(PIP) install -e '.[sim,synth,cpu,train,test,docs,bench]'
 	@touch $@
 
 bench-cpu: $(VENV)/.bench
@@ -76,6 +77,10 @@ bench-cpu: $(VENV)/.bench
 
 bench-passes: $(VENV)/.test
 	$(BIN)/python -m benchmarks.bench_passes
+
+docs: $(VENV)/.test
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	@echo "open build/docs/index.html"
 
 clean:
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

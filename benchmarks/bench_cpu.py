@@ -1,7 +1,7 @@
 """`make bench-cpu`: Edgewright's CPU code beside onnxruntime and OpenVINO, batch 1.
 
     python -m benchmarks.bench_cpu [--models deit_tiny,minilm] [--engines ort-f32,ew-int8] [--threads 1,2]
-                                         [--rounds 20] [--readme] [--json FILE]
+                                         [--rounds 20] [--docs] [--json FILE]
 
 All engines of one model and thread count are alive at once and run in turns: in each round each gets one unmeasured
 inference and then a short burst, in an order that changes from round to round, so that what else the machine does meets
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import pages
 from benchmarks.cpu_models import MODELS, Arrays, CannotMake, data_path, model_path, split
 from benchmarks.cpu_peers import ENGINES, Array, Job, Peer, PeerFailed, compile_seconds, missing, prepared, versions
 
@@ -251,7 +252,7 @@ def table(results: Mapping[str, Mapping[str, Figure]], engines: Sequence[str]) -
 
 
 def markdown(results: Results, engines: Sequence[str], where: Mapping[str, Any], noise: float) -> str:
-    """The README's table: models down, engines across, onnxruntime's fp32 in ms and the rest as ratios to it.
+    """The documentation's table: models down, engines across, onnxruntime's fp32 in ms and the rest as ratios to it.
 
     `noise`: cores that other processes kept busy, at most.
     """
@@ -271,22 +272,13 @@ def markdown(results: Results, engines: Sequence[str], where: Mapping[str, Any],
     return "\n".join(lines)
 
 
-def into_readme(text: str, table_text: str) -> str:
-    """The README with the table between its marks; ValueError without them."""
-    before, found, rest = text.partition("<!-- bench-cpu -->\n")
-    _, ended, after = rest.partition("<!-- /bench-cpu -->")
-    if not found or not ended:
-        raise ValueError("README.md has no <!-- bench-cpu --> and <!-- /bench-cpu -->")
-    return f"{before}{found}{table_text}\n{ended}{after}"
-
-
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="measure CPU engines beside each other")
     parser.add_argument("--models", default=",".join(MODELS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--engines", default=",".join(ENGINES), help="comma-separated (default: %(default)s)")
     parser.add_argument("--threads", default="1,2", help="comma-separated (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=20, help="turns of each engine (default: %(default)s)")
-    parser.add_argument("--readme", action="store_true", help="put the table between the README's marks")
+    parser.add_argument("--docs", action="store_true", help="renew the table of docs/measured/cpus.md")
     parser.add_argument("--json", type=Path, default=OUTPUT / "results.json", help="where the figures go")
     options = parser.parse_args(arguments)
     for name, known in (("models", MODELS), ("engines", ENGINES)):
@@ -340,12 +332,10 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"  other processes kept {measured.other_cores:.2f} cores busy meanwhile: measure again", flush=True)
         print(f"\n== {threads} thread{'s' * (threads > 1)}\n{table(results[threads], engines)}\n", flush=True)
         _write(options.json, results, reasons, {**where, "other_busy_cores": others, "compile_seconds": compiled})
-    if options.readme and reasons:
-        print("README.md stays as it is: not everything could be measured", file=sys.stderr)
-    elif options.readme:
-        readme = ROOT / "README.md"
-        text = into_readme(readme.read_text(encoding="utf-8"), markdown(results, engines, where, max(others.values())))
-        readme.write_text(text, encoding="utf-8")
+    if options.docs and reasons:
+        print("the documentation stays as it is: not everything could be measured", file=sys.stderr)
+    elif options.docs:
+        print(f"wrote {pages.put('bench-cpu', markdown(results, engines, where, max(others.values())))}", file=sys.stderr)
     return int(bool(reasons))
 
 

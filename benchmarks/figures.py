@@ -1,4 +1,4 @@
-"""A figure of a benchmark as data, and tables of them for terminal and README."""
+"""A figure of a benchmark as data, and tables of them for terminal and documentation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Figure:
     """One measured figure. asked: what it is to be, in words ("at most 1.0"); reached: whether it is (None: nothing is
     asked); source: "measured now", or where a result of training comes from ("trained earlier, log NAME"); headline: it
-    stands in the README too, as all does that is asked."""
+    stands in the summary too, as everything does that is asked for."""
 
     name: str
     value: str

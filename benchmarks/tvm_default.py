@@ -37,6 +37,7 @@ from edgewright.targets.cpu.devices.measured import Settings
 from edgewright.targets.cpu.devices.qemu import QemuDevice
 from edgewright.targets.device import load_supported
 
+from benchmarks import pages
 from benchmarks.cpu_models import EXAMPLES, CannotMake
 from benchmarks.tvm_default_runtime import Array, build, count, default_target, runtime
 
@@ -95,14 +96,6 @@ def table(lines: Sequence[Line]) -> str:
         cells = [f"{n / 1e6:,.1f} M" if n else "-" for n in counts] + [f"{n:.1f}" if n else "-" for n in ratios]
         rows.append("| " + " | ".join((line.model, line.core, *cells)) + " |")
     return "\n".join(rows)
-
-
-def into_readme(lines: Sequence[Line]) -> None:
-    """The table between the README's marks."""
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split("<!-- instructions -->")
-    after = rest.split("<!-- /instructions -->")[1]
-    readme.write_text(f"{before}<!-- instructions -->\n{table(lines)}\n<!-- /instructions -->{after}", encoding="utf-8")
 
 
 def failing(lines: Sequence[Line]) -> list[str]:
@@ -220,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--calibration", default="random")
     parser.add_argument("--timeout", type=float, default=480.0, help="seconds for each emulated run")
     parser.add_argument("--json", type=Path, default=OUTPUT)
-    parser.add_argument("--readme", action="store_true", help="put the table between the README's marks")
+    parser.add_argument("--docs", action="store_true", help="renew the table of docs/measured/cpus.md")
     options = parser.parse_args(arguments)
     if unknown := (set(options.cores) - set(CORES)) | (set(options.pipelines) - set(PIPELINES)):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
@@ -234,8 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.json.parent.mkdir(parents=True, exist_ok=True)
             options.json.write_text(json.dumps(document(lines, reasons), indent=1) + "\n", encoding="utf-8")
     print(table(lines))
-    if options.readme and not reasons:
-        into_readme(lines)
+    if options.docs and not reasons:
+        pages.put("instructions", table(lines))
     for what, why in reasons.items():
         print(f"{what}: {why}", file=sys.stderr)
     for what in failing(lines):
