@@ -16,9 +16,10 @@ generate.write(DOCS / "generated")
 project = "Edgewright"
 copyright = "the Edgewright maintainers, Apache-2.0"
 version = release = edgewright.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
-source_suffix = {".md": "markdown"}
-exclude_patterns = ["notebooks", "_build"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+exclude_patterns = ["_build"]
+nb_execution_mode = "off"  # the tests run them
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 autodoc_typehints = "description"
