@@ -219,9 +219,11 @@ def run(
         splitting.run_split(directory, inputs, output, samples)
         return
     from edgewright.frontend.compiled_cpu import CompiledCpu
-    from edgewright.frontend.publish import replace_file
+    from edgewright.frontend.publish import check_file, replace_file
     from edgewright.frontend.report import render
 
+    if output is not None:
+        check_file(output, () if inputs is None else (inputs,))
     compiled = CompiledCpu.open(directory)
     ran = compiled.run(inputs, samples=samples, threads=threads, check=check)
     if output is not None:

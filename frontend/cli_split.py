@@ -75,12 +75,14 @@ def show(console: Any, result: dict[str, Any], directory: Path) -> None:
 def run_split(directory: Path, inputs: Path | None, output: Path | None, samples: int | None) -> None:
     """Run a split folder on this machine."""
     from edgewright.frontend.driver import npz
-    from edgewright.frontend.publish import replace_file
+    from edgewright.frontend.publish import check_file, replace_file
     from edgewright.frontend.report import render
     from edgewright.frontend.splitting.folder import SplitFolder
 
     if inputs is None:
         raise typer.BadParameter("a split folder holds no samples: name some", param_hint="--input")
+    if output is not None:
+        check_file(output, (inputs,))
     ran = SplitFolder.open(directory).run(inputs, samples)
     if output is not None:
         replace_file(output, npz(ran.outputs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgewright.frontend.assemble_cpu import cpu_report
+from edgewright.frontend.bundle import report_of
 from edgewright.frontend.checkpoints import checkpoint_of
 from edgewright.frontend.data import input_shapes, load_samples
 from edgewright.frontend.driver import SAMPLES_FILE
-from edgewright.frontend.publish import publish, replace_file
+from edgewright.frontend.publish import check_file, publish, write_results
 from edgewright.frontend.report import report as report_files
+from edgewright.frontend.staging import reading
 from edgewright.passes import results
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
@@ -60,12 +62,11 @@ class CompiledCpu:
     @classmethod
     def open(cls, directory: str | Path) -> CompiledCpu:
         """What ``compile`` wrote. Raises ``CompileError`` when it is no such folder, or was changed since."""
-        import msgspec
         from edgewright.targets.cpu.artifact import Artifact
 
-        artifact = Artifact.open(directory)
-        data = json.loads((artifact.directory / "report.json").read_text(encoding="utf-8"))
-        return cls(artifact.directory, artifact, msgspec.convert(data, results.Report))
+        with reading(Path(directory)):
+            artifact = Artifact.open(directory)
+            return cls(artifact.directory, artifact, report_of(artifact.directory))
 
     @property
     def graph(self) -> Graph:
@@ -116,12 +117,14 @@ class CompiledCpu:
         from edgewright.targets.cpu.profile import profile
 
         where = device_of(device)
+        folder = output or self.directory
+        if os.path.lexists(folder):
+            for name in ("profile.html", "profile.json"):
+                check_file(folder / name)
         sample = None if source is None else {name: array[:1] for name, array in self.samples(source).items()}
         found = profile(self.artifact, where, sample, Settings(threads=threads, repeat=repeat, timeout_s=timeout_s))
-        folder = output or self.directory
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in found.files().items():
-            replace_file(folder / name, content)
+        write_results(found.files(), folder)
         return found
 
     def estimates(self, threads: tuple[int, ...] | None = None) -> list[Estimate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from edgewright.passes.ir.graph import Graph
 from edgewright.passes.splitting.classifier import FEATURES, LOGITS, find_classifier
 from edgewright.passes.splitting.partition_classes import Method, check_parts
 from edgewright.passes.splitting.prune_structure import structure_of
-from edgewright.passes.splitting.split_classes import Say, Split, SplitClasses, SplitPlan, answer
+from edgewright.passes.splitting.split_classes import Say, Split, SplitClasses, SplitPlan, answer, kept_by_training
 from edgewright.passes.splitting.sub_model_shape import CPU_GRAIN, FPGA_GRAIN, footprint, full_shape
 from edgewright.passes.transform import Progress
 
@@ -58,8 +59,7 @@ def split_model(
     from edgewright.frontend.report.report_split import report_files
 
     options = options or SplitOptions()
-    directory = Path(output)
-    check_place(directory)
+    directory = check_place(Path(output))
     found = load_fleet(fleet)
     graph = read_model(source, shapes or {})
     material = load_material(data, graph, options.seed, labelled=True)
@@ -70,9 +70,10 @@ def split_model(
     result = describe(source_name(source), graph, found, split, pricing, options, material, time.monotonic() - begun)
     files = split_files(graph, split, result)
     publish({**files, **report_files(result)}, directory)
-    for left in checkpoints.iterdir():
+    for left in kept_by_training(checkpoints):
         left.unlink()
-    checkpoints.rmdir()
+    with contextlib.suppress(OSError):  # something of the user's is in it
+        checkpoints.rmdir()
     return result
 
 
