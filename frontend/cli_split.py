@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from edgewright.frontend.cli_streams import given_path
 
 
 def split(
@@ -14,7 +15,7 @@ def split(
     data: Annotated[
         Path, typer.Option(metavar="DATA.npz", help="Samples with labels of every class, to learn from and to measure on.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the sub-models go.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", parser=given_path, help="Where the sub-models go.")],
     partition: Annotated[
         Literal["even", "confusion"], typer.Option(help="Neighbouring classes together, or those that are mixed up.")
     ] = "even",

@@ -66,8 +66,9 @@ class Compiled:
         wave: Path | None = None,
         hls: bool = False,
         progress: Progress | None = None,
+        write: bool = True,
     ) -> results.Report:
-        """Simulate at RTL and compare every stored word with the interpreter; the report in the folder is renewed.
+        """Simulate at RTL and compare every stored word with the interpreter; the report in the folder is renewed if ``write``.
 
         With ``hls`` the engine's C++ is compiled with g++ and run on the same images too.
 
@@ -95,8 +96,13 @@ class Compiled:
             tell(f"simulating the HLS C++, {count} image{'s' if count > 1 else ''}", 0, 0)
             compared = simulate_cpp(self.plan, inputs)
         self.report = simulated_report(self.report, self.plan, run, simulator_name(), compared)
-        report_files.write(results.to_data(self.report), self.directory)
+        if write:
+            self.write_report()
         return self.report
+
+    def write_report(self) -> None:
+        """Renew the report in the folder. CompileError U020 when it cannot be written."""
+        report_files.write(results.to_data(self.report), self.directory)
 
     def inputs(self, images: str | Path | Mapping[str, Array] | Array | None) -> dict[str, Array]:
         """Samples by input name, checked against the model."""

@@ -140,7 +140,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     failure, for then it is what somebody will look at."""
     place = check_file(path)
     with staging.Staging(place) as beside:
-        folder = beside.writing()
+        folder = beside.writing
         try:
             yield folder / place.name
         finally:

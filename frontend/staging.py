@@ -39,9 +39,10 @@ _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What a staging folder is for: the name that it takes in its parent."""
+    """What a staging folder is for: the name that it takes in its parent. inode: of what is to take it."""
 
     place: str
+    inode: int
 
 
 class Staging:
@@ -54,7 +55,9 @@ class Staging:
             self._handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 _flock(self._handle, fcntl.LOCK_EX, 0.0)
-                (self.folder / MARK).write_bytes(msgspec.json.encode(Mark(place.name)))
+                self.writing.mkdir()
+                self.mark = Mark(place.name, self.writing.stat().st_ino)
+                (self.folder / MARK).write_bytes(msgspec.json.encode(self.mark))
             except BaseException:
                 os.close(self._handle)
                 shutil.rmtree(self.folder)
@@ -66,13 +69,13 @@ class Staging:
     def __exit__(self, *_: object) -> None:
         try:
             with locked_parent(self.place.parent):
-                clear(self.folder, self.place)
+                clear(self.folder, self.place, self.mark)
         finally:
             os.close(self._handle)
 
     def write(self, files: Mapping[str, bytes], programs: Collection[str]) -> None:
         """All files, on the disk when this returns."""
-        writing = self.writing()
+        writing = self.writing
         folders = {writing}
         for name, content in files.items():
             path = writing / name
@@ -85,11 +88,10 @@ class Staging:
             list(pool.map(flush, [*(writing / name for name in files), *folders]))
         writing.rename(self.folder / "bundle")
 
+    @property
     def writing(self) -> Path:
         """The folder for files that are not complete; what stays in it is removed in the end."""
-        folder = self.folder / "writing"
-        folder.mkdir()
-        return folder
+        return self.folder / "writing"
 
     def take_place(self, others: Collection[str]) -> None:
         """Exchange with what is in the place, whose files ``others`` come along. To be called under `locked_parent`."""
@@ -216,7 +218,7 @@ def recover(parent: Path) -> None:
                 _remove_unmarked(folder)
                 continue
             if Path(mark.place).name == mark.place:
-                clear(folder, parent / mark.place)
+                clear(folder, parent / mark.place, mark)
 
 
 def recover_moved(place: Path) -> None:
@@ -230,20 +232,17 @@ def recover_moved(place: Path) -> None:
                 old.parent.rmdir()
 
 
-def clear(folder: Path, place: Path) -> None:
+def clear(folder: Path, place: Path, mark: Mark) -> None:
     """Remove a staging folder; what is not ours in it goes to ``place``, or keeps the folder where it is."""
-    if (folder / "writing").is_dir():
-        shutil.rmtree(folder / "writing")
-    for name in ("old", "bundle"):
-        left = folder / name
-        if not left.is_dir():
-            continue
-        if name == "old" and not os.path.lexists(place):
-            left.rename(place)
-        elif os.path.lexists(place):
+    old, bundle = folder / "old", folder / "bundle"
+    if old.is_dir() and not os.path.lexists(place):
+        old.rename(place)
+    for left in (folder / "writing", bundle):
+        if left.is_dir() and left.stat().st_ino == mark.inode:  # it never took its place: all of it is ours, or a second link
+            shutil.rmtree(left)
+    for left in (old, bundle):
+        if left.is_dir():
             retire(left, place)
-        else:
-            shutil.rmtree(left)  # complete, but it never took its place: nothing else was ever in it
     if {one.name for one in folder.iterdir()} <= {MARK}:
         (folder / MARK).unlink(missing_ok=True)
         folder.rmdir()
@@ -251,6 +250,7 @@ def clear(folder: Path, place: Path) -> None:
 
 def retire(old: Path, place: Path) -> None:
     """Remove what is ours of a folder, and links to what ``place`` has; move what came in the meantime to ``place``."""
+    place.mkdir(exist_ok=True)
     found = contents(old)
     ours = frozenset[str]() if found is None else found.ours
     for name in [one for one in entries(old) if one != MANIFEST] + [MANIFEST]:  # it says what is ours, so it goes last
@@ -310,7 +310,10 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 
 def _remove_unmarked(folder: Path) -> None:
-    """Killed before the mark was written: there is at most an empty mark."""
-    if all(one.name == MARK and one.stat().st_size == 0 for one in folder.iterdir()):
-        (folder / MARK).unlink(missing_ok=True)
+    """Killed before the mark was written: there is at most an empty mark beside an empty folder."""
+    writing, mark = folder / "writing", folder / MARK
+    if {one.name for one in folder.iterdir()} <= {MARK, "writing"} and not (mark.exists() and mark.stat().st_size):
+        if writing.is_dir():
+            writing.rmdir()
+        mark.unlink(missing_ok=True)
         folder.rmdir()

@@ -19,7 +19,7 @@ from edgewright.frontend.publish import check_place, publish
 from edgewright.frontend.splitting.fleet import Fleet, load_fleet
 from edgewright.frontend.splitting.latency import FleetPricing
 from edgewright.hw.emit import to_json
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.splitting.classifier import FEATURES, LOGITS, find_classifier
 from edgewright.passes.splitting.partition_classes import Method, check_parts
@@ -29,6 +29,7 @@ from edgewright.passes.splitting.sub_model_shape import CPU_GRAIN, FPGA_GRAIN, f
 from edgewright.passes.transform import Progress
 
 KIND, FORMAT = "split", 1
+MOST_EPOCHS = 1_000_000
 MANIFEST, FUSION = "manifest.json", "fusion.onnx"
 
 
@@ -40,6 +41,20 @@ class SplitOptions:
     size: float | None = None
     epochs: float | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """CompileError: U027 for a split without training, U030 for a seed that there is not."""
+        if self.epochs is not None and not 0 < self.epochs <= MOST_EPOCHS:
+            because = "the sub-models' heads and the network that fuses them are new, and say nothing before they are trained"
+            if self.epochs != 0:
+                because = f"it says how many times the last stage sees the data: more than 0, at most {MOST_EPOCHS:,}"
+            help_text = "leave --epochs away, or give a number above 0: fractions are fine, and the report says how good it is"
+            message = f"--epochs {self.epochs:g} makes no deployment"
+            raise CompileError([Diagnostic("U027", message, "--epochs", because, help_text)], Exit.USAGE)
+        if self.seed < 0:
+            because, help_text = "random generators take no negative seed", "give a number from 0"
+            message = f"'{self.seed}' is no value of --seed"
+            raise CompileError([Diagnostic("U030", message, "--seed", because, help_text)], Exit.USAGE)
 
     def manifest(self) -> dict[str, Any]:
         """The options that decide the result."""

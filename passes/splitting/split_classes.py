@@ -261,7 +261,7 @@ class SplitClasses:
         try:
             return read_json(path, dict[str, Any])
         except Unreadable as error:
-            if not any(path.parent.iterdir()):
+            if all(one.name.endswith(".partial") for one in path.parent.iterdir()):
                 return {}
             because = f"{path.name}: {error}" if path.exists() else "it holds files that are not those of a training"
             help_text = "move the folder away, or choose another -o"
@@ -271,7 +271,8 @@ class SplitClasses:
 
 def kept_by_training(folder: Path) -> list[Path]:
     """The files in a folder of checkpoints that a training keeps there; others are the user's."""
-    names = re.compile(rf"{RUN_FILE}|{ANSWERS}|(fusion|together)\.pt|sub-model \d+ of \d+-\d+-\w+(\.start)?\.(npz|pt)")
+    state = r"(fusion|together|sub-model \d+ of \d+-\d+-\w+)\.pt(\.\d+\.partial)?"
+    names = re.compile(rf"run\.(json|partial)|answers(\.partial)?\.npy|{state}|sub-model \d+ of \d+-\d+-\w+(\.start)?\.npz")
     return [one for one in sorted(folder.iterdir()) if names.fullmatch(one.name) and one.is_file()]
 
 
