@@ -211,7 +211,8 @@ def simulate(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="How many images to simulate.")] = 1,
     wave: Annotated[
-        Path | None, typer.Option(metavar="OUT.fst", help="Write waves (VCD where the FST headers are missing).")
+        Path | None,
+        typer.Option(metavar="OUT.fst", parser=given_path, help="Write waves (VCD where the FST headers are missing)."),
     ] = None,
     hls: Annotated[bool, typer.Option("--hls", help="Run the HLS C++ too, compiled with g++.")] = False,
 ) -> None:
