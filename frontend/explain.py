@@ -103,9 +103,6 @@ own in this place: move it away, delete it, or choose a new folder.""",
     "U025": """what the run continues from is damaged
 `--resume` reads what each finished pass left in the folder of --checkpoints, and one of these files cannot be read. Remove
 the folder to start anew, or name another one.""",
-    "U026": """a variable has no such value
-EDGEWRIGHT_CACHE_MB limits the folder in which built simulators, kernels and runners are kept: a whole number of megabytes,
-4096 without it.""",
     "U027": """a split without training
 `edgewright split` cuts sub-models out of a classifier, gives each a new head with a class "other", and puts a new network
 behind all of them that fuses their features. Head and network start from random values, so a split that nobody trains

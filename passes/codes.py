@@ -162,4 +162,7 @@ The arrays of the data are named like the model's inputs and have one sample of 
     "U010": """an option has no such value
 Calibration chooses the range of every value from samples: "mse" keeps the range with the least squared error,
 "percentile" cuts a fixed share of the largest values, "minmax" keeps everything that was seen.""",
+    "U026": """a variable has no such value
+EDGEWRIGHT_CACHE_MB limits the folder in which built simulators, kernels and runners are kept: a whole number of megabytes,
+4096 without it.""",
 }

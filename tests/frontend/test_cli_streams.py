@@ -128,10 +128,10 @@ def test_a_killed_compilation_leaves_the_previous_bundle(model: Path, tmp_path: 
     edgewright.compile(model, target="zcu104", calibration="random", output=place)
     image = (place / "memory" / "image.bin").read_bytes()
     (place / "notes.txt").write_text("mine")
-    command = [sys.executable, "-m", "edgewright.frontend.cli", "compile", model, "-t", "zcu104", "--calibration", "random"]
+    command = [*EDGEWRIGHT.split(), "compile", str(model), "-t", "zcu104", "--calibration", "random", "-o", str(place)]
     moments = random.Random(5)
     for _ in range(3):
-        with subprocess.Popen([*command, "-o", place], env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
             time.sleep(moments.uniform(1.0, 4.0))
             process.kill()
         assert Compiled.open(place).plan.image == image and (place / "notes.txt").read_text() == "mine"

@@ -40,6 +40,6 @@ def test_a_profiler_that_is_active(kind: str) -> None:
     assert found == expected
     if kind == "C":
         profiler.create_stats()
-        assert any("hw/kernel" in str(entry) for entry in profiler.stats)  # type: ignore[attr-defined]
+        assert any("hw/kernel" in str(entry) for entry in profiler.stats)
     else:
         assert seen
