@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from edgewright.frontend.bundle import report_of
 from edgewright.frontend.checkpoints import checkpoint_of
 from edgewright.frontend.data import input_shapes, load_samples
 from edgewright.frontend.driver import SAMPLES_FILE
-from edgewright.frontend.publish import check_file, publish, write_results
+from edgewright.frontend.publish import check_results, publish, write_results
 from edgewright.frontend.report import report as report_files
 from edgewright.frontend.staging import reading
 from edgewright.passes import results
@@ -141,12 +140,9 @@ class CompiledCpu:
 
         where = device_of(device)
         folder = output or self.directory
-        if os.path.lexists(folder):
-            for name in ("profile.html", "profile.json"):
-                check_file(folder / name)
+        check_results(folder, "profile")
         sample = None if source is None else {name: array[:1] for name, array in self.samples(source).items()}
         found = profile(self.artifact, where, sample, Settings(threads=threads, repeat=repeat, timeout_s=timeout_s))
-        folder.mkdir(parents=True, exist_ok=True)
         write_results(found.files(), folder)
         return found
 

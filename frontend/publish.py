@@ -80,7 +80,8 @@ def check_place(directory: Path) -> Path:
                 staging.recover(parent)
         os.rmdir(tempfile.mkdtemp(prefix=staging.PREFIX, dir=parent))  # the only proof that it can be written to
         if os.path.lexists(place):
-            _kept(directory, place, dict.fromkeys(ALWAYS))
+            with staging.reading(place):
+                _kept(directory, place, dict.fromkeys(ALWAYS))
     except (OSError, ValueError) as error:
         raise refusal(directory, getattr(error, "strerror", None) or str(error), ELSEWHERE) from error
     return place
@@ -106,6 +107,19 @@ def check_file(path: Path, inputs: Collection[Path] = ()) -> Path:
     except (OSError, ValueError) as error:
         raise refusal(path, getattr(error, "strerror", None) or str(error), help_text) from error
     return place
+
+
+def check_results(directory: Path, stem: str) -> None:
+    """Refuse early what `write_results` could not do later, in a folder that may not exist yet. CompileError U020 (exit 2)."""
+    try:
+        nearest = _existing(_resolved(directory))
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            raise refusal(directory, f"{nearest} is no folder that can be written to", ELSEWHERE)
+    except (OSError, ValueError) as error:
+        raise refusal(directory, getattr(error, "strerror", None) or str(error), ELSEWHERE) from error
+    if directory.is_dir():
+        for ending in (".html", ".json"):
+            check_file(directory / f"{stem}{ending}")
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -150,6 +164,10 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 def write_results(files: Mapping[str, bytes], directory: Path) -> None:
     """Renew a page and its figures (see `ownership.RESULTS`) in a folder. CompileError U020 (exit 2)."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refusal(directory, error.strerror or str(error), ELSEWHERE) from error
     with staging.reading(directory):
         replace_files({directory / name: content for name, content in sealed(files, directory).items()})
 

@@ -137,11 +137,20 @@ def temporary_file(parent: Path) -> Iterator[tuple[Path, int]]:
 
 @contextlib.contextmanager
 def reading(directory: Path) -> Iterator[None]:
-    """What is in a folder stays there until this ends: nobody takes its place."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # it is no folder, or its file system has no locks
-            stack.enter_context(locked(directory, fcntl.LOCK_SH, READER_PATIENCE_S))
+    """What is in a folder stays there until this ends: nobody takes its place. Nothing where there is no such folder."""
+    handle = None
+    with contextlib.suppress(OSError):
+        while handle is None:
+            handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            _flock(handle, fcntl.LOCK_SH, READER_PATIENCE_S)
+            if not os.path.samestat(os.fstat(handle), os.stat(directory)):  # it was exchanged while this waited
+                os.close(handle)
+                handle = None
+    try:
         yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.passes.exact.drop_identities import DropIdentities
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
+from edgewright.targets.cpu.artifact import Artifact
 
 from tests.frontend.damage import bytes_changed, checkpoint_changed, json_changed
 from tests.models import tiny_vit
@@ -256,3 +257,10 @@ def test_a_fleet_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fleet.toml")
     assert refused(lambda: load_fleet(tmp_path / "fleet.toml"), "pipe")
     assert refused(lambda: load_fleet(tmp_path), "folder")
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[{}]", b"[" * 100_000, b'[{"macs": 1e400}]'])
+def test_what_the_steps_do(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "work.json").write_bytes(content)
+    manifest: Any = None
+    assert refused(lambda: Artifact(tmp_path, manifest).works, content[:20])

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -349,3 +350,15 @@ def test_several_at_once_leave_one_whole_bundle(tmp_path: Path) -> None:
     assert whole(place) and os.listdir(tmp_path) == ["model"]
     for process in processes:
         process.communicate()
+
+
+def test_results_in_odd_places(odd: Path) -> None:
+    files = {"profile.html": b"p", "profile.json": b"{}"}
+    for name in ("/dev/null", "file", "file/a", "dangling", "pipe", "x" * 256):
+        place = Path(name)
+        assert refused(partial(publish.check_results, place, "profile"))[0] == "U020"
+        assert refused(partial(publish.write_results, files, place))[0] == "U020"
+    publish.check_results(odd / "a" / "b", "profile")
+    assert not (odd / "a").exists()
+    publish.write_results(files, odd / "a" / "b")
+    assert sorted(os.listdir(odd / "a" / "b")) == ["profile.html", "profile.json"]
