@@ -5,7 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from edgewright.frontend.bundle import damaged
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.documents import Unreadable, read_bytes
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.text import to_text
@@ -17,11 +19,12 @@ def checkpoint_files(stage: str, graph: Graph) -> dict[str, bytes]:
         path = Path(scratch) / "graph.npz"
         checkpoint.save(graph, path)
         content = path.read_bytes()
-    return {f"checkpoints/{stage}.npz": content, f"checkpoints/{stage}.txt": (to_text(graph) + "\n").encode()}
+    return {f"checkpoints/{stage}.npz": content, f"checkpoints/{stage}.txt": _text(graph)}
 
 
 def checkpoint_of(previous: Path | None, stage: str) -> Graph:
-    """The graph that an earlier compilation left; a usage error when there is none."""
+    """The graph that an earlier compilation left. CompileError: U021 (exit 2) when there is none, G090 when it is damaged,
+    U023 when it is not the graph that its readable form shows."""
     path = None if previous is None else previous / "checkpoints" / f"{stage}.npz"
     if path is None or not path.is_file():
         raise CompileError(
@@ -33,4 +36,15 @@ def checkpoint_of(previous: Path | None, stage: str) -> Graph:
             ],
             Exit.USAGE,
         )  # fmt: skip
-    return checkpoint.load(path)
+    graph = checkpoint.load(path)
+    try:
+        shown = read_bytes(path.with_suffix(".txt"))
+    except Unreadable as error:
+        raise CompileError([damaged(f"checkpoints/{stage}.txt", str(error))]) from error
+    if shown != _text(graph):
+        raise CompileError([damaged(f"checkpoints/{stage}.npz", f"it is not the graph of {stage}.txt")])
+    return graph
+
+
+def _text(graph: Graph) -> bytes:
+    return (to_text(graph) + "\n").encode()

@@ -1,14 +1,13 @@
 """The command `edgewright`. Commands import what they need when they run, so that `--help` is quick.
 
 Exit codes: 1 the model or its data, 2 the usage or a missing tool or device, 3 a verification mismatch, 4 our bug,
-130 interrupted.
+128 + N ended by signal N (130 interrupted).
 """
 
 from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import tempfile
 import traceback
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from edgewright.frontend import cli_passes as passes
 from edgewright.frontend import cli_split as splitting
+from edgewright.frontend import cli_streams
+from edgewright.frontend.cli_streams import given_path
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
@@ -42,9 +43,12 @@ class _Guarded(TyperGroup):
             print("interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+            cli_streams.abandon_stdout()
             raise typer.Exit(0) from None
         except Exception as failure:
+            if (number := cli_streams.signalled()) is not None:  # an import or a library made something else of it
+                print("interrupted", file=sys.stderr)
+                raise typer.Exit(128 + number) from None
             raise typer.Exit(_explain_failure(failure)) from None
 
 
@@ -63,8 +67,30 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the console script."""
-    signal.signal(signal.SIGTERM, _terminate)
-    app()
+    cli_streams.open_closed()
+    cli_streams.handle_signals()
+    code: object = 0
+    try:
+        app()
+    except SystemExit as leave:
+        code = leave.code
+    except KeyboardInterrupt:
+        code = 130
+    except OSError as failure:  # while help was printed
+        code = _explain_failure(failure)
+        cli_streams.abandon_stdout()
+    finally:
+        cli_streams.ignore_interrupts()
+    if code == 1 and cli_streams.signalled() is not None:  # interrupted before a command ran
+        code = 128 + int(cli_streams.signalled() or 0)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        cli_streams.abandon_stdout()
+    except OSError as failure:
+        code = _explain_failure(failure) if code in (0, None) else code
+        cli_streams.abandon_stdout()
+    sys.exit(code)  # type: ignore[arg-type]  # what SystemExit had
 
 
 @app.callback()
@@ -87,7 +113,8 @@ def compile(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)],
     target: Annotated[str, typer.Option("--target", "-t", help="The board; `edgewright targets` lists them.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where the result goes. [default: build/MODEL]")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", parser=given_path, help="Where the result goes. [default: build/MODEL]"),
     ] = None,
     calibration: Annotated[
         str | None,
@@ -184,7 +211,8 @@ def simulate(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="How many images to simulate.")] = 1,
     wave: Annotated[
-        Path | None, typer.Option(metavar="OUT.fst", help="Write waves (VCD where the FST headers are missing).")
+        Path | None,
+        typer.Option(metavar="OUT.fst", parser=given_path, help="Write waves (VCD where the FST headers are missing)."),
     ] = None,
     hls: Annotated[bool, typer.Option("--hls", help="Run the HLS C++ too, compiled with g++.")] = False,
 ) -> None:
@@ -202,7 +230,8 @@ def run(
         typer.Option("--input", "-i", metavar="DATA.npz", help="Arrays by input name. [default: samples in DIR]"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="OUT.npz", help="Write the outputs as real numbers.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="OUT.npz", parser=given_path, help="Write the outputs as real numbers."),
     ] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="How many samples to run. [default: all]")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to use. [default: all cores]")] = None,
@@ -219,9 +248,11 @@ def run(
         splitting.run_split(directory, inputs, output, samples)
         return
     from edgewright.frontend.compiled_cpu import CompiledCpu
-    from edgewright.frontend.publish import replace_file
+    from edgewright.frontend.publish import check_file, replace_file
     from edgewright.frontend.report import render
 
+    if output is not None:
+        check_file(output, () if inputs is None else (inputs,))
     compiled = CompiledCpu.open(directory)
     ran = compiled.run(inputs, samples=samples, threads=threads, check=check)
     if output is not None:
@@ -252,7 +283,10 @@ def profile(
     repeat: Annotated[int, typer.Option(min=1, help="Timed runs for each number of threads, as time allows.")] = 100,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Everything is ended after so long.")] = 600,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where profile.html and .json go. [default: DIR]")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", parser=given_path, help="Where profile.html and .json go. [default: DIR]"
+        ),
     ] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Measure nothing: a latency range from a model of the target.")
@@ -345,11 +379,16 @@ def _simulate(
     compiled: Compiled, images: Path | None, samples: int, wave: Path | None, hls: bool = False
 ) -> None:
     from edgewright.frontend.report import render
+    from edgewright.passes.diagnostics import CompileError
 
     _, err = render.consoles()
     with render.Stages(err) as progress:
-        compiled.simulate(images, samples=samples, wave=wave, hls=hls, progress=progress)
+        compiled.simulate(images, samples=samples, wave=wave, hls=hls, progress=progress, write=False)
     data = _show(compiled, "open the report; rtl/ and hls/ beside it hold the design for Vivado and Vitis")
+    try:
+        compiled.write_report()
+    except CompileError as failure:  # the verdict stands
+        render.error(err, failure)
     if data["bit_exact"] is False:
         raise typer.Exit(3)
 
@@ -403,10 +442,11 @@ def _explain_failure(failure: Exception) -> int:
         one = Diagnostic("C001", "out of memory", because=because, help=help_text)
         render.error(err, CompileError([one], 1))
         return 1
-    if isinstance(failure, OSError) and failure.filename is not None:
+    if isinstance(failure, OSError) and (failure.filename is not None or failure.errno is not None):
         because = failure.strerror or type(failure).__name__
         help_text = "check that the path exists, that you may use it, and that its disk has room"
-        one = Diagnostic("C002", "a file or folder cannot be used", str(failure.filename), because, help_text)
+        at = "" if failure.filename is None else plain(failure.filename)
+        one = Diagnostic("C002", "a file or folder cannot be used", at, because, help_text)
         render.error(err, CompileError([one], 2))
         return 2
     handle, log = tempfile.mkstemp(prefix="edgewright-", suffix=".log")
@@ -416,11 +456,6 @@ def _explain_failure(failure: Exception) -> int:
     one = Diagnostic("C004", "internal error, a bug in Edgewright", "", because, f"please report it with {log}")
     render.error(err, CompileError([one], 4))
     return 4
-
-
-def _terminate(number: int, frame: object) -> None:
-    """SIGTERM leaves like an exception, so that half-written folders are cleaned up."""
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from edgewright.frontend.cli_streams import given_path
 
 if TYPE_CHECKING:
     from edgewright.frontend.reshaping.options import Reshaping
@@ -56,7 +57,10 @@ Data = Annotated[
     ),
 ]  # fmt: skip
 Checkpoints = Annotated[
-    Path | None, typer.Option(metavar="DIR", rich_help_panel=PANEL, help="Keep there what an interrupted run continues from.")
+    Path | None,
+    typer.Option(
+        metavar="DIR", parser=given_path, rich_help_panel=PANEL, help="Keep there what an interrupted run continues from."
+    ),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", rich_help_panel=PANEL, help="Continue the run in --checkpoints, to the same result.")
@@ -90,7 +94,9 @@ def reshaping(
 
 def optimise(
     model: Annotated[Path, typer.Argument(help="The model, an ONNX file.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="SMALL.onnx", help="Where the result goes.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="SMALL.onnx", parser=given_path, help="Where the result goes.")
+    ],
     data: Data = None,
     task: Task = None,
     usage_threshold: UsageThreshold = None,

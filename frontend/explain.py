@@ -93,16 +93,29 @@ passes were asked for this time: start with `--from reshape`, or leave the optio
 Some options belong to others: `--resume` continues a run in the folder of `--checkpoints`, and the passes that learn are
 asked for by options of their own. The message says what is missing.""",
     "U020": """the output cannot be written
-The folder given with -o cannot be made or replaced. A folder that holds something other than an earlier result is
-never overwritten.""",
+The folder or file given with -o cannot be made or replaced. Folders that hold something other than an earlier result,
+devices, pipes, and links that lead nowhere are never overwritten. A link to a folder stays, and the result goes where it
+leads. The current folder cannot be replaced: an empty -o, from a variable that is not set, names it too.""",
+    "U024": """a file in the output folder would be lost
+Compiling into an earlier result replaces the files that its manifest lists, if they are as they were written. Files that
+you added stay where they are. The file named here was changed since it was written, or the new result has a file of its
+own in this place: move it away, delete it, or choose a new folder.""",
+    "U025": """what the run continues from is damaged
+`--resume` reads what each finished pass left in the folder of --checkpoints, and one of these files cannot be read. Remove
+the folder to start anew, or name another one.""",
+    "U027": """a split without training
+`edgewright split` cuts sub-models out of a classifier, gives each a new head with a class "other", and puts a new network
+behind all of them that fuses their features. Head and network start from random values, so a split that nobody trains
+answers at random: there is no `--epochs 0`. Small fractions, like 0.1, are quick and show what comes out.""",
     "U021": """there is nothing to start from
 `--from passes`, `plan` and `emit` continue from what an earlier compilation left in the output folder. Compile the
 model once without --from into that folder.""",
     "U022": """this folder is no compiled model
 `edgewright simulate` takes the folder that `edgewright compile` wrote; it has a manifest.json.""",
     "U023": """a file of the bundle is not what the compiler wrote
-manifest.json holds the hash of every file, and simulating something else would prove nothing. Compile the model again;
-to try a change of your own, change the compiler or a copy of the files.""",
+manifest.json holds the hash of every file, and simulating something else would prove nothing; what it says itself has to
+agree with the files. Compile the model again, into a new folder or after the file was moved away; to try a change of your
+own, change the compiler or a copy of the files.""",
 }
 
 

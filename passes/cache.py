@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.names import plain
 
 DEFAULT_LIMIT_MB = 4096
 
@@ -19,6 +23,16 @@ def root() -> Path:
     if chosen := os.environ.get("EDGEWRIGHT_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgewright"
+
+
+def limit_bytes() -> int:
+    """EDGEWRIGHT_CACHE_MB in bytes. CompileError U026 (exit 2) when it is no number of megabytes."""
+    text = os.environ.get("EDGEWRIGHT_CACHE_MB") or str(DEFAULT_LIMIT_MB)
+    if not re.fullmatch(r"[0-9]{1,12}", text):
+        because = f"it is '{plain(text)[:40]}', and the largest size of the cache in megabytes"
+        one = Diagnostic("U026", "a variable has no such value", "EDGEWRIGHT_CACHE_MB", because, "give a number like 4096")
+        raise CompileError([one], Exit.USAGE)
+    return int(text) << 20
 
 
 def key(files: Mapping[str, str], parts: Iterable[str]) -> str:
@@ -46,6 +60,7 @@ def entry(kind: str, name: str, make: Callable[[Path], None]) -> Path:
     A second process that asks for the same entry waits for the first. `make` works in a scratch folder that takes
     its final name in one rename, so that a folder of that name is always complete, whatever was killed when.
     """
+    limit_bytes()  # refused before the work
     folder = root() / kind / name
     if folder.is_dir():
         _touch(folder)
@@ -71,7 +86,7 @@ def _touch(folder: Path) -> None:
 
 def _evict(kind: Path, keep: Path) -> None:
     """Drops the entries unused for longest until the rest fit the limit."""
-    limit = int(os.environ.get("EDGEWRIGHT_CACHE_MB", DEFAULT_LIMIT_MB)) << 20
+    limit = limit_bytes()
     entries = sorted(((path / ".used").stat().st_mtime, path) for path in kind.iterdir() if (path / ".used").exists())
     sizes = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for _, path in entries}
     total = sum(sizes.values())

@@ -131,7 +131,7 @@ units, softmax attention, one dense feed-forward network.""",
 No residual stream with attention and feed-forward layers was found whose channels, heads and hidden units could go.""",
     "K008": """the training to resume is another one
 The folder of checkpoints belongs to another model, other data or other options (the message says which). Without
---resume the training begins anew.""",
+--resume the training begins anew. A folder that holds anything other than a training is left alone.""",
     "K013": """a size that no sub-model can have
 --size is the share of the model's parameters that one sub-model may keep: more than 0, at most 1.""",
     "L001": """torch is not installed
@@ -162,4 +162,7 @@ The arrays of the data are named like the model's inputs and have one sample of 
     "U010": """an option has no such value
 Calibration chooses the range of every value from samples: "mse" keeps the range with the least squared error,
 "percentile" cuts a fixed share of the largest values, "minmax" keeps everything that was seen.""",
+    "U026": """a variable has no such value
+EDGEWRIGHT_CACHE_MB limits the folder in which built simulators, kernels and runners are kept: a whole number of megabytes,
+4096 without it.""",
 }

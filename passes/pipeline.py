@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgewright.passes import orders
+from edgewright.passes.blas import one_thread
 from edgewright.passes.exact.add_before_concat import AddBeforeConcat
 from edgewright.passes.exact.drop_identities import DropIdentities
 from edgewright.passes.exact.fold_constants import FoldConstants
@@ -106,6 +107,13 @@ def quantise(
     options = options or QuantiseOptions()
     orders.check("QuantiseGraph", graph)
     check_expressible(graph)
+    with one_thread():
+        return _quantised(graph, samples, options, dump)
+
+
+def _quantised(
+    graph: Graph, samples: Mapping[str, Array], options: QuantiseOptions, dump: Dump | None
+) -> Quantised:
     done: list[Statistics] = []
     seen = calibrate(graph, samples, options.method, options.percentile)
     if options.reparameterise:

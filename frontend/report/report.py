@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgewright.frontend.publish import replace_file
+from edgewright.frontend.publish import write_results
 from edgewright.frontend.report import report_changes, report_cpu
 from edgewright.frontend.report.report_words import NOT_MEASURED, accuracies, accuracy_tile, si, tile
 from edgewright.passes.names import plain
@@ -43,11 +43,9 @@ def to_text(data: Mapping[str, Any]) -> str:
 
 
 def write(data: Mapping[str, Any], directory: Path) -> tuple[Path, Path]:
-    """Put report.html and report.json into a folder that exists; each appears whole or not at all."""
-    page, figures = directory / "report.html", directory / "report.json"
-    replace_file(page, to_html(data).encode())
-    replace_file(figures, to_text(data).encode())
-    return page, figures
+    """Put report.html and report.json into a folder that exists; both appear whole, or nothing changes."""
+    write_results({"report.html": to_html(data).encode(), "report.json": to_text(data).encode()}, directory)
+    return directory / "report.html", directory / "report.json"
 
 
 def to_html(data: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from edgewright import __version__
 from edgewright.frontend.driver import Clock, parameters_of, source_name
 from edgewright.frontend.labelled import load_material
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
-from edgewright.frontend.publish import refusal, replace_file
+from edgewright.frontend.publish import check_file, replace_files
 from edgewright.frontend.report import report as report_files
 from edgewright.frontend.report.report_changes import tiles
 from edgewright.frontend.reshaping.options import Reshaping
@@ -73,7 +73,7 @@ def optimise(
     from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
 
     path, options = Path(output), reshaping or Reshaping()
-    check_file(path, source)
+    check_files(path, source, data)
     device = load(target)
     check_data(options, data is not None)
     clock = Clock(progress)
@@ -93,24 +93,15 @@ def optimise(
     report = _report(source_name(source), device, pricing, graph, final, done, clock, statistics)
     made = Optimised(path, final, report)
     page, figures = made.html(), report_files.to_text(results.to_data(report))
-    replace_file(made.page, page.encode())
-    replace_file(beside(path, ".report.json"), figures.encode())
-    replace_file(path, content)
+    replace_files({path: content, made.page: page.encode(), beside(path, ".report.json"): figures.encode()})
     return made
 
 
-def check_file(path: Path, source: ModelSource) -> None:
-    """Refuse early what could not be written later: a folder, an unwritable place, the model itself."""
-    own = Path(source) if isinstance(source, str | os.PathLike) else None
-    if own is not None and own.exists() and path.exists() and own.samefile(path):
-        raise refusal(path, "it is the model that is read", "write the result elsewhere with -o")
-    if path.is_dir():
-        raise refusal(path, "it is a folder", "name a file, like small.onnx")
-    parent = path.absolute().parent
-    if not parent.is_dir():
-        raise refusal(path, f"there is no folder {parent}", "make it, or choose another with -o")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise refusal(path, f"{parent} cannot be written to", "choose a folder you can write to with -o")
+def check_files(path: Path, source: ModelSource, data: str | Path | None = None) -> None:
+    """Refuse early what could not be written later: a folder, an unwritable place, the model itself or its data."""
+    read = [Path(one) for one in (source, data) if isinstance(one, str | os.PathLike)]
+    for one in (path, beside(path, ".report.html"), beside(path, ".report.json")):
+        check_file(one, read)
 
 
 def check_alone(option: str, because: str, help_text: str) -> CompileError:

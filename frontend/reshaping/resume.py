@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from edgewright import __version__
-from edgewright.frontend.publish import replace_file
+from edgewright.frontend.publish import refusal, replace_file
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
+from edgewright.passes.names import plain
 from edgewright.passes.transform import Pass, Statistics
 
+T = TypeVar("T")
 RUN_FILE = "run.json"
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    key: str
+    edgewright: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +37,21 @@ class Run:
 
     @classmethod
     def begin(cls, directory: Path, key: str, resume: bool) -> Run:
-        """CompileError U032 when the folder holds a run and this one does not resume it, or is another; C002 by the caller
-        when it cannot be made."""
+        """CompileError: U032 when the folder holds a run and this one does not resume it, or is another; U025 when what it
+        holds is damaged; U020 when it cannot be made."""
         kept = directory / RUN_FILE
-        found = json.loads(kept.read_text()) if kept.is_file() else None
-        if found is not None and found.get("key") != key:
+        found = _read(kept, _Kept) if os.path.lexists(kept) else None
+        if found is not None and found.key != key:
             because = "it was begun with another model, other data, other options or another version"
             _refuse(directory, because, "name another folder, or remove this one")
         if found is not None and not resume:
             _refuse(directory, "a run was begun in it", "continue it with --resume, or name another folder")
-        if found is None and directory.exists() and any(directory.iterdir()):
+        if found is None and directory.is_dir() and any(directory.iterdir()):
             _refuse(directory, "it holds something that is no such run", "name another folder")
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise refusal(directory, error.strerror or str(error), "choose another folder with --checkpoints") from error
         if found is None:
             replace_file(kept, (json.dumps({"key": key, "edgewright": __version__}) + "\n").encode())
         return cls(directory)
@@ -59,7 +71,7 @@ class Run:
         folder = self.folder(number, step.name)
         after, told = folder / "after.npz", folder / "statistics.json"
         if told.is_file():  # written last
-            return checkpoint.load(after), msgspec.json.decode(told.read_bytes(), type=Statistics)
+            return checkpoint.load(after), _read(told, Statistics)
         result, done = step(graph)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             path = Path(scratch) / "after.npz"
@@ -84,6 +96,20 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return read_json(path, kind)
+    except Unreadable as error:
+        raise damaged_run(path, str(error)) from error
+
+
+def damaged_run(path: Path, because: str) -> CompileError:
+    """The error for a file from which a run was to continue."""
+    help_text = "remove the folder to start anew, or name another one"
+    one = Diagnostic("U025", "what the run continues from is damaged", plain(path), plain(because), help_text)
+    return CompileError([one], Exit.USAGE)
 
 
 def _refuse(directory: Path, because: str, help_text: str) -> None:

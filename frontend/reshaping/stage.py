@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from edgewright.frontend.bundle import figures
 from edgewright.frontend.checkpoints import checkpoint_files, checkpoint_of
 from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples
 from edgewright.frontend.labelled import Labelled, Material, load_material, load_measured
@@ -88,10 +89,9 @@ def prepared(
 
 def record_of(previous: Path | None) -> Record:
     """What the passes did when the checkpoints were made; nothing where there were none."""
-    path = None if previous is None else previous / "checkpoints" / RECORD
-    if path is None or not path.is_file():
+    if previous is None or not (previous / "checkpoints" / RECORD).is_file():
         return Record()
-    return msgspec.json.decode(path.read_bytes(), type=Record)
+    return figures(previous, f"checkpoints/{RECORD}", Record)
 
 
 def _check_record(options: Options, record: Record, start: int) -> None:

@@ -16,12 +16,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.documents import Unreadable, parse_toml, read_bytes
 from edgewright.passes.names import plain
 from edgewright.passes.splitting.assign_devices import Place
 from edgewright.targets.device import Device, load_supported
@@ -116,21 +116,17 @@ def load_fleet(path: str | Path) -> Fleet:
     """The fleet of a file. CompileError (exit 2): K009 what is wrong with it, T001 and T002 for its boards."""
     path = Path(path)
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise _refusal(path, "it is larger than a megabyte")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise _refusal(path, "there is no such file") from error
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_bytes(path, LARGEST_FILE)
+    except Unreadable as error:
         raise _refusal(path, str(error)) from error
-    return parse_fleet(text, path)
+    return parse_fleet(content, path)
 
 
-def parse_fleet(text: str, path: Path = Path("fleet.toml")) -> Fleet:
+def parse_fleet(text: str | bytes, path: Path = Path("fleet.toml")) -> Fleet:
     """As `load_fleet`, from text; `path` is for messages."""
     try:
-        found = msgspec.convert(tomllib.loads(text), FleetFile, strict=True)
-    except (msgspec.ValidationError, tomllib.TOMLDecodeError, RecursionError) as error:
+        found = parse_toml(text.encode() if isinstance(text, str) else text, FleetFile)
+    except Unreadable as error:
         raise _refusal(path, str(error)) from error
     if not found.device:
         raise _refusal(path, "it names no device")

@@ -3,7 +3,6 @@ what a fleet computes."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,14 @@ from edgewright.frontend.data import load_samples
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.splitting.model import FORMAT, KIND, MANIFEST, sha256
 from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.documents import Unreadable, read_bytes, read_json
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
 from edgewright.passes.names import plain
 
 BATCH = 64
+LARGEST_MODEL = 2 << 30
 
 
 class _SubModel(msgspec.Struct, frozen=True):
@@ -77,8 +78,8 @@ class SplitFolder:
         """CompileError K010 when a file is missing, damaged, or was changed since."""
         directory = Path(directory)
         try:
-            found = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=_Manifest, strict=True)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            found = read_json(directory / MANIFEST, _Manifest)
+        except Unreadable as error:
             raise _broken(directory / MANIFEST, f"the manifest cannot be read: {error}") from error
         if found.kind != KIND or found.schema_version != FORMAT:
             raise _broken(directory / MANIFEST, f"it is {plain(found.kind)}, version {found.schema_version}")
@@ -88,9 +89,17 @@ class SplitFolder:
             named = {node.name for node in graph.inputs}
             if set(one.inputs.values()) != named or not {one.features, one.logits} <= set(graph.output_names):
                 raise _broken(directory / one.file, "its inputs and outputs are not those of the manifest")
+        if found.classes != len({label for one in found.sub_models for label in one.classes}):
+            raise _broken(directory / MANIFEST, "its classes are not those of its sub-models")
         fusion = graphs[-1]
+        if found.fusion.logits not in fusion.output_names:
+            raise _broken(directory / found.fusion.file, "its output is not that of the manifest")
         if {node.name for node in fusion.inputs} != set(found.fusion.inputs) or len(found.fusion.inputs) != len(graphs) - 1:
             raise _broken(directory / found.fusion.file, "its inputs are not those of the manifest")
+        taken = {node.name: node.shape for node in fusion.inputs}
+        for one, graph, name in zip(found.sub_models, graphs, found.fusion.inputs, strict=False):
+            if dict(zip(graph.output_names, graph.outputs, strict=True))[one.features].shape != taken[name]:
+                raise _broken(directory / MANIFEST, f"the fusion does not take what {plain(one.file)} gives")
         return cls(directory, found, tuple(graphs[:-1]), fusion)
 
     def run(self, source: str | Path, samples: int | None = None) -> SplitRan:
@@ -115,20 +124,19 @@ class SplitFolder:
 def is_split(directory: Path) -> bool:
     """Whether a folder says that `split` wrote it."""
     try:
-        found: Any = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(directory / MANIFEST, dict[str, Any]).get("kind") == KIND
+    except Unreadable:
         return False
-    return isinstance(found, dict) and found.get("kind") == KIND
 
 
 def _read(directory: Path, name: str, wanted: str) -> Graph:
-    if Path(name).name != name:
+    if Path(name).name != name or "\0" in name:
         raise _broken(directory / MANIFEST, f"{plain(name)} is no file of this folder")
     path = directory / name
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _broken(path, error.strerror or str(error)) from error
+        content = read_bytes(path, LARGEST_MODEL)
+    except Unreadable as error:
+        raise _broken(path, str(error)) from error
     if sha256(content) != wanted:
         raise _broken(path, "its hash is not the manifest's")
     return read_model(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Mapping
@@ -18,16 +19,17 @@ from edgewright.frontend.publish import check_place, publish
 from edgewright.frontend.splitting.fleet import Fleet, load_fleet
 from edgewright.frontend.splitting.latency import FleetPricing
 from edgewright.hw.emit import to_json
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.splitting.classifier import FEATURES, LOGITS, find_classifier
 from edgewright.passes.splitting.partition_classes import Method, check_parts
 from edgewright.passes.splitting.prune_structure import structure_of
-from edgewright.passes.splitting.split_classes import Say, Split, SplitClasses, SplitPlan, answer
+from edgewright.passes.splitting.split_classes import Say, Split, SplitClasses, SplitPlan, answer, kept_by_training
 from edgewright.passes.splitting.sub_model_shape import CPU_GRAIN, FPGA_GRAIN, footprint, full_shape
 from edgewright.passes.transform import Progress
 
 KIND, FORMAT = "split", 1
+MOST_EPOCHS = 1_000_000
 MANIFEST, FUSION = "manifest.json", "fusion.onnx"
 
 
@@ -39,6 +41,20 @@ class SplitOptions:
     size: float | None = None
     epochs: float | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """CompileError: U027 for a split without training, U030 for a seed that there is not."""
+        if self.epochs is not None and not 0 < self.epochs <= MOST_EPOCHS:
+            because = "the sub-models' heads and the network that fuses them are new, and say nothing before they are trained"
+            if self.epochs != 0:
+                because = f"it says how many times the last stage sees the data: more than 0, at most {MOST_EPOCHS:,}"
+            help_text = "leave --epochs away, or give a number above 0: fractions are fine, and the report says how good it is"
+            message = f"--epochs {self.epochs:g} makes no deployment"
+            raise CompileError([Diagnostic("U027", message, "--epochs", because, help_text)], Exit.USAGE)
+        if self.seed < 0:
+            because, help_text = "random generators take no negative seed", "give a number from 0"
+            message = f"'{self.seed}' is no value of --seed"
+            raise CompileError([Diagnostic("U030", message, "--seed", because, help_text)], Exit.USAGE)
 
     def manifest(self) -> dict[str, Any]:
         """The options that decide the result."""
@@ -58,8 +74,7 @@ def split_model(
     from edgewright.frontend.report.report_split import report_files
 
     options = options or SplitOptions()
-    directory = Path(output)
-    check_place(directory)
+    directory = check_place(Path(output))
     found = load_fleet(fleet)
     graph = read_model(source, shapes or {})
     material = load_material(data, graph, options.seed, labelled=True)
@@ -70,9 +85,10 @@ def split_model(
     result = describe(source_name(source), graph, found, split, pricing, options, material, time.monotonic() - begun)
     files = split_files(graph, split, result)
     publish({**files, **report_files(result)}, directory)
-    for left in checkpoints.iterdir():
+    for left in kept_by_training(checkpoints):
         left.unlink()
-    checkpoints.rmdir()
+    with contextlib.suppress(OSError):  # something of the user's is in it
+        checkpoints.rmdir()
     return result
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
 
@@ -429,8 +430,6 @@ def named(body: Callable[..., Any], args: tuple[Any, ...]) -> dict[ir.Node, str]
     """Run the body; the names its values (and those of functions it calls) had in local variables, the first name winning."""
     names: dict[ir.Node, str] = {}
     taken: set[str] = set()
-    before = sys.getprofile()
-
     def note(value: Any, name: str) -> None:
         if isinstance(value, Value) and value.node not in names:
             unique, n = name, 1
@@ -450,12 +449,31 @@ def named(body: Callable[..., Any], args: tuple[Any, ...]) -> dict[ir.Node, str]
                 if clean and clean[0].isalpha() and clean.isascii() and key not in frame.f_code.co_freevars:
                     note(value, clean)
 
-    sys.setprofile(watch)
-    try:
+    with _profiled_by(watch):
         body(*args)
-    finally:
-        sys.setprofile(before)
     return names
+
+
+@contextmanager
+def _profiled_by(watch: Callable[[FrameType, str, Any], None]) -> Iterator[None]:
+    """The body under another profile function; the one that was there, if any, goes on afterwards.
+
+    A profiler in C (`cProfile`) shows itself as an object that `sys.setprofile` does not take: it is switched off and on."""
+    before = sys.getprofile()
+    if before is None or callable(before):
+        sys.setprofile(watch)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+    else:
+        before.disable()
+        sys.setprofile(watch)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+            before.enable()
 
 
 __all__ = ["Array", "Block", "Int", "ProcessTrace", "cast"]

@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
+import math
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import msgspec
 import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.documents import parse_json
 from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import F32, Elem, Float32, Int, Level, Quant, TensorType
+from edgewright.passes.ir.verify import problems
+from edgewright.passes.names import plain
 
 FORMAT = 1
 
@@ -49,43 +56,123 @@ def save(graph: Graph, path: Path) -> None:
         np.savez(file, structure=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
 
 
+class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    op: str
+    attributes: dict[str, Any]
+    inputs: list[int]
+    shape: list[int]
+    elem: dict[str, Any]
+    quant: dict[str, Any] | None
+    origin: list[str]
+
+
+class _Structure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: int
+    name: str
+    level: Literal[tuple(one.value for one in Level)]  # type: ignore[valid-type]
+    notes: list[str]
+    inputs: list[int]
+    outputs: list[int]
+    output_names: list[str]
+    nodes: list[_Row]
+
+
 def load(path: Path) -> Graph:
-    """The graph of a checkpoint; ``CompileError`` when it is missing, damaged or of another format."""
+    """The graph of a checkpoint; ``CompileError`` G090 when it is missing, damaged or of another format."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            structure = json.loads(archive["structure"].tobytes().decode())
-            if structure["format"] != FORMAT:
-                raise ValueError(f"format {structure['format']}, this version reads {FORMAT}")
-            return _build(structure, archive)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            structure = parse_json(archive["structure"].tobytes(), _Structure)
+            if structure.format != FORMAT:
+                raise ValueError(f"format {structure.format}, this version reads {FORMAT}")
+            graph = _build(structure, archive)
+        for problem in problems(graph):
+            raise ValueError(f"{problem.message}, at {problem.at}")
+    except Exception as error:  # what an operator says of operands that no compiler gave it
         raise CompileError(
             [
                 Diagnostic(
-                    "G090", "the checkpoint cannot be read", path.name, str(error) or type(error).__name__,
+                    "G090", "the checkpoint cannot be read", path.name, plain(error)[:300] or type(error).__name__,
                     "compile the model again",
                 )
             ]
         ) from error  # fmt: skip
+    return graph
 
 
-def _build(structure: dict[str, Any], archive: Any) -> Graph:
+def _build(structure: _Structure, archive: Any) -> Graph:
     nodes: list[Node] = []
-    for index, row in enumerate(structure["nodes"]):
-        if row["op"] == "Constant":
-            op: Any = ops.Constant(archive[f"constant_{index}"])
-        else:
-            kind = getattr(ops, row["op"])
-            op = kind(**{name: _decode(value) for name, value in row["attributes"].items()})
-        kind_of = TensorType(tuple(row["shape"]), _decode(row["elem"]), _decode(row["quant"]))
-        nodes.append(Node(op, tuple(nodes[operand] for operand in row["inputs"]), kind_of, tuple(row["origin"])))
+    for index, row in enumerate(structure.nodes):
+        kind = getattr(ops, row.op, None)
+        if not isinstance(kind, type) or not issubclass(kind, Op) or kind.__name__ != row.op:
+            raise ValueError(f"there is no operator {row.op}")
+        op = kind(archive[f"constant_{index}"]) if kind is ops.Constant else _operator(kind, row.attributes)
+        quant = _decode(row.quant)
+        kind_of = TensorType(tuple(row.shape), _decode(row.elem), quant)
+        if not _is_quant(quant) or not fits(kind_of.elem, Elem):
+            raise ValueError(f"node {index} has no such type")
+        nodes.append(Node(op, tuple(_at(nodes, operand) for operand in row.inputs), kind_of, tuple(row.origin)))
     return Graph(
-        structure["name"],
-        tuple(nodes[n] for n in structure["inputs"]),
-        tuple(nodes[n] for n in structure["outputs"]),
-        tuple(structure["output_names"]),
-        Level(structure["level"]),
-        tuple(structure["notes"]),
+        structure.name,
+        tuple(_at(nodes, n) for n in structure.inputs),
+        tuple(_at(nodes, n) for n in structure.outputs),
+        tuple(structure.output_names),
+        Level(structure.level),
+        tuple(structure.notes),
     )
+
+
+def _at(nodes: list[Node], index: int) -> Node:
+    if not 0 <= index < len(nodes):
+        raise ValueError(f"node {index} is not among the {len(nodes)} before its user")
+    return nodes[index]
+
+
+def _operator(kind: type[Op], attributes: dict[str, Any]) -> Op:
+    """An operator whose attributes have the types of its fields."""
+    given = {name: _decode(value) for name, value in attributes.items()}
+    wanted = _hints(kind)
+    wrong = [name for name in given if name not in wanted or not fits(given[name], wanted[name])]
+    if wrong:
+        raise ValueError(f"{kind.__name__} has no such {', '.join(sorted(wrong))}")
+    return kind(**given)
+
+
+@cache
+def _hints(kind: type[Op]) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # every op is a dataclass
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type, its items too."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin is Literal:
+        return value in arguments
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in arguments)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if arguments[-1:] == (Ellipsis,):
+            return all(fits(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
+    if hint is None or hint is NoneType:
+        return value is None
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, origin or hint) and (hint is bool or not isinstance(value, bool))
+
+
+def _is_quant(value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, Quant):
+        return False
+    scales = value.scale if isinstance(value.scale, tuple) else (value.scale,)
+    positive = all(fits(one, float) and 0 < one < math.inf for one in scales)
+    return positive and fits(value.zero_point, int) and fits(value.axis, int)
 
 
 def _encode(value: Any) -> Any:

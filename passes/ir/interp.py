@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from edgewright.passes.blas import one_thread
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array, Int
 from edgewright.passes.ops.add import Add
@@ -38,7 +39,8 @@ def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     (outputs then lead with B too). ValueError for a missing, superfluous or misshapen input."""
     outputs: dict[str, list[Array]] = {name: [] for name in graph.output_names}
     for parts in _runs(graph, inputs):
-        values = _evaluate(graph, parts, keep=False)
+        with one_thread():
+            values = _evaluate(graph, parts, keep=False)
         for name, node in zip(graph.output_names, graph.outputs, strict=True):
             outputs[name].append(values[node])
     return {name: np.concatenate(parts) if len(parts) > 1 else parts[0] for name, parts in outputs.items()}
@@ -49,7 +51,8 @@ def interpret_all(graph: Graph, inputs: Mapping[str, Array]) -> dict[Node, Array
     runs = _runs(graph, inputs, whole=True)
     if len(runs) > 1:
         raise ValueError(f"graph {graph.name} takes one sample at a time")
-    return _evaluate(graph, runs[0], keep=True)
+    with one_thread():
+        return _evaluate(graph, runs[0], keep=True)
 
 
 def visit(graph: Graph, inputs: Mapping[str, Array], see: Callable[[Node, Array], None]) -> None:
@@ -58,7 +61,8 @@ def visit(graph: Graph, inputs: Mapping[str, Array], see: Callable[[Node, Array]
     Many samples may come in several runs: then `see` is called once a run for each node.
     """
     for parts in _runs(graph, inputs):
-        _evaluate(graph, parts, keep=False, see=see)
+        with one_thread():
+            _evaluate(graph, parts, keep=False, see=see)
 
 
 def batchable(graph: Graph) -> bool:

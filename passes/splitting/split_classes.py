@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from edgewright.passes import orders
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.text import digest
 from edgewright.passes.ir.types import Array
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 FUSION_IMAGES = 30_000
 FORWARD_SHARE = 3  # of a step's time, going forward alone is about a third
-ANSWERS = "answers.npy"
+ANSWERS, RUN_FILE = "answers.npy", "run.json"
 Say = Callable[[str], None]
 
 
@@ -228,10 +230,11 @@ class SplitClasses:
             "model": digest(graph), "data": data.digest, "parts": self.parts, "partition": self.partition, "size": self.size,
             "grain": self.grain, "seed": self.seed, "schedule": dataclasses.asdict(self.timetable(len(data))),
         }  # fmt: skip
-        path = self.checkpoints / "run.json"
+        path = self.checkpoints / RUN_FILE
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        if self.resume and path.is_file():
-            differs = _differences(json.loads(path.read_text(encoding="utf-8")), mine)
+        before = self._begun(path)
+        if self.resume and before:
+            differs = _differences(before, mine)
             if differs:
                 raise CompileError(
                     [
@@ -244,12 +247,33 @@ class SplitClasses:
                     Exit.USAGE,
                 )  # fmt: skip
             return
-        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         same_answers = all(before.get(key) == mine[key] for key in ("model", "data"))
-        for old in self.checkpoints.iterdir():
-            if old.is_file() and old.suffix in (".npz", ".pt", ".npy") and not (same_answers and old.name == ANSWERS):
+        for old in kept_by_training(self.checkpoints):
+            if old.name != RUN_FILE and not (same_answers and old.name == ANSWERS):
                 old.unlink()
-        path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+
+    def _begun(self, path: Path) -> dict[str, Any]:
+        """Whose checkpoints a folder holds. CompileError K008 for a folder that holds something else."""
+        try:
+            return read_json(path, dict[str, Any])
+        except Unreadable as error:
+            if all(one.name.endswith(".partial") for one in path.parent.iterdir()):
+                return {}
+            because = f"{path.name}: {error}" if path.exists() else "it holds files that are not those of a training"
+            help_text = "move the folder away, or choose another -o"
+            one = Diagnostic("K008", "the training to resume is another one", str(path.parent), because, help_text)
+            raise CompileError([one], Exit.USAGE) from error
+
+
+def kept_by_training(folder: Path) -> list[Path]:
+    """The files in a folder of checkpoints that a training keeps there; others are the user's."""
+    state = r"(fusion|together|sub-model \d+ of \d+-\d+-\w+)\.pt(\.\d+\.partial)?"
+    names = re.compile(rf"run\.(json|partial)|answers(\.partial)?\.npy|{state}|sub-model \d+ of \d+-\d+-\w+(\.start)?\.npz")
+    return [one for one in sorted(folder.iterdir()) if names.fullmatch(one.name) and one.is_file()]
 
 
 class _Whole:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.documents import Unreadable, read_json
 from edgewright.targets.cpu.variants import host_arch, host_features, variant
 from edgewright.targets.estimate import Work
 
@@ -89,8 +90,13 @@ class Artifact:
 
     @property
     def works(self) -> list[Work]:
-        """What the steps do, for estimates."""
-        return msgspec.json.decode((self.directory / WORKS).read_bytes(), type=list[Work])
+        """What the steps do, for estimates. CompileError U023 when it is damaged."""
+        try:
+            return read_json(self.directory / WORKS, list[Work])
+        except Unreadable as error:
+            because, help_text = str(error), "compile the model again"
+            one = Diagnostic("U023", "a file of the artifact is not what the compiler wrote", WORKS, because, help_text)
+            raise CompileError([one]) from error
 
     def check_host(self) -> None:
         """CompileError T021 when this machine cannot run it: another architecture, or features it lacks."""

@@ -108,7 +108,9 @@ def test_an_interruption_while_writing_leaves_the_previous_bundle(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "digits"
-    publish.publish({"manifest.json": b"{}"}, folder)
+    publish.publish(tree(bundle), folder)
+    (folder / "notes.txt").write_text("the user's")
+    before = tree(folder)
     written = Path.write_bytes
 
     def interrupted(path: Path, content: bytes) -> int:
@@ -119,7 +121,7 @@ def test_an_interruption_while_writing_leaves_the_previous_bundle(
     monkeypatch.setattr(Path, "write_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         publish.publish(tree(bundle), folder)
-    assert tree(folder) == {"manifest.json": b"{}"}
+    assert tree(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
 

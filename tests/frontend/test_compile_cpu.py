@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -210,3 +211,38 @@ def test_nothing_loads_tvm_before_it_is_needed() -> None:
         subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.3 + 0.2, "with the start of Python itself"
+
+
+def test_arrays_go_in_as_they_do_into_a_simulation(integers: Path, tmp_path: Path) -> None:
+    """An array, arrays by input name, and a file are the same; what is no samples is refused."""
+    compiled = CompiledCpu.open(integers)
+    with np.load(DATA) as data:
+        images = data["images"][:3]
+    np.savez(tmp_path / "images.npz", images=images)
+    (name,) = (one.name for one in compiled.artifact.manifest.inputs)
+    found = [compiled.run(given, check=True) for given in (images, {name: images}, tmp_path / "images.npz", images.tolist())]
+    for ran in found:
+        assert ran.agrees and set(ran) == set(ran.outputs) and len(ran) == len(ran.outputs)
+        for output, value in ran.items():
+            assert np.array_equal(value, found[0].outputs[output]) and value.shape[0] == 3
+    odd: tuple[Any, ...] = (
+        np.float32(1), images[:0], {}, {name: images, "more": images}, images[:, :, :4], np.full_like(images, np.nan)
+    )  # fmt: skip
+    for wrong in odd:
+        with pytest.raises(CompileError) as caught:
+            compiled.run(wrong)
+        assert caught.value.diagnostics[0].code == "D004"
+
+
+@pytest.mark.sim
+def test_the_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example runs as it is printed there, on a small model."""
+    text = (EXAMPLES.parents[1] / "README.md").read_text(encoding="utf-8")
+    (program,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "edgewright.compile(" in block)
+    shutil.copy(MODEL, tmp_path / "model.onnx")
+    shutil.copy(DATA, tmp_path / "data.npz")
+    monkeypatch.chdir(tmp_path)
+    with np.load(DATA) as data:
+        known: dict[str, Any] = {"images": data["images"][:1]}
+    exec(compile(program, "README.md", "exec"), known)
+    assert known["report"].bit_exact and known["ran"].agrees and known["ran"].outputs
