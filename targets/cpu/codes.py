@@ -90,4 +90,8 @@ It broke off while the model ran there. The device ends the run and removes its 
     "T055": """the device computes something else than the model
 Integer models give the same bits everywhere, float models agree to 1e-4 of the largest output. A difference is a bug of
 the compiler or faulty memory of the device. Please report it with the artifact.""",
+    "T056": """the model's files arrived damaged
+Before it runs anything the runner compares model.txt, model.so and weights.bin with their SHA-256, and this time one of
+them is not as the compiler wrote it. Here the files were right: a full disk, a bad memory card or faulty memory of the
+device are the usual reasons, or the artifact changed while it was measured.""",
 }

@@ -22,7 +22,7 @@ from typing import NoReturn
 from urllib.parse import parse_qsl
 
 from edgewright.passes.ir.types import Array
-from edgewright.targets.cpu.artifact import Artifact
+from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.devices import rpc_worker, runner_process
 from edgewright.targets.cpu.devices.measured import Measured, Settings
 from edgewright.targets.cpu.devices.rpc_worker import Ending
@@ -81,7 +81,7 @@ class RpcDevice:
             "archs": _ARCHS[manifest.arch], "library": str(artifact.library), "weights": str(artifact.weights),
             "remote_name": f"edgewright_{secrets.token_hex(8)}.so", "entry": manifest.entry, "inputs": inputs,
             "workspace_bytes": manifest.workspace_bytes, "threads": settings.threads, "steps": len(manifest.steps),
-            "outputs": [{"identifier": runner_process.identifier(one), "shape": one.shape, "dtype": one.dtype}
+            "outputs": [{"identifier": identifier(one), "shape": one.shape, "dtype": one.dtype}
                         for one in manifest.outputs],
             "warmup": settings.warmup, "repeat": settings.repeat, "seconds": settings.seconds,
             "step_runs": settings.steps, "timeout_s": settings.timeout_s,

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.types import Array
-from edgewright.passes.names import plain, safe_identifier
-from edgewright.targets.cpu.artifact import Artifact, Tensor
+from edgewright.passes.names import plain
+from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.devices.measured import Conditions, Machine, Measured, Power, Run, Settings
 from edgewright.targets.cpu.runtime import checked_inputs
 
@@ -31,11 +31,6 @@ class _Answer(msgspec.Struct, frozen=True):
     runs: tuple[Run, ...]
     after: Conditions
     power: Power | None = None
-
-
-def identifier(tensor: Tensor) -> str:
-    """The name of an input or output in model.txt."""
-    return safe_identifier(tensor.name, "tensor_")
 
 
 def input_files(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, bytes]:
@@ -106,6 +101,9 @@ def fail(artifact: Artifact, code: int, said: str, device: str) -> NoReturn:
     if "edgewright-run: cpu:" in said:
         hint = "compile for this processor; `edgewright targets` names the boards"
         refuse("T049", "the device's processor cannot run this artifact", device, said, hint)
+    if "edgewright-run: artifact:" in said:
+        hint = "compile again where it was damaged here; else copy it again, and look for a full disk or bad memory there"
+        refuse("T056", "the model's files arrived damaged", device, said, hint)
     if "edgewright-run: memory:" in said:
         refuse("T050", "the device ran out of memory", device, said, "close other programs, or take a smaller model")
     refuse("T051", f"the runner ended with exit code {code}", device, said, "compile the model again; see runner/README.md")
