@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl
 
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.artifact import Artifact, identifier
-from edgewright.targets.cpu.devices import rpc_worker, runner_process
+from edgewright.targets.cpu.devices import rpc_worker, runner_answer, runner_process
 from edgewright.targets.cpu.devices.measured import Measured, Settings
 from edgewright.targets.cpu.devices.rpc_worker import Ending
 
@@ -57,7 +57,7 @@ class RpcDevice:
             code, said = self._work(self._job(artifact, settings, scratch, list(files)), settings)
             if code:
                 self._failed(artifact, code, said)
-            paths = {name: Path(scratch) / name for name in runner_process.result_names(artifact)}
+            paths = {name: Path(scratch) / name for name in runner_answer.result_names(artifact)}
             results = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
         return runner_process.measured(artifact, results, self.name)
 
