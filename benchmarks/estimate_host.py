@@ -25,7 +25,8 @@ def compare(path: str, precision: str, threads: int, seconds: float = 3.0) -> di
     from edgewright.frontend.data import input_shapes, random_samples
     from edgewright.frontend.onnx_reading.reader import read_model
     from edgewright.passes.pipeline import optimise, quantise
-    from edgewright.targets.cpu.build import ENTRY, build
+    from edgewright.targets.cpu.artifact import ENTRY
+    from edgewright.targets.cpu.build import build
     from edgewright.targets.cpu.lower import lower
     from edgewright.targets.cpu.variants import variant
     from edgewright.targets.cpu.work import works_of

@@ -162,7 +162,11 @@ The arrays of the data are named like the model's inputs and have one sample of 
     "U010": """an option has no such value
 Calibration chooses the range of every value from samples: "mse" keeps the range with the least squared error,
 "percentile" cuts a fixed share of the largest values, "minmax" keeps everything that was seen.""",
-    "U026": """a variable has no such value
-EDGEWRIGHT_CACHE_MB limits the folder in which built simulators, kernels and runners are kept: a whole number of megabytes,
-4096 without it.""",
+    "T057": """the cache of compiled files cannot be used
+Kernels, the runner and simulators are compiled once and kept in $EDGEWRIGHT_CACHE, else $XDG_CACHE_HOME/edgewright, else
+~/.cache/edgewright. That folder cannot be made or written, or its disk is full. Entries that are there and whole are used
+even where nothing can be written; everything in it may be deleted at any time.""",
+    "T058": """the limit of the cache is not a number
+EDGEWRIGHT_CACHE_MB is how many MB of each kind (kernels, runners, simulators ...) the cache keeps; what was unused for
+longest goes first. It takes a whole number and is 4096 when it is not set.""",
 }

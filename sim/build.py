@@ -131,18 +131,16 @@ def _step(command: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path, 
 
 def _borrow_runtime(name: str, objects: Path) -> None:
     """Copies Verilator's own compiled library, which is the same for every model, as newer than its sources."""
-    folder = cache.root() / "runtime" / name
-    if folder.is_dir():
-        for file in folder.glob("*.o"):
-            shutil.copyfile(file, objects / file.name)
+    for source in (tools.verilator().root / "include").glob("verilated*.cpp"):
+        if (folder := cache.existing("runtime", f"{name}-{source.stem}")) is not None:
+            shutil.copyfile(folder / f"{source.stem}.o", objects / f"{source.stem}.o")
 
 
 def _lend_runtime(name: str, objects: Path) -> None:
     """Keeps the library's objects of this build that the cache does not have yet."""
-    folder = cache.root() / "runtime" / name
-    folder.mkdir(parents=True, exist_ok=True)
     for file in objects.glob("verilated*.o"):
-        if not (folder / file.name).exists():
-            scratch = folder / f".{file.name}.{os.getpid()}"
-            shutil.copyfile(file, scratch)
-            scratch.rename(folder / file.name)
+
+        def make(folder: Path, file: Path = file) -> None:
+            shutil.copyfile(file, folder / file.name)
+
+        cache.entry("runtime", f"{name}-{file.stem}", make)

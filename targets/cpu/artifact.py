@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.documents import Unreadable, read_json
+from edgewright.passes.names import plain, safe_identifier
 from edgewright.targets.cpu.variants import host_arch, host_features, variant
 from edgewright.targets.estimate import Work
 
 if TYPE_CHECKING:
     from edgewright.targets.cpu.runtime import Runner
 
-FORMAT = 1
+FORMAT, PLAIN_FORMAT = 1, 2
+ENTRY = "edgewright_run"
 LIBRARY, WEIGHTS, MANIFEST, PLAIN, WORKS = "model.so", "weights.bin", "manifest.json", "model.txt", "work.json"
 
 
@@ -66,6 +68,18 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Size and SHA-256 of a file."""
+
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes) -> Identity:
+        return cls(len(content), hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A folder that `compile` wrote for a CPU, found to be whole."""
 
@@ -74,10 +88,11 @@ class Artifact:
 
     @classmethod
     def open(cls, directory: str | Path) -> Artifact:
-        """CompileError U022 (no artifact), U023 (a file changed or is missing)."""
+        """CompileError U022 (no artifact), U023 (a file changed or is missing, or the manifest itself changed)."""
         folder = Path(directory)
         manifest = read_manifest(folder)
         check_files(folder, manifest.files)
+        check_manifest(folder, manifest)
         return cls(folder, manifest)
 
     @property
@@ -131,9 +146,11 @@ def read_manifest(folder: Path) -> Manifest:
         if manifest.format != FORMAT or manifest.kind != "cpu":
             raise ValueError(f"it is of format {manifest.format} and kind '{manifest.kind}'")
         variant(manifest.variant)
-        if unlisted := {LIBRARY, WEIGHTS} - set(manifest.files):
+        if unlisted := {LIBRARY, WEIGHTS, PLAIN} - set(manifest.files):
             raise ValueError(f"it gives no hash of {', '.join(sorted(unlisted))}")
-    except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
+        if manifest.entry != ENTRY:
+            raise ValueError(f"it names the entry function '{manifest.entry}'")
+    except (OSError, ValueError, KeyError, RecursionError, msgspec.MsgspecError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error)
         _refuse(
             "U022", "this folder is no compiled CPU model", str(folder), f"{MANIFEST}: {reason}",
@@ -158,6 +175,28 @@ def check_files(folder: Path, files: Mapping[str, str]) -> None:
         )  # fmt: skip
 
 
+def check_manifest(folder: Path, manifest: Manifest) -> None:
+    """The manifest has no hash, but model.txt follows from it. CompileError U022 for an older format, U023 for damage."""
+    text = (folder / PLAIN).read_bytes()
+    first = text.split(b"\n", 1)[0].split()
+    if first[:1] == [b"edgewright-model"] and first[1:2] != [str(PLAIN_FORMAT).encode()]:
+        found = (first[1:2] or [b"?"])[0].decode(errors="replace")
+        _refuse(
+            "U022", "this compiled CPU model has another format", str(folder),
+            f"{PLAIN} has format {plain(found)}, this version reads {PLAIN_FORMAT}", "compile the model again",
+        )  # fmt: skip
+    library, weights = (Identity(_size(folder / name), manifest.files[name]) for name in (LIBRARY, WEIGHTS))
+    if manifest.weights_bytes != weights.size_bytes or text != plain_text(manifest, library, weights):
+        raise CompileError(
+            [
+                Diagnostic(
+                    "U023", "a file of the artifact is not what the compiler wrote", MANIFEST,
+                    f"it describes another model than {PLAIN}", "compile the model again",
+                )
+            ]
+        )  # fmt: skip
+
+
 def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """The artifact's files with the manifest that holds their hashes."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
@@ -165,30 +204,46 @@ def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
     return {**files, MANIFEST: (json.dumps(data, indent=1) + "\n").encode()}
 
 
-def plain_text(manifest: Manifest, names: Mapping[str, str]) -> bytes:
-    """The manifest for runners without a JSON reader; `names` gives identifiers for tensors' names.
+def plain_text(manifest: Manifest, library: Identity, weights: Identity) -> bytes:
+    """The manifest for runners without a JSON reader; a runner compares all three files with it before it runs anything.
 
-    Lines: `edgewright-model FORMAT`, `arch NAME`, `features NAME...`, `workspace BYTES`, `weights BYTES`,
-    `input NAME DTYPE RANK SIZE...`, `output NAME DTYPE RANK SIZE... SCALE ZERO_POINT` (scale 0: real values),
-    `step MACS BYTES KIND`.
+    Lines: `edgewright-model FORMAT BYTES SHA256` of all that follows, `counts INPUTS OUTPUTS STEPS`, `arch NAME`,
+    `features NAME...`, `library BYTES SHA256`, `weights BYTES SHA256`, `workspace BYTES`,
+    `input NAME DTYPE RANK SIZE... [LOW HIGH]` (what an integer input may hold),
+    `output NAME DTYPE RANK SIZE... SCALE ZERO_POINT` (scale 0: real values), `step MACS BYTES KIND`.
     """
+    counts = (len(manifest.inputs), len(manifest.outputs), len(manifest.steps))
     lines = [
-        f"edgewright-model {FORMAT}", f"arch {manifest.arch}", " ".join(("features", *manifest.features)),
-        f"workspace {manifest.workspace_bytes}", f"weights {manifest.weights_bytes}",
+        "counts {} {} {}".format(*counts), f"arch {manifest.arch}", " ".join(("features", *manifest.features)),
+        f"library {library.size_bytes} {library.sha256}", f"weights {weights.size_bytes} {weights.sha256}",
+        f"workspace {manifest.workspace_bytes}",
     ]  # fmt: skip
-    for role, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
-        for one in tensors:
-            meaning = f" {one.scale or 0!r} {one.zero_point}" if role == "output" else ""
-            sizes = " ".join(str(n) for n in (len(one.shape), *one.shape))
-            lines.append(f"{role} {names[one.name]} {one.dtype} {sizes}{meaning}")
+    for one in manifest.inputs:
+        lines.append(_plain_tensor("input", one) + ("" if one.range is None else " {} {}".format(*one.range)))
+    for one in manifest.outputs:
+        lines.append(f"{_plain_tensor('output', one)} {one.scale or 0!r} {one.zero_point}")
     lines += [f"step {step.macs} {step.bytes} {step.kind}" for step in manifest.steps]
-    return ("\n".join(lines) + "\n").encode()
+    body = ("\n".join(lines) + "\n").encode(errors="replace")
+    return f"edgewright-model {PLAIN_FORMAT} {len(body)} {hashlib.sha256(body).hexdigest()}\n".encode() + body
+
+
+def _plain_tensor(role: str, one: Tensor) -> str:
+    return f"{role} {identifier(one)} {one.dtype} {' '.join(str(n) for n in (len(one.shape), *one.shape))}"
+
+
+def identifier(tensor: Tensor) -> str:
+    """The name of an input or output in model.txt."""
+    return safe_identifier(tensor.name, "tensor_")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _digest(path: Path) -> str | None:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return None
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import tvm
 import tvm_ffi
 from edgewright.targets.cpu.arena import Life, aligned, place
+from edgewright.targets.cpu.artifact import ENTRY
 from edgewright.targets.cpu.compile_c import kernels_object, link_shared
 from edgewright.targets.cpu.lower import Program
 from edgewright.targets.cpu.step import Step
@@ -19,8 +20,6 @@ from edgewright.targets.cpu.tir import IRBuilder, T, i32, i64, tirx
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.view import ITEM_BYTES, Space, Storage, View
 from tvm.tirx import compilation_pipeline
-
-ENTRY = "edgewright_run"
 
 # Our order of TVM's lowering passes. Its usual one ("s_tir") moves scratch memory out of the scope that names its device,
 # and shrinks what only micro-kernels see to the element whose address was taken; its plain one does not run.

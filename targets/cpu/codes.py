@@ -77,8 +77,10 @@ board, or with --target host on the device itself.""",
     "T050": """the device could not take or start the files
 A temporary folder (TMPDIR, or /tmp) on the device is full, read-only or mounted noexec, or its memory ran out.""",
     "T051": """the runner did not do what it should
-It ended with an error, or its answer is incomplete. What it said is in the message; runner/README.md of the artifact tells
-how to start it by hand.""",
+It ended with an error, or its answer is incomplete, or not what the runner writes. What it said is in the message;
+runner/README.md of the artifact tells how to start it by hand. Before it runs anything the runner compares model.txt,
+model.so and weights.bin with their SHA-256: when it calls a file damaged that is right here, look for a full disk, a bad
+memory card or faulty memory of the device.""",
     "T052": """TVM's RPC failed
 The server may serve somebody else, run another version of TVM, lack the architecture, or have crashed, as it does on an
 instruction that its processor lacks. Its own log says more. TVM's RPC runs whatever it is sent: keep it on loopback or on a

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgewright.passes import cache
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.targets.cpu import compiler_cache
 from edgewright.targets.cpu.variants import Variant
 
 TRIPLES = {"x86_64": "x86_64-linux-gnu.2.28", "aarch64": "aarch64-linux-gnu.2.28"}
@@ -88,14 +89,16 @@ def clang(arch: str, arguments: Sequence[str]) -> None:
     """Runs the C compiler for an architecture. CompileError T010 without it, T011 when it fails."""
     compiler_version()
     command = [sys.executable, "-m", "ziglang", "cc", "-target", TRIPLES[arch], *arguments]
-    folder = str(cache.root() / "zig")
-    environment = {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder, **os.environ}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", env=environment, timeout=TIMEOUT_SECONDS
-        )
-        said = done.stderr if done.returncode else ""
-    except subprocess.TimeoutExpired:
-        said = f"it did not end within {TIMEOUT_SECONDS} s"
-    if said:
-        raise CompileError([Diagnostic("T011", "the C compiler failed", because=said.strip()[:2000])], Exit.BUG)
+    # What it compiles for us is in our own cache, checked; zig's would give it back unchecked.
+    with tempfile.TemporaryDirectory(prefix="edgewright-cc-") as own, compiler_cache.checked_library() as library:
+        environment = {**os.environ, compiler_cache.GLOBAL: str(library), compiler_cache.LOCAL: own}
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", env=environment, timeout=TIMEOUT_SECONDS
+            )
+            said = (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
+        except subprocess.TimeoutExpired:
+            said = f"it did not end within {TIMEOUT_SECONDS} s"
+        if said:
+            ending = Exit.USAGE if cache.says_no_room(said) else Exit.BUG
+            raise CompileError([Diagnostic("T011", "the C compiler failed", because=said[:2000])], ending)

@@ -9,10 +9,22 @@ from typing import Any
 
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.names import safe_identifier
 from edgewright.passes.ops import Input
-from edgewright.targets.cpu.artifact import FORMAT, LIBRARY, PLAIN, WEIGHTS, WORKS, Manifest, StepInfo, Tensor, plain_text, seal
-from edgewright.targets.cpu.build import ENTRY, Built, build
+from edgewright.targets.cpu.artifact import (
+    ENTRY,
+    FORMAT,
+    LIBRARY,
+    PLAIN,
+    WEIGHTS,
+    WORKS,
+    Identity,
+    Manifest,
+    StepInfo,
+    Tensor,
+    plain_text,
+    seal,
+)
+from edgewright.targets.cpu.build import Built, build
 from edgewright.targets.cpu.lower import Program, lower
 from edgewright.targets.cpu.runner_files import runner_files
 from edgewright.targets.cpu.step import Step
@@ -36,7 +48,6 @@ def package(
     program = lower(graph, variant)
     built = build(program)
     manifest = manifest_of(program, built, model, target, version, dict(options or {}))
-    names = {one.name: safe_identifier(one.name, "tensor_") for one in (*manifest.inputs, *manifest.outputs)}
     works = works_of(program)
     content = {
         **(files or {}),
@@ -44,7 +55,7 @@ def package(
         WORKS: (json.dumps([dataclasses.asdict(work) for work in works], indent=1) + "\n").encode(),
         LIBRARY: built.library,
         WEIGHTS: built.weights,
-        PLAIN: plain_text(manifest, names),
+        PLAIN: plain_text(manifest, Identity.of(built.library), Identity.of(built.weights)),
     }
     return seal(manifest, content), manifest, works
 

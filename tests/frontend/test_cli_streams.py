@@ -73,7 +73,7 @@ def test_a_limit_that_is_no_number(text: str, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("EDGEWRIGHT_CACHE_MB", text)
     with pytest.raises(CompileError) as caught:
         cache.entry("kind", "name", lambda folder: pytest.fail("the work was begun"))
-    assert (caught.value.diagnostics[0].code, caught.value.exit_code) == ("U026", 2)
+    assert (caught.value.diagnostics[0].code, caught.value.exit_code) == ("T058", 2)
 
 
 @pytest.mark.parametrize("command", [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.sim import tools
-from edgewright.sim.build import build
+from edgewright.sim.build import _borrow_runtime, _lend_runtime, build
 from edgewright.sim.runner import run, run_cocotb
 
 pytestmark = pytest.mark.sim
@@ -93,6 +93,36 @@ def test_a_build_is_found_again_and_a_change_makes_another() -> None:
     written = first.executable.stat().st_mtime_ns
     assert build("counter", {"counter.sv": COUNTER}).executable.stat().st_mtime_ns == written
     assert build("counter", {"counter.sv": COUNTER}, parameters={"Width": 20}).folder != first.folder
+
+
+@pytest.mark.parametrize("damage", ["cut", "mode"])
+def test_a_damaged_build_is_made_anew(damage: str) -> None:
+    model = build("counter", {"counter.sv": COUNTER}, parameters={"Width": 23})
+    whole = model.executable.read_bytes()
+    model.executable.write_bytes(whole if damage == "mode" else whole[:1000])
+    model.executable.chmod(0o644 if damage == "mode" else 0o755)
+    again = build("counter", {"counter.sv": COUNTER}, parameters={"Width": 23})
+    assert again == model and len(again.executable.read_bytes()) == len(whole)
+    assert run(again, BENCH, env={"COUNTER_TEST": "counts"}).passed
+
+
+def test_damaged_objects_of_verilator_are_not_borrowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "cache"))
+    lent, borrowed = tmp_path / "lent", tmp_path / "borrowed"
+    lent.mkdir()
+    borrowed.mkdir()
+    for name in ("verilated.o", "verilated_dpi.o", "Vtop.o"):
+        (lent / name).write_bytes(b"object")
+    _lend_runtime("name", lent)
+    (tmp_path / "cache" / "runtime" / "name-verilated" / "verilated.o").write_bytes(b"")
+    _borrow_runtime("name", borrowed)
+    assert [path.name for path in borrowed.iterdir()] == ["verilated_dpi.o"]
+    _lend_runtime("name", lent)
+    _borrow_runtime("name", borrowed)
+    assert {path.name: path.read_bytes() for path in borrowed.iterdir()} == {
+        "verilated.o": b"object",
+        "verilated_dpi.o": b"object",
+    }
 
 
 def build_there(name: str) -> tuple[str, float]:

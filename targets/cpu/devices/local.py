@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.artifact import Artifact
-from edgewright.targets.cpu.devices import runner_process
+from edgewright.targets.cpu.devices import runner_answer, runner_process
 from edgewright.targets.cpu.devices.measured import Measured, Settings
 from edgewright.targets.cpu.runner_files import program
 
@@ -46,7 +46,7 @@ class LocalDevice:
             code, said = execute(command, settings, self.name)
             if code:
                 runner_process.fail(artifact, code, said, self.name)
-            results = {name: (Path(scratch) / name).read_bytes() for name in runner_process.result_names(artifact)}
+            results = {name: (Path(scratch) / name).read_bytes() for name in runner_answer.result_names(artifact)}
         return runner_process.measured(artifact, results, self.name)
 
 

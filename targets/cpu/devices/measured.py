@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 from edgewright.passes.ir.types import Array
@@ -30,6 +30,11 @@ class Settings:
     connect_s: float = 10.0
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
+NoLess = Annotated[float, msgspec.Meta(ge=0)]
+
+
 class StepTime(msgspec.Struct, frozen=True):
     """One step of the program over several runs."""
 
@@ -40,8 +45,8 @@ class StepTime(msgspec.Struct, frozen=True):
 class Run(msgspec.Struct, frozen=True):
     """One number of threads: the time of every run, and of each step by itself (empty when that was not asked)."""
 
-    threads: int
-    times_ns: tuple[int, ...]
+    threads: Threads
+    times_ns: Annotated[tuple[int, ...], msgspec.Meta(min_length=1)]
     steps: tuple[StepTime, ...] = ()
 
 
@@ -52,8 +57,8 @@ class Machine(msgspec.Struct, frozen=True):
     arch: str
     kernel: str
     libc: str
-    processors: int
-    memory_bytes: float
+    processors: Count
+    memory_bytes: NoLess
 
 
 class Zone(msgspec.Struct, frozen=True):
@@ -73,9 +78,9 @@ class Conditions(msgspec.Struct, frozen=True):
     clock_khz: tuple[float, ...] = ()
     clock_max_khz: tuple[float, ...] = ()
     thermal: tuple[Zone, ...] = ()
-    throttle_count: int | None = None
-    throttled_flags: int | None = None
-    load: float | None = None
+    throttle_count: Count | None = None
+    throttled_flags: Count | None = None
+    load: NoLess | None = None
 
 
 class Rail(msgspec.Struct, frozen=True):
@@ -88,10 +93,10 @@ class Rail(msgspec.Struct, frozen=True):
 class Power(msgspec.Struct, frozen=True):
     """Rails while nothing ran and while `runs` inferences ran in `seconds`."""
 
-    threads: int
-    runs: int
-    seconds: float
-    samples: int
+    threads: Threads
+    runs: Count
+    seconds: NoLess
+    samples: Count
     idle: tuple[Rail, ...]
     busy: tuple[Rail, ...]
 

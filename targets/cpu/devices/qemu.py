@@ -12,7 +12,7 @@ from pathlib import Path
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import qemu
 from edgewright.targets.cpu.artifact import Artifact
-from edgewright.targets.cpu.devices import runner_process
+from edgewright.targets.cpu.devices import runner_answer, runner_process
 from edgewright.targets.cpu.devices.measured import Measured, Settings
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER, program
 
@@ -60,7 +60,7 @@ class QemuDevice:
             for name, content in files.items():
                 (Path(scratch) / name).write_bytes(content)
             once = self._execute(artifact, few, cpu, scratch)
-            results = {name: (Path(scratch) / name).read_bytes() for name in runner_process.result_names(artifact)}
+            results = {name: (Path(scratch) / name).read_bytes() for name in runner_answer.result_names(artifact)}
             each = None
             if once is not None:
                 more = self._execute(artifact, dataclasses.replace(few, repeat=1 + COUNTED_RUNS), cpu, scratch)

@@ -22,8 +22,8 @@ from typing import NoReturn
 from urllib.parse import parse_qsl
 
 from edgewright.passes.ir.types import Array
-from edgewright.targets.cpu.artifact import Artifact
-from edgewright.targets.cpu.devices import rpc_worker, runner_process
+from edgewright.targets.cpu.artifact import Artifact, identifier
+from edgewright.targets.cpu.devices import rpc_worker, runner_answer, runner_process
 from edgewright.targets.cpu.devices.measured import Measured, Settings
 from edgewright.targets.cpu.devices.rpc_worker import Ending
 
@@ -57,7 +57,7 @@ class RpcDevice:
             code, said = self._work(self._job(artifact, settings, scratch, list(files)), settings)
             if code:
                 self._failed(artifact, code, said)
-            paths = {name: Path(scratch) / name for name in runner_process.result_names(artifact)}
+            paths = {name: Path(scratch) / name for name in runner_answer.result_names(artifact)}
             results = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
         return runner_process.measured(artifact, results, self.name)
 
@@ -81,7 +81,7 @@ class RpcDevice:
             "archs": _ARCHS[manifest.arch], "library": str(artifact.library), "weights": str(artifact.weights),
             "remote_name": f"edgewright_{secrets.token_hex(8)}.so", "entry": manifest.entry, "inputs": inputs,
             "workspace_bytes": manifest.workspace_bytes, "threads": settings.threads, "steps": len(manifest.steps),
-            "outputs": [{"identifier": runner_process.identifier(one), "shape": one.shape, "dtype": one.dtype}
+            "outputs": [{"identifier": identifier(one), "shape": one.shape, "dtype": one.dtype}
                         for one in manifest.outputs],
             "warmup": settings.warmup, "repeat": settings.repeat, "seconds": settings.seconds,
             "step_runs": settings.steps, "timeout_s": settings.timeout_s,

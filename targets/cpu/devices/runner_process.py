@@ -9,33 +9,17 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
-import msgspec
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.types import Array
-from edgewright.passes.names import plain, safe_identifier
-from edgewright.targets.cpu.artifact import Artifact, Tensor
-from edgewright.targets.cpu.devices.measured import Conditions, Machine, Measured, Power, Run, Settings
+from edgewright.passes.names import plain
+from edgewright.targets.cpu.artifact import Artifact, identifier
+from edgewright.targets.cpu.devices import runner_answer
+from edgewright.targets.cpu.devices.measured import Measured, Settings
 from edgewright.targets.cpu.runtime import checked_inputs
 
-PROFILE = "profile.json"
-OUTPUTS = "outputs"
 SAID_MAX = 600
 _SIGNALLED = 128  # a shell's exit code for a program that signal n ended is 128 + n
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    format: int
-    machine: Machine
-    before: Conditions
-    runs: tuple[Run, ...]
-    after: Conditions
-    power: Power | None = None
-
-
-def identifier(tensor: Tensor) -> str:
-    """The name of an input or output in model.txt."""
-    return safe_identifier(tensor.name, "tensor_")
 
 
 def input_files(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, bytes]:
@@ -55,34 +39,23 @@ def arguments(artifact: Artifact, settings: Settings, folder: str, files: str) -
     words = [folder]
     for one in artifact.manifest.inputs:
         words += ["--input", f"{identifier(one)}={files}/{identifier(one)}.npy"]
+    words += ["--output", f"{files}/{runner_answer.OUTPUTS}", "--profile", f"{files}/{runner_answer.PROFILE}"]
     return [
-        *words, "--output", f"{files}/{OUTPUTS}", "--profile", f"{files}/{PROFILE}", "--threads", threads,
+        *words, "--threads", threads,
         "--warmup", str(settings.warmup), "--repeat", str(settings.repeat), "--seconds", f"{settings.seconds:g}",
         "--steps", str(settings.steps), "--power", f"{settings.power_seconds:g}",
     ]  # fmt: skip
 
 
-def result_names(artifact: Artifact) -> tuple[str, ...]:
-    """The files that edgewright-run writes, relative to the folder of the results."""
-    return (PROFILE, *(f"{OUTPUTS}/{identifier(one)}.npy" for one in artifact.manifest.outputs))
-
-
 def measured(artifact: Artifact, files: Mapping[str, bytes], device: str) -> Measured:
-    """What the files of `result_names` say. CompileError T051 when they are not what the runner writes."""
+    """What the files of `runner_answer.result_names` say. CompileError T051 when they are not what the runner writes."""
     try:
-        answer = msgspec.json.decode(files[PROFILE], type=_Answer)
-        outputs = {}
-        for one in artifact.manifest.outputs:
-            value = np.load(io.BytesIO(files[f"{OUTPUTS}/{identifier(one)}.npy"]), allow_pickle=False)
-            if value.shape != one.shape or str(value.dtype) != one.dtype:
-                raise ValueError(f"output '{one.name}' is {value.dtype} {value.shape}")
-            outputs[one.name] = value
-        for run in answer.runs:
-            if not run.times_ns or len(run.steps) not in (0, len(artifact.manifest.steps)):
-                raise ValueError("times are missing")
-    except (KeyError, ValueError, EOFError, msgspec.MsgspecError) as error:
-        refuse("T051", "the runner's answer is not complete", device, plain(error), "try again; a full disk is one reason")
-    return Measured(answer.runs, outputs, answer.machine, answer.before, answer.after, answer.power)
+        return runner_answer.read(artifact, files)
+    except KeyError as error:
+        because = f"{plain(error.args[0])} is missing"
+    except ValueError as error:
+        because = plain(error)[:SAID_MAX]
+    refuse("T051", "the runner's answer is not complete", device, because, "try again; a full disk is one reason")
 
 
 def fail(artifact: Artifact, code: int, said: str, device: str) -> NoReturn:
@@ -106,6 +79,9 @@ def fail(artifact: Artifact, code: int, said: str, device: str) -> NoReturn:
     if "edgewright-run: cpu:" in said:
         hint = "compile for this processor; `edgewright targets` names the boards"
         refuse("T049", "the device's processor cannot run this artifact", device, said, hint)
+    if "edgewright-run: artifact:" in said:
+        hint = "a full disk or faulty memory of the device damages copies; try again"
+        refuse("T051", "the model's files arrived damaged", device, said, hint)
     if "edgewright-run: memory:" in said:
         refuse("T050", "the device ran out of memory", device, said, "close other programs, or take a smaller model")
     refuse("T051", f"the runner ended with exit code {code}", device, said, "compile the model again; see runner/README.md")

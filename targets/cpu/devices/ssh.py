@@ -25,7 +25,7 @@ from typing import IO, NoReturn
 from edgewright.passes.ir.types import Array
 from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import LIBRARY, PLAIN, WEIGHTS, Artifact
-from edgewright.targets.cpu.devices import runner_process
+from edgewright.targets.cpu.devices import runner_answer, runner_process
 from edgewright.targets.cpu.devices.measured import Measured, Settings
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER, PROGRAM, program
 
@@ -95,7 +95,7 @@ class SshDevice:
         for name in (LIBRARY, WEIGHTS, PLAIN):
             files[name] = (artifact.directory / name).read_bytes()
         files[PROGRAM] = program(manifest.arch).read_bytes()  # type: ignore[arg-type]  # the manifest was checked
-        results = runner_process.result_names(artifact)
+        results = runner_answer.result_names(artifact)
         script = _SCRIPT.format(
             mark=_MARK, loader=DYNAMIC_LOADER[manifest.arch], no_folder=_NO_FOLDER, no_files=_NO_FILES, program=PROGRAM,
             arguments=" ".join(runner_process.arguments(artifact, settings, ".", ".")), results=" ".join(results),
@@ -284,9 +284,10 @@ def _unpacked(content: bytes, names: tuple[str, ...], device: str) -> dict[str, 
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for entry in archive:
                 name = entry.name.removeprefix("./")
-                if name in names and entry.isfile() and (file := archive.extractfile(entry)) is not None:
+                whole = entry.isfile() and entry.sparse is None and entry.size <= len(content)  # holes may be of any size
+                if name in names and whole and (file := archive.extractfile(entry)) is not None:
                     found[name] = file.read()
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as error:
         runner_process.refuse("T051", "the runner's answer is not complete", device, plain(error), "try again")
     return found
 

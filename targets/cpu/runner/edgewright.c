@@ -1,8 +1,6 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -10,13 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "model.h"
 
-enum { ALIGNMENT = 64, EXPONENT = 0x7f800000 };
+enum { ALIGNMENT = 64, EXPONENT = 0x7f800000, INTEGER = 0, BOOLEAN = 6 }; /* kinds: DLDataTypeCode of DLPack */
 
 static _Thread_local char error_text[1024] = "";
 static _Thread_local ew_status error_status = EW_OK;
@@ -51,58 +46,15 @@ __attribute__((visibility("default"))) void TVMFFIErrorSetRaisedFromCStrParts(co
     error_status = EW_FAILED;
 }
 
-static ew_status map_weights(ew_model *model, const char *folder)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/weights.bin", folder);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat found;
-    if (file < 0 || fstat(file, &found) != 0) {
-        ew_status status = ew_fail(EW_BAD_ARTIFACT, "%s: %s", path, strerror(errno));
-        if (file >= 0)
-            close(file);
-        return status;
-    }
-    void *memory = MAP_FAILED;
-    size_t size = model->weight_bytes ? (size_t)model->weight_bytes : 1;
-    if (found.st_size == model->weight_bytes)
-        memory = model->weight_bytes ? mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0)
-                                     : mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    close(file);
-    if (found.st_size != model->weight_bytes)
-        return ew_fail(EW_BAD_ARTIFACT, "%s has %lld bytes, not %lld", path, (long long)found.st_size,
-                    (long long)model->weight_bytes);
-    if (memory == MAP_FAILED)
-        return ew_fail(EW_NO_MEMORY, "%s cannot be mapped: %s", path, strerror(errno));
-    model->weights = memory;
-    return EW_OK;
-}
-
-/* Whether all that the program headers name is there: the dynamic loader would touch it and die. */
-static bool whole_library(const char *path)
-{
-    Elf64_Ehdr head;
-    struct stat found;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    bool whole = file >= 0 && fstat(file, &found) == 0 && pread(file, &head, sizeof head, 0) == (ssize_t)sizeof head &&
-                 memcmp(head.e_ident, ELFMAG, SELFMAG) == 0 && head.e_ident[EI_CLASS] == ELFCLASS64;
-    for (int i = 0; whole && i < head.e_phnum; i++) {
-        Elf64_Phdr part;
-        off_t at = (off_t)head.e_phoff + (off_t)i * head.e_phentsize;
-        whole = pread(file, &part, sizeof part, at) == (ssize_t)sizeof part && part.p_offset <= (uint64_t)found.st_size &&
-                part.p_filesz <= (uint64_t)found.st_size - part.p_offset;
-    }
-    if (file >= 0)
-        close(file);
-    return whole;
-}
-
 static ew_status load_library(ew_model *model, const char *folder)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s%s/model.so", strchr(folder, '/') ? "" : "./", folder);
-    if (!whole_library(path))
-        return ew_fail(EW_BAD_ARTIFACT, "%s is missing, cut off or no shared library", path);
+    ew_file file;
+    ew_status status = ew_map_checked_file(&file, folder, "model.so", &model->library_file);
+    ew_unmap_file(&file);
+    if (status != EW_OK) /* before the loader sees it, which dies of damage */
+        return status;
     model->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!model->library)
         return ew_fail(EW_BAD_ARTIFACT, "%s", dlerror());
@@ -138,28 +90,46 @@ static dl_tensor bytes_tensor(void *data, int64_t *size, int64_t *one)
     return (dl_tensor){data, {DEVICE_CPU, 0}, 1, {1, 8, 1}, size, one, 0};
 }
 
-static ew_status make_arguments(ew_model *model)
+/* Arguments of the entry function on memory that is not there yet, and whether the compiled code takes them. */
+static ew_status describe_arguments(ew_model *model, const char *folder)
 {
+    static _Alignas(ALIGNMENT) char nothing[ALIGNMENT]; /* no step runs, so nobody looks into it */
     int count = model->inputs + model->outputs;
-    model->workspace = zeroed((size_t)model->workspace_bytes);
     model->arguments = calloc((size_t)count + 4, sizeof *model->arguments);
-    if (!model->workspace || !model->arguments)
-        return ew_fail(EW_NO_MEMORY, "out of memory for a workspace of %lld bytes", (long long)model->workspace_bytes);
-    model->weights_shape = model->weight_bytes > 0 ? model->weight_bytes : 1;
+    if (!model->arguments)
+        return ew_fail(EW_NO_MEMORY, "out of memory");
+    model->weights_shape = model->weights_file.bytes > 0 ? model->weights_file.bytes : 1;
     model->workspace_shape = model->workspace_bytes > 0 ? model->workspace_bytes : 1;
-    model->weights_tensor = bytes_tensor(model->weights, &model->weights_shape, &model->one);
-    model->workspace_tensor = bytes_tensor(model->workspace, &model->workspace_shape, &model->one);
+    model->weights_tensor = bytes_tensor(nothing, &model->weights_shape, &model->one);
+    model->workspace_tensor = bytes_tensor(nothing, &model->workspace_shape, &model->one);
     model->arguments[0].type = model->arguments[1].type = ANY_INT;
     model->arguments[2] = (any_value){.type = ANY_TENSOR, .pointer = &model->weights_tensor};
     model->arguments[3] = (any_value){.type = ANY_TENSOR, .pointer = &model->workspace_tensor};
     for (int i = 0; i < count; i++) {
+        model->ends[i].tensor.data = nothing;
+        model->arguments[4 + i] = (any_value){.type = ANY_TENSOR, .pointer = &model->ends[i].tensor};
+    }
+    ew_status status = ew_run_steps(model, 0, 0);
+    for (int i = 0; i < count; i++)
+        model->ends[i].tensor.data = NULL;
+    if (status == EW_OK)
+        return EW_OK;
+    return ew_fail(EW_BAD_ARTIFACT, "%s/model.txt and model.so are not of the same model: copy both again", folder);
+}
+
+static ew_status allocate(ew_model *model)
+{
+    model->workspace = zeroed((size_t)model->workspace_bytes);
+    if (!model->workspace)
+        return ew_fail(EW_NO_MEMORY, "out of memory for a workspace of %lld bytes", (long long)model->workspace_bytes);
+    model->workspace_tensor.data = model->workspace;
+    if (model->weights.data)
+        model->weights_tensor.data = model->weights.data;
+    for (int i = 0; i < model->inputs + model->outputs; i++) {
         end *one = &model->ends[i];
         one->tensor.data = zeroed(one->about.bytes);
         if (!one->tensor.data)
             return ew_fail(EW_NO_MEMORY, "out of memory for '%s'", one->about.name);
-        one->tensor.shape = one->about.shape;
-        one->tensor.strides = one->strides;
-        model->arguments[4 + i] = (any_value){.type = ANY_TENSOR, .pointer = &one->tensor};
     }
     return EW_OK;
 }
@@ -171,8 +141,10 @@ ew_model *ew_open(const char *folder, int threads)
         ew_fail(EW_NO_MEMORY, "out of memory");
         return NULL;
     }
-    if (ew_read_text(model, folder) == EW_OK && map_weights(model, folder) == EW_OK &&
-        load_library(model, folder) == EW_OK && make_arguments(model) == EW_OK && ew_set_threads(model, threads) == EW_OK)
+    if (ew_read_text(model, folder) == EW_OK &&
+        ew_map_checked_file(&model->weights, folder, "weights.bin", &model->weights_file) == EW_OK &&
+        load_library(model, folder) == EW_OK && describe_arguments(model, folder) == EW_OK && allocate(model) == EW_OK &&
+        ew_set_threads(model, threads) == EW_OK)
         return model;
     ew_close(model);
     return NULL;
@@ -185,8 +157,7 @@ void ew_close(ew_model *model)
     ew_pool_close(model->pool);
     for (int i = 0; i < model->inputs + model->outputs; i++)
         free(model->ends[i].tensor.data);
-    if (model->weights)
-        munmap(model->weights, (size_t)(model->weight_bytes ? model->weight_bytes : 1));
+    ew_unmap_file(&model->weights);
     if (model->library)
         dlclose(model->library);
     free(model->ends);
@@ -263,6 +234,33 @@ const void *ew_output_data(const ew_model *model, int index)
     return index >= 0 && index < model->outputs ? model->ends[model->inputs + index].tensor.data : NULL;
 }
 
+/* Element i of integers in C order; what does not fit 64 signed bits counts as the largest that does. */
+static int64_t element(const void *data, const dl_tensor *tensor, size_t i)
+{
+    uint64_t value = 0;
+    size_t bits = tensor->dtype.bits;
+    memcpy(&value, (const char *)data + i * (bits / 8), bits / 8); /* little-endian, as all processors that we know */
+    if (tensor->dtype.code == INTEGER && bits < 64 && value >> (bits - 1))
+        return (int64_t)(value | ~(uint64_t)0 << bits);
+    return tensor->dtype.code != INTEGER && value > INT64_MAX ? INT64_MAX : (int64_t)value;
+}
+
+static ew_status check_range(const end *one, const void *data)
+{
+    const ew_tensor *about = &one->about;
+    bool boolean = one->tensor.dtype.code == BOOLEAN;
+    if (!about->bounded && !boolean)
+        return EW_OK;
+    int64_t low = about->bounded ? about->low : 0, high = about->bounded ? about->high : 1;
+    for (size_t i = 0; i < about->bytes / (one->tensor.dtype.bits / 8); i++) {
+        int64_t value = element(data, &one->tensor, i);
+        if (value < low || value > high)
+            return ew_fail(EW_BAD_INPUT, "input '%s' holds %lld, the model takes %lld to %lld", about->name, (long long)value,
+                           (long long)low, (long long)high);
+    }
+    return EW_OK;
+}
+
 ew_status ew_set_input(ew_model *model, int index, const void *data, size_t bytes)
 {
     if (index < 0 || index >= model->inputs)
@@ -270,6 +268,9 @@ ew_status ew_set_input(ew_model *model, int index, const void *data, size_t byte
     const ew_tensor *about = &model->ends[index].about;
     if (bytes != about->bytes)
         return ew_fail(EW_BAD_INPUT, "input '%s' has %zu bytes, not %zu", about->name, bytes, about->bytes);
+    ew_status status = check_range(&model->ends[index], data);
+    if (status != EW_OK)
+        return status;
     memcpy(model->ends[index].tensor.data, data, bytes);
     if (model->integer && strcmp(about->dtype, "float32") == 0) {
         const uint32_t *words = model->ends[index].tensor.data;

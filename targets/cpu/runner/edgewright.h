@@ -10,7 +10,7 @@
  * Functions return EW_OK or a reason; ew_error() then has the text, for this thread, until its next failure. A model is
  * used by one thread at a time; different models may run at the same time. Link with -ldl -lpthread, and a program with
  * -rdynamic: model.so calls TVMFFIErrorSetRaisedFromCStrParts, which edgewright.c defines. ew_open runs code of the
- * folder: open only what you would execute.
+ * folder, whose SHA-256 finds damage, not malice: open only what you would execute.
  */
 #ifndef EDGEWRIGHT_H
 #define EDGEWRIGHT_H
@@ -26,7 +26,7 @@ typedef struct ew_model ew_model;
 
 typedef enum {
     EW_OK = 0,
-    EW_BAD_ARTIFACT = 1, /* a file is missing, cut off or of another version */
+    EW_BAD_ARTIFACT = 1, /* a file is missing, damaged or of another version */
     EW_WRONG_CPU = 2,    /* compiled for another architecture, or for features that this processor lacks */
     EW_BAD_INPUT = 3,    /* an argument or input that does not fit */
     EW_NO_MEMORY = 4,    /* memory or threads ran out */
@@ -44,6 +44,8 @@ typedef struct {
     size_t bytes;
     double scale;
     int zero_point;
+    int bounded; /* an integer input may hold low ... high only: indices of a table, 0 and 1 of a mask */
+    int64_t low, high;
 } ew_tensor;
 
 /* One step of the program. macs: multiply-accumulates; bytes: weights and activations that it touches. */
@@ -53,7 +55,9 @@ typedef struct {
     int64_t bytes;
 } ew_step;
 
-/* threads: 1 ... EW_THREADS_MAX, or 0 for one per processor that this process may use. NULL on failure. */
+/* Reads model.txt, compares the SHA-256 of all three files with what it says, loads model.so and asks it whether it takes
+ * what model.txt describes, in this order. threads: 1 ... EW_THREADS_MAX, or 0 for one per processor that this process may
+ * use. NULL on failure. */
 ew_model *ew_open(const char *folder, int threads);
 void ew_close(ew_model *model); /* ends its threads; NULL is allowed */
 
@@ -68,11 +72,12 @@ const ew_tensor *ew_output(const ew_model *model, int index);
 const ew_step *ew_step_info(const ew_model *model, int index);
 const char *ew_arch(const ew_model *model);
 
-/* Copies an input in. EW_BAD_INPUT when `bytes` is not the tensor's size, or an integer model gets nan or infinity. */
+/* Copies an input in. EW_BAD_INPUT when `bytes` is not the tensor's size, an integer lies outside of low ... high, or an
+ * integer model gets nan or infinity. */
 ew_status ew_set_input(ew_model *model, int index, const void *data, size_t bytes);
 
-/* The model's own buffers, 64-byte aligned, valid until ew_close: to fill an input in place (then nobody looks for nan)
- * and to read outputs. */
+/* The model's own buffers, 64-byte aligned, valid until ew_close: to fill an input in place and to read outputs.
+ * Then nobody looks for nan, and an index beyond `high` reads memory that is not the model's. */
 void *ew_input_data(ew_model *model, int index);
 const void *ew_output_data(const ew_model *model, int index);
 

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "features.h"
+#include "host_features.h"
 
 #include <stdbool.h>
 #include <stddef.h>

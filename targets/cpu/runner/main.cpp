@@ -45,12 +45,15 @@ struct Options {
 // One line: what to blame (artifact, cpu, input, memory, model or usage), and the text.
 __attribute__((noreturn, format(printf, 3, 4))) void give_up(int code, const char *kind, const char *format, ...)
 {
+    char text[2048];
     va_list list;
     va_start(list, format);
-    fprintf(stderr, "edgewright-run: %s: ", kind);
-    vfprintf(stderr, format, list);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    for (char *c = text; *c; c++) // parts of it come from files
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    fprintf(stderr, "edgewright-run: %s: %s\n", kind, text);
     exit(code);
 }
 
@@ -147,7 +150,7 @@ void parse(Options &options, int count, char **words)
             give_up(EXIT_USAGE, "usage", "unknown option '%s': see --help", word);
     }
     if (!options.folder)
-        give_up(EXIT_USAGE, "usage", "no folder given\n%s", usage);
+        give_up(EXIT_USAGE, "usage", "no folder given: see --help");
 }
 
 int64_t now_ns()

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "edgewright.h"
+#include "file.h"
 #include "threads.h"
 
 /* DLPack's DLTensor, and the tagged values of TVM's FFI (c_api.h). */
@@ -49,18 +50,20 @@ struct ew_model {
     entry_function entry;
     ew_pool *pool;
     char arch[32];
-    int64_t workspace_bytes, weight_bytes;
+    ew_identity library_file, weights_file; /* model.so and weights.bin as model.txt describes them */
+    int64_t workspace_bytes;
     bool integer; /* some step turns real values into integers, which nan has none of */
     int inputs, outputs, steps;
     end *ends; /* inputs, then outputs */
     ew_step *step;
-    void *weights, *workspace;
+    ew_file weights;
+    void *workspace;
     int64_t weights_shape, workspace_shape, one;
     dl_tensor weights_tensor, workspace_tensor;
     any_value *arguments;
 };
 
-/* Reads folder/model.txt and checks that this processor can run what it describes. */
+/* Reads folder/model.txt, whose first line has to name its SHA-256, and checks that this processor can run what it describes. */
 ew_status ew_read_text(ew_model *model, const char *folder);
 
 /* Keeps a text for ew_error; returns status. */

@@ -33,7 +33,11 @@ def main():
     inputs = []
     for one in manifest["inputs"]:
         path = given.get(one["name"]) or refuse(f"--input {one['name']}=FILE.npy is missing")
-        inputs.append(tvm.runtime.tensor(checked(np.load(path, allow_pickle=False), one, manifest)))
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)  # what a header claims is not allocated
+        except Exception as error:  # numpy says it in many ways
+            refuse(f"input {one['name']}: {path} is no .npy file: {error}")
+        inputs.append(tvm.runtime.tensor(checked(array, one, manifest)))
     if unknown := set(given) - {one["name"] for one in manifest["inputs"]}:
         refuse(f"the model has no input {', '.join(sorted(unknown))}")
     entry = tvm.runtime.load_module(str(arguments.folder / "model.so"))[manifest["entry"]]
@@ -63,10 +67,16 @@ def checked_manifest(folder):
         manifest = json.loads((folder / "manifest.json").read_text())
         changed = [name for name, digest in manifest["files"].items() if sha256(folder / name) != digest]
         arch = manifest["arch"]
-    except (OSError, ValueError, KeyError) as error:
-        refuse(f"{folder} is no compiled CPU model: {error}")
+        described = None if changed else description(manifest, folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        refuse(f"{folder} is no compiled CPU model: {error!r}")
     if changed:
         refuse(f"not as the compiler wrote it: {', '.join(changed)}")
+    first, *lines = (folder / "model.txt").read_text().splitlines()
+    if first.split()[:2] != ["edgewright-model", "2"]:
+        refuse("model.txt has another format than 2: compile the model again")
+    if [without_name(line) for line in lines] != described:
+        refuse("not as the compiler wrote it: manifest.json, which describes another model than model.txt")
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
     if machine != arch:
         refuse(f"the model is for {arch}, this machine is {machine}")
@@ -80,13 +90,36 @@ def checked_manifest(folder):
     return manifest
 
 
+def description(manifest, folder):
+    """The lines of model.txt that follow from the manifest, without the names of inputs and outputs."""
+    inputs, outputs, steps = (manifest[key] for key in ("inputs", "outputs", "steps"))
+    lines = [f"counts {len(inputs)} {len(outputs)} {len(steps)}", f"arch {manifest['arch']}"]
+    lines.append(" ".join(["features", *manifest["features"]]))
+    for label, name in (("library", "model.so"), ("weights", "weights.bin")):
+        lines.append(f"{label} {(folder / name).stat().st_size} {manifest['files'][name]}")
+    lines.append(f"workspace {manifest['workspace_bytes']}")
+    for role, tensors in (("input", inputs), ("output", outputs)):
+        for one in tensors:
+            more = one["range"] or [] if role == "input" else [repr(one["scale"] or 0), one["zero_point"]]
+            lines.append(" ".join(map(str, [role, one["dtype"], len(one["shape"]), *one["shape"], *more])))
+    return [*lines, *(f"step {one['macs']} {one['bytes']} {one['kind']}" for one in steps)]
+
+
+def without_name(line):
+    """An input's or output's line without its second word."""
+    words = line.split(" ")
+    return " ".join(words[:1] + words[2:]) if words[0] in ("input", "output") else line
+
+
 def checked(array, one, manifest):
     """The array, when it is what the model takes."""
     if list(array.shape) != list(one["shape"]) or str(array.dtype) != one["dtype"]:
         refuse(f"input {one['name']} is {array.dtype} {array.shape}, the model takes {one['dtype']} {tuple(one['shape'])}")
+    if one["range"] and array.size and not (array.min() >= one["range"][0] and array.max() <= one["range"][1]):
+        refuse(f"input {one['name']} holds {array.min()} to {array.max()}, the model takes {one['range']}")
     if manifest["precision"] != "fp32" and array.dtype.kind == "f" and not abs(array).max() < float("inf"):
         refuse(f"input {one['name']} holds nan or infinity, which an integer model has no values for")
-    return array
+    return array.copy(order="C")
 
 
 def sha256(path):

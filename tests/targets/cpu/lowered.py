@@ -18,7 +18,8 @@ from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import F32, Array, Elem, Int
 from edgewright.passes.ops import Constant, Input, constant, graph_input
 from edgewright.targets.cpu.arena import place
-from edgewright.targets.cpu.build import ENTRY, Built, _lives, build
+from edgewright.targets.cpu.artifact import ENTRY
+from edgewright.targets.cpu.build import Built, _lives, build
 from edgewright.targets.cpu.lower import Program, lower
 from edgewright.targets.cpu.variants import VARIANTS, Variant, best, host_arch, host_features
 from edgewright.targets.cpu.view import ITEM_BYTES, Space, Storage, View

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,10 +24,11 @@ from edgewright.passes.pipeline import optimise, quantise
 pytest.importorskip("tvm")
 
 from edgewright.targets.cpu import artifact as artifact_module
-from edgewright.targets.cpu.artifact import Artifact
+from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.build import build
 from edgewright.targets.cpu.lower import lower
 from edgewright.targets.cpu.package import package
+from edgewright.targets.cpu.runner_files import program
 from edgewright.targets.cpu.runtime import checked_inputs, real
 from edgewright.targets.cpu.variants import variant
 
@@ -127,6 +129,7 @@ def changed_manifest(folder: Path, **fields: object) -> None:
         ({"extra": 1}, "extra"),
         ({"workspace_bytes": "many"}, "workspace_bytes"),
         ({"files": {}}, "model.so"),
+        ({"entry": "main"}, "entry function 'main'"),
     ],
 )
 def test_a_manifest_of_another_kind(copy: Path, fields: dict[str, object], reason: str) -> None:
@@ -136,12 +139,47 @@ def test_a_manifest_of_another_kind(copy: Path, fields: dict[str, object], reaso
     assert one.at == str(copy) and "compile --target host" in one.help
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m | {"workspace_bytes": m["workspace_bytes"] + 64},
+        lambda m: m | {"weights_bytes": 0},
+        lambda m: m | {"steps": m["steps"][:-1]},
+        lambda m: m | {"features": ["sse2"]},
+        lambda m: m | {"inputs": [m["inputs"][0] | {"range": None}, *m["inputs"][1:]]},
+        lambda m: m | {"inputs": m["inputs"][::-1]},
+        lambda m: m | {"outputs": [m["outputs"][0] | {"dtype": "int32"}]},
+        lambda m: m | {"outputs": [m["outputs"][0] | {"shape": [1 << 40, 1 << 40]}]},
+        lambda m: m | {"outputs": [m["outputs"][0] | {"name": "other"}]},
+    ],
+)
+def test_a_manifest_that_describes_another_model(copy: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    changed_manifest(copy, **change(json.loads((copy / "manifest.json").read_text())))
+    (one,) = refused(lambda: Artifact.open(copy), "U023")
+    assert (one.at, one.because) == ("manifest.json", "it describes another model than model.txt")
+
+
+def test_an_older_format(copy: Path) -> None:
+    text = (copy / "model.txt").read_bytes().replace(b"edgewright-model 2", b"edgewright-model 1")
+    (copy / "model.txt").write_bytes(text)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    changed_manifest(copy, files=manifest["files"] | {"model.txt": hashlib.sha256(text).hexdigest()})
+    (one,) = refused(lambda: Artifact.open(copy), "U022")
+    assert one.because == "model.txt has format 1, this version reads 2" and one.help == "compile the model again"
+
+
+def test_names_that_are_no_paths(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    changed_manifest(copy, files=manifest["files"] | {"a\0b": "0"})
+    refused(lambda: Artifact.open(copy), "U023")
+
+
 def test_a_folder_without_a_manifest_and_a_cut_off_one(copy: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "absent", tmp_path):
         (one,) = refused(lambda folder=folder: Artifact.open(folder), "U022")  # type: ignore[misc]
         assert "No such file" in one.because
     text = (copy / "manifest.json").read_bytes()
-    for broken in (text[: len(text) // 2], b"", b"[]", b"\xff\xfe"):
+    for broken in (text[: len(text) // 2], b"", b"[]", b"\xff\xfe", b'{"options": {"a": ' + b"[" * 100_000):
         (copy / "manifest.json").write_bytes(broken)
         refused(lambda: Artifact.open(copy), "U022")
 
@@ -210,6 +248,23 @@ def test_a_mask_is_0_or_1(integers: Artifact) -> None:
     narrow = checked_inputs(integers, ids(mask=np.ones((1, 9), np.uint8), ids=np.full((1, 9), 28, np.int16)))
     assert [one.dtype for one in narrow.values()] == [np.int64, np.int64]
     assert checked_inputs(integers, ids(mask=np.ones((1, 9), bool)))["mask"].sum() == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [("ids", 29, "holds 29, the model takes 0 to 28"), ("ids", -1, "holds -1"), ("ids", 2**62, "holds"), ("mask", 2, "0 to 1")],
+)
+def test_the_native_runner_looks_at_ids_too(integers: Artifact, tmp_path: Path, name: str, value: int, text: str) -> None:
+    """Compiled code indexes without looking."""
+    words = [str(program(HOST.arch)), str(integers.directory)]
+    for one in integers.manifest.inputs:
+        array = ids()[one.name].astype(np.int64)
+        array[0, 4] = value if one.name == name else array[0, 4]
+        np.save(tmp_path / f"{one.name}.npy", array)
+        words += ["--input", f"{identifier(one)}={tmp_path / one.name}.npy"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith(f"edgewright-run: input: input 'tensor_{name}' holds ")
+    assert text in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_floats(floats: Artifact) -> None:

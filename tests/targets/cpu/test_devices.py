@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
+import io
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.targets.cpu import qemu as emulator
-from edgewright.targets.cpu.artifact import Artifact
+from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.codes import TEXTS
 from edgewright.targets.cpu.devices import (
     Device,
@@ -166,7 +171,7 @@ def wait_until(condition: object, seconds: float = 20) -> bool:
 CHILD = """
 import sys
 import numpy as np
-from edgewright.targets.cpu.artifact import Artifact
+from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.devices import LocalDevice, Settings, SshDevice
 from edgewright.targets.cpu.profile import kept_sample
 of = Artifact.open(sys.argv[1])
@@ -435,3 +440,102 @@ def test_incomplete_answers() -> None:
         with pytest.raises(CompileError) as raised:
             runner_process.measured(artifact(), files, "somewhere")
         assert raised.value.diagnostics[0].code == "T051"
+
+
+@functools.cache
+def right_answer() -> dict[str, bytes]:
+    """What the runner wrote on this machine."""
+    of = artifact()
+    found = LocalDevice().run(of, sample(of), FEW)
+    profile = {
+        "format": 1, "machine": found.machine, "before": found.before, "after": found.after, "power": None,
+        "runs": found.runs,
+    }  # fmt: skip
+    files = {"profile.json": msgspec.json.encode(profile)}
+    for one in of.manifest.outputs:
+        file = io.BytesIO()
+        np.save(file, found.outputs[one.name])
+        files[f"outputs/{identifier(one)}.npy"] = file.getvalue()
+    return files
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, logits=np.zeros((1, 10), np.int16))
+    return file.getvalue()
+
+
+def header(descr: str, shape: str, version: int = 1) -> bytes:
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\x93NUMPY", zipped(), header("<i2", "(1, 10)"), header("<i2", "(1, 10)", 3) + bytes(20),
+        header("<i2", "(1, 10)") + bytes(19), header("<i2", "(1, 10)") + bytes(21), header("<i2", f"({1 << 40},)"),
+        header("<i2", f"(1, {1 << 40})"), header("<f4", "(1, 10)") + bytes(40), header("|O", "(1, 10)") + bytes(80),
+        header("<i2", "(True, 10)") + bytes(20), header("<i2", "(1, 10") + bytes(20), header("<i2", "(10,)") + bytes(20),
+        header("<i2", "((((((((1, 10)") + bytes(20), header("<i2", "(1, -" + "-" * 40 + "10)"),
+        b"\x93NUMPY\x01\0\xff\xff" + b"(" * 70_000,
+    ],
+)  # fmt: skip
+def test_outputs_that_no_runner_writes(content: bytes) -> None:
+    (name,) = (name for name in right_answer() if name.endswith(".npy"))
+    code, _ = told({**right_answer(), name: content})
+    assert code == "T051"
+
+
+def told(files: Mapping[str, bytes]) -> tuple[str, str]:
+    with pytest.raises(CompileError) as raised:
+        runner_process.measured(artifact(), files, "somewhere")
+    (found,) = raised.value.diagnostics
+    assert raised.value.exit_code == Exit.USAGE and found.help and "\n" not in found.because
+    return found.code, str(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("runs",), []), (("runs",), {}), (("runs", 0, "times_ns"), []), (("runs", 0, "times_ns", 1), 0),
+        (("runs", 0, "times_ns", 1), -5), (("runs", 0, "times_ns", 1), 1 << 200), (("runs", 0, "times_ns", 1), 1 << 62),
+        (("runs", 0, "times_ns", 1), 0.5), (("runs", 0, "threads"), 0), (("runs", 0, "steps"), [{"median_ns": 1, "min_ns": 1}]),
+        (("runs", 0, "steps", 0, "median_ns"), -1), (("runs", 0, "steps", 0, "min_ns"), "x"), (("before", "load"), -1),
+        (("before", "throttle_count"), 1 << 70), (("machine", "processors"), -1), (("machine",), None),
+        (("power",), {"threads": 1, "runs": -1, "seconds": 1, "samples": 1, "idle": [], "busy": []}),
+    ],
+)  # fmt: skip
+def test_figures_that_no_runner_writes(path: tuple[str | int, ...], value: object) -> None:
+    data = json.loads(right_answer()["profile.json"])
+    at = data
+    for part in path[:-1]:
+        at = at[part]
+    at[path[-1]] = value
+    assert told({**right_answer(), "profile.json": json.dumps(data).encode()})[0] == "T051"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff", b"[" * 200_000, b'{"a":' * 200_000, b'{"format": 1, "x": ' + b"[" * 200_000, b"1e999", b'{"format": 1e999}'],
+)
+def test_json_that_no_runner_writes(content: bytes) -> None:
+    assert told({**right_answer(), "profile.json": content})[0] == "T051"
+
+
+def test_the_right_answer_is_read() -> None:
+    assert right(artifact(), runner_process.measured(artifact(), right_answer(), "somewhere"))
+
+
+def test_archives_with_holes_are_not_filled() -> None:
+    """A sparse file of a terabyte in an archive of 1.5 kB, as GNU tar writes it."""
+    entry = tarfile.TarInfo("./profile.json")
+    entry.type, entry.size = tarfile.GNUTYPE_SPARSE, 0
+    block = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+    block[386:410] = b"%011o\0%011o\0" % (1 << 30, 0)
+    block[483:495] = b"\x80" + (1 << 40).to_bytes(11, "big")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block[:512])
+    with tarfile.open(fileobj=io.BytesIO(bytes(block) + bytes(1024))) as archive:
+        assert archive.next().size == 1 << 40  # type: ignore[union-attr]
+    assert ssh._unpacked(bytes(block) + bytes(1024), ("profile.json",), "somewhere") == {}

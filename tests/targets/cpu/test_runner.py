@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -14,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgewright.targets.cpu import qemu
-from edgewright.targets.cpu.artifact import Artifact
+from edgewright.targets.cpu.artifact import Artifact, identifier
+from edgewright.targets.cpu.compile_c import clang
 from edgewright.targets.cpu.devices import runner_process
 from edgewright.targets.cpu.devices.qemu import ROOTS
 from edgewright.targets.cpu.runner_files import PROGRAM, program, runner_files, sources
@@ -32,7 +34,7 @@ MODEL, USAGE = 1, 2
 def run(of: Artifact, inputs: Path, *more: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     words = [str(program(host_arch())), str(folder or of.directory)]  # type: ignore[arg-type]
     for one in of.manifest.inputs:
-        name = runner_process.identifier(one)
+        name = identifier(one)
         words += ["--input", f"{name}={inputs}/{name}.npy"]
     return subprocess.run([*words, *more], capture_output=True, text=True, timeout=120)
 
@@ -45,7 +47,7 @@ def inputs(tmp_path: Path) -> Path:
 
 
 def input_path(of: Artifact, folder: Path) -> Path:
-    return folder / f"{runner_process.identifier(of.manifest.inputs[0])}.npy"
+    return folder / f"{identifier(of.manifest.inputs[0])}.npy"
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 9])
@@ -56,7 +58,7 @@ def test_bits_do_not_depend_on_threads(inputs: Path, threads: int) -> None:
     answer = json.loads(done.stdout)
     assert [one["threads"] for one in answer["runs"]] == [threads] and len(answer["runs"][0]["times_ns"]) == 30
     for one in of.manifest.outputs:
-        found = np.load(inputs / "out" / f"{runner_process.identifier(one)}.npy")
+        found = np.load(inputs / "out" / f"{identifier(one)}.npy")
         assert str(found.dtype) == one.dtype and np.array_equal(found, expected(of)[one.name])
 
 
@@ -69,7 +71,7 @@ def test_steps_one_by_one_are_the_whole(inputs: Path) -> None:
     steps = json.loads((inputs / "p.json").read_text())["runs"][0]["steps"]
     assert len(steps) == len(of.manifest.steps) and all(0 <= one["min_ns"] <= one["median_ns"] for one in steps)
     one = of.manifest.outputs[0]
-    assert np.array_equal(np.load(inputs / "out" / f"{runner_process.identifier(one)}.npy"), expected(of)[one.name])
+    assert np.array_equal(np.load(inputs / "out" / f"{identifier(one)}.npy"), expected(of)[one.name])
 
 
 def test_time_ends_the_runs(inputs: Path) -> None:
@@ -158,30 +160,164 @@ def test_nan_goes_through_a_float_model(tmp_path: Path) -> None:
     assert run(of, tmp_path).returncode == 0
 
 
+def sealed(body: bytes) -> bytes:
+    """model.txt of these lines, with the size and SHA-256 that belong to them."""
+    return f"edgewright-model 2 {len(body)} {hashlib.sha256(body).hexdigest()}\n".encode() + body
+
+
+def body_of(of: Artifact) -> str:
+    return (of.directory / "model.txt").read_text().split("\n", 1)[1]
+
+
 @pytest.mark.parametrize(
     ("pattern", "replacement", "code", "kind", "text"),
     [
-        (r"edgewright-model \d+", "edgewright-model 99", MODEL, "artifact", "format 99"),
-        (r"^edgewright", "other", MODEL, "artifact", "is no model"),
         (r"arch \w+", "arch riscv64", USAGE, "cpu", "the model is for riscv64"),
         (r"features.*", "features quantum", USAGE, "cpu", "does not know the processor feature 'quantum'"),
+        (r"features.*\n", "", MODEL, "artifact", "not complete"),
+        (r"arch \w+\n", "", MODEL, "artifact", "line of 'features'"),
         (r"weights \d+", "weights 3", MODEL, "artifact", "not 3"),
+        (r"weights (\d+) \w+", r"weights \1", MODEL, "artifact", "line of 'weights'"),
+        (r"weights (\d+) \w", r"weights \1 x", MODEL, "artifact", "line of 'weights'"),
+        (r"library (\d+) ..", r"library \1 00", MODEL, "artifact", "model.so is damaged"),
+        (r"workspace \d+", "workspace 9" + "0" * 11, MODEL, "artifact", "not of the same model"),
+        (r"workspace \d+", "workspace 9" + "0" * 30, MODEL, "artifact", "line of 'workspace'"),
+        (r"workspace \d+", "workspace -1", MODEL, "artifact", "line of 'workspace'"),
+        (r"workspace \d+", "workspace 64x", MODEL, "artifact", "line of 'workspace'"),
+        (r"workspace \d+", "workspace 64 64", MODEL, "artifact", "line of 'workspace'"),
+        (r"(workspace \d+\n)", r"\1\1", MODEL, "artifact", "two lines of 'workspace'"),
+        (r"counts 1 1 \d+", "counts 1 1 2000000000", MODEL, "artifact", "line of 'counts'"),
+        (r"counts 1 1 \d+", "counts 1 1 1000", MODEL, "artifact", "not complete"),
+        (r"counts 1 1 \d+", "counts 2 1 1", MODEL, "artifact", "more steps than it counts"),
+        (r"counts 1 1", "counts 2 1", MODEL, "artifact", "not complete"),
+        (r"counts 1 1", "counts 0 1", MODEL, "artifact", "more inputs than it counts"),
+        (r"counts.*\n", "", MODEL, "artifact", "more inputs than it counts"),
+        (r"(?s)(counts 1 1.*)(output [^\n]*\n)", r"\1\2\2", MODEL, "artifact", "more outputs than it counts"),
+        (r"(?s)counts 1 1(.*)(input [^\n]*\n)", r"counts 2 1\1\2\2", MODEL, "artifact", "two inputs"),
+        (r"(?s)(input [^\n]*\n)(output [^\n]*\n)", r"\2\1", MODEL, "artifact", "in another order"),
+        (r"input \S+", "input ../x", MODEL, "artifact", "line of 'input'"),
+        (r"input \S+", f"input {'x' * 90}", MODEL, "artifact", "line of 'input'"),
+        (r"output \S+", "output a/b", MODEL, "artifact", "line of 'output'"),
+        (r"(input .*)", r"\1 0 3", MODEL, "artifact", "line of 'input'"),
+        (r"(output \S+) int16", r"\1 int32", MODEL, "artifact", "not of the same model"),
+        (r"(output \S+ int16 2 1) 10", r"\1 11", MODEL, "artifact", "not of the same model"),
+        (r"(output \S+ int16 2 1) 10", r"\1 0", MODEL, "artifact", "shape"),
+        (r"(output \S+ int16) 2 1 10", r"\1 1 10", MODEL, "artifact", "not of the same model"),
+        (r"(output \S+ int16 2 1) 10", rf"\1 {2**62}", MODEL, "artifact", "shape"),
+        (r"(output \S+ int16 2 1 10 )\S+", r"\1nan", MODEL, "artifact", "line of 'output'"),
+        (r"(output \S+ int16 2 1 10 \S+ )\S+", r"\1x", MODEL, "artifact", "line of 'output'"),
+        (r"step 0", "step -1", MODEL, "artifact", "step 0 is cut off"),
+        (r"step", "stop", MODEL, "artifact", "a line of 'stop' is not known"),
+        (r"step", "\nstep", MODEL, "artifact", "empty line"),
+        (r"step", "\0step", MODEL, "artifact", "whole lines"),
+        (r"(?s).*", "", MODEL, "artifact", "whole lines"),
         (r"(input \S+ )float32", r"\1complex64", MODEL, "artifact", "complex64"),
         (r"(input \S+ float32 )\d+", r"\g<1>99", MODEL, "artifact", "rank 99"),
         (r"(?s)step.*", "step 1\n", MODEL, "artifact", "cut off"),
-        (r"(?s)step.*", "step 1 1 Line", MODEL, "artifact", "cut off"),
+        (r"(?s)step.*", "step 1 1 Line", MODEL, "artifact", "whole lines"),
         (r"(?s)output.*", "", MODEL, "artifact", "not complete"),
     ],
 )
-def test_damaged_descriptions(
+def test_descriptions_that_are_wrong_with_the_right_digest(
     inputs: Path, tmp_path: Path, pattern: str, replacement: str, code: int, kind: str, text: str
 ) -> None:
+    of = copied(artifact(), tmp_path / "copy")
+    changed = re.sub(pattern, replacement, body_of(of), count=1)
+    assert changed != body_of(of)
+    (of.directory / "model.txt").write_bytes(sealed(changed.encode()))
+    refused(run(of, inputs), code, kind, text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "text"),
+    [
+        (r"edgewright-model \d+", "edgewright-model 99", "has format 99, this runner reads 2: take the runner"),
+        (r"edgewright-model \d+.*", "edgewright-model 1", "has format 1, this runner reads 2: compile the model again"),
+        (r"edgewright-model \d+", "edgewright-model x", "line of 'edgewright-model'"),
+        (r"edgewright-model 2.*", "edgewright-model 2", "line of 'edgewright-model'"),
+        (r"(edgewright-model 2.*)", r"\1 x", "line of 'edgewright-model'"),
+        (r"^edgewright", "other", "is no model"),
+        (r"(?s).*", "", "is no model"),
+        (r"(?s)\n.*", "", "cut off"),
+        (r"int16", "int17", "is damaged"),
+        (r"\n$", "", "bytes after its first line"),
+        (r"$", "step 0 0 Add\n", "bytes after its first line"),
+    ],
+)
+def test_damaged_descriptions(inputs: Path, tmp_path: Path, pattern: str, replacement: str, text: str) -> None:
     of = copied(artifact(), tmp_path / "copy")
     path = of.directory / "model.txt"
     changed = re.sub(pattern, replacement, path.read_text(), count=1)
     assert changed != path.read_text()
     path.write_text(changed)
-    refused(run(of, inputs), code, kind, text)
+    refused(run(of, inputs), MODEL, "artifact", text)
+
+
+def test_a_description_cut_off_after_any_line(inputs: Path, tmp_path: Path) -> None:
+    of = copied(artifact(), tmp_path / "copy")
+    lines = (of.directory / "model.txt").read_bytes().splitlines(keepends=True)
+    for n in range(len(lines)):
+        (of.directory / "model.txt").write_bytes(b"".join(lines[:n]))
+        refused(run(of, inputs), MODEL, "artifact", "model.txt")
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "model.so"])
+def test_a_changed_byte_anywhere(inputs: Path, tmp_path: Path, name: str) -> None:
+    of = copied(artifact(), tmp_path / "copy")
+    whole = (of.directory / name).read_bytes()
+    for position in (0, 1, 63, *range(100, len(whole), len(whole) // 7), len(whole) - 1):
+        content = bytearray(whole)
+        content[position] ^= 1 << position % 8
+        (of.directory / name).write_bytes(content)
+        refused(run(of, inputs), MODEL, "artifact", f"{name} is damaged: its SHA-256 is not the one in model.txt")
+
+
+def test_files_of_another_model(inputs: Path, tmp_path: Path) -> None:
+    of, other = copied(artifact(), tmp_path / "copy"), artifact(precision="fp32")
+    for name in ("model.so", "weights.bin"):
+        shutil.copyfile(other.directory / name, of.directory / name)
+        refused(run(of, inputs), MODEL, "artifact", f"{name} has ")
+        shutil.copyfile(artifact().directory / name, of.directory / name)
+    shutil.copyfile(other.directory / "model.txt", of.directory / "model.txt")
+    refused(run(of, inputs), MODEL, "artifact", "has ")
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "model.so", "model.txt"])
+def test_what_is_no_file(inputs: Path, tmp_path: Path, name: str) -> None:
+    of = copied(artifact(), tmp_path / "copy")
+    (of.directory / name).unlink()
+    os.mkfifo(of.directory / name)  # nobody ever writes to it
+    refused(run(of, inputs), MODEL, "artifact", "is not a file")
+    (of.directory / name).unlink()
+    (of.directory / name).mkdir()
+    refused(run(of, inputs), MODEL, "artifact", name)
+
+
+LENGTHS = [*range(130), 1000, 4096, 100_000]
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_sha256(tmp_path: Path, arch: str) -> None:
+    """With the processor's instructions and without, for every length of the last block."""
+    data = np.random.default_rng(0).integers(0, 256, max(LENGTHS), np.uint8).tobytes()
+    (tmp_path / "data").write_bytes(data)
+    for name in ("sha256.c", "sha256.h"):
+        (tmp_path / name).write_text(sources()[name])
+    binary = tmp_path / "sha256_test"
+    flags = ["-O2", "-Wall", "-Werror", f"-I{tmp_path}", str(HERE / "sha256_test.c"), str(tmp_path / "sha256.c")]
+    clang(arch, [*flags, "-o", str(binary)])
+    words = [str(tmp_path / "data"), *map(str, LENGTHS)]
+    if arch == host_arch():
+        said = subprocess.run([str(binary), *words], capture_output=True, text=True, check=True).stdout
+    else:
+        if qemu.missing() or not any((Path(root) / "lib/ld-linux-aarch64.so.1").exists() for root in ROOTS):
+            pytest.skip("needs qemu-user and libc6-arm64-cross")
+        root = next(Path(root) for root in ROOTS if (Path(root) / "lib/ld-linux-aarch64.so.1").exists())
+        done = qemu.run(binary, words, "cortex-a76", 60, library_root=root)
+        assert done.exit_code == 0, done.stderr
+        said = done.stdout
+    expected_lines = [f"{(digest := hashlib.sha256(data[:n]).hexdigest())} {digest}" for n in LENGTHS]
+    assert said.splitlines() == expected_lines
 
 
 @pytest.mark.parametrize("name", ["model.txt", "weights.bin", "model.so"])
@@ -209,6 +345,33 @@ def test_sources_build_with_the_systems_compilers(inputs: Path, tmp_path: Path) 
     words = [str(folder / PROGRAM), str(artifact().directory), "--input",
              f"{input_path(artifact(), inputs).stem}={input_path(artifact(), inputs)}"]  # fmt: skip
     assert subprocess.run(words, capture_output=True).returncode == 0
+
+
+EMBEDDED = """
+#include <edgewright.h>
+#include <stdio.h>
+int main(int count, char **words)
+{
+    ew_model *model = count == 2 ? ew_open(words[1], 1) : NULL;
+    printf("%d inputs, %d outputs, %s\\n", model ? ew_input_count(model) : 0, model ? ew_output_count(model) : 0, ew_error());
+    ew_close(model);
+    return !model;
+}
+"""
+
+
+def test_the_readmes_files_are_enough_for_a_program_of_ones_own(tmp_path: Path) -> None:
+    if not shutil.which("gcc"):
+        pytest.skip("needs gcc")
+    for name, text in sources().items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "own.c").write_text(EMBEDDED)
+    listed = re.findall(r"`(\w+\.c)`", sources()["README.md"])
+    words = ["gcc", "-std=gnu11", "-Wall", "-Werror", "-I.", "-rdynamic", "own.c", *listed, "-ldl", "-lpthread", "-o", "own"]
+    built = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([tmp_path / "own", artifact().directory], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "1 inputs, 1 outputs, \n")
 
 
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
