@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import stat
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -25,7 +26,7 @@ from numpy.lib import format as npy_format
 IMAGE_NAMES = ("images", "x")
 CALIBRATION_NAMES = ("calib", "images", "x")
 LABEL_NAMES = ("labels", "y")
-# Everything that zipfile, zlib and numpy raise on damaged archives.
+# Everything that zipfile, zlib and numpy raise on damaged archives; a header is parsed as Python.
 _BROKEN = (
     OSError,
     ValueError,
@@ -35,6 +36,11 @@ _BROKEN = (
     RuntimeError,
     NotImplementedError,
     SyntaxError,
+    TypeError,
+    tokenize.TokenError,
+    MemoryError,
+    AttributeError,
+    OverflowError,
 )
 Archive = zipfile.ZipFile
 NO_RANGES: Mapping[str, Range] = {}
@@ -129,6 +135,38 @@ def read_inputs(
     }
 
 
+def check_arrays(given: Mapping[str, Array], shapes: Mapping[str, Shape], ranges: Mapping[str, Range]) -> dict[str, Array]:
+    """Samples (count, ...) that a caller has as arrays, in the model's types. CompileError D004 with all that do not fit."""
+    found: list[Diagnostic] = []
+    checked: dict[str, Array] = {}
+    for name, shape in shapes.items():
+        wanted = f"(samples, {', '.join(map(str, shape[1:]))})"
+        array = np.asarray(given[name]) if name in given else None
+        help_text = f"give finite values of shape {wanted}"
+        if array is None:
+            because: str | None = "it is missing"
+        elif array.shape[1:] != shape[1:] or array.ndim != len(shape) or not array.shape[0]:
+            because = f"its shape is {array.shape}"
+        elif (because := _unfit(array.dtype, ranges.get(name))) is not None:
+            help_text = _type_help(array.dtype, name in ranges)
+        elif array.dtype.kind == "f" and not np.isfinite(array).all():
+            because = "it holds nan or infinity"
+        elif name in ranges and not ranges[name][0] <= int(array.min()) <= int(array.max()) <= ranges[name][1]:
+            because = f"its values go from {array.min()} to {array.max()}"
+            help_text = f"the model takes {ranges[name][0]} to {ranges[name][1]}"
+        if array is None or because is not None:
+            found.append(Diagnostic("D004", f"input '{name}' does not fit the model", name, str(because), help_text))
+        else:
+            checked[name] = np.ascontiguousarray(array, np.int64 if name in ranges else np.float32)
+    counts = {len(array) for array in checked.values()}
+    if not found and len(counts) > 1:
+        because = f"they hold {', '.join(map(str, sorted(counts)))} samples"
+        found.append(Diagnostic("D004", "inputs of different counts", "inputs", because, "give one row per sample in each"))
+    if found:
+        raise CompileError(found)
+    return checked
+
+
 def fail(code: str, message: str, at: str, because: str, help_text: str, exit_code: int = Exit.MODEL) -> NoReturn:
     raise CompileError([Diagnostic(code, message, at=at, because=because, help=help_text)], exit_code)
 
@@ -175,6 +213,8 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]
     version = npy_format.read_magic(file)
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, _, dtype = read(file)
+    if any(type(n) is not int or n < 0 for n in shape):
+        raise ValueError(f"its shape is {shape}")
     return shape, dtype
 
 
@@ -190,13 +230,7 @@ def read_headers(archive: zipfile.ZipFile, path: Path) -> dict[str, Header]:
                 shape, dtype = _read_header(file)
                 overhead = file.tell()
         except _BROKEN as error:
-            fail(
-                "D002",
-                "damaged array",
-                at,
-                str(error).splitlines()[0] if str(error) else "it is cut short",
-                "save it again",
-            )
+            fail("D002", "damaged array", at, _first_line(error), "save it again")
         if dtype.hasobject:
             because = "its elements are Python objects, stored as a pickle, and loading a pickle runs code"
             fail("D003", "pickled array refused", at, because, "save plain numeric arrays")
@@ -254,10 +288,8 @@ def _check_headers(
     found: list[Diagnostic] = []
     for given, name in names.items():
         header, wanted, at = headers[name], shapes[given][1:], f"array {name!r} in {path}"
-        wanted_kinds, wanted_type = ("iu", "integers") if given in ranges else ("f", "float32")
-        if header.dtype.kind not in wanted_kinds:
-            because = f"its elements are {header.dtype}, and the model takes {wanted_type}"
-            found.append(Diagnostic("D005", "data of the wrong type", at, because, _SHAPE_HELP))
+        if (because := _unfit(header.dtype, ranges.get(given))) is not None:
+            found.append(Diagnostic("D005", "data of the wrong type", at, because, _type_help(header.dtype, given in ranges)))
         if header.shape[1:] != wanted or len(header.shape) != len(wanted) + 1:
             because = f"it is {_spell(header.shape)}, and input {given!r} takes count x {_spell(wanted)}"
             found.append(Diagnostic("D005", "data of the wrong shape", at, because, _SHAPE_HELP))
@@ -271,6 +303,24 @@ def _check_headers(
         )
     if found:
         raise CompileError(found)
+
+
+def _unfit(dtype: np.dtype[np.generic], allowed: Range | None) -> str | None:
+    """Why elements of this type are not the model's; None where they are."""
+    if allowed is None:
+        return None if dtype.kind == "f" else f"its elements are {dtype}, and the model takes float32"
+    if dtype.kind in ("iub" if allowed == MASK else "iu"):
+        return None
+    what = "0 and 1, as booleans or integers" if allowed == MASK else "integers"
+    return f"its elements are {dtype}, and the model takes {what}"
+
+
+def _type_help(dtype: np.dtype[np.generic], integer: bool) -> str:
+    if integer:
+        return "save integers: token ids, masks, or pixels where the model takes those"
+    if dtype == np.uint8:
+        return "the scale is the model's: save float32, for instance (pixels / 255 - mean) / std as in training"
+    return _SHAPE_HELP
 
 
 def _check_memory(headers: Mapping[str, Header], names: Iterable[str], path: Path) -> None:
@@ -297,10 +347,16 @@ def _as_float(array: Array, name: str, path: Path) -> Array:
     if bad:
         because = f"{bad:,} of {values.size:,} values are NaN, infinite or beyond float32"
         fail("D006", "data out of range", at, because, "normalise as in training")
-    if values.size > 1 and values.min() == values.max():
-        because = f"every value is {float(values.reshape(-1)[0])}"
-        fail("D006", "data without a range", at, because, "save real images: scales are taken from their ranges")
     return values
+
+
+def check_ranges(samples: Samples) -> None:
+    """Refuse (D006) samples that scales are to be taken from and whose values are all the same."""
+    for name, values in samples.inputs.items():
+        if values.dtype.kind == "f" and values.size > 1 and values.min() == values.max():
+            because = f"every value is {float(values.reshape(-1)[0])}"
+            at = f"input {name!r} in {samples.source}"
+            fail("D006", "data without a range", at, because, "save real images: scales are taken from their ranges")
 
 
 def _as_integer(array: Array, name: str, path: Path, allowed: Range) -> Array:
@@ -308,7 +364,8 @@ def _as_integer(array: Array, name: str, path: Path, allowed: Range) -> Array:
     low, high = allowed
     if values.size and (int(values.min()) < low or int(values.max()) > high):
         because = f"its values go from {values.min()} to {values.max()}, and the model takes {low} to {high}"
-        fail("D006", "data out of range", f"array {name!r} in {path}", because, "use the model's own tokeniser")
+        help_text = "a mask is 0 or 1" if allowed == MASK else "give ids as the model counts them (its own tokeniser does)"
+        fail("D006", "data out of range", f"array {name!r} in {path}", because, help_text)
     return values
 
 
