@@ -7,13 +7,13 @@ result is known once for a 0 and once for a 1.  Both are computed now, and the g
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+from edgewright.frontend.onnx_reading.result_size import result_elements
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.input_ranges import input_uses
 from edgewright.passes.ir import Array, Graph, Node, Shape, make
@@ -95,14 +95,22 @@ def _shortened(*arrays: Array) -> tuple[Array, ...]:
 
 
 def follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) -> Bits | None:
-    """The result of an ONNX node on bits of one mask and constants; None when it is no function of single bits."""
+    """The result of an ONNX node on bits of one mask and constants; None when it is no function of single bits, or ONNX's
+    reference implementation refuses the operands."""
+    try:
+        return _follow(node, opset, operands)
+    except Exception:  # it raises what it likes: the operator's own reader then says what does not fit
+        return None
+
+
+def _follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) -> Bits | None:
     bits = [operand for operand in operands if isinstance(operand, Bits)]
     if not bits or len(node.outputs) != 1 or any(b.source is not bits[0].source for b in bits):
         return None
     moves = node.op_type in _MOVEMENT and isinstance(operands[0], Bits) and len(bits) == 1
     if not moves and node.op_type not in _ELEMENTWISE:
         return None
-    if sum(b.index.size for b in bits) > _LARGEST or not _bounded(node, operands):
+    if max(sum(b.index.size for b in bits), result_elements(node.op_type, _arrays(operands))) > _LARGEST:
         return None
     zero, one = (
         _evaluate(node, opset, [getattr(x, which) if isinstance(x, Bits) else x for x in operands])
@@ -144,12 +152,8 @@ def check_masks(graph: Graph) -> None:
         raise CompileError(found)
 
 
-def _bounded(node: ir.Node, operands: Sequence[Bits | Array | None]) -> bool:
-    """Whether a result whose shape is an operand stays small."""
-    if node.op_type in ("Expand", "Tile"):
-        factors = operands[1]
-        return isinstance(factors, np.ndarray) and abs(math.prod(int(n) for n in factors.reshape(-1))) <= _LARGEST
-    return True
+def _arrays(operands: Sequence[Bits | Array | None]) -> list[Array | None]:
+    return [operand.index if isinstance(operand, Bits) else operand for operand in operands]
 
 
 def _evaluate(node: ir.Node, opset: int, operands: Sequence[Array | None]) -> Array:

@@ -23,7 +23,9 @@ from edgewright.frontend.onnx_reading.bits import BROADCASTING, FOLLOWED, KEEPS_
 from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_reading.checks_tensors import check_tensors
+from edgewright.frontend.onnx_reading.checks_values import LARGEST_READ, check_value, check_values
 from edgewright.frontend.onnx_reading.fold import FOLDABLE, Shapes, fold
+from edgewright.frontend.onnx_reading.result_size import result_elements
 from edgewright.frontend.onnx_reading.routing import Routing, leftovers, too_many_chosen
 from edgewright.frontend.onnx_reading.runtime_experts import expand_runtime_experts
 from edgewright.frontend.onnx_reading.runtime_operators import expand_runtime_operators
@@ -48,21 +50,23 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
         model = onnx.ModelProto()
         model.CopyFrom(source)
         check_is_model(model, "model")
-        folder = None
+        path = None
     else:
         path = Path(source)
-        model, folder = load_proto(path), path.parent
+        model = load_proto(path)
     expand_runtime_operators(model)
     found = expand_runtime_experts(model)
+    wrong_tensors: Sequence[Diagnostic] = ()
+    try:
+        check_tensors(model, path)  # first: afterwards no check opens a file
+    except CompileError as error:
+        wrong_tensors = error.diagnostics
     try:
         check_structure(model)
     except CompileError as error:  # an operator of experts has been refused with its own reason
         named = "operator com.microsoft.MoE "
         found += [d for d in error.diagnostics if not (d.code == "N013" and d.message.startswith(named))]
-    try:
-        check_tensors(model, folder)
-    except CompileError as error:
-        found += error.diagnostics
+    found += wrong_tensors
     if found:
         raise CompileError(found + _never_supported(model, {d.at for d in found}))
     return model
@@ -97,6 +101,7 @@ def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
     """`read_model` of what `load_checked` returned."""
     graph = canonicalise(read_plain(model, shapes))
     refuse_leftovers(graph)
+    check_values(graph)
     return graph
 
 
@@ -212,6 +217,10 @@ class _Conversion:
             return self.bits[value].node((value.name or "mask",), beside)
         if value not in self.values and value.const_value is not None:
             array = np.asarray(value.const_value.numpy())
+            if array.dtype.kind not in "biuf":
+                self.found.append(_no_numbers(value, array))
+                self.unknown.add(value)
+                return None
             self.values[value] = constant(array, origin=(value.name or "constant",))
         return self.values.get(value)
 
@@ -222,8 +231,11 @@ class _Conversion:
         standard = node.domain in STANDARD_DOMAINS
         reader = READERS.get(node.op_type) if standard else None
         if reader is None and not (standard and node.op_type in FOLLOWED):
-            self._refuse(node, _no_reader(node.op_type, at))
+            self._refuse(node, self._no_reader(node, at))
             return
+        for value in node.inputs:
+            if value is not None and value.const_value is not None:
+                self._operand(value)
         if any(value in self.unknown for value in node.inputs):
             self.unknown.update(node.outputs)
             return
@@ -236,7 +248,7 @@ class _Conversion:
                 return
         if reader is None:
             if not self._is_mask(node):
-                self._refuse(node, _no_reader(node.op_type, at))
+                self._refuse(node, self._no_reader(node, at))
             return
         try:
             results = reader(Site(node, self.opset, self._operands(node), _place(node)))
@@ -254,6 +266,8 @@ class _Conversion:
             self._refuse(node, Diagnostic("N018", message, at=at, because=because, help=help_text))
             return
         nodes = (results,) if isinstance(results, Node) else tuple(results)
+        for made in nodes:
+            check_value(made, LARGEST_READ)
         self.values.update(zip(node.outputs, nodes, strict=False))
 
     def _operands(self, node: ir.Node) -> tuple[Node | None, ...]:
@@ -281,6 +295,18 @@ class _Conversion:
         self.bits[node.outputs[0]] = followed
         return True
 
+    def _no_reader(self, node: ir.Node, at: str) -> Diagnostic:
+        """Why the node stays: it has no reader, or it makes more of constants than folding keeps."""
+        known = node.inputs and all(value is not None and value.const_value is not None for value in node.inputs)
+        if not known or node.domain not in STANDARD_DOMAINS or node.op_type not in FOLDABLE:
+            return _no_reader(node.op_type, at)
+        arrays = [np.asarray(value.const_value.numpy()) for value in node.inputs if value is not None and value.const_value]
+        elements = result_elements(node.op_type, arrays)
+        if elements < 1 << 16:
+            return _no_reader(node.op_type, at)
+        because = f"{elements:,} elements would be computed and kept"
+        return Diagnostic("N024", f"{node.op_type} makes too much of constants", at, because, "make the constant smaller")
+
     def _is_mask(self, node: ir.Node) -> bool:
         return len(node.outputs) == 1 and node.outputs[0] in self.bits
 
@@ -299,6 +325,16 @@ class _Conversion:
                 return
         self.found.append(diagnostic)
         self.unknown.update(node.outputs)
+
+
+def _no_numbers(value: ir.Value, array: Array) -> Diagnostic:
+    return Diagnostic(
+        "N006",
+        f"element type {'string' if array.dtype.kind in 'OSU' else array.dtype} is not supported",
+        at=f"tensor {value.name!r}",
+        because="weights are float32, and shapes and indices are integers",
+        help="export the model in float32",
+    )
 
 
 _REASONS = {
