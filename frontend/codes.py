@@ -70,6 +70,10 @@ cannot be part of such a name. Rename it in the model and export it again.""",
     "N024": """a value of this model is too large
 Values of up to 2^26 elements are computed (2^27 at the same time). A few bytes in a model can ask for any size: Tile,
 Expand, Resize, Pad, products of a column and a row. It is refused before anything of that size is allocated.""",
+    "N025": """the model's batch cannot become 1
+Samples are compiled one at a time. --shape asked for a first axis of 1 where the model has a fixed one, and an operator
+(named in the message: a Reshape to fixed numbers, a constant with a row for each sample) does not allow it. Without --shape
+the whole batch is compiled as one sample; better, export the model with batch 1.""",
     "D001": """data file not found or unreadable
 The path given for calibration or test data is not a regular file that can be read.""",
     "D002": """not an npz file

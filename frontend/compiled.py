@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgewright.frontend.assemble import compiled_report, simulated_report
 from edgewright.frontend.checkpoints import checkpoint_of
 from edgewright.frontend.compiled_cpu import CompiledCpu
-from edgewright.frontend.data import check_arrays, input_shapes, load_samples, random_samples
+from edgewright.frontend.data import check_arrays, input_shapes, load_samples, random_samples, unbatched_inputs
 from edgewright.frontend.driver import (
     KEPT_SAMPLES,
     SAMPLES_FILE,
@@ -100,9 +100,9 @@ class Compiled:
             path = self.directory / SAMPLES_FILE
             images = path if path.is_file() else random_samples(shapes, KEPT_SAMPLES, ranges=ranges).inputs
         if isinstance(images, (str, Path)):
-            return load_samples(images, shapes, ranges=ranges).inputs
+            return load_samples(images, shapes, ranges=ranges, unbatched=unbatched_inputs(self.plan.graph)).inputs
         given = images if isinstance(images, Mapping) else {next(iter(shapes)): images}
-        return check_arrays(given, shapes, ranges)
+        return check_arrays(given, shapes, ranges, unbatched_inputs(self.plan.graph))
 
 
 def compile(

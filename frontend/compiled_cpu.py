@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgewright.frontend.assemble_cpu import cpu_report
 from edgewright.frontend.checkpoints import checkpoint_of
-from edgewright.frontend.data import input_shapes, load_samples
+from edgewright.frontend.data import input_shapes, load_samples, sample_count, unbatched_inputs
 from edgewright.frontend.driver import SAMPLES_FILE
 from edgewright.frontend.publish import publish, replace_file
 from edgewright.frontend.report import report as report_files
@@ -74,11 +74,18 @@ class CompiledCpu:
 
     def samples(self, source: str | Path | Mapping[str, Array] | None = None) -> dict[str, Array]:
         """Samples by input name along axis 0: from an npz file, arrays, or what stayed with the artifact."""
-        if isinstance(source, Mapping):
-            return {name: np.asarray(array) for name, array in source.items()}
         graph = self.graph
-        path = self.directory / SAMPLES_FILE if source is None else Path(source)
-        return load_samples(path, input_shapes(graph), ranges=input_ranges(graph)).inputs
+        shapes, ranges, unbatched = input_shapes(graph), input_ranges(graph), unbatched_inputs(graph)
+        if not isinstance(source, Mapping):
+            path = self.directory / SAMPLES_FILE if source is None else Path(source)
+            return load_samples(path, shapes, ranges=ranges, unbatched=unbatched).inputs
+        given = {name: np.asarray(array) for name, array in source.items()}  # each sample is checked when it is run
+        return {
+            name: array.reshape(-1, *shapes[name][1:])
+            if name in unbatched and sample_count(array.shape, shapes[name], True)
+            else array
+            for name, array in given.items()
+        }
 
     def run(
         self, source: str | Path | Mapping[str, Array] | None = None, *, samples: int | None = None,

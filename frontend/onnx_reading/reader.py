@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,15 @@ import onnx_ir as ir
 from edgewright.frontend.canonical.canonicalise import canonicalise
 from edgewright.frontend.canonical.experts import refuse_leftovers
 from edgewright.frontend.onnx_reading import arith, layout, spatial
+from edgewright.frontend.onnx_reading.batch import (
+    asks_for_one,
+    batch_note,
+    fixed_batch,
+    is_of_rows,
+    keeps_its_batch,
+    with_batch_of_one,
+    with_first_axis,
+)
 from edgewright.frontend.onnx_reading.bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, check_masks, follow
 from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_proto
@@ -31,8 +40,8 @@ from edgewright.frontend.onnx_reading.runtime_experts import expand_runtime_expe
 from edgewright.frontend.onnx_reading.runtime_operators import expand_runtime_operators
 from edgewright.frontend.onnx_reading.site import READERS, Site, Unsupported
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of
-from edgewright.passes.ops import Constant, constant, graph_input
+from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of, make
+from edgewright.passes.ops import Constant, Reshape, constant, graph_input
 
 _REGISTERED = (arith, layout, spatial)  # importing them fills READERS
 
@@ -91,15 +100,37 @@ def _never_supported(model: onnx.ModelProto, known: set[str]) -> list[Diagnostic
 def read_model(source: ModelSource, shapes: Shapes | None = None) -> Graph:
     """The model as a canonical FLOAT graph.
 
-    `shapes` pins inputs by name; an open batch (first axis) becomes 1 without it, any other open dimension is N012.
-    Raises CompileError with every diagnostic found: N001 to N018, texts in `frontend.codes`.
+    `shapes` pins inputs by name; an open batch (first axis) becomes 1 without it, any other open dimension is N012. A
+    fixed batch becomes 1 where the model works on rows alone (`batch`), an input of another first axis gets one more axis.
+    Raises CompileError with every diagnostic found: N001 to N025, texts in `frontend.codes`.
     """
     return read_checked(load_checked(source), shapes)
 
 
 def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
     """`read_model` of what `load_checked` returned."""
-    graph = canonicalise(read_plain(model, shapes))
+    shapes = shapes or {}
+    batch = fixed_batch(model, shapes)
+    return _canonical(read_plain(model, shapes) if batch is None else _read_rows(model, shapes, batch))
+
+
+def _read_rows(model: onnx.ModelProto, shapes: Shapes, batch: int) -> Graph:
+    """The plain graph of one row, where all rows of a batch are computed alike; else of the model as it is."""
+    refused: CompileError | None = None
+    try:
+        one = read_plain(with_batch_of_one(model, batch), with_first_axis(1, shapes))
+    except CompileError as error:
+        one, refused = None, error
+    many = read_plain(model, with_first_axis(batch, shapes), unbatched=False)
+    if one is not None and is_of_rows(one, many, batch):
+        return replace(one, notes=(batch_note(batch),))
+    if asks_for_one(shapes):
+        raise keeps_its_batch(batch, refused)
+    return read_plain(model, shapes)
+
+
+def _canonical(plain: Graph) -> Graph:
+    graph = canonicalise(plain)
     refuse_leftovers(graph)
     check_values(graph)
     return graph
@@ -124,8 +155,11 @@ def read_with_facts(source: ModelSource, shapes: Shapes | None = None) -> tuple[
     return read_checked(model, shapes), ModelFacts(producer or "unknown", opset, len(model.graph.node), size)
 
 
-def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
-    """A checked model as plain operators, one or a few for each ONNX node."""
+def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None, unbatched: bool = True) -> Graph:
+    """A checked model as plain operators, one or a few for each ONNX node.
+
+    unbatched: inputs that do not start with 1 get an axis of samples in front; otherwise they keep their shape.
+    """
     output_names = tuple(output.name for output in model.graph.output)
     try:
         with _quiet():
@@ -146,7 +180,7 @@ def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
                 )
             ]
         ) from None
-    return _Conversion(ir_model).run(output_names)
+    return _Conversion(ir_model).run(output_names, unbatched)
 
 
 @contextmanager
@@ -186,7 +220,7 @@ class _Conversion:
         self.values, self.bits, self.unknown, self.found = {}, {}, set(), []
         self.routing = Routing(model, self.opset)
 
-    def run(self, output_names: tuple[str, ...]) -> Graph:
+    def run(self, output_names: tuple[str, ...], unbatched: bool) -> Graph:
         """The graph, or CompileError with all refusals."""
         graph = self.model.graph
         inputs = []
@@ -194,9 +228,13 @@ class _Conversion:
             shape = tuple(int(d) for d in value.shape or ())  # type: ignore[arg-type]
             dtype = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
             inputs.append(graph_input(str(value.name), shape, elem_of(dtype)))
-            self.values[value] = inputs[-1]
-            if not inputs[-1].type.is_float:
-                self.bits[value] = Bits.of_input(inputs[-1], dtype)
+            whole = inputs[-1]
+            if unbatched and shape[:1] != (1,):
+                inputs[-1] = graph_input(str(value.name), (1, *shape), elem_of(dtype), unbatched=True)
+                whole = make(Reshape(shape), inputs[-1], origin=inputs[-1].origin)
+            self.values[value] = whole
+            if not whole.type.is_float:
+                self.bits[value] = Bits.of_input(whole, dtype)
         for node in graph:
             self._read(node)
         outputs = [self._operand(value) for value in graph.outputs]
@@ -205,7 +243,8 @@ class _Conversion:
             raise CompileError(self.found + leftovers(kept))
         if any(output is None for output in outputs):
             raise CompileError([Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")])
-        found = Graph(graph.name or "model", tuple(inputs), tuple(o for o in outputs if o), output_names, Level.FLOAT)
+        results = tuple(o if o.shape else make(Reshape((1,)), o, origin=o.origin) for o in outputs if o)
+        found = Graph(graph.name or "model", tuple(inputs), results, output_names, Level.FLOAT)
         check_masks(found)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,7 +31,7 @@ def model(*nodes: onnx.NodeProto, constants: list[onnx.TensorProto], shape: tupl
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def added(op_type: str, operands: list[str], *constants: onnx.TensorProto, **attributes: object) -> onnx.ModelProto:
+def added(op_type: str, operands: list[str], *constants: onnx.TensorProto, **attributes: Any) -> onnx.ModelProto:
     """x + the operator's result."""
     nodes = [helper.make_node(op_type, operands, ["r"], **attributes), helper.make_node("Add", ["x", "r"], ["y"])]
     return model(*nodes, constants=list(constants))

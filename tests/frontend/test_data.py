@@ -199,7 +199,7 @@ def test_a_black_image_is_data_and_gives_no_ranges(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
 def test_a_mask_of_booleans_or_integers(dtype: type, tmp_path: Path) -> None:
-    mask = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], dtype)
+    mask: Array = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], dtype)
     ranges = {"mask": (0, 1)}
     found = load_samples(saved(tmp_path, mask=mask), {"mask": (1, 4)}, ranges=ranges)
     assert found.inputs["mask"].dtype == np.int64 and np.array_equal(found.inputs["mask"], mask)
