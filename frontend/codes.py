@@ -74,6 +74,9 @@ Expand, Resize, Pad, products of a column and a row. It is refused before anythi
 Samples are compiled one at a time. --shape asked for a first axis of 1 where the model has a fixed one, and an operator
 (named in the message: a Reshape to fixed numbers, a constant with a row for each sample) does not allow it. Without --shape
 the whole batch is compiled as one sample; better, export the model with batch 1.""",
+    "N026": """the model was traced for another length
+An export by tracing writes sizes of its example into the model, even where the input's axis is declared open: a Reshape to
+20 tokens, a table of 20 positions. The model then works at that length only. Use it, or export again.""",
     "D001": """data file not found or unreadable
 The path given for calibration or test data is not a regular file that can be read.""",
     "D002": """not an npz file

@@ -23,7 +23,7 @@ from onnx.reference import ReferenceEvaluator
 LOWEST = float(np.finfo(np.float32).min)
 _LARGEST = 1 << 22  # elements of a value that is followed
 # fmt: off
-_ELEMENTWISE = frozenset((
+ELEMENTWISE = frozenset((
     "Abs", "Add", "And", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "Cast", "CastLike", "Clip", "Div", "Equal", "Greater",
     "GreaterOrEqual", "Identity", "IsInf", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow",
     "Sign", "Sub", "Where", "Xor",
@@ -34,7 +34,7 @@ _MOVEMENT = frozenset((
 ))
 # fmt: on
 BROADCASTING = frozenset(("Add", "And", "Div", "Mul", "Sub", "Where"))
-FOLLOWED = _ELEMENTWISE | _MOVEMENT
+FOLLOWED = ELEMENTWISE | _MOVEMENT
 KEEPS_VALUES = _MOVEMENT | {"Cast"}  # read like any others too: they may carry token ids
 
 
@@ -108,16 +108,16 @@ def _follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) 
     if not bits or len(node.outputs) != 1 or any(b.source is not bits[0].source for b in bits):
         return None
     moves = node.op_type in _MOVEMENT and isinstance(operands[0], Bits) and len(bits) == 1
-    if not moves and node.op_type not in _ELEMENTWISE:
+    if not moves and node.op_type not in ELEMENTWISE:
         return None
     if max(sum(b.index.size for b in bits), result_elements(node.op_type, _arrays(operands))) > _LARGEST:
         return None
     zero, one = (
-        _evaluate(node, opset, [getattr(x, which) if isinstance(x, Bits) else x for x in operands])
+        evaluate(node, opset, [getattr(x, which) if isinstance(x, Bits) else x for x in operands])
         for which in ("zero", "one")
     )
     if moves:
-        index = _evaluate(node, opset, [x.index if isinstance(x, Bits) else x for x in operands])
+        index = evaluate(node, opset, [x.index if isinstance(x, Bits) else x for x in operands])
     else:
         index = np.full(zero.shape, -1, np.int64)
         for b in bits:
@@ -156,7 +156,7 @@ def _arrays(operands: Sequence[Bits | Array | None]) -> list[Array | None]:
     return [operand.index if isinstance(operand, Bits) else operand for operand in operands]
 
 
-def _evaluate(node: ir.Node, opset: int, operands: Sequence[Array | None]) -> Array:
+def evaluate(node: ir.Node, opset: int, operands: Sequence[Array | None]) -> Array:
     """One node by ONNX's own definition."""
     proto = ir.to_proto(node)
     del proto.input[:]

@@ -34,11 +34,13 @@ from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_pr
 from edgewright.frontend.onnx_reading.checks_tensors import check_tensors
 from edgewright.frontend.onnx_reading.checks_values import LARGEST_READ, check_value, check_values
 from edgewright.frontend.onnx_reading.fold import FOLDABLE, Shapes, fold
-from edgewright.frontend.onnx_reading.result_size import result_elements
+from edgewright.frontend.onnx_reading.integers import Integers
+from edgewright.frontend.onnx_reading.refusals import no_numbers, no_reader, refused, sizes_in
 from edgewright.frontend.onnx_reading.routing import Routing, leftovers, too_many_chosen
 from edgewright.frontend.onnx_reading.runtime_experts import expand_runtime_experts
 from edgewright.frontend.onnx_reading.runtime_operators import expand_runtime_operators
 from edgewright.frontend.onnx_reading.site import READERS, Site, Unsupported
+from edgewright.frontend.onnx_reading.traced_length import DoesNotFit, traced_length
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of, make
 from edgewright.passes.ops import Constant, Reshape, constant, graph_input
@@ -93,7 +95,7 @@ def _never_supported(model: onnx.ModelProto, known: set[str]) -> list[Diagnostic
         computed.update(node.output)
         readable = node.op_type in READERS or node.op_type in FOLLOWED or node.op_type == "Constant"
         if node.domain in STANDARD_DOMAINS and not readable and place_of(node) not in known:
-            found.append(_no_reader(node.op_type, place_of(node)))
+            found.append(no_reader(node.op_type, place_of(node)))
     return found
 
 
@@ -110,6 +112,24 @@ def read_model(source: ModelSource, shapes: Shapes | None = None) -> Graph:
 def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
     """`read_model` of what `load_checked` returned."""
     shapes = shapes or {}
+    try:
+        return _read_checked(model, shapes)
+    except DoesNotFit as error:
+        traced = traced_length(model, shapes, error, lambda other: _is_readable(model, other))
+        if traced is None:
+            raise
+        raise CompileError([traced]) from None
+
+
+def _is_readable(model: onnx.ModelProto, shapes: Shapes) -> bool:
+    try:
+        read_plain(model, shapes)
+    except CompileError:
+        return False
+    return True
+
+
+def _read_checked(model: onnx.ModelProto, shapes: Shapes) -> Graph:
     batch = fixed_batch(model, shapes)
     return _canonical(read_plain(model, shapes) if batch is None else _read_rows(model, shapes, batch))
 
@@ -213,11 +233,15 @@ class _Conversion:
     unknown: set[ir.Value]
     found: list[Diagnostic]
     routing: Routing
+    lengths: list[int]
+    integers: Integers
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self.opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
         self.values, self.bits, self.unknown, self.found = {}, {}, set(), []
+        self.lengths = []
+        self.integers = Integers(self.opset, self.values, self.bits)
         self.routing = Routing(model, self.opset)
 
     def run(self, output_names: tuple[str, ...], unbatched: bool) -> Graph:
@@ -231,22 +255,23 @@ class _Conversion:
             whole = inputs[-1]
             if unbatched and shape[:1] != (1,):
                 inputs[-1] = graph_input(str(value.name), (1, *shape), elem_of(dtype), unbatched=True)
-                whole = make(Reshape(shape), inputs[-1], origin=inputs[-1].origin)
+                whole = make(Reshape(shape), inputs[-1], origin=(f"{value.name}/sample",))
             self.values[value] = whole
             if not whole.type.is_float:
-                self.bits[value] = Bits.of_input(whole, dtype)
+                self.integers.enter(value, whole, inputs[-1], dtype)
         for node in graph:
             self._read(node)
         outputs = [self._operand(value) for value in graph.outputs]
         if self.found:
             kept = Graph("", (), tuple(dict.fromkeys(self.values.values())), (), Level.FLOAT)
-            raise CompileError(self.found + leftovers(kept))
+            found = self.found + leftovers(kept)
+            raise DoesNotFit(found, self.lengths) if self.lengths else CompileError(found)
         if any(output is None for output in outputs):
             raise CompileError([Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")])
         results = tuple(o if o.shape else make(Reshape((1,)), o, origin=o.origin) for o in outputs if o)
-        found = Graph(graph.name or "model", tuple(inputs), results, output_names, Level.FLOAT)
-        check_masks(found)
-        return found
+        read = self.integers.finish(Graph(graph.name or "model", tuple(inputs), results, output_names, Level.FLOAT))
+        check_masks(read)
+        return read
 
     def _operand(self, value: ir.Value | None, beside: Sequence[Shape] = ()) -> Node | None:
         """The value as a node; one computed from a mask may be shorter where shapes `beside` it make up for that."""
@@ -254,10 +279,12 @@ class _Conversion:
             return None
         if value not in self.values and value in self.bits:
             return self.bits[value].node((value.name or "mask",), beside)
+        if value not in self.values and value in self.integers.lookups:
+            return self.integers.node(value, (value.name or "ids",))
         if value not in self.values and value.const_value is not None:
             array = np.asarray(value.const_value.numpy())
             if array.dtype.kind not in "biuf":
-                self.found.append(_no_numbers(value, array))
+                self.found.append(no_numbers(value, array))
                 self.unknown.add(value)
                 return None
             self.values[value] = constant(array, origin=(value.name or "constant",))
@@ -270,7 +297,7 @@ class _Conversion:
         standard = node.domain in STANDARD_DOMAINS
         reader = READERS.get(node.op_type) if standard else None
         if reader is None and not (standard and node.op_type in FOLLOWED):
-            self._refuse(node, self._no_reader(node, at))
+            self._refuse(node, refused(node, at))
             return
         for value in node.inputs:
             if value is not None and value.const_value is not None:
@@ -278,16 +305,24 @@ class _Conversion:
         if any(value in self.unknown for value in node.inputs):
             self.unknown.update(node.outputs)
             return
+        if standard and self.integers.reads(node):
+            try:
+                if self.integers.read(node, self._operand, _place(node)):
+                    return
+            except Unsupported as error:
+                message = f"this use of {node.op_type} is not supported"
+                self._refuse(node, Diagnostic("N018", message, at=at, because=error.because, help=error.help))
+                return
         if self._follow(node) and node.op_type not in KEEPS_VALUES:
             return
         if standard and self.routing.comes_first(node, self.values):
-            routed = self.routing.read(node, self._operands(node), _no_reader(node.op_type, at))
+            routed = self.routing.read(node, self._operands(node), no_reader(node.op_type, at))
             if routed is not None:
                 self.values.update(zip(node.outputs, routed, strict=True))
                 return
         if reader is None:
             if not self._is_mask(node):
-                self._refuse(node, self._no_reader(node, at))
+                self._refuse(node, refused(node, at))
             return
         try:
             results = reader(Site(node, self.opset, self._operands(node), _place(node)))
@@ -302,6 +337,7 @@ class _Conversion:
                 return
             message, help_text = f"{node.op_type} does not fit its operands", "check the model with onnx.checker"
             because = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.lengths += sizes_in(self._operands(node))
             self._refuse(node, Diagnostic("N018", message, at=at, because=because, help=help_text))
             return
         nodes = (results,) if isinstance(results, Node) else tuple(results)
@@ -334,18 +370,6 @@ class _Conversion:
         self.bits[node.outputs[0]] = followed
         return True
 
-    def _no_reader(self, node: ir.Node, at: str) -> Diagnostic:
-        """Why the node stays: it has no reader, or it makes more of constants than folding keeps."""
-        known = node.inputs and all(value is not None and value.const_value is not None for value in node.inputs)
-        if not known or node.domain not in STANDARD_DOMAINS or node.op_type not in FOLDABLE:
-            return _no_reader(node.op_type, at)
-        arrays = [np.asarray(value.const_value.numpy()) for value in node.inputs if value is not None and value.const_value]
-        elements = result_elements(node.op_type, arrays)
-        if elements < 1 << 16:
-            return _no_reader(node.op_type, at)
-        because = f"{elements:,} elements would be computed and kept"
-        return Diagnostic("N024", f"{node.op_type} makes too much of constants", at, because, "make the constant smaller")
-
     def _is_mask(self, node: ir.Node) -> bool:
         return len(node.outputs) == 1 and node.outputs[0] in self.bits
 
@@ -364,32 +388,3 @@ class _Conversion:
                 return
         self.found.append(diagnostic)
         self.unknown.update(node.outputs)
-
-
-def _no_numbers(value: ir.Value, array: Array) -> Diagnostic:
-    return Diagnostic(
-        "N006",
-        f"element type {'string' if array.dtype.kind in 'OSU' else array.dtype} is not supported",
-        at=f"tensor {value.name!r}",
-        because="weights are float32, and shapes and indices are integers",
-        help="export the model in float32",
-    )
-
-
-_REASONS = {
-    "Loop": "control flow that depends on data cannot be planned for hardware",
-    "If": "control flow that depends on data cannot be planned for hardware",
-    "NonZero": "the size of its result depends on data",
-    "TopK": "sorting has no operator in the graph",
-    "LSTM": "recurrence has no operator in the graph",
-}
-
-
-def _no_reader(op_type: str, at: str) -> Diagnostic:
-    return Diagnostic(
-        "N017",
-        f"operator {op_type} is not supported",
-        at=at,
-        because=_REASONS.get(op_type, "the graph has no operator for it, and no rule rewrites it into others"),
-        help="replace it in the model, or add a reader for it (CONTRIBUTING, 'add an op')",
-    )

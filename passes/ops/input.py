@@ -11,12 +11,14 @@ from edgewright.passes.ir.types import F32, Array, Elem, Shape, TensorType
 class Input(Op):
     """A value the caller gives. The name is the key in `interpret(graph, {name: array})`.
 
-    `unbatched`: the model's own shape is that behind the leading 1, which counts samples.
+    `unbatched`: the model's own shape is that behind the leading 1, which counts samples. `allowed`: lowest and highest
+    integer that it may hold, where its uses alone do not say it.
     """
 
     name: str
     type: TensorType
     unbatched: bool = False
+    allowed: tuple[int, int] | None = None
 
     def infer(self, *types: TensorType) -> TensorType:
         expect(not types, "takes no operands")
