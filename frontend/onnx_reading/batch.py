@@ -7,15 +7,11 @@ alone. Anything else keeps its shape behind an axis of samples (`Input.unbatched
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import zip_longest
 
 import numpy as np
 import onnx
 from edgewright.frontend.onnx_reading.fold import Shapes
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir import Graph, Node
-from edgewright.passes.ir.interp import batchable
-from edgewright.passes.ops import Constant
 
 _SHAPED = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}  # operators that are told a shape, and where
 
@@ -41,7 +37,7 @@ def asks_for_one(shapes: Shapes) -> bool:
 def with_batch_of_one(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
     """The model with 1 in place of every input's first axis, and in constant shapes that start with `batch`.
 
-    Shapes of values are dropped, they follow. Whether the result computes a row of the model is for `is_of_rows` to say.
+    Shapes of values are dropped, they follow. Whether the result computes a row of the model, `rows` says.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
@@ -70,21 +66,6 @@ def with_batch_of_one(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
 def with_first_axis(batch: int, shapes: Shapes) -> Mapping[str, tuple[int, ...]]:
     """The given shapes with another first axis."""
     return {name: (batch, *shape[1:]) for name, shape in shapes.items()}
-
-
-def is_of_rows(one: Graph, many: Graph, batch: int) -> bool:
-    """Whether `many` computes `one`, its reading with a batch of 1, for each row: node by node the same operators, none
-    of which works across axis 0, the same constants, and `batch` times the rows everywhere."""
-    if not batchable(one) or any(isinstance(output.op, Constant) for output in one.outputs):
-        return False
-    pairs = list(zip_longest(one.nodes(), many.nodes()))
-    return all(single is not None and several is not None and _rows(single, several, batch) for single, several in pairs)
-
-
-def _rows(single: Node, several: Node, batch: int) -> bool:
-    if isinstance(single.op, Constant) and isinstance(several.op, Constant):
-        return np.array_equal(single.op.value, several.op.value)
-    return single.op.kind == several.op.kind and several.shape == (batch, *single.shape[1:]) and single.shape[:1] == (1,)
 
 
 def batch_note(batch: int) -> str:

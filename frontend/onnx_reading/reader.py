@@ -23,7 +23,6 @@ from edgewright.frontend.onnx_reading.batch import (
     asks_for_one,
     batch_note,
     fixed_batch,
-    is_of_rows,
     keeps_its_batch,
     with_batch_of_one,
     with_first_axis,
@@ -37,6 +36,7 @@ from edgewright.frontend.onnx_reading.fold import FOLDABLE, Shapes, fold
 from edgewright.frontend.onnx_reading.integers import Integers
 from edgewright.frontend.onnx_reading.refusals import no_numbers, no_reader, refused, sizes_in
 from edgewright.frontend.onnx_reading.routing import Routing, leftovers, too_many_chosen
+from edgewright.frontend.onnx_reading.rows import computes_rows
 from edgewright.frontend.onnx_reading.runtime_experts import expand_runtime_experts
 from edgewright.frontend.onnx_reading.runtime_operators import expand_runtime_operators
 from edgewright.frontend.onnx_reading.site import READERS, Site, Unsupported
@@ -131,22 +131,22 @@ def _is_readable(model: onnx.ModelProto, shapes: Shapes) -> bool:
 
 def _read_checked(model: onnx.ModelProto, shapes: Shapes) -> Graph:
     batch = fixed_batch(model, shapes)
-    return _canonical(read_plain(model, shapes) if batch is None else _read_rows(model, shapes, batch))
+    return _canonical(read_plain(model, shapes)) if batch is None else _read_rows(model, shapes, batch)
 
 
 def _read_rows(model: onnx.ModelProto, shapes: Shapes, batch: int) -> Graph:
-    """The plain graph of one row, where all rows of a batch are computed alike; else of the model as it is."""
+    """The graph of one row, where all rows of a batch are computed alike; else of the model as it is."""
     refused: CompileError | None = None
     try:
         one = read_plain(with_batch_of_one(model, batch), with_first_axis(1, shapes))
     except CompileError as error:
         one, refused = None, error
     many = read_plain(model, with_first_axis(batch, shapes), unbatched=False)
-    if one is not None and is_of_rows(one, many, batch):
-        return replace(one, notes=(batch_note(batch),))
+    if one is not None and computes_rows(one, many, batch):
+        return replace(_canonical(one), notes=(batch_note(batch),))
     if asks_for_one(shapes):
         raise keeps_its_batch(batch, refused)
-    return read_plain(model, shapes)
+    return _canonical(read_plain(model, shapes))
 
 
 def _canonical(plain: Graph) -> Graph:

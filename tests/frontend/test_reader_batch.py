@@ -16,6 +16,7 @@ from edgewright.passes.ir.interp import interpret
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.frontend.bad_models import codes, refusal
+from tests.frontend.onnx_vit import Spelling, vit
 
 RNG = np.random.default_rng(3)
 
@@ -124,3 +125,16 @@ def test_a_batch_of_one_that_the_model_forbids() -> None:
     proto = model(FLAT, {"x": (4, 5, 6)}, {**CONSTANTS, "shape": np.array([2, 12], np.int64)})
     error = refusal(proto, {"x": (1, 5, 6)})
     assert codes(error) == ["N025"] and "Reshape" in error.diagnostics[0].at
+
+
+@pytest.mark.parametrize("qkv", ["split", "gather", "unstack_first", "interleaved", "three"])
+@pytest.mark.parametrize("pool", ["gather", "mean"])
+def test_transformers_of_a_fixed_batch(qkv: str, pool: str, tmp_path: Path) -> None:
+    """Their heads and the parts of a joined projection move the batch to other axes on the way."""
+    proto = vit(Spelling(batch=4, qkv=qkv, pool=pool))
+    graph = read_model(proto)
+    assert graph.inputs[0].shape == (1, 3, 8, 8) and graph.notes
+    x = RNG.standard_normal((8, 3, 8, 8)).astype(np.float32)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    wanted = np.concatenate([session.run(None, {"x": part})[0] for part in np.split(x, 2)])
+    np.testing.assert_allclose(interpret(graph, samples(graph, {"x": x}, tmp_path))["logits"], wanted, atol=1e-4)
