@@ -8,6 +8,7 @@ result is known once for a 0 and once for a 1.  Both are computed now, and the g
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,8 +65,9 @@ class Bits:
         index, zero, one = self.index, self.zero, self.one
         if wanted:
             short = _shortened(index, zero, one)
-            if np.broadcast_shapes(short[0].shape, *wanted) == np.broadcast_shapes(index.shape, *wanted):
-                index, zero, one = short
+            with suppress(ValueError):  # shapes that do not fit are the operator's to refuse
+                if np.broadcast_shapes(short[0].shape, *wanted) == np.broadcast_shapes(index.shape, *wanted):
+                    index, zero, one = short
         flat = np.maximum(index, 0)
         if np.array_equal(flat.reshape(-1), np.arange(self.source.type.size)):
             mask = self.source
@@ -126,6 +128,8 @@ def _follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) 
                 return None
             index = np.maximum(index, own)
     free = index < 0
+    if zero.dtype.kind not in "biuf" or one.dtype != zero.dtype:
+        return None
     if zero.dtype.kind == "f" and (np.isnan(zero).any() or np.isnan(one).any()):
         return None
     if zero.shape != index.shape or not np.array_equal(zero[free], one[free]):

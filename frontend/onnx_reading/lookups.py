@@ -15,7 +15,7 @@ import onnx_ir as ir
 from edgewright.frontend.onnx_reading.bits import evaluate
 from edgewright.frontend.onnx_reading.site import Unsupported
 from edgewright.passes.input_ranges import Range
-from edgewright.passes.ir import Array, Node, make
+from edgewright.passes.ir import Array, Int, Node, elem_of, make
 from edgewright.passes.ops import Concat, Gather, Slice, constant, value_of
 
 WINDOW = 1 << 16
@@ -39,8 +39,9 @@ class Lookup:
     @staticmethod
     def of_input(source: Node, dtype: np.dtype[np.generic]) -> Lookup:
         """The input itself."""
-        info = np.iinfo(dtype)
-        low, high = max(int(info.min), -WINDOW), min(int(info.max), WINDOW - 1)
+        elem = elem_of(dtype)
+        assert isinstance(elem, Int)
+        low, high = max(elem.lowest, -WINDOW), min(elem.highest, WINDOW - 1)
         return Lookup(source, low, np.arange(low, high + 1).astype(dtype), np.zeros((), np.int64))
 
     @property
@@ -65,11 +66,11 @@ def combined(node: ir.Node, opset: int, operands: Sequence[Lookup | Array | None
     for operand in operands:
         if isinstance(operand, np.ndarray) and operand.size > 1 and (operand != operand.reshape(-1)[0]).any():
             return _shifted(node, operands)
-        flat.append(operand.reshape(-1)[:1] if isinstance(operand, np.ndarray) else operand and operand.values)
+        flat.append(operand.values if isinstance(operand, Lookup) else None if operand is None else operand.reshape(-1)[:1])
     shapes = [o.shape for o in operands if isinstance(o, np.ndarray)]
     if np.broadcast_shapes(first.source.shape, *shapes) != first.source.shape:
         return None
-    values = evaluate(node, opset, [None if x is None else np.asarray(x) for x in flat])
+    values = evaluate(node, opset, flat)
     if values.shape != first.values.shape:
         return None
     return Lookup(first.source, first.low, values, np.zeros((), np.int64))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from edgewright.frontend.data import input_shapes, load_samples, unbatched_inputs
 from edgewright.frontend.npz import npz
@@ -22,7 +23,7 @@ RNG = np.random.default_rng(3)
 
 
 def model(
-    nodes: list[onnx.NodeProto], inputs: dict[str, tuple[int | str, ...]], constants: dict[str, Array] | None = None
+    nodes: list[onnx.NodeProto], inputs: Mapping[str, tuple[int | str, ...]], constants: Mapping[str, Array] | None = None
 ) -> onnx.ModelProto:
     made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()]
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
@@ -50,7 +51,7 @@ TOKENS = [
     helper.make_node("ReduceMean", ["s", "axes"], ["m"], keepdims=0),
 ]
 FLAT = [*TOKENS, helper.make_node("Reshape", ["m", "shape"], ["y"])]
-CONSTANTS = {"w": WEIGHT, "axes": np.array([1], np.int64)}
+CONSTANTS: dict[str, Array] = {"w": WEIGHT, "axes": np.array([1], np.int64)}
 
 
 @pytest.mark.parametrize("batch", [2, 3, 4, 64])
@@ -70,7 +71,7 @@ def test_an_open_batch_that_the_user_fixes_is_one_too() -> None:
     assert read_model(proto, {"x": (4, 5, 6)}).inputs[0].shape == (1, 5, 6)
 
 
-ACROSS = {
+ACROSS: dict[str, tuple[list[onnx.NodeProto], dict[str, tuple[int, ...]], dict[str, Array]]] = {
     "tokens first": ([helper.make_node("Softmax", ["x"], ["y"], axis=0)], {"x": (7, 1, 6)}, {}),
     "tokens first, hidden by a reshape": (
         [helper.make_node("Reshape", ["x", "s"], ["a"]), helper.make_node("Softmax", ["a"], ["y"], axis=1)],
@@ -96,10 +97,10 @@ ACROSS = {
 @pytest.mark.parametrize("count", [1, 3])
 def test_other_first_axes_stay_behind_an_axis_of_samples(name: str, count: int, tmp_path: Path) -> None:
     nodes, shapes, constants = ACROSS[name]
-    proto = model(nodes, shapes, constants)  # type: ignore[arg-type]
+    proto = model(nodes, shapes, constants)
     graph = read_model(proto)
     assert all(node.shape[0] == 1 for node in graph.inputs)
-    given = [{n: RNG.standard_normal(s).astype(np.float32) for n, s in shapes.items()} for _ in range(count)]  # type: ignore[arg-type]
+    given = [{n: RNG.standard_normal(s).astype(np.float32) for n, s in shapes.items()} for _ in range(count)]
     wanted = np.concatenate([onnx_runs(proto, one) for one in given])
     stacked = {n: (np.concatenate if s[:1] == (1,) else np.stack)([one[n] for one in given]) for n, s in shapes.items()}
     np.testing.assert_allclose(interpret(graph, samples(graph, stacked, tmp_path))["y"], wanted, atol=1e-6)
@@ -117,7 +118,7 @@ def test_a_scalar_result_is_a_vector_of_samples() -> None:
 
 
 def test_a_batch_of_one_that_the_model_forbids() -> None:
-    proto = model(*ACROSS["rows that differ"])  # type: ignore[arg-type]
+    proto = model(*ACROSS["rows that differ"])
     error = refusal(proto, {"x": (1, 6)})
     assert codes(error) == ["N025"] and "batch 1" in error.diagnostics[0].help
     proto = model(FLAT, {"x": (4, 5, 6)}, {**CONSTANTS, "shape": np.array([4, 6], np.int64)})

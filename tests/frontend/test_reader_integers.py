@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.input_ranges import input_ranges

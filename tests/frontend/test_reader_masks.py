@@ -191,7 +191,7 @@ def test_ids_compared_with_padding() -> None:
     proto = masked(nodes, table=table, pad=integers(1), last=integers(-1))
     graph = read_model(proto)
     (ids,) = (node for node in graph.inputs if not node.type.is_float)
-    feeds = {node.name: np.ones(node.shape, np.float32) for node in graph.inputs}
+    feeds: dict[str, Array] = {node.name: np.ones(node.shape, np.float32) for node in graph.inputs}
     feeds[ids.name] = np.arange(ids.type.size).reshape(ids.shape) % 9
     assert_close(interpret(graph, feeds)["y"], session(proto).run(None, feeds)[0], "one block")
 
