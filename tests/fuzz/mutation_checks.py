@@ -29,6 +29,8 @@ TOLERANCE = 2e-3
 """Of an output's largest magnitude: float32 in another order, and a few weights that mutations made extreme."""
 LARGEST = 1e7
 """Beyond, float32 keeps no digits of ordinary terms in the same sum."""
+MASKED = -1e30
+"""Scores below are forbidden, and take part in no sum."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def _extreme(graph: Graph, samples: dict[str, Array]) -> bool:
 
     def see(node: Node, value: Array) -> None:
         if node.type.is_float and value.size:
-            largest[0] = max(largest[0], float(np.nan_to_num(np.abs(value), nan=np.inf).max()))
+            sizes = np.where(value < MASKED, 0, np.abs(value))
+            largest[0] = max(largest[0], float(np.nan_to_num(sizes, nan=np.inf).max()))
 
     visit(graph, samples, see)
     return largest[0] > LARGEST
