@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Graph, Node
-from edgewright.passes.ops import Constant
+from edgewright.passes.ops import Concat, Constant, Gather, Reshape, Slice, Transpose
 
 LARGEST_READ = 1 << 29
 """Elements of one value as exporters write it: scores of 4096 tokens and 16 heads are 2^28, and Attention never stores them."""
@@ -14,8 +14,15 @@ LARGEST_ALIVE = 1 << 27
 """Elements that have to be kept at the same time."""
 
 
-def check_value(node: Node, largest: int) -> None:
-    """CompileError with N024 for a computed value of more elements."""
+def check_read(node: Node) -> None:
+    """CompileError with N024 for a value that is too large as it is written. What only moves elements, or follows from
+    constants, is worked out while the model is read."""
+    moved = isinstance(node.op, (Concat, Gather, Reshape, Slice, Transpose))
+    known = all(isinstance(operand.op, Constant) for operand in node.inputs)
+    _check_value(node, LARGEST_VALUE if moved or known else LARGEST_READ)
+
+
+def _check_value(node: Node, largest: int) -> None:
     if not isinstance(node.op, Constant) and node.type.size > largest:
         raise CompileError([_too_large(node, f"its shape {node.shape} has {node.type.size:,} elements", largest)])
 
@@ -24,7 +31,7 @@ def check_values(graph: Graph) -> None:
     """CompileError with N024 for a canonical graph that cannot be computed in a few hundred MiB."""
     nodes = graph.nodes()
     for node in nodes:
-        check_value(node, LARGEST_VALUE)
+        _check_value(node, LARGEST_VALUE)
     last = {operand: i for i, node in enumerate(nodes) for operand in node.inputs}
     last.update(dict.fromkeys(graph.outputs, len(nodes)))
     ending: dict[int, list[Node]] = {}

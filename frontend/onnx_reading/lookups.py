@@ -70,8 +70,11 @@ def combined(node: ir.Node, opset: int, operands: Sequence[Lookup | Array | None
     shapes = [o.shape for o in operands if isinstance(o, np.ndarray)]
     if np.broadcast_shapes(first.source.shape, *shapes) != first.source.shape:
         return None
-    values = evaluate(node, opset, flat)
-    if values.shape != first.values.shape:
+    try:
+        values = evaluate(node, opset, flat)
+    except Exception:  # ONNX's reference implementation raises what it likes; the reader then says what does not fit
+        return None
+    if values.dtype.kind not in "biuf" or values.shape != first.values.shape:
         return None
     return Lookup(first.source, first.low, values, np.zeros((), np.int64))
 

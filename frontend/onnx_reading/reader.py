@@ -31,7 +31,7 @@ from edgewright.frontend.onnx_reading.bits import BROADCASTING, FOLLOWED, KEEPS_
 from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_reading.checks_tensors import check_tensors
-from edgewright.frontend.onnx_reading.checks_values import LARGEST_READ, check_value, check_values
+from edgewright.frontend.onnx_reading.checks_values import check_read, check_values
 from edgewright.frontend.onnx_reading.fold import FOLDABLE, Shapes, fold
 from edgewright.frontend.onnx_reading.integers import Integers
 from edgewright.frontend.onnx_reading.refusals import no_numbers, no_reader, refused, sizes_in
@@ -342,7 +342,7 @@ class _Conversion:
             return
         nodes = (results,) if isinstance(results, Node) else tuple(results)
         for made in nodes:
-            check_value(made, LARGEST_READ)
+            check_read(made)
         self.values.update(zip(node.outputs, nodes, strict=False))
 
     def _operands(self, node: ir.Node) -> tuple[Node | None, ...]:
