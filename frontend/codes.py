@@ -88,9 +88,9 @@ An array of Python objects is stored as a pickle, and loading a pickle runs code
     "D004": """no array for an input
 The file has no array under the input's name, nor `images` or `calib` for a model of one input.""",
     "D005": """data of the wrong shape or type
-Images are floating point, normalised as in training, one per row: (count, channels, height, width). Bytes are never scaled
-here: divide and normalise them as in training, or let the model take uint8. Masks are 0 and 1, as integers or bool. Labels are
-integers, one for each image.""",
+Images are floating point, normalised as in training, one per row: (count, channels, height, width). Bytes are never
+scaled here: divide and normalise them as in training, or let the model take uint8. Masks are 0 and 1, as integers or bool.
+Labels are integers, one for each image.""",
     "D006": """data out of range
 NaN, infinite, too large for float32, integers that the model cannot take, or, where scales are taken from the data, the
 same value everywhere.""",

@@ -21,7 +21,7 @@ from tests.fuzz.mutations import mutated
 
 CPU_SECONDS = 20
 MEMORY_BYTES = 2 << 30
-_WALL_SECONDS = 150
+_WALL_SECONDS = 300
 
 
 def case(seed: int, index: int) -> tuple[bytes, str]:

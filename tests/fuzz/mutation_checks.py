@@ -29,8 +29,10 @@ TOLERANCE = 2e-3
 """Of an output's largest magnitude: float32 in another order, and a few weights that mutations made extreme."""
 LARGEST = 1e7
 """Beyond, float32 keeps no digits of ordinary terms in the same sum."""
-MASKED = -1e30
-"""Scores below are forbidden, and take part in no sum."""
+LARGEST_INPUT = 1 << 20
+"""Elements given to onnxruntime."""
+MASKED = np.float32(-3.4028e38)
+"""The lowest float32 forbids scores, and takes part in no sum that counts."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ def _compare(data: bytes, graph: Graph, samples: dict[str, Array], found: list[d
     types = {"float": np.float32, "int64": np.int64, "int32": np.int32, "uint8": np.uint8, "int8": np.int8, "bool": np.bool_}
     fixed = {i.name: i.shape[0] for i in session.get_inputs() if i.name not in own and i.shape}
     batch = max((n for n in fixed.values() if isinstance(n, int)), default=1)
+    if batch * sum(array.size for array in samples.values()) > LARGEST_INPUT:
+        return False
     try:
         for sample in range(count):
             feeds: dict[str, Array] = {}
