@@ -54,7 +54,7 @@ def compiled_report(result: Result) -> results.Report:
         ),
         roofline=results.Roofline(plan.config.macs_per_cycle, (READ_PORTS + 1) * WORD_BYTES),
         changes=result.record.changes,
-        notes=result.record.notes,
+        notes=(*result.plan.graph.notes, *result.record.notes),
     )
     return with_latency(report)
 

@@ -45,7 +45,7 @@ def cpu_report(built: CpuResult) -> results.Report:
             manifest.workspace_bytes,
         ),
         changes=built.record.changes,
-        notes=built.record.notes,
+        notes=(*built.graph.notes, *built.record.notes),
     )  # fmt: skip
 
 

@@ -256,7 +256,7 @@ def run(
     compiled = CompiledCpu.open(directory)
     ran = compiled.run(inputs, samples=samples, threads=threads, check=check)
     if output is not None:
-        from edgewright.frontend.driver import npz
+        from edgewright.frontend.npz import npz
 
         replace_file(output, npz(ran.outputs))
     out, _ = render.consoles()

@@ -75,7 +75,7 @@ def show(console: Any, result: dict[str, Any], directory: Path) -> None:
 
 def run_split(directory: Path, inputs: Path | None, output: Path | None, samples: int | None) -> None:
     """Run a split folder on this machine."""
-    from edgewright.frontend.driver import npz
+    from edgewright.frontend.npz import npz
     from edgewright.frontend.publish import check_file, replace_file
     from edgewright.frontend.report import render
     from edgewright.frontend.splitting.folder import SplitFolder

@@ -25,7 +25,8 @@ allocated, so a damaged size is reported here too.""",
 Shape times element size must equal the bytes stored, in the file or beside it. A mismatch means damage, or a data file
 that belongs to another model.""",
     "N006": """element type not supported
-Models are read in float32 (float64 and float16 weights are converted); shapes and indices are integers. Strings,
+Models are read in float32 (float64 and float16 weights are converted); shapes and indices are integers. Inputs are float32,
+or int8, int16, int32, int64, uint8 (ids, masks, pixels) and bool (masks). Strings,
 bfloat16, 4- and 8-bit floats, sparse tensors, sequences and optionals are not read. Quantisation happens here, so
 export the float model rather than one that another tool has quantised.""",
     "N007": """external data missing
@@ -62,7 +63,21 @@ to add one.""",
 The operator is known, but not with these attributes, shapes or operands: the reason is in the message.""",
     "N019": """input used as a mask and as indices
 Masks are numbers that are 0 or 1; everything a model computes from them is worked out for both. An input that also
-picks rows of a table, such as token ids compared with the padding's id, can be anything: make the mask an input.""",
+picks rows of a table of more than two can be anything: make the mask an input. (Token ids compared with the padding's id
+are read.)""",
+    "N023": """a name that no data file can hold
+Samples and results are kept in npz files, by the names of inputs and outputs. A NUL character, or more than 60,000 bytes,
+cannot be part of such a name. Rename it in the model and export it again.""",
+    "N024": """a value of this model is too large
+Values of up to 2^26 elements are computed (2^27 at the same time). A few bytes in a model can ask for any size: Tile,
+Expand, Resize, Pad, products of a column and a row. It is refused before anything of that size is allocated.""",
+    "N025": """the model's batch cannot become 1
+Samples are compiled one at a time. --shape asked for a first axis of 1 where the model has a fixed one, and an operator
+(named in the message: a Reshape to fixed numbers, a constant with a row for each sample) does not allow it. Without --shape
+the whole batch is compiled as one sample; better, export the model with batch 1.""",
+    "N026": """the model was traced for another length
+An export by tracing writes sizes of its example into the model, even where the input's axis is declared open: a Reshape to
+20 tokens, a table of 20 positions. The model then works at that length only. Use it, or export again.""",
     "D001": """data file not found or unreadable
 The path given for calibration or test data is not a regular file that can be read.""",
     "D002": """not an npz file
@@ -73,10 +88,12 @@ An array of Python objects is stored as a pickle, and loading a pickle runs code
     "D004": """no array for an input
 The file has no array under the input's name, nor `images` or `calib` for a model of one input.""",
     "D005": """data of the wrong shape or type
-Images are floating point, normalised as in training, one per row: (count, channels, height, width). Labels are
-integers, one for each image.""",
+Images are floating point, normalised as in training, one per row: (count, channels, height, width). Bytes are never
+scaled here: divide and normalise them as in training, or let the model take uint8. Masks are 0 and 1, as integers or bool.
+Labels are integers, one for each image.""",
     "D006": """data out of range
-NaN, infinite, too large for float32, or the same value everywhere: no ranges can be calibrated from it.""",
+NaN, infinite, too large for float32, integers that the model cannot take, or, where scales are taken from the data, the
+same value everywhere.""",
     "D007": """data does not fit in memory
 The arrays that the file declares are larger than what this machine can hold.""",
 }

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import numpy as np
 from edgewright.frontend.assemble import compiled_report, simulated_report
 from edgewright.frontend.bundle import check_files, check_plan, engine_of, kept_files, read_manifest, report_of
 from edgewright.frontend.checkpoints import checkpoint_of
 from edgewright.frontend.compiled_cpu import CompiledCpu
-from edgewright.frontend.data import input_shapes, load_samples, random_samples
+from edgewright.frontend.data import check_arrays, input_shapes, load_samples, random_samples, unbatched_inputs
 from edgewright.frontend.driver import (
     KEPT_SAMPLES,
     SAMPLES_FILE,
@@ -29,7 +28,7 @@ from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.frontend.staging import reading
 from edgewright.hw.plan import Plan, plan
 from edgewright.passes import results
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.types import Array
 from edgewright.passes.names import safe_identifier
 from edgewright.passes.transform import Progress
@@ -106,28 +105,14 @@ class Compiled:
 
     def inputs(self, images: str | Path | Mapping[str, Array] | Array | None) -> dict[str, Array]:
         """Samples by input name, checked against the model."""
-        shapes = input_shapes(self.plan.graph)
+        shapes, ranges = input_shapes(self.plan.graph), input_ranges(self.plan.graph)
         if images is None:
             path = self.directory / SAMPLES_FILE
-            images = path if path.is_file() else random_samples(shapes, KEPT_SAMPLES).inputs
+            images = path if path.is_file() else random_samples(shapes, KEPT_SAMPLES, ranges=ranges).inputs
         if isinstance(images, (str, Path)):
-            return load_samples(images, shapes).inputs
-        if isinstance(images, Mapping):
-            given = {name: np.asarray(array, np.float32) for name, array in images.items()}
-        else:
-            given = {next(iter(shapes)): np.asarray(images, np.float32)}
-        for name, shape in shapes.items():
-            if name not in given or given[name].shape[1:] != shape[1:] or not np.isfinite(given[name]).all():
-                found = given[name].shape if name in given else "missing"
-                raise CompileError(
-                    [
-                        Diagnostic(
-                            "D004", f"input '{name}' does not fit the model", name, f"it is {found}",
-                            f"give finite values of shape (samples, {', '.join(map(str, shape[1:]))})",
-                        )
-                    ]
-                )  # fmt: skip
-        return {name: given[name] for name in shapes}
+            return load_samples(images, shapes, ranges=ranges, unbatched=unbatched_inputs(self.plan.graph)).inputs
+        given = images if isinstance(images, Mapping) else {next(iter(shapes)): images}
+        return check_arrays(given, shapes, ranges, unbatched_inputs(self.plan.graph))
 
 
 def compile(

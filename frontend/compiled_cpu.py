@@ -11,18 +11,16 @@ import numpy as np
 from edgewright.frontend.assemble_cpu import cpu_report
 from edgewright.frontend.bundle import report_of
 from edgewright.frontend.checkpoints import checkpoint_of
-from edgewright.frontend.data import input_shapes, load_samples
+from edgewright.frontend.data import check_arrays, input_shapes, load_samples, unbatched_inputs
 from edgewright.frontend.driver import SAMPLES_FILE
 from edgewright.frontend.publish import check_results, publish, write_results
 from edgewright.frontend.report import report as report_files
 from edgewright.frontend.staging import reading
 from edgewright.passes import results
-from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
-from edgewright.passes.names import plain
 
 if TYPE_CHECKING:
     from edgewright.frontend.driver_cpu import CpuResult
@@ -87,20 +85,13 @@ class CompiledCpu:
     def samples(self, source: Given = None) -> dict[str, Array]:
         """Samples by input name along axis 0: from an npz file, arrays by input name, one array for the first input, or what
         stayed with the artifact. CompileError: D-codes for what does not fit the model."""
+        graph = self.graph
+        shapes, ranges, unbatched = input_shapes(graph), input_ranges(graph), unbatched_inputs(graph)
         if source is None or isinstance(source, (str, Path)):
-            graph = self.graph
             path = self.directory / SAMPLES_FILE if source is None else Path(source)
-            return load_samples(path, input_shapes(graph), ranges=input_ranges(graph)).inputs
-        first = self.artifact.manifest.inputs[0].name
-        arrays = source if isinstance(source, Mapping) else {first: source}
-        given = {name: np.asarray(array) for name, array in arrays.items()}
-        counts = {array.shape[0] if array.ndim else 0 for array in given.values()}
-        if len(counts) != 1 or 0 in counts:
-            found = ", ".join(f"{name}: {array.shape}" for name, array in given.items()) or "none"
-            help_text = "give arrays of shape (samples, ...), all with as many samples, at least one"
-            one = Diagnostic("D004", "the inputs are not so many samples", plain(first), plain(found), help_text)
-            raise CompileError([one])
-        return given
+            return load_samples(path, shapes, ranges=ranges, unbatched=unbatched).inputs
+        given = source if isinstance(source, Mapping) else {next(iter(shapes)): source}
+        return check_arrays(given, shapes, ranges, unbatched)
 
     def run(
         self, source: Given = None, *, samples: int | None = None,

@@ -5,39 +5,23 @@ Headers are looked at before anything is allocated, and pickles are never loaded
 
 from __future__ import annotations
 
-import math
-import stat
-import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
 
 import numpy as np
+from edgewright.frontend.npz import Archive, Header, fail, open_archive, read_array, read_headers
 from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.input_ranges import MASK, Range
 from edgewright.passes.ir import Array, Graph, Shape
 from edgewright.passes.ops import Input
-from numpy.lib import format as npy_format
 
 IMAGE_NAMES = ("images", "x")
 CALIBRATION_NAMES = ("calib", "images", "x")
 LABEL_NAMES = ("labels", "y")
-# Everything that zipfile, zlib and numpy raise on damaged archives.
-_BROKEN = (
-    OSError,
-    ValueError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    RuntimeError,
-    NotImplementedError,
-    SyntaxError,
-)
-Archive = zipfile.ZipFile
 NO_RANGES: Mapping[str, Range] = {}
+NOTHING: Set[str] = frozenset()
 _SHAPE_HELP = "save images as float32, normalised as in training, one per row: (count, channels, height, width)"
 
 
@@ -70,6 +54,25 @@ def input_shapes(graph: Graph) -> dict[str, Shape]:
     return {node.op.name: node.shape for node in graph.inputs if isinstance(node.op, Input)}
 
 
+def unbatched_inputs(graph: Graph) -> frozenset[str]:
+    """Inputs whose own shape lies behind the axis that counts samples: their data may come in that shape."""
+    return frozenset(node.op.name for node in graph.inputs if isinstance(node.op, Input) and node.op.unbatched)
+
+
+def sample_count(found: Shape, shape: Shape, unbatched: bool) -> int | None:
+    """How many samples an array of shape `found` holds for an input of `shape` (leading 1 included); None: it does not fit.
+
+    For an `unbatched` input also samples joined along the first axis of their own shape, as outputs are.
+    """
+    if len(found) == len(shape) and found[1:] == shape[1:]:
+        return found[0]
+    if not unbatched or len(found) != len(shape) - 1:
+        return None
+    if not found:
+        return 1
+    return found[0] // shape[1] if found[1:] == shape[2:] and found[0] % shape[1] == 0 else None
+
+
 def random_samples(
     shapes: Mapping[str, Shape], count: int = 32, seed: int = 0, ranges: Mapping[str, Range] = NO_RANGES
 ) -> Samples:
@@ -88,9 +91,11 @@ def random_samples(
 
 
 def load_samples(
-    path: str | Path, shapes: Mapping[str, Shape], calibration: bool = False, ranges: Mapping[str, Range] = NO_RANGES
-) -> Samples:
-    """Samples for inputs of these shapes (leading batch of 1 included); `ranges` as `input_ranges` gives them.
+    path: str | Path, shapes: Mapping[str, Shape], calibration: bool = False, ranges: Mapping[str, Range] = NO_RANGES,
+    unbatched: Set[str] = NOTHING,
+) -> Samples:  # fmt: skip
+    """Samples for inputs of these shapes (leading batch of 1 included); `ranges` and `unbatched` as `input_ranges` and
+    `unbatched_inputs` give them.
 
     An array is found under its input's name; for a model of one input also as `images`, and for `calibration`
     first as `calib`.  Labels (`labels`) belong to the arrays that are not `calib`.
@@ -102,7 +107,7 @@ def load_samples(
         names = choose(headers, shapes, path, calibration)
         wants_labels = "calib" not in names.values()
         label_name = next((name for name in LABEL_NAMES if name in headers and name not in names.values()), None)
-        inputs = read_inputs(archive, headers, names, shapes, path, ranges)
+        inputs = read_inputs(archive, headers, names, shapes, path, ranges, unbatched)
         labels = None
         if label_name is not None and wants_labels:
             count = len(next(iter(inputs.values())))
@@ -117,95 +122,52 @@ def read_inputs(
     shapes: Mapping[str, Shape],
     path: Path,
     ranges: Mapping[str, Range],
+    unbatched: Set[str] = NOTHING,
 ) -> dict[str, Array]:
     """The arrays called `names` (input name -> array name), checked before and after they are read."""
-    _check_headers(headers, names, shapes, path, ranges)
+    _check_headers(headers, names, shapes, path, ranges, unbatched)
     _check_memory(headers, names.values(), path)
-    return {
-        given: _as_integer(read_array(archive, headers[name], path), name, path, ranges[given])
-        if given in ranges
-        else _as_float(read_array(archive, headers[name], path), name, path)
-        for given, name in names.items()
-    }
-
-
-def fail(code: str, message: str, at: str, because: str, help_text: str, exit_code: int = Exit.MODEL) -> NoReturn:
-    raise CompileError([Diagnostic(code, message, at=at, because=because, help=help_text)], exit_code)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else "it is cut short"
-
-
-def open_archive(path: Path) -> zipfile.ZipFile:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            fail(
-                "D001",
-                "data path is not a file",
-                str(path),
-                "it is a folder or device",
-                "give an .npz file",
-                Exit.USAGE,
-            )
-        return zipfile.ZipFile(path)
-    except FileNotFoundError:
-        fail("D001", "data file not found", str(path), "there is no file of this name", "check the path", Exit.USAGE)
-    except (OSError, ValueError) as error:
-        fail("D001", "data file cannot be read", str(path), str(error), "check path and permissions", Exit.USAGE)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        help_text = "save it with numpy.savez(path, images=..., labels=...)"
-        fail("D002", "not an npz file", str(path), f"it is no complete zip archive ({error})", help_text)
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """One array in the archive, not yet read."""
-
-    entry: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-
-    @property
-    def size_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    version = npy_format.read_magic(file)
-    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
-
-
-def read_headers(archive: zipfile.ZipFile, path: Path) -> dict[str, Header]:
-    found: dict[str, Header] = {}
-    for info in archive.infolist():
-        if not info.filename.endswith(".npy"):
-            continue
-        name = info.filename.removesuffix(".npy")
-        at = f"array {name!r} in {path}"
-        try:
-            with archive.open(info) as file:
-                shape, dtype = _read_header(file)
-                overhead = file.tell()
-        except _BROKEN as error:
-            fail(
-                "D002",
-                "damaged array",
-                at,
-                str(error).splitlines()[0] if str(error) else "it is cut short",
-                "save it again",
-            )
-        if dtype.hasobject:
-            because = "its elements are Python objects, stored as a pickle, and loading a pickle runs code"
-            fail("D003", "pickled array refused", at, because, "save plain numeric arrays")
-        found[name] = header = Header(info.filename, shape, dtype)
-        if header.size_bytes + overhead != info.file_size:
-            there = info.file_size - overhead
-            because = f"shape {shape} of {dtype} needs {header.size_bytes:,} bytes, and {there:,} are there"
-            fail("D002", "damaged array", at, because, "save it again")
+    found: dict[str, Array] = {}
+    for given, name in names.items():
+        array = read_array(archive, headers[name], path)
+        values = _as_integer(array, name, path, ranges[given]) if given in ranges else _as_float(array, name, path)
+        found[given] = values.reshape(-1, *shapes[given][1:])
     return found
+
+
+def check_arrays(
+    given: Mapping[str, Array], shapes: Mapping[str, Shape], ranges: Mapping[str, Range], unbatched: Set[str] = NOTHING
+) -> dict[str, Array]:
+    """Samples (count, ...) that a caller has as arrays, in the model's types. CompileError D004 with all that do not fit."""
+    found: list[Diagnostic] = []
+    checked: dict[str, Array] = {}
+    for name, shape in shapes.items():
+        wanted = f"(samples, {', '.join(map(str, shape[1:]))})"
+        array = np.asarray(given[name]) if name in given else None
+        help_text = f"give finite values of shape {wanted}"
+        if array is None:
+            because: str | None = "it is missing"
+        elif not sample_count(array.shape, shape, name in unbatched):
+            because = f"its shape is {array.shape}"
+        elif (because := _unfit(array.dtype, ranges.get(name))) is not None:
+            help_text = _type_help(array.dtype, name in ranges)
+        elif array.dtype.kind == "f" and not np.isfinite(array).all():
+            because = "it holds nan or infinity"
+        elif name in ranges and not ranges[name][0] <= int(array.min()) <= int(array.max()) <= ranges[name][1]:
+            because = f"its values go from {array.min()} to {array.max()}"
+            help_text = f"the model takes {ranges[name][0]} to {ranges[name][1]}"
+        if array is None or because is not None:
+            found.append(Diagnostic("D004", f"input '{name}' does not fit the model", name, str(because), help_text))
+        else:
+            values = np.ascontiguousarray(array, np.int64 if name in ranges else np.float32)
+            checked[name] = values.reshape(-1, *shape[1:])
+    counts = {len(array) for array in checked.values()}
+    if not found and len(counts) > 1:
+        because = f"they hold {', '.join(map(str, sorted(counts)))} samples"
+        found.append(Diagnostic("D004", "inputs of different counts", "inputs", because, "give one row per sample in each"))
+    if found:
+        raise CompileError(found)
+    return checked
 
 
 def choose(
@@ -250,22 +212,24 @@ def _check_headers(
     shapes: Mapping[str, Shape],
     path: Path,
     ranges: Mapping[str, Range],
+    unbatched: Set[str],
 ) -> None:
     found: list[Diagnostic] = []
+    counts: set[int] = set()
     for given, name in names.items():
         header, wanted, at = headers[name], shapes[given][1:], f"array {name!r} in {path}"
-        wanted_kinds, wanted_type = ("iu", "integers") if given in ranges else ("f", "float32")
-        if header.dtype.kind not in wanted_kinds:
-            because = f"its elements are {header.dtype}, and the model takes {wanted_type}"
-            found.append(Diagnostic("D005", "data of the wrong type", at, because, _SHAPE_HELP))
-        if header.shape[1:] != wanted or len(header.shape) != len(wanted) + 1:
-            because = f"it is {_spell(header.shape)}, and input {given!r} takes count x {_spell(wanted)}"
+        if (because := _unfit(header.dtype, ranges.get(given))) is not None:
+            found.append(Diagnostic("D005", "data of the wrong type", at, because, _type_help(header.dtype, given in ranges)))
+        count = sample_count(header.shape, shapes[given], given in unbatched)
+        if count is None:
+            because = f"it is {_spell(header.shape) or 'one number'}, and input {given!r} takes count x {_spell(wanted)}"
             found.append(Diagnostic("D005", "data of the wrong shape", at, because, _SHAPE_HELP))
-        elif header.shape[0] == 0:
+        elif count == 0:
             found.append(Diagnostic("D005", "no samples", at, "the array is empty", "save at least one sample"))
-    counts = {headers[name].shape[:1] for name in names.values()}
+        else:
+            counts.add(count)
     if not found and len(counts) > 1:
-        because = f"the arrays have {', '.join(str(c[0]) for c in sorted(counts))} rows"
+        because = f"the arrays have {', '.join(map(str, sorted(counts)))} rows"
         found.append(
             Diagnostic("D005", "inputs of different counts", str(path), because, "save one row per sample in each")
         )
@@ -273,20 +237,29 @@ def _check_headers(
         raise CompileError(found)
 
 
+def _unfit(dtype: np.dtype[np.generic], allowed: Range | None) -> str | None:
+    """Why elements of this type are not the model's; None where they are."""
+    if allowed is None:
+        return None if dtype.kind == "f" else f"its elements are {dtype}, and the model takes float32"
+    if dtype.kind in ("iub" if allowed == MASK else "iu"):
+        return None
+    what = "0 and 1, as booleans or integers" if allowed == MASK else "integers"
+    return f"its elements are {dtype}, and the model takes {what}"
+
+
+def _type_help(dtype: np.dtype[np.generic], integer: bool) -> str:
+    if integer:
+        return "save integers: token ids, masks, or pixels where the model takes those"
+    if dtype == np.uint8:
+        return "the scale is the model's: save float32, for instance (pixels / 255 - mean) / std as in training"
+    return _SHAPE_HELP
+
+
 def _check_memory(headers: Mapping[str, Header], names: Iterable[str], path: Path) -> None:
     needed, budget = sum(headers[name].size_bytes for name in names), memory_budget_bytes()
     if needed > budget:
         because = f"its arrays need {needed:,} bytes, and {budget:,} can be used"
         fail("D007", "data does not fit in memory", str(path), because, "use fewer samples")
-
-
-def read_array(archive: zipfile.ZipFile, header: Header, path: Path) -> Array:
-    try:
-        with archive.open(header.entry) as file:
-            array: Array = npy_format.read_array(file, allow_pickle=False)
-            return array
-    except _BROKEN as error:
-        fail("D002", "damaged array", f"array {header.entry!r} in {path}", _first_line(error), "save it again")
 
 
 def _as_float(array: Array, name: str, path: Path) -> Array:
@@ -297,10 +270,16 @@ def _as_float(array: Array, name: str, path: Path) -> Array:
     if bad:
         because = f"{bad:,} of {values.size:,} values are NaN, infinite or beyond float32"
         fail("D006", "data out of range", at, because, "normalise as in training")
-    if values.size > 1 and values.min() == values.max():
-        because = f"every value is {float(values.reshape(-1)[0])}"
-        fail("D006", "data without a range", at, because, "save real images: scales are taken from their ranges")
     return values
+
+
+def check_ranges(samples: Samples) -> None:
+    """Refuse (D006) samples that scales are to be taken from and whose values are all the same."""
+    for name, values in samples.inputs.items():
+        if values.dtype.kind == "f" and values.size > 1 and values.min() == values.max():
+            because = f"every value is {float(values.reshape(-1)[0])}"
+            at = f"input {name!r} in {samples.source}"
+            fail("D006", "data without a range", at, because, "save real images: scales are taken from their ranges")
 
 
 def _as_integer(array: Array, name: str, path: Path, allowed: Range) -> Array:
@@ -308,7 +287,8 @@ def _as_integer(array: Array, name: str, path: Path, allowed: Range) -> Array:
     low, high = allowed
     if values.size and (int(values.min()) < low or int(values.max()) > high):
         because = f"its values go from {values.min()} to {values.max()}, and the model takes {low} to {high}"
-        fail("D006", "data out of range", f"array {name!r} in {path}", because, "use the model's own tokeniser")
+        help_text = "a mask is 0 or 1" if allowed == MASK else "give ids as the model counts them (its own tokeniser does)"
+        fail("D006", "data out of range", f"array {name!r} in {path}", because, help_text)
     return values
 
 

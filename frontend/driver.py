@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import resource
 import time
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from edgewright.frontend.bundle import figures, kept_files
 from edgewright.frontend.checkpoints import checkpoint_files, checkpoint_of
+from edgewright.frontend.data import check_ranges
 from edgewright.frontend.labelled import Labelled
+from edgewright.frontend.npz import npz
 from edgewright.frontend.onnx_reading.reader import ModelSource
 from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.frontend.reshaping.stage import STAGES, Prepared, Record, calibration_samples, check_record, prepared
@@ -27,7 +27,6 @@ from edgewright.hw.emit import emit, to_json
 from edgewright.hw.plan import Plan, plan
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
 from edgewright.passes.quantisation.sqnr import sqnr_rows
 from edgewright.passes.results import OutputAccuracy, Score
@@ -167,6 +166,7 @@ def quantise_measured(
 
     graph = ready.graph
     calibration, evaluation = calibration_samples(options, ready)
+    check_ranges(calibration)
     evaluation = affordable(graph, evaluation)
     with clock.stage("passes"):
         optimised, _ = optimise(graph, rms_norm=device.kind != "fpga" and not options.gpu)
@@ -192,13 +192,6 @@ def quantise_measured(
 def parameters_of(graph: Graph) -> int:
     """Values of all float constants."""
     return sum(node.type.size for node in graph.nodes() if node.op.kind == "Constant" and node.type.is_float)
-
-
-def npz(inputs: Mapping[str, Array]) -> bytes:
-    """Samples by input name as the bytes of an npz file."""
-    kept = io.BytesIO()
-    np.savez_compressed(kept, allow_pickle=False, **inputs)
-    return kept.getvalue()
 
 
 def measured_scores(graph: Graph, data: Labelled, clock: Clock) -> tuple[Score, ...]:

@@ -21,11 +21,11 @@ from edgewright.frontend.driver import (
     measured_from,
     measured_json,
     measured_scores,
-    npz,
     parameters_of,
     quantise_measured,
     source_name,
 )
+from edgewright.frontend.npz import npz
 from edgewright.frontend.onnx_reading.reader import ModelSource
 from edgewright.frontend.reshaping.stage import STAGES, Prepared, Record, calibration_samples, check_record, prepared
 from edgewright.hw.emit import to_json

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from edgewright.frontend import data as files
+from edgewright.frontend.npz import Archive, Header, fail, open_archive, read_array, read_headers
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.input_ranges import Range, input_ranges
 from edgewright.passes.ir.graph import Graph
@@ -67,9 +68,9 @@ def load_material(path: str | Path, graph: Graph, seed: int = 0, labelled: bool 
     other samples. Errors (CompileError): as `data.load_samples`; L006 for too few samples to hold any out."""
     path = Path(path)
     shapes, ranges = files.input_shapes(graph), input_ranges(graph)
-    with files.open_archive(path) as archive:
-        headers = files.read_headers(archive, path)
-        reader = _Reader(path, archive, headers, shapes, ranges, graph.output_names)
+    with open_archive(path) as archive:
+        headers = read_headers(archive, path)
+        reader = _Reader(path, archive, headers, shapes, ranges, graph)
         names, training = reader.names(""), reader.names(PREFIX)
         calib = "calib" if len(shapes) == 1 and "calib" in headers else None
         known = any(f"calib_{name}" in headers for name in (*files.LABEL_NAMES, *graph.output_names))
@@ -114,9 +115,9 @@ def load_material(path: str | Path, graph: Graph, seed: int = 0, labelled: bool 
 def load_measured(path: str | Path, graph: Graph) -> Labelled | None:
     """What a file holds to measure on: its arrays without `train_`; None where it has none."""
     path = Path(path)
-    with files.open_archive(path) as archive:
-        headers = files.read_headers(archive, path)
-        reader = _Reader(path, archive, headers, files.input_shapes(graph), input_ranges(graph), graph.output_names)
+    with open_archive(path) as archive:
+        headers = read_headers(archive, path)
+        reader = _Reader(path, archive, headers, files.input_shapes(graph), input_ranges(graph), graph)
         names = reader.names("")
         return None if names is None else reader.read(names, "")
 
@@ -125,11 +126,11 @@ class _Reader:
     """Reads one part of an archive whose headers are known."""
 
     def __init__(
-        self, path: Path, archive: files.Archive, headers: Mapping[str, files.Header], shapes: Mapping[str, tuple[int, ...]],
-        ranges: Mapping[str, Range], outputs: tuple[str, ...],
+        self, path: Path, archive: Archive, headers: Mapping[str, Header], shapes: Mapping[str, tuple[int, ...]],
+        ranges: Mapping[str, Range], graph: Graph,
     ) -> None:  # fmt: skip
         self.path, self.archive, self.headers, self.shapes, self.ranges = path, archive, headers, shapes, ranges
-        self.outputs = outputs
+        self.outputs, self.unbatched = graph.output_names, files.unbatched_inputs(graph)
 
     def names(self, prefix: str) -> dict[str, str] | None:
         """Array for each input under this prefix; None where one has none."""
@@ -144,19 +145,19 @@ class _Reader:
 
     def read(self, names: Mapping[str, str], prefix: str) -> Labelled:
         """The samples and what belongs to them."""
-        inputs = files.read_inputs(self.archive, self.headers, names, self.shapes, self.path, self.ranges)
+        inputs = files.read_inputs(self.archive, self.headers, names, self.shapes, self.path, self.ranges, self.unbatched)
         count = len(next(iter(inputs.values())))
         targets: dict[str, Array] = {}
         label = next((prefix + n for n in files.LABEL_NAMES if prefix + n in self.headers), None)
         if label is not None and label not in names.values():
-            array = files.read_array(self.archive, self.headers[label], self.path)
+            array = read_array(self.archive, self.headers[label], self.path)
             targets[LABELS] = files.check_labels(array, count, self.path)
         for output in self.outputs:
             name = prefix + output
             if name in self.headers and name not in (label, *names.values()):
-                array = files.read_array(self.archive, self.headers[name], self.path)
+                array = read_array(self.archive, self.headers[name], self.path)
                 if array.dtype.kind not in "biuf" or len(array) != count or not np.isfinite(array).all():
-                    files.fail(
+                    fail(
                         "D005", "targets do not match the samples", f"array {name!r} in {self.path}",
                         f"it is {array.dtype} of shape {array.shape} for {count:,} samples",
                         "save one finite target for each sample",

@@ -320,6 +320,8 @@ def _attention_bias(site: Site, queries: int, keys: int) -> Node | None:
         else:
             bias = site.make(Where(), bias, zero, never)
     if site.integer("is_causal", 0):
+        if queries * keys > 1 << 26:
+            raise Unsupported(f"its causal mask has {queries} x {keys} elements", "use fewer tokens")
         later = np.triu(np.full((queries, keys), LOWEST, np.float32), 1)
         bias = site.value(later) if bias is None else site.make(Add(), bias, site.value(later))
     return bias

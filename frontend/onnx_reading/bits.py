@@ -7,13 +7,14 @@ result is known once for a 0 and once for a 1.  Both are computed now, and the g
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+from edgewright.frontend.onnx_reading.result_size import result_elements
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.input_ranges import input_uses
 from edgewright.passes.ir import Array, Graph, Node, Shape, make
@@ -23,7 +24,7 @@ from onnx.reference import ReferenceEvaluator
 LOWEST = float(np.finfo(np.float32).min)
 _LARGEST = 1 << 22  # elements of a value that is followed
 # fmt: off
-_ELEMENTWISE = frozenset((
+ELEMENTWISE = frozenset((
     "Abs", "Add", "And", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "Cast", "CastLike", "Clip", "Div", "Equal", "Greater",
     "GreaterOrEqual", "Identity", "IsInf", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow",
     "Sign", "Sub", "Where", "Xor",
@@ -34,7 +35,7 @@ _MOVEMENT = frozenset((
 ))
 # fmt: on
 BROADCASTING = frozenset(("Add", "And", "Div", "Mul", "Sub", "Where"))
-FOLLOWED = _ELEMENTWISE | _MOVEMENT
+FOLLOWED = ELEMENTWISE | _MOVEMENT
 KEEPS_VALUES = _MOVEMENT | {"Cast"}  # read like any others too: they may carry token ids
 
 
@@ -64,8 +65,9 @@ class Bits:
         index, zero, one = self.index, self.zero, self.one
         if wanted:
             short = _shortened(index, zero, one)
-            if np.broadcast_shapes(short[0].shape, *wanted) == np.broadcast_shapes(index.shape, *wanted):
-                index, zero, one = short
+            with suppress(ValueError):  # shapes that do not fit are the operator's to refuse
+                if np.broadcast_shapes(short[0].shape, *wanted) == np.broadcast_shapes(index.shape, *wanted):
+                    index, zero, one = short
         flat = np.maximum(index, 0)
         if np.array_equal(flat.reshape(-1), np.arange(self.source.type.size)):
             mask = self.source
@@ -95,21 +97,29 @@ def _shortened(*arrays: Array) -> tuple[Array, ...]:
 
 
 def follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) -> Bits | None:
-    """The result of an ONNX node on bits of one mask and constants; None when it is no function of single bits."""
+    """The result of an ONNX node on bits of one mask and constants; None when it is no function of single bits, or ONNX's
+    reference implementation refuses the operands."""
+    try:
+        return _follow(node, opset, operands)
+    except Exception:  # it raises what it likes: the operator's own reader then says what does not fit
+        return None
+
+
+def _follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) -> Bits | None:
     bits = [operand for operand in operands if isinstance(operand, Bits)]
     if not bits or len(node.outputs) != 1 or any(b.source is not bits[0].source for b in bits):
         return None
     moves = node.op_type in _MOVEMENT and isinstance(operands[0], Bits) and len(bits) == 1
-    if not moves and node.op_type not in _ELEMENTWISE:
+    if not moves and node.op_type not in ELEMENTWISE:
         return None
-    if sum(b.index.size for b in bits) > _LARGEST or not _bounded(node, operands):
+    if max(sum(b.index.size for b in bits), result_elements(node.op_type, _arrays(operands))) > _LARGEST:
         return None
     zero, one = (
-        _evaluate(node, opset, [getattr(x, which) if isinstance(x, Bits) else x for x in operands])
+        evaluate(node, opset, [getattr(x, which) if isinstance(x, Bits) else x for x in operands])
         for which in ("zero", "one")
     )
     if moves:
-        index = _evaluate(node, opset, [x.index if isinstance(x, Bits) else x for x in operands])
+        index = evaluate(node, opset, [x.index if isinstance(x, Bits) else x for x in operands])
     else:
         index = np.full(zero.shape, -1, np.int64)
         for b in bits:
@@ -118,6 +128,8 @@ def follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) -
                 return None
             index = np.maximum(index, own)
     free = index < 0
+    if zero.dtype.kind not in "biuf" or one.dtype != zero.dtype:
+        return None
     if zero.dtype.kind == "f" and (np.isnan(zero).any() or np.isnan(one).any()):
         return None
     if zero.shape != index.shape or not np.array_equal(zero[free], one[free]):
@@ -144,15 +156,11 @@ def check_masks(graph: Graph) -> None:
         raise CompileError(found)
 
 
-def _bounded(node: ir.Node, operands: Sequence[Bits | Array | None]) -> bool:
-    """Whether a result whose shape is an operand stays small."""
-    if node.op_type in ("Expand", "Tile"):
-        factors = operands[1]
-        return isinstance(factors, np.ndarray) and abs(math.prod(int(n) for n in factors.reshape(-1))) <= _LARGEST
-    return True
+def _arrays(operands: Sequence[Bits | Array | None]) -> list[Array | None]:
+    return [operand.index if isinstance(operand, Bits) else operand for operand in operands]
 
 
-def _evaluate(node: ir.Node, opset: int, operands: Sequence[Array | None]) -> Array:
+def evaluate(node: ir.Node, opset: int, operands: Sequence[Array | None]) -> Array:
     """One node by ONNX's own definition."""
     proto = ir.to_proto(node)
     del proto.input[:]

@@ -15,7 +15,9 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic
 OLDEST_OPSET = 11
 NEWEST_OPSET = 23
 STANDARD_DOMAINS = ("", "ai.onnx")
-_INPUT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL)
+_TP = onnx.TensorProto
+_INPUT_TYPES = (_TP.FLOAT, _TP.INT64, _TP.INT32, _TP.INT16, _TP.INT8, _TP.UINT8, _TP.BOOL)
+_LONGEST_NAME = 60_000  # bytes: an array in an npz file has a name of 65,535 at most
 _REEXPORT = "export the model again at an opset from 11 to 23"
 
 
@@ -48,6 +50,12 @@ def _check_opset(model: onnx.ModelProto) -> list[Diagnostic]:
 
 def _has_subgraph(node: onnx.NodeProto) -> bool:
     return any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute)
+
+
+def _has_external_tensor(node: onnx.NodeProto) -> bool:
+    """After `checks_tensors` only where that was refused."""
+    tensors = [tensor for a in node.attribute for tensor in (a.t, *a.tensors)]
+    return any(tensor.data_location == _TP.EXTERNAL for tensor in tensors)
 
 
 def _check_nodes(nodes: Iterable[onnx.NodeProto], local: set[tuple[str, str]]) -> list[Diagnostic]:
@@ -112,6 +120,19 @@ def _check_names(graph: onnx.GraphProto) -> list[Diagnostic]:
         found.append(_invalid("model without outputs", "graph outputs", "there is nothing to compute"))
     for name in _repeated(o.name for o in graph.output):
         found.append(_invalid(f"output {name!r} is listed twice", "graph outputs", "names must be unique"))
+    for kind, given in (("input", inputs), ("output", [o.name for o in graph.output])):
+        for name in given:
+            if "\0" in name or len(name.encode()) > _LONGEST_NAME:
+                because = "it holds a NUL character" if "\0" in name else f"it has {len(name):,} characters"
+                found.append(
+                    Diagnostic(
+                        "N023",
+                        f"an {kind} whose name no data file can hold",
+                        at=f"{kind} {name[:60]!r}",
+                        because=f"{because}, and arrays in npz files are found by name",
+                        help=f"rename the {kind} and export the model again",
+                    )
+                )
     if any(not name for name in [*inputs, *weights, *(o.name for o in graph.output)]):
         found.append(_invalid("unnamed input, output or weight", "graph", "every one needs a name"))
     return found
@@ -176,8 +197,8 @@ def _check_validity(model: onnx.ModelProto) -> list[Diagnostic]:
                 )
             )
             continue
-        if _has_subgraph(node):
-            continue  # refused already, and its body is nobody's business then
+        if _has_subgraph(node) or _has_external_tensor(node):
+            continue  # refused already; a body is nobody's business then, and for data the checker would open files
         try:
             onnx.checker.check_node(node, context)
         except Exception as error:  # ValidationError, and what its own text may raise
@@ -219,13 +240,13 @@ def _check_inputs(graph: onnx.GraphProto) -> list[Diagnostic]:
             continue
         kind = value.type.tensor_type.elem_type
         if kind not in _INPUT_TYPES:
-            name = onnx.TensorProto.DataType.Name(kind).lower() if kind in onnx.TensorProto.DataType.values() else kind
+            name = _TP.DataType.Name(kind).lower() if kind in _TP.DataType.values() else kind
             found.append(
                 Diagnostic(
                     "N006",
                     f"input of element type {name} is not supported",
                     at=at,
-                    because="a model is read in float32 and quantised here; ids and masks are int64, int32 or bool",
+                    because="values are float32; ids, masks and pixels are int8 to int64, uint8 or bool",
                     help="export the model with float32 inputs and weights",
                 )
             )
@@ -234,13 +255,22 @@ def _check_inputs(graph: onnx.GraphProto) -> list[Diagnostic]:
     return found
 
 
+def _type_passed_inputs(graph: onnx.GraphProto) -> None:
+    """An output that is an input has its type: exporters may leave it out, and one value has one type."""
+    inputs = {value.name: value for value in graph.input}
+    for output in graph.output:
+        if output.name in inputs:
+            output.type.CopyFrom(inputs[output.name].type)
+
+
 def check_structure(model: onnx.ModelProto) -> None:
     """Check all of the above on `model`, in place.
 
     Errors (CompileError, exit 1), all found at once: N006 input types, N010 opset, N011 invalid or cyclic graph,
-    N013 custom domain, N014 subgraph, N015 operator unknown at the model's opset.
+    N013 custom domain, N014 subgraph, N015 operator unknown at the model's opset, N023 a name that cannot be kept.
     """
     _drop_weights_from_inputs(model.graph)
+    _type_passed_inputs(model.graph)
     local = {(function.domain, function.name) for function in model.functions}
     found = _check_opset(model)
     found += _check_nodes(model.graph.node, local)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -128,8 +128,13 @@ def _check_inline(place: _Place, size: int) -> Diagnostic | None:
     )
 
 
-def _external_path(location: str, folder: Path) -> tuple[Path | None, str]:
-    """Resolved path inside `folder`, or None and the reason for refusing; opens nothing."""
+def _external_path(location: str, folders: Sequence[Path]) -> tuple[Path | None, str]:
+    """Resolved path, or None and the reason for refusing; opens nothing.
+
+    `folders`: where the model's path is, then where its file really lies (another folder when the path is a link, as in
+    download caches, which link a model and its data into one folder of blobs). The data is looked for in both, and has
+    to lie really in one of them.
+    """
     if not location:
         return None, "it names no file"
     if "\0" in location:
@@ -138,19 +143,21 @@ def _external_path(location: str, folder: Path) -> tuple[Path | None, str]:
         return None, f"its path {location!r} is absolute"
     if ".." in PurePosixPath(location).parts or ".." in PureWindowsPath(location).parts:
         return None, f"its path {location!r} climbs out with '..'"
-    root = Path(os.path.realpath(folder))
-    target = Path(os.path.realpath(root / location))
-    if not target.is_relative_to(root):
+    roots = [Path(os.path.realpath(folder)) for folder in folders]
+    candidates = [root / location for root in roots]
+    found = next((path for path in candidates if os.path.lexists(path)), candidates[0])
+    target = Path(os.path.realpath(found))
+    if not any(target.is_relative_to(root) for root in roots):
         return None, f"its path {location!r} leads outside through a symbolic link"
     return target, ""
 
 
-def _read_external(place: _Place, size: int, folder: Path | None) -> Diagnostic | None:
+def _read_external(place: _Place, size: int, folders: Sequence[Path]) -> Diagnostic | None:
     """Move an external tensor's bytes into the proto; every check comes before the first byte is read."""
     tensor = place.tensor
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    if folder is None:
+    if not folders:
         return Diagnostic(
             "N007",
             "external data of a model that is not a file",
@@ -158,7 +165,7 @@ def _read_external(place: _Place, size: int, folder: Path | None) -> Diagnostic 
             because=f"its bytes are in {location!r}, relative to a folder that is not known",
             help="pass the path of the .onnx file, or load the model with its external data",
         )
-    path, why = _external_path(location, folder)
+    path, why = _external_path(location, folders)
     if path is None:
         return Diagnostic(
             "N008",
@@ -174,7 +181,7 @@ def _read_external(place: _Place, size: int, folder: Path | None) -> Diagnostic 
     if offset < 0 or length != size:
         return _bad_extent(place, f"its shape needs {size:,} bytes, and offset {offset:,}, length {length:,} are given")
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        data, because = _read_extent(path, location, offset, size)
     except OSError as error:
         return Diagnostic(
             "N007",
@@ -183,22 +190,30 @@ def _read_external(place: _Place, size: int, folder: Path | None) -> Diagnostic 
             because=f"{location!r} in the model's folder: {error.strerror}",
             help="copy the data file beside the .onnx file under that name",
         )
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return _bad_extent(place, f"{location!r} is not a regular file")
-        if offset + size > status.st_size:
-            return _bad_extent(
-                place, f"bytes {offset:,} to {offset + size:,} are needed and {location!r} has {status.st_size:,}"
-            )
-        file.seek(offset)
-        data = file.read(size)
-    if len(data) != size:
-        return _bad_extent(place, f"{location!r} ended after {len(data):,} of {size:,} bytes")
+    if because:
+        return _bad_extent(place, because)
     del tensor.external_data[:]
     tensor.data_location = _TP.DEFAULT
     tensor.raw_data = data
     return None
+
+
+def _read_extent(path: Path, location: str, offset: int, size: int) -> tuple[bytes, str]:
+    """Bytes of a regular file, and what is wrong with it instead of them. OSError where it cannot be read."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "folder" if stat.S_ISDIR(status.st_mode) else "device or pipe"
+            return b"", f"{location!r} is a {kind} and not a regular file"
+        if offset + size > status.st_size:
+            return b"", f"bytes {offset:,} to {offset + size:,} are needed and {location!r} has {status.st_size:,}"
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            file.seek(offset)
+            data = file.read(size)
+    finally:
+        os.close(descriptor)
+    return data, "" if len(data) == size else f"{location!r} ended after {len(data):,} of {size:,} bytes"
 
 
 def _bad_extent(place: _Place, because: str) -> Diagnostic:
@@ -233,6 +248,22 @@ def _check_finite(place: _Place) -> Diagnostic | None:
     )
 
 
+def _check_strings(model: onnx.ModelProto) -> list[Diagnostic]:
+    """Constants that hold texts; as tensors they are found by their element type."""
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    return [
+        Diagnostic(
+            "N006",
+            "element type string is not supported",
+            at=f"node {node.name or next(iter(node.output), '')!r} ({node.op_type})",
+            because="weights are float32, and shapes and indices are integers",
+            help="leave texts to the program around the model",
+        )
+        for node in nodes
+        if node.op_type == "Constant" and any(a.name in ("value_string", "value_strings") for a in node.attribute)
+    ]
+
+
 def _check_sparse(model: onnx.ModelProto) -> list[Diagnostic]:
     found = [f"tensor {sparse.values.name!r}" for sparse in model.graph.sparse_initializer]
     for node in model.graph.node:
@@ -242,13 +273,13 @@ def _check_sparse(model: onnx.ModelProto) -> list[Diagnostic]:
     return [Diagnostic("N006", "sparse tensor", at=at, because=because, help=help_text) for at in found]
 
 
-def check_tensors(model: onnx.ModelProto, folder: Path | None) -> None:
-    """Check every tensor of `model` and bring external data in; `folder` is where the model's file is.
+def check_tensors(model: onnx.ModelProto, path: Path | None) -> None:
+    """Check every tensor of `model` and bring external data in; `path` is the model's file, if it is one.
 
     Errors (CompileError, exit 1), all found at once: N004 total size beyond memory, N005 declared size against
     bytes, N006 element type, N007 external data missing, N008 external data outside the folder, N009 NaN/infinity.
     """
-    found: list[Diagnostic] = _check_sparse(model)
+    found: list[Diagnostic] = _check_sparse(model) + _check_strings(model)
     sized: list[tuple[_Place, int]] = []
     for place in _all_tensors(model):
         size, problem = _declared_size(place)
@@ -273,8 +304,9 @@ def check_tensors(model: onnx.ModelProto, folder: Path | None) -> None:
             )
         )
         raise CompileError(found, 1)
+    folders = [] if path is None else list(dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)))
     for place, size in sized:
-        problem = _read_external(place, size, folder) if _is_external(place.tensor) else None
+        problem = _read_external(place, size, folders) if _is_external(place.tensor) else None
         problem = problem or _check_finite(place)
         if problem is not None:
             found.append(problem)

@@ -18,15 +18,11 @@ def interpolation_matrix(
     old: int,
     new: int,
     factor: float,
-    nearest: str = "round_prefer_floor",
     cubic: float = -0.75,
     exclude_outside: bool = False,
 ) -> Array:
-    """Weights in float64, each row's sum 1."""
+    """Weights of the modes linear and cubic in float64, each row's sum 1."""
     places = _places(coordinates, old, new, factor)
-    if mode == "nearest":
-        chosen: Array = np.eye(old)[np.clip(_rounded(places, nearest), 0, old - 1)]
-        return chosen
     first = np.floor(places).astype(np.int64)
     part = places - first
     if mode == "linear":
@@ -43,6 +39,11 @@ def interpolation_matrix(
     rows = np.broadcast_to(np.arange(new)[:, None], sources.shape)
     np.add.at(matrix, (rows, np.clip(sources, 0, old - 1)), weights)
     return matrix
+
+
+def nearest_sources(coordinates: str, old: int, new: int, factor: float, rounding: str) -> Array:
+    """The mode nearest: (new,) sources."""
+    return np.clip(_rounded(_places(coordinates, old, new, factor), rounding), 0, old - 1)
 
 
 def _places(coordinates: str, old: int, new: int, factor: float) -> Array:

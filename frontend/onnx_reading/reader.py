@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +19,31 @@ import onnx_ir as ir
 from edgewright.frontend.canonical.canonicalise import canonicalise
 from edgewright.frontend.canonical.experts import refuse_leftovers
 from edgewright.frontend.onnx_reading import arith, layout, spatial
+from edgewright.frontend.onnx_reading.batch import (
+    asks_for_one,
+    batch_note,
+    fixed_batch,
+    keeps_its_batch,
+    with_batch_of_one,
+    with_first_axis,
+)
 from edgewright.frontend.onnx_reading.bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, check_masks, follow
 from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_reading.checks_tensors import check_tensors
+from edgewright.frontend.onnx_reading.checks_values import check_read, check_values
 from edgewright.frontend.onnx_reading.fold import FOLDABLE, Shapes, fold
+from edgewright.frontend.onnx_reading.integers import Integers
+from edgewright.frontend.onnx_reading.refusals import no_numbers, no_reader, refused, sizes_in
 from edgewright.frontend.onnx_reading.routing import Routing, leftovers, too_many_chosen
+from edgewright.frontend.onnx_reading.rows import computes_rows
 from edgewright.frontend.onnx_reading.runtime_experts import expand_runtime_experts
 from edgewright.frontend.onnx_reading.runtime_operators import expand_runtime_operators
 from edgewright.frontend.onnx_reading.site import READERS, Site, Unsupported
+from edgewright.frontend.onnx_reading.traced_length import DoesNotFit, traced_length
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of
-from edgewright.passes.ops import Constant, constant, graph_input
+from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of, make
+from edgewright.passes.ops import Constant, Reshape, constant, graph_input
 
 _REGISTERED = (arith, layout, spatial)  # importing them fills READERS
 
@@ -48,21 +61,23 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
         model = onnx.ModelProto()
         model.CopyFrom(source)
         check_is_model(model, "model")
-        folder = None
+        path = None
     else:
         path = Path(source)
-        model, folder = load_proto(path), path.parent
+        model = load_proto(path)
     expand_runtime_operators(model)
     found = expand_runtime_experts(model)
+    wrong_tensors: Sequence[Diagnostic] = ()
+    try:
+        check_tensors(model, path)  # first: afterwards no check opens a file
+    except CompileError as error:
+        wrong_tensors = error.diagnostics
     try:
         check_structure(model)
     except CompileError as error:  # an operator of experts has been refused with its own reason
         named = "operator com.microsoft.MoE "
         found += [d for d in error.diagnostics if not (d.code == "N013" and d.message.startswith(named))]
-    try:
-        check_tensors(model, folder)
-    except CompileError as error:
-        found += error.diagnostics
+    found += wrong_tensors
     if found:
         raise CompileError(found + _never_supported(model, {d.at for d in found}))
     return model
@@ -80,23 +95,64 @@ def _never_supported(model: onnx.ModelProto, known: set[str]) -> list[Diagnostic
         computed.update(node.output)
         readable = node.op_type in READERS or node.op_type in FOLLOWED or node.op_type == "Constant"
         if node.domain in STANDARD_DOMAINS and not readable and place_of(node) not in known:
-            found.append(_no_reader(node.op_type, place_of(node)))
+            found.append(no_reader(node.op_type, place_of(node)))
     return found
 
 
 def read_model(source: ModelSource, shapes: Shapes | None = None) -> Graph:
     """The model as a canonical FLOAT graph.
 
-    `shapes` pins inputs by name; an open batch (first axis) becomes 1 without it, any other open dimension is N012.
-    Raises CompileError with every diagnostic found: N001 to N018, texts in `frontend.codes`.
+    `shapes` pins inputs by name; an open batch (first axis) becomes 1 without it, any other open dimension is N012. A
+    fixed batch becomes 1 where the model works on rows alone (`batch`), an input of another first axis gets one more axis.
+    Raises CompileError with every diagnostic found: N001 to N025, texts in `frontend.codes`.
     """
     return read_checked(load_checked(source), shapes)
 
 
 def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
     """`read_model` of what `load_checked` returned."""
-    graph = canonicalise(read_plain(model, shapes))
+    shapes = shapes or {}
+    try:
+        return _read_checked(model, shapes)
+    except DoesNotFit as error:
+        traced = traced_length(model, shapes, error, lambda other: _is_readable(model, other))
+        if traced is None:
+            raise
+        raise CompileError([traced]) from None
+
+
+def _is_readable(model: onnx.ModelProto, shapes: Shapes) -> bool:
+    try:
+        read_plain(model, shapes)
+    except CompileError:
+        return False
+    return True
+
+
+def _read_checked(model: onnx.ModelProto, shapes: Shapes) -> Graph:
+    batch = fixed_batch(model, shapes)
+    return _canonical(read_plain(model, shapes)) if batch is None else _read_rows(model, shapes, batch)
+
+
+def _read_rows(model: onnx.ModelProto, shapes: Shapes, batch: int) -> Graph:
+    """The graph of one row, where all rows of a batch are computed alike; else of the model as it is."""
+    refused: CompileError | None = None
+    try:
+        one = read_plain(with_batch_of_one(model, batch), with_first_axis(1, shapes))
+    except CompileError as error:
+        one, refused = None, error
+    many = read_plain(model, with_first_axis(batch, shapes), unbatched=False)
+    if one is not None and computes_rows(one, many, batch):
+        return replace(_canonical(one), notes=(batch_note(batch),))
+    if asks_for_one(shapes):
+        raise keeps_its_batch(batch, refused)
+    return _canonical(read_plain(model, shapes))
+
+
+def _canonical(plain: Graph) -> Graph:
+    graph = canonicalise(plain)
     refuse_leftovers(graph)
+    check_values(graph)
     return graph
 
 
@@ -119,8 +175,11 @@ def read_with_facts(source: ModelSource, shapes: Shapes | None = None) -> tuple[
     return read_checked(model, shapes), ModelFacts(producer or "unknown", opset, len(model.graph.node), size)
 
 
-def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
-    """A checked model as plain operators, one or a few for each ONNX node."""
+def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None, unbatched: bool = True) -> Graph:
+    """A checked model as plain operators, one or a few for each ONNX node.
+
+    unbatched: inputs that do not start with 1 get an axis of samples in front; otherwise they keep their shape.
+    """
     output_names = tuple(output.name for output in model.graph.output)
     try:
         with _quiet():
@@ -141,7 +200,7 @@ def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
                 )
             ]
         ) from None
-    return _Conversion(ir_model).run(output_names)
+    return _Conversion(ir_model).run(output_names, unbatched)
 
 
 @contextmanager
@@ -174,14 +233,18 @@ class _Conversion:
     unknown: set[ir.Value]
     found: list[Diagnostic]
     routing: Routing
+    lengths: list[int]
+    integers: Integers
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self.opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
         self.values, self.bits, self.unknown, self.found = {}, {}, set(), []
+        self.lengths = []
+        self.integers = Integers(self.opset, self.values, self.bits)
         self.routing = Routing(model, self.opset)
 
-    def run(self, output_names: tuple[str, ...]) -> Graph:
+    def run(self, output_names: tuple[str, ...], unbatched: bool) -> Graph:
         """The graph, or CompileError with all refusals."""
         graph = self.model.graph
         inputs = []
@@ -189,20 +252,26 @@ class _Conversion:
             shape = tuple(int(d) for d in value.shape or ())  # type: ignore[arg-type]
             dtype = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
             inputs.append(graph_input(str(value.name), shape, elem_of(dtype)))
-            self.values[value] = inputs[-1]
-            if not inputs[-1].type.is_float:
-                self.bits[value] = Bits.of_input(inputs[-1], dtype)
+            whole = inputs[-1]
+            if unbatched and shape[:1] != (1,):
+                inputs[-1] = graph_input(str(value.name), (1, *shape), elem_of(dtype), unbatched=True)
+                whole = make(Reshape(shape), inputs[-1], origin=(f"{value.name}/sample",))
+            self.values[value] = whole
+            if not whole.type.is_float:
+                self.integers.enter(value, whole, inputs[-1], dtype)
         for node in graph:
             self._read(node)
         outputs = [self._operand(value) for value in graph.outputs]
         if self.found:
             kept = Graph("", (), tuple(dict.fromkeys(self.values.values())), (), Level.FLOAT)
-            raise CompileError(self.found + leftovers(kept))
+            found = self.found + leftovers(kept)
+            raise DoesNotFit(found, self.lengths) if self.lengths else CompileError(found)
         if any(output is None for output in outputs):
             raise CompileError([Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")])
-        found = Graph(graph.name or "model", tuple(inputs), tuple(o for o in outputs if o), output_names, Level.FLOAT)
-        check_masks(found)
-        return found
+        results = tuple(o if o.shape else make(Reshape((1,)), o, origin=o.origin) for o in outputs if o)
+        read = self.integers.finish(Graph(graph.name or "model", tuple(inputs), results, output_names, Level.FLOAT))
+        check_masks(read)
+        return read
 
     def _operand(self, value: ir.Value | None, beside: Sequence[Shape] = ()) -> Node | None:
         """The value as a node; one computed from a mask may be shorter where shapes `beside` it make up for that."""
@@ -210,8 +279,14 @@ class _Conversion:
             return None
         if value not in self.values and value in self.bits:
             return self.bits[value].node((value.name or "mask",), beside)
+        if value not in self.values and value in self.integers.lookups:
+            return self.integers.node(value, (value.name or "ids",))
         if value not in self.values and value.const_value is not None:
             array = np.asarray(value.const_value.numpy())
+            if array.dtype.kind not in "biuf":
+                self.found.append(no_numbers(value, array))
+                self.unknown.add(value)
+                return None
             self.values[value] = constant(array, origin=(value.name or "constant",))
         return self.values.get(value)
 
@@ -222,21 +297,32 @@ class _Conversion:
         standard = node.domain in STANDARD_DOMAINS
         reader = READERS.get(node.op_type) if standard else None
         if reader is None and not (standard and node.op_type in FOLLOWED):
-            self._refuse(node, _no_reader(node.op_type, at))
+            self._refuse(node, refused(node, at))
             return
+        for value in node.inputs:
+            if value is not None and value.const_value is not None:
+                self._operand(value)
         if any(value in self.unknown for value in node.inputs):
             self.unknown.update(node.outputs)
             return
+        if standard and self.integers.reads(node):
+            try:
+                if self.integers.read(node, self._operand, _place(node)):
+                    return
+            except Unsupported as error:
+                message = f"this use of {node.op_type} is not supported"
+                self._refuse(node, Diagnostic("N018", message, at=at, because=error.because, help=error.help))
+                return
         if self._follow(node) and node.op_type not in KEEPS_VALUES:
             return
         if standard and self.routing.comes_first(node, self.values):
-            routed = self.routing.read(node, self._operands(node), _no_reader(node.op_type, at))
+            routed = self.routing.read(node, self._operands(node), no_reader(node.op_type, at))
             if routed is not None:
                 self.values.update(zip(node.outputs, routed, strict=True))
                 return
         if reader is None:
             if not self._is_mask(node):
-                self._refuse(node, _no_reader(node.op_type, at))
+                self._refuse(node, refused(node, at))
             return
         try:
             results = reader(Site(node, self.opset, self._operands(node), _place(node)))
@@ -251,9 +337,12 @@ class _Conversion:
                 return
             message, help_text = f"{node.op_type} does not fit its operands", "check the model with onnx.checker"
             because = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.lengths += sizes_in(self._operands(node))
             self._refuse(node, Diagnostic("N018", message, at=at, because=because, help=help_text))
             return
         nodes = (results,) if isinstance(results, Node) else tuple(results)
+        for made in nodes:
+            check_read(made)
         self.values.update(zip(node.outputs, nodes, strict=False))
 
     def _operands(self, node: ir.Node) -> tuple[Node | None, ...]:
@@ -299,22 +388,3 @@ class _Conversion:
                 return
         self.found.append(diagnostic)
         self.unknown.update(node.outputs)
-
-
-_REASONS = {
-    "Loop": "control flow that depends on data cannot be planned for hardware",
-    "If": "control flow that depends on data cannot be planned for hardware",
-    "NonZero": "the size of its result depends on data",
-    "TopK": "sorting has no operator in the graph",
-    "LSTM": "recurrence has no operator in the graph",
-}
-
-
-def _no_reader(op_type: str, at: str) -> Diagnostic:
-    return Diagnostic(
-        "N017",
-        f"operator {op_type} is not supported",
-        at=at,
-        because=_REASONS.get(op_type, "the graph has no operator for it, and no rule rewrites it into others"),
-        help="replace it in the model, or add a reader for it (CONTRIBUTING, 'add an op')",
-    )

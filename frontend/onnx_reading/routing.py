@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 import onnx
 import onnx_ir as ir
+from edgewright.frontend.onnx_reading.result_size import result_elements
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir import Array, Graph, Node, Op, TensorType, elem_of, make
 from edgewright.passes.ir.types import F32, Int
@@ -177,13 +178,17 @@ class Routing:
         proto = _standard(ir.to_proto(node))
         if all(isinstance(operand.op, Constant) for operand in given):
             arrays = [operand.op.value for operand in given if isinstance(operand.op, Constant)]
+            if result_elements(node.op_type, arrays) > _LARGEST and node.op_type not in ("MatMul", "Einsum"):
+                return None
             found = evaluate_node(proto, self.opset, arrays)
             masks = {self.picks[v].mask for v in node.inputs if v in self.picks}
             if len(masks) == 1:
                 for value, array in zip(node.outputs, found, strict=True):
                     self.picks[value] = Picks(array, next(iter(masks)))
             return [constant(array) for array in found]
-        if any(operand.type.size > _LARGEST for operand in given):
+        known = [value_of(operand) for operand in given]
+        shown = [np.broadcast_to(np.float32(0), o.shape) if k is None else k for o, k in zip(given, known, strict=True)]
+        if max(*(operand.type.size for operand in given), result_elements(node.op_type, shown)) > _LARGEST:
             return None
         kinds = tuple(_operand(operand) for operand in given)
         computed = [operand for operand, kind in zip(given, kinds, strict=True) if isinstance(kind, str)]

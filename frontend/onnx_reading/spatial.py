@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from edgewright.frontend.onnx_reading.interpolation import KNOWN_MODES, interpolation_matrix
+from edgewright.frontend.onnx_reading.interpolation import KNOWN_MODES, interpolation_matrix, nearest_sources
 from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, reads
 from edgewright.passes.ir import Array, Node
 from edgewright.passes.ops import ConvTranspose, Gather, Linear, value_of
 
 _LARGEST_WORK = 1 << 30  # products of an interpolation by dense matrices
-_LARGEST_RESULT = 1 << 26  # elements of a constant
+_LARGEST_RESULT = 1 << 26  # elements of a result
 
 
 @reads("ConvTranspose")
@@ -56,17 +56,17 @@ def read_resize(site: Site) -> Results:
     for axis, size, factor in zip(axes, *_sizes(site, [x.shape[a] for a in axes]), strict=True):
         if size == x.shape[axis] and factor == 1.0:
             continue
-        matrix = interpolation_matrix(
-            mode,
-            coordinates,
-            x.shape[axis],
-            size,
-            factor,
-            nearest=site.text("nearest_mode", "round_prefer_floor"),
-            cubic=site.real("cubic_coeff_a", -0.75),
-            exclude_outside=bool(site.integer("exclude_outside", 0)),
-        )
-        x = _along(site, x, axis, matrix, mode)
+        result = x.type.size // x.shape[axis] * size
+        if mode != "nearest" and result * x.shape[axis] > _LARGEST_WORK:
+            raise Unsupported(f"interpolating {x.shape} by matrices takes {result * x.shape[axis]:,} products")
+        if result > _LARGEST_RESULT:
+            raise Unsupported(f"it makes {result:,} elements of {x.shape}, and {_LARGEST_RESULT:,} are the most")
+        if mode == "nearest":
+            rounding = site.text("nearest_mode", "round_prefer_floor")
+            x = _picked(site, x, axis, nearest_sources(coordinates, x.shape[axis], size, factor, rounding))
+            continue
+        cubic, outside = site.real("cubic_coeff_a", -0.75), bool(site.integer("exclude_outside", 0))
+        x = _along(site, x, axis, interpolation_matrix(mode, coordinates, x.shape[axis], size, factor, cubic, outside))
     return x
 
 
@@ -85,23 +85,22 @@ def _sizes(site: Site, before: list[int]) -> tuple[list[int], list[float]]:
     return sizes, factors
 
 
-def _along(site: Site, x: Node, axis: int, matrix: Array, mode: str) -> Node:
+def _picked(site: Site, x: Node, axis: int, sources: Array) -> Node:
+    """Rows of one axis by their places."""
+    known = value_of(x)
+    if known is not None:
+        return site.value(np.take(known, sources, axis))
+    return site.make(Gather(axis), x, site.value(sources))
+
+
+def _along(site: Site, x: Node, axis: int, matrix: Array) -> Node:
     """matrix (new, old) applied along one axis."""
     known, rank = value_of(x), len(x.shape)
-    result = x.type.size // x.shape[axis] * len(matrix)
     if known is not None:
-        if result > _LARGEST_RESULT:
-            raise Unsupported(f"it makes {result:,} elements of a constant")
         moved = np.moveaxis(known.astype(np.float64), axis, -1) @ matrix.T
         return site.value(np.moveaxis(moved, -1, axis).astype(np.float32))
-    if mode == "nearest":
-        return site.make(Gather(axis), x, site.value(matrix.argmax(axis=1).astype(np.int64)))
-    if result * x.shape[axis] > _LARGEST_WORK:
-        raise Unsupported(f"interpolating {x.shape} by matrices takes {result * x.shape[axis]:,} products")
     perm = [*(i for i in range(rank) if i != axis), axis]
     last = x if axis == rank - 1 else site.transpose(x, *perm)
     bias = np.zeros(len(matrix), np.float32)
     linear = site.make(Linear(), last, site.value(matrix.astype(np.float32)), site.value(bias))
     return linear if axis == rank - 1 else site.transpose(linear, *(perm.index(i) for i in range(rank)))
-
-

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from edgewright.frontend.bundle import figures
 from edgewright.frontend.checkpoints import checkpoint_files, checkpoint_of
-from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples
+from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples, unbatched_inputs
 from edgewright.frontend.labelled import Labelled, Material, load_material, load_measured
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
 from edgewright.frontend.reshaping.reshape import check_data, reshape
@@ -147,7 +147,7 @@ def calibration_samples(options: Options, ready: Prepared) -> tuple[Samples, Lab
         return Samples(learn.inputs, None, learn.source).first(CALIBRATION_IMAGES), ready.material.measure
     evaluation = load_measured(path, graph)
     try:
-        calibration = load_samples(path, shapes, True, ranges)
+        calibration = load_samples(path, shapes, True, ranges, unbatched_inputs(graph))
     except CompileError:
         if evaluation is not None:
             raise

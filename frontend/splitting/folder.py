@@ -14,6 +14,7 @@ from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.splitting.model import FORMAT, KIND, MANIFEST, sha256
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.documents import Unreadable, read_bytes, read_json
+from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
@@ -109,7 +110,14 @@ class SplitFolder:
             for one, graph in zip(self.manifest.sub_models, self.sub_models, strict=True)
             for given, written in one.inputs.items()
         }
-        found = load_samples(source, shapes)
+        ranges = {
+            given: allowed[written]
+            for one, graph in zip(self.manifest.sub_models, self.sub_models, strict=True)
+            for allowed in [input_ranges(graph)]
+            for given, written in one.inputs.items()
+            if written in allowed
+        }
+        found = load_samples(source, shapes, ranges=ranges)
         if samples is not None:
             found = found.first(samples)
         features = []

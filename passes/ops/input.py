@@ -9,10 +9,16 @@ from edgewright.passes.ir.types import F32, Array, Elem, Shape, TensorType
 
 @dataclass(frozen=True, slots=True)
 class Input(Op):
-    """A value the caller gives. The name is the key in `interpret(graph, {name: array})`."""
+    """A value the caller gives. The name is the key in `interpret(graph, {name: array})`.
+
+    `unbatched`: the model's own shape is that behind the leading 1, which counts samples. `allowed`: lowest and highest
+    integer that it may hold, where its uses alone do not say it.
+    """
 
     name: str
     type: TensorType
+    unbatched: bool = False
+    allowed: tuple[int, int] | None = None
 
     def infer(self, *types: TensorType) -> TensorType:
         expect(not types, "takes no operands")
@@ -22,6 +28,6 @@ class Input(Op):
         raise RuntimeError(f"no value given for input {self.name}")
 
 
-def graph_input(name: str, shape: Shape, elem: Elem = F32) -> Node:
+def graph_input(name: str, shape: Shape, elem: Elem = F32, unbatched: bool = False) -> Node:
     """An Input node; its origin is its name."""
-    return make(Input(name, TensorType(shape, elem)), origin=(name,))
+    return make(Input(name, TensorType(shape, elem), unbatched), origin=(name,))

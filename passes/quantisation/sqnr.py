@@ -39,7 +39,7 @@ def sqnr_rows(
     def see_integer(node: Node, value: Array) -> None:
         if node in keep:
             assert node.quant is not None
-            real = node.quant.real(value).astype(np.float32)
+            real = node.quant.real(value).astype(np.float32).reshape(-1)  # samples along any axis, and scalars
             integers[node] = np.concatenate([integers[node], real]) if node in integers else real
 
     visit(integer_graph, inputs, see_integer)
@@ -47,7 +47,8 @@ def sqnr_rows(
 
     def see_float(node: Node, value: Array) -> None:
         if node in pairs:
-            values[node] = np.concatenate([values[node], value]) if node in values else value
+            flat = value.reshape(-1)
+            values[node] = np.concatenate([values[node], flat]) if node in values else flat
 
     visit(float_graph, inputs, see_float)
     return [

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from edgewright.frontend.codes import CODES
-from edgewright.frontend.data import input_shapes, load_samples, random_samples
+from edgewright.frontend.data import check_arrays, check_ranges, input_shapes, load_samples, random_samples
+from edgewright.frontend.npz import npz
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir import Array
 
@@ -149,7 +150,6 @@ def test_pickles_are_refused_and_never_run(tmp_path: Path) -> None:
         (np.where(images() > 1, np.nan, images()), "D006"),
         (np.where(images() > 1, np.inf, images()), "D006"),
         (images().astype(np.float64) * 1e300, "D006"),
-        (np.zeros((3, 1, 4, 4), np.float32), "D006"),
     ],
 )
 def test_wrong_images(array: Array, code: str, tmp_path: Path) -> None:
@@ -187,3 +187,51 @@ def test_random_samples_are_the_same_everywhere() -> None:
     again = random_samples(shapes, count=4)
     np.testing.assert_array_equal(samples.inputs["image"], again.inputs["image"])
     assert abs(float(samples.inputs["image"].ravel()[0]) - 0.12573022) < 1e-6
+
+
+def test_a_black_image_is_data_and_gives_no_ranges(tmp_path: Path) -> None:
+    samples = load_samples(saved(tmp_path, images=np.zeros((3, 1, 4, 4), np.float32)), SHAPES)
+    assert not samples.inputs["pixels"].any()
+    with pytest.raises(CompileError, match="every value"):
+        check_ranges(samples)
+    check_ranges(load_samples(saved(tmp_path, images=images()), SHAPES))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
+def test_a_mask_of_booleans_or_integers(dtype: type, tmp_path: Path) -> None:
+    mask: Array = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], dtype)
+    ranges = {"mask": (0, 1)}
+    found = load_samples(saved(tmp_path, mask=mask), {"mask": (1, 4)}, ranges=ranges)
+    assert found.inputs["mask"].dtype == np.int64 and np.array_equal(found.inputs["mask"], mask)
+    assert np.array_equal(check_arrays({"mask": mask}, {"mask": (1, 4)}, ranges)["mask"], mask)
+
+
+def test_bytes_for_a_float_input_are_never_scaled_silently(tmp_path: Path) -> None:
+    pixels = (images() * 50).astype(np.uint8)
+    (diagnostic,) = refusal(saved(tmp_path, images=pixels)).diagnostics
+    assert "/ 255" in diagnostic.help
+    with pytest.raises(CompileError, match="pixels"):
+        check_arrays({"pixels": pixels}, SHAPES, {})
+    found = load_samples(saved(tmp_path, images=pixels), SHAPES, ranges={"pixels": (0, 255)})
+    assert np.array_equal(found.inputs["pixels"], pixels)
+
+
+HEADERS = [
+    *("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 4)}", "(((", "{'descr': []}", "-" * 9000 + "1", "[" * 5000),
+    *("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", "{1: 2, 'a': 3}", "{'descr': '<f4', 'shape': 3}"),
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_headers_that_numpy_chokes_on(header: str, tmp_path: Path) -> None:
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr("images.npy", data)
+    assert codes(refusal(tmp_path / "data.npz")) == ["D002"]
+
+
+def test_arrays_of_any_name_are_kept() -> None:
+    arrays = {name: np.arange(3.0) + i for i, name in enumerate(("file", "allow_pickle", "self", "a/b", "x y", "ü\n", "."))}
+    with np.load(io.BytesIO(npz(arrays))) as found:
+        assert {name: found[name].tolist() for name in found.files} == {name: a.tolist() for name, a in arrays.items()}
+    assert npz(arrays) == npz(arrays)

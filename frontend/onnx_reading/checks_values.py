@@ -1,0 +1,56 @@
+"""Sizes of what a model computes, before anything computes it: a small file can ask for any amount of memory."""
+
+from __future__ import annotations
+
+from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.ir import Graph, Node
+from edgewright.passes.ops import Concat, Constant, Gather, Reshape, Slice, Transpose
+
+LARGEST_READ = 1 << 29
+"""Elements of one value as exporters write it: scores of 4096 tokens and 16 heads are 2^28, and Attention never stores them."""
+LARGEST_VALUE = 1 << 26
+"""Elements of one value of the canonical graph: 256 MiB in float32, 512 where integers are computed."""
+LARGEST_ALIVE = 1 << 27
+"""Elements that have to be kept at the same time."""
+
+
+def check_read(node: Node) -> None:
+    """CompileError with N024 for a value that is too large as it is written. What only moves elements, or follows from
+    constants, is worked out while the model is read."""
+    moved = isinstance(node.op, (Concat, Gather, Reshape, Slice, Transpose))
+    known = all(isinstance(operand.op, Constant) for operand in node.inputs)
+    _check_value(node, LARGEST_VALUE if moved or known else LARGEST_READ)
+
+
+def _check_value(node: Node, largest: int) -> None:
+    if not isinstance(node.op, Constant) and node.type.size > largest:
+        raise CompileError([_too_large(node, f"its shape {node.shape} has {node.type.size:,} elements", largest)])
+
+
+def check_values(graph: Graph) -> None:
+    """CompileError with N024 for a canonical graph that cannot be computed in a few hundred MiB."""
+    nodes = graph.nodes()
+    for node in nodes:
+        _check_value(node, LARGEST_VALUE)
+    last = {operand: i for i, node in enumerate(nodes) for operand in node.inputs}
+    last.update(dict.fromkeys(graph.outputs, len(nodes)))
+    ending: dict[int, list[Node]] = {}
+    for node, position in last.items():
+        ending.setdefault(position, []).append(node)
+    alive = 0
+    for i, node in enumerate(nodes):
+        if not isinstance(node.op, Constant):
+            alive += node.type.size
+        if alive > LARGEST_ALIVE:
+            raise CompileError([_too_large(node, f"with it {alive:,} elements are kept at the same time", LARGEST_ALIVE)])
+        alive -= sum(n.type.size for n in ending.get(i, ()) if not isinstance(n.op, Constant))
+
+
+def _too_large(node: Node, because: str, largest: int) -> Diagnostic:
+    return Diagnostic(
+        "N024",
+        "a value of this model is too large",
+        at=f"node {node.name!r} ({node.op.kind})",
+        because=f"{because}, and {largest:,} are the most",
+        help="use a smaller input (--shape where it is open), or fewer tokens",
+    )
