@@ -91,7 +91,7 @@ class CompiledCpu:
             path = self.directory / SAMPLES_FILE if source is None else Path(source)
             return load_samples(path, shapes, ranges=ranges, unbatched=unbatched).inputs
         given = source if isinstance(source, Mapping) else {next(iter(shapes)): source}
-        return check_arrays(given, shapes, ranges, unbatched)
+        return check_arrays(given, shapes, ranges, unbatched, finite=self.artifact.manifest.precision != "fp32")
 
     def run(
         self, source: Given = None, *, samples: int | None = None,

@@ -136,9 +136,14 @@ def read_inputs(
 
 
 def check_arrays(
-    given: Mapping[str, Array], shapes: Mapping[str, Shape], ranges: Mapping[str, Range], unbatched: Set[str] = NOTHING
+    given: Mapping[str, Array],
+    shapes: Mapping[str, Shape],
+    ranges: Mapping[str, Range],
+    unbatched: Set[str] = NOTHING,
+    finite: bool = True,
 ) -> dict[str, Array]:
-    """Samples (count, ...) that a caller has as arrays, in the model's types. CompileError D004 with all that do not fit."""
+    """Samples (count, ...) that a caller has as arrays, in the model's types. CompileError D004 with all that do not fit.
+    finite: whether nan and infinity are refused, for which no integer stands."""
     found: list[Diagnostic] = []
     checked: dict[str, Array] = {}
     for name, shape in shapes.items():
@@ -151,7 +156,7 @@ def check_arrays(
             because = f"its shape is {array.shape}"
         elif (because := _unfit(array.dtype, ranges.get(name))) is not None:
             help_text = _type_help(array.dtype, name in ranges)
-        elif array.dtype.kind == "f" and not np.isfinite(array).all():
+        elif finite and array.dtype.kind == "f" and not np.isfinite(array).all():
             because = "it holds nan or infinity"
         elif name in ranges and not ranges[name][0] <= int(array.min()) <= int(array.max()) <= ranges[name][1]:
             because = f"its values go from {array.min()} to {array.max()}"
