@@ -252,7 +252,7 @@ def run(
     from edgewright.frontend.report import render
 
     if output is not None:
-        check_file(output, () if inputs is None else (inputs,))
+        check_file(output, {} if inputs is None else {inputs: "data"})
     compiled = CompiledCpu.open(directory)
     ran = compiled.run(inputs, samples=samples, threads=threads, check=check)
     if output is not None:

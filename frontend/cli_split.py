@@ -83,7 +83,7 @@ def run_split(directory: Path, inputs: Path | None, output: Path | None, samples
     if inputs is None:
         raise typer.BadParameter("a split folder holds no samples: name some", param_hint="--input")
     if output is not None:
-        check_file(output, (inputs,))
+        check_file(output, {inputs: "data"})
     ran = SplitFolder.open(directory).run(inputs, samples)
     if output is not None:
         replace_file(output, npz(ran.outputs))

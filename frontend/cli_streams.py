@@ -13,6 +13,10 @@ import typer
 _received: list[int] = []
 
 
+class Interrupted(KeyboardInterrupt):
+    """Python ends itself by SIGINT after a plain KeyboardInterrupt in code that it made from text, caught or not."""
+
+
 def given_path(text: str) -> Path:
     """A path option's value; an empty one is a usage error, for it comes from a variable that is not set."""
     if isinstance(text, str) and not text:
@@ -57,5 +61,5 @@ def abandon_stdout() -> None:
 def _leave(number: int, frame: FrameType | None) -> None:
     _received.append(number)
     if number == signal.SIGINT:
-        raise KeyboardInterrupt
+        raise Interrupted
     raise SystemExit(128 + number)

@@ -78,7 +78,7 @@ class Compiled:
 
         tell: Progress = progress or (lambda stage, done, total: None)
         if wave is not None:
-            check_file(wave, [Path(images)] if isinstance(images, (str, Path)) else [])
+            check_file(wave, {Path(images): "data"} if isinstance(images, (str, Path)) else {})
         inputs = self.inputs(images)
         count = min(len(next(iter(inputs.values()))), samples or len(next(iter(inputs.values()))))
         inputs = {name: array[:count] for name, array in inputs.items()}

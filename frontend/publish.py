@@ -87,15 +87,15 @@ def check_place(directory: Path) -> Path:
     return place
 
 
-def check_file(path: Path, inputs: Collection[Path] = ()) -> Path:
+def check_file(path: Path, inputs: Mapping[Path, str] | None = None) -> Path:
     """The file that will be written, links followed. CompileError U020 (exit 2) for folders, devices, pipes, links that lead
-    nowhere, unwritable places, and for files that the same command reads (``inputs``)."""
+    nowhere, unwritable places, and for files that the same command reads (``inputs``: what each of them is)."""
     help_text = "choose another file with -o"
     try:
         place = _resolved(path)
-        for one in inputs:
+        for one, what in (inputs or {}).items():
             if place.exists() and one.exists() and one.samefile(place):
-                raise refusal(path, "it is a file that this command reads", "write the result elsewhere with -o")
+                raise refusal(path, f"it is the {what} that is read", "write the result elsewhere with -o")
         if os.path.lexists(place) and not place.is_file():
             raise refusal(path, f"it is {kind_of(place)}", "name a file, like small.onnx")
         if not place.parent.is_dir():

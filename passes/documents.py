@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import stat
 import tomllib
@@ -58,7 +57,7 @@ def parse_toml(content: bytes, kind: type[T]) -> T:
 
 
 def bounded(value: Any) -> None:
-    """ValueError for numbers beyond 64 bits, nan and infinity, and for nesting that later code would not survive."""
+    """ValueError for integers beyond 64 bits and for nesting that later code would not survive."""
     stack = [(value, 0)]
     while stack:
         one, depth = stack.pop()
@@ -70,8 +69,6 @@ def bounded(value: Any) -> None:
             stack.extend((inner, depth + 1) for inner in one)
         elif isinstance(one, int) and not -LARGEST_INTEGER <= one < LARGEST_INTEGER:
             raise ValueError("it holds an integer beyond 64 bits")
-        elif isinstance(one, float) and not math.isfinite(one):
-            raise ValueError(f"it holds {one}")
 
 
 def _converted(value: Any, kind: type[T]) -> T:

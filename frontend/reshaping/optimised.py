@@ -99,7 +99,8 @@ def optimise(
 
 def check_files(path: Path, source: ModelSource, data: str | Path | None = None) -> None:
     """Refuse early what could not be written later: a folder, an unwritable place, the model itself or its data."""
-    read = [Path(one) for one in (source, data) if isinstance(one, str | os.PathLike)]
+    given = {"model": source, "data": data}
+    read = {Path(one): what for what, one in given.items() if isinstance(one, str | os.PathLike)}
     for one in (path, beside(path, ".report.html"), beside(path, ".report.json")):
         check_file(one, read)
 

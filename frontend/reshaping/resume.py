@@ -26,7 +26,6 @@ RUN_FILE = "run.json"
 
 class _Kept(msgspec.Struct, frozen=True):
     key: str
-    edgewright: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ def load_fleet(path: str | Path) -> Fleet:
 def parse_fleet(text: str | bytes, path: Path = Path("fleet.toml")) -> Fleet:
     """As `load_fleet`, from text; `path` is for messages."""
     try:
-        found = parse_toml(text.encode() if isinstance(text, str) else text, FleetFile)
+        found = parse_toml(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, FleetFile)
     except Unreadable as error:
         raise _refusal(path, str(error)) from error
     if not found.device:

@@ -102,7 +102,11 @@ SWALLOWED = """try:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-@pytest.mark.parametrize("body", ["os.kill(os.getpid(), {number}); time.sleep(5)", SWALLOWED])
+@pytest.mark.parametrize(
+    "body",
+    ["os.kill(os.getpid(), {number}); time.sleep(5)", 'exec("os.kill(os.getpid(), {number}); time.sleep(5)")', SWALLOWED],
+    ids=["plain", "in text, as dataclasses are", "swallowed"],
+)
 def test_a_signal_is_no_bug_whatever_it_interrupts(body: str, number: int, code: int, tmp_path: Path) -> None:
     program = PROGRAM.format(body=body.format(number=int(number)))
     done = subprocess.run(
