@@ -4,6 +4,7 @@
 #   make bench   the figures of the README: compile time, simulation speed, cycles
 #   make bench-cpu  the CPU table of the README: against onnxruntime and OpenVINO, in turns
 #   make bench-passes  what experts, fusion, hashing and splitting give: from trained models that are kept here
+#   make docs    the documentation as a site, in build/docs
 #   make lint    lint and types alone
 #   make clean   remove ./build, ./dist and ./.venv
 
@@ -13,15 +14,15 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-EXAMPLE := tests/examples
+EXAMPLE := examples
 
 FAST := not slow and not zoo and not vendor and not board
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-cpu bench-passes lint clean tools
+.PHONY: help demo test bench bench-cpu bench-passes docs lint clean tools
 
 help:
-	@sed -n '2,8s/^# *//p' Makefile
+	@sed -n '2,9s/^# *//p' Makefile
 
 tools:
 	@ok=1; \
@@ -43,7 +44,7 @@ $(VENV)/.sim: pyproject.toml | $(VENV)/.made
 
 $(VENV)/.test: pyproject.toml $(VENV)/.sim
 	@echo "adding what the tests need to $(VENV) (once)"
-	$(PIP) install -e '.[sim,synth,cpu,train,test]'
+	$(PIP) install -e '.[sim,synth,cpu,train,test,docs]'
 	$(PIP) install --no-deps hls4ml==1.3.0 # for Xilinx's ap_int headers alone
 	@touch $@
 
@@ -64,18 +65,22 @@ test: lint
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(FAST)"
 
 bench: $(VENV)/.test
-	$(BIN)/python -m tests.benchmarks.bench
+	$(BIN)/python -m benchmarks.bench
 
 # OpenVINO's quantiser brings a large set of packages, so these have a stamp of their own.
 $(VENV)/.bench: pyproject.toml $(VENV)/.test
-	$(PIP) install -e '.[sim,synth,cpu,train,test,bench]'
+	$(PIP) install -e '.[sim,synth,cpu,train,test,docs,bench]'
 	@touch $@
 
 bench-cpu: $(VENV)/.bench
-	$(BIN)/python -m tests.benchmarks.bench_cpu
+	$(BIN)/python -m benchmarks.bench_cpu
 
 bench-passes: $(VENV)/.test
-	$(BIN)/python -m tests.benchmarks.bench_passes
+	$(BIN)/python -m benchmarks.bench_passes
+
+docs: $(VENV)/.test
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	@echo "open build/docs/index.html"
 
 clean:
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ For each step of a program, in seconds on one core:
 
 The optimistic end takes the longest of computing (products and rows) and of moving from each level, the pessimistic one
 adds half of the rest. Instructions of products follow from the register tile of the micro-kernels, those of rows from
-counts under emulation (tests/benchmarks/arm_instructions.py). Threads divide all but a serial share (Amdahl) and share the
+counts under emulation (benchmarks/arm_instructions.py). Threads divide all but a serial share (Amdahl) and share the
 memory; a step runs on as many of them as is best. What both ends assume is in LOW and HIGH and goes along with every
 estimate.
 
@@ -90,7 +90,7 @@ HIGH = Assumptions(
 )  # fmt: skip
 
 # Instructions per element on vectors of 128 bits: (float32, integers). Counted for the NEON kernels under emulation where
-# there is a kernel (tests/benchmarks/arm_instructions.py, 22 November 2026), otherwise load, operation and store.
+# there is a kernel (benchmarks/arm_instructions.py, 22 November 2026), otherwise load, operation and store.
 INSTRUCTIONS = {
     "Gelu": (13.0, 0.84), "GeluTanh": (10.3, 0.84), "Sigmoid": (8.6, 0.84), "Silu": (8.7, 0.84), "Tanh": (8.8, 0.84),
     "Erf": (11.2, 0.84), "Exp": (7.8, 0.84), "Table": (0.84, 0.84), "Softmax": (10.0, 4.9), "Attention": (11.1, 5.3),

@@ -1,4 +1,4 @@
-"""The table of orders of the README: which pass may follow which, and why the others may not.
+"""The table of orders of the documentation: which pass may follow which, and why the others may not.
 
     python -m tests.orders_table          # print it
 """

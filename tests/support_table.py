@@ -1,4 +1,4 @@
-"""The support table of the README: operators of the graph against the machines that run them.
+"""The support table of the documentation: operators of the graph against the machines that run them.
 
     python -m tests.support_table          # print it
 """

@@ -46,10 +46,10 @@ def third_party(*folders: str) -> dict[str, str]:
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             # scripts that import one another, and the examples, which some tests put on their path
-            beside = {other.stem for near in (path.parent, ROOT / "tests" / "examples") for other in near.glob("*.py")}
+            beside = {other.stem for near in (path.parent, ROOT / "examples") for other in near.glob("*.py")}
             for name, line in imported(path):
                 top = name.split(".")[0]
-                if top not in sys.stdlib_module_names and top not in {"edgewright", "tests", *beside}:
+                if top not in sys.stdlib_module_names and top not in {"edgewright", "tests", "benchmarks", *beside}:
                     found.setdefault(DISTRIBUTION.get(top, top), f"{path.relative_to(ROOT)}:{line}")
     return found
 
@@ -70,8 +70,8 @@ def test_optional_imports_are_in_their_extra(distribution: str, extra: str) -> N
     assert distribution in declared(PROJECT["optional-dependencies"][extra])
 
 
-def test_the_tests_need_only_what_the_extras_name() -> None:
+def test_tests_and_benchmarks_need_only_what_the_extras_name() -> None:
     extras = PROJECT["optional-dependencies"]
     known = declared(PROJECT["dependencies"] + [line for lines in extras.values() for line in lines])
-    unknown = {name: place for name, place in third_party("tests").items() if name not in known}
+    unknown = {name: place for name, place in third_party("tests", "benchmarks").items() if name not in known}
     assert not unknown, f"add to the extra `test` (or `train`): {unknown}"

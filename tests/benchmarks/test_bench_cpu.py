@@ -12,19 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks import bench_cpu
-from tests.benchmarks.bench_cpu import (
+from benchmarks import bench_cpu
+from benchmarks.bench_cpu import (
     Figure,
     OtherLoad,
     agreement,
     burst_length,
     figures,
     interleaved,
-    into_readme,
     markdown,
     table,
 )
-from tests.benchmarks.cpu_peers import PeerFailed
+from benchmarks.cpu_peers import PeerFailed
 
 
 def test_equal_outputs_agree() -> None:
@@ -129,14 +128,6 @@ def test_the_tables_show_every_figure() -> None:
     assert lines[2] == "| deit_tiny | 1.50 | - |"
     assert lines[-1] == "Measured on Some CPU (avx2), 2 cores; onnxruntime 1.2."
     assert "up to 0.9 cores" in markdown({}, ["ort-f32"], WHERE, 0.9)
-
-
-def test_the_readme_takes_the_table_between_its_marks() -> None:
-    text = "before\n<!-- bench-cpu -->\nold\n<!-- /bench-cpu -->\nafter\n"
-    wanted = "before\n<!-- bench-cpu -->\nnew\n<!-- /bench-cpu -->\nafter\n"
-    assert into_readme(text, "new") == wanted == into_readme(wanted, "new")
-    with pytest.raises(ValueError, match="bench-cpu"):
-        into_readme("no marks", "new")
 
 
 @pytest.mark.parametrize("wrong", [["--models", "nothing"], ["--engines", "nothing"], ["--threads", "x"], ["--rounds", "0"]])

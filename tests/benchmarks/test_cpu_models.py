@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from edgewright.frontend.data import load_samples
 
-from tests.benchmarks import cpu_models
-from tests.benchmarks.cpu_models import MODELS, CannotMake, Model, Wheel, check_digest, data_path, model_path, sentences, split
+from benchmarks import cpu_models
+from benchmarks.cpu_models import MODELS, CannotMake, Model, Wheel, check_digest, data_path, model_path, sentences, split
 
 PROSE = """.. _title:
 

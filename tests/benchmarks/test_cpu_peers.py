@@ -14,9 +14,9 @@ import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from tests.benchmarks import cpu_peers
-from tests.benchmarks.cpu_models import EXAMPLES, split
-from tests.benchmarks.cpu_peers import ENGINES, Engine, Job, Peer, PeerFailed, compile_seconds, missing, prepared
+from benchmarks import cpu_peers
+from benchmarks.cpu_models import EXAMPLES, split
+from benchmarks.cpu_peers import ENGINES, Engine, Job, Peer, PeerFailed, compile_seconds, missing, prepared
 
 MODEL, DATA = EXAMPLES / "models" / "vit_digits.dynamo18.onnx", EXAMPLES / "data" / "digits.npz"
 JOB = Job("ort-f32", str(MODEL), str(DATA), ["x"])
@@ -112,7 +112,7 @@ def test_what_a_library_prints_does_not_reach_the_answers(tmp_path: Path, capfd:
     """The child's own stdout is its stderr, whoever writes to it, Python or C."""
     script = (
         "import os, sys, dataclasses\n"
-        "from tests.benchmarks import cpu_peers as p\n"
+        "from benchmarks import cpu_peers as p\n"
         "def noisy(job):\n"
         "    run = p.ENGINES['ort-f32'].open(job)\n"
         "    def infer(sample):\n"

@@ -12,9 +12,9 @@ from edgewright.targets.cpu import qemu
 from edgewright.targets.cpu.devices.qemu import ROOTS
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER
 
-from tests.benchmarks import tvm_default
-from tests.benchmarks.cpu_models import CannotMake
-from tests.benchmarks.tvm_default import CORES, MODEL, Line, Reference, count_ours, document, failing, main, table
+from benchmarks import tvm_default
+from benchmarks.cpu_models import CannotMake
+from benchmarks.tvm_default import CORES, MODEL, Line, Reference, count_ours, document, failing, main, table
 
 EMULATED = not qemu.missing() and any((Path(root) / DYNAMIC_LOADER["aarch64"].lstrip("/")).exists() for root in ROOTS)
 GOOD = Line("m.onnx", "i8mm", {"fp32": 10, "int8": 5, "tvm-default": 40, "tvm-fused": 30}, {})

@@ -14,7 +14,7 @@ from edgewright.frontend import cli
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = EXAMPLES / "models" / "vit_digits.dynamo18.onnx"
 DATA = EXAMPLES / "data" / "digits.npz"
 PROTO = onnx.load(MODEL)

@@ -304,7 +304,7 @@ def test_long_work_says_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_inspect_says_what_it_is_and_where_it_runs() -> None:
-    result = run("inspect", str(ROOT / "tests/examples/models/vit_digits.dynamo18.onnx"))
+    result = run("inspect", str(ROOT / "examples/models/vit_digits.dynamo18.onnx"))
     assert result.returncode == 0, result.stderr
     words = " ".join(result.stdout.split())
     for part in (

@@ -20,7 +20,7 @@ from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.results import to_data
 from typer.testing import CliRunner
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = EXAMPLES / "models" / "vit_digits.dynamo18.onnx"
 DATA = EXAMPLES / "data" / "digits.npz"
 HOSTILE = (

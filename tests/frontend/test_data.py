@@ -20,7 +20,7 @@ from tests.models import tiny_vit
 
 SHAPES: dict[str, tuple[int, ...]] = {"pixels": (1, 1, 4, 4)}
 TWO: dict[str, tuple[int, ...]] = {"a": (1, 4), "b": (1, 2)}
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "data").glob("*.npz"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "data").glob("*.npz"))
 
 
 def images(count: int = 3, seed: int = 0) -> Array:

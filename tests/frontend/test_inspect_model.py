@@ -12,7 +12,7 @@ from edgewright.passes.ir import Graph
 from tests.frontend.bad_models import chain, product
 from tests.frontend.onnx_vit import Sizes, Spelling, vit
 
-MODELS = Path(__file__).parents[1] / "examples" / "models"
+MODELS = Path(__file__).parents[2] / "examples" / "models"
 
 
 def test_a_vit() -> None:

@@ -28,7 +28,7 @@ from tests.passes.order_models import experts
 
 pytestmark = pytest.mark.train
 
-MODELS = Path(__file__).parents[1] / "examples" / "models"
+MODELS = Path(__file__).parents[2] / "examples" / "models"
 FUSE = Reshaping(fuse_blocks="1", epochs=1)
 
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from tests.frontend.float_tolerances import assert_close
 from tests.frontend.onnx_vit import Sizes, Spelling, vit
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "models").glob("*.onnx"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "models").glob("*.onnx"))
 # examples of another make than four blocks and a head
 COUNTED = {
     "vit_deep": {"Attention": 12, "LayerNormalization": 25, "Linear": 49},

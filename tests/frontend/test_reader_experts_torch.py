@@ -137,7 +137,7 @@ def test_the_multi_task_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """One router per task: each task's layers are MoE, and all tasks share the experts."""
     import torch
 
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples"))
     import moe  # type: ignore[import-not-found]
 
     torch.manual_seed(0)

@@ -22,7 +22,7 @@ from tests.frontend.test_reader import session
 from tests.mixed_models import gated_network, plain_attention, samples, text_network, windows_network
 from tests.models import tiny_vit
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 POOLS = ("gather", "mean")
 
 

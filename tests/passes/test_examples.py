@@ -12,7 +12,7 @@ from edgewright.passes.ir.text import digest
 from edgewright.passes.pipeline import Quantised, optimise, quantise
 from edgewright.passes.quantisation.sqnr import sqnr
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 EXPORTERS = ("ts17", "dynamo18", "dynamo23")
 SMALL_LOSS = 0.005
 

@@ -25,7 +25,7 @@ from edgewright.sim.scoreboard import compare
 from edgewright.targets.device import load
 
 pytestmark = pytest.mark.sim
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 VARIANTS = ("ts17", "dynamo18", "dynamo23")
 WORD = 16
 

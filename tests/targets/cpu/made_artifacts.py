@@ -18,7 +18,7 @@ from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.profile import kept_sample
 from edgewright.targets.device import load
 
-MODEL = Path(__file__).parents[2] / "examples" / "models" / "vit_digits.dynamo18.onnx"
+MODEL = Path(__file__).parents[3] / "examples" / "models" / "vit_digits.dynamo18.onnx"
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-MODEL = ROOT / "tests/examples/models/vit_fashion.dynamo18.onnx"
+MODEL = ROOT / "examples/models/vit_fashion.dynamo18.onnx"
 
 pytestmark = pytest.mark.tvm
 
@@ -82,7 +82,7 @@ def test_the_work_of_experts_and_codes(family: str, name: str, integer: bool) ->
 def test_what_this_machine_takes_lies_in_the_range(precision: str) -> None:
     """The least of many runs on one thread, for others may use the machine as well."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.estimate_host", f"{MODEL}:{precision}"],
+        [sys.executable, "-m", "benchmarks.estimate_host", f"{MODEL}:{precision}"],
         cwd=ROOT, env=os.environ | {"TVM_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

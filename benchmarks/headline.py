@@ -1,0 +1,84 @@
+"""The README's ten figures, read off the full tables in docs/measured: `python -m benchmarks.headline` renews them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks import pages
+
+
+def cells(name: str, label: str, table: int = 0) -> dict[str, str]:
+    """A row of a page's table by the head of its columns. table: which one, where the page has several between the marks.
+
+    KeyError when there is no such row."""
+    blocks = [block.splitlines() for block in pages.table(name).split("\n\n") if block.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in blocks[table]]
+    for row in rows:
+        if row[0] == label:
+            return dict(zip(head[1:], row[1:], strict=True))
+    raise KeyError(f"{name} has no row {label!r}")
+
+
+def section(name: str, title: str, label: str) -> str:
+    """The measured figure of a row below a heading row, in the tables of `bench-passes`."""
+    inside = False
+    for line in pages.table(name).splitlines():
+        row = [cell.strip() for cell in line.strip("|").split("|")]
+        if row[0].startswith("**"):
+            inside = row[0].strip("*").startswith(title)
+        elif inside and row[0] == label:
+            return row[1]
+    raise KeyError(f"{name} has no row {label!r} below {title!r}")
+
+
+def table() -> str:
+    """The table as the README shows it."""
+    rows = [*_fpga(), *_cpu(), *_passes()]
+    return "\n".join(["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows)])
+
+
+def _fpga() -> Iterator[tuple[str, str]]:
+    def deit(label: str) -> str:
+        return cells("bench", label)["deit_tiny"]
+
+    near, middle, far = (deit(f"cycles simulated, memory latency {latency}") for latency in (24, 60, 100))
+    title = "DeiT-Tiny's shape on the ZCU104 engine, whole, at RTL"
+    yield title, f"{near} cycles with memory that answers in 24 cycles; {middle} in 60; {far} in 100"
+    equal = deit("images, bit-exact").split(", ")[1]
+    yield "its predicted cycles; stored integers equal", f"{deit('cycles predicted')}; {equal}"
+    yield "DSPs of 1,728 (Yosys estimate)", deit("DSPs (Yosys estimate)")
+
+
+def _cpu() -> Iterator[tuple[str, str]]:
+    titles = {"deit_tiny": "DeiT-Tiny", "vit_s_focus": "ViT-S/14", "minilm": "MiniLM-L6"}
+    for name, title in titles.items():
+        row = cells("bench-cpu", name)
+        yield (
+            f"{title} int8, 1 thread of a CPU, times as fast as onnxruntime fp32",
+            f"{row['Edgewright int8']}; OpenVINO int8 {row['OpenVINO int8']}",
+        )
+
+
+def _passes() -> Iterator[tuple[str, str]]:
+    def measured(title: str, label: str) -> str:
+        return section("bench-passes", title, label)
+
+    yield (
+        "16 experts of which 4 are chosen, 197 tokens, fp32: onnxruntime's time (dense) over ours",
+        measured("Experts: 16, top 4", "197 tokens, width 192: fp32 beside dense"),
+    )
+    yield (
+        "3 of 12 blocks fused away: points lost; int8 latency",
+        f"{measured('Fused blocks: 3 of 12', 'points lost by fusion')}; "
+        f"{measured('Fused blocks: latency', 'latency of 9 blocks over 12, int8')}",
+    )
+    yield "hashed attention, 196 tokens: points lost", measured("Hashed attention", "vit_fine: points lost")
+    yield (
+        "split over 5 devices: times smaller each; points lost",
+        f"{measured('Splitting', '5 devices: times fewer parameters per device')}; "
+        f"{measured('Splitting', '5 devices: points lost')}",
+    )
+
+
+if __name__ == "__main__":
+    print(f"wrote {pages.put('headline', table())}")

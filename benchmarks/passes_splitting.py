@@ -1,0 +1,223 @@
+"""Class-wise splitting of a 12-block ViT on Fashion-MNIST: 1, 2, 3 and 5 devices trained, 10 predicted.
+
+What was trained lies in examples/split/devicesN with its report and log; without --retrain it is evaluated as it is.
+
+    python -m benchmarks.passes_splitting [--devices 1,2,3,5] [--retrain] [--resume]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+from edgewright.frontend.labelled import Labelled, Material
+from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.publish import publish
+from edgewright.frontend.report.report_split import accuracy_by_devices, report_files
+from edgewright.frontend.report.report_split_words import DIFFERS, PUBLISHED, PUBLISHED_SOURCE, milliseconds
+from edgewright.frontend.splitting.fleet import load_fleet
+from edgewright.frontend.splitting.folder import SplitFolder
+from edgewright.frontend.splitting.latency import FleetPricing
+from edgewright.frontend.splitting.model import SplitOptions, describe, plan_data, plan_split, split_files, train
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.types import Array
+from edgewright.passes.splitting.split_classes import ANSWERS
+
+from benchmarks.figures import Figure, Section, at_least, at_most
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+KEPT = EXAMPLES / "split"
+MODEL = EXAMPLES / "models" / "vit_deep.onnx"
+TRAINED, PREDICTED = (1, 2, 3, 5), 10
+SIZE, EPOCHS, SEED = 0.125, 2.0, 4
+ASKED_SMALLER, ASKED_LOST = 8.0, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One deployment: its report, and the accuracy found now (None: not evaluated)."""
+
+    data: dict[str, Any]
+    accuracy: float | None
+
+    @property
+    def heaviest(self) -> dict[str, Any]:
+        """The sub-model with the most parameters."""
+        found: dict[str, Any] = max(self.data["sub_models"], key=lambda row: row["parameters"])
+        return found
+
+
+def options() -> SplitOptions:
+    """Of every trained deployment."""
+    return SplitOptions("confusion", SIZE, EPOCHS, SEED)
+
+
+def fashion() -> Material:
+    """The 60,000 training images to learn from, the 10,000 test images to measure on."""
+    sys.path.insert(0, str(EXAMPLES))
+    from fashion_data import load_fashion  # type: ignore[import-not-found,unused-ignore]
+
+    split = load_fashion()
+
+    def part(images: Any, labels: Any, source: str) -> Labelled:
+        return Labelled({"x": images.numpy()}, {"labels": labels.numpy()}, source)
+
+    learn = part(split.train_images, split.train_labels, "Fashion-MNIST, training images")
+    measure = part(split.test_images, split.test_labels, "Fashion-MNIST, test images")
+    how = "learns from the 60,000 training images of Fashion-MNIST, measured on the 10,000 test images"
+    return Material(learn, measure, how)
+
+
+def retrain(count: int, material: Material, work: Path, resume: bool) -> None:
+    """Trains one deployment and keeps it with its log."""
+    from edgewright.passes.learn.progress import TimedLines
+
+    graph = read_model(MODEL)
+    fleet = load_fleet(KEPT / f"fleet{count}.toml")
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    checkpoints = work / f"devices{count}.training"
+    resume = resume and not _borrow_answers(checkpoints)
+    begun, used = time.monotonic(), time.process_time()
+    split = train(
+        graph, fleet, material, options(), checkpoints, resume, TimedLines(lambda line: print(line, flush=True), 30.0), say
+    )
+    found = describe(
+        MODEL.stem, graph, fleet, split, FleetPricing(fleet), options(), material, time.monotonic() - begun
+    )  # fmt: skip
+    say(f"options {options()}; {time.process_time() - used:,.0f} s of processor time, {time.monotonic() - begun:,.0f} s passed")
+    say(f"top-1 {100 * found['accuracy']['split']:.2f} %, whole model {100 * found['accuracy']['whole']:.2f} %")
+    kept = {name: content for name, content in report_files(found).items() if name.endswith(".json")}  # its page follows
+    publish({**split_files(graph, split, found), **kept}, KEPT / f"devices{count}")
+    (KEPT / "logs").mkdir(exist_ok=True)
+    (KEPT / "logs" / f"devices{count}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _borrow_answers(folder: Path) -> bool:
+    """Takes the whole model's answers from another deployment's training, for a folder that has none."""
+    others = [other for other in folder.parent.glob("devices*.training") if (other / ANSWERS).is_file()]
+    if folder.exists() or not others:
+        return False
+    folder.mkdir(parents=True)
+    for name in ("run.json", ANSWERS):
+        shutil.copyfile(others[0] / name, folder / name)
+    return True
+
+
+def evaluate(count: int, material: Material) -> Result:
+    """What is kept, its accuracy measured anew."""
+    from edgewright.passes.learn.measure import outputs
+
+    folder = SplitFolder.open(KEPT / f"devices{count}")
+    data = json.loads((folder.directory / "report.json").read_text(encoding="utf-8"))
+    features = []
+    for one, graph in zip(folder.manifest.sub_models, folder.sub_models, strict=True):
+        features.append(outputs(graph, {one.inputs["x"]: material.measure.inputs["x"]})[one.features])
+    given = dict(zip(folder.manifest.fusion.inputs, features, strict=True))
+    answers = outputs(folder.fusion, given)[folder.manifest.fusion.logits].argmax(-1)
+    return Result(data, float((answers == material.measure.targets["labels"]).mean()))
+
+
+def predict(graph: Graph) -> Result:
+    """Ten devices, nothing trained: sizes and latencies follow from shapes."""
+    fleet = load_fleet(KEPT / f"fleet{PREDICTED}.toml")
+    plan = plan_split(graph, fleet, SplitOptions(size=SIZE))
+    return Result(plan_data(MODEL.stem, graph, fleet, plan, FleetPricing(fleet)), None)
+
+
+def whole_accuracy(graph: Graph, material: Material) -> float:
+    """Top-1 of the model that is split."""
+    from edgewright.passes.learn.measure import outputs
+
+    found: Array = outputs(graph, material.measure.inputs)[graph.output_names[0]].argmax(-1)
+    return float(np.mean(found == material.measure.targets["labels"]))
+
+
+def figures(result: Result, whole: float) -> tuple[Figure, ...]:
+    """One deployment's figures."""
+    data, heaviest = result.data, result.heaviest
+    count = len(data["sub_models"])
+    source = "predicted" if result.accuracy is None else f"trained earlier, log examples/split/logs/devices{count}.txt"
+    full = data["whole"]
+    smaller = full["parameters"] / heaviest["parameters"]
+    name = f"{count} device{'s' if count > 1 else ''}"
+    rows = [
+        at_least(f"{name}: times fewer parameters per device", smaller, ASKED_SMALLER, "{:.2f}", "counted")
+        if count == 5
+        else Figure(f"{name}: times fewer parameters per device", f"{smaller:.2f}", source="counted", headline=True),
+        Figure(f"{name}: parameters, MACs per device", f"{heaviest['parameters']:,}, {heaviest['macs']:,}", source="counted"),
+    ]
+    for board in dict.fromkeys(row["board"] for row in data["sub_models"]):
+        slowest = max((r for r in data["sub_models"] if r["board"] == board), key=lambda r: r["latency"]["high_ms"] or 0)
+        shown, before = milliseconds(slowest["latency"]), milliseconds(full["latency"][board])
+        rows.append(Figure(f"{name}: int8 on {board}", f"{shown} (whole: {before})", source="predicted"))
+    rows.append(Figure(f"{name}: with transfer and fusion", milliseconds(data["latency"]) or "", source="predicted"))
+    if result.accuracy is not None:
+        lost = 100 * (whole - result.accuracy)
+        rows.append(Figure(f"{name}: top-1", f"{100 * result.accuracy:.2f} %", source=f"measured now; {source}"))
+        if count == 5:
+            rows.append(at_most(f"{name}: points lost", lost, ASKED_LOST, "{:.2f}", f"measured now; {source}"))
+        else:
+            rows.append(Figure(f"{name}: points lost", f"{lost:.2f}", source=f"measured now; {source}", headline=True))
+    return tuple(rows)
+
+
+def sections(again: bool, folder: Path) -> list[Section]:
+    """Everything about splitting, for `bench_passes`; `folder` holds what an interrupted training leaves."""
+    material, graph = fashion(), read_model(MODEL)
+    if again:
+        for count in TRAINED:
+            retrain(count, material, folder, resume=True)
+    whole = whole_accuracy(graph, material)
+    kept = [count for count in TRAINED if (KEPT / f"devices{count}" / "manifest.json").is_file()]
+    results = [evaluate(count, material) for count in kept]
+    points = [(len(one.data["sub_models"]), one.accuracy) for one in results if one.accuracy is not None]
+    if points:
+        (folder / "accuracy.svg").write_text(accuracy_by_devices(whole, points), encoding="utf-8")
+    full = Figure("whole model: top-1", f"{100 * whole:.2f} %")
+    missing = [count for count in TRAINED if count not in kept]
+    rows = [figure for one in (*results, predict(graph)) for figure in figures(one, whole)]
+    if 5 in missing:
+        rows.append(Figure("5 devices: points lost", "not trained", f"at most {ASKED_LOST:.2f}", False, "nothing is kept"))
+    lines = [
+        *(f"Nothing is kept for {count} devices: train it with --retrain." for count in missing),
+        f"{PUBLISHED_SOURCE}: " + "; ".join(f"{name}: {value}" for name, value in PUBLISHED) + ".",
+        "What differs: " + " ".join(DIFFERS),
+    ]
+    return [Section("Splitting by classes: a 12-block ViT on Fashion-MNIST", (full, *rows), tuple(lines))]
+
+
+def main() -> None:
+    """Trains or evaluates some deployments, and prints."""
+    from benchmarks.bench_passes import OUTPUT
+    from benchmarks.figures import markdown
+
+    parser = argparse.ArgumentParser(description="class-wise splitting of the 12-block example")
+    parser.add_argument("--devices", default=",".join(map(str, TRAINED)))
+    parser.add_argument("--retrain", action="store_true")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
+    chosen = parser.parse_args()
+    folder = OUTPUT / "splitting"
+    folder.mkdir(parents=True, exist_ok=True)
+    if chosen.retrain:
+        for count in map(int, chosen.devices.split(",")):
+            retrain(count, fashion(), folder, chosen.resume)
+    print(markdown(sections(False, folder)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Pages that the code writes: commands and error codes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+from edgewright.frontend.cli import app
+from edgewright.frontend.explain import texts
+
+ROOMS = {
+    "N": "Reading a model", "D": "Data", "G": "The graph", "Q": "Quantisation", "A": "Order of passes", "L": "Learning",
+    "K": "Splitting", "P": "Planning for an FPGA", "S": "Simulation", "T": "Targets and devices", "U": "Output and options",
+    "C": "The command line",
+}  # fmt: skip
+
+
+def write(folder: Path) -> None:
+    """All generated pages; a page that would not change keeps its time stamp, so that nothing is rendered again."""
+    folder.mkdir(exist_ok=True)
+    pages = {"cli.md": commands(), "errors.md": errors()}
+    for name, text in pages.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text + "\n":
+            path.write_text(text + "\n", encoding="utf-8")
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    group: Any = typer.main.get_command(app)
+    lines = ["# Commands", ""]
+    for name, command in group.commands.items():
+        context = command.context_class(command, info_name=f"edgewright {name}")
+        lines += [f"## edgewright {name}", "", command.help or "", "", "```text"]
+        lines += [command.get_usage(context), "```", ""]
+        rows = [record for p in command.params if (record := p.get_help_record(context)) is not None]
+        if rows:
+            lines += ["| option | |", "|---|---|"]
+            lines += [f"| `{cell(option)}` | {cell(text)} |" for option, text in rows]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def errors() -> str:
+    """The long text of every code, by the stage that raises it."""
+    lines = ["# Error codes", "", "`edgewright explain CODE` prints the same text.", ""]
+    for letter, title in ROOMS.items():
+        found = {code: text for code, text in sorted(texts().items()) if code.startswith(letter)}
+        if found:
+            lines += [f"## {title}", ""]
+        for code, text in found.items():
+            head, _, body = text.partition("\n")
+            lines += [f"### {code}: {head}", "", body, ""]
+    return "\n".join(lines)
+
+
+def cell(text: str) -> str:
+    """A text as one cell of a table."""
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
