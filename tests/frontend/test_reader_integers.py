@@ -12,6 +12,7 @@ from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.interp import interpret
+from edgewright.passes.ir.parse import parse
 from edgewright.passes.ir.text import to_text
 from edgewright.passes.ops import graph_input
 from edgewright.passes.pipeline import optimise, quantise
@@ -155,4 +156,6 @@ def test_what_an_input_may_hold_is_part_of_its_text() -> None:
     graph = read_model(model(CHAINS["less an offset"][0], CHAINS["less an offset"][1]))
     text = to_text(graph)
     assert "Input['ids', allowed=(3, 46)]" in text
-    assert "Input['x', unbatched=True]" in to_text(Graph("g", (x := graph_input("x", (1, 4), unbatched=True),), (x,), ("x",)))
+    x = graph_input("x", (1, 4), unbatched=True)
+    text = to_text(Graph("g", (x,), (x,), ("x",)))
+    assert "Input['x', unbatched=True]" in text and to_text(parse(text)) == text
