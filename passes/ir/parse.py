@@ -103,8 +103,11 @@ class _Reader:
         if kind == "Input":
             if attributes is None or stated is None:
                 raise TextError("an input is `%0 = Input['name'] : type`")
-            name = ast.literal_eval(attributes["text"])
-            node = make(ops.Input(name, stated), origin=origin, quant=quant)
+            call = ast.parse(f"Input({attributes['text']})", mode="eval").body
+            if not isinstance(call, ast.Call) or len(call.args) != 1:
+                raise TextError("an input is `%0 = Input['name'] : type`")
+            told = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+            node = make(ops.Input(ast.literal_eval(call.args[0]), stated, **told), origin=origin, quant=quant)
             self.inputs.append(node)
         else:
             operator = getattr(ops, kind, None)

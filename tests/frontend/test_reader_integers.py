@@ -10,8 +10,11 @@ import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.interp import interpret
+from edgewright.passes.ir.parse import parse
+from edgewright.passes.ir.text import to_text
+from edgewright.passes.ops import graph_input
 from edgewright.passes.pipeline import optimise, quantise
 from onnx import TensorProto, helper, numpy_helper
 
@@ -147,3 +150,12 @@ def test_numbers(dtype: int, before: bool) -> None:
 def test_ids_that_pick_nothing() -> None:
     nodes = [node("Add", "ids c", "index"), PICK]
     assert codes(refusal(model(nodes, {"c": LONG(10_000_000)}))) == ["N018"]
+
+
+def test_what_an_input_may_hold_is_part_of_its_text() -> None:
+    graph = read_model(model(CHAINS["less an offset"][0], CHAINS["less an offset"][1]))
+    text = to_text(graph)
+    assert "Input['ids', allowed=(3, 46)]" in text
+    x = graph_input("x", (1, 4), unbatched=True)
+    text = to_text(Graph("g", (x,), (x,), ("x",)))
+    assert "Input['x', unbatched=True]" in text and to_text(parse(text)) == text
