@@ -19,7 +19,15 @@ import onnx_ir as ir
 from edgewright.frontend.canonical.canonicalise import canonicalise
 from edgewright.frontend.canonical.experts import refuse_leftovers
 from edgewright.frontend.onnx_reading import arith, layout, spatial
-from edgewright.frontend.onnx_reading.bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, check_masks, follow
+from edgewright.frontend.onnx_reading.bits import (
+    BROADCASTING,
+    FOLLOWED,
+    KEEPS_VALUES,
+    Bits,
+    CountsNeeded,
+    check_masks,
+    follow,
+)
 from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_reading.checks_tensors import check_tensors
@@ -141,7 +149,12 @@ def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
                 )
             ]
         ) from None
-    return _Conversion(ir_model).run(output_names)
+    counts: dict[str, int] = {}
+    while True:
+        try:
+            return _Conversion(ir_model, counts).run(output_names)
+        except CountsNeeded as needed:
+            counts[needed.source.name] = needed.count
 
 
 @contextmanager
@@ -165,7 +178,8 @@ def _place(node: ir.Node) -> tuple[str, ...]:
 
 @dataclass(slots=True, init=False)
 class _Conversion:
-    """State of one walk over a folded model: known values, refusals, and values that a refusal leaves unknown."""
+    """State of one walk over a folded model: known values, refusals, values that a refusal leaves unknown, and what the
+    integer inputs that hold counts stay below, by name."""
 
     model: ir.Model
     opset: int
@@ -174,9 +188,11 @@ class _Conversion:
     unknown: set[ir.Value]
     found: list[Diagnostic]
     routing: Routing
+    counts: dict[str, int]
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, counts: dict[str, int]) -> None:
         self.model = model
+        self.counts = counts
         self.opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
         self.values, self.bits, self.unknown, self.found = {}, {}, set(), []
         self.routing = Routing(model, self.opset)
@@ -191,7 +207,7 @@ class _Conversion:
             inputs.append(graph_input(str(value.name), shape, elem_of(dtype)))
             self.values[value] = inputs[-1]
             if not inputs[-1].type.is_float:
-                self.bits[value] = Bits.of_input(inputs[-1], dtype)
+                self.bits[value] = Bits.of_input(inputs[-1], dtype, self.counts.get(inputs[-1].name, 2))
         for node in graph:
             self._read(node)
         outputs = [self._operand(value) for value in graph.outputs]
@@ -201,7 +217,7 @@ class _Conversion:
         if any(output is None for output in outputs):
             raise CompileError([Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")])
         found = Graph(graph.name or "model", tuple(inputs), tuple(o for o in outputs if o), output_names, Level.FLOAT)
-        check_masks(found)
+        check_masks(found, self.counts)
         return found
 
     def _operand(self, value: ir.Value | None, beside: Sequence[Shape] = ()) -> Node | None:
