@@ -48,7 +48,9 @@ def fuse_activations(graph: Graph) -> Graph:
         if not isinstance(node.op, _LAST):
             return None
         for root, chain in _chains(node):
-            if root.shape != node.shape or any(map(_is_below_tolerance, chain)) or not any(isinstance(n.op, _BENT) for n in chain):
+            if root.shape != node.shape or not any(isinstance(n.op, _BENT) for n in chain):
+                continue
+            if any(map(_is_below_tolerance, chain)):
                 continue
             found = _evaluate(node, root, chain)
             for op, values in wanted:

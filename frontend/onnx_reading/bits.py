@@ -76,9 +76,9 @@ class Bits:
         return Bits(source, index, tuple(np.full(shape, v, dtype) for v in range(count)), dtype != np.bool_)
 
     def node(self, origin: tuple[str, ...], wanted: Sequence[Shape] = ()) -> Node:
-        """As a graph node: Where on the mask, Gather by the counts. It may be shorter than the value (1 along axes that repeat) when
-        `wanted` are the shapes it is broadcast with and they make up for that. Minus infinity becomes the lowest
-        float32, so that 0 times it is 0."""
+        """As a graph node: Where on the mask, Gather by the counts. It may be shorter than the value (1 along axes that
+        repeat) when `wanted` are the shapes it is broadcast with and they make up for that. Minus infinity becomes the
+        lowest float32, so that 0 times it is 0."""
         index, *levels = self.index, *self.levels
         if wanted:
             short = _shortened(index, *levels)
@@ -163,9 +163,7 @@ def follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) -
         return None
     if needed > count:
         raise CountsNeeded(bits[0].source, needed)
-    levels = tuple(
-        _evaluate(node, opset, [x.levels[v] if isinstance(x, Bits) else x for x in operands]) for v in range(count)
-    )
+    levels = tuple(_evaluate(node, opset, [x.levels[v] if isinstance(x, Bits) else x for x in operands]) for v in range(count))
     zero = levels[0]
     if moves:
         index = _evaluate(node, opset, [x.index if isinstance(x, Bits) else x for x in operands])

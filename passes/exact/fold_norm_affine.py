@@ -17,8 +17,8 @@ class FoldNormAffine(Pass):
 
     Before: Linear(LayerNorm(x; gamma, beta); W, b), where only Linears and experts with constant weights read the
     LayerNorm (through moves of tokens and means over tokens). After: Linear(LayerNorm(x; 1, 0); W diag(gamma), b + W beta).
-    RMSNormalization likewise, without beta. Not done where a weight is also read elsewhere: it would then exist twice; nor where
-    float32 cannot hold the new weights.
+    RMSNormalization likewise, without beta. Not done where a weight is also read elsewhere: it would then exist twice;
+    nor where float32 cannot hold the new weights.
     Exact: within float rounding (computed in float64).
     Source: the usual folding, as in "Pre-RMSNorm and Pre-CRMSNorm Transformers" (Jiang et al., NeurIPS 2023), section 3.1.
     """

@@ -29,7 +29,7 @@ from edgewright.passes.transform import Note, Pass
 
 FINITE = 1e30  # far enough for any network, and sums of such masks stay finite
 MASKING = 1e3  # what is added below this is a mask, no score and no position
-APART = 32.0  # e^-32 of the largest weight is 0 in 16 bits
+APART = 12.0  # e^-12 of the largest weight rounds to 0 in units of 2^-15
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class BoundMasks(Pass):
             if position is None:
                 continue
             scores = node.inputs[position]
-            if isinstance(node.op, Attention) and self.calibration is not None:
-                if isinstance(scores.op, Constant) or scores in on_host:
-                    continue
+            saturates = isinstance(node.op, Attention) and (isinstance(scores.op, Constant) or scores in on_host)
+            if saturates and self.calibration is not None:
+                continue
             limits[node] = self._limit(node, scores)
 
         def change(old: Node, operands: tuple[Node, ...]) -> Node | None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Constant, Input
 
@@ -22,7 +22,7 @@ ROUNDING = 2e-6  # of an output's largest value, where noise moves nothing
 
 def outputs_under_noise(graph: Graph, inputs: Mapping[str, Array], rng: np.random.Generator, noise: float) -> list[Array]:
     """Every float value, constants and inputs too, times 1 + noise * normal."""
-    values = {}
+    values: dict[Node, Array] = {}
     for node in graph.nodes():
         op = node.op
         value = inputs[op.name] if isinstance(op, Input) else op.eval(*(values[n] for n in node.inputs))

@@ -73,6 +73,7 @@ def _check(seed: int, findings: Findings, compiled: bool) -> None:
         exact = interpret(whole, one)
     names = interface_names(whole)
     feeds = {written: one[node.name] for written, node in zip(names[0], whole.inputs, strict=True)}
+    feeds = {name: value.astype(np.int64) if value.dtype == np.bool_ else value for name, value in feeds.items()}
     for output, value in zip(whole.output_names, run_onnx(write_integer(whole), feeds), strict=True):
         if not np.array_equal(value, exact[output]):
             findings.wrong.append(f"{seed}: integers of {output} differ from onnxruntime's")

@@ -437,7 +437,7 @@ def softmax(m: Model, x: Value) -> Value:
 def residual(m: Model, x: Value) -> Value:
     x = m.tokens(x)
     width = x.shape[2]
-    branch = linear(m, activation(m, linear(m, NORMS[m.pick(*NORMS)](m, x), 12)), width)
+    branch = linear(m, activation(m, linear(m, NORMS[m.pick("layer norm", "rms norm")](m, x), 12)), width)
     return m(m.pick("Add", "Sub"), x, branch)
 
 
@@ -502,21 +502,20 @@ STEPS: dict[str, Step] = {
         softmax, residual,
     )
 }  # fmt: skip
+FLOAT_ONLY = {"norm of maps", "divided", "batch_norm"}  # no integer form
 SMALLEST, LARGEST = 3, 9
-
-
 
 
 def finished(seed: int) -> tuple[Model, onnx.ModelProto]:
     """A random model, and its proto."""
     m = Model(seed)
     pool = [linear(m, Value("x", (1, TOKENS, CHANNELS)))]
-    used: set[str] = set()
+    used = FLOAT_ONLY if m.chance(0.6) else set()
     for _ in range(int(m.rng.integers(SMALLEST, LARGEST + 1))):
         kinds = NORMS if m.chance(0.3) else STEPS
-        choices = [kind for kind in kinds if kind not in ("attention", "embedded") or kind not in used]
+        choices = [kind for kind in kinds if kind not in used]
         kind = m.pick(*choices)
-        used.add(kind)
+        used = used | ({kind} & {"attention", "embedded"})  # their inputs have names
         made = kinds[kind](m, pool[int(len(pool) * m.rng.random() ** 0.25)])
         others = [v for v in pool if v.shape == made.shape and v is not made]
         if others and m.chance(0.4):
