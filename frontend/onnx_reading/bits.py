@@ -190,8 +190,7 @@ def _counts_compared(node: ir.Node, operands: Sequence[Bits | Array | None]) -> 
     if node.op_type not in _COMPARISONS or not all(b.linear for b in bits) or len(operands) != 2:
         return 2
     zero, one = (
-        np.subtract(*(np.asarray(x.levels[v] if isinstance(x, Bits) else x, np.float64) for x in operands))  # type: ignore[call-overload]
-        for v in range(2)
+        np.subtract(*(np.asarray(x.levels[v] if isinstance(x, Bits) else x, np.float64) for x in operands)) for v in range(2)
     )
     slope = one - zero
     with np.errstate(all="ignore"):

@@ -13,8 +13,7 @@ def forbidden_rows(node: Node) -> Array:
         return forbidden_rows(node.inputs[0]).reshape(*node.shape[:-1], -1)
     if not isinstance(node.op, Softmax):
         return np.zeros((1,) * node.type.rank, np.bool_)
-    rows: Array = _forbidden(node.inputs[0]).all(axis=node.op.axis, keepdims=True)
-    return rows
+    return np.asarray(_forbidden(node.inputs[0]).all(axis=node.op.axis, keepdims=True))
 
 
 def _forbidden(node: Node) -> Array:

@@ -10,6 +10,7 @@ import pytest
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.interp import interpret
+from edgewright.passes.ir.types import Array
 from edgewright.passes.pipeline import optimise, quantise
 from onnx import TensorProto, helper, numpy_helper
 
@@ -114,7 +115,7 @@ def test_every_count_gives_onnxruntimes_values(name: str) -> None:
 def test_counts_in_integers() -> None:
     graph = optimise(read_model(SPELLINGS["less"]()))[0]
     rng = np.random.default_rng(0)
-    samples = {"x": rng.standard_normal((8, 6, 4)).astype(np.float32), "n": rng.integers(1, 7, (8, 1))}
+    samples: dict[str, Array] = {"x": rng.standard_normal((8, 6, 4)).astype(np.float32), "n": rng.integers(1, 7, (8, 1))}
     integer = quantise(graph, samples).graph
     assert input_ranges(integer)["n"] == (0, 6)
     quant = integer.outputs[0].quant

@@ -160,8 +160,8 @@ def linear(m: Model, x: Value, outs: int = 0) -> Value:
     done = m("MatMul", x, m.weight(ins, outs, ins=ins), shape=(1, count, outs))
     if m.chance(0.2):
         return done
-    bias = m.real(*(1,) * int(m.rng.integers(0, 3)), outs)
-    return m("Add", done, bias) if m.chance(0.5) else m("Add", bias, done, shape=done.shape)
+    added = m.real(*(1,) * int(m.rng.integers(0, 3)), outs)
+    return m("Add", done, added) if m.chance(0.5) else m("Add", added, done, shape=done.shape)
 
 
 def convolution(m: Model, x: Value) -> Value:
@@ -227,20 +227,21 @@ def attention(m: Model, x: Value) -> Value:
     scores = m("MatMul", q, m.transpose(k, 0, 1, 3, 2), shape=(1, heads, count, count))
     if factor != 1:
         scores = m("Mul", scores, m.given(factor)) if m.chance(0.5) else m("Div", scores, m.given(1 / factor))
-    weights = m("Softmax", masked(m, scores), axis=-1)
-    if m.chance(0.2):
-        empty = m("IsNaN", weights)
-        weights = m("Where", empty, m.given(0.0), weights, shape=weights.shape)
+    guard = m.chance(0.25)
+    weights = m("Softmax", masked(m, scores, guard and m.chance(0.5)), axis=-1)
+    if guard:
+        weights = m("Where", m("IsNaN", weights), m.given(0.0), weights, shape=weights.shape)
     mixed = m.transpose(m("MatMul", weights, v, shape=(1, heads, count, dim)), 0, 2, 1, 3)
     return linear(m, m.reshape(mixed, 1, count, width), width)
 
 
-def masked(m: Model, scores: Value) -> Value:
-    """Scores (1, heads, N, N) with one of the masks that exporters write, or none."""
+def masked(m: Model, scores: Value, empty: bool) -> Value:
+    """Scores (1, heads, N, N) with one of the masks that exporters write, or none; empty: causal ones leave the first
+    query no key."""
     _, heads, count, _ = scores.shape
     kind = m.pick("none", "none", "positions", "causal added", "causal chosen", "input", "boolean", "lengths", "both")
     level = float(m.rng.choice(MASK_LEVELS))
-    lower = np.tril(np.ones((count, count)))
+    lower = np.tril(np.ones((count, count)), -1 if empty else 0)
     if kind == "positions":
         return m("Add", scores, m.real(heads, count, count))
     if kind == "causal chosen":
