@@ -29,6 +29,7 @@ from edgewright.passes.transform import Note, Pass
 
 FINITE = 1e30  # far enough for any network, and sums of such masks stay finite
 MASKING = 1e3  # what is added below this is a mask, no score and no position
+DEEPEST = 12  # operators between a mask and its softmax
 APART = 12.0  # e^-12 of the largest weight rounds to 0 in units of 2^-15
 
 
@@ -65,7 +66,7 @@ class BoundMasks(Pass):
                 return None
             position = _scores(old)
             assert position is not None
-            bounded = _bounded(operands[position], -1.0, limits[old])
+            bounded = _bounded(operands[position], -1.0, limits[old], DEEPEST)
             if bounded is operands[position]:
                 return None
             note.count("masks")
@@ -77,22 +78,22 @@ class BoundMasks(Pass):
         """How far below 0 a mask has to be."""
         if self.calibration is None:
             return FINITE
-        reach = self._reach(scores, 1.0)
+        reach = self._reach(scores, 1.0, DEEPEST)
         if isinstance(node.op, Attention):
             q, k = (self._magnitude(x) for x in node.inputs[:2])
             reach += q * k * node.op.scale * (node.inputs[0].shape[-1] // node.op.heads)
         return min(2 * reach + APART, FINITE)
 
-    def _reach(self, node: Node, sign: float) -> float:
+    def _reach(self, node: Node, sign: float, deepest: int) -> float:
         """How far from 0 the sum of all that is no mask can be."""
         value = value_of(node)
         if value is not None:
             kept = value[sign * value > -MASKING]
             return float(np.abs(kept).max(initial=0))
-        parts = _parts(node)
+        parts = _parts(node) if deepest else None
         if parts is None:
             return self._magnitude(node)
-        return sum(self._reach(node.inputs[i], sign * factor) * abs(factor) for i, factor in parts)
+        return sum(self._reach(node.inputs[i], sign * factor, deepest - 1) * abs(factor) for i, factor in parts)
 
     def _magnitude(self, node: Node) -> float:
         assert self.calibration is not None
@@ -133,17 +134,17 @@ def _parts(node: Node) -> list[tuple[int, float]] | None:
     return None
 
 
-def _bounded(node: Node, sign: float, limit: float) -> Node:
+def _bounded(node: Node, sign: float, limit: float, deepest: int) -> Node:
     """The value with its constants no further than `limit` on the side of `sign`."""
     value = value_of(node)
     if value is not None:
         return _within(node, value, sign, limit)
-    parts = _parts(node)
+    parts = _parts(node) if deepest else None
     if parts is None:
         return node
     inputs = list(node.inputs)
     for i, factor in parts:
-        inputs[i] = _bounded(inputs[i], sign if factor > 0 else -sign, limit / abs(factor))
+        inputs[i] = _bounded(inputs[i], sign if factor > 0 else -sign, limit / abs(factor), deepest - 1)
     same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
     return node if same else make(node.op, *inputs, origin=node.origin)
 
@@ -152,4 +153,4 @@ def _within(node: Node, value: Array, sign: float, limit: float) -> Node:
     beyond = sign * value > max(limit, MASKING)
     if value.dtype.kind != "f" or not beyond.any():
         return node
-    return constant(np.where(beyond, sign * limit, value), node.origin)
+    return constant(np.where(beyond, sign * min(limit, 3e38), value), node.origin)
