@@ -61,8 +61,9 @@ to add one.""",
     "N018": """this use of an operator is not supported
 The operator is known, but not with these attributes, shapes or operands: the reason is in the message.""",
     "N019": """input used as a mask and as indices
-Masks are numbers that are 0 or 1; everything a model computes from them is worked out for both. An input that also
-picks rows of a table, such as token ids compared with the padding's id, can be anything: make the mask an input.""",
+Masks are numbers that are 0 or 1, and counts (the lengths of what is padded) go as far as what they are compared with;
+everything a model computes from them is worked out for each. An input that also picks rows of a table, such as token ids
+compared with the padding's id, can be anything: make the mask an input.""",
     "D001": """data file not found or unreadable
 The path given for calibration or test data is not a regular file that can be read.""",
     "D002": """not an npz file
