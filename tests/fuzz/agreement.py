@@ -12,16 +12,20 @@ from collections.abc import Mapping
 import numpy as np
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Constant, Input
+from edgewright.passes.ops import Constant, Erf, Gelu, Input, Sigmoid, Silu, Tanh
 
+POLYNOMIALS = (Erf, Gelu, Sigmoid, Silu, Tanh)
 NOISE = 2.0**-22  # relative; two units of float32's last place
 RUNS = 3
 MARGIN = 16.0  # of what the noise moves, for sums in another order
 ROUNDING = 2e-6  # of an output's largest value, where noise moves nothing
 
 
-def outputs_under_noise(graph: Graph, inputs: Mapping[str, Array], rng: np.random.Generator, noise: float) -> list[Array]:
-    """Every float value, constants and inputs too, times 1 + noise * normal."""
+def outputs_under_noise(
+    graph: Graph, inputs: Mapping[str, Array], rng: np.random.Generator, noise: float, absolute: float = 0.0
+) -> list[Array]:
+    """Every float value, constants and inputs too, times 1 + noise * normal; absolute: added to what kernels compute by
+    polynomials, which have no relative precision near 0."""
     values: dict[Node, Array] = {}
     for node in graph.nodes():
         op = node.op
@@ -29,20 +33,21 @@ def outputs_under_noise(graph: Graph, inputs: Mapping[str, Array], rng: np.rando
         if isinstance(op, Input | Constant) and value.dtype.kind != "f":
             values[node] = np.asarray(value, np.int64)
         elif value.dtype.kind == "f" and noise:
-            values[node] = np.asarray(value * (1 + noise * rng.standard_normal(value.shape)), np.float32)
+            added = absolute * rng.standard_normal(value.shape) if isinstance(op, POLYNOMIALS) else 0.0
+            values[node] = np.asarray(value * (1 + noise * rng.standard_normal(value.shape)) + added, np.float32)
         else:
             values[node] = value
     return [values[node] for node in graph.outputs]
 
 
-def tolerances(graph: Graph, inputs: Mapping[str, Array], seed: int = 0) -> list[float]:
+def tolerances(graph: Graph, inputs: Mapping[str, Array], seed: int = 0, absolute: float = 0.0) -> list[float]:
     """For each output, how far its values may lie from the graph's; infinite where rounding decides everything."""
     rng = np.random.default_rng(seed)
     with np.errstate(all="ignore"):
         exact = outputs_under_noise(graph, inputs, rng, 0.0)
         found = [ROUNDING * float(np.abs(value).max(initial=0)) for value in exact]
         for _ in range(RUNS):
-            for i, value in enumerate(outputs_under_noise(graph, inputs, rng, NOISE)):
+            for i, value in enumerate(outputs_under_noise(graph, inputs, rng, NOISE, absolute)):
                 moved = np.abs(value.astype(np.float64) - exact[i])
                 worst = float(moved.max(initial=0)) if np.isfinite(moved).all() else math.inf
                 found[i] = max(found[i], MARGIN * worst)

@@ -21,6 +21,7 @@ from tests.fuzz.agreement import difference, tolerances
 from tests.fuzz.onnx_networks import finished
 
 AGAINST_ONNXRUNTIME = 4.0  # of what rounding does to our graph: its kernels round in other places
+KERNELS = 1e-7  # its sigmoid, tanh and erf are so exact
 SAMPLES = 4
 
 
@@ -60,7 +61,7 @@ def _check(seed: int, findings: Findings, compiled: bool) -> None:
     with np.errstate(all="ignore"):
         graph = read_model(proto)
         findings.reached["read"] += 1
-        allowed = tolerances(graph, one)
+        allowed = tolerances(graph, one, absolute=KERNELS)
         optimised = {False: optimise(graph)[0], True: optimise(graph, rms_norm=True)[0]}
         for name, after in (("read", graph), ("with means", optimised[False]), ("without means", optimised[True])):
             _compare_floats(seed, name, wanted, interpret(after, one), allowed, findings)
