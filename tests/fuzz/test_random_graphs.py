@@ -23,7 +23,7 @@ def test_random_models_agree_with_onnxruntime(part: int) -> None:
 
 
 @pytest.mark.tvm
-@pytest.mark.parametrize("seed", [5004, 5012])
+@pytest.mark.parametrize("seed", [5012])
 def test_random_models_compiled_for_this_cpu(seed: int) -> None:
     pytest.importorskip("tvm")
     findings = Findings()
