@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.agreement import difference, outputs_under_noise, tolerances
-from tests.fuzz.float_networks import NORMS, STEPS, around, chain
+from tests.fuzz.float_networks import NORMS, around, chain
+from tests.fuzz.float_steps import STEPS
 
 PASSES = {type(step).__name__: step for rms_norm in (False, True) for step in float_passes(rms_norm)}
 
