@@ -62,9 +62,9 @@ to add one.""",
     "N018": """this use of an operator is not supported
 The operator is known, but not with these attributes, shapes or operands: the reason is in the message.""",
     "N019": """input used as a mask and as indices
-Masks are numbers that are 0 or 1; everything a model computes from them is worked out for both. An input that also
-picks rows of a table of more than two can be anything: make the mask an input. (Token ids compared with the padding's id
-are read.)""",
+Masks are numbers that are 0 or 1, and counts (the lengths of what is padded) go as far as what they are compared with;
+everything a model computes from them is worked out for each. An input that also picks rows of a larger table can be
+anything: make the mask an input. (Token ids compared with the padding's id are read.)""",
     "N023": """a name that no data file can hold
 Samples and results are kept in npz files, by the names of inputs and outputs. A NUL character, or more than 60,000 bytes,
 cannot be part of such a name. Rename it in the model and export it again.""",

@@ -22,6 +22,7 @@ from edgewright.passes.exact.slice_early import SliceEarly
 from edgewright.passes.exact.split_outliers import SplitOutliers
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
+from edgewright.passes.quantisation.bound_masks import BoundMasks
 from edgewright.passes.quantisation.calibrate import Calibration, calibrate
 from edgewright.passes.quantisation.quantise import QuantiseGraph, check_expressible
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
@@ -115,7 +116,12 @@ def _quantised(
     graph: Graph, samples: Mapping[str, Array], options: QuantiseOptions, dump: Dump | None
 ) -> Quantised:
     done: list[Statistics] = []
+    graph, statistics = run_passes(graph, (BoundMasks(),), dump)
     seen = calibrate(graph, samples, options.method, options.percentile)
+    graph, statistics = run_passes(graph, (BoundMasks(seen),), dump)
+    done += statistics
+    if any(step.counts for step in statistics):
+        seen = calibrate(graph, samples, options.method, options.percentile)
     if options.reparameterise:
         graph, statistics = run_passes(graph, (ReparameteriseLayerNorm(seen),), dump)
         done += statistics

@@ -50,14 +50,31 @@ def fuse_activations(graph: Graph) -> Graph:
         for root, chain in _chains(node):
             if root.shape != node.shape or not any(isinstance(n.op, _BENT) for n in chain):
                 continue
+            if any(map(_is_below_tolerance, chain)):
+                continue
             found = _evaluate(node, root, chain)
             for op, values in wanted:
-                if found is not None and np.allclose(found, values, rtol=_TOLERANCE, atol=_TOLERANCE):
+                if found is not None and _agree(op, found, values):
                     origin = merge_origins(node.origin, *(n.origin for n in chain))
                     return make(op, root, origin=origin)
         return None
 
     return rewrite(graph, change)
+
+
+def _agree(op: Op, found: Array, values: Array) -> bool:
+    """Up to rounding, and up to the digits of the constants that exporters write; a Relu has none."""
+    if isinstance(op, Relu):
+        return bool(np.allclose(found, values, rtol=1e-6, atol=0))
+    return bool(np.allclose(found, values, rtol=_TOLERANCE, atol=_TOLERANCE))
+
+
+def _is_below_tolerance(node: Node) -> bool:
+    """Whether it adds a number that the tolerance would swallow: a floor in front of a division or a logarithm."""
+    if not isinstance(node.op, Add | Sub):
+        return False
+    numbers = [scalar_of(operand) for operand in node.inputs]
+    return any(number is not None and 0 < abs(number) <= _TOLERANCE for number in numbers)
 
 
 def _chains(node: Node) -> list[tuple[Node, list[Node]]]:

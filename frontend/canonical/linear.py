@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from edgewright.frontend.canonical.fuse import rebuild
 from edgewright.frontend.canonical.norm import vector_of
+from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins, rewrite
 from edgewright.passes.ops import (
     Add,
@@ -60,8 +61,9 @@ def _applied(node: Node, width: int) -> list[tuple[Node, Array, Array]]:
     """(x, factor, offset) readings of node as x * factor + offset with constants per channel, x one operand."""
     a, b = node.inputs
     va, vb = vector_of(a, width), vector_of(b, width)
-    one: Array = np.ones(width, np.float32)
-    zero: Array = np.zeros(width, np.float32)
+    va, vb = (None if v is None else v.astype(np.float64) for v in (va, vb))
+    one: Array = np.ones(width)
+    zero: Array = np.zeros(width)
     found: list[tuple[Node, Array, Array]] = []
     if vb is not None and a.shape == node.shape:
         if isinstance(node.op, Add):
@@ -95,10 +97,11 @@ def absorb_affine(graph: Graph) -> Graph:
             weight, bias = value_of(w), value_of(b)
             if weight is None or bias is None:
                 continue
-            parts = (
-                constant(weight * factor[:, None], origin=w.origin),
-                constant(bias * factor + offset, origin=b.origin),
-            )
+            with np.errstate(all="ignore"):
+                rows, added = weight * factor[:, None], bias * factor + offset
+            if not fits_float32(rows, added):
+                continue
+            parts = constant(rows, origin=w.origin), constant(added, origin=b.origin)
             return make(Linear(), source, *parts, origin=merge_origins(x.origin, node.origin))
         return None
 
@@ -117,14 +120,18 @@ def _batch_normalised(node: Node, uses: Callable[[Node], int]) -> Node | None:
     if weight is None or bias is None:
         return None
     gamma, beta, mean, variance = (np.asarray(v, np.float64) for v in values)
-    factor = gamma / np.sqrt(variance + node.op.epsilon)
+    with np.errstate(all="ignore"):
+        factor = gamma / np.sqrt(variance + node.op.epsilon)
+        added = (bias - mean) * factor + beta
     if turned:  # weights (C, O / groups, KH, KW): groups of outputs beside groups of inputs
         groups = conv.op.groups if isinstance(conv.op, ConvTranspose) else 1
         by_input = np.repeat(factor.reshape(groups, -1), len(weight) // groups, axis=0)
         scaled = weight * by_input[:, :, None, None]
     else:
         scaled = weight * factor[:, None, None, None]
-    parts = constant(scaled), constant((bias - mean) * factor + beta)
+    if not fits_float32(scaled, added):
+        return None
+    parts = constant(scaled), constant(added)
     return make(conv.op, conv.inputs[0], *parts, origin=merge_origins(conv.origin, node.origin))
 
 

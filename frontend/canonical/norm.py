@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 from edgewright.frontend.canonical.fuse import scalar_of
+from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.ir import Array, Graph, Node, make, merge_origins, rewrite
 from edgewright.passes.ops import (
     Add,
@@ -145,10 +146,12 @@ def _affine(node: Node) -> Node | None:
             continue
         known = [value for value in values if value is not None]
         if isinstance(node.op, Mul):
-            known = [value * vector for value in known]
+            known = [value.astype(np.float64) * vector for value in known]
         elif len(known) == 2:
-            known[1] = known[1] + vector
+            known[1] = known[1].astype(np.float64) + vector
         else:
+            continue
+        if not fits_float32(*known):
             continue
         parts = (constant(value, origin=n.origin) for value, n in zip(known, affine, strict=True))
         return make(norm.op, x, *parts, origin=merge_origins(node.origin, norm.origin))

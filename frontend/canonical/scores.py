@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.frontend.canonical.layout import scaled_by
 from edgewright.frontend.onnx_reading.bits import LOWEST
 from edgewright.passes.ir import Array, Node, Shape, make
 from edgewright.passes.ops import Add, Constant, MatMul, Mul, Reshape, Softmax, Sub, Where, constant, value_of
 
 Uses = Callable[[Node], int]
-NEVER = -1e30  # a score at or below this has weight 0 beside any other, and x + NEVER's like is NEVER's like
+NEVER = -9e3  # what masks start at (-1e4, or -9984 in bfloat16); no score that counts comes near it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,8 @@ class Scores:
     def bias_for(self, windows: int, heads: int) -> Node | None:
         """The sum of the biases, broadcastable to (windows, heads, queries, keys); constants added up now.
 
-        None without biases, or when one computed at run time does not fit that shape.
+        None without biases, when one computed at run time does not fit that shape, or when constants forbid all keys of
+        a query by minus infinity: such a row is nan.
         """
         known: Array | None = None
         computed: list[Node] = []
@@ -54,6 +54,8 @@ class Scores:
                 node = make(Mul(), node, constant(np.asarray(bias.factor, np.float32)), origin=node.origin)
             computed.append(node)
         if known is not None:
+            if np.isneginf(known).all(axis=-1).any():
+                return None
             low = np.maximum(known, LOWEST).astype(np.float32)
             computed.append(constant(_narrowest(low), origin=self.product.origin))
         total = computed[0] if computed else None
@@ -136,8 +138,11 @@ def _masked(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses) ->
     condition, kept, dropped = node.inputs
     zero, never = constant(np.zeros((), np.float32)), constant(np.asarray(LOWEST, np.float32))
     for x, other, order in ((kept, dropped, (zero, never)), (dropped, kept, (never, zero))):
-        level = scalar_of(other)
-        if level is not None and level <= NEVER and factor > 0 and x.shape == node.shape:
+        level, known = value_of(other), value_of(condition)
+        if level is None or not factor > 0 or level.max() * factor > NEVER or x.shape != node.shape:
+            continue
+        forbidden = None if known is None else (known == 0) == (other is dropped)
+        if not np.isneginf(level).any() or forbidden is None or not forbidden.all(axis=-1).any():
             bias = _Bias(make(Where(), condition, *order, origin=node.origin), 1.0, node.shape)
             return _read(x, factor, (*biases, bias), uses)
     return None

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.frontend.onnx_reading.bits import LOWEST
+from edgewright.frontend.onnx_reading.forbidden import forbidden_rows
 from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, reads
 from edgewright.passes.ir import Node, Op
 from edgewright.passes.ops import (
@@ -205,9 +206,7 @@ def read_layer_normalization(site: Site) -> Results:
     site.only_first_output()
     beta = site.input(2) if site.has(2) else site.value(np.zeros(x.shape[-1], np.float32))
     width = (x.shape[-1],)
-    return site.make(
-        LayerNormalization(site.real("epsilon", 1e-5)), x, *(_widened(site, p, width) for p in (gamma, beta))
-    )
+    return site.make(LayerNormalization(site.real("epsilon", 1e-5)), x, *(_widened(site, p, width) for p in (gamma, beta)))
 
 
 @reads("RMSNormalization")
@@ -293,10 +292,12 @@ def _is_guard(node: ir.Node, test: ir.Node) -> bool:
 
 @reads("Where")
 def read_where(site: Site) -> Results:
-    """The guard of `read_is_nan` stands for what it guards: a value computed from finite inputs is finite."""
+    """The guard of `read_is_nan` stands for what it guards, except in rows of a softmax that constants forbid entirely."""
     producer = site.node.inputs[0].producer() if site.node.inputs[0] is not None else None
     if producer is not None and producer.op_type == "IsNaN" and _is_guard(site.node, producer):
-        return site.input(2)
+        guarded = site.input(2)
+        empty = forbidden_rows(guarded)
+        return guarded if not empty.any() else site.make(Where(), site.value(empty), site.input(1), guarded)
     condition, a, b = (site.input(i) for i in range(3))
     if isinstance(condition.op, Where):  # a choice by a choice between two numbers
         inner, one, zero = condition.inputs

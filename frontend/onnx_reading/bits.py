@@ -1,13 +1,17 @@
-"""Mask arithmetic: whatever a model computes from a mask of zeros and ones is one choice between two constants.
+"""Mask arithmetic: whatever a model computes from one element of an integer input is looked up.
 
 Exporters turn an attention mask into something to add to scores by casts, comparisons, subtractions, expansions and
 selections, differently in every version.  All of these are functions of one element of the mask: each element of the
 result is known once for a 0 and once for a 1.  Both are computed now, and the graph gets `Where(mask, one, zero)`.
+
+An input that is compared with more than one number, or with one beyond 1, holds no mask but counts (the lengths of what
+is padded).  Then the result is known for every count up to the largest it is compared with, and the graph gets
+`Gather(table, count)`; larger counts are outside of what the input may hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,11 +22,12 @@ from edgewright.frontend.onnx_reading.result_size import result_elements
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.input_ranges import input_uses
 from edgewright.passes.ir import Array, Graph, Node, Shape, make
-from edgewright.passes.ops import Gather, Reshape, Where, constant
+from edgewright.passes.ops import Gather, Reshape, Slice, Where, constant
 from onnx.reference import ReferenceEvaluator
 
 LOWEST = float(np.finfo(np.float32).min)
-_LARGEST = 1 << 22  # elements of a value that is followed
+_LARGEST = 1 << 22  # elements of a value that is followed, for all that its source may hold
+_MOST_COUNTS = 1 << 12  # for each of them, every operator is evaluated once
 # fmt: off
 ELEMENTWISE = frozenset((
     "Abs", "Add", "And", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "Cast", "CastLike", "Clip", "Div", "Equal", "Greater",
@@ -34,40 +39,56 @@ _MOVEMENT = frozenset((
     "Transpose", "Unsqueeze",
 ))
 # fmt: on
+_COMPARISONS = frozenset(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"))
+_LINEAR = _MOVEMENT | {"Add", "Cast", "CastLike", "Mul", "Neg", "Sub"}
 BROADCASTING = frozenset(("Add", "And", "Div", "Mul", "Sub", "Where"))
 FOLLOWED = ELEMENTWISE | _MOVEMENT
 KEEPS_VALUES = _MOVEMENT | {"Cast"}  # read like any others too: they may carry token ids
 
 
+class CountsNeeded(Exception):
+    """An input that was followed as a mask, or as fewer counts, is compared with numbers up to `count - 1`."""
+
+    def __init__(self, source: Node, count: int) -> None:
+        super().__init__(f"{source.name} holds counts below {count}")
+        self.source = source
+        self.count = count
+
+
 @dataclass(frozen=True, slots=True)
 class Bits:
-    """A value whose element i is one[i] where element index[i] of the mask `source` is 1, and zero[i] where it is 0.
+    """A value whose element i is levels[v][i] where element index[i] of the integer input `source` is v: 0 or 1 of a
+    mask, or a count.
 
-    index is -1 where the element depends on nothing; all three arrays have the value's shape.
+    index is -1 where the element depends on nothing; all arrays have the value's shape. linear: the levels differ by one
+    step, as those of the input itself.
     """
 
     source: Node
     index: Array
-    zero: Array
-    one: Array
+    levels: tuple[Array, ...]
+    linear: bool
 
     @staticmethod
-    def of_input(source: Node, dtype: np.dtype[np.generic]) -> Bits:
-        """The mask itself."""
+    def of_input(source: Node, dtype: np.dtype[np.generic], count: int = 2) -> Bits:
+        """The input itself, below `count`."""
         shape = source.shape
         index = np.arange(source.type.size, dtype=np.int64).reshape(shape)
-        return Bits(source, index, np.zeros(shape, dtype), np.ones(shape, dtype))
+        return Bits(source, index, tuple(np.full(shape, v, dtype) for v in range(count)), dtype != np.bool_)
 
     def node(self, origin: tuple[str, ...], wanted: Sequence[Shape] = ()) -> Node:
-        """As a graph node: Where on the mask. It may be shorter than the value (1 along axes that repeat) when
-        `wanted` are the shapes it is broadcast with and they make up for that. Minus infinity becomes the lowest
-        float32, so that 0 times it is 0."""
-        index, zero, one = self.index, self.zero, self.one
+        """As a graph node: Where on the mask, Gather by the counts. It may be shorter than the value (1 along axes that
+        repeat) when `wanted` are the shapes it is broadcast with and they make up for that. Minus infinity becomes the
+        lowest float32, so that 0 times it is 0."""
+        index, *levels = self.index, *self.levels
         if wanted:
-            short = _shortened(index, zero, one)
+            short = _shortened(index, *levels)
             with suppress(ValueError):  # shapes that do not fit are the operator's to refuse
                 if np.broadcast_shapes(short[0].shape, *wanted) == np.broadcast_shapes(index.shape, *wanted):
-                    index, zero, one = short
+                    index, *levels = short
+        if len(levels) > 2:
+            return self._by_count(index, levels, origin)
+        zero, one = levels
         flat = np.maximum(index, 0)
         if np.array_equal(flat.reshape(-1), np.arange(self.source.type.size)):
             mask = self.source
@@ -78,11 +99,40 @@ class Bits:
             mask = make(Gather(0), line, constant(flat), origin=origin)
         return make(Where(), mask, *(constant(_plain(x), origin) for x in (one, zero)), origin=origin)
 
+    def _by_count(self, index: Array, levels: Sequence[Array], origin: tuple[str, ...]) -> Node:
+        """A table of what there is for each count; of integers where only two values are to choose from."""
+        table = np.stack(levels)
+        low, high = table.min(), table.max()
+        chosen = table == high
+        if not np.all(chosen | (table == low)):
+            return self._looked_up(index, _finite(table), origin)
+        bits = self._looked_up(index, chosen, origin)
+        if table.dtype == np.bool_ and low != high:
+            return bits
+        return make(Where(), bits, *(constant(_plain(x), origin) for x in (high, low)), origin=origin)
+
+    def _looked_up(self, index: Array, table: Array, origin: tuple[str, ...]) -> Node:
+        """table[source[index], position] for each position."""
+        flat, size = np.maximum(index, 0).reshape(-1), self.source.type.size
+        line = make(Reshape((size,)), self.source, origin=origin)
+        used = np.unique(index[index >= 0])
+        if used.size <= 1:  # one count for all
+            place = int(used[0]) if used.size else 0
+            line = line if size == 1 else make(Slice(0, place, place + 1), line, origin=origin)
+            return make(Reshape(index.shape), make(Gather(0), constant(table), line, origin=origin), origin=origin)
+        rows = make(Gather(0), constant(table.reshape(len(table), -1)), line, origin=origin)  # (counts, positions)
+        every = make(Reshape((size * flat.size,)), rows, origin=origin)
+        places = constant((flat * flat.size + np.arange(flat.size)).reshape(index.shape))
+        return make(Gather(0), every, places, origin=origin)
+
+
+def _finite(value: Array) -> Array:
+    return np.maximum(np.asarray(value, np.float32), np.float32(LOWEST)) if value.dtype.kind == "f" else value
+
 
 def _plain(value: Array) -> Array:
     """A choice's constant: one number where it is the same everywhere."""
-    if value.dtype.kind == "f":
-        value = np.maximum(np.asarray(value, np.float32), np.float32(LOWEST))
+    value = _finite(np.asarray(value))
     first = value.reshape(-1)[:1]
     return first.reshape(()) if np.array_equal(np.broadcast_to(first, value.size), value.reshape(-1)) else value
 
@@ -97,10 +147,15 @@ def _shortened(*arrays: Array) -> tuple[Array, ...]:
 
 
 def follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) -> Bits | None:
-    """The result of an ONNX node on bits of one mask and constants; None when it is no function of single bits, or ONNX's
-    reference implementation refuses the operands."""
+    """The result of an ONNX node on bits of one input and constants; None when it is not a function of single elements, or
+    ONNX's reference implementation refuses the operands.
+
+    CountsNeeded when it compares the input with more than its levels cover.
+    """
     try:
         return _follow(node, opset, operands)
+    except CountsNeeded:
+        raise
     except Exception:  # it raises what it likes: the operator's own reader then says what does not fit
         return None
 
@@ -112,12 +167,16 @@ def _follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) 
     moves = node.op_type in _MOVEMENT and isinstance(operands[0], Bits) and len(bits) == 1
     if not moves and node.op_type not in ELEMENTWISE:
         return None
-    if max(sum(b.index.size for b in bits), result_elements(node.op_type, _arrays(operands))) > _LARGEST:
+    count = len(bits[0].levels)
+    if max(count * sum(b.index.size for b in bits), result_elements(node.op_type, _arrays(operands))) > _LARGEST:
         return None
-    zero, one = (
-        evaluate(node, opset, [getattr(x, which) if isinstance(x, Bits) else x for x in operands])
-        for which in ("zero", "one")
-    )
+    needed = _counts_compared(node, operands)
+    if needed > _MOST_COUNTS:
+        return None
+    if needed > count:
+        raise CountsNeeded(bits[0].source, needed)
+    levels = tuple(evaluate(node, opset, [x.levels[v] if isinstance(x, Bits) else x for x in operands]) for v in range(count))
+    zero = levels[0]
     if moves:
         index = evaluate(node, opset, [x.index if isinstance(x, Bits) else x for x in operands])
     else:
@@ -128,27 +187,48 @@ def _follow(node: ir.Node, opset: int, operands: Sequence[Bits | Array | None]) 
                 return None
             index = np.maximum(index, own)
     free = index < 0
-    if zero.dtype.kind not in "biuf" or one.dtype != zero.dtype:
+    if zero.dtype.kind not in "biuf" or any(level.dtype != zero.dtype for level in levels):
         return None
-    if zero.dtype.kind == "f" and (np.isnan(zero).any() or np.isnan(one).any()):
+    if zero.dtype.kind == "f" and any(np.isnan(level).any() for level in levels):
         return None
-    if zero.shape != index.shape or not np.array_equal(zero[free], one[free]):
+    if zero.shape != index.shape or not all(np.array_equal(zero[free], level[free]) for level in levels):
         return None
-    return Bits(bits[0].source, index, zero, one)
+    linear = node.op_type in _LINEAR and all(b.linear for b in bits) and zero.dtype.kind != "b"
+    linear = linear and not (node.op_type == "Mul" and len(bits) > 1)
+    return Bits(bits[0].source, index, levels, linear)
 
 
-def check_masks(graph: Graph) -> None:
-    """Refuse a graph that takes one input for a mask and for something else. CompileError with N019."""
+def _counts_compared(node: ir.Node, operands: Sequence[Bits | Array | None]) -> int:
+    """What the source must stay below so that its levels decide a comparison; 2 where they do so of a mask."""
+    bits = [operand for operand in operands if isinstance(operand, Bits)]
+    if node.op_type not in _COMPARISONS or not all(b.linear for b in bits) or len(operands) != 2:
+        return 2
+    zero, one = (
+        np.subtract(*(np.asarray(x.levels[v] if isinstance(x, Bits) else x, np.float64) for x in operands)) for v in range(2)
+    )
+    slope = one - zero
+    with np.errstate(all="ignore"):
+        turns = np.unique((-zero / slope)[(slope != 0) & np.isfinite(zero)])  # where the comparison changes
+    turns = turns[turns >= 0]
+    if turns.size == 0 or (turns.size == 1 and turns[0] <= 1):
+        return 2
+    return int(turns.max()) + 2
+
+
+def check_masks(graph: Graph, counts: Mapping[str, int]) -> None:
+    """Refuse a graph that takes one input for a mask, or for counts (below `counts`, by name), and for something else.
+    CompileError with N019."""
     found = []
     for node, uses in input_uses(graph).items():
         rows = [use for use in uses if isinstance(use, int)]
-        if len(rows) < len(uses) and max(rows, default=0) > 2:
+        if (len(rows) < len(uses) and max(rows, default=0) > 2) or max(rows, default=0) > counts.get(node.name, 1 << 62):
             found.append(
                 Diagnostic(
                     "N019",
                     f"input {node.name!r} is used as a mask and as indices",
                     at=f"input {node.name!r}",
-                    because="comparisons with token ids are not computed at run time; what is compared has to be 0 or 1",
+                    because="comparisons with token ids are not computed at run time; what is compared has to be 0 or 1, or "
+                    "a count",
                     help="give the model its attention mask as an input of its own",
                 )
             )

@@ -30,11 +30,7 @@ def place_of(node: onnx.NodeProto) -> str:
 def _check_opset(model: onnx.ModelProto) -> list[Diagnostic]:
     versions = {entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS}
     if not versions:
-        return [
-            Diagnostic(
-                "N010", "no opset declared", "opset_import", "a model must say which ONNX opset it uses", _REEXPORT
-            )
-        ]
+        return [Diagnostic("N010", "no opset declared", "opset_import", "a model must say which ONNX opset it uses", _REEXPORT)]
     version = max(versions)
     if len(versions) > 1:
         because = f"versions {sorted(versions)} are all imported"
@@ -89,9 +85,7 @@ def _repeated(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def _invalid(
-    message: str, at: str, because: str, help_text: str = "the file is damaged; export it again"
-) -> Diagnostic:
+def _invalid(message: str, at: str, because: str, help_text: str = "the file is damaged; export it again") -> Diagnostic:
     return Diagnostic("N011", message, at=at, because=because, help=help_text)
 
 
@@ -233,9 +227,7 @@ def _check_inputs(graph: onnx.GraphProto) -> list[Diagnostic]:
         at = f"input {value.name!r}"
         if not value.type.HasField("tensor_type"):
             found.append(
-                Diagnostic(
-                    "N006", "input is not a tensor", at, "only dense tensors are read", "export with tensor inputs"
-                )
+                Diagnostic("N006", "input is not a tensor", at, "only dense tensors are read", "export with tensor inputs")
             )
             continue
         kind = value.type.tensor_type.elem_type

@@ -78,9 +78,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise _refuse(
-            "N001", "model file cannot be read", path, str(error), "check its permissions", exit_code=2
-        ) from None
+        raise _refuse("N001", "model file cannot be read", path, str(error), "check its permissions", exit_code=2) from None
 
 
 def load_proto(path: Path) -> onnx.ModelProto:
@@ -95,9 +93,7 @@ def load_proto(path: Path) -> onnx.ModelProto:
     try:
         model.ParseFromString(data)
     except (DecodeError, ValueError, RecursionError):
-        raise _refuse(
-            "N002", "not an ONNX model, or a truncated one", path, _looks_like(data[:64]), _EXPORT_HELP
-        ) from None
+        raise _refuse("N002", "not an ONNX model, or a truncated one", path, _looks_like(data[:64]), _EXPORT_HELP) from None
     check_is_model(model, str(path))
     return model
 

@@ -283,10 +283,7 @@ def check_tensors(model: onnx.ModelProto, path: Path | None) -> None:
     sized: list[tuple[_Place, int]] = []
     for place in _all_tensors(model):
         size, problem = _declared_size(place)
-        if (
-            problem is not None
-            or (problem := None if _is_external(place.tensor) else _check_inline(place, size)) is not None
-        ):
+        if problem is not None or (problem := None if _is_external(place.tensor) else _check_inline(place, size)) is not None:
             found.append(problem)
         else:
             sized.append((place, size))

@@ -57,8 +57,7 @@ def pin_shapes(graph: ir.Graph, shapes: Shapes) -> None:
         given = shapes.get(str(value.name))
         if given is not None:
             clash = declared is not None and (
-                len(declared) != len(given)
-                or any(d is not None and d != g for d, g in zip(declared, given, strict=True))
+                len(declared) != len(given) or any(d is not None and d != g for d, g in zip(declared, given, strict=True))
             )
             if clash or any(g < 1 for g in given):
                 shown = "x".join("?" if d is None else str(d) for d in declared or ())
@@ -92,9 +91,7 @@ def pin_shapes(graph: ir.Graph, shapes: Shapes) -> None:
                 )
             )
         elif any(p is not None and p < 1 for p in pinned):
-            open_.append(
-                Diagnostic("N011", f"input {value.name!r} is empty", at, f"its shape is {pinned}", "export it again")
-            )
+            open_.append(Diagnostic("N011", f"input {value.name!r} is empty", at, f"its shape is {pinned}", "export it again"))
         value.shape = ir.Shape([p or 1 for p in pinned])
     if usage:
         raise CompileError(usage, Exit.USAGE)
@@ -119,9 +116,7 @@ def _inline_functions(model: ir.Model) -> None:
             )
         return size[identifier]
 
-    total = sum(
-        expanded(node.op_identifier(), ()) if node.op_identifier() in model.functions else 1 for node in model.graph
-    )
+    total = sum(expanded(node.op_identifier(), ()) if node.op_identifier() in model.functions else 1 for node in model.graph)
     if total > _EXPANDED_NODES_MAX:
         raise _too_large(f"they expand to {total:,} nodes, more than {_EXPANDED_NODES_MAX:,}")
     InlinePass()(model)
@@ -129,9 +124,7 @@ def _inline_functions(model: ir.Model) -> None:
 
 def _too_large(because: str) -> CompileError:
     help_text = "export the model again without nested functions"
-    return CompileError(
-        [Diagnostic("N011", "the model's functions cannot be expanded", "functions", because, help_text)]
-    )
+    return CompileError([Diagnostic("N011", "the model's functions cannot be expanded", "functions", because, help_text)])
 
 
 def _work(node: ir.Node) -> int:

@@ -3,7 +3,7 @@ numbers as functions of one integer (`lookups`), which become nodes only where n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,11 +22,13 @@ Operand = Callable[[ir.Value | None], Node | None]
 
 @dataclass(slots=True)
 class Integers:
-    """State of one reading. `values` and `bits` are the reader's own; `allowed`: what each graph input may hold."""
+    """State of one reading. `values` and `bits` are the reader's own; `counts`: how many values the inputs that are compared
+    with numbers take, by name; `allowed`: what each graph input may hold."""
 
     opset: int
     values: dict[ir.Value, Node]
     bits: dict[ir.Value, Bits]
+    counts: Mapping[str, int]
     lookups: dict[ir.Value, Lookup] = field(default_factory=dict)
     owners: dict[Node, Node] = field(default_factory=dict)
     allowed: dict[Node, Range] = field(default_factory=dict)
@@ -34,7 +36,7 @@ class Integers:
     def enter(self, value: ir.Value, whole: Node, given: Node, dtype: np.dtype[np.generic]) -> None:
         """An input of the model as the node `whole`, computed from the graph's input `given`."""
         if role_of(value) is Role.MASK:
-            self.bits[value] = Bits.of_input(whole, dtype)
+            self.bits[value] = Bits.of_input(whole, dtype, self.counts.get(whole.name, 2))
             return
         self.lookups[value] = Lookup.of_input(whole, dtype)
         self.owners[whole] = given

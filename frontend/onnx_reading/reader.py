@@ -27,7 +27,15 @@ from edgewright.frontend.onnx_reading.batch import (
     with_batch_of_one,
     with_first_axis,
 )
-from edgewright.frontend.onnx_reading.bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, check_masks, follow
+from edgewright.frontend.onnx_reading.bits import (
+    BROADCASTING,
+    FOLLOWED,
+    KEEPS_VALUES,
+    Bits,
+    CountsNeeded,
+    check_masks,
+    follow,
+)
 from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_reading.checks_tensors import check_tensors
@@ -200,7 +208,12 @@ def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None, unbatched: 
                 )
             ]
         ) from None
-    return _Conversion(ir_model).run(output_names, unbatched)
+    counts: dict[str, int] = {}
+    while True:
+        try:
+            return _Conversion(ir_model, counts).run(output_names, unbatched)
+        except CountsNeeded as needed:
+            counts[needed.source.name] = needed.count
 
 
 @contextmanager
@@ -224,7 +237,8 @@ def _place(node: ir.Node) -> tuple[str, ...]:
 
 @dataclass(slots=True, init=False)
 class _Conversion:
-    """State of one walk over a folded model: known values, refusals, and values that a refusal leaves unknown."""
+    """State of one walk over a folded model: known values, refusals, values that a refusal leaves unknown, and what the
+    integer inputs that hold counts stay below, by name."""
 
     model: ir.Model
     opset: int
@@ -235,13 +249,15 @@ class _Conversion:
     routing: Routing
     lengths: list[int]
     integers: Integers
+    counts: dict[str, int]
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, counts: dict[str, int]) -> None:
         self.model = model
+        self.counts = counts
         self.opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
         self.values, self.bits, self.unknown, self.found = {}, {}, set(), []
         self.lengths = []
-        self.integers = Integers(self.opset, self.values, self.bits)
+        self.integers = Integers(self.opset, self.values, self.bits, counts)
         self.routing = Routing(model, self.opset)
 
     def run(self, output_names: tuple[str, ...], unbatched: bool) -> Graph:
@@ -270,7 +286,7 @@ class _Conversion:
             raise CompileError([Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")])
         results = tuple(o if o.shape else make(Reshape((1,)), o, origin=o.origin) for o in outputs if o)
         read = self.integers.finish(Graph(graph.name or "model", tuple(inputs), results, output_names, Level.FLOAT))
-        check_masks(read)
+        check_masks(read, self.counts)
         return read
 
     def _operand(self, value: ir.Value | None, beside: Sequence[Shape] = ()) -> Node | None:

@@ -28,9 +28,7 @@ def read_conv_transpose(site: Site) -> Results:
     extra = site.ints("output_padding") or (0, 0)
     size = [
         (n - 1) * stride + k + more - before - after
-        for n, stride, k, more, before, after in zip(
-            x.shape[2:], strides, w.shape[2:], extra, pads[:2], pads[2:], strict=True
-        )
+        for n, stride, k, more, before, after in zip(x.shape[2:], strides, w.shape[2:], extra, pads[:2], pads[2:], strict=True)
     ]
     if min(size) < 1 or any(n % stride for n, stride in zip(size, strides, strict=True)):
         raise Unsupported(f"its result of {size[0]} x {size[1]} is no multiple of its strides {strides}")

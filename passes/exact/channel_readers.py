@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Linear, MoE, ReduceMean, Reshape, Slice, constant, value_of
@@ -36,14 +37,24 @@ def first_parts(product: Node) -> tuple[int, int]:
 
 def scaled_input(product: Node, operands: tuple[Node, ...], factor: Array, offset: Array) -> Node:
     """The product for an input that was divided by a factor per channel after an offset was taken off: same result."""
+    parts = list(operands)
+    for position, value in _scaled_parts(product, factor, offset).items():
+        parts[position] = constant(value, operands[position].origin)
+    return make(product.op, *parts, origin=product.origin)
+
+
+def can_be_scaled(product: Node, factor: Array, offset: Array) -> bool:
+    """Whether float32 holds the weights of `scaled_input`."""
+    return fits_float32(*_scaled_parts(product, factor, offset).values())
+
+
+def _scaled_parts(product: Node, factor: Array, offset: Array) -> dict[int, Array]:
     position, added = first_parts(product)
-    weight, bias = (value_of(operands[i]) for i in (position, added))
+    weight, bias = (value_of(product.inputs[i]) for i in (position, added))
     assert weight is not None and bias is not None
     wide = weight.astype(np.float64)
-    parts = list(operands)
-    parts[position] = constant(wide * factor, operands[position].origin)
-    parts[added] = constant(bias + wide @ offset, operands[added].origin)
-    return make(product.op, *parts, origin=product.origin)
+    with np.errstate(all="ignore"):
+        return {position: wide * factor, added: bias + wide @ offset}
 
 
 def keeps_channels(node: Node) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.exact.channel_readers import first_parts, products_reading, scaled_input
+from edgewright.passes.exact.channel_readers import can_be_scaled, first_parts, products_reading, scaled_input
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import constant, value_of
@@ -17,7 +17,8 @@ class FoldNormAffine(Pass):
 
     Before: Linear(LayerNorm(x; gamma, beta); W, b), where only Linears and experts with constant weights read the
     LayerNorm (through moves of tokens and means over tokens). After: Linear(LayerNorm(x; 1, 0); W diag(gamma), b + W beta).
-    RMSNormalization likewise, without beta. Not done where a weight is also read elsewhere: it would then exist twice.
+    RMSNormalization likewise, without beta. Not done where a weight is also read elsewhere: it would then exist twice;
+    nor where float32 cannot hold the new weights.
     Exact: within float rounding (computed in float64).
     Source: the usual folding, as in "Pre-RMSNorm and Pre-CRMSNorm Transformers" (Jiang et al., NeurIPS 2023), section 3.1.
     """
@@ -32,6 +33,9 @@ class FoldNormAffine(Pass):
                     continue
                 if any(user not in products for product in products for user in users[product.inputs[first_parts(product)[0]]]):
                     note.count("kept, weights are shared")
+                    continue
+                if not all(can_be_scaled(product, *_affine(node)) for product in products):
+                    note.count("kept, the weights would not fit float32")
                     continue
                 norm_of |= dict.fromkeys(products, node)
                 note.count("folded")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.exact.residual_stream import carried_from
 from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rebuild
 from edgewright.passes.ir.op import Op
@@ -35,7 +36,8 @@ class FoldScales(Pass):
     Before: BatchNormalization, or Mul, Div, Add, Sub with a constant per output channel (layer scale, a bias), behind
     a Linear, PatchEmbed or Conv; BatchNormalization in front of one. Between product and BatchNormalization there may be
     moves (Transpose, Reshape) that nobody else reads. After: other weights and bias.
-    Not done in front of a Conv that pads, unless the BatchNormalization has no offset: zeros would have to become it.
+    Not done in front of a Conv that pads, unless the BatchNormalization has no offset: zeros would have to become it;
+    nor where float32 cannot hold the new weights.
     Exact: within float rounding (computed in float64). Source: the usual folding of BatchNorm.
     """
 
@@ -93,11 +95,15 @@ def _scaled(product: Node, old: Node, factor: Array, offset: Array) -> Node | No
         return None
     weight, bias = parameters[0], parameters[1] if len(parameters) > 1 else np.zeros(len(factor))
     assert weight is not None and bias is not None
+    with np.errstate(all="ignore"):
+        scaled = weight * factor.reshape(-1, *(1 for _ in range(weight.ndim - 1))), bias * factor + offset
+    if not fits_float32(*scaled):
+        return None
     return make(
         product.op,
         product.inputs[0],
-        constant(weight * factor.reshape(-1, *(1 for _ in range(weight.ndim - 1))), product.inputs[1].origin),
-        constant(bias * factor + offset, product.inputs[-1].origin),
+        constant(scaled[0], product.inputs[1].origin),
+        constant(scaled[1], product.inputs[-1].origin),
         origin=merge_origins(product.origin, old.origin),
     )
 
@@ -135,7 +141,8 @@ def _batch_affine(op: BatchNormalization, operands: tuple[Node, ...]) -> tuple[A
     if len(values) < 4:
         return None
     gamma, beta, mean, variance = values
-    factor = gamma / np.sqrt(variance + op.epsilon)
+    with np.errstate(all="ignore"):  # what is not finite is not folded
+        factor = gamma / np.sqrt(variance + op.epsilon)
     return factor, beta - mean * factor
 
 
@@ -156,14 +163,18 @@ def _in_front(old: Node, operands: tuple[Node, ...], alone: Callable[[Node], boo
     weight, bias = parameters[0], parameters[1] if len(parameters) > 1 else np.zeros(operands[1].shape[0])
     assert weight is not None and bias is not None
     factor, offset = (_per_weight(old.op, weight, part) for part in affine)
+    with np.errstate(all="ignore"):
+        scaled = weight * factor, bias + (weight * offset).reshape(len(weight), -1).sum(axis=1)
+    if not fits_float32(*scaled):
+        return None
     x = norm.inputs[0]
     for move in reversed(moves):
         x = make(move.op, x, origin=move.origin)
     return make(
         old.op,
         x,
-        constant(weight * factor, operands[1].origin),
-        constant(bias + (weight * offset).reshape(len(weight), -1).sum(axis=1), operands[-1].origin),
+        constant(scaled[0], operands[1].origin),
+        constant(scaled[1], operands[-1].origin),
         origin=merge_origins(norm.origin, old.origin),
     )
 

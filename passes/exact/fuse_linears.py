@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.exact.channel_readers import keeps_channels
+from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Linear, PatchEmbed, Reshape, constant, value_of
@@ -16,7 +17,7 @@ class FuseLinears(Pass):
 
     Before: Linear(Linear(x; W1, b1); W2, b2), or Linear(PatchEmbed(x; W1, b1); W2, b2), nothing but a Reshape of tokens
     between them and nobody else reading the inner value. After: one product with W2 W1 and b2 + W2 b1.
-    Done only where it has fewer multiply-accumulates; a bottleneck (low rank) stays.
+    Done only where it has fewer multiply-accumulates (a bottleneck of low rank stays) and float32 holds its weights.
     Exact: within float rounding (computed in float64). Source: composition of affine maps.
     """
 
@@ -41,8 +42,11 @@ class FuseLinears(Pass):
             first, bias, second, added = (np.asarray(part, np.float64) for part in parts)
             if first.shape[1] * second.shape[0] >= second.size + first.size:
                 return None
+            weight, offset = second @ first, added + second @ bias
+            if not fits_float32(weight, offset):
+                return None
             note.count("fused")
-            product = _product(inner, old, second @ first, added + second @ bias, operands)
+            product = _product(inner, old, weight, offset, operands)
             for move in reversed(moves):
                 product = make(Reshape((*move.shape[:-1], product.shape[-1])), product, origin=move.origin)
             return product

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.exact.channel_readers import products_reading, scaled_input
+from edgewright.passes.exact.channel_readers import can_be_scaled, products_reading, scaled_input
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import constant, value_of
@@ -40,7 +40,10 @@ class ReparameteriseLayerNorm(Pass):
                 linears = products_reading(node, users, graph)
                 constants = all(value_of(n) is not None for n in node.inputs[1:])
                 if linears and constants and self._seen_enough(node):
-                    plans[node] = self._ratio_middle(node)
+                    plan = self._ratio_middle(node)
+                    if not all(can_be_scaled(linear, *plan) for linear in linears):
+                        continue
+                    plans[node] = plan
                     source |= dict.fromkeys(linears, node)
                     note.count("reparameterised")
 

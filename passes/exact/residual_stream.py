@@ -2,6 +2,8 @@
 
 A mean over channels passes through sums and moves. It enters by what writes: products with constant weights, tables and
 constants, whose rows can be centred; it leaves by what reads. Where all writers are centred, the stream's mean is 0.
+A product writes only if each of its outputs is made of all its inputs: the outputs of a grouped convolution have no
+common inputs, and the mean of what they read comes out again whatever their weights are.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import (
@@ -72,6 +75,8 @@ def _explored(graph: Graph, users: dict[Node, list[Node]], start: Node) -> Strea
             open_ += [p for p in _beside(graph, users, stream, node, axis) if stream.members.get(p[0]) != p[1]]
     if stream.obstacle is None and any(_is_shared(n, axis, users, stream) for n, axis in stream.members.items()):
         stream.obstacle = "weights are shared"
+    if stream.obstacle is None and not all(_can_be_centred(n, axis) for n, axis in stream.members.items()):
+        stream.obstacle = "weights without their mean do not fit float32"
     return stream
 
 
@@ -188,9 +193,11 @@ def _centred_parts(node: Node) -> tuple[int, ...]:
 
 
 def is_writer(node: Node, axis: int) -> bool:
-    """A constant, or a product with constant weights whose outputs are the channels."""
+    """A constant, or a product with constant weights whose outputs are the channels, each made of all inputs."""
     if isinstance(node.op, Constant):
         return True
+    if isinstance(node.op, Conv) and node.op.groups > 1:
+        return False
     parts = _centred_parts(node)
     channels = -3 if isinstance(node.op, Conv) else -1
     return bool(parts) and axis == channels and all(value_of(node.inputs[i]) is not None for i in parts)
@@ -216,6 +223,10 @@ def _centred(value: Array, axis: int) -> Array:
         return np.zeros_like(wide)  # the same for all channels
     result: Array = wide - wide.mean(axis=axis, keepdims=True)
     return result
+
+
+def _can_be_centred(node: Node, axis: int) -> bool:
+    return not is_writer(node, axis) or fits_float32(*centred(node, axis).values())
 
 
 def has_zero_mean(node: Node) -> bool:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Attention, Linear, Reshape, Slice, constant, value_of
@@ -16,7 +17,8 @@ class ScaleIntoQuery(Pass):
 
     Before: Attention(q, k, v; scale), q a Linear with constant weights or a part of one (Slice, Reshape of tokens), these
     channels read by nobody else. After: Attention(q, k, v; 1), those rows of weight and bias times the scale.
-    Only for positive scales; not where the weight is also read elsewhere: it would then exist twice.
+    Only for positive scales; not where the weight is also read elsewhere (it would then exist twice), nor where float32
+    cannot hold the scaled rows.
     Exact: within float rounding. In integers the scale of q takes the factor over, so that the steps of the scores stay
     the same. Source: the usual folding.
     """
@@ -33,6 +35,8 @@ class ScaleIntoQuery(Pass):
             if found is None:
                 continue
             linear, start, stop = found
+            if not _fits(linear, start, stop, op.scale):
+                continue
             scales = factors.setdefault(linear, np.ones(linear.shape[-1]))
             scales[start:stop] *= op.scale
             folded.add(node)
@@ -75,6 +79,11 @@ def _rows_of(graph: Graph, users: dict[Node, list[Node]], attention: Node) -> tu
     others = [user for user in users[node] if user is not reader]
     apart = all(_reads_apart(user, start, stop) for user in others)
     return (node, start, stop) if apart and users[node].count(reader) == 1 else None
+
+
+def _fits(linear: Node, start: int, stop: int, scale: float) -> bool:
+    parts = [value_of(n) for n in linear.inputs[1:]]
+    return fits_float32(*(part[start:stop].astype(np.float64) * scale for part in parts if part is not None))
 
 
 def _keeps_last(node: Node) -> bool:

@@ -37,8 +37,9 @@ def sigmoid(x: Array) -> Array:
 
 
 def softmax(x: Array, axis: int) -> Array:
-    """exp(x - max) / sum along an axis, in the precision of x."""
-    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    """exp(x - max) / sum along an axis, in the precision of x; nan where all of x is minus infinity."""
+    with np.errstate(invalid="ignore"):
+        e = np.exp(x - x.max(axis=axis, keepdims=True))
     result: Array = e / e.sum(axis=axis, keepdims=True)
     return result
 

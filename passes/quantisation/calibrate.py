@@ -161,8 +161,7 @@ class Calibration:
         extremes = np.array([seen.low, seen.high])
         candidates = list(ranges)
         errors = [
-            _error(affine_range(low, high, symmetric), ordered, extremes, seen.count, through)
-            for low, high in candidates
+            _error(affine_range(low, high, symmetric), ordered, extremes, seen.count, through) for low, high in candidates
         ]
         return candidates[int(np.argmin(errors))]
 
@@ -208,9 +207,7 @@ def positive(scale: float) -> float:
     return scale if scale > 1e-30 else 1.0 / LEVELS
 
 
-def calibrate(
-    graph: Graph, samples: Mapping[str, Array], method: str = "mse", percentile: float = 99.99
-) -> Calibration:
+def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", percentile: float = 99.99) -> Calibration:
     """Runs the float graph on samples (each input with its samples along axis 0) and observes every value.
 
     CompileError Q006 for each value that is not finite, U010 for an unknown method.

@@ -187,5 +187,3 @@ def score_bias(lowering: Lowering, node: Node, unit: float) -> Node:
         acc = lowering.int16(node)
         real = np.array([scale_of(acc)])
     return lowering.requantised(node, acc, real, Quant(unit), SCORE_BIAS)
-
-

@@ -26,9 +26,7 @@ def sqnr(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Array]) 
     return [(name, db) for name, _, db in sqnr_rows(float_graph, integer_graph, inputs)]
 
 
-def sqnr_rows(
-    float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Array]
-) -> list[tuple[str, str, float | None]]:
+def sqnr_rows(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Array]) -> list[tuple[str, str, float | None]]:
     """As `sqnr`, with the float op's kind in the middle."""
     wanted = {key: node for key, node in _last_of_each_origin(integer_graph).items() if not node.type.is_float}
     originals = _last_of_each_origin(float_graph)

@@ -237,7 +237,7 @@ def test_arrays_go_in_as_they_do_into_a_simulation(integers: Path, tmp_path: Pat
 @pytest.mark.sim
 def test_the_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example runs as it is printed there, on a small model."""
-    text = (EXAMPLES.parents[1] / "README.md").read_text(encoding="utf-8")
+    text = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
     (program,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "edgewright.compile(" in block)
     shutil.copy(MODEL, tmp_path / "model.onnx")
     shutil.copy(DATA, tmp_path / "data.npz")

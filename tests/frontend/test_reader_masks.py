@@ -109,9 +109,7 @@ SPELLINGS: dict[str, Callable[[], onnx.ModelProto]] = {
         last=integers(-1),
         tiny=np.float32(1e-9) * ONE,
     ),
-    "booleans": lambda: masked(
-        [node("Where", ["mask", "x", "zero"], ["y"])], kind=TensorProto.BOOL, zero=ZERO
-    ),
+    "booleans": lambda: masked([node("Where", ["mask", "x", "zero"], ["y"])], kind=TensorProto.BOOL, zero=ZERO),
 }
 
 
@@ -273,3 +271,71 @@ def test_where_is_known_before_it_is_written() -> None:
     graph = read_model(SPELLINGS["not"]())
     (choice,) = (n for n in graph.nodes() if isinstance(n.op, Where))
     assert choice.shape == (1, 6) and isinstance(choice.inputs[0].op, Input)
+
+
+def attended(mask: Nodes, guard: bool = False, keep: bool = False, **weights: Array) -> onnx.ModelProto:
+    """Attention over q, k, v (1, 2, 5, 4): `mask` makes m of the scores s; keep: the weights are an output too."""
+    nodes = [
+        node("Transpose", ["k"], ["t"], perm=[0, 1, 3, 2]),
+        node("MatMul", ["q", "t"], ["s"]),
+        *mask,
+        node("Softmax", ["m"], ["p"], axis=-1),
+        *([node("IsNaN", ["p"], ["n"]), node("Where", ["n", "none", "p"], ["w"])] if guard else []),
+        node("MatMul", ["w" if guard else "p", "v"], ["y"]),
+    ]
+    names = ["y", "p"] if keep else ["y"]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 2, 5, 4)) for name in "qkv"],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in {**weights, "none": ZERO}.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+LOWER = np.tril(np.ones((5, 5), np.bool_))
+STRICTLY = np.tril(LOWER, -1)  # the first query has no key
+ADDED = [node("Add", ["s", "f"], ["m"])]
+CHOSEN = [node("Where", ["c", "s", "f"], ["m"])]
+DROPPED = [node("Where", ["c", "f", "s"], ["m"])]
+FACTOR = [node("Where", ["c", "s", "f"], ["x"]), node("Div", ["x", "d"], ["m"])]
+
+
+def added(rows: Array, level: float) -> Array:
+    return np.where(rows, 0, level).astype(np.float32)
+
+
+@pytest.mark.parametrize("level", [-1e4, -65504.0, -1e7, -1e9, -1e20, -3.4e38, -np.inf])
+@pytest.mark.parametrize("keep", [False, True])
+def test_masks_of_any_size(level: float, keep: bool) -> None:
+    number = np.float32(level) * ONE
+    for model in (
+        attended(ADDED, keep=keep, f=added(LOWER, level)),
+        attended(CHOSEN, keep=keep, c=LOWER, f=number),
+        attended(CHOSEN, keep=keep, c=LOWER, f=np.full((5, 5), number)),
+        attended(DROPPED, keep=keep, c=~LOWER, f=number),
+        attended(FACTOR, keep=keep, c=LOWER, f=number, d=np.float32(0.7) * ONE),
+    ):
+        graph = check(model, "one block")
+        assert kinds(graph)["Attention"] == (not keep)
+
+
+@pytest.mark.parametrize("level", [-1e4, -1e9, -1e30, -3.4e38, -np.inf])
+def test_rows_that_mask_every_key_give_onnxruntimes_values(level: float) -> None:
+    """Of a sum with -1e4 the weights of the scores, of larger masks equal ones, of minus infinity nan, or 0 if guarded."""
+    number = np.float32(level) * ONE
+    for guard in (False, True):
+        for model in (
+            attended(ADDED, guard, f=added(STRICTLY, level)),
+            attended(CHOSEN, guard, c=STRICTLY, f=number),
+            attended(DROPPED, guard, c=~STRICTLY, f=number),
+        ):
+            graph = read_model(model)
+            rng = np.random.default_rng(0)
+            x = {name: rng.standard_normal((1, 2, 5, 4)).astype(np.float32) for name in "qkv"}
+            wanted = session(model).run(None, x)[0]
+            assert np.isnan(wanted[:, :, 0]).all() == (not guard and level == -np.inf)
+            with np.errstate(all="ignore"):
+                found = interpret(graph, x)["y"]
+            assert np.allclose(found, wanted, rtol=0, atol=1e-5, equal_nan=True), (guard, model.graph.node[2].op_type)

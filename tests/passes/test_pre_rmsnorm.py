@@ -255,3 +255,24 @@ def test_a_mean_that_was_not_removed_would_be_seen() -> None:
     x = {"image": images(graph, 2)}
     assert np.abs(interpret(wrong, x)["logits"] - interpret(graph, x)["logits"]).max() > 1e-2
     assert not isinstance(wrong.outputs[0].op, Constant)
+
+
+@pytest.mark.parametrize("groups", [2, WIDTH])
+def test_a_grouped_convolution_does_not_carry_a_mean(groups: int) -> None:
+    draw, x = Draw(), graph_input("x", (1, WIDTH, 4, 4))
+    maps = make(Conv((1, 1), (1, 1, 1, 1), groups=groups), x, draw.real(WIDTH, WIDTH // groups, 3, 3), draw.real(WIDTH))
+    last = make(Transpose((0, 2, 3, 1)), maps)
+    kept(graph_of([x], draw.linear(norm(draw, last), 4)), "Conv writes into it")
+    centred = constant(np.zeros((WIDTH, WIDTH // groups, 3, 3), np.float32))
+    still = make(Conv((1, 1), (1, 1, 1, 1), groups=groups), x, centred, constant(np.zeros(WIDTH, np.float32)))
+    rms = make(RMSNormalization(), make(Transpose((0, 2, 3, 1)), still), draw.real(WIDTH))
+    assert done(RMSAsLayerNorm(), graph_of([x], rms))[1] == {"kept, the mean may not be 0": 1}
+
+
+def test_weights_that_float32_cannot_hold_without_their_mean_stay() -> None:
+    draw, x = Draw(), graph_input("x", (1, 3, 6))
+    weight = np.full((WIDTH, 6), -3.2e38, np.float32)
+    weight[0] = 3.2e38
+    small = make(Mul(), x, constant(np.array(1e-38, np.float32)))
+    total = make(Linear(), small, constant(weight), draw.real(WIDTH))
+    kept(graph_of([x], draw.linear(norm(draw, total), 4)), "weights without their mean do not fit float32")

@@ -1,0 +1,27 @@
+"""Whether float32 holds what a pass has computed in float64 for it."""
+
+from __future__ import annotations
+
+import numpy as np
+from edgewright.passes.ir.types import Array
+
+SMALLEST = float(np.finfo(np.float32).tiny)  # below it float32 loses digits
+NEGLIGIBLE = 2.0**-24  # of the largest: what rounding that one to float32 loses
+
+
+def fits_float32(*values: Array) -> bool:
+    """True when each array can become float32: every number stays finite, and those that lose digits because they are
+    too small lose nothing that counts beside the largest of their array."""
+    return all(_fits(np.asarray(value, np.float64)) for value in values)
+
+
+def _fits(wide: Array) -> bool:
+    with np.errstate(all="ignore"):
+        narrow = wide.astype(np.float32)
+        if not np.isfinite(narrow).all():
+            return False
+        small = np.abs(wide) < SMALLEST
+        if not small.any():
+            return True
+        lost = np.abs(wide[small] - narrow[small])
+    return bool(lost.max() <= NEGLIGIBLE * np.abs(wide).max())
