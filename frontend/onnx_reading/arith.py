@@ -13,8 +13,10 @@ from edgewright.passes.ir import Node, Op
 from edgewright.passes.ops import (
     Add,
     BatchNormalization,
+    Clip,
     Conv,
     Div,
+    Elementwise,
     Erf,
     Exp,
     Gelu,
@@ -22,6 +24,8 @@ from edgewright.passes.ops import (
     LayerNormalization,
     Linear,
     MatMul,
+    Max,
+    Min,
     Mul,
     Neg,
     Pow,
@@ -39,6 +43,7 @@ from edgewright.passes.ops import (
     Where,
     value_of,
 )
+from edgewright.passes.ops.elementwise import FUNCTIONS
 
 _UNARY: dict[str, Op] = {
     "Erf": Erf(),
@@ -52,6 +57,7 @@ _UNARY: dict[str, Op] = {
     "Sqrt": Sqrt(),
     "Tanh": Tanh(),
 }
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 _BINARY: dict[str, Op] = {"Add": Add(), "Div": Div(), "Mul": Mul(), "Pow": Pow(), "Sub": Sub()}
 
 
@@ -86,38 +92,68 @@ def read_swish(site: Site) -> Results:
     return site.make(Mul(), x, site.make(Sigmoid(), site.make(Mul(), x, site.scalar(alpha))))
 
 
-def _clip(site: Site, x: Node, low: float, high: float) -> Node:
-    """min(max(x, low), high) out of Relu: low + relu(x - low) - relu(x - high)."""
-    if low == 0:
-        lower = site.make(Relu(), x)
-    elif math.isfinite(low):
-        lower = site.make(Add(), site.make(Relu(), site.make(Sub(), x, site.scalar(low))), site.scalar(low))
-    else:
-        lower = x
-    if not math.isfinite(high):
-        return lower
-    if high < low:
-        raise Unsupported(f"its bounds {low} and {high} are in the wrong order")
-    return site.make(Sub(), lower, site.make(Relu(), site.make(Sub(), x, site.scalar(high))))
+def clipped(site: Site, x: Node, low: float, high: float) -> Node:
+    """x between two bounds, as Relu where that is what they mean; infinite bounds are none.
+
+    The largest float as upper bound is how exporters write none; as lower bound it replaces minus infinity in masks.
+    """
+    high = math.inf if high >= _LARGEST_FLOAT else high
+    if not (low < math.inf and high > -math.inf):
+        raise Unsupported(f"its bounds {low} and {high} leave no finite value")
+    if (low, high) == (0.0, math.inf):
+        return site.make(Relu(), x)
+    return x if (low, high) == (-math.inf, math.inf) else site.make(Clip(low, high), x)
 
 
 @reads("Clip")
 def read_clip(site: Site) -> Results:
-    """Scalar bounds, either may be missing."""
-    bounds = [
-        float(site.constant(i, what).reshape(())) if site.has(i) else default
-        for i, what, default in ((1, "lower bound", -math.inf), (2, "upper bound", math.inf))
-    ]
-    # Exporters write "no bound" as the largest float.
-    low, high = (b if abs(b) < 3e38 else math.copysign(math.inf, b) for b in bounds)
-    return _clip(site, site.input(0), low, high)
+    """Scalar bounds, either may be missing or computed."""
+    x = site.input(0)
+    if not x.type.is_float:
+        raise Unsupported("it clips integers that are computed at run time")
+    given = [site.input(i) if site.has(i) else None for i in (1, 2)]
+    values = [None if node is None else value_of(node) for node in given]
+    if all(node is None or value is not None for node, value in zip(given, values, strict=True)):
+        low, high = (d if v is None else float(v.reshape(())) for v, d in zip(values, (-math.inf, math.inf), strict=True))
+        return clipped(site, x, low, high)
+    for op, bound in zip((Max(), Min()), given, strict=True):
+        x = x if bound is None else site.make(op, x, site.reshape(bound, ()))
+    return x
 
 
-@reads("HardSigmoid")
-def read_hard_sigmoid(site: Site) -> Results:
-    """clip(alpha x + beta, 0, 1)."""
-    scaled = site.make(Mul(), site.input(0), site.scalar(site.real("alpha", 0.2)))
-    return _clip(site, site.make(Add(), scaled, site.scalar(site.real("beta", 0.5))), 0.0, 1.0)
+@reads("Max", "Min")
+def read_extreme(site: Site) -> Results:
+    """The largest or smallest of any number of values; beside a number it is a Clip."""
+    largest = site.node.op_type == "Max"
+    result = site.input(0)
+    for i in range(1, len(site.operands)):
+        operand = site.input(i)
+        for x, bound in ((result, scalar_of(operand)), (operand, scalar_of(result))):
+            if bound is not None and len(x.shape) >= len(operand.shape if x is result else result.shape):
+                result = clipped(site, x, *((bound, math.inf) if largest else (-math.inf, bound)))
+                break
+        else:
+            result = site.make(Max() if largest else Min(), result, operand)
+    return result
+
+
+@reads(*FUNCTIONS)
+def read_elementwise(site: Site) -> Results:
+    """A function of one value that has a formula and nothing else."""
+    name = site.node.op_type
+    parameters = FUNCTIONS[name].parameters
+    return site.make(Elementwise(name, tuple(site.real(p, default) for p, default in parameters.items())), site.input(0))
+
+
+@reads("PRelu")
+def read_prelu(site: Site) -> Results:
+    """relu(x) - slope relu(-x); one slope is a LeakyRelu."""
+    x, slope = site.input(0), site.input(1)
+    one = scalar_of(slope)
+    if one is not None and len(slope.shape) <= len(x.shape):
+        return site.make(Elementwise("LeakyRelu", (one,)), x)
+    below = site.make(Mul(), site.make(Clip(-math.inf, 0.0), x), slope)
+    return site.make(Add(), site.make(Relu(), x), below)
 
 
 @reads("MatMul")

@@ -22,6 +22,7 @@ from edgewright.frontend.onnx_reading import arith, layout, spatial
 from edgewright.frontend.onnx_reading.bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, check_masks, follow
 from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_proto
+from edgewright.frontend.onnx_reading.checks_quantised import refuse_quantised
 from edgewright.frontend.onnx_reading.checks_tensors import check_tensors
 from edgewright.frontend.onnx_reading.fold import FOLDABLE, Shapes, fold
 from edgewright.frontend.onnx_reading.routing import Routing, leftovers, too_many_chosen
@@ -52,6 +53,7 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
     else:
         path = Path(source)
         model, folder = load_proto(path), path.parent
+    refuse_quantised(model)
     expand_runtime_operators(model)
     found = expand_runtime_experts(model)
     try:

@@ -16,6 +16,7 @@ from edgewright.passes.ops.add_requantised import AddRequantised
 from edgewright.passes.ops.arith_hashing import hash_accumulator_bound
 from edgewright.passes.ops.attention import Attention
 from edgewright.passes.ops.cast import Cast
+from edgewright.passes.ops.clip import Clip
 from edgewright.passes.ops.concat import Concat
 from edgewright.passes.ops.constant import Constant
 from edgewright.passes.ops.conv import Conv
@@ -27,6 +28,8 @@ from edgewright.passes.ops.input import Input
 from edgewright.passes.ops.layer_normalization import LayerNormalization
 from edgewright.passes.ops.linear import Linear
 from edgewright.passes.ops.matmul import MatMul
+from edgewright.passes.ops.max import Max
+from edgewright.passes.ops.min import Min
 from edgewright.passes.ops.moe import MoE
 from edgewright.passes.ops.mul import Mul
 from edgewright.passes.ops.neg import Neg
@@ -48,7 +51,7 @@ ONLY_QUANTISED: tuple[type[Op], ...] = (Quantise, Dequantise, Requantise, Table,
 QUANTISED_OPS: tuple[type[Op], ...] = (
     *ONLY_QUANTISED,
     *(Input, Constant, Linear, PatchEmbed, Conv, LayerNormalization, Attention, MatMul, Mul, Softmax, Relu),
-    RMSNormalization,
+    *(RMSNormalization, Clip, Max, Min),
     *(Concat, Slice, Reshape, Transpose, Gather, Where, HashCodes, HashAttention, MoE),
 )
 # what the host may do to float values that no integer of the graph has reached: masks
