@@ -21,6 +21,7 @@ from edgewright.passes.ops.concat import Concat
 from edgewright.passes.ops.constant import Constant
 from edgewright.passes.ops.conv import Conv
 from edgewright.passes.ops.dequantise import Dequantise
+from edgewright.passes.ops.div import Div
 from edgewright.passes.ops.gather import Gather
 from edgewright.passes.ops.hash_attention import HashAttention
 from edgewright.passes.ops.hash_codes import HashCodes
@@ -35,6 +36,8 @@ from edgewright.passes.ops.mul import Mul
 from edgewright.passes.ops.neg import Neg
 from edgewright.passes.ops.patch_embed import PatchEmbed
 from edgewright.passes.ops.quantise import Quantise
+from edgewright.passes.ops.reciprocal import Reciprocal
+from edgewright.passes.ops.reduce_mean import ReduceMean
 from edgewright.passes.ops.reduce_sum import ReduceSum
 from edgewright.passes.ops.relu import Relu
 from edgewright.passes.ops.requantise import Requantise
@@ -55,7 +58,10 @@ QUANTISED_OPS: tuple[type[Op], ...] = (
     *(Concat, Slice, Reshape, Transpose, Gather, Where, HashCodes, HashAttention, MoE),
 )
 # what the host may do to float values that no integer of the graph has reached: masks
-ON_HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
+ON_HOST: tuple[type[Op], ...] = (
+    *(Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather),
+    *(Clip, Div, Max, Min, Reciprocal, ReduceMean),
+)
 # what token ids and masks go through before they become floats
 INTEGERS_IN_FLOAT: tuple[type[Op], ...] = (Input, Constant, Concat, Gather, Reshape, Slice, Transpose, Where)
 

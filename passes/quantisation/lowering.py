@@ -220,7 +220,7 @@ class Lowering:
 
     def narrow_readers(self, node: Node) -> list[Node]:
         """Who reads the int8 form. Sums and LayerNorms read 16 bits, and those come from int8 behind a table only."""
-        if isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, CLIPPING):
+        if _widened(node):
             return self.users[node]
         return [
             user
@@ -234,7 +234,7 @@ class Lowering:
         return node in self._read_wide
 
     def _only_affine_readers(self, node: Node) -> bool:
-        if node in self.graph.outputs:
+        if node in self.graph.outputs or (self.is_read_wide(node) and _widened(node)):
             return False
         for user in self.narrow_readers(node):
             if isinstance(user.op, VIEWS):
@@ -404,6 +404,11 @@ def _looked_up(node: Node) -> Node | None:
     if isinstance(node.op, Gather) and isinstance(node.inputs[0].op, Constant):
         return node.inputs[0]
     return None
+
+
+def _widened(node: Node) -> bool:
+    """A value whose int16 form is its int8 form at another scale, which therefore has no zero point."""
+    return isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, CLIPPING)
 
 
 def _has_table(node: Node) -> bool:

@@ -32,6 +32,7 @@ from edgewright.passes.ops import (
     Mul,
     Neg,
     PatchEmbed,
+    Reciprocal,
     ReduceMean,
     Relu,
     Reshape,
@@ -53,7 +54,10 @@ SUMS: tuple[type[Op], ...] = (Add, Sub)
 NORMS: tuple[type[Op], ...] = (LayerNormalization, RMSNormalization)
 WEIGHTED: tuple[type[Op], ...] = (Linear, PatchEmbed, Conv)  # products with constants
 ACCUMULATING: tuple[type[Op], ...] = (*WEIGHTED, Attention, HashAttention, MoE, ReduceMean, MatMul, Mul, Div, Neg)
-HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
+HOST: tuple[type[Op], ...] = (
+    *(Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather),
+    *(Clip, Div, Max, Min, Reciprocal, ReduceMean),
+)
 POOLED_MAX = 2000  # int16 values whose sum fits the accumulator
 
 
