@@ -119,6 +119,8 @@ def read_clip(site: Site) -> Results:
 def read_extreme(site: Site) -> Results:
     """The largest or smallest of any number of values; beside a number it is a Clip."""
     largest = site.node.op_type == "Max"
+    if any(operand is not None and not operand.type.is_float for operand in site.operands):
+        raise Unsupported("it compares integers that are computed at run time")
     result = site.input(0)
     for i in range(1, len(site.operands)):
         operand = site.input(i)

@@ -234,7 +234,7 @@ def inspection(console: Console, name: str, found: Inspection) -> None:
             console.print(
                 Text.assemble(("  not on   ", "red"), (target_name, "bold"), f", for {len(reasons)} reasons:")
             )
-            for reason in reasons:
+            for reason in grouped(reasons):
                 place = f" at {plain(reason.at)}" if reason.at else ""
                 line = f"{plain(reason.message)}{place}: {plain(reason.because)}; {plain(reason.help)}"
                 console.print(Padding(Text.assemble((f"{reason.code} ", "red"), line), (0, 0, 0, 11)))
