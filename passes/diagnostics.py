@@ -63,9 +63,9 @@ def _short(text: str, longest: int) -> str:
 
 
 class CompileError(Exception):
-    """All diagnostics of one stage, together."""
+    """All diagnostics of one stage, together; its text groups those of one cause."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic], exit_code: int = Exit.MODEL) -> None:
         self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
         self.exit_code = int(exit_code)
-        super().__init__("\n".join(map(str, self.diagnostics)))
+        super().__init__("\n".join(map(str, grouped(self.diagnostics))))

@@ -113,3 +113,8 @@ def test_scales_that_are_computed_are_not_constants() -> None:
     nodes = [node("ReduceMean", "x", "s", keepdims=0), node("DequantizeLinear", "q s", "d"), node("MatMul", "x d")]
     model = model_of(nodes, X, {"q": whole("int8", 24, 16)})
     assert codes(refusal(model)) == ["N017"]
+
+
+def test_the_text_of_an_error_stays_short() -> None:
+    nodes = [node("NonZero", "x", f"y{i}", name=f"n{i}") for i in range(2000)]
+    assert len(str(refusal(model_of(nodes, X, outputs=[f"y{i}" for i in range(2000)])))) < 1000
