@@ -25,9 +25,8 @@ allocated, so a damaged size is reported here too.""",
 Shape times element size must equal the bytes stored, in the file or beside it. A mismatch means damage, or a data file
 that belongs to another model.""",
     "N006": """element type not supported
-Models are read in float32 (float64 and float16 weights are converted); shapes and indices are integers. Inputs are float32,
-or int8, int16, int32, int64, uint8 (ids, masks, pixels) and bool (masks). Strings,
-bfloat16, 4- and 8-bit floats, sparse tensors, sequences and optionals are not read. Quantisation happens here, so
+Models are read in float32 (float64, float16 and bfloat16 weights are converted); shapes and indices are integers.
+Inputs are float32, or int8, int16, int32, int64, uint8 (ids, masks, pixels) and bool (masks). Strings, 4- and 8-bit floats, sparse tensors, sequences and optionals are not read. Quantisation happens here, so
 export the float model rather than one that another tool has quantised.""",
     "N007": """external data missing
 Large models keep their weights in a second file beside the .onnx file. It must be in the same folder under the name
@@ -56,6 +55,11 @@ The model declares an opset that does not have this operator: the file was edite
     "N016": """--shape does not fit the model
 A shape was given for an input that does not exist, or against what the model says. Give numbers for all axes; those
 the model fixes must be repeated.""",
+    "N020": """the model is quantised already
+Another tool has put integers into the model: pairs of QuantizeLinear and DequantizeLinear, operators such as
+QLinearConv, or those of QONNX. Integers are chosen here instead, for the target, so that every machine computes the
+same bits; give the float model. Weights alone may be stored in integers, each behind a DequantizeLinear of constants:
+those are read.""",
     "N017": """operator not supported
 The graph has no operator for this one. All such operators are listed together. CONTRIBUTING says how
 to add one.""",

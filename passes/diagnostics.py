@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class Exit(enum.IntEnum):
@@ -38,10 +38,34 @@ class Diagnostic:
         return "\n".join(lines)
 
 
+NAMED = 3  # places that a group names before it counts the rest
+LONGEST = 280  # characters of places that a person is shown
+
+
+def grouped(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """For people: those that differ only in their place as one, with the first places and how many more there are.
+    Names come from a model and may be of any length: places are cut to LONGEST characters."""
+    groups: dict[Diagnostic, list[str]] = {}
+    for one in diagnostics:
+        groups.setdefault(replace(one, at=""), []).append(one.at)
+    return [replace(shared, at=_places(places)) for shared, places in groups.items()]
+
+
+def _places(places: Iterable[str]) -> str:
+    different = [place for place in dict.fromkeys(places) if place]
+    more = f" and {len(different) - NAMED:,} more" if len(different) > NAMED else ""
+    room = (LONGEST - len(more)) // max(1, min(NAMED, len(different))) - 2
+    return ", ".join(_short(place, room) for place in different[:NAMED]) + more
+
+
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 4] + " ..."
+
+
 class CompileError(Exception):
-    """All diagnostics of one stage, together."""
+    """All diagnostics of one stage, together; its text groups those of one cause."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic], exit_code: int = Exit.MODEL) -> None:
         self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
         self.exit_code = int(exit_code)
-        super().__init__("\n".join(map(str, self.diagnostics)))
+        super().__init__("\n".join(map(str, grouped(self.diagnostics))))

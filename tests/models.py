@@ -12,7 +12,9 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import (
     Add,
     Attention,
+    Clip,
     Concat,
+    Elementwise,
     Gelu,
     HardSwish,
     LayerNormalization,
@@ -37,6 +39,8 @@ ACTIVATIONS: dict[str, Op] = {
     "hard_swish": HardSwish(),
     "sigmoid": Sigmoid(),
     "tanh": Tanh(),
+    "clip": Clip(-0.5, 2.0),
+    "mish": Elementwise("Mish"),
 }
 
 

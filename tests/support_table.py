@@ -29,6 +29,7 @@ LOWERED = (*LOWERINGS, *VIEWS, ops.Concat, ops.BatchNormalization)
 BECOMES: dict[type[Op], str] = {
     **{kind: "becomes Table" for kind in ACTIVATIONS},
     ops.Relu: "part of Requantise, or becomes Table",
+    ops.Clip: "part of Requantise, or becomes Table",
     ops.Add: "becomes AddRequantised",
     ops.Sub: "becomes AddRequantised",
     ops.Div: "by constants: becomes Mul",

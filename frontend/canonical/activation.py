@@ -13,8 +13,10 @@ from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins, rewrite
 from edgewright.passes.ops import (
     Add,
+    Clip,
     Constant,
     Div,
+    Elementwise,
     Erf,
     Exp,
     Gelu,
@@ -31,12 +33,14 @@ from edgewright.passes.ops import (
     Tanh,
 )
 
-_ELEMENTWISE = (Add, Div, Erf, Exp, Mul, Neg, Pow, Reciprocal, Relu, Sigmoid, Sqrt, Sub, Tanh)
+_ELEMENTWISE = (Add, Clip, Div, Elementwise, Erf, Exp, Mul, Neg, Pow, Reciprocal, Relu, Sigmoid, Sqrt, Sub, Tanh)
 _LAST = (Add, Div, Mul, Reciprocal, Sub)  # what the final operator of a chain can be
-_BENT = (Erf, Exp, Relu, Sigmoid, Tanh)  # without one of these a chain is a polynomial or a ratio
+_BENT = (Clip, Elementwise, Erf, Exp, Relu, Sigmoid, Tanh)  # without one of these a chain is a polynomial or a ratio
 _CANDIDATES: tuple[Op, ...] = (Gelu("none"), Gelu("tanh"), Silu(), HardSwish(), Sigmoid(), Tanh(), Relu())
 _LONGEST = 16
-_GRID: Array = np.concatenate([np.linspace(-12, 12, 2401), np.linspace(-1, 1, 501)]).astype(np.float32)
+_FAR = np.array([15.0, 20, 30, 50, 80, 1e3, 1e5])  # a bound may lie there; where a chain overflows nothing is asked
+_GRID: Array = np.concatenate([np.linspace(-12, 12, 2401), np.linspace(-1, 1, 501), -_FAR, _FAR]).astype(np.float32)
+_NEAR = np.abs(_GRID) <= 12
 _TOLERANCE = 2e-5
 
 
@@ -54,7 +58,9 @@ def fuse_activations(graph: Graph) -> Graph:
                 continue
             found = _evaluate(node, root, chain)
             for op, values in wanted:
-                if found is not None and _agree(op, found, values):
+                if found is None or any(n.op == op and n.inputs[0] is root for n in chain):
+                    continue  # what is done to an activation's result, however little that is, is not the activation
+                if _agree(op, found, values):
                     origin = merge_origins(node.origin, *(n.origin for n in chain))
                     return make(op, root, origin=origin)
         return None
@@ -63,10 +69,11 @@ def fuse_activations(graph: Graph) -> Graph:
 
 
 def _agree(op: Op, found: Array, values: Array) -> bool:
-    """Up to rounding, and up to the digits of the constants that exporters write; a Relu has none."""
-    if isinstance(op, Relu):
-        return bool(np.allclose(found, values, rtol=1e-6, atol=0))
-    return bool(np.allclose(found, values, rtol=_TOLERANCE, atol=_TOLERANCE))
+    """Up to rounding, and up to the digits of the constants that exporters write; a Relu has none. Far points at which an
+    exporter's spelling is not finite do not count."""
+    seen = np.isfinite(found)
+    rtol, atol = (1e-6, 0.0) if isinstance(op, Relu) else (_TOLERANCE, _TOLERANCE)
+    return bool(np.allclose(found[seen], values[seen], rtol=rtol, atol=atol))
 
 
 def _is_below_tolerance(node: Node) -> bool:
@@ -134,4 +141,4 @@ def _evaluate(node: Node, root: Node, chain: list[Node]) -> Array | None:
         for member in chain:
             values[member] = member.op.eval(*(value(operand, values) for operand in member.inputs))
     result = values[node]
-    return result if np.isfinite(result).all() else None
+    return result if np.isfinite(result[_NEAR]).all() else None

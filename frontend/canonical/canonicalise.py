@@ -12,8 +12,9 @@ from edgewright.frontend.canonical.attention import fuse_attention
 from edgewright.frontend.canonical.axes import tidy_permutations
 from edgewright.frontend.canonical.channels import push
 from edgewright.frontend.canonical.columns import absorb_known_columns
+from edgewright.frontend.canonical.divisors import multiply_by_reciprocals
 from edgewright.frontend.canonical.experts import fuse_experts
-from edgewright.frontend.canonical.fuse import fold_constants, join_constants, share_equal
+from edgewright.frontend.canonical.fuse import drop_expansions, fold_constants, join_constants, share_equal
 from edgewright.frontend.canonical.hashing import fuse_hashing
 from edgewright.frontend.canonical.layout import mean_before_transpose, simplify_movement
 from edgewright.frontend.canonical.linear import absorb_affine, absorb_padding, fuse_linear, move_reshapes_down
@@ -24,11 +25,13 @@ from edgewright.passes.ir import Graph
 
 _RULES = (
     fold_constants,
+    drop_expansions,  # before anything compares operands
     share_equal,  # duplicated means and slices must be one value before they are matched
     fuse_hashing,  # while its products with constants are products
     fuse_activations,  # before anything removes the constants in them
     fuse_experts,  # behind activations, before anything else moves what it looks at
     fuse_normalisation,
+    multiply_by_reciprocals,  # behind norms, which are divisions too
     join_constants,  # token types and positions
     fuse_linear,
     absorb_known_columns,

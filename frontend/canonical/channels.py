@@ -15,14 +15,18 @@ from edgewright.frontend.canonical.fuse import rebuild
 from edgewright.passes.ir import Graph, Node, Op, make, rewrite
 from edgewright.passes.ops import (
     Add,
+    Clip,
     Concat,
     Constant,
     Conv,
     Div,
+    Elementwise,
     Gelu,
     HardSwish,
     LayerNormalization,
     Linear,
+    Max,
+    Min,
     Mul,
     ReduceMean,
     Relu,
@@ -38,8 +42,8 @@ from edgewright.passes.ops import (
     value_of,
 )
 
-UNARY: tuple[type[Op], ...] = (Gelu, HardSwish, Relu, Sigmoid, Silu, Tanh)
-BINARY: tuple[type[Op], ...] = (Add, Div, Mul, Sub)
+UNARY: tuple[type[Op], ...] = (Clip, Elementwise, Gelu, HardSwish, Relu, Sigmoid, Silu, Tanh)
+BINARY: tuple[type[Op], ...] = (Add, Div, Max, Min, Mul, Sub)
 _ROUNDS = 64
 
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 from edgewright.passes.ir import Graph, Node, make, merge_origins, rewrite
-from edgewright.passes.ops import Add, Constant, Div, Input, Mul, Sub, constant, value_of
+from edgewright.passes.ops import Add, Constant, Div, Gather, Input, Max, Min, Mul, Pow, Sub, Where, constant, value_of
 
 _SMALL_BYTES = 4096
 _LARGEST_FOLD = 1 << 26  # elements
+_BROADCASTING = (Add, Div, Max, Min, Mul, Pow, Sub, Where)
 
 
 def scalar_of(node: Node) -> float | None:
@@ -68,6 +69,32 @@ def _neutral(node: Node) -> Node | None:
     if isinstance(node.op, Add | Mul) and scalar_of(a) == neutral and b.shape == node.shape:
         return b
     return None
+
+
+def drop_expansions(graph: Graph) -> Graph:
+    """An operand that is repeated along an axis of 1 is not, where the other operand's shape makes up for it."""
+
+    def change(node: Node) -> Node | None:
+        if not isinstance(node.op, _BROADCASTING):
+            return None
+        operands = list(node.inputs)
+        for i, operand in enumerate(operands):
+            while (inner := _expanded(operand)) is not None:
+                others = [other.shape for j, other in enumerate(operands) if j != i]
+                if np.broadcast_shapes(inner.shape, *others) != node.shape:
+                    break
+                operands[i] = operand = inner
+        return node.with_inputs(tuple(operands)) if tuple(operands) != node.inputs else None
+
+    return rewrite(graph, change)
+
+
+def _expanded(node: Node) -> Node | None:
+    """x where node is x repeated along an axis of 1."""
+    if not isinstance(node.op, Gather) or node.inputs[0].shape[node.op.axis] != 1:
+        return None
+    which = value_of(node.inputs[1])
+    return node.inputs[0] if which is not None and which.ndim == 1 else None
 
 
 def join_constants(graph: Graph) -> Graph:

@@ -13,10 +13,12 @@ from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins, re
 from edgewright.passes.ops import (
     Add,
     BatchNormalization,
+    Clip,
     Concat,
     Conv,
     ConvTranspose,
     Div,
+    Elementwise,
     Gelu,
     HardSwish,
     LayerNormalization,
@@ -137,7 +139,7 @@ def _batch_normalised(node: Node, uses: Callable[[Node], int]) -> Node | None:
 
 _PER_TOKEN: tuple[type[Op], ...] = (
     *(Linear, LayerNormalization, RMSNormalization),
-    *(Gelu, HardSwish, Relu, Sigmoid, Silu, Tanh),
+    *(Clip, Elementwise, Gelu, HardSwish, Relu, Sigmoid, Silu, Tanh),
 )
 
 

@@ -1,105 +1,85 @@
-"""Normalisations of tokens written out in elementary operators become LayerNormalization (exporters below opset 17) and
-RMSNormalization (below opset 23)."""
+"""Normalisations written out in elementary operators become LayerNormalization (exporters below opset 17) and
+RMSNormalization (below opset 23), over the last axis; what they normalise over is brought there."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from edgewright.frontend.canonical.fuse import scalar_of
+from edgewright.frontend.canonical.norm_terms import expanded_norm
+from edgewright.frontend.canonical.statistics import (
+    Statistic,
+    centred,
+    inverse_root_of,
+    mean_square,
+    root_of,
+    variance,
+    vector_along,
+)
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir import Array, Graph, Node, make, merge_origins, rewrite
+from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins, rewrite
 from edgewright.passes.ops import (
     Add,
+    Clip,
     Div,
     LayerNormalization,
     Mul,
-    Pow,
     Reciprocal,
-    ReduceMean,
+    Reshape,
     RMSNormalization,
-    Sqrt,
     Sub,
+    Transpose,
     constant,
     value_of,
 )
 
+_FLOOR_MAX = 1e-9  # of a length: at lengths from 1e-6 on, max(length, floor) and sqrt(length^2 + floor^2) are the same
+_ADDED_MAX = 1e-12  # to a length, likewise
+
 
 def vector_of(node: Node, width: int) -> Array | None:
     """A constant that varies along the last axis only, as (width,), or None."""
-    value = value_of(node)
-    if value is None or value.size not in (1, width) or (value.size == width and value.shape[-1:] != (width,)):
-        return None
-    return np.broadcast_to(value.reshape(-1), (width,)).astype(np.float32)
+    return vector_along(node, -1, width)
 
 
-def _mean_of(node: Node) -> Node | None:
-    """x where node is the mean of x over its last axis, kept."""
-    if not isinstance(node.op, ReduceMean) or not node.op.keepdims or len(node.op.axes) != 1:
-        return None
-    (x,) = node.inputs
-    return x if node.op.axes[0] % len(x.shape) == len(x.shape) - 1 else None
+def normalised_over(op: Op, x: Node, axes: tuple[int, ...], gamma: Array | None, beta: Array | None) -> Node:
+    """LayerNormalization or RMSNormalization `op` of x over any axes: they are brought last, and back behind it.
+
+    gamma and beta belong to the elements of the axes, in their order; None: neutral.
+    """
+    origin, rank = x.origin, x.type.rank
+    axes = tuple(sorted(axis % rank for axis in axes))
+    perm = (*(i for i in range(rank) if i not in axes), *axes)
+    moved = x if perm == tuple(range(rank)) else make(Transpose(perm), x, origin=origin)
+    width = math.prod(x.shape[axis] for axis in axes)
+    rows = (*moved.shape[: rank - len(axes)], width)
+    flat = moved if moved.shape == rows else make(Reshape(rows), moved, origin=origin)
+    parts = [constant(np.ones(width, np.float32) if gamma is None else gamma)]
+    if isinstance(op, LayerNormalization):
+        parts.append(constant(np.zeros(width, np.float32) if beta is None else beta))
+    result = make(op, flat, *parts, origin=origin)
+    result = result if rows == moved.shape else make(Reshape(moved.shape), result, origin=origin)
+    return result if moved is x else make(Transpose(tuple(perm.index(i) for i in range(rank))), result, origin=origin)
 
 
-def _centred(node: Node) -> Node | None:
-    """x where node is x - mean(x)."""
-    if not isinstance(node.op, Sub):
-        return None
-    x, mean = node.inputs
-    return x if _mean_of(mean) is x else None
-
-
-def _square_of(node: Node) -> Node | None:
-    if isinstance(node.op, Mul) and node.inputs[0] is node.inputs[1]:
-        return node.inputs[0]
-    if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == 2.0:
-        return node.inputs[0]
-    return None
-
-
-def _mean_square_epsilon(node: Node) -> tuple[Node, float] | None:
-    """(x, epsilon) where node is mean(x^2) + epsilon."""
-    if not isinstance(node.op, Add):
-        return None
-    for mean, epsilon in (node.inputs, node.inputs[::-1]):
-        value = scalar_of(epsilon)
-        squared = _mean_of(mean)
-        base = None if squared is None else _square_of(squared)
-        if value is not None and base is not None:
-            return base, value
-    return None
-
-
-def _root_of(node: Node) -> Node | None:
-    if isinstance(node.op, Sqrt):
-        return node.inputs[0]
-    if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == 0.5:
-        return node.inputs[0]
-    return None
-
-
-def _inverse_root_of(node: Node) -> Node | None:
-    if isinstance(node.op, Reciprocal):
-        return _root_of(node.inputs[0])
-    if isinstance(node.op, Div) and scalar_of(node.inputs[0]) == 1.0:
-        return _root_of(node.inputs[1])
-    if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == -0.5:
-        return node.inputs[0]
-    return None
-
-
-def _normalised(node: Node) -> tuple[Node, float] | None:
-    """(x, epsilon) where node is x / sqrt(mean(x^2) + epsilon)."""
+def _normalised(node: Node) -> tuple[Node, Statistic] | None:
+    """(numerator, statistic) where node is numerator / sqrt(statistic + epsilon)."""
     pairs: list[tuple[Node, Node | None]] = []
     if isinstance(node.op, Div):
-        pairs = [(node.inputs[0], _root_of(node.inputs[1]))]
+        pairs = [(node.inputs[0], root_of(node.inputs[1]))]
     elif isinstance(node.op, Mul):
-        pairs = [(a, _inverse_root_of(b)) for a, b in (node.inputs, node.inputs[::-1])]
+        pairs = [(a, inverse_root_of(b)) for a, b in _others(node)]
     for x, moved in pairs:
-        match = None if moved is None else _mean_square_epsilon(moved)
-        if match is None or match[1] < 0:
+        if moved is None or x.shape != node.shape:
             continue
-        squared, epsilon = match
-        if squared is x or (_centred(x) is not None and _centred(squared) is _centred(x)):
-            return x, epsilon
+        middle = centred(x)
+        spread = variance(moved)
+        if middle is not None and spread is not None and middle == (spread.x, spread.axes):
+            return x, spread
+        square = mean_square(moved)
+        if square is not None and square.x is x:
+            return x, square
     return None
 
 
@@ -107,14 +87,44 @@ def _core(node: Node) -> Node | None:
     """LayerNormalization or RMSNormalization with neutral weights, where node is one."""
     match = _normalised(node)
     if match is None:
+        return _unit(node)
+    x, found = match
+    op = RMSNormalization(found.epsilon) if found.x is x else LayerNormalization(found.epsilon)
+    return _with_origin(normalised_over(op, found.x, found.axes, None, None), node)
+
+
+def _unit(node: Node) -> Node | None:
+    """RMSNormalization where node is x / |x|, with a floor under the length or something added to it."""
+    if isinstance(node.op, Div):
+        pairs = [(node.inputs[0], node.inputs[1])]
+    elif isinstance(node.op, Mul):
+        pairs = [(a, b.inputs[0]) for a, b in _others(node) if isinstance(b.op, Reciprocal)]
+    else:
         return None
-    x, epsilon = match
-    width = x.shape[-1]
-    ones = constant(np.ones(width, np.float32))
-    centred = _centred(x)
-    if centred is None:
-        return make(RMSNormalization(epsilon), x, ones, origin=node.origin)
-    return make(LayerNormalization(epsilon), centred, ones, constant(np.zeros(width, np.float32)), origin=node.origin)
+    for x, length in pairs:
+        floor = 0.0
+        if isinstance(length.op, Clip) and 0 < length.op.low <= _FLOOR_MAX and length.op.high == math.inf:
+            floor, length = length.op.low, length.inputs[0]
+        elif isinstance(length.op, Add):
+            for inner, added in _others(length):
+                value = scalar_of(added)
+                if value is not None and 0 < value <= _ADDED_MAX:
+                    floor, length = value, inner
+                    break
+        square = root_of(length)
+        found = None if square is None else mean_square(square, epsilon_needed=False)
+        if found is None or found.x is not x or x.shape != node.shape or found.factor <= 0:
+            continue
+        op = RMSNormalization(found.epsilon + floor * floor / found.factor)
+        width = math.prod(x.shape[axis] for axis in found.axes)
+        gamma: Array = np.full(width, 1 / math.sqrt(found.factor), np.float32)
+        return _with_origin(normalised_over(op, x, found.axes, gamma, None), node)
+    return None
+
+
+def _with_origin(result: Node, node: Node) -> Node:
+    """The last step under the name of what it replaces."""
+    return make(result.op, *result.inputs, origin=merge_origins(node.origin, result.origin))
 
 
 def _others(node: Node) -> list[tuple[Node, Node]]:
@@ -128,6 +138,12 @@ def fuse_normalisation(graph: Graph) -> Graph:
         core = _core(node) if isinstance(node.op, Div | Mul) else None
         if core is not None:
             return core
+        if isinstance(node.op, Add | Sub):
+            found = expanded_norm(node)
+            if found is not None:
+                statistic, gamma, beta = found
+                op = LayerNormalization(statistic.epsilon)
+                return _with_origin(normalised_over(op, statistic.x, statistic.axes, gamma, beta), node)
         if isinstance(node.op, Mul | Add):
             return _affine(node)
         return None
@@ -136,12 +152,18 @@ def fuse_normalisation(graph: Graph) -> Graph:
 
 
 def _affine(node: Node) -> Node | None:
-    """Mul or Add of a vector behind LayerNormalization, Mul behind RMSNormalization: into gamma and beta."""
-    for norm, other in _others(node):
-        if not isinstance(norm.op, LayerNormalization | RMSNormalization) or norm.shape != node.shape:
+    """Mul or Add of a vector behind LayerNormalization, Mul behind RMSNormalization: into gamma and beta.
+
+    A Transpose between them, which takes the normalised axis back to its place, stays behind.
+    """
+    for moved, other in _others(node):
+        perm = moved.op.perm if isinstance(moved.op, Transpose) else None
+        norm = moved if perm is None else moved.inputs[0]
+        if not isinstance(norm.op, LayerNormalization | RMSNormalization) or moved.shape != node.shape:
             continue
         x, *affine = norm.inputs
-        values, vector = [value_of(n) for n in affine], vector_of(other, norm.shape[-1])
+        axis = -1 if perm is None else perm.index(len(perm) - 1) - len(perm)
+        values, vector = [value_of(n) for n in affine], vector_along(other, axis, norm.shape[-1])
         if vector is None or any(value is None for value in values):
             continue
         known = [value for value in values if value is not None]
@@ -154,5 +176,6 @@ def _affine(node: Node) -> Node | None:
         if not fits_float32(*known):
             continue
         parts = (constant(value, origin=n.origin) for value, n in zip(known, affine, strict=True))
-        return make(norm.op, x, *parts, origin=merge_origins(node.origin, norm.origin))
+        result = make(norm.op, x, *parts, origin=merge_origins(node.origin, norm.origin))
+        return result if perm is None else make(Transpose(perm), result, origin=node.origin)
     return None

@@ -10,7 +10,7 @@ import numpy as np
 from edgewright.frontend.canonical.layout import scaled_by
 from edgewright.frontend.onnx_reading.bits import LOWEST
 from edgewright.passes.ir import Array, Node, Shape, make
-from edgewright.passes.ops import Add, Constant, MatMul, Mul, Reshape, Softmax, Sub, Where, constant, value_of
+from edgewright.passes.ops import Add, Clip, Constant, MatMul, Mul, Reshape, Softmax, Sub, Where, constant, value_of
 
 Uses = Callable[[Node], int]
 NEVER = -9e3  # what masks start at (-1e4, or -9984 in bfloat16); no score that counts comes near it
@@ -119,6 +119,8 @@ def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses) -> S
     found = scaled_by(node)
     if found is not None:
         return _read(found[0], factor * found[1], biases, uses)
+    if isinstance(node.op, Clip) and node.op.low <= NEVER and node.op.high == math.inf:
+        return _read(node.inputs[0], factor, biases, uses)  # no weight depends on how low a score is
     if isinstance(node.op, Where):
         return _masked(node, factor, biases, uses)
     if not isinstance(node.op, Add | Sub):

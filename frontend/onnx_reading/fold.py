@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 
 import onnx_ir as ir
+from edgewright.frontend.onnx_reading.stored_integers import dequantise_constants
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from onnx_ir.passes.common import InlinePass
 from onnxscript import optimizer
@@ -18,14 +19,14 @@ _FOLDED_ELEMENTS_MAX = 1 << 27  # half a GiB of float32, over all folded tensors
 _FOLDED_PRODUCTS_MAX = 1 << 33  # a few seconds
 # fmt: off
 FOLDABLE = frozenset((
-    "Abs", "Acos", "Add", "And", "ArgMax", "ArgMin", "Asin", "Atan", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "Cast",
-    "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Cos", "CumSum", "Div", "Einsum", "Equal", "Erf", "Exp",
-    "Expand", "EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual",
-    "Identity", "IsInf", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not",
-    "OneHot", "Or", "Pad", "Pow", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin",
-    "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign",
-    "Sin", "Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Tan", "Tanh", "Tile",
-    "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
+    "Abs", "Acos", "Add", "And", "ArgMax", "ArgMin", "Asin", "Atan", "BitwiseAnd", "BitwiseNot", "BitwiseOr",
+    "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Cos", "CumSum", "DequantizeLinear", "Div",
+    "Einsum", "Equal", "Erf", "Exp", "Expand", "EyeLike", "Flatten", "Floor", "Gather", "GatherElements",
+    "GatherND", "Greater", "GreaterOrEqual", "Identity", "IsInf", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul",
+    "Max", "Min", "Mod", "Mul", "Neg", "Not", "OneHot", "Or", "Pad", "Pow", "QuantizeLinear", "Range", "Reciprocal",
+    "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round",
+    "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice", "Softmax", "Softplus",
+    "Split", "Sqrt", "Squeeze", "Sub", "Tan", "Tanh", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
 ))
 # fmt: on
 
@@ -179,6 +180,7 @@ def fold(model: ir.Model, shapes: Shapes) -> None:
             value.shape = None  # recomputed: what the file says may be stale or wrong
     budget = _Budget()
     for _ in range(4):
+        dequantised = dequantise_constants(model.graph)
         result = optimizer.fold_constants(
             model,
             onnx_shape_inference=True,
@@ -187,5 +189,5 @@ def fold(model: ir.Model, shapes: Shapes) -> None:
             should_fold=budget,
         )
         optimizer.remove_unused_nodes(model)
-        if not result.modified:
+        if not result.modified and not dequantised:
             break

@@ -11,7 +11,7 @@ from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, re
 from edgewright.passes.ir import Node
 from edgewright.passes.ops import Cast, Concat, Gather, value_of
 
-_LARGEST_PAD = 1 << 24  # elements
+_LARGEST_PAD = 1 << 24  # elements that padding or repeating makes
 
 
 @reads("Identity", "Dropout")
@@ -149,18 +149,39 @@ def read_gather(site: Site) -> Results:
 
 @reads("Expand")
 def read_expand(site: Site) -> Results:
-    """Only where it changes nothing but length-1 axes in front; constants are folded before."""
+    """What is 1 long is repeated, element by element: rows of a Gather, through which data movement is followed."""
     x, wanted = site.input(0), tuple(int(n) for n in site.constant(1, "shape").reshape(-1))
     try:
         shape = np.broadcast_shapes(x.shape, wanted)
     except ValueError:
         raise Unsupported(f"{x.shape} does not expand to {wanted}") from None
-    array = value_of(x)
-    if array is not None and math.prod(shape) <= 1 << 24:
-        return site.value(np.broadcast_to(array, shape))
-    if math.prod(shape) != x.type.size:
-        raise Unsupported(f"it repeats a computed tensor {x.shape} to {shape}")
-    return site.reshape(x, shape)
+    aligned = (*(1 for _ in range(len(shape) - len(x.shape))), *x.shape)
+    return _repeated(site, site.reshape(x, aligned), [n // m for n, m in zip(shape, aligned, strict=True)])
+
+
+@reads("Tile")
+def read_tile(site: Site) -> Results:
+    """The whole, so many times along each axis."""
+    x, counts = site.input(0), [int(n) for n in site.constant(1, "repeats").reshape(-1)]
+    if len(counts) != len(x.shape) or min(counts, default=1) < 1:
+        raise Unsupported(f"it repeats {x.shape} {counts} times")
+    return _repeated(site, x, counts)
+
+
+def _repeated(site: Site, x: Node, counts: Sequence[int]) -> Node:
+    """x so many times along each axis."""
+    size = x.type.size * math.prod(counts)
+    if size > _LARGEST_PAD and size > x.type.size:
+        raise Unsupported(f"it makes {size:,} elements of {x.shape}")
+    known = value_of(x)
+    if known is not None:
+        return site.value(np.tile(known, counts)) if size > x.type.size else x
+    if size > x.type.size and not x.type.is_float:  # masks stay as short as they are
+        raise Unsupported(f"it repeats integers {x.shape} that are computed at run time")
+    for axis, count in enumerate(counts):
+        if count > 1:
+            x = site.make(Gather(axis), x, site.value(np.tile(np.arange(x.shape[axis]), count).astype(np.int64)))
+    return x
 
 
 @reads("Pad")

@@ -1,7 +1,7 @@
 """ONNX -> Graph[FLOAT] in canonical form, or every reason why not at once.
 
 File or proto -> checks (`checks*`) -> onnx_ir, shapes pinned, constants folded (`fold`) -> plain
-nodes, one reader per operator (`arith`, `layout`, `spatial`) -> exporter idioms recognised (`canonical`).
+nodes, one reader per operator (the modules of `_REGISTERED`) -> exporter idioms recognised (`canonical`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ import onnx
 import onnx_ir as ir
 from edgewright.frontend.canonical.canonicalise import canonicalise
 from edgewright.frontend.canonical.experts import refuse_leftovers
-from edgewright.frontend.onnx_reading import arith, layout, spatial
+from edgewright.frontend.onnx_reading import (
+    arith,
+    attention,
+    convolutions,
+    einsum,
+    layout,
+    norms,
+    pooling,
+    reductions,
+    spatial,
+)
 from edgewright.frontend.onnx_reading.batch import (
     asks_for_one,
     batch_note,
@@ -38,6 +48,7 @@ from edgewright.frontend.onnx_reading.bits import (
 )
 from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, place_of
 from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_proto
+from edgewright.frontend.onnx_reading.checks_quantised import refuse_quantised
 from edgewright.frontend.onnx_reading.checks_tensors import check_tensors
 from edgewright.frontend.onnx_reading.checks_values import check_read, check_values
 from edgewright.frontend.onnx_reading.fold import FOLDABLE, Shapes, fold
@@ -53,7 +64,7 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of, make
 from edgewright.passes.ops import Constant, Reshape, constant, graph_input
 
-_REGISTERED = (arith, layout, spatial)  # importing them fills READERS
+_REGISTERED = (arith, attention, convolutions, einsum, layout, norms, pooling, reductions, spatial)  # importing fills READERS
 
 ModelSource = str | os.PathLike[str] | onnx.ModelProto
 
@@ -73,6 +84,7 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
     else:
         path = Path(source)
         model = load_proto(path)
+    refuse_quantised(model)
     expand_runtime_operators(model)
     found = expand_runtime_experts(model)
     wrong_tensors: Sequence[Diagnostic] = ()

@@ -26,6 +26,8 @@ from edgewright.passes.ops import (
     LayerNormalization,
     Linear,
     MatMul,
+    Max,
+    Min,
     Mul,
     Pow,
     ReduceMean,
@@ -38,7 +40,7 @@ from edgewright.passes.ops import (
     Where,
 )
 
-_BROADCAST = (Add, Sub, Mul, Div, Pow, Where)
+_BROADCAST = (Add, Sub, Mul, Div, Pow, Max, Min, Where)
 
 
 def computes_rows(one: Graph, many: Graph, batch: int) -> bool:

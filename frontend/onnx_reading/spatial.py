@@ -1,4 +1,4 @@
-"""Readers of operators that make images larger: transposed convolutions and interpolation."""
+"""The reader of interpolation."""
 
 from __future__ import annotations
 
@@ -6,36 +6,10 @@ import numpy as np
 from edgewright.frontend.onnx_reading.interpolation import KNOWN_MODES, interpolation_matrix, nearest_sources
 from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, reads
 from edgewright.passes.ir import Array, Node
-from edgewright.passes.ops import ConvTranspose, Gather, Linear, value_of
+from edgewright.passes.ops import Gather, Linear, value_of
 
 _LARGEST_WORK = 1 << 30  # products of an interpolation by dense matrices
 _LARGEST_RESULT = 1 << 26  # elements of a result
-
-
-@reads("ConvTranspose")
-def read_conv_transpose(site: Site) -> Results:
-    """Two-dimensional; the result's sides are multiples of the strides."""
-    x, w = site.input(0), site.input(1)
-    if len(x.shape) != 4 or len(w.shape) != 4:
-        raise Unsupported(f"only two-dimensional convolutions are read, not {len(w.shape) - 2}-dimensional ones")
-    if any(d != 1 for d in site.ints("dilations") or ()):
-        raise Unsupported("its kernel is dilated")
-    if value_of(w) is None:
-        raise Unsupported("its weights are computed at run time")
-    strides, pads = site.ints("strides") or (1, 1), site.ints("pads") or (0, 0, 0, 0)
-    if site.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or site.ints("output_shape") is not None:
-        raise Unsupported("it asks for automatic padding", "export the model with explicit padding")
-    extra = site.ints("output_padding") or (0, 0)
-    size = [
-        (n - 1) * stride + k + more - before - after
-        for n, stride, k, more, before, after in zip(x.shape[2:], strides, w.shape[2:], extra, pads[:2], pads[2:], strict=True)
-    ]
-    if min(size) < 1 or any(n % stride for n, stride in zip(size, strides, strict=True)):
-        raise Unsupported(f"its result of {size[0]} x {size[1]} is no multiple of its strides {strides}")
-    if min(pads) < 0:
-        raise Unsupported(f"negative padding {pads}")
-    op = ConvTranspose((size[0], size[1]), (strides[0], strides[1]), (pads[0], pads[1]), site.integer("group", 1))
-    return site.make(op, x, w, *([site.input(2)] if site.has(2) else []))
 
 
 @reads("Resize")

@@ -12,6 +12,7 @@ from edgewright.frontend.onnx_writing.experts import write_moe
 from edgewright.frontend.onnx_writing.hashing import write_hash_attention, write_hash_codes
 from edgewright.passes import ops
 from edgewright.passes.ir import Node, Op
+from edgewright.passes.ops.elementwise import FUNCTIONS
 
 Writer = Callable[[Emitter, Node, Sequence[str]], str]
 FLOAT_WRITERS: dict[type[Op], Writer] = {}
@@ -36,7 +37,7 @@ def _same(op_type: str) -> Writer:
 
 for _kind in (
     *(ops.Add, ops.Div, ops.Erf, ops.Exp, ops.HardSwish, ops.MatMul, ops.Mul, ops.Neg, ops.Pow, ops.Reciprocal),
-    *(ops.Relu, ops.Sigmoid, ops.Sign, ops.Sqrt, ops.Sub, ops.Tanh),
+    *(ops.Max, ops.Min, ops.Relu, ops.Sigmoid, ops.Sign, ops.Sqrt, ops.Sub, ops.Tanh),
 ):
     FLOAT_WRITERS[_kind] = _same(_kind.__name__)
 
@@ -141,6 +142,21 @@ def _conv_transpose(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     pads = [*op.pads, *(max(0, n) for n in spare)]
     more = [max(0, -n) for n in spare]
     return emit("ConvTranspose", *operands, strides=op.strides, pads=pads, output_padding=more, group=op.groups)
+
+
+@_writes(ops.Clip)
+def _clip(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """A bound that is infinite is left out."""
+    assert isinstance(node.op, ops.Clip)
+    bounds = ["" if math.isinf(b) else _real(emit, b) for b in (node.op.low, node.op.high)]
+    return emit("Clip", *operands, *bounds)
+
+
+@_writes(ops.Elementwise)
+def _elementwise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    assert isinstance(node.op, ops.Elementwise)
+    names = FUNCTIONS[node.op.function].parameters
+    return emit(node.op.function, *operands, **dict(zip(names, node.op.parameters, strict=True)))
 
 
 @_writes(ops.Gelu)

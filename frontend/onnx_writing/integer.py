@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -29,6 +30,7 @@ from edgewright.passes.ir import Int, Node, Op
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
+    Clip,
     Concat,
     Conv,
     Gather,
@@ -37,6 +39,8 @@ from edgewright.passes.ops import (
     LayerNormalization,
     Linear,
     MatMul,
+    Max,
+    Min,
     MoE,
     Mul,
     PatchEmbed,
@@ -123,6 +127,23 @@ def write_relu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """By a comparison, as `clip`."""
     zero = emit.ints(0)
     return emit("Where", emit("Less", operands[0], zero), zero, operands[0])
+
+
+def write_clip(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """By comparisons, those with infinite bounds left out; `high` wins where the bounds are in the wrong order."""
+    op, (x,) = node.op, operands
+    assert isinstance(op, Clip)
+    if math.isfinite(op.low):
+        x = emit("Where", emit("Less", x, emit.ints(int(op.low))), emit.ints(int(op.low)), x)
+    if math.isfinite(op.high):
+        x = emit("Where", emit("Greater", x, emit.ints(int(op.high))), emit.ints(int(op.high)), x)
+    return x
+
+
+def write_extreme(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Max or Min, by a comparison, as `clip`."""
+    a, b = operands
+    return emit("Where", emit("Less" if isinstance(node.op, Max) else "Greater", a, b), b, a)
 
 
 def write_requantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
@@ -224,12 +245,15 @@ def write_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 INTEGER_WRITERS: dict[type[Op], Writer] = {
     AddRequantised: write_add_requantised,
     Attention: write_attention,
+    Clip: write_clip,
     Conv: write_conv,
     HashAttention: write_integer_hash_attention,
     HashCodes: write_integer_hash_codes,
     LayerNormalization: write_layer_normalization,
     Linear: write_linear,
     MatMul: write_matmul,
+    Max: write_extreme,
+    Min: write_extreme,
     MoE: write_integer_moe,
     PatchEmbed: write_patch_embed,
     Quantise: write_quantise,

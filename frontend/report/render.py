@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from edgewright.frontend.report.render_hashing import hashing
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, grouped
 from edgewright.passes.names import plain
 from rich.console import Console
 from rich.padding import Padding
@@ -48,18 +48,14 @@ def drawable(console: Console, text: str) -> str:
 
 
 def error(console: Console, failure: CompileError) -> None:
-    """Every diagnostic of a failed stage; those that differ only in their place are shown once with all places."""
-    groups: dict[Diagnostic, list[str]] = {}
-    for one in failure.diagnostics:
-        shared = Diagnostic(one.code, one.message, "", one.because, one.help)
-        groups.setdefault(shared, []).append(one.at)
-    for one, places in groups.items():
+    """Every diagnostic of a failed stage; those that differ only in their place are shown once with the first places."""
+    groups = grouped(failure.diagnostics)
+    for one in groups:
         line = Text()
         line.append(f"error[{plain(one.code)}]", style="bold red")
         line.append(f": {plain(one.message)}", style="bold")
         console.print(line, soft_wrap=True)
-        at = ", ".join(plain(place) for place in dict.fromkeys(places) if place)
-        for word, text in (("at", at), ("because", plain(one.because)), ("help", plain(one.help))):
+        for word, text in (("at", plain(one.at)), ("because", plain(one.because)), ("help", plain(one.help))):
             if text:
                 console.print(Text.assemble((f"  {word:8}", "cyan"), text), soft_wrap=True)
     if len(failure.diagnostics) > 1:
@@ -238,7 +234,7 @@ def inspection(console: Console, name: str, found: Inspection) -> None:
             console.print(
                 Text.assemble(("  not on   ", "red"), (target_name, "bold"), f", for {len(reasons)} reasons:")
             )
-            for reason in reasons:
+            for reason in grouped(reasons):
                 place = f" at {plain(reason.at)}" if reason.at else ""
                 line = f"{plain(reason.message)}{place}: {plain(reason.because)}; {plain(reason.help)}"
                 console.print(Padding(Text.assemble((f"{reason.code} ", "red"), line), (0, 0, 0, 11)))

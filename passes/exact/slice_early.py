@@ -7,8 +7,10 @@ from edgewright.passes.ir.op import Op
 from edgewright.passes.ops import (
     Add,
     Attention,
+    Clip,
     Concat,
     Div,
+    Elementwise,
     Erf,
     Gelu,
     HardSwish,
@@ -30,7 +32,7 @@ from edgewright.passes.transform import Note, Pass
 
 ELEMENTWISE: tuple[type[Op], ...] = (
     *(Add, Sub, Mul, Div),
-    *(Gelu, Relu, Sigmoid, Silu, HardSwish, Tanh, Erf),
+    *(Gelu, Relu, Clip, Sigmoid, Silu, HardSwish, Tanh, Erf, Elementwise),
 )
 
 

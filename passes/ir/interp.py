@@ -17,6 +17,8 @@ from edgewright.passes.ops.div import Div
 from edgewright.passes.ops.gather import Gather
 from edgewright.passes.ops.input import Input
 from edgewright.passes.ops.matmul import MatMul
+from edgewright.passes.ops.max import Max
+from edgewright.passes.ops.min import Min
 from edgewright.passes.ops.mul import Mul
 from edgewright.passes.ops.pow import Pow
 from edgewright.passes.ops.reduce_mean import ReduceMean
@@ -28,7 +30,7 @@ from edgewright.passes.ops.sub import Sub
 from edgewright.passes.ops.transpose import Transpose
 from edgewright.passes.ops.where import Where
 
-BROADCASTING = (Add, Sub, Mul, Div, Pow, AddRequantised, Concat, Where)
+BROADCASTING = (Add, Sub, Mul, Div, Pow, Max, Min, AddRequantised, Concat, Where)
 
 
 CACHED_ELEMENTS = 1 << 17  # values of the largest tensor in one run: a megabyte of int64 stays in cache

@@ -16,10 +16,12 @@ from edgewright.passes.ops.add_requantised import AddRequantised
 from edgewright.passes.ops.arith_hashing import hash_accumulator_bound
 from edgewright.passes.ops.attention import Attention
 from edgewright.passes.ops.cast import Cast
+from edgewright.passes.ops.clip import Clip
 from edgewright.passes.ops.concat import Concat
 from edgewright.passes.ops.constant import Constant
 from edgewright.passes.ops.conv import Conv
 from edgewright.passes.ops.dequantise import Dequantise
+from edgewright.passes.ops.div import Div
 from edgewright.passes.ops.gather import Gather
 from edgewright.passes.ops.hash_attention import HashAttention
 from edgewright.passes.ops.hash_codes import HashCodes
@@ -27,11 +29,15 @@ from edgewright.passes.ops.input import Input
 from edgewright.passes.ops.layer_normalization import LayerNormalization
 from edgewright.passes.ops.linear import Linear
 from edgewright.passes.ops.matmul import MatMul
+from edgewright.passes.ops.max import Max
+from edgewright.passes.ops.min import Min
 from edgewright.passes.ops.moe import MoE
 from edgewright.passes.ops.mul import Mul
 from edgewright.passes.ops.neg import Neg
 from edgewright.passes.ops.patch_embed import PatchEmbed
 from edgewright.passes.ops.quantise import Quantise
+from edgewright.passes.ops.reciprocal import Reciprocal
+from edgewright.passes.ops.reduce_mean import ReduceMean
 from edgewright.passes.ops.reduce_sum import ReduceSum
 from edgewright.passes.ops.relu import Relu
 from edgewright.passes.ops.requantise import Requantise
@@ -48,11 +54,14 @@ ONLY_QUANTISED: tuple[type[Op], ...] = (Quantise, Dequantise, Requantise, Table,
 QUANTISED_OPS: tuple[type[Op], ...] = (
     *ONLY_QUANTISED,
     *(Input, Constant, Linear, PatchEmbed, Conv, LayerNormalization, Attention, MatMul, Mul, Softmax, Relu),
-    RMSNormalization,
+    *(RMSNormalization, Clip, Max, Min),
     *(Concat, Slice, Reshape, Transpose, Gather, Where, HashCodes, HashAttention, MoE),
 )
 # what the host may do to float values that no integer of the graph has reached: masks
-ON_HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
+ON_HOST: tuple[type[Op], ...] = (
+    *(Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather),
+    *(Clip, Div, Max, Min, Reciprocal, ReduceMean),
+)
 # what token ids and masks go through before they become floats
 INTEGERS_IN_FLOAT: tuple[type[Op], ...] = (Input, Constant, Concat, Gather, Reshape, Slice, Transpose, Where)
 

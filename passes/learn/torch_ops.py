@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from edgewright.passes import ops
 from edgewright.passes.ir.op import Op
+from edgewright.passes.learn.torch_elementwise import elementwise
 from edgewright.passes.learn.torch_experts import experts
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
 from edgewright.passes.ops.hash_codes import NORM_FLOOR
@@ -175,10 +176,12 @@ FUNCTIONS: dict[type[Op], Callable[[Any], Function]] = {
     ops.Attention: _attention,
     ops.BatchNormalization: _batch_normalization,
     ops.Cast: lambda op: lambda x: x.to(torch.float32),
+    ops.Clip: lambda op: lambda x: torch.clamp(x, op.low, op.high),
     ops.Concat: lambda op: lambda *parts: torch.cat(parts, op.axis),
     ops.Conv: _conv,
     ops.ConvTranspose: _conv_transpose,
     ops.Div: lambda op: torch.div,
+    ops.Elementwise: elementwise,
     ops.Erf: lambda op: torch.erf,
     ops.Exp: lambda op: torch.exp,
     ops.Gather: _gather,
@@ -189,6 +192,8 @@ FUNCTIONS: dict[type[Op], Callable[[Any], Function]] = {
     ops.LayerNormalization: _layer_normalization,
     ops.Linear: _linear,
     ops.MatMul: lambda op: torch.matmul,
+    ops.Max: lambda op: torch.maximum,
+    ops.Min: lambda op: torch.minimum,
     ops.MoE: _experts,
     ops.Mul: lambda op: torch.mul,
     ops.Neg: lambda op: torch.neg,

@@ -7,12 +7,14 @@ from edgewright.passes.ops.add_requantised import AddRequantised
 from edgewright.passes.ops.attention import Attention
 from edgewright.passes.ops.batch_normalization import BatchNormalization
 from edgewright.passes.ops.cast import Cast
+from edgewright.passes.ops.clip import Clip
 from edgewright.passes.ops.concat import Concat
 from edgewright.passes.ops.constant import Constant, constant, value_of
 from edgewright.passes.ops.conv import Conv
 from edgewright.passes.ops.conv_transpose import ConvTranspose
 from edgewright.passes.ops.dequantise import Dequantise
 from edgewright.passes.ops.div import Div
+from edgewright.passes.ops.elementwise import Elementwise
 from edgewright.passes.ops.erf import Erf
 from edgewright.passes.ops.exp import Exp
 from edgewright.passes.ops.gather import Gather
@@ -24,6 +26,8 @@ from edgewright.passes.ops.input import Input, graph_input
 from edgewright.passes.ops.layer_normalization import LayerNormalization
 from edgewright.passes.ops.linear import Linear
 from edgewright.passes.ops.matmul import MatMul
+from edgewright.passes.ops.max import Max
+from edgewright.passes.ops.min import Min
 from edgewright.passes.ops.moe import MoE
 from edgewright.passes.ops.mul import Mul
 from edgewright.passes.ops.neg import Neg
@@ -55,12 +59,14 @@ __all__ = [
     "Attention",
     "BatchNormalization",
     "Cast",
+    "Clip",
     "Concat",
     "Constant",
     "Conv",
     "ConvTranspose",
     "Dequantise",
     "Div",
+    "Elementwise",
     "Erf",
     "Exp",
     "Gather",
@@ -72,6 +78,8 @@ __all__ = [
     "LayerNormalization",
     "Linear",
     "MatMul",
+    "Max",
+    "Min",
     "MoE",
     "Mul",
     "Neg",

@@ -11,6 +11,7 @@ from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import INT8, INT16, Array, Int, Quant
 from edgewright.passes.ops import (
     AddRequantised,
+    Clip,
     Concat,
     Constant,
     Conv,
@@ -52,6 +53,7 @@ from edgewright.passes.quantisation.lowering_products import OutOfRange, accumul
 from edgewright.passes.quantisation.lowering_structure import (
     ACCUMULATING,
     ACTIVATIONS,
+    CLIPPING,
     NORMS,
     SUMS,
     VIEWS,
@@ -147,6 +149,8 @@ class Lowering:
             return self._normalised(node, op, quant, INT8)
         if isinstance(op, Relu) and (quant.zero_point == LOWEST or not _has_table(node)):
             return self._rectified(node, quant)
+        if isinstance(op, Clip) and (self._bounds(op, quant, INT8) == Clip() or not _has_table(node)):
+            return self._clipped(node, op, quant)
         if isinstance(op, ACTIVATIONS):
             return self._table(node, quant)
         if isinstance(op, ACCUMULATING):
@@ -167,8 +171,25 @@ class Lowering:
         self.events["merged Relu"] += 1
         return found if quant.zero_point == LOWEST else make(Relu(), found, origin=node.origin, quant=quant)
 
+    def _clipped(self, node: Node, op: Clip, quant: Quant) -> Node:
+        """Clip as part of the step before it, as Relu is: rounding is monotonic, so clipping what is rounded to the
+        rounded bounds is rounding what is clipped. Bounds where integers saturate need no step."""
+        found, bounds = self._saturated(node, node.inputs[0], quant), self._bounds(op, quant, INT8)
+        self.events["merged Clip"] += 1
+        return found if bounds == Clip() else make(bounds, found, origin=node.origin, quant=quant)
+
+    @staticmethod
+    def _bounds(op: Clip, quant: Quant, elem: Int) -> Clip:
+        """The bounds in integers under `quant`; infinite where integers saturate before."""
+        reach = limit(elem)
+        low, high = (max(-reach, min(reach, b / _number(quant.scale) + quant.zero_point)) for b in (op.low, op.high))
+        low, high = (float(math.floor(b + 0.5)) for b in (low, high))
+        if high < low:  # then everything is high
+            return Clip(high, high)
+        return Clip(low if low > -reach else -math.inf, high if high < reach else math.inf)
+
     def _saturated(self, node: Node, x: Node, quant: Quant) -> Node:
-        """x in int8 under the range of `node`, its Relu, and under its name."""
+        """x in int8 under the range of `node`, its Relu or Clip, and under its name."""
         if isinstance(x.op, VIEWS) and not is_wide(x) and not is_part(x):
             values = {i: self._saturated(node, x.inputs[i], quant) for i in carried(x)}
             return replace(self._view(x, values, quant), origin=node.origin)
@@ -199,7 +220,7 @@ class Lowering:
 
     def narrow_readers(self, node: Node) -> list[Node]:
         """Who reads the int8 form. Sums and LayerNorms read 16 bits, and those come from int8 behind a table only."""
-        if isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, Relu):
+        if _widened(node):
             return self.users[node]
         return [
             user
@@ -213,7 +234,7 @@ class Lowering:
         return node in self._read_wide
 
     def _only_affine_readers(self, node: Node) -> bool:
-        if node in self.graph.outputs:
+        if node in self.graph.outputs or (self.is_read_wide(node) and _widened(node)):
             return False
         for user in self.narrow_readers(node):
             if isinstance(user.op, VIEWS):
@@ -273,7 +294,7 @@ class Lowering:
     def _table(self, node: Node, quant: Quant) -> Node:
         x = self.int8(node.inputs[0])
         assert x.quant is not None and isinstance(x.quant.scale, float)
-        real = node.op.eval(x.quant.real(np.arange(-128, 128)))
+        real = np.nan_to_num(node.op.eval(x.quant.real(np.arange(-128, 128))))  # beyond a function's domain: anything
         entries = boundary(real, _number(quant.scale), quant.zero_point, INT8).astype(np.int8)
         self.events["tables"] += 1
         return make(Table(), x, constant(entries), origin=node.origin, quant=quant)
@@ -303,6 +324,9 @@ class Lowering:
             return self._normalised(node, op, quant, INT16)
         if isinstance(op, Relu):
             return make(Relu(), self.int16(node.inputs[0], wanted), origin=node.origin, quant=quant)
+        if isinstance(op, Clip):
+            bounds = self._bounds(op, quant, INT16)
+            return make(bounds, self.int16(node.inputs[0], wanted), origin=node.origin, quant=quant)
         if isinstance(op, ACCUMULATING):
             acc, real = self.accumulators(node)
             return self.requantised(node, acc, real, quant, INT16)
@@ -382,8 +406,13 @@ def _looked_up(node: Node) -> Node | None:
     return None
 
 
+def _widened(node: Node) -> bool:
+    """A value whose int16 form is its int8 form at another scale, which therefore has no zero point."""
+    return isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, CLIPPING)
+
+
 def _has_table(node: Node) -> bool:
-    """A Relu that the engine computes by a table, where it cannot be part of the product before it."""
+    """A Relu or Clip that the engine computes by a table, where it cannot be part of the product before it."""
     return isinstance(node.inputs[0].op, (Linear, PatchEmbed))
 
 

@@ -11,10 +11,12 @@ from edgewright.passes.ops import (
     Add,
     Attention,
     Cast,
+    Clip,
     Concat,
     Constant,
     Conv,
     Div,
+    Elementwise,
     Erf,
     Gather,
     Gelu,
@@ -24,10 +26,13 @@ from edgewright.passes.ops import (
     LayerNormalization,
     Linear,
     MatMul,
+    Max,
+    Min,
     MoE,
     Mul,
     Neg,
     PatchEmbed,
+    Reciprocal,
     ReduceMean,
     Relu,
     Reshape,
@@ -42,13 +47,17 @@ from edgewright.passes.ops import (
     Where,
 )
 
-ACTIVATIONS: tuple[type[Op], ...] = (Gelu, Relu, Sigmoid, Silu, HardSwish, Tanh, Erf)
-VIEWS: tuple[type[Op], ...] = (Slice, Reshape, Transpose, Concat, Gather, Where)
+ACTIVATIONS: tuple[type[Op], ...] = (Gelu, Relu, Clip, Sigmoid, Silu, HardSwish, Tanh, Erf, Elementwise)
+CLIPPING: tuple[type[Op], ...] = (Relu, Clip)  # what saturation does
+VIEWS: tuple[type[Op], ...] = (Slice, Reshape, Transpose, Concat, Gather, Where, Max, Min)  # values of one scale
 SUMS: tuple[type[Op], ...] = (Add, Sub)
 NORMS: tuple[type[Op], ...] = (LayerNormalization, RMSNormalization)
 WEIGHTED: tuple[type[Op], ...] = (Linear, PatchEmbed, Conv)  # products with constants
 ACCUMULATING: tuple[type[Op], ...] = (*WEIGHTED, Attention, HashAttention, MoE, ReduceMean, MatMul, Mul, Div, Neg)
-HOST: tuple[type[Op], ...] = (Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather)
+HOST: tuple[type[Op], ...] = (
+    *(Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather),
+    *(Clip, Div, Max, Min, Reciprocal, ReduceMean),
+)
 POOLED_MAX = 2000  # int16 values whose sum fits the accumulator
 
 
@@ -100,7 +109,7 @@ def wide_values(graph: Graph) -> tuple[dict[Node, tuple[Node, ...]], set[Node]]:
             read.update(n for n in node.inputs if not isinstance(n.op, Constant))
         elif isinstance(op, MoE):
             read.add(node.inputs[1])
-        elif isinstance(op, NORMS) or pooled or (isinstance(op, Relu) and node in read):
+        elif isinstance(op, NORMS) or pooled or (isinstance(op, CLIPPING) and node in read):
             read.add(node.inputs[0])
         elif isinstance(op, VIEWS) and (node in read or node in joining or _cuts_wide(node)):
             (read if node in read or _cuts_wide(node) else joining).update(moved(node))

@@ -87,7 +87,7 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
     known = hosted(graph)
     foreign: dict[str, list[str]] = {}
     for node in graph.nodes():
-        if not isinstance(node.op, EXPRESSIBLE):
+        if not isinstance(node.op, EXPRESSIBLE) and node not in known:
             foreign.setdefault(node.op.kind, []).append(node.name)
     for kind, names in foreign.items():
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -116,7 +116,7 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
             yield from refused(node, op)
         if isinstance(op, Attention) and not op.scale > 0:
             yield Diagnostic("Q001", f"Attention with scale {op.scale}", node.name, "the scale must be positive")
-        if isinstance(op, Div) and not _divides_safely(node):
+        if isinstance(op, Div) and node not in known and not _divides_safely(node):
             yield Diagnostic(
                 "Q001",
                 "Div by a value that is computed, 0 or not finite",

@@ -20,8 +20,9 @@ from edgewright.passes.ir.types import Array
 Labels: TypeAlias = Array  # (channels,) int64, not yet resolved to roots
 UNARY: tuple[type[Op], ...] = (
     ops.Gelu, ops.Relu, ops.Sigmoid, ops.Silu, ops.HardSwish, ops.Tanh, ops.Erf, ops.Exp, ops.Neg, ops.Sqrt, ops.Reciprocal,
+    ops.Clip, ops.Elementwise,
 )  # fmt: skip
-BINARY: tuple[type[Op], ...] = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow, ops.Where)
+BINARY: tuple[type[Op], ...] = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow, ops.Max, ops.Min, ops.Where)
 NORMS: tuple[type[Op], ...] = (ops.LayerNormalization, ops.RMSNormalization)
 
 

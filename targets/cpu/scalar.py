@@ -15,9 +15,13 @@ from edgewright.passes.ops import (
     Add,
     AddRequantised,
     Cast,
+    Clip,
     Dequantise,
     Div,
+    Elementwise,
     HardSwish,
+    Max,
+    Min,
     Mul,
     Neg,
     Pow,
@@ -32,6 +36,7 @@ from edgewright.passes.ops import (
 )
 from edgewright.passes.ops.add_requantised import IDENTITY
 from edgewright.passes.ops.arith import limit
+from edgewright.targets.cpu.scalar_functions import FUNCTION_FORMULAS
 from edgewright.targets.cpu.tir import Expr, cast, constant, tirx
 from edgewright.targets.cpu.view import dtype_of
 from tvm.tirx.script import builder as T
@@ -118,6 +123,22 @@ def _relu(node: Node, operands: Sequence[Expr]) -> Expr:
     return T.max(operands[0], constant(0, dtype_of(node.elem)))
 
 
+def _clip(node: Node, operands: Sequence[Expr]) -> Expr:
+    op, dtype = node.op, dtype_of(node.elem)
+    assert isinstance(op, Clip)
+    (x,) = operands
+    if math.isfinite(op.low):
+        x = T.max(x, constant(op.low if node.type.is_float else int(op.low), dtype))
+    if math.isfinite(op.high):
+        x = T.min(x, constant(op.high if node.type.is_float else int(op.high), dtype))
+    return x
+
+
+def _elementwise(node: Node, operands: Sequence[Expr]) -> Expr:
+    assert isinstance(node.op, Elementwise)
+    return FUNCTION_FORMULAS[node.op.function](operands[0], *(constant(p, "float32") for p in node.op.parameters))
+
+
 def _where(node: Node, operands: Sequence[Expr]) -> Expr:
     condition, a, b = operands
     return tirx.Select(condition != constant(0, dtype_of(node.inputs[0].elem)), a, b)
@@ -134,6 +155,10 @@ def _sign(x: Expr) -> Expr:
 
 
 FORMULAS: dict[type[Op], Formula] = {
+    Clip: _clip,
+    Elementwise: _elementwise,
+    Max: _arithmetic(lambda a, b: T.max(a, b)),
+    Min: _arithmetic(lambda a, b: T.min(a, b)),
     Add: _arithmetic(lambda a, b: a + b),
     Sub: _arithmetic(lambda a, b: a - b),
     Mul: _arithmetic(lambda a, b: a * b),

@@ -162,7 +162,7 @@ def _set_dims(*dims: int) -> Callable[[onnx.TensorProto], object]:
         (set_values(np.inf), "N009"),
         (set_values(-np.inf), "N009"),
         (lambda t: setattr(t, "data_type", TensorProto.STRING), "N006"),
-        (lambda t: setattr(t, "data_type", TensorProto.BFLOAT16), "N006"),
+        (lambda t: setattr(t, "data_type", TensorProto.FLOAT8E5M2), "N006"),
         (lambda t: setattr(t, "data_type", 99), "N006"),
     ],
 )

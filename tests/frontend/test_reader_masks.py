@@ -259,7 +259,7 @@ def test_constants_that_cost_too_much_are_not_computed() -> None:
     """An innocent file that asks for 2^40 products."""
     nodes = [
         node("Expand", ["o", "s"], ["a"]),
-        node("Einsum", ["a", "a"], ["e"], equation="ij,kl->i"),
+        node("Einsum", ["a", "a"], ["e"], equation="ij,kl->ijkl"),
         node("ReduceMean", ["e"], ["m"]),
         node("Add", ["x", "m"], ["y"]),
     ]

@@ -122,10 +122,9 @@ def test_what_is_not_quite_one_stays_what_it_is() -> None:
     assert kinds(read_model(model(shifted))) == ["RMSNormalization", "Add"]
 
 
-@pytest.mark.parametrize("kind", ["RMSNormalization", "SimplifiedLayerNormalization"])
-def test_other_axes_are_refused(kind: str) -> None:
+def test_other_axes_are_refused_where_the_operator_is_onnxruntime_s() -> None:
     with pytest.raises(CompileError) as caught:
-        read_model(model([node(kind, "x", "g", to="y", axis=1)]))
+        read_model(model([node("SimplifiedLayerNormalization", "x", "g", to="y", axis=1)]))
     assert {d.code for d in caught.value.diagnostics} <= {"N015", "N018"}
 
 

@@ -15,6 +15,7 @@ from edgewright.passes.ops import (
     AddRequantised,
     Attention,
     Cast,
+    Clip,
     Concat,
     Constant,
     Conv,
@@ -24,6 +25,8 @@ from edgewright.passes.ops import (
     LayerNormalization,
     Linear,
     MatMul,
+    Max,
+    Min,
     Mul,
     PatchEmbed,
     Quantise,
@@ -231,6 +234,15 @@ def test_convolutions(groups: int, pad_value: int) -> None:
     factors = constant(rng.integers(1 << 15, 1 << 16, (12, 1, 1)).astype(np.int32)), constant(np.full((12, 1, 1), 22, np.int8))
     nodes.append(make(Requantise(-127), nodes[0], *factors))
     assert_same_bits(nodes, {"x": whole(rng, (2, 6, 7, 8), INT8)})
+
+
+@pytest.mark.parametrize("elem", [INT8, INT16])
+def test_bounds_and_extremes(elem: Int) -> None:
+    rng = np.random.default_rng(9)
+    a, b = graph_input("a", (2, 3, 40), elem), graph_input("b", (3, 1), elem)
+    bounds = [Clip(-7.0, 100.0), Clip(high=30.0), Clip(-1.0), Clip(3.0, -3.0), Clip()]
+    nodes = [*(make(op, a) for op in bounds), make(Max(), a, b), make(Min(), b, a)]
+    assert_same_bits(nodes, {"a": whole(rng, a.shape, elem), "b": whole(rng, b.shape, elem)})
 
 
 def test_a_wide_sum_in_a_convolution_is_exact() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgewright.passes import ops
 from edgewright.passes.ir.graph import make
 from edgewright.passes.ir.op import InferError, Op
 from edgewright.passes.ir.types import F32, INT8, INT16, INT32, Array, Shape, TensorType
+from edgewright.passes.ops.elementwise import FUNCTIONS
 from edgewright.passes.ops.numeric import erf
 from onnx import TensorProto, helper
 
@@ -61,6 +63,27 @@ CASES = [
     Case(ops.Gelu("tanh"), "Gelu", (TOKENS,), "approximation", {"approximate": "tanh"}),
     Case(ops.Softmax(1), "Softmax", (TOKENS,), "approximation", {"axis": 1}),
     Case(ops.Relu(), "Relu", (TOKENS,), "exact"),
+    *(
+        Case(ops.Clip(low, high), "Clip", (TOKENS,), "exact", extra=tuple(np.array(b, np.float32) for b in (low, high)))
+        for low, high in [
+            *((-0.5, 1.5), (0.0, 6.0), (1.0, -1.0), (-math.inf, 0.25), (-65504.0, 0.0), (-1e8, 1e8), (0.5, math.inf)),
+            *((-3.4e38, 1.0), (-math.inf, math.inf), (2.0, 2.0)),
+        ]
+    ),
+    *(
+        Case(
+            ops.Elementwise(name, tuple(np.float32(1.5 * v + 0.1).item() for v in function.parameters.values())),
+            name,
+            (TOKENS,),
+            "approximation",
+            {key: 1.5 * value + 0.1 for key, value in function.parameters.items()},
+            positive=name == "Log",
+        )
+        for name, function in FUNCTIONS.items()
+    ),
+    Case(ops.Elementwise("LeakyRelu", (-0.5,)), "LeakyRelu", (TOKENS,), "exact", {"alpha": -0.5}),
+    Case(ops.Max(), "Max", (TOKENS, (24,)), "exact"),
+    Case(ops.Min(), "Min", ((7, 1), TOKENS), "exact"),
     Case(ops.Neg(), "Neg", (TOKENS,), "exact"),
     Case(ops.Sign(), "Sign", (TOKENS,), "exact"),
     Case(ops.HardSwish(), "HardSwish", (TOKENS,), "round"),

@@ -9,6 +9,7 @@ import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.elementwise import FUNCTIONS
 from edgewright.passes.ops.moe import ACTIVATION_OPS
 from hypothesis import strategies as st
 
@@ -204,15 +205,29 @@ def _where(s: Sizes) -> Case:
     return ops.Where(), [s.whole(-1, 2, *parts[0]), s.normal(*parts[1]), s.normal(*parts[2])]
 
 
+def _clip(s: Sizes) -> Case:
+    bounds = [(-1.0, 0.5), (0.0, math.inf), (-math.inf, 1.0), (1.0, -1.0)]
+    return ops.Clip(*bounds[s.size(0, 3)]), [s.normal(*s.shape())]
+
+
+def _elementwise(s: Sizes) -> Case:
+    name = sorted(FUNCTIONS)[s.size(0, len(FUNCTIONS) - 1)]
+    x = s.normal(*s.shape())
+    parameters = tuple(1.5 * value for value in FUNCTIONS[name].parameters.values())
+    return ops.Elementwise(name, parameters), [np.abs(x) + np.float32(0.1) if name == "Log" else x]
+
+
 CASES: dict[type[Op], Callable[[Sizes], Case]] = {
     ops.Add: _two(ops.Add()),
     ops.Attention: _attention,
     ops.BatchNormalization: _batch_normalization,
     ops.Cast: lambda s: (ops.Cast(), [s.whole(-9, 9, *s.shape())]),
+    ops.Clip: _clip,
     ops.Concat: _concat,
     ops.Conv: _conv,
     ops.ConvTranspose: _conv_transpose,
     ops.Div: _two(ops.Div(), positive=True),
+    ops.Elementwise: _elementwise,
     ops.Erf: _alone(ops.Erf()),
     ops.Exp: _alone(ops.Exp()),
     ops.Gather: _gather,
@@ -223,6 +238,8 @@ CASES: dict[type[Op], Callable[[Sizes], Case]] = {
     ops.LayerNormalization: _norm(ops.LayerNormalization(1e-3), 2),
     ops.Linear: _linear,
     ops.MatMul: _matmul,
+    ops.Max: _two(ops.Max()),
+    ops.Min: _two(ops.Min()),
     ops.MoE: _moe,
     ops.Mul: _two(ops.Mul()),
     ops.Neg: _alone(ops.Neg()),

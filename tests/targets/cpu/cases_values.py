@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import INT8, INT16, INT32, INT64, Int
 from edgewright.passes.ops import (
     Add,
     AddRequantised,
     BatchNormalization,
     Cast,
+    Clip,
     Concat,
     Conv,
     Dequantise,
     Div,
+    Elementwise,
     Erf,
     Exp,
     Gelu,
     HardSwish,
+    Max,
+    Min,
     Mul,
     Neg,
     Pow,
@@ -40,6 +45,7 @@ from edgewright.passes.ops import (
     constant,
 )
 from edgewright.passes.ops.add_requantised import IDENTITY
+from edgewright.passes.ops.elementwise import FUNCTIONS
 
 from tests.targets.cpu.case_layers import Cases, integer_norm, linear, requantise
 from tests.targets.cpu.lowered import Draw
@@ -170,18 +176,28 @@ for i, (left, right) in enumerate(BROADCASTS):
         return by_turns[i % 4]
 
 
-UNARY = (Relu(), Neg(), HardSwish(), Gelu(), Gelu("tanh"), Sigmoid(), Silu(), Tanh(), Erf(), Exp(), Sign())
+UNARY: tuple[Op, ...] = (
+    *(Relu(), Neg(), HardSwish(), Gelu(), Gelu("tanh"), Sigmoid(), Silu(), Tanh(), Erf(), Exp(), Sign()),
+    *(Clip(-0.5, 1.5), Clip(0.0), Clip(-1e8, 0.25), Clip(1.0, -1.0), Clip(-3.4e38), Clip()),
+    *(
+        Elementwise(name, tuple(1.5 * value for value in function.parameters.values()))
+        for name, function in FUNCTIONS.items()
+        if name != "Log"
+    ),
+)
 for one in ((), (3, 5), (1, 2, 33), (2, 2000)):
 
     @case("elementwise", f"functions of {one}")
     def _(d: Draw, shape: tuple[int, ...] = one) -> tuple[Node, ...]:
-        roots = [d(op, d.input(*shape, kind="positive")) for op in (Sqrt(), Reciprocal())]
+        roots = [d(op, d.input(*shape, kind="positive")) for op in (Sqrt(), Reciprocal(), Elementwise("Log"))]
         return *(d(op, d.input(*shape)) for op in UNARY), *roots
 
     @case("elementwise", f"integer functions of {one}")
     def _(d: Draw, shape: tuple[int, ...] = one) -> tuple[Node, ...]:
         x = d.input(*shape, elem=INT8)
         return (
+            d(Clip(-7.0, 100.0), x), d(Clip(high=30.0), x), d(Clip(5.0), d.input(*shape, elem=INT16)),
+            d(Max(), x, d.input(*shape, elem=INT8)), d(Min(), x, d.input(*shape, elem=INT8)),
             d(Table(), x, d.integers(256)), d(Relu(), x), d(Relu(), d.input(*shape, elem=INT16)),
             d(Cast(), d.input(*shape, elem=INT64)), d(Cast(), x), d(Cast(), d.input(*shape, elem=Int(32))),
             d(Dequantise(0.37, 11), d.input(*shape, elem=INT16)), d(Quantise(0.02, -7), d.input(*shape)),

@@ -1,0 +1,84 @@
+"""LayerNormalization multiplied out, as TensorFlow writes it: x k + (beta - mean k) with k = gamma / sqrt(variance)."""
+
+from __future__ import annotations
+
+import numpy as np
+from edgewright.frontend.canonical.statistics import Statistic, inverse_root_of, mean_of, root_of, variance, vector_along
+from edgewright.passes.ir import Array, Node
+from edgewright.passes.ops import Add, Constant, Div, Mul, Neg, Sub
+
+_TERMS_MAX = 4
+_FACTORS_MAX = 6
+
+
+def expanded_norm(node: Node) -> tuple[Statistic, Array, Array] | None:
+    """(variance, gamma, beta) where node is gamma (x - mean(x)) / sqrt(variance + epsilon) + beta, in any order of terms
+    and factors; gamma and beta vary along the one axis that is normalised."""
+    terms = _terms(node, 1.0)
+    if terms is None:
+        return None
+    products = [_factors(term, sign) for sign, term in terms if not isinstance(term.op, Constant)]
+    if len(products) != 2 or any(len(roots) != 1 for _, _, roots in products):
+        return None
+    (sign_a, factors_a, (root,)), (sign_b, factors_b, (other,)) = products
+    found = variance(root)
+    if root is not other or found is None or len(found.axes) != 1 or sign_a != -sign_b:
+        return None
+    axis = found.axes[0] - found.x.type.rank
+    width = found.x.shape[axis]
+    for sign, factors, rest in ((sign_a, factors_a, factors_b), (sign_b, factors_b, factors_a)):
+        means = [f for f in rest if mean_of(f) == (found.x, found.axes)]
+        if found.x not in factors or len(means) != 1 or node.shape != found.x.shape:
+            continue
+        gamma = _product([f for f in factors if f is not found.x], axis, width)
+        same = _product([f for f in rest if f is not means[0]], axis, width)
+        betas = [(s, vector_along(term, axis, width)) for s, term in terms if isinstance(term.op, Constant)]
+        if gamma is None or same is None or not np.array_equal(gamma, same) or any(b is None for _, b in betas):
+            continue
+        beta = sum((np.float32(s) * b for s, b in betas if b is not None), np.zeros(width, np.float32))
+        return found, np.float32(sign) * gamma, np.asarray(beta, np.float32)
+    return None
+
+
+def _terms(node: Node, sign: float) -> list[tuple[float, Node]] | None:
+    """What is added up, each with its sign; None when that is more than a norm has."""
+    if isinstance(node.op, Neg):
+        return _terms(node.inputs[0], -sign)
+    if not isinstance(node.op, Add | Sub):
+        return [(sign, node)]
+    a, b = node.inputs
+    left, right = _terms(a, sign), _terms(b, -sign if isinstance(node.op, Sub) else sign)
+    return left + right if left and right and len(left) + len(right) <= _TERMS_MAX else None
+
+
+def _factors(node: Node, sign: float) -> tuple[float, list[Node], list[Node]]:
+    """A product's sign, its factors, and what it is divided by the roots of."""
+    waiting: list[Node] = [node]
+    plain: list[Node] = []
+    roots: list[Node] = []
+    while waiting:
+        factor = waiting.pop()
+        root = inverse_root_of(factor)
+        if root is not None:
+            roots.append(root)
+        elif isinstance(factor.op, Neg):
+            sign = -sign
+            waiting.append(factor.inputs[0])
+        elif isinstance(factor.op, Mul) and len(plain) + len(waiting) < _FACTORS_MAX:
+            waiting += factor.inputs
+        elif isinstance(factor.op, Div) and (under := root_of(factor.inputs[1])) is not None:
+            roots.append(under)
+            waiting.append(factor.inputs[0])
+        else:
+            plain.append(factor)
+    return sign, plain, roots
+
+
+def _product(factors: list[Node], axis: int, width: int) -> Array | None:
+    result: Array = np.ones(width, np.float32)
+    for factor in sorted(factors, key=lambda f: f.origin):
+        vector = vector_along(factor, axis, width)
+        if vector is None:
+            return None
+        result = result * vector
+    return result

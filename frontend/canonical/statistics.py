@@ -1,0 +1,136 @@
+"""Means, mean squares and variances over axes of a value, however they are spelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.frontend.canonical.fuse import scalar_of
+from edgewright.passes.ir import Array, Node
+from edgewright.passes.ops import Add, Clip, Div, Mul, Pow, Reciprocal, ReduceMean, Relu, Sqrt, Sub, value_of
+
+Mean = tuple[Node, tuple[int, ...]]  # what is averaged, over which axes (kept, 1 long)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistic:
+    """factor * (mean square or variance of x over `axes` + epsilon)."""
+
+    x: Node
+    axes: tuple[int, ...]
+    epsilon: float
+    factor: float = 1.0
+
+
+def vector_along(node: Node, axis: int, width: int) -> Array | None:
+    """A constant that varies along one axis (counted from the end) only, as (width,), or None."""
+    value = value_of(node)
+    if value is None or value.size not in (1, width):
+        return None
+    if value.size == width and value.size > 1 and (value.ndim < -axis or value.shape[axis] != width):
+        return None
+    return np.broadcast_to(value.reshape(-1), (width,)).astype(np.float32)
+
+
+def mean_of(node: Node) -> Mean | None:
+    """What node averages, with the axes kept."""
+    if not isinstance(node.op, ReduceMean) or not node.op.keepdims:
+        return None
+    (x,) = node.inputs
+    return x, tuple(sorted(axis % x.type.rank for axis in node.op.axes))
+
+
+def centred(node: Node) -> Mean | None:
+    """(x, axes) where node is x - mean(x)."""
+    if not isinstance(node.op, Sub):
+        return None
+    x, mean = node.inputs
+    found = mean_of(mean)
+    return found if found is not None and found[0] is x else None
+
+
+def _square_of(node: Node) -> Node | None:
+    if isinstance(node.op, Mul) and node.inputs[0] is node.inputs[1]:
+        return node.inputs[0]
+    if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == 2.0:
+        return node.inputs[0]
+    return None
+
+
+def root_of(node: Node) -> Node | None:
+    """x where node is sqrt(x)."""
+    if isinstance(node.op, Sqrt):
+        return node.inputs[0]
+    if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == 0.5:
+        return node.inputs[0]
+    return None
+
+
+def inverse_root_of(node: Node) -> Node | None:
+    """x where node is 1 / sqrt(x)."""
+    if isinstance(node.op, Reciprocal):
+        return root_of(node.inputs[0])
+    if isinstance(node.op, Div) and scalar_of(node.inputs[0]) == 1.0:
+        return root_of(node.inputs[1])
+    if isinstance(node.op, Sqrt) and isinstance(node.inputs[0].op, Reciprocal):
+        return node.inputs[0].inputs[0]
+    if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == -0.5:
+        return node.inputs[0]
+    return None
+
+
+def _without_epsilon(node: Node) -> tuple[Node, float] | None:
+    """(value, epsilon) where node is value + epsilon, epsilon >= 0."""
+    if isinstance(node.op, Add):
+        for inner, added in (node.inputs, node.inputs[::-1]):
+            epsilon = scalar_of(added)
+            if epsilon is not None and epsilon >= 0:
+                return inner, epsilon
+    return None
+
+
+def mean_square(node: Node, epsilon_needed: bool = True) -> Statistic | None:
+    """Where node is mean(x^2) + epsilon; without `epsilon_needed` also a multiple of the mean, with or without it."""
+    inner, epsilon = _without_epsilon(node) or (node, None)
+    if epsilon is None and epsilon_needed:
+        return None
+    factor = 1.0
+    if not epsilon_needed and isinstance(inner.op, Mul):
+        for mean, number in (inner.inputs, inner.inputs[::-1]):
+            value = scalar_of(number)
+            if value is not None and value > 0 and mean.shape == inner.shape:
+                inner, factor = mean, value
+                break
+    squared = mean_of(inner)
+    base = None if squared is None else _square_of(squared[0])
+    return None if squared is None or base is None else Statistic(base, squared[1], (epsilon or 0.0) / factor, factor)
+
+
+def variance(node: Node) -> Statistic | None:
+    """Where node is mean((x - mean(x))^2) + epsilon, or mean(x^2) - mean(x)^2 + epsilon, which may be kept from 0."""
+    found = _without_epsilon(node)
+    if found is None:
+        return None
+    inner, epsilon = found
+    squared = mean_of(inner)
+    if squared is not None:
+        base = _square_of(squared[0])
+        middle = None if base is None else centred(base) or _negated(base)
+        return None if middle is None or middle[1] != squared[1] else Statistic(middle[0], middle[1], epsilon)
+    if isinstance(inner.op, Relu) or (isinstance(inner.op, Clip) and inner.op.low <= 0):
+        inner = inner.inputs[0]
+    if not isinstance(inner.op, Sub):
+        return None
+    whole, part = mean_of(inner.inputs[0]), _square_of(inner.inputs[1])
+    base, mean = None if whole is None else _square_of(whole[0]), None if part is None else mean_of(part)
+    if whole is None or base is None or mean is None or mean != (base, whole[1]):
+        return None
+    return Statistic(base, whole[1], epsilon)
+
+
+def _negated(node: Node) -> Mean | None:
+    """(x, axes) where node is mean(x) - x."""
+    if not isinstance(node.op, Sub):
+        return None
+    found = mean_of(node.inputs[0])
+    return found if found is not None and found[0] is node.inputs[1] else None

@@ -1,0 +1,99 @@
+"""Readers of normalisations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from edgewright.frontend.canonical.norm import normalised_over
+from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, reads
+from edgewright.passes.ir import Node
+from edgewright.passes.ops import Add, BatchNormalization, LayerNormalization, Mul, RMSNormalization, value_of
+
+
+@reads("BatchNormalization")
+def read_batch_normalization(site: Site) -> Results:
+    """With stored statistics."""
+    if site.integer("training_mode", 0):
+        raise Unsupported("it computes batch statistics (training mode)", "export the model after model.eval()")
+    site.only_first_output()
+    return site.make(BatchNormalization(site.real("epsilon", 1e-5)), *(site.input(i) for i in range(5)))
+
+
+@reads("LayerNormalization")
+def read_layer_normalization(site: Site) -> Results:
+    """Over the last axis, or the last few as one; a missing bias is zero."""
+    x, gamma = site.input(0), site.input(1)
+    axis = site.axis(site.integer("axis", -1), len(x.shape))
+    site.only_first_output()
+    if axis != len(x.shape) - 1:
+        normal = normalised_over(LayerNormalization(site.real("epsilon", 1e-5)), x, _from(axis, x), None, None)
+        scaled = site.make(Mul(), normal, gamma)
+        return site.make(Add(), scaled, site.input(2)) if site.has(2) else scaled
+    beta = site.input(2) if site.has(2) else site.value(np.zeros(x.shape[-1], np.float32))
+    width = (x.shape[-1],)
+    return site.make(
+        LayerNormalization(site.real("epsilon", 1e-5)), x, *(_widened(site, p, width) for p in (gamma, beta))
+    )
+
+
+@reads("RMSNormalization")
+def read_rms_normalization(site: Site) -> Results:
+    """Over the last axis, or the last few as one."""
+    x = site.input(0)
+    axis = site.axis(site.integer("axis", -1), len(x.shape))
+    if axis != len(x.shape) - 1:
+        normal = normalised_over(RMSNormalization(site.real("epsilon", 1e-5)), x, _from(axis, x), None, None)
+        return site.make(Mul(), normal, site.input(1))
+    gamma = _widened(site, site.input(1), (x.shape[-1],))
+    return site.make(RMSNormalization(site.real("epsilon", 1e-5)), x, gamma)
+
+
+def _widened(site: Site, parameter: Node, width: tuple[int]) -> Node:
+    """A constant scale or bias of fewer or other axes, as (width,)."""
+    array = value_of(parameter)
+    if array is None or parameter.shape == width:
+        return parameter
+    return site.value(np.broadcast_to(array.reshape(-1), width))
+
+
+def _from(axis: int, x: Node) -> tuple[int, ...]:
+    return tuple(range(axis, x.type.rank))
+
+
+@reads("InstanceNormalization")
+def read_instance_normalization(site: Site) -> Results:
+    """Over all positions of each channel."""
+    return _grouped(site, site.input(0).shape[1], per_group=False)
+
+
+@reads("GroupNormalization")
+def read_group_normalization(site: Site) -> Results:
+    """Over all positions of a group of channels; before opset 21 scale and bias belong to groups."""
+    groups = site.integer("num_groups", 0)
+    if groups < 1 or site.input(0).shape[1] % groups:
+        raise Unsupported(f"{groups} groups do not divide {site.input(0).shape[1]} channels")
+    return _grouped(site, groups, per_group=site.opset < 21)
+
+
+def _grouped(site: Site, groups: int, per_group: bool) -> Node:
+    """A LayerNormalization of (batch, groups, everything else), then scale and bias of the channels."""
+    x, scale, bias = (site.input(i) for i in range(3))
+    if x.type.rank < 3:
+        raise Unsupported(f"its operand {x.shape} has no positions")
+    batch, channels, *places = x.shape
+    rows = site.reshape(x, (batch, groups, channels // groups * math.prod(places)))
+    normal = normalised_over(LayerNormalization(site.real("epsilon", 1e-5)), rows, (2,), None, None)
+    result = site.reshape(normal, x.shape)
+    for op, parameter, neutral in ((Mul(), scale, 1.0), (Add(), bias, 0.0)):
+        known = value_of(parameter)
+        if known is not None and np.all(known == neutral):
+            continue
+        each = (groups, *(1 for _ in places)) if per_group else (channels, *(1 for _ in places))
+        if per_group and groups != channels:
+            if known is None:
+                raise Unsupported("its scale and bias are computed at run time")
+            parameter = site.value(np.repeat(known.reshape(-1), channels // groups))
+            each = (channels, *each[1:])
+        result = site.make(op, result, site.reshape(parameter, each))
+    return result

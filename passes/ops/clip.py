@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import Array, TensorType
+from edgewright.passes.ops.arith import int64
+from edgewright.passes.ops.numeric import expect_count
+
+
+@dataclass(frozen=True, slots=True)
+class Clip(Op):
+    """min(max(x, low), high), as in ONNX also where low > high: the result is then high.
+
+    Infinite bounds are none. Integers have bounds in their own units, whole numbers or infinite, and keep their scale.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 1)
+        return TensorType(types[0].shape, types[0].elem)
+
+    def eval(self, *arrays: Array) -> Array:
+        (x,) = arrays
+        if x.dtype.kind not in "iu":
+            low, high = np.float32(self.low), np.float32(self.high)
+            clipped: Array = np.minimum(np.maximum(np.asarray(x, np.float32), low), high)
+            return clipped
+        result = int64(x)
+        if math.isfinite(self.low):
+            result = np.maximum(result, int(self.low))
+        return np.minimum(result, int(self.high)) if math.isfinite(self.high) else result

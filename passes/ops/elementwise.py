@@ -1,0 +1,71 @@
+"""Functions of one value that have nothing but a formula: one operator carries the name of any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import F32, Array, TensorType
+from edgewright.passes.ops.numeric import expect_count, expect_float, float32
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function as ONNX defines it: its attributes in order with their defaults, and its value in float64."""
+
+    value: Callable[..., Array]
+    parameters: Mapping[str, float]
+
+
+def _softplus(x: Array) -> Array:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _expm1(x: Array) -> Array:
+    return np.expm1(np.minimum(x, 0))
+
+
+FUNCTIONS: dict[str, Function] = {
+    "Abs": Function(np.abs, {}),
+    "Ceil": Function(np.ceil, {}),
+    "Celu": Function(lambda x, alpha: np.maximum(x, 0) + alpha * _expm1(x / alpha), {"alpha": 1.0}),
+    "Cos": Function(np.cos, {}),
+    "Elu": Function(lambda x, alpha: np.maximum(x, 0) + alpha * _expm1(x), {"alpha": 1.0}),
+    "Floor": Function(np.floor, {}),
+    "HardSigmoid": Function(lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1), {"alpha": 0.2, "beta": 0.5}),
+    "LeakyRelu": Function(lambda x, alpha: np.where(x < 0, alpha * x, x), {"alpha": 0.01}),
+    "Log": Function(np.log, {}),
+    "Mish": Function(lambda x: x * np.tanh(_softplus(x)), {}),
+    "Round": Function(np.round, {}),
+    "Selu": Function(
+        lambda x, alpha, gamma: gamma * (np.maximum(x, 0) + alpha * _expm1(x)),
+        {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
+    ),
+    "Sin": Function(np.sin, {}),
+    "Softplus": Function(_softplus, {}),
+    "Softsign": Function(lambda x: x / (1 + np.abs(x)), {}),
+    "ThresholdedRelu": Function(lambda x, alpha: np.where(x > alpha, x, 0), {"alpha": 1.0}),
+}
+"""ONNX's name of each; Round takes halves to the even neighbour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elementwise(Op):
+    """FUNCTIONS[function] of every element, with its attributes in `parameters`."""
+
+    function: str
+    parameters: tuple[float, ...] = ()
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 1)
+        expect_float(*types)
+        expect(self.function in FUNCTIONS, f"unknown function {self.function!r}")
+        count = len(FUNCTIONS[self.function].parameters)
+        expect(len(self.parameters) == count, f"{self.function} takes {count} parameters, got {len(self.parameters)}")
+        return TensorType(types[0].shape, F32)
+
+    def eval(self, *arrays: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return float32(FUNCTIONS[self.function].value(np.asarray(arrays[0], np.float64), *self.parameters))
