@@ -7,7 +7,6 @@ from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ops import (
     Add,
     Concat,
-    Conv,
     Gelu,
     MatMul,
     Mul,
@@ -109,7 +108,7 @@ class Drawn:
 
     def like(self, x: Node, y: Node, free: int | None = None) -> Node | None:
         """y in the shape of x but for one free axis, by a Transpose or Reshape; None where neither does."""
-        if y is x or y.type.rank != x.type.rank and y.type.size != x.type.size:
+        if y is x or (y.type.rank != x.type.rank and y.type.size != x.type.size):
             return None
         wanted = [n for i, n in enumerate(x.shape) if i != free]
         if [n for i, n in enumerate(y.shape) if i != free] == wanted and y.type.rank == x.type.rank:

@@ -145,7 +145,7 @@ class Lowering:
             return self._on_host(node, quant, INT8)
         if isinstance(op, (LayerNormalization, RMSNormalization)) and node not in self._read_wide:
             return self._normalised(node, op, quant, INT8)
-        if isinstance(op, Relu) and (quant.zero_point == LOWEST or not _has_table(node)):
+        if isinstance(op, Relu) and (quant.zero_point == LOWEST or (quant.zero_point == 0 and not _has_table(node))):
             return self._rectified(node, quant)
         if isinstance(op, ACTIVATIONS):
             return self._table(node, quant)
@@ -199,7 +199,7 @@ class Lowering:
 
     def narrow_readers(self, node: Node) -> list[Node]:
         """Who reads the int8 form. Sums and LayerNorms read 16 bits, and those come from int8 behind a table only."""
-        if isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, Relu):
+        if _widened(node):
             return self.users[node]
         return [
             user
@@ -213,7 +213,7 @@ class Lowering:
         return node in self._read_wide
 
     def _only_affine_readers(self, node: Node) -> bool:
-        if node in self.graph.outputs:
+        if node in self.graph.outputs or (self.is_read_wide(node) and _widened(node)):
             return False
         for user in self.narrow_readers(node):
             if isinstance(user.op, VIEWS):
@@ -359,6 +359,7 @@ class Lowering:
 
     def requantised(self, node: Node, acc: Node, real: Array, quant: Quant, elem: Int) -> Node:
         """Accumulators, or integers of another scale with zero point 0, brought to `quant`."""
+        assert acc.quant is None or acc.quant.zero_point == 0, f"{acc.name} has a zero point"
         ratio = real / quant.scales
         try:
             multiplier, shift = (x.reshape(ratio.shape) for x in multipliers_shifts(ratio))
@@ -380,6 +381,11 @@ def _looked_up(node: Node) -> Node | None:
     if isinstance(node.op, Gather) and isinstance(node.inputs[0].op, Constant):
         return node.inputs[0]
     return None
+
+
+def _widened(node: Node) -> bool:
+    """A value whose int16 form is its int8 form at another scale, which therefore has no zero point."""
+    return isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, Relu)
 
 
 def _has_table(node: Node) -> bool:

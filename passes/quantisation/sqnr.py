@@ -76,16 +76,15 @@ def _pairs(float_graph: Graph, integer_graph: Graph) -> dict[Node, Node]:
     for node in filter(_has_origin, float_graph.nodes()):
         originals[node.name, node.shape, _moves(node)] = node
         shaped.setdefault((node.name, node.shape), []).append(node)
-    last = {(node.name, node.type.size): node for node in filter(_has_origin, integer_graph.nodes())}
-    pairs: dict[Node, Node] = {}
-    for node in last.values():
-        found = originals.get((node.name, node.shape, _moves(node)))
-        alike = shaped.get((node.name, node.shape), [])
-        if found is None and len(alike) == 1:  # moved under another name: what a Relu behind moves became
-            (found,) = alike
+    last: dict[tuple[str, int], tuple[Node, Node]] = {}
+    for node in filter(_has_origin, integer_graph.nodes()):
+        moves, alike = _moves(node), shaped.get((node.name, node.shape), [])
+        found = originals.get((node.name, node.shape, moves))
+        if found is None and moves and len(alike) == 1 and not _moves(alike[0]):
+            (found,) = alike  # a Relu behind moves: its integers are moved under its name
         if found is not None and not node.type.is_float:
-            pairs[found] = node
-    return pairs
+            last[node.name, node.type.size] = found, node
+    return dict(last.values())
 
 
 def _has_origin(node: Node) -> bool:
