@@ -92,9 +92,10 @@ def _has_origin(node: Node) -> bool:
 
 
 def _moves(node: Node) -> tuple[Op, ...]:
-    """The moves in a row, the last one first, that bear the name of what they move."""
+    """The moves under this name, the last one first."""
     moves: list[Op] = []
-    while isinstance(node.op, VIEWS) and node.inputs[carried(node)[0]].name == node.name:
+    name = node.name
+    while isinstance(node.op, VIEWS) and node.name == name:
         moves.append(node.op)
         node = node.inputs[carried(node)[0]]
     return tuple(moves)
