@@ -64,6 +64,12 @@ def scale_of(node: Node) -> float:
     return node.quant.scale
 
 
+def number(scale: float | tuple[float, ...]) -> float:
+    """The scale of a tensor that has one."""
+    assert isinstance(scale, float), "one scale per tensor"
+    return scale
+
+
 def accumulate(lowering: Lowering, node: Node) -> tuple[Node, Array]:
     """The accumulators, and the real value of their LSB: an array that broadcasts against them."""
     op = node.op
@@ -187,5 +193,3 @@ def score_bias(lowering: Lowering, node: Node, unit: float) -> Node:
         acc = lowering.int16(node)
         real = np.array([scale_of(acc)])
     return lowering.requantised(node, acc, real, Quant(unit), SCORE_BIAS)
-
-
