@@ -22,6 +22,7 @@ from edgewright.passes.exact.split_outliers import SplitOutliers
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.quantisation.calibrate import Calibration, calibrate
+from edgewright.passes.quantisation.compose_functions import ComposeFunctions
 from edgewright.passes.quantisation.quantise import QuantiseGraph, check_expressible
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
 
@@ -105,8 +106,10 @@ def quantise(
     """
     options = options or QuantiseOptions()
     orders.check("QuantiseGraph", graph)
+    # before anything is calibrated: the ranges inside of a function do not matter
+    graph, composed = run_passes(graph, (ComposeFunctions(),), dump)
     check_expressible(graph)
-    done: list[Statistics] = []
+    done: list[Statistics] = [*composed]
     seen = calibrate(graph, samples, options.method, options.percentile)
     if options.reparameterise:
         graph, statistics = run_passes(graph, (ReparameteriseLayerNorm(seen),), dump)

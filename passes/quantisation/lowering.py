@@ -192,7 +192,7 @@ class Lowering:
     def _one_scale(self, node: Node, symmetric: bool) -> Quant:
         through = None
         readers = self.users[node]
-        if readers and all(type(reader.op) is type(readers[0].op) for reader in readers):
+        if readers and all(reader.op == readers[0].op for reader in readers):
             first = readers[0].op
             if isinstance(first, ACTIVATIONS):
                 through = first.eval

@@ -41,8 +41,9 @@ from edgewright.passes.ops import (
     Transpose,
     Where,
 )
+from edgewright.passes.quantisation.function import Function
 
-ACTIVATIONS: tuple[type[Op], ...] = (Gelu, Relu, Sigmoid, Silu, HardSwish, Tanh, Erf)
+ACTIVATIONS: tuple[type[Op], ...] = (Gelu, Relu, Sigmoid, Silu, HardSwish, Tanh, Erf, Function)
 VIEWS: tuple[type[Op], ...] = (Slice, Reshape, Transpose, Concat, Gather, Where)
 SUMS: tuple[type[Op], ...] = (Add, Sub)
 NORMS: tuple[type[Op], ...] = (LayerNormalization, RMSNormalization)

@@ -55,10 +55,10 @@ def group(graph: Graph, is_view: frozenset[Node]) -> list[Group]:
         if isinstance(node.op, (Input, Constant)) or node in is_view:
             continue
         target = _target(node, home, users, graph, position) if is_elementwise(node.op) else None
-        inside = target.members if target is not None else ()
+        fused = target.members if target is not None else []
         own = SATURATING_TERMS if isinstance(node.op, AddRequantised) else 1
-        terms[node] = 1 if row_kernel(node.op) else own + sum(terms[n] for n in node.inputs if n in inside)
-        if target is None or len(inside) == MEMBERS_MAX or terms[node] > TERMS_MAX:
+        terms[node] = 1 if row_kernel(node.op) else own + sum(terms[n] for n in node.inputs if n in fused)
+        if target is None or len(fused) == MEMBERS_MAX or terms[node] > TERMS_MAX:
             target, terms[node] = Group([]), own
             groups.append(target)
         target.members.append(node)

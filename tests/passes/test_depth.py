@@ -27,7 +27,8 @@ def deep(kind: str) -> Graph:
         elif kind == "relus":
             x = make(Relu() if i % 2 else Add(), x, *([] if i % 2 else [layers.normal(4)]), origin=(f"n{i}",))
         else:
-            x = layers.norm(make(Add(), x, make(Linear(), x, eye, layers.normal(4), origin=(f"m{i}",)), origin=(f"s{i}",)), f"n{i}")
+            product = make(Linear(), x, eye, layers.normal(4), origin=(f"m{i}",))
+            x = layers.norm(make(Add(), x, product, origin=(f"s{i}",)), f"n{i}")
     return Graph(kind, (image,), (x,), ("y",))
 
 

@@ -165,10 +165,10 @@ def refused(graph: Graph, given: dict[str, Any]) -> list[str]:
 
 
 def test_what_has_no_integer_form_is_refused() -> None:
-    x, ids = graph_input("x", (1, 4, 8)), graph_input("ids", (1, 4), Int(64))
-    given = {"x": np.ones((1, 4, 8), np.float32), "ids": np.zeros((1, 4), np.int64)}
-    for node in (make(Div(), x, x, origin=("d",)), make(Gather(1), x, ids, origin=("g",))):
-        assert refused(Graph("g", (x, ids), (node,), ("y",)), given) == ["Q001"]
+    x, ids, other = graph_input("x", (1, 4, 8)), graph_input("ids", (1, 4), Int(64)), graph_input("other", (1, 4, 8))
+    given = {"x": np.ones((1, 4, 8), np.float32), "ids": np.zeros((1, 4), np.int64), "other": np.ones((1, 4, 8), np.float32)}
+    for node in (make(Div(), x, other, origin=("d",)), make(Gather(1), x, ids, origin=("g",))):
+        assert refused(Graph("g", (x, ids, other), (node,), ("y",)), given) == ["Q001"]
     zero = make(Div(), x, constant(np.zeros(8, np.float32)), origin=("z",))
     assert refused(Graph("g", (x,), (zero,), ("y",)), {"x": given["x"]}) == ["Q001"]
 
