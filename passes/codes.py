@@ -97,6 +97,11 @@ preprocessed as in training (raw 0..255 instead of normalised values, for instan
     "Q007": """a scale ratio the integer arithmetic cannot hold
 A value would have to be multiplied by 2^15 or more to reach its next form. The calibration samples make some value
 nearly always zero: use samples like those the model will see.""",
+    "Q010": """the model's values take too much memory
+Calibration, accuracy and verification evaluate the model in numpy, with one sample's values at 4 or 8 bytes an element. The
+largest sum of values that are alive at the same time (and, in an attention, of its scores) is known from the shapes, and
+more than 2 GiB is refused before anything is evaluated. The message names the value at which the sum is largest. A smaller
+input is the usual way out; a file of a few hundred bytes that doubles a value many times is damaged or hostile.""",
     "F001": """there are no transformer blocks
 Blocks are found by their shape: attention whose result is added to its input, then a feed-forward network (two products,
 or experts) whose result is added to its own. The model has none, or writes them in a way that was not recognised;

@@ -30,6 +30,7 @@ from edgewright.frontend.onnx_reading.runtime_operators import expand_runtime_op
 from edgewright.frontend.onnx_reading.site import READERS, Site, Unsupported
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of
+from edgewright.passes.ir.budget import check_budget
 from edgewright.passes.ops import Constant, constant, graph_input
 
 _REGISTERED = (arith, layout, spatial)  # importing them fills READERS
@@ -97,6 +98,7 @@ def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
     """`read_model` of what `load_checked` returned."""
     graph = canonicalise(read_plain(model, shapes))
     refuse_leftovers(graph)
+    check_budget(graph)  # before anything is evaluated
     return graph
 
 
