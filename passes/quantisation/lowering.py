@@ -47,7 +47,7 @@ from edgewright.passes.quantisation.lowering_channels import per_channel
 from edgewright.passes.quantisation.lowering_experts import experts
 from edgewright.passes.quantisation.lowering_hashing import codes
 from edgewright.passes.quantisation.lowering_norms import normalised
-from edgewright.passes.quantisation.lowering_products import OutOfRange, accumulate, number, scale_of
+from edgewright.passes.quantisation.lowering_products import accumulate, number, ratio_out_of_range, scale_of
 from edgewright.passes.quantisation.lowering_structure import (
     ACCUMULATING,
     ACTIVATIONS,
@@ -300,7 +300,7 @@ class Lowering:
     def _softmax(self, node: Node, op: Softmax) -> Node:
         if node not in self._probabilities:
             x = self.int16(node.inputs[0])
-            multiplier, shift = self._ratio(node, scale_of(x) * math.log2(math.e) * 256, 1.0)
+            multiplier, shift = self._ratio(node, x, scale_of(x) * math.log2(math.e) * 256, 1.0)
             integer = replace(op, multiplier=multiplier, shift=shift)
             self._probabilities[node] = make(integer, x, origin=node.origin, quant=Quant(PROBABILITY))
         return self._probabilities[node]
@@ -322,17 +322,17 @@ class Lowering:
                 lives_elsewhere = isinstance(x.op, (*SUMS, *NORMS, Input, Softmax, *VIEWS))
                 operand = self.int16(x) if lives_elsewhere else self.int16(x, target)
             operands.append(operand)
-            pairs.append(self._ratio(node, scale_of(operand), target))
+            pairs.append(self._ratio(node, operand, scale_of(operand), target))
         op = AddRequantised(*pairs[0], *pairs[1], subtract)
         return make(op, *operands, origin=node.origin, quant=Quant(target))
 
-    def _ratio(self, node: Node, scale: float, target: float) -> tuple[int, int]:
+    def _ratio(self, node: Node, source: Node, scale: float, target: float) -> tuple[int, int]:
         if scale == target:
             return IDENTITY
         try:
             return multiplier_shift(scale / target)
         except ValueError as error:
-            raise OutOfRange(node, str(error)) from error
+            raise ratio_out_of_range(node, source, scale, target, INT16) from error
 
     # ---- accumulators
 
@@ -351,7 +351,9 @@ class Lowering:
         try:
             multiplier, shift = (x.reshape(ratio.shape) for x in multipliers_shifts(ratio))
         except ValueError as error:
-            raise OutOfRange(node, str(error)) from error
+            worst = int(np.argmax(ratio))
+            units, targets = (np.broadcast_to(x, ratio.shape).reshape(-1) for x in (real, quant.scales))
+            raise ratio_out_of_range(node, acc, float(units[worst]), float(targets[worst]), elem) from error
         op = Requantise(quant.zero_point, elem)
         return make(op, acc, constant(multiplier), constant(shift), origin=node.origin, quant=quant)
 

@@ -118,7 +118,7 @@ def mlp(activation: Op | None, width: int = 16) -> bytes:
         y = layers.norm(y, "f")
     elif activation is not None:
         y = make(activation, y, origin=("f",))
-    return write_float(Graph("mlp", (x,), (layers.linear(y, 16, "after"),), ("y",))).SerializeToString()
+    return bytes(write_float(Graph("mlp", (x,), (layers.linear(y, 16, "after"),), ("y",))).SerializeToString())
 
 
 VERDICTS: dict[str, Callable[[], bytes]] = {
