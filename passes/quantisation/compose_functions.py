@@ -99,9 +99,9 @@ def _varying(node: Node) -> list[Node]:
 def _source(exit_: Node, users: dict[Node, list[Node]], graph: Graph) -> tuple[Node, set[Node]] | None:
     """(the one tensor that a value depends on, the operators between): as far up as only the value reads them."""
     inside = {exit_}
+    border = set(_varying(exit_))
     best: tuple[Node, set[Node]] | None = None
     while len(inside) <= LONGEST:
-        border = {operand for member in inside for operand in _varying(member)} - inside
         if len(border) == 1:
             (source,) = border
             if source.type.is_float and source.shape == exit_.shape and value_of(source) is None:
@@ -117,6 +117,7 @@ def _source(exit_: Node, users: dict[Node, list[Node]], graph: Graph) -> tuple[N
         if not opened:
             break
         inside |= opened
+        border = (border | {operand for node in opened for operand in _varying(node)}) - inside
     return best
 
 
