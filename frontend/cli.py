@@ -325,15 +325,19 @@ def inspect(
         list[str] | None,
         typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
     ] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="This board only.", show_default=False)] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="This precision only.", show_default=False)
+    ] = None,
 ) -> None:
-    """Say what a model is, what each target supports of it, and what it costs."""
+    """Say what a model is, what each target runs of it at which precision, and what it costs."""
     shapes = dict(shape_of(text) for text in shape or [])
     from edgewright.frontend import support
     from edgewright.frontend.inspect_model import inspect as inspect_model
     from edgewright.frontend.report import render
 
     out, _ = render.consoles()
-    render.inspection(out, model.name, inspect_model(model, shapes, support.checks()))
+    render.inspection(out, model.name, inspect_model(model, shapes, support.checks(target, precision)))
 
 
 @app.command(short_help="List the boards.")

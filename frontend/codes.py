@@ -26,7 +26,8 @@ Shape times element size must equal the bytes stored, in the file or beside it. 
 that belongs to another model.""",
     "N006": """element type not supported
 Models are read in float32 (float64, float16 and bfloat16 weights are converted); shapes and indices are integers.
-Inputs are float32, or int8, int16, int32, int64, uint8 (ids, masks, pixels) and bool (masks). Strings, 4- and 8-bit floats, sparse tensors, sequences and optionals are not read. Quantisation happens here, so
+Inputs are float32, or int8, int16, int32, int64, uint8 (ids, masks, pixels) and bool (masks). Strings, 4- and 8-bit
+floats, sparse tensors, sequences and optionals are not read. Quantisation happens here, so
 export the float model rather than one that another tool has quantised.""",
     "N007": """external data missing
 Large models keep their weights in a second file beside the .onnx file. It must be in the same folder under the name

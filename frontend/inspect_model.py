@@ -44,7 +44,7 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Facts of one model. `targets`: target -> reasons why not; empty means that it runs there."""
+    """Facts of one model. `targets`: (target, precision) -> reasons why not; empty means that it runs there."""
 
     name: str
     producer: str
@@ -60,24 +60,24 @@ class Inspection:
     activation_bytes_int8: int
     operators: dict[str, int]
     structure: Structure
-    targets: dict[str, tuple[Diagnostic, ...]] = field(default_factory=dict)
+    targets: dict[tuple[str, str], tuple[Diagnostic, ...]] = field(default_factory=dict)
     hashing: HashingOutlook | None = None
 
 
 def inspect(
     source: ModelSource,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    supports: Mapping[str, Supports] | None = None,
+    supports: Mapping[tuple[str, str], Supports] | None = None,
 ) -> Inspection:
     """Read a model and describe it. Raises CompileError when it cannot be read at all.
 
-    `supports` gives for each target what it says of the graph; a CompileError it raises counts as its reasons.
+    `supports` gives for each target and precision what it says of the graph; a CompileError it raises counts as its reasons.
     """
     graph, facts = read_with_facts(source, shapes)
     return describe(graph, facts, supports or {})
 
 
-def describe(graph: Graph, facts: ModelFacts, supports: Mapping[str, Supports]) -> Inspection:
+def describe(graph: Graph, facts: ModelFacts, supports: Mapping[tuple[str, str], Supports]) -> Inspection:
     """The facts of a model already read."""
     nodes = graph.nodes()
     weights = [node for node in nodes if isinstance(node.op, Constant) and node.type.is_float]

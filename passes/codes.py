@@ -95,8 +95,14 @@ No integer stands for nan or infinity. Training has diverged, or the checkpoint 
 Running the float model on the calibration samples gave infinity or nan at the node named. Usually the samples are not
 preprocessed as in training (raw 0..255 instead of normalised values, for instance).""",
     "Q007": """a scale ratio the integer arithmetic cannot hold
-A value would have to be multiplied by 2^15 or more to reach its next form. The calibration samples make some value
-nearly always zero: use samples like those the model will see.""",
+A value would have to be multiplied by 2^15 or more to reach its next form: on the calibration samples it is nearly 0, less
+than one integer step of what it is computed from. The message names both and their sizes. Use samples like those the model
+will see, or look for weights that vanish; float32 on a CPU has no such limit.""",
+    "Q010": """the model's values take too much memory
+Calibration, accuracy and verification evaluate the model in numpy, with one sample's values at 4 or 8 bytes an element. The
+largest sum of values that are alive at the same time (and, in an attention, of its scores) is known from the shapes, and
+more than 2 GiB is refused before anything is evaluated. The message names the value at which the sum is largest. A smaller
+input is the usual way out; a file of a few hundred bytes that doubles a value many times is damaged or hostile.""",
     "F001": """there are no transformer blocks
 Blocks are found by their shape: attention whose result is added to its input, then a feed-forward network (two products,
 or experts) whose result is added to its own. The model has none, or writes them in a way that was not recognised;

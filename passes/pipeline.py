@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edgewright.passes import orders
@@ -24,6 +24,7 @@ from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.quantisation.bound_masks import BoundMasks
 from edgewright.passes.quantisation.calibrate import Calibration, calibrate
+from edgewright.passes.quantisation.compose_functions import ComposeFunctions
 from edgewright.passes.quantisation.quantise import QuantiseGraph, check_expressible
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
 
@@ -107,15 +108,17 @@ def quantise(
     """
     options = options or QuantiseOptions()
     orders.check("QuantiseGraph", graph)
+    # before anything is calibrated: the ranges inside of a function do not matter
+    graph, composed = run_passes(graph, (ComposeFunctions(),), dump)
     check_expressible(graph)
     with one_thread():
-        return _quantised(graph, samples, options, dump)
+        return _quantised(graph, samples, options, dump, composed)
 
 
 def _quantised(
-    graph: Graph, samples: Mapping[str, Array], options: QuantiseOptions, dump: Dump | None
+    graph: Graph, samples: Mapping[str, Array], options: QuantiseOptions, dump: Dump | None, composed: Iterable[Statistics]
 ) -> Quantised:
-    done: list[Statistics] = []
+    done: list[Statistics] = [*composed]
     graph, statistics = run_passes(graph, (BoundMasks(),), dump)
     seen = calibrate(graph, samples, options.method, options.percentile)
     graph, statistics = run_passes(graph, (BoundMasks(seen),), dump)

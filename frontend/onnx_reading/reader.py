@@ -62,6 +62,7 @@ from edgewright.frontend.onnx_reading.site import READERS, Site, Unsupported
 from edgewright.frontend.onnx_reading.traced_length import DoesNotFit, traced_length
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of, make
+from edgewright.passes.ir.budget import check_budget
 from edgewright.passes.ops import Constant, Reshape, constant, graph_input
 
 _REGISTERED = (arith, attention, convolutions, einsum, layout, norms, pooling, reductions, spatial)  # importing fills READERS
@@ -173,6 +174,7 @@ def _canonical(plain: Graph) -> Graph:
     graph = canonicalise(plain)
     refuse_leftovers(graph)
     check_values(graph)
+    check_budget(graph)  # before anything is evaluated
     return graph
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from edgewright.frontend.report.render_hashing import hashing
-from edgewright.passes.diagnostics import CompileError, grouped
+from edgewright.passes.diagnostics import CompileError, Diagnostic, grouped
 from edgewright.passes.names import plain
 from rich.console import Console
 from rich.padding import Padding
@@ -224,17 +224,32 @@ def inspection(console: Console, name: str, found: Inspection) -> None:
     console.print(Padding(grid, (1, 2), expand=False))
     if found.hashing is not None:
         hashing(console, found.hashing)
+    _verdicts(console, found)
+
+
+def _verdicts(console: Console, found: Inspection) -> None:
+    """Which target runs a model at which precision, and why not; what several targets say alike stands once."""
+    by_target: dict[str, dict[str, tuple[Diagnostic, ...]]] = {}
+    for (target, precision), reasons in found.targets.items():
+        by_target.setdefault(target, {})[precision] = reasons
     waiting: dict[str, list[str]] = {}
-    for target_name, reasons in found.targets.items():
-        if not reasons:
-            console.print(Text.assemble(("  runs on  ", "green"), (target_name, "bold")))
-        elif all(reason.code == "T002" for reason in reasons):
-            waiting.setdefault(reasons[0].because, []).append(target_name)
-        else:
-            console.print(
-                Text.assemble(("  not on   ", "red"), (target_name, "bold"), f", for {len(reasons)} reasons:")
-            )
-            for reason in grouped(reasons):
+    said: dict[tuple[str, tuple[Diagnostic, ...]], str] = {}
+    for target, verdicts in by_target.items():
+        if all(reasons and all(one.code == "T002" for one in reasons) for reasons in verdicts.values()):
+            waiting.setdefault(next(iter(verdicts.values()))[0].because, []).append(target)
+            continue
+        runs = [precision for precision, reasons in verdicts.items() if not reasons]
+        if runs:
+            only = "" if len(runs) == len(verdicts) else " only"
+            console.print(Text.assemble(("  runs on  ", "green"), (target, "bold"), f": {', '.join(runs)}{only}"))
+        for precision, reasons in verdicts.items():
+            if not reasons:
+                continue
+            first = said.setdefault((precision, reasons), target)
+            count = f"{len(reasons)} reason" + ("s" if len(reasons) > 1 else "")
+            why = f", for {count}:" if first == target else f", as {first}"
+            console.print(Text.assemble(("  not on   ", "red"), (target, "bold"), f" in {precision}{why}"))
+            for reason in grouped(reasons) if first == target else ():
                 place = f" at {plain(reason.at)}" if reason.at else ""
                 line = f"{plain(reason.message)}{place}: {plain(reason.because)}; {plain(reason.help)}"
                 console.print(Padding(Text.assemble((f"{reason.code} ", "red"), line), (0, 0, 0, 11)))

@@ -163,7 +163,7 @@ class Calibration:
         errors = [
             _error(affine_range(low, high, symmetric), ordered, extremes, seen.count, through) for low, high in candidates
         ]
-        return candidates[int(np.argmin(errors))]
+        return candidates[int(np.argmin(np.nan_to_num(errors, nan=np.inf)))]
 
 
 def _clipped(seen: Observed, ordered: Array, percentile: float) -> tuple[float, float]:

@@ -37,19 +37,18 @@ from edgewright.passes.ops import (
 )
 from edgewright.passes.ops.add_requantised import IDENTITY
 from edgewright.passes.ops.arith import (
-    LAYER_NORM_FRACTION,
-    LAYER_NORM_SHIFT_MAX,
     boundary,
-    eps_term,
     limit,
     multiplier_shift,
     multipliers_shifts,
 )
 from edgewright.passes.quantisation.calibrate import Calibration, positive
+from edgewright.passes.quantisation.demands import Demands
 from edgewright.passes.quantisation.lowering_channels import per_channel
 from edgewright.passes.quantisation.lowering_experts import experts
 from edgewright.passes.quantisation.lowering_hashing import codes
-from edgewright.passes.quantisation.lowering_products import OutOfRange, accumulate, scale_of
+from edgewright.passes.quantisation.lowering_norms import normalised
+from edgewright.passes.quantisation.lowering_products import accumulate, number, ratio_out_of_range, scale_of
 from edgewright.passes.quantisation.lowering_structure import (
     ACCUMULATING,
     ACTIVATIONS,
@@ -74,7 +73,10 @@ LOWEST = -127
 
 
 class Lowering:
-    """Memoised lowering of one graph. `int8(node)` and `int16(node)` give integer nodes whose type carries Quant."""
+    """Memoised lowering of one graph. `int8(node)` and `int16(node)` give integer nodes whose type carries Quant.
+
+    What is demanded of a node shows only from its readers, so demands go from the outputs down.
+    """
 
     def __init__(self, graph: Graph, calibration: Calibration, weight_clip: str) -> None:
         self.graph = graph
@@ -87,6 +89,9 @@ class Lowering:
         self._wide: dict[tuple[Node, float | None], Node] = {}
         self._accumulators: dict[Node, tuple[Node, Array]] = {}
         self._probabilities: dict[Node, Node] = {}
+        self._saturations: dict[tuple[Node, Node, Quant], Node] = {}
+        self._ranges: dict[Node, Quant] = {}
+        self._demands = Demands()
         self.hosted = hosted(graph)
         self._group, self._read_wide = wide_values(graph)
 
@@ -95,23 +100,17 @@ class Lowering:
     def output(self, node: Node) -> Node:
         """A graph output: int16 where the value is a sum or a product, else int8."""
         wide = isinstance(root(node).op, (*ACCUMULATING, *SUMS, Softmax))
-        return self.int16(node) if wide else self.int8(node)
+        return self._demands.meet(lambda: self.int16(node) if wide else self.int8(node))
 
     def int8(self, node: Node, quant: Quant | None = None) -> Node:
         """The value in [-127, 127], under `quant` or the one its calibration gives."""
-        key = (node, quant)
-        if key not in self._narrow:
-            self._narrow[key] = self._int8(node, quant)
-        return self._narrow[key]
+        return self._demands.once(self._narrow, (node, quant), lambda: self._int8(node, quant))
 
     def int16(self, node: Node, scale: float | None = None) -> Node:
         """The value in [-32767, 32767], symmetric; under `scale`, or the one its group of joined values has."""
         if scale is not None and isinstance(node.op, (*SUMS, *VIEWS)) and scale == self.scale16(node):
             scale = None  # its own
-        key = (node, scale)
-        if key not in self._wide:
-            self._wide[key] = self._int16(node, scale)
-        return self._wide[key]
+        return self._demands.once(self._wide, (node, scale), lambda: self._int16(node, scale))
 
     def scale16(self, node: Node) -> float:
         """The int16 scale of a value: with headroom over everything that shares it."""
@@ -146,8 +145,8 @@ class Lowering:
         if isinstance(op, Input):
             return self._on_host(node, quant, INT8)
         if isinstance(op, (LayerNormalization, RMSNormalization)) and node not in self._read_wide:
-            return self._normalised(node, op, quant, INT8)
-        if isinstance(op, Relu) and (quant.zero_point == LOWEST or not _has_table(node)):
+            return normalised(self, node, op, quant, INT8)
+        if isinstance(op, Relu) and (quant.zero_point == LOWEST or (quant.zero_point == 0 and not _has_table(node))):
             return self._rectified(node, quant)
         if isinstance(op, Clip) and (self._bounds(op, quant, INT8) == Clip() or not _has_table(node)):
             return self._clipped(node, op, quant)
@@ -167,14 +166,14 @@ class Lowering:
     def _rectified(self, node: Node, quant: Quant) -> Node:
         """Relu as part of the step before it: integers saturate at the zero point where that is the lowest, and are
         clipped at 0 where it is 0. Either is exactly a Relu of what was not yet rounded."""
-        found = self._saturated(node, node.inputs[0], quant)
+        found = self._source(node, node.inputs[0], quant)
         self.events["merged Relu"] += 1
         return found if quant.zero_point == LOWEST else make(Relu(), found, origin=node.origin, quant=quant)
 
     def _clipped(self, node: Node, op: Clip, quant: Quant) -> Node:
         """Clip as part of the step before it, as Relu is: rounding is monotonic, so clipping what is rounded to the
         rounded bounds is rounding what is clipped. Bounds where integers saturate need no step."""
-        found, bounds = self._saturated(node, node.inputs[0], quant), self._bounds(op, quant, INT8)
+        found, bounds = self._source(node, node.inputs[0], quant), self._bounds(op, quant, INT8)
         self.events["merged Clip"] += 1
         return found if bounds == Clip() else make(bounds, found, origin=node.origin, quant=quant)
 
@@ -182,16 +181,19 @@ class Lowering:
     def _bounds(op: Clip, quant: Quant, elem: Int) -> Clip:
         """The bounds in integers under `quant`; infinite where integers saturate before."""
         reach = limit(elem)
-        low, high = (max(-reach, min(reach, b / _number(quant.scale) + quant.zero_point)) for b in (op.low, op.high))
+        low, high = (max(-reach, min(reach, b / number(quant.scale) + quant.zero_point)) for b in (op.low, op.high))
         low, high = (float(math.floor(b + 0.5)) for b in (low, high))
         if high < low:  # then everything is high
             return Clip(high, high)
         return Clip(low if low > -reach else -math.inf, high if high < reach else math.inf)
 
+    def _source(self, node: Node, x: Node, quant: Quant) -> Node:
+        return self._demands.once(self._saturations, (node, x, quant), lambda: self._saturated(node, x, quant))
+
     def _saturated(self, node: Node, x: Node, quant: Quant) -> Node:
         """x in int8 under the range of `node`, its Relu or Clip, and under its name."""
         if isinstance(x.op, VIEWS) and not is_wide(x) and not is_part(x):
-            values = {i: self._saturated(node, x.inputs[i], quant) for i in carried(x)}
+            values = {i: self._source(node, x.inputs[i], quant) for i in carried(x)}
             return replace(self._view(x, values, quant), origin=node.origin)
         if isinstance(x.op, ACCUMULATING):
             acc, scale = self.accumulators(x)
@@ -203,13 +205,15 @@ class Lowering:
 
     def _affine(self, node: Node) -> Quant:
         """The int8 quantisation of a value: a zero point only where every reader is a product or a table."""
-        one = self._one_scale(node, symmetric=not self._only_affine_readers(node))
-        return per_channel(self, node, one)
+        if node not in self._ranges:
+            one = self._one_scale(node, symmetric=not self._only_affine_readers(node))
+            self._ranges[node] = per_channel(self, node, one)
+        return self._ranges[node]
 
     def _one_scale(self, node: Node, symmetric: bool) -> Quant:
         through = None
         readers = self.users[node]
-        if readers and all(type(reader.op) is type(readers[0].op) for reader in readers):
+        if readers and all(reader.op == readers[0].op for reader in readers):
             first = readers[0].op
             if isinstance(first, ACTIVATIONS):
                 through = first.eval
@@ -234,14 +238,19 @@ class Lowering:
         return node in self._read_wide
 
     def _only_affine_readers(self, node: Node) -> bool:
-        if node in self.graph.outputs or (self.is_read_wide(node) and _widened(node)):
-            return False
-        for user in self.narrow_readers(node):
-            if isinstance(user.op, VIEWS):
-                if not self._only_affine_readers(user):
-                    return False
-            elif not isinstance(user.op, (*WEIGHTED, *ACTIVATIONS, MoE)):
+        """Whether only products and tables read the int8 form, moves between apart."""
+        reached, open_ = {node}, [node]
+        while open_:
+            moved = open_.pop()
+            if moved in self.graph.outputs or (self.is_read_wide(moved) and _widened(moved)):
                 return False
+            for user in self.narrow_readers(moved):
+                if isinstance(user.op, VIEWS):
+                    if user not in reached:
+                        reached.add(user)
+                        open_.append(user)
+                elif not isinstance(user.op, (*WEIGHTED, *ACTIVATIONS, MoE)):
+                    return False
         return True
 
     def _part(self, node: Node, quant: Quant | None) -> Node:
@@ -262,40 +271,15 @@ class Lowering:
         target = np.ones(node.shape[axis])
         for user in self.users[node]:
             assert isinstance(user.op, Slice)
-            target[user.op.start : user.op.stop] = _number(self._one_scale(user, symmetric=True).scale)
+            target[user.op.start : user.op.stop] = number(self._one_scale(user, symmetric=True).scale)
         self.events["scales per slice"] += 1
         return self.requantised(node, acc, scale, Quant(tuple(target.tolist()), axis=axis), INT8)
-
-    def _normalised(self, node: Node, op: LayerNormalization | RMSNormalization, quant: Quant, elem: Int) -> Node:
-        x = self.int16(node.inputs[0])
-        gamma, *betas = (np.asarray(value_of(n), np.float64) for n in node.inputs[1:])
-        factor = gamma / _number(quant.scale)
-        offset = sum(betas, np.zeros_like(gamma)) / _number(quant.scale) + quant.zero_point
-        shift = min(
-            LAYER_NORM_SHIFT_MAX,
-            _room(float(np.abs(factor).max()), 16) + LAYER_NORM_FRACTION,
-            _room(float(np.abs(offset).max()), 47),
-        )
-        if shift < 1:
-            raise OutOfRange(node, "a factor of 2^27 or more")
-        multiplier = np.floor(np.ldexp(factor, shift - LAYER_NORM_FRACTION) + 0.5).astype(np.int32)
-        whole = np.floor(np.ldexp(offset, shift) + 0.5).astype(np.int64)
-        width = node.shape[-1]
-        integer = replace(
-            op,
-            eps_term=eps_term(op.epsilon, width, scale_of(x)),
-            shift=shift,
-            zero_point=quant.zero_point,
-            elem=elem,
-        )
-        operands = (constant(multiplier, node.inputs[1].origin), constant(whole, node.inputs[-1].origin))
-        return make(integer, x, *operands, origin=node.origin, quant=quant)
 
     def _table(self, node: Node, quant: Quant) -> Node:
         x = self.int8(node.inputs[0])
         assert x.quant is not None and isinstance(x.quant.scale, float)
         real = np.nan_to_num(node.op.eval(x.quant.real(np.arange(-128, 128))))  # beyond a function's domain: anything
-        entries = boundary(real, _number(quant.scale), quant.zero_point, INT8).astype(np.int8)
+        entries = boundary(real, number(quant.scale), quant.zero_point, INT8).astype(np.int8)
         self.events["tables"] += 1
         return make(Table(), x, constant(entries), origin=node.origin, quant=quant)
 
@@ -321,7 +305,7 @@ class Lowering:
         if isinstance(op, Input):
             return self._on_host(node, quant, INT16)
         if isinstance(op, (LayerNormalization, RMSNormalization)):
-            return self._normalised(node, op, quant, INT16)
+            return normalised(self, node, op, quant, INT16)
         if isinstance(op, Relu):
             return make(Relu(), self.int16(node.inputs[0], wanted), origin=node.origin, quant=quant)
         if isinstance(op, Clip):
@@ -340,7 +324,7 @@ class Lowering:
     def _softmax(self, node: Node, op: Softmax) -> Node:
         if node not in self._probabilities:
             x = self.int16(node.inputs[0])
-            multiplier, shift = self._ratio(node, scale_of(x) * math.log2(math.e) * 256, 1.0)
+            multiplier, shift = self._ratio(node, x, scale_of(x) * math.log2(math.e) * 256, 1.0)
             integer = replace(op, multiplier=multiplier, shift=shift)
             self._probabilities[node] = make(integer, x, origin=node.origin, quant=Quant(PROBABILITY))
         return self._probabilities[node]
@@ -356,38 +340,44 @@ class Lowering:
                 negative = isinstance(node.op, Sub) and x is node.inputs[1]
                 subtract = subtract and not negative
                 value = -value if negative else value
-                x = constant(np.broadcast_to(value, node.shape) if node.type.rank <= 3 else value, x.origin)
-            lives_elsewhere = isinstance(x.op, (*SUMS, *NORMS, Input, Softmax, *VIEWS))
-            operand = self.int16(x) if lives_elsewhere else self.int16(x, target)
+                value = np.broadcast_to(value, node.shape) if node.type.rank <= 3 else value
+                operand = _integer_constant(constant(value, x.origin), Quant(target), INT16)
+            else:
+                lives_elsewhere = isinstance(x.op, (*SUMS, *NORMS, Input, Softmax, *VIEWS))
+                operand = self.int16(x) if lives_elsewhere else self.int16(x, target)
             operands.append(operand)
-            pairs.append(self._ratio(node, scale_of(operand), target))
+            pairs.append(self._ratio(node, operand, scale_of(operand), target))
         op = AddRequantised(*pairs[0], *pairs[1], subtract)
         return make(op, *operands, origin=node.origin, quant=Quant(target))
 
-    def _ratio(self, node: Node, scale: float, target: float) -> tuple[int, int]:
+    def _ratio(self, node: Node, source: Node, scale: float, target: float) -> tuple[int, int]:
         if scale == target:
             return IDENTITY
         try:
             return multiplier_shift(scale / target)
         except ValueError as error:
-            raise OutOfRange(node, str(error)) from error
+            raise ratio_out_of_range(node, source, scale, target, INT16) from error
 
     # ---- accumulators
 
     def accumulators(self, node: Node) -> tuple[Node, Array]:
         """The int32 accumulators of a product, and the real value of their LSB: per channel or (1,)."""
-        if node not in self._accumulators:
-            found = experts(self, node, node.op) if isinstance(node.op, MoE) else accumulate(self, node)
-            self._accumulators[node] = found
-        return self._accumulators[node]
+
+        def compute() -> tuple[Node, Array]:
+            return experts(self, node, node.op) if isinstance(node.op, MoE) else accumulate(self, node)
+
+        return self._demands.once(self._accumulators, node, compute)
 
     def requantised(self, node: Node, acc: Node, real: Array, quant: Quant, elem: Int) -> Node:
         """Accumulators, or integers of another scale with zero point 0, brought to `quant`."""
+        assert acc.quant is None or acc.quant.zero_point == 0, f"{acc.name} has a zero point"
         ratio = real / quant.scales
         try:
             multiplier, shift = (x.reshape(ratio.shape) for x in multipliers_shifts(ratio))
         except ValueError as error:
-            raise OutOfRange(node, str(error)) from error
+            worst = int(np.argmax(ratio))
+            units, targets = (np.broadcast_to(x, ratio.shape).reshape(-1) for x in (real, quant.scales))
+            raise ratio_out_of_range(node, acc, float(units[worst]), float(targets[worst]), elem) from error
         op = Requantise(quant.zero_point, elem)
         return make(op, acc, constant(multiplier), constant(shift), origin=node.origin, quant=quant)
 
@@ -395,7 +385,7 @@ class Lowering:
         """Float values become integers where they enter."""
         if isinstance(node.op, Input):
             self.inputs.setdefault(node, node)
-        op = Quantise(_number(quant.scale), quant.zero_point, elem)
+        op = Quantise(number(quant.scale), quant.zero_point, elem)
         return make(op, node, origin=node.origin)
 
 
@@ -418,19 +408,6 @@ def _has_table(node: Node) -> bool:
 
 def _integer_constant(node: Node, quant: Quant, elem: Int) -> Node:
     assert isinstance(node.op, Constant)
-    values = boundary(node.op.value, _number(quant.scale), quant.zero_point, elem)
+    values = boundary(node.op.value, number(quant.scale), quant.zero_point, elem)
     dtype = np.int8 if elem.bits == 8 else np.int16
     return constant(values.astype(dtype), node.origin, quant)
-
-
-def _room(magnitude: float, bits: int) -> int:
-    """The largest n with round(magnitude * 2^n) < 2^bits."""
-    if magnitude == 0:
-        return LAYER_NORM_SHIFT_MAX
-    room = bits - math.frexp(magnitude)[1]
-    return room - 1 if math.floor(math.ldexp(magnitude, room) + 0.5) >= 1 << bits else room
-
-
-def _number(scale: float | tuple[float, ...]) -> float:
-    assert isinstance(scale, float), "one scale per tensor"
-    return scale

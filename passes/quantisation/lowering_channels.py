@@ -32,7 +32,7 @@ def per_channel(lowering: Lowering, node: Node, one: Quant) -> Quant:
     if node in lowering.graph.outputs or kinds not in ({Linear}, {Conv}) or any(r.inputs[0] is not node for r in readers):
         return one
     axis = channel_axis(readers[0])  # of operand and result alike
-    if not _is_rescaled(lowering, node):
+    if not _is_rescaled(lowering, node, axis):
         return one
     seen = lowering.calibration.channels(node, axis)
     rectified = isinstance(node.op, Relu) and one.zero_point == LOWEST
@@ -57,18 +57,19 @@ def weighed(reader: Node, weight: Array, scale: Array) -> Array:
     return weight * scale
 
 
-def _is_rescaled(lowering: Lowering, node: Node) -> bool:
-    """Whether the value's int8 form comes from a Requantise of its own shape."""
+def _is_rescaled(lowering: Lowering, node: Node, axis: int) -> bool:
+    """Whether the value's int8 form comes from a Requantise of its own shape, whose factors vary along no other axis."""
     if isinstance(node.op, NORMS):
         return lowering.is_read_wide(node)
-    if isinstance(node.op, Relu):
-        return isinstance(node.inputs[0].op, (Conv, *SUMS))
-    return isinstance(node.op, (*SUMS, Conv)) or (isinstance(node.op, Slice) and is_wide(node) and not is_part(node))
+    source = node.inputs[0] if isinstance(node.op, Relu) else node
+    if isinstance(source.op, Conv):
+        return axis == channel_axis(source)
+    return isinstance(source.op, SUMS) or (isinstance(node.op, Slice) and is_wide(node) and not is_part(node))
 
 
 def _believed(seen: Channels) -> Array:
     """The magnitude each channel may reach: further than seen, and not much less than others for few samples."""
-    reach: Array = np.maximum(np.maximum(-seen.low, seen.high), 0.0)
+    reach: Array = np.maximum(np.maximum(-seen.low, seen.high), 0.0).astype(np.float64)
     trust = min(1.0, 4 / math.sqrt(max(seen.each, 1.0)))
     widening = max(1.0, math.sqrt(math.log(ENOUGH) / math.log(max(seen.each, 2.0))))
     believed: Array = np.maximum(np.maximum(reach, trust * np.median(reach)), 1e-6 * reach.max() + 1e-30) * widening

@@ -16,7 +16,7 @@ from edgewright.passes.ops.arith import boundary, limit, multiplier_shift, multi
 from edgewright.passes.ops.arith_experts import CHOSEN_MAX, EXPERT_FRACTION
 from edgewright.passes.quantisation.calibrate import Calibration, affine_range, positive
 from edgewright.passes.quantisation.calibrate_experts import ExpertsSeen
-from edgewright.passes.quantisation.lowering_products import OutOfRange
+from edgewright.passes.quantisation.lowering_products import OutOfRange, accumulate
 from edgewright.passes.quantisation.lowering_structure import ACCUMULATING
 from edgewright.passes.quantisation.quantise_weights import integer_product
 
@@ -116,6 +116,7 @@ def _at_scale(lowering: Lowering, node: Node, scale: float, off: Array, lowest: 
         weight, bias = (_constant(n) for n in node.inputs[1:])
         rows = np.where(off[:, None], 0, weight).astype(np.float32), np.where(off, lowest, bias).astype(np.float32)
         node = make(node.op, node.inputs[0], *map(constant, rows), origin=node.origin)
+        return lowering.requantised(node, *accumulate(lowering, node), Quant(scale), INT16)
     return lowering.int16(node, scale)
 
 

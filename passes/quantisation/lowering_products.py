@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ir.types import INT8, Array, Quant
+from edgewright.passes.ir.types import INT8, Array, Int, Quant
 from edgewright.passes.ops import (
     Attention,
     Constant,
@@ -25,7 +25,7 @@ from edgewright.passes.ops import (
     constant,
     value_of,
 )
-from edgewright.passes.ops.arith import ATTENTION_FRACTION, SCORE_BIAS, SCORE_BIAS_MAX, boundary, multiplier_shift
+from edgewright.passes.ops.arith import ATTENTION_FRACTION, SCORE_BIAS, SCORE_BIAS_MAX, boundary, limit, multiplier_shift
 from edgewright.passes.quantisation.lowering_channels import weighed
 from edgewright.passes.quantisation.lowering_structure import (
     ACCUMULATING,
@@ -47,21 +47,46 @@ FADED = 8.0  # e^-8 of the largest weight rounds to 0
 class OutOfRange(Exception):
     """A scale ratio or an offset that the integer arithmetic cannot hold."""
 
-    def __init__(self, node: Node, what: str) -> None:
+    def __init__(self, node: Node, what: str, because: str = "", help_text: str = "") -> None:
         super().__init__(what)
         self.diagnostic = Diagnostic(
             "Q007",
             f"{node.op.kind} needs {what}",
             node.name,
-            "multipliers have 16 bits and shifts at most 47",
-            "check the calibration samples; a value that is nearly always zero gives such scales",
+            because or "multipliers have 16 bits and shifts at most 47",
+            help_text or "check the calibration samples and the weights of this layer, or use --precision fp32 on a CPU",
         )
+
+
+def ratio_out_of_range(node: Node, source: Node, unit: float, target: float, elem: Int) -> OutOfRange:
+    """The refusal of integers in steps of `unit`, those of `source`, as integers of `elem` in steps of `target`."""
+    name = "its accumulators" if source.name == node.name else f"{source.op.kind} {source.name}"
+    if not (math.isfinite(unit) and math.isfinite(target)):
+        because = f"one step of {name} stands for {unit:.3g}, one of the result for {target:.3g}"
+    else:
+        because = (
+            f"its values stay within {target * limit(elem):.3g} of 0 on the samples, less than what one integer step of "
+            f"{name} stands for, {unit:.3g}"
+        )
+    return OutOfRange(
+        node,
+        f"a factor of {unit / target:.3g}, and factors are below 2^15",
+        because,
+        f"find out why {node.name} is nearly 0 beside what it is computed from: samples unlike those that the model will "
+        "see, or weights that vanish; --precision fp32 on a CPU needs no factors",
+    )
 
 
 def scale_of(node: Node) -> float:
     """The one scale of an integer value."""
     assert node.quant is not None and isinstance(node.quant.scale, float), "one scale per tensor"
     return node.quant.scale
+
+
+def number(scale: float | tuple[float, ...]) -> float:
+    """The scale of a tensor that has one."""
+    assert isinstance(scale, float), "one scale per tensor"
+    return scale
 
 
 def accumulate(lowering: Lowering, node: Node) -> tuple[Node, Array]:
@@ -149,7 +174,10 @@ def _attention(lowering: Lowering, node: Node, op: Attention) -> tuple[Node, Arr
     try:
         multiplier, shift = multiplier_shift(unit * math.log2(math.e) * 256)
     except ValueError as error:
-        raise OutOfRange(node, str(error)) from error
+        what = f"scores in steps of {unit:.3g}"
+        steps = f"queries are in steps of {scale_of(q):.3g}, keys of {scale_of(k):.3g}"
+        because = f"{steps}, and the scale is {op.scale:.3g}: {error}"
+        raise OutOfRange(node, what, because) from error
     integer = replace(op, score_multiplier=multiplier, score_shift=shift)
     scale = math.ldexp(scale_of(v), -ATTENTION_FRACTION)
     biases = (score_bias(lowering, bias, unit) for bias in node.inputs[3:])

@@ -46,8 +46,9 @@ from edgewright.passes.ops import (
     Transpose,
     Where,
 )
+from edgewright.passes.quantisation.function import Function
 
-ACTIVATIONS: tuple[type[Op], ...] = (Gelu, Relu, Clip, Sigmoid, Silu, HardSwish, Tanh, Erf, Elementwise)
+ACTIVATIONS: tuple[type[Op], ...] = (Gelu, Relu, Clip, Sigmoid, Silu, HardSwish, Tanh, Erf, Elementwise, Function)
 CLIPPING: tuple[type[Op], ...] = (Relu, Clip)  # what saturation does
 VIEWS: tuple[type[Op], ...] = (Slice, Reshape, Transpose, Concat, Gather, Where, Max, Min)  # values of one scale
 SUMS: tuple[type[Op], ...] = (Add, Sub)

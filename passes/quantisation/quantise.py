@@ -106,7 +106,7 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
                 f"{op.kind} over {node.shape[-1]} channels",
                 node.name,
                 f"its integer form is exact up to {LAYER_NORM_WIDTH_MAX} channels",
-                "use a narrower model",
+                "use a narrower model, or --precision fp32 on a CPU",
             )
         if isinstance(op, HashCodes):
             yield from too_many(node)
@@ -115,7 +115,10 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
         if isinstance(op, MoE):
             yield from refused(node, op)
         if isinstance(op, Attention) and not op.scale > 0:
-            yield Diagnostic("Q001", f"Attention with scale {op.scale}", node.name, "the scale must be positive")
+            yield Diagnostic(
+                "Q001", f"Attention with scale {op.scale}", node.name, "the scale must be positive",
+                "export the model again: scores are products of queries and keys, times a positive factor",
+            )
         if isinstance(op, Div) and node not in known and not _divides_safely(node):
             yield Diagnostic(
                 "Q001",

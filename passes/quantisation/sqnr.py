@@ -8,9 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import interpret_all, visit
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import Array, Shape
 from edgewright.passes.ops import Constant, Input
 from edgewright.passes.ops.arith import SCORE_BIAS
+from edgewright.passes.quantisation.lowering_structure import VIEWS, carried
 
 
 def decibels(signal: Array, approximation: Array) -> float | None:
@@ -28,11 +30,9 @@ def sqnr(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Array]) 
 
 def sqnr_rows(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Array]) -> list[tuple[str, str, float | None]]:
     """As `sqnr`, with the float op's kind in the middle."""
-    wanted = {key: node for key, node in _last_of_each_origin(integer_graph).items() if not node.type.is_float}
-    originals = _last_of_each_origin(float_graph)
-    pairs = {originals[key]: (key, node) for key, node in wanted.items() if key in originals}
+    pairs = _pairs(float_graph, integer_graph)
     integers: dict[Node, Array] = {}
-    keep = {node for _, node in pairs.values()}
+    keep = set(pairs.values())
 
     def see_integer(node: Node, value: Array) -> None:
         if node in keep:
@@ -50,7 +50,7 @@ def sqnr_rows(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Arr
 
     visit(float_graph, inputs, see_float)
     return [
-        (pairs[node][0][0], node.op.kind, decibels(values[node], integers[pairs[node][1]]))
+        (node.name, node.op.kind, decibels(values[node], integers[pairs[node]]))
         for node in float_graph.nodes()
         if node in pairs
     ]
@@ -67,13 +67,37 @@ def output_sqnr(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, A
     return found
 
 
-def _last_of_each_origin(graph: Graph) -> dict[tuple[str, int], Node]:
-    """The last value of each (first origin, size): behind it come only moves under other names."""
-    return {
-        (node.name, node.type.size): node
-        for node in graph.nodes()
-        if node.origin and not isinstance(node.op, (Constant, Input)) and (node.type.is_float or _means(node))
-    }
+def _pairs(float_graph: Graph, integer_graph: Graph) -> dict[Node, Node]:
+    """Float value -> the integer that stands for it: the last of each (first origin, size), since behind it come only
+    moves under other names. Of values with one origin (an image and its transpose) the one that was moved alike."""
+    originals: dict[tuple[str, Shape, tuple[Op, ...]], Node] = {}
+    shaped: dict[tuple[str, Shape], list[Node]] = {}
+    for node in filter(_has_origin, float_graph.nodes()):
+        originals[node.name, node.shape, _moves(node)] = node
+        shaped.setdefault((node.name, node.shape), []).append(node)
+    last: dict[tuple[str, int], tuple[Node, Node]] = {}
+    for node in filter(_has_origin, integer_graph.nodes()):
+        moves, alike = _moves(node), shaped.get((node.name, node.shape), [])
+        found = originals.get((node.name, node.shape, moves))
+        if found is None and moves and len(alike) == 1 and not _moves(alike[0]):
+            (found,) = alike  # a Relu behind moves: its integers are moved under its name
+        if found is not None and not node.type.is_float:
+            last[node.name, node.type.size] = found, node
+    return dict(last.values())
+
+
+def _has_origin(node: Node) -> bool:
+    return bool(node.origin) and not isinstance(node.op, (Constant, Input)) and (node.type.is_float or _means(node))
+
+
+def _moves(node: Node) -> tuple[Op, ...]:
+    """The moves under this name, the last one first."""
+    moves: list[Op] = []
+    name = node.name
+    while isinstance(node.op, VIEWS) and node.name == name:
+        moves.append(node.op)
+        node = node.inputs[carried(node)[0]]
+    return tuple(moves)
 
 
 def _means(node: Node) -> bool:

@@ -148,9 +148,16 @@ class _Lowering:
     def _resolve(self, node: Node) -> View:
         """Where a node's value is, making windows and joins on the way."""
         values = self.context.values
-        if node not in values:
-            joins = isinstance(node.op, Concat)
-            values[node] = self._join(node) if joins else self._window(node, self._resolve(node.inputs[0]))
+        open_ = [node]
+        while open_:
+            top = open_[-1]
+            sources = () if top in values else top.inputs if isinstance(top.op, Concat) else top.inputs[:1]
+            missing = [source for source in sources if source not in values]
+            open_ += reversed(missing)
+            if not missing:
+                open_.pop()
+                if top not in values:
+                    values[top] = self._join(top) if isinstance(top.op, Concat) else self._window(top, values[top.inputs[0]])
         return values[node]
 
     def _window(self, node: Node, source: View) -> View:
@@ -170,7 +177,7 @@ class _Lowering:
     def _join(self, node: Node) -> View:
         whole = self.placed.get(node) or self._fresh(node)
         for operand, part in _parts(node, whole):
-            value = self._resolve(operand)
+            value = self.context.values[operand]
             if value != part:
                 cuda_elementwise.copied(self.context, value, part, f"{node.name} (join)")
         return whole

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ops import Constant, Input
-from edgewright.targets.cpu.scalar import is_elementwise
+from edgewright.passes.ops import AddRequantised, Constant, Input, Relu
+from edgewright.targets.cpu.scalar import is_elementwise, row_kernel
+
+MEMBERS_MAX = 64  # a longer run gains nothing by fusing further, and compilers walk expressions recursively
+TERMS_MAX = 64  # operators in the expression of one element: what two members read is written out twice
+SATURATING_TERMS = 16  # what is clipped in integers counts so much: TVM's simplifier takes twice as long for each in another
 
 
 @dataclass(eq=False, slots=True)
@@ -46,12 +50,16 @@ def group(graph: Graph, is_view: frozenset[Node]) -> list[Group]:
     users = graph.users()
     home: dict[Node, Group] = {}
     groups: list[Group] = []
+    terms: dict[Node, int] = {}  # operators in a member's expression, its group's own only
     for node in nodes:
         if isinstance(node.op, (Input, Constant)) or node in is_view:
             continue
         target = _target(node, home, users, graph, position) if is_elementwise(node.op) else None
-        if target is None:
-            target = Group([])
+        fused = target.members if target is not None else []
+        own = SATURATING_TERMS if isinstance(node.op, (AddRequantised, Relu)) and not node.type.is_float else 1
+        terms[node] = 1 if row_kernel(node.op) else own + sum(terms[n] for n in node.inputs if n in fused)
+        if target is None or len(fused) == MEMBERS_MAX or terms[node] > TERMS_MAX:
+            target, terms[node] = Group([]), own
             groups.append(target)
         target.members.append(node)
         home[node] = target

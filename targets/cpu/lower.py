@@ -189,6 +189,7 @@ class _Lowering:
         self.placed: dict[Node, View] = {}
         self.nodes = graph.nodes()
         self.users = graph.users()
+        self.from_convolutions = _from_convolutions(self.nodes)
 
     def run(self) -> None:
         views = frozenset(n for n in self.nodes if isinstance(n.op, (*VIEWS, Concat)))
@@ -214,29 +215,34 @@ class _Lowering:
                 copied(self.context, value, output, f"{node.name} (output)")
 
     def _resolve(self, node: Node) -> View:
-        """Where a node's value is, making views and joins on the way (without recursion into groups)."""
+        """Where a node's value is, making views and joins on the way (without going into groups)."""
         values = self.context.values
-        if node in values:
-            return values[node]
-        op = node.op
-        if isinstance(op, Concat):
-            values[node] = self._join(node)
-            return values[node]
-        source = self._resolve(node.inputs[0])
-        if isinstance(op, Transpose):
-            values[node] = source.transpose(op.perm)
-        elif isinstance(op, Slice):
-            values[node] = source.slice(op.axis, op.start, op.stop, op.step)
-        else:
-            assert isinstance(op, Reshape)
-            view = source.reshape(node.shape)
-            if view is None:
-                dense = contiguous(Storage(Space.WORK, source.dtype, node.type.size), source.shape)
-                copied(self.context, source, dense, f"{node.name} (copy)")
-                view = dense.reshape(node.shape)
-                assert view is not None
-            values[node] = view
+        open_ = [node]
+        while open_:
+            top = open_[-1]
+            sources = () if top in values else top.inputs if isinstance(top.op, Concat) else top.inputs[:1]
+            missing = [source for source in sources if source not in values]
+            open_ += reversed(missing)
+            if not missing:
+                open_.pop()
+                if top not in values:
+                    values[top] = self._join(top) if isinstance(top.op, Concat) else self._view(top, values[top.inputs[0]])
         return values[node]
+
+    def _view(self, node: Node, source: View) -> View:
+        op = node.op
+        if isinstance(op, Transpose):
+            return source.transpose(op.perm)
+        if isinstance(op, Slice):
+            return source.slice(op.axis, op.start, op.stop, op.step)
+        assert isinstance(op, Reshape)
+        view = source.reshape(node.shape)
+        if view is None:
+            dense = contiguous(Storage(Space.WORK, source.dtype, node.type.size), source.shape)
+            copied(self.context, source, dense, f"{node.name} (copy)")
+            view = dense.reshape(node.shape)
+            assert view is not None
+        return view
 
     def _join(self, node: Node) -> View:
         assert isinstance(node.op, Concat)
@@ -246,7 +252,7 @@ class _Lowering:
         for operand in node.inputs:
             part = whole.slice(axis, begin, begin + operand.shape[axis])
             begin += operand.shape[axis]
-            value = self._resolve(operand)
+            value = self.context.values[operand]
             if value != part:
                 copied(self.context, value, part, f"{node.name} (join)")
         return whole
@@ -258,14 +264,7 @@ class _Lowering:
 
     def _is_image(self, node: Node) -> bool:
         """Whether channels-last suits a rank-4 value: a convolution reads it, or it comes from one."""
-        return any(isinstance(u.op, Conv) for u in self.users[node]) or self._from_convolution(node)
-
-    def _from_convolution(self, node: Node) -> bool:
-        if isinstance(node.op, Concat):
-            return any(self._from_convolution(operand) for operand in node.inputs)
-        if node.inputs and (is_elementwise(node.op) or isinstance(node.op, Slice)):
-            return self._from_convolution(node.inputs[0])
-        return isinstance(node.op, Conv)
+        return any(isinstance(u.op, Conv) for u in self.users[node]) or node in self.from_convolutions
 
     def _place_outputs(self, makers: dict[Node, Group]) -> None:
         for node, output in zip(self.graph.outputs, self.outputs, strict=True):
@@ -283,3 +282,17 @@ class _Lowering:
                 begin += operand.shape[axis]
                 if (operand in makers or isinstance(operand.op, Concat)) and operand not in self.placed:
                     self.placed[operand] = part
+
+
+def _from_convolutions(nodes: list[Node]) -> set[Node]:
+    """Convolutions, and what elementwise steps, slices and joins make of them; `nodes` in topological order."""
+    found: set[Node] = set()
+    for node in nodes:
+        sources: tuple[Node, ...] = ()
+        if isinstance(node.op, Concat):
+            sources = node.inputs
+        elif is_elementwise(node.op) or isinstance(node.op, Slice):
+            sources = node.inputs[:1]
+        if isinstance(node.op, Conv) or any(source in found for source in sources):
+            found.add(node)
+    return found

@@ -18,8 +18,9 @@ from edgewright.passes.ops import (
     Add,
     AddRequantised,
     Attention,
+    BatchNormalization,
     Constant,
-    Exp,
+    Div,
     LayerNormalization,
     Linear,
     PatchEmbed,
@@ -27,7 +28,6 @@ from edgewright.passes.ops import (
     Quantise,
     Requantise,
     Slice,
-    Sqrt,
     Table,
     constant,
     graph_input,
@@ -187,17 +187,19 @@ def refused(graph: Graph, samples: Array | None = None) -> list[str]:
 
 
 def test_all_unsupported_operators_are_named_at_once() -> None:
-    x = graph_input("x", (1, 4, 8))
-    first = make(Sqrt(), x, origin=("root",))
-    second = make(Pow(), first, x, origin=("power",))
-    third = make(Pow(), second, x, origin=("again",))
-    graph = Graph("g", (x,), (make(Exp(), third, origin=("e",)),), ("y",))
+    """Of two values: what depends on one alone is a table (tests/passes/test_compose_functions.py)."""
+    x, y = graph_input("x", (1, 4, 8)), graph_input("y", (1, 4, 8))
+    four = constant(np.ones(4, np.float32))
+    first = make(BatchNormalization(), x, four, four, four, four, origin=("root",))
+    second = make(Pow(), first, y, origin=("power",))
+    third = make(Pow(), second, y, origin=("again",))
+    graph = Graph("g", (x, y), (make(Div(), third, y, origin=("ratio",)),), ("z",))
     with pytest.raises(CompileError) as caught:
-        quantise(graph, {"x": images(graph, 1)})
+        quantise(graph, {"x": images(graph, 1), "y": images(graph, 1)})
     assert [(d.code, d.at) for d in caught.value.diagnostics] == [
         ("Q001", "root"),
         ("Q001", "power, again"),
-        ("Q001", "e"),
+        ("Q001", "ratio"),
     ]
 
 

@@ -165,12 +165,25 @@ def refused(graph: Graph, given: dict[str, Any]) -> list[str]:
 
 
 def test_what_has_no_integer_form_is_refused() -> None:
-    x, ids = graph_input("x", (1, 4, 8)), graph_input("ids", (1, 4), Int(64))
-    given = {"x": np.ones((1, 4, 8), np.float32), "ids": np.zeros((1, 4), np.int64)}
-    for node in (make(Div(), x, x, origin=("d",)), make(Gather(1), x, ids, origin=("g",))):
-        assert refused(Graph("g", (x, ids), (node,), ("y",)), given) == ["Q001"]
+    x, ids, other = graph_input("x", (1, 4, 8)), graph_input("ids", (1, 4), Int(64)), graph_input("other", (1, 4, 8))
+    given = {"x": np.ones((1, 4, 8), np.float32), "ids": np.zeros((1, 4), np.int64), "other": np.ones((1, 4, 8), np.float32)}
+    for node in (make(Div(), x, other, origin=("d",)), make(Gather(1), x, ids, origin=("g",))):
+        assert refused(Graph("g", (x, ids, other), (node,), ("y",)), given) == ["Q001"]
     zero = make(Div(), x, constant(np.zeros(8, np.float32)), origin=("z",))
     assert refused(Graph("g", (x,), (zero,), ("y",)), {"x": given["x"]}) == ["Q001"]
+
+
+def test_a_value_that_vanishes_is_named_with_its_cause() -> None:
+    """The difference of two channels that are nearly equal."""
+    x = graph_input("x", (1, 4, 2))
+    difference = make(Linear(), x, constant(np.array([[1, -1]], np.float32)), constant(np.zeros(1, np.float32)), origin=("d",))
+    values = np.linspace(1, 2, 32, dtype=np.float32).reshape(8, 4, 1)
+    with pytest.raises(CompileError) as caught:
+        quantise(Graph("g", (x,), (difference,), ("y",)), {"x": np.concatenate([values, values * np.float32(1 + 1e-6)], 2)})
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.at) == ("Q007", "d") and "needs a factor of" in found.message
+    assert "of what" not in found.because and "one integer step of its accumulators" in found.because
+    assert "find out why d is nearly 0" in found.help
 
 
 def test_convolutions_with_unsound_weights_are_refused() -> None:

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import F32, Array, TensorType
+from edgewright.passes.ops.numeric import expect_count, expect_float, float32
+
+Step = tuple[Op, tuple[int | float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Function(Op):
+    """Function(x): elementwise operators in a row on one value and scalars; a Table in integers.
+
+    steps: operators with their operands, where an int is a value (0: x, n: what step n gave) and a float is itself.
+    Where they are not defined (the root of a negative number) the result is 0. Only between a float graph and its
+    integers: no file holds one.
+    """
+
+    steps: tuple[Step, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 1)
+        expect_float(*types)
+        return TensorType(types[0].shape, F32)
+
+    def eval(self, *arrays: Array) -> Array:
+        (x,) = arrays
+        values = [float32(x)]
+        with np.errstate(all="ignore"):
+            for op, operands in self.steps:
+                read = (values[n] if isinstance(n, int) else np.asarray(n, np.float32) for n in operands)
+                values.append(op.eval(*read))
+        result: Array = np.nan_to_num(values[-1], nan=0.0, posinf=np.inf, neginf=-np.inf)
+        return result
