@@ -53,13 +53,18 @@ predicted here; the message says why.""",
 The engine works on 16 channels at a time: widths are rounded to that, but a head is kept or removed whole, so heads
 have to be a multiple of 16 wide in the model already.""",
     "P001": """an operation cannot run on the engine
-The engine of an FPGA target runs a fixed set of fused operations, and this one is not among them in this form.
-`edgewright inspect` shows which operations of a model each target supports.""",
+The engine of an FPGA target runs a fixed set of fused operations, and this one is not among them in this form. Each kind
+of operator that stands in the way is named once, with a few of its nodes, what the engine would need for it and a way
+out; what only stands around these nodes (a transpose behind a convolution) is not named, and may come to light when they
+are gone. The table under "What is supported" in the README lists what the engine runs of each operator.""",
     "P002": """an operation does not fit the engine
 The engine is built once for a board, with buffers of the sizes in targets/boards/*.toml. This operation needs a
 larger one; the message says which and by how much. A board with more resources, or a smaller model, helps.""",
     "P003": """the model does not fit the board
 The resource that overflows is named, with what is needed and what the board has.""",
+    "P004": """the model leaves nothing to compute
+Every output is an input or a constant, or a part of one. An engine runs a program of at least one operation. Usually an
+exporter folded the model into its outputs: look at it with `edgewright inspect`, and export it with its inputs.""",
     "T001": """there is no such target
 `edgewright targets` lists the boards. A new board is one TOML file in targets/boards; CONTRIBUTING.md has the
 steps.""",

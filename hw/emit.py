@@ -16,6 +16,8 @@ from edgewright.hw.cost import Cycles, program_of, rtl_files
 from edgewright.hw.kernel.cpp import support_files, to_cpp
 from edgewright.hw.kernel.cpp_vitis import vitis_tcl
 from edgewright.hw.plan import Plan
+from edgewright.hw.views import View, rows_columns
+from edgewright.passes.ir.types import Quant
 
 FORMAT = 1
 HLS = Path(__file__).resolve().parent / "hls"
@@ -54,24 +56,54 @@ def emit(
 
 
 def memory_map(plan: Plan) -> list[dict[str, Any]]:
-    """Every region with its address, size and kind; inputs and outputs also with what a host must know of their layout."""
+    """Every region with its address, size and kind; inputs and outputs also with what a host must know of their layout.
+
+    An output that is a part of a stored value has a row of its own behind the regions: ``region`` and ``offset_bytes``
+    say where in which, ``address`` is that of its first element, and ``pitch_bytes`` leads from one of its rows to the next.
+    """
     rows: list[dict[str, Any]] = []
     by_address = {address: node for node, address in plan.addresses.items()}
+    written = {region.address for region in plan.regions if region.kind == "output"}
+    names = {plan.addresses[view.root]: name for name, view in named_outputs(plan) if view.is_whole}
+    names = {address: name for address, name in names.items() if address in written}
     for region in plan.regions:
         row: dict[str, Any] = {
-            "name": region.name, "kind": region.kind, "address": region.address, "bytes": region.size_bytes
+            "name": names.get(region.address, region.name), "kind": region.kind, "address": region.address,
+            "bytes": region.size_bytes,
         }  # fmt: skip
         node = by_address.get(region.address)
-        if region.kind in ("input", "output") and node is not None:
-            where = plan.layouts[node]
-            quant = node.quant
-            row |= {
-                "rows": where.rows, "columns": where.columns, "element_bytes": where.element_bytes,
-                "pitch_bytes": where.pitch_bytes, "scale": None if quant is None else quant.scale,
-                "zero_point": None if quant is None else quant.zero_point,
-            }  # fmt: skip
+        if node is not None and region.kind in ("input", "output"):
+            rows_, columns = rows_columns(node)
+            row |= host_layout(plan, View(node, 0, 0, rows_, columns), node.quant)
         rows.append(row)
+    listed = {row["name"] for row in rows if row["address"] in names}
+    starts = {region.address: region for region in plan.regions}
+    for output, (name, view) in zip(plan.graph.outputs, named_outputs(plan), strict=True):
+        if name in listed and view.is_whole:
+            continue
+        region = starts[plan.addresses[view.root]]
+        address, where = plan.address(view), host_layout(plan, view, output.quant)
+        size = (view.rows - 1) * where["pitch_bytes"] + view.columns * where["element_bytes"]
+        rows.append(
+            {"name": name, "kind": "output", "address": address, "bytes": size, **where,
+             "region": names.get(region.address, region.name), "offset_bytes": address - region.address}
+        )  # fmt: skip
     return rows
+
+
+def named_outputs(plan: Plan) -> list[tuple[str, View]]:
+    """The graph's outputs by name."""
+    return list(zip(plan.graph.output_names, plan.outputs, strict=True))
+
+
+def host_layout(plan: Plan, view: View, quant: Quant | None) -> dict[str, Any]:
+    """How a host writes or reads some rows and columns, and what their integers stand for."""
+    where = plan.layouts[view.root]
+    return {
+        "rows": view.rows, "columns": view.columns, "element_bytes": where.element_bytes,
+        "pitch_bytes": where.pitch_bytes * view.row_step, "scale": None if quant is None else quant.scale,
+        "zero_point": None if quant is None else quant.zero_point,
+    }  # fmt: skip
 
 
 def program(plan: Plan, cycles: Cycles) -> list[dict[str, Any]]:

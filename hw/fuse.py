@@ -1,334 +1,392 @@
 """Quantised graph -> the engine's operations: which values are stored, and what is fused between two stored values.
 
-A stored value lives in memory as rows of channels, one row a token. Slices and reshapes of a stored value are views of
-it and cost nothing. Everything else must be part of a pattern below, or is refused with its reason.
+A stored value lives in memory as rows of channels, one row a token. Moves of rows and channels (`hw/views.py`) are
+views of it where addresses can follow them, and else part of a product: a matrix that selects channels, times one,
+requantises to the same int8. Everything else must be part of a pattern below, or is refused with its reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
+from edgewright.hw.fused import ConstantRows, Fused, Integers, Operation, Place, Product, Residual, constant, operands
+from edgewright.hw.legal import IMPLEMENTS as IMPLEMENTS
+from edgewright.hw.legal import MOVES, ON_A_CPU, ROW_MULTIPLE, grouped, refusals
+from edgewright.hw.views import (
+    Index,
+    Selection,
+    View,
+    broadcast_rows,
+    progression,
+    rows_columns,
+    selection,
+)
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import INT8
+from edgewright.passes.ir.types import INT8, INT16
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
     Concat,
     Constant,
-    Input,
     LayerNormalization,
     Linear,
-    MoE,
+    Mul,
     PatchEmbed,
     Quantise,
     ReduceSum,
+    Relu,
     Requantise,
-    Reshape,
-    RMSNormalization,
-    Slice,
     Table,
 )
-from numpy.typing import NDArray
+from edgewright.passes.ops import constant as make_constant
 
-ROW_MULTIPLE = 16
-IMPLEMENTS: dict[type[Op], str] = {
-    Quantise: "on the host, at the input",
-    PatchEmbed: "product; patches up to 16 x 16 cut by address",
-    Linear: "product; up to 4,096 inputs, any number of outputs",
-    Attention: "one head after the other; up to 1,024 keys, heads a multiple of 16 wide",
-    ReduceSum: "product with ones (mean pooling over tokens)",
-    Requantise: "epilogue, behind a product",
-    Table: "epilogue, behind a product",
-    AddRequantised: "epilogue, behind a product",
-    LayerNormalization: "in front of a product; multiples of 16 wide, up to 1,024",
-    RMSNormalization: "as LayerNormalization, where the mean is known to be 0",
-    Concat: "by address, along tokens",
-    Slice: "by address, along tokens or channels",
-    Reshape: "by address, if it only adds or removes axes of 1",
-    Constant: "memory image",
-    Input: "written by the host",
-}
-"""What the engine does with each operator of a quantised graph; every other operator is refused with its name."""
+Factor = tuple[int, int]
+IDENTITY: Factor = (1 << 15, 15)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """Rows and columns of a stored value: ``root[row : row + rows, column : column + columns]``."""
-
-    root: Node
-    row: int
-    column: int
-    rows: int
-    columns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Residual:
-    """The int16 value that is added to the result, and the factor that brings it to the result's scale."""
-
-    source: View
-    multiplier: int
-    shift: int
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One fused operation. ``result`` is the node whose value is stored, from row ``first_row`` of ``target`` on.
-
-    kind: ``linear`` (also LayerNorm alone, by an identity matrix), ``patch``, ``attention``, ``pool``.
-    """
-
-    kind: str
-    result: Node
-    target: Node
-    first_row: int
-    source: View
-    requantise: Node
-    weight: NDArray[np.int64] | None = None
-    bias: NDArray[np.int64] | None = None
-    norm: Node | None = None
-    table: NDArray[np.int64] | None = None
-    residual: Residual | None = None
-    key: View | None = None
-    value: View | None = None
-    product: Node | None = None
-
-    @property
-    def name(self) -> str:
-        """The ONNX name that a report shows for this operation."""
-        return (self.product or self.result).name
-
-
-def rows_columns(node: Node) -> tuple[int, int]:
-    """A value as (tokens, channels): the leading axes are tokens."""
-    shape = node.shape
-    columns = shape[-1] if shape else 1
-    return max(1, node.type.size // max(1, columns)), columns
-
-
-def constant(node: Node) -> NDArray[np.int64]:
-    """The array of a ``Constant`` node, as int64."""
-    if not isinstance(node.op, Constant):
-        raise TypeError(f"{node!r} is not a constant")
-    return np.asarray(node.op.value, dtype=np.int64)
+class Refused(Exception):
+    """A node has no place in a fused operation. ``args``: the node, what stands in the way, the way out."""
 
 
 class Fuser:
-    """Walks a quantised graph from its outputs and collects the engine's operations in execution order."""
+    """Collects the operations of a graph whose nodes are all legal by themselves."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.operations: list[Operation] = []
-        self.constants: dict[Node, NDArray[np.int64]] = {}
-        self.stored: set[Node] = set()
-        self.problems: list[Diagnostic] = []
+        self.found = Fused()
+        self.problems: list[tuple[Node, str, str]] = []
+        self.zero = make_constant(np.zeros((1, ROW_MULTIPLE), np.int8), origin=("zero",))
 
-    def refuse(self, node: Node, because: str, help_text: str) -> None:
-        """Note that ``node`` cannot run on the engine."""
-        found = Diagnostic("P001", f"{node.op.kind} cannot run on the engine", node.name, because, help_text)
-        if found not in self.problems:
-            self.problems.append(found)
+    def run(self) -> Fused:
+        """All operations that the outputs need, operands first."""
+        self.found.outputs = tuple(self.output(node) for node in self.graph.outputs)
+        stored: set[Node] = set()
+        for view in self.found.outputs:
+            waiting: list[Node | Operation] = [view.root]
+            while waiting:
+                item = waiting.pop()
+                if isinstance(item, Operation):
+                    self.found.operations.append(item)
+                elif item not in stored:
+                    stored.add(item)
+                    steps: list[Node | Operation] = []
+                    for operation in self.stored_by(item):
+                        steps += [*(operand.root for operand in operands(operation)), operation]
+                    waiting += steps[::-1]
+        return self.found
 
-    def view(self, node: Node) -> View:
-        """``node`` as part of a stored value, storing what it is a part of first."""
-        rows, columns = rows_columns(node)
-        if isinstance(node.op, Slice):
-            source = self.view(node.inputs[0])
-            axis = node.op.axis % len(node.inputs[0].shape)
-            if axis == len(node.inputs[0].shape) - 1:
-                return replace(source, column=source.column + node.op.start, columns=columns)
-            if any(extent != 1 for extent in node.inputs[0].shape[:axis]):
-                self.refuse(node, "only tokens and channels can be sliced", "batch 1 is the only batch")
-            step = rows_columns(node.inputs[0])[0] // node.inputs[0].shape[axis]
-            return replace(source, row=source.row + node.op.start * step, rows=rows)
-        if isinstance(node.op, Reshape):
-            source = self.view(node.inputs[0])
-            if rows_columns(node.inputs[0]) != (rows, columns):
-                self.refuse(node, "this reshape moves channels between tokens", "only adding or removing axes of 1 is free")
-            return source
-        self.store(node)
-        return View(node, 0, 0, rows, columns)
+    def output(self, node: Node) -> View:
+        """Where the host finds an output: a view that keeps channels together, or a value of its own."""
+        view = selection(node).view()
+        if view is not None and view.column_step == 1:
+            return view
+        return View(node, 0, 0, *rows_columns(node))
 
-    def store(self, node: Node) -> None:
-        """Make sure that ``node``'s value is in memory."""
-        if node in self.stored:
-            return
-        self.stored.add(node)
-        if isinstance(node.op, Constant):
-            self.constants[node] = constant(node)
-        elif isinstance(node.op, Quantise):
-            pass  # the host writes it
-        elif isinstance(node.op, Concat):
-            self.concat(node)
-        else:
-            self.compute(node, node, 0)
+    def stored_by(self, node: Node) -> Iterator[Operation]:
+        """The operations that put a value into memory; none for constants and inputs."""
+        try:
+            if isinstance(node.op, Constant):
+                self.found.constants[node] = constant(node)
+            elif isinstance(node.op, Concat):
+                yield from self.joined(node)
+            elif not isinstance(node.op, Quantise):
+                yield self.operation(node, Place(node))
+        except Refused as refused:
+            self.problems.append(refused.args)
 
-    def concat(self, node: Node) -> None:
-        """Each part is written to its own rows; constant parts are in the memory image from the start."""
-        if node.op.axis % len(node.shape) == len(node.shape) - 1:  # type: ignore[attr-defined]
-            self.refuse(node, "channels are joined", "only tokens can be joined (axis 1)")
-            return
-        first_row = 0
+    # ---- joins
+
+    def joined(self, node: Node) -> Iterator[Operation]:
+        """Each part is written where it belongs; constant parts are in the memory image from the start."""
+        assert isinstance(node.op, Concat)
+        axis = node.op.axis % len(node.shape)
+        operations, rows = [], []
+        first = 0
         for part in node.inputs:
-            if not isinstance(part.op, Constant):
-                self.compute(part, node, first_row)
-            first_row += rows_columns(part)[0]
-
-    def compute(self, node: Node, target: Node, first_row: int) -> None:
-        """Match the fused operation that ends in ``node``."""
-        result, residual, table = node, None, None
-        lacking = missing_in_value(node)
-        if lacking is not None:
-            self.refuse(node, *lacking)
-            return
-        if isinstance(node.op, AddRequantised):
-            left, right = node.inputs
-            # the branch that ends a product is fused, the other one is read
-            if not self.is_product(left) or (self.is_product(right) and self.op_factors(node)[0] != (1 << 15, 15)):
-                left, right = right, left
-                fused_factor, read_factor = self.op_factors(node)[1], self.op_factors(node)[0]
+            place = place_of(node, axis, first, part.shape[axis])
+            first += part.shape[axis]
+            shown = selection(part)
+            if isinstance(shown.base.op, Constant):
+                values = constant(shown.base).reshape(rows_columns(shown.base))[np.ix_(shown.rows, shown.columns)]
+                rows.append(ConstantRows(place, values))
             else:
-                fused_factor, read_factor = self.op_factors(node)
-            if not self.is_product(left) or fused_factor != (1 << 15, 15):
-                self.refuse(node, "neither operand is a product at the sum's scale", "a residual sum follows a Linear")
-                return
-            residual = Residual(self.view(right), *read_factor)
-            node = left
-        elif isinstance(node.op, Table):
-            table = constant(node.inputs[1])
-            node = node.inputs[0]
-        if isinstance(node.op, LayerNormalization) and residual is None and table is None:
-            self.identity(node, target, first_row)
+                operations.append(self.operation(part, place))
+        if not operations:
+            self.found.constants[node] = np.concatenate([row.values for row in rows], axis=int(axis == len(node.shape) - 1))
             return
-        if not self.is_product(node):
-            foreign = isinstance(node.op, Requantise) and type(node.inputs[0].op) not in IMPLEMENTS
-            node = node.inputs[0] if foreign else node
-            self.refuse(node, "no fused operation ends like this", "see `edgewright inspect` for what the engine runs")
-            return
-        product = node.inputs[0]
-        operation = self.product(product, node)
-        if operation is None:
-            return
-        self.operations.append(
-            replace(
-                operation, result=result, target=target, first_row=first_row, residual=residual, table=table, product=product
-            )
-        )
+        self.found.constant_rows += rows
+        yield from operations
 
-    @staticmethod
-    def op_factors(node: Node) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(multiplier, shift) of both operands of an ``AddRequantised``."""
-        op = node.op
+    # ---- one fused operation
+
+    def operation(self, node: Node, place: Place) -> Operation:
+        """The fused operation that ends in ``node``."""
+        shown = selection(node)
+        base = shown.base
+        if isinstance(base.op, AddRequantised):
+            return self.sum(node, shown, place)
+        if isinstance(base.op, (Table, Relu)):
+            table = constant(base.inputs[1]) if isinstance(base.op, Table) else np.maximum(np.arange(-128, 128), 0)
+            return Operation(self.product(through(base.inputs[0], shown)), node, place, table=table)
+        if base.elem == INT8 or ends_product(base):
+            return Operation(self.product(shown), node, place)
+        return self.copied(node, shown, place)
+
+    def sum(self, node: Node, shown: Selection, place: Place) -> Operation:
+        """A residual sum: one operand is a product at the sum's scale, the other one is read."""
+        base = shown.base
+        op = base.op
         assert isinstance(op, AddRequantised)
-        return (op.multiplier_a, op.shift_a), (op.multiplier_b, op.shift_b)
+        left, right = base.inputs
+        factors = (op.multiplier_a, op.shift_a), (op.multiplier_b, op.shift_b)
+        fusible = [
+            ends_product(selection(operand).base) and factor == IDENTITY
+            for operand, factor in zip(base.inputs, factors, strict=True)
+        ]
+        # the branch that ends a product is fused, the other one is read
+        swap = not fusible[0] and fusible[1]
+        if swap:
+            left, right, factors = right, left, factors[::-1]
+        if not any(fusible):
+            because = "neither operand is a product at the sum's scale, and the engine adds to products as they leave the array"
+            raise Refused(base, because, f"let one operand be the result of a Linear; or {ON_A_CPU}")
+        product = self.product(through(left, spread(left, shown)))
+        return Operation(product, node, place, residual=Residual(self.residual(right, shown), *factors[1]))
 
-    @staticmethod
-    def is_product(node: Node) -> bool:
-        """Whether ``node`` is the requantised result of something the array computes."""
-        return isinstance(node.op, Requantise) and isinstance(
-            node.inputs[0].op, (Linear, PatchEmbed, Attention, ReduceSum)
+    def residual(self, node: Node, shown: Selection) -> View:
+        """What of ``node`` is added to the rows and channels ``shown`` of the sum."""
+        wanted = spread(node, shown)
+        seen = through(node, wanted)
+        if isinstance(seen.base.op, Constant):
+            plain = seen.view()
+            if plain is not None and plain.is_whole:
+                return plain
+            values = constant(seen.base).astype(np.int16).reshape(rows_columns(seen.base))[np.ix_(seen.rows, seen.columns)]
+            part = make_constant(values, origin=seen.base.origin)
+            return View(part, 0, 0, *values.shape)
+        return self.readable(node, wanted)
+
+    def copied(self, node: Node, shown: Selection, place: Place) -> Operation:
+        """An int16 value from one place to another: added to a product of zeros."""
+        if node.elem != INT16:
+            raise Refused(shown.base, f"its value of {node.elem.bits} bits would be stored", "the engine stores int8 and int16")
+        view = shown.view()
+        if view is None or not aligned(view):
+            raise unreachable(node, shown)
+        weight = np.zeros((view.columns, ROW_MULTIPLE), np.int64)
+        multiplier, shift = factors_of(None, view.columns)
+        zeros = View(self.zero, 0, 0, view.rows, ROW_MULTIPLE, row_step=0)
+        bias = np.zeros(view.columns, np.int64)
+        product = Product("linear", node, node, zeros, multiplier, shift, 0, weight, bias, selects=True)
+        return Operation(product, node, place, residual=Residual(view, *IDENTITY))
+
+    # ---- products
+
+    def product(self, shown: Selection) -> Product:
+        """The product whose requantised result is ``shown``."""
+        base = shown.base
+        if not isinstance(base.op, Requantise):
+            return self.selected(shown, base, None, shown.columns)
+        wanted = through(base.inputs[0], shown)
+        node = wanted.base
+        if isinstance(node.op, Linear):
+            weight, bias = (constant(n)[wanted.columns] for n in node.inputs[1:])
+            found = self.linear(node, through(node.inputs[0], replace(wanted, columns=every(node.inputs[0]))), weight, bias)
+        elif isinstance(node.op, PatchEmbed):
+            found = self.patches(node, wanted)
+        elif isinstance(node.op, Attention):
+            found = self.attention(node, wanted)
+        elif isinstance(node.op, ReduceSum):
+            found = self.pooled(node, wanted)
+        elif isinstance(node.op, Mul):
+            left, right = node.inputs
+            factor, x = (left, right) if isinstance(left.op, Constant) else (right, left)
+            diagonal = np.broadcast_to(constant(factor).reshape(-1), node.shape[-1:])[wanted.columns]
+            found = self.selected(through(x, wanted), node, diagonal, shown.columns)
+        elif node.elem == INT8:
+            found = self.selected(wanted, base, None, shown.columns)
+        else:
+            because = f"it brings the result of a {node.op.kind} to {base.elem.bits} bits"
+            raise Refused(base, because, f"requantise products; or {ON_A_CPU}")
+        multiplier, shift = factors_of(base, len(shown.columns), shown.columns)
+        return replace(found, requantise=base, multiplier=multiplier, shift=shift, zero_point=base.op.zero_point)
+
+    def selected(self, shown: Selection, node: Node, factors: Integers | None, columns: Index) -> Product:
+        """Channels as they are: a product with rows of the identity, exact because 1 * q requantises to q."""
+        count = len(columns)
+        weight = np.diag(np.ones(count, np.int64) if factors is None else factors)
+        return replace(self.linear(node, shown, weight, np.zeros(count, np.int64)), selects=True)
+
+    def linear(self, node: Node, source: Selection, weight: Integers, bias: Integers) -> Product:
+        """A product of rows; ``weight`` (O, K) meets the K selected columns."""
+        rows = progression(source.rows)
+        if rows is None:
+            raise unreachable(node, source)
+        base = source.base
+        norm = base if isinstance(base.op, LayerNormalization) else None
+        if norm is not None:
+            weight = widened(weight, source.columns, 0, rows_columns(base)[1])
+            view = self.readable(norm.inputs[0], replace(source, columns=every(norm)))
+        else:
+            low = int(source.columns.min()) // ROW_MULTIPLE * ROW_MULTIPLE
+            high = int(source.columns.max()) + 1
+            weight = widened(weight, source.columns, low, high)
+            view = View(base, rows[0], low, len(source.rows), high - low, rows[1])
+        return Product("linear", node, node, view, *factors_of(None, len(bias)), 0, weight, bias, norm)
+
+    def patches(self, node: Node, wanted: Selection) -> Product:
+        """Patches of the input image, stored plane by plane as the host writes it."""
+        if not np.array_equal(wanted.rows, every_row(node)):
+            raise Refused(node, "only some of its patches are read", f"cut the image instead; or {ON_A_CPU}")
+        weight, bias = (constant(n)[wanted.columns] for n in node.inputs[1:])
+        image = node.inputs[0]
+        return Product(
+            "patch", node, node, View(image, 0, 0, *rows_columns(image)), *factors_of(None, len(bias)), 0, weight, bias
         )
 
-    def product(self, node: Node, requantise: Node) -> Operation | None:
-        """The operation for one product, its operands stored."""
-        blank = Operation("linear", requantise, requantise, 0, View(node, 0, 0, 1, 1), requantise)
-        if isinstance(node.op, Linear):
-            source, weight, bias = node.inputs
-            norm = source if isinstance(source.op, LayerNormalization) else None
-            view = self.view(source.inputs[0] if norm is not None else source)
-            return replace(blank, source=view, weight=constant(weight), bias=constant(bias), norm=norm)
-        if isinstance(node.op, PatchEmbed):
-            source, weight, bias = node.inputs
-            return replace(
-                blank, kind="patch", source=self.image(source), weight=constant(weight), bias=constant(bias)
-            )
-        if isinstance(node.op, Attention):
-            lacking = missing_in_attention(node)
-            if lacking is not None:
-                self.refuse(node, *lacking)
-                return None
-            query, key, value = (self.view(operand) for operand in node.inputs)
-            depth = query.columns // node.op.heads
-            if depth % ROW_MULTIPLE or (value.columns // node.op.heads) % ROW_MULTIPLE:
-                self.refuse(node, f"its heads are {depth} wide", f"heads must be a multiple of {ROW_MULTIPLE} wide")
-                return None
-            return replace(blank, kind="attention", source=query, key=key, value=value)
-        assert isinstance(node.op, ReduceSum)
+    def attention(self, node: Node, wanted: Selection) -> Product:
+        """Heads side by side; the queries of the rows that are wanted."""
+        if not wanted.takes_all_columns:
+            raise Refused(node, "only some channels of it are read", f"read whole heads together; or {ON_A_CPU}")
+        query = self.readable(node.inputs[0], replace(wanted, base=node.inputs[0], columns=every(node.inputs[0])))
+        key, value = (self.readable(operand, whole_of(operand)) for operand in node.inputs[1:])
+        return Product("attention", node, node, query, *factors_of(None, value.columns), key=key, value=value)
+
+    def pooled(self, node: Node, wanted: Selection) -> Product:
+        """A sum over all tokens."""
         (tokens,) = node.inputs
-        if tokens.type.rank != 3 or node.op.axes not in ((1,), (-2,)) or tokens.elem != INT8:
-            self.refuse(node, f"it adds {tokens.type} up over axes {node.op.axes}", "the engine adds int8 tokens up, axis 1")
-            return None
-        return replace(blank, kind="pool", source=self.view(node.inputs[0]))
+        view = self.readable(tokens, Selection(tokens, every_row(tokens), wanted.columns))
+        return Product("pool", node, node, view, *factors_of(None, view.columns))
 
-    def image(self, node: Node) -> View:
-        """The input image of a patch embedding, stored plane by plane as the host writes it."""
-        if not isinstance(node.op, Quantise):
-            self.refuse(node, "patches are cut from something that is not an input", "only the input image can be cut")
-        self.store(node)
-        rows, columns = rows_columns(node)
-        return View(node, 0, 0, rows, columns)
+    # ---- operands
 
-    def identity(self, node: Node, target: Node, first_row: int) -> None:
-        """LayerNorm on its own: a product with the identity, exact because 1 * q requantises to q."""
-        width = node.shape[-1]
-        self.operations.append(
-            Operation(
-                "linear", node, target, first_row, self.view(node.inputs[0]), node,
-                weight=np.eye(width, dtype=np.int64), bias=np.zeros(width, dtype=np.int64), norm=node, product=node,
-            )
-        )  # fmt: skip
+    def readable(self, node: Node, wanted: Selection) -> View:
+        """Rows and channels of ``node`` (``wanted`` indexes it) as a view that an address reaches; stores ``node`` by
+        itself where its own place is out of reach."""
+        seen = through(node, wanted)
+        view = seen.view()
+        if view is not None and aligned(view):
+            return view
+        view = Selection(node, wanted.rows, wanted.columns).view() if isinstance(node.op, MOVES) else None
+        if view is not None and aligned(view):
+            return view
+        raise unreachable(node, seen)
 
 
-def missing_in_attention(node: Node) -> tuple[str, str] | None:
-    """What an attention has that the engine lacks, and what the engine has; None if nothing."""
-    query, _, value = node.inputs[:3]
-    if node.inputs[3:]:
-        return "it adds a bias or a mask to its scores", "the engine's scores are products only"
-    if query.shape[0] != 1:
-        return f"it attends within {query.shape[0]} windows", "the engine attends over all tokens at once"
-    if query.shape[2] != value.shape[2]:
-        return f"its values are {value.shape[2]} wide, its keys {query.shape[2]}", "both must be equally wide"
-    return None
+def ends_product(node: Node) -> bool:
+    """Whether ``node`` is what the array computes, requantised."""
+    return isinstance(node.op, Requantise)
 
 
-def missing_in_value(node: Node) -> tuple[str, str] | None:
-    """What a stored value has that the engine lacks, and what the engine has; None if nothing."""
-    if isinstance(node.op, AddRequantised) and node.op.subtract:
-        return "it is a difference", "the engine adds"
-    if isinstance(node.op, RMSNormalization):
-        return "the mean of what it normalises may not be 0", "the engine's normalisation takes the mean off first"
-    if isinstance(node.op, LayerNormalization) and node.elem != INT8:
-        return f"a sum reads it in {node.elem.bits} bits", "the engine normalises into int8, for products"
-    return None
+def through(node: Node, wanted: Selection) -> Selection:
+    """The rows and channels ``wanted`` of ``node``, in terms of the value that ``node`` moves."""
+    seen = selection(node)
+    return Selection(seen.base, seen.rows[wanted.rows], seen.columns[wanted.columns], seen.uneven or wanted.uneven)
 
 
-def fuse(graph: Graph) -> tuple[list[Operation], dict[Node, NDArray[np.int64]]]:
-    """Operations in execution order, and the constant values that live in memory.
+def spread(node: Node, shown: Selection) -> Selection:
+    """The rows and channels ``shown`` of a sum as those of its operand ``node``, which may broadcast along rows."""
+    rows = broadcast_rows(node, shown.base.shape)
+    if rows is None:
+        raise Refused(
+            shown.base, f"it repeats the channels of {node.type}", "only tokens can be repeated; write the value out"
+        )
+    return Selection(node, rows[shown.rows], shown.columns, shown.uneven)
 
-    Raises ``CompileError`` with every value that the engine cannot compute.
+
+def place_of(node: Node, axis: int, first: int, count: int) -> Place:
+    """Where a part of a join goes that takes ``count`` from ``first`` on along ``axis``."""
+    if axis == len(node.shape) - 1:
+        if first % ROW_MULTIPLE:
+            because = f"a part starts at channel {first} of {node.shape[axis]}, and values are written 16 channels at a time"
+            raise Refused(node, because, f"join at multiples of {ROW_MULTIPLE} channels, or along tokens")
+        return Place(node, first_column=first)
+    rows = np.arange(rows_columns(node)[0]).reshape(node.shape[:-1])
+    own = progression(rows[(slice(None),) * axis + (slice(first, first + count),)].reshape(-1))
+    if own is None:
+        before = max(node.shape[:axis])
+        because = f"it joins along axis {axis} behind an axis of {before}, so that its parts alternate in memory"
+        raise Refused(node, because, "join along the first axis that is longer than 1")
+    return Place(node, own[0], own[1])
+
+
+def every(node: Node) -> Index:
+    """All columns of a value."""
+    return np.arange(rows_columns(node)[1])
+
+
+def every_row(node: Node) -> Index:
+    """All rows of a value."""
+    return np.arange(rows_columns(node)[0])
+
+
+def whole_of(node: Node) -> Selection:
+    """All of ``node`` itself."""
+    return Selection(node, every_row(node), every(node))
+
+
+def factors_of(node: Node | None, count: int, columns: Index | None = None) -> tuple[Integers, Integers]:
+    """(multiplier, shift) for each of ``count`` channels; those of 1 without a Requantise."""
+    if node is None:
+        return np.full(count, IDENTITY[0], np.int64), np.full(count, IDENTITY[1], np.int64)
+    found = []
+    for operand in node.inputs[1:]:
+        values = constant(operand).reshape(-1)
+        found.append(np.full(count, values[0]) if len(values) == 1 else values[columns])
+    return found[0], found[1]
+
+
+def widened(weight: Integers, columns: Index, low: int, high: int) -> Integers:
+    """Weights of some columns as weights of all from ``low`` to ``high``."""
+    full = np.zeros((len(weight), high - low), np.int64)
+    full[:, columns - low] = weight
+    return full
+
+
+def aligned(view: View) -> bool:
+    """Whether the engine can read a view: 16-byte words, channels together, no tile beyond its row."""
+    assert not view.root.type.is_float
+    element_bytes = view.root.elem.bits // 8
+    room = -(-rows_columns(view.root)[1] // ROW_MULTIPLE) * ROW_MULTIPLE
+    tiles = -(-view.columns // ROW_MULTIPLE) * ROW_MULTIPLE
+    return view.column_step == 1 and view.column * element_bytes % 16 == 0 and view.column + tiles <= room
+
+
+def unreachable(node: Node, seen: Selection) -> Refused:
+    """Why no address reaches a part of a value, and no product may select it."""
+    if progression(seen.rows) is None:
+        help_text = f"let slices and joins keep tokens together; or {ON_A_CPU}"
+        return Refused(seen.uneven or node, "its tokens are not evenly spaced in memory", help_text)
+    because = (
+        f"it reads channels from {int(seen.columns[0])} on of a 16-bit value that is not a product, and memory is read "
+        "in words of 16 bytes"
+    )
+    return Refused(node, because, f"slice at multiples of {ROW_MULTIPLE} channels, without a step; or {ON_A_CPU}")
+
+
+def fuse(graph: Graph) -> Fused:
+    """What the engine does for a graph.
+
+    Raises ``CompileError`` with every kind of node that the engine cannot compute, the first one in the way first.
     """
+    problems = refusals(graph)
+    if problems:  # what stands around them would only be named a second time
+        raise CompileError(problems)
     fuser = Fuser(graph)
-    for node in graph.nodes():
-        if isinstance(node.op, MoE):
-            because = "its program is fixed, and which experts a token needs shows only when it runs"
-            fuser.refuse(node, because, "compile models with experts for a CPU")
-    if fuser.problems:  # what stands around them would only be named a second time
-        raise CompileError(fuser.problems)
-    for output in graph.outputs:
-        fuser.view(output)
+    found = fuser.run()
     if fuser.problems:
-        raise CompileError(fuser.problems)
-    return fuser.operations, fuser.constants
+        order = {node: at for at, node in enumerate(graph.nodes())}
+        raise CompileError(grouped(sorted(fuser.problems, key=lambda problem: order.get(problem[0], len(order)))))
+    if not found.operations:
+        raise CompileError([nothing_to_do(graph)])
+    return found
 
 
-def sources(operation: Operation) -> Iterable[View]:
-    """Every view that an operation reads."""
-    yield operation.source
-    residual = None if operation.residual is None else operation.residual.source
-    for view in (operation.key, operation.value, residual):
-        if view is not None:
-            yield view
+def nothing_to_do(graph: Graph) -> Diagnostic:
+    """The refusal of a graph whose outputs are there before the engine starts."""
+    because = "every output is an input or a constant, or a part of one, so that the program would have no operation"
+    help_text = "check the model's outputs: they must depend on its inputs through at least one product"
+    return Diagnostic("P004", "the model leaves nothing to compute", ", ".join(graph.output_names), because, help_text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.hw.fuse import rows_columns
+from edgewright.hw.views import rows_columns
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Int
 

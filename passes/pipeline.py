@@ -10,6 +10,7 @@ from edgewright.passes.blas import one_thread
 from edgewright.passes.exact.add_before_concat import AddBeforeConcat
 from edgewright.passes.exact.drop_identities import DropIdentities
 from edgewright.passes.exact.fold_constants import FoldConstants
+from edgewright.passes.exact.fold_image_affine import FoldImageAffine
 from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
 from edgewright.passes.exact.fold_scales import FoldScales
 from edgewright.passes.exact.fuse_linears import FuseLinears
@@ -18,6 +19,7 @@ from edgewright.passes.exact.narrow_linear import NarrowLinear
 from edgewright.passes.exact.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
 from edgewright.passes.exact.reparameterise import ReparameteriseLayerNorm
 from edgewright.passes.exact.scale_into_query import ScaleIntoQuery
+from edgewright.passes.exact.sink_reshapes import SinkReshapes
 from edgewright.passes.exact.slice_early import SliceEarly
 from edgewright.passes.exact.split_outliers import SplitOutliers
 from edgewright.passes.ir.graph import Graph
@@ -33,6 +35,10 @@ _IN_FRONT: tuple[Pass, ...] = (
     FoldConstants(),
     # before slices move: a Slice stops at a Reshape that does nothing
     DropIdentities(),
+    # after Reshapes in a row are one; before slices move, which stop at a Reshape, and before sums look for products
+    SinkReshapes(),
+    # after constants are folded: mean and deviation of an image are constants of the model's
+    FoldImageAffine(),
     # before the position table is added to parts: a bias behind the patch embedding is not a position
     FoldScales(),
     # before slices move: the class token's row then comes out of the Concat as a constant of its own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgewright.hw.plan import Plan, pack_rows
@@ -13,7 +13,7 @@ from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Quantise
 from edgewright.sim.engine import EngineRun, Job, build_engine, run_engine
-from edgewright.sim.scoreboard import Comparison, compare, step_addresses
+from edgewright.sim.scoreboard import Comparison, WriteLog, compare, compare_outputs, step_addresses
 
 SHARED_MEMORY_BYTES = 1 << 24
 """Memory behind a simulated engine unless a model needs more, so that models share one built simulator."""
@@ -81,8 +81,19 @@ def simulate(
     note(f"simulating {samples} image{'s' if samples > 1 else ''}")
     jobs = [Job(plan.program_address, len(plan.steps), input_writes(plan, values)) for values in expected]
     run = run_engine(model, {0: plan.image if image is None else image}, jobs, latency=latency, stall=stall, wave=wave)
-    comparisons = tuple(compare(plan, values, log) for values, log in zip(expected, run.logs, strict=True))
+    comparisons = tuple(
+        judged(plan, values, log, plan.image if image is None else image, job.writes)
+        for values, log, job in zip(expected, run.logs, jobs, strict=True)
+    )
     return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, build_seconds, run.seconds)
+
+
+def judged(
+    plan: Plan, values: Mapping[Node, Array], log: WriteLog, image: bytes, writes: Mapping[int, bytes]
+) -> Comparison:
+    """Every stored word of one image, and then every output where a host would read it."""
+    found = compare(plan, values, log)
+    return replace(found, mismatch=compare_outputs(plan, values, log, image, writes)) if found.exact else found
 
 
 def step_cycles(plan: Plan, run: EngineRun) -> tuple[int, ...]:

@@ -12,8 +12,8 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.types import Array
 from edgewright.sim import block_csim
-from edgewright.sim.network import input_writes
-from edgewright.sim.scoreboard import Comparison, WriteLog, compare
+from edgewright.sim.network import input_writes, judged
+from edgewright.sim.scoreboard import Comparison, WriteLog
 
 
 def simulate_cpp(plan: Plan, inputs: Mapping[str, Array], *, ap_int: bool = False) -> tuple[Comparison, ...]:
@@ -28,7 +28,8 @@ def simulate_cpp(plan: Plan, inputs: Mapping[str, Array], *, ap_int: bool = Fals
         values = interpret_all(plan.graph, {name: array[sample : sample + 1] for name, array in inputs.items()})
         memory = np.zeros(round_up(plan.memory_bytes, WORD_BYTES), np.uint8)
         memory[: len(plan.image)] = np.frombuffer(plan.image, np.uint8)
-        for address, content in input_writes(plan, values).items():
+        writes = input_writes(plan, values)
+        for address, content in writes.items():
             memory[address : address + len(content)] = np.frombuffer(content, np.uint8)
         start = {"start": [{"addr": plan.program_address, "count": len(plan.steps)}]}
         try:
@@ -37,7 +38,7 @@ def simulate_cpp(plan: Plan, inputs: Mapping[str, Array], *, ap_int: bool = Fals
             raise failure(str(error)) from error
         if run.rest:
             raise failure("; ".join(run.rest[:8]))
-        found.append(compare(plan, values, write_log(run)))
+        found.append(judged(plan, values, write_log(run), plan.image, writes))
     return tuple(found)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.hw.fuse import rows_columns
 from edgewright.hw.memory import WORD_BYTES
 from edgewright.hw.plan import Plan, Step
+from edgewright.hw.views import View, rows_columns
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
 from numpy.typing import NDArray
@@ -94,6 +94,37 @@ def compare(plan: Plan, values: Mapping[Node, Array], log: WriteLog) -> Comparis
         because = f"{len(log) - position} words were stored after the program's last"
         return Comparison(integers, len(plan.steps), Mismatch(last.name, last.result.name, (), None, None, because))
     return Comparison(integers, len(plan.steps), None)
+
+
+def compare_outputs(
+    plan: Plan, values: Mapping[Node, Array], log: WriteLog, image: bytes, writes: Mapping[int, bytes]
+) -> Mismatch | None:
+    """Whether a host that reads each output where the memory map says finds its value, when the program has finished.
+
+    ``image`` and ``writes`` (address -> bytes): what the memory held when it started.
+    """
+    memory = np.zeros(-(-plan.memory_bytes // WORD_BYTES) * WORD_BYTES, np.uint8)
+    memory[: len(image)] = np.frombuffer(image, np.uint8)
+    for address, content in writes.items():
+        memory[address : address + len(content)] = np.frombuffer(content, np.uint8)
+    memory.reshape(-1, WORD_BYTES)[log.addresses // WORD_BYTES] = log.words
+    for node, name, view in zip(plan.graph.outputs, plan.graph.output_names, plan.outputs, strict=True):
+        found = read_view(plan, memory, view)
+        expected = np.asarray(values[node], dtype=np.int64).reshape(found.shape)
+        if not np.array_equal(found, expected):
+            where = tuple(int(v) for v in np.argwhere(found != expected)[0])
+            return Mismatch("the memory map", name, where, int(expected[where]), int(found[where]))
+    return None
+
+
+def read_view(plan: Plan, memory: NDArray[np.uint8], view: View) -> NDArray[np.int64]:
+    """The integers (rows, columns) of a view of a stored value, as a host reads them."""
+    where = plan.layouts[view.root]
+    pitch, width = where.pitch_bytes * view.row_step, view.columns * where.element_bytes
+    begin = plan.address(view) + pitch * np.arange(view.rows)
+    rows: NDArray[np.uint8] = memory[begin[:, None] + np.arange(width)[None, :]]
+    values: NDArray[np.int64] = rows.view(f"<i{where.element_bytes}").astype(np.int64)
+    return values
 
 
 def expected_rows(step: Step, values: Mapping[Node, Array]) -> NDArray[np.int64]:

@@ -39,6 +39,9 @@ from edgewright.hw.kernel.ir import Channel
 from edgewright.hw.kernel.types import Type
 
 WORD = u(op.WORD_BITS)
+VALUE_SUMS = 20
+"""Sums of values that wait, one for each 16 channels of a head, until the head's parameters arrive behind all its values.
+One more can be on its way, so that heads of ``16 * (VALUE_SUMS + 1)`` channels are the widest that never wait for ever."""
 
 
 def build(cfg: EngineConfig) -> Block:
@@ -80,7 +83,7 @@ def build(cfg: EngineConfig) -> Block:
     norm_params = b.buffer("norm_params", NORM, depth=cfg.norm_width // 8, banks=cfg.weight_banks)
     params = b.buffer("channel_params", CHANNEL, depth=cfg.param_tiles, banks=cfg.weight_banks)
     routed = {name: b.channel(f"{name}_words", WORD, depth=8) for name in ("tile", "table", "norm_param", "param")}
-    value_sums = b.channel("value_sums", i(22)[16], depth=16)
+    value_sums = b.channel("value_sums", i(22)[16], depth=VALUE_SUMS, slack=0)
     add_load_addresses(b, load["addresses"], requests["weights"])
     add_load_route(
         b, load["route"], words["weights"],

@@ -10,6 +10,7 @@ import pytest
 from edgewright.frontend.driver import check_fit
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS, encode
+from edgewright.hw.fused import operands
 from edgewright.hw.plan import Plan, pack_rows, plan, unpack_rows
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, Node, make, rewrite
@@ -18,6 +19,7 @@ from edgewright.passes.ir.types import INT8, INT16, Int, Level
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
+    Concat,
     Constant,
     Conv,
     LayerNormalization,
@@ -143,18 +145,52 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(seed: int, bl
         assert taken == len(planned.steps)
 
 
-def test_values_that_live_together_do_not_overlap() -> None:
-    planned = plan(random_vit(blocks=2, width=64, heads=4), CONFIG)
-    last = {view: at for at, step in enumerate(planned.steps) for view in [step.operation.source.root]}
-    for at, step in enumerate(planned.steps):
-        target = step.operation.target
-        begin = planned.addresses[target]
-        end = begin + planned.layouts[target].size_bytes
-        for other, until in last.items():
-            if other is target or until <= at or all(s.operation.target is not other for s in planned.steps[:at]):
+def overlapping(planned: Plan) -> list[tuple[int, str, str]]:
+    """(step, what it writes, what it writes over): a value that is read later, or an output, in the way of a result."""
+    steps = [step.operation for step in planned.steps]
+    until = {view.root: at for at, operation in enumerate(steps) for view in operands(operation)}
+    until |= {view.root: len(steps) for view in planned.outputs}
+    written = {operation.target: at for at, operation in reversed(list(enumerate(steps)))}
+    found = []
+    for at, operation in enumerate(steps):
+        begin = planned.addresses[operation.target]
+        end = begin + planned.layouts[operation.target].size_bytes
+        for other, last in until.items():
+            # joined values hold constants from the start; what the engine computes lives from its first write on
+            since = -1 if isinstance(other.op, Concat) else written.get(other, -1)
+            if other is operation.target or not since < at <= last:
                 continue
             start = planned.addresses[other]
-            assert end <= start or start + planned.layouts[other].size_bytes <= begin
+            if begin < start + planned.layouts[other].size_bytes and start < end:
+                found.append((at, operation.name, other.name))
+    return found
+
+
+def test_values_that_live_together_do_not_overlap() -> None:
+    assert not overlapping(plan(random_vit(blocks=2, width=64, heads=4), CONFIG))
+
+
+@pytest.mark.parametrize("kind", ["source", "key", "value", "residual"])
+def test_a_result_in_the_place_of_a_value_that_is_still_read_is_noticed(kind: str) -> None:
+    """The check above sees every kind of read."""
+    planned = plan(random_vit(blocks=2, width=64, heads=4), CONFIG)
+    steps = [step.operation for step in planned.steps]
+    moved = 0
+    for at, operation in enumerate(steps):
+        residual = operation.residual
+        computed = operation.computed
+        view = {"source": computed.source, "key": computed.key, "value": computed.value}.get(
+            kind, None if residual is None else residual.source
+        )
+        if view is None or view.root not in {before.target for before in steps[:at]}:
+            continue
+        first = next(i for i, before in enumerate(steps) if before.target is view.root)
+        for between in steps[first + 1 : at]:
+            if between.target is not view.root:
+                addresses = {**planned.addresses, between.target: planned.addresses[view.root]}
+                assert overlapping(replace(planned, addresses=addresses))
+                moved += 1
+    assert moved
 
 
 def test_the_same_graph_gives_the_same_bytes() -> None:

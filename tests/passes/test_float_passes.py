@@ -8,6 +8,7 @@ from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.exact.add_before_concat import AddBeforeConcat
 from edgewright.passes.exact.drop_identities import DropIdentities
 from edgewright.passes.exact.fold_constants import FoldConstants
+from edgewright.passes.exact.fold_image_affine import FoldImageAffine
 from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
 from edgewright.passes.exact.fold_scales import FoldScales
 from edgewright.passes.exact.fuse_linears import FuseLinears
@@ -15,6 +16,7 @@ from edgewright.passes.exact.merge_linears import MergeLinears
 from edgewright.passes.exact.narrow_linear import NarrowLinear
 from edgewright.passes.exact.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
 from edgewright.passes.exact.scale_into_query import ScaleIntoQuery
+from edgewright.passes.exact.sink_reshapes import SinkReshapes
 from edgewright.passes.exact.slice_early import SliceEarly
 from edgewright.passes.ir.graph import Graph, Node, make, topological
 from edgewright.passes.ir.interp import interpret
@@ -274,7 +276,7 @@ def random_graphs(draw: st.DrawFn) -> Graph:
 
 STEPS: list[Pass] = [
     *(FoldConstants(), DropIdentities(), FoldScales()),
-    *(AddBeforeConcat(), SliceEarly(), NarrowLinear(), MergeLinears()),
+    *(AddBeforeConcat(), FoldImageAffine(), SinkReshapes(), SliceEarly(), NarrowLinear(), MergeLinears()),
     *(FuseLinears(), FoldNormAffine(), ScaleIntoQuery(), PreRMSNorm(), RMSAsLayerNorm()),
 ]
 

@@ -11,8 +11,8 @@ import pytest
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.cost import predict_cycles, resources_of, rtl_files
-from edgewright.hw.fuse import rows_columns
 from edgewright.hw.plan import Plan, Step, plan
+from edgewright.hw.views import rows_columns
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.types import Array
