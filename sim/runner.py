@@ -58,13 +58,15 @@ def run(
     timeout_s: float = 600,
     seed: int = 1,
     randomise: bool = False,
+    assertions: bool = True,
     wave: Path | None = None,
 ) -> Result:
     """Runs the cocotb tests of `module`: a dotted name, or the path of a Python file.
 
     `seed` sets Python's random module and, with `randomise`, what everything holds before reset (zeros otherwise), the
     inputs of the top among it: a top to be randomised must withstand a clock edge before its reset. `cwd` is where the
-    test finds and leaves files, a temporary folder by default. `wave` needs a model built with trace=True.
+    test finds and leaves files, a temporary folder by default. Without `assertions` those of the sources are not checked,
+    as hardware does not. `wave` needs a model built with trace=True.
     """
     if cwd is None:
         with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
@@ -77,11 +79,13 @@ def run(
                 timeout_s=timeout_s,
                 seed=seed,
                 randomise=randomise,
+                assertions=assertions,
                 wave=wave,
             )
     if wave is not None and not model.waves:
         raise ValueError("this model was built without trace=True")
     command = [str(model.executable), f"+verilator+rand+reset+{2 * randomise}", f"+verilator+seed+{seed}"]
+    command += [] if assertions else ["+verilator+noassert"]
     command += [] if wave is None else ["--trace", "--trace-file", str(wave.absolute())]
     command += [f"+{name}={value}" for name, value in (plusargs or {}).items()]
     for stale in (VALUES_FILE, "results.xml"):

@@ -141,7 +141,7 @@ module engine_top_tb #(
       left_q <= '0;
       writes_q <= '0;
     end else begin
-      writes_q <= writes_q + 32'(wvalid && wready);
+      writes_q <= writes_q + 32'(wvalid && wready && ram_reset_n);
       for (int unsigned p = 0; p <= NumRead; p++) if (moved[p] && left_q[p] != '0) left_q[p] <= left_q[p] - 1'b1;
       waited_q <= waited_q + 1;
       unique case (state_q)
