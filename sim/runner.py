@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from xml.etree import ElementTree
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.sim import tools
 from edgewright.sim.build import Build, Sources, build
+from edgewright.sim.children import run_child
 
 VALUES_FILE = "values.json"  # what a test reports through bench.report()
 EXCERPT_LINES = 40
@@ -155,24 +155,11 @@ def _environment(top: str, module: str | Path) -> dict[str, str]:
 def _execute(command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_s: float) -> tuple[str, str]:
     """(log, what went wrong or ""); the simulator and its children end with the time limit."""
     with open(cwd / "sim.log", "w+", errors="replace") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
         try:
-            code = process.wait(timeout_s)
+            code = run_child(command, cwd=cwd, env=env, stdout=log, timeout_s=timeout_s).returncode
             ending = f"the simulator ended with exit code {code}" if code else ""
         except subprocess.TimeoutExpired:
             ending = f"the simulation was stopped after {timeout_s:g} s"
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
         log.seek(0)
         return log.read(), ending
 
