@@ -1,7 +1,52 @@
 /// AXI4-Lite registers of the engine: a program goes in as a `start` token, its end comes back as a `finished` token.
 ///
-// registers (hw/registers.py)
-// end of registers
+/// registers (hw/registers.py)
+///   0x00 control, after reset 0x0
+///          0 wo  start: run the program; refused when count is 0, ignored while busy
+///          1 wo  clear: clear done and all of errors
+///          2 rw  interrupt: interrupt while done or failed; every write sets it
+///          3 wo  abort: stop the program, complete its AXI transactions, reset the engine; errors stay
+///          4 wo  forget: abort, and forget AXI transactions: the memory was reset and has lost them
+///   0x04 status, after reset 0x0
+///          0 ro  busy: a program was started and has neither finished nor been aborted
+///          1 ro  done: a program has finished since the last start
+///          2 ro  failed: one of errors 18..0 is set
+///          3 ro  draining: no program runs, but AXI transactions are outstanding; a start waits for them
+///   0x08 address_low, after reset 0x0
+///      31..0 rw  address: of the program, a multiple of 16
+///   0x0c address_high, after reset 0x0
+///       7..0 rw  address: bits 39..32
+///   0x10 count, after reset 0x0
+///      15..0 rw  count: descriptors of the program
+///   0x14 cycles_low, after reset 0x0
+///      31..0 ro  cycles: of the last program, or of the running one so far
+///   0x18 cycles_high, after reset 0x0
+///      31..0 ro  cycles: bits 63..32
+///   0x1c id, after reset 0x45574754
+///      31..0 ro  id: "EWGT"
+///   0x20 version, after reset 0x10000
+///      31..0 ro  version: parameter of engine_top
+///   0x24 errors, after reset 0x0
+///          0 w1c slverr_program: the program port got SLVERR
+///          1 w1c slverr_weights: the weights port got SLVERR
+///          2 w1c slverr_activations: the activations port got SLVERR
+///          3 w1c slverr_residual: the residual port got SLVERR
+///          4 w1c slverr_results: the results port got SLVERR
+///          8 w1c decerr_program: the program port got DECERR
+///          9 w1c decerr_weights: the weights port got DECERR
+///         10 w1c decerr_activations: the activations port got DECERR
+///         11 w1c decerr_residual: the residual port got DECERR
+///         12 w1c decerr_results: the results port got DECERR
+///         16 w1c no_progress: nothing moved on any AXI port for `watchdog` cycles; busy stays until an abort
+///         17 w1c over_limit: the program has run for `cycle_limit` cycles; busy stays until an abort
+///         18 w1c no_descriptors: a start was refused: count is 0
+///         19 w1c busy_start: a start was ignored: a program runs. Not counted as failed
+///         20 w1c forgot: AXI transactions were forgotten. Not counted as failed
+///   0x28 watchdog, after reset 0x100000
+///      31..0 rw  cycles: without progress until no_progress; 0: never
+///   0x2c cycle_limit, after reset 0x0
+///      31..0 rw  cycles: of a program until over_limit; 0: none; set it before start
+/// end of registers
 ///
 /// The engine proper is reset by `engine_rst_no`, after each program as well as when asked for, so that nothing of one
 /// program is left for the next. It stays in reset until no AXI port has anything outstanding; a start given meanwhile
@@ -9,7 +54,7 @@
 /// moves nothing for `Patience` cycles, the memory is taken to have been reset too, and they are forgotten.
 /// Writes to read-only registers are ignored.
 module axil_control #(
-  parameter logic [31:0] Version = 32'h0001_0000,
+  parameter logic [31:0] VersionValue = 32'h0001_0000,
   parameter int unsigned Patience = 4096  // cycles, a power of two
 ) (
   input  logic        clk_i,
@@ -50,10 +95,22 @@ module axil_control #(
   input  logic [0:0]  finished_data_i
 );
 
-  localparam logic [31:0] Id = 32'h4557_4754;
+  localparam logic [31:0] IdValue = 32'h4557_4754;
   localparam logic [31:0] WatchdogReset = 32'd1_048_576;
-  localparam logic [3:0] Control = 0, Status = 1, AddressLow = 2, AddressHigh = 3, Count = 4, CyclesLow = 5, CyclesHigh = 6,
-                         IdWord = 7, VersionWord = 8, Errors = 9, Watchdog = 10, CycleLimit = 11;
+  // offsets (hw/registers.py)
+  localparam logic [3:0] Control = 0;
+  localparam logic [3:0] Status = 1;
+  localparam logic [3:0] AddressLow = 2;
+  localparam logic [3:0] AddressHigh = 3;
+  localparam logic [3:0] Count = 4;
+  localparam logic [3:0] CyclesLow = 5;
+  localparam logic [3:0] CyclesHigh = 6;
+  localparam logic [3:0] Id = 7;
+  localparam logic [3:0] Version = 8;
+  localparam logic [3:0] Errors = 9;
+  localparam logic [3:0] Watchdog = 10;
+  localparam logic [3:0] CycleLimit = 11;
+  // end of offsets
   localparam int unsigned PatienceBits = $clog2(Patience);
 
   typedef struct packed {
@@ -216,8 +273,8 @@ module axil_control #(
       Count:       value = {16'd0, count_q};
       CyclesLow:   value = cycles_q[31:0];
       CyclesHigh:  value = cycles_q[63:32];
-      IdWord:      value = Id;
-      VersionWord: value = Version;
+      Id:          value = IdValue;
+      Version:     value = VersionValue;
       Errors:      value = 32'(events_q);
       Watchdog:    value = watchdog_q;
       CycleLimit:  value = limit_q;

@@ -155,7 +155,7 @@ module engine_top #(
     progress_q <= |{asks & taken, beats, w_valid && w_ready};
   end
 
-  axil_control #(.Version(Version)) i_control (
+  axil_control #(.VersionValue(Version)) i_control (
     .clk_i(clk_i), .rst_ni(rst_ni), .interrupt_o(interrupt_o), .idle_o(idle_o),
     .engine_rst_no(engine_rst_n), .forget_o(forget), .memory_reset_i(m_axi_rst_i), .silent_i(&silent),
     .progress_i(progress_q), .slverr_i(slverr_q), .decerr_i(decerr_q),
