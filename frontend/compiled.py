@@ -80,7 +80,7 @@ class Compiled:
         inputs = self.inputs(images)
         count = min(len(next(iter(inputs.values()))), samples or len(next(iter(inputs.values()))))
         inputs = {name: array[:count] for name, array in inputs.items()}
-        rtl = {path.name: path.read_text() for path in sorted((self.directory / "rtl").iterdir())}
+        rtl = rtl_sources(self.directory)
         image = (self.directory / "memory" / "image.bin").read_bytes()
         run = simulate(self.plan, rtl, inputs, image=image, wave=wave, note=lambda text: tell(text, 0, 0))
         compared: tuple[Comparison, ...] = ()
@@ -182,6 +182,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             Exit.USAGE,
         ) from error  # fmt: skip
     return manifest
+
+
+def rtl_sources(folder: Path) -> dict[str, str]:
+    """The bundle's SystemVerilog by file name: what the manifest lists, whatever else lies in the folder."""
+    names = sorted(name for name in read_manifest(folder)["files"] if name.startswith("rtl/") and name.endswith((".sv", ".v")))
+    return {Path(name).name: (folder / name).read_text(encoding="utf-8") for name in names}
 
 
 def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
