@@ -72,7 +72,9 @@ REGISTERS = (
         Field("forgot", 20, 20, "w1c", "AXI transactions were forgotten. Not counted as failed"),
     )),
     Register("watchdog", 0x28, 1 << 20, (Field("cycles", 31, 0, "rw", "without progress until no_progress; 0: never"),)),
-    Register("cycle_limit", 0x2C, 0, (Field("cycles", 31, 0, "rw", "of a program until over_limit; 0: none; set before start"),)),
+    Register("cycle_limit", 0x2C, 0, (
+        Field("cycles", 31, 0, "rw", "of a program until over_limit; 0: none; set it before start"),
+    )),
 )  # fmt: skip
 
 

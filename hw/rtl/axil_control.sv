@@ -45,7 +45,7 @@
 ///   0x28 watchdog, after reset 0x100000
 ///      31..0 rw  cycles: without progress until no_progress; 0: never
 ///   0x2c cycle_limit, after reset 0x0
-///      31..0 rw  cycles: of a program until over_limit; 0: none; set before start
+///      31..0 rw  cycles: of a program until over_limit; 0: none; set it before start
 /// end of registers
 ///
 /// The engine proper is reset by `engine_rst_no`, after each program as well as when asked for, so that nothing of one
