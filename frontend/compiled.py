@@ -84,7 +84,7 @@ class Compiled:
         inputs = {name: array[:count] for name, array in inputs.items()}
         with reading(self.directory):  # another compilation may have taken the place since
             check_plan(self.plan, read_manifest(self.directory))
-            rtl = {PurePosixPath(name).name: text.decode() for name, text in kept_files(self.directory, "rtl").items()}
+            rtl = rtl_sources(self.directory)
             image = kept_files(self.directory, "memory")["memory/image.bin"]
         with nullcontext() if wave is None else written_beside(wave) as traced:
             run = simulate(self.plan, rtl, inputs, image=image, wave=traced, note=lambda text: tell(text, 0, 0))
@@ -158,6 +158,12 @@ def compile(
     page, figures = report_files.to_html(shown), report_files.to_text(shown)
     publish({**result.files, "report.html": page.encode(), "report.json": figures.encode()}, directory)
     return Compiled(directory, result.plan, report)
+
+
+def rtl_sources(folder: Path) -> dict[str, str]:
+    """The bundle's SystemVerilog by file name: what the manifest lists, whatever else lies in the folder."""
+    kept = kept_files(folder, "rtl").items()
+    return {PurePosixPath(name).name: text.decode() for name, text in kept if name.endswith((".sv", ".v"))}
 
 
 def simulator_name() -> str:

@@ -19,7 +19,7 @@ from edgewright.hw.kernel.timing import Clocks, predict
 from edgewright.hw.plan import Plan
 
 CELLS_FILE = Path(__file__).with_name("cells.json")
-WRAPPER = ("axil_control.sv", "engine_top.v")
+WRAPPER = ("axi_outstanding.sv", "axil_control.sv", "engine_top.v")
 RTL = Path(__file__).resolve().parent / "rtl"
 CLOCKS = Clocks()
 """Of the printed cells and the simulated memory; a test holds predictions to within 2 % of simulated cycles."""

@@ -16,6 +16,7 @@ from edgewright.hw.cost import Cycles, program_of, rtl_files
 from edgewright.hw.kernel.cpp import support_files, to_cpp
 from edgewright.hw.kernel.cpp_vitis import vitis_tcl
 from edgewright.hw.plan import Plan
+from edgewright.hw.registers import c_header
 from edgewright.hw.views import View, rows_columns
 from edgewright.passes.ir.types import Quant
 
@@ -39,6 +40,7 @@ def emit(
     files: dict[str, bytes] = dict(extra)
     for name, text in rtl_files(plan.config).items():
         files[f"rtl/{name}"] = text.encode()
+    files["rtl/engine_registers.h"] = c_header().encode()
     for name, text in hls_files(plan.config, part, clock_mhz).items():
         files[f"hls/{name}"] = text.encode()
     files["memory/image.bin"] = plan.image

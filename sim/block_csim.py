@@ -16,6 +16,7 @@ from edgewright.hw.kernel.cpp_types import field_name
 from edgewright.hw.kernel.tokens import Rows, decode, encode, from_bits, to_bits
 from edgewright.hw.kernel.trace import Block
 from edgewright.hw.kernel.types import Struct, Type, elem_of, leaves, shape_of, size_of, width
+from edgewright.sim.children import run_child
 from edgewright.sim.csim import build_csim
 from numpy.typing import NDArray
 
@@ -81,7 +82,7 @@ def simulate(
             (at / f"{port.name}.in").write_bytes(raw)
         if program.axi and memory is not None:
             (at / "memory.in").write_bytes(np.ascontiguousarray(memory).tobytes())
-        done = subprocess.run([binary, folder, str(int(bounded))], capture_output=True, text=True)
+        done = run_child([binary, folder, str(int(bounded))], stderr=subprocess.PIPE)
         if done.returncode:
             raise CsimError(f"C simulation of {program.name} ended with {done.returncode}: {done.stderr.strip()}")
         outputs = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from edgewright.passes import cache
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.sim import tools
+from edgewright.sim.children import run_child
 
 PREFIX = "Vtop"
 OPTIMISATION = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")  # slow files hold code that runs once
@@ -118,7 +118,7 @@ def _compile(folder: Path, top: str, texts: Mapping[str, str], flags: Sequence[s
 
 
 def _step(command: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path, message: str, code: str) -> None:
-    done = subprocess.run(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = run_child(command, cwd=cwd, env=env)
     with log.open("a") as handle:
         handle.write(" ".join(command) + "\n" + done.stdout)
     if done.returncode:

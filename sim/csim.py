@@ -11,6 +11,7 @@ from pathlib import Path
 from edgewright.passes import cache
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.sim import tools
+from edgewright.sim.children import run_child
 
 FLAGS = ("-std=c++17", "-O2", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-label")
 
@@ -58,7 +59,7 @@ def build_csim(
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_text(text)
         compile_and_link = [*command, *units, "-o", "../csim"]
-        done = subprocess.run(compile_and_link, cwd=source, capture_output=True, text=True)
+        done = run_child(compile_and_link, cwd=source, stderr=subprocess.PIPE)
         if done.returncode:
             wrong = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
             because = "\n    ".join(wrong[:12])
@@ -87,7 +88,7 @@ def run_csim(
     program = build_csim(files, main_cpp, include_dirs, ap_int=ap_int, flags=flags)
     started = time.perf_counter()
     try:
-        done = subprocess.run([program, *args], cwd=cwd, capture_output=True, text=True, timeout=timeout_s)
+        done = run_child([program, *args], cwd=cwd, stderr=subprocess.PIPE, timeout_s=timeout_s)
     except subprocess.TimeoutExpired:
         message = f"the C simulation was stopped after {timeout_s:g} s"
         raise CompileError([Diagnostic("S004", message)], Exit.MISMATCH) from None

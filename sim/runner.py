@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from xml.etree import ElementTree
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.sim import tools
 from edgewright.sim.build import Build, Sources, build
+from edgewright.sim.children import run_child
 
 VALUES_FILE = "values.json"  # what a test reports through bench.report()
 EXCERPT_LINES = 40
@@ -58,13 +58,15 @@ def run(
     timeout_s: float = 600,
     seed: int = 1,
     randomise: bool = False,
+    assertions: bool = True,
     wave: Path | None = None,
 ) -> Result:
     """Runs the cocotb tests of `module`: a dotted name, or the path of a Python file.
 
     `seed` sets Python's random module and, with `randomise`, what everything holds before reset (zeros otherwise), the
     inputs of the top among it: a top to be randomised must withstand a clock edge before its reset. `cwd` is where the
-    test finds and leaves files, a temporary folder by default. `wave` needs a model built with trace=True.
+    test finds and leaves files, a temporary folder by default. Without `assertions` those of the sources are not checked,
+    as hardware does not. `wave` needs a model built with trace=True.
     """
     if cwd is None:
         with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
@@ -77,11 +79,13 @@ def run(
                 timeout_s=timeout_s,
                 seed=seed,
                 randomise=randomise,
+                assertions=assertions,
                 wave=wave,
             )
     if wave is not None and not model.waves:
         raise ValueError("this model was built without trace=True")
     command = [str(model.executable), f"+verilator+rand+reset+{2 * randomise}", f"+verilator+seed+{seed}"]
+    command += [] if assertions else ["+verilator+noassert"]
     command += [] if wave is None else ["--trace", "--trace-file", str(wave.absolute())]
     command += [f"+{name}={value}" for name, value in (plusargs or {}).items()]
     for stale in (VALUES_FILE, "results.xml"):
@@ -151,24 +155,11 @@ def _environment(top: str, module: str | Path) -> dict[str, str]:
 def _execute(command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_s: float) -> tuple[str, str]:
     """(log, what went wrong or ""); the simulator and its children end with the time limit."""
     with open(cwd / "sim.log", "w+", errors="replace") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
         try:
-            code = process.wait(timeout_s)
+            code = run_child(command, cwd=cwd, env=env, stdout=log, timeout_s=timeout_s).returncode
             ending = f"the simulator ended with exit code {code}" if code else ""
         except subprocess.TimeoutExpired:
             ending = f"the simulation was stopped after {timeout_s:g} s"
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
         log.seek(0)
         return log.read(), ending
 

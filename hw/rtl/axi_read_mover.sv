@@ -2,6 +2,9 @@
 /// A burst is asked for only when the data FIFO has room for all of it, so RREADY is constant and R never waits. Bursts
 /// end at multiples of `MaxBurst` beats, hence at 4 KiB boundaries too. One single-beat request is taken per cycle for
 /// as long as `Depth` beats cover the memory's latency. Requests of no beats are dropped.
+/// `rst_ni` empties the streams at any time, also in the middle of bursts. What AXI is owed survives it: ARVALID stays
+/// until it is taken, and the bursts outstanding are counted and their data dropped before anything new is asked for.
+/// The memory must not lose bursts of its own; whoever resets it too has to answer for it (engine_top does).
 module axi_read_mover #(
   parameter int unsigned AddrWidth = 40,
   parameter int unsigned DataWidth = 128,
@@ -51,7 +54,7 @@ module axi_read_mover #(
   assign burst = ends ? left_q[BurstBits:0] : to_boundary;
   assign req_ready_o = !busy_q || (issue && ends);
 
-  always_ff @(posedge clk_i) begin
+  always @(posedge clk_i) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;
     end else if (req_ready_o) begin
@@ -69,25 +72,46 @@ module axi_read_mover #(
     end
   end
 
+  // --- bursts outstanding, and whether they were asked for before the last reset; neither is reset ------------------
+  logic [DepthBits:0] bursts_q;
+  logic               stale_q, end_of_burst;
+
+  assign end_of_burst = m_axi_rvalid && m_axi_rlast && bursts_q != '0;
+
+  initial begin
+    busy_q = 1'b0;
+    m_axi_arvalid = 1'b0;
+    bursts_q = '0;
+    stale_q = 1'b0;
+  end
+
+  // `always`, not `always_ff`, wherever a register starts with a value.
+  always @(posedge clk_i) begin
+    bursts_q <= bursts_q + (DepthBits + 1)'(issue) - (DepthBits + 1)'(end_of_burst);
+    stale_q <= !rst_ni || (stale_q && bursts_q != '0);
+  end
+
   // --- AR, and the room left in the FIFO ---------------------------------------------------------------------------
   logic [DepthBits:0]   room_q;
   logic [WordWidth-1:0] araddr_q;
   logic                 pop;
 
-  assign issue = busy_q && room_q >= (DepthBits + 1)'(burst) && (!m_axi_arvalid || m_axi_arready);
+  assign issue = busy_q && !stale_q && room_q >= (DepthBits + 1)'(burst) && (!m_axi_arvalid || m_axi_arready);
 
   assign m_axi_arid = '0;
   assign m_axi_araddr = {araddr_q, Shift'(0)};
   assign m_axi_arsize = 3'(Shift);
   assign m_axi_arburst = 2'b01;
 
+  always @(posedge clk_i) begin
+    if (issue) m_axi_arvalid <= 1'b1;
+    else if (m_axi_arready) m_axi_arvalid <= 1'b0;
+  end
+
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      m_axi_arvalid <= 1'b0;
       room_q <= (DepthBits + 1)'(Depth);
     end else begin
-      if (issue) m_axi_arvalid <= 1'b1;
-      else if (m_axi_arready) m_axi_arvalid <= 1'b0;
       room_q <= room_q - (issue ? (DepthBits + 1)'(burst) : '0) + (DepthBits + 1)'(pop);
     end
   end
@@ -102,8 +126,10 @@ module axi_read_mover #(
   // --- R into the FIFO, the FIFO into a register -------------------------------------------------------------------
   logic [DataWidth-1:0] fifo [Depth];
   logic [DepthBits:0]   write_q, read_q;
+  logic                 take;
 
   assign m_axi_rready = 1'b1;
+  assign take = m_axi_rvalid && !stale_q && bursts_q != '0;
   assign pop = write_q != read_q && (!data_valid_o || data_ready_i);
 
   always_ff @(posedge clk_i) begin
@@ -113,31 +139,27 @@ module axi_read_mover #(
       data_valid_o <= 1'b0;
       error_o <= 1'b0;
     end else begin
-      write_q <= write_q + (DepthBits + 1)'(m_axi_rvalid);
+      write_q <= write_q + (DepthBits + 1)'(take);
       read_q <= read_q + (DepthBits + 1)'(pop);
       if (pop) data_valid_o <= 1'b1;
       else if (data_ready_i) data_valid_o <= 1'b0;
-      error_o <= error_o || (m_axi_rvalid && m_axi_rresp[1]);
+      error_o <= error_o || (take && m_axi_rresp[1]);
     end
   end
 
   always_ff @(posedge clk_i) begin
-    if (m_axi_rvalid) fifo[write_q[DepthBits-1:0]] <= m_axi_rdata;
+    if (take) fifo[write_q[DepthBits-1:0]] <= m_axi_rdata;
     if (pop) data_data_o <= fifo[read_q[DepthBits-1:0]];
   end
 
 `ifndef SYNTHESIS
-  logic [31:0] owed_q;
   initial begin
     assert (MaxBurst <= Depth && MaxBurst <= 256 && MaxBurst * DataWidth / 8 <= 4096 && (1 << BurstBits) == MaxBurst
             && (1 << DepthBits) == Depth) else $fatal(1, "axi_read_mover: MaxBurst and Depth do not fit");
   end
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      owed_q <= '0;
-    end else begin
-      owed_q <= owed_q + (issue ? 32'(burst) : '0) - 32'(m_axi_rvalid);
-      if (m_axi_rvalid) assert (owed_q != 0) else $error("axi_read_mover: a beat came that was not asked for");
+    if (rst_ni) begin
+      if (m_axi_rvalid) assert (bursts_q != '0) else $error("axi_read_mover: a beat came that was not asked for");
       if (req_valid_i && req_ready_o) begin
         assert (req_data_i[Shift-1:0] == '0) else $error("axi_read_mover: address %h is not aligned", req_data_i[AddrWidth-1:0]);
       end
@@ -146,6 +168,6 @@ module axi_read_mover #(
 `endif
 
   logic unused;
-  assign unused = ^{req_data_i[AddrWidth+16], req_data_i[Shift-1:0], m_axi_rid, m_axi_rlast, m_axi_rresp[0]};
+  assign unused = ^{req_data_i[AddrWidth+16], req_data_i[Shift-1:0], m_axi_rid, m_axi_rresp[0]};
 
 endmodule

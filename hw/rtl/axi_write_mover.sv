@@ -3,6 +3,10 @@
 /// marked request of no beats does so when all beats before it have been. Bursts end at multiples of `MaxBurst` beats,
 /// hence at 4 KiB boundaries too. One single-beat request is taken per cycle for as long as `Outstanding` bursts cover
 /// the memory's latency.
+/// `rst_ni` empties the streams at any time, also in the middle of bursts. What AXI is owed survives it: AWVALID and WVALID
+/// stay until they are taken, bursts that were asked for are completed with beats that write nothing (WSTRB 0), and their
+/// responses are awaited, before anything new is asked for. The memory must not lose bursts of its own; whoever resets it
+/// too has to answer for it (engine_top does).
 module axi_write_mover #(
   parameter int unsigned AddrWidth = 40,
   parameter int unsigned DataWidth = 128,
@@ -59,7 +63,7 @@ module axi_write_mover #(
   assign burst = ends ? left_q[BurstBits:0] : to_boundary;
   assign req_ready_o = !busy_q || (issue && ends);
 
-  always_ff @(posedge clk_i) begin
+  always @(posedge clk_i) begin
     if (!rst_ni) begin
       busy_q <= 1'b0;
     end else if (req_ready_o) begin
@@ -85,30 +89,39 @@ module axi_write_mover #(
     logic [BurstBits-1:0] len;    // beats less one
   } burst_t;
 
-  burst_t             queue [Outstanding];
-  burst_t             sending, acknowledging;
-  logic [QueueBits:0] issued_q, sent_q, acknowledged_q;
-  logic               full, send_next, acknowledge, done_room;
+  burst_t               queue [Outstanding];
+  burst_t               sending, acknowledging;
+  // Not reset: the queue is what AXI is owed. `stale_q` while it holds bursts from before the last reset.
+  logic [QueueBits:0]   issued_q, sent_q, acknowledged_q;
+  logic [BurstBits-1:0] beat_q;
+  logic                 stale_q, full, send_next, acknowledge, done_room;
 
   assign full = issued_q == {~acknowledged_q[QueueBits], acknowledged_q[QueueBits-1:0]};
   assign sending = queue[sent_q[QueueBits-1:0]];
   assign acknowledging = queue[acknowledged_q[QueueBits-1:0]];
-  assign issue = busy_q && !full && (empty || !m_axi_awvalid || m_axi_awready);
+  assign issue = busy_q && !stale_q && !full && (empty || !m_axi_awvalid || m_axi_awready);
 
   always_ff @(posedge clk_i) begin
     if (issue) queue[issued_q[QueueBits-1:0]] <= '{empty: empty, mark: mark_q && ends, len: BurstBits'(burst - 1'b1)};
   end
 
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      issued_q <= '0;
-      sent_q <= '0;
-      acknowledged_q <= '0;
-    end else begin
-      issued_q <= issued_q + (QueueBits + 1)'(issue);
-      sent_q <= sent_q + (QueueBits + 1)'(send_next);
-      acknowledged_q <= acknowledged_q + (QueueBits + 1)'(acknowledge);
-    end
+  initial begin
+    busy_q = 1'b0;
+    m_axi_awvalid = 1'b0;
+    m_axi_wvalid = 1'b0;
+    stale_q = 1'b0;
+    issued_q = '0;
+    sent_q = '0;
+    acknowledged_q = '0;
+    beat_q = '0;
+  end
+
+  // `always`, not `always_ff`, wherever a register starts with a value.
+  always @(posedge clk_i) begin
+    issued_q <= issued_q + (QueueBits + 1)'(issue);
+    sent_q <= sent_q + (QueueBits + 1)'(send_next);
+    acknowledged_q <= acknowledged_q + (QueueBits + 1)'(acknowledge);
+    stale_q <= !rst_ni || (stale_q && acknowledged_q != issued_q);
   end
 
   // --- AW ----------------------------------------------------------------------------------------------------------
@@ -119,9 +132,8 @@ module axi_write_mover #(
   assign m_axi_awsize = 3'(Shift);
   assign m_axi_awburst = 2'b01;
 
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) m_axi_awvalid <= 1'b0;
-    else if (issue && !empty) m_axi_awvalid <= 1'b1;
+  always @(posedge clk_i) begin
+    if (issue && !empty) m_axi_awvalid <= 1'b1;
     else if (m_axi_awready) m_axi_awvalid <= 1'b0;
   end
 
@@ -133,27 +145,22 @@ module axi_write_mover #(
   end
 
   // --- W -----------------------------------------------------------------------------------------------------------
-  logic                 has_burst, take, last;
-  logic [BurstBits-1:0] beat_q;
+  logic                 has_burst, has_room, take, last, write_q;
 
   assign has_burst = sent_q != issued_q;
-  assign data_ready_o = has_burst && !sending.empty && (!m_axi_wvalid || m_axi_wready);
-  assign take = data_valid_i && data_ready_o;
+  assign has_room = has_burst && !sending.empty && (!m_axi_wvalid || m_axi_wready);
+  assign data_ready_o = has_room && !stale_q;
+  assign take = has_room && (data_valid_i || stale_q);
   assign last = beat_q == sending.len;
   assign send_next = has_burst && (sending.empty || (take && last));
-  assign m_axi_wstrb = '1;
+  assign m_axi_wstrb = {DataWidth / 8{write_q}};
 
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
+  always @(posedge clk_i) begin
+    if (take) begin
+      m_axi_wvalid <= 1'b1;
+      beat_q <= last ? '0 : beat_q + 1'b1;
+    end else if (m_axi_wready) begin
       m_axi_wvalid <= 1'b0;
-      beat_q <= '0;
-    end else begin
-      if (take) begin
-        m_axi_wvalid <= 1'b1;
-        beat_q <= last ? '0 : beat_q + 1'b1;
-      end else if (m_axi_wready) begin
-        m_axi_wvalid <= 1'b0;
-      end
     end
   end
 
@@ -161,6 +168,7 @@ module axi_write_mover #(
     if (take) begin
       m_axi_wdata <= data_data_i;
       m_axi_wlast <= last;
+      write_q <= !stale_q;
     end
   end
 
@@ -180,8 +188,8 @@ module axi_write_mover #(
       done_q <= '0;
       error_o <= 1'b0;
     end else begin
-      done_q <= done_q + 8'(acknowledge && acknowledging.mark) - 8'(done_valid_o && done_ready_i);
-      error_o <= error_o || (m_axi_bvalid && m_axi_bready && m_axi_bresp[1]);
+      done_q <= done_q + 8'(acknowledge && acknowledging.mark && !stale_q) - 8'(done_valid_o && done_ready_i);
+      error_o <= error_o || (m_axi_bvalid && m_axi_bready && m_axi_bresp[1] && !stale_q);
     end
   end
 

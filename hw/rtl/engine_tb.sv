@@ -54,12 +54,15 @@ module engine_tb #(
   always @(posedge clk_i) if (!rst_ni) was_reset <= 1'b1;
   assign reset_n = rst_ni && was_reset;
 
+  typedef enum logic [1:0] {Load, Start, Run, Done} state_e;
+  state_e      state_q;
   logic        start_valid, start_ready, finished_valid, finished_ready;
   logic [55:0] start_data;
   logic [0:0]  finished_data;
 
+  // Each job begins on an engine that was reset, as axil_control does it.
   engine i_engine (
-    .clk_i, .rst_ni(reset_n),
+    .clk_i, .rst_ni(reset_n && state_q != Load),
     .start_valid_i(start_valid), .start_ready_o(start_ready), .start_data_i(start_data),
     .finished_valid_o(finished_valid), .finished_ready_i(finished_ready), .finished_data_o(finished_data),
     .m_axi_program_arid(arid[Program]), .m_axi_program_araddr(araddr[Program]), .m_axi_program_arlen(arlen[Program]),
@@ -106,8 +109,6 @@ module engine_tb #(
   );
 
   // --- jobs --------------------------------------------------------------------------------------------------------
-  typedef enum logic [1:0] {Load, Start, Run, Done} state_e;
-
   string       jobs_file, input_file;
   int          jobs, report;
   int unsigned limit, quiet, dump_first, dump_last;
@@ -125,7 +126,6 @@ module engine_tb #(
     report = $fopen("cycles.txt", "w");
   end
 
-  state_e                    state_q;
   logic [31:0]               cycles_q, quiet_q;
   logic [NumRead-1:0]        read_beats;
   logic                      write_beat;

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import edgewright
@@ -13,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from edgewright.frontend import cli, driver, publish
-from edgewright.frontend.compiled import Compiled
+from edgewright.frontend.compiled import Compiled, rtl_sources
 from edgewright.frontend.report import report
 from edgewright.frontend.reshaping import stage as reshape_stage
 from edgewright.passes.diagnostics import CompileError
@@ -54,6 +55,16 @@ def test_the_report_keeps_its_schema(bundle: Path) -> None:
     assert data["cycles"]["predicted"] > 5000
     assert data["accuracy"]["int8"] >= data["accuracy"]["float"] - 0.005
     assert data["accuracy"]["float"] > 0.97
+
+
+def test_only_rtl_that_the_manifest_lists_is_compiled(bundle: Path, tmp_path: Path) -> None:
+    listed = {name.removeprefix("rtl/") for name in design(bundle) if re.fullmatch(r"rtl/\w+\.s?v", name)}
+    copied = tmp_path / "bundle"
+    shutil.copytree(bundle, copied)
+    (copied / "rtl" / "aaa.sv").write_text("module engine; initial $system(\"touch owned\"); endmodule\n")
+    sources = rtl_sources(copied)
+    assert set(sources) == listed and "engine_top.v" in listed
+    assert sources["engine.sv"] == (bundle / "rtl" / "engine.sv").read_text()
 
 
 def test_the_manifest_covers_every_file(bundle: Path) -> None:

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from edgewright.hw.cost import RTL, WRAPPER
 from edgewright.passes.diagnostics import CompileError
 from edgewright.sim import bench, engine
 from edgewright.sim.build import Build, build
@@ -69,5 +70,5 @@ def test_the_limit_on_cycles(model: Build) -> None:
 
 
 def test_registers_start_a_program() -> None:
-    texts = stub() | {"engine_top.v": bench.cell("engine_top"), "axil_control.sv": bench.cell("axil_control")}
+    texts = stub() | {name: (RTL / name).read_text() for name in WRAPPER}
     run(build("engine_top", texts), HERE / "engine_top_bench.py").require("engine_top")

@@ -77,3 +77,22 @@ def test_a_wrong_word_in_memory_is_told() -> None:
     inputs = {"from": [pack(0, 1)], "to": [pack(128, 1, 1)]}
     with pytest.raises(CompileError, match="address 0x81 holds 0x01 instead of 0x00; 15 of 16 bytes"):
         bench.check_block(texts, "mover_copy", inputs, {"done": [1]}, memory=memory)
+
+
+@pytest.mark.parametrize(
+    ("mover", "change", "told"),
+    [
+        ("axi_read_mover", ("m_axi_rvalid && !stale_q && bursts_q != '0", "m_axi_rvalid"), "data: token"),
+        ("axi_read_mover", ("stale_q <= !rst_ni || (stale_q && bursts_q != '0)", "stale_q <= !rst_ni"), "data: token"),
+        ("axi_write_mover", ("{DataWidth / 8{write_q}}", "'1"), "was written with something else"),
+        ("axi_write_mover", ("acknowledging.mark && !stale_q", "acknowledging.mark"), "came out"),
+    ],
+    ids=["stale data", "stale too short", "strobes", "stale marks"],
+)  # fmt: skip
+def test_a_mover_that_forgets_is_found(mover: str, change: tuple[str, str], told: str) -> None:
+    text = bench.cell(mover)
+    assert change[0] in text
+    changed = build(mover, {f"{mover}.sv": text.replace(*change)})
+    env = {"MOVER_SEED": "3", "MOVER_IDLE": "0", "MOVER_STALL": "0.4"}
+    with pytest.raises(CompileError, match=told):
+        run(changed, BENCH, env=env, assertions=False).require(mover)

@@ -26,7 +26,7 @@ def lint(*arguments: str | Path) -> str:
 def test_no_warnings(file: Path) -> None:
     stub = ROOT / "tests" / "sim" / "stub_engine.sv"
     quiet = ("-Wno-MULTITOP", "-Wno-DECLFILENAME") if "engine" in file.stem else ()
-    below = [RTL / f"{name}.sv" for name in ("axi_read_mover", "axi_write_mover", "axi_ram", "axil_control")]
+    below = [RTL / f"{name}.sv" for name in ("axi_read_mover", "axi_write_mover", "axi_ram", "axil_control", "axi_outstanding")]
     assert not lint("--top-module", file.stem, *quiet, *([stub, *below] if quiet else []), file)
 
 
