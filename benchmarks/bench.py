@@ -61,9 +61,10 @@ def measure(name: str) -> dict[str, Any]:
 
 def cycles_at(compiled: Compiled, latency: int) -> int:
     """Cycles of one image with a slower memory; AssertionError when a bit differs."""
+    from edgewright.frontend.compiled import rtl_sources
     from edgewright.sim.network import simulate
 
-    rtl = {path.name: path.read_text() for path in sorted((compiled.directory / "rtl").iterdir())}
+    rtl = rtl_sources(compiled.directory)
     inputs = {name: array[:1] for name, array in compiled.inputs(None).items()}
     run = simulate(compiled.plan, rtl, inputs, latency=latency)
     assert all(comparison.exact for comparison in run.comparisons), f"not bit-exact at latency {latency}"
