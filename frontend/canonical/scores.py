@@ -13,7 +13,7 @@ from edgewright.passes.ir import Array, Node, Shape, make
 from edgewright.passes.ops import Add, Clip, Constant, MatMul, Mul, Reshape, Softmax, Sub, Where, constant, value_of
 
 Uses = Callable[[Node], int]
-NEVER = -9e3  # what masks start at (-1e4, or -9984 in bfloat16); no score that counts comes near it
+NEVER = -1e30  # masks start here; a mask at -1e9 or -1e4 may be above a score that counts, and stays a choice of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from edgewright.targets.cpu.artifact import Artifact
 from tests.frontend.damage import bytes_changed, checkpoint_changed, json_changed
 from tests.models import tiny_vit
 
-SPLIT = Path(__file__).parents[1] / "examples" / "split" / "devices2"
+SPLIT = Path(__file__).parents[2] / "examples" / "split" / "devices2"
 SEEDS = 12
 
 
