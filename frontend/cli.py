@@ -29,6 +29,7 @@ MODEL_HELP = "The model, an ONNX file."
 Stage = Literal["read", "reshape", "passes", "plan", "emit"]
 Precision = Literal["int8", "fp32"]
 Method = Literal["minmax", "percentile", "mse"]
+Numerics = Literal["shared", "target"]
 
 
 class _Guarded(TyperGroup):
@@ -131,6 +132,10 @@ def compile(
         Precision, typer.Option(help="Numbers of weights and activations; fp32 on CPUs only.")
     ] = "int8",
     method: Annotated[Method, typer.Option(help="How the range of an activation is chosen.")] = "mse",
+    numerics: Annotated[
+        Numerics,
+        typer.Option(help="shared: the same integers on every target; target: those that this one computes fastest."),
+    ] = "shared",
     start_from: Annotated[
         Stage, typer.Option("--from", help="Start at this stage, with what the last run left in DIR.")
     ] = "read",
@@ -175,6 +180,7 @@ def compile(
             shapes=shapes,
             precision=precision,
             method=method,
+            numerics=numerics,
             output=directory,
             start_from=start_from,
             variant=variant,

@@ -122,6 +122,7 @@ def compile(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     precision: str = "int8",
     method: str = "mse",
+    numerics: str = "shared",
     output: str | Path | None = None,
     start_from: str = "read",
     variant: str | None = None,
@@ -134,14 +135,15 @@ def compile(
 ) -> Compiled | CompiledCpu:
     """Compile an ONNX file or ``onnx.ModelProto`` for a board; the bundle goes to ``output`` (default build/<model>).
 
-    ``calibration``: an npz file, or "random". ``precision``: "int8", or "fp32" on CPUs. ``variant``: kernels for another
-    processor than the target's. ``gpu``: CUDA code for a Jetson's GPU too, in the folder cuda/. ``reshaping``: passes that
+    ``calibration``: an npz file, or "random". ``precision``: "int8", or "fp32" on CPUs. ``numerics``:
+    "shared" (the integers of every target), or "target" (those that this one computes fastest). ``variant``: kernels for
+    another processor than the target's. ``gpu``: CUDA code for a Jetson's GPU too, in the folder cuda/. ``reshaping``: passes that
     make the model smaller, which learn from ``data`` (default: the calibration file) and continue from ``checkpoints``.
     Raises ``CompileError`` with every reason; nothing is then written.
     """
     given = None if calibration is None else str(calibration)
     options = Options(
-        target, given, shapes or {}, precision, method, start_from, variant, gpu, reshaping or Reshaping(),
+        target, given, shapes or {}, precision, method, numerics, start_from, variant, gpu, reshaping or Reshaping(),
         None if data is None else str(data), None if checkpoints is None else Path(checkpoints), resume,
     )  # fmt: skip
     directory = Path(output) if output is not None else Path("build") / safe_identifier(source_name(source), "model_")

@@ -7,7 +7,7 @@ import resource
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,10 @@ EVALUATION_MACS = 4e10
 """Products spent on each accuracy figure: thousands of small images, a few dozen of 224 x 224."""
 NOISE_IMAGES = 8
 SAMPLES_FILE = "checkpoints/samples.npz"
+OWN_NUMERICS = (
+    "Quantised for CPUs alone (--numerics target), with RMSNorm in place of LayerNorm: the integers are not those of other "
+    "targets."
+)
 KEPT_SAMPLES = 4
 """Calibration images that stay with the bundle, so that `simulate` needs no data."""
 
@@ -50,6 +54,7 @@ class Options:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     precision: str = "int8"
     method: str = "mse"
+    numerics: str = "shared"
     start_from: str = "read"
     variant: str | None = None
     gpu: bool = False
@@ -61,7 +66,9 @@ class Options:
     def manifest(self, passes: Mapping[str, Any]) -> dict[str, Any]:
         """The options that decide the bundle's content, with those of the passes that ran; no paths, so that the same data
         elsewhere gives the same bytes."""
-        shared = {"target": self.target, "precision": self.precision, "method": self.method}
+        shared = {
+            "target": self.target, "precision": self.precision, "method": self.method, "numerics": self.numerics,
+        }  # fmt: skip
         return shared | ({"passes": dict(passes)} if passes else {})
 
 
@@ -161,7 +168,10 @@ def source_name(source: ModelSource) -> str:
 def quantise_measured(
     ready: Prepared, options: Options, device: Device, clock: Clock, files: dict[str, bytes]
 ) -> tuple[Graph, Measured]:
-    """Passes, calibration and quantisation; then accuracy and noise where there is data to measure them on."""
+    """Passes, calibration and quantisation; then accuracy and noise where there is data to measure them on.
+
+    The integer graph is the same for every target, unless the numerics of this target were asked for.
+    """
     from edgewright.frontend.onnx_writing.writer import write_integer
 
     graph = ready.graph
@@ -169,10 +179,12 @@ def quantise_measured(
     check_ranges(calibration)
     evaluation = affordable(graph, evaluation)
     with clock.stage("passes"):
-        optimised, _ = optimise(graph, rms_norm=device.kind != "fpga" and not options.gpu)
+        own = options.numerics == "target" and device.kind == "cpu" and not options.gpu
+        optimised, _ = optimise(graph, rms_norm=own)
+        if own:
+            optimised = replace(optimised, notes=(*optimised.notes, OWN_NUMERICS))
     with clock.stage("calibrate and quantise"):
-        split = device.kind != "fpga"  # joins of channels that the engine has no operation for
-        done = quantise(optimised, calibration.inputs, QuantiseOptions(method=options.method, split_outliers=split))
+        done = quantise(optimised, calibration.inputs, QuantiseOptions(method=options.method))
         files |= checkpoint_files("passes", done.graph)
         files["model/quantised.onnx"] = write_integer(done.graph).SerializeToString(deterministic=True)
     with clock.stage("measure accuracy"):

@@ -46,7 +46,7 @@ class Pricing:
             parameters=sum(node.type.size for node in nodes if node.op.kind == "Constant" and node.type.is_float),
         )
         try:
-            optimised, _ = optimise(graph, rms_norm=self.device.kind != "fpga")
+            optimised, _ = optimise(graph, rms_norm=self.precision == "fp32" and self.device.kind != "fpga")
             if self.device.kind == "fpga":
                 return self._on_engine(optimised, found)
             return self._on_cpu(optimised, found)

@@ -42,18 +42,18 @@ def reasons(target: str, precision: str, graph: Graph) -> list[Diagnostic]:
     if device.kind == "cpu":
         _lower(graph, precision)
         return []
-    planned = plan(_quantised(graph, False), EngineConfig.from_table(device.engine))
+    planned = plan(_quantised(graph), EngineConfig.from_table(device.engine))
     check_fit(planned, device)
     predict_cycles(planned)
     return []
 
 
 @lru_cache(maxsize=2)
-def _quantised(graph: Graph, cpu: bool) -> Graph:
-    """The integer graph for a CPU or an engine, as `frontend.driver` makes it."""
-    optimised, _ = optimise(graph, rms_norm=cpu)
+def _quantised(graph: Graph) -> Graph:
+    """The integer graph of every target, as `frontend.driver` makes it."""
+    optimised, _ = optimise(graph)
     samples = random_samples(input_shapes(graph), count=2, ranges=input_ranges(graph))
-    return quantise(optimised, samples.inputs, QuantiseOptions(split_outliers=cpu)).graph
+    return quantise(optimised, samples.inputs, QuantiseOptions()).graph
 
 
 def _lower(graph: Graph, precision: str) -> None:
@@ -73,7 +73,7 @@ def _refused(graph: Graph, precision: str) -> tuple[Diagnostic, ...]:
     from edgewright.targets.cpu.variants import variant
 
     try:
-        lower(_quantised(graph, True) if precision == "int8" else optimise(graph, rms_norm=True)[0], variant("neon"))
+        lower(_quantised(graph) if precision == "int8" else optimise(graph, rms_norm=True)[0], variant("neon"))
     except CompileError as error:
         return error.diagnostics
     return ()

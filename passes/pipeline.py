@@ -81,13 +81,13 @@ def optimise(graph: Graph, dump: Dump | None = None, rms_norm: bool = False) -> 
 @dataclass(frozen=True, slots=True)
 class QuantiseOptions:
     """How ranges are chosen. method: "mse", "percentile" (with `percentile`) or "minmax", for activations;
-    weight_clip: "minmax" or "mse"; split_outliers: joins channels, which the FPGA engine cannot."""
+    weight_clip: "minmax" or "mse"."""
 
     method: str = "mse"
     percentile: float = 99.99
     weight_clip: str = "minmax"
     reparameterise: bool = True
-    split_outliers: bool = False
+    split_outliers: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from edgewright.passes.quantisation.calibrate import Calibration
 from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS
 from edgewright.passes.transform import Note, Pass
 
-COUNTS = (4, 8, 16, 32)  # outlying channels
+WORD = 16  # channels: what a machine of 128-bit words joins without moving single bytes
+COUNTS = (WORD, 2 * WORD)  # outlying channels
 COPIES = (2, 4, 8, 16)
 MOST = 12  # copies may add one column in so many to the product
 WORTH = 0.25  # of the noise of one range: 6 dB, or the split is not worth its copies

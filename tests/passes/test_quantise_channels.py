@@ -79,8 +79,8 @@ def with_outliers(times: float = 30) -> Graph:
     """A hidden layer in which three channels reach so many times as far as the others."""
     layers = Layers(0)
     x = graph_input("x", (1, 10, 16))
-    hidden = layers.linear(x, 480, "up")
-    gain = np.ones(480, np.float32)
+    hidden = layers.linear(x, 960, "up")
+    gain = np.ones(960, np.float32)
     gain[[5, 77, 300]] = times
     up = make(Linear(), x, constant(value(hidden.inputs[1]) * gain[:, None]), hidden.inputs[2], origin=("up",))
     down = layers.linear(make(Gelu(), up, origin=("gelu",)), 12, "down")
@@ -92,10 +92,10 @@ def test_splitting_outliers_is_exact_in_float_and_helps_in_integers() -> None:
     graph = with_outliers()
     given, tested = normal(graph, 16, 0), normal(graph, 16, 1)
     after, statistics = SplitOutliers(calibrate(graph, given))(graph)
-    assert dict(statistics.counts) == {"channels split": 4}
+    assert dict(statistics.counts) == {"channels split": 16}  # whole words of 16 channels
     assert np.allclose(interpret(after, tested)["y"], interpret(graph, tested)["y"], atol=1e-4)
     (joined,) = (n for n in after if isinstance(n.op, Concat))
-    assert 480 < joined.shape[-1] <= 480 * 13 / 12
+    assert 960 < joined.shape[-1] <= 960 * 13 / 12
     plain = noise_db(graph, given, tested)
     assert noise_db(graph, given, tested, split=True) > plain + 6
 
