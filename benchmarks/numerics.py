@@ -1,6 +1,6 @@
 """What the numerics of CPUs alone (RMSNorm for LayerNorm) gain over those that all targets share, in int8.
 
-    python -m benchmarks.numerics [--models deit_tiny,minilm] [--rounds 30]
+    python -m benchmarks.numerics [--models deit_tiny,minilm] [--rounds 30] [--docs]
 
 Both artifacts of a model are alive in one process and run in turns, one thread, batch 1; the ratio is taken within each
 round, so that what else the machine does meets both. Signal to noise is against onnxruntime in float32.
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import pages
 from benchmarks.cpu_models import MODELS, Arrays, data_path, model_path, split
 
 OUTPUT = Path(__file__).parents[1] / "build" / "numerics"
@@ -77,9 +78,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="shared numerics beside those of CPUs alone")
     parser.add_argument("--models", default=",".join(MODELS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=30, help="turns of each (default: %(default)s)")
+    parser.add_argument("--docs", action="store_true", help="renew the table of docs/how/integers.md")
     options = parser.parse_args()
-    print("| int8, 1 thread | shared, ms | own, ms | shared / own (quartiles) | shared, dB | own, dB |")
-    print("|---|---:|---:|---:|---:|---:|", flush=True)
+    table = ["| int8, 1 thread | shared, ms | own, ms | shared / own (quartiles) | shared, dB | own, dB |", "|---|" + "---:|" * 5]
+    print("\n".join(table), flush=True)
     for name in options.models.split(","):
         (shared, tested), (own, _) = (runner(name, numerics) for numerics in ("shared", "target"))
         sample = {key: value[:1] for key, value in tested.items()}
@@ -87,7 +89,10 @@ def main() -> int:
         low, middle, high = statistics.quantiles([a / b for a, b in times], n=4)
         medians = " | ".join(f"{statistics.median(column):.3f}" for column in zip(*times, strict=True))
         noise = " | ".join(f"{noise_db(infer, name, tested):.1f}" for infer in (shared, own))
-        print(f"| {name} | {medians} | {middle:.3f} ({low:.3f}-{high:.3f}) | {noise} |", flush=True)
+        table.append(f"| {name} | {medians} | {middle:.3f} ({low:.3f}-{high:.3f}) | {noise} |")
+        print(table[-1], flush=True)
+    if options.docs:
+        pages.put("numerics", "\n".join(table))
     return 0
 
 

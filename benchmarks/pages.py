@@ -11,6 +11,7 @@ PAGES = {
     "bench-cpu": MEASURED / "cpus.md",
     "instructions": MEASURED / "cpus.md",
     "bench-passes": MEASURED / "passes.md",
+    "numerics": ROOT / "docs" / "how" / "integers.md",
     "headline": ROOT / "README.md",
 }
 

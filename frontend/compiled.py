@@ -137,8 +137,9 @@ def compile(
 
     ``calibration``: an npz file, or "random". ``precision``: "int8", or "fp32" on CPUs. ``numerics``:
     "shared" (the integers of every target), or "target" (those that this one computes fastest). ``variant``: kernels for
-    another processor than the target's. ``gpu``: CUDA code for a Jetson's GPU too, in the folder cuda/. ``reshaping``: passes that
-    make the model smaller, which learn from ``data`` (default: the calibration file) and continue from ``checkpoints``.
+    another processor than the target's. ``gpu``: CUDA code for a Jetson's GPU too, in the folder cuda/. ``reshaping``:
+    passes that make the model smaller, which learn from ``data`` (default: the calibration file) and continue from
+    ``checkpoints``.
     Raises ``CompileError`` with every reason; nothing is then written.
     """
     given = None if calibration is None else str(calibration)
