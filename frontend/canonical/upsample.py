@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from edgewright.frontend.canonical.axes import CHANNELS_FIRST, CHANNELS_LAST
-from edgewright.frontend.canonical.channels import UNARY
 from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins
 from edgewright.passes.ir.graph import rebuild
 from edgewright.passes.ops import Concat, Conv, ConvTranspose, Reshape, Transpose, constant, value_of
+from edgewright.passes.ops.groups import UNARY
 
 
 def split_transposed(graph: Graph) -> Graph:
