@@ -20,17 +20,15 @@ from edgewright.passes.ops import (
     Conv,
     ConvTranspose,
     Gather,
-    LayerNormalization,
     Linear,
     MatMul,
     ReduceMean,
     Reshape,
-    RMSNormalization,
     Slice,
     Softmax,
     Transpose,
 )
-from edgewright.passes.ops.groups import ELEMENTWISE
+from edgewright.passes.ops.groups import ELEMENTWISE, NORMS
 
 
 def computes_rows(one: Graph, many: Graph, batch: int) -> bool:
@@ -96,7 +94,7 @@ def _keeps(single: Node, several: Node, axis: int, axes: dict[Node, int]) -> boo
         if len(operands) == 1:
             return leads and own + rank - before == axis and own != before - 1
         return len(ranks) == 1 and not any(inner) and all(a == axis for _, a in operands)
-    if isinstance(op, (Linear, LayerNormalization, RMSNormalization)):
+    if isinstance(op, (Linear, *NORMS)):
         return leads and own == axis != rank - 1
     if isinstance(op, (Conv, ConvTranspose, BatchNormalization)):
         return leads and own == axis == 0

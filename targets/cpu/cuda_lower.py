@@ -31,7 +31,7 @@ from edgewright.passes.ops import (
     Transpose,
     value_of,
 )
-from edgewright.passes.ops.groups import WINDOWS
+from edgewright.passes.ops.groups import NORMS, WEIGHTED, WINDOWS
 from edgewright.targets.cpu import cuda_attention, cuda_direct, cuda_elementwise, cuda_matrix, cuda_rows
 from edgewright.targets.cpu.cuda_step import CudaContext, CudaStep
 from edgewright.targets.cpu.groups import Group, group
@@ -89,7 +89,7 @@ def unsupported(node: Node, has_dp4a: bool) -> str | None:
         return REFUSED[type(op)]
     if type(op) not in LOWERINGS:
         return f"there is no CUDA lowering for {op.kind}"
-    weights = isinstance(op, (Linear, PatchEmbed, Conv, LayerNormalization, RMSNormalization))
+    weights = isinstance(op, (*WEIGHTED, *NORMS))
     if weights and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
         return "its weights are computed while the model runs"
     return cuda_attention.refused(node, has_dp4a) if isinstance(op, Attention) else None
