@@ -94,7 +94,7 @@ def _chains(node: Node) -> list[tuple[Node, list[Node]]]:
             (root,) = border
             found.append((root, _ordered(node, root)))
         # Take in the border nodes that only this chain can explain; a root of two uses is tried before it is opened.
-        opened = [n for n in border if isinstance(n.op, ELEMENTWISE)]
+        opened = [n for n in border if n.op.facts.elementwise]
         if not opened:
             break
         inside.update(dict.fromkeys(_deepest(opened)))
@@ -108,7 +108,7 @@ def _deepest(nodes: list[Node]) -> list[Node]:
         front = set(node.inputs)
         for _ in range(_LONGEST):
             below |= front
-            front = {i for n in front if isinstance(n.op, ELEMENTWISE) for i in n.inputs} - below
+            front = {i for n in front if n.op.facts.elementwise for i in n.inputs} - below
     return [node for node in nodes if node not in below]
 
 

@@ -25,7 +25,7 @@ from edgewright.passes.ops import (
     constant,
     value_of,
 )
-from edgewright.passes.ops.groups import BROADCASTING, PER_TOKEN, UNARY
+from edgewright.passes.ops.groups import BROADCASTING
 
 _ROUNDS = 64
 
@@ -64,7 +64,7 @@ def _through_transpose(_: Node, node: Node, uses: Callable[[Node], int]) -> Node
     first = next((last for last in map(_last, operands) if last is not None), None)
     if first is None:
         return None
-    if isinstance(op, UNARY):
+    if op.facts.unary:
         return _to_first(make(op, first, origin=node.origin))
     if isinstance(op, Conv):
         pixels = _pointwise(node, op, first)
@@ -143,7 +143,7 @@ def _through_reshape(node: Node) -> Node | None:
     def grid(result: Node) -> Node:
         return make(Reshape(node.shape), result, origin=node.origin)
 
-    if isinstance(op, PER_TOKEN) and _tokens_of(operands[0]) is not None:
+    if op.facts.per_token and _tokens_of(operands[0]) is not None:
         return grid(make(op, tokens, *operands[1:], origin=node.origin))
     if isinstance(op, Slice) and op.axis % 4 == 3:
         return grid(make(Slice(2, op.start, op.stop, op.step), tokens, origin=node.origin))

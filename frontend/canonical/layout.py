@@ -13,7 +13,6 @@ import numpy as np
 from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.passes.ir import Array, Graph, Node, make, merge_origins, rewrite
 from edgewright.passes.ops import Constant, Div, Gather, Mul, ReduceMean, Reshape, Slice, Transpose
-from edgewright.passes.ops.groups import WINDOWS
 
 _LARGEST = 1 << 24  # elements of a source whose indices are traced
 
@@ -22,7 +21,7 @@ def is_movement(node: Node) -> bool:
     """Whether the node only picks and arranges elements of its first operand."""
     if isinstance(node.op, Gather):
         return isinstance(node.inputs[1].op, Constant)
-    return isinstance(node.op, WINDOWS)
+    return node.op.facts.window
 
 
 @dataclass(frozen=True, slots=True)

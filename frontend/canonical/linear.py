@@ -25,7 +25,6 @@ from edgewright.passes.ops import (
     constant,
     value_of,
 )
-from edgewright.passes.ops.groups import PER_TOKEN
 
 
 def fuse_linear(graph: Graph) -> Graph:
@@ -132,7 +131,7 @@ def move_reshapes_down(graph: Graph) -> Graph:
     """Reshape((1, T, K) -> (T, K), (T, 1, K) ...) in front of an operator on tokens moves behind it."""
 
     def change(node: Node) -> Node | None:
-        if not isinstance(node.op, PER_TOKEN):
+        if not node.op.facts.per_token:
             return None
         x = node.inputs[0]
         if not isinstance(x.op, Reshape):
