@@ -64,6 +64,12 @@ class Op(ABC):
 
     facts: ClassVar[Facts]
 
+    def __init_subclass__(cls) -> None:
+        """TypeError for an operator without facts of its own; a class with an abstract method is none yet."""
+        declared = vars(cls)
+        if "facts" not in declared and not any(getattr(value, "__isabstractmethod__", False) for value in declared.values()):
+            raise TypeError(f"{cls.__name__} declares no facts (passes/ir/facts.py)")
+
     @abstractmethod
     def infer(self, *types: TensorType) -> TensorType:
         """The result's type; InferError when the operands do not fit. Quant is not inferred."""

@@ -40,6 +40,11 @@ def test_every_operator_declares_every_fact_itself(op: type[Op]) -> None:
     assert isinstance(vars(op)["facts"], Facts), "inherited facts are somebody else's"
 
 
+def test_an_operator_without_facts_is_refused_where_it_is_defined() -> None:
+    with pytest.raises(TypeError, match="Bare declares no facts"):
+        type("Bare", (ops.Relu,), {"__slots__": ()})
+
+
 def test_no_fact_has_a_default() -> None:
     missing = dataclasses.MISSING
     assert all(f.default is missing and f.default_factory is missing for f in dataclasses.fields(Facts))
