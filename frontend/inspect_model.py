@@ -10,7 +10,8 @@ from edgewright.frontend.onnx_reading.reader import ModelFacts, ModelSource, rea
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.hashing.energy import HashingOutlook, hashing_outlook
 from edgewright.passes.ir import Graph, Node, Shape
-from edgewright.passes.ops import Attention, Constant, Input, LayerNormalization, Linear, PatchEmbed, RMSNormalization
+from edgewright.passes.ops import Attention, Constant, Input, Linear, PatchEmbed
+from edgewright.passes.ops.groups import NORMS
 
 Supports = Callable[[Graph], list[Diagnostic]]
 
@@ -137,7 +138,7 @@ def structure(graph: Graph) -> Structure:
     nodes = graph.nodes()
     attentions = [(node, node.op) for node in nodes if isinstance(node.op, Attention)]
     patches = [node.op.patch for node in nodes if isinstance(node.op, PatchEmbed)]
-    widths = [n.inputs[0].shape[-1] for n in nodes if isinstance(n.op, (LayerNormalization, RMSNormalization))]
+    widths = [n.inputs[0].shape[-1] for n in nodes if isinstance(n.op, NORMS)]
     width = _only(widths)
     linears = [node for node in nodes if isinstance(node.op, Linear)]
     hidden = [n.inputs[0].shape[-1] for n in linears if n.shape[-1] == width and n.inputs[0].shape[-1] != width]

@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgewright.passes.ir.facts import AS_TABLE, ONE_OPERATION, Instructions
+from edgewright.passes.ops.groups import OPERATORS
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.variants import variant as variant_named
 from edgewright.targets.device import HOST, Cpu, Device
@@ -90,16 +92,14 @@ HIGH = Assumptions(
 )  # fmt: skip
 
 # Instructions per element on vectors of 128 bits: (float32, integers). Counted for the NEON kernels under emulation where
-# there is a kernel (benchmarks/arm_instructions.py, 22 November 2026), otherwise load, operation and store.
-INSTRUCTIONS = {
-    "Gelu": (13.0, 0.84), "GeluTanh": (10.3, 0.84), "Sigmoid": (8.6, 0.84), "Silu": (8.7, 0.84), "Tanh": (8.8, 0.84),
-    "Erf": (11.2, 0.84), "Exp": (7.8, 0.84), "Table": (0.84, 0.84), "Softmax": (10.0, 4.9), "Attention": (11.1, 5.3),
-    "LayerNormalization": (4.8, 5.3), "Requantise": (3.3, 3.3), "AddRequantised": (3.0, 3.0),
-    "RMSNormalization": (3.0, 4.9), "Route": (82.0, 91.0), "Experts": (15.0, 8.6), "MoE": (1.7, 2.0), "HashCodes": (38.0, 98.0),
-    "HashSums": (7.3, 5.0), "HashAttention": (4.8, 9.1),
-    "PackKeysValues": (1.0, 0.6), "PackMatrix": (1.0, 0.6), "Copy": (0.5, 0.25),
+# there is a kernel (benchmarks/arm_instructions.py, 22 November 2026), otherwise load, operations and store. Those of an
+# operator stand on the operator; here are the steps that none names.
+INSTRUCTIONS: dict[str, Instructions] = {
+    **{op.__name__: op.facts.instructions for op in OPERATORS if op.facts.instructions is not None},
+    "GeluTanh": (10.3, AS_TABLE), "Route": (82.0, 91.0), "Experts": (15.0, 8.6), "HashSums": (7.3, 5.0),
+    "PackKeysValues": (1.0, 0.6), "PackMatrix": (1.0, 0.6), "Copy": (0.5, 0.25), "Pad": (0.5, 0.25),
 }  # fmt: skip
-OTHER = (0.75, 0.5)
+OTHER = ONE_OPERATION  # of a name that no step has today
 DEPTHWISE = (0.75, 0.40)  # per multiply-add, counted as above; there is no reuse that a tile could have
 PORTABLE = (0.88, 1.26)  # generic.c as Clang compiles it for aarch64: per multiply-add, counted as above
 PORTABLE_ROWS = 2.0  # and how many times as many instructions its rows take
@@ -240,7 +240,7 @@ class _End:
     def _rows(self, work: Work) -> float:
         """Cycles of the elementwise and row work on one core."""
         integer = work.dtype != "float32"
-        each = sum(INSTRUCTIONS.get(kind, OTHER)[integer] for kind in work.kind.split("+"))
+        each = sum(INSTRUCTIONS.get(kind.removeprefix("Depthwise"), OTHER)[integer] for kind in work.kind.split("+"))
         times = PORTABLE_ROWS if self.portable else 1.0
         return work.elements * each * times * 128 / self.bits / self._row_rate()
 

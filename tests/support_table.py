@@ -10,21 +10,14 @@ from edgewright.frontend.onnx_writing.integer import INTEGER_WRITERS
 from edgewright.hw.fuse import IMPLEMENTS
 from edgewright.passes import ops
 from edgewright.passes.ir.op import Op
-from edgewright.passes.ops import (
-    AddRequantised,
-    Dequantise,
-    Quantise,
-    ReduceMean,
-    ReduceSum,
-    Requantise,
-    Table,
-)
+from edgewright.passes.ops import Dequantise, Quantise, ReduceMean
+from edgewright.passes.ops.groups import ONLY_QUANTISED, OPERATORS, WINDOWS
 from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS
 from edgewright.passes.quantisation.quantise import EXPRESSIBLE
-from edgewright.targets.cpu.lower import LOWERINGS, VIEWS
+from edgewright.targets.cpu.lower import LOWERINGS
 from edgewright.targets.cpu.scalar import FORMULAS, ROW_KERNELS
 
-LOWERED = (*LOWERINGS, *VIEWS, ops.Concat, ops.BatchNormalization)
+LOWERED = (*LOWERINGS, *WINDOWS, ops.Concat, ops.BatchNormalization)
 
 BECOMES: dict[type[Op], str] = {
     **{kind: "becomes Table" for kind in ACTIVATIONS},
@@ -38,29 +31,27 @@ BECOMES: dict[type[Op], str] = {
     ReduceMean: "becomes ReduceSum",
 }
 NOT_ON_THE_ENGINE = (ops.Sub, ops.Div, ops.Neg, ops.Cast)  # nor what they become
-INTEGER_ONLY = (AddRequantised, Dequantise, Quantise, ReduceSum, Requantise, Table)
 YES, NO = "yes", "refused by name"
 
 
 def kinds() -> list[type[Op]]:
     """Every operator, by name."""
-    found = [value for value in vars(ops).values() if isinstance(value, type) and issubclass(value, Op) and value is not Op]
-    return sorted(found, key=lambda kind: kind.__name__)
+    return sorted(OPERATORS, key=lambda kind: kind.__name__)
 
 
 def row(kind: type[Op]) -> list[str]:
     """One line of the table."""
     boundary = kind in (ops.Constant, ops.Input)
     writes_float = boundary or kind in FLOAT_WRITERS
-    quantised = YES if kind in INTEGER_ONLY else BECOMES.get(kind, YES if kind in EXPRESSIBLE else NO)
+    quantised = YES if kind in ONLY_QUANTISED else BECOMES.get(kind, YES if kind in EXPRESSIBLE else NO)
     writes_integer = boundary or kind in INTEGER_WRITERS or kind in (Quantise, Dequantise)
     becomes = kind in BECOMES and kind not in NOT_ON_THE_ENGINE
     target = IMPLEMENTS.get(kind, "see what it becomes" if becomes else "boundary" if kind is Dequantise else NO)
     cpu = YES if boundary or kind in LOWERED or kind in FORMULAS or kind.__name__ in ROW_KERNELS else NO
     return [
         f"`{kind.__name__}`",
-        "integers only" if kind in INTEGER_ONLY else YES,
-        "integers only" if kind in INTEGER_ONLY else YES if writes_float else "no",
+        "integers only" if kind in ONLY_QUANTISED else YES,
+        "integers only" if kind in ONLY_QUANTISED else YES if writes_float else "no",
         quantised,
         YES if writes_integer else "see what it becomes" if kind in BECOMES else "no",
         target,

@@ -66,6 +66,19 @@ def test_third_party_packages_stay_in_their_room(package: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_language_knows_no_pass() -> None:
+    """`passes/ir/` and `passes/ops/` import each other and single files of `passes/`, none of its folders of passes."""
+    folders = {path.name for path in (ROOT / "passes").iterdir() if path.is_dir()} - {"ir", "ops"}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for folder in ("ir", "ops")
+        for path in sorted((ROOT / "passes" / folder).glob("*.py"))
+        for name, line in imported(path)
+        if name.startswith("edgewright.passes.") and name.split(".")[2] in folders
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_no_module_or_folder_is_named_after_nothing() -> None:
     vague = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
     assert not [p for room in ROOMS for p in (ROOT / room).rglob("*.py") if vague & {p.stem, p.parent.name}]

@@ -13,12 +13,9 @@ from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins, rewrite
 from edgewright.passes.ops import (
     Add,
-    Clip,
+    Cast,
     Constant,
     Div,
-    Elementwise,
-    Erf,
-    Exp,
     Gelu,
     HardSwish,
     Mul,
@@ -32,10 +29,11 @@ from edgewright.passes.ops import (
     Sub,
     Tanh,
 )
+from edgewright.passes.ops.groups import ELEMENTWISE
 
-_ELEMENTWISE = (Add, Clip, Div, Elementwise, Erf, Exp, Mul, Neg, Pow, Reciprocal, Relu, Sigmoid, Sqrt, Sub, Tanh)
 _LAST = (Add, Div, Mul, Reciprocal, Sub)  # what the final operator of a chain can be
-_BENT = (Clip, Elementwise, Erf, Exp, Relu, Sigmoid, Tanh)  # without one of these a chain is a polynomial or a ratio
+_ALGEBRAIC = (Add, Cast, Div, Mul, Neg, Pow, Reciprocal, Sqrt, Sub)  # a chain of these alone is no activation
+_BENT = tuple(op for op in ELEMENTWISE if op not in _ALGEBRAIC)
 _CANDIDATES: tuple[Op, ...] = (Gelu("none"), Gelu("tanh"), Silu(), HardSwish(), Sigmoid(), Tanh(), Relu())
 _LONGEST = 16
 _FAR = np.array([15.0, 20, 30, 50, 80, 1e3, 1e5])  # a bound may lie there; where a chain overflows nothing is asked
@@ -52,7 +50,7 @@ def fuse_activations(graph: Graph) -> Graph:
         if not isinstance(node.op, _LAST):
             return None
         for root, chain in _chains(node):
-            if root.shape != node.shape or not any(isinstance(n.op, _BENT) for n in chain):
+            if not root.type.is_float or root.shape != node.shape or not any(isinstance(n.op, _BENT) for n in chain):
                 continue
             if any(map(_is_below_tolerance, chain)):
                 continue
@@ -96,7 +94,7 @@ def _chains(node: Node) -> list[tuple[Node, list[Node]]]:
             (root,) = border
             found.append((root, _ordered(node, root)))
         # Take in the border nodes that only this chain can explain; a root of two uses is tried before it is opened.
-        opened = [n for n in border if isinstance(n.op, _ELEMENTWISE)]
+        opened = [n for n in border if n.op.facts.elementwise]
         if not opened:
             break
         inside.update(dict.fromkeys(_deepest(opened)))
@@ -110,7 +108,7 @@ def _deepest(nodes: list[Node]) -> list[Node]:
         front = set(node.inputs)
         for _ in range(_LONGEST):
             below |= front
-            front = {i for n in front if isinstance(n.op, _ELEMENTWISE) for i in n.inputs} - below
+            front = {i for n in front if n.op.facts.elementwise for i in n.inputs} - below
     return [node for node in nodes if node not in below]
 
 

@@ -12,38 +12,21 @@ from collections.abc import Callable
 import numpy as np
 from edgewright.frontend.canonical.axes import CHANNELS_FIRST, CHANNELS_LAST
 from edgewright.frontend.canonical.fuse import rebuild
-from edgewright.passes.ir import Graph, Node, Op, make, rewrite
+from edgewright.passes.ir import Graph, Node, make, rewrite
 from edgewright.passes.ops import (
-    Add,
-    Clip,
     Concat,
     Constant,
     Conv,
-    Div,
-    Elementwise,
-    Gelu,
-    HardSwish,
-    LayerNormalization,
     Linear,
-    Max,
-    Min,
-    Mul,
     ReduceMean,
-    Relu,
     Reshape,
-    RMSNormalization,
-    Sigmoid,
-    Silu,
     Slice,
-    Sub,
-    Tanh,
     Transpose,
     constant,
     value_of,
 )
+from edgewright.passes.ops.groups import BROADCASTING
 
-UNARY: tuple[type[Op], ...] = (Clip, Elementwise, Gelu, HardSwish, Relu, Sigmoid, Silu, Tanh)
-BINARY: tuple[type[Op], ...] = (Add, Div, Max, Min, Mul, Sub)
 _ROUNDS = 64
 
 
@@ -81,7 +64,7 @@ def _through_transpose(_: Node, node: Node, uses: Callable[[Node], int]) -> Node
     first = next((last for last in map(_last, operands) if last is not None), None)
     if first is None:
         return None
-    if isinstance(op, UNARY):
+    if op.facts.unary:
         return _to_first(make(op, first, origin=node.origin))
     if isinstance(op, Conv):
         pixels = _pointwise(node, op, first)
@@ -92,7 +75,7 @@ def _through_transpose(_: Node, node: Node, uses: Callable[[Node], int]) -> Node
     if isinstance(op, ReduceMean) and {axis % 4 for axis in op.axes} == {2, 3}:
         mean = make(ReduceMean((1, 2), op.keepdims), first, origin=node.origin)
         return _to_first(mean) if op.keepdims else mean
-    if isinstance(op, BINARY) and len(node.shape) == 4:
+    if isinstance(op, BROADCASTING) and len(node.shape) == 4:
         moved = [_operand_last(operand) for operand in operands]
         return None if None in moved else _to_first(make(op, *(m for m in moved if m), origin=node.origin))
     if isinstance(op, Concat):
@@ -160,14 +143,14 @@ def _through_reshape(node: Node) -> Node | None:
     def grid(result: Node) -> Node:
         return make(Reshape(node.shape), result, origin=node.origin)
 
-    if isinstance(op, (*UNARY, Linear, LayerNormalization, RMSNormalization)) and _tokens_of(operands[0]) is not None:
+    if op.facts.per_token and _tokens_of(operands[0]) is not None:
         return grid(make(op, tokens, *operands[1:], origin=node.origin))
     if isinstance(op, Slice) and op.axis % 4 == 3:
         return grid(make(Slice(2, op.start, op.stop, op.step), tokens, origin=node.origin))
     flat = [_operand_tokens(operand, node) for operand in operands]
     if None in flat:
         return None
-    if isinstance(op, BINARY):
+    if isinstance(op, BROADCASTING):
         return grid(make(op, *(f for f in flat if f), origin=node.origin))
     if isinstance(op, Concat) and op.axis % 4 == 3:
         return grid(make(Concat(2), *(f for f in flat if f), origin=node.origin))

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 from edgewright.passes.ir import Graph, Node, make, merge_origins, rewrite
-from edgewright.passes.ops import Add, Constant, Div, Gather, Input, Max, Min, Mul, Pow, Sub, Where, constant, value_of
+from edgewright.passes.ops import Add, Constant, Div, Gather, Input, Mul, Sub, constant, value_of
+from edgewright.passes.ops.groups import BROADCASTING
 
 _SMALL_BYTES = 4096
 _LARGEST_FOLD = 1 << 26  # elements
-_BROADCASTING = (Add, Div, Max, Min, Mul, Pow, Sub, Where)
 
 
 def scalar_of(node: Node) -> float | None:
@@ -75,7 +75,7 @@ def drop_expansions(graph: Graph) -> Graph:
     """An operand that is repeated along an axis of 1 is not, where the other operand's shape makes up for it."""
 
     def change(node: Node) -> Node | None:
-        if not isinstance(node.op, _BROADCASTING):
+        if not isinstance(node.op, BROADCASTING):
             return None
         operands = list(node.inputs)
         for i, operand in enumerate(operands):

@@ -21,7 +21,7 @@ def is_movement(node: Node) -> bool:
     """Whether the node only picks and arranges elements of its first operand."""
     if isinstance(node.op, Gather):
         return isinstance(node.inputs[1].op, Constant)
-    return isinstance(node.op, Reshape | Slice | Transpose)
+    return node.op.facts.window
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,29 +9,19 @@ import numpy as np
 from edgewright.frontend.canonical.fuse import rebuild
 from edgewright.frontend.canonical.norm import vector_of
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins, rewrite
+from edgewright.passes.ir import Array, Graph, Node, make, merge_origins, rewrite
 from edgewright.passes.ops import (
     Add,
     BatchNormalization,
-    Clip,
     Concat,
     Conv,
     ConvTranspose,
     Div,
-    Elementwise,
-    Gelu,
-    HardSwish,
-    LayerNormalization,
     Linear,
     MatMul,
     Mul,
-    Relu,
     Reshape,
-    RMSNormalization,
-    Sigmoid,
-    Silu,
     Sub,
-    Tanh,
     constant,
     value_of,
 )
@@ -137,17 +127,11 @@ def _batch_normalised(node: Node, uses: Callable[[Node], int]) -> Node | None:
     return make(conv.op, conv.inputs[0], *parts, origin=merge_origins(conv.origin, node.origin))
 
 
-_PER_TOKEN: tuple[type[Op], ...] = (
-    *(Linear, LayerNormalization, RMSNormalization),
-    *(Clip, Elementwise, Gelu, HardSwish, Relu, Sigmoid, Silu, Tanh),
-)
-
-
 def move_reshapes_down(graph: Graph) -> Graph:
     """Reshape((1, T, K) -> (T, K), (T, 1, K) ...) in front of an operator on tokens moves behind it."""
 
     def change(node: Node) -> Node | None:
-        if not isinstance(node.op, _PER_TOKEN):
+        if not node.op.facts.per_token:
             return None
         x = node.inputs[0]
         if not isinstance(x.op, Reshape):

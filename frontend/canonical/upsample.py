@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from edgewright.frontend.canonical.axes import CHANNELS_FIRST, CHANNELS_LAST
-from edgewright.frontend.canonical.channels import UNARY
 from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins
 from edgewright.passes.ir.graph import rebuild
 from edgewright.passes.ops import Concat, Conv, ConvTranspose, Reshape, Transpose, constant, value_of
@@ -17,7 +16,7 @@ def split_transposed(graph: Graph) -> Graph:
     activations: dict[Node, Node] = {}
     for node, readers in users.items():
         only = readers[0] if len(readers) == 1 and node not in graph.outputs else None
-        if isinstance(node.op, ConvTranspose) and only is not None and isinstance(only.op, UNARY):
+        if isinstance(node.op, ConvTranspose) and only is not None and only.op.facts.unary:
             activations[node] = only
     ends = set(activations.values())
 

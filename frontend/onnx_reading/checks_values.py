@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Graph, Node
-from edgewright.passes.ops import Concat, Constant, Gather, Reshape, Slice, Transpose
+from edgewright.passes.ops import Constant
+from edgewright.passes.ops.groups import MOVES
 
 LARGEST_READ = 1 << 29
 """Elements of one value as exporters write it: scores of 4096 tokens and 16 heads are 2^28, and Attention never stores them."""
@@ -17,7 +18,7 @@ LARGEST_ALIVE = 1 << 27
 def check_read(node: Node) -> None:
     """CompileError with N024 for a value that is too large as it is written. What only moves elements, or follows from
     constants, is worked out while the model is read."""
-    moved = isinstance(node.op, (Concat, Gather, Reshape, Slice, Transpose))
+    moved = isinstance(node.op, MOVES)
     known = all(isinstance(operand.op, Constant) for operand in node.inputs)
     _check_value(node, LARGEST_VALUE if moved or known else LARGEST_READ)
 

@@ -19,6 +19,7 @@ import onnx_ir as ir
 from edgewright.frontend.onnx_reading.result_size import result_elements
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir import Array, Graph, Node, Op, TensorType, elem_of, make
+from edgewright.passes.ir.facts import FLOAT_ONLY, of_rows
 from edgewright.passes.ir.types import F32, Int
 from edgewright.passes.ops import Add, Constant, Gather, Reshape, constant, value_of
 from onnx.reference import ReferenceEvaluator
@@ -27,11 +28,24 @@ _LARGEST = 1 << 24  # elements of a result
 _PICKING = ("Gather", "GatherND")
 _SCATTERING = ("ScatterND", "ScatterElements")
 
+# no pass meets these operators: what routes becomes a MoE, anything else is refused
+WHILE_READING = of_rows(
+    per_token=False,
+    normalises=False,
+    accumulates=False,
+    carries_integers=False,
+    on_host=False,
+    levels=FLOAT_ONLY,
+    instructions=None,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Routed(Op):
     """One result of an ONNX node. `operands`: for each of its inputs the dtype of a computed one, or the tensor of an
     integer that is known (axes, counts, depths)."""
+
+    facts = WHILE_READING
 
     proto: bytes
     opset: int
@@ -75,6 +89,8 @@ class Routed(Op):
 @dataclass(frozen=True, slots=True)
 class Spread(Op):
     """Spread(mask (P values), rows (P, ...)) -> (count, ...): rows of the mask added up at the places of `targets`."""
+
+    facts = WHILE_READING
 
     count: int
     targets: tuple[int, ...]

@@ -14,33 +14,21 @@ from itertools import zip_longest
 import numpy as np
 from edgewright.passes.ir import Graph, Node, Shape
 from edgewright.passes.ops import (
-    Add,
     BatchNormalization,
-    Cast,
     Concat,
     Constant,
     Conv,
     ConvTranspose,
-    Div,
     Gather,
-    LayerNormalization,
     Linear,
     MatMul,
-    Max,
-    Min,
-    Mul,
-    Pow,
     ReduceMean,
     Reshape,
-    RMSNormalization,
     Slice,
     Softmax,
-    Sub,
     Transpose,
-    Where,
 )
-
-_BROADCAST = (Add, Sub, Mul, Div, Pow, Max, Min, Where)
+from edgewright.passes.ops.groups import ELEMENTWISE, NORMS
 
 
 def computes_rows(one: Graph, many: Graph, batch: int) -> bool:
@@ -106,10 +94,10 @@ def _keeps(single: Node, several: Node, axis: int, axes: dict[Node, int]) -> boo
         if len(operands) == 1:
             return leads and own + rank - before == axis and own != before - 1
         return len(ranks) == 1 and not any(inner) and all(a == axis for _, a in operands)
-    if isinstance(op, (Linear, LayerNormalization, RMSNormalization)):
+    if isinstance(op, (Linear, *NORMS)):
         return leads and own == axis != rank - 1
     if isinstance(op, (Conv, ConvTranspose, BatchNormalization)):
         return leads and own == axis == 0
-    if isinstance(op, (Cast, *_BROADCAST)) or (len(several.inputs) == 1 and first.shape == several.shape):
+    if isinstance(op, ELEMENTWISE) or (len(several.inputs) == 1 and first.shape == several.shape):
         return all(a + rank - node.type.rank == axis for node, a in operands)
     return False

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from edgewright.passes.blocks.name_constants import named_constants
 from edgewright.passes.ir.graph import Graph, Node, topological
-from edgewright.passes.ops import Add, Constant, LayerNormalization, RMSNormalization, Slice
+from edgewright.passes.ops import Add, Constant, Slice
+from edgewright.passes.ops.groups import NORMS
 
 ATTENTIONS = ("Attention", "HashAttention")
-NORMS = (LayerNormalization, RMSNormalization)
 
 
 @dataclass(frozen=True, slots=True)

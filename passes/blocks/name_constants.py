@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgewright.passes.ir.graph import Node
-from edgewright.passes.ops import Add, Constant, LayerNormalization, Linear, Mul, Reshape, RMSNormalization, Slice, Transpose
+from edgewright.passes.ops import Add, Constant, Linear, Mul, Reshape, Slice, Transpose
+from edgewright.passes.ops.groups import NORMS
 
 Named = tuple[tuple[str, Node], ...]
 
@@ -54,7 +55,7 @@ def named_constants(members: Sequence[Node], attention: Node) -> Roles:
         names |= {feed[0]: "ffn1", feed[1]: "ffn2"}
     elif len(feed) == 3:  # a gated network: two halves, then the product back
         names |= {feed[0]: "ffn1", feed[1]: "gate", feed[2]: "ffn2"}
-    norms = [node for node in members if isinstance(node.op, (LayerNormalization, RMSNormalization))]
+    norms = [node for node in members if isinstance(node.op, NORMS)]
     names |= {node: f"norm{i + 1}" for i, node in enumerate(norms)}
     return Roles(
         tuple((_name(node, names, members), node) for node in members if isinstance(node.op, Linear)),

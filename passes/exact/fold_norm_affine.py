@@ -7,7 +7,7 @@ from edgewright.passes.exact.channel_readers import can_be_scaled, first_parts, 
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import constant, value_of
-from edgewright.passes.quantisation.lowering_structure import NORMS
+from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.transform import Note, Pass
 
 

@@ -17,16 +17,14 @@ from edgewright.passes.ops import (
     Div,
     Linear,
     Mul,
-    PatchEmbed,
     Reshape,
     Sub,
     Transpose,
     constant,
     value_of,
 )
+from edgewright.passes.ops.groups import WEIGHTED
 from edgewright.passes.transform import Note, Pass
-
-PRODUCTS: tuple[type[Op], ...] = (Linear, PatchEmbed, Conv)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +56,11 @@ class FoldScales(Pass):
 
 def _behind(old: Node, operands: tuple[Node, ...], alone: Callable[[Node], bool]) -> Node | None:
     """product -> factor * product + offset, in the product's weights."""
-    if isinstance(old.op, BatchNormalization) and not isinstance(operands[0].op, PRODUCTS):
+    if isinstance(old.op, BatchNormalization) and not isinstance(operands[0].op, WEIGHTED):
         return _behind_moved(old, old.op, operands, alone)
     for position in range(min(len(operands), 2)):
         product = operands[position]
-        if not isinstance(product.op, PRODUCTS) or not alone(old.inputs[position]):
+        if not isinstance(product.op, WEIGHTED) or not alone(old.inputs[position]):
             continue
         affine = _affine(old, operands, position, product)
         scaled = None if affine is None else _scaled(product, old, *affine)
@@ -78,7 +76,7 @@ def _behind_moved(old: Node, op: BatchNormalization, operands: tuple[Node, ...],
     if found is None or affine is None or not alone(_behind_moves(old.inputs[0])):
         return None
     product, moves, channels = found
-    if not isinstance(product.op, PRODUCTS) or channels != (-3 if isinstance(product.op, Conv) else -1):
+    if not isinstance(product.op, WEIGHTED) or channels != (-3 if isinstance(product.op, Conv) else -1):
         return None
     x = _scaled(product, old, *affine)
     if x is None:
@@ -148,7 +146,7 @@ def _batch_affine(op: BatchNormalization, operands: tuple[Node, ...]) -> tuple[A
 
 def _in_front(old: Node, operands: tuple[Node, ...], alone: Callable[[Node], bool]) -> Node | None:
     """product(moves(BatchNormalization(x))): factor into the weight's inputs, offset into the bias."""
-    if not isinstance(old.op, PRODUCTS):
+    if not isinstance(old.op, WEIGHTED):
         return None
     found = _through_moves(operands[0], old.inputs[0], -1 if isinstance(old.op, Linear) else -3, alone)
     parameters = [value_of(n) for n in operands[1:]]

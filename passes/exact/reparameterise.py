@@ -8,8 +8,8 @@ from edgewright.passes.exact.channel_readers import can_be_scaled, products_read
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import constant, value_of
+from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.quantisation.calibrate import Calibration, Observed
-from edgewright.passes.quantisation.lowering_structure import NORMS
 from edgewright.passes.transform import Note, Pass
 
 RATIO_MAX = 64.0

@@ -36,7 +36,7 @@ from edgewright.passes.ops import (
     Transpose,
     value_of,
 )
-from edgewright.passes.quantisation.lowering_structure import NORMS
+from edgewright.passes.ops.groups import NORMS
 
 NEARLY_ZERO = 1e-6  # of the largest weight: what rounding to float32 leaves of a mean that was taken off
 

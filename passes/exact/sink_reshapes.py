@@ -2,18 +2,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgewright.passes.exact.slice_early import ELEMENTWISE
 from edgewright.passes.ir.graph import Graph, Node, make, rewrite
 from edgewright.passes.ops import (
     Constant,
-    LayerNormalization,
     Linear,
     Reshape,
-    RMSNormalization,
     Slice,
     constant,
     value_of,
 )
+from edgewright.passes.ops.groups import ELEMENTWISE, NORMS
 from edgewright.passes.transform import Note, Pass
 
 
@@ -50,7 +48,7 @@ def _sunk(node: Node) -> Node | None:
         long_axes = [[a for a, n in enumerate(shape) if n > 1] for shape in (moved[0].shape, before)]
         part = replace(op, axis=long_axes[1][long_axes[0].index(axis)])
         return make(Reshape(node.shape), make(part, x, origin=node.origin), origin=node.origin)
-    if isinstance(op, (LayerNormalization, RMSNormalization, Linear)):
+    if isinstance(op, (*NORMS, Linear)):
         if moved[0] is not node.inputs[0]:
             return None
         inner = make(op, x, *node.inputs[1:], origin=node.origin)

@@ -3,37 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.op import Op
 from edgewright.passes.ops import (
-    Add,
     Attention,
-    Clip,
     Concat,
-    Div,
-    Elementwise,
-    Erf,
-    Gelu,
-    HardSwish,
-    LayerNormalization,
     Linear,
     MoE,
-    Mul,
-    Relu,
-    RMSNormalization,
-    Sigmoid,
-    Silu,
     Slice,
-    Sub,
-    Tanh,
     constant,
     value_of,
 )
+from edgewright.passes.ops.groups import ELEMENTWISE, NORMS
 from edgewright.passes.transform import Note, Pass
-
-ELEMENTWISE: tuple[type[Op], ...] = (
-    *(Add, Sub, Mul, Div),
-    *(Gelu, Relu, Clip, Sigmoid, Silu, HardSwish, Tanh, Erf, Elementwise),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +62,7 @@ def _above(graph: Graph, users: dict[Node, list[Node]], node: Node, op: Slice) -
     if isinstance(inner.op, Concat) and inner.op.axis % rank == axis and op.step == 1:
         return _one_part(inner, axis, op)
     whole_needed = inner in graph.outputs or any(user.op != op for user in users[inner])
-    if isinstance(inner.op, (LayerNormalization, RMSNormalization)):  # no products: cheap enough to do twice
+    if isinstance(inner.op, NORMS):  # no products: cheap enough to do twice
         x, *affine = inner.inputs
         return make(inner.op, _sliced(x, part), *affine, origin=inner.origin)
     if whole_needed:

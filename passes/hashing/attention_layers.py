@@ -12,16 +12,14 @@ from edgewright.passes.ops import (
     Attention,
     Conv,
     Gather,
-    LayerNormalization,
     Linear,
-    Reshape,
-    RMSNormalization,
     Slice,
-    Transpose,
     value_of,
 )
+from edgewright.passes.ops.groups import NORMS, WINDOWS
 
-PER_TOKEN: tuple[type[Op], ...] = (Linear, Conv, LayerNormalization, RMSNormalization, Slice, Gather, Reshape, Transpose)
+# the rule's own choice: what exporters put between a stream and the projections of it; a Concat has several sources
+PROJECTING: tuple[type[Op], ...] = (Linear, Conv, *NORMS, *WINDOWS, Gather)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ def _obstacle(node: Node) -> str | None:
 def _origins(node: Node) -> set[Node]:
     """The value and what it is computed from token by token."""
     found = {node}
-    while isinstance(node.op, PER_TOKEN):
+    while isinstance(node.op, PROJECTING):
         node = node.inputs[0]
         found.add(node)
     return found

@@ -8,30 +8,19 @@ import numpy as np
 from edgewright.passes.blas import one_thread
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array, Int
-from edgewright.passes.ops.add import Add
-from edgewright.passes.ops.add_requantised import AddRequantised
 from edgewright.passes.ops.attention import Attention
 from edgewright.passes.ops.concat import Concat
 from edgewright.passes.ops.constant import Constant
-from edgewright.passes.ops.div import Div
 from edgewright.passes.ops.gather import Gather
+from edgewright.passes.ops.groups import BROADCASTING
 from edgewright.passes.ops.input import Input
 from edgewright.passes.ops.matmul import MatMul
-from edgewright.passes.ops.max import Max
-from edgewright.passes.ops.min import Min
-from edgewright.passes.ops.mul import Mul
-from edgewright.passes.ops.pow import Pow
 from edgewright.passes.ops.reduce_mean import ReduceMean
 from edgewright.passes.ops.reduce_sum import ReduceSum
 from edgewright.passes.ops.reshape import Reshape
 from edgewright.passes.ops.slice import Slice
 from edgewright.passes.ops.softmax import Softmax
-from edgewright.passes.ops.sub import Sub
 from edgewright.passes.ops.transpose import Transpose
-from edgewright.passes.ops.where import Where
-
-BROADCASTING = (Add, Sub, Mul, Div, Pow, Max, Min, AddRequantised, Concat, Where)
-
 
 CACHED_ELEMENTS = 1 << 17  # values of the largest tensor in one run: a megabyte of int64 stays in cache
 
@@ -96,7 +85,7 @@ def _keeps_batch(node: Node) -> bool:
         return a.type.rank >= b.type.rank and (a.type.rank == b.type.rank or isinstance(b.op, Constant))
     if isinstance(op, Attention):
         return all(bias.type.rank == 4 or isinstance(bias.op, Constant) for bias in node.inputs[3:])
-    if isinstance(op, BROADCASTING):
+    if isinstance(op, (Concat, *BROADCASTING)):
         return {n.type.rank for n in node.inputs if not isinstance(n.op, Constant)} == {node.type.rank}
     return True
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
+import numpy as np
+from edgewright.passes.ir.facts import Facts
 from edgewright.passes.ir.types import Array, TensorType
 
 
@@ -33,6 +37,22 @@ class Work:
         )
 
 
+class Allowed(NamedTuple):
+    """What an integer operand or attribute holds, and the range that the arithmetic allows it."""
+
+    what: str
+    value: Array
+    low: int
+    high: int
+
+
+def fixed(what: str, value: Array | None, low: int, high: int) -> Allowed:
+    """The range of an operand that has to be a constant; None, which is not one, counts as outside."""
+    if value is None:
+        return Allowed(f"{what} (not a constant)", np.array(high + 1), low, high)
+    return Allowed(what, value, low, high)
+
+
 class Op(ABC):
     """An operator: a frozen dataclass whose fields are its attributes; it knows no graph and no machine.
 
@@ -41,6 +61,14 @@ class Op(ABC):
     """
 
     __slots__ = ()
+
+    facts: ClassVar[Facts]
+
+    def __init_subclass__(cls) -> None:
+        """TypeError for an operator without facts of its own; a class with an abstract method is none yet."""
+        declared = vars(cls)
+        if "facts" not in declared and not any(getattr(value, "__isabstractmethod__", False) for value in declared.values()):
+            raise TypeError(f"{cls.__name__} declares no facts (passes/ir/facts.py)")
 
     @abstractmethod
     def infer(self, *types: TensorType) -> TensorType:
@@ -65,6 +93,15 @@ class Op(ABC):
             written_bytes=self.infer(*types).size_bytes,
             additions=self.additions(*types),
         )
+
+    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterable[Allowed]:
+        """In an integer graph, the ranges that the arithmetic relies on. values: the constant operands', None for others."""
+        return ()
+
+    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
+        """The largest magnitude that the int32 accumulators can take with int8 activations, from the actual weights
+        where `values` holds them; 0 without accumulators."""
+        return 0
 
     @property
     def kind(self) -> str:

@@ -15,6 +15,7 @@ from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Shape
 from edgewright.passes.learn.torch_import import Tensor, torch
 from edgewright.passes.learn.torch_ops import Function, function_of
+from edgewright.passes.ops.groups import BROADCASTING, PER_TOKEN
 
 # how many leading operands may carry the batch; the others are parameters
 ROWS: dict[type[Op], int] = {
@@ -26,8 +27,7 @@ ROWS: dict[type[Op], int] = {
     ops.HashAttention: 2,
     ops.MoE: 2,
 }
-ALONG_LAST: tuple[type[Op], ...] = (ops.Linear, ops.LayerNormalization, ops.RMSNormalization)
-BROADCASTING: tuple[type[Op], ...] = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow, ops.Where)
+ALONG_LAST = tuple(op for op in PER_TOKEN if not op.facts.unary)  # with parameters
 
 
 def on_batch(node: Node, batched: tuple[bool, ...]) -> Function:

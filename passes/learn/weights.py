@@ -6,6 +6,7 @@ import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
+from edgewright.passes.ops.groups import WINDOWS
 
 # operands that training leaves alone: stored statistics, what hash functions were fitted to, exponents, divisors
 SETTINGS: dict[type[Op], tuple[int, ...]] = {
@@ -50,7 +51,7 @@ def matrices(graph: Graph) -> set[Node]:
         if node in weights:
             if isinstance(node.op, ops.Constant):
                 found.add(node)
-            elif isinstance(node.op, (ops.Reshape, ops.Transpose, ops.Slice)):
+            elif isinstance(node.op, WINDOWS):
                 weights.update(node.inputs)
     return found
 

@@ -6,9 +6,10 @@ Arrays are int64 in and out; intermediate bounds are stated where they are not o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-from edgewright.passes.ir.types import INT8, Array, Int
+from edgewright.passes.ir.types import INT8, Array, Int, Shape
 
 MULTIPLIER_BITS = 16  # multipliers lie in [2^15, 2^16)
 SHIFT_MAX = 47
@@ -237,3 +238,13 @@ def attention(
 def _heads_first(x: Array, heads: int) -> Array:
     batch, tokens, width = x.shape
     return x.reshape(batch, tokens, heads, width // heads).swapaxes(1, 2)
+
+
+def product_bound(weight: Shape, values: Array | None, biases: Sequence[Array | None], leading: int = 1) -> int:
+    """The largest magnitude of sums of int8 times the rows of a weight, its axes behind `leading`, plus a bias; for any
+    weight of that shape where it or a bias is not known."""
+    if values is None or any(bias is None for bias in biases):
+        return math.prod(weight[leading:]) * 127 * 127
+    sums = np.abs(values.astype(np.int64)).reshape(*weight[:leading], -1).sum(axis=-1) * 127
+    added = sum(np.abs(bias.astype(np.int64)) for bias in biases if bias is not None)
+    return int((sums + added).max())

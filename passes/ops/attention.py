@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.facts import BOTH_LEVELS, of_a_product
+from edgewright.passes.ir.op import Allowed, Op, expect
 from edgewright.passes.ir.types import F32, INT32, Array, TensorType
-from edgewright.passes.ops.arith import SHIFT_MAX, attention
+from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX, SCORE_BIAS_MAX, SHIFT_MAX, attention
 from edgewright.passes.ops.numeric import expect_count, float32, softmax
 
 
@@ -20,6 +22,8 @@ class Attention(Op):
     of q k^T, at most `arith.SCORE_BIAS_MAX` either way; the result is the weighted mean of v with 8 fractional bits
     (type Int(32), 16 bits of value).
     """
+
+    facts = of_a_product(per_token=False, weighted=False, levels=BOTH_LEVELS, instructions=(11.1, 5.3))
 
     heads: int
     scale: float = 1.0
@@ -63,3 +67,13 @@ class Attention(Op):
     def macs(self, *types: TensorType) -> int:
         q, k, v = types[:3]
         return math.prod(q.shape[:2]) * k.shape[1] * (q.shape[2] + v.shape[2])
+
+    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
+        for bias in values[3:]:
+            if bias is not None:  # a computed one saturates
+                yield Allowed("score bias", bias, -SCORE_BIAS_MAX, SCORE_BIAS_MAX)
+
+    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
+        q, k = types[:2]
+        scores = q.shape[2] // self.heads * 127 * 127 + (SCORE_BIAS_MAX if types[3:] else 0)
+        return max(scores, k.shape[1] * ATTENTION_WEIGHT_MAX * 127)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.facts import FLOAT_ONLY, of_rows
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import F32, Array, TensorType
 from edgewright.passes.ops.numeric import expect_count, expect_float, float32
@@ -11,6 +12,16 @@ from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 @dataclass(frozen=True, slots=True)
 class BatchNormalization(Op):
     """BatchNormalization(x (1, C, ...), scale, bias, mean, variance, each (C,)) with stored statistics."""
+
+    facts = of_rows(
+        per_token=False,
+        normalises=False,
+        accumulates=False,
+        carries_integers=False,
+        on_host=False,
+        levels=FLOAT_ONLY,
+        instructions=None,
+    )
 
     epsilon: float = 1e-5
 

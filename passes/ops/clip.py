@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.facts import BOTH_LEVELS, of_one_value
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Array, TensorType
 from edgewright.passes.ops.arith import int64
@@ -16,6 +17,10 @@ class Clip(Op):
 
     Infinite bounds are none. Integers have bounds in their own units, whole numbers or infinite, and keep their scale.
     """
+
+    facts = of_one_value(
+        affine=False, accumulates=False, table=True, on_host=True, levels=BOTH_LEVELS, instructions=(1.0, 0.75)
+    )
 
     low: float = -math.inf
     high: float = math.inf

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import Array, TensorType
+from edgewright.passes.ir.facts import of_a_move
+from edgewright.passes.ir.op import Allowed, Op, expect
+from edgewright.passes.ir.types import Array, Int, TensorType
+from edgewright.passes.ops.arith import limit
 from edgewright.passes.ops.numeric import axis_of
 
 
 @dataclass(frozen=True, slots=True)
 class Concat(Op):
     """Operands of one element type joined along an axis."""
+
+    facts = of_a_move(window=False, instructions=None)
 
     axis: int
 
@@ -34,3 +39,10 @@ class Concat(Op):
         if any(a.dtype.kind in "iu" for a in arrays):
             arrays = tuple(a.astype(np.int64) for a in arrays)
         return np.concatenate(arrays, axis=axis)
+
+    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
+        elem = types[0].elem
+        high = limit(elem) if isinstance(elem, Int) else 0
+        for value in values:
+            if value is not None:
+                yield Allowed("constant", value, -high, high)

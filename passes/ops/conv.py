@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.facts import BOTH_LEVELS, ONE_OPERATION, of_a_product
+from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import INT32, Array, TensorType
-from edgewright.passes.ops.arith import exact_matmul, int64
+from edgewright.passes.ops.arith import exact_matmul, int64, product_bound
 from edgewright.passes.ops.numeric import accumulated, expect_count, float32
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -19,6 +20,8 @@ class Conv(Op):
     Padding holds pad_value: 0 in float, the operand's zero point on integers.
     Integers: int8 x and w, int32 b, into int32.
     """
+
+    facts = of_a_product(per_token=False, weighted=True, levels=BOTH_LEVELS, instructions=ONE_OPERATION)
 
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -74,6 +77,12 @@ class Conv(Op):
 
     def macs(self, *types: TensorType) -> int:
         return self.infer(*types).size * math.prod(types[1].shape[1:])
+
+    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
+        yield fixed("weight", values[1], -127, 127)
+
+    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
+        return product_bound(types[1].shape, values[1], values[2:])
 
 
 def _depthwise(windows: Array, w: Array) -> Array:

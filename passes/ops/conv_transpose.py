@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.facts import FLOAT_ONLY, of_a_product
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import F32, Array, TensorType
 from edgewright.passes.ops.numeric import expect_count, expect_float, float32
@@ -13,6 +14,8 @@ from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 class ConvTranspose(Op):
     """ConvTranspose(x (1, C, H, W), w (C, O / groups, KH, KW), b (O,) or none): every pixel of x adds its kernel to
     the result at strides * pixel - pads; `size` is the result's (height, width). Readers split it into Convs."""
+
+    facts = of_a_product(per_token=False, weighted=False, levels=FLOAT_ONLY, instructions=None)
 
     size: tuple[int, int]
     strides: tuple[int, int] = (1, 1)

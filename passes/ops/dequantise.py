@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgewright.passes.ir.facts import INTEGERS_ONLY, ONE_OPERATION, of_one_value
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import F32, Array, Quant, TensorType
 from edgewright.passes.ops.numeric import expect_count, float32
@@ -10,6 +11,10 @@ from edgewright.passes.ops.numeric import expect_count, float32
 @dataclass(frozen=True, slots=True)
 class Dequantise(Op):
     """Integer to real on the host, for comparison with the float graph: scale * (q - zero_point)."""
+
+    facts = of_one_value(
+        affine=True, accumulates=False, table=False, on_host=False, levels=INTEGERS_ONLY, instructions=ONE_OPERATION
+    )
 
     scale: float
     zero_point: int = 0

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, Array, TensorType
-from edgewright.passes.ops.numeric import expect_count, expect_float, float32
+from edgewright.passes.ir.facts import AS_TABLE, activation
+from edgewright.passes.ir.op import expect
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.unary import Unary
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +53,20 @@ FUNCTIONS: dict[str, Function] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Elementwise(Op):
+class Elementwise(Unary):
     """FUNCTIONS[function] of every element, with its attributes in `parameters`."""
+
+    # most of them hold an exponential or a logarithm: counted as Exp
+    facts = activation((7.8, AS_TABLE))
 
     function: str
     parameters: tuple[float, ...] = ()
 
-    def infer(self, *types: TensorType) -> TensorType:
-        expect_count(types, 1)
-        expect_float(*types)
+    def expect_attributes(self) -> None:
         expect(self.function in FUNCTIONS, f"unknown function {self.function!r}")
         count = len(FUNCTIONS[self.function].parameters)
         expect(len(self.parameters) == count, f"{self.function} takes {count} parameters, got {len(self.parameters)}")
-        return TensorType(types[0].shape, F32)
 
-    def eval(self, *arrays: Array) -> Array:
+    def f(self, x: Array) -> Array:
         with np.errstate(all="ignore"):
-            return float32(FUNCTIONS[self.function].value(np.asarray(arrays[0], np.float64), *self.parameters))
+            return FUNCTIONS[self.function].value(np.asarray(x, np.float64), *self.parameters)

@@ -3,20 +3,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import F32, Array, TensorType
-from edgewright.passes.ops.numeric import expect_count, expect_float, float32
+from edgewright.passes.ir.facts import AS_TABLE, FLOAT_ONLY, of_one_value
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.unary import Unary
 
 
 @dataclass(frozen=True, slots=True)
-class Exp(Op):
+class Exp(Unary):
     """e to the x."""
 
-    def infer(self, *types: TensorType) -> TensorType:
-        expect_count(types, 1)
-        expect_float(*types)
-        return TensorType(types[0].shape, F32)
+    facts = of_one_value(
+        affine=False, accumulates=False, table=False, on_host=False, levels=FLOAT_ONLY, instructions=(7.8, AS_TABLE)
+    )
 
-    def eval(self, *arrays: Array) -> Array:
-        (x,) = arrays
-        return float32(np.exp(x))
+    def f(self, x: Array) -> Array:
+        result: Array = np.exp(x)
+        return result

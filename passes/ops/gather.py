@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.facts import ONE_OPERATION, of_a_move
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import Array, TensorType
 from edgewright.passes.ops.numeric import axis_of, expect_count
@@ -11,6 +12,8 @@ from edgewright.passes.ops.numeric import axis_of, expect_count
 @dataclass(frozen=True, slots=True)
 class Gather(Op):
     """Gather(data, indices): indices (negative: from the end) replace one axis of data, as in ONNX."""
+
+    facts = of_a_move(window=False, instructions=ONE_OPERATION)
 
     axis: int = 0
 

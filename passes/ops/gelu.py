@@ -4,25 +4,27 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, Array, TensorType
-from edgewright.passes.ops.numeric import erf, expect_count, expect_float, float32
+from edgewright.passes.ir.facts import AS_TABLE, activation
+from edgewright.passes.ir.op import expect
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.numeric import erf
+from edgewright.passes.ops.unary import Unary
 
 
 @dataclass(frozen=True, slots=True)
-class Gelu(Op):
+class Gelu(Unary):
     """x * Phi(x); approximate = "none" (by erf) or "tanh" (Hendrycks and Gimpel 2016), as in ONNX."""
+
+    facts = activation((13.0, AS_TABLE))
 
     approximate: str = "none"
 
-    def infer(self, *types: TensorType) -> TensorType:
-        expect_count(types, 1)
-        expect_float(*types)
+    def expect_attributes(self) -> None:
         expect(self.approximate in ("none", "tanh"), f"unknown approximation {self.approximate!r}")
-        return TensorType(types[0].shape, F32)
 
-    def eval(self, *arrays: Array) -> Array:
-        x = np.asarray(arrays[0], np.float64)
-        if self.approximate == "tanh":
-            return float32(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
-        return float32(0.5 * x * (1 + erf(x * math.sqrt(0.5))))
+    def f(self, x: Array) -> Array:
+        x = np.asarray(x, np.float64)
+        by_tanh = self.approximate == "tanh"
+        phi = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)) if by_tanh else erf(x * math.sqrt(0.5))
+        result: Array = 0.5 * x * (1 + phi)
+        return result

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.facts import BOTH_LEVELS, of_a_product
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import F32, INT32, Array, TensorType
-from edgewright.passes.ops.arith_hashing import hash_attention
+from edgewright.passes.ops.arith_hashing import hash_accumulator_bound, hash_attention
 from edgewright.passes.ops.numeric import expect_count, float32
 
 CONSTANTS = ("sum", "own")
@@ -22,6 +24,8 @@ class HashAttention(Op):
     Integers: int8 operands; the result has 8 fractional bits (type Int(32)), for "sum" 16 bits of value.
     Source: EcoFormer (arXiv 2209.09004), section 3.3; "own" is what its released code computes.
     """
+
+    facts = of_a_product(per_token=False, weighted=False, levels=BOTH_LEVELS, instructions=(4.8, 9.1))
 
     heads: int
     bits: int
@@ -58,3 +62,6 @@ class HashAttention(Op):
         codes, v = types
         width = v.shape[2] // self.heads
         return 2 * codes.size * (width + 1) + math.prod(v.shape) + math.prod(v.shape[:2]) * self.heads
+
+    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
+        return hash_accumulator_bound(types[1].shape[1], self.bits)

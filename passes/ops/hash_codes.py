@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
+from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import F32, INT8, Array, TensorType
 from edgewright.passes.ops.arith import SHIFT_MAX
 from edgewright.passes.ops.arith_hashing import HEAD_WIDTH_MAX, SUPPORTS_MAX, hash_codes
@@ -23,6 +25,16 @@ class HashCodes(Op):
     (`arith_hashing.kernels`; sigma is kept for reports) -> int8.
     Source: EcoFormer (arXiv 2209.09004), section 3.2; threshold = coefficients times the mean kernel.
     """
+
+    facts = of_rows(
+        per_token=False,
+        normalises=False,
+        accumulates=False,
+        carries_integers=False,
+        on_host=False,
+        levels=BOTH_LEVELS,
+        instructions=(38.0, 98.0),
+    )
 
     heads: int
     sigma: float = 1.0
@@ -83,3 +95,11 @@ class HashCodes(Op):
     def macs(self, *types: TensorType) -> int:
         u, anchors, coefficients = types[:3]
         return math.prod(u.shape[:2]) * (anchors.size + coefficients.size)
+
+    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
+        yield fixed("anchor", values[1], -127, 127)
+        yield fixed("coefficient", values[2], -127, 127)
+        yield fixed("offset", values[4], 0, 1 << 24)
+
+    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
+        return types[1].shape[2] * 127 * 127

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
 from edgewright.passes.ir.graph import Node, make
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import F32, Array, Elem, Shape, TensorType
@@ -14,6 +15,16 @@ class Input(Op):
     `unbatched`: the model's own shape is that behind the leading 1, which counts samples. `allowed`: lowest and highest
     integer that it may hold, where its uses alone do not say it.
     """
+
+    facts = of_rows(
+        per_token=False,
+        normalises=False,
+        accumulates=False,
+        carries_integers=True,
+        on_host=False,
+        levels=BOTH_LEVELS,
+        instructions=None,
+    )
 
     name: str
     type: TensorType

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
+from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import F32, INT8, Array, Int, TensorType
 from edgewright.passes.ops.arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, layer_normalization
 from edgewright.passes.ops.numeric import expect_count, float32
@@ -17,6 +19,16 @@ class LayerNormalization(Op):
     Integers: (x int16, multiplier (N,) signed below 2^16, offset (N,) of 48 bits) -> elem (int8 or int16), attributes
     eps_term and shift as in `arith.layer_normalization`; offset contains zero_point, kept for reports.
     """
+
+    facts = of_rows(
+        per_token=True,
+        normalises=True,
+        accumulates=False,
+        carries_integers=False,
+        on_host=False,
+        levels=BOTH_LEVELS,
+        instructions=(4.8, 5.3),
+    )
 
     epsilon: float = 1e-5
     eps_term: int = 0
@@ -47,3 +59,7 @@ class LayerNormalization(Op):
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)
         return float32(centred / np.sqrt(variance + self.epsilon) * gamma + beta)
+
+    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
+        yield fixed("multiplier", values[1], -(1 << 16) + 1, (1 << 16) - 1)
+        yield fixed("offset", values[2], -(1 << 47), (1 << 47) - 1)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.facts import BOTH_LEVELS, ONE_OPERATION, of_a_product
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import Array, TensorType
 from edgewright.passes.ops.arith import exact_matmul
@@ -16,6 +18,8 @@ class MatMul(Op):
 
     Integers: int8 operands, both with zero point 0, into int32.
     """
+
+    facts = of_a_product(per_token=False, weighted=False, levels=BOTH_LEVELS, instructions=ONE_OPERATION)
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)
@@ -32,3 +36,6 @@ class MatMul(Op):
 
     def macs(self, *types: TensorType) -> int:
         return math.prod(self.infer(*types).shape) * types[0].shape[-1]
+
+    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
+        return types[0].shape[-1] * 127 * 127

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.facts import BOTH_LEVELS, of_a_product
+from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import F32, INT8, INT16, INT32, Array, TensorType
-from edgewright.passes.ops.arith import SHIFT_MAX
+from edgewright.passes.ops.arith import SHIFT_MAX, product_bound
 from edgewright.passes.ops.arith_experts import CHOSEN_MAX, Experts, mixture, queues, route
 from edgewright.passes.ops.gelu import Gelu
 from edgewright.passes.ops.hard_swish import HardSwish
@@ -44,6 +46,8 @@ class MoE(Op):
     `arith.exponentials`) and zero_point, as `arith_experts` defines; the result has `EXPERT_FRACTION` fractional bits.
     Source: M3ViT (arXiv:2210.14793, section 3.1) with "before"; Shazeer et al. (arXiv:1701.06538, section 2.1) with "after".
     """
+
+    facts = of_a_product(per_token=False, weighted=False, levels=BOTH_LEVELS, instructions=(1.7, 2.0))
 
     top_k: int
     softmax: str = "before"
@@ -131,3 +135,15 @@ class MoE(Op):
         """Of the K experts each token chooses; the router is a Linear in front."""
         x, _, w1, _, w2 = types[:5]
         return math.prod(x.shape[:2]) * self.top_k * (math.prod(w1.shape[1:]) + math.prod(w2.shape[1:]))
+
+    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
+        for weight in (2, 4):
+            yield fixed("weight", values[weight], -127, 127)
+        for multiplier in (6, 9):
+            yield fixed("multiplier", values[multiplier], 1 << 15, (1 << 16) - 1)
+            yield fixed("shift", values[multiplier + 1], 1, SHIFT_MAX)
+        yield fixed("entry", values[8], -127, 127)
+
+    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
+        pairs = ((2, 3), (4, 5))
+        return max(product_bound(types[w].shape, values[w], (values[b],), leading=2) for w, b in pairs)

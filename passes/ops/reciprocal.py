@@ -3,20 +3,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import F32, Array, TensorType
-from edgewright.passes.ops.numeric import expect_count, expect_float, float32
+from edgewright.passes.ir.facts import FLOAT_ONLY, ONE_OPERATION, of_one_value
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.unary import Unary
 
 
 @dataclass(frozen=True, slots=True)
-class Reciprocal(Op):
+class Reciprocal(Unary):
     """1 / x."""
 
-    def infer(self, *types: TensorType) -> TensorType:
-        expect_count(types, 1)
-        expect_float(*types)
-        return TensorType(types[0].shape, F32)
+    facts = of_one_value(
+        affine=False, accumulates=False, table=False, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION
+    )
 
-    def eval(self, *arrays: Array) -> Array:
-        (x,) = arrays
-        return float32(1 / np.asarray(x, np.float32))
+    def f(self, x: Array) -> Array:
+        result: Array = 1 / np.asarray(x, np.float32)
+        return result

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.facts import FLOAT_ONLY, ONE_OPERATION, of_rows
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import F32, Array, TensorType
 from edgewright.passes.ops.numeric import expect_count, expect_float, float32, reduced_shape
@@ -11,6 +12,16 @@ from edgewright.passes.ops.numeric import expect_count, expect_float, float32, r
 @dataclass(frozen=True, slots=True)
 class ReduceMean(Op):
     """Mean over axes, accumulated in float64."""
+
+    facts = of_rows(
+        per_token=False,
+        normalises=False,
+        accumulates=True,
+        carries_integers=False,
+        on_host=True,
+        levels=FLOAT_ONLY,
+        instructions=ONE_OPERATION,
+    )
 
     axes: tuple[int, ...]
     keepdims: bool = True

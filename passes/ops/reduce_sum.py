@@ -1,16 +1,29 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.facts import INTEGERS_ONLY, ONE_OPERATION, of_rows
 from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import INT32, Array, TensorType
+from edgewright.passes.ir.types import INT32, Array, Int, TensorType
+from edgewright.passes.ops.arith import limit
 from edgewright.passes.ops.numeric import expect_count, reduced_shape
 
 
 @dataclass(frozen=True, slots=True)
 class ReduceSum(Op):
     """Sum of integers over axes into int32; with a Requantise behind it, the mean."""
+
+    facts = of_rows(
+        per_token=False,
+        normalises=False,
+        accumulates=False,
+        carries_integers=False,
+        on_host=False,
+        levels=INTEGERS_ONLY,
+        instructions=ONE_OPERATION,
+    )
 
     axes: tuple[int, ...]
     keepdims: bool = False
@@ -24,3 +37,7 @@ class ReduceSum(Op):
     def eval(self, *arrays: Array) -> Array:
         result: Array = arrays[0].sum(axis=self.axes, keepdims=self.keepdims, dtype=np.int64)
         return result
+
+    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
+        (x,) = types
+        return x.size // self.infer(x).size * (limit(x.elem) if isinstance(x.elem, Int) else 0)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgewright.passes.ir.op import Op, expect
+import numpy as np
+from edgewright.passes.ir.facts import INTEGERS_ONLY, of_several_values
+from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import INT8, Array, Int, Shape, TensorType
-from edgewright.passes.ops.arith import int64, requantise
+from edgewright.passes.ops.arith import SHIFT_MAX, int64, requantise
 from edgewright.passes.ops.numeric import expect_count
 
 
@@ -15,6 +18,16 @@ class Requantise(Op):
     saturate(round_shift(acc * multiplier, shift) + zero_point). Multiplier and shift have one shape, which broadcasts to
     acc's and varies along one axis at most: (1,), (O,) for products, (O, 1, 1) for maps.
     """
+
+    facts = of_several_values(
+        affine=False,
+        chooses=False,
+        carries_integers=False,
+        accumulates=False,
+        on_host=False,
+        levels=INTEGERS_ONLY,
+        instructions=(3.3, 3.3),
+    )
 
     zero_point: int = 0
     elem: Int = INT8
@@ -32,6 +45,11 @@ class Requantise(Op):
     def eval(self, *arrays: Array) -> Array:
         acc, multiplier, shift = arrays
         return requantise(acc, int64(multiplier), int64(shift), self.zero_point, self.elem)
+
+    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
+        yield Allowed("zero point", np.array(self.zero_point), -127, 127)
+        yield fixed("multiplier", values[1], 1 << 15, (1 << 16) - 1)
+        yield fixed("shift", values[2], 1, SHIFT_MAX)
 
 
 def _fits(factors: Shape, acc: Shape) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from edgewright.passes.ir.facts import of_a_move
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import Array, Shape, TensorType
 from edgewright.passes.ops.numeric import expect_count
@@ -11,6 +12,8 @@ from edgewright.passes.ops.numeric import expect_count
 @dataclass(frozen=True, slots=True)
 class Reshape(Op):
     """Same elements in row-major order under another shape (complete: no -1, no 0)."""
+
+    facts = of_a_move(window=True, instructions=None)
 
     shape: Shape
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
+from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import F32, INT8, Array, Int, TensorType
 from edgewright.passes.ops.arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, rms_normalization
 from edgewright.passes.ops.numeric import expect_count, float32
@@ -18,6 +20,16 @@ class RMSNormalization(Op):
     eps_term and shift as in `arith.rms_normalization`; offset contains zero_point, kept for reports.
     Source: Zhang and Sennrich, Root Mean Square Layer Normalization (NeurIPS 2019), equation 4.
     """
+
+    facts = of_rows(
+        per_token=True,
+        normalises=True,
+        accumulates=False,
+        carries_integers=False,
+        on_host=False,
+        levels=BOTH_LEVELS,
+        instructions=(3.0, 4.9),
+    )
 
     epsilon: float = 1e-5
     eps_term: int = 0
@@ -48,3 +60,7 @@ class RMSNormalization(Op):
         x = np.asarray(x, np.float64)
         scaled = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + self.epsilon) * gamma
         return float32(scaled + offset[0] if offset else scaled)
+
+    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
+        yield fixed("multiplier", values[1], -(1 << 16) + 1, (1 << 16) - 1)
+        yield fixed("offset", values[2], -(1 << 47), (1 << 47) - 1)

@@ -2,20 +2,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import F32, Array, TensorType
-from edgewright.passes.ops.numeric import expect_count, expect_float, float32, sigmoid
+from edgewright.passes.ir.facts import AS_TABLE, activation
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.numeric import sigmoid
+from edgewright.passes.ops.unary import Unary
 
 
 @dataclass(frozen=True, slots=True)
-class Silu(Op):
+class Silu(Unary):
     """x * sigmoid(x)."""
 
-    def infer(self, *types: TensorType) -> TensorType:
-        expect_count(types, 1)
-        expect_float(*types)
-        return TensorType(types[0].shape, F32)
+    facts = activation((8.7, AS_TABLE))
 
-    def eval(self, *arrays: Array) -> Array:
-        (x,) = arrays
-        return float32(x * sigmoid(x))
+    def f(self, x: Array) -> Array:
+        result: Array = x * sigmoid(x)
+        return result

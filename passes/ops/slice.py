@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgewright.passes.ir.facts import of_a_move
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import Array, TensorType
 from edgewright.passes.ops.numeric import axis_of, expect_count
@@ -10,6 +11,8 @@ from edgewright.passes.ops.numeric import axis_of, expect_count
 @dataclass(frozen=True, slots=True)
 class Slice(Op):
     """Elements start, start + step, ... below stop along one axis; 0 <= start < stop <= size, step >= 1."""
+
+    facts = of_a_move(window=True, instructions=None)
 
     axis: int
     start: int

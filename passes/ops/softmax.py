@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import F32, INT16, Array, TensorType
 from edgewright.passes.ops import arith
@@ -14,6 +15,16 @@ class Softmax(Op):
 
     Integers: int16 to int16 with 15 fractional bits, attributes multiplier and shift as in `arith.softmax`.
     """
+
+    facts = of_rows(
+        per_token=False,
+        normalises=False,
+        accumulates=False,
+        carries_integers=False,
+        on_host=False,
+        levels=BOTH_LEVELS,
+        instructions=(10.0, 4.9),
+    )
 
     axis: int = -1
     multiplier: int = 0

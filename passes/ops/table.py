@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.facts import AS_TABLE, INTEGERS_ONLY, of_rows
+from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import INT8, Array, TensorType
 from edgewright.passes.ops.arith import int64
 from edgewright.passes.ops.numeric import expect_count
@@ -11,6 +13,16 @@ from edgewright.passes.ops.numeric import expect_count
 @dataclass(frozen=True, slots=True)
 class Table(Op):
     """Table(x int8, table int8[256]) = table[x + 128]: any function of one int8, output scale included."""
+
+    facts = of_rows(
+        per_token=True,
+        normalises=False,
+        accumulates=False,
+        carries_integers=False,
+        on_host=False,
+        levels=INTEGERS_ONLY,
+        instructions=(AS_TABLE, AS_TABLE),
+    )
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)
@@ -23,3 +35,6 @@ class Table(Op):
         x, table = arrays
         result: Array = int64(table)[int64(x) + 128]
         return result
+
+    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
+        yield fixed("entry", values[1], -127, 127)

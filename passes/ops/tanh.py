@@ -3,20 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import F32, Array, TensorType
-from edgewright.passes.ops.numeric import expect_count, expect_float, float32
+from edgewright.passes.ir.facts import AS_TABLE, activation
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.unary import Unary
 
 
 @dataclass(frozen=True, slots=True)
-class Tanh(Op):
+class Tanh(Unary):
     """Hyperbolic tangent."""
 
-    def infer(self, *types: TensorType) -> TensorType:
-        expect_count(types, 1)
-        expect_float(*types)
-        return TensorType(types[0].shape, F32)
+    facts = activation((8.8, AS_TABLE))
 
-    def eval(self, *arrays: Array) -> Array:
-        (x,) = arrays
-        return float32(np.tanh(x))
+    def f(self, x: Array) -> Array:
+        result: Array = np.tanh(x)
+        return result

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.facts import of_a_move
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import Array, TensorType
 from edgewright.passes.ops.numeric import expect_count
@@ -11,6 +12,8 @@ from edgewright.passes.ops.numeric import expect_count
 @dataclass(frozen=True, slots=True)
 class Transpose(Op):
     """Axis i of the result is axis perm[i] of the operand."""
+
+    facts = of_a_move(window=True, instructions=None)
 
     perm: tuple[int, ...]
 

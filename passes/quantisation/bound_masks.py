@@ -14,15 +14,13 @@ from edgewright.passes.ops import (
     Gather,
     Mul,
     Neg,
-    Reshape,
-    Slice,
     Softmax,
     Sub,
-    Transpose,
     Where,
     constant,
     value_of,
 )
+from edgewright.passes.ops.groups import WINDOWS
 from edgewright.passes.quantisation.calibrate import Calibration
 from edgewright.passes.quantisation.lowering_structure import hosted
 from edgewright.passes.transform import Note, Pass
@@ -123,7 +121,7 @@ def _parts(node: Node) -> list[tuple[int, float]] | None:
         return [(0, -1.0)]
     if isinstance(op, Where):
         return [(1, 1.0), (2, 1.0)]
-    if isinstance(op, Reshape | Transpose | Slice) or (isinstance(op, Gather) and isinstance(node.inputs[0].op, Constant)):
+    if isinstance(op, WINDOWS) or (isinstance(op, Gather) and isinstance(node.inputs[0].op, Constant)):
         return [(0, 1.0)]
     if isinstance(op, Mul | Div):
         for position in (0, 1)[: 2 if isinstance(op, Mul) else 1]:

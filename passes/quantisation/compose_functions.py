@@ -8,33 +8,15 @@ from typing import ClassVar
 
 from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rebuild
 from edgewright.passes.ir.op import Op
-from edgewright.passes.ops import (
-    Add,
-    Div,
-    Elementwise,
-    Erf,
-    Exp,
-    Gelu,
-    HardSwish,
-    Mul,
-    Neg,
-    Pow,
-    Reciprocal,
-    Sigmoid,
-    Sign,
-    Silu,
-    Sqrt,
-    Sub,
-    Tanh,
-    value_of,
-)
+from edgewright.passes.ops import Div, Mul, value_of
+from edgewright.passes.ops.groups import AFFINE, CHOOSING, ELEMENTWISE, FLOAT_LEVEL, WEIGHTED
 from edgewright.passes.quantisation.function import Function
-from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS, CLIPPING, WEIGHTED, hosted
+from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS, CLIPPING, hosted
 from edgewright.passes.transform import Note, Pass
 
-AFFINE: tuple[type[Op], ...] = (Add, Sub, Mul, Div, Neg)  # with scalars
-CURVED: tuple[type[Op], ...] = (Elementwise, Erf, Exp, Gelu, HardSwish, Pow, Reciprocal, Sigmoid, Sign, Silu, Sqrt, Tanh)
-ELEMENTWISE: tuple[type[Op], ...] = (*AFFINE, *CURVED, *CLIPPING)
+# all but what has an integer form of more than 8 bits: sums and scales, rectifications, choices between values
+CURVED = tuple(op for op in ELEMENTWISE if op in FLOAT_LEVEL and op not in (*AFFINE, *CHOOSING, *CLIPPING))
+COMPOSED = (*AFFINE, *CURVED, *CLIPPING)
 LONGEST = 64  # operators in one function
 
 
@@ -58,7 +40,7 @@ class ComposeFunctions(Pass):
         inside: set[Node] = set()
         functions: dict[Node, tuple[Node, Function, tuple[str, ...]]] = {}
         for node in reversed(graph.nodes()):
-            if node in inside or node in known or not isinstance(node.op, ELEMENTWISE):
+            if node in inside or node in known or not isinstance(node.op, COMPOSED):
                 continue
             found = _source(node, users, graph)
             if found is None:
@@ -109,7 +91,7 @@ def _source(exit_: Node, users: dict[Node, list[Node]], graph: Graph) -> tuple[N
         opened = {
             node
             for node in border
-            if isinstance(node.op, ELEMENTWISE)
+            if isinstance(node.op, COMPOSED)
             and node.shape == exit_.shape
             and node not in graph.outputs
             and all(user in inside for user in users[node])

@@ -3,15 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir.facts import AS_TABLE, activation
 from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import F32, Array, TensorType
-from edgewright.passes.ops.numeric import expect_count, expect_float, float32
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.numeric import float32
+from edgewright.passes.ops.unary import Unary
 
 Step = tuple[Op, tuple[int | float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Function(Op):
+class Function(Unary):
     """Function(x): elementwise operators in a row on one value and scalars; a Table in integers.
 
     steps: operators with their operands, where an int is a value (0: x, n: what step n gave) and a float is itself.
@@ -19,15 +21,11 @@ class Function(Op):
     integers: no file holds one.
     """
 
+    facts = activation((7.8, AS_TABLE))  # never a step of a program
+
     steps: tuple[Step, ...]
 
-    def infer(self, *types: TensorType) -> TensorType:
-        expect_count(types, 1)
-        expect_float(*types)
-        return TensorType(types[0].shape, F32)
-
-    def eval(self, *arrays: Array) -> Array:
-        (x,) = arrays
+    def f(self, x: Array) -> Array:
         values = [float32(x)]
         with np.errstate(all="ignore"):
             for op, operands in self.steps:

@@ -42,6 +42,7 @@ from edgewright.passes.ops.arith import (
     multiplier_shift,
     multipliers_shifts,
 )
+from edgewright.passes.ops.groups import ACCUMULATING, NORMS, WEIGHTED
 from edgewright.passes.quantisation.calibrate import Calibration, positive
 from edgewright.passes.quantisation.demands import Demands
 from edgewright.passes.quantisation.lowering_channels import per_channel
@@ -50,13 +51,10 @@ from edgewright.passes.quantisation.lowering_hashing import codes
 from edgewright.passes.quantisation.lowering_norms import normalised
 from edgewright.passes.quantisation.lowering_products import accumulate, number, ratio_out_of_range, scale_of
 from edgewright.passes.quantisation.lowering_structure import (
-    ACCUMULATING,
     ACTIVATIONS,
     CLIPPING,
-    NORMS,
     SUMS,
     VIEWS,
-    WEIGHTED,
     carried,
     channel_axis,
     hosted,

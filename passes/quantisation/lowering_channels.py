@@ -14,8 +14,9 @@ import numpy as np
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array, Quant
 from edgewright.passes.ops import Conv, Linear, Relu, Slice, value_of
+from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.quantisation.calibrate import ENOUGH, LEVELS, Channels, positive
-from edgewright.passes.quantisation.lowering_structure import NORMS, SUMS, channel_axis, is_part, is_wide
+from edgewright.passes.quantisation.lowering_structure import SUMS, channel_axis, is_part, is_wide
 
 if TYPE_CHECKING:
     from edgewright.passes.quantisation.lowering import Lowering

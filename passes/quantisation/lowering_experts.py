@@ -14,10 +14,10 @@ from edgewright.passes.ir.types import INT8, INT16, Array, Quant
 from edgewright.passes.ops import Linear, MoE, Reshape, constant, value_of
 from edgewright.passes.ops.arith import boundary, limit, multiplier_shift, multipliers_shifts
 from edgewright.passes.ops.arith_experts import CHOSEN_MAX, EXPERT_FRACTION
+from edgewright.passes.ops.groups import ACCUMULATING
 from edgewright.passes.quantisation.calibrate import Calibration, affine_range, positive
 from edgewright.passes.quantisation.calibrate_experts import ExpertsSeen
 from edgewright.passes.quantisation.lowering_products import OutOfRange, accumulate
-from edgewright.passes.quantisation.lowering_structure import ACCUMULATING
 from edgewright.passes.quantisation.quantise_weights import integer_product
 
 if TYPE_CHECKING:

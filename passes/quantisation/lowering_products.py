@@ -26,11 +26,10 @@ from edgewright.passes.ops import (
     value_of,
 )
 from edgewright.passes.ops.arith import ATTENTION_FRACTION, SCORE_BIAS, SCORE_BIAS_MAX, boundary, limit, multiplier_shift
+from edgewright.passes.ops.groups import ACCUMULATING, WEIGHTED
 from edgewright.passes.quantisation.lowering_channels import weighed
 from edgewright.passes.quantisation.lowering_structure import (
-    ACCUMULATING,
     VIEWS,
-    WEIGHTED,
     carried,
     channel_axis,
     is_wide,

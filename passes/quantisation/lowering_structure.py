@@ -5,60 +5,30 @@ from __future__ import annotations
 from itertools import pairwise
 
 from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Int
 from edgewright.passes.ops import (
     Add,
-    Attention,
-    Cast,
     Clip,
-    Concat,
     Constant,
     Conv,
-    Div,
-    Elementwise,
-    Erf,
     Gather,
-    Gelu,
-    HardSwish,
-    HashAttention,
     Input,
-    LayerNormalization,
     Linear,
-    MatMul,
-    Max,
-    Min,
     MoE,
-    Mul,
-    Neg,
-    PatchEmbed,
-    Reciprocal,
     ReduceMean,
     Relu,
-    Reshape,
-    RMSNormalization,
-    Sigmoid,
-    Silu,
     Slice,
     Softmax,
     Sub,
-    Tanh,
-    Transpose,
     Where,
 )
+from edgewright.passes.ops.groups import CHOOSING, NORMS, ON_HOST, TABLES, Group
 from edgewright.passes.quantisation.function import Function
 
-ACTIVATIONS: tuple[type[Op], ...] = (Gelu, Relu, Clip, Sigmoid, Silu, HardSwish, Tanh, Erf, Elementwise, Function)
-CLIPPING: tuple[type[Op], ...] = (Relu, Clip)  # what saturation does
-VIEWS: tuple[type[Op], ...] = (Slice, Reshape, Transpose, Concat, Gather, Where, Max, Min)  # values of one scale
-SUMS: tuple[type[Op], ...] = (Add, Sub)
-NORMS: tuple[type[Op], ...] = (LayerNormalization, RMSNormalization)
-WEIGHTED: tuple[type[Op], ...] = (Linear, PatchEmbed, Conv)  # products with constants
-ACCUMULATING: tuple[type[Op], ...] = (*WEIGHTED, Attention, HashAttention, MoE, ReduceMean, MatMul, Mul, Div, Neg)
-HOST: tuple[type[Op], ...] = (
-    *(Cast, Where, Add, Sub, Mul, Neg, Slice, Reshape, Transpose, Concat, Gather),
-    *(Clip, Div, Max, Min, Reciprocal, ReduceMean),
-)
+ACTIVATIONS: Group = (*TABLES, Function)
+VIEWS = CHOOSING  # values of one scale
+CLIPPING: Group = (Relu, Clip)  # the rules' own choice: what saturation does, so that it joins the step before it
+SUMS: Group = (Add, Sub)  # the rules' own choice: the residual stream, which AddRequantised keeps at 16 bits
 POOLED_MAX = 2000  # int16 values whose sum fits the accumulator
 
 
@@ -131,7 +101,7 @@ def hosted(graph: Graph) -> set[Node]:
     for node in graph.nodes():
         given = isinstance(node.op, Constant) or (isinstance(node.op, Input) and isinstance(node.elem, Int))
         table = isinstance(node.op, Gather) and node.inputs[0].type.is_float and node.inputs[0].type.size > 256
-        if given or (isinstance(node.op, HOST) and not table and all(n in known for n in node.inputs)):
+        if given or (isinstance(node.op, ON_HOST) and not table and all(n in known for n in node.inputs)):
             known.add(node)
             if not given and node.type.is_float:
                 found.add(node)

@@ -22,12 +22,13 @@ from edgewright.passes.ops import (
     value_of,
 )
 from edgewright.passes.ops.arith import LAYER_NORM_WIDTH_MAX
+from edgewright.passes.ops.groups import ACCUMULATING, NORMS, WEIGHTED
 from edgewright.passes.quantisation.calibrate import Calibration
 from edgewright.passes.quantisation.lowering import Lowering
 from edgewright.passes.quantisation.lowering_experts import refused
 from edgewright.passes.quantisation.lowering_hashing import too_many
 from edgewright.passes.quantisation.lowering_products import OutOfRange
-from edgewright.passes.quantisation.lowering_structure import ACCUMULATING, ACTIVATIONS, NORMS, SUMS, VIEWS, WEIGHTED, hosted
+from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS, SUMS, VIEWS, hosted
 from edgewright.passes.transform import Note, Pass
 
 EXPRESSIBLE: tuple[type[Op], ...] = (

@@ -16,14 +16,9 @@ from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.groups import BROADCASTING, NORMS, UNARY
 
 Labels: TypeAlias = Array  # (channels,) int64, not yet resolved to roots
-UNARY: tuple[type[Op], ...] = (
-    ops.Gelu, ops.Relu, ops.Sigmoid, ops.Silu, ops.HardSwish, ops.Tanh, ops.Erf, ops.Exp, ops.Neg, ops.Sqrt, ops.Reciprocal,
-    ops.Clip, ops.Elementwise,
-)  # fmt: skip
-BINARY: tuple[type[Op], ...] = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow, ops.Max, ops.Min, ops.Where)
-NORMS: tuple[type[Op], ...] = (ops.LayerNormalization, ops.RMSNormalization)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,7 +262,7 @@ _RULES: dict[type[Op], Callable[[_Labelling, Node], Labels | None]] = {
     ops.Linear: _product,
     **dict.fromkeys(NORMS, _norm),
     **dict.fromkeys(UNARY, _same),
-    **dict.fromkeys(BINARY, _binary),
+    **dict.fromkeys(BROADCASTING, _binary),
     ops.Slice: _slice,
     ops.Concat: _concat,
     ops.Reshape: _reshape,

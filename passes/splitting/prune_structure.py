@@ -14,7 +14,8 @@ import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node, make, moved, rebuild
 from edgewright.passes.ir.types import Array
-from edgewright.passes.splitting.channel_labels import BINARY, UNARY, ChannelLabels, label_channels
+from edgewright.passes.ops.groups import ELEMENTWISE
+from edgewright.passes.splitting.channel_labels import ChannelLabels, label_channels
 from edgewright.passes.transform import Note, Pass
 
 CHANNEL, HEAD, HIDDEN = "channel", "head", "hidden"
@@ -188,6 +189,6 @@ def _is_running_sum(node: Node, sums: set[Node]) -> bool:
 def _last_alone(graph: Graph, node: Node) -> Node:
     """The value behind the functions of one value that follow a product: what the next product reads."""
     users = graph.users()
-    while len(users[node]) == 1 and isinstance(users[node][0].op, (*UNARY, *BINARY)):
+    while len(users[node]) == 1 and isinstance(users[node][0].op, ELEMENTWISE):
         node = users[node][0]
     return node

@@ -31,10 +31,11 @@ from edgewright.passes.ops import (
     Transpose,
     value_of,
 )
+from edgewright.passes.ops.groups import NORMS, WEIGHTED, WINDOWS
 from edgewright.targets.cpu import cuda_attention, cuda_direct, cuda_elementwise, cuda_matrix, cuda_rows
 from edgewright.targets.cpu.cuda_step import CudaContext, CudaStep
 from edgewright.targets.cpu.groups import Group, group
-from edgewright.targets.cpu.lower import VIEWS, prepared
+from edgewright.targets.cpu.lower import prepared
 from edgewright.targets.cpu.scalar import is_elementwise
 from edgewright.targets.cpu.view import Space, Storage, View, contiguous, dtype_of
 
@@ -82,13 +83,13 @@ class CudaProgram:
 def unsupported(node: Node, has_dp4a: bool) -> str | None:
     """Why a node cannot run on a GPU; None when it can."""
     op = node.op
-    if isinstance(op, (Input, Constant, Concat, *VIEWS)) or is_elementwise(op):
+    if isinstance(op, (Input, Constant, Concat, *WINDOWS)) or is_elementwise(op):
         return None
     if type(op) in REFUSED:
         return REFUSED[type(op)]
     if type(op) not in LOWERINGS:
         return f"there is no CUDA lowering for {op.kind}"
-    weights = isinstance(op, (Linear, PatchEmbed, Conv, LayerNormalization, RMSNormalization))
+    weights = isinstance(op, (*WEIGHTED, *NORMS))
     if weights and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
         return "its weights are computed while the model runs"
     return cuda_attention.refused(node, has_dp4a) if isinstance(op, Attention) else None
@@ -130,7 +131,7 @@ class _Lowering:
         self.nodes, self.users = graph.nodes(), graph.users()
 
     def run(self) -> None:
-        groups = group(self.graph, frozenset(n for n in self.nodes if isinstance(n.op, (*VIEWS, Concat))))
+        groups = group(self.graph, frozenset(n for n in self.nodes if isinstance(n.op, (*WINDOWS, Concat))))
         makers = {member: one for one in groups for member in one.members}
         self._place(makers)
         for one in groups:

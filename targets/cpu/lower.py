@@ -39,6 +39,7 @@ from edgewright.passes.ops import (
     constant,
     value_of,
 )
+from edgewright.passes.ops.groups import NORMS, WEIGHTED, WINDOWS
 from edgewright.targets.cpu.attention import attention
 from edgewright.targets.cpu.convolution import CHANNELS_LAST, convolution, patch_embed
 from edgewright.targets.cpu.elementwise import copied, elementwise
@@ -53,7 +54,6 @@ from edgewright.targets.cpu.step import Context, Step
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.view import Space, Storage, View, contiguous, dtype_of
 
-VIEWS = (Reshape, Slice, Transpose)
 Lower = Callable[[Context, Group], None]
 
 
@@ -106,13 +106,13 @@ class Program:
 def unsupported(node: Node) -> str | None:
     """Why the CPU path cannot run a node; None when it can."""
     op = node.op
-    if isinstance(op, (Input, Constant, Concat, *VIEWS)) or is_elementwise(op) or isinstance(op, BatchNormalization):
+    if isinstance(op, (Input, Constant, Concat, *WINDOWS)) or is_elementwise(op) or isinstance(op, BatchNormalization):
         return None
     if type(op) not in LOWERINGS:
         return f"there is no CPU lowering for {op.kind}"
-    if isinstance(op, (Linear, PatchEmbed, Conv)) and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
+    if isinstance(op, WEIGHTED) and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
         return "its weights are computed while the model runs"
-    if isinstance(op, (LayerNormalization, RMSNormalization)) and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
+    if isinstance(op, NORMS) and any(not isinstance(n.op, Constant) for n in node.inputs[1:]):
         return "its factors are computed while the model runs"
     first = {MoE: 2, HashCodes: 1}.get(type(op))
     if first is not None and any(not isinstance(n.op, Constant) for n in node.inputs[first:]):
@@ -192,7 +192,7 @@ class _Lowering:
         self.from_convolutions = _from_convolutions(self.nodes)
 
     def run(self) -> None:
-        views = frozenset(n for n in self.nodes if isinstance(n.op, (*VIEWS, Concat)))
+        views = frozenset(n for n in self.nodes if isinstance(n.op, (*WINDOWS, Concat)))
         self.groups = group(self.graph, views)
         makers = {member: one for one in self.groups for member in one.members}
         self._place_outputs(makers)

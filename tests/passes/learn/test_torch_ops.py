@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 import pytest
 from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Array, Shape, elem_of
-from edgewright.passes.ir.verify import ONLY_QUANTISED
 from edgewright.passes.ops import constant, graph_input
+from edgewright.passes.ops.groups import BROADCASTING, ONLY_QUANTISED
+from edgewright.passes.ops.groups import OPERATORS as CLASSES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +19,6 @@ from tests.passes.learn.reference import assert_close, drawn, sample_by_sample
 
 pytestmark = pytest.mark.train
 
-CLASSES: list[type[Op]] = [value for value in vars(ops).values() if inspect.isclass(value) and issubclass(value, Op)]
 NO_FUNCTIONS: set[type[Op]] = {ops.Input, ops.Constant, *ONLY_QUANTISED}
 
 
@@ -41,6 +39,14 @@ def test_every_operator_has_a_torch_form_or_is_of_the_integer_level() -> None:
     assert set(FUNCTIONS) == set(CASES), "a case for each"
     with pytest.raises(TypeError, match="Requantise has no float form"):
         function_of(ops.Requantise())
+
+
+def test_what_broadcasts_takes_a_batch_at_once() -> None:
+    """Max and Min went sample by sample: a list of names lacked them."""
+    from edgewright.passes.learn.torch_batch import TRANSLATIONS
+    from edgewright.passes.learn.torch_ops import FUNCTIONS
+
+    assert set(BROADCASTING) & set(FUNCTIONS) <= set(TRANSLATIONS)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind not in NO_FUNCTIONS], ids=lambda kind: kind.__name__)

@@ -1,0 +1,42 @@
+"""Operators by what they are: every set follows from the facts on the operators, so that a new one joins by itself.
+
+A rule that means other operators than one of these names them where it stands, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from edgewright.passes import ops
+from edgewright.passes.ir.facts import Facts
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import Level
+
+Group: TypeAlias = tuple[type[Op], ...]
+
+OPERATORS: Group = tuple(found for found in vars(ops).values() if isinstance(found, type) and issubclass(found, Op))
+
+
+def _with(holds: Callable[[Facts], bool]) -> Group:
+    return tuple(op for op in OPERATORS if holds(op.facts))
+
+
+ELEMENTWISE = _with(lambda facts: facts.elementwise)
+UNARY = _with(lambda facts: facts.unary)
+BROADCASTING = _with(lambda facts: facts.elementwise and not facts.unary)
+AFFINE = _with(lambda facts: facts.affine)
+PER_TOKEN = _with(lambda facts: facts.per_token)
+CHOOSING = _with(lambda facts: facts.chooses)
+MOVES = _with(lambda facts: facts.chooses and not facts.elementwise)
+WINDOWS = _with(lambda facts: facts.window)
+NORMS = _with(lambda facts: facts.normalises)
+WEIGHTED = _with(lambda facts: facts.weighted)
+
+ON_HOST = _with(lambda facts: facts.on_host)
+CARRYING_INTEGERS = _with(lambda facts: facts.carries_integers)
+ACCUMULATING = _with(lambda facts: facts.accumulates)
+TABLES = _with(lambda facts: facts.table)
+FLOAT_LEVEL = _with(lambda facts: Level.FLOAT in facts.levels)
+QUANTISED_LEVEL = _with(lambda facts: Level.QUANTISED in facts.levels)
+ONLY_QUANTISED = _with(lambda facts: Level.FLOAT not in facts.levels)
