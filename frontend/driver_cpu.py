@@ -112,7 +112,7 @@ def variant_of(device: Device, wanted: str | None) -> Variant:
                     Diagnostic(
                         "T023", f"there are no kernels called '{wanted}'", "--variant",
                         f"there are {', '.join(one.name for one in VARIANTS)}",
-                        "leave --variant away to take the target's own",
+                        "omit --variant to use the target's own",
                     )
                 ],
                 Exit.USAGE,
@@ -143,7 +143,7 @@ def cuda_arch(device: Device) -> str:
             [
                 Diagnostic(
                     "T025", f"'{device.name}' has no GPU that code is made for", "--gpu",
-                    "CUDA code is made for the Jetsons' GPUs", "leave --gpu away, or name a Jetson as the target",
+                    "CUDA code is made for the Jetsons' GPUs", "omit --gpu, or name a Jetson as the target",
                 )
             ],
             Exit.USAGE,

@@ -81,7 +81,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
         fail("D001", "data file cannot be read", str(path), str(error), "check path and permissions", Exit.USAGE)
     except (zipfile.BadZipFile, NotImplementedError) as error:
         help_text = "save it with numpy.savez(path, images=..., labels=...)"
-        fail("D002", "not an npz file", str(path), f"it is no complete zip archive ({error})", help_text)
+        fail("D002", "not an npz file", str(path), f"it is not a complete zip archive ({error})", help_text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Errors as data: every room raises them, the frontend renders them, `codes.py` explains them."""
+"""Errors as data: every room raises them, the frontend renders them, `errors/*.md` explain them."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _step(command: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path, 
     if done.returncode:
         wrong = [line for line in done.stdout.splitlines() if "rror" in line] or done.stdout.splitlines()[-10:]
         raise CompileError(
-            [Diagnostic(code, message, because="\n    ".join(wrong[:12]), help="this is a fault of ours: report it")],
+            [Diagnostic(code, message, because="\n    ".join(wrong[:12]), help="this is a bug in Edgewright: report it")],
             Exit.BUG,
         )
 

@@ -46,7 +46,7 @@ class Run:
         if found is not None and not resume:
             _refuse(directory, "a run was begun in it", "continue it with --resume, or name another folder")
         if found is None and directory.is_dir() and any(directory.iterdir()):
-            _refuse(directory, "it holds something that is no such run", "name another folder")
+            _refuse(directory, "it holds something other than a run", "name another folder")
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -102,7 +102,7 @@ def _check_record(options: Options, record: Record, start: int) -> None:
         [
             Diagnostic(
                 "U033", "the checkpoint was reshaped in another way", f"--from {options.start_from}", f"it was made with {was}",
-                "start with --from reshape, or leave the options of the passes away",
+                "start with --from reshape, or omit the options of the passes",
             )
         ],
         Exit.USAGE,

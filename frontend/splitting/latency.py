@@ -103,7 +103,7 @@ class FleetPricing:
             if high is None:
                 because = " ".join(self.reasons) or f"nothing is known of the speed of {member.board.name}"
                 raise CompileError(
-                    [Diagnostic("K011", "energy cannot be predicted", member.name, because, "leave energy_mj away")], Exit.USAGE
+                    [Diagnostic("K011", "energy cannot be predicted", member.name, because, "omit energy_mj")], Exit.USAGE
                 )
             return member.entry.power_w * high
 

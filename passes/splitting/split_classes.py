@@ -241,7 +241,7 @@ class SplitClasses:
                         Diagnostic(
                             "K008", "the training to resume is another one", str(self.checkpoints),
                             f"{', '.join(differs)} changed since",
-                            "use the same model, data and options, or leave --resume away",
+                            "use the same model, data and options, or omit --resume",
                         )
                     ],
                     Exit.USAGE,
@@ -263,7 +263,7 @@ class SplitClasses:
         except Unreadable as error:
             if all(one.name.endswith(".partial") for one in path.parent.iterdir()):
                 return {}
-            because = f"{path.name}: {error}" if path.exists() else "it holds files that are not those of a training"
+            because = f"{path.name}: {error}" if path.exists() else "it holds files that are not from a training"
             help_text = "move the folder away, or choose another -o"
             one = Diagnostic("K008", "the training to resume is another one", str(path.parent), because, help_text)
             raise CompileError([one], Exit.USAGE) from error

@@ -153,7 +153,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError, KeyError, RecursionError, msgspec.MsgspecError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error)
         _refuse(
-            "U022", "this folder is no compiled CPU model", str(folder), f"{MANIFEST}: {reason}",
+            "U022", "this folder is not a compiled CPU model", str(folder), f"{MANIFEST}: {reason}",
             "give the folder that `edgewright compile --target host` (or another CPU) wrote",
         )  # fmt: skip
     return manifest
