@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from edgewright.passes import error_texts
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.error_texts import ErrorText
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def find(code: str) -> ErrorText:
         near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
         help_text = f"{hint}`edgewright explain` lists every code"
-        raise CompileError([Diagnostic("C003", f"there is no error code '{code}'", help=help_text)], Exit.USAGE)
+        fail("C003", f"there is no error code '{code}'", help=help_text, exit=Exit.USAGE)
     return error_texts.read(wanted)
 
 

@@ -15,10 +15,10 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 
 import numpy as np
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.types import Array
 from numpy.lib import format as npy_format
 
@@ -53,10 +53,6 @@ def npz(arrays: Mapping[str, Array]) -> bytes:
             with archive.open(member, "w", force_zip64=True) as file:
                 npy_format.write_array(file, np.asanyarray(array), allow_pickle=False)
     return kept.getvalue()
-
-
-def fail(code: str, message: str, at: str, because: str, help_text: str, exit_code: int = Exit.MODEL) -> NoReturn:
-    raise CompileError([Diagnostic(code, message, at=at, because=because, help=help_text)], exit_code)
 
 
 def first_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from edgewright.frontend.labelled import LABELS, Labelled
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array, Level
@@ -92,15 +92,13 @@ def _output_of(shapes: Mapping[str, tuple[int, ...]], labels: Array, data: Label
     wide = [name for name, count in classes.items() if count > most]
     if not wide:
         has = ", ".join(f"'{name}' with {count}" for name, count in classes.items()) or "none"
-        raise CompileError(
-            [
-                Diagnostic(
-                    "L004", "labels out of range", f"labels in {data.source}",
-                    f"they go up to {most}; outputs with classes: {has}",
-                    "number the classes from 0, in the order of the model's outputs, or name an array after its output",
-                )
-            ]
-        )  # fmt: skip
+        fail(
+            "L004",
+            "labels out of range",
+            f"labels in {data.source}",
+            f"they go up to {most}; outputs with classes: {has}",
+            "number the classes from 0, in the order of the model's outputs, or name an array after its output",
+        )
     return (exact or wide)[0]
 
 

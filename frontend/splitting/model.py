@@ -20,7 +20,7 @@ from edgewright.frontend.splitting.fleet import Fleet, load_fleet
 from edgewright.frontend.splitting.latency import FleetPricing
 from edgewright.hw.emit import to_json
 from edgewright.passes import orders
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.splitting.classifier import FEATURES, LOGITS, find_classifier
 from edgewright.passes.splitting.partition_classes import Method, check_parts
@@ -51,11 +51,11 @@ class SplitOptions:
                 because = f"it says how many times the last stage sees the data: more than 0, at most {MOST_EPOCHS:,}"
             help_text = "omit --epochs, or give a number above 0: fractions are fine, and the report says how good it is"
             message = f"--epochs {self.epochs:g} makes no deployment"
-            raise CompileError([Diagnostic("U027", message, "--epochs", because, help_text)], Exit.USAGE)
+            fail("U027", message, "--epochs", because, help_text, exit=Exit.USAGE)
         if self.seed < 0:
             because, help_text = "random generators take no negative seed", "give a number from 0"
             message = f"'{self.seed}' is not a value of --seed"
-            raise CompileError([Diagnostic("U030", message, "--seed", because, help_text)], Exit.USAGE)
+            fail("U030", message, "--seed", because, help_text, exit=Exit.USAGE)
 
     def manifest(self) -> dict[str, Any]:
         """The options that decide the result."""
@@ -126,7 +126,7 @@ def splitter(
         names = ", ".join(member.name for member in fleet.members if member.board.kind == "fpga")
         because = f"its heads are {head} wide, and the array works on {FPGA_GRAIN} channels at a time"
         help_text = "remove FPGA boards from the fleet, or train the model with heads of 16, 32, 48 or 64 channels"
-        raise CompileError([Diagnostic("K012", f"the model's heads do not fit {names}", graph.name, because, help_text)])
+        fail("K012", f"the model's heads do not fit {names}", graph.name, because, help_text)
     grain = FPGA_GRAIN if fleet.has_fpga else CPU_GRAIN
     return SplitClasses(
         len(fleet.members), options.partition, options.size, grain, options.seed, options.epochs,

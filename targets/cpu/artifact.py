@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.names import plain, safe_identifier
 from edgewright.targets.cpu.variants import host_arch, host_features, variant
@@ -187,14 +187,13 @@ def check_manifest(folder: Path, manifest: Manifest) -> None:
         )  # fmt: skip
     library, weights = (Identity(_size(folder / name), manifest.files[name]) for name in (LIBRARY, WEIGHTS))
     if manifest.weights_bytes != weights.size_bytes or text != plain_text(manifest, library, weights):
-        raise CompileError(
-            [
-                Diagnostic(
-                    "U023", "a file of the artifact is not what the compiler wrote", MANIFEST,
-                    f"it describes another model than {PLAIN}", "compile the model again",
-                )
-            ]
-        )  # fmt: skip
+        fail(
+            "U023",
+            "a file of the artifact is not what the compiler wrote",
+            MANIFEST,
+            f"it describes another model than {PLAIN}",
+            "compile the model again",
+        )
 
 
 def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -248,4 +247,4 @@ def _digest(path: Path) -> str | None:
 
 
 def _refuse(code: str, message: str, at: str, because: str, help_text: str) -> NoReturn:
-    raise CompileError([Diagnostic(code, message, at, because, help_text)], Exit.USAGE)
+    fail(code, message, at, because, help_text, exit=Exit.USAGE)
