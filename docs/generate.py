@@ -8,11 +8,12 @@ from typing import Any
 
 import typer
 from edgewright.frontend.cli import app
-from edgewright.frontend.explain import texts
+from edgewright.passes import error_texts
 
-ROOMS = {
-    "N": "Reading a model", "D": "Data", "G": "The graph", "Q": "Quantisation", "A": "Order of passes", "L": "Learning",
-    "K": "Splitting", "P": "Planning for an FPGA", "S": "Simulation", "T": "Targets and devices", "U": "Output and options",
+STAGES = {
+    "N": "Reading a model", "D": "Data", "E": "Mixtures of experts", "G": "The graph", "Q": "Quantisation",
+    "A": "Order of passes", "F": "Fusing blocks", "H": "Hashing attention", "L": "Learning", "K": "Splitting",
+    "P": "Planning for an FPGA", "S": "Simulation and synthesis", "T": "Targets and devices", "U": "Output and options",
     "C": "The command line",
 }  # fmt: skip
 
@@ -20,7 +21,7 @@ ROOMS = {
 def write(folder: Path) -> None:
     """All generated pages; a page that would not change keeps its time stamp, so that nothing is rendered again."""
     folder.mkdir(exist_ok=True)
-    pages = {"cli.md": commands(), "errors.md": errors()}
+    pages = {"cli.md": commands(), "errors.md": errors(), **{f"errors-{x.lower()}.md": stage(x) for x in STAGES}}
     for name, text in pages.items():
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text + "\n":
@@ -44,15 +45,20 @@ def commands() -> str:
 
 
 def errors() -> str:
-    """The long text of every code, by the stage that raises it."""
-    lines = ["# Error codes", "", "`edgewright explain CODE` prints the same text.", ""]
-    for letter, title in ROOMS.items():
-        found = {code: text for code, text in sorted(texts().items()) if code.startswith(letter)}
-        if found:
-            lines += [f"## {title}", ""]
-        for code, text in found.items():
-            head, _, body = text.partition("\n")
-            lines += [f"### {code}: {head}", "", body, ""]
+    """The page that leads to the codes of each stage."""
+    lines = ["# Error codes", "", "`edgewright explain CODE` prints the same texts.", "", "```{toctree}", ":maxdepth: 1", ""]
+    return "\n".join([*lines, *(f"errors-{letter.lower()}" for letter in STAGES), "```"])
+
+
+def stage(letter: str) -> str:
+    """The texts of all codes that a stage raises."""
+    lines = [f"# {letter}: {STAGES[letter]}", ""]
+    for code in error_texts.codes():
+        if code.startswith(letter):
+            found = error_texts.read(code)
+            lines += [f"## {code}: {found.title}", ""]
+            for heading, body in found.sections:
+                lines += [f"**{heading}**", "", body, ""]
     return "\n".join(lines)
 
 

@@ -71,7 +71,7 @@ def simulated_report(
         notes = (*notes, f"The HLS C++, compiled with g++, {verdict} for {len(cpp)} images.")
     if wrong is not None:
         if wrong.expected is None or wrong.found is None:
-            notes = (*notes, f"The engine went astray at {wrong.operation}: {wrong.because}.")
+            notes = (*notes, f"The engine first differs at {wrong.operation}: {wrong.because}.")
         else:
             mismatch = results.Mismatch(wrong.operation, wrong.tensor, wrong.index, wrong.expected, wrong.found)
     steps = run.step_cycles or (None,) * len(plan.steps)

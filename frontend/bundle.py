@@ -60,7 +60,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise CompileError(
             [
                 Diagnostic(
-                    "U022", "this folder is no compiled model", plain(folder), f"{MANIFEST}: {error}",
+                    "U022", "this folder is not a compiled model", plain(folder), f"{MANIFEST}: {error}",
                     "give the folder that `edgewright compile` wrote",
                 )
             ],
@@ -73,7 +73,7 @@ def check_names(names: Iterable[str]) -> None:
     for name in names:
         path = PurePosixPath(name)
         if not name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name:
-            raise ValueError(f"'{plain(name)[:80]}' is no file of this folder")
+            raise ValueError(f"'{plain(name)[:80]}' is not a file of this folder")
 
 
 def check_files(folder: Path, hashes: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from edgewright.frontend.bundle import damaged
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Exit, fail
 from edgewright.passes.documents import Unreadable, read_bytes
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
@@ -27,15 +27,14 @@ def checkpoint_of(previous: Path | None, stage: str) -> Graph:
     U023 when it is not the graph that its readable form shows."""
     path = None if previous is None else previous / "checkpoints" / f"{stage}.npz"
     if path is None or not path.is_file():
-        raise CompileError(
-            [
-                Diagnostic(
-                    "U021", "there is nothing to start from", "--from", f"the output folder has no {stage} checkpoint",
-                    "compile the model once without --from into this folder",
-                )
-            ],
-            Exit.USAGE,
-        )  # fmt: skip
+        fail(
+            "U021",
+            "there is nothing to start from",
+            "--from",
+            f"the output folder has no {stage} checkpoint",
+            "compile the model once without --from into this folder",
+            exit=Exit.USAGE,
+        )
     graph = checkpoint.load(path)
     try:
         shown = read_bytes(path.with_suffix(".txt"))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgewright.frontend.compiled import Compiled
     from edgewright.frontend.compiled_cpu import CompiledCpu
 
-MODEL_HELP = "The model, an ONNX file."
+MODEL_HELP = "ONNX file of the model."
 Stage = Literal["read", "reshape", "passes", "plan", "emit"]
 Precision = Literal["int8", "fp32"]
 Method = Literal["minmax", "percentile", "mse"]
@@ -56,7 +56,7 @@ class _Guarded(TyperGroup):
 app = typer.Typer(
     cls=_Guarded,
     name="edgewright",
-    help="Turn a transformer in ONNX into an FPGA engine whose simulation is bit-exact with the integer model.",
+    help="Compile a transformer in ONNX for an FPGA (an engine proven bit-exact in simulation) or for an edge CPU.",
     epilog="Start with: edgewright inspect model.onnx",
     add_completion=False,
     no_args_is_help=True,
@@ -96,7 +96,7 @@ def main() -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         from edgewright import __version__
@@ -112,40 +112,42 @@ app.registered_callback.invoke_without_command = True  # type: ignore[union-attr
 @app.command(short_help="Compile a model for a board.")
 def compile(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)],
-    target: Annotated[str, typer.Option("--target", "-t", help="The board; `edgewright targets` lists them.")],
+    target: Annotated[str, typer.Option("--target", "-t", help="Board to compile for; `edgewright targets` lists them.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", parser=given_path, help="Where the result goes. [default: build/MODEL]"),
+        typer.Option(
+            "--output", "-o", metavar="DIR", parser=given_path, help="Write the result to this folder. [default: build/MODEL]"
+        ),
     ] = None,
     calibration: Annotated[
         str | None,
         typer.Option(
             metavar="DATA.npz|random",
-            help="Images (and labels) like those it will see, or 'random', which makes accuracy meaningless.",
+            help="Calibrate on these images (with labels, if any); 'random' makes accuracy meaningless.",
         ),
     ] = None,
     shape: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
+        typer.Option(metavar="NAME=1,3,224,224", help="Set the shape of an input that the file leaves open. Repeatable."),
     ] = None,
-    precision: Annotated[
-        Precision, typer.Option(help="Numbers of weights and activations; fp32 on CPUs only.")
-    ] = "int8",
-    method: Annotated[Method, typer.Option(help="How the range of an activation is chosen.")] = "mse",
+    precision: Annotated[Precision, typer.Option(help="Compute in these numbers; fp32 on CPUs only.")] = "int8",
+    method: Annotated[Method, typer.Option(help="Choose the ranges of activations by this method.")] = "mse",
     numerics: Annotated[
         Numerics,
-        typer.Option(help="shared: the same integers on every target; target: those that this one computes fastest."),
+        typer.Option(help="Compute the same integers on every target (shared), or those this one computes fastest (target)."),
     ] = "shared",
     start_from: Annotated[
-        Stage, typer.Option("--from", help="Start at this stage, with what the last run left in DIR.")
+        Stage, typer.Option("--from", help="Start at this stage, from what the last run left in DIR.")
     ] = "read",
-    simulate: Annotated[bool, typer.Option("--simulate", help="Simulate afterwards, on calibration images.")] = False,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Simulate the engine afterwards, on calibration images.")
+    ] = False,
     variant: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="CPU kernels for another processor than the target's, like avx2 or neon."),
+        typer.Option(metavar="NAME", help="Use these CPU kernels instead of the target's own, for example avx2 or neon."),
     ] = None,
     gpu: Annotated[
-        bool, typer.Option("--gpu", help="CUDA code for a Jetson's GPU too, in DIR/cuda. It was never run on one.")
+        bool, typer.Option("--gpu", help="Also write CUDA code for a Jetson's GPU to DIR/cuda. It has never run on one.")
     ] = False,
     data: passes.Data = None,
     task: passes.Task = None,
@@ -194,7 +196,9 @@ def compile(
     calibration = calibration or (None if data is None else str(data))
     if isinstance(compiled, CompiledCpu):
         if simulate:
-            raise typer.BadParameter("only FPGA engines are simulated; `edgewright run` runs this one", param_hint="--simulate")
+            raise typer.BadParameter(
+                "only FPGA engines can be simulated; use `edgewright run` for this model", param_hint="--simulate"
+            )
         _show_cpu(compiled)
     elif simulate:
         images = None if calibration in (None, "random") else Path(str(calibration))
@@ -204,23 +208,23 @@ def compile(
         _show(compiled, f"edgewright simulate {directory}{given}")
 
 
-app.command(short_help="Make a model smaller, without a target.")(passes.optimise)
+app.command(short_help="Make a model smaller, without compiling it.")(passes.optimise)
 app.command(short_help="Split a classifier over several devices.")(splitting.split)
 
 
 @app.command(short_help="Simulate a compiled model at RTL.")
 def simulate(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `compile` wrote.", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `compile` wrote.", show_default=False)],
     images: Annotated[
         Path | None,
-        typer.Option(metavar="DATA.npz", help="Images, and labels if there are any. [default: the calibration images]"),
+        typer.Option(metavar="DATA.npz", help="Simulate these images, with labels if any. [default: the calibration images]"),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many images to simulate.")] = 1,
+    samples: Annotated[int, typer.Option(min=1, help="Simulate this many images.")] = 1,
     wave: Annotated[
         Path | None,
-        typer.Option(metavar="OUT.fst", parser=given_path, help="Write waves (VCD where the FST headers are missing)."),
+        typer.Option(metavar="OUT.fst", parser=given_path, help="Write waveforms (VCD where the FST headers are missing)."),
     ] = None,
-    hls: Annotated[bool, typer.Option("--hls", help="Run the HLS C++ too, compiled with g++.")] = False,
+    hls: Annotated[bool, typer.Option("--hls", help="Also run the HLS C++, compiled with g++.")] = False,
 ) -> None:
     """Simulate a compiled model at RTL and compare every stored tensor with the integer model, bit for bit."""
     from edgewright.frontend.compiled import Compiled
@@ -230,27 +234,35 @@ def simulate(
 
 @app.command(short_help="Run a model compiled for this machine's CPU, or a split one.")
 def run(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `compile` or `split` wrote.", show_default=False)],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder that `compile` or `split` wrote.", show_default=False)
+    ],
     inputs: Annotated[
         Path | None,
-        typer.Option("--input", "-i", metavar="DATA.npz", help="Arrays by input name. [default: samples in DIR]"),
+        typer.Option(
+            "--input", "-i", metavar="DATA.npz", help="Run on these arrays, named like the inputs. [default: samples in DIR]"
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="OUT.npz", parser=given_path, help="Write the outputs as real numbers."),
+        typer.Option(
+            "--output", "-o", metavar="OUT.npz", parser=given_path, help="Write the outputs to this file, as real numbers."
+        ),
     ] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="How many samples to run. [default: all]")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads to use. [default: all cores]")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Run this many samples. [default: all]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Use this many threads. [default: all cores]")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Compare with the interpreter: integers bit for bit (exit code 3).")
+        bool, typer.Option("--check", help="Compare with the interpreter, integers bit for bit; exit code 3 if they differ.")
     ] = False,
 ) -> None:
-    """Run a compiled model on this machine."""
+    """Run a model compiled for this machine's CPU, or a split one."""
     from edgewright.frontend.splitting.folder import is_split
 
     if is_split(directory):
         if check or threads is not None:
-            raise typer.BadParameter("a split folder is interpreted: it is what others are compared with")
+            raise typer.BadParameter(
+                "a split model runs in the interpreter, on one thread, and has nothing to be compared with"
+            )
         splitting.run_split(directory, inputs, output, samples)
         return
     from edgewright.frontend.compiled_cpu import CompiledCpu
@@ -273,29 +285,40 @@ def run(
 
 @app.command(short_help="Measure a model compiled for a CPU, where it runs.")
 def profile(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `compile` wrote.", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `compile` wrote.", show_default=False)],
     device: Annotated[
         str,
         typer.Option(
-            "--device", "-d", metavar="WHERE", help="local, qemu, ssh://user@host, or rpc://host:port[?tracker=...&key=...]"
+            "--device",
+            "-d",
+            metavar="WHERE",
+            help="Measure on local, qemu, ssh://user@host or rpc://host:port[?tracker=...&key=...].",
         ),
     ] = "local",
     inputs: Annotated[
-        Path | None, typer.Option("--input", "-i", metavar="DATA.npz", help="Arrays by input name. [default: a sample in DIR]")
+        Path | None,
+        typer.Option(
+            "--input", "-i", metavar="DATA.npz", help="Run on these arrays, named like the inputs. [default: a sample in DIR]"
+        ),
     ] = None,
     threads: Annotated[
-        str | None, typer.Option(metavar="1,2,4", help="Numbers of threads. [default: 1, 2, 4 ... all cores]")
+        str | None,
+        typer.Option(metavar="1,2,4", help="Measure with these numbers of threads. [default: 1, 2, 4 ... all cores]"),
     ] = None,
-    repeat: Annotated[int, typer.Option(min=1, help="Timed runs for each number of threads, as time allows.")] = 100,
-    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Everything is ended after so long.")] = 600,
+    repeat: Annotated[int, typer.Option(min=1, help="Time this many runs for each number of threads, if time allows.")] = 100,
+    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Abort after this many seconds.")] = 600,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FOLDER", parser=given_path, help="Where profile.html and .json go. [default: DIR]"
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            parser=given_path,
+            help="Write profile.html and profile.json to this folder. [default: DIR]",
         ),
     ] = None,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Measure nothing: a latency range from a model of the target.")
+        bool, typer.Option("--estimate", help="Estimate a range of latency from a model of the target, without measuring.")
     ] = False,
 ) -> None:
     """Measure a compiled model on a device, check what it computes there, and write profile.html and profile.json."""
@@ -324,19 +347,17 @@ def _counts(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(number) for number in text.split(",")))
 
 
-@app.command(short_help="Say what a model is and what it costs.")
+@app.command(short_help="Show what a model is, what it costs, and what runs it.")
 def inspect(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP, show_default=False)],
     shape: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
+        typer.Option(metavar="NAME=1,3,224,224", help="Set the shape of an input that the file leaves open. Repeatable."),
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="This board only.", show_default=False)] = None,
-    precision: Annotated[
-        Precision | None, typer.Option(help="This precision only.", show_default=False)
-    ] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Check this board only.", show_default=False)] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Check this precision only.", show_default=False)] = None,
 ) -> None:
-    """Say what a model is, what each target runs of it at which precision, and what it costs."""
+    """Show what a model is and what it costs, and which target runs it at which precision, or why not."""
     shapes = dict(shape_of(text) for text in shape or [])
     from edgewright.frontend import support
     from edgewright.frontend.inspect_model import inspect as inspect_model
@@ -348,7 +369,7 @@ def inspect(
 
 @app.command(short_help="List the boards.")
 def targets(
-    name: Annotated[str | None, typer.Argument(help="One board, in full.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="Show this board in full.", show_default=False)] = None,
 ) -> None:
     """List the boards, or everything about one of them, with the source of every figure."""
     from edgewright.frontend.report import render
@@ -363,17 +384,22 @@ def targets(
 
 @app.command(short_help="Explain an error code.")
 def explain(
-    code: Annotated[str | None, typer.Argument(help="As in error[N014]; without it, all of them.")] = None,
+    code: Annotated[str | None, typer.Argument(help="Code as in error[N014]; without one, list all codes.")] = None,
 ) -> None:
-    """Explain an error code."""
+    """Explain an error code: what happened, an example, why, and what to do."""
     from edgewright.frontend import explain as explanations
+    from edgewright.frontend.report import render
 
-    print(explanations.text(code) if code else explanations.overview())
+    out, _ = render.consoles()
+    if code and out.is_terminal:
+        explanations.show(out, code)
+    else:
+        print(explanations.text(code) if code else explanations.overview())
 
 
-@app.command(short_help="Check what this machine has.")
+@app.command(short_help="Check which tools are installed.")
 def doctor() -> None:
-    """Check what this machine has and say what to install."""
+    """Check which tools this machine has, and say what to install."""
     from edgewright.frontend import doctor as checks
     from edgewright.frontend.report import render
 
@@ -385,16 +411,14 @@ def doctor() -> None:
         raise typer.Exit(2)
 
 
-def _simulate(
-    compiled: Compiled, images: Path | None, samples: int, wave: Path | None, hls: bool = False
-) -> None:
+def _simulate(compiled: Compiled, images: Path | None, samples: int, wave: Path | None, hls: bool = False) -> None:
     from edgewright.frontend.report import render
     from edgewright.passes.diagnostics import CompileError
 
     _, err = render.consoles()
     with render.Stages(err) as progress:
         compiled.simulate(images, samples=samples, wave=wave, hls=hls, progress=progress, write=False)
-    data = _show(compiled, "open the report; rtl/ and hls/ beside it hold the design for Vivado and Vitis")
+    data = _show(compiled, "open the report; rtl/ and hls/ next to it hold the design for Vivado and Vitis")
     try:
         compiled.write_report()
     except CompileError as failure:  # the verdict stands

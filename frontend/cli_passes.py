@@ -14,60 +14,74 @@ if TYPE_CHECKING:
 PANEL = "Passes that make a model smaller"
 Task = Annotated[
     str | None,
-    typer.Option(metavar="NAME", rich_help_panel=PANEL, help="Keep one task's head, routers and reachable experts."),
+    typer.Option(metavar="NAME", rich_help_panel=PANEL, help="Keep only this task: its head, routers and reachable experts."),
 ]
 UsageThreshold = Annotated[
     float | None,
-    typer.Option(metavar="SHARE", rich_help_panel=PANEL, help="Drop experts that fewer tokens choose. Needs data."),
+    typer.Option(
+        metavar="SHARE", rich_help_panel=PANEL, help="Drop experts that a smaller share of the tokens chooses. Needs data."
+    ),
 ]
 FuseBlocks = Annotated[
     str | None,
-    typer.Option(metavar="25%|N", rich_help_panel=PANEL, help="Fuse so many blocks into their neighbours. Needs data."),
+    typer.Option(
+        metavar="25%|N", rich_help_panel=PANEL, help="Fuse this share or number of blocks into their neighbours. Needs data."
+    ),
 ]
 HashAttention = Annotated[
     str | None,
     typer.Option(
-        metavar="LAYERS", rich_help_panel=PANEL, help="Hash attention: all, auto, 0,2,3 or '>=128' (tokens). Needs data."
+        metavar="LAYERS",
+        rich_help_panel=PANEL,
+        help="Hash attention in these layers: all, auto, 0,2,3 or '>=128' (tokens). Needs data.",
     ),
 ]
 HashBits = Annotated[
-    int | None, typer.Option(metavar="N", rich_help_panel=PANEL, help="Bits of a hash code. [default: 16]")
+    int | None, typer.Option(metavar="N", rich_help_panel=PANEL, help="Set the bits of a hash code. [default: 16]")
 ]
 HashSupports = Annotated[
-    int | None, typer.Option(metavar="N", rich_help_panel=PANEL, help="Support samples of a hash function. [default: 25]")
+    int | None,
+    typer.Option(metavar="N", rich_help_panel=PANEL, help="Set the support samples of a hash function. [default: 25]"),
 ]
 HashConstant = Annotated[
     str | None,
     typer.Option(
-        metavar="sum|own", rich_help_panel=PANEL, help="Constant term: the paper's or the released code's. [default: sum]"
+        metavar="sum|own",
+        rich_help_panel=PANEL,
+        help="Use the paper's constant term (sum) or the released code's (own). [default: sum]",
     ),
 ]
 Epochs = Annotated[
     int | None,
     typer.Option(
-        metavar="N", rich_help_panel=PANEL, help="Times over the data; 0 trains nothing. [default: each pass's own]"
+        metavar="N",
+        rich_help_panel=PANEL,
+        help="Train for this many passes over the data; 0 trains nothing. [default: each pass's own]",
     ),
 ]
-Seed = Annotated[int, typer.Option(metavar="N", rich_help_panel=PANEL, help="Of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(metavar="N", rich_help_panel=PANEL, help="Seed for all random choices.")]
 Data = Annotated[
     Path | None,
     typer.Option(
         metavar="DATA.npz", rich_help_panel=PANEL,
-        help="Samples to learn from and to measure on, with `labels` if there are any; never the same ones for both.",
+        help="Learn from and measure on these samples, never the same ones for both; with `labels`, if any.",
     ),
 ]  # fmt: skip
 Checkpoints = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", parser=given_path, rich_help_panel=PANEL, help="Keep there what an interrupted run continues from."
+        metavar="DIR",
+        parser=given_path,
+        rich_help_panel=PANEL,
+        help="Save progress in this folder, to continue an interrupted run.",
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", rich_help_panel=PANEL, help="Continue the run in --checkpoints, to the same result.")
+    bool, typer.Option("--resume", rich_help_panel=PANEL, help="Continue the run in --checkpoints; the result is the same.")
 ]
 Shape = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
+    typer.Option(metavar="NAME=1,3,224,224", help="Set the shape of an input that the file leaves open. Repeatable."),
 ]
 
 
@@ -80,22 +94,20 @@ def reshaping(
     from edgewright.frontend.reshaping.optimised import check_alone
     from edgewright.frontend.reshaping.options import Reshaping
 
-    found = Reshaping(
-        task, usage_threshold, fuse_blocks, hash_attention, hash_bits, hash_supports, hash_constant, epochs, seed
-    )
+    found = Reshaping(task, usage_threshold, fuse_blocks, hash_attention, hash_bits, hash_supports, hash_constant, epochs, seed)
     if resume and checkpoints is None:
         raise check_alone("--resume", "it continues what a folder of checkpoints holds", "add --checkpoints DIR")
     for option, given in (("--epochs", epochs is not None), ("--checkpoints", checkpoints is not None)):
         if given and not found.asks:
-            because = "no pass was asked for that learns"
+            because = "no pass that learns was asked for"
             raise check_alone(option, because, "add --fuse-blocks, --hash-attention or --task")
     return found
 
 
 def optimise(
-    model: Annotated[Path, typer.Argument(help="The model, an ONNX file.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="ONNX file of the model.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="SMALL.onnx", parser=given_path, help="Where the result goes.")
+        Path, typer.Option("--output", "-o", metavar="SMALL.onnx", parser=given_path, help="Write the result to this file.")
     ],
     data: Data = None,
     task: Task = None,
@@ -111,10 +123,10 @@ def optimise(
     resume: Resume = False,
     shape: Shape = None,
     target: Annotated[
-        str, typer.Option("--target", "-t", help="The board that memory and latency are estimated for; nothing is compiled.")
+        str, typer.Option("--target", "-t", help="Estimate memory and latency for this board; nothing is compiled.")
     ] = "host",
     precision: Annotated[
-        Literal["int8", "fp32"] | None, typer.Option(help="Numbers that they are estimated for. [default: fp32 on CPUs]")
+        Literal["int8", "fp32"] | None, typer.Option(help="Estimate for this precision. [default: fp32 on CPUs]")
     ] = None,
 ) -> None:
     """Make a model smaller without compiling it: ONNX in, ONNX out, with a report of what that cost."""

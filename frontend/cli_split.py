@@ -10,30 +10,36 @@ from edgewright.frontend.cli_streams import given_path
 
 
 def split(
-    model: Annotated[Path, typer.Argument(help="The model, an ONNX file that ends in a classifier.", show_default=False)],
-    fleet: Annotated[Path, typer.Option(metavar="FLEET.toml", help="The devices; `edgewright explain K009` shows one.")],
-    data: Annotated[
-        Path, typer.Option(metavar="DATA.npz", help="Samples with labels of every class, to learn from and to measure on.")
+    model: Annotated[Path, typer.Argument(help="ONNX file of a model that ends in a classifier.", show_default=False)],
+    fleet: Annotated[
+        Path,
+        typer.Option(metavar="FLEET.toml", help="Split over the devices in this file; `edgewright explain K009` shows one."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", parser=given_path, help="Where the sub-models go.")],
+    data: Annotated[
+        Path, typer.Option(metavar="DATA.npz", help="Learn from and measure on these samples, with labels of every class.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", parser=given_path, help="Write the sub-models to this folder.")
+    ],
     partition: Annotated[
-        Literal["even", "confusion"], typer.Option(help="Neighbouring classes together, or those that are mixed up.")
+        Literal["even", "confusion"], typer.Option(help="Group neighbouring classes, or those that the model confuses.")
     ] = "even",
     size: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Parameters of one device, as a share of the model's. [default: 1 / devices]"),
+        typer.Option(metavar="SHARE", help="Keep this share of the model's parameters on each device. [default: 1 / devices]"),
     ] = None,
     epochs: Annotated[
-        float | None, typer.Option(metavar="N", help="Times over the data in the last stage. [default: 100,000 images]")
+        float | None,
+        typer.Option(metavar="N", help="Train the last stage for this many passes over the data. [default: 100,000 images]"),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of everything that is drawn.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run, to the same result.")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed for all random choices.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run; the result is the same.")] = False,
     shape: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=1,3,224,224", help="Shape of an input that the file leaves open. Repeatable."),
+        typer.Option(metavar="NAME=1,3,224,224", help="Set the shape of an input that the file leaves open. Repeatable."),
     ] = None,
 ) -> None:
-    """Split a classifier by classes over several devices: an ONNX for each, one that fuses, and a report."""
+    """Split a classifier by classes over several devices: an ONNX file for each, one to fuse their results, and a report."""
     from edgewright.frontend.cli import shape_of
     from edgewright.frontend.report import render
     from edgewright.frontend.splitting.model import SplitOptions, split_model
@@ -81,7 +87,7 @@ def run_split(directory: Path, inputs: Path | None, output: Path | None, samples
     from edgewright.frontend.splitting.folder import SplitFolder
 
     if inputs is None:
-        raise typer.BadParameter("a split folder holds no samples: name some", param_hint="--input")
+        raise typer.BadParameter("a split folder holds no samples: give some", param_hint="--input")
     if output is not None:
         check_file(output, {inputs: "data"})
     ran = SplitFolder.open(directory).run(inputs, samples)

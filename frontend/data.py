@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edgewright.frontend.npz import Archive, Header, fail, open_archive, read_array, read_headers
+from edgewright.frontend.npz import Archive, Header, open_archive, read_array, read_headers
 from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.input_ranges import MASK, Range
 from edgewright.passes.ir import Array, Graph, Shape
 from edgewright.passes.ops import Input
@@ -142,7 +142,7 @@ def check_arrays(
     unbatched: Set[str] = NOTHING,
     finite: bool = True,
 ) -> dict[str, Array]:
-    """Samples (count, ...) that a caller has as arrays, in the model's types. CompileError D004 with all that do not fit.
+    """Samples (count, ...) that a caller has as arrays, in the model's types. CompileError D008 with all that do not fit.
     finite: whether nan and infinity are refused, for which no integer stands."""
     found: list[Diagnostic] = []
     checked: dict[str, Array] = {}
@@ -162,14 +162,14 @@ def check_arrays(
             because = f"its values go from {array.min()} to {array.max()}"
             help_text = f"the model takes {ranges[name][0]} to {ranges[name][1]}"
         if array is None or because is not None:
-            found.append(Diagnostic("D004", f"input '{name}' does not fit the model", name, str(because), help_text))
+            found.append(Diagnostic("D008", f"input '{name}' does not fit the model", name, str(because), help_text))
         else:
             values = np.ascontiguousarray(array, np.int64 if name in ranges else np.float32)
             checked[name] = values.reshape(-1, *shape[1:])
     counts = {len(array) for array in checked.values()}
     if not found and len(counts) > 1:
         because = f"they hold {', '.join(map(str, sorted(counts)))} samples"
-        found.append(Diagnostic("D004", "inputs of different counts", "inputs", because, "give one row per sample in each"))
+        found.append(Diagnostic("D008", "inputs of different counts", "inputs", because, "give one row per sample in each"))
     if found:
         raise CompileError(found)
     return checked

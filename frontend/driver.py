@@ -25,7 +25,7 @@ from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.cost import Cycles, predict_cycles
 from edgewright.hw.emit import emit, to_json
 from edgewright.hw.plan import Plan, plan
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
 from edgewright.passes.quantisation.sqnr import sqnr_rows
@@ -124,15 +124,14 @@ def compile_model(
     """
     device = load_supported(options.target)
     if options.precision != "int8":
-        raise CompileError(
-            [
-                Diagnostic(
-                    "T003", f"the engine of '{device.name}' computes in int8 only", "--precision",
-                    f"{options.precision} was asked for", "use --precision int8, or a CPU target",
-                )
-            ],
-            Exit.USAGE,
-        )  # fmt: skip
+        fail(
+            "T003",
+            f"the engine of '{device.name}' computes in int8 only",
+            "--precision",
+            f"{options.precision} was asked for",
+            "use --precision int8, or a CPU target",
+            exit=Exit.USAGE,
+        )
     config = EngineConfig.from_table(dict(device.engine))
     clock = Clock(progress)
     files: dict[str, bytes] = {}
@@ -224,15 +223,13 @@ def check_fit(planned: Plan, device: Device) -> None:
     assert device.memory is not None
     available = device.memory.dram_mib << 20
     if planned.memory_bytes > available:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "P003", f"the model does not fit {device.name}", "external memory",
-                    f"it needs {planned.memory_bytes >> 20} MiB, the board has {device.memory.dram_mib} MiB",
-                    "use a smaller model or another board",
-                )
-            ]
-        )  # fmt: skip
+        fail(
+            "P003",
+            f"the model does not fit {device.name}",
+            "external memory",
+            f"it needs {planned.memory_bytes >> 20} MiB, the board has {device.memory.dram_mib} MiB",
+            "use a smaller model or another board",
+        )
 
 
 def measured_json(measured: Measured) -> dict[str, Any]:

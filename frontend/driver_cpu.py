@@ -29,7 +29,7 @@ from edgewright.frontend.npz import npz
 from edgewright.frontend.onnx_reading.reader import ModelSource
 from edgewright.frontend.reshaping.stage import STAGES, Prepared, Record, calibration_samples, check_record, prepared
 from edgewright.hw.emit import to_json
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.pipeline import optimise
@@ -107,16 +107,14 @@ def variant_of(device: Device, wanted: str | None) -> Variant:
 
     if wanted is not None:
         if wanted not in {one.name for one in VARIANTS}:
-            raise CompileError(
-                [
-                    Diagnostic(
-                        "T023", f"there are no kernels called '{wanted}'", "--variant",
-                        f"there are {', '.join(one.name for one in VARIANTS)}",
-                        "leave --variant away to take the target's own",
-                    )
-                ],
-                Exit.USAGE,
-            )  # fmt: skip
+            fail(
+                "T023",
+                f"there are no kernels called '{wanted}'",
+                "--variant",
+                f"there are {', '.join(one.name for one in VARIANTS)}",
+                "omit --variant to use the target's own",
+                exit=Exit.USAGE,
+            )
         return variant(wanted)
     if device.name != "host":
         assert device.cpu is not None
@@ -139,15 +137,14 @@ def cuda_arch(device: Device) -> str:
     """The compute capability of a board's GPU, like sm_87. CompileError T025 where there is none."""
     arch = device.tvm_target.get("arch")
     if device.gpu is None or arch is None:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "T025", f"'{device.name}' has no GPU that code is made for", "--gpu",
-                    "CUDA code is made for the Jetsons' GPUs", "leave --gpu away, or name a Jetson as the target",
-                )
-            ],
-            Exit.USAGE,
-        )  # fmt: skip
+        fail(
+            "T025",
+            f"'{device.name}' has no GPU that code is made for",
+            "--gpu",
+            "CUDA code is made for the Jetsons' GPUs",
+            "omit --gpu, or name a Jetson as the target",
+            exit=Exit.USAGE,
+        )
     return str(arch)
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from edgewright.frontend import data as files
-from edgewright.frontend.npz import Archive, Header, fail, open_archive, read_array, read_headers
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.frontend.npz import Archive, Header, open_archive, read_array, read_headers
+from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.input_ranges import Range, input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array

@@ -15,10 +15,10 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 
 import numpy as np
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.types import Array
 from numpy.lib import format as npy_format
 
@@ -55,10 +55,6 @@ def npz(arrays: Mapping[str, Array]) -> bytes:
     return kept.getvalue()
 
 
-def fail(code: str, message: str, at: str, because: str, help_text: str, exit_code: int = Exit.MODEL) -> NoReturn:
-    raise CompileError([Diagnostic(code, message, at=at, because=because, help=help_text)], exit_code)
-
-
 def first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else "it is cut short"
 
@@ -81,7 +77,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
         fail("D001", "data file cannot be read", str(path), str(error), "check path and permissions", Exit.USAGE)
     except (zipfile.BadZipFile, NotImplementedError) as error:
         help_text = "save it with numpy.savez(path, images=..., labels=...)"
-        fail("D002", "not an npz file", str(path), f"it is no complete zip archive ({error})", help_text)
+        fail("D002", "not an npz file", str(path), f"it is not a complete zip archive ({error})", help_text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def check_results(directory: Path, stem: str) -> None:
     try:
         nearest = _existing(_resolved(directory))
         if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-            raise refusal(directory, f"{nearest} is no folder that can be written to", ELSEWHERE)
+            raise refusal(directory, f"{nearest} is not a folder that can be written to", ELSEWHERE)
     except (OSError, ValueError) as error:
         raise refusal(directory, getattr(error, "strerror", None) or str(error), ELSEWHERE) from error
     if directory.is_dir():

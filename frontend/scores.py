@@ -15,7 +15,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from edgewright.frontend.labelled import LABELS, Labelled
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array, Level
@@ -92,15 +92,13 @@ def _output_of(shapes: Mapping[str, tuple[int, ...]], labels: Array, data: Label
     wide = [name for name, count in classes.items() if count > most]
     if not wide:
         has = ", ".join(f"'{name}' with {count}" for name, count in classes.items()) or "none"
-        raise CompileError(
-            [
-                Diagnostic(
-                    "L004", "labels out of range", f"labels in {data.source}",
-                    f"they go up to {most}; outputs with classes: {has}",
-                    "number the classes from 0, in the order of the model's outputs, or name an array after its output",
-                )
-            ]
-        )  # fmt: skip
+        fail(
+            "L004",
+            "labels out of range",
+            f"labels in {data.source}",
+            f"they go up to {most}; outputs with classes: {has}",
+            "number the classes from 0, in the order of the model's outputs, or name an array after its output",
+        )
     return (exact or wide)[0]
 
 
@@ -117,7 +115,7 @@ def _check(name: str, shape: tuple[int, ...], values: Array, data: Labelled) -> 
                 "L010", f"targets that do not fit output '{name}'", f"array '{name}' in {data.source}",
                 f"it is {' x '.join(map(str, values.shape))} of {values.dtype} from {values.min()} to {values.max()}, and the "
                 f"output is {' x '.join(map(str, shape[1:]))} for each sample",
-                f"give {wanted}, or leave the array out",
+                f"give {wanted}, or omit the array",
             )
         ]
     )  # fmt: skip

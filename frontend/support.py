@@ -68,7 +68,7 @@ def _refused(graph: Graph, precision: str) -> tuple[Diagnostic, ...]:
     """Why no CPU runs a model at a precision."""
     if find_spec("tvm") is None:
         because = "TVM, which generates code for CPUs, is not installed"
-        return (Diagnostic("T002", "nothing is compiled for CPUs here", "--target", because, "install apache-tvm"),)
+        return (Diagnostic("T022", "nothing is compiled for CPUs here", "--target", because, "pip install 'edgewright[cpu]'"),)
     from edgewright.targets.cpu.lower import lower
     from edgewright.targets.cpu.variants import variant
 

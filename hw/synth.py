@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgewright.hw import synth_worker
 from edgewright.passes import cache
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 
 # LUTs that a cell occupies: distributed memories and shift registers by the datasheet (UG474), others one each.
 LUTS = {
@@ -63,16 +63,12 @@ def _yosys() -> _Yosys:
     if found := shutil.which("yosys"):
         shown = subprocess.run([found, "-V"], capture_output=True, text=True, check=True).stdout
         return _Yosys(shown.split()[1], (found, "-q", "-p"), False)
-    raise CompileError(
-        [
-            Diagnostic(
-                "S001",
-                "Yosys is missing",
-                because="neither the Python package pyosys nor a yosys on PATH was found",
-                help="pip install pyosys==0.70",
-            )
-        ],
-        Exit.USAGE,
+    fail(
+        "S001",
+        "Yosys is missing",
+        because="neither the Python package pyosys nor a yosys on PATH was found",
+        help="pip install pyosys==0.70",
+        exit=Exit.USAGE,
     )
 
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.sealed_folder import intact, seal, to_disk
 
 DEFAULT_LIMIT_MB = 4096
@@ -98,15 +98,14 @@ def existing(kind: str, name: str) -> Path | None:
 def _limit_bytes() -> int:
     text = os.environ.get(LIMIT_VARIABLE) or str(DEFAULT_LIMIT_MB)
     if not (text.isascii() and text.isdecimal() and len(text) <= 12):
-        raise CompileError(
-            [
-                Diagnostic(
-                    "T058", f"{LIMIT_VARIABLE} is not a whole number", LIMIT_VARIABLE, f"it is {text[:80]!r}",
-                    f"give the cache's limit in MB, e.g. {DEFAULT_LIMIT_MB}, or unset it",
-                )
-            ],
-            Exit.USAGE,
-        )  # fmt: skip
+        fail(
+            "T058",
+            f"{LIMIT_VARIABLE} is not a whole number",
+            LIMIT_VARIABLE,
+            f"it is {text[:80]!r}",
+            f"give the cache's limit in MB, e.g. {DEFAULT_LIMIT_MB}, or unset it",
+            exit=Exit.USAGE,
+        )
     return int(text) << 20
 
 

@@ -1,10 +1,11 @@
-"""Errors as data: every room raises them, the frontend renders them, `codes.py` explains them."""
+"""Errors as data: every room raises them, the frontend renders them, `errors/*.md` explain them."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 
 class Exit(enum.IntEnum):
@@ -69,3 +70,8 @@ class CompileError(Exception):
         self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
         self.exit_code = int(exit_code)
         super().__init__("\n".join(map(str, grouped(self.diagnostics))))
+
+
+def fail(code: str, message: str, at: str = "", because: str = "", help: str = "", exit: int = Exit.MODEL) -> NoReturn:
+    """Raises a CompileError with one diagnostic; see `Diagnostic` for the words."""
+    raise CompileError([Diagnostic(code, message, at, because, help)], exit)

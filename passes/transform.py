@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from edgewright.passes import orders
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Level
 from edgewright.passes.ir.verify import verify
@@ -98,9 +98,7 @@ class Pass(ABC):
         (`orders`), all refusals noted, or what the verifier finds after."""
         orders.check(self.name, graph)
         if graph.level is not self.needs:
-            raise CompileError(
-                [Diagnostic("G006", f"{self.name} needs a {self.needs.value} graph", graph.name)], Exit.BUG
-            )
+            fail("G006", f"{self.name} needs a {self.needs.value} graph", graph.name, exit=Exit.BUG)
         note, start = Note(), time.perf_counter()
         before = len(graph.nodes())
         result = self.run(graph, note)
@@ -108,9 +106,7 @@ class Pass(ABC):
             raise CompileError(note.refusals, Exit.MODEL)
         verify(result, after=self.name)
         if result.level is not self.gives:
-            raise CompileError(
-                [Diagnostic("G006", f"{self.name} left a {result.level.value} graph", graph.name)], Exit.BUG
-            )
+            fail("G006", f"{self.name} left a {result.level.value} graph", graph.name, exit=Exit.BUG)
         counts = tuple(sorted(note.counts.items()))
         seconds = time.perf_counter() - start
         after = len(result.nodes())

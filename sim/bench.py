@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.sim.build import Build, Sources, build, read_sources
 from edgewright.sim.harness import TOP, harness
 from edgewright.sim.ports import Ports, read_ports
@@ -177,7 +177,7 @@ def check_block(
         wrong += [f"{name}: {taken[name]} of {len(tokens)} tokens were taken" for name, tokens in inputs.items()]
         at = f"{top}, idle={idle:g} stall={stall:g} seed={seed}"
         message = f"the simulation of {top} gave other bits than expected"
-        raise CompileError([Diagnostic("S004", message, at, "\n    ".join(wrong))], Exit.MISMATCH)
+        fail("S004", message, at, "\n    ".join(wrong), exit=Exit.MISMATCH)
     return outcome.cycles
 
 

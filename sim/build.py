@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewright.passes import cache
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.sim import tools
 from edgewright.sim.children import run_child
 
@@ -123,10 +123,7 @@ def _step(command: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path, 
         handle.write(" ".join(command) + "\n" + done.stdout)
     if done.returncode:
         wrong = [line for line in done.stdout.splitlines() if "rror" in line] or done.stdout.splitlines()[-10:]
-        raise CompileError(
-            [Diagnostic(code, message, because="\n    ".join(wrong[:12]), help="this is a fault of ours: report it")],
-            Exit.BUG,
-        )
+        fail(code, message, because="\n    ".join(wrong[:12]), help="this is a bug in Edgewright: report it", exit=Exit.BUG)
 
 
 def _borrow_runtime(name: str, objects: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewright.passes import cache
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.sim import tools
 from edgewright.sim.children import run_child
 
@@ -64,7 +64,7 @@ def build_csim(
             wrong = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
             because = "\n    ".join(wrong[:12])
             message = "the printed C++ does not compile"
-            raise CompileError([Diagnostic("S005", message, because=because)], Exit.BUG)
+            fail("S005", message, because=because, exit=Exit.BUG)
         (folder / "build.log").write_text(done.stderr)
 
     return cache.entry("csim", cache.key({**texts, **headers}, versions), make) / "csim"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.sim import tools
 from edgewright.sim.build import Build, Sources, build
 from edgewright.sim.children import run_child
@@ -44,7 +44,7 @@ class Result:
         """Itself when passed, else S004 with the failure's text."""
         if not self.passed:
             message = f"the simulation of {what} failed"
-            raise CompileError([Diagnostic("S004", message, because=self.failure)], Exit.MISMATCH)
+            fail("S004", message, because=self.failure, exit=Exit.MISMATCH)
         return self
 
 

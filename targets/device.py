@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
 import msgspec
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.targets.cpu.variants import VARIANTS
 
 HOST = "host"
@@ -159,17 +159,13 @@ def load(name: str) -> Device:
     if name not in known:
         near = difflib.get_close_matches(name.lower().replace("_", "-"), known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        raise CompileError(
-            [
-                Diagnostic(
-                    "T001",
-                    f"there is no target called '{name}'",
-                    at="--target",
-                    because=f"the targets are {', '.join(sorted(known))}",
-                    help=f"{hint}`edgewright targets` describes each of them",
-                )
-            ],
-            exit_code=2,
+        fail(
+            "T001",
+            f"there is no target called '{name}'",
+            at="--target",
+            because=f"the targets are {', '.join(sorted(known))}",
+            help=f"{hint}`edgewright targets` describes each of them",
+            exit=Exit.USAGE,
         )
     device = parse(known[name].read_text(encoding="utf-8"))
     if name != HOST:
@@ -184,17 +180,13 @@ def load_supported(name: str) -> Device:
     device = load(name)
     if not device.supported:
         ready = ", ".join(other.name for other in list_devices() if other.supported)
-        raise CompileError(
-            [
-                Diagnostic(
-                    "T002",
-                    f"nothing can be compiled for '{name}' yet",
-                    at="--target",
-                    because=device.reason,
-                    help=f"targets that work today: {ready}",
-                )
-            ],
-            exit_code=2,
+        fail(
+            "T002",
+            f"nothing can be compiled for '{name}' yet",
+            at="--target",
+            because=device.reason,
+            help=f"targets that work today: {ready}",
+            exit=Exit.USAGE,
         )
     return device
 

@@ -81,7 +81,7 @@ class Assumptions:
 LOW = Assumptions(
     products=0.95, rows=1.0, highest_clock=True, l2=1.0, l3=0.5, memory=1.0, caches=1.0, contended=False,
     serial=0.01, step_us=0.1, wake_us=1.0, run_us=1.0, hidden=1.0,
-    text="products at 95 % of the core's peak, the highest clock, caches all ours, transfers hidden behind computing, "
+    text="products at 95 % of the core's peak, the highest clock, all caches free, transfers hidden by computing, "
     "1 % of each step serial",
 )  # fmt: skip
 HIGH = Assumptions(

@@ -438,4 +438,4 @@ def _gating(y: Node, x: Node, logits: Node, weights: list[Array], chosen: int, a
         want = op.eval(rows, scores, *weights).reshape(tokens, -1)
         if np.allclose(got, want, rtol=_TOLERANCE, atol=_TOLERANCE * max(1e-6, float(np.abs(want).max()))):
             return op
-    raise NotExperts("its gates are no softmax before or after the choice of the best")
+    raise NotExperts("its gates are not a softmax before or after the choice of the best")

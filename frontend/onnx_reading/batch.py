@@ -82,6 +82,6 @@ def keeps_its_batch(batch: int, error: CompileError | None) -> CompileError:
         f"the model's first axis of {batch} cannot become 1",
         at="--shape" if first is None else first.at,
         because=because,
-        help=f"leave --shape away to compile all {batch} rows as one sample, or export the model with batch 1",
+        help=f"omit --shape to compile all {batch} rows as one sample, or export the model with batch 1",
     )
     return CompileError([diagnostic])

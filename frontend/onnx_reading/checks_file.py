@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 
 _SIGNATURES = (
@@ -117,18 +117,7 @@ def check_is_model(model: onnx.ModelProto, place: str) -> None:
     damaged = _damaged_text(model)
     if damaged is not None:
         because = f"a text in it ({damaged}) is not UTF-8"
-        raise CompileError([Diagnostic("N002", "damaged ONNX model", place, because, _EXPORT_HELP)], 1)
+        fail("N002", "damaged ONNX model", place, because, _EXPORT_HELP)
     if model.ir_version <= 0 or not model.HasField("graph") or not model.graph.node:
         missing = "nodes" if model.HasField("graph") else "graph"
-        raise CompileError(
-            [
-                Diagnostic(
-                    "N002",
-                    "not an ONNX model",
-                    at=place,
-                    because=f"the file has no {missing}",
-                    help=_EXPORT_HELP,
-                )
-            ],
-            1,
-        )
+        fail("N002", "not an ONNX model", at=place, because=f"the file has no {missing}", help=_EXPORT_HELP)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import onnx
 from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.names import plain
 
 _STANDARD = frozenset((
@@ -36,16 +36,12 @@ def refuse_quantised(model: onnx.ModelProto) -> None:
     shown = [f"{plain(kind)[:40]} ({count:,})" for kind, count in counts.most_common(6)]
     more = ", and others" if len(counts) > len(shown) else ""
     maker = plain(" ".join(part for part in (model.producer_name, model.producer_version) if part))[:60]
-    raise CompileError(
-        [
-            Diagnostic(
-                "N020",
-                "the model is quantised already" + (f" (made by {maker})" if maker else ""),
-                f"{sum(counts.values()):,} operators: {', '.join(shown)}{more}",
-                "integers are chosen here, for the target, from the float model and calibration samples",
-                "give the float model that this one was made from",
-            )
-        ]
+    fail(
+        "N020",
+        "the model is quantised already" + (f" (made by {maker})" if maker else ""),
+        f"{sum(counts.values()):,} operators: {', '.join(shown)}{more}",
+        "integers are chosen here, for the target, from the float model and calibration samples",
+        "give the float model that this one was made from",
     )
 
 

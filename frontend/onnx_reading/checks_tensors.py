@@ -175,7 +175,7 @@ def _read_external(place: _Place, size: int, folders: Sequence[Path]) -> Diagnos
             "external data outside the model's folder",
             at=place.at,
             because=why,
-            help="keep the data file beside the model and save it with a plain relative name",
+            help="keep the data file next to the model and save it with a plain relative name",
         )
     try:
         offset, length = int(entries.get("offset", "0") or 0), int(entries.get("length", str(size)) or size)
@@ -191,7 +191,7 @@ def _read_external(place: _Place, size: int, folders: Sequence[Path]) -> Diagnos
             "external data missing",
             at=place.at,
             because=f"{location!r} in the model's folder: {error.strerror}",
-            help="copy the data file beside the .onnx file under that name",
+            help="copy the data file next to the .onnx file under that name",
         )
     if because:
         return _bad_extent(place, because)

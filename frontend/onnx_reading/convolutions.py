@@ -91,6 +91,6 @@ def read_conv_transpose(site: Site) -> Results:
         )
     ]
     if min(size) < 1 or any(n % stride for n, stride in zip(size, window.strides, strict=True)):
-        raise Unsupported(f"its result of {size[0]} x {size[1]} is no multiple of its strides {window.strides}")
+        raise Unsupported(f"its result of {size[0]} x {size[1]} is not a multiple of its strides {window.strides}")
     op = ConvTranspose((size[0], size[1]), window.strides, (pads[0], pads[1]), site.integer("group", 1))
     return lowered(site, site.make(op, image, kernel, *_bias(site)), window.flat)

@@ -60,7 +60,7 @@ from edgewright.frontend.onnx_reading.runtime_experts import expand_runtime_expe
 from edgewright.frontend.onnx_reading.runtime_operators import expand_runtime_operators
 from edgewright.frontend.onnx_reading.site import READERS, Site, Unsupported
 from edgewright.frontend.onnx_reading.traced_length import DoesNotFit, traced_length
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of, make
 from edgewright.passes.ir.budget import check_budget
 from edgewright.passes.ops import Constant, Reshape, constant, graph_input
@@ -297,7 +297,7 @@ class _Conversion:
             found = self.found + leftovers(kept)
             raise DoesNotFit(found, self.lengths) if self.lengths else CompileError(found)
         if any(output is None for output in outputs):
-            raise CompileError([Diagnostic("N011", "an output is never computed", "graph outputs", "", "export it again")])
+            fail("N011", "an output is never computed", "graph outputs", "", "export it again")
         results = tuple(o if o.shape else make(Reshape((1,)), o, origin=o.origin) for o in outputs if o)
         read = self.integers.finish(Graph(graph.name or "model", tuple(inputs), results, output_names, Level.FLOAT))
         check_masks(read, self.counts)

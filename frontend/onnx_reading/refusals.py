@@ -64,5 +64,5 @@ def no_reader(op_type: str, at: str) -> Diagnostic:
         f"operator {op_type} is not supported",
         at=at,
         because=_REASONS.get(op_type, "the graph has no operator for it, and no rule rewrites it into others"),
-        help="replace it in the model, or add a reader for it (CONTRIBUTING, 'add an op')",
+        help="replace it in the model, or add a reader for it (CONTRIBUTING, 'Add an operator')",
     )

@@ -74,7 +74,7 @@ def _refusal(
     title = "a mixture of experts is not recognised"
     w1, w2 = (shapes.get(_operand(node, i), ()) for i in (2, 4))
     if len(w1) != 3 or len(w2) != 3:
-        return Diagnostic("E004", title, at, "its weights are no constants of three axes", _HELP)
+        return Diagnostic("E004", title, at, "its weights are not constants with three axes", _HELP)
     if _activation(node) not in _ACTIVATIONS:
         because = f"its activation is {_activation(node)!r}"
         return Diagnostic("E004", title, at, because, f"{', '.join(_ACTIVATIONS)} are read; {_HELP}")

@@ -235,7 +235,7 @@ def _verdicts(console: Console, found: Inspection) -> None:
     waiting: dict[str, list[str]] = {}
     said: dict[tuple[str, tuple[Diagnostic, ...]], str] = {}
     for target, verdicts in by_target.items():
-        if all(reasons and all(one.code == "T002" for one in reasons) for reasons in verdicts.values()):
+        if all(reasons and all(one.code in ("T002", "T022") for one in reasons) for reasons in verdicts.values()):
             waiting.setdefault(next(iter(verdicts.values()))[0].because, []).append(target)
             continue
         runs = [precision for precision, reasons in verdicts.items() if not reasons]

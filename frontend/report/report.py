@@ -221,7 +221,7 @@ def limits(data: Mapping[str, Any]) -> list[str]:
         return report_cpu.limits(data)
     said = [
         "No board was run: times are cycles divided by the target clock, which no place-and-route run has confirmed.",
-        "Resources are estimates by the tool named beside each; a vendor's synthesis will differ, in LUTs most of all.",
+        "Resources are estimates by the tool named next to each; a vendor's synthesis will differ, in LUTs most of all.",
         "The emitted HLS C++ was compiled with g++ only, not with Vitis HLS.",
     ]
     if data["bit_exact"] is None:

@@ -138,7 +138,7 @@ def kinds(rows: Sequence[Mapping[str, Any]]) -> str | None:
         axes.set_yticks(places, [short(row["title"]) for row in timed])
         axes.set_ylim(len(timed) - 0.45, -0.55)
         axes.set_xlim(0, max(*(row["high_ms"] for row in timed), 1e-9) * 1.1)
-        axes.set_xlabel("milliseconds with one thread; beside each bar: its share of the time")
+        axes.set_xlabel("milliseconds with one thread; next to each bar: its share of the time")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
         axes.grid(axis="x")
         axes.tick_params(length=0)

@@ -103,7 +103,7 @@ def cycles(operations: Sequence[Mapping[str, Any]]) -> str | None:
         axes.set_yticks(range(len(timed)), [short(op["name"]) for op in timed])
         axes.set_ylim(len(timed) - 0.4, -0.6)
         axes.set_xlim(0, max(*values, 1) * 1.12)
-        axes.set_xlabel("cycles; beside each bar: the share of them in which the product array is busy")
+        axes.set_xlabel("cycles; next to each bar: the share of them in which the product array is busy")
         axes.xaxis.set_major_formatter(lambda value, _: counted(value))
         axes.grid(axis="x")
         axes.tick_params(length=0)

@@ -35,7 +35,7 @@ class Reshaping:
 
     def __post_init__(self) -> None:
         """CompileError U030 with every option that has no such value."""
-        wrong = [Diagnostic("U030", f"'{value}' is no value of {option}", option, because, help_text)
+        wrong = [Diagnostic("U030", f"'{value}' is not a value of {option}", option, because, help_text)
                  for option, value, because, help_text in self._wrong()]  # fmt: skip
         if wrong:
             raise CompileError(wrong, Exit.USAGE)
@@ -85,7 +85,7 @@ class Reshaping:
         if self.hash_attention is None:
             for option, value in hashes.items():
                 if value is not None:
-                    found.append((option, value, "no attention is hashed", "add --hash-attention all, or leave it away"))
+                    found.append((option, value, "no attention is hashed", "add --hash-attention all, or omit it"))
         return found
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from edgewright import __version__
 from edgewright.frontend.publish import refusal, replace_file
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
@@ -46,7 +46,7 @@ class Run:
         if found is not None and not resume:
             _refuse(directory, "a run was begun in it", "continue it with --resume, or name another folder")
         if found is None and directory.is_dir() and any(directory.iterdir()):
-            _refuse(directory, "it holds something that is no such run", "name another folder")
+            _refuse(directory, "it holds something other than a run", "name another folder")
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -112,6 +112,4 @@ def damaged_run(path: Path, because: str) -> CompileError:
 
 
 def _refuse(directory: Path, because: str, help_text: str) -> None:
-    raise CompileError(
-        [Diagnostic("U032", "the checkpoint folder is taken", f"--checkpoints {directory}", because, help_text)], Exit.USAGE
-    )
+    fail("U032", "the checkpoint folder is taken", f"--checkpoints {directory}", because, help_text, exit=Exit.USAGE)

@@ -16,7 +16,7 @@ from edgewright.frontend.reshaping.reshape import check_data, reshape
 from edgewright.frontend.reshaping.resume import Run, file_digest, key_of
 from edgewright.frontend.snapshot import Pricing
 from edgewright.hw.emit import to_json
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.results import Change
@@ -98,15 +98,14 @@ def _check_record(options: Options, record: Record, start: int) -> None:
     if start < STAGES.index("passes") or not options.reshaping.asks or options.reshaping.manifest() == record.options:
         return
     was = ", ".join(f"{name} {value}" for name, value in record.options.items()) or "no passes"
-    raise CompileError(
-        [
-            Diagnostic(
-                "U033", "the checkpoint was reshaped in another way", f"--from {options.start_from}", f"it was made with {was}",
-                "start with --from reshape, or leave the options of the passes away",
-            )
-        ],
-        Exit.USAGE,
-    )  # fmt: skip
+    fail(
+        "U033",
+        "the checkpoint was reshaped in another way",
+        f"--from {options.start_from}",
+        f"it was made with {was}",
+        "start with --from reshape, or omit the options of the passes",
+        exit=Exit.USAGE,
+    )
 
 
 def check_record(options: Options, previous: Path | None) -> Record:

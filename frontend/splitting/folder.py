@@ -139,7 +139,7 @@ def is_split(directory: Path) -> bool:
 
 def _read(directory: Path, name: str, wanted: str) -> Graph:
     if Path(name).name != name or "\0" in name:
-        raise _broken(directory / MANIFEST, f"{plain(name)} is no file of this folder")
+        raise _broken(directory / MANIFEST, f"{plain(name)} is not a file of this folder")
     path = directory / name
     try:
         content = read_bytes(path, LARGEST_MODEL)
@@ -160,4 +160,4 @@ def _run(graph: Graph, inputs: dict[str, Array], output: str) -> Array:
 
 def _broken(path: Path, because: str) -> CompileError:
     help_text = "split the model again, or copy the whole folder again"
-    return CompileError([Diagnostic("K010", "the split folder is not whole", str(path), because, help_text)])
+    return CompileError([Diagnostic("K010", "the split folder is not complete", str(path), because, help_text)])

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgewright.frontend.snapshot import Pricing
 from edgewright.frontend.splitting.fleet import Fleet, Member
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.results import Snapshot
 from edgewright.passes.splitting.assign_devices import Energy
@@ -102,9 +102,7 @@ class FleetPricing:
             high = self.latency(graph, (0,), levels[level], member).high_ms
             if high is None:
                 because = " ".join(self.reasons) or f"nothing is known of the speed of {member.board.name}"
-                raise CompileError(
-                    [Diagnostic("K011", "energy cannot be predicted", member.name, because, "leave energy_mj away")], Exit.USAGE
-                )
+                fail("K011", "energy cannot be predicted", member.name, because, "omit energy_mj", exit=Exit.USAGE)
             return member.entry.power_w * high
 
         return found

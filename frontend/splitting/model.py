@@ -19,7 +19,8 @@ from edgewright.frontend.publish import check_place, publish
 from edgewright.frontend.splitting.fleet import Fleet, load_fleet
 from edgewright.frontend.splitting.latency import FleetPricing
 from edgewright.hw.emit import to_json
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes import orders
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.splitting.classifier import FEATURES, LOGITS, find_classifier
 from edgewright.passes.splitting.partition_classes import Method, check_parts
@@ -48,13 +49,13 @@ class SplitOptions:
             because = "the sub-models' heads and the network that fuses them are new, and say nothing before they are trained"
             if self.epochs != 0:
                 because = f"it says how many times the last stage sees the data: more than 0, at most {MOST_EPOCHS:,}"
-            help_text = "leave --epochs away, or give a number above 0: fractions are fine, and the report says how good it is"
+            help_text = "omit --epochs, or give a number above 0: fractions are fine, and the report says how good it is"
             message = f"--epochs {self.epochs:g} makes no deployment"
-            raise CompileError([Diagnostic("U027", message, "--epochs", because, help_text)], Exit.USAGE)
+            fail("U027", message, "--epochs", because, help_text, exit=Exit.USAGE)
         if self.seed < 0:
             because, help_text = "random generators take no negative seed", "give a number from 0"
-            message = f"'{self.seed}' is no value of --seed"
-            raise CompileError([Diagnostic("U030", message, "--seed", because, help_text)], Exit.USAGE)
+            message = f"'{self.seed}' is not a value of --seed"
+            fail("U030", message, "--seed", because, help_text, exit=Exit.USAGE)
 
     def manifest(self) -> dict[str, Any]:
         """The options that decide the result."""
@@ -116,15 +117,16 @@ def splitter(
     graph: Graph, fleet: Fleet, options: SplitOptions, checkpoints: Path | None, resume: bool, progress: Progress | None,
     say: Say | None,
 ) -> SplitClasses:  # fmt: skip
-    """The pass for a fleet; refuses what cannot be split over it (K001, K004, K006, K007, K012)."""
+    """The pass for a fleet; refuses what cannot be split over it (A003, A004, A006, K001, K004, K006, K007, K012)."""
+    orders.check("SplitClasses", graph)
     check_parts(find_classifier(graph).classes, len(fleet.members))
     full = full_shape(structure_of(graph))
     head = full.width // full.heads
     if fleet.has_fpga and (full.width % full.heads or head % FPGA_GRAIN):
         names = ", ".join(member.name for member in fleet.members if member.board.kind == "fpga")
         because = f"its heads are {head} wide, and the array works on {FPGA_GRAIN} channels at a time"
-        help_text = "leave FPGA boards out of the fleet, or train the model with heads of 16, 32, 48 or 64 channels"
-        raise CompileError([Diagnostic("K012", f"the model's heads do not fit {names}", graph.name, because, help_text)])
+        help_text = "remove FPGA boards from the fleet, or train the model with heads of 16, 32, 48 or 64 channels"
+        fail("K012", f"the model's heads do not fit {names}", graph.name, because, help_text)
     grain = FPGA_GRAIN if fleet.has_fpga else CPU_GRAIN
     return SplitClasses(
         len(fleet.members), options.partition, options.size, grain, options.seed, options.epochs,

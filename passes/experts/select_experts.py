@@ -53,13 +53,13 @@ class SelectExperts(Pass):
                 f"{option} on a model without experts",
                 graph.name,
                 "no mixture of experts was found in it, so there is no router to keep and nothing to drop",
-                "edgewright inspect shows the graph as it was read; leave the option out for other models",
+                "edgewright inspect shows the graph as it was read; omit the option for other models",
             )
         if self.task is not None and self.task not in graph.output_names:
             names = ", ".join(graph.output_names)
             if len(graph.outputs) == 1:
-                because, help_text = f"it has one output, {names}", "leave --task out, or give that name"
-                yield Diagnostic("E011", "the model has no several tasks", f"--task {self.task}", because, help_text)
+                because, help_text = f"it has one output, {names}", "omit --task, or give that name"
+                yield Diagnostic("E011", "the model has only one task", f"--task {self.task}", because, help_text)
             else:
                 because, help_text = f"its tasks are {names}", "give one of them"
                 yield Diagnostic("E010", f"the model has no task {self.task!r}", "--task", because, help_text)

@@ -204,7 +204,7 @@ def _by_index(layers: Sequence[AttentionLayer], wanted: Sequence[int]) -> tuple[
 
 def _obstructed(layer: AttentionLayer) -> Diagnostic:
     return Diagnostic(
-        "H004", f"attention layer {layer.index} cannot be hashed", layer.node.name, layer.obstacle or "", "leave this layer out"
+        "H004", f"attention layer {layer.index} cannot be hashed", layer.node.name, layer.obstacle or "", "omit this layer"
     )
 
 

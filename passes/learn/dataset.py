@@ -124,7 +124,7 @@ def _problems(inputs: Mapping[str, Array], labels: Array | None) -> Iterator[Dia
     if labels is not None and labels.dtype.kind not in "iu" and not _whole(labels):
         yield Diagnostic(
             "L003",
-            f"the labels are no whole numbers but {labels.dtype}",
+            f"the labels are not whole numbers but {labels.dtype}",
             help="give the number of the class of each sample, counted from 0",
         )
 

@@ -52,7 +52,7 @@ def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         known = found["version"] == VERSION and found["identity"]
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise _refused(path, "it cannot be read: it is damaged or no checkpoint") from error
+        raise _refused(path, "it cannot be read: it is damaged or not a checkpoint") from error
     if not known:
         raise _refused(path, "another version wrote it")
     differ = [name for name in identity if known.get(name) != identity[name]]
@@ -63,4 +63,4 @@ def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 def _refused(path: Path, because: str) -> CompileError:
     help = "delete it to start anew, or name another folder with --checkpoints"
-    return CompileError([Diagnostic("L009", "training cannot go on from this checkpoint", str(path), because, help)])
+    return CompileError([Diagnostic("L009", "training cannot continue from this checkpoint", str(path), because, help)])

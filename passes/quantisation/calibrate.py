@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import batchable, run_size, visit
 from edgewright.passes.ir.types import Array, Quant
@@ -213,7 +213,7 @@ def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", p
     CompileError Q006 for each value that is not finite, U010 for an unknown method.
     """
     if method not in METHODS:
-        raise CompileError([Diagnostic("U010", f"unknown calibration method {method!r}", help=", ".join(METHODS))])
+        fail("U010", f"unknown calibration method {method!r}", help=", ".join(METHODS))
     count = max(len(value) for value in samples.values())
     most = max(1, SAMPLE_MAX // -(-count // run_size(graph)))
     seen: dict[Node, Observed] = {}

@@ -71,8 +71,8 @@ def ratio_out_of_range(node: Node, source: Node, unit: float, target: float, ele
         node,
         f"a factor of {unit / target:.3g}, and factors are below 2^15",
         because,
-        f"find out why {node.name} is nearly 0 beside what it is computed from: samples unlike those that the model will "
-        "see, or weights that vanish; --precision fp32 on a CPU needs no factors",
+        f"find out why {node.name} is nearly 0 compared with what it is computed from: samples unlike those that the model "
+        "will see, or weights that vanish; --precision fp32 on a CPU needs no factors",
     )
 
 

@@ -139,7 +139,7 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
         if isinstance(op, Cast) and node not in known:
             yield Diagnostic(
                 "Q001",
-                "Cast of a value that is no integer input",
+                "Cast of a value that is not an integer input",
                 node.name,
                 "the host turns ids and masks into numbers before the graph runs",
                 "cast inputs only",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import Array
 
@@ -50,7 +50,7 @@ def find_classifier(graph: Graph) -> Classifier:
         if not found
         else "keep one task first: edgewright optimise MODEL --task NAME"
     )
-    raise CompileError([Diagnostic("K001", "the model has no classifier to split", graph.name, because, help_text)])
+    fail("K001", "the model has no classifier to split", graph.name, because, help_text)
 
 
 def keep_classes(graph: Graph, classes: Sequence[int]) -> Graph:

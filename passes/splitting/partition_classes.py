@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.ir.types import Array
 
 Partition = tuple[tuple[int, ...], ...]
@@ -62,15 +62,13 @@ def confusion_of(probabilities: Array, labels: Array) -> Array:
 def check_parts(classes: int, parts: int) -> None:
     """CompileError K004 when there are more parts than classes."""
     if not 1 <= parts <= classes:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "K004", "more devices than classes", f"{parts} devices",
-                    f"each device gets classes of its own, and the model has {classes}",
-                    f"name at most {classes} devices in the fleet",
-                )
-            ]
-        )  # fmt: skip
+        fail(
+            "K004",
+            "more devices than classes",
+            f"{parts} devices",
+            f"each device gets classes of its own, and the model has {classes}",
+            f"name at most {classes} devices in the fleet",
+        )
 
 
 def _exchange(groups: list[list[int]], between: Array) -> None:

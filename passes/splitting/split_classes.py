@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgewright.passes import orders
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.text import digest
@@ -126,7 +126,7 @@ class SplitClasses:
         costs = [by_count[len(part)] for part in partition]
         if self.size is not None and not 0 < self.size <= 1:
             because = "it is the share of the model's parameters that one sub-model may keep"
-            raise CompileError([Diagnostic("K013", f"--size {self.size} makes no sub-model", "--size", because)], Exit.USAGE)
+            fail("K013", f"--size {self.size} makes no sub-model", "--size", because, exit=Exit.USAGE)
         wanted = (1 / self.parts if self.size is None else self.size) * whole.parameters
         start = next((i for i, cost in enumerate(costs[0]) if cost.parameters <= max(wanted, 0)), len(shapes) - 1)
         if self.size is None and self.parts == 1:
@@ -236,16 +236,14 @@ class SplitClasses:
         if self.resume and before:
             differs = _differences(before, mine)
             if differs:
-                raise CompileError(
-                    [
-                        Diagnostic(
-                            "K008", "the training to resume is another one", str(self.checkpoints),
-                            f"{', '.join(differs)} changed since",
-                            "use the same model, data and options, or leave --resume away",
-                        )
-                    ],
-                    Exit.USAGE,
-                )  # fmt: skip
+                fail(
+                    "K008",
+                    "the training to resume is another one",
+                    str(self.checkpoints),
+                    f"{', '.join(differs)} changed since",
+                    "use the same model, data and options, or omit --resume",
+                    exit=Exit.USAGE,
+                )
             return
         same_answers = all(before.get(key) == mine[key] for key in ("model", "data"))
         for old in kept_by_training(self.checkpoints):
@@ -263,7 +261,7 @@ class SplitClasses:
         except Unreadable as error:
             if all(one.name.endswith(".partial") for one in path.parent.iterdir()):
                 return {}
-            because = f"{path.name}: {error}" if path.exists() else "it holds files that are not those of a training"
+            because = f"{path.name}: {error}" if path.exists() else "it holds files that are not from a training"
             help_text = "move the folder away, or choose another -o"
             one = Diagnostic("K008", "the training to resume is another one", str(path.parent), because, help_text)
             raise CompileError([one], Exit.USAGE) from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edgewright.passes import ops
 from edgewright.passes.blocks.find_blocks import find_blocks
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.splitting.classifier import FEATURES
 from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, Structure, Unit, prune, structure_of
@@ -57,15 +57,13 @@ def full_shape(structure: Structure) -> SubShape:
     graph = structure.graph
     blocks = find_blocks(graph)
     if not blocks or not structure.channels or not structure.heads or not structure.hidden:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "K007", "there is nothing to make smaller", graph.name,
-                    "no transformer blocks with attention, a feed-forward network and a residual stream were found",
-                    "split takes vision transformers; edgewright inspect shows the graph as it was read",
-                )
-            ]
-        )  # fmt: skip
+        fail(
+            "K007",
+            "there is nothing to make smaller",
+            graph.name,
+            "no transformer blocks with attention, a feed-forward network and a residual stream were found",
+            "split takes vision transformers; edgewright inspect shows the graph as it was read",
+        )
     problems = []
     first = blocks[0]
     for block in blocks:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.names import plain, safe_identifier
 from edgewright.targets.cpu.variants import host_arch, host_features, variant
@@ -153,7 +153,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError, KeyError, RecursionError, msgspec.MsgspecError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error)
         _refuse(
-            "U022", "this folder is no compiled CPU model", str(folder), f"{MANIFEST}: {reason}",
+            "U022", "this folder is not a compiled CPU model", str(folder), f"{MANIFEST}: {reason}",
             "give the folder that `edgewright compile --target host` (or another CPU) wrote",
         )  # fmt: skip
     return manifest
@@ -187,14 +187,13 @@ def check_manifest(folder: Path, manifest: Manifest) -> None:
         )  # fmt: skip
     library, weights = (Identity(_size(folder / name), manifest.files[name]) for name in (LIBRARY, WEIGHTS))
     if manifest.weights_bytes != weights.size_bytes or text != plain_text(manifest, library, weights):
-        raise CompileError(
-            [
-                Diagnostic(
-                    "U023", "a file of the artifact is not what the compiler wrote", MANIFEST,
-                    f"it describes another model than {PLAIN}", "compile the model again",
-                )
-            ]
-        )  # fmt: skip
+        fail(
+            "U023",
+            "a file of the artifact is not what the compiler wrote",
+            MANIFEST,
+            f"it describes another model than {PLAIN}",
+            "compile the model again",
+        )
 
 
 def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -248,4 +247,4 @@ def _digest(path: Path) -> str | None:
 
 
 def _refuse(code: str, message: str, at: str, because: str, help_text: str) -> NoReturn:
-    raise CompileError([Diagnostic(code, message, at, because, help_text)], Exit.USAGE)
+    fail(code, message, at, because, help_text, exit=Exit.USAGE)

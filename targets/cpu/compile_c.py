@@ -15,7 +15,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from edgewright.passes import cache
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.targets.cpu import compiler_cache
 from edgewright.targets.cpu.variants import Variant
 
@@ -78,9 +78,8 @@ def kernel_sources() -> dict[str, str]:
 def compiler_version() -> str:
     """The version of ziglang; CompileError T010 when it is not installed."""
     if importlib.util.find_spec("ziglang") is None:
-        raise CompileError(
-            [Diagnostic("T010", "no C compiler: the Python package 'ziglang' is not installed", help="pip install ziglang")],
-            Exit.USAGE,
+        fail(
+            "T010", "no C compiler: the Python package 'ziglang' is not installed", help="pip install ziglang", exit=Exit.USAGE
         )
     return metadata.version("ziglang")
 
@@ -101,4 +100,4 @@ def clang(arch: str, arguments: Sequence[str]) -> None:
             said = f"it did not end within {TIMEOUT_SECONDS} s"
         if said:
             ending = Exit.USAGE if cache.says_no_room(said) else Exit.BUG
-            raise CompileError([Diagnostic("T011", "the C compiler failed", because=said[:2000])], ending)
+            fail("T011", "the C compiler failed", because=said[:2000], exit=ending)

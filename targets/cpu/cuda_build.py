@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.graph import Graph
 from edgewright.targets.cpu.arena import Life, aligned, place
 from edgewright.targets.cpu.cuda_compile import ADVICE, Cubin, Resources, compile_cubin
@@ -56,7 +56,7 @@ def cuda_program(graph: Graph, arch: str, *, compiled: bool = True, require: boo
     """
     if arch not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise CompileError([Diagnostic("T034", f"no CUDA code for {arch}", help=f"one of {known}")], Exit.USAGE)
+        fail("T034", f"no CUDA code for {arch}", help=f"one of {known}", exit=Exit.USAGE)
     program = lower_cuda(graph, arch)
     functions, numbers = distinct([step.function for step in program.steps])
     names = [f"ew_{i}" for i in range(len(functions))]

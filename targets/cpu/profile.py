@@ -68,7 +68,7 @@ def profile(
     """Runs one sample as the settings say and compares its outputs with the interpreter's.
 
     inputs: by the model's names, None for the first sample that the artifact keeps. tvm_default_instructions: what the
-    same model costs with TVM's own schedules, where somebody counted. CompileError as `Device.run`, D004 without inputs.
+    same model costs with TVM's own schedules, where somebody counted. CompileError as `Device.run`, D009 without inputs.
     """
     settings = settings or Settings()
     source = "given" if inputs is not None else "a calibration sample"
@@ -96,14 +96,14 @@ def profile(
 
 
 def kept_sample(artifact: Artifact) -> dict[str, Array]:
-    """The first sample that compilation left in the artifact. CompileError D004 when there is none."""
+    """The first sample that compilation left in the artifact. CompileError D009 when there is none."""
     wanted = {one.name: one.shape for one in artifact.manifest.inputs}
     try:
         with np.load(artifact.directory / SAMPLES, allow_pickle=False) as found:
             return {name: found[name][: shape[0] if shape else None].reshape(shape) for name, shape in wanted.items()}
     except (OSError, KeyError, ValueError) as error:
         raise CompileError(
-            [Diagnostic("D004", "there is no input to run", str(artifact.directory), str(error), "give --input x.npz")]
+            [Diagnostic("D009", "there is no input to run", str(artifact.directory), str(error), "give --input x.npz")]
         ) from error
 
 

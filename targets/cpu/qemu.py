@@ -20,7 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgewright.passes import cache
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 
 PROGRAMS = ("qemu-aarch64", "qemu-aarch64-static")  # Debian's qemu-user and qemu-user-static
 CPUS = {"generic_aarch64": "cortex-a72", "neon": "cortex-a72", "dotprod": "cortex-a76", "i8mm": "max"}
@@ -94,16 +94,14 @@ def find(plugins: bool = False) -> str:
     """The path of an aarch64 user emulator, one that takes plugins if asked; CompileError T012 when there is none."""
     found = [path for name in PROGRAMS if (path := shutil.which(name))]
     if not found:
-        raise CompileError([Diagnostic("T012", "there is no emulator for aarch64", help=INSTALL)], Exit.USAGE)
+        fail("T012", "there is no emulator for aarch64", help=INSTALL, exit=Exit.USAGE)
     if not plugins:
         return found[0]
     for path in found:
         if _takes_plugins(path):
             return path
     because = f"{found[0]} takes no plugins, as statically linked builds do not"
-    raise CompileError(
-        [Diagnostic("T012", "instructions cannot be counted by this emulator", because=because, help=INSTALL)], Exit.USAGE
-    )
+    fail("T012", "instructions cannot be counted by this emulator", because=because, help=INSTALL, exit=Exit.USAGE)
 
 
 def missing() -> list[str]:
@@ -142,7 +140,7 @@ def _plugin(emulator: str) -> Path:
         done = subprocess.run(build, capture_output=True, text=True, errors="replace", timeout=300, env={**zig, **os.environ})
         if done.returncode:
             because = done.stderr.strip()[:2000]
-            raise CompileError([Diagnostic("T011", "the C compiler failed on QEMU's plugin", because=because)], Exit.BUG)
+            fail("T011", "the C compiler failed on QEMU's plugin", because=because, exit=Exit.BUG)
 
     return cache.entry("qemu", cache.key({"count.c": source}, [*compiler, *flags]), make) / "count.so"
 

@@ -33,7 +33,7 @@ class Runner:
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, as the model stores them: float32, or integers (`real` turns those into numbers).
 
-        CompileError D004 for inputs of wrong name, shape or type, or not finite where the model is integer.
+        CompileError D008 for inputs of wrong name, shape or type, or not finite where the model is integer.
         """
         self.set_inputs(inputs)
         self.run()
@@ -64,7 +64,7 @@ def real(tensor: Tensor, value: Array) -> Array:
 
 
 def checked_inputs(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """One sample per input in the model's types. CompileError D004 with everything that does not fit."""
+    """One sample per input in the model's types. CompileError D008 with everything that does not fit."""
     manifest = artifact.manifest
     wanted = {one.name: one for one in manifest.inputs}
     problems = []
@@ -90,7 +90,7 @@ def checked_inputs(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str,
             checked[name] = np.ascontiguousarray(array, one.dtype)
     if problems:
         raise CompileError(
-            [Diagnostic("D004", f"input '{name}' does not fit the model", name, why, hint) for name, why, hint in problems]
+            [Diagnostic("D008", f"input '{name}' does not fit the model", name, why, hint) for name, why, hint in problems]
         )
     return checked
 

@@ -130,7 +130,7 @@ def test_checkpoints_of_another_run(folder: Path, tmp_path: Path) -> None:
     kept.mkdir()
     (kept / "thesis.txt").write_text("mine")
     found, said = optimise(folder, tmp_path, "experts", ["--task", "class", "--checkpoints", str(kept)], None)
-    assert found == 2 and "U032" in said and "no such run" in said
+    assert found == 2 and "U032" in said and "other than a run" in said
     assert [path.name for path in kept.iterdir()] == ["thesis.txt"]
     (kept / "thesis.txt").unlink()
     (kept / "run.json").write_text('{"key": "another"}')

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from edgewright.frontend import cli, doctor, explain
 from edgewright.frontend.report import render
+from edgewright.passes import error_texts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.names import plain
 from rich.console import Console
@@ -206,26 +207,30 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert "Exception ignored" not in done.stderr
 
 
-def test_every_code_that_is_raised_is_explained() -> None:
-    raised: dict[str, str] = {}
-    for room in ("frontend", "sim", "hw", "targets", "passes"):
-        for path in (ROOT / room).rglob("*.py"):
-            if path.stem not in ("explain", "codes"):
-                for code in re.findall(r'"([A-Z]\d{3})"', path.read_text(encoding="utf-8")):
-                    raised.setdefault(code, str(path.relative_to(ROOT)))
-    known = explain.texts()
-    assert not {code: place for code, place in raised.items() if code not in known}
-    assert set(known) - set(raised) == {"C003"}, "explained, but raised nowhere (C003 is: in explain.py itself)"
-
-
 def test_explanations() -> None:
     assert explain.text("n014").startswith("N014: ")
     assert explain.text("error[T001]:").startswith("T001: ")
-    assert len(explain.overview().splitlines()) == len(explain.texts())
-    for code, text in explain.texts().items():
-        title, _, body = text.partition("\n")
-        assert title and body.strip(), code
-        assert max(map(len, text.splitlines())) <= 125, code
+    assert len(explain.overview().splitlines()) == len(error_texts.codes())
+    for code in error_texts.codes():
+        text = explain.text(code)
+        assert "```" not in text and "##" not in text, code
+        assert all(f"\n\n{heading}:\n" in text for heading in error_texts.SECTIONS), code
+
+
+def test_an_explanation_is_plain_text_in_a_pipe() -> None:
+    result = run("explain", "N001")
+    assert result.returncode == 0 and "\x1b" not in result.stdout
+    assert result.stdout == explain.text("N001") + "\n"
+
+
+@pytest.mark.parametrize("code", ["K009", "N012"])
+def test_an_explanation_fits_the_terminal(code: str) -> None:
+    console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
+    explain.show(console, code)
+    assert isinstance(console.file, io.StringIO)
+    prose = [line for line in console.file.getvalue().splitlines() if not line.startswith("    ")]
+    assert prose[0].startswith(f"{code}: ") and set(error_texts.SECTIONS) <= set(prose)
+    assert max(map(len, prose)) <= 60 and "```" not in console.file.getvalue()
 
 
 def test_summary_says_the_headline() -> None:

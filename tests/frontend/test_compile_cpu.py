@@ -181,7 +181,7 @@ def test_nan_is_refused_by_integers_and_passed_by_floats(integers: Path, floats:
         (one,) = compiled.artifact.manifest.inputs
         image: np.ndarray[Any, Any] = np.full(one.shape, np.nan, np.float32)
         if precision == "int8":
-            with pytest.raises(CompileError, match="D004"):
+            with pytest.raises(CompileError, match="D008"):
                 compiled.run({one.name: image})
         else:
             (logits,) = compiled.run({one.name: image}).outputs.values()
@@ -231,7 +231,7 @@ def test_arrays_go_in_as_they_do_into_a_simulation(integers: Path, tmp_path: Pat
     for wrong in odd:
         with pytest.raises(CompileError) as caught:
             compiled.run(wrong)
-        assert caught.value.diagnostics[0].code == "D004"
+        assert caught.value.diagnostics[0].code == "D008"
 
 
 @pytest.mark.sim

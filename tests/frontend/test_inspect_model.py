@@ -157,3 +157,11 @@ def test_compile_does_what_inspect_says(name: str, tmp_path: Path, monkeypatch: 
         except CompileError as error:
             found = tuple(one.code for one in error.diagnostics)
         assert found == tuple(one.code for one in reasons), (target, precision)
+
+
+def test_without_tvm_no_cpu_runs_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support, "find_spec", lambda name: None)
+    support._refused.cache_clear()
+    said = inspect(vit(Spelling(opset=18)), supports=support.checks("host")).targets
+    support._refused.cache_clear()
+    assert {code for reasons in said.values() for code in (one.code for one in reasons)} == {"T022"}

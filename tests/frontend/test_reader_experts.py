@@ -205,7 +205,7 @@ def test_experts_with_other_gates_are_refused() -> None:
     with pytest.raises(CompileError) as caught:
         read_model(model)
     assert [d.code for d in caught.value.diagnostics] == ["E004"]
-    assert "no softmax" in caught.value.diagnostics[0].because
+    assert "not a softmax" in caught.value.diagnostics[0].because
 
 
 def test_a_choice_without_experts_is_an_operator_we_lack() -> None:

@@ -24,6 +24,7 @@ from edgewright.passes.ir.interp import interpret
 from typer.testing import CliRunner
 
 from tests.models import images, tiny_vit
+from tests.moe_models import moe_network
 
 pytestmark = pytest.mark.train
 
@@ -167,6 +168,12 @@ def test_what_cannot_be_split_is_refused_and_nothing_written(
     )  # fmt: skip
     assert made.exit_code in (1, 2) and f"error[{code}]" in made.output, made.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_with_experts_is_refused_with_the_reason() -> None:
+    with pytest.raises(CompileError) as caught:
+        plan_split(moe_network(), parse_fleet(FLEET), SplitOptions())
+    assert [one.code for one in caught.value.diagnostics] == ["A006"]
 
 
 def test_latency_of_a_deployment_is_the_slowest_with_transfer_and_fusion() -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 from edgewright.frontend.data import input_shapes, random_samples, unbatched_inputs
-from edgewright.frontend.explain import texts
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.onnx_writing.writer import write_integer
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.plan import plan
+from edgewright.passes import error_texts
 from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir import Array, Graph, Node
@@ -70,7 +70,7 @@ def _refusal(error: CompileError, stage: str) -> Verdict:
     for diagnostic in error.diagnostics:
         if not (diagnostic.message and diagnostic.because):
             return Verdict("fault", f"{stage}: incomplete diagnostic {diagnostic!r}")
-        if diagnostic.code not in texts():
+        if diagnostic.code not in error_texts.codes():
             return Verdict("fault", f"{stage}: code {diagnostic.code} is not explained")
     if error.exit_code == Exit.BUG or not error.diagnostics:
         return Verdict("fault", f"{stage}: refused as a bug of ours: {str(error)[:160]}")

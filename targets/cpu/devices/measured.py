@@ -129,7 +129,7 @@ class Device(Protocol):
     def emulated(self) -> bool: ...
 
     def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
-        """Runs one sample as the settings say. CompileError D004 for inputs, T04x and T05x for what the device refuses.
+        """Runs one sample as the settings say. CompileError D008 for inputs, T04x and T05x for what the device refuses.
 
         Leaves no process and no file on the device, however it ends.
         """

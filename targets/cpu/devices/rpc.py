@@ -64,7 +64,7 @@ class RpcDevice:
     def _greet(self, settings: Settings) -> None:
         """That somebody listens: TVM tries for minutes, and says little about what failed."""
         host, port = self.tracker or (self.host, self.port)
-        hint = "start `python -m tvm.exec.rpc_server --host 127.0.0.1 --port 9090` there; see its host, port and firewall"
+        hint = "start `python -m tvm.exec.rpc_server --host 127.0.0.1 --port 9090` there; check its host, port and firewall"
         try:
             with socket.create_connection((host, port), timeout=settings.connect_s):
                 return
@@ -114,7 +114,7 @@ class RpcDevice:
             hint = "compile for this device"
             runner_process.refuse("T045", f"the artifact is for {arch}, the device is {because}", self.name, "", hint)
         if code == Ending.NO_SESSION:
-            hint = "it may serve somebody else, run another version of TVM, or be no RPC server; with a tracker, see its key"
+            hint = "it may serve somebody else, run another version of TVM, or be something else; with a tracker, check the key"
             runner_process.refuse("T052", "there is no session with this TVM RPC server", self.name, because, hint)
         if code == Ending.NOT_LOADED:
             hint = f"is the device a Linux on {arch}, with the TVM that edgewright names in `edgewright doctor`?"

@@ -57,7 +57,7 @@ def output(tensor: Tensor, content: bytes) -> Array:
     start = len(_MAGIC) + 2 + length
     header = _HEADER.fullmatch(content[len(_MAGIC) + 2 : start])
     if not content.startswith(_MAGIC) or header is None:
-        raise ValueError(f"output '{tensor.name}' is no .npy file of the runner")
+        raise ValueError(f"output '{tensor.name}' is not an .npy file of the runner")
     dtype = np.dtype(tensor.dtype)
     shape = ", ".join(map(str, tensor.shape)) + ("," if len(tensor.shape) == 1 else "")
     if header[1] != dtype.str.encode() or header[2] != shape.encode():

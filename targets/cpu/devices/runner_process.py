@@ -23,7 +23,7 @@ _SIGNALLED = 128  # a shell's exit code for a program that signal n ended is 128
 
 
 def input_files(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, bytes]:
-    """The inputs as .npy files by their names. CompileError D004 when they do not fit the model."""
+    """The inputs as .npy files by their names. CompileError D008 when they do not fit the model."""
     checked = checked_inputs(artifact, inputs)
     found = {}
     for one in artifact.manifest.inputs:

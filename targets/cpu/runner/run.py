@@ -36,7 +36,7 @@ def main():
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)  # what a header claims is not allocated
         except Exception as error:  # numpy says it in many ways
-            refuse(f"input {one['name']}: {path} is no .npy file: {error}")
+            refuse(f"input {one['name']}: {path} is not an .npy file: {error}")
         inputs.append(tvm.runtime.tensor(checked(array, one, manifest)))
     if unknown := set(given) - {one["name"] for one in manifest["inputs"]}:
         refuse(f"the model has no input {', '.join(sorted(unknown))}")
@@ -69,7 +69,7 @@ def checked_manifest(folder):
         arch = manifest["arch"]
         described = None if changed else description(manifest, folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        refuse(f"{folder} is no compiled CPU model: {error!r}")
+        refuse(f"{folder} is not a compiled CPU model: {error!r}")
     if changed:
         refuse(f"not as the compiler wrote it: {', '.join(changed)}")
     first, *lines = (folder / "model.txt").read_text().splitlines()

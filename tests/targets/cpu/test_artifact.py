@@ -73,7 +73,7 @@ def copy(integers: Artifact, tmp_path: Path) -> Path:
     return Path(shutil.copytree(integers.directory, tmp_path / "copy"))
 
 
-EXITS = {"U022": Exit.USAGE, "U023": Exit.MODEL, "T021": Exit.USAGE, "D004": Exit.MODEL}
+EXITS = {"U022": Exit.USAGE, "U023": Exit.MODEL, "T021": Exit.USAGE, "D008": Exit.MODEL}
 
 
 def refused(act: Callable[[], object], code: str) -> list[Diagnostic]:
@@ -214,7 +214,7 @@ def ids(**changes: Array) -> dict[str, Array]:
 
 def reasons(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, str]:
     """Reason and help by input."""
-    found = refused(lambda: checked_inputs(artifact, inputs), "D004")
+    found = refused(lambda: checked_inputs(artifact, inputs), "D008")
     return {one.at: f"{one.because}; {one.help}" for one in found}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from edgewright.passes import cache
 from edgewright.passes.diagnostics import CompileError, Exit
-from edgewright.targets.cpu import codes, compile_c, compiler_cache, variants
+from edgewright.targets.cpu import compile_c, compiler_cache, variants
 from edgewright.targets.cpu.runner_files import program
 from edgewright.targets.cpu.variants import host_arch
 
@@ -122,7 +122,3 @@ def test_shared_library_for_each_architecture(tmp_path: Path, arch: str, machine
     assert data[:4] == b"\x7fELF" and int.from_bytes(data[18:20], "little") == machine
     assert b"ew_gemm_f32" not in data
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".link")] == []
-
-
-def test_every_code_has_a_title_and_a_text() -> None:
-    assert all(len(text.split("\n", 1)) == 2 for text in codes.TEXTS.values())

@@ -22,10 +22,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from edgewright.passes import error_texts
 from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.targets.cpu import qemu as emulator
 from edgewright.targets.cpu.artifact import Artifact, identifier
-from edgewright.targets.cpu.codes import TEXTS
 from edgewright.targets.cpu.devices import (
     Device,
     LocalDevice,
@@ -58,7 +58,7 @@ def refusal(where: Device, of: Artifact, settings: Settings = FEW) -> tuple[str,
     with pytest.raises(CompileError) as raised:
         where.run(of, sample(of), settings)
     (found,) = raised.value.diagnostics
-    assert raised.value.exit_code == Exit.USAGE and found.code in TEXTS and found.help
+    assert raised.value.exit_code == Exit.USAGE and found.code in error_texts.codes() and found.help
     return found.code, str(found)
 
 
@@ -131,7 +131,7 @@ def test_local_wrong_inputs() -> None:
     of = artifact()
     with pytest.raises(CompileError) as raised:
         LocalDevice().run(of, {"nobody": np.zeros(3, np.float32)}, FEW)
-    assert {one.code for one in raised.value.diagnostics} == {"D004"}
+    assert {one.code for one in raised.value.diagnostics} == {"D008"}
 
 
 def endless() -> Settings:

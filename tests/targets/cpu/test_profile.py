@@ -163,7 +163,7 @@ def test_samples_that_are_missing(tmp_path: Path) -> None:
     (of.directory / "checkpoints" / "samples.npz").unlink()
     with pytest.raises(CompileError) as raised:
         profile(of, Imagined(answer(artifact())))
-    assert raised.value.diagnostics[0].code == "D004"
+    assert raised.value.diagnostics[0].code == "D009"
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
