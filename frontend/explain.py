@@ -104,7 +104,8 @@ leads. The current folder cannot be replaced: an empty -o, from a variable that 
     "U024": """a file in the output folder would be lost
 Compiling into an earlier result replaces the files that its manifest lists, if they are as they were written. Files that
 you added stay where they are. The file named here was changed since it was written, or the new result has a file of its
-own in this place: move it away, delete it, or choose a new folder.""",
+own in this place: move it away, delete it, or choose a new folder. Reports and profiles of earlier versions bear no seal,
+so they cannot be told from files of yours: delete report.html and report.json (profile.html, profile.json) once.""",
     "U025": """what the run continues from is damaged
 `--resume` reads what each finished pass left in the folder of --checkpoints, and one of these files cannot be read. Remove
 the folder to start anew, or name another one.""",
