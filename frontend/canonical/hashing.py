@@ -151,8 +151,8 @@ def _attention(node: Node) -> Node | None:
         return None
     if not np.isclose(level, constant_term * tokens, rtol=1e-6):
         return None
-    for summed, added in (mixed.inputs, mixed.inputs[::-1]):
-        total = _scaled(added)
+    for summed, counts in (mixed.inputs, mixed.inputs[::-1]):
+        total = _scaled(counts)
         if not _is(summed, MatMul) or summed.inputs[0] is not codes4 or total is None or total[1] != constant_term:
             continue
         context = summed.inputs[1]

@@ -44,7 +44,7 @@ def test_many_operators(kind: str, tmp_path: Path) -> None:
         numpy_helper.from_array(draw.normal(0, 0.1, (4, 4)).astype(np.float32), "w"),
         numpy_helper.from_array(draw.normal(0, 0.001, (4,)).astype(np.float32), "b"),
         numpy_helper.from_array(np.tri(4, dtype=np.bool_), "keep"),
-        numpy_helper.from_array(np.float32(-1e30), "never"),
+        numpy_helper.from_array(np.array(-1e30, np.float32), "never"),
     ]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 4, 4)) for name in ("x", before[-1]))
     model = helper.make_model(
