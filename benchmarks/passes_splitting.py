@@ -1,6 +1,7 @@
 """Class-wise splitting of a 12-block ViT on Fashion-MNIST: 1, 2, 3 and 5 devices trained, 10 predicted.
 
-What was trained lies in examples/split/devicesN with its report and log; without --retrain it is evaluated as it is.
+What was trained lies in examples/split/devicesN, its figures and log in examples/split/logs; without --retrain it is
+evaluated as it is.
 
     python -m benchmarks.passes_splitting [--devices 1,2,3,5] [--retrain] [--resume]
 """
@@ -13,6 +14,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 from edgewright.frontend.labelled import Labelled, Material
 from edgewright.frontend.onnx_reading.reader import read_model
-from edgewright.frontend.publish import publish
+from edgewright.frontend.publish import publish, replace_files
 from edgewright.frontend.report.report_split import accuracy_by_devices, report_files
 from edgewright.frontend.report.report_split_words import DIFFERS, PUBLISHED, PUBLISHED_SOURCE, milliseconds
 from edgewright.frontend.splitting.fleet import load_fleet
@@ -101,10 +103,15 @@ def retrain(count: int, material: Material, work: Path, resume: bool) -> None:
     )  # fmt: skip
     say(f"options {options()}; {time.process_time() - used:,.0f} s of processor time, {time.monotonic() - begun:,.0f} s passed")
     say(f"top-1 {100 * found['accuracy']['split']:.2f} %, whole model {100 * found['accuracy']['whole']:.2f} %")
-    kept = {name: content for name, content in report_files(found).items() if name.endswith(".json")}  # its page follows
-    publish({**split_files(graph, split, found), **kept}, KEPT / f"devices{count}")
+    keep(count, split_files(graph, split, found), report_files(found)["report.json"], lines)
+
+
+def keep(count: int, files: Mapping[str, bytes], report: bytes, lines: Sequence[str]) -> None:
+    """One deployment takes the place of what was kept: its folder, its figures (the page follows from them) and its log."""
+    publish(files, KEPT / f"devices{count}")
     (KEPT / "logs").mkdir(exist_ok=True)
-    (KEPT / "logs" / f"devices{count}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    log = ("\n".join(lines) + "\n").encode()
+    replace_files({KEPT / "logs" / f"devices{count}.json": report, KEPT / "logs" / f"devices{count}.txt": log})
 
 
 def _borrow_answers(folder: Path) -> bool:
@@ -123,7 +130,7 @@ def evaluate(count: int, material: Material) -> Result:
     from edgewright.passes.learn.measure import outputs
 
     folder = SplitFolder.open(KEPT / f"devices{count}")
-    data = json.loads((folder.directory / "report.json").read_text(encoding="utf-8"))
+    data = json.loads((KEPT / "logs" / f"devices{count}.json").read_text(encoding="utf-8"))
     features = []
     for one, graph in zip(folder.manifest.sub_models, folder.sub_models, strict=True):
         features.append(outputs(graph, {one.inputs["x"]: material.measure.inputs["x"]})[one.features])

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from edgewright.frontend import staging
-from edgewright.frontend.ownership import MANIFEST, Contents, contents, sealed
+from edgewright.frontend.ownership import MANIFEST, RESULTS, Contents, contents, sealed
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.names import plain
 
@@ -22,6 +22,9 @@ ALWAYS = (MANIFEST, "report.html", "report.json")
 ELSEWHERE = "choose a folder you can write to with -o"
 ANOTHER = "choose a new folder with -o, or remove this one"
 _LONGEST_INSIDE = 120
+_TAKEN = "it was changed or is yours, and the result has a file of this name"
+_PAGES = frozenset(f"{stem}{ending}" for stem in RESULTS for ending in (".html", ".json"))
+_TAKEN_PAGE = "it has no seal that fits: it was changed, is yours, or an earlier version of Edgewright wrote it, without a seal"
 _KINDS = (
     (stat.S_ISREG, "a file"), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
@@ -192,8 +195,7 @@ def _kept(directory: Path, place: Path, files: Collection[str] | Mapping[str, by
     if found is None:
         raise refusal(directory, "it exists and is not a bundle", ANOTHER)
     lost = [(name, "it was changed since it was written") for name in found.changed]
-    taken = "it was changed or is yours, and the result has a file of this name"
-    lost += [(name, taken) for name in _collisions(found, place, files)]
+    lost += [(name, _TAKEN_PAGE if name in _PAGES else _TAKEN) for name in _collisions(found, place, files)]
     if lost:
         help_text = "move it away, or choose a new folder with -o; delete it if it may go"
         raise CompileError(

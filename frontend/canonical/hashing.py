@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from edgewright.frontend.canonical.fuse import rebuild, scalar_of
 from edgewright.frontend.canonical.layout import trace
+from edgewright.frontend.canonical.norm_terms import added
 from edgewright.frontend.canonical.operand import aligned, arranged
 from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins
 from edgewright.passes.ops import (
@@ -98,12 +99,12 @@ def _margins(node: Node) -> tuple[Node, Array, Array] | None:
 
 def _anchored(node: Node) -> tuple[Node, Array] | None:
     """(x, anchors (.., d, m)) of |x|^2 + |anchor|^2 - 2 x anchor, however it is bracketed."""
-    terms = _terms(node, 1.0)
-    crossed = [(found, sign) for term, sign in terms if (found := _crossed(term)) is not None]
+    terms = added(node, 3) or []
+    crossed = [(found, sign) for sign, term in terms if (found := _crossed(term)) is not None]
     if len(terms) != 3 or len(crossed) != 1:
         return None
     (x, anchors, factor), sign = crossed[0]
-    rest = [(term, sign) for term, sign in terms if _crossed(term) is None]
+    rest = [(term, sign) for sign, term in terms if _crossed(term) is None]
     lengths = [value_of(term) for term, _ in rest if value_of(term) is not None]
     squares = [term for term, _ in rest if value_of(term) is None]
     if factor * sign != -2.0 or any(sign != 1.0 for _, sign in rest) or len(lengths) != 1 or len(squares) != 1:
@@ -111,14 +112,6 @@ def _anchored(node: Node) -> tuple[Node, Array] | None:
     own = np.square(anchors.astype(np.float64)).sum(axis=-2, keepdims=True)
     fits = lengths[0] is not None and np.allclose(np.broadcast_to(lengths[0], own.shape), own, rtol=1e-4, atol=1e-6)
     return (x, anchors) if fits and _squared_length(squares[0]) is x else None
-
-
-def _terms(node: Node, sign: float) -> list[tuple[Node, float]]:
-    """What a sum adds up, with signs."""
-    if not _is(node, Add) and not _is(node, Sub):
-        return [(node, sign)]
-    a, b = node.inputs
-    return [*_terms(a, sign), *_terms(b, -sign if _is(node, Sub) else sign)]
 
 
 def _crossed(node: Node) -> tuple[Node, Array, float] | None:
@@ -158,8 +151,8 @@ def _attention(node: Node) -> Node | None:
         return None
     if not np.isclose(level, constant_term * tokens, rtol=1e-6):
         return None
-    for summed, added in (mixed.inputs, mixed.inputs[::-1]):
-        total = _scaled(added)
+    for summed, counts in (mixed.inputs, mixed.inputs[::-1]):
+        total = _scaled(counts)
         if not _is(summed, MatMul) or summed.inputs[0] is not codes4 or total is None or total[1] != constant_term:
             continue
         context = summed.inputs[1]

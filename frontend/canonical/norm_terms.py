@@ -14,7 +14,7 @@ _FACTORS_MAX = 6
 def expanded_norm(node: Node) -> tuple[Statistic, Array, Array] | None:
     """(variance, gamma, beta) where node is gamma (x - mean(x)) / sqrt(variance + epsilon) + beta, in any order of terms
     and factors; gamma and beta vary along the one axis that is normalised."""
-    terms = _terms(node, 1.0)
+    terms = added(node, _TERMS_MAX)
     if terms is None:
         return None
     products = [_factors(term, sign) for sign, term in terms if not isinstance(term.op, Constant)]
@@ -40,15 +40,24 @@ def expanded_norm(node: Node) -> tuple[Statistic, Array, Array] | None:
     return None
 
 
-def _terms(node: Node, sign: float) -> list[tuple[float, Node]] | None:
-    """What is added up, each with its sign; None when that is more than a norm has."""
-    if isinstance(node.op, Neg):
-        return _terms(node.inputs[0], -sign)
-    if not isinstance(node.op, Add | Sub):
-        return [(sign, node)]
-    a, b = node.inputs
-    left, right = _terms(a, sign), _terms(b, -sign if isinstance(node.op, Sub) else sign)
-    return left + right if left and right and len(left) + len(right) <= _TERMS_MAX else None
+def added(node: Node, most: int) -> list[tuple[float, Node]] | None:
+    """What is added up, each with its sign; None when it is more than so many terms, as where a residual stream is read."""
+    waiting = [(1.0, node)]
+    terms: list[tuple[float, Node]] = []
+    for _ in range(4 * most):  # signs that cancel each other may be many too
+        sign, node = waiting.pop()
+        if isinstance(node.op, Neg):
+            waiting.append((-sign, node.inputs[0]))
+        elif isinstance(node.op, Add | Sub):
+            a, b = node.inputs
+            waiting += [(-sign if isinstance(node.op, Sub) else sign, b), (sign, a)]
+        else:
+            terms.append((sign, node))
+        if not waiting:
+            return terms
+        if len(terms) + len(waiting) > most:
+            break
+    return None
 
 
 def _factors(node: Node, sign: float) -> tuple[float, list[Node], list[Node]]:

@@ -14,6 +14,7 @@ from edgewright.passes.ops import Add, Clip, Constant, MatMul, Mul, Reshape, Sof
 
 Uses = Callable[[Node], int]
 NEVER = -1e30  # masks start here; a mask at -1e9 or -1e4 may be above a score that counts, and stays a choice of its own
+_DEEPEST = 64  # operators between a product and its softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,37 +106,39 @@ def read_scores(weights: Node, uses: Uses) -> Scores | None:
         node = node.inputs[0]
     if not isinstance(node.op, Softmax) or node.op.axis % len(node.shape) != len(node.shape) - 1 or uses(node) != 1:
         return None
-    return _read(node.inputs[0], 1.0, (), uses)
+    return _read(node.inputs[0], 1.0, (), uses, _DEEPEST)
 
 
-def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses) -> Scores | None:
-    """Down from the softmax: factors, sums and reshapes that keep the last two axes, each read once."""
+def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left: int) -> Scores | None:
+    """Down from the softmax: factors, sums and reshapes that keep the last two axes, each read once; `left` of them at most."""
+    if not left:
+        return None
     if isinstance(node.op, MatMul):
         return Scores(node, factor, biases)
     if uses(node) != 1:
         return None
     if isinstance(node.op, Reshape) and node.inputs[0].shape[-2:] == node.shape[-2:]:
-        return _read(node.inputs[0], factor, biases, uses)
+        return _read(node.inputs[0], factor, biases, uses, left - 1)
     found = scaled_by(node)
     if found is not None:
-        return _read(found[0], factor * found[1], biases, uses)
+        return _read(found[0], factor * found[1], biases, uses, left - 1)
     if isinstance(node.op, Clip) and node.op.low <= NEVER and node.op.high == math.inf:
-        return _read(node.inputs[0], factor, biases, uses)  # no weight depends on how low a score is
+        return _read(node.inputs[0], factor, biases, uses, left - 1)  # no weight depends on how low a score is
     if isinstance(node.op, Where):
-        return _masked(node, factor, biases, uses)
+        return _masked(node, factor, biases, uses, left)
     if not isinstance(node.op, Add | Sub):
         return None
     a, b = node.inputs
     for x, other, sign in ((a, b, -1.0 if isinstance(node.op, Sub) else 1.0), (b, a, 1.0)):
         if x.shape != node.shape or (x is b and isinstance(node.op, Sub)) or isinstance(x.op, Constant):
             continue
-        result = _read(x, factor, (*biases, _Bias(other, sign * factor, node.shape)), uses)
+        result = _read(x, factor, (*biases, _Bias(other, sign * factor, node.shape)), uses, left - 1)
         if result is not None:
             return result
     return None
 
 
-def _masked(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses) -> Scores | None:
+def _masked(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left: int) -> Scores | None:
     """Where(keep, x, never), either way round: `never` added where x is not kept."""
     condition, kept, dropped = node.inputs
     zero, never = constant(np.zeros((), np.float32)), constant(np.asarray(LOWEST, np.float32))
@@ -146,5 +149,5 @@ def _masked(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses) ->
         forbidden = None if known is None else (known == 0) == (other is dropped)
         if not np.isneginf(level).any() or forbidden is None or not forbidden.all(axis=-1).any():
             bias = _Bias(make(Where(), condition, *order, origin=node.origin), 1.0, node.shape)
-            return _read(x, factor, (*biases, bias), uses)
+            return _read(x, factor, (*biases, bias), uses, left - 1)
     return None

@@ -51,7 +51,7 @@ def save(graph: Graph, path: Path) -> None:
         "inputs": [position[node] for node in graph.inputs], "outputs": [position[node] for node in graph.outputs],
         "output_names": list(graph.output_names), "nodes": rows,
     }  # fmt: skip
-    text = json.dumps(structure, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(structure, sort_keys=True, separators=(",", ":"), allow_nan=False)
     with path.open("wb") as file:
         np.savez(file, structure=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
 
@@ -176,7 +176,7 @@ def _is_quant(value: Any) -> bool:
 
 
 def _encode(value: Any) -> Any:
-    """JSON for an attribute: numbers and strings as they are, the rest tagged."""
+    """JSON for an attribute: finite numbers and strings as they are, the rest tagged."""
     if isinstance(value, Float32):
         return {"elem": "f32"}
     if isinstance(value, Int):
@@ -189,13 +189,17 @@ def _encode(value: Any) -> Any:
     if isinstance(value, tuple):
         return {"tuple": [_encode(item) for item in value]}
     if isinstance(value, np.generic):
-        return value.item()
+        return _encode(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
     return value
 
 
 def _decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
+    if "float" in value:
+        return float(value["float"])
     if "elem" in value:
         elem: Elem = F32 if value["elem"] == "f32" else Int(*value["elem"])
         return elem

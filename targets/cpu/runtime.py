@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +16,9 @@ from edgewright.passes.ir.types import Array
 
 if TYPE_CHECKING:
     from edgewright.targets.cpu.artifact import Artifact, Tensor
+
+_LOADED: dict[Path, str] = {}
+"""SHA-256 of the library that this process has loaded from each path; TVM keeps them all."""
 
 
 class Runner:
@@ -24,7 +30,7 @@ class Runner:
         self.artifact = artifact
         self.threads = threads
         self._tensor = tvm.runtime.tensor
-        self._entry = tvm.runtime.load_module(str(artifact.library))[manifest.entry]
+        self._entry = _loaded(tvm, artifact)[manifest.entry]
         weights = np.fromfile(artifact.weights, np.uint8) if manifest.weights_bytes else np.zeros(1, np.uint8)
         self._blocks = [self._tensor(weights), self._tensor(np.zeros(max(manifest.workspace_bytes, 1), np.uint8))]
         self._outputs = [self._tensor(np.zeros(one.shape, one.dtype)) for one in manifest.outputs]
@@ -97,6 +103,16 @@ def checked_inputs(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str,
 
 def _within(array: Array, allowed: tuple[int, int]) -> bool:
     return array.size == 0 or bool(array.min() >= allowed[0] and array.max() <= allowed[1])
+
+
+def _loaded(tvm: Any, artifact: Artifact) -> Any:
+    """The module in an artifact's library. The loader takes a path that it knows for the file that it loaded from there, also
+    when another compilation has taken its place: then it gets a copy under a name of its own."""
+    path, content = artifact.library.resolve(), artifact.manifest.files[artifact.library.name]
+    if _LOADED.setdefault(path, content) == content:
+        return tvm.runtime.load_module(str(path))
+    with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
+        return tvm.runtime.load_module(str(shutil.copy(path, folder)))
 
 
 def _tvm(threads: int | None) -> Any:

@@ -139,6 +139,22 @@ def test_a_changed_file_of_ours_is_not_lost(name: str, tmp_path: Path) -> None:
     assert holds(place, bundle("two"))
 
 
+def test_pages_of_earlier_versions_are_told_from_changed_files(tmp_path: Path) -> None:
+    """They have no seal, so nobody knows whose they are: the refusal says what may be done."""
+    place = tmp_path / "model"
+    publish.publish(bundle("one"), place)
+    for name in ("report.html", "report.json"):
+        (place / name).write_bytes(bundle("one")[name])
+    with pytest.raises(CompileError) as caught:
+        publish.check_place(place)
+    assert [(d.code, Path(d.at).name) for d in caught.value.diagnostics] == [("U024", "report.html"), ("U024", "report.json")]
+    assert all("an earlier version" in d.because and "delete it" in d.help for d in caught.value.diagnostics)
+    for name in ("report.html", "report.json"):
+        (place / name).unlink()
+    publish.publish(bundle("two"), place)
+    assert holds(place, bundle("two"))
+
+
 @pytest.mark.parametrize(("name", "folder"), [("new.bin", False), ("new.bin", True), ("model", False)])
 def test_files_of_the_user_in_the_way(name: str, folder: bool, tmp_path: Path) -> None:
     place = tmp_path / "place"

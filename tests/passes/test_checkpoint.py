@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir import checkpoint
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.graph import Graph, make
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import to_text
+from edgewright.passes.ops import Clip, graph_input
 
 from tests.hw.integer_models import random_image, random_vit
 from tests.models import tiny_vit
@@ -29,9 +30,16 @@ def test_values(tmp_path: Path) -> None:
     graph = random_vit(3)
     checkpoint.save(graph, tmp_path / "a.npz")
     image = random_image(graph)
-    assert np.array_equal(
-        interpret(graph, image)["logits"], interpret(checkpoint.load(tmp_path / "a.npz"), image)["logits"]
-    )
+    assert np.array_equal(interpret(graph, image)["logits"], interpret(checkpoint.load(tmp_path / "a.npz"), image)["logits"])
+
+
+@pytest.mark.parametrize("op", [Clip(), Clip(low=0.0), Clip(high=6.0), Clip(-1.0, 1.0)], ids=str)
+def test_bounds_that_are_infinite(op: Clip, tmp_path: Path) -> None:
+    """JSON has no numbers for them."""
+    x = graph_input("x", (1, 4))
+    y = make(op, x)
+    checkpoint.save(Graph("one", (x,), (y,), ("y",)), tmp_path / "a.npz")
+    assert checkpoint.load(tmp_path / "a.npz").outputs[0].op == op
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"\x93NUMPY"])

@@ -18,7 +18,7 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph, make
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import INT8, Array, Quant
-from edgewright.passes.ops import Add, Linear, Quantise, Relu, constant, graph_input
+from edgewright.passes.ops import Add, Linear, Neg, Quantise, Relu, constant, graph_input
 from edgewright.passes.pipeline import optimise, quantise
 
 pytest.importorskip("tvm")
@@ -306,6 +306,20 @@ def test_runs_give_the_interpreters_bits(integers: Artifact, floats: Artifact) -
     got = floats.runner()(x)["y"]
     assert np.allclose(got, interpret(small_graph(False), x)["y"], atol=1e-5)
     assert real(floats.manifest.outputs[0], got) is got
+
+
+def test_a_second_model_in_the_same_folder_is_the_one_that_runs(tmp_path: Path) -> None:
+    """Also while the first is loaded: the loader knows libraries by their path."""
+    x = {"x": np.random.default_rng(0).standard_normal((1, 3, 5)).astype(np.float32)}
+    folder = tmp_path / "model"
+    runners = []
+    for op in (Relu(), Neg(), Relu()):
+        node = graph_input("x", (1, 3, 5))
+        y = make(op, node)
+        shutil.rmtree(folder, ignore_errors=True)
+        runners.append(written(Graph("one", (node,), (y,), ("y",)), folder).runner())
+        assert np.array_equal(runners[-1](x)["y"], np.maximum(x["x"], 0) if isinstance(op, Relu) else -x["x"])
+    assert np.array_equal(runners[0](x)["y"], np.maximum(x["x"], 0)) and np.array_equal(runners[1](x)["y"], -x["x"])
 
 
 def test_integers_without_a_meaning_stay_as_they_are(tmp_path: Path) -> None:
