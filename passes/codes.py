@@ -103,6 +103,10 @@ Calibration, accuracy and verification evaluate the model in numpy, with one sam
 largest sum of values that are alive at the same time (and, in an attention, of its scores) is known from the shapes, and
 more than 2 GiB is refused before anything is evaluated. The message names the value at which the sum is largest. A smaller
 input is the usual way out; a file of a few hundred bytes that doubles a value many times is damaged or hostile.""",
+    "Q014": """an output holds integers of the model
+Every value of an integer graph is an int8 or int16 that stands for a real number at a scale chosen on the samples. An output
+that passes ids, a mask or counts on has no such scale, and rounding would change it. The application has these values
+already; omit the output from the export. float32 on a CPU gives it unchanged.""",
     "F001": """there are no transformer blocks
 Blocks are found by their shape: attention whose result is added to its input, then a feed-forward network (two products,
 or experts) whose result is added to its own. The model has none, or writes them in a way that was not recognised;
