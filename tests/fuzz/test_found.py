@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from edgewright.frontend.data import random_samples
 from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.scores import outputs_of
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.interp import interpret
@@ -101,6 +102,18 @@ def test_a_single_number_in_integers(tmp_path: Path) -> None:
     assert quant is not None
     exact, found = interpret(graph, samples)["z"], interpret(whole, samples)["z"].astype(np.float64)
     assert np.allclose(found * quant.scales, exact, rtol=0.05, atol=0.05)
+
+
+def test_an_output_that_depends_on_no_input_has_a_row_for_each_sample(tmp_path: Path) -> None:
+    data = model("y = MatMul x w\nk = MatMul t w", X, "y", "k")
+    (tmp_path / "m.onnx").write_bytes(data)
+    graph = read_model(tmp_path / "m.onnx")
+    samples = random_samples({"x": (1, 3, 4)}, 4).inputs
+    found = interpret(graph, samples)
+    for values in (found, outputs_of(graph, samples)):
+        assert {name: len(value) for name, value in values.items()} == {"y": 4, "k": 4 * 7}
+    one = interpret(graph, {"x": samples["x"][:1]})["k"]
+    assert np.array_equal(found["k"], np.tile(one, (4, 1)))
 
 
 def test_ranges_stay_within_the_type(tmp_path: Path) -> None:
