@@ -4,6 +4,7 @@
 #   make bench   the figures of the README: compile time, simulation speed, cycles
 #   make bench-cpu  the CPU table of the README: against onnxruntime and OpenVINO, in turns
 #   make bench-passes  what experts, fusion, hashing and splitting give: from trained models that are kept here
+#   make fuzz    random and mutated models, programs and files, about an hour: faults are printed and end it with 1
 #   make docs    the documentation as a site, in build/docs
 #   make lint    lint and types alone
 #   make clean   remove ./build, ./dist and ./.venv
@@ -19,10 +20,10 @@ EXAMPLE := examples
 FAST := not slow and not zoo and not vendor and not board
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-cpu bench-passes docs lint clean tools
+.PHONY: help demo test bench bench-cpu bench-passes fuzz docs lint clean tools
 
 help:
-	@sed -n '2,9s/^# *//p' Makefile
+	@sed -n '2,10s/^# *//p' Makefile
 
 tools:
 	@ok=1; \
@@ -77,6 +78,16 @@ bench-cpu: $(VENV)/.bench
 
 bench-passes: $(VENV)/.test
 	$(BIN)/python -m benchmarks.bench_passes
+
+# One after the other, each to its end, so that a night shows all faults.
+fuzz: $(VENV)/.test
+	@export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1; failed=0; \
+	$(BIN)/python -m tests.fuzz.mutated_models --count 5000 --keep build/fuzz || failed=1; \
+	$(BIN)/python -m tests.fuzz.random_graphs --count 2000 --compiled 5 || failed=1; \
+	$(BIN)/python -m tests.fuzz.runner_mutations --count 2400 || failed=1; \
+	$(BIN)/python -m tests.fuzz.cache_races --count 300 || failed=1; \
+	$(BIN)/python -m tests.hw.random_programs 0 1000 || failed=1; \
+	exit $$failed
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs

@@ -49,7 +49,7 @@ def runner(name: str, numerics: str) -> tuple[Callable[[Arrays], dict[str, Any]]
 
 def noise_db(infer: Callable[[Arrays], dict[str, Any]], name: str, tested: Arrays) -> float:
     """Of all outputs on a few samples."""
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 
     session = onnxruntime.InferenceSession(str(model_path(MODELS[name])))
     wanted = {one.name: one.type for one in session.get_inputs()}
@@ -80,7 +80,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=30, help="turns of each (default: %(default)s)")
     parser.add_argument("--docs", action="store_true", help="renew the table of docs/how/integers.md")
     options = parser.parse_args()
-    table = ["| int8, 1 thread | shared, ms | own, ms | shared / own (quartiles) | shared, dB | own, dB |", "|---|" + "---:|" * 5]
+    head = "| int8, 1 thread | shared, ms | own, ms | shared / own (quartiles) | shared, dB | own, dB |"
+    table = [head, "|---|" + "---:|" * 5]
     print("\n".join(table), flush=True)
     for name in options.models.split(","):
         (shared, tested), (own, _) = (runner(name, numerics) for numerics in ("shared", "target"))

@@ -17,7 +17,7 @@ import numpy as np
 from edgewright.frontend.labelled import LABELS, Labelled
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.interp import interpret
+from edgewright.passes.ir.interp import for_each, interpret
 from edgewright.passes.ir.types import Array, Level
 from edgewright.passes.ops import Sigmoid
 from edgewright.passes.results import Score
@@ -50,14 +50,14 @@ def outputs_of(
     count = len(next(iter(inputs.values())))
     fast = graph.level is Level.FLOAT and find_spec("torch") is not None
     step, model = (_TORCH_BATCH, _by_torch(graph)) if fast else (_BATCH, partial(interpret, graph))
+    nodes = dict(zip(graph.output_names, graph.outputs, strict=True))
     found: dict[str, list[Array]] = {name: [] for name in graph.output_names}
     for begin in range(0, count, step):
         part = {name: array[begin : begin + step] for name, array in inputs.items()}
         for name, value in model(part).items():
-            found[name].append(value)
+            found[name].append(for_each(min(begin + step, count) - begin, nodes[name], value))
         if progress is not None and stage:
             progress(stage, min(begin + step, count), count)
-    nodes = dict(zip(graph.output_names, graph.outputs, strict=True))
     return {name: np.concatenate(parts) - _zero(nodes[name]) for name, parts in found.items()}
 
 

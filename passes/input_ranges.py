@@ -26,13 +26,8 @@ def input_ranges(graph: Graph) -> dict[str, Range]:
     for node, uses in input_uses(graph).items():
         op, elem = node.op, node.elem
         assert isinstance(op, Input) and isinstance(elem, Int)
-        if op.allowed is not None:
-            found[op.name] = op.allowed
-            continue
-        ranges = [MASK if isinstance(use, Where) else (0, use - 1) for use in uses]
-        low = max((r[0] for r in ranges), default=elem.lowest)
-        high = min((r[1] for r in ranges), default=elem.highest)
-        found[op.name] = (low, high)
+        ranges = [MASK if isinstance(use, Where) else (0, use - 1) for use in uses] if op.allowed is None else [op.allowed]
+        found[op.name] = max([elem.lowest, *(r[0] for r in ranges)]), min([elem.highest, *(r[1] for r in ranges)])
     return found
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnx_ir as ir
+from edgewright.frontend.onnx_reading.checks_values import check_followed
 from edgewright.frontend.onnx_reading.result_size import result_elements
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.input_ranges import input_uses
@@ -71,7 +72,8 @@ class Bits:
 
     @staticmethod
     def of_input(source: Node, dtype: np.dtype[np.generic], count: int = 2) -> Bits:
-        """The input itself, below `count`."""
+        """The input itself, below `count`. CompileError where it is too large."""
+        check_followed(source, count)
         shape = source.shape
         index = np.arange(source.type.size, dtype=np.int64).reshape(shape)
         return Bits(source, index, tuple(np.full(shape, v, dtype) for v in range(count)), dtype != np.bool_)

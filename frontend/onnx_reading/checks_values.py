@@ -13,6 +13,8 @@ LARGEST_VALUE = 1 << 26
 """Elements of one value of the canonical graph: 256 MiB in float32, 512 where integers are computed."""
 LARGEST_ALIVE = 1 << 27
 """Elements that have to be kept at the same time."""
+LARGEST_FOLLOWED = 1 << 25
+"""Elements of a mask, for all values that one of its elements may have."""
 
 
 def check_read(node: Node) -> None:
@@ -21,6 +23,14 @@ def check_read(node: Node) -> None:
     moved = isinstance(node.op, MOVES)
     known = all(isinstance(operand.op, Constant) for operand in node.inputs)
     _check_value(node, LARGEST_VALUE if moved or known else LARGEST_READ)
+
+
+def check_followed(node: Node, count: int) -> None:
+    """CompileError with N024 for a mask, or counts below `count`, whose uses would have to be worked out for too much."""
+    elements = node.type.size * count
+    if elements > LARGEST_FOLLOWED:
+        because = f"{elements:,} elements of its shape {node.shape} would be worked out, for {count} values of each"
+        raise CompileError([_too_large(node, because, LARGEST_FOLLOWED)])
 
 
 def _check_value(node: Node, largest: int) -> None:

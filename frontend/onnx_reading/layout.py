@@ -73,6 +73,8 @@ def read_unsqueeze(site: Site) -> Results:
         raise Unsupported("it names no axes")
     rank = len(x.shape) + len(axes)
     inserted = {site.axis(a, rank) for a in axes}
+    if len(inserted) < len(axes):
+        raise Unsupported(f"it inserts an axis twice (axes {list(axes)} of {rank})")
     rest = iter(x.shape)
     return site.reshape(x, tuple(1 if i in inserted else next(rest) for i in range(rank)))
 

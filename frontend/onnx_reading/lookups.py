@@ -67,8 +67,7 @@ def combined(node: ir.Node, opset: int, operands: Sequence[Lookup | Array | None
         if isinstance(operand, np.ndarray) and operand.size > 1 and (operand != operand.reshape(-1)[0]).any():
             return _shifted(node, operands)
         flat.append(operand.values if isinstance(operand, Lookup) else None if operand is None else operand.reshape(-1)[:1])
-    shapes = [o.shape for o in operands if isinstance(o, np.ndarray)]
-    if np.broadcast_shapes(first.source.shape, *shapes) != first.source.shape:
+    if not _keep_shape(first.source, *(o for o in operands if isinstance(o, np.ndarray))):
         return None
     try:
         values = evaluate(node, opset, flat)
@@ -77,6 +76,14 @@ def combined(node: ir.Node, opset: int, operands: Sequence[Lookup | Array | None
     if values.dtype.kind not in "biuf" or values.shape != first.values.shape:
         return None
     return Lookup(first.source, first.low, values, np.zeros((), np.int64))
+
+
+def _keep_shape(source: Node, *arrays: Array) -> bool:
+    """Whether what is computed of a source and these constants has the source's shape."""
+    try:
+        return np.broadcast_shapes(source.shape, *(array.shape for array in arrays)) == source.shape
+    except ValueError:  # they do not broadcast, which is the operator's to refuse
+        return False
 
 
 def _shifted(node: ir.Node, operands: Sequence[Lookup | Array | None]) -> Lookup | None:
@@ -88,7 +95,7 @@ def _shifted(node: ir.Node, operands: Sequence[Lookup | Array | None]) -> Lookup
         a, b = b, a
     if not isinstance(a, Lookup) or not isinstance(b, np.ndarray) or b.dtype.kind not in "iu":
         return None
-    if np.broadcast_shapes(a.source.shape, b.shape) != a.source.shape:
+    if not _keep_shape(a.source, b):
         return None
     return Lookup(a.source, a.low, a.values, b.astype(np.int64) if node.op_type == "Add" else -b.astype(np.int64))
 

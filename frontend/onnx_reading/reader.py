@@ -58,7 +58,7 @@ from edgewright.frontend.onnx_reading.routing import Routing, leftovers, too_man
 from edgewright.frontend.onnx_reading.rows import computes_rows
 from edgewright.frontend.onnx_reading.runtime_experts import expand_runtime_experts
 from edgewright.frontend.onnx_reading.runtime_operators import expand_runtime_operators
-from edgewright.frontend.onnx_reading.site import READERS, Site, Unsupported
+from edgewright.frontend.onnx_reading.site import READERS, Site, Unsupported, check_integers
 from edgewright.frontend.onnx_reading.traced_length import DoesNotFit, traced_length
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of, make
@@ -356,6 +356,8 @@ class _Conversion:
             return
         try:
             results = reader(Site(node, self.opset, self._operands(node), _place(node)))
+            nodes = (results,) if isinstance(results, Node) else tuple(results)
+            check_integers(nodes)
         except Unsupported as error:
             if self._is_mask(node):
                 return
@@ -370,7 +372,6 @@ class _Conversion:
             self.lengths += sizes_in(self._operands(node))
             self._refuse(node, Diagnostic("N018", message, at=at, because=because, help=help_text))
             return
-        nodes = (results,) if isinstance(results, Node) else tuple(results)
         for made in nodes:
             check_read(made)
         self.values.update(zip(node.outputs, nodes, strict=False))

@@ -32,9 +32,15 @@ def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     for parts in _runs(graph, inputs):
         with one_thread():
             values = _evaluate(graph, parts, keep=False)
+        samples = max((len(parts[n.name]) // n.shape[0] for n in graph.inputs if n.shape), default=1)
         for name, node in zip(graph.output_names, graph.outputs, strict=True):
-            outputs[name].append(values[node])
+            outputs[name].append(for_each(samples, node, values[node]))
     return {name: np.concatenate(parts) if len(parts) > 1 else parts[0] for name, parts in outputs.items()}
+
+
+def for_each(samples: int, node: Node, value: Array) -> Array:
+    """An output's value with so many samples along axis 0: one that depends on no input is computed once for all."""
+    return np.concatenate([value] * samples) if samples > 1 and value.shape == node.shape else value
 
 
 def interpret_all(graph: Graph, inputs: Mapping[str, Array]) -> dict[Node, Array]:

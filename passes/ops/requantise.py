@@ -16,7 +16,7 @@ class Requantise(Op):
     """Requantise(acc, multiplier, shift): accumulators, or integers of another scale, to int8 or int16.
 
     saturate(round_shift(acc * multiplier, shift) + zero_point). Multiplier and shift have one shape, which broadcasts to
-    acc's and varies along one axis at most: (1,), (O,) for products, (O, 1, 1) for maps.
+    acc's and varies along one axis at most: (1,), (O,) for products, (O, 1, 1) for maps; () for a single number.
     """
 
     facts = of_several_values(
@@ -55,4 +55,4 @@ class Requantise(Op):
 def _fits(factors: Shape, acc: Shape) -> bool:
     """Whether factors broadcast to accumulators and vary along one axis at most."""
     along = [(n, m) for n, m in zip(factors[::-1], acc[::-1], strict=False) if n != 1]
-    return 1 <= len(factors) <= len(acc) and len(along) <= 1 and all(n == m for n, m in along)
+    return min(1, len(acc)) <= len(factors) <= len(acc) and len(along) <= 1 and all(n == m for n, m in along)

@@ -370,6 +370,7 @@ class Lowering:
         """Accumulators, or integers of another scale with zero point 0, brought to `quant`."""
         assert acc.quant is None or acc.quant.zero_point == 0, f"{acc.name} has a zero point"
         ratio = real / quant.scales
+        ratio = ratio if node.type.rank else ratio.reshape(())
         try:
             multiplier, shift = (x.reshape(ratio.shape) for x in multipliers_shifts(ratio))
         except ValueError as error:

@@ -99,6 +99,15 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
             "the integer level has products, attention, softmax, LayerNorm, sums, moves and functions of one value",
             "edgewright inspect shows the graph as it was read; an exporter's idiom may not have been recognised",
         )
+    for node, name in zip(graph.outputs, graph.output_names, strict=True):
+        if not node.type.is_float:
+            yield Diagnostic(
+                "Q014",
+                f"output {name!r} holds integers of the model",
+                node.name,
+                "values of an integer graph stand for real numbers at a scale; ids, masks and counts have none",
+                "omit that output from the model, or use --precision fp32 on a CPU",
+            )
     for node in graph.nodes():
         op = node.op
         if isinstance(op, NORMS) and node.shape[-1] > LAYER_NORM_WIDTH_MAX:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import edgewright
@@ -14,7 +15,7 @@ from edgewright.passes.ir.graph import Graph
 from tests.models import images, tiny_vit
 from tests.passes.test_quantise_channels import normal, with_outliers
 
-MODELS = {"vit": tiny_vit, "outliers": with_outliers}
+MODELS: dict[str, Callable[[], Graph]] = {"vit": tiny_vit, "outliers": with_outliers}
 
 
 def compiled(graph: Graph, folder: Path, target: str, numerics: str = "shared") -> tuple[bytes, tuple[str, ...]]:

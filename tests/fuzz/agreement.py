@@ -18,6 +18,7 @@ POLYNOMIALS = (Erf, Gelu, Sigmoid, Silu, Tanh)
 NOISE = 2.0**-22  # relative; two units of float32's last place
 RUNS = 3
 MARGIN = 16.0  # of what the noise moves, for sums in another order
+AGAINST_ONNXRUNTIME = 4.0  # of what rounding does to our graph: its kernels round in other places
 ROUNDING = 2e-6  # of an output's largest value, where noise moves nothing
 
 

@@ -92,6 +92,7 @@ def main() -> int:
     for index, verdict in run(options.seed, options.first, options.first + options.count):
         kinds[verdict.kind] += 1
         kinds["compared with onnxruntime"] += verdict.compared
+        kinds["decided by rounding alone"] += verdict.undecided
         slowest = max(slowest, (verdict.seconds, index))
         if verdict.kind == "fault":
             faults.setdefault(verdict.where, []).append(index)
@@ -100,7 +101,9 @@ def main() -> int:
             if options.keep is not None:
                 options.keep.mkdir(parents=True, exist_ok=True)
                 (options.keep / f"{options.seed}_{index}.onnx").write_bytes(data)
-    print(f"{dict(kinds)} in {time.monotonic() - began:.0f} s, slowest {slowest[0]:.1f} s (model {slowest[1]})")
+    share = kinds["compared with onnxruntime"] / max(1, options.count)
+    print(f"{share:.0%} compared with onnxruntime: {dict(kinds)}")
+    print(f"{time.monotonic() - began:.0f} s, slowest {slowest[0]:.1f} s (model {slowest[1]})")
     for where, found in sorted(faults.items(), key=lambda item: -len(item[1])):
         print(f"{len(found):4} x {where}: {found[:6]}")
     return 1 if faults else 0

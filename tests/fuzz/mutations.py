@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.fuzz.consistent_mutations import CONSISTENT_MUTATIONS
+
 INTERESTING = (
     *(0, 1, -1, 2, 3, 5, 7, 16, -2, 255, 256, 65536, 1 << 20, 400_000_000),
     *((1 << 31) - 1, -(1 << 31), 1 << 62, -(1 << 63)),
@@ -252,6 +254,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *(change_operator, rewire, extend, change_weight, change_attribute, change_weight, change_value),
     *(add_attribute, change_weight, change_weight, change_value, rename, change_outputs, change_inputs, change_opset, extend),
 )
+BYTES, CONSISTENT = 0.05, 0.5  # shares: of damaged files, and of models that mostly stay valid
 
 
 def damaged_bytes(data: bytes, draw: random.Random) -> bytes:
@@ -274,12 +277,14 @@ def damaged_bytes(data: bytes, draw: random.Random) -> bytes:
 def mutated(base: bytes, seed: int) -> tuple[bytes, str]:
     """A changed model, and what was done to it."""
     draw = random.Random(seed)
-    if draw.random() < 0.15:
+    kind = draw.random()
+    if kind < BYTES:
         return damaged_bytes(base, draw), "bytes"
+    mutations = CONSISTENT_MUTATIONS if kind < BYTES + CONSISTENT else MUTATIONS
     model = onnx.ModelProto.FromString(base)
     done = []
     for _ in range(draw.choice((1, 1, 1, 2, 2, 3, 5))):
-        mutation = draw.choice(MUTATIONS)
+        mutation = draw.choice(mutations)
         if not model.graph.node:
             break
         mutation(model, draw)

@@ -19,7 +19,7 @@ def test_mutated_models_are_right_or_refused() -> None:
     faults = {index: verdict.where for index, verdict in verdicts.items() if verdict.kind == "fault"}
     assert not faults, "repeat one with: python -m tests.fuzz.mutated_models --seed 0 --only INDEX"
     kinds = Counter(verdict.kind for verdict in verdicts.values())
-    assert sum(verdict.compared for verdict in verdicts.values()) > COUNT / 10, kinds  # the check itself is alive
+    assert sum(verdict.compared for verdict in verdicts.values()) > 0.4 * COUNT, kinds  # the check itself is alive
 
 
 @pytest.mark.parametrize("base", range(len(BASES)))

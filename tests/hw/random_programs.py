@@ -231,8 +231,8 @@ def interpreted(planned: Plan, inputs: dict[str, Array]) -> Mismatch | None:
     return compare_outputs(planned, values, nothing, memory.tobytes(), {})
 
 
-def main(first: int, last: int, rtl: bool) -> None:
-    """Counts over seeds; stops at nothing."""
+def main(first: int, last: int, rtl: bool) -> int:
+    """Counts over seeds; stops at nothing. 1 where anything is wrong."""
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for seed in range(first, last):
@@ -256,7 +256,8 @@ def main(first: int, last: int, rtl: bool) -> None:
     print(dict(counts))
     for reason, count in reasons.most_common(40):
         print(count, reason)
+    return 1 if counts["WRONG"] else 0
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), "rtl" in sys.argv)
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), "rtl" in sys.argv))

@@ -21,8 +21,8 @@ from tests.passes.test_exact_fusions import graph_of, leaves_alone
 @pytest.mark.parametrize(
     ("values", "fits"),
     [
-        ([1.0, 3.4e38], True),
-        ([1.0, 3.5e38], False),
+        ([1.0, 2.0**96], True),
+        ([1.0, 3.4e38], False),  # finite, and its product with 2 is not
         ([np.inf], False),
         ([np.nan], False),
         ([1.0, 1e-42], True),  # nothing beside 1
@@ -57,6 +57,12 @@ def scaled_norm(x: Node) -> Node:
     return product(make(LayerNormalization(), x, filled(1e-30, 4), filled(0.0, 4)), 1e-12)
 
 
+def norm_with_offset(x: Node) -> Node:
+    """(x - 0.9) 3.4e38 is finite for x = 1.5; in 3.4e38 x - 3.06e38 the product is not."""
+    weight = constant(np.array([[3.4e38, 0, 0, 0]], np.float32))
+    return make(Linear(), make(LayerNormalization(), x, filled(1.0, 4), filled(-0.9, 4)), weight, filled(0.0, 1))
+
+
 def two_products(x: Node) -> Node:
     return product(product(x, 1e-25, 8), 1e-20, 2)
 
@@ -72,6 +78,7 @@ def scaled_query(x: Node) -> Node:
         (FoldScales(), scaled_product),
         (FoldScales(), divided_product),
         (FoldNormAffine(), scaled_norm),
+        (FoldNormAffine(), norm_with_offset),
         (FuseLinears(), two_products),
         (ScaleIntoQuery(), scaled_query),
     ],
