@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 from edgewright.passes.ir import Array, Node, Op, Shape, make
-from edgewright.passes.ir.verify import INTEGERS_IN_FLOAT
 from edgewright.passes.ops import Constant, Reshape, Slice, Transpose, value_of
+from edgewright.passes.ops.groups import CARRYING_INTEGERS
 
 
 class Unsupported(Exception):
@@ -30,7 +30,7 @@ def check_integers(results: Sequence[Node]) -> None:
     """Unsupported where one is an integer that is computed from an input: ids and masks are only moved as integers."""
     for made in results:
         known = all(isinstance(operand.op, Constant) for operand in made.inputs)
-        if not (made.type.is_float or known or isinstance(made.op, INTEGERS_IN_FLOAT)):
+        if not (made.type.is_float or known or isinstance(made.op, CARRYING_INTEGERS)):
             raise Unsupported(
                 "it computes integers from an integer input",
                 "cast its operand to float32 first, or give the model what it computes as an input",
