@@ -15,6 +15,7 @@ from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.input_ranges import MASK, Range
 from edgewright.passes.ir import Array, Graph, Shape
+from edgewright.passes.names import plain
 from edgewright.passes.ops import Input
 
 IMAGE_NAMES = ("images", "x")
@@ -167,6 +168,10 @@ def check_arrays(
             values = np.ascontiguousarray(array, np.int64 if name in ranges else np.float32)
             checked[name] = values.reshape(-1, *shape[1:])
     counts = {len(array) for array in checked.values()}
+    for name in sorted(set(given) - set(shapes)):
+        help_text = f"the model's inputs are {', '.join(shapes)}"
+        message = f"the model has no input '{plain(name)}'"
+        found.append(Diagnostic("D008", message, plain(name), "an array has this name", help_text))
     if not found and len(counts) > 1:
         because = f"they hold {', '.join(map(str, sorted(counts)))} samples"
         found.append(Diagnostic("D008", "inputs of different counts", "inputs", because, "give one row per sample in each"))

@@ -32,6 +32,8 @@ def per_channel(lowering: Lowering, node: Node, one: Quant) -> Quant:
     kinds = {type(reader.op) for reader in readers}
     if node in lowering.graph.outputs or kinds not in ({Linear}, {Conv}) or any(r.inputs[0] is not node for r in readers):
         return one
+    if node in lowering.hosted:  # the host quantises by one number
+        return one
     axis = channel_axis(readers[0])  # of operand and result alike
     if not _is_rescaled(lowering, node, axis):
         return one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,20 @@ def inputs_of(model: onnx.ModelProto, seed: int = 0) -> dict[str, Array]:
     return {name: normal(seed + i, *shape) for i, (name, shape) in enumerate(shapes.items())}
 
 
+def rows_of(graph: Graph, given: Values) -> list[dict[str, Array]]:
+    """What the model takes as the samples of its graph: a batch is compiled as 1, inputs without one get an axis in front."""
+    shapes = {node.name: node.shape for node in graph.inputs}
+    counts = {name: given[name].size // max(1, math.prod(shape)) for name, shape in shapes.items()}
+    count = max(counts.values(), default=1)
+    whole = {name: given[name].reshape(counts[name], *shape[1:]) for name, shape in shapes.items()}
+    return [{name: array[i : i + 1] if counts[name] == count else array for name, array in whole.items()} for i in range(count)]
+
+
+def joined(rows: list[dict[str, Array]]) -> dict[str, Array]:
+    """The outputs of samples, one under the other."""
+    return {name: np.concatenate([row[name] for row in rows]) if len(rows) > 1 else rows[0][name] for name in rows[0]}
+
+
 def check_float(model: onnx.ModelProto, inputs: Values | None = None, tolerance: float = 2e-6) -> Graph:
     """The graph as read, behind the passes of either kind of target, and written again: onnxruntime's values, to
     `tolerance` of the largest."""
@@ -67,12 +82,18 @@ def check_float(model: onnx.ModelProto, inputs: Values | None = None, tolerance:
     names = list(graph.output_names)
     wanted = dict(zip(names, session(model).run(names, given), strict=True))
     written = write_float(graph)
-    arrays = dict(zip(interface_names(graph)[0], given.values(), strict=True))
-    again = session(written).run(list(interface_names(graph)[1]), arrays)
-    found = [interpret(one, given) for one in (graph, optimise(graph)[0], optimise(graph, rms_norm=True)[0])]
-    for values in (*found, dict(zip(names, again, strict=True))):
+    rows = rows_of(graph, given)
+    runner = session(written)
+    files, outputs = interface_names(graph)
+    again = [runner.run(list(outputs), dict(zip(files, row.values(), strict=True))) for row in rows]
+    found = [
+        joined([interpret(one, row) for row in rows]) for one in (graph, optimise(graph)[0], optimise(graph, rms_norm=True)[0])
+    ]
+    again_named = joined([dict(zip(names, values, strict=True)) for values in again])
+    for values in (*found, again_named):
         for name in names:
-            assert values[name].shape == wanted[name].shape
+            assert values[name].reshape(wanted[name].shape).shape == wanted[name].shape
+            values[name] = values[name].reshape(wanted[name].shape)
             allowed = tolerance * float(np.abs(wanted[name]).max())
             np.testing.assert_allclose(values[name], wanted[name], rtol=0, atol=allowed, err_msg=name)
     return graph

@@ -128,12 +128,12 @@ def cyclic(path: Path) -> None:
     changed(path, change)
 
 
-@bad_model("N017", "Einsum")
+@bad_model("N017", "Hardmax")
 def unsupported_operator(path: Path) -> None:
     def change(proto: onnx.ModelProto) -> None:
         old = proto.graph.output[0].name
-        proto.graph.node.append(helper.make_node("Einsum", [old], ["late"], name="the_culprit", equation="ij->ji"))
-        proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("late", TensorProto.FLOAT, [10, 1]))
+        proto.graph.node.append(helper.make_node("Hardmax", [old], ["late"], name="the_culprit"))
+        proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("late", TensorProto.FLOAT, [1, 10]))
 
     changed(path, change)
 
