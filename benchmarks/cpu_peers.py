@@ -109,9 +109,15 @@ def _quantise_onnxruntime(job: Job, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         kinds = ["MatMul", "Gemm", "Gather", "Conv"] if "attention_mask" in job.inputs else None
         quantize_static(
-            _preprocessed(job, Path(scratch)), folder / "model.onnx", Reader(), quant_format=QuantFormat.QDQ,
-            per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=kinds,
-        )  # fmt: skip
+            _preprocessed(job, Path(scratch)),
+            folder / "model.onnx",
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=kinds,
+        )
 
 
 def _preprocessed(job: Job, scratch: Path) -> Path:

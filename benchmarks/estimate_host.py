@@ -57,10 +57,17 @@ def compare(path: str, precision: str, threads: int, seconds: float = 3.0) -> di
             times.append((time.perf_counter() - start) * 1e3)
     found = estimate(works_of(program), host, threads)
     return {
-        "model": Path(path).name, "precision": precision, "core": found.core, "variant": found.variant, "threads": threads,
+        "model": Path(path).name,
+        "precision": precision,
+        "core": found.core,
+        "variant": found.variant,
+        "threads": threads,
         "macs": found.macs,
-        "low_ms": found.low_ms, "median_ms": float(np.median(times)), "least_ms": min(times), "high_ms": found.high_ms,
-    }  # fmt: skip
+        "low_ms": found.low_ms,
+        "median_ms": float(np.median(times)),
+        "least_ms": min(times),
+        "high_ms": found.high_ms,
+    }
 
 
 if __name__ == "__main__":

@@ -167,9 +167,12 @@ def train(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         tables = {table.name: [list(row) for row in table.rows] for table in statistics.tables}
         parameters, macs = size(shorter)
         figures[name] = {
-            **agreement(before, embeddings(shorter, held)), "parameters": parameters, "macs": macs, "seconds": round(seconds),
+            **agreement(before, embeddings(shorter, held)),
+            "parameters": parameters,
+            "macs": macs,
+            "seconds": round(seconds),
             "tables": tables,
-        }  # fmt: skip
+        }
         say(f"{name}: {figures[name]}")
         (folder / "minilm.json").write_text(json.dumps(figures, indent=1) + "\n")
     figures["before"] = dict(zip(("parameters", "macs"), size(graph), strict=True))

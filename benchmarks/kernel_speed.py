@@ -106,7 +106,7 @@ def products(kernels: Kernels) -> Iterator[tuple[str, float, str]]:
         for label, rows, high, pack in (
             (f"gemm_s8 {k} x {n}, whole tiles", v.s8_mr * 16, v.s8_mr, 0),
             (f"gemm_s8 {ROWS} x {k} x {n} with packing", ROWS, block, 1),
-        ):  # fmt: skip
+        ):
             left = rng.integers(-127, 128, (rows, k)).astype(np.int8)
 
             def run_s8(left: Array = left, rows: int = rows, high: int = high, pack: int = pack, b: Array = b) -> float:

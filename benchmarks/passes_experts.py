@@ -51,8 +51,12 @@ def sections(retrain: bool, folder: Path) -> list[Section]:
     train([name for name in NETWORKS if retrain or not (MODELS / f"{name}.onnx").is_file()])
     data = load(folder)
     graphs = {name: read_model(MODELS / f"{name}.onnx") for name in NETWORKS}
-    return [tasks_section(graphs, data), selection_section(graphs["moe_fashion"], data), machine_section(data, folder),
-            expert_section(ROUNDS, WIDTHS)]  # fmt: skip
+    return [
+        tasks_section(graphs, data),
+        selection_section(graphs["moe_fashion"], data),
+        machine_section(data, folder),
+        expert_section(ROUNDS, WIDTHS),
+    ]
 
 
 def train(names: Iterable[str]) -> None:
@@ -107,8 +111,11 @@ def tasks_section(graphs: dict[str, Graph], data: TestSet) -> Section:
     for task, measure in TASKS.items():
         single = scores[f"single_{task}"][task]
         row = ", ".join(f"{kind} {scores[name][task]:.2f} %" for kind, name in kinds.items())
-        figures.append(Figure(f"{task}, {measure}", f"{row}, dense, this task {single:.2f} %",
-                              source="trained earlier, logs/", headline=True))  # fmt: skip
+        figures.append(
+            Figure(
+                f"{task}, {measure}", f"{row}, dense, this task {single:.2f} %", source="trained earlier, logs/", headline=True
+            )
+        )
     for kind, name in kinds.items():
         gain = np.mean([scores[name][task] / scores[f"single_{task}"][task] - 1 for task in TASKS])
         figures.append(Figure(f"{kind}: mean change against single-task networks", f"{100 * gain:+.2f} %", headline=True))

@@ -76,10 +76,13 @@ def _accuracy(share: str) -> Section:
     before, after, plain = 100 * float((expected == labels).mean()), points["fused"], points["plain removal of the same blocks"]
     source = {words: f"trained earlier, log fused/{key}{share}.json" for key, words in named.items()}
     figures = [Figure("top-1, 12 blocks", f"{before:.2f} %", headline=True)]
-    figures += [Figure(f"top-1, {words}", f"{value:.2f} %", source=source.get(words, "measured now"))
-                for words, value in points.items()]  # fmt: skip
-    figures += [Figure(f"same answer as 12 blocks, {words}", f"{100 * float((found == expected).mean()):.2f} %")
-                for words, found in answers.items()]  # fmt: skip
+    figures += [
+        Figure(f"top-1, {words}", f"{value:.2f} %", source=source.get(words, "measured now")) for words, value in points.items()
+    ]
+    figures += [
+        Figure(f"same answer as 12 blocks, {words}", f"{100 * float((found == expected).mean()):.2f} %")
+        for words, found in answers.items()
+    ]
     if share == "25":
         figures.append(at_most("points lost by fusion", before - after, 1.0))
     if before - plain >= LOSS_POINTS:
@@ -132,9 +135,11 @@ def _curves(share: str) -> str:
     stages: dict[str, list[float]] = {}
     for stage, _, loss in _log(f"fused{share}")["tables"]["loss"]:
         stages.setdefault(stage, []).append(loss)
-    return "Loss, first and last tenth of each stage: " + "; ".join(
-        f"{stage} {values[0]:.4f} to {values[-1]:.4f}" for stage, values in stages.items()
-    ) + "."  # fmt: skip
+    return (
+        "Loss, first and last tenth of each stage: "
+        + "; ".join(f"{stage} {values[0]:.4f} to {values[-1]:.4f}" for stage, values in stages.items())
+        + "."
+    )
 
 
 def _latency(folder: Path) -> Section:

@@ -99,21 +99,29 @@ def _maps(log: Path) -> list[str]:
 
 def energy_section() -> Section:
     """EcoFormer's table from shapes alone, and what the model says of DeiT-Tiny."""
-    figures = [at_most(f"{network.name}: largest difference from the published row", _worst(network), TABLE_PERCENT, "{:.2f} %")
-               for network in NETWORKS]  # fmt: skip
+    figures = [
+        at_most(f"{network.name}: largest difference from the published row", _worst(network), TABLE_PERCENT, "{:.2f} %")
+        for network in NETWORKS
+    ]
     before, after = arithmetic(NETWORKS[0], hashed=False), arithmetic(NETWORKS[0])
     figures.append(Figure("PVTv2-B0: energy saved against full attention", f"{1 - after.energy_pj / before.energy_pj:.1%}"))
     deit = tiny_vit(0, image=224, patch=16, channels=3, width=192, heads=3, blocks=12, hidden=768)
     outlook = hashing_outlook(deit)
     verdict = "pays" if outlook.pays else "does not pay"
-    figures.append(Figure("DeiT-Tiny's shape: scores and sums, of all arithmetic", f"{outlook.bound:.1%}: hashing {verdict}",
-                          headline=True))  # fmt: skip
+    figures.append(
+        Figure(
+            "DeiT-Tiny's shape: scores and sums, of all arithmetic", f"{outlook.bound:.1%}: hashing {verdict}", headline=True
+        )
+    )
     return Section("EcoFormer's energy model", tuple(figures), ("Published: arXiv 2209.09004; 45 nm, arithmetic only.",))
 
 
 def _worst(network: Network) -> float:
     """In percent, of multiplications, additions and energy."""
     found = arithmetic(network)
-    pairs = ((found.multiplications, network.multiplications), (found.additions, network.additions),
-             (found.energy_pj, network.energy))  # fmt: skip
+    pairs = (
+        (found.multiplications, network.multiplications),
+        (found.additions, network.additions),
+        (found.energy_pj, network.energy),
+    )
     return max(abs(value / 1e9 / published - 1) for value, published in pairs) * 100

@@ -98,9 +98,7 @@ def retrain(count: int, material: Material, work: Path, resume: bool) -> None:
     split = train(
         graph, fleet, material, options(), checkpoints, resume, TimedLines(lambda line: print(line, flush=True), 30.0), say
     )
-    found = describe(
-        MODEL.stem, graph, fleet, split, FleetPricing(fleet), options(), material, time.monotonic() - begun
-    )  # fmt: skip
+    found = describe(MODEL.stem, graph, fleet, split, FleetPricing(fleet), options(), material, time.monotonic() - begun)
     say(f"options {options()}; {time.process_time() - used:,.0f} s of processor time, {time.monotonic() - begun:,.0f} s passed")
     say(f"top-1 {100 * found['accuracy']['split']:.2f} %, whole model {100 * found['accuracy']['whole']:.2f} %")
     keep(count, split_files(graph, split, found), report_files(found)["report.json"], lines)

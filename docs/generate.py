@@ -11,11 +11,22 @@ from edgewright.frontend.cli import app
 from edgewright.passes import error_texts
 
 STAGES = {
-    "N": "Reading a model", "D": "Data", "E": "Mixtures of experts", "G": "The graph", "Q": "Quantisation",
-    "A": "Order of passes", "F": "Fusing blocks", "H": "Hashing attention", "L": "Learning", "K": "Splitting",
-    "P": "Planning for an FPGA", "S": "Simulation and synthesis", "T": "Targets and devices", "U": "Output and options",
+    "N": "Reading a model",
+    "D": "Data",
+    "E": "Mixtures of experts",
+    "G": "The graph",
+    "Q": "Quantisation",
+    "A": "Order of passes",
+    "F": "Fusing blocks",
+    "H": "Hashing attention",
+    "L": "Learning",
+    "K": "Splitting",
+    "P": "Planning for an FPGA",
+    "S": "Simulation and synthesis",
+    "T": "Targets and devices",
+    "U": "Output and options",
     "C": "The command line",
-}  # fmt: skip
+}
 
 
 def write(folder: Path) -> None:

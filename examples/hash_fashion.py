@@ -53,10 +53,18 @@ def main() -> None:
     if options.checkpoints is not None:
         options.checkpoints.mkdir(parents=True, exist_ok=True)
     step = HashAttentionLayers(
-        options.layers, options.bits, constant=options.constant, projection=options.projection, target=options.target,
-        samples=samples, recipe=recipe, hidden=options.hidden, seed=options.seed, progress=Progress(),
+        options.layers,
+        options.bits,
+        constant=options.constant,
+        projection=options.projection,
+        target=options.target,
+        samples=samples,
+        recipe=recipe,
+        hidden=options.hidden,
+        seed=options.seed,
+        progress=Progress(),
         checkpoints=options.checkpoints,
-    )  # fmt: skip
+    )
     print(f"softmax {top1(graph, test):.2%}", flush=True)
     hashed, done = step(graph)
     for table in done.tables:

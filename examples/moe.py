@@ -201,5 +201,3 @@ class MultiTaskViT(nn.Module):
         side, patch = self.config.image // self.config.patch, self.config.patch
         pixels: Tensor = head(x[:, 1:]).reshape(-1, side, side, patch, patch)
         return pixels.transpose(2, 3).reshape(-1, 1, side * patch, side * patch)
-
-

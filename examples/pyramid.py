@@ -36,9 +36,15 @@ class PyramidConfig:
         channels = self.channels if index == 0 else self.widths[index - 1]
         patch = self.patch if index == 0 else 2
         return ViTConfig(
-            image=side * patch, patch=patch, channels=channels, classes=self.classes, width=self.widths[index],
-            heads=self.heads[index], depth=self.depths[index], pool="avg",
-        )  # fmt: skip
+            image=side * patch,
+            patch=patch,
+            channels=channels,
+            classes=self.classes,
+            width=self.widths[index],
+            heads=self.heads[index],
+            depth=self.depths[index],
+            pool="avg",
+        )
 
 
 class Pyramid(nn.Module):

@@ -89,13 +89,21 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     recipe = Recipe(
         epochs=options.epochs, batch=128, rate=2e-3, warmup_epochs=0.5, weight_decay=0.05, smoothing=0.05, ema=0.998, seed=20
-    )  # fmt: skip
+    )
     checkpoint = options.checkpoint or HERE / "checkpoints" / f"{options.network}.pt"
     log = options.log or HERE / "logs" / f"{options.network}.txt"
     scores = train(
-        NETWORKS[options.network], recipe, load_multitask(options.data), augment, checkpoint, log, options.resume,
-        build=MultiTaskViT, loss=loss, score=score,
-    )  # fmt: skip
+        NETWORKS[options.network],
+        recipe,
+        load_multitask(options.data),
+        augment,
+        checkpoint,
+        log,
+        options.resume,
+        build=MultiTaskViT,
+        loss=loss,
+        score=score,
+    )
     print(", ".join(f"{name} {value:.2f} %" for name, value in scores.items()))
 
 

@@ -33,9 +33,7 @@ def compiled_report(result: Result) -> results.Report:
         edgewright=__version__,
         part=device.part,
         precision=result.options.precision,
-        calibration=results.CalibrationUsed(
-            measured.calibration_kind, measured.calibration_images, result.options.method
-        ),
+        calibration=results.CalibrationUsed(measured.calibration_kind, measured.calibration_images, result.options.method),
         macs=plan.macs,
         parameters=measured.parameters,
         accuracy=results.Accuracy.of(measured.accuracy),
@@ -46,8 +44,7 @@ def compiled_report(result: Result) -> results.Report:
         peak_memory_mib=round(result.peak_memory_mib, 1),
         layers=tuple(results.Layer(*row) for row in measured.layers),
         operations=tuple(
-            operation_cost(plan, step, predicted, None)
-            for step, predicted in zip(plan.steps, result.cycles.steps, strict=True)
+            operation_cost(plan, step, predicted, None) for step, predicted in zip(plan.steps, result.cycles.steps, strict=True)
         ),
         memory_map=tuple(
             results.MemoryRange(region.name, region.kind, region.address, region.size_bytes) for region in plan.regions

@@ -41,12 +41,16 @@ def cpu_report(built: CpuResult) -> results.Report:
         latency=tuple(latency_of(one) for one in estimates),
         published=published_of(estimates[0]) if estimates else (),
         artifact=results.CpuArtifact(
-            manifest.variant, manifest.arch, tuple(manifest.features), len(built.files[LIBRARY]), manifest.weights_bytes,
+            manifest.variant,
+            manifest.arch,
+            tuple(manifest.features),
+            len(built.files[LIBRARY]),
+            manifest.weights_bytes,
             manifest.workspace_bytes,
         ),
         changes=built.record.changes,
         notes=(*built.graph.notes, *built.record.notes),
-    )  # fmt: skip
+    )
 
 
 def estimates_of(built: CpuResult) -> tuple[Estimate, ...]:
@@ -66,11 +70,16 @@ def operations_of(manifest: Manifest, single: Estimate | None) -> tuple[results.
         return tuple(results.OperationCost(step.name, step.kind, step.macs, step.bytes) for step in manifest.steps)
     return tuple(
         results.OperationCost(
-            step.name, found.kind, step.macs, step.bytes,
-            low_us=round(found.low_us, 3), high_us=round(found.high_us, 3), limit=found.limit,
+            step.name,
+            found.kind,
+            step.macs,
+            step.bytes,
+            low_us=round(found.low_us, 3),
+            high_us=round(found.high_us, 3),
+            limit=found.limit,
         )
         for step, found in zip(manifest.steps, single.steps, strict=True)
-    )  # fmt: skip
+    )
 
 
 def latency_of(found: Estimate) -> results.Latency:
@@ -90,8 +99,15 @@ def published_of(found: Estimate) -> tuple[results.Published, ...]:
     """What others measured near it."""
     return tuple(
         results.Published(
-            row.model, row.ms, row.threads, row.precision, row.runtime, row.macs, round(row.macs_ratio, 4), row.differs,
+            row.model,
+            row.ms,
+            row.threads,
+            row.precision,
+            row.runtime,
+            row.macs,
+            round(row.macs_ratio, 4),
+            row.differs,
             row.source,
         )
         for row in found.published
-    )  # fmt: skip
+    )

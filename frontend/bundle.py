@@ -60,12 +60,15 @@ def read_manifest(folder: Path) -> Manifest:
         raise CompileError(
             [
                 Diagnostic(
-                    "U022", "this folder is not a compiled model", plain(folder), f"{MANIFEST}: {error}",
+                    "U022",
+                    "this folder is not a compiled model",
+                    plain(folder),
+                    f"{MANIFEST}: {error}",
                     "give the folder that `edgewright compile` wrote",
                 )
             ],
             Exit.USAGE,
-        ) from error  # fmt: skip
+        ) from error
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -137,4 +140,3 @@ def _digest(path: Path) -> str | None:
         return digest(path)
     except OSError:
         return None
-

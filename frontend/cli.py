@@ -170,9 +170,18 @@ def compile(
 
     directory = output or Path("build") / _folder_name(model)
     reshaping = passes.reshaping(
-        task, usage_threshold, fuse_blocks, hash_attention, hash_bits, hash_supports, hash_constant, epochs, seed,
-        checkpoints, resume,
-    )  # fmt: skip
+        task,
+        usage_threshold,
+        fuse_blocks,
+        hash_attention,
+        hash_bits,
+        hash_supports,
+        hash_constant,
+        epochs,
+        seed,
+        checkpoints,
+        resume,
+    )
     _, err = render.consoles()
     with render.Stages(err) as progress:
         compiled = compile_model(

@@ -63,10 +63,11 @@ Seed = Annotated[int, typer.Option(metavar="N", rich_help_panel=PANEL, help="See
 Data = Annotated[
     Path | None,
     typer.Option(
-        metavar="DATA.npz", rich_help_panel=PANEL,
+        metavar="DATA.npz",
+        rich_help_panel=PANEL,
         help="Learn from and measure on these samples, never the same ones for both; with `labels`, if any.",
     ),
-]  # fmt: skip
+]
 Checkpoints = Annotated[
     Path | None,
     typer.Option(
@@ -86,10 +87,18 @@ Shape = Annotated[
 
 
 def reshaping(
-    task: str | None, usage_threshold: float | None, fuse_blocks: str | None, hash_attention: str | None,
-    hash_bits: int | None, hash_supports: int | None, hash_constant: str | None, epochs: int | None, seed: int,
-    checkpoints: Path | None, resume: bool,
-) -> Reshaping:  # fmt: skip
+    task: str | None,
+    usage_threshold: float | None,
+    fuse_blocks: str | None,
+    hash_attention: str | None,
+    hash_bits: int | None,
+    hash_supports: int | None,
+    hash_constant: str | None,
+    epochs: int | None,
+    seed: int,
+    checkpoints: Path | None,
+    resume: bool,
+) -> Reshaping:
     """The options as one value. CompileError (exit 2) for values that an option does not have, and for lonely ones."""
     from edgewright.frontend.reshaping.optimised import check_alone
     from edgewright.frontend.reshaping.options import Reshaping
@@ -136,15 +145,32 @@ def optimise(
     from edgewright.passes.results import to_data
 
     options = reshaping(
-        task, usage_threshold, fuse_blocks, hash_attention, hash_bits, hash_supports, hash_constant, epochs, seed,
-        checkpoints, resume,
-    )  # fmt: skip
+        task,
+        usage_threshold,
+        fuse_blocks,
+        hash_attention,
+        hash_bits,
+        hash_supports,
+        hash_constant,
+        epochs,
+        seed,
+        checkpoints,
+        resume,
+    )
     out, err = render.consoles()
     with render.Stages(err) as progress:
         made = optimise_model(
-            model, output, data=data, reshaping=options, shapes=dict(shape_of(text) for text in shape or []), target=target,
-            precision=precision, checkpoints=checkpoints, resume=resume, progress=progress,
-        )  # fmt: skip
+            model,
+            output,
+            data=data,
+            reshaping=options,
+            shapes=dict(shape_of(text) for text in shape or []),
+            target=target,
+            precision=precision,
+            checkpoints=checkpoints,
+            resume=resume,
+            progress=progress,
+        )
     calibration = "random" if data is None else data
     engine = not {"MoE", "HashAttention"} & {node.op.kind for node in made.graph.nodes()}
     board = target if target != "host" else "zcu104" if engine else "rpi5"

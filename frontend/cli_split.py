@@ -51,9 +51,16 @@ def split(
 
     with render.Stages(err) as progress:
         result = split_model(
-            model, fleet, data, output, options=SplitOptions(partition, size, epochs, seed), resume=resume,
-            shapes=dict(shape_of(text) for text in shape or []), progress=progress, say=say,
-        )  # fmt: skip
+            model,
+            fleet,
+            data,
+            output,
+            options=SplitOptions(partition, size, epochs, seed),
+            resume=resume,
+            shapes=dict(shape_of(text) for text in shape or []),
+            progress=progress,
+            say=say,
+        )
     show(out, result, output)
 
 

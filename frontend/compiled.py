@@ -144,9 +144,20 @@ def compile(
     """
     given = None if calibration is None else str(calibration)
     options = Options(
-        target, given, shapes or {}, precision, method, numerics, start_from, variant, gpu, reshaping or Reshaping(),
-        None if data is None else str(data), None if checkpoints is None else Path(checkpoints), resume,
-    )  # fmt: skip
+        target,
+        given,
+        shapes or {},
+        precision,
+        method,
+        numerics,
+        start_from,
+        variant,
+        gpu,
+        reshaping or Reshaping(),
+        None if data is None else str(data),
+        None if checkpoints is None else Path(checkpoints),
+        resume,
+    )
     directory = Path(output) if output is not None else Path("build") / safe_identifier(source_name(source), "model_")
     check_place(directory)
     device = load_supported(target)

@@ -94,9 +94,13 @@ class CompiledCpu:
         return check_arrays(given, shapes, ranges, unbatched, finite=self.artifact.manifest.precision != "fp32")
 
     def run(
-        self, source: Given = None, *, samples: int | None = None,
-        threads: int | None = None, check: bool = False,
-    ) -> Ran:  # fmt: skip
+        self,
+        source: Given = None,
+        *,
+        samples: int | None = None,
+        threads: int | None = None,
+        check: bool = False,
+    ) -> Ran:
         """Run samples (see `samples`) on this machine; the result holds the outputs by name. ``check``: compare with the
         interpreter, integers bit for bit."""
         from edgewright.targets.cpu.runtime import real
@@ -117,10 +121,15 @@ class CompiledCpu:
         return Ran(outputs, agrees)
 
     def profile(
-        self, device: str = "local", source: Given = None, *,
-        threads: tuple[int, ...] | None = None, repeat: int = 100, timeout_s: float = 600.0,
+        self,
+        device: str = "local",
+        source: Given = None,
+        *,
+        threads: tuple[int, ...] | None = None,
+        repeat: int = 100,
+        timeout_s: float = 600.0,
         output: Path | None = None,
-    ) -> ProfileReport:  # fmt: skip
+    ) -> ProfileReport:
         """Measure on a device; profile.html and profile.json go to ``output`` (default: the artifact's folder).
 
         Raises ``CompileError`` when the device cannot be used; nothing is then written.

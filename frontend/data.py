@@ -92,9 +92,12 @@ def random_samples(
 
 
 def load_samples(
-    path: str | Path, shapes: Mapping[str, Shape], calibration: bool = False, ranges: Mapping[str, Range] = NO_RANGES,
+    path: str | Path,
+    shapes: Mapping[str, Shape],
+    calibration: bool = False,
+    ranges: Mapping[str, Range] = NO_RANGES,
     unbatched: Set[str] = NOTHING,
-) -> Samples:  # fmt: skip
+) -> Samples:
     """Samples for inputs of these shapes (leading batch of 1 included); `ranges` and `unbatched` as `input_ranges` and
     `unbatched_inputs` give them.
 
@@ -180,9 +183,7 @@ def check_arrays(
     return checked
 
 
-def choose(
-    headers: Mapping[str, Header], shapes: Mapping[str, Shape], path: Path, calibration: bool
-) -> dict[str, str]:
+def choose(headers: Mapping[str, Header], shapes: Mapping[str, Shape], path: Path, calibration: bool) -> dict[str, str]:
     """Input name -> array name."""
     found: dict[str, str] = {}
     missing: list[str] = []
@@ -240,9 +241,7 @@ def _check_headers(
             counts.add(count)
     if not found and len(counts) > 1:
         because = f"the arrays have {', '.join(map(str, sorted(counts)))} rows"
-        found.append(
-            Diagnostic("D005", "inputs of different counts", str(path), because, "save one row per sample in each")
-        )
+        found.append(Diagnostic("D005", "inputs of different counts", str(path), because, "save one row per sample in each"))
     if found:
         raise CompileError(found)
 

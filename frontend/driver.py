@@ -67,8 +67,11 @@ class Options:
         """The options that decide the bundle's content, with those of the passes that ran; no paths, so that the same data
         elsewhere gives the same bytes."""
         shared = {
-            "target": self.target, "precision": self.precision, "method": self.method, "numerics": self.numerics,
-        }  # fmt: skip
+            "target": self.target,
+            "precision": self.precision,
+            "method": self.method,
+            "numerics": self.numerics,
+        }
         return shared | ({"passes": dict(passes)} if passes else {})
 
 

@@ -93,9 +93,14 @@ def compile_cpu(
         from edgewright.targets.cpu.package import package
 
         bundle, manifest, works = package(
-            final, variant, model=source_name(source), target=device.name, version=__version__,
-            options=options.manifest(record.options), files=files,
-        )  # fmt: skip
+            final,
+            variant,
+            model=source_name(source),
+            target=device.name,
+            version=__version__,
+            options=options.manifest(record.options),
+            files=files,
+        )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     name = source_name(source)
     return CpuResult(name, device, options, final, manifest, measured, clock.stages, bundle, peak, works, record)
@@ -125,12 +130,15 @@ def variant_of(device: Device, wanted: str | None) -> Variant:
         raise CompileError(
             [
                 Diagnostic(
-                    "T024", f"there are no kernels for this machine's architecture, {host_arch()}", "--target host",
-                    "x86_64 and aarch64 have kernels", "name a board: `edgewright targets` lists them",
+                    "T024",
+                    f"there are no kernels for this machine's architecture, {host_arch()}",
+                    "--target host",
+                    "x86_64 and aarch64 have kernels",
+                    "name a board: `edgewright targets` lists them",
                 )
             ],
             Exit.USAGE,
-        ) from error  # fmt: skip
+        ) from error
 
 
 def cuda_arch(device: Device) -> str:
@@ -148,9 +156,7 @@ def cuda_arch(device: Device) -> str:
     return str(arch)
 
 
-def optimised_measured(
-    ready: Prepared, options: Options, clock: Clock, files: dict[str, bytes]
-) -> tuple[Graph, Measured]:
+def optimised_measured(ready: Prepared, options: Options, clock: Clock, files: dict[str, bytes]) -> tuple[Graph, Measured]:
     """The float passes, and accuracy where there are labels; a few samples stay with the artifact."""
     from edgewright.frontend.onnx_writing.writer import write_float
 

@@ -97,12 +97,14 @@ def load_material(path: str | Path, graph: Graph, seed: int = 0, labelled: bool 
         raise CompileError(
             [
                 Diagnostic(
-                    "L006", "too few samples", str(path),
+                    "L006",
+                    "too few samples",
+                    str(path),
                     f"there are {whole.count}, and what a pass learned from does not measure it",
                     f"give at least {FEWEST}, or arrays to learn from with `{PREFIX}` before their names",
                 )
             ]
-        )  # fmt: skip
+        )
     order = np.random.default_rng(seed).permutation(whole.count)
     held = max(1, round(HELD_OUT * whole.count))
     how = (
@@ -126,9 +128,14 @@ class _Reader:
     """Reads one part of an archive whose headers are known."""
 
     def __init__(
-        self, path: Path, archive: Archive, headers: Mapping[str, Header], shapes: Mapping[str, tuple[int, ...]],
-        ranges: Mapping[str, Range], graph: Graph,
-    ) -> None:  # fmt: skip
+        self,
+        path: Path,
+        archive: Archive,
+        headers: Mapping[str, Header],
+        shapes: Mapping[str, tuple[int, ...]],
+        ranges: Mapping[str, Range],
+        graph: Graph,
+    ) -> None:
         self.path, self.archive, self.headers, self.shapes, self.ranges = path, archive, headers, shapes, ranges
         self.outputs, self.unbatched = graph.output_names, files.unbatched_inputs(graph)
 
@@ -158,9 +165,11 @@ class _Reader:
                 array = read_array(self.archive, self.headers[name], self.path)
                 if array.dtype.kind not in "biuf" or len(array) != count or not np.isfinite(array).all():
                     fail(
-                        "D005", "targets do not match the samples", f"array {name!r} in {self.path}",
+                        "D005",
+                        "targets do not match the samples",
+                        f"array {name!r} in {self.path}",
                         f"it is {array.dtype} of shape {array.shape} for {count:,} samples",
                         "save one finite target for each sample",
-                    )  # fmt: skip
+                    )
                 targets[output] = array
         return Labelled(inputs, targets, str(self.path))

@@ -26,9 +26,13 @@ _TAKEN = "it was changed or is yours, and the result has a file of this name"
 _PAGES = frozenset(f"{stem}{ending}" for stem in RESULTS for ending in (".html", ".json"))
 _TAKEN_PAGE = "it has no seal that fits: it was changed, is yours, or an earlier version of Edgewright wrote it, without a seal"
 _KINDS = (
-    (stat.S_ISREG, "a file"), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
-)  # fmt: skip
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def publish(files: Mapping[str, bytes], directory: Path, programs: Collection[str] = ()) -> None:
@@ -60,9 +64,10 @@ def check_place(directory: Path) -> Path:
         here = Path(os.path.realpath(Path.cwd()))
         if place == here or place in here.parents:
             raise refusal(
-                directory, "this command runs in it, so another folder cannot take its place",
+                directory,
+                "this command runs in it, so another folder cannot take its place",
                 "name a folder inside it, like -o ./model (or was a variable empty?)",
-            )  # fmt: skip
+            )
         os.stat(_existing(place))
         with contextlib.suppress(FileNotFoundError):  # the longest path inside, as the file system would see it
             os.lstat(place.parent / f"{staging.PREFIX}{'x' * 8}" / "bundle" / ("x" * _LONGEST_INSIDE))
@@ -204,7 +209,7 @@ def _kept(directory: Path, place: Path, files: Collection[str] | Mapping[str, by
                 for name, because in lost[:8]
             ],
             Exit.USAGE,
-        )  # fmt: skip
+        )
     return found.others
 
 

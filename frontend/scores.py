@@ -112,13 +112,15 @@ def _check(name: str, shape: tuple[int, ...], values: Array, data: Labelled) -> 
     raise CompileError(
         [
             Diagnostic(
-                "L010", f"targets that do not fit output '{name}'", f"array '{name}' in {data.source}",
+                "L010",
+                f"targets that do not fit output '{name}'",
+                f"array '{name}' in {data.source}",
                 f"it is {' x '.join(map(str, values.shape))} of {values.dtype} from {values.min()} to {values.max()}, and the "
                 f"output is {' x '.join(map(str, shape[1:]))} for each sample",
                 f"give {wanted}, or omit the array",
             )
         ]
-    )  # fmt: skip
+    )
 
 
 def shape_of(graph: Graph, output: str) -> tuple[int, ...]:

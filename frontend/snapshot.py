@@ -93,6 +93,10 @@ class Pricing:
         milliseconds = round(cycles / (self.device.clock_mhz * 1000), _DIGITS)
         held = {kind: sum(r.size_bytes for r in planned.regions if r.kind == kind) for kind in ("activation", "weights")}
         return replace(
-            found, cycles=cycles, latency_low_ms=milliseconds, latency_high_ms=milliseconds,
-            weights_bytes=len(planned.image), temporaries_bytes=held["activation"],
-        )  # fmt: skip
+            found,
+            cycles=cycles,
+            latency_low_ms=milliseconds,
+            latency_high_ms=milliseconds,
+            weights_bytes=len(planned.image),
+            temporaries_bytes=held["activation"],
+        )

@@ -56,9 +56,10 @@ def access_stage(stages: Stages, node: ir.Node) -> int:
     """The stage in which a Write, Store or Load of the process takes place in the printed hardware."""
     target = node.op.channel if isinstance(node.op, ir.Write) else node.op.buffer  # type: ignore[attr-defined]
     return max(
-        at for other, at in stages.start.items()
+        at
+        for other, at in stages.start.items()
         if type(other.op) is type(node.op) and getattr(other.op, "channel", getattr(other.op, "buffer", None)) is target
-    )  # fmt: skip
+    )
 
 
 def predict_cycles(plan: Plan) -> Cycles:
@@ -71,9 +72,13 @@ def predict_cycles(plan: Plan) -> Cycles:
     tokens = {"start": start, "start_0": start, "start_1": start, "load_cmd": loads, "run_cmd": operations}
     stages = stages_of(plan.config)
     timing = predict(
-        program, tokens, entries=lambda channel: entries(channel, stages),
-        stages=lambda process, node: access_stage(stages[process.name], node), clocks=CLOCKS, inputs={"start": 1},
-    )  # fmt: skip
+        program,
+        tokens,
+        entries=lambda channel: entries(channel, stages),
+        stages=lambda process, node: access_stage(stages[process.name], node),
+        clocks=CLOCKS,
+        inputs={"start": 1},
+    )
     total = timing.outputs["finished"][0]
     ends = [end for _, end in timing.activity["store_words"].spans]
     steps = tuple(end - before for before, end in zip([0, *ends[:-1]], ends, strict=True))

@@ -115,9 +115,12 @@ class Descriptors:
                 tiles = packed.tobytes()
                 outs, ins = packed.shape[:2]
                 fields |= {
-                    "const_tiles": outs * ins, "tile_words": outs * ins * 16, "n_jobs": fields["n_blocks"],
-                    "outs0": outs, "depth0": ins,
-                }  # fmt: skip
+                    "const_tiles": outs * ins,
+                    "tile_words": outs * ins * 16,
+                    "n_jobs": fields["n_blocks"],
+                    "outs0": outs,
+                    "depth0": ins,
+                }
                 if computed.norm is not None:
                     norm = blobs.norm_params(*(constant(n) for n in computed.norm.inputs[1:]))
             blob = tiles + blobs.table_bytes(operation.table) + norm + self.params(operation, first, columns)
@@ -137,18 +140,25 @@ class Descriptors:
         place = operation.place
         target = View(place.target, place.first_row, place.first_column + first, rows, columns)
         fields = {
-            "n_tokens": rows, "n_blocks": -(-rows // self.config.tokens), "out_tiles": -(-columns // 16),
-            "param_entries": -(-columns // 16), "out16": int(operation.result.elem == INT16),
-            "table": int(operation.table is not None), "out_address": self.address(target),
+            "n_tokens": rows,
+            "n_blocks": -(-rows // self.config.tokens),
+            "out_tiles": -(-columns // 16),
+            "param_entries": -(-columns // 16),
+            "out16": int(operation.result.elem == INT16),
+            "table": int(operation.table is not None),
+            "out_address": self.address(target),
             "out_pitch": self.layouts[place.target].pitch_bytes * place.row_step,
             "zero_point": operation.computed.zero_point & 0xFF,
-        }  # fmt: skip
+        }
         if operation.residual is not None:
             view = operation.residual.source
             fields |= {
-                "residual": 1, "res_multiplier": operation.residual.multiplier, "res_shift": operation.residual.shift,
-                "res_address": self.address(replace(view, column=view.column + first)), "res_pitch": self.pitch(view),
-            }  # fmt: skip
+                "residual": 1,
+                "res_multiplier": operation.residual.multiplier,
+                "res_shift": operation.residual.shift,
+                "res_address": self.address(replace(view, column=view.column + first)),
+                "res_pitch": self.pitch(view),
+            }
         return fields
 
     def pitch(self, view: View) -> int:
@@ -159,17 +169,26 @@ class Descriptors:
         """Activations that are rows of a stored value, normalised or not."""
         words = -(-view.columns * self.layouts[view.root].element_bytes // WORD_BYTES)
         fields = {
-            "act_address": self.address(view), "act_planes": 1, "act_rows": 1, "act_beats": words,
-            "grid_recip": 1 << RECIPROCAL_BITS, "grid_width": 1, "stride_row": self.pitch(view),
+            "act_address": self.address(view),
+            "act_planes": 1,
+            "act_rows": 1,
+            "act_beats": words,
+            "grid_recip": 1 << RECIPROCAL_BITS,
+            "grid_width": 1,
+            "stride_row": self.pitch(view),
             "act_words": view.rows * words,
-        }  # fmt: skip
+        }
         if operation.norm is not None:
             op = operation.norm.op
             assert isinstance(op, LayerNormalization)
             fields |= {
-                "norm": 1, "norm_row_words": words, "norm_n": view.columns, "norm_eps": op.eps_term,
-                "norm_shift": op.shift, "norm_entries": view.columns // 8,
-            }  # fmt: skip
+                "norm": 1,
+                "norm_row_words": words,
+                "norm_n": view.columns,
+                "norm_eps": op.eps_term,
+                "norm_shift": op.shift,
+                "norm_entries": view.columns // 8,
+            }
         return fields
 
     def patch_fields(self, operation: Operation) -> Fields:
@@ -180,12 +199,20 @@ class Descriptors:
         rows, grid = patch_grid(operation)
         straddle = any((column * patch) % WORD_BYTES + patch > WORD_BYTES for column in range(grid))
         return {
-            "patch": 1, "straddle": int(straddle), "act_address": self.address(operation.source),
-            "act_planes": channels, "act_rows": patch, "act_beats": 1 + straddle, "grid_recip": reciprocal(grid),
-            "grid_width": grid, "stride_row": patch * pitch, "stride_col": patch,
-            "stride_plane": root.shape[2] * pitch, "stride_line": pitch,
+            "patch": 1,
+            "straddle": int(straddle),
+            "act_address": self.address(operation.source),
+            "act_planes": channels,
+            "act_rows": patch,
+            "act_beats": 1 + straddle,
+            "grid_recip": reciprocal(grid),
+            "grid_width": grid,
+            "stride_row": patch * pitch,
+            "stride_col": patch,
+            "stride_plane": root.shape[2] * pitch,
+            "stride_line": pitch,
             "act_words": rows * grid * channels * patch * (1 + straddle),
-        }  # fmt: skip
+        }
 
     def attention_fields(self, operation: Operation, first: int, columns: int) -> Fields:
         """One head."""
@@ -199,22 +226,39 @@ class Descriptors:
         blocks = -(-key.rows // 16)
         depth_tiles, value_tiles = width // 16, columns // 16
         return rows | {
-            "attention": 1, "n_keys": key.rows, "key_pitch": self.pitch(key),
+            "attention": 1,
+            "n_keys": key.rows,
+            "key_pitch": self.pitch(key),
             "key_address": self.address(replace(key, column=key.column + head * width)),
             "value_address": self.address(replace(value, column=value.column + first)),
-            "key_blocks": blocks, "key_depth": depth_tiles, "value_blocks": blocks, "value_depth": value_tiles,
-            "tile_words": key.rows * (depth_tiles + value_tiles), "n_jobs": 2 * -(-query.rows // self.config.tokens),
-            "outs0": blocks, "depth0": depth_tiles, "outs1": value_tiles, "depth1": blocks,
-            "base1": blocks * depth_tiles, "score_multiplier": op.score_multiplier, "score_shift": op.score_shift,
-        }  # fmt: skip
+            "key_blocks": blocks,
+            "key_depth": depth_tiles,
+            "value_blocks": blocks,
+            "value_depth": value_tiles,
+            "tile_words": key.rows * (depth_tiles + value_tiles),
+            "n_jobs": 2 * -(-query.rows // self.config.tokens),
+            "outs0": blocks,
+            "depth0": depth_tiles,
+            "outs1": value_tiles,
+            "depth1": blocks,
+            "base1": blocks * depth_tiles,
+            "score_multiplier": op.score_multiplier,
+            "score_shift": op.score_shift,
+        }
 
     def pool_fields(self, operation: Operation, first: int, columns: int) -> Fields:
         """A sum over tokens: a row of ones times the transposed rows."""
         view = operation.source
         blocks, tiles = -(-view.rows // 16), -(-columns // 16)
         return {
-            "ones": 1, "n_keys": view.rows, "key_pitch": self.pitch(view),
+            "ones": 1,
+            "n_keys": view.rows,
+            "key_pitch": self.pitch(view),
             "value_address": self.address(replace(view, column=view.column + first)),
-            "value_blocks": blocks, "value_depth": tiles, "tile_words": view.rows * tiles,
-            "n_jobs": 1, "outs0": tiles, "depth0": blocks,
-        }  # fmt: skip
+            "value_blocks": blocks,
+            "value_depth": tiles,
+            "tile_words": view.rows * tiles,
+            "n_jobs": 1,
+            "outs0": tiles,
+            "depth0": blocks,
+        }

@@ -48,11 +48,14 @@ def emit(
     files["memory/program.json"] = to_json(program(plan, cycles))
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     manifest = {
-        "format": FORMAT, "edgewright": __version__, "options": dict(options),
+        "format": FORMAT,
+        "edgewright": __version__,
+        "options": dict(options),
         "engine": {name: getattr(plan.config, name) for name in plan.config.__dataclass_fields__},
         "program": {"address": plan.program_address, "descriptors": len(plan.steps)},
-        "memory_bytes": plan.memory_bytes, "files": hashes,
-    }  # fmt: skip
+        "memory_bytes": plan.memory_bytes,
+        "files": hashes,
+    }
     files["manifest.json"] = to_json(manifest)
     return files
 
@@ -70,9 +73,11 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
     names = {address: name for address, name in names.items() if address in written}
     for region in plan.regions:
         row: dict[str, Any] = {
-            "name": names.get(region.address, region.name), "kind": region.kind, "address": region.address,
+            "name": names.get(region.address, region.name),
+            "kind": region.kind,
+            "address": region.address,
             "bytes": region.size_bytes,
-        }  # fmt: skip
+        }
         node = by_address.get(region.address)
         if node is not None and region.kind in ("input", "output"):
             rows_, columns = rows_columns(node)
@@ -87,9 +92,16 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
         address, where = plan.address(view), host_layout(plan, view, output.quant)
         size = (view.rows - 1) * where["pitch_bytes"] + view.columns * where["element_bytes"]
         rows.append(
-            {"name": name, "kind": "output", "address": address, "bytes": size, **where,
-             "region": names.get(region.address, region.name), "offset_bytes": address - region.address}
-        )  # fmt: skip
+            {
+                "name": name,
+                "kind": "output",
+                "address": address,
+                "bytes": size,
+                **where,
+                "region": names.get(region.address, region.name),
+                "offset_bytes": address - region.address,
+            }
+        )
     return rows
 
 
@@ -102,22 +114,29 @@ def host_layout(plan: Plan, view: View, quant: Quant | None) -> dict[str, Any]:
     """How a host writes or reads some rows and columns, and what their integers stand for."""
     where = plan.layouts[view.root]
     return {
-        "rows": view.rows, "columns": view.columns, "element_bytes": where.element_bytes,
-        "pitch_bytes": where.pitch_bytes * view.row_step, "scale": None if quant is None else quant.scale,
+        "rows": view.rows,
+        "columns": view.columns,
+        "element_bytes": where.element_bytes,
+        "pitch_bytes": where.pitch_bytes * view.row_step,
+        "scale": None if quant is None else quant.scale,
         "zero_point": None if quant is None else quant.zero_point,
-    }  # fmt: skip
+    }
 
 
 def program(plan: Plan, cycles: Cycles) -> list[dict[str, Any]]:
     """The descriptors, readable: operation, what it stores, predicted cycles, and every field that is not zero."""
     return [
         {
-            "operation": step.operation.name, "kind": step.operation.kind, "first_column": step.first_column,
-            "columns": step.columns, "macs": step.macs, "predicted_cycles": predicted,
+            "operation": step.operation.name,
+            "kind": step.operation.kind,
+            "first_column": step.first_column,
+            "columns": step.columns,
+            "macs": step.macs,
+            "predicted_cycles": predicted,
             "fields": {name: step.fields[name] for name in FIELDS if step.fields[name]},
         }
         for step, predicted in zip(plan.steps, cycles.steps, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def to_json(value: Any) -> bytes:

@@ -291,9 +291,7 @@ def spread(node: Node, shown: Selection) -> Selection:
     """The rows and channels ``shown`` of a sum as those of its operand ``node``, which may broadcast along rows."""
     rows = broadcast_rows(node, shown.base.shape)
     if rows is None:
-        raise Refused(
-            shown.base, f"it repeats the channels of {node.type}", "only tokens can be repeated; write the value out"
-        )
+        raise Refused(shown.base, f"it repeats the channels of {node.type}", "only tokens can be repeated; write the value out")
     return Selection(node, rows[shown.rows], shown.columns, shown.uneven)
 
 

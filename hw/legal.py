@@ -151,8 +151,10 @@ def missing_in_attention(node: Node, op: Attention) -> Lack | None:
 
 def missing_in_mul(node: Node) -> Lack | None:
     """For products element by element: a constant row of channels is a diagonal matrix."""
-    if any(is_row(factor) and other.elem == INT8 and other.shape == node.shape
-           for factor, other in (node.inputs, node.inputs[::-1])):  # fmt: skip
+    if any(
+        is_row(factor) and other.elem == INT8 and other.shape == node.shape
+        for factor, other in (node.inputs, node.inputs[::-1])
+    ):
         return None
     because = "it multiplies values one by one, as gates and rotary positions do, and the engine has no unit for that"
     return because, "add positions instead of rotating by them, use activations of one value; or compile for a CPU"
@@ -239,4 +241,3 @@ def grouped(found: Iterable[tuple[Node, str, str]]) -> list[Diagnostic]:
         at = ", ".join(unique[:NAMED]) + more
         rows.append(Diagnostic("P001", f"{kind} cannot run on the engine", at, because, help_text))
     return rows
-

@@ -105,4 +105,3 @@ def too_wide(fields: Mapping[str, int]) -> Iterator[Excess]:
     for name, value in fields.items():
         if not 0 <= value <= largest(name):
             yield f"the descriptor's field {name} would be {value:,}, it holds up to {largest(name):,}", "use a smaller model"
-

@@ -161,9 +161,17 @@ class Planner:
         for address, content in parts:
             image[address : address + len(content)] = content
         return Plan(
-            self.graph, self.config, tuple(steps), tuple(sorted(self.regions, key=lambda r: r.address)), self.layouts,
-            self.addresses, self.fused.outputs, bytes(image), 0, end,
-        )  # fmt: skip
+            self.graph,
+            self.config,
+            tuple(steps),
+            tuple(sorted(self.regions, key=lambda r: r.address)),
+            self.layouts,
+            self.addresses,
+            self.fused.outputs,
+            bytes(image),
+            0,
+            end,
+        )
 
     def constant_rows(self) -> list[tuple[int, bytes]]:
         """Constants that live in memory: whole values, and the constant parts of joined ones."""

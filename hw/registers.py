@@ -42,19 +42,29 @@ class Register:
 
 
 REGISTERS = (
-    Register("control", 0x00, 0, (
-        Field("start", 0, 0, "wo", "run the program; refused when count is 0, ignored while busy"),
-        Field("clear", 1, 1, "wo", "clear done and all of errors"),
-        Field("interrupt", 2, 2, "rw", "interrupt while done or failed; every write sets it"),
-        Field("abort", 3, 3, "wo", "stop the program, complete its AXI transactions, reset the engine; errors stay"),
-        Field("forget", 4, 4, "wo", "abort, and forget AXI transactions: the memory was reset and has lost them"),
-    )),
-    Register("status", 0x04, 0, (
-        Field("busy", 0, 0, "ro", "a program was started and has neither finished nor been aborted"),
-        Field("done", 1, 1, "ro", "a program has finished since the last start"),
-        Field("failed", 2, 2, "ro", "one of errors 18..0 is set"),
-        Field("draining", 3, 3, "ro", "no program runs, but AXI transactions are outstanding; a start waits for them"),
-    )),
+    Register(
+        "control",
+        0x00,
+        0,
+        (
+            Field("start", 0, 0, "wo", "run the program; refused when count is 0, ignored while busy"),
+            Field("clear", 1, 1, "wo", "clear done and all of errors"),
+            Field("interrupt", 2, 2, "rw", "interrupt while done or failed; every write sets it"),
+            Field("abort", 3, 3, "wo", "stop the program, complete its AXI transactions, reset the engine; errors stay"),
+            Field("forget", 4, 4, "wo", "abort, and forget AXI transactions: the memory was reset and has lost them"),
+        ),
+    ),
+    Register(
+        "status",
+        0x04,
+        0,
+        (
+            Field("busy", 0, 0, "ro", "a program was started and has neither finished nor been aborted"),
+            Field("done", 1, 1, "ro", "a program has finished since the last start"),
+            Field("failed", 2, 2, "ro", "one of errors 18..0 is set"),
+            Field("draining", 3, 3, "ro", "no program runs, but AXI transactions are outstanding; a start waits for them"),
+        ),
+    ),
     Register("address_low", 0x08, 0, (Field("address", 31, 0, "rw", "of the program, a multiple of 16"),)),
     Register("address_high", 0x0C, 0, (Field("address", 7, 0, "rw", "bits 39..32"),)),
     Register("count", 0x10, 0, (Field("count", 15, 0, "rw", "descriptors of the program"),)),
@@ -62,20 +72,27 @@ REGISTERS = (
     Register("cycles_high", 0x18, 0, (Field("cycles", 31, 0, "ro", "bits 63..32"),)),
     Register("id", 0x1C, 0x45574754, (Field("id", 31, 0, "ro", '"EWGT"'),)),
     Register("version", 0x20, 0x00010000, (Field("version", 31, 0, "ro", "parameter of engine_top"),)),
-    Register("errors", 0x24, 0, (
-        *(Field(f"slverr_{port}", bit, bit, "w1c", f"the {port} port got SLVERR") for bit, port in enumerate(PORTS)),
-        *(Field(f"decerr_{port}", bit, bit, "w1c", f"the {port} port got DECERR") for bit, port in enumerate(PORTS, 8)),
-        Field("no_progress", 16, 16, "w1c", "nothing moved on any AXI port for `watchdog` cycles; busy stays until an abort"),
-        Field("over_limit", 17, 17, "w1c", "the program has run for `cycle_limit` cycles; busy stays until an abort"),
-        Field("no_descriptors", 18, 18, "w1c", "a start was refused: count is 0"),
-        Field("busy_start", 19, 19, "w1c", "a start was ignored: a program runs. Not counted as failed"),
-        Field("forgot", 20, 20, "w1c", "AXI transactions were forgotten. Not counted as failed"),
-    )),
+    Register(
+        "errors",
+        0x24,
+        0,
+        (
+            *(Field(f"slverr_{port}", bit, bit, "w1c", f"the {port} port got SLVERR") for bit, port in enumerate(PORTS)),
+            *(Field(f"decerr_{port}", bit, bit, "w1c", f"the {port} port got DECERR") for bit, port in enumerate(PORTS, 8)),
+            Field(
+                "no_progress", 16, 16, "w1c", "nothing moved on any AXI port for `watchdog` cycles; busy stays until an abort"
+            ),
+            Field("over_limit", 17, 17, "w1c", "the program has run for `cycle_limit` cycles; busy stays until an abort"),
+            Field("no_descriptors", 18, 18, "w1c", "a start was refused: count is 0"),
+            Field("busy_start", 19, 19, "w1c", "a start was ignored: a program runs. Not counted as failed"),
+            Field("forgot", 20, 20, "w1c", "AXI transactions were forgotten. Not counted as failed"),
+        ),
+    ),
     Register("watchdog", 0x28, 1 << 20, (Field("cycles", 31, 0, "rw", "without progress until no_progress; 0: never"),)),
-    Register("cycle_limit", 0x2C, 0, (
-        Field("cycles", 31, 0, "rw", "of a program until over_limit; 0: none; set it before start"),
-    )),
-)  # fmt: skip
+    Register(
+        "cycle_limit", 0x2C, 0, (Field("cycles", 31, 0, "rw", "of a program until over_limit; 0: none; set it before start"),)
+    ),
+)
 
 
 def table() -> str:
@@ -89,9 +106,7 @@ def table() -> str:
 
 def offsets() -> str:
     """The word offsets as SystemVerilog parameters."""
-    return "\n".join(
-        f"  localparam logic [3:0] {_camel(register.name)} = {register.offset // 4};" for register in REGISTERS
-    )
+    return "\n".join(f"  localparam logic [3:0] {_camel(register.name)} = {register.offset // 4};" for register in REGISTERS)
 
 
 def c_header() -> str:

@@ -57,4 +57,3 @@ def _digest(path: Path) -> str:
 
 def _executable(path: Path) -> bool:
     return os.access(path, os.X_OK)
-

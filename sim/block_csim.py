@@ -85,9 +85,7 @@ def simulate(
         done = run_child([binary, folder, str(int(bounded))], stderr=subprocess.PIPE)
         if done.returncode:
             raise CsimError(f"C simulation of {program.name} ended with {done.returncode}: {done.stderr.strip()}")
-        outputs = {
-            c.name: decode(c.type, from_octets(c.type, (at / f"{c.name}.out").read_bytes())) for c in program.outputs
-        }
+        outputs = {c.name: decode(c.type, from_octets(c.type, (at / f"{c.name}.out").read_bytes())) for c in program.outputs}
         after, writes = None, []
         if program.axi:
             after = np.frombuffer((at / "memory.out").read_bytes(), np.uint8).copy()

@@ -31,9 +31,17 @@ def run_child(
     launcher = [sys.executable, "-I", "-S", str(LIFELINE), str(read_end)]
     try:
         process = subprocess.Popen(
-            [*launcher, *map(str, command)], cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-            pass_fds=(read_end,), start_new_session=True, text=True, errors="replace",
-        )  # fmt: skip
+            [*launcher, *map(str, command)],
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=(read_end,),
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
         try:
             output, errors = process.communicate(timeout=timeout_s)
         finally:

@@ -91,9 +91,7 @@ def run_engine(
             lines.append(f"{f'in_{index}.hex' if job.writes else '-'} {job.program:x} {job.descriptors}\n")
         (cwd / "jobs.txt").write_text("".join(lines))
         module = "edgewright.sim.engine_test"
-        result = run(
-            model, module, plusargs=plusargs, cwd=cwd, timeout_s=timeout_s, seed=seed, randomise=True, wave=wave
-        )
+        result = run(model, module, plusargs=plusargs, cwd=cwd, timeout_s=timeout_s, seed=seed, randomise=True, wave=wave)
         result.require("the engine")
         dumps = [(cwd / f"out_{index}.hex").read_text() for index in range(len(jobs))]
         log = _read_log(cwd / "writes.bin")

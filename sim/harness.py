@@ -7,14 +7,38 @@ from edgewright.sim.ports import Ports
 
 TOP = "block_bench"
 READ_SIGNALS = {
-    "araddr": "i", "arlen": "i", "arsize": "i", "arburst": "i", "arid": "i", "arvalid": "i", "arready": "o",
-    "rdata": "o", "rresp": "o", "rlast": "o", "rid": "o", "rvalid": "o", "rready": "i",
-}  # fmt: skip
+    "araddr": "i",
+    "arlen": "i",
+    "arsize": "i",
+    "arburst": "i",
+    "arid": "i",
+    "arvalid": "i",
+    "arready": "o",
+    "rdata": "o",
+    "rresp": "o",
+    "rlast": "o",
+    "rid": "o",
+    "rvalid": "o",
+    "rready": "i",
+}
 WRITE_SIGNALS = {
-    "awaddr": "i", "awlen": "i", "awsize": "i", "awburst": "i", "awid": "i", "awvalid": "i", "awready": "o",
-    "wdata": "i", "wstrb": "i", "wlast": "i", "wvalid": "i", "wready": "o",
-    "bresp": "o", "bid": "o", "bvalid": "o", "bready": "i",
-}  # fmt: skip
+    "awaddr": "i",
+    "awlen": "i",
+    "awsize": "i",
+    "awburst": "i",
+    "awid": "i",
+    "awvalid": "i",
+    "awready": "o",
+    "wdata": "i",
+    "wstrb": "i",
+    "wlast": "i",
+    "wvalid": "i",
+    "wready": "o",
+    "bresp": "o",
+    "bid": "o",
+    "bvalid": "o",
+    "bready": "i",
+}
 _WIDTHS = {"valid": 1, "addr": 40, "len": 8, "size": 3, "burst": 2, "id": 1, "data": 128, "strb": 16, "resp": 2}
 # Everything starts at random, rst_ni and the clock too: an edge before the first reset must count as reset.
 RESET = [

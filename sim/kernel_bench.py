@@ -157,9 +157,12 @@ def driver(program: ir.Program) -> str:
 
 
 def build(
-    block: Block | ir.Program, files: Mapping[str, str] | None = None, unroll_stmts: int = 600,
-    period_ns: float = PERIOD_NS, optimise: bool = True,
-) -> Path:  # fmt: skip
+    block: Block | ir.Program,
+    files: Mapping[str, str] | None = None,
+    unroll_stmts: int = 600,
+    period_ns: float = PERIOD_NS,
+    optimise: bool = True,
+) -> Path:
     """The compiled model, cached; `files` replaces the printed SystemVerilog (mutants); without `optimise` it compiles several
     times faster and runs several times slower."""
     make_flags = FAST if optimise else QUICK
@@ -199,9 +202,14 @@ def run_step(command: list[str], folder: Path, environment: Mapping[str, str]) -
 
 
 def trace_rtl(
-    block: Block | ir.Program, inputs: Mapping[str, Any], idle: float = 0.0, stall: float = 0.0, seed: int = 0,
-    plusargs: Sequence[str] = (), **options: Any,
-) -> Run:  # fmt: skip
+    block: Block | ir.Program,
+    inputs: Mapping[str, Any],
+    idle: float = 0.0,
+    stall: float = 0.0,
+    seed: int = 0,
+    plusargs: Sequence[str] = (),
+    **options: Any,
+) -> Run:
     """Simulate a block. `idle` and `stall` are the shares of cycles in which inputs rest and outputs are not taken. An
     assertion of the RTL that fails is a RuntimeError. `options` are those of `build`."""
     program = block.check() if isinstance(block, Block) else block

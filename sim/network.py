@@ -88,9 +88,7 @@ def simulate(
     return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, build_seconds, run.seconds)
 
 
-def judged(
-    plan: Plan, values: Mapping[Node, Array], log: WriteLog, image: bytes, writes: Mapping[int, bytes]
-) -> Comparison:
+def judged(plan: Plan, values: Mapping[Node, Array], log: WriteLog, image: bytes, writes: Mapping[int, bytes]) -> Comparison:
     """Every stored word of one image, and then every output where a host would read it."""
     found = compare(plan, values, log)
     return replace(found, mismatch=compare_outputs(plan, values, log, image, writes)) if found.exact else found

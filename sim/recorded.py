@@ -32,9 +32,7 @@ class RecordedStream(Stream):
         return [np.concatenate(column) for column in zip(*self.pushed, strict=True)]
 
 
-def record(
-    program: ir.Program, inputs: Mapping[str, Tokens], memory: NDArray[np.uint8] | None = None
-) -> dict[str, Tokens]:
+def record(program: ir.Program, inputs: Mapping[str, Tokens], memory: NDArray[np.uint8] | None = None) -> dict[str, Tokens]:
     """Interpret the program and return what passed through each of its channels; `memory` is written in place."""
     streams = {channel: RecordedStream(channel.type) for channel in program.channels}
     interpret(program, inputs, memory, streams=streams)

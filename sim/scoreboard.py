@@ -144,10 +144,7 @@ def step_addresses(plan: Plan, step: Step, rows: int) -> NDArray[np.uint64]:
         token = np.arange(start, min(start + plan.config.tokens, rows))
         tile = np.arange(fields["out_tiles"])
         word = np.arange(words)
-        grid = (
-            token[None, :, None] * fields["out_pitch"]
-            + (tile[:, None, None] * words + word[None, None, :]) * WORD_BYTES
-        )
+        grid = token[None, :, None] * fields["out_pitch"] + (tile[:, None, None] * words + word[None, None, :]) * WORD_BYTES
         order.append(grid.reshape(-1))
     return (np.concatenate(order) + fields["out_address"]).astype(np.uint64)
 

@@ -107,9 +107,7 @@ def cocotb() -> Cocotb:
 def has_fst_headers() -> bool:
     """Whether g++ finds the headers that Verilator's FST writer includes."""
     source = "#include <lz4.h>\n#include <zlib.h>\n"
-    tried = subprocess.run(
-        [program("g++"), "-fsyntax-only", "-x", "c++", "-"], input=source, capture_output=True, text=True
-    )
+    tried = subprocess.run([program("g++"), "-fsyntax-only", "-x", "c++", "-"], input=source, capture_output=True, text=True)
     return tried.returncode == 0
 
 

@@ -76,9 +76,18 @@ class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     def __post_init__(self) -> None:
         positive = (
-            "cores", "clock_max_mhz", "issue_width", "simd_bits", "fma_per_cycle", "mull_per_cycle", "vector_per_cycle",
-            "l1d_kib", "l2_kib", "l2_cores", "read_gb_per_s",
-        )  # fmt: skip
+            "cores",
+            "clock_max_mhz",
+            "issue_width",
+            "simd_bits",
+            "fma_per_cycle",
+            "mull_per_cycle",
+            "vector_per_cycle",
+            "l1d_kib",
+            "l2_kib",
+            "l2_cores",
+            "read_gb_per_s",
+        )
         if wrong := [name for name in positive if not getattr(self, name) > 0]:
             raise ValueError(f"{self.core}: {', '.join(wrong)} must be positive")
         if self.read_all_gb_per_s < self.read_gb_per_s:

@@ -79,26 +79,54 @@ class Assumptions:
 
 
 LOW = Assumptions(
-    products=0.95, rows=1.0, highest_clock=True, l2=1.0, l3=0.5, memory=1.0, caches=1.0, contended=False,
-    serial=0.01, step_us=0.1, wake_us=1.0, run_us=1.0, hidden=1.0,
+    products=0.95,
+    rows=1.0,
+    highest_clock=True,
+    l2=1.0,
+    l3=0.5,
+    memory=1.0,
+    caches=1.0,
+    contended=False,
+    serial=0.01,
+    step_us=0.1,
+    wake_us=1.0,
+    run_us=1.0,
+    hidden=1.0,
     text="products at 95 % of the core's peak, the highest clock, all caches free, transfers hidden by computing, "
     "1 % of each step serial",
-)  # fmt: skip
+)
 HIGH = Assumptions(
-    products=0.5, rows=0.4, highest_clock=False, l2=0.5, l3=0.25, memory=0.7, caches=0.5, contended=True,
-    serial=0.08, step_us=1.5, wake_us=8.0, run_us=30.0, hidden=0.5,
+    products=0.5,
+    rows=0.4,
+    highest_clock=False,
+    l2=0.5,
+    l3=0.25,
+    memory=0.7,
+    caches=0.5,
+    contended=True,
+    serial=0.08,
+    step_us=1.5,
+    wake_us=8.0,
+    run_us=30.0,
+    hidden=0.5,
     text="products at 50 % of the core's peak, the clock that all cores keep up, half of each cache, 70 % of the memory "
     "bandwidth, half of the transfers hidden, 8 % of each step serial; no throttling, nothing else running",
-)  # fmt: skip
+)
 
 # Instructions per element on vectors of 128 bits: (float32, integers). Counted for the NEON kernels under emulation where
 # there is a kernel (benchmarks/arm_instructions.py, 22 November 2026), otherwise load, operations and store. Those of an
 # operator stand on the operator; here are the steps that none names.
 INSTRUCTIONS: dict[str, Instructions] = {
     **{op.__name__: op.facts.instructions for op in OPERATORS if op.facts.instructions is not None},
-    "GeluTanh": (10.3, AS_TABLE), "Route": (82.0, 91.0), "Experts": (15.0, 8.6), "HashSums": (7.3, 5.0),
-    "PackKeysValues": (1.0, 0.6), "PackMatrix": (1.0, 0.6), "Copy": (0.5, 0.25), "Pad": (0.5, 0.25),
-}  # fmt: skip
+    "GeluTanh": (10.3, AS_TABLE),
+    "Route": (82.0, 91.0),
+    "Experts": (15.0, 8.6),
+    "HashSums": (7.3, 5.0),
+    "PackKeysValues": (1.0, 0.6),
+    "PackMatrix": (1.0, 0.6),
+    "Copy": (0.5, 0.25),
+    "Pad": (0.5, 0.25),
+}
 OTHER = ONE_OPERATION  # of a name that no step has today
 DEPTHWISE = (0.75, 0.40)  # per multiply-add, counted as above; there is no reuse that a tile could have
 PORTABLE = (0.88, 1.26)  # generic.c as Clang compiles it for aarch64: per multiply-add, counted as above
@@ -159,12 +187,21 @@ def estimate(works: Sequence[Work], device: Device, threads: int = 1, variant: s
     integer = any(work.macs and work.dtype != "float32" for work in works)
     macs = sum(work.macs for work in works)
     return Estimate(
-        label=LABEL, device=device.name, core=device.cpu.core, variant=kernels.name, precision="int8" if integer else "fp32",
-        threads=threads, macs=macs, low_ms=(sum(r.low_us for r in rows) + LOW.run_us) / 1e3,
-        high_ms=(sum(r.high_us for r in rows) + HIGH.run_us) / 1e3, assumptions_low=LOW.text, assumptions_high=HIGH.text,
-        limits={name: share / total for name, share in shares.items()}, steps=tuple(rows),
+        label=LABEL,
+        device=device.name,
+        core=device.cpu.core,
+        variant=kernels.name,
+        precision="int8" if integer else "fp32",
+        threads=threads,
+        macs=macs,
+        low_ms=(sum(r.low_us for r in rows) + LOW.run_us) / 1e3,
+        high_ms=(sum(r.high_us for r in rows) + HIGH.run_us) / 1e3,
+        assumptions_low=LOW.text,
+        assumptions_high=HIGH.text,
+        limits={name: share / total for name, share in shares.items()},
+        steps=tuple(rows),
         published=nearest(kernels.arch if device.name == HOST else device.name, macs),
-    )  # fmt: skip
+    )
 
 
 class _End:

@@ -26,9 +26,15 @@ READ_ALL_GB_PER_S = 30.0
 L1D_KIB, L2_KIB = 32, 512
 FALLBACK_MHZ = 2_000.0
 _FIGURES = (
-    "issue_width", "fma_per_cycle", "mull_per_cycle", "dot_per_cycle", "mma_per_cycle", "tile_macs_per_cycle",
-    "vector_per_cycle", "simd_bits",
-)  # fmt: skip
+    "issue_width",
+    "fma_per_cycle",
+    "mull_per_cycle",
+    "dot_per_cycle",
+    "mma_per_cycle",
+    "tile_macs_per_cycle",
+    "vector_per_cycle",
+    "simd_bits",
+)
 
 
 def this_machine(device: Device, boards: Iterable[Device], root: Path = Path("/")) -> Device:
@@ -47,9 +53,16 @@ def this_machine(device: Device, boards: Iterable[Device], root: Path = Path("/"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     caches = _caches(root)
     cpu = Cpu(
-        core=core, cores=cores, variant=variant.name, midr=_midr(about), clock_max_mhz=clock_max, **figures, **caches,
-        read_gb_per_s=READ_GB_PER_S, read_all_gb_per_s=max(READ_GB_PER_S, min(READ_ALL_GB_PER_S, cores * READ_GB_PER_S)),
-    )  # fmt: skip
+        core=core,
+        cores=cores,
+        variant=variant.name,
+        midr=_midr(about),
+        clock_max_mhz=clock_max,
+        **figures,
+        **caches,
+        read_gb_per_s=READ_GB_PER_S,
+        read_all_gb_per_s=max(READ_GB_PER_S, min(READ_ALL_GB_PER_S, cores * READ_GB_PER_S)),
+    )
     source = {
         **device.source,
         "clock_mhz": clocks,

@@ -58,8 +58,6 @@ def nearest(board: str, macs: int, limit: int = 4) -> tuple[Measured, ...]:
     near = [row for row in table() if row.board == board and 1 / FACTOR <= row.macs / macs <= FACTOR]
     near.sort(key=lambda row: (abs(log(row.macs / macs)), row.model, row.threads or 0))
     return tuple(
-        Measured(
-            row.model, row.ms, row.threads, row.precision, row.runtime, row.macs, row.macs / macs, row.differs, row.source
-        )
+        Measured(row.model, row.ms, row.threads, row.precision, row.runtime, row.macs, row.macs / macs, row.differs, row.source)
         for row in near[:limit]
-    )  # fmt: skip
+    )

@@ -77,10 +77,7 @@ class VitBuilder:
             q, k = (self.linear(x, width, f"{name}.{part}", 1.5) for part in "qk")
             return q, k, self.linear(x, width, f"{name}.v")
         merged = self.linear(x, 3 * width, f"{name}.qkv", 1.5)
-        parts = [
-            make(Slice(2, i * width, (i + 1) * width), merged, origin=(f"{name}.{part}",))
-            for i, part in enumerate("qkv")
-        ]
+        parts = [make(Slice(2, i * width, (i + 1) * width), merged, origin=(f"{name}.{part}",)) for i, part in enumerate("qkv")]
         return parts[0], parts[1], parts[2]
 
     def block(self, x: Node, name: str) -> Node:

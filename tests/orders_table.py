@@ -1,6 +1,6 @@
 """The table of orders of the documentation: which pass may follow which, and why the others may not.
 
-    python -m tests.orders_table          # print it
+python -m tests.orders_table          # print it
 """
 
 from __future__ import annotations

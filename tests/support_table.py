@@ -1,6 +1,6 @@
 """The support table of the documentation: operators of the graph against the machines that run them.
 
-    python -m tests.support_table          # print it
+python -m tests.support_table          # print it
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ ROOMS = ("frontend", "passes", "hw", "sim", "targets")
 
 
 def hatch() -> dict[str, dict[str, dict[str, object]]]:
-    build: dict[str, dict[str, dict[str, object]]] = tomllib.loads(
-        (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    )["tool"]["hatch"]["build"]
+    build: dict[str, dict[str, dict[str, object]]] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+        "tool"
+    ]["hatch"]["build"]
     return build
 
 

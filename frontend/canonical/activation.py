@@ -87,9 +87,7 @@ def _chains(node: Node) -> list[tuple[Node, list[Node]]]:
     found: list[tuple[Node, list[Node]]] = []
     inside: dict[Node, None] = {node: None}
     while len(inside) <= _LONGEST:
-        border = {
-            operand for n in inside for operand in n.inputs if operand not in inside and scalar_of(operand) is None
-        }
+        border = {operand for n in inside for operand in n.inputs if operand not in inside and scalar_of(operand) is None}
         if len(border) == 1:
             (root,) = border
             found.append((root, _ordered(node, root)))

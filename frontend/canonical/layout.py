@@ -100,9 +100,7 @@ def _as_block(root: Node, flat: Array) -> list[Slice] | None:
     if not np.array_equal(block, flat):
         return None
     return [
-        Slice(axis, part.start, part.stop)
-        for axis, part in enumerate(box)
-        if (part.start, part.stop) != (0, root.shape[axis])
+        Slice(axis, part.start, part.stop) for axis, part in enumerate(box) if (part.start, part.stop) != (0, root.shape[axis])
     ]
 
 

@@ -35,12 +35,7 @@ def fuse_linear(graph: Graph) -> Graph:
             return None
         x, w = node.inputs
         weight = value_of(w)
-        if (
-            weight is None
-            or value_of(x) is not None
-            or weight.ndim > len(x.shape)
-            or weight.size != w.shape[-1] * w.shape[-2]
-        ):
+        if weight is None or value_of(x) is not None or weight.ndim > len(x.shape) or weight.size != w.shape[-1] * w.shape[-2]:
             return None
         rows: Array = weight.reshape(weight.shape[-2], weight.shape[-1]).T
         zeros = constant(np.zeros(rows.shape[0], np.float32))

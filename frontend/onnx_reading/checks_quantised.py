@@ -9,10 +9,12 @@ from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS
 from edgewright.passes.diagnostics import fail
 from edgewright.passes.names import plain
 
-_STANDARD = frozenset((
-    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
-    *("QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"),
-))  # fmt: skip
+_STANDARD = frozenset(
+    (
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+        *("QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"),
+    )
+)
 _PREFIXES = ("Q", "Quant", "Dequantize", "DynamicQuantize", "MatMulInteger", "ConvInteger", "MatMulNBits", "FakeQuantize")
 _OF_OTHERS = frozenset(("IntQuant", "FloatQuant", "BipolarQuant", "Trunc"))  # QONNX and Brevitas
 _QUANTISING_DOMAINS = ("com.microsoft", "qonnx", "finn", "onnx.brevitas", "org.openvinotoolkit")

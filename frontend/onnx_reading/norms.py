@@ -32,9 +32,7 @@ def read_layer_normalization(site: Site) -> Results:
         return site.make(Add(), scaled, site.input(2)) if site.has(2) else scaled
     beta = site.input(2) if site.has(2) else site.value(np.zeros(x.shape[-1], np.float32))
     width = (x.shape[-1],)
-    return site.make(
-        LayerNormalization(site.real("epsilon", 1e-5)), x, *(_widened(site, p, width) for p in (gamma, beta))
-    )
+    return site.make(LayerNormalization(site.real("epsilon", 1e-5)), x, *(_widened(site, p, width) for p in (gamma, beta)))
 
 
 @reads("RMSNormalization")

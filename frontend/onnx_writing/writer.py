@@ -96,9 +96,7 @@ def _write(graph: Graph, every_tensor: bool) -> onnx.ModelProto:
             outputs.append(onnx.helper.make_tensor_value_info(names[node], _onnx_type(node.elem), node.shape))
     read = {name for node in emit.nodes for name in node.input}
     tensors = [tensor for tensor in emit.tensors if tensor.name in read]  # some constants are written in another form
-    proto = onnx.helper.make_graph(
-        emit.nodes, safe_identifier(graph.name, prefix="g_"), inputs, outputs, initializer=tensors
-    )
+    proto = onnx.helper.make_graph(emit.nodes, safe_identifier(graph.name, prefix="g_"), inputs, outputs, initializer=tensors)
     return onnx.helper.make_model(
         proto,
         producer_name="edgewright",

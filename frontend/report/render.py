@@ -37,9 +37,11 @@ def consoles() -> tuple[Console, Console]:
 
 def _console(stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
-    return console if console.is_terminal else Console(
-        stderr=stderr, highlight=False, emoji=False, markup=False, width=_WIDTH_WHEN_PIPED
-    )  # fmt: skip
+    return (
+        console
+        if console.is_terminal
+        else Console(stderr=stderr, highlight=False, emoji=False, markup=False, width=_WIDTH_WHEN_PIPED)
+    )
 
 
 def drawable(console: Console, text: str) -> str:
@@ -114,8 +116,10 @@ def estimates(console: Console, found: Sequence[Estimate]) -> None:
     for row in first.published:
         console.print(
             f"measured by others: {row.model} {row.ms:g} ms ({row.precision}, {row.runtime}, {row.macs_ratio:.2g} times the "
-            f"products; {row.differs}) [{row.source}]", highlight=False, markup=False,
-        )  # fmt: skip
+            f"products; {row.differs}) [{row.source}]",
+            highlight=False,
+            markup=False,
+        )
 
 
 def _headline(console: Console, data: Mapping[str, Any], shown: Callable[[Mapping[str, str]], bool]) -> None:
@@ -397,9 +401,7 @@ class Stages:
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, total=1, completed=1, count=self._reached)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if self._progress is not None:
             if kind is None:
                 self._finish()

@@ -25,9 +25,13 @@ RESOURCES = {
 }
 FITS = "Fits the board?"
 TEMPLATES = (
-    "report.html.j2", "report_optimised.html.j2", "report_fpga.html.j2", "report_cpu.html.j2", "report_changes.html.j2",
+    "report.html.j2",
+    "report_optimised.html.j2",
+    "report_fpga.html.j2",
+    "report_cpu.html.j2",
+    "report_changes.html.j2",
     "report_style.css.j2",
-)  # fmt: skip
+)
 RANDOM_CALIBRATION = "Calibrated with random inputs."
 
 

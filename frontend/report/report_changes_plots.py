@@ -50,8 +50,13 @@ def before_after(changes: Sequence[Mapping[str, Any]]) -> str | None:
         axes.grid(axis="x")
         axes.spines["left"].set_visible(False)
         axes.legend(
-            frameon=False, fontsize=8, ncols=min(count, 3), loc="lower left", bbox_to_anchor=(0, 1.0), handlelength=1.2,
-        )  # fmt: skip
+            frameon=False,
+            fontsize=8,
+            ncols=min(count, 3),
+            loc="lower left",
+            bbox_to_anchor=(0, 1.0),
+            handlelength=1.2,
+        )
         return to_svg(figure, "before-after", "The model before and after each pass")
 
 

@@ -76,9 +76,14 @@ def _range(axes: Axes, place: float, low: float, high: float) -> None:
     for end in (low, high):
         axes.plot([end, end], [place + 0.02, place + _BAR - 0.02], color=ACCENT, lw=2.4, solid_capstyle="round")
     axes.annotate(
-        f"{between(low, high)} ms", (high, middle), (9, 0), textcoords="offset points",
-        va="center_baseline", fontsize=10, color=INK,
-    )  # fmt: skip
+        f"{between(low, high)} ms",
+        (high, middle),
+        (9, 0),
+        textcoords="offset points",
+        va="center_baseline",
+        fontsize=10,
+        color=INK,
+    )
 
 
 def _lanes(marks: list[tuple[float, int]], near: float) -> list[list[tuple[float, int]]]:
@@ -144,9 +149,14 @@ def kinds(rows: Sequence[Mapping[str, Any]]) -> str | None:
         axes.tick_params(length=0)
         for place, row in enumerate(timed):
             axes.annotate(
-                share(row["share"]), (row["high_ms"], place), (5, 0), textcoords="offset points",
-                va="center_baseline", fontsize=8, color=MUTED,
-            )  # fmt: skip
+                share(row["share"]),
+                (row["high_ms"], place),
+                (5, 0),
+                textcoords="offset points",
+                va="center_baseline",
+                fontsize=8,
+                color=MUTED,
+            )
         return to_svg(figure, "kinds", "Estimated time of each kind of step")
 
 

@@ -20,10 +20,15 @@ from matplotlib.figure import Figure
 INK, MUTED, LINE, ACCENT, GOOD, WARN, BAD, PAPER = (f"#0101{i:02x}" for i in range(1, 9))
 KINDS = tuple(f"#0102{i:02x}" for i in range(1, 9))
 _VARIABLES = {
-    **dict(zip((INK, MUTED, LINE, ACCENT, GOOD, WARN, BAD, PAPER),
-               ("ink", "muted", "line", "accent", "good", "warn", "bad", "paper"), strict=True)),
+    **dict(
+        zip(
+            (INK, MUTED, LINE, ACCENT, GOOD, WARN, BAD, PAPER),
+            ("ink", "muted", "line", "accent", "good", "warn", "bad", "paper"),
+            strict=True,
+        )
+    ),
     **{colour: f"k{i}" for i, colour in enumerate(KINDS)},
-}  # fmt: skip
+}
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -126,9 +131,7 @@ def _cycle_columns(timed: Sequence[Mapping[str, Any]], values: Sequence[int], ti
     axes.grid(axis="y")
     axes.tick_params(length=0)
     longest = sorted(range(len(timed)), key=lambda i: (-values[i], i))[:3]
-    name_columns(
-        axes, [(i, values[i], f"{short(timed[i]['name'])}  {values[i]:,}") for i in sorted(longest)], len(timed), top
-    )
+    name_columns(axes, [(i, values[i], f"{short(timed[i]['name'])}  {values[i]:,}") for i in sorted(longest)], len(timed), top)
     return figure
 
 
@@ -140,10 +143,15 @@ def name_columns(axes: Axes, columns: Sequence[tuple[int, float, str]], count: i
         height = top * (1.12 + 0.09 * (place if left else lefts + len(columns) - 1 - place))
         axes.plot([index, index], [value, height], color=MUTED, lw=0.7, zorder=3 - 0.1 * place)
         axes.annotate(
-            text, (index, height), (3 if left else -3, 0), textcoords="offset points",
-            fontsize=8, ha="left" if left else "right", va="center",
+            text,
+            (index, height),
+            (3 if left else -3, 0),
+            textcoords="offset points",
+            fontsize=8,
+            ha="left" if left else "right",
+            va="center",
             bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
-        )  # fmt: skip
+        )
 
 
 def resources(used: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> str | None:
@@ -169,9 +177,7 @@ def resources(used: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -
         axes.spines["left"].set_visible(False)
         for row, ((_, part, whole), share) in enumerate(zip(rows, shares, strict=True)):
             text = f"{part:,} of {whole:,} ({share:.0f} %)" if whole else f"{part:,} of none"
-            axes.annotate(
-                text, (max(share, 100), row), (6, 0), textcoords="offset points", va="center", fontsize=9, color=INK
-            )
+            axes.annotate(text, (max(share, 100), row), (6, 0), textcoords="offset points", va="center", fontsize=9, color=INK)
         return to_svg(figure, "resources", "Resources used, as a share of the board's")
 
 
@@ -252,23 +258,33 @@ def roofline(
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(low, high)
-        axes.set_ylim(
-            min(low * bytes_per_cycle, *(y for _, y, _ in points), macs_per_cycle / 30) / 1.5, macs_per_cycle * 2.4
-        )
+        axes.set_ylim(min(low * bytes_per_cycle, *(y for _, y, _ in points), macs_per_cycle / 30) / 1.5, macs_per_cycle * 2.4)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: f"{value:g}")
             axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         axes.set_xlabel("products per byte of external memory")
         axes.set_ylabel("products per cycle")
         axes.annotate(
-            f"array: {macs_per_cycle:,.0f} products per cycle", (high, macs_per_cycle), (-4, 4),
-            textcoords="offset points", ha="right", va="bottom", fontsize=8, color=MUTED,
-        )  # fmt: skip
+            f"array: {macs_per_cycle:,.0f} products per cycle",
+            (high, macs_per_cycle),
+            (-4, 4),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color=MUTED,
+        )
         middle = (low * ridge) ** 0.5
         axes.annotate(
-            f"memory: {bytes_per_cycle:g} bytes per cycle", (middle, middle * bytes_per_cycle), (-6, 6),
-            textcoords="offset points", ha="right", va="bottom", fontsize=8, color=MUTED,
-        )  # fmt: skip
+            f"memory: {bytes_per_cycle:g} bytes per cycle",
+            (middle, middle * bytes_per_cycle),
+            (-6, 6),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color=MUTED,
+        )
         axes.grid(which="major")
         axes.tick_params(which="both", length=0)
         axes.legend(frameon=False, fontsize=8, loc="lower right", handletextpad=0.2)

@@ -42,9 +42,12 @@ def to_html(data: Mapping[str, Any]) -> str:
     }
     plots = {name: None if svg is None else Markup(svg) for name, svg in drawn.items()}
     view = {
-        "tiles": tiles(data), "rows": device_rows(data), "published": PUBLISHED, "published_source": PUBLISHED_SOURCE,
+        "tiles": tiles(data),
+        "rows": device_rows(data),
+        "published": PUBLISHED,
+        "published_source": PUBLISHED_SOURCE,
         "differs": DIFFERS,
-    }  # fmt: skip
+    }
     return environment.get_template(TEMPLATES[0]).render(r=data, v=view, plots=plots)
 
 

@@ -39,14 +39,16 @@ def tiles(data: Mapping[str, Any]) -> list[dict[str, str]]:
     whole, accuracy = data["whole"], data["accuracy"]
     found = [
         _tile(
-            "Parameters per device, at most", f"{heaviest['parameters']:,}",
+            "Parameters per device, at most",
+            f"{heaviest['parameters']:,}",
             f"the whole model: {whole['parameters']:,}, {ratio(whole['parameters'], heaviest['parameters'])}",
         ),
         _tile(
-            "Products (MACs) per device, at most", f"{max(row['macs'] for row in data['sub_models']):,}",
+            "Products (MACs) per device, at most",
+            f"{max(row['macs'] for row in data['sub_models']):,}",
             f"the whole model: {whole['macs']:,}",
         ),
-    ]  # fmt: skip
+    ]
     if accuracy is None:
         found.append(_tile("Top-1 accuracy", None, "not measured: the data has no labels to measure on"))
     else:
@@ -65,13 +67,18 @@ def device_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:
         whole = data["whole"]["latency"].get(row["board"], {"low_ms": None, "high_ms": None})
         rows.append(
             {
-                "device": row["device"], "file": row["file"], "classes": ", ".join(map(str, row["classes"])),
-                "shape": f"{row['width']} / {row['heads']} / {row['hidden']}", "parameters": f"{row['parameters']:,}",
-                "macs": f"{row['macs']:,}", "memory": f"{row['memory_bytes'] / 1024:,.0f} KiB",
-                "latency": milliseconds(row["latency"]) or "not predicted", "whole": milliseconds(whole) or "not predicted",
+                "device": row["device"],
+                "file": row["file"],
+                "classes": ", ".join(map(str, row["classes"])),
+                "shape": f"{row['width']} / {row['heads']} / {row['hidden']}",
+                "parameters": f"{row['parameters']:,}",
+                "macs": f"{row['macs']:,}",
+                "memory": f"{row['memory_bytes'] / 1024:,.0f} KiB",
+                "latency": milliseconds(row["latency"]) or "not predicted",
+                "whole": milliseconds(whole) or "not predicted",
                 "accuracy": "" if accuracy is None else f"{100 * accuracy['sub_models'][i]:.2f} %",
             }
-        )  # fmt: skip
+        )
     return rows
 
 

@@ -111,9 +111,15 @@ def check_alone(option: str, because: str, help_text: str) -> CompileError:
 
 
 def _report(
-    name: str, device: Device, pricing: Pricing, graph: Graph, final: Graph, done: Reshaped, clock: Clock,
+    name: str,
+    device: Device,
+    pricing: Pricing,
+    graph: Graph,
+    final: Graph,
+    done: Reshaped,
+    clock: Clock,
     statistics: tuple[Statistics, ...],
-) -> results.Report:  # fmt: skip
+) -> results.Report:
     nodes = f"exact passes: {statistics[0].nodes_before} nodes before, {statistics[-1].nodes_after} after"
     return results.Report(
         model=name,

@@ -35,8 +35,10 @@ class Reshaping:
 
     def __post_init__(self) -> None:
         """CompileError U030 with every option that has no such value."""
-        wrong = [Diagnostic("U030", f"'{value}' is not a value of {option}", option, because, help_text)
-                 for option, value, because, help_text in self._wrong()]  # fmt: skip
+        wrong = [
+            Diagnostic("U030", f"'{value}' is not a value of {option}", option, because, help_text)
+            for option, value, because, help_text in self._wrong()
+        ]
         if wrong:
             raise CompileError(wrong, Exit.USAGE)
 

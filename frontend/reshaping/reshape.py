@@ -101,9 +101,14 @@ def _hashing(options: Reshaping) -> Make:
         from edgewright.passes.hashing.hash_attention import HashAttentionLayers
 
         return _filled(
-            HashAttentionLayers, offered, layers=options.hash_attention, bits=options.hash_bits,
-            supports=options.hash_supports, constant=options.hash_constant, epochs=options.epochs,
-        )  # fmt: skip
+            HashAttentionLayers,
+            offered,
+            layers=options.hash_attention,
+            bits=options.hash_bits,
+            supports=options.hash_supports,
+            constant=options.hash_constant,
+            epochs=options.epochs,
+        )
 
     return make
 
@@ -128,12 +133,15 @@ def check_data(options: Reshaping, has_data: bool) -> None:
         return
     lacking = [
         Diagnostic(
-            "U031", f"{one.name} has nothing to learn from", one.option, "it decides on samples like those the model will see",
+            "U031",
+            f"{one.name} has nothing to learn from",
+            one.option,
+            "it decides on samples like those the model will see",
             "give --data train.npz, with arrays named after the inputs or `images`, and `labels` if there are any",
         )
         for one in asked(options)
         if one.needs_data
-    ]  # fmt: skip
+    ]
     if lacking:
         raise CompileError(lacking, Exit.USAGE)
 
@@ -167,13 +175,19 @@ def reshape(
         agreed = () if measure is None else scores.agreements(before.graph, after.graph, before.outputs, after.outputs, measure)
         changes.append(
             Change(
-                one.name, step.exact, left, right, min((row.value for row in agreed), default=None),
+                one.name,
+                step.exact,
+                left,
+                right,
+                min((row.value for row in agreed), default=None),
                 None if measure is None else measure.count,
                 None if material is None or not _learns(step) else material.learn.count,
-                round(max(seconds, done.seconds), 3), dict(done.counts), (*_agreement_table(agreed), *done.tables),
+                round(max(seconds, done.seconds), 3),
+                dict(done.counts),
+                (*_agreement_table(agreed), *done.tables),
                 "" if material is None else material.how,
             )
-        )  # fmt: skip
+        )
         before, priced = after, right
     return Reshaped(before.graph, tuple(changes), tuple(pricing.reasons))
 

@@ -133,14 +133,16 @@ def calibration_samples(options: Options, ready: Prepared) -> tuple[Samples, Lab
         raise CompileError(
             [
                 Diagnostic(
-                    "D010", "there are no calibration images", "--calibration",
+                    "D010",
+                    "there are no calibration images",
+                    "--calibration",
                     "the ranges of activations come from images like those the model will see",
                     "give --calibration data.npz (arrays named after the inputs, or `images`), "
                     "or --calibration random to see cycles and resources only",
                 )
             ],
             Exit.USAGE,
-        )  # fmt: skip
+        )
     if ready.material is not None and (options.calibration is None or options.data in (None, options.calibration)):
         learn = ready.material.learn
         return Samples(learn.inputs, None, learn.source).first(CALIBRATION_IMAGES), ready.material.measure

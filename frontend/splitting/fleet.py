@@ -1,17 +1,17 @@
 """The devices that share one model, as a strict TOML file.
 
-    name = "shelf"
+name = "shelf"
 
-    [[device]]
-    board = "rpi4"            # a name that `edgewright targets` lists
-    count = 2                 # default 1
-    memory_mib = 8            # what the model may use of the board's memory; default: all of it
-    compute_mmac = 500        # most million multiply-adds per inference; default: no limit
-    energy_mj = 5             # most energy per inference, with power_w; default: no limit
-    power_w = 4.0             # what the board draws while it computes
-    link_mbit_per_s = 100     # to the device that fuses; without it transfer is not predicted
-    link_latency_ms = 0.3     # default 0
-    source = "where the figures above come from"
+[[device]]
+board = "rpi4"            # a name that `edgewright targets` lists
+count = 2                 # default 1
+memory_mib = 8            # what the model may use of the board's memory; default: all of it
+compute_mmac = 500        # most million multiply-adds per inference; default: no limit
+energy_mj = 5             # most energy per inference, with power_w; default: no limit
+power_w = 4.0             # what the board draws while it computes
+link_mbit_per_s = 100     # to the device that fuses; without it transfer is not predicted
+link_latency_ms = 0.3     # default 0
+source = "where the figures above come from"
 """
 
 from __future__ import annotations
@@ -147,10 +147,13 @@ def _refusal(path: Path, because: str) -> CompileError:
     return CompileError(
         [
             Diagnostic(
-                "K009", "the fleet cannot be read", str(path), plain(because),
+                "K009",
+                "the fleet cannot be read",
+                str(path),
+                plain(because),
                 "a fleet is a TOML file of [[device]] tables with `board` and, if they are not 1 each, `count`; "
                 "edgewright explain K009 shows one",
             )
         ],
         Exit.USAGE,
-    )  # fmt: skip
+    )

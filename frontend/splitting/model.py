@@ -63,10 +63,17 @@ class SplitOptions:
 
 
 def split_model(
-    source: ModelSource, fleet: str | Path, data: str | Path, output: str | Path, *,
-    options: SplitOptions | None = None, shapes: Mapping[str, tuple[int, ...]] | None = None, resume: bool = False,
-    progress: Progress | None = None, say: Say | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    source: ModelSource,
+    fleet: str | Path,
+    data: str | Path,
+    output: str | Path,
+    *,
+    options: SplitOptions | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> dict[str, Any]:
     """Splits a model over a fleet and writes the folder ``output``, all of it or nothing. Returns what report.json holds.
 
     Training is kept beside it in ``output``.training until the folder is whole, for ``resume``. Raises ``CompileError``
@@ -94,9 +101,15 @@ def split_model(
 
 
 def train(
-    graph: Graph, fleet: Fleet, material: Material, options: SplitOptions, checkpoints: Path | None, resume: bool,
-    progress: Progress | None, say: Say | None,
-) -> Split:  # fmt: skip
+    graph: Graph,
+    fleet: Fleet,
+    material: Material,
+    options: SplitOptions,
+    checkpoints: Path | None,
+    resume: bool,
+    progress: Progress | None,
+    say: Say | None,
+) -> Split:
     """Plans and trains. CompileError as `SplitClasses.run`, K011 and K012 for devices that cannot take part."""
     from edgewright.passes.learn.dataset import LearningData
 
@@ -114,9 +127,14 @@ def plan_split(graph: Graph, fleet: Fleet, options: SplitOptions) -> SplitPlan:
 
 
 def splitter(
-    graph: Graph, fleet: Fleet, options: SplitOptions, checkpoints: Path | None, resume: bool, progress: Progress | None,
+    graph: Graph,
+    fleet: Fleet,
+    options: SplitOptions,
+    checkpoints: Path | None,
+    resume: bool,
+    progress: Progress | None,
     say: Say | None,
-) -> SplitClasses:  # fmt: skip
+) -> SplitClasses:
     """The pass for a fleet; refuses what cannot be split over it (A003, A004, A006, K001, K004, K006, K007, K012)."""
     orders.check("SplitClasses", graph)
     check_parts(find_classifier(graph).classes, len(fleet.members))
@@ -129,9 +147,17 @@ def splitter(
         fail("K012", f"the model's heads do not fit {names}", graph.name, because, help_text)
     grain = FPGA_GRAIN if fleet.has_fpga else CPU_GRAIN
     return SplitClasses(
-        len(fleet.members), options.partition, options.size, grain, options.seed, options.epochs,
-        checkpoints=checkpoints, resume=resume, progress=progress, say=say,
-    )  # fmt: skip
+        len(fleet.members),
+        options.partition,
+        options.size,
+        grain,
+        options.seed,
+        options.epochs,
+        checkpoints=checkpoints,
+        resume=resume,
+        progress=progress,
+        say=say,
+    )
 
 
 def labels_of(data: Labelled, graph: Graph) -> Any:
@@ -140,9 +166,15 @@ def labels_of(data: Labelled, graph: Graph) -> Any:
 
 
 def describe(
-    model: str, graph: Graph, fleet: Fleet, split: Split, pricing: FleetPricing, options: SplitOptions, material: Material,
+    model: str,
+    graph: Graph,
+    fleet: Fleet,
+    split: Split,
+    pricing: FleetPricing,
+    options: SplitOptions,
+    material: Material,
     seconds: float,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """report.json: what was made, what it costs, how accurate it is."""
     judged = labels_of(material.measure, graph)
     result = plan_data(model, graph, fleet, split.plan, pricing, split)
@@ -150,8 +182,9 @@ def describe(
     result["accuracy"] = None if judged is None else accuracies(graph, split, material.measure, judged)
     result["stages"] = [
         {"sub_model": i, **{name: getattr(stage, name) for name in stage.__dataclass_fields__}}
-        for i, stages in enumerate(split.pruned) for stage in stages
-    ]  # fmt: skip
+        for i, stages in enumerate(split.pruned)
+        for stage in stages
+    ]
     together = split.together
     result["together"] = {"images": together.images, "seconds": together.seconds, "loss": list(together.loss)}
     return result
@@ -172,9 +205,12 @@ def accuracies(graph: Graph, split: Split, data: Labelled, labels: Any) -> dict[
         for one, part in zip(split.sub_models, split.plan.partition, strict=True)
     ]
     return {
-        "whole": float((whole == given.labels).mean()), "split": float((found == given.labels).mean()),
-        "agreement": float((found == whole).mean()), "sub_models": own, "images": len(given),
-    }  # fmt: skip
+        "whole": float((whole == given.labels).mean()),
+        "split": float((found == given.labels).mean()),
+        "agreement": float((found == whole).mean()),
+        "sub_models": own,
+        "images": len(given),
+    }
 
 
 def plan_data(
@@ -191,28 +227,47 @@ def plan_data(
         member = fleet.members[device]
         rows.append(
             {
-                "file": f"sub{i}.onnx", "device": member.name, "board": member.board.name, "classes": list(part),
-                "width": shape.width, "heads": shape.heads, "hidden": shape.hidden, "parameters": cost.parameters,
-                "macs": cost.macs, "memory_bytes": cost.memory_bytes, "feature_bytes": 4 * shape.width,
+                "file": f"sub{i}.onnx",
+                "device": member.name,
+                "board": member.board.name,
+                "classes": list(part),
+                "width": shape.width,
+                "heads": shape.heads,
+                "hidden": shape.hidden,
+                "parameters": cost.parameters,
+                "macs": cost.macs,
+                "memory_bytes": cost.memory_bytes,
+                "feature_bytes": 4 * shape.width,
                 "latency": pricing.latency(graph, part, shape, member).data(),
             }
-        )  # fmt: skip
+        )
     whole, fused = plan.whole, footprint(fusion)
     return {
-        "kind": KIND, "schema_version": FORMAT, "edgewright": __version__, "model": model, "classes": classes,
-        "fleet": fleet.name, "partition": [list(part) for part in plan.partition], "harder": plan.harder,
+        "kind": KIND,
+        "schema_version": FORMAT,
+        "edgewright": __version__,
+        "model": model,
+        "classes": classes,
+        "fleet": fleet.name,
+        "partition": [list(part) for part in plan.partition],
+        "harder": plan.harder,
         "whole": {
-            "parameters": whole.parameters, "macs": whole.macs, "memory_bytes": whole.memory_bytes,
+            "parameters": whole.parameters,
+            "macs": whole.macs,
+            "memory_bytes": whole.memory_bytes,
             "latency": {board.name: pricing.whole(graph, board).data() for board in pricing.boards},
         },
         "sub_models": rows,
         "fusion": {
-            "file": FUSION, "device": pricing.fuses, "parameters": fused.parameters, "macs": fused.macs,
+            "file": FUSION,
+            "device": pricing.fuses,
+            "parameters": fused.parameters,
+            "macs": fused.macs,
             "latency": pricing.fusion(fusion).data(),
         },
         "latency": pricing.total(rows, pricing.fusion(fusion)).data(),
         "reasons": list(pricing.reasons),
-    }  # fmt: skip
+    }
 
 
 def split_files(graph: Graph, split: Split, result: Mapping[str, Any]) -> dict[str, bytes]:
@@ -225,9 +280,7 @@ def split_files(graph: Graph, split: Split, result: Mapping[str, Any]) -> dict[s
         files[row["file"]] = write_float(one).SerializeToString(deterministic=True)
         inputs, outputs = interface_names(one)
         named = dict(zip(input_shapes(one), inputs, strict=True))
-        rows.append(
-            {**row, "sha256": sha256(files[row["file"]]), "inputs": named, FEATURES: outputs[0], LOGITS: outputs[1]}
-        )  # fmt: skip
+        rows.append({**row, "sha256": sha256(files[row["file"]]), "inputs": named, FEATURES: outputs[0], LOGITS: outputs[1]})
     files[FUSION] = write_float(split.fusion).SerializeToString(deterministic=True)
     inputs, outputs = interface_names(split.fusion)
     fusion = {**result["fusion"], "sha256": sha256(files[FUSION]), "inputs": list(inputs), LOGITS: outputs[0]}

@@ -77,9 +77,16 @@ def is_first_product(c: StructValue, j: Value) -> Value:
 
 
 def add_fill(
-    b: Block, cfg: EngineConfig, commands: Channel, *, direct: Channel, offsets: Channel, normed: Channel,
-    weights: Channel, tiles: Buffer,
-) -> None:  # fmt: skip
+    b: Block,
+    cfg: EngineConfig,
+    commands: Channel,
+    *,
+    direct: Channel,
+    offsets: Channel,
+    normed: Channel,
+    weights: Channel,
+    tiles: Buffer,
+) -> None:
     """Fill one bank per job: ``depth`` tiles of the rows' words, or of attention weights.
 
     ``weights``: i8[tokens, 16] attention weights minus 127, a tile a token.
@@ -114,5 +121,3 @@ def add_fill(
         value = select(rows, row.broadcast_to((cfg.tokens, 16)), tile)
         mask = ~rows | (lanes == t)
         p.store(tiles, wrap(k, u(address_bits(tiles.depth))), value, mask=mask, when=last(h))
-
-

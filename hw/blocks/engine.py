@@ -1,10 +1,10 @@
 """The engine: one configuration per board, programmed per model by descriptors.
 
-    program --> fetch --> gates --> commands for every process
-    weights --> route --> tiles, table, norm and channel parameters
-    activations --> route --> (LayerNorm) --> tiles --> array --> epilogue --> store --> results
-                                               ^          |           ^
-                                               +- softmax +        residual
+program --> fetch --> gates --> commands for every process
+weights --> route --> tiles, table, norm and channel parameters
+activations --> route --> (LayerNorm) --> tiles --> array --> epilogue --> store --> results
+                                           ^          |           ^
+                                           +- softmax +        residual
 """
 
 from __future__ import annotations
@@ -86,9 +86,14 @@ def build(cfg: EngineConfig) -> Block:
     value_sums = b.channel("value_sums", i(22)[16], depth=VALUE_SUMS, slack=0)
     add_load_addresses(b, load["addresses"], requests["weights"])
     add_load_route(
-        b, load["route"], words["weights"],
-        tiles=routed["tile"], table=routed["table"], norm=routed["norm_param"], params=routed["param"],
-    )  # fmt: skip
+        b,
+        load["route"],
+        words["weights"],
+        tiles=routed["tile"],
+        table=routed["table"],
+        norm=routed["norm_param"],
+        params=routed["param"],
+    )
     add_fill_tiles(b, cfg, load["tiles"], routed["tile"], weight_tiles, value_sums)
     add_fill_table(b, load["table"], routed["table"], table)
     add_fill_norm(b, load["norm"], routed["norm_param"], norm_params)
@@ -104,9 +109,20 @@ def build(cfg: EngineConfig) -> Block:
     residuals = [commands(f"residual_{part}", op.Residual) for part in ("addresses", "rows")]
     stores = [commands(f"store_{part}", op.Store) for part in ("addresses", "words")]
     add_run_gate(
-        b, run_ops, done_run, finished, fetch=fetch, route=route, norms=norms, fill=fill, product=product,
-        softmaxes=softmaxes, finish=finish, residuals=residuals, stores=stores,
-    )  # fmt: skip
+        b,
+        run_ops,
+        done_run,
+        finished,
+        fetch=fetch,
+        route=route,
+        norms=norms,
+        fill=fill,
+        product=product,
+        softmaxes=softmaxes,
+        finish=finish,
+        residuals=residuals,
+        stores=stores,
+    )
 
     direct = b.channel("direct_words", WORD, depth=8)
     norm_words = b.channel("norm_words", WORD, depth=8)
@@ -116,15 +132,11 @@ def build(cfg: EngineConfig) -> Block:
     row_scales = b.channel("row_scales", RowScale, depth=64)
     scores = b.channel("scores", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
-    tiles = b.buffer(
-        "activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks
-    )
+    tiles = b.buffer("activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks)
     add_fetch_addresses(b, cfg, fetch, requests["activations"], offsets)
     add_route(b, route, words["activations"], norm=norm_words, direct=direct)
     add_norm(b, norms, norm_words, norm_params, normed, row_words=cfg.norm_width // 8)
-    add_fill(
-        b, cfg, fill, direct=direct, offsets=offsets, normed=normed, weights=attention_tiles, tiles=tiles
-    )
+    add_fill(b, cfg, fill, direct=direct, offsets=offsets, normed=normed, weights=attention_tiles, tiles=tiles)
     add_product(b, cfg, product, tiles, weight_tiles, scores=scores, sums=sums)
     add_softmax(b, cfg, softmaxes, scores, attention_tiles, row_scales)
 

@@ -29,9 +29,16 @@ RESULT = i(16)[16]
 
 
 def add_epilogue(
-    b: Block, cfg: EngineConfig, commands: Channel, sums: Channel, row_scales: Channel, params: Buffer, table: Buffer,
-    residual: Channel, results: Channel,
-) -> None:  # fmt: skip
+    b: Block,
+    cfg: EngineConfig,
+    commands: Channel,
+    sums: Channel,
+    row_scales: Channel,
+    params: Buffer,
+    table: Buffer,
+    residual: Channel,
+    results: Channel,
+) -> None:
     """``sums``: ACCUMULATOR[tokens, 16]; ``residual``: i16[16] per valid row; ``results``: i16[16] per valid row."""
 
     @b.process(
@@ -53,9 +60,7 @@ def add_epilogue(
         shifted = scaled + reinterpret(c.zero_point, i(8))
         narrow = sat_symmetric(shifted, 8)
         entries = fit(narrow + 128, u(8))
-        mapped = stack(
-            [index(p.load(table, entries[lane] >> 4), wrap(entries[lane], u(4))) for lane in range(16)]
-        )  # i8[16]
+        mapped = stack([index(p.load(table, entries[lane] >> 4), wrap(entries[lane], u(4))) for lane in range(16)])  # i8[16]
         wide = sat_symmetric(shifted, 16)
         carried = sat_symmetric(round_shift(other * c.res_multiplier, c.res_shift), 16)
         added = sat_symmetric(wide + select(c.residual, carried, 0), 16)

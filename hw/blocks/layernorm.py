@@ -39,8 +39,14 @@ Scale = Struct("RowScale", total=i(27), root=u(17), exponent=u(6))
 
 
 def add_norm(
-    b: Block, commands: Sequence[Channel], words: Channel, params: Buffer, normed: Channel, *, row_words: int,
-) -> None:  # fmt: skip
+    b: Block,
+    commands: Sequence[Channel],
+    words: Channel,
+    params: Buffer,
+    normed: Channel,
+    *,
+    row_words: int,
+) -> None:
     """``words`` u128 (eight int16) in, ``normed`` i8[16] out; ``params`` of type ``NormParams``, one per eight channels."""
     stats_cmds, scale_cmds, apply_cmds = commands
     rows = b.channel("norm_rows", u(128), depth=2 * row_words)
@@ -88,4 +94,3 @@ def add_norm(
 def sat_symmetric(x: Value, width: int) -> Value:
     """Saturate to +-(2^(width-1) - 1): the most negative code is not used, so that two products share a DSP."""
     return clamp(x, -(2 ** (width - 1)) + 1, 2 ** (width - 1) - 1)
-

@@ -22,34 +22,74 @@ STRIDE = u(24)
 
 FIELDS = {
     # --- order: how many completions of earlier operations to wait for, on each side
-    "waits_load": u(8), "drain_load": u(8),
-    "waits_run": u(8), "drain_run": u(8), "final": u(1),
+    "waits_load": u(8),
+    "drain_load": u(8),
+    "waits_run": u(8),
+    "drain_run": u(8),
+    "final": u(1),
     # --- what the operation is
-    "attention": u(1), "norm": u(1), "ones": u(1), "patch": u(1), "residual": u(1), "table": u(1), "out16": u(1),
+    "attention": u(1),
+    "norm": u(1),
+    "ones": u(1),
+    "patch": u(1),
+    "residual": u(1),
+    "table": u(1),
+    "out16": u(1),
     # --- weights side. The blob holds: constant tiles, table, norm parameters, channel parameters
-    "blob_address": ADDRESS, "blob_beats": u(16),
+    "blob_address": ADDRESS,
+    "blob_beats": u(16),
     "const_tiles": u(12),
-    "key_address": ADDRESS, "value_address": ADDRESS, "key_pitch": STRIDE,
-    "n_keys": u(12), "key_blocks": u(8), "key_depth": u(8), "value_blocks": u(8), "value_depth": u(8),
-    "tile_words": u(20), "norm_entries": u(8), "param_entries": u(12),
+    "key_address": ADDRESS,
+    "value_address": ADDRESS,
+    "key_pitch": STRIDE,
+    "n_keys": u(12),
+    "key_blocks": u(8),
+    "key_depth": u(8),
+    "value_blocks": u(8),
+    "value_depth": u(8),
+    "tile_words": u(20),
+    "norm_entries": u(8),
+    "param_entries": u(12),
     # --- activations side
-    "act_address": ADDRESS, "n_tokens": u(16), "n_blocks": u(12),
-    "act_planes": u(8), "act_rows": u(8), "act_beats": u(12),
-    "grid_recip": u(24), "grid_width": u(12),
-    "stride_row": STRIDE, "stride_col": STRIDE, "stride_plane": STRIDE, "stride_line": STRIDE,
+    "act_address": ADDRESS,
+    "n_tokens": u(16),
+    "n_blocks": u(12),
+    "act_planes": u(8),
+    "act_rows": u(8),
+    "act_beats": u(12),
+    "grid_recip": u(24),
+    "grid_width": u(12),
+    "stride_row": STRIDE,
+    "stride_col": STRIDE,
+    "stride_plane": STRIDE,
+    "stride_line": STRIDE,
     "act_words": u(24),
     # --- LayerNorm
-    "norm_row_words": u(8), "norm_n": u(11), "norm_eps": u(51), "norm_shift": u(6),
+    "norm_row_words": u(8),
+    "norm_n": u(11),
+    "norm_eps": u(51),
+    "norm_shift": u(6),
     # --- products: job 0 is a linear product or the scores, job 1 the values
-    "n_jobs": u(13), "outs0": u(12), "depth0": u(9), "outs1": u(12), "depth1": u(9), "base1": u(12),
+    "n_jobs": u(13),
+    "outs0": u(12),
+    "depth0": u(9),
+    "outs1": u(12),
+    "depth1": u(9),
+    "base1": u(12),
     "straddle": u(1),
     # --- softmax
-    "score_multiplier": u(17), "score_shift": u(6),
+    "score_multiplier": u(17),
+    "score_shift": u(6),
     # --- epilogue and output
-    "out_tiles": u(12), "zero_point": u(8),
-    "res_multiplier": u(17), "res_shift": u(6), "res_address": ADDRESS, "res_pitch": STRIDE,
-    "out_address": ADDRESS, "out_pitch": STRIDE,
-}  # fmt: skip
+    "out_tiles": u(12),
+    "zero_point": u(8),
+    "res_multiplier": u(17),
+    "res_shift": u(6),
+    "res_address": ADDRESS,
+    "res_pitch": STRIDE,
+    "out_address": ADDRESS,
+    "out_pitch": STRIDE,
+}
 
 
 def command(name: str, *fields: str) -> Struct:
@@ -60,14 +100,39 @@ def command(name: str, *fields: str) -> Struct:
 Operation = Struct("Operation", **FIELDS)
 Start = Struct("Start", addr=u(40), count=u(16))
 LoadGate = command(
-    "LoadGate", "waits_load", "drain_load", "attention", "blob_address", "blob_beats", "const_tiles", "key_address",
-    "value_address", "key_pitch", "n_keys", "key_blocks", "key_depth", "value_blocks", "value_depth", "tile_words",
-    "norm_entries", "param_entries", "base1",
-)  # fmt: skip
+    "LoadGate",
+    "waits_load",
+    "drain_load",
+    "attention",
+    "blob_address",
+    "blob_beats",
+    "const_tiles",
+    "key_address",
+    "value_address",
+    "key_pitch",
+    "n_keys",
+    "key_blocks",
+    "key_depth",
+    "value_blocks",
+    "value_depth",
+    "tile_words",
+    "norm_entries",
+    "param_entries",
+    "base1",
+)
 LoadAddresses = command(
-    "LoadAddresses", "blob_address", "blob_beats", "key_address", "value_address", "key_pitch", "n_keys", "key_blocks",
-    "key_depth", "value_blocks", "value_depth",
-)  # fmt: skip
+    "LoadAddresses",
+    "blob_address",
+    "blob_beats",
+    "key_address",
+    "value_address",
+    "key_pitch",
+    "n_keys",
+    "key_blocks",
+    "key_depth",
+    "value_blocks",
+    "value_depth",
+)
 LoadRoute = command("LoadRoute", "tile_words", "norm_entries", "param_entries")
 LoadTiles = command(
     "LoadTiles", "attention", "const_tiles", "n_keys", "key_blocks", "key_depth", "value_blocks", "value_depth", "base1"
@@ -76,20 +141,39 @@ LoadTable = command("LoadTable", "attention")
 LoadNorm = command("LoadNorm", "norm_entries")
 LoadParams = command("LoadParams", "param_entries", "attention")
 Fetch = command(
-    "Fetch", "act_address", "n_tokens", "n_blocks", "act_planes", "act_rows", "act_beats", "grid_recip", "grid_width",
-    "stride_row", "stride_col", "stride_plane", "stride_line", "patch",
-)  # fmt: skip
+    "Fetch",
+    "act_address",
+    "n_tokens",
+    "n_blocks",
+    "act_planes",
+    "act_rows",
+    "act_beats",
+    "grid_recip",
+    "grid_width",
+    "stride_row",
+    "stride_col",
+    "stride_plane",
+    "stride_line",
+    "patch",
+)
 Route = command("Route", "act_words", "norm")
 Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm_shift")
-Fill = command(
-    "Fill", "n_jobs", "attention", "norm", "ones", "patch", "straddle", "n_tokens", "depth0", "depth1"
-)
+Fill = command("Fill", "n_jobs", "attention", "norm", "ones", "patch", "straddle", "n_tokens", "depth0", "depth1")
 Product = command("Product", "n_jobs", "attention", "outs0", "depth0", "outs1", "depth1", "base1")
 Softmax = command("Softmax", "n_blocks", "outs0", "outs1", "n_keys", "score_multiplier", "score_shift")
 Finish = command(
-    "Finish", "n_blocks", "n_tokens", "out_tiles", "attention", "out16", "table", "residual", "zero_point",
-    "res_multiplier", "res_shift",
-)  # fmt: skip
+    "Finish",
+    "n_blocks",
+    "n_tokens",
+    "out_tiles",
+    "attention",
+    "out16",
+    "table",
+    "residual",
+    "zero_point",
+    "res_multiplier",
+    "res_shift",
+)
 Residual = command("Residual", "n_blocks", "n_tokens", "out_tiles", "res_address", "res_pitch")
 Store = command("Store", "n_blocks", "n_tokens", "out_tiles", "out16", "out_address", "out_pitch")
 

@@ -50,9 +50,17 @@ def add_fetch(b: Block, start: Channel, words: Channel, requests: Channel, load_
 
 
 def add_load_gate(
-    b: Block, ops: Channel, done: Channel, *, addresses: Channel, route: Channel, tiles: Channel, table: Channel,
-    norm: Channel, params: Channel,
-) -> None:  # fmt: skip
+    b: Block,
+    ops: Channel,
+    done: Channel,
+    *,
+    addresses: Channel,
+    route: Channel,
+    tiles: Channel,
+    table: Channel,
+    norm: Channel,
+    params: Channel,
+) -> None:
     """Issue the weights side of each operation."""
 
     @b.process(command=ops, loops=[("w", lambda c: c.waits_load + 1 + c.drain_load)])
@@ -68,10 +76,21 @@ def add_load_gate(
 
 
 def add_run_gate(
-    b: Block, ops: Channel, done: Channel, finished: Channel, *, fetch: Channel, route: Channel, norms: list[Channel],
-    fill: Channel, product: Channel, softmaxes: list[Channel], finish: Channel, residuals: list[Channel],
+    b: Block,
+    ops: Channel,
+    done: Channel,
+    finished: Channel,
+    *,
+    fetch: Channel,
+    route: Channel,
+    norms: list[Channel],
+    fill: Channel,
+    product: Channel,
+    softmaxes: list[Channel],
+    finish: Channel,
+    residuals: list[Channel],
     stores: list[Channel],
-) -> None:  # fmt: skip
+) -> None:
     """Issue the activations side of each operation; ``finished`` after the last one's completion."""
 
     @b.process(command=ops, loops=[("w", lambda c: c.waits_run + 1 + c.drain_run)])

@@ -42,8 +42,13 @@ RowScale = Struct("RowWeight", reciprocal=u(17), shift=u(5))
 
 
 def add_softmax(
-    b: Block, cfg: EngineConfig, commands: Sequence[Channel], scores: Channel, weights: Channel, row_scales: Channel,
-) -> None:  # fmt: skip
+    b: Block,
+    cfg: EngineConfig,
+    commands: Sequence[Channel],
+    scores: Channel,
+    weights: Channel,
+    row_scales: Channel,
+) -> None:
     """``scores``: ACCUMULATOR[tokens, outs]; ``weights``: i8[tokens, 16], minus 127; ``row_scales``: per output row."""
     max_cmds, exp_cmds, recip_cmds = commands
     tokens, keys = cfg.tokens, cfg.softmax_keys
@@ -63,9 +68,7 @@ def add_softmax(
         p.store(store, wrap(o, u(address_bits(store.depth))), tile)
         p.write(maxima, top, when=last(o))
 
-    @b.process(
-        command=exp_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0), ("q", 16 // keys)]
-    )
+    @b.process(command=exp_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0), ("q", 16 // keys)])
     def softmax_exp(p: ProcessTrace, c: StructValue, j: Value, o: Value, q: Value) -> None:
         p.lock(store, per=j)
         top = p.read(maxima, when=first(o) & first(q))  # SCORE[tokens]
@@ -83,15 +86,11 @@ def add_softmax(
         p.write(weights, parts.transpose(1, 0, 2).reshape(tokens, 16), when=last(q))
         p.write(totals, total, when=last(o) & last(q))
 
-    @b.process(
-        command=recip_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs1), ("t", tokens)]
-    )
+    @b.process(command=recip_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs1), ("t", tokens)])
     def softmax_recip(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         total = index(p.read(totals, when=first(o) & first(t)), t)  # u20
         length = bit_length(total)
-        divisor = wrap(
-            shl(total, fit(20 - length, u(5)), 40), u(20)
-        )  # top bit set; R = floor(2^35 / divisor)
+        divisor = wrap(shl(total, fit(20 - length, u(5)), 40), u(20))  # top bit set; R = floor(2^35 / divisor)
         remainder = const(2**19, u(20))
         digits = []
         for position in range(17):

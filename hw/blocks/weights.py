@@ -82,9 +82,7 @@ def add_load_route(
                 lambda c, s: select(
                     s == 0,
                     c.tile_words,
-                    select(
-                        s == 1, TABLE_WORDS, select(s == 2, c.norm_entries, c.param_entries) * ENTRY_WORDS
-                    ),
+                    select(s == 1, TABLE_WORDS, select(s == 2, c.norm_entries, c.param_entries) * ENTRY_WORDS),
                 ),
             ),
         ],
@@ -97,9 +95,7 @@ def add_load_route(
         p.write(params, word, when=s == 3)
 
 
-def add_fill_tiles(
-    b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer, sums: Channel
-) -> None:
+def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer, sums: Channel) -> None:
     """Sixteen rows make a tile; keys beyond the last are zero rows. ``sums``: i22[16] per tile row of values."""
 
     @b.process(
@@ -109,9 +105,7 @@ def add_fill_tiles(
             ("a", lambda c, s: select(first(s), select(c.attention, c.key_blocks, 1), c.value_depth)),
             (
                 "b",
-                lambda c, s, a: select(
-                    first(s), select(c.attention, c.key_depth, c.const_tiles), c.value_blocks
-                ),
+                lambda c, s, a: select(first(s), select(c.attention, c.key_depth, c.const_tiles), c.value_blocks),
             ),
             ("t", 16),
         ],
@@ -125,9 +119,7 @@ def add_fill_tiles(
         row = select(valid, word, 0)
         rows = p.shift_in(row, 16)  # i8[16][16], row t of the tile last
         address = select(first(s), a * c.key_depth, c.base1 + a * c.value_blocks) + b
-        p.store(
-            tiles, wrap(address, u(address_bits(cfg.weight_tiles))), select(first(s), rows, rows.T), when=last(t)
-        )
+        p.store(tiles, wrap(address, u(address_bits(cfg.weight_tiles))), select(first(s), rows, rows.T), when=last(t))
         total = p.accumulate(row, clear=first(b) & first(t), type=i(22)[16])
         p.write(sums, total, when=~first(s) & last(b) & last(t) & c.attention)
 
@@ -170,4 +162,3 @@ def unpack(line: Value, kind: Struct) -> StructValue:
     packed = reinterpret(line, u(op.WORD_BITS * line.shape[0]))
     found: StructValue = reinterpret(bits(packed, width(kind) - 1, 0), kind)
     return found
-

@@ -1,13 +1,13 @@
 """The kernel language: a block is described once, in Python, and interpreted, printed as SystemVerilog and as HLS C++.
 
-    b = Block("scale")
-    x = b.input("x", i(8)[4])
-    y = b.output("y", i(8)[4])
+b = Block("scale")
+x = b.input("x", i(8)[4])
+y = b.output("y", i(8)[4])
 
-    @b.process(loops=[("k", 1)])
-    def scale(p, k):
-        v = p.read(x)
-        p.write(y, sat(round_shift(v * 3, 1), i(8)))
+@b.process(loops=[("k", 1)])
+def scale(p, k):
+    v = p.read(x)
+    p.write(y, sat(round_shift(v * 3, 1), i(8)))
 """
 
 from edgewright.hw.kernel.evaluate import KernelError
@@ -45,9 +45,47 @@ from edgewright.hw.kernel.value import (
 )
 
 __all__ = [
-    "Array", "Block", "Data", "Deadlock", "Done", "Int", "KernelError", "ProcessTrace", "Request", "Schedule",
-    "Struct", "StructValue", "Value", "absolute", "bit_length", "bits", "cat_bits", "clamp", "concat", "const",
-    "dot", "first", "fit", "i", "index", "interpret", "last", "latency", "maximum", "minimum", "reinterpret",
-    "round_shift", "sat", "schedule", "select", "shl", "shr", "stack", "struct", "to_systemverilog", "u", "width",
+    "Array",
+    "Block",
+    "Data",
+    "Deadlock",
+    "Done",
+    "Int",
+    "KernelError",
+    "ProcessTrace",
+    "Request",
+    "Schedule",
+    "Struct",
+    "StructValue",
+    "Value",
+    "absolute",
+    "bit_length",
+    "bits",
+    "cat_bits",
+    "clamp",
+    "concat",
+    "const",
+    "dot",
+    "first",
+    "fit",
+    "i",
+    "index",
+    "interpret",
+    "last",
+    "latency",
+    "maximum",
+    "minimum",
+    "reinterpret",
+    "round_shift",
+    "sat",
+    "schedule",
+    "select",
+    "shl",
+    "shr",
+    "stack",
+    "struct",
+    "to_systemverilog",
+    "u",
+    "width",
     "wrap",
-]  # fmt: skip
+]

@@ -85,10 +85,21 @@ class Printer:
     def header(self) -> list[str]:
         guard = f"{self.program.name.upper()}_HPP"
         out = [
-            f"// Block {self.program.name}: tokens and top function.", f"#ifndef {guard}", f"#define {guard}", "",
-            "#include <hls_stream.h>", "", '#include "ew_int.h"', "", "using namespace ew;", "", *self.types.declarations(),
-            f"{self.signature()};", "", "#endif",
-        ]  # fmt: skip
+            f"// Block {self.program.name}: tokens and top function.",
+            f"#ifndef {guard}",
+            f"#define {guard}",
+            "",
+            "#include <hls_stream.h>",
+            "",
+            '#include "ew_int.h"',
+            "",
+            "using namespace ew;",
+            "",
+            *self.types.declarations(),
+            f"{self.signature()};",
+            "",
+            "#endif",
+        ]
         return out
 
     def signature(self) -> str:

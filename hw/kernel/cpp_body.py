@@ -52,9 +52,7 @@ class Body(Memories, Compute):
     def grouped(self, node: ir.Node) -> bool:
         """Whether a node waits in the group; a node that needs the group's values has it printed first."""
         values, groups = self.values, self.groups
-        joins = (
-            is_elementwise(node) and bool(shape_of(node.type)) and not self.widened(node) and values.wants_variable(node)
-        )
+        joins = is_elementwise(node) and bool(shape_of(node.type)) and not self.widened(node) and values.wants_variable(node)
         if joins:
             if groups.members and not groups.in_step(node, values):
                 self.flush()

@@ -268,9 +268,7 @@ class Nest:
             return compare("ge", counter, literal(int(end.text) - 1)) if int(end.text) > 0 else variable("true", BOOL)
         return compare("ge", self.next(counter), end)
 
-    def advance(
-        self, level: int, counters: dict[int, Expr], ends: dict[int, Expr], empty: list[int], more: str
-    ) -> None:
+    def advance(self, level: int, counters: dict[int, Expr], ends: dict[int, Expr], empty: list[int], more: str) -> None:
         """Count up; a loop that is left starts again at 0."""
         flags, out, loops = self.body.values.flags, self.out, self.process.loops
         leaves = {}
@@ -334,4 +332,3 @@ class Nest:
                 self.scan(level + 1, counted, open_levels, found)
         else:
             self.scan(level + 1, counted, open_levels, found)
-

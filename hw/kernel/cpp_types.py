@@ -143,6 +143,16 @@ def combined(a: CType, b: CType) -> CType:
 
 
 __all__ = [
-    "CType", "Names", "TypeNames", "bank_axes", "combined", "elem_of", "field_name", "int_name", "promoted", "shape_note",
-    "storage", "suffix",
+    "CType",
+    "Names",
+    "TypeNames",
+    "bank_axes",
+    "combined",
+    "elem_of",
+    "field_name",
+    "int_name",
+    "promoted",
+    "shape_note",
+    "storage",
+    "suffix",
 ]

@@ -12,9 +12,27 @@ from edgewright.hw.kernel.cpp_lanes import Affine, Index, aligned, flat
 from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, size_of
 
 ELEMENTWISE = (
-    ir.Add, ir.Sub, ir.Mul, ir.And, ir.Or, ir.Xor, ir.Neg, ir.Not, ir.Compare, ir.Min, ir.Max, ir.Abs, ir.Select, ir.Shl,
-    ir.Shr, ir.ShlBy, ir.ShrBy, ir.BitLength, ir.Bits, ir.Cast,
-)  # fmt: skip
+    ir.Add,
+    ir.Sub,
+    ir.Mul,
+    ir.And,
+    ir.Or,
+    ir.Xor,
+    ir.Neg,
+    ir.Not,
+    ir.Compare,
+    ir.Min,
+    ir.Max,
+    ir.Abs,
+    ir.Select,
+    ir.Shl,
+    ir.Shr,
+    ir.ShlBy,
+    ir.ShrBy,
+    ir.BitLength,
+    ir.Bits,
+    ir.Cast,
+)
 FREE = (ir.Const, ir.Counter, ir.First, ir.Last, ir.Command, ir.Part, ir.View)
 DEEPEST = 3
 """Operations inside one expression, so that lines stay readable."""
@@ -196,10 +214,15 @@ class Values:
         """Whether a constant array is no affine function of its indices."""
         values = constant(node)
         return (
-            isinstance(node.op, (ir.Const, ir.View)) and values is not None and len(set(values)) > 1
-            and (node in self.whole or fitted(np.array(values, dtype=object).reshape(shape_of(node.type))) is None
-                 or max(abs(v) for v in values) >= 2**31)
-        )  # fmt: skip
+            isinstance(node.op, (ir.Const, ir.View))
+            and values is not None
+            and len(set(values)) > 1
+            and (
+                node in self.whole
+                or fitted(np.array(values, dtype=object).reshape(shape_of(node.type))) is None
+                or max(abs(v) for v in values) >= 2**31
+            )
+        )
 
     def scalar(self, node: ir.Node) -> Expr:
         return self.element(node, ())

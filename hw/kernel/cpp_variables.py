@@ -15,12 +15,35 @@ def partition(name: str) -> str:
 
 
 WORDS: dict[type[ir.Op], str] = {
-    ir.Add: "sum", ir.Sub: "difference", ir.Mul: "scaled", ir.And: "flags", ir.Or: "flags", ir.Not: "flags", ir.Compare: "flag",
-    ir.Select: "chosen", ir.Shl: "shifted", ir.Shr: "shifted", ir.ShlBy: "shifted", ir.ShrBy: "shifted", ir.Cast: "narrow",
-    ir.BitLength: "length", ir.Bits: "field", ir.CatBits: "bits", ir.Concat: "joined", ir.Index: "picked", ir.View: "part",
-    ir.Reinterpret: "packed", ir.Reduce: "total", ir.Dot: "products", ir.Accumulate: "running", ir.ShiftIn: "line",
-    ir.Hold: "held", ir.Min: "least", ir.Max: "most", ir.Abs: "size",
-}  # fmt: skip
+    ir.Add: "sum",
+    ir.Sub: "difference",
+    ir.Mul: "scaled",
+    ir.And: "flags",
+    ir.Or: "flags",
+    ir.Not: "flags",
+    ir.Compare: "flag",
+    ir.Select: "chosen",
+    ir.Shl: "shifted",
+    ir.Shr: "shifted",
+    ir.ShlBy: "shifted",
+    ir.ShrBy: "shifted",
+    ir.Cast: "narrow",
+    ir.BitLength: "length",
+    ir.Bits: "field",
+    ir.CatBits: "bits",
+    ir.Concat: "joined",
+    ir.Index: "picked",
+    ir.View: "part",
+    ir.Reinterpret: "packed",
+    ir.Reduce: "total",
+    ir.Dot: "products",
+    ir.Accumulate: "running",
+    ir.ShiftIn: "line",
+    ir.Hold: "held",
+    ir.Min: "least",
+    ir.Max: "most",
+    ir.Abs: "size",
+}
 
 
 class Variables:

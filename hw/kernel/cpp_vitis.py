@@ -22,6 +22,11 @@ def vitis_tcl(
         loader=FileSystemLoader(HLS_FOLDER), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
     return environment.get_template("vitis.tcl.j2").render(
-        top=top, part=part, period_ns=f"{1000 / clock_mhz:.3f}", vectors=vectors, script=script,
-        sources=[s for s in sources if s != BENCH], bench=[s for s in sources if s == BENCH],
-    )  # fmt: skip
+        top=top,
+        part=part,
+        period_ns=f"{1000 / clock_mhz:.3f}",
+        vectors=vectors,
+        script=script,
+        sources=[s for s in sources if s != BENCH],
+        bench=[s for s in sources if s == BENCH],
+    )

@@ -70,10 +70,19 @@ ELEMENTWISE: dict[type[ir.Op], Callable[..., Rows]] = {
     ir.Abs: np.abs,
 }
 COMPARE: dict[str, Callable[[Rows, Rows], Rows]] = {
-    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
 }
 REDUCE: dict[str, Any] = {
-    "add": np.add, "max": np.maximum, "min": np.minimum, "and": np.bitwise_and, "or": np.bitwise_or,
+    "add": np.add,
+    "max": np.maximum,
+    "min": np.minimum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
 }
 
 
@@ -152,8 +161,10 @@ def cast_rows(mode: ir.CastMode, rows: Rows, e: Int, where: str) -> Rows:
     if mode == "wrap":
         return wrap_rows(rows, e)
     if mode == "sat":
-        return settle(np.clip(rows, e.low, e.high), e) if rows.dtype != object else settle(
-            np.minimum(np.maximum(rows, e.low), e.high), e
+        return (
+            settle(np.clip(rows, e.low, e.high), e)
+            if rows.dtype != object
+            else settle(np.minimum(np.maximum(rows, e.low), e.high), e)
         )
     if not in_range(rows, e):
         raise KernelError(f"{where}: fit to {e} of values {rows.min()}..{rows.max()}")

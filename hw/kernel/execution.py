@@ -25,9 +25,7 @@ class Banks:
         self.held = 0  # by the writer and the reader
 
     def fresh(self) -> list[Rows]:
-        return [
-            np.zeros((self.buffer.depth, *shape_of(t)), dtype=dtype_of(elem_of(t))) for _, t, _ in leaves(self.buffer.type)
-        ]
+        return [np.zeros((self.buffer.depth, *shape_of(t)), dtype=dtype_of(elem_of(t))) for _, t, _ in leaves(self.buffer.type)]
 
 
 class Execution:
@@ -159,7 +157,10 @@ class Execution:
         assert plan is not None
         span = slice(at, at + count)
         part = Iterations(
-            count, plan.execution[span], [c[span] for c in plan.command], [c[span] for c in plan.counters],
+            count,
+            plan.execution[span],
+            [c[span] for c in plan.command],
+            [c[span] for c in plan.counters],
             [b[span] for b in plan.bounds],
         )
         flags = part.flags()

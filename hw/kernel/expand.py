@@ -158,7 +158,9 @@ class Rewriter:
         packed = self.make(ir.Add(), (raised, even), leaf(wide, (pairs, n)), "packed")
         columns = self.part(w, None, slice(None), slice(low, high))
         product = self.make(
-            ir.Mul(), (self.part(packed, slice(None), None, slice(None)), columns), leaf(i(PACK_SHIFT + 16), (pairs, outs, n)),
+            ir.Mul(),
+            (self.part(packed, slice(None), None, slice(None)), columns),
+            leaf(i(PACK_SHIFT + 16), (pairs, outs, n)),
             "product",
         )
         total = self.tree("add", product, 2)

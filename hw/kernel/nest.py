@@ -86,10 +86,12 @@ def slots(process: ir.Process, command: list[Rows]) -> tuple[Rows, int]:
         bound = np.where(real, bound, 1)
         real = np.repeat(real, bound)
         part = Iterations(
-            len(real), np.repeat(part.execution, bound), [np.repeat(f, bound, axis=0) for f in part.command],
+            len(real),
+            np.repeat(part.execution, bound),
+            [np.repeat(f, bound, axis=0) for f in part.command],
             [*(np.repeat(c, bound) for c in part.counters), counted(bound)],
             [*(np.repeat(b, bound) for b in part.bounds), np.repeat(bound, bound)],
-        )  # fmt: skip
+        )
     return np.flatnonzero(real), len(real)
 
 
@@ -101,9 +103,7 @@ def depends_on(bound: int | ir.Node) -> int:
     return max(used, default=-1)
 
 
-def control(
-    process: ir.Process, roots: list[ir.Node], known: Control, command: list[Rows], count: int
-) -> dict[ir.Node, Rows]:
+def control(process: ir.Process, roots: list[ir.Node], known: Control, command: list[Rows], count: int) -> dict[ir.Node, Rows]:
     """The rows of control nodes, given those of the counters and of the command."""
     out: dict[ir.Node, Rows] = {}
     for node in ir.topological(roots):

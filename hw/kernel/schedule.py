@@ -142,9 +142,7 @@ def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Stages:
     extra: list[ir.Node] = [b for b in body.bounds if isinstance(b, ir.Node)]
     for effect in body.effects:
         if isinstance(effect.op, ir.Write):
-            part = control_part(
-                ir.write_parts(effect).when, lambda a, b: ir.Node(ir.And(), (a, b), Int(1, False), a.where)
-            )
+            part = control_part(ir.write_parts(effect).when, lambda a, b: ir.Node(ir.And(), (a, b), Int(1, False), a.where))
             reserve[effect] = part
             extra += [part] if part is not None else []
         elif isinstance(effect.op, ir.Read):

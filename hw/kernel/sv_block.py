@@ -13,15 +13,37 @@ from edgewright.hw.kernel.types import width
 
 RTL = Path(__file__).resolve().parent.parent / "rtl"
 AXI_READ = (
-    ("output", "arid", 1), ("output", "araddr", 40), ("output", "arlen", 8), ("output", "arsize", 3), ("output", "arburst", 2),
-    ("output", "arvalid", None), ("input", "arready", None), ("input", "rid", 1), ("input", "rdata", 128),
-    ("input", "rresp", 2), ("input", "rlast", None), ("input", "rvalid", None), ("output", "rready", None),
+    ("output", "arid", 1),
+    ("output", "araddr", 40),
+    ("output", "arlen", 8),
+    ("output", "arsize", 3),
+    ("output", "arburst", 2),
+    ("output", "arvalid", None),
+    ("input", "arready", None),
+    ("input", "rid", 1),
+    ("input", "rdata", 128),
+    ("input", "rresp", 2),
+    ("input", "rlast", None),
+    ("input", "rvalid", None),
+    ("output", "rready", None),
 )
 AXI_WRITE = (
-    ("output", "awid", 1), ("output", "awaddr", 40), ("output", "awlen", 8), ("output", "awsize", 3), ("output", "awburst", 2),
-    ("output", "awvalid", None), ("input", "awready", None), ("output", "wdata", 128), ("output", "wstrb", 16),
-    ("output", "wlast", None), ("output", "wvalid", None), ("input", "wready", None), ("input", "bid", 1),
-    ("input", "bresp", 2), ("input", "bvalid", None), ("output", "bready", None),
+    ("output", "awid", 1),
+    ("output", "awaddr", 40),
+    ("output", "awlen", 8),
+    ("output", "awsize", 3),
+    ("output", "awburst", 2),
+    ("output", "awvalid", None),
+    ("input", "awready", None),
+    ("output", "wdata", 128),
+    ("output", "wstrb", 16),
+    ("output", "wlast", None),
+    ("output", "wvalid", None),
+    ("input", "wready", None),
+    ("input", "bid", 1),
+    ("input", "bresp", 2),
+    ("input", "bvalid", None),
+    ("output", "bready", None),
 )
 ROUND_TRIP = 2  # cycles a credit takes beyond the writer's stages
 LINT = "/* verilator lint_off UNUSEDSIGNAL */ // fields that this process does not read\n"
@@ -136,13 +158,21 @@ class TopPrinter:
             f"logic [{count - 1}:0][{bits - 1}:0] {n}_rd_data;",
         ]
         parameters: dict[str, object] = {
-            "Depth": b.depth, "Banks": b.banks, "Lanes": lanes, "LaneWidth": bits // lanes, "Ports": count,
+            "Depth": b.depth,
+            "Banks": b.banks,
+            "Lanes": lanes,
+            "LaneWidth": bits // lanes,
+            "Ports": count,
             "Style": f'"{b.style}"',
-        }  # fmt: skip
-        pins = [(f"wr_{k}_o" if k == "ready" else f"wr_{k}_i", f"{n}_wr_{k}") for k in
-                ("ready", "acquire", "valid", "addr", "mask", "data", "commit")]
-        pins += [(f"rd_{k}_o" if k in ("ready", "data") else f"rd_{k}_i", f"{n}_rd_{k}") for k in
-                 ("ready", "acquire", "addr", "last", "data", "release")]
+        }
+        pins = [
+            (f"wr_{k}_o" if k == "ready" else f"wr_{k}_i", f"{n}_wr_{k}")
+            for k in ("ready", "acquire", "valid", "addr", "mask", "data", "commit")
+        ]
+        pins += [
+            (f"rd_{k}_o" if k in ("ready", "data") else f"rd_{k}_i", f"{n}_rd_{k}")
+            for k in ("ready", "acquire", "addr", "last", "data", "release")
+        ]
         self.instance("pingpong", parameters, f"i_{n}_banks", pins)
 
     def process(self, p: ir.Process) -> None:

@@ -158,7 +158,8 @@ class ProcessPrinter:
                 self.path.data_of[node] = data
             elif isinstance(node.op, ir.Load):
                 self.path.load_data[node] = (
-                    f"{node.op.buffer.name}_data_i", ports_of(self.effects, node.op.buffer).first[node]
+                    f"{node.op.buffer.name}_data_i",
+                    ports_of(self.effects, node.op.buffer).first[node],
                 )
 
     def nest(self) -> None:
@@ -196,9 +197,10 @@ class ProcessPrinter:
         for level in range(len(loops)):
             # an empty inner loop whose bound does not change in this one empties this one too
             empties = [
-                self.zeros[k] for k, bound in enumerate(self.stages.body.bounds)
+                self.zeros[k]
+                for k, bound in enumerate(self.stages.body.bounds)
                 if dynamic[k] and (k <= level or depends_on(bound) < level)
-            ]  # fmt: skip
+            ]
             self.tail.append(f"assign {self.done[level]} = {' || '.join([self.last[level], *empties])};")
         for level in range(len(loops)):
             inner = self.done[level + 1 :]
@@ -218,8 +220,7 @@ class ProcessPrinter:
             for level, name in enumerate(self.counter)
         )
         self.flow.append(
-            f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) begin\n{resets}\n  end else if (step) begin\n"
-            f"{steps}\n  end\nend"
+            f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) begin\n{resets}\n  end else if (step) begin\n{steps}\n  end\nend"
         )
 
     def issue(self) -> None:
@@ -277,10 +278,7 @@ class ProcessPrinter:
             return
         self.lines.append(f"logic [{deep}:1] valid_q;  // by stage")
         shifted = "issue" if deep == 1 else f"{{valid_q[{deep - 1}:1], issue}}"
-        self.flow.append(
-            "always_ff @(posedge clk_i) begin\n  if (!rst_ni) valid_q <= '0;\n"
-            f"  else valid_q <= {shifted};\nend"
-        )
+        self.flow.append(f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) valid_q <= '0;\n  else valid_q <= {shifted};\nend")
 
     # effects ---------------------------------------------------------------------------------------------------------
 
@@ -317,9 +315,7 @@ class ProcessPrinter:
         shift = self.symbols.claim(f"{name}_q")
         self.lines.append(f"logic [{deepest}:1] {shift};  // by stage")
         value = name if deepest == 1 else f"{{{shift}[{deepest - 1}:1], {name}}}"
-        self.flow.append(
-            f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) {shift} <= '0;\n  else {shift} <= {value};\nend"
-        )
+        self.flow.append(f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) {shift} <= '0;\n  else {shift} <= {value};\nend")
         return shift
 
     def store(self, node: ir.Node, end: str) -> None:
@@ -420,4 +416,3 @@ class ProcessPrinter:
 
 def indent(text: str) -> list[str]:
     return [f"  {line}" if line and not line.startswith("`") else line for line in text.splitlines()] or [""]
-

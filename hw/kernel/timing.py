@@ -88,9 +88,13 @@ def predict(
 
 class _Model:
     def __init__(
-        self, program: ir.Program, tokens: Mapping[str, Sequence[tuple[int, ...]]],
-        entries: Callable[[ir.Channel], int], stages: Stages, clocks: Clocks,
-    ) -> None:  # fmt: skip
+        self,
+        program: ir.Program,
+        tokens: Mapping[str, Sequence[tuple[int, ...]]],
+        entries: Callable[[ir.Channel], int],
+        stages: Stages,
+        clocks: Clocks,
+    ) -> None:
         self.program, self.stages, self.clocks = program, stages, clocks
         self.given = {name: deque(rows) for name, rows in tokens.items()}
         self.streams = {c: Stream(free=deque([0] * entries(c))) for c in program.channels}
@@ -297,9 +301,8 @@ class _Plan:
             starts = plan.starts(lock.level)
             ends = np.append(starts[1:], True)
             access = [
-                node for node in process.effects
-                if isinstance(node.op, (ir.Store, ir.Load)) and node.op.buffer is lock.buffer
-            ]  # fmt: skip
+                node for node in process.effects if isinstance(node.op, (ir.Store, ir.Load)) and node.op.buffer is lock.buffer
+            ]
             stage = max(model.stages(process, node) for node in access)
             clocks = model.clocks
             if lock.role == "load":
@@ -323,9 +326,13 @@ class _Plan:
 
     @staticmethod
     def values(
-        model: _Model, process: ir.Process, channel: ir.Channel, parts: ir.WriteParts, mask: Rows,
+        model: _Model,
+        process: ir.Process,
+        channel: ir.Channel,
+        parts: ir.WriteParts,
+        mask: Rows,
         rows: Callable[[ir.Node], Rows],
-    ) -> deque[tuple[int, ...]] | None:  # fmt: skip
+    ) -> deque[tuple[int, ...]] | None:
         """Leaf values of the tokens that this execution writes, if they steer a process."""
         if not model.streams[channel].steers:
             return None

@@ -107,10 +107,7 @@ def decode(type_: Type, columns: Sequence[Rows]) -> Any:
 def pack(type_: Type, columns: Sequence[Rows]) -> list[int]:
     """Leaf rows -> one packed unsigned number per token."""
     count = len(columns[0])
-    bits = [
-        to_bits(rows, elem_of(t)).reshape(count, width(t))
-        for (_, t, _), rows in zip(leaves(type_), columns, strict=True)
-    ]
+    bits = [to_bits(rows, elem_of(t)).reshape(count, width(t)) for (_, t, _), rows in zip(leaves(type_), columns, strict=True)]
     octets = np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in octets]
 

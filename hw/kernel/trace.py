@@ -197,9 +197,7 @@ class ProcessTrace:
         at = self._address(index, len(rom.values), f"lookup({rom.name})")
         return make(ir.Lookup(rom), (at,), leaf(elem_of(rom.type), at.shape + shape_of(rom.type)))
 
-    def accumulate(
-        self, x: Operand, clear: Operand, op: ir.ReduceKind = "add", type: Leaf | None = None
-    ) -> Value:
+    def accumulate(self, x: Operand, clear: Operand, op: ir.ReduceKind = "add", type: Leaf | None = None) -> Value:
         """Running value including x, restarted where `clear`. `type` (an element type, default x's) must hold it."""
         if op not in ("add", "max", "min", "or"):
             raise self._fail(f"accumulate op {op!r}; there are add, max, min and or")
@@ -266,7 +264,11 @@ class Block:
         return port
 
     def buffer(
-        self, name: str, type: Type, depth: int, banks: int = 2,
+        self,
+        name: str,
+        type: Type,
+        depth: int,
+        banks: int = 2,
         style: Literal["auto", "block", "distributed", "ultra"] = "auto",
     ) -> ir.Buffer:
         """A memory of `banks` x `depth` elements, passed bank by bank from one writer to one reader process."""
@@ -372,9 +374,7 @@ class Block:
         for loop in made:
             names[loop.counter] = loop.name
         self.program.processes.append(
-            ir.Process(
-                name, command, tuple(made), tuple(p.effects), self._join_all(name, p), names, inspect.getdoc(body) or ""
-            )
+            ir.Process(name, command, tuple(made), tuple(p.effects), self._join_all(name, p), names, inspect.getdoc(body) or "")
         )
 
     def _bound(self, name: str, key: str, bound: Bound, known: list[Any]) -> tuple[int | ir.Node, int]:
@@ -430,6 +430,7 @@ def named(body: Callable[..., Any], args: tuple[Any, ...]) -> dict[ir.Node, str]
     """Run the body; the names its values (and those of functions it calls) had in local variables, the first name winning."""
     names: dict[ir.Node, str] = {}
     taken: set[str] = set()
+
     def note(value: Any, name: str) -> None:
         if isinstance(value, Value) and value.node not in names:
             unique, n = name, 1

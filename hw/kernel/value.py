@@ -272,9 +272,7 @@ def spanned(a: Int, b: Int) -> tuple[int, int]:
     return min(a.low, b.low), max(a.high, b.high)
 
 
-def arithmetic(
-    op: ir.Op, a: Value, other: Operand, span: Callable[[Int, Int], tuple[int, int]], signed: bool = False
-) -> Value:
+def arithmetic(op: ir.Op, a: Value, other: Operand, span: Callable[[Int, Int], tuple[int, int]], signed: bool = False) -> Value:
     b = as_value(other)
     low, high = span(a.elem, b.elem)
     e = signed_range(low, high) if signed or a.signed or b.signed else of_range(low, high)
@@ -506,9 +504,7 @@ def reinterpret(x: Operand, type_: Type) -> Any:
     if not isinstance(type_, Struct):
         return v if v.type == type_ else make(ir.Reinterpret(), (v,), type_)
     flat = reinterpret(v, u(width(type_)))
-    parts = {
-        path: reinterpret(bits(flat, at + width(t) - 1, at), t) for path, t, at in leaves(type_)
-    }
+    parts = {path: reinterpret(bits(flat, at + width(t) - 1, at), t) for path, t, at in leaves(type_)}
     return nest(type_, parts)
 
 

@@ -188,7 +188,15 @@ def _block(index: int, reach: _Reach, skip: Node, middle: Node, feeds: dict[Node
     second = dict(roles.linears).get("ffn2")
     hidden = experts.inputs[2].shape[1] if experts is not None else second.inputs[1].shape[1] if second else 0
     return Block(
-        index, layout, stream_in, stream_out, members, attention, roles.linears, roles.norms, roles.constants,
+        index,
+        layout,
+        stream_in,
+        stream_out,
+        members,
+        attention,
+        roles.linears,
+        roles.norms,
+        roles.constants,
         heads=int(getattr(attention.op, "heads", 1)),
         width=stream_in.shape[-1],
         hidden=hidden,
@@ -196,7 +204,7 @@ def _block(index: int, reach: _Reach, skip: Node, middle: Node, feeds: dict[Node
         experts=experts.inputs[2].shape[0] if experts is not None else 0,
         form=(layout, *_form(stream_in, members)),
         closed=closed,
-    )  # fmt: skip
+    )
 
 
 def _only_norm(reach: _Reach, node: Node) -> Node | None:

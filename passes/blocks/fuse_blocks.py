@@ -98,9 +98,15 @@ class FuseBlocks(Pass):
         if self.epochs * (1 - self.group_share) > 0:
             schedule = self._schedule(self.epochs * (1 - self.group_share), self.distil_rate)
             whole = distil_whole(
-                graph, result, self.samples, mask, schedule, hidden=self.hidden,
-                checkpoint=self._checkpoint("whole"), progress=self.progress,
-            )  # fmt: skip
+                graph,
+                result,
+                self.samples,
+                mask,
+                schedule,
+                hidden=self.hidden,
+                checkpoint=self._checkpoint("whole"),
+                progress=self.progress,
+            )
             result = whole.graph
             curves += whole.rows
         if curves:
@@ -127,10 +133,18 @@ class FuseBlocks(Pass):
         rows: tuple[tuple[object, ...], ...] = ()
         if self.epochs * self.group_share > 0:
             told = learn_group(
-                (graph, group), (shorter, members), fused, self.samples, mask,
-                self._schedule(self.epochs * self.group_share / steps, self.rate), self.coefficient_rate, self.loss,
-                stage=f"group {step + 1} of {steps}", checkpoint=self._checkpoint(f"group{step + 1}"), progress=self.progress,
-            )  # fmt: skip
+                (graph, group),
+                (shorter, members),
+                fused,
+                self.samples,
+                mask,
+                self._schedule(self.epochs * self.group_share / steps, self.rate),
+                self.coefficient_rate,
+                self.loss,
+                stage=f"group {step + 1} of {steps}",
+                checkpoint=self._checkpoint(f"group{step + 1}"),
+                progress=self.progress,
+            )
             rows = told.rows
         return fold(shorter, rest, live), rows
 

@@ -41,36 +41,44 @@ def _refusals(
         return
     if not blocks:
         yield Diagnostic(
-            "F001", "there are no transformer blocks", graph.name,
+            "F001",
+            "there are no transformer blocks",
+            graph.name,
             "no attention with a residual is followed by a feed-forward network with one",
             "`edgewright inspect` shows the graph as it was read",
-        )  # fmt: skip
+        )
         return
     special = list(_special(blocks))
     yield from special
     most = most_removable(blocks)
     if wanted > most and not special:
         yield Diagnostic(
-            "F002", f"{wanted} of {len(blocks)} blocks are to go, but only {most} can", graph.name,
+            "F002",
+            f"{wanted} of {len(blocks)} blocks are to go, but only {most} can",
+            graph.name,
             f"a block goes into neighbours of equal form, and one of each run stays: {_described(blocks)}",
             f"ask for at most {most}" if most else "",
-        )  # fmt: skip
+        )
 
 
 def _special(blocks: Sequence[Block]) -> Iterator[Diagnostic]:
     for block in blocks:
         if block.hashed:
             yield Diagnostic(
-                "F004", f"{block.name} has hashed attention", block.attention.name,
+                "F004",
+                f"{block.name} has hashed attention",
+                block.attention.name,
                 "its hash functions were learned for its own queries and mean nothing in another block",
                 "fuse blocks first, then hash the attention of those that remain",
-            )  # fmt: skip
+            )
         if block.experts:
             yield Diagnostic(
-                "F005", f"{block.name} has {block.experts} experts", block.attention.name,
+                "F005",
+                f"{block.name} has {block.experts} experts",
+                block.attention.name,
                 "its router chooses among its own experts, which have no counterparts in another block",
                 "--task and --usage-threshold make a model of experts smaller",
-            )  # fmt: skip
+            )
 
 
 def _described(blocks: Sequence[Block]) -> str:

@@ -73,10 +73,16 @@ class RemoveBlocks(Pass):
             from edgewright.passes.learn.block_fusion import Schedule, distil_whole
 
             told = distil_whole(
-                graph, result, self.samples, mask_input(graph, original),
-                Schedule(self.epochs, self.batch, self.rate, self.seed), stage="fine-tuning", hidden=self.hidden,
-                checkpoint=None if self.checkpoints is None else self.checkpoints / "remove_blocks.pt", progress=self.progress,
-            )  # fmt: skip
+                graph,
+                result,
+                self.samples,
+                mask_input(graph, original),
+                Schedule(self.epochs, self.batch, self.rate, self.seed),
+                stage="fine-tuning",
+                hidden=self.hidden,
+                checkpoint=None if self.checkpoints is None else self.checkpoints / "remove_blocks.pt",
+                progress=self.progress,
+            )
             note.table("loss", ("stage", "step", "loss"), told.rows, "mean loss over tenths of each stage")
             return told.graph
         return result

@@ -138,9 +138,15 @@ class HashAttentionLayers(Pass):
         pairs = list(zip((layer.node for layer in chosen), _of_layers(hashed, chosen), strict=True))
         checkpoint = None if self.checkpoints is None else self.checkpoints / "hashed_attention.pt"
         done = tune(
-            graph, hashed, self.samples, self.recipe, pairs=pairs, hidden=self.hidden, checkpoint=checkpoint,
+            graph,
+            hashed,
+            self.samples,
+            self.recipe,
+            pairs=pairs,
+            hidden=self.hidden,
+            checkpoint=checkpoint,
             progress=self.progress,
-        )  # fmt: skip
+        )
         rows = [(epoch.number, epoch.loss) for epoch in done.history.epochs]
         note.table("Tuning of hashed attention", ("epoch", "loss"), rows, "How far the model was from the unmodified one.")
         return done.graph

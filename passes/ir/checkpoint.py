@@ -41,16 +41,25 @@ def save(graph: Graph, path: Path) -> None:
             attributes = {f.name: _encode(getattr(node.op, f.name)) for f in dataclasses.fields(node.op)}  # type: ignore[arg-type]
         rows.append(
             {
-                "op": node.op.kind, "attributes": attributes, "inputs": [position[operand] for operand in node.inputs],
-                "shape": list(node.shape), "elem": _encode(node.elem), "quant": _encode(node.quant),
+                "op": node.op.kind,
+                "attributes": attributes,
+                "inputs": [position[operand] for operand in node.inputs],
+                "shape": list(node.shape),
+                "elem": _encode(node.elem),
+                "quant": _encode(node.quant),
                 "origin": list(node.origin),
             }
-        )  # fmt: skip
+        )
     structure = {
-        "format": FORMAT, "name": graph.name, "level": graph.level.value, "notes": list(graph.notes),
-        "inputs": [position[node] for node in graph.inputs], "outputs": [position[node] for node in graph.outputs],
-        "output_names": list(graph.output_names), "nodes": rows,
-    }  # fmt: skip
+        "format": FORMAT,
+        "name": graph.name,
+        "level": graph.level.value,
+        "notes": list(graph.notes),
+        "inputs": [position[node] for node in graph.inputs],
+        "outputs": [position[node] for node in graph.outputs],
+        "output_names": list(graph.output_names),
+        "nodes": rows,
+    }
     text = json.dumps(structure, sort_keys=True, separators=(",", ":"), allow_nan=False)
     with path.open("wb") as file:
         np.savez(file, structure=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
@@ -91,11 +100,14 @@ def load(path: Path) -> Graph:
         raise CompileError(
             [
                 Diagnostic(
-                    "G090", "the checkpoint cannot be read", path.name, plain(error)[:300] or type(error).__name__,
+                    "G090",
+                    "the checkpoint cannot be read",
+                    path.name,
+                    plain(error)[:300] or type(error).__name__,
                     "compile the model again",
                 )
             ]
-        ) from error  # fmt: skip
+        ) from error
     return graph
 
 

@@ -63,56 +63,123 @@ def of_one_value(
 ) -> Facts:
     """Facts of an elementwise operator with one operand."""
     return Facts(
-        elementwise=True, unary=True, per_token=True, affine=affine, chooses=False, window=False, carries_integers=False,
-        normalises=False, weighted=False, accumulates=accumulates, table=table, on_host=on_host, levels=levels,
+        elementwise=True,
+        unary=True,
+        per_token=True,
+        affine=affine,
+        chooses=False,
+        window=False,
+        carries_integers=False,
+        normalises=False,
+        weighted=False,
+        accumulates=accumulates,
+        table=table,
+        on_host=on_host,
+        levels=levels,
         instructions=instructions,
-    )  # fmt: skip
+    )
 
 
 def activation(instructions: Instructions) -> Facts:
     """Facts of a curved function of one value that is defined everywhere: in integers a table of its own."""
     return of_one_value(
         affine=False, accumulates=False, table=True, on_host=False, levels=FLOAT_ONLY, instructions=instructions
-    )  # fmt: skip
+    )
 
 
 def of_several_values(
-    *, affine: bool, chooses: bool, carries_integers: bool, accumulates: bool, on_host: bool, levels: frozenset[Level],
+    *,
+    affine: bool,
+    chooses: bool,
+    carries_integers: bool,
+    accumulates: bool,
+    on_host: bool,
+    levels: frozenset[Level],
     instructions: Instructions,
-) -> Facts:  # fmt: skip
+) -> Facts:
     """Facts of an elementwise operator whose operands broadcast."""
     return Facts(
-        elementwise=True, unary=False, per_token=False, affine=affine, chooses=chooses, window=False,
-        carries_integers=carries_integers, normalises=False, weighted=False, accumulates=accumulates, table=False,
-        on_host=on_host, levels=levels, instructions=instructions,
-    )  # fmt: skip
+        elementwise=True,
+        unary=False,
+        per_token=False,
+        affine=affine,
+        chooses=chooses,
+        window=False,
+        carries_integers=carries_integers,
+        normalises=False,
+        weighted=False,
+        accumulates=accumulates,
+        table=False,
+        on_host=on_host,
+        levels=levels,
+        instructions=instructions,
+    )
 
 
 def of_a_product(*, per_token: bool, weighted: bool, levels: frozenset[Level], instructions: Instructions | None) -> Facts:
     """Facts of what multiplies and adds up: in integers an accumulator."""
     return Facts(
-        elementwise=False, unary=False, per_token=per_token, affine=False, chooses=False, window=False,
-        carries_integers=False, normalises=False, weighted=weighted, accumulates=Level.QUANTISED in levels, table=False,
-        on_host=False, levels=levels, instructions=instructions,
-    )  # fmt: skip
+        elementwise=False,
+        unary=False,
+        per_token=per_token,
+        affine=False,
+        chooses=False,
+        window=False,
+        carries_integers=False,
+        normalises=False,
+        weighted=weighted,
+        accumulates=Level.QUANTISED in levels,
+        table=False,
+        on_host=False,
+        levels=levels,
+        instructions=instructions,
+    )
 
 
 def of_a_move(*, window: bool, instructions: Instructions | None) -> Facts:
     """Facts of what takes elements of operands to other places: of any type, at both levels and on the host."""
     return Facts(
-        elementwise=False, unary=False, per_token=False, affine=False, chooses=True, window=window, carries_integers=True,
-        normalises=False, weighted=False, accumulates=False, table=False, on_host=True, levels=BOTH_LEVELS,
+        elementwise=False,
+        unary=False,
+        per_token=False,
+        affine=False,
+        chooses=True,
+        window=window,
+        carries_integers=True,
+        normalises=False,
+        weighted=False,
+        accumulates=False,
+        table=False,
+        on_host=True,
+        levels=BOTH_LEVELS,
         instructions=instructions,
-    )  # fmt: skip
+    )
 
 
 def of_rows(
-    *, per_token: bool, normalises: bool, accumulates: bool, carries_integers: bool, on_host: bool, levels: frozenset[Level],
+    *,
+    per_token: bool,
+    normalises: bool,
+    accumulates: bool,
+    carries_integers: bool,
+    on_host: bool,
+    levels: frozenset[Level],
     instructions: Instructions | None,
-) -> Facts:  # fmt: skip
+) -> Facts:
     """Facts of what is neither elementwise nor a product nor a move: norms, sums along axes, what enters the graph."""
     return Facts(
-        elementwise=False, unary=False, per_token=per_token, affine=False, chooses=False, window=False,
-        carries_integers=carries_integers, normalises=normalises, weighted=False, accumulates=accumulates, table=False,
-        on_host=on_host, levels=levels, instructions=instructions,
-    )  # fmt: skip
+        elementwise=False,
+        unary=False,
+        per_token=per_token,
+        affine=False,
+        chooses=False,
+        window=False,
+        carries_integers=carries_integers,
+        normalises=normalises,
+        weighted=False,
+        accumulates=accumulates,
+        table=False,
+        on_host=on_host,
+        levels=levels,
+        instructions=instructions,
+    )

@@ -125,8 +125,7 @@ def _runs(graph: Graph, inputs: Mapping[str, Array], whole: bool = False) -> lis
     step = batch if whole and batchable(graph) else run_size(graph)
     lead = {name: node.shape[0] for name, node in expected.items()}
     return [
-        {name: value[i * lead[name] : (i + step) * lead[name]] for name, value in given.items()}
-        for i in range(0, batch, step)
+        {name: value[i * lead[name] : (i + step) * lead[name]] for name, value in given.items()} for i in range(0, batch, step)
     ]
 
 

@@ -199,9 +199,15 @@ class Schedule:
         per_epoch = max(1, samples // self.batch)
         steps = max(1, round(self.epochs * per_epoch))
         return Recipe(
-            epochs=math.ceil(steps / per_epoch), batch=self.batch, rate=self.rate, warmup_epochs=0.1 * steps / per_epoch,
-            weight_decay=0.0, seed=self.seed, steps_max=steps, ema=self.ema,
-        )  # fmt: skip
+            epochs=math.ceil(steps / per_epoch),
+            batch=self.batch,
+            rate=self.rate,
+            warmup_epochs=0.1 * steps / per_epoch,
+            weight_decay=0.0,
+            seed=self.seed,
+            steps_max=steps,
+            ema=self.ema,
+        )
 
 
 FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": feature_mse, "kl": feature_kl}

@@ -58,9 +58,15 @@ def fusion_graph(
 
 
 def train_fusion(
-    features: Sequence[Array], labels: Array, teacher: Array, seed: int, *,
-    steps: int = STEPS, checkpoint: Path | None = None, progress: Progress | None = None,
-) -> Graph:  # fmt: skip
+    features: Sequence[Array],
+    labels: Array,
+    teacher: Array,
+    seed: int,
+    *,
+    steps: int = STEPS,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> Graph:
     """The fusion network of sub-models whose features (samples, width) these are; teacher: (samples, classes). `steps` of
     training at least, and whole passes over the samples, 20 at least."""
     joined = np.concatenate(features, axis=1)

@@ -75,9 +75,12 @@ class Schedule:
             return replace(stage, images=images, pool=min(stage.pool, samples))
 
         return replace(
-            self, channels=longer(self.channels), heads=longer(self.heads), hidden=longer(self.hidden),
+            self,
+            channels=longer(self.channels),
+            heads=longer(self.heads),
+            hidden=longer(self.hidden),
             together=longer(self.together),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +121,7 @@ def prune_for_classes(graph: Graph, classes: Sequence[int], shape: SubShape, tra
     return current
 
 
-def _stage(
-    graph: Graph, classes: Sequence[int], shape: SubShape, kind: str, number: int, training: SubModelTraining
-) -> Graph:
+def _stage(graph: Graph, classes: Sequence[int], shape: SubShape, kind: str, number: int, training: SubModelTraining) -> Graph:
     """One cut and its fine-tuning; what an earlier run finished is read."""
     schedule, stage = training.schedule, training.schedule.stage(kind)
     kept = None if training.folder is None else training.folder / f"{training.name}-{number}-{kind}.npz"
@@ -145,10 +146,14 @@ def _stage(
         epochs, min(schedule.batch, len(part)), stage.rate, warmup_epochs=0.25, ema=0.99, seed=training.seed, steps_max=steps
     )
     history = fit(
-        module, recipe, part, answers_loss(module, wanted),
-        checkpoint=None if kept is None else kept.with_suffix(".pt"), progress=training.progress,
+        module,
+        recipe,
+        part,
+        answers_loss(module, wanted),
+        checkpoint=None if kept is None else kept.with_suffix(".pt"),
+        progress=training.progress,
         stage=f"{training.name}, {UNITS[kind]}",
-    )  # fmt: skip
+    )
     before = len(structure_of(graph, (FEATURES,)).groups(kind)[0])
     accuracy = _accuracy(module, judged)
     training.said.append(
@@ -201,9 +206,7 @@ def estimate_divergence(structure: Structure, kind: str, data: LearningData, bat
     module = TorchGraph(structure.graph)
     groups = structure.groups(kind)
     places = [(g, node) for g, units in enumerate(groups) if units for node in structure.sites[kind, g]]
-    masks = {
-        (g, node): torch.from_numpy(structure.positions(node, groups[g]).astype(np.float32)) for g, node in places
-    }  # fmt: skip
+    masks = {(g, node): torch.from_numpy(structure.positions(node, groups[g]).astype(np.float32)) for g, node in places}
     logits = structure.graph.outputs[structure.graph.output_names.index(LOGITS)]
     nodes = list(dict.fromkeys(node for _, node in places))
     totals = [np.zeros(len(units)) for units in groups]

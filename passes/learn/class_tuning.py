@@ -57,9 +57,18 @@ class Deployment(nn.Module):
 
 
 def tune_together(
-    sub_models: Sequence[Graph], fusion: Graph, partition: Sequence[Sequence[int]], data: LearningData, teacher: Array,
-    stage: Stage, batch: int, seed: int, *, checkpoint: Path | None = None, progress: Progress | None = None,
-) -> Together:  # fmt: skip
+    sub_models: Sequence[Graph],
+    fusion: Graph,
+    partition: Sequence[Sequence[int]],
+    data: LearningData,
+    teacher: Array,
+    stage: Stage,
+    batch: int,
+    seed: int,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> Together:
     """One more stage for everything. teacher: the whole model's probabilities (samples, classes) for `data`, labelled."""
     begun = time.monotonic()
     index = np.random.default_rng(seed).permutation(len(data))[: stage.pool]

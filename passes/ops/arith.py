@@ -24,9 +24,7 @@ SCORE_BIAS_MAX = (1 << 24) - 1  # its limit, either way
 EXPONENT_STEPS = 256  # table entries per octave of 2^-x
 
 EXP2_TABLE: Array = np.array([round(2.0**15 * 2.0 ** (-i / 256)) for i in range(256)], np.int64)
-RSQRT_TABLE: Array = np.array(
-    [0 if i < 64 else round(2.0**15 / math.sqrt((i + 0.5) / 64)) for i in range(256)], np.int64
-)
+RSQRT_TABLE: Array = np.array([0 if i < 64 else round(2.0**15 / math.sqrt((i + 0.5) / 64)) for i in range(256)], np.int64)
 EXP2_TABLE.setflags(write=False)
 RSQRT_TABLE.setflags(write=False)
 
@@ -116,9 +114,7 @@ def boundary(x: Array, scale: float, zero_point: int, elem: Int) -> Array:
     return saturate(int64(np.clip(rounded, -(2.0**40), 2.0**40)) + zero_point, elem)
 
 
-def add_requantised(
-    a: Array, b: Array, pair_a: tuple[int, int], pair_b: tuple[int, int], subtract: bool = False
-) -> Array:
+def add_requantised(a: Array, b: Array, pair_a: tuple[int, int], pair_b: tuple[int, int], subtract: bool = False) -> Array:
     """sat16(sat16(a * ma >> sa) +- sat16(b * mb >> sb)), rounding shifts; (2^15, 15) is the identity."""
     elem = Int(16)
     left, right = requantise(a, *pair_a, 0, elem), requantise(b, *pair_b, 0, elem)
@@ -151,9 +147,7 @@ def layer_normalise(x: Array, eps_term: int) -> Array:
     return round_shift((n * x - s) * y, e + 4)
 
 
-def layer_normalization(
-    x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int, elem: Int = INT8
-) -> Array:
+def layer_normalization(x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int, elem: Int = INT8) -> Array:
     """saturate(round_shift(layer_normalise(x) * multiplier[c] + offset[c], shift)); zero point in offset."""
     z = layer_normalise(x, eps_term)
     return saturate(round_shift(z * int64(multiplier) + int64(offset), shift), elem)
@@ -170,9 +164,7 @@ def rms_normalise(x: Array, eps_term: int) -> Array:
     return round_shift(n * x * y, e + 4)
 
 
-def rms_normalization(
-    x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int, elem: Int = INT8
-) -> Array:
+def rms_normalization(x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int, elem: Int = INT8) -> Array:
     """saturate(round_shift(rms_normalise(x) * multiplier[c] + offset[c], shift)); zero point in offset."""
     z = rms_normalise(x, eps_term)
     return saturate(round_shift(z * int64(multiplier) + int64(offset), shift), elem)
@@ -220,9 +212,7 @@ def attention_normalise(acc: Array, weight_sum: Array) -> Array:
     return round_shift(acc * reciprocal, n + 7)
 
 
-def attention(
-    q: Array, k: Array, v: Array, heads: int, multiplier: int, shift: int, bias: Array | None = None
-) -> Array:
+def attention(q: Array, k: Array, v: Array, heads: int, multiplier: int, shift: int, bias: Array | None = None) -> Array:
     """softmax(q k^T + bias) v per head on int8 (windows, tokens, heads * dim); 16 bits, 8 of them fractional.
 
     bias broadcasts to (windows, heads, queries, keys) and counts in units of q k^T.

@@ -126,7 +126,10 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
             yield from refused(node, op)
         if isinstance(op, Attention) and not op.scale > 0:
             yield Diagnostic(
-                "Q001", f"Attention with scale {op.scale}", node.name, "the scale must be positive",
+                "Q001",
+                f"Attention with scale {op.scale}",
+                node.name,
+                "the scale must be positive",
                 "export the model again: scores are products of queries and keys, times a positive factor",
             )
         if isinstance(op, Div) and node not in known and not _divides_safely(node):

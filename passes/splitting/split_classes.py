@@ -186,9 +186,17 @@ class SplitClasses:
             features, few.labels, teacher[index], self.seed, checkpoint=self._kept("fusion.pt"), progress=told
         )
         together = tune_together(
-            sub_models, fusion, plan.partition, data, teacher, schedule.together, schedule.batch, self.seed,
-            checkpoint=self._kept("together.pt"), progress=told,
-        )  # fmt: skip
+            sub_models,
+            fusion,
+            plan.partition,
+            data,
+            teacher,
+            schedule.together,
+            schedule.batch,
+            self.seed,
+            checkpoint=self._kept("together.pt"),
+            progress=told,
+        )
         first, last = together.loss
         say(f"all together: loss {first:.4f} to {last:.4f} after {together.images:,} images, {together.seconds:.0f} s")
         return Split(plan, tuple(pruned), together)
@@ -227,9 +235,15 @@ class SplitClasses:
         if self.checkpoints is None:
             return
         mine = {
-            "model": digest(graph), "data": data.digest, "parts": self.parts, "partition": self.partition, "size": self.size,
-            "grain": self.grain, "seed": self.seed, "schedule": dataclasses.asdict(self.timetable(len(data))),
-        }  # fmt: skip
+            "model": digest(graph),
+            "data": data.digest,
+            "parts": self.parts,
+            "partition": self.partition,
+            "size": self.size,
+            "grain": self.grain,
+            "seed": self.seed,
+            "schedule": dataclasses.asdict(self.timetable(len(data))),
+        }
         path = self.checkpoints / RUN_FILE
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         before = self._begun(path)
@@ -252,7 +266,6 @@ class SplitClasses:
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
         partial.replace(path)
-
 
     def _begun(self, path: Path) -> dict[str, Any]:
         """Whose checkpoints a folder holds. CompileError K008 for a folder that holds something else."""

@@ -95,12 +95,7 @@ def ladder(full: SubShape, grain: int) -> tuple[SubShape, ...]:
 
 def surplus(structure: Structure, shape: SubShape) -> list[Unit]:
     """As many units as have to go, the last of each group: which ones makes no difference to cost."""
-    return [
-        unit
-        for kind in (CHANNEL, HEAD, HIDDEN)
-        for group in structure.groups(kind)
-        for unit in group[shape.left(kind) :]
-    ]  # fmt: skip
+    return [unit for kind in (CHANNEL, HEAD, HIDDEN) for group in structure.groups(kind) for unit in group[shape.left(kind) :]]
 
 
 def shaped(graph: Graph, shape: SubShape) -> Graph:

@@ -118,17 +118,22 @@ class Artifact:
         manifest = self.manifest
         if manifest.arch != host_arch():
             _refuse(
-                "T021", f"the artifact is for {manifest.arch}, this machine is {host_arch()}", str(self.directory),
+                "T021",
+                f"the artifact is for {manifest.arch}, this machine is {host_arch()}",
+                str(self.directory),
                 f"it was compiled with --target {manifest.target}",
                 "run it on such a machine, `edgewright profile --device qemu` to check its bits here, "
                 "or compile with --target host",
-            )  # fmt: skip
+            )
         missing = sorted(set(manifest.features) - host_features())
         if missing:
             _refuse(
-                "T021", f"this processor lacks {', '.join(missing)}", str(self.directory),
-                f"the artifact uses the '{manifest.variant}' kernels", "compile it on this machine with --target host",
-            )  # fmt: skip
+                "T021",
+                f"this processor lacks {', '.join(missing)}",
+                str(self.directory),
+                f"the artifact uses the '{manifest.variant}' kernels",
+                "compile it on this machine with --target host",
+            )
 
     def runner(self, threads: int | None = None) -> Runner:
         """Ready to run on this machine with so many threads (default: all cores)."""
@@ -153,9 +158,12 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError, KeyError, RecursionError, msgspec.MsgspecError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error)
         _refuse(
-            "U022", "this folder is not a compiled CPU model", str(folder), f"{MANIFEST}: {reason}",
+            "U022",
+            "this folder is not a compiled CPU model",
+            str(folder),
+            f"{MANIFEST}: {reason}",
             "give the folder that `edgewright compile --target host` (or another CPU) wrote",
-        )  # fmt: skip
+        )
     return manifest
 
 
@@ -166,13 +174,15 @@ def check_files(folder: Path, files: Mapping[str, str]) -> None:
         raise CompileError(
             [
                 Diagnostic(
-                    "U023", "a file of the artifact is not what the compiler wrote", name,
+                    "U023",
+                    "a file of the artifact is not what the compiler wrote",
+                    name,
                     "it is missing" if not (folder / name).is_file() else "its hash differs from the manifest's",
                     "compile the model again",
                 )
                 for name in changed[:8]
             ]
-        )  # fmt: skip
+        )
 
 
 def check_manifest(folder: Path, manifest: Manifest) -> None:
@@ -182,9 +192,12 @@ def check_manifest(folder: Path, manifest: Manifest) -> None:
     if first[:1] == [b"edgewright-model"] and first[1:2] != [str(PLAIN_FORMAT).encode()]:
         found = (first[1:2] or [b"?"])[0].decode(errors="replace")
         _refuse(
-            "U022", "this compiled CPU model has another format", str(folder),
-            f"{PLAIN} has format {plain(found)}, this version reads {PLAIN_FORMAT}", "compile the model again",
-        )  # fmt: skip
+            "U022",
+            "this compiled CPU model has another format",
+            str(folder),
+            f"{PLAIN} has format {plain(found)}, this version reads {PLAIN_FORMAT}",
+            "compile the model again",
+        )
     library, weights = (Identity(_size(folder / name), manifest.files[name]) for name in (LIBRARY, WEIGHTS))
     if manifest.weights_bytes != weights.size_bytes or text != plain_text(manifest, library, weights):
         fail(
@@ -213,10 +226,13 @@ def plain_text(manifest: Manifest, library: Identity, weights: Identity) -> byte
     """
     counts = (len(manifest.inputs), len(manifest.outputs), len(manifest.steps))
     lines = [
-        "counts {} {} {}".format(*counts), f"arch {manifest.arch}", " ".join(("features", *manifest.features)),
-        f"library {library.size_bytes} {library.sha256}", f"weights {weights.size_bytes} {weights.sha256}",
+        "counts {} {} {}".format(*counts),
+        f"arch {manifest.arch}",
+        " ".join(("features", *manifest.features)),
+        f"library {library.size_bytes} {library.sha256}",
+        f"weights {weights.size_bytes} {weights.sha256}",
         f"workspace {manifest.workspace_bytes}",
-    ]  # fmt: skip
+    ]
     for one in manifest.inputs:
         lines.append(_plain_tensor("input", one) + ("" if one.range is None else " {} {}".format(*one.range)))
     for one in manifest.outputs:

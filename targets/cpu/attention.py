@@ -79,9 +79,13 @@ def attention(context: Context, group: Group) -> None:
                     first = p * shape.nr
                     many = shape.nr if columns % shape.nr == 0 else T.min(shape.nr, columns - first)
                     arguments = [
-                        address(buffers[source], begin + first * stride_n), i64(stride_n), i64(stride_k), many, i64(depth),
+                        address(buffers[source], begin + first * stride_n),
+                        i64(stride_n),
+                        i64(stride_k),
+                        many,
+                        i64(depth),
                         address(buffers[target], head * size + p * shape.panel(depth)),
-                    ]  # fmt: skip
+                    ]
                     if integer:
                         arguments.append(address(buffers[total], (head * panels + p) * shape.nr))
                     run(f"ew_pack_b_{'s8' if integer else 'f32'}", *arguments)
@@ -165,9 +169,13 @@ def attention(context: Context, group: Group) -> None:
 
                 lanes(keys, corrected)
             total = call(
-                "ew_attention_weights", address(scores, i * row_scores), i64(keys), i32(op.score_multiplier),
-                i32(op.score_shift), address(weights, i * keys),
-            )  # fmt: skip
+                "ew_attention_weights",
+                address(scores, i * row_scores),
+                i64(keys),
+                i32(op.score_multiplier),
+                i32(op.score_shift),
+                address(weights, i * keys),
+            )
             put(totals, i, total)
             put(factors, i, _factor(totals[i]))
         panel = scratch(shape.a_panel(keys), "int8")

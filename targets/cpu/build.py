@@ -70,11 +70,20 @@ def _pipeline() -> tuple[Any, Any, Any]:
     passes = tvm.tirx.transform
     lowering = tvm.ir.transform.Sequential(
         [
-            passes.StmtSimplify(), passes.FlattenBuffer(), passes.NarrowDataType(32), passes.VectorizeLoop(True),
-            passes.UnrollLoop(), passes.StmtSimplify(), passes.RemoveNoOp(), passes.CommonSubexprElim(),
-            passes.VerifyMemory(), passes.AnnotateEntryFunc(), passes.SplitHostDevice(), passes.MakePackedAPI(),
+            passes.StmtSimplify(),
+            passes.FlattenBuffer(),
+            passes.NarrowDataType(32),
+            passes.VectorizeLoop(True),
+            passes.UnrollLoop(),
+            passes.StmtSimplify(),
+            passes.RemoveNoOp(),
+            passes.CommonSubexprElim(),
+            passes.VerifyMemory(),
+            passes.AnnotateEntryFunc(),
+            passes.SplitHostDevice(),
+            passes.MakePackedAPI(),
         ]
-    )  # fmt: skip
+    )
     return lowering, compilation_pipeline.finalize_host_passes, compilation_pipeline.finalize_device_passes
 
 

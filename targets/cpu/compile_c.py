@@ -22,9 +22,19 @@ from edgewright.targets.cpu.variants import Variant
 TRIPLES = {"x86_64": "x86_64-linux-gnu.2.28", "aarch64": "aarch64-linux-gnu.2.28"}
 TIMEOUT_SECONDS = 300
 FLAGS = (
-    "-std=gnu17", "-O3", "-fPIC", "-g0", "-fomit-frame-pointer", "-fno-stack-protector", "-fno-sanitize=all",
-    "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Werror",
-)  # fmt: skip
+    "-std=gnu17",
+    "-O3",
+    "-fPIC",
+    "-g0",
+    "-fomit-frame-pointer",
+    "-fno-stack-protector",
+    "-fno-sanitize=all",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wall",
+    "-Werror",
+)
 
 
 def kernels_object(variant: Variant, work: Path | None = None, *, exported: bool = False, defines: Sequence[str] = ()) -> Path:

@@ -201,10 +201,17 @@ def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any,
             many = most if parts * most == width else T.min(most, width - part * most)
             acc = scratch(most * channels, accumulator) if direct is None else buffers[direct]
             run(
-                f"ew_depthwise_line_{'s8' if integer else 'f32'}", address(source, begin), address(buffers[places], 0),
-                i64(len(offsets)), i64(step), address(w, 0), address(b, 0), i64(channels), i64(many),
+                f"ew_depthwise_line_{'s8' if integer else 'f32'}",
+                address(source, begin),
+                address(buffers[places], 0),
+                i64(len(offsets)),
+                i64(step),
+                address(w, 0),
+                address(b, 0),
+                i64(channels),
+                i64(many),
                 address(acc, 0 if direct is None else first * channels),
-            )  # fmt: skip
+            )
 
             def computed(row: Expr) -> Load:
                 return lambda lane: acc[row * channels + lane]

@@ -141,9 +141,7 @@ def attention(context: CudaContext, group: Group) -> None:
 
             def store(row: Expr, column: Expr, value: Expr, total: Expr) -> None:
                 query, place = let(first + row), let(part * tile.bn + column)
-                inside = both(
-                    None if tokens % tile.bm == 0 else query < tokens, None if dv % tile.bn == 0 else place < dv
-                )
+                inside = both(None if tokens % tile.bm == 0 else query < tokens, None if dv % tile.bn == 0 else place < dv)
                 with when(inside):
                     result = _normalised(value, total, totals[row], shifts[row])
                     tail.emit(buffers, window * tokens + query, head * dv + place, result)

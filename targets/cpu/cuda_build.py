@@ -69,10 +69,17 @@ def cuda_program(graph: Graph, arch: str, *, compiled: bool = True, require: boo
     sources["model.cu"] = source
     sources["model_tables.cpp"] = tables_source(program, names, numbers, placed, cubin.code if cubin else b"")
     return CudaBuilt(
-        arch, sources, {arch: cubin.code} if cubin else {}, weights, workspace_bytes, ENTRY, program.steps,
-        tuple(names[i] for i in numbers), cubin.resources if cubin else {},
+        arch,
+        sources,
+        {arch: cubin.code} if cubin else {},
+        weights,
+        workspace_bytes,
+        ENTRY,
+        program.steps,
+        tuple(names[i] for i in numbers),
+        cubin.resources if cubin else {},
         _manifest(program, source, cubin, weights, workspace_bytes, [names[i] for i in numbers]),
-    )  # fmt: skip
+    )
 
 
 def _lives(steps: Sequence[CudaStep]) -> list[Life]:
@@ -123,8 +130,13 @@ def _manifest(
         "workspace_bytes": workspace_bytes,
         "steps": [
             {
-                "name": step.name, "kind": step.kind, "kernel": kernel, "blocks": step.launch.blocks,
-                "threads": step.launch.threads, "macs": step.macs, "milliseconds": None,
+                "name": step.name,
+                "kind": step.kind,
+                "kernel": kernel,
+                "blocks": step.launch.blocks,
+                "threads": step.launch.threads,
+                "macs": step.macs,
+                "milliseconds": None,
             }
             for step, kernel in zip(program.steps, kernels, strict=True)
         ],
@@ -132,4 +144,4 @@ def _manifest(
             name: {"registers": r.registers, "shared_bytes": r.shared_bytes, "spill_bytes": r.spill_bytes}
             for name, r in (cubin.resources if cubin else {}).items()
         },
-    }  # fmt: skip
+    }

@@ -154,9 +154,7 @@ def _find_nvrtc() -> Compiler | None:
 def _nvcc(compiler: Compiler, arch: str, folder: Path) -> str:
     command = [compiler.path, "-cubin", f"-arch={arch}", "-O3", "-Xptxas", "-v", "-o", "model.cubin", "model.cu"]
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_SECONDS
-        )
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         raise _failed(compiler, f"it did not end within {TIMEOUT_SECONDS} s") from None
     if done.returncode:

@@ -100,8 +100,15 @@ def gather_step(context: CudaContext, group: Group) -> None:
             place = _unravel(element, anchor.shape)
             which = buffers[indices][_sum(place[axis : axis + many], indices.strides)]
             # int32 is enough: axes are shorter
-            found = let(cast(T.max(T.min(cast(which, "int64"), constant(data.shape[axis] - 1, "int64")),
-                                   constant(-data.shape[axis], "int64")), "int32"))  # fmt: skip
+            found = let(
+                cast(
+                    T.max(
+                        T.min(cast(which, "int64"), constant(data.shape[axis] - 1, "int64")),
+                        constant(-data.shape[axis], "int64"),
+                    ),
+                    "int32",
+                )
+            )
             row = let(T.if_then_else(found < 0, found + data.shape[axis], found))
             outer = _sum(place[:axis], data.strides[:axis])
             inner = _sum(place[axis + many :], data.strides[axis + 1 :])

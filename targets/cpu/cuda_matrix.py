@@ -123,9 +123,7 @@ def convolution(context: CudaContext, group: Group) -> None:
     product(context, group, rows, matrix, bias, tail)
 
 
-def product(
-    context: CudaContext, group: Group, rows: Operand, weight: Array, bias: Array | None, tail: CudaTail
-) -> None:
+def product(context: CudaContext, group: Group, rows: Operand, weight: Array, bias: Array | None, tail: CudaTail) -> None:
     """Adds the step acc[r, c] = sum_k rows[r, k] * weight[c, k] + bias[c] with its tail. weight (N, K)."""
     right = packed_weight(context, weight)
     kind = arithmetic(rows.view.dtype, context.has_dp4a)
@@ -185,9 +183,7 @@ def matmul(context: CudaContext, group: Group) -> None:
 
         def store(row: Expr, column: Expr, value: Expr, _: Expr) -> None:
             row, column = let(first_row + row), let(first_column + column)
-            guarded(
-                row, m_all, tile.bm, column, n, tile.bn, lambda: tail.emit(buffers, which * m_all + row, column, value)
-            )
+            guarded(row, m_all, tile.bm, column, n, tile.bn, lambda: tail.emit(buffers, which * m_all + row, column, value))
 
         multiplier.each(store)
 

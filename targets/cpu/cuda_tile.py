@@ -115,9 +115,15 @@ class Multiplier:
         return -(-depth // whole) * whole
 
     def run(
-        self, buffers: Buffers, left: Operand | Resident, first_row: Expr, right: Operand, first_column: Expr,
-        wide: bool = False, columns: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        buffers: Buffers,
+        left: Operand | Resident,
+        first_row: Expr,
+        right: Operand,
+        first_column: Expr,
+        wide: bool = False,
+        columns: bool = False,
+    ) -> None:
         """acc = left x right. wide: left values up to 255 instead of 128 either way; columns: also the sums over k of
         the right side's columns (only with dp4a)."""
         tile = self.tile

@@ -63,8 +63,7 @@ def kernel_function(arguments: Sequence[Argument], launch: Launch, body: Body) -
         T.func_name("step")
         pointers = [T.arg(f"p{i}", T.ptr(one.dtype)) for i, one in enumerate(arguments)]
         buffers = [
-            T.decl_buffer((one.elements,), one.dtype, data=pointer)
-            for one, pointer in zip(arguments, pointers, strict=True)
+            T.decl_buffer((one.elements,), one.dtype, data=pointer) for one, pointer in zip(arguments, pointers, strict=True)
         ]
         with (
             T.launch_thread("blockIdx.x", launch.blocks) as block,

@@ -25,8 +25,14 @@ TILES = 4  # of rows in one task: as many share a panel of weights while it is i
 PARTS = 16  # what threads share: more than any board has cores
 BLOCK = 8  # tokens whose sums are finished together
 ACTIVATIONS = {
-    "Gelu": 1, "GeluTanh": 2, "Silu": 3, "Sigmoid": 4, "Tanh": 5, "Relu": 6, "HardSwish": 7,
-}  # fmt: skip
+    "Gelu": 1,
+    "GeluTanh": 2,
+    "Silu": 3,
+    "Sigmoid": 4,
+    "Tanh": 5,
+    "Relu": 6,
+    "HardSwish": 7,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +100,17 @@ class _Experts:
 
         def body(buffers: Mapping[View, Any]) -> None:
             run(
-                f"ew_route_{'s16' if self.integer else 'f32'}", address(buffers[source], 0), i64(self.logits.step),
-                i64(self.tokens), i32(self.experts), i32(self.k), i32(int(not self.op.over_chosen)), i32(self.most), *factors,
+                f"ew_route_{'s16' if self.integer else 'f32'}",
+                address(buffers[source], 0),
+                i64(self.logits.step),
+                i64(self.tokens),
+                i32(self.experts),
+                i32(self.k),
+                i32(int(not self.op.over_chosen)),
+                i32(self.most),
+                *factors,
                 *(address(buffers[view], 0) for view in views),
-            )  # fmt: skip
+            )
 
         self.context.add(self.group, [source, *views], body, kind="Route")
         return found
@@ -113,10 +126,16 @@ class _Experts:
             with loop(self.parts, parallel=self.parts > 1) as part:
                 work = scratch(elements, self.shape.dtype)
                 run(
-                    f"ew_experts_{'s8' if self.integer else 'f32'}", address(buffers[queues.tasks], 0), part,
-                    address(buffers[source], 0), i64(self.x.step), address(buffers[queues.token], 0),
-                    *(address(buffers[view], 0) for view in constants), address(work, 0), address(buffers[values], 0),
-                )  # fmt: skip
+                    f"ew_experts_{'s8' if self.integer else 'f32'}",
+                    address(buffers[queues.tasks], 0),
+                    part,
+                    address(buffers[source], 0),
+                    i64(self.x.step),
+                    address(buffers[queues.token], 0),
+                    *(address(buffers[view], 0) for view in constants),
+                    address(work, 0),
+                    address(buffers[values], 0),
+                )
 
         views = [source, queues.tasks, queues.token, *constants, values]
         self.context.add(self.group, views, body, kind="Experts", macs=self.macs)
@@ -132,9 +151,7 @@ class _Experts:
     def _integer_constants(self) -> list[View]:
         w1, b1, w2, b2, m1, s1, table, m2, s2 = self.weights
         panels = [_whole(self.shape.a_panel(k)) for k in (self.d, self.h)]
-        sizes = np.array(
-            [self.d, self.h, self.o, 0, self.parts, self.most, self.op.zero_point, *panels], np.int64
-        )  # fmt: skip
+        sizes = np.array([self.d, self.h, self.o, 0, self.parts, self.most, self.op.zero_point, *panels], np.int64)
         first = packed(w1, self.shape), self._factors(w1, b1, m1, s1, self.hidden_width)
         second = packed(w2, self.shape), self._factors(w2, b2, m2, s2, self.ldout)
         return [self.context.keep(one) for one in (sizes, *first, *second, table.astype(np.int8))]
@@ -165,10 +182,15 @@ class _Experts:
                 with loop(many) as r:
                     at = (first + r) * self.k
                     run(
-                        f"ew_combine_{'s16' if self.integer else 'f32'}", address(buffers[values], 0), i64(self.ldout),
-                        address(buffers[queues.place], at), address(buffers[queues.gate], at), i32(self.k),
-                        i64(self.o), address(sums, r * self.o),
-                    )  # fmt: skip
+                        f"ew_combine_{'s16' if self.integer else 'f32'}",
+                        address(buffers[values], 0),
+                        i64(self.ldout),
+                        address(buffers[queues.place], at),
+                        address(buffers[queues.gate], at),
+                        i32(self.k),
+                        i64(self.o),
+                        address(sums, r * self.o),
+                    )
 
                 def anchor(row: Expr) -> Any:
                     return lambda lane: sums[row * self.o + lane]

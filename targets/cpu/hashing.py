@@ -54,22 +54,38 @@ def hash_attention(context: Context, group: Group) -> None:
         with loop(count, parallel=wide and count > 1) as head:
             work = [address(scratch(quads * COMBINATIONS * pitch, "int16"), 0)] if integer else []
             run(
-                f"ew_hash_tables_{kind}", address(buffers[codes], _head(codes, head, heads)), i64(codes.strides[1]),
-                address(buffers[v], _head(v, head, heads)), i64(v.strides[1]), i64(tokens), i32(op.bits), i64(dv),
-                i32(int(op.constant == "sum")), address(buffers[selected], head * (tokens * quads)),
+                f"ew_hash_tables_{kind}",
+                address(buffers[codes], _head(codes, head, heads)),
+                i64(codes.strides[1]),
+                address(buffers[v], _head(v, head, heads)),
+                i64(v.strides[1]),
+                i64(tokens),
+                i32(op.bits),
+                i64(dv),
+                i32(int(op.constant == "sum")),
+                address(buffers[selected], head * (tokens * quads)),
                 address(buffers[tables], head * (quads * COMBINATIONS * pitch)),
-                address(buffers[weights], head * (quads * COMBINATIONS)), *work,
-            )  # fmt: skip
+                address(buffers[weights], head * (quads * COMBINATIONS)),
+                *work,
+            )
 
     context.add(group, [codes, v, selected, tables, weights], summing, kind="HashSums")
 
     def rows(buffers: Buffers, head: Expr, row: Expr, many: Expr, target: Expr, ldout: Expr) -> None:
         own = null() if op.constant == "sum" else address(buffers[v], _head(v, head, heads) + row * v.strides[1])
         run(
-            f"ew_hash_rows_{kind}", address(buffers[selected], (head * tokens + row) * quads), many, i32(op.bits),
+            f"ew_hash_rows_{kind}",
+            address(buffers[selected], (head * tokens + row) * quads),
+            many,
+            i32(op.bits),
             address(buffers[tables], head * (quads * COMBINATIONS * pitch)),
-            address(buffers[weights], head * (quads * COMBINATIONS)), i64(dv), own, i64(v.strides[1]), target, ldout,
-        )  # fmt: skip
+            address(buffers[weights], head * (quads * COMBINATIONS)),
+            i64(dv),
+            own,
+            i64(v.strides[1]),
+            target,
+            ldout,
+        )
 
     extra = [v] if op.constant == "own" else []
     _blocks(context, group, heads, dv, [selected, tables, weights, *extra], rows, wide, op.macs(codes_type, v_type))
@@ -90,11 +106,17 @@ def hash_codes(context: Context, group: Group) -> None:
         which = head % heads if u.shape[0] > 1 else head
         work = scratch(work_size, dtype)
         run(
-            f"ew_hash_codes_{kind}", address(buffers[u], _head(u, head, heads) + row * u.strides[1]), i64(u.strides[1]), many,
-            address(buffers[parts[0]], 0), *scalars,
+            f"ew_hash_codes_{kind}",
+            address(buffers[u], _head(u, head, heads) + row * u.strides[1]),
+            i64(u.strides[1]),
+            many,
+            address(buffers[parts[0]], 0),
+            *scalars,
             *(address(buffers[part], which * pitch) for part, pitch in zip(parts[1:], pitches, strict=True)),
-            address(work, 0), target, ldout,
-        )  # fmt: skip
+            address(work, 0),
+            target,
+            ldout,
+        )
 
     macs = op.macs(*(node.type for node in anchor.inputs))
     _blocks(context, group, heads, bits, [u, *parts], rows, macs >= PARALLEL_MACS, macs)

@@ -48,9 +48,13 @@ def matmul(context: Context, group: Group) -> None:
             many = shape.nr if n % shape.nr == 0 else T.min(shape.nr, n - first)
             begin = row_offset(b_sizes, b_steps, which) + first * b.strides[-1]
             arguments = [
-                address(buffers[b], begin), i64(b.strides[-1]), i64(b.strides[-2]), many, i64(k),
+                address(buffers[b], begin),
+                i64(b.strides[-1]),
+                i64(b.strides[-2]),
+                many,
+                i64(k),
                 address(buffers[packed], which * size + p * shape.panel(k)),
-            ]  # fmt: skip
+            ]
             if integer:
                 arguments.append(address(buffers[sums], task * shape.nr))
             run(f"ew_pack_b_{'s8' if integer else 'f32'}", *arguments)

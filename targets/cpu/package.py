@@ -67,9 +67,18 @@ def manifest_of(program: Program, built: Built, model: str, target: str, version
     names = [one.op.name for one in graph.inputs if isinstance(one.op, Input)]
     integer = any(not node.type.is_float for node in graph.nodes() if node.op.kind in ("Linear", "Conv", "PatchEmbed"))
     return Manifest(
-        format=FORMAT, kind="cpu", edgewright=version, model=model, target=target,
-        precision="int8" if integer else "fp32", arch=variant.arch, variant=variant.name, features=variant.features,
-        entry=ENTRY, workspace_bytes=built.workspace_bytes, weights_bytes=len(built.weights),
+        format=FORMAT,
+        kind="cpu",
+        edgewright=version,
+        model=model,
+        target=target,
+        precision="int8" if integer else "fp32",
+        arch=variant.arch,
+        variant=variant.name,
+        features=variant.features,
+        entry=ENTRY,
+        workspace_bytes=built.workspace_bytes,
+        weights_bytes=len(built.weights),
         inputs=tuple(
             Tensor(name, view.dtype, view.shape, range=ranges.get(name))
             for name, view in zip(names, program.inputs, strict=True)
@@ -78,8 +87,9 @@ def manifest_of(program: Program, built: Built, model: str, target: str, version
             _tensor(name, node, view)
             for name, node, view in zip(graph.output_names, graph.outputs, program.outputs, strict=True)
         ),
-        steps=tuple(StepInfo(step.name, step.kind, step.macs, touched_bytes(step)) for step in built.steps), options=options,
-    )  # fmt: skip
+        steps=tuple(StepInfo(step.name, step.kind, step.macs, touched_bytes(step)) for step in built.steps),
+        options=options,
+    )
 
 
 def touched_bytes(step: Step) -> int:

@@ -77,21 +77,33 @@ def profile(
     manifest = artifact.manifest
     runs = [] if device.emulated else [run_data(run, artifact) for run in measured.runs]
     data = {
-        "format": FORMAT, "edgewright": __version__, "model": manifest.model, "target": manifest.target,
-        "precision": manifest.precision, "arch": manifest.arch, "variant": manifest.variant,
-        "device": {"name": device.name, "emulated": device.emulated, "cpu": measured.cpu or None,
-                   "machine": _plain(measured.machine)},
-        "input": source, "macs": sum(step.macs for step in manifest.steps), "weight_bytes": manifest.weights_bytes,
+        "format": FORMAT,
+        "edgewright": __version__,
+        "model": manifest.model,
+        "target": manifest.target,
+        "precision": manifest.precision,
+        "arch": manifest.arch,
+        "variant": manifest.variant,
+        "device": {
+            "name": device.name,
+            "emulated": device.emulated,
+            "cpu": measured.cpu or None,
+            "machine": _plain(measured.machine),
+        },
+        "input": source,
+        "macs": sum(step.macs for step in manifest.steps),
+        "weight_bytes": manifest.weights_bytes,
         "workspace_bytes": manifest.workspace_bytes,
         "settings": {"warmup": settings.warmup, "repeat": settings.repeat, "step_runs": settings.steps},
-        "runs": runs, "operations": operations(artifact, [] if device.emulated else list(measured.runs)),
+        "runs": runs,
+        "operations": operations(artifact, [] if device.emulated else list(measured.runs)),
         "check": check(artifact, sample, measured),
         "instructions": instructions(artifact, measured, tvm_default_instructions),
         "conditions": {"before": _plain(measured.before), "after": _plain(measured.after)},
         "power": profile_conditions.power(measured.power),
         "warnings": profile_conditions.warnings(measured, runs),
         "notes": [*([EMULATED] if device.emulated else []), *measured.notes],
-    }  # fmt: skip
+    }
     return ProfileReport(data)
 
 
@@ -113,11 +125,18 @@ def run_data(run: Run, artifact: Artifact) -> dict[str, Any]:
     low, median, high = (float(np.percentile(times, q)) for q in (5, 50, 95))
     macs = sum(step.macs for step in artifact.manifest.steps)
     return {
-        "threads": run.threads, "count": len(times), "median_ms": median, "mean_ms": float(times.mean()), "p95_ms": high,
-        "min_ms": float(times.min()), "max_ms": float(times.max()), "spread": (high - low) / median,
-        "gop_per_s": 2 * macs / median * 1e-6, "per_second": 1e3 / median,
+        "threads": run.threads,
+        "count": len(times),
+        "median_ms": median,
+        "mean_ms": float(times.mean()),
+        "p95_ms": high,
+        "min_ms": float(times.min()),
+        "max_ms": float(times.max()),
+        "spread": (high - low) / median,
+        "gop_per_s": 2 * macs / median * 1e-6,
+        "per_second": 1e3 / median,
         "steps_ms": sum(one.median_ns for one in run.steps) * 1e-6 if run.steps else None,
-    }  # fmt: skip
+    }
 
 
 def operations(artifact: Artifact, runs: list[Run]) -> list[dict[str, Any]]:
@@ -129,13 +148,16 @@ def operations(artifact: Artifact, runs: list[Run]) -> list[dict[str, Any]]:
         first = timed[0].steps[i].median_ns if timed else None
         found.append(
             {
-                "name": step.name, "kind": step.kind, "macs": step.macs, "bytes": step.bytes,
+                "name": step.name,
+                "kind": step.kind,
+                "macs": step.macs,
+                "bytes": step.bytes,
                 "ms": [{"threads": run.threads, "median": run.steps[i].median_ns * 1e-6} for run in timed],
                 "share": None if not total or first is None else first / total,
                 "gop_per_s": 2 * step.macs / first if first and step.macs else None,
                 "gb_per_s": step.bytes / first if first else None,
             }
-        )  # fmt: skip
+        )
     return found
 
 
@@ -158,8 +180,12 @@ def check(artifact: Artifact, sample: Mapping[str, Array], measured: Measured) -
             index = tuple(int(i) for i in np.argwhere(wrong)[0])
             first = {"output": one.name, "index": list(index), "expected": float(want[index]), "found": _finite(got[index])}
     return {
-        **nothing, "right": first is None, "largest_error": _finite(worst), "values": values, "first_difference": first,
-    }  # fmt: skip
+        **nothing,
+        "right": first is None,
+        "largest_error": _finite(worst),
+        "values": values,
+        "first_difference": first,
+    }
 
 
 def instructions(artifact: Artifact, measured: Measured, tvm_default: int | None) -> dict[str, Any] | None:
@@ -168,9 +194,11 @@ def instructions(artifact: Artifact, measured: Measured, tvm_default: int | None
         return None
     macs = sum(step.macs for step in artifact.manifest.steps)
     return {
-        "per_inference": measured.instructions, "per_mac": measured.instructions / macs if macs else None,
-        "tvm_default": tvm_default, "of_tvm_default": measured.instructions / tvm_default if tvm_default else None,
-    }  # fmt: skip
+        "per_inference": measured.instructions,
+        "per_mac": measured.instructions / macs if macs else None,
+        "tvm_default": tvm_default,
+        "of_tvm_default": measured.instructions / tvm_default if tvm_default else None,
+    }
 
 
 def schema() -> dict[str, Any]:
@@ -196,10 +224,12 @@ def mismatch(report: ProfileReport) -> CompileError | None:
     return CompileError(
         [
             Diagnostic(
-                "T055", "the device computes something else than the model", f"{wrong['output']}{wrong['index']}",
+                "T055",
+                "the device computes something else than the model",
+                f"{wrong['output']}{wrong['index']}",
                 f"expected {wrong['expected']:g}, found {wrong['found']}",
                 "please report this: it is a bug of the compiler, or the device's memory is faulty",
             )
         ],
         Exit.MISMATCH,
-    )  # fmt: skip
+    )

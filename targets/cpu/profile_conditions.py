@@ -78,17 +78,23 @@ def power(measured: Power | None) -> dict[str, Any] | None:
     each_s = measured.seconds / measured.runs
     rails = [
         {
-            "name": rail.name, "idle_mw": idle.get(rail.name), "busy_mw": rail.milliwatts,
+            "name": rail.name,
+            "idle_mw": idle.get(rail.name),
+            "busy_mw": rail.milliwatts,
             "mj_per_inference": rail.milliwatts * each_s,
             "mj_above_idle": (rail.milliwatts - idle[rail.name]) * each_s if rail.name in idle else None,
         }
         for rail in measured.busy
-    ]  # fmt: skip
+    ]
     whole = next((rail["name"] for rail in rails if _is_input(rail["name"])), None)
     return {
-        "threads": measured.threads, "runs": measured.runs, "seconds": measured.seconds, "samples": measured.samples,
-        "rails": rails, "input_rail": whole,
-    }  # fmt: skip
+        "threads": measured.threads,
+        "runs": measured.runs,
+        "seconds": measured.seconds,
+        "samples": measured.samples,
+        "rails": rails,
+        "input_rail": whole,
+    }
 
 
 def _is_input(name: Any) -> bool:

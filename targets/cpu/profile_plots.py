@@ -15,13 +15,25 @@ from matplotlib.figure import Figure
 _NAMES = ("ink", "muted", "line", "accent", *(f"k{i}" for i in range(8)))
 _COLOUR = {name: f"#0103{i:02x}" for i, name in enumerate(_NAMES)}
 _STYLE: Any = {
-    "svg.fonttype": "none", "text.parse_math": False, "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.0, "text.color": _COLOUR["ink"], "axes.edgecolor": _COLOUR["line"],
-    "axes.labelcolor": _COLOUR["muted"], "axes.facecolor": "none", "axes.axisbelow": True, "axes.spines.top": False,
-    "axes.spines.right": False, "xtick.color": _COLOUR["line"], "ytick.color": _COLOUR["line"],
-    "xtick.labelcolor": _COLOUR["muted"], "ytick.labelcolor": _COLOUR["muted"], "grid.color": _COLOUR["line"],
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "text.color": _COLOUR["ink"],
+    "axes.edgecolor": _COLOUR["line"],
+    "axes.labelcolor": _COLOUR["muted"],
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _COLOUR["line"],
+    "ytick.color": _COLOUR["line"],
+    "xtick.labelcolor": _COLOUR["muted"],
+    "ytick.labelcolor": _COLOUR["muted"],
+    "grid.color": _COLOUR["line"],
     "grid.linewidth": 0.6,
-}  # fmt: skip
+}
 _WIDTH = 8.6  # inches; the page scales it
 _KINDS = 8
 
@@ -71,8 +83,9 @@ def threads(runs: Sequence[Mapping[str, Any]]) -> str | None:
         axes.tick_params(length=0)
         for row, run in enumerate(runs):
             note = f"{run['median_ms']:.3g} ms" + (f", {medians[0] / run['median_ms']:.2f} x" if row else "")
-            axes.annotate(note, (max(run["p95_ms"], run["median_ms"]), row), (7, 0), textcoords="offset points",
-                          va="center", fontsize=8.5)  # fmt: skip
+            axes.annotate(
+                note, (max(run["p95_ms"], run["median_ms"]), row), (7, 0), textcoords="offset points", va="center", fontsize=8.5
+            )
         return _svg(figure, "threads", "Time by number of threads")
 
 

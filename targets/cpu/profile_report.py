@@ -35,10 +35,16 @@ def to_html(data: Mapping[str, Any]) -> str:
     kinds = [row["kind"] for row in by_kind(data)]
     drawn = {"steps": profile_plots.steps(data["operations"], kinds), "threads": profile_plots.threads(data["runs"])}
     view = {
-        "banners": banners(data), "subtitle": subtitle(data), "tiles": tiles(data), "by_kind": by_kind(data),
-        "kinds": profile_plots.kind_variables(kinds), "facts": facts(data),
-        "conditions": conditions(data), "timed": any(op["ms"] for op in data["operations"]), "limits": limits(data),
-    }  # fmt: skip
+        "banners": banners(data),
+        "subtitle": subtitle(data),
+        "tiles": tiles(data),
+        "by_kind": by_kind(data),
+        "kinds": profile_plots.kind_variables(kinds),
+        "facts": facts(data),
+        "conditions": conditions(data),
+        "timed": any(op["ms"] for op in data["operations"]),
+        "limits": limits(data),
+    }
     return template.render(
         r=data, v=view, plots={name: None if svg is None else Markup(svg) for name, svg in drawn.items()}, si=_si, ms=_ms
     )
@@ -73,10 +79,12 @@ def subtitle(data: Mapping[str, Any]) -> str:
 def lines(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The headline for a terminal: (label, text)."""
     found = [
-        (f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}",
-         f"{_ms(run['median_ms'])} median, {_ms(run['p95_ms'])} p95, {run['gop_per_s']:,.0f} GOP/s, {run['count']} runs")
+        (
+            f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}",
+            f"{_ms(run['median_ms'])} median, {_ms(run['p95_ms'])} p95, {run['gop_per_s']:,.0f} GOP/s, {run['count']} runs",
+        )
         for run in data["runs"]
-    ]  # fmt: skip
+    ]
     slowest = by_kind(data)[:3]
     if data["runs"] and slowest[0]["ms"] is not None:
         found.append(("most time", ", ".join(f"{row['kind']} {row['share']:.0%}" for row in slowest)))
@@ -142,10 +150,14 @@ def facts(data: Mapping[str, Any]) -> list[tuple[str, str | None]]:
         ("kernel, C library", f"{machine['kernel']}, glibc {machine['libc']}" if machine.get("kernel") else None),
         ("compiled for", f"{data['target']} ({data['arch']}, {data['variant']})"),
         ("input", data["input"]),
-        ("runs", f"{asked['warmup']} to warm up, then {asked['repeat']}; {asked['step_runs']} step by step"
-         if data["runs"] else None),
+        (
+            "runs",
+            f"{asked['warmup']} to warm up, then {asked['repeat']}; {asked['step_runs']} step by step"
+            if data["runs"]
+            else None,
+        ),
         ("compiler", f"Edgewright {data['edgewright']}"),
-    ]  # fmt: skip
+    ]
 
 
 def conditions(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -160,7 +172,7 @@ def conditions(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("throttled since boot", _known(before["throttle_count"]), _known(after["throttle_count"])),
         ("firmware flags", _known(before["throttled_flags"], "{:#x}"), _known(after["throttled_flags"], "{:#x}")),
         ("load", _known(before["load"], "{:.2f}"), _known(after["load"], "{:.2f}")),
-    ]  # fmt: skip
+    ]
     later = {i: zone for i, zone in enumerate(after["thermal"])}
     for i, zone in enumerate(before["thermal"]):
         end = f"{later[i]['millicelsius'] / 1e3:.1f} °C" if i in later else ""

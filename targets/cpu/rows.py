@@ -83,9 +83,17 @@ def row_step(context: Context, group: Group) -> None:
             else:  # rows that are not evenly spaced
                 assert isinstance(op, Normalization)
                 run(
-                    _rows_kernel(op), read, i64(0), i32(1), *weights, i64(columns), i64(op.eps_term), i32(op.shift),
-                    where, i64(0),
-                )  # fmt: skip
+                    _rows_kernel(op),
+                    read,
+                    i64(0),
+                    i32(1),
+                    *weights,
+                    i64(columns),
+                    i64(op.eps_term),
+                    i32(op.shift),
+                    where,
+                    i64(0),
+                )
             if tail.group.tail or direct is None:
                 tail.emit(buffers, row, 0, columns, lambda lane: target[begin + lane])
 
@@ -116,10 +124,17 @@ def _row_blocks(context: Context, group: Group, op: Normalization, source: View,
             target = scratch(ROW_BLOCK * columns, dtype) if direct is None else buffers[direct]
             begin = 0 if direct is None else first * pitch
             run(
-                name, address(buffers[source], first * strides[0]), i64(strides[0]), many,
-                *(address(buffers[view], 0) for view in factors), i64(columns), i64(op.eps_term), i32(op.shift),
-                address(target, begin), i64(pitch),
-            )  # fmt: skip
+                name,
+                address(buffers[source], first * strides[0]),
+                i64(strides[0]),
+                many,
+                *(address(buffers[view], 0) for view in factors),
+                i64(columns),
+                i64(op.eps_term),
+                i32(op.shift),
+                address(target, begin),
+                i64(pitch),
+            )
             if group.tail or direct is None:
                 with loop(many) as row:
                     here = begin + row * pitch

@@ -123,13 +123,9 @@ def _tvm(threads: int | None) -> Any:
         import tvm
     except ImportError as error:
         raise CompileError(
-            [
-                Diagnostic(
-                    "T022", "TVM is not installed", "", str(error), "pip install 'edgewright[cpu]'"
-                )
-            ],
+            [Diagnostic("T022", "TVM is not installed", "", str(error), "pip install 'edgewright[cpu]'")],
             Exit.USAGE,
-        ) from error  # fmt: skip
+        ) from error
     if threads is not None:
         configure = tvm.get_global_func("runtime.config_threadpool", allow_missing=True)
         if configure is not None:

@@ -63,8 +63,12 @@ class Context:
         used = tuple(dict.fromkeys(views))
         self.steps.append(
             Step(
-                group.members[0].name, kind or "+".join(dict.fromkeys(n.op.kind for n in group.members)),
-                step_function(used, body), used, macs, tuple(name for n in group.members for name in n.origin),
+                group.members[0].name,
+                kind or "+".join(dict.fromkeys(n.op.kind for n in group.members)),
+                step_function(used, body),
+                used,
+                macs,
+                tuple(name for n in group.members for name in n.origin),
                 () if kind else tuple((n, self.values[n]) for n in group.stored),
             )
-        )  # fmt: skip
+        )

@@ -121,10 +121,17 @@ class Tail:
                 target, ld = address(tile, 0), ldacc
                 ready[member] = _stored_rows(tile, ldacc, 0, 0)
             run(
-                f"ew_requantise_tile_{'s8' if dtype == 'int8' else 's16'}", address(acc, 0), i64(ldacc), many,
-                null() if bias is None else bias, *(address(buffers[view], column) for view in factors), i64(count),
-                i32(member.op.zero_point), target, i64(ld),
-            )  # fmt: skip
+                f"ew_requantise_tile_{'s8' if dtype == 'int8' else 's16'}",
+                address(acc, 0),
+                i64(ldacc),
+                many,
+                null() if bias is None else bias,
+                *(address(buffers[view], column) for view in factors),
+                i64(count),
+                i32(member.op.zero_point),
+                target,
+                i64(ld),
+            )
         fresh = self._tile_function(acc, ldacc, many, count, anchor)
         ready.update(fresh)
         done = [m for m in self.leaders if m not in self.stored or _pitch_of(self.stored[m]) is not None]

@@ -15,9 +15,27 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 __all__ = [
-    "Expr", "IRBuilder", "T", "address", "call", "cast", "constant", "copy", "i32", "i64", "lanes", "loop", "null",
-    "prefetch", "put", "row_offset", "run", "scratch", "step_function", "tirx",
-]  # fmt: skip
+    "Expr",
+    "IRBuilder",
+    "T",
+    "address",
+    "call",
+    "cast",
+    "constant",
+    "copy",
+    "i32",
+    "i64",
+    "lanes",
+    "loop",
+    "null",
+    "prefetch",
+    "put",
+    "row_offset",
+    "run",
+    "scratch",
+    "step_function",
+    "tirx",
+]
 
 Expr = Any  # tvm.ir.Expr or a Python number; TVM ships no types for its operators
 LANES = 32  # elements in one vectorised loop: two registers of float32 on AVX-512, eight on NEON

@@ -34,10 +34,15 @@ def work_of(step: Step, anchor: Node | None) -> Work:
     if step.macs and anchor is not None and isinstance(anchor.op, Conv) and anchor.op.groups > 1:
         kind = f"Depthwise{kind}"
     return Work(
-        name=step.name, kind=kind, macs=step.macs, weight_bytes=sum(_bytes(view) for view in weights),
-        activation_bytes=sum(_bytes(view) for view in others), elements=elements, dtype="int8" if integer else "float32",
+        name=step.name,
+        kind=kind,
+        macs=step.macs,
+        weight_bytes=sum(_bytes(view) for view in weights),
+        activation_bytes=sum(_bytes(view) for view in others),
+        elements=elements,
+        dtype="int8" if integer else "float32",
         parallel=first != "Route" and (step.macs >= PARALLEL_MACS or elements >= PARALLEL_ELEMENTS),
-    )  # fmt: skip
+    )
 
 
 def _scores(step: Step, anchor: Node | None) -> int:

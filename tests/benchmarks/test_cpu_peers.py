@@ -123,9 +123,14 @@ def test_what_a_library_prints_does_not_reach_the_answers(tmp_path: Path, capfd:
         f"p.serve(p.Job('noisy', {str(MODEL)!r}, {str(DATA)!r}, ['x']))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], input='{"do": "run", "count": 2}\n', capture_output=True, text=True,
-        cwd=cpu_peers.ROOT, env=cpu_peers._environment(1), check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        input='{"do": "run", "count": 2}\n',
+        capture_output=True,
+        text=True,
+        cwd=cpu_peers.ROOT,
+        env=cpu_peers._environment(1),
+        check=True,
+    )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [sorted(answer) for answer in answers] == [["ready"], ["ns"]]
     assert "hello" in done.stderr and "there" in done.stderr

@@ -11,9 +11,34 @@ from typing import Any
 import numpy as np
 
 ODD: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 3, 2**31, 2**63, -(2**63), 10**30, 10**4000, 0.5, -0.0, 1e308, "", "x", "\0", "../x", "/etc",
-    "é\u202e", [], {}, [[]], [0] * 1000, {"": 0}, {"a": {"b": None}},
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    3,
+    2**31,
+    2**63,
+    -(2**63),
+    10**30,
+    10**4000,
+    0.5,
+    -0.0,
+    1e308,
+    "",
+    "x",
+    "\0",
+    "../x",
+    "/etc",
+    "é\u202e",
+    [],
+    {},
+    [[]],
+    [0] * 1000,
+    {"": 0},
+    {"a": {"b": None}},
+)
 
 
 def bytes_changed(content: bytes, seed: int) -> bytes:
@@ -22,10 +47,20 @@ def bytes_changed(content: bytes, seed: int) -> bytes:
     at = draw.randrange(len(content) + 1)
     several = bytes(draw.randrange(256) for _ in range(draw.randint(1, 8)))
     choices = (
-        content[:at], content[:at] + several + content[at + len(several) :], content[:at] + several + content[at:],
-        content[:at] + content[at + 1 :], b"", b"\0" * len(content), b"\xff\xfe" + content, b"[" * 100_000, b"null", b"{}",
-        b'{"a":' * 50_000, content * 2, several,
-    )  # fmt: skip
+        content[:at],
+        content[:at] + several + content[at + len(several) :],
+        content[:at] + several + content[at:],
+        content[:at] + content[at + 1 :],
+        b"",
+        b"\0" * len(content),
+        b"\xff\xfe" + content,
+        b"[" * 100_000,
+        b"null",
+        b"{}",
+        b'{"a":' * 50_000,
+        content * 2,
+        several,
+    )
     return draw.choice([one for one in choices if one != content])
 
 

@@ -300,9 +300,7 @@ class Builder:
             self.tensors,
         )
         ir_version = 11 if self.spelling.opset >= 23 else 9
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", self.spelling.opset)], ir_version=ir_version
-        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.spelling.opset)], ir_version=ir_version)
 
 
 def vit(spelling: Spelling, sizes: Sizes | None = None) -> onnx.ModelProto:

@@ -35,9 +35,12 @@ def node(op_type: str, inputs: str, outputs: str = "y", **attributes: Any) -> on
 
 
 def model_of(
-    nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, tuple[int, ...]], weights: Values | None = None, opset: int = 18,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, tuple[int, ...]],
+    weights: Values | None = None,
+    opset: int = 18,
     outputs: Sequence[str] = ("y",),
-) -> onnx.ModelProto:  # fmt: skip
+) -> onnx.ModelProto:
     """float32 inputs of these shapes; float64 weights become float32."""
     tensors = {name: w.astype(np.float32) if w.dtype == np.float64 else w for name, w in (weights or {}).items()}
     graph = helper.make_graph(

@@ -77,20 +77,29 @@ CASES: dict[str, tuple[str, list[str], Callable[[], Arrays] | None, int, str, st
     "fewer epochs than none": ("plain", ["--fuse-blocks", "1", "--epochs", "-1"], data, 2, "U030", "from 0"),
     "epochs of nothing": ("plain", ["--epochs", "2"], data, 2, "U034", "no pass"),
     "resume nothing": ("plain", ["--fuse-blocks", "1", "--resume"], data, 2, "U034", "--checkpoints DIR"),
-    "labels out of range": (
-        "plain", ["--fuse-blocks", "1"], lambda: data(labels=np.full(8, 4)), 1, "L004", "they go up to 4"),
-    "labels below zero": (
-        "plain", ["--fuse-blocks", "1"], lambda: data(labels=np.full(8, -1)), 1, "D006", "out of range"),
-    "too few labels": (
-        "plain", ["--fuse-blocks", "1"], lambda: data(labels=np.zeros(7, int)), 1, "D005", "7 labels for 8"),
+    "labels out of range": ("plain", ["--fuse-blocks", "1"], lambda: data(labels=np.full(8, 4)), 1, "L004", "they go up to 4"),
+    "labels below zero": ("plain", ["--fuse-blocks", "1"], lambda: data(labels=np.full(8, -1)), 1, "D006", "out of range"),
+    "too few labels": ("plain", ["--fuse-blocks", "1"], lambda: data(labels=np.zeros(7, int)), 1, "D005", "7 labels for 8"),
     "targets of another shape": (
-        "experts", ["--task", "shape"], lambda: data(shape=np.zeros((8, 3))), 1, "L010", "array 'shape'"),
+        "experts",
+        ["--task", "shape"],
+        lambda: data(shape=np.zeros((8, 3))),
+        1,
+        "L010",
+        "array 'shape'",
+    ),
     "too few samples": ("plain", ["--fuse-blocks", "1"], lambda: {"images": image(3)}, 1, "L006", "there are 3"),
     "images of another size": (
-        "plain", ["--fuse-blocks", "1"], lambda: {"images": np.zeros((8, 1, 4, 4), np.float32)}, 1, "D005", "shape"),
+        "plain",
+        ["--fuse-blocks", "1"],
+        lambda: {"images": np.zeros((8, 1, 4, 4), np.float32)},
+        1,
+        "D005",
+        "shape",
+    ),
     "no images": ("plain", ["--fuse-blocks", "1"], lambda: {"pictures": image()}, 1, "D004", "'pictures'"),
     "no such target": ("plain", ["--target", "toaster"], None, 2, "T001", "toaster"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -98,9 +98,7 @@ def test_external_data_missing(tmp_path: Path) -> None:
     assert codes(refusal(external(chain(product()), "w.bin"))) == ["N007"]  # a proto has no folder
 
 
-@pytest.mark.parametrize(
-    "location", ["../secret", "sub/../../secret", "/etc/passwd", "C:\\secret", "..\\secret", "a\0b", ""]
-)
+@pytest.mark.parametrize("location", ["../secret", "sub/../../secret", "/etc/passwd", "C:\\secret", "..\\secret", "a\0b", ""])
 def test_external_data_outside_is_refused_before_it_is_opened(
     location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,7 @@ LARGE = {
         constants=[reals("w", np.zeros((1, 1, 3, 3)))],
         shape=(1, 1, 8, 8),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LARGE)

@@ -57,9 +57,7 @@ def test_images_go_through_channels_last() -> None:
     assert flat == [str(LAST), str(Reshape((1, 16, 8)))]
     back = steps((1, 16, 8), Transpose((0, 2, 1)), Reshape((1, 8, 4, 4)))
     assert back == [str(Reshape((1, 4, 4, 8))), str(FIRST)]
-    windows = steps(
-        (1, 8, 4, 4), Reshape((1, 8, 2, 2, 2, 2)), Transpose((0, 2, 4, 1, 3, 5)), Reshape((4, 8, 2, 2))
-    )
+    windows = steps((1, 8, 4, 4), Reshape((1, 8, 2, 2, 2, 2)), Transpose((0, 2, 4, 1, 3, 5)), Reshape((4, 8, 2, 2)))
     assert windows[0] == str(LAST) and windows[-1] == str(FIRST) and len(windows) == 5
 
 

@@ -124,9 +124,7 @@ def test_the_default_folder_is_a_plain_name(name: str) -> None:
 
 
 def test_several_errors_are_shown_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    same = [
-        Diagnostic("N017", "no such operator: Foo", at, "nobody wrote it", "write it") for at in ("a", "b\n\x1b[1m")
-    ]
+    same = [Diagnostic("N017", "no such operator: Foo", at, "nobody wrote it", "write it") for at in ("a", "b\n\x1b[1m")]
     code, text = failing(CompileError([*same, Diagnostic("N018", "odd axis", "c")], 1), monkeypatch)
     assert code == 1
     assert text.splitlines() == [
@@ -183,9 +181,13 @@ def test_signals_end_a_process_cleanly(number: signal.Signals, code: int, tmp_pa
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".src")}
     with subprocess.Popen(
-        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", program],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in the background
-    ) as process:  # fmt: skip
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)

@@ -30,9 +30,13 @@ EDGEWRIGHT = f"{sys.executable} -m edgewright.frontend.cli"
 
 def shell(command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"], env=ENVIRONMENT | variables, capture_output=True, text=True, cwd=folder,
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        env=ENVIRONMENT | variables,
+        capture_output=True,
+        text=True,
+        cwd=folder,
         timeout=120,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +80,18 @@ def test_a_limit_that_is_no_number(text: str, monkeypatch: pytest.MonkeyPatch, t
     assert (caught.value.diagnostics[0].code, caught.value.exit_code) == ("T058", 2)
 
 
-@pytest.mark.parametrize("command", [
-    "compile M -t zcu104 -o ''", "optimise M -o ''", "split M --fleet f --data d -o ''", "run D -o ''", "profile D -o ''",
-    "simulate D --wave ''", "optimise M -o x.onnx --task t --checkpoints ''",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        "compile M -t zcu104 -o ''",
+        "optimise M -o ''",
+        "split M --fleet f --data d -o ''",
+        "run D -o ''",
+        "profile D -o ''",
+        "simulate D --wave ''",
+        "optimise M -o x.onnx --task t --checkpoints ''",
+    ],
+)
 def test_an_empty_path_is_a_usage_error(command: str) -> None:
     words = ["" if word == "''" else word for word in command.split()]
     done = CliRunner().invoke(cli.app, words)
@@ -110,9 +122,13 @@ SWALLOWED = """try:
 def test_a_signal_is_no_bug_whatever_it_interrupts(body: str, number: int, code: int, tmp_path: Path) -> None:
     program = PROGRAM.format(body=body.format(number=int(number)))
     done = subprocess.run(
-        [sys.executable, "-c", program], env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True,
-        timeout=60, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        env=ENVIRONMENT | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert done.returncode == code, done.stderr
     assert "bug" not in done.stderr and "Traceback" not in done.stderr and not list(tmp_path.iterdir())
 
@@ -120,9 +136,13 @@ def test_a_signal_is_no_bug_whatever_it_interrupts(body: str, number: int, code:
 def test_nohup_stays_nohup(tmp_path: Path) -> None:
     body = "os.kill(os.getpid(), signal.SIGHUP); print('alive'); return []"
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(body=body)], env=ENVIRONMENT, capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", PROGRAM.format(body=body)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    )  # fmt: skip
+    )
     assert "alive" in done.stdout
 
 

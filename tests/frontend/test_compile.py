@@ -25,9 +25,16 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = EXAMPLES / "models" / "vit_digits.dynamo18.onnx"
 DATA = EXAMPLES / "data" / "digits.npz"
 HOSTILE = (
-    '"; $finish; module evil; endmodule //', "</style><script>alert(1)</script>", "[exec touch /tmp/owned]",
-    "../../../../etc/passwd", "*/ #include <evil.h> /*", "`include \"evil\"", "a\nb\r\x1b[31m", "‮gnp.exe", "%s%n${x}$(x)",
-)  # fmt: skip
+    '"; $finish; module evil; endmodule //',
+    "</style><script>alert(1)</script>",
+    "[exec touch /tmp/owned]",
+    "../../../../etc/passwd",
+    "*/ #include <evil.h> /*",
+    '`include "evil"',
+    "a\nb\r\x1b[31m",
+    "‮gnp.exe",
+    "%s%n${x}$(x)",
+)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -61,7 +68,7 @@ def test_only_rtl_that_the_manifest_lists_is_compiled(bundle: Path, tmp_path: Pa
     listed = {name.removeprefix("rtl/") for name in design(bundle) if re.fullmatch(r"rtl/\w+\.s?v", name)}
     copied = tmp_path / "bundle"
     shutil.copytree(bundle, copied)
-    (copied / "rtl" / "aaa.sv").write_text("module engine; initial $system(\"touch owned\"); endmodule\n")
+    (copied / "rtl" / "aaa.sv").write_text('module engine; initial $system("touch owned"); endmodule\n')
     sources = rtl_sources(copied)
     assert set(sources) == listed and "engine_top.v" in listed
     assert sources["engine.sv"] == (bundle / "rtl" / "engine.sv").read_text()

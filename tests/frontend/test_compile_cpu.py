@@ -226,8 +226,13 @@ def test_arrays_go_in_as_they_do_into_a_simulation(integers: Path, tmp_path: Pat
         for output, value in ran.items():
             assert np.array_equal(value, found[0].outputs[output]) and value.shape[0] == 3
     odd: tuple[Any, ...] = (
-        np.float32(1), images[:0], {}, {name: images, "more": images}, images[:, :, :4], np.full_like(images, np.nan)
-    )  # fmt: skip
+        np.float32(1),
+        images[:0],
+        {},
+        {name: images, "more": images},
+        images[:, :, :4],
+        np.full_like(images, np.nan),
+    )
     for wrong in odd:
         with pytest.raises(CompileError) as caught:
             compiled.run(wrong)

@@ -84,8 +84,16 @@ def repair(folder: Path, name: str) -> None:
             (folder / one).write_bytes(content)
 
 
-NAMES = ("manifest.json", "report.json", "checkpoints/measured.json", "memory/map.json", "memory/program.json",
-         "checkpoints/passes.npz", "checkpoints/read.npz", "checkpoints/passes.txt")  # fmt: skip
+NAMES = (
+    "manifest.json",
+    "report.json",
+    "checkpoints/measured.json",
+    "memory/map.json",
+    "memory/program.json",
+    "checkpoints/passes.npz",
+    "checkpoints/read.npz",
+    "checkpoints/passes.txt",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,8 +126,10 @@ def test_changed_structure(name: str, copied: Path) -> None:
             assert Compiled.open(copied).plan.image == image, seed
 
 
-@pytest.mark.parametrize(("name", "stage"), [("checkpoints/passes.npz", "plan"), ("checkpoints/measured.json", "plan"),
-                                             ("checkpoints/read.npz", "passes")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [("checkpoints/passes.npz", "plan"), ("checkpoints/measured.json", "plan"), ("checkpoints/read.npz", "passes")],
+)
 def test_starting_from_a_changed_checkpoint(name: str, stage: str, copied: Path, model: Path) -> None:
     content = (copied / name).read_bytes()
     change = checkpoint_changed if name.endswith(".npz") else json_changed
@@ -207,8 +217,13 @@ def test_split_folders(tmp_path: Path) -> None:
     path = folder / "manifest.json"
     content = path.read_bytes()
     found = SplitFolder.open(folder)
-    shapes = {given: node.shape for one, graph in zip(found.manifest.sub_models, found.sub_models, strict=True)
-              for given, written in one.inputs.items() for node in graph.inputs if node.name == written}  # fmt: skip
+    shapes = {
+        given: node.shape
+        for one, graph in zip(found.manifest.sub_models, found.sub_models, strict=True)
+        for given, written in one.inputs.items()
+        for node in graph.inputs
+        if node.name == written
+    }
     rng = np.random.default_rng(0)
     samples: dict[str, Any] = {name: rng.standard_normal((2, *shape[1:])).astype(np.float32) for name, shape in shapes.items()}
     np.savez(tmp_path / "data.npz", **samples)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 
 def two_heads() -> Graph:
-    """"logits" copies three of four inputs; "mask" is all four as a map, on the right side where they are positive."""
+    """ "logits" copies three of four inputs; "mask" is all four as a map, on the right side where they are positive."""
     x = graph_input("x", (1, 4))
     logits = make(Linear(), x, constant(np.eye(4, dtype=np.float32)[:3]), constant(np.zeros(3, np.float32)))
     return Graph("two", (x,), (make(Reshape((1, 1, 2, 2)), x), logits), ("mask", "logits"))
@@ -87,12 +87,14 @@ def test_labels_find_their_output_and_targets_theirs(tmp_path: Path) -> None:
     assert data is not None and list(targets_of(graph, data)) == ["mask", "logits"]
     found = outputs_of(graph, data.inputs)
     assert [(s.output, s.metric, s.value) for s in scores(graph, found, data)] == [
-        ("logits", "top-1", 0.75), ("mask", "values right", 15 / 16),
-    ]  # fmt: skip
+        ("logits", "top-1", 0.75),
+        ("mask", "values right", 15 / 16),
+    ]
     other = {name: -value for name, value in found.items()}
     assert [(a.output, a.how, a.value) for a in agreements(graph, graph, found, found, data)] == [
-        ("mask", "same side", 1.0), ("logits", "same class", 1.0),
-    ]  # fmt: skip
+        ("mask", "same side", 1.0),
+        ("logits", "same class", 1.0),
+    ]
     assert all(a.value == 0 for a in agreements(graph, graph, found, other, data))
 
 

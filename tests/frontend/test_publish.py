@@ -96,12 +96,17 @@ def test_an_earlier_result_is_replaced_and_others_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "manifest",
     [
-        b"{}", b"[]", b'{"name": "my browser extension", "manifest_version": 3}', b"\xff", b"[" * 100_000, b'{"files": {}}',
+        b"{}",
+        b"[]",
+        b'{"name": "my browser extension", "manifest_version": 3}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"files": {}}',
         b'{"format": 1, "edgewright": "0", "options": {}, "engine": {}, "files": {}}',
         b'{"format": 1, "edgewright": "0", "options": {}, "files": {"a": "' + b"0" * 64 + b'"}}',
         b'{"kind": "split", "schema_version": 1, "edgewright": "0", "sub_models": [], "fusion": {"file": "a", "sha256": ""}}',
     ],
-)  # fmt: skip
+)
 def test_a_manifest_of_someone_else_s_is_no_mark(manifest: bytes, tmp_path: Path) -> None:
     place = tmp_path / "project"
     place.mkdir()
@@ -203,11 +208,27 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "/", "/dev/null", "/proc/model", "file", "file/model", "dangling", "dangling/model", "loop", "pipe",
-     "socket",
-     "x" * 256, "x/" * 2100 + "x", "a\0b", "\udcff" * 300],
+    [
+        "",
+        ".",
+        "..",
+        "/",
+        "/dev/null",
+        "/proc/model",
+        "file",
+        "file/model",
+        "dangling",
+        "dangling/model",
+        "loop",
+        "pipe",
+        "socket",
+        "x" * 256,
+        "x/" * 2100 + "x",
+        "a\0b",
+        "\udcff" * 300,
+    ],
     ids=range(17),
-)  # fmt: skip
+)
 def test_odd_places_are_refused_before_the_work(name: str, odd: Path) -> None:
     before = sorted(os.listdir(odd))
     assert refused(lambda: publish.check_place(Path(name)))[0] == "U020"
@@ -236,8 +257,9 @@ def test_a_file_that_is_read_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "data.npz").write_bytes(b"x")
     (tmp_path / "link.npz").symlink_to("data.npz")
     assert refused(lambda: publish.check_file(tmp_path / "link.npz", {tmp_path / "data.npz": "data"})) == (
-        "U020", "it is the data that is read",
-    )  # fmt: skip
+        "U020",
+        "it is the data that is read",
+    )
 
 
 def test_a_link_to_a_file_stays(tmp_path: Path) -> None:
@@ -328,9 +350,12 @@ def test_files_that_arrive_in_the_meantime_come_along(tmp_path: Path, monkeypatc
 
 def start(place: Path, text: str, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(place), text, str(count)], stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        [sys.executable, "-c", WRITER, str(place), text, str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT / '.src'}:{ROOT}"},
-    )  # fmt: skip
+    )
 
 
 def test_killed_at_any_moment_one_bundle_is_whole(tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ ACROSS: dict[str, tuple[list[onnx.NodeProto], dict[str, tuple[int, ...]], dict[s
         {"s": np.array([1, -1, 6], np.int64)},
     ),
     "rows that differ": (
-        [helper.make_node("Add", ["x", "c"], ["y"])], {"x": (4, 6)}, {"c": RNG.standard_normal((4, 6)).astype(np.float32)}
+        [helper.make_node("Add", ["x", "c"], ["y"])],
+        {"x": (4, 6)},
+        {"c": RNG.standard_normal((4, 6)).astype(np.float32)},
     ),
     "several first axes": ([helper.make_node("Concat", ["x", "z"], ["y"], axis=0)], {"x": (4, 6), "z": (2, 6)}, {}),
     "a vector": ([helper.make_node("Softmax", ["x"], ["y"], axis=0)], {"x": (6,)}, {}),
@@ -90,7 +92,7 @@ ACROSS: dict[str, tuple[list[onnx.NodeProto], dict[str, tuple[int, ...]], dict[s
         {"x": (3, 1, 2, 6)},
         {"one": np.array([1], np.int64), "two": np.array([2], np.int64), "nought": np.array([0], np.int64)},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ACROSS)

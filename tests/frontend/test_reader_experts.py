@@ -42,9 +42,12 @@ def agrees(model: onnx.ModelProto | Path, graph: Graph, seed: int = 0) -> None:
 def weights(seed: int = 0, experts: int = EXPERTS) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
     shapes = {
-        "router": (WIDTH, EXPERTS), "w1": (experts, HIDDEN, WIDTH), "b1": (experts, HIDDEN), "w2": (experts, WIDTH, HIDDEN),
+        "router": (WIDTH, EXPERTS),
+        "w1": (experts, HIDDEN, WIDTH),
+        "b1": (experts, HIDDEN),
+        "w2": (experts, WIDTH, HIDDEN),
         "b2": (experts, WIDTH),
-    }  # fmt: skip
+    }
     return {name: (rng.normal(size=shape) / 2).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -69,19 +72,24 @@ def masked(top_k: int = 2, experts: int = EXPERTS, activation: str = "Relu") -> 
     constants |= {"shape": np.array([1, TOKENS, WIDTH]), "zeros": np.zeros((TOKENS, EXPERTS), np.float32)}
     constants |= {"none": np.zeros((TOKENS, WIDTH), np.float32), "last": np.array([1])}
     nodes = [
-        node("Reshape", "x flat", "rows"), node("MatMul", "rows router", "logits"), node("Softmax", "logits", "p", axis=-1),
-        node("TopK", "p k", "gates chosen"), node("ScatterElements", "zeros chosen gates", "mask", axis=-1),
-    ]  # fmt: skip
+        node("Reshape", "x flat", "rows"),
+        node("MatMul", "rows router", "logits"),
+        node("Softmax", "logits", "p", axis=-1),
+        node("TopK", "p k", "gates chosen"),
+        node("ScatterElements", "zeros chosen gates", "mask", axis=-1),
+    ]
     total = "none"
     for e in range(experts):
         constants |= {f"w1_{e}": w["w1"][e], f"b1_{e}": w["b1"][e], f"w2_{e}": w["w2"][e], f"b2_{e}": w["b2"][e]}
         constants |= {f"from_{e}": np.array([e]), f"to_{e}": np.array([e + 1])}
         nodes += [
-            node("Gemm", f"rows w1_{e} b1_{e}", f"in_{e}", transB=1), node(activation, f"in_{e}", f"act_{e}"),
+            node("Gemm", f"rows w1_{e} b1_{e}", f"in_{e}", transB=1),
+            node(activation, f"in_{e}", f"act_{e}"),
             node("Gemm", f"act_{e} w2_{e} b2_{e}", f"out_{e}", transB=1),
-            node("Slice", f"mask from_{e} to_{e} last", f"gate_{e}"), node("Mul", f"gate_{e} out_{e}", f"term_{e}"),
+            node("Slice", f"mask from_{e} to_{e} last", f"gate_{e}"),
+            node("Mul", f"gate_{e} out_{e}", f"term_{e}"),
             node("Add", f"{total} term_{e}", f"sum_{e}"),
-        ]  # fmt: skip
+        ]
         total = f"sum_{e}"
     return model_of([*nodes, node("Reshape", f"{total} shape", "y")], constants)
 
@@ -156,16 +164,22 @@ def test_a_task_that_is_a_constant_becomes_a_bias_of_the_router() -> None:
     """The router reads tokens beside the embedding of one task (one-hot, through its weight)."""
     w, rng = weights(), np.random.default_rng(3)
     constants = {
-        "router": rng.normal(size=(WIDTH + 3, EXPERTS)).astype(np.float32), "task": np.eye(2, dtype=np.float32)[1:],
-        "embedding": rng.normal(size=(2, 3)).astype(np.float32), "flat": np.array([-1, WIDTH]), "rows_3": np.array([TOKENS, 3]),
+        "router": rng.normal(size=(WIDTH + 3, EXPERTS)).astype(np.float32),
+        "task": np.eye(2, dtype=np.float32)[1:],
+        "embedding": rng.normal(size=(2, 3)).astype(np.float32),
+        "flat": np.array([-1, WIDTH]),
+        "rows_3": np.array([TOKENS, 3]),
         **{n: w[n] for n in ("w1", "b1", "w2", "b2")},
-    }  # fmt: skip
+    }
     operands = ["x", "logits", "w1", "b1", "w2", "b2"]
     nodes = [
-        node("Reshape", "x flat", "rows"), node("MatMul", "task embedding", "one"), node("Expand", "one rows_3", "each"),
-        node("Concat", "rows each", "both", axis=1), node("MatMul", "both router", "logits"),
+        node("Reshape", "x flat", "rows"),
+        node("MatMul", "task embedding", "one"),
+        node("Expand", "one rows_3", "each"),
+        node("Concat", "rows each", "both", axis=1),
+        node("MatMul", "both router", "logits"),
         helper.make_node("MoE", operands, ["y"], name="e", domain="com.microsoft", k=2, activation_type="relu"),
-    ]  # fmt: skip
+    ]
     model = model_of(nodes, constants)
     graph = read_model(model)
     assert len(mixtures(graph)) == 1

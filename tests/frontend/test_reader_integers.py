@@ -64,29 +64,39 @@ CHAINS: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], tuple[int, int]]] 
     "halved": ([node("Div", "ids m", "index"), PICK], {"m": LONG(2)}, (-1, 2 * ROWS - 1)),
     "doubled and clamped": (
         [node("Mul", "ids m", "d"), node("Clip", "d a b", "index"), PICK],
-        {"m": LONG(2), "a": LONG(0), "b": LONG(20)}, (-65536, 65535),
+        {"m": LONG(2), "a": LONG(0), "b": LONG(20)},
+        (-65536, 65535),
     ),
     "padding replaced": (
         [node("Equal", "ids p", "is"), node("Where", "is nought ids", "index"), PICK],
-        {"p": LONG(-1), "nought": LONG(0)}, (-1, ROWS - 1),
+        {"p": LONG(-1), "nought": LONG(0)},
+        (-1, ROWS - 1),
     ),
     "through moves and casts": (
         [
-            node("Cast", "ids", "a", to=TensorProto.INT32), node("Unsqueeze", "a two", "b"), node("Sub", "b c", "d"),
-            node("Squeeze", "d two", "e"), node("Slice", "e one five one", "f"),
-            node("Cast", "f", "index", to=TensorProto.INT64), PICK,
+            node("Cast", "ids", "a", to=TensorProto.INT32),
+            node("Unsqueeze", "a two", "b"),
+            node("Sub", "b c", "d"),
+            node("Squeeze", "d two", "e"),
+            node("Slice", "e one five one", "f"),
+            node("Cast", "f", "index", to=TensorProto.INT64),
+            PICK,
         ],
-        {"two": np.array([2]), "c": np.int32(3), "one": np.array([1]), "five": np.array([5])}, (3, ROWS + 2),
+        {"two": np.array([2]), "c": np.int32(3), "one": np.array([1]), "five": np.array([5])},
+        (3, ROWS + 2),
     ),
     "two uses": (
         [
-            node("Add", "ids c", "i"), node("Gather", "table i", "r"), node("Gather", "table ids", "s"),
+            node("Add", "ids c", "i"),
+            node("Gather", "table i", "r"),
+            node("Gather", "table ids", "s"),
             node("Add", "r s", "rows"),
         ],
-        {"c": LONG(4)}, (0, ROWS - 5),
+        {"c": LONG(4)},
+        (0, ROWS - 5),
     ),
     "an offset for each column": ([node("Add", "ids c", "index"), PICK], {"c": np.array([0, 10, 15, 20, 40])}, (0, ROWS - 1)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CHAINS)
@@ -113,10 +123,14 @@ def test_arithmetic_before_a_table(name: str) -> None:
 
 def test_ids_compared_with_padding_make_a_mask() -> None:
     nodes = [
-        node("Equal", "ids p", "is"), node("Cast", "is", "f", to=1), node("Mul", "f never", "n"),
+        node("Equal", "ids p", "is"),
+        node("Cast", "is", "f", to=1),
+        node("Mul", "f never", "n"),
         node("Unsqueeze", "n two", "b"),
-        node("Gather", "table ids", "r"), node("Add", "r b", "s"), node("Softmax", "s", "rows", axis=1),
-    ]  # fmt: skip
+        node("Gather", "table ids", "r"),
+        node("Add", "r b", "s"),
+        node("Softmax", "s", "rows", axis=1),
+    ]
     proto = model(nodes, {"p": LONG(1), "never": np.float32(-10000), "two": np.array([2])})
     graph = read_model(proto)
     ids = np.array([[3, 1, 1, 7, 43]])

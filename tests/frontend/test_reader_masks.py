@@ -311,13 +311,15 @@ def added(rows: Array, level: float) -> Array:
 def test_masks_of_any_size(level: float, keep: bool) -> None:
     """A chosen number is only fused where no score that counts can lie below it: its weights are then those of a sum."""
     number = np.float32(level) * ONE
-    for position, model in enumerate((
-        attended(ADDED, keep=keep, f=added(LOWER, level)),
-        attended(CHOSEN, keep=keep, c=LOWER, f=number),
-        attended(CHOSEN, keep=keep, c=LOWER, f=np.full((5, 5), number)),
-        attended(DROPPED, keep=keep, c=~LOWER, f=number),
-        attended(FACTOR, keep=keep, c=LOWER, f=number, d=np.float32(0.7) * ONE),
-    )):  # fmt: skip
+    for position, model in enumerate(
+        (
+            attended(ADDED, keep=keep, f=added(LOWER, level)),
+            attended(CHOSEN, keep=keep, c=LOWER, f=number),
+            attended(CHOSEN, keep=keep, c=LOWER, f=np.full((5, 5), number)),
+            attended(DROPPED, keep=keep, c=~LOWER, f=number),
+            attended(FACTOR, keep=keep, c=LOWER, f=number, d=np.float32(0.7) * ONE),
+        )
+    ):
         graph = check(model, "one block")
         assert kinds(graph)["Attention"] == (not keep and (position == 0 or level < -1e30))
 

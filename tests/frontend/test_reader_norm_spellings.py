@@ -17,9 +17,13 @@ def moments(spelling: str) -> list[onnx.NodeProto]:
     mean = node("ReduceMean", "x axis", "mean", keepdims=1)
     if spelling == "squares":  # mean of squares minus square of mean
         return [
-            mean, node("Mul", "x x", "q"), node("ReduceMean", "q axis", "qm", keepdims=1), node("Mul", "mean mean", "mm"),
-            node("Sub", "qm mm", "v0"), node("Relu", "v0", "v"),
-        ]  # fmt: skip
+            mean,
+            node("Mul", "x x", "q"),
+            node("ReduceMean", "q axis", "qm", keepdims=1),
+            node("Mul", "mean mean", "mm"),
+            node("Sub", "qm mm", "v0"),
+            node("Relu", "v0", "v"),
+        ]
     order = "mean x" if spelling == "reversed" else "x mean"
     square = node("Pow", "d two", "q") if spelling == "pow" else node("Mul", "d d", "q")
     return [mean, node("Sub", order, "d"), square, node("ReduceMean", "q axis", "v", keepdims=1)]
@@ -45,9 +49,13 @@ def combined(spelling: str) -> list[onnx.NodeProto]:
         return [*scaled, node("Sub", "a m", "c"), node("Add", "b c")]
     if spelling == "negated":
         return [
-            node("Mul", "g i", "k"), node("Mul", "k x", "a"), node("Neg", "mean", "n"), node("Mul", "n k", "m"),
-            node("Add", "a m", "c"), node("Add", "c b"),
-        ]  # fmt: skip
+            node("Mul", "g i", "k"),
+            node("Mul", "k x", "a"),
+            node("Neg", "mean", "n"),
+            node("Mul", "n k", "m"),
+            node("Add", "a m", "c"),
+            node("Add", "c b"),
+        ]
     if spelling == "no scale":
         return [node("Mul", "x i", "a"), node("Mul", "mean i", "m"), node("Sub", "b m", "c"), node("Add", "c a")]
     return [node("Sub", "x mean", "z"), node("Mul", "z i", "n"), node("Mul", "n g", "h"), node("Add", "h b")]
@@ -61,10 +69,15 @@ def written_out(axis: int, how: tuple[str, str, str]) -> onnx.ModelProto:
 
 
 HOWS = [
-    ("differences", "reciprocal", "keras"), ("pow", "one over", "last"), ("reversed", "power", "no scale"),
-    ("squares", "reciprocal", "keras"), ("squares", "root of reciprocal", "plain"), ("differences", "power", "plain"),
-    ("squares", "power", "last"), ("differences", "reciprocal", "negated"),
-]  # fmt: skip
+    ("differences", "reciprocal", "keras"),
+    ("pow", "one over", "last"),
+    ("reversed", "power", "no scale"),
+    ("squares", "reciprocal", "keras"),
+    ("squares", "root of reciprocal", "plain"),
+    ("differences", "power", "plain"),
+    ("squares", "power", "last"),
+    ("differences", "reciprocal", "negated"),
+]
 
 
 @pytest.mark.parametrize("axis", SHAPES)
@@ -115,9 +128,13 @@ def test_group_normalization(groups: int, opset: int) -> None:
 def group_norm(groups: int) -> list[onnx.NodeProto]:
     """As torch.onnx writes nn.GroupNorm."""
     return [
-        node("Reshape", "x rows", "r"), node("InstanceNormalization", "r ones zeros", "i", epsilon=1e-5),
-        node("Shape", "x", "shape"), node("Reshape", "i shape", "j"), node("Mul", "j g", "k"), node("Add", "k b"),
-    ]  # fmt: skip
+        node("Reshape", "x rows", "r"),
+        node("InstanceNormalization", "r ones zeros", "i", epsilon=1e-5),
+        node("Shape", "x", "shape"),
+        node("Reshape", "i shape", "j"),
+        node("Mul", "j g", "k"),
+        node("Add", "k b"),
+    ]
 
 
 @pytest.mark.parametrize("groups", [1, 4])

@@ -32,33 +32,49 @@ def start(squared: str = "Mul") -> Nodes:
 
 SPELLINGS: dict[str, Callable[[], Nodes]] = {
     "div by sqrt": lambda: [
-        *start(), node("Sqrt", "v", to="r"), node("Div", "x", "r", to="n"), node("Mul", "n", "g", to="y"),
+        *start(),
+        node("Sqrt", "v", to="r"),
+        node("Div", "x", "r", to="n"),
+        node("Mul", "n", "g", to="y"),
     ],
     "rsqrt as 1 / sqrt": lambda: [
-        *start("Pow"), node("Sqrt", "v", to="r"), node("Div", "one", "r", to="i"), node("Mul", "x", "i", to="n"),
+        *start("Pow"),
+        node("Sqrt", "v", to="r"),
+        node("Div", "one", "r", to="i"),
+        node("Mul", "x", "i", to="n"),
         node("Mul", "g", "n", to="y"),
     ],
     "reciprocal of sqrt": lambda: [
-        *start("Pow"), node("Sqrt", "v", to="r"), node("Reciprocal", "r", to="i"), node("Mul", "i", "x", to="n"),
+        *start("Pow"),
+        node("Sqrt", "v", to="r"),
+        node("Reciprocal", "r", to="i"),
+        node("Mul", "i", "x", to="n"),
         node("Mul", "g", "n", to="y"),
     ],
     "power -1/2": lambda: [
-        *start(), node("Pow", "v", "minus_half", to="i"), node("Mul", "x", "i", to="n"), node("Mul", "n", "g", to="y"),
+        *start(),
+        node("Pow", "v", "minus_half", to="i"),
+        node("Mul", "x", "i", to="n"),
+        node("Mul", "n", "g", to="y"),
     ],
     "opset 23": lambda: [node("RMSNormalization", "x", "g", to="y", axis=-1, epsilon=EPSILON)],
     "onnxruntime's, default domain": lambda: [node("SimplifiedLayerNormalization", "x", "g", to="y", axis=-1, epsilon=EPSILON)],
     "onnxruntime's, own domain": lambda: [
         node("SimplifiedLayerNormalization", "x", "g", to="y", epsilon=EPSILON, domain="com.microsoft")
     ],
-}  # fmt: skip
+}
 
 
 def model(nodes: Nodes, opset: int = 23, outputs: tuple[str, ...] = ("y",)) -> onnx.ModelProto:
     rng = np.random.default_rng(0)
     constants = {
-        "g": rng.standard_normal(WIDTH), "b": rng.standard_normal(WIDTH), "eps": np.array(EPSILON), "one": np.array(1.0),
-        "two": np.array(2.0), "minus_half": np.array(-0.5),
-    }  # fmt: skip
+        "g": rng.standard_normal(WIDTH),
+        "b": rng.standard_normal(WIDTH),
+        "eps": np.array(EPSILON),
+        "one": np.array(1.0),
+        "two": np.array(2.0),
+        "minus_half": np.array(-0.5),
+    }
     weights = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()]
     weights.append(numpy_helper.from_array(np.array([-1]), "last"))
     given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 5, WIDTH)) for name in ("x", "skip")]

@@ -93,13 +93,26 @@ def test_unit_vectors_in_int8() -> None:
 def test_the_mean_of_the_tokens_that_a_mask_keeps() -> None:
     """As sentence-transformers pool: sum(x * mask) / max(sum(mask), 1e-9)."""
     nodes = [
-        node("Cast", "mask", "m", to=TensorProto.FLOAT), node("Unsqueeze", "m last", "u"), node("Shape", "x", "s"),
-        node("Expand", "u s", "e"), node("Mul", "x e", "k"), node("ReduceSum", "k one", "sum", keepdims=0),
-        node("ReduceSum", "e one", "count", keepdims=0), node("Clip", "count floor", "c"), node("Div", "sum c"),
-    ]  # fmt: skip
-    model = model_of([node("MatMul", "z w", "x"), *nodes], {"z": (1, 6, 16)}, {
-        "w": normal(0, 16, 24), "last": np.array([-1]), "one": np.array([1]), "floor": np.array(1e-9),
-    })  # fmt: skip
+        node("Cast", "mask", "m", to=TensorProto.FLOAT),
+        node("Unsqueeze", "m last", "u"),
+        node("Shape", "x", "s"),
+        node("Expand", "u s", "e"),
+        node("Mul", "x e", "k"),
+        node("ReduceSum", "k one", "sum", keepdims=0),
+        node("ReduceSum", "e one", "count", keepdims=0),
+        node("Clip", "count floor", "c"),
+        node("Div", "sum c"),
+    ]
+    model = model_of(
+        [node("MatMul", "z w", "x"), *nodes],
+        {"z": (1, 6, 16)},
+        {
+            "w": normal(0, 16, 24),
+            "last": np.array([-1]),
+            "one": np.array([1]),
+            "floor": np.array(1e-9),
+        },
+    )
     model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.INT64, (1, 6)))
     graph = read_model(model)
     assert not kinds(graph)["Div"]

@@ -34,9 +34,11 @@ def test_weights_behind_dequantize_linear(opset: int, kind: str, scales: str) ->
     if not fits:
         return
     cases: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
-        "tensor": ((), {}), "axis 0": ((24,), {"axis": 0}), "axis -1": ((16,), {"axis": -1}),
+        "tensor": ((), {}),
+        "axis 0": ((24,), {"axis": 0}),
+        "axis -1": ((16,), {"axis": -1}),
         "blocks": ((3, 16), {"axis": 0, "block_size": 8}),
-    }  # fmt: skip
+    }
     shape, attributes = cases[scales]
     weights = {"q": whole(kind, 24, 16), "s": np.abs(normal(1, *shape)) / 100}
     zero = kind != "int32"
@@ -44,8 +46,10 @@ def test_weights_behind_dequantize_linear(opset: int, kind: str, scales: str) ->
         weights["z"] = whole(kind, *shape)
     nodes = [
         helper.make_node("DequantizeLinear", ["q", "s", *(["z"] if zero else [])], ["d"], **attributes),
-        node("Transpose", "d", "t", perm=[1, 0]), node("Transpose", "t", "u", perm=[1, 0]), node("MatMul", "x u"),
-    ]  # fmt: skip
+        node("Transpose", "d", "t", perm=[1, 0]),
+        node("Transpose", "t", "u", perm=[1, 0]),
+        node("MatMul", "x u"),
+    ]
     graph = check_float(model_of(nodes, X, weights, opset))
     assert [n.op for n in graph.nodes() if n.inputs] == [Linear()]
 

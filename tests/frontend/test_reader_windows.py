@@ -80,10 +80,14 @@ def test_mean_of_a_window(drawn: tuple[tuple[int, ...], dict[str, Any]], up: boo
 def test_a_stem_of_one_dimension_in_int8() -> None:
     """Whisper's: two convolutions along time, then tokens."""
     nodes = [
-        node("Conv", "x w1 b1", "a", pads=[1, 1], kernel_shape=[3]), node("Gelu", "a", "g1"),
-        node("Conv", "g1 w2 b2", "c", pads=[1, 1], strides=[2], kernel_shape=[3]), node("Gelu", "c", "g2"),
-        node("Transpose", "g2", "t", perm=[0, 2, 1]), node("Add", "t pos", "p"), node("MatMul", "p w3"),
-    ]  # fmt: skip
+        node("Conv", "x w1 b1", "a", pads=[1, 1], kernel_shape=[3]),
+        node("Gelu", "a", "g1"),
+        node("Conv", "g1 w2 b2", "c", pads=[1, 1], strides=[2], kernel_shape=[3]),
+        node("Gelu", "c", "g2"),
+        node("Transpose", "g2", "t", perm=[0, 2, 1]),
+        node("Add", "t pos", "p"),
+        node("MatMul", "p w3"),
+    ]
     weights = {"w1": normal(1, 16, 8, 3) / 5, "b1": normal(2, 16), "w2": normal(3, 16, 16, 3) / 7, "b2": normal(4, 16)}
     weights |= {"pos": normal(5, 1, 10, 16), "w3": normal(6, 16, 4)}
     check_int8(model_of(nodes, {"x": (1, 8, 20)}, weights, opset=20), 28)

@@ -33,9 +33,11 @@ from tests.frontend.sample_report import sample, sample_cpu
 
 CPU_ONLY = ["How fast will it be?", "Where does the time go?", "What does it need?", "What next?"]
 FPGA_ONLY = [
-    "Where do the cycles go?", "Does it fit the board?", "What holds it back: products or memory?",
+    "Where do the cycles go?",
+    "Does it fit the board?",
+    "What holds it back: products or memory?",
     "What lies where in memory?",
-]  # fmt: skip
+]
 BOTH = ["Does it still recognise what it should?", "How it was made", "What this report does not say"]
 NOISE = "Which layer loses most to quantisation?"
 WORKS = [
@@ -54,15 +56,34 @@ def built(target: str = "rpi4", kernels: str = "neon", works: list[Work] | None 
     works = WORKS if works is None else works
     own = variant(kernels)
     manifest = Manifest(
-        format=1, kind="cpu", edgewright="0", model="m", target=target, precision=precision, arch=own.arch, variant=own.name,
-        features=own.features, entry="e", workspace_bytes=300, weights_bytes=40_400,
-        inputs=(Tensor("x", "float32", (1, 3, 8, 8)),), outputs=(Tensor("y", "float32", (1, 10)),),
+        format=1,
+        kind="cpu",
+        edgewright="0",
+        model="m",
+        target=target,
+        precision=precision,
+        arch=own.arch,
+        variant=own.name,
+        features=own.features,
+        entry="e",
+        workspace_bytes=300,
+        weights_bytes=40_400,
+        inputs=(Tensor("x", "float32", (1, 3, 8, 8)),),
+        outputs=(Tensor("y", "float32", (1, 10)),),
         steps=tuple(StepInfo(work.name, work.kind, work.macs, work.activation_bytes) for work in works),
-    )  # fmt: skip
+    )
     return CpuResult(
-        "m", device.load(target), Options(target, precision=precision), Graph("m", (), (), ()), manifest,
-        Measured(parameters=10_100), [("read", 0.1)], {LIBRARY: bytes(1234)}, 99.0, works,
-    )  # fmt: skip
+        "m",
+        device.load(target),
+        Options(target, precision=precision),
+        Graph("m", (), (), ()),
+        manifest,
+        Measured(parameters=10_100),
+        [("read", 0.1)],
+        {LIBRARY: bytes(1234)},
+        99.0,
+        works,
+    )
 
 
 def shown(data: dict[str, Any], encoding: str = "utf-8", manifest: Manifest | None = None) -> str:
@@ -86,9 +107,13 @@ def test_nothing_of_an_fpga_is_in_a_cpu_report() -> None:
 
 def test_an_fpga_report_says_nothing_of_estimates_of_latency() -> None:
     assert [tile["label"] for tile in report.tiles(sample())] == [
-        "Hardware = integer model?", "Accuracy, int8", "Cycles for one image", "Time for one image",
-        "Products per DSP and cycle", "Fits the board?",
-    ]  # fmt: skip
+        "Hardware = integer model?",
+        "Accuracy, int8",
+        "Cycles for one image",
+        "Time for one image",
+        "Products per DSP and cycle",
+        "Fits the board?",
+    ]
     assert report_cpu.UNTIMED not in report.to_html(sample())
 
 
@@ -138,14 +163,18 @@ def test_published_measurements_are_numbered_alike_in_chart_and_table() -> None:
     assert {"1 thread", "4 threads", "threads not stated"} <= set(texts)
     rows = report_cpu.view(data)["published"]
     assert [(row["number"], row["ms"], row["threads"]) for row in rows] == [
-        (1, "197", "not stated"), (2, "191", "1"), (3, "123", "4"),
-    ]  # fmt: skip
+        (1, "197", "not stated"),
+        (2, "191", "1"),
+        (3, "123", "4"),
+    ]
 
 
 def test_marks_that_would_hide_each_other_get_lines_of_their_own() -> None:
     assert report_cpu_plots._lanes([(5.0, 1), (5.1, 2), (9.0, 3), (5.2, 4)], 1.0) == [
-        [(5.0, 1), (9.0, 3)], [(5.1, 2)], [(5.2, 4)],
-    ]  # fmt: skip
+        [(5.0, 1), (9.0, 3)],
+        [(5.1, 2)],
+        [(5.2, 4)],
+    ]
 
 
 def test_kinds_add_up() -> None:
@@ -239,8 +268,15 @@ def test_the_terminal_says_what_the_page_says() -> None:
     for tile in report.tiles(data):
         for part in (tile["label"], tile["value"], tile["note"]):
             assert part in words, part
-    for part in ("x float32 1x3x8x8", "y float32 1x10", "Linear + Requantise + Gelu", "31 %", "published, not ours: ViT-tiny",
-                 "d/report.html", "edgewright profile d"):  # fmt: skip
+    for part in (
+        "x float32 1x3x8x8",
+        "y float32 1x10",
+        "Linear + Requantise + Gelu",
+        "31 %",
+        "published, not ours: ViT-tiny",
+        "d/report.html",
+        "edgewright profile d",
+    ):
         assert part in words, part
 
 

@@ -52,9 +52,23 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.save(write_float(graph), folder / "model.onnx")
     (folder / "fleet.toml").write_text(FLEET)
     made = command(
-        "split", folder / "model.onnx", "--fleet", folder / "fleet.toml", "--data", folder / "data.npz",
-        "-o", folder / "out", "--size", 0.6, "--epochs", 3, "--partition", "confusion", "--seed", 2,
-    )  # fmt: skip
+        "split",
+        folder / "model.onnx",
+        "--fleet",
+        folder / "fleet.toml",
+        "--data",
+        folder / "data.npz",
+        "-o",
+        folder / "out",
+        "--size",
+        0.6,
+        "--epochs",
+        3,
+        "--partition",
+        "confusion",
+        "--seed",
+        2,
+    )
     assert made.exit_code == 0, made.output
     assert "Parameters per device" in made.output and "edgewright run" in made.output
     return folder
@@ -135,9 +149,23 @@ def test_a_changed_or_missing_file_is_noticed(place: Path, tmp_path: Path) -> No
 
 def test_the_same_run_gives_the_same_bytes(place: Path) -> None:
     made = command(
-        "split", place / "model.onnx", "--fleet", place / "fleet.toml", "--data", place / "data.npz",
-        "-o", place / "again", "--size", 0.6, "--epochs", 3, "--partition", "confusion", "--seed", 2,
-    )  # fmt: skip
+        "split",
+        place / "model.onnx",
+        "--fleet",
+        place / "fleet.toml",
+        "--data",
+        place / "data.npz",
+        "-o",
+        place / "again",
+        "--size",
+        0.6,
+        "--epochs",
+        3,
+        "--partition",
+        "confusion",
+        "--seed",
+        2,
+    )
     assert made.exit_code == 0
     for name in ("sub0.onnx", "sub1.onnx", "fusion.onnx", "manifest.json"):
         assert (place / "out" / name).read_bytes() == (place / "again" / name).read_bytes()
@@ -163,9 +191,15 @@ def test_what_cannot_be_split_is_refused_and_nothing_written(
     labels = {"": found["labels"], "one class": np.zeros(count, np.int64), "five classes": np.arange(count) % 5}[change]
     np.savez(tmp_path / "data.npz", images=found["images"], labels=labels)
     made = command(
-        "split", place / "model.onnx", "--fleet", tmp_path / "fleet.toml", "--data", tmp_path / "data.npz",
-        "-o", tmp_path / "out",
-    )  # fmt: skip
+        "split",
+        place / "model.onnx",
+        "--fleet",
+        tmp_path / "fleet.toml",
+        "--data",
+        tmp_path / "data.npz",
+        "-o",
+        tmp_path / "out",
+    )
     assert made.exit_code in (1, 2) and f"error[{code}]" in made.output, made.output
     assert not (tmp_path / "out").exists()
 

@@ -35,8 +35,16 @@ def test_a_folder_of_somebody_else_s_is_no_training(run: bytes | None, tmp_path:
 
 
 def test_only_what_training_kept_is_cleaned_up(tmp_path: Path) -> None:
-    ours = ("run.json", "answers.npy", "fusion.pt", "together.pt", "sub-model 1 of 2-0-channel.npz", "fusion.pt.12.partial",
-            "sub-model 2 of 10-2-hidden.start.npz", "sub-model 1 of 2-1-head.pt")  # fmt: skip
+    ours = (
+        "run.json",
+        "answers.npy",
+        "fusion.pt",
+        "together.pt",
+        "sub-model 1 of 2-0-channel.npz",
+        "fusion.pt.12.partial",
+        "sub-model 2 of 10-2-hidden.start.npz",
+        "sub-model 1 of 2-1-head.pt",
+    )
     for name in (*ours, "data.npz", "notes.txt", "my.pt"):
         (tmp_path / name).write_bytes(b"")
     assert {path.name for path in kept_by_training(tmp_path)} == set(ours)

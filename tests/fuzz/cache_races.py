@@ -63,10 +63,14 @@ def round_of(seed: int, root: Path) -> list[str]:
         damage(entry, draw)
     environment = {**os.environ, "EDGEWRIGHT_CACHE": str(root), "EDGEWRIGHT_CACHE_MB": "2"}
     processes = [
-        subprocess.Popen([sys.executable, "-c", WORKER, str(seed * PROCESSES + i), str(SIZE_BYTES), *NAMES], env=environment,
-                         stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(seed * PROCESSES + i), str(SIZE_BYTES), *NAMES],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for i in range(PROCESSES)
-    ]  # fmt: skip
+    ]
     killed = draw.randrange(PROCESSES) if draw.random() < 0.5 else None
     if killed is not None:
         time.sleep(0.05 + draw.random() * 0.2)

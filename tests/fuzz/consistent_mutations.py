@@ -153,6 +153,14 @@ def change_float_attribute(model: onnx.ModelProto, draw: random.Random) -> None:
 
 
 CONSISTENT_MUTATIONS: tuple[Mutation, ...] = (
-    insert_function, insert_constant, insert_constant, insert_detour, join, show, change_function, change_number, change_number,
+    insert_function,
+    insert_constant,
+    insert_constant,
+    insert_detour,
+    join,
+    show,
+    change_function,
+    change_number,
+    change_number,
     change_float_attribute,
-)  # fmt: skip
+)

@@ -22,9 +22,14 @@ def _model(nodes: list[onnx.NodeProto], inputs: Inputs, opset: int, seed: int) -
     """Weights are made for the names w (4, 4), t (7, 4), k (3, 2, 3, 3) and single numbers."""
     rng = np.random.default_rng(seed)
     held = {
-        "w": rng.standard_normal((4, 4)), "t": rng.standard_normal((7, 4)), "k": rng.standard_normal((3, 2, 3, 3)),
-        "one": np.ones(()), "low": np.array(-10000.0), "ones": np.ones(4), "noughts": np.zeros(4),
-    }  # fmt: skip
+        "w": rng.standard_normal((4, 4)),
+        "t": rng.standard_normal((7, 4)),
+        "k": rng.standard_normal((3, 2, 3, 3)),
+        "one": np.ones(()),
+        "low": np.array(-10000.0),
+        "ones": np.ones(4),
+        "noughts": np.zeros(4),
+    }
     integers = {"axis": [1], "last": [-1], "nought": [0], "two": [2], "sizes": [1, 2, 8, 8], "flat": [1, -1]}
     tensors = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in held.items()]
     tensors += [numpy_helper.from_array(np.asarray(value, np.int64), name) for name, value in integers.items()]
@@ -57,20 +62,30 @@ def elementwise() -> onnx.ModelProto:
 def embedding() -> onnx.ModelProto:
     """Ids less an offset pick rows; a mask forbids some."""
     nodes = [
-        _node("Sub", "ids two", "index"), _node("Gather", "t index", "e"), _node("Cast", "mask", "f", to=1),
-        _node("Sub", "one f", "g"), _node("Mul", "g low", "h"), _node("Unsqueeze", "h two", "u"), _node("Add", "e u", "s"),
-        _node("Softmax", "s", "p", axis=1), _node("Mul", "p e", "q"), _node("ReduceSum", "q axis", "r", keepdims=0),
+        _node("Sub", "ids two", "index"),
+        _node("Gather", "t index", "e"),
+        _node("Cast", "mask", "f", to=1),
+        _node("Sub", "one f", "g"),
+        _node("Mul", "g low", "h"),
+        _node("Unsqueeze", "h two", "u"),
+        _node("Add", "e u", "s"),
+        _node("Softmax", "s", "p", axis=1),
+        _node("Mul", "p e", "q"),
+        _node("ReduceSum", "q axis", "r", keepdims=0),
         _node("Gemm", "r w ones", "y"),
-    ]  # fmt: skip
+    ]
     return _model(nodes, {"ids": (TensorProto.INT64, (1, 5)), "mask": (TensorProto.INT64, (1, 5))}, 17, 2)
 
 
 def images() -> onnx.ModelProto:
     """Bytes, convolution, interpolation, padding of a batch of two."""
     nodes = [
-        _node("Cast", "x", "f", to=1), _node("Conv", "f k", "c", pads=[1, 1, 1, 1]), _node("Relu", "c", "r"),
-        _node("GlobalAveragePool", "r", "g"), _node("Flatten", "g", "y"),
-    ]  # fmt: skip
+        _node("Cast", "x", "f", to=1),
+        _node("Conv", "f k", "c", pads=[1, 1, 1, 1]),
+        _node("Relu", "c", "r"),
+        _node("GlobalAveragePool", "r", "g"),
+        _node("Flatten", "g", "y"),
+    ]
     return _model(nodes, {"x": (TensorProto.UINT8, (2, 2, 4, 4))}, 17, 3)
 
 
@@ -79,8 +94,10 @@ def upsample() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Resize", ["x", "", "", "sizes"], ["r"], name="r", mode="linear"),
         _node("Slice", "r nought two last", "s"),
-        _node("Concat", "s s", "j", axis=1), _node("ReduceMean", "j last", "m", keepdims=1), _node("Reshape", "m flat", "y"),
-    ]  # fmt: skip
+        _node("Concat", "s s", "j", axis=1),
+        _node("ReduceMean", "j last", "m", keepdims=1),
+        _node("Reshape", "m flat", "y"),
+    ]
     return _model(nodes, {"x": (TensorProto.FLOAT, (1, 2, 4, 4))}, 18, 4)
 
 

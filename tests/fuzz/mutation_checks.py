@@ -215,9 +215,7 @@ def _same_bits(integer: Graph, samples: dict[str, Array]) -> None:
     kinds = {i.name: i.type for i in session.get_inputs()}
     order = [i.name for i in session.get_inputs()]
     names = dict(zip(order, input_shapes(integer), strict=True))
-    feeds = {
-        i: samples[names[i]][:1].astype(np.float32 if kinds[i] == "tensor(float)" else np.int64) for i in order
-    }
+    feeds = {i: samples[names[i]][:1].astype(np.float32 if kinds[i] == "tensor(float)" else np.int64) for i in order}
     outputs = [o.name for o in session.get_outputs()]
     for name, value, wanted in zip(outputs, session.run(outputs, feeds), expected.values(), strict=True):
         assert np.array_equal(value, wanted), f"integer output {name!r} has other bits in onnxruntime"

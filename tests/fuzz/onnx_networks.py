@@ -365,11 +365,32 @@ NORMS: dict[str, Step] = {
 STEPS: dict[str, Step] = {
     step.__name__: step
     for step in (
-        linear, convolution, convolution, transposed_convolution, patches, merged_patches, attention, embedded, activation,
-        with_constant, with_itself, divided, batch_norm, cut, halves, joined, picked, padded, resized, views, means, pooled,
-        softmax, residual,
+        linear,
+        convolution,
+        convolution,
+        transposed_convolution,
+        patches,
+        merged_patches,
+        attention,
+        embedded,
+        activation,
+        with_constant,
+        with_itself,
+        divided,
+        batch_norm,
+        cut,
+        halves,
+        joined,
+        picked,
+        padded,
+        resized,
+        views,
+        means,
+        pooled,
+        softmax,
+        residual,
     )
-}  # fmt: skip
+}
 FLOAT_ONLY = {"norm of maps", "divided", "batch_norm"}  # no integer form
 SMALLEST, LARGEST = 3, 9
 

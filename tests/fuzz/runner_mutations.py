@@ -30,10 +30,49 @@ from tests.targets.cpu.made_artifacts import artifact, expected, sample
 
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g"
 OPTIONS = {"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:exitcode=77", "UBSAN_OPTIONS": "exitcode=77"}
-NUMBERS = ("0", "1", "-1", "7", "256", "65536", str(2**31 - 1), str(2**31), str(2**40), str(2**62), str(2**63), "9" * 40, "1e9",
-           "nan", "0x10", "", "x")  # fmt: skip
-TOKENS = ("input", "output", "step", "counts", "features", "arch", "weights", "library", "workspace", "int8", "float64", "bool",
-          "..", "a/b", "%n%s", "\x00", "\x1b[2J", "é", " ", "\n", "x" * 200, "x" * 5000)  # fmt: skip
+NUMBERS = (
+    "0",
+    "1",
+    "-1",
+    "7",
+    "256",
+    "65536",
+    str(2**31 - 1),
+    str(2**31),
+    str(2**40),
+    str(2**62),
+    str(2**63),
+    "9" * 40,
+    "1e9",
+    "nan",
+    "0x10",
+    "",
+    "x",
+)
+TOKENS = (
+    "input",
+    "output",
+    "step",
+    "counts",
+    "features",
+    "arch",
+    "weights",
+    "library",
+    "workspace",
+    "int8",
+    "float64",
+    "bool",
+    "..",
+    "a/b",
+    "%n%s",
+    "\x00",
+    "\x1b[2J",
+    "é",
+    " ",
+    "\n",
+    "x" * 200,
+    "x" * 5000,
+)
 
 
 @functools.cache

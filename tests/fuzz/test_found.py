@@ -54,20 +54,28 @@ def model(lines: str, inputs: Inputs, *outputs: str) -> bytes:
 REFUSED = {
     "an axis inserted twice": (model("y = MatMul x w\nz = Unsqueeze y twice", X, "z"), "read", "N018"),
     "ids and constants that do not broadcast": (
-        model("i = Add ids four\ne = Gather t i\ny = MatMul e w", {"ids": (IDS, (1, 5))}, "y"), "read", "N018",
+        model("i = Add ids four\ne = Gather t i\ny = MatMul e w", {"ids": (IDS, (1, 5))}, "y"),
+        "read",
+        "N018",
     ),
     "ids less offsets that do not broadcast": (
-        model("i = Sub ids four\nj = Sub i two\ne = Gather t j\ny = MatMul e w", {"ids": (IDS, (1, 5))}, "y"), "read", "N018",
+        model("i = Sub ids four\nj = Sub i two\ne = Gather t j\ny = MatMul e w", {"ids": (IDS, (1, 5))}, "y"),
+        "read",
+        "N018",
     ),
     "integers computed by a function": (
-        model("y = MatMul x w\nz = Relu ids", {**X, "ids": (BYTES, (1, 5))}, "y", "z"), "read", "N018",
+        model("y = MatMul x w\nz = Relu ids", {**X, "ids": (BYTES, (1, 5))}, "y", "z"),
+        "read",
+        "N018",
     ),
     "a mask of any size": (
-        model("b = Cast mask to=9\nz = Where b x two", {**X, "mask": (IDS, (1, 400_000_000))}, "z"), "read", "N024",
+        model("b = Cast mask to=9\nz = Where b x two", {**X, "mask": (IDS, (1, 400_000_000))}, "z"),
+        "read",
+        "N024",
     ),
     "an output of ids": (model("y = MatMul x w", X_AND_IDS, "y", "ids"), "quantise", "Q014"),
     "an output of moved ids": (model("y = MatMul x w\nz = Unsqueeze ids two", X_AND_IDS, "y", "z"), "quantise", "Q014"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", REFUSED)

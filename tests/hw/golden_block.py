@@ -1,6 +1,6 @@
 """One small block as it is printed, kept in tests/hw/golden so that a change of the printers shows as a difference.
 
-    python -m tests.hw.golden_block        # parse the printed files, then renew the kept ones
+python -m tests.hw.golden_block        # parse the printed files, then renew the kept ones
 """
 
 from __future__ import annotations
@@ -71,9 +71,18 @@ def errors_of(files: Mapping[str, str]) -> str:
         found = [d for d in compilation.getAllDiagnostics() if d.isError()]
         report = pyslang.DiagnosticEngine.reportAll(compilation.sourceManager, found) if found else ""
         command = [
-            str(tools.program("g++")), "-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas",
-            "-Wno-unused-label", f"-I{SHIM_FOLDER}", f"-I{HLS_FOLDER}", str(folder / "dense.cpp"),
-        ]  # fmt: skip
+            str(tools.program("g++")),
+            "-std=c++17",
+            "-fsyntax-only",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-Wno-unknown-pragmas",
+            "-Wno-unused-label",
+            f"-I{SHIM_FOLDER}",
+            f"-I{HLS_FOLDER}",
+            str(folder / "dense.cpp"),
+        ]
         return str(report) + subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 

@@ -80,9 +80,7 @@ class Builder:
         attended = make(Attention(heads, 1.0, score_multiplier=50000, score_shift=19), q, k, v)
         y = self.linear(self.requantise(attended, 1, zero_point=2), width, INT16)
         x = make(AddRequantised(40000, 16, *IDENTITY), x, y)
-        hidden = make(
-            Table(), self.linear(self.norm(x), 4 * width, zero_point=-5), self.integers(-127, 127, 256, "int8")
-        )
+        hidden = make(Table(), self.linear(self.norm(x), 4 * width, zero_point=-5), self.integers(-127, 127, 256, "int8"))
         return make(AddRequantised(*IDENTITY, 45000, 16), self.linear(hidden, width, INT16), x)
 
     def vit(self, shape: Shape) -> Graph:
@@ -91,9 +89,11 @@ class Builder:
         tokens, depth = (shape.image // shape.patch) ** 2, shape.channels * shape.patch**2
         weight = self.integers(-127, 127, (shape.width, depth), "int8")
         acc = make(
-            PatchEmbed(shape.patch), make(Quantise(0.02, 1), image), weight,
+            PatchEmbed(shape.patch),
+            make(Quantise(0.02, 1), image),
+            weight,
             self.integers(-2000, 2000, shape.width, "int32"),
-        )  # fmt: skip
+        )
         position = self.integers(-3000, 3000, (1, tokens, shape.width), "int16")
         x = make(AddRequantised(*IDENTITY, 40000, 16), self.requantise(acc, shape.width, INT16), position)
         if not shape.pool:

@@ -1,6 +1,6 @@
 """Random integer graphs of what the engine runs and of what it nearly runs: moves anywhere, joins on any axis, odd widths.
 
-    python -m tests.hw.random_programs 0 200 [rtl]     # seeds; prints what is planned, refused and wrong
+python -m tests.hw.random_programs 0 200 [rtl]     # seeds; prints what is planned, refused and wrong
 """
 
 from __future__ import annotations

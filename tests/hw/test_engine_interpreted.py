@@ -59,8 +59,6 @@ def test_program_equals_graph(sizes: dict[str, int], config: EngineConfig) -> No
     classes=st.integers(1, 40),
 )
 def test_any_shape(seed: int, grid: int, patch: int, heads: int, pool: bool, classes: int) -> None:
-    graph = random_vit(
-        seed, image=grid * patch, patch=patch, width=16 * heads, heads=heads, pool=pool, classes=classes
-    )
+    graph = random_vit(seed, image=grid * patch, patch=patch, width=16 * heads, heads=heads, pool=pool, classes=classes)
     found, expected = run(plan(graph, CONFIGS[0]), random_image(graph, seed))
     assert np.array_equal(found, expected)

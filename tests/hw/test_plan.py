@@ -52,9 +52,7 @@ def transposed() -> Graph:
 
 def wide(inputs: int) -> Graph:
     image = graph_input("x", (1, inputs))
-    return Graph(
-        "w", (image,), (Builder(0).linear(make(Quantise(0.1), image), 8, INT16),), ("y",), Level.QUANTISED
-    )
+    return Graph("w", (image,), (Builder(0).linear(make(Quantise(0.1), image), 8, INT16),), ("y",), Level.QUANTISED)
 
 
 def attended(batch: int = 1, values: int = 16, bias: bool = False) -> Graph:
@@ -93,20 +91,29 @@ REFUSED: dict[str, tuple[Callable[[], Graph], EngineConfig, str, str]] = {
     "a convolution": (single(Conv(), (1, 16, 4, 4), (16, 16, 1, 1)), CONFIG, "P001", "Conv"),
     "softmax alone": (single(Softmax(2, 40000, 20), (1, 4, 16), elem=INT16), CONFIG, "P001", "Softmax"),
     "differences": (
-        single(AddRequantised(40000, 15, 40000, 15, True), (1, 4, 16), (1, 4, 16), elem=INT16), CONFIG, "P001", "a difference",
+        single(AddRequantised(40000, 15, 40000, 15, True), (1, 4, 16), (1, 4, 16), elem=INT16),
+        CONFIG,
+        "P001",
+        "a difference",
     ),
     "sums over channels": (single(ReduceSum((2,)), (1, 4, 16)), CONFIG, "P001", "over axes (2,)"),
     "sums of 16 bits": (single(ReduceSum((1,)), (1, 4, 16), elem=INT16), CONFIG, "P001", "it adds i16[1,4,16] up"),
     "LayerNorm into a sum": (
-        single(LayerNormalization(eps_term=1, shift=9, elem=INT16), (1, 4, 16), elem=INT16), CONFIG, "P001", "in 16 bits",
+        single(LayerNormalization(eps_term=1, shift=9, elem=INT16), (1, 4, 16), elem=INT16),
+        CONFIG,
+        "P001",
+        "in 16 bits",
     ),
     "patches wider than a word": (lambda: random_vit(image=64, patch=32), CONFIG, "P002", "patches are 32 wide"),
     "more inputs than a bank holds": (lambda: wide(4112), CONFIG, "P002", "the activation buffer holds 256"),
     "more keys than softmax keeps": (lambda: random_vit(image=24), replace(CONFIG, key_tiles=8), "P002", "145 keys exceed 128"),
     "LayerNorm wider than its parameters": (
-        lambda: random_vit(width=64, heads=4), replace(CONFIG, norm_width=32), "P002", "LayerNorm over 64 channels",
+        lambda: random_vit(width=64, heads=4),
+        replace(CONFIG, norm_width=32),
+        "P002",
+        "LayerNorm over 64 channels",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)

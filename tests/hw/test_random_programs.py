@@ -129,9 +129,10 @@ REFUSED: dict[str, tuple[Callable[[], Graph], str, str]] = {
     "tokens joined behind an axis of 2": (lambda: joined(2, (1, 2, 3, 16), (1, 2, 4, 16)), "Concat", "behind an axis of 2"),
     "16-bit input, channels from 8 with a step": (
         lambda: (case := Case(1, 4, 64, elem=INT16)).graph(case.read(make(Slice(2, 8, 40, 2), case.quantised))),
-        "Slice", "a 16-bit value that is not a product",
+        "Slice",
+        "a 16-bit value that is not a product",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", PLANNED)

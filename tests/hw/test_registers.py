@@ -22,7 +22,7 @@ def test_offsets_and_fields_do_not_overlap() -> None:
 
 
 def test_the_header_compiles_and_names_every_register(tmp_path: Path) -> None:
-    lines = [f"_Static_assert(EW_{r.name.upper()} == {r.offset}u, \"\");" for r in REGISTERS]
+    lines = [f'_Static_assert(EW_{r.name.upper()} == {r.offset}u, "");' for r in REGISTERS]
     (tmp_path / "engine_registers.h").write_text(c_header())
     (tmp_path / "use.c").write_text('#include "engine_registers.h"\n' + "\n".join(lines) + "\n")
     subprocess.run(["gcc", "-std=c11", "-Wall", "-Werror", "-fsyntax-only", "use.c"], cwd=tmp_path, check=True)

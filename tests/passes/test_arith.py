@@ -200,15 +200,11 @@ def attention_by_hand(
         r = (1 << (n + 15)) // s
         assert 1 << 15 < r <= 1 << 16
         columns = v.T.tolist()
-        out.append(
-            [(sum(a * x for a, x in zip(weights, c, strict=True)) * r + (1 << (n + 6))) >> (n + 7) for c in columns]
-        )
+        out.append([(sum(a * x for a, x in zip(weights, c, strict=True)) * r + (1 << (n + 6))) >> (n + 7) for c in columns])
     return out
 
 
-@given(
-    st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 2, 3]), MULTIPLIERS, SHIFTS, st.integers(0, 2**32 - 1)
-)
+@given(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 2, 3]), MULTIPLIERS, SHIFTS, st.integers(0, 2**32 - 1))
 def test_attention_by_hand(queries: int, keys: int, heads: int, multiplier: int, shift: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     dim = 5
@@ -222,9 +218,13 @@ def test_attention_by_hand(queries: int, keys: int, heads: int, multiplier: int,
 
 
 @given(
-    st.integers(1, 3), st.sampled_from([(1, 1, 1, 1), (3, 2, 4, 5), (1, 2, 4, 5), (2, 4, 5), (4, 5), (3, 1, 1, 5), (5,)]),
-    st.integers(1, 9), MULTIPLIERS, SHIFTS, st.integers(0, 2**32 - 1)
-)  # fmt: skip
+    st.integers(1, 3),
+    st.sampled_from([(1, 1, 1, 1), (3, 2, 4, 5), (1, 2, 4, 5), (2, 4, 5), (4, 5), (3, 1, 1, 5), (5,)]),
+    st.integers(1, 9),
+    MULTIPLIERS,
+    SHIFTS,
+    st.integers(0, 2**32 - 1),
+)
 def test_attention_in_windows_with_a_bias_by_hand(
     dv: int, shape: tuple[int, ...], dk: int, multiplier: int, shift: int, seed: int
 ) -> None:
@@ -243,9 +243,7 @@ def test_attention_in_windows_with_a_bias_by_hand(
             assert got[window][:, values].tolist() == wanted
 
 
-@pytest.mark.parametrize(
-    ("tokens", "spread", "least_db"), [(17, 1.0, 40), (50, 2.0, 38), (197, 1.0, 38), (197, 4.0, 33)]
-)
+@pytest.mark.parametrize(("tokens", "spread", "least_db"), [(17, 1.0, 40), (50, 2.0, 38), (197, 1.0, 38), (197, 4.0, 33)])
 def test_attention_against_float_softmax(tokens: int, spread: float, least_db: float) -> None:
     """Same integers in, so the error is the integer softmax's own: 8-bit weights and an 11-bit exponential."""
     rng = np.random.default_rng(tokens)

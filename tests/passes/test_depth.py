@@ -32,8 +32,6 @@ def deep(kind: str) -> Graph:
     return Graph(kind, (image,), (x,), ("y",))
 
 
-
-
 @pytest.mark.parametrize("kind", ["sums", "constants", "views", "relus", "post-norm"])
 def test_a_deep_graph_is_quantised(kind: str) -> None:
     graph = deep(kind)

@@ -53,9 +53,7 @@ def test_a_text_has_a_title_and_four_sections(code: str) -> None:
 
 def test_a_diagnostic_reads_like_a_compilers() -> None:
     found = Diagnostic("Q001", "Exp has no integer form", "/blocks.0/Exp", "reasons", "do this")
-    assert str(found) == (
-        "error[Q001]: Exp has no integer form\n  at /blocks.0/Exp\n  because reasons\n  help: do this"
-    )
+    assert str(found) == ("error[Q001]: Exp has no integer form\n  at /blocks.0/Exp\n  because reasons\n  help: do this")
     error = CompileError([found, found], Exit.MODEL)
     assert error.exit_code == 1
     assert len(error.diagnostics) == 2

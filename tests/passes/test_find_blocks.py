@@ -33,8 +33,10 @@ def test_blocks_of_a_vit_follow_each_other(count: int, merged: bool, pooling: st
     graph = tiny_vit(1, blocks=count, merged_qkv=merged, pooling=pooling, heads=heads, width=16, hidden=16 * ratio)
     blocks = find_blocks(graph)
     assert [b.index for b in blocks] == list(range(count))
-    assert all((b.layout, b.heads, b.width, b.hidden, b.closed, b.is_plain) == ("pre-norm", heads, 16, 16 * ratio, True, True)
-               for b in blocks)  # fmt: skip
+    assert all(
+        (b.layout, b.heads, b.width, b.hidden, b.closed, b.is_plain) == ("pre-norm", heads, 16, 16 * ratio, True, True)
+        for b in blocks
+    )
     assert all(a.stream_out is b.stream_in for a, b in pairwise(blocks))
     members = [node for b in blocks for node in b.members]
     assert len(members) == len(set(members))

@@ -237,9 +237,7 @@ def random_graphs(draw: st.DrawFn) -> Graph:
 
     for _ in range(draw(st.integers(2, 14))):
         kind = draw(
-            st.sampled_from(
-                ["linear", "norm", "act", "add", "concat", "slice", "columns", "attention", "identity", "scale"]
-            )
+            st.sampled_from(["linear", "norm", "act", "add", "concat", "slice", "columns", "attention", "identity", "scale"])
         )
         a, b = pick(), pick()
         tokens, width = a.shape[1:]

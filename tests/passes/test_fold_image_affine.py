@@ -51,14 +51,17 @@ def test_it_goes_into_the_patch_embedding_and_the_engine_runs_it(spelling: str) 
     assert len(plan(quantise(optimise(graph)[0], images).graph, EngineConfig()).steps) == 1
 
 
-@pytest.mark.parametrize("change", [
-    lambda x: make(Relu(), x),
-    lambda x: make(Add(), x, x),
-    lambda x: make(Mul(), x, of(RNG.standard_normal((1, 1, 8, 8)))),
-    lambda x: make(Div(), of(1.0), x),
-    lambda x: make(Div(), x, of(0.0)),
-    lambda x: make(Mul(), make(Mul(), x, of(3e38)), of(3e38)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: make(Relu(), x),
+        lambda x: make(Add(), x, x),
+        lambda x: make(Mul(), x, of(RNG.standard_normal((1, 1, 8, 8)))),
+        lambda x: make(Div(), of(1.0), x),
+        lambda x: make(Div(), x, of(0.0)),
+        lambda x: make(Mul(), make(Mul(), x, of(3e38)), of(3e38)),
+    ],
+)
 def test_what_is_not_affine_in_each_plane_stays(change: Callable[[Node], Node]) -> None:
     graph = embedded(change)
     after, _ = FoldImageAffine()(graph)

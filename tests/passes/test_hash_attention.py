@@ -105,19 +105,29 @@ def test_layers_that_no_code_can_stand_for_are_refused_by_name_and_left_out_of_a
     with pytest.raises(CompileError, match="H004"):
         hashed(graph, "0")
     one = tiny_vit(0, blocks=1)
-    short = replaced(one, lambda old, operands: make(
-        old.op, operands[0], *(make(Slice(1, 0, 9), n) for n in operands[1:]), origin=old.origin))  # fmt: skip
-    crossed = replaced(one, lambda old, operands: make(
-        old.op, operands[0], constant(np.ones((1, 17, 32), np.float32)), operands[2], origin=old.origin))  # fmt: skip
+    short = replaced(
+        one,
+        lambda old, operands: make(old.op, operands[0], *(make(Slice(1, 0, 9), n) for n in operands[1:]), origin=old.origin),
+    )
+    crossed = replaced(
+        one,
+        lambda old, operands: make(
+            old.op, operands[0], constant(np.ones((1, 17, 32), np.float32)), operands[2], origin=old.origin
+        ),
+    )
     for other in (short, crossed):
         assert codes_of(other) == ["H004"]
 
 
 @settings(max_examples=12)
 @given(
-    st.sampled_from([(1, "avg"), (2, "cls"), (3, "avg")]), st.sampled_from([1, 2, 3]), st.sampled_from([1, 5, 16]),
-    st.sampled_from([1, 7, 25]), st.sampled_from(["sum", "own"]), st.integers(0, 5),
-)  # fmt: skip
+    st.sampled_from([(1, "avg"), (2, "cls"), (3, "avg")]),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([1, 5, 16]),
+    st.sampled_from([1, 7, 25]),
+    st.sampled_from(["sum", "own"]),
+    st.integers(0, 5),
+)
 def test_any_size_is_hashed_and_quantised(
     side: tuple[int, str], heads: int, bits: int, supports: int, constant_term: str, seed: int
 ) -> None:
@@ -193,13 +203,19 @@ def test_the_shared_projection_keeps_scores_that_are_the_same_both_ways() -> Non
 
 def test_tables_compare_maps_with_softmax_and_with_equal_weights() -> None:
     """Where keys are queries, so that a map can be had from codes, codes beat equal weights."""
-    graph = replaced(tiny_vit(4, blocks=2), lambda old, operands: make(
-        old.op, operands[0], operands[0], operands[2], origin=old.origin))  # fmt: skip
+    graph = replaced(
+        tiny_vit(4, blocks=2), lambda old, operands: make(old.op, operands[0], operands[0], operands[2], origin=old.origin)
+    )
     _, done = HashAttentionLayers(samples={"image": images(graph, 40)}, recipe=None)(graph)
     (table,) = done.tables
     assert table.columns == (
-        "layer", "tokens", "cosine, equal weights", "KL, equal weights", "cosine, hashed", "KL, hashed",
-    )  # fmt: skip
+        "layer",
+        "tokens",
+        "cosine, equal weights",
+        "KL, equal weights",
+        "cosine, hashed",
+        "KL, hashed",
+    )
     for row in table.rows:
         equal, divergence, cosine, kl = (float(str(cell)) for cell in row[2:])
         assert equal < cosine <= 1 and 0 <= kl < divergence
@@ -226,9 +242,11 @@ def test_tuning_comes_nearer_and_resumes_to_the_same_bits(tmp_path: object) -> N
     assert kinds(tuned) == kinds(plain)
     moved = [
         not np.array_equal(value_of(a), value_of(b))  # type: ignore[arg-type]
-        for a, b in zip(*([n.inputs[i] for n in g.nodes() if isinstance(n.op, HashCodes) for i in (1, 2, 3)]
-                          for g in (plain, tuned)), strict=True)
-    ]  # fmt: skip
+        for a, b in zip(
+            *([n.inputs[i] for n in g.nodes() if isinstance(n.op, HashCodes) for i in (1, 2, 3)] for g in (plain, tuned)),
+            strict=True,
+        )
+    ]
     assert moved == [False, True, True]
 
 

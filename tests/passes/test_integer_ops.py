@@ -37,14 +37,21 @@ def convolved(op: Conv, x: Array, w: Array, b: Array) -> Array:
 
 
 @given(
-    st.tuples(st.integers(1, 3), st.integers(1, 3)), st.tuples(*[st.integers(0, 2)] * 4),
-    st.tuples(st.integers(1, 2), st.integers(1, 2)), st.sampled_from([(1, 3, 2), (2, 1, 2), (4, 1, 1), (2, 2, 1)]),
-    st.integers(-127, 127), SEEDS
-)  # fmt: skip
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(*[st.integers(0, 2)] * 4),
+    st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    st.sampled_from([(1, 3, 2), (2, 1, 2), (4, 1, 1), (2, 2, 1)]),
+    st.integers(-127, 127),
+    SEEDS,
+)
 def test_conv(
-    strides: tuple[int, int], pads: tuple[int, int, int, int], dilations: tuple[int, int],
-    grouping: tuple[int, int, int], pad_value: int, seed: int,
-) -> None:  # fmt: skip
+    strides: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    dilations: tuple[int, int],
+    grouping: tuple[int, int, int],
+    pad_value: int,
+    seed: int,
+) -> None:
     rng = np.random.default_rng(seed)
     groups, ins, share = grouping
     op = Conv(strides, pads, dilations, groups, pad_value)

@@ -56,9 +56,14 @@ def routed(kind: str, rng: np.random.Generator, shape: tuple[int, int, int]) -> 
 
 
 @given(
-    st.integers(1, 5), st.integers(1, 9), st.data(), st.sampled_from(FORMS), st.sampled_from(sorted(ACTIVATION_OPS)),
-    st.sampled_from(KINDS), st.integers(0, 2**32 - 1),
-)  # fmt: skip
+    st.integers(1, 5),
+    st.integers(1, 9),
+    st.data(),
+    st.sampled_from(FORMS),
+    st.sampled_from(sorted(ACTIVATION_OPS)),
+    st.sampled_from(KINDS),
+    st.integers(0, 2**32 - 1),
+)
 def test_float(
     experts: int, tokens: int, data: st.DataObject, form: tuple[str, bool], activation: str, kind: str, seed: int
 ) -> None:
@@ -86,11 +91,14 @@ def integer_operands(rng: np.random.Generator, experts: int, tokens: int, kind: 
     )
     logits = np.clip(np.round(routed(kind, rng, (1, tokens, experts)) * 300), -32767, 32767).astype(np.int16)
     operands: list[Array] = [
-        rng.integers(-127, 128, (1, tokens, width)).astype(np.int8), logits, w1.astype(np.int8),
-        rng.integers(-9000, 9000, (experts, hidden)).astype(np.int32), w2.astype(np.int8),
+        rng.integers(-127, 128, (1, tokens, width)).astype(np.int8),
+        logits,
+        w1.astype(np.int8),
+        rng.integers(-9000, 9000, (experts, hidden)).astype(np.int32),
+        w2.astype(np.int8),
         rng.integers(-9000, 9000, (experts, outs)).astype(np.int32),
         *(x.astype(t) for x, t in zip(scaling, dtypes, strict=True)),
-    ]  # fmt: skip
+    ]
     return op, operands
 
 
@@ -213,11 +221,15 @@ def test_what_does_not_fit_is_named() -> None:
     shapes = [(1, 4, 3), (1, 4, 5), (5, 6, 3), (5, 6), (5, 2, 6), (5, 2)]
     assert MoE(2).infer(*(TensorType(s) for s in shapes)) == TensorType((1, 4, 2))
     broken = {
-        "router's logits (1, 4, 6)": (MoE(2), 1, (1, 4, 6)), "tokens (1, 4, 2)": (MoE(2), 0, (1, 4, 2)),
-        "second weight": (MoE(2), 4, (5, 2, 7)), "bias (4, 6)": (MoE(2), 3, (4, 6)), "chooses 6 of 5": (MoE(6), 1, (1, 4, 5)),
-        "chooses 0 of 5": (MoE(0), 1, (1, 4, 5)), "unknown activation": (MoE(2, activation="Sine"), 1, (1, 4, 5)),
+        "router's logits (1, 4, 6)": (MoE(2), 1, (1, 4, 6)),
+        "tokens (1, 4, 2)": (MoE(2), 0, (1, 4, 2)),
+        "second weight": (MoE(2), 4, (5, 2, 7)),
+        "bias (4, 6)": (MoE(2), 3, (4, 6)),
+        "chooses 6 of 5": (MoE(6), 1, (1, 4, 5)),
+        "chooses 0 of 5": (MoE(0), 1, (1, 4, 5)),
+        "unknown activation": (MoE(2, activation="Sine"), 1, (1, 4, 5)),
         "neither before nor after": (MoE(2, "during"), 1, (1, 4, 5)),
-    }  # fmt: skip
+    }
     for words, (op, place, shape) in broken.items():
         with pytest.raises(InferError, match=words.replace("(", r"\(").replace(")", r"\)")):
             op.infer(*(TensorType(shape if i == place else s) for i, s in enumerate(shapes)))

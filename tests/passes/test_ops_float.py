@@ -133,13 +133,9 @@ CASES = [
 def by_onnxruntime(case: Case, operands: list[Array]) -> Array:
     names = [f"x{i}" for i in range(len(operands) + len(case.extra))]
     node = helper.make_node(case.onnx_type, names, ["y"], **case.attributes)
-    inputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, x.shape)
-        for name, x in zip(names, operands, strict=False)
-    ]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, x.shape) for name, x in zip(names, operands, strict=False)]
     constants = [
-        onnx.numpy_helper.from_array(value, name)
-        for name, value in zip(names[len(operands) :], case.extra, strict=True)
+        onnx.numpy_helper.from_array(value, name) for name, value in zip(names[len(operands) :], case.extra, strict=True)
     ]
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     graph = helper.make_graph([node], "one", inputs, [output], constants)

@@ -40,15 +40,19 @@ def test_every_pass_is_walked() -> None:
 def test_the_refused_orders() -> None:
     """The list itself, so that nobody refuses or allows an order in passing."""
     after_quantisation = {("QuantiseGraph", name): "A001" for name in orders.PASSES}
-    assert after_quantisation | {
-        ("HashAttentionLayers", "FuseBlocks"): "A002",
-        ("HashAttentionLayers", "SplitClasses"): "A003",
-        ("SplitClasses", "SplitClasses"): "A004",
-        ("SelectExperts", "FuseBlocks"): "A005",
-        ("FuseBlocks", "SelectExperts"): "A005",
-        ("SelectExperts", "SplitClasses"): "A006",
-        ("SplitClasses", "SelectExperts"): "A006",
-    } == REFUSED
+    assert (
+        after_quantisation
+        | {
+            ("HashAttentionLayers", "FuseBlocks"): "A002",
+            ("HashAttentionLayers", "SplitClasses"): "A003",
+            ("SplitClasses", "SplitClasses"): "A004",
+            ("SelectExperts", "FuseBlocks"): "A005",
+            ("FuseBlocks", "SelectExperts"): "A005",
+            ("SelectExperts", "SplitClasses"): "A006",
+            ("SplitClasses", "SelectExperts"): "A006",
+        }
+        == REFUSED
+    )
 
 
 @pytest.mark.parametrize(("first", "second"), ALLOWED, ids=[" then ".join(pair) for pair in ALLOWED])

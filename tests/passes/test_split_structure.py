@@ -22,11 +22,18 @@ def vit(draw: st.DrawFn) -> Graph:
     """Any of the forms that exporters leave."""
     heads = draw(st.integers(1, 3))
     return tiny_vit(
-        draw(st.integers(0, 99)), image=8, patch=4, heads=heads, width=heads * draw(st.sampled_from([4, 6])),
-        blocks=draw(st.integers(1, 2)), hidden=draw(st.integers(5, 12)), classes=4,
-        pooling=draw(st.sampled_from(["cls", "avg"])), merged_qkv=draw(st.booleans()),
+        draw(st.integers(0, 99)),
+        image=8,
+        patch=4,
+        heads=heads,
+        width=heads * draw(st.sampled_from([4, 6])),
+        blocks=draw(st.integers(1, 2)),
+        hidden=draw(st.integers(5, 12)),
+        classes=4,
+        pooling=draw(st.sampled_from(["cls", "avg"])),
+        merged_qkv=draw(st.booleans()),
         activation=draw(st.sampled_from(sorted(set(ACTIVATIONS) - {"sigmoid"}))),
-    )  # fmt: skip
+    )
 
 
 vits = st.composite(vit)()

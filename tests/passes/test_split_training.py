@@ -47,9 +47,15 @@ def short(**changes: Any) -> Any:
     from edgewright.passes.learn.class_pruning import Schedule, Stage
 
     given = {
-        "channels": Stage(320, 200, 2e-3), "heads": Stage(320, 200, 2e-3), "hidden": Stage(4800, 200, 3e-3),
-        "together": Stage(1600, 200, 2e-3), "batch": 32, "score_images": 64, "exact_images": 32, "exact": 4,
-    }  # fmt: skip
+        "channels": Stage(320, 200, 2e-3),
+        "heads": Stage(320, 200, 2e-3),
+        "hidden": Stage(4800, 200, 3e-3),
+        "together": Stage(1600, 200, 2e-3),
+        "batch": 32,
+        "score_images": 64,
+        "exact_images": 32,
+        "exact": 4,
+    }
     return Schedule(**{**given, **changes})
 
 
@@ -123,9 +129,16 @@ def test_a_split_learns_and_resumes_to_the_same_result(tmp_path: Path) -> None:
     said: list[str] = []
     told: list[tuple[str, int, int]] = []
     work = SplitClasses(
-        2, "confusion", 0.5, 4, seed=1, schedule=short(), checkpoints=tmp_path, say=said.append,
+        2,
+        "confusion",
+        0.5,
+        4,
+        seed=1,
+        schedule=short(),
+        checkpoints=tmp_path,
+        say=said.append,
         progress=lambda *step: told.append(step),
-    )  # fmt: skip
+    )
     split = work.run(graph, data)
     for part, sub_model in zip(split.plan.partition, split.sub_models, strict=True):
         verify(sub_model)

@@ -114,9 +114,16 @@ class Script:
         self.measure(f"{what}: words", "m")
 
     def run(
-        self, model: Build, *, image: Mapping[int, bytes] | None = None, latency: int = 24, stall: float = 0.0, seed: int = 1,
-        assertions: bool = True, folder: Path,
-    ) -> list[int]:  # fmt: skip
+        self,
+        model: Build,
+        *,
+        image: Mapping[int, bytes] | None = None,
+        latency: int = 24,
+        stall: float = 0.0,
+        seed: int = 1,
+        assertions: bool = True,
+        folder: Path,
+    ) -> list[int]:
         """The measurements, after every check."""
         (folder / "script.txt").write_text("\n".join(self.lines) + "\n")
         content = {**self.good.image, **(image or {})}
@@ -125,9 +132,14 @@ class Script:
         plusargs: dict[str, object] = {"script": "script.txt", "memory": "image.hex", "write_log": "writes.bin"}
         plusargs |= {"axi_latency": latency, "axi_stall": round(256 * stall), "axi_seed": seed}
         run(
-            model, HERE / "engine_top_script.py", plusargs=plusargs, cwd=folder, seed=seed, randomise=True,
+            model,
+            HERE / "engine_top_script.py",
+            plusargs=plusargs,
+            cwd=folder,
+            seed=seed,
+            randomise=True,
             assertions=assertions,
-        ).require("the engine")  # fmt: skip
+        ).require("the engine")
         found = [int(line, 16) for line in (folder / "script.log").read_text().split()]
         assert len(found) == self.measured
         for index, (what, expected) in self.checks.items():
@@ -141,5 +153,3 @@ class Script:
             comparison = compare(self.good.plan, self.good.values, log.part(found[index] - self.good.words, found[index]))
             assert comparison.exact, f"{what}: {comparison.mismatch}"
         return found
-
-

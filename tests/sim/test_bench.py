@@ -38,9 +38,7 @@ S = [a + b for a, b in zip(A, B, strict=True)]
 
 def check(expected: list[int], source: str = ADD, idle: float = 0.0, stall: float = 0.0, seed: int = 1) -> int:
     inputs = {"a": A, "b": B}
-    return bench.check_block(
-        {"add.sv": source}, "add", inputs, {"s": expected}, idle=idle, stall=stall, seed=seed, quiet=500
-    )
+    return bench.check_block({"add.sv": source}, "add", inputs, {"s": expected}, idle=idle, stall=stall, seed=seed, quiet=500)
 
 
 def test_a_token_a_cycle_without_pauses() -> None:

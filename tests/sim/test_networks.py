@@ -118,9 +118,7 @@ def test_a_flipped_bit_of_every_operation_is_noticed(name: str) -> None:
         assert (found.operation, found.tensor) == (step.operation.name, step.operation.result.name)
 
 
-def effective_flip(
-    planned: Plan, step: Step, values: dict[Node, Array], image: dict[str, Array]
-) -> int | None:
+def effective_flip(planned: Plan, step: Step, values: dict[Node, Array], image: dict[str, Array]) -> int | None:
     """Address of a byte whose sign bit, flipped, changes what the operation stores, as the interpreter says."""
     operation = step.operation
     blob = step.fields["blob_address"]
@@ -154,9 +152,14 @@ def effective_flip(
 
 
 def differs(
-    graph: Graph, step: Step, values: dict[Node, Array], image: dict[str, Array],
-    changed: Node, array: Array, columns: int | None = None,
-) -> bool:  # fmt: skip
+    graph: Graph,
+    step: Step,
+    values: dict[Node, Array],
+    image: dict[str, Array],
+    changed: Node,
+    array: Array,
+    columns: int | None = None,
+) -> bool:
     """Whether the interpreter stores something else with ``array`` in the place of ``changed``, in the first ``columns``."""
     result = step.operation.result
     partial = replace(graph, outputs=(result,), output_names=("result",))
@@ -172,9 +175,7 @@ def substitute(graph: Graph, old: Node, new: Node) -> Graph:
     done: dict[Node, Node] = {}
     for node in graph.nodes():
         done[node] = new if node is old else node.with_inputs(done[operand] for operand in node.inputs)
-    return replace(
-        graph, inputs=tuple(done[n] for n in graph.inputs), outputs=tuple(done[n] for n in graph.outputs)
-    )
+    return replace(graph, inputs=tuple(done[n] for n in graph.inputs), outputs=tuple(done[n] for n in graph.outputs))
 
 
 def test_the_engine_fits_the_board() -> None:

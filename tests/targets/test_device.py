@@ -57,9 +57,7 @@ def test_a_jetson_has_two_processors_and_says_what_was_never_run(name: str) -> N
 @pytest.mark.parametrize("name", BOARDS)
 def test_every_number_has_a_source(name: str) -> None:
     raw = tomllib.loads(text_of(name))
-    numeric = {
-        k for k, v in raw.items() if k != "source" and re.search(r"\d", str(v) if not isinstance(v, str) else "")
-    }
+    numeric = {k for k, v in raw.items() if k != "source" and re.search(r"\d", str(v) if not isinstance(v, str) else "")}
     assert numeric <= set(raw["source"])
     assert all(text.strip() for text in raw["source"].values())
 

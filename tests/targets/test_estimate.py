@@ -20,9 +20,16 @@ KINDS = ("Linear", "Linear+Gelu", "Linear+Requantise+Table", "Attention", "Layer
 
 boards = st.sampled_from(ARM).map(device.load)
 works = st.builds(
-    Work, st.just("w"), st.sampled_from(KINDS), st.integers(0, 10**9), st.integers(0, 10**8), st.integers(0, 10**8),
-    st.integers(0, 10**7), st.sampled_from(("float32", "int8", "int16")), st.booleans(),
-)  # fmt: skip
+    Work,
+    st.just("w"),
+    st.sampled_from(KINDS),
+    st.integers(0, 10**9),
+    st.integers(0, 10**8),
+    st.integers(0, 10**8),
+    st.integers(0, 10**7),
+    st.sampled_from(("float32", "int8", "int16")),
+    st.booleans(),
+)
 programs = st.lists(works, min_size=1, max_size=6)
 threads_of = st.integers(1, 8)
 factors = st.floats(1.0, 16.0)
@@ -97,10 +104,14 @@ def test_more_threads_take_no_longer(program: list[Work], board: Device, threads
 @pytest.mark.parametrize(
     ("name", "dtype", "macs_per_cycle"),
     [
-        ("rpi4", "float32", 4), ("rpi4", "int8", 8), ("rpi5", "float32", 8), ("rpi5", "int8", 32),
-        ("jetson-nano", "int8", 8), ("jetson-orin-nano", "int8", 32),
+        ("rpi4", "float32", 4),
+        ("rpi4", "int8", 8),
+        ("rpi5", "float32", 8),
+        ("rpi5", "int8", 32),
+        ("jetson-nano", "int8", 8),
+        ("jetson-orin-nano", "int8", 32),
     ],
-)  # fmt: skip
+)
 def test_products_that_fit_the_first_cache_run_at_the_peak_of_the_core(name: str, dtype: str, macs_per_cycle: int) -> None:
     board = device.load(name)
     assert board.cpu is not None and board.clock_mhz is not None

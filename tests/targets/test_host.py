@@ -85,11 +85,17 @@ def test_an_arm_machine_is_the_board_with_its_core(tmp_path: Path, monkeypatch: 
     sysfs = "sys/devices/system/cpu/cpu0/"
     files = {
         sysfs + "cpufreq/cpuinfo_max_freq": "2200000\n",
-        sysfs + "cache/index0/level": "1\n", sysfs + "cache/index0/type": "Data\n", sysfs + "cache/index0/size": "64K\n",
-        sysfs + "cache/index1/level": "1\n", sysfs + "cache/index1/type": "Instruction\n", sysfs + "cache/index1/size": "48K\n",
-        sysfs + "cache/index2/level": "2\n", sysfs + "cache/index2/type": "Unified\n", sysfs + "cache/index2/size": "768K\n",
+        sysfs + "cache/index0/level": "1\n",
+        sysfs + "cache/index0/type": "Data\n",
+        sysfs + "cache/index0/size": "64K\n",
+        sysfs + "cache/index1/level": "1\n",
+        sysfs + "cache/index1/type": "Instruction\n",
+        sysfs + "cache/index1/size": "48K\n",
+        sysfs + "cache/index2/level": "2\n",
+        sysfs + "cache/index2/type": "Unified\n",
+        sysfs + "cache/index2/size": "768K\n",
         sysfs + "cache/index2/shared_cpu_list": "0-1,4\n",
-    }  # fmt: skip
+    }
     board = machine(tmp_path, monkeypatch, "aarch64", ARM.format(features="asimddp", part="0xd0b"), files)
     cpu = cpu_of(board)
     assert (cpu.core, cpu.variant, cpu.fma_per_cycle, cpu.dot_per_cycle) == ("Arm Cortex-A76", "dotprod", 2, 2)

@@ -53,9 +53,14 @@ class LocalDevice:
 def execute(command: Sequence[str], settings: Settings, device: str) -> tuple[int, str]:
     """(exit code, what was said on stderr); the process does not outlive this call. CompileError T048 when it is slow."""
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
         start_new_session=True,
-    )  # fmt: skip
+    )
     try:
         _, said = process.communicate(timeout=settings.timeout_s)
     except subprocess.TimeoutExpired:

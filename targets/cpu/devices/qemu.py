@@ -20,9 +20,12 @@ ROOTS = ("/usr/aarch64-linux-gnu", "/")  # Debian's libc6-arm64-cross; a system 
 COUNTED_RUNS = 2
 # The processor of each board, or the nearest one that Debian's QEMU 7.2 knows and that has what the kernels need.
 PROCESSORS = {
-    "rpi4": "cortex-a72", "rpi5": "cortex-a76", "jetson-nano": "cortex-a57", "jetson-orin-nano": "cortex-a76",
+    "rpi4": "cortex-a72",
+    "rpi5": "cortex-a76",
+    "jetson-nano": "cortex-a57",
+    "jetson-orin-nano": "cortex-a76",
     "jetson-xavier-nx": "max",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,9 @@ def library_root() -> Path:
         if (root / DYNAMIC_LOADER["aarch64"].lstrip("/")).exists():
             return root
     runner_process.refuse(
-        "T053", "there is no C library for emulated programs", "qemu", f"{DYNAMIC_LOADER['aarch64']} is not in {ROOTS[0]}",
+        "T053",
+        "there is no C library for emulated programs",
+        "qemu",
+        f"{DYNAMIC_LOADER['aarch64']} is not in {ROOTS[0]}",
         "apt-get install libc6-arm64-cross",
-    )  # fmt: skip
+    )

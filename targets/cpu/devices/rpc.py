@@ -77,16 +77,29 @@ class RpcDevice:
     def _job(self, artifact: Artifact, settings: Settings, folder: str, inputs: list[str]) -> bytes:
         manifest = artifact.manifest
         job = {
-            "host": self.host, "port": self.port, "tracker": self.tracker, "key": self.key, "folder": folder,
-            "archs": _ARCHS[manifest.arch], "library": str(artifact.library), "weights": str(artifact.weights),
-            "remote_name": f"edgewright_{secrets.token_hex(8)}.so", "entry": manifest.entry, "inputs": inputs,
-            "workspace_bytes": manifest.workspace_bytes, "threads": settings.threads, "steps": len(manifest.steps),
-            "outputs": [{"identifier": identifier(one), "shape": one.shape, "dtype": one.dtype}
-                        for one in manifest.outputs],
-            "warmup": settings.warmup, "repeat": settings.repeat, "seconds": settings.seconds,
-            "step_runs": settings.steps, "timeout_s": settings.timeout_s,
-            "connect_s": settings.connect_s, "parent": os.getpid(),
-        }  # fmt: skip
+            "host": self.host,
+            "port": self.port,
+            "tracker": self.tracker,
+            "key": self.key,
+            "folder": folder,
+            "archs": _ARCHS[manifest.arch],
+            "library": str(artifact.library),
+            "weights": str(artifact.weights),
+            "remote_name": f"edgewright_{secrets.token_hex(8)}.so",
+            "entry": manifest.entry,
+            "inputs": inputs,
+            "workspace_bytes": manifest.workspace_bytes,
+            "threads": settings.threads,
+            "steps": len(manifest.steps),
+            "outputs": [{"identifier": identifier(one), "shape": one.shape, "dtype": one.dtype} for one in manifest.outputs],
+            "warmup": settings.warmup,
+            "repeat": settings.repeat,
+            "seconds": settings.seconds,
+            "step_runs": settings.steps,
+            "timeout_s": settings.timeout_s,
+            "connect_s": settings.connect_s,
+            "parent": os.getpid(),
+        }
         return json.dumps(job).encode()
 
     def _work(self, job: bytes, settings: Settings) -> tuple[int, str]:

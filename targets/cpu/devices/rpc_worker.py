@@ -108,18 +108,25 @@ def _measure(session: Any, library: Any, entry: Any, job: dict[str, Any], triple
             by_step = [timer(i, i + 1, *operands).results for i in range(steps)]
         runs.append(
             {
-                "threads": threads or most, "times_ns": [max(1, round(t * 1e9)) for t in times],
+                "threads": threads or most,
+                "times_ns": [max(1, round(t * 1e9)) for t in times],
                 "steps": [
                     {"median_ns": round(statistics.median(one) * 1e9), "min_ns": round(min(one) * 1e9)} for one in by_step
                 ],
             }
-        )  # fmt: skip
+        )
     entry(0, steps, *operands)
     (folder / "outputs").mkdir(exist_ok=True)
     for one, value in zip(job["outputs"], outputs, strict=True):
         np.save(folder / "outputs" / f"{one['identifier']}.npy", value.numpy(), allow_pickle=False)
-    machine = {"name": "", "arch": (triple or "").split("-")[0], "kernel": "", "libc": "", "processors": most,
-               "memory_bytes": 0}  # fmt: skip
+    machine = {
+        "name": "",
+        "arch": (triple or "").split("-")[0],
+        "kernel": "",
+        "libc": "",
+        "processors": most,
+        "memory_bytes": 0,
+    }
     answer = {"format": 1, "machine": machine, "before": {}, "runs": runs, "after": {}, "power": None}
     (folder / "profile.json").write_text(json.dumps(answer), encoding="utf-8")
 

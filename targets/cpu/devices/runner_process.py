@@ -41,10 +41,20 @@ def arguments(artifact: Artifact, settings: Settings, folder: str, files: str) -
         words += ["--input", f"{identifier(one)}={files}/{identifier(one)}.npy"]
     words += ["--output", f"{files}/{runner_answer.OUTPUTS}", "--profile", f"{files}/{runner_answer.PROFILE}"]
     return [
-        *words, "--threads", threads,
-        "--warmup", str(settings.warmup), "--repeat", str(settings.repeat), "--seconds", f"{settings.seconds:g}",
-        "--steps", str(settings.steps), "--power", f"{settings.power_seconds:g}",
-    ]  # fmt: skip
+        *words,
+        "--threads",
+        threads,
+        "--warmup",
+        str(settings.warmup),
+        "--repeat",
+        str(settings.repeat),
+        "--seconds",
+        f"{settings.seconds:g}",
+        "--steps",
+        str(settings.steps),
+        "--power",
+        f"{settings.power_seconds:g}",
+    ]
 
 
 def measured(artifact: Artifact, files: Mapping[str, bytes], device: str) -> Measured:

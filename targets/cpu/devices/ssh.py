@@ -75,10 +75,18 @@ class SshDevice:
         if client is None:
             runner_process.refuse("T053", "there is no ssh client", self.name, "", "apt-get install openssh-client")
         settled = {
-            "BatchMode": "yes", "ConnectTimeout": str(max(1, round(settings.connect_s))), "ConnectionAttempts": "1",
-            "ServerAliveInterval": "5", "ServerAliveCountMax": "3", "ControlMaster": "no", "ControlPath": "none",
-            "ClearAllForwardings": "yes", "ForwardAgent": "no", "PermitLocalCommand": "no", "RemoteCommand": "none",
-        }  # fmt: skip
+            "BatchMode": "yes",
+            "ConnectTimeout": str(max(1, round(settings.connect_s))),
+            "ConnectionAttempts": "1",
+            "ServerAliveInterval": "5",
+            "ServerAliveCountMax": "3",
+            "ControlMaster": "no",
+            "ControlPath": "none",
+            "ClearAllForwardings": "yes",
+            "ForwardAgent": "no",
+            "PermitLocalCommand": "no",
+            "RemoteCommand": "none",
+        }
         words = [client, "-T", "-x", *self.options]
         for key, value in settled.items():
             words += ["-o", f"{key}={value}"]
@@ -97,9 +105,14 @@ class SshDevice:
         files[PROGRAM] = program(manifest.arch).read_bytes()  # type: ignore[arg-type]  # the manifest was checked
         results = runner_answer.result_names(artifact)
         script = _SCRIPT.format(
-            mark=_MARK, loader=DYNAMIC_LOADER[manifest.arch], no_folder=_NO_FOLDER, no_files=_NO_FILES, program=PROGRAM,
-            arguments=" ".join(runner_process.arguments(artifact, settings, ".", ".")), results=" ".join(results),
-        )  # fmt: skip
+            mark=_MARK,
+            loader=DYNAMIC_LOADER[manifest.arch],
+            no_folder=_NO_FOLDER,
+            no_files=_NO_FILES,
+            program=PROGRAM,
+            arguments=" ".join(runner_process.arguments(artifact, settings, ".", ".")),
+            results=" ".join(results),
+        )
         remote = f"exec /bin/sh -c '{' '.join(script.split(chr(10)))}'"
         limit = RESULT_LIMIT_BYTES + sum(len(content) for content in files.values())
         with runner_process.orderly(), _connected(self.command(settings, remote), settings) as link:
@@ -123,10 +136,12 @@ class SshDevice:
         arch = _ARCHS.get(machine, machine)
         if system != "Linux" or arch != manifest.arch:
             runner_process.refuse(
-                "T045", f"the artifact is for Linux on {manifest.arch}, the device is {plain(system)} on {plain(arch)}",
-                self.name, f"it was compiled with --target {manifest.target}",
+                "T045",
+                f"the artifact is for Linux on {manifest.arch}, the device is {plain(system)} on {plain(arch)}",
+                self.name,
+                f"it was compiled with --target {manifest.target}",
                 "compile for this device; a 32-bit system on a 64-bit board has to be replaced by a 64-bit one",
-            )  # fmt: skip
+            )
         if loader != "yes":
             missing = f"it has no {DYNAMIC_LOADER[manifest.arch]}"
             hint = "use a system with glibc 2.28 or newer (Debian 10, Ubuntu 20.04, JetPack 5), not one with musl"
@@ -153,10 +168,12 @@ class SshDevice:
         because = runner_process.one_line(said)
         if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said:
             runner_process.refuse(
-                "T043", "the device's host key has changed", self.name,
+                "T043",
+                "the device's host key has changed",
+                self.name,
                 "another machine answers under this name, or the device was installed anew",
                 f"if you know why: `ssh-keygen -R {self._known_as}`, then connect once with ssh and compare the new key",
-            )  # fmt: skip
+            )
         if "Host key verification failed" in said or "host key is known" in said:
             hint = f"connect once with `ssh {self.host}` and compare the key that it shows"
             runner_process.refuse("T043", "the device's host key is not known", self.name, because, hint)

@@ -20,9 +20,7 @@ CONFIG = EngineConfig(tokens=4, weight_tiles=32, activation_tiles=16, key_tiles=
 MODELS: dict[str, dict[str, int]] = {
     "class token": {"image": 4, "width": 16, "heads": 1},
     "two blocks, three planes, keys of two tiles": {"image": 10, "channels": 3, "blocks": 2},
-    "patches that straddle words, pooled": {
-        "image": 20, "patch": 5, "channels": 2, "width": 48, "heads": 3, "pool": True
-    },
+    "patches that straddle words, pooled": {"image": 20, "patch": 5, "channels": 2, "width": 48, "heads": 3, "pool": True},
     "head dimension above a tile, outputs beyond a bank": {"image": 4, "width": 64, "classes": 200},
 }
 """Shapes, see `integer_models`. Their descriptors reach each part as one queue, model after model."""

@@ -59,7 +59,10 @@ def predicted(part: ir.Program) -> Timing:
         columns = encode(channel.type, recording()[channel.name], channel.name)
         commands[channel.name] = list(zip(*(column.tolist() for column in columns), strict=True))
     return predict(
-        part, commands, entries=lambda channel: entries(channel, stages),
-        stages=lambda process, node: access_stage(stages[process.name], node), clocks=CLOCKS,
+        part,
+        commands,
+        entries=lambda channel: entries(channel, stages),
+        stages=lambda process, node: access_stage(stages[process.name], node),
+        clocks=CLOCKS,
         inputs={name: count(tokens) for name, tokens in inputs_of(part).items()},
-    )  # fmt: skip
+    )

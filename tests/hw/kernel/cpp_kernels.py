@@ -86,25 +86,50 @@ def step(rng: Rng, pool: list[Value]) -> Value:
     a = pick()
     b = partner(a)
     table: list[Callable[[], Value]] = [
-        lambda: a + b, lambda: a - b, lambda: a * wrap(b, Int(min(b.bits, 40), b.signed)),
-        lambda: a & b, lambda: a | b, lambda: a ^ b,
-        lambda: -a, lambda: ~a, lambda: minimum(a, b), lambda: maximum(a, b), lambda: absolute(a),
-        lambda: select(a > b, a, b), lambda: select(unsigned(b, 1), a, 5), lambda: (a <= b) & (b != 3),
-        lambda: a + 3, lambda: a - 200, lambda: a * -7, lambda: a == 1,
-        lambda: shl(a, int(rng.integers(1, 20))), lambda: shr(a, int(rng.integers(1, 70))),
+        lambda: a + b,
+        lambda: a - b,
+        lambda: a * wrap(b, Int(min(b.bits, 40), b.signed)),
+        lambda: a & b,
+        lambda: a | b,
+        lambda: a ^ b,
+        lambda: -a,
+        lambda: ~a,
+        lambda: minimum(a, b),
+        lambda: maximum(a, b),
+        lambda: absolute(a),
+        lambda: select(a > b, a, b),
+        lambda: select(unsigned(b, 1), a, 5),
+        lambda: (a <= b) & (b != 3),
+        lambda: a + 3,
+        lambda: a - 200,
+        lambda: a * -7,
+        lambda: a == 1,
+        lambda: shl(a, int(rng.integers(1, 20))),
+        lambda: shr(a, int(rng.integers(1, 70))),
         lambda: round_shift(a, int(rng.integers(1, 9))),
-        lambda: shl(wrap(a, Int(min(a.bits, 24), a.signed)), unsigned(b, 3)), lambda: shr(a, unsigned(b, 7)),
-        lambda: round_shift(a, unsigned(b, 4)), lambda: bit_length(unsigned(a, min(a.bits, 70))),
-        lambda: bits(a, a.bits - 1, int(rng.integers(a.bits))), lambda: cat_bits(a, wrap(b, u(min(b.bits, 20)))),
-        lambda: wrap(a, random_int(rng)), lambda: sat(a, random_int(rng)), lambda: clamp(a, -9, 77),
-        lambda: a.T if a.shape else a, lambda: a[::-1] if a.shape else a + b, lambda: a[0] if a.shape else ~a,
-        lambda: a[:, None] + a[None, :] if len(a.shape) == 1 else a, lambda: a.sum() if a.shape else a,
-        lambda: a.max(-1) if a.shape else a, lambda: a.min(0) if a.shape else a, lambda: (a > 2).any() if a.shape else a,
-        lambda: concat([a, a[::-1]]) if a.shape else a, lambda: a.reshape(-1) if len(a.shape) > 1 else a,
+        lambda: shl(wrap(a, Int(min(a.bits, 24), a.signed)), unsigned(b, 3)),
+        lambda: shr(a, unsigned(b, 7)),
+        lambda: round_shift(a, unsigned(b, 4)),
+        lambda: bit_length(unsigned(a, min(a.bits, 70))),
+        lambda: bits(a, a.bits - 1, int(rng.integers(a.bits))),
+        lambda: cat_bits(a, wrap(b, u(min(b.bits, 20)))),
+        lambda: wrap(a, random_int(rng)),
+        lambda: sat(a, random_int(rng)),
+        lambda: clamp(a, -9, 77),
+        lambda: a.T if a.shape else a,
+        lambda: a[::-1] if a.shape else a + b,
+        lambda: a[0] if a.shape else ~a,
+        lambda: a[:, None] + a[None, :] if len(a.shape) == 1 else a,
+        lambda: a.sum() if a.shape else a,
+        lambda: a.max(-1) if a.shape else a,
+        lambda: a.min(0) if a.shape else a,
+        lambda: (a > 2).any() if a.shape else a,
+        lambda: concat([a, a[::-1]]) if a.shape else a,
+        lambda: a.reshape(-1) if len(a.shape) > 1 else a,
         lambda: index(a, minimum(unsigned(b, 3), a.shape[0] - 1)) if a.shape and not b.shape else a,
         lambda: reinterpret(a, Int(a.bits, not a.signed)) if not a.shape else reinterpret(a, u(a.bits * int(np.prod(a.shape)))),
         lambda: reinterpret(wrap(a, u(48)), i(8)[6]) if not a.shape else a,
-    ]  # fmt: skip
+    ]
     result = narrowed(table[int(rng.integers(len(table)))]())
     return result if int(np.prod(result.shape, dtype=int)) <= ELEMENTS else result[0]
 
@@ -126,9 +151,11 @@ def add_random(b: Block, name: str, rng: Rng, executions: int = 6) -> dict[str, 
     ]
     loops = nests[int(rng.integers(len(nests)))]
     commands_given = {
-        "a": rng.integers(0, 6, executions), "b": rng.integers(0, 4, executions), "d": rng.integers(0, 2, executions),
+        "a": rng.integers(0, 6, executions),
+        "b": rng.integers(0, 4, executions),
+        "d": rng.integers(0, 2, executions),
         "e": rng.integers(-16, 16, executions),
-    }  # fmt: skip
+    }
 
     def trace(p: ProcessTrace, c: StructValue, *counters: Value) -> None:
         token = p.read(tokens)

@@ -103,9 +103,21 @@ def unary(name: str, f: Callable[[Value], Value], types: list[Type]) -> list[Cas
 
 
 PAIRS: list[tuple[Type, Type]] = [
-    (u(8), u(5)), (u(5), u(8)), (i(8), i(5)), (i(5), u(8)), (u(8), i(5)), (i(8), u(8)), (u(1), i(1)), (i(40), u(33)),
-    (i(70), i(65)), (u(64), u(31)), (i(31), i(33)), (i(8)[3], i(6)), (u(4), i(6)[2, 3]), (i(8)[2, 1], u(7)[3]),
-]  # fmt: skip
+    (u(8), u(5)),
+    (u(5), u(8)),
+    (i(8), i(5)),
+    (i(5), u(8)),
+    (u(8), i(5)),
+    (i(8), u(8)),
+    (u(1), i(1)),
+    (i(40), u(33)),
+    (i(70), i(65)),
+    (u(64), u(31)),
+    (i(31), i(33)),
+    (i(8)[3], i(6)),
+    (u(4), i(6)[2, 3]),
+    (i(8)[2, 1], u(7)[3]),
+]
 TYPES: list[Type] = [u(1), u(8), i(1), i(8), i(33), u(64), i(65), i(7)[4], u(5)[2, 3]]
 
 
@@ -131,9 +143,7 @@ def cases() -> list[Case]:
     out += unary("rightfar", lambda a: shr(a, 80), TYPES)
     out += unary("rounded", lambda a: round_shift(a, 3), TYPES)
     for name, shift in (("leftby", shl), ("rightby", shr), ("roundby", round_shift)):
-        out += binary(
-            name, shift, [(i(9), u(3)), (u(9), u(4)), (i(40), u(6)), (i(70), u(7)), (i(8)[3], u(3)), (i(8), u(3)[2])]
-        )
+        out += binary(name, shift, [(i(9), u(3)), (u(9), u(4)), (i(40), u(6)), (i(70), u(7)), (i(8)[3], u(3)), (i(8), u(3)[2])])
     out.append(Case("leftcut", (i(8), u(4)), lambda a, n: shl(a, n, 12), (None, (0, 4))))
     out += unary("length", lambda a: bit_length(a), [u(1), u(8), u(19), u(64), u(100), u(6)[3]])
     out += unary("field", lambda a: bits(a, min(a.bits - 1, 5), min(a.bits - 1, 2)), TYPES)

@@ -219,9 +219,11 @@ def random_inputs(b: Block, made: list[Made], r: Random) -> dict[str, Any]:
     for each in made:
         count = r.randrange(1, 6)
         out[each.command] = {
-            "n": rng.integers(0, 4, count), "m": rng.integers(0, 8, count),
-            "shift": rng.integers(0, 8, count), "mode": rng.integers(0, 2, count),
-        }  # fmt: skip
+            "n": rng.integers(0, 4, count),
+            "m": rng.integers(0, 8, count),
+            "shift": rng.integers(0, 8, count),
+            "mode": rng.integers(0, 2, count),
+        }
         for name, t in each.inputs.items():
             e, shape = (t.elem, t.shape) if isinstance(t, Array) else (t, ())
             low = -127 if e == i(8) else e.low

@@ -15,8 +15,12 @@ from edgewright.hw.kernel.cpp_vitis import vitis_tcl
 from edgewright.sim import tools
 
 PRAGMAS = {
-    "PIPELINE II=1", "PIPELINE II=1 style=frp", "UNROLL", "DATAFLOW", "INTERFACE mode=ap_ctrl_none port=return",
-}  # fmt: skip
+    "PIPELINE II=1",
+    "PIPELINE II=1 style=frp",
+    "UNROLL",
+    "DATAFLOW",
+    "INTERFACE mode=ap_ctrl_none port=return",
+}
 
 
 def engine() -> Block:
@@ -33,9 +37,19 @@ def test_engine_compiles_without_warnings(tmp_path: Path, ap_int: bool) -> None:
         (tmp_path / name).write_text(text)
     flags = ["-DEW_AP_INT", f"-isystem{tools.ap_types()}"] if ap_int else []
     command = [
-        str(tools.program("g++")), "-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas",
-        "-Wno-unused-label", f"-I{SHIM_FOLDER}", f"-I{HLS_FOLDER}", *flags, str(tmp_path / "engine.cpp"),
-    ]  # fmt: skip
+        str(tools.program("g++")),
+        "-std=c++17",
+        "-fsyntax-only",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unknown-pragmas",
+        "-Wno-unused-label",
+        f"-I{SHIM_FOLDER}",
+        f"-I{HLS_FOLDER}",
+        *flags,
+        str(tmp_path / "engine.cpp"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

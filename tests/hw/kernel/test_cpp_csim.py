@@ -56,9 +56,7 @@ def check(block: Block, inputs: dict[str, Any], ap_int: bool, memory: Any = None
         assert np.array_equal(after, found)
 
 
-@pytest.mark.parametrize(
-    ("ap_int", "every"), [(False, 1), (True, 6), pytest.param(True, 1, marks=pytest.mark.slow)], ids=str
-)
+@pytest.mark.parametrize(("ap_int", "every"), [(False, 1), (True, 6), pytest.param(True, 1, marks=pytest.mark.slow)], ids=str)
 def test_every_operation(ap_int: bool, every: int) -> None:
     """With ap_int.h, slow to compile, a sixth of the types, or all."""
     block, rng, inputs = Block("ops"), np.random.default_rng(1), dict[str, Any]()
@@ -91,8 +89,10 @@ def buffers() -> Block:
     table = b.buffer("table", Entry, depth=8, banks=2)
     scalar = b.buffer("scalar", u(9), depth=8, banks=2)
     loops: list[tuple[str, Any]] = [
-        ("j", lambda c: c.rows), ("k", lambda c, j: select(c.grow, wrap(j, u(3)), c.width)), ("h", 2)
-    ]  # fmt: skip
+        ("j", lambda c: c.rows),
+        ("k", lambda c, j: select(c.grow, wrap(j, u(3)), c.width)),
+        ("h", 2),
+    ]
 
     @b.process(command=writes, loops=loops)
     def fill(p: ProcessTrace, c: StructValue, j: Value, k: Value, h: Value) -> None:
@@ -123,9 +123,7 @@ def buffers() -> Block:
 @BUILDS
 def test_buffers(ap_int: bool) -> None:
     rng = np.random.default_rng(3)
-    sizes = {
-        "rows": [2, 0, 3, 1, 2, 4], "width": [3, 2, 0, 1, 2, 0], "grow": [0, 1, 0, 0, 0, 1]
-    }  # fmt: skip
+    sizes = {"rows": [2, 0, 3, 1, 2, 4], "width": [3, 2, 0, 1, 2, 0], "grow": [0, 1, 0, 0, 0, 1]}
     count = sum(
         2 * sum(j if g else w for j in range(r)) for r, w, g in zip(*(sizes[k] for k in ("rows", "width", "grow")), strict=True)
     )

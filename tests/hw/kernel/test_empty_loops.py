@@ -52,9 +52,13 @@ def test_steps_are_cycles() -> None:
     stages = {p.name: place(p) for p in program.processes}
     inputs = {"jobs": dict(zip("xyz", np.array(JOBS).T, strict=True))}
     expected = predict(
-        program, {"jobs": JOBS}, entries=lambda channel: entries(channel, stages),
-        stages=lambda process, node: stages[process.name].depth, clocks=Clocks(), inputs={"jobs": len(JOBS)},
-    )  # fmt: skip
+        program,
+        {"jobs": JOBS},
+        entries=lambda channel: entries(channel, stages),
+        stages=lambda process, node: stages[process.name].depth,
+        clocks=Clocks(),
+        inputs={"jobs": len(JOBS)},
+    )
     run = trace_rtl(program, inputs, optimise=False)
     assert np.array_equal(run.outputs["out"], interpret(program, inputs)["out"])
     assert run.times["out"].tolist() == [t + 1 for t in expected.outputs["out"]]

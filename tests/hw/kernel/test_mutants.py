@@ -50,7 +50,7 @@ MUTANTS = [
     ("early_commit", "mutants_fill.sv", r"rows_commit_o = (.*);", "rows_ending"),
     ("mask", "pingpong.sv", r"(wr_mask_i\[l\])\) memory", "1'b1"),
     ("unpack", "mutants_pack.sv", r"\+ (17'\(signed'\(\{1'b0, field_1.*\}\)\));", "17'sd0"),
-]  # fmt: skip
+]
 
 
 def block() -> Block:
@@ -101,9 +101,12 @@ def inputs() -> dict[str, Any]:
     rng = np.random.default_rng(5)
     jobs = {"n": [2, 0, 3, 2, 7], "m": [3, 4, 0, 5, 6], "shift": [1, 2, 0, 4, 3]}
     return {
-        "jobs": jobs, "x": rng.integers(-128, 128, (58, 2)), "held": rng.integers(0, 64, 11),
-        "words": rng.integers(-128, 128, (64, 2)), "lanes": rng.integers(-127, 128, (30, 2, 4)),
-    }  # fmt: skip
+        "jobs": jobs,
+        "x": rng.integers(-128, 128, (58, 2)),
+        "held": rng.integers(0, 64, 11),
+        "words": rng.integers(-128, 128, (64, 2)),
+        "lanes": rng.integers(-127, 128, (30, 2, 4)),
+    }
 
 
 @cache

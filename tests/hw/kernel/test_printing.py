@@ -90,9 +90,7 @@ def lint(files: dict[str, str], top: str, folder: Path) -> str:
         (folder / name).write_text(text)
     tool = tools.verilator()
     command: list[Any] = [tool.root / "bin" / "verilator", "--lint-only", "-Wall", "--top-module", top, *sorted(files)]
-    done = subprocess.run(
-        command, cwd=folder, env=tool.environment(dict(os.environ)), capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=folder, env=tool.environment(dict(os.environ)), capture_output=True, text=True)
     return done.stderr if done.returncode else ""
 
 

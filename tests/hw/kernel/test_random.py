@@ -25,9 +25,7 @@ def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 @given(SEEDS)
 def test_bounded_fifos_change_nothing(seed: int) -> None:
     block, inputs = random_block(seed)
-    assert not differing(
-        interpret(block, inputs, strict=False), interpret(block, inputs, strict=False, depths=True)
-    )
+    assert not differing(interpret(block, inputs, strict=False), interpret(block, inputs, strict=False, depths=True))
 
 
 @settings(max_examples=3, deadline=None, derandomize=True)
@@ -37,9 +35,7 @@ def test_printing_is_deterministic(seed: int) -> None:
 
 
 @pytest.mark.sim
-@settings(
-    max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(SEEDS)
 def test_rtl_equals_interpreter(seed: int) -> None:
     block, inputs = random_block(seed)

@@ -111,9 +111,7 @@ def test_shift_in_and_hold() -> None:
 
     t = Struct("T", window=i(8)[3], held=i(8))
     got = interpret(single(i(8), t, body), {"x": [1, -2, 3, 4, 5, 6, -7, -8]})["y"]
-    assert got["window"].tolist() == [
-        [0, 0, 1], [0, 0, 1], [0, 1, 3], [1, 3, 4], [3, 4, 5], [4, 5, 6], [4, 5, 6], [4, 5, 6]
-    ]  # fmt: skip
+    assert got["window"].tolist() == [[0, 0, 1], [0, 0, 1], [0, 1, 3], [1, 3, 4], [3, 4, 5], [4, 5, 6], [4, 5, 6], [4, 5, 6]]
     assert got["held"].tolist() == [1, 1, 1, 1, 5, 5, 5, 5]
 
 
@@ -122,9 +120,7 @@ def test_run_time_bounds_may_be_zero() -> None:
         del x
         p.write(y, wrap(a * 10 + k, u(8)))
 
-    loops: list[tuple[str, Any]] = [
-        ("a", lambda c: c.n), ("k", lambda c, a: select(first(a), c.m, wrap(a, u(3))))
-    ]  # fmt: skip
+    loops: list[tuple[str, Any]] = [("a", lambda c: c.n), ("k", lambda c, a: select(first(a), c.m, wrap(a, u(3))))]
     b = Block("zero")
     commands, y = b.input("c", Job), b.output("y", u(8))
     b.process(command=commands, loops=loops, name="only")(lambda p, c, a, k: body(p, c, a, k, None, y))

@@ -66,9 +66,7 @@ def test_predicted_cycles_are_simulated_cycles(banks: int) -> None:
     b = block(banks)
     n, m = [2, 3, 0, 4, 1, 2, 3], [4, 5, 3, 0, 9, 1, 2]
     total = sum(x * y for x, y in zip(n, m, strict=True))
-    inputs: dict[str, Any] = {
-        "jobs": {"n": n, "m": m}, "x": np.random.default_rng(0).integers(-128, 128, (total, 4))
-    }  # fmt: skip
+    inputs: dict[str, Any] = {"jobs": {"n": n, "m": m}, "x": np.random.default_rng(0).integers(-128, 128, (total, 4))}
     program = b.check()
     stages = {p.name: place(p) for p in program.processes}
 
@@ -78,9 +76,13 @@ def test_predicted_cycles_are_simulated_cycles(banks: int) -> None:
 
     commands = list(zip(n, m, strict=True))
     predicted = predict(
-        program, {name: commands for name in ("jobs", "jobs_0", "jobs_1")}, entries=lambda c: entries(c, stages),
-        stages=stage, clocks=CLOCKS, inputs={"jobs": len(n), "x": total},
-    )  # fmt: skip
+        program,
+        {name: commands for name in ("jobs", "jobs_0", "jobs_1")},
+        entries=lambda c: entries(c, stages),
+        stages=stage,
+        clocks=CLOCKS,
+        inputs={"jobs": len(n), "x": total},
+    )
     run = trace_rtl(b, inputs, optimise=False)
     assert np.array_equal(run.outputs["y"], interpret(b, inputs)["y"])
     # the model has its inputs in the FIFOs at cycle 0, the bench pushes them in then

@@ -93,9 +93,7 @@ BINARY: dict[str, tuple[Callable[[Any, Any], Any], Callable[[int, int], int]]] =
 @given(a=INTS, b=INTS, data=st.data())
 def test_binary_operations_are_exact(name: str, a: Int, b: Int, data: st.DataObject) -> None:
     ours, exact = BINARY[name]
-    rows = data.draw(
-        st.lists(st.tuples(st.integers(a.low, a.high), st.integers(b.low, b.high)), min_size=1, max_size=5)
-    )
+    rows = data.draw(st.lists(st.tuples(st.integers(a.low, a.high), st.integers(b.low, b.high)), min_size=1, max_size=5))
     rows += [(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
     assert apply(ours, [a, b], rows) == [exact(*row) for row in rows]
 
@@ -175,8 +173,11 @@ def test_packing_puts_the_first_field_lowest() -> None:
     outer = Struct("Outer", head=u(3), inner=inner, wide=u(70))
     assert width(outer) == 3 + 9 + 70
     assert [(path, at) for path, _, at in leaves(outer)] == [
-        (("head",), 0), (("inner", "flag"), 3), (("inner", "pair"), 4), (("wide",), 12)
-    ]  # fmt: skip
+        (("head",), 0),
+        (("inner", "flag"), 3),
+        (("inner", "pair"), 4),
+        (("wide",), 12),
+    ]
     tokens = {"head": [5], "inner": {"flag": [1], "pair": [[-1, 2]]}, "wide": [1 << 69]}
     packed = pack(outer, encode(outer, tokens, "token"))
     assert packed == [5 | 1 << 3 | 0xF << 4 | 2 << 8 | 1 << (12 + 69)]

@@ -88,7 +88,7 @@ def test_a_wrong_word_in_memory_is_told() -> None:
         ("axi_write_mover", ("acknowledging.mark && !stale_q", "acknowledging.mark"), "came out"),
     ],
     ids=["stale data", "stale too short", "strobes", "stale marks"],
-)  # fmt: skip
+)
 def test_a_mover_that_forgets_is_found(mover: str, change: tuple[str, str], told: str) -> None:
     text = bench.cell(mover)
     assert change[0] in text

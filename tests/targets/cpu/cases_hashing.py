@@ -40,9 +40,13 @@ def integer_codes(d: Draw, u: Node, heads: int, bits: int, supports: int) -> Nod
 
 # windows, tokens, heads, bits, head width, value width, supports
 SHAPES = (
-    (1, 1, 1, 16, 16, 16, 25), (1, 49, 2, 16, 16, 16, 25), (2, 37, 3, 7, 5, 11, 9), (1, 70, 1, 33, 24, 40, 40),
-    (1, 5, 4, 1, 8, 3, 1), (3, 33, 2, 12, 32, 64, 25),
-)  # fmt: skip
+    (1, 1, 1, 16, 16, 16, 25),
+    (1, 49, 2, 16, 16, 16, 25),
+    (2, 37, 3, 7, 5, 11, 9),
+    (1, 70, 1, 33, 24, 40, 40),
+    (1, 5, 4, 1, 8, 3, 1),
+    (3, 33, 2, 12, 32, 64, 25),
+)
 
 for sizes in SHAPES:
 

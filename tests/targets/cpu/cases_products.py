@@ -149,9 +149,7 @@ CONVS = {
 for i, (name, (op, image, weight)) in enumerate(CONVS.items()):
 
     @case("conv", f"conv float {name}")
-    def _(
-        d: Draw, op: Conv = op, image: tuple[int, ...] = image, weight: tuple[int, ...] = weight, i: int = i
-    ) -> Node:
+    def _(d: Draw, op: Conv = op, image: tuple[int, ...] = image, weight: tuple[int, ...] = weight, i: int = i) -> Node:
         w = d.real(*weight, scale=0.4)
         return d(op, d.input(*image), w, d.real(weight[0])) if i % 2 else d(Silu(), d(op, d.input(*image), w))
 
@@ -193,9 +191,14 @@ def _(d: Draw) -> tuple[Node, ...]:
 
 # Products of activations
 for a, b in (
-    ((5, 7), (7, 3)), ((1, 3, 13, 9), (1, 3, 9, 35)), ((2, 1, 4, 5), (3, 5, 6)), ((4, 5), (2, 3, 5, 1)), ((3, 1, 6), (6, 33)),
-    ((1, 2, 1, 1), (1, 2, 1, 1)), ((1, 60, 65), (1, 65, 70)),
-):  # fmt: skip
+    ((5, 7), (7, 3)),
+    ((1, 3, 13, 9), (1, 3, 9, 35)),
+    ((2, 1, 4, 5), (3, 5, 6)),
+    ((4, 5), (2, 3, 5, 1)),
+    ((3, 1, 6), (6, 33)),
+    ((1, 2, 1, 1), (1, 2, 1, 1)),
+    ((1, 60, 65), (1, 65, 70)),
+):
 
     @case("matmul", f"product {a} x {b}")
     def _(d: Draw, a: tuple[int, ...] = a, b: tuple[int, ...] = b) -> tuple[Node, ...]:
@@ -251,9 +254,7 @@ def attention(
     computed: bool = False,
 ) -> Node:
     elem: Elem = INT8 if whole else F32
-    q, k, v = (
-        d.input(windows, n, heads * width, elem=elem) for n, width in ((queries, dk), (keys, dk), (keys, dv))
-    )
+    q, k, v = (d.input(windows, n, heads * width, elem=elem) for n, width in ((queries, dk), (keys, dk), (keys, dv)))
     op = Attention(heads, 0.3, 47000, 17) if whole else Attention(heads, 0.3)
     extra = []
     if bias is not None and computed:

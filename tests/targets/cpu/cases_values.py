@@ -61,11 +61,19 @@ for elem, word in ((None, "float"), (INT8, "int8"), (INT16, "int16"), (INT64, "i
         x = d.input(2, 3, 4, 5, elem=elem) if elem else d.input(2, 3, 4, 5)
         turned = d(Transpose((3, 1, 0, 2)), x)
         return (
-            x, x, turned, d(Reshape((6, 20)), x), d(Reshape((5, 24)), turned), d(Slice(2, 1, 4, 2), x),
+            x,
+            x,
+            turned,
+            d(Reshape((6, 20)), x),
+            d(Reshape((5, 24)), turned),
+            d(Slice(2, 1, 4, 2), x),
             d(Transpose((1, 0)), d(Reshape((8, 15)), d(Transpose((0, 2, 1, 3)), x))),
-            d(Reshape((2, 1, 12, 5)), x), d(Reshape((3, 5, 4)), d(Slice(0, 1, 2), d(Transpose((0, 1, 3, 2)), x))),
-            d(Reshape((120,)), d(Slice(0, 0, 2), x)), d(Slice(3, 4, 5), x), d(Transpose((0, 1, 2, 3)), x),
-        )  # fmt: skip
+            d(Reshape((2, 1, 12, 5)), x),
+            d(Reshape((3, 5, 4)), d(Slice(0, 1, 2), d(Transpose((0, 1, 3, 2)), x))),
+            d(Reshape((120,)), d(Slice(0, 0, 2), x)),
+            d(Slice(3, 4, 5), x),
+            d(Transpose((0, 1, 2, 3)), x),
+        )
 
 
 @case("views", "outputs that are constants, doubled, and used inside")
@@ -105,9 +113,15 @@ for axis in (0, 1, 2):
         fixed = d.real(*shaped(2))
         turned = d(Transpose((2, 1, 0)), d.input(*reversed(shaped(4))))
         return (
-            d(Concat(axis), x, y), nested, d(Concat(axis), fixed, y, fixed), d(Concat(axis), made, x, made), made,
-            d(Concat(axis), turned, y), d(Neg(), d(Concat(axis), x, d(Slice(axis, 1, 3), turned))), d(Concat(axis), x),
-        )  # fmt: skip
+            d(Concat(axis), x, y),
+            nested,
+            d(Concat(axis), fixed, y, fixed),
+            d(Concat(axis), made, x, made),
+            made,
+            d(Concat(axis), turned, y),
+            d(Neg(), d(Concat(axis), x, d(Slice(axis, 1, 3), turned))),
+            d(Concat(axis), x),
+        )
 
 
 @case("concat", "two joins share an operand, one is an output, one is sliced")
@@ -139,10 +153,18 @@ def _(d: Draw) -> tuple[Node, ...]:
 
 # Elementwise
 BROADCASTS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
-    ((2, 3, 5), (2, 3, 5)), ((2, 3, 5), (5,)), ((2, 3, 5), (3, 1)), ((2, 3, 5), (2, 1, 1)), ((2, 3, 5), ()),
-    ((2, 1, 5), (1, 3, 1)), ((3, 1), (1, 65)), ((1,), (2, 2)), ((1, 7, 4, 4), (1, 7, 1, 1)), ((2, 1, 3, 1), (4, 1, 5)),
+    ((2, 3, 5), (2, 3, 5)),
+    ((2, 3, 5), (5,)),
+    ((2, 3, 5), (3, 1)),
+    ((2, 3, 5), (2, 1, 1)),
+    ((2, 3, 5), ()),
+    ((2, 1, 5), (1, 3, 1)),
+    ((3, 1), (1, 65)),
+    ((1,), (2, 2)),
+    ((1, 7, 4, 4), (1, 7, 1, 1)),
+    ((2, 1, 3, 1), (4, 1, 5)),
     ((1, 33), (2049, 1)),
-)  # fmt: skip
+)
 for i, (left, right) in enumerate(BROADCASTS):
 
     @case("elementwise", f"arithmetic of {left} and {right}")
@@ -196,13 +218,22 @@ for one in ((), (3, 5), (1, 2, 33), (2, 2000)):
     def _(d: Draw, shape: tuple[int, ...] = one) -> tuple[Node, ...]:
         x = d.input(*shape, elem=INT8)
         return (
-            d(Clip(-7.0, 100.0), x), d(Clip(high=30.0), x), d(Clip(5.0), d.input(*shape, elem=INT16)),
-            d(Max(), x, d.input(*shape, elem=INT8)), d(Min(), x, d.input(*shape, elem=INT8)),
-            d(Table(), x, d.integers(256)), d(Relu(), x), d(Relu(), d.input(*shape, elem=INT16)),
-            d(Cast(), d.input(*shape, elem=INT64)), d(Cast(), x), d(Cast(), d.input(*shape, elem=Int(32))),
-            d(Dequantise(0.37, 11), d.input(*shape, elem=INT16)), d(Quantise(0.02, -7), d.input(*shape)),
-            d(Quantise(0.0003, 0, INT16), d.input(*shape)), d(Quantise(0.01, 3, Int(8, False)), d.input(*shape)),
-        )  # fmt: skip
+            d(Clip(-7.0, 100.0), x),
+            d(Clip(high=30.0), x),
+            d(Clip(5.0), d.input(*shape, elem=INT16)),
+            d(Max(), x, d.input(*shape, elem=INT8)),
+            d(Min(), x, d.input(*shape, elem=INT8)),
+            d(Table(), x, d.integers(256)),
+            d(Relu(), x),
+            d(Relu(), d.input(*shape, elem=INT16)),
+            d(Cast(), d.input(*shape, elem=INT64)),
+            d(Cast(), x),
+            d(Cast(), d.input(*shape, elem=Int(32))),
+            d(Dequantise(0.37, 11), d.input(*shape, elem=INT16)),
+            d(Quantise(0.02, -7), d.input(*shape)),
+            d(Quantise(0.0003, 0, INT16), d.input(*shape)),
+            d(Quantise(0.01, 3, Int(8, False)), d.input(*shape)),
+        )
 
 
 @case("elementwise", "chains, with members that others read")
@@ -227,9 +258,13 @@ def _(d: Draw) -> tuple[Node, ...]:
     turned = d(Transpose((2, 0, 1)), x)
     y, n = d.input(1, 6, 10, elem=INT8), d.integers(256)
     return (
-        d(Gelu(), odd), d(Add(), odd, d.real(5)), d(Tanh(), turned), d(Sub(), turned, d.input(10, 1, 6)),
-        d(Table(), d(Slice(2, 0, 10, 3), y), n), d(Table(), d(Transpose((2, 1, 0)), y), n),
-    )  # fmt: skip
+        d(Gelu(), odd),
+        d(Add(), odd, d.real(5)),
+        d(Tanh(), turned),
+        d(Sub(), turned, d.input(10, 1, 6)),
+        d(Table(), d(Slice(2, 0, 10, 3), y), n),
+        d(Table(), d(Transpose((2, 1, 0)), y), n),
+    )
 
 
 @case("elementwise", "batch normalisation")
@@ -287,9 +322,7 @@ def _(d: Draw) -> tuple[Node, ...]:
 @case("requantise", "tables and requantised joins in place")
 def _(d: Draw) -> tuple[Node, ...]:
     x = d.input(1, 13, 9, elem=INT8)
-    made = [
-        d(Table(), requantise(d, linear(d, x, n), (n,), zero_point=3), d.integers(256)) for n in (5, 40)
-    ]
+    made = [d(Table(), requantise(d, linear(d, x, n), (n,), zero_point=3), d.integers(256)) for n in (5, 40)]
     joined = d(Concat(2), *made)
     back = d(Dequantise(0.05, 3), joined)
     odd = d(Transpose((0, 2, 1)), requantise(d, linear(d, x, 6), (6,)))
@@ -299,9 +332,7 @@ def _(d: Draw) -> tuple[Node, ...]:
 @case("requantise", "rows that are not evenly spaced where they are stored")
 def _(d: Draw) -> tuple[Node, ...]:
     made = [requantise(d, linear(d, d.input(2, n, 7, elem=INT8), 9), (9,), INT16) for n in (3, 4)]
-    maps = [
-        requantise(d, d(Conv(), d.input(2, 3, n, 4, elem=INT8), d.integers(6, 3, 1, 2)), (6, 1, 1)) for n in (2, 3)
-    ]
+    maps = [requantise(d, d(Conv(), d.input(2, 3, n, 4, elem=INT8), d.integers(6, 3, 1, 2)), (6, 1, 1)) for n in (2, 3)]
     real = [linear(d, d.input(2, n, 7), 9) for n in (3, 4)]
     return d(Concat(1), *made), d(Concat(2), *maps), d(Concat(1), d(Gelu(), real[0]), real[1])
 

@@ -94,9 +94,13 @@ class Emulated:
 
 
 def emulated(
-    graph: Graph, arch: str, folder: Path, *, capability: tuple[int, int] | None = None,
+    graph: Graph,
+    arch: str,
+    folder: Path,
+    *,
+    capability: tuple[int, int] | None = None,
     change: Callable[[str], str] = lambda source: source,
-) -> Emulated:  # fmt: skip
+) -> Emulated:
     """Builds the artifact and compiles its emulation, with the compiler's checks for undefined behaviour.
 
     capability: of the GPU that is emulated, the artifact's own by default; change: what to do to the kernels first.
@@ -117,10 +121,14 @@ def emulated(
     unit = "\n".join(
         [
             *(f'#include "{name}"' for name in ("cuda_emulation.h", "model.cu", "model_tables.cpp", "edgewright_cuda.cpp")),
-            "namespace emulation {", f"const Kernel kernels[] = {{{rows}}};", f"const int kernel_count = {len(set(names))};",
-            f"const int capability_major = {major}, capability_minor = {minor};", "}", DRIVER,
+            "namespace emulation {",
+            f"const Kernel kernels[] = {{{rows}}};",
+            f"const int kernel_count = {len(set(names))};",
+            f"const int capability_major = {major}, capability_minor = {minor};",
+            "}",
+            DRIVER,
         ]
-    )  # fmt: skip
+    )
     (folder / "unit.cpp").write_text(unit)
     command = [*compiler(), *FLAGS, f"-I{folder}", f"-I{HERE}", str(folder / "unit.cpp"), "-o", str(folder / "emulated")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
@@ -133,5 +141,3 @@ def compiler() -> list[str]:
     if shutil.which("g++"):
         return ["g++", *CHECKS]
     return [sys.executable, "-m", "ziglang", "c++", "-fsanitize=undefined", "-fsanitize-trap=undefined"]
-
-

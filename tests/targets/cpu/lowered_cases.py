@@ -5,5 +5,9 @@ from __future__ import annotations
 from tests.targets.cpu import cases_experts, cases_hashing, cases_products, cases_rows, cases_values
 
 CASES = {
-    **cases_products.CASES, **cases_rows.CASES, **cases_values.CASES, **cases_experts.CASES, **cases_hashing.CASES,
-}  # fmt: skip
+    **cases_products.CASES,
+    **cases_rows.CASES,
+    **cases_values.CASES,
+    **cases_experts.CASES,
+    **cases_hashing.CASES,
+}

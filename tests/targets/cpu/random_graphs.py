@@ -127,8 +127,19 @@ class Growing:
     # Floats
 
     def float_steps(self) -> list[Step]:
-        return [self.linear, self.activation, self.activation, self.binary, self.binary, self.conv, self.matmul,
-                self.attention, self.norm, self.softmax, self.mean]  # fmt: skip
+        return [
+            self.linear,
+            self.activation,
+            self.activation,
+            self.binary,
+            self.binary,
+            self.conv,
+            self.matmul,
+            self.attention,
+            self.norm,
+            self.softmax,
+            self.mean,
+        ]
 
     def _weight(self, *shape: int) -> Node:
         if self.whole:
@@ -240,8 +251,22 @@ class Growing:
     # Integers
 
     def integer_steps(self) -> list[Step]:
-        return [self.linear, self.requantise, self.requantise, self.requantise, self.table, self.residual, self.conv,
-                self.matmul, self.attention, self.norm, self.softmax, self.mean, self.relu, self.product]  # fmt: skip
+        return [
+            self.linear,
+            self.requantise,
+            self.requantise,
+            self.requantise,
+            self.table,
+            self.residual,
+            self.conv,
+            self.matmul,
+            self.attention,
+            self.norm,
+            self.softmax,
+            self.mean,
+            self.relu,
+            self.product,
+        ]
 
     def requantise(self) -> Node | None:
         x = self.value(INT32) or self.value(INT16)

@@ -110,8 +110,9 @@ def test_all_changed_files_are_named_at_once(copy: Path) -> None:
     (copy / "weights.bin").write_bytes(b"")
     found = refused(lambda: Artifact.open(copy), "U023")
     assert {(one.at, one.because) for one in found} == {
-        ("model.so", "it is missing"), ("weights.bin", "its hash differs from the manifest's")
-    }  # fmt: skip
+        ("model.so", "it is missing"),
+        ("weights.bin", "its hash differs from the manifest's"),
+    }
 
 
 def changed_manifest(folder: Path, **fields: object) -> None:

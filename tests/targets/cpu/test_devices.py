@@ -87,10 +87,28 @@ def test_spellings() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "locall", "ssh://", "ssh://-oProxyCommand=id", "ssh://a@-b", "ssh://a b", "ssh://a:0", "ssh://a:65536", "ssh://a;id",
-     "ssh://a@b@c", "rpc://a", "rpc://a:b", "rpc://a:1?tracker=b", "rpc://a:1?tracker=b:2", "rpc://a:1?what=1", "rpc://a:1?key=x%20y",
-     "ssh:a", "ftp://a", "ssh://a\n"],
-)  # fmt: skip
+    [
+        "",
+        "locall",
+        "ssh://",
+        "ssh://-oProxyCommand=id",
+        "ssh://a@-b",
+        "ssh://a b",
+        "ssh://a:0",
+        "ssh://a:65536",
+        "ssh://a;id",
+        "ssh://a@b@c",
+        "rpc://a",
+        "rpc://a:b",
+        "rpc://a:1?tracker=b",
+        "rpc://a:1?tracker=b:2",
+        "rpc://a:1?what=1",
+        "rpc://a:1?key=x%20y",
+        "ssh:a",
+        "ftp://a",
+        "ssh://a\n",
+    ],
+)
 def test_other_spellings_are_refused(text: str) -> None:
     with pytest.raises(CompileError) as raised:
         device(text)
@@ -448,9 +466,13 @@ def right_answer() -> dict[str, bytes]:
     of = artifact()
     found = LocalDevice().run(of, sample(of), FEW)
     profile = {
-        "format": 1, "machine": found.machine, "before": found.before, "after": found.after, "power": None,
+        "format": 1,
+        "machine": found.machine,
+        "before": found.before,
+        "after": found.after,
+        "power": None,
         "runs": found.runs,
-    }  # fmt: skip
+    }
     files = {"profile.json": msgspec.json.encode(profile)}
     for one in of.manifest.outputs:
         file = io.BytesIO()
@@ -473,14 +495,25 @@ def header(descr: str, shape: str, version: int = 1) -> bytes:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"\x93NUMPY", zipped(), header("<i2", "(1, 10)"), header("<i2", "(1, 10)", 3) + bytes(20),
-        header("<i2", "(1, 10)") + bytes(19), header("<i2", "(1, 10)") + bytes(21), header("<i2", f"({1 << 40},)"),
-        header("<i2", f"(1, {1 << 40})"), header("<f4", "(1, 10)") + bytes(40), header("|O", "(1, 10)") + bytes(80),
-        header("<i2", "(True, 10)") + bytes(20), header("<i2", "(1, 10") + bytes(20), header("<i2", "(10,)") + bytes(20),
-        header("<i2", "((((((((1, 10)") + bytes(20), header("<i2", "(1, -" + "-" * 40 + "10)"),
+        b"",
+        b"\x93NUMPY",
+        zipped(),
+        header("<i2", "(1, 10)"),
+        header("<i2", "(1, 10)", 3) + bytes(20),
+        header("<i2", "(1, 10)") + bytes(19),
+        header("<i2", "(1, 10)") + bytes(21),
+        header("<i2", f"({1 << 40},)"),
+        header("<i2", f"(1, {1 << 40})"),
+        header("<f4", "(1, 10)") + bytes(40),
+        header("|O", "(1, 10)") + bytes(80),
+        header("<i2", "(True, 10)") + bytes(20),
+        header("<i2", "(1, 10") + bytes(20),
+        header("<i2", "(10,)") + bytes(20),
+        header("<i2", "((((((((1, 10)") + bytes(20),
+        header("<i2", "(1, -" + "-" * 40 + "10)"),
         b"\x93NUMPY\x01\0\xff\xff" + b"(" * 70_000,
     ],
-)  # fmt: skip
+)
 def test_outputs_that_no_runner_writes(content: bytes) -> None:
     (name,) = (name for name in right_answer() if name.endswith(".npy"))
     code, _ = told({**right_answer(), name: content})
@@ -498,14 +531,25 @@ def told(files: Mapping[str, bytes]) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("runs",), []), (("runs",), {}), (("runs", 0, "times_ns"), []), (("runs", 0, "times_ns", 1), 0),
-        (("runs", 0, "times_ns", 1), -5), (("runs", 0, "times_ns", 1), 1 << 200), (("runs", 0, "times_ns", 1), 1 << 62),
-        (("runs", 0, "times_ns", 1), 0.5), (("runs", 0, "threads"), 0), (("runs", 0, "steps"), [{"median_ns": 1, "min_ns": 1}]),
-        (("runs", 0, "steps", 0, "median_ns"), -1), (("runs", 0, "steps", 0, "min_ns"), "x"), (("before", "load"), -1),
-        (("before", "throttle_count"), 1 << 70), (("machine", "processors"), -1), (("machine",), None),
+        (("runs",), []),
+        (("runs",), {}),
+        (("runs", 0, "times_ns"), []),
+        (("runs", 0, "times_ns", 1), 0),
+        (("runs", 0, "times_ns", 1), -5),
+        (("runs", 0, "times_ns", 1), 1 << 200),
+        (("runs", 0, "times_ns", 1), 1 << 62),
+        (("runs", 0, "times_ns", 1), 0.5),
+        (("runs", 0, "threads"), 0),
+        (("runs", 0, "steps"), [{"median_ns": 1, "min_ns": 1}]),
+        (("runs", 0, "steps", 0, "median_ns"), -1),
+        (("runs", 0, "steps", 0, "min_ns"), "x"),
+        (("before", "load"), -1),
+        (("before", "throttle_count"), 1 << 70),
+        (("machine", "processors"), -1),
+        (("machine",), None),
         (("power",), {"threads": 1, "runs": -1, "seconds": 1, "samples": 1, "idle": [], "busy": []}),
     ],
-)  # fmt: skip
+)
 def test_figures_that_no_runner_writes(path: tuple[str | int, ...], value: object) -> None:
     data = json.loads(right_answer()["profile.json"])
     at = data

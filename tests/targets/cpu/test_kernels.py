@@ -30,20 +30,36 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, rea
 RUNNABLE = variants.runnable(variants.host_arch(), variants.host_features())
 # plain C alone, with a geometry that nothing divides
 PLAIN = dataclasses.replace(
-    variants.variant(f"generic_{variants.host_arch()}"), name="plain",
+    variants.variant(f"generic_{variants.host_arch()}"),
+    name="plain",
     sources=(
-        "generic.c", "integers.c", "softmax_s16.c", "layer_norm_rows.c", "floats.c", "experts.c", "hashing.c", "hashing_s8.c"
-    ), cflags=(),
-    f32_mr=5, f32_nr=7, s8_mr=3, s8_nr=9, ka=4, kb=3, s8_offset=128, u8_offset=0, vector_bits=256, a_bytes=1,
-)  # fmt: skip
+        "generic.c",
+        "integers.c",
+        "softmax_s16.c",
+        "layer_norm_rows.c",
+        "floats.c",
+        "experts.c",
+        "hashing.c",
+        "hashing_s8.c",
+    ),
+    cflags=(),
+    f32_mr=5,
+    f32_nr=7,
+    s8_mr=3,
+    s8_nr=9,
+    ka=4,
+    kb=3,
+    s8_offset=128,
+    u8_offset=0,
+    vector_bits=256,
+    a_bytes=1,
+)
 EXAMPLES = settings(max_examples=40)
 
 seeds = st.integers(0, 2**32 - 1)
 widths = st.integers(1, 300)
 AMX = variants.variant("amx")
-EMULATED = dataclasses.replace(
-    AMX, name="amx_emulated", cflags=(*variants.variant("avx512vnni").cflags, "-DEW_EMULATE_AMX")
-)  # fmt: skip
+EMULATED = dataclasses.replace(AMX, name="amx_emulated", cflags=(*variants.variant("avx512vnni").cflags, "-DEW_EMULATE_AMX"))
 EMULATES = [EMULATED] if variants.variant("avx512vnni") in RUNNABLE else []
 
 

@@ -58,9 +58,22 @@ def test_queues_and_experts(kernels: Kernels, seed: int, rows: int, experts: int
     tasks, work = filled(3 * (places // most + min(experts, places)) + 1, "int32"), filled(3 * experts, "int32")
     token, place, gate = filled(places, "int32"), filled(places, "int32"), filled(places, "int16")
     kernels.call(
-        "ew_route_s16", logits, logits.strides[0] // 2, rows, experts, k, int(not over_chosen), most, 47000, 17, tasks, work,
-        token, place, gate,
-    )  # fmt: skip
+        "ew_route_s16",
+        logits,
+        logits.strides[0] // 2,
+        rows,
+        experts,
+        k,
+        int(not over_chosen),
+        most,
+        47000,
+        17,
+        tasks,
+        work,
+        token,
+        place,
+        gate,
+    )
     assert all(one[-1] == 99 for one in (tasks, work, token, place, gate))
     chosen, gates = arith_experts.route(logits, k, over_chosen, 47000, 17)
     order = np.argsort(chosen, axis=1)
@@ -89,14 +102,26 @@ def test_queues_and_experts(kernels: Kernels, seed: int, rows: int, experts: int
     sizes = np.array([d, h, o, 0, parts, most, zero, *panels], np.int64)
     scratch = aligned(
         (whole(4 * shape.mr * shape.nr) + TILES * max(panels) + whole(shape.mr * d) + whole(most * width) + 64,), np.int8
-    )  # fmt: skip
+    )
     scratch[-64:] = 77
     values = filled(places * ldout, "int16")
     for part in range(parts):
         kernels.call(
-            "ew_experts_s8", tasks, part, x, x.strides[0], token, sizes, packed(w1, shape), factors[0].astype(np.int32),
-            packed(w2, shape), factors[1].astype(np.int32), table, scratch, values,
-        )  # fmt: skip
+            "ew_experts_s8",
+            tasks,
+            part,
+            x,
+            x.strides[0],
+            token,
+            sizes,
+            packed(w1, shape),
+            factors[0].astype(np.int32),
+            packed(w2, shape),
+            factors[1].astype(np.int32),
+            table,
+            scratch,
+            values,
+        )
     assert (scratch[-64:] == 77).all() and values[-1] == 99
     wanted = arith_experts.mixture(x, chosen, gates, definition)
     out = filled(o, "int32")
@@ -107,9 +132,12 @@ def test_queues_and_experts(kernels: Kernels, seed: int, rows: int, experts: int
 
 
 @given(
-    seed=seeds, tokens=st.integers(1, 90) | st.sampled_from([256, 257, 600]), bits=st.integers(1, 40) | st.just(16),
-    width=st.integers(1, 70) | st.sampled_from([16, 32, 64]), own=st.booleans(),
-)  # fmt: skip
+    seed=seeds,
+    tokens=st.integers(1, 90) | st.sampled_from([256, 257, 600]),
+    bits=st.integers(1, 40) | st.just(16),
+    width=st.integers(1, 70) | st.sampled_from([16, 32, 64]),
+    own=st.booleans(),
+)
 @EXAMPLES
 def test_attention_by_codes(kernels: Kernels, seed: int, tokens: int, bits: int, width: int, own: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -121,13 +149,22 @@ def test_attention_by_codes(kernels: Kernels, seed: int, tokens: int, bits: int,
     selected, table, weight = filled(tokens * quads, "uint8"), filled(quads * 16 * pitch, "int32"), filled(quads * 16, "int32")
     work = filled(quads * 16 * pitch, "int16")
     kernels.call(
-        "ew_hash_tables_s8", codes, codes.strides[0], v, v.strides[0], tokens, bits, width, int(not own), selected, table,
-        weight, work,
-    )  # fmt: skip
+        "ew_hash_tables_s8",
+        codes,
+        codes.strides[0],
+        v,
+        v.strides[0],
+        tokens,
+        bits,
+        width,
+        int(not own),
+        selected,
+        table,
+        weight,
+        work,
+    )
     out = np.full((tokens, width + 3), 99, np.int32)
-    kernels.call(
-        "ew_hash_rows_s8", selected, tokens, bits, table, weight, width, v if own else 0, v.strides[0], out, width + 3
-    )  # fmt: skip
+    kernels.call("ew_hash_rows_s8", selected, tokens, bits, table, weight, width, v if own else 0, v.strides[0], out, width + 3)
     assert all(one[-1] == 99 for one in (selected, table, weight, work)) and (out[:, width:] == 99).all()
     assert np.array_equal(out[:, :width], arith_hashing.hash_attention(codes[None], v[None], 1, kind)[0])
 
@@ -136,9 +173,7 @@ def test_attention_by_codes(kernels: Kernels, seed: int, tokens: int, bits: int,
     sums, many = np.zeros(quads * 16 * (-(-width // lanes) * lanes), np.float32), np.zeros(quads * 16, np.int32)
     kernels.call("ew_hash_tables_f32", real, bits, values, width, tokens, bits, width, int(not own), selected, sums, many)
     got = np.full((tokens, width + 3), 99, np.float32)
-    kernels.call(
-        "ew_hash_rows_f32", selected, tokens, bits, sums, many, width, values if own else 0, width, got, width + 3
-    )  # fmt: skip
+    kernels.call("ew_hash_rows_f32", selected, tokens, bits, sums, many, width, values if own else 0, width, got, width + 3)
     weights = codes.astype(np.float64) @ codes.T + bits + 1
     exact = weights @ values if not own else codes.astype(np.float64) @ codes.T @ values + (bits + 1) * values
     exact /= weights.sum(axis=1, keepdims=True)
@@ -171,9 +206,19 @@ def test_inverse_square_roots_of_norms_are_those_of_the_definition(kernels: Kern
         work[-64:] = 77
         interleaved = np.ascontiguousarray(factors.reshape(pairs, 2, bits_wide).swapaxes(1, 2))
         kernels.call(
-            "ew_hash_codes_s8", u, u.strides[0], 50, sizes, packed(anchors, shape), offsets, interleaved, limits, work, out,
+            "ew_hash_codes_s8",
+            u,
+            u.strides[0],
+            50,
+            sizes,
+            packed(anchors, shape),
+            offsets,
+            interleaved,
+            limits,
+            work,
+            out,
             bits + 3,
-        )  # fmt: skip
+        )
         assert np.array_equal(out[:, :bits], np.where(margins >= threshold, 1, -1)), (d, supports, bits)
         assert (out[:, bits:] == 99).all() and (work[-64:] == 77).all()
     assert arith.EXPONENT_STEPS == 256

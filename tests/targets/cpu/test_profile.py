@@ -199,18 +199,27 @@ def test_sensors(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
-            f"{cpu}/cpu0/cpufreq/scaling_governor": "ondemand\n", f"{cpu}/cpu1/cpufreq/scaling_governor": "ondemand\n",
-            f"{cpu}/cpu0/cpufreq/scaling_cur_freq": "600000\n", f"{cpu}/cpu1/cpufreq/scaling_cur_freq": "1500000\n",
-            f"{cpu}/cpu0/cpufreq/cpuinfo_max_freq": "1500000\n", f"{cpu}/cpu0/thermal_throttle/core_throttle_count": "7\n",
-            "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n", "sys/class/thermal/thermal_zone0/temp": "48312\n",
-            "proc/device-tree/model": 'Raspberry Pi 4 "B"', "proc/loadavg": "0.42 0.1 0.0 1/100 5\n",
-            "usr/bin/vcgencmd": "#!/bin/sh\necho throttled=0x50005\n", f"{hwmon}/name": "ina3221\n",
-            f"{hwmon}/in1_label": "VDD_IN\n", f"{hwmon}/in1_input": "5000\n", f"{hwmon}/curr1_input": "800\n",
-            f"{hwmon}/in2_input": "5000\n", "sys/class/hwmon/hwmon1/name": "coretemp\n",
+            f"{cpu}/cpu0/cpufreq/scaling_governor": "ondemand\n",
+            f"{cpu}/cpu1/cpufreq/scaling_governor": "ondemand\n",
+            f"{cpu}/cpu0/cpufreq/scaling_cur_freq": "600000\n",
+            f"{cpu}/cpu1/cpufreq/scaling_cur_freq": "1500000\n",
+            f"{cpu}/cpu0/cpufreq/cpuinfo_max_freq": "1500000\n",
+            f"{cpu}/cpu0/thermal_throttle/core_throttle_count": "7\n",
+            "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+            "sys/class/thermal/thermal_zone0/temp": "48312\n",
+            "proc/device-tree/model": 'Raspberry Pi 4 "B"',
+            "proc/loadavg": "0.42 0.1 0.0 1/100 5\n",
+            "usr/bin/vcgencmd": "#!/bin/sh\necho throttled=0x50005\n",
+            f"{hwmon}/name": "ina3221\n",
+            f"{hwmon}/in1_label": "VDD_IN\n",
+            f"{hwmon}/in1_input": "5000\n",
+            f"{hwmon}/curr1_input": "800\n",
+            f"{hwmon}/in2_input": "5000\n",
+            "sys/class/hwmon/hwmon1/name": "coretemp\n",
             "sys/bus/iio/devices/iio:device0/rail_name_0": "POM_5V_CPU\n",
             "sys/bus/iio/devices/iio:device0/in_power0_input": "1234\n",
         },
-    )  # fmt: skip
+    )
     (tmp_path / "usr/bin/vcgencmd").chmod(0o755)
     settings = replace(FEW, power_seconds=0.3)
     found = LocalDevice(tmp_path).run(artifact(), sample(artifact()), settings)
@@ -223,8 +232,9 @@ def test_sensors(tmp_path: Path) -> None:
     data = profile(artifact(), LocalDevice(tmp_path), sample(artifact()), settings).data
     jsonschema.validate(data, schema())
     assert data["power"]["input_rail"] == "VDD_IN"
-    assert {"governor is ondemand", "under-voltage"} <= {part for text in data["warnings"] for part in
-                                                         ("governor is ondemand", "under-voltage") if part in text}  # fmt: skip
+    assert {"governor is ondemand", "under-voltage"} <= {
+        part for text in data["warnings"] for part in ("governor is ondemand", "under-voltage") if part in text
+    }
 
 
 def test_no_sensors(tmp_path: Path) -> None:

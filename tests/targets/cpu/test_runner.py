@@ -338,12 +338,26 @@ def test_sources_build_with_the_systems_compilers(inputs: Path, tmp_path: Path) 
     for name, text in sources().items():
         (folder / name).write_text(text)
     done = subprocess.run(
-        ["make", "-s", "-C", str(folder), "CC=gcc", "CXX=g++", "CFLAGS=-O2 -Wall -Wextra -Werror",
-         "CXXFLAGS=-O2 -Wall -Wextra -Werror"], capture_output=True, text=True
-    )  # fmt: skip
+        [
+            "make",
+            "-s",
+            "-C",
+            str(folder),
+            "CC=gcc",
+            "CXX=g++",
+            "CFLAGS=-O2 -Wall -Wextra -Werror",
+            "CXXFLAGS=-O2 -Wall -Wextra -Werror",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
-    words = [str(folder / PROGRAM), str(artifact().directory), "--input",
-             f"{input_path(artifact(), inputs).stem}={input_path(artifact(), inputs)}"]  # fmt: skip
+    words = [
+        str(folder / PROGRAM),
+        str(artifact().directory),
+        "--input",
+        f"{input_path(artifact(), inputs).stem}={input_path(artifact(), inputs)}",
+    ]
     assert subprocess.run(words, capture_output=True).returncode == 0
 
 
@@ -398,8 +412,14 @@ def test_the_prebuilt_program_needs_old_glibc_only(arch: str) -> None:
     versions = {tuple(map(int, one.split(b"."))) for one in re.findall(rb"GLIBC_(\d+\.\d+)", binary)}
     assert versions and max(versions) <= (2, 28)
     needed = set(re.findall(rb"\b(?:lib|ld-)[\w+-]+\.so\.\d+", binary))
-    assert needed <= {b"libc.so.6", b"libdl.so.2", b"libpthread.so.0", b"libm.so.6", b"ld-linux-x86-64.so.2",
-                      b"ld-linux-aarch64.so.1"}  # fmt: skip
+    assert needed <= {
+        b"libc.so.6",
+        b"libdl.so.2",
+        b"libpthread.so.0",
+        b"libm.so.6",
+        b"ld-linux-x86-64.so.2",
+        b"ld-linux-aarch64.so.1",
+    }
     assert {"runner/edgewright.h", "runner/main.cpp", "runner/Makefile", "runner/README.md", "runner/run.py"} <= set(files)
 
 

@@ -129,6 +129,18 @@ def test_contiguous_lays_axes_out_in_order(order: tuple[int, ...]) -> None:
 
 def test_types_in_c() -> None:
     assert [dtype_of(Int(bits, signed)) for bits in (1, 8, 9, 16, 25, 32, 64) for signed in (True, False)] == [
-        "int8", "uint8", "int8", "uint8", "int16", "uint16", "int16", "uint16", "int32", "uint32", "int32", "uint32",
-        "int64", "uint64",
-    ]  # fmt: skip
+        "int8",
+        "uint8",
+        "int8",
+        "uint8",
+        "int16",
+        "uint16",
+        "int16",
+        "uint16",
+        "int32",
+        "uint32",
+        "int32",
+        "uint32",
+        "int64",
+        "uint64",
+    ]

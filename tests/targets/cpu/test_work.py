@@ -52,11 +52,13 @@ def test_the_work_of_a_program_is_that_of_its_graph(precision: str) -> None:
 
 @pytest.mark.parametrize(
     ("family", "name", "integer"),
-    [("experts", "batch, tokens, experts, K, d, h, o = (1, 197, 16, 4, 16, 20, 16)", False),
-     ("experts", "integers, batch, tokens, experts, K, d, h, o = (1, 197, 16, 4, 16, 20, 16)", True),
-     ("hashing", "windows, tokens, heads, bits, d, dv, supports = (1, 49, 2, 16, 16, 16, 25)", False),
-     ("hashing", "integers, windows, tokens, heads, bits, d, dv, supports = (1, 49, 2, 16, 16, 16, 25)", True)],
-)  # fmt: skip
+    [
+        ("experts", "batch, tokens, experts, K, d, h, o = (1, 197, 16, 4, 16, 20, 16)", False),
+        ("experts", "integers, batch, tokens, experts, K, d, h, o = (1, 197, 16, 4, 16, 20, 16)", True),
+        ("hashing", "windows, tokens, heads, bits, d, dv, supports = (1, 49, 2, 16, 16, 16, 25)", False),
+        ("hashing", "integers, windows, tokens, heads, bits, d, dv, supports = (1, 49, 2, 16, 16, 16, 25)", True),
+    ],
+)
 def test_the_work_of_experts_and_codes(family: str, name: str, integer: bool) -> None:
     from edgewright.targets.cpu.lower import lower
     from edgewright.targets.cpu.variants import variant
@@ -83,8 +85,13 @@ def test_what_this_machine_takes_lies_in_the_range(precision: str) -> None:
     """The least of many runs on one thread, for others may use the machine as well."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.estimate_host", f"{MODEL}:{precision}"],
-        cwd=ROOT, env=os.environ | {"TVM_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | {"TVM_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["low_ms"] <= found["least_ms"] <= found["high_ms"], found
