@@ -22,6 +22,7 @@ DISTRIBUTION = {
     "tvm": "apache-tvm",
     "tvm_ffi": "apache-tvm-ffi",
     "google": "protobuf",
+    "ml_dtypes": "ml-dtypes",
 }
 # imported by the package only where it has been asked for, behind an extra
 OPTIONAL = {

@@ -32,7 +32,8 @@ def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     for parts in _runs(graph, inputs):
         with one_thread():
             values = _evaluate(graph, parts, keep=False)
-        samples = max((len(parts[n.name]) // n.shape[0] for n in graph.inputs if n.shape), default=1)
+        named = {n.op.name: n.shape for n in graph.inputs if isinstance(n.op, Input)}
+        samples = max((len(parts[name]) // shape[0] for name, shape in named.items() if shape), default=1)
         for name, node in zip(graph.output_names, graph.outputs, strict=True):
             outputs[name].append(for_each(samples, node, values[node]))
     return {name: np.concatenate(parts) if len(parts) > 1 else parts[0] for name, parts in outputs.items()}

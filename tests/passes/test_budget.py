@@ -21,10 +21,12 @@ def doubled(times: int) -> Graph:
 def test_a_value_that_doubles_is_refused_with_its_place_and_size() -> None:
     for graph in (doubled(24), doubled(40)):
         with pytest.raises(CompileError) as caught:
-            read_model(write_float(graph))
+            check_budget(graph)
         (found,) = caught.value.diagnostics
         assert found.code == "Q010" and "GiB" in found.message and found.help
         assert any(name in found.at for name in ("twice", "mean"))
+        with pytest.raises(CompileError, match="N024"):  # the reader stops at the first value that is too large
+            read_model(write_float(graph))
     assert read_model(write_float(doubled(6)))
 
 
