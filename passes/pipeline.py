@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from edgewright.passes import orders
 from edgewright.passes.blas import one_thread
 from edgewright.passes.exact.add_before_concat import AddBeforeConcat
-from edgewright.passes.exact.drop_identities import DropIdentities
+from edgewright.passes.exact.drop_identities import DropIdentities, JoinMoves
 from edgewright.passes.exact.fold_constants import FoldConstants
 from edgewright.passes.exact.fold_image_affine import FoldImageAffine
 from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
@@ -19,6 +19,7 @@ from edgewright.passes.exact.narrow_linear import NarrowLinear
 from edgewright.passes.exact.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
 from edgewright.passes.exact.reparameterise import ReparameteriseLayerNorm
 from edgewright.passes.exact.scale_into_query import ScaleIntoQuery
+from edgewright.passes.exact.share_equal import ShareEqual
 from edgewright.passes.exact.sink_reshapes import SinkReshapes
 from edgewright.passes.exact.slice_early import SliceEarly
 from edgewright.passes.exact.split_outliers import SplitOutliers
@@ -28,13 +29,15 @@ from edgewright.passes.quantisation.bound_masks import BoundMasks
 from edgewright.passes.quantisation.calibrate import Calibration, calibrate
 from edgewright.passes.quantisation.compose_functions import ComposeFunctions
 from edgewright.passes.quantisation.quantise import QuantiseGraph, check_expressible
+from edgewright.passes.rewriting import Group
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
 
-_IN_FRONT: tuple[Pass, ...] = (
+TIDY = Group("tidy", (DropIdentities(), JoinMoves(), ShareEqual()))
+_FIRST: tuple[Pass, ...] = (
     # first: the others recognise constants and shapes by looking at the operand itself
     FoldConstants(),
     # before slices move: a Slice stops at a Reshape that does nothing
-    DropIdentities(),
+    TIDY,
     # after Reshapes in a row are one; before slices move, which stop at a Reshape, and before sums look for products
     SinkReshapes(),
     # after constants are folded: mean and deviation of an image are constants of the model's
@@ -61,12 +64,12 @@ _IN_FRONT: tuple[Pass, ...] = (
 _WITHOUT_MEAN: tuple[Pass, ...] = (PreRMSNorm(),)
 _WITH_MEAN: tuple[Pass, ...] = (RMSAsLayerNorm(),)
 # last: shares what the moves have duplicated
-_BEHIND: tuple[Pass, ...] = (DropIdentities(),)
+_LAST: tuple[Pass, ...] = (TIDY,)
 
 
 def float_passes(rms_norm: bool) -> tuple[Pass, ...]:
     """In order. rms_norm: whether the machine has an RMSNormalization; if not, the mean stays, for its LayerNormalization."""
-    return (*_IN_FRONT, *(_WITHOUT_MEAN if rms_norm else _WITH_MEAN), *_BEHIND)
+    return (*_FIRST, *(_WITHOUT_MEAN if rms_norm else _WITH_MEAN), *_LAST)
 
 
 FLOAT_PASSES = float_passes(rms_norm=False)

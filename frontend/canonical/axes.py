@@ -11,8 +11,10 @@ import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from edgewright.passes.ir import Graph, Node, Op, Shape, make, merge_origins, rewrite
+from edgewright.passes.ir import Graph, Node, Op, Shape, make, merge_origins, rebuild
+from edgewright.passes.ir.graph import moved
 from edgewright.passes.ops import Constant, Reshape, Transpose
+from edgewright.passes.transform import Note, Pass
 
 CHANNELS_LAST = (0, 2, 3, 1)
 CHANNELS_FIRST = (0, 3, 1, 2)
@@ -32,28 +34,43 @@ class _Piece:
 _Axes = list[list[_Piece]]
 
 
-def tidy_permutations(graph: Graph) -> Graph:
-    """Every chain of Reshape and Transpose in the form above; it reads the same value, in at most as many steps plus
-    the Transposes of channels."""
+@dataclass(frozen=True, slots=True)
+class TidyPermutations(Pass):
+    """Bring a chain of Reshape and Transpose into one form.
 
-    def change(node: Node) -> Node | None:
-        if not isinstance(node.op, Reshape | Transpose):
-            return None
-        run = [node]
-        while isinstance(run[-1].inputs[0].op, Reshape | Transpose):
-            run.append(run[-1].inputs[0])
-        root = run[-1].inputs[0]
-        if isinstance(root.op, Constant):
-            return None
-        steps = _steps(root.shape, [step.op for step in reversed(run)])
-        if steps is None or steps == [step.op for step in reversed(run)]:
-            return None
-        result, origin = root, merge_origins(*(step.origin for step in run))
-        for op in steps:
-            result = make(op, result, origin=origin)
-        return result
+    Before: any chain, as long as only the last of its values is read by anything else. After: Reshape, Transpose, Reshape,
+    as many of the three as it takes, with the channels of an image first taken last, or last brought first, by Transposes
+    of their own.
+    Exact: yes. Source: the chain permutes the factors of the axes, and one Transpose can do that.
+    """
 
-    return rewrite(graph, change)
+    def run(self, graph: Graph, note: Note) -> Graph:
+        ends = {operand for node in graph.nodes() if not _is_step(node) for operand in node.inputs} | set(graph.outputs)
+
+        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
+            tidied = _tidied(moved(old, operands)) if old in ends and _is_step(old) else None
+            note.count("chains", tidied is not None)
+            return tidied
+
+        return rebuild(graph, change)
+
+
+def _is_step(node: Node) -> bool:
+    return isinstance(node.op, Reshape | Transpose)
+
+
+def _tidied(node: Node) -> Node | None:
+    run = [node]
+    while _is_step(run[-1].inputs[0]):
+        run.append(run[-1].inputs[0])
+    root = run[-1].inputs[0]
+    steps = None if isinstance(root.op, Constant) else _steps(root.shape, [step.op for step in reversed(run)])
+    if steps is None or steps == [step.op for step in reversed(run)]:
+        return None
+    result, origin = root, merge_origins(*(step.origin for step in run))
+    for op in steps:
+        result = make(op, result, origin=origin)
+    return result
 
 
 def _steps(shape: Shape, ops: list[Op]) -> list[Op] | None:

@@ -5,20 +5,30 @@ The host computes the reciprocal from the mask, so the integer level needs no di
 
 from __future__ import annotations
 
-from edgewright.passes.ir import Graph, Node, make
-from edgewright.passes.ir.graph import rebuild
+from dataclasses import dataclass
+
+from edgewright.passes.ir import Graph, Node, make, rebuild
 from edgewright.passes.ops import Div, Mul, Reciprocal
 from edgewright.passes.quantisation.lowering_structure import hosted
+from edgewright.passes.transform import Note, Pass
 
 
-def multiply_by_reciprocals(graph: Graph) -> Graph:
-    """x / c -> x * (1 / c) for values c that come from integer inputs alone."""
-    known = hosted(graph)
+@dataclass(frozen=True, slots=True)
+class MultiplyByReciprocals(Pass):
+    """Multiply by the reciprocal of a value that comes from integer inputs alone.
 
-    def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
-        if not isinstance(old.op, Div) or old in known or old.inputs[1] not in known:
-            return None
-        inverse = make(Reciprocal(), operands[1], origin=old.origin)
-        return make(Mul(), operands[0], inverse, origin=old.origin)
+    Before: x / c, c computed from a mask. After: x * Reciprocal(c).
+    Exact: within float rounding. Source: means over tokens that a mask keeps.
+    """
 
-    return rebuild(graph, change)
+    def run(self, graph: Graph, note: Note) -> Graph:
+        known = hosted(graph)
+
+        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
+            if not isinstance(old.op, Div) or old in known or old.inputs[1] not in known:
+                return None
+            note.count("reciprocals")
+            inverse = make(Reciprocal(), operands[1], origin=old.origin)
+            return make(Mul(), operands[0], inverse, origin=old.origin)
+
+        return rebuild(graph, change)

@@ -9,15 +9,29 @@ no bias rounds them). The candidate is a mixture when, on random tokens and logi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.frontend.onnx_reading.routing import Routed, Spread, leftovers
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir import Array, Graph, Node, Op, make
-from edgewright.passes.ops import Add, Constant, Gather, Linear, MatMul, MoE, Mul, Reshape, Softmax, Transpose, constant
+from edgewright.passes.ir import Array, Graph, Node, Op, make, rebuild
+from edgewright.passes.ir.graph import moved
+from edgewright.passes.ops import (
+    Add,
+    Constant,
+    Gather,
+    Linear,
+    MatMul,
+    MoE,
+    Mul,
+    Reshape,
+    Softmax,
+    Transpose,
+    constant,
+    scalar_of,
+)
 from edgewright.passes.ops.moe import ACTIVATION_OPS
+from edgewright.passes.transform import Note, Pass
 
 _SURE = np.float32(200.0)
 _LARGE = np.float32(2.0**40)
@@ -58,34 +72,44 @@ class Hidden:
         return found
 
 
-def fuse_experts(graph: Graph) -> Graph:
-    """Replaces every candidate that is a mixture of experts; equal weights become one constant."""
-    found: dict[Node, tuple[MoE, Node, Node, list[Array]]] = {}
-    order = graph.nodes()
-    descending = _last_uses(graph, order)
-    for logits, starts in _routers(order).items():
-        best: tuple[Node, MoE, Node, list[Array]] | None = None
-        for candidate in _merging(order, descending, starts):
-            if best is not None and not _goes_on(best, candidate):
-                continue
-            try:
-                best = (candidate, *read_candidate(candidate, logits, starts[0]))
-            except NotExperts:
-                continue
-        if best is not None:
-            found[best[0]] = (best[1], best[2], logits, best[3])
-    if not found:
-        return graph
-    shared: dict[bytes, Node] = {}
-    done: dict[Node, Node] = {}
-    for old in order:
-        operands = tuple(done[operand] for operand in old.inputs)
-        same = all(a is b for a, b in zip(operands, old.inputs, strict=True))
-        done[old] = old if same else old.with_inputs(operands)
-        if old in found:
-            op, x, logits, weights = found[old]
-            done[old] = _mixture(old, op, done[x], done[logits], weights, shared)
-    return replace(graph, inputs=tuple(done[n] for n in graph.inputs), outputs=tuple(done[n] for n in graph.outputs))
+@dataclass(frozen=True, slots=True)
+class FuseExperts(Pass):
+    """Recognise mixtures of experts.
+
+    Before: a router's TopK and everything between it and the sum of its experts. After: MoE; equal weights are one constant.
+    Exact: within 2e-4 on random tokens and logits. Source: "Outrageously Large Neural Networks" (Shazeer et al., ICLR 2017).
+    """
+
+    def run(self, graph: Graph, note: Note) -> Graph:
+        mixtures: dict[Node, tuple[MoE, Node, Node, list[Array]]] = {}
+        order = graph.nodes()
+        descending = _last_uses(graph, order)
+        for logits, starts in _routers(order).items():
+            best: tuple[Node, MoE, Node, list[Array]] | None = None
+            for candidate in _merging(order, descending, starts):
+                if best is not None and not _goes_on(best, candidate):
+                    continue
+                try:
+                    best = (candidate, *read_candidate(candidate, logits, starts[0]))
+                except NotExperts:
+                    continue
+            if best is not None:
+                mixtures[best[0]] = (best[1], best[2], logits, best[3])
+        if not mixtures:
+            return graph
+        note.count("mixtures", len(mixtures))
+        shared: dict[bytes, Node] = {}
+        done: dict[Node, Node] = {}
+
+        def change(old: Node, operands: tuple[Node, ...]) -> Node:
+            if old in mixtures:
+                op, x, logits, weights = mixtures[old]
+                done[old] = _mixture(old, op, done[x], done[logits], weights, shared)
+            else:
+                done[old] = moved(old, operands)
+            return done[old]
+
+        return rebuild(graph, change)
 
 
 def _goes_on(best: tuple[Node, MoE, Node, list[Array]], candidate: Node) -> bool:

@@ -7,12 +7,13 @@ released code computes it anew from every image, and its export stays in the ope
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from edgewright.frontend.canonical.fuse import rebuild, scalar_of
 from edgewright.frontend.canonical.layout import trace
 from edgewright.frontend.canonical.norm_terms import added
 from edgewright.frontend.canonical.operand import aligned, arranged
-from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins
+from edgewright.passes.ir import Array, Node, Op, make, merge_origins
 from edgewright.passes.ops import (
     Add,
     Div,
@@ -28,17 +29,44 @@ from edgewright.passes.ops import (
     Sub,
     Transpose,
     constant,
+    scalar_of,
     value_of,
 )
+from edgewright.passes.rewriting import Rule, Uses
 
 _BY_HEAD = (0, 2, 1, 3)
 _FLOOR_MAX = 1e-6  # added to a squared norm, at most: more would shorten directions
 
 
-def fuse_hashing(graph: Graph) -> Graph:
-    """First the codes, then the attention between them; old layouts are restored behind, for `simplify_movement`."""
-    coded = rebuild(graph, lambda old, new, uses: _codes(new) if isinstance(new.op, Sign) else None)
-    return rebuild(coded, lambda old, new, uses: _attention(new) if isinstance(new.op, Div) else None)
+@dataclass(frozen=True, slots=True)
+class FuseHashCodes(Rule):
+    """Recognise the codes of hashed attention.
+
+    Before: sign(coefficients exp(-|u / |u| - anchor|^2 / (2 sigma)) - threshold), (B, H, T, b). After: HashCodes(u), and
+    the moves that bring its result into that layout, which `SimplifyMovement` cancels.
+    Exact: within float rounding of the margins. Source: EcoFormer (Liu et al., NeurIPS 2022), section 4.1.
+    """
+
+    on = (Sign,)
+    event = "codes"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
+        return _codes(node)
+
+
+@dataclass(frozen=True, slots=True)
+class FuseHashAttention(Rule):
+    """Recognise attention between codes.
+
+    Before: (B (B^T v) + c total) / (B keys^T + c T), B the codes (B, H, T, b). After: HashAttention of them, and moves.
+    Exact: within float rounding. Source: EcoFormer (Liu et al., NeurIPS 2022), section 4.2.
+    """
+
+    on = (Div,)
+    event = "attentions"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
+        return _attention(node)
 
 
 def _codes(node: Node) -> Node | None:

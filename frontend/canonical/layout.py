@@ -10,9 +10,9 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import scalar_of
-from edgewright.passes.ir import Array, Graph, Node, make, merge_origins, rewrite
-from edgewright.passes.ops import Constant, Div, Gather, Mul, ReduceMean, Reshape, Slice, Transpose
+from edgewright.passes.ir import Array, Node, make, merge_origins
+from edgewright.passes.ops import Constant, Div, Gather, Mul, ReduceMean, Reshape, Slice, Transpose, scalar_of
+from edgewright.passes.rewriting import Rule, Uses
 
 _LARGEST = 1 << 24  # elements of a source whose indices are traced
 
@@ -114,28 +114,42 @@ def _as_transpose(root: Node, indices: Array) -> Transpose | None:
     return None
 
 
-def mean_before_transpose(graph: Graph) -> Graph:
-    """ReduceMean(Transpose(x)) -> Reshape(ReduceMean(x)) where the axes that stay keep their order."""
+@dataclass(frozen=True, slots=True)
+class MeanBeforeTranspose(Rule):
+    """Take a mean where the values are.
 
-    def change(node: Node) -> Node | None:
-        if not isinstance(node.op, ReduceMean) or not isinstance(node.inputs[0].op, Transpose):
+    Before: ReduceMean(Transpose(x)), the axes that stay in their order. After: ReduceMean(x), with a Reshape if it
+    keeps axes of 1. Exact: up to the order of float sums. Source: a mean does not depend on the order of its terms.
+    """
+
+    on = (ReduceMean,)
+    event = "moved"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
+        op, transposed = node.op, node.inputs[0]
+        if not isinstance(op, ReduceMean) or not isinstance(transposed.op, Transpose):
             return None
-        (x,), perm = node.inputs[0].inputs, node.inputs[0].op.perm
-        averaged = {axis % len(perm) for axis in node.op.axes}
-        kept = [axis for position, axis in enumerate(perm) if position not in averaged]
-        if kept != sorted(kept):
+        (x,), perm = transposed.inputs, transposed.op.perm
+        averaged = {axis % len(perm) for axis in op.axes}
+        remaining = [axis for position, axis in enumerate(perm) if position not in averaged]
+        if remaining != sorted(remaining):
             return None
         axes = tuple(sorted(perm[axis] for axis in averaged))
         mean = make(ReduceMean(axes, keepdims=False), x, origin=node.origin)
         return mean if mean.shape == node.shape else make(Reshape(node.shape), mean, origin=node.origin)
 
-    return rewrite(graph, change)
 
+@dataclass(frozen=True, slots=True)
+class SimplifyMovement(Rule):
+    """Replace a chain of data movement by the shortest that reads the same elements.
 
-def simplify_movement(graph: Graph) -> Graph:
-    """Each chain becomes the shortest of: nothing, one Reshape, Slices and a Reshape, one Transpose; else it stays."""
+    Before: a chain of Reshape, Transpose, Slice and Gather. After: nothing, one Reshape, Slices and a Reshape, or one
+    Transpose; what is none of these stays. Exact: yes. Source: the indices that the chain reads are compared.
+    """
 
-    def change(node: Node) -> Node | None:
+    event = "simplified"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
         if not is_movement(node):
             return None
         moved = trace(node)
@@ -158,5 +172,3 @@ def simplify_movement(graph: Graph) -> Graph:
         for step in steps:
             result = make(step, result, origin=origin)
         return result if result.shape == node.shape else make(Reshape(node.shape), result, origin=origin)
-
-    return rewrite(graph, change)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import rebuild
 from edgewright.frontend.canonical.layout import is_movement, trace
-from edgewright.passes.ir import Graph, Node, make, merge_origins
+from edgewright.passes.ir import Graph, Node, make, merge_origins, rebuild
+from edgewright.passes.ir.graph import moved as on_operands
 from edgewright.passes.ops import Conv, Linear, PatchEmbed, constant, value_of
 from edgewright.passes.ops.patch_embed import patches
+from edgewright.passes.transform import Note, Pass
 
 
 def _is_patch_conv(node: Node) -> bool:
@@ -41,24 +42,36 @@ def _token_end(conv: Node, users: dict[Node, list[Node]], outputs: tuple[Node, .
     return None
 
 
-def fuse_patch_embed(graph: Graph) -> Graph:
-    """Both spellings; weight columns in (channel, row, column) order."""
-    users = graph.users()
-    ends: dict[Node, Node] = {}
-    for node in graph.nodes():
-        end = _token_end(node, users, graph.outputs) if _is_patch_conv(node) else None
-        if end is not None:
-            ends[end] = node
-    rewritten: dict[Node, Node] = {}
+@dataclass(frozen=True, slots=True)
+class FusePatchEmbed(Pass):
+    """Recognise the embedding of patches.
 
-    def change(old: Node, new: Node, uses: Callable[[Node], int]) -> Node | None:
-        rewritten[old] = new
-        if old in ends:
-            conv = rewritten[ends[old]]
-            return _from_conv(conv, merge_origins(conv.origin, old.origin))
-        return _from_linear(new) if isinstance(new.op, Linear) else None
+    Before: a Conv whose kernel is its stride, moved to (1, positions, channels); or a Linear over the patches that moves
+    cut out of an image. After: PatchEmbed of the image, weight columns in (channel, row, column) order.
+    Exact: up to the order of float sums. Source: ViT (Dosovitskiy et al., ICLR 2021), section 3.1.
+    """
 
-    return rebuild(graph, change)
+    def run(self, graph: Graph, note: Note) -> Graph:
+        users = graph.users()
+        ends: dict[Node, Node] = {}
+        for node in graph.nodes():
+            end = _token_end(node, users, graph.outputs) if _is_patch_conv(node) else None
+            if end is not None:
+                ends[end] = node
+        rewritten: dict[Node, Node] = {}
+
+        def change(old: Node, operands: tuple[Node, ...]) -> Node:
+            result = rewritten[old] = on_operands(old, operands)
+            fused = None
+            if old in ends:
+                conv = rewritten[ends[old]]
+                fused = _from_conv(conv, merge_origins(conv.origin, old.origin))
+            elif isinstance(result.op, Linear):
+                fused = _from_linear(result)
+            note.count("patch embeddings", fused is not None)
+            return fused or result
+
+        return rebuild(graph, change)
 
 
 def _from_conv(conv: Node, origin: tuple[str, ...]) -> Node:

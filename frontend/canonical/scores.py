@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +10,8 @@ from edgewright.frontend.canonical.layout import scaled_by
 from edgewright.frontend.onnx_reading.bits import LOWEST
 from edgewright.passes.ir import Array, Node, Shape, make
 from edgewright.passes.ops import Add, Clip, Constant, MatMul, Mul, Reshape, Softmax, Sub, Where, constant, value_of
+from edgewright.passes.rewriting import Uses
 
-Uses = Callable[[Node], int]
 NEVER = -1e30  # masks start here; a mask at -1e9 or -1e4 may be above a score that counts, and stays a choice of its own
 _DEEPEST = 64  # operators between a product and its softmax
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.passes.ir import Array, Node
-from edgewright.passes.ops import Add, Clip, Div, Mul, Pow, Reciprocal, ReduceMean, Relu, Sqrt, Sub, value_of
+from edgewright.passes.ops import Add, Clip, Div, Mul, Pow, Reciprocal, ReduceMean, Relu, Sqrt, Sub, scalar_of, value_of
 
 Mean = tuple[Node, tuple[int, ...]]  # what is averaged, over which axes (kept, 1 long)
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import onnx_ir as ir
-from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.frontend.onnx_reading.forbidden import forbidden_rows
 from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, reads
 from edgewright.passes.ir import Node, Op
@@ -36,6 +35,7 @@ from edgewright.passes.ops import (
     Sub,
     Tanh,
     Where,
+    scalar_of,
     value_of,
 )
 from edgewright.passes.ops.elementwise import FUNCTIONS

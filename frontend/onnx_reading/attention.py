@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.frontend.onnx_reading.bits import LOWEST
 from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, reads
 from edgewright.passes.ir import Node
-from edgewright.passes.ops import Add, Gather, MatMul, Mul, Softmax, Where, value_of
+from edgewright.passes.ops import Add, Gather, MatMul, Mul, Softmax, Where, scalar_of, value_of
 
 
 def _attention_bias(site: Site, queries: int, keys: int) -> Node | None:

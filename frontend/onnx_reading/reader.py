@@ -171,7 +171,7 @@ def _read_rows(model: onnx.ModelProto, shapes: Shapes, batch: int) -> Graph:
 
 
 def _canonical(plain: Graph) -> Graph:
-    graph = canonicalise(plain)
+    graph, _ = canonicalise(plain)
     refuse_leftovers(graph)
     check_values(graph)
     check_budget(graph)  # before anything is evaluated

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgewright.passes.ir.graph import Graph, Node, make, rewrite
+from edgewright.passes.ir.graph import Node, make
 from edgewright.passes.ops import (
     Constant,
     Linear,
@@ -12,11 +12,11 @@ from edgewright.passes.ops import (
     value_of,
 )
 from edgewright.passes.ops.groups import ELEMENTWISE, NORMS
-from edgewright.passes.transform import Note, Pass
+from edgewright.passes.rewriting import Rule, Uses
 
 
 @dataclass(frozen=True, slots=True)
-class SinkReshapes(Pass):
+class SinkReshapes(Rule):
     """Tokens stay behind the batch: a Reshape that only moves an axis of 1 sinks below what treats tokens one by one.
 
     Before: Add(Reshape(x), Reshape(Linear(y))) in (tokens, 1, channels), as sequence-first layers are exported.
@@ -24,14 +24,10 @@ class SinkReshapes(Pass):
     Exact: yes. Source: LayerNorm, Linear, sums and activations do not depend on the order of the leading axes.
     """
 
-    def run(self, graph: Graph, note: Note) -> Graph:
-        def change(node: Node) -> Node | None:
-            sunk = _sunk(node)
-            if sunk is not None:
-                note.count("sunk")
-            return sunk
+    event = "sunk"
 
-        return rewrite(graph, change)
+    def replace(self, node: Node, uses: Uses) -> Node | None:
+        return _sunk(node)
 
 
 def _sunk(node: Node) -> Node | None:

@@ -78,10 +78,13 @@ class Graph:
     output_names: tuple[str, ...]
     level: Level = Level.FLOAT
     notes: tuple[str, ...] = field(default=(), compare=False)
+    _order: tuple[Node, ...] = field(default=(), init=False, compare=False, repr=False)
 
     def nodes(self) -> list[Node]:
         """Every node once, operands before their users, in an order that depends on the structure only."""
-        return topological(self.outputs, self.inputs)
+        if not self._order:
+            object.__setattr__(self, "_order", tuple(topological(self.outputs, self.inputs)))
+        return list(self._order)
 
     def users(self) -> dict[Node, list[Node]]:
         """Which nodes read a node (once per operand position); graph outputs do not count."""
@@ -122,8 +125,8 @@ def topological(outputs: Iterable[Node], first: Iterable[Node] = ()) -> list[Nod
 
 
 def rewrite(graph: Graph, change: Callable[[Node], Node | None]) -> Graph:
-    """Bottom-up, each node once: `change` sees a node whose operands are already rewritten and returns its
-    replacement (same shape), or None to keep it. What nobody reads afterwards is gone."""
+    """Replace nodes bottom-up, each once: `change` gets a node whose operands are already rewritten and returns its
+    replacement (same shape), or None to keep it. What nothing reads afterwards is gone."""
 
     def on_new_operands(old: Node, operands: tuple[Node, ...]) -> Node:
         candidate = moved(old, operands)
@@ -133,20 +136,16 @@ def rewrite(graph: Graph, change: Callable[[Node], Node | None]) -> Graph:
 
 
 def rebuild(graph: Graph, change: Callable[[Node, tuple[Node, ...]], Node | None]) -> Graph:
-    """As `rewrite`, for changes that were decided on the old graph: `change` sees the old node and its new
-    operands; None puts the node on them."""
+    """As `rewrite`, for changes that were decided on the old graph: `change` gets the old node and its new operands;
+    None moves the node onto them. The graph itself where nothing changed."""
     done: dict[Node, Node] = {}
     for node in graph.nodes():
         operands = tuple(done[operand] for operand in node.inputs)
         done[node] = change(node, operands) or moved(node, operands)
-    return replace(
-        graph,
-        inputs=tuple(done[node] for node in graph.inputs),
-        outputs=tuple(done[node] for node in graph.outputs),
-    )
+    inputs, outputs = (tuple(done[node] for node in nodes) for nodes in (graph.inputs, graph.outputs))
+    return graph if (inputs, outputs) == (graph.inputs, graph.outputs) else replace(graph, inputs=inputs, outputs=outputs)
 
 
 def moved(node: Node, operands: tuple[Node, ...]) -> Node:
     """The node on other operands; itself when they are the same."""
-    same = all(new is old for new, old in zip(operands, node.inputs, strict=True))
-    return node if same else node.with_inputs(operands)
+    return node if operands == node.inputs else node.with_inputs(operands)

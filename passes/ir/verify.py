@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import InferError
 from edgewright.passes.ir.types import Array, Int, Level, TensorType
 from edgewright.passes.ops import Constant, Dequantise, Input, arith, value_of
-from edgewright.passes.ops.groups import CARRYING_INTEGERS, ON_HOST, ONLY_QUANTISED, QUANTISED_LEVEL
+from edgewright.passes.ops.groups import ON_HOST, ONLY_QUANTISED, QUANTISED_LEVEL
 
 
-def verify(graph: Graph, after: str = "") -> None:
+def verify(graph: Graph, after: str = "", verified: Collection[Node] = ()) -> None:
     """Raises CompileError with everything `problems` finds; `after` names the pass that made the graph."""
-    found = list(problems(graph, after))
+    found = list(problems(graph, after, verified))
     if found:
         ours = any(d.code.startswith("G") for d in found)
         raise CompileError(found, Exit.BUG if ours else Exit.MODEL)
 
 
-def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
-    """Every broken rule: structure, types, levels, and on integers the ranges the hardware relies on."""
+def problems(graph: Graph, after: str = "", verified: Collection[Node] = ()) -> Iterator[Diagnostic]:
+    """Every broken rule: structure, types, levels, and on integers the ranges the hardware relies on.
+
+    verified: nodes of a float graph that was checked before; nodes never change, so they are not checked again.
+    """
     where = f" (after {after})" if after else ""
     try:
         nodes = graph.nodes()
@@ -31,6 +34,8 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
     yield from _interface(graph, nodes, where)
     outside: set[Node] = set()  # floats that come from inputs alone
     for node in nodes:
+        if node in verified:
+            continue
         at = f"{node.name}{where}"
         try:
             inferred = node.op.infer(*(n.type for n in node.inputs))
@@ -40,7 +45,7 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
         if (inferred.shape, inferred.elem) != (node.shape, node.elem):
             yield Diagnostic("G003", f"{node.op.kind} has type {node.type}", at, f"its operands give {inferred}")
         if graph.level is Level.FLOAT:
-            if isinstance(node.op, ONLY_QUANTISED) or not (node.type.is_float or isinstance(node.op, CARRYING_INTEGERS)):
+            if isinstance(node.op, ONLY_QUANTISED) or not (node.type.is_float or node.op.facts.carries_integers):
                 yield Diagnostic("G004", f"{node.op.kind} of type {node.type} in a float graph", at)
         else:
             if node.type.is_float and isinstance(node.op, (Input, Constant)):
@@ -54,7 +59,7 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
 def _is_given(node: Node) -> bool:
     """An integer that is an input or a constant, or a move of such."""
     op = node.op
-    moves = isinstance(op, CARRYING_INTEGERS) and all(_is_given(n) for n in node.inputs)
+    moves = op.facts.carries_integers and all(_is_given(n) for n in node.inputs)
     return isinstance(node.elem, Int) and (isinstance(op, (Input, Constant)) or moves)
 
 

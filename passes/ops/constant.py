@@ -52,3 +52,9 @@ def constant(value: Array, origin: Iterable[str] = (), quant: Quant | None = Non
 def value_of(node: Node) -> Array | None:
     """The array of a Constant node, None for any other."""
     return node.op.value if isinstance(node.op, Constant) else None
+
+
+def scalar_of(node: Node) -> float | None:
+    """The number in a constant of one element, None for any other node."""
+    value = value_of(node)
+    return float(value.reshape(())) if value is not None and value.size == 1 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from edgewright.frontend.canonical.canonicalise import GROUPS
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.exact.reparameterise import ReparameteriseLayerNorm
 from edgewright.passes.exact.split_outliers import SplitOutliers
@@ -19,7 +20,7 @@ from tests.fuzz.agreement import difference, outputs_under_noise, tolerances
 from tests.fuzz.float_networks import NORMS, around, chain
 from tests.fuzz.float_steps import STEPS
 
-PASSES = {type(step).__name__: step for rms_norm in (False, True) for step in float_passes(rms_norm)}
+PASSES = {step.name: step for rms_norm in (False, True) for step in (*float_passes(rms_norm), *GROUPS)}
 
 
 def results(graph: Graph, values: dict[str, Array]) -> list[Array]:
@@ -48,7 +49,7 @@ def disagreements(graph: Graph, values: dict[str, Array]) -> list[str]:
 
     with np.errstate(all="ignore"):
         for step in (*PASSES.values(), *calibrated(graph, values)):
-            compare(type(step).__name__, step(graph)[0])
+            compare(step.name, step(graph)[0])
         for rms_norm in (False, True):
             compare(f"optimise(rms_norm={rms_norm})", optimise(graph, rms_norm=rms_norm)[0])
     return found

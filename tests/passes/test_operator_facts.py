@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from edgewright.frontend.canonical.activation import fuse_activations
-from edgewright.frontend.canonical.channels import push
-from edgewright.frontend.canonical.linear import move_reshapes_down
+from edgewright.frontend.canonical.activation import FuseActivations
+from edgewright.frontend.canonical.channels import PUSH
+from edgewright.frontend.canonical.linear import MoveReshapesDown
 from edgewright.passes import ops
 from edgewright.passes.exact.sink_reshapes import SinkReshapes
 from edgewright.passes.exact.slice_early import SliceEarly
@@ -125,12 +125,12 @@ def test_rules_move_across_every_function_of_one_value(op: Op) -> None:
     assert after.outputs[0].op == op, "the slice comes first"
     _same(graph, after)
     graph = _graph(x, make(op, make(ops.Reshape((4, 1, 6)), x)))
-    for moved in (move_reshapes_down(graph), SinkReshapes()(graph)[0]):
+    for moved in (MoveReshapesDown()(graph)[0], SinkReshapes()(graph)[0]):
         assert isinstance(moved.outputs[0].op, ops.Reshape)
         _same(graph, moved)
     pixels = graph_input("x", (1, 2, 3, 5))
     graph = _graph(pixels, make(op, make(ops.Transpose((0, 3, 1, 2)), pixels)))
-    moved = push(graph)
+    moved = PUSH(graph)[0]
     assert isinstance(moved.outputs[0].op, ops.Transpose)
     _same(graph, moved)
     weight, bias = constant(np.ones((6, 6), np.float32)), constant(np.zeros(6, np.float32))
@@ -154,7 +154,7 @@ def test_rules_move_across_every_operator_that_broadcasts(op: Op) -> None:
     pixels = graph_input("x", (1, 2, 3, 5))
     image = make(ops.Transpose((0, 3, 1, 2)), pixels)
     graph = _graph(pixels, make(op, image, constant(rng.uniform(0.5, 2, (1, 5, 1, 1)).astype(np.float32))))
-    moved = push(graph)
+    moved = PUSH(graph)[0]
     assert isinstance(moved.outputs[0].op, ops.Transpose)
     _same(graph, moved)
 
@@ -167,12 +167,12 @@ def _hard_swish(x: Node, scalar: Callable[[float], Node]) -> Node:
 def test_an_activation_is_recognised_through_max_and_min() -> None:
     x = graph_input("x", (1, 4, 6))
     graph = _graph(x, _hard_swish(x, lambda value: constant(np.array(value, np.float32))))
-    assert fuse_activations(graph).outputs[0].op == ops.HardSwish()
+    assert FuseActivations()(graph)[0].outputs[0].op == ops.HardSwish()
 
 
 def test_what_is_computed_from_integers_is_no_activation_of_them() -> None:
     ids = graph_input("ids", (1, 4), INT64)
     x = make(ops.Cast(), ids)
     graph = _graph(ids, make(ops.Mul(), x, make(ops.Sigmoid(), x)))
-    fused = fuse_activations(graph).outputs[0]
+    fused = FuseActivations()(graph)[0].outputs[0]
     assert fused.op == ops.Silu() and fused.inputs[0].op == ops.Cast()
