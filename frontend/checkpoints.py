@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from edgewright.frontend.bundle import damaged
+from edgewright.hw.emit import to_json
 from edgewright.passes.diagnostics import CompileError, Exit, fail
 from edgewright.passes.documents import Unreadable, read_bytes
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.text import to_text
+from edgewright.passes.transform import Statistics
 
 
-def checkpoint_files(stage: str, graph: Graph) -> dict[str, bytes]:
-    """A graph as the files of a stage's checkpoint: exact, and readable."""
+def checkpoint_files(stage: str, graph: Graph, statistics: Iterable[Statistics] = ()) -> dict[str, bytes]:
+    """Return a graph as the files of a stage's checkpoint: exact, readable, and what each group and pass did to get there."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "graph.npz"
         checkpoint.save(graph, path)
         content = path.read_bytes()
-    return {f"checkpoints/{stage}.npz": content, f"checkpoints/{stage}.txt": _text(graph)}
+    files = {f"checkpoints/{stage}.npz": content, f"checkpoints/{stage}.txt": _text(graph)}
+    if told := [done.facts for done in statistics]:
+        files[f"checkpoints/{stage}.json"] = to_json(told)
+    return files
 
 
 def checkpoint_of(previous: Path | None, stage: str) -> Graph:

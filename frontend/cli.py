@@ -365,6 +365,7 @@ def inspect(
     ] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Check this board only.", show_default=False)] = None,
     precision: Annotated[Precision | None, typer.Option(help="Check this precision only.", show_default=False)] = None,
+    passes: Annotated[bool, typer.Option("--passes", help="Show what each group of passes does to the graph.")] = False,
 ) -> None:
     """Show what a model is and what it costs, and which target runs it at which precision, or why not."""
     shapes = dict(shape_of(text) for text in shape or [])
@@ -373,7 +374,7 @@ def inspect(
     from edgewright.frontend.report import render
 
     out, _ = render.consoles()
-    render.inspection(out, model.name, inspect_model(model, shapes, support.checks(target, precision)))
+    render.inspection(out, model.name, inspect_model(model, shapes, support.checks(target, precision), passes))
 
 
 @app.command(short_help="List the boards.")

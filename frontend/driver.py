@@ -182,12 +182,12 @@ def quantise_measured(
     evaluation = affordable(graph, evaluation)
     with clock.stage("passes"):
         own = options.numerics == "target" and device.kind == "cpu" and not options.gpu
-        optimised, _ = optimise(graph, rms_norm=own)
+        optimised, statistics = optimise(graph, rms_norm=own)
         if own:
             optimised = replace(optimised, notes=(*optimised.notes, OWN_NUMERICS))
     with clock.stage("calibrate and quantise"):
         done = quantise(optimised, calibration.inputs, QuantiseOptions(method=options.method))
-        files |= checkpoint_files("passes", done.graph)
+        files |= checkpoint_files("passes", done.graph, (*statistics, *done.statistics))
         files["model/quantised.onnx"] = write_integer(done.graph).SerializeToString(deterministic=True)
     with clock.stage("measure accuracy"):
         few = calibration.first(NOISE_IMAGES)

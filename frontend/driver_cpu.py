@@ -162,8 +162,8 @@ def optimised_measured(ready: Prepared, options: Options, clock: Clock, files: d
 
     graph = ready.graph
     with clock.stage("passes"):
-        optimised, _ = optimise(graph, rms_norm=not options.gpu)
-        files |= checkpoint_files("passes", optimised)
+        optimised, statistics = optimise(graph, rms_norm=not options.gpu)
+        files |= checkpoint_files("passes", optimised, statistics)
         files["model/optimised.onnx"] = write_float(optimised).SerializeToString(deterministic=True)
     parameters = parameters_of(graph)
     if (options.calibration or options.data) in (None, "random"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgewright.frontend.onnx_reading.reader import ModelFacts, ModelSource, read_with_facts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
@@ -12,6 +12,8 @@ from edgewright.passes.hashing.energy import HashingOutlook, hashing_outlook
 from edgewright.passes.ir import Graph, Node, Shape
 from edgewright.passes.ops import Attention, Constant, Input, Linear, PatchEmbed
 from edgewright.passes.ops.groups import NORMS
+from edgewright.passes.pipeline import optimise
+from edgewright.passes.transform import Statistics
 
 Supports = Callable[[Graph], list[Diagnostic]]
 
@@ -45,7 +47,8 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Facts of one model. `targets`: (target, precision) -> reasons why not; empty means that it runs there."""
+    """Facts of one model. targets: (target, precision) -> reasons why not; empty means that it runs there. passes: what each
+    group did while the model was read and then optimised, where that was asked for."""
 
     name: str
     producer: str
@@ -63,19 +66,22 @@ class Inspection:
     structure: Structure
     targets: dict[tuple[str, str], tuple[Diagnostic, ...]] = field(default_factory=dict)
     hashing: HashingOutlook | None = None
+    passes: tuple[Statistics, ...] = ()
 
 
 def inspect(
     source: ModelSource,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     supports: Mapping[tuple[str, str], Supports] | None = None,
+    passes: bool = False,
 ) -> Inspection:
-    """Read a model and describe it. Raises CompileError when it cannot be read at all.
+    """Read a model and describe it, with what the passes do to it if `passes`. CompileError when it cannot be read at all.
 
     `supports` gives for each target and precision what it says of the graph; a CompileError it raises counts as its reasons.
     """
     graph, facts = read_with_facts(source, shapes)
-    return describe(graph, facts, supports or {})
+    described = describe(graph, facts, supports or {})
+    return replace(described, passes=(*facts.passes, *optimise(graph)[1])) if passes else described
 
 
 def describe(graph: Graph, facts: ModelFacts, supports: Mapping[tuple[str, str], Supports]) -> Inspection:

@@ -78,6 +78,13 @@ class Statistics:
     tables: tuple[Table, ...] = ()
     parts: tuple[Statistics, ...] = ()
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What holds on every machine, for JSON: all but the time."""
+        nodes = {"nodes_before": self.nodes_before, "nodes_after": self.nodes_after}
+        parts = {"passes": [part.facts for part in self.parts]} if self.parts else {}
+        return {"name": self.name, **nodes, "counts": dict(self.counts), **parts}
+
     def __str__(self) -> str:
         events = "".join(f", {event} {times}" for event, times in self.counts)
         return f"{self.name}: nodes {self.nodes_before} -> {self.nodes_after}{events}"

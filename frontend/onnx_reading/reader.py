@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -64,10 +65,12 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of, make
 from edgewright.passes.ir.budget import check_budget
 from edgewright.passes.ops import Constant, Reshape, constant, graph_input
+from edgewright.passes.transform import Statistics
 
 _REGISTERED = (arith, attention, convolutions, einsum, layout, norms, pooling, reductions, spatial)  # importing fills READERS
 
 ModelSource = str | os.PathLike[str] | onnx.ModelProto
+Counted: TypeAlias = tuple[Graph, tuple[Statistics, ...]]
 
 
 def supported_operators() -> tuple[str, ...]:
@@ -127,11 +130,11 @@ def read_model(source: ModelSource, shapes: Shapes | None = None) -> Graph:
     fixed batch becomes 1 where the model works on rows alone (`batch`), an input of another first axis gets one more axis.
     Raises CompileError with every diagnostic found: N001 to N025, texts in `frontend.codes`.
     """
-    return read_checked(load_checked(source), shapes)
+    return read_checked(load_checked(source), shapes)[0]
 
 
-def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
-    """`read_model` of what `load_checked` returned."""
+def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Counted:
+    """`read_model` of what `load_checked` returned, and what each group of canonical rules did."""
     shapes = shapes or {}
     try:
         return _read_checked(model, shapes)
@@ -150,12 +153,12 @@ def _is_readable(model: onnx.ModelProto, shapes: Shapes) -> bool:
     return True
 
 
-def _read_checked(model: onnx.ModelProto, shapes: Shapes) -> Graph:
+def _read_checked(model: onnx.ModelProto, shapes: Shapes) -> Counted:
     batch = fixed_batch(model, shapes)
     return _canonical(read_plain(model, shapes)) if batch is None else _read_rows(model, shapes, batch)
 
 
-def _read_rows(model: onnx.ModelProto, shapes: Shapes, batch: int) -> Graph:
+def _read_rows(model: onnx.ModelProto, shapes: Shapes, batch: int) -> Counted:
     """The graph of one row, where all rows of a batch are computed alike; else of the model as it is."""
     refused: CompileError | None = None
     try:
@@ -164,28 +167,30 @@ def _read_rows(model: onnx.ModelProto, shapes: Shapes, batch: int) -> Graph:
         one, refused = None, error
     many = read_plain(model, with_first_axis(batch, shapes), unbatched=False)
     if one is not None and computes_rows(one, many, batch):
-        return replace(_canonical(one), notes=(batch_note(batch),))
+        graph, statistics = _canonical(one)
+        return replace(graph, notes=(batch_note(batch),)), statistics
     if asks_for_one(shapes):
         raise keeps_its_batch(batch, refused)
     return _canonical(read_plain(model, shapes))
 
 
-def _canonical(plain: Graph) -> Graph:
-    graph, _ = canonicalise(plain)
+def _canonical(plain: Graph) -> Counted:
+    graph, statistics = canonicalise(plain)
     refuse_leftovers(graph)
     check_values(graph)
     check_budget(graph)  # before anything is evaluated
-    return graph
+    return graph, statistics
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a model file says of itself."""
+    """What a model file says of itself, and what each group of canonical rules did to its graph."""
 
     producer: str
     opset: int
     nodes: int
     file_bytes: int | None
+    passes: tuple[Statistics, ...] = ()
 
 
 def read_with_facts(source: ModelSource, shapes: Shapes | None = None) -> tuple[Graph, ModelFacts]:
@@ -194,7 +199,8 @@ def read_with_facts(source: ModelSource, shapes: Shapes | None = None) -> tuple[
     opset = max(entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     size = None if isinstance(source, onnx.ModelProto) else Path(source).stat().st_size
-    return read_checked(model, shapes), ModelFacts(producer or "unknown", opset, len(model.graph.node), size)
+    graph, passes = read_checked(model, shapes)
+    return graph, ModelFacts(producer or "unknown", opset, len(model.graph.node), size, passes)
 
 
 def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None, unbatched: bool = True) -> Graph:

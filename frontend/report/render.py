@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from edgewright.frontend.report.render_hashing import hashing
+from edgewright.frontend.report.render_passes import pass_table
 from edgewright.passes.diagnostics import CompileError, Diagnostic, grouped
 from edgewright.passes.names import plain
 from rich.console import Console
@@ -228,6 +229,8 @@ def inspection(console: Console, name: str, found: Inspection) -> None:
     console.print(Padding(grid, (1, 2), expand=False))
     if found.hashing is not None:
         hashing(console, found.hashing)
+    if found.passes:
+        pass_table(console, found.passes)
     _verdicts(console, found)
 
 

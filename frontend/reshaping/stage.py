@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from edgewright.frontend.bundle import figures
+from edgewright.frontend.bundle import figures, kept_files
 from edgewright.frontend.checkpoints import checkpoint_files, checkpoint_of
 from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples, unbatched_inputs
 from edgewright.frontend.labelled import Labelled, Material, load_material, load_measured
-from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
+from edgewright.frontend.onnx_reading.reader import ModelSource, read_with_facts
 from edgewright.frontend.reshaping.reshape import check_data, reshape
 from edgewright.frontend.reshaping.resume import Run, file_digest, key_of
 from edgewright.frontend.snapshot import Pricing
@@ -62,8 +62,14 @@ def prepared(
     record = record_of(previous) if start == STAGES.index("passes") else Record()
     _check_record(options, record, start)
     with clock.stage("read"):
-        graph = read_model(source, options.shapes) if start == 0 else checkpoint_of(previous, "read")
-        files |= checkpoint_files("read", graph)
+        if start == 0:
+            graph, facts = read_with_facts(source, options.shapes)
+            files |= checkpoint_files("read", graph, facts.passes)
+        else:
+            graph = checkpoint_of(previous, "read")
+            assert previous is not None
+            kept = kept_files(previous, "checkpoints")
+            files |= {name: content for name, content in kept.items() if name.startswith("checkpoints/read.")}
     if record.options:
         with clock.stage("reshape"):
             material = _same_material(data, record, graph)

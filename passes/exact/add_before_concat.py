@@ -15,7 +15,7 @@ class AddBeforeConcat(Rule):
     Before: Add(Concat(class_token, patches), position).
     After: Concat(class_token + position[:1], Add(patches, position[1:])), so that the sum fuses with the product
     that makes the patches, and the class token's row is a constant in memory.
-    Exact: yes, bit for bit.
+    Exact: yes, bit for bit. Source: both add row by row.
     """
 
     on = (Add,)
