@@ -140,7 +140,7 @@ def _only(values: list[int]) -> int | None:
 
 
 def structure(graph: Graph) -> Structure:
-    """Blocks, heads and widths, read off the canonical operators."""
+    """Blocks, heads and widths, as the canonical operators show them."""
     nodes = graph.nodes()
     attentions = [(node, node.op) for node in nodes if isinstance(node.op, Attention)]
     patches = [node.op.patch for node in nodes if isinstance(node.op, PatchEmbed)]

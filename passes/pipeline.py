@@ -42,7 +42,7 @@ _FIRST: tuple[Pass, ...] = (
     SinkReshapes(),
     # after constants are folded: mean and deviation of an image are constants of the model's
     FoldImageAffine(),
-    # before the position table is added to parts: a bias behind the patch embedding is not a position
+    # before the position table is added to parts: a bias of the patch embedding is not a position
     FoldScales(),
     # before slices move: the class token's row then comes out of the Concat as a constant of its own
     AddBeforeConcat(),
@@ -50,7 +50,7 @@ _FIRST: tuple[Pass, ...] = (
     SliceEarly(),
     # again: the query of a class token that no block has changed yet is a constant
     FoldConstants(),
-    # after slices moved: only then are there columns of a merged QKV that nobody reads
+    # after slices moved: only then are there columns of a merged QKV that nothing reads
     NarrowLinear(),
     # after narrowing: only then is it known what each product costs; before merging, which gives products more readers
     FuseLinears(),
@@ -60,16 +60,12 @@ _FIRST: tuple[Pass, ...] = (
     FoldNormAffine(),
     ScaleIntoQuery(),
 )
-# after the affines went into the products: an RMSNorm has no offset
-_WITHOUT_MEAN: tuple[Pass, ...] = (PreRMSNorm(),)
-_WITH_MEAN: tuple[Pass, ...] = (RMSAsLayerNorm(),)
-# last: shares what the moves have duplicated
-_LAST: tuple[Pass, ...] = (TIDY,)
 
 
 def float_passes(rms_norm: bool) -> tuple[Pass, ...]:
     """In order. rms_norm: whether the machine has an RMSNormalization; if not, the mean stays, for its LayerNormalization."""
-    return (*_FIRST, *(_WITHOUT_MEAN if rms_norm else _WITH_MEAN), *_LAST)
+    # after the affines went into the products: an RMSNorm has no offset; last: what the moves have duplicated is shared
+    return (*_FIRST, PreRMSNorm() if rms_norm else RMSAsLayerNorm(), TIDY)
 
 
 FLOAT_PASSES = float_passes(rms_norm=False)
@@ -95,7 +91,7 @@ class QuantiseOptions:
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """The integer graph, the float graph it stands for (same values as the one given, other LayerNorm scales; its
+    """The integer graph, the float graph it stands for (same values as the input's, other LayerNorm scales; its
     origins match), and what was observed of that one."""
 
     graph: Graph
@@ -110,7 +106,7 @@ def quantise(
     options: QuantiseOptions | None = None,
     dump: Dump | None = None,
 ) -> Quantised:
-    """Calibrates an optimised float graph on samples (by input name, samples along axis 0) and quantises it.
+    """Calibrate an optimised float graph on samples (by input name, samples along axis 0) and quantise it.
 
     The samples are run twice: the ranges per channel decide the reparameterisation, which changes the ranges.
     CompileError with all refusals (Q-codes).

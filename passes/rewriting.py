@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import ClassVar, TypeAlias
@@ -118,7 +118,7 @@ class Group(Pass):
         )
 
 
-def _together(runs: list[Statistics]) -> Statistics:
+def _together(runs: Sequence[Statistics]) -> Statistics:
     """The runs of one pass as one: its counts, its time and how many nodes it took away in all."""
     counts: Counter[str] = Counter()
     for run in runs:
@@ -126,14 +126,6 @@ def _together(runs: list[Statistics]) -> Statistics:
     before = runs[0].nodes_before
     after = before + sum(run.nodes_after - run.nodes_before for run in runs)
     tables = tuple(table for run in runs for table in run.tables)
-    return Statistics(
-        runs[0].name, before, after, tuple(sorted(counts.items())), sum(run.seconds for run in runs), tables, _parts(runs)
-    )
-
-
-def _parts(runs: list[Statistics]) -> tuple[Statistics, ...]:
-    by_place: dict[int, list[Statistics]] = {}
-    for run in runs:
-        for place, part in enumerate(run.parts):
-            by_place.setdefault(place, []).append(part)
-    return tuple(_together(parts) for parts in by_place.values())
+    parts = tuple(map(_together, zip(*(run.parts for run in runs), strict=True)))
+    seconds = sum(run.seconds for run in runs)
+    return Statistics(runs[0].name, before, after, tuple(sorted(counts.items())), seconds, tables, parts)

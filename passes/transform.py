@@ -19,7 +19,7 @@ from edgewright.passes.results import Cell, Table
 
 Dump: TypeAlias = Callable[[str, Graph], None]
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""What long work tells: the stage, how much is done, and how much there is (0: not known)."""
+"""What long work reports: the stage, how much is done, and how much there is (0: not known)."""
 
 
 @dataclass
@@ -44,14 +44,14 @@ class Note:
     def table(
         self, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]], text: str = "", draw: str = "table"
     ) -> None:
-        """A table for the report: the first column names the row, None is what nobody measured. draw: "table", "map" (a
+        """Add a table to the report: the first column names the row, None is what was not measured. draw: "table", "map" (a
         heat map of the other columns) or "bars" (of the second column); text: one sentence on what it shows.
 
         numpy's numbers become Python's. ValueError for a row of another length, for nan and infinity."""
-        kept = tuple(tuple(_cell(value) for value in row) for row in rows)
-        if draw not in ("table", "map", "bars") or any(len(row) != len(columns) for row in kept):
+        cells = tuple(tuple(_cell(value) for value in row) for row in rows)
+        if draw not in ("table", "map", "bars") or any(len(row) != len(columns) for row in cells):
             raise ValueError(f"table {name!r}: every row has {len(columns)} cells, and {draw!r} is a way to draw them")
-        self.tables.append(Table(name, tuple(columns), kept, text, draw))
+        self.tables.append(Table(name, tuple(columns), cells, text, draw))
 
     def refuse(self, diagnostic: Diagnostic) -> None:
         if diagnostic not in self.refusals:
@@ -62,7 +62,7 @@ def _cell(value: Any) -> Cell:
     """A value as JSON holds it."""
     plain = value.item() if hasattr(value, "item") else value
     if isinstance(plain, float) and not math.isfinite(plain):
-        raise ValueError(f"{plain} in a table: None stands for what nobody measured")
+        raise ValueError(f"{plain} in a table: None stands for what was not measured")
     return plain if plain is None or isinstance(plain, (bool, int, float)) else str(plain)
 
 

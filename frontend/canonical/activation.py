@@ -87,7 +87,7 @@ def _agree(op: Op, found: Array, values: Array) -> bool:
 
 
 def _is_below_tolerance(node: Node) -> bool:
-    """Whether it adds a number that the tolerance would swallow: a floor in front of a division or a logarithm."""
+    """Whether it adds a number that the tolerance would swallow: a floor before a division or a logarithm."""
     if not isinstance(node.op, Add | Sub):
         return False
     numbers = [scalar_of(operand) for operand in node.inputs]

@@ -1,4 +1,4 @@
-"""Chains of Reshape and Transpose in one form: Reshape, Transpose, Reshape, as many of the three as it takes.
+"""Chains of Reshape and Transpose in one form: Reshape, Transpose, Reshape, as many of the three as are needed.
 
 Channels go through Transposes of their own: an image (B, C, H, W) that is read pixel by pixel is first made
 (B, H, W, C), and a value that becomes an image is (B, H, W, C) last.  Where images are stored channels last, these two
@@ -74,26 +74,26 @@ def _tidied(node: Node) -> Node | None:
 
 
 def _steps(shape: Shape, ops: list[Op]) -> list[Op] | None:
-    """The chain in its form; None when a Reshape divides axes in a way that no product of factors describes."""
+    """The chain in that form; None when a Reshape divides axes in a way that no product of factors describes."""
     root: _Axes = [[_Piece(n)] if n > 1 else [] for n in shape]
-    axes, found = root, shape
+    axes, result = root, shape
     for op in ops:
         if isinstance(op, Transpose):
-            axes, found = [axes[i] for i in op.perm], tuple(found[i] for i in op.perm)
+            axes, result = [axes[i] for i in op.perm], tuple(result[i] for i in op.perm)
         elif isinstance(op, Reshape):
             divided = _divided([piece for axis in axes for piece in axis], op.shape)
             if divided is None:
                 return None
-            axes, found = divided, op.shape
+            axes, result = divided, op.shape
     root, axes = _resolved(root), _resolved(axes)
-    windows = _image_to_windows(shape, root, found, axes)
+    windows = _image_to_windows(shape, root, result, axes)
     front = windows or _image_to_pixels(shape, root, axes)
-    back = windows or _pixels_to_image(shape, root, found, axes)
+    back = windows or _pixels_to_image(shape, root, result, axes)
     if front:
         shape, root = tuple(shape[i] for i in CHANNELS_LAST), [root[i] for i in CHANNELS_LAST]
     if back:
-        found, axes = tuple(found[i] for i in CHANNELS_LAST), [axes[i] for i in CHANNELS_LAST]
-    middle = _three(shape, root, found, axes)
+        result, axes = tuple(result[i] for i in CHANNELS_LAST), [axes[i] for i in CHANNELS_LAST]
+    middle = _three(shape, root, result, axes)
     before: list[Op] = [Transpose(CHANNELS_LAST)] if front else []
     after: list[Op] = [Transpose(CHANNELS_FIRST)] if back else []
     return [*before, *middle, *after]
@@ -131,40 +131,35 @@ def _image_to_pixels(shape: Shape, root: _Axes, axes: _Axes) -> bool:
     return root[1][-len(axes[-1]) :] == axes[-1]
 
 
-def _pixels_to_image(shape: Shape, root: _Axes, found: Shape, axes: _Axes) -> bool:
+def _pixels_to_image(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> bool:
     """Whether the last axis becomes an image's channels."""
     last = root[-1] if shape else []
-    return len(found) == 4 and bool(last) and math.prod(found[2:]) > 1 and axes[1] == last
+    return len(result) == 4 and bool(last) and math.prod(result[2:]) > 1 and axes[1] == last
 
 
-def _image_to_windows(shape: Shape, root: _Axes, found: Shape, axes: _Axes) -> bool:
+def _image_to_windows(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> bool:
     """Whether an image is cut into windows along its axes 2 and 3, or put together from them, or from channels."""
-    if len(shape) != 4 or len(found) != 4 or not (root[1] and axes[1]):
+    if len(shape) != 4 or len(result) != 4 or not (root[1] and axes[1]):
         return False
     if axes[1] == root[1]:
-        return shape[0] != found[0]
+        return shape[0] != result[0]
     short, long = sorted((root[1], axes[1]), key=len)
     return len(short) < len(long) and long[-len(short) :] == short
 
 
-def _three(shape: Shape, root: _Axes, found: Shape, axes: _Axes) -> list[Op]:
+def _three(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> list[Op]:
     """Reshape that divides the root's axes, Transpose, Reshape that joins pieces; without those that do nothing."""
     order = [piece for axis in axes for piece in axis]
     if order == [piece for axis in root for piece in axis]:
-        return [] if shape == found else [Reshape(found)]
+        return [] if shape == result else [Reshape(result)]
     groups, target = _groups(root, axes)
-    units = [i for i, axis in enumerate(root) if not axis]
     # axes of the divided root: its groups, and its axes of length 1 where they were
     divided: list[tuple[_Piece, ...]] = []
     for axis in root:
         divided += [group for group in groups if group[0] in axis] if axis else [()]
-    unit_places = [i for i, group in enumerate(divided) if not group]
-    wanted = [() if not axis else None for axis in axes]
-    perm: list[int] = []
-    spare = list(unit_places)
-    missing = len(units) - sum(1 for w in wanted if w == ())
-    for _ in range(max(0, missing)):
-        perm.append(spare.pop(0))
+    spare = [i for i, group in enumerate(divided) if not group]
+    surplus = max(0, sum(not axis for axis in root) - sum(not axis for axis in axes))
+    perm, spare = spare[:surplus], spare[surplus:]
     for axis in axes:
         if not axis:
             if spare:
@@ -176,7 +171,7 @@ def _three(shape: Shape, root: _Axes, found: Shape, axes: _Axes) -> list[Op]:
     if perm != sorted(perm):
         steps.append(Transpose(tuple(perm)))
     moved = tuple(sizes[i] for i in perm)
-    return steps if moved == found else [*steps, Reshape(found)]
+    return steps if moved == result else [*steps, Reshape(result)]
 
 
 def _groups(root: _Axes, axes: _Axes) -> tuple[list[tuple[_Piece, ...]], list[tuple[_Piece, ...]]]:

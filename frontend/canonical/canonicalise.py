@@ -11,13 +11,11 @@ from edgewright.frontend.canonical.activation import FuseActivations
 from edgewright.frontend.canonical.attention import FuseAttention
 from edgewright.frontend.canonical.axes import TidyPermutations
 from edgewright.frontend.canonical.channels import PUSH
-from edgewright.frontend.canonical.columns import AbsorbKnownColumns
-from edgewright.frontend.canonical.divisors import MultiplyByReciprocals
-from edgewright.frontend.canonical.elementwise import DropExpansions, JoinConstants
+from edgewright.frontend.canonical.elementwise import DropExpansions, JoinConstants, MultiplyByReciprocals
 from edgewright.frontend.canonical.experts import FuseExperts
 from edgewright.frontend.canonical.hashing import FuseHashAttention, FuseHashCodes
 from edgewright.frontend.canonical.layout import MeanBeforeTranspose, SimplifyMovement
-from edgewright.frontend.canonical.linear import AbsorbPadding, FuseLinear, MoveReshapesDown
+from edgewright.frontend.canonical.linear import AbsorbKnownColumns, AbsorbPadding, FuseLinear, MoveReshapesDown
 from edgewright.frontend.canonical.norm import FuseNormalisation
 from edgewright.frontend.canonical.patch import FusePatchEmbed
 from edgewright.frontend.canonical.upsample import SplitTransposed
@@ -66,7 +64,7 @@ GROUPS = (
             FusePatchEmbed(),
             FuseAttention(),
             MeanBeforeTranspose(),  # before the transpose of a pooled (width, tokens) layout is all that is left of it
-            *_MOVEMENT,  # attention leaves its old layout behind, and cancels what follows
+            *_MOVEMENT,  # attention ends in its old layout, which cancels what follows
         ),
     ),
     Group("settle layouts", (TidyPermutations(), ShareEqual(), PUSH, FoldScales())),

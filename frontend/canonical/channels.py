@@ -12,18 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.frontend.canonical.axes import CHANNELS_FIRST, CHANNELS_LAST
 from edgewright.passes.ir import Node, make
-from edgewright.passes.ops import (
-    Concat,
-    Constant,
-    Conv,
-    Linear,
-    ReduceMean,
-    Reshape,
-    Slice,
-    Transpose,
-    constant,
-    value_of,
-)
+from edgewright.passes.ops import Concat, Constant, Conv, Linear, ReduceMean, Reshape, Slice, Transpose, constant, value_of
 from edgewright.passes.ops.groups import BROADCASTING
 from edgewright.passes.rewriting import Group, Rule, Uses
 
@@ -40,7 +29,30 @@ class PushTransposes(Rule):
     event = "pushed"
 
     def replace(self, node: Node, uses: Uses) -> Node | None:
-        return _through_transpose(node, uses)
+        op, operands = node.op, node.inputs
+        if isinstance(op, Transpose) and op.perm == CHANNELS_LAST:
+            return _above(operands[0], uses(operands[0]) == 1)
+        first = next((last for last in map(_last, operands) if last is not None), None)
+        if first is None:
+            return None
+        if op.facts.unary:
+            return _to_first(make(op, first, origin=node.origin))
+        if isinstance(op, Conv):
+            pixels = _pointwise(node, op, first)
+            return None if pixels is None else _to_first(pixels)
+        if isinstance(op, Slice):
+            axis = CHANNELS_LAST.index(op.axis % 4)
+            return _to_first(make(Slice(axis, op.start, op.stop, op.step), first, origin=node.origin))
+        if isinstance(op, ReduceMean) and {axis % 4 for axis in op.axes} == {2, 3}:
+            mean = make(ReduceMean((1, 2), op.keepdims), first, origin=node.origin)
+            return _to_first(mean) if op.keepdims else mean
+        if isinstance(op, BROADCASTING) and len(node.shape) == 4:
+            moved = [_operand_last(operand) for operand in operands]
+            return None if None in moved else _to_first(make(op, *(m for m in moved if m), origin=node.origin))
+        if isinstance(op, Concat):
+            parts = [_last(operand) or _to_last(operand) for operand in operands]
+            return _to_first(make(Concat(CHANNELS_LAST.index(op.axis % 4)), *parts, origin=node.origin))
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,28 @@ class PushReshapes(Rule):
     event = "pushed"
 
     def replace(self, node: Node, uses: Uses) -> Node | None:
-        return _through_reshape(node)
+        op, operands = node.op, node.inputs
+        tokens = next((t for t in map(_tokens_of, operands) if t is not None), None)
+        if isinstance(op, Reshape) and len(operands[0].shape) == 4:
+            return _above_reshape(node)
+        if tokens is None or len(node.shape) != 4:
+            return None
+
+        def grid(result: Node) -> Node:
+            return make(Reshape(node.shape), result, origin=node.origin)
+
+        if op.facts.per_token and _tokens_of(operands[0]) is not None:
+            return grid(make(op, tokens, *operands[1:], origin=node.origin))
+        if isinstance(op, Slice) and op.axis % 4 == 3:
+            return grid(make(Slice(2, op.start, op.stop, op.step), tokens, origin=node.origin))
+        flat = [_operand_tokens(operand, node) for operand in operands]
+        if None in flat:
+            return None
+        if isinstance(op, BROADCASTING):
+            return grid(make(op, *(f for f in flat if f), origin=node.origin))
+        if isinstance(op, Concat) and op.axis % 4 == 3:
+            return grid(make(Concat(2), *(f for f in flat if f), origin=node.origin))
+        return None
 
 
 PUSH = Group("push moves of channels down", (PushTransposes(), PushReshapes()))
@@ -74,34 +107,6 @@ def _to_last(image: Node) -> Node:
 
 def _to_first(pixels: Node) -> Node:
     return make(Transpose(CHANNELS_FIRST), pixels, origin=pixels.origin)
-
-
-def _through_transpose(node: Node, uses: Uses) -> Node | None:
-    """An operator on an image that comes from (B, H, W, C), on that instead."""
-    op, operands = node.op, node.inputs
-    if isinstance(op, Transpose) and op.perm == CHANNELS_LAST:
-        return _above(operands[0], uses(operands[0]) == 1)
-    first = next((last for last in map(_last, operands) if last is not None), None)
-    if first is None:
-        return None
-    if op.facts.unary:
-        return _to_first(make(op, first, origin=node.origin))
-    if isinstance(op, Conv):
-        pixels = _pointwise(node, op, first)
-        return None if pixels is None else _to_first(pixels)
-    if isinstance(op, Slice):
-        axis = CHANNELS_LAST.index(op.axis % 4)
-        return _to_first(make(Slice(axis, op.start, op.stop, op.step), first, origin=node.origin))
-    if isinstance(op, ReduceMean) and {axis % 4 for axis in op.axes} == {2, 3}:
-        mean = make(ReduceMean((1, 2), op.keepdims), first, origin=node.origin)
-        return _to_first(mean) if op.keepdims else mean
-    if isinstance(op, BROADCASTING) and len(node.shape) == 4:
-        moved = [_operand_last(operand) for operand in operands]
-        return None if None in moved else _to_first(make(op, *(m for m in moved if m), origin=node.origin))
-    if isinstance(op, Concat):
-        parts = [_last(operand) or _to_last(operand) for operand in operands]
-        return _to_first(make(Concat(CHANNELS_LAST.index(op.axis % 4)), *parts, origin=node.origin))
-    return None
 
 
 def _above(image: Node, alone: bool) -> Node | None:
@@ -149,32 +154,6 @@ def _tokens_of(pixels: Node) -> Node | None:
     tokens = pixels.inputs[0]
     fits = len(tokens.shape) == 3 and tokens.shape[0] == pixels.shape[0] and tokens.shape[2] == pixels.shape[3]
     return tokens if fits else None
-
-
-def _through_reshape(node: Node) -> Node | None:
-    """An operator on (B, H, W, C) that comes from tokens (B, N, C), on the tokens instead."""
-    op, operands = node.op, node.inputs
-    tokens = next((t for t in map(_tokens_of, operands) if t is not None), None)
-    if isinstance(op, Reshape) and len(operands[0].shape) == 4:
-        return _above_reshape(node)
-    if tokens is None or len(node.shape) != 4:
-        return None
-
-    def grid(result: Node) -> Node:
-        return make(Reshape(node.shape), result, origin=node.origin)
-
-    if op.facts.per_token and _tokens_of(operands[0]) is not None:
-        return grid(make(op, tokens, *operands[1:], origin=node.origin))
-    if isinstance(op, Slice) and op.axis % 4 == 3:
-        return grid(make(Slice(2, op.start, op.stop, op.step), tokens, origin=node.origin))
-    flat = [_operand_tokens(operand, node) for operand in operands]
-    if None in flat:
-        return None
-    if isinstance(op, BROADCASTING):
-        return grid(make(op, *(f for f in flat if f), origin=node.origin))
-    if isinstance(op, Concat) and op.axis % 4 == 3:
-        return grid(make(Concat(2), *(f for f in flat if f), origin=node.origin))
-    return None
 
 
 def _operand_tokens(operand: Node, node: Node) -> Node | None:

@@ -1,14 +1,16 @@
-"""Rules for what works element by element: operands that are repeated for nothing, and sums with several constants."""
+"""Rules for elementwise operators: repeated operands, sums with several constants, and divisions by what masks give."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir import Node, make, merge_origins
-from edgewright.passes.ops import Add, Constant, Gather, constant, value_of
+from edgewright.passes.ir import Graph, Node, make, merge_origins, rebuild
+from edgewright.passes.ops import Add, Constant, Div, Gather, Mul, Reciprocal, constant, value_of
 from edgewright.passes.ops.groups import BROADCASTING
+from edgewright.passes.quantisation.lowering_structure import hosted
 from edgewright.passes.rewriting import Rule, Uses
+from edgewright.passes.transform import Note, Pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +71,24 @@ def _sides(node: Node) -> list[tuple[Node, Node]]:
         return []
     a, b = node.inputs
     return [(x, c) for x, c in ((a, b), (b, a)) if isinstance(c.op, Constant) and not isinstance(x.op, Constant)]
+
+
+@dataclass(frozen=True, slots=True)
+class MultiplyByReciprocals(Pass):
+    """Multiply by the reciprocal of a value that comes from integer inputs alone.
+
+    Before: x / c, c computed from a mask. After: x * Reciprocal(c).
+    Exact: within float rounding. Source: means over tokens that a mask keeps.
+    """
+
+    def run(self, graph: Graph, note: Note) -> Graph:
+        known = hosted(graph)
+
+        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
+            if not isinstance(old.op, Div) or old in known or old.inputs[1] not in known:
+                return None
+            note.count("reciprocals")
+            inverse = make(Reciprocal(), operands[1], origin=old.origin)
+            return make(Mul(), operands[0], inverse, origin=old.origin)
+
+        return rebuild(graph, change)

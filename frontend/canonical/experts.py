@@ -41,7 +41,7 @@ _NAMES: dict[Op, str] = {op: name for name, op in ACTIVATION_OPS.items()}
 
 
 class NotExperts(Exception):
-    """A candidate that is no mixture; the text says why."""
+    """A candidate that is not a mixture; the text says why."""
 
 
 class NoExpert(NotExperts):
@@ -120,13 +120,13 @@ def _goes_on(best: tuple[Node, MoE, Node, list[Array]], candidate: Node) -> bool
         return any(scalar_of(operand) is not None for operand in candidate.inputs)
     experts, outs = b2.shape
     rows = w2.any(axis=2) | (b2 != 0)
-    beside = bool((rows.sum(axis=1) <= outs // experts).all()) and outs % experts == 0 and experts > 1
-    return beside and candidate.type.size * experts == y.type.size
+    side_by_side = bool((rows.sum(axis=1) <= outs // experts).all()) and outs % experts == 0 and experts > 1
+    return side_by_side and candidate.type.size * experts == y.type.size
 
 
 def refuse_leftovers(graph: Graph) -> None:
-    """CompileError for routers that are left: E001, E002 or E004 where experts are behind them, else what the reader had
-    against their operators."""
+    """CompileError for routers that are left: E001, E002 or E004 where experts follow them, else why the reader refuses
+    their operators."""
     order = graph.nodes()
     if not any(isinstance(node.op, Routed | Spread) for node in order):
         return
@@ -276,7 +276,7 @@ def _inside(y: Node, logits: Node) -> list[Node]:
 
 
 def _tokens(hidden: Node) -> Node:
-    """What the product in front of an activation is taken of, moves apart."""
+    """The tokens that the product before an activation reads, before any moves."""
     node = hidden.inputs[0]
     for _ in range(16):
         computed = [n for n in node.inputs if not isinstance(n.op, Constant)]
@@ -300,9 +300,9 @@ def _moves_rows(node: Node) -> bool:
     return isinstance(node.op, Gather) and node.op.axis == 0 and isinstance(node.inputs[1].op, Constant)
 
 
-def evaluate(target: Node, given: Mapping[Node, Array]) -> Array:
-    """The value of a node where some nodes' values are given; NotExperts where it depends on more than those."""
-    values: dict[Node, Array] = dict(given)
+def evaluate(target: Node, known: Mapping[Node, Array]) -> Array:
+    """The value of a node from the known values of others; NotExperts where it depends on more than those."""
+    values: dict[Node, Array] = dict(known)
     stack = [target]
     with np.errstate(all="ignore"):
         while stack:
@@ -368,11 +368,11 @@ def _seconds(y: Node, logits: Node, hidden: list[Hidden], tokens: int) -> tuple[
     def value(of_units: Array, sent: Array) -> Array:
         scores = np.zeros((tokens, experts), np.float32)
         scores[np.arange(tokens), sent] = _SURE
-        given, start = {logits: scores.reshape(logits.shape)}, 0
+        known, start = {logits: scores.reshape(logits.shape)}, 0
         for part in hidden:
-            given[part.node] = part.values(of_units[:, start : start + part.units])
+            known[part.node] = part.values(of_units[:, start : start + part.units])
             start += part.units
-        return evaluate(y, given).reshape(tokens, outs)
+        return evaluate(y, known).reshape(tokens, outs)
 
     def probe(rows: Array, sent: Array) -> Array:
         """y of as many tokens as there are rows of units, each sent to an expert."""
@@ -435,7 +435,7 @@ def _groups(hidden: list[Hidden], experts: int) -> Iterator[Array]:
 
 
 def _by_expert(firsts: list[tuple[Array, Array]], owned: dict[int, Array], seconds: dict[int, Array], b2: Array) -> list[Array]:
-    """w1, b1, w2, b2 with the experts in front; a narrower expert has units of zeros."""
+    """w1, b1, w2, b2 with the experts first; a narrower expert has units of zeros."""
     w1, b1 = (np.concatenate(parts) for parts in zip(*firsts, strict=True))
     missing = [e for e, members in owned.items() if not members.size and not b2[e].any()]
     if missing:

@@ -10,8 +10,9 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.frontend.canonical.statistics import times_number
 from edgewright.passes.ir import Array, Node, make, merge_origins
-from edgewright.passes.ops import Constant, Div, Gather, Mul, ReduceMean, Reshape, Slice, Transpose, scalar_of
+from edgewright.passes.ops import Constant, Gather, ReduceMean, Reshape, Slice, Transpose
 from edgewright.passes.rewriting import Rule, Uses
 
 _LARGEST = 1 << 24  # elements of a source whose indices are traced
@@ -42,24 +43,10 @@ def carry(steps: tuple[Node, ...], indices: Array) -> Array:
     return indices
 
 
-def scaled_by(node: Node) -> tuple[Node, float] | None:
-    """(x, c) where node is c * x for a number c."""
-    if isinstance(node.op, Mul):
-        for x, c in (node.inputs, node.inputs[::-1]):
-            factor = scalar_of(c)
-            if factor is not None and x.shape == node.shape:
-                return x, factor
-    if isinstance(node.op, Div):
-        factor = scalar_of(node.inputs[1])
-        if factor and node.inputs[0].shape == node.shape:
-            return node.inputs[0], 1.0 / factor
-    return None
-
-
 def strip_factor(node: Node) -> tuple[Node, float]:
     """(x, c) with node = c * x and x no such product itself."""
     factor = 1.0
-    while (found := scaled_by(node)) is not None:
+    while (found := times_number(node)) is not None:
         node, factor = found[0], factor * found[1]
     return node, factor
 

@@ -1,5 +1,5 @@
 """Normalisations written out in elementary operators become LayerNormalization (exporters below opset 17) and
-RMSNormalization (below opset 23), over the last axis; what they normalise over is brought there."""
+RMSNormalization (below opset 23), over the last axis; what they normalise over is moved there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ADDED_MAX = 1e-12  # to a length, likewise
 
 
 def normalised_over(op: Op, x: Node, axes: tuple[int, ...], gamma: Array | None, beta: Array | None) -> Node:
-    """LayerNormalization or RMSNormalization `op` of x over any axes: they are brought last, and back behind it.
+    """LayerNormalization or RMSNormalization `op` of x over any axes: the axes are moved last before it, and back after it.
 
     gamma and beta belong to the elements of the axes, in their order; None: neutral.
     """
@@ -85,9 +85,9 @@ def _core(node: Node) -> Node | None:
     match = _normalised(node)
     if match is None:
         return _unit(node)
-    x, found = match
-    op = RMSNormalization(found.epsilon) if found.x is x else LayerNormalization(found.epsilon)
-    return _with_origin(normalised_over(op, found.x, found.axes, None, None), node)
+    x, statistic = match
+    op = RMSNormalization(statistic.epsilon) if statistic.x is x else LayerNormalization(statistic.epsilon)
+    return _with_origin(normalised_over(op, statistic.x, statistic.axes, None, None), node)
 
 
 def _unit(node: Node) -> Node | None:
@@ -154,9 +154,9 @@ class FuseNormalisation(Rule):
 
 
 def _affine(node: Node) -> Node | None:
-    """Mul or Add of a vector behind LayerNormalization, Mul behind RMSNormalization: into gamma and beta.
+    """Mul or Add of a vector after LayerNormalization, Mul after RMSNormalization: into gamma and beta.
 
-    A Transpose between them, which takes the normalised axis back to its place, stays behind.
+    A Transpose between them, which moves the normalised axis back to its place, then comes after both.
     """
     for moved, other in _others(node):
         perm = moved.op.perm if isinstance(moved.op, Transpose) else None

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.frontend.canonical.layout import scaled_by
+from edgewright.frontend.canonical.statistics import times_number
 from edgewright.frontend.onnx_reading.bits import LOWEST
 from edgewright.passes.ir import Array, Node, Shape, make
 from edgewright.passes.ops import Add, Clip, Constant, MatMul, Mul, Reshape, Softmax, Sub, Where, constant, value_of
 from edgewright.passes.rewriting import Uses
 
-NEVER = -1e30  # masks start here; a mask at -1e9 or -1e4 may be above a score that counts, and stays a choice of its own
+NEVER = -1e30  # masks start here; a mask at -1e9 or -1e4 may be above a score that counts, and stays as it is
 _DEEPEST = 64  # operators between a product and its softmax
 
 
@@ -118,9 +118,8 @@ def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left
         return None
     if isinstance(node.op, Reshape) and node.inputs[0].shape[-2:] == node.shape[-2:]:
         return _read(node.inputs[0], factor, biases, uses, left - 1)
-    found = scaled_by(node)
-    if found is not None:
-        return _read(found[0], factor * found[1], biases, uses, left - 1)
+    if (scaled := times_number(node)) is not None:
+        return _read(scaled[0], factor * scaled[1], biases, uses, left - 1)
     if isinstance(node.op, Clip) and node.op.low <= NEVER and node.op.high == math.inf:
         return _read(node.inputs[0], factor, biases, uses, left - 1)  # no weight depends on how low a score is
     if isinstance(node.op, Where):
@@ -139,13 +138,13 @@ def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left
 
 def _masked(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left: int) -> Scores | None:
     """Where(keep, x, never), either way round: `never` added where x is not kept."""
-    condition, kept, dropped = node.inputs
+    condition, yes, no = node.inputs
     zero, never = constant(np.zeros((), np.float32)), constant(np.asarray(LOWEST, np.float32))
-    for x, other, order in ((kept, dropped, (zero, never)), (dropped, kept, (never, zero))):
+    for x, other, order in ((yes, no, (zero, never)), (no, yes, (never, zero))):
         level, known = value_of(other), value_of(condition)
         if level is None or not factor > 0 or level.max() * factor > NEVER or x.shape != node.shape:
             continue
-        forbidden = None if known is None else (known == 0) == (other is dropped)
+        forbidden = None if known is None else (known == 0) == (other is no)
         if not np.isneginf(level).any() or forbidden is None or not forbidden.all(axis=-1).any():
             bias = _Bias(make(Where(), condition, *order, origin=node.origin), 1.0, node.shape)
             return _read(x, factor, (*biases, bias), uses, left - 1)

@@ -1,4 +1,4 @@
-"""Which products read a value's channels (its last axis) as they are: then a factor of each channel can move into them."""
+"""Which products read a value's channels (its last axis) as they are, so that a factor per channel can move into them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Linear, MoE, ReduceMean, Reshape, Slice, constant, value_of
+from edgewright.passes.ops import Linear, MoE, ReduceMean, Reshape, Slice, array_of, constant, value_of
 
 
 def products_reading(node: Node, users: dict[Node, list[Node]], graph: Graph) -> list[Node] | None:
-    """The Linears and experts with constant weights that read it; None when anything else does, or it is an output."""
+    """The Linears and experts with constant weights that read the node; None if anything else does, or it is an output."""
     if node in graph.outputs:
         return None
     products: list[Node] = []
@@ -31,12 +31,13 @@ def products_reading(node: Node, users: dict[Node, list[Node]], graph: Graph) ->
 
 
 def first_parts(product: Node) -> tuple[int, int]:
-    """Which operands are the weight (last axis: input channels) and the bias that the input meets first."""
+    """The positions of the weight (last axis: input channels) and the bias that are applied to the input first."""
     return (2, 3) if isinstance(product.op, MoE) else (1, 2)
 
 
 def scaled_input(product: Node, operands: tuple[Node, ...], factor: Array, offset: Array) -> Node:
-    """The product for an input that was divided by a factor per channel after an offset was taken off: same result."""
+    """The product with the same result for an input from which an offset was subtracted and which was then divided by a
+    factor, both per channel."""
     parts = list(operands)
     for position, value in _scaled_parts(product, factor, offset).items():
         parts[position] = constant(value, operands[position].origin)
@@ -50,8 +51,7 @@ def can_be_scaled(product: Node, factor: Array, offset: Array) -> bool:
 
 def _scaled_parts(product: Node, factor: Array, offset: Array) -> dict[int, Array]:
     position, added = first_parts(product)
-    weight, bias = (value_of(product.inputs[i]) for i in (position, added))
-    assert weight is not None and bias is not None
+    weight, bias = (array_of(product.inputs[i]) for i in (position, added))
     wide = weight.astype(np.float64)
     with np.errstate(all="ignore"):
         return {position: wide * factor, added: bias + wide @ offset}

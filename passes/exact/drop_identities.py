@@ -27,9 +27,9 @@ class DropIdentities(Rule):
         if isinstance(op, Concat):
             return x if len(node.inputs) == 1 else None
         number = 0.0 if isinstance(op, (Add, Sub)) else 1.0
-        for kept, other in ((x, node.inputs[1]), (node.inputs[1], x))[: 2 if isinstance(op, (Add, Mul)) else 1]:
-            if scalar_of(other) == number and kept.shape == node.shape:
-                return kept
+        for value, other in ((x, node.inputs[1]), (node.inputs[1], x))[: 2 if isinstance(op, (Add, Mul)) else 1]:
+            if scalar_of(other) == number and value.shape == node.shape:
+                return value
         return None
 
 

@@ -6,14 +6,14 @@ import numpy as np
 from edgewright.passes.exact.channel_readers import can_be_scaled, first_parts, products_reading, scaled_input
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import constant, value_of
+from edgewright.passes.ops import array_of, constant, value_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.transform import Note, Pass
 
 
 @dataclass(frozen=True, slots=True)
 class FoldNormAffine(Pass):
-    """Folds a normalisation's scale and offset into the products behind it.
+    """Fold a normalisation's scale and offset into the products that read it.
 
     Before: Linear(LayerNorm(x; gamma, beta); W, b), where only Linears and experts with constant weights read the
     LayerNorm (through moves of tokens and means over tokens). After: Linear(LayerNorm(x; 1, 0); W diag(gamma), b + W beta).
@@ -60,19 +60,13 @@ def neutral(norm: Node, x: Node) -> Node:
 
 
 def _is_neutral(norm: Node) -> bool:
-    """Nothing to fold, or it is computed."""
+    """Whether there is nothing to fold, or the scale is computed."""
     values = [value_of(n) for n in norm.inputs[1:]]
     return any(v is None for v in values) or all(
-        v is not None and bool(np.all(v == wanted)) for v, wanted in zip(values, (1, 0), strict=False)
+        v is not None and bool(np.all(v == neutral_value)) for v, neutral_value in zip(values, (1, 0), strict=False)
     )
 
 
 def _affine(norm: Node) -> tuple[Array, Array]:
-    gamma, *beta = (_value(n) for n in norm.inputs[1:])
+    gamma, *beta = (array_of(n).astype(np.float64) for n in norm.inputs[1:])
     return gamma, beta[0] if beta else np.zeros_like(gamma)
-
-
-def _value(node: Node) -> Array:
-    value = value_of(node)
-    assert value is not None
-    return value.astype(np.float64)

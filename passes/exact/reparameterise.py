@@ -7,7 +7,7 @@ import numpy as np
 from edgewright.passes.exact.channel_readers import can_be_scaled, products_reading, scaled_input
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import constant, value_of
+from edgewright.passes.ops import array_of, constant, value_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.quantisation.calibrate import Calibration, Observed
 from edgewright.passes.transform import Note, Pass
@@ -18,7 +18,7 @@ FEWEST = 32  # values of a channel; fewer say too little about its range to move
 
 @dataclass(frozen=True, slots=True)
 class ReparameteriseLayerNorm(Pass):
-    """Gives all channels behind a LayerNormalization one range, by moving their scales into gamma, beta and weights.
+    """Give all channels of a LayerNormalization one range, by moving their scales into gamma, beta and weights.
 
     Before: Linear(LayerNorm(x; gamma, beta); W, b) whose channels range over [low_c, high_c].
     After: Linear(LayerNorm(x; gamma / r, (beta - m) / r); W diag(r), b + W m), with m_c the middle of the range and
@@ -50,7 +50,7 @@ class ReparameteriseLayerNorm(Pass):
         def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
             if old in plans:
                 ratio, middle = plans[old]
-                gamma, *betas = (_value(n) for n in operands[1:])
+                gamma, *betas = (array_of(n).astype(np.float64) for n in operands[1:])
                 moved = constant(gamma / ratio, operands[1].origin)
                 offset = constant((sum(betas) - middle) / ratio, operands[-1].origin)
                 return make(old.op, operands[0], moved, offset, origin=old.origin)
@@ -65,7 +65,7 @@ class ReparameteriseLayerNorm(Pass):
         """False for few samples, or for samples that are all alike."""
         seen = self.calibration[node]
         spread = np.median(seen.channel_high - seen.channel_low)
-        return _per_channel(seen) >= FEWEST and bool(spread > 1e-3 * np.abs(_value(node.inputs[1])).max())
+        return _per_channel(seen) >= FEWEST and bool(spread > 1e-3 * np.abs(array_of(node.inputs[1])).max())
 
     def _ratio_middle(self, node: Node) -> tuple[Array, Array]:
         seen = self.calibration[node]
@@ -79,9 +79,3 @@ class ReparameteriseLayerNorm(Pass):
 
 def _per_channel(seen: Observed) -> float:
     return seen.count / len(seen.channel_low)
-
-
-def _value(node: Node) -> Array:
-    value = value_of(node)
-    assert value is not None
-    return value.astype(np.float64)

@@ -1,4 +1,4 @@
-"""The residual stream: everything that is summed up, moved and then normalised, as far as its mean can be followed.
+"""The residual stream: everything that is summed, moved and then normalised, as far as its mean can be traced.
 
 A mean over channels passes through sums and moves. It enters by what writes: products with constant weights, tables and
 constants, whose rows can be centred; it leaves by what reads. Where all writers are centred, the stream's mean is 0.
@@ -34,11 +34,12 @@ from edgewright.passes.ops import (
     Slice,
     Sub,
     Transpose,
+    array_of,
     value_of,
 )
 from edgewright.passes.ops.groups import NORMS
 
-NEARLY_ZERO = 1e-6  # of the largest weight: what rounding to float32 leaves of a mean that was taken off
+NEARLY_ZERO = 1e-6  # of the largest weight: what rounding to float32 leaves of a mean that was subtracted
 
 Place = tuple[Node, int]  # a value, and which of its axes holds the channels, counted from the end
 
@@ -54,7 +55,7 @@ class Stream:
 
 
 def streams(graph: Graph) -> Iterator[Stream]:
-    """One for each set of LayerNormalizations that read the same sums, in the graph's order."""
+    """Yield one for each set of LayerNormalizations that read the same sums, in the graph's order."""
     users = graph.users()
     seen: set[Node] = set()
     for node in graph.nodes():
@@ -72,7 +73,7 @@ def _explored(graph: Graph, users: dict[Node, list[Node]], start: Node) -> Strea
         if stream.members.setdefault(node, axis) != axis:
             stream.obstacle = stream.obstacle or "its channels change places"
         else:
-            open_ += [p for p in _beside(graph, users, stream, node, axis) if stream.members.get(p[0]) != p[1]]
+            open_ += [p for p in _neighbours(graph, users, stream, node, axis) if stream.members.get(p[0]) != p[1]]
     if stream.obstacle is None and any(_is_shared(n, axis, users, stream) for n, axis in stream.members.items()):
         stream.obstacle = "weights are shared"
     if stream.obstacle is None and not all(_can_be_centred(n, axis) for n, axis in stream.members.items()):
@@ -80,8 +81,8 @@ def _explored(graph: Graph, users: dict[Node, list[Node]], start: Node) -> Strea
     return stream
 
 
-def _beside(graph: Graph, users: dict[Node, list[Node]], stream: Stream, node: Node, axis: int) -> Iterator[Place]:
-    """The members above and below; norms and obstacles go into the stream."""
+def _neighbours(graph: Graph, users: dict[Node, list[Node]], stream: Stream, node: Node, axis: int) -> Iterator[Place]:
+    """Yield the members that write into this one and that read it; add norms and obstacles to the stream."""
     if node in graph.outputs:
         stream.obstacle = stream.obstacle or "it is an output"
     operands = carried_from(node, axis)
@@ -143,11 +144,11 @@ def carried_from(node: Node, axis: int) -> list[Place] | None:
         return None if before is None else [(x, before - x.type.rank)]
     if isinstance(op, ReduceMean):
         reduced = {a % x.type.rank for a in op.axes}
-        kept = [a for a in range(x.type.rank) if op.keepdims or a not in reduced]
-        return None if kept[at] in reduced else [(x, kept[at] - x.type.rank)]
+        remaining = [a for a in range(x.type.rank) if op.keepdims or a not in reduced]
+        return None if remaining[at] in reduced else [(x, remaining[at] - x.type.rank)]
     if isinstance(op, Gather):
-        behind = x.type.rank - 1 - op.axis % x.type.rank  # axes of the table behind the one that is looked up
-        return [(x, axis)] if -axis <= behind else None
+        inner = x.type.rank - 1 - op.axis % x.type.rank  # axes of the table after the one that is looked up
+        return [(x, axis)] if -axis <= inner else None
     return None
 
 
@@ -209,9 +210,8 @@ def centred(node: Node, axis: int) -> dict[int, Array]:
         return {0: _centred(node.op.value, axis)}
     found = {}
     for i in _centred_parts(node):
-        value = value_of(node.inputs[i])
-        assert value is not None
-        inputs = 0 if value.ndim == (2 if isinstance(node.op, MoE) else 1) else value.ndim - 1  # axes behind the outputs'
+        value = array_of(node.inputs[i])
+        inputs = 0 if value.ndim == (2 if isinstance(node.op, MoE) else 1) else value.ndim - 1  # axes after the outputs'
         inputs = 1 if isinstance(node.op, MoE) and inputs else inputs
         found[i] = _centred(value, -1 - inputs)
     return found
@@ -248,8 +248,7 @@ def has_zero_mean(node: Node) -> bool:
 
 def _is_centred(node: Node, axis: int) -> bool:
     for i, without in centred(node, axis).items():
-        value = node.op.value if isinstance(node.op, Constant) else value_of(node.inputs[i])
-        assert value is not None
+        value = array_of(node if isinstance(node.op, Constant) else node.inputs[i])
         if np.abs(value - without).max(initial=0) > NEARLY_ZERO * np.abs(value).max(initial=0):
             return False
     return True

@@ -3,21 +3,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ops import (
-    Constant,
-    Linear,
-    Reshape,
-    Slice,
-    constant,
-    value_of,
-)
+from edgewright.passes.ops import Constant, Linear, Reshape, Slice, constant, value_of
 from edgewright.passes.ops.groups import ELEMENTWISE, NORMS
 from edgewright.passes.rewriting import Rule, Uses
 
 
 @dataclass(frozen=True, slots=True)
 class SinkReshapes(Rule):
-    """Tokens stay behind the batch: a Reshape that only moves an axis of 1 sinks below what treats tokens one by one.
+    """Keep tokens after the batch: a Reshape that only moves an axis of 1 sinks past what treats tokens one by one.
 
     Before: Add(Reshape(x), Reshape(Linear(y))) in (tokens, 1, channels), as sequence-first layers are exported.
     After: Reshape(Add(x, Linear(y))) in (1, tokens, channels), where sums find the products that end in them.
@@ -27,34 +20,29 @@ class SinkReshapes(Rule):
     event = "sunk"
 
     def replace(self, node: Node, uses: Uses) -> Node | None:
-        return _sunk(node)
-
-
-def _sunk(node: Node) -> Node | None:
-    """The Reshape of ``node`` on what its Reshaped operands were before; None where nothing sinks."""
-    op = node.op
-    moved = [x for x in node.inputs if _moves_axes_of_one(x)]
-    if not moved:
-        return None
-    (x, *_), before = moved[0].inputs, moved[0].inputs[0].shape
-    if isinstance(op, Slice):
-        axis = op.axis % node.type.rank
-        if moved[0].shape[axis] == 1:
+        op = node.op
+        moved = [x for x in node.inputs if _moves_axes_of_one(x)]
+        if not moved:
             return None
-        long_axes = [[a for a, n in enumerate(shape) if n > 1] for shape in (moved[0].shape, before)]
-        part = replace(op, axis=long_axes[1][long_axes[0].index(axis)])
-        return make(Reshape(node.shape), make(part, x, origin=node.origin), origin=node.origin)
-    if isinstance(op, (*NORMS, Linear)):
-        if moved[0] is not node.inputs[0]:
-            return None
-        inner = make(op, x, *node.inputs[1:], origin=node.origin)
-        return make(Reshape(node.shape), inner, origin=node.origin)
-    if isinstance(op, ELEMENTWISE) and moved[0].shape == node.shape:
-        operands = [_unmoved(operand, node, before) for operand in node.inputs]
-        if None not in operands:
-            inner = make(op, *(operand for operand in operands if operand is not None), origin=node.origin)
+        (x, *_), before = moved[0].inputs, moved[0].inputs[0].shape
+        if isinstance(op, Slice):
+            axis = op.axis % node.type.rank
+            if moved[0].shape[axis] == 1:
+                return None
+            long_axes = [[a for a, n in enumerate(shape) if n > 1] for shape in (moved[0].shape, before)]
+            part = replace(op, axis=long_axes[1][long_axes[0].index(axis)])
+            return make(Reshape(node.shape), make(part, x, origin=node.origin), origin=node.origin)
+        if isinstance(op, (*NORMS, Linear)):
+            if moved[0] is not node.inputs[0]:
+                return None
+            inner = make(op, x, *node.inputs[1:], origin=node.origin)
             return make(Reshape(node.shape), inner, origin=node.origin)
-    return None
+        if isinstance(op, ELEMENTWISE) and moved[0].shape == node.shape:
+            operands = [_unmoved(operand, node, before) for operand in node.inputs]
+            if None not in operands:
+                inner = make(op, *(operand for operand in operands if operand is not None), origin=node.origin)
+                return make(Reshape(node.shape), inner, origin=node.origin)
+        return None
 
 
 def _moves_axes_of_one(node: Node) -> bool:

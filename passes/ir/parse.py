@@ -7,7 +7,7 @@
       return y = %2
 
 A constant is its values in braces, flattened (one value fills the shape), or `#name`, looked up in `constants`. Types
-behind a colon are optional except for inputs; those given are compared with what the operator infers. The names of a
+after a colon are optional except for inputs; those stated are compared with what the operator infers. The names of a
 value's origin follow two spaces and a `#`.
 """
 
@@ -154,10 +154,10 @@ class _Reader:
         return self.written[spelling]
 
 
-def _full(pattern: re.Pattern[str], text: str, wanted: str) -> re.Match[str]:
+def _full(pattern: re.Pattern[str], text: str, message: str) -> re.Match[str]:
     found = pattern.fullmatch(text)
     if found is None:
-        raise TextError(wanted)
+        raise TextError(message)
     return found
 
 

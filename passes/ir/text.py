@@ -40,8 +40,8 @@ def digest(graph: Graph) -> str:
 def _call(op: Op, operands: str) -> str:
     """Attributes in brackets (those that differ from their defaults), operands in parentheses."""
     if isinstance(op, Input):
-        own = [f"{name}={getattr(op, name)!r}" for name in ("unbatched", "allowed") if getattr(op, name)]
-        return f"Input[{', '.join((repr(op.name), *own))}]"
+        options = [f"{name}={getattr(op, name)!r}" for name in ("unbatched", "allowed") if getattr(op, name)]
+        return f"Input[{', '.join((repr(op.name), *options))}]"
     shown = [f for f in dataclasses.fields(op) if getattr(op, f.name) != f.default]  # type: ignore[arg-type]
     attributes = ", ".join(f"{f.name}={_attribute(getattr(op, f.name))}" for f in shown)
     return f"{op.kind}[{attributes}]({operands})" if attributes else f"{op.kind}({operands})"

@@ -9,7 +9,7 @@ from edgewright.passes.ops.batch_normalization import BatchNormalization
 from edgewright.passes.ops.cast import Cast
 from edgewright.passes.ops.clip import Clip
 from edgewright.passes.ops.concat import Concat
-from edgewright.passes.ops.constant import Constant, constant, scalar_of, value_of
+from edgewright.passes.ops.constant import Constant, array_of, constant, scalar_of, value_of
 from edgewright.passes.ops.conv import Conv
 from edgewright.passes.ops.conv_transpose import ConvTranspose
 from edgewright.passes.ops.dequantise import Dequantise
@@ -104,6 +104,7 @@ __all__ = [
     "Tanh",
     "Transpose",
     "Where",
+    "array_of",
     "constant",
     "graph_input",
     "scalar_of",

@@ -54,6 +54,12 @@ def value_of(node: Node) -> Array | None:
     return node.op.value if isinstance(node.op, Constant) else None
 
 
+def array_of(node: Node) -> Array:
+    """The array of a node that is known to be a Constant."""
+    assert isinstance(node.op, Constant), node
+    return node.op.value
+
+
 def scalar_of(node: Node) -> float | None:
     """The number in a constant of one element, None for any other node."""
     value = value_of(node)
