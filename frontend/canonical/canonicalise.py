@@ -27,6 +27,7 @@ from edgewright.passes.ir import Graph
 from edgewright.passes.rewriting import Group
 from edgewright.passes.transform import Dump, Statistics, run_passes
 
+_SHARE = ShareEqual(bytes_max=4096)  # a weight that a file stores twice stays two: training may change either
 _MOVEMENT = (
     SimplifyMovement(),
     MoveReshapesDown(),  # (tokens, width) detours around a product, so that layouts meet
@@ -34,7 +35,7 @@ _MOVEMENT = (
 
 GROUPS = (
     # duplicated means and slices must be one value, and operands bare, before anything compares them
-    Group("clean up", (FoldConstants(), DropIdentities(), DropExpansions(), ShareEqual())),
+    Group("clean up", (FoldConstants(), DropIdentities(), DropExpansions(), _SHARE)),
     Group(
         "recognise functions",
         (
@@ -54,9 +55,10 @@ GROUPS = (
             AbsorbKnownColumns(),
             AbsorbPadding(),
             FoldScales(),  # bias and scale into the product before them
-            SplitTransposed(),  # with its normalisation inside
         ),
     ),
+    # with its normalisation inside; after padding, so that its Convs of 1 x 1 may become Linears
+    Group("split transposed convolutions", (SplitTransposed(),)),
     Group("simplify movement", _MOVEMENT),
     Group(
         "recognise attention",
@@ -67,7 +69,7 @@ GROUPS = (
             *_MOVEMENT,  # attention ends in its old layout, which cancels what follows
         ),
     ),
-    Group("settle layouts", (TidyPermutations(), ShareEqual(), PUSH, FoldScales())),
+    Group("settle layouts", (TidyPermutations(), _SHARE, PUSH, FoldScales())),
 )
 
 

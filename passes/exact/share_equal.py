@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -14,15 +15,17 @@ from edgewright.passes.transform import Note, Pass
 class ShareEqual(Pass):
     """Compute equal things once.
 
-    Before: two nodes of the same operator on the same operands, or two constants with the same content.
-    After: one, the first. Exact: yes. Source: common subexpression elimination.
+    Before: two nodes of the same operator on the same operands, or two constants with the same content of at most
+    `bytes_max`. After: one, the first. Exact: yes. Source: common subexpression elimination.
     """
+
+    bytes_max: float = math.inf
 
     def run(self, graph: Graph, note: Note) -> Graph:
         first: dict[Hashable, Node] = {}
 
         def change(node: Node) -> Node | None:
-            if isinstance(node.op, Input):
+            if isinstance(node.op, Input) or (isinstance(node.op, Constant) and node.op.value.nbytes > self.bytes_max):
                 return None
             key = _Content(node.op.value) if isinstance(node.op, Constant) else (node.op, node.inputs)
             result = first.setdefault((key, node.type), node)
