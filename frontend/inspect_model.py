@@ -85,7 +85,7 @@ def inspect(
 
 
 def describe(graph: Graph, facts: ModelFacts, supports: Mapping[tuple[str, str], Supports]) -> Inspection:
-    """The facts of a model already read."""
+    """Return the facts of a model already read."""
     nodes = graph.nodes()
     weights = [node for node in nodes if isinstance(node.op, Constant) and node.type.is_float]
     matrices = {node.inputs[1] for node in nodes if isinstance(node.op, Linear | PatchEmbed)}
@@ -119,7 +119,7 @@ def _reasons(graph: Graph, check: Supports) -> tuple[Diagnostic, ...]:
 
 
 def _peak_activation(graph: Graph) -> int:
-    """Largest sum of values alive at once, one byte an element, in the order of `graph.nodes()`."""
+    """Return the largest sum of values alive at once, one byte an element, in the order of `graph.nodes()`."""
     nodes = graph.nodes()
     last = {operand: i for i, node in enumerate(nodes) for operand in node.inputs}
     last.update(dict.fromkeys(graph.outputs, len(nodes)))
@@ -140,7 +140,7 @@ def _only(values: list[int]) -> int | None:
 
 
 def structure(graph: Graph) -> Structure:
-    """Blocks, heads and widths, as the canonical operators show them."""
+    """Return blocks, heads and widths, as the canonical operators show them."""
     nodes = graph.nodes()
     attentions = [(node, node.op) for node in nodes if isinstance(node.op, Attention)]
     patches = [node.op.patch for node in nodes if isinstance(node.op, PatchEmbed)]

@@ -63,7 +63,7 @@ _FIRST: tuple[Pass, ...] = (
 
 
 def float_passes(rms_norm: bool) -> tuple[Pass, ...]:
-    """In order. rms_norm: whether the machine has an RMSNormalization; if not, the mean stays, for its LayerNormalization."""
+    """Return them in order. rms_norm: whether the machine has an RMSNormalization; if not, means stay, for LayerNormalization."""
     # after the affines went into the products: an RMSNorm has no offset; last: what the moves have duplicated is shared
     return (*_FIRST, PreRMSNorm() if rms_norm else RMSAsLayerNorm(), TIDY)
 
@@ -72,7 +72,7 @@ FLOAT_PASSES = float_passes(rms_norm=False)
 
 
 def optimise(graph: Graph, dump: Dump | None = None, rms_norm: bool = False) -> tuple[Graph, tuple[Statistics, ...]]:
-    """The float passes; the result computes the same values within float rounding. rms_norm: see `float_passes`."""
+    """Run the float passes; the result computes the same values within float rounding. rms_norm: see `float_passes`."""
     orders.check(orders.EXACT, graph)
     return run_passes(graph, float_passes(rms_norm), dump)
 

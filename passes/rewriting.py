@@ -119,7 +119,7 @@ class Group(Pass):
 
 
 def _together(runs: Sequence[Statistics]) -> Statistics:
-    """The runs of one pass as one: its counts, its time and how many nodes it took away in all."""
+    """Add up the runs of one pass: its counts, its time and how many nodes it added or removed in all."""
     counts: Counter[str] = Counter()
     for run in runs:
         counts.update(dict(run.counts))

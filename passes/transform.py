@@ -59,7 +59,7 @@ class Note:
 
 
 def _cell(value: Any) -> Cell:
-    """A value as JSON holds it."""
+    """Return a value as JSON holds it."""
     plain = value.item() if hasattr(value, "item") else value
     if isinstance(plain, float) and not math.isfinite(plain):
         raise ValueError(f"{plain} in a table: None stands for what was not measured")
@@ -118,7 +118,7 @@ class Pass(ABC):
         return result, done
 
     def checked(self, graph: Graph, note: Note) -> tuple[Graph, Statistics]:
-        """`__call__` with a note of the caller's."""
+        """Run as `__call__`, with a note of the caller's."""
         orders.check(self.name, graph)
         if graph.level is not self.needs:
             fail("G006", f"{self.name} needs a {self.needs.value} graph", graph.name, exit=Exit.BUG)
@@ -137,7 +137,7 @@ class Pass(ABC):
 
 
 def run_passes(graph: Graph, passes: Iterable[Pass], dump: Dump | None = None) -> tuple[Graph, tuple[Statistics, ...]]:
-    """The passes in order, each on the result of the one before."""
+    """Run the passes in order, each on the result of the one before."""
     statistics = []
     verified: frozenset[Node] = frozenset()
     for step in passes:

@@ -74,20 +74,20 @@ class FuseActivations(Rule):
 
 @cache
 def _curves() -> tuple[tuple[Op, Array], ...]:
-    """Each activation with its values on the grid."""
+    """Return each activation with its values on the grid."""
     return tuple((op, op.eval(_GRID)) for op in _CANDIDATES)
 
 
 def _agree(op: Op, found: Array, values: Array) -> bool:
-    """Up to rounding, and up to the digits of the constants that exporters write; a Relu has none. Far points at which an
-    exporter's spelling is not finite do not count."""
+    """Compare up to rounding, and up to the digits of the constants that exporters write; a Relu has none. Far points where
+    an exporter's spelling is not finite do not count."""
     seen = np.isfinite(found)
     rtol, atol = (1e-6, 0.0) if isinstance(op, Relu) else (_TOLERANCE, _TOLERANCE)
     return bool(np.allclose(found[seen], values[seen], rtol=rtol, atol=atol))
 
 
 def _is_below_tolerance(node: Node) -> bool:
-    """Whether it adds a number that the tolerance would swallow: a floor before a division or a logarithm."""
+    """Return whether it adds a number that the tolerance would swallow: a floor before a division or a logarithm."""
     if not isinstance(node.op, Add | Sub):
         return False
     numbers = [scalar_of(operand) for operand in node.inputs]
@@ -95,7 +95,7 @@ def _is_below_tolerance(node: Node) -> bool:
 
 
 def _chains(node: Node) -> list[tuple[Node, list[Node]]]:
-    """(root, nodes between root and `node` inclusive, operands first) for every single tensor the node depends on."""
+    """Return (root, nodes between root and `node` inclusive, operands first) for every single tensor the node depends on."""
     found: list[tuple[Node, list[Node]]] = []
     inside: dict[Node, None] = {node: None}
     while len(inside) <= _LONGEST:
@@ -112,7 +112,7 @@ def _chains(node: Node) -> list[tuple[Node, list[Node]]]:
 
 
 def _deepest(nodes: list[Node]) -> list[Node]:
-    """Those that no other of the nodes depends on within a few steps: open the last computed first."""
+    """Return the nodes that no other of them depends on within a few steps: open the last computed first."""
     below: set[Node] = set()
     for node in nodes:
         front = set(node.inputs)

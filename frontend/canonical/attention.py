@@ -43,7 +43,7 @@ class FuseAttention(Rule):
 
 
 def _swapped(perm: tuple[int, ...]) -> bool:
-    """Whether a permutation exchanges the last two axes and nothing else."""
+    """Return whether a permutation exchanges the last two axes and nothing else."""
     rank = len(perm)
     return rank >= 2 and perm == (*range(rank - 2), rank - 1, rank - 2)
 
@@ -90,7 +90,7 @@ def _attention(mixed: Node, weights: Node, values: Node, turned: bool, scores: S
 
 
 def _division(operands: list[_Operand], lead: int) -> tuple[int, int]:
-    """(windows, heads): how the leading axes divide, so that most operands are plain parts of what they come from.
+    """Return (windows, heads): how the leading axes divide, so that most operands are plain parts of what they come from.
 
     Four axes say it themselves unless another division suits the operands better.
     """

@@ -74,7 +74,7 @@ def _tidied(node: Node) -> Node | None:
 
 
 def _steps(shape: Shape, ops: list[Op]) -> list[Op] | None:
-    """The chain in that form; None when a Reshape divides axes in a way that no product of factors describes."""
+    """Return the chain in that form; None when a Reshape divides axes in a way that no product of factors describes."""
     root: _Axes = [[_Piece(n)] if n > 1 else [] for n in shape]
     axes, result = root, shape
     for op in ops:
@@ -100,7 +100,7 @@ def _steps(shape: Shape, ops: list[Op]) -> list[Op] | None:
 
 
 def _divided(pieces: list[_Piece], shape: Shape) -> _Axes | None:
-    """The pieces in order under another shape; pieces are divided in place where it cuts through them."""
+    """Return the pieces in order under another shape; pieces are divided in place where it cuts through them."""
     left = [leaf for piece in pieces for leaf in piece.leaves()][::-1]
     axes: _Axes = []
     for size in shape:
@@ -125,20 +125,20 @@ def _resolved(axes: _Axes) -> _Axes:
 
 
 def _image_to_pixels(shape: Shape, root: _Axes, axes: _Axes) -> bool:
-    """Whether an image's channels, or the inner factor of them, become the last axis."""
+    """Return whether an image's channels, or the inner factor of them, become the last axis."""
     if len(shape) != 4 or not root[1] or math.prod(shape[2:]) == 1 or not axes or not axes[-1]:
         return False
     return root[1][-len(axes[-1]) :] == axes[-1]
 
 
 def _pixels_to_image(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> bool:
-    """Whether the last axis becomes an image's channels."""
+    """Return whether the last axis becomes an image's channels."""
     last = root[-1] if shape else []
     return len(result) == 4 and bool(last) and math.prod(result[2:]) > 1 and axes[1] == last
 
 
 def _image_to_windows(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> bool:
-    """Whether an image is cut into windows along its axes 2 and 3, or put together from them, or from channels."""
+    """Return whether an image is cut into windows along its axes 2 and 3, or put together from them, or from channels."""
     if len(shape) != 4 or len(result) != 4 or not (root[1] and axes[1]):
         return False
     if axes[1] == root[1]:
@@ -148,7 +148,7 @@ def _image_to_windows(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> 
 
 
 def _three(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> list[Op]:
-    """Reshape that divides the root's axes, Transpose, Reshape that joins pieces; without those that do nothing."""
+    """Return Reshape that divides the root's axes, Transpose, Reshape that joins pieces; without those that do nothing."""
     order = [piece for axis in axes for piece in axis]
     if order == [piece for axis in root for piece in axis]:
         return [] if shape == result else [Reshape(result)]
@@ -175,7 +175,7 @@ def _three(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> list[Op]:
 
 
 def _groups(root: _Axes, axes: _Axes) -> tuple[list[tuple[_Piece, ...]], list[tuple[_Piece, ...]]]:
-    """Pieces that stay side by side within one axis on both sides are one; in the root's order and the result's."""
+    """Join pieces that stay side by side within one axis on both sides; in the root's order and the result's."""
     after = {a: b for axis in axes for a, b in pairwise(axis)}
     groups: list[tuple[_Piece, ...]] = []
     for axis in root:

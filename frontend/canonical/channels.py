@@ -94,7 +94,7 @@ PUSH = Group("push moves of channels down", (PushTransposes(), PushReshapes()))
 
 
 def _last(image: Node) -> Node | None:
-    """The (B, H, W, C) value that an image is a view of."""
+    """Return the (B, H, W, C) value that an image is a view of."""
     return image.inputs[0] if isinstance(image.op, Transpose) and image.op.perm == CHANNELS_FIRST else None
 
 
@@ -110,7 +110,7 @@ def _to_first(pixels: Node) -> Node:
 
 
 def _above(image: Node, alone: bool) -> Node | None:
-    """Transpose(image) to channels last: cancelled, or moved above a Slice, so that all parts share one, or a 1x1
+    """Cancel Transpose(image) to channels last, or move it before a Slice, so that all parts share one, or before a 1x1
     convolution that nothing else reads."""
     last = _last(image)
     if last is not None:
@@ -123,7 +123,7 @@ def _above(image: Node, alone: bool) -> Node | None:
 
 
 def _operand_last(operand: Node) -> Node | None:
-    """An operand of an elementwise operator with its channels last; None for a constant that does not say where."""
+    """Return an operand of an elementwise operator with its channels last; None for a constant that does not say where."""
     last = _last(operand)
     if last is not None:
         return last
@@ -137,7 +137,7 @@ def _operand_last(operand: Node) -> Node | None:
 
 
 def _pointwise(node: Node, op: Conv, last: Node) -> Node | None:
-    """A 1x1 convolution as a Linear over pixels, channels last."""
+    """Return a 1x1 convolution as a Linear over pixels, channels last."""
     kernel = node.inputs[1]
     weight = value_of(kernel)
     if weight is None or weight.shape[2:] != (1, 1) or op != Conv():
@@ -148,7 +148,7 @@ def _pointwise(node: Node, op: Conv, last: Node) -> Node | None:
 
 
 def _tokens_of(pixels: Node) -> Node | None:
-    """The (B, N, C) value that (B, H, W, C) is a view of."""
+    """Return the (B, N, C) value that (B, H, W, C) is a view of."""
     if not isinstance(pixels.op, Reshape) or len(pixels.shape) != 4 or isinstance(pixels.inputs[0].op, Constant):
         return None
     tokens = pixels.inputs[0]
@@ -157,7 +157,7 @@ def _tokens_of(pixels: Node) -> Node | None:
 
 
 def _operand_tokens(operand: Node, node: Node) -> Node | None:
-    """An operand of `node` (B, H, W, C) as tokens (B, N, C); None when it varies along only one of H and W."""
+    """Return an operand of `node` (B, H, W, C) as tokens (B, N, C); None when it varies along only one of H and W."""
     tokens = _tokens_of(operand)
     if tokens is not None and operand.shape[1:3] == node.shape[1:3]:
         return tokens
@@ -174,7 +174,7 @@ def _operand_tokens(operand: Node, node: Node) -> Node | None:
 
 
 def _above_reshape(node: Node) -> Node | None:
-    """Reshape((B, H, W, C) -> (B, N, C)) moves above a Slice of channels, so that all parts share one."""
+    """Move Reshape((B, H, W, C) -> (B, N, C)) before a Slice of channels, so that all parts share one."""
     inner = node.inputs[0]
     if not isinstance(inner.op, Slice) or inner.op.axis % 4 != 3:
         return None

@@ -36,7 +36,7 @@ class DropExpansions(Rule):
 
 
 def _expanded(node: Node) -> Node | None:
-    """x where node is x repeated along an axis of 1."""
+    """Return x where node is x repeated along an axis of 1."""
     if not isinstance(node.op, Gather) or node.inputs[0].shape[node.op.axis] != 1:
         return None
     which = value_of(node.inputs[1])
@@ -66,7 +66,7 @@ class JoinConstants(Rule):
 
 
 def _sides(node: Node) -> list[tuple[Node, Node]]:
-    """(x, constant) where node is their sum."""
+    """Return (x, constant) where node is their sum."""
     if not isinstance(node.op, Add):
         return []
     a, b = node.inputs

@@ -59,13 +59,13 @@ class Hidden:
     units: int
 
     def values(self, of_units: Array) -> Array:
-        """(M, units) as the node's array."""
+        """Return (M, units) as the node's array."""
         others = [n for i, n in enumerate(self.node.shape) if i != self.axis]
         moved = of_units[self.token].reshape(len(self.token), *others)
         return np.ascontiguousarray(np.moveaxis(moved, 0, self.axis))
 
     def units_of(self, values: Array) -> Array:
-        """The node's array as (M, units)."""
+        """Return the node's array as (M, units)."""
         flat = np.moveaxis(values, self.axis, 0).reshape(len(self.token), -1)
         first = np.array([np.flatnonzero(self.token == t)[0] for t in range(self.token.max() + 1)])
         found: Array = flat[first]
@@ -113,8 +113,8 @@ class FuseExperts(Pass):
 
 
 def _goes_on(best: tuple[Node, MoE, Node, list[Array]], candidate: Node) -> bool:
-    """Whether a later value may be the whole of what `best` is a part of: experts side by side that are then added up, or
-    a sum that is written as a mean times a number."""
+    """Return whether a later value may be the whole of what `best` is a part of: experts side by side that are then added
+    up, or a sum that is written as a mean times a number."""
     y, _, _, (_, _, w2, b2) = best
     if isinstance(candidate.op, Mul) and y in candidate.inputs:
         return any(scalar_of(operand) is not None for operand in candidate.inputs)
@@ -125,7 +125,7 @@ def _goes_on(best: tuple[Node, MoE, Node, list[Array]], candidate: Node) -> bool
 
 
 def refuse_leftovers(graph: Graph) -> None:
-    """CompileError for routers that are left: E001, E002 or E004 where experts follow them, else why the reader refuses
+    """Raise CompileError for routers that are left: E001, E002 or E004 where experts follow them, else why the reader refuses
     their operators."""
     order = graph.nodes()
     if not any(isinstance(node.op, Routed | Spread) for node in order):
@@ -167,7 +167,7 @@ def _mixture(old: Node, op: MoE, x: Node, logits: Node, weights: list[Array], sh
 
 
 def _routers(order: list[Node]) -> dict[Node, list[Node]]:
-    """The logits of every TopK, above a softmax and moves, with the TopK's results."""
+    """Return the logits of every TopK, above a softmax and moves, with the TopK's results."""
     found: dict[Node, list[Node]] = {}
     for node in order:
         if isinstance(node.op, Routed) and node.op.op_type == "TopK":
@@ -181,7 +181,7 @@ def _routers(order: list[Node]) -> dict[Node, list[Node]]:
 
 
 def _last_uses(graph: Graph, order: list[Node]) -> list[int]:
-    """The position at which each node is read last; beyond the end for outputs."""
+    """Return the position at which each node is read last; beyond the end for outputs."""
     position = {node: i for i, node in enumerate(order)}
     last = [-1] * len(order)
     for i, node in enumerate(order):
@@ -193,7 +193,7 @@ def _last_uses(graph: Graph, order: list[Node]) -> list[int]:
 
 
 def _merging(order: list[Node], last: list[int], starts: list[Node]) -> Iterator[Node]:
-    """The nodes through which everything that depends on `starts` goes, in order."""
+    """Return the nodes through which everything that depends on `starts` goes, in order."""
     reached: set[Node] = set()
     open_until = -1
     for i, node in enumerate(order):
@@ -212,7 +212,7 @@ def _merging(order: list[Node], last: list[int], starts: list[Node]) -> Iterator
 
 
 def read_candidate(y: Node, logits: Node, top_k: Node) -> tuple[MoE, Node, list[Array]]:
-    """The mixture that y computes from its tokens and the logits: the op, the tokens, w1, b1, w2, b2.
+    """Return the mixture that y computes from its tokens and the logits: the op, the tokens, w1, b1, w2, b2.
 
     NotExperts with the reason, empty where no activation lies inside.
     """
@@ -243,7 +243,7 @@ def read_candidate(y: Node, logits: Node, top_k: Node) -> tuple[MoE, Node, list[
 
 
 def _inside(y: Node, logits: Node) -> list[Node]:
-    """The activations that y reads before anything but constants and the logits; NotExperts where it reads more."""
+    """Return the activations that y reads before anything but constants and the logits; NotExperts where it reads more."""
     from_logits: dict[Node, bool] = {logits: True}
 
     def depends(node: Node) -> bool:
@@ -276,7 +276,7 @@ def _inside(y: Node, logits: Node) -> list[Node]:
 
 
 def _tokens(hidden: Node) -> Node:
-    """The tokens that the product before an activation reads, before any moves."""
+    """Return the tokens that the product before an activation reads, before any moves."""
     node = hidden.inputs[0]
     for _ in range(16):
         computed = [n for n in node.inputs if not isinstance(n.op, Constant)]
@@ -294,14 +294,14 @@ def _tokens(hidden: Node) -> Node:
 
 
 def _moves_rows(node: Node) -> bool:
-    """A reshape that keeps the last axis, or rows picked by known indices."""
+    """Return whether the node is a reshape that keeps the last axis, or rows picked by known indices."""
     if isinstance(node.op, Reshape):
         return node.inputs[0].shape[-1:] == node.shape[-1:]
     return isinstance(node.op, Gather) and node.op.axis == 0 and isinstance(node.inputs[1].op, Constant)
 
 
 def evaluate(target: Node, known: Mapping[Node, Array]) -> Array:
-    """The value of a node from the known values of others; NotExperts where it depends on more than those."""
+    """Return the value of a node from the known values of others; NotExperts where it depends on more than those."""
     values: dict[Node, Array] = dict(known)
     stack = [target]
     with np.errstate(all="ignore"):
@@ -320,7 +320,7 @@ def evaluate(target: Node, known: Mapping[Node, Array]) -> Array:
 
 
 def _hidden(node: Node, x: Node, tokens: int) -> Hidden:
-    """How an activation's axes hold tokens and units, from its response to multiples of one token."""
+    """Find how an activation's axes hold tokens and units, from its response to multiples of one token."""
     before, rng = node.inputs[0], np.random.default_rng(0)
     direction = rng.normal(size=x.shape[-1]).astype(np.float32)
 
@@ -347,7 +347,7 @@ def _hidden(node: Node, x: Node, tokens: int) -> Hidden:
 
 
 def _first(hidden: Hidden, x: Node, tokens: int) -> tuple[Array, Array]:
-    """w1 (units, d) and b1 (units,) of one activation."""
+    """Return w1 (units, d) and b1 (units,) of one activation."""
     before, width = hidden.node.inputs[0], x.shape[-1]
     bias = hidden.units_of(evaluate(before, {x: np.zeros(x.shape, np.float32)}))[0]
     columns = np.zeros((width, hidden.units), np.float32)
@@ -361,7 +361,7 @@ def _first(hidden: Hidden, x: Node, tokens: int) -> tuple[Array, Array]:
 
 
 def _seconds(y: Node, logits: Node, hidden: list[Hidden], tokens: int) -> tuple[dict[int, Array], dict[int, Array], Array]:
-    """For each expert its hidden units, counted over all activations, and w2 (o, units); b2 (N, o) of all."""
+    """Return for each expert its hidden units, counted over all activations, and w2 (o, units); b2 (N, o) of all."""
     experts, counts = logits.shape[-1], [part.units for part in hidden]
     units, outs = sum(counts), y.type.size // tokens
 
@@ -375,7 +375,7 @@ def _seconds(y: Node, logits: Node, hidden: list[Hidden], tokens: int) -> tuple[
         return evaluate(y, known).reshape(tokens, outs)
 
     def probe(rows: Array, sent: Array) -> Array:
-        """y of as many tokens as there are rows of units, each sent to an expert."""
+        """Return y of as many tokens as there are rows of units, each sent to an expert."""
         results = []
         for start in range(0, len(rows), tokens):
             part, goes = rows[start : start + tokens], sent[start : start + tokens]
@@ -421,7 +421,7 @@ def _seconds(y: Node, logits: Node, hidden: list[Hidden], tokens: int) -> tuple[
 
 
 def _groups(hidden: list[Hidden], experts: int) -> Iterator[Array]:
-    """Units that are likely one expert's: an activation's own, or one index of an axis as long as there are experts."""
+    """Return units that are likely one expert's: an activation's own, or one index of an axis as long as there are experts."""
     start = 0
     for part in hidden:
         shape = tuple(n for i, n in enumerate(part.node.shape) if i != part.axis)
@@ -435,7 +435,7 @@ def _groups(hidden: list[Hidden], experts: int) -> Iterator[Array]:
 
 
 def _by_expert(firsts: list[tuple[Array, Array]], owned: dict[int, Array], seconds: dict[int, Array], b2: Array) -> list[Array]:
-    """w1, b1, w2, b2 with the experts first; a narrower expert has units of zeros."""
+    """Return w1, b1, w2, b2 with the experts first; a narrower expert has units of zeros."""
     w1, b1 = (np.concatenate(parts) for parts in zip(*firsts, strict=True))
     missing = [e for e, members in owned.items() if not members.size and not b2[e].any()]
     if missing:
@@ -450,7 +450,7 @@ def _by_expert(firsts: list[tuple[Array, Array]], owned: dict[int, Array], secon
 
 
 def _gating(y: Node, x: Node, logits: Node, weights: list[Array], chosen: int, activation: str, before: bool) -> MoE:
-    """The form of gating that has y's values on random tokens and logits."""
+    """Return the form of gating that has y's values on random tokens and logits."""
     rng = np.random.default_rng(1)
     experts, width = weights[0].shape[0], x.shape[-1]
     tokens = x.type.size // width

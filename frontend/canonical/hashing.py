@@ -132,7 +132,7 @@ class FuseHashAttention(Rule):
 
 
 def _margins(node: Node) -> tuple[Node, Array, Array] | None:
-    """(kernels, coefficients (.., m, b), threshold (.., b)) of kernels A - threshold, or (kernels - centre) A."""
+    """Return (kernels, coefficients (.., m, b), threshold (.., b)) of kernels A - threshold, or (kernels - centre) A."""
     threshold: Array = np.zeros(node.shape[-1])
     if isinstance(node.op, Sub):
         level = value_of(node.inputs[1])
@@ -155,7 +155,7 @@ def _margins(node: Node) -> tuple[Node, Array, Array] | None:
 
 
 def _anchored(node: Node) -> tuple[Node, Array] | None:
-    """(x, anchors (.., d, m)) of |x|^2 + |anchor|^2 - 2 x anchor, however it is bracketed."""
+    """Return (x, anchors (.., d, m)) of |x|^2 + |anchor|^2 - 2 x anchor, however it is bracketed."""
     terms = added(node, 3) or []
     crossed = [(found, sign) for sign, term in terms if (found := _crossed(term)) is not None]
     if len(terms) != 3 or len(crossed) != 1:
@@ -172,14 +172,14 @@ def _anchored(node: Node) -> tuple[Node, Array] | None:
 
 
 def _crossed(node: Node) -> tuple[Node, Array, float] | None:
-    """(x, anchors, factor) of factor x anchors."""
+    """Return (x, anchors, factor) of factor x anchors."""
     node, factor = times_number(node) or (node, 1.0)
     anchors = value_of(node.inputs[1]) if isinstance(node.op, MatMul) else None
     return None if anchors is None else (node.inputs[0], anchors, factor)
 
 
 def _normalised(node: Node) -> Node | None:
-    """x of x / sqrt(|x|^2 + floor)."""
+    """Return x of x / sqrt(|x|^2 + floor)."""
     if not isinstance(node.op, Div) or not isinstance(node.inputs[1].op, Sqrt):
         return None
     x, squared = node.inputs[0], node.inputs[1].inputs[0]
@@ -188,18 +188,18 @@ def _normalised(node: Node) -> Node | None:
 
 
 def _squared_length(node: Node) -> Node | None:
-    """x where node is the sum of its squares over the last axis."""
+    """Return x where node is the sum of its squares over the last axis."""
     square = sum_of(node, -1)
     return None if square is None else square_of(square)
 
 
 def _swapped(node: Node) -> Node | None:
-    """x where node is x (B, H, ..) with its last two axes exchanged."""
+    """Return x where node is x (B, H, ..) with its last two axes exchanged."""
     return node.inputs[0] if isinstance(node.op, Transpose) and node.op.perm == (0, 1, 3, 2) else None
 
 
 def _token_major(x: Node) -> Node:
-    """(B, H, T, d) -> (B, T, H d)."""
+    """Move (B, H, T, d) -> (B, T, H d)."""
     moved = trace(x)
     windows, heads = x.shape[:2]
     part = None if moved is None else aligned(moved, False, windows, heads, x.origin)
@@ -207,7 +207,7 @@ def _token_major(x: Node) -> Node:
 
 
 def _head_major(x: Node, heads: int) -> Node:
-    """(B, T, H d) -> (B, H, T, d)."""
+    """Move (B, T, H d) -> (B, H, T, d)."""
     batch, tokens, width = x.shape
     split = make(Reshape((batch, tokens, heads, width // heads)), x, origin=x.origin)
     return make(Transpose(_BY_HEAD), split, origin=x.origin)

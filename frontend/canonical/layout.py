@@ -19,7 +19,7 @@ _LARGEST = 1 << 24  # elements of a source whose indices are traced
 
 
 def is_movement(node: Node) -> bool:
-    """Whether the node only picks and arranges elements of its first operand."""
+    """Return whether the node only picks and arranges elements of its first operand."""
     if isinstance(node.op, Gather):
         return isinstance(node.inputs[1].op, Constant)
     return node.op.facts.window
@@ -36,7 +36,7 @@ class Movement:
 
 
 def carry(steps: tuple[Node, ...], indices: Array) -> Array:
-    """Indices after the steps, first step first."""
+    """Return indices after the steps, first step first."""
     for step in steps:
         constants = [operand.op.value for operand in step.inputs[1:] if isinstance(operand.op, Constant)]
         indices = step.op.eval(indices, *constants)
@@ -44,7 +44,7 @@ def carry(steps: tuple[Node, ...], indices: Array) -> Array:
 
 
 def strip_factor(node: Node) -> tuple[Node, float]:
-    """(x, c) with node = c * x and x no such product itself."""
+    """Return (x, c) with node = c * x and x no such product itself."""
     factor = 1.0
     while (found := times_number(node)) is not None:
         node, factor = found[0], factor * found[1]
@@ -52,7 +52,7 @@ def strip_factor(node: Node) -> tuple[Node, float]:
 
 
 def trace(node: Node, scaled: bool = False) -> Movement | None:
-    """Where the elements of `node` come from, through factors too if `scaled`; None when that is too large."""
+    """Find where the elements of `node` come from, through factors too if `scaled`; None when that is too large."""
     steps: list[Node] = []
     factor = 1.0
     while True:
@@ -71,12 +71,12 @@ def trace(node: Node, scaled: bool = False) -> Movement | None:
 
 
 def in_order(flat: Array) -> bool:
-    """Whether flat is 0, 1, 2 ..."""
+    """Return whether flat is 0, 1, 2 ..."""
     return bool(np.array_equal(flat, np.arange(flat.size)))
 
 
 def _as_block(root: Node, flat: Array) -> list[Slice] | None:
-    """Slices that cut exactly these elements out of root, in its order."""
+    """Return slices that cut exactly these elements out of root, in its order."""
     if flat.size == 0 or flat[-1] < flat[0]:
         return None
     first, last = (np.unravel_index(int(i), root.shape) for i in (flat[0], flat[-1]))

@@ -41,7 +41,7 @@ _ADDED_MAX = 1e-12  # to a length, likewise
 
 
 def normalised_over(op: Op, x: Node, axes: tuple[int, ...], gamma: Array | None, beta: Array | None) -> Node:
-    """LayerNormalization or RMSNormalization `op` of x over any axes: the axes are moved last before it, and back after it.
+    """Build LayerNormalization or RMSNormalization `op` of x over any axes: they are moved last before it, and back after it.
 
     gamma and beta belong to the elements of the axes, in their order; None: neutral.
     """
@@ -61,7 +61,7 @@ def normalised_over(op: Op, x: Node, axes: tuple[int, ...], gamma: Array | None,
 
 
 def _normalised(node: Node) -> tuple[Node, Statistic] | None:
-    """(numerator, statistic) where node is numerator / sqrt(statistic + epsilon)."""
+    """Return (numerator, statistic) where node is numerator / sqrt(statistic + epsilon)."""
     pairs: list[tuple[Node, Node | None]] = []
     if isinstance(node.op, Div):
         pairs = [(node.inputs[0], root_of(node.inputs[1]))]
@@ -81,7 +81,7 @@ def _normalised(node: Node) -> tuple[Node, Statistic] | None:
 
 
 def _core(node: Node) -> Node | None:
-    """LayerNormalization or RMSNormalization with neutral weights, where node is one."""
+    """Return LayerNormalization or RMSNormalization with neutral weights, where node is one."""
     match = _normalised(node)
     if match is None:
         return _unit(node)
@@ -91,7 +91,7 @@ def _core(node: Node) -> Node | None:
 
 
 def _unit(node: Node) -> Node | None:
-    """RMSNormalization where node is x / |x|, with a floor under the length or something added to it."""
+    """Return RMSNormalization where node is x / |x|, with a floor under the length or something added to it."""
     if isinstance(node.op, Div):
         pairs = [(node.inputs[0], node.inputs[1])]
     elif isinstance(node.op, Mul):
@@ -120,7 +120,7 @@ def _unit(node: Node) -> Node | None:
 
 
 def _with_origin(result: Node, node: Node) -> Node:
-    """The last step under the name of what it replaces."""
+    """Return the last step under the name of what it replaces."""
     return make(result.op, *result.inputs, origin=merge_origins(node.origin, result.origin))
 
 

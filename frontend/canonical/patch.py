@@ -61,7 +61,7 @@ def _from_conv(conv: Node, tokens: Node) -> Node:
 
 
 def _from_linear(linear: Node) -> Node | None:
-    """Linear over elements of an image (1, C, H, W) that are its patches in any order within a patch."""
+    """Return Linear over elements of an image (1, C, H, W) that are its patches in any order within a patch."""
     x, w, b = linear.inputs
     weight = value_of(w)
     if len(x.shape) != 3 or x.shape[0] != 1 or not is_movement(x) or weight is None:

@@ -34,7 +34,7 @@ class Scores:
     biases: tuple[_Bias, ...]
 
     def bias_for(self, windows: int, heads: int) -> Node | None:
-        """The sum of the biases, broadcastable to (windows, heads, queries, keys); constants added up now.
+        """Return the sum of the biases, broadcastable to (windows, heads, queries, keys); constants added up now.
 
         None without biases, when one computed at run time does not fit that shape, or when constants forbid all keys of
         a query by minus infinity: such a row is nan.
@@ -70,13 +70,13 @@ def _padded(shape: Shape, rank: int) -> Shape:
 
 
 def _four(value: Array, scores: Shape, windows: int, heads: int) -> Array:
-    """A constant over scores of any leading axes as (windows, heads, queries or 1, keys or 1)."""
+    """Return a constant over scores of any leading axes as (windows, heads, queries or 1, keys or 1)."""
     full = _padded(value.shape, len(scores))
     return np.broadcast_to(value.reshape(full), (*scores[:-2], *full[-2:])).reshape(windows, heads, *full[-2:])
 
 
 def _narrowest(value: Array) -> Array:
-    """The same under broadcasting: axes along which nothing changes are 1 long."""
+    """Return the same under broadcasting: axes along which nothing changes are 1 long."""
     for axis in range(value.ndim):
         first = value.take([0], axis=axis)
         if np.array_equal(np.broadcast_to(first, value.shape), value):
@@ -99,7 +99,7 @@ def _node_four(node: Node, scores: Shape, windows: int, heads: int) -> Node | No
 
 
 def read_scores(weights: Node, uses: Uses) -> Scores | None:
-    """The scores where `weights` is a softmax over the last axis that nothing else reads."""
+    """Return the scores where `weights` is a softmax over the last axis that nothing else reads."""
     node = weights
     while isinstance(node.op, Reshape) and node.inputs[0].shape[-2:] == node.shape[-2:] and uses(node) == 1:
         node = node.inputs[0]
@@ -109,7 +109,7 @@ def read_scores(weights: Node, uses: Uses) -> Scores | None:
 
 
 def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left: int) -> Scores | None:
-    """Down from the softmax: factors, sums and reshapes that keep the last two axes, each read once; `left` of them at most."""
+    """Read down from the softmax: factors, sums and reshapes that keep the last two axes, each read once, at most `left`."""
     if not left:
         return None
     if isinstance(node.op, MatMul):
@@ -137,7 +137,7 @@ def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left
 
 
 def _masked(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left: int) -> Scores | None:
-    """Where(keep, x, never), either way round: `never` added where x is not kept."""
+    """Read Where(keep, x, never), either way round: `never` is added where x is not kept."""
     condition, yes, no = node.inputs
     zero, never = constant(np.zeros((), np.float32)), constant(np.asarray(LOWEST, np.float32))
     for x, other, order in ((yes, no, (zero, never)), (no, yes, (never, zero))):

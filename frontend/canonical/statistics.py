@@ -22,7 +22,7 @@ class Statistic:
 
 
 def times_number(node: Node) -> tuple[Node, float] | None:
-    """(x, c) where node is c * x for a number c."""
+    """Return (x, c) where node is c * x for a number c."""
     if isinstance(node.op, Mul):
         for x, c in (node.inputs, node.inputs[::-1]):
             factor = scalar_of(c)
@@ -34,7 +34,7 @@ def times_number(node: Node) -> tuple[Node, float] | None:
 
 
 def plus_number(node: Node) -> tuple[Node, float] | None:
-    """(x, c) where node is x + c for a number c."""
+    """Return (x, c) where node is x + c for a number c."""
     if isinstance(node.op, Add):
         for x, c in (node.inputs, node.inputs[::-1]):
             number = scalar_of(c)
@@ -44,7 +44,7 @@ def plus_number(node: Node) -> tuple[Node, float] | None:
 
 
 def vector_along(node: Node, axis: int, width: int) -> Array | None:
-    """A constant that varies along one axis (counted from the end) only, as (width,), or None."""
+    """Return a constant that varies along one axis (counted from the end) only, as (width,), or None."""
     value = value_of(node)
     if value is None or value.size not in (1, width):
         return None
@@ -54,7 +54,7 @@ def vector_along(node: Node, axis: int, width: int) -> Array | None:
 
 
 def mean_of(node: Node) -> Mean | None:
-    """What node averages, with the axes kept."""
+    """Return what node averages, with the axes kept."""
     if not isinstance(node.op, ReduceMean) or not node.op.keepdims:
         return None
     (x,) = node.inputs
@@ -62,7 +62,7 @@ def mean_of(node: Node) -> Mean | None:
 
 
 def centred(node: Node) -> Mean | None:
-    """(x, axes) where node is x - mean(x)."""
+    """Return (x, axes) where node is x - mean(x)."""
     if not isinstance(node.op, Sub):
         return None
     x, mean = node.inputs
@@ -71,7 +71,7 @@ def centred(node: Node) -> Mean | None:
 
 
 def sum_of(node: Node, axis: int) -> Node | None:
-    """x where node is its sum over one axis that stays: a mean times the count, as sums are read."""
+    """Return x where node is its sum over one axis that stays: a mean times the count, as sums are read."""
     mean, count = times_number(node) or (node, 1.0)
     found = mean_of(mean)
     if found is None or found[1] != (axis % found[0].type.rank,) or count != found[0].shape[axis]:
@@ -80,7 +80,7 @@ def sum_of(node: Node, axis: int) -> Node | None:
 
 
 def square_of(node: Node) -> Node | None:
-    """x where node is x^2."""
+    """Return x where node is x^2."""
     if isinstance(node.op, Mul) and node.inputs[0] is node.inputs[1]:
         return node.inputs[0]
     if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == 2.0:
@@ -89,7 +89,7 @@ def square_of(node: Node) -> Node | None:
 
 
 def root_of(node: Node) -> Node | None:
-    """x where node is sqrt(x)."""
+    """Return x where node is sqrt(x)."""
     if isinstance(node.op, Sqrt):
         return node.inputs[0]
     if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == 0.5:
@@ -98,7 +98,7 @@ def root_of(node: Node) -> Node | None:
 
 
 def inverse_root_of(node: Node) -> Node | None:
-    """x where node is 1 / sqrt(x)."""
+    """Return x where node is 1 / sqrt(x)."""
     if isinstance(node.op, Reciprocal):
         return root_of(node.inputs[0])
     if isinstance(node.op, Div) and scalar_of(node.inputs[0]) == 1.0:
@@ -111,13 +111,13 @@ def inverse_root_of(node: Node) -> Node | None:
 
 
 def _without_epsilon(node: Node) -> tuple[Node, float] | None:
-    """(value, epsilon) where node is value + epsilon, epsilon >= 0."""
+    """Return (value, epsilon) where node is value + epsilon, epsilon >= 0."""
     found = plus_number(node)
     return found if found is not None and found[1] >= 0 else None
 
 
 def mean_square(node: Node, epsilon_needed: bool = True) -> Statistic | None:
-    """Where node is mean(x^2) + epsilon; without `epsilon_needed` also a multiple of the mean, with or without it."""
+    """Read mean(x^2) + epsilon; without `epsilon_needed` also a multiple of the mean, with or without it."""
     inner, epsilon = _without_epsilon(node) or (node, None)
     if epsilon is None and epsilon_needed:
         return None
@@ -134,7 +134,7 @@ def mean_square(node: Node, epsilon_needed: bool = True) -> Statistic | None:
 
 
 def variance(node: Node) -> Statistic | None:
-    """Where node is mean((x - mean(x))^2) + epsilon, or mean(x^2) - mean(x)^2 + epsilon, which may be kept from 0."""
+    """Read mean((x - mean(x))^2) + epsilon, or mean(x^2) - mean(x)^2 + epsilon, which may be kept from 0."""
     found = _without_epsilon(node)
     if found is None:
         return None
@@ -156,7 +156,7 @@ def variance(node: Node) -> Statistic | None:
 
 
 def _negated(node: Node) -> Mean | None:
-    """(x, axes) where node is mean(x) - x."""
+    """Return (x, axes) where node is mean(x) - x."""
     if not isinstance(node.op, Sub):
         return None
     found = mean_of(node.inputs[0])

@@ -75,14 +75,14 @@ def _split(node: Node, activation: Op | None, origin: tuple[str, ...]) -> Node |
 
 
 def _as_conv(weight: Array, groups: int) -> Array:
-    """(C, O / groups, KH, KW) -> (O, C / groups, KH, KW), the layout of Conv; taps stay in their order."""
+    """Reorder (C, O / groups, KH, KW) -> (O, C / groups, KH, KW), the layout of Conv; taps stay in their order."""
     ins, outs, *kernel = weight.shape
     split = weight.reshape(groups, ins // groups, outs, *kernel).swapaxes(1, 2)
     return split.reshape(groups * outs, ins // groups, *kernel)
 
 
 def _phase(kernel: Array, axis: int, phase: int, stride: int, pad: int, ins: int, outs: int) -> tuple[Array, int, int]:
-    """(kernel, padding before, padding after) along one axis of the Conv that gives results phase, phase + stride, ...
+    """Return (kernel, padding before, padding after) along one axis of the Conv that gives results phase, phase + stride, ...
 
     Result stride * m + phase takes input m + base - t through tap first + stride * t, with base and first the
     quotient and remainder of (phase + pad) / stride: a Conv with those taps in reverse.

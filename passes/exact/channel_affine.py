@@ -14,8 +14,8 @@ SCALABLE: Group = (*WEIGHTED, ConvTranspose)  # whose filters are not its weight
 
 
 def channel_affine(node: Node, position: int, axis: int) -> tuple[Array, Array] | None:
-    """(factor, offset), both (channels,) in float64, where node is factor * operand + offset of the operand at `position`,
-    channels along `axis` of both; None where it is not."""
+    """Return (factor, offset), both (channels,) in float64, where node is factor * operand + offset of the operand at
+    `position`, channels along `axis` of both; None where it is not."""
     op = node.op
     if isinstance(op, BatchNormalization):
         values = [value_of(operand) for operand in node.inputs[1:]]
@@ -46,8 +46,8 @@ def channel_affine(node: Node, position: int, axis: int) -> tuple[Array, Array] 
 
 
 def outputs_scaled(product: Node, by: Node, factor: Array, offset: Array) -> Node | None:
-    """A product whose output channels `by` multiplies and adds to, with that in its weights; None where these are computed,
-    or float32 cannot hold the new ones."""
+    """Return a product whose output channels `by` multiplies and adds to, with that in its weights; None where they are
+    computed, or float32 cannot hold the new ones."""
     parameters = _parameters(product, len(factor))
     if parameters is None:
         return None
@@ -62,7 +62,7 @@ def outputs_scaled(product: Node, by: Node, factor: Array, offset: Array) -> Nod
 
 
 def inputs_scaled(product: Node, x: Node, by: Node, factor: Array, offset: Array) -> Node | None:
-    """A product of what `by` makes of x, input channels times factor plus offset, as a product of x itself; None likewise,
+    """Return a product of what `by` makes of x, input channels times factor plus offset, as a product of x; None likewise,
     and for a transposed convolution."""
     parameters = _parameters(product, product.inputs[1].shape[0])
     if parameters is None or isinstance(product.op, ConvTranspose):
@@ -88,7 +88,7 @@ def _with_weights(product: Node, x: Node, weight: Array, bias: Array, origins: t
 
 
 def _per_weight(op: Op, weight: Array, channels: Array) -> Array:
-    """One number for each input channel, spread over a product's weights."""
+    """Return one number for each input channel, spread over a product's weights."""
     if isinstance(op, Conv):
         by_group = channels.reshape(op.groups, 1, weight.shape[1])
         rows = np.broadcast_to(by_group, (op.groups, len(weight) // op.groups, weight.shape[1]))

@@ -10,7 +10,7 @@ from edgewright.passes.ops import Linear, MoE, ReduceMean, Reshape, Slice, array
 
 
 def products_reading(node: Node, users: dict[Node, list[Node]], graph: Graph) -> list[Node] | None:
-    """The Linears and experts with constant weights that read the node; None if anything else does, or it is an output."""
+    """Return the Linears and experts with constant weights that read the node; None if others do, or it is an output."""
     if node in graph.outputs:
         return None
     products: list[Node] = []
@@ -31,12 +31,12 @@ def products_reading(node: Node, users: dict[Node, list[Node]], graph: Graph) ->
 
 
 def first_parts(product: Node) -> tuple[int, int]:
-    """The positions of the weight (last axis: input channels) and the bias that are applied to the input first."""
+    """Return the positions of the weight (last axis: input channels) and the bias that are applied to the input first."""
     return (2, 3) if isinstance(product.op, MoE) else (1, 2)
 
 
 def scaled_input(product: Node, operands: tuple[Node, ...], factor: Array, offset: Array) -> Node:
-    """The product with the same result for an input from which an offset was subtracted and which was then divided by a
+    """Return the product with the same result for an input from which an offset was subtracted and which was then divided by a
     factor, both per channel."""
     parts = list(operands)
     for position, value in _scaled_parts(product, factor, offset).items():
@@ -45,7 +45,7 @@ def scaled_input(product: Node, operands: tuple[Node, ...], factor: Array, offse
 
 
 def can_be_scaled(product: Node, factor: Array, offset: Array) -> bool:
-    """Whether float32 holds the weights of `scaled_input`."""
+    """Return whether float32 holds the weights of `scaled_input`."""
     return fits_float32(*_scaled_parts(product, factor, offset).values())
 
 
@@ -58,7 +58,7 @@ def _scaled_parts(product: Node, factor: Array, offset: Array) -> dict[int, Arra
 
 
 def keeps_channels(node: Node) -> bool:
-    """A move of tokens, or their mean: each channel of the result is made of that channel alone, with weights of sum 1."""
+    """Return whether the node moves or averages tokens: each channel comes from itself alone, with weights of sum 1."""
     if isinstance(node.op, Reshape):
         return node.shape[-1:] == node.inputs[0].shape[-1:]
     if isinstance(node.op, (Slice, ReduceMean)):

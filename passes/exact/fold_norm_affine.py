@@ -52,7 +52,7 @@ class FoldNormAffine(Pass):
 
 
 def neutral(norm: Node, x: Node) -> Node:
-    """The same normalisation of x with gamma 1 and beta 0."""
+    """Return the same normalisation of x with gamma 1 and beta 0."""
     values = (1.0, 0.0)[: len(norm.inputs) - 1]
     width = x.shape[-1]
     affine = (constant(np.full(width, v, np.float32), n.origin) for v, n in zip(values, norm.inputs[1:], strict=True))
@@ -60,7 +60,7 @@ def neutral(norm: Node, x: Node) -> Node:
 
 
 def _is_neutral(norm: Node) -> bool:
-    """Whether there is nothing to fold, or the scale is computed."""
+    """Return whether there is nothing to fold, or the scale is computed."""
     values = [value_of(n) for n in norm.inputs[1:]]
     return any(v is None for v in values) or all(
         v is not None and bool(np.all(v == neutral_value)) for v, neutral_value in zip(values, (1, 0), strict=False)

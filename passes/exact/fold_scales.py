@@ -30,7 +30,7 @@ class FoldScales(Rule):
 
 
 def _after(node: Node, uses: Uses) -> Node | None:
-    """factor * product + offset: into the product's outputs."""
+    """Fold factor * product + offset into the product's outputs."""
     if isinstance(node.op, BatchNormalization) and not isinstance(node.inputs[0].op, SCALABLE):
         return _after_moves(node, uses)
     for position, product in enumerate(node.inputs[:2]):
@@ -43,7 +43,7 @@ def _after(node: Node, uses: Uses) -> Node | None:
 
 
 def _after_moves(node: Node, uses: Uses) -> Node | None:
-    """BatchNormalization(moves(product)): into the product's outputs."""
+    """Fold BatchNormalization(moves(product)) into the product's outputs."""
     product, moves, channels = _through_moves(node.inputs[0], 1 - node.type.rank)
     affine = channel_affine(node, 0, 1)
     if affine is None or not isinstance(product.op, SCALABLE) or channels != _channels(product):
@@ -55,7 +55,7 @@ def _after_moves(node: Node, uses: Uses) -> Node | None:
 
 
 def _before(node: Node, uses: Uses) -> Node | None:
-    """product(moves(BatchNormalization(x))): into the product's inputs."""
+    """Fold product(moves(BatchNormalization(x))) into the product's inputs."""
     norm, moves, channels = _through_moves(node.inputs[0], -1 if isinstance(node.op, Linear) else -3)
     affine = channel_affine(norm, 0, 1) if isinstance(norm.op, BatchNormalization) else None
     if affine is None or channels != 1 - norm.type.rank or any(uses(value) != 1 for value in (norm, *moves)):
@@ -66,12 +66,12 @@ def _before(node: Node, uses: Uses) -> Node | None:
 
 
 def _channels(product: Node) -> int:
-    """The axis of the channels that a product gives, from the end."""
+    """Return the axis of the channels that a product gives, from the end."""
     return -3 if isinstance(product.op, (Conv, ConvTranspose)) else -1
 
 
 def _through_moves(node: Node, channels: int) -> tuple[Node, list[Node], int]:
-    """(what is moved, the moves, its axis of channels from the end), as far as the channels stay together."""
+    """Return (what is moved, the moves, its axis of channels from the end), as far as the channels stay together."""
     moves = []
     while isinstance(node.op, (Transpose, Reshape)) and (places := carried_from(node, channels)) is not None:
         moves.append(node)

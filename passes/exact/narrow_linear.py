@@ -52,7 +52,7 @@ def _moved_slice(old: Node, op: Slice, narrowed: Node, columns: Array) -> Node:
 
 
 def _columns_read(node: Node, users: list[Node]) -> Array | None:
-    """Which columns the readers take; None when one takes more than a plain Slice of the last axis."""
+    """Return which columns the readers take; None when one takes more than a plain Slice of the last axis."""
     if value_of(node.inputs[1]) is None or value_of(node.inputs[2]) is None:
         return None
     read = np.zeros(node.shape[-1], bool)

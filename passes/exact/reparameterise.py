@@ -62,7 +62,7 @@ class ReparameteriseLayerNorm(Pass):
         return rebuild(graph, change)
 
     def _seen_enough(self, node: Node) -> bool:
-        """False for few samples, or for samples that are all alike."""
+        """Return False for few samples, or for samples that are all alike."""
         seen = self.calibration[node]
         spread = np.median(seen.channel_high - seen.channel_low)
         return _per_channel(seen) >= FEWEST and bool(spread > 1e-3 * np.abs(array_of(node.inputs[1])).max())

@@ -107,7 +107,7 @@ def _neighbours(graph: Graph, users: dict[Node, list[Node]], stream: Stream, nod
 
 
 def _is_shared(node: Node, axis: int, users: dict[Node, list[Node]], stream: Stream) -> bool:
-    """Whether weights that must change also serve others: they would then exist twice."""
+    """Return whether weights that must change also serve others: they would then exist twice."""
     if not is_writer(node, axis) or _is_centred(node, axis):
         return False
     if isinstance(node.op, Constant):
@@ -119,7 +119,7 @@ def _is_shared(node: Node, axis: int, users: dict[Node, list[Node]], stream: Str
 
 
 def carried_from(node: Node, axis: int) -> list[Place] | None:
-    """Which operands' means make up the node's mean, when it is a sum or a move; None otherwise."""
+    """Return which operands' means make up the node's mean, when it is a sum or a move; None otherwise."""
     op, x = node.op, node.inputs[0] if node.inputs else node
     rank, at = node.type.rank, node.type.rank + axis
     if at < 0:
@@ -153,7 +153,7 @@ def carried_from(node: Node, axis: int) -> list[Place] | None:
 
 
 def _carried_to(user: Node, node: Node, axis: int) -> int | None:
-    """The channels' axis in a user that carries the node's mean on."""
+    """Return the axis of the channels in a user that carries the node's mean on."""
     for candidate in range(-user.type.rank, 0):
         places = carried_from(user, candidate)
         if places is not None and (node, axis) in places and _reaches(node, axis, user.shape[candidate]):
@@ -162,7 +162,7 @@ def _carried_to(user: Node, node: Node, axis: int) -> int | None:
 
 
 def _reaches(node: Node, axis: int, channels: int) -> bool:
-    """Whether it has so many channels, or one for all."""
+    """Return whether it has so many channels, or one for all."""
     return node.type.rank < -axis or node.shape[axis] in (1, channels)
 
 
@@ -171,7 +171,7 @@ def _same_for_all_channels(node: Node, axis: int) -> bool:
 
 
 def _axis_before(before: tuple[int, ...], after: tuple[int, ...], at: int) -> int | None:
-    """Which axis of a reshaped value is axis `at` of the result, unbroken."""
+    """Return which axis of a reshaped value is axis `at` of the result, unbroken."""
     leading = int(np.prod(after[:at], dtype=np.int64))
     for i, size in enumerate(before):
         if size == after[at] and int(np.prod(before[:i], dtype=np.int64)) == leading:
@@ -183,7 +183,7 @@ def _axis_before(before: tuple[int, ...], after: tuple[int, ...], at: int) -> in
 
 
 def _centred_parts(node: Node) -> tuple[int, ...]:
-    """Operands of a product that write: weight, bias. A constant writes itself: (0,), for its own value."""
+    """Return the operands of a product that write: weight, bias. A constant writes itself: (0,), for its own value."""
     if isinstance(node.op, (Linear, PatchEmbed)):
         return 1, 2
     if isinstance(node.op, Conv):
@@ -194,7 +194,7 @@ def _centred_parts(node: Node) -> tuple[int, ...]:
 
 
 def is_writer(node: Node, axis: int) -> bool:
-    """A constant, or a product with constant weights whose outputs are the channels, each made of all inputs."""
+    """Return whether it is a constant, or a product with constant weights that makes each channel of all inputs."""
     if isinstance(node.op, Constant):
         return True
     if isinstance(node.op, Conv) and node.op.groups > 1:
@@ -205,7 +205,7 @@ def is_writer(node: Node, axis: int) -> bool:
 
 
 def centred(node: Node, axis: int) -> dict[int, Array]:
-    """The writer's constants without their means over output channels, by operand; of a Constant under 0."""
+    """Return the writer's constants without their means over output channels, by operand; of a Constant under 0."""
     if isinstance(node.op, Constant):
         return {0: _centred(node.op.value, axis)}
     found = {}
@@ -230,7 +230,7 @@ def _can_be_centred(node: Node, axis: int) -> bool:
 
 
 def has_zero_mean(node: Node) -> bool:
-    """Whether the mean over the last axis is 0 for every input, within float rounding: all that writes is centred."""
+    """Return whether the mean over the last axis is 0 for every input, within float rounding: all that writes is centred."""
     seen: set[Place] = set()
     open_: list[Place] = [(node, -1)]
     while open_:

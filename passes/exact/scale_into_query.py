@@ -57,7 +57,7 @@ class ScaleIntoQuery(Pass):
 
 
 def _rows_of(graph: Graph, users: dict[Node, list[Node]], attention: Node) -> tuple[Node, int, int] | None:
-    """(Linear, first row, end of the rows) that compute the queries, if nothing else uses these rows."""
+    """Return (Linear, first row, end of the rows) that compute the queries, if nothing else uses these rows."""
     query = attention.inputs[0]
     if query in attention.inputs[1:]:
         return None
@@ -90,7 +90,7 @@ def _keeps_last(node: Node) -> bool:
 
 
 def _reads_apart(user: Node, start: int, stop: int) -> bool:
-    """A slice of other columns."""
+    """Return whether the user is a slice of other columns."""
     op = user.op
     last = user.type.rank - 1
     return isinstance(op, Slice) and op.axis % user.type.rank == last and (op.stop <= start or stop <= op.start)

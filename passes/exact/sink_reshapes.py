@@ -46,7 +46,7 @@ class SinkReshapes(Rule):
 
 
 def _moves_axes_of_one(node: Node) -> bool:
-    """A Reshape between two shapes that differ in where their axes of 1 are, the channels last in both."""
+    """Return whether a Reshape changes only where the axes of 1 are, the channels last before and after."""
     if not isinstance(node.op, Reshape):
         return False
     before, after = node.inputs[0].shape, node.shape
@@ -56,7 +56,7 @@ def _moves_axes_of_one(node: Node) -> bool:
 
 
 def _unmoved(operand: Node, node: Node, before: tuple[int, ...]) -> Node | None:
-    """An operand of an elementwise ``node`` as it was ``before``: moved back, or the same for every token."""
+    """Return an operand of an elementwise ``node`` as it was ``before``: moved back, or the same for every token."""
     if _moves_axes_of_one(operand) and operand.inputs[0].shape == before and operand.shape == node.shape:
         return operand.inputs[0]
     value = value_of(operand)

@@ -44,7 +44,7 @@ def _replace(graph: Graph, old: list[Node], new: Node) -> Graph:
 
 
 def _above(graph: Graph, users: dict[Node, list[Node]], node: Node, op: Slice) -> Node | None:
-    """The value of `node`, a Slice, computed from sliced operands; None where that does not pay."""
+    """Return the value of `node`, a Slice, computed from sliced operands; None where that does not pay."""
     inner = node.inputs[0]
     rank = inner.type.rank
     axis = op.axis % rank
@@ -76,7 +76,7 @@ def _above(graph: Graph, users: dict[Node, list[Node]], node: Node, op: Slice) -
 
 
 def _through_columns(users: dict[Node, list[Node]], inner: Node, part: Slice) -> Node | None:
-    """Slice of tokens of a Slice of columns of a Linear: a Linear of those columns on those tokens, if nothing else
+    """Return a Slice of tokens of a Slice of columns of a Linear as a Linear of those columns on those tokens, if nothing else
     reads the columns (`NarrowLinear` then removes them from the shared one)."""
     assert isinstance(inner.op, Slice)
     linear, columns = inner.inputs[0], inner.op
@@ -118,6 +118,6 @@ def _sliced(x: Node, part: Slice) -> Node:
 
 
 def _sliced_if_wide(x: Node, part: Slice, rank: int, axis: int) -> Node:
-    """An operand that is broadcast along the axis stays as it is."""
+    """Slice an operand unless it is broadcast along the axis."""
     there = axis - (rank - x.type.rank)
     return x if there < 0 or x.shape[there] == 1 else _sliced(x, replace(part, axis=there))

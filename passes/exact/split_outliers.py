@@ -55,7 +55,7 @@ class SplitOutliers(Pass):
         return rebuild(graph, change)
 
     def _outliers(self, node: Node, readers: list[Node]) -> Split | None:
-        """The channels and copies with the least noise; None when nothing is worth it."""
+        """Return the channels and copies with the least noise; None when nothing is worth it."""
         seen = self.calibration.channels(node, -1)
         reach = np.maximum(seen.high, 0.0) - np.minimum(seen.low, 0.0)
         effect = np.zeros(len(reach))
@@ -84,7 +84,7 @@ class Split:
 
 
 def _splits(node: Node, users: dict[Node, list[Node]], graph: Graph) -> bool:
-    """Whether a table stands between Linears with constant weights and nothing else reads it."""
+    """Return whether a table stands between Linears with constant weights and nothing else reads it."""
     if not isinstance(node.op, ACTIVATIONS) or isinstance(node.op, Relu) or node in graph.outputs:
         return False
     (source,) = node.inputs

@@ -40,7 +40,7 @@ class TextError(ValueError):
 
 
 def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
-    """The graph that a text describes. TextError names the line that cannot be read, or whose stated type is not the one
+    """Return the graph that a text describes. TextError names the line that cannot be read, or whose stated type is not the one
     its operator infers."""
     reader = _Reader(dict(constants or {}))
     for number, line in enumerate(text.splitlines(), start=1):
@@ -53,7 +53,7 @@ def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
 
 
 def constants_of(graph: Graph) -> dict[str, Array]:
-    """The constants of a graph under the names that `to_text` prints for them."""
+    """Return the constants of a graph under the names that `to_text` prints for them."""
     from edgewright.passes.ir.text import fingerprint
     from edgewright.passes.ops.constant import Constant
 
@@ -134,7 +134,7 @@ class _Reader:
                 raise TextError(f"{text[position:]!r} follows an operand")
 
     def _constant(self, found: re.Match[str]) -> Node:
-        """One node for each spelling: what is written twice alike is one value."""
+        """Return one node for each spelling: what is written twice alike is one value."""
         from edgewright.passes.ops import constant
 
         spelling = found[0]
