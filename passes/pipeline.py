@@ -63,7 +63,7 @@ _FIRST: tuple[Pass, ...] = (
 
 
 def float_passes(rms_norm: bool) -> tuple[Pass, ...]:
-    """Return them in order. rms_norm: whether the machine has an RMSNormalization; if not, means stay, for LayerNormalization."""
+    """Return them in order. rms_norm: whether the machine has RMSNormalization; if not, means stay, for LayerNormalization."""
     # after the affines went into the products: an RMSNorm has no offset; last: what the moves have duplicated is shared
     return (*_FIRST, PreRMSNorm() if rms_norm else RMSAsLayerNorm(), TIDY)
 
