@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir.graph import Graph, Node, make
+from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Linear, MoE, ReduceMean, Reshape, Slice, array_of, constant, value_of
 
@@ -35,7 +38,32 @@ def first_parts(product: Node) -> tuple[int, int]:
     return (2, 3) if isinstance(product.op, MoE) else (1, 2)
 
 
-def scaled_input(product: Node, operands: tuple[Node, ...], factor: Array, offset: Array) -> Node:
+@dataclass(frozen=True, slots=True, eq=False)
+class Absorbed:
+    """What changes when a factor and offset per channel move from a normalisation to products; weights: gamma, or with beta."""
+
+    products: list[Node]
+    weights: tuple[Array, ...]
+    factor: Array
+    offset: Array
+
+
+def absorb(graph: Graph, norms: Mapping[Node, Absorbed]) -> Graph:
+    """Return the graph with the new weights of the normalisations and of the products that read them."""
+    of_product = {product: absorbed for absorbed in norms.values() for product in absorbed.products}
+
+    def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
+        if old in norms:
+            origins = operands[1].origin, operands[-1].origin
+            parts = (constant(value, origin) for value, origin in zip(norms[old].weights, origins, strict=False))
+            return make(old.op, operands[0], *parts, origin=old.origin)
+        absorbed = of_product.get(old)
+        return None if absorbed is None else _scaled_input(old, operands, absorbed.factor, absorbed.offset)
+
+    return rebuild(graph, change)
+
+
+def _scaled_input(product: Node, operands: tuple[Node, ...], factor: Array, offset: Array) -> Node:
     """Return the product with the same result for an input from which an offset was subtracted and which was then divided by a
     factor, both per channel."""
     parts = list(operands)
@@ -45,7 +73,7 @@ def scaled_input(product: Node, operands: tuple[Node, ...], factor: Array, offse
 
 
 def can_be_scaled(product: Node, factor: Array, offset: Array) -> bool:
-    """Return whether float32 holds the weights of `scaled_input`."""
+    """Return whether float32 holds the weights that a product needs for that factor and offset."""
     return fits_float32(*_scaled_parts(product, factor, offset).values())
 
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.exact.channel_readers import can_be_scaled, first_parts, products_reading, scaled_input
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
+from edgewright.passes.exact.channel_readers import Absorbed, absorb, can_be_scaled, first_parts, products_reading
+from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import array_of, constant, value_of
+from edgewright.passes.ops import array_of, value_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.transform import Note, Pass
 
@@ -25,7 +25,7 @@ class FoldNormAffine(Pass):
 
     def run(self, graph: Graph, note: Note) -> Graph:
         users = graph.users()
-        norm_of: dict[Node, Node] = {}  # product -> its normalisation
+        norms: dict[Node, Absorbed] = {}
         for node in graph.nodes():
             if isinstance(node.op, NORMS) and not _is_neutral(node):
                 products = products_reading(node, users, graph)
@@ -37,26 +37,10 @@ class FoldNormAffine(Pass):
                 if not all(can_be_scaled(product, *_affine(node)) for product in products):
                     note.count("kept, the weights would not fit float32")
                     continue
-                norm_of |= dict.fromkeys(products, node)
+                neutral = np.ones(node.shape[-1], np.float32), np.zeros(node.shape[-1], np.float32)
+                norms[node] = Absorbed(products, neutral[: len(node.inputs) - 1], *_affine(node))
                 note.count("folded")
-        norms = set(norm_of.values())
-
-        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
-            if old in norms:
-                return neutral(old, operands[0])
-            if old in norm_of:
-                return scaled_input(old, operands, *_affine(norm_of[old]))
-            return None
-
-        return rebuild(graph, change)
-
-
-def neutral(norm: Node, x: Node) -> Node:
-    """Return the same normalisation of x with gamma 1 and beta 0."""
-    values = (1.0, 0.0)[: len(norm.inputs) - 1]
-    width = x.shape[-1]
-    affine = (constant(np.full(width, v, np.float32), n.origin) for v, n in zip(values, norm.inputs[1:], strict=True))
-    return make(norm.op, x, *affine, origin=norm.origin)
+        return absorb(graph, norms)
 
 
 def _is_neutral(norm: Node) -> bool:
