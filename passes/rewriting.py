@@ -29,7 +29,7 @@ class Rule(Pass):
 
     @abstractmethod
     def replace(self, node: Node, uses: Uses) -> Node | None:
-        """What computes the same value (same shape), or None to keep the node, whose operands are already rewritten.
+        """Return what computes the same value (same shape), or None to keep the node, whose operands are already rewritten.
 
         The answer depends on the node and, if `uses` was called, on how often its operands are read.
         """
@@ -113,9 +113,7 @@ class Group(Pass):
                 note.parts = tuple(_together(statistics) for statistics in done if statistics)
                 return graph
         busy = ", ".join(step.name for step in self.passes)
-        fail(
-            "G007", f"the passes of '{self.name}' do not come to an end", graph.name, f"{busy} keep changing it", exit=Exit.BUG
-        )
+        fail("G007", f"the passes of '{self.name}' do not end", graph.name, f"{busy} keep changing the graph", exit=Exit.BUG)
 
 
 def _together(runs: Sequence[Statistics]) -> Statistics:

@@ -103,7 +103,7 @@ class Pass(ABC):
 
     @abstractmethod
     def run(self, graph: Graph, note: Note) -> Graph:
-        """The rewritten graph. Pure: reads only its arguments and fields, writes only the note."""
+        """Return the rewritten graph. Pure: reads only its arguments and fields, writes only the note."""
 
     @property
     def name(self) -> str:
