@@ -105,7 +105,7 @@ def test_starting_from_nothing_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("failing", ["read_model", "quantise", "plan", "emit"])
+@pytest.mark.parametrize("failing", ["read_with_facts", "quantise", "plan", "emit"])
 def test_a_failed_run_leaves_the_previous_bundle(
     failing: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +115,7 @@ def test_a_failed_run_leaves_the_previous_bundle(
     def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reshape_stage if failing == "read_model" else driver, failing, fail)
+    monkeypatch.setattr(reshape_stage if failing == "read_with_facts" else driver, failing, fail)
     with pytest.raises(KeyboardInterrupt):
         edgewright.compile(MODEL, target="zcu104", calibration=DATA, output=folder)
     assert tree(folder) == tree(bundle)
