@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import pages
 
 if TYPE_CHECKING:
-    from edgewright.frontend.compiled import Compiled
+    from edgewright.frontend.fpga.bundle import FpgaBundle
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -43,7 +43,8 @@ def deit_tiny(path: Path) -> None:
 
 def measure(name: str) -> dict[str, Any]:
     """Compile and simulate one model; its report, with the wall-clock time of both."""
-    from edgewright.frontend.compiled import Compiled, compile
+    from edgewright.frontend.build import compile
+    from edgewright.frontend.fpga.bundle import FpgaBundle
     from edgewright.passes.results import to_data
 
     model, calibration = EXAMPLES / "models" / f"vit_{name}.dynamo18.onnx", str(EXAMPLES / "data" / f"{name}.npz")
@@ -53,19 +54,19 @@ def measure(name: str) -> dict[str, Any]:
     start = time.perf_counter()
     compiled = compile(model, target="zcu104", calibration=calibration, output=OUTPUT / name)
     seconds = time.perf_counter() - start
-    assert isinstance(compiled, Compiled)
+    assert isinstance(compiled, FpgaBundle)
     compiled.simulate(samples=SIMULATED[name])
     slower = {latency: cycles_at(compiled, latency) for latency in LATENCIES[1:]}
     return {**to_data(compiled.report), "compile_seconds": seconds, "cycles_at_latency": slower}
 
 
-def cycles_at(compiled: Compiled, latency: int) -> int:
+def cycles_at(compiled: FpgaBundle, latency: int) -> int:
     """Cycles of one image with a slower memory; AssertionError when a bit differs."""
-    from edgewright.frontend.compiled import rtl_sources
+    from edgewright.frontend.fpga.bundle import rtl_sources
     from edgewright.sim.network import simulate
 
-    rtl = rtl_sources(compiled.directory)
-    inputs = {name: array[:1] for name, array in compiled.inputs(None).items()}
+    rtl = rtl_sources(compiled)
+    inputs = {name: array[:1] for name, array in compiled.samples().items()}
     run = simulate(compiled.plan, rtl, inputs, latency=latency)
     assert all(comparison.exact for comparison in run.comparisons), f"not bit-exact at latency {latency}"
     return run.cycles[0]

@@ -22,11 +22,11 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
-from edgewright.frontend.labelled import Labelled, Material
+from edgewright.frontend.files.publish import publish, replace_files
 from edgewright.frontend.onnx_reading.reader import read_model
-from edgewright.frontend.publish import publish, replace_files
 from edgewright.frontend.report.report_split import accuracy_by_devices, report_files
 from edgewright.frontend.report.report_split_words import DIFFERS, PUBLISHED, PUBLISHED_SOURCE, milliseconds
+from edgewright.frontend.samples.labelled import Labelled, Material
 from edgewright.frontend.splitting.fleet import load_fleet
 from edgewright.frontend.splitting.folder import SplitFolder
 from edgewright.frontend.splitting.latency import FleetPricing

@@ -1,15 +1,12 @@
-"""Plan -> the files of a bundle: RTL, HLS C++, memory image, program, manifest. The same plan gives the same bytes."""
+"""Plan -> the design: RTL, HLS C++, memory image, program. The same plan gives the same bytes."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgewright import __version__
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS
 from edgewright.hw.cost import Cycles, program_of, rtl_files
@@ -18,9 +15,10 @@ from edgewright.hw.kernel.cpp_vitis import vitis_tcl
 from edgewright.hw.plan import Plan
 from edgewright.hw.registers import c_header
 from edgewright.hw.views import View, rows_columns
+from edgewright.passes.documents import to_json
 from edgewright.passes.ir.types import Quant
 
-FORMAT = 1
+IMAGE = "memory/image.bin"
 HLS = Path(__file__).resolve().parent / "hls"
 
 
@@ -33,30 +31,17 @@ def hls_files(config: EngineConfig, part: str, clock_mhz: float) -> Mapping[str,
     return files | support_files() | shims | {"vitis.tcl": vitis_tcl("engine", part, clock_mhz, sources)}
 
 
-def emit(
-    plan: Plan, cycles: Cycles, part: str, clock_mhz: float, options: Mapping[str, Any], extra: Mapping[str, bytes]
-) -> dict[str, bytes]:
-    """Relative path -> content of everything but reports. ``options``: what the user chose; ``extra``: further files."""
-    files: dict[str, bytes] = dict(extra)
+def emit(plan: Plan, cycles: Cycles, part: str, clock_mhz: float) -> dict[str, bytes]:
+    """Return the files of a design by relative path."""
+    files: dict[str, bytes] = {}
     for name, text in rtl_files(plan.config).items():
         files[f"rtl/{name}"] = text.encode()
     files["rtl/engine_registers.h"] = c_header().encode()
     for name, text in hls_files(plan.config, part, clock_mhz).items():
         files[f"hls/{name}"] = text.encode()
-    files["memory/image.bin"] = plan.image
+    files[IMAGE] = plan.image
     files["memory/map.json"] = to_json(memory_map(plan))
     files["memory/program.json"] = to_json(program(plan, cycles))
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    manifest = {
-        "format": FORMAT,
-        "edgewright": __version__,
-        "options": dict(options),
-        "engine": {name: getattr(plan.config, name) for name in plan.config.__dataclass_fields__},
-        "program": {"address": plan.program_address, "descriptors": len(plan.steps)},
-        "memory_bytes": plan.memory_bytes,
-        "files": hashes,
-    }
-    files["manifest.json"] = to_json(manifest)
     return files
 
 
@@ -137,8 +122,3 @@ def program(plan: Plan, cycles: Cycles) -> list[dict[str, Any]]:
         }
         for step, predicted in zip(plan.steps, cycles.steps, strict=True)
     ]
-
-
-def to_json(value: Any) -> bytes:
-    """JSON with a stable layout."""
-    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

@@ -1,7 +1,10 @@
-"""Files that may be damaged or come from strangers: read strictly into a type, or refused for one reason."""
+"""Documents: written with a stable layout, and read strictly into a type or refused for one reason, since a file may be
+damaged or come from a stranger."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import stat
 import tomllib
@@ -19,6 +22,19 @@ T = TypeVar("T")
 
 class Unreadable(Exception):
     """Why a file is not what it should be, in one line."""
+
+
+def to_json(value: Any) -> bytes:
+    """Return JSON of plain values, one item a line; ValueError for nan and infinity."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def digest(path: Path) -> str | None:
+    """Return the SHA-256 of a regular file; None for anything else, links included."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:

@@ -24,7 +24,7 @@ class NetworkRun:
     """Result of simulating some images.
 
     ``cycles``: per image. ``step_cycles``: per descriptor of the first image, from the previous one's last stored word
-    to its own.
+    to its own. ``expected``: the interpreter's values of each image, by node.
     """
 
     cycles: tuple[int, ...]
@@ -32,6 +32,7 @@ class NetworkRun:
     comparisons: tuple[Comparison, ...]
     build_seconds: float
     seconds: float
+    expected: tuple[Mapping[Node, Array], ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -85,7 +86,7 @@ def simulate(
         judged(plan, values, log, plan.image if image is None else image, job.writes)
         for values, log, job in zip(expected, run.logs, jobs, strict=True)
     )
-    return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, build_seconds, run.seconds)
+    return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, build_seconds, run.seconds, tuple(expected))
 
 
 def judged(plan: Plan, values: Mapping[Node, Array], log: WriteLog, image: bytes, writes: Mapping[int, bytes]) -> Comparison:

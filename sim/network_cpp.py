@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from edgewright.hw.cost import program_of
 from edgewright.hw.memory import WORD_BYTES, round_up
 from edgewright.hw.plan import Plan
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.types import Array
 from edgewright.sim import block_csim
@@ -16,16 +17,25 @@ from edgewright.sim.network import input_writes, judged
 from edgewright.sim.scoreboard import Comparison, WriteLog
 
 
-def simulate_cpp(plan: Plan, inputs: Mapping[str, Array], *, ap_int: bool = False) -> tuple[Comparison, ...]:
+def simulate_cpp(
+    plan: Plan,
+    inputs: Mapping[str, Array],
+    *,
+    expected: Sequence[Mapping[Node, Array]] | None = None,
+    ap_int: bool = False,
+) -> tuple[Comparison, ...]:
     """Run every sample of ``inputs`` (samples along axis 0) through C simulation; a comparison per image.
 
-    ``ap_int`` uses Xilinx's own integer types instead of plain ones. Raises ``CompileError`` when the simulation
-    breaks off or stops with work left.
+    ``expected``: the interpreter's values of each sample, where they are known. ``ap_int`` uses Xilinx's own integer types
+    instead of plain ones. Raises ``CompileError`` when the simulation breaks off or stops with work left.
     """
     samples = next(iter(inputs.values())).shape[0]
     found = []
     for sample in range(samples):
-        values = interpret_all(plan.graph, {name: array[sample : sample + 1] for name, array in inputs.items()})
+        if expected is not None:
+            values = expected[sample]
+        else:
+            values = interpret_all(plan.graph, {name: array[sample : sample + 1] for name, array in inputs.items()})
         memory = np.zeros(round_up(plan.memory_bytes, WORD_BYTES), np.uint8)
         memory[: len(plan.image)] = np.frombuffer(plan.image, np.uint8)
         writes = input_writes(plan, values)

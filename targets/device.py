@@ -10,14 +10,17 @@ import tomllib
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.targets.cpu.variants import VARIANTS
 
 HOST = "host"
-Kind = Literal["fpga", "cpu"]
+BOARD_FOLDERS: list[Traversable] = [resources.files(__package__) / "boards"]
+"""Where board files lie; a kind of target may add its own."""
+KINDS = ["fpga", "cpu"]
+"""The kinds of target in the order of lists."""
 _NUMBERS = ("clock_mhz", "resources", "memory", "engine", "cpu", "gpu", "tvm_target")
 _CPU_SOURCES = ("cpu", "cpu.pipes", "cpu.caches", "cpu.bandwidth")
 
@@ -115,7 +118,7 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: str
     title: str
-    kind: Kind
+    kind: str
     part: str
     supported: bool
     source: dict[str, str]
@@ -130,6 +133,8 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tvm_target: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.name}: there is no kind of target '{self.kind}'")
         stated = [field for field in _NUMBERS if getattr(self, field)]
         wanted = [key for field in stated for key in (_CPU_SOURCES if field == "cpu" else (field,))]
         if missing := [key for key in wanted if not self.source.get(key)]:
@@ -203,9 +208,8 @@ def load_supported(name: str) -> Device:
 def list_devices() -> tuple[Device, ...]:
     """Every board that is shipped: the supported ones first, then by kind and name."""
     devices = [load(path.name.removesuffix(".toml")) for path in _board_files()]
-    order = {"fpga": 0, "cpu": 1}
-    return tuple(sorted(devices, key=lambda d: (not d.supported, order[d.kind], d.name)))
+    return tuple(sorted(devices, key=lambda d: (not d.supported, KINDS.index(d.kind), d.name)))
 
 
 def _board_files() -> list[Traversable]:
-    return [p for p in (resources.files(__package__) / "boards").iterdir() if p.name.endswith(".toml")]
+    return [path for folder in BOARD_FOLDERS for path in folder.iterdir() if path.name.endswith(".toml")]

@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from edgewright.frontend.compiled_cpu import Ran
+    from edgewright.frontend.bundle import Ran
     from edgewright.frontend.doctor import Check
     from edgewright.frontend.inspect_model import Inspection
-    from edgewright.targets.cpu.artifact import Manifest
+    from edgewright.targets.cpu.artifact import CpuManifest
     from edgewright.targets.cpu.profile import ProfileReport
     from edgewright.targets.device import Device
     from edgewright.targets.estimate import Estimate
@@ -75,7 +75,7 @@ def summary(console: Console, data: Mapping[str, Any], directory: Path, next_ste
     _last(console, directory, next_step)
 
 
-def summary_cpu(console: Console, data: Mapping[str, Any], manifest: Manifest, directory: Path, next_step: str) -> None:
+def summary_cpu(console: Console, data: Mapping[str, Any], manifest: CpuManifest, directory: Path, next_step: str) -> None:
     """The headline of a CPU build's report.json, as at the top of report.html: estimates, for nothing was timed."""
     from edgewright.frontend.report import render_cpu
 

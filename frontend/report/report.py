@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgewright.frontend.publish import write_results
+from edgewright.frontend.files.publish import write_results
 from edgewright.frontend.report import report_changes, report_cpu
 from edgewright.frontend.report.report_words import NOT_MEASURED, accuracies, accuracy_tile, si, tile
 from edgewright.passes.names import plain

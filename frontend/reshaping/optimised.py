@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgewright import __version__
-from edgewright.frontend.driver import Clock, parameters_of, source_name
-from edgewright.frontend.labelled import load_material
+from edgewright.frontend.build import parameters_of, source_name
+from edgewright.frontend.files.publish import check_file, replace_files
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
-from edgewright.frontend.publish import check_file, replace_files
+from edgewright.frontend.pricing import Pricing
 from edgewright.frontend.report import report as report_files
 from edgewright.frontend.report.report_changes import tiles
 from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.frontend.reshaping.reshape import Reshaped, check_data, reshape
 from edgewright.frontend.reshaping.resume import Run, key_of
-from edgewright.frontend.snapshot import Pricing
+from edgewright.frontend.samples.labelled import load_material
+from edgewright.frontend.target import Clock
 from edgewright.passes import results
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.pipeline import optimise as exact_passes
 from edgewright.passes.transform import Progress, Statistics
@@ -105,11 +104,6 @@ def check_files(path: Path, source: ModelSource, data: str | Path | None = None)
         check_file(one, read)
 
 
-def check_alone(option: str, because: str, help_text: str) -> CompileError:
-    """The usage error for an option that another one needs to stand beside."""
-    return CompileError([Diagnostic("U034", f"{option} does nothing here", option, because, help_text)], Exit.USAGE)
-
-
 def _report(
     name: str,
     device: Device,
@@ -129,8 +123,7 @@ def _report(
         precision=pricing.precision,
         macs=sum(node.work.macs for node in final.nodes()),
         parameters=parameters_of(final),
-        stages=tuple(results.Stage(stage, round(seconds, 3)) for stage, seconds in clock.stages),
-        peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        **clock.figures(),
         changes=done.changes,
         notes=(*done.notes, *((f"Nothing approximate was asked for; {nodes}.",) if not done.changes else ())),
     )

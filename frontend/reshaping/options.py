@@ -4,40 +4,88 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from edgewright.frontend.option_table import option
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 
 CONSTANTS = ("sum", "own")
 LAYERS = r"all|auto|\d{1,6}(,\d{1,6})*|>=[1-9]\d{0,8}"
 
 
+PANEL = "Passes that make a model smaller"
+
+
 @dataclass(frozen=True, slots=True)
 class Reshaping:
-    """Which passes are to run, by option; None: not asked for, or the pass's own default.
+    """Which passes are to make the model smaller, by option; None: the pass does not run, or uses its own default."""
 
-    task: the one whose routers and head stay; usage_threshold: experts chosen for a smaller share of the tokens go.
-    fuse_blocks: "25%" of the blocks, or how many. hash_attention: "all", "auto" (where the cost model says that it pays),
-    layers as "0,2,3", or by tokens as ">=128". epochs: of the passes that learn (0: nothing is trained). seed: of everything
-    drawn.
-    """
-
-    task: str | None = None
-    usage_threshold: float | None = None
-    fuse_blocks: str | None = None
-    hash_attention: str | None = None
-    hash_bits: int | None = None
-    hash_supports: int | None = None
-    hash_constant: str | None = None
-    epochs: int | None = None
-    seed: int = 0
+    task: str | None = field(
+        default=None,
+        metadata=option("Keep only this task: its head, routers and reachable experts.", "--task", metavar="NAME", group=PANEL),
+    )
+    usage_threshold: float | None = field(
+        default=None,
+        metadata=option(
+            "Drop experts that a smaller share of the tokens chooses. Needs data.",
+            "--usage-threshold",
+            metavar="SHARE",
+            group=PANEL,
+        ),
+    )
+    fuse_blocks: str | None = field(
+        default=None,
+        metadata=option(
+            "Fuse this share or number of blocks into their neighbours. Needs data.",
+            "--fuse-blocks",
+            metavar="25%|N",
+            group=PANEL,
+        ),
+    )
+    hash_attention: str | None = field(
+        default=None,
+        metadata=option(
+            "Hash attention in these layers: all, auto, 0,2,3 or '>=128' (tokens). Needs data.",
+            "--hash-attention",
+            metavar="LAYERS",
+            group=PANEL,
+        ),
+    )
+    hash_bits: int | None = field(
+        default=None, metadata=option("Set the bits of a hash code. [default: 16]", "--hash-bits", metavar="N", group=PANEL)
+    )
+    hash_supports: int | None = field(
+        default=None,
+        metadata=option(
+            "Set the support samples of a hash function. [default: 25]", "--hash-supports", metavar="N", group=PANEL
+        ),
+    )
+    hash_constant: str | None = field(
+        default=None,
+        metadata=option(
+            "Use the paper's constant term (sum) or the released code's (own). [default: sum]",
+            "--hash-constant",
+            metavar="sum|own",
+            group=PANEL,
+        ),
+    )
+    epochs: int | None = field(
+        default=None,
+        metadata=option(
+            "Train for this many passes over the data; 0 trains nothing. [default: each pass's own]",
+            "--epochs",
+            metavar="N",
+            group=PANEL,
+        ),
+    )
+    seed: int = field(default=0, metadata=option("Seed for all random choices.", "--seed", metavar="N", group=PANEL))
 
     def __post_init__(self) -> None:
         """CompileError U030 with every option that has no such value."""
         wrong = [
-            Diagnostic("U030", f"'{value}' is not a value of {option}", option, because, help_text)
-            for option, value, because, help_text in self._wrong()
+            Diagnostic("U030", f"'{value}' is not a value of {name}", name, because, help_text)
+            for name, value, because, help_text in self._wrong()
         ]
         if wrong:
             raise CompileError(wrong, Exit.USAGE)
@@ -54,7 +102,7 @@ class Reshaping:
         return (float(text[:-1]) / 100, None) if text.endswith("%") else (None, int(text))
 
     def manifest(self) -> dict[str, Any]:
-        """What was asked for, as JSON; options that were left alone are left out."""
+        """Return the options that were given, as JSON; nothing if no pass is to run."""
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {name: value for name, value in given.items() if value is not None} if self.asks else {}
 
@@ -75,9 +123,9 @@ class Reshaping:
             because = "it is the form of the constant term"
             help_text = "give sum (the paper's) or own (the released code's)"
             found.append(("--hash-constant", self.hash_constant, because, help_text))
-        for option, number in (("--hash-bits", self.hash_bits), ("--hash-supports", self.hash_supports)):
+        for name, number in (("--hash-bits", self.hash_bits), ("--hash-supports", self.hash_supports)):
             if number is not None and number < 1:
-                found.append((option, number, "nothing would be left", "give a number from 1"))
+                found.append((name, number, "nothing would be left", "give a number from 1"))
         if self.epochs is not None and self.epochs < 0:
             because = "it says how many times passes train on the data"
             found.append(("--epochs", self.epochs, because, "give a number from 0; 0 trains nothing"))
@@ -85,9 +133,9 @@ class Reshaping:
             found.append(("--seed", self.seed, "random generators take no negative seed", "give a number from 0"))
         hashes = {"--hash-bits": self.hash_bits, "--hash-supports": self.hash_supports, "--hash-constant": self.hash_constant}
         if self.hash_attention is None:
-            for option, value in hashes.items():
+            for name, value in hashes.items():
                 if value is not None:
-                    found.append((option, value, "no attention is hashed", "add --hash-attention all, or omit it"))
+                    found.append((name, value, "no attention is hashed", "add --hash-attention all, or omit it"))
         return found
 
 

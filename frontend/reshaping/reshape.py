@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgewright.frontend import scores
-from edgewright.frontend.labelled import Labelled, Material
+from edgewright.frontend.pricing import Pricing
 from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.frontend.reshaping.resume import Run
-from edgewright.frontend.snapshot import Pricing
+from edgewright.frontend.samples import scores
+from edgewright.frontend.samples.labelled import Labelled, Material
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array

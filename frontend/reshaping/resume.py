@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from edgewright import __version__
-from edgewright.frontend.publish import refusal, replace_file
+from edgewright.frontend.files.publish import refusal, replace_file
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.ir import checkpoint

@@ -1,34 +1,31 @@
-"""The compiler's stages up to the graph that is quantised: read, then the passes that make it fit, with checkpoints."""
+"""The stage of a compilation in which passes make the model smaller, and what it leaves for a later start."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-from edgewright.frontend.bundle import figures
-from edgewright.frontend.checkpoints import checkpoint_files, checkpoint_of
-from edgewright.frontend.data import Samples, input_shapes, load_samples, random_samples, unbatched_inputs
-from edgewright.frontend.labelled import Labelled, Material, load_material, load_measured
-from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
+from edgewright.frontend.files.checkpoints import checkpoint_files, checkpoint_of
+from edgewright.frontend.options import Options
+from edgewright.frontend.pricing import Pricing
 from edgewright.frontend.reshaping.reshape import check_data, reshape
 from edgewright.frontend.reshaping.resume import Run, file_digest, key_of
-from edgewright.frontend.snapshot import Pricing
-from edgewright.hw.emit import to_json
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.frontend.samples.data import Samples, input_shapes, random_samples
+from edgewright.frontend.samples.labelled import Labelled, Material, load_calibration, load_material
+from edgewright.frontend.target import Clock
+from edgewright.passes.diagnostics import Exit, fail
+from edgewright.passes.documents import to_json
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
+from edgewright.passes.manifest import read_figures
 from edgewright.passes.results import Change
 from edgewright.targets.device import Device
 
-if TYPE_CHECKING:
-    from edgewright.frontend.driver import Clock, Options
-
-STAGES = ("read", "reshape", "passes", "plan", "emit")
 CALIBRATION_IMAGES = 32
 """RepQ-ViT calibrates on as many; more made no difference on the example models."""
-RECORD = "reshape.json"
+RECORD = "checkpoints/reshape.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,116 +39,91 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class FloatModel:
     """The float graph to compile, and the material if passes learned from some of it."""
 
     graph: Graph
-    record: Record = Record()
+    record: Record
     material: Material | None = None
 
 
-def prepared(
-    source: ModelSource, options: Options, device: Device, previous: Path | None, clock: Clock, files: dict[str, bytes]
-) -> Prepared:
-    """Reads and reshapes, or loads what an earlier compilation left. Only for starts up to the stage "passes".
+def earlier_record(options: Options, previous: Path | None) -> Record:
+    """Return what the passes did when the checkpoints were made from which the options start; nothing where none ran.
 
-    CompileError: what reading, the passes or their data refuse; U033 for a checkpoint of other passes."""
-    start = STAGES.index(options.start_from)
-    data = options.data or (None if options.calibration == "random" else options.calibration)
-    check_data(options.reshaping, data is not None)
-    record = record_of(previous) if start == STAGES.index("passes") else Record()
-    _check_record(options, record, start)
-    with clock.stage("read"):
-        graph = read_model(source, options.shapes) if start == 0 else checkpoint_of(previous, "read")
-        files |= checkpoint_files("read", graph)
+    CompileError: U031 for passes without data, U033 when other passes are asked for than those that ran."""
+    check_data(options.reshaping, options.material_file is not None)
+    if options.starts_by("reshape") or previous is None or not (previous / RECORD).is_file():
+        record = Record()
+    else:
+        record = read_figures(previous, RECORD, Record)
+    if not options.starts_by("reshape") and options.reshaping.asks and options.reshaping.manifest() != record.options:
+        was = ", ".join(f"{name} {value}" for name, value in record.options.items()) or "no passes"
+        fail(
+            "U033",
+            "the checkpoint was reshaped in another way",
+            f"--from {options.start_from}",
+            f"it was made with {was}",
+            "start with --from reshape, or omit the options of the passes",
+            exit=Exit.USAGE,
+        )
+    return record
+
+
+def reshaped(
+    graph: Graph, options: Options, device: Device, record: Record, previous: Path | None, clock: Clock, files: dict[str, bytes]
+) -> FloatModel:
+    """Run the passes that the options ask for, or load what they left when the ``record`` was made.
+
+    CompileError: what the passes or their data refuse."""
+    data = options.material_file
     if record.options:
         with clock.stage("reshape"):
             material = _same_material(data, record, graph)
             graph = checkpoint_of(previous, "reshape")
     elif not options.reshaping.asks:
-        return Prepared(graph)
+        return FloatModel(graph, record)
     else:
         with clock.stage("reshape"):
             material = None if data is None else load_material(data, graph, options.reshaping.seed)
             run = None
             if options.checkpoints is not None:
                 key = key_of(graph, options.reshaping.manifest(), None if data is None else Path(data))
-                run = Run.begin(options.checkpoints, key, options.resume)
+                run = Run.begin(Path(options.checkpoints), key, options.resume)
             pricing = Pricing(device, options.precision, options.variant)
             done = reshape(graph, options.reshaping, material, pricing, clock.progress, run)
             digest = None if data is None else file_digest(Path(data))
             record = Record(options.reshaping.manifest(), done.changes, done.notes, digest)
             graph = done.graph
     files |= checkpoint_files("reshape", graph)
-    files[f"checkpoints/{RECORD}"] = to_json(msgspec.to_builtins(record))
-    return Prepared(graph, record, material)
-
-
-def record_of(previous: Path | None) -> Record:
-    """What the passes did when the checkpoints were made; nothing where there were none."""
-    if previous is None or not (previous / "checkpoints" / RECORD).is_file():
-        return Record()
-    return figures(previous, f"checkpoints/{RECORD}", Record)
-
-
-def _check_record(options: Options, record: Record, start: int) -> None:
-    if start < STAGES.index("passes") or not options.reshaping.asks or options.reshaping.manifest() == record.options:
-        return
-    was = ", ".join(f"{name} {value}" for name, value in record.options.items()) or "no passes"
-    fail(
-        "U033",
-        "the checkpoint was reshaped in another way",
-        f"--from {options.start_from}",
-        f"it was made with {was}",
-        "start with --from reshape, or omit the options of the passes",
-        exit=Exit.USAGE,
-    )
-
-
-def check_record(options: Options, previous: Path | None) -> Record:
-    """The record for a start after "passes"; CompileError U033 when other passes are asked for."""
-    record = record_of(previous)
-    _check_record(options, record, STAGES.index(options.start_from))
-    return record
+    files[RECORD] = to_json(msgspec.to_builtins(record))
+    return FloatModel(graph, record, material)
 
 
 def _same_material(data: str | None, record: Record, graph: Graph) -> Material | None:
-    """The material when the file is the one that the passes learned from."""
+    """Return the material when the file is the one that the passes learned from."""
     if data is None or record.data is None or not Path(data).is_file() or file_digest(Path(data)) != record.data:
         return None
     return load_material(data, graph, int(record.options.get("seed", 0)))
 
 
-def calibration_samples(options: Options, ready: Prepared) -> tuple[Samples, Labelled | None]:
-    """(samples to calibrate on, data to measure accuracy on). What passes learned from is not measured on."""
-    graph = ready.graph
-    shapes, ranges = input_shapes(graph), input_ranges(graph)
+def calibration_samples(options: Options, model: FloatModel) -> tuple[Samples, Labelled | None]:
+    """Return the samples to calibrate on, and the data to measure accuracy on: nothing that passes learned from."""
+    graph = model.graph
     if options.calibration == "random":
-        return random_samples(shapes, CALIBRATION_IMAGES, ranges=ranges), None
-    path = options.calibration or options.data
+        return random_samples(input_shapes(graph), CALIBRATION_IMAGES, ranges=input_ranges(graph)), None
+    path = options.calibration_file or options.material_file
     if path is None:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "D010",
-                    "there are no calibration images",
-                    "--calibration",
-                    "the ranges of activations come from images like those the model will see",
-                    "give --calibration data.npz (arrays named after the inputs, or `images`), "
-                    "or --calibration random to see cycles and resources only",
-                )
-            ],
+        fail(
+            "D010",
+            "there are no calibration images",
+            "--calibration",
+            "the ranges of activations come from images like those the model will see",
+            "give --calibration data.npz (arrays named after the inputs, or `images`), "
+            "or --calibration random to see cycles and resources only",
             Exit.USAGE,
         )
-    if ready.material is not None and (options.calibration is None or options.data in (None, options.calibration)):
-        learn = ready.material.learn
-        return Samples(learn.inputs, None, learn.source).first(CALIBRATION_IMAGES), ready.material.measure
-    evaluation = load_measured(path, graph)
-    try:
-        calibration = load_samples(path, shapes, True, ranges, unbatched_inputs(graph))
-    except CompileError:
-        if evaluation is not None:
-            raise
-        learn = load_material(path, graph).learn  # only `train_` arrays
-        calibration = Samples(learn.inputs, None, learn.source)
+    if model.material is not None and (options.calibration is None or options.data in (None, options.calibration)):
+        learn = model.material.learn
+        return Samples(learn.inputs, None, learn.source).first(CALIBRATION_IMAGES), model.material.measure
+    calibration, evaluation = load_calibration(path, graph)
     return calibration.first(CALIBRATION_IMAGES), evaluation

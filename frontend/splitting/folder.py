@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from edgewright.frontend.data import load_samples
 from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.samples.data import load_samples
 from edgewright.frontend.splitting.model import FORMAT, KIND, MANIFEST, sha256
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.documents import Unreadable, read_bytes, read_json

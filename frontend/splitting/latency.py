@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgewright.frontend.snapshot import Pricing
+from edgewright.frontend.pricing import Pricing
 from edgewright.frontend.splitting.fleet import Fleet, Member
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.graph import Graph

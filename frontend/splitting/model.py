@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from edgewright import __version__
-from edgewright.frontend.data import input_shapes
-from edgewright.frontend.driver import source_name
-from edgewright.frontend.labelled import Labelled, Material, load_material
+from edgewright.frontend.build import source_name
+from edgewright.frontend.files.publish import check_place, publish
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
-from edgewright.frontend.publish import check_place, publish
+from edgewright.frontend.samples.data import input_shapes
+from edgewright.frontend.samples.labelled import Labelled, Material, load_material
 from edgewright.frontend.splitting.fleet import Fleet, load_fleet
 from edgewright.frontend.splitting.latency import FleetPricing
-from edgewright.hw.emit import to_json
 from edgewright.passes import orders
 from edgewright.passes.diagnostics import Exit, fail
+from edgewright.passes.documents import to_json
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.splitting.classifier import FEATURES, LOGITS, find_classifier
 from edgewright.passes.splitting.partition_classes import Method, check_parts

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from edgewright.passes.documents import to_json
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.manifest import seal
 from edgewright.passes.ops import Input
 from edgewright.targets.cpu.artifact import (
     ENTRY,
@@ -17,12 +18,11 @@ from edgewright.targets.cpu.artifact import (
     PLAIN,
     WEIGHTS,
     WORKS,
+    CpuManifest,
     Identity,
-    Manifest,
     StepInfo,
     Tensor,
     plain_text,
-    seal,
 )
 from edgewright.targets.cpu.build import Built, build
 from edgewright.targets.cpu.lower import Program, lower
@@ -43,8 +43,8 @@ def package(
     version: str,
     options: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
-) -> tuple[dict[str, bytes], Manifest, list[Work]]:
-    """Lowers, builds and seals: (files, manifest, what the steps do). `files` join the artifact."""
+) -> tuple[dict[str, bytes], CpuManifest, list[Work]]:
+    """Lower, build and seal: return the files, the manifest, and what the steps do. `files` join the artifact."""
     program = lower(graph, variant)
     built = build(program)
     manifest = manifest_of(program, built, model, target, version, dict(options or {}))
@@ -52,23 +52,23 @@ def package(
     content = {
         **(files or {}),
         **runner_files(variant.arch),
-        WORKS: (json.dumps([dataclasses.asdict(work) for work in works], indent=1) + "\n").encode(),
+        WORKS: to_json([dataclasses.asdict(work) for work in works]),
         LIBRARY: built.library,
         WEIGHTS: built.weights,
         PLAIN: plain_text(manifest, Identity.of(built.library), Identity.of(built.weights)),
     }
-    return seal(manifest, content), manifest, works
+    manifest, content = seal(manifest, content)
+    return content, manifest, works
 
 
-def manifest_of(program: Program, built: Built, model: str, target: str, version: str, options: dict[str, Any]) -> Manifest:
-    """The manifest without its hashes."""
+def manifest_of(program: Program, built: Built, model: str, target: str, version: str, options: dict[str, Any]) -> CpuManifest:
+    """Return the manifest without its hashes."""
     graph, variant = program.graph, program.variant
     ranges = input_ranges(graph)
     names = [one.op.name for one in graph.inputs if isinstance(one.op, Input)]
     integer = any(not node.type.is_float for node in graph.nodes() if node.op.kind in ("Linear", "Conv", "PatchEmbed"))
-    return Manifest(
+    return CpuManifest(
         format=FORMAT,
-        kind="cpu",
         edgewright=version,
         model=model,
         target=target,

@@ -13,6 +13,7 @@ import numpy as np
 from edgewright import __version__
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir import checkpoint
+from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import profile_conditions, profile_report
@@ -63,11 +64,13 @@ def profile(
     inputs: Mapping[str, Array] | None = None,
     settings: Settings | None = None,
     *,
+    graph: Graph | None = None,
     tvm_default_instructions: int | None = None,
 ) -> ProfileReport:
     """Runs one sample as the settings say and compares its outputs with the interpreter's.
 
-    inputs: by the model's names, None for the first sample that the artifact keeps. tvm_default_instructions: what the
+    inputs: by the model's names, None for the first sample that the artifact keeps. graph: the artifact's own, if it has been
+    read already. tvm_default_instructions: what the
     same model costs with TVM's own schedules, where somebody counted. CompileError as `Device.run`, D009 without inputs.
     """
     settings = settings or Settings()
@@ -97,7 +100,7 @@ def profile(
         "settings": {"warmup": settings.warmup, "repeat": settings.repeat, "step_runs": settings.steps},
         "runs": runs,
         "operations": operations(artifact, [] if device.emulated else list(measured.runs)),
-        "check": check(artifact, sample, measured),
+        "check": check(artifact, sample, measured, graph),
         "instructions": instructions(artifact, measured, tvm_default_instructions),
         "conditions": {"before": _plain(measured.before), "after": _plain(measured.after)},
         "power": profile_conditions.power(measured.power),
@@ -161,13 +164,13 @@ def operations(artifact: Artifact, runs: list[Run]) -> list[dict[str, Any]]:
     return found
 
 
-def check(artifact: Artifact, sample: Mapping[str, Array], measured: Measured) -> dict[str, Any]:
+def check(artifact: Artifact, sample: Mapping[str, Array], measured: Measured, graph: Graph | None = None) -> dict[str, Any]:
     """The device's outputs against the interpreter on the artifact's own graph."""
     integer = artifact.manifest.precision != "fp32"
     nothing = {"against": "interpreter", "equal_bits": integer, "tolerance": None if integer else FLOAT_TOLERANCE}
     if GRAPH not in artifact.manifest.files:
         return {**nothing, "right": None, "largest_error": None, "values": 0, "first_difference": None}
-    expected = interpret(checkpoint.load(artifact.directory / GRAPH), dict(sample))
+    expected = interpret(graph or checkpoint.load(artifact.directory / GRAPH), dict(sample))
     worst, values, first = 0.0, 0, None
     for one in artifact.manifest.outputs:
         got, want = measured.outputs[one.name], np.asarray(expected[one.name]).reshape(one.shape)

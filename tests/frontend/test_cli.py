@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from edgewright.frontend import cli, doctor, explain
+from edgewright.frontend.build import folder_name
+from edgewright.frontend.options import input_shapes
 from edgewright.frontend.report import render
 from edgewright.passes import error_texts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
@@ -115,12 +117,12 @@ def test_unknown_names_are_usage_errors(arguments: list[str]) -> None:
 
 
 def test_shape_names_may_hold_an_equals_sign() -> None:
-    assert cli.shape_of("a=b=1,2") == ("a=b", (1, 2))
+    assert input_shapes(["a=b=1,2"]) == {"a=b": (1, 2)}
 
 
 @pytest.mark.parametrize("name", ["../../x.onnx", "a b.onnx", "$(reboot).onnx", "....onnx", "ä.onnx"])
 def test_the_default_folder_is_a_plain_name(name: str) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", cli._folder_name(Path(name)))
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", folder_name(Path(name).stem))
 
 
 def test_several_errors_are_shown_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from edgewright.frontend.driver import check_fit
+from edgewright.frontend.fpga.target import check_fit
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS, encode
 from edgewright.hw.fused import operands

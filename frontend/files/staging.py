@@ -25,8 +25,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
-from edgewright.frontend.ownership import MANIFEST, contents, digest, entries
-from edgewright.passes.documents import Unreadable, read_json
+from edgewright.frontend.files.ownership import contents, entries
+from edgewright.passes.documents import Unreadable, digest, read_json
+from edgewright.passes.manifest import MANIFEST
 
 PREFIX = ".edgewright-"
 MARK = "mark.json"

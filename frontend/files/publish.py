@@ -13,9 +13,10 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from edgewright.frontend import staging
-from edgewright.frontend.ownership import MANIFEST, RESULTS, Contents, contents, sealed
+from edgewright.frontend.files import staging
+from edgewright.frontend.files.ownership import RESULTS, Contents, contents, sealed
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.manifest import MANIFEST
 from edgewright.passes.names import plain
 
 ALWAYS = (MANIFEST, "report.html", "report.json")

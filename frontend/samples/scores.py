@@ -14,7 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
-from edgewright.frontend.labelled import LABELS, Labelled
+from edgewright.frontend.samples.labelled import LABELS, Labelled
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import for_each, interpret
@@ -151,6 +151,11 @@ def scores(graph: Graph, found: Mapping[str, Array], data: Labelled) -> tuple[Sc
         else:
             rows.append(Score(name, VALUES, float((_sides(node, values) == (wanted > 0.5)).mean()), len(wanted)))
     return tuple(sorted(rows, key=lambda row: row.metric != TOP1))
+
+
+def measured_scores(graph: Graph, data: Labelled, progress: Progress) -> tuple[Score, ...]:
+    """Return how right each output with targets is; see `scores`."""
+    return scores(graph, outputs_of(graph, data.inputs, "measure accuracy", progress), data)
 
 
 def _sides(node: Node, values: Array) -> Array:

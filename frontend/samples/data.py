@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edgewright.frontend.npz import Archive, Header, open_archive, read_array, read_headers
+from edgewright.frontend.files.npz import Archive, Header, open_archive, read_array, read_headers
 from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.input_ranges import MASK, Range

@@ -1,57 +1,45 @@
-"""What a compilation and a simulation showed, put together as a Report."""
+"""The reports of a compilation for an FPGA and of a simulation."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from edgewright import __version__
-from edgewright.frontend.driver import Result
-from edgewright.hw.cost import resources_of
+from edgewright.frontend.options import Options
+from edgewright.frontend.target import Prepared
+from edgewright.hw.cost import Cycles, resources_of
 from edgewright.hw.memory import WORD_BYTES
 from edgewright.hw.plan import Plan, Step
 from edgewright.passes import results
-from edgewright.sim.network import NetworkRun
-from edgewright.sim.scoreboard import Comparison
+
+if TYPE_CHECKING:
+    from edgewright.sim.network import NetworkRun
+    from edgewright.sim.scoreboard import Comparison
 
 READ_PORTS = 4
 
 
-def compiled_report(result: Result) -> results.Report:
-    """The report before any simulation."""
-    plan, measured, device = result.plan, result.measured, result.device
-    used = resources_of(plan.config)
-    assert device.resources is not None and device.clock_mhz is not None
+def compiled_report(prepared: Prepared, options: Options, plan: Plan, cycles: Cycles) -> results.Report:
+    """Return the report before any simulation."""
+    used, available = resources_of(plan.config), prepared.device.resources
     resources = results.Resources(
         **{
-            name: results.Resource(getattr(used, name), getattr(device.resources, name), used.source)
+            name: results.Resource(getattr(used, name), getattr(available, name), used.source)
             for name in ("dsp", "lut", "ff", "bram36", "uram")
         }
     )
-    report = results.Report(
-        model=result.model,
-        target=device.name,
-        edgewright=__version__,
-        part=device.part,
-        precision=result.options.precision,
-        calibration=results.CalibrationUsed(measured.calibration_kind, measured.calibration_images, result.options.method),
+    report = prepared.report(
+        options,
         macs=plan.macs,
-        parameters=measured.parameters,
-        accuracy=results.Accuracy.of(measured.accuracy),
-        cycles=results.Cycles(predicted=result.cycles.total),
-        clock_mhz=device.clock_mhz,
+        cycles=results.Cycles(predicted=cycles.total),
         resources=resources,
-        stages=tuple(results.Stage(name, round(seconds, 3)) for name, seconds in result.stages),
-        peak_memory_mib=round(result.peak_memory_mib, 1),
-        layers=tuple(results.Layer(*row) for row in measured.layers),
         operations=tuple(
-            operation_cost(plan, step, predicted, None) for step, predicted in zip(plan.steps, result.cycles.steps, strict=True)
+            operation_cost(plan, step, predicted, None) for step, predicted in zip(plan.steps, cycles.steps, strict=True)
         ),
         memory_map=tuple(
             results.MemoryRange(region.name, region.kind, region.address, region.size_bytes) for region in plan.regions
         ),
         roofline=results.Roofline(plan.config.macs_per_cycle, (READ_PORTS + 1) * WORD_BYTES),
-        changes=result.record.changes,
-        notes=(*result.plan.graph.notes, *result.record.notes),
     )
     return with_latency(report)
 
@@ -59,7 +47,7 @@ def compiled_report(result: Result) -> results.Report:
 def simulated_report(
     report: results.Report, plan: Plan, run: NetworkRun, simulator: str, cpp: tuple[Comparison, ...] = ()
 ) -> results.Report:
-    """The report after a simulation of ``plan`` at RTL, and of its HLS C++ (``cpp``) if that ran."""
+    """Return the report after a simulation of ``plan`` at RTL, and of its HLS C++ (``cpp``) if that ran."""
     wrong = next((c.mismatch for c in (*run.comparisons, *cpp) if c.mismatch is not None), None)
     mismatch = None
     notes = tuple(note for note in report.notes if not note.startswith(("The engine", "The HLS C++")))
@@ -95,7 +83,7 @@ def simulated_report(
 
 
 def operation_cost(plan: Plan, step: Step, predicted: int | None, simulated: int | None) -> results.OperationCost:
-    """One descriptor's row of the report."""
+    """Return one descriptor's row of the report."""
     cycles = simulated if simulated is not None else predicted
     utilisation = step.macs / (cycles * plan.config.macs_per_cycle) if cycles and step.macs else None
     cost = results.Cycles(predicted, simulated)
@@ -103,13 +91,13 @@ def operation_cost(plan: Plan, step: Step, predicted: int | None, simulated: int
 
 
 def title(step: Step) -> str:
-    """The operation's name, with the channels where one descriptor computes only some."""
+    """Return the operation's name, with the channels where one descriptor computes only some."""
     whole = step.columns == step.operation.result.shape[-1]
     return step.operation.name if whole else f"{step.operation.name} [{step.first_column}:{step.first_column + step.columns}]"
 
 
 def moved_bytes(step: Step) -> int:
-    """Bytes that a descriptor moves through the AXI ports."""
+    """Return the bytes that a descriptor moves through the AXI ports."""
     fields = step.fields
     read = fields["act_words"] + fields["blob_beats"] + (fields["tile_words"] if not fields["const_tiles"] else 0)
     written = fields["n_tokens"] * fields["out_tiles"] * (1 + fields["out16"])
@@ -118,7 +106,7 @@ def moved_bytes(step: Step) -> int:
 
 
 def with_latency(report: results.Report) -> results.Report:
-    """Figures that follow from cycles, clock and DSPs."""
+    """Return the report with the figures that follow from cycles, clock and DSPs."""
     cycles = report.cycles.simulated if report.cycles.simulated is not None else report.cycles.predicted
     if not cycles or not report.clock_mhz:
         return report

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from edgewright.frontend.cli_streams import given_path
+from edgewright.frontend.cli.arguments import Shapes, path_option
+from edgewright.frontend.cli.table import shapes_of
 
 
 def split(
@@ -18,9 +19,7 @@ def split(
     data: Annotated[
         Path, typer.Option(metavar="DATA.npz", help="Learn from and measure on these samples, with labels of every class.")
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", parser=given_path, help="Write the sub-models to this folder.")
-    ],
+    output: Annotated[Path, path_option("--output", "-o", metavar="DIR", help="Write the sub-models to this folder.")],
     partition: Annotated[
         Literal["even", "confusion"], typer.Option(help="Group neighbouring classes, or those that the model confuses.")
     ] = "even",
@@ -34,13 +33,9 @@ def split(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed for all random choices.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run; the result is the same.")] = False,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=1,3,224,224", help="Set the shape of an input that the file leaves open. Repeatable."),
-    ] = None,
+    shape: Shapes = None,
 ) -> None:
     """Split a classifier by classes over several devices: an ONNX file for each, one to fuse their results, and a report."""
-    from edgewright.frontend.cli import shape_of
     from edgewright.frontend.report import render
     from edgewright.frontend.splitting.model import SplitOptions, split_model
 
@@ -57,7 +52,7 @@ def split(
             output,
             options=SplitOptions(partition, size, epochs, seed),
             resume=resume,
-            shapes=dict(shape_of(text) for text in shape or []),
+            shapes=shapes_of(shape),
             progress=progress,
             say=say,
         )
@@ -88,8 +83,8 @@ def show(console: Any, result: dict[str, Any], directory: Path) -> None:
 
 def run_split(directory: Path, inputs: Path | None, output: Path | None, samples: int | None) -> None:
     """Run a split folder on this machine."""
-    from edgewright.frontend.npz import npz
-    from edgewright.frontend.publish import check_file, replace_file
+    from edgewright.frontend.files.npz import npz
+    from edgewright.frontend.files.publish import check_file, replace_file
     from edgewright.frontend.report import render
     from edgewright.frontend.splitting.folder import SplitFolder
 

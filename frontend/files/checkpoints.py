@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
-from edgewright.frontend.bundle import damaged
 from edgewright.passes.diagnostics import CompileError, Exit, fail
 from edgewright.passes.documents import Unreadable, read_bytes
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.text import to_text
+from edgewright.passes.manifest import damaged
 
 
 def checkpoint_files(stage: str, graph: Graph) -> dict[str, bytes]:
-    """A graph as the files of a stage's checkpoint: exact, and readable."""
+    """Return the files of a stage's checkpoint: the graph exact, and readable."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "graph.npz"
         checkpoint.save(graph, path)
@@ -23,18 +24,11 @@ def checkpoint_files(stage: str, graph: Graph) -> dict[str, bytes]:
 
 
 def checkpoint_of(previous: Path | None, stage: str) -> Graph:
-    """The graph that an earlier compilation left. CompileError: U021 (exit 2) when there is none, G090 when it is damaged,
-    U023 when it is not the graph that its readable form shows."""
+    """Return the graph that an earlier compilation left. CompileError: U021 (exit 2) when there is none, G090 when it is
+    damaged, U023 when it is not the graph that its readable form shows."""
     path = None if previous is None else previous / "checkpoints" / f"{stage}.npz"
     if path is None or not path.is_file():
-        fail(
-            "U021",
-            "there is nothing to start from",
-            "--from",
-            f"the output folder has no {stage} checkpoint",
-            "compile the model once without --from into this folder",
-            exit=Exit.USAGE,
-        )
+        nothing_to_start_from(f"the output folder has no {stage} checkpoint")
     graph = checkpoint.load(path)
     try:
         shown = read_bytes(path.with_suffix(".txt"))
@@ -43,6 +37,11 @@ def checkpoint_of(previous: Path | None, stage: str) -> Graph:
     if shown != _text(graph):
         raise CompileError([damaged(f"checkpoints/{stage}.npz", f"it is not the graph of {stage}.txt")])
     return graph
+
+
+def nothing_to_start_from(because: str, help_text: str = "compile the model once without --from into this folder") -> NoReturn:
+    """Raise U021 (exit 2)."""
+    fail("U021", "there is nothing to start from", "--from", because, help_text, Exit.USAGE)
 
 
 def _text(graph: Graph) -> bytes:

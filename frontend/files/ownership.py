@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from edgewright.passes.documents import Unreadable, read_bytes, read_json
+from edgewright.passes.documents import Unreadable, digest, read_bytes, read_json
+from edgewright.passes.manifest import MANIFEST
 
-MANIFEST = "manifest.json"
 RESULTS = ("report", "profile")
 """Pages with figures beside them, renewed by `simulate` and `profile` and therefore not in the manifest."""
 LARGEST_PAGE = 256 << 20
@@ -26,18 +26,18 @@ _Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class _Compiled(msgspec.Struct):
-    """An FPGA bundle or a CPU artifact."""
+    """A bundle of any version, for any kind of target; early ones of FPGAs have an engine and no kind."""
 
     format: int
     edgewright: str
     options: dict[str, Any]
     files: Annotated[dict[str, _Hash], msgspec.Meta(min_length=1)]
     engine: dict[str, Any] | None = None
-    kind: Literal["cpu"] | None = None
+    kind: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.engine is None) == (self.kind is None):
-            raise ValueError("it is of neither kind")
+        if self.engine is None and self.kind is None:
+            raise ValueError("it is of no kind")
 
     def hashes(self) -> dict[str, str]:
         return self.files
@@ -117,14 +117,6 @@ def entries(directory: Path) -> Iterator[str]:
                 stack.append(f"{prefix}{row.name}/")
             else:
                 yield prefix + row.name
-
-
-def digest(path: Path) -> str | None:
-    """SHA-256 of a regular file; None for anything else."""
-    if path.is_symlink() or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sealed(files: Mapping[str, bytes], directory: Path | None = None) -> dict[str, bytes]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from edgewright.frontend import data as files
-from edgewright.frontend.npz import Archive, Header, open_archive, read_array, read_headers
-from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
-from edgewright.passes.input_ranges import Range, input_ranges
+from edgewright.frontend.files.npz import Archive, open_archive, read_array, read_headers
+from edgewright.frontend.samples import data as files
+from edgewright.passes.diagnostics import CompileError, fail
+from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 
@@ -64,29 +64,48 @@ class Material:
 
 
 def load_material(path: str | Path, graph: Graph, seed: int = 0, labelled: bool = False) -> Material:
-    """What a file holds for this model. labelled: only labels teach, so a `calib` without them is left aside where there are
-    other samples. Errors (CompileError): as `data.load_samples`; L006 for too few samples to hold any out."""
+    """Return what a file holds for this model. labelled: only labels teach, so a `calib` without them is omitted where there
+    are other samples. Errors (CompileError): as `data.load_samples`; L006 for too few samples to hold any out."""
     path = Path(path)
-    shapes, ranges = files.input_shapes(graph), input_ranges(graph)
     with open_archive(path) as archive:
-        headers = read_headers(archive, path)
-        reader = _Reader(path, archive, headers, shapes, ranges, graph)
-        names, training = reader.names(""), reader.names(PREFIX)
-        calib = "calib" if len(shapes) == 1 and "calib" in headers else None
-        known = any(f"calib_{name}" in headers for name in (*files.LABEL_NAMES, *graph.output_names))
-        if labelled and names is not None and not known:
-            calib = None
-        learn = measure = None
-        if training is not None:
-            learn = reader.read(training, PREFIX)
-        elif calib is not None and names is not None and calib not in names.values():
-            learn = reader.read({next(iter(shapes)): calib}, "calib_")
-        if names is not None:
-            measure = reader.read(names, "")
-        elif calib is not None:
-            measure = reader.read({next(iter(shapes)): calib}, "calib_")
-        if learn is None and measure is None:
-            files.choose(headers, shapes, path, False)  # raises with what is missing
+        return _material(_Reader(path, archive, graph), seed, labelled)
+
+
+def load_calibration(path: str | Path, graph: Graph) -> tuple[files.Samples, Labelled | None]:
+    """Return the samples to calibrate on, and those to measure on: the arrays without `train_`, None where there are none.
+    No array is read twice. Errors (CompileError): as `data.load_samples`."""
+    path = Path(path)
+    with open_archive(path) as archive:
+        reader = _Reader(path, archive, graph)
+        names = reader.names("")
+        measure = None if names is None else reader.read(names, "")
+        try:
+            chosen = files.choose(reader.headers, reader.shapes, path, True)
+        except CompileError:
+            if measure is not None:
+                raise
+            return files.Samples(_material(reader, 0, False).learn.inputs, None, str(path)), None  # only `train_` arrays
+        return files.Samples(reader.inputs(chosen), None, str(path)), measure
+
+
+def _material(reader: _Reader, seed: int, labelled: bool) -> Material:
+    path, headers, shapes = reader.path, reader.headers, reader.shapes
+    names, training = reader.names(""), reader.names(PREFIX)
+    calib = "calib" if len(shapes) == 1 and "calib" in headers else None
+    known = any(f"calib_{name}" in headers for name in (*files.LABEL_NAMES, *reader.outputs))
+    if labelled and names is not None and not known:
+        calib = None
+    learn = measure = None
+    if training is not None:
+        learn = reader.read(training, PREFIX)
+    elif calib is not None and names is not None and calib not in names.values():
+        learn = reader.read({next(iter(shapes)): calib}, "calib_")
+    if names is not None:
+        measure = reader.read(names, "")
+    elif calib is not None:
+        measure = reader.read({next(iter(shapes)): calib}, "calib_")
+    if learn is None and measure is None:
+        files.choose(headers, shapes, path, False)  # raises with what is missing
     if learn is not None and measure is not None:
         name = "calib" if training is None else next(iter(training.values()))
         how = f"learns from the {learn.count:,} samples of '{name}' and is measured on the {measure.count:,} others"
@@ -94,16 +113,12 @@ def load_material(path: str | Path, graph: Graph, seed: int = 0, labelled: bool 
     whole = learn or measure
     assert whole is not None
     if whole.count < FEWEST:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "L006",
-                    "too few samples",
-                    str(path),
-                    f"there are {whole.count}, and what a pass learned from does not measure it",
-                    f"give at least {FEWEST}, or arrays to learn from with `{PREFIX}` before their names",
-                )
-            ]
+        fail(
+            "L006",
+            "too few samples",
+            str(path),
+            f"there are {whole.count}, and what a pass learned from does not measure it",
+            f"give at least {FEWEST}, or arrays to learn from with `{PREFIX}` before their names",
         )
     order = np.random.default_rng(seed).permutation(whole.count)
     held = max(1, round(HELD_OUT * whole.count))
@@ -114,33 +129,26 @@ def load_material(path: str | Path, graph: Graph, seed: int = 0, labelled: bool 
     return Material(whole.take(np.sort(order[held:])), whole.take(np.sort(order[:held])), how)
 
 
-def load_measured(path: str | Path, graph: Graph) -> Labelled | None:
-    """What a file holds to measure on: its arrays without `train_`; None where it has none."""
-    path = Path(path)
-    with open_archive(path) as archive:
-        headers = read_headers(archive, path)
-        reader = _Reader(path, archive, headers, files.input_shapes(graph), input_ranges(graph), graph)
-        names = reader.names("")
-        return None if names is None else reader.read(names, "")
-
-
 class _Reader:
-    """Reads one part of an archive whose headers are known."""
+    """Reads parts of an archive, each array once."""
 
-    def __init__(
-        self,
-        path: Path,
-        archive: Archive,
-        headers: Mapping[str, Header],
-        shapes: Mapping[str, tuple[int, ...]],
-        ranges: Mapping[str, Range],
-        graph: Graph,
-    ) -> None:
-        self.path, self.archive, self.headers, self.shapes, self.ranges = path, archive, headers, shapes, ranges
+    def __init__(self, path: Path, archive: Archive, graph: Graph) -> None:
+        self.path, self.archive, self.headers = path, archive, read_headers(archive, path)
+        self.shapes, self.ranges = files.input_shapes(graph), input_ranges(graph)
         self.outputs, self.unbatched = graph.output_names, files.unbatched_inputs(graph)
+        self._read: dict[tuple[tuple[str, str], ...], dict[str, Array]] = {}
+
+    def inputs(self, names: Mapping[str, str]) -> dict[str, Array]:
+        """Return the arrays with these names, by the input."""
+        key = tuple(names.items())
+        if key not in self._read:
+            self._read[key] = files.read_inputs(
+                self.archive, self.headers, names, self.shapes, self.path, self.ranges, self.unbatched
+            )
+        return dict(self._read[key])
 
     def names(self, prefix: str) -> dict[str, str] | None:
-        """Array for each input under this prefix; None where one has none."""
+        """Return the array for each input under this prefix; None where one has none."""
         found = {}
         for given in self.shapes:
             candidates = (given, *files.IMAGE_NAMES) if len(self.shapes) == 1 else (given,)
@@ -151,8 +159,8 @@ class _Reader:
         return found
 
     def read(self, names: Mapping[str, str], prefix: str) -> Labelled:
-        """The samples and what belongs to them."""
-        inputs = files.read_inputs(self.archive, self.headers, names, self.shapes, self.path, self.ranges, self.unbatched)
+        """Return the samples with their targets."""
+        inputs = self.inputs(names)
         count = len(next(iter(inputs.values())))
         targets: dict[str, Array] = {}
         label = next((prefix + n for n in files.LABEL_NAMES if prefix + n in self.headers), None)
