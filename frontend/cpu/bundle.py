@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from edgewright.frontend.bundle import Bundle, Ran, Source
@@ -30,9 +30,10 @@ class CpuBundle(Bundle[CpuManifest]):
     PROGRAMS: ClassVar[tuple[str, ...]] = ("runner/edgewright-run",)
 
     @classmethod
-    def _opened(cls, folder: Path, manifest: CpuManifest) -> Self:
+    def read_fields(cls, folder: Path, manifest: CpuManifest) -> dict[str, Any]:
+        """Check model.txt, from which the manifest follows."""
         check_manifest(folder, manifest)
-        return super()._opened(folder, manifest)
+        return {}
 
     @property
     def artifact(self) -> Artifact:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgewright.frontend.bundle import Bundle, Source
 from edgewright.frontend.files.checkpoints import checkpoint_of
@@ -33,13 +33,12 @@ class FpgaBundle(Bundle[EngineManifest]):
     plan: Plan = field(kw_only=True)
 
     @classmethod
-    def _opened(cls, folder: Path, manifest: EngineManifest) -> Self:
-        from edgewright.frontend.bundle import read_report
-
+    def read_fields(cls, folder: Path, manifest: EngineManifest) -> dict[str, Any]:
+        """Return the plan and its graph."""
         graph, image = checkpoint_of(folder, "passes"), (folder / IMAGE).read_bytes()
         plan, _ = restore((folder / PLAN).read_bytes(), graph, manifest.config(), image)
         manifest.check_plan(plan)
-        return cls(manifest, read_report(folder), {}, folder, graph, plan=plan)
+        return {"plan": plan, "_graph": graph}
 
     def simulate(
         self,
