@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-import traceback
 
 
 def explain_failure(failure: Exception) -> int:
@@ -26,6 +24,9 @@ def explain_failure(failure: Exception) -> int:
         at = "" if failure.filename is None else plain(failure.filename)
         error = CompileError([Diagnostic("C002", "a file or folder cannot be used", at, because, help_text)], Exit.USAGE)
     else:
+        import tempfile
+        import traceback
+
         handle, log = tempfile.mkstemp(prefix="edgewright-", suffix=".log")
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(f"{sys.argv}\n\n{''.join(traceback.format_exception(failure))}")

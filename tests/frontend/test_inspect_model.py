@@ -144,7 +144,9 @@ def test_compile_does_what_inspect_says(name: str, tmp_path: Path, monkeypatch: 
     path.write_bytes(VERDICTS[name]())
     said = inspect(path, supports={**support.checks("host"), **support.checks("zcu104")}).targets
     assert set(said) == {("host", "int8"), ("host", "fp32"), ("zcu104", "int8")}
-    monkeypatch.setattr("edgewright.targets.cpu.package.package", lambda graph, variant, **_: ({}, lower(graph, variant), []))
+    monkeypatch.setattr(
+        "edgewright.targets.cpu.package.package", lambda graph, variant, **_: ({"model.so": b""}, lower(graph, variant), [])
+    )
     monkeypatch.setattr("edgewright.frontend.cpu.target.cpu_report", lambda *_: None)
     monkeypatch.setattr("edgewright.frontend.fpga.target.emit", lambda *_: {})
     for (target, precision), reasons in said.items():
