@@ -43,13 +43,14 @@ NOT_TAKEN = Refusal("U035", "'{target}' does not take {option}", "the option is 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One option. `flags`: its names on the command line; `kind`: its type there, if not the field's; `parser`: of one text
-    there; `collect`: of all texts of a repeated option; `choices`: all of its values; `group`: heading in --help;
-    `required`: on the command line; `targets`: kinds of target that take it, all if empty, with `refusal` for others;
-    `stored`: whether it decides the content of a bundle and stands in its manifest."""
+    """One option. `flags`: its names on the command line, if not --NAME; `hidden`: it has none there; `kind`: its type there,
+    if not the field's; `parser`: of one text there; `collect`: of all texts of a repeated option; `choices`: all of its
+    values; `group`: heading in --help; `required`: on the command line; `targets`: kinds of target that take it, all if
+    empty, with `refusal` for others; `stored`: whether it decides the content of a bundle and stands in its manifest."""
 
     help: str
-    flags: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+    hidden: bool = False
     kind: Any = None
     parser: Callable[[str], Any] | None = None
     collect: Callable[[list[str]], Any] | None = None
@@ -63,7 +64,7 @@ class Spec:
 
 
 def option(help: str, *flags: str, **spec: Any) -> dict[str, Spec]:
-    """Return the metadata of a field; see `Spec`. Without ``flags`` the command line does not have the option."""
+    """Return the metadata of a field; see `Spec`."""
     return {_SPEC: Spec(help, flags, **spec)}
 
 
@@ -81,9 +82,9 @@ def tables(table: Any) -> Iterator[tuple[str, Any]]:
             yield field.name, field.default_factory
 
 
-def flag(name: str, spec: Spec) -> str:
-    """Return what an option is called in messages."""
-    return next((text for text in spec.flags if text.startswith("--")), f"--{name.replace('_', '-')}")
+def flags(name: str, spec: Spec) -> tuple[str, ...]:
+    """Return an option's names on the command line, the one for messages first."""
+    return spec.flags or (f"--{name.replace('_', '-')}",)
 
 
 def check_choices(options: Any) -> None:
@@ -91,8 +92,8 @@ def check_choices(options: Any) -> None:
     wrong = [
         Diagnostic(
             "U030",
-            f"'{value}' is not a value of {flag(name, spec)}",
-            flag(name, spec),
+            f"'{value}' is not a value of {flags(name, spec)[0]}",
+            flags(name, spec)[0],
             f"there are {', '.join(spec.choices)}",
             "give one of them",
         )
@@ -108,7 +109,7 @@ def check_targets(options: Any, kind: str, target: str) -> None:
     defaults = type(options)()
     for name, spec in specs(options):
         if spec.targets and kind not in spec.targets and getattr(options, name) != getattr(defaults, name):
-            spec.refusal.fail(flag(name, spec), target)
+            spec.refusal.fail(flags(name, spec)[0], target)
 
 
 def stored(options: Any) -> dict[str, Any]:
@@ -143,7 +144,8 @@ def _listed(table: Any) -> str:
 
 def read(table: type[Table], texts: Mapping[str, Any]) -> Table:
     """Return a table with what the command line gave for its options and those of nested tables, by the fields' names."""
-    given = {
-        name: spec.collect(texts[name] or []) if spec.collect else texts[name] for name, spec in specs(table) if spec.flags
-    }
-    return table(**given, **{name: read(inner, texts) for name, inner in tables(table)})
+    given: dict[str, Any] = {name: read(inner, texts) for name, inner in tables(table)}
+    for name, spec in specs(table):
+        if not spec.hidden:
+            given[name] = spec.collect(texts[name] or []) if spec.collect else texts[name]
+    return table(**given)

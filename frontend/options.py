@@ -53,21 +53,19 @@ SHAPES = option(
 )
 DATA = option(
     "Learn from and measure on these samples, never the same ones for both; with `labels`, if any.",
-    "--data",
     kind=Path | None,
     metavar="DATA.npz",
     group=PANEL,
 )
 CHECKPOINTS = option(
     "Save progress in this folder, to continue an interrupted run.",
-    "--checkpoints",
     kind=Path | None,
     parser=given_path,
     metavar="DIR",
     group=PANEL,
 )
-RESUME = option("Continue the run in --checkpoints; the result is the same.", "--resume", group=PANEL)
-PROGRESS = option("Called with the name of a stage, what is done of it and how much there is.")
+RESUME = option("Continue the run in --checkpoints; the result is the same.", group=PANEL)
+PROGRESS = option("Called with the name of a stage, what is done of it and how much there is.", hidden=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +80,24 @@ class Options:
         default=None,
         metadata=option(
             "Calibrate on these images (with labels, if any); 'random' makes accuracy meaningless.",
-            "--calibration",
             kind=str | None,
             metavar="DATA.npz|random",
         ),
     )
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=SHAPES)
     precision: str = field(
-        default="int8",
-        metadata=option("Compute in these numbers; fp32 on CPUs only.", "--precision", choices=("int8", "fp32"), stored=True),
+        default="int8", metadata=option("Compute in these numbers; fp32 on CPUs only.", choices=("int8", "fp32"), stored=True)
     )
     method: str = field(
         default="mse",
         metadata=option(
-            "Choose the ranges of activations by this method.",
-            "--method",
-            choices=("minmax", "percentile", "mse"),
-            stored=True,
+            "Choose the ranges of activations by this method.", choices=("minmax", "percentile", "mse"), stored=True
         ),
     )
     numerics: str = field(
         default="shared",
         metadata=option(
             "Compute the same integers on every target (shared), or those this one computes fastest (target).",
-            "--numerics",
             choices=("shared", "target"),
             stored=True,
         ),
@@ -127,19 +119,13 @@ class Options:
     variant: str | None = field(
         default=None,
         metadata=option(
-            "Use these CPU kernels instead of the target's own, for example avx2 or neon.",
-            "--variant",
-            metavar="NAME",
-            targets=("cpu",),
+            "Use these CPU kernels instead of the target's own, for example avx2 or neon.", metavar="NAME", targets=("cpu",)
         ),
     )
     gpu: bool = field(
         default=False,
         metadata=option(
-            "Also write CUDA code for a Jetson's GPU to DIR/cuda. It has never run on one.",
-            "--gpu",
-            targets=("cpu",),
-            refusal=NO_GPU,
+            "Also write CUDA code for a Jetson's GPU to DIR/cuda. It has never run on one.", targets=("cpu",), refusal=NO_GPU
         ),
     )
     reshaping: Reshaping = field(default_factory=Reshaping, metadata=NESTED)
@@ -184,8 +170,7 @@ class OptimiseOptions:
         default="host", metadata=option("Estimate memory and latency for this board; nothing is compiled.", "--target", "-t")
     )
     precision: str | None = field(
-        default=None,
-        metadata=option("Estimate for this precision. [default: fp32 on CPUs]", "--precision", choices=("int8", "fp32")),
+        default=None, metadata=option("Estimate for this precision. [default: fp32 on CPUs]", choices=("int8", "fp32"))
     )
     progress: Progress | None = field(default=None, metadata=PROGRESS)
 

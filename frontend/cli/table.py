@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 import typer
-from edgewright.frontend.option_table import Spec, flag, read, specs, tables
+from edgewright.frontend.option_table import Spec, flags, read, specs, tables
 from edgewright.frontend.options import BadText, input_shapes
 
 
@@ -40,20 +40,20 @@ def parameters(table: Any) -> Iterator[inspect.Parameter]:
     for field in dataclasses.fields(table):
         if field.name in inner:
             yield from parameters(inner[field.name])
-        elif (spec := known.get(field.name)) is not None and spec.flags:
+        elif (spec := known.get(field.name)) is not None and not spec.hidden:
             yield _parameter(field, spec, hints[field.name])
 
 
 def _parameter(field: Any, spec: Spec, hint: Any) -> inspect.Parameter:
-    kind: Any = spec.kind or hint
+    kind, names = spec.kind or hint, flags(field.name, spec)
     if spec.choices:
         kind = Literal[spec.choices] if field.default is not None else Literal[spec.choices] | None
     info = typer.Option(
-        *spec.flags,
+        *names,
         help=spec.help,
         metavar=spec.metavar,
         rich_help_panel=spec.group,
-        parser=None if spec.parser is None else checked(spec.parser, flag(field.name, spec)),
+        parser=None if spec.parser is None else checked(spec.parser, names[0]),
     )
     nothing = spec.required or field.default is dataclasses.MISSING
     default = inspect.Parameter.empty if spec.required else None if nothing else field.default

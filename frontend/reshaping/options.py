@@ -23,63 +23,41 @@ class Reshaping:
 
     task: str | None = field(
         default=None,
-        metadata=option("Keep only this task: its head, routers and reachable experts.", "--task", metavar="NAME", group=PANEL),
+        metadata=option("Keep only this task: its head, routers and reachable experts.", metavar="NAME", group=PANEL),
     )
     usage_threshold: float | None = field(
         default=None,
-        metadata=option(
-            "Drop experts that a smaller share of the tokens chooses. Needs data.",
-            "--usage-threshold",
-            metavar="SHARE",
-            group=PANEL,
-        ),
+        metadata=option("Drop experts that a smaller share of the tokens chooses. Needs data.", metavar="SHARE", group=PANEL),
     )
     fuse_blocks: str | None = field(
         default=None,
-        metadata=option(
-            "Fuse this share or number of blocks into their neighbours. Needs data.",
-            "--fuse-blocks",
-            metavar="25%|N",
-            group=PANEL,
-        ),
+        metadata=option("Fuse this share or number of blocks into their neighbours. Needs data.", metavar="25%|N", group=PANEL),
     )
     hash_attention: str | None = field(
         default=None,
         metadata=option(
-            "Hash attention in these layers: all, auto, 0,2,3 or '>=128' (tokens). Needs data.",
-            "--hash-attention",
-            metavar="LAYERS",
-            group=PANEL,
+            "Hash attention in these layers: all, auto, 0,2,3 or '>=128' (tokens). Needs data.", metavar="LAYERS", group=PANEL
         ),
     )
     hash_bits: int | None = field(
-        default=None, metadata=option("Set the bits of a hash code. [default: 16]", "--hash-bits", metavar="N", group=PANEL)
+        default=None, metadata=option("Set the bits of a hash code. [default: 16]", metavar="N", group=PANEL)
     )
     hash_supports: int | None = field(
-        default=None,
-        metadata=option(
-            "Set the support samples of a hash function. [default: 25]", "--hash-supports", metavar="N", group=PANEL
-        ),
+        default=None, metadata=option("Set the support samples of a hash function. [default: 25]", metavar="N", group=PANEL)
     )
     hash_constant: str | None = field(
         default=None,
         metadata=option(
-            "Use the paper's constant term (sum) or the released code's (own). [default: sum]",
-            "--hash-constant",
-            metavar="sum|own",
-            group=PANEL,
+            "Use the paper's constant term (sum) or the released code's (own). [default: sum]", metavar="sum|own", group=PANEL
         ),
     )
     epochs: int | None = field(
         default=None,
         metadata=option(
-            "Train for this many passes over the data; 0 trains nothing. [default: each pass's own]",
-            "--epochs",
-            metavar="N",
-            group=PANEL,
+            "Train for this many passes over the data; 0 trains nothing. [default: each pass's own]", metavar="N", group=PANEL
         ),
     )
-    seed: int = field(default=0, metadata=option("Seed for all random choices.", "--seed", metavar="N", group=PANEL))
+    seed: int = field(default=0, metadata=option("Seed for all random choices.", metavar="N", group=PANEL))
 
     def __post_init__(self) -> None:
         """CompileError U030 with every option that has no such value."""
