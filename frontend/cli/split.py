@@ -60,7 +60,7 @@ def split(
 
 
 def show(console: Any, result: dict[str, Any], directory: Path) -> None:
-    """The split in the terminal."""
+    """Print the headline of a split."""
     from edgewright.frontend.report.report_split_words import device_rows, tiles
     from rich.table import Table
     from rich.text import Text

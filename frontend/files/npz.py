@@ -1,4 +1,4 @@
-"""npz files: arrays by name, written under any names and read without trusting them.
+"""npz files: arrays by name, written under any names and read without trust.
 
 `numpy.savez` takes names as keywords, so `file` and `allow_pickle` cannot be names there. Reading looks at headers before
 anything is allocated, and loads no pickles.
@@ -44,7 +44,7 @@ Archive = zipfile.ZipFile
 
 
 def npz(arrays: Mapping[str, Array]) -> bytes:
-    """A compressed npz file with these arrays under any names (`onnx_reading.checks` refuses those a zip cannot hold)."""
+    """Return a compressed npz file of arrays under any names (`onnx_reading.checks` refuses those a zip cannot hold)."""
     kept = io.BytesIO()
     with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():

@@ -72,7 +72,7 @@ class Contents:
 
 
 def contents(directory: Path) -> Contents | None:
-    """What an existing folder holds; None when it is neither empty nor ours. OSError where it cannot be read."""
+    """Return what an existing folder holds; None when it is neither empty nor ours. OSError where it cannot be read."""
     found = list(entries(directory))
     if not found:
         return Contents()
@@ -93,7 +93,7 @@ def contents(directory: Path) -> Contents | None:
 
 
 def hashes_of(directory: Path) -> dict[str, str] | None:
-    """The files that a manifest of ours lists, with their hashes; None without such a manifest."""
+    """Return the files that a manifest of ours lists, with their hashes; None without such a manifest."""
     for kind in (_Compiled, _Split):
         try:
             found: Mapping[str, str] = read_json(directory / MANIFEST, kind).hashes()  # type: ignore[attr-defined]
@@ -104,7 +104,7 @@ def hashes_of(directory: Path) -> dict[str, str] | None:
 
 
 def entries(directory: Path) -> Iterator[str]:
-    """Relative paths of everything that is not a folder with something in it; links are not followed."""
+    """Yield relative paths of everything but folders with something in them; links are not followed."""
     stack = [""]
     while stack:
         prefix = stack.pop()
@@ -120,9 +120,8 @@ def entries(directory: Path) -> Iterator[str]:
 
 
 def sealed(files: Mapping[str, bytes], directory: Path | None = None) -> dict[str, bytes]:
-    """The files with each page of results sealed: its last line holds the hash of all before it and that of its figures.
-
-    ``directory``: where they replace others; those figures stay vouched for until they are replaced."""
+    """Return the files with each page of results sealed: its last line holds the hash of all before it and that of its
+    figures. ``directory``: where they replace others; the seal covers those figures too until they are replaced."""
     found = dict(files)
     for stem in RESULTS:
         page, data = f"{stem}.html", f"{stem}.json"
@@ -138,7 +137,7 @@ def sealed(files: Mapping[str, bytes], directory: Path | None = None) -> dict[st
 
 
 def sealed_files(directory: Path, stem: str) -> set[str]:
-    """Which of STEM.html and STEM.json are as they were written."""
+    """Return which of STEM.html and STEM.json are as they were written."""
     vouched = vouched_data(directory, stem)
     if vouched is None:
         return set()
@@ -147,7 +146,7 @@ def sealed_files(directory: Path, stem: str) -> set[str]:
 
 
 def vouched_data(directory: Path, stem: str) -> set[str] | None:
-    """The hashes that STEM.html gives its figures; None when there is no such page as it was written."""
+    """Return the hashes that STEM.html gives its figures; None when there is no such page as it was written."""
     page = directory / f"{stem}.html"
     try:
         content = b"" if page.is_symlink() else read_bytes(page, LARGEST_PAGE)

@@ -37,7 +37,7 @@ _KINDS = (
 
 
 def publish(files: Mapping[str, bytes], directory: Path, programs: Collection[str] = ()) -> None:
-    """Let ``directory`` hold ``files`` (relative path -> content), ``programs`` executable, in place of an earlier result.
+    """Write ``files`` (relative path -> content) to ``directory``, ``programs`` executable, in place of an earlier result.
 
     Files of the user's in it stay where they are. A failure or interruption leaves what was there before. Raises
     ``CompileError`` (exit 2): U020 when nothing can be written there, U024 when a file of the user's would be lost.
@@ -56,7 +56,7 @@ def publish(files: Mapping[str, bytes], directory: Path, programs: Collection[st
 
 
 def check_place(directory: Path) -> Path:
-    """The folder that will be written, links followed. Refuses early what could not be published later.
+    """Return the folder that will be written, links followed, and refuse early what could not be published later.
 
     CompileError (exit 2): U020 for files, devices, links that lead nowhere, folders of somebody else's, the current folder
     and unwritable places; U024 for files of ours that were changed since. Cleans up what dead processes left."""
@@ -97,7 +97,7 @@ def check_place(directory: Path) -> Path:
 
 
 def check_file(path: Path, inputs: Mapping[Path, str] | None = None) -> Path:
-    """The file that will be written, links followed. CompileError U020 (exit 2) for folders, devices, pipes, links that lead
+    """Return the file that will be written, links followed. CompileError U020 (exit 2) for folders, devices, pipes, links that lead
     nowhere, unwritable places, and for files that the same command reads (``inputs``: what each of them is)."""
     help_text = "choose another file with -o"
     try:
@@ -159,8 +159,8 @@ def replace_files(files: Mapping[Path, bytes]) -> None:
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` for a tool that writes by itself; what it wrote takes its place in the end, even after a
-    failure, for then it is what somebody will look at."""
+    """Yield a path next to ``path`` for a tool that writes by itself; what it wrote takes its place in the end, even after
+    a failure, when somebody will look at it."""
     place = check_file(path)
     with staging.Staging(place) as beside:
         folder = beside.writing
@@ -182,19 +182,19 @@ def write_results(files: Mapping[str, bytes], directory: Path) -> None:
 
 
 def refusal(path: Path, because: str, help_text: str) -> CompileError:
-    """The error for a place that cannot be written."""
+    """Return the error for a place that cannot be written."""
     at, because = plain(path), plain(because)
     return CompileError([Diagnostic("U020", "the output cannot be written", at, because, help_text)], Exit.USAGE)
 
 
 def kind_of(path: Path) -> str:
-    """What a path is, in words."""
+    """Return what a path is, in words."""
     mode = path.lstat().st_mode
     return next((words for test, words in _KINDS if test(mode)), "something else")
 
 
 def _kept(directory: Path, place: Path, files: Collection[str] | Mapping[str, bytes | None]) -> tuple[str, ...]:
-    """The user's files in a place. CompileError: U020 for a folder that is not ours, U024 for files that would be lost."""
+    """Return the user's files in a place. CompileError: U020 for a folder that is not ours, U024 for files that would be lost."""
     if not os.path.lexists(place):
         return ()
     found = contents(place)
@@ -215,7 +215,7 @@ def _kept(directory: Path, place: Path, files: Collection[str] | Mapping[str, by
 
 
 def _collisions(found: Contents, place: Path, files: Collection[str] | Mapping[str, bytes | None]) -> Iterator[str]:
-    """The user's entries where a file or a folder of the result is to be, unless it is the same file."""
+    """Yield the user's entries where a file or a folder of the result is to be, unless it is the same file."""
     given: Mapping[str, bytes | None] = files if isinstance(files, Mapping) else dict.fromkeys(files)
     folders = {str(parent) for name in given for parent in Path(name).parents[:-1]}
     for name in found.others:
@@ -232,7 +232,7 @@ def _collisions(found: Contents, place: Path, files: Collection[str] | Mapping[s
 
 
 def _resolved(path: Path) -> Path:
-    """An absolute path without links and `..`. CompileError U020 for links that lead nowhere."""
+    """Return an absolute path without links and `..`. CompileError U020 for links that lead nowhere."""
     for one in (path.absolute(), *path.absolute().parents):
         if one.is_symlink() and not one.exists():
             raise refusal(path, f"{one} is a link that leads nowhere", "remove the link, or make what it leads to")
@@ -240,7 +240,7 @@ def _resolved(path: Path) -> Path:
 
 
 def _existing(path: Path) -> Path:
-    """A path, or the nearest folder above it that exists. OSError for names that the file system does not take."""
+    """Return a path, or the nearest folder above it that exists. OSError for names that the file system does not take."""
     while True:
         try:
             path.lstat()

@@ -1,4 +1,4 @@
-"""Folders that are written beside their place and take it at once, whatever is killed when.
+"""Folders that are written next to their place and take it at once, whatever process is killed when.
 
     PLACE/../.edgewright-XXXXXXXX/     locked (flock) as long as its process lives
         mark.json                      whose place it is to take
@@ -75,7 +75,7 @@ class Staging:
             os.close(self._handle)
 
     def write(self, files: Mapping[str, bytes], programs: Collection[str]) -> None:
-        """All files, on the disk when this returns."""
+        """Write all files; they are on the disk when this returns."""
         writing = self.writing
         folders = {writing}
         for name, content in files.items():
@@ -116,7 +116,7 @@ class Staging:
 
 @contextlib.contextmanager
 def locked_parent(parent: Path) -> Iterator[None]:
-    """One process at a time changes what lies in a folder. OSError ETIMEDOUT when another one does not end."""
+    """Let one process at a time change what lies in a folder. OSError ETIMEDOUT when another one does not end."""
     with locked(parent, fcntl.LOCK_EX, PARENT_PATIENCE_S) as held:
         if held is False:
             raise OSError(errno.ETIMEDOUT, "another process has been writing there for a minute", str(parent))
@@ -125,7 +125,7 @@ def locked_parent(parent: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def temporary_file(parent: Path) -> Iterator[tuple[Path, int]]:
-    """A new file in a folder with its handle, removed in the end where it has not taken another name."""
+    """Yield a new file in a folder with its handle, removed in the end where it has not taken another name."""
     with locked(parent, fcntl.LOCK_SH, PARENT_PATIENCE_S):  # or it would be cleaned up before it has its own lock
         handle, name = tempfile.mkstemp(prefix=PREFIX, dir=parent)
         _flock(handle, fcntl.LOCK_EX, 0.0)
@@ -138,7 +138,7 @@ def temporary_file(parent: Path) -> Iterator[tuple[Path, int]]:
 
 @contextlib.contextmanager
 def reading(directory: Path) -> Iterator[None]:
-    """What is in a folder stays there until this ends: nobody takes its place. Nothing where there is no such folder."""
+    """Keep what is in a folder there until this ends: nobody takes its place. Do nothing where there is no such folder."""
     handle = None
     with contextlib.suppress(OSError):
         while handle is None:
@@ -156,8 +156,8 @@ def reading(directory: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path, kind: int, patience_s: float) -> Iterator[bool | None]:
-    """An advisory lock on a file or folder that dies with its process; yields whether it is held, None where the file system
-    has no such locks."""
+    """Hold an advisory lock on a file or folder that ends with its process; yield whether it is held, None where the file
+    system has no such locks."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         yield _flock(handle, kind, patience_s)
@@ -287,7 +287,7 @@ def _retire_entry(old: Path, place: Path, name: str, is_ours: bool) -> None:
 
 
 def flush(path: Path) -> None:
-    """What a file or folder holds outlives a power cut."""
+    """Write what a file or folder holds to the disk, so that it survives a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -299,7 +299,7 @@ def flush(path: Path) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two names are one file, or two links to the same place, or files with the same bytes."""
+    """Return whether two names are one file, or two links to the same place, or files with the same bytes."""
     if not os.path.lexists(other):
         return False
     if os.path.samestat(one.lstat(), other.lstat()):
@@ -320,7 +320,7 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 
 def _remove_unmarked(folder: Path) -> None:
-    """Killed before the mark was written: there is at most an empty mark beside an empty folder."""
+    """Remove what a process left that was killed before it wrote the mark: at most an empty mark and an empty folder."""
     writing, mark = folder / "writing", folder / MARK
     if {one.name for one in folder.iterdir()} <= {MARK, "writing"} and not (mark.exists() and mark.stat().st_size):
         if writing.is_dir():

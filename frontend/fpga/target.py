@@ -104,7 +104,7 @@ def stored_plan(previous: Path | None, graph: Graph, config: EngineConfig) -> tu
     """Return the plan that an earlier compilation left, with its cycles. CompileError: U021 (exit 2) when there is none,
     U022 and U023 when it is damaged or of another engine."""
     if previous is None or not (previous / PLAN).is_file():
-        nothing_to_start_from("the output folder has no plan")
+        nothing_to_start_from("the output folder has no plan checkpoint")
     manifest = read_manifest(previous, EngineManifest)
     found = read_files(previous, manifest.files, "checkpoints") | read_files(previous, manifest.files, "memory")
     return restore(found[PLAN], graph, config, found["memory/image.bin"])

@@ -41,27 +41,27 @@ class Samples:
 
     @property
     def is_random(self) -> bool:
-        """Made up: ranges and accuracy mean nothing."""
+        """Whether they are made up, so that ranges and accuracy mean nothing."""
         return self.source == "random"
 
     def first(self, count: int) -> Samples:
-        """At most `count` samples from the start."""
+        """Return at most `count` samples from the start."""
         labels = None if self.labels is None else self.labels[:count]
         return Samples({name: array[:count] for name, array in self.inputs.items()}, labels, self.source)
 
 
 def input_shapes(graph: Graph) -> dict[str, Shape]:
-    """The graph's inputs by name, the leading 1 included."""
+    """Return the shapes of the graph's inputs by name, the leading 1 included."""
     return {node.op.name: node.shape for node in graph.inputs if isinstance(node.op, Input)}
 
 
 def unbatched_inputs(graph: Graph) -> frozenset[str]:
-    """Inputs whose own shape lies behind the axis that counts samples: their data may come in that shape."""
+    """Return the inputs whose own shape follows the axis that counts samples: their data may come in that shape."""
     return frozenset(node.op.name for node in graph.inputs if isinstance(node.op, Input) and node.op.unbatched)
 
 
 def sample_count(found: Shape, shape: Shape, unbatched: bool) -> int | None:
-    """How many samples an array of shape `found` holds for an input of `shape` (leading 1 included); None: it does not fit.
+    """Return how many samples an array of shape `found` holds for an input of `shape` (leading 1 included); None: no fit.
 
     For an `unbatched` input also samples joined along the first axis of their own shape, as outputs are.
     """
@@ -77,8 +77,8 @@ def sample_count(found: Shape, shape: Shape, unbatched: bool) -> int | None:
 def random_samples(
     shapes: Mapping[str, Shape], count: int = 32, seed: int = 0, ranges: Mapping[str, Range] = NO_RANGES
 ) -> Samples:
-    """Standard-normal values from a fixed seed, the same on every machine; integers where `ranges` (as `input_ranges`
-    gives them) has the input, masks all 1."""
+    """Return standard-normal values from a fixed seed, the same on every machine; integers where `ranges` (as
+    `input_ranges` gives them) has the input, masks all 1."""
     rng = np.random.default_rng(seed)
     inputs: dict[str, Array] = {}
     for name, shape in sorted(shapes.items()):
@@ -98,8 +98,8 @@ def load_samples(
     ranges: Mapping[str, Range] = NO_RANGES,
     unbatched: Set[str] = NOTHING,
 ) -> Samples:
-    """Samples for inputs of these shapes (leading batch of 1 included); `ranges` and `unbatched` as `input_ranges` and
-    `unbatched_inputs` give them.
+    """Return samples for inputs of these shapes (leading batch of 1 included); `ranges` and `unbatched` as `input_ranges`
+    and `unbatched_inputs` give them.
 
     An array is found under its input's name; for a model of one input also as `images`, and for `calibration`
     first as `calib`.  Labels (`labels`) belong to the arrays that are not `calib`.
@@ -128,7 +128,7 @@ def read_inputs(
     ranges: Mapping[str, Range],
     unbatched: Set[str] = NOTHING,
 ) -> dict[str, Array]:
-    """The arrays called `names` (input name -> array name), checked before and after they are read."""
+    """Return the arrays called `names` (input name -> array name), checked before and after they are read."""
     _check_headers(headers, names, shapes, path, ranges, unbatched)
     _check_memory(headers, names.values(), path)
     found: dict[str, Array] = {}
@@ -146,8 +146,8 @@ def check_arrays(
     unbatched: Set[str] = NOTHING,
     finite: bool = True,
 ) -> dict[str, Array]:
-    """Samples (count, ...) that a caller has as arrays, in the model's types. CompileError D008 with all that do not fit.
-    finite: whether nan and infinity are refused, for which no integer stands."""
+    """Return samples (count, ...) that a caller has as arrays, in the model's types. CompileError D008 with all that do not
+    fit. finite: whether nan and infinity are refused, which no integer represents."""
     found: list[Diagnostic] = []
     checked: dict[str, Array] = {}
     for name, shape in shapes.items():
@@ -184,7 +184,7 @@ def check_arrays(
 
 
 def choose(headers: Mapping[str, Header], shapes: Mapping[str, Shape], path: Path, calibration: bool) -> dict[str, str]:
-    """Input name -> array name."""
+    """Return the name of the array for each input. CompileError D004 for inputs without one."""
     found: dict[str, str] = {}
     missing: list[str] = []
     for given in shapes:
@@ -247,7 +247,7 @@ def _check_headers(
 
 
 def _unfit(dtype: np.dtype[np.generic], allowed: Range | None) -> str | None:
-    """Why elements of this type are not the model's; None where they are."""
+    """Return why elements of this type are not the model's; None where they are."""
     if allowed is None:
         return None if dtype.kind == "f" else f"its elements are {dtype}, and the model takes float32"
     if dtype.kind in ("iub" if allowed == MASK else "iu"):
@@ -283,7 +283,7 @@ def _as_float(array: Array, name: str, path: Path) -> Array:
 
 
 def check_ranges(samples: Samples) -> None:
-    """Refuse (D006) samples that scales are to be taken from and whose values are all the same."""
+    """CompileError D006 for samples whose values are all the same, from which no scale can be taken."""
     for name, values in samples.inputs.items():
         if values.dtype.kind == "f" and values.size > 1 and values.min() == values.max():
             because = f"every value is {float(values.reshape(-1)[0])}"

@@ -27,7 +27,7 @@ FEWEST = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """Samples by input name with what is right, by output name ("labels": for the output that they fit)."""
+    """Samples by input name with their targets, by output name ("labels": for the output that they fit)."""
 
     inputs: dict[str, Array]
     targets: dict[str, Array] = field(default_factory=dict)
@@ -39,16 +39,16 @@ class Labelled:
         return len(next(iter(self.inputs.values())))
 
     def take(self, positions: Array) -> Labelled:
-        """The samples at these positions."""
+        """Return the samples at these positions."""
         inputs, targets = ({name: array[positions] for name, array in given.items()} for given in (self.inputs, self.targets))
         return Labelled(inputs, targets, self.source)
 
     def first(self, count: int) -> Labelled:
-        """At most `count` samples from the start."""
+        """Return at most `count` samples from the start."""
         return self.take(np.arange(min(count, self.count)))
 
     def some(self, count: int, seed: int) -> Labelled:
-        """At most `count` samples, drawn by the seed, in their order."""
+        """Return at most `count` samples, drawn by the seed, in their order."""
         if count >= self.count:
             return self
         return self.take(np.sort(np.random.default_rng(seed).permutation(self.count)[:count]))
@@ -56,7 +56,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """`learn` and `measure` share no sample. `how`: how they were told apart, a sentence for the user."""
+    """`learn` and `measure` share no sample. `how`: how the samples were divided, a sentence for the user."""
 
     learn: Labelled
     measure: Labelled

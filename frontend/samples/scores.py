@@ -1,4 +1,4 @@
-"""How right a model is on labelled data, and how far two models agree on any data, output by output.
+"""The accuracy of a model on labelled data, and the agreement of two models on any data, output by output.
 
 `labels` belong to the first output whose number of classes they fit; an array named after an output is its target.
 Values come from torch where it is installed (several times as fast), else from the interpreter; integers always from the
@@ -15,7 +15,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from edgewright.frontend.samples.labelled import LABELS, Labelled
-from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import for_each, interpret
 from edgewright.passes.ir.types import Array, Level
@@ -46,7 +46,7 @@ class Agreement:
 def outputs_of(
     graph: Graph, inputs: Mapping[str, Array], stage: str = "", progress: Progress | None = None
 ) -> dict[str, Array]:
-    """Every output by name, samples along axis 0, as real numbers up to a factor (integers without their zero point)."""
+    """Return every output by name, samples along axis 0, as real numbers up to a factor (integers without zero point)."""
     count = len(next(iter(inputs.values())))
     fast = graph.level is Level.FLOAT and find_spec("torch") is not None
     step, model = (_TORCH_BATCH, _by_torch(graph)) if fast else (_BATCH, partial(interpret, graph))
@@ -73,7 +73,7 @@ def _zero(node: Node) -> int:
 
 
 def targets_of(graph: Graph, data: Labelled) -> dict[str, Array]:
-    """What is right, by output name. CompileError L004: labels that fit no output; L010: targets of another shape."""
+    """Return the targets by output name. CompileError L004: labels that fit no output; L010: targets of another shape."""
     found: dict[str, Array] = {}
     shapes = {name: node.shape for name, node in zip(graph.output_names, graph.outputs, strict=True)}
     for name, values in data.targets.items():
@@ -109,38 +109,34 @@ def _check(name: str, shape: tuple[int, ...], values: Array, data: Labelled) -> 
         return
     count = classes_of(shape)
     wanted = "0 and 1 for each value" if count is None else f"classes from 0 to {count - 1}, one for each sample"
-    raise CompileError(
-        [
-            Diagnostic(
-                "L010",
-                f"targets that do not fit output '{name}'",
-                f"array '{name}' in {data.source}",
-                f"it is {' x '.join(map(str, values.shape))} of {values.dtype} from {values.min()} to {values.max()}, and the "
-                f"output is {' x '.join(map(str, shape[1:]))} for each sample",
-                f"give {wanted}, or omit the array",
-            )
-        ]
+    fail(
+        "L010",
+        f"targets that do not fit output '{name}'",
+        f"array '{name}' in {data.source}",
+        f"it is {' x '.join(map(str, values.shape))} of {values.dtype} from {values.min()} to {values.max()}, and the "
+        f"output is {' x '.join(map(str, shape[1:]))} for each sample",
+        f"give {wanted}, or omit the array",
     )
 
 
 def shape_of(graph: Graph, output: str) -> tuple[int, ...]:
-    """The shape of an output by name."""
+    """Return the shape of an output by name."""
     return graph.outputs[graph.output_names.index(output)].shape
 
 
 def is_class(shape: tuple[int, ...], values: Array) -> bool:
-    """Whether targets are one class a sample for an output of this shape."""
+    """Return whether targets are one class a sample for an output of this shape."""
     return values.ndim == 1 and values.dtype.kind in "iu" and classes_of(shape) is not None
 
 
 def classes_of(shape: tuple[int, ...]) -> int | None:
-    """How many classes an output of this shape tells apart; None for one that has more axes."""
+    """Return how many classes an output of this shape distinguishes; None for one that has more axes."""
     size = math.prod(shape[1:])
     return size if size > 1 and size == max(shape[1:]) else None
 
 
 def scores(graph: Graph, found: Mapping[str, Array], data: Labelled) -> tuple[Score, ...]:
-    """A score for each output that has targets, classes first."""
+    """Return a score for each output that has targets, classes first."""
     rows = []
     for name, wanted in targets_of(graph, data).items():
         node = graph.outputs[graph.output_names.index(name)]
@@ -154,12 +150,12 @@ def scores(graph: Graph, found: Mapping[str, Array], data: Labelled) -> tuple[Sc
 
 
 def measured_scores(graph: Graph, data: Labelled, progress: Progress) -> tuple[Score, ...]:
-    """Return how right each output with targets is; see `scores`."""
+    """Return the score of each output with targets; see `scores`."""
     return scores(graph, outputs_of(graph, data.inputs, "measure accuracy", progress), data)
 
 
 def _sides(node: Node, values: Array) -> Array:
-    """True where a value says yes: above one half for probabilities, above zero for logits."""
+    """Return True where a value is on the positive side: above one half for probabilities, above zero for logits."""
     sides: Array = values > (0.5 if isinstance(node.op, Sigmoid) else 0.0)
     return sides
 
@@ -167,7 +163,7 @@ def _sides(node: Node, values: Array) -> Array:
 def agreements(
     before: Graph, after: Graph, left: Mapping[str, Array], right: Mapping[str, Array], data: Labelled
 ) -> tuple[Agreement, ...]:
-    """For each output that both models have. `left`, `right`: their outputs on the same samples."""
+    """Return the agreement on each output that both models have. `left`, `right`: their outputs on the same samples."""
     rows = []
     decided = {name for name, wanted in data.targets.items() if name in after.output_names and wanted.ndim > 1}
     for name, node in zip(after.output_names, after.outputs, strict=True):
@@ -187,7 +183,7 @@ def agreements(
 
 
 def _cosine(one: Array, two: Array) -> float:
-    """Mean over samples; 1 for equal values, 0 at least."""
+    """Return the mean over samples; 1 for equal values, 0 at least."""
     a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (one, two))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     each = np.where(norms > 0, (a * b).sum(axis=1) / np.maximum(norms, 1e-300), (a == b).all(axis=1))
