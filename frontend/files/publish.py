@@ -97,8 +97,8 @@ def check_place(directory: Path) -> Path:
 
 
 def check_file(path: Path, inputs: Mapping[Path, str] | None = None) -> Path:
-    """Return the file that will be written, links followed. CompileError U020 (exit 2) for folders, devices, pipes, links that lead
-    nowhere, unwritable places, and for files that the same command reads (``inputs``: what each of them is)."""
+    """Return the file that will be written, links followed. CompileError U020 (exit 2) for folders, devices, pipes, links
+    that lead nowhere, unwritable places, and for files that the same command reads (``inputs``: what each of them is)."""
     help_text = "choose another file with -o"
     try:
         place = _resolved(path)
@@ -194,7 +194,7 @@ def kind_of(path: Path) -> str:
 
 
 def _kept(directory: Path, place: Path, files: Collection[str] | Mapping[str, bytes | None]) -> tuple[str, ...]:
-    """Return the user's files in a place. CompileError: U020 for a folder that is not ours, U024 for files that would be lost."""
+    """Return the user's files in a place. CompileError: U020 for a folder that is not ours, U024 for lost files."""
     if not os.path.lexists(place):
         return ()
     found = contents(place)
