@@ -40,9 +40,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return str(self.__struct_config__.tag)
 
     def check(self) -> None:
-        """ValueError when no version of Edgewright wrote this, or another one did."""
-        if self.format != self.FORMAT:
-            raise ValueError(f"it is of format {self.format}, this version reads {self.FORMAT}")
+        """ValueError when no version of Edgewright wrote this."""
         for name in self.files:
             path = PurePosixPath(name)
             if not name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name:
@@ -51,8 +49,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"it gives no hash of {', '.join(unlisted)}")
 
 
-class _Kind(msgspec.Struct, frozen=True):
-    kind: str
+class _Header(msgspec.Struct, frozen=True):
+    format: int
+    kind: str = "fpga"  # format 1 of an FPGA's has none
 
 
 def seal(manifest: M, files: Mapping[str, bytes]) -> tuple[M, dict[str, bytes]]:
@@ -65,7 +64,7 @@ def seal(manifest: M, files: Mapping[str, bytes]) -> tuple[M, dict[str, bytes]]:
 def read_kind(folder: Path) -> str:
     """Return the kind of target that a folder was compiled for. CompileError U022 when there is no manifest that says it."""
     try:
-        return read_json(folder / MANIFEST, _Kind).kind
+        return read_json(folder / MANIFEST, _Header).kind
     except Unreadable as error:
         not_compiled(folder, f"{MANIFEST}: {error}")
 
@@ -73,6 +72,12 @@ def read_kind(folder: Path) -> str:
 def read_manifest(folder: Path, kind: type[M]) -> M:
     """Return the manifest of a folder. CompileError U022 (exit 2) when there is none of this kind and format."""
     try:
+        header, wanted = read_json(folder / MANIFEST, _Header), kind.__struct_config__.tag
+        if header.kind != wanted:
+            raise ValueError(f"it is of kind '{plain(header.kind)[:80]}', not '{wanted}'")
+        if header.format != kind.FORMAT:
+            because = f"{MANIFEST}: it is of format {header.format}, this version reads {kind.FORMAT}"
+            not_compiled(folder, because, "compile the model again")
         manifest = read_json(folder / MANIFEST, kind)
         manifest.check()
     except (Unreadable, ValueError) as error:
@@ -114,16 +119,9 @@ def file_digest(path: Path) -> str | None:
         return None
 
 
-def not_compiled(folder: Path, because: str) -> NoReturn:
-    """Raise U022 (exit 2) for a folder that is not a compiled model."""
-    fail(
-        "U022",
-        "this folder is not a compiled model",
-        plain(folder),
-        because,
-        "give the folder that `edgewright compile` wrote",
-        Exit.USAGE,
-    )
+def not_compiled(folder: Path, because: str, help_text: str = "give the folder that `edgewright compile` wrote") -> NoReturn:
+    """Raise U022 (exit 2) for a folder that is not a compiled model, or not one of this version."""
+    fail("U022", "this folder is not a compiled model", plain(folder), because, help_text, Exit.USAGE)
 
 
 def damaged(name: str, because: str) -> Diagnostic:

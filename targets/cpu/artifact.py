@@ -146,7 +146,8 @@ def check_manifest(folder: Path, manifest: CpuManifest) -> None:
     first = text.split(b"\n", 1)[0].split()
     if first[:1] == [b"edgewright-model"] and first[1:2] != [str(PLAIN_FORMAT).encode()]:
         found = (first[1:2] or [b"?"])[0].decode(errors="replace")
-        not_compiled(folder, f"{PLAIN} has format {plain(found)}, this version reads {PLAIN_FORMAT}")
+        because = f"{PLAIN} has format {plain(found)}, this version reads {PLAIN_FORMAT}"
+        not_compiled(folder, because, "compile the model again")
     library, weights = (Identity((folder / name).stat().st_size, manifest.files[name]) for name in (LIBRARY, WEIGHTS))
     if manifest.weights_bytes != weights.size_bytes or text != plain_text(manifest, library, weights):
         raise CompileError([damaged(MANIFEST, f"it describes another model than {PLAIN}")])
