@@ -101,11 +101,13 @@ def _planned(graph: Graph, config: EngineConfig) -> tuple[Plan, Cycles]:
 
 
 def stored_plan(previous: Path | None, graph: Graph, config: EngineConfig) -> tuple[Plan, Cycles]:
-    """Return the plan that an earlier compilation left, with its cycles. CompileError: U021 (exit 2) when there is none,
-    U022 and U023 when it is damaged or of another engine."""
+    """Return the plan that an earlier compilation left, with its cycles. CompileError: U021 (exit 2) when there is none for
+    this engine, U022 and U023 when it is damaged."""
     if previous is None or not (previous / PLAN).is_file():
         nothing_to_start_from("the output folder has no plan checkpoint")
     manifest = read_manifest(previous, EngineManifest)
+    if manifest.engine != asdict(config):
+        nothing_to_start_from(f"the plan there is for the engine of '{manifest.target}'", "start with --from plan")
     found = read_files(previous, manifest.files, "checkpoints") | read_files(previous, manifest.files, "memory")
     return restore(found[PLAN], graph, config, found["memory/image.bin"])
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import edgewright
@@ -18,6 +19,7 @@ from edgewright.frontend.files import publish
 from edgewright.frontend.fpga import target as fpga
 from edgewright.frontend.fpga.bundle import FpgaBundle, rtl_sources
 from edgewright.frontend.report import report
+from edgewright.hw.blocks.config import EngineConfig
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.results import to_data
 from typer.testing import CliRunner
@@ -104,6 +106,19 @@ def test_starting_from_nothing_is_refused(tmp_path: Path) -> None:
         edgewright.compile(MODEL, target="zcu104", calibration=DATA, output=tmp_path / "new", start_from="plan")
     assert (caught.value.diagnostics[0].code, caught.value.exit_code) == ("U021", 2)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_plan_for_another_engine_or_a_cpu_is_not_emitted(bundle: Path, tmp_path: Path) -> None:
+    graph = FpgaBundle.open(bundle).graph
+    acts: tuple[Callable[[], object], ...] = (
+        lambda: fpga.stored_plan(bundle, graph, EngineConfig(weight_tiles=512)),
+        lambda: edgewright.compile(MODEL, target="rpi5", output=tmp_path / "new", start_from="emit"),
+    )
+    for act in acts:
+        with pytest.raises(CompileError) as caught:
+            act()
+        assert (caught.value.diagnostics[0].code, caught.value.exit_code) == ("U021", 2)
+        assert "--from plan" in caught.value.diagnostics[0].help
 
 
 @pytest.mark.parametrize("failing", ["read_model", "quantise", "plan", "emit"])
