@@ -84,7 +84,7 @@ def compile_cpu(
         files |= kept_files(previous, "checkpoints") | kept_files(previous, "model")
     if arch is not None:
         with clock.stage("CUDA"):
-            from edgewright.targets.cpu.cuda_build import cuda_program
+            from edgewright.targets.gpu.build import cuda_program
 
             cuda = cuda_program(final, arch)
             files |= {f"cuda/{name}": content for name, content in cuda.files().items()}

@@ -10,17 +10,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("frontend", "sim", "hw", "targets", "passes")
+ONNX = ("frontend/onnx_*/*.py",)
+TVM = ("targets/lowering/", "targets/cpu/", "targets/gpu/")
 # a third-party package and the only files that may import it
 FENCED = {
-    "onnx": "frontend/onnx_*/*.py",
-    "onnx_ir": "frontend/onnx_*/*.py",
-    "onnxscript": "frontend/onnx_*/*.py",
-    "onnxruntime": "frontend/onnx_*/*.py",
-    "tvm": "targets/cpu/",
-    "tvm_ffi": "targets/cpu/",
-    "torch": "passes/learn/",
-    "cocotb": "sim/*.py",
-    "cocotbext": "sim/*.py",
+    "onnx": ONNX,
+    "onnx_ir": ONNX,
+    "onnxscript": ONNX,
+    "onnxruntime": ONNX,
+    "tvm": TVM,
+    "tvm_ffi": TVM,
+    "torch": ("passes/learn/",),
+    "cocotb": ("sim/*.py",),
+    "cocotbext": ("sim/*.py",),
 }
 
 
@@ -50,8 +52,21 @@ def test_imports_point_to_the_right(room: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def _inside(path: Path, fence: str) -> bool:
-    return path.is_relative_to(fence) if fence.endswith("/") else path.match(fence)
+def _inside(path: Path, fences: tuple[str, ...]) -> bool:
+    return any(path.is_relative_to(fence) if fence.endswith("/") else path.match(fence) for fence in fences)
+
+
+def test_the_cpu_and_the_gpu_share_only_what_lies_in_lowering() -> None:
+    """`targets/lowering/` imports neither of the two, and `targets/gpu/` nothing of `targets/cpu/`."""
+    others = {"lowering": ("cpu", "gpu"), "gpu": ("cpu",), "cpu": ("gpu",)}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for folder, forbidden in others.items()
+        for path in sorted((ROOT / "targets" / folder).rglob("*.py"))
+        for name, line in imported(path)
+        if name.split(".")[:2] == ["edgewright", "targets"] and name.split(".")[2] in forbidden
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("package", FENCED)

@@ -94,9 +94,9 @@ def test_support_table() -> None:
 @pytest.mark.tvm
 def test_cpu() -> None:
     from edgewright.targets.cpu.lower import LOWERINGS
-    from edgewright.targets.cpu.scalar import FORMULAS, ROW_KERNELS
+    from edgewright.targets.lowering.formulas import ELEMENTWISE
 
-    by_element = {op for op in groups.OPERATORS if op in FORMULAS or op.__name__ in ROW_KERNELS}
+    by_element = {op for op in groups.OPERATORS if op in ELEMENTWISE}
     assert by_element == {*groups.ELEMENTWISE, ops.Table}
     others = {ops.Concat, ops.BatchNormalization, *groups.WINDOWS, *BOUNDARY, ops.ConvTranspose}
     assert set(LOWERINGS) == set(groups.OPERATORS) - by_element - others

@@ -5,66 +5,40 @@ Float: softmax(scale q k^T + bias) v. Integers: the program of `arith.attention`
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from edgewright.passes.ops import Attention
-from edgewright.targets.cpu.elementwise import copied
-from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.elementwise import contiguous_rows
 from edgewright.targets.cpu.product import geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
-from edgewright.targets.cpu.tir import (
-    Expr,
-    T,
-    address,
-    call,
-    cast,
-    constant,
-    i32,
-    i64,
-    lanes,
-    loop,
-    put,
-    run,
-    scratch,
-)
-from edgewright.targets.cpu.view import View
+from edgewright.targets.cpu.tir import address, call, lanes, loop, run, scratch
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import AttentionOperands
+from edgewright.targets.lowering.tir import Expr, T, cast, constant, i32, i64, put
+from edgewright.targets.lowering.view import StridedView
 
 
 def attention(context: Context, group: Group) -> None:
     """Adds the two steps of an attention: packing of keys and values, and the attention itself with its tail."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, Attention)
-    op = anchor.op
-    q, k, v = (context.values[n] for n in anchor.inputs[:3])
-    windows, tokens, width = q.shape
-    keys = k.shape[1]
-    heads = op.heads
-    dk, dv = width // heads, v.shape[2] // heads
+    anchor = group.head
+    operands = AttentionOperands.of(context, anchor)
+    op, k, v, bias, macs = operands.op, operands.k, operands.v, operands.bias, operands.macs
+    windows, heads, tokens, keys, dk, dv = operands.sizes
+    q = contiguous_rows(context, operands.q, anchor.name)  # its channels may be those of a map
     integer = not anchor.type.is_float
     variant = context.variant
     shape = geometry(variant, "int8" if integer else "float32")
-    if q.strides[-1] != 1 and width > 1:  # channels of a map, say
-        dense = context.temporary(math.prod(q.shape), q.dtype).reshape(q.shape)
-        assert dense is not None
-        copied(context, q, dense, f"{anchor.name} (rows)")
-        q = dense
-    bias = None
-    if len(anchor.inputs) > 3:
-        bias = context.values[anchor.inputs[3]].broadcast_to((windows, heads, tokens, keys))
-    tail = context.tail(group, lambda view: view)
+    tail = context.tail(group)
     k_panels, v_panels = shape.panels(keys), shape.panels(dv)
     k_size, v_size = k_panels * shape.panel(dk), v_panels * shape.panel(keys)
     packed_k = context.temporary(windows * heads * k_size, shape.dtype)
     packed_v = context.temporary(windows * heads * v_size, shape.dtype)
     k_sums = context.temporary(windows * heads * k_panels * shape.nr, "int32")
     v_sums = context.temporary(windows * heads * v_panels * shape.nr, "int32")
-    macs = windows * heads * tokens * keys * (dk + dv)
     wide = macs >= PARALLEL_MACS
     sums = [k_sums, v_sums] if integer else []
 
-    def packing(buffers: Mapping[View, Any]) -> None:
+    def packing(buffers: Mapping[StridedView, Any]) -> None:
         with loop(windows * heads, parallel=wide) as head:
             for source, columns, depth, size, panels, target, total in (
                 (k, keys, dk, k_size, k_panels, packed_k, k_sums),
@@ -96,7 +70,7 @@ def attention(context: Context, group: Group) -> None:
     block = -(-tokens // blocks)
     row_scores = k_panels * shape.nr
 
-    def body(buffers: Mapping[View, Any]) -> None:
+    def body(buffers: Mapping[StridedView, Any]) -> None:
         with loop(windows * heads * blocks, parallel=wide) as task:
             head, i = task // blocks if blocks > 1 else task, task % blocks if blocks > 1 else 0
             row = i * block
@@ -120,13 +94,13 @@ def attention(context: Context, group: Group) -> None:
             else:
                 _float_rows(buffers, scores, head, row, m)
 
-    def bias_at(buffers: Mapping[View, Any], head: Expr, row: Expr, lane: Expr) -> Expr:
+    def bias_at(buffers: Mapping[StridedView, Any], head: Expr, row: Expr, lane: Expr) -> Expr:
         assert bias is not None
         window, which = (head // heads, head % heads) if windows > 1 else (0, head)
         w, h, t, s = bias.strides
         return buffers[bias][window * w + which * h + row * t + lane * s]
 
-    def _float_rows(buffers: Mapping[View, Any], scores: Any, head: Expr, row: Expr, m: Expr) -> None:
+    def _float_rows(buffers: Mapping[StridedView, Any], scores: Any, head: Expr, row: Expr, m: Expr) -> None:
         totals = scratch(block, "float32")
         with loop(m) as i:
             scale = constant(op.scale, "float32")
@@ -150,7 +124,7 @@ def attention(context: Context, group: Group) -> None:
 
         _columns(tile)
 
-    def _integer_rows(buffers: Mapping[View, Any], scores: Any, head: Expr, row: Expr, m: Expr) -> None:
+    def _integer_rows(buffers: Mapping[StridedView, Any], scores: Any, head: Expr, row: Expr, m: Expr) -> None:
         offset = variant.s8_offset
         weights = scratch(block * keys, "uint8")
         totals = scratch(block, "int32")
@@ -208,7 +182,7 @@ def attention(context: Context, group: Group) -> None:
         if rest:
             tile(whole, rest)
 
-    def _emit(buffers: Mapping[View, Any], head: Expr, row: Expr, p: Expr, count: int, anchor_value: Any) -> None:
+    def _emit(buffers: Mapping[StridedView, Any], head: Expr, row: Expr, p: Expr, count: int, anchor_value: Any) -> None:
         window, which = (head // heads, head % heads) if windows > 1 else (0, head)
         tail.emit(buffers, window * tokens + row, which * dv + p * shape.nr, count, anchor_value)
 
@@ -224,7 +198,7 @@ def _factor(total: Expr) -> Expr:
     return cast(reciprocal, "float64") * power
 
 
-def _head(view: View, head: Expr, heads: int, width: int) -> Expr:
+def _head(view: StridedView, head: Expr, heads: int, width: int) -> Expr:
     """Where the first element of a head (numbered over windows and heads) lies."""
     if view.shape[0] == 1:
         return head * (width * view.strides[2])

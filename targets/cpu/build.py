@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tvm
-import tvm_ffi
-from edgewright.targets.cpu.arena import Life, aligned, place
 from edgewright.targets.cpu.artifact import ENTRY
 from edgewright.targets.cpu.compile_c import kernels_object, link_shared
-from edgewright.targets.cpu.lower import Program
-from edgewright.targets.cpu.step import Step
-from edgewright.targets.cpu.tir import IRBuilder, T, i32, i64, tirx
+from edgewright.targets.cpu.lower import CpuProgram
 from edgewright.targets.cpu.variants import Variant
-from edgewright.targets.cpu.view import ITEM_BYTES, Space, Storage, View
+from edgewright.targets.lowering.memory import lives, place
+from edgewright.targets.lowering.memory import weights as weights_of
+from edgewright.targets.lowering.step import ProgramStep, distinct
+from edgewright.targets.lowering.tir import IRBuilder, T, i32, i64, tirx
+from edgewright.targets.lowering.view import ITEM_BYTES, Space, Storage, StridedView
 from tvm.tirx import compilation_pipeline
 
 # Our order of TVM's lowering passes. Its usual one ("s_tir") moves scratch memory out of the scope that names its device,
@@ -33,15 +32,15 @@ class Built:
     library: bytes
     weights: bytes
     workspace_bytes: int
-    steps: tuple[Step, ...]
+    steps: tuple[ProgramStep, ...]
     functions: int
 
 
-def build(program: Program) -> Built:
+def build(program: CpuProgram) -> Built:
     """Compiles a program for its variant. Equal steps (blocks of a network) share one function."""
-    offsets, workspace_bytes = place(_lives(program))
-    weights, weight_offsets = _weights(program.steps)
-    functions, numbers = _distinct(program.steps)
+    offsets, workspace_bytes = place(lives(program.steps))
+    weights, weight_offsets = weights_of(program.steps)
+    functions, numbers = distinct([step.function for step in program.steps])
     names = [tvm.ir.GlobalVar(f"step_{i}") for i in range(len(functions))]
     entry = _entry(program, {**offsets, **weight_offsets}, [names[i] for i in numbers], len(weights), workspace_bytes)
     module = tvm.IRModule(
@@ -61,9 +60,9 @@ def build(program: Program) -> Built:
     return Built(library, weights, workspace_bytes, program.steps, len(functions))
 
 
-def sizes(program: Program) -> tuple[int, int]:
+def sizes(program: CpuProgram) -> tuple[int, int]:
     """(bytes of weights, bytes of temporaries) of what `build` would make, without compiling anything."""
-    return len(_weights(program.steps)[0]), place(_lives(program))[1]
+    return len(weights_of(program.steps)[0]), place(lives(program.steps))[1]
 
 
 def _pipeline() -> tuple[Any, Any, Any]:
@@ -97,52 +96,8 @@ def target_of(variant: Variant) -> dict[str, Any]:
     return {"kind": "llvm", "mtriple": f"{variant.arch}-linux-gnu", "mcpu": cpu, "mattr": attributes, "num-cores": 1}
 
 
-def _lives(program: Program) -> list[Life]:
-    first: dict[Storage, int] = {}
-    last: dict[Storage, int] = {}
-    for i, step in enumerate(program.steps):
-        for view in step.views:
-            if view.storage.space is Space.WORK:
-                first.setdefault(view.storage, i)
-                last[view.storage] = i
-    return [Life(storage, first[storage], last[storage]) for storage in first]
-
-
-def _weights(steps: Sequence[Step]) -> tuple[bytes, Mapping[Storage, int]]:
-    offsets: dict[Storage, int] = {}
-    parts: list[bytes] = []
-    size = 0
-    for step in steps:
-        for view in step.views:
-            storage = view.storage
-            if storage.space is not Space.WEIGHTS or storage in offsets:
-                continue
-            assert storage.value is not None
-            content = np.ascontiguousarray(storage.value).tobytes()
-            offsets[storage] = size
-            parts.append(content.ljust(aligned(len(content)), b"\0"))
-            size += len(parts[-1])
-    return b"".join(parts), offsets
-
-
-def _distinct(steps: Sequence[Step]) -> tuple[list[Any], list[int]]:
-    """The different functions among the steps', and which of them each step calls."""
-    functions: list[Any] = []
-    numbers: list[int] = []
-    seen: dict[int, list[int]] = {}
-    for step in steps:
-        bucket = seen.setdefault(tvm_ffi.structural_hash(step.function), [])
-        number = next((i for i in bucket if tvm_ffi.structural_equal(functions[i], step.function)), None)
-        if number is None:
-            number = len(functions)
-            functions.append(step.function)
-            bucket.append(number)
-        numbers.append(number)
-    return functions, numbers
-
-
 def _entry(
-    program: Program, offsets: Mapping[Storage, int], names: Sequence[Any], weight_bytes: int, workspace_bytes: int
+    program: CpuProgram, offsets: Mapping[Storage, int], names: Sequence[Any], weight_bytes: int, workspace_bytes: int
 ) -> Any:
     """edgewright_run(first, last, weights, workspace, inputs..., outputs...): steps first <= i < last."""
     ends = [*program.inputs, *program.outputs]
@@ -153,7 +108,7 @@ def _entry(
         workspace = T.arg("workspace", T.buffer((max(workspace_bytes, 1),), "uint8"))
         given = {view.storage: T.arg(f"tensor_{i}", T.buffer(view.shape, view.dtype)) for i, view in enumerate(ends)}
 
-        def pointer(view: View) -> Any:
+        def pointer(view: StridedView) -> Any:
             storage = view.storage
             if storage in given:
                 return tirx.address_of(given[storage][_unflatten(view.offset, given[storage].shape)])

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import MoE, value_of
+from edgewright.passes.ops import MoE
 from edgewright.passes.ops.arith import SHIFT_MAX
 from edgewright.targets.cpu.elementwise import copied
-from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.product import Geometry, Rows, geometry, pack, strided_rows
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Tail
-from edgewright.targets.cpu.tir import Expr, T, address, i32, i64, loop, run, scratch
-from edgewright.targets.cpu.view import View
+from edgewright.targets.cpu.tir import address, loop, run, scratch
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import constant_of
+from edgewright.targets.lowering.tir import Expr, T, i32, i64
+from edgewright.targets.lowering.view import StridedView
 
 TILES = 4  # of rows in one task: as many share a panel of weights while it is in the first cache
 PARTS = 16  # what threads share: more than any board has cores
@@ -39,10 +41,10 @@ ACTIVATIONS = {
 class Queues:
     """Where the queues of a layer are while it runs: see ew_route_f32."""
 
-    tasks: View
-    token: View
-    place: View
-    gate: View
+    tasks: StridedView
+    token: StridedView
+    place: StridedView
+    gate: StridedView
 
 
 def experts(context: Context, group: Group) -> None:
@@ -52,8 +54,8 @@ def experts(context: Context, group: Group) -> None:
 
 class _Experts:
     def __init__(self, context: Context, group: Group) -> None:
-        anchor = group.anchor
-        assert anchor is not None and isinstance(anchor.op, MoE)
+        anchor = group.head
+        assert isinstance(anchor.op, MoE)
         self.context, self.group, self.anchor, self.op = context, group, anchor, anchor.op
         self.weights = [constant_of(node) for node in anchor.inputs[2:]]
         self.experts, self.h, self.d = self.weights[0].shape
@@ -72,12 +74,11 @@ class _Experts:
         self.hidden_width, self.ldout = (self.shape.panels(n) * self.shape.nr for n in (self.h, self.o))
 
     def _rows(self, node: Node) -> Rows:
-        """A value's tokens, evenly spaced."""
+        """Return a value's tokens, evenly spaced."""
         source = self.context.values[node]
         rows = strided_rows(source)
         if rows is None or rows.sizes != (1,):
-            dense = self.context.temporary(node.type.size, source.dtype).reshape(source.shape)
-            assert dense is not None
+            dense = self.context.dense(source.shape, source.dtype)
             copied(self.context, source, dense, f"{node.name} (rows)")
             rows = strided_rows(dense)
             assert rows is not None
@@ -98,7 +99,7 @@ class _Experts:
         views = [found.tasks, work, found.token, found.place, found.gate]
         factors = [i32(self.op.gate_multiplier), i32(self.op.gate_shift)] if self.integer else []
 
-        def body(buffers: Mapping[View, Any]) -> None:
+        def body(buffers: Mapping[StridedView, Any]) -> None:
             run(
                 f"ew_route_{'s16' if self.integer else 'f32'}",
                 address(buffers[source], 0),
@@ -115,14 +116,14 @@ class _Experts:
         self.context.add(self.group, [source, *views], body, kind="Route")
         return found
 
-    def _products(self, queues: Queues) -> View:
+    def _products(self, queues: Queues) -> StridedView:
         """The experts' results, one row for each place in the queues."""
         values = self.context.temporary(self.places * self.ldout, "int16" if self.integer else "float32")
         source = self.x.views[0]
         constants = self._integer_constants() if self.integer else self._float_constants()
         elements = self._integer_work() if self.integer else self.most * (self.d + self.hidden_width)
 
-        def body(buffers: Mapping[View, Any]) -> None:
+        def body(buffers: Mapping[StridedView, Any]) -> None:
             with loop(self.parts, parallel=self.parts > 1) as part:
                 work = scratch(elements, self.shape.dtype)
                 run(
@@ -141,14 +142,14 @@ class _Experts:
         self.context.add(self.group, views, body, kind="Experts", macs=self.macs)
         return values
 
-    def _float_constants(self) -> list[View]:
+    def _float_constants(self) -> list[StridedView]:
         w1, b1, w2, b2 = self.weights
         sizes = np.array([self.d, self.h, self.o, ACTIVATIONS[self.op.activation], self.parts, self.most], np.int64)
         first = packed(w1, self.shape), widened(b1.astype(np.float32), self.hidden_width)
         second = packed(w2, self.shape), widened(b2.astype(np.float32), self.ldout)
         return [self.context.keep(one) for one in (sizes, *first, *second)]
 
-    def _integer_constants(self) -> list[View]:
+    def _integer_constants(self) -> list[StridedView]:
         w1, b1, w2, b2, m1, s1, table, m2, s2 = self.weights
         panels = [_whole(self.shape.a_panel(k)) for k in (self.d, self.h)]
         sizes = np.array([self.d, self.h, self.o, 0, self.parts, self.most, self.op.zero_point, *panels], np.int64)
@@ -168,13 +169,13 @@ class _Experts:
         panel = max(_whole(self.shape.a_panel(k)) for k in (self.d, self.h))
         return _whole(acc) + TILES * panel + _whole(gathered) + _whole(self.most * self.hidden_width)
 
-    def _combine(self, queues: Queues, values: View) -> None:
-        tail = self.context.tail(self.group, lambda view: view, tiles=True)
+    def _combine(self, queues: Queues, values: StridedView) -> None:
+        tail = self.context.tail(self.group, tiles=True)
         blocks = -(-self.tokens // BLOCK)
         wide = self.tokens * self.o * self.k >= PARALLEL_ELEMENTS
         bias = no_bias(self.context, tail, self.o)
 
-        def body(buffers: Mapping[View, Any]) -> None:
+        def body(buffers: Mapping[StridedView, Any]) -> None:
             with loop(blocks, parallel=wide and blocks > 1) as block:
                 first = block * BLOCK
                 many = BLOCK if self.tokens % BLOCK == 0 else T.min(BLOCK, self.tokens - first)
@@ -201,7 +202,7 @@ class _Experts:
         self.context.add(self.group, [values, queues.place, queues.gate, *bias, *tail.views], body)
 
 
-def no_bias(context: Context, tail: Tail, width: int) -> list[View]:
+def no_bias(context: Context, tail: Tail, width: int) -> list[StridedView]:
     """Zeros for the requantisation of a tile whose anchor has no bias; nothing where there is none."""
     return [context.keep(np.zeros(width, np.int32))] if tail.leaders else []
 
@@ -214,13 +215,6 @@ def packed(weight: Array, shape: Geometry) -> Array:
 def widened(values: Array, width: int, fill: int = 0) -> Array:
     """(experts, N), filled up to `width`."""
     return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
-
-
-def constant_of(node: Node) -> Array:
-    """A constant's value."""
-    value = value_of(node)
-    assert value is not None
-    return value
 
 
 def _whole(size_bytes: int) -> int:

@@ -4,7 +4,6 @@ token the few combinations that its code selects, and their normalisation. And t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,28 +12,30 @@ from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import HashAttention, HashCodes
 from edgewright.passes.ops.arith_hashing import KERNEL_BITS
-from edgewright.targets.cpu.elementwise import copied
-from edgewright.targets.cpu.experts import constant_of, no_bias, packed
-from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.elementwise import contiguous_rows
+from edgewright.targets.cpu.experts import no_bias, packed
 from edgewright.targets.cpu.product import geometry
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Tail
-from edgewright.targets.cpu.tir import Expr, T, address, constant, i32, i64, loop, null, run, scratch
-from edgewright.targets.cpu.view import View, dtype_of
+from edgewright.targets.cpu.tir import address, loop, null, run, scratch
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import constant_of
+from edgewright.targets.lowering.tir import Expr, T, constant, i32, i64
+from edgewright.targets.lowering.view import StridedView, dtype_of
 
 BLOCK = 32  # tokens whose rows are finished together
 QUAD = 4  # bits that select together
 COMBINATIONS = 1 << QUAD
 SUM_LANES = 16  # values of 16 bits that are added up together
-Buffers = Mapping[View, Any]
+Buffers = Mapping[StridedView, Any]
 Emit = Callable[[Buffers, Expr, Expr, Expr, Expr, Expr], None]
 """(buffers, window * heads + head, first token, how many, address of the results, their row pitch)."""
 
 
 def hash_attention(context: Context, group: Group) -> None:
     """Adds the two steps of an attention by codes."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, HashAttention)
+    anchor = group.head
+    assert isinstance(anchor.op, HashAttention)
     op = anchor.op
     codes, v = (_rows(context, node) for node in anchor.inputs)
     windows, tokens, width = v.shape
@@ -93,8 +94,8 @@ def hash_attention(context: Context, group: Group) -> None:
 
 def hash_codes(context: Context, group: Group) -> None:
     """Adds the step of the codes of all heads."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, HashCodes)
+    anchor = group.head
+    assert isinstance(anchor.op, HashCodes)
     op = anchor.op
     u = _rows(context, anchor.inputs[0])
     operands = [constant_of(node) for node in anchor.inputs[1:]]
@@ -122,7 +123,9 @@ def hash_codes(context: Context, group: Group) -> None:
     _blocks(context, group, heads, bits, [u, *parts], rows, macs >= PARALLEL_MACS, macs)
 
 
-Codes = tuple[list[View], list[int], int, list[Expr]]  # sizes and constants, the constants' elements a head, work, scalars
+Codes = tuple[
+    list[StridedView], list[int], int, list[Expr]
+]  # sizes and constants, the constants' elements a head, work, scalars
 
 
 def _float_codes(context: Context, op: HashCodes, anchors: Array, coefficients: Array, threshold: Array) -> Codes:
@@ -173,13 +176,12 @@ def _integer_codes(
 
 
 def _blocks(
-    context: Context, group: Group, heads: int, width: int, views: list[View], rows: Emit, wide: bool, macs: int = 0
+    context: Context, group: Group, heads: int, width: int, views: list[StridedView], rows: Emit, wide: bool, macs: int = 0
 ) -> None:
     """Adds the step that makes the anchor's results, blocks of tokens head by head, with the tail."""
-    anchor = group.anchor
-    assert anchor is not None
+    anchor = group.head
     windows, tokens, _ = anchor.shape
-    tail = context.tail(group, lambda view: view, tiles=True)
+    tail = context.tail(group, tiles=True)
     home = _home(tail, anchor)
     bias = no_bias(context, tail, width)
     blocks = -(-tokens // BLOCK)
@@ -207,24 +209,18 @@ def _blocks(
     context.add(group, [*views, *bias, *tail.views], body, macs=macs)
 
 
-def _home(tail: Tail, anchor: Node) -> View | None:
+def _home(tail: Tail, anchor: Node) -> StridedView | None:
     """Where results may be written at once: a home of contiguous columns, and no tail."""
     home = tail.stored.get(anchor)
     return home if home is not None and not tail.group.tail and home.strides[-1] == 1 else None
 
 
-def _rows(context: Context, node: Node) -> View:
-    """A value (windows, tokens, width) with contiguous columns."""
-    view = context.values[node]
-    if view.strides[-1] == 1 or view.shape[-1] == 1:
-        return view
-    dense = context.temporary(math.prod(view.shape), view.dtype).reshape(view.shape)
-    assert dense is not None
-    copied(context, view, dense, f"{node.name} (rows)")
-    return dense
+def _rows(context: Context, node: Node) -> StridedView:
+    """Return a value (windows, tokens, width) with contiguous columns."""
+    return contiguous_rows(context, context.values[node], node.name)
 
 
-def _head(view: View, head: Expr, heads: int) -> Expr:
+def _head(view: StridedView, head: Expr, heads: int) -> Expr:
     """Where a head's columns start; heads are numbered over windows."""
     width = view.shape[2] // heads
     if view.shape[0] == 1:

@@ -6,18 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from edgewright.targets.cpu.elementwise import copied
-from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.elementwise import contiguous_rows
 from edgewright.targets.cpu.product import geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
-from edgewright.targets.cpu.tir import Expr, T, address, i32, i64, loop, row_offset, run, scratch
-from edgewright.targets.cpu.view import View, collapse
+from edgewright.targets.cpu.tir import address, loop, run, scratch
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.tir import Expr, T, i32, i64, row_offset
+from edgewright.targets.lowering.view import StridedView, collapse
 
 
 def matmul(context: Context, group: Group) -> None:
     """(..., M, K) x (..., K, N) with leading axes broadcast."""
-    anchor = group.anchor
-    assert anchor is not None
+    anchor = group.head
     lead = anchor.shape[:-2]
     m_all, n = anchor.shape[-2:]
     k = anchor.inputs[0].shape[-1]
@@ -25,13 +25,9 @@ def matmul(context: Context, group: Group) -> None:
     b = context.values[anchor.inputs[1]].broadcast_to((*lead, k, n))
     integer = not anchor.type.is_float
     shape = geometry(context.variant, "int8" if integer else "float32")
-    if a.strides[-1] != 1 and k > 1:
-        dense = context.temporary(math.prod(a.shape), a.dtype).reshape(a.shape)
-        assert dense is not None
-        copied(context, a, dense, f"{anchor.name} (rows)")
-        a = dense
+    a = contiguous_rows(context, a, anchor.name)
     batch = math.prod(lead)
-    tail = context.tail(group, lambda view: view)
+    tail = context.tail(group)
     panels = shape.panels(n)
     size = panels * shape.panel(k)
     packed = context.temporary(batch * size, shape.dtype)
@@ -41,7 +37,7 @@ def matmul(context: Context, group: Group) -> None:
     macs = batch * m_all * n * k
     wide = macs >= PARALLEL_MACS
 
-    def packing(buffers: Mapping[View, Any]) -> None:
+    def packing(buffers: Mapping[StridedView, Any]) -> None:
         with loop(batch * panels, parallel=wide) as task:
             which, p = (task // panels, task % panels) if panels > 1 else (task, 0)
             first = p * shape.nr
@@ -66,7 +62,7 @@ def matmul(context: Context, group: Group) -> None:
     rest = n % shape.nr
     offset = context.variant.s8_offset if integer else 0
 
-    def body(buffers: Mapping[View, Any]) -> None:
+    def body(buffers: Mapping[StridedView, Any]) -> None:
         with loop(batch * blocks, parallel=wide) as task:
             which, i = (task // blocks, task % blocks) if blocks > 1 else (task, 0)
             row = i * block

@@ -25,13 +25,13 @@ from edgewright.targets.cpu.artifact import (
     seal,
 )
 from edgewright.targets.cpu.build import Built, build
-from edgewright.targets.cpu.lower import Program, lower
+from edgewright.targets.cpu.lower import CpuProgram, lower
 from edgewright.targets.cpu.runner_files import runner_files
-from edgewright.targets.cpu.step import Step
 from edgewright.targets.cpu.variants import Variant
-from edgewright.targets.cpu.view import ITEM_BYTES, View
 from edgewright.targets.cpu.work import works_of
 from edgewright.targets.estimate import Work
+from edgewright.targets.lowering.step import ProgramStep
+from edgewright.targets.lowering.view import ITEM_BYTES, StridedView
 
 
 def package(
@@ -60,7 +60,7 @@ def package(
     return seal(manifest, content), manifest, works
 
 
-def manifest_of(program: Program, built: Built, model: str, target: str, version: str, options: dict[str, Any]) -> Manifest:
+def manifest_of(program: CpuProgram, built: Built, model: str, target: str, version: str, options: dict[str, Any]) -> Manifest:
     """The manifest without its hashes."""
     graph, variant = program.graph, program.variant
     ranges = input_ranges(graph)
@@ -92,19 +92,19 @@ def manifest_of(program: Program, built: Built, model: str, target: str, version
     )
 
 
-def touched_bytes(step: Step) -> int:
+def touched_bytes(step: ProgramStep) -> int:
     """Bytes of the windows that a step reads and writes."""
     return sum(_bytes(view) for view in step.views)
 
 
-def _bytes(view: View) -> int:
+def _bytes(view: StridedView) -> int:
     size = ITEM_BYTES[view.dtype]
     for n, stride in zip(view.shape, view.strides, strict=True):
         size *= n if stride else 1
     return size
 
 
-def _tensor(name: str, node: Node, view: View) -> Tensor:
+def _tensor(name: str, node: Node, view: StridedView) -> Tensor:
     quant = node.quant
     if node.type.is_float or quant is None or not isinstance(quant.scale, float):
         return Tensor(name, view.dtype, view.shape)

@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 from edgewright.passes.ir.types import Array
-from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.elementwise import contiguous_rows
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Load, Tail
-from edgewright.targets.cpu.tir import Expr, T, address, i64, lanes, loop, prefetch, put, row_offset, run, scratch
+from edgewright.targets.cpu.tir import address, lanes, loop, prefetch, run, scratch
 from edgewright.targets.cpu.variants import Variant
-from edgewright.targets.cpu.view import ITEM_BYTES, View, collapse
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import weight_and_bias
+from edgewright.targets.lowering.tir import Expr, T, i64, put, row_offset
+from edgewright.targets.lowering.view import ITEM_BYTES, StridedView, collapse
 
 FEW_BLOCKS = 4  # with fewer blocks of rows than this, threads share the columns instead
 LARGE_WEIGHT_BYTES = 256 << 10  # more than stays in the second cache beside rows and results
-Buffers = Mapping[View, Any]
+Buffers = Mapping[StridedView, Any]
 
-Fill = Callable[[Mapping[View, Any], Any, Expr, Expr, Expr], None]
+Fill = Callable[[Mapping[StridedView, Any], Any, Expr, Expr, Expr], None]
 """(buffers, target, base, first row, count): gathers rows to target[base:]."""
 
 
@@ -77,7 +80,7 @@ class Rows:
     `fill` gathers rows.
     """
 
-    views: tuple[View, ...]
+    views: tuple[StridedView, ...]
     width: int
     step: int = 0
     sizes: tuple[int, ...] = (1,)
@@ -91,13 +94,27 @@ class Rows:
         return self.width * math.prod(self.sizes)
 
 
-def strided_rows(view: View) -> Rows | None:
+def strided_rows(view: StridedView) -> Rows | None:
     """Rows of a view with a contiguous last axis; None where it is not contiguous."""
     if view.shape[-1] > 1 and view.strides[-1] != 1:
         return None
     sizes, (strides,) = collapse(view.shape[:-1], [view.strides[:-1]])
     outer = (sizes[:-1], strides[:-1]) if len(sizes) > 1 else ((1,), (0,))
     return Rows((view,), sizes[-1], strides[-1], *outer, segments=((0, view.shape[-1]),))
+
+
+def linear(context: Context, group: Group) -> None:
+    """Add the step of a Linear: rows of the operand against the packed weight."""
+    anchor = group.head
+    rows = rows_of_value(context, context.values[anchor.inputs[0]], anchor.name)
+    product(context, group, rows, *weight_and_bias(anchor), context.tail(group, tiles=True))
+
+
+def rows_of_value(context: Context, view: StridedView, name: str) -> Rows:
+    """Return the rows of a view, or of a copy that a step called after the node `name` makes."""
+    rows = strided_rows(contiguous_rows(context, view, name))
+    assert rows is not None
+    return rows
 
 
 def product(context: Context, group: Group, rows: Rows, weight: Array, bias: Array | None, tail: Tail) -> None:
@@ -126,7 +143,7 @@ class _Product:
         large = weight.size * ITEM_BYTES[self.shape.dtype] > LARGE_WEIGHT_BYTES
         self.by_panels = self.blocks < FEW_BLOCKS or (large and rows.fill is None)
         self.direct = not self.integer and rows.fill is None
-        self.left: View | None = None
+        self.left: StridedView | None = None
         if self.by_panels and not self.direct:
             self.left = context.temporary(self.blocks * self._left_elements, self.shape.dtype)
 
@@ -135,7 +152,7 @@ class _Product:
         """Elements of one prepared block of rows."""
         return self.shape.a_panel(self.k) if self.integer else self.block * self.k
 
-    def _bias(self, weight: Array, bias: Array | None) -> View | None:
+    def _bias(self, weight: Array, bias: Array | None) -> StridedView | None:
         if not self.integer:
             return None if bias is None else self.context.keep(np.asarray(bias, np.float32))
         sums = weight.astype(np.int64).sum(axis=1)

@@ -1,5 +1,5 @@
-"""The few words of TVM's builder that the steps are written in. A step is a private function on raw pointers; the
-entry function calls the steps in order.
+"""The words that the steps of a CPU program are written in. A step is a private function on raw pointers; the entry
+function calls the steps in order.
 """
 
 from __future__ import annotations
@@ -9,58 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import tvm
-from edgewright.targets.cpu.view import View
-from tvm import tirx
-from tvm.script.ir_builder import IRBuilder
-from tvm.tirx.script import builder as T
+from edgewright.targets.lowering.tir import Expr, IRBuilder, T, i32, i64, tirx
+from edgewright.targets.lowering.view import StridedView
 
-__all__ = [
-    "Expr",
-    "IRBuilder",
-    "T",
-    "address",
-    "call",
-    "cast",
-    "constant",
-    "copy",
-    "i32",
-    "i64",
-    "lanes",
-    "loop",
-    "null",
-    "prefetch",
-    "put",
-    "row_offset",
-    "run",
-    "scratch",
-    "step_function",
-    "tirx",
-]
-
-Expr = Any  # tvm.ir.Expr or a Python number; TVM ships no types for its operators
 LANES = 32  # elements in one vectorised loop: two registers of float32 on AVX-512, eight on NEON
-
-
-def i64(value: Any) -> Expr:
-    return tirx.IntImm("int64", int(value)) if isinstance(value, int) else cast(value, "int64")
-
-
-def i32(value: int) -> Expr:
-    return tirx.IntImm("int32", value)
-
-
-def constant(value: float, dtype: str) -> Expr:
-    return tirx.FloatImm(dtype, float(value)) if dtype.startswith("float") else tirx.IntImm(dtype, int(value))
-
-
-def cast(value: Expr, dtype: str) -> Expr:
-    """`value` as another element type; vectors keep their lanes."""
-    return T.cast(value, dtype)
-
-
-def put(buffer: Any, flat: Expr, value: Expr) -> None:
-    """buffer[flat] = value."""
-    T.buffer_store(buffer, value, [flat])
 
 
 def address(buffer: Any, flat: Expr) -> Expr:
@@ -124,7 +76,7 @@ def lanes(extent: int, body: Callable[[Expr], None], width: int = LANES) -> None
             body(whole * width + lane if whole else lane)
 
 
-def step_function(views: Sequence[View], body: Callable[[Mapping[View, Any]], None]) -> Any:
+def step_function(views: Sequence[StridedView], body: Callable[[Mapping[StridedView, Any]], None]) -> Any:
     """A function of one pointer per view (to the view's first element) whose statements `body` makes, given a flat
     buffer for each view."""
     with IRBuilder() as ib, T.prim_func(private=True):
@@ -139,19 +91,3 @@ def step_function(views: Sequence[View], body: Callable[[Mapping[View, Any]], No
             body(buffers)
         T.Return(i32(0))
     return ib.get()
-
-
-def row_offset(sizes: Sequence[int], strides: Sequence[int], row: Expr) -> Expr:
-    """Where row number `row` of a walk over axes of these sizes starts."""
-    if len(sizes) == 1:
-        return row * strides[0] if strides[0] else 0
-    total: Expr = 0
-    below = 1
-    for axis in range(len(sizes) - 1, -1, -1):
-        index = row // below if below > 1 else row
-        if axis > 0:
-            index = index % sizes[axis]
-        if strides[axis]:
-            total = total + index * strides[axis]
-        below *= sizes[axis]
-    return total

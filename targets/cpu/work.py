@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ops import Attention, Conv
-from edgewright.targets.cpu.lower import Program
-from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Step
-from edgewright.targets.cpu.view import ITEM_BYTES, Space, View
+from edgewright.targets.cpu.lower import CpuProgram
+from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS
 from edgewright.targets.estimate import Work
+from edgewright.targets.lowering.step import ProgramStep
+from edgewright.targets.lowering.view import ITEM_BYTES, Space, StridedView
 
 IN_STEPS = ("Route", "Experts", "MoE", "HashCodes", "HashSums", "HashAttention")
 
 
-def works_of(program: Program) -> list[Work]:
+def works_of(program: CpuProgram) -> list[Work]:
     """One Work for each step, in order."""
     nodes = {(node.name, node.op.kind): node for node in program.graph.nodes()}  # a rescaling has its product's name
     return [work_of(step, nodes.get((step.name, step.kind.partition("+")[0]))) for step in program.steps]
 
 
-def work_of(step: Step, anchor: Node | None) -> Work:
+def work_of(step: ProgramStep, anchor: Node | None) -> Work:
     """What a step does; `anchor`: the node it is named after. A view counts with the bytes it spans, once each."""
     views = list(dict.fromkeys(step.views))
     weights = [view for view in views if view.storage.space is Space.WEIGHTS]
@@ -45,7 +46,7 @@ def work_of(step: Step, anchor: Node | None) -> Work:
     )
 
 
-def _scores(step: Step, anchor: Node | None) -> int:
+def _scores(step: ProgramStep, anchor: Node | None) -> int:
     """Scores of an attention, each of which goes through the softmax; 0 for another step."""
     if not step.macs or anchor is None or not isinstance(anchor.op, Attention):
         return 0
@@ -53,17 +54,17 @@ def _scores(step: Step, anchor: Node | None) -> int:
     return q[0] * anchor.op.heads * q[1] * k[1]
 
 
-def _result(step: Step, others: list[View]) -> View | None:
+def _result(step: ProgramStep, others: list[StridedView]) -> StridedView | None:
     """What a product stores: the view of its last complete value, or its last operand."""
     return step.stored[-1][1] if step.stored else others[-1] if others else None
 
 
-def _values(view: View | None) -> int:
+def _values(view: StridedView | None) -> int:
     count = 1
     for n in () if view is None else view.shape:
         count *= n
     return 0 if view is None else count
 
 
-def _bytes(view: View) -> int:
+def _bytes(view: StridedView) -> int:
     return min(view.span, _values(view)) * ITEM_BYTES[view.dtype]

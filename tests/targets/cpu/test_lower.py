@@ -15,8 +15,9 @@ from edgewright.passes.ir.op import Op
 pytest.importorskip("tvm")
 
 from edgewright.targets.cpu import attention, convolution, elementwise, experts, hashing, matmul, product, rows
-from edgewright.targets.cpu.lower import lower, prepared
+from edgewright.targets.cpu.lower import lower
 from edgewright.targets.cpu.variants import Variant
+from edgewright.targets.lowering.walk import prepared
 
 from tests.targets.cpu.lowered import HOST, HOST_VARIANTS, Compiled, Draw, values_for
 from tests.targets.cpu.lowered_cases import CASES

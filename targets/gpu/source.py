@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tvm
 import tvm_ffi
-from tvm import tirx
+from edgewright.targets.lowering.tir import tirx
 
 # TVM's usual order also unrolls and shares subexpressions: nvcc does both, and the text stays small. What shares
 # subexpressions would also hide from TVM that an address is a multiple of four.
@@ -36,7 +36,7 @@ def cuda_source(functions: Sequence[Any], names: Sequence[str], arch: str) -> st
     with _no_compilation():
         text = str(tvm.get_global_func("target.build.cuda")(module, target).inspect_source())
     text = text[text.index('extern "C" __global__') :]
-    preamble = (files("edgewright.targets.cpu") / "cuda" / "preamble.cuh").read_text()
+    preamble = (files("edgewright.targets.gpu") / "runner" / "preamble.cuh").read_text()
     return preamble + HEXADECIMAL.sub(_decimal, text)
 
 
@@ -59,19 +59,3 @@ class _no_compilation:
     def __exit__(self, *_: object) -> None:
         if self.before is not None:
             tvm_ffi.register_global_func(self.NAME, self.before, override=True)
-
-
-def distinct(functions: Sequence[Any]) -> tuple[list[Any], list[int]]:
-    """The different functions among all, and which of them each is."""
-    found: list[Any] = []
-    numbers: list[int] = []
-    seen: dict[int, list[int]] = {}
-    for function in functions:
-        bucket = seen.setdefault(tvm_ffi.structural_hash(function), [])
-        number = next((i for i in bucket if tvm_ffi.structural_equal(found[i], function)), None)
-        if number is None:
-            number = len(found)
-            found.append(function)
-            bucket.append(number)
-        numbers.append(number)
-    return found, numbers

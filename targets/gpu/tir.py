@@ -7,11 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from edgewright.targets.cpu.tir import Expr, cast, constant, i32, put
-from edgewright.targets.cpu.view import View
-from tvm import tirx
-from tvm.script.ir_builder import IRBuilder
-from tvm.tirx.script import builder as T
+from edgewright.targets.lowering.tir import Expr, IRBuilder, T, cast, constant, i32, put, tirx
+from edgewright.targets.lowering.view import StridedView
 
 WARP = 32
 WARP_HALVES = (16, 8, 4, 2, 1)
@@ -21,7 +18,7 @@ WARP_HALVES = (16, 8, 4, 2, 1)
 class Argument:
     """A kernel's pointer to the first element of a view. `words`: read as int32, four bytes at a time."""
 
-    view: View
+    view: StridedView
     words: bool = False
 
     @property
@@ -39,10 +36,10 @@ class Buffers:
     def __init__(self, arguments: Sequence[Argument], buffers: Sequence[Any]) -> None:
         self._buffers = dict(zip(arguments, buffers, strict=True))
 
-    def __getitem__(self, view: View) -> Any:
+    def __getitem__(self, view: StridedView) -> Any:
         return self._buffers[Argument(view)]
 
-    def words(self, view: View) -> Any:
+    def words(self, view: StridedView) -> Any:
         return self._buffers[Argument(view, True)]
 
 

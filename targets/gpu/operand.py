@@ -6,21 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edgewright.targets.cpu.cuda_tir import (
-    Argument,
-    Buffers,
-    both,
-    copied,
-    let,
-    loaded,
-    quotient,
-    remainder,
-    unrolled,
-    when,
-)
-from edgewright.targets.cpu.tir import Expr, cast, constant, i32, put
-from edgewright.targets.cpu.view import View
-from tvm.tirx.script import builder as T
+from edgewright.targets.gpu.tir import Argument, Buffers, both, copied, let, loaded, quotient, remainder, unrolled, when
+from edgewright.targets.lowering.tir import Expr, T, cast, constant, i32, put
+from edgewright.targets.lowering.view import StridedView
 
 At = Callable[[Expr, Expr], Expr]
 
@@ -34,7 +22,7 @@ class Operand:
     packed: weights from `pack_floats` (read four columns at a time) or `pack_words`, padded to whole tiles.
     """
 
-    view: View
+    view: StridedView
     extent: int
     depth: int
     at: At

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgewright.targets.cpu.tir import Expr, constant, tirx
-from tvm.tirx.script import builder as T
+from edgewright.targets.lowering.tir import Expr, T, constant, tirx
 
 
 def _f32(value: float) -> Expr:

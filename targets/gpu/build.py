@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.graph import Graph
-from edgewright.targets.cpu.arena import Life, aligned, place
-from edgewright.targets.cpu.cuda_compile import ADVICE, Cubin, Resources, compile_cubin
-from edgewright.targets.cpu.cuda_lower import CudaProgram, lower_cuda
-from edgewright.targets.cpu.cuda_source import cuda_source, distinct
-from edgewright.targets.cpu.cuda_step import ARCHITECTURES, CudaStep
-from edgewright.targets.cpu.cuda_tables import Placed, tables_source
-from edgewright.targets.cpu.view import Space, Storage
+from edgewright.targets.gpu.compile import ADVICE, Cubin, Resources, compile_cubin
+from edgewright.targets.gpu.lower import CudaProgram, lower_cuda
+from edgewright.targets.gpu.source import cuda_source
+from edgewright.targets.gpu.step import ARCHITECTURES, KernelLaunch
+from edgewright.targets.gpu.tables import Placed, tables_source
+from edgewright.targets.lowering.memory import lives, place
+from edgewright.targets.lowering.memory import weights as weights_of
+from edgewright.targets.lowering.step import distinct
 
 RUNNER = ("edgewright_cuda.h", "edgewright_cuda_tables.h", "edgewright_cuda.cpp", "example.cpp")
 ENTRY = "edgewright_cuda_run"
@@ -36,7 +36,7 @@ class CudaBuilt:
     weights: bytes
     workspace_bytes: int
     entry: str
-    steps: tuple[CudaStep, ...]
+    steps: tuple[KernelLaunch, ...]
     kernel_of: tuple[str, ...]
     resources: Mapping[str, Resources]
     manifest: Mapping[str, Any]
@@ -62,10 +62,10 @@ def cuda_program(graph: Graph, arch: str, *, compiled: bool = True, require: boo
     names = [f"ew_{i}" for i in range(len(functions))]
     source = cuda_source(functions, names, arch)
     cubin = compile_cubin(source, arch, require=require) if compiled or require else None
-    offsets, workspace_bytes = place(_lives(program.steps))
-    weights, weight_offsets = _weights(program)
+    offsets, workspace_bytes = place(lives(program.steps))
+    weights, weight_offsets = weights_of(program.steps)
     placed = Placed({**offsets, **weight_offsets}, weights, workspace_bytes)
-    sources = {name: (files("edgewright.targets.cpu") / "cuda" / name).read_text() for name in RUNNER}
+    sources = {name: (files("edgewright.targets.gpu") / "runner" / name).read_text() for name in RUNNER}
     sources["model.cu"] = source
     sources["model_tables.cpp"] = tables_source(program, names, numbers, placed, cubin.code if cubin else b"")
     return CudaBuilt(
@@ -80,34 +80,6 @@ def cuda_program(graph: Graph, arch: str, *, compiled: bool = True, require: boo
         cubin.resources if cubin else {},
         _manifest(program, source, cubin, weights, workspace_bytes, [names[i] for i in numbers]),
     )
-
-
-def _lives(steps: Sequence[CudaStep]) -> list[Life]:
-    first: dict[Storage, int] = {}
-    last: dict[Storage, int] = {}
-    for i, step in enumerate(steps):
-        for argument in step.arguments:
-            storage = argument.view.storage
-            if storage.space is Space.WORK:
-                first.setdefault(storage, i)
-                last[storage] = i
-    return [Life(storage, first[storage], last[storage]) for storage in first]
-
-
-def _weights(program: CudaProgram) -> tuple[bytes, dict[Storage, int]]:
-    offsets: dict[Storage, int] = {}
-    parts: list[bytes] = []
-    size = 0
-    for step in program.steps:
-        for storage in (argument.view.storage for argument in step.arguments):
-            if storage.space is not Space.WEIGHTS or storage in offsets:
-                continue
-            assert storage.value is not None
-            content = np.ascontiguousarray(storage.value).tobytes()
-            offsets[storage] = size
-            parts.append(content.ljust(aligned(len(content)), b"\0"))
-            size += len(parts[-1])
-    return b"".join(parts), offsets
 
 
 def _manifest(

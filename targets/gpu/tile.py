@@ -10,21 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edgewright.targets.cpu.cuda_operand import Operand, Staging
-from edgewright.targets.cpu.cuda_tir import (
-    Buffers,
-    barrier,
-    copied,
-    counted,
-    let,
-    quotient,
-    registers,
-    remainder,
-    shared,
-    unrolled,
-)
-from edgewright.targets.cpu.tir import Expr, cast, constant, i32, put
-from tvm.tirx.script import builder as T
+from edgewright.targets.gpu.operand import Operand, Staging
+from edgewright.targets.gpu.tir import Buffers, barrier, copied, counted, let, quotient, registers, remainder, shared, unrolled
+from edgewright.targets.lowering.tir import Expr, T, cast, constant, i32, put
 
 PAD = 4  # shared rows are so much longer, so that columns fall into different banks
 ONES = 0x01010101  # dp4a with it sums four bytes

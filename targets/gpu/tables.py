@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgewright.passes.names import plain
-from edgewright.targets.cpu.cuda_lower import CudaProgram
-from edgewright.targets.cpu.view import ITEM_BYTES, Space, Storage, View
+from edgewright.targets.gpu.lower import CudaProgram
+from edgewright.targets.lowering.view import ITEM_BYTES, Space, Storage, StridedView
 
 SPACES = {
     Space.WEIGHTS: "EDGEWRIGHT_WEIGHTS",
@@ -83,7 +83,7 @@ def tables_source(program: CudaProgram, names: Sequence[str], numbers: Sequence[
     return "\n".join(lines)
 
 
-def _tensors(kind: str, names: Sequence[str], views: Sequence[View]) -> tuple[list[str], list[str]]:
+def _tensors(kind: str, names: Sequence[str], views: Sequence[StridedView]) -> tuple[list[str], list[str]]:
     """(declarations of the shapes, one row of the table per tensor)."""
     shapes, rows = [], []
     for i, (name, view) in enumerate(zip(names, views, strict=True)):

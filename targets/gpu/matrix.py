@@ -7,20 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Conv, PatchEmbed, value_of
-from edgewright.targets.cpu.cuda_operand import Operand
-from edgewright.targets.cpu.cuda_step import CudaContext
-from edgewright.targets.cpu.cuda_tail import CudaTail
-from edgewright.targets.cpu.cuda_tile import COLUMNS, STEPS, Multiplier, arithmetic, tile_for
-from edgewright.targets.cpu.cuda_tir import Argument, Buffers, Launch, both, let, quotient, remainder, when
-from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.tir import Expr, row_offset
-from edgewright.targets.cpu.view import View, collapse
-from tvm import tirx
-
-CHANNELS_LAST = (0, 2, 3, 1)
+from edgewright.passes.ops import Conv, PatchEmbed
+from edgewright.targets.gpu.operand import Operand
+from edgewright.targets.gpu.step import CudaContext
+from edgewright.targets.gpu.tail import CudaTail
+from edgewright.targets.gpu.tile import COLUMNS, STEPS, Multiplier, arithmetic, tile_for
+from edgewright.targets.gpu.tir import Argument, Buffers, Launch, both, let, quotient, remainder, when
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import weight_and_bias
+from edgewright.targets.lowering.tir import Expr, row_offset, tirx
+from edgewright.targets.lowering.view import StridedView, channels_last, collapse
 
 
 def packed_weight(context: CudaContext, weight: Array) -> Operand:
@@ -36,13 +33,13 @@ def packed_weight(context: CudaContext, weight: Array) -> Operand:
     return Operand(view, n, k, lambda m, step: step * columns + m, packed=True)
 
 
-def quad_of(view: View, along_k: int, others: tuple[int, ...], depth: int) -> str:
+def quad_of(view: StridedView, along_k: int, others: tuple[int, ...], depth: int) -> str:
     """ "k" where four neighbours along k lie side by side and aligned."""
     aligned = all(number % 4 == 0 for number in (view.offset, depth, *others))
     return "k" if along_k == 1 and aligned else ""
 
 
-def rows_operand(view: View) -> Operand:
+def rows_operand(view: StridedView) -> Operand:
     """The rows of (..., k)."""
     sizes, (strides,) = collapse(view.shape[:-1], [view.strides[:-1]])
     step = view.strides[-1]
@@ -53,19 +50,15 @@ def rows_operand(view: View) -> Operand:
 
 def linear(context: CudaContext, group: Group) -> None:
     """Linear: rows of the operand against the weight."""
-    anchor = _anchor(group)
-    weight, bias = (value_of(n) for n in anchor.inputs[1:])
-    assert weight is not None
-    product(context, group, rows_operand(context.values[anchor.inputs[0]]), weight, bias, context.tail(group))
+    rows = rows_operand(context.values[group.head.inputs[0]])
+    product(context, group, rows, *weight_and_bias(group.head), context.tail(group))
 
 
 def patch_embed(context: CudaContext, group: Group) -> None:
     """Each patch is a row of channels * patch * patch pixels."""
-    anchor = _anchor(group)
+    anchor = group.head
     assert isinstance(anchor.op, PatchEmbed)
     image, patch = context.values[anchor.inputs[0]], anchor.op.patch
-    weight, bias = (value_of(n) for n in anchor.inputs[1:])
-    assert weight is not None
     batch, channels, height, width = image.shape
     down, across = height // patch, width // patch
     s_batch, s_channel, s_row, s_column = image.strides
@@ -79,19 +72,17 @@ def patch_embed(context: CudaContext, group: Group) -> None:
 
     quad = quad_of(image, s_column, (s_batch if batch > 1 else 0, s_channel, s_row, patch), patch)
     rows = Operand(image, batch * down * across, channels * patch * patch, at, quad)
-    product(context, group, rows, weight, bias, context.tail(group))
+    product(context, group, rows, *weight_and_bias(anchor), context.tail(group))
 
 
-def convolution(context: CudaContext, group: Group) -> None:
+def product_convolution(context: CudaContext, group: Group) -> None:
     """A convolution of one group: each output pixel is a row of kh * kw * channels values."""
-    anchor = _anchor(group)
+    anchor = group.head
     op = anchor.op
     assert isinstance(op, Conv)
-    weight = value_of(anchor.inputs[1])
-    assert weight is not None
-    bias = value_of(anchor.inputs[2]) if len(anchor.inputs) > 2 else None
-    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
-    image = context.values[anchor.inputs[0]].transpose(CHANNELS_LAST)
+    weight, bias = weight_and_bias(anchor)
+    tail = context.tail(group, channels_last)
+    image = channels_last(context.values[anchor.inputs[0]])
     batch, height, width, channels = image.shape
     outs, _, kh, kw = weight.shape
     matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(outs, -1)
@@ -131,7 +122,7 @@ def product(context: CudaContext, group: Group, rows: Operand, weight: Array, bi
     tile = tile_for(count, n)
     across = -(-n // tile.bn)
     dtype = np.float32 if weight.dtype.kind == "f" else np.int32
-    bias_view = None if bias is None else context.keep(np.asarray(bias).astype(dtype))
+    bias_view = None if bias is None else context.keep(bias.astype(dtype))
 
     def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
         multiplier = Multiplier(tile, kind, thread)
@@ -161,7 +152,7 @@ def guarded(row: Expr, rows: int, bm: int, column: Expr, columns: int, bn: int, 
 
 def matmul(context: CudaContext, group: Group) -> None:
     """(..., M, K) x (..., K, N) with leading axes broadcast."""
-    anchor = _anchor(group)
+    anchor = group.head
     lead, (m_all, n) = anchor.shape[:-2], anchor.shape[-2:]
     k = anchor.inputs[0].shape[-1]
     a = context.values[anchor.inputs[0]].broadcast_to((*lead, m_all, k))
@@ -171,7 +162,10 @@ def matmul(context: CudaContext, group: Group) -> None:
     tile = tile_for(m_all, n, batch)
     down, across = -(-m_all // tile.bm), -(-n // tile.bn)
     tail = context.tail(group)
-    left, right = side(a), side(View(b.storage, (*lead, n, k), (*b.strides[:-2], b.strides[-1], b.strides[-2]), b.offset))
+    left, right = (
+        side(a),
+        side(StridedView(b.storage, (*lead, n, k), (*b.strides[:-2], b.strides[-1], b.strides[-2]), b.offset)),
+    )
     arguments = [left(0).argument, right(0).argument, *tail.arguments]
 
     def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
@@ -190,7 +184,7 @@ def matmul(context: CudaContext, group: Group) -> None:
     context.add(group, arguments, Launch(batch * down * across, tile.threads), body, macs=batch * m_all * n * k)
 
 
-def side(view: View) -> Callable[[Expr], Operand]:
+def side(view: StridedView) -> Callable[[Expr], Operand]:
     """The matrices (..., m, k) by their number over the leading axes."""
     *lead, extent, depth = view.shape
     sizes, (strides,) = collapse(tuple(lead), [view.strides[:-2]])
@@ -206,11 +200,6 @@ def side(view: View) -> Callable[[Expr], Operand]:
         return Operand(view, extent, depth, at, quad)
 
     return operand
-
-
-def _anchor(group: Group) -> Node:
-    assert group.anchor is not None
-    return group.anchor
 
 
 assert all(64 % (steps * (1 if kind == "float" else 4)) == 0 for kind, steps in STEPS.items())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ops import AddRequantised, Constant, Input, Relu
-from edgewright.targets.cpu.scalar import is_elementwise, row_kernel
+from edgewright.targets.lowering.formulas import ROW_FUNCTIONS, is_elementwise
 
 MEMBERS_MAX = 64  # a longer run gains nothing by fusing further, and compilers walk expressions recursively
 TERMS_MAX = 64  # operators in the expression of one element: what two members read is written out twice
@@ -27,6 +27,12 @@ class Group:
         """The node that is not elementwise, if there is one."""
         first = self.members[0]
         return None if is_elementwise(first.op) else first
+
+    @property
+    def head(self) -> Node:
+        """The anchor of a group that has one."""
+        assert self.anchor is not None
+        return self.anchor
 
     @property
     def tail(self) -> list[Node]:
@@ -57,7 +63,7 @@ def group(graph: Graph, is_view: frozenset[Node]) -> list[Group]:
         target = _target(node, home, users, graph, position) if is_elementwise(node.op) else None
         fused = target.members if target is not None else []
         own = SATURATING_TERMS if isinstance(node.op, (AddRequantised, Relu)) and not node.type.is_float else 1
-        terms[node] = 1 if row_kernel(node.op) else own + sum(terms[n] for n in node.inputs if n in fused)
+        terms[node] = 1 if type(node.op) in ROW_FUNCTIONS else own + sum(terms[n] for n in node.inputs if n in fused)
         if target is None or len(fused) == MEMBERS_MAX or terms[node] > TERMS_MAX:
             target, terms[node] = Group([]), own
             groups.append(target)

@@ -14,8 +14,8 @@ import numpy as np
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Input
-from edgewright.targets.cpu.cuda_build import CudaBuilt, cuda_program
-from edgewright.targets.cpu.view import dtype_of
+from edgewright.targets.gpu.build import CudaBuilt, cuda_program
+from edgewright.targets.lowering.view import dtype_of
 
 HERE = Path(__file__).parent
 CHECKS = ("-fsanitize=undefined", "-fno-sanitize-recover=all")

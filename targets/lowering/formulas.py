@@ -1,6 +1,6 @@
 """What each elementwise operator computes for one element, as a TIR expression that vectorises.
 
-Integers are exact: where a product needs more than 32 bits it is formed in float64, which holds it exactly.
+What the machines compute in ways of their own is in `targets/cpu/formulas.py` and `targets/gpu/formulas.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from edgewright.passes.ops import (
     Dequantise,
     Div,
     Elementwise,
+    Erf,
+    Exp,
+    Gelu,
     HardSwish,
     Max,
     Min,
@@ -29,28 +32,27 @@ from edgewright.passes.ops import (
     Reciprocal,
     Relu,
     Requantise,
+    Sigmoid,
     Sign,
+    Silu,
     Sqrt,
     Sub,
+    Table,
+    Tanh,
     Where,
 )
-from edgewright.passes.ops.add_requantised import IDENTITY
 from edgewright.passes.ops.arith import limit
-from edgewright.targets.cpu.scalar_functions import FUNCTION_FORMULAS
-from edgewright.targets.cpu.tir import Expr, cast, constant, tirx
-from edgewright.targets.cpu.view import dtype_of
-from tvm.tirx.script import builder as T
+from edgewright.targets.lowering.function_formulas import FUNCTION_FORMULAS
+from edgewright.targets.lowering.tir import Expr, T, cast, constant, tirx
+from edgewright.targets.lowering.view import dtype_of
 
 Formula = Callable[[Node, Sequence[Expr]], Expr]
-
-
-def formula_of(op: Op) -> Formula | None:
-    """The formula of an elementwise operator; None for any other."""
-    return FORMULAS.get(type(op))
+Rescaled = Callable[[Expr, tuple[int, int]], Expr]
+Let = Callable[[Expr], Expr]
 
 
 def bounds(elem: Int) -> tuple[int, int]:
-    """What `arith.saturate` clips to."""
+    """Return the least and the greatest value that `arith.saturate` gives."""
     return (-limit(elem), limit(elem)) if elem.signed else (0, elem.highest)
 
 
@@ -58,39 +60,15 @@ def clip(value: Expr, low: Expr, high: Expr) -> Expr:
     return T.min(T.max(value, low), high)
 
 
-def rescaled(value: Expr, factor: Expr, zero_point: int, elem: Int) -> Expr:
-    """`arith.requantise` with factor = multiplier * 2^-shift as float64, for |value| < 2^27: int32 lanes.
-
-    value * factor has at most 43 significant bits above 2^-47, the sum with 1/2 at most 52: both are exact, so floor
-    gives round_shift. Clipping before the conversion keeps it inside int32.
-    """
-    low, high = bounds(elem)
-    rounded = T.floor(cast(value, "float64") * factor + constant(0.5, "float64"))
-    inside = clip(rounded, constant(low - zero_point, "float64"), constant(high - zero_point, "float64"))
-    exact = cast(inside, "int32")
-    return exact + constant(zero_point, "int32") if zero_point else exact
-
-
-def _requantise(node: Node, operands: Sequence[Expr]) -> Expr:
-    op = node.op
-    assert isinstance(op, Requantise)
-    value, factor = operands
-    return cast(rescaled(value, factor, op.zero_point, op.elem), dtype_of(op.elem))
-
-
-def _add_requantised(node: Node, operands: Sequence[Expr]) -> Expr:
+def added(node: Node, operands: Sequence[Expr], rescaled: Rescaled, let: Let = lambda value: value) -> Expr:
+    """Return `arith.add_requantised` of two int16; rescaled(value, (multiplier, shift)): a term as int32, saturated to 16
+    bits. let: computes a value once that is read several times."""
     op = node.op
     assert isinstance(op, AddRequantised)
-    terms = []
-    for value, pair in zip(operands, ((op.multiplier_a, op.shift_a), (op.multiplier_b, op.shift_b)), strict=True):
-        wide = cast(value, "int32")
-        if pair != IDENTITY:
-            factor = constant(math.ldexp(pair[0], -pair[1]), "float64")
-            wide = rescaled(wide, factor, 0, Int(16))
-        terms.append(wide)
+    pairs = (op.multiplier_a, op.shift_a), (op.multiplier_b, op.shift_b)
+    a, b = (let(rescaled(value, pair)) for value, pair in zip(operands, pairs, strict=True))
     low, high = bounds(Int(16))
-    total = terms[0] - terms[1] if op.subtract else terms[0] + terms[1]
-    return cast(clip(total, constant(low, "int32"), constant(high, "int32")), "int16")
+    return cast(clip(let(a - b if op.subtract else a + b), constant(low, "int32"), constant(high, "int32")), "int16")
 
 
 def _quantise(node: Node, operands: Sequence[Expr]) -> Expr:
@@ -172,33 +150,17 @@ FORMULAS: dict[type[Op], Formula] = {
     HardSwish: _arithmetic(_hard_swish),
     Where: _where,
     Cast: lambda node, operands: cast(operands[0], "float32"),
-    Requantise: _requantise,
-    AddRequantised: _add_requantised,
     Quantise: _quantise,
     Dequantise: _dequantise,
 }
 
-# Elementwise operators that a micro-kernel computes in place on a row: (dtype, kernel).
-ROW_KERNELS: dict[str, tuple[str, str]] = {
-    "Gelu": ("float32", "ew_gelu_f32"),
-    "GeluTanh": ("float32", "ew_gelu_tanh_f32"),
-    "Sigmoid": ("float32", "ew_sigmoid_f32"),
-    "Silu": ("float32", "ew_silu_f32"),
-    "Tanh": ("float32", "ew_tanh_f32"),
-    "Erf": ("float32", "ew_erf_f32"),
-    "Exp": ("float32", "ew_exp_f32"),
-    "Table": ("int8", "ew_table_s8"),
-}
-
-
-def row_kernel(op: Op) -> tuple[str, str] | None:
-    """(dtype, kernel) of an operator that works on rows in place; None for any other."""
-    kind = op.kind
-    if kind == "Gelu" and getattr(op, "approximate", "none") == "tanh":
-        kind = "GeluTanh"
-    return ROW_KERNELS.get(kind)
+RESCALING = frozenset({Requantise, AddRequantised})
+"""Computed in float64 on CPUs, and in int64 on GPUs."""
+ROW_FUNCTIONS = frozenset({Gelu, Sigmoid, Silu, Tanh, Erf, Exp, Table})
+"""Computed by a micro-kernel for a whole row on CPUs, and by CUDA's own functions on GPUs."""
+ELEMENTWISE = frozenset({*FORMULAS, *RESCALING, *ROW_FUNCTIONS})
 
 
 def is_elementwise(op: Op) -> bool:
-    """Whether result and operands correspond element by element (with broadcasting)."""
-    return type(op) in FORMULAS or row_kernel(op) is not None
+    """Return whether result and operands correspond element by element (with broadcasting)."""
+    return type(op) in ELEMENTWISE

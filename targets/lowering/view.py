@@ -34,11 +34,12 @@ class Storage:
         return self.elements * ITEM_BYTES[self.dtype]
 
 
+CHANNELS_LAST = (0, 2, 3, 1)
 ITEM_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class StridedView:
     """Element (i0, i1, ...) is at `offset + sum(i * stride)` of the storage; strides count elements."""
 
     storage: Storage
@@ -55,35 +56,37 @@ class View:
         """Elements from the first to the last, both included."""
         return 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
 
-    def transpose(self, order: Sequence[int]) -> View:
-        return View(self.storage, tuple(self.shape[i] for i in order), tuple(self.strides[i] for i in order), self.offset)
+    def transpose(self, order: Sequence[int]) -> StridedView:
+        return StridedView(
+            self.storage, tuple(self.shape[i] for i in order), tuple(self.strides[i] for i in order), self.offset
+        )
 
-    def slice(self, axis: int, start: int, stop: int, step: int = 1) -> View:
+    def slice(self, axis: int, start: int, stop: int, step: int = 1) -> StridedView:
         axis %= len(self.shape)
         length = -(-(stop - start) // step)
-        return View(
+        return StridedView(
             self.storage,
             (*self.shape[:axis], length, *self.shape[axis + 1 :]),
             (*self.strides[:axis], self.strides[axis] * step, *self.strides[axis + 1 :]),
             self.offset + start * self.strides[axis],
         )
 
-    def broadcast_to(self, shape: Shape) -> View:
+    def broadcast_to(self, shape: Shape) -> StridedView:
         """As numpy does: leading axes are added, axes of one element repeat."""
         missing = len(shape) - len(self.shape)
         own = (*(1 for _ in range(missing)), *self.shape)
         strides = (*(0 for _ in range(missing)), *self.strides)
-        return View(
+        return StridedView(
             self.storage, shape, tuple(s if n == m else 0 for n, m, s in zip(own, shape, strides, strict=True)), self.offset
         )
 
-    def reshape(self, shape: Shape) -> View | None:
+    def reshape(self, shape: Shape) -> StridedView | None:
         """The same elements in row-major order under another shape; None where that needs a copy."""
         strides = _reshaped(self.shape, self.strides, shape)
-        return None if strides is None else View(self.storage, shape, strides, self.offset)
+        return None if strides is None else StridedView(self.storage, shape, strides, self.offset)
 
 
-def contiguous(storage: Storage, shape: Shape, order: Sequence[int] | None = None) -> View:
+def contiguous(storage: Storage, shape: Shape, order: Sequence[int] | None = None) -> StridedView:
     """A dense view of the whole storage; `order` lists the axes from outermost to innermost."""
     order = tuple(range(len(shape))) if order is None else tuple(order)
     strides = [0] * len(shape)
@@ -91,7 +94,12 @@ def contiguous(storage: Storage, shape: Shape, order: Sequence[int] | None = Non
     for axis in reversed(order):
         strides[axis] = step
         step *= shape[axis]
-    return View(storage, shape, tuple(strides))
+    return StridedView(storage, shape, tuple(strides))
+
+
+def channels_last(image: StridedView) -> StridedView:
+    """Return an image (batch, channels, rows, columns) as (batch, rows, columns, channels)."""
+    return image.transpose(CHANNELS_LAST)
 
 
 def dtype_of(elem: Elem) -> str:

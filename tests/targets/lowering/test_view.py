@@ -8,14 +8,14 @@ from itertools import permutations
 import numpy as np
 import pytest
 from edgewright.passes.ir.types import Array, Int
-from edgewright.targets.cpu.view import Space, Storage, View, collapse, contiguous, dtype_of
+from edgewright.targets.lowering.view import Space, Storage, StridedView, collapse, contiguous, dtype_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 SHAPES = st.lists(st.sampled_from([1, 2, 3, 4, 6]), max_size=4).map(tuple)
 
 
-def seen(view: View) -> Array:
+def seen(view: StridedView) -> Array:
     """What a view shows of a storage that holds its own indices; IndexError beside the storage."""
     flat = np.arange(view.storage.elements)
     index = np.full(view.shape, view.offset)
@@ -26,13 +26,13 @@ def seen(view: View) -> Array:
     return found
 
 
-def dense(shape: tuple[int, ...]) -> tuple[View, Array]:
+def dense(shape: tuple[int, ...]) -> tuple[StridedView, Array]:
     view = contiguous(Storage(Space.WORK, "int32", math.prod(shape)), shape)
     return view, np.arange(math.prod(shape)).reshape(shape)
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> tuple[View, Array]:
+def windows(draw: st.DrawFn) -> tuple[StridedView, Array]:
     """A view after some transposes, slices and broadcasts, and the array that numpy makes of the same."""
     view, array = dense(draw(SHAPES))
     for _ in range(draw(st.integers(0, 4))):
@@ -58,7 +58,7 @@ def windows(draw: st.DrawFn) -> tuple[View, Array]:
 
 
 @given(windows())
-def test_windows_show_what_numpy_shows(pair: tuple[View, Array]) -> None:
+def test_windows_show_what_numpy_shows(pair: tuple[StridedView, Array]) -> None:
     view, array = pair
     assert view.shape == array.shape
     assert np.array_equal(seen(view), array)
@@ -68,7 +68,7 @@ def test_windows_show_what_numpy_shows(pair: tuple[View, Array]) -> None:
 
 @settings(max_examples=500)
 @given(windows(), st.data())
-def test_reshape_is_none_only_where_numpy_copies(pair: tuple[View, Array], data: st.DataObject) -> None:
+def test_reshape_is_none_only_where_numpy_copies(pair: tuple[StridedView, Array], data: st.DataObject) -> None:
     view, array = pair
     factors = [p for p in (2, 3) for _ in range(_power(array.size, p))]
     wanted = [1] * data.draw(st.integers(1, 5))
@@ -113,7 +113,7 @@ def test_collapse_walks_the_same_way_over_fewer_axes(shape: tuple[int, ...], dat
     sizes, strides = collapse(shape, [view.strides for view in views])
     assert math.prod(sizes) == math.prod(shape)
     for view, own in zip(views, strides, strict=True):
-        assert np.array_equal(seen(View(view.storage, sizes, own, view.offset)).ravel(), seen(view).ravel())
+        assert np.array_equal(seen(StridedView(view.storage, sizes, own, view.offset)).ravel(), seen(view).ravel())
     for i in range(len(sizes) - 1):  # nothing more would merge
         assert any(own[i] != own[i + 1] * sizes[i + 1] for own in strides)
     assert sizes == (1,) or 1 not in sizes

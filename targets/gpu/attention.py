@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 from edgewright.passes.ir.graph import Node
-from edgewright.passes.ops import Attention
 from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX, EXP2_TABLE
-from edgewright.targets.cpu.cuda_matrix import quad_of
-from edgewright.targets.cpu.cuda_operand import Operand
-from edgewright.targets.cpu.cuda_rows import LOWEST, Row, exponential
-from edgewright.targets.cpu.cuda_scalar import f32, rounded
-from edgewright.targets.cpu.cuda_step import CudaContext
-from edgewright.targets.cpu.cuda_tile import DOT, EXACT, FLOAT, PAD, STEPS, Multiplier, Resident, Tile, arithmetic
-from edgewright.targets.cpu.cuda_tir import (
+from edgewright.targets.gpu.formulas import f32, rounded
+from edgewright.targets.gpu.matrix import quad_of
+from edgewright.targets.gpu.operand import Operand
+from edgewright.targets.gpu.rows import LOWEST, Row, exponential
+from edgewright.targets.gpu.step import CudaContext
+from edgewright.targets.gpu.tile import DOT, EXACT, FLOAT, PAD, STEPS, Multiplier, Resident, Tile, arithmetic
+from edgewright.targets.gpu.tir import (
     WARP,
     Argument,
     Buffers,
@@ -34,10 +33,10 @@ from edgewright.targets.cpu.cuda_tir import (
     total_of,
     when,
 )
-from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.tir import Expr, cast, i32, i64, put
-from edgewright.targets.cpu.view import View
-from tvm.tirx.script import builder as T
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import AttentionOperands
+from edgewright.targets.lowering.tir import Expr, T, cast, i32, i64, put
+from edgewright.targets.lowering.view import StridedView
 
 TILES = (Tile(16, 64, 2, 4), Tile(4, 64, 1, 2), Tile(1, 64, 1, 1))
 SHARED_BYTES = 48 << 10  # of a block, on every architecture we know
@@ -70,26 +69,19 @@ def refused(node: Node, has_dp4a: bool) -> str | None:
 
 def attention(context: CudaContext, group: Group) -> None:
     """Adds the step of an attention with its tail."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, Attention)
-    op = anchor.op
-    q, k, v = (context.values[n] for n in anchor.inputs[:3])
-    windows, tokens, width = q.shape
-    keys, heads = k.shape[1], op.heads
-    dk, dv = width // heads, v.shape[2] // heads
+    operands = AttentionOperands.of(context, group.head)
+    op, q, k, v, bias = operands.op, operands.q, operands.k, operands.v, operands.bias
+    windows, heads, tokens, keys, dk, dv = operands.sizes
     kind = arithmetic(q.dtype, context.has_dp4a)
     tile = attention_tile(kind, keys)
     assert tile is not None
-    bias = None
-    if len(anchor.inputs) > 3:
-        bias = context.values[anchor.inputs[3]].broadcast_to((windows, heads, tokens, keys))
     tail = context.tail(group)
     table = context.keep(EXP2_TABLE.astype(np.int32))
     down = -(-tokens // tile.bm)
     pitch = padded_keys(keys) + PAD
     warps = tile.threads // WARP
 
-    def side(view: View, window: Expr, head: Expr, depth: int) -> Operand:
+    def side(view: StridedView, window: Expr, head: Expr, depth: int) -> Operand:
         """A head's rows: (tokens, depth)."""
         by_row, by_k = view.strides[1:]
         quad = quad_of(view, by_k, (view.strides[0], by_row), depth)
@@ -226,9 +218,8 @@ def attention(context: CudaContext, group: Group) -> None:
         arguments.append(Argument(table))
     if bias is not None:
         arguments.append(Argument(bias))
-    macs = windows * heads * tokens * keys * (dk + dv)
     launch = Launch(windows * heads * down, tile.threads)
-    context.add(group, [*arguments, *tail.arguments], launch, body, macs=macs)
+    context.add(group, [*arguments, *tail.arguments], launch, body, macs=operands.macs)
 
 
 assert all(64 % (STEPS[kind] * (1 if kind == FLOAT else 4)) == 0 for kind in STEPS)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgewright.targets.cpu.arena import ALIGN_BYTES, Life, aligned, place
-from edgewright.targets.cpu.view import Space, Storage
+from edgewright.targets.lowering.memory import ALIGN_BYTES, Life, aligned, place
+from edgewright.targets.lowering.view import Space, Storage
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 
 pytest.importorskip("tvm")
 
-from edgewright.targets.cpu.cuda_attention import TILES, attention_tile
-from edgewright.targets.cpu.cuda_build import cuda_program
-from edgewright.targets.cpu.cuda_source import HEXADECIMAL, _decimal
-from edgewright.targets.cpu.cuda_tile import FLAT, LARGE, MEDIUM, tile_for
+from edgewright.targets.gpu.attention import TILES, attention_tile
+from edgewright.targets.gpu.build import cuda_program
+from edgewright.targets.gpu.source import HEXADECIMAL, _decimal
+from edgewright.targets.gpu.tile import FLAT, LARGE, MEDIUM, tile_for
 
 from tests.models import images, tiny_vit
-from tests.targets.cpu.cuda_emulated import Emulated, emulated
 from tests.targets.cpu.lowered import Draw, same, values_for
 from tests.targets.cpu.lowered_cases import CASES
+from tests.targets.gpu.cuda_emulated import Emulated, emulated
 
 pytestmark = pytest.mark.tvm
 

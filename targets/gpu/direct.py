@@ -7,12 +7,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from edgewright.passes.ops import Conv, Gather, ReduceMean, ReduceSum, value_of
-from edgewright.targets.cpu.cuda_elementwise import THREADS, grid
-from edgewright.targets.cpu.cuda_matrix import CHANNELS_LAST
-from edgewright.targets.cpu.cuda_scalar import f32
-from edgewright.targets.cpu.cuda_step import CudaContext
-from edgewright.targets.cpu.cuda_tir import (
+from edgewright.passes.ops import Conv, Gather, ReduceMean
+from edgewright.targets.gpu.elementwise import THREADS, grid
+from edgewright.targets.gpu.formulas import f32
+from edgewright.targets.gpu.step import CudaContext
+from edgewright.targets.gpu.tir import (
     WARP,
     Argument,
     Buffers,
@@ -26,40 +25,36 @@ from edgewright.targets.cpu.cuda_tir import (
     total_of,
     when,
 )
-from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.tir import Expr, cast, constant, put, row_offset
-from edgewright.targets.cpu.view import View, collapse, dtype_of
-from tvm import tirx
-from tvm.tirx.script import builder as T
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import weight_and_bias
+from edgewright.targets.lowering.rows import Reduction
+from edgewright.targets.lowering.tir import Expr, T, cast, constant, flat_offset, i64, put, row_offset, tirx
+from edgewright.targets.lowering.view import StridedView, channels_last, collapse, dtype_of
 
 
 def reduce_step(context: CudaContext, group: Group) -> None:
     """ReduceSum and ReduceMean: a thread per result, or a warp where the values of a sum lie side by side."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, (ReduceMean, ReduceSum))
-    (operand,) = anchor.inputs
-    rank = operand.type.rank
-    axes = sorted(axis % rank for axis in anchor.op.axes)
-    source = context.values[operand]
-    kept = [i for i in range(rank) if i not in axes]
-    terms = math.prod(source.shape[i] for i in axes)
-    keepdims = anchor.type.rank == rank
+    anchor = group.head
+    reduction = Reduction.of(context, anchor)
+    source, kept, terms = reduction.source, reduction.kept, reduction.terms
+    keepdims = anchor.type.rank == len(source.shape)
 
-    def arrange(view: View) -> View:
+    def arrange(view: StridedView) -> StridedView:
         if not kept:
-            return View(view.storage, (1, 1), (0, 0), view.offset)
+            return StridedView(view.storage, (1, 1), (0, 0), view.offset)
         order = kept if keepdims else list(range(len(kept)))
-        view = View(view.storage, tuple(view.shape[i] for i in order), tuple(view.strides[i] for i in order), view.offset)
-        return View(view.storage, (1, *view.shape), (0, *view.strides), view.offset)
+        view = StridedView(
+            view.storage, tuple(view.shape[i] for i in order), tuple(view.strides[i] for i in order), view.offset
+        )
+        return StridedView(view.storage, (1, *view.shape), (0, *view.strides), view.offset)
 
     tail = context.tail(group, arrange)
     shape = (1, *(source.shape[i] for i in kept)) if kept else (1, 1)
     steps = (0, *(source.strides[i] for i in kept)) if kept else (0, 0)
     sizes, (strides,) = collapse(shape, [steps])
-    sum_sizes, (sum_strides,) = collapse(tuple(source.shape[i] for i in axes), [tuple(source.strides[i] for i in axes)])
     count, columns = math.prod(shape), shape[-1]
     dtype = dtype_of(anchor.elem)
-    by_warp = sum_strides[-1] == 1 and terms >= 2 * WARP
+    by_warp = reduction.strides[-1] == 1 and terms >= 2 * WARP
     mean = isinstance(anchor.op, ReduceMean)
 
     def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
@@ -72,7 +67,7 @@ def reduce_step(context: CudaContext, group: Group) -> None:
             with counted(-(-terms // WARP) if by_warp else terms) as turn:
                 term = let(turn * WARP + lane) if by_warp else turn
                 where = term < terms if by_warp and terms % WARP else None
-                value = loaded(buffers[source], begin + row_offset(sum_sizes, sum_strides, term), where)
+                value = loaded(buffers[source], begin + row_offset(reduction.sizes, reduction.strides, term), where)
                 put(held, 0, held[0] + cast(value, dtype))
             total = let(total_of(held[0], dtype) if by_warp else held[0])
             with when(lane == 0 if by_warp else None):
@@ -85,33 +80,25 @@ def reduce_step(context: CudaContext, group: Group) -> None:
 
 def gather_step(context: CudaContext, group: Group) -> None:
     """Gather along one axis by indices (negative: from the end); one outside, which `interp` refuses, is clipped."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, Gather)
+    anchor = group.head
+    assert isinstance(anchor.op, Gather)
     data, indices = (context.values[n] for n in anchor.inputs)
     axis = anchor.op.axis % len(data.shape)
     many = len(indices.shape)
     shape = anchor.shape or (1,)
     count, columns = math.prod(shape), shape[-1]
-    tail = context.tail(group, lambda view: View(view.storage, (1, *shape), (0, *(view.strides or (0,))), view.offset))
+    tail = context.tail(group, lambda view: StridedView(view.storage, (1, *shape), (0, *(view.strides or (0,))), view.offset))
 
     def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
         element = let(block * THREADS + thread)
         with when(element < count):
             place = _unravel(element, anchor.shape)
-            which = buffers[indices][_sum(place[axis : axis + many], indices.strides)]
-            # int32 is enough: axes are shorter
-            found = let(
-                cast(
-                    T.max(
-                        T.min(cast(which, "int64"), constant(data.shape[axis] - 1, "int64")),
-                        constant(-data.shape[axis], "int64"),
-                    ),
-                    "int32",
-                )
-            )
-            row = let(T.if_then_else(found < 0, found + data.shape[axis], found))
-            outer = _sum(place[:axis], data.strides[:axis])
-            inner = _sum(place[axis + many :], data.strides[axis + 1 :])
+            which = buffers[indices][flat_offset(place[axis : axis + many], indices.strides)]
+            inside = T.max(T.min(cast(which, "int64"), i64(data.shape[axis] - 1)), i64(-data.shape[axis]))
+            index = let(cast(inside, "int32"))  # enough: axes are shorter
+            row = let(T.if_then_else(index < 0, index + data.shape[axis], index))
+            outer = flat_offset(place[:axis], data.strides[:axis])
+            inner = flat_offset(place[axis + many :], data.strides[axis + 1 :])
             value = buffers[data][outer + row * data.strides[axis] + inner]
             tail.emit(buffers, let(quotient(element, columns)), let(remainder(element, columns)), value)
 
@@ -120,22 +107,20 @@ def gather_step(context: CudaContext, group: Group) -> None:
 
 def direct_convolution(context: CudaContext, group: Group) -> None:
     """Depthwise and grouped convolutions: a thread per result, neighbouring threads on neighbouring channels."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, Conv)
+    anchor = group.head
+    assert isinstance(anchor.op, Conv)
     op = anchor.op
-    weight = value_of(anchor.inputs[1])
-    assert weight is not None
-    bias = value_of(anchor.inputs[2]) if len(anchor.inputs) > 2 else None
+    weight, bias = weight_and_bias(anchor)
     outs, ins, kh, kw = weight.shape
     per_group = outs // op.groups
-    image = context.values[anchor.inputs[0]].transpose(CHANNELS_LAST)
+    image = channels_last(context.values[anchor.inputs[0]])
     _, height, width, _ = image.shape
     s_batch, s_row, s_column, s_channel = image.strides
     integer = not anchor.type.is_float
     dtype = "int32" if integer else "float32"
     taps = context.keep(np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).astype(np.int8 if integer else np.float32))
-    biases = None if bias is None else context.keep(np.asarray(bias).astype(dtype))
-    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
+    biases = None if bias is None else context.keep(bias.astype(dtype))
+    tail = context.tail(group, channels_last)
     out_height, out_width = anchor.shape[2:]
     count = anchor.type.size
     padded = any(op.pads)
@@ -169,10 +154,3 @@ def _unravel(index: Expr, shape: Sequence[int]) -> list[Expr]:
         behind = quotient(index, math.prod(shape[i + 1 :]))
         found.append(let(remainder(behind, shape[i]) if i else behind))
     return found
-
-
-def _sum(index: Sequence[Expr], strides: Sequence[int]) -> Expr:
-    total: Expr = 0
-    for i, stride in zip(index, strides, strict=True):
-        total = total + i * stride
-    return total

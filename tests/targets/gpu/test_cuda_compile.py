@@ -10,11 +10,11 @@ from edgewright.passes.diagnostics import CompileError, Exit
 pytest.importorskip("tvm")
 
 from edgewright.targets.cpu import cuda_compile
-from edgewright.targets.cpu.cuda_build import cuda_program
-from edgewright.targets.cpu.cuda_compile import Resources, compile_cubin, compilers, resource_usage
-from edgewright.targets.cpu.cuda_step import ARCHITECTURES
+from edgewright.targets.gpu.build import cuda_program
+from edgewright.targets.gpu.compile import Resources, compile_cubin, compilers, resource_usage
+from edgewright.targets.gpu.step import ARCHITECTURES
 
-from tests.targets.cpu.test_cuda import quantised_vit
+from tests.targets.gpu.test_cuda import quantised_vit
 
 pytestmark = pytest.mark.tvm
 

@@ -6,20 +6,17 @@ Integers are exact in int64: factors are (multiplier, shift) pairs, since float6
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Int
-from edgewright.passes.ops import AddRequantised, Gelu, Requantise
+from edgewright.passes.ops import AddRequantised, Erf, Exp, Gelu, Requantise, Sigmoid, Silu, Tanh
 from edgewright.passes.ops.add_requantised import IDENTITY
-from edgewright.targets.cpu.cuda_tir import let, shift_right
-from edgewright.targets.cpu.scalar import bounds, clip, formula_of
-from edgewright.targets.cpu.tir import Expr, cast, constant
-from edgewright.targets.cpu.view import dtype_of
-from tvm.tirx.script import builder as T
-
-Formula = Callable[[Node, Sequence[Expr]], Expr]
+from edgewright.targets.gpu.tir import let, shift_right
+from edgewright.targets.lowering.formulas import FORMULAS, Formula, added, bounds, clip
+from edgewright.targets.lowering.tir import Expr, T, cast, constant
+from edgewright.targets.lowering.view import dtype_of
 
 
 def f32(value: float) -> Expr:
@@ -49,18 +46,13 @@ def _requantise(node: Node, operands: Sequence[Expr]) -> Expr:
 
 
 def _add_requantised(node: Node, operands: Sequence[Expr]) -> Expr:
-    op = node.op
-    assert isinstance(op, AddRequantised)
-    low, high = bounds(Int(16))
-    terms = []
-    for value, pair in zip(operands, ((op.multiplier_a, op.shift_a), (op.multiplier_b, op.shift_b)), strict=True):
+    def term(value: Expr, pair: tuple[int, int]) -> Expr:
         if pair == IDENTITY:  # saturation alone, which -32768 needs
-            wide = clip(cast(value, "int32"), constant(low, "int32"), constant(high, "int32"))
-        else:
-            wide = rescaled(value, constant(pair[0], "int64"), constant(pair[1], "int64"), 0, Int(16))
-        terms.append(let(wide))
-    total = let(terms[0] - terms[1] if op.subtract else terms[0] + terms[1])
-    return cast(clip(total, constant(low, "int32"), constant(high, "int32")), "int16")
+            low, high = bounds(Int(16))
+            return clip(cast(value, "int32"), constant(low, "int32"), constant(high, "int32"))
+        return rescaled(value, constant(pair[0], "int64"), constant(pair[1], "int64"), 0, Int(16))
+
+    return added(node, operands, term, let)
 
 
 def _gelu(node: Node, operands: Sequence[Expr]) -> Expr:
@@ -77,18 +69,18 @@ def _sigmoid(x: Expr) -> Expr:
     return f32(1) / (f32(1) + T.exp(f32(0) - x))  # exp overflows to infinity, whose reciprocal is the limit
 
 
-FORMULAS: dict[str, Formula] = {
-    "Requantise": _requantise,
-    "AddRequantised": _add_requantised,
-    "Gelu": _gelu,
-    "Sigmoid": lambda node, x: _sigmoid(x[0]),
-    "Silu": lambda node, x: x[0] * _sigmoid(x[0]),
-    "Tanh": lambda node, x: T.tanh(x[0]),
-    "Erf": lambda node, x: T.erf(x[0]),
-    "Exp": lambda node, x: T.exp(x[0]),
+_OWN: dict[type[Op], Formula] = {
+    Requantise: _requantise,
+    AddRequantised: _add_requantised,
+    Gelu: _gelu,
+    Sigmoid: lambda node, x: _sigmoid(x[0]),
+    Silu: lambda node, x: x[0] * _sigmoid(x[0]),
+    Tanh: lambda node, x: T.tanh(x[0]),
+    Erf: lambda node, x: T.erf(x[0]),
+    Exp: lambda node, x: T.exp(x[0]),
 }
 
 
-def cuda_formula(op: Op) -> Formula | None:
-    """The formula of an elementwise operator; None for any other, and for Table, which reads memory."""
-    return FORMULAS.get(op.kind) or formula_of(op)
+def formula_of(op: Op) -> Formula:
+    """Return the formula of an elementwise operator other than Table, which reads memory."""
+    return _OWN.get(type(op)) or FORMULAS[type(op)]

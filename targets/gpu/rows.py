@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import LayerNormalization, RMSNormalization, Softmax, value_of
+from edgewright.passes.ops import LayerNormalization, RMSNormalization, Softmax
 from edgewright.passes.ops.arith import EXP2_TABLE, EXPONENT_STEPS, LAYER_NORM_FRACTION, RSQRT_TABLE
-from edgewright.targets.cpu.cuda_elementwise import place
-from edgewright.targets.cpu.cuda_scalar import f32, rounded
-from edgewright.targets.cpu.cuda_step import CudaContext
-from edgewright.targets.cpu.cuda_tir import (
+from edgewright.targets.gpu.formulas import f32, rounded
+from edgewright.targets.gpu.step import CudaContext
+from edgewright.targets.gpu.tir import (
     WARP,
     Argument,
     Buffers,
@@ -32,11 +30,11 @@ from edgewright.targets.cpu.cuda_tir import (
     unrolled,
     when,
 )
-from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.scalar import bounds, clip
-from edgewright.targets.cpu.tir import Expr, cast, constant, i32, i64, put
-from edgewright.targets.cpu.view import View, dtype_of
-from tvm.tirx.script import builder as T
+from edgewright.targets.lowering.formulas import bounds, clip
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.rows import row_operands
+from edgewright.targets.lowering.tir import Expr, T, cast, constant, element, i32, i64, put
+from edgewright.targets.lowering.view import StridedView, dtype_of
 
 WARPS = 4  # rows of a block
 HELD = 32  # values of a row that a lane keeps in registers; longer rows are read again
@@ -90,14 +88,9 @@ class Row:
 
 def row_step(context: CudaContext, group: Group) -> None:
     """LayerNormalization, RMSNormalization or Softmax: a warp per row, then the tail."""
-    anchor = group.anchor
-    assert anchor is not None
-    op = anchor.op
-    axis = op.axis % anchor.type.rank if isinstance(op, Softmax) else anchor.type.rank - 1
-    order = [*(i for i in range(anchor.type.rank) if i != axis), axis]
-    source = context.values[anchor.inputs[0]].transpose(order)
+    anchor, op = group.head, group.head.op
+    order, source, tables = row_operands(context, anchor)
     tail = context.tail(group, lambda view: view.transpose(order))
-    tables = [context.keep(_parameter(value_of(node))) for node in anchor.inputs[1:]]
     integer = not anchor.type.is_float
     if integer:
         tables.append(context.keep((EXP2_TABLE if isinstance(op, Softmax) else RSQRT_TABLE).astype(np.int32)))
@@ -120,10 +113,17 @@ Term = Callable[[Expr, Expr, Expr | None], Expr]
 
 
 def _result(
-    op: object, integer: bool, row: Row, buffers: Buffers, source: View, tables: list[View], number: Expr, dtype: str
+    op: object,
+    integer: bool,
+    row: Row,
+    buffers: Buffers,
+    source: StridedView,
+    tables: list[StridedView],
+    number: Expr,
+    dtype: str,
 ) -> Term:
     def load(column: Expr, where: Expr | None) -> Expr:
-        return loaded(buffers[source], place(source, number, column), where)
+        return loaded(buffers[source], element(source, number, column), where)
 
     if isinstance(op, Softmax):
         return _integer_softmax(op, row, buffers, load, tables[0]) if integer else _float_softmax(row, load)
@@ -133,7 +133,7 @@ def _result(
     return _float_norm(op, row, buffers, load, tables)
 
 
-def _float_norm(op: Normalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[View]) -> Term:
+def _float_norm(op: Normalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[StridedView]) -> Term:
     value = row.hold("float32", load)
     centred = isinstance(op, LayerNormalization)
     mean = let(row.total("float32", value) * f32(1 / row.columns)) if centred else f32(0)
@@ -165,7 +165,7 @@ def _float_softmax(row: Row, load: Callable[..., Expr]) -> Term:
 
 
 def _integer_norm(
-    op: Normalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[View], dtype: str
+    op: Normalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[StridedView], dtype: str
 ) -> Term:
     """`arith.layer_normalization`, and without the sum `arith.rms_normalization`."""
     multiplier, offset, roots = (buffers[view] for view in tables)
@@ -198,7 +198,7 @@ def _integer_norm(
     return result
 
 
-def _integer_softmax(op: Softmax, row: Row, buffers: Buffers, load: Callable[..., Expr], table: View) -> Term:
+def _integer_softmax(op: Softmax, row: Row, buffers: Buffers, load: Callable[..., Expr], table: StridedView) -> Term:
     """`arith.softmax`."""
     value = row.hold("int32", lambda column, where: cast(load(column, where), "int32"))
     highest = let(row.largest("int32", value, -(1 << 15)))
@@ -217,15 +217,8 @@ def _integer_softmax(op: Softmax, row: Row, buffers: Buffers, load: Callable[...
     return result
 
 
-def exponential(buffers: Buffers, table: View, distance: Expr, multiplier: int, shift: int) -> Expr:
+def exponential(buffers: Buffers, table: StridedView, distance: Expr, multiplier: int, shift: int) -> Expr:
     """`arith.exponentials` of one distance from the maximum, as int32."""
     steps = rounded(cast(distance, "int64") * i64(multiplier), i64(shift))
     u = let(cast(T.min(steps, i64(16 * EXPONENT_STEPS - 1)), "int32"))
     return let(T.shift_right(buffers[table][T.bitwise_and(u, i32(EXPONENT_STEPS - 1))], T.shift_right(u, i32(8))))
-
-
-def _parameter(value: Array | None) -> Array:
-    assert value is not None
-    if value.dtype.kind == "f":
-        return value.astype(np.float32)
-    return value.astype(np.int64 if value.dtype.itemsize == 8 else np.int32)
