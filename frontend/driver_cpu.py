@@ -40,7 +40,7 @@ from edgewright.targets.device import Device
 if TYPE_CHECKING:
     from edgewright.targets.cpu.artifact import Manifest
     from edgewright.targets.cpu.variants import Variant
-    from edgewright.targets.estimate import Work
+    from edgewright.targets.estimate import StepWork
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class CpuResult:
     stages: list[tuple[str, float]]
     files: dict[str, bytes]
     peak_memory_mib: float
-    works: list[Work]
+    works: list[StepWork]
     record: Record = field(default_factory=Record)
 
 

@@ -22,7 +22,7 @@ _NUMBERS = ("clock_mhz", "resources", "memory", "engine", "cpu", "gpu", "tvm_tar
 _CPU_SOURCES = ("cpu", "cpu.pipes", "cpu.caches", "cpu.bandwidth")
 
 
-class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LogicResources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the programmable logic holds. `bram36` counts 36 Kb blocks, `uram` 288 Kb blocks."""
 
     dsp: int
@@ -32,7 +32,7 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uram: int
 
 
-class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExternalMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """External memory: size, peak bandwidth in 10^9 bytes per second, and the AXI ports from logic to it."""
 
     dram_mib: int
@@ -122,8 +122,8 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     reason: str = ""
     note: str = ""
     clock_mhz: float | None = None
-    resources: Resources | None = None
-    memory: Memory | None = None
+    resources: LogicResources | None = None
+    memory: ExternalMemory | None = None
     cpu: Cpu | None = None
     gpu: Gpu | None = None
     engine: dict[str, int] = {}

@@ -27,14 +27,14 @@ from edgewright.passes.ops.groups import OPERATORS
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.variants import variant as variant_named
 from edgewright.targets.device import HOST, Cpu, Device
-from edgewright.targets.published import Measured, nearest
+from edgewright.targets.published import PublishedLatency, nearest
 
 LABEL = "estimate, not a measurement"
 LATENCY_CYCLES = 4  # from one multiply-add to the next on the same register (Cortex-A72 3, A76 and Zen 4 4 cycles)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class StepWork:
     """What one step does. `kind`: names of operators joined by +, the first of them the one that the step is for.
     `weight_bytes`: constants it reads, `activation_bytes`: everything else it reads and writes. `elements`: how many values
     pass through each of the operators of `kind` (for Attention: scores). `dtype`: of the products' operands.
@@ -164,10 +164,10 @@ class Estimate:
     assumptions_high: str
     limits: dict[str, float]
     steps: tuple[StepEstimate, ...]
-    published: tuple[Measured, ...]
+    published: tuple[PublishedLatency, ...]
 
 
-def estimate(works: Sequence[Work], device: Device, threads: int = 1, variant: str | None = None) -> Estimate:
+def estimate(works: Sequence[StepWork], device: Device, threads: int = 1, variant: str | None = None) -> Estimate:
     """The range for one inference. `variant`: other micro-kernels than the board's. ValueError without works, without a
     thread, and for a device of which no CPU is known."""
     if device.cpu is None or device.clock_mhz is None:
@@ -214,12 +214,12 @@ class _End:
         self.threads = min(threads, cpu.cores)
         self.portable = "generic.c" in variant.sources and variant.arch == "aarch64" and not variant.features
 
-    def step(self, work: Work) -> tuple[float, dict[str, float]]:
+    def step(self, work: StepWork) -> tuple[float, dict[str, float]]:
         """(seconds, its terms), on as many of the threads as is best."""
         counts = range(1, self.threads + 1) if work.parallel else (1,)
         return min((self._on(work, count) for count in counts), key=lambda found: found[0])
 
-    def _on(self, work: Work, threads: int) -> tuple[float, dict[str, float]]:
+    def _on(self, work: StepWork, threads: int) -> tuple[float, dict[str, float]]:
         given = self.given
         slowest = given.serial + (1 - given.serial) / threads
         terms = {
@@ -233,7 +233,7 @@ class _End:
         seconds = max(parts) + (sum(parts) - max(parts)) * (1 - given.hidden)
         return seconds + terms["overhead"], terms
 
-    def _products(self, work: Work) -> float:
+    def _products(self, work: StepWork) -> float:
         """Cycles of the products on one core."""
         integer = work.dtype != "float32"
         if not work.macs:
@@ -269,12 +269,12 @@ class _End:
             return self.bits / 8, cpu.dot_per_cycle
         return self.bits / 16, cpu.mull_per_cycle
 
-    def _block_rows(self, work: Work) -> float:
+    def _block_rows(self, work: StepWork) -> float:
         """Rows of the left operand; many where the right one is no constant."""
         item = 4 if work.dtype == "float32" else 1
         return work.macs * item / work.weight_bytes if work.weight_bytes else float("inf")
 
-    def _rows(self, work: Work) -> float:
+    def _rows(self, work: StepWork) -> float:
         """Cycles of the elementwise and row work on one core."""
         integer = work.dtype != "float32"
         each = sum(INSTRUCTIONS.get(kind.removeprefix("Depthwise"), OTHER)[integer] for kind in work.kind.split("+"))
@@ -284,7 +284,7 @@ class _End:
     def _row_rate(self) -> float:
         return min(self.cpu.issue_width, self.cpu.vector_per_cycle / VECTOR_SHARE)
 
-    def _transfers(self, work: Work, threads: int) -> dict[str, float]:
+    def _transfers(self, work: StepWork, threads: int) -> dict[str, float]:
         """Seconds for what comes from each level; the first cache is as quick as the core."""
         cpu, given = self.cpu, self.given
         vector = self.bits / 8 * self.hertz

@@ -14,7 +14,7 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.names import plain, safe_identifier
 from edgewright.targets.cpu.variants import host_arch, host_features, variant
-from edgewright.targets.estimate import Work
+from edgewright.targets.estimate import StepWork
 
 if TYPE_CHECKING:
     from edgewright.targets.cpu.runtime import Runner
@@ -24,7 +24,7 @@ ENTRY = "edgewright_run"
 LIBRARY, WEIGHTS, MANIFEST, PLAIN, WORKS = "model.so", "weights.bin", "manifest.json", "model.txt", "work.json"
 
 
-class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TensorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An input or output. Integers stand for scale * (integer - zero_point) where a scale is given. `range`: what an
     integer input may hold, both ends included."""
 
@@ -60,8 +60,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     entry: str
     workspace_bytes: int
     weights_bytes: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     steps: tuple[StepInfo, ...]
     options: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -104,10 +104,10 @@ class Artifact:
         return self.directory / WEIGHTS
 
     @property
-    def works(self) -> list[Work]:
+    def works(self) -> list[StepWork]:
         """What the steps do, for estimates. CompileError U023 when it is damaged."""
         try:
-            return read_json(self.directory / WORKS, list[Work])
+            return read_json(self.directory / WORKS, list[StepWork])
         except Unreadable as error:
             because, help_text = str(error), "compile the model again"
             one = Diagnostic("U023", "a file of the artifact is not what the compiler wrote", WORKS, because, help_text)
@@ -242,11 +242,11 @@ def plain_text(manifest: Manifest, library: Identity, weights: Identity) -> byte
     return f"edgewright-model {PLAIN_FORMAT} {len(body)} {hashlib.sha256(body).hexdigest()}\n".encode() + body
 
 
-def _plain_tensor(role: str, one: Tensor) -> str:
+def _plain_tensor(role: str, one: TensorInfo) -> str:
     return f"{role} {identifier(one)} {one.dtype} {' '.join(str(n) for n in (len(one.shape), *one.shape))}"
 
 
-def identifier(tensor: Tensor) -> str:
+def identifier(tensor: TensorInfo) -> str:
     """The name of an input or output in model.txt."""
     return safe_identifier(tensor.name, "tensor_")
 

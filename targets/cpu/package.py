@@ -20,7 +20,7 @@ from edgewright.targets.cpu.artifact import (
     Identity,
     Manifest,
     StepInfo,
-    Tensor,
+    TensorInfo,
     plain_text,
     seal,
 )
@@ -29,7 +29,7 @@ from edgewright.targets.cpu.lower import CpuProgram, lower
 from edgewright.targets.cpu.runner_files import runner_files
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.work import works_of
-from edgewright.targets.estimate import Work
+from edgewright.targets.estimate import StepWork
 from edgewright.targets.lowering.step import ProgramStep
 from edgewright.targets.lowering.view import ITEM_BYTES, StridedView
 
@@ -43,7 +43,7 @@ def package(
     version: str,
     options: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
-) -> tuple[dict[str, bytes], Manifest, list[Work]]:
+) -> tuple[dict[str, bytes], Manifest, list[StepWork]]:
     """Lowers, builds and seals: (files, manifest, what the steps do). `files` join the artifact."""
     program = lower(graph, variant)
     built = build(program)
@@ -80,7 +80,7 @@ def manifest_of(program: CpuProgram, built: Built, model: str, target: str, vers
         workspace_bytes=built.workspace_bytes,
         weights_bytes=len(built.weights),
         inputs=tuple(
-            Tensor(name, view.dtype, view.shape, range=ranges.get(name))
+            TensorInfo(name, view.dtype, view.shape, range=ranges.get(name))
             for name, view in zip(names, program.inputs, strict=True)
         ),
         outputs=tuple(
@@ -104,8 +104,8 @@ def _bytes(view: StridedView) -> int:
     return size
 
 
-def _tensor(name: str, node: Node, view: StridedView) -> Tensor:
+def _tensor(name: str, node: Node, view: StridedView) -> TensorInfo:
     quant = node.quant
     if node.type.is_float or quant is None or not isinstance(quant.scale, float):
-        return Tensor(name, view.dtype, view.shape)
-    return Tensor(name, view.dtype, view.shape, quant.scale, quant.zero_point)
+        return TensorInfo(name, view.dtype, view.shape)
+    return TensorInfo(name, view.dtype, view.shape, quant.scale, quant.zero_point)

@@ -17,7 +17,7 @@ from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import profile_conditions, profile_report
 from edgewright.targets.cpu.artifact import Artifact
-from edgewright.targets.cpu.devices.measured import Device, Measured, Run, Settings
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, ProfilingDevice, Settings, TimedRun
 
 FORMAT = 1
 GRAPH, SAMPLES = "checkpoints/passes.npz", "checkpoints/samples.npz"
@@ -59,7 +59,7 @@ class ProfileReport:
 
 def profile(
     artifact: Artifact,
-    device: Device,
+    device: ProfilingDevice,
     inputs: Mapping[str, Array] | None = None,
     settings: Settings | None = None,
     *,
@@ -68,7 +68,7 @@ def profile(
     """Runs one sample as the settings say and compares its outputs with the interpreter's.
 
     inputs: by the model's names, None for the first sample that the artifact keeps. tvm_default_instructions: what the
-    same model costs with TVM's own schedules, where somebody counted. CompileError as `Device.run`, D009 without inputs.
+    same model costs with TVM's own schedules, where it was counted. CompileError as `ProfilingDevice.run`, D009 without inputs.
     """
     settings = settings or Settings()
     source = "given" if inputs is not None else "a calibration sample"
@@ -119,7 +119,7 @@ def kept_sample(artifact: Artifact) -> dict[str, Array]:
         ) from error
 
 
-def run_data(run: Run, artifact: Artifact) -> dict[str, Any]:
+def run_data(run: TimedRun, artifact: Artifact) -> dict[str, Any]:
     """Statistics of one number of threads, in milliseconds. spread: from the 5th to the 95th percentile over the median."""
     times = np.asarray(run.times_ns, np.float64) * 1e-6
     low, median, high = (float(np.percentile(times, q)) for q in (5, 50, 95))
@@ -139,7 +139,7 @@ def run_data(run: Run, artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def operations(artifact: Artifact, runs: list[Run]) -> list[dict[str, Any]]:
+def operations(artifact: Artifact, runs: list[TimedRun]) -> list[dict[str, Any]]:
     """Every step with its median time by number of threads; share and speed are of the first number."""
     timed = [run for run in runs if run.steps]
     total = sum(one.median_ns for one in timed[0].steps) if timed else 0
@@ -161,7 +161,7 @@ def operations(artifact: Artifact, runs: list[Run]) -> list[dict[str, Any]]:
     return found
 
 
-def check(artifact: Artifact, sample: Mapping[str, Array], measured: Measured) -> dict[str, Any]:
+def check(artifact: Artifact, sample: Mapping[str, Array], measured: DeviceMeasurement) -> dict[str, Any]:
     """The device's outputs against the interpreter on the artifact's own graph."""
     integer = artifact.manifest.precision != "fp32"
     nothing = {"against": "interpreter", "equal_bits": integer, "tolerance": None if integer else FLOAT_TOLERANCE}
@@ -188,7 +188,7 @@ def check(artifact: Artifact, sample: Mapping[str, Array], measured: Measured) -
     }
 
 
-def instructions(artifact: Artifact, measured: Measured, tvm_default: int | None) -> dict[str, Any] | None:
+def instructions(artifact: Artifact, measured: DeviceMeasurement, tvm_default: int | None) -> dict[str, Any] | None:
     """Counted instructions of one inference, beside what TVM's default pipeline needs; None when nobody counted."""
     if measured.instructions is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgewright.targets.cpu.devices.measured import Conditions, Measured, Power
+from edgewright.targets.cpu.devices.measured import Conditions, DeviceMeasurement, Power
 
 # get_throttled of a Raspberry Pi: bits 0-3 now, the same from 16 on since boot.
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
@@ -16,7 +16,7 @@ _SPREAD, _LOAD, _COOLER, _HOT_C = 0.1, 0.5, 0.9, 80.0
 _INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "5V_IN")
 
 
-def warnings(measured: Measured, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+def warnings(measured: DeviceMeasurement, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Sentences on what may have falsified the times; nothing for an emulator, which has none."""
     if not runs:
         return []

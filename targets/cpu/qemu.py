@@ -28,7 +28,7 @@ INSTALL = "install QEMU's user emulation: Debian and Ubuntu have it as `apt-get 
 
 
 @dataclass(frozen=True)
-class Run:
+class EmulatedRun:
     """What an emulated program did.
 
     exit_code: negative when a signal ended it (-SIGILL: an instruction that the processor lacks). instructions: how
@@ -51,7 +51,7 @@ def run(
     count: bool = False,
     library_root: Path | None = None,
     environment: Mapping[str, str] | None = None,
-) -> Run:
+) -> EmulatedRun:
     """Runs an aarch64 program on an emulated `cpu` (cortex-a72, cortex-a76, max ...).
 
     library_root: the folder that stands for / when a dynamic program looks for its loader and libraries.
@@ -64,12 +64,12 @@ def run(
         emulation = command(program, args, cpu, library_root, counts if count else None)
         stdout, stderr, code = _execute(emulation, variables, timeout_s)
         if not count:
-            return Run(stdout, stderr, code, None)
+            return EmulatedRun(stdout, stderr, code, None)
         if not counts.exists():  # a signal ends the emulator without its exit handlers
-            return Run(stdout, stderr, code, None)
+            return EmulatedRun(stdout, stderr, code, None)
         total, *marks = counts.read_text().split()
     pairs = (mark.split(":") for mark in marks)
-    return Run(stdout, stderr, code, int(total), tuple((int(kind), int(at)) for kind, at in pairs))
+    return EmulatedRun(stdout, stderr, code, int(total), tuple((int(kind), int(at)) for kind, at in pairs))
 
 
 def command(

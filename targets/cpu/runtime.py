@@ -15,7 +15,7 @@ from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.types import Array
 
 if TYPE_CHECKING:
-    from edgewright.targets.cpu.artifact import Artifact, Tensor
+    from edgewright.targets.cpu.artifact import Artifact, TensorInfo
 
 _LOADED: dict[Path, str] = {}
 """SHA-256 of the library that this process has loaded from each path; TVM keeps them all."""
@@ -62,7 +62,7 @@ class Runner:
         return found
 
 
-def real(tensor: Tensor, value: Array) -> Array:
+def real(tensor: TensorInfo, value: Array) -> Array:
     """What stored integers stand for, as float32; real outputs stay as they are."""
     if tensor.scale is None:
         return value

@@ -6,20 +6,20 @@ from edgewright.passes.ir.graph import Node
 from edgewright.passes.ops import Attention, Conv
 from edgewright.targets.cpu.lower import CpuProgram
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS
-from edgewright.targets.estimate import Work
+from edgewright.targets.estimate import StepWork
 from edgewright.targets.lowering.step import ProgramStep
 from edgewright.targets.lowering.view import ITEM_BYTES, Space, StridedView
 
 IN_STEPS = ("Route", "Experts", "MoE", "HashCodes", "HashSums", "HashAttention")
 
 
-def works_of(program: CpuProgram) -> list[Work]:
-    """One Work for each step, in order."""
+def works_of(program: CpuProgram) -> list[StepWork]:
+    """One StepWork for each step, in order."""
     nodes = {(node.name, node.op.kind): node for node in program.graph.nodes()}  # a rescaling has its product's name
     return [work_of(step, nodes.get((step.name, step.kind.partition("+")[0]))) for step in program.steps]
 
 
-def work_of(step: ProgramStep, anchor: Node | None) -> Work:
+def work_of(step: ProgramStep, anchor: Node | None) -> StepWork:
     """What a step does; `anchor`: the node it is named after. A view counts with the bytes it spans, once each."""
     views = list(dict.fromkeys(step.views))
     weights = [view for view in views if view.storage.space is Space.WEIGHTS]
@@ -34,7 +34,7 @@ def work_of(step: ProgramStep, anchor: Node | None) -> Work:
         integer = all(view.dtype != "float32" for view in views)
     if step.macs and anchor is not None and isinstance(anchor.op, Conv) and anchor.op.groups > 1:
         kind = f"Depthwise{kind}"
-    return Work(
+    return StepWork(
         name=step.name,
         kind=kind,
         macs=step.macs,

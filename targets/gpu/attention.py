@@ -12,8 +12,8 @@ from edgewright.passes.ir.graph import Node
 from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX, EXP2_TABLE
 from edgewright.targets.gpu.formulas import f32, rounded
 from edgewright.targets.gpu.matrix import quad_of
-from edgewright.targets.gpu.operand import Operand
-from edgewright.targets.gpu.rows import LOWEST, Row, exponential
+from edgewright.targets.gpu.operand import TileOperand
+from edgewright.targets.gpu.rows import LOWEST, WarpRow, exponential
 from edgewright.targets.gpu.step import CudaContext
 from edgewright.targets.gpu.tile import DOT, EXACT, FLOAT, PAD, STEPS, Multiplier, Resident, Tile, arithmetic
 from edgewright.targets.gpu.tir import (
@@ -81,7 +81,7 @@ def attention(context: CudaContext, group: Group) -> None:
     pitch = padded_keys(keys) + PAD
     warps = tile.threads // WARP
 
-    def side(view: StridedView, window: Expr, head: Expr, depth: int) -> Operand:
+    def side(view: StridedView, window: Expr, head: Expr, depth: int) -> TileOperand:
         """A head's rows: (tokens, depth)."""
         by_row, by_k = view.strides[1:]
         quad = quad_of(view, by_k, (view.strides[0], by_row), depth)
@@ -89,9 +89,9 @@ def attention(context: CudaContext, group: Group) -> None:
         def at(m: Expr, step: Expr) -> Expr:
             return window * view.strides[0] + head * (depth * by_k) + m * by_row + step * by_k
 
-        return Operand(view, view.shape[1], depth, at, quad)
+        return TileOperand(view, view.shape[1], depth, at, quad)
 
-    def columns(window: Expr, head: Expr) -> Operand:
+    def columns(window: Expr, head: Expr) -> TileOperand:
         """A head's values as the right side: (dv, keys)."""
         by_key, by_column = v.strides[1:]
         quad = "m" if kind == FLOAT and quad_of(v, by_column, (v.strides[0], by_key), dv) else ""
@@ -99,7 +99,7 @@ def attention(context: CudaContext, group: Group) -> None:
         def at(m: Expr, step: Expr) -> Expr:
             return window * v.strides[0] + head * (dv * by_column) + step * by_key + m * by_column
 
-        return Operand(v, dv, keys, at, quad)
+        return TileOperand(v, dv, keys, at, quad)
 
     def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
         multiplier = Multiplier(tile, kind, thread)
@@ -157,7 +157,7 @@ def attention(context: CudaContext, group: Group) -> None:
         with counted(-(-tile.bm // warps)) as turn:
             number = let(turn * warps + warp)
             with when(number < tile.bm):
-                row = Row(lane, keys)
+                row = WarpRow(lane, keys)
 
                 def score(turn: Expr, key: Expr, where: Expr | None) -> Expr:
                     return scores[number * pitch + key]
@@ -175,15 +175,15 @@ def attention(context: CudaContext, group: Group) -> None:
                         put(shifts, number, cast(bits + i64(7), "int32"))
         return Resident(target, width, bits=kind == EXACT)
 
-    def _float_row(row: Row, scores: Any, number: Expr, score: Any) -> Expr:
+    def _float_row(row: WarpRow, scores: Any, number: Expr, score: Any) -> Expr:
         highest = let(row.largest("float32", score, LOWEST))
-        whole = Row(row.lane, padded_keys(keys))
+        whole = WarpRow(row.lane, padded_keys(keys))
         with whole.each() as (_, key, _):
             power = T.exp(scores[number * pitch + key] - highest)
             put(scores, number * pitch + key, power if keys % 64 == 0 else T.if_then_else(key < keys, power, f32(0)))
         return let(row.total("float32", score))
 
-    def _integer_row(buffers: Buffers, row: Row, target: Any, width: int, number: Expr, score: Any) -> Expr:
+    def _integer_row(buffers: Buffers, row: WarpRow, target: Any, width: int, number: Expr, score: Any) -> Expr:
         highest = let(row.largest("int32", score, -(1 << 31)))
         sum_here = T.alloc_buffer((1,), "int32", scope="local")
         put(sum_here, 0, i32(0))
@@ -199,7 +199,7 @@ def attention(context: CudaContext, group: Group) -> None:
             return let(T.min(T.shift_right(power + 64, i32(7)), i32(ATTENTION_WEIGHT_MAX)))
 
         per_lane = 4 if kind == DOT else 1
-        with Row(row.lane, padded_keys(keys) // per_lane).each() as (_, place, exists), when(exists):
+        with WarpRow(row.lane, padded_keys(keys) // per_lane).each() as (_, place, exists), when(exists):
             total: Expr = i32(0)
             for i in range(per_lane):
                 key = let(place * per_lane + i)

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.graph import Graph
-from edgewright.targets.gpu.compile import ADVICE, Cubin, Resources, compile_cubin
+from edgewright.targets.gpu.compile import ADVICE, Cubin, KernelResources, compile_cubin
 from edgewright.targets.gpu.lower import CudaProgram, lower_cuda
 from edgewright.targets.gpu.source import cuda_source
 from edgewright.targets.gpu.step import ARCHITECTURES, KernelLaunch
@@ -38,7 +38,7 @@ class CudaBuilt:
     entry: str
     steps: tuple[KernelLaunch, ...]
     kernel_of: tuple[str, ...]
-    resources: Mapping[str, Resources]
+    resources: Mapping[str, KernelResources]
     manifest: Mapping[str, Any]
 
     def files(self) -> dict[str, bytes]:

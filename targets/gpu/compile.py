@@ -26,7 +26,7 @@ RESOURCES = re.compile(r"(\d+) (?:bytes )?(registers|smem|stack frame|spill stor
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class KernelResources:
     """What ptxas says of one kernel."""
 
     registers: int
@@ -40,7 +40,7 @@ class Cubin:
 
     code: bytes
     compiler: str
-    resources: Mapping[str, Resources]
+    resources: Mapping[str, KernelResources]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def compile_cubin(source: str, arch: str, *, require: bool = False) -> Cubin | N
 
     folder = cache.entry("cuda", cache.key({"model.cu": source}, [chosen.title, arch]), make)
     used = json.loads((folder / "resources.json").read_text())
-    resources = {name: Resources(**value) for name, value in used.items()}
+    resources = {name: KernelResources(**value) for name, value in used.items()}
     return Cubin((folder / "model.cubin").read_bytes(), chosen.title, resources)
 
 
@@ -88,14 +88,14 @@ def _missing(code: str, message: str) -> CompileError:
     return CompileError([Diagnostic(code, message, help=ADVICE)], Exit.USAGE)
 
 
-def resource_usage(log: str) -> dict[str, Resources]:
+def resource_usage(log: str) -> dict[str, KernelResources]:
     """Kernel -> resources from the verbose output of ptxas."""
-    found: dict[str, Resources] = {}
+    found: dict[str, KernelResources] = {}
     for part in re.split(r"Compiling entry function '", log)[1:]:
         name = part[: part.index("'")]
         numbers = {kind: int(number) for number, kind in RESOURCES.findall(part)}
         spilled = numbers.get("spill stores", 0) + numbers.get("spill loads", 0)
-        found[name] = Resources(numbers.get("registers", 0), numbers.get("smem", 0), spilled)
+        found[name] = KernelResources(numbers.get("registers", 0), numbers.get("smem", 0), spilled)
     return found
 
 

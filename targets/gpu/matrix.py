@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Conv, PatchEmbed
-from edgewright.targets.gpu.operand import Operand
+from edgewright.targets.gpu.operand import TileOperand
 from edgewright.targets.gpu.step import CudaContext
 from edgewright.targets.gpu.tail import CudaTail
 from edgewright.targets.gpu.tile import COLUMNS, STEPS, Multiplier, arithmetic, tile_for
@@ -20,7 +20,7 @@ from edgewright.targets.lowering.tir import Expr, row_offset, tirx
 from edgewright.targets.lowering.view import StridedView, channels_last, collapse
 
 
-def packed_weight(context: CudaContext, weight: Array) -> Operand:
+def packed_weight(context: CudaContext, weight: Array) -> TileOperand:
     """A weight (N, K) as the right side: floats [K][N], or words of four k [K / 4][N][4], zero up to whole tiles."""
     n, k = weight.shape
     integer = weight.dtype.kind != "f"
@@ -30,7 +30,7 @@ def packed_weight(context: CudaContext, weight: Array) -> Operand:
     layout = full.reshape(full.shape[0], -1, 4).transpose(1, 0, 2) if integer else full.T
     view = context.keep(np.ascontiguousarray(layout))
     columns = full.shape[0]
-    return Operand(view, n, k, lambda m, step: step * columns + m, packed=True)
+    return TileOperand(view, n, k, lambda m, step: step * columns + m, packed=True)
 
 
 def quad_of(view: StridedView, along_k: int, others: tuple[int, ...], depth: int) -> str:
@@ -39,13 +39,13 @@ def quad_of(view: StridedView, along_k: int, others: tuple[int, ...], depth: int
     return "k" if along_k == 1 and aligned else ""
 
 
-def rows_operand(view: StridedView) -> Operand:
+def rows_operand(view: StridedView) -> TileOperand:
     """The rows of (..., k)."""
     sizes, (strides,) = collapse(view.shape[:-1], [view.strides[:-1]])
     step = view.strides[-1]
     depth = view.shape[-1]
     quad = quad_of(view, step, tuple(strides), depth)
-    return Operand(view, math.prod(view.shape[:-1]), depth, lambda m, k: row_offset(sizes, strides, m) + k * step, quad)
+    return TileOperand(view, math.prod(view.shape[:-1]), depth, lambda m, k: row_offset(sizes, strides, m) + k * step, quad)
 
 
 def linear(context: CudaContext, group: Group) -> None:
@@ -71,7 +71,7 @@ def patch_embed(context: CudaContext, group: Group) -> None:
         return corner + channel * s_channel + y * s_row + x * s_column
 
     quad = quad_of(image, s_column, (s_batch if batch > 1 else 0, s_channel, s_row, patch), patch)
-    rows = Operand(image, batch * down * across, channels * patch * patch, at, quad)
+    rows = TileOperand(image, batch * down * across, channels * patch * patch, at, quad)
     product(context, group, rows, *weight_and_bias(anchor), context.tail(group))
 
 
@@ -108,13 +108,13 @@ def product_convolution(context: CudaContext, group: Group) -> None:
         return tirx.all(y >= 0, y < height, x >= 0, x < width)
 
     quad = quad_of(image, s_channel, (s_batch if batch > 1 else 0, s_row, s_column), channels)
-    rows = Operand(
+    rows = TileOperand(
         image, batch * out_height * out_width, kh * kw * channels, at, quad, guard if any(op.pads) else None, op.pad_value
     )
     product(context, group, rows, matrix, bias, tail)
 
 
-def product(context: CudaContext, group: Group, rows: Operand, weight: Array, bias: Array | None, tail: CudaTail) -> None:
+def product(context: CudaContext, group: Group, rows: TileOperand, weight: Array, bias: Array | None, tail: CudaTail) -> None:
     """Adds the step acc[r, c] = sum_k rows[r, k] * weight[c, k] + bias[c] with its tail. weight (N, K)."""
     right = packed_weight(context, weight)
     kind = arithmetic(rows.view.dtype, context.has_dp4a)
@@ -184,7 +184,7 @@ def matmul(context: CudaContext, group: Group) -> None:
     context.add(group, arguments, Launch(batch * down * across, tile.threads), body, macs=batch * m_all * n * k)
 
 
-def side(view: StridedView) -> Callable[[Expr], Operand]:
+def side(view: StridedView) -> Callable[[Expr], TileOperand]:
     """The matrices (..., m, k) by their number over the leading axes."""
     *lead, extent, depth = view.shape
     sizes, (strides,) = collapse(tuple(lead), [view.strides[:-2]])
@@ -193,11 +193,11 @@ def side(view: StridedView) -> Callable[[Expr], Operand]:
     if not quad and view.dtype == "float32" and quad_of(view, by_m, (*strides, by_k), extent):
         quad = "m"
 
-    def operand(which: Expr) -> Operand:
+    def operand(which: Expr) -> TileOperand:
         def at(m: Expr, k: Expr) -> Expr:
             return row_offset(sizes, strides, which) + m * by_m + k * by_k
 
-        return Operand(view, extent, depth, at, quad)
+        return TileOperand(view, extent, depth, at, quad)
 
     return operand
 

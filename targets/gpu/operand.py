@@ -14,7 +14,7 @@ At = Callable[[Expr, Expr], Expr]
 
 
 @dataclass(frozen=True, slots=True)
-class Operand:
+class TileOperand:
     """`extent` rows (of the left side; columns of the right) of `depth` values; value (m, k) is at `at(m, k)`.
 
     quad: which index has four aligned neighbours in memory, "k", "m" or neither "". guard: where memory holds a value;
@@ -45,7 +45,7 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
-class Staging:
+class StagedTile:
     """A tile in shared memory: value (m, k) at [k * pitch + m]. words: four int8 values in one int32 (k counts
     words); else floats, which int8 values become on the way where exact is set."""
 
@@ -56,7 +56,7 @@ class Staging:
     words: bool
     exact: bool
 
-    def fetch(self, source: Operand, buffers: Buffers, first_m: Expr, first_step: Expr, threads: int, thread: Expr) -> None:
+    def fetch(self, source: TileOperand, buffers: Buffers, first_m: Expr, first_step: Expr, threads: int, thread: Expr) -> None:
         """All threads of the block together."""
         across = 4 if source.packed or source.quad == "m" else 1
         along = 4 if not (self.words or self.exact) and source.quad == "k" else 1
@@ -76,13 +76,13 @@ class Staging:
             else:
                 self._unit(source, buffers, first_m, first_step, m, step)
 
-    def _unit(self, source: Operand, buffers: Buffers, first_m: Expr, first_step: Expr, m: Expr, step: Expr) -> None:
+    def _unit(self, source: TileOperand, buffers: Buffers, first_m: Expr, first_step: Expr, m: Expr, step: Expr) -> None:
         if self.words or self.exact:
             self._words(source, buffers, first_m + m, first_step + step, m, step)
         else:
             self._floats(source, buffers, first_m + m, first_step + step, m, step)
 
-    def _floats(self, source: Operand, buffers: Buffers, row: Expr, k: Expr, m: Expr, step: Expr) -> None:
+    def _floats(self, source: TileOperand, buffers: Buffers, row: Expr, k: Expr, m: Expr, step: Expr) -> None:
         memory = buffers[source.view]
         where = source.inside(row, k, self.rows, self.steps)
         exists = source.guard(row, k) if source.guard is not None else None
@@ -113,7 +113,7 @@ class Staging:
                 for i in range(4):
                     put(self.memory, target + i * apart, constant(0, "float32"))
 
-    def _words(self, source: Operand, buffers: Buffers, row: Expr, word: Expr, m: Expr, step: Expr) -> None:
+    def _words(self, source: TileOperand, buffers: Buffers, row: Expr, word: Expr, m: Expr, step: Expr) -> None:
         if source.packed:
             four = T.alloc_buffer((4,), "int32", scope="local")
             copied(four, 0, buffers.words(source.view), source.at(row, word), 4)
@@ -148,7 +148,7 @@ class Staging:
             put(self.memory, (step * 4 + i) * self.pitch + m, cast(byte, "float32"))
 
 
-def _stride(source: Operand) -> int:
+def _stride(source: TileOperand) -> int:
     """Distance of neighbours along k at the first row, where that is a plain number."""
     value = source.at(0, 1)
     start = source.at(0, 0)

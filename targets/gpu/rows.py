@@ -43,7 +43,7 @@ assert LAYER_NORM_FRACTION == 12  # the + 4 below is 16 - 12
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class WarpRow:
     """One row of `columns` values, spread over the lanes of a warp."""
 
     lane: Expr
@@ -99,7 +99,7 @@ def row_step(context: CudaContext, group: Group) -> None:
     def body(buffers: Buffers, block: Expr, thread: Expr) -> None:
         number = let(block * WARPS + quotient(thread, WARP))
         with when(number < count):
-            row = Row(let(remainder(thread, WARP)), columns)
+            row = WarpRow(let(remainder(thread, WARP)), columns)
             result = _result(op, integer, row, buffers, source, tables, number, dtype_of(anchor.elem))
             with row.each() as (turn, column, where), when(where):
                 tail.emit(buffers, number, column, result(turn, column, where))
@@ -115,7 +115,7 @@ Term = Callable[[Expr, Expr, Expr | None], Expr]
 def _result(
     op: object,
     integer: bool,
-    row: Row,
+    row: WarpRow,
     buffers: Buffers,
     source: StridedView,
     tables: list[StridedView],
@@ -133,7 +133,9 @@ def _result(
     return _float_norm(op, row, buffers, load, tables)
 
 
-def _float_norm(op: Normalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[StridedView]) -> Term:
+def _float_norm(
+    op: Normalization, row: WarpRow, buffers: Buffers, load: Callable[..., Expr], tables: list[StridedView]
+) -> Term:
     value = row.hold("float32", load)
     centred = isinstance(op, LayerNormalization)
     mean = let(row.total("float32", value) * f32(1 / row.columns)) if centred else f32(0)
@@ -153,7 +155,7 @@ def _float_norm(op: Normalization, row: Row, buffers: Buffers, load: Callable[..
     return result
 
 
-def _float_softmax(row: Row, load: Callable[..., Expr]) -> Term:
+def _float_softmax(row: WarpRow, load: Callable[..., Expr]) -> Term:
     value = row.hold("float32", load)
     highest = let(row.largest("float32", value, LOWEST))
 
@@ -165,7 +167,7 @@ def _float_softmax(row: Row, load: Callable[..., Expr]) -> Term:
 
 
 def _integer_norm(
-    op: Normalization, row: Row, buffers: Buffers, load: Callable[..., Expr], tables: list[StridedView], dtype: str
+    op: Normalization, row: WarpRow, buffers: Buffers, load: Callable[..., Expr], tables: list[StridedView], dtype: str
 ) -> Term:
     """`arith.layer_normalization`, and without the sum `arith.rms_normalization`."""
     multiplier, offset, roots = (buffers[view] for view in tables)
@@ -198,7 +200,7 @@ def _integer_norm(
     return result
 
 
-def _integer_softmax(op: Softmax, row: Row, buffers: Buffers, load: Callable[..., Expr], table: StridedView) -> Term:
+def _integer_softmax(op: Softmax, row: WarpRow, buffers: Buffers, load: Callable[..., Expr], table: StridedView) -> Term:
     """`arith.softmax`."""
     value = row.hold("int32", lambda column, where: cast(load(column, where), "int32"))
     highest = let(row.largest("int32", value, -(1 << 15)))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edgewright.targets.gpu.operand import Operand, Staging
+from edgewright.targets.gpu.operand import StagedTile, TileOperand
 from edgewright.targets.gpu.tir import Buffers, barrier, copied, counted, let, quotient, registers, remainder, shared, unrolled
 from edgewright.targets.lowering.tir import Expr, T, cast, constant, i32, put
 
@@ -92,10 +92,10 @@ class Multiplier:
         self.partial = registers(tile.tm * tile.tn, "float32") if kind == EXACT else None
         self.sums = registers(tile.tn, "int32")
 
-    def _staging(self, rows: int) -> Staging:
+    def _staging(self, rows: int) -> StagedTile:
         pitch = rows + PAD
         memory = shared(self.steps * self.unit * pitch, self.staged)
-        return Staging(memory, pitch, rows, self.steps, self.kind == DOT, self.kind == EXACT)
+        return StagedTile(memory, pitch, rows, self.steps, self.kind == DOT, self.kind == EXACT)
 
     def values(self, depth: int) -> int:
         """k with the padding of whole tiles."""
@@ -105,9 +105,9 @@ class Multiplier:
     def run(
         self,
         buffers: Buffers,
-        left: Operand | Resident,
+        left: TileOperand | Resident,
         first_row: Expr,
-        right: Operand,
+        right: TileOperand,
         first_column: Expr,
         wide: bool = False,
         columns: bool = False,
@@ -126,7 +126,7 @@ class Multiplier:
         def stage(number: Expr) -> None:
             first = number * self.steps
             barrier()
-            if isinstance(left, Operand):
+            if isinstance(left, TileOperand):
                 self.left.fetch(left, buffers, first_row, first, tile.threads, self.thread)
             self.right.fetch(right, buffers, first_column, first, tile.threads, self.thread)
             barrier()
@@ -145,7 +145,7 @@ class Multiplier:
             with unrolled(tile.tm * tile.tn) as i:
                 put(self.acc, i, self.acc[i] + cast(self.partial[i], "int32"))
 
-    def _multiply(self, left: Operand | Resident, first: Expr, columns: bool) -> None:
+    def _multiply(self, left: TileOperand | Resident, first: Expr, columns: bool) -> None:
         tile = self.tile
         a, b = registers(tile.tm, self.staged), registers(tile.tn, self.staged)
         target = self.acc if self.partial is None else self.partial

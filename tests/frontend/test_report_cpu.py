@@ -21,9 +21,9 @@ from edgewright.frontend.report.report_words import about, between, bytes_of, sh
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.results import Report, to_data
 from edgewright.targets import device
-from edgewright.targets.cpu.artifact import LIBRARY, Manifest, StepInfo, Tensor
+from edgewright.targets.cpu.artifact import LIBRARY, Manifest, StepInfo, TensorInfo
 from edgewright.targets.cpu.variants import variant
-from edgewright.targets.estimate import Work, estimate
+from edgewright.targets.estimate import StepWork, estimate
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -41,8 +41,8 @@ FPGA_ONLY = [
 BOTH = ["Does it still recognise what it should?", "How it was made", "What this report does not say"]
 NOISE = "Which layer loses most to quantisation?"
 WORKS = [
-    Work("fc", "Linear+Gelu", 1_000_000, 40_000, 2_000, 1_000, "float32"),
-    Work("norm", "LayerNormalization", 0, 400, 2_000, 1_000, "float32", parallel=False),
+    StepWork("fc", "Linear+Gelu", 1_000_000, 40_000, 2_000, 1_000, "float32"),
+    StepWork("norm", "LayerNormalization", 0, 400, 2_000, 1_000, "float32", parallel=False),
 ]
 
 
@@ -51,7 +51,9 @@ def page(precision: str = "int8", **kinds: bool) -> Page:
     return Page(report.to_html(sample_cpu(precision, **kinds)))
 
 
-def built(target: str = "rpi4", kernels: str = "neon", works: list[Work] | None = None, precision: str = "fp32") -> CpuResult:
+def built(
+    target: str = "rpi4", kernels: str = "neon", works: list[StepWork] | None = None, precision: str = "fp32"
+) -> CpuResult:
     """What the driver makes, without a library behind it."""
     works = WORKS if works is None else works
     own = variant(kernels)
@@ -68,8 +70,8 @@ def built(target: str = "rpi4", kernels: str = "neon", works: list[Work] | None 
         entry="e",
         workspace_bytes=300,
         weights_bytes=40_400,
-        inputs=(Tensor("x", "float32", (1, 3, 8, 8)),),
-        outputs=(Tensor("y", "float32", (1, 10)),),
+        inputs=(TensorInfo("x", "float32", (1, 3, 8, 8)),),
+        outputs=(TensorInfo("y", "float32", (1, 10)),),
         steps=tuple(StepInfo(work.name, work.kind, work.macs, work.activation_bytes) for work in works),
     )
     return CpuResult(

@@ -66,7 +66,7 @@ def test_the_first_board() -> None:
     board = device.load("zcu104")
     assert board.supported
     assert board.clock_mhz == 300
-    assert board.resources == device.Resources(dsp=1_728, lut=230_400, ff=460_800, bram36=312, uram=96)
+    assert board.resources == device.LogicResources(dsp=1_728, lut=230_400, ff=460_800, bram36=312, uram=96)
 
 
 @pytest.mark.parametrize(

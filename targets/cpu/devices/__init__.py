@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from edgewright.targets.cpu.devices import rpc, ssh
 from edgewright.targets.cpu.devices.local import LocalDevice
-from edgewright.targets.cpu.devices.measured import Device, Measured, Settings
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, ProfilingDevice, Settings
 from edgewright.targets.cpu.devices.qemu import QemuDevice
 from edgewright.targets.cpu.devices.rpc import RpcDevice
 from edgewright.targets.cpu.devices.runner_process import refuse
 from edgewright.targets.cpu.devices.ssh import SshDevice
 
-__all__ = ["Device", "LocalDevice", "Measured", "QemuDevice", "RpcDevice", "Settings", "SshDevice", "device"]
+__all__ = ["DeviceMeasurement", "LocalDevice", "ProfilingDevice", "QemuDevice", "RpcDevice", "Settings", "SshDevice", "device"]
 
 SPELLINGS = "local, qemu, ssh://[user@]host[:port], rpc://host:port or rpc://host:port?tracker=host:port&key=key"
 
 
-def device(text: str) -> Device:
+def device(text: str) -> ProfilingDevice:
     """The device of a --device option. CompileError T040 when it is none; nothing is contacted."""
     if text == "local":
         return LocalDevice()

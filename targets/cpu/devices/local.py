@@ -13,7 +13,7 @@ from pathlib import Path
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.devices import runner_answer, runner_process
-from edgewright.targets.cpu.devices.measured import Measured, Settings
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.runner_files import program
 
 
@@ -31,8 +31,8 @@ class LocalDevice:
     def emulated(self) -> bool:
         return False
 
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
-        """As `Device.run`; T021 besides when the artifact is for another machine."""
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
+        """As `ProfilingDevice.run`; T021 besides when the artifact is for another machine."""
         artifact.check_host()
         files = runner_process.input_files(artifact, inputs)
         with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-run-") as scratch:

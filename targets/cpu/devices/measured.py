@@ -42,7 +42,7 @@ class StepTime(msgspec.Struct, frozen=True):
     min_ns: int
 
 
-class Run(msgspec.Struct, frozen=True):
+class TimedRun(msgspec.Struct, frozen=True):
     """One number of threads: the time of every run, and of each step by itself (empty when that was not asked)."""
 
     threads: Threads
@@ -102,13 +102,13 @@ class Power(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class DeviceMeasurement:
     """What a device did. outputs: by the model's names, as stored.
 
     instructions: of one inference, where they were counted. Fields are None where the device cannot tell.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[TimedRun, ...]
     outputs: Mapping[str, Array]
     machine: Machine | None = None
     before: Conditions | None = None
@@ -119,7 +119,7 @@ class Measured:
     notes: tuple[str, ...] = field(default=())
 
 
-class Device(Protocol):
+class ProfilingDevice(Protocol):
     """Something that runs artifacts. `emulated`: its times say nothing about speed."""
 
     @property
@@ -128,7 +128,7 @@ class Device(Protocol):
     @property
     def emulated(self) -> bool: ...
 
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
         """Runs one sample as the settings say. CompileError D008 for inputs, T04x and T05x for what the device refuses.
 
         Leaves no process and no file on the device, however it ends.

@@ -13,7 +13,7 @@ from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import qemu
 from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.devices import runner_answer, runner_process
-from edgewright.targets.cpu.devices.measured import Measured, Settings
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER, program
 
 ROOTS = ("/usr/aarch64-linux-gnu", "/")  # Debian's libc6-arm64-cross; a system with foreign packages
@@ -48,8 +48,8 @@ class QemuDevice:
         manifest = artifact.manifest
         return self.cpu or PROCESSORS.get(manifest.target) or qemu.CPUS.get(manifest.variant, "max")
 
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
-        """As `Device.run`. One thread, a few runs; T045 for an artifact of another architecture than aarch64."""
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
+        """As `ProfilingDevice.run`. One thread, a few runs; T045 for an artifact of another architecture than aarch64."""
         manifest = artifact.manifest
         if manifest.arch != "aarch64":
             hint = "--device local runs it here" if manifest.target == "host" else "compile for an aarch64 board"

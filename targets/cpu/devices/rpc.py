@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.devices import rpc_worker, runner_answer, runner_process
-from edgewright.targets.cpu.devices.measured import Measured, Settings
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.devices.rpc_worker import Ending
 
 _ARCHS = {"x86_64": ["x86_64", "amd64"], "aarch64": ["aarch64", "arm64"]}
@@ -47,8 +47,8 @@ class RpcDevice:
     def emulated(self) -> bool:
         return False
 
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
-        """As `Device.run`, but clock, temperature and power stay unknown: TVM's server does not tell them."""
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
+        """As `ProfilingDevice.run`, but clock, temperature and power stay unknown: TVM's server does not tell them."""
         files = runner_process.input_files(artifact, inputs)
         self._greet(settings)
         with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-rpc-") as scratch:

@@ -10,8 +10,8 @@ from typing import Annotated
 import msgspec
 import numpy as np
 from edgewright.passes.ir.types import Array
-from edgewright.targets.cpu.artifact import Artifact, Tensor, identifier
-from edgewright.targets.cpu.devices.measured import Conditions, Machine, Measured, Power, Run
+from edgewright.targets.cpu.artifact import Artifact, TensorInfo, identifier
+from edgewright.targets.cpu.devices.measured import Conditions, DeviceMeasurement, Machine, Power, TimedRun
 
 PROFILE = "profile.json"
 OUTPUTS = "outputs"
@@ -24,7 +24,7 @@ class _Answer(msgspec.Struct, frozen=True):
     format: Annotated[int, msgspec.Meta(ge=1, le=1)]
     machine: Machine
     before: Conditions
-    runs: Annotated[tuple[Run, ...], msgspec.Meta(min_length=1)]
+    runs: Annotated[tuple[TimedRun, ...], msgspec.Meta(min_length=1)]
     after: Conditions
     power: Power | None = None
 
@@ -34,7 +34,7 @@ def result_names(artifact: Artifact) -> tuple[str, ...]:
     return (PROFILE, *(f"{OUTPUTS}/{identifier(one)}.npy" for one in artifact.manifest.outputs))
 
 
-def read(artifact: Artifact, files: Mapping[str, bytes]) -> Measured:
+def read(artifact: Artifact, files: Mapping[str, bytes]) -> DeviceMeasurement:
     """What the files of `result_names` say. KeyError when one is missing, ValueError when one is not what the runner writes."""
     try:
         answer = msgspec.json.decode(files[PROFILE], type=_Answer)
@@ -48,10 +48,10 @@ def read(artifact: Artifact, files: Mapping[str, bytes]) -> Measured:
             raise ValueError(f"{PROFILE}: a run took no time, or longer than anybody waited")
         if not all(0 <= time <= LONGEST_NS for step in run.steps for time in (step.min_ns, step.median_ns)):
             raise ValueError(f"{PROFILE}: a step took less than no time, or longer than anybody waited")
-    return Measured(answer.runs, outputs, answer.machine, answer.before, answer.after, answer.power)
+    return DeviceMeasurement(answer.runs, outputs, answer.machine, answer.before, answer.after, answer.power)
 
 
-def output(tensor: Tensor, content: bytes) -> Array:
+def output(tensor: TensorInfo, content: bytes) -> Array:
     """The array of a .npy file as the runner or numpy writes it. ValueError when it is anything else."""
     length = int.from_bytes(content[len(_MAGIC) : len(_MAGIC) + 2], "little")
     start = len(_MAGIC) + 2 + length

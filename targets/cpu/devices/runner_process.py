@@ -15,7 +15,7 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.devices import runner_answer
-from edgewright.targets.cpu.devices.measured import Measured, Settings
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.runtime import checked_inputs
 
 SAID_MAX = 600
@@ -57,7 +57,7 @@ def arguments(artifact: Artifact, settings: Settings, folder: str, files: str) -
     ]
 
 
-def measured(artifact: Artifact, files: Mapping[str, bytes], device: str) -> Measured:
+def measured(artifact: Artifact, files: Mapping[str, bytes], device: str) -> DeviceMeasurement:
     """What the files of `runner_answer.result_names` say. CompileError T051 when they are not what the runner writes."""
     try:
         return runner_answer.read(artifact, files)

@@ -26,7 +26,7 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import LIBRARY, PLAIN, WEIGHTS, Artifact
 from edgewright.targets.cpu.devices import runner_answer, runner_process
-from edgewright.targets.cpu.devices.measured import Measured, Settings
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER, PROGRAM, program
 
 RESULT_LIMIT_BYTES = 64 << 20  # beside the outputs
@@ -96,8 +96,8 @@ class SshDevice:
             words += ["-l", self.user]
         return [*words, "--", self.host, remote]
 
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
-        """As `Device.run`."""
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
+        """As `ProfilingDevice.run`."""
         manifest = artifact.manifest
         files = runner_process.input_files(artifact, inputs)
         for name in (LIBRARY, WEIGHTS, PLAIN):

@@ -17,8 +17,8 @@ from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import qemu as emulator
 from edgewright.targets.cpu.artifact import Artifact
-from edgewright.targets.cpu.devices import LocalDevice, Measured, QemuDevice, Settings
-from edgewright.targets.cpu.devices.measured import Conditions, Machine, Power, Rail, Run, StepTime, Zone
+from edgewright.targets.cpu.devices import DeviceMeasurement, LocalDevice, QemuDevice, Settings
+from edgewright.targets.cpu.devices.measured import Conditions, Machine, Power, Rail, StepTime, TimedRun, Zone
 from edgewright.targets.cpu.profile import mismatch, profile, schema
 
 from tests.targets.cpu.made_artifacts import artifact, copied, expected, sample
@@ -33,22 +33,22 @@ CALM = Conditions(("performance",), (1_500_000.0,), (1_500_000.0,), (Zone("cpu-t
 class Imagined:
     """A device that answers what a test says."""
 
-    measured: Measured
+    measured: DeviceMeasurement
     emulated: bool = False
     name: str = "imagined"
 
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
         return self.measured
 
 
-def answer(of: Artifact, times_ms: tuple[float, ...] = (2.0,) * 9 + (3.0,), **more: Any) -> Measured:
+def answer(of: Artifact, times_ms: tuple[float, ...] = (2.0,) * 9 + (3.0,), **more: Any) -> DeviceMeasurement:
     times = tuple(round(one * 1e6) for one in times_ms)
     steps = tuple(StepTime(1000 * (i + 1), 900) for i in range(len(of.manifest.steps)))
-    runs = (Run(1, times, steps), Run(2, tuple(t // 2 for t in times), steps))
-    return replace(Measured(runs, expected(of), MACHINE, CALM, CALM), **more)
+    runs = (TimedRun(1, times, steps), TimedRun(2, tuple(t // 2 for t in times), steps))
+    return replace(DeviceMeasurement(runs, expected(of), MACHINE, CALM, CALM), **more)
 
 
-def data_of(of: Artifact, measured: Measured, **more: Any) -> dict[str, Any]:
+def data_of(of: Artifact, measured: DeviceMeasurement, **more: Any) -> dict[str, Any]:
     report = profile(of, Imagined(measured, **more), sample(of), FEW)
     jsonschema.validate(report.data, schema())
     assert json.loads(report.files()["profile.json"]) == report.data

@@ -9,9 +9,9 @@ from edgewright.passes.diagnostics import CompileError, Exit
 
 pytest.importorskip("tvm")
 
-from edgewright.targets.cpu import cuda_compile
+from edgewright.targets.gpu import compile as cuda_compile
 from edgewright.targets.gpu.build import cuda_program
-from edgewright.targets.gpu.compile import Resources, compile_cubin, compilers, resource_usage
+from edgewright.targets.gpu.compile import KernelResources, compile_cubin, compilers, resource_usage
 from edgewright.targets.gpu.step import ARCHITECTURES
 
 from tests.targets.gpu.test_cuda import quantised_vit
@@ -71,7 +71,7 @@ def test_a_compiler_is_chosen_by_architecture(nvcc: None) -> None:
     cubin = compile_cubin("// kernels", "sm_53", require=True)
     assert cubin is not None and cubin.compiler == "nvcc 12.6"
     assert cubin.code.decode().split()[:2] == ["-cubin", "-arch=sm_53"]
-    assert cubin.resources == {"ew_0": Resources(38, 5120, 0)}
+    assert cubin.resources == {"ew_0": KernelResources(38, 5120, 0)}
     assert compile_cubin("// kernels", "sm_87") is None
 
 
@@ -108,4 +108,4 @@ def test_resources_are_read_from_both_forms_of_ptxas() -> None:
         "ptxas info    : Compiling entry function 'ew_0' for 'sm_87'\n"
         "ptxas info    : Used 8 registers, 368 bytes cmem[0]\n"
     )
-    assert resource_usage(log) == {"ew_1": Resources(69, 22336, 40), "ew_0": Resources(8, 0, 0)}
+    assert resource_usage(log) == {"ew_1": KernelResources(69, 22336, 40), "ew_0": KernelResources(8, 0, 0)}
