@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgewright.passes.ir.facts import AS_TABLE, ONE_OPERATION, Instructions
+from edgewright.passes.ir.facts import ONE_OPERATION, Instructions
 from edgewright.passes.ops.groups import OPERATORS
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.variants import variant as variant_named
@@ -118,7 +118,6 @@ HIGH = Assumptions(
 # operator stand on the operator; here are the steps that none names.
 INSTRUCTIONS: dict[str, Instructions] = {
     **{op.__name__: op.facts.instructions for op in OPERATORS if op.facts.instructions is not None},
-    "GeluTanh": (10.3, AS_TABLE),
     "Route": (82.0, 91.0),
     "Experts": (15.0, 8.6),
     "HashSums": (7.3, 5.0),

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgewright.targets.cpu.runtime import Runner
 
 FORMAT, PLAIN_FORMAT = 1, 2
+CHANGED, AGAIN = "a file of the artifact is not what the compiler wrote", "compile the model again"
 ENTRY = "edgewright_run"
 LIBRARY, WEIGHTS, MANIFEST, PLAIN, WORKS = "model.so", "weights.bin", "manifest.json", "model.txt", "work.json"
 
@@ -109,30 +110,30 @@ class Artifact:
         try:
             return read_json(self.directory / WORKS, list[StepWork])
         except Unreadable as error:
-            because, help_text = str(error), "compile the model again"
-            one = Diagnostic("U023", "a file of the artifact is not what the compiler wrote", WORKS, because, help_text)
-            raise CompileError([one]) from error
+            fail("U023", CHANGED, WORKS, str(error), AGAIN)
 
     def check_host(self) -> None:
         """CompileError T021 when this machine cannot run it: another architecture, or features it lacks."""
         manifest = self.manifest
         if manifest.arch != host_arch():
-            _refuse(
+            fail(
                 "T021",
                 f"the artifact is for {manifest.arch}, this machine is {host_arch()}",
                 str(self.directory),
                 f"it was compiled with --target {manifest.target}",
                 "run it on such a machine, `edgewright profile --device qemu` to check its bits here, "
                 "or compile with --target host",
+                exit=Exit.USAGE,
             )
         missing = sorted(set(manifest.features) - host_features())
         if missing:
-            _refuse(
+            fail(
                 "T021",
                 f"this processor lacks {', '.join(missing)}",
                 str(self.directory),
                 f"the artifact uses the '{manifest.variant}' kernels",
                 "compile it on this machine with --target host",
+                exit=Exit.USAGE,
             )
 
     def runner(self, threads: int | None = None) -> Runner:
@@ -157,12 +158,13 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError(f"it names the entry function '{manifest.entry}'")
     except (OSError, ValueError, KeyError, RecursionError, msgspec.MsgspecError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error)
-        _refuse(
+        fail(
             "U022",
             "this folder is not a compiled CPU model",
             str(folder),
             f"{MANIFEST}: {reason}",
             "give the folder that `edgewright compile --target host` (or another CPU) wrote",
+            exit=Exit.USAGE,
         )
     return manifest
 
@@ -171,18 +173,9 @@ def check_files(folder: Path, files: Mapping[str, str]) -> None:
     """Every file must be as it was written. CompileError U023 with all that are not."""
     changed = [name for name, digest in files.items() if _digest(folder / name) != digest]
     if changed:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "U023",
-                    "a file of the artifact is not what the compiler wrote",
-                    name,
-                    "it is missing" if not (folder / name).is_file() else "its hash differs from the manifest's",
-                    "compile the model again",
-                )
-                for name in changed[:8]
-            ]
-        )
+        differs, missing = "its hash differs from the manifest's", "it is missing"
+        reasons = {name: differs if (folder / name).is_file() else missing for name in changed[:8]}
+        raise CompileError([Diagnostic("U023", CHANGED, name, reason, AGAIN) for name, reason in reasons.items()])
 
 
 def check_manifest(folder: Path, manifest: Manifest) -> None:
@@ -191,22 +184,17 @@ def check_manifest(folder: Path, manifest: Manifest) -> None:
     first = text.split(b"\n", 1)[0].split()
     if first[:1] == [b"edgewright-model"] and first[1:2] != [str(PLAIN_FORMAT).encode()]:
         found = (first[1:2] or [b"?"])[0].decode(errors="replace")
-        _refuse(
+        fail(
             "U022",
             "this compiled CPU model has another format",
             str(folder),
             f"{PLAIN} has format {plain(found)}, this version reads {PLAIN_FORMAT}",
-            "compile the model again",
+            AGAIN,
+            exit=Exit.USAGE,
         )
     library, weights = (Identity(_size(folder / name), manifest.files[name]) for name in (LIBRARY, WEIGHTS))
     if manifest.weights_bytes != weights.size_bytes or text != plain_text(manifest, library, weights):
-        fail(
-            "U023",
-            "a file of the artifact is not what the compiler wrote",
-            MANIFEST,
-            f"it describes another model than {PLAIN}",
-            "compile the model again",
-        )
+        fail("U023", CHANGED, MANIFEST, f"it describes another model than {PLAIN}", AGAIN)
 
 
 def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -260,7 +248,3 @@ def _digest(path: Path) -> str | None:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return None
-
-
-def _refuse(code: str, message: str, at: str, because: str, help_text: str) -> NoReturn:
-    fail(code, message, at, because, help_text, exit=Exit.USAGE)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgewright.targets.cpu.elementwise import contiguous_rows
-from edgewright.targets.cpu.product import geometry
+from edgewright.targets.cpu.geometry import each_panel, geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
 from edgewright.targets.cpu.tir import address, call, lanes, loop, run, scratch
 from edgewright.targets.lowering.groups import Group
@@ -52,17 +52,10 @@ def attention(context: Context, group: Group) -> None:
                 with loop(panels) as p:
                     first = p * shape.nr
                     many = shape.nr if columns % shape.nr == 0 else T.min(shape.nr, columns - first)
-                    arguments = [
-                        address(buffers[source], begin + first * stride_n),
-                        i64(stride_n),
-                        i64(stride_k),
-                        many,
-                        i64(depth),
-                        address(buffers[target], head * size + p * shape.panel(depth)),
-                    ]
-                    if integer:
-                        arguments.append(address(buffers[total], (head * panels + p) * shape.nr))
-                    run(f"ew_pack_b_{'s8' if integer else 'f32'}", *arguments)
+                    columns_at = address(buffers[source], begin + first * stride_n)
+                    panel = address(buffers[target], head * size + p * shape.panel(depth))
+                    sums_at = address(buffers[total], (head * panels + p) * shape.nr) if integer else None
+                    shape.pack_right(columns_at, (stride_n, stride_k), many, depth, panel, sums_at)
 
     context.add(group, [k, v, packed_k, packed_v, *sums], packing, kind="PackKeysValues")
 
@@ -78,17 +71,10 @@ def attention(context: Context, group: Group) -> None:
             scores = scratch(block * row_scores, shape.accumulator)
             begin = _head(q, head, heads, dk) + row * q.strides[1]
             a, lda = address(buffers[q], begin), i64(q.strides[1])
-            if integer:
-                panel = scratch(shape.a_panel(dk), "int8")
-                run("ew_pack_a_s8", a, lda, m, i64(dk), address(panel, 0))
-                a = address(panel, 0)
+            a = shape.packed_left(a, lda, m, dk)
             with loop(k_panels) as p:
                 b = address(buffers[packed_k], head * k_size + p * shape.panel(dk))
-                target = address(scores, p * shape.nr)
-                if integer:
-                    run("ew_gemm_s8", a, b, i64(dk), target, i64(row_scores), m)
-                else:
-                    run("ew_gemm_f32", a, lda, b, i64(dk), target, i64(row_scores), m)
+                shape.multiply(a, lda, b, dk, address(scores, p * shape.nr), row_scores, m)
             if integer:
                 _integer_rows(buffers, scores, head, row, m)
             else:
@@ -117,12 +103,12 @@ def attention(context: Context, group: Group) -> None:
 
         def tile(p: Expr, count: int) -> None:
             b = address(buffers[packed_v], head * v_size + p * shape.panel(keys))
-            run("ew_gemm_f32", address(scores, 0), i64(row_scores), b, i64(keys), address(acc, 0), i64(shape.nr), m)
+            shape.multiply(address(scores, 0), i64(row_scores), b, keys, address(acc, 0), shape.nr, m)
             with loop(m) as i:
                 inverse = constant(1, "float32") / totals[i]
                 _emit(buffers, head, row + i, p, count, lambda lane: acc[i * shape.nr + lane] * inverse)
 
-        _columns(tile)
+        each_panel(dv, shape.nr, tile)
 
     def _integer_rows(buffers: Mapping[StridedView, Any], scores: Any, head: Expr, row: Expr, m: Expr) -> None:
         offset = variant.s8_offset
@@ -159,7 +145,7 @@ def attention(context: Context, group: Group) -> None:
 
         def tile(p: Expr, count: int) -> None:
             b = address(buffers[packed_v], head * v_size + p * shape.panel(keys))
-            run("ew_gemm_s8", address(panel, 0), b, i64(keys), address(acc, 0), i64(shape.nr), m)
+            shape.multiply(address(panel, 0), None, b, keys, address(acc, 0), shape.nr, m)
             with loop(m) as i:
 
                 def anchor(lane: Expr) -> Expr:
@@ -172,15 +158,7 @@ def attention(context: Context, group: Group) -> None:
 
                 _emit(buffers, head, row + i, p, count, anchor)
 
-        _columns(tile)
-
-    def _columns(tile: Any) -> None:
-        whole, rest = dv // shape.nr, dv % shape.nr
-        if whole:
-            with loop(whole) as p:
-                tile(p, shape.nr)
-        if rest:
-            tile(whole, rest)
+        each_panel(dv, shape.nr, tile)
 
     def _emit(buffers: Mapping[StridedView, Any], head: Expr, row: Expr, p: Expr, count: int, anchor_value: Any) -> None:
         window, which = (head // heads, head % heads) if windows > 1 else (0, head)

@@ -14,7 +14,8 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import MoE
 from edgewright.passes.ops.arith import SHIFT_MAX
 from edgewright.targets.cpu.elementwise import copied
-from edgewright.targets.cpu.product import Geometry, Rows, geometry, pack, strided_rows
+from edgewright.targets.cpu.geometry import Geometry, geometry
+from edgewright.targets.cpu.product import Rows, strided_rows
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Tail
 from edgewright.targets.cpu.tir import address, loop, run, scratch
@@ -208,8 +209,8 @@ def no_bias(context: Context, tail: Tail, width: int) -> list[StridedView]:
 
 
 def packed(weight: Array, shape: Geometry) -> Array:
-    """(experts, N, K) -> the panels of each expert."""
-    return np.stack([pack(one.astype(shape.dtype), shape) for one in weight])
+    """Return the panels of each expert's weight; weight (experts, N, K)."""
+    return np.stack([shape.pack(matrix) for matrix in weight])
 
 
 def widened(values: Array, width: int, fill: int = 0) -> Array:

@@ -14,7 +14,7 @@ from edgewright.passes.ops import HashAttention, HashCodes
 from edgewright.passes.ops.arith_hashing import KERNEL_BITS
 from edgewright.targets.cpu.elementwise import contiguous_rows
 from edgewright.targets.cpu.experts import no_bias, packed
-from edgewright.targets.cpu.product import geometry
+from edgewright.targets.cpu.geometry import geometry
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Tail
 from edgewright.targets.cpu.tir import address, loop, null, run, scratch

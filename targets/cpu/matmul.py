@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgewright.targets.cpu.elementwise import contiguous_rows
-from edgewright.targets.cpu.product import geometry
+from edgewright.targets.cpu.geometry import each_panel, geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
-from edgewright.targets.cpu.tir import address, loop, run, scratch
+from edgewright.targets.cpu.tir import address, loop, scratch
 from edgewright.targets.lowering.groups import Group
 from edgewright.targets.lowering.tir import Expr, T, i32, i64, row_offset
 from edgewright.targets.lowering.view import StridedView, collapse
@@ -43,23 +43,14 @@ def matmul(context: Context, group: Group) -> None:
             first = p * shape.nr
             many = shape.nr if n % shape.nr == 0 else T.min(shape.nr, n - first)
             begin = row_offset(b_sizes, b_steps, which) + first * b.strides[-1]
-            arguments = [
-                address(buffers[b], begin),
-                i64(b.strides[-1]),
-                i64(b.strides[-2]),
-                many,
-                i64(k),
-                address(buffers[packed], which * size + p * shape.panel(k)),
-            ]
-            if integer:
-                arguments.append(address(buffers[sums], task * shape.nr))
-            run(f"ew_pack_b_{'s8' if integer else 'f32'}", *arguments)
+            panel = address(buffers[packed], which * size + p * shape.panel(k))
+            total = address(buffers[sums], task * shape.nr) if integer else None
+            shape.pack_right(address(buffers[b], begin), (b.strides[-1], b.strides[-2]), many, k, panel, total)
 
     context.add(group, [b, packed, *([sums] if integer else [])], packing, kind="PackMatrix")
 
     blocks = -(-m_all // shape.mr)
     block = -(-m_all // blocks)
-    rest = n % shape.nr
     offset = context.variant.s8_offset if integer else 0
 
     def body(buffers: Mapping[StridedView, Any]) -> None:
@@ -68,18 +59,12 @@ def matmul(context: Context, group: Group) -> None:
             row = i * block
             m = block if m_all % block == 0 else T.min(block, m_all - row)
             left, lda = address(buffers[a], row_offset(a_sizes, a_steps, which) + row * a.strides[-2]), i64(a.strides[-2])
-            if integer:
-                panel = scratch(shape.a_panel(k), "int8")
-                run("ew_pack_a_s8", left, lda, m, i64(k), address(panel, 0))
-                left = address(panel, 0)
+            left = shape.packed_left(left, lda, m, k)
             acc = scratch(shape.mr * shape.nr, shape.accumulator)
 
             def tile(p: Expr, count: int) -> None:
                 right = address(buffers[packed], which * size + p * shape.panel(k))
-                if integer:
-                    run("ew_gemm_s8", left, right, i64(k), address(acc, 0), i64(shape.nr), m)
-                else:
-                    run("ew_gemm_f32", left, lda, right, i64(k), address(acc, 0), i64(shape.nr), m)
+                shape.multiply(left, lda, right, k, address(acc, 0), shape.nr, m)
                 with loop(m) as r:
 
                     def anchor_value(lane: Expr) -> Expr:
@@ -90,11 +75,6 @@ def matmul(context: Context, group: Group) -> None:
 
                     tail.emit(buffers, which * m_all + row + r, p * shape.nr, count, anchor_value)
 
-            whole = n // shape.nr
-            if whole:
-                with loop(whole) as p:
-                    tile(p, shape.nr)
-            if rest:
-                tile(whole, rest)
+            each_panel(n, shape.nr, tile)
 
     context.add(group, [a, packed, *([sums] if integer else []), *tail.views], body, macs=macs)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.elementwise import contiguous_rows
+from edgewright.targets.cpu.geometry import each_panel, geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Load, Tail
 from edgewright.targets.cpu.tir import address, lanes, loop, prefetch, run, scratch
-from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.lowering.groups import Group
 from edgewright.targets.lowering.operands import weight_and_bias
 from edgewright.targets.lowering.tir import Expr, T, i64, put, row_offset
@@ -25,51 +25,6 @@ Buffers = Mapping[StridedView, Any]
 
 Fill = Callable[[Mapping[StridedView, Any], Any, Expr, Expr, Expr], None]
 """(buffers, target, base, first row, count): gathers rows to target[base:]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Register tile and panels of one element type."""
-
-    dtype: str
-    accumulator: str
-    mr: int
-    nr: int
-    ka: int
-    kb: int
-    a_bytes: int
-
-    def depth(self, k: int) -> int:
-        """k with the padding that panels have."""
-        whole = max(self.ka, self.kb)
-        return -(-k // whole) * whole
-
-    def panels(self, n: int) -> int:
-        return -(-n // self.nr)
-
-    def panel(self, k: int) -> int:
-        """Elements of one panel of B."""
-        return self.depth(k) * self.nr
-
-    def a_panel(self, k: int) -> int:
-        """Bytes of one packed block of int8 rows."""
-        return self.depth(k) * self.mr * self.a_bytes
-
-
-def geometry(variant: Variant, dtype: str) -> Geometry:
-    """The tile of a variant for float32 or int8 operands."""
-    if dtype == "float32":
-        return Geometry(dtype, "float32", variant.f32_mr, variant.f32_nr, 1, 1, 4)
-    return Geometry(dtype, "int32", variant.s8_mr, variant.s8_nr, variant.ka, variant.kb, variant.a_bytes)
-
-
-def pack(weight: Array, shape: Geometry) -> Array:
-    """(N, K) -> (panels, depth / kb, nr, kb), zero where there is no weight."""
-    n, k = weight.shape
-    full = np.zeros((shape.panels(n) * shape.nr, shape.depth(k)), weight.dtype)
-    full[:n, :k] = weight
-    split = full.reshape(shape.panels(n), shape.nr, shape.depth(k) // shape.kb, shape.kb)
-    return np.ascontiguousarray(split.transpose(0, 2, 1, 3))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +87,7 @@ class _Product:
         self.n, self.k = weight.shape
         self.shape = geometry(context.variant, "float32" if weight.dtype.kind == "f" else "int8")
         self.integer = self.shape.dtype == "int8"
-        self.packed = context.keep(pack(weight.astype(self.shape.dtype), self.shape))
+        self.packed = context.keep(self.shape.pack(weight))
         self.bias = self._bias(weight, bias)
         self.lines = math.prod(rows.sizes)
         self.per_line = -(-rows.width // self.shape.mr)
@@ -191,11 +146,7 @@ class _Product:
                 with T.Else():
                     emit(whole, rest)
             return
-        if whole:
-            with loop(whole, parallel=parallel and whole > 1) as p:
-                emit(p, self.shape.nr)
-        if rest:
-            emit(whole, rest)
+        each_panel(self.n, self.shape.nr, emit, parallel)
 
     def _place(self, i: Expr) -> tuple[Expr, Expr, Expr]:
         """Of block i: (its first row's number, how many rows, where its first row starts)."""
@@ -248,10 +199,8 @@ class _Product:
         acc = scratch(shape.mr * shape.nr, shape.accumulator)
         panel = p * shape.panel(self.k)
         b = address(buffers[self.packed], panel)
-        if self.integer:
-            run("ew_gemm_s8", left, b, i64(self.k), address(acc, 0), i64(shape.nr), many)
-        elif left is not None:
-            run("ew_gemm_f32", left, i64(self.k), b, i64(self.k), address(acc, 0), i64(shape.nr), many)
+        if left is not None:
+            shape.multiply(left, i64(self.k), b, self.k, address(acc, 0), shape.nr, many)
         else:
             self._segments(buffers, acc, begin, panel, many)
 
@@ -272,7 +221,7 @@ class _Product:
             target = acc if done == 0 else scratch(shape.mr * shape.nr, shape.accumulator)
             a = address(buffers[self.rows.views[0]], begin + at)
             b = address(buffers[self.packed], panel + done * shape.nr)
-            run("ew_gemm_f32", a, step, b, i64(length), address(target, 0), i64(shape.nr), many)
+            shape.multiply(a, step, b, length, address(target, 0), shape.nr, many)
             if done:
                 with loop(many) as r:
                     lanes(shape.nr, lambda lane: _accumulate(acc, target, r * shape.nr + lane))  # noqa: B023

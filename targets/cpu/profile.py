@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from edgewright import __version__
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
@@ -114,9 +114,7 @@ def kept_sample(artifact: Artifact) -> dict[str, Array]:
         with np.load(artifact.directory / SAMPLES, allow_pickle=False) as found:
             return {name: found[name][: shape[0] if shape else None].reshape(shape) for name, shape in wanted.items()}
     except (OSError, KeyError, ValueError) as error:
-        raise CompileError(
-            [Diagnostic("D009", "there is no input to run", str(artifact.directory), str(error), "give --input x.npz")]
-        ) from error
+        fail("D009", "there is no input to run", str(artifact.directory), str(error), "give --input x.npz")
 
 
 def run_data(run: TimedRun, artifact: Artifact) -> dict[str, Any]:
@@ -221,15 +219,7 @@ def mismatch(report: ProfileReport) -> CompileError | None:
     wrong = report.data["check"]["first_difference"]
     if wrong is None:
         return None
-    return CompileError(
-        [
-            Diagnostic(
-                "T055",
-                "the device computes something else than the model",
-                f"{wrong['output']}{wrong['index']}",
-                f"expected {wrong['expected']:g}, found {wrong['found']}",
-                "please report this: it is a bug of the compiler, or the device's memory is faulty",
-            )
-        ],
-        Exit.MISMATCH,
-    )
+    at, because = f"{wrong['output']}{wrong['index']}", f"expected {wrong['expected']:g}, found {wrong['found']}"
+    hint = "please report this: it is a bug of the compiler, or the device's memory is faulty"
+    found = Diagnostic("T055", "the device computes something else than the model", at, because, hint)
+    return CompileError([found], Exit.MISMATCH)

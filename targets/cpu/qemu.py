@@ -10,7 +10,6 @@ import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgewright.passes import cache
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.passes.diagnostics import CompileError, Exit, fail
+from edgewright.targets.cpu.child_process import Finished, run_child
 
 PROGRAMS = ("qemu-aarch64", "qemu-aarch64-static")  # Debian's qemu-user and qemu-user-static
 CPUS = {"generic_aarch64": "cortex-a72", "neon": "cortex-a72", "dotprod": "cortex-a76", "i8mm": "max"}
@@ -62,14 +62,12 @@ def run(
     with tempfile.TemporaryDirectory(prefix="edgewright-qemu-") as scratch:
         counts = Path(scratch) / "counts"
         emulation = command(program, args, cpu, library_root, counts if count else None)
-        stdout, stderr, code = _execute(emulation, variables, timeout_s)
-        if not count:
-            return EmulatedRun(stdout, stderr, code, None)
-        if not counts.exists():  # a signal ends the emulator without its exit handlers
-            return EmulatedRun(stdout, stderr, code, None)
+        done = _execute(emulation, variables, timeout_s)
+        if not count or not counts.exists():  # a signal ends the emulator without its exit handlers
+            return EmulatedRun(done.stdout, done.stderr, done.code, None)
         total, *marks = counts.read_text().split()
     pairs = (mark.split(":") for mark in marks)
-    return EmulatedRun(stdout, stderr, code, int(total), tuple((int(kind), int(at)) for kind, at in pairs))
+    return EmulatedRun(done.stdout, done.stderr, done.code, int(total), tuple((int(kind), int(at)) for kind, at in pairs))
 
 
 def command(
@@ -150,33 +148,10 @@ def _escaped(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def _execute(emulation: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> tuple[str, str, int]:
-    process = subprocess.Popen(
-        emulation,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
+def _execute(emulation: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> Finished:
     try:
-        forbid_core_dump(process.pid)
-        stdout, stderr = process.communicate(timeout=timeout_s)
+        return run_child(emulation, timeout_s, keep_stdout=True, environment=environment, started=forbid_core_dump)
     except subprocess.TimeoutExpired:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "T013",
-                    f"the emulated program did not end within {timeout_s:g} s",
-                    help="emulation is 20 to 100 times slower than a board; give it more time or a smaller model",
-                )
-            ],
-            Exit.USAGE,
-        ) from None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    return stdout, stderr, process.returncode
+        message = f"the emulated program did not end within {timeout_s:g} s"
+        hint = "emulation is 20 to 100 times slower than a board; allow more time, or use a smaller model"
+        fail("T013", message, help=hint, exit=Exit.USAGE)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.ir.types import Array
 
 if TYPE_CHECKING:
@@ -122,10 +122,7 @@ def _tvm(threads: int | None) -> Any:
     try:
         import tvm
     except ImportError as error:
-        raise CompileError(
-            [Diagnostic("T022", "TVM is not installed", "", str(error), "pip install 'edgewright[cpu]'")],
-            Exit.USAGE,
-        ) from error
+        fail("T022", "TVM is not installed", because=str(error), help="pip install 'edgewright[cpu]'", exit=Exit.USAGE)
     if threads is not None:
         configure = tvm.get_global_func("runtime.config_threadpool", allow_missing=True)
         if configure is not None:

@@ -16,9 +16,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from edgewright.passes import cache
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 
 TIMEOUT_SECONDS = 600
 ADVICE = "CUDA 10.2 to 12.9 compile sm_53 and sm_72, 11.4 and later sm_87; or: pip install nvidia-cuda-nvrtc-cu12"
@@ -69,8 +70,8 @@ def compile_cubin(source: str, arch: str, *, require: bool = False) -> Cubin | N
             return None
         if found:
             titles = " and ".join(one.title for one in found)
-            raise _missing("T030", f"{titles} cannot compile for {arch}")
-        raise _missing("T031", f"no CUDA compiler to compile for {arch}")
+            fail("T030", f"{titles} cannot compile for {arch}", help=ADVICE, exit=Exit.USAGE)
+        fail("T031", f"there is no CUDA compiler for {arch}", help=ADVICE, exit=Exit.USAGE)
 
     def make(folder: Path) -> None:
         (folder / "model.cu").write_text(source)
@@ -82,10 +83,6 @@ def compile_cubin(source: str, arch: str, *, require: bool = False) -> Cubin | N
     used = json.loads((folder / "resources.json").read_text())
     resources = {name: KernelResources(**value) for name, value in used.items()}
     return Cubin((folder / "model.cubin").read_bytes(), chosen.title, resources)
-
-
-def _missing(code: str, message: str) -> CompileError:
-    return CompileError([Diagnostic(code, message, help=ADVICE)], Exit.USAGE)
 
 
 def resource_usage(log: str) -> dict[str, KernelResources]:
@@ -156,9 +153,9 @@ def _nvcc(compiler: Compiler, arch: str, folder: Path) -> str:
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        raise _failed(compiler, f"it did not end within {TIMEOUT_SECONDS} s") from None
+        _failed(compiler, f"it did not end within {TIMEOUT_SECONDS} s")
     if done.returncode:
-        raise _failed(compiler, done.stderr)
+        _failed(compiler, done.stderr)
     return done.stderr + done.stdout
 
 
@@ -175,7 +172,7 @@ def _nvrtc(compiler: Compiler, arch: str, folder: Path) -> str:
         library.nvrtcGetProgramLog(program, log)
         said = log.value.decode(errors="replace")
         if bad or library.nvrtcGetCUBINSize(program, ctypes.byref(size)):
-            raise _failed(compiler, said)
+            _failed(compiler, said)
         code = ctypes.create_string_buffer(size.value)
         library.nvrtcGetCUBIN(program, code)
         (folder / "model.cubin").write_bytes(code.raw)
@@ -184,5 +181,5 @@ def _nvrtc(compiler: Compiler, arch: str, folder: Path) -> str:
     return said
 
 
-def _failed(compiler: Compiler, said: str) -> CompileError:
-    return CompileError([Diagnostic("T033", f"{compiler.title} failed", because=said.strip()[:2000])], Exit.BUG)
+def _failed(compiler: Compiler, said: str) -> NoReturn:
+    fail("T033", f"{compiler.title} failed", because=said.strip()[:2000], exit=Exit.BUG)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,30 +41,8 @@ class LocalDevice:
             command += ["--parent", str(os.getpid())]
             if self.root is not None:
                 command += ["--root", str(self.root)]
-            code, said = execute(command, settings, self.name)
-            if code:
-                runner_process.fail(artifact, code, said, self.name)
+            done = runner_process.execute(command, settings, self.name)
+            if done.code:
+                runner_process.refuse_end(artifact, done.code, done.stderr, self.name)
             results = {name: (Path(scratch) / name).read_bytes() for name in runner_answer.result_names(artifact)}
         return runner_process.measured(artifact, results, self.name)
-
-
-def execute(command: Sequence[str], settings: Settings, device: str) -> tuple[int, str]:
-    """(exit code, what was said on stderr); the process does not outlive this call. CompileError T048 when it is slow."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        _, said = process.communicate(timeout=settings.timeout_s)
-    except subprocess.TimeoutExpired:
-        runner_process.too_slow(settings, device)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    return process.returncode, said

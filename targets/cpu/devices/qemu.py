@@ -14,6 +14,7 @@ from edgewright.targets.cpu import qemu
 from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.devices import runner_answer, runner_process
 from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
+from edgewright.targets.cpu.devices.runner_process import refuse
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER, program
 
 ROOTS = ("/usr/aarch64-linux-gnu", "/")  # Debian's libc6-arm64-cross; a system with foreign packages
@@ -53,7 +54,7 @@ class QemuDevice:
         manifest = artifact.manifest
         if manifest.arch != "aarch64":
             hint = "--device local runs it here" if manifest.target == "host" else "compile for an aarch64 board"
-            runner_process.refuse("T045", f"the artifact is for {manifest.arch}, the emulator for aarch64", self.name, "", hint)
+            refuse("T045", f"the artifact is for {manifest.arch}, the emulator for aarch64", self.name, "", hint)
         files = runner_process.input_files(artifact, inputs)
         cpu = self.processor(artifact)
         few = dataclasses.replace(
@@ -77,7 +78,7 @@ class QemuDevice:
         words += ["--parent", str(os.getpid())]
         done = qemu.run(program("aarch64"), words, cpu, settings.timeout_s, self.count, library_root())
         if done.exit_code:
-            runner_process.fail(artifact, done.exit_code, done.stderr, f"{self.name} ({cpu})")
+            runner_process.refuse_end(artifact, done.exit_code, done.stderr, f"{self.name} ({cpu})")
         return done.instructions
 
 
@@ -86,7 +87,7 @@ def library_root() -> Path:
     for root in map(Path, ROOTS):
         if (root / DYNAMIC_LOADER["aarch64"].lstrip("/")).exists():
             return root
-    runner_process.refuse(
+    refuse(
         "T053",
         "there is no C library for emulated programs",
         "qemu",

@@ -12,7 +12,6 @@ import re
 import secrets
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.devices import rpc_worker, runner_answer, runner_process
 from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.devices.rpc_worker import Ending
+from edgewright.targets.cpu.devices.runner_process import refuse
 
 _ARCHS = {"x86_64": ["x86_64", "amd64"], "aarch64": ["aarch64", "arm64"]}
 
@@ -54,9 +54,11 @@ class RpcDevice:
         with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-rpc-") as scratch:
             for name, content in files.items():
                 (Path(scratch) / name).write_bytes(content)
-            code, said = self._work(self._job(artifact, settings, scratch, list(files)), settings)
-            if code:
-                self._failed(artifact, code, said)
+            worker = [sys.executable, "-c", f"from {rpc_worker.__name__} import main; main()"]
+            job = self._job(artifact, settings, scratch, list(files))
+            done = runner_process.execute(worker, settings, self.name, stdin=job)
+            if done.code:
+                self._failed(artifact, done.code, done.stderr)
             paths = {name: Path(scratch) / name for name in runner_answer.result_names(artifact)}
             results = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
         return runner_process.measured(artifact, results, self.name)
@@ -69,10 +71,10 @@ class RpcDevice:
             with socket.create_connection((host, port), timeout=settings.connect_s):
                 return
         except ConnectionRefusedError as error:
-            runner_process.refuse("T042", "the device refuses connections", self.name, str(error), hint)
+            refuse("T042", "the device refuses connections", self.name, str(error), hint)
         except OSError as error:
             because = f"it gave no answer within {settings.connect_s:g} s" if isinstance(error, TimeoutError) else str(error)
-            runner_process.refuse("T041", "the device cannot be reached", self.name, because, hint)
+            refuse("T041", "the device cannot be reached", self.name, because, hint)
 
     def _job(self, artifact: Artifact, settings: Settings, folder: str, inputs: list[str]) -> bytes:
         manifest = artifact.manifest
@@ -102,38 +104,23 @@ class RpcDevice:
         }
         return json.dumps(job).encode()
 
-    def _work(self, job: bytes, settings: Settings) -> tuple[int, str]:
-        command = [sys.executable, "-c", f"from {rpc_worker.__name__} import main; main()"]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-        )
-        try:
-            _, said = process.communicate(job, timeout=settings.timeout_s)
-        except subprocess.TimeoutExpired:
-            runner_process.too_slow(settings, self.name)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-        return process.returncode, said.decode(errors="replace")
-
     def _failed(self, artifact: Artifact, code: int, said: str) -> NoReturn:
         because = runner_process.one_line(said)
         arch = artifact.manifest.arch
         if code == -signal.SIGALRM:
             hint = "is it an RPC server, and free? a tracker waits until a server with the key is"
-            runner_process.refuse("T041", "the device does not answer", self.name, "it accepted the connection only", hint)
+            refuse("T041", "the device does not answer", self.name, "it accepted the connection only", hint)
         if code == Ending.WRONG_ARCH:
             hint = "compile for this device"
-            runner_process.refuse("T045", f"the artifact is for {arch}, the device is {because}", self.name, "", hint)
+            refuse("T045", f"the artifact is for {arch}, the device is {because}", self.name, "", hint)
         if code == Ending.NO_SESSION:
             hint = "it may serve somebody else, run another version of TVM, or be something else; with a tracker, check the key"
-            runner_process.refuse("T052", "there is no session with this TVM RPC server", self.name, because, hint)
+            refuse("T052", "there is no session with this TVM RPC server", self.name, because, hint)
         if code == Ending.NOT_LOADED:
             hint = f"is the device a Linux on {arch}, with the TVM that edgewright names in `edgewright doctor`?"
-            runner_process.refuse("T052", "the device cannot load the model", self.name, because, hint)
+            refuse("T052", "the device cannot load the model", self.name, because, hint)
         hint = f"the server may have crashed: does its processor have what the '{artifact.manifest.variant}' kernels need?"
-        runner_process.refuse("T052", "the TVM RPC session broke off", self.name, because, hint)
+        refuse("T052", "the TVM RPC session broke off", self.name, because, hint)
 
 
 _HOST = r"[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\]"

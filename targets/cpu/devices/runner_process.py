@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import signal
+import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.types import Array
 from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import Artifact, identifier
+from edgewright.targets.cpu.child_process import Finished, run_child
 from edgewright.targets.cpu.devices import runner_answer
 from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.runtime import checked_inputs
@@ -68,7 +70,7 @@ def measured(artifact: Artifact, files: Mapping[str, bytes], device: str) -> Dev
     refuse("T051", "the runner's answer is not complete", device, because, "try again; a full disk is one reason")
 
 
-def fail(artifact: Artifact, code: int, said: str, device: str) -> NoReturn:
+def refuse_end(artifact: Artifact, code: int, said: str, device: str) -> NoReturn:
     """The CompileError for an exit code that is not 0: negative or above 128 for a signal, as subprocess or a shell say."""
     said = one_line(said)
     number = -code if code < 0 else code - _SIGNALLED if code > _SIGNALLED else 0
@@ -102,6 +104,14 @@ def one_line(said: str) -> str:
     return plain(" ".join(said.split())[-SAID_MAX:])
 
 
+def execute(command: Sequence[str], settings: Settings, device: str, stdin: bytes = b"") -> Finished:
+    """Run a program that measures. CompileError T048 when it takes too long."""
+    try:
+        return run_child(command, settings.timeout_s, stdin=stdin)
+    except subprocess.TimeoutExpired:
+        too_slow(settings, device)
+
+
 def too_slow(settings: Settings, device: str) -> NoReturn:
     """The CompileError for a run that took longer than it may."""
     message = f"the measurement did not end within {settings.timeout_s:g} s"
@@ -128,5 +138,5 @@ def _leave(number: int, frame: object) -> NoReturn:
 
 
 def refuse(code: str, message: str, at: str, because: str = "", hint: str = "") -> NoReturn:
-    """One diagnostic as a CompileError of usage."""
-    raise CompileError([Diagnostic(code, message, at, because, hint)], Exit.USAGE)
+    """Raise a CompileError for a device that cannot be used."""
+    fail(code, message, at, because, hint, exit=Exit.USAGE)

@@ -27,6 +27,7 @@ from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import LIBRARY, PLAIN, WEIGHTS, Artifact
 from edgewright.targets.cpu.devices import runner_answer, runner_process
 from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
+from edgewright.targets.cpu.devices.runner_process import refuse
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER, PROGRAM, program
 
 RESULT_LIMIT_BYTES = 64 << 20  # beside the outputs
@@ -73,7 +74,7 @@ class SshDevice:
         """The ssh client's command line: no questions, no terminal, a connection that notices when it is dead."""
         client = shutil.which("ssh")
         if client is None:
-            runner_process.refuse("T053", "there is no ssh client", self.name, "", "apt-get install openssh-client")
+            refuse("T053", "there is no ssh client", self.name, "", "apt-get install openssh-client")
         settled = {
             "BatchMode": "yes",
             "ConnectTimeout": str(max(1, round(settings.connect_s))),
@@ -135,7 +136,7 @@ class SshDevice:
         system, machine, loader = [*answer.split(), "", "", ""][:3]
         arch = _ARCHS.get(machine, machine)
         if system != "Linux" or arch != manifest.arch:
-            runner_process.refuse(
+            refuse(
                 "T045",
                 f"the artifact is for Linux on {manifest.arch}, the device is {plain(system)} on {plain(arch)}",
                 self.name,
@@ -145,29 +146,25 @@ class SshDevice:
         if loader != "yes":
             missing = f"it has no {DYNAMIC_LOADER[manifest.arch]}"
             hint = "use a system with glibc 2.28 or newer (Debian 10, Ubuntu 20.04, JetPack 5), not one with musl"
-            runner_process.refuse("T046", "the device's C library is missing", self.name, missing, hint)
+            refuse("T046", "the device's C library is missing", self.name, missing, hint)
 
     def _failed(self, artifact: Artifact, code: int, said: str) -> NoReturn:
         if code == 255:
             hint = "check its network and power supply, then try again"
-            runner_process.refuse(
-                "T054", "the connection was lost during the run", self.name, runner_process.one_line(said), hint
-            )
+            refuse("T054", "the connection was lost during the run", self.name, runner_process.one_line(said), hint)
         if code in (_NO_FOLDER, _NO_FILES):
             hint = "make room on the device, or set TMPDIR there to a folder with space"
-            runner_process.refuse("T050", "the device could not take the files", self.name, runner_process.one_line(said), hint)
+            refuse("T050", "the device could not take the files", self.name, runner_process.one_line(said), hint)
         if code in (126, 127):
             hint = "temporary folders may be mounted noexec: set TMPDIR on the device to another folder"
-            runner_process.refuse(
-                "T050", "the device does not start programs there", self.name, runner_process.one_line(said), hint
-            )
-        runner_process.fail(artifact, code, said, self.name)
+            refuse("T050", "the device does not start programs there", self.name, runner_process.one_line(said), hint)
+        runner_process.refuse_end(artifact, code, said, self.name)
 
     def _not_connected(self, code: int | None, said: str, settings: Settings) -> NoReturn:
         """Why there was no answer, from what OpenSSH says."""
         because = runner_process.one_line(said)
         if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said:
-            runner_process.refuse(
+            refuse(
                 "T043",
                 "the device's host key has changed",
                 self.name,
@@ -176,17 +173,17 @@ class SshDevice:
             )
         if "Host key verification failed" in said or "host key is known" in said:
             hint = f"connect once with `ssh {self.host}` and compare the key that it shows"
-            runner_process.refuse("T043", "the device's host key is not known", self.name, because, hint)
+            refuse("T043", "the device's host key is not known", self.name, because, hint)
         if "Permission denied" in said or "Too many authentication failures" in said:
             hint = "set up a key (ssh-copy-id): passwords are never asked for here"
-            runner_process.refuse("T044", "the device does not let this user in", self.name, because, hint)
+            refuse("T044", "the device does not let this user in", self.name, because, hint)
         if "Connection refused" in said:
             hint = "check the port, and that sshd runs there"
-            runner_process.refuse("T042", "the device refuses connections", self.name, because, hint)
+            refuse("T042", "the device refuses connections", self.name, because, hint)
         because = because or f"it gave no answer within {settings.connect_s:g} s"
         hint = "check its name, network and power; `ssh` from a terminal should work without a question"
         what = "the device cannot be reached" if code in (None, 255) else f"the device's shell ended with exit code {code}"
-        runner_process.refuse("T041", what, self.name, because, hint)
+        refuse("T041", what, self.name, because, hint)
 
     @property
     def _known_as(self) -> str:
@@ -305,7 +302,7 @@ def _unpacked(content: bytes, names: tuple[str, ...], device: str) -> dict[str, 
                 if name in names and whole and (file := archive.extractfile(entry)) is not None:
                     found[name] = file.read()
     except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as error:
-        runner_process.refuse("T051", "the runner's answer is not complete", device, plain(error), "try again")
+        refuse("T051", "the runner's answer is not complete", device, plain(error), "try again")
     return found
 
 

@@ -448,7 +448,7 @@ def test_ssh_connection_lost(sshd: Sshd) -> None:
 )
 def test_ends_of_the_runner(code: int, said: str, expected_code: str, text: str) -> None:
     with pytest.raises(CompileError) as raised:
-        runner_process.fail(artifact(), code, said, "somewhere")
+        runner_process.refuse_end(artifact(), code, said, "somewhere")
     (found,) = raised.value.diagnostics
     assert found.code == expected_code and text in str(found) and "\x1b" not in str(found)
 
