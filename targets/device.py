@@ -1,4 +1,4 @@
-"""Where a model runs, as data: one strict TOML file per board and no code.
+"""The devices that models run on, as data: one strict TOML file per board and no code.
 
 A number in a board file without a stated source is an error, so every figure that a report shows can be traced.
 """
@@ -23,7 +23,7 @@ _CPU_SOURCES = ("cpu", "cpu.pipes", "cpu.caches", "cpu.bandwidth")
 
 
 class LogicResources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the programmable logic holds. `bram36` counts 36 Kb blocks, `uram` 288 Kb blocks."""
+    """The resources of the programmable logic. `bram36` counts 36 Kb blocks, `uram` 288 Kb blocks."""
 
     dsp: int
     lut: int
@@ -42,14 +42,14 @@ class ExternalMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The application processor: what code is compiled for, and what the estimate of its speed needs.
+    """The application processor: what code is compiled for, and the figures for the estimate of its speed.
 
     `variant`: the micro-kernels (targets/cpu/variants.py). `midr`: implementer and part of the core in hexadecimal, as
-    /proc/cpuinfo of an aarch64 machine gives them. `clock_max_mhz`: what the clock reaches at best, where the device's
-    `clock_mhz` is what all cores keep up. Instructions a core completes per cycle, on vectors of `simd_bits`: `fma`
+    /proc/cpuinfo of an aarch64 machine gives them. `clock_max_mhz`: the highest clock, where the device's
+    `clock_mhz` is the one that all cores sustain. Instructions a core completes per cycle, on vectors of `simd_bits`: `fma`
     multiply-adds of float32, `mull` widening products of integers (SMLAL, VPMADDWD: simd_bits / 16 products), `dot` dot
     products of bytes (SDOT, VPDPBUSD: simd_bits / 8), `mma` matrix products of bytes (SMMLA: simd_bits / 4), `vector`
-    anything else; `issue_width` all together. `tile_macs_per_cycle`: products of bytes of a matrix unit (AMX).
+    anything else; `issue_width` all together. `tile_macs_per_cycle`: products of bytes in a matrix unit (AMX).
     `l2_cores`: how many cores share one L2; the L3 is shared by all. `read_gb_per_s`: what one core, and
     `read_all_gb_per_s` what all cores together, read from memory.
     """
@@ -91,7 +91,7 @@ class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         if wrong := [name for name in positive if not getattr(self, name) > 0]:
             raise ValueError(f"{self.core}: {', '.join(wrong)} must be positive")
         if self.read_all_gb_per_s < self.read_gb_per_s:
-            raise ValueError(f"{self.core}: all cores read no less than one")
+            raise ValueError(f"{self.core}: all cores must read at least as much as one")
 
 
 class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,10 +104,10 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A board. `kind` is what it is foremost: a CPU board may have a GPU besides. `clock_mhz` is a target for FPGAs
-    (nothing here has been placed and routed), what all cores of a CPU keep up by its data sheet, and None where the
+    """A board. `kind` is its main processor: a CPU board may have a GPU too. `clock_mhz` is a target for FPGAs
+    (nothing here has been placed and routed), what all cores of a CPU sustain by its data sheet, and None where the
     board file states none. `engine` is a free table of sizes for the planner, `tvm_target` the target of the GPU.
-    `note`: what a user should know of the support, in one sentence.
+    `note`: one sentence on the limits of the support.
 
     `source` maps the name of each field that carries numbers to the document they come from; figures of `cpu` have
     several documents, under `cpu`, `cpu.pipes`, `cpu.caches` and `cpu.bandwidth`.
@@ -135,23 +135,23 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         if missing := [key for key in wanted if not self.source.get(key)]:
             raise ValueError(f"{self.name}: no source stated for {', '.join(missing)}")
         if not self.supported and not self.reason:
-            raise ValueError(f"{self.name}: an unsupported board has to say why in `reason`")
+            raise ValueError(f"{self.name}: an unsupported board must give a `reason`")
         if self.kind == "fpga" and not (self.resources and self.memory and self.clock_mhz):
             raise ValueError(f"{self.name}: an FPGA board needs resources, memory and clock_mhz")
         if self.cpu and not (self.clock_mhz and self.clock_mhz <= self.cpu.clock_max_mhz):
-            raise ValueError(f"{self.name}: clock_mhz has to be stated and to be at most cpu.clock_max_mhz")
+            raise ValueError(f"{self.name}: clock_mhz must be stated and at most cpu.clock_max_mhz")
         if self.cpu and self.cpu.variant not in {one.name for one in VARIANTS}:
             raise ValueError(f"{self.name}: there are no micro-kernels called {self.cpu.variant}")
         if self.kind == "cpu" and not self.cpu and self.name != HOST:
             raise ValueError(f"{self.name}: a CPU board needs a table cpu")
 
     def sources_of(self, field: str) -> str:
-        """The documents of a field and of its parts."""
+        """Return the documents of a field and of its parts."""
         return "; ".join(text for key, text in self.source.items() if key == field or key.startswith(f"{field}."))
 
 
 def parse(text: str) -> Device:
-    """The device that a board file describes.
+    """Return the device that a board file describes.
 
     Raises msgspec.ValidationError or tomllib.TOMLDecodeError when the file breaks the schema.
     """
@@ -160,9 +160,9 @@ def parse(text: str) -> Device:
 
 @cache
 def load(name: str) -> Device:
-    """The device of that name; an unknown one is a usage error that suggests the nearest.
+    """Return the device of that name; an unknown name is a usage error that suggests the nearest.
 
-    `host` is this machine, its figures read from it; its `cpu` is None where there are no micro-kernels for it.
+    `host` is this machine, whose figures are read from it; its `cpu` is None if there are no micro-kernels for it.
     """
     known = {path.name.removesuffix(".toml"): path for path in _board_files()}
     if name not in known:
@@ -185,7 +185,7 @@ def load(name: str) -> Device:
 
 
 def load_supported(name: str) -> Device:
-    """As `load`, and an error that gives the board's reason when nothing can be compiled for it yet."""
+    """Return the device as `load`; an error with the board's reason when nothing can be compiled for it yet."""
     device = load(name)
     if not device.supported:
         ready = ", ".join(other.name for other in list_devices() if other.supported)
@@ -201,7 +201,7 @@ def load_supported(name: str) -> Device:
 
 
 def list_devices() -> tuple[Device, ...]:
-    """Every board that is shipped: the supported ones first, then by kind and name."""
+    """Return every board: the supported ones first, then by kind and name."""
     devices = [load(path.name.removesuffix(".toml")) for path in _board_files()]
     order = {"fpga": 0, "cpu": 1}
     return tuple(sorted(devices, key=lambda d: (not d.supported, order[d.kind], d.name)))

@@ -1,4 +1,4 @@
-"""What others measured on such boards, to stand beside an estimate: models, runtimes and settings that are not ours."""
+"""Latencies that others published for such boards, to compare with an estimate: other models, runtimes and settings."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from math import log
 
 import msgspec
 
-FACTOR = 8.0  # how many times larger or smaller a model may be and still be shown
+FACTOR = 8.0  # how many times larger or smaller a model shown may be
 
 
 class PublishedRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of published.toml. `board`: a name of ours, or x86_64 for any such host. `differs`: what is not as in the
+    """One entry of published.toml. `board`: a board file, or x86_64 for any such host. `differs`: what differs from the
     estimate: clock, arithmetic, batch, runtime."""
 
     board: str
@@ -30,8 +30,8 @@ class PublishedRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class PublishedLatency:
-    """A latency that somebody published. `macs_ratio`: its model's multiply-adds per one of the model in question.
-    `threads`: None where its source does not say."""
+    """A published latency. `macs_ratio`: its model's multiply-adds divided by those of the model in question.
+    `threads`: None where its source does not state them."""
 
     model: str
     ms: float
@@ -46,13 +46,13 @@ class PublishedLatency:
 
 @cache
 def table() -> tuple[PublishedRow, ...]:
-    """Every row of the file. Raises msgspec.ValidationError where it breaks the schema."""
+    """Return every row of the file. Raises msgspec.ValidationError if it breaks the schema."""
     text = (resources.files(__package__) / "published.toml").read_text(encoding="utf-8")
     return tuple(msgspec.convert(tomllib.loads(text)["measured"], list[PublishedRow], strict=True))
 
 
 def nearest(board: str, macs: int, limit: int = 4) -> tuple[PublishedLatency, ...]:
-    """Measurements on that board of the models whose multiply-adds are nearest; none where none is near."""
+    """Return measurements on that board of the models with the nearest multiply-adds; none if none is near."""
     if macs <= 0:
         return ()
     near = [row for row in table() if row.board == board and 1 / FACTOR <= row.macs / macs <= FACTOR]

@@ -1,4 +1,4 @@
-"""The artifact of a CPU build: model.so, weights.bin and a manifest, checked before anything of it runs."""
+"""The artifact of a CPU build: model.so, weights.bin and a manifest, checked before any of its code runs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StepInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What manifest.json says. `features`: what the processor must have. `files`: SHA-256 by relative path."""
+    """The content of manifest.json. `features`: what the processor must have. `files`: SHA-256 by relative path."""
 
     format: int
     kind: str
@@ -82,14 +82,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A folder that `compile` wrote for a CPU, found to be whole."""
+    """A folder that `compile` wrote for a CPU, checked to be complete and unchanged."""
 
     directory: Path
     manifest: Manifest
 
     @classmethod
     def open(cls, directory: str | Path) -> Artifact:
-        """CompileError U022 (no artifact), U023 (a file changed or is missing, or the manifest itself changed)."""
+        """Open an artifact. CompileError U022 when it is none, U023 when a file or the manifest changed or is missing."""
         folder = Path(directory)
         manifest = read_manifest(folder)
         check_files(folder, manifest.files)
@@ -113,7 +113,7 @@ class Artifact:
             fail("U023", CHANGED, WORKS, str(error), AGAIN)
 
     def check_host(self) -> None:
-        """CompileError T021 when this machine cannot run it: another architecture, or features it lacks."""
+        """Raise CompileError T021 when this machine has another architecture or lacks features that the artifact needs."""
         manifest = self.manifest
         if manifest.arch != host_arch():
             fail(
@@ -137,7 +137,7 @@ class Artifact:
             )
 
     def runner(self, threads: int | None = None) -> Runner:
-        """Ready to run on this machine with so many threads (default: all cores)."""
+        """Return what runs the artifact on this machine with this many threads (default: all cores)."""
         from edgewright.targets.cpu.runtime import Runner
 
         self.check_host()
@@ -145,7 +145,7 @@ class Artifact:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a CPU artifact; a usage error when there is none."""
+    """Return the manifest of a CPU artifact; a usage error when there is none."""
     try:
         content = (folder / MANIFEST).read_bytes()
         manifest = msgspec.json.decode(content, type=Manifest)
@@ -170,7 +170,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def check_files(folder: Path, files: Mapping[str, str]) -> None:
-    """Every file must be as it was written. CompileError U023 with all that are not."""
+    """Check that every file is as it was written. CompileError U023 with all that are not."""
     changed = [name for name, digest in files.items() if _digest(folder / name) != digest]
     if changed:
         differs, missing = "its hash differs from the manifest's", "it is missing"
@@ -179,7 +179,7 @@ def check_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def check_manifest(folder: Path, manifest: Manifest) -> None:
-    """The manifest has no hash, but model.txt follows from it. CompileError U022 for an older format, U023 for damage."""
+    """Check the manifest, which has no hash, against model.txt. CompileError U022 for another format, U023 for damage."""
     text = (folder / PLAIN).read_bytes()
     first = text.split(b"\n", 1)[0].split()
     if first[:1] == [b"edgewright-model"] and first[1:2] != [str(PLAIN_FORMAT).encode()]:
@@ -198,14 +198,14 @@ def check_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The artifact's files with the manifest that holds their hashes."""
+    """Return the artifact's files with the manifest, which holds their hashes."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     data = msgspec.to_builtins(msgspec.structs.replace(manifest, files=hashes))
     return {**files, MANIFEST: (json.dumps(data, indent=1) + "\n").encode()}
 
 
 def plain_text(manifest: Manifest, library: Identity, weights: Identity) -> bytes:
-    """The manifest for runners without a JSON reader; a runner compares all three files with it before it runs anything.
+    """Return the manifest for runners without a JSON reader; a runner compares the files with it before it runs anything.
 
     Lines: `edgewright-model FORMAT BYTES SHA256` of all that follows, `counts INPUTS OUTPUTS STEPS`, `arch NAME`,
     `features NAME...`, `library BYTES SHA256`, `weights BYTES SHA256`, `workspace BYTES`,
@@ -235,7 +235,7 @@ def _plain_tensor(role: str, one: TensorInfo) -> str:
 
 
 def identifier(tensor: TensorInfo) -> str:
-    """The name of an input or output in model.txt."""
+    """Return the name of an input or output in model.txt."""
     return safe_identifier(tensor.name, "tensor_")
 
 

@@ -1,4 +1,4 @@
-"""Attention head by head: keys and values packed once, then blocks of queries whose scores never leave the cache.
+"""Attention head by head: keys and values are packed once, then blocks of queries whose scores stay in the cache.
 
 Float: softmax(scale q k^T + bias) v. Integers: the program of `arith.attention`, bit for bit.
 """
@@ -19,7 +19,7 @@ from edgewright.targets.lowering.view import StridedView
 
 
 def attention(context: Context, group: Group) -> None:
-    """Adds the two steps of an attention: packing of keys and values, and the attention itself with its tail."""
+    """Add the two steps of an attention: packing of keys and values, and the attention itself with its tail."""
     anchor = group.head
     operands = AttentionOperands.of(context, anchor)
     op, k, v, bias, macs = operands.op, operands.k, operands.v, operands.bias, operands.macs
@@ -169,7 +169,7 @@ def attention(context: Context, group: Group) -> None:
 
 
 def _factor(total: Expr) -> Expr:
-    """`arith.attention_normalise` as one factor: floor(2^(n + 15) / total) * 2^-(n + 7), n the bits of `total`."""
+    """Return `arith.attention_normalise` as one factor: floor(2^(n + 15) / total) * 2^-(n + 7), n the bits of `total`."""
     bits = cast(i32(32) - T.clz(total), "int64")
     reciprocal = T.floordiv(T.shift_left(i64(1), bits + i64(15)), cast(total, "int64"))
     power = T.reinterpret("float64", T.shift_left(i64(1023) - bits - i64(7), i64(52)))
@@ -177,7 +177,7 @@ def _factor(total: Expr) -> Expr:
 
 
 def _head(view: StridedView, head: Expr, heads: int, width: int) -> Expr:
-    """Where the first element of a head (numbered over windows and heads) lies."""
+    """Return the offset of the first element of a head, heads numbered over windows."""
     if view.shape[0] == 1:
         return head * (width * view.strides[2])
     return (head // heads) * view.strides[0] + (head % heads) * (width * view.strides[2])

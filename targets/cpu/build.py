@@ -27,7 +27,7 @@ PIPELINE = "edgewright"
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What an artifact is made of. `library`: the bytes of model.so."""
+    """The parts of an artifact. `library`: the bytes of model.so."""
 
     library: bytes
     weights: bytes
@@ -37,7 +37,7 @@ class Built:
 
 
 def build(program: CpuProgram) -> Built:
-    """Compiles a program for its variant. Equal steps (blocks of a network) share one function."""
+    """Compile a program for its variant. Equal steps (blocks of a network) share one function."""
     offsets, workspace_bytes = place(lives(program.steps))
     weights, weight_offsets = weights_of(program.steps)
     functions, numbers = distinct([step.function for step in program.steps])
@@ -61,7 +61,7 @@ def build(program: CpuProgram) -> Built:
 
 
 def sizes(program: CpuProgram) -> tuple[int, int]:
-    """(bytes of weights, bytes of temporaries) of what `build` would make, without compiling anything."""
+    """Return (bytes of weights, bytes of temporaries) of what `build` would make, without compiling it."""
     return len(weights_of(program.steps)[0]), place(lives(program.steps))[1]
 
 
@@ -90,7 +90,7 @@ compilation_pipeline.register_tir_pipeline(PIPELINE, _pipeline)
 
 
 def target_of(variant: Variant) -> dict[str, Any]:
-    """The TVM target of a variant."""
+    """Return the TVM target of a variant."""
     cpu = {"x86_64": "x86-64", "aarch64": "generic"}[variant.arch]
     attributes = list(variant.llvm_attrs)
     return {"kind": "llvm", "mtriple": f"{variant.arch}-linux-gnu", "mcpu": cpu, "mattr": attributes, "num-cores": 1}
@@ -99,7 +99,7 @@ def target_of(variant: Variant) -> dict[str, Any]:
 def _entry(
     program: CpuProgram, offsets: Mapping[Storage, int], names: Sequence[Any], weight_bytes: int, workspace_bytes: int
 ) -> Any:
-    """edgewright_run(first, last, weights, workspace, inputs..., outputs...): steps first <= i < last."""
+    """Return edgewright_run(first, last, weights, workspace, inputs..., outputs...), which runs steps first <= i < last."""
     ends = [*program.inputs, *program.outputs]
     with IRBuilder() as ib, T.prim_func():
         T.func_name(ENTRY)

@@ -20,11 +20,11 @@ from edgewright.targets.lowering.operands import weight_and_bias
 from edgewright.targets.lowering.tir import Expr, T, cast, constant, i64, put, row_offset
 from edgewright.targets.lowering.view import ITEM_BYTES, StridedView, channels_last, collapse
 
-LONG_RUN = 48  # shorter ones leave the micro-kernel no time to pay for its start and end
+LONG_RUN = 48  # for shorter ones the micro-kernel's start and end cost more than gathering
 
 
 def patch_embed(context: Context, group: Group) -> None:
-    """Each patch is a row of C * P runs of P pixels."""
+    """Add the step of a patch embedding: a product whose rows are patches, C * P runs of P pixels."""
     anchor = group.head
     assert isinstance(anchor.op, PatchEmbed)
     image = context.values[anchor.inputs[0]]
@@ -48,7 +48,7 @@ def patch_embed(context: Context, group: Group) -> None:
 
 
 def convolution(context: Context, group: Group) -> None:
-    """Adds the steps of a convolution."""
+    """Add the steps of a convolution."""
     anchor = group.head
     assert isinstance(anchor.op, Conv)
     op = anchor.op
@@ -71,7 +71,7 @@ def convolution(context: Context, group: Group) -> None:
 
 
 def _padded(context: Context, image: StridedView, op: Conv, anchor: Node) -> StridedView:
-    """The image with its border, channels last and dense: (B, H, W, C)."""
+    """Return the image with its border, channels last and dense: (batch, rows, columns, channels)."""
     batch, channels, height, width = image.shape
     top, left, bottom, right = op.pads
     shape = (batch, height + top + bottom, width + left + right, channels)
@@ -112,8 +112,8 @@ def _border(context: Context, padded: StridedView, pads: tuple[int, int, int, in
 
 
 def _windows(context: Context, padded: StridedView, op: Conv, kernel: tuple[int, int], anchor: Node) -> Rows:
-    """A row of values around each output pixel: runs of kw * C values (C where dilated) that are multiplied where they
-    lie, or gathered where they are short."""
+    """Return a row of values around each output pixel: runs of kw * C values (C if dilated), which are multiplied in
+    place, or gathered if they are short."""
     kh, kw = kernel
     batch, _, _, channels = padded.shape
     s_batch, s_row, s_column, _ = padded.strides
@@ -156,7 +156,7 @@ def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any,
     s_batch, s_row, s_column, _ = padded.strides
     offsets = [ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column for ky in range(kh) for kx in range(kw)]
     places = context.keep(np.array(offsets, np.int64))
-    nothing = context.keep(np.zeros(channels, np.int32))  # a bias: not every variant's requantisation goes without
+    nothing = context.keep(np.zeros(channels, np.int32))  # a bias, which not every variant's requantisation can omit
     step = s_column * op.strides[1]
     tail = context.tail(group, channels_last, tiles=True)
     direct = tail.stored.get(anchor) if not group.tail else None
@@ -199,13 +199,13 @@ def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any,
 
 
 def _dense(image: StridedView) -> bool:
-    """Whether the pixels of a channels-last image follow each other without gaps."""
+    """Return whether the pixels of a channels-last image follow each other without gaps."""
     _, (strides,) = collapse(image.shape[:-1], [image.strides[:-1]])
     return strides == (image.shape[-1],) and image.strides[-1] == 1
 
 
 def _grouped(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, Any], bias: Any) -> None:
-    """Few groups of many channels, or many of few: plain loops, lanes along the output channels of a group."""
+    """Add a convolution of several groups: plain loops, lanes along the output channels of a group."""
     anchor = group.head
     padded = _padded(context, context.values[anchor.inputs[0]], op, anchor)
     outs, ins, kh, kw = weight.shape

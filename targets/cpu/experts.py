@@ -1,5 +1,5 @@
-"""Mixtures of experts, expert by expert: tokens queue for the experts they choose, rows of a queue go through that expert's
-two products together, and each token sums what its experts made of it. Experts that nobody chooses cost nothing.
+"""Mixtures of experts, expert by expert: tokens are queued for the experts they choose, rows of a queue pass that expert's
+two products together, and each token sums the results of its experts. Experts that no token chooses cost nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from edgewright.targets.lowering.operands import constant_of
 from edgewright.targets.lowering.tir import Expr, T, i32, i64
 from edgewright.targets.lowering.view import StridedView
 
-TILES = 4  # of rows in one task: as many share a panel of weights while it is in the first cache
-PARTS = 16  # what threads share: more than any board has cores
+TILES = 4  # of rows in one task: they share a panel of weights while it is in the first cache
+PARTS = 16  # parts of the work for the threads: more than any board has cores
 BLOCK = 8  # tokens whose sums are finished together
 ACTIVATIONS = {
     "Gelu": 1,
@@ -40,7 +40,7 @@ ACTIVATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """Where the queues of a layer are while it runs: see ew_route_f32."""
+    """The memory of a layer's queues: see ew_route_f32."""
 
     tasks: StridedView
     token: StridedView
@@ -49,7 +49,7 @@ class Queues:
 
 
 def experts(context: Context, group: Group) -> None:
-    """Adds the steps of a MoE: the queues, the experts, and the sums with the tail."""
+    """Add the steps of a MoE: the queues, the experts, and the sums with the tail."""
     _Experts(context, group).add()
 
 
@@ -91,7 +91,7 @@ class _Experts:
         self._combine(queues, values)
 
     def _route(self) -> Queues:
-        """One thread fills the queues: a small share of the work, and each needs to know what came before."""
+        """Add the step in which one thread fills the queues: little work, in which each token depends on those before."""
         new, places = self.context.temporary, self.places
         gate = new(places, "int16" if self.integer else "float32")
         found = Queues(new(1 + 3 * self.tasks, "int32"), new(places, "int32"), new(places, "int32"), gate)
@@ -118,7 +118,7 @@ class _Experts:
         return found
 
     def _products(self, queues: Queues) -> StridedView:
-        """The experts' results, one row for each place in the queues."""
+        """Add the step of the experts and return their results, one row for each place in the queues."""
         values = self.context.temporary(self.places * self.ldout, "int16" if self.integer else "float32")
         source = self.x.views[0]
         constants = self._integer_constants() if self.integer else self._float_constants()
@@ -159,13 +159,13 @@ class _Experts:
         return [self.context.keep(one) for one in (sizes, *first, *second, table.astype(np.int8))]
 
     def _factors(self, weight: Array, bias: Array, multiplier: Array, shift: Array, width: int) -> Array:
-        """(experts, 3, width): bias, multiplier and shift, such that columns beyond the last give 0."""
+        """Return bias, multiplier and shift (experts, 3, width), such that columns after the last give 0."""
         whole = bias.astype(np.int64) - self.context.variant.s8_offset * weight.astype(np.int64).sum(axis=2)
         rows = widened(whole, width), widened(multiplier, width, 1 << 15), widened(shift, width, SHIFT_MAX)
         return np.stack(rows, axis=1).astype(np.int32)
 
     def _integer_work(self) -> int:
-        """Bytes that ew_experts_s8 works in."""
+        """Return the bytes of working memory that ew_experts_s8 needs."""
         acc, gathered = 4 * self.shape.mr * self.shape.nr, self.shape.mr * self.d
         panel = max(_whole(self.shape.a_panel(k)) for k in (self.d, self.h))
         return _whole(acc) + TILES * panel + _whole(gathered) + _whole(self.most * self.hidden_width)
@@ -204,7 +204,7 @@ class _Experts:
 
 
 def no_bias(context: Context, tail: Tail, width: int) -> list[StridedView]:
-    """Zeros for the requantisation of a tile whose anchor has no bias; nothing where there is none."""
+    """Return zeros as the bias of a tile's requantisation; nothing if the tail has no such requantisation."""
     return [context.keep(np.zeros(width, np.int32))] if tail.leaders else []
 
 
@@ -214,10 +214,10 @@ def packed(weight: Array, shape: Geometry) -> Array:
 
 
 def widened(values: Array, width: int, fill: int = 0) -> Array:
-    """(experts, N), filled up to `width`."""
+    """Return values (experts, N) padded to (experts, width)."""
     return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
 
 
 def _whole(size_bytes: int) -> int:
-    """In whole 64 bytes."""
+    """Round up to a multiple of 64 bytes."""
     return -(-size_bytes // 64) * 64

@@ -1,5 +1,5 @@
-"""Attention by codes in two steps: what all tokens of a head add up to under each combination of four bits, then for each
-token the few combinations that its code selects, and their normalisation. And the codes themselves.
+"""Attention by codes in two steps: the sums over all tokens of a head for each combination of four bits, then for each
+token the few combinations that its code selects, and their normalisation. Also the codes themselves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Emit = Callable[[Buffers, Expr, Expr, Expr, Expr, Expr], None]
 
 
 def hash_attention(context: Context, group: Group) -> None:
-    """Adds the two steps of an attention by codes."""
+    """Add the two steps of an attention by codes."""
     anchor = group.head
     assert isinstance(anchor.op, HashAttention)
     op = anchor.op
@@ -93,7 +93,7 @@ def hash_attention(context: Context, group: Group) -> None:
 
 
 def hash_codes(context: Context, group: Group) -> None:
-    """Adds the step of the codes of all heads."""
+    """Add the step of the codes of all heads."""
     anchor = group.head
     assert isinstance(anchor.op, HashCodes)
     op = anchor.op
@@ -178,7 +178,7 @@ def _integer_codes(
 def _blocks(
     context: Context, group: Group, heads: int, width: int, views: list[StridedView], rows: Emit, wide: bool, macs: int = 0
 ) -> None:
-    """Adds the step that makes the anchor's results, blocks of tokens head by head, with the tail."""
+    """Add the step of the anchor's results, blocks of tokens head by head, with the tail."""
     anchor = group.head
     windows, tokens, _ = anchor.shape
     tail = context.tail(group, tiles=True)
@@ -210,7 +210,7 @@ def _blocks(
 
 
 def _home(tail: Tail, anchor: Node) -> StridedView | None:
-    """Where results may be written at once: a home of contiguous columns, and no tail."""
+    """Return where results may be written directly: the anchor's view, if its columns are contiguous and there is no tail."""
     home = tail.stored.get(anchor)
     return home if home is not None and not tail.group.tail and home.strides[-1] == 1 else None
 
@@ -221,7 +221,7 @@ def _rows(context: Context, node: Node) -> StridedView:
 
 
 def _head(view: StridedView, head: Expr, heads: int) -> Expr:
-    """Where a head's columns start; heads are numbered over windows."""
+    """Return the offset of a head's first column; heads are numbered over windows."""
     width = view.shape[2] // heads
     if view.shape[0] == 1:
         return head * width

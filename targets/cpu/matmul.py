@@ -16,7 +16,7 @@ from edgewright.targets.lowering.view import StridedView, collapse
 
 
 def matmul(context: Context, group: Group) -> None:
-    """(..., M, K) x (..., K, N) with leading axes broadcast."""
+    """Add the steps of (..., M, K) x (..., K, N) with leading axes broadcast."""
     anchor = group.head
     lead = anchor.shape[:-2]
     m_all, n = anchor.shape[-2:]

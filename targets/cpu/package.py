@@ -44,7 +44,7 @@ def package(
     options: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
 ) -> tuple[dict[str, bytes], Manifest, list[StepWork]]:
-    """Lowers, builds and seals: (files, manifest, what the steps do). `files` join the artifact."""
+    """Lower, build and seal a graph: return (files, manifest, the work of each step). `files` are added to the artifact."""
     program = lower(graph, variant)
     built = build(program)
     manifest = manifest_of(program, built, model, target, version, dict(options or {}))
@@ -61,7 +61,7 @@ def package(
 
 
 def manifest_of(program: CpuProgram, built: Built, model: str, target: str, version: str, options: dict[str, Any]) -> Manifest:
-    """The manifest without its hashes."""
+    """Return the manifest without its hashes."""
     graph, variant = program.graph, program.variant
     ranges = input_ranges(graph)
     names = [one.op.name for one in graph.inputs if isinstance(one.op, Input)]
@@ -93,7 +93,7 @@ def manifest_of(program: CpuProgram, built: Built, model: str, target: str, vers
 
 
 def touched_bytes(step: ProgramStep) -> int:
-    """Bytes of the windows that a step reads and writes."""
+    """Return the bytes of the views that a step reads and writes."""
     return sum(_bytes(view) for view in step.views)
 
 

@@ -1,4 +1,4 @@
-"""Matrix products against packed weights: register tiles by micro-kernels, everything behind them in TIR."""
+"""Matrix products with packed weights: register tiles by micro-kernels, what follows them in TIR."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from edgewright.targets.lowering.operands import weight_and_bias
 from edgewright.targets.lowering.tir import Expr, T, i64, put, row_offset
 from edgewright.targets.lowering.view import ITEM_BYTES, StridedView, collapse
 
-FEW_BLOCKS = 4  # with fewer blocks of rows than this, threads share the columns instead
-LARGE_WEIGHT_BYTES = 256 << 10  # more than stays in the second cache beside rows and results
+FEW_BLOCKS = 4  # with fewer blocks of rows, threads share the columns instead
+LARGE_WEIGHT_BYTES = 256 << 10  # more than fits the second cache with rows and results
 Buffers = Mapping[StridedView, Any]
 
 Fill = Callable[[Mapping[StridedView, Any], Any, Expr, Expr, Expr], None]
@@ -50,7 +50,7 @@ class Rows:
 
 
 def strided_rows(view: StridedView) -> Rows | None:
-    """Rows of a view with a contiguous last axis; None where it is not contiguous."""
+    """Return the rows of a view with a contiguous last axis; None if it is not contiguous."""
     if view.shape[-1] > 1 and view.strides[-1] != 1:
         return None
     sizes, (strides,) = collapse(view.shape[:-1], [view.strides[:-1]])
@@ -73,13 +73,13 @@ def rows_of_value(context: Context, view: StridedView, name: str) -> Rows:
 
 
 def product(context: Context, group: Group, rows: Rows, weight: Array, bias: Array | None, tail: Tail) -> None:
-    """Adds the step acc[r, c] = sum_k rows[r, k] * weight[c, k] + bias[c] with its tail. weight (N, K)."""
+    """Add the step acc[r, c] = sum_k rows[r, k] * weight[c, k] + bias[c] with its tail. weight (N, K), bias (N,)."""
     _Product(context, rows, weight, bias, tail).add(group)
 
 
 class _Product:
-    """One product. Two orders: by rows, where a block of rows meets all panels of weights while it is in the first
-    cache; by panels, where a panel meets all blocks, so that large weights are read once and few rows keep all threads
+    """One product. Two orders: by rows, where a block of rows is multiplied by all panels of weights while it is in the first
+    cache; by panels, where a panel is used for all blocks, so that large weights are read once and few rows keep all threads
     busy."""
 
     def __init__(self, context: Context, rows: Rows, weight: Array, bias: Array | None, tail: Tail) -> None:
@@ -139,7 +139,7 @@ class _Product:
 
     def _all_panels(self, emit: Callable[[Expr, int], None], parallel: bool = False) -> None:
         whole, rest = divmod(self.n, self.shape.nr)
-        if rest and parallel and whole:  # one parallel loop: a last panel of its own would run alone
+        if rest and parallel and whole:  # one parallel loop: the last panel would run alone otherwise
             with loop(whole + 1, parallel=True) as p, T.If(p < whole):
                 with T.Then():
                     emit(p, self.shape.nr)
@@ -149,7 +149,7 @@ class _Product:
         each_panel(self.n, self.shape.nr, emit, parallel)
 
     def _place(self, i: Expr) -> tuple[Expr, Expr, Expr]:
-        """Of block i: (its first row's number, how many rows, where its first row starts)."""
+        """Return of block i (its first row's number, how many rows, where its first row starts)."""
         line, j = (i // self.per_line, i % self.per_line) if self.per_line > 1 and self.lines > 1 else (i, 0)
         if self.lines == 1:
             line, j = 0, i
@@ -159,7 +159,7 @@ class _Product:
         return line * self.rows.width + first, many, begin
 
     def _ask_for_next(self, buffers: Buffers, i: Expr) -> None:
-        """Rows of several segments jump through memory, which hardware does not foresee."""
+        """Prefetch the next block: hardware does not predict rows of several segments, which are scattered in memory."""
         if len(self.rows.segments) < 2:
             return
         _, _, begin = self._place(i + 1)
@@ -174,7 +174,7 @@ class _Product:
         return address(panel, 0)
 
     def _prepare(self, buffers: Buffers, i: Expr, target: Any, base: Expr) -> None:
-        """Gathers block i to `target[base:]`, integers packed."""
+        """Gather block i to `target[base:]`, integers packed."""
         row, many, begin = self._place(i)
         if self.rows.fill is not None:
             gathered, start = (scratch(self.block * self.k, self.shape.dtype), 0) if self.integer else (target, base)
@@ -215,7 +215,7 @@ class _Product:
         self.tail.emit_tile(buffers, acc, shape.nr, bias, (row, many), column, width, anchor)
 
     def _segments(self, buffers: Buffers, acc: Any, begin: Expr, panel: Expr, many: Expr) -> None:
-        """Float rows where they lie: a product for each contiguous segment, added up."""
+        """Emit the sum of one product for each contiguous segment of rows of floats, read in place."""
         shape, step, done = self.shape, i64(self.rows.step), 0
         for at, length in self.rows.segments:
             target = acc if done == 0 else scratch(shape.mr * shape.nr, shape.accumulator)

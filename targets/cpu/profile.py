@@ -1,4 +1,4 @@
-"""How fast an artifact is on a device, and whether it computes there what it should."""
+"""How fast an artifact runs on a device, and whether its results are right there."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ GRAPH, SAMPLES = "checkpoints/passes.npz", "checkpoints/samples.npz"
 FLOAT_TOLERANCE = 1e-4
 """Largest difference from the interpreter, as a share of the largest output: exp and erf are polynomials here."""
 SMALLEST_FLOAT = float(np.finfo(np.float32).tiny)
-EMULATED = "Times under an emulator say nothing about the device; its instruction counts and bits do."
+EMULATED = "Times under an emulator say nothing about the device; its instruction counts and results do."
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileReport:
-    """What was measured; `data` is what profile.json holds (profile_report.schema.json)."""
+    """The results; `data` is the content of profile.json (profile_report.schema.json)."""
 
     data: dict[str, Any]
 
     @property
     def exact(self) -> bool | None:
-        """Whether the outputs are right: bits of an integer model, a tolerance for floats; None when unchecked."""
+        """Whether the outputs are right: bits of an integer model, floats within a tolerance; None when not checked."""
         found: bool | None = self.data["check"]["right"]
         return found
 
@@ -46,14 +46,14 @@ class ProfileReport:
         return None if best is None else float(best["median_ms"])
 
     def files(self) -> dict[str, bytes]:
-        """profile.html and profile.json."""
+        """Return profile.html and profile.json."""
         return {
             "profile.html": profile_report.to_html(self.data).encode(),
             "profile.json": profile_report.to_text(self.data).encode(),
         }
 
     def lines(self) -> list[tuple[str, str]]:
-        """The headline for a terminal: (label, text)."""
+        """Return the headline for a terminal: (label, text)."""
         return profile_report.lines(self.data)
 
 
@@ -65,10 +65,10 @@ def profile(
     *,
     tvm_default_instructions: int | None = None,
 ) -> ProfileReport:
-    """Runs one sample as the settings say and compares its outputs with the interpreter's.
+    """Run one sample with these settings and compare its outputs with the interpreter's.
 
-    inputs: by the model's names, None for the first sample that the artifact keeps. tvm_default_instructions: what the
-    same model costs with TVM's own schedules, where it was counted. CompileError as `ProfilingDevice.run`, D009 without inputs.
+    inputs: by the model's names, None for the first sample in the artifact. tvm_default_instructions: those of the
+    same model with TVM's own schedules, where they were counted. CompileError as `ProfilingDevice.run`, D009 without inputs.
     """
     settings = settings or Settings()
     source = "given" if inputs is not None else "a calibration sample"
@@ -108,7 +108,7 @@ def profile(
 
 
 def kept_sample(artifact: Artifact) -> dict[str, Array]:
-    """The first sample that compilation left in the artifact. CompileError D009 when there is none."""
+    """Return the first sample that compilation stored in the artifact. CompileError D009 when there is none."""
     wanted = {one.name: one.shape for one in artifact.manifest.inputs}
     try:
         with np.load(artifact.directory / SAMPLES, allow_pickle=False) as found:
@@ -118,7 +118,7 @@ def kept_sample(artifact: Artifact) -> dict[str, Array]:
 
 
 def run_data(run: TimedRun, artifact: Artifact) -> dict[str, Any]:
-    """Statistics of one number of threads, in milliseconds. spread: from the 5th to the 95th percentile over the median."""
+    """Return statistics of one number of threads, in milliseconds. spread: 5th to 95th percentile over the median."""
     times = np.asarray(run.times_ns, np.float64) * 1e-6
     low, median, high = (float(np.percentile(times, q)) for q in (5, 50, 95))
     macs = sum(step.macs for step in artifact.manifest.steps)
@@ -138,7 +138,7 @@ def run_data(run: TimedRun, artifact: Artifact) -> dict[str, Any]:
 
 
 def operations(artifact: Artifact, runs: list[TimedRun]) -> list[dict[str, Any]]:
-    """Every step with its median time by number of threads; share and speed are of the first number."""
+    """Return every step with its median time by number of threads; share and speed are of the first number."""
     timed = [run for run in runs if run.steps]
     total = sum(one.median_ns for one in timed[0].steps) if timed else 0
     found = []
@@ -160,7 +160,7 @@ def operations(artifact: Artifact, runs: list[TimedRun]) -> list[dict[str, Any]]
 
 
 def check(artifact: Artifact, sample: Mapping[str, Array], measured: DeviceMeasurement) -> dict[str, Any]:
-    """The device's outputs against the interpreter on the artifact's own graph."""
+    """Compare the device's outputs with the interpreter's on the artifact's graph."""
     integer = artifact.manifest.precision != "fp32"
     nothing = {"against": "interpreter", "equal_bits": integer, "tolerance": None if integer else FLOAT_TOLERANCE}
     if GRAPH not in artifact.manifest.files:
@@ -187,7 +187,7 @@ def check(artifact: Artifact, sample: Mapping[str, Array], measured: DeviceMeasu
 
 
 def instructions(artifact: Artifact, measured: DeviceMeasurement, tvm_default: int | None) -> dict[str, Any] | None:
-    """Counted instructions of one inference, beside what TVM's default pipeline needs; None when nobody counted."""
+    """Return the instructions of one inference, and those of TVM's default pipeline; None when they were not counted."""
     if measured.instructions is None:
         return None
     macs = sum(step.macs for step in artifact.manifest.steps)
@@ -200,7 +200,7 @@ def instructions(artifact: Artifact, measured: DeviceMeasurement, tvm_default: i
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of profile.json, as shipped."""
+    """Return the JSON schema of profile.json."""
     text = Path(__file__).with_name("profile_report.schema.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
@@ -215,7 +215,7 @@ def _plain(record: Any) -> Any:
 
 
 def mismatch(report: ProfileReport) -> CompileError | None:
-    """The error of a run whose outputs are wrong (exit code 3), None when they are right or were not checked."""
+    """Return the error of a run with wrong outputs (exit code 3), None when they are right or were not checked."""
     wrong = report.data["check"]["first_difference"]
     if wrong is None:
         return None

@@ -11,7 +11,7 @@ import matplotlib
 import matplotlib.ticker
 from matplotlib.figure import Figure
 
-# Colours nobody would draw with, each replaced by the CSS variable of the page after drawing.
+# Placeholder colours, each replaced by a CSS variable of the page after drawing.
 _NAMES = ("ink", "muted", "line", "accent", *(f"k{i}" for i in range(8)))
 _COLOUR = {name: f"#0103{i:02x}" for i, name in enumerate(_NAMES)}
 _STYLE: Any = {
@@ -39,12 +39,12 @@ _KINDS = 8
 
 
 def kind_variables(kinds: Iterable[str]) -> dict[str, str]:
-    """A CSS colour for each kind, in their order; from the eighth on it is one grey."""
+    """Return a CSS colour for each kind, in order; the same grey from the eighth on."""
     return {kind: f"var(--k{min(i, _KINDS - 1)})" for i, kind in enumerate(kinds)}
 
 
 def steps(operations: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> str | None:
-    """The time of each step in program order, in microseconds, coloured by kind; None when none was timed."""
+    """Draw the time of each step in program order, in microseconds, coloured by kind; None when no step was timed."""
     values = [op["ms"][0]["median"] * 1e3 for op in operations if op["ms"]]
     if not values or max(values) <= 0:
         return None
@@ -63,7 +63,7 @@ def steps(operations: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> str 
 
 
 def threads(runs: Sequence[Mapping[str, Any]]) -> str | None:
-    """Median times by number of threads with bars from minimum to the 95th percentile; None for less than two."""
+    """Draw median times by number of threads with bars from minimum to 95th percentile; None for fewer than two numbers."""
     if len(runs) < 2:
         return None
     with matplotlib.rc_context(_STYLE):
@@ -90,7 +90,7 @@ def threads(runs: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _svg(figure: Figure, name: str, title: str) -> str:
-    """The drawing as one element: no XML prologue, deterministic, ids that nothing refers to removed."""
+    """Return the drawing as one element: no XML prologue, deterministic, unused ids removed."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

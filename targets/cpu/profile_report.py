@@ -14,12 +14,12 @@ from edgewright.passes.names import plain
 
 
 def to_text(data: Mapping[str, Any]) -> str:
-    """profile.json's text; finite numbers only."""
+    """Return the text of profile.json; finite numbers only."""
     return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=True) + "\n"
 
 
 def to_html(data: Mapping[str, Any]) -> str:
-    """The page, as text. Needs no network, no script and no file beside it."""
+    """Return the page as text. It needs no network, no script and no other file."""
     import jinja2
     from edgewright.targets.cpu import profile_plots
     from markupsafe import Markup
@@ -51,25 +51,25 @@ def to_html(data: Mapping[str, Any]) -> str:
 
 
 def fastest(data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The run of the smallest median time, None under an emulator."""
+    """Return the run with the smallest median time, None under an emulator."""
     runs: list[dict[str, Any]] = list(data["runs"])
     return min(runs, key=lambda run: float(run["median_ms"])) if runs else None
 
 
 def banners(data: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What has to be read before anything else: a mismatch, notes, then what may have falsified the times."""
+    """Return what to read first: a mismatch, notes, then what may have distorted the times."""
     found = []
     if wrong := data["check"]["first_difference"]:
         text = f"First at {wrong['output']}{wrong['index']}: expected {wrong['expected']:g}, found {wrong['found']}."
         found.append({"mood": "bad", "title": "The device computes something else than the model.", "text": text})
     found += [{"mood": "warn", "title": "Note.", "text": note} for note in data["notes"]]
     if data["warnings"]:
-        found.append({"mood": "warn", "title": "Careful with the times.", "text": " ".join(data["warnings"])})
+        found.append({"mood": "warn", "title": "The times may be distorted.", "text": " ".join(data["warnings"])})
     return found
 
 
 def subtitle(data: Mapping[str, Any]) -> str:
-    """One sentence about the artifact."""
+    """Return one sentence about the artifact."""
     return (
         f"{data['precision']} on the '{data['variant']}' kernels, {_si(data['macs'])} products (MACs) and "
         f"{_si(data['weight_bytes'])}B of weights for one inference"
@@ -77,7 +77,7 @@ def subtitle(data: Mapping[str, Any]) -> str:
 
 
 def lines(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The headline for a terminal: (label, text)."""
+    """Return the headline for a terminal: (label, text)."""
     found = [
         (
             f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}",
@@ -97,11 +97,11 @@ def lines(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def tiles(data: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The headline: label, value, note and mood of each figure."""
+    """Return the headline: label, value, note and mood of each figure."""
     found = []
     best = fastest(data)
     if best is None:
-        found.append(_tile("time of one inference", "not measured", "an emulator's time means nothing", "none"))
+        found.append(_tile("time of one inference", "not measured", "an emulator's times say nothing about the device", "none"))
     else:
         threads = f"{best['threads']} thread{'s' if best['threads'] > 1 else ''}"
         first = data["runs"][0]
@@ -123,7 +123,7 @@ def tiles(data: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def by_kind(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Steps of one kind together: the slowest kind first, or in the order of the program where nothing was timed."""
+    """Return the steps by kind: the slowest kind first, or in program order where nothing was timed."""
     rows: dict[str, dict[str, Any]] = {}
     for op in data["operations"]:
         row = rows.setdefault(op["kind"], {"kind": op["kind"], "count": 0, "macs": 0, "bytes": 0, "ms": None, "share": None})
@@ -139,7 +139,7 @@ def by_kind(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def facts(data: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """How the figures came about."""
+    """Return how the figures were measured."""
     machine, asked = data["device"]["machine"] or {}, data["settings"]
     memory = machine.get("memory_bytes") or 0
     return [
@@ -161,7 +161,7 @@ def facts(data: Mapping[str, Any]) -> list[tuple[str, str | None]]:
 
 
 def conditions(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(what, before, after) for everything that the device shows."""
+    """Return (what, before, after) for everything that the device reports."""
     before, after = (data["conditions"][when] for when in ("before", "after"))
     if before is None or after is None:
         return []
@@ -181,22 +181,22 @@ def conditions(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def limits(data: Mapping[str, Any]) -> list[str]:
-    """What a reader could wrongly take from the figures."""
+    """Return what the figures do not mean."""
     said = []
     if data["runs"]:
         said.append(
-            "A step timed by itself finds its data elsewhere than within the whole program, and the clock is read around it: "
-            "shares are what to look at, and the sum of the steps differs from the whole."
+            "A step timed alone finds its data in other caches than in the whole program, and reading the clock takes time: "
+            "compare the shares; the sum of the steps differs from the whole."
         )
     if data["device"]["name"].startswith("rpc:"):
         said.append("Over TVM's RPC the model runs on TVM's runtime and threads, not on our runner, which is a little faster.")
     if data["device"]["emulated"]:
-        said.append("Instructions are those of one inference on one thread; how many a processor does at once varies.")
+        said.append("Instructions are those of one inference on one thread; how many a processor executes per cycle varies.")
     return [*said, "One input was run; times of these models do not depend on the data."]
 
 
 def _check(data: Mapping[str, Any]) -> tuple[str, str]:
-    """(verdict, how)."""
+    """Return (verdict, how it was checked)."""
     check = data["check"]
     if check["right"] is None:
         return "not checked", "the artifact holds no graph to compare with"
@@ -205,7 +205,7 @@ def _check(data: Mapping[str, Any]) -> tuple[str, str]:
         return ("identical bits" if check["right"] else "other bits"), f"{values} against the interpreter"
     error = "not finite" if check["largest_error"] is None else f"{check['largest_error']:.1e}"
     how = f"{values} against the interpreter, largest error {error} of the largest output"
-    return ("as they should be" if check["right"] else "wrong"), how
+    return ("right" if check["right"] else "wrong"), how
 
 
 def _main_rail(power: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
-"""Runs aarch64 programs under QEMU's user emulation and counts the instructions they execute.
+"""Running aarch64 programs under QEMU's user emulation, and counting the instructions they execute.
 
-Emulated time says nothing about speed; counts of instructions and the bits of results do not depend on the host.
+Emulated time says nothing about speed; instruction counts and results do not depend on the host.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ INSTALL = "install QEMU's user emulation: Debian and Ubuntu have it as `apt-get 
 
 @dataclass(frozen=True)
 class EmulatedRun:
-    """What an emulated program did.
+    """The result of an emulated program.
 
     exit_code: negative when a signal ended it (-SIGILL: an instruction that the processor lacks). instructions: how
-    many the whole process executed, None unless counted. marks: (kind, instructions so far) for each mark it made,
+    many the whole process executed, None unless counted. marks: (kind, instructions so far) for each mark it set,
     which is its system call close(-1163000000 - kind) with 0 <= kind < 64.
     """
 
@@ -52,11 +52,11 @@ def run(
     library_root: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> EmulatedRun:
-    """Runs an aarch64 program on an emulated `cpu` (cortex-a72, cortex-a76, max ...).
+    """Run an aarch64 program on an emulated `cpu` (cortex-a72, cortex-a76, max ...).
 
-    library_root: the folder that stands for / when a dynamic program looks for its loader and libraries.
-    environment: all of the program's variables, by default none but PATH. The emulator ends with the time limit.
-    CompileError T012 without QEMU (or, when counting, without one that takes plugins), T013 when the time is over.
+    library_root: the folder that replaces / when a dynamic program looks for its loader and libraries.
+    environment: all variables of the program, by default only PATH. The emulator is ended after the time limit.
+    CompileError T012 without QEMU (or, when counting, without one that takes plugins), T013 after the time limit.
     """
     variables = {"PATH": "/usr/bin:/bin"} if environment is None else environment
     with tempfile.TemporaryDirectory(prefix="edgewright-qemu-") as scratch:
@@ -73,7 +73,7 @@ def run(
 def command(
     program: Path, args: Sequence[str], cpu: str, library_root: Path | None = None, counts: Path | None = None
 ) -> list[str]:
-    """The command line that `run` executes; counts: the file that gets the instruction counts as the program ends."""
+    """Return the command line that `run` executes; counts: the file for the instruction counts, written at the end."""
     emulator = find(plugins=counts is not None)
     options = ["-cpu", cpu]
     if library_root is not None:
@@ -84,12 +84,12 @@ def command(
 
 
 def forbid_core_dump(pid: int) -> None:
-    """QEMU writes its own core file of the emulated program into the current folder, where limits allow one."""
+    """Forbid core dumps: QEMU writes one of the emulated program to the current folder if the limits allow it."""
     resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
 def find(plugins: bool = False) -> str:
-    """The path of an aarch64 user emulator, one that takes plugins if asked; CompileError T012 when there is none."""
+    """Return the path of an aarch64 user emulator, with plugins if asked; CompileError T012 when there is none."""
     found = [path for name in PROGRAMS if (path := shutil.which(name))]
     if not found:
         fail("T012", "there is no emulator for aarch64", help=INSTALL, exit=Exit.USAGE)
@@ -103,7 +103,7 @@ def find(plugins: bool = False) -> str:
 
 
 def missing() -> list[str]:
-    """What a test that counts instructions lacks on this machine."""
+    """Return what this machine lacks to count instructions."""
     try:
         find(plugins=True)
     except CompileError:
@@ -119,14 +119,14 @@ def _takes_plugins(emulator: str) -> bool:
 
 @functools.cache
 def _interface(emulator: str) -> int:
-    """The number of the plugin interface: QEMU 9 refuses plugins of the first one, and older ones know no other."""
+    """Return the version of the plugin interface: QEMU 9 refuses plugins of version 1, and older ones know no other."""
     said = subprocess.run([emulator, "--version"], capture_output=True, text=True, errors="replace", timeout=60).stdout
     version = re.search(r"version (\d+)", said)
     return 2 if version and int(version[1]) >= 9 else 1
 
 
 def _plugin(emulator: str) -> Path:
-    """The counting plugin, built for this machine and for the interface of this emulator, from the cache."""
+    """Return the counting plugin, built for this machine and this emulator's interface, from the cache."""
     source = (files("edgewright.targets.cpu") / "qemu_plugin" / "count.c").read_text()
     compiler = [path] if (path := shutil.which("cc")) else [sys.executable, "-m", "ziglang", "cc"]
     flags = [f"-DEW_PLUGIN_VERSION={_interface(emulator)}", "-std=gnu17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"]
@@ -144,7 +144,7 @@ def _plugin(emulator: str) -> Path:
 
 
 def _escaped(path: Path) -> str:
-    """A comma ends an option's value unless doubled."""
+    """Double commas, which would end an option's value."""
     return str(path).replace(",", ",,")
 
 

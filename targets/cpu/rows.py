@@ -23,7 +23,7 @@ NORMS: dict[type[Op], str] = {LayerNormalization: "ew_layer_norm", RMSNormalizat
 
 
 def row_step(context: Context, group: Group) -> None:
-    """LayerNormalization, RMSNormalization or Softmax: one micro-kernel call per row, then the tail."""
+    """Add the step of a LayerNormalization, RMSNormalization or Softmax: one micro-kernel call per row, then the tail."""
     anchor, op = group.head, group.head.op
     order, source, extra = row_operands(context, anchor)
     tail = context.tail(group, lambda view: view.transpose(order))
@@ -35,7 +35,7 @@ def row_step(context: Context, group: Group) -> None:
     dtype = dtype_of(anchor.elem)
     home = tail.stored.get(anchor)
     direct = home if home is not None and home.strides[-1] == 1 else None
-    in_place = isinstance(op, Softmax) and anchor.type.is_float  # its kernel leaves exponentials and their sum
+    in_place = isinstance(op, Softmax) and anchor.type.is_float  # its kernel returns exponentials and their sum
 
     def body(buffers: Mapping[StridedView, Any]) -> None:
         with loop(count, parallel=count * columns >= PARALLEL_ELEMENTS and count > 1) as row:
@@ -88,7 +88,7 @@ def _rows_kernel(op: Normalization) -> str:
 def _row_blocks(
     context: Context, group: Group, op: Normalization, source: StridedView, tail: Tail, factors: Sequence[StridedView]
 ) -> None:
-    """An integer normalisation of evenly spaced rows, several a call."""
+    """Add the step of an integer normalisation of evenly spaced rows, several per call."""
     anchor = group.head
     count, columns = math.prod(source.shape[:-1]), source.shape[-1]
     _, (strides,) = collapse(source.shape[:-1], [source.strides[:-1]])
@@ -127,7 +127,7 @@ def _row_blocks(
 
 
 def reduce_step(context: Context, group: Group) -> None:
-    """ReduceSum and ReduceMean: sums over some axes, in lanes along the innermost axis that stays."""
+    """Add the step of a ReduceSum or ReduceMean: sums over some axes, in lanes along the innermost of the other axes."""
     anchor = group.head
     reduction = Reduction.of(context, anchor)
     source, kept, terms = reduction.source, reduction.kept, reduction.terms
@@ -171,7 +171,7 @@ def reduce_step(context: Context, group: Group) -> None:
 
 
 def gather_step(context: Context, group: Group) -> None:
-    """Gather along any axis by indices (negative: from the end); lanes along the last axis of the result."""
+    """Add the step of a Gather along any axis (negative indices: from the end); lanes along the last axis of the result."""
     anchor = group.head
     assert isinstance(anchor.op, Gather)
     data, indices = (context.values[n] for n in anchor.inputs)
@@ -183,7 +183,7 @@ def gather_step(context: Context, group: Group) -> None:
 
     def body(buffers: Mapping[StridedView, Any]) -> None:
         def where(place: list[Expr]) -> Expr:
-            """Offset in the data of the result's element `place`."""
+            """Return the offset in the data of the result's element `place`."""
             which = cast(buffers[indices][flat_offset(place[axis : axis + many], indices.strides)], "int64")
             index = cast(T.if_then_else(which < 0, which + data.shape[axis], which), "int32")
             outer, inner = (

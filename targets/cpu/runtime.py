@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgewright.targets.cpu.artifact import Artifact, TensorInfo
 
 _LOADED: dict[Path, str] = {}
-"""SHA-256 of the library that this process has loaded from each path; TVM keeps them all."""
+"""SHA-256 of the library that this process has loaded from each path; TVM never unloads them."""
 
 
 class Runner:
@@ -37,21 +37,21 @@ class Runner:
         self._inputs: list[Any] = [self._tensor(np.zeros(one.shape, one.dtype)) for one in manifest.inputs]
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name, as the model stores them: float32, or integers (`real` turns those into numbers).
+        """Return the outputs by name, as the model stores them: float32, or integers (see `real`).
 
-        CompileError D008 for inputs of wrong name, shape or type, or not finite where the model is integer.
+        CompileError D008 for inputs of a wrong name, shape or type, or not finite where the model is integer.
         """
         self.set_inputs(inputs)
         self.run()
         return {one.name: got.numpy() for one, got in zip(self.artifact.manifest.outputs, self._outputs, strict=True)}
 
     def set_inputs(self, inputs: Mapping[str, Array]) -> None:
-        """Checked and copied in."""
+        """Check the inputs and copy them in."""
         checked = checked_inputs(self.artifact, inputs)
         self._inputs = [self._tensor(checked[one.name]) for one in self.artifact.manifest.inputs]
 
     def run(self, first: int = 0, last: int | None = None) -> None:
-        """Steps first <= i < last on what lies in the inputs and the workspace."""
+        """Run steps first <= i < last on the present inputs and workspace."""
         last = len(self.artifact.manifest.steps) if last is None else last
         self._entry(first, last, *self._blocks, *self._inputs, *self._outputs)
 
@@ -63,14 +63,14 @@ class Runner:
 
 
 def real(tensor: TensorInfo, value: Array) -> Array:
-    """What stored integers stand for, as float32; real outputs stay as they are."""
+    """Return the numbers that stored integers represent, as float32; real outputs are returned unchanged."""
     if tensor.scale is None:
         return value
     return ((value.astype(np.float64) - tensor.zero_point) * tensor.scale).astype(np.float32)
 
 
 def checked_inputs(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """One sample per input in the model's types. CompileError D008 with everything that does not fit."""
+    """Return one sample per input in the model's types. CompileError D008 with everything that does not fit."""
     manifest = artifact.manifest
     wanted = {one.name: one for one in manifest.inputs}
     problems = []
@@ -106,8 +106,8 @@ def _within(array: Array, allowed: tuple[int, int]) -> bool:
 
 
 def _loaded(tvm: Any, artifact: Artifact) -> Any:
-    """The module in an artifact's library. The loader takes a path that it knows for the file that it loaded from there, also
-    when another compilation has taken its place: then it gets a copy under a name of its own."""
+    """Load the module in an artifact's library. For a known path the loader returns the file that it loaded from there, even
+    if another compilation has replaced it: then it gets a copy under a different name."""
     path, content = artifact.library.resolve(), artifact.manifest.files[artifact.library.name]
     if _LOADED.setdefault(path, content) == content:
         return tvm.runtime.load_module(str(path))
@@ -116,7 +116,7 @@ def _loaded(tvm: Any, artifact: Artifact) -> Any:
 
 
 def _tvm(threads: int | None) -> Any:
-    """TVM with so many threads: its pool reads the variable once, when the first parallel loop starts."""
+    """Return TVM with this many threads: its pool reads the variable once, when the first parallel loop starts."""
     if threads is not None and "tvm" not in sys.modules:
         os.environ["TVM_NUM_THREADS"] = str(threads)
     try:

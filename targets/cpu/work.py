@@ -14,13 +14,13 @@ IN_STEPS = ("Route", "Experts", "MoE", "HashCodes", "HashSums", "HashAttention")
 
 
 def works_of(program: CpuProgram) -> list[StepWork]:
-    """One StepWork for each step, in order."""
-    nodes = {(node.name, node.op.kind): node for node in program.graph.nodes()}  # a rescaling has its product's name
+    """Return one StepWork for each step, in order."""
+    nodes = {(node.name, node.op.kind): node for node in program.graph.nodes()}  # a Requantise has its product's name
     return [work_of(step, nodes.get((step.name, step.kind.partition("+")[0]))) for step in program.steps]
 
 
 def work_of(step: ProgramStep, anchor: Node | None) -> StepWork:
-    """What a step does; `anchor`: the node it is named after. A view counts with the bytes it spans, once each."""
+    """Return the work of a step; `anchor`: the node it is named after. Each view counts once, with the bytes it spans."""
     views = list(dict.fromkeys(step.views))
     weights = [view for view in views if view.storage.space is Space.WEIGHTS]
     others = [view for view in views if view.storage.space is not Space.WEIGHTS]
@@ -30,7 +30,7 @@ def work_of(step: ProgramStep, anchor: Node | None) -> StepWork:
     integer = any(view.dtype == "int8" for view in (weights if step.macs and weights else others)) or operand == "int8"
     kind = step.kind
     first = kind.partition("+")[0]
-    if first in IN_STEPS:  # between their steps go words of 16 and 32 bits
+    if first in IN_STEPS:  # between their steps are words of 16 and 32 bits
         integer = all(view.dtype != "float32" for view in views)
     if step.macs and anchor is not None and isinstance(anchor.op, Conv) and anchor.op.groups > 1:
         kind = f"Depthwise{kind}"
@@ -47,7 +47,7 @@ def work_of(step: ProgramStep, anchor: Node | None) -> StepWork:
 
 
 def _scores(step: ProgramStep, anchor: Node | None) -> int:
-    """Scores of an attention, each of which goes through the softmax; 0 for another step."""
+    """Return the number of scores of an attention, each of which passes the softmax; 0 for another step."""
     if not step.macs or anchor is None or not isinstance(anchor.op, Attention):
         return 0
     q, k = (node.shape for node in anchor.inputs[:2])
@@ -55,7 +55,7 @@ def _scores(step: ProgramStep, anchor: Node | None) -> int:
 
 
 def _result(step: ProgramStep, others: list[StridedView]) -> StridedView | None:
-    """What a product stores: the view of its last complete value, or its last operand."""
+    """Return what a product stores: the view of its last complete value, or its last operand."""
     return step.stored[-1][1] if step.stored else others[-1] if others else None
 
 

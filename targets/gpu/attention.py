@@ -39,7 +39,7 @@ from edgewright.targets.lowering.tir import Expr, T, cast, i32, i64, put
 from edgewright.targets.lowering.view import StridedView
 
 TILES = (Tile(16, 64, 2, 4), Tile(4, 64, 1, 2), Tile(1, 64, 1, 1))
-SHARED_BYTES = 48 << 10  # of a block, on every architecture we know
+SHARED_BYTES = 48 << 10  # of a block, on every supported architecture
 WEIGHT_OFFSET = 127  # weights in [0, 254] become int8 for dp4a
 
 
@@ -48,7 +48,7 @@ def padded_keys(keys: int) -> int:
 
 
 def shared_bytes(tile: Tile, kind: str, keys: int) -> int:
-    """What a block of this tile needs for scores, weights, staging and the rows' totals."""
+    """Return the bytes that a block of this tile needs for scores, weights, staging and the rows' totals."""
     width = padded_keys(keys) + PAD
     weights = padded_keys(keys) // 4 + PAD if kind == DOT else 0
     staging = STEPS[kind] * (4 if kind == EXACT else 1) * (tile.bm + tile.bn + 2 * PAD)
@@ -56,19 +56,19 @@ def shared_bytes(tile: Tile, kind: str, keys: int) -> int:
 
 
 def attention_tile(kind: str, keys: int) -> Tile | None:
-    """The largest tile whose scores fit; None where not even one query's do."""
+    """Return the largest tile whose scores fit; None if not even those of one query do."""
     return next((tile for tile in TILES if shared_bytes(tile, kind, keys) <= SHARED_BYTES), None)
 
 
 def refused(node: Node, has_dp4a: bool) -> str | None:
-    """Why an attention cannot run; None when it can."""
+    """Return why an attention cannot run; None when it can."""
     keys = node.inputs[1].shape[1]
     kind = arithmetic("float32" if node.type.is_float else "int8", has_dp4a)
     return None if attention_tile(kind, keys) is not None else f"the scores of {keys} keys do not fit the memory of a block"
 
 
 def attention(context: CudaContext, group: Group) -> None:
-    """Adds the step of an attention with its tail."""
+    """Add the launch of an attention with its tail."""
     operands = AttentionOperands.of(context, group.head)
     op, q, k, v, bias = operands.op, operands.q, operands.k, operands.v, operands.bias
     windows, heads, tokens, keys, dk, dv = operands.sizes
@@ -82,7 +82,7 @@ def attention(context: CudaContext, group: Group) -> None:
     warps = tile.threads // WARP
 
     def side(view: StridedView, window: Expr, head: Expr, depth: int) -> TileOperand:
-        """A head's rows: (tokens, depth)."""
+        """Return a head's rows: (tokens, depth)."""
         by_row, by_k = view.strides[1:]
         quad = quad_of(view, by_k, (view.strides[0], by_row), depth)
 
@@ -92,7 +92,7 @@ def attention(context: CudaContext, group: Group) -> None:
         return TileOperand(view, view.shape[1], depth, at, quad)
 
     def columns(window: Expr, head: Expr) -> TileOperand:
-        """A head's values as the right side: (dv, keys)."""
+        """Return a head's values as the right side: (dv, keys)."""
         by_key, by_column = v.strides[1:]
         quad = "m" if kind == FLOAT and quad_of(v, by_column, (v.strides[0], by_key), dv) else ""
 
@@ -148,7 +148,7 @@ def attention(context: CudaContext, group: Group) -> None:
         return cast(rounded(cast(value, "int64") * cast(total, "int64"), cast(shift, "int64")), "int32")
 
     def _weights(buffers: Buffers, scores: Any, totals: Any, shifts: Any, thread: Expr) -> Resident:
-        """Turns rows of scores into weights, zero behind the last key, and sets what normalises them."""
+        """Turn rows of scores into weights, zero after the last key, and set what normalises them."""
         target, width = scores, pitch  # each weight takes the place of its score
         if kind == DOT:
             width = padded_keys(keys) // 4 + PAD
@@ -189,11 +189,11 @@ def attention(context: CudaContext, group: Group) -> None:
         put(sum_here, 0, i32(0))
 
         def existing(key: Expr, value: Expr, otherwise: Expr) -> Expr:
-            """`value`, or something else behind the last key."""
+            """Return `value`, or something else after the last key."""
             return value if keys % 64 == 0 else T.if_then_else(key < keys, value, otherwise)
 
         def weight(key: Expr) -> Expr:
-            """`arith.attention_weights`."""
+            """Return the weight of `arith.attention_weights`."""
             distance = highest - existing(key, score(0, key, None), highest)
             power = exponential(buffers, table, distance, op.score_multiplier, op.score_shift)
             return let(T.min(T.shift_right(power + 64, i32(7)), i32(ATTENTION_WEIGHT_MAX)))

@@ -1,5 +1,5 @@
-"""Graph -> everything a Jetson needs to run it on its GPU: kernels, tables, weights, a runner and, where a compiler for
-the architecture is found, the cubin. Nothing here was ever run on a GPU: `run_here` says so in the manifest."""
+"""Graph -> everything that a Jetson needs to run it on its GPU: kernels, tables, weights, a runner and, if a compiler for
+the architecture is found, the cubin. Nothing of it was ever run on a GPU: `run_here` in the manifest says so."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgewright.targets.lowering.step import distinct
 
 RUNNER = ("edgewright_cuda.h", "edgewright_cuda_tables.h", "edgewright_cuda.cpp", "example.cpp")
 ENTRY = "edgewright_cuda_run"
-NEVER_RUN = "never run here: no GPU was at hand; the kernels were only executed by an emulation on a CPU"
+NEVER_RUN = "never run here: no GPU was available; the kernels were only executed by an emulation on a CPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ class CudaBuilt:
     manifest: Mapping[str, Any]
 
     def files(self) -> dict[str, bytes]:
-        """The artifact's files, the manifest left to the caller."""
+        """Return the artifact's files, except for the manifest."""
         texts = {name: text.encode() for name, text in self.sources.items()}
         cubin = {"model.cubin": self.cubins[self.arch]} if self.cubins else {}
         return {**texts, "weights.bin": self.weights, **cubin}
 
 
 def cuda_program(graph: Graph, arch: str, *, compiled: bool = True, require: bool = False) -> CudaBuilt:
-    """The artifact's parts for one architecture (`ARCHITECTURES`).
+    """Return the artifact's parts for one architecture (`ARCHITECTURES`).
 
     compiled: look for a CUDA compiler; require: fail without one. CompileError T030, T031, T033 from compiling, T032
     with every operator that has no kernel, T034 for an unknown architecture.
@@ -85,7 +85,7 @@ def cuda_program(graph: Graph, arch: str, *, compiled: bool = True, require: boo
 def _manifest(
     program: CudaProgram, source: str, cubin: Cubin | None, weights: bytes, workspace_bytes: int, kernels: Sequence[str]
 ) -> dict[str, Any]:
-    """What the artifact says of itself; times are null, since nobody measured them."""
+    """Return the artifact's manifest; times are null, since they were not measured."""
     return {
         "kind": "cuda",
         "arch": program.arch,

@@ -28,7 +28,7 @@ RESOURCES = re.compile(r"(\d+) (?:bytes )?(registers|smem|stack frame|spill stor
 
 @dataclass(frozen=True, slots=True)
 class KernelResources:
-    """What ptxas says of one kernel."""
+    """What ptxas reports of one kernel."""
 
     registers: int
     shared_bytes: int
@@ -59,7 +59,7 @@ class Compiler:
 
 
 def compile_cubin(source: str, arch: str, *, require: bool = False) -> Cubin | None:
-    """The cubin; None where no compiler for the architecture is found, unless one is required.
+    """Return the cubin; None if no compiler for the architecture is found, unless one is required.
 
     CompileError T030 (no compiler found knows the architecture), T031 (none found), T033 (it failed).
     """
@@ -86,7 +86,7 @@ def compile_cubin(source: str, arch: str, *, require: bool = False) -> Cubin | N
 
 
 def resource_usage(log: str) -> dict[str, KernelResources]:
-    """Kernel -> resources from the verbose output of ptxas."""
+    """Return the resources of each kernel from the verbose output of ptxas."""
     found: dict[str, KernelResources] = {}
     for part in re.split(r"Compiling entry function '", log)[1:]:
         name = part[: part.index("'")]
@@ -97,7 +97,7 @@ def resource_usage(log: str) -> dict[str, KernelResources]:
 
 
 def compilers() -> Sequence[Compiler]:
-    """nvcc of PATH or CUDA_HOME, then NVRTC; those that are there."""
+    """Return nvcc of PATH or CUDA_HOME, then NVRTC; those that are installed."""
     return [one for one in (_find_nvcc(), _find_nvrtc()) if one is not None]
 
 

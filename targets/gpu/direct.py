@@ -1,4 +1,4 @@
-"""CUDA kernels in which a thread forms a result from memory by itself: sums over axes, look-ups, depthwise and grouped
+"""CUDA kernels in which one thread or warp computes a result from memory: sums over axes, look-ups, depthwise and grouped
 convolutions."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from edgewright.targets.lowering.view import StridedView, channels_last, collaps
 
 
 def reduce_step(context: CudaContext, group: Group) -> None:
-    """ReduceSum and ReduceMean: a thread per result, or a warp where the values of a sum lie side by side."""
+    """Add the launch of a ReduceSum or ReduceMean: a thread per result, or a warp where the values of a sum are adjacent."""
     anchor = group.head
     reduction = Reduction.of(context, anchor)
     source, kept, terms = reduction.source, reduction.kept, reduction.terms
@@ -79,7 +79,8 @@ def reduce_step(context: CudaContext, group: Group) -> None:
 
 
 def gather_step(context: CudaContext, group: Group) -> None:
-    """Gather along one axis by indices (negative: from the end); one outside, which `interp` refuses, is clipped."""
+    """Add the launch of a Gather along one axis (negative: from the end); an index out of range, which `interp`
+    refuses, is clipped."""
     anchor = group.head
     assert isinstance(anchor.op, Gather)
     data, indices = (context.values[n] for n in anchor.inputs)
@@ -106,7 +107,7 @@ def gather_step(context: CudaContext, group: Group) -> None:
 
 
 def direct_convolution(context: CudaContext, group: Group) -> None:
-    """Depthwise and grouped convolutions: a thread per result, neighbouring threads on neighbouring channels."""
+    """Add the launch of a depthwise or grouped convolution: a thread per result, adjacent threads on adjacent channels."""
     anchor = group.head
     assert isinstance(anchor.op, Conv)
     op = anchor.op

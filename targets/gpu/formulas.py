@@ -1,4 +1,4 @@
-"""What an elementwise operator computes for one element in one CUDA thread.
+"""What GPUs compute in a way of their own: rescaling in int64, and functions by those of CUDA.
 
 Integers are exact in int64: factors are (multiplier, shift) pairs, since float64 is slow on every Jetson.
 """
@@ -24,13 +24,13 @@ def f32(value: float) -> Expr:
 
 
 def rounded(product: Expr, shift: Expr) -> Expr:
-    """`arith.round_shift` of an int64 by 1 or more."""
+    """Return `arith.round_shift` of an int64 by 1 or more."""
     half = T.shift_left(constant(1, "int64"), shift - 1)
     return shift_right(product + half, shift)
 
 
 def rescaled(value: Expr, multiplier: Expr, shift: Expr, zero_point: int, elem: Int) -> Expr:
-    """`arith.requantise` as int32; |value * multiplier| < 2^62."""
+    """Return `arith.requantise` as int32; |value * multiplier| < 2^62."""
     low, high = bounds(elem)
     whole = rounded(cast(value, "int64") * cast(multiplier, "int64"), cast(shift, "int64"))
     if zero_point:

@@ -21,7 +21,7 @@ from edgewright.targets.lowering.view import StridedView, channels_last, collaps
 
 
 def packed_weight(context: CudaContext, weight: Array) -> TileOperand:
-    """A weight (N, K) as the right side: floats [K][N], or words of four k [K / 4][N][4], zero up to whole tiles."""
+    """Return a weight (N, K) as the right side: floats [K][N], or words of four k [K / 4][N][4], padded with zeros."""
     n, k = weight.shape
     integer = weight.dtype.kind != "f"
     deep = 64  # a multiple of what any kind of arithmetic stages at a time
@@ -34,13 +34,13 @@ def packed_weight(context: CudaContext, weight: Array) -> TileOperand:
 
 
 def quad_of(view: StridedView, along_k: int, others: tuple[int, ...], depth: int) -> str:
-    """ "k" where four neighbours along k lie side by side and aligned."""
+    """Return "k" if four neighbours along k are adjacent and aligned, else ""."""
     aligned = all(number % 4 == 0 for number in (view.offset, depth, *others))
     return "k" if along_k == 1 and aligned else ""
 
 
 def rows_operand(view: StridedView) -> TileOperand:
-    """The rows of (..., k)."""
+    """Return the rows of (..., k)."""
     sizes, (strides,) = collapse(view.shape[:-1], [view.strides[:-1]])
     step = view.strides[-1]
     depth = view.shape[-1]
@@ -49,13 +49,13 @@ def rows_operand(view: StridedView) -> TileOperand:
 
 
 def linear(context: CudaContext, group: Group) -> None:
-    """Linear: rows of the operand against the weight."""
+    """Add the launch of a Linear: rows of the operand times the weight."""
     rows = rows_operand(context.values[group.head.inputs[0]])
     product(context, group, rows, *weight_and_bias(group.head), context.tail(group))
 
 
 def patch_embed(context: CudaContext, group: Group) -> None:
-    """Each patch is a row of channels * patch * patch pixels."""
+    """Add the launch of a patch embedding: each patch is a row of channels * patch * patch pixels."""
     anchor = group.head
     assert isinstance(anchor.op, PatchEmbed)
     image, patch = context.values[anchor.inputs[0]], anchor.op.patch
@@ -76,7 +76,7 @@ def patch_embed(context: CudaContext, group: Group) -> None:
 
 
 def product_convolution(context: CudaContext, group: Group) -> None:
-    """A convolution of one group: each output pixel is a row of kh * kw * channels values."""
+    """Add the launch of a convolution of one group: each output pixel is a row of kh * kw * channels values."""
     anchor = group.head
     op = anchor.op
     assert isinstance(op, Conv)
@@ -90,7 +90,7 @@ def product_convolution(context: CudaContext, group: Group) -> None:
     s_batch, s_row, s_column, s_channel = image.strides
 
     def place(m: Expr, k: Expr) -> tuple[Expr, Expr, Expr]:
-        """(batch, row, column) of the pixel that a value comes from."""
+        """Return (batch, row, column) of the pixel of a value."""
         y, x = remainder(quotient(m, out_width), out_height), remainder(m, out_width)
         ky, kx = quotient(k, kw * channels), remainder(quotient(k, channels), kw)
         return (
@@ -115,7 +115,7 @@ def product_convolution(context: CudaContext, group: Group) -> None:
 
 
 def product(context: CudaContext, group: Group, rows: TileOperand, weight: Array, bias: Array | None, tail: CudaTail) -> None:
-    """Adds the step acc[r, c] = sum_k rows[r, k] * weight[c, k] + bias[c] with its tail. weight (N, K)."""
+    """Add the step acc[r, c] = sum_k rows[r, k] * weight[c, k] + bias[c] with its tail. weight (N, K), bias (N,)."""
     right = packed_weight(context, weight)
     kind = arithmetic(rows.view.dtype, context.has_dp4a)
     count, n = rows.extent, weight.shape[0]
@@ -145,13 +145,13 @@ def product(context: CudaContext, group: Group, rows: TileOperand, weight: Array
 
 
 def guarded(row: Expr, rows: int, bm: int, column: Expr, columns: int, bn: int, body: Callable[[], Any]) -> None:
-    """`body` where the result (row, column) of tiles of bm x bn exists."""
+    """Run `body` where the result (row, column) of tiles of bm x bn exists."""
     with when(both(None if rows % bm == 0 else row < rows, None if columns % bn == 0 else column < columns)):
         body()
 
 
 def matmul(context: CudaContext, group: Group) -> None:
-    """(..., M, K) x (..., K, N) with leading axes broadcast."""
+    """Add the steps of (..., M, K) x (..., K, N) with leading axes broadcast."""
     anchor = group.head
     lead, (m_all, n) = anchor.shape[:-2], anchor.shape[-2:]
     k = anchor.inputs[0].shape[-1]
@@ -185,7 +185,7 @@ def matmul(context: CudaContext, group: Group) -> None:
 
 
 def side(view: StridedView) -> Callable[[Expr], TileOperand]:
-    """The matrices (..., m, k) by their number over the leading axes."""
+    """Return the matrices (..., m, k) by their number over the leading axes."""
     *lead, extent, depth = view.shape
     sizes, (strides,) = collapse(tuple(lead), [view.strides[:-2]])
     by_m, by_k = view.strides[-2:]

@@ -1,4 +1,4 @@
-"""One side of a product, and how a block of threads brings a tile of it from global into shared memory."""
+"""One side of a product, and how a block of threads copies a tile of it from global to shared memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ At = Callable[[Expr, Expr], Expr]
 class TileOperand:
     """`extent` rows (of the left side; columns of the right) of `depth` values; value (m, k) is at `at(m, k)`.
 
-    quad: which index has four aligned neighbours in memory, "k", "m" or neither "". guard: where memory holds a value;
+    quad: which index has four aligned neighbours in memory: "k", "m", or "" for neither. guard: where memory has a value;
     elsewhere it is `fill`, and a guard holds for all four neighbours or none when quad is "k".
     packed: weights from `pack_floats` (read four columns at a time) or `pack_words`, padded to whole tiles.
     """
@@ -37,7 +37,7 @@ class TileOperand:
         return Argument(self.view, integer and (self.packed or self.quad == "k"))
 
     def inside(self, m: Expr, k: Expr, whole_m: int, whole_k: int) -> Expr | None:
-        """Whether (m, k) exists, for tiles of whole_m x whole_k values."""
+        """Return whether (m, k) exists, for tiles of whole_m x whole_k values; None if it always does."""
         if self.packed:
             return None
         in_m = None if self.extent % whole_m == 0 else m < self.extent
@@ -57,7 +57,7 @@ class StagedTile:
     exact: bool
 
     def fetch(self, source: TileOperand, buffers: Buffers, first_m: Expr, first_step: Expr, threads: int, thread: Expr) -> None:
-        """All threads of the block together."""
+        """Emit the copy of a tile, by all threads of the block."""
         across = 4 if source.packed or source.quad == "m" else 1
         along = 4 if not (self.words or self.exact) and source.quad == "k" else 1
         per_row, rows = self.steps // along, self.rows // across
@@ -102,7 +102,7 @@ class StagedTile:
             put(self.memory, target, loaded(memory, source.at(row, k), both(where, exists)))
 
     def _guarded(self, where: Expr | None, target: Expr, apart: int, store: Callable[[], None]) -> None:
-        """`store` where the condition holds, four zeros elsewhere."""
+        """Run `store` where the condition holds, and put four zeros elsewhere."""
         if where is None:
             store()
             return
@@ -149,7 +149,7 @@ class StagedTile:
 
 
 def _stride(source: TileOperand) -> int:
-    """Distance of neighbours along k at the first row, where that is a plain number."""
+    """Return the distance of neighbours along k in the first row, if it is a plain number, else 0."""
     value = source.at(0, 1)
     start = source.at(0, 0)
     return value - start if isinstance(value, int) and isinstance(start, int) else 0

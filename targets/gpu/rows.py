@@ -55,13 +55,13 @@ class WarpRow:
 
     @contextmanager
     def each(self) -> Iterator[tuple[Expr, Expr, Expr | None]]:
-        """(turn, column, whether it exists) of a lane's values one after the other."""
+        """Loop over a lane's values: (turn, column, whether it exists)."""
         with (unrolled if self.turns <= HELD else counted)(self.turns) as turn:
             column = let(turn * WARP + self.lane)
             yield turn, column, None if self.columns % WARP == 0 else column < self.columns
 
     def hold(self, dtype: str, load: Callable[[Expr, Expr | None], Expr]) -> Callable[[Expr, Expr, Expr | None], Expr]:
-        """`load(column, where)` of the whole row; the result gives (turn, column, where) again."""
+        """Load the whole row by `load(column, where)`; the result returns the value of (turn, column, where)."""
         if self.turns > HELD:
             return lambda turn, column, where: load(column, where)
         held = registers(self.turns, dtype)
@@ -70,7 +70,7 @@ class WarpRow:
         return lambda turn, column, where: held[turn]
 
     def total(self, dtype: str, term: Callable[[Expr, Expr, Expr | None], Expr]) -> Expr:
-        """The sum of a term over the row, in every lane."""
+        """Return the sum of a term over the row, in every lane."""
         return total_of(self._folded(dtype, 0, term, lambda a, b: a + b), dtype)
 
     def largest(self, dtype: str, term: Callable[[Expr, Expr, Expr | None], Expr], lowest: float) -> Expr:
@@ -87,7 +87,7 @@ class WarpRow:
 
 
 def row_step(context: CudaContext, group: Group) -> None:
-    """LayerNormalization, RMSNormalization or Softmax: a warp per row, then the tail."""
+    """Add the launch of a LayerNormalization, RMSNormalization or Softmax: a warp per row, then the tail."""
     anchor, op = group.head, group.head.op
     order, source, tables = row_operands(context, anchor)
     tail = context.tail(group, lambda view: view.transpose(order))
@@ -169,7 +169,7 @@ def _float_softmax(row: WarpRow, load: Callable[..., Expr]) -> Term:
 def _integer_norm(
     op: Normalization, row: WarpRow, buffers: Buffers, load: Callable[..., Expr], tables: list[StridedView], dtype: str
 ) -> Term:
-    """`arith.layer_normalization`, and without the sum `arith.rms_normalization`."""
+    """Return `arith.layer_normalization`, or without the mean `arith.rms_normalization`."""
     multiplier, offset, roots = (buffers[view] for view in tables)
     value = row.hold("int32", lambda column, where: cast(load(column, where), "int32"))
     centred = isinstance(op, LayerNormalization)
@@ -201,7 +201,7 @@ def _integer_norm(
 
 
 def _integer_softmax(op: Softmax, row: WarpRow, buffers: Buffers, load: Callable[..., Expr], table: StridedView) -> Term:
-    """`arith.softmax`."""
+    """Return `arith.softmax`."""
     value = row.hold("int32", lambda column, where: cast(load(column, where), "int32"))
     highest = let(row.largest("int32", value, -(1 << 15)))
 
@@ -220,7 +220,7 @@ def _integer_softmax(op: Softmax, row: WarpRow, buffers: Buffers, load: Callable
 
 
 def exponential(buffers: Buffers, table: StridedView, distance: Expr, multiplier: int, shift: int) -> Expr:
-    """`arith.exponentials` of one distance from the maximum, as int32."""
+    """Return `arith.exponentials` of one distance from the maximum, as int32."""
     steps = rounded(cast(distance, "int64") * i64(multiplier), i64(shift))
     u = let(cast(T.min(steps, i64(16 * EXPONENT_STEPS - 1)), "int32"))
     return let(T.shift_right(buffers[table][T.bitwise_and(u, i32(EXPONENT_STEPS - 1))], T.shift_right(u, i32(8))))

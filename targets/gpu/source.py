@@ -12,7 +12,7 @@ import tvm
 import tvm_ffi
 from edgewright.targets.lowering.tir import tirx
 
-# TVM's usual order also unrolls and shares subexpressions: nvcc does both, and the text stays small. What shares
+# TVM's usual order also unrolls and shares subexpressions: nvcc does both, and the text stays small. Sharing
 # subexpressions would also hide from TVM that an address is a multiple of four.
 PASSES = ("StmtSimplify", "FlattenBuffer", "VectorizeLoop", "StmtSimplify", "RemoveNoOp", "LowerIntrin")
 DEVICE_KERNEL = 2  # TVM's number for a function that is launched on a device
@@ -20,7 +20,7 @@ HEXADECIMAL = re.compile(r"(-?0x[0-9a-f.]+p[+-]\d+)(f?)(?:/\*[^*]*\*/)?")
 
 
 def cuda_source(functions: Sequence[Any], names: Sequence[str], arch: str) -> str:
-    """The text of all kernels, each `extern "C" __global__` under its name with one pointer per argument."""
+    """Return the text of all kernels, each `extern "C" __global__` under its name with one pointer per argument."""
     target = tvm.target.Target({"kind": "cuda", "arch": arch})
     # a device function from the start: splitting host from device would reorder the arguments
     attributes = {"target": target, "calling_conv": DEVICE_KERNEL, "tirx.is_global_func": True, "tirx.noalias": True}
@@ -41,14 +41,14 @@ def cuda_source(functions: Sequence[Any], names: Sequence[str], arch: str) -> st
 
 
 def _decimal(found: re.Match[str]) -> str:
-    """A hexadecimal float, which C++ has only since 2017, as the shortest decimal of the same value."""
+    """Return a hexadecimal float, which C++ has only since 2017, as the shortest decimal of the same value."""
     value = float.fromhex(found[1])
     text = repr(value) if found[2] == "" else str(np.float32(value))
     return text + found[2]
 
 
 class _no_compilation:
-    """TVM's CUDA builder hands its text to a compiler that is registered by name; here nothing compiles."""
+    """TVM's CUDA builder passes its text to a compiler that is registered by name; here nothing is compiled."""
 
     NAME = "tvm_callback_cuda_compile"
 

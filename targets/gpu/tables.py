@@ -1,4 +1,4 @@
-"""Prints model_tables.cpp: what the runner of edgewright_cuda.h has to know about one model."""
+"""model_tables.cpp: what the runner of edgewright_cuda.h needs to know about one model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Placed:
 
 
 def fnv1a(content: bytes) -> int:
-    """FNV-1a of 64 bits over little-endian words of 8 bytes, as the runner computes it."""
+    """Return FNV-1a of 64 bits over little-endian words of 8 bytes, as the runner computes it."""
     value = FNV_START
     for (word,) in struct.iter_unpack("<Q", content):
         value = (value ^ word) * FNV_PRIME & 0xFFFFFFFFFFFFFFFF
@@ -38,7 +38,7 @@ def fnv1a(content: bytes) -> int:
 
 
 def tables_source(program: CudaProgram, names: Sequence[str], numbers: Sequence[int], placed: Placed, cubin: bytes) -> str:
-    """The text. `numbers`: which kernel of `names` each step runs; cubin: empty for none."""
+    """Return the text. `numbers`: which kernel of `names` each step runs; cubin: empty for none."""
     arguments: list[str] = []
     steps: list[str] = []
     for step, number in zip(program.steps, numbers, strict=True):
@@ -84,7 +84,7 @@ def tables_source(program: CudaProgram, names: Sequence[str], numbers: Sequence[
 
 
 def _tensors(kind: str, names: Sequence[str], views: Sequence[StridedView]) -> tuple[list[str], list[str]]:
-    """(declarations of the shapes, one row of the table per tensor)."""
+    """Return (declarations of the shapes, one row of the table per tensor)."""
     shapes, rows = [], []
     for i, (name, view) in enumerate(zip(names, views, strict=True)):
         shapes.append(f"const long {kind}_{i}[] = {{{', '.join(map(str, view.shape)) or '1'}}};")
@@ -100,6 +100,6 @@ def _cubin(cubin: bytes) -> list[str]:
 
 
 def _text(value: str) -> str:
-    """A C string of a name that may hold anything: its UTF-8, one plain line, in which what is special is octal."""
+    """Return any name as a C string: its UTF-8 on one line, special characters in octal."""
     safe = {*range(32, 127)} - {ord(c) for c in '"\\?'}
     return '"' + "".join(chr(byte) if byte in safe else f"\\{byte:03o}" for byte in plain(value).encode()) + '"'

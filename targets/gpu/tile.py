@@ -14,7 +14,7 @@ from edgewright.targets.gpu.operand import StagedTile, TileOperand
 from edgewright.targets.gpu.tir import Buffers, barrier, copied, counted, let, quotient, registers, remainder, shared, unrolled
 from edgewright.targets.lowering.tir import Expr, T, cast, constant, i32, put
 
-PAD = 4  # shared rows are so much longer, so that columns fall into different banks
+PAD = 4  # shared rows are padded by this, so that columns fall into different banks
 ONES = 0x01010101  # dp4a with it sums four bytes
 
 
@@ -36,7 +36,7 @@ LARGE = Tile(64, 64, 4, 4)
 MEDIUM = Tile(32, 32, 2, 4)
 FLAT = Tile(8, 64, 1, 4)
 COLUMNS = 64  # weights are padded to whole tiles of any kind
-BLOCKS = 16  # with fewer large tiles than this, smaller ones keep more of the machine busy
+BLOCKS = 16  # with fewer large tiles, smaller ones use more of the GPU
 
 
 def tile_for(rows: int, columns: int, batch: int = 1) -> Tile:
@@ -52,7 +52,7 @@ EXACT_VALUES = {False: 1024, True: 512}  # values of k whose products sum exactl
 
 
 def arithmetic(dtype: str, has_dp4a: bool) -> str:
-    """How products of float32 or int8 operands are formed."""
+    """Return how products of float32 or int8 operands are computed."""
     if dtype == "float32":
         return FLOAT
     return DOT if has_dp4a else EXACT
@@ -60,9 +60,9 @@ def arithmetic(dtype: str, has_dp4a: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """A left side that is in shared memory already: value (row, step) at [row * pitch + step].
+    """A left side in shared memory: value (row, step) at [row * pitch + step].
 
-    bits: floats kept as the int32 of the same bits.
+    bits: floats stored as the int32 of the same bits.
     """
 
     memory: Any
@@ -75,7 +75,7 @@ class Resident:
 
 
 class Multiplier:
-    """The registers and staging tiles of one block, for any number of products one after the other."""
+    """The registers and staging tiles of one block, for any number of products in turn."""
 
     def __init__(self, tile: Tile, kind: str, thread: Expr) -> None:
         self.tile, self.kind, self.thread = tile, kind, thread
@@ -98,7 +98,7 @@ class Multiplier:
         return StagedTile(memory, pitch, rows, self.steps, self.kind == DOT, self.kind == EXACT)
 
     def values(self, depth: int) -> int:
-        """k with the padding of whole tiles."""
+        """Return k with the padding of whole tiles."""
         whole = self.steps * (1 if self.kind == FLOAT else 4)
         return -(-depth // whole) * whole
 
@@ -112,7 +112,7 @@ class Multiplier:
         wide: bool = False,
         columns: bool = False,
     ) -> None:
-        """acc = left x right. wide: left values up to 255 instead of 128 either way; columns: also the sums over k of
+        """Emit acc = left x right. wide: left values are in [0, 255] instead of [-128, 127]; columns: also the sums over k of
         the right side's columns (only with dp4a)."""
         tile = self.tile
         with unrolled(tile.tm * tile.tn) as i:
@@ -164,7 +164,7 @@ class Multiplier:
                     put(self.sums, j, _dot(i32(ONES), b[j], self.sums[j]))
 
     def each(self, body: Callable[[Expr, Expr, Expr, Expr], None]) -> None:
-        """`body(row in the tile, column in the tile, value, sum of the column)` for the thread's results."""
+        """Run `body(row in the tile, column in the tile, value, sum of the column)` for the thread's results."""
         tile = self.tile
         with unrolled(tile.tm) as i, unrolled(tile.tn) as j:
             body(self.row + i, self.column + j, self.acc[i * tile.tn + j], self.sums[j])

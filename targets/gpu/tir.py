@@ -1,4 +1,4 @@
-"""The few words of TVM's builder that CUDA kernels are written in: launches, memories, barriers, warp sums."""
+"""The words that CUDA kernels are written in: launches, memories, barriers, sums over a warp."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ Body = Callable[[Buffers, Expr, Expr], None]  # (buffers, block, thread)
 
 
 def kernel_function(arguments: Sequence[Argument], launch: Launch, body: Body) -> Any:
-    """A device function of one pointer per argument."""
+    """Return a device function of one pointer per argument."""
     with IRBuilder() as ib, T.prim_func():
         T.func_name("step")
         pointers = [T.arg(f"p{i}", T.ptr(one.dtype)) for i, one in enumerate(arguments)]
@@ -71,23 +71,23 @@ def kernel_function(arguments: Sequence[Argument], launch: Launch, body: Body) -
 
 
 def shared(elements: int, dtype: str) -> Any:
-    """Memory of the block."""
+    """Allocate memory of the block."""
     return T.alloc_buffer((elements,), dtype, scope="shared")
 
 
 def registers(elements: int, dtype: str) -> Any:
-    """Memory of the thread; stays in registers where every index is known after unrolling."""
+    """Allocate memory of the thread, which is in registers if every index is known after unrolling."""
     return T.alloc_buffer((elements,), dtype, scope="local")
 
 
 def barrier() -> None:
-    """All threads of the block arrive before any goes on."""
+    """Emit a barrier: all threads of the block arrive before any continues."""
     T.evaluate(T.tvm_storage_sync("shared"))
 
 
 @contextmanager
 def when(condition: Expr | None) -> Iterator[None]:
-    """The statements run in threads where the condition holds; None always holds."""
+    """Run the statements in threads where the condition holds; None always holds."""
     if condition is None:
         yield
         return
@@ -96,7 +96,7 @@ def when(condition: Expr | None) -> Iterator[None]:
 
 
 def let(value: Expr) -> Expr:
-    """`value` computed once, here; a number stays a number."""
+    """Compute `value` once, here; a number stays a number."""
     if isinstance(value, (int, float)):
         return value
     return T.bind(value)
@@ -115,34 +115,34 @@ def counted(extent: Expr) -> Iterator[Expr]:
 
 
 def quotient(value: Expr, by: int) -> Expr:
-    """value / by for value >= 0."""
+    """Return value / by for value >= 0."""
     if by == 1 or isinstance(value, int):
         return value if by == 1 else value // by
     return T.truncdiv(value, i32(by))
 
 
 def remainder(value: Expr, by: int) -> Expr:
-    """value % by for value >= 0."""
+    """Return value % by for value >= 0."""
     if by == 1 or isinstance(value, int):
         return 0 if by == 1 else value % by
     return T.truncmod(value, i32(by))
 
 
 def both(a: Expr | None, b: Expr | None) -> Expr | None:
-    """Whether both hold; None always holds."""
+    """Return whether both hold; None always holds."""
     if a is None or b is None:
         return b if a is None else a
     return tirx.all(a, b)
 
 
 def loaded(buffer: Any, index: Expr, where: Expr | None, otherwise: float = 0) -> Expr:
-    """buffer[index] where the condition holds (memory is not touched elsewhere)."""
+    """Return buffer[index] where the condition holds (memory is not read elsewhere)."""
     value = buffer[index]
     return value if where is None else T.if_then_else(where, value, constant(otherwise, str(buffer.dtype)))
 
 
 def copied(target: Any, to: Expr, source: Any, frm: Expr, count: int) -> None:
-    """1, 2 or 4 neighbours at once; both places are multiples of the count."""
+    """Copy 1, 2 or 4 neighbours at once; both offsets are multiples of the count."""
     if count == 1:
         put(target, to, source[frm])
         return
@@ -151,7 +151,7 @@ def copied(target: Any, to: Expr, source: Any, frm: Expr, count: int) -> None:
 
 
 def over_warp(value: Expr, dtype: str, combine: Callable[[Expr, Expr], Expr]) -> Expr:
-    """The combination over the 32 lanes of a warp, in every lane. All lanes take part."""
+    """Return the combination over the 32 lanes of a warp, in every lane. All lanes take part."""
     held = registers(1, dtype)
     put(held, 0, value)
     for distance in WARP_HALVES:
@@ -160,7 +160,7 @@ def over_warp(value: Expr, dtype: str, combine: Callable[[Expr, Expr], Expr]) ->
 
 
 def shuffled(value: Expr, dtype: str, distance: int) -> Expr:
-    """The value of the lane whose number differs in one bit."""
+    """Return the value of the lane whose number differs in one bit."""
     return T.call_extern(dtype, "__shfl_xor_sync", tirx.IntImm("uint32", 0xFFFFFFFF), value, i32(distance))
 
 
@@ -173,10 +173,10 @@ def largest_of(value: Expr, dtype: str) -> Expr:
 
 
 def shift_right(value: Expr, bits: Expr) -> Expr:
-    """Arithmetic shift of int64."""
+    """Return the arithmetic shift of an int64."""
     return T.shift_right(value, bits if not isinstance(bits, int) else constant(bits, "int64"))
 
 
 def bit_length(value: Expr) -> Expr:
-    """Bits of an int64 > 0, as int64."""
+    """Return the bits of an int64 > 0, as int64."""
     return constant(64, "int64") - cast(T.call_extern("int32", "__clzll", value), "int64")

@@ -72,7 +72,7 @@ def added(node: Node, operands: Sequence[Expr], rescaled: Rescaled, let: Let = l
 
 
 def _quantise(node: Node, operands: Sequence[Expr]) -> Expr:
-    """`arith.boundary`: the division is IEEE's, so the bits are numpy's."""
+    """Return `arith.boundary`: the division is IEEE's, so the bits are numpy's."""
     op = node.op
     assert isinstance(op, Quantise)
     low, high = (bound - op.zero_point for bound in bounds(op.elem))

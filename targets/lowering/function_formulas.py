@@ -20,7 +20,7 @@ def _rectified(x: Expr) -> Expr:
 
 
 def _expm1(x: Expr) -> Expr:
-    """exp(min(x, 0)) - 1; near 0, where that cancels, by its series."""
+    """Return exp(min(x, 0)) - 1; near 0, where that cancels, by its series."""
     low = T.min(x, _f32(0))
     series = low * (_f32(1) + low * (_f32(1 / 2) + low * (_f32(1 / 6) + low * _f32(1 / 24))))
     return tirx.Select(low > _f32(-0.03), series, T.exp(low) - _f32(1))
@@ -31,7 +31,7 @@ def _softplus(x: Expr) -> Expr:
 
 
 def _mish(x: Expr) -> Expr:
-    """tanh(log(1 + e^x)) = n / (n + 2), n = e^2x + 2 e^x; beyond 20 that is 1."""
+    """Return x * tanh(log(1 + e^x)) as x * n / (n + 2) with n = e^2x + 2 e^x; above 20 the factor is 1."""
     e = T.exp(T.min(x, _f32(20)))
     n = e * (e + _f32(2))
     return x * n / (n + _f32(2))

@@ -1,4 +1,4 @@
-"""Which nodes run in one step: a product, an attention or a reduction takes along the elementwise nodes behind it."""
+"""Which nodes run in one step: a product, an attention or a reduction is fused with the elementwise nodes after it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ops import AddRequantised, Constant, Input, Relu
 from edgewright.targets.lowering.formulas import ROW_FUNCTIONS, is_elementwise
 
-MEMBERS_MAX = 64  # a longer run gains nothing by fusing further, and compilers walk expressions recursively
-TERMS_MAX = 64  # operators in the expression of one element: what two members read is written out twice
-SATURATING_TERMS = 16  # what is clipped in integers counts so much: TVM's simplifier takes twice as long for each in another
+MEMBERS_MAX = 64  # longer groups gain nothing, and compilers walk expressions recursively
+TERMS_MAX = 64  # operators in the expression of one element: what two members read is expanded twice
+SATURATING_TERMS = 16  # the weight of a clipped integer: TVM's simplifier takes twice as long for each one nested in another
 
 
 @dataclass(eq=False, slots=True)
@@ -45,10 +45,10 @@ class Group:
 
 
 def group(graph: Graph, is_view: frozenset[Node]) -> list[Group]:
-    """Groups in an order in which each finds its operands computed; `is_view` nodes, inputs and constants have none.
+    """Return groups in an order in which the operands of each are computed before it; views, inputs and constants have none.
 
-    A node joins the group of an operand that nobody else reads. Where an operand has several readers, those that need
-    nothing but it and constants join too, and from then on only such: otherwise a member could wait for a value that
+    A node joins the group of an operand that no other node reads. Where an operand has several consumers, those that need
+    only it and constants join too, and from then on only such: otherwise a member could wait for a value that
     depends on an earlier member.
     """
     nodes = graph.nodes()
@@ -99,7 +99,7 @@ def _target(
 
 
 def _unary(candidate: Group) -> bool:
-    """Whether all elementwise members need nothing but the group and constants."""
+    """Return whether all elementwise members need only the group and constants."""
     inside = set(candidate.members)
     return all(
         n in inside or isinstance(n.op, Constant)

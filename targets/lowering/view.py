@@ -1,4 +1,4 @@
-"""Where values live while a model runs: strided windows on flat storage, so that slices and transposes cost nothing."""
+"""Where values are while a model runs: strided views of flat storage, so that slices and transposes cost nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgewright.passes.ir.types import Array, Elem, Int, Shape
 
 
 class Space(enum.Enum):
-    """Which of the model's memories a storage belongs to."""
+    """The memory of the model that a storage belongs to."""
 
     WEIGHTS = "weights"
     WORK = "work"
@@ -21,7 +21,7 @@ class Space(enum.Enum):
 
 @dataclass(eq=False, slots=True)
 class Storage:
-    """`elements` values of one dtype. `value`: what weights hold; `index`: which input or output."""
+    """`elements` values of one dtype. `value`: the values of weights; `index`: which input or output."""
 
     space: Space
     dtype: str
@@ -72,7 +72,7 @@ class StridedView:
         )
 
     def broadcast_to(self, shape: Shape) -> StridedView:
-        """As numpy does: leading axes are added, axes of one element repeat."""
+        """Broadcast as numpy does: leading axes are added, axes of one element repeat."""
         missing = len(shape) - len(self.shape)
         own = (*(1 for _ in range(missing)), *self.shape)
         strides = (*(0 for _ in range(missing)), *self.strides)
@@ -81,13 +81,13 @@ class StridedView:
         )
 
     def reshape(self, shape: Shape) -> StridedView | None:
-        """The same elements in row-major order under another shape; None where that needs a copy."""
+        """Return the same elements in row-major order in another shape; None if that needs a copy."""
         strides = _reshaped(self.shape, self.strides, shape)
         return None if strides is None else StridedView(self.storage, shape, strides, self.offset)
 
 
 def contiguous(storage: Storage, shape: Shape, order: Sequence[int] | None = None) -> StridedView:
-    """A dense view of the whole storage; `order` lists the axes from outermost to innermost."""
+    """Return a dense view of the whole storage; `order` lists the axes from outermost to innermost."""
     order = tuple(range(len(shape))) if order is None else tuple(order)
     strides = [0] * len(shape)
     step = 1
@@ -103,7 +103,7 @@ def channels_last(image: StridedView) -> StridedView:
 
 
 def dtype_of(elem: Elem) -> str:
-    """The C type that holds an element."""
+    """Return the C type that holds an element."""
     if not isinstance(elem, Int):
         return "float32"
     bits = next(bits for bits in (8, 16, 32, 64) if elem.bits <= bits)
@@ -111,7 +111,7 @@ def dtype_of(elem: Elem) -> str:
 
 
 def collapse(shape: Shape, strides: Sequence[tuple[int, ...]]) -> tuple[Shape, list[tuple[int, ...]]]:
-    """The fewest axes over which all of several strided windows of one shape can walk together."""
+    """Return the fewest axes over which several strided views of one shape can be walked together."""
     axes = [i for i, n in enumerate(shape) if n != 1]
     sizes: list[int] = []
     steps: list[list[int]] = [[] for _ in strides]

@@ -77,7 +77,7 @@ def test_the_first_board() -> None:
         ("uram = 96\n", "", "missing required field `uram`"),
         ('kind = "fpga"', 'kind = "asic"', "Invalid enum value 'asic'"),
         ("\nresources = ", "\nreferences = ", "no source stated for resources"),
-        ("supported = true", "supported = false", "has to say why"),
+        ("supported = true", "supported = false", "must give a"),
         ("clock_mhz = 300", "", "needs resources, memory and clock_mhz"),
     ],
 )
@@ -93,9 +93,9 @@ def test_a_faulty_board_file_is_refused(before: str, after: str, words: str) -> 
     [
         ('variant = "neon"', 'variant = "nein"', "no micro-kernels called nein"),
         ("issue_width = 3", "issue_width = 0", "issue_width must be positive"),
-        ("read_all_gb_per_s = 5.5", "read_all_gb_per_s = 4", "all cores read no less than one"),
+        ("read_all_gb_per_s = 5.5", "read_all_gb_per_s = 4", "all cores must read at least as much as one"),
         ("clock_max_mhz = 1_800", "clock_max_mhz = 1_400", "at most cpu.clock_max_mhz"),
-        ("clock_mhz = 1_500", "", "clock_mhz has to be stated"),
+        ("clock_mhz = 1_500", "", "clock_mhz must be stated"),
         ('"cpu.bandwidth" =', '"cpu.memory" =', "no source stated for cpu.bandwidth"),
         ("l1d_kib = 32", "", "missing required field `l1d_kib`"),
     ],

@@ -16,7 +16,7 @@ SPELLINGS = "local, qemu, ssh://[user@]host[:port], rpc://host:port or rpc://hos
 
 
 def device(text: str) -> ProfilingDevice:
-    """The device of a --device option. CompileError T040 when it is none; nothing is contacted."""
+    """Return the device of a --device option, without contacting it. CompileError T040 when the text names none."""
     if text == "local":
         return LocalDevice()
     if text == "qemu":

@@ -30,7 +30,7 @@ class LocalDevice:
         return False
 
     def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
-        """As `ProfilingDevice.run`; T021 besides when the artifact is for another machine."""
+        """Run as `ProfilingDevice.run`; T021 too when the artifact is for another machine."""
         artifact.check_host()
         files = runner_process.input_files(artifact, inputs)
         with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-run-") as scratch:

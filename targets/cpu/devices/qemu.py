@@ -1,4 +1,4 @@
-"""An aarch64 processor under QEMU's user emulation: its bits and instruction counts are real, its times are not."""
+"""An aarch64 processor under QEMU's user emulation: its results and instruction counts are real, its times are not."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class QemuDevice:
         return True
 
     def processor(self, artifact: Artifact) -> str:
-        """QEMU's name of the processor that runs this artifact."""
+        """Return QEMU's name of the processor that runs this artifact."""
         manifest = artifact.manifest
         return self.cpu or PROCESSORS.get(manifest.target) or qemu.CPUS.get(manifest.variant, "max")
 
     def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
-        """As `ProfilingDevice.run`. One thread, a few runs; T045 for an artifact of another architecture than aarch64."""
+        """Run as `ProfilingDevice.run`, on one thread and a few times; T045 for an artifact that is not for aarch64."""
         manifest = artifact.manifest
         if manifest.arch != "aarch64":
             hint = "--device local runs it here" if manifest.target == "host" else "compile for an aarch64 board"
@@ -73,7 +73,7 @@ class QemuDevice:
         return dataclasses.replace(found, machine=None, before=None, after=None, instructions=each, cpu=cpu)
 
     def _execute(self, artifact: Artifact, settings: Settings, cpu: str, scratch: str) -> int | None:
-        """Instructions of the whole process, if they are counted."""
+        """Return the instructions of the whole process if they are counted."""
         words = runner_process.arguments(artifact, settings, str(artifact.directory.absolute()), scratch)
         words += ["--parent", str(os.getpid())]
         done = qemu.run(program("aarch64"), words, cpu, settings.timeout_s, self.count, library_root())
@@ -83,7 +83,7 @@ class QemuDevice:
 
 
 def library_root() -> Path:
-    """The folder with aarch64's glibc. CompileError T053 when there is none."""
+    """Return the folder with aarch64's glibc. CompileError T053 when there is none."""
     for root in map(Path, ROOTS):
         if (root / DYNAMIC_LOADER["aarch64"].lstrip("/")).exists():
             return root

@@ -1,7 +1,7 @@
 """A machine on which TVM's RPC server runs: `python -m tvm.exec.rpc_server --host 127.0.0.1 --port 9090`.
 
-TVM's RPC runs whatever it is sent, for whoever can reach its port: bind it to loopback (and tunnel the port through ssh)
-or to a network where everybody may run everything. Its server listens on all addresses unless told otherwise.
+TVM's RPC runs any code for any client that can reach its port: bind it to loopback (and tunnel the port through ssh)
+or to a network whose users you trust. Its server listens on all addresses by default.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ARCHS = {"x86_64": ["x86_64", "amd64"], "aarch64": ["aarch64", "arm64"]}
 
 @dataclass(frozen=True, slots=True)
 class RpcDevice:
-    """A server, or with `tracker` any server that a tracker knows under `key`; host and port are then unused."""
+    """A server, or with `tracker` any server that the tracker lists under `key`; host and port are then unused."""
 
     host: str
     port: int
@@ -48,7 +48,7 @@ class RpcDevice:
         return False
 
     def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
-        """As `ProfilingDevice.run`, but clock, temperature and power stay unknown: TVM's server does not tell them."""
+        """Run as `ProfilingDevice.run`, without clock, temperature and power, which TVM's server does not report."""
         files = runner_process.input_files(artifact, inputs)
         self._greet(settings)
         with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-rpc-") as scratch:
@@ -64,7 +64,7 @@ class RpcDevice:
         return runner_process.measured(artifact, results, self.name)
 
     def _greet(self, settings: Settings) -> None:
-        """That somebody listens: TVM tries for minutes, and says little about what failed."""
+        """Check that a server listens: TVM would retry for minutes, and reports little about what failed."""
         host, port = self.tracker or (self.host, self.port)
         hint = "start `python -m tvm.exec.rpc_server --host 127.0.0.1 --port 9090` there; check its host, port and firewall"
         try:
@@ -128,7 +128,7 @@ _ENDPOINT = re.compile(rf"(?P<host>{_HOST}):(?P<port>[0-9]{{1,5}})")
 
 
 def endpoint(text: str) -> tuple[str, int] | None:
-    """(host, port) of host:port, or None when it is not that."""
+    """Return (host, port) of host:port, or None for other text."""
     found = _ENDPOINT.fullmatch(text)
     if found is None or not 0 < int(found["port"]) < 65536:
         return None
@@ -136,7 +136,7 @@ def endpoint(text: str) -> tuple[str, int] | None:
 
 
 def address(text: str) -> RpcDevice | None:
-    """The device of host:port[?tracker=host:port][&key=key], or None when it is not that."""
+    """Return the device of host:port[?tracker=host:port][&key=key], or None for other text."""
     place, _, query = text.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     where, tracker = endpoint(place), endpoint(options.get("tracker", ""))

@@ -1,6 +1,6 @@
-"""The client of TVM's RPC, as a process of its own: its calls know no time limit, a process can be ended.
+"""The client of TVM's RPC, as a process of its own: its calls have no time limit, but a process can be ended.
 
-Reads a JSON job on standard input and leaves the answer in the job's folder: profile.json and outputs/NAME.npy. Exit
+Reads a JSON job from standard input and writes profile.json and outputs/NAME.npy to the job's folder. Exit
 codes: 0, or one of `Ending`, with a line of text on standard error.
 """
 
@@ -23,7 +23,7 @@ _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class Ending(enum.IntEnum):
-    """Why a worker gave up."""
+    """Why a worker failed."""
 
     NO_SESSION = 11
     WRONG_ARCH = 12
@@ -32,7 +32,7 @@ class Ending(enum.IntEnum):
 
 
 def main() -> None:
-    """One job, then the end."""
+    """Run one job."""
     job = json.load(sys.stdin)
     _follow(job["parent"])
     from tvm import rpc
@@ -75,7 +75,7 @@ def _session(rpc: Any, job: dict[str, Any]) -> Any:
 
 
 def _triple(session: Any) -> str | None:
-    """What the other side is, if its TVM has LLVM."""
+    """Return the server's target triple if its TVM has LLVM."""
     try:
         return str(session.get_function("target.llvm_get_system_triple")())
     except Exception:

@@ -1,4 +1,4 @@
-"""What a device answers, read without believing any of it: only what the runner writes is taken, and little is allocated."""
+"""Reads the results that a device sends, without trusting them: only what the runner writes is accepted."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 def result_names(artifact: Artifact) -> tuple[str, ...]:
-    """The files that edgewright-run writes, relative to the folder of the results."""
+    """Return the files that edgewright-run writes, relative to the folder of the results."""
     return (PROFILE, *(f"{OUTPUTS}/{identifier(one)}.npy" for one in artifact.manifest.outputs))
 
 
 def read(artifact: Artifact, files: Mapping[str, bytes]) -> DeviceMeasurement:
-    """What the files of `result_names` say. KeyError when one is missing, ValueError when one is not what the runner writes."""
+    """Read the files of `result_names`. KeyError when one is missing, ValueError when one is not what the runner writes."""
     try:
         answer = msgspec.json.decode(files[PROFILE], type=_Answer)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
@@ -52,7 +52,7 @@ def read(artifact: Artifact, files: Mapping[str, bytes]) -> DeviceMeasurement:
 
 
 def output(tensor: TensorInfo, content: bytes) -> Array:
-    """The array of a .npy file as the runner or numpy writes it. ValueError when it is anything else."""
+    """Return the array of a .npy file as the runner or numpy writes it. ValueError for anything else."""
     length = int.from_bytes(content[len(_MAGIC) : len(_MAGIC) + 2], "little")
     start = len(_MAGIC) + 2 + length
     header = _HEADER.fullmatch(content[len(_MAGIC) + 2 : start])

@@ -1,4 +1,4 @@
-"""What every device that starts edgewright-run shares: its command line, its files, and what its end means."""
+"""What all devices that start edgewright-run share: its command line, its files, and what its exit code means."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SIGNALLED = 128  # a shell's exit code for a program that signal n ended is 128
 
 
 def input_files(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, bytes]:
-    """The inputs as .npy files by their names. CompileError D008 when they do not fit the model."""
+    """Return the inputs as .npy files by name. CompileError D008 when they do not fit the model."""
     checked = checked_inputs(artifact, inputs)
     found = {}
     for one in artifact.manifest.inputs:
@@ -36,7 +36,7 @@ def input_files(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, by
 
 
 def arguments(artifact: Artifact, settings: Settings, folder: str, files: str) -> list[str]:
-    """edgewright-run's arguments: the model lies in `folder`, the inputs in `files`, where the results go too."""
+    """Return the arguments of edgewright-run: the model is in `folder`, the inputs and later the results in `files`."""
     threads = "all" if settings.threads is None else ",".join(map(str, settings.threads))
     words = [folder]
     for one in artifact.manifest.inputs:
@@ -60,7 +60,7 @@ def arguments(artifact: Artifact, settings: Settings, folder: str, files: str) -
 
 
 def measured(artifact: Artifact, files: Mapping[str, bytes], device: str) -> DeviceMeasurement:
-    """What the files of `runner_answer.result_names` say. CompileError T051 when they are not what the runner writes."""
+    """Read the files of `runner_answer.result_names`. CompileError T051 when they are not what the runner writes."""
     try:
         return runner_answer.read(artifact, files)
     except KeyError as error:
@@ -71,7 +71,7 @@ def measured(artifact: Artifact, files: Mapping[str, bytes], device: str) -> Dev
 
 
 def refuse_end(artifact: Artifact, code: int, said: str, device: str) -> NoReturn:
-    """The CompileError for an exit code that is not 0: negative or above 128 for a signal, as subprocess or a shell say."""
+    """Raise the CompileError for a nonzero exit code: negative or above 128 for a signal, as subprocess or a shell report."""
     said = one_line(said)
     number = -code if code < 0 else code - _SIGNALLED if code > _SIGNALLED else 0
     if number:
@@ -100,7 +100,7 @@ def refuse_end(artifact: Artifact, code: int, said: str, device: str) -> NoRetur
 
 
 def one_line(said: str) -> str:
-    """The end of what a program said, fit for a message."""
+    """Return the end of a program's output, fit for a message."""
     return plain(" ".join(said.split())[-SAID_MAX:])
 
 
@@ -113,7 +113,7 @@ def execute(command: Sequence[str], settings: Settings, device: str, stdin: byte
 
 
 def too_slow(settings: Settings, device: str) -> NoReturn:
-    """The CompileError for a run that took longer than it may."""
+    """Raise the CompileError for a run that exceeded its time limit."""
     message = f"the measurement did not end within {settings.timeout_s:g} s"
     hint = "allow more time with --timeout, or ask for fewer runs with --repeat"
     refuse("T048", message, device, "everything that it started was ended", hint)
@@ -121,7 +121,7 @@ def too_slow(settings: Settings, device: str) -> NoReturn:
 
 @contextlib.contextmanager
 def orderly() -> Iterator[None]:
-    """SIGTERM ends the body as Ctrl-C does, so that its processes and folders go. Only the main thread can promise it."""
+    """Make SIGTERM end the body as Ctrl-C does, so that its processes and folders go. Works in the main thread only."""
     ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if not ours:
         yield

@@ -1,7 +1,7 @@
-"""A machine over SSH, by the OpenSSH client. It needs sshd, sh, tar, mktemp and glibc, nothing of ours.
+"""A machine over SSH, by the OpenSSH client. It needs sshd, sh, tar, mktemp and glibc, nothing of Edgewright.
 
-One connection carries everything: a script that makes a temporary folder, takes the files, runs and sends the results.
-The script ends the run and removes the folder as soon as its standard input ends, which it does however we end.
+One connection carries everything: a script that makes a temporary folder, receives the files, runs and sends the results.
+The script ends the run and removes the folder as soon as its standard input ends, which it does however this process ends.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from edgewright.targets.cpu.devices.runner_process import refuse
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER, PROGRAM, program
 
 RESULT_LIMIT_BYTES = 64 << 20  # beside the outputs
-GOODBYE_S = 5.0  # for the other side to remove its folder
+GOODBYE_S = 5.0  # for the device to remove its folder
 _MARK = "edgewright:"
 _NO_FOLDER, _NO_FILES = 90, 91
 _ARCHS = {"amd64": "x86_64", "arm64": "aarch64"}
 
-# In double quotes only and without "!": it travels between single quotes through whatever login shell there is.
+# In double quotes only and without "!": it is passed in single quotes to a login shell of any kind.
 _SCRIPT = """
 umask 077; exec 3<&0; pid=; d=;
 clean() {{ trap "" HUP INT TERM PIPE; [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null; [ -z "$d" ] || rm -rf "$d"; }};
@@ -71,7 +71,7 @@ class SshDevice:
         return False
 
     def command(self, settings: Settings, remote: str) -> list[str]:
-        """The ssh client's command line: no questions, no terminal, a connection that notices when it is dead."""
+        """Return the ssh client's command line: no prompts, no terminal, and keepalives that detect a dead connection."""
         client = shutil.which("ssh")
         if client is None:
             refuse("T053", "there is no ssh client", self.name, "", "apt-get install openssh-client")
@@ -98,7 +98,7 @@ class SshDevice:
         return [*words, "--", self.host, remote]
 
     def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
-        """As `ProfilingDevice.run`."""
+        """Run as `ProfilingDevice.run`."""
         manifest = artifact.manifest
         files = runner_process.input_files(artifact, inputs)
         for name in (LIBRARY, WEIGHTS, PLAIN):
@@ -131,7 +131,7 @@ class SshDevice:
         return runner_process.measured(artifact, _unpacked(content, results, self.name), self.name)
 
     def _check(self, answer: str, artifact: Artifact) -> None:
-        """That the machine is one that this artifact runs on, before anything big is sent."""
+        """Check that the machine can run the artifact, before the files are sent."""
         manifest = artifact.manifest
         system, machine, loader = [*answer.split(), "", "", ""][:3]
         arch = _ARCHS.get(machine, machine)
@@ -161,7 +161,7 @@ class SshDevice:
         runner_process.refuse_end(artifact, code, said, self.name)
 
     def _not_connected(self, code: int | None, said: str, settings: Settings) -> NoReturn:
-        """Why there was no answer, from what OpenSSH says."""
+        """Raise the CompileError for a missing answer, from the messages of OpenSSH."""
         because = runner_process.one_line(said)
         if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said:
             refuse(
@@ -199,8 +199,8 @@ class _Link:
     deadline: float
 
     def answer(self, within_s: float, device: str) -> str | None:
-        """The rest of the line that starts with our mark (start-up files of a shell may say things before); None
-        when the connection ends or stays silent."""
+        """Return the rest of the line that starts with our mark (a shell's start-up files may print lines before it); None
+        when the connection ends or times out."""
         assert self.process.stdout is not None
         end, seen = time.monotonic() + within_s, b""
         while (left := end - time.monotonic()) > 0 and len(seen) < 1 << 20:
@@ -215,7 +215,7 @@ class _Link:
         return None
 
     def send(self, content: bytes) -> None:
-        """Starts to send; the pipe stays open, for its end ends the run."""
+        """Start to send; the pipe stays open, since closing it ends the run."""
         assert self.process.stdin is not None
         stream = self.process.stdin
 
@@ -228,7 +228,7 @@ class _Link:
         threading.Thread(target=write, daemon=True).start()
 
     def rest(self, limit: int) -> bytes | None:
-        """Everything that comes until the end, or None when time is over or it is more than `limit` bytes."""
+        """Return everything up to the end, or None after the time limit or more than `limit` bytes."""
         assert self.process.stdout is not None
         parts: list[bytes] = []
         size = 0
@@ -243,20 +243,20 @@ class _Link:
         return None
 
     def ended(self) -> int | None:
-        """The exit code, None when it has not ended."""
+        """Return the exit code, None when the client has not ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.process.wait(timeout=GOODBYE_S)
         return None
 
     def said(self) -> str:
-        """What came on stderr."""
+        """Return the start of stderr."""
         self.errors.seek(0)
         return self.errors.read(1 << 16).decode(errors="replace")
 
 
 @contextlib.contextmanager
 def _connected(command: list[str], settings: Settings) -> Iterator[_Link]:
-    """The client while the body runs. At its end the other side gets a moment to clean up, then the client is killed."""
+    """Run the client while the body runs. At the end the device gets a moment to clean up, then the client is killed."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True, bufsize=0
@@ -292,7 +292,7 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
 
 
 def _unpacked(content: bytes, names: tuple[str, ...], device: str) -> dict[str, bytes]:
-    """The named files of an archive, read in memory: a device's archive never writes anything here."""
+    """Return the named files of an archive, read in memory: nothing of a device's archive is written to disk."""
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
@@ -314,7 +314,7 @@ _ADDRESS = re.compile(
 
 
 def address(text: str) -> tuple[str | None, str, int | None] | None:
-    """(user, host, port) of [user@]host[:port], or None when it is not that. No part can be taken for an option."""
+    """Return (user, host, port) of [user@]host[:port], or None for other text. No part can be mistaken for an option."""
     found = _ADDRESS.fullmatch(text)
     if found is None:
         return None

@@ -1,7 +1,7 @@
 """Runs a compiled model in Python on TVM's runtime. Needs numpy and apache-tvm, nothing of Edgewright.
 
 python run.py FOLDER --input NAME=x.npy ... [--output FOLDER] [--threads N] [--repeat N]
-Like every loader of native code, it executes what the folder holds: the hashes find damage, not malice.
+Like every loader of native code, it executes what is in the folder: the hashes detect damage, not malice.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def main():
-    """Exit status 0, or 1 with one line that says what does not fit."""
+    """Run the model: exit status 0, or 1 with one line that says what does not fit."""
     parser = argparse.ArgumentParser(description="Runs a compiled model on TVM's runtime.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy")
@@ -35,7 +35,7 @@ def main():
         path = given.get(one["name"]) or refuse(f"--input {one['name']}=FILE.npy is missing")
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)  # what a header claims is not allocated
-        except Exception as error:  # numpy says it in many ways
+        except Exception as error:  # numpy raises many kinds
             refuse(f"input {one['name']}: {path} is not an .npy file: {error}")
         inputs.append(tvm.runtime.tensor(checked(array, one, manifest)))
     if unknown := set(given) - {one["name"] for one in manifest["inputs"]}:
@@ -62,7 +62,7 @@ def main():
 
 
 def checked_manifest(folder):
-    """manifest.json, when every file is as the compiler wrote it and this machine is of the right architecture."""
+    """Return manifest.json, if every file is as the compiler wrote it and this machine has the right architecture."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         changed = [name for name, digest in manifest["files"].items() if sha256(folder / name) != digest]
@@ -91,7 +91,7 @@ def checked_manifest(folder):
 
 
 def description(manifest, folder):
-    """The lines of model.txt that follow from the manifest, without the names of inputs and outputs."""
+    """Return the lines of model.txt that follow from the manifest, without the names of inputs and outputs."""
     inputs, outputs, steps = (manifest[key] for key in ("inputs", "outputs", "steps"))
     lines = [f"counts {len(inputs)} {len(outputs)} {len(steps)}", f"arch {manifest['arch']}"]
     lines.append(" ".join(["features", *manifest["features"]]))
@@ -106,13 +106,13 @@ def description(manifest, folder):
 
 
 def without_name(line):
-    """An input's or output's line without its second word."""
+    """Return the line of an input or output without its second word."""
     words = line.split(" ")
     return " ".join(words[:1] + words[2:]) if words[0] in ("input", "output") else line
 
 
 def checked(array, one, manifest):
-    """The array, when it is what the model takes."""
+    """Return the array if the model takes it."""
     if list(array.shape) != list(one["shape"]) or str(array.dtype) != one["dtype"]:
         refuse(f"input {one['name']} is {array.dtype} {array.shape}, the model takes {one['dtype']} {tuple(one['shape'])}")
     if one["range"] and array.size and not (array.min() >= one["range"][0] and array.max() <= one["range"][1]):
@@ -123,7 +123,7 @@ def checked(array, one, manifest):
 
 
 def sha256(path):
-    """Of a file, in hexadecimal."""
+    """Return the hash of a file in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
