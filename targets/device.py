@@ -131,8 +131,8 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         stated = [field for field in _NUMBERS if getattr(self, field)]
-        wanted = [key for field in stated for key in (_CPU_SOURCES if field == "cpu" else (field,))]
-        if missing := [key for key in wanted if not self.source.get(key)]:
+        required = [key for field in stated for key in (_CPU_SOURCES if field == "cpu" else (field,))]
+        if missing := [key for key in required if not self.source.get(key)]:
             raise ValueError(f"{self.name}: no source stated for {', '.join(missing)}")
         if not self.supported and not self.reason:
             raise ValueError(f"{self.name}: an unsupported board must give a `reason`")
@@ -140,7 +140,7 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError(f"{self.name}: an FPGA board needs resources, memory and clock_mhz")
         if self.cpu and not (self.clock_mhz and self.clock_mhz <= self.cpu.clock_max_mhz):
             raise ValueError(f"{self.name}: clock_mhz must be stated and at most cpu.clock_max_mhz")
-        if self.cpu and self.cpu.variant not in {one.name for one in VARIANTS}:
+        if self.cpu and self.cpu.variant not in {variant.name for variant in VARIANTS}:
             raise ValueError(f"{self.name}: there are no micro-kernels called {self.cpu.variant}")
         if self.kind == "cpu" and not self.cpu and self.name != HOST:
             raise ValueError(f"{self.name}: a CPU board needs a table cpu")
@@ -188,13 +188,13 @@ def load_supported(name: str) -> Device:
     """Return the device as `load`; an error with the board's reason when nothing can be compiled for it yet."""
     device = load(name)
     if not device.supported:
-        ready = ", ".join(other.name for other in list_devices() if other.supported)
+        supported = ", ".join(other.name for other in list_devices() if other.supported)
         fail(
             "T002",
             f"nothing can be compiled for '{name}' yet",
             at="--target",
             because=device.reason,
-            help=f"targets that work today: {ready}",
+            help=f"targets that work today: {supported}",
             exit=Exit.USAGE,
         )
     return device

@@ -206,9 +206,9 @@ def estimate(works: Sequence[StepWork], device: Device, threads: int = 1, varian
 class _End:
     """One end of the range on one processor. `resident`: bytes that a whole inference touches."""
 
-    def __init__(self, cpu: Cpu, clock_mhz: float, variant: Variant, given: Assumptions, resident: int, threads: int) -> None:
-        self.cpu, self.variant, self.given, self.resident = cpu, variant, given, resident
-        self.hertz = (cpu.clock_max_mhz if given.highest_clock else clock_mhz) * 1e6
+    def __init__(self, cpu: Cpu, clock_mhz: float, variant: Variant, assumed: Assumptions, resident: int, threads: int) -> None:
+        self.cpu, self.variant, self.assumed, self.resident = cpu, variant, assumed, resident
+        self.hertz = (cpu.clock_max_mhz if assumed.highest_clock else clock_mhz) * 1e6
         self.bits = min(cpu.simd_bits, variant.vector_bits)
         self.threads = min(threads, cpu.cores)
         self.portable = "generic.c" in variant.sources and variant.arch == "aarch64" and not variant.features
@@ -219,17 +219,17 @@ class _End:
         return min((self._on(work, count) for count in counts), key=lambda found: found[0])
 
     def _on(self, work: StepWork, threads: int) -> tuple[float, dict[str, float]]:
-        given = self.given
-        slowest = given.serial + (1 - given.serial) / threads
+        assumed = self.assumed
+        slowest = assumed.serial + (1 - assumed.serial) / threads
         terms = {
-            "products": self._products(work) / given.products / self.hertz * slowest,
-            "rows": self._rows(work) / given.rows / self.hertz * slowest,
+            "products": self._products(work) / assumed.products / self.hertz * slowest,
+            "rows": self._rows(work) / assumed.rows / self.hertz * slowest,
             **self._transfers(work, threads),
-            "overhead": (given.step_us + (given.wake_us if threads > 1 else 0.0)) / 1e6,
+            "overhead": (assumed.step_us + (assumed.wake_us if threads > 1 else 0.0)) / 1e6,
         }
         computing = terms["products"] + terms["rows"]
         parts = [computing, terms["L2"], terms["L3"], terms["memory"]]
-        seconds = max(parts) + (sum(parts) - max(parts)) * (1 - given.hidden)
+        seconds = max(parts) + (sum(parts) - max(parts)) * (1 - assumed.hidden)
         return seconds + terms["overhead"], terms
 
     def _products(self, work: StepWork) -> float:
@@ -285,14 +285,14 @@ class _End:
 
     def _transfers(self, work: StepWork, threads: int) -> dict[str, float]:
         """Return the seconds for the transfers from each level; the first cache is as fast as the core."""
-        cpu, given = self.cpu, self.given
+        cpu, assumed = self.cpu, self.assumed
         vector = self.bits / 8 * self.hertz
-        memory = min(threads * cpu.read_gb_per_s, cpu.read_all_gb_per_s) * given.memory * 1e9
+        memory = min(threads * cpu.read_gb_per_s, cpu.read_all_gb_per_s) * assumed.memory * 1e9
         second, third = threads, float(threads)
-        if given.contended:  # cores that share an L2 get as much as one of them, and all cores half of the sum of their L3
+        if assumed.contended:  # cores that share an L2 get as much as one of them, and all cores half of the sum of their L3
             second, third = -(-threads // cpu.l2_cores), max(1.0, threads / 2)
-        speed = {"memory": memory, "L3": max(vector * given.l3 * third, memory)}
-        speed["L2"] = max(vector * given.l2 * second, speed["L3"])
+        speed = {"memory": memory, "L3": max(vector * assumed.l3 * third, memory)}
+        speed["L2"] = max(vector * assumed.l2 * second, speed["L3"])
         levels = ["", "L2", "L3", "memory"]
         moved = dict.fromkeys(levels, 0.0)
         own = self._level(work.weight_bytes)
@@ -307,4 +307,4 @@ class _End:
     def _level(self, size: int) -> str:
         """Return the smallest level that holds this many bytes; "" is the first cache."""
         held = {"": self.cpu.l1d_kib, "L2": self.cpu.l2_kib, "L3": self.cpu.l3_kib}
-        return next((level for level, kib in held.items() if size <= kib * 1024 * self.given.caches), "memory")
+        return next((level for level, kib in held.items() if size <= kib * 1024 * self.assumed.caches), "memory")

@@ -183,12 +183,12 @@ def check_manifest(folder: Path, manifest: Manifest) -> None:
     text = (folder / PLAIN).read_bytes()
     first = text.split(b"\n", 1)[0].split()
     if first[:1] == [b"edgewright-model"] and first[1:2] != [str(PLAIN_FORMAT).encode()]:
-        found = (first[1:2] or [b"?"])[0].decode(errors="replace")
+        stated = (first[1:2] or [b"?"])[0].decode(errors="replace")
         fail(
             "U022",
             "this compiled CPU model has another format",
             str(folder),
-            f"{PLAIN} has format {plain(found)}, this version reads {PLAIN_FORMAT}",
+            f"{PLAIN} has format {plain(stated)}, this version reads {PLAIN_FORMAT}",
             AGAIN,
             exit=Exit.USAGE,
         )
@@ -221,17 +221,17 @@ def plain_text(manifest: Manifest, library: Identity, weights: Identity) -> byte
         f"weights {weights.size_bytes} {weights.sha256}",
         f"workspace {manifest.workspace_bytes}",
     ]
-    for one in manifest.inputs:
-        lines.append(_plain_tensor("input", one) + ("" if one.range is None else " {} {}".format(*one.range)))
-    for one in manifest.outputs:
-        lines.append(f"{_plain_tensor('output', one)} {one.scale or 0!r} {one.zero_point}")
+    for tensor in manifest.inputs:
+        lines.append(_plain_tensor("input", tensor) + ("" if tensor.range is None else " {} {}".format(*tensor.range)))
+    for tensor in manifest.outputs:
+        lines.append(f"{_plain_tensor('output', tensor)} {tensor.scale or 0!r} {tensor.zero_point}")
     lines += [f"step {step.macs} {step.bytes} {step.kind}" for step in manifest.steps]
     body = ("\n".join(lines) + "\n").encode(errors="replace")
     return f"edgewright-model {PLAIN_FORMAT} {len(body)} {hashlib.sha256(body).hexdigest()}\n".encode() + body
 
 
-def _plain_tensor(role: str, one: TensorInfo) -> str:
-    return f"{role} {identifier(one)} {one.dtype} {' '.join(str(n) for n in (len(one.shape), *one.shape))}"
+def _plain_tensor(role: str, tensor: TensorInfo) -> str:
+    return f"{role} {identifier(tensor)} {tensor.dtype} {' '.join(str(n) for n in (len(tensor.shape), *tensor.shape))}"
 
 
 def identifier(tensor: TensorInfo) -> str:

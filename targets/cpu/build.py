@@ -106,12 +106,12 @@ def _entry(
         first, last = T.arg("first", T.int64()), T.arg("last", T.int64())
         weights = T.arg("weights", T.buffer((max(weight_bytes, 1),), "uint8"))
         workspace = T.arg("workspace", T.buffer((max(workspace_bytes, 1),), "uint8"))
-        given = {view.storage: T.arg(f"tensor_{i}", T.buffer(view.shape, view.dtype)) for i, view in enumerate(ends)}
+        tensors = {view.storage: T.arg(f"tensor_{i}", T.buffer(view.shape, view.dtype)) for i, view in enumerate(ends)}
 
         def pointer(view: StridedView) -> Any:
             storage = view.storage
-            if storage in given:
-                return tirx.address_of(given[storage][_unflatten(view.offset, given[storage].shape)])
+            if storage in tensors:
+                return tirx.address_of(tensors[storage][_unflatten(view.offset, tensors[storage].shape)])
             block = weights if storage.space is Space.WEIGHTS else workspace
             return tirx.address_of(block[i64(offsets[storage] + view.offset * ITEM_BYTES[storage.dtype])])
 

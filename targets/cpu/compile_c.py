@@ -80,7 +80,7 @@ def kernel_sources() -> dict[str, str]:
     """Return every C file and header of kernels/ by its name: all are part of the cache key, since they include each other."""
     folder = files("edgewright.targets.cpu") / "kernels"
     return {
-        one.name: one.read_text() for one in sorted(folder.iterdir(), key=lambda f: f.name) if one.name[-2:] in (".c", ".h")
+        file.name: file.read_text() for file in sorted(folder.iterdir(), key=lambda f: f.name) if file.name[-2:] in (".c", ".h")
     }
 
 
@@ -99,15 +99,15 @@ def clang(arch: str, arguments: Sequence[str]) -> None:
     compiler_version()
     command = [sys.executable, "-m", "ziglang", "cc", "-target", TRIPLES[arch], *arguments]
     # Our objects are in a cache of our own, which is checked; zig's cache would return them unchecked.
-    with tempfile.TemporaryDirectory(prefix="edgewright-cc-") as own, compiler_cache.checked_library() as library:
-        environment = {**os.environ, compiler_cache.GLOBAL: str(library), compiler_cache.LOCAL: own}
+    with tempfile.TemporaryDirectory(prefix="edgewright-cc-") as local, compiler_cache.checked_library() as library:
+        environment = {**os.environ, compiler_cache.GLOBAL: str(library), compiler_cache.LOCAL: local}
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", env=environment, timeout=TIMEOUT_SECONDS
             )
-            said = (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
+            stderr = (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
         except subprocess.TimeoutExpired:
-            said = f"it did not end within {TIMEOUT_SECONDS} s"
-        if said:
-            ending = Exit.USAGE if cache.says_no_room(said) else Exit.BUG
-            fail("T011", "the C compiler failed", because=said[:2000], exit=ending)
+            stderr = f"it did not end within {TIMEOUT_SECONDS} s"
+        if stderr:
+            ending = Exit.USAGE if cache.says_no_room(stderr) else Exit.BUG
+            fail("T011", "the C compiler failed", because=stderr[:2000], exit=ending)

@@ -236,10 +236,10 @@ def _grouped(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, A
                 )
                 row = (((g * kh + ky) * kw + kx) * ins + c) * per_group
 
-                def one(lane: Expr) -> None:
+                def accumulate(lane: Expr) -> None:
                     put(acc, g * per_group + lane, acc[g * per_group + lane] + value * w[row + lane])
 
-                lanes(per_group, one)
+                lanes(per_group, accumulate)
             tail.emit(buffers, line * width + x, 0, outs, lambda lane: acc[lane])
 
     context.add(group, [padded, taps, biases, *tail.views], body, macs=macs)

@@ -94,10 +94,10 @@ class _Experts:
         """Add the step in which one thread fills the queues: little work, in which each token depends on those before."""
         new, places = self.context.temporary, self.places
         gate = new(places, "int16" if self.integer else "float32")
-        found = Queues(new(1 + 3 * self.tasks, "int32"), new(places, "int32"), new(places, "int32"), gate)
+        queues = Queues(new(1 + 3 * self.tasks, "int32"), new(places, "int32"), new(places, "int32"), gate)
         work = new(3 * self.experts, "int32")
         source = self.logits.views[0]
-        views = [found.tasks, work, found.token, found.place, found.gate]
+        views = [queues.tasks, work, queues.token, queues.place, queues.gate]
         factors = [i32(self.op.gate_multiplier), i32(self.op.gate_shift)] if self.integer else []
 
         def body(buffers: Mapping[StridedView, Any]) -> None:
@@ -115,7 +115,7 @@ class _Experts:
             )
 
         self.context.add(self.group, [source, *views], body, kind="Route")
-        return found
+        return queues
 
     def _products(self, queues: Queues) -> StridedView:
         """Add the step of the experts and return their results, one row for each place in the queues."""
@@ -148,7 +148,7 @@ class _Experts:
         sizes = np.array([self.d, self.h, self.o, ACTIVATIONS[self.op.activation], self.parts, self.most], np.int64)
         first = packed(w1, self.shape), widened(b1.astype(np.float32), self.hidden_width)
         second = packed(w2, self.shape), widened(b2.astype(np.float32), self.ldout)
-        return [self.context.keep(one) for one in (sizes, *first, *second)]
+        return [self.context.keep(array) for array in (sizes, *first, *second)]
 
     def _integer_constants(self) -> list[StridedView]:
         w1, b1, w2, b2, m1, s1, table, m2, s2 = self.weights
@@ -156,7 +156,7 @@ class _Experts:
         sizes = np.array([self.d, self.h, self.o, 0, self.parts, self.most, self.op.zero_point, *panels], np.int64)
         first = packed(w1, self.shape), self._factors(w1, b1, m1, s1, self.hidden_width)
         second = packed(w2, self.shape), self._factors(w2, b2, m2, s2, self.ldout)
-        return [self.context.keep(one) for one in (sizes, *first, *second, table.astype(np.int8))]
+        return [self.context.keep(array) for array in (sizes, *first, *second, table.astype(np.int8))]
 
     def _factors(self, weight: Array, bias: Array, multiplier: Array, shift: Array, width: int) -> Array:
         """Return bias, multiplier and shift (experts, 3, width), such that columns after the last give 0."""

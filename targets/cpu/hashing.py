@@ -73,7 +73,7 @@ def hash_attention(context: Context, group: Group) -> None:
     context.add(group, [codes, v, selected, tables, weights], summing, kind="HashSums")
 
     def rows(buffers: Buffers, head: Expr, row: Expr, many: Expr, target: Expr, ldout: Expr) -> None:
-        own = null() if op.constant == "sum" else address(buffers[v], _head(v, head, heads) + row * v.strides[1])
+        values = null() if op.constant == "sum" else address(buffers[v], _head(v, head, heads) + row * v.strides[1])
         run(
             f"ew_hash_rows_{kind}",
             address(buffers[selected], (head * tokens + row) * quads),
@@ -82,7 +82,7 @@ def hash_attention(context: Context, group: Group) -> None:
             address(buffers[tables], head * (quads * COMBINATIONS * pitch)),
             address(buffers[weights], head * (quads * COMBINATIONS)),
             i64(dv),
-            own,
+            values,
             i64(v.strides[1]),
             target,
             ldout,
@@ -144,7 +144,7 @@ def _float_codes(context: Context, op: HashCodes, anchors: Array, coefficients: 
     ]
     pitches = [supports_wide * dk, supports_wide, bits_wide * supports, bits]
     work = shape.mr * (supports_wide + shape.nr)
-    return [context.keep(one) for one in parts], pitches, work, [constant(1 / (2 * op.sigma), "float32")]
+    return [context.keep(array) for array in parts], pitches, work, [constant(1 / (2 * op.sigma), "float32")]
 
 
 def _integer_codes(
@@ -172,7 +172,7 @@ def _integer_codes(
         np.clip(limits, -(2**31), 2**31 - 1).astype(np.int32),  # sums are below 2^31: no sign changes
     ]
     pitches = [shape.panels(supports) * shape.panel(dk), 2 * ld, 2 * pairs * bits_wide, bits_wide]
-    return [context.keep(one) for one in parts], pitches, left + shape.mr * ld * 6, []
+    return [context.keep(array) for array in parts], pitches, left + shape.mr * ld * 6, []
 
 
 def _blocks(
@@ -182,7 +182,7 @@ def _blocks(
     anchor = group.head
     windows, tokens, _ = anchor.shape
     tail = context.tail(group, tiles=True)
-    home = _home(tail, anchor)
+    target_view = _home(tail, anchor)
     bias = no_bias(context, tail, width)
     blocks = -(-tokens // BLOCK)
     dtype = dtype_of(anchor.elem)
@@ -192,9 +192,9 @@ def _blocks(
             head, block = (task // blocks, task % blocks) if blocks > 1 else (task, 0)
             row = block * BLOCK
             many = min(BLOCK, tokens) if tokens % BLOCK == 0 or tokens < BLOCK else T.min(BLOCK, tokens - row)
-            if home is not None:
-                target = address(buffers[home], _head(home, head, heads) + row * home.strides[1])
-                rows(buffers, head, row, many, target, i64(home.strides[1]))
+            if target_view is not None:
+                target = address(buffers[target_view], _head(target_view, head, heads) + row * target_view.strides[1])
+                rows(buffers, head, row, many, target, i64(target_view.strides[1]))
                 return
             results = scratch(min(BLOCK, tokens) * width, dtype)
             rows(buffers, head, row, many, address(results, 0), i64(width))
@@ -211,8 +211,8 @@ def _blocks(
 
 def _home(tail: Tail, anchor: Node) -> StridedView | None:
     """Return where results may be written directly: the anchor's view, if its columns are contiguous and there is no tail."""
-    home = tail.stored.get(anchor)
-    return home if home is not None and not tail.group.tail and home.strides[-1] == 1 else None
+    target_view = tail.stored.get(anchor)
+    return target_view if target_view is not None and not tail.group.tail and target_view.strides[-1] == 1 else None
 
 
 def _rows(context: Context, node: Node) -> StridedView:

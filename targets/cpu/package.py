@@ -64,7 +64,7 @@ def manifest_of(program: CpuProgram, built: Built, model: str, target: str, vers
     """Return the manifest without its hashes."""
     graph, variant = program.graph, program.variant
     ranges = input_ranges(graph)
-    names = [one.op.name for one in graph.inputs if isinstance(one.op, Input)]
+    names = [node.op.name for node in graph.inputs if isinstance(node.op, Input)]
     integer = any(not node.type.is_float for node in graph.nodes() if node.op.kind in ("Linear", "Conv", "PatchEmbed"))
     return Manifest(
         format=FORMAT,

@@ -116,8 +116,8 @@ class _Product:
 
     def add(self, group: Group) -> None:
         """Append the step."""
-        own = [view for view in (self.packed, self.bias, self.left) if view is not None]
-        self.context.add(group, [*self.rows.views, *own, *self.tail.views], self._emit, macs=self.macs)
+        views = [view for view in (self.packed, self.bias, self.left) if view is not None]
+        self.context.add(group, [*self.rows.views, *views, *self.tail.views], self._emit, macs=self.macs)
 
     def _emit(self, buffers: Buffers) -> None:
         if not self.by_panels:
@@ -130,12 +130,12 @@ class _Product:
             with loop(self.blocks, parallel=self.wide and self.blocks > 1) as i:
                 self._prepare(buffers, i, buffers[self.left], i * self._left_elements)
 
-        def one(p: Expr, width: int) -> None:
+        def emit_panel(p: Expr, width: int) -> None:
             with loop(self.blocks) as i:
                 left = None if self.left is None else address(buffers[self.left], i * self._left_elements)
                 self._tile(buffers, i, left, p, width)
 
-        self._all_panels(one, parallel=self.wide)
+        self._all_panels(emit_panel, parallel=self.wide)
 
     def _all_panels(self, emit: Callable[[Expr, int], None], parallel: bool = False) -> None:
         whole, rest = divmod(self.n, self.shape.nr)

@@ -109,7 +109,7 @@ def profile(
 
 def kept_sample(artifact: Artifact) -> dict[str, Array]:
     """Return the first sample that compilation stored in the artifact. CompileError D009 when there is none."""
-    wanted = {one.name: one.shape for one in artifact.manifest.inputs}
+    wanted = {tensor.name: tensor.shape for tensor in artifact.manifest.inputs}
     try:
         with np.load(artifact.directory / SAMPLES, allow_pickle=False) as found:
             return {name: found[name][: shape[0] if shape else None].reshape(shape) for name, shape in wanted.items()}
@@ -133,14 +133,14 @@ def run_data(run: TimedRun, artifact: Artifact) -> dict[str, Any]:
         "spread": (high - low) / median,
         "gop_per_s": 2 * macs / median * 1e-6,
         "per_second": 1e3 / median,
-        "steps_ms": sum(one.median_ns for one in run.steps) * 1e-6 if run.steps else None,
+        "steps_ms": sum(step.median_ns for step in run.steps) * 1e-6 if run.steps else None,
     }
 
 
 def operations(artifact: Artifact, runs: list[TimedRun]) -> list[dict[str, Any]]:
     """Return every step with its median time by number of threads; share and speed are of the first number."""
     timed = [run for run in runs if run.steps]
-    total = sum(one.median_ns for one in timed[0].steps) if timed else 0
+    total = sum(step.median_ns for step in timed[0].steps) if timed else 0
     found = []
     for i, step in enumerate(artifact.manifest.steps):
         first = timed[0].steps[i].median_ns if timed else None
@@ -167,8 +167,8 @@ def check(artifact: Artifact, sample: Mapping[str, Array], measured: DeviceMeasu
         return {**nothing, "right": None, "largest_error": None, "values": 0, "first_difference": None}
     expected = interpret(checkpoint.load(artifact.directory / GRAPH), dict(sample))
     worst, values, first = 0.0, 0, None
-    for one in artifact.manifest.outputs:
-        got, want = measured.outputs[one.name], np.asarray(expected[one.name]).reshape(one.shape)
+    for tensor in artifact.manifest.outputs:
+        got, want = measured.outputs[tensor.name], np.asarray(expected[tensor.name]).reshape(tensor.shape)
         values += got.size
         wrong = got != want if integer else ~(np.abs(got - want) <= FLOAT_TOLERANCE * np.abs(want).max())
         difference = np.abs(got.astype(np.float64) - want.astype(np.float64))
@@ -176,7 +176,7 @@ def check(artifact: Artifact, sample: Mapping[str, Array], measured: DeviceMeasu
         worst = max(worst, float(np.nan_to_num(difference, nan=np.inf).max()) / scale)
         if first is None and wrong.any():
             index = tuple(int(i) for i in np.argwhere(wrong)[0])
-            first = {"output": one.name, "index": list(index), "expected": float(want[index]), "found": _finite(got[index])}
+            first = {"output": tensor.name, "index": list(index), "expected": float(want[index]), "found": _finite(got[index])}
     return {
         **nothing,
         "right": first is None,

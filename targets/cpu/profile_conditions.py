@@ -20,48 +20,48 @@ def warnings(measured: DeviceMeasurement, runs: Sequence[Mapping[str, Any]]) -> 
     """Return sentences on what may have distorted the times; none for an emulator, which has no times."""
     if not runs:
         return []
-    found = []
+    sentences = []
     before, after = measured.before, measured.after
     if before is None or after is None or not (before.clock_khz or after.clock_khz):
-        found.append("The device does not report its clock: the frequency of these runs is unknown.")
+        sentences.append("The device does not report its clock: the frequency of these runs is unknown.")
     if before is not None and after is not None:
         processors = measured.machine.processors if measured.machine else 0
-        found += _clock(before, after) + _heat(before, after) + _others(before, processors)
+        sentences += _clock(before, after) + _heat(before, after) + _others(before, processors)
     for run in runs:
         if run["spread"] > _SPREAD:
             threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
-            found.append(f"With {threads} the times vary by {run['spread']:.0%}: other programs may have run.")
-    return found
+            sentences.append(f"With {threads} the times vary by {run['spread']:.0%}: other programs may have run.")
+    return sentences
 
 
 def _clock(before: Conditions, after: Conditions) -> list[str]:
-    found = []
+    sentences = []
     if slow := sorted({*before.governors, *after.governors} - {"performance"}):
-        found.append(
+        sentences.append(
             f"The clock governor is {', '.join(slow)}: set `performance` for reproducible times "
             "(cpupower frequency-set -g performance; on a Jetson: jetson_clocks)."
         )
     if after.clock_khz and after.clock_max_khz and max(after.clock_khz) < _COOLER * max(after.clock_max_khz):
         now, most = max(after.clock_khz) / 1e3, max(after.clock_max_khz) / 1e3
-        found.append(f"After the runs the clock was at {now:,.0f} MHz, its maximum is {most:,.0f} MHz.")
-    return found
+        sentences.append(f"After the runs the clock was at {now:,.0f} MHz, its maximum is {most:,.0f} MHz.")
+    return sentences
 
 
 def _heat(before: Conditions, after: Conditions) -> list[str]:
-    found = []
+    sentences = []
     if before.throttle_count is not None and after.throttle_count is not None:
         times = after.throttle_count - before.throttle_count
         if times > 0:
-            found.append(f"The processor was throttled {times} time{'s' if times > 1 else ''} by its temperature.")
+            sentences.append(f"The processor was throttled {times} time{'s' if times > 1 else ''} by its temperature.")
     flags = after.throttled_flags or 0
     if now := [text for bit, text in enumerate(_PI_FLAGS) if flags >> bit & 1]:
-        found.append(f"The firmware reports: {', '.join(now)}.")
+        sentences.append(f"The firmware reports: {', '.join(now)}.")
     risen = flags & ~(before.throttled_flags or 0)
     if past := [text for bit, text in enumerate(_PI_FLAGS) if risen >> (bit + _PI_SINCE_BOOT) & 1]:
-        found.append(f"The firmware reports that this happened during the runs: {', '.join(past)}.")
+        sentences.append(f"The firmware reports that this happened during the runs: {', '.join(past)}.")
     if after.thermal and (hottest := max(after.thermal, key=lambda zone: zone.millicelsius)).millicelsius > _HOT_C * 1e3:
-        found.append(f"{hottest.name} is at {hottest.millicelsius / 1e3:.0f} °C.")
-    return found
+        sentences.append(f"{hottest.name} is at {hottest.millicelsius / 1e3:.0f} °C.")
+    return sentences
 
 
 def _others(before: Conditions, processors: int) -> list[str]:

@@ -182,17 +182,21 @@ def conditions(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def limits(data: Mapping[str, Any]) -> list[str]:
     """Return what the figures do not mean."""
-    said = []
+    sentences = []
     if data["runs"]:
-        said.append(
+        sentences.append(
             "A step timed alone finds its data in other caches than in the whole program, and reading the clock takes time: "
             "compare the shares; the sum of the steps differs from the whole."
         )
     if data["device"]["name"].startswith("rpc:"):
-        said.append("Over TVM's RPC the model runs on TVM's runtime and threads, not on our runner, which is a little faster.")
+        sentences.append(
+            "Over TVM's RPC the model runs on TVM's runtime and threads, not on our runner, which is a little faster."
+        )
     if data["device"]["emulated"]:
-        said.append("Instructions are those of one inference on one thread; how many a processor executes per cycle varies.")
-    return [*said, "One input was run; times of these models do not depend on the data."]
+        sentences.append(
+            "Instructions are those of one inference on one thread; how many a processor executes per cycle varies."
+        )
+    return [*sentences, "One input was run; times of these models do not depend on the data."]
 
 
 def _check(data: Mapping[str, Any]) -> tuple[str, str]:

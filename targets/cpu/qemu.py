@@ -120,8 +120,8 @@ def _takes_plugins(emulator: str) -> bool:
 @functools.cache
 def _interface(emulator: str) -> int:
     """Return the version of the plugin interface: QEMU 9 refuses plugins of version 1, and older ones know no other."""
-    said = subprocess.run([emulator, "--version"], capture_output=True, text=True, errors="replace", timeout=60).stdout
-    version = re.search(r"version (\d+)", said)
+    version_text = subprocess.run([emulator, "--version"], capture_output=True, text=True, errors="replace", timeout=60).stdout
+    version = re.search(r"version (\d+)", version_text)
     return 2 if version and int(version[1]) >= 9 else 1
 
 

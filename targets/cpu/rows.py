@@ -33,8 +33,8 @@ def row_step(context: Context, group: Group) -> None:
         _row_blocks(context, group, op, source, tail, extra)
         return
     dtype = dtype_of(anchor.elem)
-    home = tail.stored.get(anchor)
-    direct = home if home is not None and home.strides[-1] == 1 else None
+    stored = tail.stored.get(anchor)
+    direct = stored if stored is not None and stored.strides[-1] == 1 else None
     in_place = isinstance(op, Softmax) and anchor.type.is_float  # its kernel returns exponentials and their sum
 
     def body(buffers: Mapping[StridedView, Any]) -> None:
@@ -204,9 +204,9 @@ def gather_step(context: Context, group: Group) -> None:
 
 
 def _unravel(row: Expr, shape: tuple[int, ...]) -> list[Expr]:
-    found: list[Expr] = []
+    multi_index: list[Expr] = []
     for i, n in enumerate(shape):
         below = math.prod(shape[i + 1 :])
         index = row // below if below > 1 else row
-        found.append(index % n if i else index)
-    return found
+        multi_index.append(index % n if i else index)
+    return multi_index

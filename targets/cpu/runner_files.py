@@ -30,8 +30,8 @@ def runner_files(arch: Arch) -> dict[str, bytes]:
 def sources() -> dict[str, str]:
     """Return every file of runner/ that a user may read or build, by its name."""
     folder = files("edgewright.targets.cpu") / "runner"
-    found = sorted((one for one in folder.iterdir() if one.name.endswith(_SHIPPED)), key=lambda one: one.name)
-    return {one.name: one.read_text(encoding="utf-8") for one in found if one.name != "__init__.py"}
+    shipped = sorted((file for file in folder.iterdir() if file.name.endswith(_SHIPPED)), key=lambda file: file.name)
+    return {file.name: file.read_text(encoding="utf-8") for file in shipped if file.name != "__init__.py"}
 
 
 def program(arch: Arch) -> Path:

@@ -33,8 +33,8 @@ class Runner:
         self._entry = _loaded(tvm, artifact)[manifest.entry]
         weights = np.fromfile(artifact.weights, np.uint8) if manifest.weights_bytes else np.zeros(1, np.uint8)
         self._blocks = [self._tensor(weights), self._tensor(np.zeros(max(manifest.workspace_bytes, 1), np.uint8))]
-        self._outputs = [self._tensor(np.zeros(one.shape, one.dtype)) for one in manifest.outputs]
-        self._inputs: list[Any] = [self._tensor(np.zeros(one.shape, one.dtype)) for one in manifest.inputs]
+        self._outputs = [self._tensor(np.zeros(tensor.shape, tensor.dtype)) for tensor in manifest.outputs]
+        self._inputs: list[Any] = [self._tensor(np.zeros(tensor.shape, tensor.dtype)) for tensor in manifest.inputs]
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs by name, as the model stores them: float32, or integers (see `real`).
@@ -43,12 +43,12 @@ class Runner:
         """
         self.set_inputs(inputs)
         self.run()
-        return {one.name: got.numpy() for one, got in zip(self.artifact.manifest.outputs, self._outputs, strict=True)}
+        return {tensor.name: got.numpy() for tensor, got in zip(self.artifact.manifest.outputs, self._outputs, strict=True)}
 
     def set_inputs(self, inputs: Mapping[str, Array]) -> None:
         """Check the inputs and copy them in."""
         checked = checked_inputs(self.artifact, inputs)
-        self._inputs = [self._tensor(checked[one.name]) for one in self.artifact.manifest.inputs]
+        self._inputs = [self._tensor(checked[tensor.name]) for tensor in self.artifact.manifest.inputs]
 
     def run(self, first: int = 0, last: int | None = None) -> None:
         """Run steps first <= i < last on the present inputs and workspace."""
@@ -58,8 +58,8 @@ class Runner:
     @property
     def workspace(self) -> Array:
         """A copy of the workspace's bytes."""
-        found: Array = self._blocks[1].numpy()
-        return found
+        actual: Array = self._blocks[1].numpy()
+        return actual
 
 
 def real(tensor: TensorInfo, value: Array) -> Array:
@@ -72,28 +72,28 @@ def real(tensor: TensorInfo, value: Array) -> Array:
 def checked_inputs(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Return one sample per input in the model's types. CompileError D008 with everything that does not fit."""
     manifest = artifact.manifest
-    wanted = {one.name: one for one in manifest.inputs}
+    expected = {tensor.name: tensor for tensor in manifest.inputs}
     problems = []
     for name in inputs:
-        if name not in wanted:
-            problems.append((name, "the model has no such input", f"its inputs are {', '.join(wanted)}"))
+        if name not in expected:
+            problems.append((name, "the model has no such input", f"its inputs are {', '.join(expected)}"))
     checked: dict[str, Array] = {}
-    for name, one in wanted.items():
+    for name, tensor in expected.items():
         if name not in inputs:
-            problems.append((name, "it is missing", f"give an array of shape {one.shape} and type {one.dtype}"))
+            problems.append((name, "it is missing", f"give an array of shape {tensor.shape} and type {tensor.dtype}"))
             continue
         array = np.asarray(inputs[name])
-        if array.shape != one.shape:
-            problems.append((name, f"its shape is {array.shape}", f"the model takes {one.shape}"))
-        elif array.dtype.kind not in ("f" if one.dtype.startswith("float") else "iub"):
-            problems.append((name, f"its type is {array.dtype}", f"the model takes {one.dtype}"))
+        if array.shape != tensor.shape:
+            problems.append((name, f"its shape is {array.shape}", f"the model takes {tensor.shape}"))
+        elif array.dtype.kind not in ("f" if tensor.dtype.startswith("float") else "iub"):
+            problems.append((name, f"its type is {array.dtype}", f"the model takes {tensor.dtype}"))
         elif manifest.precision != "fp32" and array.dtype.kind == "f" and not np.isfinite(array).all():
             problems.append((name, "it holds nan or infinity", "an integer model has no values for them: clean the data"))
-        elif one.range is not None and not _within(array, one.range):
-            found = f"its values go from {array.min()} to {array.max()}"
-            problems.append((name, found, f"the model takes {one.range[0]} to {one.range[1]}"))
+        elif tensor.range is not None and not _within(array, tensor.range):
+            actual = f"its values go from {array.min()} to {array.max()}"
+            problems.append((name, actual, f"the model takes {tensor.range[0]} to {tensor.range[1]}"))
         else:
-            checked[name] = np.ascontiguousarray(array, one.dtype)
+            checked[name] = np.ascontiguousarray(array, tensor.dtype)
     if problems:
         raise CompileError(
             [Diagnostic("D008", f"input '{name}' does not fit the model", name, why, hint) for name, why, hint in problems]

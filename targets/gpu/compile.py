@@ -63,13 +63,13 @@ def compile_cubin(source: str, arch: str, *, require: bool = False) -> Cubin | N
 
     CompileError T030 (no compiler found knows the architecture), T031 (none found), T033 (it failed).
     """
-    found = compilers()
-    chosen = next((one for one in found if arch in one.architectures), None)
+    available = compilers()
+    chosen = next((compiler for compiler in available if arch in compiler.architectures), None)
     if chosen is None:
         if not require:
             return None
-        if found:
-            titles = " and ".join(one.title for one in found)
+        if available:
+            titles = " and ".join(compiler.title for compiler in available)
             fail("T030", f"{titles} cannot compile for {arch}", help=ADVICE, exit=Exit.USAGE)
         fail("T031", f"there is no CUDA compiler for {arch}", help=ADVICE, exit=Exit.USAGE)
 
@@ -87,18 +87,18 @@ def compile_cubin(source: str, arch: str, *, require: bool = False) -> Cubin | N
 
 def resource_usage(log: str) -> dict[str, KernelResources]:
     """Return the resources of each kernel from the verbose output of ptxas."""
-    found: dict[str, KernelResources] = {}
+    resources: dict[str, KernelResources] = {}
     for part in re.split(r"Compiling entry function '", log)[1:]:
         name = part[: part.index("'")]
         numbers = {kind: int(number) for number, kind in RESOURCES.findall(part)}
         spilled = numbers.get("spill stores", 0) + numbers.get("spill loads", 0)
-        found[name] = KernelResources(numbers.get("registers", 0), numbers.get("smem", 0), spilled)
-    return found
+        resources[name] = KernelResources(numbers.get("registers", 0), numbers.get("smem", 0), spilled)
+    return resources
 
 
 def compilers() -> Sequence[Compiler]:
     """Return nvcc of PATH or CUDA_HOME, then NVRTC; those that are installed."""
-    return [one for one in (_find_nvcc(), _find_nvrtc()) if one is not None]
+    return [compiler for compiler in (_find_nvcc(), _find_nvrtc()) if compiler is not None]
 
 
 def _find_nvcc() -> Compiler | None:
@@ -115,7 +115,7 @@ def _ask_nvcc(path: str) -> Compiler | None:
     if number is None:
         return None
     known = re.findall(r"compute_(\d+)", _said([path, "--list-gpu-arch"]) or _said([path, "--help"]))
-    return Compiler("nvcc", path, number[1], frozenset(f"sm_{one}" for one in known))
+    return Compiler("nvcc", path, number[1], frozenset(f"sm_{number}" for number in known))
 
 
 def _said(command: Sequence[str]) -> str:
@@ -132,8 +132,8 @@ def _find_nvrtc() -> Compiler | None:
         spec = importlib.util.find_spec("nvidia.cuda_nvrtc")
     except ModuleNotFoundError:
         return None
-    folders = [Path(one) / "lib" for one in (spec.submodule_search_locations or ())] if spec else []
-    path = next((one for folder in folders for one in sorted(folder.glob("libnvrtc.so.*"))), None)
+    folders = [Path(place) / "lib" for place in (spec.submodule_search_locations or ())] if spec else []
+    path = next((library for folder in folders for library in sorted(folder.glob("libnvrtc.so.*"))), None)
     if path is None:
         return None
     try:
@@ -145,7 +145,7 @@ def _find_nvrtc() -> Compiler | None:
     library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
     known = (ctypes.c_int * count.value)()
     library.nvrtcGetSupportedArchs(known)
-    return Compiler("NVRTC", str(path), f"{major.value}.{minor.value}", frozenset(f"sm_{one}" for one in known))
+    return Compiler("NVRTC", str(path), f"{major.value}.{minor.value}", frozenset(f"sm_{number}" for number in known))
 
 
 def _nvcc(compiler: Compiler, arch: str, folder: Path) -> str:
@@ -168,18 +168,18 @@ def _nvrtc(compiler: Compiler, arch: str, folder: Path) -> str:
         options = [f"--gpu-architecture={arch}".encode(), b"--ptxas-options=-v"]
         bad = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
         library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-        log = ctypes.create_string_buffer(size.value)
-        library.nvrtcGetProgramLog(program, log)
-        said = log.value.decode(errors="replace")
+        buffer = ctypes.create_string_buffer(size.value)
+        library.nvrtcGetProgramLog(program, buffer)
+        log = buffer.value.decode(errors="replace")
         if bad or library.nvrtcGetCUBINSize(program, ctypes.byref(size)):
-            _failed(compiler, said)
+            _failed(compiler, log)
         code = ctypes.create_string_buffer(size.value)
         library.nvrtcGetCUBIN(program, code)
         (folder / "model.cubin").write_bytes(code.raw)
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
-    return said
+    return log
 
 
-def _failed(compiler: Compiler, said: str) -> NoReturn:
-    fail("T033", f"{compiler.title} failed", because=said.strip()[:2000], exit=Exit.BUG)
+def _failed(compiler: Compiler, log: str) -> NoReturn:
+    fail("T033", f"{compiler.title} failed", because=log.strip()[:2000], exit=Exit.BUG)

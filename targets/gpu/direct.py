@@ -150,8 +150,8 @@ def direct_convolution(context: CudaContext, group: Group) -> None:
 
 
 def _unravel(index: Expr, shape: Sequence[int]) -> list[Expr]:
-    found: list[Expr] = []
+    multi_index: list[Expr] = []
     for i in range(len(shape)):
-        behind = quotient(index, math.prod(shape[i + 1 :]))
-        found.append(let(remainder(behind, shape[i]) if i else behind))
-    return found
+        rest = quotient(index, math.prod(shape[i + 1 :]))
+        multi_index.append(let(remainder(rest, shape[i]) if i else rest))
+    return multi_index

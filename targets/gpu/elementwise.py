@@ -19,10 +19,10 @@ def elementwise(context: CudaContext, group: Group) -> None:
     """Add the launch of a group of elementwise nodes."""
     tail, count, columns = elementwise_tail(context, group, context.tail)
 
-    def one(buffers: Buffers, row: Expr, column: Expr) -> None:
+    def emit(buffers: Buffers, row: Expr, column: Expr) -> None:
         tail.emit(buffers, row, column, None)
 
-    context.add(group, tail.arguments, grid(count * columns), each_element(count, columns, one))
+    context.add(group, tail.arguments, grid(count * columns), each_element(count, columns, emit))
 
 
 def copied(context: CudaContext, source: StridedView, target: StridedView, name: str) -> None:
@@ -31,10 +31,10 @@ def copied(context: CudaContext, source: StridedView, target: StridedView, name:
     to, frm = arrange(target), arrange(source)
     count, columns = math.prod(to.shape[:-1]), to.shape[-1]
 
-    def one(buffers: Buffers, row: Expr, column: Expr) -> None:
+    def emit(buffers: Buffers, row: Expr, column: Expr) -> None:
         put(buffers[target], element(to, row, column), buffers[source][element(frm, row, column)])
 
-    context.add(name, [Argument(source), Argument(target)], grid(count * columns), each_element(count, columns, one))
+    context.add(name, [Argument(source), Argument(target)], grid(count * columns), each_element(count, columns, emit))
 
 
 def grid(elements: int) -> Launch:

@@ -132,10 +132,10 @@ def product(context: CudaContext, group: Group, rows: TileOperand, weight: Array
         def store(row: Expr, column: Expr, value: Expr, _: Expr) -> None:
             row, column = let(first_row + row), let(first_column + column)
 
-            def one() -> None:
+            def emit() -> None:
                 tail.emit(buffers, row, column, value if bias_view is None else value + buffers[bias_view][column])
 
-            guarded(row, count, tile.bm, column, n, tile.bn, one)
+            guarded(row, count, tile.bm, column, n, tile.bn, emit)
 
         multiplier.each(store)
 

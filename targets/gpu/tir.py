@@ -58,9 +58,10 @@ def kernel_function(arguments: Sequence[Argument], launch: Launch, body: Body) -
     """Return a device function of one pointer per argument."""
     with IRBuilder() as ib, T.prim_func():
         T.func_name("step")
-        pointers = [T.arg(f"p{i}", T.ptr(one.dtype)) for i, one in enumerate(arguments)]
+        pointers = [T.arg(f"p{i}", T.ptr(argument.dtype)) for i, argument in enumerate(arguments)]
         buffers = [
-            T.decl_buffer((one.elements,), one.dtype, data=pointer) for one, pointer in zip(arguments, pointers, strict=True)
+            T.decl_buffer((argument.elements,), argument.dtype, data=pointer)
+            for argument, pointer in zip(arguments, pointers, strict=True)
         ]
         with (
             T.launch_thread("blockIdx.x", launch.blocks) as block,

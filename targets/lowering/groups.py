@@ -54,33 +54,33 @@ def group(graph: Graph, is_view: frozenset[Node]) -> list[Group]:
     nodes = graph.nodes()
     position = {node: i for i, node in enumerate(nodes)}
     users = graph.users()
-    home: dict[Node, Group] = {}
+    group_of: dict[Node, Group] = {}
     groups: list[Group] = []
     terms: dict[Node, int] = {}  # operators in a member's expression, its group's own only
     for node in nodes:
         if isinstance(node.op, (Input, Constant)) or node in is_view:
             continue
-        target = _target(node, home, users, graph, position) if is_elementwise(node.op) else None
+        target = _target(node, group_of, users, graph, position) if is_elementwise(node.op) else None
         fused = target.members if target is not None else []
-        own = SATURATING_TERMS if isinstance(node.op, (AddRequantised, Relu)) and not node.type.is_float else 1
-        terms[node] = 1 if type(node.op) in ROW_FUNCTIONS else own + sum(terms[n] for n in node.inputs if n in fused)
+        weight = SATURATING_TERMS if isinstance(node.op, (AddRequantised, Relu)) and not node.type.is_float else 1
+        terms[node] = 1 if type(node.op) in ROW_FUNCTIONS else weight + sum(terms[n] for n in node.inputs if n in fused)
         if target is None or len(fused) == MEMBERS_MAX or terms[node] > TERMS_MAX:
-            target, terms[node] = Group([]), own
+            target, terms[node] = Group([]), weight
             groups.append(target)
         target.members.append(node)
-        home[node] = target
-    for one in groups:
-        inside = set(one.members)
-        one.stored = [n for n in one.members if n in graph.outputs or any(u not in inside for u in users[n])]
-    return sorted(groups, key=lambda one: position[one.members[0] if one.branches else one.last])
+        group_of[node] = target
+    for current in groups:
+        inside = set(current.members)
+        current.stored = [n for n in current.members if n in graph.outputs or any(u not in inside for u in users[n])]
+    return sorted(groups, key=lambda current: position[current.members[0] if current.branches else current.last])
 
 
 def _target(
-    node: Node, home: dict[Node, Group], users: dict[Node, list[Node]], graph: Graph, position: dict[Node, int]
+    node: Node, group_of: dict[Node, Group], users: dict[Node, list[Node]], graph: Graph, position: dict[Node, int]
 ) -> Group | None:
-    found: list[tuple[Node, Group, bool]] = []
+    candidates: list[tuple[Node, Group, bool]] = []
     for operand in dict.fromkeys(node.inputs):
-        candidate = home.get(operand)
+        candidate = group_of.get(operand)
         if candidate is None or operand.shape != node.shape:
             continue
         alone = len(set(users[operand])) == 1 and operand not in graph.outputs
@@ -88,12 +88,12 @@ def _target(
         if candidate.branches and not unary:
             continue
         if alone and operand is candidate.last:
-            found.append((operand, candidate, candidate.branches))
+            candidates.append((operand, candidate, candidate.branches))
         elif unary and _unary(candidate):
-            found.append((operand, candidate, True))
-    if not found:
+            candidates.append((operand, candidate, True))
+    if not candidates:
         return None
-    _, chosen, branches = max(found, key=lambda row: position[row[0]])
+    _, chosen, branches = max(candidates, key=lambda row: position[row[0]])
     chosen.branches |= branches
     return chosen
 

@@ -74,10 +74,13 @@ class StridedView:
     def broadcast_to(self, shape: Shape) -> StridedView:
         """Broadcast as numpy does: leading axes are added, axes of one element repeat."""
         missing = len(shape) - len(self.shape)
-        own = (*(1 for _ in range(missing)), *self.shape)
+        sizes = (*(1 for _ in range(missing)), *self.shape)
         strides = (*(0 for _ in range(missing)), *self.strides)
         return StridedView(
-            self.storage, shape, tuple(s if n == m else 0 for n, m, s in zip(own, shape, strides, strict=True)), self.offset
+            self.storage,
+            shape,
+            tuple(s if n == m else 0 for n, m, s in zip(sizes, shape, strides, strict=True)),
+            self.offset,
         )
 
     def reshape(self, shape: Shape) -> StridedView | None:
@@ -116,36 +119,36 @@ def collapse(shape: Shape, strides: Sequence[tuple[int, ...]]) -> tuple[Shape, l
     sizes: list[int] = []
     steps: list[list[int]] = [[] for _ in strides]
     for axis in axes:
-        if sizes and all(own[-1] == s[axis] * shape[axis] for own, s in zip(steps, strides, strict=True)):
+        if sizes and all(walk[-1] == s[axis] * shape[axis] for walk, s in zip(steps, strides, strict=True)):
             sizes[-1] *= shape[axis]
-            for own, s in zip(steps, strides, strict=True):
-                own[-1] = s[axis]
+            for walk, s in zip(steps, strides, strict=True):
+                walk[-1] = s[axis]
         else:
             sizes.append(shape[axis])
-            for own, s in zip(steps, strides, strict=True):
-                own.append(s[axis])
+            for walk, s in zip(steps, strides, strict=True):
+                walk.append(s[axis])
     if not sizes:
         return (1,), [(0,) for _ in strides]
-    return tuple(sizes), [tuple(own) for own in steps]
+    return tuple(sizes), [tuple(walk) for walk in steps]
 
 
-def _reshaped(shape: Shape, strides: tuple[int, ...], wanted: Shape) -> tuple[int, ...] | None:
-    if math.prod(shape) != math.prod(wanted):
-        raise ValueError(f"{shape} does not reshape to {wanted}")
+def _reshaped(shape: Shape, strides: tuple[int, ...], target: Shape) -> tuple[int, ...] | None:
+    if math.prod(shape) != math.prod(target):
+        raise ValueError(f"{shape} does not reshape to {target}")
     sizes, (steps,) = collapse(shape, [strides])
-    found: list[int] = []
+    new_strides: list[int] = []
     group = len(sizes) - 1
     left, step = sizes[group], steps[group]
-    for n in reversed(wanted):
+    for n in reversed(target):
         if n == 1:
-            found.append(0)
+            new_strides.append(0)
             continue
         if left == 1:
             group -= 1
             left, step = sizes[group], steps[group]
         if left % n:
             return None
-        found.append(step)
+        new_strides.append(step)
         left //= n
         step *= n
-    return tuple(reversed(found))
+    return tuple(reversed(new_strides))

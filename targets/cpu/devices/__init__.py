@@ -22,8 +22,8 @@ def device(text: str) -> ProfilingDevice:
     if text == "qemu":
         return QemuDevice()
     scheme, separator, rest = text.partition("://")
-    if separator and scheme == "ssh" and (found := ssh.address(rest)):
-        user, host, port = found
+    if separator and scheme == "ssh" and (address := ssh.address(rest)):
+        user, host, port = address
         return SshDevice(host, user, port)
     if separator and scheme == "rpc" and (server := rpc.address(rest)):
         return server

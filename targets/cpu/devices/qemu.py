@@ -69,8 +69,8 @@ class QemuDevice:
             if once is not None:
                 more = self._execute(artifact, dataclasses.replace(few, repeat=1 + COUNTED_RUNS), cpu, scratch)
                 each = None if more is None else round((more - once) / COUNTED_RUNS)
-        found = runner_process.measured(artifact, results, self.name)
-        return dataclasses.replace(found, machine=None, before=None, after=None, instructions=each, cpu=cpu)
+        result = runner_process.measured(artifact, results, self.name)
+        return dataclasses.replace(result, machine=None, before=None, after=None, instructions=each, cpu=cpu)
 
     def _execute(self, artifact: Artifact, settings: Settings, cpu: str, scratch: str) -> int | None:
         """Return the instructions of the whole process if they are counted."""

@@ -93,7 +93,7 @@ class RpcDevice:
             "workspace_bytes": manifest.workspace_bytes,
             "threads": settings.threads,
             "steps": len(manifest.steps),
-            "outputs": [{"identifier": identifier(one), "shape": one.shape, "dtype": one.dtype} for one in manifest.outputs],
+            "outputs": [{"identifier": identifier(t), "shape": t.shape, "dtype": t.dtype} for t in manifest.outputs],
             "warmup": settings.warmup,
             "repeat": settings.repeat,
             "seconds": settings.seconds,
@@ -104,8 +104,8 @@ class RpcDevice:
         }
         return json.dumps(job).encode()
 
-    def _failed(self, artifact: Artifact, code: int, said: str) -> NoReturn:
-        because = runner_process.one_line(said)
+    def _failed(self, artifact: Artifact, code: int, stderr: str) -> NoReturn:
+        because = runner_process.one_line(stderr)
         arch = artifact.manifest.arch
         if code == -signal.SIGALRM:
             hint = "is it an RPC server, and free? a tracker waits until a server with the key is"
@@ -129,10 +129,10 @@ _ENDPOINT = re.compile(rf"(?P<host>{_HOST}):(?P<port>[0-9]{{1,5}})")
 
 def endpoint(text: str) -> tuple[str, int] | None:
     """Return (host, port) of host:port, or None for other text."""
-    found = _ENDPOINT.fullmatch(text)
-    if found is None or not 0 < int(found["port"]) < 65536:
+    match = _ENDPOINT.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) < 65536:
         return None
-    return found["host"].strip("[]"), int(found["port"])
+    return match["host"].strip("[]"), int(match["port"])
 
 
 def address(text: str) -> RpcDevice | None:

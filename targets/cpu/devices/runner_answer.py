@@ -31,7 +31,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 def result_names(artifact: Artifact) -> tuple[str, ...]:
     """Return the files that edgewright-run writes, relative to the folder of the results."""
-    return (PROFILE, *(f"{OUTPUTS}/{identifier(one)}.npy" for one in artifact.manifest.outputs))
+    return (PROFILE, *(f"{OUTPUTS}/{identifier(tensor)}.npy" for tensor in artifact.manifest.outputs))
 
 
 def read(artifact: Artifact, files: Mapping[str, bytes]) -> DeviceMeasurement:
@@ -40,7 +40,7 @@ def read(artifact: Artifact, files: Mapping[str, bytes]) -> DeviceMeasurement:
         answer = msgspec.json.decode(files[PROFILE], type=_Answer)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise ValueError(f"{PROFILE}: {error}") from error
-    outputs = {one.name: output(one, files[f"{OUTPUTS}/{identifier(one)}.npy"]) for one in artifact.manifest.outputs}
+    outputs = {t.name: output(t, files[f"{OUTPUTS}/{identifier(t)}.npy"]) for t in artifact.manifest.outputs}
     for run in answer.runs:
         if len(run.steps) not in (0, len(artifact.manifest.steps)):
             raise ValueError(f"{PROFILE}: times of {len(run.steps)} steps, the model has {len(artifact.manifest.steps)}")
@@ -61,8 +61,8 @@ def output(tensor: TensorInfo, content: bytes) -> Array:
     dtype = np.dtype(tensor.dtype)
     shape = ", ".join(map(str, tensor.shape)) + ("," if len(tensor.shape) == 1 else "")
     if header[1] != dtype.str.encode() or header[2] != shape.encode():
-        found = f"{header[1].decode(errors='replace')} ({header[2].decode()})"
-        raise ValueError(f"output '{tensor.name}' is {found[:100]}, not {dtype.str} ({shape})")
+        header_text = f"{header[1].decode(errors='replace')} ({header[2].decode()})"
+        raise ValueError(f"output '{tensor.name}' is {header_text[:100]}, not {dtype.str} ({shape})")
     if len(content) - start != math.prod(tensor.shape) * dtype.itemsize:
         raise ValueError(f"output '{tensor.name}' has {len(content) - start} bytes of values")
     return np.frombuffer(content, dtype, offset=start).reshape(tensor.shape).copy()

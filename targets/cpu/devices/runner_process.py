@@ -27,20 +27,20 @@ _SIGNALLED = 128  # a shell's exit code for a program that signal n ended is 128
 def input_files(artifact: Artifact, inputs: Mapping[str, Array]) -> dict[str, bytes]:
     """Return the inputs as .npy files by name. CompileError D008 when they do not fit the model."""
     checked = checked_inputs(artifact, inputs)
-    found = {}
-    for one in artifact.manifest.inputs:
+    contents = {}
+    for tensor in artifact.manifest.inputs:
         file = io.BytesIO()
-        np.save(file, checked[one.name], allow_pickle=False)
-        found[f"{identifier(one)}.npy"] = file.getvalue()
-    return found
+        np.save(file, checked[tensor.name], allow_pickle=False)
+        contents[f"{identifier(tensor)}.npy"] = file.getvalue()
+    return contents
 
 
 def arguments(artifact: Artifact, settings: Settings, folder: str, files: str) -> list[str]:
     """Return the arguments of edgewright-run: the model is in `folder`, the inputs and later the results in `files`."""
     threads = "all" if settings.threads is None else ",".join(map(str, settings.threads))
     words = [folder]
-    for one in artifact.manifest.inputs:
-        words += ["--input", f"{identifier(one)}={files}/{identifier(one)}.npy"]
+    for tensor in artifact.manifest.inputs:
+        words += ["--input", f"{identifier(tensor)}={files}/{identifier(tensor)}.npy"]
     words += ["--output", f"{files}/{runner_answer.OUTPUTS}", "--profile", f"{files}/{runner_answer.PROFILE}"]
     return [
         *words,
@@ -70,9 +70,9 @@ def measured(artifact: Artifact, files: Mapping[str, bytes], device: str) -> Dev
     refuse("T051", "the runner's answer is not complete", device, because, "try again; a full disk is one reason")
 
 
-def refuse_end(artifact: Artifact, code: int, said: str, device: str) -> NoReturn:
+def refuse_end(artifact: Artifact, code: int, stderr: str, device: str) -> NoReturn:
     """Raise the CompileError for a nonzero exit code: negative or above 128 for a signal, as subprocess or a shell report."""
-    said = one_line(said)
+    stderr = one_line(stderr)
     number = -code if code < 0 else code - _SIGNALLED if code > _SIGNALLED else 0
     if number:
         try:
@@ -85,23 +85,23 @@ def refuse_end(artifact: Artifact, code: int, said: str, device: str) -> NoRetur
             "SIGKILL": "the system may have run out of memory: close other programs, or take a smaller model",
         }
         hint = hints.get(name, "please report this, with the artifact if you can")
-        refuse("T047", f"the model's program was ended by {name}", device, said, hint)
-    if "GLIBC_" in said or "error while loading shared libraries" in said:
-        refuse("T046", "the device's C library is too old or missing", device, said, "glibc 2.28 (2018) or newer is needed")
-    if "edgewright-run: cpu:" in said:
+        refuse("T047", f"the model's program was ended by {name}", device, stderr, hint)
+    if "GLIBC_" in stderr or "error while loading shared libraries" in stderr:
+        refuse("T046", "the device's C library is too old or missing", device, stderr, "glibc 2.28 (2018) or newer is needed")
+    if "edgewright-run: cpu:" in stderr:
         hint = "compile for this processor; `edgewright targets` names the boards"
-        refuse("T049", "the device's processor cannot run this artifact", device, said, hint)
-    if "edgewright-run: artifact:" in said:
+        refuse("T049", "the device's processor cannot run this artifact", device, stderr, hint)
+    if "edgewright-run: artifact:" in stderr:
         hint = "a full disk or faulty memory of the device damages copies; try again"
-        refuse("T051", "the model's files arrived damaged", device, said, hint)
-    if "edgewright-run: memory:" in said:
-        refuse("T050", "the device ran out of memory", device, said, "close other programs, or take a smaller model")
-    refuse("T051", f"the runner ended with exit code {code}", device, said, "compile the model again; see runner/README.md")
+        refuse("T051", "the model's files arrived damaged", device, stderr, hint)
+    if "edgewright-run: memory:" in stderr:
+        refuse("T050", "the device ran out of memory", device, stderr, "close other programs, or take a smaller model")
+    refuse("T051", f"the runner ended with exit code {code}", device, stderr, "compile the model again; see runner/README.md")
 
 
-def one_line(said: str) -> str:
+def one_line(stderr: str) -> str:
     """Return the end of a program's output, fit for a message."""
-    return plain(" ".join(said.split())[-SAID_MAX:])
+    return plain(" ".join(stderr.split())[-SAID_MAX:])
 
 
 def execute(command: Sequence[str], settings: Settings, device: str, stdin: bytes = b"") -> Finished:
@@ -122,8 +122,8 @@ def too_slow(settings: Settings, device: str) -> NoReturn:
 @contextlib.contextmanager
 def orderly() -> Iterator[None]:
     """Make SIGTERM end the body as Ctrl-C does, so that its processes and folders go. Works in the main thread only."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if not ours:
+    restorable = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if not restorable:
         yield
         return
     signal.signal(signal.SIGTERM, _leave)

@@ -119,15 +119,15 @@ class SshDevice:
         with runner_process.orderly(), _connected(self.command(settings, remote), settings) as link:
             answer = link.answer(settings.connect_s * 2, self.name)
             if answer is None:
-                self._not_connected(link.ended(), link.said(), settings)
+                self._not_connected(link.ended(), link.stderr(), settings)
             self._check(answer, artifact)
             link.send(b"go\n" + _archive(files))
             content = link.rest(limit)
             if content is None:
                 runner_process.too_slow(settings, self.name)
-            code, said = link.ended(), link.said()
+            code, stderr = link.ended(), link.stderr()
         if code:
-            self._failed(artifact, code, said)
+            self._failed(artifact, code, stderr)
         return runner_process.measured(artifact, _unpacked(content, results, self.name), self.name)
 
     def _check(self, answer: str, artifact: Artifact) -> None:
@@ -148,22 +148,22 @@ class SshDevice:
             hint = "use a system with glibc 2.28 or newer (Debian 10, Ubuntu 20.04, JetPack 5), not one with musl"
             refuse("T046", "the device's C library is missing", self.name, missing, hint)
 
-    def _failed(self, artifact: Artifact, code: int, said: str) -> NoReturn:
+    def _failed(self, artifact: Artifact, code: int, stderr: str) -> NoReturn:
         if code == 255:
             hint = "check its network and power supply, then try again"
-            refuse("T054", "the connection was lost during the run", self.name, runner_process.one_line(said), hint)
+            refuse("T054", "the connection was lost during the run", self.name, runner_process.one_line(stderr), hint)
         if code in (_NO_FOLDER, _NO_FILES):
             hint = "make room on the device, or set TMPDIR there to a folder with space"
-            refuse("T050", "the device could not take the files", self.name, runner_process.one_line(said), hint)
+            refuse("T050", "the device could not take the files", self.name, runner_process.one_line(stderr), hint)
         if code in (126, 127):
             hint = "temporary folders may be mounted noexec: set TMPDIR on the device to another folder"
-            refuse("T050", "the device does not start programs there", self.name, runner_process.one_line(said), hint)
-        runner_process.refuse_end(artifact, code, said, self.name)
+            refuse("T050", "the device does not start programs there", self.name, runner_process.one_line(stderr), hint)
+        runner_process.refuse_end(artifact, code, stderr, self.name)
 
-    def _not_connected(self, code: int | None, said: str, settings: Settings) -> NoReturn:
+    def _not_connected(self, code: int | None, stderr: str, settings: Settings) -> NoReturn:
         """Raise the CompileError for a missing answer, from the messages of OpenSSH."""
-        because = runner_process.one_line(said)
-        if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said:
+        because = runner_process.one_line(stderr)
+        if "REMOTE HOST IDENTIFICATION HAS CHANGED" in stderr:
             refuse(
                 "T043",
                 "the device's host key has changed",
@@ -171,13 +171,13 @@ class SshDevice:
                 "another machine answers under this name, or the device was installed anew",
                 f"if you know why: `ssh-keygen -R {self._known_as}`, then connect once with ssh and compare the new key",
             )
-        if "Host key verification failed" in said or "host key is known" in said:
+        if "Host key verification failed" in stderr or "host key is known" in stderr:
             hint = f"connect once with `ssh {self.host}` and compare the key that it shows"
             refuse("T043", "the device's host key is not known", self.name, because, hint)
-        if "Permission denied" in said or "Too many authentication failures" in said:
+        if "Permission denied" in stderr or "Too many authentication failures" in stderr:
             hint = "set up a key (ssh-copy-id): passwords are never asked for here"
             refuse("T044", "the device does not let this user in", self.name, because, hint)
-        if "Connection refused" in said:
+        if "Connection refused" in stderr:
             hint = "check the port, and that sshd runs there"
             refuse("T042", "the device refuses connections", self.name, because, hint)
         because = because or f"it gave no answer within {settings.connect_s:g} s"
@@ -204,8 +204,8 @@ class _Link:
         assert self.process.stdout is not None
         end, seen = time.monotonic() + within_s, b""
         while (left := end - time.monotonic()) > 0 and len(seen) < 1 << 20:
-            ready, _, _ = select.select([self.process.stdout], [], [], left)
-            chunk = os.read(self.process.stdout.fileno(), 1) if ready else b""
+            readable, _, _ = select.select([self.process.stdout], [], [], left)
+            chunk = os.read(self.process.stdout.fileno(), 1) if readable else b""
             if not chunk:
                 return None
             seen += chunk
@@ -248,7 +248,7 @@ class _Link:
             return self.process.wait(timeout=GOODBYE_S)
         return None
 
-    def said(self) -> str:
+    def stderr(self) -> str:
         """Return the start of stderr."""
         self.errors.seek(0)
         return self.errors.read(1 << 16).decode(errors="replace")
@@ -293,17 +293,17 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
 
 def _unpacked(content: bytes, names: tuple[str, ...], device: str) -> dict[str, bytes]:
     """Return the named files of an archive, read in memory: nothing of a device's archive is written to disk."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for entry in archive:
                 name = entry.name.removeprefix("./")
                 whole = entry.isfile() and entry.sparse is None and entry.size <= len(content)  # holes may be of any size
                 if name in names and whole and (file := archive.extractfile(entry)) is not None:
-                    found[name] = file.read()
+                    contents[name] = file.read()
     except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as error:
         refuse("T051", "the runner's answer is not complete", device, plain(error), "try again")
-    return found
+    return contents
 
 
 _ADDRESS = re.compile(
@@ -315,10 +315,10 @@ _ADDRESS = re.compile(
 
 def address(text: str) -> tuple[str | None, str, int | None] | None:
     """Return (user, host, port) of [user@]host[:port], or None for other text. No part can be mistaken for an option."""
-    found = _ADDRESS.fullmatch(text)
-    if found is None:
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
         return None
-    port = int(found["port"]) if found["port"] else None
+    port = int(match["port"]) if match["port"] else None
     if port is not None and not 0 < port < 65536:
         return None
-    return found["user"], found["host"].strip("[]"), port
+    return match["user"], match["host"].strip("[]"), port
