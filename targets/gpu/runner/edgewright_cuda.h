@@ -27,7 +27,7 @@ typedef struct {
     size_t bytes;
 } edgewright_cuda_tensor;
 
-/* What the model takes and gives, in the order of edgewright_cuda_run. */
+/* The model's inputs and outputs, in the order of edgewright_cuda_run. */
 const edgewright_cuda_tensor *edgewright_cuda_inputs(int *count);
 const edgewright_cuda_tensor *edgewright_cuda_outputs(int *count);
 
