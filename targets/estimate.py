@@ -24,10 +24,11 @@ from dataclasses import dataclass
 
 from edgewright.passes.ir.facts import ONE_OPERATION, Instructions
 from edgewright.passes.ops.groups import OPERATORS
+from edgewright.passes.results import Published
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.variants import variant as variant_named
 from edgewright.targets.device import HOST, Cpu, Device
-from edgewright.targets.published import PublishedLatency, nearest
+from edgewright.targets.published import nearest
 
 LABEL = "estimate, not a measurement"
 LATENCY_CYCLES = 4  # from one multiply-add to the next on the same register (Cortex-A72 3, A76 and Zen 4 4 cycles)
@@ -163,7 +164,7 @@ class Estimate:
     assumptions_high: str
     limits: dict[str, float]
     steps: tuple[StepEstimate, ...]
-    published: tuple[PublishedLatency, ...]
+    published: tuple[Published, ...]
 
 
 def estimate(works: Sequence[StepWork], device: Device, threads: int = 1, variant: str | None = None) -> Estimate:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from math import log
 
 import msgspec
+from edgewright.passes.results import Published
 
 FACTOR = 8.0  # how many times larger or smaller a model shown may be
 
@@ -28,22 +28,6 @@ class PublishedRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedLatency:
-    """A published latency. `macs_ratio`: its model's multiply-adds divided by those of the model in question.
-    `threads`: None where its source does not state them."""
-
-    model: str
-    ms: float
-    threads: int | None
-    precision: str
-    runtime: str
-    macs: int
-    macs_ratio: float
-    differs: str
-    source: str
-
-
 @cache
 def table() -> tuple[PublishedRow, ...]:
     """Return every row of the file. Raises msgspec.ValidationError if it breaks the schema."""
@@ -51,14 +35,14 @@ def table() -> tuple[PublishedRow, ...]:
     return tuple(msgspec.convert(tomllib.loads(text)["measured"], list[PublishedRow], strict=True))
 
 
-def nearest(board: str, macs: int, limit: int = 4) -> tuple[PublishedLatency, ...]:
+def nearest(board: str, macs: int, limit: int = 4) -> tuple[Published, ...]:
     """Return measurements on that board of the models with the nearest multiply-adds; none if none is near."""
     if macs <= 0:
         return ()
     near = [row for row in table() if row.board == board and 1 / FACTOR <= row.macs / macs <= FACTOR]
     near.sort(key=lambda row: (abs(log(row.macs / macs)), row.model, row.threads or 0))
     return tuple(
-        PublishedLatency(
+        Published(
             row.model, row.ms, row.threads, row.precision, row.runtime, row.macs, row.macs / macs, row.differs, row.source
         )
         for row in near[:limit]

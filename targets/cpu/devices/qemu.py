@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import qemu
 from edgewright.targets.cpu.artifact import Artifact
-from edgewright.targets.cpu.devices import runner_answer, runner_process
+from edgewright.targets.cpu.devices import runner_process
 from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.devices.runner_process import refuse
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER, program
@@ -33,16 +33,11 @@ PROCESSORS = {
 class QemuDevice:
     """cpu: QEMU's name of the processor, None for the one of the artifact's board. count: also count instructions."""
 
+    name: ClassVar[str] = "qemu"
+    emulated: ClassVar[bool] = True
+
     cpu: str | None = None
     count: bool = True
-
-    @property
-    def name(self) -> str:
-        return "qemu"
-
-    @property
-    def emulated(self) -> bool:
-        return True
 
     def processor(self, artifact: Artifact) -> str:
         """Return QEMU's name of the processor that runs this artifact."""
@@ -55,19 +50,16 @@ class QemuDevice:
         if manifest.arch != "aarch64":
             hint = "--device local runs it here" if manifest.target == "host" else "compile for an aarch64 board"
             refuse("T045", f"the artifact is for {manifest.arch}, the emulator for aarch64", self.name, "", hint)
-        files = runner_process.input_files(artifact, inputs)
         cpu = self.processor(artifact)
         few = dataclasses.replace(
             settings, threads=(1,), warmup=0, repeat=1, steps=0, power_seconds=0, seconds=settings.timeout_s
         )
-        with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-qemu-run-") as scratch:
-            for name, content in files.items():
-                (Path(scratch) / name).write_bytes(content)
-            once = self._execute(artifact, few, cpu, scratch)
-            results = {name: (Path(scratch) / name).read_bytes() for name in runner_answer.result_names(artifact)}
+        with runner_process.working_folder(artifact, inputs) as folder:
+            once = self._execute(artifact, few, cpu, str(folder))
+            results = runner_process.results_in(folder, artifact)
             each = None
             if once is not None:
-                more = self._execute(artifact, dataclasses.replace(few, repeat=1 + COUNTED_RUNS), cpu, scratch)
+                more = self._execute(artifact, dataclasses.replace(few, repeat=1 + COUNTED_RUNS), cpu, str(folder))
                 each = None if more is None else round((more - once) / COUNTED_RUNS)
         result = runner_process.measured(artifact, results, self.name)
         return dataclasses.replace(result, machine=None, before=None, after=None, instructions=each, cpu=cpu)

@@ -13,16 +13,14 @@ import secrets
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 from urllib.parse import parse_qsl
 
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.artifact import Artifact, identifier
-from edgewright.targets.cpu.devices import rpc_worker, runner_answer, runner_process
+from edgewright.targets.cpu.devices import rpc_worker, runner_process
 from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.devices.rpc_worker import Ending
 from edgewright.targets.cpu.devices.runner_process import refuse
@@ -34,6 +32,8 @@ _ARCHS = {"x86_64": ["x86_64", "amd64"], "aarch64": ["aarch64", "arm64"]}
 class RpcDevice:
     """A server, or with `tracker` any server that the tracker lists under `key`; host and port are then unused."""
 
+    emulated: ClassVar[bool] = False
+
     host: str
     port: int
     tracker: tuple[str, int] | None = None
@@ -43,25 +43,16 @@ class RpcDevice:
     def name(self) -> str:
         return f"rpc://{self.host}:{self.port}" + (f" ({self.key})" if self.key else "")
 
-    @property
-    def emulated(self) -> bool:
-        return False
-
     def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
         """Run as `ProfilingDevice.run`, without clock, temperature and power, which TVM's server does not report."""
-        files = runner_process.input_files(artifact, inputs)
-        self._greet(settings)
-        with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-rpc-") as scratch:
-            for name, content in files.items():
-                (Path(scratch) / name).write_bytes(content)
+        with runner_process.working_folder(artifact, inputs) as folder:
+            self._greet(settings)
             worker = [sys.executable, "-c", f"from {rpc_worker.__name__} import main; main()"]
-            job = self._job(artifact, settings, scratch, list(files))
+            job = self._job(artifact, settings, str(folder))
             done = runner_process.execute(worker, settings, self.name, stdin=job)
             if done.code:
                 self._failed(artifact, done.code, done.stderr)
-            paths = {name: Path(scratch) / name for name in runner_answer.result_names(artifact)}
-            results = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
-        return runner_process.measured(artifact, results, self.name)
+            return runner_process.measured(artifact, runner_process.results_in(folder, artifact), self.name)
 
     def _greet(self, settings: Settings) -> None:
         """Check that a server listens: TVM would retry for minutes, and reports little about what failed."""
@@ -76,7 +67,7 @@ class RpcDevice:
             because = f"it gave no answer within {settings.connect_s:g} s" if isinstance(error, TimeoutError) else str(error)
             refuse("T041", "the device cannot be reached", self.name, because, hint)
 
-    def _job(self, artifact: Artifact, settings: Settings, folder: str, inputs: list[str]) -> bytes:
+    def _job(self, artifact: Artifact, settings: Settings, folder: str) -> bytes:
         manifest = artifact.manifest
         job = {
             "host": self.host,
@@ -89,7 +80,7 @@ class RpcDevice:
             "weights": str(artifact.weights),
             "remote_name": f"edgewright_{secrets.token_hex(8)}.so",
             "entry": manifest.entry,
-            "inputs": inputs,
+            "inputs": [f"{identifier(t)}.npy" for t in manifest.inputs],
             "workspace_bytes": manifest.workspace_bytes,
             "threads": settings.threads,
             "steps": len(manifest.steps),

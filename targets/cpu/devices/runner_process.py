@@ -6,8 +6,10 @@ import contextlib
 import io
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -117,6 +119,22 @@ def too_slow(settings: Settings, device: str) -> NoReturn:
     message = f"the measurement did not end within {settings.timeout_s:g} s"
     hint = "allow more time with --timeout, or ask for fewer runs with --repeat"
     refuse("T048", message, device, "everything that it started was ended", hint)
+
+
+@contextlib.contextmanager
+def working_folder(artifact: Artifact, inputs: Mapping[str, Array]) -> Iterator[Path]:
+    """Give the body a temporary folder with the files of `input_files`; SIGTERM removes it as Ctrl-C does."""
+    files = input_files(artifact, inputs)
+    with orderly(), tempfile.TemporaryDirectory(prefix="edgewright-run-") as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        yield Path(folder)
+
+
+def results_in(folder: Path, artifact: Artifact) -> dict[str, bytes]:
+    """Return the files of `runner_answer.result_names` that are in a folder."""
+    paths = {name: folder / name for name in runner_answer.result_names(artifact)}
+    return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
 
 
 @contextlib.contextmanager

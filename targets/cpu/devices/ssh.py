@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, NoReturn
+from typing import IO, ClassVar, NoReturn
 
 from edgewright.passes.ir.types import Array
 from edgewright.passes.names import plain
@@ -56,6 +56,8 @@ wait "$pid"; code=$?; pid=; kill "$watch" 2>/dev/null;
 class SshDevice:
     """Where to connect; `options`: further words for ssh, before the host."""
 
+    emulated: ClassVar[bool] = False
+
     host: str
     user: str | None = None
     port: int | None = None
@@ -65,10 +67,6 @@ class SshDevice:
     def name(self) -> str:
         user = f"{self.user}@" if self.user else ""
         return f"ssh://{user}{self.host}" + (f":{self.port}" if self.port else "")
-
-    @property
-    def emulated(self) -> bool:
-        return False
 
     def command(self, settings: Settings, remote: str) -> list[str]:
         """Return the ssh client's command line: no prompts, no terminal, and keepalives that detect a dead connection."""
