@@ -40,9 +40,9 @@ def compiled_report(result: Result) -> results.Report:
         cycles=results.Cycles(predicted=result.cycles.total),
         clock_mhz=device.clock_mhz,
         resources=resources,
-        stages=tuple(results.Stage(name, round(seconds, 3)) for name, seconds in result.stages),
+        stages=tuple(results.StageTime(name, round(seconds, 3)) for name, seconds in result.stages),
         peak_memory_mib=round(result.peak_memory_mib, 1),
-        layers=tuple(results.Layer(*row) for row in measured.layers),
+        layers=tuple(results.LayerNoise(*row) for row in measured.layers),
         operations=tuple(
             operation_cost(plan, step, predicted, None) for step, predicted in zip(plan.steps, result.cycles.steps, strict=True)
         ),

@@ -427,35 +427,32 @@ def _simulate(compiled: Compiled, images: Path | None, samples: int, wave: Path 
     _, err = render.consoles()
     with render.Stages(err) as progress:
         compiled.simulate(images, samples=samples, wave=wave, hls=hls, progress=progress, write=False)
-    data = _show(compiled, "open the report; rtl/ and hls/ next to it hold the design for Vivado and Vitis")
+    _show(compiled, "open the report; rtl/ and hls/ next to it hold the design for Vivado and Vitis")
     try:
         compiled.write_report()
     except CompileError as failure:  # the verdict stands
         render.error(err, failure)
-    if data["bit_exact"] is False:
+    if compiled.report.bit_exact is False:
         raise typer.Exit(3)
 
 
 def _show_cpu(compiled: CompiledCpu) -> None:
     from edgewright.frontend.report import render
-    from edgewright.passes.results import to_data
 
     out, _ = render.consoles()
     manifest = compiled.artifact.manifest
     here = compiled.report.target == "host"
     device = "local" if here else "qemu (here) or ssh://user@board"
     step = f"edgewright profile {compiled.directory} --device {device}"
-    render.summary_cpu(out, to_data(compiled.report), manifest, compiled.directory, step)
+    ports = [*(("input", port) for port in manifest.inputs), *(("output", port) for port in manifest.outputs)]
+    render.summary(out, compiled.report, compiled.directory, step, ports)
 
 
-def _show(compiled: Compiled, next_step: str) -> dict[str, Any]:
+def _show(compiled: Compiled, next_step: str) -> None:
     from edgewright.frontend.report import render
-    from edgewright.passes.results import to_data
 
     out, _ = render.consoles()
-    data = to_data(compiled.report)
-    render.summary(out, data, compiled.directory, next_step)
-    return data
+    render.summary(out, compiled.report, compiled.directory, next_step)
 
 
 def shape_of(text: str) -> tuple[str, tuple[int, ...]]:

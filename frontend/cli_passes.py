@@ -142,7 +142,6 @@ def optimise(
     from edgewright.frontend.cli import shape_of
     from edgewright.frontend.report import render, render_changes
     from edgewright.frontend.reshaping.optimised import optimise as optimise_model
-    from edgewright.passes.results import to_data
 
     options = reshaping(
         task,
@@ -175,4 +174,4 @@ def optimise(
     engine = not {"MoE", "HashAttention"} & {node.op.kind for node in made.graph.nodes()}
     board = target if target != "host" else "zcu104" if engine else "rpi5"
     step = f"edgewright compile {output} --target {board} --calibration {calibration}"
-    render_changes.optimised(out, to_data(made.report), made, step)
+    render_changes.optimised(out, made, step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from edgewright.frontend.cli_streams import given_path
@@ -41,7 +41,7 @@ def split(
 ) -> None:
     """Split a classifier by classes over several devices: an ONNX file for each, one to fuse their results, and a report."""
     from edgewright.frontend.cli import shape_of
-    from edgewright.frontend.report import render
+    from edgewright.frontend.report import render, render_split
     from edgewright.frontend.splitting.model import SplitOptions, split_model
 
     out, err = render.consoles()
@@ -50,7 +50,7 @@ def split(
         err.print(line, markup=False, highlight=False, soft_wrap=True)
 
     with render.Stages(err) as progress:
-        result = split_model(
+        report = split_model(
             model,
             fleet,
             data,
@@ -61,29 +61,7 @@ def split(
             progress=progress,
             say=say,
         )
-    show(out, result, output)
-
-
-def show(console: Any, result: dict[str, Any], directory: Path) -> None:
-    """The split in the terminal."""
-    from edgewright.frontend.report.report_split_words import device_rows, tiles
-    from rich.table import Table
-    from rich.text import Text
-
-    for tile in tiles(result):
-        line = Text.assemble((f"{tile['label']}: ", "dim"), (tile["value"], "bold"), f"  {tile['note']}")
-        console.print(line, soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    columns = ("device", "file", "classes", "shape", "parameters", "macs", "latency", "accuracy")
-    for name in columns:
-        table.add_column(name)
-    for row in device_rows(result):
-        table.add_row(*(Text(row[name]) for name in columns))
-    console.print(table)
-    for reason in result["reasons"]:
-        console.print(Text(f"note: {reason}"), soft_wrap=True)
-    console.print(Text(f"report: {directory / 'report.html'}"), soft_wrap=True)
-    console.print(Text(f"next: edgewright run {directory} --input DATA.npz"), soft_wrap=True)
+    render_split.split(out, report, output)
 
 
 def run_split(directory: Path, inputs: Path | None, output: Path | None, samples: int | None) -> None:

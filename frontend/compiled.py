@@ -101,7 +101,7 @@ class Compiled:
 
     def write_report(self) -> None:
         """Renew the report in the folder. CompileError U020 when it cannot be written."""
-        report_files.write(results.to_data(self.report), self.directory)
+        report_files.write(self.report, self.directory)
 
     def inputs(self, images: str | Path | Mapping[str, Array] | Array | None) -> dict[str, Array]:
         """Samples by input name, checked against the model."""
@@ -168,9 +168,7 @@ def compile(
         return CompiledCpu.publish(built, directory)
     result = compile_model(source, options, directory, progress)
     report = compiled_report(result)
-    shown = results.to_data(report)
-    page, figures = report_files.to_html(shown), report_files.to_text(shown)
-    publish({**result.files, "report.html": page.encode(), "report.json": figures.encode()}, directory)
+    publish({**result.files, **report_files.files(report)}, directory)
     return Compiled(directory, result.plan, report)
 
 

@@ -25,7 +25,7 @@ from edgewright.passes.ir.types import Array
 if TYPE_CHECKING:
     from edgewright.frontend.driver_cpu import CpuResult
     from edgewright.targets.cpu.artifact import Artifact
-    from edgewright.targets.cpu.profile import ProfileReport
+    from edgewright.targets.cpu.profile_results import ProfileReport
     from edgewright.targets.estimate import Estimate
 
 RUNNER = "runner/edgewright-run"
@@ -63,9 +63,7 @@ class CompiledCpu:
         from edgewright.targets.cpu.artifact import Artifact
 
         report = cpu_report(built)
-        data = results.to_data(report)
-        page, figures = report_files.to_html(data), report_files.to_text(data)
-        publish({**built.files, "report.html": page.encode(), "report.json": figures.encode()}, directory, (RUNNER,))
+        publish({**built.files, **report_files.files(report)}, directory, (RUNNER,))
         return cls(directory, Artifact.open(directory), report)
 
     @classmethod
@@ -134,6 +132,7 @@ class CompiledCpu:
 
         Raises ``CompileError`` when the device cannot be used; nothing is then written.
         """
+        from edgewright.frontend.report import profile as profile_page
         from edgewright.targets.cpu.devices import Settings
         from edgewright.targets.cpu.devices import device as device_of
         from edgewright.targets.cpu.profile import profile
@@ -143,7 +142,7 @@ class CompiledCpu:
         check_results(folder, "profile")
         sample = None if source is None else {name: array[:1] for name, array in self.samples(source).items()}
         found = profile(self.artifact, where, sample, Settings(threads=threads, repeat=repeat, timeout_s=timeout_s))
-        write_results(found.files(), folder)
+        write_results(profile_page.files(found), folder)
         return found
 
     def estimates(self, threads: tuple[int, ...] | None = None) -> list[Estimate]:

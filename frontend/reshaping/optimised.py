@@ -1,4 +1,4 @@
-"""`optimise`: passes without a target, from an ONNX file to a smaller one, with what they cost beside it."""
+"""`optimise`: run passes on an ONNX file without compiling it, and report their cost."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgewright import __version__
 from edgewright.frontend.driver import Clock, parameters_of, source_name
 from edgewright.frontend.labelled import load_material
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
 from edgewright.frontend.publish import check_file, replace_files
+from edgewright.frontend.report import changes
 from edgewright.frontend.report import report as report_files
-from edgewright.frontend.report.report_changes import tiles
 from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.frontend.reshaping.reshape import Reshaped, check_data, reshape
-from edgewright.frontend.reshaping.resume import Run, key_of
+from edgewright.frontend.reshaping.resume import ResumableRun
 from edgewright.frontend.snapshot import Pricing
 from edgewright.passes import results
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.pipeline import optimise as exact_passes
-from edgewright.passes.transform import Progress, Statistics
-from edgewright.targets.device import Device, load
+from edgewright.passes.transform import Progress
+from edgewright.targets.device import load
 
 
 @dataclass(frozen=True, slots=True)
 class Optimised:
-    """What was written: the ONNX file and its report."""
+    """The ONNX file that was written, and its report."""
 
     path: Path
     graph: Graph
@@ -38,16 +37,16 @@ class Optimised:
 
     @property
     def page(self) -> Path:
-        """The HTML report."""
+        """The path of the HTML report."""
         return beside(self.path, ".report.html")
 
     def html(self) -> str:
-        """The report as a page."""
-        return to_html(results.to_data(self.report), self.path.name)
+        """Return the report as a page."""
+        return to_html(self.report, self.path.name)
 
 
 def beside(path: Path, ending: str) -> Path:
-    """small.onnx -> small.report.html and the like."""
+    """Return the path of a file beside the model: small.report.html for small.onnx."""
     return path.with_name((path.stem if path.suffix == ".onnx" else path.name) + ending)
 
 
@@ -64,10 +63,10 @@ def optimise(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Optimised:
-    """Runs the passes that ``reshaping`` asks for, then the exact ones, and writes ``output`` (ONNX) with its report.
+    """Run the passes that ``reshaping`` names, then the exact ones, and write ``output`` (ONNX) with its report.
 
     ``data``: an npz file to learn from and to measure on. ``target``, ``precision``: what latency and memory are estimated
-    for; nothing is compiled. ``checkpoints``: a folder from which a run continues with ``resume``. Raises
+    for; nothing is compiled. ``checkpoints``: a folder from which ``resume`` continues an interrupted run. Raises
     ``CompileError`` with every reason; nothing is then written.
     """
     from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
@@ -80,95 +79,81 @@ def optimise(
     with clock.stage("read"):
         graph = read_model(source, shapes or {})
         material = None if data is None else load_material(data, graph, options.seed)
-    run = None
-    if checkpoints is not None:
-        key = key_of(graph, options.manifest(), None if data is None else Path(data))
-        run = Run.begin(Path(checkpoints), key, resume)
+    run = None if checkpoints is None else ResumableRun.of(Path(checkpoints), graph, options.manifest(), data, resume)
     pricing = Pricing(device, precision or ("int8" if device.kind == "fpga" else "fp32"))
     with clock.stage("reshape"):
         done = reshape(graph, options, material, pricing, clock.progress, run) if options.asks else Reshaped(graph, ())
     with clock.stage("passes"):
         final, statistics = exact_passes(done.graph)
         content = with_own_names(write_float(final), final).SerializeToString(deterministic=True)
-    report = _report(source_name(source), device, pricing, graph, final, done, clock, statistics)
-    made = Optimised(path, final, report)
-    page, figures = made.html(), report_files.to_text(results.to_data(report))
-    replace_files({path: content, made.page: page.encode(), beside(path, ".report.json"): figures.encode()})
-    return made
-
-
-def check_files(path: Path, source: ModelSource, data: str | Path | None = None) -> None:
-    """Refuse early what could not be written later: a folder, an unwritable place, the model itself or its data."""
-    given = {"model": source, "data": data}
-    read = {Path(one): what for what, one in given.items() if isinstance(one, str | os.PathLike)}
-    for one in (path, beside(path, ".report.html"), beside(path, ".report.json")):
-        check_file(one, read)
-
-
-def check_alone(option: str, because: str, help_text: str) -> CompileError:
-    """The usage error for an option that another one needs to stand beside."""
-    return CompileError([Diagnostic("U034", f"{option} does nothing here", option, because, help_text)], Exit.USAGE)
-
-
-def _report(
-    name: str,
-    device: Device,
-    pricing: Pricing,
-    graph: Graph,
-    final: Graph,
-    done: Reshaped,
-    clock: Clock,
-    statistics: tuple[Statistics, ...],
-) -> results.Report:
     nodes = f"exact passes: {statistics[0].nodes_before} nodes before, {statistics[-1].nodes_after} after"
-    return results.Report(
-        model=name,
+    report = results.Report(
+        model=source_name(source),
         target=device.name,
         edgewright=__version__,
         part=device.part,
         precision=pricing.precision,
         macs=sum(node.work.macs for node in final.nodes()),
         parameters=parameters_of(final),
-        stages=tuple(results.Stage(stage, round(seconds, 3)) for stage, seconds in clock.stages),
+        stages=tuple(results.StageTime(stage, round(seconds, 3)) for stage, seconds in clock.stages),
         peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         changes=done.changes,
-        notes=(*done.notes, *((f"Nothing approximate was asked for; {nodes}.",) if not done.changes else ())),
+        notes=(*done.notes, *((f"No approximate pass was requested; {nodes}.",) if not done.changes else ())),
     )
+    made = Optimised(path, final, report)
+    page, figures = made.html(), report_files.to_text(report)
+    replace_files({path: content, made.page: page.encode(), beside(path, ".report.json"): figures.encode()})
+    return made
 
 
-def to_html(data: Mapping[str, Any], file: str) -> str:
-    """The page of small.report.html."""
-    from edgewright.frontend.report import report_plots
-
-    view = {
-        "banners": [{"mood": "warn", "title": "Note.", "text": note} for note in data["notes"]],
-        "subtitle": subtitle(data),
-        "tiles": tiles(data),
-        **report_files.changed(data),
-        "facts": [
-            ("estimates for", f"{data['target']}, {data['precision']}"),
-            ("peak memory", f"{data['peak_memory_mib']:,.0f} MiB"),
-        ],
-        "steps": next_steps(file),
-        "limits": [
-            "No board was run: latencies and cycles come from models of the target, memory from laying the program out.",
-            "Accuracy and agreement hold for the samples they were measured on; other data can differ.",
-        ],
-    }
-    figures = {"stages": report_plots.stages(data["stages"]), **report_files.drawn_changes(data)}
-    return report_files.rendered("report_optimised.html.j2", data, view, figures)
+def check_files(path: Path, source: ModelSource, data: str | Path | None = None) -> None:
+    """Refuse early what could not be written later: a folder, an unwritable place, the model itself or its data."""
+    named = {"model": source, "data": data}
+    read = {Path(file): what for what, file in named.items() if isinstance(file, str | os.PathLike)}
+    for written in (path, beside(path, ".report.html"), beside(path, ".report.json")):
+        check_file(written, read)
 
 
-def subtitle(data: Mapping[str, Any]) -> str:
-    """One sentence about what is left."""
-    names = [one["name"] for one in data["changes"]]
+def check_alone(option: str, because: str, help_text: str) -> CompileError:
+    """Return the usage error for an option that has no effect without another one."""
+    return CompileError([Diagnostic("U034", f"{option} has no effect here", option, because, help_text)], Exit.USAGE)
+
+
+def to_html(report: results.Report, file: str) -> str:
+    """Return the page of small.report.html; ``file``: the name of the ONNX file."""
+    from edgewright.frontend.report.page import Banner, Bullets, Page, Steps, html, section, sentences
+
+    rows = (
+        ("estimates for", f"{report.target}, {report.precision}"),
+        ("peak memory", f"{report.peak_memory_mib or 0:,.0f} MiB"),
+    )
+    sections = (
+        *changes.sections(report),
+        report_files.made(report, rows),
+        section("next", Steps(next_steps(file))),
+        section("limits", Bullets(sentences("optimised"))),
+    )
+    banners = [Banner("Note.", note) for note in report.notes]
+    footer = (
+        f"Edgewright {report.edgewright} · the same figures for programs: the `.report.json` beside this page, schema version "
+        f"{report.schema_version}"
+    )
+    return html(Page(report.model, "optimised", subtitle(report), banners, changes.tiles(report), sections, footer))
+
+
+def subtitle(report: results.Report) -> str:
+    """Return one line on the passes that ran."""
+    names = [change.name for change in report.changes]
     return f"{', then '.join(names)}, then the exact passes" if names else "the exact passes alone: the same values"
 
 
 def next_steps(file: str) -> list[tuple[str, str]]:
-    """Commands and what they tell."""
+    """Return commands and what they are for."""
     return [
-        (f"edgewright inspect {file}", "what is left, and which boards run it"),
-        (f"edgewright compile {file} --target rpi5 --calibration DATA.npz", "code for a CPU board, in int8"),
-        (f"edgewright compile {file} --target zcu104 --calibration DATA.npz", "an FPGA engine, if inspect says that one fits"),
+        (f"edgewright inspect {file}", "shows what is left, and which boards run it"),
+        (f"edgewright compile {file} --target rpi5 --calibration DATA.npz", "compiles it for a CPU board, in int8"),
+        (
+            f"edgewright compile {file} --target zcu104 --calibration DATA.npz",
+            "builds an FPGA engine, if inspect says that it fits",
+        ),
     ]

@@ -1,4 +1,4 @@
-"""What the options of `optimise` and `compile` ask the approximate passes for, checked before anything is read."""
+"""Options of the approximate passes, for `optimise` and `compile`, checked before anything is read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LAYERS = r"all|auto|\d{1,6}(,\d{1,6})*|>=[1-9]\d{0,8}"
 
 @dataclass(frozen=True, slots=True)
 class Reshaping:
-    """Which passes are to run, by option; None: not asked for, or the pass's own default.
+    """Which passes to run, by option; None: do not run it, or use the pass's own default.
 
-    task: the one whose routers and head stay; usage_threshold: experts chosen for a smaller share of the tokens go.
-    fuse_blocks: "25%" of the blocks, or how many. hash_attention: "all", "auto" (where the cost model says that it pays),
-    layers as "0,2,3", or by tokens as ">=128". epochs: of the passes that learn (0: nothing is trained). seed: of everything
-    drawn.
+    task: keep only its routers and head; usage_threshold: drop experts chosen for a smaller share of the tokens.
+    fuse_blocks: "25%" of the blocks, or a number of blocks. hash_attention: "all", "auto" (where the cost model says that it
+    pays), layers as "0,2,3", or by tokens as ">=128". epochs: of the passes that learn (0: train nothing). seed: of all random
+    choices.
     """
 
     task: str | None = None
@@ -34,7 +34,7 @@ class Reshaping:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """CompileError U030 with every option that has no such value."""
+        """CompileError U030 with every option that has an invalid value."""
         wrong = [
             Diagnostic("U030", f"'{value}' is not a value of {option}", option, because, help_text)
             for option, value, because, help_text in self._wrong()
@@ -44,28 +44,27 @@ class Reshaping:
 
     @property
     def asks(self) -> bool:
-        """Whether any pass is to run."""
+        """Whether any pass runs."""
         return any(value is not None for value in (self.task, self.usage_threshold, self.fuse_blocks, self.hash_attention))
 
     @property
     def share_or_count(self) -> tuple[float | None, int | None]:
-        """`fuse_blocks` as (share of the blocks, number of blocks), one of them None."""
+        """`fuse_blocks` as (share of the blocks, number of blocks); one of them is None."""
         text = self.fuse_blocks or "0"
         return (float(text[:-1]) / 100, None) if text.endswith("%") else (None, int(text))
 
     def manifest(self) -> dict[str, Any]:
-        """What was asked for, as JSON; options that were left alone are left out."""
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: value for name, value in given.items() if value is not None} if self.asks else {}
+        """Return the options as JSON, without those that were omitted."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None} if self.asks else {}
 
     def _wrong(self) -> list[tuple[str, object, str, str]]:
         found: list[tuple[str, object, str, str]] = []
         if self.usage_threshold is not None and not 0 <= self.usage_threshold < 1:
-            because = "it is the share of a task's tokens below which an expert goes"
+            because = "it is the share of a task's tokens below which an expert is dropped"
             help_text = "give a share from 0 to below 1, like 0.01"
             found.append(("--usage-threshold", self.usage_threshold, because, help_text))
         if self.fuse_blocks is not None and not _is_share_or_count(self.fuse_blocks):
-            because = "it is how many blocks are fused away, at least one and not all of them"
+            because = "it is the number of blocks to fuse, at least one and not all of them"
             found.append(("--fuse-blocks", self.fuse_blocks, because, "give a share like 25% or a number like 2"))
         if self.hash_attention is not None and not re.fullmatch(LAYERS, self.hash_attention):
             because = "it names the layers whose attention is hashed, counted from 0"
@@ -79,7 +78,7 @@ class Reshaping:
             if number is not None and number < 1:
                 found.append((option, number, "nothing would be left", "give a number from 1"))
         if self.epochs is not None and self.epochs < 0:
-            because = "it says how many times passes train on the data"
+            because = "it is the number of times that passes train on the data"
             found.append(("--epochs", self.epochs, because, "give a number from 0; 0 trains nothing"))
         if self.seed < 0:
             found.append(("--seed", self.seed, "random generators take no negative seed", "give a number from 0"))

@@ -1,4 +1,4 @@
-"""The compiler's stages up to the graph that is quantised: read, then the passes that make it fit, with checkpoints."""
+"""The compiler's stages before quantisation: read the model, then run the passes that make it smaller, with checkpoints."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edgewright.frontend.data import Samples, input_shapes, load_samples, random
 from edgewright.frontend.labelled import Labelled, Material, load_material, load_measured
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
 from edgewright.frontend.reshaping.reshape import check_data, reshape
-from edgewright.frontend.reshaping.resume import Run, file_digest, key_of
+from edgewright.frontend.reshaping.resume import ResumableRun, file_digest
 from edgewright.frontend.snapshot import Pricing
 from edgewright.hw.emit import to_json
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.passes.diagnostics import CompileError, Exit, fail
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.results import Change
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 STAGES = ("read", "reshape", "passes", "plan", "emit")
 CALIBRATION_IMAGES = 32
-"""RepQ-ViT calibrates on as many; more made no difference on the example models."""
+"""As in RepQ-ViT; more made no difference on the example models."""
 RECORD = "reshape.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the passes did in the compilation that made a checkpoint. data: digest of the file that they learned from."""
+    """Passes of the compilation that made a checkpoint. data: digest of the file that they learned from."""
 
     options: dict[str, Any] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
@@ -53,9 +53,9 @@ class Prepared:
 def prepared(
     source: ModelSource, options: Options, device: Device, previous: Path | None, clock: Clock, files: dict[str, bytes]
 ) -> Prepared:
-    """Reads and reshapes, or loads what an earlier compilation left. Only for starts up to the stage "passes".
+    """Read and reshape the model, or load the checkpoints of an earlier compilation. Only for starts up to "passes".
 
-    CompileError: what reading, the passes or their data refuse; U033 for a checkpoint of other passes."""
+    CompileError with what reading, the passes or their data refuse; U033 for a checkpoint of other passes."""
     start = STAGES.index(options.start_from)
     data = options.data or (None if options.calibration == "random" else options.calibration)
     check_data(options.reshaping, data is not None)
@@ -75,8 +75,7 @@ def prepared(
             material = None if data is None else load_material(data, graph, options.reshaping.seed)
             run = None
             if options.checkpoints is not None:
-                key = key_of(graph, options.reshaping.manifest(), None if data is None else Path(data))
-                run = Run.begin(options.checkpoints, key, options.resume)
+                run = ResumableRun.of(options.checkpoints, graph, options.reshaping.manifest(), data, options.resume)
             pricing = Pricing(device, options.precision, options.variant)
             done = reshape(graph, options.reshaping, material, pricing, clock.progress, run)
             digest = None if data is None else file_digest(Path(data))
@@ -88,7 +87,7 @@ def prepared(
 
 
 def record_of(previous: Path | None) -> Record:
-    """What the passes did when the checkpoints were made; nothing where there were none."""
+    """Return the record of the passes before the checkpoints; empty without passes."""
     if previous is None or not (previous / "checkpoints" / RECORD).is_file():
         return Record()
     return figures(previous, f"checkpoints/{RECORD}", Record)
@@ -109,43 +108,39 @@ def _check_record(options: Options, record: Record, start: int) -> None:
 
 
 def check_record(options: Options, previous: Path | None) -> Record:
-    """The record for a start after "passes"; CompileError U033 when other passes are asked for."""
+    """Return the record for a start after "passes". CompileError U033 when other passes are requested."""
     record = record_of(previous)
     _check_record(options, record, STAGES.index(options.start_from))
     return record
 
 
 def _same_material(data: str | None, record: Record, graph: Graph) -> Material | None:
-    """The material when the file is the one that the passes learned from."""
+    """Return the material if the file is the one that the passes learned from."""
     if data is None or record.data is None or not Path(data).is_file() or file_digest(Path(data)) != record.data:
         return None
     return load_material(data, graph, int(record.options.get("seed", 0)))
 
 
-def calibration_samples(options: Options, ready: Prepared) -> tuple[Samples, Labelled | None]:
-    """(samples to calibrate on, data to measure accuracy on). What passes learned from is not measured on."""
-    graph = ready.graph
+def calibration_samples(options: Options, prepared: Prepared) -> tuple[Samples, Labelled | None]:
+    """Return (samples to calibrate on, data to measure accuracy on); never those that passes learned from."""
+    graph = prepared.graph
     shapes, ranges = input_shapes(graph), input_ranges(graph)
     if options.calibration == "random":
         return random_samples(shapes, CALIBRATION_IMAGES, ranges=ranges), None
     path = options.calibration or options.data
     if path is None:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "D010",
-                    "there are no calibration images",
-                    "--calibration",
-                    "the ranges of activations come from images like those the model will see",
-                    "give --calibration data.npz (arrays named after the inputs, or `images`), "
-                    "or --calibration random to see cycles and resources only",
-                )
-            ],
-            Exit.USAGE,
+        fail(
+            "D010",
+            "there are no calibration images",
+            "--calibration",
+            "the ranges of activations come from images like those the model will see",
+            "give --calibration data.npz (arrays named after the inputs, or `images`), or --calibration random to see cycles "
+            "and resources only",
+            exit=Exit.USAGE,
         )
-    if ready.material is not None and (options.calibration is None or options.data in (None, options.calibration)):
-        learn = ready.material.learn
-        return Samples(learn.inputs, None, learn.source).first(CALIBRATION_IMAGES), ready.material.measure
+    if prepared.material is not None and (options.calibration is None or options.data in (None, options.calibration)):
+        learn = prepared.material.learn
+        return Samples(learn.inputs, None, learn.source).first(CALIBRATION_IMAGES), prepared.material.measure
     evaluation = load_measured(path, graph)
     try:
         calibration = load_samples(path, shapes, True, ranges, unbatched_inputs(graph))

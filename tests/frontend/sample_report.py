@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+from edgewright.passes.results import Report
+
 TOKENS, WIDTH, HEADS, BLOCKS = 197, 192, 3, 12
 ARRAY = 12 * 16 * 16
+
+
+def typed(data: dict[str, Any]) -> Report:
+    """The report that a report.json holds."""
+    return msgspec.convert(data, Report)
 
 
 def operations(simulated: bool = True) -> list[dict[str, Any]]:

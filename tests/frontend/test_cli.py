@@ -21,7 +21,7 @@ from edgewright.passes.names import plain
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.frontend.sample_report import sample
+from tests.frontend.sample_report import sample, typed
 
 ROOT = Path(__file__).parents[2]
 
@@ -236,7 +236,7 @@ def test_an_explanation_fits_the_terminal(code: str) -> None:
 
 
 def test_summary_says_the_headline() -> None:
-    text = shown(lambda console: render.summary(console, sample(), Path("build/x"), "edgewright simulate build/x"))
+    text = shown(lambda console: render.summary(console, typed(sample()), Path("build/x"), "edgewright simulate build/x"))
     for words in (
         "deit_tiny on zcu104 (xczu7ev-ffvc1156-2-e)",
         "bit-exact",
@@ -255,7 +255,7 @@ def test_summary_says_the_headline() -> None:
 
 def test_summary_begins_with_random_calibration() -> None:
     data = sample(simulated=False, random=True)
-    text = shown(lambda console: render.summary(console, data, Path("d"), ""))
+    text = shown(lambda console: render.summary(console, typed(data), Path("d"), ""))
     assert text.startswith("Calibrated with random inputs.")
     assert "not measured" in text
 

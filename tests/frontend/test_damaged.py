@@ -19,7 +19,7 @@ from edgewright.frontend.bundle import report_of
 from edgewright.frontend.compiled import Compiled
 from edgewright.frontend.onnx_writing.writer import write_float
 from edgewright.frontend.ownership import sealed
-from edgewright.frontend.reshaping.resume import Run
+from edgewright.frontend.reshaping.resume import ResumableRun
 from edgewright.frontend.splitting.fleet import load_fleet, parse_fleet
 from edgewright.frontend.splitting.folder import SplitFolder
 from edgewright.passes.diagnostics import CompileError, Exit
@@ -196,7 +196,7 @@ def test_a_folder_compiled_again_is_not_mixed(copied: Path) -> None:
 
 def test_resume_folders(tmp_path: Path) -> None:
     def run() -> object:
-        begun = Run.begin(tmp_path / "run", "key", True)
+        begun = ResumableRun.begin(tmp_path / "run", "key", True)
         begun.offered(1, "DropIdentities")
         return begun.step(1, DropIdentities(), graph())
 

@@ -51,7 +51,7 @@ def vit() -> Graph:
 
 def checked(told: Report) -> dict[str, Any]:
     data = to_data(told)
-    jsonschema.validate(json.loads(report.to_text(data)), report.schema())
+    jsonschema.validate(json.loads(report.to_text(told)), report.schema())
     return data
 
 
