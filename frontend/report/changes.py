@@ -73,13 +73,13 @@ class Row:
 
 def rows(before: Snapshot, after: Snapshot) -> list[Row]:
     """Return a row for each figure that either model has."""
-    found = []
+    figures = []
     for measure in MEASURES:
         old, new = measure.value(before), measure.value(after)
         if old is not None or new is not None:
             label = _accuracy_label(before, after) if measure.more_is_better else measure.label
-            found.append(Row(label, measure.shown(before), measure.shown(after), *measure.difference(old, new)))
-    return found
+            figures.append(Row(label, measure.shown(before), measure.shown(after), *measure.difference(old, new)))
+    return figures
 
 
 def title(change: Change) -> str:
@@ -152,13 +152,13 @@ def _section(change: Change) -> Section:
         blocks.append(Heading(table.name))
         caption = "" if table.draw == "table" else words(f"changes.{table.draw}_caption")
         blocks += [table.text] if table.text else []
-        blocks += [Plot(changes_plots.table(table), caption), _findings(table)]
+        blocks += [Plot(changes_plots.of_table(table), caption), _findings(table)]
     return Section(title(change), blocks, tag(change))
 
 
-def _table(found: Sequence[Row]) -> Table:
+def _table(figures: Sequence[Row]) -> Table:
     return Table(
-        ("figure", "before", "after", "change"), [(r.label, r.before, r.after, Marked(r.change, r.mood)) for r in found]
+        ("figure", "before", "after", "change"), [(r.label, r.before, r.after, Marked(r.change, r.mood)) for r in figures]
     )
 
 

@@ -39,20 +39,20 @@ def before_after(changes: Sequence[Change]) -> Figure | None:
     return groups([measure.label for measure in known], series, tints, "share of the model before all passes")
 
 
-def table(found: Table) -> str | None:
+def of_table(table: Table) -> str | None:
     """The plot that a table of a pass asks for."""
-    return _heat_map(found) if found.draw == "map" else _bars(found) if found.draw == "bars" else None
+    return _heat_map(table) if table.draw == "map" else _bars(table) if table.draw == "bars" else None
 
 
 @drawn("map", "Heat map")
-def _heat_map(found: Table) -> Figure | None:
+def _heat_map(table: Table) -> Figure | None:
     """Numbers as shades of one colour, from 0 to the largest; empty where nothing was measured."""
-    names = [str(row[0]) for row in found.rows][:_MOST_ROWS]
-    values = [[_number(value) for value in row[1:]] for row in found.rows][:_MOST_ROWS]
+    names = [str(row[0]) for row in table.rows][:_MOST_ROWS]
+    values = [[_number(value) for value in row[1:]] for row in table.rows][:_MOST_ROWS]
     known = [value for row in values for value in row if value is not None]
     if not known:
         return None
-    top, columns = max(*known, 1e-12), len(found.columns) - 1
+    top, columns = max(*known, 1e-12), len(table.columns) - 1
     share = top <= 1
     figure, axes = blank(0.75 + 0.27 * len(values))
     numbered = len(values) * columns <= _LABELLED_CELLS and columns <= 24
@@ -69,9 +69,9 @@ def _heat_map(found: Table) -> Figure | None:
                 axes.text(x + 0.5, y + 0.52, text, ha="center", va="center", fontsize=7.5, color=ink)
     axes.set_xlim(0, columns)
     axes.set_ylim(len(values), 0)
-    axes.set_xticks([x + 0.5 for x in range(columns)], [short(str(name)) for name in found.columns[1:]], fontsize=8)
+    axes.set_xticks([x + 0.5 for x in range(columns)], [short(str(name)) for name in table.columns[1:]], fontsize=8)
     axes.set_yticks([y + 0.5 for y in range(len(values))], [short(name) for name in names])
-    axes.set_ylabel(short(found.columns[0]))
+    axes.set_ylabel(short(table.columns[0]))
     axes.xaxis.tick_top()
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
@@ -81,10 +81,10 @@ def _heat_map(found: Table) -> Figure | None:
 
 
 @drawn("bars", "Bars")
-def _bars(found: Table) -> Figure | None:
+def _bars(table: Table) -> Figure | None:
     """The second column as horizontal bars."""
-    rows = [Bar(str(row[0]), value, f"{value:.3g}") for row in found.rows if (value := _number(row[1])) is not None]
-    return bars(rows[:_MOST_BARS], short(found.columns[1])) if rows else None
+    rows = [Bar(str(row[0]), value, f"{value:.3g}") for row in table.rows if (value := _number(row[1])) is not None]
+    return bars(rows[:_MOST_BARS], short(table.columns[1])) if rows else None
 
 
 def _number(value: Cell) -> float | None:

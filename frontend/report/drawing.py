@@ -112,24 +112,24 @@ class Bar:
     low: float | None = None
 
 
-def bars(given: Sequence[Bar], xlabel: str, *, colour: str = MUTED) -> Figure:
+def bars(data: Sequence[Bar], xlabel: str, *, colour: str = MUTED) -> Figure:
     """Draw named horizontal bars, the first on top, each with its text."""
-    figure, axes = blank(0.7 + 0.27 * len(given))
-    _draw(axes.barh, "height", dict(enumerate(given)), 0.66)
-    rows_of(axes, [bar.name for bar in given], xlabel)
-    longest = max(*(bar.value for bar in given), 1e-12)
-    axes.set_xlim(min(0.0, *(bar.value for bar in given)), longest * (1.04 + 0.011 * max(len(bar.text) for bar in given)))
+    figure, axes = blank(0.7 + 0.27 * len(data))
+    _draw(axes.barh, "height", dict(enumerate(data)), 0.66)
+    rows_of(axes, [bar.name for bar in data], xlabel)
+    longest = max(*(bar.value for bar in data), 1e-12)
+    axes.set_xlim(min(0.0, *(bar.value for bar in data)), longest * (1.04 + 0.011 * max(len(bar.text) for bar in data)))
     axes.xaxis.set_major_formatter(lambda value, _: si(value))
-    for place, bar in enumerate(given):
+    for place, bar in enumerate(data):
         label(axes, bar.value, place, bar.text, colour)
     return figure
 
 
-def columns(given: Mapping[int, Bar], count: int, xlabel: str, ylabel: str, named: Collection[int]) -> Figure:
+def columns(data: Mapping[int, Bar], count: int, xlabel: str, ylabel: str, named: Collection[int]) -> Figure:
     """Draw columns by their place among `count`; those at the places `named` get their name and text."""
     figure, axes = blank(3.1)
-    _draw(axes.bar, "width", given, 0.84)
-    values = [bar.value for bar in given.values()]
+    _draw(axes.bar, "width", data, 0.84)
+    values = [bar.value for bar in data.values()]
     top = max(*values, 1e-9)
     axes.set_xlim(-0.8, count - 0.2)
     axes.set_ylim(min(0.0, *values), top * 1.36)
@@ -142,9 +142,9 @@ def columns(given: Mapping[int, Bar], count: int, xlabel: str, ylabel: str, name
     for rank, place in enumerate(sorted(named)):
         left = place < count / 2
         height = top * (1.12 + 0.09 * (rank if left else lefts + len(named) - 1 - rank))
-        axes.plot([place, place], [given[place].value, height], color=MUTED, lw=0.7, zorder=3 - 0.1 * rank)
+        axes.plot([place, place], [data[place].value, height], color=MUTED, lw=0.7, zorder=3 - 0.1 * rank)
         axes.annotate(
-            f"{short(given[place].name)}  {given[place].text}",
+            f"{short(data[place].name)}  {data[place].text}",
             (place, height),
             (3 if left else -3, 0),
             textcoords="offset points",
@@ -156,17 +156,17 @@ def columns(given: Mapping[int, Bar], count: int, xlabel: str, ylabel: str, name
     return figure
 
 
-def _draw(method: Callable[..., Any], thickness: str, given: Mapping[int, Bar], size: float) -> None:
-    tints = [bar.colour for bar in given.values()]
-    ranged = any(bar.low is not None for bar in given.values())
-    method(list(given), [bar.value for bar in given.values()], color=tints, alpha=PALE if ranged else 1.0, **{thickness: size})
+def _draw(method: Callable[..., Any], thickness: str, data: Mapping[int, Bar], size: float) -> None:
+    tints = [bar.colour for bar in data.values()]
+    ranged = any(bar.low is not None for bar in data.values())
+    method(list(data), [bar.value for bar in data.values()], color=tints, alpha=PALE if ranged else 1.0, **{thickness: size})
     if ranged:
-        method(list(given), [bar.low or 0.0 for bar in given.values()], color=tints, **{thickness: size})
+        method(list(data), [bar.low or 0.0 for bar in data.values()], color=tints, **{thickness: size})
 
 
-def largest(given: Mapping[int, Bar], count: int = 3) -> list[int]:
+def largest(data: Mapping[int, Bar], count: int = 3) -> list[int]:
     """Return the places of the longest columns."""
-    return sorted(given, key=lambda place: (-given[place].value, place))[:count]
+    return sorted(data, key=lambda place: (-data[place].value, place))[:count]
 
 
 def groups(

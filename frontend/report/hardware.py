@@ -69,37 +69,17 @@ def cycles_sections(report: Report) -> tuple[Section, ...]:
     from edgewright.frontend.report import hardware_plots
 
     whole, busy = count(report.cycles.best_known), _busy(report.macs, report.cycles.best_known, report)
-    macs = count(report.macs)
-    rows = [
-        (
-            row.kind,
-            str(row.count),
-            count(row.macs),
-            count(row.cycles),
-            share(row.share or 0.0),
-            _busy(row.macs, row.cycles, report),
-        )
-        for row in by_kind(operations)
-    ]
+    rows = []
+    for row in by_kind(operations):
+        counts = (count(row.macs), count(row.cycles))
+        rows.append((row.kind, str(row.count), *counts, share(row.share or 0.0), _busy(row.macs, row.cycles, report)))
     kinds = Table(
         ("kind", "operations", "products (MACs)", "cycles", "share", "array busy"),
         rows,
-        total=("whole image", str(len(operations)), macs, whole, "", busy),
+        total=("whole image", str(len(operations)), count(report.macs), whole, "", busy),
     )
-    every = Table(
-        ("operation", "kind", "products (MACs)", "external bytes", "cycles predicted", "cycles simulated", "array busy"),
-        [_operation(op) for op in operations],
-        text=(1,),
-        total=(
-            "whole image",
-            "",
-            count(report.macs),
-            "",
-            *map(count, (report.cycles.predicted, report.cycles.simulated)),
-            busy,
-        ),
-        fold=f"All {len(operations)} operations",
-    )
+    columns = ("operation", "kind", "products (MACs)", "external bytes", "cycles predicted", "cycles simulated", "array busy")
+    every = Table(columns, [_operation(op) for op in operations], text=(1,), fold=f"All {len(operations)} operations")
     plot = Plot(hardware_plots.cycles(operations), words("cycles.caption"), legend(op.kind for op in operations))
     return (section("cycles", plot, kinds, every, tag=_source(report)),)
 

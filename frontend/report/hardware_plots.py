@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgewright.frontend.report.drawing import (
-    WIDTH,
-    Bar,
-    bars,
-    blank,
-    columns,
-    drawn,
-    label,
-    largest,
-    percent_ticks,
-    rows_of,
-)
+from edgewright.frontend.report import drawing
+from edgewright.frontend.report.drawing import Bar, bars, blank, columns, drawn
 from edgewright.frontend.report.formats import bytes_of, short
 from edgewright.frontend.report.palette import ACCENT, BAD, INK, LINE, MUTED, PAPER, palette
 from edgewright.passes.results import MemoryRange, OperationCost, Resource, Roofline
@@ -38,7 +28,7 @@ def cycles(operations: Sequence[OperationCost]) -> Figure | None:
         return None
     if len(timed) > _MOST_BARS:
         many = {place: Bar(op.name, count, f"{count:,}", colours[op.kind]) for place, (op, count) in enumerate(timed)}
-        return columns(many, len(many), "operation, in program order", "cycles", largest(many))
+        return columns(many, len(many), "operation, in program order", "cycles", drawing.largest(many))
     few = [
         Bar(op.name, count, "" if op.utilisation is None else f"{op.utilisation:.0%}", colours[op.kind]) for op, count in timed
     ]
@@ -56,11 +46,11 @@ def resources(used: Mapping[str, Resource]) -> Figure | None:
     for place, (_, entry, percent) in enumerate(known):
         axes.barh(place, percent, height=0.62, color=BAD if percent > 100 else ACCENT)
         text = f"{entry.used:,} of {entry.available:,} ({100 * (entry.share or 0):.0f} %)"
-        label(axes, max(percent, 100), place, text)
-    rows_of(axes, [name for name, _, _ in known], "share of the board's")
+        drawing.label(axes, max(percent, 100), place, text)
+    drawing.rows_of(axes, [name for name, _, _ in known], "share of the board's")
     axes.grid(visible=False)
     axes.set_xlim(0, 1.42 * max(100.0, *(percent for _, _, percent in known)))
-    percent_ticks(axes)
+    drawing.percent_ticks(axes)
     axes.spines["left"].set_visible(False)
     return figure
 
@@ -70,7 +60,7 @@ def memory(entries: Sequence[MemoryRange]) -> Figure | None:
     """What is stored where: one strip for each memory, coloured by region."""
     colours = palette(entry.region for entry in entries)
     strips = _address_spaces(entries)
-    figure = Figure(figsize=(WIDTH, 0.6 + 0.9 * len(strips)), layout="constrained")
+    figure = Figure(figsize=(drawing.WIDTH, 0.6 + 0.9 * len(strips)), layout="constrained")
     for row, inside in enumerate(strips):
         axes = figure.add_subplot(len(strips), 1, row + 1)
         start = min(entry.address for entry in inside)

@@ -57,7 +57,7 @@ def to_html(report: ProfileReport) -> str:
 
 def lines(report: ProfileReport) -> list[tuple[str, str]]:
     """Return the headline for a terminal: (label, text)."""
-    found = [
+    rows = [
         (
             several(run.threads, "thread"),
             f"{duration(run.median_ms)} median, {duration(run.p95_ms)} p95, {run.gop_per_s:,.0f} GOP/s, {run.count:,} runs",
@@ -66,24 +66,24 @@ def lines(report: ProfileReport) -> list[tuple[str, str]]:
     ]
     slowest = [row for row in by_kind(_costs(report))[:3] if row.share is not None]
     if report.runs and slowest:
-        found.append(("most time", ", ".join(f"{kind_title(row.kind)} {share(row.share or 0.0)}" for row in slowest)))
+        rows.append(("most time", ", ".join(f"{kind_title(row.kind)} {share(row.share or 0.0)}" for row in slowest)))
     if report.instructions:
-        found.append(("instructions", f"{si(report.instructions.per_inference)} per inference{_relative(report.instructions)}"))
-    found.append(("outputs", _verdict(report)[0]))
+        rows.append(("instructions", f"{si(report.instructions.per_inference)} per inference{_relative(report.instructions)}"))
+    rows.append(("outputs", _verdict(report)[0]))
     if report.power:
-        found += [(rail.name, f"{rail.mj_per_inference:.3g} mJ per inference") for rail in report.power.rails]
-    return found + [("note", text) for text in (*report.notes, *report.warnings)]
+        rows += [(rail.name, f"{rail.mj_per_inference:.3g} mJ per inference") for rail in report.power.rails]
+    return rows + [("note", text) for text in (*report.notes, *report.warnings)]
 
 
 def _banners(report: ProfileReport) -> list[Banner]:
-    found = []
+    banners = []
     if wrong := report.check.first_difference:
         text = f"First at {wrong.output}{list(wrong.index)}: expected {wrong.expected:g}, found {wrong.found}."
-        found.append(Banner("The device's outputs differ from the model's.", text, "bad"))
-    found += [Banner("Note.", note) for note in report.notes]
+        banners.append(Banner("The device's outputs differ from the model's.", text, "bad"))
+    banners += [Banner("Note.", note) for note in report.notes]
     if report.warnings:
-        found.append(Banner("Careful with the times.", " ".join(report.warnings)))
-    return found
+        banners.append(Banner("Careful with the times.", " ".join(report.warnings)))
+    return banners
 
 
 def _subtitle(report: ProfileReport) -> str:
@@ -95,26 +95,26 @@ def _subtitle(report: ProfileReport) -> str:
 
 def _tiles(report: ProfileReport) -> list[Tile]:
     best = report.fastest
-    found = [Tile("Time of one inference", "not measured", "an emulator's time means nothing", "none")]
+    tiles = [Tile("Time of one inference", "not measured", "an emulator's time means nothing", "none")]
     if best is not None:
         threads, first = several(best.threads, "thread"), report.runs[0]
         alone = "" if first is best else f"; with {first.threads}: {duration(first.median_ms)}"
-        found = [
+        tiles = [
             Tile(
                 "Time of one inference", duration(best.median_ms), f"median of {several(best.count, 'run')}, {threads}{alone}"
             ),
             Tile("Speed", f"{best.gop_per_s:,.1f} GOP/s", f"{best.per_second:,.0f} inferences per second, {threads}"),
         ]
     if counted := report.instructions:
-        found.append(Tile("Instructions of one inference", si(counted.per_inference), _relative(counted).removeprefix(", ")))
+        tiles.append(Tile("Instructions of one inference", si(counted.per_inference), _relative(counted).removeprefix(", ")))
     verdict, how = _verdict(report)
     mood: Mood = "none" if report.check.right is None else "good" if report.check.right else "bad"
-    found.append(Tile("Outputs", verdict, how, mood))
+    tiles.append(Tile("Outputs", verdict, how, mood))
     rail = _input_rail(report.power)
     if rail is not None:
         note = f"{rail.busy_mw / 1e3:.2f} W on {rail.name} while it runs"
-        found.append(Tile("Energy of one inference", f"{rail.mj_per_inference:.3g} mJ", note))
-    return found
+        tiles.append(Tile("Energy of one inference", f"{rail.mj_per_inference:.3g} mJ", note))
+    return tiles
 
 
 def _run_sections(report: ProfileReport) -> list[Section]:

@@ -91,18 +91,18 @@ def made(report: Report, rows: tuple[tuple[str, str | None], ...]) -> Section:
 
 def banners(report: Report) -> tuple[Banner, ...]:
     """Return what to read before anything else: random calibration first, then a mismatch, then notes."""
-    found = []
+    urgent = []
     if report.calibration.kind == "random":
         text = "Accuracy and noise figures say nothing about real data; cost and speed are unaffected."
-        found.append(Banner(RANDOM_CALIBRATION, text))
+        urgent.append(Banner(RANDOM_CALIBRATION, text))
     if wrong := report.mismatch:
         index = list(wrong.index)
         text = (
             f"First at operation {wrong.operation}, tensor {wrong.tensor}{index}: expected {wrong.expected}, the hardware "
             f"stored {wrong.found}."
         )
-        found.append(Banner("The hardware differs from the integer model.", text, "bad"))
-    return (*found, *(Banner("Note.", note) for note in report.notes))
+        urgent.append(Banner("The hardware differs from the integer model.", text, "bad"))
+    return (*urgent, *(Banner("Note.", note) for note in report.notes))
 
 
 def subtitle(report: Report) -> str:

@@ -115,7 +115,7 @@ def _sections(report: SplitReport) -> list[Section]:
     harder = ""
     if report.harder:
         harder = f" Sub-models were made smaller {several(report.harder, 'time')} until all devices could hold theirs."
-    found = [
+    sections = [
         section("devices", devices(report), harder=harder),
         section("sizes", Plot(split_plots.sizes(report), words("sizes.caption"))),
         section("latencies", Plot(split_plots.latencies(report), words("latencies.caption"))),
@@ -124,7 +124,7 @@ def _sections(report: SplitReport) -> list[Section]:
         points = [(len(report.sub_models), report.accuracy.split)]
         plot = Plot(split_plots.accuracy_by_devices(report.accuracy.whole, points), words("accuracy.split_caption"))
         text = words("accuracy.split", measured_on=report.measured_on)
-        found.append(Section(words("accuracy.title"), (text, plot)))
+        sections.append(Section(words("accuracy.title"), (text, plot)))
     published = Table(("figure", "ED-ViT"), PUBLISHED, text=(1,), wraps=True)
     differs = f"{PUBLISHED_SOURCE}. What differs here:"
     first = report.sub_models[0]
@@ -135,7 +135,7 @@ def _sections(report: SplitReport) -> list[Section]:
             "compiles the part of the first device",
         ),
     )
-    return [*found, section("ed_vit", published, differs, Bullets(DIFFERS)), section("next", Steps(steps))]
+    return [*sections, section("ed_vit", published, differs, Bullets(DIFFERS)), section("next", Steps(steps))]
 
 
 def _milliseconds(latency: Range) -> str:

@@ -28,19 +28,19 @@ def sizes(report: SplitReport) -> Figure | None:
 @drawn("latencies", "Predicted latency on each board")
 def latencies(report: SplitReport) -> Figure | None:
     """Predicted ranges on each board: the whole model, and the slowest sub-model there."""
-    found: list[Bar] = []
+    rows: list[Bar] = []
 
     def add(name: str, ranges: Sequence[Range], tint: str) -> None:
-        known = [(one.low_ms, one.high_ms) for one in ranges if one.low_ms is not None and one.high_ms is not None]
+        known = [(time.low_ms, time.high_ms) for time in ranges if time.low_ms is not None and time.high_ms is not None]
         if known:
             low, high = (max(ends) for ends in zip(*known, strict=True))
-            found.append(Bar(name, high, predicted_ms(low, high) or "", tint, low))
+            rows.append(Bar(name, high, predicted_ms(low, high) or "", tint, low))
 
     for board, whole in report.whole.latency.items():
         add(f"{board}: whole model", [whole], MUTED)
         add(f"{board}: sub-model", [part.latency for part in report.sub_models if part.board == board], ACCENT)
     add("deployment, with transfer and fusion", [report.latency], KINDS[2])
-    return bars(found, "predicted milliseconds for one image, int8, one thread", colour=INK) if found else None
+    return bars(rows, "predicted milliseconds for one image, int8, one thread", colour=INK) if rows else None
 
 
 @drawn("accuracy-devices", "Accuracy against the number of devices")

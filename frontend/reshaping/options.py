@@ -58,36 +58,36 @@ class Reshaping:
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None} if self.asks else {}
 
     def _wrong(self) -> list[tuple[str, object, str, str]]:
-        found: list[tuple[str, object, str, str]] = []
+        wrong: list[tuple[str, object, str, str]] = []
         if self.usage_threshold is not None and not 0 <= self.usage_threshold < 1:
             because = "it is the share of a task's tokens below which an expert is dropped"
             help_text = "give a share from 0 to below 1, like 0.01"
-            found.append(("--usage-threshold", self.usage_threshold, because, help_text))
+            wrong.append(("--usage-threshold", self.usage_threshold, because, help_text))
         if self.fuse_blocks is not None and not _is_share_or_count(self.fuse_blocks):
             because = "it is the number of blocks to fuse, at least one and not all of them"
-            found.append(("--fuse-blocks", self.fuse_blocks, because, "give a share like 25% or a number like 2"))
+            wrong.append(("--fuse-blocks", self.fuse_blocks, because, "give a share like 25% or a number like 2"))
         if self.hash_attention is not None and not re.fullmatch(LAYERS, self.hash_attention):
             because = "it names the layers whose attention is hashed, counted from 0"
             help_text = "give all, auto, layers like 0,2,3 or tokens like '>=128'"
-            found.append(("--hash-attention", self.hash_attention, because, help_text))
+            wrong.append(("--hash-attention", self.hash_attention, because, help_text))
         if self.hash_constant is not None and self.hash_constant not in CONSTANTS:
             because = "it is the form of the constant term"
             help_text = "give sum (the paper's) or own (the released code's)"
-            found.append(("--hash-constant", self.hash_constant, because, help_text))
+            wrong.append(("--hash-constant", self.hash_constant, because, help_text))
         for option, number in (("--hash-bits", self.hash_bits), ("--hash-supports", self.hash_supports)):
             if number is not None and number < 1:
-                found.append((option, number, "nothing would be left", "give a number from 1"))
+                wrong.append((option, number, "nothing would be left", "give a number from 1"))
         if self.epochs is not None and self.epochs < 0:
             because = "it is the number of times that passes train on the data"
-            found.append(("--epochs", self.epochs, because, "give a number from 0; 0 trains nothing"))
+            wrong.append(("--epochs", self.epochs, because, "give a number from 0; 0 trains nothing"))
         if self.seed < 0:
-            found.append(("--seed", self.seed, "random generators take no negative seed", "give a number from 0"))
+            wrong.append(("--seed", self.seed, "random generators take no negative seed", "give a number from 0"))
         hashes = {"--hash-bits": self.hash_bits, "--hash-supports": self.hash_supports, "--hash-constant": self.hash_constant}
         if self.hash_attention is None:
             for option, value in hashes.items():
                 if value is not None:
-                    found.append((option, value, "no attention is hashed", "add --hash-attention all, or omit it"))
-        return found
+                    wrong.append((option, value, "no attention is hashed", "add --hash-attention all, or omit it"))
+        return wrong
 
 
 def _is_share_or_count(text: str) -> bool:

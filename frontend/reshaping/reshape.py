@@ -92,14 +92,14 @@ def requested(options: Reshaping) -> tuple[RequestedPass, ...]:
     codes = {"bits": options.hash_bits, "supports": options.hash_supports, "constant": options.hash_constant}
     hashing = {"layers": layers, **codes, "epochs": options.epochs}
     option = "--usage-threshold" if options.task is None else "--task"
-    found = []
+    passes = []
     if options.task is not None or threshold is not None:
-        found.append(RequestedPass(SelectExperts, option, experts, threshold is not None, USAGE_SAMPLES))
+        passes.append(RequestedPass(SelectExperts, option, experts, threshold is not None, USAGE_SAMPLES))
     if options.fuse_blocks is not None:
-        found.append(RequestedPass(FuseBlocks, "--fuse-blocks", fusion))
+        passes.append(RequestedPass(FuseBlocks, "--fuse-blocks", fusion))
     if layers is not None:
-        found.append(RequestedPass(HashAttentionLayers, "--hash-attention", hashing))
-    return tuple(found)
+        passes.append(RequestedPass(HashAttentionLayers, "--hash-attention", hashing))
+    return tuple(passes)
 
 
 def check_data(options: Reshaping, has_data: bool) -> None:
@@ -167,12 +167,12 @@ def reshape(
 
 def _offered(graph: Graph, options: Reshaping, material: Material | None, tell: Progress) -> dict[str, Any]:
     """Return what passes may take, by the names of their fields."""
-    found: dict[str, Any] = {"progress": tell, "seed": options.seed}
+    fields: dict[str, Any] = {"progress": tell, "seed": options.seed}
     if material is None:
-        return found
+        return fields
     targets = scores.targets_of(graph, material.learn)
     classes = (values for name, values in targets.items() if scores.is_class(scores.shape_of(graph, name), values))
-    return found | {"samples": material.learn.inputs, "targets": targets, "labels": next(classes, None)}
+    return fields | {"samples": material.learn.inputs, "targets": targets, "labels": next(classes, None)}
 
 
 def _learns(step: Pass) -> bool:

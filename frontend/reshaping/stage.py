@@ -59,8 +59,7 @@ def prepared(
     start = STAGES.index(options.start_from)
     data = options.data or (None if options.calibration == "random" else options.calibration)
     check_data(options.reshaping, data is not None)
-    record = record_of(previous) if start == STAGES.index("passes") else Record()
-    _check_record(options, record, start)
+    record = check_record(options, previous) if start == STAGES.index("passes") else Record()
     with clock.stage("read"):
         graph = read_model(source, options.shapes) if start == 0 else checkpoint_of(previous, "read")
         files |= checkpoint_files("read", graph)
@@ -93,24 +92,19 @@ def record_of(previous: Path | None) -> Record:
     return figures(previous, f"checkpoints/{RECORD}", Record)
 
 
-def _check_record(options: Options, record: Record, start: int) -> None:
-    if start < STAGES.index("passes") or not options.reshaping.asks or options.reshaping.manifest() == record.options:
-        return
-    was = ", ".join(f"{name} {value}" for name, value in record.options.items()) or "no passes"
-    fail(
-        "U033",
-        "the checkpoint was reshaped in another way",
-        f"--from {options.start_from}",
-        f"it was made with {was}",
-        "start with --from reshape, or omit the options of the passes",
-        exit=Exit.USAGE,
-    )
-
-
 def check_record(options: Options, previous: Path | None) -> Record:
-    """Return the record for a start after "passes". CompileError U033 when other passes are requested."""
+    """Return the record for a start at "passes" or after. CompileError U033 when other passes are requested."""
     record = record_of(previous)
-    _check_record(options, record, STAGES.index(options.start_from))
+    if options.reshaping.asks and options.reshaping.manifest() != record.options:
+        was = ", ".join(f"{name} {value}" for name, value in record.options.items()) or "no passes"
+        fail(
+            "U033",
+            "the checkpoint was reshaped in another way",
+            f"--from {options.start_from}",
+            f"it was made with {was}",
+            "start with --from reshape, or omit the options of the passes",
+            exit=Exit.USAGE,
+        )
     return record
 
 

@@ -17,19 +17,10 @@ from edgewright.frontend.driver import source_name
 from edgewright.frontend.labelled import Labelled, Material, load_material
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
 from edgewright.frontend.publish import check_place, publish
+from edgewright.frontend.splitting import results
 from edgewright.frontend.splitting.fleet import Fleet, load_fleet
 from edgewright.frontend.splitting.latency import FleetPricing
-from edgewright.frontend.splitting.results import (
-    FORMAT,
-    KIND,
-    Fusion,
-    JointTraining,
-    PruningStage,
-    SplitAccuracy,
-    SplitReport,
-    SubModel,
-    WholeModel,
-)
+from edgewright.frontend.splitting.results import FORMAT, KIND, SplitReport, SubModel
 from edgewright.hw.emit import to_json
 from edgewright.passes import orders
 from edgewright.passes.diagnostics import Exit, fail
@@ -192,12 +183,12 @@ def describe(
         seconds=round(seconds, 1),
         measured_on=material.how,
         accuracy=None if labels is None else accuracies(graph, split, material.measure, labels),
-        stages=tuple(PruningStage(i, *astuple(stage)) for i, stages in enumerate(split.pruned) for stage in stages),
-        together=JointTraining(together.images, together.seconds, together.loss),
+        stages=tuple(results.PruningStage(i, *astuple(stage)) for i, stages in enumerate(split.pruned) for stage in stages),
+        together=results.JointTraining(together.images, together.seconds, together.loss),
     )
 
 
-def accuracies(graph: Graph, split: Split, data: Labelled, labels: Array) -> SplitAccuracy:
+def accuracies(graph: Graph, split: Split, data: Labelled, labels: Array) -> results.SplitAccuracy:
     """Return top-1 of the whole model and of the deployment, and of each sub-model on its classes and "other"."""
     from edgewright.passes.learn.dataset import LearningData
     from edgewright.passes.learn.measure import outputs
@@ -213,7 +204,7 @@ def accuracies(graph: Graph, split: Split, data: Labelled, labels: Array) -> Spl
         for part, classes in zip(split.sub_models, split.plan.partition, strict=True)
     )
     right, right_split, agreement = (float(same.mean()) for same in (whole == truth, answers == truth, answers == whole))
-    return SplitAccuracy(right, right_split, agreement, parts, len(samples))
+    return results.SplitAccuracy(right, right_split, agreement, parts, len(samples))
 
 
 def predicted_report(
@@ -257,9 +248,9 @@ def predicted_report(
         fleet=fleet.name,
         partition=tuple(tuple(part) for part in plan.partition),
         harder=plan.harder,
-        whole=WholeModel(whole.parameters, whole.macs, whole.memory_bytes, on_boards),
+        whole=results.WholeModel(whole.parameters, whole.macs, whole.memory_bytes, on_boards),
         sub_models=tuple(parts),
-        fusion=Fusion(FUSION, pricing.fuses, fused.parameters, fused.macs, fusion_time),
+        fusion=results.Fusion(FUSION, pricing.fuses, fused.parameters, fused.macs, fusion_time),
         latency=total,
         reasons=tuple(pricing.reasons),
     )

@@ -14,20 +14,10 @@ from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import profile_conditions
+from edgewright.targets.cpu import profile_results as results
 from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.devices.measured import Device, Measured, Run, Settings
-from edgewright.targets.cpu.profile_results import (
-    ConditionsAround,
-    FirstDifference,
-    InstructionCount,
-    MedianTime,
-    OutputCheck,
-    ProfiledDevice,
-    ProfiledStep,
-    ProfileReport,
-    RunCounts,
-    RunTimes,
-)
+from edgewright.targets.cpu.profile_results import OutputCheck, ProfiledStep, ProfileReport, RunTimes
 
 FORMAT = 1
 GRAPH, SAMPLES = "checkpoints/passes.npz", "checkpoints/samples.npz"
@@ -56,7 +46,8 @@ def profile(
     measured = device.run(artifact, sample, settings)
     manifest = artifact.manifest
     timed = () if device.emulated else measured.runs
-    runs = tuple(run_times(run, artifact) for run in timed)
+    macs = sum(step.macs for step in manifest.steps)
+    runs = tuple(run_times(run, macs) for run in timed)
     return ProfileReport(
         format=FORMAT,
         edgewright=__version__,
@@ -65,17 +56,17 @@ def profile(
         precision=manifest.precision,
         arch=manifest.arch,
         variant=manifest.variant,
-        device=ProfiledDevice(device.name, device.emulated, measured.cpu or None, measured.machine),
+        device=results.ProfiledDevice(device.name, device.emulated, measured.cpu or None, measured.machine),
         input=source,
-        macs=sum(step.macs for step in manifest.steps),
+        macs=macs,
         weight_bytes=manifest.weights_bytes,
         workspace_bytes=manifest.workspace_bytes,
-        settings=RunCounts(settings.warmup, settings.repeat, settings.steps),
+        settings=results.RunCounts(settings.warmup, settings.repeat, settings.steps),
         runs=runs,
         operations=steps(artifact, timed),
         check=check(artifact, sample, measured),
-        instructions=instructions(artifact, measured, tvm_default_instructions),
-        conditions=ConditionsAround(measured.before, measured.after),
+        instructions=instructions(measured.instructions, macs, tvm_default_instructions),
+        conditions=results.ConditionsAround(measured.before, measured.after),
         power=profile_conditions.power(measured.power),
         warnings=tuple(profile_conditions.warnings(measured, runs)),
         notes=((EMULATED,) if device.emulated else ()) + measured.notes,
@@ -92,11 +83,10 @@ def kept_sample(artifact: Artifact) -> dict[str, Array]:
         fail("D009", "there is no input to run", str(artifact.directory), str(error), "give --input x.npz")
 
 
-def run_times(run: Run, artifact: Artifact) -> RunTimes:
+def run_times(run: Run, macs: int) -> RunTimes:
     """Return the statistics of one number of threads."""
     times = np.asarray(run.times_ns, np.float64) * 1e-6
     low, median, high = (float(np.percentile(times, q)) for q in (5, 50, 95))
-    macs = sum(step.macs for step in artifact.manifest.steps)
     return RunTimes(
         threads=run.threads,
         count=len(times),
@@ -125,7 +115,7 @@ def steps(artifact: Artifact, runs: Sequence[Run]) -> tuple[ProfiledStep, ...]:
                 step.kind,
                 step.macs,
                 step.bytes,
-                tuple(MedianTime(run.threads, run.steps[i].median_ns * 1e-6) for run in timed),
+                tuple(results.MedianTime(run.threads, run.steps[i].median_ns * 1e-6) for run in timed),
                 None if not total or first is None else first / total,
                 2 * step.macs / first if first and step.macs else None,
                 step.bytes / first if first else None,
@@ -151,18 +141,17 @@ def check(artifact: Artifact, sample: Mapping[str, Array], measured: Measured) -
         worst = max(worst, float(np.nan_to_num(difference, nan=np.inf).max()) / scale)
         if first is None and wrong.any():
             index = tuple(int(i) for i in np.argwhere(wrong)[0])
-            first = FirstDifference(port.name, index, float(want[index]), _finite(got[index]))
+            first = results.FirstDifference(port.name, index, float(want[index]), _finite(got[index]))
     error, tolerance = _finite(worst), unchecked.tolerance
     return OutputCheck(unchecked.against, integer, tolerance, first is None, error, values, first)
 
 
-def instructions(artifact: Artifact, measured: Measured, tvm_default: int | None) -> InstructionCount | None:
+def instructions(count: int | None, macs: int, tvm_default: int | None) -> results.InstructionCount | None:
     """Return the counted instructions of one inference, beside those of TVM's default pipeline; None if not counted."""
-    count = measured.instructions
     if count is None:
         return None
-    macs = sum(step.macs for step in artifact.manifest.steps)
-    return InstructionCount(count, count / macs if macs else None, tvm_default, count / tvm_default if tvm_default else None)
+    per_mac, of_tvm = count / macs if macs else None, count / tvm_default if tvm_default else None
+    return results.InstructionCount(count, per_mac, tvm_default, of_tvm)
 
 
 def schema() -> dict[str, Any]:
