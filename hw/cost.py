@@ -13,7 +13,7 @@ from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import build
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.schedule import Stages, place
+from edgewright.hw.kernel.schedule import Placement, place
 from edgewright.hw.kernel.sv_block import entries, to_systemverilog
 from edgewright.hw.kernel.timing import Clocks, predict
 from edgewright.hw.plan import Plan
@@ -47,12 +47,12 @@ def rtl_files(config: EngineConfig) -> Mapping[str, str]:
 
 
 @cache
-def stages_of(config: EngineConfig) -> dict[str, Stages]:
+def stages_of(config: EngineConfig) -> dict[str, Placement]:
     """The schedule of every process."""
     return {process.name: place(process) for process in program_of(config).processes}
 
 
-def access_stage(stages: Stages, node: ir.Node) -> int:
+def access_stage(stages: Placement, node: ir.Node) -> int:
     """The stage in which a Write, Store or Load of the process takes place in the printed hardware."""
     target = node.op.channel if isinstance(node.op, ir.Write) else node.op.buffer  # type: ignore[attr-defined]
     return max(

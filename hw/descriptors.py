@@ -13,7 +13,7 @@ from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS
 from edgewright.hw.fused import Operation, constant
 from edgewright.hw.memory import WORD_BYTES, Layout
-from edgewright.hw.views import View, rows_columns
+from edgewright.hw.views import StoredView, rows_columns
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import INT16
 from edgewright.passes.ops import Attention, LayerNormalization, PatchEmbed
@@ -90,7 +90,7 @@ class Descriptors:
 
     config: EngineConfig
     layouts: Mapping[Node, Layout]
-    address: Callable[[View], int]
+    address: Callable[[StoredView], int]
 
     def steps(self, operation: Operation) -> Iterator[Step]:
         """The descriptors of one operation."""
@@ -138,7 +138,7 @@ class Descriptors:
         """Where results go and how they are made from accumulators."""
         rows = rows_columns(operation.result)[0]
         place = operation.place
-        target = View(place.target, place.first_row, place.first_column + first, rows, columns)
+        target = StoredView(place.target, place.first_row, place.first_column + first, rows, columns)
         fields = {
             "n_tokens": rows,
             "n_blocks": -(-rows // self.config.tokens),
@@ -161,11 +161,11 @@ class Descriptors:
             }
         return fields
 
-    def pitch(self, view: View) -> int:
+    def pitch(self, view: StoredView) -> int:
         """Bytes from one row of a view to its next."""
         return self.layouts[view.root].pitch_bytes * view.row_step
 
-    def row_fields(self, operation: Operation, view: View) -> Fields:
+    def row_fields(self, operation: Operation, view: StoredView) -> Fields:
         """Activations that are rows of a stored value, normalised or not."""
         words = -(-view.columns * self.layouts[view.root].element_bytes // WORD_BYTES)
         fields = {

@@ -17,7 +17,7 @@ from edgewright.hw.kernel.cpp import support_files, to_cpp
 from edgewright.hw.kernel.cpp_vitis import vitis_tcl
 from edgewright.hw.plan import Plan
 from edgewright.hw.registers import c_header
-from edgewright.hw.views import View, rows_columns
+from edgewright.hw.views import StoredView, rows_columns
 from edgewright.passes.ir.types import Quant
 
 FORMAT = 1
@@ -81,7 +81,7 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
         node = by_address.get(region.address)
         if node is not None and region.kind in ("input", "output"):
             rows_, columns = rows_columns(node)
-            row |= host_layout(plan, View(node, 0, 0, rows_, columns), node.quant)
+            row |= host_layout(plan, StoredView(node, 0, 0, rows_, columns), node.quant)
         rows.append(row)
     listed = {row["name"] for row in rows if row["address"] in names}
     starts = {region.address: region for region in plan.regions}
@@ -105,12 +105,12 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def named_outputs(plan: Plan) -> list[tuple[str, View]]:
+def named_outputs(plan: Plan) -> list[tuple[str, StoredView]]:
     """The graph's outputs by name."""
     return list(zip(plan.graph.output_names, plan.outputs, strict=True))
 
 
-def host_layout(plan: Plan, view: View, quant: Quant | None) -> dict[str, Any]:
+def host_layout(plan: Plan, view: StoredView, quant: Quant | None) -> dict[str, Any]:
     """How a host writes or reads some rows and columns, and what their integers stand for."""
     where = plan.layouts[view.root]
     return {

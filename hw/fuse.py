@@ -17,7 +17,7 @@ from edgewright.hw.legal import MOVES, ON_A_CPU, ROW_MULTIPLE, grouped, refusals
 from edgewright.hw.views import (
     Index,
     Selection,
-    View,
+    StoredView,
     broadcast_rows,
     progression,
     rows_columns,
@@ -78,12 +78,12 @@ class Fuser:
                     waiting += steps[::-1]
         return self.found
 
-    def output(self, node: Node) -> View:
+    def output(self, node: Node) -> StoredView:
         """Where the host finds an output: a view that keeps channels together, or a value of its own."""
         view = selection(node).view()
         if view is not None and view.column_step == 1:
             return view
-        return View(node, 0, 0, *rows_columns(node))
+        return StoredView(node, 0, 0, *rows_columns(node))
 
     def stored_by(self, node: Node) -> Iterator[Operation]:
         """The operations that put a value into memory; none for constants and inputs."""
@@ -156,7 +156,7 @@ class Fuser:
         product = self.product(through(left, spread(left, shown)))
         return Operation(product, node, place, residual=Residual(self.residual(right, shown), *factors[1]))
 
-    def residual(self, node: Node, shown: Selection) -> View:
+    def residual(self, node: Node, shown: Selection) -> StoredView:
         """What of ``node`` is added to the rows and channels ``shown`` of the sum."""
         wanted = spread(node, shown)
         seen = through(node, wanted)
@@ -166,7 +166,7 @@ class Fuser:
                 return plain
             values = constant(seen.base).astype(np.int16).reshape(rows_columns(seen.base))[np.ix_(seen.rows, seen.columns)]
             part = make_constant(values, origin=seen.base.origin)
-            return View(part, 0, 0, *values.shape)
+            return StoredView(part, 0, 0, *values.shape)
         return self.readable(node, wanted)
 
     def copied(self, node: Node, shown: Selection, place: Place) -> Operation:
@@ -178,7 +178,7 @@ class Fuser:
             raise unreachable(node, shown)
         weight = np.zeros((view.columns, ROW_MULTIPLE), np.int64)
         multiplier, shift = factors_of(None, view.columns)
-        zeros = View(self.zero, 0, 0, view.rows, ROW_MULTIPLE, row_step=0)
+        zeros = StoredView(self.zero, 0, 0, view.rows, ROW_MULTIPLE, row_step=0)
         bias = np.zeros(view.columns, np.int64)
         product = Product("linear", node, node, zeros, multiplier, shift, 0, weight, bias, selects=True)
         return Operation(product, node, place, residual=Residual(view, *IDENTITY))
@@ -234,7 +234,7 @@ class Fuser:
             low = int(source.columns.min()) // ROW_MULTIPLE * ROW_MULTIPLE
             high = int(source.columns.max()) + 1
             weight = widened(weight, source.columns, low, high)
-            view = View(base, rows[0], low, len(source.rows), high - low, rows[1])
+            view = StoredView(base, rows[0], low, len(source.rows), high - low, rows[1])
         return Product("linear", node, node, view, *factors_of(None, len(bias)), 0, weight, bias, norm)
 
     def patches(self, node: Node, wanted: Selection) -> Product:
@@ -244,7 +244,7 @@ class Fuser:
         weight, bias = (constant(n)[wanted.columns] for n in node.inputs[1:])
         image = node.inputs[0]
         return Product(
-            "patch", node, node, View(image, 0, 0, *rows_columns(image)), *factors_of(None, len(bias)), 0, weight, bias
+            "patch", node, node, StoredView(image, 0, 0, *rows_columns(image)), *factors_of(None, len(bias)), 0, weight, bias
         )
 
     def attention(self, node: Node, wanted: Selection) -> Product:
@@ -263,7 +263,7 @@ class Fuser:
 
     # ---- operands
 
-    def readable(self, node: Node, wanted: Selection) -> View:
+    def readable(self, node: Node, wanted: Selection) -> StoredView:
         """Rows and channels of ``node`` (``wanted`` indexes it) as a view that an address reaches; stores ``node`` by
         itself where its own place is out of reach."""
         seen = through(node, wanted)
@@ -344,7 +344,7 @@ def widened(weight: Integers, columns: Index, low: int, high: int) -> Integers:
     return full
 
 
-def aligned(view: View) -> bool:
+def aligned(view: StoredView) -> bool:
     """Whether the engine can read a view: 16-byte words, channels together, no tile beyond its row."""
     assert not view.root.type.is_float
     element_bytes = view.root.elem.bits // 8

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from edgewright.hw.views import View
+from edgewright.hw.views import StoredView
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ops import Constant
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 class Residual:
     """The int16 value that is added to the result, and the factor that brings it to the result's scale."""
 
-    source: View
+    source: StoredView
     multiplier: int
     shift: int
 
@@ -44,15 +44,15 @@ class Product:
     kind: str
     node: Node
     requantise: Node
-    source: View
+    source: StoredView
     multiplier: Integers
     shift: Integers
     zero_point: int = 0
     weight: Integers | None = None
     bias: Integers | None = None
     norm: Node | None = None
-    key: View | None = None
-    value: View | None = None
+    key: StoredView | None = None
+    value: StoredView | None = None
     selects: bool = False
 
 
@@ -82,7 +82,7 @@ class Operation:
         return self.computed.node
 
     @property
-    def source(self) -> View:
+    def source(self) -> StoredView:
         """The activations that the array reads."""
         return self.computed.source
 
@@ -122,7 +122,7 @@ class Fused:
     operations: list[Operation] = field(default_factory=list)
     constants: dict[Node, Integers] = field(default_factory=dict)
     constant_rows: list[ConstantRows] = field(default_factory=list)
-    outputs: tuple[View, ...] = ()
+    outputs: tuple[StoredView, ...] = ()
 
 
 def constant(node: Node) -> Integers:
@@ -132,7 +132,7 @@ def constant(node: Node) -> Integers:
     return np.asarray(node.op.value, dtype=np.int64)
 
 
-def operands(operation: Operation) -> Iterable[View]:
+def operands(operation: Operation) -> Iterable[StoredView]:
     """Every view that an operation reads, in the order in which they are stored."""
     computed = operation.computed
     residual = None if operation.residual is None else operation.residual.source

@@ -13,7 +13,7 @@ from edgewright.hw.fused import Fused, Operation, operands
 from edgewright.hw.limits import exceeding, too_wide
 from edgewright.hw.memory import ALIGN_BYTES, WORD_BYTES, Allocator, Layout, Region, layout, round_up
 from edgewright.hw.reach import check_reach
-from edgewright.hw.views import View
+from edgewright.hw.views import StoredView
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
@@ -39,7 +39,7 @@ class Plan:
     regions: tuple[Region, ...]
     layouts: dict[Node, Layout]
     addresses: dict[Node, int]
-    outputs: tuple[View, ...]
+    outputs: tuple[StoredView, ...]
     image: bytes
     program_address: int
     memory_bytes: int
@@ -49,7 +49,7 @@ class Plan:
         """Products of the model itself, without padding."""
         return sum(step.macs for step in self.steps)
 
-    def address(self, view: View) -> int:
+    def address(self, view: StoredView) -> int:
         """Address of a view's first element."""
         where = self.layouts[view.root]
         return self.addresses[view.root] + view.row * where.pitch_bytes + view.column * where.element_bytes
@@ -116,7 +116,7 @@ class Planner:
         self.addresses[node] = allocator.take(self.layouts[node].size_bytes)
         self.regions.append(Region(node.name, kind, self.addresses[node], self.layouts[node].size_bytes))
 
-    def address(self, view: View) -> int:
+    def address(self, view: StoredView) -> int:
         """Address of a view's first element."""
         where = self.layouts[view.root]
         return self.addresses[view.root] + view.row * where.pitch_bytes + view.column * where.element_bytes

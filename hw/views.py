@@ -24,7 +24,7 @@ def rows_columns(node: Node) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class StoredView:
     """``root[row::row_step][:rows]``, of these ``[column::column_step][:columns]``. A step of 0 repeats a row."""
 
     root: Node
@@ -38,7 +38,7 @@ class View:
     @property
     def is_whole(self) -> bool:
         """Whether it is all of its root."""
-        return self == View(self.root, 0, 0, *rows_columns(self.root))
+        return self == StoredView(self.root, 0, 0, *rows_columns(self.root))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class Selection:
     columns: Index
     uneven: Node | None = None
 
-    def view(self) -> View | None:
+    def view(self) -> StoredView | None:
         """The same as a view of ``base`` if both are evenly spaced."""
         rows, columns = progression(self.rows), progression(self.columns)
         if rows is None or columns is None or (columns[1] < 1 and len(self.columns) > 1):
             return None
-        return View(self.base, rows[0], columns[0], len(self.rows), len(self.columns), rows[1], columns[1])
+        return StoredView(self.base, rows[0], columns[0], len(self.rows), len(self.columns), rows[1], columns[1])
 
     @property
     def takes_all_columns(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.sim.build import Build, Sources, build, read_sources
 from edgewright.sim.harness import TOP, harness
-from edgewright.sim.ports import Ports, read_ports
+from edgewright.sim.ports import ModulePorts, read_ports
 from edgewright.sim.runner import Result, run
 
 WORD = 16  # bytes of a memory word
@@ -72,11 +72,11 @@ def from_writememh(text: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockBench:
     """A block inside its compiled test bench."""
 
     model: Build
-    ports: Ports
+    ports: ModulePorts
     words: int
 
     def play(
@@ -131,14 +131,14 @@ class Block:
 
 def build_block(
     sources: Sources, top: str, *, words: int = SMALLEST_MEMORY, unroll_stmts: int | None = 600, trace: bool = False
-) -> Block:
+) -> BlockBench:
     """The compiled bench of module `top`; `sources` must hold every module that it instantiates."""
     texts = read_sources(sources)
     ports = read_ports("\n".join(texts.values()), top)
     for name in ("axi_ram", "stream_source", "stream_sink"):
         texts.setdefault(f"{name}.sv", cell(name))
     texts["block_bench.sv"] = harness(top, ports, words)
-    return Block(build(TOP, texts, unroll_stmts=unroll_stmts, trace=trace), ports, words)
+    return BlockBench(build(TOP, texts, unroll_stmts=unroll_stmts, trace=trace), ports, words)
 
 
 def check_block(
@@ -217,7 +217,7 @@ def _memory_mismatches(base: int, got: bytes, expected: bytes) -> list[str]:
     ]
 
 
-def _check_names(ports: Ports, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> None:
+def _check_names(ports: ModulePorts, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> None:
     if set(inputs) != set(ports.inputs):
         raise ValueError(f"inputs are {sorted(ports.inputs)}, tokens are given for {sorted(inputs)}")
     if set(outputs) != set(ports.outputs):

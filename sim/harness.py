@@ -3,7 +3,7 @@ AXI masters. Nothing in it needs Python while the clock runs."""
 
 from __future__ import annotations
 
-from edgewright.sim.ports import Ports
+from edgewright.sim.ports import ModulePorts
 
 TOP = "block_bench"
 READ_SIGNALS = {
@@ -54,7 +54,7 @@ def signal_width(signal: str) -> int:
     return next((width for kind, width in _WIDTHS.items() if signal.endswith(kind)), 1)
 
 
-def harness(top: str, ports: Ports, words: int) -> str:
+def harness(top: str, ports: ModulePorts, words: int) -> str:
     """Text of module `block_bench` around `top`, with a memory of `words` 16-byte words when it has AXI masters."""
     lines = [
         f"/// Test bench of {top}.",
@@ -135,7 +135,7 @@ def _stream(name: str, width: int, index: int, is_input: bool) -> list[str]:
     ]
 
 
-def _memory(ports: Ports, words: int, connections: list[str], activity: list[str]) -> list[str]:
+def _memory(ports: ModulePorts, words: int, connections: list[str], activity: list[str]) -> list[str]:
     lines: list[str] = []
     links: list[str] = []
     for names, signals in ((ports.reads, READ_SIGNALS), (ports.writes, WRITE_SIGNALS)):

@@ -114,7 +114,7 @@ int main(int argc, char** argv) {
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class KernelRun:
     """`cycles`: one more than the cycle of the last output token; reset ends before cycle 0. `times`: by stream, the
     cycle in which each token went in or out."""
 
@@ -209,7 +209,7 @@ def trace_rtl(
     seed: int = 0,
     plusargs: Sequence[str] = (),
     **options: Any,
-) -> Run:
+) -> KernelRun:
     """Simulate a block. `idle` and `stall` are the shares of cycles in which inputs rest and outputs are not taken. An
     assertion of the RTL that fails is a RuntimeError. `options` are those of `build`."""
     program = block.check() if isinstance(block, Block) else block
@@ -234,7 +234,7 @@ def trace_rtl(
             tokens = [int.from_bytes(raw[at : at + size], "little") for at in range(0, len(raw), size)]
             outputs[c.name] = decode(c.type, unpack(c.type, tokens))
         last = int(np.fromfile(folder / "cycles", "<u4")[0])
-    return Run(outputs, last + 1, times)
+    return KernelRun(outputs, last + 1, times)
 
 
 def run_rtl(

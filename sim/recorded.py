@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.interp import interpret
-from edgewright.hw.kernel.tokens import Rows, Stream, decode
+from edgewright.hw.kernel.tokens import Rows, TokenQueue, decode
 from edgewright.hw.kernel.types import Type
 from numpy.typing import NDArray
 
@@ -16,7 +16,7 @@ Tokens = Any
 """As `interpret` takes and gives them: rows of an array, or for a struct a (nested) dict of such arrays."""
 
 
-class RecordedStream(Stream):
+class RecordedQueue(TokenQueue):
     """A stream that keeps what was ever pushed."""
 
     def __init__(self, type_: Type) -> None:
@@ -34,7 +34,7 @@ class RecordedStream(Stream):
 
 def record(program: ir.Program, inputs: Mapping[str, Tokens], memory: NDArray[np.uint8] | None = None) -> dict[str, Tokens]:
     """Interpret the program and return what passed through each of its channels; `memory` is written in place."""
-    streams = {channel: RecordedStream(channel.type) for channel in program.channels}
+    streams = {channel: RecordedQueue(channel.type) for channel in program.channels}
     interpret(program, inputs, memory, streams=streams)
     return {channel.name: decode(channel.type, stream.all()) for channel, stream in streams.items()}
 

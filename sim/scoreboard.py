@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.hw.memory import WORD_BYTES
 from edgewright.hw.plan import Plan, Step
-from edgewright.hw.views import View, rows_columns
+from edgewright.hw.views import StoredView, rows_columns
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
 from numpy.typing import NDArray
@@ -117,7 +117,7 @@ def compare_outputs(
     return None
 
 
-def read_view(plan: Plan, memory: NDArray[np.uint8], view: View) -> NDArray[np.int64]:
+def read_view(plan: Plan, memory: NDArray[np.uint8], view: StoredView) -> NDArray[np.int64]:
     """The integers (rows, columns) of a view of a stored value, as a host reads them."""
     where = plan.layouts[view.root]
     pitch, width = where.pitch_bytes * view.row_step, view.columns * where.element_bytes

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import flat
 from edgewright.hw.kernel.cpp_compute import Compute
 from edgewright.hw.kernel.cpp_groups import Groups
-from edgewright.hw.kernel.cpp_lanes import Lines, flat
+from edgewright.hw.kernel.cpp_lanes import Lines
 from edgewright.hw.kernel.cpp_memory import Memories
 from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name
 from edgewright.hw.kernel.cpp_values import Base, is_elementwise
@@ -13,7 +14,7 @@ from edgewright.hw.kernel.cpp_variables import plain_init
 from edgewright.hw.kernel.types import Struct, elem_of, shape_of
 
 
-class Body(Memories, Compute):
+class BodyPrinter(Memories, Compute):
     """Emits the nodes of one process in an order where arguments come first."""
 
     def __init__(self, process: ir.Process, nodes: list[ir.Node], types: TypeNames, names: Names, out: Lines) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import Affine, aligned, flat
 from edgewright.hw.kernel.cpp_expr import Expr, binary, call, cast, comparable, exact, variable
-from edgewright.hw.kernel.cpp_lanes import Affine, Index, aligned, flat
+from edgewright.hw.kernel.cpp_lanes import Index
 from edgewright.hw.kernel.cpp_types import int_name, suffix
 from edgewright.hw.kernel.cpp_values import Base
 from edgewright.hw.kernel.cpp_variables import Variables, plain_init

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import flat
 from edgewright.hw.kernel.cpp_expr import BOOL, cast, variable
-from edgewright.hw.kernel.cpp_lanes import flat
 from edgewright.hw.kernel.cpp_types import bank_axes, field_name
 from edgewright.hw.kernel.cpp_values import Base
 from edgewright.hw.kernel.cpp_variables import Variables, partition, plain_init
@@ -99,7 +99,7 @@ class Memories(Variables):
             target = ".".join([name, *(field_name(p) for p in path)]) if isinstance(t, Struct) else f"{name}.v"
             shape, e = shape_of(leaf_type), elem_of(leaf_type)
             with self.out.lanes(shape) as index:
-                place = f"{target}[{flat(index, shape)}]" if shape else target
+                place = f"{target}[{flat(index, shape).spaced()}]" if shape else target
                 self.out.add(f"{place} = {plain_init(self.values.element(node, index), e)};")
 
     def write(self, node: ir.Node, op: ir.Write) -> None:
@@ -142,6 +142,7 @@ class Memories(Variables):
             return
         shape, axes = shape_of(t), bank_axes(t)
         with self.out.lanes(shape) as index:
-            tail = "".join(f"[{i}]" for i in ((index[0], flat(index[1:], shape[1:])) if len(axes) == 2 else index))
+            parts_of = (index[0], flat(index[1:], shape[1:])) if len(axes) == 2 else index
+            tail = "".join(f"[{i.spaced()}]" for i in parts_of)
             guard = f"if ({self.values.element(parts.mask, index[:1]).text}) " if parts.mask is not None else ""
             self.out.add(f"{guard}{at}{tail} = {plain_init(self.values.element(parts.values[0], index), elem_of(t))};")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.cpp_body import Body
+from edgewright.hw.kernel.cpp_body import BodyPrinter
 from edgewright.hw.kernel.cpp_expr import BOOL, Expr, binary, compare, literal, variable
 from edgewright.hw.kernel.cpp_lanes import Lines
 from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name
@@ -73,7 +73,7 @@ class Nest:
         effects = [*reads, *(e for e in process.effects if e not in reads)]
         self.order = ir.topological(effects)
         bounds = [loop.bound for loop in process.loops if isinstance(loop.bound, ir.Node)]
-        self.body = Body(process, ir.topological([*bounds, *effects]), types, self.local, self.out)
+        self.body = BodyPrinter(process, ir.topological([*bounds, *effects]), types, self.local, self.out)
         for loop in process.loops:
             if isinstance(loop.bound, ir.Node):
                 self.body.values.uses[loop.bound] += 1

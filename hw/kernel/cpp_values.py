@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import Affine, affine, aligned, fitted, flat, positions
 from edgewright.hw.kernel.cpp_expr import Expr, apply, literal, variable
-from edgewright.hw.kernel.cpp_lanes import Affine, Index, aligned, flat
+from edgewright.hw.kernel.cpp_lanes import Index
 from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, size_of
 
 ELEMENTWISE = (
@@ -33,7 +34,7 @@ ELEMENTWISE = (
     ir.Bits,
     ir.Cast,
 )
-FREE = (ir.Const, ir.Counter, ir.First, ir.Last, ir.Command, ir.Part, ir.View)
+FREE = (ir.Const, ir.Counter, ir.First, ir.Last, ir.Command, ir.Part, ir.Strided)
 DEEPEST = 3
 """Operations inside one expression, so that lines stay readable."""
 
@@ -49,8 +50,8 @@ class Base:
 
     def at(self, position: Affine) -> Expr:
         if self.pattern:
-            return variable(self.pattern.format(position), self.type)
-        return variable(f"{self.text}[{position}]" if self.array else self.text, self.type)
+            return variable(self.pattern.format(position.spaced()), self.type)
+        return variable(f"{self.text}[{position.spaced()}]" if self.array else self.text, self.type)
 
 
 def elements(node: ir.Node) -> int:
@@ -67,34 +68,11 @@ def constant(node: ir.Node) -> tuple[int, ...] | None:
     """The flat values of a constant or a view of one."""
     if isinstance(node.op, ir.Const):
         return node.op.values
-    if isinstance(node.op, ir.View):
+    if isinstance(node.op, ir.Strided):
         values = constant(node.args[0])
         if values is not None:
-            return tuple(values[p] for p in positions(node).flat)
+            return tuple(values[p] for p in positions(node.op, shape_of(node.type)).flat)
     return None
-
-
-def positions(view: ir.Node) -> np.ndarray:
-    """Flat positions in its argument of the elements of a View."""
-    op, shape = view.op, shape_of(view.type)
-    assert isinstance(op, ir.View)
-    at = np.full(shape, op.offset)
-    for axis, (stride, n) in enumerate(zip(op.strides, shape, strict=True)):
-        at = at + stride * np.arange(n).reshape([-1 if d == axis else 1 for d in range(len(shape))])
-    return at
-
-
-def fitted(values: np.ndarray) -> tuple[int, tuple[int, ...]] | None:
-    """(offset, strides) where values are an affine function of their indices, else None."""
-    offset = int(values.flat[0])
-    strides = []
-    for axis, n in enumerate(values.shape):
-        at = tuple(int(d == axis) for d in range(values.ndim))
-        strides.append(int(values[at]) - offset if n > 1 else 0)
-    expected = np.full(values.shape, offset, dtype=object)
-    for axis, n in enumerate(values.shape):
-        expected = expected + strides[axis] * np.arange(n).reshape([-1 if d == axis else 1 for d in range(values.ndim)])
-    return (offset, tuple(strides)) if np.array_equal(expected, values) else None
 
 
 def whole_needed(node: ir.Node) -> list[ir.Node]:
@@ -131,9 +109,9 @@ class Values:
             if max(elements(node), *(elements(a) for a in node.args)) > elements(arg):
                 self.spread.add(arg)
         self.whole.update(whole_needed(node))
-        if isinstance(node.op, ir.View):
+        if isinstance(node.op, ir.Strided):
             self.viewed.add(node.args[0])
-            if isinstance(node.args[0].op, ir.View) and constant(node) is None and self.located(node) is None:
+            if isinstance(node.args[0].op, ir.Strided) and constant(node) is None and self.located(node) is None:
                 self.whole.add(node.args[0])
 
     def depth(self, node: ir.Node) -> int:
@@ -146,7 +124,7 @@ class Values:
         """Called once, when all arguments are known."""
         if isinstance(node.op, (ir.Const, ir.Counter, ir.First, ir.Last, ir.Command, ir.Part)):
             return node in self.whole and not isinstance(node.op, ir.Part)
-        if isinstance(node.op, ir.View):
+        if isinstance(node.op, ir.Strided):
             return node in self.whole
         if not is_elementwise(node):
             return True
@@ -161,13 +139,14 @@ class Values:
             or deep >= DEEPEST
         )
 
-    def located(self, view: ir.Node) -> tuple[ir.Node, int, tuple[int, ...]] | None:
-        """The node a View (of views) finally looks at, with offset and strides; None where that is not affine."""
-        at, source = positions(view), view.args[0]
-        while isinstance(source.op, ir.View) and source not in self.base:
-            at, source = positions(source).reshape(-1)[at], source.args[0]
+    def located(self, view: ir.Node) -> tuple[ir.Node, ir.Strided] | None:
+        """The node that a Strided (of Strideds) reads in the end, and how; None where that is not affine."""
+        assert isinstance(view.op, ir.Strided)
+        at, source = positions(view.op, shape_of(view.type)), view.args[0]
+        while isinstance(source.op, ir.Strided) and source not in self.base:
+            at, source = positions(source.op, shape_of(source.type)).reshape(-1)[at], source.args[0]
         found = fitted(at)
-        return None if found is None else (source, *found)
+        return None if found is None else (source, found)
 
     def element(self, node: ir.Node, index: Index) -> Expr:
         """The element of a value at an index of its own shape."""
@@ -181,16 +160,13 @@ class Values:
             return self.constant_element(node, values, index)
         if isinstance(op, (ir.Counter, ir.First, ir.Last)):
             return self.flags[op]
-        if isinstance(op, ir.View):
+        if isinstance(op, ir.Strided):
             found = self.located(node)
             assert found is not None
-            source, offset, strides = found
+            source, where = found
             if not shape_of(source.type):
                 return self.element(source, ())
-            at = Affine(offset)
-            for i, stride in zip(index, strides, strict=True):
-                at = at + i * stride
-            return self.base[source].at(at)
+            return self.base[source].at(affine(where.offset, where.strides, index))
         kinds = [elem_of(a.type) for a in node.args]
         args = [self.element(a, aligned(index, shape_of(a.type))) for a in node.args]
         return apply(op, args, elem_of(node.type), kinds)
@@ -204,9 +180,7 @@ class Values:
             return literal(values[0])
         found = fitted(np.array(values, dtype=object).reshape(shape))
         assert found is not None, "a constant array that is not affine is emitted as a table"
-        value = Affine(found[0])
-        for i, stride in zip(index, found[1], strict=True):
-            value = value + i * stride
+        value = affine(found.offset, found.strides, index).spaced()
         e = elem_of(node.type)
         return variable(f"{'Int' if e.signed else 'UInt'}<{e.bits}>({value})", e)
 
@@ -214,7 +188,7 @@ class Values:
         """Whether a constant array is no affine function of its indices."""
         values = constant(node)
         return (
-            isinstance(node.op, (ir.Const, ir.View))
+            isinstance(node.op, (ir.Const, ir.Strided))
             and values is not None
             and len(set(values)) > 1
             and (

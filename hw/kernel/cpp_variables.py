@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import flat
 from edgewright.hw.kernel.cpp_expr import Expr, cast, literal
-from edgewright.hw.kernel.cpp_lanes import Index, Lines, flat
+from edgewright.hw.kernel.cpp_lanes import Index, Lines
 from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name, shape_note
 from edgewright.hw.kernel.cpp_values import Base, Values, constant
 from edgewright.hw.kernel.types import Array, Int, elem_of, shape_of, size_of
@@ -33,7 +34,7 @@ WORDS: dict[type[ir.Op], str] = {
     ir.CatBits: "bits",
     ir.Concat: "joined",
     ir.Index: "picked",
-    ir.View: "part",
+    ir.Strided: "part",
     ir.Reinterpret: "packed",
     ir.Reduce: "total",
     ir.Dot: "products",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import positions
 from edgewright.hw.kernel.tokens import NARROW, Rows, dtype_of, in_range, reinterpret_rows, settle
 from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, size_of
 
@@ -134,7 +135,7 @@ def evaluate(node: ir.Node, args: list[Rows], where: str) -> Rows:
         return settle(total, e)
     if isinstance(op, ir.Cast):
         return cast_rows(op.mode, args[0], e, where)
-    if isinstance(op, ir.View):
+    if isinstance(op, ir.Strided):
         return view_rows(op, args[0], shape)
     if isinstance(op, ir.Concat):
         count = max(len(a) for a in args)
@@ -171,21 +172,13 @@ def cast_rows(mode: ir.CastMode, rows: Rows, e: Int, where: str) -> Rows:
     return settle(rows, e)
 
 
-def view_rows(op: ir.View, rows: Rows, shape: tuple[int, ...]) -> Rows:
+def view_rows(op: ir.Strided, rows: Rows, shape: tuple[int, ...]) -> Rows:
     flat = np.ascontiguousarray(rows).reshape(len(rows), -1)[:, op.offset :]
     row, step = flat.strides
     strides = (row, *(step * s for s in op.strides))
     if min(op.strides, default=0) < 0:
-        return np.ascontiguousarray(rows).reshape(len(rows), -1)[:, view_positions(op, shape)]
+        return np.ascontiguousarray(rows).reshape(len(rows), -1)[:, positions(op, shape)]
     return np.lib.stride_tricks.as_strided(flat, (len(rows), *shape), strides, writeable=False)
-
-
-def view_positions(op: ir.View, shape: tuple[int, ...]) -> Rows:
-    """Flat source position of each element of a view."""
-    positions = np.full(shape, op.offset)
-    for axis, n in enumerate(shape):
-        positions = positions + np.arange(n).reshape([-1 if d == axis else 1 for d in range(len(shape))]) * op.strides[axis]
-    return np.asarray(positions)
 
 
 def index_rows(rows: Rows, at: Rows, where: str) -> Rows:

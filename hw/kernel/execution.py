@@ -10,7 +10,7 @@ import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.evaluate import REDUCE, KernelError, evaluate, max_elements, spread
 from edgewright.hw.kernel.nest import Iterations, control, expand, part_index
-from edgewright.hw.kernel.tokens import Rows, Stream, dtype_of, in_range, settle
+from edgewright.hw.kernel.tokens import Rows, TokenQueue, dtype_of, in_range, settle
 from edgewright.hw.kernel.types import Struct, elem_of, leaves, shape_of
 
 ELEMENTS_AT_ONCE = 1 << 20
@@ -32,7 +32,7 @@ class Execution:
     def __init__(
         self,
         process: ir.Process,
-        streams: dict[ir.Channel, Stream],
+        streams: dict[ir.Channel, TokenQueue],
         banks: dict[ir.Buffer, Banks],
         room: dict[ir.Channel, int | None],
         bounded: bool,

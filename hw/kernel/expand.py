@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.evaluate import evaluate, view_positions
+from edgewright.hw.kernel.affine import fitted, positions
+from edgewright.hw.kernel.evaluate import evaluate
 from edgewright.hw.kernel.types import Int, Leaf, Struct, elem_of, i, leaf, of_range, shape_of, size_of, u
 
 PACK_SHIFT = 19  # two i8 products in one multiplier: sums of up to 16 products have 19 bits
@@ -14,7 +15,7 @@ PACK_SUM = 16
 
 
 @dataclass(slots=True)
-class Body:
+class ExpandedBody:
     """The rewritten roots of a process and the names of rewritten nodes."""
 
     effects: tuple[ir.Node, ...]
@@ -38,7 +39,7 @@ class Rewriter:
             return self.make(ir.Const(tuple(int(v) for v in rows.reshape(-1))), (), type_)
         if isinstance(op, ir.Compare) and (known := decided(op.kind, *args)) is not None:
             return self.make(ir.Const((int(known),) * size_of(shape_of(type_))), (), type_)
-        if isinstance(op, ir.View):
+        if isinstance(op, ir.Strided):
             found = self.view(op, args[0], type_)
             if found is not None:
                 return found
@@ -49,19 +50,16 @@ class Rewriter:
                 self.names[self.known[key]] = f"{self.label}_{label}"
         return self.known[key]
 
-    def view(self, op: ir.View, source: ir.Node, type_: Leaf) -> ir.Node | None:
+    def view(self, op: ir.Strided, source: ir.Node, type_: Leaf) -> ir.Node | None:
         """Drop identities, join views of views where the result is affine."""
         assert not isinstance(source.type, Struct)
-        if source.type == type_ and np.array_equal(
-            view_positions(op, shape_of(type_)).ravel(), np.arange(size_of(shape_of(type_)))
-        ):
+        if source.type == type_ and np.array_equal(positions(op, shape_of(type_)).ravel(), np.arange(size_of(shape_of(type_)))):
             return source
-        if not isinstance(source.op, ir.View):
+        if not isinstance(source.op, ir.Strided):
             return None
         shape = shape_of(type_)
-        inner = view_positions(source.op, shape_of(source.type)).ravel()
-        positions = inner[view_positions(op, shape).ravel()].reshape(shape)
-        joined = affine(positions)
+        inner = positions(source.op, shape_of(source.type)).ravel()
+        joined = fitted(inner[positions(op, shape).ravel()].reshape(shape))
         return None if joined is None else self.make(joined, source.args, type_)
 
     def rewrite(self, node: ir.Node) -> ir.Node:
@@ -91,10 +89,10 @@ class Rewriter:
         """x[key] as a view."""
         assert not isinstance(x.type, Struct)
         shape = shape_of(x.type)
-        positions = np.arange(size_of(shape)).reshape(shape)[key]
-        op = affine(positions)
+        selected = np.arange(size_of(shape)).reshape(shape)[key]
+        op = fitted(selected)
         assert op is not None
-        return self.make(op, (x,), leaf(elem_of(x.type), positions.shape))
+        return self.make(op, (x,), leaf(elem_of(x.type), selected.shape))
 
     def cast(self, x: ir.Node, e: Int, label: str = "") -> ir.Node:
         assert not isinstance(x.type, Struct)
@@ -141,7 +139,7 @@ class Rewriter:
             total = sums[0]
             for each in sums[1:]:
                 total = self.make(ir.Add(), (total, each), leaf(e, (pairs, 2, outs)))
-            parts.append(self.make(ir.View(0, (outs, 1)), (total,), leaf(e, (2 * pairs, outs))))
+            parts.append(self.make(ir.Strided(0, (outs, 1)), (total,), leaf(e, (2 * pairs, outs))))
         if rows % 2:
             one = self.part(a, slice(rows - 1, rows), None, slice(None))
             product = self.make(ir.Mul(), (one, self.part(w, None)), leaf(i(16), (1, outs, inner)), "product")
@@ -193,22 +191,11 @@ def range_of(node: ir.Node) -> tuple[int, int]:
 PAIRWISE: dict[str, ir.Op] = {"add": ir.Add(), "max": ir.Max(), "min": ir.Min(), "and": ir.And(), "or": ir.Or()}
 
 
-def affine(positions: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> ir.View | None:
-    """The View that reads flat `positions`, if there is one."""
-    offset = int(positions.flat[0])
-    strides = []
-    for axis, extent in enumerate(positions.shape):
-        at = tuple(1 if d == axis else 0 for d in range(positions.ndim))
-        strides.append(int(positions[at]) - offset if extent > 1 else 0)
-    op = ir.View(offset, tuple(strides))
-    return op if np.array_equal(view_positions(op, positions.shape), positions) else None
-
-
-def expand_body(process: ir.Process) -> Body:
+def expand_body(process: ir.Process) -> ExpandedBody:
     """Rewrite all effects and bounds of a process."""
     rewriter = Rewriter(process.names)
     effects = tuple(rewriter.rewrite(n) for n in process.effects)
     bounds = tuple(loop.bound if isinstance(loop.bound, int) else rewriter.rewrite(loop.bound) for loop in process.loops)
     for loop in process.loops:
         rewriter.names[rewriter.rewrite(loop.counter)] = loop.name
-    return Body(effects, bounds, rewriter.names)
+    return ExpandedBody(effects, bounds, rewriter.names)

@@ -9,7 +9,7 @@ import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.evaluate import KernelError
 from edgewright.hw.kernel.execution import Banks, Execution
-from edgewright.hw.kernel.tokens import Stream, decode, encode
+from edgewright.hw.kernel.tokens import TokenQueue, decode, encode
 from edgewright.hw.kernel.trace import Block
 from numpy.typing import NDArray
 
@@ -23,7 +23,7 @@ class Deadlock(KernelError):
 class ReadMover:
     """`axi_read`: memory bytes -> data tokens."""
 
-    def __init__(self, port: ir.AxiPort, streams: dict[ir.Channel, Stream], memory: NDArray[np.uint8]) -> None:
+    def __init__(self, port: ir.AxiPort, streams: dict[ir.Channel, TokenQueue], memory: NDArray[np.uint8]) -> None:
         self.port, self.memory = port, memory
         self.requests, self.data = streams[port.requests], streams[port.data]
 
@@ -46,7 +46,7 @@ class ReadMover:
 class WriteMover:
     """`axi_write`: data tokens -> memory bytes, `done` after marked requests."""
 
-    def __init__(self, port: ir.AxiPort, streams: dict[ir.Channel, Stream], memory: NDArray[np.uint8]) -> None:
+    def __init__(self, port: ir.AxiPort, streams: dict[ir.Channel, TokenQueue], memory: NDArray[np.uint8]) -> None:
         assert port.done is not None
         self.port, self.memory = port, memory
         self.requests, self.data, self.done = streams[port.requests], streams[port.data], streams[port.done]
@@ -88,7 +88,7 @@ def interpret(
     *,
     depths: bool = False,
     strict: bool = True,
-    streams: Mapping[ir.Channel, Stream] | None = None,
+    streams: Mapping[ir.Channel, TokenQueue] | None = None,
 ) -> dict[str, Any]:
     """Run the block on streams of tokens until nothing moves; the output streams by name.
 
@@ -97,7 +97,7 @@ def interpret(
     error that says who waits for what. With `strict`, so are tokens left inside the block and nests left half way. `streams`
     are empty queues for the channels, for a caller who wants to see what passes through them."""
     program = block.check() if isinstance(block, Block) else block
-    streams = {c: Stream(c.type) for c in program.channels} if streams is None else dict(streams)
+    streams = {c: TokenQueue(c.type) for c in program.channels} if streams is None else dict(streams)
     banks = {b: Banks(b) for b in program.buffers}
     unknown = set(inputs) - {c.name for c in program.inputs}
     if unknown:
@@ -126,7 +126,7 @@ def interpret(
 
 
 def report_rest(
-    program: ir.Program, streams: dict[ir.Channel, Stream], banks: dict[ir.Buffer, Banks], actors: list[Any]
+    program: ir.Program, streams: dict[ir.Channel, TokenQueue], banks: dict[ir.Buffer, Banks], actors: list[Any]
 ) -> None:
     """Raise Deadlock if anything is left inside the block."""
     left = [

@@ -36,8 +36,8 @@ Elementwise
   Cast(mode)          (a) to the node's type. wrap: keep the low bits (also the exact widening); sat: clamp to the type's range;
                       fit: asserted to be in range, then wrap
 Structure
-  View(offset, strides) (a) result[i0, i1, ..] = flat(a)[offset + sum(strides[d] * i_d)]: slices, transposes, constant indices,
-                      broadcasts (stride 0), reshapes, all at once. Element type unchanged. len(strides) == rank
+  Strided(offset, strides) (a) result[i0, i1, ..] = flat(a)[offset + sum(strides[d] * i_d)]: slices, transposes, constant
+                      indices, broadcasts (stride 0), reshapes, all at once. Element type unchanged. len(strides) == rank
   Concat(axis)        (a, b, ...) along an existing axis, same element type
   Index               (a, i) -> a[i] along axis 0, i scalar -> shape[1:], i (n,) -> (n, *shape[1:]); i must be in range
   Reinterpret         (a) the same packed bits as another Int/Array type of the same total width
@@ -264,7 +264,7 @@ class Cast(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class View(Op):
+class Strided(Op):
     offset: int
     strides: tuple[int, ...]
 

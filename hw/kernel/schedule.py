@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.expand import Body, expand_body
+from edgewright.hw.kernel.expand import ExpandedBody, expand_body
 from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, width
 
 PERIOD_NS = 3.33
@@ -20,7 +20,7 @@ READ_LATENCY = 2  # address register, data register
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class ProcessSchedule:
     """Stages of a process. Issue is stage 0; what is written in stage s is in the FIFO s + 1 cycles after issue."""
 
     depth: int  # last stage with anything in it
@@ -33,10 +33,10 @@ class Schedule:
 
 
 @dataclass(slots=True)
-class Stages:
+class Placement:
     """The schedule node by node. `solid` nodes have a variable of their own; other Views are read through their source."""
 
-    body: Body
+    body: ExpandedBody
     order: list[ir.Node]
     start: dict[ir.Node, int]
     ready: dict[ir.Node, int]
@@ -78,7 +78,9 @@ def multiplier_latency(node: ir.Node) -> int:
 def delay_ns(node: ir.Node) -> float:
     """Combinational delay of a node; for clocked nodes that of the logic before the register."""
     op = node.op
-    if isinstance(op, (ir.Const, ir.View, ir.Part, ir.Shl, ir.Shr, ir.Bits, ir.CatBits, ir.Concat, ir.Reinterpret, ir.Counter)):
+    if isinstance(
+        op, (ir.Const, ir.Strided, ir.Part, ir.Shl, ir.Shr, ir.Bits, ir.CatBits, ir.Concat, ir.Reinterpret, ir.Counter)
+    ):
         return 0.0
     bits = max((elem_of(n.type).bits for n in (*node.args, node) if not isinstance(n.type, Struct)), default=1)
     if isinstance(op, (ir.Add, ir.Sub, ir.Neg)):
@@ -135,7 +137,7 @@ def control_part(when: ir.Node | None, join: Callable[[ir.Node, ir.Node], ir.Nod
     return None
 
 
-def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Stages:
+def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Placement:
     """Schedule a process: as soon as possible, then widening nodes as late as possible."""
     body = expand_body(process)
     reserve: dict[ir.Node, ir.Node | None] = {}
@@ -150,7 +152,7 @@ def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Stages:
     pinned = set(ir.topological(extra))
     order = ir.topological([*extra, *body.effects])
     limit = period_ns - MARGIN_NS
-    stages = Stages(body, order, {}, {}, set(), reserve=reserve)
+    stages = Placement(body, order, {}, {}, set(), reserve=reserve)
     begin: dict[ir.Node, float] = {}
     end: dict[ir.Node, float] = {}
     for node in order:
@@ -173,7 +175,7 @@ def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Stages:
 
 
 def delay_widening(
-    stages: Stages, begin: dict[ir.Node, float], end: dict[ir.Node, float], pinned: set[ir.Node], limit: float
+    stages: Placement, begin: dict[ir.Node, float], end: dict[ir.Node, float], pinned: set[ir.Node], limit: float
 ) -> None:
     """Move combinational nodes that are wider than their operands to the latest stage their users allow."""
     latest: dict[ir.Node, tuple[int, float]] = {}
@@ -206,7 +208,7 @@ def delay_widening(
             latest[a] = min(latest.get(a, bound), bound)
 
 
-def choose_solid(stages: Stages) -> None:
+def choose_solid(stages: Placement) -> None:
     """Give variables to all but constants in scalars, structs and views read in place; find how long each must live."""
     uses: dict[ir.Node, int] = {}
 
@@ -214,9 +216,9 @@ def choose_solid(stages: Stages) -> None:
         uses[node] = max(uses.get(node, 0), stage)
 
     views: dict[ir.Node, list[ir.Node]] = {}
-    inner = {n.args[0] for n in stages.order if isinstance(n.op, (ir.View, ir.Index))}  # read with indices of their own
+    inner = {n.args[0] for n in stages.order if isinstance(n.op, (ir.Strided, ir.Index))}  # read with indices of their own
     for node in stages.order:
-        if isinstance(node.op, ir.View):
+        if isinstance(node.op, ir.Strided):
             views.setdefault(node.args[0], []).append(node)
         else:
             for a in node.args:
@@ -236,14 +238,14 @@ def choose_solid(stages: Stages) -> None:
                 use(node, stages.start[v])
             else:
                 use(node, uses[v])
-        if not isinstance(node.op, ir.View) or (node in inner and not isinstance(node.args[0].op, ir.Const)):
+        if not isinstance(node.op, ir.Strided) or (node in inner and not isinstance(node.args[0].op, ir.Const)):
             stages.solid.add(node)
     for node in stages.order:
         if node in stages.solid:
             stages.until[node] = max(uses.get(node, stages.ready[node]), stages.ready[node])
 
 
-def register_bits(stages: Stages) -> int:
+def register_bits(stages: Placement) -> int:
     """Bits of all pipeline registers of the data path."""
     total = 0
     for node, last in stages.until.items():
@@ -252,7 +254,7 @@ def register_bits(stages: Stages) -> int:
     return total
 
 
-def summarise(stages: Stages) -> Schedule:
+def summarise(stages: Placement) -> ProcessSchedule:
     reads: dict[str, int] = {}
     writes: dict[str, int] = {}
     loads: dict[str, tuple[int, ...]] = {}
@@ -267,10 +269,10 @@ def summarise(stages: Stages) -> Schedule:
             loads[op.buffer.name] = (*loads.get(op.buffer.name, ()), stages.start[node])
         elif isinstance(op, ir.Store):
             stores[op.buffer.name] = stages.start[node]
-    return Schedule(stages.depth, reads, writes, loads, stores, register_bits(stages), round(stages.slowest_ns, 3))
+    return ProcessSchedule(stages.depth, reads, writes, loads, stores, register_bits(stages), round(stages.slowest_ns, 3))
 
 
-def schedule(process: ir.Process, period_ns: float = PERIOD_NS) -> Schedule:
+def schedule(process: ir.Process, period_ns: float = PERIOD_NS) -> ProcessSchedule:
     """Stages per read, write, load and store of a process, its depth and its registers."""
     return summarise(place(process, period_ns))
 

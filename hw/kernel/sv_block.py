@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.schedule import PERIOD_NS, Stages, place
+from edgewright.hw.kernel.schedule import PERIOD_NS, Placement, place
 from edgewright.hw.kernel.sv_process import ProcessPrinter, address_bits, lanes_of, ports_of
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.trace import Block
@@ -49,7 +49,7 @@ ROUND_TRIP = 2  # cycles a credit takes beyond the writer's stages
 LINT = "/* verilator lint_off UNUSEDSIGNAL */ // fields that this process does not read\n"
 
 
-def entries(channel: ir.Channel, stages: dict[str, Stages]) -> int:
+def entries(channel: ir.Channel, stages: dict[str, Placement]) -> int:
     """FIFO entries of a channel: depth, and with slack None what is in flight in its writer."""
     if channel.slack is not None:
         return channel.depth + channel.slack

@@ -5,34 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import Affine
 from edgewright.hw.kernel.types import Int, Leaf, elem_of, shape_of, union
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """offset + sum(coefficient * variable); `extent` of each variable is known to the printer."""
-
-    offset: int
-    terms: tuple[tuple[str, int], ...] = ()
-
-    def __str__(self) -> str:
-        text = ""
-        for name, k in self.terms:
-            sign = "-" if k < 0 else "+" if text else ""
-            text += f"{sign}{name}" if abs(k) == 1 else f"{sign}{abs(k)}*{name}"
-        if not text:
-            return str(self.offset)
-        return text + (f"+{self.offset}" if self.offset > 0 else f"-{-self.offset}" if self.offset else "")
-
-
-def combine(offset: int, parts: list[tuple[int, Affine]]) -> Affine:
-    """offset + sum(k * affine)."""
-    terms: dict[str, int] = {}
-    for k, part in parts:
-        offset += k * part.offset
-        for name, c in part.terms:
-            terms[name] = terms.get(name, 0) + k * c
-    return Affine(offset, tuple((n, c) for n, c in terms.items() if c))
 
 
 def span(a: Affine, extents: dict[str, int]) -> tuple[int, int]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import Affine
 from edgewright.hw.kernel.nest import depends_on
-from edgewright.hw.kernel.schedule import Stages
-from edgewright.hw.kernel.sv_expr import Affine, literal
-from edgewright.hw.kernel.sv_nodes import DataPath, Stage
+from edgewright.hw.kernel.schedule import Placement
+from edgewright.hw.kernel.sv_expr import literal
+from edgewright.hw.kernel.sv_nodes import DataPath, PrintedStage
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import Int, elem_of, leaves, of_range, shape_of, size_of, width
 
@@ -16,7 +17,7 @@ RELEASE_DELAY = 1  # a bank is given back one cycle after its last address
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class ReadPorts:
     """Read ports a process needs on a buffer."""
 
     loads: tuple[ir.Node, ...]
@@ -24,13 +25,13 @@ class Ports:
     count: int
 
 
-def ports_of(process_effects: tuple[ir.Node, ...], buffer: ir.Buffer) -> Ports:
+def ports_of(process_effects: tuple[ir.Node, ...], buffer: ir.Buffer) -> ReadPorts:
     loads = tuple(n for n in process_effects if isinstance(n.op, ir.Load) and n.op.buffer is buffer)
     first, count = {}, 0
     for node in loads:
         first[node] = count
         count += size_of(shape_of(node.args[0].type))
-    return Ports(loads, first, count)
+    return ReadPorts(loads, first, count)
 
 
 def address_bits(buffer: ir.Buffer) -> int:
@@ -42,7 +43,7 @@ def lanes_of(buffer: ir.Buffer, masked: bool) -> int:
 
 
 class ProcessPrinter:
-    def __init__(self, process: ir.Process, stages: Stages, module: str, credits: dict[ir.Channel, int]) -> None:
+    def __init__(self, process: ir.Process, stages: Placement, module: str, credits: dict[ir.Channel, int]) -> None:
         self.process, self.stages, self.module, self.credits = process, stages, module, credits
         self.symbols = Symbols()
         for name in ("clk_i", "rst_ni", "issue", "step", "skip", "started", "valid_q", "ending"):
@@ -176,7 +177,7 @@ class ProcessPrinter:
             out.append(f"logic {self.first[level]}, {self.last[level]};")
             bound = self.stages.body.bounds[level]
             if isinstance(bound, ir.Node):
-                b = self.path.operand(bound, 0, [])
+                b = self.path.operand(bound, 0, ())
                 wide = Int(max(b.e.bits, e.bits) + 1, False)
                 self.tail.append(
                     f"assign {self.last[level]} = {wide.bits}'({self.counter[level]}) + {literal(1, wide)} == {b.to(wide)};"
@@ -325,7 +326,7 @@ class ProcessPrinter:
         when = "" if parts.when is None else f" && {self.path.scalar(parts.when, stage)}"
         self.tail.append(f"assign {b.name}_commit_o = {shift if stage == 0 else f'{shift}[{stage}]'};")
         self.tail.append(f"assign {b.name}_store_o = {self.path.valid(stage)}{when};")
-        address = self.path.operand(parts.address, stage, []).to(Int(address_bits(b), False))
+        address = self.path.operand(parts.address, stage, ()).to(Int(address_bits(b), False))
         self.tail.append(f"assign {b.name}_address_o = {address};")
         if parts.mask is None:
             self.tail.append(f"assign {b.name}_mask_o = 1'b1;")
@@ -343,7 +344,7 @@ class ProcessPrinter:
             flag = end if stage == 0 else f"{shift}[{stage}]"
             shape = shape_of(node.args[0].type)
             for p in range(size_of(shape)):
-                where = [Affine(p)] if shape else []
+                where = (Affine(p),) if shape else ()
                 port = ports.first[node] + p
                 address = self.path.operand(node.args[0], stage, where).to(bits)
                 self.tail.append(f"assign {buffer.name}_address_o[{port}] = {address};")
@@ -377,11 +378,11 @@ class ProcessPrinter:
         out.append("endmodule")
         return "\n".join(line.rstrip() for line in out) + "\n"
 
-    def registers(self, stage: Stage) -> list[str]:
+    def registers(self, stage: PrintedStage) -> list[str]:
         lines = stage.registers
         return ["always_ff @(posedge clk_i) begin", *(f"  {line}" for line in lines), "end"] if lines else []
 
-    def groups(self, stage: Stage) -> list[str]:
+    def groups(self, stage: PrintedStage) -> list[str]:
         out: list[str] = []
         for segments in stage.groups:
             if len(segments) == 1 and not segments[0][0]:

@@ -40,12 +40,12 @@ class Clocks:
     acknowledge: int = 26
 
 
-Stages = Callable[[ir.Process, ir.Node], int]
+AccessStage = Callable[[ir.Process, ir.Node], int]
 """Cycles from the issue of an iteration to the cycle in which a Write, Store or Load of it happens."""
 
 
 @dataclass(slots=True)
-class Stream:
+class TimedStream:
     """Tokens on their way: when each can be read, its steering values, and when places are free again."""
 
     available: deque[int] = field(default_factory=deque)
@@ -76,7 +76,7 @@ def predict(
     tokens: Mapping[str, Sequence[tuple[int, ...]]],
     *,
     entries: Callable[[ir.Channel], int],
-    stages: Stages,
+    stages: AccessStage,
     clocks: Clocks,
     inputs: Mapping[str, int],
 ) -> Timing:
@@ -92,12 +92,12 @@ class _Model:
         program: ir.Program,
         tokens: Mapping[str, Sequence[tuple[int, ...]]],
         entries: Callable[[ir.Channel], int],
-        stages: Stages,
+        stages: AccessStage,
         clocks: Clocks,
     ) -> None:
         self.program, self.stages, self.clocks = program, stages, clocks
         self.given = {name: deque(rows) for name, rows in tokens.items()}
-        self.streams = {c: Stream(free=deque([0] * entries(c))) for c in program.channels}
+        self.streams = {c: TimedStream(free=deque([0] * entries(c))) for c in program.channels}
         self.full = {b: deque[int]() for b in program.buffers}
         self.free = {b: deque([0] * b.banks) for b in program.buffers}
         steering = {p.command for p in program.processes} | {a.requests for a in program.axi}

@@ -127,7 +127,7 @@ def unpack(type_: Type, packed: Sequence[int]) -> list[Rows]:
     return columns
 
 
-class Stream:
+class TokenQueue:
     """A queue of tokens, by leaf."""
 
     def __init__(self, type_: Type) -> None:

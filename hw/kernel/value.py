@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import fitted
 from edgewright.hw.kernel.types import (
     Array,
     Int,
@@ -289,17 +290,9 @@ def gather_view(x: Value, positions: Any) -> Value:
     positions = np.asarray(positions)
     if positions.size == 0:
         raise TypeError(f"empty part of {x.type}")
-    shape = positions.shape
-    offset = int(positions.flat[0])
-    strides = []
-    for axis, extent in enumerate(shape):
-        at = tuple(1 if d == axis else 0 for d in range(len(shape)))
-        strides.append(int(positions[at]) - offset if extent > 1 else 0)
-    affine = np.full(shape, offset)
-    for axis, stride in enumerate(strides):
-        affine = affine + stride * np.arange(shape[axis]).reshape([-1 if d == axis else 1 for d in range(len(shape))])
-    if np.array_equal(affine, positions):
-        return make(ir.View(offset, tuple(strides)), (x,), leaf(x.elem, shape))
+    op = fitted(positions)
+    if op is not None:
+        return make(op, (x,), leaf(x.elem, positions.shape))
     return stack([gather_view(x, p) for p in positions])
 
 

@@ -10,7 +10,7 @@ from edgewright.hw.kernel.schedule import place
 from edgewright.hw.kernel.sv_block import entries
 from edgewright.hw.kernel.timing import Timing, predict
 from edgewright.hw.kernel.tokens import encode
-from edgewright.sim.kernel_bench import Run, trace_rtl
+from edgewright.sim.kernel_bench import KernelRun, trace_rtl
 from edgewright.sim.recorded import count, differences
 
 from tests.hw.blocks.recordings import PARTS, inputs_of, outputs_of, recording
@@ -33,14 +33,14 @@ def test_part(part: ir.Program) -> None:
         check_tokens(part, trace_rtl(part, inputs, idle, stall, seed, optimise=False), f"{idle=} {stall=} {seed=}")
 
 
-def check_tokens(part: ir.Program, run: Run, how: str) -> None:
+def check_tokens(part: ir.Program, run: KernelRun, how: str) -> None:
     """All tokens went in, and what came out is what was recorded."""
     assert not differences(outputs_of(part), run.outputs), how
     left = {name: count(tokens) - len(run.times[name]) for name, tokens in inputs_of(part).items()}
     assert not any(left.values()), f"{how}: tokens not taken: {left}"
 
 
-def check_cycles(part: ir.Program, run: Run) -> None:
+def check_cycles(part: ir.Program, run: KernelRun) -> None:
     """Every token comes out within ten cycles of the prediction."""
     expected = predicted(part)
     assert not [reason for reason in expected.stuck if "_fork waits" not in reason]
