@@ -1,4 +1,4 @@
-"""What the weights port reads for one descriptor: tiles, table, LayerNorm parameters, channel parameters, in that order."""
+"""Pack the constants of one descriptor (its blob): tiles, table, LayerNorm parameters, channel parameters, in that order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ IDENTITY_TABLE = np.arange(-128, 128, dtype=np.int64)
 
 
 def weight_tiles(weight: Array, outs: int, ins: int) -> NDArray[np.int8]:
-    """(O, K) -> (O/outs, K/ins, outs, ins), padded with zeros."""
+    """Tile a weight (O, K) as (O/outs, K/ins, outs, ins), padded with zeros."""
     rows, depth = weight.shape
     padded = np.zeros((-(-rows // outs) * outs, -(-depth // ins) * ins), dtype=np.int8)
     padded[:rows, :depth] = weight
@@ -19,7 +19,7 @@ def weight_tiles(weight: Array, outs: int, ins: int) -> NDArray[np.int8]:
 
 
 def patch_weight(weight: Array, channels: int, patch: int) -> NDArray[np.int64]:
-    """(D, C * P * P) -> (D, C * P * 16): each line of a patch is padded to one word."""
+    """Pad each line of a patch to one word: (D, C * P * P) -> (D, C * P * 16)."""
     rows = weight.shape[0]
     padded = np.zeros((rows, channels * patch, 16), dtype=np.int64)
     padded[:, :, :patch] = weight.reshape(rows, channels * patch, patch)
@@ -27,7 +27,7 @@ def patch_weight(weight: Array, channels: int, patch: int) -> NDArray[np.int64]:
 
 
 def channel_params(bias: Array, multiplier: Array, shift: Array) -> bytes:
-    """One 128-byte entry per 16 channels: int32 bias, uint16 multiplier, uint8 shift. The three have equal length."""
+    """Pack one 128-byte entry per 16 channels: int32 bias, uint16 multiplier, uint8 shift, all of equal length."""
     entries = -(-len(bias) // 16)
     packed = np.zeros((entries, 128), dtype=np.uint8)
     for source, kind, start in ((bias, "<i4", 0), (multiplier, "<u2", 64), (shift, "u1", 96)):
@@ -39,7 +39,7 @@ def channel_params(bias: Array, multiplier: Array, shift: Array) -> bytes:
 
 
 def norm_params(multiplier: Array, offset: Array) -> bytes:
-    """One 128-byte entry per eight channels: int32 multiplier, int64 offset."""
+    """Pack one 128-byte entry per eight channels: int32 multiplier, int64 offset."""
     entries = -(-len(multiplier) // 8)
     packed = np.zeros((entries, 128), dtype=np.uint8)
     for source, kind, start in ((multiplier, "<i4", 0), (offset, "<i8", 32)):
@@ -51,5 +51,5 @@ def norm_params(multiplier: Array, offset: Array) -> bytes:
 
 
 def table_bytes(table: Array | None) -> bytes:
-    """256 int8 entries, entry i for value i - 128."""
+    """Pack 256 int8 entries, entry i for value i - 128; None: the identity."""
     return (IDENTITY_TABLE if table is None else table).astype(np.int8).tobytes()

@@ -1,4 +1,4 @@
-"""What a plan costs on a board: cycles from the token-level model, resources from synthesis of the same blocks."""
+"""Predict the cost of a plan on a board: cycles from the token-level model, resources from synthesis of the same blocks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLOCKS = Clocks()
 
 @dataclass(frozen=True, slots=True)
 class Cycles:
-    """Predicted cycles of one image. ``steps``: for each descriptor, from the previous one's last store to its own."""
+    """Predicted cycles of one image. ``steps``: of each descriptor, from the last store of the previous one to its own."""
 
     total: int
     steps: tuple[int, ...]
@@ -35,25 +35,25 @@ class Cycles:
 
 @cache
 def program_of(config: EngineConfig) -> ir.Program:
-    """The engine of a configuration, traced once."""
+    """Return the engine of a configuration, traced once."""
     return build(config).check()
 
 
 @cache
 def rtl_files(config: EngineConfig) -> Mapping[str, str]:
-    """SystemVerilog of the engine: depends on the configuration alone, never on a model."""
+    """Return the engine's SystemVerilog, which depends on the configuration alone, never on a model."""
     files = to_systemverilog(program_of(config))
     return files | {name: (RTL / name).read_text() for name in WRAPPER}
 
 
 @cache
 def stages_of(config: EngineConfig) -> dict[str, Placement]:
-    """The schedule of every process."""
+    """Schedule every process."""
     return {process.name: place(process) for process in program_of(config).processes}
 
 
 def access_stage(stages: Placement, node: ir.Node) -> int:
-    """The stage in which a Write, Store or Load of the process takes place in the printed hardware."""
+    """Return the stage in which a Write, Store or Load of the process takes place in the printed hardware."""
     target = node.op.channel if isinstance(node.op, ir.Write) else node.op.buffer  # type: ignore[attr-defined]
     return max(
         at
@@ -63,7 +63,7 @@ def access_stage(stages: Placement, node: ir.Node) -> int:
 
 
 def predict_cycles(plan: Plan) -> Cycles:
-    """Cycles from the start of a program to its ``finished``, memory included."""
+    """Predict the cycles from the start of a program to its ``finished``, memory included."""
     program = program_of(plan.config)
     operations = [tuple(step.fields[name] for name in op.FIELDS) for step in plan.steps]
     loads = [tuple(step.fields[name] for name, _ in op.LoadGate.fields) for step in plan.steps]
@@ -87,7 +87,7 @@ def predict_cycles(plan: Plan) -> Cycles:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Resources of a whole engine; None where nobody has synthesised this configuration."""
+    """Resources of a whole engine; None if this configuration has not been synthesised."""
 
     dsp: int | None = None
     lut: int | None = None
@@ -98,15 +98,15 @@ class Used:
 
 
 def resources_of(config: EngineConfig) -> Used:
-    """Sums of the cells that `hw/cells.json` holds for each block of this configuration (see `hw/cells.py`)."""
+    """Sum the cells that `hw/cells.json` lists for each block of this configuration (see `hw/cells.py`)."""
     known = json.loads(CELLS_FILE.read_text(encoding="utf-8")) if CELLS_FILE.is_file() else {}
-    found = known.get(config_key(config))
-    if found is None:
+    cells_of = known.get(config_key(config))
+    if cells_of is None:
         return Used()
-    total = {name: sum(cells[name] for cells in found["blocks"].values()) for name in ("dsp", "lut", "ff", "bram36", "uram")}
-    return Used(**{name: math.ceil(value) for name, value in total.items()}, source=found["source"])
+    total = {name: sum(cells[name] for cells in cells_of["blocks"].values()) for name in ("dsp", "lut", "ff", "bram36", "uram")}
+    return Used(**{name: math.ceil(value) for name, value in total.items()}, source=cells_of["source"])
 
 
 def config_key(config: EngineConfig) -> str:
-    """The configuration as a key of `hw/cells.json`."""
+    """Return the configuration as a key of `hw/cells.json`."""
     return " ".join(f"{name}={getattr(config, name)}" for name in config.__dataclass_fields__)

@@ -1,4 +1,4 @@
-"""Plan -> the files of a bundle: RTL, HLS C++, memory image, program, manifest. The same plan gives the same bytes."""
+"""Emit the files of a bundle from a plan: RTL, HLS C++, memory image, program, manifest. Equal plans give equal bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HLS = Path(__file__).resolve().parent / "hls"
 
 @cache
 def hls_files(config: EngineConfig, part: str, clock_mhz: float) -> Mapping[str, str]:
-    """Vitis HLS C++ of the engine and the Tcl that would build it."""
+    """Return the engine's Vitis HLS C++ and the Tcl script that builds it."""
     files = to_cpp(program_of(config))
     sources = sorted(name for name in files if name.endswith(".cpp"))
     shims = {f"shim/{path.name}": path.read_text() for path in sorted((HLS / "shim").glob("*.h"))}
@@ -36,7 +36,7 @@ def hls_files(config: EngineConfig, part: str, clock_mhz: float) -> Mapping[str,
 def emit(
     plan: Plan, cycles: Cycles, part: str, clock_mhz: float, options: Mapping[str, Any], extra: Mapping[str, bytes]
 ) -> dict[str, bytes]:
-    """Relative path -> content of everything but reports. ``options``: what the user chose; ``extra``: further files."""
+    """Return relative path -> content of everything but reports. ``options``: the user's; ``extra``: further files."""
     files: dict[str, bytes] = dict(extra)
     for name, text in rtl_files(plan.config).items():
         files[f"rtl/{name}"] = text.encode()
@@ -61,10 +61,10 @@ def emit(
 
 
 def memory_map(plan: Plan) -> list[dict[str, Any]]:
-    """Every region with its address, size and kind; inputs and outputs also with what a host must know of their layout.
+    """List every region with its address, size and kind; inputs and outputs also with the layout that a host needs.
 
-    An output that is a part of a stored value has a row of its own behind the regions: ``region`` and ``offset_bytes``
-    say where in which, ``address`` is that of its first element, and ``pitch_bytes`` leads from one of its rows to the next.
+    An output that is a part of a stored value has its own row after the regions: ``region`` and ``offset_bytes`` locate it,
+    ``address`` is that of its first element, ``pitch_bytes`` the distance of its rows.
     """
     rows: list[dict[str, Any]] = []
     by_address = {address: node for node, address in plan.addresses.items()}
@@ -106,12 +106,12 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
 
 
 def named_outputs(plan: Plan) -> list[tuple[str, StoredView]]:
-    """The graph's outputs by name."""
+    """Return the graph's outputs by name."""
     return list(zip(plan.graph.output_names, plan.outputs, strict=True))
 
 
 def host_layout(plan: Plan, view: StoredView, quant: Quant | None) -> dict[str, Any]:
-    """How a host writes or reads some rows and columns, and what their integers stand for."""
+    """Return how a host writes or reads some rows and columns, and the quantisation of their integers."""
     where = plan.layouts[view.root]
     return {
         "rows": view.rows,
@@ -124,7 +124,7 @@ def host_layout(plan: Plan, view: StoredView, quant: Quant | None) -> dict[str, 
 
 
 def program(plan: Plan, cycles: Cycles) -> list[dict[str, Any]]:
-    """The descriptors, readable: operation, what it stores, predicted cycles, and every field that is not zero."""
+    """List the descriptors: operation, columns stored, predicted cycles, and every field that is not zero."""
     return [
         {
             "operation": step.operation.name,
@@ -140,5 +140,5 @@ def program(plan: Plan, cycles: Cycles) -> list[dict[str, Any]]:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON with a stable layout."""
+    """Return JSON with a stable layout."""
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

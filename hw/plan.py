@@ -96,7 +96,7 @@ class Planner:
             kind = "constant" if node in self.constants else "input"
             self.layouts[node] = layout(node)
             # an unaligned last line of an image touches one word more than the image has
-            self.addresses[node] = allocator.take(self.layouts[node].size_bytes + WORD_BYTES)
+            self.addresses[node] = allocator.allocate(self.layouts[node].size_bytes + WORD_BYTES)
             self.regions.append(Region(node.name, kind, self.addresses[node], self.layouts[node].size_bytes))
         keeps_rows = [node for node in dict.fromkeys(o.target for o in self.operations) if isinstance(node.op, Concat)]
         for node in keeps_rows:
@@ -107,13 +107,13 @@ class Planner:
             for node, use in last_use.items():
                 temporary = node in targets and node not in forever and node not in keeps_rows
                 if use == position and temporary and node in self.addresses:
-                    allocator.give_back(self.addresses[node])
+                    allocator.free(self.addresses[node])
         return allocator.top
 
     def place_target(self, allocator: Allocator, node: Node, kind: str) -> None:
         """Allocate a value that the engine writes."""
         self.layouts[node] = layout(node)
-        self.addresses[node] = allocator.take(self.layouts[node].size_bytes)
+        self.addresses[node] = allocator.allocate(self.layouts[node].size_bytes)
         self.regions.append(Region(node.name, kind, self.addresses[node], self.layouts[node].size_bytes))
 
     def address(self, view: StoredView) -> int:

@@ -1,4 +1,4 @@
-"""Benches of blocks: tokens in, tokens out, compared bit for bit, under pauses and back-pressure."""
+"""Test benches of blocks: tokens in, tokens out, compared bit for bit, with idle inputs and back-pressure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN_MISMATCHES = 3
 
 
 def cell(name: str) -> str:
-    """Text of a hand-written cell: a file of hw/rtl or sim/cells."""
+    """Return the text of a hand-written cell: a file of hw/rtl or sim/cells."""
     for package, folder in (("edgewright.hw", "rtl"), ("edgewright.sim", "cells")):
         for suffix in (".sv", ".v"):
             file = resources.files(package) / folder / f"{name}{suffix}"
@@ -32,8 +32,8 @@ def cell(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What stands behind a block's AXI masters: `image` from address 0 on; `expected` maps addresses to bytes that must
-    be there at the end (both multiples of 16). `latency` is in cycles."""
+    """The memory of a block's AXI masters: `image` starts at address 0; `expected` maps addresses to the bytes that must be
+    there at the end (both multiples of 16). `latency` is in cycles."""
 
     image: bytes = b""
     expected: Mapping[int, bytes] = field(default_factory=dict)
@@ -41,14 +41,14 @@ class Memory:
     latency: int = 24
 
     def words(self) -> int:
-        """A power of two that holds everything named."""
+        """Return the number of words: a power of two that holds everything named."""
         top = max([self.size, len(self.image), *(base + len(data) for base, data in self.expected.items())])
         return max(SMALLEST_MEMORY, 1 << max(0, (top + WORD - 1) // WORD - 1).bit_length())
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Tokens received per output port, the whole memory afterwards, cycles from first input to last output."""
+    """Tokens received by output port, the memory afterwards, cycles from first input to last output."""
 
     outputs: Mapping[str, list[int]]
     memory: bytes
@@ -57,7 +57,7 @@ class Outcome:
 
 
 def to_readmemh(data: bytes, base: int = 0) -> str:
-    """`data` as 128-bit words for $readmemh from byte address `base` on, the byte of the highest address first."""
+    """Return `data` as 128-bit words for $readmemh from byte address `base` on, the byte of the highest address first."""
     if base % WORD:
         raise ValueError(f"address {base:#x} is not a multiple of {WORD}")
     padded = data + bytes(-len(data) % WORD)
@@ -66,14 +66,14 @@ def to_readmemh(data: bytes, base: int = 0) -> str:
 
 
 def from_writememh(text: str) -> bytes:
-    """Bytes of consecutive words as $writememh leaves them."""
+    """Return the bytes of consecutive words written by $writememh."""
     digits = "".join(line for line in text.split("\n") if not line.startswith(("@", "//")))
     return np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, WORD)[:, ::-1].tobytes()
 
 
 @dataclass(frozen=True, slots=True)
 class BlockBench:
-    """A block inside its compiled test bench."""
+    """A compiled test bench with the block in it."""
 
     model: Build
     ports: ModulePorts
@@ -92,8 +92,8 @@ class BlockBench:
         wave: Path | None = None,
         timeout_s: float = 600,
     ) -> Outcome:
-        """Sends `inputs` and listens until nothing has moved for `quiet` cycles, or, once every output has its expected
-        count, for 200. `idle`, `stall`: probabilities of pauses of sources, and of sinks and memory."""
+        """Send `inputs` and receive until nothing has moved for `quiet` cycles, or for 200 after every output has its expected
+        count. `idle`, `stall`: probabilities of pauses of sources, and of sinks and memory."""
         _check_names(self.ports, inputs, expected_counts)
         memory = memory or Memory()
         if memory.words() > self.words and (self.ports.reads or self.ports.writes):
@@ -132,7 +132,7 @@ class BlockBench:
 def build_block(
     sources: Sources, top: str, *, words: int = SMALLEST_MEMORY, unroll_stmts: int | None = 600, trace: bool = False
 ) -> BlockBench:
-    """The compiled bench of module `top`; `sources` must hold every module that it instantiates."""
+    """Build the bench of module `top`; `sources` must hold every module that it instantiates."""
     texts = read_sources(sources)
     ports = read_ports("\n".join(texts.values()), top)
     for name in ("axi_ram", "stream_source", "stream_sink"):
@@ -156,12 +156,11 @@ def check_block(
     wave: Path | None = None,
     timeout_s: float = 600,
 ) -> int:
-    """Cycles from the first input token taken to the last output token taken, both included, when every output port
-    gave exactly `expected` and the memory holds what `memory.expected` says; else S004, exit code 3, with the
-    first differences.
+    """Return the cycles from the first input token taken to the last output token taken, both included. S004, exit code 3,
+    with the first differences, unless every output port gave exactly `expected` and the memory holds `memory.expected`.
 
-    Tokens are packed integers, the first field or element in the least significant bits. The build is shared by every
-    call with the same sources, whatever the tokens and probabilities.
+    Tokens are packed integers, the first field or element in the least significant bits. All calls with the same sources
+    share one build.
     """
     words = SMALLEST_MEMORY if memory is None else memory.words()
     block = build_block(sources, top, words=words, unroll_stmts=unroll_stmts, trace=wave is not None)
@@ -176,13 +175,13 @@ def check_block(
         taken = outcome.result.values["taken"]
         wrong += [f"{name}: {taken[name]} of {len(tokens)} tokens were taken" for name, tokens in inputs.items()]
         at = f"{top}, idle={idle:g} stall={stall:g} seed={seed}"
-        message = f"the simulation of {top} gave other bits than expected"
+        message = f"the simulation of {top} gave different bits than expected"
         fail("S004", message, at, "\n    ".join(wrong), exit=Exit.MISMATCH)
     return outcome.cycles
 
 
 def mismatches(name: str, got: Sequence[int], expected: Sequence[int]) -> list[str]:
-    """What differs between two token sequences, in words; empty when nothing does."""
+    """Describe the differences between two token sequences; empty if there are none."""
     differing = [i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if a != b]
     lines = []
     for i in differing[:SHOWN_MISMATCHES]:
@@ -195,9 +194,9 @@ def mismatches(name: str, got: Sequence[int], expected: Sequence[int]) -> list[s
     if len(differing) > SHOWN_MISMATCHES:
         lines.append(f"{name}: {len(differing)} of {len(expected)} tokens differ")
     if len(got) < len(expected):
-        lines.append(f"{name}: {len(got)} tokens came, {len(expected)} were expected: then nothing moved any more")
+        lines.append(f"{name}: {len(got)} tokens arrived, {len(expected)} were expected; then nothing moved")
     if len(got) > len(expected):
-        lines.append(f"{name}: {len(got)} tokens came, only {len(expected)} were expected")
+        lines.append(f"{name}: {len(got)} tokens arrived, only {len(expected)} were expected")
     return lines
 
 
@@ -219,6 +218,6 @@ def _memory_mismatches(base: int, got: bytes, expected: bytes) -> list[str]:
 
 def _check_names(ports: ModulePorts, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> None:
     if set(inputs) != set(ports.inputs):
-        raise ValueError(f"inputs are {sorted(ports.inputs)}, tokens are given for {sorted(inputs)}")
+        raise ValueError(f"the inputs are {sorted(ports.inputs)}, the tokens are for {sorted(inputs)}")
     if set(outputs) != set(ports.outputs):
-        raise ValueError(f"outputs are {sorted(ports.outputs)}, tokens are expected of {sorted(outputs)}")
+        raise ValueError(f"the outputs are {sorted(ports.outputs)}, tokens are expected from {sorted(outputs)}")

@@ -1,4 +1,4 @@
-"""C simulation of a block: its printed HLS C++, compiled by g++ with the shims of hw/hls, fed with the interpreter's tokens."""
+"""C simulation of a block: its printed HLS C++, compiled by g++ with the shims of hw/hls, run on the interpreter's tokens."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ EXACT = ("-O1", "-DEW_AP_INT")
 
 
 class CsimError(Exception):
-    """The C simulation did not compile, broke off, or stopped with work left."""
+    """The C simulation did not compile, was aborted, or stopped with work left."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockRun:
-    """What a run left: tokens by output, the memory, each beat written to it in order, and `rest`: lines on tokens left in
-    the block ("left <stream> <count>") and on tasks stopped half way ("waits <process> read|write <stream>")."""
+    """Result of a run: tokens by output, the memory, each beat written to it in order, and `rest`: lines on tokens left in
+    the block ("left <stream> <count>") and on unfinished tasks ("waits <process> read|write <stream>")."""
 
     outputs: dict[str, Any]
     memory: NDArray[np.uint8] | None
@@ -48,7 +48,7 @@ def run_block(
     *,
     optimise: bool = True,
 ) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
-    """(outputs, memory afterwards); raises CsimError if anything is left inside the block."""
+    """Return (outputs, memory afterwards). CsimError if anything is left inside the block."""
     run = simulate(block, inputs, memory, ap_int=ap_int, optimise=optimise)
     if run.rest:
         raise CsimError(f"C simulation of {block.name} stopped with work left: {'; '.join(run.rest)}")
@@ -65,8 +65,9 @@ def simulate(
     checked: bool = False,
     optimise: bool = True,
 ) -> BlockRun:
-    """Run until no process can go on. `memory` (uint8, whole beats) is not changed. With `bounded` streams hold `depth` tokens
-    and buffers `banks` banks; with `checked` a `fit` that does not ends the run. Without `optimise` it compiles in a
+    """Run until no process can proceed. `memory` (uint8, whole beats) is not changed. With `bounded`, streams hold `depth`
+    tokens
+    and buffers `banks` banks; with `checked`, a `fit` out of range aborts the run. Without `optimise` it compiles in a
     fraction of the time and runs several times slower."""
     program = block.check() if isinstance(block, Block) else block
     if program.axi and (memory is None or len(memory) % BEAT):
@@ -96,7 +97,7 @@ def simulate(
 
 
 def build(program: ir.Program, ap_int: bool = False, checked: bool = False, optimise: bool = True) -> Path:
-    """The compiled simulation, from the cache where sources and compiler are the same."""
+    """Build the simulation, or take it from the cache if sources and compiler are the same."""
     printer = Printer(program)
     flags = list(EXACT if ap_int else PLAIN) if optimise else ["-O0", *(["-DEW_AP_INT"] if ap_int else [])]
     flags += ["-DEW_CHECK"] if checked else []
@@ -104,7 +105,7 @@ def build(program: ir.Program, ap_int: bool = False, checked: bool = False, opti
 
 
 def to_octets(type_: Type, columns: Sequence[Rows]) -> bytes:
-    """Leaf rows -> packed tokens of whole bytes."""
+    """Convert leaf rows to packed tokens of whole bytes."""
     count = len(columns[0])
     if not count:
         return b""
@@ -123,7 +124,8 @@ def from_octets(type_: Type, raw: bytes) -> list[Rows]:
 
 
 def main_program(printer: Printer) -> str:
-    """A main that reads tokens and memory from a folder, runs the block until it rests, and writes what came out."""
+    """Return a main() that reads tokens and memory from a folder, runs the block until nothing moves, and writes the
+    results."""
     program, types = printer.program, printer.types
     out = ["#include <hls_task.h>", "#include <ew_memory.h>", "#include <ew_tokens.h>", ""]
     out += [f'#include "{program.name}.hpp"', "", "using namespace ew::sim;", "", "int main(int, char** argv) {"]
@@ -165,7 +167,7 @@ def main_program(printer: Printer) -> str:
 
 
 def places(type_: Type, token: str) -> list[tuple[str, str, str, int, int, str]]:
-    """Per leaf: loop head, element text, bit offset expression, bits, and the sign letter."""
+    """Return for each leaf: loop head, element text, bit offset expression, bits, and the sign letter."""
     out = []
     for path, t, at in leaves(type_):
         e, size = elem_of(t), size_of(shape_of(t))

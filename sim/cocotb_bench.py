@@ -1,7 +1,7 @@
-"""What runs inside the simulator: clock and reset, drivers and monitors of valid/ready streams, reports.
+"""Code that runs inside the simulator: clock and reset, drivers and monitors of valid/ready streams, reports.
 
-These wake Python every cycle, which suits tests of single cells; blocks and engines are driven by SystemVerilog
-(bench.py), many times faster.
+Drivers and monitors wake Python every cycle, which suits tests of single cells; blocks and engines are driven by
+SystemVerilog (bench.py), many times faster.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PERIOD_NS = 2
 
 
 def report(**values: Any) -> None:
-    """Leaves values for the caller's Result.values; later calls add to earlier ones."""
+    """Add values to the caller's Result.values."""
     file = Path(VALUES_FILE)
     known = json.loads(file.read_text()) if file.exists() else {}
     file.write_text(json.dumps({**known, **values}))
 
 
 async def start(dut: Any, reset_cycles: int = 4, **inputs: int) -> None:
-    """Sets `inputs`, starts the clock and gives a reset; returns when it has been taken away, right after an edge."""
+    """Set `inputs`, start the clock and reset; return when the reset is released, right after an edge."""
     for name, value in inputs.items():
         getattr(dut, name).value = value
     dut.rst_ni.value = 0
@@ -39,7 +39,7 @@ async def start(dut: Any, reset_cycles: int = 4, **inputs: int) -> None:
 
 
 class StreamDriver:
-    """Sends packed integers into `<name>_valid_i/_ready_o/_data_i`, pausing with probability `idle` before each."""
+    """Sends packed integers to `<name>_valid_i/_ready_o/_data_i`, pausing with probability `idle` before each."""
 
     def __init__(self, dut: Any, name: str, idle: float = 0.0, seed: int = 0) -> None:
         self.clock = dut.clk_i
@@ -51,7 +51,7 @@ class StreamDriver:
         self.valid.value = 0
 
     async def send(self, tokens: Iterable[int]) -> None:
-        """Returns when the last token has been taken."""
+        """Send tokens; return when the last one has been taken."""
         for token in tokens:
             while self.random.random() < self.idle:
                 await RisingEdge(self.clock)
@@ -67,9 +67,9 @@ class StreamDriver:
 
 
 class StreamMonitor:
-    """Takes tokens from `<name>_valid_o/_ready_i/_data_o`, refusing with probability `stall` each cycle.
+    """Receives tokens from `<name>_valid_o/_ready_i/_data_o`; not ready with probability `stall` in each cycle.
 
-    `tokens` is what came, `cycles` the simulation step of each.
+    `tokens` are those received, `cycles` the cycle of each.
     """
 
     def __init__(self, dut: Any, name: str, stall: float = 0.0, seed: int = 0) -> None:
@@ -99,7 +99,7 @@ class StreamMonitor:
             cycle += 1
 
     async def expect(self, tokens: Sequence[int], limit: int = 100_000) -> None:
-        """Waits for as many tokens and compares them; `limit` is in cycles."""
+        """Wait for as many tokens and compare them; `limit` is in cycles."""
         for _ in range(limit):
             if len(self.tokens) >= len(tokens):
                 break

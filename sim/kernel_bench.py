@@ -1,6 +1,6 @@
-"""A kernel block in Verilator with a small C++ driver: streams from files, random idle and back-pressure.
+"""Simulate a kernel block in Verilator with a small C++ driver: streams from files, random idle and back-pressure.
 
-For blocks without AXI ports. Faster to build and to run than a cocotb bench; meant for many small differential tests."""
+For blocks without AXI ports. Faster to build and to run than a cocotb bench, for many small differential tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edgewright.hw.kernel.tokens import decode, encode, pack, unpack
 from edgewright.hw.kernel.types import width
 from edgewright.passes import cache
 from edgewright.sim import tools
-from edgewright.sim.build import _borrow_runtime, _lend_runtime
+from edgewright.sim.build import borrow_runtime, lend_runtime
 from numpy.typing import NDArray
 
 FAST = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
@@ -115,8 +115,8 @@ int main(int argc, char** argv) {
 
 @dataclass(frozen=True, slots=True)
 class KernelRun:
-    """`cycles`: one more than the cycle of the last output token; reset ends before cycle 0. `times`: by stream, the
-    cycle in which each token went in or out."""
+    """`cycles`: one more than the cycle of the last output token; reset ends before cycle 0. `times`: the cycle in which each
+    token went in or out, by stream."""
 
     outputs: dict[str, Any]
     cycles: int
@@ -124,7 +124,7 @@ class KernelRun:
 
 
 def driver(program: ir.Program) -> str:
-    """C++ of the driver for the ports of a program."""
+    """Return the C++ of the driver for the ports of a program."""
     clear, load, drive, sample, save = [], [], [], [], []
     for c in program.inputs:
         n, words = c.name, -(-width(c.type) // 32)
@@ -163,8 +163,9 @@ def build(
     period_ns: float = PERIOD_NS,
     optimise: bool = True,
 ) -> Path:
-    """The compiled model, cached; `files` replaces the printed SystemVerilog (mutants); without `optimise` it compiles several
-    times faster and runs several times slower."""
+    """Build the model, cached. `files` replaces the printed SystemVerilog (mutants); without `optimise` it compiles several
+    times
+    faster and runs several times slower."""
     make_flags = FAST if optimise else QUICK
     program = block.check() if isinstance(block, Block) else block
     if program.axi:
@@ -186,9 +187,9 @@ def build(
         run_step(verilate, folder, environment)
         make_it = ["make", "-j2", "-C", "obj", "-f", f"V{program.name}.mk", *make_flags, *tools.MAKE_VARIABLES]
         runtime = cache.key({}, ("kernel", tools.fingerprint(), *make_flags))
-        _borrow_runtime(runtime, folder / "obj")
+        borrow_runtime(runtime, folder / "obj")
         run_step(make_it, folder, environment)
-        _lend_runtime(runtime, folder / "obj")
+        lend_runtime(runtime, folder / "obj")
         (folder / "obj" / "sim").rename(folder / "sim")
         shutil.rmtree(folder / "obj")
 
@@ -210,8 +211,8 @@ def trace_rtl(
     plusargs: Sequence[str] = (),
     **options: Any,
 ) -> KernelRun:
-    """Simulate a block. `idle` and `stall` are the shares of cycles in which inputs rest and outputs are not taken. An
-    assertion of the RTL that fails is a RuntimeError. `options` are those of `build`."""
+    """Simulate a block. `idle` and `stall` are the shares of cycles in which inputs are idle and outputs are not taken.
+    RuntimeError if an assertion of the RTL fails. `options` are those of `build`."""
     program = block.check() if isinstance(block, Block) else block
     executable = build(program, **options)
     with TemporaryDirectory() as name:
@@ -240,6 +241,6 @@ def trace_rtl(
 def run_rtl(
     block: Block | ir.Program, inputs: Mapping[str, Any], idle: float = 0.0, stall: float = 0.0, seed: int = 0, **options: Any
 ) -> tuple[dict[str, Any], int]:
-    """The output tokens and the cycles of a run; see `trace_rtl`."""
+    """Return the output tokens and the cycles of a run; see `trace_rtl`."""
     run = trace_rtl(block, inputs, idle, stall, seed, **options)
     return run.outputs, run.cycles

@@ -1,4 +1,4 @@
-"""A whole plan at RTL: images in, every stored word compared with the interpreter, cycles counted."""
+"""Simulate a whole plan at RTL: compare every stored word with the interpreter, count cycles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgewright.sim.engine import EngineRun, Job, build_engine, run_engine
 from edgewright.sim.scoreboard import Comparison, WriteLog, compare, compare_outputs, step_addresses
 
 SHARED_MEMORY_BYTES = 1 << 24
-"""Memory behind a simulated engine unless a model needs more, so that models share one built simulator."""
+"""Memory of a simulated engine unless a model needs more, so that models share one built simulator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class NetworkRun:
 
     @property
     def exact(self) -> bool:
-        """Whether every bit of every image agreed."""
+        """Whether every bit of every image is equal."""
         return all(comparison.exact for comparison in self.comparisons)
 
     @property
@@ -45,7 +45,7 @@ class NetworkRun:
 
 
 def input_writes(plan: Plan, values: Mapping[Node, Array]) -> dict[int, bytes]:
-    """What the host writes before an image: the quantised inputs, as their regions hold them."""
+    """Return what the host writes before an image: address -> the quantised inputs, as stored in their regions."""
     return {
         plan.addresses[node]: pack_rows(values[node], plan.layouts[node])
         for node in plan.graph.nodes()
@@ -66,8 +66,8 @@ def simulate(
 ) -> NetworkRun:
     """Run every sample of ``inputs`` (by input name, samples along axis 0) on the engine in ``rtl``.
 
-    ``image`` replaces the plan's memory image (to show that a changed weight is noticed). Raises ``CompileError`` for a
-    missing tool or an engine that stops moving.
+    ``image`` replaces the plan's memory image (to show that a changed weight is detected). Raises ``CompileError`` for a
+    missing tool or an engine that stops moving data.
     """
     started = time.perf_counter()
     note("building the simulator")
@@ -89,19 +89,19 @@ def simulate(
 
 
 def judged(plan: Plan, values: Mapping[Node, Array], log: WriteLog, image: bytes, writes: Mapping[int, bytes]) -> Comparison:
-    """Every stored word of one image, and then every output where a host would read it."""
-    found = compare(plan, values, log)
-    return replace(found, mismatch=compare_outputs(plan, values, log, image, writes)) if found.exact else found
+    """Compare every stored word of one image, then every output where a host reads it."""
+    comparison = compare(plan, values, log)
+    return replace(comparison, mismatch=compare_outputs(plan, values, log, image, writes)) if comparison.exact else comparison
 
 
 def step_cycles(plan: Plan, run: EngineRun) -> tuple[int, ...]:
-    """Cycles of each descriptor of the first image; empty when it did not store all its words."""
-    log, position, before, found = run.logs[0], 0, None, []
+    """Return the cycles of each descriptor of the first image; empty if it did not store all its words."""
+    log, position, before, cycles = run.logs[0], 0, None, []
     for step in plan.steps:
         position += len(step_addresses(plan, step, step.fields["n_tokens"]))
         if position > len(log):
             return ()
         end = int(log.cycles[position - 1])
-        found.append(end - (int(log.cycles[0]) if before is None else before))
+        cycles.append(end - (int(log.cycles[0]) if before is None else before))
         before = end
-    return tuple(found)
+    return tuple(cycles)

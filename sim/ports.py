@@ -1,4 +1,4 @@
-"""The ports of a SystemVerilog module, read from its header: streams and AXI masters by their names."""
+"""Read the ports of a SystemVerilog module from its header: streams and AXI masters by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ModulePorts:
 
 
 def read_ports(text: str, top: str) -> ModulePorts:
-    """Ports of module `top` in `text`; its widths must be literal numbers, as printers write them."""
+    """Return the ports of module `top` in `text`; widths must be literal numbers, as the printers write them."""
     text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.S)
     header = re.search(rf"\bmodule\s+{re.escape(top)}\b(?:\s*#\s*\(.*?\)\s*(?=\())?\s*\((.*?)\)\s*;", text, flags=re.S)
     if header is None:

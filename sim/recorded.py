@@ -1,4 +1,4 @@
-"""Tokens of every stream of an interpreted block, and the block cut into parts that can be run alone on them."""
+"""Record the tokens of every stream of an interpreted block, and cut the block into parts that run alone on them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edgewright.hw.kernel.types import Type
 from numpy.typing import NDArray
 
 Tokens = Any
-"""As `interpret` takes and gives them: rows of an array, or for a struct a (nested) dict of such arrays."""
+"""As in `interpret`: rows of an array, or for a struct a (nested) dict of such arrays."""
 
 
 class RecordedQueue(TokenQueue):
-    """A stream that keeps what was ever pushed."""
+    """A queue that records every token pushed."""
 
     def __init__(self, type_: Type) -> None:
         super().__init__(type_)
@@ -28,43 +28,43 @@ class RecordedQueue(TokenQueue):
         super().push(columns)
 
     def all(self) -> list[Rows]:
-        """Leaf rows of all tokens, in order."""
+        """Return the leaf rows of all tokens, in order."""
         return [np.concatenate(column) for column in zip(*self.pushed, strict=True)]
 
 
 def record(program: ir.Program, inputs: Mapping[str, Tokens], memory: NDArray[np.uint8] | None = None) -> dict[str, Tokens]:
-    """Interpret the program and return what passed through each of its channels; `memory` is written in place."""
+    """Interpret the program and return the tokens of each of its channels; `memory` is written in place."""
     streams = {channel: RecordedQueue(channel.type) for channel in program.channels}
     interpret(program, inputs, memory, streams=streams)
     return {channel.name: decode(channel.type, stream.all()) for channel, stream in streams.items()}
 
 
 def count(tokens: Tokens) -> int:
-    """How many tokens there are."""
+    """Return the number of tokens."""
     while isinstance(tokens, dict):
         tokens = next(iter(tokens.values()))
     return len(tokens)
 
 
 def joined(parts: Sequence[Tokens]) -> Tokens:
-    """Tokens (or whole recordings) one after the other."""
+    """Concatenate tokens (or whole recordings)."""
     if isinstance(parts[0], dict):
         return {key: joined([part[key] for part in parts]) for key in parts[0]}
     return np.concatenate(parts)
 
 
 def leaves_of(tokens: Tokens, name: str) -> dict[str, Rows]:
-    """Arrays by dotted path."""
+    """Return the arrays by dotted path."""
     if not isinstance(tokens, dict):
         return {name: np.asarray(tokens)}
     return {path: rows for key, part in tokens.items() for path, rows in leaves_of(part, f"{name}.{key}").items()}
 
 
-def differences(expected: Mapping[str, Tokens], found: Mapping[str, Tokens]) -> list[str]:
-    """One line for each leaf of each expected stream that is not equal to the found one, to the bit."""
+def differences(expected: Mapping[str, Tokens], actual: Mapping[str, Tokens]) -> list[str]:
+    """Return one line for each leaf of each expected stream that differs from the actual one in any bit."""
     lines = []
     for name, tokens in expected.items():
-        got = leaves_of(found[name], name)
+        got = leaves_of(actual[name], name)
         for path, rows in leaves_of(tokens, name).items():
             if np.array_equal(rows, got[path]):
                 continue
@@ -78,8 +78,8 @@ def differences(expected: Mapping[str, Tokens], found: Mapping[str, Tokens]) -> 
 
 
 def parts(program: ir.Program) -> list[ir.Program]:
-    """The program cut at its streams: processes that share a buffer stay together with the streams among them, and AXI
-    movers fall away. A part is named `<program>_<process>` after the one of its processes that reads buffers last."""
+    """Cut the program at its streams: processes that share a buffer stay together with the streams among them; AXI movers are
+    omitted. A part is named `<program>_<process>` after its last process that writes no buffer."""
     group = {process.name: process.name for process in program.processes}
     for buffer in program.buffers:
         old, new = group[str(buffer.writer)], group[str(buffer.reader)]
@@ -88,7 +88,7 @@ def parts(program: ir.Program) -> list[ir.Program]:
 
 
 def part(program: ir.Program, processes: list[ir.Process]) -> ir.Program:
-    """Some processes of a program as one of their own; streams that leave them become its ports."""
+    """Return some processes of a program as a separate program; streams that leave them become its ports."""
     names = {process.name for process in processes}
     writers = {buffer.writer for buffer in program.buffers}
     final = next((p.name for p in reversed(processes) if p.name not in writers), processes[-1].name)

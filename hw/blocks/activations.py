@@ -1,7 +1,7 @@
-"""Activations side: rows of tokens from memory, from LayerNorm or from softmax, into tiles of the array.
+"""Activations side: move rows of tokens from memory, LayerNorm or softmax into tiles of the array.
 
-A tile holds ``ins`` channels of ``tokens`` rows. Patches of an image are gathered by address: one line of a patch is
-padded to one word, and the weights that meet the padding are zero.
+A tile holds ``ins`` channels of ``tokens`` rows. Patches of an image are gathered by address: each line of a patch is padded
+to one word, and the weights of the padding are zero.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from edgewright.hw.kernel import (
 from edgewright.hw.kernel.ir import Buffer, Channel
 
 RECIPROCAL_BITS = 20
-"""Fraction bits of 1 / grid width, by which a token's row on the patch grid is found."""
+"""Fraction bits of 1 / grid width, from which a token's row on the patch grid is computed."""
 
 
 def add_fetch_addresses(b: Block, cfg: EngineConfig, commands: Channel, requests: Channel, offsets: Channel) -> None:
-    """Memory requests for the rows of each block of tokens, token by token; ``offsets`` is each line's first byte."""
+    """Request the rows of each block of tokens from memory, token by token; ``offsets`` is each line's first byte."""
 
     @b.process(
         command=commands,
@@ -56,7 +56,7 @@ def add_fetch_addresses(b: Block, cfg: EngineConfig, commands: Channel, requests
 
 
 def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, direct: Channel) -> None:
-    """Send one operation's words to LayerNorm or straight to the tiles."""
+    """Route one operation's words to LayerNorm or directly to the tiles."""
 
     @b.process(command=commands, loops=[("w", lambda c: c.act_words)])
     def route(p: ProcessTrace, c: StructValue, w: Value) -> None:
@@ -66,9 +66,9 @@ def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, dir
 
 
 def is_first_product(c: StructValue, j: Value) -> Value:
-    """Whether job ``j`` is a linear product or scores (1), rather than values (0).
+    """Return whether job ``j`` is a linear product or scores (1), rather than values (0).
 
-    Attention interleaves the two so that softmax of one block hides behind the products of its neighbours:
+    Attention interleaves the two so that the softmax of one block overlaps with the products of its neighbours:
     S0, S1, V0, S2, V1, ..., V(n-2), V(n-1).
     """
     odd = bits(j, 0, 0)
@@ -89,7 +89,7 @@ def add_fill(
 ) -> None:
     """Fill one bank per job: ``depth`` tiles of the rows' words, or of attention weights.
 
-    ``weights``: i8[tokens, 16] attention weights minus 127, a tile a token.
+    ``weights``: i8[tokens, 16] attention weights minus 127, one tile per stream token.
     """
     lanes = const(list(range(cfg.tokens)), u(8)[cfg.tokens])
 

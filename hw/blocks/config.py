@@ -1,4 +1,4 @@
-"""Sizes of one engine: what is fixed when a bitstream is made, and therefore what every model on a board shares."""
+"""Sizes of one engine: fixed when a bitstream is made, and therefore shared by every model on a board."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 
 def address_bits(depth: int) -> int:
-    """Bits of an address into ``depth`` elements."""
+    """Return the bits of an address into ``depth`` elements."""
     return max(1, (depth - 1).bit_length())
 
 
@@ -46,7 +46,7 @@ class EngineConfig:
 
     @classmethod
     def from_table(cls, table: dict[str, int]) -> EngineConfig:
-        """Build from a board file's ``[engine]`` table; unknown keys raise ``ValueError``."""
+        """Build from a board file's ``[engine]`` table. ValueError: unknown keys."""
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(table) - known)
         if unknown:

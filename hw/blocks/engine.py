@@ -40,12 +40,12 @@ from edgewright.hw.kernel.types import Type
 
 WORD = u(op.WORD_BITS)
 VALUE_SUMS = 20
-"""Sums of values that wait, one for each 16 channels of a head, until the head's parameters arrive behind all its values.
-One more can be on its way, so that heads of ``16 * (VALUE_SUMS + 1)`` channels are the widest that never wait for ever."""
+"""Sums of values that wait, one per 16 channels of a head, until the head's parameters arrive after all its values. One more
+can be in flight, so that heads of ``16 * (VALUE_SUMS + 1)`` channels are the widest that do not deadlock."""
 
 
 def build(cfg: EngineConfig) -> Block:
-    """The whole engine. Streams: ``start`` (address and length of a program) in, ``finished`` out; five AXI masters."""
+    """Build the whole engine. Streams: ``start`` (address and length of a program) in, ``finished`` out; five AXI masters."""
     b = Block("engine")
     start = b.input("start", op.Start)
     finished = b.output("finished", u(1))

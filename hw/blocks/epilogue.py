@@ -1,6 +1,6 @@
-"""Epilogue: sixteen accumulators of one token a cycle become sixteen integers of the next tensor.
+"""Epilogue: convert sixteen accumulators of one token per cycle to sixteen integers of the next tensor.
 
-Bias, for attention the row's reciprocal, requantisation per channel, a table (GELU and its like) or the residual sum.
+Bias, for attention the row's reciprocal, requantisation per channel, a table (such as GELU) or the residual sum.
 """
 
 from __future__ import annotations

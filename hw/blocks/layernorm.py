@@ -1,6 +1,6 @@
-"""LayerNorm on the int16 residual stream, eight channels a cycle, one pass for the sums and one to normalise.
+"""LayerNorm on the int16 residual stream, eight channels per cycle: one pass for the sums, one to normalise.
 
-The rows of the next token are summed while those of the last one leave, so the rate is one word per cycle.
+The next token's row is summed while the previous one is normalised, so the rate is one word per cycle.
 Arithmetic: ``passes/ops/arith.py``; the mean and the division by N cancel, y = (N x - S) / sqrt(V).
 """
 
@@ -92,5 +92,5 @@ def add_norm(
 
 
 def sat_symmetric(x: Value, width: int) -> Value:
-    """Saturate to +-(2^(width-1) - 1): the most negative code is not used, so that two products share a DSP."""
+    """Saturate to +-(2^(width-1) - 1): the most negative code is unused, so that two products share a DSP."""
     return clamp(x, -(2 ** (width - 1)) + 1, 2 ** (width - 1) - 1)

@@ -1,7 +1,7 @@
-"""Softmax without its division: attention weights relative to the row's maximum, and one reciprocal per row.
+"""Softmax without the division: attention weights relative to the row's maximum, and one reciprocal per row.
 
-Arithmetic: ``passes/ops/arith.py``. Scores of one block of tokens are kept until their maximum is known, while the
-block before it is exponentiated; its weights go back to the array as activations of the value product.
+Arithmetic: ``passes/ops/arith.py``. Scores of one block of tokens are buffered until their maximum is known, while the
+previous block is exponentiated; its weights return to the array as activations of the value product.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from edgewright.passes.ops.arith import EXP2_TABLE
 SCORE = i(24)
 TOTAL = u(20)
 RowScale = Struct("RowWeight", reciprocal=u(17), shift=u(5))
-"""Of one row: R = floor(2^(n+15) / s), and n + 7, n the bit length of the sum s of its weights."""
+"""For one row: R = floor(2^(n+15) / s), and n + 7, where n is the bit length of the sum s of its weights."""
 
 
 def add_softmax(

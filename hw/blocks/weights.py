@@ -1,7 +1,7 @@
-"""Weights side: one burst per constant matrix, or the keys and values of one head gathered row by row, into tiles.
+"""Weights side: move a constant matrix in one burst, or the keys and values of one head row by row, into tiles.
 
-A tile is ``outs x ins`` int8. Values arrive one key per word but are consumed one channel per output, so their tiles
-are transposed on the way in; the same rows are summed, because the array takes attention weights minus 127.
+A tile is ``outs x ins`` int8. Values arrive one key per word but are consumed one channel per output, so their tiles are
+transposed when stored; the same rows are summed, because the array reads attention weights minus 127.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TABLE_WORDS = 16
 
 
 def add_load_addresses(b: Block, commands: Channel, requests: Channel) -> None:
-    """Memory requests of one operation: keys, then values, then the constant blob."""
+    """Request the words of one operation from memory: keys, then values, then the constant blob."""
 
     @b.process(
         command=commands,
@@ -71,7 +71,7 @@ def add_load_route(
     norm: Channel,
     params: Channel,
 ) -> None:
-    """Deal the words of one operation out to the memories they fill, in the order in which they arrive."""
+    """Route the words of one operation to the memories that they fill, in the order of arrival."""
 
     @b.process(
         command=commands,
@@ -96,7 +96,7 @@ def add_load_route(
 
 
 def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer, sums: Channel) -> None:
-    """Sixteen rows make a tile; keys beyond the last are zero rows. ``sums``: i22[16] per tile row of values."""
+    """Fill tiles of sixteen rows; keys beyond the last are zero rows. ``sums``: i22[16] per tile row of values."""
 
     @b.process(
         command=commands,
@@ -125,7 +125,7 @@ def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channe
 
 
 def add_fill_table(b: Block, commands: Channel, words: Channel, table: Buffer) -> None:
-    """The 256-entry int8 table of one operation, stored sixteen entries a word."""
+    """Fill the 256-entry int8 table of one operation, sixteen entries per word."""
 
     @b.process(command=commands, loops=[("w", TABLE_WORDS)])
     def fill_table(p: ProcessTrace, c: StructValue, w: Value) -> None:
@@ -134,7 +134,7 @@ def add_fill_table(b: Block, commands: Channel, words: Channel, table: Buffer) -
 
 
 def add_fill_norm(b: Block, commands: Channel, words: Channel, params: Buffer) -> None:
-    """LayerNorm parameters: one entry per eight channels."""
+    """Fill LayerNorm parameters, one entry per eight channels."""
 
     @b.process(command=commands, loops=[("e", lambda c: c.norm_entries), ("w", ENTRY_WORDS)])
     def fill_norm(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:
@@ -145,7 +145,7 @@ def add_fill_norm(b: Block, commands: Channel, words: Channel, params: Buffer) -
 
 
 def add_fill_params(b: Block, commands: Channel, words: Channel, sums: Channel, params: Buffer) -> None:
-    """Epilogue parameters: one entry per sixteen outputs. For attention the bias is 127 times the sum of the values."""
+    """Fill epilogue parameters, one entry per sixteen outputs. For attention the bias is 127 times the sum of the values."""
 
     @b.process(command=commands, loops=[("e", lambda c: c.param_entries), ("w", ENTRY_WORDS)])
     def fill_params(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:
@@ -158,7 +158,7 @@ def add_fill_params(b: Block, commands: Channel, words: Channel, sums: Channel, 
 
 
 def unpack(line: Value, kind: Struct) -> StructValue:
-    """The low bits of some words (u128[n]) as a struct."""
+    """Return the low bits of some words (u128[n]) as a struct."""
     packed = reinterpret(line, u(op.WORD_BITS * line.shape[0]))
     found: StructValue = reinterpret(bits(packed, width(kind) - 1, 0), kind)
     return found

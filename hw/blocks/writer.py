@@ -1,4 +1,4 @@
-"""Memory side of the epilogue: residual rows in, result rows out, in the order in which the epilogue works."""
+"""Memory side of the epilogue: residual rows in, result rows out, in the order of the epilogue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from edgewright.hw.kernel.ir import Channel
 def add_residual(
     b: Block, cfg: EngineConfig, commands: Sequence[Channel], requests: Channel, words: Channel, rows: Channel
 ) -> None:
-    """Read the int16 tensor that is added: two words (sixteen channels) per row and tile of outputs."""
+    """Read the int16 tensor to add: two words (sixteen channels) per row and tile of outputs."""
     address_cmds, data_cmds = commands
     loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
 
@@ -46,7 +46,7 @@ def add_residual(
 def add_store(
     b: Block, cfg: EngineConfig, commands: Sequence[Channel], results: Channel, requests: Channel, words: Channel
 ) -> None:
-    """Write each row: one word of int8 or two of int16. The operation's last request is marked for its completion."""
+    """Write each row: one word of int8 or two of int16. The operation's last request is marked, for its completion."""
     address_cmds, data_cmds = commands
     loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
 

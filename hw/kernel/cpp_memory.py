@@ -15,7 +15,7 @@ class Memories(Variables):
     """Statements that touch streams and banks."""
 
     def token_name(self, node: ir.Node, fallback: str) -> str:
-        """The Python name of a struct token, from the names of its parts; else `fallback`."""
+        """Return the Python name of a struct token, from the names of its parts; else `fallback`."""
         if node in self.process.names:
             return self.process.names[node]
         for part, name in self.process.names.items():
@@ -26,7 +26,7 @@ class Memories(Variables):
         return fallback
 
     def token_base(self, node: ir.Node, name: str) -> None:
-        """Where the numbers of a token variable lie."""
+        """Note where the numbers of a token variable are."""
         t = node.type
         if isinstance(t, Array):
             self.values.base[node] = Base(f"{name}.v", t.elem, array=True)
@@ -41,7 +41,7 @@ class Memories(Variables):
             when = f"if ({self.values.scalar(node.args[0]).text}) " if op.guarded else ""
             self.out.add(f"{when}{stream}.read();")
             return
-        name = self.local.new(self.token_name(node, f"{op.channel.name}_token"))
+        name = self.local.claim(self.token_name(node, f"{op.channel.name}_token"))
         if op.guarded:
             self.statics.add(f"static {token} {name};")
             self.out.add(f"if ({self.values.scalar(node.args[0]).text}) {name} = {stream}.read();")
@@ -72,7 +72,7 @@ class Memories(Variables):
         lanes = shape_of(address.type)
         at = f"{bank}[int({self.values.scalar(address).text})]" if not lanes else ""
         if isinstance(t, Struct):
-            name = self.local.new(self.token_name(node, f"{op.buffer.name}_entry"))
+            name = self.local.claim(self.token_name(node, f"{op.buffer.name}_entry"))
             self.values.base[node] = Base(name, BOOL, array=bool(lanes))
             if not lanes:
                 self.out.add(f"const {self.types.token(t)} {name} = {at};")
@@ -120,7 +120,7 @@ class Memories(Variables):
         if whole is not None and whole.type == elem_of(t) and isinstance(parts.values[0].op, ir.Read):
             self.out.add(f"{stream}.write({whole.text[:-2]});")
             return
-        name = self.local.new(f"{channel.name}_token")
+        name = self.local.claim(f"{channel.name}_token")
         self.token(name, t, parts.values)
         self.out.add(f"{stream}.write({name});")
 
@@ -136,7 +136,7 @@ class Memories(Variables):
         bank, t = self.ports[buffer], buffer.type
         at = f"{bank}[int({self.values.scalar(parts.address).text})]"
         if isinstance(t, Struct):
-            name = self.local.new(f"{buffer.name}_entry")
+            name = self.local.claim(f"{buffer.name}_entry")
             self.token(name, t, parts.values)
             self.out.add(f"{at} = {name};")
             return

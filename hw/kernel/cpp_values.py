@@ -1,4 +1,4 @@
-"""Which values of a body become C++ variables and which stay inside the expressions that use them."""
+"""Decide which values of a body become C++ variables and which are printed inside the expressions that use them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DEEPEST = 3
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Where a value lies: text of the scalar or of the whole flat array; `pattern` gives an element where text does not."""
+    """Where a value is: text of the scalar or of the whole flat array; `pattern` gives an element where text does not."""
 
     text: str
     type: Int
@@ -65,7 +65,7 @@ def is_elementwise(node: ir.Node) -> bool:
 
 
 def constant(node: ir.Node) -> tuple[int, ...] | None:
-    """The flat values of a constant or a view of one."""
+    """Return the flat values of a constant or of a Strided of one, else None."""
     if isinstance(node.op, ir.Const):
         return node.op.values
     if isinstance(node.op, ir.Strided):
@@ -76,7 +76,7 @@ def constant(node: ir.Node) -> tuple[int, ...] | None:
 
 
 def whole_needed(node: ir.Node) -> list[ir.Node]:
-    """The arguments that must lie in memory as whole arrays."""
+    """Return the arguments that must be whole arrays in memory."""
     op = node.op
     if isinstance(op, ir.Reinterpret) and not is_elementwise(node):
         return [a for a in node.args if shape_of(a.type)]
@@ -88,7 +88,7 @@ def whole_needed(node: ir.Node) -> list[ir.Node]:
 
 
 class Values:
-    """Values emitted so far, and the text of the others."""
+    """The values printed so far, and the text of the others."""
 
     def __init__(self, nodes: list[ir.Node], names: dict[ir.Node, str]) -> None:
         self.base: dict[ir.Node, Base] = {}
@@ -115,13 +115,13 @@ class Values:
                 self.whole.add(node.args[0])
 
     def depth(self, node: ir.Node) -> int:
-        """Operations in the expression of a value that is not a variable."""
+        """Return the number of operations in the expression of a value that is not a variable."""
         if node in self.base or node in self.inline or isinstance(node.op, FREE):
             return 0
         return self.inside.get(node, 0)
 
     def wants_variable(self, node: ir.Node) -> bool:
-        """Called once, when all arguments are known."""
+        """Return whether a node gets a variable. Called once, when all arguments are known."""
         if isinstance(node.op, (ir.Const, ir.Counter, ir.First, ir.Last, ir.Command, ir.Part)):
             return node in self.whole and not isinstance(node.op, ir.Part)
         if isinstance(node.op, ir.Strided):
@@ -140,16 +140,16 @@ class Values:
         )
 
     def located(self, view: ir.Node) -> tuple[ir.Node, ir.Strided] | None:
-        """The node that a Strided (of Strideds) reads in the end, and how; None where that is not affine."""
+        """Return the node that a Strided (of Strideds) finally reads, and how; None where that is not affine."""
         assert isinstance(view.op, ir.Strided)
         at, source = positions(view.op, shape_of(view.type)), view.args[0]
         while isinstance(source.op, ir.Strided) and source not in self.base:
             at, source = positions(source.op, shape_of(source.type)).reshape(-1)[at], source.args[0]
-        found = fitted(at)
-        return None if found is None else (source, found)
+        op = fitted(at)
+        return None if op is None else (source, op)
 
     def element(self, node: ir.Node, index: Index) -> Expr:
-        """The element of a value at an index of its own shape."""
+        """Return the element of a value at an index of its own shape."""
         if node in self.base:
             return self.base[node].at(flat(index, shape_of(node.type)))
         if node in self.inline:
@@ -161,9 +161,9 @@ class Values:
         if isinstance(op, (ir.Counter, ir.First, ir.Last)):
             return self.flags[op]
         if isinstance(op, ir.Strided):
-            found = self.located(node)
-            assert found is not None
-            source, where = found
+            location = self.located(node)
+            assert location is not None
+            source, where = location
             if not shape_of(source.type):
                 return self.element(source, ())
             return self.base[source].at(affine(where.offset, where.strides, index))
@@ -178,14 +178,14 @@ class Values:
             return literal(values[at.offset])
         if len(set(values)) == 1:
             return literal(values[0])
-        found = fitted(np.array(values, dtype=object).reshape(shape))
-        assert found is not None, "a constant array that is not affine is emitted as a table"
-        value = affine(found.offset, found.strides, index).spaced()
+        op = fitted(np.array(values, dtype=object).reshape(shape))
+        assert op is not None, "a constant array that is not affine is emitted as a table"
+        value = affine(op.offset, op.strides, index).spaced()
         e = elem_of(node.type)
         return variable(f"{'Int' if e.signed else 'UInt'}<{e.bits}>({value})", e)
 
     def needs_table(self, node: ir.Node) -> bool:
-        """Whether a constant array is no affine function of its indices."""
+        """Return whether a constant array is not an affine function of its indices."""
         values = constant(node)
         return (
             isinstance(node.op, (ir.Const, ir.Strided))

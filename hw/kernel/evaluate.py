@@ -1,4 +1,4 @@
-"""What each pure op means, on many iterations at once: values are rows (n, *shape), constants may have one row."""
+"""Evaluate pure ops on many iterations at once: values are rows (n, *shape), constants may have one row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, size_of
 
 
 class KernelError(Exception):
-    """A rule of the kernel language is broken at run time; the message names process, source line and rule."""
+    """A rule of the kernel language was broken at run time; the message names process, source line and rule."""
 
 
 def align(rows: Rows, rank: int) -> Rows:
@@ -88,7 +88,7 @@ REDUCE: dict[str, Any] = {
 
 
 def evaluate(node: ir.Node, args: list[Rows], where: str) -> Rows:
-    """The rows of a pure node (no counter, no state, no effect)."""
+    """Return the rows of a pure node (no counter, no state, no effect)."""
     op = node.op
     assert not isinstance(node.type, Struct)
     e, shape = elem_of(node.type), shape_of(node.type)
@@ -200,5 +200,5 @@ def dot_rows(a: Rows, w: Rows, e: Int, where: str) -> Rows:
 
 
 def max_elements(nodes: list[ir.Node]) -> int:
-    """The largest number of elements of any value: what bounds how many iterations are worth doing at once."""
+    """Return the largest number of elements of any value, which bounds how many iterations are worth evaluating at once."""
     return max((size_of(shape_of(n.type)) for n in nodes if not isinstance(n.type, Struct)), default=1)

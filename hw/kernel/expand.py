@@ -1,4 +1,5 @@
-"""The body of a process in the ops the SystemVerilog printer knows: no Reduce, no Dot, no duplicates, constants folded."""
+"""Rewrite the body of a process to the ops that the SystemVerilog printer handles: no Reduce or Dot, constants folded, equal
+nodes shared."""
 
 from __future__ import annotations
 
@@ -33,16 +34,16 @@ class Rewriter:
         self.label = ""
 
     def make(self, op: ir.Op, args: tuple[ir.Node, ...], type_: Leaf, label: str = "") -> ir.Node:
-        """A pure node: folded if constant, one for all equal ones."""
+        """Return a pure node: folded if constant, shared with equal ones."""
         if args and not isinstance(op, ir.Lookup) and all(isinstance(a.op, ir.Const) for a in args):
             rows = evaluate(ir.Node(op, args, type_), [evaluate(a, [], "") for a in args], self.where)
             return self.make(ir.Const(tuple(int(v) for v in rows.reshape(-1))), (), type_)
         if isinstance(op, ir.Compare) and (known := decided(op.kind, *args)) is not None:
             return self.make(ir.Const((int(known),) * size_of(shape_of(type_))), (), type_)
         if isinstance(op, ir.Strided):
-            found = self.view(op, args[0], type_)
-            if found is not None:
-                return found
+            simplified = self.view(op, args[0], type_)
+            if simplified is not None:
+                return simplified
         key = (op, args, type_)
         if key not in self.known:
             self.known[key] = ir.Node(op, args, type_, self.where)
@@ -51,7 +52,7 @@ class Rewriter:
         return self.known[key]
 
     def view(self, op: ir.Strided, source: ir.Node, type_: Leaf) -> ir.Node | None:
-        """Drop identities, join views of views where the result is affine."""
+        """Remove identities; merge a Strided of a Strided where the result is affine."""
         assert not isinstance(source.type, Struct)
         if source.type == type_ and np.array_equal(positions(op, shape_of(type_)).ravel(), np.arange(size_of(shape_of(type_)))):
             return source
@@ -86,7 +87,7 @@ class Rewriter:
         return self.make(op, args, node.type)
 
     def part(self, x: ir.Node, *key: slice | int | None) -> ir.Node:
-        """x[key] as a view."""
+        """Return x[key] as a Strided."""
         assert not isinstance(x.type, Struct)
         shape = shape_of(x.type)
         selected = np.arange(size_of(shape)).reshape(shape)[key]
@@ -106,7 +107,7 @@ class Rewriter:
         return self.cast(x, elem_of(type_))
 
     def tree(self, kind: ir.ReduceKind, x: ir.Node, axis: int) -> ir.Node:
-        """Pairs, then pairs of pairs ...: each level one elementwise op on every other element."""
+        """Reduce an axis pairwise: each level is one elementwise op on the even and the odd elements."""
         assert not isinstance(x.type, Struct)
         start, terms, level = elem_of(x.type), 1, 0
         lead = (slice(None),) * axis
@@ -129,7 +130,8 @@ class Rewriter:
         return self.part(x, *lead, 0)
 
     def dot(self, a: ir.Node, w: ir.Node, type_: Leaf) -> ir.Node:
-        """Pairs of rows of `a` share a multiplier: ((a1 << 19) + a0) * w, split after the sum over at most 16 products."""
+        """Compute pairs of rows of `a` with one multiplier: ((a1 << 19) + a0) * w, split after the sum over at most 16
+        products."""
         assert not isinstance(a.type, Struct) and not isinstance(w.type, Struct)
         (rows, inner), outs = shape_of(a.type), shape_of(w.type)[0]
         e, pairs = elem_of(type_), rows // 2
@@ -147,7 +149,7 @@ class Rewriter:
         return parts[0] if len(parts) == 1 else self.make(ir.Concat(0), tuple(parts), type_)
 
     def packed(self, a: ir.Node, w: ir.Node, low: int, high: int, e: Int) -> ir.Node:
-        """(pairs, 2, outs) sums over inputs low..high, in type `e` (which holds them)."""
+        """Return the sums over inputs low..high, (pairs, 2, outs), in type `e` (which holds them)."""
         assert not isinstance(a.type, Struct) and not isinstance(w.type, Struct)
         pairs, outs, n = shape_of(a.type)[0] // 2, shape_of(w.type)[0], high - low
         even, odd = (self.part(a, slice(k, 2 * pairs, 2), slice(low, high)) for k in (0, 1))
@@ -172,7 +174,7 @@ class Rewriter:
 
 
 def decided(kind: ir.CompareKind, a: ir.Node, b: ir.Node) -> bool | None:
-    """The result of a comparison that the ranges of its operands decide."""
+    """Return the result of a comparison that the ranges of its operands decide, else None."""
     (low_a, high_a), (low_b, high_b) = range_of(a), range_of(b)
     below, above = high_a < low_b, low_a > high_b  # strictly
     not_above, not_below = high_a <= low_b, low_a >= high_b

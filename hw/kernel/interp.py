@@ -1,4 +1,4 @@
-"""The meaning of a block: a Kahn network of processes, in numpy over as many iterations at once as have tokens."""
+"""Interpret a block: a Kahn network of processes, evaluated in numpy on as many iterations at once as have tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEAT = 16  # bytes
 
 
 class Deadlock(KernelError):
-    """No process can go on, with tokens left inside the block."""
+    """No process can proceed, with tokens left inside the block."""
 
 
 class ReadMover:
@@ -90,12 +90,12 @@ def interpret(
     strict: bool = True,
     streams: Mapping[ir.Channel, TokenQueue] | None = None,
 ) -> dict[str, Any]:
-    """Run the block on streams of tokens until nothing moves; the output streams by name.
+    """Run the block on streams of tokens until nothing moves; return the output streams by name.
 
     Tokens of an integer or array type are rows of an array; of a struct, a dict of such arrays. `memory` (uint8) is read and
     written in place by the AXI ports. With `depths`, FIFOs hold `depth` tokens and buffers `banks` banks; a deadlock is then an
-    error that says who waits for what. With `strict`, so are tokens left inside the block and nests left half way. `streams`
-    are empty queues for the channels, for a caller who wants to see what passes through them."""
+    error that names what each process waits for. With `strict`, tokens left inside the block and unfinished nests are errors
+    too. `streams` are empty queues for the channels, for a caller that records what passes through them."""
     program = block.check() if isinstance(block, Block) else block
     streams = {c: TokenQueue(c.type) for c in program.channels} if streams is None else dict(streams)
     banks = {b: Banks(b) for b in program.buffers}

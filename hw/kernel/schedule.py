@@ -1,7 +1,7 @@
-"""Which stage of the pipeline each node is in: chaining by delay in nanoseconds against a target period.
+"""Assign each node to a pipeline stage: operators are chained by their delay in nanoseconds within a target period.
 
-Stage 0 is issue. A node's value is first there in stage `ready`; a clocked one (product, load, running value) takes its
-operands in stage `start`. The table is a rule of thumb for UltraScale+ with average routing; no tool here verifies it."""
+Stage 0 is issue. A node's value is available from stage `ready` on; a clocked node (product, load, running value) reads its
+operands in stage `start`. The delays are a rule of thumb for UltraScale+ with average routing; no tool here verifies them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ READ_LATENCY = 2  # address register, data register
 
 @dataclass(frozen=True, slots=True)
 class ProcessSchedule:
-    """Stages of a process. Issue is stage 0; what is written in stage s is in the FIFO s + 1 cycles after issue."""
+    """Stages of a process. Issue is stage 0; a token written in stage s is in the FIFO s + 1 cycles after issue."""
 
-    depth: int  # last stage with anything in it
+    depth: int  # last stage that holds anything
     reads: dict[str, int]
     writes: dict[str, int]
     loads: dict[str, tuple[int, ...]]  # stage of the address, one per load
@@ -34,7 +34,7 @@ class ProcessSchedule:
 
 @dataclass(slots=True)
 class Placement:
-    """The schedule node by node. `solid` nodes have a variable of their own; other Views are read through their source."""
+    """The stage of every node. `solid` nodes have a variable of their own; other Strideds are read through their source."""
 
     body: ExpandedBody
     order: list[ir.Node]
@@ -56,7 +56,7 @@ def adder(bits: int) -> float:
 
 
 def is_multiplier(node: ir.Node) -> bool:
-    """Whether a Mul goes to a DSP (registered on both sides) rather than into a few LUTs."""
+    """Return whether a Mul uses a DSP (registered on both sides) rather than a few LUTs."""
     if not isinstance(node.op, ir.Mul):
         return False
     a, b = (elem_of(x.type).bits for x in node.args)
@@ -67,7 +67,7 @@ def is_multiplier(node: ir.Node) -> bool:
 
 
 def multiplier_latency(node: ir.Node) -> int:
-    """One register behind a 27x18 product, more where several DSPs are joined."""
+    """Return the registers after a product: one for 27 x 18 bits, more where several DSPs are joined."""
     a, b = sorted((elem_of(x.type).bits + (not elem_of(x.type).signed) for x in node.args), reverse=True)
     if a <= 27 and b <= 18:
         return 1
@@ -76,7 +76,7 @@ def multiplier_latency(node: ir.Node) -> int:
 
 
 def delay_ns(node: ir.Node) -> float:
-    """Combinational delay of a node; for clocked nodes that of the logic before the register."""
+    """Return the combinational delay of a node; for clocked nodes that of the logic before the register."""
     op = node.op
     if isinstance(
         op, (ir.Const, ir.Strided, ir.Part, ir.Shl, ir.Shr, ir.Bits, ir.CatBits, ir.Concat, ir.Reinterpret, ir.Counter)
@@ -115,7 +115,7 @@ def delay_ns(node: ir.Node) -> float:
 
 
 def clocked_latency(node: ir.Node) -> int:
-    """Registers inside a node: 0 for combinational ones."""
+    """Return the number of registers inside a node, 0 for combinational ones."""
     if isinstance(node.op, ir.STATE):
         return 1
     if isinstance(node.op, (ir.Load, ir.Lookup)):
@@ -126,7 +126,7 @@ def clocked_latency(node: ir.Node) -> int:
 
 
 def control_part(when: ir.Node | None, join: Callable[[ir.Node, ir.Node], ir.Node]) -> ir.Node | None:
-    """The conjuncts of a predicate that are known at issue; None if there are none."""
+    """Return the conjuncts of a predicate that are known at issue; None if there are none."""
     if when is None:
         return None
     if ir.is_control(when):
@@ -138,7 +138,7 @@ def control_part(when: ir.Node | None, join: Callable[[ir.Node, ir.Node], ir.Nod
 
 
 def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Placement:
-    """Schedule a process: as soon as possible, then widening nodes as late as possible."""
+    """Schedule a process: each node as soon as possible, then widening nodes as late as possible."""
     body = expand_body(process)
     reserve: dict[ir.Node, ir.Node | None] = {}
     extra: list[ir.Node] = [b for b in body.bounds if isinstance(b, ir.Node)]
@@ -209,28 +209,30 @@ def delay_widening(
 
 
 def choose_solid(stages: Placement) -> None:
-    """Give variables to all but constants in scalars, structs and views read in place; find how long each must live."""
+    """Choose the nodes that get a variable (all but scalar constants, structs and Strideds read in place) and the last stage
+    that
+    uses each."""
     uses: dict[ir.Node, int] = {}
 
     def use(node: ir.Node, stage: int) -> None:
         uses[node] = max(uses.get(node, 0), stage)
 
-    views: dict[ir.Node, list[ir.Node]] = {}
-    inner = {n.args[0] for n in stages.order if isinstance(n.op, (ir.Strided, ir.Index))}  # read with indices of their own
+    readers: dict[ir.Node, list[ir.Node]] = {}
+    inner = {n.args[0] for n in stages.order if isinstance(n.op, (ir.Strided, ir.Index))}  # read with indices of their last_use
     for node in stages.order:
         if isinstance(node.op, ir.Strided):
-            views.setdefault(node.args[0], []).append(node)
+            readers.setdefault(node.args[0], []).append(node)
         else:
             for a in node.args:
                 use(a, stages.start[node])
     for node in reversed(stages.order):
         if isinstance(node.op, (ir.Command, ir.Part)) and isinstance(node.type, Struct):
             continue
-        here = [v for v in views.get(node, []) if v in uses or v in stages.solid]
-        own = uses.get(node, stages.ready[node])
-        late = [v for v in here if v not in stages.solid and uses[v] > max(own, stages.ready[v])]
+        strided = [v for v in readers.get(node, []) if v in uses or v in stages.solid]
+        last_use = uses.get(node, stages.ready[node])
+        late = [v for v in strided if v not in stages.solid and uses[v] > max(last_use, stages.ready[v])]
         through = isinstance(node.op, ir.Const) or sum(bits_of(v) for v in late) >= bits_of(node)
-        for v in here:
+        for v in strided:
             if v in stages.solid:
                 use(node, stages.start[v])
             elif v in late and not through:
@@ -246,7 +248,7 @@ def choose_solid(stages: Placement) -> None:
 
 
 def register_bits(stages: Placement) -> int:
-    """Bits of all pipeline registers of the data path."""
+    """Return the number of bits of all pipeline registers of the data path."""
     total = 0
     for node, last in stages.until.items():
         if not isinstance(node.op, (ir.Const, ir.Write, ir.Store)):
@@ -273,10 +275,10 @@ def summarise(stages: Placement) -> ProcessSchedule:
 
 
 def schedule(process: ir.Process, period_ns: float = PERIOD_NS) -> ProcessSchedule:
-    """Stages per read, write, load and store of a process, its depth and its registers."""
+    """Return the stages of a process's reads, writes, loads and stores, its depth and its registers."""
     return summarise(place(process, period_ns))
 
 
 def latency(process: ir.Process, period_ns: float = PERIOD_NS) -> int:
-    """Cycles from issue to the last write (0: written in the cycle of issue)."""
+    """Return the cycles from issue to the last write (0: written in the cycle of issue)."""
     return max(schedule(process, period_ns).writes.values(), default=0)

@@ -1,4 +1,4 @@
-"""SystemVerilog expressions: exact types, and which element of which variable a view reads."""
+"""SystemVerilog expressions: exact types, and the element of a variable that a Strided reads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from edgewright.hw.kernel.types import Int, Leaf, elem_of, shape_of, union
 
 
 def span(a: Affine, extents: dict[str, int]) -> tuple[int, int]:
-    """Smallest and largest value."""
+    """Return the smallest and the largest value."""
     low = a.offset + sum(min(0, c * (extents[n] - 1)) for n, c in a.terms)
     return low, a.offset + sum(max(0, c * (extents[n] - 1)) for n, c in a.terms)
 
 
 def quotient_text(flat: Affine, stride: int, extent: int, extents: dict[str, int]) -> str:
-    """flat / stride % extent, without the terms that do not matter."""
+    """Return flat / stride % extent, without the terms that do not matter."""
     for scale in sorted({abs(c) for _, c in flat.terms} | {stride}, reverse=True):
         low = Affine(flat.offset % scale, tuple((n, c) for n, c in flat.terms if c % scale))
         if stride % scale == 0 and span(low, extents)[0] >= 0 and span(low, extents)[1] < scale:
@@ -33,7 +33,7 @@ def quotient_text(flat: Affine, stride: int, extent: int, extents: dict[str, int
 
 
 def digits(flat: Affine, shape: tuple[int, ...], extents: dict[str, int]) -> list[str]:
-    """The index of each axis of an array of `shape` for a flat position."""
+    """Return the index along each axis of an array of `shape` for a flat position."""
     out: list[str] = []
     rest = flat
     for axis, extent in enumerate(shape):
@@ -70,7 +70,7 @@ def literal(value: int, e: Int) -> str:
 
 
 def extend(text: str, old: Int, new: Int) -> str:
-    """`text` of type `old` as `new`: the same value where `new` holds it, else the low bits."""
+    """Convert `text` from type `old` to `new`: the same value where `new` holds it, else the low bits."""
     if old == new:
         return text
     if old.signed == new.signed:
@@ -113,7 +113,7 @@ class Operand:
 
 
 def expression(node: ir.Node, args: list[Operand]) -> str:
-    """The right-hand side of one element of an elementwise node."""
+    """Return the right-hand side of one element of an elementwise node."""
     op, e = node.op, elem_of(node.type)
     sign = SIGNS.get(type(op))
     if sign is not None:

@@ -1,4 +1,4 @@
-"""The data path of a process in SystemVerilog: one variable per solid node and stage, arrays in short loops."""
+"""Print the data path of a process: one SystemVerilog variable per solid node and stage, arrays in short loops."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ ASSIGNED = re.compile(r"(\w+)((?:\[[^\]]*\])*) = ")
 
 @dataclass(slots=True)
 class PrintedStage:
-    """What is printed for one stage. A group is one always_comb (an assign where there is no loop)."""
+    """The text of one stage. A group is one always_comb (an assign where there is no loop)."""
 
     groups: list[list[Segment]] = field(default_factory=list)
     registers: list[str] = field(default_factory=list)
     checks: list[Segment] = field(default_factory=list)
 
     def add(self, shape: tuple[int, ...], lines: Iterable[str]) -> None:
-        """Assignments of one element; they join the last loop where it has the same shape and they read of what it
-        assigns no other element."""
+        """Add assignments of one element. They join the last loop if it has the same shape and they read only the same element
+        of what it assigns."""
         for line in lines:
             last = self.groups[-1] if self.groups else []
             if shape and len(last) == 1 and last[0][0] == shape and self.joins(last[0][1], line):
@@ -42,17 +42,17 @@ class PrintedStage:
     @staticmethod
     def joins(before: list[str], line: str) -> bool:
         for earlier in before:
-            found = ASSIGNED.match(earlier)
-            if found is None:
+            assigned = ASSIGNED.match(earlier)
+            if assigned is None:
                 return False
-            name, subscript = found.groups()
+            name, subscript = assigned.groups()
             for use in re.finditer(rf"\b{name}\b((?:\[[^\]]*\])*)", line):
                 if not use.group(1).startswith(subscript):  # bit selects may follow
                     return False
         return True
 
     def add_together(self, segments: list[Segment]) -> None:
-        """Assignments to parts of one variable: they must be in one always_comb."""
+        """Add assignments to parts of one variable, which must share an always_comb."""
         self.groups.append(segments)
 
 
@@ -74,7 +74,7 @@ class DataPath:
     # names -----------------------------------------------------------------------------------------------------------
 
     def name_all(self, fixed: dict[ir.Node, str]) -> None:
-        """Claim names: those already given (counters, flags), then source names, then made-up ones."""
+        """Claim names: fixed ones (counters, flags), then source names, then default names."""
         counts: dict[str, int] = {}
         for node in self.stages.order:
             if node not in self.stages.solid or isinstance(node.op, (ir.Write, ir.Store)):
@@ -85,15 +85,15 @@ class DataPath:
                 self.base[node] = fixed[node].removesuffix("_q")
                 self.at[node, 0] = fixed[node]
                 continue
-            wanted = self.stages.body.names.get(node)
-            if wanted is None:
+            name = self.stages.body.names.get(node)
+            if name is None:
                 kind = default_name(node)
                 counts[kind] = counts.get(kind, 0) + 1
-                wanted = f"{kind}_{counts[kind]}"
-            self.base[node] = self.at[node, self.stages.ready[node]] = self.symbols.claim(wanted)
+                name = f"{kind}_{counts[kind]}"
+            self.base[node] = self.at[node, self.stages.ready[node]] = self.symbols.claim(name)
 
     def name(self, node: ir.Node, stage: int) -> str:
-        """The variable that holds a solid node's value in `stage`; makes the registers up to it."""
+        """Return the variable that holds a solid node's value in `stage`; add the registers up to it."""
         if isinstance(node.op, ir.Const):
             return self.base[node]
         have = stage
@@ -117,7 +117,7 @@ class DataPath:
         return tuple(Affine(0, ((name, 1),)) if n > 1 else Affine() for name, n in zip(self.vars, shape, strict=False))
 
     def operand(self, node: ir.Node, stage: int, index: Index) -> Operand:
-        """One element of a node in a stage."""
+        """Return one element of a node in a stage."""
         assert not isinstance(node.type, Struct)
         e, shape = elem_of(node.type), shape_of(node.type)
         if isinstance(node.op, ir.Strided) and node not in self.stages.solid:
@@ -130,7 +130,7 @@ class DataPath:
         return self.element(node, stage, flat(index, shape))
 
     def element(self, node: ir.Node, stage: int, position: Affine) -> Operand:
-        """The element of a solid node at a flat position."""
+        """Return the element of a solid node at a flat position."""
         assert not isinstance(node.type, Struct)
         e, shape = elem_of(node.type), shape_of(node.type)
         if isinstance(node.op, ir.Const) and not position.terms:
@@ -195,7 +195,7 @@ class DataPath:
             self.check(node, stage, args, name + subscript)
 
     def check(self, node: ir.Node, stage: PrintedStage, args: list[Operand], result: str) -> None:
-        """Assert fit and the left shift that must not lose bits."""
+        """Assert that a fit loses no bits."""
         op, e = node.op, elem_of(node.type)
         shape = shape_of(node.type)
         if isinstance(op, ir.Cast) and op.mode == "fit":
@@ -204,7 +204,7 @@ class DataPath:
             stage.checks.append((shape, [f'assert ({same}) else $error("{self.base[node]}: fit to {e} of another value");']))
 
     def pipeline(self, node: ir.Node, stage: PrintedStage, start: int, subscript: str, text: str) -> None:
-        """A product: computed from registered operands, registered once or more."""
+        """Print a product: computed from registered operands, registered once or more."""
         name = self.base[node]
         before = self.symbols.claim(f"{name}_n")
         self.declare(node.type, before)
@@ -275,7 +275,7 @@ class DataPath:
         self.unpack_from(node.type, self.base[node], [packed], stage)
 
     def pack(self, target: str, parts: list[tuple[int, ir.Node]], stage: int) -> None:
-        """target[offset +: width] = source for each (offset, source), together all of target."""
+        """Print target[offset +: width] = source for each (offset, source); together they fill target."""
         segments: list[Segment] = []
         for offset, source in parts:
             shape, bits = shape_of(source.type), elem_of(source.type).bits
@@ -291,7 +291,7 @@ class DataPath:
             self.printed[stage].add_together(segments)
 
     def unpack_from(self, type_: Leaf, name: str, sources: list[str], stage: PrintedStage, offset: int = 0) -> None:
-        """name = the value at `offset` of a packed vector; with several vectors, one per leading index of name."""
+        """Print name = the value at `offset` of a packed vector; with several vectors, one per leading index of name."""
         shape, e = shape_of(type_), elem_of(type_)
         index = self.index_vars(shape)
         where = flat(index, shape) * e.bits + offset
@@ -308,7 +308,7 @@ class DataPath:
             stage.add_together(segments)
 
     def unpack(self, node: ir.Node, ready: int) -> None:
-        """A token or element, or a field of one, from its packed port."""
+        """Print a token or element, or a field of one, from its packed port."""
         source = node.args[0] if isinstance(node.op, ir.Part) else node
         stage, op = self.printed[ready], source.op
         assert not isinstance(node.type, Struct)
@@ -326,7 +326,7 @@ class DataPath:
     def unpack_lanes(
         self, type_: Leaf, lanes: tuple[int, ...], name: str, sources: list[str], stage: PrintedStage, offset: int = 0
     ) -> None:
-        """Like unpack_from; `lanes` are the leading axes of the type, one vector for each."""
+        """Print as unpack_from; `lanes` are the leading axes of the type, one vector each."""
         inner = leaf(elem_of(type_), shape_of(type_)[len(lanes) :])
         self.unpack_from(inner, name + ("[0]" if lanes == (1,) else ""), sources, stage, offset)
 

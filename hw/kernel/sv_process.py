@@ -1,4 +1,4 @@
-"""A process as a SystemVerilog module: counters, issue, free-running pipeline."""
+"""Print a process as a SystemVerilog module: counters, issue, free-running pipeline."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from edgewright.hw.kernel.sv_nodes import DataPath, PrintedStage
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import Int, elem_of, leaves, of_range, shape_of, size_of, width
 
-RELEASE_DELAY = 1  # a bank is given back one cycle after its last address
+RELEASE_DELAY = 1  # cycles from a bank's last address to its release
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPorts:
-    """Read ports a process needs on a buffer."""
+    """The read ports that a process needs on a buffer."""
 
     loads: tuple[ir.Node, ...]
     first: dict[ir.Node, int]
@@ -121,7 +121,7 @@ class ProcessPrinter:
     # control ---------------------------------------------------------------------------------------------------------
 
     def counters(self) -> dict[ir.Node, str]:
-        """Names of counters and flags, claimed before those of values."""
+        """Claim the names of counters and flags, before those of values."""
         self.counter: list[str] = []
         self.last: list[str] = []
         self.first: list[str] = []
@@ -140,7 +140,7 @@ class ProcessPrinter:
         return fixed
 
     def sources(self) -> None:
-        """Where tokens and elements come from: the packed data of ports, held where the read is guarded."""
+        """Name the packed data of each token and element: a port, or a register that holds it where the read is guarded."""
         for node in self.stages.order:
             if isinstance(node.op, ir.Command):
                 assert self.process.command is not None
@@ -164,7 +164,7 @@ class ProcessPrinter:
                 )
 
     def nest(self) -> None:
-        """Counters that step through the nest; a bound of 0 skips what is inside."""
+        """Print the counters of the nest; a bound of 0 skips the loops inside."""
         out, loops = self.lines, self.process.loops
         zero: list[str] = []
         bits: list[int] = []
@@ -225,7 +225,7 @@ class ProcessPrinter:
         )
 
     def issue(self) -> None:
-        """An iteration starts when all it may need is there."""
+        """Print the condition for an iteration to issue: everything that it may need is available."""
         terms = ["started"] + (["!skip"] if self.skippable else [])
         for node in self.reads:
             assert isinstance(node.op, ir.Read)
@@ -249,11 +249,13 @@ class ProcessPrinter:
             gain, cancel = f"{bits}'({c.name}_credit_i)", ""
             when, stage = ir.write_parts(node).when, self.stages.start[node]
             if when is not None and when is not part:
-                kept = f" && {self.delayed(part, stage)}" if part is not None else ""
-                given = self.symbols.claim(f"{c.name}_cancel")
-                self.lines.append(f"logic {given};")
-                self.tail.append(f"assign {given} = {self.path.valid(stage)}{kept} && !{self.path.scalar(when, stage)};")
-                cancel = f" + {bits}'({given})"
+                reserved = f" && {self.delayed(part, stage)}" if part is not None else ""
+                cancelled = self.symbols.claim(f"{c.name}_cancel")
+                self.lines.append(f"logic {cancelled};")
+                self.tail.append(
+                    f"assign {cancelled} = {self.path.valid(stage)}{reserved} && !{self.path.scalar(when, stage)};"
+                )
+                cancel = f" + {bits}'({cancelled})"
             self.flow.append(
                 f"always_ff @(posedge clk_i) begin\n"
                 f"  if (!rst_ni) {credit} <= {literal(self.credits[c], Int(bits, False))};\n"
@@ -270,7 +272,7 @@ class ProcessPrinter:
         self.tail.append("assign issue = " + "\n  && ".join(terms) + ";")
 
     def delayed(self, node: ir.Node, stage: int) -> str:
-        """A control node in a later stage than the data path asked for."""
+        """Return a control node in a later stage than the data path uses."""
         return self.path.name(node, stage) if node in self.stages.solid else self.path.scalar(node, stage)
 
     def valids(self) -> None:
@@ -310,7 +312,7 @@ class ProcessPrinter:
                 self.load(lock.buffer, end)
 
     def travel(self, name: str, deepest: int) -> str:
-        """A reset shift register that carries a flag through the stages; index = stage - 1."""
+        """Print a reset shift register that carries a flag through the stages; index = stage - 1."""
         if deepest == 0:
             return name
         shift = self.symbols.claim(f"{name}_q")

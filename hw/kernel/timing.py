@@ -1,9 +1,9 @@
-"""When each process of a block issues: a token-level model of the printed hardware, without data.
+"""Predict when each process of a block issues: a token-level model of the printed hardware, without data.
 
-Every iteration issues as early as its process, the tokens it reads, the room in what it writes and the banks it enters
-allow. Processes run one after the other as far as their tokens are known (a Kahn network with time stamps), and only
-iterations that touch a stream or a bank cost any work here. Predicates must be control (known at issue); the values of
-streams that steer other processes are computed where they are control too, and are given by the caller where not.
+Every iteration issues as early as its process, the tokens it reads, the space in the FIFOs it writes and the banks it enters
+allow. Processes run one after the other as far as their tokens are known (a Kahn network with time stamps); only iterations
+that access a stream or a bank cost time here. Predicates must be control (known at issue); values of streams that steer
+other processes are computed where they are control too, and supplied by the caller where they are not.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from edgewright.hw.kernel.types import leaves
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Cycles between two events of the printed hardware, measured on it once and tested.
+    """Cycles between two events of the printed hardware, measured once and checked by tests.
 
     ``fifo``: from a token's write to the earliest issue that can read it. ``credit``: from the issue that reads it to
-    the earliest issue that can use its place. ``bank``: the same for banks, both ways, added to the stage of the last
-    access. ``empty``: a loop of no iterations. ``memory``: from a read request's write to its first word.
+    the earliest issue that can reuse its entry. ``bank_full``, ``bank_free``: the same for banks, added to the stage of the
+    last access. ``empty``: a loop of no iterations. ``memory``: from a read request's write to its first word.
     ``acknowledge``: from the last word of a write to its acknowledgement.
     """
 
@@ -41,12 +41,12 @@ class Clocks:
 
 
 AccessStage = Callable[[ir.Process, ir.Node], int]
-"""Cycles from the issue of an iteration to the cycle in which a Write, Store or Load of it happens."""
+"""Cycles from the issue of an iteration to its Write, Store or Load."""
 
 
 @dataclass(slots=True)
 class TimedStream:
-    """Tokens on their way: when each can be read, its steering values, and when places are free again."""
+    """Tokens in flight: when each can be read, its steering values, and when FIFO entries become free."""
 
     available: deque[int] = field(default_factory=deque)
     values: deque[tuple[int, ...]] = field(default_factory=deque)
@@ -56,7 +56,7 @@ class TimedStream:
 
 @dataclass(slots=True)
 class Activity:
-    """What one process did: iterations, and the first and last issue of each execution of its nest."""
+    """The iterations of one process, and the first and last issue of each execution of its nest."""
 
     iterations: int = 0
     spans: list[tuple[int, int]] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Result of a run. ``outputs``: for every output stream the cycle of each token."""
+    """Result of a run. ``outputs``: the cycle of each token of every output stream."""
 
     outputs: dict[str, list[int]]
     activity: dict[str, Activity]
@@ -80,8 +80,8 @@ def predict(
     clocks: Clocks,
     inputs: Mapping[str, int],
 ) -> Timing:
-    """Run the program. ``inputs``: tokens per input stream, all there from the start. ``tokens``: leaf values of the
-    tokens of those streams that steer processes and are not control where they are written, in order."""
+    """Run the program. ``inputs``: tokens per input stream, all available at cycle 0. ``tokens``: leaf values, in order, of the
+    tokens of those streams that steer processes and are not control where they are written."""
     model = _Model(program, tokens, entries, stages, clocks)
     return model.run(inputs)
 
@@ -96,7 +96,7 @@ class _Model:
         clocks: Clocks,
     ) -> None:
         self.program, self.stages, self.clocks = program, stages, clocks
-        self.given = {name: deque(rows) for name, rows in tokens.items()}
+        self.supplied = {name: deque(rows) for name, rows in tokens.items()}
         self.streams = {c: TimedStream(free=deque([0] * entries(c))) for c in program.channels}
         self.full = {b: deque[int]() for b in program.buffers}
         self.free = {b: deque([0] * b.banks) for b in program.buffers}
@@ -113,7 +113,7 @@ class _Model:
             for _ in range(inputs.get(channel.name, 0)):
                 stream.available.append(0)
                 if stream.steers:
-                    stream.values.append(self.given[channel.name].popleft())
+                    stream.values.append(self.supplied[channel.name].popleft())
         actors: list[Generator[None, None, None]] = [self.process(p) for p in self.program.processes]
         actors += [self.read_mover(a) if a.done is None else self.write_mover(a) for a in self.program.axi]
         actors += [self.drain(c) for c in self.program.outputs]
@@ -130,7 +130,7 @@ class _Model:
     # ---- processes
 
     def process(self, process: ir.Process) -> Generator[None, None, None]:
-        """One nest after the other. Yields where a token is not known yet; the caller comes back later."""
+        """Run one nest after the other. Yields where a token is not known yet; the caller resumes it later."""
         command = None if process.command is None else self.streams[process.command]
         now = -1
         activity = self.activity[process.name]
@@ -253,7 +253,7 @@ class _Model:
 
 
 class _Plan:
-    """The iterations of one execution that touch anything, with what they touch."""
+    """The iterations of one execution that access streams or banks, with what they access."""
 
     def __init__(self, model: _Model, process: ir.Process, command: list[Rows]) -> None:
         plan = expand(process, command, 1)
@@ -333,11 +333,11 @@ class _Plan:
         mask: Rows,
         rows: Callable[[ir.Node], Rows],
     ) -> deque[tuple[int, ...]] | None:
-        """Leaf values of the tokens that this execution writes, if they steer a process."""
+        """Return leaf values of the tokens that this execution writes, if they steer a process."""
         if not model.streams[channel].steers:
             return None
-        if channel.name in model.given:
-            return model.given[channel.name]
+        if channel.name in model.supplied:
+            return model.supplied[channel.name]
         if not all(ir.is_control(v) for v in parts.values):
             names = [path for path, _, _ in leaves(channel.type)]
             raise ValueError(f"stream {channel.name} {names} steers a process and is not control in {process.name}")

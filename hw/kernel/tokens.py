@@ -21,9 +21,9 @@ def dtype_of(e: Int) -> Any:
 
 
 def settle(rows: Rows, e: Int) -> Rows:
-    """The same numbers in the dtype for `e`."""
-    wanted = dtype_of(e)
-    return rows if rows.dtype == wanted else rows.astype(wanted)
+    """Return the same numbers in the dtype for `e`."""
+    dtype = dtype_of(e)
+    return rows if rows.dtype == dtype else rows.astype(dtype)
 
 
 def in_range(rows: Rows, e: Int) -> bool:
@@ -61,14 +61,15 @@ def from_bits(bits: NDArray[np.uint8], e: Int) -> Rows:
 
 
 def reinterpret_rows(rows: Rows, old: Leaf, new: Leaf) -> Rows:
-    """The packed bits of each token as another type of the same width."""
+    """Reinterpret the packed bits of each token as another type of the same width."""
     bits = to_bits(rows, elem_of(old)).reshape(len(rows), width(old))
     e = elem_of(new)
     return from_bits(bits.reshape(len(rows), *shape_of(new), e.bits), e)
 
 
 def encode(type_: Type, tokens: Any, what: str) -> list[Rows]:
-    """User tokens -> leaf rows. Arrays or lists of tokens; structs as a dict of arrays or a list of dicts."""
+    """Convert tokens (arrays or lists; structs as a dict of arrays or a list of dicts) to leaf rows. ValueError: what is
+    wrong."""
     columns: list[Rows] = []
     for path, t, _ in leaves(type_):
         part = tokens
@@ -92,7 +93,7 @@ def encode(type_: Type, tokens: Any, what: str) -> list[Rows]:
 
 
 def decode(type_: Type, columns: Sequence[Rows]) -> Any:
-    """Leaf rows -> an array, or for structs a (nested) dict of arrays."""
+    """Convert leaf rows to an array, or for structs to a (nested) dict of arrays."""
     if not isinstance(type_, Struct):
         return columns[0]
     out: dict[str, Any] = {}
@@ -105,7 +106,7 @@ def decode(type_: Type, columns: Sequence[Rows]) -> Any:
 
 
 def pack(type_: Type, columns: Sequence[Rows]) -> list[int]:
-    """Leaf rows -> one packed unsigned number per token."""
+    """Convert leaf rows to one packed unsigned number per token."""
     count = len(columns[0])
     bits = [to_bits(rows, elem_of(t)).reshape(count, width(t)) for (_, t, _), rows in zip(leaves(type_), columns, strict=True)]
     octets = np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little")
@@ -113,7 +114,7 @@ def pack(type_: Type, columns: Sequence[Rows]) -> list[int]:
 
 
 def unpack(type_: Type, packed: Sequence[int]) -> list[Rows]:
-    """Packed tokens -> leaf rows."""
+    """Convert packed tokens to leaf rows."""
     total = width(type_)
     size = (total + 7) // 8
     raw = b"".join(v.to_bytes(size, "little") for v in packed)
@@ -141,7 +142,7 @@ class TokenQueue:
             self.count += len(columns[0])
 
     def take(self, n: int) -> list[Rows]:
-        """The next n tokens (n <= count)."""
+        """Remove and return the next n tokens (n <= count)."""
         assert n <= self.count
         self.count -= n
         got: list[list[Rows]] = []

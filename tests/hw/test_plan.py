@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[Callable[[], Graph], EngineConfig, str, str]] = {
         "a difference",
     ),
     "sums over channels": (single(ReduceSum((2,)), (1, 4, 16)), CONFIG, "P001", "over axes (2,)"),
-    "sums of 16 bits": (single(ReduceSum((1,)), (1, 4, 16), elem=INT16), CONFIG, "P001", "it adds i16[1,4,16] up"),
+    "sums of 16 bits": (single(ReduceSum((1,)), (1, 4, 16), elem=INT16), CONFIG, "P001", "it sums i16[1,4,16] over"),
     "LayerNorm into a sum": (
         single(LayerNormalization(eps_term=1, shift=9, elem=INT16), (1, 4, 16), elem=INT16),
         CONFIG,

@@ -54,7 +54,7 @@ def test_jobs_follow_one_another(model: Build, stall: float) -> None:
 
 
 def test_a_stuck_engine_is_told(model: Build) -> None:
-    with pytest.raises(CompileError, match=r"job 1 moved no data any more, 5.. cycles after its start"):
+    with pytest.raises(CompileError, match=r"job 1 stopped moving data, 5.. cycles after its start"):
         engine.run_engine(
             model,
             {PROGRAM: descriptor(INPUT, OUTPUT, 4), INPUT: bytes(64)},
