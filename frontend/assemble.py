@@ -99,22 +99,13 @@ def operation_cost(plan: Plan, step: Step, predicted: int | None, simulated: int
     cycles = simulated if simulated is not None else predicted
     utilisation = step.macs / (cycles * plan.config.macs_per_cycle) if cycles and step.macs else None
     cost = results.Cycles(predicted, simulated)
-    return results.OperationCost(title(step), step.operation.kind, step.macs, moved_bytes(step), cost, utilisation)
+    return results.OperationCost(title(step), step.operation.kind, step.macs, step.moved_bytes, cost, utilisation)
 
 
 def title(step: Step) -> str:
     """The operation's name, with the channels where one descriptor computes only some."""
     whole = step.columns == step.operation.result.shape[-1]
     return step.operation.name if whole else f"{step.operation.name} [{step.first_column}:{step.first_column + step.columns}]"
-
-
-def moved_bytes(step: Step) -> int:
-    """Bytes that a descriptor moves through the AXI ports."""
-    fields = step.fields
-    read = fields["act_words"] + fields["blob_beats"] + (fields["tile_words"] if not fields["const_tiles"] else 0)
-    written = fields["n_tokens"] * fields["out_tiles"] * (1 + fields["out16"])
-    residual = fields["n_tokens"] * fields["out_tiles"] * 2 * fields["residual"]
-    return (read + written + residual) * WORD_BYTES
 
 
 def with_latency(report: results.Report) -> results.Report:

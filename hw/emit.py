@@ -15,9 +15,10 @@ from edgewright.hw.blocks.operation import FIELDS
 from edgewright.hw.cost import Cycles, program_of, rtl_files
 from edgewright.hw.kernel.cpp import support_files, to_cpp
 from edgewright.hw.kernel.cpp_vitis import vitis_tcl
+from edgewright.hw.operations.product import whole
 from edgewright.hw.plan import Plan
 from edgewright.hw.registers import c_header
-from edgewright.hw.views import StoredView, rows_columns
+from edgewright.hw.views import StoredView
 from edgewright.passes.ir.types import Quant
 
 FORMAT = 1
@@ -80,8 +81,7 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
         }
         node = by_address.get(region.address)
         if node is not None and region.kind in ("input", "output"):
-            rows_, columns = rows_columns(node)
-            row |= host_layout(plan, StoredView(node, 0, 0, rows_, columns), node.quant)
+            row |= host_layout(plan, whole(node), node.quant)
         rows.append(row)
     listed = {row["name"] for row in rows if row["address"] in names}
     starts = {region.address: region for region in plan.regions}
@@ -117,7 +117,7 @@ def host_layout(plan: Plan, view: StoredView, quant: Quant | None) -> dict[str, 
         "rows": view.rows,
         "columns": view.columns,
         "element_bytes": where.element_bytes,
-        "pitch_bytes": where.pitch_bytes * view.row_step,
+        "pitch_bytes": plan.storage.pitch(view),
         "scale": None if quant is None else quant.scale,
         "zero_point": None if quant is None else quant.zero_point,
     }

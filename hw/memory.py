@@ -6,13 +6,13 @@ are planes of padded lines. Regions of values that are no longer needed are reus
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from edgewright.hw.views import rows_columns
+from edgewright.hw.kernel.types import WORD_BYTES as WORD_BYTES
+from edgewright.hw.views import StoredView, rows_columns
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Int
 
-WORD_BYTES = 16
 ALIGN_BYTES = 64
 
 
@@ -43,6 +43,23 @@ def layout(node: Node) -> Layout:
     assert isinstance(elem, Int)
     element_bytes = elem.bits // 8
     return Layout(rows, columns, element_bytes, round_up(columns, WORD_BYTES) * element_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Layout and address of every stored value."""
+
+    layouts: dict[Node, Layout] = field(default_factory=dict)
+    addresses: dict[Node, int] = field(default_factory=dict)
+
+    def address(self, view: StoredView) -> int:
+        """Return the address of a view's first element."""
+        where = self.layouts[view.root]
+        return self.addresses[view.root] + view.row * where.pitch_bytes + view.column * where.element_bytes
+
+    def pitch(self, view: StoredView) -> int:
+        """Return the bytes from one row of a view to the next."""
+        return self.layouts[view.root].pitch_bytes * view.row_step
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from edgewright.hw.plan import Plan, pack_rows
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Quantise
 from edgewright.sim.engine import EngineRun, Job, build_engine, run_engine
-from edgewright.sim.scoreboard import Comparison, WriteLog, compare, compare_outputs, step_addresses
+from edgewright.sim.scoreboard import Comparison, WriteLog, compare, compare_outputs
 
 SHARED_MEMORY_BYTES = 1 << 24
 """Memory of a simulated engine unless a model needs more, so that models share one built simulator."""
@@ -96,12 +97,9 @@ def judged(plan: Plan, values: Mapping[Node, Array], log: WriteLog, image: bytes
 
 def step_cycles(plan: Plan, run: EngineRun) -> tuple[int, ...]:
     """Return the cycles of each descriptor of the first image; empty if it did not store all its words."""
-    log, position, before, cycles = run.logs[0], 0, None, []
-    for step in plan.steps:
-        position += len(step_addresses(plan, step, step.fields["n_tokens"]))
-        if position > len(log):
-            return ()
-        end = int(log.cycles[position - 1])
-        cycles.append(end - (int(log.cycles[0]) if before is None else before))
-        before = end
-    return tuple(cycles)
+    log = run.logs[0]
+    ends = np.cumsum([step.stored_words for step in plan.steps])
+    if ends[-1] > len(log):
+        return ()
+    last = log.cycles[ends - 1].astype(np.int64)
+    return tuple(np.diff(last, prepend=int(log.cycles[0])).tolist())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from edgewright.hw.kernel.types import WORD_BYTES
+
 
 def address_bits(depth: int) -> int:
     """Return the bits of an address into ``depth`` elements."""
@@ -43,6 +45,16 @@ class EngineConfig:
     def macs_per_cycle(self) -> int:
         """Products per cycle of the array."""
         return self.tokens * self.outs * self.ins
+
+    @property
+    def tile_words(self) -> int:
+        """Memory words of a weight tile."""
+        return self.outs * self.ins // WORD_BYTES
+
+    @property
+    def norm_lanes(self) -> int:
+        """Channels that LayerNorm reads per cycle: the int16 values of a word."""
+        return WORD_BYTES // 2
 
     @classmethod
     def from_table(cls, table: dict[str, int]) -> EngineConfig:

@@ -29,12 +29,7 @@ from edgewright.hw.blocks.weights import (
     add_load_route,
 )
 from edgewright.hw.blocks.writer import add_residual, add_store
-from edgewright.hw.kernel import (
-    Block,
-    Request,
-    i,
-    u,
-)
+from edgewright.hw.kernel import Block, Request, i, u
 from edgewright.hw.kernel.ir import Channel
 from edgewright.hw.kernel.types import Type
 

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from edgewright.hw.blocks.activations import is_first_product
 from edgewright.hw.blocks.config import EngineConfig, address_bits
-from edgewright.hw.kernel import (
-    Block,
-    ProcessTrace,
-    StructValue,
-    Value,
-    dot,
-    first,
-    i,
-    last,
-    select,
-    u,
-    wrap,
-)
+from edgewright.hw.kernel import Block, ProcessTrace, StructValue, Value, dot, first, i, last, select, u, wrap
 from edgewright.hw.kernel.ir import Buffer, Channel
 
 ACCUMULATOR = i(27)

@@ -6,20 +6,7 @@ from collections.abc import Sequence
 
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import Loops
-from edgewright.hw.kernel import (
-    Block,
-    ProcessTrace,
-    StructValue,
-    Value,
-    bits,
-    i,
-    last,
-    reinterpret,
-    select,
-    struct,
-    u,
-    wrap,
-)
+from edgewright.hw.kernel import Block, ProcessTrace, StructValue, Value, bits, i, last, reinterpret, select, struct, u, wrap
 from edgewright.hw.kernel.ir import Channel
 
 

@@ -167,6 +167,8 @@ def union(*types: Int) -> Int:
     return of_range(min(t.low for t in types), max(t.high for t in types))
 
 
+WORD_BYTES = 16
+"""Bytes of a memory word: one beat of every AXI port."""
 Request = Struct("AxiRequest", addr=u(40), beats=u(16), mark=u(1))
-Data = u(128)
+Data = u(8 * WORD_BYTES)
 Done = u(1)

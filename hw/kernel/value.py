@@ -9,20 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import fitted
-from edgewright.hw.kernel.types import (
-    Array,
-    Int,
-    Leaf,
-    Struct,
-    Type,
-    elem_of,
-    leaf,
-    of_range,
-    shape_of,
-    size_of,
-    u,
-    union,
-)
+from edgewright.hw.kernel.types import Array, Int, Leaf, Struct, Type, elem_of, leaf, of_range, shape_of, size_of, u, union
 
 Operand = Any  # Value | int | bool | numpy integers: anything `as_value` takes
 

@@ -10,7 +10,7 @@ import pytest
 from edgewright.frontend.driver import check_fit
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS, encode
-from edgewright.hw.fused import operands
+from edgewright.hw.operations.operation import operands
 from edgewright.hw.plan import Plan, pack_rows, plan, unpack_rows
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, Node, make, rewrite
@@ -185,10 +185,7 @@ def test_a_result_in_the_place_of_a_value_that_is_still_read_is_noticed(kind: st
     moved = 0
     for at, operation in enumerate(steps):
         residual = operation.residual
-        computed = operation.computed
-        view = {"source": computed.source, "key": computed.key, "value": computed.value}.get(
-            kind, None if residual is None else residual.source
-        )
+        view = residual.source if kind == "residual" and residual is not None else getattr(operation.product, kind, None)
         if view is None or view.root not in {before.target for before in steps[:at]}:
             continue
         first = next(i for i, before in enumerate(steps) if before.target is view.root)
@@ -245,7 +242,7 @@ def test_rms_norms_run_as_layer_norms_where_the_mean_is_0_and_are_refused_elsewh
         integer = quantise(graph, {"image": images(graph, 8)}).graph
         if centred:
             steps = plan(integer, CONFIG).steps
-            assert sum(step.operation.norm is not None for step in steps) == 3
+            assert sum(step.operation.product.norm is not None for step in steps) == 3
             continue
         with pytest.raises(CompileError) as caught:
             plan(integer, CONFIG)

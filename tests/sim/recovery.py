@@ -17,7 +17,7 @@ from edgewright.sim import bench
 from edgewright.sim.build import Build, build
 from edgewright.sim.network import input_writes
 from edgewright.sim.runner import run
-from edgewright.sim.scoreboard import WriteLog, compare, step_addresses
+from edgewright.sim.scoreboard import WriteLog, compare
 
 from tests.hw.blocks.recordings import CONFIG, MODELS
 from tests.hw.integer_models import random_image, random_vit
@@ -47,7 +47,7 @@ class Good:
     @property
     def words(self) -> int:
         """Words that it stores."""
-        return sum(len(step_addresses(self.plan, step, step.fields["n_tokens"])) for step in self.plan.steps)
+        return sum(step.stored_words for step in self.plan.steps)
 
 
 @cache
