@@ -16,6 +16,7 @@ from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.schedule import Placement, place
 from edgewright.hw.kernel.sv_block import entries, to_systemverilog
 from edgewright.hw.kernel.timing import Clocks, predict
+from edgewright.hw.kernel.types import leaves
 from edgewright.hw.plan import Plan
 
 CELLS_FILE = Path(__file__).with_name("cells.json")
@@ -65,11 +66,12 @@ def access_stage(stages: Placement, node: ir.Node) -> int:
 def predict_cycles(plan: Plan) -> Cycles:
     """Predict the cycles from the start of a program to its ``finished``, memory included."""
     program = program_of(plan.config)
-    operations = [tuple(step.fields[name] for name in op.FIELDS) for step in plan.steps]
-    loads = [tuple(step.fields[name] for name, _ in op.LoadGate.fields) for step in plan.steps]
+    loads, runs = (
+        [tuple(step.fields[path[-1]] for path, _, _ in leaves(side)) for step in plan.steps] for side in (op.Load, op.Run)
+    )
     start = [(plan.program_address, len(plan.steps))]
     tokens: dict[str, Sequence[tuple[int, ...]]]
-    tokens = {"start": start, "start_0": start, "start_1": start, "load_cmd": loads, "run_cmd": operations}
+    tokens = {"start": start, "start_0": start, "start_1": start, "load_cmd": loads, "run_cmd": runs}
     stages = stages_of(plan.config)
     timing = predict(
         program,

@@ -58,8 +58,8 @@ def build(cfg: EngineConfig) -> Block:
     def commands(name: str, kind: Type, depth: int = 2) -> Channel:
         return b.channel(f"{name}_cmd", kind, depth=depth)
 
-    load_ops = commands("load", op.LoadGate)
-    run_ops = commands("run", op.Operation, depth=8)
+    load_ops = commands("load", op.Load)
+    run_ops = commands("run", op.Run, depth=8)
     add_fetch(b, start, words["program"], requests["program"], load_ops, run_ops)
 
     load = {
