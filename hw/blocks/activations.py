@@ -6,6 +6,7 @@ to one word, and the weights of the padding are zero.
 
 from __future__ import annotations
 
+from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.kernel import (
     Block,
@@ -65,17 +66,6 @@ def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, dir
         p.write(direct, word, when=~c.norm)
 
 
-def is_first_product(c: StructValue, j: Value) -> Value:
-    """Return whether job ``j`` is a linear product or scores (1), rather than values (0).
-
-    Attention interleaves the two so that the softmax of one block overlaps with the products of its neighbours:
-    S0, S1, V0, S2, V1, ..., V(n-2), V(n-1).
-    """
-    odd = bits(j, 0, 0)
-    linear: Value = ~c.attention
-    return linear | first(j) | (odd & ~last(j))
-
-
 def add_fill(
     b: Block,
     cfg: EngineConfig,
@@ -97,16 +87,15 @@ def add_fill(
         command=commands,
         loops=[
             ("j", lambda c: c.n_jobs),
-            ("t", lambda c, j: select(is_first_product(c, j), cfg.tokens, 1)),
-            ("k", lambda c, j, t: select(is_first_product(c, j), c.depth0, c.depth1)),
+            ("t", lambda c, j: select(jobs.reads_rows(c, j), cfg.tokens, 1)),
+            ("k", lambda c, j, t: jobs.depth(c, j)),
             ("h", lambda c, j, t, k: select(c.straddle, 2, 1)),
         ],
     )
     def fill(p: ProcessTrace, c: StructValue, j: Value, t: Value, k: Value, h: Value) -> None:
         p.lock(tiles, per=j)
-        rows = is_first_product(c, j)
-        scores = c.attention
-        block = select(scores, select(first(j), 0, (j + 1) >> 1), j)
+        rows = jobs.reads_rows(c, j)
+        block = jobs.row_block(c, j)
         valid = (block * cfg.tokens + t) < c.n_tokens
         from_memory = rows & valid & ~c.norm & ~c.ones
         word = p.read(direct, when=from_memory, absent=True)  # u128

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import VALUE_SUMS
 from edgewright.hw.memory import WORD_BYTES, Storage
@@ -58,7 +59,7 @@ class AttentionProduct(Product):
             "value_blocks": value_blocks,
             "value_depth": value_depth,
             "tile_words": key.rows * (key_depth + value_depth),
-            "n_jobs": 2 * tiles(query.rows, config.tokens),
+            "n_jobs": jobs.count(tiles(query.rows, config.tokens), attention=True),
             "outs0": key_blocks,
             "depth0": key_depth,
             "outs1": value_depth,

@@ -12,7 +12,7 @@ from edgewright.hw import blobs
 from edgewright.hw.blocks.activations import RECIPROCAL_BITS
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import WORD_BYTES, Storage
-from edgewright.hw.operations.product import Access, Excess, Fields, Integers, largest, reciprocal, tiles
+from edgewright.hw.operations.product import Access, Excess, Fields, Integers, largest, reciprocal
 from edgewright.hw.operations.rows import WeightProduct
 from edgewright.passes.ops import PatchEmbed
 
@@ -65,7 +65,7 @@ class PatchProduct(WeightProduct):
             "stride_plane": self.source.root.shape[2] * pitch,
             "stride_line": pitch,
             "act_words": rows * grid * self.channels * patch * (1 + straddle),
-        } | self.tile_fields(config, columns, tiles(rows * grid, config.tokens))
+        } | self.tile_fields(config, columns, rows * grid)
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         patch, channels, (rows, grid) = self.patch, self.channels, self.grid

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import WORD_BYTES, Storage
 from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Product, largest, tiles
@@ -45,7 +46,7 @@ class PoolProduct(Product):
             "value_blocks": blocks,
             "value_depth": outs,
             "tile_words": view.rows * outs,
-            "n_jobs": 1,
+            "n_jobs": jobs.count(1),
             "outs0": outs,
             "depth0": blocks,
         }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgewright.hw import blobs
+from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import Storage
 from edgewright.hw.operations.product import Excess, Fields, Integers, Product, constant, row_fields, tiles
@@ -31,11 +32,17 @@ class WeightProduct(Product):
     def bias_of(self, first: int, columns: int) -> Integers:
         return self.bias[first : first + columns]
 
-    def tile_fields(self, config: EngineConfig, columns: int, jobs: int) -> Fields:
-        """Return the fields of constant tiles and of the products with them."""
+    def tile_fields(self, config: EngineConfig, columns: int, rows: int) -> Fields:
+        """Return the fields of constant tiles and of the products of ``rows`` rows with them."""
         outs, depth = tiles(columns, config.outs), tiles(self.depth, config.ins)
         words = outs * depth * config.tile_words
-        return {"const_tiles": outs * depth, "tile_words": words, "n_jobs": jobs, "outs0": outs, "depth0": depth}
+        return {
+            "const_tiles": outs * depth,
+            "tile_words": words,
+            "n_jobs": jobs.count(tiles(rows, config.tokens)),
+            "outs0": outs,
+            "depth0": depth,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +74,7 @@ class RowProduct(WeightProduct):
                 "norm_shift": op.shift,
                 "norm_entries": self.source.columns // config.norm_lanes,
             }
-        return rows | norm | self.tile_fields(config, columns, tiles(self.source.rows, config.tokens))
+        return rows | norm | self.tile_fields(config, columns, self.source.rows)
 
     def norm_params(self) -> bytes:
         return b"" if self.layer_norm is None else blobs.norm_params(*(constant(n) for n in self.layer_norm.inputs[1:]))
