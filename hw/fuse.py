@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from edgewright.hw.fused import ConstantRows, Fused
 from edgewright.hw.legal import IMPLEMENTS as IMPLEMENTS
-from edgewright.hw.legal import MOVES, ON_A_CPU, ROW_MULTIPLE, grouped, refusals
+from edgewright.hw.legal import MOVES, ON_A_CPU, grouped, refusals
 from edgewright.hw.memory import WORD_BYTES, round_up
 from edgewright.hw.operations.attention import AttentionProduct
 from edgewright.hw.operations.operation import Operation, Place, Residual, operands
@@ -54,7 +54,7 @@ class Fuser:
         self.graph = graph
         self.fused = Fused()
         self.problems: list[tuple[Node, str, str]] = []
-        self.zero = make_constant(np.zeros((1, ROW_MULTIPLE), np.int8), origin=("zero",))
+        self.zero = make_constant(np.zeros((1, WORD_BYTES), np.int8), origin=("zero",))
 
     def run(self) -> Fused:
         """Return all operations that the outputs need, operands first."""
@@ -172,9 +172,9 @@ class Fuser:
             raise unreachable(node, shown)
         product = RowProduct(
             node=node,
-            source=StoredView(self.zero, 0, 0, view.rows, ROW_MULTIPLE, row_step=0),
+            source=StoredView(self.zero, 0, 0, view.rows, WORD_BYTES, row_step=0),
             scale=Scale.one(node, view.columns),
-            weight=np.zeros((view.columns, ROW_MULTIPLE), np.int64),
+            weight=np.zeros((view.columns, WORD_BYTES), np.int64),
             bias=np.zeros(view.columns, np.int64),
             selects=True,
         )
@@ -228,7 +228,7 @@ class Fuser:
             weight = widened(weight, source.columns, 0, rows_columns(base)[1])
             view = self.readable(norm.inputs[0], replace(source, columns=every(norm)))
         else:
-            low = int(source.columns.min()) // ROW_MULTIPLE * ROW_MULTIPLE
+            low = int(source.columns.min()) // WORD_BYTES * WORD_BYTES
             high = int(source.columns.max()) + 1
             weight = widened(weight, source.columns, low, high)
             view = StoredView(base, rows[0], low, len(source.rows), high - low, rows[1])
@@ -286,17 +286,18 @@ def spread(node: Node, shown: Selection) -> Selection:
 def place_of(node: Node, axis: int, first: int, count: int) -> Place:
     """Return the place of the part of a Concat that takes ``count`` from ``first`` on along ``axis``."""
     if axis == len(node.shape) - 1:
-        if first % ROW_MULTIPLE:
-            because = f"a part starts at channel {first} of {node.shape[axis]}, and values are written 16 channels at a time"
-            raise Refused(node, because, f"join at multiples of {ROW_MULTIPLE} channels, or along tokens")
+        if first % WORD_BYTES:
+            where = f"channel {first} of {node.shape[axis]}"
+            because = f"a part starts at {where}, and values are written {WORD_BYTES} channels at a time"
+            raise Refused(node, because, f"join at multiples of {WORD_BYTES} channels, or along tokens")
         return Place(node, first_column=first)
     rows = np.arange(rows_columns(node)[0]).reshape(node.shape[:-1])
-    own = progression(rows[(slice(None),) * axis + (slice(first, first + count),)].reshape(-1))
-    if own is None:
+    taken = progression(rows[(slice(None),) * axis + (slice(first, first + count),)].reshape(-1))
+    if taken is None:
         before = max(node.shape[:axis])
         because = f"it joins along axis {axis} after an axis of {before}, so that its parts alternate in memory"
         raise Refused(node, because, "join along the first axis that is longer than 1")
-    return Place(node, own[0], own[1])
+    return Place(node, taken[0], taken[1])
 
 
 def every(node: Node) -> Index:
@@ -325,8 +326,8 @@ def aligned(view: StoredView) -> bool:
     """Return whether the engine can read a view: 16-byte words, adjacent channels, no tile beyond its row."""
     assert not view.root.type.is_float
     element_bytes = view.root.elem.bits // 8
-    padded = round_up(rows_columns(view.root)[1], ROW_MULTIPLE)
-    end = view.column + round_up(view.columns, ROW_MULTIPLE)
+    padded = round_up(rows_columns(view.root)[1], WORD_BYTES)
+    end = view.column + round_up(view.columns, WORD_BYTES)
     return view.column_step == 1 and view.column * element_bytes % WORD_BYTES == 0 and end <= padded
 
 
@@ -337,9 +338,9 @@ def unreachable(node: Node, seen: Selection) -> Refused:
         return Refused(seen.uneven or node, "its tokens are not evenly spaced in memory", help_text)
     because = (
         f"it reads channels from {int(seen.columns[0])} on of a 16-bit value that is not a product, and memory is read "
-        "in words of 16 bytes"
+        f"in words of {WORD_BYTES} bytes"
     )
-    return Refused(node, because, f"slice at multiples of {ROW_MULTIPLE} channels, without a step; or {ON_A_CPU}")
+    return Refused(node, because, f"slice at multiples of {WORD_BYTES} channels, without a step; or {ON_A_CPU}")
 
 
 def fuse(graph: Graph) -> Fused:

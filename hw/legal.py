@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.hw.views import is_move
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
@@ -53,7 +54,6 @@ IMPLEMENTS: dict[type[Op], str] = {
 }
 """What the engine does with each operator of a quantised graph; every other operator is refused with its name."""
 
-ROW_MULTIPLE = 16
 NAMED = 3
 ON_A_CPU = "compile for a CPU"
 Lack = tuple[str, str]
@@ -147,8 +147,8 @@ def missing_in_attention(node: Node, op: Attention) -> Lack | None:
     if query.shape[2] != value.shape[2]:
         return f"its values are {value.shape[2]} wide, its keys {query.shape[2]}", "both must be equally wide"
     depth = query.shape[2] // op.heads
-    if depth % ROW_MULTIPLE:
-        return f"its heads are {depth} wide", f"heads must be a multiple of {ROW_MULTIPLE} wide"
+    if depth % WORD_BYTES:
+        return f"its heads are {depth} wide", f"heads must be a multiple of {WORD_BYTES} wide"
     return None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.operation import WORD_BITS, WORDS, encode
+from edgewright.hw.blocks.operation import WORDS, encode
 from edgewright.hw.fuse import fuse
 from edgewright.hw.fused import Fused
 from edgewright.hw.limits import too_wide
@@ -21,7 +21,7 @@ from edgewright.passes.ops import Concat
 
 __all__ = ["Plan", "Step", "pack_rows", "plan", "unpack_rows"]
 
-DESCRIPTOR_BYTES = WORDS * WORD_BITS // 8
+DESCRIPTOR_BYTES = WORDS * WORD_BYTES
 LOOKAHEAD = 8
 """Descriptors after which a gate takes a completion that it does not need, so that completions never accumulate."""
 

@@ -9,13 +9,13 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.sim.build import Build, Sources, build, read_sources
 from edgewright.sim.harness import TOP, harness
 from edgewright.sim.ports import ModulePorts, read_ports
 from edgewright.sim.runner import Result, run
 
-WORD = 16  # bytes of a memory word
 SMALLEST_MEMORY = 1 << 16  # words
 SHOWN_MISMATCHES = 3
 
@@ -43,7 +43,7 @@ class Memory:
     def words(self) -> int:
         """Return the number of words: a power of two that holds everything named."""
         top = max([self.size, len(self.image), *(base + len(data) for base, data in self.expected.items())])
-        return max(SMALLEST_MEMORY, 1 << max(0, (top + WORD - 1) // WORD - 1).bit_length())
+        return max(SMALLEST_MEMORY, 1 << max(0, (top + WORD_BYTES - 1) // WORD_BYTES - 1).bit_length())
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,17 @@ class Outcome:
 
 def to_readmemh(data: bytes, base: int = 0) -> str:
     """Return `data` as 128-bit words for $readmemh from byte address `base` on, the byte of the highest address first."""
-    if base % WORD:
-        raise ValueError(f"address {base:#x} is not a multiple of {WORD}")
-    padded = data + bytes(-len(data) % WORD)
-    words = np.frombuffer(padded, np.uint8).reshape(-1, WORD)[:, ::-1]
-    return f"@{base // WORD:x}\n{words.tobytes().hex(chr(10), -WORD)}\n"
+    if base % WORD_BYTES:
+        raise ValueError(f"address {base:#x} is not a multiple of {WORD_BYTES}")
+    padded = data + bytes(-len(data) % WORD_BYTES)
+    words = np.frombuffer(padded, np.uint8).reshape(-1, WORD_BYTES)[:, ::-1]
+    return f"@{base // WORD_BYTES:x}\n{words.tobytes().hex(chr(10), -WORD_BYTES)}\n"
 
 
 def from_writememh(text: str) -> bytes:
     """Return the bytes of consecutive words written by $writememh."""
     digits = "".join(line for line in text.split("\n") if not line.startswith(("@", "//")))
-    return np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, WORD)[:, ::-1].tobytes()
+    return np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, WORD_BYTES)[:, ::-1].tobytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class BlockBench:
                 size = (width + 7) // 8
                 (cwd / f"{name}.in.bin").write_bytes(b"".join(token.to_bytes(size, "big") for token in inputs[name]))
             if self.ports.reads or self.ports.writes:
-                (cwd / "memory.hex").write_text(to_readmemh(memory.image.ljust(memory.words() * WORD, b"\0")))
+                (cwd / "memory.hex").write_text(to_readmemh(memory.image.ljust(memory.words() * WORD_BYTES, b"\0")))
             env = {"EDGEWRIGHT_INPUTS": " ".join(self.ports.inputs)}
             module = "edgewright.sim.stream_test"
             result = run(

@@ -15,12 +15,11 @@ from edgewright.hw.kernel.cpp import HLS_FOLDER, SHIM_FOLDER, Printer
 from edgewright.hw.kernel.cpp_types import field_name
 from edgewright.hw.kernel.tokens import Rows, decode, encode, from_bits, to_bits
 from edgewright.hw.kernel.trace import Block
-from edgewright.hw.kernel.types import Struct, Type, elem_of, leaves, shape_of, size_of, width
+from edgewright.hw.kernel.types import WORD_BYTES, Struct, Type, elem_of, leaves, shape_of, size_of, width
 from edgewright.sim.children import run_child
 from edgewright.sim.csim import build_csim
 from numpy.typing import NDArray
 
-BEAT = 16  # bytes
 PLAIN = ("-O3", "-march=native", "-Wextra")
 EXACT = ("-O1", "-DEW_AP_INT")
 
@@ -70,7 +69,7 @@ def simulate(
     and buffers `banks` banks; with `checked`, a `fit` out of range aborts the run. Without `optimise` it compiles in a
     fraction of the time and runs several times slower."""
     program = block.check() if isinstance(block, Block) else block
-    if program.axi and (memory is None or len(memory) % BEAT):
+    if program.axi and (memory is None or len(memory) % WORD_BYTES):
         raise ValueError(f"block {program.name} has AXI ports: give it a memory of whole 16-byte beats")
     if unknown := set(inputs) - {c.name for c in program.inputs}:
         raise ValueError(f"block {program.name} has no input {', '.join(sorted(unknown))}")
@@ -91,8 +90,8 @@ def simulate(
         if program.axi:
             after = np.frombuffer((at / "memory.out").read_bytes(), np.uint8).copy()
             log = (at / "writes.out").read_bytes()
-            for n in range(0, len(log), 8 + BEAT):
-                writes.append((int.from_bytes(log[n : n + 8], "little"), log[n + 8 : n + 8 + BEAT]))
+            for n in range(0, len(log), 8 + WORD_BYTES):
+                writes.append((int.from_bytes(log[n : n + 8], "little"), log[n + 8 : n + 8 + WORD_BYTES]))
         return BlockRun(outputs, after, writes, (at / "rest.out").read_text().splitlines())
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.sim import bench
 from edgewright.sim.build import Build, Sources, build, read_sources
 from edgewright.sim.runner import run
@@ -49,7 +50,7 @@ def build_engine(
     texts = read_sources(sources)
     for name in CELLS:
         texts.setdefault(f"{name}.sv", bench.cell(name))
-    words = 1 << max(10, ((memory_bytes + bench.WORD - 1) // bench.WORD - 1).bit_length())
+    words = 1 << max(10, ((memory_bytes + WORD_BYTES - 1) // WORD_BYTES - 1).bit_length())
     return build(TOP, texts, parameters={"Words": words}, unroll_stmts=unroll_stmts, trace=trace)
 
 
@@ -74,12 +75,12 @@ def run_engine(
     engine runs for more than `limit` cycles, or moves no data for `quiet`.
     """
     first, size = dump
-    if first % bench.WORD:
-        raise ValueError(f"the dump's address {first:#x} is not a multiple of {bench.WORD}")
-    last = (first + max(size, bench.WORD) - 1) // bench.WORD
+    if first % WORD_BYTES:
+        raise ValueError(f"the dump's address {first:#x} is not a multiple of {WORD_BYTES}")
+    last = (first + max(size, WORD_BYTES) - 1) // WORD_BYTES
     plusargs: dict[str, object] = {"jobs": "jobs.txt", "memory": "memory.hex", "limit": limit, "quiet": quiet}
     plusargs["write_log"] = "writes.bin"
-    plusargs |= {"dump_first": first // bench.WORD, "dump_last": last}
+    plusargs |= {"dump_first": first // WORD_BYTES, "dump_last": last}
     plusargs |= {"axi_latency": latency, "axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
         cwd = Path(scratch)
@@ -104,9 +105,9 @@ def run_engine(
 
 def _read_log(file: Path) -> WriteLog:
     """Read the stored words as axi_ram.sv logs them."""
-    rows = np.fromfile(file, dtype=np.uint32).reshape(-1, 2 + bench.WORD // 4)
+    rows = np.fromfile(file, dtype=np.uint32).reshape(-1, 2 + WORD_BYTES // 4)
     words = rows[:, 2:].copy().view(np.uint8)
-    return WriteLog(rows[:, 0], rows[:, 1].astype(np.uint64) * bench.WORD, words)
+    return WriteLog(rows[:, 0], rows[:, 1].astype(np.uint64) * WORD_BYTES, words)
 
 
 def _write_image(file: Path, image: Mapping[int, bytes]) -> None:

@@ -1,7 +1,7 @@
 """Activations side: move rows of tokens from memory, LayerNorm or softmax into tiles of the array.
 
 A tile holds ``ins`` channels of ``tokens`` rows. Patches of an image are gathered by address: each line of a patch is padded
-to one word, and the weights of the padding are zero.
+to one word (``word_bytes``), and the weights of the padding are zero.
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ def add_fetch_addresses(b: Block, cfg: EngineConfig, commands: Channel, requests
         column = wrap(token - row * c.grid_width, u(16))
         grid = row * c.stride_row + column * c.stride_col
         address = wrap(c.act_address + grid + plane * c.stride_plane + line * c.stride_line, u(40))
-        word = (address >> 4) << 4
+        within = address_bits(cfg.word_bytes)
+        word = (address >> within) << within
         valid = token < c.n_tokens
         p.write(requests, struct(addr=word, beats=wrap(c.act_beats, u(16)), mark=0), when=valid)
-        p.write(offsets, bits(address, 3, 0), when=valid & c.patch)
+        p.write(offsets, bits(address, within - 1, 0), when=valid & c.patch)
 
 
 def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, direct: Channel) -> None:
@@ -79,7 +80,7 @@ def add_fill(
 ) -> None:
     """Fill one bank per job: ``depth`` tiles of the rows' words, or of attention weights.
 
-    ``weights``: i8[tokens, 16] attention weights minus 127, one tile per stream token.
+    ``weights``: i8[tokens, ins] attention weights minus 127, one tile per stream token.
     """
     lanes = const(list(range(cfg.tokens)), u(8)[cfg.tokens])
 
@@ -98,15 +99,15 @@ def add_fill(
         block = jobs.row_block(c, j)
         valid = (block * cfg.tokens + t) < c.n_tokens
         from_memory = rows & valid & ~c.norm & ~c.ones
-        word = p.read(direct, when=from_memory, absent=True)  # u128
+        word = p.read(direct, when=from_memory, absent=True)  # a word
         offset = p.read(offsets, when=from_memory & c.patch & first(h), absent=True)
-        pair = p.shift_in(word, 2)  # u128[2]
-        both = cat_bits(select(c.straddle, pair[0], pair[1]), select(c.straddle, pair[1], 0))  # u256
-        line = wrap(shr(both, select(c.patch, offset, 0) << 3), u(128))
-        normal = p.read(normed, when=rows & valid & c.norm, absent=True)  # i8[16]
-        row = select(c.norm, normal, select(c.ones, 1, reinterpret(line, i(8)[16])))
+        pair = p.shift_in(word, 2)  # two words
+        both = cat_bits(select(c.straddle, pair[0], pair[1]), select(c.straddle, pair[1], 0))  # one after the other
+        line = wrap(shr(both, select(c.patch, offset, 0) << 3), u(8 * cfg.word_bytes))
+        normal = p.read(normed, when=rows & valid & c.norm, absent=True)  # i8[ins]
+        row = select(c.norm, normal, select(c.ones, 1, reinterpret(line, i(8)[cfg.ins])))
         row = select(valid, row, 0)
-        tile = p.read(weights, when=~rows, absent=True)  # i8[tokens, 16]
-        value = select(rows, row.broadcast_to((cfg.tokens, 16)), tile)
+        tile = p.read(weights, when=~rows, absent=True)  # i8[tokens, ins]
+        value = select(rows, row.broadcast_to((cfg.tokens, cfg.ins)), tile)
         mask = ~rows | (lanes == t)
         p.store(tiles, wrap(k, u(address_bits(tiles.depth))), value, mask=mask, when=last(h))

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgewright.hw.kernel import Int, Struct, u, width
+from edgewright.hw.kernel.types import WORD_BYTES
 
 Loops = list[tuple[str, int | Callable[..., Any]]]
 """Loops of a process: name and bound."""
-WORD_BITS = 128
+WORD_BITS = 8 * WORD_BYTES
 WORDS = 16
 """Memory words per descriptor."""
 
@@ -213,4 +214,4 @@ def encode(values: Mapping[str, int]) -> bytes:
     for kind in (*LOAD_UNITS.values(), *RUN_UNITS.values()):
         packed |= encode_command(kind, values) << position
         position += width(kind)
-    return packed.to_bytes(WORDS * WORD_BITS // 8, "little")
+    return packed.to_bytes(WORDS * WORD_BYTES, "little")

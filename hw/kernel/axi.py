@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from edgewright.hw.kernel.types import WORD_BYTES
+
 ADDRESS_BITS = 40
-DATA_BITS = 128
+DATA_BITS = 8 * WORD_BYTES
 
 Signal = tuple[Literal["output", "input"], str, int | None]
 """Direction, name, and bits; None: a scalar port."""

@@ -11,9 +11,8 @@ from edgewright.hw.kernel.evaluate import KernelError
 from edgewright.hw.kernel.execution import Banks, Execution
 from edgewright.hw.kernel.tokens import TokenQueue, decode, encode
 from edgewright.hw.kernel.trace import Block
+from edgewright.hw.kernel.types import WORD_BYTES
 from numpy.typing import NDArray
-
-BEAT = 16  # bytes
 
 
 class Deadlock(KernelError):
@@ -33,9 +32,9 @@ class ReadMover:
         addresses, beats, _ = self.requests.take(self.requests.count)
         for address, n in zip(addresses.tolist(), beats.tolist(), strict=True):
             check_span(self.port.name, address, n, self.memory)
-            raw = self.memory[address : address + BEAT * n].tobytes()
+            raw = self.memory[address : address + WORD_BYTES * n].tobytes()
             rows = np.empty(n, dtype=object)
-            rows[:] = [int.from_bytes(raw[at : at + BEAT], "little") for at in range(0, len(raw), BEAT)]
+            rows[:] = [int.from_bytes(raw[at : at + WORD_BYTES], "little") for at in range(0, len(raw), WORD_BYTES)]
             self.data.push([rows])
         return True
 
@@ -65,8 +64,8 @@ class WriteMover:
             address, beats, mark = self.pending
             if self.data.count < beats:
                 return moved
-            raw = b"".join(int(v).to_bytes(BEAT, "little") for v in self.data.take(beats)[0])
-            self.memory[address : address + BEAT * beats] = np.frombuffer(raw, np.uint8)
+            raw = b"".join(int(v).to_bytes(WORD_BYTES, "little") for v in self.data.take(beats)[0])
+            self.memory[address : address + WORD_BYTES * beats] = np.frombuffer(raw, np.uint8)
             if mark:
                 self.done.push([np.ones(1, dtype=np.int64)])
             self.pending = None
@@ -77,7 +76,7 @@ class WriteMover:
 
 
 def check_span(name: str, address: int, beats: int, memory: NDArray[np.uint8]) -> None:
-    if address % BEAT or address + BEAT * beats > len(memory):
+    if address % WORD_BYTES or address + WORD_BYTES * beats > len(memory):
         raise KernelError(f"axi port {name}: {beats} beats at {address:#x} in a memory of {len(memory)} bytes")
 
 

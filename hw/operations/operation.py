@@ -101,9 +101,11 @@ class Operation:
             part = slice(first, first + columns)
             fields = dict.fromkeys(FIELDS, 0) | self.output_fields(storage, config, first, columns)
             fields |= product.fields(storage, config, first, columns)
-            params = blobs.channel_params(product.bias_of(first, columns), scale.multiplier[part], scale.shift[part])
+            params = blobs.channel_params(
+                product.bias_of(first, columns), scale.multiplier[part], scale.shift[part], config.outs
+            )
             weights = product.weight_tiles(config, first, columns)
-            blob = weights + blobs.table_bytes(self.table) + product.norm_params() + params
+            blob = weights + blobs.table_bytes(self.table) + product.norm_params(config) + params
             whole = math.prod(rows_columns(product.node))
             macs = 0 if product.selects else product.node.work.macs * self.shape[0] * columns // whole
             yield Step(self, config, fields, blob, first, columns, macs)

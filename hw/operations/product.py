@@ -114,7 +114,7 @@ class Product(ABC):
         """Return the constant tiles of these channels."""
         return b""
 
-    def norm_params(self) -> bytes:
+    def norm_params(self, config: EngineConfig) -> bytes:
         """Return the parameters of the LayerNorm before the array."""
         return b""
 

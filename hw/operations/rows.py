@@ -76,8 +76,11 @@ class RowProduct(WeightProduct):
             }
         return rows | norm | self.tile_fields(config, columns, self.source.rows)
 
-    def norm_params(self) -> bytes:
-        return b"" if self.layer_norm is None else blobs.norm_params(*(constant(n) for n in self.layer_norm.inputs[1:]))
+    def norm_params(self, config: EngineConfig) -> bytes:
+        if self.layer_norm is None:
+            return b""
+        multiplier, offset = (constant(n) for n in self.layer_norm.inputs[1:])
+        return blobs.norm_params(multiplier, offset, config.norm_lanes)
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         if (depth := tiles(self.depth, config.ins)) > config.activation_tiles:
