@@ -18,10 +18,10 @@ from edgewright.hw.kernel.sv_block import entries, to_systemverilog
 from edgewright.hw.kernel.timing import Clocks, predict
 from edgewright.hw.kernel.types import leaves
 from edgewright.hw.plan import Plan
+from edgewright.hw.top import RTL, engine_top
 
 CELLS_FILE = Path(__file__).with_name("cells.json")
-WRAPPER = ("axi_outstanding.sv", "axil_control.sv", "engine_top.v")
-RTL = Path(__file__).resolve().parent / "rtl"
+WRAPPER = ("axi_outstanding.sv", "axil_control.sv")
 CLOCKS = Clocks()
 """Of the printed cells and the simulated memory; a test holds predictions to within 2 % of simulated cycles."""
 
@@ -43,8 +43,9 @@ def program_of(config: EngineConfig) -> ir.Program:
 @cache
 def rtl_files(config: EngineConfig) -> Mapping[str, str]:
     """Return the engine's SystemVerilog, which depends on the configuration alone, never on a model."""
-    files = to_systemverilog(program_of(config))
-    return files | {name: (RTL / name).read_text() for name in WRAPPER}
+    program = program_of(config)
+    files = to_systemverilog(program) | {name: (RTL / name).read_text() for name in WRAPPER}
+    return files | {"engine_top.v": engine_top(program)}
 
 
 @cache

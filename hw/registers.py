@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-RTL = Path(__file__).resolve().parent / "rtl"
+from edgewright.hw.top import RTL
+
 PORTS = ("program", "weights", "activations", "residual", "results")
 """AXI masters, in the order of their error bits."""
 

@@ -7,7 +7,9 @@ import struct
 from pathlib import Path
 
 import pytest
-from edgewright.hw.cost import RTL, WRAPPER
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.cost import WRAPPER, program_of
+from edgewright.hw.top import RTL, engine_top
 from edgewright.passes.diagnostics import CompileError
 from edgewright.sim import bench, engine
 from edgewright.sim.build import Build, build
@@ -71,4 +73,5 @@ def test_the_limit_on_cycles(model: Build) -> None:
 
 def test_registers_start_a_program() -> None:
     texts = stub() | {name: (RTL / name).read_text() for name in WRAPPER}
+    texts["engine_top.v"] = engine_top(program_of(EngineConfig()))
     run(build("engine_top", texts), HERE / "engine_top_bench.py").require("engine_top")
