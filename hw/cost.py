@@ -13,8 +13,8 @@ from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import build
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.schedule import Placement, place
-from edgewright.hw.kernel.sv_block import entries, to_systemverilog
+from edgewright.hw.kernel.schedule import Placement, place_all
+from edgewright.hw.kernel.sv_block import to_systemverilog
 from edgewright.hw.kernel.timing import Clocks, predict
 from edgewright.hw.kernel.types import leaves
 from edgewright.hw.plan import Plan
@@ -49,19 +49,9 @@ def rtl_files(config: EngineConfig) -> Mapping[str, str]:
 
 
 @cache
-def stages_of(config: EngineConfig) -> dict[str, Placement]:
+def placements_of(config: EngineConfig) -> dict[str, Placement]:
     """Schedule every process."""
-    return {process.name: place(process) for process in program_of(config).processes}
-
-
-def access_stage(stages: Placement, node: ir.Node) -> int:
-    """Return the stage in which a Write, Store or Load of the process takes place in the printed hardware."""
-    target = node.op.channel if isinstance(node.op, ir.Write) else node.op.buffer  # type: ignore[attr-defined]
-    return max(
-        at
-        for other, at in stages.start.items()
-        if type(other.op) is type(node.op) and getattr(other.op, "channel", getattr(other.op, "buffer", None)) is target
-    )
+    return place_all(program_of(config))
 
 
 def predict_cycles(plan: Plan) -> Cycles:
@@ -73,12 +63,10 @@ def predict_cycles(plan: Plan) -> Cycles:
     start = [(plan.program_address, len(plan.steps))]
     tokens: dict[str, Sequence[tuple[int, ...]]]
     tokens = {"start": start, "start_0": start, "start_1": start, "load_cmd": loads, "run_cmd": runs}
-    stages = stages_of(plan.config)
     timing = predict(
         program,
         tokens,
-        entries=lambda channel: entries(channel, stages),
-        stages=lambda process, node: access_stage(stages[process.name], node),
+        placements=placements_of(plan.config),
         clocks=CLOCKS,
         inputs={"start": 1},
     )

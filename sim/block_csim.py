@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.cpp import HLS_FOLDER, SHIM_FOLDER, Printer
 from edgewright.hw.kernel.cpp_types import field_name
-from edgewright.hw.kernel.tokens import Rows, decode, encode, from_bits, to_bits
+from edgewright.hw.kernel.tokens import decode, encode, from_octets, octets_of, to_octets
 from edgewright.hw.kernel.trace import Block
-from edgewright.hw.kernel.types import WORD_BYTES, Struct, Type, elem_of, leaves, shape_of, size_of, width
+from edgewright.hw.kernel.types import WORD_BYTES, Struct, Type, elem_of, leaves, shape_of, size_of
 from edgewright.sim.children import run_child
 from edgewright.sim.csim import build_csim
 from numpy.typing import NDArray
@@ -78,14 +78,17 @@ def simulate(
         at = Path(folder)
         for port in program.inputs:
             tokens = inputs.get(port.name)
-            raw = b"" if tokens is None else to_octets(port.type, encode(port.type, tokens, f"input {port.name}"))
+            raw = b"" if tokens is None else to_octets(port.type, encode(port.type, tokens, f"input {port.name}")).tobytes()
             (at / f"{port.name}.in").write_bytes(raw)
         if program.axi and memory is not None:
             (at / "memory.in").write_bytes(np.ascontiguousarray(memory).tobytes())
         done = run_child([binary, folder, str(int(bounded))], stderr=subprocess.PIPE)
         if done.returncode:
             raise CsimError(f"C simulation of {program.name} ended with {done.returncode}: {done.stderr.strip()}")
-        outputs = {c.name: decode(c.type, from_octets(c.type, (at / f"{c.name}.out").read_bytes())) for c in program.outputs}
+        outputs = {}
+        for c in program.outputs:
+            octets = np.fromfile(at / f"{c.name}.out", np.uint8).reshape(-1, octets_of(c.type))
+            outputs[c.name] = decode(c.type, from_octets(c.type, octets))
         after, writes = None, []
         if program.axi:
             after = np.frombuffer((at / "memory.out").read_bytes(), np.uint8).copy()
@@ -101,25 +104,6 @@ def build(program: ir.Program, ap_int: bool = False, checked: bool = False, opti
     flags = list(EXACT if ap_int else PLAIN) if optimise else ["-O0", *(["-DEW_AP_INT"] if ap_int else [])]
     flags += ["-DEW_CHECK"] if checked else []
     return build_csim(printer.files(), main_program(printer), [SHIM_FOLDER, HLS_FOLDER], ap_int=ap_int, flags=flags)
-
-
-def to_octets(type_: Type, columns: Sequence[Rows]) -> bytes:
-    """Convert leaf rows to packed tokens of whole bytes."""
-    count = len(columns[0])
-    if not count:
-        return b""
-    bits = [to_bits(r, elem_of(t)).reshape(count, width(t)) for (_, t, _), r in zip(leaves(type_), columns, strict=True)]
-    return np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little").tobytes()
-
-
-def from_octets(type_: Type, raw: bytes) -> list[Rows]:
-    size = (width(type_) + 7) // 8
-    octets = np.frombuffer(raw, np.uint8).reshape(-1, size)
-    bits = np.unpackbits(octets, axis=1, count=width(type_), bitorder="little")
-    return [
-        from_bits(bits[:, at : at + width(t)].reshape(len(bits), *shape_of(t), elem_of(t).bits), elem_of(t))
-        for _, t, at in leaves(type_)
-    ]
 
 
 def main_program(printer: Printer) -> str:
@@ -181,7 +165,7 @@ def places(type_: Type, token: str) -> list[tuple[str, str, str, int, int, str]]
 
 
 def feed(port: ir.Channel, token: str) -> list[str]:
-    size = (width(port.type) + 7) // 8
+    size = octets_of(port.type)
     out = [f'  static hls::stream<{token}> {port.name}_port("{port.name}");', "  {"]
     out += [f'    const std::vector<uint8_t> raw = load(folder + "{port.name}.in");']
     out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{", f"      {token} token;"]
@@ -191,7 +175,7 @@ def feed(port: ir.Channel, token: str) -> list[str]:
 
 
 def drain(port: ir.Channel, token: str) -> list[str]:
-    size = (width(port.type) + 7) // 8
+    size = octets_of(port.type)
     out = ["  {", f"    std::vector<uint8_t> raw({port.name}_port.size() * {size});"]
     out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{"]
     out += [f"      const {token} token = {port.name}_port.read();"]

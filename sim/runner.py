@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,34 +69,22 @@ def run(
     folder by default. Without `assertions`, those of the sources are not checked, as in hardware. `wave` needs a model
     built with trace=True.
     """
-    if cwd is None:
-        with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
-            return run(
-                model,
-                module,
-                plusargs=plusargs,
-                env=env,
-                cwd=Path(scratch),
-                timeout_s=timeout_s,
-                seed=seed,
-                randomise=randomise,
-                assertions=assertions,
-                wave=wave,
-            )
     if wave is not None and not model.waves:
         raise ValueError("this model was built without trace=True")
     command = [str(model.executable), f"+verilator+rand+reset+{2 * randomise}", f"+verilator+seed+{seed}"]
     command += [] if assertions else ["+verilator+noassert"]
     command += [] if wave is None else ["--trace", "--trace-file", str(wave.absolute())]
     command += [f"+{name}={value}" for name, value in (plusargs or {}).items()]
-    for stale in (VALUES_FILE, "results.xml"):
-        (cwd / stale).unlink(missing_ok=True)
     environment = {**_environment(model.top, module), "COCOTB_RANDOM_SEED": str(seed), **(env or {})}
-    started = time.perf_counter()
-    log, ending = _execute(command, cwd, environment, timeout_s)
-    seconds = time.perf_counter() - started
-    values = json.loads((cwd / VALUES_FILE).read_text()) if (cwd / VALUES_FILE).exists() else {}
-    failure = ending or _failures(cwd / "results.xml")
+    with nullcontext(cwd) if cwd is not None else tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+        folder = Path(scratch)
+        for stale in (VALUES_FILE, "results.xml"):
+            (folder / stale).unlink(missing_ok=True)
+        started = time.perf_counter()
+        log, ending = _execute(command, folder, environment, timeout_s)
+        seconds = time.perf_counter() - started
+        values = json.loads((folder / VALUES_FILE).read_text()) if (folder / VALUES_FILE).exists() else {}
+        failure = ending or _failures(folder / "results.xml")
     if failure:
         failure = f"{failure}\n{_excerpt(log)}".rstrip()
     return Result(not failure, failure, seconds, log, values)

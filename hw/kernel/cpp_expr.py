@@ -71,9 +71,6 @@ def binary(symbol: str, a: Expr, b: Expr, t: Int) -> Expr:
     return Expr(f"{cast(a, t).text} {symbol} {cast(b, t).text}", t, c, atom=False)
 
 
-COMPARES: dict[str, str] = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-
-
 def comparable(a: Expr, b: Expr, strict: bool = False) -> tuple[Expr, Expr]:
     """Convert both so that C++ compares their values. `strict`: in a template, where literals look like variables."""
     both = union(a.type, b.type)
@@ -88,7 +85,7 @@ def comparable(a: Expr, b: Expr, strict: bool = False) -> tuple[Expr, Expr]:
 
 def compare(kind: str, a: Expr, b: Expr) -> Expr:
     x, y = comparable(a, b)
-    return Expr(f"{x.operand} {COMPARES[kind]} {y.operand}", BOOL, storage(BOOL), atom=False)
+    return Expr(f"{x.operand} {ir.RELATIONS[kind]} {y.operand}", BOOL, storage(BOOL), atom=False)
 
 
 def negation(e: Expr) -> Expr:
@@ -120,18 +117,8 @@ def bounded(x: Expr, low: int, high: int, t: Int) -> Expr:
 
 def apply(op: ir.Op, args: list[Expr], t: Int, kinds: list[Int]) -> Expr:
     """Apply an elementwise op to scalars; `kinds` are the types of the operand nodes."""
-    if isinstance(op, ir.Add):
-        return binary("+", args[0], args[1], t)
-    if isinstance(op, ir.Sub):
-        return binary("-", args[0], args[1], t)
-    if isinstance(op, ir.Mul):
-        return binary("*", args[0], args[1], t)
-    if isinstance(op, ir.And):
-        return binary("&", args[0], args[1], t)
-    if isinstance(op, ir.Or):
-        return binary("|", args[0], args[1], t)
-    if isinstance(op, ir.Xor):
-        return binary("^", args[0], args[1], t)
+    if type(op) in ir.SYMBOLS:
+        return binary(ir.SYMBOLS[type(op)], args[0], args[1], t)
     if isinstance(op, ir.Neg):
         return Expr(f"-{cast(args[0], t).text}", t, promoted(storage(t)), atom=False)
     if isinstance(op, ir.Not):

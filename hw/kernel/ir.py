@@ -326,6 +326,9 @@ class Store(Op):
 
 
 STATE = (Accumulate, ShiftIn, Hold)
+SYMBOLS: dict[type[Op], str] = {Add: "+", Sub: "-", Mul: "*", And: "&", Or: "|", Xor: "^"}
+RELATIONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+"""As SystemVerilog and C++ write them."""
 EFFECTS = (Read, Write, Store)
 
 

@@ -17,6 +17,7 @@ MARGIN_NS = 0.4  # setup and clock uncertainty
 REGISTER_NS = 0.25  # clock to output
 EFFECT_NS = 0.4  # into a FIFO or memory
 READ_LATENCY = 2  # address register, data register
+ROUND_TRIP = 2  # cycles that a credit takes beyond the writer's stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class Placement:
     reserve: dict[ir.Node, ir.Node | None] = field(default_factory=dict)  # Write -> control part of its predicate
     slowest_ns: float = 0.0
     depth: int = 0
+
+    def access(self, op: ir.Write | ir.Store | ir.Load) -> int:
+        """Return the stage in which the printed hardware does what ``op`` does: the last one, if there are several such
+        loads."""
+        return max(at for node, at in self.start.items() if node.op == op)
 
 
 def bits_of(node: ir.Node) -> int:
@@ -172,6 +178,25 @@ def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Placement:
     choose_solid(stages)
     stages.depth = max([0, *stages.start.values(), *stages.ready.values()])
     return stages
+
+
+def place_all(program: ir.Program, period_ns: float = PERIOD_NS) -> dict[str, Placement]:
+    """Schedule every process, by name."""
+    return {process.name: place(process, period_ns) for process in program.processes}
+
+
+def entries(channel: ir.Channel, placements: dict[str, Placement]) -> int:
+    """Return the FIFO entries of a channel: depth + slack; with slack None, depth plus the tokens in flight in its writer."""
+    if channel.slack is not None:
+        return channel.depth + channel.slack
+    writer = placements.get(channel.writer or "")
+    stage = 0 if writer is None else max(at for node, at in writer.start.items() if writes(node, channel))
+    return channel.depth + stage + ROUND_TRIP
+
+
+def writes(node: ir.Node, channel: ir.Channel) -> bool:
+    """Return whether a node writes a channel."""
+    return isinstance(node.op, ir.Write) and node.op.channel is channel
 
 
 def delay_widening(

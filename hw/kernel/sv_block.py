@@ -5,33 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgewright.hw.kernel import axi, ir
-from edgewright.hw.kernel.schedule import PERIOD_NS, Placement, place
+from edgewright.hw.kernel.schedule import PERIOD_NS, entries, place_all
 from edgewright.hw.kernel.sv_process import ProcessPrinter, address_bits, lanes_of, ports_of
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.trace import Block
 from edgewright.hw.kernel.types import width
 
 RTL = Path(__file__).resolve().parent.parent / "rtl"
-ROUND_TRIP = 2  # cycles a credit takes beyond the writer's stages
 LINT = "/* verilator lint_off UNUSEDSIGNAL */ // fields that this process does not read\n"
-
-
-def entries(channel: ir.Channel, stages: dict[str, Placement]) -> int:
-    """Return the FIFO entries of a channel: depth + slack; with slack None, depth plus the tokens in flight in its writer."""
-    if channel.slack is not None:
-        return channel.depth + channel.slack
-    stage = 0
-    if channel.writer in stages:
-        for node, at in stages[channel.writer].start.items():
-            if isinstance(node.op, ir.Write) and node.op.channel is channel:
-                stage = at
-    return channel.depth + stage + ROUND_TRIP
 
 
 def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) -> dict[str, str]:
     """Return files by name: `<block>.sv` (the top module `<block>`), `<block>_<process>.sv`, and the cells that they use."""
     program = block.check() if isinstance(block, Block) else block
-    stages = {p.name: place(p, period_ns) for p in program.processes}
+    stages = place_all(program, period_ns)
     sizes = {c: entries(c, stages) for c in program.channels}
     files: dict[str, str] = {}
     for process in program.processes:

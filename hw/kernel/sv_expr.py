@@ -93,10 +93,6 @@ def declare(type_: Leaf, names: str) -> str:
     return f"logic {sign}[{e.bits - 1}:0] " + ", ".join(f"{n}{dims}" for n in names.split(", ")) + ";"
 
 
-SIGNS = {ir.Add: "+", ir.Sub: "-", ir.Mul: "*", ir.And: "&", ir.Or: "|", ir.Xor: "^"}
-RELATIONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-
-
 @dataclass(frozen=True, slots=True)
 class Operand:
     """An operand printed in place; constants keep their value so that they take any type."""
@@ -115,7 +111,7 @@ class Operand:
 def expression(node: ir.Node, args: list[Operand]) -> str:
     """Return the right-hand side of one element of an elementwise node."""
     op, e = node.op, elem_of(node.type)
-    sign = SIGNS.get(type(op))
+    sign = ir.SYMBOLS.get(type(op))
     if sign is not None:
         return f"{args[0].to(e)} {sign} {args[1].to(e)}"
     if isinstance(op, ir.Neg):
@@ -124,7 +120,7 @@ def expression(node: ir.Node, args: list[Operand]) -> str:
         return f"~{args[0].text}"
     if isinstance(op, ir.Compare):
         common = union(args[0].e, args[1].e)
-        return f"{args[0].to(common)} {RELATIONS[op.kind]} {args[1].to(common)}"
+        return f"{args[0].to(common)} {ir.RELATIONS[op.kind]} {args[1].to(common)}"
     if isinstance(op, (ir.Min, ir.Max)):
         common = union(args[0].e, args[1].e)
         relation = "<" if isinstance(op, ir.Min) else ">"

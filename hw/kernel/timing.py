@@ -17,6 +17,7 @@ import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.evaluate import spread
 from edgewright.hw.kernel.nest import control, expand, slots
+from edgewright.hw.kernel.schedule import Placement, entries
 from edgewright.hw.kernel.tokens import Rows
 from edgewright.hw.kernel.types import leaves
 
@@ -38,10 +39,6 @@ class Clocks:
     empty: int = 1
     memory: int = 27
     acknowledge: int = 26
-
-
-AccessStage = Callable[[ir.Process, ir.Node], int]
-"""Cycles from the issue of an iteration to its Write, Store or Load."""
 
 
 @dataclass(slots=True)
@@ -75,15 +72,13 @@ def predict(
     program: ir.Program,
     tokens: Mapping[str, Sequence[tuple[int, ...]]],
     *,
-    entries: Callable[[ir.Channel], int],
-    stages: AccessStage,
+    placements: dict[str, Placement],
     clocks: Clocks,
     inputs: Mapping[str, int],
 ) -> Timing:
     """Run the program. ``inputs``: tokens per input stream, all available at cycle 0. ``tokens``: leaf values, in order, of the
     tokens of those streams that steer processes and are not control where they are written."""
-    model = _Model(program, tokens, entries, stages, clocks)
-    return model.run(inputs)
+    return _Model(program, tokens, placements, clocks).run(inputs)
 
 
 class _Model:
@@ -91,13 +86,12 @@ class _Model:
         self,
         program: ir.Program,
         tokens: Mapping[str, Sequence[tuple[int, ...]]],
-        entries: Callable[[ir.Channel], int],
-        stages: AccessStage,
+        placements: dict[str, Placement],
         clocks: Clocks,
     ) -> None:
-        self.program, self.stages, self.clocks = program, stages, clocks
+        self.program, self.placements, self.clocks = program, placements, clocks
         self.supplied = {name: deque(rows) for name, rows in tokens.items()}
-        self.streams = {c: TimedStream(free=deque([0] * entries(c))) for c in program.channels}
+        self.streams = {c: TimedStream(free=deque([0] * entries(c, placements))) for c in program.channels}
         self.full = {b: deque[int]() for b in program.buffers}
         self.free = {b: deque([0] * b.banks) for b in program.buffers}
         steering = {p.command for p in program.processes} | {a.requests for a in program.axi}
@@ -268,7 +262,7 @@ class _Plan:
         self.events: list[tuple[int, list[Any], list[Any], list[Any], list[Any]]] = []
         if not plan.count:
             return
-        flags, n = plan.flags(), plan.count
+        flags, n, placement = plan.flags(), plan.count, model.placements[process.name]
         rows_of: dict[ir.Node, Any] = {}
 
         def rows(node: ir.Node) -> Rows:
@@ -295,15 +289,17 @@ class _Plan:
             mask = active(parts.when, channel.name)
             values = self.values(model, process, channel, parts, mask, rows)
             self.steers = self.steers or values is not None
-            item = (model.streams[channel], model.stages(process, node), values)
+            item = (model.streams[channel], placement.access(node.op), values)
             sorts.append((mask, 1, (item, channel.name)))
         for lock in process.locks:
             starts = plan.starts(lock.level)
             ends = np.append(starts[1:], True)
             access = [
-                node for node in process.effects if isinstance(node.op, (ir.Store, ir.Load)) and node.op.buffer is lock.buffer
+                node.op
+                for node in process.effects
+                if isinstance(node.op, (ir.Store, ir.Load)) and node.op.buffer is lock.buffer
             ]
-            stage = max(model.stages(process, node) for node in access)
+            stage = max(placement.access(op) for op in access)
             clocks = model.clocks
             if lock.role == "load":
                 sorts.append((starts, 2, (model.full[lock.buffer], lock.buffer.name)))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from edgewright.hw.kernel.types import Int, Leaf, Struct, Type, elem_of, leaves, shape_of, size_of, width
+from edgewright.hw.kernel.types import Int, Leaf, Struct, Type, elem_of, leaves, shape_of, width
 from numpy.typing import NDArray
 
 Rows = NDArray[Any]  # (n, *shape), int64 or object
@@ -105,27 +105,40 @@ def decode(type_: Type, columns: Sequence[Rows]) -> Any:
     return out
 
 
-def pack(type_: Type, columns: Sequence[Rows]) -> list[int]:
-    """Convert leaf rows to one packed unsigned number per token."""
+def to_octets(type_: Type, columns: Sequence[Rows]) -> NDArray[np.uint8]:
+    """Pack leaf rows as tokens of whole bytes, (n, bytes), little endian."""
     count = len(columns[0])
     bits = [to_bits(rows, elem_of(t)).reshape(count, width(t)) for (_, t, _), rows in zip(leaves(type_), columns, strict=True)]
-    octets = np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little")
-    return [int.from_bytes(row.tobytes(), "little") for row in octets]
+    return np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little")
+
+
+def from_octets(type_: Type, octets: NDArray[np.uint8]) -> list[Rows]:
+    """Invert ``to_octets``."""
+    count = len(octets)
+    bits = np.unpackbits(octets, axis=1, count=width(type_), bitorder="little")
+    columns = []
+    for _, t, at in leaves(type_):
+        e, shape = elem_of(t), shape_of(t)
+        part = bits[:, at : at + width(t)].reshape(count, *shape, e.bits)
+        columns.append(from_bits(part, e) if count else np.zeros((0, *shape), dtype_of(e)))
+    return columns
+
+
+def pack(type_: Type, columns: Sequence[Rows]) -> list[int]:
+    """Convert leaf rows to one packed unsigned number per token."""
+    return [int.from_bytes(row.tobytes(), "little") for row in to_octets(type_, columns)]
 
 
 def unpack(type_: Type, packed: Sequence[int]) -> list[Rows]:
     """Convert packed tokens to leaf rows."""
-    total = width(type_)
-    size = (total + 7) // 8
+    size = octets_of(type_)
     raw = b"".join(v.to_bytes(size, "little") for v in packed)
-    octets = np.frombuffer(raw, np.uint8).reshape(len(packed), size)
-    bits = np.unpackbits(octets, axis=1, count=total, bitorder="little")
-    columns = []
-    for _, t, at in leaves(type_):
-        e, shape = elem_of(t), shape_of(t)
-        part = bits[:, at : at + width(t)].reshape(len(packed), *shape, e.bits)
-        columns.append(from_bits(part, e) if len(packed) else np.zeros((0, *shape), dtype_of(e)))
-    return columns
+    return from_octets(type_, np.frombuffer(raw, np.uint8).reshape(len(packed), size))
+
+
+def octets_of(type_: Type) -> int:
+    """Return the bytes of a packed token."""
+    return (width(type_) + 7) // 8
 
 
 class TokenQueue:
@@ -160,7 +173,3 @@ class TokenQueue:
         if not got:
             return [np.zeros((0, *shape_of(t)), dtype_of(elem_of(t))) for t in self.types]
         return [np.concatenate(parts) for parts in zip(*got, strict=True)]
-
-
-def token_elements(type_: Type) -> int:
-    return sum(size_of(shape_of(t)) for _, t, _ in leaves(type_))

@@ -7,8 +7,8 @@ import importlib.util
 import pytest
 from edgewright.hw.kernel import ir
 from edgewright.sim.block_csim import run_block
-from edgewright.sim.recorded import count, differences
 
+from tests.hw.blocks.recorded import count, differences
 from tests.hw.blocks.recordings import PARTS, inputs_of, outputs_of
 
 pytestmark = pytest.mark.sim
