@@ -152,8 +152,8 @@ class Fuser:
 
     def residual(self, node: Node, shown: Selection) -> StoredView:
         """Return the view of ``node`` that is added to the rows and channels ``shown`` of the sum."""
-        wanted = spread(node, shown)
-        seen = through(node, wanted)
+        selected = spread(node, shown)
+        seen = through(node, selected)
         if isinstance(seen.base.op, Constant):
             plain = seen.view()
             if plain is not None and plain.is_whole:
@@ -161,7 +161,7 @@ class Fuser:
             values = constant(seen.base).astype(np.int16).reshape(rows_columns(seen.base))[np.ix_(seen.rows, seen.columns)]
             part = make_constant(values, origin=seen.base.origin)
             return StoredView(part, 0, 0, *values.shape)
-        return self.readable(node, wanted)
+        return self.readable(node, selected)
 
     def copied(self, node: Node, shown: Selection, place: Place) -> Operation:
         """Copy an int16 value: add it to a product of zeros."""
@@ -251,14 +251,14 @@ class Fuser:
 
     # ---- operands
 
-    def readable(self, node: Node, wanted: Selection) -> StoredView:
-        """Return rows and channels of ``node`` (``wanted`` indexes it) as a view that addresses can express: of what ``node``
+    def readable(self, node: Node, selected: Selection) -> StoredView:
+        """Return rows and channels of ``node`` (``selected`` indexes it) as a view that addresses can express: of what ``node``
         moves, else of ``node`` itself, which is then stored."""
-        seen = through(node, wanted)
+        seen = through(node, selected)
         view = seen.view()
         if view is not None and aligned(view):
             return view
-        view = Selection(node, wanted.rows, wanted.columns).view() if isinstance(node.op, MOVES) else None
+        view = Selection(node, selected.rows, selected.columns).view() if isinstance(node.op, MOVES) else None
         if view is not None and aligned(view):
             return view
         raise unreachable(node, seen)
@@ -269,10 +269,10 @@ def ends_product(node: Node) -> bool:
     return isinstance(node.op, Requantise)
 
 
-def through(node: Node, wanted: Selection) -> Selection:
-    """Return the rows and channels ``wanted`` of ``node``, in terms of the value that ``node`` moves."""
+def through(node: Node, selected: Selection) -> Selection:
+    """Return the rows and channels ``selected`` of ``node``, in terms of the value that ``node`` moves."""
     seen = selection(node)
-    return Selection(seen.base, seen.rows[wanted.rows], seen.columns[wanted.columns], seen.uneven or wanted.uneven)
+    return Selection(seen.base, seen.rows[selected.rows], seen.columns[selected.columns], seen.uneven or selected.uneven)
 
 
 def spread(node: Node, shown: Selection) -> Selection:

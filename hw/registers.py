@@ -47,7 +47,7 @@ REGISTERS = (
         0x00,
         0,
         (
-            Field("start", 0, 0, "wo", "run the program; refused when count is 0, ignored while busy"),
+            Field("start", 0, 0, "wo", "run the program; refused if count is 0, ignored while busy"),
             Field("clear", 1, 1, "wo", "clear done and all of errors"),
             Field("interrupt", 2, 2, "rw", "interrupt while done or failed; every write sets it"),
             Field("abort", 3, 3, "wo", "stop the program, complete its AXI transactions, reset the engine; errors stay"),
@@ -77,14 +77,15 @@ REGISTERS = (
         0x24,
         0,
         (
-            *(Field(f"slverr_{port}", bit, bit, "w1c", f"the {port} port got SLVERR") for bit, port in enumerate(PORTS)),
-            *(Field(f"decerr_{port}", bit, bit, "w1c", f"the {port} port got DECERR") for bit, port in enumerate(PORTS, 8)),
-            Field(
-                "no_progress", 16, 16, "w1c", "nothing moved on any AXI port for `watchdog` cycles; busy stays until an abort"
+            *(Field(f"slverr_{port}", bit, bit, "w1c", f"the {port} port received SLVERR") for bit, port in enumerate(PORTS)),
+            *(
+                Field(f"decerr_{port}", bit, bit, "w1c", f"the {port} port received DECERR")
+                for bit, port in enumerate(PORTS, 8)
             ),
+            Field("no_progress", 16, 16, "w1c", "no AXI port moved data for `watchdog` cycles; busy stays until an abort"),
             Field("over_limit", 17, 17, "w1c", "the program has run for `cycle_limit` cycles; busy stays until an abort"),
             Field("no_descriptors", 18, 18, "w1c", "a start was refused: count is 0"),
-            Field("busy_start", 19, 19, "w1c", "a start was ignored: a program runs. Not counted as failed"),
+            Field("busy_start", 19, 19, "w1c", "a start was ignored: a program was running. Not counted as failed"),
             Field("forgot", 20, 20, "w1c", "AXI transactions were forgotten. Not counted as failed"),
         ),
     ),

@@ -178,5 +178,5 @@ def add_fill_params(b: Block, cfg: EngineConfig, commands: Channel, words: Chann
 def unpack(line: Value, kind: Struct) -> StructValue:
     """Return the low bits of some words as a struct."""
     packed = reinterpret(line, u(op.WORD_BITS * line.shape[0]))
-    found: StructValue = reinterpret(bits(packed, width(kind) - 1, 0), kind)
-    return found
+    entry: StructValue = reinterpret(bits(packed, width(kind) - 1, 0), kind)
+    return entry

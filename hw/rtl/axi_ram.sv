@@ -1,6 +1,6 @@
 /// Behavioural AXI4 memory for simulation: `NumRead` read ports and `NumWrite` write ports on one array of words.
-/// Each port moves a beat per cycle. A read answers `Latency` cycles after its address or later. A write is seen by
-/// reads only from the cycle of its response on, so that a master which does not wait for responses reads stale data.
+/// Each port moves a beat per cycle. A read responds at least `Latency` cycles after its address. A write is visible to
+/// reads only from the cycle of its response on, so that a master that does not wait for responses reads stale data.
 /// Plusargs: memory=FILE ($readmemh image), axi_latency=N, axi_stall=N (a channel pauses with probability N/256),
 /// axi_seed=N, dump=FILE with dump_first=N and dump_last=N (words, $writememh at the end), write_log=FILE (each beat
 /// written by port 0, in order, as 32-bit words in native byte order: cycle, word address, data from its low end up).
@@ -84,7 +84,7 @@ module axi_ram #(
   logic [31:0] now_q;
   always_ff @(posedge clk_i) now_q <= rst_ni ? now_q + 1 : '0;
 
-  /// The next number of a xorshift generator.
+  /// Return the next number of a xorshift generator.
   function automatic logic [31:0] scramble(input logic [31:0] x);
     logic [31:0] y;
     y = x ^ (x << 13);
