@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from edgewright.frontend.driver import check_fit
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.operation import FIELDS, encode
+from edgewright.hw.blocks.operation import FIELDS, LOAD_UNITS, RUN_UNITS, Operation, encode
+from edgewright.hw.kernel.tokens import unpack
+from edgewright.hw.kernel.types import leaves
 from edgewright.hw.operations.operation import operands
 from edgewright.hw.plan import Plan, pack_rows, plan, unpack_rows
 from edgewright.passes.diagnostics import CompileError
@@ -208,6 +210,18 @@ def test_descriptors_refuse_what_does_not_fit_a_field() -> None:
         encode({**blank, "n_keys": 4096})
     with pytest.raises(ValueError, match="fields differ"):
         encode({"n_keys": 1})
+
+
+def test_a_descriptor_holds_a_command_for_each_unit() -> None:
+    """Read as the engine reads it, each unit's command has the quantities that it needs, and no quantity is in none."""
+    rng = np.random.default_rng(0)
+    fields = {name: int(rng.integers(0, 1 << min(kind.bits, 62))) for name, kind in FIELDS.items()}
+    rows = unpack(Operation, [int.from_bytes(encode(fields), "little")])
+    read = {path: int(row[0]) for (path, _, _), row in zip(leaves(Operation), rows, strict=True)}
+    assert read == {path: fields[path[-1]] for path in read}
+    assert {path[-1] for path in read} == set(FIELDS)
+    units = {path[:2] for path in read}
+    assert len(units) == len(LOAD_UNITS) + len(RUN_UNITS)
 
 
 @settings(max_examples=30, deadline=None)
