@@ -25,6 +25,11 @@ from tvm.tirx import compilation_pipeline
 # and shrinks what only micro-kernels see to the element whose address was taken; its plain one does not run.
 PIPELINE = "edgewright"
 
+# LLVM inlines each step that is called once into its caller, and takes time and memory that grow faster than the length of
+# a function: programs of many different steps are called in parts.
+FUNCTIONS_MAX = 256  # of a program in one part
+PART_STEPS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
@@ -43,10 +48,17 @@ def build(program: Program) -> Built:
     weights, weight_offsets = _weights(program.steps)
     functions, numbers = _distinct(program.steps)
     names = [tvm.ir.GlobalVar(f"step_{i}") for i in range(len(functions))]
-    entry = _entry(program, {**offsets, **weight_offsets}, [names[i] for i in numbers], len(weights), workspace_bytes)
-    module = tvm.IRModule(
-        {**dict(zip(names, functions, strict=True)), tvm.ir.GlobalVar(ENTRY): entry.with_attr("global_symbol", ENTRY)}
-    )
+    calls = [names[i] for i in numbers]
+    addresses = {**offsets, **weight_offsets}
+    members = dict(zip(names, functions, strict=True))
+    parts: list[tuple[range, Any]] = []
+    if len(functions) > FUNCTIONS_MAX:
+        for begin in range(0, len(calls), PART_STEPS):
+            steps = range(begin, min(begin + PART_STEPS, len(calls)))
+            parts.append((steps, tvm.ir.GlobalVar(f"part_{len(parts)}")))
+            members[parts[-1][1]] = _part(program, addresses, calls, steps)
+    entry = _entry(program, addresses, calls, parts, len(weights), workspace_bytes)
+    module = tvm.IRModule({**members, tvm.ir.GlobalVar(ENTRY): entry.with_attr("global_symbol", ENTRY)})
     executable = tvm.compile(module, target=tvm.target.Target(target_of(program.variant)), tir_pipeline=PIPELINE)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.so"
@@ -142,9 +154,14 @@ def _distinct(steps: Sequence[Step]) -> tuple[list[Any], list[int]]:
 
 
 def _entry(
-    program: Program, offsets: Mapping[Storage, int], names: Sequence[Any], weight_bytes: int, workspace_bytes: int
+    program: Program,
+    offsets: Mapping[Storage, int],
+    calls: Sequence[Any],
+    parts: Sequence[tuple[range, Any]],
+    weight_bytes: int,
+    workspace_bytes: int,
 ) -> Any:
-    """edgewright_run(first, last, weights, workspace, inputs..., outputs...): steps first <= i < last."""
+    """edgewright_run(first, last, weights, workspace, inputs..., outputs...): steps first <= i < last, in parts if any."""
     ends = [*program.inputs, *program.outputs]
     with IRBuilder() as ib, T.prim_func():
         T.func_name(ENTRY)
@@ -152,18 +169,58 @@ def _entry(
         weights = T.arg("weights", T.buffer((max(weight_bytes, 1),), "uint8"))
         workspace = T.arg("workspace", T.buffer((max(workspace_bytes, 1),), "uint8"))
         given = {view.storage: T.arg(f"tensor_{i}", T.buffer(view.shape, view.dtype)) for i, view in enumerate(ends)}
-
-        def pointer(view: View) -> Any:
-            storage = view.storage
-            if storage in given:
-                return tirx.address_of(given[storage][_unflatten(view.offset, given[storage].shape)])
-            block = weights if storage.space is Space.WEIGHTS else workspace
-            return tirx.address_of(block[i64(offsets[storage] + view.offset * ITEM_BYTES[storage.dtype])])
-
-        for i, (step, name) in enumerate(zip(program.steps, names, strict=True)):
-            with T.If(tirx.all(first <= i, i < last)), T.Then():
-                T.evaluate(tvm.ir.Call(name, [pointer(view) for view in step.views], ret_ty=i32(0).ty))
+        if not parts:
+            _call_steps(program, offsets, calls, range(len(calls)), (first, last), weights, workspace, given)
+        buffers = (weights, workspace, *given.values())
+        starts = [tirx.address_of(buffer[[0] * len(buffer.shape)]) for buffer in buffers]
+        for steps, name in parts:
+            with T.If(tirx.all(first < steps.stop, last > steps.start)), T.Then():
+                T.evaluate(tvm.ir.Call(name, [first, last, *starts], ret_ty=i32(0).ty))
     return ib.get()
+
+
+def _part(program: Program, offsets: Mapping[Storage, int], calls: Sequence[Any], steps: range) -> Any:
+    """A private function of the entry function's arguments, tensors as pointers, that calls some of the steps."""
+    ends = {view.storage: view for view in (*program.inputs, *program.outputs)}
+    with IRBuilder() as ib, T.prim_func(private=True):
+        T.func_name("part")
+        T.func_ret(tvm.ir.PrimType("int32"))
+        first, last = T.arg("first", T.int64()), T.arg("last", T.int64())
+        pointers = {name: T.arg(name, T.ptr("uint8")) for name in ("weights", "workspace")}
+        tensors = {storage: T.arg(f"tensor_{i}", T.ptr(view.dtype)) for i, (storage, view) in enumerate(ends.items())}
+        weights, workspace = (T.decl_buffer((1,), "uint8", data=pointer) for pointer in pointers.values())
+        given = {
+            storage: T.decl_buffer((ends[storage].span,), ends[storage].dtype, data=pointer)
+            for storage, pointer in tensors.items()
+        }
+        _call_steps(program, offsets, calls, steps, (first, last), weights, workspace, given)
+        T.Return(i32(0))
+    return ib.get()
+
+
+def _call_steps(
+    program: Program,
+    offsets: Mapping[Storage, int],
+    calls: Sequence[Any],
+    steps: range,
+    bounds: tuple[Any, Any],
+    weights: Any,
+    workspace: Any,
+    given: Mapping[Storage, Any],
+) -> None:
+    """Call those of the steps that lie within the bounds, on addresses in `weights`, `workspace` and the `given` tensors."""
+    first, last = bounds
+
+    def pointer(view: View) -> Any:
+        storage = view.storage
+        if storage in given:
+            return tirx.address_of(given[storage][_unflatten(view.offset, given[storage].shape)])
+        block = weights if storage.space is Space.WEIGHTS else workspace
+        return tirx.address_of(block[i64(offsets[storage] + view.offset * ITEM_BYTES[storage.dtype])])
+
+    for i in steps:
+        with T.If(tirx.all(first <= i, i < last)), T.Then():
+            T.evaluate(tvm.ir.Call(calls[i], [pointer(view) for view in program.steps[i].views], ret_ty=i32(0).ty))
 
 
 def _unflatten(flat: int, shape: Any) -> list[int]:
