@@ -16,25 +16,20 @@ from edgewright.passes.ops import (
     Cast,
     Constant,
     Div,
-    Gelu,
-    HardSwish,
     Mul,
     Neg,
     Pow,
     Reciprocal,
     Relu,
-    Sigmoid,
-    Silu,
     Sqrt,
     Sub,
-    Tanh,
 )
+from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.groups import ELEMENTWISE
 
 _LAST = (Add, Div, Mul, Reciprocal, Sub)  # what the final operator of a chain can be
 _ALGEBRAIC = (Add, Cast, Div, Mul, Neg, Pow, Reciprocal, Sqrt, Sub)  # a chain of these alone is no activation
 _BENT = tuple(op for op in ELEMENTWISE if op not in _ALGEBRAIC)
-_CANDIDATES: tuple[Op, ...] = (Gelu("none"), Gelu("tanh"), Silu(), HardSwish(), Sigmoid(), Tanh(), Relu())
 _LONGEST = 16
 _FAR = np.array([15.0, 20, 30, 50, 80, 1e3, 1e5])  # a bound may lie there; where a chain overflows nothing is asked
 _GRID: Array = np.concatenate([np.linspace(-12, 12, 2401), np.linspace(-1, 1, 501), -_FAR, _FAR]).astype(np.float32)
@@ -43,8 +38,8 @@ _TOLERANCE = 2e-5
 
 
 def fuse_activations(graph: Graph) -> Graph:
-    """Replace each recognised chain by one Gelu, Silu, HardSwish, Sigmoid, Tanh or Relu."""
-    wanted = [(op, op.eval(_GRID)) for op in _CANDIDATES]
+    """Replace each recognised chain by one of `ACTIVATIONS`."""
+    wanted = [(op, op.eval(_GRID)) for op in ACTIVATIONS.values()]
 
     def change(node: Node) -> Node | None:
         if not isinstance(node.op, _LAST):

@@ -17,13 +17,13 @@ from edgewright.frontend.onnx_reading.routing import Routed, Spread, leftovers
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Array, Graph, Node, Op, make
 from edgewright.passes.ops import Add, Constant, Gather, Linear, MatMul, MoE, Mul, Reshape, Softmax, Transpose, constant
-from edgewright.passes.ops.moe import ACTIVATION_OPS
+from edgewright.passes.ops.activations import ACTIVATIONS
 
 _SURE = np.float32(200.0)
 _LARGE = np.float32(2.0**40)
 _FORMS = "experts of two products with an activation between, gated by a softmax before or after the choice of the best K"
 _TOLERANCE = 2e-4
-_NAMES: dict[Op, str] = {op: name for name, op in ACTIVATION_OPS.items()}
+_NAMES: dict[Op, str] = {op: name for name, op in ACTIVATIONS.items()}
 
 
 class NotExperts(Exception):

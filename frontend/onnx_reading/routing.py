@@ -29,15 +29,7 @@ _PICKING = ("Gather", "GatherND")
 _SCATTERING = ("ScatterND", "ScatterElements")
 
 # no pass meets these operators: what routes becomes a MoE, anything else is refused
-WHILE_READING = of_rows(
-    per_token=False,
-    normalises=False,
-    accumulates=False,
-    carries_integers=False,
-    on_host=False,
-    levels=FLOAT_ONLY,
-    instructions=None,
-)
+WHILE_READING = of_rows(per_token=False, accumulates=False, on_host=False, levels=FLOAT_ONLY, instructions=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from edgewright.frontend.onnx_writing.emit import Emitter
 from edgewright.passes.ir import INT8, INT16, Array, Node, make
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ops import MoE, graph_input
+from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith_experts import EXPERT_FRACTION, GATE_BITS
-from edgewright.passes.ops.moe import ACTIVATION_OPS
 
 Writers = Mapping[type[Op], Callable[[Emitter, Node, Sequence[str]], str]]
 
@@ -48,7 +48,7 @@ def write_moe(emit: Emitter, node: Node, operands: Sequence[str], writers: Write
     weights = _by_expert(emit, node, gates, indices, np.zeros((tokens, experts), np.float32))
     first = emit("MatMul", emit.reshape(x, (1, tokens, width)), emit.transpose(w1, 0, 2, 1))
     entered = emit("Add", first, emit.reshape(b1, (experts, 1, hidden)))
-    act = ACTIVATION_OPS[op.activation]
+    act = ACTIVATIONS[op.activation]
     hollow = make(act, graph_input("hidden", (experts, tokens, hidden)))
     second = emit("MatMul", writers[type(act)](emit, hollow, [entered]), emit.transpose(w2, 0, 2, 1))
     outputs = emit("Add", second, emit.reshape(b2, (experts, 1, node.shape[2])))

@@ -65,9 +65,9 @@ class Op(ABC):
     facts: ClassVar[Facts]
 
     def __init_subclass__(cls) -> None:
-        """TypeError for an operator without facts of its own; a class with an abstract method is none yet."""
-        declared = vars(cls)
-        if "facts" not in declared and not any(getattr(value, "__isabstractmethod__", False) for value in declared.values()):
+        """Raise TypeError for an operator without its own facts; a class with an abstract method is not an operator yet."""
+        abstract = any(getattr(getattr(cls, name, None), "__isabstractmethod__", False) for name in dir(cls))
+        if "facts" not in vars(cls) and not abstract:
             raise TypeError(f"{cls.__name__} declares no facts (passes/ir/facts.py)")
 
     @abstractmethod

@@ -13,8 +13,8 @@ from edgewright.passes.ir.op import Op
 from edgewright.passes.learn.torch_elementwise import elementwise
 from edgewright.passes.learn.torch_experts import experts
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
+from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.hash_codes import NORM_FLOOR
-from edgewright.passes.ops.moe import ACTIVATION_OPS
 
 Function: TypeAlias = Callable[..., Tensor]
 
@@ -163,7 +163,7 @@ def _slice(op: ops.Slice) -> Function:
 
 
 def _experts(op: ops.MoE) -> Function:
-    act = function_of(ACTIVATION_OPS[op.activation])
+    act = function_of(ACTIVATIONS[op.activation])
     return lambda *operands: experts(op, act, *operands)
 
 

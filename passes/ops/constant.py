@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
+from edgewright.passes.ir.facts import of_a_source
 from edgewright.passes.ir.graph import Node, make
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import Array, Quant, TensorType, elem_of
@@ -14,15 +14,7 @@ from edgewright.passes.ir.types import Array, Quant, TensorType, elem_of
 class Constant(Op):
     """A read-only array kept in the dtype it was given (float64 and float16 become float32)."""
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=False,
-        carries_integers=True,
-        on_host=False,
-        levels=BOTH_LEVELS,
-        instructions=None,
-    )
+    facts = of_a_source()
 
     value: Array
 

@@ -26,15 +26,7 @@ class HashCodes(Op):
     Source: EcoFormer (arXiv 2209.09004), section 3.2; threshold = coefficients times the mean kernel.
     """
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=False,
-        carries_integers=False,
-        on_host=False,
-        levels=BOTH_LEVELS,
-        instructions=(38.0, 98.0),
-    )
+    facts = of_rows(per_token=False, accumulates=False, on_host=False, levels=BOTH_LEVELS, instructions=(38.0, 98.0))
 
     heads: int
     sigma: float = 1.0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
+from edgewright.passes.ir.facts import of_a_source
 from edgewright.passes.ir.graph import Node, make
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import F32, Array, Elem, Shape, TensorType
@@ -16,15 +16,7 @@ class Input(Op):
     integer that it may hold, where its uses alone do not say it.
     """
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=False,
-        carries_integers=True,
-        on_host=False,
-        levels=BOTH_LEVELS,
-        instructions=None,
-    )
+    facts = of_a_source()
 
     name: str
     type: TensorType

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
+from edgewright.passes.ir.facts import of_a_norm
 from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import F32, INT8, Array, Int, TensorType
 from edgewright.passes.ops.arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, layer_normalization
@@ -20,15 +20,7 @@ class LayerNormalization(Op):
     eps_term and shift as in `arith.layer_normalization`; offset contains zero_point, kept for reports.
     """
 
-    facts = of_rows(
-        per_token=True,
-        normalises=True,
-        accumulates=False,
-        carries_integers=False,
-        on_host=False,
-        levels=BOTH_LEVELS,
-        instructions=(4.8, 5.3),
-    )
+    facts = of_a_norm((4.8, 5.3))
 
     epsilon: float = 1e-5
     eps_term: int = 0

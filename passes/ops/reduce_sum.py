@@ -15,15 +15,7 @@ from edgewright.passes.ops.numeric import expect_count, reduced_shape
 class ReduceSum(Op):
     """Sum of integers over axes into int32; with a Requantise behind it, the mean."""
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=False,
-        carries_integers=False,
-        on_host=False,
-        levels=INTEGERS_ONLY,
-        instructions=ONE_OPERATION,
-    )
+    facts = of_rows(per_token=False, accumulates=False, on_host=False, levels=INTEGERS_ONLY, instructions=ONE_OPERATION)
 
     axes: tuple[int, ...]
     keepdims: bool = False

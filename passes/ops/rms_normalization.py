@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
+from edgewright.passes.ir.facts import of_a_norm
 from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import F32, INT8, Array, Int, TensorType
 from edgewright.passes.ops.arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, rms_normalization
@@ -21,15 +21,7 @@ class RMSNormalization(Op):
     Source: Zhang and Sennrich, Root Mean Square Layer Normalization (NeurIPS 2019), equation 4.
     """
 
-    facts = of_rows(
-        per_token=True,
-        normalises=True,
-        accumulates=False,
-        carries_integers=False,
-        on_host=False,
-        levels=BOTH_LEVELS,
-        instructions=(3.0, 4.9),
-    )
+    facts = of_a_norm((3.0, 4.9))
 
     epsilon: float = 1e-5
     eps_term: int = 0

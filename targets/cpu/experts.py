@@ -12,6 +12,7 @@ import numpy as np
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import MoE, value_of
+from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith import SHIFT_MAX
 from edgewright.targets.cpu.elementwise import copied
 from edgewright.targets.cpu.groups import Group
@@ -24,15 +25,6 @@ from edgewright.targets.cpu.view import View
 TILES = 4  # of rows in one task: as many share a panel of weights while it is in the first cache
 PARTS = 16  # what threads share: more than any board has cores
 BLOCK = 8  # tokens whose sums are finished together
-ACTIVATIONS = {
-    "Gelu": 1,
-    "GeluTanh": 2,
-    "Silu": 3,
-    "Sigmoid": 4,
-    "Tanh": 5,
-    "Relu": 6,
-    "HardSwish": 7,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +135,8 @@ class _Experts:
 
     def _float_constants(self) -> list[View]:
         w1, b1, w2, b2 = self.weights
-        sizes = np.array([self.d, self.h, self.o, ACTIVATIONS[self.op.activation], self.parts, self.most], np.int64)
+        activation = 1 + list(ACTIVATIONS).index(self.op.activation)  # as the enum of ew_kernels.h numbers them
+        sizes = np.array([self.d, self.h, self.o, activation, self.parts, self.most], np.int64)
         first = packed(w1, self.shape), widened(b1.astype(np.float32), self.hidden_width)
         second = packed(w2, self.shape), widened(b2.astype(np.float32), self.ldout)
         return [self.context.keep(one) for one in (sizes, *first, *second)]
