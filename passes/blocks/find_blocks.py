@@ -14,7 +14,7 @@ ATTENTIONS = ("Attention", "HashAttention")
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TransformerBlock:
     """Attention with its residual, then a feed-forward network with its own.
 
     stream_in, stream_out: the residual stream before and after, (windows, tokens, width). Pre-norm: both are sums (or
@@ -66,7 +66,7 @@ class Block:
         return dict(self.constants).get(role)
 
 
-def find_blocks(graph: Graph) -> tuple[Block, ...]:
+def find_blocks(graph: Graph) -> tuple[TransformerBlock, ...]:
     """All blocks in the order in which data passes them. Empty where there are none (no pattern of attention residual
     and feed-forward residual). Works before and after the float passes; a last block that `SliceEarly` has narrowed to
     the tokens that are read is a block of its own form."""
@@ -78,7 +78,7 @@ def find_blocks(graph: Graph) -> tuple[Block, ...]:
         for node, skip, kinds in sums
         if not any(kind in ATTENTIONS for kind in kinds) and ("MoE" in kinds or kinds.count("Linear") >= 2)
     }
-    found: list[Block] = []
+    found: list[TransformerBlock] = []
     for middle, skip in attends.items():
         block = _block(len(found), reach, skip, middle, feeds)
         if block is not None:
@@ -86,9 +86,9 @@ def find_blocks(graph: Graph) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def runs_of_equal_blocks(blocks: Sequence[Block]) -> tuple[tuple[Block, ...], ...]:
+def runs_of_equal_blocks(blocks: Sequence[TransformerBlock]) -> tuple[tuple[TransformerBlock, ...], ...]:
     """Maximal runs of blocks, each reading the one before it, that may be grouped: equal `form`."""
-    runs: list[list[Block]] = []
+    runs: list[list[TransformerBlock]] = []
     for block in blocks:
         last = runs[-1][-1] if runs else None
         if last is not None and last.form == block.form and last.stream_out is block.stream_in:
@@ -98,7 +98,7 @@ def runs_of_equal_blocks(blocks: Sequence[Block]) -> tuple[tuple[Block, ...], ..
     return tuple(tuple(run) for run in runs)
 
 
-def tokens_read(graph: Graph, block: Block) -> slice:
+def tokens_read(graph: Graph, block: TransformerBlock) -> slice:
     """The tokens of a block's output that anything behind it reads: those that a Slice takes, of it or of its norm."""
     users = graph.users()
     stack, spans = [block.stream_out], []
@@ -159,7 +159,7 @@ def _residuals(reach: _Reach) -> Iterator[tuple[Node, Node, list[str]]]:
                 yield node, skip, [n.op.kind for n in reach.of(inner)]
 
 
-def _block(index: int, reach: _Reach, skip: Node, middle: Node, feeds: dict[Node, Node]) -> Block | None:
+def _block(index: int, reach: _Reach, skip: Node, middle: Node, feeds: dict[Node, Node]) -> TransformerBlock | None:
     """The block whose attention is added at `middle`."""
     if middle in feeds:
         layout, stream_out = "pre-norm", feeds[middle]
@@ -187,7 +187,7 @@ def _block(index: int, reach: _Reach, skip: Node, middle: Node, feeds: dict[Node
     experts = next((node for node in members if node.op.kind == "MoE"), None)
     second = dict(roles.linears).get("ffn2")
     hidden = experts.inputs[2].shape[1] if experts is not None else second.inputs[1].shape[1] if second else 0
-    return Block(
+    return TransformerBlock(
         index,
         layout,
         stream_in,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from edgewright.passes.blocks.block_influence import Run
-from edgewright.passes.blocks.find_blocks import Block
+from edgewright.passes.blocks.find_blocks import TransformerBlock
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Add, LayerNormalization, value_of
@@ -29,7 +29,7 @@ class Update:
 
 
 def fit_update(
-    graph: Graph, front: Block, removed: Block, samples: Mapping[str, Array], mask: str | None, run: Run
+    graph: Graph, front: TransformerBlock, removed: TransformerBlock, samples: Mapping[str, Array], mask: str | None, run: Run
 ) -> Update | None:
     """The least squares of `removed` over the hidden units of `front`, the block that it reads.
 

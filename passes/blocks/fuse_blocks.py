@@ -14,7 +14,7 @@ from edgewright.passes.blocks.block_influence import (
     tell_influence,
     without_block,
 )
-from edgewright.passes.blocks.find_blocks import Block, find_blocks, runs_of_equal_blocks
+from edgewright.passes.blocks.find_blocks import TransformerBlock, find_blocks, runs_of_equal_blocks
 from edgewright.passes.blocks.fit_update import fit_update
 from edgewright.passes.blocks.removable_blocks import check_removal, removable
 from edgewright.passes.ir.graph import Graph
@@ -22,7 +22,7 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.transform import Note, Pass, Progress
 
 if TYPE_CHECKING:
-    from edgewright.passes.learn.block_fusion import FusedBlock, Schedule
+    from edgewright.passes.learn.block_fusion import FusedBlock, FusionSchedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class FuseBlocks(Pass):
         return result
 
     def _fuse(
-        self, step: int, steps: int, graph: Graph, chosen: Block, live: list[FusedBlock], mask: str | None
+        self, step: int, steps: int, graph: Graph, chosen: TransformerBlock, live: list[FusedBlock], mask: str | None
     ) -> tuple[Graph, tuple[tuple[object, ...], ...]]:
         """The graph without the block, those of its group trained and folded; takes the block out of `live`."""
         from edgewright.passes.learn.block_fusion import fold, learn_group
@@ -149,7 +149,7 @@ class FuseBlocks(Pass):
         return fold(shorter, rest, live), rows
 
     def _predict(
-        self, graph: Graph, chosen: Block, live: list[FusedBlock], mask: str | None, numbers: list[int]
+        self, graph: Graph, chosen: TransformerBlock, live: list[FusedBlock], mask: str | None, numbers: list[int]
     ) -> list[tuple[object, ...]]:
         """Least squares into the block in front of the one that goes; a row about it."""
         if not (self.fit_samples and chosen.index):
@@ -162,16 +162,16 @@ class FuseBlocks(Pass):
         live[front.index].shift(front, {"ffn2.weight": update.weight, "ffn2.bias": update.bias})
         return [(numbers[chosen.index], numbers[front.index], update.explained)]
 
-    def _schedule(self, epochs: float, rate: float) -> Schedule:
-        from edgewright.passes.learn.block_fusion import Schedule
+    def _schedule(self, epochs: float, rate: float) -> FusionSchedule:
+        from edgewright.passes.learn.block_fusion import FusionSchedule
 
-        return Schedule(epochs, self.batch, rate, self.seed)
+        return FusionSchedule(epochs, self.batch, rate, self.seed)
 
     def _checkpoint(self, stage: str) -> Path | None:
         return None if self.checkpoints is None else self.checkpoints / f"fuse_blocks.{stage}.pt"
 
 
-def group_of(blocks: Sequence[Block], removed: Block, size: int) -> tuple[Block, ...]:
+def group_of(blocks: Sequence[TransformerBlock], removed: TransformerBlock, size: int) -> tuple[TransformerBlock, ...]:
     """The blocks that are fused together: a window of `size` of the run of equal blocks that `removed` lies in.
 
     The window is about the block in front of it, clamped to the run (FuseGPT's released code, with its G = size).

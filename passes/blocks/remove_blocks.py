@@ -70,14 +70,14 @@ class RemoveBlocks(Pass):
         note.count("blocks removed", wanted)
         tell_influence(note, rows)
         if self.epochs > 0:
-            from edgewright.passes.learn.block_fusion import Schedule, distil_whole
+            from edgewright.passes.learn.block_fusion import FusionSchedule, distil_whole
 
             told = distil_whole(
                 graph,
                 result,
                 self.samples,
                 mask_input(graph, original),
-                Schedule(self.epochs, self.batch, self.rate, self.seed),
+                FusionSchedule(self.epochs, self.batch, self.rate, self.seed),
                 stage="fine-tuning",
                 hidden=self.hidden,
                 checkpoint=None if self.checkpoints is None else self.checkpoints / "remove_blocks.pt",

@@ -44,7 +44,7 @@ Place = tuple[Node, int]  # a value, and which of its axes holds the channels, c
 
 
 @dataclass(slots=True)
-class Stream:
+class ResidualStream:
     """Values that share one mean, with the axis of their channels; the normalisations that read them; and why their mean
     cannot be removed, if so."""
 
@@ -53,7 +53,7 @@ class Stream:
     obstacle: str | None = None
 
 
-def streams(graph: Graph) -> Iterator[Stream]:
+def streams(graph: Graph) -> Iterator[ResidualStream]:
     """One for each set of LayerNormalizations that read the same sums, in the graph's order."""
     users = graph.users()
     seen: set[Node] = set()
@@ -64,8 +64,8 @@ def streams(graph: Graph) -> Iterator[Stream]:
             yield stream
 
 
-def _explored(graph: Graph, users: dict[Node, list[Node]], start: Node) -> Stream:
-    stream = Stream()
+def _explored(graph: Graph, users: dict[Node, list[Node]], start: Node) -> ResidualStream:
+    stream = ResidualStream()
     open_: list[Place] = [(start, -1)]
     while open_:
         node, axis = open_.pop()
@@ -80,7 +80,7 @@ def _explored(graph: Graph, users: dict[Node, list[Node]], start: Node) -> Strea
     return stream
 
 
-def _beside(graph: Graph, users: dict[Node, list[Node]], stream: Stream, node: Node, axis: int) -> Iterator[Place]:
+def _beside(graph: Graph, users: dict[Node, list[Node]], stream: ResidualStream, node: Node, axis: int) -> Iterator[Place]:
     """The members above and below; norms and obstacles go into the stream."""
     if node in graph.outputs:
         stream.obstacle = stream.obstacle or "it is an output"
@@ -105,7 +105,7 @@ def _beside(graph: Graph, users: dict[Node, list[Node]], stream: Stream, node: N
             yield user, result
 
 
-def _is_shared(node: Node, axis: int, users: dict[Node, list[Node]], stream: Stream) -> bool:
+def _is_shared(node: Node, axis: int, users: dict[Node, list[Node]], stream: ResidualStream) -> bool:
     """Whether weights that must change also serve others: they would then exist twice."""
     if not is_writer(node, axis) or _is_centred(node, axis):
         return False

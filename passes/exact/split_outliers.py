@@ -33,7 +33,7 @@ class SplitOutliers(Pass):
 
     def run(self, graph: Graph, note: Note) -> Graph:
         users = graph.users()
-        outlying: dict[Node, Split] = {}
+        outlying: dict[Node, OutlierSplit] = {}
         for node in graph.nodes():
             if _splits(node, users, graph):
                 found = self._outliers(node, users[node])
@@ -55,7 +55,7 @@ class SplitOutliers(Pass):
 
         return rebuild(graph, change)
 
-    def _outliers(self, node: Node, readers: list[Node]) -> Split | None:
+    def _outliers(self, node: Node, readers: list[Node]) -> OutlierSplit | None:
         """The channels and copies with the least noise; None when nothing is worth it."""
         seen = self.calibration.channels(node, -1)
         reach = np.maximum(seen.high, 0.0) - np.minimum(seen.low, 0.0)
@@ -73,12 +73,12 @@ class SplitOutliers(Pass):
             step = max(float(reach[rest].max()), float(reach.max()) / copies)
             noise = float(effect[rest].sum() + effect[chosen].sum() * copies**2) * step**2
             if noise < least:
-                best, least = Split(np.concatenate([rest, chosen]), count, copies), noise
+                best, least = OutlierSplit(np.concatenate([rest, chosen]), count, copies), noise
         return best
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Split:
+class OutlierSplit:
     """Channels in their new order, how many of the last ones are outliers, and over how many columns each is spread."""
 
     order: Array
@@ -99,7 +99,7 @@ def _splits(node: Node, users: dict[Node, list[Node]], graph: Graph) -> bool:
     )
 
 
-def _split(node: Node, source: Node, split: Split) -> Node:
+def _split(node: Node, source: Node, split: OutlierSplit) -> Node:
     total, usual = len(split.order), len(split.order) - split.count
     x, w, b = source.inputs
     weight, bias = value_of(w), value_of(b)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.blocks.find_blocks import Block, find_blocks, tokens_read
+from edgewright.passes.blocks.find_blocks import TransformerBlock, find_blocks, tokens_read
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
@@ -78,10 +78,10 @@ def _product(factors: nn.ParameterList) -> Tensor:
 class FusedBlock(nn.Module):
     """All of a block that learns: its Linears as `FusedConstant`s, its norms' factors as they are.
 
-    Constants are known by their position in `Block.constants`, which is the same for blocks of one form.
+    Constants are known by their position in `TransformerBlock.constants`, which is the same for blocks of one form.
     """
 
-    def __init__(self, block: Block, rank: int, generator: torch.Generator) -> None:
+    def __init__(self, block: TransformerBlock, rank: int, generator: torch.Generator) -> None:
         super().__init__()
         self.linears, self.norms = nn.ModuleDict(), nn.ParameterDict()
         for position, value, is_linear in learned_constants(block):
@@ -97,7 +97,7 @@ class FusedBlock(nn.Module):
             assert isinstance(one, FusedConstant) and isinstance(other, FusedConstant)
             one.absorb(other.folded())
 
-    def shift(self, block: Block, changes: Mapping[str, Array]) -> None:
+    def shift(self, block: TransformerBlock, changes: Mapping[str, Array]) -> None:
         """Adds to the frozen part of Linears' constants of the block, by role ("ffn2.weight")."""
         for position, (role, _) in enumerate(block.constants):
             one = self.linears[str(position)] if role in changes else None
@@ -109,7 +109,7 @@ class FusedBlock(nn.Module):
         found: dict[int, Tensor] = {int(position): one() for position, one in self.linears.items()}
         return found | {int(position): value for position, value in self.norms.items()}
 
-    def given(self, block: Block) -> dict[Node, Tensor]:
+    def given(self, block: TransformerBlock) -> dict[Node, Tensor]:
         """The same, by the constant nodes of a block as it lies in some graph."""
         return {block.constants[position][1]: value for position, value in self.values().items()}
 
@@ -122,7 +122,7 @@ class FusedBlock(nn.Module):
         yield {"params": list(self.norms.parameters()), "lr": rate, "weight_decay": 0.0}
 
 
-def learned_constants(block: Block) -> Iterator[tuple[int, Array, bool]]:
+def learned_constants(block: TransformerBlock) -> Iterator[tuple[int, Array, bool]]:
     """(position in `block.constants`, value, belongs to a Linear) of what learns: weights, biases, norms' factors."""
     products = {node for _, linear in block.linears for node in linear.inputs[1:]}
     factors = {node for _, norm in block.norms for node in norm.inputs[1:]}
@@ -132,7 +132,7 @@ def learned_constants(block: Block) -> Iterator[tuple[int, Array, bool]]:
             yield position, value, node in products
 
 
-def with_own_constants(graph: Graph, blocks: Sequence[Block]) -> Graph:
+def with_own_constants(graph: Graph, blocks: Sequence[TransformerBlock]) -> Graph:
     """The same function; what learns in one block is no longer shared with another (exporters keep equal tensors once)."""
     owner = {node: block.index for block in blocks for node in block.members}
     positions = {(block.index, block.constants[p][1]) for block in blocks for p, _, _ in learned_constants(block)}
@@ -157,7 +157,7 @@ def with_own_constants(graph: Graph, blocks: Sequence[Block]) -> Graph:
     return rebuild(graph, change)
 
 
-def fold(graph: Graph, blocks: Sequence[Block], fused: Sequence[FusedBlock]) -> Graph:
+def fold(graph: Graph, blocks: Sequence[TransformerBlock], fused: Sequence[FusedBlock]) -> Graph:
     """The graph with the learned constants as plain ones: no operator more than before."""
     values: dict[Node, Array] = {}
     with torch.no_grad():
@@ -186,7 +186,7 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class FusionSchedule:
     """How long and how fast: epochs may be a fraction; augment as `fit` takes it."""
 
     epochs: float
@@ -214,12 +214,12 @@ FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": feature_
 
 
 def learn_group(
-    before: tuple[Graph, Sequence[Block]],
-    after: tuple[Graph, Sequence[Block]],
+    before: tuple[Graph, Sequence[TransformerBlock]],
+    after: tuple[Graph, Sequence[TransformerBlock]],
     fused: Sequence[FusedBlock],
     samples: Mapping[str, Array],
     mask: str | None,
-    schedule: Schedule,
+    schedule: FusionSchedule,
     coefficient_rate: float,
     loss: str,
     *,
@@ -259,7 +259,7 @@ def distil_whole(
     student: Graph,
     samples: Mapping[str, Array],
     mask: str | None,
-    schedule: Schedule,
+    schedule: FusionSchedule,
     *,
     temperature: float = 2.0,
     hidden: float = 0.0,
@@ -297,7 +297,7 @@ def _nothing(node: Node) -> bool:
     return False
 
 
-def _last(graph: tuple[Graph, Sequence[Block]]) -> tuple[Graph, Block]:
+def _last(graph: tuple[Graph, Sequence[TransformerBlock]]) -> tuple[Graph, TransformerBlock]:
     return graph[0], graph[1][-1]
 
 

@@ -38,7 +38,7 @@ LABEL_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class PruningStage:
     """How long one stage fine-tunes: images seen in all, at most `pool` different ones."""
 
     images: int
@@ -47,30 +47,30 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class PruningSchedule:
     """The three stages, that of all sub-models together, and what importance is judged on. The first two models are larger
     and slower to train than the last, which is the one that will be used: most of the time goes there.
 
     score_images: samples for the estimate; exact_images: samples for exact divergences; exact: units of a group that are
     judged exactly, half of them on either side of the cut (all where a group has no more)."""
 
-    channels: Stage = Stage(8_000, 20_000, 2e-3)
-    heads: Stage = Stage(6_000, 20_000, 2e-3)
-    hidden: Stage = Stage(100_000, 60_000, 3e-3)
-    together: Stage = Stage(100_000, 60_000, 2e-3)
+    channels: PruningStage = PruningStage(8_000, 20_000, 2e-3)
+    heads: PruningStage = PruningStage(6_000, 20_000, 2e-3)
+    hidden: PruningStage = PruningStage(100_000, 60_000, 3e-3)
+    together: PruningStage = PruningStage(100_000, 60_000, 2e-3)
     batch: int = 64
     score_images: int = 384
     exact_images: int = 96
     exact: int = 6
 
-    def stage(self, kind: str) -> Stage:
+    def stage(self, kind: str) -> PruningStage:
         return {CHANNEL: self.channels, HEAD: self.heads, HIDDEN: self.hidden}[kind]
 
-    def scaled(self, epochs: float, samples: int) -> Schedule:
+    def scaled(self, epochs: float, samples: int) -> PruningSchedule:
         """The same proportions, the last stage of a sub-model seeing `epochs` times all samples."""
         factor = epochs * samples / self.hidden.images
 
-        def longer(stage: Stage) -> Stage:
+        def longer(stage: PruningStage) -> PruningStage:
             images = max(self.batch, round(stage.images * factor))
             return replace(stage, images=images, pool=min(stage.pool, samples))
 
@@ -105,7 +105,7 @@ class SubModelTraining:
 
     data: LearningData
     teacher: Array
-    schedule: Schedule
+    schedule: PruningSchedule
     seed: int = 0
     folder: Path | None = None
     progress: Progress | None = None
@@ -173,7 +173,7 @@ def answers_loss(module: TorchGraph, wanted: Array) -> Callable[[Batch], Tensor]
     return loss
 
 
-def cut_to(graph: Graph, shape: SubShape, kind: str, data: LearningData, schedule: Schedule) -> Graph:
+def cut_to(graph: Graph, shape: SubShape, kind: str, data: LearningData, schedule: PruningSchedule) -> Graph:
     """The graph with the least important units of one kind gone, so many in each group that the shape is met."""
     structure = structure_of(graph, (FEATURES,))
     scores = estimate_divergence(structure, kind, data)

@@ -15,7 +15,7 @@ import numpy as np
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.class_fusion import feature_names
-from edgewright.passes.learn.class_pruning import LABEL_SHARE, Stage
+from edgewright.passes.learn.class_pruning import LABEL_SHARE, PruningStage
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import Batch, fit
 from edgewright.passes.learn.losses import known_answers
@@ -62,7 +62,7 @@ def tune_together(
     partition: Sequence[Sequence[int]],
     data: LearningData,
     teacher: Array,
-    stage: Stage,
+    stage: PruningStage,
     batch: int,
     seed: int,
     *,

@@ -70,7 +70,7 @@ PROBABILITY = 2.0**-15  # the unit of a Softmax
 LOWEST = -127
 
 
-class Lowering:
+class IntegerLowering:
     """Memoised lowering of one graph. `int8(node)` and `int16(node)` give integer nodes whose type carries Quant.
 
     What is demanded of a node shows only from its readers, so demands go from the outputs down.

@@ -19,14 +19,14 @@ from edgewright.passes.quantisation.calibrate import ENOUGH, LEVELS, Channels, p
 from edgewright.passes.quantisation.lowering_structure import SUMS, channel_axis, is_part, is_wide
 
 if TYPE_CHECKING:
-    from edgewright.passes.quantisation.lowering import Lowering
+    from edgewright.passes.quantisation.lowering import IntegerLowering
 
 EXPONENTS = (0.25, 0.5, 0.75, 1.0)  # how much of a channel's range goes into its scale
 WORTH = 0.8  # of the noise of one scale: more is not worth scales per channel
 LOWEST = -LEVELS
 
 
-def per_channel(lowering: Lowering, node: Node, one: Quant) -> Quant:
+def per_channel(lowering: IntegerLowering, node: Node, one: Quant) -> Quant:
     """The scales of a value's channels, or `one` scale where readers or the step before need that, or gain nothing."""
     readers = lowering.narrow_readers(node)
     kinds = {type(reader.op) for reader in readers}
@@ -60,7 +60,7 @@ def weighed(reader: Node, weight: Array, scale: Array) -> Array:
     return weight * scale
 
 
-def _is_rescaled(lowering: Lowering, node: Node, axis: int) -> bool:
+def _is_rescaled(lowering: IntegerLowering, node: Node, axis: int) -> bool:
     """Whether the value's int8 form comes from a Requantise of its own shape, whose factors vary along no other axis."""
     if isinstance(node.op, NORMS):
         return lowering.is_read_wide(node)

@@ -21,13 +21,13 @@ from edgewright.passes.quantisation.lowering_products import OutOfRange, accumul
 from edgewright.passes.quantisation.quantise_weights import integer_product
 
 if TYPE_CHECKING:
-    from edgewright.passes.quantisation.lowering import Lowering
+    from edgewright.passes.quantisation.lowering import IntegerLowering
 
 HEADROOM = 2.0  # as for every int16 value: one bit of sixteen against saturation
 FADED = 24.0  # so far below another logit, an expert's gate is 0 and twice that far it may be rounded
 
 
-def experts(lowering: Lowering, node: Node, op: MoE) -> tuple[Node, Array]:
+def experts(lowering: IntegerLowering, node: Node, op: MoE) -> tuple[Node, Array]:
     """The int32 sum of gated experts, and the real value of its LSB.
 
     The first product is requantised per (expert, unit) to the one int8 range of the layer's activation, the second per
@@ -96,7 +96,7 @@ def _activated_range(before: Quant, op: MoE) -> Quant:
     return affine_range(float(values.min()), float(values.max()), symmetric=False)
 
 
-def _logits(lowering: Lowering, node: Node) -> tuple[Node, float]:
+def _logits(lowering: IntegerLowering, node: Node) -> tuple[Node, float]:
     """int16 logits and their scale. Logits so far below others that their gates are 0 may saturate: a router may hold
     experts off with a bias of -1e9."""
     logits = node.inputs[1]
@@ -106,7 +106,7 @@ def _logits(lowering: Lowering, node: Node) -> tuple[Node, float]:
     return _at_scale(lowering, logits, scale, seen.channel_high < lowest, lowest), scale
 
 
-def _at_scale(lowering: Lowering, node: Node, scale: float, off: Array, lowest: float) -> Node:
+def _at_scale(lowering: IntegerLowering, node: Node, scale: float, off: Array, lowest: float) -> Node:
     """The value in int16 under a scale, through reshapes straight from its product. The logits of experts that are `off`,
     always below the range, are its `lowest` value: what holds them off would not fit an accumulator."""
     if isinstance(node.op, Reshape) and isinstance(node.inputs[0].op, (Reshape, *ACCUMULATING)):

@@ -15,13 +15,13 @@ from edgewright.passes.ops.arith_hashing import HEAD_WIDTH_MAX, SUPPORTS_MAX, in
 from edgewright.passes.quantisation.lowering_products import OutOfRange
 
 if TYPE_CHECKING:
-    from edgewright.passes.quantisation.lowering import Lowering
+    from edgewright.passes.quantisation.lowering import IntegerLowering
 
 SIZES = {"anchors": SUPPORTS_MAX, "channels a head": HEAD_WIDTH_MAX}
 CODE = Quant(1.0)  # +1 and -1 stand for themselves
 
 
-def codes(lowering: Lowering, node: Node, op: HashCodes, quant: Quant | None) -> Node:
+def codes(lowering: IntegerLowering, node: Node, op: HashCodes, quant: Quant | None) -> Node:
     """The codes in int8; the scale of u is no part of them, for only its direction counts."""
     u = lowering.int8(node.inputs[0])
     anchors, coefficients, threshold = (_constant(n) for n in node.inputs[1:])

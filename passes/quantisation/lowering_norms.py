@@ -14,10 +14,12 @@ from edgewright.passes.ops.arith import LAYER_NORM_FRACTION, LAYER_NORM_SHIFT_MA
 from edgewright.passes.quantisation.lowering_products import OutOfRange, number, scale_of
 
 if TYPE_CHECKING:
-    from edgewright.passes.quantisation.lowering import Lowering
+    from edgewright.passes.quantisation.lowering import IntegerLowering
 
 
-def normalised(lowering: Lowering, node: Node, op: LayerNormalization | RMSNormalization, quant: Quant, elem: Int) -> Node:
+def normalised(
+    lowering: IntegerLowering, node: Node, op: LayerNormalization | RMSNormalization, quant: Quant, elem: Int
+) -> Node:
     """The normalisation of an int16 value into `quant`, gamma and beta as integers."""
     x = lowering.int16(node.inputs[0])
     gamma, *betas = (np.asarray(value_of(n), np.float64) for n in node.inputs[1:])

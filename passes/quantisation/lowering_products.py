@@ -38,7 +38,7 @@ from edgewright.passes.quantisation.lowering_structure import (
 from edgewright.passes.quantisation.quantise_weights import integer_product
 
 if TYPE_CHECKING:
-    from edgewright.passes.quantisation.lowering import Lowering
+    from edgewright.passes.quantisation.lowering import IntegerLowering
 
 FADED = 8.0  # e^-8 of the largest weight rounds to 0
 
@@ -88,7 +88,7 @@ def number(scale: float | tuple[float, ...]) -> float:
     return scale
 
 
-def accumulate(lowering: Lowering, node: Node) -> tuple[Node, Array]:
+def accumulate(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
     """The accumulators, and the real value of their LSB: an array that broadcasts against them."""
     op = node.op
     if isinstance(op, WEIGHTED):
@@ -120,7 +120,7 @@ def accumulate(lowering: Lowering, node: Node) -> tuple[Node, Array]:
     return make(op, a, b, origin=node.origin, quant=Quant(scale)), np.array([scale])
 
 
-def _weighted(lowering: Lowering, node: Node) -> tuple[Node, Array]:
+def _weighted(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
     op = node.op
     x = lowering.int8(node.inputs[0])
     weight, bias = value_of(node.inputs[1]), value_of(node.inputs[2]) if node.inputs[2:] else None
@@ -141,7 +141,7 @@ def _weighted(lowering: Lowering, node: Node) -> tuple[Node, Array]:
     return make(op, x, *operands, origin=node.origin, quant=quant), quant.scales
 
 
-def _scaled(lowering: Lowering, node: Node, x: Node, factor: Array) -> tuple[Node, Array]:
+def _scaled(lowering: IntegerLowering, node: Node, x: Node, factor: Array) -> tuple[Node, Array]:
     """x times constants: one positive factor only changes what the integers stand for."""
     shape = x.shape == node.shape
     if shape and factor.size == 1 and float(factor.reshape(())) > 0:
@@ -163,7 +163,7 @@ def _scaled(lowering: Lowering, node: Node, x: Node, factor: Array) -> tuple[Nod
     return make(Mul(), left, right, origin=node.origin), real
 
 
-def _attention(lowering: Lowering, node: Node, op: Attention) -> tuple[Node, Array]:
+def _attention(lowering: IntegerLowering, node: Node, op: Attention) -> tuple[Node, Array]:
     q, k, v = (lowering.int8(n) for n in node.inputs[:3])
     if node.inputs[3:]:
         least = _least_unit(lowering, node, op)
@@ -183,7 +183,7 @@ def _attention(lowering: Lowering, node: Node, op: Attention) -> tuple[Node, Arr
     return make(integer, q, k, v, *biases, origin=node.origin, quant=Quant(scale)), np.array([scale])
 
 
-def _least_unit(lowering: Lowering, node: Node, op: Attention) -> float:
+def _least_unit(lowering: IntegerLowering, node: Node, op: Attention) -> float:
     """The smallest real value of one score step with which a mask of -SCORE_BIAS_MAX silences a key whatever the
     scores are, and every bias that does not silence fits."""
     room = SCORE_BIAS_MAX - 2 * 127 * 127 * (node.inputs[0].shape[2] // op.heads)
@@ -198,7 +198,7 @@ def _least_unit(lowering: Lowering, node: Node, op: Attention) -> float:
     return max(FADED, 2 * high) / room
 
 
-def score_bias(lowering: Lowering, node: Node, unit: float) -> Node:
+def score_bias(lowering: IntegerLowering, node: Node, unit: float) -> Node:
     """What is added to scores, in their steps: a constant, what the host makes of a mask, or a computed value."""
     if isinstance(node.op, Constant):
         return constant(boundary(node.op.value, unit, 0, SCORE_BIAS).astype(np.int32), node.origin)

@@ -24,7 +24,7 @@ from edgewright.passes.ops import (
 from edgewright.passes.ops.arith import LAYER_NORM_WIDTH_MAX
 from edgewright.passes.ops.groups import ACCUMULATING, NORMS, WEIGHTED
 from edgewright.passes.quantisation.calibrate import Calibration
-from edgewright.passes.quantisation.lowering import Lowering
+from edgewright.passes.quantisation.lowering import IntegerLowering
 from edgewright.passes.quantisation.lowering_experts import refused
 from edgewright.passes.quantisation.lowering_hashing import too_many
 from edgewright.passes.quantisation.lowering_products import OutOfRange
@@ -61,7 +61,7 @@ class QuantiseGraph(Pass):
             note.refuse(diagnostic)
         if note.refusals:
             return graph
-        lowering = Lowering(graph, self.calibration, self.weight_clip)
+        lowering = IntegerLowering(graph, self.calibration, self.weight_clip)
         outputs = []
         for node in graph.outputs:
             try:

@@ -34,7 +34,7 @@ from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, U
 from edgewright.passes.splitting.sub_model_shape import Footprint, SubShape, footprint, full_shape, ladder, shaped
 
 if TYPE_CHECKING:
-    from edgewright.passes.learn.class_pruning import Pruned, Schedule
+    from edgewright.passes.learn.class_pruning import Pruned, PruningSchedule
     from edgewright.passes.learn.class_tuning import Together
     from edgewright.passes.learn.dataset import LearningData
     from edgewright.passes.learn.progress import Progress
@@ -97,7 +97,7 @@ class SplitClasses:
     grain: int = 4
     seed: int = 0
     epochs: float | None = None
-    schedule: Schedule | None = None
+    schedule: PruningSchedule | None = None
     checkpoints: Path | None = None
     resume: bool = False
     progress: Progress | None = field(default=None, compare=False)
@@ -201,11 +201,11 @@ class SplitClasses:
         say(f"all together: loss {first:.4f} to {last:.4f} after {together.images:,} images, {together.seconds:.0f} s")
         return Split(plan, tuple(pruned), together)
 
-    def timetable(self, samples: int) -> Schedule:
+    def timetable(self, samples: int) -> PruningSchedule:
         """The schedule that `run` follows."""
-        from edgewright.passes.learn.class_pruning import Schedule
+        from edgewright.passes.learn.class_pruning import PruningSchedule
 
-        schedule = self.schedule or Schedule()
+        schedule = self.schedule or PruningSchedule()
         return schedule if self.epochs is None else schedule.scaled(self.epochs, samples)
 
     def teacher(self, graph: Graph, data: LearningData) -> Array:
@@ -290,7 +290,7 @@ def kept_by_training(folder: Path) -> list[Path]:
 class _Whole:
     """Progress of all trainings as one: units of work follow products, so that the time left is that of the whole."""
 
-    def __init__(self, graph: Graph, plan: SplitPlan, schedule: Schedule, progress: Progress) -> None:
+    def __init__(self, graph: Graph, plan: SplitPlan, schedule: PruningSchedule, progress: Progress) -> None:
         self.progress, self.before, self.now = progress, 0, ("", 0)
         full = full_shape(structure_of(graph))
         self.costs: list[int] = []

@@ -32,7 +32,7 @@ from tests.passes.learn.operands import CASES, Sizes
 
 EVERY = [*groups.OPERATORS, Function]
 FLOAT_UNARY: dict[type[Op], Op] = {
-    op: ops.Elementwise("Softplus") if op is ops.Elementwise else op()
+    op: ops.Elementwise("Elu", (1.0,)) if op is ops.Elementwise else op()
     for op in groups.UNARY
     if op in groups.FLOAT_LEVEL and op is not ops.Cast
 }
