@@ -14,7 +14,6 @@ from edgewright.passes.ops import (
     Attention,
     Clip,
     Concat,
-    Elementwise,
     Gelu,
     HardSwish,
     LayerNormalization,
@@ -40,7 +39,6 @@ ACTIVATIONS: dict[str, Op] = {
     "sigmoid": Sigmoid(),
     "tanh": Tanh(),
     "clip": Clip(-0.5, 2.0),
-    "mish": Elementwise("Mish"),
 }
 
 

@@ -17,11 +17,9 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "HardSigmoid": lambda x, alpha, beta: torch.clamp(alpha * x + beta, 0, 1),
     "LeakyRelu": lambda x, alpha: functional.leaky_relu(x, alpha),
     "Log": torch.log,
-    "Mish": functional.mish,
     "Round": torch.round,
     "Selu": lambda x, alpha, gamma: gamma * functional.elu(x, alpha),
     "Sin": torch.sin,
-    "Softplus": functional.softplus,
     "Softsign": functional.softsign,
     "ThresholdedRelu": lambda x, alpha: torch.where(x > alpha, x, torch.zeros_like(x)),
 }

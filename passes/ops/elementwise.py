@@ -20,10 +20,6 @@ class NamedFunction:
     parameters: Mapping[str, float]
 
 
-def _softplus(x: Array) -> Array:
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-
-
 def _expm1(x: Array) -> Array:
     return np.expm1(np.minimum(x, 0))
 
@@ -38,14 +34,12 @@ FUNCTIONS: dict[str, NamedFunction] = {
     "HardSigmoid": NamedFunction(lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1), {"alpha": 0.2, "beta": 0.5}),
     "LeakyRelu": NamedFunction(lambda x, alpha: np.where(x < 0, alpha * x, x), {"alpha": 0.01}),
     "Log": NamedFunction(np.log, {}),
-    "Mish": NamedFunction(lambda x: x * np.tanh(_softplus(x)), {}),
     "Round": NamedFunction(np.round, {}),
     "Selu": NamedFunction(
         lambda x, alpha, gamma: gamma * (np.maximum(x, 0) + alpha * _expm1(x)),
         {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
     ),
     "Sin": NamedFunction(np.sin, {}),
-    "Softplus": NamedFunction(_softplus, {}),
     "Softsign": NamedFunction(lambda x: x / (1 + np.abs(x)), {}),
     "ThresholdedRelu": NamedFunction(lambda x, alpha: np.where(x > alpha, x, 0), {"alpha": 1.0}),
 }
