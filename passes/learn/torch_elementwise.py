@@ -20,6 +20,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "Round": torch.round,
     "Selu": lambda x, alpha, gamma: gamma * functional.elu(x, alpha),
     "Sin": torch.sin,
+    "Softplus": functional.softplus,
     "Softsign": functional.softsign,
     "ThresholdedRelu": lambda x, alpha: torch.where(x > alpha, x, torch.zeros_like(x)),
 }

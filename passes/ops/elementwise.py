@@ -20,6 +20,10 @@ class NamedFunction:
     parameters: Mapping[str, float]
 
 
+def _softplus(x: Array) -> Array:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
 def _expm1(x: Array) -> Array:
     return np.expm1(np.minimum(x, 0))
 
@@ -40,6 +44,7 @@ FUNCTIONS: dict[str, NamedFunction] = {
         {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
     ),
     "Sin": NamedFunction(np.sin, {}),
+    "Softplus": NamedFunction(_softplus, {}),
     "Softsign": NamedFunction(lambda x: x / (1 + np.abs(x)), {}),
     "ThresholdedRelu": NamedFunction(lambda x, alpha: np.where(x > alpha, x, 0), {"alpha": 1.0}),
 }

@@ -27,6 +27,10 @@ def _expm1(x: Expr) -> Expr:
     return tirx.Select(low > _f32(-0.03), series, T.exp(low) - _f32(1))
 
 
+def _softplus(x: Expr) -> Expr:
+    return _rectified(x) + T.log(_f32(1) + T.exp(_f32(0) - _abs(x)))
+
+
 FUNCTION_FORMULAS: dict[str, Callable[..., Expr]] = {
     "Abs": _abs,
     "Ceil": lambda x: T.ceil(x),
@@ -40,6 +44,7 @@ FUNCTION_FORMULAS: dict[str, Callable[..., Expr]] = {
     "Round": lambda x: T.nearbyint(x),
     "Selu": lambda x, alpha, gamma: gamma * (_rectified(x) + alpha * _expm1(x)),
     "Sin": lambda x: T.sin(x),
+    "Softplus": _softplus,
     "Softsign": lambda x: x / (_f32(1) + _abs(x)),
     "ThresholdedRelu": lambda x, alpha: tirx.Select(x > alpha, x, _f32(0)),
 }

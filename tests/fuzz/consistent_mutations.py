@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 Mutation = Callable[[onnx.ModelProto, random.Random], None]
 FUNCTIONS = (
-    *("Relu", "Sigmoid", "Tanh", "Erf", "Neg", "Abs", "HardSwish", "Identity", "Softmax", "Exp", "Sqrt", "Floor"),
+    *("Relu", "Sigmoid", "Tanh", "Erf", "Neg", "Abs", "HardSwish", "Identity", "Softmax", "Exp", "Sqrt", "Floor", "Softplus"),
     *("LeakyRelu", "Elu", "HardSigmoid", "Sign", "Sin", "Cos", "Round", "Reciprocal"),
 )
 PAIRS = ("Add", "Sub", "Mul", "Div", "Max", "Min")
