@@ -14,6 +14,7 @@ from edgewright.passes.ops import (
     Attention,
     Clip,
     Concat,
+    Elementwise,
     Gelu,
     HardSwish,
     LayerNormalization,
@@ -39,6 +40,7 @@ ACTIVATIONS: dict[str, Op] = {
     "sigmoid": Sigmoid(),
     "tanh": Tanh(),
     "clip": Clip(-0.5, 2.0),
+    "mish": Elementwise("Mish"),
 }
 
 

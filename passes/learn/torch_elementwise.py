@@ -17,6 +17,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "HardSigmoid": lambda x, alpha, beta: torch.clamp(alpha * x + beta, 0, 1),
     "LeakyRelu": lambda x, alpha: functional.leaky_relu(x, alpha),
     "Log": torch.log,
+    "Mish": functional.mish,
     "Round": torch.round,
     "Selu": lambda x, alpha, gamma: gamma * functional.elu(x, alpha),
     "Sin": torch.sin,

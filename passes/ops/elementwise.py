@@ -38,6 +38,7 @@ FUNCTIONS: dict[str, NamedFunction] = {
     "HardSigmoid": NamedFunction(lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1), {"alpha": 0.2, "beta": 0.5}),
     "LeakyRelu": NamedFunction(lambda x, alpha: np.where(x < 0, alpha * x, x), {"alpha": 0.01}),
     "Log": NamedFunction(np.log, {}),
+    "Mish": NamedFunction(lambda x: x * np.tanh(_softplus(x)), {}),
     "Round": NamedFunction(np.round, {}),
     "Selu": NamedFunction(
         lambda x, alpha, gamma: gamma * (np.maximum(x, 0) + alpha * _expm1(x)),

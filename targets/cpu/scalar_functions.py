@@ -31,6 +31,13 @@ def _softplus(x: Expr) -> Expr:
     return _rectified(x) + T.log(_f32(1) + T.exp(_f32(0) - _abs(x)))
 
 
+def _mish(x: Expr) -> Expr:
+    """tanh(log(1 + e^x)) = n / (n + 2), n = e^2x + 2 e^x; beyond 20 that is 1."""
+    e = T.exp(T.min(x, _f32(20)))
+    n = e * (e + _f32(2))
+    return x * n / (n + _f32(2))
+
+
 FUNCTION_FORMULAS: dict[str, Callable[..., Expr]] = {
     "Abs": _abs,
     "Ceil": lambda x: T.ceil(x),
@@ -41,6 +48,7 @@ FUNCTION_FORMULAS: dict[str, Callable[..., Expr]] = {
     "HardSigmoid": lambda x, alpha, beta: T.min(T.max(alpha * x + beta, _f32(0)), _f32(1)),
     "LeakyRelu": lambda x, alpha: tirx.Select(x < _f32(0), alpha * x, x),
     "Log": lambda x: T.log(x),
+    "Mish": _mish,
     "Round": lambda x: T.nearbyint(x),
     "Selu": lambda x, alpha, gamma: gamma * (_rectified(x) + alpha * _expm1(x)),
     "Sin": lambda x: T.sin(x),

@@ -71,7 +71,7 @@ def test_a_clip_far_from_zero_is_no_activation() -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name: str) -> None:
-    opset = {"Celu": 12}.get(name, 11)
+    opset = {"Mish": 18, "Celu": 12}.get(name, 11)
     attributes: dict[str, Any] = {key: 1.25 * value for key, value in FUNCTIONS[name].parameters.items()}
     nodes = [node("Abs", "x", "a"), node(name, "a", **attributes)] if name == "Log" else [node(name, "x", **attributes)]
     found = operators(check_float(model_of(nodes, X, opset=opset), {"x": 3 * normal(4, 1, 5, 24)}))
