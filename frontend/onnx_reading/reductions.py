@@ -95,8 +95,11 @@ def read_extremes(site: Site) -> Results:
     return _extreme(site, x, _axes(site), _keep(site), Max() if site.node.op_type == "ReduceMax" else Min())
 
 
-@reads("GlobalMaxPool")
+@reads("GlobalAveragePool", "GlobalMaxPool")
 def read_global_pool(site: Site) -> Results:
     """Over all axes after the channels."""
     x = site.input(0)
-    return _extreme(site, x, tuple(range(2, len(x.shape))), True, Max())
+    axes = tuple(range(2, len(x.shape)))
+    if site.node.op_type == "GlobalMaxPool":
+        return _extreme(site, x, axes, True, Max())
+    return site.make(ReduceMean(axes, True), x)

@@ -267,7 +267,8 @@ class Builder:
         if kind == "mean":
             return self.reduce_mean(x, [1], keepdims=0)
         if kind == "mean_pool":
-            return self.reduce_mean(x, [1], keepdims=0)
+            mean = self.op("GlobalAveragePool", self.transpose(x, 0, 2, 1))
+            return str(self.op("Flatten", mean))
         if kind == "slice":
             return self.squeeze(self.op("Slice", x, self.ints(0), self.ints(1), self.ints(1)), 1)
         index = self.value(np.asarray([0] if kind == "gather_vector" else 0, np.int64))

@@ -34,7 +34,7 @@ def test_reductions(kind: str, axes: set[int], keep: bool, opset: int) -> None:
     check_float(model, tolerance=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["GlobalMaxPool"])
+@pytest.mark.parametrize("kind", ["GlobalAveragePool", "GlobalMaxPool"])
 @pytest.mark.parametrize("shape", [(1, 3, 7), (1, 3, 5, 6)])
 def test_global_pooling(kind: str, shape: tuple[int, ...]) -> None:
     check_float(model_of([node(kind, "x")], {"x": shape}))

@@ -83,7 +83,7 @@ def images() -> onnx.ModelProto:
         _node("Cast", "x", "f", to=1),
         _node("Conv", "f k", "c", pads=[1, 1, 1, 1]),
         _node("Relu", "c", "r"),
-        _node("GlobalMaxPool", "r", "g"),
+        _node("GlobalAveragePool", "r", "g"),
         _node("Flatten", "g", "y"),
     ]
     return _model(nodes, {"x": (TensorProto.UINT8, (2, 2, 4, 4))}, 17, 3)

@@ -294,7 +294,7 @@ def means(m: Model, x: Value) -> Value:
 
 def pooled(m: Model, x: Value) -> Value:
     x = m.maps(x)
-    return m("Add", x, m("GlobalMaxPool", x, shape=(1, x.shape[1], 1, 1)))
+    return m("Add", x, m("GlobalAveragePool", x, shape=(1, x.shape[1], 1, 1)))
 
 
 def softmax(m: Model, x: Value) -> Value:
