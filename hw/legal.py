@@ -30,6 +30,7 @@ from edgewright.passes.ops import (
     Table,
     Transpose,
 )
+from edgewright.passes.ops.groups import WINDOWS, Group
 
 IMPLEMENTS: dict[type[Op], str] = {
     Quantise: "on the host, at the input",
@@ -84,8 +85,8 @@ LAST_SOFTMAX: Lack = (
     "softmax is computed inside attention only, and this one ends the model",
     "cut it off in front of the output: the host can compute it, and the order of the classes stays the same",
 )
-MOVES = (Slice, Reshape, Transpose, Concat)
-CARRIERS = (*MOVES, Requantise, Table, Relu)
+MOVES: Group = (*WINDOWS, Concat)  # no Gather: the engine looks nothing up
+CARRIERS: Group = (*MOVES, Requantise, Table, Relu)
 
 
 def lacking(node: Node) -> Lack | None:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgewright.passes.ir.graph import Node
-from edgewright.passes.ops import Add, Constant, Linear, Mul, Reshape, Slice, Transpose
-from edgewright.passes.ops.groups import NORMS
+from edgewright.passes.ops import Add, Constant, Linear, Mul
+from edgewright.passes.ops.groups import NORMS, WINDOWS
 
 Named = tuple[tuple[str, Node], ...]
 
 # the roles of a Linear by the operands of Attention(q, k, v) or HashAttention(codes, v) that it feeds
 FEEDS = {(0, 1, 2): "qkv", (0,): "query", (1,): "key", (2,): "value", (1, 2): "key_value", (0, 1): "query_key"}
+# how reports name the constant operands of these operators; those of any other are numbered
 OPERANDS = {
     "LayerNormalization": ("", "gamma", "beta"),
     "RMSNormalization": ("", "gamma"),
@@ -94,7 +95,7 @@ def _feeding(attention: Node) -> dict[Node, set[int]]:
 
 def _sources(node: Node) -> list[Node]:
     """The Linears behind moves, scales and codes."""
-    while isinstance(node.op, (Slice, Reshape, Transpose, Mul, Add)) or node.op.kind == "HashCodes":
+    while isinstance(node.op, (*WINDOWS, Mul, Add)) or node.op.kind == "HashCodes":
         inner = [operand for operand in node.inputs if not isinstance(operand.op, Constant)]
         if not inner:
             return []

@@ -53,4 +53,5 @@ def _merge(x: Node, linears: list[Node]) -> Node:
 
 
 def _feeds_attention(users: list[Node]) -> bool:
+    # the rule's own choice: the operators whose operands are queries, keys or values
     return bool(users) and all(isinstance(user.op, (Attention, HashCodes, HashAttention)) for user in users)

@@ -5,21 +5,19 @@ Source: ED-ViT (arXiv 2410.11650), fusion of the concatenated features of all su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import Array
-from edgewright.passes.learn.class_pruning import LABEL_SHARE
+from edgewright.passes.learn.class_pruning import answers_loss
 from edgewright.passes.learn.dataset import LearningData
-from edgewright.passes.learn.fit import Batch, fit
-from edgewright.passes.learn.losses import known_answers
+from edgewright.passes.learn.fit import fit
 from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
-from edgewright.passes.learn.torch_import import Tensor, torch
 
 LOGITS = "logits"
 STEPS = 1000
@@ -77,18 +75,8 @@ def train_fusion(
     data = LearningData(dict(zip(names, features, strict=True)), labels)
     batch = min(128, len(labels))
     recipe = Recipe(max(20, -(-steps // (len(labels) // batch))), batch, 2e-3, weight_decay=0.01, ema=0.99, seed=seed)
-    fit(module, recipe, data, _loss(module, teacher), checkpoint=checkpoint, progress=progress, stage="fusion")
+    fit(module, recipe, data, answers_loss(module, teacher), checkpoint=checkpoint, progress=progress, stage="fusion")
     return module.to_graph()
-
-
-def _loss(module: TorchGraph, teacher: Array) -> Callable[[Batch], Tensor]:
-    target = torch.from_numpy(teacher.astype(np.float32))
-
-    def loss(batch: Batch) -> Tensor:
-        assert batch.labels is not None
-        return known_answers(module(batch.inputs)[LOGITS], target[batch.index], batch.labels, LABEL_SHARE)
-
-    return loss
 
 
 def _constant(value: Array, name: str) -> Node:

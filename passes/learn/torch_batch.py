@@ -17,7 +17,7 @@ from edgewright.passes.learn.torch_import import Tensor, torch
 from edgewright.passes.learn.torch_ops import Function, function_of
 from edgewright.passes.ops.groups import BROADCASTING, PER_TOKEN
 
-# how many leading operands may carry the batch; the others are parameters
+# how many leading operands may carry the batch; the others are parameters. An operator in no table here runs sample by sample
 ROWS: dict[type[Op], int] = {
     ops.PatchEmbed: 1,
     ops.Conv: 1,

@@ -6,7 +6,7 @@ import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
-from edgewright.passes.ops.groups import WINDOWS
+from edgewright.passes.ops.groups import WEIGHTED, WINDOWS
 
 # operands that training leaves alone: stored statistics, what hash functions were fitted to, exponents, divisors
 SETTINGS: dict[type[Op], tuple[int, ...]] = {
@@ -18,10 +18,7 @@ SETTINGS: dict[type[Op], tuple[int, ...]] = {
 }
 # operands that are matrices of a product
 PRODUCTS: dict[type[Op], tuple[int, ...]] = {
-    ops.Linear: (1,),
-    ops.PatchEmbed: (1,),
-    ops.Conv: (1,),
-    ops.ConvTranspose: (1,),
+    **dict.fromkeys((*WEIGHTED, ops.ConvTranspose), (1,)),
     ops.MatMul: (0, 1),
     ops.MoE: (2, 4),
 }

@@ -33,10 +33,11 @@ from edgewright.passes.ops.hash_attention import HashAttention as HashAttention
 from edgewright.passes.ops.hash_codes import HashCodes as HashCodes
 from edgewright.passes.ops.input import Input as Input
 from edgewright.passes.ops.input import graph_input as graph_input
-from edgewright.passes.ops.layer_normalization import LayerNormalization as LayerNormalization
 from edgewright.passes.ops.linear import Linear as Linear
 from edgewright.passes.ops.matmul import MatMul as MatMul
 from edgewright.passes.ops.moe import MoE as MoE
+from edgewright.passes.ops.norms import LayerNormalization as LayerNormalization
+from edgewright.passes.ops.norms import RMSNormalization as RMSNormalization
 from edgewright.passes.ops.patch_embed import PatchEmbed as PatchEmbed
 from edgewright.passes.ops.quantise import Quantise as Quantise
 from edgewright.passes.ops.reduce_mean import ReduceMean as ReduceMean
@@ -44,7 +45,6 @@ from edgewright.passes.ops.reduce_sum import ReduceSum as ReduceSum
 from edgewright.passes.ops.relu import Relu as Relu
 from edgewright.passes.ops.requantise import Requantise as Requantise
 from edgewright.passes.ops.reshape import Reshape as Reshape
-from edgewright.passes.ops.rms_normalization import RMSNormalization as RMSNormalization
 from edgewright.passes.ops.slice import Slice as Slice
 from edgewright.passes.ops.softmax import Softmax as Softmax
 from edgewright.passes.ops.table import Table as Table

@@ -31,6 +31,7 @@ from edgewright.passes.quantisation.lowering_products import OutOfRange
 from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS, SUMS, VIEWS, hosted
 from edgewright.passes.transform import Note, Pass
 
+# those without a fact that says so have a rule in `IntegerLowering`; refusals below may still say no
 EXPRESSIBLE: tuple[type[Op], ...] = (
     *(Input, Constant, Softmax, Cast, HashCodes),
     *NORMS,

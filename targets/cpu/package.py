@@ -10,6 +10,7 @@ from typing import Any
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ops import Input
+from edgewright.passes.ops.groups import WEIGHTED
 from edgewright.targets.cpu.artifact import (
     ENTRY,
     FORMAT,
@@ -65,7 +66,7 @@ def manifest_of(program: Program, built: Built, model: str, target: str, version
     graph, variant = program.graph, program.variant
     ranges = input_ranges(graph)
     names = [one.op.name for one in graph.inputs if isinstance(one.op, Input)]
-    integer = any(not node.type.is_float for node in graph.nodes() if node.op.kind in ("Linear", "Conv", "PatchEmbed"))
+    integer = any(not node.type.is_float for node in graph.nodes() if isinstance(node.op, WEIGHTED))
     return Manifest(
         format=FORMAT,
         kind="cpu",
