@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.sealed_folder import intact, seal, to_disk
 
 DEFAULT_LIMIT_MB = 4096
@@ -264,14 +264,13 @@ def _no_room(folder: Path, error: Exception) -> bool:
 
 
 def says_no_room(text: str) -> bool:
-    """Whether a tool complains of a full disk."""
+    """Return whether a tool's message says that the disk is full."""
     return any(word in text for word in _NO_ROOM_WORDS)
 
 
 def unusable(folder: Path, error: Exception, cause: Exception | None = None) -> NoReturn:
-    """CompileError T057: `folder` of the cache cannot be used because of `error`."""
+    """Raise CompileError T057: `folder` of the cache cannot be used because of `error`."""
     because = getattr(error, "strerror", None) or str(error)
-    help_text = "make room or give the right to write there, or set EDGEWRIGHT_CACHE to another folder"
-    raise CompileError(
-        [Diagnostic("T057", "the cache of compiled files cannot be used", str(folder), because, help_text)], Exit.USAGE
-    ) from (cause or error)
+    help_text = "free some space or give write permission there, or set EDGEWRIGHT_CACHE to another folder"
+    message = "the cache of compiled files cannot be used"
+    fail("T057", message, str(folder), because, help_text, Exit.USAGE, cause or error)

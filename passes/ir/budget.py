@@ -1,8 +1,8 @@
-"""How much memory evaluating a graph takes, before anybody does."""
+"""How much memory the evaluation of a graph takes, computed beforehand."""
 
 from __future__ import annotations
 
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ops.attention import Attention
 from edgewright.passes.ops.constant import Constant
@@ -35,17 +35,13 @@ def check_budget(graph: Graph) -> None:
     peak, node = peak_bytes(graph)
     if peak > PEAK_BYTES_MAX:
         assert node is not None
-        raise CompileError(
-            [
-                Diagnostic(
-                    "Q010",
-                    f"the model's values take {peak / 2**30:,.1f} GiB at once",
-                    node.name,
-                    f"{node.op.kind} gives {node.type}, and with what else is alive this is more than "
-                    f"{PEAK_BYTES_MAX >> 30} GiB for one sample",
-                    "export the model for a smaller input (--shape NAME=... where the file leaves it open)",
-                )
-            ]
+        fail(
+            "Q010",
+            f"the model's values take {peak / 2**30:,.1f} GiB at once",
+            node.name,
+            f"{node.op.kind} gives {node.type}, and with what else is alive this is more than "
+            f"{PEAK_BYTES_MAX >> 30} GiB for one sample",
+            "export the model for a smaller input (--shape NAME=... where the file leaves it open)",
         )
 
 

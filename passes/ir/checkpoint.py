@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.documents import parse_json
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
@@ -87,7 +87,7 @@ class _Structure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(path: Path) -> Graph:
-    """The graph of a checkpoint; ``CompileError`` G090 when it is missing, damaged or of another format."""
+    """Return the graph of a checkpoint. Raise CompileError G090 when it is missing, damaged or of another format."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             structure = parse_json(archive["structure"].tobytes(), _Structure)
@@ -96,18 +96,9 @@ def load(path: Path) -> Graph:
             graph = _build(structure, archive)
         for problem in problems(graph):
             raise ValueError(f"{problem.message}, at {problem.at}")
-    except Exception as error:  # what an operator says of operands that no compiler gave it
-        raise CompileError(
-            [
-                Diagnostic(
-                    "G090",
-                    "the checkpoint cannot be read",
-                    path.name,
-                    plain(error)[:300] or type(error).__name__,
-                    "compile the model again",
-                )
-            ]
-        ) from error
+    except Exception as error:  # anything: an operator meets operands that no compiler gave it
+        because = plain(error)[:300] or type(error).__name__
+        fail("G090", "the checkpoint cannot be read", path.name, because, "compile the model again", cause=error)
     return graph
 
 

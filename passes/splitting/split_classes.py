@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgewright.passes import orders
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.text import digest
@@ -276,8 +276,8 @@ class SplitClasses:
                 return {}
             because = f"{path.name}: {error}" if path.exists() else "it holds files that are not from a training"
             help_text = "move the folder away, or choose another -o"
-            one = Diagnostic("K008", "the training to resume is another one", str(path.parent), because, help_text)
-            raise CompileError([one], Exit.USAGE) from error
+            message = "the training to resume is another one"
+            fail("K008", message, str(path.parent), because, help_text, Exit.USAGE, error)
 
 
 def kept_by_training(folder: Path) -> list[Path]:
