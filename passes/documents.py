@@ -22,7 +22,8 @@ class Unreadable(Exception):
 
 
 def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
-    """The content of a regular file of at most so many bytes. `Unreadable` for everything else; never waits for a pipe."""
+    """Return the content of a regular file of at most so many bytes. `Unreadable` for everything else; never waits for a
+    pipe."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -36,7 +37,7 @@ def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
 
 
 def read_json(path: Path, kind: type[T], largest: int = LARGEST_BYTES) -> T:
-    """The value of a JSON file, of exactly this type. `Unreadable` otherwise."""
+    """Return the value of a JSON file, of exactly this type. `Unreadable` otherwise."""
     return parse_json(read_bytes(path, largest), kind)
 
 
@@ -49,7 +50,7 @@ def parse_json(content: bytes, kind: type[T]) -> T:
 
 
 def parse_toml(content: bytes, kind: type[T]) -> T:
-    """The value of a TOML file, of exactly this type. `Unreadable` otherwise."""
+    """Return the value of a TOML file, of exactly this type. `Unreadable` otherwise."""
     try:
         return _converted(tomllib.loads(content.decode()), kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError are ValueErrors

@@ -1,7 +1,7 @@
-"""Which pass may follow which, and why the others may not.
+"""Which pass may follow which, and the reasons for each refusal.
 
-A pass leaves marks in the graph that anybody can read off it (integers, hash codes, experts, a sub-model's outputs), also
-after it went through an ONNX file. Every pass refuses a graph whose marks it cannot work with, with an A-code; so an order
+A pass leaves marks that show in the graph (integers, hash codes, experts, a sub-model's outputs), even after it was
+written to an ONNX file and read again. Every pass refuses a graph whose marks it cannot work with, with an A-code; so an order
 is refused exactly if a mark that the first pass leaves, or a mark that the second one needs, is refused by the other.
 """
 
@@ -88,7 +88,7 @@ REFUSED: dict[tuple[Mark, str], Refusal] = {
 
 
 def marks(graph: Graph) -> frozenset[Mark]:
-    """What shows in a graph."""
+    """Return what shows in a graph."""
     kinds = {node.op.kind for node in graph.nodes()}
     shown = {
         Mark.INTEGERS: graph.level is Level.QUANTISED,
@@ -100,7 +100,7 @@ def marks(graph: Graph) -> frozenset[Mark]:
 
 
 def check(name: str, graph: Graph) -> None:
-    """CompileError with an A-code for every mark of the graph that the pass called `name` cannot work with."""
+    """Raise CompileError with an A-code for every mark of the graph that the pass called `name` cannot work with."""
     if name not in PASSES:
         return
     found = [

@@ -53,7 +53,7 @@ def influences(
 
 
 def fastest_run() -> Run:
-    """The same values by torch where it is installed, by the interpreter where not."""
+    """Return the same values by torch where it is installed, by the interpreter where not."""
     if importlib.util.find_spec("torch") is None:
         return interpret
     from edgewright.passes.learn.measure import outputs
@@ -62,14 +62,14 @@ def fastest_run() -> Run:
 
 
 def least(found: Sequence[Influence], by: str) -> TransformerBlock:
-    """The block of least influence by "tokens" or "first"; the first of equals."""
+    """Return the block of least influence by "tokens" or "first"; the first of equals."""
     return min(found, key=lambda one: one.first if by == "first" else one.tokens).block
 
 
 def influence_rows(
     step: int, found: Sequence[Influence], chosen: TransformerBlock, numbers: Sequence[int]
 ) -> list[tuple[object, ...]]:
-    """Rows for `tell_influence`; numbers: what the blocks that are left were called in the unmodified graph."""
+    """Return rows for `tell_influence`; numbers: what the blocks that are left were called in the unmodified graph."""
     return [(f"step {step + 1}", numbers[i.block.index], i.tokens, i.first, i.block is chosen) for i in found]
 
 
@@ -81,12 +81,12 @@ def tell_influence(note: Note, rows: Sequence[tuple[object, ...]]) -> None:
 
 
 def without_block(graph: Graph, block: TransformerBlock) -> Graph:
-    """The graph whose readers of stream_out read stream_in. The block is `closed` and keeps the stream's shape."""
+    """Return the graph whose readers of stream_out read stream_in. The block is `closed` and keeps the stream's shape."""
     return _without(graph, block, block.stream_out)[0]
 
 
 def _without(graph: Graph, block: TransformerBlock, followed: Node) -> tuple[Graph, Node]:
-    """The graph without the block, and what `followed` has become in it."""
+    """Return the graph without the block, and what `followed` has become in it."""
     seen: dict[Node, Node] = {}
 
     def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
@@ -111,7 +111,7 @@ def _cosine(a: Array, b: Array) -> Array:
 
 
 def mask_input(graph: Graph, blocks: Sequence[TransformerBlock]) -> str | None:
-    """The one integer input (1, tokens) that decides the bias of the blocks' attention: 1 for tokens that count."""
+    """Return the one integer input (1, tokens) that decides the bias of the blocks' attention: 1 for tokens that count."""
     found: set[str] = set()
     for block in blocks:
         if not isinstance(block.attention.op, Attention):

@@ -18,7 +18,7 @@ class TransformerBlock:
     """Attention with its residual, then a feed-forward network with its own.
 
     stream_in, stream_out: the residual stream before and after, (windows, tokens, width). Pre-norm: both are sums (or
-    what stands in front of the first block); post-norm (BERT): both are normalised sums.
+    what stands before the first block); post-norm (BERT): both are normalised sums.
     members: the nodes after stream_in up to and with stream_out that depend on stream_in, operands first; no constants.
     attention: the Attention or HashAttention node. linears: (role, node), roles "qkv", "query", "key", "value",
     "key_value", "query_key", "projection", "ffn1", "ffn2", "router", or "linear3" for one that has no such place.
@@ -52,7 +52,7 @@ class TransformerBlock:
 
     @property
     def is_plain(self) -> bool:
-        """Softmax attention and one dense feed-forward network."""
+        """Return whether the block has softmax attention and one dense feed-forward network."""
         return not self.hashed and not self.experts
 
     @property
@@ -67,7 +67,7 @@ class TransformerBlock:
 
 
 def find_blocks(graph: Graph) -> tuple[TransformerBlock, ...]:
-    """All blocks in the order in which data passes them. Empty where there are none (no pattern of attention residual
+    """Return all blocks in the order in which data passes them. Empty where there are none (no pattern of attention residual
     and feed-forward residual). Works before and after the float passes; a last block that `SliceEarly` has narrowed to
     the tokens that are read is a block of its own form."""
     reach = _Reach(graph)
@@ -87,7 +87,7 @@ def find_blocks(graph: Graph) -> tuple[TransformerBlock, ...]:
 
 
 def runs_of_equal_blocks(blocks: Sequence[TransformerBlock]) -> tuple[tuple[TransformerBlock, ...], ...]:
-    """Maximal runs of blocks, each reading the one before it, that may be grouped: equal `form`."""
+    """Return maximal runs of blocks, each reading the one before it, that may be grouped: equal `form`."""
     runs: list[list[TransformerBlock]] = []
     for block in blocks:
         last = runs[-1][-1] if runs else None
@@ -99,7 +99,7 @@ def runs_of_equal_blocks(blocks: Sequence[TransformerBlock]) -> tuple[tuple[Tran
 
 
 def tokens_read(graph: Graph, block: TransformerBlock) -> slice:
-    """The tokens of a block's output that anything behind it reads: those that a Slice takes, of it or of its norm."""
+    """Return the tokens of a block's output that anything after it reads: those that a Slice takes, of it or of its norm."""
     users = graph.users()
     stack, spans = [block.stream_out], []
     everything = slice(0, block.stream_out.shape[-2])
@@ -139,7 +139,7 @@ class _Reach:
             self.below[node] = bits
 
     def between(self, start: Node, end: Node) -> int:
-        """All on a way from start to end, end included, start not."""
+        """Return all nodes on a path from start to end, including end but not start."""
         return self.below[start] & self.above[end] & ~self.bit[start]
 
     def of(self, bits: int) -> list[Node]:
@@ -147,7 +147,7 @@ class _Reach:
 
 
 def _residuals(reach: _Reach) -> Iterator[tuple[Node, Node, list[str]]]:
-    """(sum, the value it adds again, operators of the branch) of every sum whose one operand depends on the other."""
+    """Yield (sum, the value it adds again, operators of the branch) of every sum whose one operand depends on the other."""
     for node in reach.nodes:
         if not isinstance(node.op, Add):
             continue
@@ -160,7 +160,7 @@ def _residuals(reach: _Reach) -> Iterator[tuple[Node, Node, list[str]]]:
 
 
 def _block(index: int, reach: _Reach, skip: Node, middle: Node, feeds: dict[Node, Node]) -> TransformerBlock | None:
-    """The block whose attention is added at `middle`."""
+    """Return the block whose attention is added at `middle`."""
     if middle in feeds:
         layout, stream_out = "pre-norm", feeds[middle]
     else:
@@ -213,14 +213,14 @@ def _only_norm(reach: _Reach, node: Node) -> Node | None:
 
 
 def _is_read_whole(reach: _Reach, part: Node, middle: Node) -> bool:
-    """The branch added to a slice of the stream also depends on the stream beside that slice."""
+    """Return whether the branch added to a slice of the stream also depends on the stream beside that slice."""
     whole = part.inputs[0]
     beside = reach.between(whole, middle) & ~reach.below[part]
     return any(node.op.kind in ("Linear", *(norm.__name__ for norm in NORMS)) for node in reach.of(beside))
 
 
 def _form(stream_in: Node, members: tuple[Node, ...]) -> tuple[object, ...]:
-    """Operators, attributes, wiring, shapes: everything but the values of the block's constants."""
+    """Return operators, attributes, wiring, shapes: everything but the values of the block's constants."""
     numbers = {node: i for i, node in enumerate(members)}
     outside: dict[Node, str] = {}
 

@@ -31,9 +31,9 @@ class FuseBlocks(Pass):
 
     Before: block(block(block(x))). After: block'(block'(x)) with as many operators a block as before: W' = W0 + B A +
     sum_k (L_k R_k) * P_k over the removed blocks k, folded into one matrix.
-    One after another: the block of least Macro Influence goes; the block in front predicts by least squares what it added;
+    One after another: the block of least Macro Influence goes; the preceding block predicts by least squares what it added;
     the blocks of its group absorb its weights and learn, together and on the group's inputs, to give what the group gave with
-    it; then all is evaluated anew. At last the whole learns the outputs of the unmodified graph.
+    it; then all is evaluated again. Finally the whole learns the outputs of the unmodified graph.
     share of all blocks (rounded up), or count. group: blocks in a group, the removed one included. rank: of L_k R_k and B A
     (None: a third of the width). samples by input name, unlabelled, the first `influence_samples` of them choose blocks,
     by "tokens" (all) or "first" (the class token); least squares see the first `fit_samples` (0: without). epochs over the
@@ -116,7 +116,7 @@ class FuseBlocks(Pass):
     def _fuse(
         self, step: int, steps: int, graph: Graph, chosen: TransformerBlock, live: list[FusedBlock], mask: str | None
     ) -> tuple[Graph, tuple[tuple[object, ...], ...]]:
-        """The graph without the block, those of its group trained and folded; takes the block out of `live`."""
+        """Return the graph without the block, those of its group trained and folded; takes the block out of `live`."""
         from edgewright.passes.learn.block_fusion import fold, learn_group
 
         blocks = find_blocks(graph)
@@ -151,7 +151,7 @@ class FuseBlocks(Pass):
     def _predict(
         self, graph: Graph, chosen: TransformerBlock, live: list[FusedBlock], mask: str | None, numbers: list[int]
     ) -> list[tuple[object, ...]]:
-        """Least squares into the block in front of the one that goes; a row about it."""
+        """Least squares into the block before the one that goes; a row about it."""
         if not (self.fit_samples and chosen.index):
             return []
         front = find_blocks(graph)[chosen.index - 1]
@@ -172,15 +172,15 @@ class FuseBlocks(Pass):
 
 
 def group_of(blocks: Sequence[TransformerBlock], removed: TransformerBlock, size: int) -> tuple[TransformerBlock, ...]:
-    """The blocks that are fused together: a window of `size` of the run of equal blocks that `removed` lies in.
+    """Return the blocks that are fused together: a window of `size` of the run of equal blocks that `removed` lies in.
 
-    The window is about the block in front of it, clamped to the run (FuseGPT's released code, with its G = size).
+    The window is about the block before it, clamped to the run (FuseGPT's released code, with its G = size).
     """
     run = next(run for run in runs_of_equal_blocks(blocks) if removed in run)
     size = max(2, min(size, len(run)))
     place = run.index(removed)
     start = max(place - 1, 0) - (size // 2 - 1)
     start = min(max(start, 0), len(run) - size)
-    if not start <= place < start + size:  # an odd size about the block in front may leave the block itself out
+    if not start <= place < start + size:  # an odd size about the preceding block may leave the block itself out
         start = min(max(place - size + 1, 0), len(run) - size)
     return tuple(run[start : start + size])

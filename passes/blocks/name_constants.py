@@ -33,7 +33,7 @@ class Roles:
 
 
 def named_constants(members: Sequence[Node], attention: Node) -> Roles:
-    """The roles in a block whose nodes, operands first, are `members`."""
+    """Return the roles in a block whose nodes, operands first, are `members`."""
     names: dict[Node, str] = {}
     for node, fed in _feeding(attention).items():
         names[node] = FEEDS.get(tuple(sorted(fed)), "")
@@ -83,7 +83,7 @@ def _name(node: Node, names: dict[Node, str], members: Sequence[Node]) -> str:
 
 
 def _feeding(attention: Node) -> dict[Node, set[int]]:
-    """The Linears that an operand of the attention is a part of, with the operands (0 q, 1 k, 2 v) they feed."""
+    """Return the Linears that an operand of the attention is a part of, with the operands (0 q, 1 k, 2 v) they feed."""
     hashed = attention.op.kind == "HashAttention"
     found: dict[Node, set[int]] = {}
     for i, operand in enumerate(attention.inputs[:3]):
@@ -94,7 +94,7 @@ def _feeding(attention: Node) -> dict[Node, set[int]]:
 
 
 def _sources(node: Node) -> list[Node]:
-    """The Linears behind moves, scales and codes."""
+    """Return the Linears after moves, scales and codes."""
     while isinstance(node.op, (*WINDOWS, Mul, Add)) or node.op.kind == "HashCodes":
         inner = [operand for operand in node.inputs if not isinstance(operand.op, Constant)]
         if not inner:
@@ -106,7 +106,7 @@ def _sources(node: Node) -> list[Node]:
 
 
 def _leads(node: Node, target: Node) -> bool:
-    """`target` is `node` behind moves and element-wise steps."""
+    """Return whether `target` is `node` after moves and elementwise steps."""
     while target is not node:
         inner = [operand for operand in target.inputs if not isinstance(operand.op, Constant)]
         if len(inner) != 1 or isinstance(target.op, Linear):

@@ -12,19 +12,20 @@ from edgewright.passes.transform import Note
 
 
 def removable(blocks: Sequence[TransformerBlock]) -> tuple[TransformerBlock, ...]:
-    """Blocks with a neighbour of equal form, and read by nobody within: the candidates. The last of a run is none."""
+    """Return blocks with a neighbour of equal form, and read by nobody within: the candidates. The last of a run is not one."""
     runs = [run for run in runs_of_equal_blocks(blocks) if len(run) > 1]
     return tuple(block for run in runs for block in run if block.closed and block.is_plain)
 
 
 def most_removable(blocks: Sequence[TransformerBlock]) -> int:
-    """How many can go one after another: of each run all that nobody reads within, but one stays."""
+    """Return how many can go one after another: of each run all that nothing reads within, but one stays."""
     runs = runs_of_equal_blocks(blocks)
     return sum(min(len(run) - 1, sum(block.closed for block in run)) for run in runs)
 
 
 def check_removal(graph: Graph, share: float | None, count: int | None, note: Note) -> tuple[tuple[TransformerBlock, ...], int]:
-    """All blocks, and how many are to go: `count`, or a share of all rounded up. Refusals (F-codes) go into the note."""
+    """Return all blocks, and how many are to go: `count`, or a share of all rounded up. Refusals (F-codes) go into the
+    note."""
     blocks = find_blocks(graph)
     wanted = count if count is not None else math.ceil(len(blocks) * (share or 0) - 1e-9)
     for diagnostic in _refusals(graph, blocks, share, count, wanted):

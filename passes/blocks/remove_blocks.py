@@ -24,7 +24,7 @@ from edgewright.passes.transform import Note, Pass, Progress
 class RemoveBlocks(Pass):
     """Takes whole blocks out: what `FuseBlocks` is measured against.
 
-    Before: block(block(block(x))). After: block(block(x)), the block of least Macro Influence gone, evaluated anew after
+    Before: block(block(block(x))). After: block(block(x)), the block of least Macro Influence gone, evaluated again after
     every removal. share of all blocks (rounded up), or count, or `blocks`: their indices in the given graph.
     samples by input name, the first `influence_samples` of them decide; by: "tokens" (all) or "first" (the class token).
     epochs: above 0, the rest then learns the outputs of the unmodified graph, for so many epochs of the samples;

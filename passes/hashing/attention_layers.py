@@ -54,7 +54,7 @@ class Projection:
 
 
 def attention_layers(graph: Graph) -> tuple[AttentionLayer, ...]:
-    """All of them, operands before their users."""
+    """Return all of them, operands before their users."""
     nodes = [node for node in graph.nodes() if isinstance(node.op, Attention)]
     return tuple(AttentionLayer(i, node, _obstacle(node)) for i, node in enumerate(nodes))
 
@@ -71,7 +71,7 @@ def _obstacle(node: Node) -> str | None:
 
 
 def _origins(node: Node) -> set[Node]:
-    """The value and what it is computed from token by token."""
+    """Return the value and what it is computed from token by token."""
     found = {node}
     while isinstance(node.op, PROJECTING):
         node = node.inputs[0]
@@ -80,7 +80,7 @@ def _origins(node: Node) -> set[Node]:
 
 
 def projection(node: Node) -> Projection | None:
-    """Channels of a Linear (a merged Q, K, V) or all of it; None for any other value."""
+    """Return channels of a Linear (a merged Q, K, V) or all of it; None for any other value."""
     step, linear = (node.op, node.inputs[0]) if isinstance(node.op, Slice) else (None, node)
     if not isinstance(linear.op, Linear) or linear.type.rank != 3:
         return None

@@ -11,7 +11,7 @@ PEAK_BYTES_MAX = 2 << 30  # of one sample's values alive at once, as float32 or 
 
 
 def peak_bytes(graph: Graph) -> tuple[int, Node | None]:
-    """The largest sum of values alive at once in the order of `graph.nodes()`, constants apart, and the value that
+    """Return the largest sum of values alive at once in the order of `graph.nodes()`, except constants, and the value that
     reaches it. An attention's scores count while it is evaluated."""
     nodes = graph.nodes()
     last = {operand: i for i, node in enumerate(nodes) for operand in node.inputs}
@@ -31,7 +31,7 @@ def peak_bytes(graph: Graph) -> tuple[int, Node | None]:
 
 
 def check_budget(graph: Graph) -> None:
-    """CompileError Q010 when one sample's values take more than PEAK_BYTES_MAX at once."""
+    """Raise CompileError Q010 when one sample's values take more than PEAK_BYTES_MAX at once."""
     peak, node = peak_bytes(graph)
     if peak > PEAK_BYTES_MAX:
         assert node is not None

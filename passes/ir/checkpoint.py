@@ -131,7 +131,7 @@ def _at(nodes: list[Node], index: int) -> Node:
 
 
 def _operator(kind: type[Op], attributes: dict[str, Any]) -> Op:
-    """An operator whose attributes have the types of its fields."""
+    """Return an operator whose attributes have the types of its fields."""
     given = {name: _decode(value) for name, value in attributes.items()}
     wanted = _hints(kind)
     wrong = [name for name in given if name not in wanted or not fits(given[name], wanted[name])]
@@ -147,7 +147,7 @@ def _hints(kind: type[Op]) -> dict[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of an annotated type, its items too."""
+    """Return whether a value is of an annotated type, its items too."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
@@ -179,7 +179,7 @@ def _is_quant(value: Any) -> bool:
 
 
 def _encode(value: Any) -> Any:
-    """JSON for an attribute: finite numbers and strings as they are, the rest tagged."""
+    """Return JSON for an attribute: finite numbers and strings as they are, the rest tagged."""
     if isinstance(value, Float32):
         return {"elem": "f32"}
     if isinstance(value, Int):

@@ -1,4 +1,4 @@
-"""What must hold of a graph at its level. G-codes are our bugs, Q-codes come from the model."""
+"""What must hold for a graph at its level. G-codes are our bugs, Q-codes come from the model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgewright.passes.ops.groups import CARRYING_INTEGERS, ON_HOST, ONLY_QUANTI
 
 
 def verify(graph: Graph, after: str = "") -> None:
-    """Raises CompileError with everything `problems` finds; `after` names the pass that made the graph."""
+    """Raise CompileError with all `problems` of the graph; `after` names the pass that made it."""
     found = list(problems(graph, after))
     if found:
         ours = any(d.code.startswith("G") for d in found)
@@ -21,7 +21,7 @@ def verify(graph: Graph, after: str = "") -> None:
 
 
 def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
-    """Every broken rule: structure, types, levels, and on integers the ranges the hardware relies on."""
+    """Yield every broken rule: structure, types, levels, and on integers the ranges the hardware relies on."""
     where = f" (after {after})" if after else ""
     try:
         nodes = graph.nodes()
@@ -52,7 +52,7 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
 
 
 def _is_given(node: Node) -> bool:
-    """An integer that is an input or a constant, or a move of such."""
+    """Return whether the node is an integer input or constant, or a move of such values."""
     op = node.op
     moves = isinstance(op, CARRYING_INTEGERS) and all(_is_given(n) for n in node.inputs)
     return isinstance(node.elem, Int) and (isinstance(op, (Input, Constant)) or moves)
@@ -90,7 +90,7 @@ def _integers(node: Node, at: str) -> Iterator[Diagnostic]:
 
 
 def accumulator_bound(node: Node) -> int:
-    """The largest magnitude that a node's int32 accumulators can take; 0 for one without, or in float."""
+    """Return the largest magnitude that a node's int32 accumulators can take; 0 for one without, or in float."""
     return 0 if node.type.is_float else node.op.accumulator_bound(*_operands(node))
 
 

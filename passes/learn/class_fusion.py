@@ -24,14 +24,14 @@ STEPS = 1000
 
 
 def feature_names(count: int) -> tuple[str, ...]:
-    """Inputs of the fusion network, one for each sub-model."""
+    """Return inputs of the fusion network, one for each sub-model."""
     return tuple(f"features_{i}" for i in range(count))
 
 
 def fusion_graph(
     widths: Sequence[int], classes: int, seed: int, mean: Array | None = None, spread: Array | None = None
 ) -> Graph:
-    """Inputs "features_0" (1, widths[0]) and so on; Concat, Linear, Gelu, Linear; output "logits" (1, classes).
+    """Return inputs "features_0" (1, widths[0]) and so on; Concat, Linear, Gelu, Linear; output "logits" (1, classes).
 
     Hidden width: twice the classes or half of the features, whichever is more. Weights are random (Glorot and Bengio 2010);
     mean and spread of the joined features are folded into the first layer.
@@ -65,8 +65,8 @@ def train_fusion(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Graph:
-    """The fusion network of sub-models whose features (samples, width) these are; teacher: (samples, classes). `steps` of
-    training at least, and whole passes over the samples, 20 at least."""
+    """Return the fusion network of sub-models whose features (samples, width) these are; teacher: (samples, classes).
+    `steps` of training at least, and whole passes over the samples, 20 at least."""
     joined = np.concatenate(features, axis=1)
     names = feature_names(len(features))
     widths = [part.shape[1] for part in features]

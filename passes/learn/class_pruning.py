@@ -67,7 +67,7 @@ class PruningSchedule:
         return {CHANNEL: self.channels, HEAD: self.heads, HIDDEN: self.hidden}[kind]
 
     def scaled(self, epochs: float, samples: int) -> PruningSchedule:
-        """The same proportions, the last stage of a sub-model seeing `epochs` times all samples."""
+        """Return the same proportions, the last stage of a sub-model seeing `epochs` times all samples."""
         factor = epochs * samples / self.hidden.images
 
         def longer(stage: PruningStage) -> PruningStage:
@@ -114,7 +114,7 @@ class SubModelTraining:
 
 
 def prune_for_classes(graph: Graph, classes: Sequence[int], shape: SubShape, training: SubModelTraining) -> Graph:
-    """The sub-model of a whole classifier (outputs "features" and "logits") in the shape wanted."""
+    """Return the sub-model of a whole classifier (outputs "features" and "logits") in the shape wanted."""
     current = keep_classes(graph, classes)
     for number, kind in enumerate(STAGES):
         current = _stage(current, classes, shape, kind, number, training)
@@ -122,7 +122,7 @@ def prune_for_classes(graph: Graph, classes: Sequence[int], shape: SubShape, tra
 
 
 def _stage(graph: Graph, classes: Sequence[int], shape: SubShape, kind: str, number: int, training: SubModelTraining) -> Graph:
-    """One cut and its fine-tuning; what an earlier run finished is read."""
+    """Return the graph after one cut and its fine-tuning, read from the folder if an earlier run finished it."""
     schedule, stage = training.schedule, training.schedule.stage(kind)
     kept = None if training.folder is None else training.folder / f"{training.name}-{number}-{kind}.npz"
     index = balanced(training.data.labels, classes, stage.pool, training.seed + number)
@@ -163,7 +163,7 @@ def _stage(graph: Graph, classes: Sequence[int], shape: SubShape, kind: str, num
 
 
 def answers_loss(module: TorchGraph, wanted: Array) -> Callable[[Batch], Tensor]:
-    """Divergence from the whole model's answers, and cross entropy with the labels."""
+    """Return divergence from the whole model's answers, and cross entropy with the labels."""
     target = torch.from_numpy(wanted.astype(np.float32))
 
     def loss(batch: Batch) -> Tensor:
@@ -174,7 +174,7 @@ def answers_loss(module: TorchGraph, wanted: Array) -> Callable[[Batch], Tensor]
 
 
 def cut_to(graph: Graph, shape: SubShape, kind: str, data: LearningData, schedule: PruningSchedule) -> Graph:
-    """The graph with the least important units of one kind gone, so many in each group that the shape is met."""
+    """Return the graph with the least important units of one kind gone, so many in each group that the shape is met."""
     structure = structure_of(graph, (FEATURES,))
     scores = estimate_divergence(structure, kind, data)
     few = data.choose(np.arange(min(len(data), schedule.exact_images)))
@@ -231,7 +231,7 @@ def estimate_divergence(structure: Structure, kind: str, data: LearningData, bat
 
 
 def balanced(labels: Array | None, classes: Sequence[int], count: int, seed: int) -> Array:
-    """Positions of at most `count` samples: half of them of these classes, half of the others (none if there are no
+    """Return positions of at most `count` samples: half of them of these classes, half of the others (none if there are no
     others), each class as often as the scarcest allows; in random order."""
     assert labels is not None
     rng = np.random.default_rng(seed)
@@ -252,7 +252,7 @@ def _log_answers(module: TorchGraph, data: LearningData) -> Tensor:
 
 
 def _divergence(wanted: Tensor, found: Tensor) -> Tensor:
-    """KL(wanted, found), mean over samples; both log probabilities."""
+    """Return KL(wanted, found), mean over samples; both log probabilities."""
     return functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
 
 

@@ -50,7 +50,7 @@ class Deployment(nn.Module):
         self.fusion = TorchGraph(fusion)
 
     def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """(samples, classes) of all, and (samples, own classes + other) of each sub-model."""
+        """Return (samples, classes) of all, and (samples, own classes + other) of each sub-model."""
         found = [sub_model(inputs) for sub_model in self.sub_models]
         features = {name: one[FEATURES] for name, one in zip(feature_names(len(found)), found, strict=True)}
         return self.fusion(features)[LOGITS], [one[LOGITS] for one in found]
@@ -69,7 +69,8 @@ def tune_together(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Together:
-    """One more stage for everything. teacher: the whole model's probabilities (samples, classes) for `data`, labelled."""
+    """Train everything for one more stage. teacher: the whole model's probabilities (samples, classes) for `data`,
+    labelled."""
     begun = time.monotonic()
     index = np.random.default_rng(seed).permutation(len(data))[: stage.pool]
     part = data.choose(index)

@@ -37,7 +37,7 @@ class TimedLines:
 
 
 def seconds_left(done: int, left: int, seconds: float) -> float | None:
-    """How long `left` more take when `done` took so long; None while nothing is done, or nothing left."""
+    """Return how long `left` more take when `done` took so long; None while nothing is done, or nothing left."""
     return seconds / done * left if done > 0 and left > 0 else None
 
 

@@ -31,7 +31,7 @@ class RunState:
 
 
 def write_state(path: Path, content: dict[str, Any]) -> None:
-    """Replaces the file in one move, when all of it is on disk."""
+    """Replace the file in one move, when all of it is on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -45,7 +45,7 @@ def write_state(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """What `write_state` wrote, None where there is no file. CompileError L009: damaged, or of another run."""
+    """Return what `write_state` wrote, None where there is no file. CompileError L009: damaged, or of another run."""
     if not path.exists():
         return None
     try:

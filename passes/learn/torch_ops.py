@@ -1,6 +1,6 @@
 """What each operator computes, in torch and differentiable: equal to its `eval` on floats up to rounding.
 
-The functions take tensors of the graph's own shapes; `torch_batch` puts a batch in front of the leading axis.
+The functions take tensors of the graph's own shapes; `torch_batch` puts a batch before the leading axis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Function: TypeAlias = Callable[..., Tensor]
 
 
 def function_of(op: Op) -> Function:
-    """The op as a function of tensors. TypeError for an op of the integer level."""
+    """Return the op as a function of tensors. TypeError for an op of the integer level."""
     build = FUNCTIONS.get(type(op))
     if build is None:
         raise TypeError(f"{op.kind} has no float form to learn with")

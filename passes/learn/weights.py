@@ -26,7 +26,7 @@ MASKED = -50.0  # an added constant that goes below is a mask
 
 
 def learnable_constants(graph: Graph) -> set[Node]:
-    """Float constants of more than one element that are weights, biases, affine factors, embeddings or tables.
+    """Return float constants of more than one element that are weights, biases, affine factors, embeddings or tables.
 
     Left out: what `SETTINGS` names, and masks (added constants with values below -50, or infinite).
     """

@@ -20,7 +20,7 @@ class Binary(Op):
 
     @abstractmethod
     def f(self, a: Array, b: Array) -> Array:
-        """The value; exact int64 of int64 operands where integers are allowed."""
+        """Return the value; exact int64 of int64 operands where integers are allowed."""
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)

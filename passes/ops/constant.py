@@ -37,10 +37,10 @@ class Constant(Op):
 
 
 def constant(value: Array, origin: Iterable[str] = (), quant: Quant | None = None) -> Node:
-    """A Constant node of the array's shape and dtype."""
+    """Return a Constant node of the array's shape and dtype."""
     return make(Constant(value), origin=origin, quant=quant)
 
 
 def value_of(node: Node) -> Array | None:
-    """The array of a Constant node, None for any other."""
+    """Return the array of a Constant node, None for any other."""
     return node.op.value if isinstance(node.op, Constant) else None

@@ -69,13 +69,13 @@ class HashCodes(Op):
         return float32(signs.reshape(*u.shape[:2], -1))
 
     def margins(self, u: Array, anchors: Array, coefficients: Array, threshold: Array) -> Array:
-        """What the bits are the signs of, (B, T, H, b), in float64."""
+        """Return what the bits are the signs of, (B, T, H, b), in float64."""
         kernels = self.kernels(u, anchors)
         found: Array = np.einsum("bthm,hrm->bthr", kernels, np.asarray(coefficients, np.float64), optimize=True)
         return found - threshold
 
     def kernels(self, u: Array, anchors: Array) -> Array:
-        """Similarities of each token to each anchor, (B, T, H, m), in float64."""
+        """Return similarities of each token to each anchor, (B, T, H, m), in float64."""
         split = np.asarray(u, np.float64).reshape(*u.shape[:2], self.heads, -1)
         anchors = np.asarray(anchors, np.float64)
         directions = split / np.sqrt((split * split).sum(axis=-1, keepdims=True) + NORM_FLOOR)

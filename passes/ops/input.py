@@ -12,7 +12,7 @@ from edgewright.passes.ir.types import F32, Array, Elem, Shape, TensorType
 class Input(Op):
     """A value the caller gives. The name is the key in `interpret(graph, {name: array})`.
 
-    `unbatched`: the model's own shape is that behind the leading 1, which counts samples. `allowed`: lowest and highest
+    `unbatched`: the model's own shape is that after the leading 1, which counts samples. `allowed`: lowest and highest
     integer that it may hold, where its uses alone do not say it.
     """
 
@@ -32,5 +32,5 @@ class Input(Op):
 
 
 def graph_input(name: str, shape: Shape, elem: Elem = F32, unbatched: bool = False) -> Node:
-    """An Input node; its origin is its name."""
+    """Return an Input node; its origin is its name."""
     return make(Input(name, TensorType(shape, elem), unbatched), origin=(name,))

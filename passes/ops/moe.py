@@ -109,11 +109,11 @@ class MoE(Op):
         return chosen, np.take_along_axis(softmax(logits, -1), chosen, 1)
 
     def entered(self, rows: Array, w1: Array, b1: Array) -> Array:
-        """What one expert's activation sees of float rows (M, d): (M, h)."""
+        """Return what one expert's activation sees of float rows (M, d): (M, h)."""
         return float32(np.matmul(rows, w1.T) + b1)
 
     def activated(self, x: Array) -> Array:
-        """The activation of floats."""
+        """Return the activation of floats."""
         return ACTIVATIONS[self.activation].eval(x)
 
     def macs(self, *types: TensorType) -> int:

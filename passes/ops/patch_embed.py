@@ -48,7 +48,7 @@ class PatchEmbed(Weighted):
 
 
 def patches(x: Array, patch: int) -> Array:
-    """(B, C, H, W) -> (B, patches row-major, C * patch * patch)."""
+    """Rearrange (B, C, H, W) to (B, patches row-major, C * patch * patch)."""
     batch, channels, height, width = x.shape
     rows, columns = height // patch, width // patch
     split = x.reshape(batch, channels, rows, patch, columns, patch).transpose(0, 2, 4, 1, 3, 5)

@@ -45,6 +45,6 @@ class Requantise(Op):
 
 
 def _fits(factors: Shape, acc: Shape) -> bool:
-    """Whether factors broadcast to accumulators and vary along one axis at most."""
+    """Return whether factors broadcast to accumulators and vary along one axis at most."""
     along = [(n, m) for n, m in zip(factors[::-1], acc[::-1], strict=False) if n != 1]
     return min(1, len(acc)) <= len(factors) <= len(acc) and len(along) <= 1 and all(n == m for n, m in along)

@@ -19,7 +19,7 @@ class Unary(Op):
 
     @abstractmethod
     def f(self, x: Array) -> Array:
-        """The value in any float precision; `eval` rounds it to float32."""
+        """Return the value in any float precision; `eval` rounds it to float32."""
 
     def expect_attributes(self) -> None:
         """Raise InferError where an attribute has no meaning."""

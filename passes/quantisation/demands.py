@@ -31,7 +31,7 @@ class Demands:
         self._depth = 0
 
     def once(self, known: dict[Key, Made], key: Key, compute: Callable[[], Made]) -> Made:
-        """known[key], computed where it is not known; the computation may be started several times."""
+        """Return known[key], computed if unknown; the computation may be started several times."""
         if key not in known:
             if self._depth == DEEPEST:
                 raise _Deeper(lambda: self.once(known, key, compute))
@@ -43,7 +43,7 @@ class Demands:
         return known[key]
 
     def meet(self, demand: Callable[[], Made]) -> Made:
-        """The demand's result, after all that it demands."""
+        """Return the demand's result, after all that it demands."""
         inner: list[Callable[[], object]] = []
         while True:
             try:

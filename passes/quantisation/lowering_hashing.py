@@ -22,7 +22,7 @@ CODE = Quant(1.0)  # +1 and -1 stand for themselves
 
 
 def codes(lowering: IntegerLowering, node: Node, op: HashCodes, quant: Quant | None) -> Node:
-    """The codes in int8; the scale of u is no part of them, for only its direction counts."""
+    """Return the codes in int8; the scale of u is not part of them, for only its direction counts."""
     u = lowering.int8(node.inputs[0])
     anchors, coefficients, threshold = (_constant(n) for n in node.inputs[1:])
     try:
@@ -41,7 +41,7 @@ def codes(lowering: IntegerLowering, node: Node, op: HashCodes, quant: Quant | N
 
 
 def too_many(node: Node) -> Iterator[Diagnostic]:
-    """H007 for hash functions beyond what the sums of the integer form hold."""
+    """Yield H007 for hash functions beyond what the sums of the integer form hold."""
     _, supports, width = node.inputs[1].shape
     for (what, most), found in zip(SIZES.items(), (supports, width), strict=True):
         if found > most:

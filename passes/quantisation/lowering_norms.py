@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def normalised(
     lowering: IntegerLowering, node: Node, op: LayerNormalization | RMSNormalization, quant: Quant, elem: Int
 ) -> Node:
-    """The normalisation of an int16 value into `quant`, gamma and beta as integers."""
+    """Return the normalisation of an int16 value into `quant`, gamma and beta as integers."""
     x = lowering.int16(node.inputs[0])
     gamma, *betas = (np.asarray(value_of(n), np.float64) for n in node.inputs[1:])
     factor = gamma / number(quant.scale)
@@ -47,7 +47,7 @@ def normalised(
 
 
 def _room(magnitude: float, bits: int) -> int:
-    """The largest n with round(magnitude * 2^n) < 2^bits."""
+    """Return the largest n with round(magnitude * 2^n) < 2^bits."""
     if magnitude == 0:
         return LAYER_NORM_SHIFT_MAX
     room = bits - math.frexp(magnitude)[1]

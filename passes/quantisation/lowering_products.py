@@ -58,7 +58,7 @@ class OutOfRange(Exception):
 
 
 def ratio_out_of_range(node: Node, source: Node, unit: float, target: float, elem: Int) -> OutOfRange:
-    """The refusal of integers in steps of `unit`, those of `source`, as integers of `elem` in steps of `target`."""
+    """Return the refusal of integers in steps of `unit`, those of `source`, as integers of `elem` in steps of `target`."""
     name = "its accumulators" if source.name == node.name else f"{source.op.kind} {source.name}"
     if not (math.isfinite(unit) and math.isfinite(target)):
         because = f"one step of {name} stands for {unit:.3g}, one of the result for {target:.3g}"
@@ -77,19 +77,19 @@ def ratio_out_of_range(node: Node, source: Node, unit: float, target: float, ele
 
 
 def scale_of(node: Node) -> float:
-    """The one scale of an integer value."""
+    """Return the one scale of an integer value."""
     assert node.quant is not None and isinstance(node.quant.scale, float), "one scale per tensor"
     return node.quant.scale
 
 
 def number(scale: float | tuple[float, ...]) -> float:
-    """The scale of a tensor that has one."""
+    """Return the scale of a tensor that has one."""
     assert isinstance(scale, float), "one scale per tensor"
     return scale
 
 
 def accumulate(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
-    """The accumulators, and the real value of their LSB: an array that broadcasts against them."""
+    """Return the accumulators, and the real value of their LSB: an array that broadcasts against them."""
     op = node.op
     if isinstance(op, WEIGHTED):
         return _weighted(lowering, node)
@@ -184,7 +184,7 @@ def _attention(lowering: IntegerLowering, node: Node, op: Attention) -> tuple[No
 
 
 def _least_unit(lowering: IntegerLowering, node: Node, op: Attention) -> float:
-    """The smallest real value of one score step with which a mask of -SCORE_BIAS_MAX silences a key whatever the
+    """Return the smallest real value of one score step with which a mask of -SCORE_BIAS_MAX silences a key whatever the
     scores are, and every bias that does not silence fits."""
     room = SCORE_BIAS_MAX - 2 * 127 * 127 * (node.inputs[0].shape[2] // op.heads)
     if room <= 0:
@@ -199,7 +199,7 @@ def _least_unit(lowering: IntegerLowering, node: Node, op: Attention) -> float:
 
 
 def score_bias(lowering: IntegerLowering, node: Node, unit: float) -> Node:
-    """What is added to scores, in their steps: a constant, what the host makes of a mask, or a computed value."""
+    """Return what is added to scores, in their steps: a constant, what the host makes of a mask, or a computed value."""
     if isinstance(node.op, Constant):
         return constant(boundary(node.op.value, unit, 0, SCORE_BIAS).astype(np.int32), node.origin)
     if node in lowering.hosted:

@@ -78,14 +78,14 @@ class QuantiseGraph(Pass):
 
 
 def check_expressible(graph: Graph) -> None:
-    """Raises CompileError with all `refusals`; cheap, so it comes before calibration."""
+    """Raise CompileError with all `refusals`; cheap, so it comes before calibration."""
     found = list(refusals(graph))
     if found:
         raise CompileError(found)
 
 
 def refusals(graph: Graph) -> Iterator[Diagnostic]:
-    """Everything the integer level cannot express, whatever the calibration."""
+    """Yield everything the integer level cannot express, whatever the calibration."""
     known = hosted(graph)
     foreign: dict[str, list[str]] = {}
     for node in graph.nodes():

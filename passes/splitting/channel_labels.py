@@ -35,7 +35,7 @@ class ChannelLabels:
 
 
 def label_channels(graph: Graph, narrower: Collection[str] = ()) -> ChannelLabels:
-    """The labels of a float graph. Operators it does not know keep their operands whole, so that cutting stays safe.
+    """Return the labels of a float graph. Operators it does not know keep their operands whole, so that cutting stays safe.
     narrower: names of outputs that may lose channels (features); all others are fixed."""
     work = _Labelling()
     for node in graph.nodes():

@@ -28,8 +28,8 @@ class Classifier:
 
 
 def find_classifier(graph: Graph) -> Classifier:
-    """The one output that a Linear computes, one row per sample (a Softmax behind it is looked through).
-    CompileError K001 when there is none, or several."""
+    """Return the one output that a Linear computes, one row per sample (a Softmax after it is looked through).
+    CompileError K001 when there is not one, or several."""
     found: list[Classifier] = []
     for name, node in zip(graph.output_names, graph.outputs, strict=True):
         while isinstance(node.op, (ops.Softmax, ops.Reshape)):
@@ -54,8 +54,8 @@ def find_classifier(graph: Graph) -> Classifier:
 
 
 def keep_classes(graph: Graph, classes: Sequence[int]) -> Graph:
-    """The graph with outputs "features" (1, width) and "logits" (1, len(classes) + 1): those classes and, unless they are
-    all of them, "other", which starts as the mean of the rest with the bias that their number gives it.
+    """Return the graph with outputs "features" (1, width) and "logits" (1, len(classes) + 1): those classes and, unless
+    they are all of them, "other", which starts as the mean of the rest with the bias that their number gives it.
 
     ValueError for classes that repeat or that the head does not have.
     """

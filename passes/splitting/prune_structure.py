@@ -50,18 +50,18 @@ class Structure:
         return self.labels.graph
 
     def groups(self, kind: str) -> tuple[tuple[Unit, ...], ...]:
-        """The units of a kind, by the layer they compete in."""
+        """Return the units of a kind, by the layer they compete in."""
         return {CHANNEL: (self.channels,), HEAD: self.heads, HIDDEN: self.hidden}[kind]
 
     def positions(self, node: Node, units: Sequence[Unit]) -> Array:
-        """(units, channels) bool: which channels of a value belong to which unit."""
+        """Return (units, channels) bool: which channels of a value belong to which unit."""
         labels = self.labels.of[node]
         assert labels is not None
         return np.stack([np.isin(labels, unit.labels) for unit in units])
 
 
 def structure_of(graph: Graph, narrower: Collection[str] = ()) -> Structure:
-    """The units of a float graph. A unit that an output or an operator needs whole is left out; outputs named in
+    """Return the units of a float graph. A unit that an output or an operator needs whole is omitted; outputs named in
     `narrower` may lose channels."""
     labels = label_channels(graph, narrower)
     attention = {int(label) for found in labels.heads.values() for pair in found for part in pair for label in part}
@@ -92,7 +92,7 @@ def structure_of(graph: Graph, narrower: Collection[str] = ()) -> Structure:
 
 
 def prune(structure: Structure, units: Iterable[Unit]) -> Graph:
-    """The graph without these units. ValueError when a layer would lose all of its units, or one may not go."""
+    """Return the graph without these units. ValueError when a layer would lose all of its units, or one may not go."""
     labels = structure.labels
     dropped = {label for unit in units for label in unit.labels}
     if dropped & labels.fixed:
@@ -180,14 +180,14 @@ def _stream(labels: ChannelLabels) -> tuple[set[int], tuple[Node, ...]]:
 
 
 def _is_running_sum(node: Node, sums: set[Node]) -> bool:
-    """A sum itself, or a part of one (the class token's row of it)."""
+    """Return whether the value is a sum, or a part of one (the class token's row of it)."""
     while isinstance(node.op, (ops.Slice, ops.Reshape)):
         node = node.inputs[0]
     return node in sums
 
 
 def _last_alone(graph: Graph, node: Node) -> Node:
-    """The value behind the functions of one value that follow a product: what the next product reads."""
+    """Return the value after the functions of one value that follow a product: what the next product reads."""
     users = graph.users()
     while len(users[node]) == 1 and isinstance(users[node][0].op, ELEMENTWISE):
         node = users[node][0]

@@ -30,7 +30,7 @@ class SubShape:
     hidden: int
 
     def left(self, kind: str) -> int:
-        """How many units of a kind each of its groups keeps."""
+        """Return how many units of a kind each of its groups keeps."""
         return {CHANNEL: self.width, HEAD: self.heads, HIDDEN: self.hidden}[kind]
 
     def __str__(self) -> str:
@@ -52,8 +52,8 @@ class Footprint:
 
 
 def full_shape(structure: Structure) -> SubShape:
-    """The shape of a graph all of whose blocks are equal. CompileError K006 when they are not, K007 without blocks that
-    can be made smaller."""
+    """Return the shape of a graph all of whose blocks are equal. CompileError K006 when they are not, K007 without blocks
+    that can be made smaller."""
     graph = structure.graph
     blocks = find_blocks(graph)
     if not blocks or not structure.channels or not structure.heads or not structure.hidden:
@@ -99,13 +99,13 @@ def surplus(structure: Structure, shape: SubShape) -> list[Unit]:
 
 
 def shaped(graph: Graph, shape: SubShape) -> Graph:
-    """The graph cut to a shape without asking what its units are for: right for costs, useless for answers."""
+    """Return the graph cut to a shape without asking what its units are for: right for costs, useless for answers."""
     structure = structure_of(graph, (FEATURES,))
     return prune(structure, surplus(structure, shape))
 
 
 def footprint(graph: Graph) -> Footprint:
-    """What a float graph costs."""
+    """Return what a float graph costs."""
     nodes = graph.nodes()
     constants = [n for n in nodes if isinstance(n.op, ops.Constant)]
     weights = sum(4 * n.type.size if n.type.is_float else n.type.size_bytes for n in constants)
@@ -114,7 +114,7 @@ def footprint(graph: Graph) -> Footprint:
 
 
 def _alive_bytes(graph: Graph, nodes: list[Node]) -> int:
-    """The largest sum of values that are still to be read, over the order of the graph; views count as copies."""
+    """Return the largest sum of values that are still to be read, over the order of the graph; views count as copies."""
     last: dict[Node, int] = {}
     for i, node in enumerate(nodes):
         for operand in node.inputs:
