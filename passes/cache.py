@@ -1,8 +1,8 @@
 """Results of slow tools on disk, keyed by a hash of all that went into them, safe under several processes.
 
-An entry is a folder. It is sealed when it is made and compared with its seal whenever somebody asks for it: what a full
-disk, a power cut or a stray hand left of it is made again. A process that got an entry holds a shared lock on it, so that no other
-process evicts it.
+An entry is a folder. It is sealed when it is made and compared with its seal on every use; a damaged one (full disk, power
+cut, manual change) is made again. A process that uses an entry holds a shared lock on it, so that no other process evicts
+it.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def _evict(kind: Path, limit: int, keep: Path) -> None:
 
 
 def _evict_one(folder: Path) -> bool:
-    """Return whether nobody else used the entry; it is then gone."""
+    """Remove an entry that no other process uses; return whether it was removed."""
     with _held_guard:
         ours = _held.pop(folder, None)
     if ours is not None:
@@ -227,7 +227,7 @@ def _discard(folder: Path) -> None:
 
 
 def _sweep(kind: Path) -> None:
-    """Remove what killed processes left of entries that nobody is making."""
+    """Remove what killed processes left of entries that no process is making."""
     for path in kind.glob(".*.*/"):
         with contextlib.suppress(OSError), open(kind / f"{path.name.rpartition('.')[0]}.lock", "a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""A folder whose files are known by size and SHA-256, so that damage is found before anybody uses them."""
+"""Folders whose files are known by size and SHA-256, so that damage is found before they are used."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sealed_names(folder: Path) -> set[str]:
 
 
 def intact(folder: Path) -> bool:
-    """Return whether `folder` is sealed and every file is as it was then. Files that came later do not matter."""
+    """Return whether `folder` is sealed and every sealed file is unchanged. Files added later do not matter."""
     try:
         files = json.loads((folder / SEAL).read_bytes())
         # The cheap part first: most damage is a file that is missing or shorter.

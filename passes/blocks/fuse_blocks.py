@@ -93,7 +93,7 @@ class FuseBlocks(Pass):
             del numbers[chosen.index]
         tell_influence(note, influence)
         if predicted:
-            text = "share of what a removed block adds to the stream that the block in front predicts from its hidden units"
+            text = "share of what a removed block adds to the stream that the preceding block predicts from its hidden units"
             note.table("Prediction by least squares", ("block", "by block", "explained"), predicted, text)
         if self.epochs * (1 - self.group_share) > 0:
             schedule = self._schedule(self.epochs * (1 - self.group_share), self.distil_rate)

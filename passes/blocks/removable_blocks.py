@@ -12,7 +12,7 @@ from edgewright.passes.transform import Note
 
 
 def removable(blocks: Sequence[TransformerBlock]) -> tuple[TransformerBlock, ...]:
-    """Return blocks with a neighbour of equal form, and read by nobody within: the candidates. The last of a run is not one."""
+    """Return the candidates: closed blocks with a neighbour of equal form, except the last of a run."""
     runs = [run for run in runs_of_equal_blocks(blocks) if len(run) > 1]
     return tuple(block for run in runs for block in run if block.closed and block.is_plain)
 
@@ -69,7 +69,7 @@ def _special(blocks: Sequence[TransformerBlock]) -> Iterator[Diagnostic]:
                 "F004",
                 f"{block.name} has hashed attention",
                 block.attention.name,
-                "its hash functions were learned for its own queries and mean nothing in another block",
+                "its hash functions were learned for its own queries and do not apply to another block",
                 "fuse blocks first, then hash the attention of those that remain",
             )
         if block.experts:

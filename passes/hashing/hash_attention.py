@@ -152,7 +152,7 @@ class HashAttentionLayers(Pass):
         return done.graph
 
     def _compare(self, chosen: Sequence[AttentionLayer], models: Sequence[tuple[str, Graph]], seen: _Seen, note: Note) -> None:
-        """A table of how alike maps are before and after; that of equal weights is what codes have to beat."""
+        """Add a table of the similarity of maps before and after; codes have to beat the similarity of equal weights."""
         rows: dict[AttentionLayer, list[float]] = {}
         maps = {}
         rng = np.random.default_rng(self.seed)

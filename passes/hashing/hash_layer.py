@@ -1,4 +1,4 @@
-"""One attention layer's hash functions: what they are learned from, the nodes they become, how alike its maps stay."""
+"""Hash functions of an attention layer: what they learn from, the nodes that replace it, how similar its maps remain."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class LearningData:
         return self.choose(np.flatnonzero(~held)), self.choose(np.flatnonzero(held))
 
     def take(self, count: int, seed: int = 0) -> LearningData:
-        """So many samples at random, in random order. L006 when there are fewer."""
+        """Return `count` random samples in random order. Raise L006 when there are fewer."""
         self.check(least=count, purpose="as asked")
         return self.choose(np.random.default_rng(seed).permutation(len(self))[:count])
 

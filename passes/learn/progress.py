@@ -1,4 +1,4 @@
-"""Progress of training that nobody watches, or that is written as lines with the time left."""
+"""Progress of training: not reported, or written as lines with the time left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Progress", "TimedLines", "minutes", "seconds_left", "silent"]
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Progress that is not reported."""
 
 
 class TimedLines:

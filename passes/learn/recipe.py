@@ -1,4 +1,4 @@
-"""What decides a training run, besides the data and the module."""
+"""The settings of a training run: everything but the data and the module."""
 
 from __future__ import annotations
 

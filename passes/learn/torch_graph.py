@@ -20,7 +20,7 @@ Source = Node | tuple[Node, int]  # a node's value, or one part of what it was s
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One call: which values it takes, where the result goes, and which values nobody needs afterwards."""
+    """One call: which values it takes, where the result goes, and which values are not needed afterwards."""
 
     run: Function
     operands: tuple[Any, ...]

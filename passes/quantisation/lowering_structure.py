@@ -59,7 +59,7 @@ def is_wide(node: Node) -> bool:
 
 
 def pools_wide(node: Node) -> bool:
-    """Return a mean that adds int16 values up. The mean over tokens takes int8: what feeds it is normalised as a rule, and
+    """Return whether a mean adds up int16 values. The mean over tokens takes int8: its operand is usually normalised, and
     the engine has no other."""
     assert isinstance(node.op, ReduceMean)
     (x,) = node.inputs

@@ -123,7 +123,7 @@ def _nothing_fits(costs: Sequence[Sequence[Footprint]], places: Sequence[Place],
         "the fleet cannot hold the model, however small its parts are made",
         "; ".join(limits),
         f"the smallest of the {len(costs)} sub-models still needs {need}",
-        f"the smallest fleet that would do has {len(costs)} devices with {need} each: raise the limits, or add devices",
+        f"the smallest sufficient fleet has {len(costs)} devices with {need} each: raise the limits, or add devices",
     )
 
 

@@ -74,7 +74,7 @@ def full_shape(structure: Structure) -> SubShape:
             text = "width {}, {} heads, {} hidden units"
             problems.append((block, f"it has {text.format(*mine)}, the first one {text.format(*wanted)}"))
     if problems:
-        help_text = "split before hashing, and take a model of one width: each part is made smaller in all blocks alike"
+        help_text = "split before hashing, and use a model of one width: a part is made smaller equally in all blocks"
         raise CompileError(
             Diagnostic("K006", "blocks of unequal shape", block.name, because, help_text) for block, because in problems
         )
