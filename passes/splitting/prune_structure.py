@@ -3,6 +3,9 @@
 Nothing but constants is cut (rows, columns, entries); operators keep their kind, and shapes follow. What goes together is
 found by labels (channel_labels.py), so merged or separate Q, K and V, sliced queries of a class token, position tables and
 several readers of one stream need no cases of their own.
+
+Not exact; a hidden unit or a head whose products' weights are zero changes nothing. Source: ED-ViT (arXiv 2410.11650),
+class-wise pruning of residual channels, heads and feed-forward units.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from edgewright.passes.ir.graph import Graph, Node, make, moved, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops.groups import ELEMENTWISE
 from edgewright.passes.splitting.channel_labels import ChannelLabels, label_channels
-from edgewright.passes.transform import Note, Pass
 
 CHANNEL, HEAD, HIDDEN = "channel", "head", "hidden"
 UNITS = {CHANNEL: "channels", HEAD: "heads", HIDDEN: "hidden units"}
@@ -133,31 +135,6 @@ def prune(structure: Structure, units: Iterable[Unit]) -> Graph:
         return moved(node, operands)
 
     return rebuild(structure.graph, change)
-
-
-@dataclass(frozen=True, slots=True)
-class PruneStructure(Pass):
-    """Units leave the graph.
-
-    Before: any float graph; `channels`, `heads` and `hidden` name units by their place in `structure_of(graph)`.
-    After: the same operators with smaller constants.
-    Exact: no; a hidden unit or a head whose products' weights are zero changes nothing.
-    Source: ED-ViT (arXiv 2410.11650), class-wise pruning of residual channels, heads and feed-forward units.
-    """
-
-    channels: tuple[int, ...] = ()
-    heads: tuple[tuple[int, int], ...] = ()
-    hidden: tuple[tuple[int, int], ...] = ()
-
-    exact = False
-
-    def run(self, graph: Graph, note: Note) -> Graph:
-        found = structure_of(graph)
-        units = [found.channels[i] for i in self.channels]
-        units += [found.heads[group][i] for group, i in self.heads]
-        units += [found.hidden[group][i] for group, i in self.hidden]
-        note.count("units removed", len(units))
-        return prune(found, units)
 
 
 def _stream(labels: ChannelLabels) -> tuple[set[int], tuple[Node, ...]]:
