@@ -19,13 +19,13 @@ MASK: Range = (0, 1)
 
 def input_ranges(graph: Graph) -> dict[str, Range]:
     """Return (lowest, highest) allowed value, both inclusive, of each integer input by name."""
-    found: dict[str, Range] = {}
+    allowed: dict[str, Range] = {}
     for node, uses in input_uses(graph).items():
         op, elem = node.op, node.elem
         assert isinstance(op, Input) and isinstance(elem, Int)
         ranges = [MASK if isinstance(use, Where) else (0, use - 1) for use in uses] if op.allowed is None else [op.allowed]
-        found[op.name] = max([elem.lowest, *(r[0] for r in ranges)]), min([elem.highest, *(r[1] for r in ranges)])
-    return found
+        allowed[op.name] = max([elem.lowest, *(r[0] for r in ranges)]), min([elem.highest, *(r[1] for r in ranges)])
+    return allowed
 
 
 def input_uses(graph: Graph) -> dict[Node, list[int | Where]]:

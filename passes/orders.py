@@ -103,18 +103,18 @@ def check(name: str, graph: Graph) -> None:
     """Raise CompileError with an A-code for every mark of the graph that the pass called `name` cannot work with."""
     if name not in PASSES:
         return
-    found = [
+    refusals = [
         Diagnostic(refusal.code, refusal.message, graph.name, refusal.because, refusal.help)
         for mark in sorted(marks(graph), key=lambda mark: mark.value)
         if (refusal := REFUSED.get((mark, name))) is not None
     ]
-    if found:
-        raise CompileError(found)
+    if refusals:
+        raise CompileError(refusals)
 
 
 def refused(first: str, second: str) -> Refusal | None:
     """Why `second` may not follow `first`; None where it may."""
     left, needed = LEAVES.get(first), NEEDS.get(second)
-    if left is not None and (found := REFUSED.get((left, second))) is not None:
-        return found
+    if left is not None and (refusal := REFUSED.get((left, second))) is not None:
+        return refusal
     return None if needed is None else REFUSED.get((needed, first))

@@ -132,12 +132,12 @@ def _at(nodes: list[Node], index: int) -> Node:
 
 def _operator(kind: type[Op], attributes: dict[str, Any]) -> Op:
     """Return an operator whose attributes have the types of its fields."""
-    given = {name: _decode(value) for name, value in attributes.items()}
-    wanted = _hints(kind)
-    wrong = [name for name in given if name not in wanted or not fits(given[name], wanted[name])]
+    decoded = {name: _decode(value) for name, value in attributes.items()}
+    types = _hints(kind)
+    wrong = [name for name in decoded if name not in types or not fits(decoded[name], types[name])]
     if wrong:
         raise ValueError(f"{kind.__name__} has no such {', '.join(sorted(wrong))}")
-    return kind(**given)
+    return kind(**decoded)
 
 
 @cache
@@ -154,7 +154,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return value in arguments
     if origin in (Union, UnionType):
-        return any(fits(value, one) for one in arguments)
+        return any(fits(value, option) for option in arguments)
     if origin is tuple:
         if not isinstance(value, tuple):
             return False
@@ -174,7 +174,7 @@ def _is_quant(value: Any) -> bool:
     if not isinstance(value, Quant):
         return False
     scales = value.scale if isinstance(value.scale, tuple) else (value.scale,)
-    positive = all(fits(one, float) and 0 < one < math.inf for one in scales)
+    positive = all(fits(scale, float) and 0 < scale < math.inf for scale in scales)
     return positive and fits(value.zero_point, int) and fits(value.axis, int)
 
 

@@ -111,22 +111,22 @@ def _runs(graph: Graph, inputs: Mapping[str, Array], whole: bool = False) -> lis
     if set(inputs) != set(expected):
         raise ValueError(f"graph {graph.name} takes inputs {sorted(expected)}, got {sorted(inputs)}")
     batches = set()
-    given: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for name, node in expected.items():
         value = np.asarray(inputs[name])
         if value.shape[1:] != node.shape[1:] or value.ndim != len(node.shape):
             raise ValueError(f"input {name} has shape {value.shape}, the graph takes {node.shape}")
-        given[name] = value.astype(np.int64 if isinstance(node.elem, Int) else np.float32)
+        arrays[name] = value.astype(np.int64 if isinstance(node.elem, Int) else np.float32)
         batches.add(value.shape[0] // node.shape[0] if node.shape else 1)
     batch = max(batches, default=1)
     if batch == 1:
-        return [given]
+        return [arrays]
     if len(batches) > 1:
         raise ValueError(f"inputs of graph {graph.name} hold different numbers of samples")
     step = batch if whole and batchable(graph) else run_size(graph)
     lead = {name: node.shape[0] for name, node in expected.items()}
     return [
-        {name: value[i * lead[name] : (i + step) * lead[name]] for name, value in given.items()} for i in range(0, batch, step)
+        {name: value[i * lead[name] : (i + step) * lead[name]] for name, value in arrays.items()} for i in range(0, batch, step)
     ]
 
 

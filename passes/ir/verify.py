@@ -14,10 +14,10 @@ from edgewright.passes.ops.groups import CARRYING_INTEGERS, ON_HOST, ONLY_QUANTI
 
 def verify(graph: Graph, after: str = "") -> None:
     """Raise CompileError with all `problems` of the graph; `after` names the pass that made it."""
-    found = list(problems(graph, after))
-    if found:
-        ours = any(d.code.startswith("G") for d in found)
-        raise CompileError(found, Exit.BUG if ours else Exit.MODEL)
+    diagnostics = list(problems(graph, after))
+    if diagnostics:
+        ours = any(d.code.startswith("G") for d in diagnostics)
+        raise CompileError(diagnostics, Exit.BUG if ours else Exit.MODEL)
 
 
 def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
@@ -45,16 +45,20 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
         else:
             if node.type.is_float and isinstance(node.op, (Input, Constant)):
                 outside.add(node)
-            elif node.type.is_float and isinstance(node.op, ON_HOST) and all(n in outside or _is_given(n) for n in node.inputs):
+            elif (
+                node.type.is_float
+                and isinstance(node.op, ON_HOST)
+                and all(n in outside or _is_known_integer(n) for n in node.inputs)
+            ):
                 outside.add(node)
                 continue
             yield from _integers(node, at)
 
 
-def _is_given(node: Node) -> bool:
+def _is_known_integer(node: Node) -> bool:
     """Return whether the node is an integer input or constant, or a move of such values."""
     op = node.op
-    moves = isinstance(op, CARRYING_INTEGERS) and all(_is_given(n) for n in node.inputs)
+    moves = isinstance(op, CARRYING_INTEGERS) and all(_is_known_integer(n) for n in node.inputs)
     return isinstance(node.elem, Int) and (isinstance(op, (Input, Constant)) or moves)
 
 
@@ -72,7 +76,7 @@ def _integers(node: Node, at: str) -> Iterator[Diagnostic]:
     if not isinstance(op, QUANTISED_LEVEL):
         yield Diagnostic("G004", f"{op.kind} in a quantised graph", at)
         return
-    if node.type.is_float and not isinstance(op, (Input, Dequantise, Constant)):
+    if node.type.is_float and not isinstance(op, (Input, Dequantise, Constant)):  # floats at the boundary
         yield Diagnostic("G004", f"{op.kind} is float in a quantised graph", at)
         return
     bound = accumulator_bound(node)

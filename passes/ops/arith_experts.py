@@ -57,12 +57,12 @@ def route(logits: Array, top_k: int, over_chosen: bool, multiplier: int, shift: 
 
 def queues(chosen: Array, experts: int) -> list[tuple[int, Array, Array]]:
     """For each expert that some token chose: (expert, rows of its tokens in order, its place among their choices)."""
-    found = []
+    result = []
     for expert in range(experts):
         tokens, places = np.nonzero(chosen == expert)
         if tokens.size:
-            found.append((expert, tokens, places))
-    return found
+            result.append((expert, tokens, places))
+    return result
 
 
 def mixture(x: Array, chosen: Array, gates: Array, experts: Experts) -> Array:

@@ -42,16 +42,16 @@ def kernels(u: Array, anchors: Array, offset: Array, multiplier: int, shift: int
     cosines = round_shift(products * y, e + (16 - COSINE_FRACTION))  # at most 256 * 127 * sqrt(dk) and rounding: 20 bits
     distance = int64(offset)[:, None, :] - round_shift(cosines * multiplier, shift)
     distance = np.minimum(np.maximum(distance, 0), EXPONENT_MAX)
-    found: Array = EXP2_TABLE[distance & (EXPONENT_STEPS - 1)] >> (distance >> 8)
-    return found
+    values: Array = EXP2_TABLE[distance & (EXPONENT_STEPS - 1)] >> (distance >> 8)
+    return values
 
 
 def hash_codes(
     u: Array, anchors: Array, coefficients: Array, threshold: Array, offset: Array, multiplier: int, shift: int
 ) -> Array:
     """+1 where sum_j coefficients[r, j] kernel_j >= threshold[r], else -1: (B, T, H b)."""
-    found = kernels(u, anchors, offset, multiplier, shift)
-    margins = exact_matmul(found, int64(coefficients).swapaxes(1, 2))  # below 2^31
+    values = kernels(u, anchors, offset, multiplier, shift)
+    margins = exact_matmul(values, int64(coefficients).swapaxes(1, 2))  # below 2^31
     signs = np.where(margins >= int64(threshold)[:, None, :], 1, -1).swapaxes(1, 2)
     return int64(np.ascontiguousarray(signs).reshape(*u.shape[:2], -1))
 

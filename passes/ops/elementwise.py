@@ -1,4 +1,4 @@
-"""Functions of one value that have nothing but a formula: one operator carries the name of any of them."""
+"""Functions of one value that are no more than a formula: one operator, with the name of the function as attribute."""
 
 from __future__ import annotations
 

@@ -71,8 +71,8 @@ class HashCodes(Op):
     def margins(self, u: Array, anchors: Array, coefficients: Array, threshold: Array) -> Array:
         """Return what the bits are the signs of, (B, T, H, b), in float64."""
         kernels = self.kernels(u, anchors)
-        found: Array = np.einsum("bthm,hrm->bthr", kernels, np.asarray(coefficients, np.float64), optimize=True)
-        return found - threshold
+        products: Array = np.einsum("bthm,hrm->bthr", kernels, np.asarray(coefficients, np.float64), optimize=True)
+        return products - threshold
 
     def kernels(self, u: Array, anchors: Array) -> Array:
         """Return similarities of each token to each anchor, (B, T, H, m), in float64."""
@@ -81,8 +81,8 @@ class HashCodes(Op):
         directions = split / np.sqrt((split * split).sum(axis=-1, keepdims=True) + NORM_FLOOR)
         cosines = np.einsum("bthd,hmd->bthm", directions, anchors, optimize=True)
         squares = (directions * directions).sum(axis=-1, keepdims=True) + (anchors * anchors).sum(axis=-1)
-        found: Array = np.exp((2 * cosines - squares) / (2 * self.sigma))
-        return found
+        kernels: Array = np.exp((2 * cosines - squares) / (2 * self.sigma))
+        return kernels
 
     def macs(self, *types: TensorType) -> int:
         u, anchors, coefficients = types[:3]

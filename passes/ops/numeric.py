@@ -56,11 +56,11 @@ def axis_of(axis: int, rank: int) -> int:
 
 def reduced_shape(x: TensorType, axes: tuple[int, ...], keepdims: bool) -> Shape:
     """Return the shape of x without some axes, or with 1 in their place; InferError when they repeat."""
-    found = {axis_of(axis, x.rank) for axis in axes}
-    expect(len(found) == len(axes) > 0, f"axes {axes} repeat or are empty")
+    reduced = {axis_of(axis, x.rank) for axis in axes}
+    expect(len(reduced) == len(axes) > 0, f"axes {axes} repeat or are empty")
     if keepdims:
-        return tuple(1 if i in found else n for i, n in enumerate(x.shape))
-    return tuple(n for i, n in enumerate(x.shape) if i not in found)
+        return tuple(1 if i in reduced else n for i, n in enumerate(x.shape))
+    return tuple(n for i, n in enumerate(x.shape) if i not in reduced)
 
 
 def expect_count(types: tuple[TensorType, ...], *counts: int) -> None:
