@@ -1,4 +1,4 @@
-"""Transformer blocks of a float graph, as data: what one pass takes out, another hashes and a third splits."""
+"""Transformer blocks of a float graph as data, for the passes that remove, hash and split them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FuseBlocks(Pass):
-    """Takes blocks out and lets their neighbours learn to do their work, with the help of the removed weights.
+    """Removes blocks and trains their neighbours to compensate, with the help of the removed weights.
 
     Before: block(block(block(x))). After: block'(block'(x)) with as many operators a block as before: W' = W0 + B A +
     sum_k (L_k R_k) * P_k over the removed blocks k, folded into one matrix.

@@ -1,4 +1,4 @@
-"""What each constant of a transformer block is for."""
+"""The role of each constant of a transformer block."""
 
 from __future__ import annotations
 

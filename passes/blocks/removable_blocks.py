@@ -1,4 +1,4 @@
-"""Which blocks of a graph may be taken out, how many of them were asked for, and why not."""
+"""Which blocks of a graph may be removed, how many are requested, and why a request is refused."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from edgewright.passes.transform import Note, Pass, Progress
 
 @dataclass(frozen=True, slots=True)
 class RemoveBlocks(Pass):
-    """Takes whole blocks out: what `FuseBlocks` is measured against.
+    """Removes whole blocks: the baseline of `FuseBlocks`.
 
     Before: block(block(block(x))). After: block(block(x)), the block of least Macro Influence gone, evaluated again after
     every removal. share of all blocks (rounded up), or count, or `blocks`: their indices in the given graph.

@@ -1,4 +1,4 @@
-"""Attention layers of a float graph in the order of the data, and why one of them may not be hashed."""
+"""Attention layers of a float graph in topological order, and why a layer cannot be hashed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgewright.passes.ops import (
 )
 from edgewright.passes.ops.groups import NORMS, WINDOWS
 
-# the rule's own choice: what exporters put between a stream and the projections of it; a Concat has several sources
+# chosen by the rule: what exporters put between a stream and the projections of it; a Concat has several sources
 PROJECTING: tuple[type[Op], ...] = (Linear, Conv, *NORMS, *WINDOWS, Gather)
 
 

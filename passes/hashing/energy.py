@@ -1,4 +1,4 @@
-"""What attention costs in arithmetic, with softmax and hashed, and the energy that it takes: from shapes alone.
+"""Arithmetic and energy of attention, with softmax and hashed, from shapes alone.
 
 Source: EcoFormer (arXiv 2209.09004), section 4.1 and the figures of its released code: 32-bit floats in 45 nm, on-chip
 arithmetic only. Exponentials, reciprocals and all movement of data are omitted, as there.

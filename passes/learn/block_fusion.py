@@ -1,4 +1,4 @@
-"""Fusing a removed transformer block into its neighbours: what learns, and against what."""
+"""Training for block fusion: the learned parameters of the neighbours of a removed block, and their losses."""
 
 from __future__ import annotations
 

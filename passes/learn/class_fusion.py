@@ -1,4 +1,4 @@
-"""The network that puts sub-models together: a small MLP on their features, trained while they stay as they are.
+"""The network that combines sub-models: a small MLP on their features, trained while the sub-models are frozen.
 
 Source: ED-ViT (arXiv 2410.11650), fusion of the concatenated features of all sub-models by an MLP; one hidden layer here.
 """

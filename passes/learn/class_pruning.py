@@ -85,7 +85,7 @@ class PruningSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What one stage did. accuracy: of the sub-model's own outputs on the samples it was judged by, before and after
+    """The result of one stage. accuracy: of the sub-model's own outputs on the samples it was judged by, before and after
     fine-tuning; divergence: of the answers before and after the cut."""
 
     kind: str
@@ -100,8 +100,8 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubModelTraining:
-    """Everything that a sub-model learns from. teacher: the whole model's probabilities (samples, classes) for `data`.
-    folder: where stages are kept, so that an interrupted run goes on."""
+    """The data and settings that train a sub-model. teacher: the whole model's probabilities (samples, classes) for `data`.
+    folder: where finished stages are stored, so that an interrupted run can resume."""
 
     data: LearningData
     teacher: Array

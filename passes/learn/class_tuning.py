@@ -1,7 +1,7 @@
-"""Sub-models and the network that puts them together learn once more, all at once, so that their features complete each other.
+"""Joint training of the sub-models and the network that combines them, so that their features complement each other.
 
-Source: ours. ED-ViT (arXiv 2410.11650) trains sub-models one by one and then the fusion; what one of them leaves out, the
-others cannot know.
+Source: ours. ED-ViT (arXiv 2410.11650) trains sub-models one by one and then the fusion, so that no sub-model can make up
+for what another lacks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OWN_SHARE = 0.3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Together:
-    """What came out. loss: means over the first and the last epoch, or part of one."""
+    """The result of joint training. loss: means over the first and the last epoch, or part of one."""
 
     sub_models: tuple[Graph, ...]
     fusion: Graph

@@ -1,4 +1,4 @@
-"""What each operator computes, in torch and differentiable: equal to its `eval` on floats up to rounding.
+"""Each operator in torch, differentiable: equal to its `eval` on floats up to rounding.
 
 The functions take tensors of the graph's own shapes; `torch_batch` puts a batch before the leading axis.
 """

@@ -1,4 +1,4 @@
-"""Which constants of a graph are weights: what learns by default, and what weight decay is for."""
+"""Which constants of a graph are weights: those that are trained by default, and those that decay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ops.groups import WEIGHTED, WINDOWS
 
-# operands that training leaves alone: stored statistics, what hash functions were fitted to, exponents, divisors
+# operands that are not trained: stored statistics, what hash functions were fitted to, exponents, divisors
 SETTINGS: dict[type[Op], tuple[int, ...]] = {
     ops.BatchNormalization: (3, 4),
     ops.HashCodes: (1, 2, 3),

@@ -33,7 +33,7 @@ APART = 12.0  # e^-12 of the largest weight rounds to 0 in units of 2^-15
 
 @dataclass(frozen=True, slots=True)
 class BoundMasks(Pass):
-    """Brings the constants that mask scores near to the scores, so that one integer scale suits both.
+    """Bounds the constants that mask scores, so that one integer scale suits masks and scores.
 
     Before: Softmax(scores + mask), or Softmax(Where(keep, scores, c)), with mask values from -1e3 to minus infinity.
     After: the same with no mask value lower than it takes to give a weight of 0. Without a calibration: no lower

@@ -1,4 +1,4 @@
-"""Ranges of a float graph's values on samples, and the choice of integers' scales from them."""
+"""Ranges of a float graph's values on samples, and the scales of integers chosen from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PERCENTILES = (100.0, 99.999, 99.99, 99.9)  # candidates of the mse search, thos
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Channels:
-    """What each channel of a value did: extremes, mean square, and how many values each had."""
+    """Statistics of each channel of a value: extremes, mean square, and the number of values."""
 
     low: Array
     high: Array
@@ -40,7 +40,7 @@ class Channels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """What one value did: extremes overall and per channel (last axis), a regular sample of it, how many values;
+    """Statistics of one value: extremes overall and per channel (last axis), a regular sample, the number of values;
     `planes`: the channels of maps (axis 1 of 4)."""
 
     low: float
@@ -113,7 +113,7 @@ def thinned(values: Array, most: int) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was observed of every value of one graph, and how ranges are to be chosen from it."""
+    """The statistics of every value of one graph, and how ranges are chosen from them."""
 
     observed: Mapping[Node, Observed]
     samples: int

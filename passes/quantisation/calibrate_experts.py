@@ -1,4 +1,4 @@
-"""What happens inside a mixture of experts on samples: each expert sees the tokens of its queue and no others."""
+"""Ranges inside a mixture of experts on samples: each expert gets only the tokens of its queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What depends on one value alone, element by element, becomes one function: in integers one table instead of several."""
+"""Elementwise operators that depend on one value alone become one function: in integers one table instead of several."""
 
 from __future__ import annotations
 

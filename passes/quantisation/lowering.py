@@ -1,4 +1,4 @@
-"""From values of a float graph to integer nodes: each value in the forms its readers need, int8 or int16."""
+"""Lowering of float values to integer nodes: each value in the forms that its readers need, int8 or int16."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ LOWEST = -127
 class IntegerLowering:
     """Memoised lowering of one graph. `int8(node)` and `int16(node)` give integer nodes whose type carries Quant.
 
-    What is demanded of a node shows only from its readers, so demands go from the outputs down.
+    The forms that a node needs depend on its readers, so lowering goes from the outputs to the inputs.
     """
 
     def __init__(self, graph: Graph, calibration: Calibration, weight_clip: str) -> None:

@@ -1,4 +1,4 @@
-"""The int32 accumulators of each product, and what their units stand for."""
+"""The int32 accumulators of each product, and the real value of their units."""
 
 from __future__ import annotations
 

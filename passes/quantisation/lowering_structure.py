@@ -1,4 +1,4 @@
-"""What lowering to integers asks of a float graph: which values are moved, joined, needed wide, or known on the host."""
+"""The structure that lowering to integers needs: which values are moved, joined, read at 16 bits, or known on the host."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from edgewright.passes.quantisation.function import Function
 
 ACTIVATIONS: Group = (*TABLES, Function)
 VIEWS = CHOOSING  # values of one scale
-CLIPPING: Group = (Relu, Clip)  # the rules' own choice: what saturation does, so that it joins the step before it
-SUMS: Group = (Add, Sub)  # the rules' own choice: the residual stream, which AddRequantised keeps at 16 bits
+CLIPPING: Group = (Relu, Clip)  # chosen by the rules: saturation does the same, so that the step before it can contain it
+SUMS: Group = (Add, Sub)  # chosen by the rules: the residual stream, which AddRequantised keeps at 16 bits
 POOLED_MAX = 2000  # int16 values whose sum fits the accumulator
 
 

@@ -1,4 +1,4 @@
-"""Signal to quantisation noise per layer: which layer hurts."""
+"""Signal to quantisation noise ratio per layer."""
 
 from __future__ import annotations
 

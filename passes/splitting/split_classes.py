@@ -62,7 +62,7 @@ class SplitPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """What was made. pruned: what each stage did to each; together: what all learned finally.
+    """The result of a split. pruned: the stages of each sub-model; together: the joint training.
 
     sub_models: graphs with outputs "features" and "logits" (its classes, then "other"); fusion: from all features to "logits"
     of all classes."""
