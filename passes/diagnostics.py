@@ -74,4 +74,4 @@ class CompileError(Exception):
 
 def fail(code: str, message: str, at: str = "", because: str = "", help: str = "", exit: int = Exit.MODEL) -> NoReturn:
     """Raises a CompileError with one diagnostic; see `Diagnostic` for the words."""
-    raise CompileError([Diagnostic(code, message, at, because, help)], exit)
+    raise CompileError([Diagnostic(code, message, at, because, help)], exit) from None

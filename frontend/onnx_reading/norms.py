@@ -13,7 +13,7 @@ from edgewright.passes.ops import Add, BatchNormalization, LayerNormalization, M
 
 @reads("BatchNormalization")
 def read_batch_normalization(site: Site) -> Results:
-    """With stored statistics."""
+    """Read BatchNormalization with stored statistics."""
     if site.integer("training_mode", 0):
         raise Unsupported("it computes batch statistics (training mode)", "export the model after model.eval()")
     site.only_first_output()
@@ -22,7 +22,7 @@ def read_batch_normalization(site: Site) -> Results:
 
 @reads("LayerNormalization")
 def read_layer_normalization(site: Site) -> Results:
-    """Over the last axis, or the last few as one; a missing bias is zero."""
+    """Read LayerNormalization over the last axis or several last axes; a missing bias is zero."""
     x, gamma = site.input(0), site.input(1)
     axis = site.axis(site.integer("axis", -1), len(x.shape))
     site.only_first_output()
@@ -37,7 +37,7 @@ def read_layer_normalization(site: Site) -> Results:
 
 @reads("RMSNormalization")
 def read_rms_normalization(site: Site) -> Results:
-    """Over the last axis, or the last few as one."""
+    """Read RMSNormalization over the last axis or several last axes."""
     x = site.input(0)
     axis = site.axis(site.integer("axis", -1), len(x.shape))
     if axis != len(x.shape) - 1:
@@ -48,7 +48,7 @@ def read_rms_normalization(site: Site) -> Results:
 
 
 def _widened(site: Site, parameter: Node, width: tuple[int]) -> Node:
-    """A constant scale or bias of fewer or other axes, as (width,)."""
+    """Return a constant scale or bias of any shape as (width,)."""
     array = value_of(parameter)
     if array is None or parameter.shape == width:
         return parameter
@@ -61,13 +61,13 @@ def _from(axis: int, x: Node) -> tuple[int, ...]:
 
 @reads("InstanceNormalization")
 def read_instance_normalization(site: Site) -> Results:
-    """Over all positions of each channel."""
+    """Read InstanceNormalization, over all positions of each channel."""
     return _grouped(site, site.input(0).shape[1], per_group=False)
 
 
 @reads("GroupNormalization")
 def read_group_normalization(site: Site) -> Results:
-    """Over all positions of a group of channels; before opset 21 scale and bias belong to groups."""
+    """Read GroupNormalization, over all positions of a group of channels; before opset 21 scale and bias are per group."""
     groups = site.integer("num_groups", 0)
     if groups < 1 or site.input(0).shape[1] % groups:
         raise Unsupported(f"{groups} groups do not divide {site.input(0).shape[1]} channels")
@@ -75,7 +75,7 @@ def read_group_normalization(site: Site) -> Results:
 
 
 def _grouped(site: Site, groups: int, per_group: bool) -> Node:
-    """A LayerNormalization of (batch, groups, everything else), then scale and bias of the channels."""
+    """Return a LayerNormalization of (batch, groups, all other axes), then scale and bias of the channels."""
     x, scale, bias = (site.input(i) for i in range(3))
     if x.type.rank < 3:
         raise Unsupported(f"its operand {x.shape} has no positions")
@@ -87,11 +87,9 @@ def _grouped(site: Site, groups: int, per_group: bool) -> Node:
         known = value_of(parameter)
         if known is not None and np.all(known == neutral):
             continue
-        each = (groups, *(1 for _ in places)) if per_group else (channels, *(1 for _ in places))
         if per_group and groups != channels:
             if known is None:
                 raise Unsupported("its scale and bias are computed at run time")
             parameter = site.value(np.repeat(known.reshape(-1), channels // groups))
-            each = (channels, *each[1:])
-        result = site.make(op, result, site.reshape(parameter, each))
+        result = site.make(op, result, site.reshape(parameter, (channels, *(1 for _ in places))))
     return result
