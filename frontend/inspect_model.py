@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from edgewright.frontend.onnx_reading.reader import ModelFacts, ModelSource, read_with_facts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.hashing.energy import HashingOutlook, hashing_outlook
-from edgewright.passes.ir import Graph, Node, Shape
+from edgewright.passes.ir import Graph, Shape
+from edgewright.passes.ir.budget import alive
 from edgewright.passes.ops import Attention, Constant, Input, Linear, PatchEmbed
 from edgewright.passes.ops.groups import NORMS
 
@@ -113,20 +114,8 @@ def _reasons(graph: Graph, check: Supports) -> tuple[Diagnostic, ...]:
 
 
 def _peak_activation(graph: Graph) -> int:
-    """Largest sum of values alive at once, one byte an element, in the order of `graph.nodes()`."""
-    nodes = graph.nodes()
-    last = {operand: i for i, node in enumerate(nodes) for operand in node.inputs}
-    last.update(dict.fromkeys(graph.outputs, len(nodes)))
-    ending: dict[int, list[Node]] = {}
-    for node, position in last.items():
-        ending.setdefault(position, []).append(node)
-    alive = peak = 0
-    for i, node in enumerate(nodes):
-        if not isinstance(node.op, Constant):
-            alive += node.type.size
-        peak = max(peak, alive)
-        alive -= sum(n.type.size for n in ending.get(i, ()) if not isinstance(n.op, Constant))
-    return peak
+    """Return the largest sum of values alive at once, one byte an element, in the order of `graph.nodes()`."""
+    return max((total for _, total in alive(graph, lambda node: node.type.size)), default=0)
 
 
 def _only(values: list[int]) -> int | None:

@@ -15,19 +15,14 @@ from edgewright.passes.ops import value_of
 from edgewright.passes.ops.elementwise import FUNCTIONS
 
 _UNARY: dict[str, Op] = {
-    "Erf": ops.Erf(),
-    "Exp": ops.Exp(),
-    "HardSwish": ops.HardSwish(),
-    "Neg": ops.Neg(),
-    "Reciprocal": ops.Reciprocal(),
-    "Relu": ops.Relu(),
-    "Sigmoid": ops.Sigmoid(),
-    "Sign": ops.Sign(),
-    "Sqrt": ops.Sqrt(),
-    "Tanh": ops.Tanh(),
+    op.kind: op
+    for op in (
+        *(ops.Erf(), ops.Exp(), ops.HardSwish(), ops.Neg(), ops.Reciprocal()),
+        *(ops.Relu(), ops.Sigmoid(), ops.Sign(), ops.Sqrt(), ops.Tanh()),
+    )
 }
+_BINARY: dict[str, Op] = {op.kind: op for op in (ops.Add(), ops.Div(), ops.Mul(), ops.Pow(), ops.Sub())}
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
-_BINARY: dict[str, Op] = {"Add": ops.Add(), "Div": ops.Div(), "Mul": ops.Mul(), "Pow": ops.Pow(), "Sub": ops.Sub()}
 
 
 @reads(*_UNARY)

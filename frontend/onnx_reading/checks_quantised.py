@@ -21,7 +21,7 @@ _QUANTISING_DOMAINS = ("com.microsoft", "qonnx", "finn", "onnx.brevitas", "org.o
 
 
 def refuse_quantised(model: onnx.ModelProto) -> None:
-    """CompileError N020 where values that depend on an input are quantised.
+    """Refuse (CompileError, N020) a model in which values that depend on an input are quantised.
 
     Weights stored as integers and followed by a DequantizeLinear are constants like any others, and are read.
     """

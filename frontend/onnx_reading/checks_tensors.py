@@ -19,25 +19,10 @@ from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 
 _TP = onnx.TensorProto
-# bits per element, and the field of values that are not in raw_data
-_TYPES: dict[int, tuple[int, str]] = {
-    _TP.FLOAT: (32, "float_data"),
-    _TP.DOUBLE: (64, "double_data"),
-    _TP.FLOAT16: (16, "int32_data"),
-    _TP.INT8: (8, "int32_data"),
-    _TP.UINT8: (8, "int32_data"),
-    _TP.INT16: (16, "int32_data"),
-    _TP.UINT16: (16, "int32_data"),
-    _TP.INT32: (32, "int32_data"),
-    _TP.UINT32: (32, "uint64_data"),
-    _TP.INT64: (64, "int64_data"),
-    _TP.UINT64: (64, "uint64_data"),
-    _TP.BOOL: (8, "int32_data"),
-    _TP.BFLOAT16: (16, "int32_data"),
-    _TP.INT4: (4, "int32_data"),  # two to a byte, and to an entry
-    _TP.UINT4: (4, "int32_data"),
-}
+_INTEGERS = (_TP.INT8, _TP.UINT8, _TP.INT16, _TP.UINT16, _TP.INT32, _TP.UINT32, _TP.INT64, _TP.UINT64, _TP.BOOL)
+_FOUR_BITS = (_TP.INT4, _TP.UINT4)  # two to a byte, and to an entry
 _FLOATS = (_TP.FLOAT, _TP.DOUBLE, _TP.FLOAT16, _TP.BFLOAT16)
+_SUPPORTED = (*_FLOATS, *_INTEGERS, *_FOUR_BITS)
 _READ_TYPES = "weights are float32, and shapes and indices are integers"
 _DAMAGED = "the file is damaged; export the model again"
 
@@ -75,15 +60,19 @@ def _is_external(tensor: onnx.TensorProto) -> bool:
     return bool(tensor.data_location == _TP.EXTERNAL)
 
 
+def _element_bits(data_type: int) -> int:
+    return 4 if data_type in _FOUR_BITS else 8 * int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize)
+
+
 def _size_bytes(tensor: onnx.TensorProto) -> int:
     """Return the bytes that dims and element type call for."""
-    return int(-(-math.prod(tensor.dims) * _TYPES[tensor.data_type][0] // 8))
+    return -(-int(math.prod(tensor.dims)) * _element_bits(tensor.data_type) // 8)
 
 
 def _check_declared(place: _Place) -> Diagnostic | None:
     """Check element type and dims, and bytes stored in the proto against them."""
     tensor, at = place.tensor, place.at
-    if tensor.data_type not in _TYPES:
+    if tensor.data_type not in _SUPPORTED:
         message = f"element type {dtype_name(tensor.data_type)} is not supported"
         return Diagnostic("N006", message, at, _READ_TYPES, "export the model in float32")
     if tensor.HasField("segment"):
@@ -92,8 +81,9 @@ def _check_declared(place: _Place) -> Diagnostic | None:
     if any(dim < 0 for dim in tensor.dims):
         because = f"its dimensions are {list(tensor.dims)}"
         return Diagnostic("N005", "tensor with a negative dimension", at, because, _DAMAGED)
-    needed, (bits, field) = _size_bytes(tensor), _TYPES[tensor.data_type]
-    stored = len(tensor.raw_data) if tensor.HasField("raw_data") else len(getattr(tensor, field)) * max(bits // 8, 1)
+    needed, entry_bytes = _size_bytes(tensor), max(_element_bits(tensor.data_type) // 8, 1)
+    entries = getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type))
+    stored = len(tensor.raw_data) if tensor.HasField("raw_data") else len(entries) * entry_bytes
     if _is_external(tensor) or stored == needed:
         return None
     because = f"{list(tensor.dims)} in {dtype_name(tensor.data_type)} needs {needed:,} bytes, and it has {stored:,}"

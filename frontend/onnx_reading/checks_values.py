@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from edgewright.passes.diagnostics import fail
 from edgewright.passes.ir import Graph, Node
+from edgewright.passes.ir.budget import alive
 from edgewright.passes.ops import Constant
 from edgewright.passes.ops.groups import MOVES
 
@@ -42,21 +43,11 @@ def _check_value(node: Node, largest: int) -> None:
 
 def check_values(graph: Graph) -> None:
     """Refuse (CompileError, N024) a canonical graph that cannot be computed in a few hundred MiB."""
-    nodes = graph.nodes()
-    for node in nodes:
+    for node in graph.nodes():
         _check_value(node, LARGEST_VALUE)
-    last = {operand: i for i, node in enumerate(nodes) for operand in node.inputs}
-    last.update(dict.fromkeys(graph.outputs, len(nodes)))
-    ending: dict[int, list[Node]] = {}
-    for node, position in last.items():
-        ending.setdefault(position, []).append(node)
-    alive = 0
-    for i, node in enumerate(nodes):
-        if not isinstance(node.op, Constant):
-            alive += node.type.size
-        if alive > LARGEST_ALIVE:
-            _too_large(node, f"with it {alive:,} elements are alive at the same time", LARGEST_ALIVE)
-        alive -= sum(n.type.size for n in ending.get(i, ()) if not isinstance(n.op, Constant))
+    for node, total in alive(graph, lambda node: node.type.size):
+        if total > LARGEST_ALIVE:
+            _too_large(node, f"with it {total:,} elements are alive at the same time", LARGEST_ALIVE)
 
 
 def _too_large(node: Node, because: str, largest: int) -> NoReturn:

@@ -99,20 +99,20 @@ def _inline_functions(model: ir.Model) -> None:
     """Inline the model's functions, after bounding the number of nodes that results."""
     if not model.functions:
         return
-    size: dict[ir.OperatorIdentifier, int] = {}
+    sizes: dict[ir.OperatorIdentifier, int] = {}
 
-    def expanded(identifier: ir.OperatorIdentifier, path: tuple[ir.OperatorIdentifier, ...]) -> int:
+    def expanded(node: ir.Node, path: tuple[ir.OperatorIdentifier, ...] = ()) -> int:
+        identifier = node.op_identifier()
+        function = model.functions.get(identifier)
+        if function is None:
+            return 1
         if identifier in path or len(path) > 100:
             _cannot_inline(f"function {identifier[1]!r} calls itself")
-        if identifier not in size:
-            inner = (*path, identifier)
-            size[identifier] = sum(
-                expanded(node.op_identifier(), inner) if node.op_identifier() in model.functions else 1
-                for node in model.functions[identifier]
-            )
-        return size[identifier]
+        if identifier not in sizes:
+            sizes[identifier] = sum(expanded(inner, (*path, identifier)) for inner in function)
+        return sizes[identifier]
 
-    total = sum(expanded(node.op_identifier(), ()) if node.op_identifier() in model.functions else 1 for node in model.graph)
+    total = sum(map(expanded, model.graph))
     if total > _EXPANDED_NODES_MAX:
         _cannot_inline(f"they expand to {total:,} nodes, more than {_EXPANDED_NODES_MAX:,}")
     InlinePass()(model)

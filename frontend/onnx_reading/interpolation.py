@@ -13,13 +13,7 @@ KNOWN_MODES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "alig
 
 
 def interpolation_matrix(
-    mode: str,
-    coordinates: str,
-    old: int,
-    new: int,
-    factor: float,
-    cubic: float = -0.75,
-    exclude_outside: bool = False,
+    mode: str, coordinates: str, old: int, new: int, factor: float, cubic: float = -0.75, exclude_outside: bool = False
 ) -> Array:
     """Return the weights of the modes linear and cubic in float64; each row sums to 1."""
     places = _places(coordinates, old, new, factor)

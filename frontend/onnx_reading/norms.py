@@ -20,31 +20,24 @@ def read_batch_normalization(site: Site) -> Results:
     return site.make(BatchNormalization(site.real("epsilon", 1e-5)), *(site.input(i) for i in range(5)))
 
 
-@reads("LayerNormalization")
-def read_layer_normalization(site: Site) -> Results:
-    """Read LayerNormalization over the last axis or several last axes; a missing bias is zero."""
-    x, gamma = site.input(0), site.input(1)
-    axis = site.axis(site.integer("axis", -1), len(x.shape))
+_KINDS: dict[str, type[LayerNormalization | RMSNormalization]] = {
+    kind.__name__: kind for kind in (LayerNormalization, RMSNormalization)
+}
+
+
+@reads(*_KINDS)
+def read_normalization(site: Site) -> Results:
+    """Read a normalisation over the last axis or several last axes; a missing bias is zero."""
+    kind, x, gamma = _KINDS[site.node.op_type], site.input(0), site.input(1)
+    axis, op = site.axis(site.integer("axis", -1), x.type.rank), kind(site.real("epsilon", 1e-5))
     site.only_first_output()
-    if axis != len(x.shape) - 1:
-        normal = normalised_over(LayerNormalization(site.real("epsilon", 1e-5)), x, _from(axis, x), None, None)
-        scaled = site.make(Mul(), normal, gamma)
+    if axis != x.type.rank - 1:
+        scaled = site.make(Mul(), normalised_over(op, x, tuple(range(axis, x.type.rank)), None, None), gamma)
         return site.make(Add(), scaled, site.input(2)) if site.has(2) else scaled
-    beta = site.input(2) if site.has(2) else site.value(np.zeros(x.shape[-1], np.float32))
-    width = (x.shape[-1],)
-    return site.make(LayerNormalization(site.real("epsilon", 1e-5)), x, *(_widened(site, p, width) for p in (gamma, beta)))
-
-
-@reads("RMSNormalization")
-def read_rms_normalization(site: Site) -> Results:
-    """Read RMSNormalization over the last axis or several last axes."""
-    x = site.input(0)
-    axis = site.axis(site.integer("axis", -1), len(x.shape))
-    if axis != len(x.shape) - 1:
-        normal = normalised_over(RMSNormalization(site.real("epsilon", 1e-5)), x, _from(axis, x), None, None)
-        return site.make(Mul(), normal, site.input(1))
-    gamma = _widened(site, site.input(1), (x.shape[-1],))
-    return site.make(RMSNormalization(site.real("epsilon", 1e-5)), x, gamma)
+    parameters = [gamma]
+    if kind is LayerNormalization:
+        parameters.append(site.input(2) if site.has(2) else site.value(np.zeros(x.shape[-1], np.float32)))
+    return site.make(op, x, *(_widened(site, parameter, (x.shape[-1],)) for parameter in parameters))
 
 
 def _widened(site: Site, parameter: Node, width: tuple[int]) -> Node:
@@ -53,10 +46,6 @@ def _widened(site: Site, parameter: Node, width: tuple[int]) -> Node:
     if array is None or parameter.shape == width:
         return parameter
     return site.value(np.broadcast_to(array.reshape(-1), width))
-
-
-def _from(axis: int, x: Node) -> tuple[int, ...]:
-    return tuple(range(axis, x.type.rank))
 
 
 @reads("InstanceNormalization")

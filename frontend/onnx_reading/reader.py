@@ -18,17 +18,7 @@ import onnx
 import onnx_ir as ir
 from edgewright.frontend.canonical.canonicalise import canonicalise
 from edgewright.frontend.canonical.experts import refuse_leftovers
-from edgewright.frontend.onnx_reading import (
-    arith,
-    attention,
-    convolutions,
-    einsum,
-    layout,
-    norms,
-    pooling,
-    reductions,
-    spatial,
-)
+from edgewright.frontend.onnx_reading import arith, attention, convolutions, einsum, layout, norms, pooling, reductions, spatial
 from edgewright.frontend.onnx_reading.batch import (
     asks_for_one,
     batch_note,
@@ -37,15 +27,7 @@ from edgewright.frontend.onnx_reading.batch import (
     with_batch_of_one,
     with_first_axis,
 )
-from edgewright.frontend.onnx_reading.bits import (
-    BROADCASTING,
-    FOLLOWED,
-    KEEPS_VALUES,
-    Bits,
-    CountsNeeded,
-    check_masks,
-    follow,
-)
+from edgewright.frontend.onnx_reading.bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, CountsNeeded, check_masks, follow
 from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, name_of, opset_of, place_of
 from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_reading.checks_quantised import refuse_quantised
@@ -68,11 +50,6 @@ from edgewright.passes.ops import Constant, Reshape, constant, graph_input
 _REGISTERED = (arith, attention, convolutions, einsum, layout, norms, pooling, reductions, spatial)  # importing fills READERS
 
 ModelSource = str | os.PathLike[str] | onnx.ModelProto
-
-
-def supported_operators() -> tuple[str, ...]:
-    """Return the ONNX operators that are read, sorted."""
-    return tuple(sorted({*READERS, "Constant"}))
 
 
 def load_checked(source: ModelSource) -> onnx.ModelProto:

@@ -46,8 +46,6 @@ def sizes_in(operands: Sequence[Node | None]) -> list[int]:
 
 
 _REASONS = {
-    "Loop": "control flow that depends on data cannot be planned for hardware",
-    "If": "control flow that depends on data cannot be planned for hardware",
     "NonZero": "the size of its result depends on data",
     "TopK": "sorting has no operator in the graph",
     "LSTM": "recurrence has no operator in the graph",

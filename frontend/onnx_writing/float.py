@@ -48,11 +48,11 @@ FLOAT_WRITERS |= {
     ops.HashAttention: write_hash_attention,
     ops.HashCodes: write_hash_codes,
     ops.LayerNormalization: _named("LayerNormalization", "epsilon", axis=-1),
-    ops.Linear: lambda emit, node, operands: _linear(emit, *operands),
     ops.MoE: lambda emit, node, operands: write_moe(emit, node, operands, FLOAT_WRITERS),
     ops.Reshape: lambda emit, node, operands: emit.reshape(operands[0], node.shape),
     ops.Silu: lambda emit, node, operands: emit("Mul", operands[0], emit("Sigmoid", operands[0])),
     ops.Softmax: _named("Softmax", "axis"),
+    ops.Transpose: _named("Transpose", "perm"),
 }
 
 
@@ -61,12 +61,6 @@ def _slice(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     op = node.op
     assert isinstance(op, ops.Slice)
     return emit("Slice", operands[0], *(emit.ints([i]) for i in (op.start, op.stop, op.axis, op.step)))
-
-
-@_writes(ops.Transpose)
-def _transpose(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    assert isinstance(node.op, ops.Transpose)
-    return emit.transpose(operands[0], *node.op.perm)
 
 
 @_writes(ops.Where)
@@ -141,8 +135,10 @@ def _gelu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     return emit("Mul", emit("Mul", x, emit.real(0.5)), emit("Add", curve, emit.real(1.0)))
 
 
-def _linear(emit: Emitter, x: str, w: str, b: str) -> str:
-    return emit("Add", emit("MatMul", x, emit.transpose(w, 1, 0)), b)
+@_writes(ops.Linear)
+def _linear(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    x, weight, bias = operands
+    return emit("Add", emit("MatMul", x, emit.transpose(weight, 1, 0)), bias)
 
 
 @_writes(ops.PatchEmbed)

@@ -98,10 +98,7 @@ def _write(graph: Graph, every_tensor: bool) -> onnx.ModelProto:
     tensors = [tensor for tensor in emit.tensors if tensor.name in used]  # some constants are written in another form
     proto = onnx.helper.make_graph(emit.nodes, safe_identifier(graph.name, prefix="g_"), inputs, outputs, initializer=tensors)
     return onnx.helper.make_model(
-        proto,
-        producer_name="edgewright",
-        ir_version=IR_VERSION,
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        proto, producer_name="edgewright", ir_version=IR_VERSION, opset_imports=[onnx.helper.make_opsetid("", OPSET)]
     )
 
 
