@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_layers import ROOMS, imported
+from tests.test_layers import LAYERS, imported
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -57,12 +57,12 @@ def third_party(*folders: str) -> dict[str, str]:
 
 def test_everything_imported_is_declared() -> None:
     known = declared(PROJECT["dependencies"]) | set(OPTIONAL)
-    unknown = {name: place for name, place in third_party(*ROOMS).items() if name not in known}
+    unknown = {name: place for name, place in third_party(*LAYERS).items() if name not in known}
     assert not unknown, f"add to [project] dependencies, or to an extra: {unknown}"
 
 
 def test_everything_declared_is_imported() -> None:
-    unused = declared(PROJECT["dependencies"]) - set(third_party(*ROOMS))
+    unused = declared(PROJECT["dependencies"]) - set(third_party(*LAYERS))
     assert not unused, f"nothing imports {sorted(unused)}"
 
 

@@ -16,8 +16,8 @@ from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.results import Snapshot
 from edgewright.passes.splitting.assign_devices import Energy
-from edgewright.passes.splitting.classifier import keep_classes
-from edgewright.passes.splitting.sub_model_shape import SubShape, shaped
+from edgewright.passes.structure.classifier import keep_classes
+from edgewright.passes.structure.sub_model_shape import SubShape, shaped
 from edgewright.targets.device import Device, load
 
 PRECISION = "int8"

@@ -22,11 +22,11 @@ from edgewright.hw.emit import to_json
 from edgewright.passes import orders
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.ir.graph import Graph
-from edgewright.passes.splitting.classifier import FEATURES, LOGITS, find_classifier
 from edgewright.passes.splitting.partition_classes import Method, check_parts
-from edgewright.passes.splitting.prune_structure import structure_of
 from edgewright.passes.splitting.split_classes import Say, Split, SplitClasses, SplitPlan, answer, kept_by_training
-from edgewright.passes.splitting.sub_model_shape import CPU_GRAIN, FPGA_GRAIN, footprint, full_shape
+from edgewright.passes.structure.classifier import FEATURES, LOGITS, find_classifier
+from edgewright.passes.structure.prune_structure import structure_of
+from edgewright.passes.structure.sub_model_shape import CPU_GRAIN, FPGA_GRAIN, footprint, full_shape
 from edgewright.passes.transform import Progress
 
 KIND, FORMAT = "split", 1
@@ -194,7 +194,7 @@ def accuracies(graph: Graph, split: Split, data: Labelled, labels: Any) -> dict[
     """Top-1 of the whole model and of the deployment, and of each sub-model on its classes and "other"."""
     from edgewright.passes.learn.dataset import LearningData
     from edgewright.passes.learn.measure import outputs
-    from edgewright.passes.splitting.classifier import relabelled
+    from edgewright.passes.structure.classifier import relabelled
 
     given = LearningData(data.inputs, labels)
     assert given.labels is not None

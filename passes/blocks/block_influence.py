@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from edgewright.passes.blocks.find_blocks import Block, find_blocks
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array, Int
 from edgewright.passes.ops import Attention, Input
+from edgewright.passes.structure.find_blocks import Block, find_blocks
 from edgewright.passes.transform import Note
 
 Run: TypeAlias = Callable[[Graph, Mapping[str, Array]], dict[str, Array]]

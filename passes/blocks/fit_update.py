@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from edgewright.passes.blocks.block_influence import Run
-from edgewright.passes.blocks.find_blocks import Block
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Add, LayerNormalization, value_of
+from edgewright.passes.structure.find_blocks import Block
 
 CHUNK_SAMPLES = 64
 RIDGE = 1e-4  # of the mean square of a hidden unit: enough for units that never fire

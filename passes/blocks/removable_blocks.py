@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from edgewright.passes.blocks.find_blocks import Block, find_blocks, runs_of_equal_blocks
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Graph
+from edgewright.passes.structure.find_blocks import Block, find_blocks, runs_of_equal_blocks
 from edgewright.passes.transform import Note
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.blocks.find_blocks import find_blocks
 from edgewright.passes.hashing.attention_layers import AttentionLayer, attention_layers, projection
 from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.structure.find_blocks import find_blocks
 
 MULTIPLICATION_PJ = 3.7
 ADDITION_PJ = 0.9

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.blocks.find_blocks import Block, find_blocks, tokens_read
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
@@ -19,6 +18,7 @@ from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, nn, torch
 from edgewright.passes.ops import constant, value_of
+from edgewright.passes.structure.find_blocks import Block, find_blocks, tokens_read
 from edgewright.passes.transform import Progress
 
 CURVE_POINTS = 10  # means of the loss kept for each stage

@@ -28,9 +28,9 @@ from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
-from edgewright.passes.splitting.classifier import FEATURES, LOGITS, collapsed, keep_classes, relabelled
-from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, Structure, Unit, prune, structure_of
-from edgewright.passes.splitting.sub_model_shape import SubShape
+from edgewright.passes.structure.classifier import FEATURES, LOGITS, collapsed, keep_classes, relabelled
+from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, Structure, Unit, prune, structure_of
+from edgewright.passes.structure.sub_model_shape import SubShape
 
 STAGES = (CHANNEL, HEAD, HIDDEN)
 LABEL_SHARE = 0.3

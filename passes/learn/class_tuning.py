@@ -23,7 +23,7 @@ from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, nn, torch
-from edgewright.passes.splitting.classifier import FEATURES, LOGITS, collapsed, relabelled
+from edgewright.passes.structure.classifier import FEATURES, LOGITS, collapsed, relabelled
 
 STAGE = "all together"
 OWN_SHARE = 0.3

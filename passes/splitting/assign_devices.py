@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.splitting.sub_model_shape import Footprint
+from edgewright.passes.structure.sub_model_shape import Footprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.text import digest
 from edgewright.passes.ir.types import Array
 from edgewright.passes.splitting.assign_devices import Assignment, Energy, Place, assign_devices
-from edgewright.passes.splitting.classifier import FEATURES, find_classifier, keep_classes
 from edgewright.passes.splitting.partition_classes import (
     Method,
     Partition,
@@ -30,8 +29,9 @@ from edgewright.passes.splitting.partition_classes import (
     partition_by_confusion,
     partition_even,
 )
-from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, structure_of
-from edgewright.passes.splitting.sub_model_shape import Footprint, SubShape, footprint, full_shape, ladder, shaped
+from edgewright.passes.structure.classifier import FEATURES, find_classifier, keep_classes
+from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, structure_of
+from edgewright.passes.structure.sub_model_shape import Footprint, SubShape, footprint, full_shape, ladder, shaped
 
 if TYPE_CHECKING:
     from edgewright.passes.learn.class_pruning import Pruned, Schedule

@@ -21,7 +21,7 @@ from edgewright.passes.ir.types import INT64, Array, Level
 from edgewright.passes.ops import constant, graph_input, groups
 from edgewright.passes.ops.unary import Unary
 from edgewright.passes.quantisation.function import Function
-from edgewright.passes.splitting.channel_labels import label_channels
+from edgewright.passes.structure.channel_labels import label_channels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,8 +10,8 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.ir.verify import verify
 from edgewright.passes.ops import Add, Constant, Conv, Gelu, Input, Linear, Relu, Slice, constant, graph_input, value_of
 from edgewright.passes.pipeline import optimise
-from edgewright.passes.splitting.channel_labels import label_channels
-from edgewright.passes.splitting.prune_structure import PruneStructure, Structure, Unit, prune, structure_of
+from edgewright.passes.structure.channel_labels import label_channels
+from edgewright.passes.structure.prune_structure import PruneStructure, Structure, Unit, prune, structure_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

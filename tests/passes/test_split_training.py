@@ -13,10 +13,10 @@ from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.verify import verify
 from edgewright.passes.ops import Linear, constant, value_of
-from edgewright.passes.splitting.classifier import keep_classes
-from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, prune, structure_of
 from edgewright.passes.splitting.split_classes import SplitClasses, answer, identity
-from edgewright.passes.splitting.sub_model_shape import SubShape
+from edgewright.passes.structure.classifier import keep_classes
+from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, prune, structure_of
+from edgewright.passes.structure.sub_model_shape import SubShape
 
 from tests.models import images, tiny_vit
 
@@ -77,7 +77,7 @@ def test_estimates_follow_exact_divergences() -> None:
     import torch
     from edgewright.passes.learn.class_pruning import estimate_divergence
     from edgewright.passes.learn.measure import outputs
-    from edgewright.passes.splitting.classifier import FEATURES
+    from edgewright.passes.structure.classifier import FEATURES
 
     graph, data = task()
     part = keep_classes(graph, (0, 1))

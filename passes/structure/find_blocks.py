@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgewright.passes.blocks.name_constants import named_constants
 from edgewright.passes.ir.graph import Graph, Node, topological
 from edgewright.passes.ops import Add, Constant, Slice
 from edgewright.passes.ops.groups import NORMS
+from edgewright.passes.structure.name_constants import named_constants
 
 ATTENTIONS = ("Attention", "HashAttention")
 

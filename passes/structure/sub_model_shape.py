@@ -10,11 +10,11 @@ import math
 from dataclasses import dataclass
 
 from edgewright.passes import ops
-from edgewright.passes.blocks.find_blocks import find_blocks
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.splitting.classifier import FEATURES
-from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, Structure, Unit, prune, structure_of
+from edgewright.passes.structure.classifier import FEATURES
+from edgewright.passes.structure.find_blocks import find_blocks
+from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, Structure, Unit, prune, structure_of
 
 FPGA_GRAIN = 16
 CPU_GRAIN = 4

@@ -15,7 +15,7 @@ from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node, make, moved, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops.groups import ELEMENTWISE
-from edgewright.passes.splitting.channel_labels import ChannelLabels, label_channels
+from edgewright.passes.structure.channel_labels import ChannelLabels, label_channels
 from edgewright.passes.transform import Note, Pass
 
 CHANNEL, HEAD, HIDDEN = "channel", "head", "hidden"
