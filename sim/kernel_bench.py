@@ -24,7 +24,8 @@ from edgewright.sim.build import _borrow_runtime, _lend_runtime
 from numpy.typing import NDArray
 
 FAST = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
-QUICK = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")
+# one file instead of several with two precompiled headers, which would take most of the time
+QUICK = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0", "VM_PARALLEL_BUILDS=0")
 QUIET = 2000  # cycles without a transfer after which a run is over
 
 DRIVER = r"""
