@@ -96,6 +96,7 @@ NAMES = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_changed_bytes(name: str, copied: Path, model: Path) -> None:
     image = (copied / "memory" / "image.bin").read_bytes()
@@ -212,6 +213,7 @@ def test_resume_folders(tmp_path: Path) -> None:
     run()
 
 
+@pytest.mark.long
 def test_split_folders(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(SPLIT, tmp_path / "split"))
     path = folder / "manifest.json"

@@ -203,6 +203,7 @@ def test_reading_is_deterministic() -> None:
     assert to_text(read_model(model)) == to_text(read_model(model))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_examples(path: Path) -> None:
     found = kinds(check(path, "trained"))

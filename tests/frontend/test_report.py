@@ -130,6 +130,7 @@ def test_the_dataclasses_keep_to_the_schema() -> None:
     assert set(to_data(something)) == set(report.schema()["properties"]) == set(sample()) == set(sample_cpu())
 
 
+@pytest.mark.long
 def test_json_keeps_to_the_schema(case: tuple[dict[str, Any], str]) -> None:
     jsonschema.validate(json.loads(report.to_text(case[0])), report.schema())
 

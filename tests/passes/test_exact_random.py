@@ -54,6 +54,7 @@ def disagreements(graph: Graph, values: dict[str, Array]) -> list[str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("extreme", [0.0, 0.15], ids=["usual", "extreme"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_every_operator_before_and_behind_a_norm(norm: str, extreme: float) -> None:

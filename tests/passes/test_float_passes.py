@@ -279,6 +279,7 @@ STEPS: list[Pass] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 @settings(max_examples=60)
 @given(graph=random_graphs())

