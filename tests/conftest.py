@@ -55,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--check"):
+        check_selection.hide()
         sys.addaudithook(GUARD)
 
 
@@ -76,7 +77,7 @@ def pytest_runtest_call() -> Generator[None]:
         return (yield)
     finally:
         if refused := GUARD.taken():  # also what the test itself caught
-            pytest.fail(f"{'; '.join(refused)}: mark it with what it needs, and `make check` leaves it out", pytrace=False)
+            pytest.fail(f"{', '.join(refused)}: needs the marker `long` or that of a tool, see CONTRIBUTING.md", pytrace=False)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

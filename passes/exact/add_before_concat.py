@@ -16,6 +16,7 @@ class AddBeforeConcat(Pass):
     After: Concat(class_token + position[:1], Add(patches, position[1:])), so that the sum can ride on the product
     that makes the patches and the class token's row is ready in memory.
     Exact: yes, bit for bit.
+    Source: ours.
     """
 
     def run(self, graph: Graph, note: Note) -> Graph:

@@ -38,7 +38,7 @@ class BoundMasks(Pass):
     Before: Softmax(scores + mask), or Softmax(Where(keep, scores, c)), with mask values from -1e3 to minus infinity.
     After: the same with no mask value lower than it takes to give a weight of 0. Without a calibration: no lower
     than -1e30, so that the graph can be calibrated.
-    Not exact in rows that mask every key: these get weights from scores or equal ones, as they do of a mask of -1e4.
+    Exact: not in rows that mask every key, which get weights from scores or equal ones, as they do of a mask of -1e4.
     Masks of an Attention need none of this where they are constants or made on the host: integers saturate.
     Source: the softmax does not change when its input is shifted.
     """

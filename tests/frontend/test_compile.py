@@ -21,6 +21,8 @@ from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.results import to_data
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = EXAMPLES / "models" / "vit_digits.dynamo18.onnx"
 DATA = EXAMPLES / "data" / "digits.npz"
