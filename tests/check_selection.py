@@ -22,8 +22,7 @@ STARTING = ("subprocess", "edgewright.sim", "edgewright.passes.learn", "edgewrig
 MARKERS = ("sim", "tvm", "train", "zoo", "slow", "long", "vendor", "board")
 
 
-@cache
-def imported_names(path: Path, inside_functions: bool) -> frozenset[str]:
+def imported_names(path: Path, inside_functions: bool) -> set[str]:
     """Return the absolute names that a file imports; `from a import b` gives a and a.b."""
     names: set[str] = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -32,32 +31,36 @@ def imported_names(path: Path, inside_functions: bool) -> frozenset[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return frozenset(names)
+    return names
 
 
+@cache
 def source_of(name: str) -> Path | None:
     """Return the file of this repository that is imported as `name`."""
-    path = ROOT / name.removeprefix("edgewright.").replace(".", "/")
     if not name.startswith(("edgewright.", "tests.", "benchmarks.")):
         return None
+    path = ROOT / name.removeprefix("edgewright.").replace(".", "/")
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def within(name: str, packages: tuple[str, ...]) -> bool:
-    return any(f"{name}.".startswith(f"{package}.") for package in packages)
+@cache
+def imports_of(file: Path) -> tuple[set[str], set[Path]]:
+    """Return what a file itself imports: names that keep it from being selected, and files of this repository."""
+    of_tests = not any(file.is_relative_to(ROOT / layer) for layer in LAYERS)
+    refused = (*PACKAGES, *STARTING) if of_tests else PACKAGES
+    names = imported_names(file, inside_functions=of_tests)
+    found = {name for name in names if any(f"{name}.".startswith(f"{package}.") for package in refused)}
+    return found, {source for name in names if (source := source_of(name)) is not None}
 
 
 def obstacles(path: Path) -> list[str]:
     """Return the imports for which `--check` does not select a test file; empty when it is selected."""
     seen, waiting, found = {path}, [path], set[str]()
     while waiting:
-        file = waiting.pop()
-        of_tests = not any(file.is_relative_to(ROOT / layer) for layer in LAYERS)
-        names = imported_names(file, inside_functions=of_tests)
-        found |= {name for name in names if within(name, (*PACKAGES, *STARTING) if of_tests else PACKAGES)}
-        others = {other for name in names if (other := source_of(name)) is not None} - seen
-        seen |= others
-        waiting += others
+        names, files = imports_of(waiting.pop())
+        found |= names
+        waiting += files - seen
+        seen |= files
     return sorted(found)
 
 

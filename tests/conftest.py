@@ -56,12 +56,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--check"):
         check_selection.hide()
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    runs_tests = hasattr(session.config, "workerinput") or session.config.getoption("dist", "no") == "no"
+    if session.config.getoption("--check") and runs_tests:  # xdist's first process only starts the others
         sys.addaudithook(GUARD)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    left_out = config.getoption("--check") and collection_path.suffix == ".py" and check_selection.obstacles(collection_path)
-    return True if left_out else None
+    is_test = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
+    return True if config.getoption("--check") and is_test and check_selection.obstacles(collection_path) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

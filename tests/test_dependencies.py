@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,18 @@ def declared(requirements: list[str]) -> set[str]:
     return {re.split(r"[\s<>=!~\[;]", requirement)[0] for requirement in requirements}
 
 
+@cache
+def stems(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("*.py")}
+
+
 def third_party(*folders: str) -> dict[str, str]:
     """Distribution -> one place that imports it."""
     found: dict[str, str] = {}
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             # scripts that import one another, and the examples, which some tests put on their path
-            beside = {other.stem for near in (path.parent, ROOT / "examples") for other in near.glob("*.py")}
+            beside = stems(path.parent) | stems(ROOT / "examples")
             for name, line in imported(path):
                 top = name.split(".")[0]
                 if top not in sys.stdlib_module_names and top not in {"edgewright", "tests", "benchmarks", *beside}:

@@ -113,6 +113,7 @@ def test_changed_bytes(name: str, copied: Path, model: Path) -> None:
             assert Compiled.open(copied).plan.image == image, seed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(".txt")])
 def test_changed_structure(name: str, copied: Path) -> None:
     image = (copied / "memory" / "image.bin").read_bytes()

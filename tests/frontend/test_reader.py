@@ -138,6 +138,7 @@ def test_spellings(spelling: Spelling) -> None:
     assert_canonical(spelling)
 
 
+@pytest.mark.long
 @given(spellings())
 @settings(max_examples=25)
 def test_any_combination(spelling: Spelling) -> None:

@@ -181,6 +181,7 @@ def test_hostile_names_are_text(data: dict[str, Any]) -> None:
         assert "\x1b" not in svg
 
 
+@pytest.mark.long
 def test_headline_says_what_happened() -> None:
     text = " ".join(Page(report.to_html(sample())).texts)
     for words in (
@@ -196,6 +197,7 @@ def test_headline_says_what_happened() -> None:
     assert "bit-exact" not in text
 
 
+@pytest.mark.long
 def test_random_calibration_is_the_first_thing_said() -> None:
     data = sample(random=True)
     data["notes"] = ["something else"]
@@ -219,6 +221,7 @@ def test_too_large_a_design_does_not_fit() -> None:
     report.to_html(data)
 
 
+@pytest.mark.long
 def test_the_same_page_every_time() -> None:
     assert report.to_html(sample()) == report.to_html(sample())
 

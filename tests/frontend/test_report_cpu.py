@@ -93,6 +93,7 @@ def shown(data: dict[str, Any], encoding: str = "utf-8", manifest: Manifest | No
     return console.file.read()
 
 
+@pytest.mark.long
 def test_each_target_has_its_sections() -> None:
     assert set(Page(report.to_html(sample())).titles) == {*FPGA_ONLY, *BOTH, NOISE}
     assert set(page().titles) == {*CPU_ONLY, *BOTH, NOISE}
@@ -117,6 +118,7 @@ def test_an_fpga_report_says_nothing_of_estimates_of_latency() -> None:
     assert report_cpu.UNTIMED not in report.to_html(sample())
 
 
+@pytest.mark.long
 def test_no_section_is_empty() -> None:
     cases = [sample_cpu(), sample_cpu("fp32", labelled=False), sample_cpu(estimated=False, labelled=False)]
     few = to_data(Report("m", "rpi4", "0", artifact=cpu_report(built()).artifact))
@@ -215,6 +217,7 @@ def test_random_calibration_spoils_accuracy_not_latency() -> None:
     assert "nothing about real data; latency and memory are unaffected" in text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("host", "device_name"), [(True, "--device local"), (False, "--device ssh://user@board")])
 def test_what_next(host: bool, device_name: str) -> None:
     text = page(host=host).text
