@@ -21,6 +21,7 @@ from tests import check_selection
 REQUIRED = os.environ.get("EDGEWRIGHT_REQUIRE_TOOLS", "") not in ("", "0")
 
 settings.register_profile("edgewright", deadline=None, derandomize=REQUIRED, print_blob=True)
+settings.register_profile("check", settings.get_profile("edgewright"), max_examples=25)  # a quarter, where a test says nothing
 settings.load_profile("edgewright")
 
 
@@ -55,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--check"):
+        settings.load_profile("check")
         check_selection.hide()
 
 
