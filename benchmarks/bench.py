@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +63,12 @@ def measure(name: str) -> dict[str, Any]:
 def cycles_at(compiled: Compiled, latency: int) -> int:
     """Cycles of one image with a slower memory; AssertionError when a bit differs."""
     from edgewright.frontend.compiled import rtl_sources
+    from edgewright.hw.kernel.external_memory import IDEAL
     from edgewright.sim.network import simulate
 
     rtl = rtl_sources(compiled.directory)
     inputs = {name: array[:1] for name, array in compiled.inputs(None).items()}
-    run = simulate(compiled.plan, rtl, inputs, latency=latency)
+    run = simulate(compiled.plan, rtl, inputs, memory=replace(IDEAL, read_latency=latency, write_latency=latency))
     assert all(comparison.exact for comparison in run.comparisons), f"not bit-exact at latency {latency}"
     return run.cycles[0]
 

@@ -13,9 +13,11 @@ from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import build
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.external_memory import IDEAL, ExternalMemory
 from edgewright.hw.kernel.schedule import Stages, place
 from edgewright.hw.kernel.sv_block import entries, to_systemverilog
-from edgewright.hw.kernel.timing import Clocks, predict
+from edgewright.hw.kernel.timing import Timing, predict
+from edgewright.hw.kernel.timing_events import Clocks
 from edgewright.hw.plan import Plan
 
 CELLS_FILE = Path(__file__).with_name("cells.json")
@@ -62,8 +64,17 @@ def access_stage(stages: Stages, node: ir.Node) -> int:
     )
 
 
-def predict_cycles(plan: Plan) -> Cycles:
-    """Cycles from the start of a program to its ``finished``, memory included."""
+def predict_cycles(plan: Plan, memory: ExternalMemory = IDEAL) -> Cycles:
+    """Cycles from the start of a program to its ``finished``, with this memory behind the engine."""
+    timing = timing_of(plan, memory)
+    total = timing.outputs["finished"][0]
+    ends = [end for _, end in timing.activity["store_words"].spans]
+    steps = tuple(end - before for before, end in zip([0, *ends[:-1]], ends, strict=True))
+    return Cycles(total, steps)
+
+
+def timing_of(plan: Plan, memory: ExternalMemory = IDEAL) -> Timing:
+    """When each process of the engine works on a program, and what it waits for."""
     program = program_of(plan.config)
     operations = [tuple(step.fields[name] for name in op.FIELDS) for step in plan.steps]
     loads = [tuple(step.fields[name] for name, _ in op.LoadGate.fields) for step in plan.steps]
@@ -71,18 +82,15 @@ def predict_cycles(plan: Plan) -> Cycles:
     tokens: dict[str, Sequence[tuple[int, ...]]]
     tokens = {"start": start, "start_0": start, "start_1": start, "load_cmd": loads, "run_cmd": operations}
     stages = stages_of(plan.config)
-    timing = predict(
+    return predict(
         program,
         tokens,
         entries=lambda channel: entries(channel, stages),
         stages=lambda process, node: access_stage(stages[process.name], node),
         clocks=CLOCKS,
         inputs={"start": 1},
+        memory=memory,
     )
-    total = timing.outputs["finished"][0]
-    ends = [end for _, end in timing.activity["store_words"].spans]
-    steps = tuple(end - before for before, end in zip([0, *ends[:-1]], ends, strict=True))
-    return Cycles(total, steps)
 
 
 @dataclass(frozen=True, slots=True)

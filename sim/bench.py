@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from edgewright.hw.kernel.external_memory import IDEAL, ExternalMemory
+from edgewright.hw.kernel.external_memory import plusargs as memory_plusargs
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.sim.build import Build, Sources, build, read_sources
 from edgewright.sim.harness import TOP, harness
@@ -33,12 +35,12 @@ def cell(name: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What stands behind a block's AXI masters: `image` from address 0 on; `expected` maps addresses to bytes that must
-    be there at the end (both multiples of 16). `latency` is in cycles."""
+    be there at the end (both multiples of 16). `timing` says when it answers."""
 
     image: bytes = b""
     expected: Mapping[int, bytes] = field(default_factory=dict)
     size: int = 0  # bytes; 0: as needed
-    latency: int = 24
+    timing: ExternalMemory = IDEAL
 
     def words(self) -> int:
         """A power of two that holds everything named."""
@@ -101,7 +103,7 @@ class Block:
         plusargs: dict[str, object] = {"idle": round(256 * idle), "stall": round(256 * stall)}
         plusargs |= {"seed": seed, "quiet": quiet}
         plusargs |= {f"expect_{name}": count for name, count in expected_counts.items()}
-        plusargs |= {"memory": "memory.hex", "dump": "memory.out", "axi_latency": memory.latency}
+        plusargs |= {"memory": "memory.hex", "dump": "memory.out"} | memory_plusargs(memory.timing)
         plusargs |= {"axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
         with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
             cwd = Path(scratch)

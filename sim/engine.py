@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from edgewright.hw.kernel.external_memory import IDEAL, ExternalMemory
+from edgewright.hw.kernel.external_memory import plusargs as memory_plusargs
 from edgewright.sim import bench
 from edgewright.sim.build import Build, Sources, build, read_sources
 from edgewright.sim.runner import run
@@ -59,7 +61,7 @@ def run_engine(
     jobs: Sequence[Job],
     *,
     dump: tuple[int, int] = (0, 0),
-    latency: int = 24,
+    memory: ExternalMemory = IDEAL,
     stall: float = 0.0,
     seed: int = 1,
     limit: int = 100_000_000,
@@ -70,7 +72,7 @@ def run_engine(
     """Runs `jobs` one after the other on a memory that holds `image` (address -> bytes) at first.
 
     Addresses are multiples of 16; what nothing writes holds random bits. `dump` is (address, size) of the region kept
-    after each job. `latency` is the memory's in cycles, `stall` the probability that one of its channels pauses. An
+    after each job. `memory` is what stands behind the ports, `stall` the probability that one of its channels pauses. An
     engine that runs for more than `limit` cycles, or moves no data for `quiet`, is S004.
     """
     first, size = dump
@@ -80,7 +82,7 @@ def run_engine(
     plusargs: dict[str, object] = {"jobs": "jobs.txt", "memory": "memory.hex", "limit": limit, "quiet": quiet}
     plusargs["write_log"] = "writes.bin"
     plusargs |= {"dump_first": first // bench.WORD, "dump_last": last}
-    plusargs |= {"axi_latency": latency, "axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
+    plusargs |= memory_plusargs(memory) | {"axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
         cwd = Path(scratch)
         _write_image(cwd / "memory.hex", image)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgewright.hw.kernel.external_memory import IDEAL, ExternalMemory
 from edgewright.hw.plan import Plan, pack_rows
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.interp import interpret_all
@@ -59,13 +60,14 @@ def simulate(
     inputs: Mapping[str, Array],
     *,
     image: bytes | None = None,
-    latency: int = 24,
+    memory: ExternalMemory = IDEAL,
     stall: float = 0.0,
     wave: Path | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> NetworkRun:
     """Run every sample of ``inputs`` (by input name, samples along axis 0) on the engine in ``rtl``.
 
+    ``memory``: what stands behind the engine's ports.
     ``image`` replaces the plan's memory image (to show that a changed weight is noticed). Raises ``CompileError`` for a
     missing tool or an engine that stops moving.
     """
@@ -80,7 +82,7 @@ def simulate(
         expected.append(interpret_all(plan.graph, {name: array[sample : sample + 1] for name, array in inputs.items()}))
     note(f"simulating {samples} image{'s' if samples > 1 else ''}")
     jobs = [Job(plan.program_address, len(plan.steps), input_writes(plan, values)) for values in expected]
-    run = run_engine(model, {0: plan.image if image is None else image}, jobs, latency=latency, stall=stall, wave=wave)
+    run = run_engine(model, {0: plan.image if image is None else image}, jobs, memory=memory, stall=stall, wave=wave)
     comparisons = tuple(
         judged(plan, values, log, plan.image if image is None else image, job.writes)
         for values, log, job in zip(expected, run.logs, jobs, strict=True)

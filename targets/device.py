@@ -32,13 +32,46 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uram: int
 
 
+class Dram(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How external memory answers the programmable logic.
+
+    `read_latency_ns`: from an address at an AXI port to the first data, DRAM idle; `write_latency_ns`: from the last data
+    to the response. `outstanding`: transactions that a port keeps in flight in each direction. `efficiency`: the share of
+    the peak bandwidth that a good access pattern reaches. `line_bytes`: what one DRAM burst moves. `page_bytes`, `banks`:
+    a row of all devices together, and how many can be open. `activate_ns`: for how long opening a row delays other
+    traffic. `refresh_ns` without service every `refresh_interval_ns`.
+    """
+
+    read_latency_ns: float
+    write_latency_ns: float
+    outstanding: int
+    efficiency: float
+    line_bytes: int
+    page_bytes: int
+    banks: int
+    activate_ns: float
+    refresh_ns: float
+    refresh_interval_ns: float
+
+    def __post_init__(self) -> None:
+        if wrong := [name for name in self.__struct_fields__ if not getattr(self, name) > 0]:
+            raise ValueError(f"memory.dram: {', '.join(wrong)} must be positive")
+        if self.efficiency > 1 or self.refresh_ns >= self.refresh_interval_ns:
+            raise ValueError("memory.dram: efficiency is at most 1, and refresh_ns shorter than refresh_interval_ns")
+        if self.outstanding > 64 or self.banks > 64:
+            raise ValueError("memory.dram: at most 64 outstanding transactions and 64 banks are simulated")
+        if self.page_bytes % self.line_bytes or self.line_bytes % 16:
+            raise ValueError("memory.dram: line_bytes is a multiple of 16, and page_bytes one of line_bytes")
+
+
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """External memory: size, peak bandwidth in 10^9 bytes per second, and the AXI ports from logic to it."""
+    """External memory: size, peak bandwidth in 10^9 bytes per second, the AXI ports from logic to it, and its timing."""
 
     dram_mib: int
     dram_gb_per_s: float
     axi_ports: int = 0
     axi_bits: int = 0
+    dram: Dram | None = None
 
 
 class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -132,6 +165,8 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def __post_init__(self) -> None:
         stated = [field for field in _NUMBERS if getattr(self, field)]
         wanted = [key for field in stated for key in (_CPU_SOURCES if field == "cpu" else (field,))]
+        if self.memory and self.memory.dram:
+            wanted.append("memory.dram")
         if missing := [key for key in wanted if not self.source.get(key)]:
             raise ValueError(f"{self.name}: no source stated for {', '.join(missing)}")
         if not self.supported and not self.reason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from edgewright.hw.kernel import ir
@@ -121,6 +122,7 @@ def control(process: ir.Process, roots: list[ir.Node], known: Control, command: 
     return out
 
 
+@lru_cache(maxsize=1 << 14)
 def part_index(node: ir.Node) -> int:
     """Position of a Part's leaf among the leaves of its struct."""
     op = node.op

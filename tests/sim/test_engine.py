@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from edgewright.hw.cost import RTL, WRAPPER
+from edgewright.hw.kernel.external_memory import ExternalMemory
 from edgewright.passes.diagnostics import CompileError
 from edgewright.sim import bench, engine
 from edgewright.sim.build import Build, build
@@ -15,6 +16,7 @@ from edgewright.sim.runner import run
 
 pytestmark = pytest.mark.sim
 HERE = Path(__file__).parent
+MEMORY = ExternalMemory(read_latency=10, write_latency=10)
 PROGRAM, INPUT, OUTPUT = 0x100, 0x8000, 0x20000
 
 
@@ -44,7 +46,7 @@ def test_jobs_follow_one_another(model: Build, stall: float) -> None:
     jobs = [engine.Job(PROGRAM, 2, {INPUT: data}) for data in inputs]
     jobs.append(engine.Job(PROGRAM + 16, 1, {}))
     dump = (OUTPUT, 16 * 301)
-    done = engine.run_engine(model, {PROGRAM: program}, jobs, dump=dump, stall=stall, latency=10)
+    done = engine.run_engine(model, {PROGRAM: program}, jobs, dump=dump, stall=stall, memory=MEMORY)
     assert done.dumps == (*map(inverted, inputs), inverted(inputs[-1]))
     assert [beats["results"] for beats in done.beats] == [301, 301, 301, 1]
     assert done.beats[0] == {"program": 2, "weights": 0, "activations": 301, "residual": 0, "results": 301}

@@ -11,6 +11,7 @@ import pytest
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.cost import predict_cycles, resources_of, rtl_files
+from edgewright.hw.kernel.external_memory import IDEAL
 from edgewright.hw.plan import Plan, Step, plan
 from edgewright.hw.views import rows_columns
 from edgewright.passes.ir.graph import Graph, Node
@@ -72,7 +73,8 @@ def test_cycles_are_within_two_percent_of_the_prediction(name: str) -> None:
 
 def test_bits_do_not_depend_on_the_memory() -> None:
     planned = compiled("digits", "dynamo18")
-    slow = simulate(planned, rtl_files(config()), images("digits", 1), latency=90, stall=0.3)
+    late = replace(IDEAL, read_latency=90, write_latency=90)
+    slow = simulate(planned, rtl_files(config()), images("digits", 1), memory=late, stall=0.3)
     assert slow.exact
     assert slow.cycles[0] > predict_cycles(planned).total
 

@@ -10,7 +10,8 @@ from edgewright.hw.kernel import Block, ProcessTrace, Struct, StructValue, Value
 from edgewright.hw.kernel.nest import expand, slots
 from edgewright.hw.kernel.schedule import place
 from edgewright.hw.kernel.sv_block import entries
-from edgewright.hw.kernel.timing import Clocks, predict
+from edgewright.hw.kernel.timing import predict
+from edgewright.hw.kernel.timing_events import Clocks
 from edgewright.sim.kernel_bench import trace_rtl
 
 Job = Struct("Job", x=u(2), y=u(2), z=u(2))

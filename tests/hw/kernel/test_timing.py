@@ -24,7 +24,8 @@ from edgewright.hw.kernel import (
 )
 from edgewright.hw.kernel.schedule import place
 from edgewright.hw.kernel.sv_block import entries
-from edgewright.hw.kernel.timing import Clocks, predict
+from edgewright.hw.kernel.timing import predict
+from edgewright.hw.kernel.timing_events import Clocks
 from edgewright.sim.kernel_bench import trace_rtl
 
 CLOCKS = Clocks(fifo=1, credit=2, bank_full=1, bank_free=2, empty=1)
