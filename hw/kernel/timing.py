@@ -97,7 +97,8 @@ def _rows(net: Network, entries: Callable[[ir.Channel], int], clocks: Clocks, in
     for a in program.axi:
         initial[queues.room[a]] = clocks.read_ahead
 
-    processes, plan_of = [], []
+    processes: list[tuple[int, ...]] = []
+    plan_of: list[int] = []
     for process in program.processes:
         own, command = net.executions[process.name].plan_of, process.command
         pair = (-1, -1) if command is None else (queues.readable[command], queues.free[command])
