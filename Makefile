@@ -1,6 +1,7 @@
 # Everything happens in ./.venv and ./build; nothing is installed globally. Needs Python >= 3.11, g++, make, perl.
 #   make demo    compile a trained vision transformer for the ZCU104 and simulate the whole of it at RTL
-#   make test    lint, types and tests
+#   make check   lint, types and the tests that need no simulator, compiler, TVM or PyTorch: under a minute
+#   make test    lint, types and all tests
 #   make bench   the figures of the README: compile time, simulation speed, cycles
 #   make bench-cpu  the CPU table of the README: against onnxruntime and OpenVINO, in turns
 #   make bench-passes  what experts, fusion, hashing and splitting give: from trained models that are kept here
@@ -20,10 +21,10 @@ EXAMPLE := examples
 FAST := not slow and not zoo and not vendor and not board
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-cpu bench-passes fuzz docs lint clean tools
+.PHONY: help demo check test bench bench-cpu bench-passes fuzz docs lint clean tools
 
 help:
-	@sed -n '2,10s/^# *//p' Makefile
+	@sed -n '2,11s/^# *//p' Makefile
 
 tools:
 	@ok=1; \
@@ -62,6 +63,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+
+check: lint
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal --check
 
 test: lint
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(FAST)"

@@ -21,7 +21,7 @@ from benchmarks.figures import Section, markdown, summary
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "build" / "bench_passes"
 TABLES = pages.MEASURED / "passes-all.md"
-HEAD = "# Figures of the passes\n\nEverything that `make bench-passes` prints; made by `--docs`, never by hand.\n\n"
+HEAD = "# Figures of the passes\n\nAll tables of `make bench-passes`, written by `benchmarks.bench_passes --docs`.\n\n"
 TECHNIQUES = ("experts", "fusion", "hashing", "splitting")
 
 

@@ -22,8 +22,8 @@ import numpy as np
 def compare(path: str, precision: str, threads: int, seconds: float = 3.0) -> dict[str, Any]:
     """The range of the estimate and measured times of a model on this machine; TVM has to have been told the threads."""
     import tvm
-    from edgewright.frontend.data import input_shapes, random_samples
     from edgewright.frontend.onnx_reading.reader import read_model
+    from edgewright.frontend.samples.data import input_shapes, random_samples
     from edgewright.passes.pipeline import optimise, quantise
     from edgewright.targets.cpu.artifact import ENTRY
     from edgewright.targets.cpu.build import build

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks import pages
+from benchmarks.bench import MEMORIES
 
 
 def cells(name: str, label: str, table: int = 0) -> dict[str, str]:
@@ -41,11 +42,11 @@ def _fpga() -> Iterator[tuple[str, str]]:
     def deit(label: str) -> str:
         return cells("bench", label)["deit_tiny"]
 
-    near, middle, far = (deit(f"cycles simulated, memory latency {latency}") for latency in (24, 60, 100))
-    title = "DeiT-Tiny's shape on the ZCU104 engine, whole, at RTL"
-    yield title, f"{near} cycles with memory that answers in 24 cycles; {middle} in 60; {far} in 100"
+    board, faster, ideal = (deit(f"cycles simulated, {MEMORIES[name]}") for name in ("board", "read=60,write=40", "ideal"))
+    title = "DeiT-Tiny's shape on the ZCU104 engine: cycles of the whole network at RTL"
+    yield title, f"{board} with the board's memory; {faster} with latencies of 60 and 40; {ideal} with an ideal memory"
     equal = deit("images, bit-exact").split(", ")[1]
-    yield "its predicted cycles; stored integers equal", f"{deit('cycles predicted')}; {equal}"
+    yield "predicted cycles with the board's memory; all stored integers equal", f"{deit('cycles predicted')}; {equal}"
     yield "DSPs of 1,728 (Yosys estimate)", deit("DSPs (Yosys estimate)")
 
 
@@ -54,7 +55,7 @@ def _cpu() -> Iterator[tuple[str, str]]:
     for name, title in titles.items():
         row = cells("bench-cpu", name)
         yield (
-            f"{title} int8, 1 thread of a CPU, times as fast as onnxruntime fp32",
+            f"{title} int8, 1 CPU thread, speed-up over onnxruntime fp32",
             f"{row['Edgewright int8']}; OpenVINO int8 {row['OpenVINO int8']}",
         )
 
@@ -64,17 +65,17 @@ def _passes() -> Iterator[tuple[str, str]]:
         return section("bench-passes", title, label)
 
     yield (
-        "16 experts of which 4 are chosen, 197 tokens, fp32: onnxruntime's time (dense) over ours",
+        "mixture of 16 experts, 4 chosen, 197 tokens, fp32, 1 thread: speed-up over onnxruntime (dense)",
         measured("Experts: 16, top 4", "197 tokens, width 192: fp32 beside dense"),
     )
     yield (
-        "3 of 12 blocks fused away: points lost; int8 latency",
+        "3 of 12 blocks fused: accuracy points lost; int8 latency over that of 12 blocks",
         f"{measured('Fused blocks: 3 of 12', 'points lost by fusion')}; "
         f"{measured('Fused blocks: latency', 'latency of 9 blocks over 12, int8')}",
     )
-    yield "hashed attention, 196 tokens: points lost", measured("Hashed attention", "vit_fine: points lost")
+    yield "hashed attention, 196 tokens: accuracy points lost", measured("Hashed attention", "vit_fine: points lost")
     yield (
-        "split over 5 devices: times smaller each; points lost",
+        "split over 5 devices: times fewer parameters on each; accuracy points lost",
         f"{measured('Splitting', '5 devices: times fewer parameters per device')}; "
         f"{measured('Splitting', '5 devices: points lost')}",
     )

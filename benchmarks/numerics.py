@@ -29,14 +29,14 @@ BURST_S = 0.1
 def runner(name: str, numerics: str) -> tuple[Callable[[Arrays], dict[str, Any]], Arrays]:
     """One inference of a model compiled so, and samples that did not calibrate it."""
     import edgewright
-    from edgewright.frontend.compiled_cpu import CompiledCpu
+    from edgewright.frontend.cpu.bundle import CpuBundle
     from edgewright.targets.cpu.runtime import real
 
     model, data = str(model_path(MODELS[name])), data_path(MODELS[name])
     compiled = edgewright.compile(
         model, target="host", calibration=data, numerics=numerics, output=OUTPUT / f"{name}-{numerics}"
     )
-    assert isinstance(compiled, CompiledCpu)
+    assert isinstance(compiled, CpuBundle)
     run, tensors = compiled.artifact.runner(threads=1), compiled.artifact.manifest.outputs
     _, tested = split(data, [one.name for one in compiled.artifact.manifest.inputs])
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import edgewright
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped,unused-ignore]
-from edgewright.frontend.compiled_cpu import CompiledCpu
+from edgewright.frontend.cpu.bundle import CpuBundle
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.experts.select_experts import SelectExperts
 from edgewright.passes.ir.graph import Graph
@@ -167,7 +167,7 @@ def machine_section(data: TestSet, folder: Path) -> Section:
     small = folder / "class.onnx"
     edgewright.optimise(path, small, reshaping=edgewright.Reshaping(task="class"))
     compiled = edgewright.compile(small, target="host", calibration=str(npz), output=folder / "class")
-    assert isinstance(compiled, CompiledCpu)
+    assert isinstance(compiled, CpuBundle)
     ran = compiled.run(npz, samples=64, check=True)
     same = "yes" if ran.agrees else "no"
     figures.append(Figure("int8 on this CPU equals the interpreter, 64 images", same, "yes", ran.agrees))

@@ -17,8 +17,8 @@ from typing import Any
 os.environ.setdefault("TVM_NUM_THREADS", "1")
 
 import numpy as np
-from edgewright.frontend.compiled import compile as compile_model
-from edgewright.frontend.compiled_cpu import CompiledCpu
+from edgewright.frontend.build import compile as compile_model
+from edgewright.frontend.cpu.bundle import CpuBundle
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.graph import Graph
@@ -160,10 +160,10 @@ def _latency(folder: Path) -> Section:
     return Section("Fused blocks: latency on this CPU, one thread", tuple(figures))
 
 
-def _compiled(path: Path, precision: str, output: Path) -> CompiledCpu:
+def _compiled(path: Path, precision: str, output: Path) -> CpuBundle:
     calibration = EXAMPLES / "data" / "fashion.npz"
     made = compile_model(path, target="host", calibration=calibration, precision=precision, output=output)
-    assert isinstance(made, CompiledCpu)
+    assert isinstance(made, CpuBundle)
     return made
 
 

@@ -9,7 +9,6 @@ evaluated as it is.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -22,15 +21,18 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
-from edgewright.frontend.labelled import Labelled, Material
+from edgewright.frontend.files.publish import publish, replace_files
 from edgewright.frontend.onnx_reading.reader import read_model
-from edgewright.frontend.publish import publish, replace_files
-from edgewright.frontend.report.report_split import accuracy_by_devices, report_files
-from edgewright.frontend.report.report_split_words import DIFFERS, PUBLISHED, PUBLISHED_SOURCE, milliseconds
+from edgewright.frontend.report.formats import predicted_ms
+from edgewright.frontend.report.split import DIFFERS, PUBLISHED, PUBLISHED_SOURCE, report_files
+from edgewright.frontend.report.split_plots import accuracy_by_devices
+from edgewright.frontend.report.split_results import SplitReport
+from edgewright.frontend.samples.labelled import Labelled, Material
 from edgewright.frontend.splitting.fleet import load_fleet
 from edgewright.frontend.splitting.folder import SplitFolder
 from edgewright.frontend.splitting.latency import FleetPricing
-from edgewright.frontend.splitting.model import SplitOptions, describe, plan_data, plan_split, split_files, train
+from edgewright.frontend.splitting.model import SplitOptions, describe, plan_split, predicted_report, split_files, train
+from edgewright.passes.documents import read_json
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.splitting.split_classes import ANSWERS
@@ -49,14 +51,8 @@ ASKED_SMALLER, ASKED_LOST = 8.0, 1.0
 class Result:
     """One deployment: its report, and the accuracy found now (None: not evaluated)."""
 
-    data: dict[str, Any]
+    report: SplitReport
     accuracy: float | None
-
-    @property
-    def heaviest(self) -> dict[str, Any]:
-        """The sub-model with the most parameters."""
-        found: dict[str, Any] = max(self.data["sub_models"], key=lambda row: row["parameters"])
-        return found
 
 
 def options() -> SplitOptions:
@@ -100,7 +96,8 @@ def retrain(count: int, material: Material, work: Path, resume: bool) -> None:
     )
     found = describe(MODEL.stem, graph, fleet, split, FleetPricing(fleet), options(), material, time.monotonic() - begun)
     say(f"options {options()}; {time.process_time() - used:,.0f} s of processor time, {time.monotonic() - begun:,.0f} s passed")
-    say(f"top-1 {100 * found['accuracy']['split']:.2f} %, whole model {100 * found['accuracy']['whole']:.2f} %")
+    if found.accuracy is not None:
+        say(f"top-1 {100 * found.accuracy.split:.2f} %, whole model {100 * found.accuracy.whole:.2f} %")
     keep(count, split_files(graph, split, found), report_files(found)["report.json"], lines)
 
 
@@ -128,20 +125,20 @@ def evaluate(count: int, material: Material) -> Result:
     from edgewright.passes.learn.measure import outputs
 
     folder = SplitFolder.open(KEPT / f"devices{count}")
-    data = json.loads((KEPT / "logs" / f"devices{count}.json").read_text(encoding="utf-8"))
+    report = read_json(KEPT / "logs" / f"devices{count}.json", SplitReport)
     features = []
     for one, graph in zip(folder.manifest.sub_models, folder.sub_models, strict=True):
         features.append(outputs(graph, {one.inputs["x"]: material.measure.inputs["x"]})[one.features])
     given = dict(zip(folder.manifest.fusion.inputs, features, strict=True))
     answers = outputs(folder.fusion, given)[folder.manifest.fusion.logits].argmax(-1)
-    return Result(data, float((answers == material.measure.targets["labels"]).mean()))
+    return Result(report, float((answers == material.measure.targets["labels"]).mean()))
 
 
 def predict(graph: Graph) -> Result:
     """Ten devices, nothing trained: sizes and latencies follow from shapes."""
     fleet = load_fleet(KEPT / f"fleet{PREDICTED}.toml")
     plan = plan_split(graph, fleet, SplitOptions(size=SIZE))
-    return Result(plan_data(MODEL.stem, graph, fleet, plan, FleetPricing(fleet)), None)
+    return Result(predicted_report(MODEL.stem, graph, fleet, plan, FleetPricing(fleet)), None)
 
 
 def whole_accuracy(graph: Graph, material: Material) -> float:
@@ -154,23 +151,24 @@ def whole_accuracy(graph: Graph, material: Material) -> float:
 
 def figures(result: Result, whole: float) -> tuple[Figure, ...]:
     """One deployment's figures."""
-    data, heaviest = result.data, result.heaviest
-    count = len(data["sub_models"])
+    report, heaviest = result.report, result.report.heaviest
+    count = len(report.sub_models)
     source = "predicted" if result.accuracy is None else f"trained earlier, log examples/split/logs/devices{count}.txt"
-    full = data["whole"]
-    smaller = full["parameters"] / heaviest["parameters"]
+    smaller = report.whole.parameters / heaviest.parameters
     name = f"{count} device{'s' if count > 1 else ''}"
     rows = [
         at_least(f"{name}: times fewer parameters per device", smaller, ASKED_SMALLER, "{:.2f}", "counted")
         if count == 5
         else Figure(f"{name}: times fewer parameters per device", f"{smaller:.2f}", source="counted", headline=True),
-        Figure(f"{name}: parameters, MACs per device", f"{heaviest['parameters']:,}, {heaviest['macs']:,}", source="counted"),
+        Figure(f"{name}: parameters, MACs per device", f"{heaviest.parameters:,}, {heaviest.macs:,}", source="counted"),
     ]
-    for board in dict.fromkeys(row["board"] for row in data["sub_models"]):
-        slowest = max((r for r in data["sub_models"] if r["board"] == board), key=lambda r: r["latency"]["high_ms"] or 0)
-        shown, before = milliseconds(slowest["latency"]), milliseconds(full["latency"][board])
+    for board in dict.fromkeys(part.board for part in report.sub_models):
+        slowest = max((p.latency for p in report.sub_models if p.board == board), key=lambda latency: latency.high_ms or 0)
+        whole_ms = report.whole.latency[board]
+        shown, before = (predicted_ms(time.low_ms, time.high_ms) for time in (slowest, whole_ms))
         rows.append(Figure(f"{name}: int8 on {board}", f"{shown} (whole: {before})", source="predicted"))
-    rows.append(Figure(f"{name}: with transfer and fusion", milliseconds(data["latency"]) or "", source="predicted"))
+    total = predicted_ms(report.latency.low_ms, report.latency.high_ms) or ""
+    rows.append(Figure(f"{name}: with transfer and fusion", total, source="predicted"))
     if result.accuracy is not None:
         lost = 100 * (whole - result.accuracy)
         rows.append(Figure(f"{name}: top-1", f"{100 * result.accuracy:.2f} %", source=f"measured now; {source}"))
@@ -190,9 +188,9 @@ def sections(again: bool, folder: Path) -> list[Section]:
     whole = whole_accuracy(graph, material)
     kept = [count for count in TRAINED if (KEPT / f"devices{count}" / "manifest.json").is_file()]
     results = [evaluate(count, material) for count in kept]
-    points = [(len(one.data["sub_models"]), one.accuracy) for one in results if one.accuracy is not None]
+    points = [(len(one.report.sub_models), one.accuracy) for one in results if one.accuracy is not None]
     if points:
-        (folder / "accuracy.svg").write_text(accuracy_by_devices(whole, points), encoding="utf-8")
+        (folder / "accuracy.svg").write_text(accuracy_by_devices(whole, points) or "", encoding="utf-8")
     full = Figure("whole model: top-1", f"{100 * whole:.2f} %")
     missing = [count for count in TRAINED if count not in kept]
     rows = [figure for one in (*results, predict(graph)) for figure in figures(one, whole)]

@@ -26,16 +26,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgewright.frontend.data import input_shapes, load_samples, random_samples
-from edgewright.frontend.driver import Options
-from edgewright.frontend.driver_cpu import compile_cpu
-from edgewright.frontend.publish import publish
+from edgewright.frontend.build import build as build_bundle
+from edgewright.frontend.files.publish import publish
+from edgewright.frontend.options import Options
+from edgewright.frontend.samples.data import input_shapes, load_samples, random_samples
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.interp import interpret
 from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.devices.measured import Settings
 from edgewright.targets.cpu.devices.qemu import QemuDevice
-from edgewright.targets.device import load_supported
 
 from benchmarks import pages
 from benchmarks.cpu_models import EXAMPLES, CannotMake
@@ -141,7 +140,7 @@ def count_ours(
 ) -> tuple[int, float]:
     """Instructions of an inference of our artifact, and the difference of its output: in int8 of bits, none allowed."""
     options = Options(core.board, calibration, precision=precision, variant=core.variant)
-    built = compile_cpu(reference.path, options, load_supported(core.board), None, None)
+    built = build_bundle(reference.path, options)
     folder = scratch / f"{core.emulated}-{precision}"
     publish(built.files, folder)
     artifact = Artifact.open(folder)

@@ -1,4 +1,4 @@
-"""The documentation: Markdown through MyST, the API from docstrings, pages that the code writes itself (`generate.py`)."""
+"""The documentation: Markdown through MyST, the API from docstrings, and generated pages (`generate.py`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that the code writes: commands and error codes."""
+"""Generate the pages of commands and error codes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STAGES = {
 
 
 def write(folder: Path) -> None:
-    """All generated pages; a page that would not change keeps its time stamp, so that nothing is rendered again."""
+    """Write all generated pages; a page that does not change keeps its time stamp, so that it is not rendered again."""
     folder.mkdir(exist_ok=True)
     pages = {"cli.md": commands(), "errors.md": errors(), **{f"errors-{x.lower()}.md": stage(x) for x in STAGES}}
     for name, text in pages.items():
@@ -40,7 +40,7 @@ def write(folder: Path) -> None:
 
 
 def commands() -> str:
-    """Every command with its arguments and options."""
+    """Return the page of all commands with their arguments and options."""
     group: Any = typer.main.get_command(app)
     lines = ["# Commands", ""]
     for name, command in group.commands.items():
@@ -56,23 +56,23 @@ def commands() -> str:
 
 
 def errors() -> str:
-    """The page that leads to the codes of each stage."""
+    """Return the page that links to the codes of each stage."""
     lines = ["# Error codes", "", "`edgewright explain CODE` prints the same texts.", "", "```{toctree}", ":maxdepth: 1", ""]
     return "\n".join([*lines, *(f"errors-{letter.lower()}" for letter in STAGES), "```"])
 
 
 def stage(letter: str) -> str:
-    """The texts of all codes that a stage raises."""
+    """Return the page with the texts of all codes of one stage."""
     lines = [f"# {letter}: {STAGES[letter]}", ""]
     for code in error_texts.codes():
         if code.startswith(letter):
-            found = error_texts.read(code)
-            lines += [f"## {code}: {found.title}", ""]
-            for heading, body in found.sections:
+            text = error_texts.read(code)
+            lines += [f"## {code}: {text.title}", ""]
+            for heading, body in text.sections:
                 lines += [f"**{heading}**", "", body, ""]
     return "\n".join(lines)
 
 
 def cell(text: str) -> str:
-    """A text as one cell of a table."""
+    """Return a text as one cell of a table."""
     return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()

@@ -22,7 +22,7 @@ SEED = 20
 
 @torch.no_grad()
 def build(seed: int = SEED) -> ViT:
-    """The network, its matrices Xavier-uniform, all else drawn away from the usual zeros and ones."""
+    """Return the network with Xavier-uniform matrices and other parameters that differ from the usual zeros and ones."""
     torch.manual_seed(seed)
     model = ViT(DEIT_TINY)
     random = torch.Generator().manual_seed(seed)
@@ -39,7 +39,7 @@ def build(seed: int = SEED) -> ViT:
 
 
 def main() -> None:
-    """Parse the options and export."""
+    """Parse the options and export the network."""
     parser = argparse.ArgumentParser(description="export DeiT-Tiny's shape with random weights")
     parser.add_argument("out", type=Path, help="ONNX file to write (23 MB)")
     parser.add_argument("--variant", choices=VARIANTS, default="dynamo18")

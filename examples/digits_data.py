@@ -15,7 +15,7 @@ SPLIT_SEED = 7
 
 
 def load_digits() -> Split:
-    """1,437 training and 360 held-out images [B, 1, 8, 8], split at random with a fixed seed."""
+    """Return 1,437 training and 360 test images [B, 1, 8, 8], split at random with a fixed seed."""
     bunch = load_bunch()
     pixels = bunch.images.astype(np.float32)
     images = ((torch.from_numpy(pixels) / 16.0 - MEAN) / STD).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Top-1 of an ONNX classifier in onnxruntime: `python examples/evaluate.py MODEL.onnx --data DATA`.
+"""Measure the top-1 accuracy of an ONNX classifier in onnxruntime: `python examples/evaluate.py MODEL.onnx --data DATA`.
 
 DATA is a committed `.npz` (its `images` and `labels`) or the folder of Fashion-MNIST's four .gz files, whose
 10,000 test images are then all used.
@@ -18,7 +18,7 @@ Labels = NDArray[np.int64]
 
 
 def load(data: Path) -> tuple[Images, Labels]:
-    """Normalised images [B, C, S, S] and labels [B]."""
+    """Return normalised images [B, C, S, S] and labels [B]."""
     if data.suffix == ".npz":
         with np.load(data) as held:
             return held["images"], held["labels"]
@@ -29,7 +29,7 @@ def load(data: Path) -> tuple[Images, Labels]:
 
 
 def top1(model: Path, images: Images, labels: Labels, threads: int) -> float:
-    """Share of images, in percent, whose largest logit is the label's; follows the model's batch size."""
+    """Return the percentage of images whose largest logit is that of the label; batches have the size of the model's."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
@@ -45,7 +45,7 @@ def top1(model: Path, images: Images, labels: Labels, threads: int) -> float:
 
 
 def main() -> None:
-    """Parse the options and print one line a model."""
+    """Parse the options and print one line per model."""
     parser = argparse.ArgumentParser(description="top-1 of ONNX classifiers in onnxruntime")
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--data", type=Path, required=True, help=".npz, or folder of Fashion-MNIST's .gz")

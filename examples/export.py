@@ -31,19 +31,19 @@ TOLERANCE = 1e-4
 
 
 def example_input(model: nn.Module, batch: int) -> Tensor:
-    """Standard-normal images, like normalised ones: [batch, C, S, S]."""
+    """Return standard-normal images, like normalised ones: [batch, C, S, S]."""
     config = model.config
     random = torch.Generator().manual_seed(0)
     return torch.randn(batch, getattr(config, "channels", 1), config.image, config.image, generator=random)
 
 
 def output_names(model: nn.Module) -> list[str]:
-    """What the outputs are called in the file."""
+    """Return the names of the outputs in the file."""
     return list(model.config.tasks) if isinstance(model, MultiTaskViT) else ["logits"]
 
 
 def _export_torchscript(model: nn.Module, path: Path, opset: int, dynamic_batch: bool) -> None:
-    """The tracing exporter."""
+    """Export with the tracing exporter."""
     names = ["x", *output_names(model)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=DeprecationWarning)
@@ -60,7 +60,7 @@ def _export_torchscript(model: nn.Module, path: Path, opset: int, dynamic_batch:
 
 
 def _export_dynamo(model: nn.Module, path: Path, opset: int, dynamic_batch: bool) -> None:
-    """The torch.export-based exporter; an open batch is traced with two images (one would be specialised)."""
+    """Export with the torch.export-based exporter; a dynamic batch is traced with two images (one would be specialised)."""
     torch.onnx.export(
         model,
         (example_input(model, 2 if dynamic_batch else 1),),
@@ -76,7 +76,7 @@ def _export_dynamo(model: nn.Module, path: Path, opset: int, dynamic_batch: bool
 
 
 def _strip_notes(graph: onnx.ModelProto) -> None:
-    """Drop the exporter's notes on the source (stack traces, paths), which no reader of the network needs."""
+    """Remove the exporter's metadata on the source (stack traces, paths)."""
     body = graph.graph
     holders = [body, *body.node, *body.value_info, *body.input, *body.output, *body.initializer]
     for function in graph.functions:
@@ -90,7 +90,7 @@ def _strip_notes(graph: onnx.ModelProto) -> None:
 
 
 def largest_difference(model: nn.Module, path: Path, batch: int) -> float:
-    """Largest absolute difference between torch's outputs and onnxruntime's for one random batch."""
+    """Return the largest absolute difference between torch's outputs and onnxruntime's for one random batch."""
     images = example_input(model, batch)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.no_grad():
@@ -119,7 +119,7 @@ def export(model: nn.Module, path: Path, variant: str, dynamic_batch: bool = Fal
 
 
 def main() -> None:
-    """Parse the options and export every variant asked for."""
+    """Parse the options and export every requested variant."""
     parser = argparse.ArgumentParser(description="export a trained vision transformer to ONNX")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path, help="where NAME.VARIANT.onnx is written")

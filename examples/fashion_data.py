@@ -33,7 +33,7 @@ def _read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
 
 
 def read_part(folder: Path, part: str) -> tuple[Tensor, Tensor]:
-    """Normalised images [B, 1, 28, 28] float32 and labels [B] int64 of part `train` or `t10k`."""
+    """Return normalised images [B, 1, 28, 28] float32 and labels [B] int64 of part `train` or `t10k`."""
     pixels = _read_idx(folder / f"{part}-images-idx3-ubyte.gz", 0x803)
     labels = _read_idx(folder / f"{part}-labels-idx1-ubyte.gz", 0x801)
     images = (torch.from_numpy(pixels.astype(np.float32)) / 255.0 - MEAN) / STD
@@ -41,7 +41,7 @@ def read_part(folder: Path, part: str) -> tuple[Tensor, Tensor]:
 
 
 def load_fashion(folder: Path = FOLDER) -> Split:
-    """The 60,000 training and 10,000 test images."""
+    """Return the 60,000 training and 10,000 test images."""
     return Split(*read_part(folder, "train"), *read_part(folder, "t10k"))
 
 

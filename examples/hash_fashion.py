@@ -1,7 +1,7 @@
-"""Hash the attention of a Fashion-MNIST network and let it learn what it said before.
+"""Hash the attention of a Fashion-MNIST network and train it towards its original outputs.
 
 `python examples/hash_fashion.py models/vit_fine.onnx --out models/vit_fine_hashed.onnx`.  The teacher is the network
-itself; labels are read to measure only.  An interrupted run goes on from --checkpoints.
+itself; labels are only used to measure.  An interrupted run continues from --checkpoints.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 class Progress:
-    """A line every half minute."""
+    """Print a line every half minute."""
 
     def __init__(self) -> None:
         self.told = 0.0

@@ -27,7 +27,7 @@ SEED = 20
 
 
 def stratified(labels: Tensor, count: int) -> Tensor:
-    """Indices of `count` images drawn at random, their classes as even as `count` allows, in random order."""
+    """Return the indices of `count` random images in random order, balanced over the classes as far as `count` allows."""
     random = torch.Generator().manual_seed(SEED)
     shuffled = torch.randperm(len(labels), generator=random)
     classes = [shuffled[labels[shuffled] == label] for label in torch.unique(labels)]
@@ -38,7 +38,7 @@ def stratified(labels: Tensor, count: int) -> Tensor:
 
 
 def write(path: Path, split: Split, calib: int, test: int, mean: float, std: float, scale: float) -> None:
-    """Pick, and write one compressed file."""
+    """Choose images and write one compressed file."""
     chosen, shown = stratified(split.train_labels, calib), stratified(split.test_labels, test)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
@@ -54,7 +54,7 @@ def write(path: Path, split: Split, calib: int, test: int, mean: float, std: flo
 
 
 def write_multitask(path: Path, split: Split, calib: int, test: int) -> None:
-    """Pick, and write the images with their targets."""
+    """Choose images and write them with their targets."""
     random = torch.Generator().manual_seed(SEED)
     chosen, shown = stratified(split.train_labels, calib), stratified(split.test_labels, test)
     seen = split.test_images[shown]
@@ -67,7 +67,7 @@ def write_multitask(path: Path, split: Split, calib: int, test: int) -> None:
 
 
 def write_whole(folder: Path, fashion: Split, multitask: Split) -> None:
-    """All images of both sets, uncompressed."""
+    """Write all images of both sets, uncompressed."""
     random = torch.Generator().manual_seed(SEED)
     np.savez(
         folder / "fashion_whole.npz",
@@ -87,9 +87,9 @@ def write_whole(folder: Path, fashion: Split, multitask: Split) -> None:
 
 
 def _bits(mask: Tensor) -> NDArray[np.uint8]:
-    """0 or 1 of each pixel."""
-    found: NDArray[np.uint8] = mask.numpy().astype(np.uint8)
-    return found
+    """Return a mask as 0 or 1 for each pixel."""
+    pixels: NDArray[np.uint8] = mask.numpy().astype(np.uint8)
+    return pixels
 
 
 def main() -> None:

@@ -36,25 +36,25 @@ class MultiTaskConfig:
     tasks: tuple[str, ...] = TASKS
 
     def __post_init__(self) -> None:
-        """Tuples also where a checkpoint had lists."""
+        """Convert lists of a checkpoint to tuples."""
         object.__setattr__(self, "tasks", tuple(self.tasks))
 
     @property
     def vit(self) -> ViTConfig:
-        """The backbone as a plain transformer."""
+        """The shape of the backbone as that of a plain transformer."""
         return ViTConfig(
             image=self.image, patch=self.patch, channels=1, classes=10, width=self.width, heads=self.heads, depth=self.depth
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
+        """Return plain values for a checkpoint."""
         return asdict(self)
 
 
 class Experts(nn.Module):
     """Mixture of experts with a router per task: [B, N, D] -> [B, N, D].
 
-    `dense` computes every expert for every token and masks, which is what an exporter can write down.
+    `dense` computes every expert for every token and masks, which exporters can express.
     """
 
     def __init__(self, config: MultiTaskConfig) -> None:
@@ -86,7 +86,7 @@ class Experts(nn.Module):
         return self._queues(flat, gates, chosen).reshape(batch, tokens, width)
 
     def _queues(self, flat: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
-        """Each expert computes the tokens that chose it."""
+        """Compute with each expert the tokens that chose it."""
         order = chosen.reshape(-1).argsort(stable=True)
         token = order.div(self.top_k, rounding_mode="floor")
         lengths = torch.bincount(chosen.reshape(-1), minlength=self.count).tolist()
@@ -103,7 +103,7 @@ class Experts(nn.Module):
         return torch.zeros_like(flat).index_add(0, token, weighted)
 
     def _every_expert(self, flat: Tensor, logits: Tensor) -> Tensor:
-        """sum_e gate_e expert_e(x) with gate 0 for experts not chosen."""
+        """Return sum_e gate_e expert_e(x), where the gate of an expert that is not chosen is 0."""
         gates, chosen = logits.softmax(-1).topk(self.top_k, dim=-1)
         mask = torch.zeros_like(logits).scatter(-1, chosen, gates)  # [M, E]
         out = torch.zeros_like(flat)
@@ -113,7 +113,7 @@ class Experts(nn.Module):
         return out
 
     def _balance(self, logits: Tensor, noisy: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
-        """CV^2 of importance plus CV^2 of load (Shazeer et al., arXiv:1701.06538, section 4 and appendix A)."""
+        """Return CV^2 of importance plus CV^2 of load (Shazeer et al., arXiv:1701.06538, section 4 and appendix A)."""
         importance = torch.zeros_like(logits).scatter(-1, chosen, gates).sum(0)
         best = noisy.topk(self.top_k + 1, dim=-1).values
         inside = noisy > best[:, self.top_k :]

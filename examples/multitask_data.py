@@ -18,11 +18,11 @@ from training import Split
 FOREGROUND_LEVEL = 0.15
 EDGE_LEVEL = 1.0
 NOISE_STD = 0.3
-"""Of the noise on the input, in units of the normalised image."""
+"""Standard deviation of the noise on the input, in units of the normalised image."""
 
 
 def targets(images: Tensor) -> Tensor:
-    """Silhouette and edges as 0 or 1: [B, 1, S, S] normalised -> [B, 2, S, S] float32."""
+    """Return silhouette and edges as 0 or 1: [B, 1, S, S] normalised -> [B, 2, S, S] float32."""
     pixels = (images[:, 0] * STD + MEAN).numpy()
     filled = np.stack([ndimage.binary_fill_holes(image > FOREGROUND_LEVEL) for image in pixels])
     edges = np.stack([np.hypot(ndimage.sobel(image, axis=0), ndimage.sobel(image, axis=1)) > EDGE_LEVEL for image in pixels])
@@ -30,12 +30,12 @@ def targets(images: Tensor) -> Tensor:
 
 
 def noisy(images: Tensor, random: torch.Generator) -> Tensor:
-    """Images with Gaussian noise: the same shape."""
+    """Return the images with Gaussian noise."""
     return images + NOISE_STD * torch.randn(images.shape, generator=random)
 
 
 def load_multitask(folder: Path = FOLDER) -> Split:
-    """Images with their targets as two more channels: [B, 3, S, S]; test images have their noise already."""
+    """Return images with their targets as two more channels: [B, 3, S, S]; the noise of test images is included."""
     train_images, train_labels = read_part(folder, "train")
     test_images, test_labels = read_part(folder, "t10k")
     random = torch.Generator().manual_seed(20)

@@ -1,4 +1,4 @@
-"""Every trained example by name: its shape, what builds it, and its checkpoint."""
+"""Every trained example by name: its shape, its constructor and its checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vit import ViT, ViTConfig
 
 
 def load_network(path: Path, fused_attention: bool = True) -> nn.Module:
-    """The averaged network of a checkpoint, ready to evaluate and to export; its shape says which kind it is."""
+    """Return the averaged network of a checkpoint in evaluation mode; its class follows from its shape."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     shape = state["config"]
     network: nn.Module

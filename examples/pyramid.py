@@ -15,7 +15,7 @@ from vit import NORM_EPS, Block, PatchEmbed, ViTConfig, initialise
 
 @dataclass(frozen=True)
 class PyramidConfig:
-    """Shape of a network, one entry of `widths`, `heads` and `depths` a stage; each stage halves both sides."""
+    """Shape of a network, with one entry of `widths`, `heads` and `depths` per stage; each stage halves both sides."""
 
     image: int
     patch: int
@@ -26,12 +26,12 @@ class PyramidConfig:
     depths: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Tuples also where a checkpoint had lists."""
+        """Convert lists of a checkpoint to tuples."""
         for name in ("widths", "heads", "depths"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def stage(self, index: int) -> ViTConfig:
-        """The shape of one stage as that of a plain transformer."""
+        """Return the shape of one stage as that of a plain transformer."""
         side = self.image // self.patch >> index
         channels = self.channels if index == 0 else self.widths[index - 1]
         patch = self.patch if index == 0 else 2

@@ -1,4 +1,4 @@
-"""Train the digits vision transformer: `python examples/train_digits.py`, about a minute on a core."""
+"""Train the digits vision transformer: `python examples/train_digits.py`, which takes about a minute on one core."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Train a Fashion-MNIST vision transformer: `python examples/train_fashion.py [--network NAME]`.
 
-One to four minutes an epoch on one free x86-64 core.  Stop it at will; `--resume` goes on from the last whole
-epoch.
+An epoch takes one to four minutes on one idle x86-64 core.  `--resume` continues an interrupted run from the last
+complete epoch.
 
 * `vit_fashion`: 49 tokens, 4 blocks, the example of the README;
 * `vit_deep`: 49 tokens, 12 blocks, to take blocks or classes from;
@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Example:
-    """A network, how long it is trained and at which rate."""
+    """A network, and how it is trained."""
 
     config: Any
     build: Any

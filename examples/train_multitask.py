@@ -36,7 +36,7 @@ PIXELS = {"foreground": 1, "edges": 2}
 
 
 def loss(model: nn.Module, images: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Sum over tasks: cross-entropy of the class, binary cross-entropy of each pixel; and the balance of experts."""
+    """Return the sum over tasks: cross-entropy of the class, binary cross-entropy of each pixel; and the balance of experts."""
     results = model(images[:, :1])
     total = BALANCE * model.balance
     for task, result in results.items():
@@ -50,7 +50,7 @@ def loss(model: nn.Module, images: Tensor, labels: Tensor, smoothing: float) -> 
 
 @torch.no_grad()
 def score(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> dict[str, float]:
-    """In percent: top-1 of the class; intersection over union of the foreground; F1 of the edges."""
+    """Return in percent: top-1 of the class; intersection over union of the foreground; F1 of the edges."""
     model.eval()
     right = 0
     hits = {task: torch.zeros(3) for task in PIXELS}  # both, found, there

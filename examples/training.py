@@ -1,4 +1,4 @@
-"""The training loop both trainers share: AdamW, warm-up and cosine, weight averaging, checkpoints, a log."""
+"""The training loop that all trainers share: AdamW, warm-up and cosine, weight averaging, checkpoints, a log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Score = Callable[[nn.Module, Tensor, Tensor], dict[str, float]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights, besides the data and the network's shape."""
+    """Everything that determines the weights, except the data and the shape of the network."""
 
     epochs: int
     batch: int
@@ -46,7 +46,7 @@ class Split:
 
 
 def rate_at(step: int, steps: int, warmup: int, peak: float) -> float:
-    """Learning rate of a step: linear to `peak`, then half a cosine down to a hundredth of it."""
+    """Return the learning rate of a step: linear to `peak`, then half a cosine down to a hundredth of it."""
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
@@ -54,7 +54,7 @@ def rate_at(step: int, steps: int, warmup: int, peak: float) -> float:
 
 
 def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW that decays matrices only: not biases, norms, class token or positions."""
+    """Return an AdamW that decays only matrices: not biases, norms, class token or positions."""
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -69,7 +69,7 @@ def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 @torch.no_grad()
 def top1(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> float:
-    """Share of images, in percent, whose largest logit is the label's."""
+    """Return the percentage of images whose largest logit is that of the label."""
     model.eval()
     hits = 0
     for start in range(0, len(images), batch):
@@ -78,22 +78,22 @@ def top1(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> 
 
 
 def score_top1(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """`top1` under its name in logs."""
+    """Return `top1` under its name in logs."""
     return {"top-1": top1(model, images, labels)}
 
 
 def classify(model: nn.Module, images: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of a classifier."""
+    """Return the cross-entropy of a classifier."""
     return functional.cross_entropy(model(images), labels, label_smoothing=smoothing)
 
 
 def _clock(seconds: float) -> str:
-    """Seconds as minutes and seconds."""
+    """Return seconds as minutes and seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def save_checkpoint(path: Path, state: dict[str, object]) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint atomically."""
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(path)
@@ -113,7 +113,7 @@ def train(
 ) -> dict[str, float]:
     """Train, write a checkpoint and a log line each epoch, and return the last epoch's scores in percent.
 
-    The test images choose nothing: the weights are those of the last epoch, averaged.
+    Test images do not influence the result: its weights are the averaged ones of the last epoch.
     """
     torch.manual_seed(recipe.seed)
     random = torch.Generator().manual_seed(recipe.seed)

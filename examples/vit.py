@@ -35,7 +35,7 @@ class ViTConfig:
     pool: Literal["cls", "avg"] = "cls"
 
     def __post_init__(self) -> None:
-        """Reject shapes that do not tile by 16, the grain of the generated arrays."""
+        """Reject shapes that are not multiples of 16, the tile size of the generated arrays."""
         if self.image % self.patch:
             raise ValueError(f"image side {self.image} is not a multiple of the patch side {self.patch}")
         if self.width % self.heads or (self.width // self.heads) % 16:
@@ -54,7 +54,7 @@ class ViTConfig:
         return self.patches + (1 if self.pool == "cls" else 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
+        """Return plain values for a checkpoint."""
         return asdict(self)
 
 
@@ -74,7 +74,7 @@ class PatchEmbed(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention: [B, N, D] -> [B, N, D].
 
-    With `fused` off, the product is written out as MatMul, Softmax, MatMul.
+    Without `fused`, it is computed as MatMul, Softmax, MatMul.
     """
 
     def __init__(self, config: ViTConfig, fused: bool) -> None:
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend; q, k and v are [B, H, N, K]."""
+        """Return the attention of x; q, k and v are [B, H, N, K]."""
         batch, tokens, width = x.shape
         qkv: Tensor = self.qkv(x).reshape(batch, tokens, 3, self.heads, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -101,7 +101,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers about an exact (erf) GELU: [B, N, D] -> [B, N, D], hidden width F."""
+    """Two linear layers with an exact (erf) GELU between them: [B, N, D] -> [B, N, D], hidden width F."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()

@@ -1,142 +1,169 @@
-"""What `compile` left in a folder, read strictly: its manifest, the hashes of its files, its figures."""
+"""A compiled model in its folder, the same for every kind of target: opened, checked, published, and what it can do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeAlias, TypeVar
 
-import msgspec
-from edgewright.frontend.ownership import MANIFEST, digest, hashes_of, vouched_data
-from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.emit import FORMAT
-from edgewright.hw.plan import Plan
+from edgewright.frontend.files.checkpoints import checkpoint_of
+from edgewright.frontend.files.ownership import vouched_data
+from edgewright.frontend.files.publish import publish
+from edgewright.frontend.files.staging import reading
+from edgewright.frontend.report import report as report_files
+from edgewright.frontend.samples.data import check_arrays, input_shapes, load_samples, random_samples, unbatched_inputs
+from edgewright.frontend.target import KINDS, target_of
 from edgewright.passes import results
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
-from edgewright.passes.documents import Unreadable, read_json
+from edgewright.passes.diagnostics import CompileError, Exit, fail
+from edgewright.passes.input_ranges import input_ranges
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.types import Array
+from edgewright.passes.manifest import (
+    MANIFEST,
+    Manifest,
+    check_files,
+    damaged,
+    file_digest,
+    not_compiled,
+    read_figures,
+    read_files,
+    read_kind,
+    read_manifest,
+)
 from edgewright.passes.names import plain
-from edgewright.targets.device import load_supported
 
-DESIGN = ("rtl/engine_top.v", "memory/image.bin", "checkpoints/passes.npz")
-"""Without these nothing was compiled."""
-NOT_WRITTEN = "a file of the bundle is not what the compiler wrote"
-AGAIN = "compile the model again: into a new folder, or after the file was moved away"
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from rich.console import Console
 
-
-class _Program(msgspec.Struct, frozen=True):
-    address: int
-    descriptors: int
+SAMPLES_FILE = "checkpoints/samples.npz"
+KEPT_SAMPLES = 4
+"""Calibration images that stay with a bundle, so that it runs without data."""
+Source: TypeAlias = str | Path | Mapping[str, Array] | Array | None
+M = TypeVar("M", bound=Manifest)
 
 
-class _Options(msgspec.Struct, frozen=True):
-    target: str
+@dataclass(slots=True)
+class Bundle(ABC, Generic[M]):
+    """A compiled model. ``files``: its content until it is published, by relative path; nothing afterwards."""
 
+    MANIFEST: ClassVar[type[Manifest]]
+    PROGRAMS: ClassVar[tuple[str, ...]] = ()
 
-class Manifest(msgspec.Struct, frozen=True):
-    """What manifest.json says of an engine and its program. `files`: SHA-256 by relative path."""
+    manifest: M
+    report: results.Report
+    files: dict[str, bytes] = field(default_factory=dict)
+    directory: Path = Path()
+    _graph: Graph | None = None
 
-    format: int
-    edgewright: str
-    options: _Options
-    engine: dict[str, int]
-    program: _Program
-    memory_bytes: int
-    files: dict[str, str]
+    @classmethod
+    def open(cls, directory: str | Path) -> Self:
+        """Open the folder that `compile` wrote. CompileError: U022 (exit 2) when it is not a bundle of this kind, U023 when
+        a file of it was changed since."""
+        folder = Path(directory)
+        with reading(folder):
+            manifest: Any = read_manifest(folder, cls.MANIFEST)
+            check_files(folder, manifest.files)
+            fields = cls.read_fields(folder, manifest)
+            return cls(manifest, read_report(folder), directory=folder, **fields)
 
-    def __post_init__(self) -> None:
-        if self.format != FORMAT:
-            raise ValueError(f"it is of format {self.format}, this version reads {FORMAT}")
-        check_names(self.files)
-        if unlisted := sorted(set(DESIGN) - set(self.files)):
-            raise ValueError(f"it gives no hash of {', '.join(unlisted)}")
+    @classmethod
+    def read_fields(cls, folder: Path, manifest: M) -> dict[str, Any]:
+        """Return what a kind of bundle holds besides, from files whose hashes fit. CompileError U022 or U023 for damage."""
+        return {}
 
+    def check(self) -> None:
+        """CompileError U023 when a file of the folder is not as it was written."""
+        with reading(self.directory):
+            check_files(self.directory, self.manifest.files)
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an FPGA bundle; a usage error U022 when there is none."""
-    try:
-        return read_json(folder / MANIFEST, Manifest)
-    except Unreadable as error:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "U022",
-                    "this folder is not a compiled model",
-                    plain(folder),
-                    f"{MANIFEST}: {error}",
-                    "give the folder that `edgewright compile` wrote",
-                )
-            ],
+    def publish(self, directory: Path) -> Self:
+        """Write the bundle to a folder, all of it or nothing, and return it opened there."""
+        publish({**self.files, **report_files.files(self.report)}, directory, self.PROGRAMS)
+        self.directory, self.files = directory, {}
+        return self
+
+    def write_report(self) -> None:
+        """Renew the report in the folder. CompileError U020 when it cannot be written."""
+        report_files.write(self.report, self.directory)
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that was compiled, float or integer. It is read once."""
+        if self._graph is None:
+            self._graph = checkpoint_of(self.directory, "passes")
+        return self._graph
+
+    def samples(self, source: Source = None) -> dict[str, Array]:
+        """Return samples by input name along axis 0: from an npz file, arrays by input name, one array for the first input, or
+        those that stayed with the bundle. CompileError: D-codes for what does not fit the model."""
+        shapes, ranges, unbatched = input_shapes(self.graph), input_ranges(self.graph), unbatched_inputs(self.graph)
+        if source is None:
+            source = self.directory / SAMPLES_FILE
+            if not source.is_file():
+                return random_samples(shapes, KEPT_SAMPLES, ranges=ranges).inputs
+        if isinstance(source, (str, Path)):
+            return load_samples(source, shapes, ranges=ranges, unbatched=unbatched).inputs
+        given = source if isinstance(source, Mapping) else {next(iter(shapes)): source}
+        return check_arrays(given, shapes, ranges, unbatched, finite=self.manifest.precision != "fp32")
+
+    def first_samples(self, source: Source, count: int | None) -> dict[str, Array]:
+        """Return at most so many `samples`."""
+        return {name: array[:count] for name, array in self.samples(source).items()}
+
+    def design_files(self, within: str) -> dict[str, bytes]:
+        """Return the files of ours in a folder of the bundle, by relative path. CompileError U023 for changed ones."""
+        return read_files(self.directory, self.manifest.files, within)
+
+    def simulate(self, *args: Any, **kwargs: Any) -> Any:
+        """Simulate the hardware that was made; for FPGAs."""
+        self._cannot("simulated")
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run samples on this machine; for CPUs."""
+        self._cannot("run on this machine")
+
+    def profile(self, *args: Any, **kwargs: Any) -> Any:
+        """Measure on a device; for CPUs."""
+        self._cannot("profiled")
+
+    def estimates(self, *args: Any, **kwargs: Any) -> Any:
+        """Estimate latencies on the target; for CPUs."""
+        self._cannot("profiled")
+
+    def next_step(self, data: str | Path | None) -> str:
+        """Return what to do next, in a line. ``data``: the file of samples that the user has."""
+        return f"edgewright run {self.directory}"
+
+    def show(self, console: Console, data: str | Path | None = None) -> None:
+        """Print the headline of the report, and what to do next."""
+        from edgewright.frontend.report import render
+
+        render.summary(console, self.report, self.directory, self.next_step(data))
+
+    def _cannot(self, done: str) -> NoReturn:
+        fail(
+            "U022",
+            f"this folder is not a model that can be {done}",
+            plain(self.directory),
+            f"it was compiled for {plain(self.manifest.target)}, a target of kind {self.manifest.kind}",
+            "give a folder of another kind of target: `edgewright targets` lists them",
             Exit.USAGE,
-        ) from error
+        )
 
 
-def check_names(names: Iterable[str]) -> None:
-    """ValueError for paths that do not stay in their folder."""
-    for name in names:
-        path = PurePosixPath(name)
-        if not name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name:
-            raise ValueError(f"'{plain(name)[:80]}' is not a file of this folder")
+def open_bundle(directory: str | Path) -> Bundle[Any]:
+    """Open the folder that `compile` wrote, whatever kind of target it is for. CompileError as `Bundle.open`."""
+    kind = read_kind(Path(directory))
+    if kind not in KINDS:
+        not_compiled(Path(directory), f"{MANIFEST}: there is no kind of target '{plain(kind)}'")
+    return target_of(kind).bundle.open(directory)
 
 
-def check_files(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Every file must be as it was written: a simulation of something else would prove nothing. CompileError U023."""
-    changed = [name for name, wanted in hashes.items() if _digest(folder / name) != wanted]
-    if changed:
-        raise CompileError([damaged(name, "its hash differs from the manifest's") for name in changed[:8]])
-
-
-def check_results(folder: Path) -> None:
-    """report.json must be what its page was made from, where there is such a page. CompileError U023."""
+def read_report(folder: Path) -> results.Report:
+    """Return the report in a folder. CompileError U023 when it is missing or damaged, or not what its page was made from."""
     vouched = vouched_data(folder, "report")
-    if vouched is not None and _digest(folder / "report.json") not in vouched:
+    if vouched is not None and file_digest(folder / "report.json") not in vouched:
         raise CompileError([damaged("report.json", "its hash differs from the one that report.html gives")])
-
-
-def engine_of(manifest: Manifest) -> EngineConfig:
-    """The engine of a bundle, which is its board's. CompileError U023 for another, T001 for an unknown board."""
-    config = EngineConfig.from_table(dict(load_supported(manifest.options.target).engine))
-    if manifest.engine != {name: getattr(config, name) for name in config.__dataclass_fields__}:
-        raise CompileError([damaged(MANIFEST, f"its engine is not the one of {plain(manifest.options.target)}")])
-    return config
-
-
-def check_plan(plan: Plan, manifest: Manifest) -> None:
-    """A plan must be the one that the bundle was emitted from. CompileError U023."""
-    found = _Program(plan.program_address, len(plan.steps)), plan.memory_bytes
-    if found != (manifest.program, manifest.memory_bytes):
-        raise CompileError([damaged(MANIFEST, "its program is not that of the graph in checkpoints/")])
-
-
-def report_of(folder: Path) -> results.Report:
-    """The report that ``report.json`` holds. CompileError U023 when it is missing or damaged."""
-    check_results(folder)
-    return figures(folder, "report.json", results.Report)
-
-
-def figures(folder: Path, name: str, kind: type[T]) -> T:
-    """A JSON file of a bundle as a value. CompileError U023 when it is missing or damaged."""
-    try:
-        return read_json(folder / name, kind)
-    except Unreadable as error:
-        raise CompileError([damaged(name, str(error))]) from error
-
-
-def kept_files(folder: Path, within: str) -> dict[str, bytes]:
-    """The files of ours in a folder of a bundle that are as they were written, by relative path."""
-    hashes = hashes_of(folder) or {}
-    names = [name for name in sorted(hashes) if PurePosixPath(name).parent == PurePosixPath(within)]
-    check_files(folder, {name: hashes[name] for name in names})
-    return {name: (folder / name).read_bytes() for name in names}
-
-
-def damaged(name: str, because: str) -> Diagnostic:
-    """A file of a bundle that is not as it was written."""
-    return Diagnostic("U023", NOT_WRITTEN, plain(name), plain(because), AGAIN)
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return digest(path)
-    except OSError:
-        return None
+    return read_figures(folder, "report.json", results.Report)

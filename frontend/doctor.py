@@ -1,4 +1,4 @@
-"""What this machine has, what that allows, and what to install for the rest."""
+"""Which tools this machine has, what they allow, and what to install for the rest."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Every check, in the order in which they are shown. Starts a few small processes, changes nothing."""
+    """Return every check, in the order in which they are shown. Starts a few small processes, changes nothing."""
     return [*_machine(), *_compile(), *_simulation(), *_cpu(), *_optional(), *_boards()]
 
 
 def healthy(checks: list[Check]) -> bool:
-    """Whether everything that simulation needs is there."""
+    """Return whether everything that simulation needs is installed."""
     return all(check.found is not None for check in checks if check.required)
 
 
@@ -115,7 +115,7 @@ def _package(group: str, name: str, purpose: str, help: str = "", required: bool
 
 
 def _install(name: str) -> str:
-    """The command that installs a package in the version that pyproject.toml states."""
+    """Return the command that installs a package in the version that pyproject.toml states."""
     try:
         requirements = metadata.requires("edgewright") or []
     except metadata.PackageNotFoundError:  # run from the sources
@@ -138,7 +138,7 @@ def _tool(group: str, name: str, purpose: str, help: str) -> Check:
 
 
 def _asked(name: str, version: Callable[[], str], purpose: str, help: str) -> Check:
-    """A tool that the simulation layer itself looks for, so that both always agree."""
+    """Return the check of a tool as the simulation layer itself looks for it, so that both always agree."""
     try:
         return Check("simulation", name, version(), purpose, help, required=True)
     except CompileError as error:

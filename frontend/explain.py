@@ -18,7 +18,7 @@ FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def find(code: str) -> ErrorText:
-    """The text of a code, spelt as in `error[N014]:` or not; an unknown one is a usage error that suggests the nearest."""
+    """Return the text of a code, spelt as in `error[N014]:` or not. CompileError C003 (exit 2) suggests the nearest."""
     known = error_texts.codes()
     wanted = code.strip().upper().removeprefix("ERROR").strip("[]: ")
     if wanted not in known:
@@ -30,7 +30,7 @@ def find(code: str) -> ErrorText:
 
 
 def text(code: str) -> str:
-    """What is printed where no terminal is: plain text, examples indented."""
+    """Return what is printed where there is no terminal: plain text, examples indented."""
     found = find(code)
     parts = [f"{found.code}: {found.title}"]
     parts += [f"{heading}:\n{FENCE.sub(_indented, body)}" for heading, body in found.sections]
@@ -38,7 +38,7 @@ def text(code: str) -> str:
 
 
 def show(console: Console, code: str) -> None:
-    """The text of a code on a terminal."""
+    """Print the text of a code on a terminal."""
     from rich.markdown import Markdown
     from rich.text import Text
 
@@ -58,7 +58,7 @@ def show(console: Console, code: str) -> None:
 
 
 def overview() -> str:
-    """One line a code."""
+    """Return one line a code."""
     return "\n".join(f"{code}  {error_texts.read(code).title}" for code in error_texts.codes())
 
 

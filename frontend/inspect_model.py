@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgewright.frontend.onnx_reading.reader import ModelFacts, ModelSource, read_with_facts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.hashing.energy import HashingOutlook, hashing_outlook
-from edgewright.passes.ir import Graph, Node, Shape
+from edgewright.passes.ir import Graph, Shape
+from edgewright.passes.ir.budget import alive
 from edgewright.passes.ops import Attention, Constant, Input, Linear, PatchEmbed
 from edgewright.passes.ops.groups import NORMS
+from edgewright.passes.pipeline import optimise
+from edgewright.passes.transform import Statistics
 
 Supports = Callable[[Graph], list[Diagnostic]]
 
@@ -45,7 +48,8 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Facts of one model. `targets`: (target, precision) -> reasons why not; empty means that it runs there."""
+    """Facts of one model. targets: (target, precision) -> reasons why not; empty means that it runs there. passes: what each
+    group did while the model was read and then optimised, where that was asked for."""
 
     name: str
     producer: str
@@ -63,23 +67,26 @@ class Inspection:
     structure: Structure
     targets: dict[tuple[str, str], tuple[Diagnostic, ...]] = field(default_factory=dict)
     hashing: HashingOutlook | None = None
+    passes: tuple[Statistics, ...] = ()
 
 
 def inspect(
     source: ModelSource,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     supports: Mapping[tuple[str, str], Supports] | None = None,
+    passes: bool = False,
 ) -> Inspection:
-    """Read a model and describe it. Raises CompileError when it cannot be read at all.
+    """Read a model and describe it, with what the passes do to it if `passes`. CompileError when it cannot be read at all.
 
     `supports` gives for each target and precision what it says of the graph; a CompileError it raises counts as its reasons.
     """
     graph, facts = read_with_facts(source, shapes)
-    return describe(graph, facts, supports or {})
+    described = describe(graph, facts, supports or {})
+    return replace(described, passes=(*facts.passes, *optimise(graph)[1])) if passes else described
 
 
 def describe(graph: Graph, facts: ModelFacts, supports: Mapping[tuple[str, str], Supports]) -> Inspection:
-    """The facts of a model already read."""
+    """Return the facts of a model already read."""
     nodes = graph.nodes()
     weights = [node for node in nodes if isinstance(node.op, Constant) and node.type.is_float]
     matrices = {node.inputs[1] for node in nodes if isinstance(node.op, Linear | PatchEmbed)}
@@ -113,20 +120,8 @@ def _reasons(graph: Graph, check: Supports) -> tuple[Diagnostic, ...]:
 
 
 def _peak_activation(graph: Graph) -> int:
-    """Largest sum of values alive at once, one byte an element, in the order of `graph.nodes()`."""
-    nodes = graph.nodes()
-    last = {operand: i for i, node in enumerate(nodes) for operand in node.inputs}
-    last.update(dict.fromkeys(graph.outputs, len(nodes)))
-    ending: dict[int, list[Node]] = {}
-    for node, position in last.items():
-        ending.setdefault(position, []).append(node)
-    alive = peak = 0
-    for i, node in enumerate(nodes):
-        if not isinstance(node.op, Constant):
-            alive += node.type.size
-        peak = max(peak, alive)
-        alive -= sum(n.type.size for n in ending.get(i, ()) if not isinstance(n.op, Constant))
-    return peak
+    """Return the largest sum of values alive at once, one byte an element, in the order of `graph.nodes()`."""
+    return max((total for _, total in alive(graph, lambda node: node.type.size)), default=0)
 
 
 def _only(values: list[int]) -> int | None:
@@ -134,7 +129,7 @@ def _only(values: list[int]) -> int | None:
 
 
 def structure(graph: Graph) -> Structure:
-    """Blocks, heads and widths, read off the canonical operators."""
+    """Return blocks, heads and widths, as the canonical operators show them."""
     nodes = graph.nodes()
     attentions = [(node, node.op) for node in nodes if isinstance(node.op, Attention)]
     patches = [node.op.patch for node in nodes if isinstance(node.op, PatchEmbed)]

@@ -1,8 +1,10 @@
-"""What the weights port reads for one descriptor: tiles, table, LayerNorm parameters, channel parameters, in that order."""
+"""Pack the constants of one descriptor (its blob): tiles, table, LayerNorm parameters, channel parameters, in that order."""
 
 from __future__ import annotations
 
 import numpy as np
+from edgewright.hw.blocks.weights import ENTRY_WORDS
+from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.passes.ir.types import Array
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ IDENTITY_TABLE = np.arange(-128, 128, dtype=np.int64)
 
 
 def weight_tiles(weight: Array, outs: int, ins: int) -> NDArray[np.int8]:
-    """(O, K) -> (O/outs, K/ins, outs, ins), padded with zeros."""
+    """Tile a weight (O, K) as (O/outs, K/ins, outs, ins), padded with zeros."""
     rows, depth = weight.shape
     padded = np.zeros((-(-rows // outs) * outs, -(-depth // ins) * ins), dtype=np.int8)
     padded[:rows, :depth] = weight
@@ -19,37 +21,36 @@ def weight_tiles(weight: Array, outs: int, ins: int) -> NDArray[np.int8]:
 
 
 def patch_weight(weight: Array, channels: int, patch: int) -> NDArray[np.int64]:
-    """(D, C * P * P) -> (D, C * P * 16): each line of a patch is padded to one word."""
+    """Pad each line of a patch to one word: (D, C * P * P) -> (D, C * P * WORD_BYTES)."""
     rows = weight.shape[0]
-    padded = np.zeros((rows, channels * patch, 16), dtype=np.int64)
+    padded = np.zeros((rows, channels * patch, WORD_BYTES), dtype=np.int64)
     padded[:, :, :patch] = weight.reshape(rows, channels * patch, patch)
     return padded.reshape(rows, -1)
 
 
-def channel_params(bias: Array, multiplier: Array, shift: Array) -> bytes:
-    """One 128-byte entry per 16 channels: int32 bias, uint16 multiplier, uint8 shift. The three have equal length."""
-    entries = -(-len(bias) // 16)
-    packed = np.zeros((entries, 128), dtype=np.uint8)
-    for source, kind, start in ((bias, "<i4", 0), (multiplier, "<u2", 64), (shift, "u1", 96)):
-        full = np.zeros(entries * 16, dtype=kind)
-        full[: len(source)] = source
-        size = full.dtype.itemsize * 16
-        packed[:, start : start + size] = full.view(np.uint8).reshape(entries, size)
-    return packed.tobytes()
+def channel_params(bias: Array, multiplier: Array, shift: Array, outs: int) -> bytes:
+    """Pack one entry per ``outs`` channels: int32 bias, uint16 multiplier, uint8 shift, all of equal length."""
+    return entries(outs, (bias, "<i4"), (multiplier, "<u2"), (shift, "u1"))
 
 
-def norm_params(multiplier: Array, offset: Array) -> bytes:
-    """One 128-byte entry per eight channels: int32 multiplier, int64 offset."""
-    entries = -(-len(multiplier) // 8)
-    packed = np.zeros((entries, 128), dtype=np.uint8)
-    for source, kind, start in ((multiplier, "<i4", 0), (offset, "<i8", 32)):
-        full = np.zeros(entries * 8, dtype=kind)
-        full[: len(source)] = source
-        size = full.dtype.itemsize * 8
-        packed[:, start : start + size] = full.view(np.uint8).reshape(entries, size)
+def norm_params(multiplier: Array, offset: Array, lanes: int) -> bytes:
+    """Pack one entry per ``lanes`` channels: int32 multiplier, int64 offset."""
+    return entries(lanes, (multiplier, "<i4"), (offset, "<i8"))
+
+
+def entries(lanes: int, *parts: tuple[Array, str]) -> bytes:
+    """Pack entries of ``ENTRY_WORDS`` words, each of ``lanes`` values of every part; parts are (values, dtype)."""
+    count, start = -(-len(parts[0][0]) // lanes), 0
+    packed = np.zeros((count, ENTRY_WORDS * WORD_BYTES), dtype=np.uint8)
+    for values, dtype in parts:
+        full = np.zeros(count * lanes, dtype)
+        full[: len(values)] = values
+        end = start + full.dtype.itemsize * lanes
+        packed[:, start:end] = full.view(np.uint8).reshape(count, -1)
+        start = end
     return packed.tobytes()
 
 
 def table_bytes(table: Array | None) -> bytes:
-    """256 int8 entries, entry i for value i - 128."""
+    """Pack 256 int8 entries, entry i for value i - 128; None: the identity."""
     return (IDENTITY_TABLE if table is None else table).astype(np.int8).tobytes()

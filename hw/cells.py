@@ -1,9 +1,9 @@
-"""Synthesises an engine block by block with Yosys and keeps the counts in `hw/cells.json`, where reports read them.
+"""Synthesise an engine block by block with Yosys and store the counts in `hw/cells.json`, from which reports read them.
 
     python -m edgewright.hw.cells zcu104
 
 Whole engines are too large to synthesise at once. Each process is counted alone; FIFOs, buffers and movers are counted
-in the top module with the processes left out; the product array and the exponentials are counted for 2 and 4 tokens and
+in the top module without the processes; the product array and the exponentials are counted for 2 and 4 tokens and
 extrapolated, which is exact for their DSPs and close for the rest, because each pair of tokens repeats the same logic.
 """
 
@@ -28,36 +28,36 @@ COUNTS = ("dsp", "lut", "ff", "bram36", "uram")
 
 
 def blocks_of(config: EngineConfig) -> dict[str, Mapping[str, float]]:
-    """Counts of every block of one engine."""
+    """Count the cells of every block of one engine."""
     files = to_systemverilog(program_of(config))
     names = [process.name for process in program_of(config).processes]
-    found: dict[str, Mapping[str, float]] = {}
-    found["streams, buffers and movers"] = counts(estimate(with_black_boxes(files, names), "engine", flatten=False))
+    cells: dict[str, Mapping[str, float]] = {}
+    cells["streams, buffers and movers"] = counts(estimate(with_black_boxes(files, names), "engine", flatten=False))
     for name in names:
         if name in REPEATED:
-            found[name] = extrapolated(config, name)
+            cells[name] = extrapolated(config, name)
         else:
             top = f"engine_{name}"
-            found[name] = counts(estimate({f"{top}.sv": files[f"{top}.sv"]}, top))
-        print(name, dict(found[name]), flush=True)
-    return found
+            cells[name] = counts(estimate({f"{top}.sv": files[f"{top}.sv"]}, top))
+        print(name, dict(cells[name]), flush=True)
+    return cells
 
 
 def extrapolated(config: EngineConfig, name: str) -> dict[str, float]:
-    """A process from two small ones: a constant part, and a part for each pair of tokens."""
+    """Extrapolate a process from two small ones: a constant part, and a part for each pair of tokens."""
     small, larger = (process_counts(replace(config, tokens=tokens), name) for tokens in (2, 4))
     pairs = config.tokens // 2
     return {kind: small[kind] + (pairs - 1) * (larger[kind] - small[kind]) for kind in COUNTS}
 
 
 def process_counts(config: EngineConfig, name: str) -> dict[str, float]:
-    """One process of a configuration, synthesised whole."""
+    """Synthesise one process of a configuration as a whole."""
     top = f"engine_{name}"
     return counts(estimate({f"{top}.sv": to_systemverilog(build(config))[f"{top}.sv"]}, top))
 
 
 def with_black_boxes(files: Mapping[str, str], processes: list[str]) -> dict[str, str]:
-    """The engine's files with each process reduced to its ports."""
+    """Reduce each process in the engine's files to its ports."""
     result = dict(files)
     for name in processes:
         text = files[f"engine_{name}.sv"]
@@ -68,7 +68,7 @@ def with_black_boxes(files: Mapping[str, str], processes: list[str]) -> dict[str
 
 
 def counts(cells: Cells) -> dict[str, float]:
-    """The numbers of an estimate."""
+    """Return the numbers of an estimate."""
     return {name: value for name, value in asdict(cells).items() if name in COUNTS}
 
 

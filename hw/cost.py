@@ -1,4 +1,4 @@
-"""What a plan costs on a board: cycles from the token-level model, resources from synthesis of the same blocks."""
+"""Predict the cost of a plan on a board: cycles from the token-level model, resources from synthesis of the same blocks."""
 
 from __future__ import annotations
 
@@ -13,81 +13,82 @@ from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import build
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.schedule import Stages, place
-from edgewright.hw.kernel.sv_block import entries, to_systemverilog
-from edgewright.hw.kernel.timing import Clocks, predict
+from edgewright.hw.kernel.memory_timing import IDEAL, MemoryTiming
+from edgewright.hw.kernel.schedule import Placement, place_all
+from edgewright.hw.kernel.sv_block import to_systemverilog
+from edgewright.hw.kernel.timing import Timing, predict
+from edgewright.hw.kernel.timing_events import Clocks
+from edgewright.hw.kernel.types import leaves
 from edgewright.hw.plan import Plan
+from edgewright.hw.top import RTL, engine_top
 
 CELLS_FILE = Path(__file__).with_name("cells.json")
-WRAPPER = ("axi_outstanding.sv", "axil_control.sv", "engine_top.v")
-RTL = Path(__file__).resolve().parent / "rtl"
+WRAPPER = ("axi_outstanding.sv", "axil_control.sv")
 CLOCKS = Clocks()
 """Of the printed cells and the simulated memory; a test holds predictions to within 2 % of simulated cycles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cycles:
-    """Predicted cycles of one image. ``steps``: for each descriptor, from the previous one's last store to its own."""
+    """Predicted cycles of one image. ``steps``: of each descriptor, from the last store of the previous one to its own.
+    ``ideal``: of the image with a memory that limits nothing but latency, if it was predicted."""
 
     total: int
     steps: tuple[int, ...]
+    ideal: int | None = None
 
 
 @cache
 def program_of(config: EngineConfig) -> ir.Program:
-    """The engine of a configuration, traced once."""
+    """Return the engine of a configuration, traced once."""
     return build(config).check()
 
 
 @cache
 def rtl_files(config: EngineConfig) -> Mapping[str, str]:
-    """SystemVerilog of the engine: depends on the configuration alone, never on a model."""
-    files = to_systemverilog(program_of(config))
-    return files | {name: (RTL / name).read_text() for name in WRAPPER}
+    """Return the engine's SystemVerilog, which depends on the configuration alone, never on a model."""
+    program = program_of(config)
+    files = to_systemverilog(program) | {name: (RTL / name).read_text() for name in WRAPPER}
+    return files | {"engine_top.v": engine_top(program)}
 
 
 @cache
-def stages_of(config: EngineConfig) -> dict[str, Stages]:
-    """The schedule of every process."""
-    return {process.name: place(process) for process in program_of(config).processes}
+def placements_of(config: EngineConfig) -> dict[str, Placement]:
+    """Schedule every process."""
+    return place_all(program_of(config))
 
 
-def access_stage(stages: Stages, node: ir.Node) -> int:
-    """The stage in which a Write, Store or Load of the process takes place in the printed hardware."""
-    target = node.op.channel if isinstance(node.op, ir.Write) else node.op.buffer  # type: ignore[attr-defined]
-    return max(
-        at
-        for other, at in stages.start.items()
-        if type(other.op) is type(node.op) and getattr(other.op, "channel", getattr(other.op, "buffer", None)) is target
-    )
-
-
-def predict_cycles(plan: Plan) -> Cycles:
-    """Cycles from the start of a program to its ``finished``, memory included."""
-    program = program_of(plan.config)
-    operations = [tuple(step.fields[name] for name in op.FIELDS) for step in plan.steps]
-    loads = [tuple(step.fields[name] for name, _ in op.LoadGate.fields) for step in plan.steps]
-    start = [(plan.program_address, len(plan.steps))]
-    tokens: dict[str, Sequence[tuple[int, ...]]]
-    tokens = {"start": start, "start_0": start, "start_1": start, "load_cmd": loads, "run_cmd": operations}
-    stages = stages_of(plan.config)
-    timing = predict(
-        program,
-        tokens,
-        entries=lambda channel: entries(channel, stages),
-        stages=lambda process, node: access_stage(stages[process.name], node),
-        clocks=CLOCKS,
-        inputs={"start": 1},
-    )
+def predict_cycles(plan: Plan, memory: MemoryTiming = IDEAL) -> Cycles:
+    """Predict the cycles from the start of a program to its ``finished``, with this memory behind the engine."""
+    timing = timing_of(plan, memory)
     total = timing.outputs["finished"][0]
     ends = [end for _, end in timing.activity["store_words"].spans]
     steps = tuple(end - before for before, end in zip([0, *ends[:-1]], ends, strict=True))
     return Cycles(total, steps)
 
 
+def timing_of(plan: Plan, memory: MemoryTiming = IDEAL) -> Timing:
+    """Predict when each process of the engine works on a program, and what it waits for."""
+    program = program_of(plan.config)
+    loads, runs = (
+        [tuple(step.fields[path[-1]] for path, _, _ in leaves(side)) for step in plan.steps] for side in (op.Load, op.Run)
+    )
+    start = [(plan.program_address, len(plan.steps))]
+    tokens: dict[str, Sequence[tuple[int, ...]]]
+    tokens = {"start": start, "start_0": start, "start_1": start, "load_cmd": loads, "run_cmd": runs}
+    return predict(
+        program,
+        tokens,
+        placements=placements_of(plan.config),
+        clocks=CLOCKS,
+        inputs={"start": 1},
+        memory=memory,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Resources of a whole engine; None where nobody has synthesised this configuration."""
+    """Resources of a whole engine; None if this configuration has not been synthesised."""
 
     dsp: int | None = None
     lut: int | None = None
@@ -98,15 +99,15 @@ class Used:
 
 
 def resources_of(config: EngineConfig) -> Used:
-    """Sums of the cells that `hw/cells.json` holds for each block of this configuration (see `hw/cells.py`)."""
+    """Sum the cells that `hw/cells.json` lists for each block of this configuration (see `hw/cells.py`)."""
     known = json.loads(CELLS_FILE.read_text(encoding="utf-8")) if CELLS_FILE.is_file() else {}
-    found = known.get(config_key(config))
-    if found is None:
+    cells_of = known.get(config_key(config))
+    if cells_of is None:
         return Used()
-    total = {name: sum(cells[name] for cells in found["blocks"].values()) for name in ("dsp", "lut", "ff", "bram36", "uram")}
-    return Used(**{name: math.ceil(value) for name, value in total.items()}, source=found["source"])
+    total = {name: sum(cells[name] for cells in cells_of["blocks"].values()) for name in ("dsp", "lut", "ff", "bram36", "uram")}
+    return Used(**{name: math.ceil(value) for name, value in total.items()}, source=cells_of["source"])
 
 
 def config_key(config: EngineConfig) -> str:
-    """The configuration as a key of `hw/cells.json`."""
+    """Return the configuration as a key of `hw/cells.json`."""
     return " ".join(f"{name}={getattr(config, name)}" for name in config.__dataclass_fields__)

@@ -1,70 +1,56 @@
-"""Plan -> the files of a bundle: RTL, HLS C++, memory image, program, manifest. The same plan gives the same bytes."""
+"""Emit the design of a plan: RTL, HLS C++, memory image, program. Equal plans give equal bytes."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgewright import __version__
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS
 from edgewright.hw.cost import Cycles, program_of, rtl_files
 from edgewright.hw.kernel.cpp import support_files, to_cpp
 from edgewright.hw.kernel.cpp_vitis import vitis_tcl
+from edgewright.hw.operations.product import whole
 from edgewright.hw.plan import Plan
 from edgewright.hw.registers import c_header
-from edgewright.hw.views import View, rows_columns
+from edgewright.hw.views import StoredView
+from edgewright.passes.documents import to_json
 from edgewright.passes.ir.types import Quant
 
-FORMAT = 1
+IMAGE = "memory/image.bin"
 HLS = Path(__file__).resolve().parent / "hls"
 
 
 @cache
 def hls_files(config: EngineConfig, part: str, clock_mhz: float) -> Mapping[str, str]:
-    """Vitis HLS C++ of the engine and the Tcl that would build it."""
+    """Return the engine's Vitis HLS C++ and the Tcl script that builds it."""
     files = to_cpp(program_of(config))
     sources = sorted(name for name in files if name.endswith(".cpp"))
     shims = {f"shim/{path.name}": path.read_text() for path in sorted((HLS / "shim").glob("*.h"))}
     return files | support_files() | shims | {"vitis.tcl": vitis_tcl("engine", part, clock_mhz, sources)}
 
 
-def emit(
-    plan: Plan, cycles: Cycles, part: str, clock_mhz: float, options: Mapping[str, Any], extra: Mapping[str, bytes]
-) -> dict[str, bytes]:
-    """Relative path -> content of everything but reports. ``options``: what the user chose; ``extra``: further files."""
-    files: dict[str, bytes] = dict(extra)
+def emit(plan: Plan, cycles: Cycles, part: str, clock_mhz: float) -> dict[str, bytes]:
+    """Return the files of a design by relative path."""
+    files: dict[str, bytes] = {}
     for name, text in rtl_files(plan.config).items():
         files[f"rtl/{name}"] = text.encode()
     files["rtl/engine_registers.h"] = c_header().encode()
     for name, text in hls_files(plan.config, part, clock_mhz).items():
         files[f"hls/{name}"] = text.encode()
-    files["memory/image.bin"] = plan.image
+    files[IMAGE] = plan.image
     files["memory/map.json"] = to_json(memory_map(plan))
     files["memory/program.json"] = to_json(program(plan, cycles))
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    manifest = {
-        "format": FORMAT,
-        "edgewright": __version__,
-        "options": dict(options),
-        "engine": {name: getattr(plan.config, name) for name in plan.config.__dataclass_fields__},
-        "program": {"address": plan.program_address, "descriptors": len(plan.steps)},
-        "memory_bytes": plan.memory_bytes,
-        "files": hashes,
-    }
-    files["manifest.json"] = to_json(manifest)
     return files
 
 
 def memory_map(plan: Plan) -> list[dict[str, Any]]:
-    """Every region with its address, size and kind; inputs and outputs also with what a host must know of their layout.
+    """List every region with its address, size and kind; inputs and outputs also with the layout that a host needs.
 
-    An output that is a part of a stored value has a row of its own behind the regions: ``region`` and ``offset_bytes``
-    say where in which, ``address`` is that of its first element, and ``pitch_bytes`` leads from one of its rows to the next.
+    An output that is a part of a stored value has its own row after the regions: ``region`` and ``offset_bytes`` locate it,
+    ``address`` is that of its first element, ``pitch_bytes`` the distance of its rows.
     """
     rows: list[dict[str, Any]] = []
     by_address = {address: node for node, address in plan.addresses.items()}
@@ -80,8 +66,7 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
         }
         node = by_address.get(region.address)
         if node is not None and region.kind in ("input", "output"):
-            rows_, columns = rows_columns(node)
-            row |= host_layout(plan, View(node, 0, 0, rows_, columns), node.quant)
+            row |= host_layout(plan, whole(node), node.quant)
         rows.append(row)
     listed = {row["name"] for row in rows if row["address"] in names}
     starts = {region.address: region for region in plan.regions}
@@ -105,26 +90,26 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def named_outputs(plan: Plan) -> list[tuple[str, View]]:
-    """The graph's outputs by name."""
+def named_outputs(plan: Plan) -> list[tuple[str, StoredView]]:
+    """Return the graph's outputs by name."""
     return list(zip(plan.graph.output_names, plan.outputs, strict=True))
 
 
-def host_layout(plan: Plan, view: View, quant: Quant | None) -> dict[str, Any]:
-    """How a host writes or reads some rows and columns, and what their integers stand for."""
+def host_layout(plan: Plan, view: StoredView, quant: Quant | None) -> dict[str, Any]:
+    """Return how a host writes or reads some rows and columns, and the quantisation of their integers."""
     where = plan.layouts[view.root]
     return {
         "rows": view.rows,
         "columns": view.columns,
         "element_bytes": where.element_bytes,
-        "pitch_bytes": where.pitch_bytes * view.row_step,
+        "pitch_bytes": plan.storage.pitch(view),
         "scale": None if quant is None else quant.scale,
         "zero_point": None if quant is None else quant.zero_point,
     }
 
 
 def program(plan: Plan, cycles: Cycles) -> list[dict[str, Any]]:
-    """The descriptors, readable: operation, what it stores, predicted cycles, and every field that is not zero."""
+    """List the descriptors: operation, columns stored, predicted cycles, and every field that is not zero."""
     return [
         {
             "operation": step.operation.name,
@@ -137,8 +122,3 @@ def program(plan: Plan, cycles: Cycles) -> list[dict[str, Any]]:
         }
         for step, predicted in zip(plan.steps, cycles.steps, strict=True)
     ]
-
-
-def to_json(value: Any) -> bytes:
-    """JSON with a stable layout."""
-    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

@@ -1,8 +1,8 @@
-"""Quantised graph -> the engine's operations: which values are stored, and what is fused between two stored values.
+"""Fuse a quantised graph into the engine's operations: which values are stored, and what is fused between two stored values.
 
-A stored value lives in memory as rows of channels, one row a token. Moves of rows and channels (`hw/views.py`) are
-views of it where addresses can follow them, and else part of a product: a matrix that selects channels, times one,
-requantises to the same int8. Everything else must be part of a pattern below, or is refused with its reason.
+A stored value is rows of channels in memory, one row per token. Moves of rows and channels (`hw/views.py`) are views of it
+where addresses can express them, else part of a product: a matrix that selects channels, times one, requantises to the same
+int8. Everything else must match a pattern below, or is refused with its reason.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from edgewright.hw.fused import ConstantRows, Fused, Integers, Operation, Place, Product, Residual, constant, operands
+from edgewright.hw.fused import ConstantRows, Fused
 from edgewright.hw.legal import IMPLEMENTS as IMPLEMENTS
-from edgewright.hw.legal import MOVES, ON_A_CPU, ROW_MULTIPLE, grouped, refusals
-from edgewright.hw.views import (
-    Index,
-    Selection,
-    View,
-    broadcast_rows,
-    progression,
-    rows_columns,
-    selection,
-)
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.hw.legal import MOVES, ON_A_CPU, grouped, refusals
+from edgewright.hw.memory import WORD_BYTES, round_up
+from edgewright.hw.operations.attention import AttentionProduct
+from edgewright.hw.operations.operation import Operation, Place, Residual, operands
+from edgewright.hw.operations.patches import PatchProduct
+from edgewright.hw.operations.pooling import PoolProduct
+from edgewright.hw.operations.product import IDENTITY, Integers, Product, Scale, constant, whole
+from edgewright.hw.operations.rows import RowProduct
+from edgewright.hw.views import Index, Selection, StoredView, broadcast_rows, progression, rows_columns, selection
+from edgewright.passes.diagnostics import CompileError, fail
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import INT8, INT16
 from edgewright.passes.ops import (
@@ -43,53 +42,50 @@ from edgewright.passes.ops import (
 )
 from edgewright.passes.ops import constant as make_constant
 
-Factor = tuple[int, int]
-IDENTITY: Factor = (1 << 15, 15)
-
 
 class Refused(Exception):
-    """A node has no place in a fused operation. ``args``: the node, what stands in the way, the way out."""
+    """A node does not fit a fused operation. ``args``: the node, what the engine lacks, what to do instead."""
 
 
 class Fuser:
-    """Collects the operations of a graph whose nodes are all legal by themselves."""
+    """Collects the operations of a graph whose nodes are all legal on their own."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.found = Fused()
+        self.fused = Fused()
         self.problems: list[tuple[Node, str, str]] = []
-        self.zero = make_constant(np.zeros((1, ROW_MULTIPLE), np.int8), origin=("zero",))
+        self.zero = make_constant(np.zeros((1, WORD_BYTES), np.int8), origin=("zero",))
 
     def run(self) -> Fused:
-        """All operations that the outputs need, operands first."""
-        self.found.outputs = tuple(self.output(node) for node in self.graph.outputs)
+        """Return all operations that the outputs need, operands first."""
+        self.fused.outputs = tuple(self.output(node) for node in self.graph.outputs)
         stored: set[Node] = set()
-        for view in self.found.outputs:
+        for view in self.fused.outputs:
             waiting: list[Node | Operation] = [view.root]
             while waiting:
                 item = waiting.pop()
                 if isinstance(item, Operation):
-                    self.found.operations.append(item)
+                    self.fused.operations.append(item)
                 elif item not in stored:
                     stored.add(item)
                     steps: list[Node | Operation] = []
                     for operation in self.stored_by(item):
                         steps += [*(operand.root for operand in operands(operation)), operation]
                     waiting += steps[::-1]
-        return self.found
+        return self.fused
 
-    def output(self, node: Node) -> View:
-        """Where the host finds an output: a view that keeps channels together, or a value of its own."""
+    def output(self, node: Node) -> StoredView:
+        """Return where the host reads an output: a view with adjacent channels, or a separate value."""
         view = selection(node).view()
         if view is not None and view.column_step == 1:
             return view
-        return View(node, 0, 0, *rows_columns(node))
+        return whole(node)
 
     def stored_by(self, node: Node) -> Iterator[Operation]:
-        """The operations that put a value into memory; none for constants and inputs."""
+        """Yield the operations that store a value; none for constants and inputs."""
         try:
             if isinstance(node.op, Constant):
-                self.found.constants[node] = constant(node)
+                self.fused.constants[node] = constant(node)
             elif isinstance(node.op, Concat):
                 yield from self.joined(node)
             elif not isinstance(node.op, Quantise):
@@ -100,7 +96,7 @@ class Fuser:
     # ---- joins
 
     def joined(self, node: Node) -> Iterator[Operation]:
-        """Each part is written where it belongs; constant parts are in the memory image from the start."""
+        """Yield one operation for each part of a Concat, which stores it in place; constant parts are in the memory image."""
         assert isinstance(node.op, Concat)
         axis = node.op.axis % len(node.shape)
         operations, rows = [], []
@@ -115,15 +111,15 @@ class Fuser:
             else:
                 operations.append(self.operation(part, place))
         if not operations:
-            self.found.constants[node] = np.concatenate([row.values for row in rows], axis=int(axis == len(node.shape) - 1))
+            self.fused.constants[node] = np.concatenate([row.values for row in rows], axis=int(axis == len(node.shape) - 1))
             return
-        self.found.constant_rows += rows
+        self.fused.constant_rows += rows
         yield from operations
 
     # ---- one fused operation
 
     def operation(self, node: Node, place: Place) -> Operation:
-        """The fused operation that ends in ``node``."""
+        """Return the fused operation that ends in ``node``."""
         shown = selection(node)
         base = shown.base
         if isinstance(base.op, AddRequantised):
@@ -136,7 +132,7 @@ class Fuser:
         return self.copied(node, shown, place)
 
     def sum(self, node: Node, shown: Selection, place: Place) -> Operation:
-        """A residual sum: one operand is a product at the sum's scale, the other one is read."""
+        """Fuse a residual sum: one operand is a product at the sum's scale, the other one is read."""
         base = shown.base
         op = base.op
         assert isinstance(op, AddRequantised)
@@ -146,9 +142,7 @@ class Fuser:
             ends_product(selection(operand).base) and factor == IDENTITY
             for operand, factor in zip(base.inputs, factors, strict=True)
         ]
-        # the branch that ends a product is fused, the other one is read
-        swap = not fusible[0] and fusible[1]
-        if swap:
+        if not fusible[0] and fusible[1]:  # the operand that ends a product is fused, the other one is read
             left, right, factors = right, left, factors[::-1]
         if not any(fusible):
             because = "neither operand is a product at the sum's scale, and the engine adds to products as they leave the array"
@@ -156,72 +150,75 @@ class Fuser:
         product = self.product(through(left, spread(left, shown)))
         return Operation(product, node, place, residual=Residual(self.residual(right, shown), *factors[1]))
 
-    def residual(self, node: Node, shown: Selection) -> View:
-        """What of ``node`` is added to the rows and channels ``shown`` of the sum."""
-        wanted = spread(node, shown)
-        seen = through(node, wanted)
+    def residual(self, node: Node, shown: Selection) -> StoredView:
+        """Return the view of ``node`` that is added to the rows and channels ``shown`` of the sum."""
+        selected = spread(node, shown)
+        seen = through(node, selected)
         if isinstance(seen.base.op, Constant):
             plain = seen.view()
             if plain is not None and plain.is_whole:
                 return plain
             values = constant(seen.base).astype(np.int16).reshape(rows_columns(seen.base))[np.ix_(seen.rows, seen.columns)]
             part = make_constant(values, origin=seen.base.origin)
-            return View(part, 0, 0, *values.shape)
-        return self.readable(node, wanted)
+            return StoredView(part, 0, 0, *values.shape)
+        return self.readable(node, selected)
 
     def copied(self, node: Node, shown: Selection, place: Place) -> Operation:
-        """An int16 value from one place to another: added to a product of zeros."""
+        """Copy an int16 value: add it to a product of zeros."""
         if node.elem != INT16:
             raise Refused(shown.base, f"its value of {node.elem.bits} bits would be stored", "the engine stores int8 and int16")
         view = shown.view()
         if view is None or not aligned(view):
             raise unreachable(node, shown)
-        weight = np.zeros((view.columns, ROW_MULTIPLE), np.int64)
-        multiplier, shift = factors_of(None, view.columns)
-        zeros = View(self.zero, 0, 0, view.rows, ROW_MULTIPLE, row_step=0)
-        bias = np.zeros(view.columns, np.int64)
-        product = Product("linear", node, node, zeros, multiplier, shift, 0, weight, bias, selects=True)
+        product = RowProduct(
+            node=node,
+            source=StoredView(self.zero, 0, 0, view.rows, WORD_BYTES, row_step=0),
+            scale=Scale.one(node, view.columns),
+            weight=np.zeros((view.columns, WORD_BYTES), np.int64),
+            bias=np.zeros(view.columns, np.int64),
+            selects=True,
+        )
         return Operation(product, node, place, residual=Residual(view, *IDENTITY))
 
     # ---- products
 
     def product(self, shown: Selection) -> Product:
-        """The product whose requantised result is ``shown``."""
+        """Return the product whose requantised result is ``shown``."""
         base = shown.base
         if not isinstance(base.op, Requantise):
-            return self.selected(shown, base, None, shown.columns)
-        wanted = through(base.inputs[0], shown)
-        node = wanted.base
+            return self.selected(shown, base, None, Scale.one(base, len(shown.columns)))
+        source = through(base.inputs[0], shown)
+        node, scale = source.base, Scale.of(base, shown.columns, base.op.zero_point)
         if isinstance(node.op, Linear):
-            weight, bias = (constant(n)[wanted.columns] for n in node.inputs[1:])
-            found = self.linear(node, through(node.inputs[0], replace(wanted, columns=every(node.inputs[0]))), weight, bias)
-        elif isinstance(node.op, PatchEmbed):
-            found = self.patches(node, wanted)
-        elif isinstance(node.op, Attention):
-            found = self.attention(node, wanted)
-        elif isinstance(node.op, ReduceSum):
-            found = self.pooled(node, wanted)
-        elif isinstance(node.op, Mul):
+            weight, bias = (constant(n)[source.columns] for n in node.inputs[1:])
+            rows = through(node.inputs[0], replace(source, columns=every(node.inputs[0])))
+            return self.linear(node, rows, weight, bias, scale)
+        if isinstance(node.op, PatchEmbed):
+            return self.patches(node, source, scale)
+        if isinstance(node.op, Attention):
+            return self.attention(node, source, scale)
+        if isinstance(node.op, ReduceSum):
+            (tokens,) = node.inputs
+            view = self.readable(tokens, Selection(tokens, every_row(tokens), source.columns))
+            return PoolProduct(node=node, source=view, scale=scale)
+        if isinstance(node.op, Mul):
             left, right = node.inputs
             factor, x = (left, right) if isinstance(left.op, Constant) else (right, left)
-            diagonal = np.broadcast_to(constant(factor).reshape(-1), node.shape[-1:])[wanted.columns]
-            found = self.selected(through(x, wanted), node, diagonal, shown.columns)
-        elif node.elem == INT8:
-            found = self.selected(wanted, base, None, shown.columns)
-        else:
-            because = f"it brings the result of a {node.op.kind} to {base.elem.bits} bits"
-            raise Refused(base, because, f"requantise products; or {ON_A_CPU}")
-        multiplier, shift = factors_of(base, len(shown.columns), shown.columns)
-        return replace(found, requantise=base, multiplier=multiplier, shift=shift, zero_point=base.op.zero_point)
+            diagonal = np.broadcast_to(constant(factor).reshape(-1), node.shape[-1:])[source.columns]
+            return self.selected(through(x, source), node, diagonal, scale)
+        if node.elem == INT8:
+            return self.selected(source, base, None, scale)
+        because = f"it brings the result of a {node.op.kind} to {base.elem.bits} bits"
+        raise Refused(base, because, f"requantise products; or {ON_A_CPU}")
 
-    def selected(self, shown: Selection, node: Node, factors: Integers | None, columns: Index) -> Product:
-        """Channels as they are: a product with rows of the identity, exact because 1 * q requantises to q."""
-        count = len(columns)
+    def selected(self, shown: Selection, node: Node, factors: Integers | None, scale: Scale) -> RowProduct:
+        """Multiply channels by ``factors`` (None: 1) with rows of a diagonal matrix, exact because 1 * q requantises to q."""
+        count = len(shown.columns)
         weight = np.diag(np.ones(count, np.int64) if factors is None else factors)
-        return replace(self.linear(node, shown, weight, np.zeros(count, np.int64)), selects=True)
+        return replace(self.linear(node, shown, weight, np.zeros(count, np.int64), scale), selects=True)
 
-    def linear(self, node: Node, source: Selection, weight: Integers, bias: Integers) -> Product:
-        """A product of rows; ``weight`` (O, K) meets the K selected columns."""
+    def linear(self, node: Node, source: Selection, weight: Integers, bias: Integers, scale: Scale) -> RowProduct:
+        """Return a product of rows; ``weight`` (O, K) meets the K selected columns."""
         rows = progression(source.rows)
         if rows is None:
             raise unreachable(node, source)
@@ -231,160 +228,136 @@ class Fuser:
             weight = widened(weight, source.columns, 0, rows_columns(base)[1])
             view = self.readable(norm.inputs[0], replace(source, columns=every(norm)))
         else:
-            low = int(source.columns.min()) // ROW_MULTIPLE * ROW_MULTIPLE
+            low = int(source.columns.min()) // WORD_BYTES * WORD_BYTES
             high = int(source.columns.max()) + 1
             weight = widened(weight, source.columns, low, high)
-            view = View(base, rows[0], low, len(source.rows), high - low, rows[1])
-        return Product("linear", node, node, view, *factors_of(None, len(bias)), 0, weight, bias, norm)
+            view = StoredView(base, rows[0], low, len(source.rows), high - low, rows[1])
+        return RowProduct(node=node, source=view, scale=scale, weight=weight, bias=bias, layer_norm=norm)
 
-    def patches(self, node: Node, wanted: Selection) -> Product:
-        """Patches of the input image, stored plane by plane as the host writes it."""
-        if not np.array_equal(wanted.rows, every_row(node)):
+    def patches(self, node: Node, shown: Selection, scale: Scale) -> PatchProduct:
+        """Return a product of patches of the input image, which is stored plane by plane as the host writes it."""
+        if not np.array_equal(shown.rows, every_row(node)):
             raise Refused(node, "only some of its patches are read", f"cut the image instead; or {ON_A_CPU}")
-        weight, bias = (constant(n)[wanted.columns] for n in node.inputs[1:])
-        image = node.inputs[0]
-        return Product(
-            "patch", node, node, View(image, 0, 0, *rows_columns(image)), *factors_of(None, len(bias)), 0, weight, bias
-        )
+        weight, bias = (constant(n)[shown.columns] for n in node.inputs[1:])
+        return PatchProduct(node=node, source=whole(node.inputs[0]), scale=scale, weight=weight, bias=bias)
 
-    def attention(self, node: Node, wanted: Selection) -> Product:
-        """Heads side by side; the queries of the rows that are wanted."""
-        if not wanted.takes_all_columns:
+    def attention(self, node: Node, shown: Selection, scale: Scale) -> AttentionProduct:
+        """Return the heads side by side, for the queries of the selected rows."""
+        if not shown.takes_all_columns:
             raise Refused(node, "only some channels of it are read", f"read whole heads together; or {ON_A_CPU}")
-        query = self.readable(node.inputs[0], replace(wanted, base=node.inputs[0], columns=every(node.inputs[0])))
+        query = self.readable(node.inputs[0], replace(shown, base=node.inputs[0], columns=every(node.inputs[0])))
         key, value = (self.readable(operand, whole_of(operand)) for operand in node.inputs[1:])
-        return Product("attention", node, node, query, *factors_of(None, value.columns), key=key, value=value)
-
-    def pooled(self, node: Node, wanted: Selection) -> Product:
-        """A sum over all tokens."""
-        (tokens,) = node.inputs
-        view = self.readable(tokens, Selection(tokens, every_row(tokens), wanted.columns))
-        return Product("pool", node, node, view, *factors_of(None, view.columns))
+        return AttentionProduct(node=node, source=query, scale=scale, key=key, value=value)
 
     # ---- operands
 
-    def readable(self, node: Node, wanted: Selection) -> View:
-        """Rows and channels of ``node`` (``wanted`` indexes it) as a view that an address reaches; stores ``node`` by
-        itself where its own place is out of reach."""
-        seen = through(node, wanted)
+    def readable(self, node: Node, selected: Selection) -> StoredView:
+        """Return rows and channels of ``node`` (``selected`` indexes it) as a view that addresses can express: of what ``node``
+        moves, else of ``node`` itself, which is then stored."""
+        seen = through(node, selected)
         view = seen.view()
         if view is not None and aligned(view):
             return view
-        view = Selection(node, wanted.rows, wanted.columns).view() if isinstance(node.op, MOVES) else None
+        view = Selection(node, selected.rows, selected.columns).view() if isinstance(node.op, MOVES) else None
         if view is not None and aligned(view):
             return view
         raise unreachable(node, seen)
 
 
 def ends_product(node: Node) -> bool:
-    """Whether ``node`` is what the array computes, requantised."""
+    """Return whether ``node`` is a requantised result of the array."""
     return isinstance(node.op, Requantise)
 
 
-def through(node: Node, wanted: Selection) -> Selection:
-    """The rows and channels ``wanted`` of ``node``, in terms of the value that ``node`` moves."""
+def through(node: Node, selected: Selection) -> Selection:
+    """Return the rows and channels ``selected`` of ``node``, in terms of the value that ``node`` moves."""
     seen = selection(node)
-    return Selection(seen.base, seen.rows[wanted.rows], seen.columns[wanted.columns], seen.uneven or wanted.uneven)
+    return Selection(seen.base, seen.rows[selected.rows], seen.columns[selected.columns], seen.uneven or selected.uneven)
 
 
 def spread(node: Node, shown: Selection) -> Selection:
-    """The rows and channels ``shown`` of a sum as those of its operand ``node``, which may broadcast along rows."""
+    """Return the rows and channels ``shown`` of a sum as those of its operand ``node``, which may broadcast along rows."""
     rows = broadcast_rows(node, shown.base.shape)
     if rows is None:
-        raise Refused(shown.base, f"it repeats the channels of {node.type}", "only tokens can be repeated; write the value out")
+        raise Refused(shown.base, f"it repeats the channels of {node.type}", "only tokens can be repeated; expand the value")
     return Selection(node, rows[shown.rows], shown.columns, shown.uneven)
 
 
 def place_of(node: Node, axis: int, first: int, count: int) -> Place:
-    """Where a part of a join goes that takes ``count`` from ``first`` on along ``axis``."""
+    """Return the place of the part of a Concat that takes ``count`` from ``first`` on along ``axis``."""
     if axis == len(node.shape) - 1:
-        if first % ROW_MULTIPLE:
-            because = f"a part starts at channel {first} of {node.shape[axis]}, and values are written 16 channels at a time"
-            raise Refused(node, because, f"join at multiples of {ROW_MULTIPLE} channels, or along tokens")
+        if first % WORD_BYTES:
+            where = f"channel {first} of {node.shape[axis]}"
+            because = f"a part starts at {where}, and values are written {WORD_BYTES} channels at a time"
+            raise Refused(node, because, f"join at multiples of {WORD_BYTES} channels, or along tokens")
         return Place(node, first_column=first)
     rows = np.arange(rows_columns(node)[0]).reshape(node.shape[:-1])
-    own = progression(rows[(slice(None),) * axis + (slice(first, first + count),)].reshape(-1))
-    if own is None:
+    taken = progression(rows[(slice(None),) * axis + (slice(first, first + count),)].reshape(-1))
+    if taken is None:
         before = max(node.shape[:axis])
-        because = f"it joins along axis {axis} behind an axis of {before}, so that its parts alternate in memory"
+        because = f"it joins along axis {axis} after an axis of {before}, so that its parts alternate in memory"
         raise Refused(node, because, "join along the first axis that is longer than 1")
-    return Place(node, own[0], own[1])
+    return Place(node, taken[0], taken[1])
 
 
 def every(node: Node) -> Index:
-    """All columns of a value."""
+    """Return all columns of a value."""
     return np.arange(rows_columns(node)[1])
 
 
 def every_row(node: Node) -> Index:
-    """All rows of a value."""
+    """Return all rows of a value."""
     return np.arange(rows_columns(node)[0])
 
 
 def whole_of(node: Node) -> Selection:
-    """All of ``node`` itself."""
+    """Select all of ``node`` itself."""
     return Selection(node, every_row(node), every(node))
 
 
-def factors_of(node: Node | None, count: int, columns: Index | None = None) -> tuple[Integers, Integers]:
-    """(multiplier, shift) for each of ``count`` channels; those of 1 without a Requantise."""
-    if node is None:
-        return np.full(count, IDENTITY[0], np.int64), np.full(count, IDENTITY[1], np.int64)
-    found = []
-    for operand in node.inputs[1:]:
-        values = constant(operand).reshape(-1)
-        found.append(np.full(count, values[0]) if len(values) == 1 else values[columns])
-    return found[0], found[1]
-
-
 def widened(weight: Integers, columns: Index, low: int, high: int) -> Integers:
-    """Weights of some columns as weights of all from ``low`` to ``high``."""
+    """Spread weights of some columns over all columns from ``low`` to ``high``."""
     full = np.zeros((len(weight), high - low), np.int64)
     full[:, columns - low] = weight
     return full
 
 
-def aligned(view: View) -> bool:
-    """Whether the engine can read a view: 16-byte words, channels together, no tile beyond its row."""
+def aligned(view: StoredView) -> bool:
+    """Return whether the engine can read a view: 16-byte words, adjacent channels, no tile beyond its row."""
     assert not view.root.type.is_float
     element_bytes = view.root.elem.bits // 8
-    room = -(-rows_columns(view.root)[1] // ROW_MULTIPLE) * ROW_MULTIPLE
-    tiles = -(-view.columns // ROW_MULTIPLE) * ROW_MULTIPLE
-    return view.column_step == 1 and view.column * element_bytes % 16 == 0 and view.column + tiles <= room
+    padded = round_up(rows_columns(view.root)[1], WORD_BYTES)
+    end = view.column + round_up(view.columns, WORD_BYTES)
+    return view.column_step == 1 and view.column * element_bytes % WORD_BYTES == 0 and end <= padded
 
 
 def unreachable(node: Node, seen: Selection) -> Refused:
-    """Why no address reaches a part of a value, and no product may select it."""
+    """Return why addresses cannot express a part of a value, and no product may select it."""
     if progression(seen.rows) is None:
         help_text = f"let slices and joins keep tokens together; or {ON_A_CPU}"
         return Refused(seen.uneven or node, "its tokens are not evenly spaced in memory", help_text)
     because = (
         f"it reads channels from {int(seen.columns[0])} on of a 16-bit value that is not a product, and memory is read "
-        "in words of 16 bytes"
+        f"in words of {WORD_BYTES} bytes"
     )
-    return Refused(node, because, f"slice at multiples of {ROW_MULTIPLE} channels, without a step; or {ON_A_CPU}")
+    return Refused(node, because, f"slice at multiples of {WORD_BYTES} channels, without a step; or {ON_A_CPU}")
 
 
 def fuse(graph: Graph) -> Fused:
-    """What the engine does for a graph.
+    """Fuse a graph into operations.
 
-    Raises ``CompileError`` with every kind of node that the engine cannot compute, the first one in the way first.
+    Raises ``CompileError`` with every kind of node that the engine cannot compute, in the order of the graph.
     """
     problems = refusals(graph)
-    if problems:  # what stands around them would only be named a second time
+    if problems:  # fusion would only name their neighbours too
         raise CompileError(problems)
     fuser = Fuser(graph)
-    found = fuser.run()
+    fused = fuser.run()
     if fuser.problems:
         order = {node: at for at, node in enumerate(graph.nodes())}
         raise CompileError(grouped(sorted(fuser.problems, key=lambda problem: order.get(problem[0], len(order)))))
-    if not found.operations:
-        raise CompileError([nothing_to_do(graph)])
-    return found
-
-
-def nothing_to_do(graph: Graph) -> Diagnostic:
-    """The refusal of a graph whose outputs are there before the engine starts."""
-    because = "every output is an input or a constant, or a part of one, so that the program would have no operation"
-    help_text = "check the model's outputs: they must depend on its inputs through at least one product"
-    return Diagnostic("P004", "the model leaves nothing to compute", ", ".join(graph.output_names), because, help_text)
+    if not fused.operations:
+        because = "every output is an input or a constant, or a part of one, so that the program would have no operation"
+        help_text = "check the model's outputs: they must depend on its inputs through at least one product"
+        fail("P004", "the model leaves nothing to compute", ", ".join(graph.output_names), because, help_text)
+    return fused

@@ -1,9 +1,10 @@
-"""What the engine lacks for an operator of a quantised graph, judged one node at a time, before anything is fused."""
+"""Check each node of a quantised graph on its own, before fusion: what the engine lacks to run it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.hw.views import is_move
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
@@ -30,6 +31,7 @@ from edgewright.passes.ops import (
     Table,
     Transpose,
 )
+from edgewright.passes.ops.groups import WINDOWS, Group
 
 IMPLEMENTS: dict[type[Op], str] = {
     Quantise: "on the host, at the input",
@@ -42,7 +44,7 @@ IMPLEMENTS: dict[type[Op], str] = {
     Table: "epilogue, after a product",
     Relu: "as Table",
     AddRequantised: "epilogue, after a product",
-    LayerNormalization: "in front of a product; multiples of 16 wide, up to 1,024",
+    LayerNormalization: "before a product; multiples of 16 wide, up to 1,024",
     RMSNormalization: "as LayerNormalization, where the mean is known to be 0",
     Concat: "by address, along tokens, or along channels at multiples of 16",
     Slice: "by address, along tokens or channels; else a product that selects",
@@ -53,15 +55,14 @@ IMPLEMENTS: dict[type[Op], str] = {
 }
 """What the engine does with each operator of a quantised graph; every other operator is refused with its name."""
 
-ROW_MULTIPLE = 16
 NAMED = 3
 ON_A_CPU = "compile for a CPU"
 Lack = tuple[str, str]
-"""What stands in the way, and the way out."""
+"""What the engine lacks, and what to do instead."""
 
 FOREIGN: dict[str, Lack] = {
     "Conv": (
-        "the array multiplies whole rows by weights, and nothing in front of it keeps the lines that a convolution needs",
+        "the array multiplies whole rows by weights, and no unit before it buffers the lines that a convolution needs",
         "use patches that do not overlap (stride = kernel size, no padding, up to 16 x 16), or compile for a CPU",
     ),
     "MatMul": (
@@ -70,26 +71,29 @@ FOREIGN: dict[str, Lack] = {
     ),
     "Softmax": ("softmax is computed inside attention only", ON_A_CPU),
     "MoE": (
-        "its program is fixed, and which experts a token needs shows only when it runs",
+        "its program is fixed, and the experts of a token are known only at run time",
         "compile models with experts for a CPU",
     ),
     "Gather": (
-        "it chooses rows by values that are known only when it runs, and the engine's addresses are fixed",
-        "look the rows up on the host and give them to the model as its input, or compile for a CPU",
+        "it selects rows by values that are known only at run time, and the engine's addresses are fixed",
+        "look up the rows on the host and pass them to the model as an input, or compile for a CPU",
     ),
-    "Where": ("it chooses between values one by one, and the engine has no unit for that", ON_A_CPU),
+    "Where": ("it selects elementwise, and the engine has no unit for that", ON_A_CPU),
 }
-OTHER: Lack = ("the engine has no unit that computes it", "the README lists what the engine runs; or compile for a CPU")
+OTHER: Lack = (
+    "the engine has no unit that computes it",
+    "docs/reference/support.md lists what the engine runs; or compile for a CPU",
+)
 LAST_SOFTMAX: Lack = (
     "softmax is computed inside attention only, and this one ends the model",
-    "cut it off in front of the output: the host can compute it, and the order of the classes stays the same",
+    "remove it from the output: the host can compute it, and the order of the classes stays the same",
 )
-MOVES = (Slice, Reshape, Transpose, Concat)
-CARRIERS = (*MOVES, Requantise, Table, Relu)
+MOVES: Group = (*WINDOWS, Concat)  # no Gather: the engine looks nothing up
+CARRIERS: Group = (*MOVES, Requantise, Table, Relu)
 
 
 def lacking(node: Node) -> Lack | None:
-    """What the engine lacks for this node, whatever stands around it; None if nothing."""
+    """Return what the engine lacks for this node, whatever its neighbours; None if nothing."""
     op = node.op
     if type(op) not in IMPLEMENTS:
         return FOREIGN.get(op.kind, OTHER)
@@ -100,9 +104,9 @@ def lacking(node: Node) -> Lack | None:
     if isinstance(op, Requantise):
         return missing_in_requantise(node, op)
     if isinstance(op, AddRequantised) and op.subtract:
-        return "it is a difference", "the engine adds; negate the weights of what is taken off"
+        return "it is a difference", "the engine adds; negate the weights of what is subtracted"
     if isinstance(op, RMSNormalization):
-        help_text = "the engine's normalisation takes the mean off first; use LayerNorm"
+        help_text = "the engine's normalisation subtracts the mean first; use LayerNorm"
         return "the mean of what it normalises may not be 0", help_text
     if isinstance(op, LayerNormalization) and node.elem != INT8:
         return f"a sum reads it in {bits(node)} bits", "the engine normalises into int8, for products; put a Linear between"
@@ -121,7 +125,7 @@ def lacking(node: Node) -> Lack | None:
     if isinstance(op, Reshape | Transpose) and not is_move(node):
         kind = "reshape" if isinstance(op, Reshape) else "transpose"
         return (
-            f"this {kind} moves channels between tokens, and values stay in memory as they were written",
+            f"this {kind} moves channels between tokens, and values remain in memory as they were written",
             f"only adding, removing or moving axes of 1 and regrouping tokens is free; {ON_A_CPU}",
         )
     if isinstance(op, Quantise) and node.elem not in (INT8, INT16):
@@ -130,12 +134,12 @@ def lacking(node: Node) -> Lack | None:
 
 
 def bits(node: Node) -> int:
-    """Bits of an element."""
+    """Return the bits of an element."""
     return node.elem.bits
 
 
 def missing_in_attention(node: Node, op: Attention) -> Lack | None:
-    """For attention."""
+    """Return what the engine lacks for an attention."""
     query, _, value = node.inputs[:3]
     if node.inputs[3:]:
         return "it adds a bias or a mask to its scores", f"the engine's scores are products only; {ON_A_CPU}"
@@ -144,29 +148,29 @@ def missing_in_attention(node: Node, op: Attention) -> Lack | None:
     if query.shape[2] != value.shape[2]:
         return f"its values are {value.shape[2]} wide, its keys {query.shape[2]}", "both must be equally wide"
     depth = query.shape[2] // op.heads
-    if depth % ROW_MULTIPLE:
-        return f"its heads are {depth} wide", f"heads must be a multiple of {ROW_MULTIPLE} wide"
+    if depth % WORD_BYTES:
+        return f"its heads are {depth} wide", f"heads must be a multiple of {WORD_BYTES} wide"
     return None
 
 
 def missing_in_mul(node: Node) -> Lack | None:
-    """For products element by element: a constant row of channels is a diagonal matrix."""
+    """Return what the engine lacks for an elementwise product: a constant row of channels is a diagonal matrix."""
     if any(
         is_row(factor) and other.elem == INT8 and other.shape == node.shape
         for factor, other in (node.inputs, node.inputs[::-1])
     ):
         return None
-    because = "it multiplies values one by one, as gates and rotary positions do, and the engine has no unit for that"
+    because = "it multiplies computed values elementwise, as gates and rotary positions do, and the engine has no unit for that"
     return because, "add positions instead of rotating by them, use activations of one value; or compile for a CPU"
 
 
 def is_row(node: Node) -> bool:
-    """Whether a node is a constant int8 that is the same for every token."""
+    """Return whether a node is a constant int8 that is the same for every token."""
     return isinstance(node.op, Constant) and node.elem == INT8 and all(n == 1 for n in node.shape[:-1])
 
 
 def missing_in_requantise(node: Node, op: Requantise) -> Lack | None:
-    """For changes of scale."""
+    """Return what the engine lacks for a change of scale."""
     source, multiplier, shift = node.inputs
     if not all(isinstance(n.op, Constant) for n in (multiplier, shift)):
         return "its factors are computed", f"make them constants, or {ON_A_CPU}"
@@ -176,43 +180,45 @@ def missing_in_requantise(node: Node, op: Requantise) -> Lack | None:
         return f"its zero point is {op.zero_point}", "the engine adds zero points of 8 bits"
     if source.elem == INT16:
         return (
-            "it reads a 16-bit sum in 8 bits, and the array takes 8-bit values only",
-            "put a LayerNorm between the sum and what reads it, or compile for a CPU",
+            "it reads a 16-bit sum in 8 bits, and the array reads 8-bit values only",
+            "put a LayerNorm between the sum and its consumer, or compile for a CPU",
         )
     return None
 
 
 def missing_in_sum(node: Node, op: ReduceSum) -> Lack | None:
-    """For sums over tokens."""
+    """Return what the engine lacks for a sum over tokens."""
     (tokens,) = node.inputs
     rank = tokens.type.rank
     axes = {axis % rank for axis in op.axes}
     over_tokens = rank - 1 not in axes and all(n == 1 or axis in axes for axis, n in enumerate(tokens.shape[:-1]))
     if tokens.elem == INT8 and over_tokens:
         return None
-    return f"it adds {tokens.type} up over axes {op.axes}", "the engine adds int8 values up over all tokens"
+    return f"it sums {tokens.type} over axes {op.axes}", "the engine sums int8 values over all tokens"
 
 
 def refusals(graph: Graph) -> list[Diagnostic]:
-    """Every operator that stands in the way by itself, grouped; what only stands around one is not named."""
-    found = {node: lack for node in graph.nodes() if (lack := lacking(node)) is not None}
+    """List every operator that the engine cannot run, grouped; those that are foreign only because of a neighbour are
+    omitted."""
+    lacks = {node: lack for node in graph.nodes() if (lack := lacking(node)) is not None}
     for node in graph.outputs:
         while isinstance(node.op, CARRIERS):
             node = node.inputs[0]
-        if node in found and node.op.kind == "Softmax":
-            found[node] = LAST_SOFTMAX
-    secondary = {node for node in found if isinstance(node.op, (*MOVES, Requantise, Quantise, PatchEmbed)) or in_windows(node)}
-    named = around(graph, set(found) - secondary)
-    return grouped((node, *lack) for node, lack in found.items() if node not in secondary or node not in named)
+        if node in lacks and node.op.kind == "Softmax":
+            lacks[node] = LAST_SOFTMAX
+    secondary = {node for node in lacks if isinstance(node.op, (*MOVES, Requantise, Quantise, PatchEmbed)) or in_windows(node)}
+    named = around(graph, set(lacks) - secondary)
+    return grouped((node, *lack) for node, lack in lacks.items() if node not in secondary or node not in named)
 
 
 def in_windows(node: Node) -> bool:
-    """Whether it is attention that only its operands' shape makes foreign: heads that a move put in front."""
+    """Return whether a node is attention that only the shape of its operands makes foreign: a move put heads first."""
     return isinstance(node.op, Attention) and not node.inputs[3:]
 
 
 def around(graph: Graph, foreign: set[Node]) -> set[Node]:
-    """What moves, rescales or (once) adds and attends lead to from the foreign nodes, either way."""
+    """Return the nodes reached from the foreign ones, in both directions, through moves and changes of scale, and at most
+    two sums or attentions."""
     users = graph.users()
     reached: dict[Node, int] = dict.fromkeys(foreign, 0)
     waiting = list(foreign)
@@ -229,10 +235,10 @@ def around(graph: Graph, foreign: set[Node]) -> set[Node]:
     return set(reached)
 
 
-def grouped(found: Iterable[tuple[Node, str, str]]) -> list[Diagnostic]:
-    """One P001 for each kind of operator and reason, with a few names, in the order of the first of each."""
+def grouped(refused: Iterable[tuple[Node, str, str]]) -> list[Diagnostic]:
+    """Return one P001 for each kind of operator and reason, with up to NAMED names, in the order of the first of each."""
     groups: dict[tuple[str, str, str], list[str]] = {}
-    for node, because, help_text in found:
+    for node, because, help_text in refused:
         groups.setdefault((node.op.kind, because, help_text), []).append(plain(node.name))
     rows = []
     for (kind, because, help_text), names in groups.items():

@@ -1,29 +1,29 @@
-"""Memory map of a plan: where each stored value, each weight blob and the program live.
+"""Memory map of a plan: the addresses of stored values, weight blobs and the program.
 
-A stored value is rows of channels, one row a token; a row starts on a 16-byte word and is padded to whole words. Images
-are planes of padded lines. Regions of values whose life is over are used again.
+A stored value is rows of channels, one row per token; a row starts at a 16-byte word and is padded to whole words. Images
+are planes of padded lines. Regions of values that are no longer needed are reused.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from edgewright.hw.views import rows_columns
+from edgewright.hw.kernel.types import WORD_BYTES as WORD_BYTES
+from edgewright.hw.views import StoredView, rows_columns
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Int
 
-WORD_BYTES = 16
 ALIGN_BYTES = 64
 
 
 def round_up(value: int, multiple: int) -> int:
-    """The least multiple that is not below ``value``."""
+    """Return the least multiple that is not below ``value``."""
     return -(-value // multiple) * multiple
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a value lies in memory. ``pitch_bytes`` is the distance of two rows (of two image lines if ``image``)."""
+    """Layout of a value in memory. ``pitch_bytes`` is the distance of two rows (of two lines of an image)."""
 
     rows: int
     columns: int
@@ -32,12 +32,12 @@ class Layout:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes with the padding of each row."""
+        """Bytes, with the padding of each row."""
         return self.rows * self.pitch_bytes
 
 
 def layout(node: Node) -> Layout:
-    """The layout of a stored value. An image (1, C, H, W) has C * H rows of W columns."""
+    """Return the layout of a stored value. An image (1, C, H, W) has C * H rows of W columns."""
     rows, columns = rows_columns(node)
     elem = node.elem
     assert isinstance(elem, Int)
@@ -46,8 +46,25 @@ def layout(node: Node) -> Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class Storage:
+    """Layout and address of every stored value."""
+
+    layouts: dict[Node, Layout] = field(default_factory=dict)
+    addresses: dict[Node, int] = field(default_factory=dict)
+
+    def address(self, view: StoredView) -> int:
+        """Return the address of a view's first element."""
+        where = self.layouts[view.root]
+        return self.addresses[view.root] + view.row * where.pitch_bytes + view.column * where.element_bytes
+
+    def pitch(self, view: StoredView) -> int:
+        """Return the bytes from one row of a view to the next."""
+        return self.layouts[view.root].pitch_bytes * view.row_step
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
-    """Some bytes of memory. kind: ``program``, ``weights``, ``constant``, ``input``, ``activation`` or ``output``."""
+    """A range of memory. kind: ``program``, ``weights``, ``constant``, ``input``, ``activation`` or ``output``."""
 
     name: str
     kind: str
@@ -56,20 +73,20 @@ class Region:
 
     @property
     def end(self) -> int:
-        """First address behind the region."""
+        """First address after the region."""
         return self.address + self.size_bytes
 
 
 class Allocator:
-    """First fit over regions that are given back when their value is dead."""
+    """First-fit allocation; regions are freed when their value is dead."""
 
     def __init__(self, base: int) -> None:
         self.base = base
         self.top = base
         self.live: list[tuple[int, int]] = []
 
-    def take(self, size_bytes: int) -> int:
-        """Address of a free range of that size."""
+    def allocate(self, size_bytes: int) -> int:
+        """Allocate a range of that size; return its address."""
         size_bytes = round_up(max(size_bytes, 1), ALIGN_BYTES)
         address = self.base
         for start, end in sorted(self.live):
@@ -80,6 +97,6 @@ class Allocator:
         self.top = max(self.top, address + size_bytes)
         return address
 
-    def give_back(self, address: int) -> None:
+    def free(self, address: int) -> None:
         """Free the range that starts at ``address``."""
         self.live = [(start, end) for start, end in self.live if start != address]

@@ -1,18 +1,18 @@
-"""The engine's AXI4-Lite registers, described once: from here come the table and the offsets in `rtl/axil_control.sv` and
-the C header of a bundle.
+"""The engine's AXI4-Lite registers, from which the table and the offsets in `rtl/axil_control.sv` and the C header of a
+bundle are printed.
 
-    python -m edgewright.hw.registers      # renews the marked lines of axil_control.sv
+    python -m edgewright.hw.registers      # update the marked lines of axil_control.sv
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-RTL = Path(__file__).resolve().parent / "rtl"
+from edgewright.hw.top import RTL
+
 PORTS = ("program", "weights", "activations", "residual", "results")
-"""AXI masters, in the order of the bits that tell of their errors."""
+"""AXI masters, in the order of their error bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Field:
 
     @property
     def bits(self) -> str:
-        """How a table writes them."""
+        """The range as a table shows it."""
         return str(self.low) if self.high == self.low else f"{self.high}..{self.low}"
 
 
@@ -47,7 +47,7 @@ REGISTERS = (
         0x00,
         0,
         (
-            Field("start", 0, 0, "wo", "run the program; refused when count is 0, ignored while busy"),
+            Field("start", 0, 0, "wo", "run the program; refused if count is 0, ignored while busy"),
             Field("clear", 1, 1, "wo", "clear done and all of errors"),
             Field("interrupt", 2, 2, "rw", "interrupt while done or failed; every write sets it"),
             Field("abort", 3, 3, "wo", "stop the program, complete its AXI transactions, reset the engine; errors stay"),
@@ -77,14 +77,15 @@ REGISTERS = (
         0x24,
         0,
         (
-            *(Field(f"slverr_{port}", bit, bit, "w1c", f"the {port} port got SLVERR") for bit, port in enumerate(PORTS)),
-            *(Field(f"decerr_{port}", bit, bit, "w1c", f"the {port} port got DECERR") for bit, port in enumerate(PORTS, 8)),
-            Field(
-                "no_progress", 16, 16, "w1c", "nothing moved on any AXI port for `watchdog` cycles; busy stays until an abort"
+            *(Field(f"slverr_{port}", bit, bit, "w1c", f"the {port} port received SLVERR") for bit, port in enumerate(PORTS)),
+            *(
+                Field(f"decerr_{port}", bit, bit, "w1c", f"the {port} port received DECERR")
+                for bit, port in enumerate(PORTS, 8)
             ),
+            Field("no_progress", 16, 16, "w1c", "no AXI port moved data for `watchdog` cycles; busy stays until an abort"),
             Field("over_limit", 17, 17, "w1c", "the program has run for `cycle_limit` cycles; busy stays until an abort"),
             Field("no_descriptors", 18, 18, "w1c", "a start was refused: count is 0"),
-            Field("busy_start", 19, 19, "w1c", "a start was ignored: a program runs. Not counted as failed"),
+            Field("busy_start", 19, 19, "w1c", "a start was ignored: a program was running. Not counted as failed"),
             Field("forgot", 20, 20, "w1c", "AXI transactions were forgotten. Not counted as failed"),
         ),
     ),
@@ -96,7 +97,7 @@ REGISTERS = (
 
 
 def table() -> str:
-    """The registers as lines of a SystemVerilog comment."""
+    """Return the registers as lines of a SystemVerilog comment."""
     lines = []
     for register in REGISTERS:
         lines.append(f"///   0x{register.offset:02x} {register.name}, after reset 0x{register.reset:x}")
@@ -105,12 +106,12 @@ def table() -> str:
 
 
 def offsets() -> str:
-    """The word offsets as SystemVerilog parameters."""
+    """Return the word offsets as SystemVerilog parameters."""
     return "\n".join(f"  localparam logic [3:0] {_camel(register.name)} = {register.offset // 4};" for register in REGISTERS)
 
 
 def c_header() -> str:
-    """Offsets, values after reset and masks as C macros."""
+    """Return offsets, values after reset and masks as C macros."""
     lines = ["/* Registers of the engine behind its AXI4-Lite port; rtl/axil_control.sv says what they do. */"]
     lines += ["#ifndef EDGEWRIGHT_REGISTERS_H", "#define EDGEWRIGHT_REGISTERS_H", ""]
     for register in REGISTERS:
@@ -124,10 +125,10 @@ def c_header() -> str:
 
 
 def renewed(text: str) -> str:
-    """``axil_control.sv`` with its marked lines as they have to be."""
+    """Return ``axil_control.sv`` with its marked lines updated."""
     for name, lines in (("registers", table()), ("offsets", offsets())):
         mark = re.compile(rf"(^ *//+ {name} \(hw/registers\.py\)\n).*?(^ *//+ end of {name}$)", re.M | re.S)
-        text, count = mark.subn(lambda found, lines=lines: f"{found[1]}{lines}\n{found[2]}", text)  # type: ignore[misc]
+        text, count = mark.subn(lambda match, lines=lines: f"{match[1]}{lines}\n{match[2]}", text)  # type: ignore[misc]
         if count != 1:
             raise ValueError(f"axil_control.sv has {count} places for the {name}")
     return text
@@ -138,7 +139,7 @@ def _camel(name: str) -> str:
 
 
 def main() -> None:
-    """Renew the marked lines of axil_control.sv."""
+    """Update the marked lines of axil_control.sv."""
     file = RTL / "axil_control.sv"
     file.write_text(renewed(file.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""What a module costs on an UltraScale+ device, as Yosys counts it. An estimate: no placement, no timing."""
+"""Count the cells of a module on an UltraScale+ device with Yosys. An estimate: no placement, no timing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgewright.hw import synth_worker
 from edgewright.passes import cache
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.passes.diagnostics import Exit, fail
 
 # LUTs that a cell occupies: distributed memories and shift registers by the datasheet (UG474), others one each.
 LUTS = {
@@ -33,7 +33,7 @@ URAMS = {"URAM288": 1}
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Counts of one module with all below it; `source` says whose estimate they are."""
+    """Cells of one module with all submodules; `source` names the estimator."""
 
     dsp: int
     lut: int
@@ -45,7 +45,7 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class _Yosys:
-    """How to start Yosys on a list of commands, and whether it reads SystemVerilog by slang."""
+    """The command that runs Yosys on a list of commands, and whether it reads SystemVerilog with slang."""
 
     version: str
     command: tuple[str, ...]
@@ -60,9 +60,9 @@ def _yosys() -> _Yosys:
     if importlib.util.find_spec("pyosys") is not None:
         worker = (sys.executable, str(Path(synth_worker.__file__)))
         return _Yosys(metadata.version("pyosys"), worker, True)
-    if found := shutil.which("yosys"):
-        shown = subprocess.run([found, "-V"], capture_output=True, text=True, check=True).stdout
-        return _Yosys(shown.split()[1], (found, "-q", "-p"), False)
+    if executable := shutil.which("yosys"):
+        shown = subprocess.run([executable, "-V"], capture_output=True, text=True, check=True).stdout
+        return _Yosys(shown.split()[1], (executable, "-q", "-p"), False)
     fail(
         "S001",
         "Yosys is missing",
@@ -80,11 +80,11 @@ def estimate(
     timeout_s: float = 1800,
     memory_gb: float = 8,
 ) -> Cells:
-    """Cells of module `top`, cached by the text of its sources (file name -> text, or paths).
+    """Estimate the cells of module `top`, cached by the text of its sources (file name -> text, or paths).
 
     DSPs and memories are counted by `synth_xilinx -family xcup`, LUTs and flip-flops by `-family xc7`: Yosys packs no
     registers and adders into UltraScale+ DSPs, which makes LUTs there 6.7 times and flip-flops 3 times too many.
-    Without `flatten` modules are optimised one by one, which is faster. S006 when Yosys ends without statistics.
+    Without `flatten`, modules are optimised one by one, which is faster. S006 if Yosys ends without statistics.
     """
     texts = dict(sources) if isinstance(sources, Mapping) else {Path(p).name: Path(p).read_text() for p in sources}
     yosys = _yosys()
@@ -115,7 +115,7 @@ def _weighted(counts: Mapping[str, int], weights: Mapping[str, int]) -> int:
 def _count(
     texts: Mapping[str, str], top: str, family: str, flatten: bool, folder: Path, timeout_s: float, memory_gb: float
 ) -> dict[str, int]:
-    """Cell type -> count after synthesis for `family`; the sources and the log stay in `folder`."""
+    """Return cell type -> count after synthesis for `family`; the sources and the log remain in `folder`."""
     folder.mkdir()
     for name, text in texts.items():
         # xc7 has no UltraRAM, and refuses a memory that asks for one
@@ -137,23 +137,14 @@ def _count(
         counts = {str(cell): int(count) for cell, count in design["num_cells_by_type"].items()}
     except (OSError, ValueError, KeyError):
         wrong = [line for line in log.read_text().splitlines() if "ERROR" in line or "error:" in line][:8]
-        raise CompileError(
-            [
-                Diagnostic(
-                    "S006",
-                    f"Yosys gave no statistics for module {top}",
-                    at=f"synth_xilinx -family {family}",
-                    because="\n    ".join([ending, *wrong]),
-                    help="raise its limits, or synthesise one processing element and scale",
-                )
-            ],
-            Exit.BUG,
-        ) from None
+        message, at = f"Yosys gave no statistics for module {top}", f"synth_xilinx -family {family}"
+        help_text = "raise its limits, or synthesise one processing element and scale"
+        fail("S006", message, at, "\n    ".join([ending, *wrong]), help_text, Exit.BUG)
     return counts
 
 
 def _run(command: Sequence[str], cwd: Path, log: Path, timeout_s: float, memory_gb: float) -> str:
-    """How the process ended, in words; it gets no more than the given time and address space."""
+    """Run a process within limits of time and address space; describe how it ended."""
     limit = int(memory_gb * (1 << 30))
 
     def confine() -> None:

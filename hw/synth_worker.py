@@ -1,6 +1,6 @@
-"""Runs Yosys commands through pyosys: `python synth_worker.py COMMAND...`.
+"""Run Yosys commands through pyosys: `python synth_worker.py COMMAND...`.
 
-A process of its own, started by synth.py: Yosys ends the process it runs in when it fails.
+synth.py starts it as a separate process, since Yosys ends its process when it fails.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 
 
 def main(commands: list[str]) -> None:
-    """Runs the commands one after the other on one design."""
+    """Run the commands in order on one design."""
     from pyosys import libyosys
 
     design = libyosys.Design()

@@ -1,7 +1,7 @@
-"""Parts of stored values: what slices, reshapes and transposes only look at, without moving anything.
+"""Views of stored values: what slices, reshapes and transposes select without moving data.
 
-A stored value is rows of channels, one row a token. A view of it is every ``row_step``-th row and every
-``column_step``-th column from somewhere on; the engine's addresses follow any step of rows, and columns without a step.
+A stored value is rows of channels, one row per token. A view is every ``row_step``-th row and every ``column_step``-th
+column from a first one on; the engine addresses any step of rows, but only adjacent columns.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Index = NDArray[np.int64]
 
 
 def rows_columns(node: Node) -> tuple[int, int]:
-    """A value as (tokens, channels): the leading axes are tokens."""
+    """Return a value's (tokens, channels): the leading axes are tokens."""
     shape = node.shape
     columns = shape[-1] if shape else 1
     return max(1, node.type.size // max(1, columns)), columns
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class StoredView:
     """``root[row::row_step][:rows]``, of these ``[column::column_step][:columns]``. A step of 0 repeats a row."""
 
     root: Node
@@ -37,15 +37,15 @@ class View:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is all of its root."""
-        return self == View(self.root, 0, 0, *rows_columns(self.root))
+        """Whether the view is all of its root."""
+        return self == StoredView(self.root, 0, 0, *rows_columns(self.root))
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Some rows and columns of ``base``, in any order: what a chain of moves shows of it.
+    """Rows and columns of ``base`` in any order, as a chain of moves selects them.
 
-    ``uneven``: the first move behind which the rows were not evenly spaced.
+    ``uneven``: the first move after which the rows are not evenly spaced.
     """
 
     base: Node
@@ -53,12 +53,12 @@ class Selection:
     columns: Index
     uneven: Node | None = None
 
-    def view(self) -> View | None:
-        """The same as a view of ``base`` if both are evenly spaced."""
+    def view(self) -> StoredView | None:
+        """Return the same as a view of ``base`` if rows and columns are evenly spaced, else None."""
         rows, columns = progression(self.rows), progression(self.columns)
         if rows is None or columns is None or (columns[1] < 1 and len(self.columns) > 1):
             return None
-        return View(self.base, rows[0], columns[0], len(self.rows), len(self.columns), rows[1], columns[1])
+        return StoredView(self.base, rows[0], columns[0], len(self.rows), len(self.columns), rows[1], columns[1])
 
     @property
     def takes_all_columns(self) -> bool:
@@ -67,7 +67,7 @@ class Selection:
 
 
 def progression(index: Index) -> tuple[int, int] | None:
-    """(first, step) of an evenly spaced index, step >= 0; a single element has step 1."""
+    """Return (first, step) of an evenly spaced index, step >= 0, else None; a single element has step 1."""
     if len(index) == 1:
         return int(index[0]), 1
     steps = np.diff(index)
@@ -77,13 +77,13 @@ def progression(index: Index) -> tuple[int, int] | None:
 
 
 def whole(node: Node) -> Selection:
-    """All of a value."""
+    """Select all of a value."""
     rows, columns = rows_columns(node)
     return Selection(node, np.arange(rows), np.arange(columns))
 
 
 def is_move(node: Node) -> bool:
-    """Whether ``node`` only picks or renames rows and channels of its operand."""
+    """Return whether ``node`` only selects or renames rows and channels of its operand."""
     if isinstance(node.op, Slice):
         return True
     if not isinstance(node.op, Reshape | Transpose):
@@ -92,8 +92,8 @@ def is_move(node: Node) -> bool:
 
 
 def keeps_order(node: Node) -> bool:
-    """Whether a Reshape or Transpose leaves (tokens, channels) as they are: it adds, removes or moves axes of 1 only,
-    or regroups tokens."""
+    """Return whether a Reshape or Transpose keeps (tokens, channels): it only adds, removes or moves axes of 1, or regroups
+    tokens."""
     source = node.inputs[0]
     if isinstance(node.op, Transpose):
         long_axes = [axis for axis in node.op.perm if source.shape[axis] > 1]
@@ -103,21 +103,21 @@ def keeps_order(node: Node) -> bool:
 
 
 def selection(node: Node) -> Selection:
-    """What ``node`` shows of the first value below it that is no move."""
+    """Return what ``node`` selects of the first value below it that is not a move."""
     chain = []
     while is_move(node):
         chain.append(node)
         node = node.inputs[0]
-    found = whole(node)
+    selected = whole(node)
     for move in reversed(chain):
-        found = moved(found, move)
-        if found.uneven is None and progression(found.rows) is None:
-            found = replace(found, uneven=move)
-    return found
+        selected = moved(selected, move)
+        if selected.uneven is None and progression(selected.rows) is None:
+            selected = replace(selected, uneven=move)
+    return selected
 
 
 def moved(source: Selection, move: Node) -> Selection:
-    """``move`` of what ``source`` shows."""
+    """Apply ``move`` to a selection."""
     shape = move.inputs[0].shape
     op = move.op
     if isinstance(op, Slice):
@@ -134,9 +134,9 @@ def moved(source: Selection, move: Node) -> Selection:
 
 
 def broadcast_rows(node: Node, shape: tuple[int, ...]) -> Index | None:
-    """For each row of a value of ``shape``, the row of ``node`` that broadcasts to it; None if channels broadcast."""
-    own = (1,) * (len(shape) - node.type.rank) + node.shape
-    if not shape or own[-1] != shape[-1]:
+    """Return for each row of a value of ``shape`` the row of ``node`` that broadcasts to it; None if channels broadcast."""
+    padded = (1,) * (len(shape) - node.type.rank) + node.shape
+    if not shape or padded[-1] != shape[-1]:
         return None
-    rows = np.arange(rows_columns(node)[0]).reshape(own[:-1])
+    rows = np.arange(rows_columns(node)[0]).reshape(padded[:-1])
     return np.broadcast_to(rows, shape[:-1]).reshape(-1)

@@ -10,7 +10,7 @@ from threadpoolctl import ThreadpoolController
 
 
 def one_thread() -> Any:
-    """A context in which BLAS uses one thread.
+    """Return a context in which BLAS uses one thread.
 
     The products of small transformers take microseconds, and waking threads for each costs more than they save: five times
     the whole calibration of DeiT-Tiny on two cores, and more when another process is busy.

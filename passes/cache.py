@@ -1,8 +1,8 @@
 """Results of slow tools on disk, keyed by a hash of all that went into them, safe under several processes.
 
-An entry is a folder. It is sealed when it is made and compared with its seal whenever somebody asks for it: what a full
-disk, a power cut or a stray hand left of it is made anew. Whoever got an entry holds a shared lock on it, so that no other
-process evicts it.
+An entry is a folder. It is sealed when it is made and compared with its seal on every use; a damaged one (full disk, power
+cut, manual change) is made again. A process that uses an entry holds a shared lock on it, so that no other process evicts
+it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.sealed_folder import intact, seal, to_disk
 
 DEFAULT_LIMIT_MB = 4096
@@ -60,14 +60,14 @@ def key(files: Mapping[str, str], parts: Iterable[str]) -> str:
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Holds an advisory lock on `path`, which dies with its process. Gives False where the file system has no locks."""
+    """Hold an advisory lock on `path`, which ends with its process. Return False where the file system has no locks."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as handle:
         yield lock(handle.fileno(), fcntl.LOCK_EX)
 
 
 def entry(kind: str, name: str, make: Callable[[Path], None]) -> Path:
-    """The folder `kind/name` of the cache; when it is absent or damaged, `make(folder)` fills it.
+    """Return the folder `kind/name` of the cache; when it is absent or damaged, `make(folder)` fills it.
 
     A second process that asks for the same entry waits for the first. `make` works in a scratch folder that takes
     its final name in one rename, so that a folder of that name is always complete, whatever was killed when. No other
@@ -90,7 +90,7 @@ def entry(kind: str, name: str, make: Callable[[Path], None]) -> Path:
 
 
 def existing(kind: str, name: str) -> Path | None:
-    """The folder `kind/name` of the cache, as `entry`; None when it is absent or damaged."""
+    """Return the folder `kind/name` of the cache, as `entry`; None when it is absent or damaged."""
     folder = root() / kind / name
     return folder if _hold(folder) else None
 
@@ -110,7 +110,7 @@ def _limit_bytes() -> int:
 
 
 def _build(folder: Path, make: Callable[[Path], None], alone: bool) -> None:
-    """Makes, seals, publishes and holds an entry. alone: the caller has its lock, so what others left is abandoned."""
+    """Make, seals, publishes and holds an entry. alone: the caller has its lock, so what others left is abandoned."""
     try:
         for abandoned in folder.parent.glob(f".{folder.name}.*/") if alone else ():
             shutil.rmtree(abandoned, ignore_errors=True)
@@ -156,7 +156,7 @@ def _publish(scratch: Path, folder: Path) -> None:
 
 
 def _hold(folder: Path) -> bool:
-    """Whether the entry is there and whole; it is then kept from eviction by other processes."""
+    """Return whether the entry is there and whole; it is then kept from eviction by other processes."""
     try:
         handle = os.open(folder / _USED, os.O_RDONLY)
     except OSError:
@@ -185,7 +185,7 @@ def _keep(folder: Path, handle: int) -> None:
 
 
 def _evict(kind: Path, limit: int, keep: Path) -> None:
-    """Drops the entries unused for longest until the rest fit the limit, but for those that other processes use."""
+    """Drop the entries unused for longest until the rest fit the limit, but for those that other processes use."""
     _sweep(kind)
     entries = []
     for path in kind.iterdir():
@@ -202,7 +202,7 @@ def _evict(kind: Path, limit: int, keep: Path) -> None:
 
 
 def _evict_one(folder: Path) -> bool:
-    """Whether nobody else used the entry; it is then gone."""
+    """Remove an entry that no other process uses; return whether it was removed."""
     with _held_guard:
         ours = _held.pop(folder, None)
     if ours is not None:
@@ -220,14 +220,14 @@ def _evict_one(folder: Path) -> bool:
 
 
 def _discard(folder: Path) -> None:
-    """Removes an entry, whose name is free at once."""
+    """Remove an entry, whose name is free at once."""
     away = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     folder.rename(away / "old")
     shutil.rmtree(away, ignore_errors=True)
 
 
 def _sweep(kind: Path) -> None:
-    """Removes what killed processes left of entries that nobody is making."""
+    """Remove what killed processes left of entries that no process is making."""
     for path in kind.glob(".*.*/"):
         with contextlib.suppress(OSError), open(kind / f"{path.name.rpartition('.')[0]}.lock", "a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -264,14 +264,13 @@ def _no_room(folder: Path, error: Exception) -> bool:
 
 
 def says_no_room(text: str) -> bool:
-    """Whether a tool complains of a full disk."""
+    """Return whether a tool's message says that the disk is full."""
     return any(word in text for word in _NO_ROOM_WORDS)
 
 
 def unusable(folder: Path, error: Exception, cause: Exception | None = None) -> NoReturn:
-    """CompileError T057: `folder` of the cache cannot be used because of `error`."""
+    """Raise CompileError T057: `folder` of the cache cannot be used because of `error`."""
     because = getattr(error, "strerror", None) or str(error)
-    help_text = "make room or give the right to write there, or set EDGEWRIGHT_CACHE to another folder"
-    raise CompileError(
-        [Diagnostic("T057", "the cache of compiled files cannot be used", str(folder), because, help_text)], Exit.USAGE
-    ) from (cause or error)
+    help_text = "free some space or give write permission there, or set EDGEWRIGHT_CACHE to another folder"
+    message = "the cache of compiled files cannot be used"
+    fail("T057", message, str(folder), because, help_text, Exit.USAGE, cause or error)

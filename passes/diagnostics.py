@@ -1,4 +1,4 @@
-"""Errors as data: every room raises them, the frontend renders them, `errors/*.md` explain them."""
+"""Errors as data: every layer raises them, the frontend renders them, `errors/*.md` explain them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class Exit(enum.IntEnum):
     """The process's exit code for a failed command."""
 
     MODEL = 1  # the user's model or data
-    USAGE = 2  # the command line, or a tool or device that is missing
-    MISMATCH = 3  # a verification that did not hold
-    BUG = 4  # ours
+    USAGE = 2  # the command line, or a missing tool or device
+    MISMATCH = 3  # a failed verification
+    BUG = 4  # in edgewright
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One refusal or warning.
+    """One error or warning.
 
-    message: what is wrong, one sentence. at: where, in the model's names. because: why that stops us.
+    message: what is wrong, in one sentence. at: where, in the model's names. because: why that is an error.
     help: what to do.
     """
 
@@ -39,16 +39,17 @@ class Diagnostic:
         return "\n".join(lines)
 
 
-NAMED = 3  # places that a group names before it counts the rest
-LONGEST = 280  # characters of places that a person is shown
+NAMED = 3  # places that a group lists before it counts the rest
+LONGEST = 280  # characters of places in a printed error
 
 
 def grouped(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """For people: those that differ only in their place as one, with the first places and how many more there are.
-    Names come from a model and may be of any length: places are cut to LONGEST characters."""
+    """Merge diagnostics that differ only in their place, for printing: the first places, and how many more there are.
+
+    Names come from a model and may have any length, so places are cut to LONGEST characters."""
     groups: dict[Diagnostic, list[str]] = {}
-    for one in diagnostics:
-        groups.setdefault(replace(one, at=""), []).append(one.at)
+    for diagnostic in diagnostics:
+        groups.setdefault(replace(diagnostic, at=""), []).append(diagnostic.at)
     return [replace(shared, at=_places(places)) for shared, places in groups.items()]
 
 
@@ -64,7 +65,7 @@ def _short(text: str, longest: int) -> str:
 
 
 class CompileError(Exception):
-    """All diagnostics of one stage, together; its text groups those of one cause."""
+    """All diagnostics of one stage; its text groups those with the same cause."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic], exit_code: int = Exit.MODEL) -> None:
         self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
@@ -72,6 +73,14 @@ class CompileError(Exception):
         super().__init__("\n".join(map(str, grouped(self.diagnostics))))
 
 
-def fail(code: str, message: str, at: str = "", because: str = "", help: str = "", exit: int = Exit.MODEL) -> NoReturn:
-    """Raises a CompileError with one diagnostic; see `Diagnostic` for the words."""
-    raise CompileError([Diagnostic(code, message, at, because, help)], exit)
+def fail(
+    code: str,
+    message: str,
+    at: str = "",
+    because: str = "",
+    help: str = "",
+    exit: int = Exit.MODEL,
+    cause: BaseException | None = None,
+) -> NoReturn:
+    """Raise a CompileError with one diagnostic, from `cause`; the other arguments are those of `Diagnostic`."""
+    raise CompileError([Diagnostic(code, message, at, because, help)], exit) from cause

@@ -1,7 +1,10 @@
-"""Files that may be damaged or come from strangers: read strictly into a type, or refused for one reason."""
+"""Documents: written with a stable layout, and read strictly into a type or refused for one reason, since a file may be
+damaged or come from a stranger."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import stat
 import tomllib
@@ -21,8 +24,22 @@ class Unreadable(Exception):
     """Why a file is not what it should be, in one line."""
 
 
+def to_json(value: Any) -> bytes:
+    """Return JSON of plain values, one item a line; ValueError for nan and infinity."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def digest(path: Path) -> str | None:
+    """Return the SHA-256 of a regular file; None for anything else, links included."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
-    """The content of a regular file of at most so many bytes. `Unreadable` for everything else; never waits for a pipe."""
+    """Return the content of a regular file of at most so many bytes. `Unreadable` for everything else; never waits for a
+    pipe."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -36,7 +53,7 @@ def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
 
 
 def read_json(path: Path, kind: type[T], largest: int = LARGEST_BYTES) -> T:
-    """The value of a JSON file, of exactly this type. `Unreadable` otherwise."""
+    """Return the value of a JSON file, of exactly this type. `Unreadable` otherwise."""
     return parse_json(read_bytes(path, largest), kind)
 
 
@@ -49,7 +66,7 @@ def parse_json(content: bytes, kind: type[T]) -> T:
 
 
 def parse_toml(content: bytes, kind: type[T]) -> T:
-    """The value of a TOML file, of exactly this type. `Unreadable` otherwise."""
+    """Return the value of a TOML file, of exactly this type. `Unreadable` otherwise."""
     try:
         return _converted(tomllib.loads(content.decode()), kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError are ValueErrors

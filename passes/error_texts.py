@@ -21,12 +21,12 @@ class ErrorText:
 
 @lru_cache(maxsize=1)
 def codes() -> tuple[str, ...]:
-    """Every code that has a text, sorted."""
+    """Return every code that has a text, sorted."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.md")))
 
 
 def read(code: str) -> ErrorText:
-    """The text of a code that has one."""
+    """Return the text of a code that has one."""
     head, *parts = (FOLDER / f"{code}.md").read_text(encoding="utf-8").split("\n## ")
     sections = ((heading, body.strip("\n")) for heading, _, body in (part.partition("\n") for part in parts))
     return ErrorText(code, head.strip().removeprefix(f"# {code}: "), tuple(sections))

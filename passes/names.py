@@ -15,7 +15,7 @@ _LONGEST = 48
 
 
 def plain(text: object) -> str:
-    """A text of one line in which every control character, bidirectional override or lone surrogate is spelled out."""
+    """Return a text of one line in which every control character, bidirectional override or lone surrogate is spelled out."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 

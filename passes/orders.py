@@ -1,7 +1,7 @@
-"""Which pass may follow which, and why the others may not.
+"""Which pass may follow which, and the reasons for each refusal.
 
-A pass leaves marks in the graph that anybody can read off it (integers, hash codes, experts, a sub-model's outputs), also
-after it went through an ONNX file. Every pass refuses a graph whose marks it cannot work with, with an A-code; so an order
+A pass leaves marks that show in the graph (integers, hash codes, experts, a sub-model's outputs), even after it was
+written to an ONNX file and read again. Every pass refuses a graph whose marks it cannot work with, with an A-code; so an order
 is refused exactly if a mark that the first pass leaves, or a mark that the second one needs, is refused by the other.
 """
 
@@ -16,11 +16,11 @@ from edgewright.passes.ir.types import Level
 
 EXACT = "exact passes"
 PASSES = (EXACT, "SelectExperts", "FuseBlocks", "HashAttentionLayers", "SplitClasses", "QuantiseGraph")
-"""What a user can ask for; EXACT: what `optimise` always runs."""
+"""What a user can request; EXACT: what `optimise` always runs."""
 
 
 class Mark(enum.Enum):
-    """What shows in a graph that a pass ran."""
+    """The trace that a pass leaves in a graph."""
 
     INTEGERS = "integers"
     HASHED = "hashed attention"
@@ -30,7 +30,7 @@ class Mark(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a pass does not run on a graph with a mark."""
+    """Why a pass does not run on a graph with a mark, as the fields of a `Diagnostic`."""
 
     code: str
     message: str
@@ -49,7 +49,7 @@ NEEDS = {"SelectExperts": Mark.EXPERTS}
 _AFTER_QUANTISATION = Refusal(
     "A001",
     "the graph is quantised",
-    "this pass rewrites and learns real numbers; integers have their scales baked in",
+    "this pass rewrites and learns real numbers, and the scales of integers are fixed",
     "run it on the float model and quantise last",
 )
 REFUSED: dict[tuple[Mark, str], Refusal] = {
@@ -57,19 +57,19 @@ REFUSED: dict[tuple[Mark, str], Refusal] = {
     (Mark.HASHED, "FuseBlocks"): Refusal(
         "A002",
         "blocks with hashed attention cannot be fused",
-        "hash functions were learned for their own block's queries and mean nothing in another block",
+        "hash functions were learned for the queries of their own block and do not apply to another block",
         "fuse blocks first, then hash the attention of those that remain",
     ),
     (Mark.HASHED, "SplitClasses"): Refusal(
         "A003",
         "a model with hashed attention cannot be split",
-        "splitting takes channels away, and with them what the hash functions were learned from",
+        "splitting removes channels that the hash functions were learned from",
         "split first, then hash the attention of each sub-model",
     ),
     (Mark.PART, "SplitClasses"): Refusal(
         "A004",
         "a sub-model cannot be split again",
-        "its class 'other' stands for everything it does not know, and no device could be given that",
+        "its class 'other' stands for all classes that it does not know, which cannot be assigned to a device",
         "split the whole model into more parts",
     ),
     (Mark.EXPERTS, "FuseBlocks"): Refusal(
@@ -81,14 +81,14 @@ REFUSED: dict[tuple[Mark, str], Refusal] = {
     (Mark.EXPERTS, "SplitClasses"): Refusal(
         "A006",
         "a model with experts cannot be split by classes",
-        "structured pruning makes every block smaller alike, and experts and their router have no such shape",
+        "structured pruning makes all blocks smaller equally, which does not apply to experts and their router",
         "give each device a task with --task, or split a model without experts",
     ),
 }
 
 
 def marks(graph: Graph) -> frozenset[Mark]:
-    """What shows in a graph."""
+    """Return the marks of a graph."""
     kinds = {node.op.kind for node in graph.nodes()}
     shown = {
         Mark.INTEGERS: graph.level is Level.QUANTISED,
@@ -100,21 +100,21 @@ def marks(graph: Graph) -> frozenset[Mark]:
 
 
 def check(name: str, graph: Graph) -> None:
-    """CompileError with an A-code for every mark of the graph that the pass called `name` cannot work with."""
+    """Raise CompileError with an A-code for every mark of the graph that the pass called `name` cannot work with."""
     if name not in PASSES:
         return
-    found = [
+    refusals = [
         Diagnostic(refusal.code, refusal.message, graph.name, refusal.because, refusal.help)
         for mark in sorted(marks(graph), key=lambda mark: mark.value)
         if (refusal := REFUSED.get((mark, name))) is not None
     ]
-    if found:
-        raise CompileError(found)
+    if refusals:
+        raise CompileError(refusals)
 
 
 def refused(first: str, second: str) -> Refusal | None:
     """Why `second` may not follow `first`; None where it may."""
     left, needed = LEAVES.get(first), NEEDS.get(second)
-    if left is not None and (found := REFUSED.get((left, second))) is not None:
-        return found
+    if left is not None and (refusal := REFUSED.get((left, second))) is not None:
+        return refusal
     return None if needed is None else REFUSED.get((needed, first))

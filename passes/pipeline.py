@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from edgewright.passes import orders
 from edgewright.passes.blas import one_thread
 from edgewright.passes.exact.add_before_concat import AddBeforeConcat
-from edgewright.passes.exact.drop_identities import DropIdentities
+from edgewright.passes.exact.drop_identities import DropIdentities, JoinMoves
 from edgewright.passes.exact.fold_constants import FoldConstants
 from edgewright.passes.exact.fold_image_affine import FoldImageAffine
 from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
@@ -19,6 +19,7 @@ from edgewright.passes.exact.narrow_linear import NarrowLinear
 from edgewright.passes.exact.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
 from edgewright.passes.exact.reparameterise import ReparameteriseLayerNorm
 from edgewright.passes.exact.scale_into_query import ScaleIntoQuery
+from edgewright.passes.exact.share_equal import ShareEqual
 from edgewright.passes.exact.sink_reshapes import SinkReshapes
 from edgewright.passes.exact.slice_early import SliceEarly
 from edgewright.passes.exact.split_outliers import SplitOutliers
@@ -28,18 +29,20 @@ from edgewright.passes.quantisation.bound_masks import BoundMasks
 from edgewright.passes.quantisation.calibrate import Calibration, calibrate
 from edgewright.passes.quantisation.compose_functions import ComposeFunctions
 from edgewright.passes.quantisation.quantise import QuantiseGraph, check_expressible
+from edgewright.passes.rewriting import RuleGroup
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
 
-_IN_FRONT: tuple[Pass, ...] = (
+TIDY = RuleGroup("tidy", (DropIdentities(), JoinMoves(), ShareEqual()))
+_FIRST: tuple[Pass, ...] = (
     # first: the others recognise constants and shapes by looking at the operand itself
     FoldConstants(),
     # before slices move: a Slice stops at a Reshape that does nothing
-    DropIdentities(),
+    TIDY,
     # after Reshapes in a row are one; before slices move, which stop at a Reshape, and before sums look for products
     SinkReshapes(),
     # after constants are folded: mean and deviation of an image are constants of the model's
     FoldImageAffine(),
-    # before the position table is added to parts: a bias behind the patch embedding is not a position
+    # before the position table is added to parts: a bias of the patch embedding is not a position
     FoldScales(),
     # before slices move: the class token's row then comes out of the Concat as a constant of its own
     AddBeforeConcat(),
@@ -47,7 +50,7 @@ _IN_FRONT: tuple[Pass, ...] = (
     SliceEarly(),
     # again: the query of a class token that no block has changed yet is a constant
     FoldConstants(),
-    # after slices moved: only then are there columns of a merged QKV that nobody reads
+    # after slices moved: only then are there columns of a merged QKV that nothing reads
     NarrowLinear(),
     # after narrowing: only then is it known what each product costs; before merging, which gives products more readers
     FuseLinears(),
@@ -57,23 +60,19 @@ _IN_FRONT: tuple[Pass, ...] = (
     FoldNormAffine(),
     ScaleIntoQuery(),
 )
-# after the affines went into the products: an RMSNorm has no offset
-_WITHOUT_MEAN: tuple[Pass, ...] = (PreRMSNorm(),)
-_WITH_MEAN: tuple[Pass, ...] = (RMSAsLayerNorm(),)
-# last: shares what the moves have duplicated
-_BEHIND: tuple[Pass, ...] = (DropIdentities(),)
 
 
 def float_passes(rms_norm: bool) -> tuple[Pass, ...]:
-    """In order. rms_norm: whether the machine has an RMSNormalization; if not, the mean stays, for its LayerNormalization."""
-    return (*_IN_FRONT, *(_WITHOUT_MEAN if rms_norm else _WITH_MEAN), *_BEHIND)
+    """Return them in order. rms_norm: whether the machine has RMSNormalization; if not, means stay, for LayerNormalization."""
+    # after the affines went into the products: an RMSNorm has no offset; last: what the moves have duplicated is shared
+    return (*_FIRST, PreRMSNorm() if rms_norm else RMSAsLayerNorm(), TIDY)
 
 
 FLOAT_PASSES = float_passes(rms_norm=False)
 
 
 def optimise(graph: Graph, dump: Dump | None = None, rms_norm: bool = False) -> tuple[Graph, tuple[Statistics, ...]]:
-    """The float passes; the result computes the same values within float rounding. rms_norm: see `float_passes`."""
+    """Run the float passes; the result computes the same values within float rounding. rms_norm: see `float_passes`."""
     orders.check(orders.EXACT, graph)
     return run_passes(graph, float_passes(rms_norm), dump)
 
@@ -92,7 +91,7 @@ class QuantiseOptions:
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """The integer graph, the float graph it stands for (same values as the one given, other LayerNorm scales; its
+    """The integer graph, the float graph it stands for (same values as the input's, other LayerNorm scales; its
     origins match), and what was observed of that one."""
 
     graph: Graph
@@ -107,7 +106,7 @@ def quantise(
     options: QuantiseOptions | None = None,
     dump: Dump | None = None,
 ) -> Quantised:
-    """Calibrates an optimised float graph on samples (by input name, samples along axis 0) and quantises it.
+    """Calibrate an optimised float graph on samples (by input name, samples along axis 0) and quantise it.
 
     The samples are run twice: the ranges per channel decide the reparameterisation, which changes the ranges.
     CompileError with all refusals (Q-codes).
@@ -125,20 +124,21 @@ def _quantised(
     graph: Graph, samples: Mapping[str, Array], options: QuantiseOptions, dump: Dump | None, composed: Iterable[Statistics]
 ) -> Quantised:
     done: list[Statistics] = [*composed]
-    graph, statistics = run_passes(graph, (BoundMasks(),), dump)
-    seen = calibrate(graph, samples, options.method, options.percentile)
-    graph, statistics = run_passes(graph, (BoundMasks(seen),), dump)
-    done += statistics
-    if any(step.counts for step in statistics):
-        seen = calibrate(graph, samples, options.method, options.percentile)
+
+    def ranges_after(step: Pass | None, before: Calibration | None) -> tuple[Graph, Calibration]:
+        """Return the graph after a pass, and its ranges: those before where the pass changed nothing."""
+        after, statistics = (graph, ()) if step is None else run_passes(graph, (step,), dump)
+        done.extend(statistics)
+        if before is not None and after is graph:
+            return graph, before
+        return after, calibrate(after, samples, options.method, options.percentile)
+
+    graph, _ = run_passes(graph, (BoundMasks(),), dump)
+    graph, seen = ranges_after(None, None)
+    graph, seen = ranges_after(BoundMasks(seen), seen)
     if options.reparameterise:
-        graph, statistics = run_passes(graph, (ReparameteriseLayerNorm(seen),), dump)
-        done += statistics
-        seen = calibrate(graph, samples, options.method, options.percentile)
+        graph, seen = ranges_after(ReparameteriseLayerNorm(seen), seen)
     if options.split_outliers:
-        graph, statistics = run_passes(graph, (SplitOutliers(seen),), dump)
-        done += statistics
-        if any(step.counts for step in statistics):
-            seen = calibrate(graph, samples, options.method, options.percentile)
+        graph, seen = ranges_after(SplitOutliers(seen), seen)
     integer, statistics = run_passes(graph, (QuantiseGraph(seen, options.weight_clip),), dump)
     return Quantised(integer, graph, seen, (*done, *statistics))

@@ -1,14 +1,15 @@
-"""What a build or a simulation shows, as data: made by hw, sim and targets, shown by frontend.
+"""The results of a compilation or simulation as typed values, which frontend/report shows.
 
-`to_data(Report(...))` is report.json (frontend/report/report.schema.json): nested fields by name. None: nobody measured it.
-A build for a CPU has an `artifact` and no cycles, resources, memory map or roofline; for an FPGA it is the other way.
+`to_data(Report(...))` is report.json (frontend/report/report.schema.json). None: not measured. Each target fills the parts
+that it has: an engine cycles, resources, memory map and roofline, a processor latencies and an artifact.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+import msgspec
 
 Real: TypeAlias = float  # a field is called `float`
 Cell: TypeAlias = str | int | float | bool | None
@@ -26,7 +27,7 @@ class CalibrationUsed:
 
 @dataclass(frozen=True, slots=True)
 class OutputAccuracy:
-    """How right one output is, as a fraction. metric: as in `Score`."""
+    """Accuracy of one output, as a fraction. metric: as in `Score`."""
 
     output: str
     metric: str
@@ -37,7 +38,7 @@ class OutputAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """That of the first of `outputs`, those with labels, as a fraction of the images evaluated in software."""
+    """Accuracy of the first of `outputs` (those with labels), as a fraction of the images evaluated in software."""
 
     float: Real | None = None
     int8: Real | None = None
@@ -46,7 +47,7 @@ class Accuracy:
 
     @classmethod
     def of(cls, outputs: tuple[OutputAccuracy, ...]) -> Accuracy:
-        """With the first one in front; nothing measured where there are none."""
+        """Return the accuracy of the first output, with all of them; not measured without outputs."""
         return cls(outputs[0].float, outputs[0].int8, outputs[0].images, outputs) if outputs else cls()
 
 
@@ -56,6 +57,21 @@ class Cycles:
 
     predicted: int | None = None
     simulated: int | None = None
+
+    @property
+    def best_known(self) -> int | None:
+        """Simulated cycles, or predicted ones before a simulation."""
+        return self.predicted if self.simulated is None else self.simulated
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUsed:
+    """The external memory behind an engine whose cycles were predicted or simulated. name: "board", "ideal" or the numbers
+    that were asked for; text: its timing in words; ideal_cycles: predicted with a memory that limits nothing but latency."""
+
+    name: str
+    text: str
+    ideal_cycles: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +93,13 @@ class Resource:
     available: int | None = None
     source: str | None = None
 
+    @property
+    def share(self) -> float | None:
+        """Used over available (infinite where the board has none); None when either is unknown."""
+        if self.used is None or self.available is None:
+            return None
+        return self.used / self.available if self.available else float("inf") if self.used else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
@@ -86,10 +109,20 @@ class Resources:
     bram36: Resource = Resource()
     uram: Resource = Resource()
 
+    def by_name(self) -> dict[str, Resource]:
+        """The resources by the names that a reader knows them by."""
+        return {
+            "DSP slices": self.dsp,
+            "LUTs": self.lut,
+            "flip-flops": self.ff,
+            "block RAM, 36 Kb": self.bram36,
+            "UltraRAM, 288 Kb": self.uram,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """How fast the simulator ran; build_seconds is 0 when the build came from the cache."""
+    """Speed of the simulator; build_seconds is 0 for a cached build."""
 
     kcycles_per_s: float | None = None
     seconds: float | None = None
@@ -98,7 +131,7 @@ class Simulation:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageTime:
     """Wall-clock time of one stage of the compiler."""
 
     name: str
@@ -106,7 +139,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerNoise:
     """Signal to quantisation noise of one layer against the float graph."""
 
     name: str
@@ -117,7 +150,7 @@ class Layer:
 @dataclass(frozen=True, slots=True)
 class OperationCost:
     """One fused operation of the program. utilisation: macs / (cycles * products per cycle of the array). low_us, high_us:
-    estimated with one thread of a CPU, limit: what takes longest there (a key of `Latency.limits`)."""
+    estimate for one thread of a CPU; limit: what bounds it there (a key of `Latency.limits`)."""
 
     name: str
     kind: str
@@ -128,6 +161,11 @@ class OperationCost:
     low_us: float | None = None
     high_us: float | None = None
     limit: str | None = None
+
+    @property
+    def middle_us(self) -> float | None:
+        """The middle of the estimated range."""
+        return None if self.low_us is None or self.high_us is None else (self.low_us + self.high_us) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +186,8 @@ class Roofline:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """One inference on so many threads of a CPU, between low_ms and high_ms. limits: share of the middle of the range that
-    operations with that limit take, by name; assumptions: what each end takes for granted, in words."""
+    """Estimated time of one inference on `threads` threads of a CPU, from low_ms to high_ms. limits: share of the time (middle
+    of the range) of operations with that limit, by name; assumptions: what each end of the range assumes, in words."""
 
     threads: int
     low_ms: float
@@ -163,8 +201,8 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A latency that others measured on such a processor. macs_ratio: their model's multiply-adds per one of this one's;
-    threads: None where the source does not say; differs: what is not as in this build."""
+    """A latency that others measured on such a processor. macs_ratio: their model's multiply-adds over this model's;
+    threads: None where the source does not say; differs: how their setup differs from this build."""
 
     model: str
     ms: float
@@ -179,7 +217,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class CpuArtifact:
-    """What was compiled for a CPU. features: what the processor must have, as in /proc/cpuinfo; sizes in bytes."""
+    """Compiled code for a CPU. features: what the processor must have, as in /proc/cpuinfo; sizes in bytes."""
 
     variant: str
     arch: str
@@ -191,9 +229,9 @@ class CpuArtifact:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a pass says in rows: the first column names the row. draw: "table", "map" (every other column is one number a
-    row, drawn as a heat map) or "bars" (the second column is drawn as bars). text: what it shows, one sentence.
-    None in a cell: nobody measured it."""
+    """A pass's findings in rows; the first column names the row. draw: "table", "map" (all other columns are numbers, drawn
+    as a heat map) or "bars" (the second column is drawn as bars). text: what it shows, one sentence. None in a cell: not
+    measured."""
 
     name: str
     columns: tuple[str, ...]
@@ -204,7 +242,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How right one output is on labelled data, as a fraction. metric: "top-1" (the largest value is at the
+    """Accuracy of one output on labelled data, as a fraction. metric: "top-1" (the largest value is at the
     label) or "values right" (each value on the right side of one half or, for logits, of zero)."""
 
     output: str
@@ -215,9 +253,9 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One model: products for one inference, parameters, and what it needs in the precision and on the target that was
-    asked for. latency: an estimated range, one thread of a CPU; cycles: predicted for an FPGA. accuracy: the first of
-    `scores`, one for each output that has labels. None: nobody measured or predicted it."""
+    """Size and cost of one model: products for one inference, parameters, and its needs in the requested precision on the
+    requested target. latency: an estimated range, one thread of a CPU; cycles: predicted for an FPGA. accuracy: the first of
+    `scores`, which has one for each output with labels. None: neither measured nor predicted."""
 
     macs: int
     parameters: int
@@ -229,13 +267,19 @@ class Snapshot:
     cycles: int | None = None
     scores: tuple[Score, ...] = ()
 
+    @property
+    def latency_ms(self) -> float | None:
+        """The middle of the estimated range."""
+        low, high = self.latency_low_ms, self.latency_high_ms
+        return None if low is None or high is None else (low + high) / 2
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one pass changed. exact: the same values but for rounding, so that nothing has to be measured. agreement: share
-    of `images` (unlabelled) on which the model before the pass and the one after it say the same; counts: events of the
-    pass by name; seconds: how long it ran; learned: samples that it learned from, none of them among `images`; how: which
-    samples were which, in words."""
+    """Effect of one pass. exact: the same values up to rounding, so nothing has to be measured. agreement: share of `images`
+    (unlabelled) on which the models before and after the pass give the same answer; counts: events of the pass by name;
+    seconds: run time; learned: number of samples it learned from, none of them among `images`; how: which samples were used
+    for what, in words."""
 
     name: str
     exact: bool
@@ -252,7 +296,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything one build or simulation showed, in the order of report.json."""
+    """All results of one compilation or simulation, in the order of report.json."""
 
     model: str
     target: str
@@ -269,14 +313,15 @@ class Report:
     tensors_compared: int | None = None
     mismatch: Mismatch | None = None
     cycles: Cycles = Cycles()
+    memory: MemoryUsed | None = None
     clock_mhz: float | None = None
     latency_ms: float | None = None
     resources: Resources = Resources()
     products_per_dsp_per_cycle: float | None = None
     simulation: Simulation = Simulation()
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageTime, ...] = ()
     peak_memory_mib: float | None = None
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[LayerNoise, ...] = ()
     operations: tuple[OperationCost, ...] = ()
     memory_map: tuple[MemoryRange, ...] = ()
     roofline: Roofline = Roofline()
@@ -287,16 +332,13 @@ class Report:
     notes: tuple[str, ...] = ()
 
 
-def to_data(report: Report) -> dict[str, Any]:
-    """The report as JSON's own types."""
-    data = _plain(dataclasses.asdict(report))
-    assert isinstance(data, dict)
+def to_data(report: object) -> dict[str, Any]:
+    """Return a report (any dataclass or struct) as dicts, lists and JSON scalars, its fields in their order."""
+    data: dict[str, Any] = _plain(msgspec.to_builtins(report))
     return data
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

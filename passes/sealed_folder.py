@@ -1,4 +1,4 @@
-"""A folder whose files are known by size and SHA-256, so that damage is found before anybody uses them."""
+"""Folders whose files are known by size and SHA-256, so that damage is found before they are used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SEAL = ".sealed.json"
 
 
 def seal(folder: Path) -> None:
-    """Writes down size, SHA-256 and the right to execute of every file in `folder`."""
+    """Write down size, SHA-256 and the right to execute of every file in `folder`."""
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != SEAL:
@@ -22,7 +22,7 @@ def seal(folder: Path) -> None:
 
 
 def to_disk(folder: Path) -> None:
-    """Waits until the disk has everything that `folder` holds."""
+    """Wait until the disk has everything that `folder` holds."""
     for path in (*folder.rglob("*"), folder):
         if path.is_dir() or path.is_file():
             handle = os.open(path, os.O_RDONLY)
@@ -33,12 +33,12 @@ def to_disk(folder: Path) -> None:
 
 
 def sealed_names(folder: Path) -> set[str]:
-    """The files that the seal of an intact folder knows."""
+    """Return the files that the seal of an intact folder knows."""
     return set(json.loads((folder / SEAL).read_bytes()))
 
 
 def intact(folder: Path) -> bool:
-    """Whether `folder` is sealed and every file is as it was then. Files that came later do not matter."""
+    """Return whether `folder` is sealed and every sealed file is unchanged. Files added later do not matter."""
     try:
         files = json.loads((folder / SEAL).read_bytes())
         # The cheap part first: most damage is a file that is missing or shorter.

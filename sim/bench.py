@@ -1,4 +1,4 @@
-"""Benches of blocks: tokens in, tokens out, compared bit for bit, under pauses and back-pressure."""
+"""Test benches of blocks: tokens in, tokens out, compared bit for bit, with idle inputs and back-pressure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from edgewright.hw.kernel.memory_timing import IDEAL, MemoryTiming
+from edgewright.hw.kernel.memory_timing import plusargs as memory_plusargs
+from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.sim.build import Build, Sources, build, read_sources
 from edgewright.sim.harness import TOP, harness
-from edgewright.sim.ports import Ports, read_ports
+from edgewright.sim.ports import ModulePorts, read_ports
 from edgewright.sim.runner import Result, run
 
-WORD = 16  # bytes of a memory word
 SMALLEST_MEMORY = 1 << 16  # words
 SHOWN_MISMATCHES = 3
 
 
 def cell(name: str) -> str:
-    """Text of a hand-written cell: a file of hw/rtl or sim/cells."""
+    """Return the text of a hand-written cell: a file of hw/rtl or sim/cells."""
     for package, folder in (("edgewright.hw", "rtl"), ("edgewright.sim", "cells")):
         for suffix in (".sv", ".v"):
             file = resources.files(package) / folder / f"{name}{suffix}"
@@ -32,23 +34,23 @@ def cell(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What stands behind a block's AXI masters: `image` from address 0 on; `expected` maps addresses to bytes that must
-    be there at the end (both multiples of 16). `latency` is in cycles."""
+    """The memory of a block's AXI masters: `image` starts at address 0; `expected` maps addresses to the bytes that must be
+    there at the end (both multiples of 16). `timing` says when it answers."""
 
     image: bytes = b""
     expected: Mapping[int, bytes] = field(default_factory=dict)
     size: int = 0  # bytes; 0: as needed
-    latency: int = 24
+    timing: MemoryTiming = IDEAL
 
     def words(self) -> int:
-        """A power of two that holds everything named."""
+        """Return the number of words: a power of two that holds everything named."""
         top = max([self.size, len(self.image), *(base + len(data) for base, data in self.expected.items())])
-        return max(SMALLEST_MEMORY, 1 << max(0, (top + WORD - 1) // WORD - 1).bit_length())
+        return max(SMALLEST_MEMORY, 1 << max(0, (top + WORD_BYTES - 1) // WORD_BYTES - 1).bit_length())
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Tokens received per output port, the whole memory afterwards, cycles from first input to last output."""
+    """Tokens received by output port, the memory afterwards, cycles from first input to last output."""
 
     outputs: Mapping[str, list[int]]
     memory: bytes
@@ -57,26 +59,26 @@ class Outcome:
 
 
 def to_readmemh(data: bytes, base: int = 0) -> str:
-    """`data` as 128-bit words for $readmemh from byte address `base` on, the byte of the highest address first."""
-    if base % WORD:
-        raise ValueError(f"address {base:#x} is not a multiple of {WORD}")
-    padded = data + bytes(-len(data) % WORD)
-    words = np.frombuffer(padded, np.uint8).reshape(-1, WORD)[:, ::-1]
-    return f"@{base // WORD:x}\n{words.tobytes().hex(chr(10), -WORD)}\n"
+    """Return `data` as 128-bit words for $readmemh from byte address `base` on, the byte of the highest address first."""
+    if base % WORD_BYTES:
+        raise ValueError(f"address {base:#x} is not a multiple of {WORD_BYTES}")
+    padded = data + bytes(-len(data) % WORD_BYTES)
+    words = np.frombuffer(padded, np.uint8).reshape(-1, WORD_BYTES)[:, ::-1]
+    return f"@{base // WORD_BYTES:x}\n{words.tobytes().hex(chr(10), -WORD_BYTES)}\n"
 
 
 def from_writememh(text: str) -> bytes:
-    """Bytes of consecutive words as $writememh leaves them."""
+    """Return the bytes of consecutive words written by $writememh."""
     digits = "".join(line for line in text.split("\n") if not line.startswith(("@", "//")))
-    return np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, WORD)[:, ::-1].tobytes()
+    return np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, WORD_BYTES)[:, ::-1].tobytes()
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """A block inside its compiled test bench."""
+class BlockBench:
+    """A compiled test bench with the block in it."""
 
     model: Build
-    ports: Ports
+    ports: ModulePorts
     words: int
 
     def play(
@@ -92,8 +94,8 @@ class Block:
         wave: Path | None = None,
         timeout_s: float = 600,
     ) -> Outcome:
-        """Sends `inputs` and listens until nothing has moved for `quiet` cycles, or, once every output has its expected
-        count, for 200. `idle`, `stall`: probabilities of pauses of sources, and of sinks and memory."""
+        """Send `inputs` and receive until nothing has moved for `quiet` cycles, or for 200 after every output has its expected
+        count. `idle`, `stall`: probabilities of pauses of sources, and of sinks and memory."""
         _check_names(self.ports, inputs, expected_counts)
         memory = memory or Memory()
         if memory.words() > self.words and (self.ports.reads or self.ports.writes):
@@ -101,7 +103,7 @@ class Block:
         plusargs: dict[str, object] = {"idle": round(256 * idle), "stall": round(256 * stall)}
         plusargs |= {"seed": seed, "quiet": quiet}
         plusargs |= {f"expect_{name}": count for name, count in expected_counts.items()}
-        plusargs |= {"memory": "memory.hex", "dump": "memory.out", "axi_latency": memory.latency}
+        plusargs |= {"memory": "memory.hex", "dump": "memory.out"} | memory_plusargs(memory.timing)
         plusargs |= {"axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
         with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
             cwd = Path(scratch)
@@ -109,7 +111,7 @@ class Block:
                 size = (width + 7) // 8
                 (cwd / f"{name}.in.bin").write_bytes(b"".join(token.to_bytes(size, "big") for token in inputs[name]))
             if self.ports.reads or self.ports.writes:
-                (cwd / "memory.hex").write_text(to_readmemh(memory.image.ljust(memory.words() * WORD, b"\0")))
+                (cwd / "memory.hex").write_text(to_readmemh(memory.image.ljust(memory.words() * WORD_BYTES, b"\0")))
             env = {"EDGEWRIGHT_INPUTS": " ".join(self.ports.inputs)}
             module = "edgewright.sim.stream_test"
             result = run(
@@ -131,14 +133,14 @@ class Block:
 
 def build_block(
     sources: Sources, top: str, *, words: int = SMALLEST_MEMORY, unroll_stmts: int | None = 600, trace: bool = False
-) -> Block:
-    """The compiled bench of module `top`; `sources` must hold every module that it instantiates."""
+) -> BlockBench:
+    """Build the bench of module `top`; `sources` must hold every module that it instantiates."""
     texts = read_sources(sources)
     ports = read_ports("\n".join(texts.values()), top)
     for name in ("axi_ram", "stream_source", "stream_sink"):
         texts.setdefault(f"{name}.sv", cell(name))
     texts["block_bench.sv"] = harness(top, ports, words)
-    return Block(build(TOP, texts, unroll_stmts=unroll_stmts, trace=trace), ports, words)
+    return BlockBench(build(TOP, texts, unroll_stmts=unroll_stmts, trace=trace), ports, words)
 
 
 def check_block(
@@ -156,12 +158,11 @@ def check_block(
     wave: Path | None = None,
     timeout_s: float = 600,
 ) -> int:
-    """Cycles from the first input token taken to the last output token taken, both included, when every output port
-    gave exactly `expected` and the memory holds what `memory.expected` says; else S004, exit code 3, with the
-    first differences.
+    """Return the cycles from the first input token taken to the last output token taken, both included. S004, exit code 3,
+    with the first differences, unless every output port gave exactly `expected` and the memory holds `memory.expected`.
 
-    Tokens are packed integers, the first field or element in the least significant bits. The build is shared by every
-    call with the same sources, whatever the tokens and probabilities.
+    Tokens are packed integers, the first field or element in the least significant bits. All calls with the same sources
+    share one build.
     """
     words = SMALLEST_MEMORY if memory is None else memory.words()
     block = build_block(sources, top, words=words, unroll_stmts=unroll_stmts, trace=wave is not None)
@@ -176,13 +177,13 @@ def check_block(
         taken = outcome.result.values["taken"]
         wrong += [f"{name}: {taken[name]} of {len(tokens)} tokens were taken" for name, tokens in inputs.items()]
         at = f"{top}, idle={idle:g} stall={stall:g} seed={seed}"
-        message = f"the simulation of {top} gave other bits than expected"
+        message = f"the simulation of {top} gave different bits than expected"
         fail("S004", message, at, "\n    ".join(wrong), exit=Exit.MISMATCH)
     return outcome.cycles
 
 
 def mismatches(name: str, got: Sequence[int], expected: Sequence[int]) -> list[str]:
-    """What differs between two token sequences, in words; empty when nothing does."""
+    """Describe the differences between two token sequences; empty if there are none."""
     differing = [i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if a != b]
     lines = []
     for i in differing[:SHOWN_MISMATCHES]:
@@ -195,9 +196,9 @@ def mismatches(name: str, got: Sequence[int], expected: Sequence[int]) -> list[s
     if len(differing) > SHOWN_MISMATCHES:
         lines.append(f"{name}: {len(differing)} of {len(expected)} tokens differ")
     if len(got) < len(expected):
-        lines.append(f"{name}: {len(got)} tokens came, {len(expected)} were expected: then nothing moved any more")
+        lines.append(f"{name}: {len(got)} tokens arrived, {len(expected)} were expected; then nothing moved")
     if len(got) > len(expected):
-        lines.append(f"{name}: {len(got)} tokens came, only {len(expected)} were expected")
+        lines.append(f"{name}: {len(got)} tokens arrived, only {len(expected)} were expected")
     return lines
 
 
@@ -217,8 +218,8 @@ def _memory_mismatches(base: int, got: bytes, expected: bytes) -> list[str]:
     ]
 
 
-def _check_names(ports: Ports, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> None:
+def _check_names(ports: ModulePorts, inputs: Mapping[str, object], outputs: Mapping[str, object]) -> None:
     if set(inputs) != set(ports.inputs):
-        raise ValueError(f"inputs are {sorted(ports.inputs)}, tokens are given for {sorted(inputs)}")
+        raise ValueError(f"the inputs are {sorted(ports.inputs)}, the tokens are for {sorted(inputs)}")
     if set(outputs) != set(ports.outputs):
-        raise ValueError(f"outputs are {sorted(ports.outputs)}, tokens are expected of {sorted(outputs)}")
+        raise ValueError(f"the outputs are {sorted(ports.outputs)}, tokens are expected from {sorted(outputs)}")

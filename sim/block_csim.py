@@ -1,10 +1,10 @@
-"""C simulation of a block: its printed HLS C++, compiled by g++ with the shims of hw/hls, fed with the interpreter's tokens."""
+"""C simulation of a block: its printed HLS C++, compiled by g++ with the shims of hw/hls, run on the interpreter's tokens."""
 
 from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,26 +13,25 @@ import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.cpp import HLS_FOLDER, SHIM_FOLDER, Printer
 from edgewright.hw.kernel.cpp_types import field_name
-from edgewright.hw.kernel.tokens import Rows, decode, encode, from_bits, to_bits
+from edgewright.hw.kernel.tokens import decode, encode, from_octets, octets_of, to_octets
 from edgewright.hw.kernel.trace import Block
-from edgewright.hw.kernel.types import Struct, Type, elem_of, leaves, shape_of, size_of, width
+from edgewright.hw.kernel.types import WORD_BYTES, Struct, Type, elem_of, leaves, shape_of, size_of
 from edgewright.sim.children import run_child
 from edgewright.sim.csim import build_csim
 from numpy.typing import NDArray
 
-BEAT = 16  # bytes
 PLAIN = ("-O3", "-march=native", "-Wextra")
 EXACT = ("-O1", "-DEW_AP_INT")
 
 
 class CsimError(Exception):
-    """The C simulation did not compile, broke off, or stopped with work left."""
+    """The C simulation did not compile, was aborted, or stopped with work left."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockRun:
-    """What a run left: tokens by output, the memory, each beat written to it in order, and `rest`: lines on tokens left in
-    the block ("left <stream> <count>") and on tasks stopped half way ("waits <process> read|write <stream>")."""
+    """Result of a run: tokens by output, the memory, each beat written to it in order, and `rest`: lines on tokens left in
+    the block ("left <stream> <count>") and on unfinished tasks ("waits <process> read|write <stream>")."""
 
     outputs: dict[str, Any]
     memory: NDArray[np.uint8] | None
@@ -48,7 +47,7 @@ def run_block(
     *,
     optimise: bool = True,
 ) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
-    """(outputs, memory afterwards); raises CsimError if anything is left inside the block."""
+    """Return (outputs, memory afterwards). CsimError if anything is left inside the block."""
     run = simulate(block, inputs, memory, ap_int=ap_int, optimise=optimise)
     if run.rest:
         raise CsimError(f"C simulation of {block.name} stopped with work left: {'; '.join(run.rest)}")
@@ -65,11 +64,12 @@ def simulate(
     checked: bool = False,
     optimise: bool = True,
 ) -> BlockRun:
-    """Run until no process can go on. `memory` (uint8, whole beats) is not changed. With `bounded` streams hold `depth` tokens
-    and buffers `banks` banks; with `checked` a `fit` that does not ends the run. Without `optimise` it compiles in a
+    """Run until no process can proceed. `memory` (uint8, whole beats) is not changed. With `bounded`, streams hold `depth`
+    tokens
+    and buffers `banks` banks; with `checked`, a `fit` out of range aborts the run. Without `optimise` it compiles in a
     fraction of the time and runs several times slower."""
     program = block.check() if isinstance(block, Block) else block
-    if program.axi and (memory is None or len(memory) % BEAT):
+    if program.axi and (memory is None or len(memory) % WORD_BYTES):
         raise ValueError(f"block {program.name} has AXI ports: give it a memory of whole 16-byte beats")
     if unknown := set(inputs) - {c.name for c in program.inputs}:
         raise ValueError(f"block {program.name} has no input {', '.join(sorted(unknown))}")
@@ -78,52 +78,37 @@ def simulate(
         at = Path(folder)
         for port in program.inputs:
             tokens = inputs.get(port.name)
-            raw = b"" if tokens is None else to_octets(port.type, encode(port.type, tokens, f"input {port.name}"))
+            raw = b"" if tokens is None else to_octets(port.type, encode(port.type, tokens, f"input {port.name}")).tobytes()
             (at / f"{port.name}.in").write_bytes(raw)
         if program.axi and memory is not None:
             (at / "memory.in").write_bytes(np.ascontiguousarray(memory).tobytes())
         done = run_child([binary, folder, str(int(bounded))], stderr=subprocess.PIPE)
         if done.returncode:
             raise CsimError(f"C simulation of {program.name} ended with {done.returncode}: {done.stderr.strip()}")
-        outputs = {c.name: decode(c.type, from_octets(c.type, (at / f"{c.name}.out").read_bytes())) for c in program.outputs}
+        outputs = {}
+        for c in program.outputs:
+            octets = np.fromfile(at / f"{c.name}.out", np.uint8).reshape(-1, octets_of(c.type))
+            outputs[c.name] = decode(c.type, from_octets(c.type, octets))
         after, writes = None, []
         if program.axi:
             after = np.frombuffer((at / "memory.out").read_bytes(), np.uint8).copy()
             log = (at / "writes.out").read_bytes()
-            for n in range(0, len(log), 8 + BEAT):
-                writes.append((int.from_bytes(log[n : n + 8], "little"), log[n + 8 : n + 8 + BEAT]))
+            for n in range(0, len(log), 8 + WORD_BYTES):
+                writes.append((int.from_bytes(log[n : n + 8], "little"), log[n + 8 : n + 8 + WORD_BYTES]))
         return BlockRun(outputs, after, writes, (at / "rest.out").read_text().splitlines())
 
 
 def build(program: ir.Program, ap_int: bool = False, checked: bool = False, optimise: bool = True) -> Path:
-    """The compiled simulation, from the cache where sources and compiler are the same."""
+    """Build the simulation, or take it from the cache if sources and compiler are the same."""
     printer = Printer(program)
     flags = list(EXACT if ap_int else PLAIN) if optimise else ["-O0", *(["-DEW_AP_INT"] if ap_int else [])]
     flags += ["-DEW_CHECK"] if checked else []
     return build_csim(printer.files(), main_program(printer), [SHIM_FOLDER, HLS_FOLDER], ap_int=ap_int, flags=flags)
 
 
-def to_octets(type_: Type, columns: Sequence[Rows]) -> bytes:
-    """Leaf rows -> packed tokens of whole bytes."""
-    count = len(columns[0])
-    if not count:
-        return b""
-    bits = [to_bits(r, elem_of(t)).reshape(count, width(t)) for (_, t, _), r in zip(leaves(type_), columns, strict=True)]
-    return np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little").tobytes()
-
-
-def from_octets(type_: Type, raw: bytes) -> list[Rows]:
-    size = (width(type_) + 7) // 8
-    octets = np.frombuffer(raw, np.uint8).reshape(-1, size)
-    bits = np.unpackbits(octets, axis=1, count=width(type_), bitorder="little")
-    return [
-        from_bits(bits[:, at : at + width(t)].reshape(len(bits), *shape_of(t), elem_of(t).bits), elem_of(t))
-        for _, t, at in leaves(type_)
-    ]
-
-
 def main_program(printer: Printer) -> str:
-    """A main that reads tokens and memory from a folder, runs the block until it rests, and writes what came out."""
+    """Return a main() that reads tokens and memory from a folder, runs the block until nothing moves, and writes the
+    results."""
     program, types = printer.program, printer.types
     out = ["#include <hls_task.h>", "#include <ew_memory.h>", "#include <ew_tokens.h>", ""]
     out += [f'#include "{program.name}.hpp"', "", "using namespace ew::sim;", "", "int main(int, char** argv) {"]
@@ -165,7 +150,7 @@ def main_program(printer: Printer) -> str:
 
 
 def places(type_: Type, token: str) -> list[tuple[str, str, str, int, int, str]]:
-    """Per leaf: loop head, element text, bit offset expression, bits, and the sign letter."""
+    """Return for each leaf: loop head, element text, bit offset expression, bits, and the sign letter."""
     out = []
     for path, t, at in leaves(type_):
         e, size = elem_of(t), size_of(shape_of(t))
@@ -180,7 +165,7 @@ def places(type_: Type, token: str) -> list[tuple[str, str, str, int, int, str]]
 
 
 def feed(port: ir.Channel, token: str) -> list[str]:
-    size = (width(port.type) + 7) // 8
+    size = octets_of(port.type)
     out = [f'  static hls::stream<{token}> {port.name}_port("{port.name}");', "  {"]
     out += [f'    const std::vector<uint8_t> raw = load(folder + "{port.name}.in");']
     out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{", f"      {token} token;"]
@@ -190,7 +175,7 @@ def feed(port: ir.Channel, token: str) -> list[str]:
 
 
 def drain(port: ir.Channel, token: str) -> list[str]:
-    size = (width(port.type) + 7) // 8
+    size = octets_of(port.type)
     out = ["  {", f"    std::vector<uint8_t> raw({port.name}_port.size() * {size});"]
     out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{"]
     out += [f"      const {token} token = {port.name}_port.read();"]

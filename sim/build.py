@@ -1,4 +1,4 @@
-"""SystemVerilog -> an executable Verilator model with cocotb's VPI library linked in, cached."""
+"""Build an executable Verilator model of SystemVerilog, with cocotb's VPI library linked in, cached."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from edgewright.sim.children import run_child
 
 PREFIX = "Vtop"
 OPTIMISATION = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")  # slow files hold code that runs once
-WARNINGS = ("-Wno-fatal",)  # lint is a test of its own; a build only refuses errors
+WARNINGS = ("-Wno-fatal",)  # lint is a separate test; a build fails on errors only
 
 Sources = Mapping[str, str] | Sequence[Path | str]
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A compiled model. `waves` is "" or the format it can trace: "fst" or "vcd"."""
+    """A compiled model. `waves` is "" or the format that it can trace: "fst" or "vcd"."""
 
     folder: Path
     top: str
@@ -35,13 +35,13 @@ class Build:
 
 
 def read_sources(sources: Sources) -> dict[str, str]:
-    """File name -> text, in the given order (packages first); files given by path lose their folder."""
+    """Return file name -> text, in the order of `sources` (packages first); paths are reduced to their file name."""
     if isinstance(sources, Mapping):
         return dict(sources)
     texts: dict[str, str] = {}
     for path in map(Path, sources):
         if path.name in texts:
-            raise ValueError(f"two sources are called {path.name}")
+            raise ValueError(f"two sources are named {path.name}")
         texts[path.name] = path.read_text()
     return texts
 
@@ -57,11 +57,11 @@ def build(
     visible: Mapping[str, Sequence[str]] | None = None,
     arguments: Sequence[str] = (),
 ) -> Build:
-    """The model of module `top`, from the cache when nothing that goes into it has changed.
+    """Build the model of module `top`, or take it from the cache if nothing that goes into it has changed.
 
     Python sees the ports of `top` and, of each module named in `visible`, the listed signals; nothing else is public,
-    because cocotb's own --public-flat-rw costs 3.6 times the speed. `unroll_stmts` is Verilator's limit on unrolled
-    loop bodies: 600 builds quickly, 1200 runs large arrays fastest. A source that Verilator refuses is S002.
+    because cocotb's own --public-flat-rw is 3.6 times slower. `unroll_stmts` is Verilator's limit on unrolled loop
+    bodies: 600 builds quickly, 1200 runs large arrays fastest. S002 if Verilator refuses a source.
     """
     texts = read_sources(sources)
     texts["visible.vlt"] = _control_file(top, visible or {})
@@ -88,7 +88,7 @@ def _control_file(top: str, visible: Mapping[str, Sequence[str]]) -> str:
 
 
 def _compile(folder: Path, top: str, texts: Mapping[str, str], flags: Sequence[str], waves: str) -> None:
-    """Fills `folder` with the executable `sim`, the sources and the log; objects are thrown away."""
+    """Fill `folder` with the executable `sim`, the sources and the log; objects are deleted."""
     tool, library = tools.verilator(), tools.cocotb()
     sources, objects = folder / "src", folder / "obj"
     for name, text in texts.items():
@@ -107,12 +107,12 @@ def _compile(folder: Path, top: str, texts: Mapping[str, str], flags: Sequence[s
     log = folder / "build.log"
     _step(verilate, sources, environment, log, f"Verilator refuses module {top}", "S002")
     runtime = cache.key({}, (tools.fingerprint(), waves, *OPTIMISATION))
-    _borrow_runtime(runtime, objects)
+    borrow_runtime(runtime, objects)
     jobs = min(2, os.cpu_count() or 1)
     variables = (*OPTIMISATION, *tools.MAKE_VARIABLES, f"PYTHON3={sys.executable}")
     make = ["make", f"-j{jobs}", "-f", f"{PREFIX}.mk", *variables]
     _step(make, objects, environment, log, f"the C++ of module {top} does not compile", "S003")
-    _lend_runtime(runtime, objects)
+    lend_runtime(runtime, objects)
     (objects / "sim").rename(folder / "sim")
     shutil.rmtree(objects)
 
@@ -126,15 +126,15 @@ def _step(command: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path, 
         fail(code, message, because="\n    ".join(wrong[:12]), help="this is a bug in Edgewright: report it", exit=Exit.BUG)
 
 
-def _borrow_runtime(name: str, objects: Path) -> None:
-    """Copies Verilator's own compiled library, which is the same for every model, as newer than its sources."""
+def borrow_runtime(name: str, objects: Path) -> None:
+    """Copy Verilator's compiled library, which is the same for every model, so that it is newer than its sources."""
     for source in (tools.verilator().root / "include").glob("verilated*.cpp"):
         if (folder := cache.existing("runtime", f"{name}-{source.stem}")) is not None:
             shutil.copyfile(folder / f"{source.stem}.o", objects / f"{source.stem}.o")
 
 
-def _lend_runtime(name: str, objects: Path) -> None:
-    """Keeps the library's objects of this build that the cache does not have yet."""
+def lend_runtime(name: str, objects: Path) -> None:
+    """Cache the library's objects of this build that are not cached yet."""
     for file in objects.glob("verilated*.o"):
 
         def make(folder: Path, file: Path = file) -> None:

@@ -1,4 +1,4 @@
-"""Runs compilers and simulators: they and everything they start end with us, however we end."""
+"""Run compilers and simulators that end, with everything they start, when this process ends, for any reason."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def run_child(
     stderr: int | IO[str] = subprocess.STDOUT,
     timeout_s: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """The ended command; a code above 128 is 128 and a signal's number.
+    """Run a command to its end; a return code above 128 is 128 plus a signal's number.
 
-    It has a process group of its own, which is killed when the time is over (`subprocess.TimeoutExpired`), when an
-    exception such as KeyboardInterrupt passes through here, and when this process dies, be it by SIGHUP or SIGKILL.
+    The command has its own process group, which is killed at the time limit (`subprocess.TimeoutExpired`), when an exception
+    such as KeyboardInterrupt is raised here, and when this process dies, even by SIGHUP or SIGKILL.
     """
     read_end, write_end = os.pipe()
     launcher = [sys.executable, "-I", "-S", str(LIFELINE), str(read_end)]

@@ -1,34 +1,27 @@
-"""What runs inside the simulator: clock and reset, drivers and monitors of valid/ready streams, reports.
-
-These wake Python every cycle, which suits tests of single cells; blocks and engines are driven by SystemVerilog
-(bench.py), many times faster.
-"""
+"""Code that runs inside the simulator: clock, reset, reports. Streams are driven by SystemVerilog (bench.py)."""
 
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.triggers import RisingEdge
 from edgewright.sim.runner import VALUES_FILE
 
 PERIOD_NS = 2
 
 
 def report(**values: Any) -> None:
-    """Leaves values for the caller's Result.values; later calls add to earlier ones."""
+    """Add values to the caller's Result.values."""
     file = Path(VALUES_FILE)
     known = json.loads(file.read_text()) if file.exists() else {}
     file.write_text(json.dumps({**known, **values}))
 
 
 async def start(dut: Any, reset_cycles: int = 4, **inputs: int) -> None:
-    """Sets `inputs`, starts the clock and gives a reset; returns when it has been taken away, right after an edge."""
+    """Set `inputs`, start the clock and reset; return when the reset is released, right after an edge."""
     for name, value in inputs.items():
         getattr(dut, name).value = value
     dut.rst_ni.value = 0
@@ -36,76 +29,3 @@ async def start(dut: Any, reset_cycles: int = 4, **inputs: int) -> None:
     for _ in range(reset_cycles):
         await RisingEdge(dut.clk_i)
     dut.rst_ni.value = 1
-
-
-class StreamDriver:
-    """Sends packed integers into `<name>_valid_i/_ready_o/_data_i`, pausing with probability `idle` before each."""
-
-    def __init__(self, dut: Any, name: str, idle: float = 0.0, seed: int = 0) -> None:
-        self.clock = dut.clk_i
-        self.valid = getattr(dut, f"{name}_valid_i")
-        self.ready = getattr(dut, f"{name}_ready_o")
-        self.data = getattr(dut, f"{name}_data_i")
-        self.idle = idle
-        self.random = random.Random(f"{seed} {name} driver")
-        self.valid.value = 0
-
-    async def send(self, tokens: Iterable[int]) -> None:
-        """Returns when the last token has been taken."""
-        for token in tokens:
-            while self.random.random() < self.idle:
-                await RisingEdge(self.clock)
-            self.valid.value = 1
-            self.data.value = token
-            while True:
-                await ReadOnly()
-                taken = bool(int(self.ready.value))
-                await RisingEdge(self.clock)
-                if taken:
-                    break
-            self.valid.value = 0
-
-
-class StreamMonitor:
-    """Takes tokens from `<name>_valid_o/_ready_i/_data_o`, refusing with probability `stall` each cycle.
-
-    `tokens` is what came, `cycles` the simulation step of each.
-    """
-
-    def __init__(self, dut: Any, name: str, stall: float = 0.0, seed: int = 0) -> None:
-        self.clock = dut.clk_i
-        self.reset_n = dut.rst_ni
-        self.name = name
-        self.valid = getattr(dut, f"{name}_valid_o")
-        self.ready = getattr(dut, f"{name}_ready_i")
-        self.data = getattr(dut, f"{name}_data_o")
-        self.stall = stall
-        self.random = random.Random(f"{seed} {name} monitor")
-        self.tokens: list[int] = []
-        self.cycles: list[int] = []
-        self.ready.value = 0
-        self._task = cocotb.start_soon(self._run())
-
-    async def _run(self) -> None:
-        cycle = 0
-        while True:
-            ready = self.random.random() >= self.stall
-            self.ready.value = int(ready)
-            await ReadOnly()
-            if ready and int(self.reset_n.value) and int(self.valid.value):
-                self.tokens.append(int(self.data.value))
-                self.cycles.append(cycle)
-            await RisingEdge(self.clock)
-            cycle += 1
-
-    async def expect(self, tokens: Sequence[int], limit: int = 100_000) -> None:
-        """Waits for as many tokens and compares them; `limit` is in cycles."""
-        for _ in range(limit):
-            if len(self.tokens) >= len(tokens):
-                break
-            await RisingEdge(self.clock)
-        got = self.tokens
-        assert len(got) >= len(tokens), f"{self.name}: {len(got)} of {len(tokens)} tokens after {limit} cycles"
-        for index, (have, want) in enumerate(zip(got, tokens, strict=False)):
-            assert have == want, f"{self.name}: token {index} is {have:#x}, expected {want:#x}"
-        assert len(got) == len(tokens), f"{self.name}: {len(got) - len(tokens)} tokens too many"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewright.passes import cache
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.sim import tools
 from edgewright.sim.children import run_child
 
@@ -18,7 +18,7 @@ FLAGS = ("-std=c++17", "-O2", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-labe
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """How a C simulation ended. `seconds` is its wall clock, without the compilation."""
+    """Result of a C simulation. `seconds` is its wall clock, without the compilation."""
 
     returncode: int
     stdout: str
@@ -34,10 +34,10 @@ def build_csim(
     ap_int: bool = False,
     flags: Sequence[str] = (),
 ) -> Path:
-    """The executable made of `files` (name -> text; `main` is the text of one more, main.cpp).
+    """Build the executable of `files` (name -> text) and `main`, the text of main.cpp, or take it from the cache.
 
-    Headers of `include_dirs` are part of the cache's key. `ap_int` adds Xilinx's ap_int.h, from hls4ml, to
-    the include path. S005 when g++ refuses.
+    Headers of `include_dirs` are part of the cache's key. `ap_int` adds Xilinx's ap_int.h, from hls4ml, to the include path.
+    S005 if g++ refuses a source.
     """
     texts = {**files, "main.cpp": main}
     units = [name for name in texts if Path(name).suffix in (".cpp", ".cc")]
@@ -81,15 +81,14 @@ def run_csim(
     flags: Sequence[str] = (),
     timeout_s: float = 600,
 ) -> Completed:
-    """Compiles as build_csim does, and runs the program in `cwd` with `args`; its exit code is the caller's to judge.
+    """Build as build_csim and run the program in `cwd` with `args`; the caller judges its exit code.
 
-    A program that takes longer than `timeout_s`, as a deadlocked one may, is S004.
+    S004 if the program takes longer than `timeout_s`, as a deadlocked one may.
     """
     program = build_csim(files, main_cpp, include_dirs, ap_int=ap_int, flags=flags)
     started = time.perf_counter()
     try:
         done = run_child([program, *args], cwd=cwd, stderr=subprocess.PIPE, timeout_s=timeout_s)
     except subprocess.TimeoutExpired:
-        message = f"the C simulation was stopped after {timeout_s:g} s"
-        raise CompileError([Diagnostic("S004", message)], Exit.MISMATCH) from None
+        fail("S004", f"the C simulation was stopped after {timeout_s:g} s", exit=Exit.MISMATCH)
     return Completed(done.returncode, done.stdout, done.stderr, time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""Runs programs on a whole engine in RTL, with everything it reads and writes in one simulated memory."""
+"""Run programs on a whole engine at RTL, with everything that it reads and writes in one simulated memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from edgewright.hw.kernel.memory_timing import IDEAL, MemoryTiming
+from edgewright.hw.kernel.memory_timing import plusargs as memory_plusargs
+from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.sim import bench
 from edgewright.sim.build import Build, Sources, build, read_sources
 from edgewright.sim.runner import run
@@ -19,7 +22,7 @@ CELLS = ("axi_ram", "engine_tb")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One execution of a program: bytes put into the memory before, where its descriptors are and how many."""
+    """One execution of a program: the address and number of its descriptors, and bytes written to memory before it starts."""
 
     program: int
     descriptors: int
@@ -28,8 +31,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class EngineRun:
-    """Per job: cycles from start to finished, beats of 16 bytes by AXI port, the dumped bytes after it, and every
-    word it stored, in order."""
+    """For each job: cycles from start to finished, beats of 16 bytes by AXI port, the bytes dumped after it, and every word
+    that it stored, in order."""
 
     cycles: tuple[int, ...]
     beats: tuple[Mapping[str, int], ...]
@@ -45,11 +48,11 @@ class EngineRun:
 def build_engine(
     sources: Sources, *, memory_bytes: int = 1 << 24, unroll_stmts: int | None = 1200, trace: bool = False
 ) -> Build:
-    """The test bench of module `engine` in `sources`, with `memory_bytes` (rounded up to a power of two) behind it."""
+    """Build the test bench of module `engine` in `sources`, with a memory of `memory_bytes` (rounded up to a power of two)."""
     texts = read_sources(sources)
     for name in CELLS:
         texts.setdefault(f"{name}.sv", bench.cell(name))
-    words = 1 << max(10, ((memory_bytes + bench.WORD - 1) // bench.WORD - 1).bit_length())
+    words = 1 << max(10, ((memory_bytes + WORD_BYTES - 1) // WORD_BYTES - 1).bit_length())
     return build(TOP, texts, parameters={"Words": words}, unroll_stmts=unroll_stmts, trace=trace)
 
 
@@ -59,7 +62,7 @@ def run_engine(
     jobs: Sequence[Job],
     *,
     dump: tuple[int, int] = (0, 0),
-    latency: int = 24,
+    memory: MemoryTiming = IDEAL,
     stall: float = 0.0,
     seed: int = 1,
     limit: int = 100_000_000,
@@ -67,20 +70,20 @@ def run_engine(
     timeout_s: float = 3600,
     wave: Path | None = None,
 ) -> EngineRun:
-    """Runs `jobs` one after the other on a memory that holds `image` (address -> bytes) at first.
+    """Run `jobs` one after the other on a memory that initially holds `image` (address -> bytes).
 
-    Addresses are multiples of 16; what nothing writes holds random bits. `dump` is (address, size) of the region kept
-    after each job. `latency` is the memory's in cycles, `stall` the probability that one of its channels pauses. An
-    engine that runs for more than `limit` cycles, or moves no data for `quiet`, is S004.
+    Addresses are multiples of 16; unwritten bytes are random. `dump` is (address, size) of the region that is dumped after
+    each job. `memory` is the timing of the memory, `stall` the probability that one of its channels pauses. S004 if the
+    engine runs for more than `limit` cycles, or moves no data for `quiet`.
     """
     first, size = dump
-    if first % bench.WORD:
-        raise ValueError(f"the dump's address {first:#x} is not a multiple of {bench.WORD}")
-    last = (first + max(size, bench.WORD) - 1) // bench.WORD
+    if first % WORD_BYTES:
+        raise ValueError(f"the dump's address {first:#x} is not a multiple of {WORD_BYTES}")
+    last = (first + max(size, WORD_BYTES) - 1) // WORD_BYTES
     plusargs: dict[str, object] = {"jobs": "jobs.txt", "memory": "memory.hex", "limit": limit, "quiet": quiet}
     plusargs["write_log"] = "writes.bin"
-    plusargs |= {"dump_first": first // bench.WORD, "dump_last": last}
-    plusargs |= {"axi_latency": latency, "axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
+    plusargs |= {"dump_first": first // WORD_BYTES, "dump_last": last}
+    plusargs |= memory_plusargs(memory) | {"axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
         cwd = Path(scratch)
         _write_image(cwd / "memory.hex", image)
@@ -103,10 +106,10 @@ def run_engine(
 
 
 def _read_log(file: Path) -> WriteLog:
-    """The words stored, as axi_ram.sv logs them."""
-    rows = np.fromfile(file, dtype=np.uint32).reshape(-1, 2 + bench.WORD // 4)
+    """Read the stored words as axi_ram.sv logs them."""
+    rows = np.fromfile(file, dtype=np.uint32).reshape(-1, 2 + WORD_BYTES // 4)
     words = rows[:, 2:].copy().view(np.uint8)
-    return WriteLog(rows[:, 0], rows[:, 1].astype(np.uint64) * bench.WORD, words)
+    return WriteLog(rows[:, 0], rows[:, 1].astype(np.uint64) * WORD_BYTES, words)
 
 
 def _write_image(file: Path, image: Mapping[int, bytes]) -> None:

@@ -1,4 +1,4 @@
-"""The cocotb test of engine_tb.sv: starts it and wakes when all jobs have finished or the engine is stuck."""
+"""The cocotb test of engine_tb.sv: start it and wait until all jobs have finished or the engine is stuck."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import cocotb
 from cocotb.triggers import RisingEdge
+from edgewright.hw.registers import PORTS
 from edgewright.sim.cocotb_bench import report, start
 
-PORTS = ("program", "weights", "activations", "residual", "results")
-REASONS = {1: "was still running after {cycles} cycles", 2: "moved no data any more, {cycles} cycles after its start"}
+REASONS = {1: "was still running after {cycles} cycles", 2: "stopped moving data, {cycles} cycles after its start"}
 
 
 @cocotb.test()
 async def jobs(dut: Any) -> None:
-    """Reports the cycles of each job, and the beats that each port moved in it."""
+    """Report the cycles of each job, and the beats that each port moved in it."""
     await start(dut)
     await RisingEdge(dut.done_o)
     await RisingEdge(dut.clk_i)

@@ -1,46 +1,13 @@
-"""Writes the SystemVerilog around a block under test: a source per input, a sink per output, one memory behind its
-AXI masters. Nothing in it needs Python while the clock runs."""
+"""Print the SystemVerilog around a block under test: a source per input, a sink per output, one memory for its AXI
+masters. Nothing in it needs Python while the clock runs."""
 
 from __future__ import annotations
 
-from edgewright.sim.ports import Ports
+from edgewright.hw.kernel import axi
+from edgewright.sim.ports import ModulePorts
 
 TOP = "block_bench"
-READ_SIGNALS = {
-    "araddr": "i",
-    "arlen": "i",
-    "arsize": "i",
-    "arburst": "i",
-    "arid": "i",
-    "arvalid": "i",
-    "arready": "o",
-    "rdata": "o",
-    "rresp": "o",
-    "rlast": "o",
-    "rid": "o",
-    "rvalid": "o",
-    "rready": "i",
-}
-WRITE_SIGNALS = {
-    "awaddr": "i",
-    "awlen": "i",
-    "awsize": "i",
-    "awburst": "i",
-    "awid": "i",
-    "awvalid": "i",
-    "awready": "o",
-    "wdata": "i",
-    "wstrb": "i",
-    "wlast": "i",
-    "wvalid": "i",
-    "wready": "o",
-    "bresp": "o",
-    "bid": "o",
-    "bvalid": "o",
-    "bready": "i",
-}
-_WIDTHS = {"valid": 1, "addr": 40, "len": 8, "size": 3, "burst": 2, "id": 1, "data": 128, "strb": 16, "resp": 2}
-# Everything starts at random, rst_ni and the clock too: an edge before the first reset must count as reset.
+# Everything starts at random, rst_ni and the clock too: an edge before the first reset must count as a reset.
 RESET = [
     "  logic was_reset, reset_n;",
     "  initial was_reset = 1'b0;",
@@ -49,13 +16,8 @@ RESET = [
 ]
 
 
-def signal_width(signal: str) -> int:
-    """Bits of an AXI signal such as `araddr` with 40-bit addresses and 128-bit data."""
-    return next((width for kind, width in _WIDTHS.items() if signal.endswith(kind)), 1)
-
-
-def harness(top: str, ports: Ports, words: int) -> str:
-    """Text of module `block_bench` around `top`, with a memory of `words` 16-byte words when it has AXI masters."""
+def harness(top: str, ports: ModulePorts, words: int) -> str:
+    """Return module `block_bench` around `top`, with a memory of `words` 16-byte words if it has AXI masters."""
     lines = [
         f"/// Test bench of {top}.",
         f"module {TOP} (",
@@ -90,7 +52,7 @@ def harness(top: str, ports: Ports, words: int) -> str:
             f'  initial if (!$value$plusargs("expect_{name}=%d", {name}_expected)) {name}_expected = 0;',
         ]
     taken = " || ".join(f"{name}_valid && {name}_ready" for name in ports.inputs) or "1'b1"
-    given = " || ".join(f"{name}_valid && {name}_ready" for name in ports.outputs) or "active"
+    moved_out = " || ".join(f"{name}_valid && {name}_ready" for name in ports.outputs) or "active"
     complete = " && ".join(f"{name}_received >= {name}_expected" for name in ports.outputs) or "1'b0"
     lines += [
         f"  {top} i_block (",
@@ -109,7 +71,7 @@ def harness(top: str, ports: Ports, words: int) -> str:
         "      quiet_q <= active ? 0 : quiet_q + 1;",
         "      complete_q <= complete ? complete_q + 1 : 0;",
         f"      if (!started_q && ({taken})) begin started_q <= 1; first_o <= now_q; end",
-        f"      if ({given}) last_o <= now_q;",
+        f"      if ({moved_out}) last_o <= now_q;",
         "      done_q <= done_q || quiet_q >= quiet || (complete && quiet_q >= settle)",
         "                || complete_q >= 8 * settle + quiet;",
         "    end",
@@ -135,14 +97,14 @@ def _stream(name: str, width: int, index: int, is_input: bool) -> list[str]:
     ]
 
 
-def _memory(ports: Ports, words: int, connections: list[str], activity: list[str]) -> list[str]:
+def _memory(ports: ModulePorts, words: int, connections: list[str], activity: list[str]) -> list[str]:
     lines: list[str] = []
     links: list[str] = []
-    for names, signals in ((ports.reads, READ_SIGNALS), (ports.writes, WRITE_SIGNALS)):
+    for names, signals in ((ports.reads, axi.READ), (ports.writes, axi.WRITE)):
         count = max(1, len(names))
-        for signal, end in signals.items():
-            width = signal_width(signal)
-            lines.append(f"  logic [{count - 1}:0][{width - 1}:0] {signal};")
+        for direction, signal, width in signals:
+            end = "i" if direction == "output" else "o"  # of the memory
+            lines.append(f"  logic [{count - 1}:0][{(width or 1) - 1}:0] {signal};")
             links.append(f".{signal}_{end}({signal})")
             for index, name in enumerate(names):
                 if f"m_axi_{name}_{signal}" in ports.widths:

@@ -1,8 +1,8 @@
-"""Runs a command that must not outlive the process that wants it: `python -IS lifeline.py FD COMMAND...`.
+"""Run a command that must not outlive the process that starts it: `python -IS lifeline.py FD COMMAND...`.
 
-The other end of pipe FD is held by that process alone. When it closes, which the system sees to even after SIGKILL, the
-whole process group goes: the command and whatever it has started. Otherwise the exit code is the command's, 128 and the
-number of the signal that ended it. Must lead a process group of its own; imports little, since it starts every time.
+That process alone holds the other end of pipe FD. When it closes, as the system does even after SIGKILL, the whole process
+group is killed: the command and everything that it started. Otherwise the exit code is the command's, or 128 plus the number
+of the signal that ended it. Must lead its own process group; imports little, since it starts with every command.
 """
 
 import os
@@ -18,7 +18,7 @@ def _end_with(lifeline: int) -> None:
 
 
 def main() -> None:
-    """Run the command to its end, or to that of the pipe."""
+    """Run the command until it or the pipe ends."""
     lifeline, command = int(sys.argv[1]), sys.argv[2:]
     os.set_inheritable(lifeline, False)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""A whole plan at RTL: images in, every stored word compared with the interpreter, cycles counted."""
+"""Simulate a whole plan at RTL: compare every stored word with the interpreter, count cycles."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from edgewright.hw.kernel.memory_timing import IDEAL, MemoryTiming
 from edgewright.hw.plan import Plan, pack_rows
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Quantise
 from edgewright.sim.engine import EngineRun, Job, build_engine, run_engine
-from edgewright.sim.scoreboard import Comparison, WriteLog, compare, compare_outputs, step_addresses
+from edgewright.sim.scoreboard import Comparison, WriteLog, compare, compare_outputs
 
 SHARED_MEMORY_BYTES = 1 << 24
-"""Memory behind a simulated engine unless a model needs more, so that models share one built simulator."""
+"""Memory of a simulated engine unless a model needs more, so that models share one built simulator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class NetworkRun:
     """Result of simulating some images.
 
     ``cycles``: per image. ``step_cycles``: per descriptor of the first image, from the previous one's last stored word
-    to its own.
+    to its own. ``expected``: the interpreter's values of each image, by node.
     """
 
     cycles: tuple[int, ...]
@@ -32,10 +34,11 @@ class NetworkRun:
     comparisons: tuple[Comparison, ...]
     build_seconds: float
     seconds: float
+    expected: tuple[Mapping[Node, Array], ...] = ()
 
     @property
     def exact(self) -> bool:
-        """Whether every bit of every image agreed."""
+        """Whether every bit of every image is equal."""
         return all(comparison.exact for comparison in self.comparisons)
 
     @property
@@ -45,7 +48,7 @@ class NetworkRun:
 
 
 def input_writes(plan: Plan, values: Mapping[Node, Array]) -> dict[int, bytes]:
-    """What the host writes before an image: the quantised inputs, as their regions hold them."""
+    """Return what the host writes before an image: address -> the quantised inputs, as stored in their regions."""
     return {
         plan.addresses[node]: pack_rows(values[node], plan.layouts[node])
         for node in plan.graph.nodes()
@@ -59,15 +62,15 @@ def simulate(
     inputs: Mapping[str, Array],
     *,
     image: bytes | None = None,
-    latency: int = 24,
+    memory: MemoryTiming = IDEAL,
     stall: float = 0.0,
     wave: Path | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> NetworkRun:
     """Run every sample of ``inputs`` (by input name, samples along axis 0) on the engine in ``rtl``.
 
-    ``image`` replaces the plan's memory image (to show that a changed weight is noticed). Raises ``CompileError`` for a
-    missing tool or an engine that stops moving.
+    ``memory``: the timing of the memory behind the engine's ports. ``image`` replaces the plan's memory image (to show that
+    a changed weight is detected). Raises ``CompileError`` for a missing tool or an engine that stops moving data.
     """
     started = time.perf_counter()
     note("building the simulator")
@@ -80,28 +83,25 @@ def simulate(
         expected.append(interpret_all(plan.graph, {name: array[sample : sample + 1] for name, array in inputs.items()}))
     note(f"simulating {samples} image{'s' if samples > 1 else ''}")
     jobs = [Job(plan.program_address, len(plan.steps), input_writes(plan, values)) for values in expected]
-    run = run_engine(model, {0: plan.image if image is None else image}, jobs, latency=latency, stall=stall, wave=wave)
+    run = run_engine(model, {0: plan.image if image is None else image}, jobs, memory=memory, stall=stall, wave=wave)
     comparisons = tuple(
         judged(plan, values, log, plan.image if image is None else image, job.writes)
         for values, log, job in zip(expected, run.logs, jobs, strict=True)
     )
-    return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, build_seconds, run.seconds)
+    return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, build_seconds, run.seconds, tuple(expected))
 
 
 def judged(plan: Plan, values: Mapping[Node, Array], log: WriteLog, image: bytes, writes: Mapping[int, bytes]) -> Comparison:
-    """Every stored word of one image, and then every output where a host would read it."""
-    found = compare(plan, values, log)
-    return replace(found, mismatch=compare_outputs(plan, values, log, image, writes)) if found.exact else found
+    """Compare every stored word of one image, then every output where a host reads it."""
+    comparison = compare(plan, values, log)
+    return replace(comparison, mismatch=compare_outputs(plan, values, log, image, writes)) if comparison.exact else comparison
 
 
 def step_cycles(plan: Plan, run: EngineRun) -> tuple[int, ...]:
-    """Cycles of each descriptor of the first image; empty when it did not store all its words."""
-    log, position, before, found = run.logs[0], 0, None, []
-    for step in plan.steps:
-        position += len(step_addresses(plan, step, step.fields["n_tokens"]))
-        if position > len(log):
-            return ()
-        end = int(log.cycles[position - 1])
-        found.append(end - (int(log.cycles[0]) if before is None else before))
-        before = end
-    return tuple(found)
+    """Return the cycles of each descriptor of the first image; empty if it did not store all its words."""
+    log = run.logs[0]
+    ends = np.cumsum([step.stored_words for step in plan.steps])
+    if ends[-1] > len(log):
+        return ()
+    last = log.cycles[ends - 1].astype(np.int64)
+    return tuple(np.diff(last, prepend=int(log.cycles[0])).tolist())

@@ -1,14 +1,16 @@
-"""A whole plan in the engine's HLS C++, compiled by g++: the same images, the same comparison as at RTL."""
+"""Simulate a whole plan in the engine's HLS C++, compiled by g++: the same images and comparison as at RTL."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import numpy as np
 from edgewright.hw.cost import program_of
 from edgewright.hw.memory import WORD_BYTES, round_up
 from edgewright.hw.plan import Plan
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
+from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.types import Array
 from edgewright.sim import block_csim
@@ -16,16 +18,25 @@ from edgewright.sim.network import input_writes, judged
 from edgewright.sim.scoreboard import Comparison, WriteLog
 
 
-def simulate_cpp(plan: Plan, inputs: Mapping[str, Array], *, ap_int: bool = False) -> tuple[Comparison, ...]:
-    """Run every sample of ``inputs`` (samples along axis 0) through C simulation; a comparison per image.
+def simulate_cpp(
+    plan: Plan,
+    inputs: Mapping[str, Array],
+    *,
+    expected: Sequence[Mapping[Node, Array]] | None = None,
+    ap_int: bool = False,
+) -> tuple[Comparison, ...]:
+    """Run every sample of ``inputs`` (samples along axis 0) through C simulation; return one comparison per image.
 
-    ``ap_int`` uses Xilinx's own integer types instead of plain ones. Raises ``CompileError`` when the simulation
-    breaks off or stops with work left.
+    ``expected``: the interpreter's values of each sample, if they are known. ``ap_int`` uses Xilinx's integer types instead
+    of plain ones. S004 if the simulation is aborted or stops with work left.
     """
     samples = next(iter(inputs.values())).shape[0]
-    found = []
+    comparisons = []
     for sample in range(samples):
-        values = interpret_all(plan.graph, {name: array[sample : sample + 1] for name, array in inputs.items()})
+        if expected is not None:
+            values = expected[sample]
+        else:
+            values = interpret_all(plan.graph, {name: array[sample : sample + 1] for name, array in inputs.items()})
         memory = np.zeros(round_up(plan.memory_bytes, WORD_BYTES), np.uint8)
         memory[: len(plan.image)] = np.frombuffer(plan.image, np.uint8)
         writes = input_writes(plan, values)
@@ -35,20 +46,20 @@ def simulate_cpp(plan: Plan, inputs: Mapping[str, Array], *, ap_int: bool = Fals
         try:
             run = block_csim.simulate(program_of(plan.config), start, memory, ap_int=ap_int)
         except block_csim.CsimError as error:
-            raise failure(str(error)) from error
+            failed(str(error))
         if run.rest:
-            raise failure("; ".join(run.rest[:8]))
-        found.append(judged(plan, values, write_log(run), plan.image, writes))
-    return tuple(found)
+            failed("; ".join(run.rest[:8]))
+        comparisons.append(judged(plan, values, write_log(run), plan.image, writes))
+    return tuple(comparisons)
 
 
 def write_log(run: block_csim.BlockRun) -> WriteLog:
-    """The words that a C simulation stored; it knows no cycles."""
+    """Return the words that a C simulation stored; it has no cycles."""
     addresses = np.array([address for address, _ in run.writes], np.uint64)
     words = np.frombuffer(b"".join(word for _, word in run.writes), np.uint8).reshape(-1, WORD_BYTES)
     return WriteLog(np.zeros(len(addresses), np.uint32), addresses, words)
 
 
-def failure(because: str) -> CompileError:
-    """The error for a C simulation that did not finish."""
-    return CompileError([Diagnostic("S004", "the C simulation of the engine failed", because=because)], Exit.MISMATCH)
+def failed(because: str) -> NoReturn:
+    """Raise S004: the C simulation did not finish."""
+    fail("S004", "the C simulation of the engine failed", because=because, exit=Exit.MISMATCH)

@@ -1,4 +1,4 @@
-"""The ports of a SystemVerilog module, read from its header: streams and AXI masters by their names."""
+"""Read the ports of a SystemVerilog module from its header: streams and AXI masters by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PORT = re.compile(rf"^(input|output)\s+(?:wire\s+|var\s+)?(?:logic\b\s*)?(?:{_R
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class ModulePorts:
     """Stream name -> width in bits, in the header's order; names of AXI masters that read or write."""
 
     inputs: Mapping[str, int]
@@ -21,8 +21,8 @@ class Ports:
     widths: Mapping[str, int]
 
 
-def read_ports(text: str, top: str) -> Ports:
-    """Ports of module `top` in `text`; its widths must be literal numbers, as printers write them."""
+def read_ports(text: str, top: str) -> ModulePorts:
+    """Return the ports of module `top` in `text`; widths must be literal numbers, as the printers write them."""
     text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.S)
     header = re.search(rf"\bmodule\s+{re.escape(top)}\b(?:\s*#\s*\(.*?\)\s*(?=\())?\s*\((.*?)\)\s*;", text, flags=re.S)
     if header is None:
@@ -36,7 +36,7 @@ def read_ports(text: str, top: str) -> Ports:
         widths[port[4]] = 1 if port[2] is None else int(port[2]) - int(port[3]) + 1
     inputs = {name[: -len("_data_i")]: width for name, width in widths.items() if name.endswith("_data_i")}
     outputs = {name[: -len("_data_o")]: width for name, width in widths.items() if name.endswith("_data_o")}
-    return Ports(inputs, outputs, _masters(directions, "araddr"), _masters(directions, "awaddr"), widths)
+    return ModulePorts(inputs, outputs, _masters(directions, "araddr"), _masters(directions, "awaddr"), widths)
 
 
 def _masters(directions: Mapping[str, str], signal: str) -> tuple[str, ...]:

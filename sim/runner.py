@@ -1,4 +1,4 @@
-"""Runs cocotb tests on a compiled model."""
+"""Run cocotb tests on a compiled model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,15 @@ from edgewright.sim import tools
 from edgewright.sim.build import Build, Sources, build
 from edgewright.sim.children import run_child
 
-VALUES_FILE = "values.json"  # what a test reports through bench.report()
+VALUES_FILE = "values.json"  # the values that a test reports, by cocotb_bench.report()
 EXCERPT_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Outcome of one simulator run. `failure` is empty when passed, else the part of the log worth reading.
+    """Outcome of one simulator run. `failure`: empty if passed, else the relevant part of the log.
 
-    seconds: wall clock of the simulator process. values: whatever the test module reported, `cycles` among it.
+    seconds: wall clock of the simulator process. values: those that the test module reported, `cycles` among them.
     """
 
     passed: bool
@@ -41,7 +42,7 @@ class Result:
         return int(self.values["cycles"])
 
     def require(self, what: str) -> Result:
-        """Itself when passed, else S004 with the failure's text."""
+        """Return the result if passed. S004 with the failure's text otherwise."""
         if not self.passed:
             message = f"the simulation of {what} failed"
             fail("S004", message, because=self.failure, exit=Exit.MISMATCH)
@@ -61,41 +62,29 @@ def run(
     assertions: bool = True,
     wave: Path | None = None,
 ) -> Result:
-    """Runs the cocotb tests of `module`: a dotted name, or the path of a Python file.
+    """Run the cocotb tests of `module`: a dotted name, or the path of a Python file.
 
-    `seed` sets Python's random module and, with `randomise`, what everything holds before reset (zeros otherwise), the
-    inputs of the top among it: a top to be randomised must withstand a clock edge before its reset. `cwd` is where the
-    test finds and leaves files, a temporary folder by default. Without `assertions` those of the sources are not checked,
-    as hardware does not. `wave` needs a model built with trace=True.
+    `seed` sets Python's random module and, with `randomise`, the state of everything before reset (zeros otherwise), inputs of
+    the top included: it must tolerate a clock edge before its reset. The test reads and writes files in `cwd`, a temporary
+    folder by default. Without `assertions`, those of the sources are not checked, as in hardware. `wave` needs a model
+    built with trace=True.
     """
-    if cwd is None:
-        with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
-            return run(
-                model,
-                module,
-                plusargs=plusargs,
-                env=env,
-                cwd=Path(scratch),
-                timeout_s=timeout_s,
-                seed=seed,
-                randomise=randomise,
-                assertions=assertions,
-                wave=wave,
-            )
     if wave is not None and not model.waves:
         raise ValueError("this model was built without trace=True")
     command = [str(model.executable), f"+verilator+rand+reset+{2 * randomise}", f"+verilator+seed+{seed}"]
     command += [] if assertions else ["+verilator+noassert"]
     command += [] if wave is None else ["--trace", "--trace-file", str(wave.absolute())]
     command += [f"+{name}={value}" for name, value in (plusargs or {}).items()]
-    for stale in (VALUES_FILE, "results.xml"):
-        (cwd / stale).unlink(missing_ok=True)
     environment = {**_environment(model.top, module), "COCOTB_RANDOM_SEED": str(seed), **(env or {})}
-    started = time.perf_counter()
-    log, ending = _execute(command, cwd, environment, timeout_s)
-    seconds = time.perf_counter() - started
-    values = json.loads((cwd / VALUES_FILE).read_text()) if (cwd / VALUES_FILE).exists() else {}
-    failure = ending or _failures(cwd / "results.xml")
+    with nullcontext(cwd) if cwd is not None else tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+        folder = Path(scratch)
+        for stale in (VALUES_FILE, "results.xml"):
+            (folder / stale).unlink(missing_ok=True)
+        started = time.perf_counter()
+        log, ending = _execute(command, folder, environment, timeout_s)
+        seconds = time.perf_counter() - started
+        values = json.loads((folder / VALUES_FILE).read_text()) if (folder / VALUES_FILE).exists() else {}
+        failure = ending or _failures(folder / "results.xml")
     if failure:
         failure = f"{failure}\n{_excerpt(log)}".rstrip()
     return Result(not failure, failure, seconds, log, values)
@@ -115,20 +104,20 @@ def run_cocotb(
     seed: int = 1,
     wave: Path | None = None,
 ) -> Result:
-    """`build` and `run` in one; with `wave`, the model is the traced one, cached beside the plain one."""
+    """`build` and `run` in one; with `wave`, the model is built with tracing, cached separately."""
     model = build(top, sources, parameters=parameters, unroll_stmts=unroll_stmts, trace=wave is not None)
     return run(model, module, plusargs=plusargs, env=env, cwd=cwd, timeout_s=timeout_s, seed=seed, wave=wave)
 
 
 def _environment(top: str, module: str | Path) -> dict[str, str]:
-    """What cocotb's library reads at start; as in cocotb_tools.runner, which builds what we do not want built."""
+    """Return the environment that cocotb's library reads at start, as cocotb_tools.runner sets it (which would also build)."""
     tools.cocotb()
     import find_libpython
     from cocotb_tools import config
 
     library = find_libpython.find_libpython()
     if library is None:
-        raise tools.missing(
+        tools.missing(
             "libpython",
             "cocotb loads Python into the simulator as a shared library, and this Python was built without one",
             "use a Python built with --enable-shared, such as Debian's python3 or uv's",
@@ -137,9 +126,9 @@ def _environment(top: str, module: str | Path) -> dict[str, str]:
     if isinstance(module, Path):
         path.insert(0, str(module.absolute().parent))
         module = module.stem
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COCOTB_", "GPI_"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("COCOTB_", "GPI_"))}
     return {
-        **kept,
+        **inherited,
         "COCOTB_TOPLEVEL": top,
         "COCOTB_TEST_MODULES": module,
         "COCOTB_TRUST_INERTIAL_WRITES": "1",
@@ -153,7 +142,7 @@ def _environment(top: str, module: str | Path) -> dict[str, str]:
 
 
 def _execute(command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_s: float) -> tuple[str, str]:
-    """(log, what went wrong or ""); the simulator and its children end with the time limit."""
+    """Return (log, failure or ""); the simulator and its children are killed at the time limit."""
     with open(cwd / "sim.log", "w+", errors="replace") as log:
         try:
             code = run_child(command, cwd=cwd, env=env, stdout=log, timeout_s=timeout_s).returncode
@@ -165,11 +154,11 @@ def _execute(command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_
 
 
 def _failures(results: Path) -> str:
-    """Names of failed tests in cocotb's JUnit file, or why there is none."""
+    """Return the names of failed tests in cocotb's JUnit file, or why there are no results."""
     try:
         cases = list(ElementTree.parse(results).getroot().iter("testcase"))
     except (OSError, ElementTree.ParseError):
-        return "the simulator left no results: it ended before its tests did"
+        return "the simulator left no results: it ended before its tests"
     if not cases:
         return "no test was run"
     failed = [case.get("name", "?") for case in cases if {child.tag for child in case} & {"failure", "error"}]
@@ -177,7 +166,7 @@ def _failures(results: Path) -> str:
 
 
 def _excerpt(log: str) -> str:
-    """The log from its first sign of trouble on, without cocotb's table at the end."""
+    """Return the log from its first error on, without cocotb's table at the end."""
     lines = [line for line in log.splitlines() if " ** " not in line and " ****" not in line]
     signs = ("%Error", "%Fatal", "Traceback", "Error:", "AssertionError", " failed")
     trouble = [i for i, line in enumerate(lines) if any(sign in line for sign in signs)]

@@ -1,4 +1,4 @@
-"""The cocotb test of block_bench (harness.py): starts it, wakes when it has finished, reports what it counted."""
+"""The cocotb test of block_bench (harness.py): start it, wait until it has finished, report its counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgewright.sim.cocotb_bench import report, start
 
 @cocotb.test()
 async def play(dut: Any) -> None:
-    """Cycles from the first input token taken to the last output token taken, both included."""
+    """Report the cycles from the first input token taken to the last output token taken, both included."""
     await start(dut)
     await RisingEdge(dut.done_o)
     await RisingEdge(dut.clk_i)  # the sinks flush their files on the edge that sees done

@@ -1,4 +1,4 @@
-"""How long a model takes on a CPU board that is not at hand: a roofline, as a range. An estimate, never a measurement.
+"""How long a model takes on a CPU board that is not available: a roofline, as a range. An estimate, not a measurement.
 
 For each step of a program, in seconds on one core:
 
@@ -8,10 +8,10 @@ For each step of a program, in seconds on one core:
     memory    first time from where the whole model fits, then from where this step's weights fit; activations once.
     overhead  the call, and waking the other threads
 
-The optimistic end takes the longest of computing (products and rows) and of moving from each level, the pessimistic one
+The optimistic end is the longest of computing (products and rows) and of the transfers from each level, the pessimistic one
 adds half of the rest. Instructions of products follow from the register tile of the micro-kernels, those of rows from
 counts under emulation (benchmarks/arm_instructions.py). Threads divide all but a serial share (Amdahl) and share the
-memory; a step runs on as many of them as is best. What both ends assume is in LOW and HIGH and goes along with every
+memory; a step runs on as many of them as is best. The assumptions of both ends are LOW and HIGH and are part of every
 estimate.
 
 Source: Williams, Waterman and Patterson, Roofline: An Insightful Visual Performance Model (CACM 52, 2009); Amdahl 1967.
@@ -22,20 +22,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgewright.passes.ir.facts import AS_TABLE, ONE_OPERATION, Instructions
+from edgewright.passes.ir.facts import ONE_OPERATION, Instructions
 from edgewright.passes.ops.groups import OPERATORS
+from edgewright.passes.results import Published
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.cpu.variants import variant as variant_named
 from edgewright.targets.device import HOST, Cpu, Device
-from edgewright.targets.published import Measured, nearest
+from edgewright.targets.published import nearest
 
 LABEL = "estimate, not a measurement"
 LATENCY_CYCLES = 4  # from one multiply-add to the next on the same register (Cortex-A72 3, A76 and Zen 4 4 cycles)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What one step does. `kind`: names of operators joined by +, the first of them the one that the step is for.
+class StepWork:
+    """The work of one step. `kind`: names of operators joined by +, the main one first.
     `weight_bytes`: constants it reads, `activation_bytes`: everything else it reads and writes. `elements`: how many values
     pass through each of the operators of `kind` (for Attention: scores). `dtype`: of the products' operands.
     `parallel`: whether threads share it."""
@@ -57,10 +58,10 @@ class Work:
 @dataclass(frozen=True, slots=True)
 class Assumptions:
     """One end of the range. `products`, `rows`: share of what the core could complete. `highest_clock`: the highest one,
-    otherwise the one that all cores keep up. `l2`, `l3`: vectors per cycle and core. `memory`: share of the bandwidth in
-    the board file. `caches`: share of each cache that is ours. `contended`: whether cores get in each other's way at a
+    otherwise the one that all cores sustain. `l2`, `l3`: vectors per cycle and core. `memory`: share of the bandwidth in
+    the board file. `caches`: share of each cache that is available. `contended`: whether cores compete for a
     cache that they share. `serial`: share of a step that one thread does alone. `hidden`: share of what does not take
-    longest that happens behind what does. `text`: the same in words."""
+    longest that is overlapped by what does. `text`: the same in words."""
 
     products: float
     rows: float
@@ -109,16 +110,15 @@ HIGH = Assumptions(
     wake_us=8.0,
     run_us=30.0,
     hidden=0.5,
-    text="products at 50 % of the core's peak, the clock that all cores keep up, half of each cache, 70 % of the memory "
+    text="products at 50 % of the core's peak, the clock that all cores sustain, half of each cache, 70 % of the memory "
     "bandwidth, half of the transfers hidden, 8 % of each step serial; no throttling, nothing else running",
 )
 
 # Instructions per element on vectors of 128 bits: (float32, integers). Counted for the NEON kernels under emulation where
 # there is a kernel (benchmarks/arm_instructions.py, 22 November 2026), otherwise load, operations and store. Those of an
-# operator stand on the operator; here are the steps that none names.
+# operator are facts of the operator; here are those of steps that are not operators.
 INSTRUCTIONS: dict[str, Instructions] = {
     **{op.__name__: op.facts.instructions for op in OPERATORS if op.facts.instructions is not None},
-    "GeluTanh": (10.3, AS_TABLE),
     "Route": (82.0, 91.0),
     "Experts": (15.0, 8.6),
     "HashSums": (7.3, 5.0),
@@ -127,8 +127,8 @@ INSTRUCTIONS: dict[str, Instructions] = {
     "Copy": (0.5, 0.25),
     "Pad": (0.5, 0.25),
 }
-OTHER = ONE_OPERATION  # of a name that no step has today
-DEPTHWISE = (0.75, 0.40)  # per multiply-add, counted as above; there is no reuse that a tile could have
+OTHER = ONE_OPERATION  # of an unknown kind
+DEPTHWISE = (0.75, 0.40)  # per multiply-add, counted as above; there is no reuse that a tile could exploit
 PORTABLE = (0.88, 1.26)  # generic.c as Clang compiles it for aarch64: per multiply-add, counted as above
 PORTABLE_ROWS = 2.0  # and how many times as many instructions its rows take
 VECTOR_SHARE = 0.75  # of the instructions of rows; the others are loads, stores and counters
@@ -136,7 +136,7 @@ VECTOR_SHARE = 0.75  # of the instructions of rows; the others are loads, stores
 
 @dataclass(frozen=True, slots=True)
 class StepEstimate:
-    """`limit`: what takes longest at both ends together: products, rows, L2, L3, memory or overhead."""
+    """`limit`: what takes longest, both ends added: products, rows, L2, L3, memory or overhead."""
 
     name: str
     kind: str
@@ -148,7 +148,7 @@ class StepEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A latency between `low_ms` and `high_ms`, with what that rests on. `limits`: the share of the middle of the range
+    """A latency between `low_ms` and `high_ms`, with its assumptions. `limits`: the share of the middle of the range
     that steps with that limit take. `published`: what others measured on such a board with models of similar size."""
 
     label: str
@@ -164,16 +164,16 @@ class Estimate:
     assumptions_high: str
     limits: dict[str, float]
     steps: tuple[StepEstimate, ...]
-    published: tuple[Measured, ...]
+    published: tuple[Published, ...]
 
 
-def estimate(works: Sequence[Work], device: Device, threads: int = 1, variant: str | None = None) -> Estimate:
-    """The range for one inference. `variant`: other micro-kernels than the board's. ValueError without works, without a
-    thread, and for a device of which no CPU is known."""
+def estimate(works: Sequence[StepWork], device: Device, threads: int = 1, variant: str | None = None) -> Estimate:
+    """Return the range for one inference. `variant`: other micro-kernels than the board's. ValueError without works, without a
+    thread, and for a device without a known CPU."""
     if device.cpu is None or device.clock_mhz is None:
         raise ValueError(f"{device.name} has no CPU to estimate for")
     if threads < 1 or not works:
-        raise ValueError("there has to be a step and a thread")
+        raise ValueError("an estimate needs a step and a thread")
     kernels = variant_named(variant or device.cpu.variant)
     resident = sum(work.weight_bytes for work in works) + max(work.activation_bytes for work in works)
     low, high = (_End(device.cpu, device.clock_mhz, kernels, end, resident, threads) for end in (LOW, HIGH))
@@ -207,34 +207,34 @@ def estimate(works: Sequence[Work], device: Device, threads: int = 1, variant: s
 class _End:
     """One end of the range on one processor. `resident`: bytes that a whole inference touches."""
 
-    def __init__(self, cpu: Cpu, clock_mhz: float, variant: Variant, given: Assumptions, resident: int, threads: int) -> None:
-        self.cpu, self.variant, self.given, self.resident = cpu, variant, given, resident
-        self.hertz = (cpu.clock_max_mhz if given.highest_clock else clock_mhz) * 1e6
+    def __init__(self, cpu: Cpu, clock_mhz: float, variant: Variant, assumed: Assumptions, resident: int, threads: int) -> None:
+        self.cpu, self.variant, self.assumed, self.resident = cpu, variant, assumed, resident
+        self.hertz = (cpu.clock_max_mhz if assumed.highest_clock else clock_mhz) * 1e6
         self.bits = min(cpu.simd_bits, variant.vector_bits)
         self.threads = min(threads, cpu.cores)
         self.portable = "generic.c" in variant.sources and variant.arch == "aarch64" and not variant.features
 
-    def step(self, work: Work) -> tuple[float, dict[str, float]]:
-        """(seconds, its terms), on as many of the threads as is best."""
+    def step(self, work: StepWork) -> tuple[float, dict[str, float]]:
+        """Return (seconds, its terms), on the best number of threads."""
         counts = range(1, self.threads + 1) if work.parallel else (1,)
         return min((self._on(work, count) for count in counts), key=lambda found: found[0])
 
-    def _on(self, work: Work, threads: int) -> tuple[float, dict[str, float]]:
-        given = self.given
-        slowest = given.serial + (1 - given.serial) / threads
+    def _on(self, work: StepWork, threads: int) -> tuple[float, dict[str, float]]:
+        assumed = self.assumed
+        slowest = assumed.serial + (1 - assumed.serial) / threads
         terms = {
-            "products": self._products(work) / given.products / self.hertz * slowest,
-            "rows": self._rows(work) / given.rows / self.hertz * slowest,
+            "products": self._products(work) / assumed.products / self.hertz * slowest,
+            "rows": self._rows(work) / assumed.rows / self.hertz * slowest,
             **self._transfers(work, threads),
-            "overhead": (given.step_us + (given.wake_us if threads > 1 else 0.0)) / 1e6,
+            "overhead": (assumed.step_us + (assumed.wake_us if threads > 1 else 0.0)) / 1e6,
         }
         computing = terms["products"] + terms["rows"]
         parts = [computing, terms["L2"], terms["L3"], terms["memory"]]
-        seconds = max(parts) + (sum(parts) - max(parts)) * (1 - given.hidden)
+        seconds = max(parts) + (sum(parts) - max(parts)) * (1 - assumed.hidden)
         return seconds + terms["overhead"], terms
 
-    def _products(self, work: Work) -> float:
-        """Cycles of the products on one core."""
+    def _products(self, work: StepWork) -> float:
+        """Return the cycles of the products on one core."""
         integer = work.dtype != "float32"
         if not work.macs:
             return 0.0
@@ -250,14 +250,14 @@ class _End:
         accumulators = m * nr / lanes
         depth = per_instruction / lanes  # how many k an instruction of the tile takes at once
         instructions = accumulators + nr / lanes + (m if self.variant.arch == "x86_64" else m / 4)
-        if depth == 2:  # widening products: their sums are instructions of their own, and NEON has to spread the rows
+        if depth == 2:  # widening products: their sums are separate instructions, and NEON has to broadcast the rows
             instructions += accumulators / (1 if self.variant.arch == "x86_64" else 2) + m
         per_mac = instructions / (m * nr * depth)
         waiting = max(1.0, LATENCY_CYCLES * min(per_cycle, 2.0) / accumulators)
         return max(work.macs * per_mac / self.cpu.issue_width, work.macs / (per_instruction * per_cycle) * waiting)
 
     def _unit(self, integer: bool) -> tuple[float, float]:
-        """(products per instruction, instructions per cycle) of the widest unit that the variant uses."""
+        """Return (products per instruction, instructions per cycle) of the widest unit that the variant uses."""
         cpu, features = self.cpu, set(self.variant.features)
         if not integer:
             return self.bits / 32, cpu.fma_per_cycle
@@ -269,13 +269,13 @@ class _End:
             return self.bits / 8, cpu.dot_per_cycle
         return self.bits / 16, cpu.mull_per_cycle
 
-    def _block_rows(self, work: Work) -> float:
-        """Rows of the left operand; many where the right one is no constant."""
+    def _block_rows(self, work: StepWork) -> float:
+        """Return the rows of the left operand; infinitely many where the right one is not a constant."""
         item = 4 if work.dtype == "float32" else 1
         return work.macs * item / work.weight_bytes if work.weight_bytes else float("inf")
 
-    def _rows(self, work: Work) -> float:
-        """Cycles of the elementwise and row work on one core."""
+    def _rows(self, work: StepWork) -> float:
+        """Return the cycles of the elementwise and row work on one core."""
         integer = work.dtype != "float32"
         each = sum(INSTRUCTIONS.get(kind.removeprefix("Depthwise"), OTHER)[integer] for kind in work.kind.split("+"))
         times = PORTABLE_ROWS if self.portable else 1.0
@@ -284,16 +284,16 @@ class _End:
     def _row_rate(self) -> float:
         return min(self.cpu.issue_width, self.cpu.vector_per_cycle / VECTOR_SHARE)
 
-    def _transfers(self, work: Work, threads: int) -> dict[str, float]:
-        """Seconds for what comes from each level; the first cache is as quick as the core."""
-        cpu, given = self.cpu, self.given
+    def _transfers(self, work: StepWork, threads: int) -> dict[str, float]:
+        """Return the seconds for the transfers from each level; the first cache is as fast as the core."""
+        cpu, assumed = self.cpu, self.assumed
         vector = self.bits / 8 * self.hertz
-        memory = min(threads * cpu.read_gb_per_s, cpu.read_all_gb_per_s) * given.memory * 1e9
+        memory = min(threads * cpu.read_gb_per_s, cpu.read_all_gb_per_s) * assumed.memory * 1e9
         second, third = threads, float(threads)
-        if given.contended:  # cores that share an L2 get what one of them gets, and all cores half of their L3's sum
+        if assumed.contended:  # cores that share an L2 get as much as one of them, and all cores half of the sum of their L3
             second, third = -(-threads // cpu.l2_cores), max(1.0, threads / 2)
-        speed = {"memory": memory, "L3": max(vector * given.l3 * third, memory)}
-        speed["L2"] = max(vector * given.l2 * second, speed["L3"])
+        speed = {"memory": memory, "L3": max(vector * assumed.l3 * third, memory)}
+        speed["L2"] = max(vector * assumed.l2 * second, speed["L3"])
         levels = ["", "L2", "L3", "memory"]
         moved = dict.fromkeys(levels, 0.0)
         own = self._level(work.weight_bytes)
@@ -306,6 +306,6 @@ class _End:
         return {level: moved[level] / speed[level] for level in levels[1:]}
 
     def _level(self, size: int) -> str:
-        """The smallest level that holds so many bytes; "" is the first cache."""
+        """Return the smallest level that holds this many bytes; "" is the first cache."""
         held = {"": self.cpu.l1d_kib, "L2": self.cpu.l2_kib, "L3": self.cpu.l3_kib}
-        return next((level for level, kib in held.items() if size <= kib * 1024 * self.given.caches), "memory")
+        return next((level for level, kib in held.items() if size <= kib * 1024 * self.assumed.caches), "memory")

@@ -1,7 +1,7 @@
-"""The machine that runs the compiler as a device: what it tells of itself, and what is known of its core.
+"""The machine that runs the compiler as a device: what it reports, and what is known of its core.
 
-/proc/cpuinfo names the core and its instruction sets, sysfs its caches and clocks. How many instructions a core completes
-per cycle no file tells: `cores.toml` and the board files do, and what no source tells is assumed and said to be.
+/proc/cpuinfo names the core and its instruction sets, sysfs its caches and clocks. Neither reports how many instructions a core
+completes per cycle: `cores.toml` and the board files do; what no source states is assumed and marked as assumed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import msgspec
 from edgewright.targets.cpu.variants import Variant, best, host_arch
 from edgewright.targets.device import Cpu, Device
 
-# Assumed where the machine hides it (virtual machines do): how far the clock rises above the one that is shown, and what
-# memory delivers. A figure of memory depends on the modules that are plugged in, so none is looked up.
+# Assumed where the machine does not report it (virtual machines): how far the clock rises above the reported one, and what
+# memory delivers. Memory bandwidth depends on the installed modules, so none is looked up.
 TURBO = 1.5
 READ_GB_PER_S = 10.0
 READ_ALL_GB_PER_S = 30.0
@@ -38,9 +38,9 @@ _FIGURES = (
 
 
 def this_machine(device: Device, boards: Iterable[Device], root: Path = Path("/")) -> Device:
-    """`device` with the figures of this machine; without `cpu` where there are no micro-kernels for its architecture.
+    """Return `device` with the figures of this machine; without `cpu` if there are no micro-kernels for its architecture.
 
-    boards: their cores serve when this machine has one of them. root: where /proc and /sys are.
+    boards: their figures are used if this machine has the same core. root: where /proc and /sys are.
     """
     about = cpuinfo(root / "proc/cpuinfo")
     words = about.get("flags") or about.get("features") or ""
@@ -75,7 +75,7 @@ def this_machine(device: Device, boards: Iterable[Device], root: Path = Path("/"
 
 
 def cpuinfo(path: Path) -> dict[str, str]:
-    """The first processor of /proc/cpuinfo, keys in lower case; empty where there is no such file."""
+    """Return the first processor of /proc/cpuinfo, keys in lower case; empty if there is no such file."""
     try:
         text = path.read_text(errors="replace")
     except OSError:
@@ -95,7 +95,7 @@ def _midr(about: Mapping[str, str]) -> str:
 
 
 def _core(about: Mapping[str, str], variant: Variant, boards: Iterable[Device]) -> tuple[dict[str, Any], str, str]:
-    """(figures of the core, its name, where they are from); vectors are no wider than the kernels use them."""
+    """Return (figures of the core, its name, their source); vectors are at most as wide as those of the kernels."""
     table = tomllib.loads((resources.files(__package__) / "cores.toml").read_text(encoding="utf-8"))
     midr = _midr(about)
     for board in boards:
@@ -121,7 +121,7 @@ def _is(core: Mapping[str, Any], about: Mapping[str, str], midr: str) -> bool:
 
 
 def _narrowed(figures: dict[str, Any], variant: Variant) -> dict[str, Any]:
-    """Narrower vectors of a wide unit: as many instructions per cycle, but twice where a wide one counts as two."""
+    """Return the figures for narrower vectors: as many instructions per cycle, or twice if a wide one counts as two."""
     width = min(figures["simd_bits"], variant.vector_bits)
     ratio = figures["simd_bits"] // width
     if ratio == 1:
@@ -131,7 +131,7 @@ def _narrowed(figures: dict[str, Any], variant: Variant) -> dict[str, Any]:
 
 
 def _clocks(about: Mapping[str, str], root: Path) -> tuple[float, float, str]:
-    """(clock that is kept up, clock at best, where from), in MHz."""
+    """Return (sustained clock, highest clock, source), in MHz."""
     folder = root / "sys/devices/system/cpu/cpu0/cpufreq"
     at_best = _number(folder / "cpuinfo_max_freq")
     base = _number(folder / "base_frequency")
@@ -149,7 +149,7 @@ def _clocks(about: Mapping[str, str], root: Path) -> tuple[float, float, str]:
 
 
 def _caches(root: Path) -> dict[str, int]:
-    """Sizes of the data caches by sysfs, and how many cores share the L2; assumed where it does not tell."""
+    """Return the sizes of the data caches from sysfs, and how many cores share the L2; assumed where sysfs lacks them."""
     found = {"l1d_kib": L1D_KIB, "l2_kib": L2_KIB}
     for index in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
         size = re.fullmatch(r"(\d+)K", _text(index / "size"))
@@ -164,7 +164,7 @@ def _caches(root: Path) -> dict[str, int]:
 
 
 def _count(cpus: str) -> int:
-    """How many processors a list like 0-3,8 names."""
+    """Return how many processors a list like 0-3,8 names."""
     ranges = re.findall(r"(\d+)(?:-(\d+))?", cpus)
     return sum(int(last or first) - int(first) + 1 for first, last in ranges)
 

@@ -1,20 +1,20 @@
-"""What others measured on such boards, to stand beside an estimate: models, runtimes and settings that are not ours."""
+"""Latencies that others published for such boards, to compare with an estimate: other models, runtimes and settings."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from math import log
 
 import msgspec
+from edgewright.passes.results import Published
 
-FACTOR = 8.0  # how many times larger or smaller a model may be and still be shown
+FACTOR = 8.0  # how many times larger or smaller a model shown may be
 
 
-class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of published.toml. `board`: a name of ours, or x86_64 for any such host. `differs`: what is not as in the
+class PublishedRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of published.toml. `board`: a board file, or x86_64 for any such host. `differs`: what differs from the
     estimate: clock, arithmetic, batch, runtime."""
 
     board: str
@@ -28,36 +28,22 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A latency that somebody published. `macs_ratio`: its model's multiply-adds per one of the model in question.
-    `threads`: None where its source does not say."""
-
-    model: str
-    ms: float
-    threads: int | None
-    precision: str
-    runtime: str
-    macs: int
-    macs_ratio: float
-    differs: str
-    source: str
-
-
 @cache
-def table() -> tuple[Row, ...]:
-    """Every row of the file. Raises msgspec.ValidationError where it breaks the schema."""
+def table() -> tuple[PublishedRow, ...]:
+    """Return every row of the file. Raises msgspec.ValidationError if it breaks the schema."""
     text = (resources.files(__package__) / "published.toml").read_text(encoding="utf-8")
-    return tuple(msgspec.convert(tomllib.loads(text)["measured"], list[Row], strict=True))
+    return tuple(msgspec.convert(tomllib.loads(text)["measured"], list[PublishedRow], strict=True))
 
 
-def nearest(board: str, macs: int, limit: int = 4) -> tuple[Measured, ...]:
-    """Measurements on that board of the models whose multiply-adds are nearest; none where none is near."""
+def nearest(board: str, macs: int, limit: int = 4) -> tuple[Published, ...]:
+    """Return measurements on that board of the models with the nearest multiply-adds; none if none is near."""
     if macs <= 0:
         return ()
     near = [row for row in table() if row.board == board and 1 / FACTOR <= row.macs / macs <= FACTOR]
     near.sort(key=lambda row: (abs(log(row.macs / macs)), row.model, row.threads or 0))
     return tuple(
-        Measured(row.model, row.ms, row.threads, row.precision, row.runtime, row.macs, row.macs / macs, row.differs, row.source)
+        Published(
+            row.model, row.ms, row.threads, row.precision, row.runtime, row.macs, row.macs / macs, row.differs, row.source
+        )
         for row in near[:limit]
     )

@@ -15,7 +15,7 @@ from edgewright.passes.ops.groups import ONLY_QUANTISED, OPERATORS, WINDOWS
 from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS
 from edgewright.passes.quantisation.quantise import EXPRESSIBLE
 from edgewright.targets.cpu.lower import LOWERINGS
-from edgewright.targets.cpu.scalar import FORMULAS, ROW_KERNELS
+from edgewright.targets.lowering.formulas import ELEMENTWISE
 
 LOWERED = (*LOWERINGS, *WINDOWS, ops.Concat, ops.BatchNormalization)
 
@@ -47,7 +47,7 @@ def row(kind: type[Op]) -> list[str]:
     writes_integer = boundary or kind in INTEGER_WRITERS or kind in (Quantise, Dequantise)
     becomes = kind in BECOMES and kind not in NOT_ON_THE_ENGINE
     target = IMPLEMENTS.get(kind, "see what it becomes" if becomes else "boundary" if kind is Dequantise else NO)
-    cpu = YES if boundary or kind in LOWERED or kind in FORMULAS or kind.__name__ in ROW_KERNELS else NO
+    cpu = YES if boundary or kind in LOWERED or kind in ELEMENTWISE else NO
     return [
         f"`{kind.__name__}`",
         "integers only" if kind in ONLY_QUANTISED else YES,

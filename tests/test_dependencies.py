@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.test_layers import ROOMS, imported
+from tests.test_layers import LAYERS, imported
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -37,8 +38,16 @@ OPTIONAL = {
 }
 
 
+RUN_AS_A_PROGRAM = {"ziglang"}
+
+
 def declared(requirements: list[str]) -> set[str]:
     return {re.split(r"[\s<>=!~\[;]", requirement)[0] for requirement in requirements}
+
+
+@cache
+def stems(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("*.py")}
 
 
 def third_party(*folders: str) -> dict[str, str]:
@@ -47,7 +56,7 @@ def third_party(*folders: str) -> dict[str, str]:
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             # scripts that import one another, and the examples, which some tests put on their path
-            beside = {other.stem for near in (path.parent, ROOT / "examples") for other in near.glob("*.py")}
+            beside = stems(path.parent) | stems(ROOT / "examples")
             for name, line in imported(path):
                 top = name.split(".")[0]
                 if top not in sys.stdlib_module_names and top not in {"edgewright", "tests", "benchmarks", *beside}:
@@ -57,12 +66,12 @@ def third_party(*folders: str) -> dict[str, str]:
 
 def test_everything_imported_is_declared() -> None:
     known = declared(PROJECT["dependencies"]) | set(OPTIONAL)
-    unknown = {name: place for name, place in third_party(*ROOMS).items() if name not in known}
+    unknown = {name: place for name, place in third_party(*LAYERS).items() if name not in known}
     assert not unknown, f"add to [project] dependencies, or to an extra: {unknown}"
 
 
 def test_everything_declared_is_imported() -> None:
-    unused = declared(PROJECT["dependencies"]) - set(third_party(*ROOMS))
+    unused = declared(PROJECT["dependencies"]) - set(third_party(*LAYERS)) - RUN_AS_A_PROGRAM
     assert not unused, f"nothing imports {sorted(unused)}"
 
 

@@ -1,9 +1,11 @@
-"""Every operator is in every place that has to know it, or is excused by name and reason: CONTRIBUTING, "Add an operator"."""
+"""Every operator is in each of the six places of CONTRIBUTING, "Add an operator", or is excused by name and reason."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from edgewright.frontend.onnx_writing.float import FLOAT_WRITERS
@@ -11,6 +13,7 @@ from edgewright.frontend.onnx_writing.integer import INTEGER_WRITERS
 from edgewright.passes import ops
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ops import groups
+from edgewright.passes.ops.elementwise import FUNCTIONS
 from edgewright.passes.quantisation.compose_functions import COMPOSED
 from edgewright.passes.quantisation.quantise import EXPRESSIBLE
 
@@ -44,6 +47,12 @@ NOT_A_STEP: dict[type[Op], str] = {
 }
 
 
+def expect_all(place: str, actual: Iterable[Any], expected: Iterable[Any]) -> None:
+    """Names of functions and operator classes; the message names the place to edit."""
+    actual, expected = ({getattr(one, "__name__", one) for one in names} for names in (actual, expected))
+    assert actual == expected, f"{place}: missing {sorted(expected - actual)}, unexpected {sorted(actual - expected)}"
+
+
 def made_in(*folders: str) -> set[str]:
     """Names of everything that is called in the Python files of some folders."""
     calls = [
@@ -59,28 +68,35 @@ def made_in(*folders: str) -> set[str]:
 
 def test_reader() -> None:
     made = made_in("frontend/onnx_reading", "frontend/canonical")
-    assert {op for op in groups.FLOAT_LEVEL if op.__name__ not in made} == set(NOT_READ)
+    expect_all(
+        "frontend/onnx_reading",
+        [op for op in groups.FLOAT_LEVEL if op.__name__ in made],
+        set(groups.FLOAT_LEVEL) - set(NOT_READ),
+    )
 
 
 def test_float_against_onnxruntime() -> None:
-    assert set(groups.FLOAT_LEVEL) - {type(case.op) for case in CASES} == set(NOT_EVALUATED_BY_ONNXRUNTIME)
+    tested = {type(case.op) for case in CASES}
+    expect_all("CASES of tests/passes/test_ops_float.py", tested, set(groups.FLOAT_LEVEL) - set(NOT_EVALUATED_BY_ONNXRUNTIME))
 
 
 def test_writer() -> None:
-    assert set(FLOAT_WRITERS) == set(groups.FLOAT_LEVEL) - BOUNDARY | {ops.Dequantise}
-    assert set(INTEGER_WRITERS) == set(groups.QUANTISED_LEVEL) - BOUNDARY - {ops.Dequantise}
+    expect_all("frontend/onnx_writing/float.py", FLOAT_WRITERS, set(groups.FLOAT_LEVEL) - BOUNDARY | {ops.Dequantise})
+    integers = set(groups.QUANTISED_LEVEL) - BOUNDARY - {ops.Dequantise}
+    expect_all("frontend/onnx_writing/integer.py", INTEGER_WRITERS, integers)
 
 
 def test_lowering() -> None:
     """In integers by itself, as part of a Function, or not at all."""
-    assert set(groups.FLOAT_LEVEL) - {*EXPRESSIBLE, *COMPOSED} == set(NOT_IN_INTEGERS)
+    lowered = set(groups.FLOAT_LEVEL) & {*EXPRESSIBLE, *COMPOSED}
+    expect_all("EXPRESSIBLE of passes/quantisation/quantise.py", lowered, set(groups.FLOAT_LEVEL) - set(NOT_IN_INTEGERS))
     made = made_in("passes/quantisation")
-    assert {op.__name__ for op in groups.ONLY_QUANTISED} - made <= {"Dequantise"}, "nothing makes it"
+    assert {op.__name__ for op in groups.ONLY_QUANTISED} - made <= {"Dequantise"}, "passes/quantisation never makes it"
 
 
 def test_learning() -> None:
-    """The functions themselves: tests/passes/learn/test_torch_ops.py, where torch is."""
-    assert set(OPERANDS) == set(groups.FLOAT_LEVEL) - BOUNDARY
+    """The functions themselves: tests/passes/learn/test_torch_ops.py, which needs torch."""
+    expect_all("CASES of tests/passes/learn/operands.py", OPERANDS, set(groups.FLOAT_LEVEL) - BOUNDARY)
 
 
 def test_estimate() -> None:
@@ -88,18 +104,27 @@ def test_estimate() -> None:
 
 
 def test_support_table() -> None:
-    assert set(kinds()) == set(groups.OPERATORS)
+    expect_all("tests/support_table.py", kinds(), groups.OPERATORS)
+
+
+def test_documented_functions() -> None:
+    text = (ROOT / "docs/reference/support.md").read_text(encoding="utf-8").split("`Elementwise` is any of ")[1]
+    expect_all(
+        "docs/reference/support.md", text.split(";")[0].replace(" and ", ", ").replace(",\n", ", ").split(", "), FUNCTIONS
+    )
 
 
 @pytest.mark.tvm
 def test_cpu() -> None:
     from edgewright.targets.cpu.lower import LOWERINGS
-    from edgewright.targets.cpu.scalar import FORMULAS, ROW_KERNELS
+    from edgewright.targets.lowering.formulas import ELEMENTWISE
+    from edgewright.targets.lowering.function_formulas import FUNCTION_FORMULAS
 
-    by_element = {op for op in groups.OPERATORS if op in FORMULAS or op.__name__ in ROW_KERNELS}
-    assert by_element == {*groups.ELEMENTWISE, ops.Table}
+    by_element = {op for op in groups.OPERATORS if op in ELEMENTWISE}
+    expect_all("FORMULAS of targets/lowering/formulas.py", by_element, {*groups.ELEMENTWISE, ops.Table})
+    expect_all("targets/lowering/function_formulas.py", FUNCTION_FORMULAS, FUNCTIONS)
     others = {ops.Concat, ops.BatchNormalization, *groups.WINDOWS, *BOUNDARY, ops.ConvTranspose}
-    assert set(LOWERINGS) == set(groups.OPERATORS) - by_element - others
+    expect_all("LOWERINGS of targets/cpu/lower.py", LOWERINGS, set(groups.OPERATORS) - by_element - others)
 
 
 @pytest.mark.tvm

@@ -5,22 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Reshaping", "__version__", "compile", "optimise"]
+__all__ = ["Reshaping", "__version__", "compile", "open", "optimise"]
 
 if TYPE_CHECKING:
-    from edgewright.frontend.compiled import compile as compile
-    from edgewright.frontend.reshaping.optimised import optimise as optimise
+    from edgewright.frontend.build import compile as compile
+    from edgewright.frontend.bundle import open_bundle as open
+    from edgewright.frontend.optimise import optimise as optimise
     from edgewright.frontend.reshaping.options import Reshaping as Reshaping
 
 
 def __getattr__(name: str) -> Any:
     """Resolve the public entry points on first use, so that importing the package stays cheap."""
     if name == "compile":
-        from edgewright.frontend.compiled import compile as entry
+        from edgewright.frontend.build import compile as entry
 
         return entry
+    if name == "open":
+        from edgewright.frontend.bundle import open_bundle
+
+        return open_bundle
     if name == "optimise":
-        from edgewright.frontend.reshaping.optimised import optimise
+        from edgewright.frontend.optimise import optimise
 
         return optimise
     if name == "Reshaping":

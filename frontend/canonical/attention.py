@@ -6,42 +6,46 @@ Operands may be one sample or windows of one, keys and queries may differ in num
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgewright.frontend.canonical.fuse import rebuild
 from edgewright.frontend.canonical.layout import Movement, trace
 from edgewright.frontend.canonical.operand import aligned, arranged
 from edgewright.frontend.canonical.scores import Scores, read_scores
-from edgewright.passes.ir import Graph, Node, make, merge_origins
+from edgewright.passes.ir import Node, make, merge_origins
 from edgewright.passes.ops import Attention, Constant, MatMul, Reshape, Softmax, Transpose
-
-Uses = Callable[[Node], int]
-
-
-def fuse_attention(graph: Graph) -> Graph:
-    """Replace each product of softmax and values; its old layout is restored behind, for `simplify_movement`."""
-    return rebuild(graph, lambda old, new, uses: _fuse(new, uses) if isinstance(new.op, MatMul) else None)
+from edgewright.passes.rewriting import Rule, Uses
 
 
-def swapped(perm: tuple[int, ...]) -> bool:
-    """Whether a permutation exchanges the last two axes and nothing else."""
+@dataclass(frozen=True, slots=True)
+class FuseAttention(Rule):
+    """Make one operator of a softmax between two products.
+
+    Before: softmax(scale q k^T + bias) v, in any layout. After: Attention of token-major q, k, v (and bias), and the moves
+    that bring its result into the old layout, which `SimplifyMovement` cancels.
+    Exact: within float rounding. Source: "Attention Is All You Need" (Vaswani et al., NeurIPS 2017), equation 1.
+    """
+
+    on = (MatMul,)
+    event = "attentions"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
+        weights, values = node.inputs
+        scores = read_scores(weights, uses)
+        if scores is not None:
+            return _attention(node, weights, values, False, scores)
+        # v p^T, as networks in (channels, tokens) layout write it
+        values, turned = node.inputs
+        if not isinstance(turned.op, Transpose) or not _swapped(turned.op.perm) or uses(turned) != 1:
+            return None
+        (weights,) = turned.inputs
+        scores = read_scores(weights, uses) if isinstance(weights.op, Softmax | Reshape) else None
+        return None if scores is None else _attention(node, weights, values, True, scores)
+
+
+def _swapped(perm: tuple[int, ...]) -> bool:
+    """Return whether a permutation exchanges the last two axes and nothing else."""
     rank = len(perm)
     return rank >= 2 and perm == (*range(rank - 2), rank - 1, rank - 2)
-
-
-def _fuse(mixed: Node, uses: Uses) -> Node | None:
-    weights, values = mixed.inputs
-    found = read_scores(weights, uses)
-    if found is not None:
-        return _attention(mixed, weights, values, False, found)
-    # v p^T, as networks in (channels, tokens) layout write it
-    values, turned = mixed.inputs
-    if not isinstance(turned.op, Transpose) or not swapped(turned.op.perm) or uses(turned) != 1:
-        return None
-    (weights,) = turned.inputs
-    found = read_scores(weights, uses) if isinstance(weights.op, Softmax | Reshape) else None
-    return None if found is None else _attention(mixed, weights, values, True, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def _attention(mixed: Node, weights: Node, values: Node, turned: bool, scores: S
 
 
 def _division(operands: list[_Operand], lead: int) -> tuple[int, int]:
-    """(windows, heads): how the leading axes divide, so that most operands are plain parts of what they come from.
+    """Return (windows, heads): how the leading axes divide, so that most operands are plain parts of what they come from.
 
     Four axes say it themselves unless another division suits the operands better.
     """

@@ -1,4 +1,4 @@
-"""Chains of Reshape and Transpose in one form: Reshape, Transpose, Reshape, as many of the three as it takes.
+"""Chains of Reshape and Transpose in one form: Reshape, Transpose, Reshape, as many of the three as are needed.
 
 Channels go through Transposes of their own: an image (B, C, H, W) that is read pixel by pixel is first made
 (B, H, W, C), and a value that becomes an image is (B, H, W, C) last.  Where images are stored channels last, these two
@@ -11,8 +11,10 @@ import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from edgewright.passes.ir import Graph, Node, Op, Shape, make, merge_origins, rewrite
+from edgewright.passes.ir import Graph, Node, Op, Shape, make, merge_origins, rebuild
+from edgewright.passes.ir.graph import moved
 from edgewright.passes.ops import Constant, Reshape, Transpose
+from edgewright.passes.transform import Note, Pass
 
 CHANNELS_LAST = (0, 2, 3, 1)
 CHANNELS_FIRST = (0, 3, 1, 2)
@@ -32,58 +34,73 @@ class _Piece:
 _Axes = list[list[_Piece]]
 
 
-def tidy_permutations(graph: Graph) -> Graph:
-    """Every chain of Reshape and Transpose in the form above; it reads the same value, in at most as many steps plus
-    the Transposes of channels."""
+@dataclass(frozen=True, slots=True)
+class TidyPermutations(Pass):
+    """Bring a chain of Reshape and Transpose into one form.
 
-    def change(node: Node) -> Node | None:
-        if not isinstance(node.op, Reshape | Transpose):
-            return None
-        run = [node]
-        while isinstance(run[-1].inputs[0].op, Reshape | Transpose):
-            run.append(run[-1].inputs[0])
-        root = run[-1].inputs[0]
-        if isinstance(root.op, Constant):
-            return None
-        steps = _steps(root.shape, [step.op for step in reversed(run)])
-        if steps is None or steps == [step.op for step in reversed(run)]:
-            return None
-        result, origin = root, merge_origins(*(step.origin for step in run))
-        for op in steps:
-            result = make(op, result, origin=origin)
-        return result
+    Before: any chain, as long as only the last of its values is read by anything else. After: Reshape, Transpose, Reshape,
+    as many of the three as it takes, with the channels of an image first taken last, or last brought first, by Transposes
+    of their own.
+    Exact: yes. Source: the chain permutes the factors of the axes, and one Transpose can do that.
+    """
 
-    return rewrite(graph, change)
+    def run(self, graph: Graph, note: Note) -> Graph:
+        ends = {operand for node in graph.nodes() if not _is_step(node) for operand in node.inputs} | set(graph.outputs)
+
+        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
+            tidied = _tidied(moved(old, operands)) if old in ends and _is_step(old) else None
+            note.count("chains", tidied is not None)
+            return tidied
+
+        return rebuild(graph, change)
+
+
+def _is_step(node: Node) -> bool:
+    return isinstance(node.op, Reshape | Transpose)
+
+
+def _tidied(node: Node) -> Node | None:
+    run = [node]
+    while _is_step(run[-1].inputs[0]):
+        run.append(run[-1].inputs[0])
+    root = run[-1].inputs[0]
+    steps = None if isinstance(root.op, Constant) else _steps(root.shape, [step.op for step in reversed(run)])
+    if steps is None or steps == [step.op for step in reversed(run)]:
+        return None
+    result, origin = root, merge_origins(*(step.origin for step in run))
+    for op in steps:
+        result = make(op, result, origin=origin)
+    return result
 
 
 def _steps(shape: Shape, ops: list[Op]) -> list[Op] | None:
-    """The chain in its form; None when a Reshape divides axes in a way that no product of factors describes."""
+    """Return the chain in that form; None when a Reshape divides axes in a way that no product of factors describes."""
     root: _Axes = [[_Piece(n)] if n > 1 else [] for n in shape]
-    axes, found = root, shape
+    axes, result = root, shape
     for op in ops:
         if isinstance(op, Transpose):
-            axes, found = [axes[i] for i in op.perm], tuple(found[i] for i in op.perm)
+            axes, result = [axes[i] for i in op.perm], tuple(result[i] for i in op.perm)
         elif isinstance(op, Reshape):
             divided = _divided([piece for axis in axes for piece in axis], op.shape)
             if divided is None:
                 return None
-            axes, found = divided, op.shape
+            axes, result = divided, op.shape
     root, axes = _resolved(root), _resolved(axes)
-    windows = _image_to_windows(shape, root, found, axes)
+    windows = _image_to_windows(shape, root, result, axes)
     front = windows or _image_to_pixels(shape, root, axes)
-    back = windows or _pixels_to_image(shape, root, found, axes)
+    back = windows or _pixels_to_image(shape, root, result, axes)
     if front:
         shape, root = tuple(shape[i] for i in CHANNELS_LAST), [root[i] for i in CHANNELS_LAST]
     if back:
-        found, axes = tuple(found[i] for i in CHANNELS_LAST), [axes[i] for i in CHANNELS_LAST]
-    middle = _three(shape, root, found, axes)
+        result, axes = tuple(result[i] for i in CHANNELS_LAST), [axes[i] for i in CHANNELS_LAST]
+    middle = _three(shape, root, result, axes)
     before: list[Op] = [Transpose(CHANNELS_LAST)] if front else []
     after: list[Op] = [Transpose(CHANNELS_FIRST)] if back else []
     return [*before, *middle, *after]
 
 
 def _divided(pieces: list[_Piece], shape: Shape) -> _Axes | None:
-    """The pieces in order under another shape; pieces are divided in place where it cuts through them."""
+    """Return the pieces in order under another shape; pieces are divided in place where it cuts through them."""
     left = [leaf for piece in pieces for leaf in piece.leaves()][::-1]
     axes: _Axes = []
     for size in shape:
@@ -108,46 +125,41 @@ def _resolved(axes: _Axes) -> _Axes:
 
 
 def _image_to_pixels(shape: Shape, root: _Axes, axes: _Axes) -> bool:
-    """Whether an image's channels, or the inner factor of them, become the last axis."""
+    """Return whether an image's channels, or the inner factor of them, become the last axis."""
     if len(shape) != 4 or not root[1] or math.prod(shape[2:]) == 1 or not axes or not axes[-1]:
         return False
     return root[1][-len(axes[-1]) :] == axes[-1]
 
 
-def _pixels_to_image(shape: Shape, root: _Axes, found: Shape, axes: _Axes) -> bool:
-    """Whether the last axis becomes an image's channels."""
+def _pixels_to_image(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> bool:
+    """Return whether the last axis becomes an image's channels."""
     last = root[-1] if shape else []
-    return len(found) == 4 and bool(last) and math.prod(found[2:]) > 1 and axes[1] == last
+    return len(result) == 4 and bool(last) and math.prod(result[2:]) > 1 and axes[1] == last
 
 
-def _image_to_windows(shape: Shape, root: _Axes, found: Shape, axes: _Axes) -> bool:
-    """Whether an image is cut into windows along its axes 2 and 3, or put together from them, or from channels."""
-    if len(shape) != 4 or len(found) != 4 or not (root[1] and axes[1]):
+def _image_to_windows(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> bool:
+    """Return whether an image is cut into windows along its axes 2 and 3, or put together from them, or from channels."""
+    if len(shape) != 4 or len(result) != 4 or not (root[1] and axes[1]):
         return False
     if axes[1] == root[1]:
-        return shape[0] != found[0]
+        return shape[0] != result[0]
     short, long = sorted((root[1], axes[1]), key=len)
     return len(short) < len(long) and long[-len(short) :] == short
 
 
-def _three(shape: Shape, root: _Axes, found: Shape, axes: _Axes) -> list[Op]:
-    """Reshape that divides the root's axes, Transpose, Reshape that joins pieces; without those that do nothing."""
+def _three(shape: Shape, root: _Axes, result: Shape, axes: _Axes) -> list[Op]:
+    """Return Reshape that divides the root's axes, Transpose, Reshape that joins pieces; without those that do nothing."""
     order = [piece for axis in axes for piece in axis]
     if order == [piece for axis in root for piece in axis]:
-        return [] if shape == found else [Reshape(found)]
+        return [] if shape == result else [Reshape(result)]
     groups, target = _groups(root, axes)
-    units = [i for i, axis in enumerate(root) if not axis]
     # axes of the divided root: its groups, and its axes of length 1 where they were
     divided: list[tuple[_Piece, ...]] = []
     for axis in root:
         divided += [group for group in groups if group[0] in axis] if axis else [()]
-    unit_places = [i for i, group in enumerate(divided) if not group]
-    wanted = [() if not axis else None for axis in axes]
-    perm: list[int] = []
-    spare = list(unit_places)
-    missing = len(units) - sum(1 for w in wanted if w == ())
-    for _ in range(max(0, missing)):
-        perm.append(spare.pop(0))
+    spare = [i for i, group in enumerate(divided) if not group]
+    surplus = max(0, sum(not axis for axis in root) - sum(not axis for axis in axes))
+    perm, spare = spare[:surplus], spare[surplus:]
     for axis in axes:
         if not axis:
             if spare:
@@ -159,11 +171,11 @@ def _three(shape: Shape, root: _Axes, found: Shape, axes: _Axes) -> list[Op]:
     if perm != sorted(perm):
         steps.append(Transpose(tuple(perm)))
     moved = tuple(sizes[i] for i in perm)
-    return steps if moved == found else [*steps, Reshape(found)]
+    return steps if moved == result else [*steps, Reshape(result)]
 
 
 def _groups(root: _Axes, axes: _Axes) -> tuple[list[tuple[_Piece, ...]], list[tuple[_Piece, ...]]]:
-    """Pieces that stay side by side within one axis on both sides are one; in the root's order and the result's."""
+    """Join pieces that stay side by side within one axis on both sides; in the root's order and the result's."""
     after = {a: b for axis in axes for a, b in pairwise(axis)}
     groups: list[tuple[_Piece, ...]] = []
     for axis in root:

@@ -1,47 +1,100 @@
 """Where a network turns tokens into an image, what follows pixel by pixel stays token-major.
 
-`push` moves Transposes of channels, and Reshapes between (tokens) and (rows, columns), down through operators that
-treat pixels one by one, until an operator needs an image or they meet their opposite.  A 1x1 convolution on the way
-is a Linear.  Convolutional networks without tokens stay as they are.
+`PUSH` moves Transposes of channels, and Reshapes between (tokens) and (rows, columns), down through operators that
+treat pixels one by one, until an operator needs an image or they meet their opposite. A 1x1 convolution on the way
+is a Linear. Convolutional networks without tokens stay as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from edgewright.frontend.canonical.axes import CHANNELS_FIRST, CHANNELS_LAST
-from edgewright.frontend.canonical.fuse import rebuild
-from edgewright.passes.ir import Graph, Node, make, rewrite
-from edgewright.passes.ops import (
-    Concat,
-    Constant,
-    Conv,
-    Linear,
-    ReduceMean,
-    Reshape,
-    Slice,
-    Transpose,
-    constant,
-    value_of,
-)
+from edgewright.passes.ir import Node, make
+from edgewright.passes.ops import Concat, Constant, Conv, Linear, ReduceMean, Reshape, Slice, Transpose, constant, value_of
 from edgewright.passes.ops.groups import BROADCASTING
+from edgewright.passes.rewriting import Rule, RuleGroup, Uses
 
-_ROUNDS = 64
+
+@dataclass(frozen=True, slots=True)
+class PushTransposes(Rule):
+    """Compute pixel by pixel where the channels are last.
+
+    Before: an operator on Transpose(x) to an image, x (B, H, W, C); or Transpose(Slice(image)) back to that. After: the
+    Transpose of the operator on x; a Conv of 1 x 1 is then a Linear.
+    Exact: up to the order of float sums. Source: none of these operators mixes pixels.
+    """
+
+    event = "pushed"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
+        op, operands = node.op, node.inputs
+        if isinstance(op, Transpose) and op.perm == CHANNELS_LAST:
+            return _above(operands[0], uses(operands[0]) == 1)
+        first = next((last for last in map(_last, operands) if last is not None), None)
+        if first is None:
+            return None
+        if op.facts.unary:
+            return _to_first(make(op, first, origin=node.origin))
+        if isinstance(op, Conv):
+            pixels = _pointwise(node, op, first)
+            return None if pixels is None else _to_first(pixels)
+        if isinstance(op, Slice):
+            axis = CHANNELS_LAST.index(op.axis % 4)
+            return _to_first(make(Slice(axis, op.start, op.stop, op.step), first, origin=node.origin))
+        if isinstance(op, ReduceMean) and {axis % 4 for axis in op.axes} == {2, 3}:
+            mean = make(ReduceMean((1, 2), op.keepdims), first, origin=node.origin)
+            return _to_first(mean) if op.keepdims else mean
+        if isinstance(op, BROADCASTING) and len(node.shape) == 4:
+            moved = [_operand_last(operand) for operand in operands]
+            return None if None in moved else _to_first(make(op, *(m for m in moved if m), origin=node.origin))
+        if isinstance(op, Concat):
+            parts = [_last(operand) or _to_last(operand) for operand in operands]
+            return _to_first(make(Concat(CHANNELS_LAST.index(op.axis % 4)), *parts, origin=node.origin))
+        return None
 
 
-def push(graph: Graph) -> Graph:
-    """Both kinds of moves until none applies (each turns an operator on images into one on tokens, once)."""
-    for _ in range(_ROUNDS):
-        before = graph.outputs, len(graph.nodes())
-        graph = rewrite(rebuild(graph, _through_transpose), _through_reshape)
-        if (graph.outputs, len(graph.nodes())) == before:
-            break
-    return graph
+@dataclass(frozen=True, slots=True)
+class PushReshapes(Rule):
+    """Compute pixel by pixel on tokens.
+
+    Before: an operator on Reshape(x) to (B, H, W, C), x (B, N, C). After: the Reshape of the operator on x.
+    Exact: yes. Source: none of these operators mixes pixels.
+    """
+
+    event = "pushed"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
+        op, operands = node.op, node.inputs
+        tokens = next((t for t in map(_tokens_of, operands) if t is not None), None)
+        if isinstance(op, Reshape) and len(operands[0].shape) == 4:
+            return _above_reshape(node)
+        if tokens is None or len(node.shape) != 4:
+            return None
+
+        def grid(result: Node) -> Node:
+            return make(Reshape(node.shape), result, origin=node.origin)
+
+        if op.facts.per_token and _tokens_of(operands[0]) is not None:
+            return grid(make(op, tokens, *operands[1:], origin=node.origin))
+        if isinstance(op, Slice) and op.axis % 4 == 3:
+            return grid(make(Slice(2, op.start, op.stop, op.step), tokens, origin=node.origin))
+        flat = [_operand_tokens(operand, node) for operand in operands]
+        if None in flat:
+            return None
+        if isinstance(op, BROADCASTING):
+            return grid(make(op, *(f for f in flat if f), origin=node.origin))
+        if isinstance(op, Concat) and op.axis % 4 == 3:
+            return grid(make(Concat(2), *(f for f in flat if f), origin=node.origin))
+        return None
+
+
+PUSH = RuleGroup("push moves of channels down", (PushTransposes(), PushReshapes()))
 
 
 def _last(image: Node) -> Node | None:
-    """The (B, H, W, C) value that an image is a view of."""
+    """Return the (B, H, W, C) value that an image is a view of."""
     return image.inputs[0] if isinstance(image.op, Transpose) and image.op.perm == CHANNELS_FIRST else None
 
 
@@ -56,36 +109,8 @@ def _to_first(pixels: Node) -> Node:
     return make(Transpose(CHANNELS_FIRST), pixels, origin=pixels.origin)
 
 
-def _through_transpose(_: Node, node: Node, uses: Callable[[Node], int]) -> Node | None:
-    """An operator on an image that comes from (B, H, W, C), on that instead."""
-    op, operands = node.op, node.inputs
-    if isinstance(op, Transpose) and op.perm == CHANNELS_LAST:
-        return _above(operands[0], uses(operands[0]) == 1)
-    first = next((last for last in map(_last, operands) if last is not None), None)
-    if first is None:
-        return None
-    if op.facts.unary:
-        return _to_first(make(op, first, origin=node.origin))
-    if isinstance(op, Conv):
-        pixels = _pointwise(node, op, first)
-        return None if pixels is None else _to_first(pixels)
-    if isinstance(op, Slice):
-        axis = CHANNELS_LAST.index(op.axis % 4)
-        return _to_first(make(Slice(axis, op.start, op.stop, op.step), first, origin=node.origin))
-    if isinstance(op, ReduceMean) and {axis % 4 for axis in op.axes} == {2, 3}:
-        mean = make(ReduceMean((1, 2), op.keepdims), first, origin=node.origin)
-        return _to_first(mean) if op.keepdims else mean
-    if isinstance(op, BROADCASTING) and len(node.shape) == 4:
-        moved = [_operand_last(operand) for operand in operands]
-        return None if None in moved else _to_first(make(op, *(m for m in moved if m), origin=node.origin))
-    if isinstance(op, Concat):
-        parts = [_last(operand) or _to_last(operand) for operand in operands]
-        return _to_first(make(Concat(CHANNELS_LAST.index(op.axis % 4)), *parts, origin=node.origin))
-    return None
-
-
 def _above(image: Node, alone: bool) -> Node | None:
-    """Transpose(image) to channels last: cancelled, or moved above a Slice, so that all parts share one, or a 1x1
+    """Cancel Transpose(image) to channels last, or move it before a Slice, so that all parts share one, or before a 1x1
     convolution that nothing else reads."""
     last = _last(image)
     if last is not None:
@@ -98,7 +123,7 @@ def _above(image: Node, alone: bool) -> Node | None:
 
 
 def _operand_last(operand: Node) -> Node | None:
-    """An operand of an elementwise operator with its channels last; None for a constant that does not say where."""
+    """Return an operand of an elementwise operator with its channels last; None for a constant that does not say where."""
     last = _last(operand)
     if last is not None:
         return last
@@ -112,7 +137,7 @@ def _operand_last(operand: Node) -> Node | None:
 
 
 def _pointwise(node: Node, op: Conv, last: Node) -> Node | None:
-    """A 1x1 convolution as a Linear over pixels, channels last."""
+    """Return a 1x1 convolution as a Linear over pixels, channels last."""
     kernel = node.inputs[1]
     weight = value_of(kernel)
     if weight is None or weight.shape[2:] != (1, 1) or op != Conv():
@@ -123,7 +148,7 @@ def _pointwise(node: Node, op: Conv, last: Node) -> Node | None:
 
 
 def _tokens_of(pixels: Node) -> Node | None:
-    """The (B, N, C) value that (B, H, W, C) is a view of."""
+    """Return the (B, N, C) value that (B, H, W, C) is a view of."""
     if not isinstance(pixels.op, Reshape) or len(pixels.shape) != 4 or isinstance(pixels.inputs[0].op, Constant):
         return None
     tokens = pixels.inputs[0]
@@ -131,34 +156,8 @@ def _tokens_of(pixels: Node) -> Node | None:
     return tokens if fits else None
 
 
-def _through_reshape(node: Node) -> Node | None:
-    """An operator on (B, H, W, C) that comes from tokens (B, N, C), on the tokens instead."""
-    op, operands = node.op, node.inputs
-    tokens = next((t for t in map(_tokens_of, operands) if t is not None), None)
-    if isinstance(op, Reshape) and len(operands[0].shape) == 4:
-        return _above_reshape(node)
-    if tokens is None or len(node.shape) != 4:
-        return None
-
-    def grid(result: Node) -> Node:
-        return make(Reshape(node.shape), result, origin=node.origin)
-
-    if op.facts.per_token and _tokens_of(operands[0]) is not None:
-        return grid(make(op, tokens, *operands[1:], origin=node.origin))
-    if isinstance(op, Slice) and op.axis % 4 == 3:
-        return grid(make(Slice(2, op.start, op.stop, op.step), tokens, origin=node.origin))
-    flat = [_operand_tokens(operand, node) for operand in operands]
-    if None in flat:
-        return None
-    if isinstance(op, BROADCASTING):
-        return grid(make(op, *(f for f in flat if f), origin=node.origin))
-    if isinstance(op, Concat) and op.axis % 4 == 3:
-        return grid(make(Concat(2), *(f for f in flat if f), origin=node.origin))
-    return None
-
-
 def _operand_tokens(operand: Node, node: Node) -> Node | None:
-    """An operand of `node` (B, H, W, C) as tokens (B, N, C); None when it varies along only one of H and W."""
+    """Return an operand of `node` (B, H, W, C) as tokens (B, N, C); None when it varies along only one of H and W."""
     tokens = _tokens_of(operand)
     if tokens is not None and operand.shape[1:3] == node.shape[1:3]:
         return tokens
@@ -175,7 +174,7 @@ def _operand_tokens(operand: Node, node: Node) -> Node | None:
 
 
 def _above_reshape(node: Node) -> Node | None:
-    """Reshape((B, H, W, C) -> (B, N, C)) moves above a Slice of channels, so that all parts share one."""
+    """Move Reshape((B, H, W, C) -> (B, N, C)) before a Slice of channels, so that all parts share one."""
     inner = node.inputs[0]
     if not isinstance(inner.op, Slice) or inner.op.axis % 4 != 3:
         return None

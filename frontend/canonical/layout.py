@@ -10,15 +10,16 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import scalar_of
-from edgewright.passes.ir import Array, Graph, Node, make, merge_origins, rewrite
-from edgewright.passes.ops import Constant, Div, Gather, Mul, ReduceMean, Reshape, Slice, Transpose
+from edgewright.frontend.canonical.statistics import times_number
+from edgewright.passes.ir import Array, Node, make, merge_origins
+from edgewright.passes.ops import Constant, Gather, ReduceMean, Reshape, Slice, Transpose
+from edgewright.passes.rewriting import Rule, Uses
 
 _LARGEST = 1 << 24  # elements of a source whose indices are traced
 
 
 def is_movement(node: Node) -> bool:
-    """Whether the node only picks and arranges elements of its first operand."""
+    """Return whether the node only picks and arranges elements of its first operand."""
     if isinstance(node.op, Gather):
         return isinstance(node.inputs[1].op, Constant)
     return node.op.facts.window
@@ -35,37 +36,23 @@ class Movement:
 
 
 def carry(steps: tuple[Node, ...], indices: Array) -> Array:
-    """Indices after the steps, first step first."""
+    """Return indices after the steps, first step first."""
     for step in steps:
         constants = [operand.op.value for operand in step.inputs[1:] if isinstance(operand.op, Constant)]
         indices = step.op.eval(indices, *constants)
     return indices
 
 
-def scaled_by(node: Node) -> tuple[Node, float] | None:
-    """(x, c) where node is c * x for a number c."""
-    if isinstance(node.op, Mul):
-        for x, c in (node.inputs, node.inputs[::-1]):
-            factor = scalar_of(c)
-            if factor is not None and x.shape == node.shape:
-                return x, factor
-    if isinstance(node.op, Div):
-        factor = scalar_of(node.inputs[1])
-        if factor and node.inputs[0].shape == node.shape:
-            return node.inputs[0], 1.0 / factor
-    return None
-
-
 def strip_factor(node: Node) -> tuple[Node, float]:
-    """(x, c) with node = c * x and x no such product itself."""
+    """Return (x, c) with node = c * x and x no such product itself."""
     factor = 1.0
-    while (found := scaled_by(node)) is not None:
+    while (found := times_number(node)) is not None:
         node, factor = found[0], factor * found[1]
     return node, factor
 
 
 def trace(node: Node, scaled: bool = False) -> Movement | None:
-    """Where the elements of `node` come from, through factors too if `scaled`; None when that is too large."""
+    """Find where the elements of `node` come from, through factors too if `scaled`; None when that is too large."""
     steps: list[Node] = []
     factor = 1.0
     while True:
@@ -84,12 +71,12 @@ def trace(node: Node, scaled: bool = False) -> Movement | None:
 
 
 def in_order(flat: Array) -> bool:
-    """Whether flat is 0, 1, 2 ..."""
+    """Return whether flat is 0, 1, 2 ..."""
     return bool(np.array_equal(flat, np.arange(flat.size)))
 
 
 def _as_block(root: Node, flat: Array) -> list[Slice] | None:
-    """Slices that cut exactly these elements out of root, in its order."""
+    """Return slices that cut exactly these elements out of root, in its order."""
     if flat.size == 0 or flat[-1] < flat[0]:
         return None
     first, last = (np.unravel_index(int(i), root.shape) for i in (flat[0], flat[-1]))
@@ -114,28 +101,42 @@ def _as_transpose(root: Node, indices: Array) -> Transpose | None:
     return None
 
 
-def mean_before_transpose(graph: Graph) -> Graph:
-    """ReduceMean(Transpose(x)) -> Reshape(ReduceMean(x)) where the axes that stay keep their order."""
+@dataclass(frozen=True, slots=True)
+class MeanBeforeTranspose(Rule):
+    """Take a mean where the values are.
 
-    def change(node: Node) -> Node | None:
-        if not isinstance(node.op, ReduceMean) or not isinstance(node.inputs[0].op, Transpose):
+    Before: ReduceMean(Transpose(x)), the axes that stay in their order. After: ReduceMean(x), with a Reshape if it
+    keeps axes of 1. Exact: up to the order of float sums. Source: a mean does not depend on the order of its terms.
+    """
+
+    on = (ReduceMean,)
+    event = "moved"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
+        op, transposed = node.op, node.inputs[0]
+        if not isinstance(op, ReduceMean) or not isinstance(transposed.op, Transpose):
             return None
-        (x,), perm = node.inputs[0].inputs, node.inputs[0].op.perm
-        averaged = {axis % len(perm) for axis in node.op.axes}
-        kept = [axis for position, axis in enumerate(perm) if position not in averaged]
-        if kept != sorted(kept):
+        (x,), perm = transposed.inputs, transposed.op.perm
+        averaged = {axis % len(perm) for axis in op.axes}
+        remaining = [axis for position, axis in enumerate(perm) if position not in averaged]
+        if remaining != sorted(remaining):
             return None
         axes = tuple(sorted(perm[axis] for axis in averaged))
         mean = make(ReduceMean(axes, keepdims=False), x, origin=node.origin)
         return mean if mean.shape == node.shape else make(Reshape(node.shape), mean, origin=node.origin)
 
-    return rewrite(graph, change)
 
+@dataclass(frozen=True, slots=True)
+class SimplifyMovement(Rule):
+    """Replace a chain of data movement by the shortest that reads the same elements.
 
-def simplify_movement(graph: Graph) -> Graph:
-    """Each chain becomes the shortest of: nothing, one Reshape, Slices and a Reshape, one Transpose; else it stays."""
+    Before: a chain of Reshape, Transpose, Slice and Gather. After: nothing, one Reshape, Slices and a Reshape, or one
+    Transpose; what is none of these stays. Exact: yes. Source: the indices that the chain reads are compared.
+    """
 
-    def change(node: Node) -> Node | None:
+    event = "simplified"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
         if not is_movement(node):
             return None
         moved = trace(node)
@@ -158,5 +159,3 @@ def simplify_movement(graph: Graph) -> Graph:
         for step in steps:
             result = make(step, result, origin=origin)
         return result if result.shape == node.shape else make(Reshape(node.shape), result, origin=origin)
-
-    return rewrite(graph, change)

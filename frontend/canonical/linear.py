@@ -1,38 +1,29 @@
-"""Products with weights become Linear, and what follows them on the same channels moves into their weights."""
+"""Products with weights become Linear, and what they read becomes part of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import rebuild
-from edgewright.frontend.canonical.norm import vector_of
-from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir import Array, Graph, Node, make, merge_origins, rewrite
-from edgewright.passes.ops import (
-    Add,
-    BatchNormalization,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Div,
-    Linear,
-    MatMul,
-    Mul,
-    Reshape,
-    Sub,
-    constant,
-    value_of,
-)
+from edgewright.passes.exact.channel_readers import keeps_channels
+from edgewright.passes.ir import Array, Node, make
+from edgewright.passes.ops import Concat, Conv, Linear, MatMul, Reshape, constant, value_of
+from edgewright.passes.ops.groups import PER_TOKEN
+from edgewright.passes.rewriting import Rule, Uses
 
 
-def fuse_linear(graph: Graph) -> Graph:
-    """MatMul(x, W (K, O)) -> Linear(x, W^T, 0)."""
+@dataclass(frozen=True, slots=True)
+class FuseLinear(Rule):
+    """Recognise a product with a weight.
 
-    def change(node: Node) -> Node | None:
-        if not isinstance(node.op, MatMul):
-            return None
+    Before: MatMul(x, W), W (K, O) constant. After: Linear(x; W^T, 0). Exact: up to the order of float sums.
+    Source: the definition of Linear.
+    """
+
+    on = (MatMul,)
+    event = "linears"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
         x, w = node.inputs
         weight = value_of(w)
         if weight is None or value_of(x) is not None or weight.ndim > len(x.shape) or weight.size != w.shape[-1] * w.shape[-2]:
@@ -41,93 +32,19 @@ def fuse_linear(graph: Graph) -> Graph:
         zeros = constant(np.zeros(rows.shape[0], np.float32))
         return make(Linear(), x, constant(rows, origin=w.origin), zeros, origin=node.origin)
 
-    return rewrite(graph, change)
 
+@dataclass(frozen=True, slots=True)
+class MoveReshapesDown(Rule):
+    """Keep the three axes (batch, tokens, channels) around what works on tokens.
 
-def _applied(node: Node, width: int) -> list[tuple[Node, Array, Array]]:
-    """(x, factor, offset) readings of node as x * factor + offset with constants per channel, x one operand."""
-    a, b = node.inputs
-    va, vb = vector_of(a, width), vector_of(b, width)
-    va, vb = (None if v is None else v.astype(np.float64) for v in (va, vb))
-    one: Array = np.ones(width)
-    zero: Array = np.zeros(width)
-    found: list[tuple[Node, Array, Array]] = []
-    if vb is not None and a.shape == node.shape:
-        if isinstance(node.op, Add):
-            found.append((a, one, vb))
-        elif isinstance(node.op, Sub):
-            found.append((a, one, -vb))
-        elif isinstance(node.op, Mul):
-            found.append((a, vb, zero))
-        elif isinstance(node.op, Div) and np.all(vb != 0):
-            found.append((a, 1 / vb, zero))
-    if va is not None and b.shape == node.shape:
-        if isinstance(node.op, Add):
-            found.append((b, one, va))
-        elif isinstance(node.op, Mul):
-            found.append((b, va, zero))
-    return found
+    Before: op(Reshape(x)), (1, T, K) -> (T, K), (T, 1, K) ..., op being a Linear, a normalisation or any other on tokens.
+    After: Reshape(op(x)). Exact: yes. Source: such operators do not depend on the leading axes.
+    """
 
+    on = PER_TOKEN
+    event = "moved"
 
-def absorb_affine(graph: Graph) -> Graph:
-    """Scale and offset per channel behind a Linear that nothing else reads, and BatchNormalization behind a Conv."""
-
-    def change(old: Node, node: Node, uses: Callable[[Node], int]) -> Node | None:
-        if isinstance(node.op, BatchNormalization):
-            return _batch_normalised(node, uses)
-        if not isinstance(node.op, Add | Sub | Mul | Div) or not node.shape:
-            return None
-        for x, factor, offset in _applied(node, node.shape[-1]):
-            if not isinstance(x.op, Linear) or uses(x) != 1:
-                continue
-            source, w, b = x.inputs
-            weight, bias = value_of(w), value_of(b)
-            if weight is None or bias is None:
-                continue
-            with np.errstate(all="ignore"):
-                rows, added = weight * factor[:, None], bias * factor + offset
-            if not fits_float32(rows, added):
-                continue
-            parts = constant(rows, origin=w.origin), constant(added, origin=b.origin)
-            return make(Linear(), source, *parts, origin=merge_origins(x.origin, node.origin))
-        return None
-
-    return rebuild(graph, change)
-
-
-def _batch_normalised(node: Node, uses: Callable[[Node], int]) -> Node | None:
-    conv = node.inputs[0]
-    values = [value_of(operand) for operand in node.inputs[1:]]
-    assert isinstance(node.op, BatchNormalization)
-    if not isinstance(conv.op, Conv | ConvTranspose) or uses(conv) != 1 or any(v is None for v in values):
-        return None
-    turned = isinstance(conv.op, ConvTranspose)
-    weight = value_of(conv.inputs[1])
-    bias = value_of(conv.inputs[2]) if len(conv.inputs) == 3 else np.zeros(conv.shape[1])
-    if weight is None or bias is None:
-        return None
-    gamma, beta, mean, variance = (np.asarray(v, np.float64) for v in values)
-    with np.errstate(all="ignore"):
-        factor = gamma / np.sqrt(variance + node.op.epsilon)
-        added = (bias - mean) * factor + beta
-    if turned:  # weights (C, O / groups, KH, KW): groups of outputs beside groups of inputs
-        groups = conv.op.groups if isinstance(conv.op, ConvTranspose) else 1
-        by_input = np.repeat(factor.reshape(groups, -1), len(weight) // groups, axis=0)
-        scaled = weight * by_input[:, :, None, None]
-    else:
-        scaled = weight * factor[:, None, None, None]
-    if not fits_float32(scaled, added):
-        return None
-    parts = constant(scaled), constant(added)
-    return make(conv.op, conv.inputs[0], *parts, origin=merge_origins(conv.origin, node.origin))
-
-
-def move_reshapes_down(graph: Graph) -> Graph:
-    """Reshape((1, T, K) -> (T, K), (T, 1, K) ...) in front of an operator on tokens moves behind it."""
-
-    def change(node: Node) -> Node | None:
-        if not node.op.facts.per_token:
-            return None
+    def replace(self, node: Node, uses: Uses) -> Node | None:
         x = node.inputs[0]
         if not isinstance(x.op, Reshape):
             return None
@@ -138,14 +55,20 @@ def move_reshapes_down(graph: Graph) -> Graph:
         moved = make(node.op, source, *node.inputs[1:], origin=node.origin)
         return make(Reshape(node.shape), moved, origin=x.origin)
 
-    return rewrite(graph, change)
 
+@dataclass(frozen=True, slots=True)
+class AbsorbPadding(Rule):
+    """Let a convolution pad its image itself.
 
-def absorb_padding(graph: Graph) -> Graph:
-    """Zeros joined to an image in front of a Conv become the Conv's own padding."""
+    Before: Conv(Concat(0, x, 0)) along rows or columns. After: Conv(x) with more padding, once for each axis.
+    Exact: yes. Source: the padding of a convolution is zeros.
+    """
 
-    def change(node: Node) -> Node | None:
-        op, x = node.op, node.inputs[0] if node.inputs else node
+    on = (Conv,)
+    event = "absorbed"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
+        op, x = node.op, node.inputs[0]
         if not isinstance(op, Conv) or not isinstance(x.op, Concat) or x.op.axis % 4 < 2:
             return None
         zero = [value_of(part) is not None and not np.any(value_of(part)) for part in x.inputs]
@@ -155,6 +78,45 @@ def absorb_padding(graph: Graph) -> Graph:
         pads[axis] += sum(part.shape[axis + 2] for part in x.inputs[:at])
         pads[axis + 2] += sum(part.shape[axis + 2] for part in x.inputs[at + 1 :])
         padded = replace(op, pads=(pads[0], pads[1], pads[2], pads[3]))
-        return change(moved := make(padded, x.inputs[at], *node.inputs[1:], origin=node.origin)) or moved
+        return make(padded, x.inputs[at], *node.inputs[1:], origin=node.origin)
 
-    return rewrite(graph, change)
+
+@dataclass(frozen=True, slots=True)
+class AbsorbKnownColumns(Rule):
+    """Add what a product makes of the same columns of every token to its bias.
+
+    Before: Linear(Concat(x, c); W, b), c a constant with equal rows. After: Linear(x; W_x, b + W_c c).
+    Exact: within float rounding (computed in float64). Source: block product of matrices.
+    """
+
+    on = (Linear,)
+    event = "absorbed"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
+        joined, *constants = node.inputs
+        weight, bias = (value_of(n) for n in constants)
+        while isinstance(joined.op, Reshape) and keeps_channels(joined):
+            joined = joined.inputs[0]
+        op, last = joined.op, joined.type.rank - 1
+        if weight is None or bias is None or not isinstance(op, Concat) or op.axis % joined.type.rank != last:
+            return None
+        computed: list[Node] = []
+        columns: list[Array] = []
+        start, moved = 0, bias.astype(np.float64)
+        for part in joined.inputs:
+            place = np.arange(start, start + part.shape[-1])
+            start += part.shape[-1]
+            value = value_of(part)
+            rows = None if value is None else value.reshape(-1, value.shape[-1])
+            if rows is not None and (rows == rows[:1]).all():
+                moved = moved + weight[:, place].astype(np.float64) @ rows[0]
+            else:
+                computed.append(part)
+                columns.append(place)
+        if not computed or len(computed) == len(joined.inputs):
+            return None
+        x = computed[0] if len(computed) == 1 else make(op, *computed, origin=joined.origin)
+        shape = (*node.inputs[0].shape[:-1], x.shape[-1])
+        x = x if x.shape == shape else make(Reshape(shape), x, origin=joined.origin)
+        w = constant(np.ascontiguousarray(weight[:, np.concatenate(columns)]), constants[0].origin)
+        return make(Linear(), x, w, constant(moved.astype(np.float32), constants[1].origin), origin=node.origin)

@@ -1,12 +1,12 @@
 """Normalisations written out in elementary operators become LayerNormalization (exporters below opset 17) and
-RMSNormalization (below opset 23), over the last axis; what they normalise over is brought there."""
+RMSNormalization (below opset 23), over the last axis; what they normalise over is moved there."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.frontend.canonical.norm_terms import expanded_norm
 from edgewright.frontend.canonical.statistics import (
     Statistic,
@@ -18,7 +18,7 @@ from edgewright.frontend.canonical.statistics import (
     vector_along,
 )
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins, rewrite
+from edgewright.passes.ir import Array, Node, Op, make, merge_origins
 from edgewright.passes.ops import (
     Add,
     Clip,
@@ -31,20 +31,17 @@ from edgewright.passes.ops import (
     Sub,
     Transpose,
     constant,
+    scalar_of,
     value_of,
 )
+from edgewright.passes.rewriting import Rule, Uses
 
 _FLOOR_MAX = 1e-9  # of a length: at lengths from 1e-6 on, max(length, floor) and sqrt(length^2 + floor^2) are the same
 _ADDED_MAX = 1e-12  # to a length, likewise
 
 
-def vector_of(node: Node, width: int) -> Array | None:
-    """A constant that varies along the last axis only, as (width,), or None."""
-    return vector_along(node, -1, width)
-
-
 def normalised_over(op: Op, x: Node, axes: tuple[int, ...], gamma: Array | None, beta: Array | None) -> Node:
-    """LayerNormalization or RMSNormalization `op` of x over any axes: they are brought last, and back behind it.
+    """Build LayerNormalization or RMSNormalization `op` of x over any axes: they are moved last before it, and back after it.
 
     gamma and beta belong to the elements of the axes, in their order; None: neutral.
     """
@@ -64,7 +61,7 @@ def normalised_over(op: Op, x: Node, axes: tuple[int, ...], gamma: Array | None,
 
 
 def _normalised(node: Node) -> tuple[Node, Statistic] | None:
-    """(numerator, statistic) where node is numerator / sqrt(statistic + epsilon)."""
+    """Return (numerator, statistic) where node is numerator / sqrt(statistic + epsilon)."""
     pairs: list[tuple[Node, Node | None]] = []
     if isinstance(node.op, Div):
         pairs = [(node.inputs[0], root_of(node.inputs[1]))]
@@ -84,17 +81,17 @@ def _normalised(node: Node) -> tuple[Node, Statistic] | None:
 
 
 def _core(node: Node) -> Node | None:
-    """LayerNormalization or RMSNormalization with neutral weights, where node is one."""
+    """Return LayerNormalization or RMSNormalization with neutral weights, where node is one."""
     match = _normalised(node)
     if match is None:
         return _unit(node)
-    x, found = match
-    op = RMSNormalization(found.epsilon) if found.x is x else LayerNormalization(found.epsilon)
-    return _with_origin(normalised_over(op, found.x, found.axes, None, None), node)
+    x, statistic = match
+    op = RMSNormalization(statistic.epsilon) if statistic.x is x else LayerNormalization(statistic.epsilon)
+    return _with_origin(normalised_over(op, statistic.x, statistic.axes, None, None), node)
 
 
 def _unit(node: Node) -> Node | None:
-    """RMSNormalization where node is x / |x|, with a floor under the length or something added to it."""
+    """Return RMSNormalization where node is x / |x|, with a floor under the length or something added to it."""
     if isinstance(node.op, Div):
         pairs = [(node.inputs[0], node.inputs[1])]
     elif isinstance(node.op, Mul):
@@ -123,7 +120,7 @@ def _unit(node: Node) -> Node | None:
 
 
 def _with_origin(result: Node, node: Node) -> Node:
-    """The last step under the name of what it replaces."""
+    """Return the last step under the name of what it replaces."""
     return make(result.op, *result.inputs, origin=merge_origins(node.origin, result.origin))
 
 
@@ -131,30 +128,35 @@ def _others(node: Node) -> list[tuple[Node, Node]]:
     return [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])]
 
 
-def fuse_normalisation(graph: Graph) -> Graph:
-    """The core with neutral weights first; a following multiplication and addition then move inside."""
+@dataclass(frozen=True, slots=True)
+class FuseNormalisation(Rule):
+    """Recognise a normalisation that is written out.
 
-    def change(node: Node) -> Node | None:
+    Before: (x - mean(x)) / sqrt(variance + epsilon), x / sqrt(mean square + epsilon) or x / |x|, over any axes and in any
+    spelling; then a factor and an offset per channel. After: LayerNormalization or RMSNormalization over the last axis, with
+    neutral weights first, and the factor and offset in its weights.
+    Exact: within float rounding. Source: Ba et al. 2016 (layer), Zhang and Sennrich, NeurIPS 2019 (RMS).
+    """
+
+    on = (Add, Div, Mul, Sub)
+    event = "normalisations and their affines"
+
+    def replace(self, node: Node, uses: Uses) -> Node | None:
         core = _core(node) if isinstance(node.op, Div | Mul) else None
         if core is not None:
             return core
-        if isinstance(node.op, Add | Sub):
-            found = expanded_norm(node)
-            if found is not None:
-                statistic, gamma, beta = found
-                op = LayerNormalization(statistic.epsilon)
-                return _with_origin(normalised_over(op, statistic.x, statistic.axes, gamma, beta), node)
-        if isinstance(node.op, Mul | Add):
-            return _affine(node)
-        return None
-
-    return rewrite(graph, change)
+        expanded = expanded_norm(node) if isinstance(node.op, Add | Sub) else None
+        if expanded is not None:
+            statistic, gamma, beta = expanded
+            op = LayerNormalization(statistic.epsilon)
+            return _with_origin(normalised_over(op, statistic.x, statistic.axes, gamma, beta), node)
+        return _affine(node) if isinstance(node.op, Mul | Add) else None
 
 
 def _affine(node: Node) -> Node | None:
-    """Mul or Add of a vector behind LayerNormalization, Mul behind RMSNormalization: into gamma and beta.
+    """Mul or Add of a vector after LayerNormalization, Mul after RMSNormalization: into gamma and beta.
 
-    A Transpose between them, which takes the normalised axis back to its place, stays behind.
+    A Transpose between them, which moves the normalised axis back to its place, then comes after both.
     """
     for moved, other in _others(node):
         perm = moved.op.perm if isinstance(moved.op, Transpose) else None

@@ -12,7 +12,7 @@ _FACTORS_MAX = 6
 
 
 def expanded_norm(node: Node) -> tuple[Statistic, Array, Array] | None:
-    """(variance, gamma, beta) where node is gamma (x - mean(x)) / sqrt(variance + epsilon) + beta, in any order of terms
+    """Return (variance, gamma, beta) where node is gamma (x - mean(x)) / sqrt(variance + epsilon) + beta, in any order of terms
     and factors; gamma and beta vary along the one axis that is normalised."""
     terms = added(node, _TERMS_MAX)
     if terms is None:
@@ -41,7 +41,7 @@ def expanded_norm(node: Node) -> tuple[Statistic, Array, Array] | None:
 
 
 def added(node: Node, most: int) -> list[tuple[float, Node]] | None:
-    """What is added up, each with its sign; None when it is more than so many terms, as where a residual stream is read."""
+    """Return the terms of a sum, each with its sign; None for more terms than `most`, as where a residual stream is read."""
     waiting = [(1.0, node)]
     terms: list[tuple[float, Node]] = []
     for _ in range(4 * most):  # signs that cancel each other may be many too
@@ -61,7 +61,7 @@ def added(node: Node, most: int) -> list[tuple[float, Node]] | None:
 
 
 def _factors(node: Node, sign: float) -> tuple[float, list[Node], list[Node]]:
-    """A product's sign, its factors, and what it is divided by the roots of."""
+    """Return a product's sign, its factors, and what it is divided by the roots of."""
     waiting: list[Node] = [node]
     plain: list[Node] = []
     roots: list[Node] = []

@@ -9,7 +9,7 @@ from edgewright.passes.ops import Constant, Gather, Linear, Reshape, Slice, Tran
 
 
 def aligned(moved: Movement, turned: bool, windows: int, heads: int, origin: tuple[str, ...]) -> Node | None:
-    """Columns of a token-major root (..., width), or channels of an image (windows, C, H, W); None when neither.
+    """Return columns of a token-major root (..., width), or channels of an image (windows, C, H, W); None when neither.
 
     `turned`: the operand is (..., dim, tokens) instead of (..., tokens, dim).
     """
@@ -34,7 +34,7 @@ def aligned(moved: Movement, turned: bool, windows: int, heads: int, origin: tup
 
 
 def arranged(operand: Node, turned: bool, windows: int, heads: int) -> Node:
-    """The operand moved into token-major order, whatever it comes from."""
+    """Move the operand into token-major order, whatever it comes from."""
     origin = operand.origin
     four = (windows, heads, *operand.shape[-2:])
     split = operand if operand.shape == four else make(Reshape(four), operand, origin=origin)
@@ -43,13 +43,13 @@ def arranged(operand: Node, turned: bool, windows: int, heads: int) -> Node:
 
 
 def _run(columns: Array) -> tuple[int, int] | None:
-    """(start, stop) where the columns are consecutive."""
+    """Return (start, stop) where the columns are consecutive."""
     start, count = int(columns[0]), columns.size
     return (start, start + count) if np.array_equal(columns, np.arange(start, start + count)) else None
 
 
 def _columns(root: Node, windows: int, tokens: int, columns: Array, origin: tuple[str, ...]) -> Node:
-    """Columns of a token-major tensor: all of it, a Slice, a Linear of those rows, or a Gather."""
+    """Return columns of a token-major tensor: all of it, a Slice, a Linear of those rows, or a Gather."""
     shape = (windows, tokens, root.shape[-1])
     base = root if root.shape == shape else make(Reshape(shape), root, origin=origin)
     run = _run(columns)
@@ -65,7 +65,7 @@ def _columns(root: Node, windows: int, tokens: int, columns: Array, origin: tupl
 
 
 def _channels(root: Node, channels: Array, origin: tuple[str, ...]) -> Node:
-    """Channels of an image, as tokens in row-major order of its pixels."""
+    """Return channels of an image, as tokens in row-major order of its pixels."""
     run = _run(channels)
     if run is None:
         part = make(Gather(1), root, make(Constant(channels.astype(np.int64))), origin=origin)

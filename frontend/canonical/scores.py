@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.frontend.canonical.layout import scaled_by
-from edgewright.frontend.onnx_reading.bits import LOWEST
+from edgewright.frontend.canonical.statistics import times_number
 from edgewright.passes.ir import Array, Node, Shape, make
 from edgewright.passes.ops import Add, Clip, Constant, MatMul, Mul, Reshape, Softmax, Sub, Where, constant, value_of
+from edgewright.passes.rewriting import Uses
 
-Uses = Callable[[Node], int]
-NEVER = -1e30  # masks start here; a mask at -1e9 or -1e4 may be above a score that counts, and stays a choice of its own
+NEVER = -1e30  # masks start here; a mask at -1e9 or -1e4 may be above a score that counts, and stays as it is
+LOWEST = float(np.finfo(np.float32).min)
 _DEEPEST = 64  # operators between a product and its softmax
 
 
@@ -35,7 +34,7 @@ class Scores:
     biases: tuple[_Bias, ...]
 
     def bias_for(self, windows: int, heads: int) -> Node | None:
-        """The sum of the biases, broadcastable to (windows, heads, queries, keys); constants added up now.
+        """Return the sum of the biases, broadcastable to (windows, heads, queries, keys); constants added up now.
 
         None without biases, when one computed at run time does not fit that shape, or when constants forbid all keys of
         a query by minus infinity: such a row is nan.
@@ -71,13 +70,13 @@ def _padded(shape: Shape, rank: int) -> Shape:
 
 
 def _four(value: Array, scores: Shape, windows: int, heads: int) -> Array:
-    """A constant over scores of any leading axes as (windows, heads, queries or 1, keys or 1)."""
+    """Return a constant over scores of any leading axes as (windows, heads, queries or 1, keys or 1)."""
     full = _padded(value.shape, len(scores))
     return np.broadcast_to(value.reshape(full), (*scores[:-2], *full[-2:])).reshape(windows, heads, *full[-2:])
 
 
 def _narrowest(value: Array) -> Array:
-    """The same under broadcasting: axes along which nothing changes are 1 long."""
+    """Return the same under broadcasting: axes along which nothing changes are 1 long."""
     for axis in range(value.ndim):
         first = value.take([0], axis=axis)
         if np.array_equal(np.broadcast_to(first, value.shape), value):
@@ -100,7 +99,7 @@ def _node_four(node: Node, scores: Shape, windows: int, heads: int) -> Node | No
 
 
 def read_scores(weights: Node, uses: Uses) -> Scores | None:
-    """The scores where `weights` is a softmax over the last axis that nothing else reads."""
+    """Return the scores where `weights` is a softmax over the last axis that nothing else reads."""
     node = weights
     while isinstance(node.op, Reshape) and node.inputs[0].shape[-2:] == node.shape[-2:] and uses(node) == 1:
         node = node.inputs[0]
@@ -110,7 +109,7 @@ def read_scores(weights: Node, uses: Uses) -> Scores | None:
 
 
 def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left: int) -> Scores | None:
-    """Down from the softmax: factors, sums and reshapes that keep the last two axes, each read once; `left` of them at most."""
+    """Read down from the softmax: factors, sums and reshapes that keep the last two axes, each read once, at most `left`."""
     if not left:
         return None
     if isinstance(node.op, MatMul):
@@ -119,9 +118,8 @@ def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left
         return None
     if isinstance(node.op, Reshape) and node.inputs[0].shape[-2:] == node.shape[-2:]:
         return _read(node.inputs[0], factor, biases, uses, left - 1)
-    found = scaled_by(node)
-    if found is not None:
-        return _read(found[0], factor * found[1], biases, uses, left - 1)
+    if (scaled := times_number(node)) is not None:
+        return _read(scaled[0], factor * scaled[1], biases, uses, left - 1)
     if isinstance(node.op, Clip) and node.op.low <= NEVER and node.op.high == math.inf:
         return _read(node.inputs[0], factor, biases, uses, left - 1)  # no weight depends on how low a score is
     if isinstance(node.op, Where):
@@ -139,14 +137,14 @@ def _read(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left
 
 
 def _masked(node: Node, factor: float, biases: tuple[_Bias, ...], uses: Uses, left: int) -> Scores | None:
-    """Where(keep, x, never), either way round: `never` added where x is not kept."""
-    condition, kept, dropped = node.inputs
+    """Read Where(keep, x, never), either way round: `never` is added where x is not kept."""
+    condition, yes, no = node.inputs
     zero, never = constant(np.zeros((), np.float32)), constant(np.asarray(LOWEST, np.float32))
-    for x, other, order in ((kept, dropped, (zero, never)), (dropped, kept, (never, zero))):
+    for x, other, order in ((yes, no, (zero, never)), (no, yes, (never, zero))):
         level, known = value_of(other), value_of(condition)
         if level is None or not factor > 0 or level.max() * factor > NEVER or x.shape != node.shape:
             continue
-        forbidden = None if known is None else (known == 0) == (other is dropped)
+        forbidden = None if known is None else (known == 0) == (other is no)
         if not np.isneginf(level).any() or forbidden is None or not forbidden.all(axis=-1).any():
             bias = _Bias(make(Where(), condition, *order, origin=node.origin), 1.0, node.shape)
             return _read(x, factor, (*biases, bias), uses, left - 1)

@@ -1,13 +1,12 @@
-"""Means, mean squares and variances over axes of a value, however they are spelled."""
+"""What a node computes of a value, however it is spelled: a multiple, a sum with a number, a mean, a square, a variance."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import scalar_of
 from edgewright.passes.ir import Array, Node
-from edgewright.passes.ops import Add, Clip, Div, Mul, Pow, Reciprocal, ReduceMean, Relu, Sqrt, Sub, value_of
+from edgewright.passes.ops import Add, Clip, Div, Mul, Pow, Reciprocal, ReduceMean, Relu, Sqrt, Sub, scalar_of, value_of
 
 Mean = tuple[Node, tuple[int, ...]]  # what is averaged, over which axes (kept, 1 long)
 
@@ -22,8 +21,30 @@ class Statistic:
     factor: float = 1.0
 
 
+def times_number(node: Node) -> tuple[Node, float] | None:
+    """Return (x, c) where node is c * x for a number c."""
+    if isinstance(node.op, Mul):
+        for x, c in (node.inputs, node.inputs[::-1]):
+            factor = scalar_of(c)
+            if factor is not None and x.shape == node.shape:
+                return x, factor
+    if isinstance(node.op, Div) and node.inputs[0].shape == node.shape and (divisor := scalar_of(node.inputs[1])):
+        return node.inputs[0], 1.0 / divisor
+    return None
+
+
+def plus_number(node: Node) -> tuple[Node, float] | None:
+    """Return (x, c) where node is x + c for a number c."""
+    if isinstance(node.op, Add):
+        for x, c in (node.inputs, node.inputs[::-1]):
+            number = scalar_of(c)
+            if number is not None and value_of(x) is None:
+                return x, number
+    return None
+
+
 def vector_along(node: Node, axis: int, width: int) -> Array | None:
-    """A constant that varies along one axis (counted from the end) only, as (width,), or None."""
+    """Return a constant that varies along one axis (counted from the end) only, as (width,), or None."""
     value = value_of(node)
     if value is None or value.size not in (1, width):
         return None
@@ -33,7 +54,7 @@ def vector_along(node: Node, axis: int, width: int) -> Array | None:
 
 
 def mean_of(node: Node) -> Mean | None:
-    """What node averages, with the axes kept."""
+    """Return what node averages, with the axes kept."""
     if not isinstance(node.op, ReduceMean) or not node.op.keepdims:
         return None
     (x,) = node.inputs
@@ -41,7 +62,7 @@ def mean_of(node: Node) -> Mean | None:
 
 
 def centred(node: Node) -> Mean | None:
-    """(x, axes) where node is x - mean(x)."""
+    """Return (x, axes) where node is x - mean(x)."""
     if not isinstance(node.op, Sub):
         return None
     x, mean = node.inputs
@@ -49,7 +70,17 @@ def centred(node: Node) -> Mean | None:
     return found if found is not None and found[0] is x else None
 
 
-def _square_of(node: Node) -> Node | None:
+def sum_of(node: Node, axis: int) -> Node | None:
+    """Return x where node is its sum over one axis that stays: a mean times the count, as sums are read."""
+    mean, count = times_number(node) or (node, 1.0)
+    found = mean_of(mean)
+    if found is None or found[1] != (axis % found[0].type.rank,) or count != found[0].shape[axis]:
+        return None
+    return found[0]
+
+
+def square_of(node: Node) -> Node | None:
+    """Return x where node is x^2."""
     if isinstance(node.op, Mul) and node.inputs[0] is node.inputs[1]:
         return node.inputs[0]
     if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == 2.0:
@@ -58,7 +89,7 @@ def _square_of(node: Node) -> Node | None:
 
 
 def root_of(node: Node) -> Node | None:
-    """x where node is sqrt(x)."""
+    """Return x where node is sqrt(x)."""
     if isinstance(node.op, Sqrt):
         return node.inputs[0]
     if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == 0.5:
@@ -67,7 +98,7 @@ def root_of(node: Node) -> Node | None:
 
 
 def inverse_root_of(node: Node) -> Node | None:
-    """x where node is 1 / sqrt(x)."""
+    """Return x where node is 1 / sqrt(x)."""
     if isinstance(node.op, Reciprocal):
         return root_of(node.inputs[0])
     if isinstance(node.op, Div) and scalar_of(node.inputs[0]) == 1.0:
@@ -80,17 +111,13 @@ def inverse_root_of(node: Node) -> Node | None:
 
 
 def _without_epsilon(node: Node) -> tuple[Node, float] | None:
-    """(value, epsilon) where node is value + epsilon, epsilon >= 0."""
-    if isinstance(node.op, Add):
-        for inner, added in (node.inputs, node.inputs[::-1]):
-            epsilon = scalar_of(added)
-            if epsilon is not None and epsilon >= 0:
-                return inner, epsilon
-    return None
+    """Return (value, epsilon) where node is value + epsilon, epsilon >= 0."""
+    found = plus_number(node)
+    return found if found is not None and found[1] >= 0 else None
 
 
 def mean_square(node: Node, epsilon_needed: bool = True) -> Statistic | None:
-    """Where node is mean(x^2) + epsilon; without `epsilon_needed` also a multiple of the mean, with or without it."""
+    """Read mean(x^2) + epsilon; without `epsilon_needed` also a multiple of the mean, with or without it."""
     inner, epsilon = _without_epsilon(node) or (node, None)
     if epsilon is None and epsilon_needed:
         return None
@@ -102,34 +129,34 @@ def mean_square(node: Node, epsilon_needed: bool = True) -> Statistic | None:
                 inner, factor = mean, value
                 break
     squared = mean_of(inner)
-    base = None if squared is None else _square_of(squared[0])
+    base = None if squared is None else square_of(squared[0])
     return None if squared is None or base is None else Statistic(base, squared[1], (epsilon or 0.0) / factor, factor)
 
 
 def variance(node: Node) -> Statistic | None:
-    """Where node is mean((x - mean(x))^2) + epsilon, or mean(x^2) - mean(x)^2 + epsilon, which may be kept from 0."""
+    """Read mean((x - mean(x))^2) + epsilon, or mean(x^2) - mean(x)^2 + epsilon, which may be kept from 0."""
     found = _without_epsilon(node)
     if found is None:
         return None
     inner, epsilon = found
     squared = mean_of(inner)
     if squared is not None:
-        base = _square_of(squared[0])
+        base = square_of(squared[0])
         middle = None if base is None else centred(base) or _negated(base)
         return None if middle is None or middle[1] != squared[1] else Statistic(middle[0], middle[1], epsilon)
     if isinstance(inner.op, Relu) or (isinstance(inner.op, Clip) and inner.op.low <= 0):
         inner = inner.inputs[0]
     if not isinstance(inner.op, Sub):
         return None
-    whole, part = mean_of(inner.inputs[0]), _square_of(inner.inputs[1])
-    base, mean = None if whole is None else _square_of(whole[0]), None if part is None else mean_of(part)
+    whole, part = mean_of(inner.inputs[0]), square_of(inner.inputs[1])
+    base, mean = None if whole is None else square_of(whole[0]), None if part is None else mean_of(part)
     if whole is None or base is None or mean is None or mean != (base, whole[1]):
         return None
     return Statistic(base, whole[1], epsilon)
 
 
 def _negated(node: Node) -> Mean | None:
-    """(x, axes) where node is mean(x) - x."""
+    """Return (x, axes) where node is mean(x) - x."""
     if not isinstance(node.op, Sub):
         return None
     found = mean_of(node.inputs[0])

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from edgewright.frontend.canonical.axes import CHANNELS_FIRST, CHANNELS_LAST
-from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins
-from edgewright.passes.ir.graph import rebuild
+from edgewright.passes.ir import Array, Graph, Node, Op, make, merge_origins, rebuild
 from edgewright.passes.ops import Concat, Conv, ConvTranspose, Reshape, Transpose, constant, value_of
+from edgewright.passes.transform import Note, Pass
 
 
-def split_transposed(graph: Graph) -> Graph:
-    """ConvTranspose with strides (s, t) -> s t Convs side by side, whose pixels are then interleaved; an activation
-    behind it moves to the Convs, where it can ride on their products."""
-    users = graph.users()
-    activations: dict[Node, Node] = {}
-    for node, readers in users.items():
-        only = readers[0] if len(readers) == 1 and node not in graph.outputs else None
-        if isinstance(node.op, ConvTranspose) and only is not None and only.op.facts.unary:
-            activations[node] = only
-    ends = set(activations.values())
+@dataclass(frozen=True, slots=True)
+class SplitTransposed(Pass):
+    """Compute a transposed convolution as plain ones.
 
-    def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
-        if isinstance(old.op, ConvTranspose):
-            return None if old in activations else _split(old.with_inputs(operands), None, old.origin)
-        if old in ends:
-            return _split(operands[0], old.op, merge_origins(operands[0].origin, old.origin))
-        return None
+    Before: ConvTranspose with strides (s, t), and an activation of it that nothing else reads. After: s t Convs side by
+    side, each with the activation, where it can fuse with the product; their pixels are interleaved.
+    Exact: up to the order of float sums. Source: sub-pixel convolution (Shi et al., CVPR 2016), section 3.2.
+    """
 
-    return rebuild(graph, change)
+    def run(self, graph: Graph, note: Note) -> Graph:
+        activations: dict[Node, Node] = {}
+        for node, readers in graph.users().items():
+            only = readers[0] if len(readers) == 1 and node not in graph.outputs else None
+            if isinstance(node.op, ConvTranspose) and only is not None and only.op.facts.unary:
+                activations[node] = only
+        ends = set(activations.values())
+
+        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
+            result = None
+            if isinstance(old.op, ConvTranspose) and old not in activations:
+                result = _split(old.with_inputs(operands), None, old.origin)
+            elif old in ends:
+                result = _split(operands[0], old.op, merge_origins(operands[0].origin, old.origin))
+            note.count("split", result is not None)
+            return result
+
+        return rebuild(graph, change)
 
 
 def _split(node: Node, activation: Op | None, origin: tuple[str, ...]) -> Node | None:
@@ -65,14 +75,14 @@ def _split(node: Node, activation: Op | None, origin: tuple[str, ...]) -> Node |
 
 
 def _as_conv(weight: Array, groups: int) -> Array:
-    """(C, O / groups, KH, KW) -> (O, C / groups, KH, KW), the layout of Conv; taps stay in their order."""
+    """Reorder (C, O / groups, KH, KW) -> (O, C / groups, KH, KW), the layout of Conv; taps stay in their order."""
     ins, outs, *kernel = weight.shape
     split = weight.reshape(groups, ins // groups, outs, *kernel).swapaxes(1, 2)
     return split.reshape(groups * outs, ins // groups, *kernel)
 
 
 def _phase(kernel: Array, axis: int, phase: int, stride: int, pad: int, ins: int, outs: int) -> tuple[Array, int, int]:
-    """(kernel, padding before, padding after) along one axis of the Conv that gives results phase, phase + stride, ...
+    """Return (kernel, padding before, padding after) along one axis of the Conv that gives results phase, phase + stride, ...
 
     Result stride * m + phase takes input m + base - t through tap first + stride * t, with base and first the
     quotient and remainder of (phase + pad) / stride: a Conv with those taps in reverse.

@@ -5,26 +5,25 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from edgewright.frontend.canonical.fuse import scalar_of
-from edgewright.frontend.onnx_reading.bits import LOWEST
+from edgewright.frontend.canonical.scores import LOWEST
 from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, reads
 from edgewright.passes.ir import Node
-from edgewright.passes.ops import Add, Gather, MatMul, Mul, Softmax, Where, value_of
+from edgewright.passes.ops import Add, Gather, MatMul, Mul, Softmax, Where, scalar_of, value_of
 
 
 def _attention_bias(site: Site, queries: int, keys: int) -> Node | None:
-    """What the operator Attention adds to its scores: a mask of booleans or numbers, and what causality forbids."""
+    """Return what the operator Attention adds to its scores: a mask of booleans or numbers, and the causal mask."""
     bias = site.input(3) if site.has(3) else None
     if bias is not None and not bias.type.is_float:
-        kept = [scalar_of(n) for n in bias.inputs[1:]] if isinstance(bias.op, Where) else []
-        zero, never = site.scalar(0.0), site.scalar(LOWEST)
+        choices = [scalar_of(n) for n in bias.inputs[1:]] if isinstance(bias.op, Where) else []
+        zero, lowest = site.scalar(0.0), site.scalar(LOWEST)
         known = value_of(bias)
         if known is not None:
             bias = site.value(np.where(known, np.float32(0), np.float32(LOWEST)))
-        elif kept in ([1.0, 0.0], [0.0, 1.0]):
-            bias = site.make(Where(), bias.inputs[0], *((zero, never) if kept[0] else (never, zero)))
+        elif choices in ([1.0, 0.0], [0.0, 1.0]):
+            bias = site.make(Where(), bias.inputs[0], *((zero, lowest) if choices[0] else (lowest, zero)))
         else:
-            bias = site.make(Where(), bias, zero, never)
+            bias = site.make(Where(), bias, zero, lowest)
     if site.integer("is_causal", 0):
         if queries * keys > 1 << 26:
             raise Unsupported(f"its causal mask has {queries} x {keys} elements", "use fewer tokens")
@@ -34,20 +33,20 @@ def _attention_bias(site: Site, queries: int, keys: int) -> Node | None:
 
 
 def _shared(site: Site, q: Node, x: Node) -> Node:
-    """Keys or values (batch, heads, tokens, dim) repeated where several heads of queries share one of theirs."""
+    """Return keys or values (batch, heads, tokens, dim), repeated if several heads of queries share one of theirs."""
     heads, count = x.shape[1], q.shape[1]
     if count % heads:
         raise Unsupported(f"{count} query heads do not divide among {heads} key heads")
-    which = np.repeat(np.arange(heads), count // heads).astype(np.int64)
-    return x if count == heads else site.make(Gather(1), x, site.value(which))
+    head_of_query = np.repeat(np.arange(heads), count // heads).astype(np.int64)
+    return x if count == heads else site.make(Gather(1), x, site.value(head_of_query))
 
 
 @reads("Attention")
 def read_attention(site: Site) -> Results:
-    """Opset 23, written out in plain operators (which are then recognised like any others); no caches."""
-    for index, what in ((4, "past keys"), (5, "past values")):
+    """Read Attention of opset 23 as elementary operators, which are then recognised like any others; without caches."""
+    for index, cache in ((4, "past keys"), (5, "past values")):
         if site.has(index):
-            raise Unsupported(f"it takes {what}", "export the model for a whole image or text at once")
+            raise Unsupported(f"it takes {cache}", "export the model for a whole image or text at once")
     if site.real("softcap", 0.0):
         raise Unsupported("it caps the scores (softcap)")
     site.only_first_output()

@@ -1,43 +1,45 @@
-"""Models whose inputs do not start with a batch of 1: a fixed batch, and first axes that are no batch at all.
+"""Models whose inputs do not start with a batch of 1: a fixed batch, and first axes that are not a batch at all.
 
-Samples are compiled one at a time, so a fixed batch becomes 1, as an open one does, where every operator works on rows
-alone. Anything else keeps its shape behind an axis of samples (`Input.unbatched`).
+Samples are compiled one at a time, so a fixed batch becomes 1, as an open one does, if every operator works on single rows.
+Any other input keeps its shape after an axis of samples (`Input.unbatched`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NoReturn
 
 import numpy as np
 import onnx
 from edgewright.frontend.onnx_reading.fold import Shapes
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import CompileError, fail
 
-_SHAPED = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}  # operators that are told a shape, and where
+_SHAPE_INPUT = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}  # which input of an operator is a shape
 
 
 def fixed_batch(model: onnx.ModelProto, shapes: Shapes) -> int | None:
-    """The length above 1 of the first axis that all inputs share, by the model or by `shapes`; None where they share none.
-    A given 1 stands for that of the model."""
-    found = set()
+    """Return the length above 1 of the first axis that all inputs share, by the model or by `shapes`; None if there is none.
+    The model's length has priority over that of `shapes`."""
+    lengths = set()
     for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
         declared = dims[0].dim_value if len(dims) and dims[0].HasField("dim_value") else None
-        given = shapes.get(value.name)
-        found.add(declared or (given[0] if given else None))
-    (batch, *others) = found or {None}
+        chosen = shapes.get(value.name)
+        lengths.add(declared or (chosen[0] if chosen else None))
+    (batch, *others) = lengths or {None}
     return batch if not others and batch is not None and batch > 1 else None
 
 
 def asks_for_one(shapes: Shapes) -> bool:
-    """Whether the user wants another batch than the model's."""
+    """Return whether the user sets every first axis to 1."""
     return bool(shapes) and all(shape[:1] == (1,) for shape in shapes.values())
 
 
 def with_batch_of_one(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    """The model with 1 in place of every input's first axis, and in constant shapes that start with `batch`.
+    """Return the model with 1 in place of every input's first axis, and in constant shapes that start with `batch`.
 
-    Shapes of values are dropped, they follow. Whether the result computes a row of the model, `rows` says.
+    Declared shapes of other values are removed, to be inferred again. `rows` decides whether the result computes a row of
+    the model.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
@@ -52,7 +54,7 @@ def with_batch_of_one(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
         if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
             known[node.output[0]] = node.attribute[0].t
     for index, node in enumerate(graph.node):
-        position = _SHAPED.get(node.op_type, len(node.input))
+        position = _SHAPE_INPUT.get(node.op_type, len(node.input))
         if position >= len(node.input) or node.input[position] not in known:
             continue
         shape = onnx.numpy_helper.to_array(known[node.input[position]]).astype(np.int64)
@@ -64,24 +66,19 @@ def with_batch_of_one(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
 
 
 def with_first_axis(batch: int, shapes: Shapes) -> Mapping[str, tuple[int, ...]]:
-    """The given shapes with another first axis."""
+    """Return the shapes with another first axis."""
     return {name: (batch, *shape[1:]) for name, shape in shapes.items()}
 
 
 def batch_note(batch: int) -> str:
-    """What the report says of a batch that was taken off."""
-    return f"The model's batch of {batch} is compiled as 1: every row of the data is a sample of its own."
+    """Return the report's note on a batch that was removed."""
+    return f"The model's batch of {batch} is compiled as 1: every row of the data is a separate sample."
 
 
-def keeps_its_batch(batch: int, error: CompileError | None) -> CompileError:
-    """The refusal (N025) of a batch of 1 that the model does not allow."""
+def refuse_batch_of_one(batch: int, error: CompileError | None) -> NoReturn:
+    """Refuse (CompileError, N025) a batch of 1 that the model does not allow; `error`: why it cannot be read with 1."""
     first = None if error is None else error.diagnostics[0]
     because = "its operators work across the first axis" if first is None else f"with 1 there, {first.because}"
-    diagnostic = Diagnostic(
-        "N025",
-        f"the model's first axis of {batch} cannot become 1",
-        at="--shape" if first is None else first.at,
-        because=because,
-        help=f"omit --shape to compile all {batch} rows as one sample, or export the model with batch 1",
-    )
-    return CompileError([diagnostic])
+    help_text = f"omit --shape to compile all {batch} rows as one sample, or export the model with batch 1"
+    at = "--shape" if first is None else first.at
+    fail("N025", f"the model's first axis of {batch} cannot become 1", at, because, help_text)

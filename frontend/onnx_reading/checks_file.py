@@ -1,7 +1,7 @@
-"""From a path to a parsed `onnx.ModelProto`, or one clear error.
+"""Parse a model file into an `onnx.ModelProto`, or raise one clear error.
 
-Nothing here trusts the file: sizes are looked at before bytes are read, and a file that is something else is named
-as such.  Tensors kept outside the file are resolved by `checks_tensors`, after this module has parsed it.
+Nothing here trusts the file: its size is checked before bytes are read, and a file of another kind is recognised.
+Tensors stored outside the file are loaded by `checks_tensors` afterwards.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
+from edgewright.passes.diagnostics import Exit, fail
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 
 _SIGNATURES = (
@@ -30,55 +30,43 @@ _EXPORT_HELP = "export the model again, for instance with torch.onnx.export(mode
 
 
 def memory_budget_bytes() -> int:
-    """Bytes that a model's tensors may take: half of what the machine has free, and at least 256 MiB."""
+    """Return how many bytes a model's tensors may take: half of the machine's free memory, and at least 256 MiB."""
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # not POSIX: assume an ordinary machine
         free = total = 8 << 30
-    # Free pages leave out the page cache, which the system gives back on demand.
+    # Free pages exclude the page cache, which the system frees on demand.
     return max(256 << 20, free // 2, total // 4)
 
 
-def _refuse(code: str, message: str, path: Path, because: str, help_text: str, exit_code: int = 1) -> CompileError:
-    return CompileError([Diagnostic(code, message, at=str(path), because=because, help=help_text)], exit_code)
-
-
 def _looks_like(data: bytes) -> str:
-    for magic, what in _SIGNATURES:
+    for magic, kind in _SIGNATURES:
         if data.startswith(magic):
-            return f"it looks like {what}"
+            return f"it looks like {kind}"
     return "its bytes are not a complete ONNX protobuf message"
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The file's bytes; only a regular file of a size that fits in memory is read."""
+    """Return the bytes of a regular file whose size fits in memory."""
+    at = str(path)
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise _refuse(
-            "N001", "model file not found", path, "there is no file of this name", "check the path", exit_code=2
-        ) from None
+        fail("N001", "model file not found", at, "there is no file of this name", "check the path", Exit.USAGE)
     except (OSError, ValueError) as error:
-        raise _refuse(
-            "N001", "model file cannot be opened", path, str(error), "check the path and its permissions", exit_code=2
-        ) from None
+        fail("N001", "model file cannot be opened", at, str(error), "check the path and its permissions", Exit.USAGE)
     if not stat.S_ISREG(status.st_mode):
-        what = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
-        raise _refuse("N001", "model path is not a file", path, what, "give the path of the .onnx file", exit_code=2)
+        because = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
+        fail("N001", "model path is not a file", at, because, "give the path of the .onnx file", Exit.USAGE)
     budget = memory_budget_bytes()
     if status.st_size > budget:
-        raise _refuse(
-            "N004",
-            "model does not fit in memory",
-            path,
-            f"the file has {status.st_size:,} bytes, and {budget:,} can be used on this machine",
-            "use a machine with more memory or a smaller model",
-        )
+        because = f"the file has {status.st_size:,} bytes, and {budget:,} can be used on this machine"
+        fail("N004", "model does not fit in memory", at, because, "use a machine with more memory or a smaller model")
     try:
         return path.read_bytes()
     except OSError as error:
-        raise _refuse("N001", "model file cannot be read", path, str(error), "check its permissions", exit_code=2) from None
+        fail("N001", "model file cannot be read", at, str(error), "check its permissions", Exit.USAGE)
 
 
 def load_proto(path: Path) -> onnx.ModelProto:
@@ -88,18 +76,18 @@ def load_proto(path: Path) -> onnx.ModelProto:
     """
     data = _read_bytes(path)
     if not data:
-        raise _refuse("N002", "not an ONNX model", path, "the file is empty", _EXPORT_HELP)
+        fail("N002", "not an ONNX model", str(path), "the file is empty", _EXPORT_HELP)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
     except (DecodeError, ValueError, RecursionError):
-        raise _refuse("N002", "not an ONNX model, or a truncated one", path, _looks_like(data[:64]), _EXPORT_HELP) from None
+        fail("N002", "not an ONNX model, or a truncated one", str(path), _looks_like(data[:64]), _EXPORT_HELP)
     check_is_model(model, str(path))
     return model
 
 
 def _damaged_text(message: Any) -> str | None:
-    """The first string field that is not UTF-8 (protobuf hands it over as bytes), by its field's name."""
+    """Return the name of the first string field that is not UTF-8 (protobuf represents it as bytes), if any."""
     for field, value in message.ListFields():
         if field.type == field.TYPE_STRING:
             for text in value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]:
@@ -107,17 +95,16 @@ def _damaged_text(message: Any) -> str | None:
                     return str(field.full_name)
         elif field.type == field.TYPE_MESSAGE:
             for part in [value] if hasattr(value, "ListFields") else value:
-                if (found := _damaged_text(part)) is not None:
-                    return found
+                if (damaged := _damaged_text(part)) is not None:
+                    return damaged
     return None
 
 
 def check_is_model(model: onnx.ModelProto, place: str) -> None:
-    """Refuse (N002) a message that parses and yet is no model: any short text can be valid protobuf."""
+    """Refuse (N002) a message that parses but is not a model: any short text can be valid protobuf."""
     damaged = _damaged_text(model)
     if damaged is not None:
-        because = f"a text in it ({damaged}) is not UTF-8"
-        fail("N002", "damaged ONNX model", place, because, _EXPORT_HELP)
+        fail("N002", "damaged ONNX model", place, f"a text in it ({damaged}) is not UTF-8", _EXPORT_HELP)
     if model.ir_version <= 0 or not model.HasField("graph") or not model.graph.node:
         missing = "nodes" if model.HasField("graph") else "graph"
-        fail("N002", "not an ONNX model", at=place, because=f"the file has no {missing}", help=_EXPORT_HELP)
+        fail("N002", "not an ONNX model", place, f"the file has no {missing}", _EXPORT_HELP)

@@ -1,4 +1,4 @@
-"""A model that another tool has quantised: refused once, with what says so, before its operators are looked at one by one."""
+"""Refuse a model that another tool has quantised: once, with its quantising operators, before operators are checked singly."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _QUANTISING_DOMAINS = ("com.microsoft", "qonnx", "finn", "onnx.brevitas", "org.o
 
 
 def refuse_quantised(model: onnx.ModelProto) -> None:
-    """CompileError N020 where values that depend on an input are quantised.
+    """Refuse (CompileError, N020) a model in which values that depend on an input are quantised.
 
-    Weights that are stored in integers behind a DequantizeLinear are constants like others, and are read.
+    Weights stored as integers and followed by a DequantizeLinear are constants like any others, and are read.
     """
     if not any(_quantises(node) for node in model.graph.node):
         return
@@ -37,10 +37,10 @@ def refuse_quantised(model: onnx.ModelProto) -> None:
         return
     shown = [f"{plain(kind)[:40]} ({count:,})" for kind, count in counts.most_common(6)]
     more = ", and others" if len(counts) > len(shown) else ""
-    maker = plain(" ".join(part for part in (model.producer_name, model.producer_version) if part))[:60]
+    producer = plain(" ".join(part for part in (model.producer_name, model.producer_version) if part))[:60]
     fail(
         "N020",
-        "the model is quantised already" + (f" (made by {maker})" if maker else ""),
+        "the model is quantised already" + (f" (made by {producer})" if producer else ""),
         f"{sum(counts.values()):,} operators: {', '.join(shown)}{more}",
         "integers are chosen here, for the target, from the float model and calibration samples",
         "give the float model that this one was made from",
@@ -56,17 +56,17 @@ def _quantises(node: onnx.NodeProto) -> bool:
 
 
 def _computed(graph: onnx.GraphProto) -> set[str]:
-    """Names of the values that depend on an input, whatever the order of the nodes."""
-    readers: dict[str, list[onnx.NodeProto]] = {}
+    """Return the names of the values that depend on an input, whatever the order of the nodes."""
+    consumers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
-            readers.setdefault(name, []).append(node)
+            consumers.setdefault(name, []).append(node)
     weights = {tensor.name for tensor in graph.initializer}
     waiting = [value.name for value in graph.input if value.name not in weights]
-    found = set(waiting)
+    computed = set(waiting)
     while waiting:
-        for node in readers.get(waiting.pop(), []):
-            new = [name for name in node.output if name and name not in found]
-            found.update(new)
+        for node in consumers.get(waiting.pop(), []):
+            new = [name for name in node.output if name and name not in computed]
+            computed.update(new)
             waiting += new
-    return found
+    return computed

@@ -1,9 +1,12 @@
-"""Sizes of what a model computes, before anything computes it: a small file can ask for any amount of memory."""
+"""Check the sizes of a model's values before anything is computed: a small file can call for any amount of memory."""
 
 from __future__ import annotations
 
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from typing import NoReturn
+
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.ir import Graph, Node
+from edgewright.passes.ir.budget import alive
 from edgewright.passes.ops import Constant
 from edgewright.passes.ops.groups import MOVES
 
@@ -12,56 +15,41 @@ LARGEST_READ = 1 << 29
 LARGEST_VALUE = 1 << 26
 """Elements of one value of the canonical graph: 256 MiB in float32, 512 where integers are computed."""
 LARGEST_ALIVE = 1 << 27
-"""Elements that have to be kept at the same time."""
+"""Elements that are alive at the same time."""
 LARGEST_FOLLOWED = 1 << 25
-"""Elements of a mask, for all values that one of its elements may have."""
+"""Elements of a mask, over all values that one of its elements may have."""
 
 
 def check_read(node: Node) -> None:
-    """CompileError with N024 for a value that is too large as it is written. What only moves elements, or follows from
-    constants, is worked out while the model is read."""
+    """Refuse (CompileError, N024) a value that is too large as the model writes it. Values that only move elements, or follow
+    from constants, are computed while the model is read and may be smaller."""
     moved = isinstance(node.op, MOVES)
     known = all(isinstance(operand.op, Constant) for operand in node.inputs)
     _check_value(node, LARGEST_VALUE if moved or known else LARGEST_READ)
 
 
 def check_followed(node: Node, count: int) -> None:
-    """CompileError with N024 for a mask, or counts below `count`, whose uses would have to be worked out for too much."""
+    """Refuse (CompileError, N024) a mask, or counts below `count`, whose uses would have to be computed for too many values."""
     elements = node.type.size * count
     if elements > LARGEST_FOLLOWED:
-        because = f"{elements:,} elements of its shape {node.shape} would be worked out, for {count} values of each"
-        raise CompileError([_too_large(node, because, LARGEST_FOLLOWED)])
+        because = f"{elements:,} elements of its shape {node.shape} would be computed, for {count} values of each"
+        _too_large(node, because, LARGEST_FOLLOWED)
 
 
 def _check_value(node: Node, largest: int) -> None:
     if not isinstance(node.op, Constant) and node.type.size > largest:
-        raise CompileError([_too_large(node, f"its shape {node.shape} has {node.type.size:,} elements", largest)])
+        _too_large(node, f"its shape {node.shape} has {node.type.size:,} elements", largest)
 
 
 def check_values(graph: Graph) -> None:
-    """CompileError with N024 for a canonical graph that cannot be computed in a few hundred MiB."""
-    nodes = graph.nodes()
-    for node in nodes:
+    """Refuse (CompileError, N024) a canonical graph that cannot be computed in a few hundred MiB."""
+    for node in graph.nodes():
         _check_value(node, LARGEST_VALUE)
-    last = {operand: i for i, node in enumerate(nodes) for operand in node.inputs}
-    last.update(dict.fromkeys(graph.outputs, len(nodes)))
-    ending: dict[int, list[Node]] = {}
-    for node, position in last.items():
-        ending.setdefault(position, []).append(node)
-    alive = 0
-    for i, node in enumerate(nodes):
-        if not isinstance(node.op, Constant):
-            alive += node.type.size
-        if alive > LARGEST_ALIVE:
-            raise CompileError([_too_large(node, f"with it {alive:,} elements are kept at the same time", LARGEST_ALIVE)])
-        alive -= sum(n.type.size for n in ending.get(i, ()) if not isinstance(n.op, Constant))
+    for node, total in alive(graph, lambda node: node.type.size):
+        if total > LARGEST_ALIVE:
+            _too_large(node, f"with it {total:,} elements are alive at the same time", LARGEST_ALIVE)
 
 
-def _too_large(node: Node, because: str, largest: int) -> Diagnostic:
-    return Diagnostic(
-        "N024",
-        "a value of this model is too large",
-        at=f"node {node.name!r} ({node.op.kind})",
-        because=f"{because}, and {largest:,} are the most",
-        help="use a smaller input (--shape where it is open), or fewer tokens",
-    )
+def _too_large(node: Node, because: str, largest: int) -> NoReturn:
+    at, help_text = f"node {node.name!r} ({node.op.kind})", "use a smaller input (--shape where it is open), or fewer tokens"
+    fail("N024", "a value of this model is too large", at, f"{because}, and at most {largest:,} are allowed", help_text)

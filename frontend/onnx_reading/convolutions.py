@@ -11,7 +11,7 @@ from edgewright.passes.ops import Conv, ConvTranspose, value_of
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What slides over an image (height, width): its attributes in two dimensions; `flat` where ONNX's has one."""
+    """A window that slides over an image (height, width): its attributes in two dimensions; `flat`: ONNX's has only one."""
 
     strides: tuple[int, int]
     dilations: tuple[int, int]
@@ -20,7 +20,7 @@ class Window:
 
     @staticmethod
     def of(site: Site, x: Node, kernel: tuple[int, ...]) -> Window:
-        """From strides, dilations and explicit or automatic padding."""
+        """Return the window of a node by its strides, dilations and explicit or automatic padding."""
         rank = len(x.shape) - 2
         if rank not in (1, 2) or len(kernel) != rank:
             raise Unsupported(f"only one- and two-dimensional ones are read, not {len(kernel)}-dimensional ones")
@@ -47,18 +47,18 @@ class Window:
 
 
 def raised(site: Site, x: Node) -> Node:
-    """(batch, channels, length), or a kernel of that rank, as an image of height 1; images as they are."""
+    """Return (batch, channels, length), or a kernel of that rank, as an image of height 1; images as they are."""
     return x if len(x.shape) != 3 else site.reshape(x, (*x.shape[:2], 1, x.shape[2]))
 
 
 def lowered(site: Site, image: Node, flat: bool) -> Node:
-    """What `raised` was undone for."""
+    """Return the image without the height that `raised` added."""
     return site.reshape(image, (*image.shape[:2], image.shape[3])) if flat else image
 
 
 @reads("Conv")
 def read_conv(site: Site) -> Results:
-    """Explicit or automatic padding."""
+    """Read Conv with explicit or automatic padding."""
     x, w = site.input(0), site.input(1)
     window = Window.of(site, x, w.shape[2:])
     op = Conv(window.strides, window.pads, window.dilations, site.integer("group", 1))
@@ -71,7 +71,7 @@ def _bias(site: Site) -> list[Node]:
 
 @reads("ConvTranspose")
 def read_conv_transpose(site: Site) -> Results:
-    """The result's sides are multiples of the strides."""
+    """Read ConvTranspose whose result's sides are multiples of the strides."""
     x, w = site.input(0), site.input(1)
     if any(d != 1 for d in site.ints("dilations") or ()):
         raise Unsupported("its kernel is dilated")
@@ -80,16 +80,11 @@ def read_conv_transpose(site: Site) -> Results:
     if site.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or site.ints("output_shape") is not None:
         raise Unsupported("it asks for automatic padding", "export the model with explicit padding")
     window = Window.of(site, x, w.shape[2:])
-    given = site.ints("output_padding") or (0,) * (len(x.shape) - 2)
-    extra = (0, given[0]) if window.flat else given
-    image, kernel = raised(site, x), raised(site, w)
-    pads = window.pads
-    size = [
-        (n - 1) * stride + k + more - before - after
-        for n, stride, k, more, before, after in zip(
-            image.shape[2:], window.strides, kernel.shape[2:], extra, pads[:2], pads[2:], strict=True
-        )
-    ]
+    padding = site.ints("output_padding") or (0,) * (len(x.shape) - 2)
+    extra = (0, padding[0]) if window.flat else padding
+    image, kernel, pads = raised(site, x), raised(site, w), window.pads
+    sides = zip(image.shape[2:], window.strides, kernel.shape[2:], extra, pads[:2], pads[2:], strict=True)
+    size = [(n - 1) * stride + k + more - before - after for n, stride, k, more, before, after in sides]
     if min(size) < 1 or any(n % stride for n, stride in zip(size, window.strides, strict=True)):
         raise Unsupported(f"its result of {size[0]} x {size[1]} is not a multiple of its strides {window.strides}")
     op = ConvTranspose((size[0], size[1]), window.strides, (pads[0], pads[1]), site.integer("group", 1))

@@ -1,16 +1,18 @@
-"""On onnx_ir: pin the inputs' shapes, expand the model's own functions, fold everything that is then constant.
+"""Pin the inputs' shapes, inline the model's functions and fold everything that is then constant, on onnx_ir.
 
-The shape arithmetic that exporters leave behind (Shape, Gather, Concat, Expand, ConstantOfShape ...) disappears here.
+This removes the shape arithmetic of exporters (Shape, Gather, Concat, Expand, ConstantOfShape ...).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NoReturn
 
 import onnx_ir as ir
+from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS
 from edgewright.frontend.onnx_reading.stored_integers import dequantise_constants
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from onnx_ir.passes.common import InlinePass
 from onnxscript import optimizer
 
@@ -33,103 +35,96 @@ FOLDABLE = frozenset((
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def _spell(shape: tuple[int, ...]) -> str:
-    return ",".join(map(str, shape))
-
-
-def _usage(message: str, at: str, because: str, help_text: str) -> Diagnostic:
-    return Diagnostic("N016", message, at=at, because=because, help=help_text)
-
-
 def pin_shapes(graph: ir.Graph, shapes: Shapes) -> None:
     """Give every input a complete shape: from `shapes`, from the model, and 1 for an open first axis.
 
-    Errors (CompileError): N016 (exit 2) a shape for no input, or against the model; N012 a dimension still open.
+    Errors (CompileError): N016 (exit 2) a shape that names no input, or contradicts the model; N012 an open dimension.
     """
-    usage, open_ = [], []
     names = [value.name for value in graph.inputs]
+    wrong_shapes: list[Diagnostic] = []
+    wrong_inputs: list[Diagnostic] = []
     for name in shapes:
         if name not in names:
-            text = f"the model's inputs are {', '.join(map(repr, names))}"
-            usage.append(_usage(f"--shape names no input: {name!r}", "--shape", text, "use one of these names"))
+            because = f"the model's inputs are {', '.join(map(repr, names))}"
+            message = f"--shape names no input: {name!r}"
+            wrong_shapes.append(Diagnostic("N016", message, "--shape", because, "use one of these names"))
     for value in graph.inputs:
-        at = f"input {value.name!r}"
-        declared = None if value.shape is None else tuple(d if isinstance(d, int) else None for d in value.shape)
-        given = shapes.get(str(value.name))
-        if given is not None:
-            clash = declared is not None and (
-                len(declared) != len(given) or any(d is not None and d != g for d, g in zip(declared, given, strict=True))
-            )
-            if clash or any(g < 1 for g in given):
-                shown = "x".join("?" if d is None else str(d) for d in declared or ())
-                because = f"{_spell(given)} is given, and the model says {shown}" if clash else "sizes start at 1"
-                help_text = "give sizes for the open dimensions and repeat the fixed ones"
-                usage.append(_usage(f"--shape does not fit input {value.name!r}", at, because, help_text))
-            value.shape = ir.Shape(given)
-            continue
-        if declared is None:
-            open_.append(
-                Diagnostic(
-                    "N012",
-                    f"input {value.name!r} has no shape",
-                    at=at,
-                    because="hardware is planned for one size, and the model names none",
-                    help=f"say --shape {value.name}=1,3,224,224 with the real sizes",
-                )
-            )
-            continue
-        pinned = tuple(1 if i == 0 and d is None else d for i, d in enumerate(declared))
-        if None in pinned:
-            names_of = [str(d) for d, p in zip(value.shape or (), pinned, strict=True) if p is None]
-            example = ",".join("N" if p is None else str(p) for p in pinned)
-            open_.append(
-                Diagnostic(
-                    "N012",
-                    f"input {value.name!r} has open dimensions: {', '.join(names_of)}",
-                    at=at,
-                    because="hardware is planned for one size; only an open batch (first axis) becomes 1 by itself",
-                    help=f"say --shape {value.name}={example} with numbers for each N",
-                )
-            )
-        elif any(p is not None and p < 1 for p in pinned):
-            open_.append(Diagnostic("N011", f"input {value.name!r} is empty", at, f"its shape is {pinned}", "export it again"))
-        value.shape = ir.Shape([p or 1 for p in pinned])
-    if usage:
-        raise CompileError(usage, Exit.USAGE)
-    if open_:
-        raise CompileError(open_, Exit.MODEL)
+        chosen = shapes.get(str(value.name))
+        refusal = _pin_to_model(value) if chosen is None else _pin_to_choice(value, chosen)
+        if refusal is not None:
+            (wrong_inputs if chosen is None else wrong_shapes).append(refusal)
+    if wrong_shapes:
+        raise CompileError(wrong_shapes, Exit.USAGE)
+    if wrong_inputs:
+        raise CompileError(wrong_inputs)
+
+
+def _declared(value: ir.Value) -> tuple[int | None, ...] | None:
+    return None if value.shape is None else tuple(d if isinstance(d, int) else None for d in value.shape)
+
+
+def _pin_to_choice(value: ir.Value, chosen: tuple[int, ...]) -> Diagnostic | None:
+    declared = _declared(value)
+    contradicts = declared is not None and (
+        len(declared) != len(chosen) or any(d is not None and d != c for d, c in zip(declared, chosen, strict=True))
+    )
+    value.shape = ir.Shape(chosen)
+    if not contradicts and all(size >= 1 for size in chosen):
+        return None
+    shown = "x".join("?" if d is None else str(d) for d in declared or ())
+    because = f"{','.join(map(str, chosen))} is given, and the model has {shown}" if contradicts else "sizes start at 1"
+    help_text = "give sizes for the open dimensions and repeat the fixed ones"
+    return Diagnostic("N016", f"--shape does not fit input {value.name!r}", f"input {value.name!r}", because, help_text)
+
+
+def _pin_to_model(value: ir.Value) -> Diagnostic | None:
+    declared, at = _declared(value), f"input {value.name!r}"
+    if declared is None:
+        because = "hardware is planned for one size, and the model has none"
+        help_text = f"add --shape {value.name}=1,3,224,224 with the real sizes"
+        return Diagnostic("N012", f"{at} has no shape", at, because, help_text)
+    pinned = tuple(1 if i == 0 and d is None else d for i, d in enumerate(declared))
+    unknown = [str(d) for d, p in zip(value.shape or (), pinned, strict=True) if p is None]
+    value.shape = ir.Shape([p or 1 for p in pinned])
+    if unknown:
+        because = "hardware is planned for one size; only an open batch (first axis) becomes 1 by itself"
+        help_text = f"add --shape {value.name}={','.join('N' if p is None else str(p) for p in pinned)} with numbers for each N"
+        return Diagnostic("N012", f"{at} has open dimensions: {', '.join(unknown)}", at, because, help_text)
+    if any(p is not None and p < 1 for p in pinned):
+        return Diagnostic("N011", f"{at} is empty", at, f"its shape is {pinned}", "export it again")
+    return None
 
 
 def _inline_functions(model: ir.Model) -> None:
-    """Expand the model's own functions, after bounding what they expand to."""
+    """Inline the model's functions, after bounding the number of nodes that results."""
     if not model.functions:
         return
-    size: dict[ir.OperatorIdentifier, int] = {}
+    sizes: dict[ir.OperatorIdentifier, int] = {}
 
-    def expanded(identifier: ir.OperatorIdentifier, path: tuple[ir.OperatorIdentifier, ...]) -> int:
+    def expanded(node: ir.Node, path: tuple[ir.OperatorIdentifier, ...] = ()) -> int:
+        identifier = node.op_identifier()
+        function = model.functions.get(identifier)
+        if function is None:
+            return 1
         if identifier in path or len(path) > 100:
-            raise _too_large(f"function {identifier[1]!r} calls itself")
-        if identifier not in size:
-            inner = (*path, identifier)
-            size[identifier] = sum(
-                expanded(node.op_identifier(), inner) if node.op_identifier() in model.functions else 1
-                for node in model.functions[identifier]
-            )
-        return size[identifier]
+            _cannot_inline(f"function {identifier[1]!r} calls itself")
+        if identifier not in sizes:
+            sizes[identifier] = sum(expanded(inner, (*path, identifier)) for inner in function)
+        return sizes[identifier]
 
-    total = sum(expanded(node.op_identifier(), ()) if node.op_identifier() in model.functions else 1 for node in model.graph)
+    total = sum(map(expanded, model.graph))
     if total > _EXPANDED_NODES_MAX:
-        raise _too_large(f"they expand to {total:,} nodes, more than {_EXPANDED_NODES_MAX:,}")
+        _cannot_inline(f"they expand to {total:,} nodes, more than {_EXPANDED_NODES_MAX:,}")
     InlinePass()(model)
 
 
-def _too_large(because: str) -> CompileError:
+def _cannot_inline(because: str) -> NoReturn:
     help_text = "export the model again without nested functions"
-    return CompileError([Diagnostic("N011", "the model's functions cannot be expanded", "functions", because, help_text)])
+    fail("N011", "the model's functions cannot be expanded", "functions", because, help_text)
 
 
-def _work(node: ir.Node) -> int:
-    """Products of a contraction, at most: the sizes of all operands multiplied. 0 for other operations."""
+def _products(node: ir.Node) -> int:
+    """Return an upper bound of a contraction's products: the sizes of all its labels multiplied. 0 for other operators."""
     if node.op_type == "MatMul":
         shape = node.inputs[1].shape if node.inputs[1] is not None else None
         inner = shape[-2 if len(shape) > 1 else 0] if shape is not None and len(shape) else 1
@@ -146,14 +141,14 @@ def _work(node: ir.Node) -> int:
 
 
 class _Budget:
-    """Says for each node whether it may be folded: a known operation, of known size and work, within totals."""
+    """Decides for each node whether it may be folded: a known operator, of known size and work, within totals."""
 
     def __init__(self) -> None:
-        self.left = _FOLDED_ELEMENTS_MAX
-        self.work_left = _FOLDED_PRODUCTS_MAX
+        self.elements_left = _FOLDED_ELEMENTS_MAX
+        self.products_left = _FOLDED_PRODUCTS_MAX
 
     def __call__(self, node: ir.Node) -> bool:
-        if node.domain not in ("", "ai.onnx") or node.op_type not in FOLDABLE:
+        if node.domain not in STANDARD_DOMAINS or node.op_type not in FOLDABLE:
             return False
         if any(value is not None and value.const_value is None for value in node.inputs) and node.op_type != "Shape":
             return True  # not computed now, whatever its size
@@ -163,21 +158,21 @@ class _Budget:
             if output.shape is None or len(sizes) != len(output.shape):
                 return False
             needed += math.prod(sizes)
-        work = _work(node)
-        if needed > self.left or work > self.work_left:
+        products = _products(node)
+        if needed > self.elements_left or products > self.products_left:
             return False
-        self.left -= needed
-        self.work_left -= work
+        self.elements_left -= needed
+        self.products_left -= products
         return True
 
 
 def fold(model: ir.Model, shapes: Shapes) -> None:
-    """Pin, expand and fold `model` in place; what nothing reads is removed. Errors as in `pin_shapes`, and N011."""
+    """Pin, inline and fold `model` in place, and remove what nothing uses. Errors as in `pin_shapes`, and N011."""
     pin_shapes(model.graph, shapes)
     _inline_functions(model)
     for node in model.graph:
         for value in node.outputs:
-            value.shape = None  # recomputed: what the file says may be stale or wrong
+            value.shape = None  # recomputed: that of the file may be stale or wrong
     budget = _Budget()
     for _ in range(4):
         dequantised = dequantise_constants(model.graph)

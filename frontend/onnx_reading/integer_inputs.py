@@ -1,7 +1,7 @@
-"""What the integer inputs of a model are: ids that pick rows of a table, masks of zeros and ones, or numbers.
+"""Find the role of a model's integer inputs: ids that pick rows of a table, masks of zeros and ones, or numbers.
 
-The model says it by what it does with them: ids reach an index of Gather, masks a comparison, a choice, or a number so
-large that it can only forbid something (a score of -10000). Everything else is a number.
+The role follows from their use: ids reach an index of Gather, masks a comparison, a choice, or a number so large that it
+can only mask something (a score of -10000). Everything else is a number.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 FORBIDDING = 1000.0
-"""Scores of this size are masked: attention's are some tens."""
+"""Scores of this size are masked: those of attention are some tens."""
 # fmt: off
 _LOGICAL = frozenset((
     "And", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "Equal", "Greater", "GreaterOrEqual", "IsInf", "Less", "LessOrEqual",
@@ -27,7 +27,7 @@ _PICKS = frozenset(("Gather", "GatherElements", "GatherND"))
 
 
 class Role(enum.Enum):
-    """What an integer input is."""
+    """The role of an integer input."""
 
     IDS = "ids"
     MASK = "mask"
@@ -35,14 +35,14 @@ class Role(enum.Enum):
 
 
 def role_of(value: ir.Value) -> Role:
-    """By everything that reads the input, through moves and arithmetic with constants."""
+    """Return the input's role by everything that uses it, through moves and arithmetic with constants."""
     if value.dtype == ir.DataType.BOOL:
         return Role.MASK
     logical = False
     seen: set[ir.Value] = {value}
-    open_ = [value]
-    while open_:
-        current = open_.pop()
+    pending = [value]
+    while pending:
+        current = pending.pop()
         for use in current.uses():
             node, position = use.node, use.idx
             if node.op_type in _PICKS and position == 1:
@@ -50,24 +50,23 @@ def role_of(value: ir.Value) -> Role:
             if node.op_type in _LOGICAL or _decides(node, position):
                 logical = True
                 continue
-            if node.op_type in _PICKS and position == 0:
-                pass
-            elif node.op_type not in _PASSES or not _only_constants_beside(node, current):
+            picked_from = node.op_type in _PICKS and position == 0
+            if not picked_from and (node.op_type not in _PASSES or not _others_are_constant(node, current)):
                 continue
             logical = logical or _forbids(node)
-            fresh = [output for output in node.outputs if output not in seen]
-            seen.update(fresh)
-            open_ += fresh
+            new = [output for output in node.outputs if output not in seen]
+            seen.update(new)
+            pending += new
     return Role.MASK if logical else Role.NUMBER
 
 
 def _decides(node: ir.Node, position: int) -> bool:
-    """Whether the operand chooses: the condition of Where, or a number turned into a boolean."""
+    """Return whether the operand chooses: the condition of Where, or a number cast to a boolean."""
     to_bool = node.op_type == "Cast" and node.attributes["to"].as_int() == ir.DataType.BOOL
     return (node.op_type == "Where" and position == 0) or to_bool
 
 
-def _only_constants_beside(node: ir.Node, value: ir.Value) -> bool:
+def _others_are_constant(node: ir.Node, value: ir.Value) -> bool:
     joined = node.op_type in ("Concat", "Where")
     return joined or all(v is None or v is value or v.const_value is not None for v in node.inputs)
 

@@ -1,4 +1,4 @@
-"""Reads what a model does with its integer inputs, by what they are (`integer_inputs`): masks bit by bit (`bits`), ids and
+"""Convert what a model does with its integer inputs, by their role (`integer_inputs`): masks bit by bit (`bits`), ids and
 numbers as functions of one integer (`lookups`), which become nodes only where nothing else can use them."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import onnx_ir as ir
 from edgewright.frontend.onnx_reading.bits import ELEMENTWISE, Bits
 from edgewright.frontend.onnx_reading.integer_inputs import Role, role_of
 from edgewright.frontend.onnx_reading.lookups import Lookup, combined, picked, tabled
-from edgewright.frontend.onnx_reading.site import READERS, Site
+from edgewright.frontend.onnx_reading.site import READERS, Site, integer_of
 from edgewright.passes.input_ranges import Range, input_ranges
 from edgewright.passes.ir import Array, Graph, InferError, Node, make, rebuild
 from edgewright.passes.ops import Input, value_of
@@ -22,8 +22,8 @@ Operand = Callable[[ir.Value | None], Node | None]
 
 @dataclass(slots=True)
 class Integers:
-    """State of one reading. `values` and `bits` are the reader's own; `counts`: how many values the inputs that are compared
-    with numbers take, by name; `allowed`: what each graph input may hold."""
+    """State of one conversion. `values` and `bits` are shared with the reader; `counts`: how many values the inputs that are
+    compared with numbers have, by name; `owners`: the graph input of each lookup's source; `allowed`: the range of each."""
 
     opset: int
     values: dict[ir.Value, Node]
@@ -33,28 +33,30 @@ class Integers:
     owners: dict[Node, Node] = field(default_factory=dict)
     allowed: dict[Node, Range] = field(default_factory=dict)
 
-    def enter(self, value: ir.Value, whole: Node, given: Node, dtype: np.dtype[np.generic]) -> None:
-        """An input of the model as the node `whole`, computed from the graph's input `given`."""
+    def enter(self, value: ir.Value, node: Node, graph_input: Node, dtype: np.dtype[np.generic]) -> None:
+        """Add an input of the model; `node` is its value, computed from the graph's input."""
         if role_of(value) is Role.MASK:
-            self.bits[value] = Bits.of_input(whole, dtype, self.counts.get(whole.name, 2))
+            self.bits[value] = Bits.of_input(node, dtype, self.counts.get(node.name, 2))
             return
-        self.lookups[value] = Lookup.of_input(whole, dtype)
-        self.owners[whole] = given
+        self.lookups[value] = Lookup.of_input(node, dtype)
+        self.owners[node] = graph_input
 
     def reads(self, node: ir.Node) -> bool:
-        """Whether an operand is ids or numbers."""
+        """Return whether an operand is ids or numbers."""
         return any(value in self.lookups for value in node.inputs if value is not None)
 
     def node(self, value: ir.Value, origin: tuple[str, ...]) -> Node:
-        """Ids or numbers as a node."""
-        lookup = self.lookups[value]
+        """Return ids or numbers as a node."""
+        return self._tabled(self.lookups[value], origin)
+
+    def _tabled(self, lookup: Lookup, origin: tuple[str, ...]) -> Node:
         if not lookup.is_plain:
             self._allow(lookup, (lookup.low, lookup.low + len(lookup.values) - 1))
         return tabled(lookup, origin)
 
     def read(self, node: ir.Node, operand: Operand, origin: tuple[str, ...]) -> bool:
-        """Whether the node's results are known by this; otherwise it is read like any other. Unsupported where ids cannot
-        be what they are used for."""
+        """Convert the node if its results are lookups or masks; return whether they are, otherwise it is converted like any
+        other. Unsupported if ids cannot be used in this way."""
         first = self.lookups.get(node.inputs[0]) if node.inputs and node.inputs[0] is not None else None
         if node.op_type == "Gather" and first is None:
             return self._pick(node, operand, origin)
@@ -64,8 +66,7 @@ class Integers:
 
     def _pick(self, node: ir.Node, operand: Operand, origin: tuple[str, ...]) -> bool:
         table, index = operand(node.inputs[0]), node.inputs[1]
-        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
-        if table is None or value_of(table) is None or axis % len(table.shape) or index is None:
+        if table is None or value_of(table) is None or integer_of(node, "axis", 0) % len(table.shape) or index is None:
             return False
         lookup = self.lookups[index]
         self.values[node.outputs[0]], valid = picked(table, lookup, origin)
@@ -78,46 +79,41 @@ class Integers:
         operands = (lookup.source, *(operand(value) for value in node.inputs[1:]))
         try:
             results = READERS[node.op_type](Site(node, self.opset, operands, origin))
-        except (InferError, ValueError, IndexError):  # said by the reader, which sees the node next
+        except (InferError, ValueError, IndexError):  # reported by the reader, which sees the node next
             return False
         for value, source in zip(node.outputs, (results,) if isinstance(results, Node) else results, strict=False):
             self.owners[source] = self.owners[lookup.source]
             self.lookups[value] = lookup.on(source)
-            if node.inputs[0] in self.bits:
-                continue
-            if lookup.is_plain:
+            if lookup.is_plain and node.inputs[0] not in self.bits:
                 self.values[value] = source
         return node.inputs[0] not in self.bits
 
     def _compute(self, node: ir.Node, operand: Operand, origin: tuple[str, ...]) -> bool:
         operands: list[Lookup | Array | None] = []
         for value in node.inputs:
-            if value is not None and value not in self.lookups:
-                known = operand(value) if value not in self.bits else None
-                constant = None if known is None else value_of(known)
-                if constant is None:
-                    return False
-                operands.append(constant)
-            else:
+            if value is None or value in self.lookups:
                 operands.append(None if value is None else self.lookups[value])
-        made = combined(node, self.opset, operands)
-        if made is None:
+                continue
+            converted = operand(value) if value not in self.bits else None
+            constant = None if converted is None else value_of(converted)
+            if constant is None:
+                return False
+            operands.append(constant)
+        result = combined(node, self.opset, operands)
+        if result is None:
             return False
-        output = node.outputs[0]
-        masks = all(value in self.bits for value in node.inputs if value in self.lookups)
-        kind = made.values.dtype.kind
+        output, kind = node.outputs[0], result.values.dtype.kind
+        only_masks = all(value in self.bits for value in node.inputs if value in self.lookups)
         if kind in "biu":
-            self.lookups[output] = made
-        if masks:
+            self.lookups[output] = result
+        if only_masks:
             return False
         if kind == "b":
-            self.bits[output] = Bits.of_input(self.node(output, origin), made.values.dtype)
+            self.bits[output] = Bits.of_input(self._tabled(result, origin), result.values.dtype)
         elif kind == "f":
             if node.op_type == "Cast" and all(isinstance(o, Lookup) and o.is_plain for o in operands):
                 return False
-            self.lookups[output] = made
-            self.values[output] = self.node(output, origin)
-            del self.lookups[output]
+            self.values[output] = self._tabled(result, origin)
         return True
 
     def _allow(self, lookup: Lookup, allowed: Range) -> None:
@@ -126,13 +122,13 @@ class Integers:
         self.allowed[owner] = max(low, allowed[0]), min(high, allowed[1])
 
     def finish(self, graph: Graph) -> Graph:
-        """The graph whose inputs say what they may hold."""
+        """Return the graph with the range of each input that does not follow from the graph itself."""
         derived = input_ranges(graph)
-        told = {node: allowed for node, allowed in self.allowed.items() if derived.get(node.name) != allowed}
+        declared = {node: allowed for node, allowed in self.allowed.items() if derived.get(node.name) != allowed}
 
         def change(node: Node, operands: tuple[Node, ...]) -> Node | None:
-            if node not in told or not isinstance(node.op, Input):
+            if node not in declared or not isinstance(node.op, Input):
                 return None
-            return make(replace(node.op, allowed=told[node]), origin=node.origin)
+            return make(replace(node.op, allowed=declared[node]), origin=node.origin)
 
-        return rebuild(graph, change) if told else graph
+        return rebuild(graph, change) if declared else graph

@@ -1,6 +1,6 @@
-"""ONNX's Resize along one axis as a matrix (new, old): where each result lies between its sources, and with what weight.
+"""ONNX's Resize along one axis as a matrix (new, old): the weights of each result's sources.
 
-Source: the operator's definition in the ONNX standard, opsets 11 to 23; outside the image its border goes on.
+Source: the operator's definition in the ONNX standard, opsets 11 to 23; outside the image its border is repeated.
 """
 
 from __future__ import annotations
@@ -13,15 +13,9 @@ KNOWN_MODES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "alig
 
 
 def interpolation_matrix(
-    mode: str,
-    coordinates: str,
-    old: int,
-    new: int,
-    factor: float,
-    cubic: float = -0.75,
-    exclude_outside: bool = False,
+    mode: str, coordinates: str, old: int, new: int, factor: float, cubic: float = -0.75, exclude_outside: bool = False
 ) -> Array:
-    """Weights of the modes linear and cubic in float64, each row's sum 1."""
+    """Return the weights of the modes linear and cubic in float64; each row sums to 1."""
     places = _places(coordinates, old, new, factor)
     first = np.floor(places).astype(np.int64)
     part = places - first
@@ -42,12 +36,12 @@ def interpolation_matrix(
 
 
 def nearest_sources(coordinates: str, old: int, new: int, factor: float, rounding: str) -> Array:
-    """The mode nearest: (new,) sources."""
+    """Return the source (new,) of each result in the mode nearest."""
     return np.clip(_rounded(_places(coordinates, old, new, factor), rounding), 0, old - 1)
 
 
 def _places(coordinates: str, old: int, new: int, factor: float) -> Array:
-    """Where results lie among the sources 0 ... old - 1."""
+    """Return the positions of results among the sources 0 ... old - 1."""
     at = np.arange(new, dtype=np.float64)
     if coordinates == "align_corners":
         return at * (old - 1) / (new - 1) if new > 1 else np.zeros(1)
@@ -61,24 +55,24 @@ def _places(coordinates: str, old: int, new: int, factor: float) -> Array:
     return half
 
 
-def _rounded(places: Array, how: str) -> Array:
-    if how == "floor":
+def _rounded(places: Array, rounding: str) -> Array:
+    if rounding == "floor":
         return np.floor(places).astype(np.int64)
-    if how == "ceil":
+    if rounding == "ceil":
         return np.ceil(places).astype(np.int64)
     down = np.floor(places)
     exact_half = places - down == 0.5
-    up = np.where(exact_half, how == "round_prefer_ceil", places - down > 0.5)
+    up = np.where(exact_half, rounding == "round_prefer_ceil", places - down > 0.5)
     return (down + up).astype(np.int64)
 
 
 def _cubic(part: Array, a: float) -> Array:
-    """Keys' kernel at the four sources around a place."""
-    near = [np.abs(part - tap) for tap in (-1, 0, 1, 2)]
+    """Return Keys' kernel at the four sources around a position."""
+    distances = [np.abs(part - tap) for tap in (-1, 0, 1, 2)]
     return np.stack(
         [
             ((a + 2) * d - (a + 3)) * d * d + 1 if inner else ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-            for d, inner in zip(near, (False, True, True, False), strict=True)
+            for d, inner in zip(distances, (False, True, True, False), strict=True)
         ],
         axis=1,
     )

@@ -1,4 +1,4 @@
-"""Readers of operators that move data: reshapes, permutations, slices, joins."""
+"""Readers of operators that move data: reshapes, transposes, slices, concatenations."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, re
 from edgewright.passes.ir import Node
 from edgewright.passes.ops import Cast, Concat, Gather, value_of
 
-_LARGEST_PAD = 1 << 24  # elements that padding or repeating makes
+_LARGEST_PAD = 1 << 24  # elements of the result of padding or repeating
 
 
 @reads("Identity", "Dropout")
 def read_identity(site: Site) -> Results:
-    """Inference leaves the value as it is."""
+    """Read operators that do nothing in inference."""
     if site.node.op_type == "Dropout" and site.has(2) and bool(site.constant(2, "training mode")):
         raise Unsupported("it drops values at random (training mode)", "export the model after model.eval()")
     site.only_first_output()
@@ -25,30 +25,30 @@ def read_identity(site: Site) -> Results:
 
 @reads("Cast")
 def read_cast(site: Site) -> Results:
-    """float32 to float32, integers to float32, and between integers of 32 and 64 bits (ids and masks fit both)."""
+    """Read casts of float32 to float32, of integers to float32, and between int32 and int64 (ids and masks fit both)."""
     x, to = site.input(0), site.integer("to", 0)
     if to == ir.DataType.FLOAT:
         return x if x.type.is_float else site.make(Cast(), x)
     if to in (ir.DataType.INT32, ir.DataType.INT64) and not x.type.is_float:
         return x
-    raise Unsupported(f"it changes {x.type} to another element type at run time", "export the model in float32")
+    raise Unsupported(f"it casts {x.type} to another element type at run time", "export the model in float32")
 
 
 @reads("Reshape")
 def read_reshape(site: Site) -> Results:
-    """With ONNX's 0 (copy) and -1 (infer)."""
-    x, wanted = site.input(0), [int(n) for n in site.constant(1, "shape").reshape(-1)]
+    """Read Reshape with ONNX's 0 (copy) and -1 (infer)."""
+    x, shape = site.input(0), [*site.integers(1, "shape")]
     if not site.integer("allowzero", 0):
-        wanted = [x.shape[i] if n == 0 and i < len(x.shape) else n for i, n in enumerate(wanted)]
-    if wanted.count(-1) == 1:
-        known = -math.prod(wanted)
-        wanted[wanted.index(-1)] = x.type.size // known if known > 0 else 0
-    return site.reshape(x, tuple(wanted))
+        shape = [x.shape[i] if n == 0 and i < len(x.shape) else n for i, n in enumerate(shape)]
+    if shape.count(-1) == 1:
+        known = -math.prod(shape)
+        shape[shape.index(-1)] = x.type.size // known if known > 0 else 0
+    return site.reshape(x, tuple(shape))
 
 
 @reads("Flatten")
 def read_flatten(site: Site) -> Results:
-    """To a matrix."""
+    """Read a reshape to a matrix."""
     x = site.input(0)
     axis = site.integer("axis", 1)
     axis = axis + len(x.shape) if axis < 0 else axis
@@ -57,7 +57,7 @@ def read_flatten(site: Site) -> Results:
 
 @reads("Squeeze")
 def read_squeeze(site: Site) -> Results:
-    """Drop axes of length 1."""
+    """Read the removal of axes of length 1."""
     x, axes = site.input(0), site.axes(1, since=13)
     dropped = {i for i, n in enumerate(x.shape) if n == 1} if axes is None else {site.axis(a, len(x.shape)) for a in axes}
     if any(x.shape[i] != 1 for i in dropped):
@@ -67,10 +67,10 @@ def read_squeeze(site: Site) -> Results:
 
 @reads("Unsqueeze")
 def read_unsqueeze(site: Site) -> Results:
-    """Insert axes of length 1."""
+    """Read the insertion of axes of length 1."""
     x, axes = site.input(0), site.axes(1, since=13)
     if axes is None:
-        raise Unsupported("it names no axes")
+        raise Unsupported("it has no axes")
     rank = len(x.shape) + len(axes)
     inserted = {site.axis(a, rank) for a in axes}
     if len(inserted) < len(axes):
@@ -81,7 +81,7 @@ def read_unsqueeze(site: Site) -> Results:
 
 @reads("Transpose")
 def read_transpose(site: Site) -> Results:
-    """Without `perm`, all axes reversed."""
+    """Read Transpose, which reverses all axes without `perm`."""
     x = site.input(0)
     perm = site.ints("perm") or tuple(reversed(range(len(x.shape))))
     return site.transpose(x, *perm)
@@ -89,15 +89,15 @@ def read_transpose(site: Site) -> Results:
 
 @reads("Slice")
 def read_slice(site: Site) -> Results:
-    """Any axes, clamped as in ONNX; steps from 1."""
+    """Read slices along any axes, clamped as in ONNX, with steps from 1."""
     x = site.input(0)
-    starts, ends = (site.constant(i, w).reshape(-1).tolist() for i, w in ((1, "starts"), (2, "ends")))
-    axes = site.constant(3, "axes").reshape(-1).tolist() if site.has(3) else range(len(starts))
-    steps = site.constant(4, "steps").reshape(-1).tolist() if site.has(4) else [1] * len(starts)
+    starts, ends = site.integers(1, "starts"), site.integers(2, "ends")
+    axes = site.integers(3, "axes") if site.has(3) else range(len(starts))
+    steps = site.integers(4, "steps") if site.has(4) else [1] * len(starts)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         axis = site.axis(axis, len(x.shape))
         if step < 1:
-            raise Unsupported(f"it walks backwards (step {step})")
+            raise Unsupported(f"it steps backwards (step {step})")
         start, stop, _ = slice(start, end, step).indices(x.shape[axis])
         if stop <= start:
             raise Unsupported(f"it selects nothing: [{start}:{end}] of {x.shape[axis]}")
@@ -107,12 +107,12 @@ def read_slice(site: Site) -> Results:
 
 @reads("Split")
 def read_split(site: Site) -> Results:
-    """Sizes by attribute (before opset 13), by input, or equal parts."""
+    """Read Split into sizes by attribute (before opset 13) or by input, or into equal parts."""
     x, axis = site.input(0), site.axis(site.integer("axis", 0), len(site.input(0).shape))
     total, parts = x.shape[axis], len(site.node.outputs)
     sizes: Sequence[int] | None = site.ints("split") if site.opset < 13 else None
     if site.opset >= 13 and site.has(1):
-        sizes = [int(n) for n in site.constant(1, "split sizes").reshape(-1)]
+        sizes = site.integers(1, "split sizes")
     if sizes is None:
         part = -(-total // parts)
         sizes = [min(part, total - part * i) for i in range(parts)]
@@ -124,7 +124,7 @@ def read_split(site: Site) -> Results:
 
 @reads("Concat")
 def read_concat(site: Site) -> Results:
-    """Operands along one axis."""
+    """Read the concatenation of operands along one axis."""
     operands = [site.input(i) for i in range(len(site.operands))]
     axis = site.axis(site.integer("axis", 0), len(operands[0].shape))
     return operands[0] if len(operands) == 1 else site.make(Concat(axis), *operands)
@@ -132,17 +132,17 @@ def read_concat(site: Site) -> Results:
 
 @reads("Gather")
 def read_gather(site: Site) -> Results:
-    """One index or a run of them is a Slice; others stay a Gather, and so do ids that pick rows of a table."""
+    """Read Gather: of one index or consecutive ones as a Slice; of others, or of ids that pick rows of a table, as it is."""
     x, indices = site.input(0), value_of(site.input(1))
     axis = site.axis(site.integer("axis", 0), len(x.shape))
     if indices is None:
         if axis != 0 or site.input(1).type.is_float:
-            raise Unsupported("its index list is computed at run time", "only rows of a table are picked at run time")
+            raise Unsupported("its index list is computed at run time", "only rows of a table can be picked at run time")
         return site.make(Gather(0), x, site.input(1))
     size = x.shape[axis]
     flat = [int(i) + size if i < 0 else int(i) for i in indices.reshape(-1)]
     if not flat or min(flat) < 0 or max(flat) >= size:
-        raise Unsupported(f"its indices leave an axis of {size}")
+        raise Unsupported(f"its indices exceed an axis of {size}")
     if flat == list(range(flat[0], flat[0] + len(flat))):
         part = site.slice(x, axis, flat[0], flat[-1] + 1)
         return site.reshape(part, x.shape[:axis] + indices.shape + x.shape[axis + 1 :])
@@ -151,34 +151,36 @@ def read_gather(site: Site) -> Results:
 
 @reads("Expand")
 def read_expand(site: Site) -> Results:
-    """What is 1 long is repeated, element by element: rows of a Gather, through which data movement is followed."""
-    x, wanted = site.input(0), tuple(int(n) for n in site.constant(1, "shape").reshape(-1))
+    """Read Expand: axes of length 1 are repeated by a Gather, through which passes can follow the elements."""
+    x, target = site.input(0), site.integers(1, "shape")
     try:
-        shape = np.broadcast_shapes(x.shape, wanted)
+        shape = np.broadcast_shapes(x.shape, target)
     except ValueError:
-        raise Unsupported(f"{x.shape} does not expand to {wanted}") from None
+        raise Unsupported(f"{x.shape} does not expand to {target}") from None
     aligned = (*(1 for _ in range(len(shape) - len(x.shape))), *x.shape)
     return _repeated(site, site.reshape(x, aligned), [n // m for n, m in zip(shape, aligned, strict=True)])
 
 
 @reads("Tile")
 def read_tile(site: Site) -> Results:
-    """The whole, so many times along each axis."""
-    x, counts = site.input(0), [int(n) for n in site.constant(1, "repeats").reshape(-1)]
+    """Read Tile, which repeats the whole along each axis."""
+    x, counts = site.input(0), site.integers(1, "repeats")
     if len(counts) != len(x.shape) or min(counts, default=1) < 1:
-        raise Unsupported(f"it repeats {x.shape} {counts} times")
+        raise Unsupported(f"it repeats {x.shape} {list(counts)} times")
     return _repeated(site, x, counts)
 
 
 def _repeated(site: Site, x: Node, counts: Sequence[int]) -> Node:
-    """x so many times along each axis."""
+    """Return x repeated along each axis `counts` times."""
     size = x.type.size * math.prod(counts)
-    if size > _LARGEST_PAD and size > x.type.size:
-        raise Unsupported(f"it makes {size:,} elements of {x.shape}")
-    known = value_of(x)
-    if known is not None:
-        return site.value(np.tile(known, counts)) if size > x.type.size else x
-    if size > x.type.size and not x.type.is_float:  # masks stay as short as they are
+    if size == x.type.size:
+        return x
+    if size > _LARGEST_PAD:
+        raise Unsupported(f"it repeats {x.shape} to {size:,} elements")
+    array = value_of(x)
+    if array is not None:
+        return site.value(np.tile(array, counts))
+    if not x.type.is_float:  # masks are not lengthened
         raise Unsupported(f"it repeats integers {x.shape} that are computed at run time")
     for axis, count in enumerate(counts):
         if count > 1:
@@ -188,27 +190,21 @@ def _repeated(site: Site, x: Node, counts: Sequence[int]) -> Node:
 
 @reads("Pad")
 def read_pad(site: Site) -> Results:
-    """Constant padding becomes Concat with constants, negative padding a Slice."""
+    """Read constant padding as Concat with constants, negative padding as a Slice."""
     x, mode = site.input(0), site.text("mode", "constant")
     rank = len(x.shape)
     if mode != "constant":
         raise Unsupported(f"padding mode {mode!r} is not constant")
-    pads = [int(p) for p in site.constant(1, "padding").reshape(-1)]
+    pads = site.integers(1, "padding")
     fill = float(site.constant(2, "padding value").reshape(())) if site.has(2) else 0.0
-    axes = [site.axis(int(a), rank) for a in site.constant(3, "axes").reshape(-1)] if site.has(3) else list(range(rank))
+    axes = [site.axis(a, rank) for a in site.integers(3, "axes")] if site.has(3) else list(range(rank))
     for position, axis in enumerate(axes):
         before, after = pads[position], pads[position + len(axes)]
         if max(before, after) * (x.type.size // x.shape[axis]) > _LARGEST_PAD:
             raise Unsupported(f"it pads {x.shape} by {max(before, after)}")
         x = site.slice(x, axis, max(0, -before), x.shape[axis] - max(0, -after))
-        sides = [_block(site, x, axis, count, fill) for count in (before, after)]
-        joined = [part for part in (sides[0], x, sides[1]) if part is not None]
-        x = joined[0] if len(joined) == 1 else site.make(Concat(axis), *joined)
+        shapes = ((*x.shape[:axis], max(0, count), *x.shape[axis + 1 :]) for count in (before, after))
+        left, right = (site.value(np.full(shape, fill, np.float32)) if shape[axis] else None for shape in shapes)
+        parts = [part for part in (left, x, right) if part is not None]
+        x = parts[0] if len(parts) == 1 else site.make(Concat(axis), *parts)
     return x
-
-
-def _block(site: Site, x: Node, axis: int, count: int, fill: float) -> Node | None:
-    """A constant block `count` long on one axis, to be joined to x."""
-    if count <= 0:
-        return None
-    return site.value(np.full((*x.shape[:axis], count, *x.shape[axis + 1 :]), fill, np.float32))

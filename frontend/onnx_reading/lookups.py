@@ -1,18 +1,18 @@
 """Arithmetic on ids before they pick rows of a table: offsets, clamps, remainders, a padding id replaced by another.
 
-Every such value is a function of one element of an integer input. It is worked out for a window of integers when the
-model is read; the table's rows are then put in the order of the input itself, and which integers the model takes
-(`Input.allowed`) is known: those whose row exists. A comparison of ids (with the padding's id) becomes a mask of its own.
+Every such value is a function of one element of an integer input. It is tabulated for a window of integers when the model
+is read; the table's rows are then reordered to match the input itself, and the integers that the model accepts
+(`Input.allowed`) are those whose row exists. A comparison of ids (with the padding's id) becomes a separate mask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
-from edgewright.frontend.onnx_reading.bits import evaluate
+from edgewright.frontend.onnx_reading.reference import evaluate
 from edgewright.frontend.onnx_reading.site import Unsupported
 from edgewright.passes.input_ranges import Range
 from edgewright.passes.ir import Array, Int, Node, elem_of, make
@@ -26,9 +26,9 @@ _COLUMNS = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lookup:
-    """A value whose every element is values[x - low] + offset, x the element of the integer node `source` in its place.
+    """A value whose every element is values[x - low] + offset, where x is the same element of the integer node `source`.
 
-    `offset` is an integer array that broadcasts against the value (0 where all elements are treated alike).
+    `offset` is an integer array that broadcasts against the value (a scalar 0 if all elements are treated alike).
     """
 
     source: Node
@@ -38,7 +38,7 @@ class Lookup:
 
     @staticmethod
     def of_input(source: Node, dtype: np.dtype[np.generic]) -> Lookup:
-        """The input itself."""
+        """Return the input itself."""
         elem = elem_of(dtype)
         assert isinstance(elem, Int)
         low, high = max(elem.lowest, -WINDOW), min(elem.highest, WINDOW - 1)
@@ -46,21 +46,21 @@ class Lookup:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the value is the source's."""
+        """Whether the value equals the source's."""
         return not self.offset.any() and bool(np.array_equal(self.values, np.arange(self.low, self.low + len(self.values))))
 
     def on(self, source: Node) -> Lookup:
-        """The same function of other elements. ValueError where elements are not treated alike."""
+        """Return the same function of another node. ValueError if elements are not treated alike."""
         if self.offset.ndim:
             raise ValueError("ids of different offsets are moved")
         return Lookup(source, self.low, self.values, self.offset)
 
 
 def combined(node: ir.Node, opset: int, operands: Sequence[Lookup | Array | None]) -> Lookup | None:
-    """An elementwise node on functions of the same source and constants; None where it is no such function."""
-    own = [operand for operand in operands if isinstance(operand, Lookup)]
-    first = own[0]
-    if any(o.source is not first.source or o.low != first.low or o.offset.ndim for o in own) or len(node.outputs) != 1:
+    """Return an elementwise node on functions of one source and constants; None if it is not such a function."""
+    lookups = [operand for operand in operands if isinstance(operand, Lookup)]
+    first = lookups[0]
+    if any(o.source is not first.source or o.low != first.low or o.offset.ndim for o in lookups) or len(node.outputs) != 1:
         return None
     flat: list[Array | None] = []
     for operand in operands:
@@ -70,8 +70,8 @@ def combined(node: ir.Node, opset: int, operands: Sequence[Lookup | Array | None
     if not _keep_shape(first.source, *(o for o in operands if isinstance(o, np.ndarray))):
         return None
     try:
-        values = evaluate(node, opset, flat)
-    except Exception:  # ONNX's reference implementation raises what it likes; the reader then says what does not fit
+        (values,) = evaluate(ir.to_proto(node), opset, flat)
+    except Exception:  # of any type, from ONNX's reference implementation: the reader then says what does not fit
         return None
     if values.dtype.kind not in "biuf" or values.shape != first.values.shape:
         return None
@@ -79,15 +79,15 @@ def combined(node: ir.Node, opset: int, operands: Sequence[Lookup | Array | None
 
 
 def _keep_shape(source: Node, *arrays: Array) -> bool:
-    """Whether what is computed of a source and these constants has the source's shape."""
+    """Return whether broadcasting a source with these constants gives the source's shape."""
     try:
         return np.broadcast_shapes(source.shape, *(array.shape for array in arrays)) == source.shape
-    except ValueError:  # they do not broadcast, which is the operator's to refuse
+    except ValueError:  # they do not broadcast, which the operator refuses
         return False
 
 
 def _shifted(node: ir.Node, operands: Sequence[Lookup | Array | None]) -> Lookup | None:
-    """Each element has an offset of its own, as columns of categories in one table have."""
+    """Return a sum or difference in which each element has an offset of its own, as columns of categories in one table have."""
     if node.op_type not in ("Add", "Sub") or len(operands) != 2:
         return None
     a, b = operands
@@ -101,10 +101,10 @@ def _shifted(node: ir.Node, operands: Sequence[Lookup | Array | None]) -> Lookup
 
 
 def picked(table: Node, lookup: Lookup, origin: tuple[str, ...]) -> tuple[Node, Range]:
-    """Gather(0)(table, value) on the source itself, and the integers that it may hold. Unsupported where none may."""
+    """Return Gather(0)(table, value) on the source itself, and the source's range. Unsupported if no integer picks a row."""
     rows = value_of(table)
     if rows is None or lookup.values.dtype.kind not in "iu":
-        raise Unsupported("its rows are computed, and its indices too")
+        raise Unsupported("its rows and its indices are both computed")
     if not lookup.offset.ndim:
         low, high = _valid(lookup.values.astype(np.int64), lookup.low, rows.shape[0])
         return _rows(table, rows, lookup, 0, (low, high), origin), (low, high)
@@ -112,20 +112,20 @@ def picked(table: Node, lookup: Lookup, origin: tuple[str, ...]) -> tuple[Node, 
     columns = offset.reshape(-1, offset.shape[-1]) if offset.ndim else offset.reshape(1, 1)
     if not (columns == columns[0]).all() or columns.shape[1] > _COLUMNS:
         raise Unsupported("its indices have offsets that differ along more than the last axis")
-    parts, ranges, axis = [], [], len(offset.shape) - 1
-    for column, shift in enumerate(columns[0].tolist()):
-        low, high = _valid(lookup.values.astype(np.int64) + shift, lookup.low, rows.shape[0])
-        ranges.append((low, high))
+    ranges, axis = [], len(offset.shape) - 1
+    shifts = columns[0].tolist()
+    for shift in shifts:
+        ranges.append(_valid(lookup.values.astype(np.int64) + shift, lookup.low, rows.shape[0]))
+    allowed = (max(low for low, _ in ranges), max(high for _, high in ranges))
+    parts = []
+    for column, shift in enumerate(shifts):
         source = make(Slice(axis, column, column + 1, 1), lookup.source, origin=origin)
-        one = Lookup(source, lookup.low, lookup.values, lookup.offset)
-        parts.append((one, shift))
-    allowed = (max(r[0] for r in ranges), max(r[1] for r in ranges))
-    made = [_rows(table, rows, one, shift, allowed, origin) for one, shift in parts]
-    return (made[0] if len(made) == 1 else make(Concat(axis), *made, origin=origin)), allowed
+        parts.append(_rows(table, rows, replace(lookup, source=source), shift, allowed, origin))
+    return (parts[0] if len(parts) == 1 else make(Concat(axis), *parts, origin=origin)), allowed
 
 
 def tabled(lookup: Lookup, origin: tuple[str, ...]) -> Node:
-    """The value itself as a node: integers or booleans as integers, reals as float32."""
+    """Return the value itself as a node: integers or booleans as integers, reals as float32."""
     if lookup.is_plain:
         return lookup.source
     kind = np.float32 if lookup.values.dtype.kind == "f" else np.int64
@@ -134,9 +134,9 @@ def tabled(lookup: Lookup, origin: tuple[str, ...]) -> Node:
 
 
 def _valid(values: Array, low: int, rows: int) -> Range:
-    """The longest run of integers whose values are rows."""
-    good = np.concatenate([[False], (values >= 0) & (values < rows), [False]])
-    edges = np.flatnonzero(good[1:] != good[:-1])
+    """Return the longest run of integers whose values are rows."""
+    valid = np.concatenate([[False], (values >= 0) & (values < rows), [False]])
+    edges = np.flatnonzero(valid[1:] != valid[:-1])
     starts, stops = edges[::2], edges[1::2]
     if not len(starts):
         raise Unsupported(f"no id picks one of its {rows} rows")
@@ -154,13 +154,12 @@ def _rows(table: Node, rows: Array, lookup: Lookup, shift: int, allowed: Range, 
     if len(order) > 2 * len(rows) + 64:  # many ids share rows
         return make(Gather(0), table, make(Gather(0), constant(order, origin), lookup.source, origin=origin), origin=origin)
     if order.size * max(1, rows[0].size) > _LARGEST_TABLE:
-        raise Unsupported(f"its table has {rows.shape[0]:,} rows, too many to be put in another order")
+        raise Unsupported(f"its table has {rows.shape[0]:,} rows, too many to be reordered")
     return make(Gather(0), constant(rows[order], origin), lookup.source, origin=origin)
 
 
 def _arranged(values: Array, low: int) -> Array:
-    """values[x - low] at place x, from the end for negative x; integers below a positive low get the first value."""
+    """Return values[x - low] at index x, from the end for negative x; integers below a positive low get the first value."""
     negative = max(0, -low)
-    front = values[negative:]
-    filled = np.repeat(values[:1], max(0, low), axis=0)
-    return np.concatenate([filled, front, values[:negative]])
+    below_low = np.repeat(values[:1], max(0, low), axis=0)
+    return np.concatenate([below_low, values[negative:], values[:negative]])

@@ -13,61 +13,50 @@ from edgewright.passes.ops import Add, BatchNormalization, LayerNormalization, M
 
 @reads("BatchNormalization")
 def read_batch_normalization(site: Site) -> Results:
-    """With stored statistics."""
+    """Read BatchNormalization with stored statistics."""
     if site.integer("training_mode", 0):
         raise Unsupported("it computes batch statistics (training mode)", "export the model after model.eval()")
     site.only_first_output()
     return site.make(BatchNormalization(site.real("epsilon", 1e-5)), *(site.input(i) for i in range(5)))
 
 
-@reads("LayerNormalization")
-def read_layer_normalization(site: Site) -> Results:
-    """Over the last axis, or the last few as one; a missing bias is zero."""
-    x, gamma = site.input(0), site.input(1)
-    axis = site.axis(site.integer("axis", -1), len(x.shape))
+_KINDS: dict[str, type[LayerNormalization | RMSNormalization]] = {
+    kind.__name__: kind for kind in (LayerNormalization, RMSNormalization)
+}
+
+
+@reads(*_KINDS)
+def read_normalization(site: Site) -> Results:
+    """Read a normalisation over the last axis or several last axes; a missing bias is zero."""
+    kind, x, gamma = _KINDS[site.node.op_type], site.input(0), site.input(1)
+    axis, op = site.axis(site.integer("axis", -1), x.type.rank), kind(site.real("epsilon", 1e-5))
     site.only_first_output()
-    if axis != len(x.shape) - 1:
-        normal = normalised_over(LayerNormalization(site.real("epsilon", 1e-5)), x, _from(axis, x), None, None)
-        scaled = site.make(Mul(), normal, gamma)
+    if axis != x.type.rank - 1:
+        scaled = site.make(Mul(), normalised_over(op, x, tuple(range(axis, x.type.rank)), None, None), gamma)
         return site.make(Add(), scaled, site.input(2)) if site.has(2) else scaled
-    beta = site.input(2) if site.has(2) else site.value(np.zeros(x.shape[-1], np.float32))
-    width = (x.shape[-1],)
-    return site.make(LayerNormalization(site.real("epsilon", 1e-5)), x, *(_widened(site, p, width) for p in (gamma, beta)))
-
-
-@reads("RMSNormalization")
-def read_rms_normalization(site: Site) -> Results:
-    """Over the last axis, or the last few as one."""
-    x = site.input(0)
-    axis = site.axis(site.integer("axis", -1), len(x.shape))
-    if axis != len(x.shape) - 1:
-        normal = normalised_over(RMSNormalization(site.real("epsilon", 1e-5)), x, _from(axis, x), None, None)
-        return site.make(Mul(), normal, site.input(1))
-    gamma = _widened(site, site.input(1), (x.shape[-1],))
-    return site.make(RMSNormalization(site.real("epsilon", 1e-5)), x, gamma)
+    parameters = [gamma]
+    if kind is LayerNormalization:
+        parameters.append(site.input(2) if site.has(2) else site.value(np.zeros(x.shape[-1], np.float32)))
+    return site.make(op, x, *(_widened(site, parameter, (x.shape[-1],)) for parameter in parameters))
 
 
 def _widened(site: Site, parameter: Node, width: tuple[int]) -> Node:
-    """A constant scale or bias of fewer or other axes, as (width,)."""
+    """Return a constant scale or bias of any shape as (width,)."""
     array = value_of(parameter)
     if array is None or parameter.shape == width:
         return parameter
     return site.value(np.broadcast_to(array.reshape(-1), width))
 
 
-def _from(axis: int, x: Node) -> tuple[int, ...]:
-    return tuple(range(axis, x.type.rank))
-
-
 @reads("InstanceNormalization")
 def read_instance_normalization(site: Site) -> Results:
-    """Over all positions of each channel."""
+    """Read InstanceNormalization, over all positions of each channel."""
     return _grouped(site, site.input(0).shape[1], per_group=False)
 
 
 @reads("GroupNormalization")
 def read_group_normalization(site: Site) -> Results:
-    """Over all positions of a group of channels; before opset 21 scale and bias belong to groups."""
+    """Read GroupNormalization, over all positions of a group of channels; before opset 21 scale and bias are per group."""
     groups = site.integer("num_groups", 0)
     if groups < 1 or site.input(0).shape[1] % groups:
         raise Unsupported(f"{groups} groups do not divide {site.input(0).shape[1]} channels")
@@ -75,7 +64,7 @@ def read_group_normalization(site: Site) -> Results:
 
 
 def _grouped(site: Site, groups: int, per_group: bool) -> Node:
-    """A LayerNormalization of (batch, groups, everything else), then scale and bias of the channels."""
+    """Return a LayerNormalization of (batch, groups, all other axes), then scale and bias of the channels."""
     x, scale, bias = (site.input(i) for i in range(3))
     if x.type.rank < 3:
         raise Unsupported(f"its operand {x.shape} has no positions")
@@ -87,11 +76,9 @@ def _grouped(site: Site, groups: int, per_group: bool) -> Node:
         known = value_of(parameter)
         if known is not None and np.all(known == neutral):
             continue
-        each = (groups, *(1 for _ in places)) if per_group else (channels, *(1 for _ in places))
         if per_group and groups != channels:
             if known is None:
                 raise Unsupported("its scale and bias are computed at run time")
             parameter = site.value(np.repeat(known.reshape(-1), channels // groups))
-            each = (channels, *each[1:])
-        result = site.make(op, result, site.reshape(parameter, each))
+        result = site.make(op, result, site.reshape(parameter, (channels, *(1 for _ in places))))
     return result

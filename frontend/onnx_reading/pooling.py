@@ -1,4 +1,4 @@
-"""Readers of pooling by windows: the largest value by comparing moved images, the mean by a convolution of each channel."""
+"""Readers of pooling by windows: the maximum by comparing shifted images, the mean by a convolution of each channel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LARGEST_WINDOW = 1 << 12  # positions
 
 
 def _window(site: Site, x: Node) -> tuple[Window, tuple[int, int], tuple[int, int]]:
-    """The window, its kernel, and how many places it takes along each side."""
+    """Return the window, its kernel, and its number of positions along each side."""
     kernel = site.ints("kernel_shape") or ()
     window = Window.of(site, x, kernel)
     sides: tuple[int, int] = (1, kernel[0]) if window.flat else (kernel[0], kernel[1])
@@ -21,14 +21,13 @@ def _window(site: Site, x: Node) -> tuple[Window, tuple[int, int], tuple[int, in
         raise Unsupported(f"its window is {sides[0]} x {sides[1]}")
     up = bool(site.integer("ceil_mode", 0)) and not site.text("auto_pad", "NOTSET").startswith("SAME")
     places = []
-    for n, k, s, d, before, after in zip(
-        image, sides, window.strides, window.dilations, window.pads[:2], window.pads[2:], strict=True
-    ):
-        room = n + before + after - d * (k - 1) - 1
-        count = (-(-room // s) if up else room // s) + 1
-        if up and (count - 1) * s >= n + before:  # a window that starts behind the image does not count
+    pads = window.pads
+    for n, k, s, d, before, after in zip(image, sides, window.strides, window.dilations, pads[:2], pads[2:], strict=True):
+        travel = n + before + after - d * (k - 1) - 1
+        count = (-(-travel // s) if up else travel // s) + 1
+        if up and (count - 1) * s >= n + before:  # a window that starts after the image does not count
             count -= 1
-        if room < 0 or count < 1:
+        if travel < 0 or count < 1:
             raise Unsupported(f"its window of {k} does not fit a side of {n}")
         places.append(count)
     return window, sides, (places[0], places[1])
@@ -36,27 +35,32 @@ def _window(site: Site, x: Node) -> tuple[Window, tuple[int, int], tuple[int, in
 
 @reads("MaxPool")
 def read_max_pool(site: Site) -> Results:
-    """One side after the other: the maximum of the image's rows (columns) that each tap of the window sees. A tap that is
-    outside sees what another tap of its window sees."""
+    """Read MaxPool, one side after the other: the maximum of the image's rows (columns) at each tap of the window. A tap
+    outside the image is replaced by another tap of its window."""
     x = site.input(0)
     site.only_first_output()
     window, sides, places = _window(site, x)
     image = raised(site, x)
     for axis in (2, 3):
         n, k, count = image.shape[axis], sides[axis - 2], places[axis - 2]
-        taps = np.arange(count) * window.strides[axis - 2] - window.pads[axis - 2]
-        seen = taps[:, None] + np.arange(k) * window.dilations[axis - 2]  # (places, taps)
-        inside = (seen >= 0) & (seen < n)
+        taps = _taps(window, axis - 2, k, count)
+        inside = (taps >= 0) & (taps < n)
         if not inside.any(axis=1).all():
             raise Unsupported("a window lies outside the image")
-        instead = np.take_along_axis(seen, inside.argmax(axis=1)[:, None], axis=1)
-        image = _largest(site, image, axis, np.where(inside, seen, instead))
+        first_inside = np.take_along_axis(taps, inside.argmax(axis=1)[:, None], axis=1)
+        image = _largest(site, image, axis, np.where(inside, taps, first_inside))
     return lowered(site, image, window.flat)
 
 
-def _largest(site: Site, image: Node, axis: int, seen: Array) -> Node:
+def _taps(window: Window, side: int, kernel: int, count: int) -> Array:
+    """Return the index in the image, which may be outside, of each tap of the window at each position: (count, kernel)."""
+    starts = np.arange(count) * window.strides[side] - window.pads[side]
+    return np.asarray(starts[:, None] + np.arange(kernel) * window.dilations[side])
+
+
+def _largest(site: Site, image: Node, axis: int, taps: Array) -> Node:
     parts = []
-    for rows in dict.fromkeys(tuple(column) for column in seen.T.tolist()):
+    for rows in dict.fromkeys(tuple(column) for column in taps.T.tolist()):
         steps = set(np.diff(rows).tolist())
         if len(steps) <= 1 and min(steps, default=1) > 0:
             parts.append(site.slice(image, axis, rows[0], rows[-1] + 1, min(steps, default=1)))
@@ -70,7 +74,7 @@ def _largest(site: Site, image: Node, axis: int, seen: Array) -> Node:
 
 @reads("AveragePool")
 def read_average_pool(site: Site) -> Results:
-    """A convolution with equal weights; where a window reaches beyond what counts, the sum is over fewer values."""
+    """Read AveragePool as a convolution with equal weights, scaled where a window has fewer values that count."""
     x = site.input(0)
     window, sides, places = _window(site, x)
     image = raised(site, x)
@@ -79,19 +83,19 @@ def read_average_pool(site: Site) -> Results:
     for side in (0, 1):
         n, k, s, d = image.shape[side + 2], sides[side], window.strides[side], window.dilations[side]
         before, after, count = pads[side], pads[side + 2], places[side]
-        seen = np.arange(count)[:, None] * s - before + np.arange(k) * d
+        taps = _taps(window, side, k, count)
         low, high = (-before, n + after) if padded else (0, n)
-        counts.append(((seen >= low) & (seen < high)).sum(axis=1))
+        counts.append(((taps >= low) & (taps < high)).sum(axis=1))
         pads[side + 2] = max(after, (count - 1) * s + d * (k - 1) + 1 - n - before)
-    each = np.outer(counts[0], counts[1])
-    if each.min() < 1:
+    window_counts = np.outer(counts[0], counts[1])
+    if window_counts.min() < 1:
         raise Unsupported("a window lies outside the image")
-    channels, most = image.shape[1], int(each.max())
+    channels, most = image.shape[1], int(window_counts.max())
     kernel = np.full((channels, 1, *sides), 1 / most, np.float32)
     op = Conv(window.strides, (pads[0], pads[1], pads[2], pads[3]), window.dilations, channels)
     result = site.make(op, image, site.value(kernel))
     if result.shape[2:] != places:
         result = site.slice(site.slice(result, 2, 0, places[0]), 3, 0, places[1])
-    if (each != most).any():
-        result = site.make(Mul(), result, site.value((most / each).astype(np.float32)[None, None]))
+    if (window_counts != most).any():
+        result = site.make(Mul(), result, site.value((most / window_counts).astype(np.float32)[None, None]))
     return lowered(site, result, window.flat)

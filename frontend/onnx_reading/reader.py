@@ -1,4 +1,4 @@
-"""ONNX -> Graph[FLOAT] in canonical form, or every reason why not at once.
+"""Read ONNX into a canonical FLOAT graph, or refuse it with all reasons together.
 
 File or proto -> checks (`checks*`) -> onnx_ir, shapes pinned, constants folded (`fold`) -> plain
 nodes, one reader per operator (the modules of `_REGISTERED`) -> exporter idioms recognised (`canonical`).
@@ -12,71 +12,51 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 from edgewright.frontend.canonical.canonicalise import canonicalise
-from edgewright.frontend.canonical.experts import refuse_leftovers
-from edgewright.frontend.onnx_reading import (
-    arith,
-    attention,
-    convolutions,
-    einsum,
-    layout,
-    norms,
-    pooling,
-    reductions,
-    spatial,
-)
+from edgewright.frontend.onnx_reading import arith, attention, convolutions, einsum, layout, norms, pooling, reductions, spatial
 from edgewright.frontend.onnx_reading.batch import (
     asks_for_one,
     batch_note,
     fixed_batch,
-    keeps_its_batch,
+    refuse_batch_of_one,
     with_batch_of_one,
     with_first_axis,
 )
-from edgewright.frontend.onnx_reading.bits import (
-    BROADCASTING,
-    FOLLOWED,
-    KEEPS_VALUES,
-    Bits,
-    CountsNeeded,
-    check_masks,
-    follow,
-)
-from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, place_of
+from edgewright.frontend.onnx_reading.bits import BROADCASTING, FOLLOWED, KEEPS_VALUES, Bits, CountsNeeded, check_masks, follow
+from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS, check_structure, name_of, opset_of, place_of
 from edgewright.frontend.onnx_reading.checks_file import check_is_model, load_proto
 from edgewright.frontend.onnx_reading.checks_quantised import refuse_quantised
-from edgewright.frontend.onnx_reading.checks_tensors import check_tensors
+from edgewright.frontend.onnx_reading.checks_tensors import check_tensors, no_numbers
 from edgewright.frontend.onnx_reading.checks_values import check_read, check_values
+from edgewright.frontend.onnx_reading.experts import FuseExperts, refuse_leftovers
 from edgewright.frontend.onnx_reading.fold import FOLDABLE, Shapes, fold
 from edgewright.frontend.onnx_reading.integers import Integers
-from edgewright.frontend.onnx_reading.refusals import no_numbers, no_reader, refused, sizes_in
+from edgewright.frontend.onnx_reading.refusals import no_reader, not_readable, sizes_in, unsupported_use
 from edgewright.frontend.onnx_reading.routing import Routing, leftovers, too_many_chosen
 from edgewright.frontend.onnx_reading.rows import computes_rows
 from edgewright.frontend.onnx_reading.runtime_experts import expand_runtime_experts
 from edgewright.frontend.onnx_reading.runtime_operators import expand_runtime_operators
-from edgewright.frontend.onnx_reading.site import READERS, Site, Unsupported, check_integers
-from edgewright.frontend.onnx_reading.traced_length import DoesNotFit, traced_length
+from edgewright.frontend.onnx_reading.site import READERS, Reader, Site, Unsupported, check_integers
+from edgewright.frontend.onnx_reading.traced_length import DoesNotFit, refuse_traced_length
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.ir import Array, Graph, InferError, Level, Node, Shape, elem_of, make
 from edgewright.passes.ir.budget import check_budget
 from edgewright.passes.ops import Constant, Reshape, constant, graph_input
+from edgewright.passes.transform import Statistics
 
 _REGISTERED = (arith, attention, convolutions, einsum, layout, norms, pooling, reductions, spatial)  # importing fills READERS
 
 ModelSource = str | os.PathLike[str] | onnx.ModelProto
-
-
-def supported_operators() -> tuple[str, ...]:
-    """ONNX operators that the reader knows, sorted."""
-    return tuple(sorted({*READERS, "Constant"}))
+Counted: TypeAlias = tuple[Graph, tuple[Statistics, ...]]
 
 
 def load_checked(source: ModelSource) -> onnx.ModelProto:
-    """A model that passed every check, its external data inside. The caller's proto is not changed."""
+    """Return a model that passed every check, with external data loaded. The caller's proto is not changed."""
     if isinstance(source, onnx.ModelProto):
         model = onnx.ModelProto()
         model.CopyFrom(source)
@@ -87,7 +67,7 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
         model = load_proto(path)
     refuse_quantised(model)
     expand_runtime_operators(model)
-    found = expand_runtime_experts(model)
+    refusals = expand_runtime_experts(model)
     wrong_tensors: Sequence[Diagnostic] = ()
     try:
         check_tensors(model, path)  # first: afterwards no check opens a file
@@ -96,50 +76,49 @@ def load_checked(source: ModelSource) -> onnx.ModelProto:
     try:
         check_structure(model)
     except CompileError as error:  # an operator of experts has been refused with its own reason
-        named = "operator com.microsoft.MoE "
-        found += [d for d in error.diagnostics if not (d.code == "N013" and d.message.startswith(named))]
-    found += wrong_tensors
-    if found:
-        raise CompileError(found + _never_supported(model, {d.at for d in found}))
+        message = "operator com.microsoft.MoE "
+        refusals += [d for d in error.diagnostics if not (d.code == "N013" and d.message.startswith(message))]
+    refusals += wrong_tensors
+    if refusals:
+        raise CompileError(refusals + _never_supported(model, {refusal.at for refusal in refusals}))
     return model
 
 
-def _never_supported(model: onnx.ModelProto, known: set[str]) -> list[Diagnostic]:
-    """Operators that no folding can remove, for a model that is refused for other reasons: all is said at once."""
+def _never_supported(model: onnx.ModelProto, refused_places: set[str]) -> list[Diagnostic]:
+    """Return refusals of operators that no folding can remove, to report them with a model's other errors."""
     computed = {value.name for value in model.graph.input}
-    found = []
+    refusals = []
     for node in model.graph.node:
         if node.op_type in ("Shape", "Size", "ConstantOfShape"):
-            continue  # known once shapes are
+            continue  # constant once shapes are known
         if computed.isdisjoint(node.input) and node.op_type in FOLDABLE:
             continue
         computed.update(node.output)
         readable = node.op_type in READERS or node.op_type in FOLLOWED or node.op_type == "Constant"
-        if node.domain in STANDARD_DOMAINS and not readable and place_of(node) not in known:
-            found.append(no_reader(node.op_type, place_of(node)))
-    return found
+        if node.domain in STANDARD_DOMAINS and not readable and place_of(node) not in refused_places:
+            refusals.append(no_reader(node))
+    return refusals
 
 
 def read_model(source: ModelSource, shapes: Shapes | None = None) -> Graph:
-    """The model as a canonical FLOAT graph.
+    """Return the model as a canonical FLOAT graph.
 
     `shapes` pins inputs by name; an open batch (first axis) becomes 1 without it, any other open dimension is N012. A
-    fixed batch becomes 1 where the model works on rows alone (`batch`), an input of another first axis gets one more axis.
-    Raises CompileError with every diagnostic found: N001 to N025, texts in `frontend.codes`.
+    fixed batch becomes 1 if the model computes every row alone (`batch`), an input with another first axis gets one more
+    axis. Raises CompileError with all diagnostics together: N001 to N026, explained in `passes/errors`.
     """
-    return read_checked(load_checked(source), shapes)
+    return read_checked(load_checked(source), shapes)[0]
 
 
-def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Graph:
-    """`read_model` of what `load_checked` returned."""
+def read_checked(model: onnx.ModelProto, shapes: Shapes | None = None) -> Counted:
+    """Return `read_model` of a model that `load_checked` returned, and what each group of canonical rules did."""
     shapes = shapes or {}
     try:
-        return _read_checked(model, shapes)
+        batch = fixed_batch(model, shapes)
+        return _canonical(read_plain(model, shapes)) if batch is None else _read_rows(model, shapes, batch)
     except DoesNotFit as error:
-        traced = traced_length(model, shapes, error, lambda other: _is_readable(model, other))
-        if traced is None:
-            raise
-        raise CompileError([traced]) from None
+        refuse_traced_length(model, shapes, error, lambda other: _is_readable(model, other))
+        raise
 
 
 def _is_readable(model: onnx.ModelProto, shapes: Shapes) -> bool:
@@ -150,78 +129,68 @@ def _is_readable(model: onnx.ModelProto, shapes: Shapes) -> bool:
     return True
 
 
-def _read_checked(model: onnx.ModelProto, shapes: Shapes) -> Graph:
-    batch = fixed_batch(model, shapes)
-    return _canonical(read_plain(model, shapes)) if batch is None else _read_rows(model, shapes, batch)
-
-
-def _read_rows(model: onnx.ModelProto, shapes: Shapes, batch: int) -> Graph:
-    """The graph of one row, where all rows of a batch are computed alike; else of the model as it is."""
-    refused: CompileError | None = None
+def _read_rows(model: onnx.ModelProto, shapes: Shapes, batch: int) -> Counted:
+    """Return the graph of one row if all rows of a batch are computed alike, or else of the model as it is."""
+    refusal: CompileError | None = None
+    one_row: Graph | None = None
     try:
-        one = read_plain(with_batch_of_one(model, batch), with_first_axis(1, shapes))
+        one_row = read_plain(with_batch_of_one(model, batch), with_first_axis(1, shapes))
     except CompileError as error:
-        one, refused = None, error
-    many = read_plain(model, with_first_axis(batch, shapes), unbatched=False)
-    if one is not None and computes_rows(one, many, batch):
-        return replace(_canonical(one), notes=(batch_note(batch),))
+        refusal = error
+    all_rows = read_plain(model, with_first_axis(batch, shapes), unbatched=False)
+    if one_row is not None and computes_rows(one_row, all_rows, batch):
+        graph, statistics = _canonical(one_row)
+        return replace(graph, notes=(batch_note(batch),)), statistics
     if asks_for_one(shapes):
-        raise keeps_its_batch(batch, refused)
+        refuse_batch_of_one(batch, refusal)
     return _canonical(read_plain(model, shapes))
 
 
-def _canonical(plain: Graph) -> Graph:
-    graph = canonicalise(plain)
+def _canonical(plain: Graph) -> Counted:
+    graph, statistics = canonicalise(plain, FuseExperts())
     refuse_leftovers(graph)
     check_values(graph)
     check_budget(graph)  # before anything is evaluated
-    return graph
+    return graph, statistics
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a model file says of itself."""
+    """What a model file declares about itself, and what each group of canonical rules did to its graph."""
 
     producer: str
     opset: int
     nodes: int
     file_bytes: int | None
+    passes: tuple[Statistics, ...] = ()
 
 
 def read_with_facts(source: ModelSource, shapes: Shapes | None = None) -> tuple[Graph, ModelFacts]:
-    """`read_model`, and what the file says of itself."""
+    """Return `read_model`, and what the file declares about itself."""
     model = load_checked(source)
-    opset = max(entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     size = None if isinstance(source, onnx.ModelProto) else Path(source).stat().st_size
-    return read_checked(model, shapes), ModelFacts(producer or "unknown", opset, len(model.graph.node), size)
+    graph, passes = read_checked(model, shapes)
+    return graph, ModelFacts(producer or "unknown", opset_of(model), len(model.graph.node), size, passes)
 
 
 def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None, unbatched: bool = True) -> Graph:
-    """A checked model as plain operators, one or a few for each ONNX node.
+    """Return a checked model in plain operators, one or a few for each ONNX node.
 
-    unbatched: inputs that do not start with 1 get an axis of samples in front; otherwise they keep their shape.
+    unbatched: inputs that do not start with 1 get an axis of samples before their own; otherwise they keep their shape.
     """
     output_names = tuple(output.name for output in model.graph.output)
     try:
-        with _quiet():
+        with _silenced():
             ir_model = ir.from_proto(model)
             fold(ir_model, shapes or {})
     except CompileError:
         raise
-    except Exception as error:  # whatever these libraries find wrong with a model is the model's fault
+    except Exception as error:  # whatever these libraries raise, the cause is the model
         cause = error.__cause__ or error
-        raise CompileError(
-            [
-                Diagnostic(
-                    "N011",
-                    "the model cannot be interpreted",
-                    at=str(error).split("\n")[0][:300],
-                    because=f"{type(cause).__name__}: {str(cause).splitlines()[0][:300] if str(cause) else ''}",
-                    help="check it with onnx.checker.check_model(path, full_check=True) and export it again",
-                )
-            ]
-        ) from None
+        because = f"{type(cause).__name__}: {str(cause).splitlines()[0][:300] if str(cause) else ''}"
+        help_text = "check it with onnx.checker.check_model(path, full_check=True) and export it again"
+        fail("N011", "the model cannot be interpreted", str(error).split("\n")[0][:300], because, help_text)
     counts: dict[str, int] = {}
     while True:
         try:
@@ -231,8 +200,8 @@ def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None, unbatched: 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' own warnings off the terminal: what matters of them becomes a diagnostic."""
+def _silenced() -> Iterator[None]:
+    """Keep the libraries' warnings off the terminal: diagnostics report what matters."""
     loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -244,22 +213,17 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _place(node: ir.Node) -> tuple[str, ...]:
-    name = node.name or (node.outputs[0].name if node.outputs else "") or node.op_type
-    return (name,)
-
-
 @dataclass(slots=True, init=False)
 class _Conversion:
-    """State of one walk over a folded model: known values, refusals, values that a refusal leaves unknown, and what the
-    integer inputs that hold counts stay below, by name."""
+    """State of one pass over a folded model: converted values, refusals, values that a refusal leaves unknown, and the
+    upper bound of each integer input that holds counts, by name."""
 
     model: ir.Model
     opset: int
     values: dict[ir.Value, Node]
     bits: dict[ir.Value, Bits]
     unknown: set[ir.Value]
-    found: list[Diagnostic]
+    refusals: list[Diagnostic]
     routing: Routing
     lengths: list[int]
     integers: Integers
@@ -269,33 +233,22 @@ class _Conversion:
         self.model = model
         self.counts = counts
         self.opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
-        self.values, self.bits, self.unknown, self.found = {}, {}, set(), []
+        self.values, self.bits, self.unknown, self.refusals = {}, {}, set(), []
         self.lengths = []
         self.integers = Integers(self.opset, self.values, self.bits, counts)
         self.routing = Routing(model, self.opset)
 
     def run(self, output_names: tuple[str, ...], unbatched: bool) -> Graph:
-        """The graph, or CompileError with all refusals."""
+        """Return the graph, or raise CompileError with all refusals."""
         graph = self.model.graph
-        inputs = []
-        for value in graph.inputs:
-            shape = tuple(int(d) for d in value.shape or ())  # type: ignore[arg-type]
-            dtype = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
-            inputs.append(graph_input(str(value.name), shape, elem_of(dtype)))
-            whole = inputs[-1]
-            if unbatched and shape[:1] != (1,):
-                inputs[-1] = graph_input(str(value.name), (1, *shape), elem_of(dtype), unbatched=True)
-                whole = make(Reshape(shape), inputs[-1], origin=(f"{value.name}/sample",))
-            self.values[value] = whole
-            if not whole.type.is_float:
-                self.integers.enter(value, whole, inputs[-1], dtype)
+        inputs = [self._enter(value, unbatched) for value in graph.inputs]
         for node in graph:
-            self._read(node)
+            self._convert(node)
         outputs = [self._operand(value) for value in graph.outputs]
-        if self.found:
-            kept = Graph("", (), tuple(dict.fromkeys(self.values.values())), (), Level.FLOAT)
-            found = self.found + leftovers(kept)
-            raise DoesNotFit(found, self.lengths) if self.lengths else CompileError(found)
+        if self.refusals:
+            converted = Graph("", (), tuple(dict.fromkeys(self.values.values())), (), Level.FLOAT)
+            refusals = self.refusals + leftovers(converted)
+            raise DoesNotFit(refusals, self.lengths) if self.lengths else CompileError(refusals)
         if any(output is None for output in outputs):
             fail("N011", "an output is never computed", "graph outputs", "", "export it again")
         results = tuple(o if o.shape else make(Reshape((1,)), o, origin=o.origin) for o in outputs if o)
@@ -303,31 +256,44 @@ class _Conversion:
         check_masks(read, self.counts)
         return read
 
-    def _operand(self, value: ir.Value | None, beside: Sequence[Shape] = ()) -> Node | None:
-        """The value as a node; one computed from a mask may be shorter where shapes `beside` it make up for that."""
+    def _enter(self, value: ir.Value, unbatched: bool) -> Node:
+        """Convert an input of the model; return the input of the graph."""
+        name, shape = str(value.name), tuple(int(d) for d in value.shape or ())  # type: ignore[arg-type]
+        dtype = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
+        entry = node = graph_input(name, shape, elem_of(dtype))
+        if unbatched and shape[:1] != (1,):
+            entry = graph_input(name, (1, *shape), elem_of(dtype), unbatched=True)
+            node = make(Reshape(shape), entry, origin=(f"{name}/sample",))
+        self.values[value] = node
+        if not node.type.is_float:
+            self.integers.enter(value, node, entry, dtype)
+        return entry
+
+    def _operand(self, value: ir.Value | None, broadcast_with: Sequence[Shape] = ()) -> Node | None:
+        """Return the value as a node; one computed from a mask may be shorter if broadcasting restores its shape."""
         if value is None:
             return None
         if value not in self.values and value in self.bits:
-            return self.bits[value].node((value.name or "mask",), beside)
+            return self.bits[value].node((value.name or "mask",), broadcast_with)
         if value not in self.values and value in self.integers.lookups:
             return self.integers.node(value, (value.name or "ids",))
         if value not in self.values and value.const_value is not None:
             array = np.asarray(value.const_value.numpy())
             if array.dtype.kind not in "biuf":
-                self.found.append(no_numbers(value, array))
+                dtype = "string" if array.dtype.kind in "OSU" else array.dtype
+                self.refusals.append(no_numbers(f"tensor {value.name!r}", dtype))
                 self.unknown.add(value)
                 return None
             self.values[value] = constant(array, origin=(value.name or "constant",))
         return self.values.get(value)
 
-    def _read(self, node: ir.Node) -> None:
+    def _convert(self, node: ir.Node) -> None:
         if node.op_type == "Constant" and node.outputs[0].const_value is not None:
             return
-        at = f"node {_place(node)[0]!r} ({node.op_type})"
         standard = node.domain in STANDARD_DOMAINS
         reader = READERS.get(node.op_type) if standard else None
         if reader is None and not (standard and node.op_type in FOLLOWED):
-            self._refuse(node, refused(node, at))
+            self._refuse(node, not_readable(node))
             return
         for value in node.inputs:
             if value is not None and value.const_value is not None:
@@ -335,46 +301,42 @@ class _Conversion:
         if any(value in self.unknown for value in node.inputs):
             self.unknown.update(node.outputs)
             return
-        if standard and self.integers.reads(node):
+        if self.integers.reads(node):
             try:
-                if self.integers.read(node, self._operand, _place(node)):
+                if self.integers.read(node, self._operand, (name_of(node),)):
                     return
             except Unsupported as error:
-                message = f"this use of {node.op_type} is not supported"
-                self._refuse(node, Diagnostic("N018", message, at=at, because=error.because, help=error.help))
+                self._refuse(node, unsupported_use(node, error.because, error.help))
                 return
         if self._follow(node) and node.op_type not in KEEPS_VALUES:
             return
-        if standard and self.routing.comes_first(node, self.values):
-            routed = self.routing.read(node, self._operands(node), no_reader(node.op_type, at))
-            if routed is not None:
-                self.values.update(zip(node.outputs, routed, strict=True))
+        if self.routing.comes_first(node, self.values):
+            results = self.routing.read(node, self._operands(node), no_reader(node))
+            if results is not None:
+                self.values.update(zip(node.outputs, results, strict=True))
                 return
-        if reader is None:
-            if not self._is_mask(node):
-                self._refuse(node, refused(node, at))
-            return
+        refusal = not_readable(node) if reader is None else self._read(node, reader)
+        if refusal is not None and not self._is_mask(node):
+            self._refuse(node, refusal)
+
+    def _read(self, node: ir.Node, reader: Reader) -> Diagnostic | None:
+        """Convert the node by its reader, or return why that is not possible."""
+        operands = self._operands(node)
         try:
-            results = reader(Site(node, self.opset, self._operands(node), _place(node)))
+            results = reader(Site(node, self.opset, operands, (name_of(node),)))
             nodes = (results,) if isinstance(results, Node) else tuple(results)
             check_integers(nodes)
         except Unsupported as error:
-            if self._is_mask(node):
-                return
-            message = f"this use of {node.op_type} is not supported"
-            self._refuse(node, Diagnostic("N018", message, at=at, because=error.because, help=error.help))
-            return
+            return unsupported_use(node, error.because, error.help)
         except (InferError, ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError) as error:
-            if self._is_mask(node):
-                return
+            self.lengths += [] if self._is_mask(node) else sizes_in(operands)
             message, help_text = f"{node.op_type} does not fit its operands", "check the model with onnx.checker"
             because = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self.lengths += sizes_in(self._operands(node))
-            self._refuse(node, Diagnostic("N018", message, at=at, because=because, help=help_text))
-            return
-        for made in nodes:
-            check_read(made)
+            return Diagnostic("N018", message, place_of(node), because, help_text)
+        for result in nodes:
+            check_read(result)
         self.values.update(zip(node.outputs, nodes, strict=False))
+        return None
 
     def _operands(self, node: ir.Node) -> tuple[Node | None, ...]:
         known = {value: self.values[value].shape for value in node.inputs if value in self.values}
@@ -383,7 +345,7 @@ class _Conversion:
         return tuple(self._operand(v, tuple(known.values()) if broadcasts else ()) for v in node.inputs)
 
     def _follow(self, node: ir.Node) -> bool:
-        """Keep track of what is computed from a mask; whether the result is known by that."""
+        """Follow a mask through the node; return whether its result is known by that."""
         if not any(value in self.bits for value in node.inputs if value is not None):
             return False
         operands: list[Bits | Array | None] = []
@@ -405,10 +367,10 @@ class _Conversion:
         return len(node.outputs) == 1 and node.outputs[0] in self.bits
 
     def _refuse(self, node: ir.Node, diagnostic: Diagnostic) -> None:
-        """Noted, unless the node may be part of a router of experts: then it is kept until they are recognised."""
-        known = not any(value in self.unknown for value in node.inputs)
-        if self.routing.active and not known:
-            self.unknown.update(node.outputs)  # what it follows from is refused already
+        """Record the refusal, unless the node may be part of a router of experts: it then stays as it is until they are
+        recognised."""
+        if self.routing.active and any(value in self.unknown for value in node.inputs):
+            self.unknown.update(node.outputs)  # an operand of it has been refused already
             return
         if self.routing.active and node.domain in STANDARD_DOMAINS:
             operands = self._operands(node)
@@ -417,5 +379,5 @@ class _Conversion:
             if results is not None:
                 self.values.update(zip(node.outputs, results, strict=True))
                 return
-        self.found.append(diagnostic)
+        self.refusals.append(diagnostic)
         self.unknown.update(node.outputs)

@@ -9,12 +9,12 @@ from edgewright.passes.ir import Array, Node
 from edgewright.passes.ops import Gather, Linear, value_of
 
 _LARGEST_WORK = 1 << 30  # products of an interpolation by dense matrices
-_LARGEST_RESULT = 1 << 26  # elements of a result
+_LARGEST_RESULT = 1 << 26  # elements
 
 
 @reads("Resize")
 def read_resize(site: Site) -> Results:
-    """By fixed sizes or factors, one axis after the other: picking rows (nearest), or products with a matrix."""
+    """Read Resize by fixed sizes or factors, one axis after the other: by picking rows (nearest) or as matrix products."""
     x = site.input(0)
     mode = site.text("mode", "nearest")
     coordinates = site.text("coordinate_transformation_mode", "half_pixel")
@@ -32,7 +32,7 @@ def read_resize(site: Site) -> Results:
         if mode != "nearest" and result * x.shape[axis] > _LARGEST_WORK:
             raise Unsupported(f"interpolating {x.shape} by matrices takes {result * x.shape[axis]:,} products")
         if result > _LARGEST_RESULT:
-            raise Unsupported(f"it makes {result:,} elements of {x.shape}, and {_LARGEST_RESULT:,} are the most")
+            raise Unsupported(f"it resizes {x.shape} to {result:,} elements, and at most {_LARGEST_RESULT:,} are allowed")
         if mode == "nearest":
             rounding = site.text("nearest_mode", "round_prefer_floor")
             x = _picked(site, x, axis, nearest_sources(coordinates, x.shape[axis], size, factor, rounding))
@@ -43,22 +43,22 @@ def read_resize(site: Site) -> Results:
 
 
 def _sizes(site: Site, before: list[int]) -> tuple[list[int], list[float]]:
-    """(new length, factor) along each axis that is named."""
+    """Return the new lengths and the factors of the axes whose lengths are `before`."""
     if site.has(3) and site.input(3).type.size:
-        sizes = [int(n) for n in site.constant(3, "sizes").reshape(-1)]
+        sizes = [*site.integers(3, "sizes")]
         factors = [new / old for new, old in zip(sizes, before, strict=True)]
     elif site.has(2) and site.input(2).type.size:
         factors = [float(f) for f in site.constant(2, "scales").reshape(-1)]
         sizes = [int(np.floor(np.float32(old) * np.float32(f))) for old, f in zip(before, factors, strict=True)]
     else:
-        raise Unsupported("it gives neither sizes nor scales")
+        raise Unsupported("it has neither sizes nor scales")
     if min(sizes) < 1 or len(sizes) != len(before):
         raise Unsupported(f"its result of sizes {sizes} is empty")
     return sizes, factors
 
 
 def _picked(site: Site, x: Node, axis: int, sources: Array) -> Node:
-    """Rows of one axis by their places."""
+    """Return the rows of one axis at `sources`."""
     known = value_of(x)
     if known is not None:
         return site.value(np.take(known, sources, axis))
@@ -66,7 +66,7 @@ def _picked(site: Site, x: Node, axis: int, sources: Array) -> Node:
 
 
 def _along(site: Site, x: Node, axis: int, matrix: Array) -> Node:
-    """matrix (new, old) applied along one axis."""
+    """Return the product with a matrix (new, old) along one axis."""
     known, rank = value_of(x), len(x.shape)
     if known is not None:
         moved = np.moveaxis(known.astype(np.float64), axis, -1) @ matrix.T

@@ -1,4 +1,4 @@
-"""Constants stored in integers behind a DequantizeLinear (compressed weights) become the float32 they stand for."""
+"""Replace constants that are stored as integers before a DequantizeLinear (compressed weights) by their float32 values."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import math
 
 import numpy as np
 import onnx_ir as ir
+from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS
+from edgewright.frontend.onnx_reading.site import integer_of
 from edgewright.passes.ir import Array
 
 
 def dequantise_constants(graph: ir.Graph) -> bool:
-    """Replaces every DequantizeLinear of constants; whether there was one. What is not as ONNX defines it stays.
+    """Replace every DequantizeLinear of constants; return whether there was one. Nodes that break ONNX's definition stay.
 
     The result has at most 8 times the bytes that are in the file, so no budget is needed.
     """
-    found = False
+    replaced = False
     for node in list(graph):
-        if node.op_type != "DequantizeLinear" or node.domain not in ("", "ai.onnx"):
+        if node.op_type != "DequantizeLinear" or node.domain not in STANDARD_DOMAINS:
             continue
-        if any(value is not None and value.const_value is None for value in node.inputs):
+        operands = [value for value in node.inputs if value is not None]
+        arrays = [value.const_value.numpy() for value in operands if value.const_value is not None]
+        if len(arrays) != len(operands) or len(arrays) < 2 or None in node.inputs[:2]:
             continue
-        arrays = [None if value is None or value.const_value is None else value.const_value.numpy() for value in node.inputs]
-        stored, scale, *rest = arrays
-        if stored is None or scale is None:
-            continue
-        axis, block = _integer(node, "axis", 1), _integer(node, "block_size", 0)
-        value = dequantised(stored, scale, rest[0] if rest else None, axis, block)
+        stored, scale, *zero = arrays
+        axis, block = integer_of(node, "axis", 1), integer_of(node, "block_size", 0)
+        value = dequantised(stored, scale, zero[0] if zero else None, axis, block)
         if value is None:
             continue
         output = node.outputs[0]
@@ -35,16 +36,12 @@ def dequantise_constants(graph: ir.Graph) -> bool:
         graph.register_initializer(constant)
         ir.convenience.replace_all_uses_with(output, constant, replace_graph_outputs=True)
         graph.remove(node, safe=True)
-        found = True
-    return found
-
-
-def _integer(node: ir.Node, name: str, default: int) -> int:
-    return int(node.attributes[name].as_int()) if name in node.attributes else default
+        replaced = True
+    return replaced
 
 
 def dequantised(stored: Array, scale: Array, zero: Array | None, axis: int, block: int) -> Array | None:
-    """(stored - zero) * scale in float32: one scale, one for each index of `axis`, or one for each block of them."""
+    """Return (stored - zero) * scale in float32: one scale, one for each index of `axis`, or one for each block of them."""
     rank = stored.ndim
     values = stored.astype(np.float32)
     factors, offsets = scale.astype(np.float32), np.zeros_like(scale, np.float32) if zero is None else zero.astype(np.float32)

@@ -1,6 +1,6 @@
-"""`passes.ops.arith` in standard ONNX operators, bit for bit.
+"""Write the functions of `passes.ops.arith` in standard ONNX operators, bit for bit.
 
-Values travel as int64.  Products use MatMulInteger on uint8 with zero points of 128: int8 operands would meet
+Values are int64.  Products use MatMulInteger on uint8 with zero points of 128: int8 operands would meet
 saturating instructions on x86 processors without VNNI.  An arithmetic right shift is (x - Mod(x, 2^s)) / 2^s, where
 ONNX's Mod takes the divisor's sign.
 """
@@ -18,43 +18,44 @@ POWERS = 1 << np.arange(63, dtype=np.int64)
 
 
 def shift_right(emit: Emitter, x: str, power: str) -> str:
-    """x >> s for power = 2^s, rounding down."""
+    """Write x >> s for power = 2^s, rounding down."""
     return emit("Div", emit("Sub", x, emit("Mod", x, power, fmod=0)), power)
 
 
 def round_shift(emit: Emitter, x: str, shift: Array | int) -> str:
-    """arith.round_shift by constants."""
+    """Write arith.round_shift by constants."""
     shift = np.asarray(shift, np.int64)
     half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
     return shift_right(emit, emit("Add", x, emit.ints(half)), emit.ints(np.int64(1) << shift))
 
 
 def round_shift_by(emit: Emitter, x: str, shift: str, extra: int) -> str:
-    """arith.round_shift by shift + extra >= 1, shift a computed tensor."""
+    """Write arith.round_shift by shift + extra >= 1, where shift is a computed tensor."""
     half = emit("Gather", emit.ints(POWERS), emit("Add", shift, emit.ints(extra - 1)))
     power = emit("Add", half, half)
     return shift_right(emit, emit("Add", x, half), power)
 
 
 def clip(emit: Emitter, x: str, low: int, high: int) -> str:
-    """By comparisons: onnxruntime 1.31's int64 Clip, Min, Max and ReduceMax miscompare beyond 2^31 on AVX-512."""
+    """Write a clip by comparisons: onnxruntime 1.31's int64 Clip, Min, Max and ReduceMax are wrong beyond 2^31 on AVX-512."""
     below = emit("Where", emit("Greater", x, emit.ints(high)), emit.ints(high), x)
     return emit("Where", emit("Less", below, emit.ints(low)), emit.ints(low), below)
 
 
 def saturate(emit: Emitter, x: str, elem: Int) -> str:
-    """arith.saturate."""
+    """Write arith.saturate."""
     high = arith.limit(elem) if elem.signed else elem.highest
     return clip(emit, x, -high if elem.signed else 0, high)
 
 
 def requantise(emit: Emitter, acc: str, multiplier: Array | int, shift: Array | int, zero_point: int, elem: Int) -> str:
-    """arith.requantise by constants."""
+    """Write arith.requantise by constants."""
     shifted = round_shift(emit, emit("Mul", acc, emit.ints(multiplier)), shift)
     return saturate(emit, emit("Add", shifted, emit.ints(zero_point)) if zero_point else shifted, elem)
 
 
 def constant_of(node: Node, position: int) -> Array:
+    """Return the operand at `position`, a constant, as int64."""
     value = value_of(node.inputs[position])
     if value is None:
         raise TypeError(f"operand {position} of {node.op.kind} {node.name} is not a constant")
@@ -62,28 +63,24 @@ def constant_of(node: Node, position: int) -> Array:
 
 
 def biased(emit: Emitter, x: str) -> str:
-    """int8 values as uint8 with zero point 128."""
+    """Write int8 values as uint8 with zero point 128."""
     return emit.cast(emit("Add", x, emit.ints(128)), _TP.UINT8)
 
 
 def product(emit: Emitter, a: str, b: str, a_zero: int, b_zero: int) -> str:
-    """a b of uint8 tensors less their zero points, as int64."""
+    """Write the product a b of uint8 tensors minus their zero points, as int64."""
     zeros = (emit.exact(np.asarray(zero, np.uint8)) for zero in (a_zero, b_zero))
     return emit.cast(emit("MatMulInteger", a, b, *zeros), _TP.INT64)
 
 
-def sum_last(emit: Emitter, x: str) -> str:
-    return emit("ReduceSum", x, emit.ints([-1]), keepdims=1)
-
-
 def bit_length(emit: Emitter, x: str, bits: int) -> str:
-    """arith.bit_length of x (..., 1) >= 0 below 2^bits: how many powers of two it reaches."""
+    """Write arith.bit_length of x (..., 1), 0 <= x < 2^bits: the number of powers of two that it reaches."""
     reached = emit("GreaterOrEqual", x, emit.ints(POWERS[:bits]))
-    return sum_last(emit, emit.cast(reached, _TP.INT64))
+    return emit.sum(emit.cast(reached, _TP.INT64), -1)
 
 
 def inverse_square_root(emit: Emitter, v: str) -> tuple[str, str]:
-    """arith.inverse_square_root of v (..., 1): (y, e)."""
+    """Write arith.inverse_square_root of v (..., 1): (y, e)."""
     two = emit.ints(2)
     e = emit("Div", emit("Sub", bit_length(emit, v, 53), emit.ints(1)), two)
     exponents = 2 * np.arange(27, dtype=np.int64)
@@ -97,21 +94,26 @@ def inverse_square_root(emit: Emitter, v: str) -> tuple[str, str]:
 
 
 def power_of_two(emit: Emitter, u: str) -> str:
-    """2^15 2^-(u / 256) for u in [0, 4095], rounding down."""
+    """Write 2^15 2^-(u / 256) for u in [0, 4095], rounding down."""
     step = emit("Gather", emit.ints(arith.EXP2_TABLE), emit("Mod", u, emit.ints(256), fmod=0))
     octave = emit("Gather", emit.ints(POWERS[:16]), emit("Div", u, emit.ints(256)))
     return emit("Div", step, octave)
 
 
 def normalised(emit: Emitter, acc: str, total: str) -> str:
-    """arith.attention_normalise: acc / total with 8 fractional bits, total in [1, 2^40)."""
-    n = bit_length(emit, total, 40)
+    """Write arith.attention_normalise: acc / total with 8 fractional bits, total in [1, 2^40)."""
+    return _divided(emit, acc, total, 40, 7)
+
+
+def _divided(emit: Emitter, x: str, total: str, bits: int, extra: int) -> str:
+    """Write x times a reciprocal of total (..., 1) below 2^bits, shifted right by bit_length(total) + extra."""
+    n = bit_length(emit, total, bits)
     reciprocal = emit("Div", emit("Gather", emit.ints(POWERS), emit("Add", n, emit.ints(15))), total)
-    return round_shift_by(emit, emit("Mul", acc, reciprocal), n, 7)
+    return round_shift_by(emit, emit("Mul", x, reciprocal), n, extra)
 
 
 def exponentials(emit: Emitter, x: str, multiplier: int, shift: int) -> str:
-    """arith.exponentials over the last axis, in [0, 2^15]."""
+    """Write arith.exponentials over the last axis, in [0, 2^15]."""
     d = emit("Sub", emit("ReduceMax", x, emit.ints([-1]), keepdims=1), x)
     rounded = round_shift(emit, emit("Mul", d, emit.ints(multiplier)), shift)
     u = clip(emit, rounded, 0, 16 * arith.EXPONENT_STEPS - 1)
@@ -119,9 +121,6 @@ def exponentials(emit: Emitter, x: str, multiplier: int, shift: int) -> str:
 
 
 def softmax_last(emit: Emitter, x: str, multiplier: int, shift: int) -> str:
-    """arith.softmax over the last axis."""
+    """Write arith.softmax over the last axis."""
     e = exponentials(emit, x, multiplier, shift)
-    total = sum_last(emit, e)
-    n = bit_length(emit, total, 32)
-    reciprocal = emit("Div", emit("Gather", emit.ints(POWERS), emit("Add", n, emit.ints(15))), total)
-    return saturate(emit, round_shift_by(emit, emit("Mul", e, reciprocal), n, 0), Int(16))
+    return saturate(emit, _divided(emit, e, emit.sum(e, -1), 32, 0), Int(16))

@@ -1,9 +1,10 @@
-"""FLOAT operators in standard ONNX (opset 18), and the operators that only move data, at either level."""
+"""Write FLOAT operators in standard ONNX (opset 18), and the operators that only move data, at either level."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,36 +27,33 @@ def _writes(kind: type[Op]) -> Callable[[Writer], Writer]:
     return register
 
 
-def _real(emit: Emitter, number: float) -> str:
-    return emit.exact(np.asarray(number, np.float32))
-
-
-def _same(op_type: str) -> Writer:
-    """Operators that ONNX has under the same meaning without attributes."""
-    return lambda emit, node, operands: emit(op_type, *operands)
+def _named(op_type: str, *attributes: str, **fixed: Any) -> Writer:
+    """Write ONNX's operator of the same meaning, with the operator's attributes of these names and `fixed` ones."""
+    return lambda emit, node, operands: emit(
+        op_type, *operands, **{name: getattr(node.op, name) for name in attributes}, **fixed
+    )
 
 
 for _kind in (
     *(ops.Add, ops.Div, ops.Erf, ops.Exp, ops.HardSwish, ops.MatMul, ops.Mul, ops.Neg, ops.Pow, ops.Reciprocal),
     *(ops.Max, ops.Min, ops.Relu, ops.Sigmoid, ops.Sign, ops.Sqrt, ops.Sub, ops.Tanh),
 ):
-    FLOAT_WRITERS[_kind] = _same(_kind.__name__)
+    FLOAT_WRITERS[_kind] = _named(_kind.__name__)
 
-
-FLOAT_WRITERS[ops.MoE] = lambda emit, node, operands: write_moe(emit, node, operands, FLOAT_WRITERS)
-FLOAT_WRITERS[ops.HashAttention] = write_hash_attention
-FLOAT_WRITERS[ops.HashCodes] = write_hash_codes
-
-
-@_writes(ops.Concat)
-def _concat(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    assert isinstance(node.op, ops.Concat)
-    return emit("Concat", *operands, axis=node.op.axis)
-
-
-@_writes(ops.Reshape)
-def _reshape(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    return emit.reshape(operands[0], node.shape)
+FLOAT_WRITERS |= {
+    ops.BatchNormalization: _named("BatchNormalization", "epsilon"),
+    ops.Cast: lambda emit, node, operands: emit.cast(operands[0], onnx.TensorProto.FLOAT),
+    ops.Concat: _named("Concat", "axis"),
+    ops.Gather: _named("Gather", "axis"),
+    ops.HashAttention: write_hash_attention,
+    ops.HashCodes: write_hash_codes,
+    ops.LayerNormalization: _named("LayerNormalization", "epsilon", axis=-1),
+    ops.MoE: lambda emit, node, operands: write_moe(emit, node, operands, FLOAT_WRITERS),
+    ops.Reshape: lambda emit, node, operands: emit.reshape(operands[0], node.shape),
+    ops.Silu: lambda emit, node, operands: emit("Mul", operands[0], emit("Sigmoid", operands[0])),
+    ops.Softmax: _named("Softmax", "axis"),
+    ops.Transpose: _named("Transpose", "perm"),
+}
 
 
 @_writes(ops.Slice)
@@ -65,33 +63,10 @@ def _slice(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     return emit("Slice", operands[0], *(emit.ints([i]) for i in (op.start, op.stop, op.axis, op.step)))
 
 
-@_writes(ops.Transpose)
-def _transpose(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    assert isinstance(node.op, ops.Transpose)
-    return emit.transpose(operands[0], *node.op.perm)
-
-
-@_writes(ops.Gather)
-def _gather(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    assert isinstance(node.op, ops.Gather)
-    return emit("Gather", *operands, axis=node.op.axis)
-
-
 @_writes(ops.Where)
 def _where(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     condition, a, b = operands
     return emit("Where", emit.cast(condition, onnx.TensorProto.BOOL), a, b)
-
-
-@_writes(ops.Cast)
-def _cast(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    return emit.cast(operands[0], onnx.TensorProto.FLOAT)
-
-
-@_writes(ops.Softmax)
-def _softmax(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    assert isinstance(node.op, ops.Softmax)
-    return emit("Softmax", operands[0], axis=node.op.axis)
 
 
 @_writes(ops.ReduceMean)
@@ -100,27 +75,15 @@ def _reduce_mean(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     return emit("ReduceMean", operands[0], emit.ints(list(node.op.axes)), keepdims=int(node.op.keepdims))
 
 
-@_writes(ops.LayerNormalization)
-def _layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    assert isinstance(node.op, ops.LayerNormalization)
-    return emit("LayerNormalization", *operands, axis=-1, epsilon=node.op.epsilon)
-
-
 @_writes(ops.RMSNormalization)
 def _rms_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """Written out: the operator exists from opset 23 on."""
+    """Write it in elementary operators: RMSNormalization exists from opset 23."""
     assert isinstance(node.op, ops.RMSNormalization)
     x, gamma, *offset = operands
     squared = emit("ReduceMean", emit("Mul", x, x), emit.ints([-1]), keepdims=1)
-    root = emit("Sqrt", emit("Add", squared, _real(emit, node.op.epsilon)))
+    root = emit("Sqrt", emit("Add", squared, emit.real(node.op.epsilon)))
     scaled = emit("Mul", emit("Div", x, root), gamma)
     return emit("Add", scaled, *offset) if offset else scaled
-
-
-@_writes(ops.BatchNormalization)
-def _batch_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    assert isinstance(node.op, ops.BatchNormalization)
-    return emit("BatchNormalization", *operands, epsilon=node.op.epsilon)
 
 
 @_writes(ops.Conv)
@@ -135,20 +98,20 @@ def _conv(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 def _conv_transpose(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     op, x, w = node.op, node.inputs[0], node.inputs[1]
     assert isinstance(op, ops.ConvTranspose)
-    spare = [
+    excess = [
         (n - 1) * stride + k - before - size
         for n, stride, k, before, size in zip(x.shape[2:], op.strides, w.shape[2:], op.pads, op.size, strict=True)
     ]
-    pads = [*op.pads, *(max(0, n) for n in spare)]
-    more = [max(0, -n) for n in spare]
-    return emit("ConvTranspose", *operands, strides=op.strides, pads=pads, output_padding=more, group=op.groups)
+    pads = [*op.pads, *(max(0, n) for n in excess)]
+    extra = [max(0, -n) for n in excess]
+    return emit("ConvTranspose", *operands, strides=op.strides, pads=pads, output_padding=extra, group=op.groups)
 
 
 @_writes(ops.Clip)
 def _clip(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """A bound that is infinite is left out."""
+    """Write a Clip; an infinite bound is omitted."""
     assert isinstance(node.op, ops.Clip)
-    bounds = ["" if math.isinf(b) else _real(emit, b) for b in (node.op.low, node.op.high)]
+    bounds = ["" if math.isinf(b) else emit.real(b) for b in (node.op.low, node.op.high)]
     return emit("Clip", *operands, *bounds)
 
 
@@ -161,34 +124,26 @@ def _elementwise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 @_writes(ops.Gelu)
 def _gelu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """Written out: the operator exists from opset 20 on."""
+    """Write it in elementary operators: Gelu exists from opset 20."""
     assert isinstance(node.op, ops.Gelu)
     (x,) = operands
     if node.op.approximate == "tanh":
-        cube = emit("Mul", _real(emit, 0.044715), emit("Mul", x, emit("Mul", x, x)))
-        bent = emit("Tanh", emit("Mul", _real(emit, math.sqrt(2 / math.pi)), emit("Add", x, cube)))
+        cube = emit("Mul", emit.real(0.044715), emit("Mul", x, emit("Mul", x, x)))
+        curve = emit("Tanh", emit("Mul", emit.real(math.sqrt(2 / math.pi)), emit("Add", x, cube)))
     else:
-        bent = emit("Erf", emit("Mul", x, _real(emit, math.sqrt(0.5))))
-    return emit("Mul", emit("Mul", x, _real(emit, 0.5)), emit("Add", bent, _real(emit, 1.0)))
-
-
-@_writes(ops.Silu)
-def _silu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    return emit("Mul", operands[0], emit("Sigmoid", operands[0]))
-
-
-def _linear(emit: Emitter, x: str, w: str, b: str) -> str:
-    return emit("Add", emit("MatMul", x, emit.transpose(w, 1, 0)), b)
+        curve = emit("Erf", emit("Mul", x, emit.real(math.sqrt(0.5))))
+    return emit("Mul", emit("Mul", x, emit.real(0.5)), emit("Add", curve, emit.real(1.0)))
 
 
 @_writes(ops.Linear)
-def _write_linear(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    return _linear(emit, *operands)
+def _linear(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    x, weight, bias = operands
+    return emit("Add", emit("MatMul", x, emit.transpose(weight, 1, 0)), bias)
 
 
 @_writes(ops.PatchEmbed)
 def _patch_embed(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """A convolution whose kernel is its stride, flattened to tokens."""
+    """Write a convolution whose stride is its kernel size, flattened to tokens."""
     op, image, (outs, _) = node.op, node.inputs[0], node.inputs[1].shape
     assert isinstance(op, ops.PatchEmbed)
     kernel = emit.reshape(operands[1], (outs, image.shape[1], op.patch, op.patch))
@@ -199,7 +154,7 @@ def _patch_embed(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 @_writes(ops.Attention)
 def _attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """Written out: the operator exists from opset 23 on."""
+    """Write it in elementary operators: Attention exists from opset 23."""
     op, (windows, tokens, width) = node.op, node.shape
     assert isinstance(op, ops.Attention)
     perms = ((0, 2, 1, 3), (0, 2, 3, 1), (0, 2, 1, 3))
@@ -207,7 +162,7 @@ def _attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
         emit.transpose(emit.reshape(name, (windows, -1, op.heads, x.shape[2] // op.heads)), *perm)
         for name, x, perm in zip(operands[:3], node.inputs[:3], perms, strict=True)
     )
-    scores = emit("Mul", emit("MatMul", q, k), _real(emit, op.scale))
+    scores = emit("Mul", emit("MatMul", q, k), emit.real(op.scale))
     for bias in operands[3:]:
         scores = emit("Add", scores, bias)
     mixed = emit("MatMul", emit("Softmax", scores, axis=-1), v)
@@ -216,7 +171,7 @@ def _attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 @_writes(ops.Dequantise)
 def _dequantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """scale * (q - zero_point) in double precision, then float32."""
+    """Write scale * (q - zero_point) in double precision, cast to float32."""
     assert isinstance(node.op, ops.Dequantise)
     offset = emit("Sub", operands[0], emit.ints(node.op.zero_point))
     scale = emit.exact(np.asarray(node.op.scale, np.float64))

@@ -1,4 +1,4 @@
-"""Hashed attention in standard ONNX: in float32 operators, and in integers with the bits of `passes.ops.arith_hashing`."""
+"""Write hashed attention in standard ONNX: in float32, and in integers with the bits of `passes.ops.arith_hashing`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from edgewright.frontend.onnx_writing.arith import (
     product,
     round_shift,
     round_shift_by,
-    sum_last,
 )
 from edgewright.frontend.onnx_writing.emit import Emitter
 from edgewright.passes.ir import Node
@@ -27,69 +26,61 @@ _BY_HEAD = (0, 2, 1, 3)
 
 
 def _heads_first(emit: Emitter, x: str, node: Node, heads: int) -> str:
-    """(B, T, H d) -> (B, H, T, d)."""
+    """Write (B, T, H d) as (B, H, T, d)."""
     batch, tokens, width = node.shape
     return emit.transpose(emit.reshape(x, (batch, tokens, heads, width // heads)), *_BY_HEAD)
 
 
 def _heads_last(emit: Emitter, x: str, node: Node) -> str:
-    """(B, H, T, d) -> (B, T, H d), the shape of the node."""
+    """Write (B, H, T, d) as (B, T, H d), the shape of the node."""
     return emit.reshape(emit.transpose(x, *_BY_HEAD), node.shape)
 
 
 def write_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """The sign twice, with a half added: a margin of 0 gives +1."""
+    """Write codes of -1 and +1. The sign is taken twice, with a half added, so that a margin of 0 gives +1."""
     op, (u, anchors, coefficients, threshold) = node.op, operands
     assert isinstance(op, HashCodes)
     split = _heads_first(emit, u, node.inputs[0], op.heads)
-    norm = emit("Sqrt", emit("Add", _squares(emit, split), _real(emit, NORM_FLOOR)))
+    norm = emit("Sqrt", emit("Add", _squares(emit, split), emit.real(NORM_FLOOR)))
     directions = emit("Div", split, norm)
     cosines = emit("MatMul", directions, emit.transpose(anchors, 0, 2, 1))
     lengths = emit.transpose(_squares(emit, anchors), 0, 2, 1)  # (H, 1, m)
     apart = emit("Add", _squares(emit, directions), lengths)
-    distances = emit("Sub", apart, emit("Mul", cosines, _real(emit, 2.0)))
-    kernels = emit("Exp", emit("Mul", distances, _real(emit, -0.5 / op.sigma)))
+    distances = emit("Sub", apart, emit("Mul", cosines, emit.real(2.0)))
+    kernels = emit("Exp", emit("Mul", distances, emit.real(-0.5 / op.sigma)))
     projected = emit("MatMul", kernels, emit.transpose(coefficients, 0, 2, 1))
     margins = emit("Sub", projected, emit.reshape(threshold, (*node.inputs[3].shape[:1], 1, node.inputs[3].shape[1])))
-    signs = emit("Sign", emit("Add", emit("Sign", margins), _real(emit, 0.5)))
+    signs = emit("Sign", emit("Add", emit("Sign", margins), emit.real(0.5)))
     return _heads_last(emit, signs, node)
 
 
 def write_hash_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """Sums over tokens first, then one product per token with them."""
+    """Write sums over tokens, then one product of each token with them."""
     op, tokens = node.op, node.shape[1]
     assert isinstance(op, HashAttention)
     codes, v = (_heads_first(emit, x, n, op.heads) for x, n in zip(operands, node.inputs, strict=True))
     constant = op.bits + 1
     by_bit = emit.transpose(codes, 0, 1, 3, 2)
-    total = _sum_tokens(emit, v) if op.constant == "sum" else v
-    mixed = emit("Add", emit("MatMul", codes, emit("MatMul", by_bit, v)), emit("Mul", total, _real(emit, constant)))
-    keys = emit.transpose(_sum_tokens(emit, codes), 0, 1, 3, 2)
-    weights = emit("Add", emit("MatMul", codes, keys), _real(emit, constant * tokens))
+    total = emit.sum(v, 2) if op.constant == "sum" else v
+    mixed = emit("Add", emit("MatMul", codes, emit("MatMul", by_bit, v)), emit("Mul", total, emit.real(constant)))
+    keys = emit.transpose(emit.sum(codes, 2), 0, 1, 3, 2)
+    weights = emit("Add", emit("MatMul", codes, keys), emit.real(constant * tokens))
     return _heads_last(emit, emit("Div", mixed, weights), node)
 
 
 def _squares(emit: Emitter, x: str) -> str:
-    return emit("ReduceSum", emit("Mul", x, x), emit.ints([-1]), keepdims=1)
-
-
-def _sum_tokens(emit: Emitter, x: str) -> str:
-    return emit("ReduceSum", x, emit.ints([2]), keepdims=1)
-
-
-def _real(emit: Emitter, number: float) -> str:
-    return emit.exact(np.asarray(number, np.float32))
+    return emit.sum(emit("Mul", x, x), -1)
 
 
 def write_integer_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """arith_hashing.hash_codes."""
+    """Write arith_hashing.hash_codes."""
     op = node.op
     assert isinstance(op, HashCodes)
     anchors, coefficients, threshold, offset = (constant_of(node, i) for i in range(1, 5))
     split = _heads_first(emit, operands[0], node.inputs[0], op.heads)
     columns = emit.exact((anchors.swapaxes(1, 2)[None] + 128).astype(np.uint8))
     products = product(emit, biased(emit, split), columns, 128, 128)
-    square, one = sum_last(emit, emit("Mul", split, split)), emit.ints(1)
+    square, one = _squares(emit, split), emit.ints(1)
     y, e = inverse_square_root(emit, emit("Where", emit("Less", square, one), one, square))
     cosines = round_shift_by(emit, emit("Mul", products, y), e, 16 - COSINE_FRACTION)
     steps = round_shift(emit, emit("Mul", cosines, emit.ints(op.multiplier)), op.shift)
@@ -100,14 +91,14 @@ def write_integer_hash_codes(emit: Emitter, node: Node, operands: Sequence[str])
 
 
 def write_integer_hash_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """arith_hashing.hash_attention."""
+    """Write arith_hashing.hash_attention."""
     op, tokens = node.op, node.shape[1]
     assert isinstance(op, HashAttention)
     codes, v = (_heads_first(emit, x, n, op.heads) for x, n in zip(operands, node.inputs, strict=True))
     context = product(emit, biased(emit, emit.transpose(codes, 0, 1, 3, 2)), biased(emit, v), 128, 128)
-    total = _sum_tokens(emit, v) if op.constant == "sum" else v
+    total = emit.sum(v, 2) if op.constant == "sum" else v
     constant = op.bits + 1
     acc = emit("Add", emit("MatMul", codes, context), emit("Mul", total, emit.ints(constant)))
-    keys = emit.transpose(_sum_tokens(emit, codes), 0, 1, 3, 2)
+    keys = emit.transpose(emit.sum(codes, 2), 0, 1, 3, 2)
     weights = emit("Add", emit("MatMul", codes, keys), emit.ints(constant * tokens))
     return _heads_last(emit, normalised(emit, acc, weights), node)

@@ -1,7 +1,7 @@
-"""Graph -> standard ONNX at either level, so that onnxruntime and Netron can check what this compiler means.
+"""Write a graph as standard ONNX at either level, so that it can be run by onnxruntime and shown by Netron.
 
 `write_float` writes FLOAT graphs in operators of opset 18; `write_integer` writes QUANTISED graphs in integer
-operators whose result onnxruntime computes with the bits of `passes.ir.interp`.
+operators that give the same bits in onnxruntime as in `passes.ir.interp`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ IR_VERSION = 9
 
 
 def tensor_names(graph: Graph) -> dict[Node, str]:
-    """The name that the written model gives each value: position in topological order and a safe first origin.
+    """Return the name of each value in the written model: its position in topological order, and a safe form of its origin.
 
-    Inputs and outputs keep this form too; `interface_names` has them in the graph's order.
+    `interface_names` has the names of inputs and outputs.
     """
     return {
         node: safe_identifier(node.name, prefix=f"t{position:04d}_{node.op.kind}_")
@@ -31,29 +31,29 @@ def tensor_names(graph: Graph) -> dict[Node, str]:
 
 
 def interface_names(graph: Graph) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of inputs and outputs in the written model."""
+    """Return the names of inputs and outputs in the written model."""
     inputs = tuple(safe_identifier(node.name, prefix=f"in{i}_") for i, node in enumerate(graph.inputs))
     return inputs, tuple(safe_identifier(name, prefix=f"out{i}_") for i, name in enumerate(graph.output_names))
 
 
 def write_float(graph: Graph) -> onnx.ModelProto:
-    """A FLOAT graph in float32 operators. Inputs and outputs are named as `interface_names` says."""
+    """Return a FLOAT graph in float32 operators. Inputs and outputs are named by `interface_names`."""
     if graph.level is not Level.FLOAT:
         raise ValueError(f"graph {graph.name} is {graph.level.value}")
     return _write(graph, every_tensor=False)
 
 
 def with_own_names(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
-    """A model written from `graph` whose inputs and outputs are called as they are there, so that data and tasks still find
-    them; a name that something else has, or that is no line of plain text, stays as `interface_names` says. In place."""
+    """Rename the inputs and outputs of a model written from `graph` to their names in the graph, so that data and tasks still
+    fit; a name that is taken, or is not a line of plain text, stays that of `interface_names`. In place."""
     proto = model.graph
-    own = (*(node.op.name for node in graph.inputs if isinstance(node.op, Input)), *graph.output_names)
+    original = (*(node.op.name for node in graph.inputs if isinstance(node.op, Input)), *graph.output_names)
     written = [value.name for value in (*proto.input, *proto.output)]
     taken = {*written, *(t.name for t in proto.initializer), *(n for node in proto.node for n in (*node.input, *node.output))}
     new = {
         old: name
-        for old, name in zip(written, own, strict=True)
-        if name and plain(name) == name and name not in taken and own.count(name) == 1
+        for old, name in zip(written, original, strict=True)
+        if name and plain(name) == name and name not in taken and original.count(name) == 1
     }
     for value in (*proto.input, *proto.output):
         value.name = new.get(value.name, value.name)
@@ -64,9 +64,9 @@ def with_own_names(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
 
 
 def write_integer(graph: Graph, every_tensor: bool = False) -> onnx.ModelProto:
-    """A QUANTISED graph in integer operators: float32 inputs, integer outputs as int64 (exact values).
+    """Return a QUANTISED graph in integer operators: float32 inputs, integer outputs as int64 (exact values).
 
-    With `every_tensor`, each value that is no constant is an output as well, named as in `tensor_names`.
+    With `every_tensor`, each value that is not a constant is an output as well, named by `tensor_names`.
     """
     if graph.level is not Level.QUANTISED:
         raise ValueError(f"graph {graph.name} is {graph.level.value}")
@@ -94,14 +94,11 @@ def _write(graph: Graph, every_tensor: bool) -> onnx.ModelProto:
     for node in graph.nodes() if every_tensor else ():
         if not isinstance(node.op, Constant | Input):
             outputs.append(onnx.helper.make_tensor_value_info(names[node], _onnx_type(node.elem), node.shape))
-    read = {name for node in emit.nodes for name in node.input}
-    tensors = [tensor for tensor in emit.tensors if tensor.name in read]  # some constants are written in another form
+    used = {name for node in emit.nodes for name in node.input}
+    tensors = [tensor for tensor in emit.tensors if tensor.name in used]  # some constants are written in another form
     proto = onnx.helper.make_graph(emit.nodes, safe_identifier(graph.name, prefix="g_"), inputs, outputs, initializer=tensors)
     return onnx.helper.make_model(
-        proto,
-        producer_name="edgewright",
-        ir_version=IR_VERSION,
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        proto, producer_name="edgewright", ir_version=IR_VERSION, opset_imports=[onnx.helper.make_opsetid("", OPSET)]
     )
 
 

@@ -1,1 +1,1 @@
-"""What a run showed: `report*`, its page and JSON, with their templates; `render*`, the terminal."""
+"""Reports as HTML pages (`report`, `split`, `profile`), as JSON, and in the terminal (`render*`)."""

@@ -1,14 +1,16 @@
-"""What the terminal shows. Names that come from a model are printed as text, never as markup or control codes."""
+"""Output in the terminal. Names that come from a model are printed as text, never as markup or control codes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from edgewright.frontend.report import formats
 from edgewright.frontend.report.render_hashing import hashing
+from edgewright.frontend.report.render_passes import pass_table
 from edgewright.passes.diagnostics import CompileError, Diagnostic, grouped
 from edgewright.passes.names import plain
 from rich.console import Console
@@ -17,21 +19,23 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from edgewright.frontend.compiled_cpu import Ran
     from edgewright.frontend.doctor import Check
     from edgewright.frontend.inspect_model import Inspection
-    from edgewright.targets.cpu.artifact import Manifest
-    from edgewright.targets.cpu.profile import ProfileReport
+    from edgewright.frontend.report.page import Mood
+    from edgewright.frontend.report.render_parts import ModelPort
+    from edgewright.frontend.samples.ran import Ran
+    from edgewright.passes.results import Report
+    from edgewright.targets.cpu.profile_results import ProfileReport
     from edgewright.targets.device import Device
     from edgewright.targets.estimate import Estimate
     from rich.progress import Progress, TaskID
 
 _WIDTH_WHEN_PIPED = 120
-BAR = 24
+STYLES: dict[Mood, str] = {"good": "bold green", "bad": "bold red", "none": "dim", "warn": "bold yellow", "": "bold"}
 
 
 def consoles() -> tuple[Console, Console]:
-    """One for results (stdout), one for errors and progress (stderr). Piped output is wide and without colour."""
+    """Return consoles for results (stdout) and for errors and progress (stderr). Piped output is wide, without colour."""
     return _console(stderr=False), _console(stderr=True)
 
 
@@ -45,19 +49,17 @@ def _console(stderr: bool) -> Console:
 
 
 def drawable(console: Console, text: str) -> str:
-    """The text with a plain hyphen in ranges where the terminal knows no other."""
+    """Return the text with a plain hyphen in ranges if the terminal cannot print a dash."""
     return text if console.encoding.lower().startswith("utf") else text.replace("\N{EN DASH}", "-")
 
 
 def error(console: Console, failure: CompileError) -> None:
-    """Every diagnostic of a failed stage; those that differ only in their place are shown once with the first places."""
+    """Print every diagnostic of a failed stage; those that differ only in their place once, with the first places."""
     groups = grouped(failure.diagnostics)
-    for one in groups:
-        line = Text()
-        line.append(f"error[{plain(one.code)}]", style="bold red")
-        line.append(f": {plain(one.message)}", style="bold")
+    for reason in groups:
+        line = Text.assemble((f"error[{plain(reason.code)}]", "bold red"), (f": {plain(reason.message)}", "bold"))
         console.print(line, soft_wrap=True)
-        for word, text in (("at", plain(one.at)), ("because", plain(one.because)), ("help", plain(one.help))):
+        for word, text in (("at", plain(reason.at)), ("because", plain(reason.because)), ("help", plain(reason.help))):
             if text:
                 console.print(Text.assemble((f"  {word:8}", "cyan"), text), soft_wrap=True)
     if len(failure.diagnostics) > 1:
@@ -65,101 +67,77 @@ def error(console: Console, failure: CompileError) -> None:
         console.print(f"{count} errors; `edgewright explain {plain(failure.diagnostics[0].code)}` tells more")
 
 
-def summary(console: Console, data: Mapping[str, Any], directory: Path, next_step: str) -> None:
-    """The headline of report.json: the same figures and words as at the top of report.html."""
-    from edgewright.frontend.report import report
+def summary(
+    console: Console, report: Report, directory: Path, next_step: str, ports: Sequence[tuple[str, ModelPort]] = ()
+) -> None:
+    """Print the headline of a report, with the same figures and words as at the top of report.html, and its main parts."""
+    from edgewright.frontend.report import hardware, render_changes, render_parts
+    from edgewright.frontend.report import report as pages
 
-    _headline(console, data, lambda tile: tile["label"] != report.FITS)  # the bars below say it
-    _changes(console, data)
-    _resources(console, data)
-    _last(console, directory, next_step)
-
-
-def summary_cpu(console: Console, data: Mapping[str, Any], manifest: Manifest, directory: Path, next_step: str) -> None:
-    """The headline of a CPU build's report.json, as at the top of report.html: estimates, for nothing was timed."""
-    from edgewright.frontend.report import render_cpu
-
-    _headline(console, data, lambda tile: True)
-    _changes(console, data)
+    for banner in pages.banners(report):
+        style = "bold red" if banner.mood == "bad" else "bold yellow"
+        console.print(Text.assemble((plain(banner.title), style), " ", plain(banner.text)))
+    head = Text.assemble((plain(report.model), "bold"), f" on {plain(report.target)}")
+    console.print(head.append(f" ({plain(report.part)})" if report.part else ""))
+    console.print(Text(plain(pages.subtitle(report)), style="dim"))
     grid = Table.grid(padding=(0, 2))
-    for word, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
-        for one in tensors:
-            shape = "x".join(map(str, one.shape))
-            grid.add_row(word, Text.assemble((plain(one.name), "bold"), f"  {plain(one.dtype)} {shape}"))
-    console.print(Padding(grid, (0, 2, 1, 2), expand=False))
-    render_cpu.kinds(console, data)
-    render_cpu.published(console, data)
-    _last(console, directory, next_step)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column()
+    for tile in pages.tiles(report):
+        if tile.label != hardware.FITS:  # the bars below show it
+            value, note = (plain(drawable(console, text)) for text in (tile.value, tile.note))
+            grid.add_row(tile.label, Text(value, style=STYLES[tile.mood]), Text(note, "dim"))
+    console.print(Padding(grid, (1, 2), expand=False))
+    render_changes.show_changes(console, report)
+    render_parts.interface(console, ports)
+    render_parts.resources(console, report)
+    render_parts.kinds(console, report)
+    render_parts.published(console, report)
+    last(console, directory / "report.html", next_step)
 
 
-def profile(console: Console, found: ProfileReport, page: Path) -> None:
-    """The headline of a profile and where the whole of it is."""
+def last(console: Console, page: Path, next_step: str, model: Path | None = None) -> None:
+    """Print where the results are and what to do next."""
+    for word, text in (("model", model), ("report", page), ("next", next_step)):
+        if text is not None:
+            console.print(Text.assemble((f"  {word:<9}", "cyan"), plain(text)), soft_wrap=True)
+
+
+def profile(console: Console, measured: ProfileReport, page: Path) -> None:
+    """Print the headline of a profile and where its page is."""
+    from edgewright.frontend.report import profile as pages
+
     grid = Table.grid(padding=(0, 2))
-    for label, text in found.lines():
+    for label, text in pages.lines(measured):
         grid.add_row(Text(plain(label), "cyan"), Text(plain(text)))
     console.print(grid)
     console.print(Text.assemble(("report  ", "cyan"), plain(page)), soft_wrap=True)
 
 
-def estimates(console: Console, found: Sequence[Estimate]) -> None:
-    """Latency ranges, what they assume, and what others measured on such a board."""
-    first = found[0]
+def estimates(console: Console, estimated: Sequence[Estimate]) -> None:
+    """Print latency ranges, what they assume, and what others measured on such a board."""
+    first = estimated[0]
     head = f": {plain(first.core)}, {first.variant}, {first.precision}"
     console.print(Text.assemble((plain(first.label), "bold yellow"), head))
     grid = Table.grid(padding=(0, 2))
-    for one in found:
-        most = max(one.limits, key=lambda name: one.limits[name])
-        threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
-        grid.add_row(threads, f"{one.low_ms:.3g} to {one.high_ms:.3g} ms", f"limited mostly by {most}")
+    for row in estimated:
+        most = max(row.limits, key=lambda name: row.limits[name])
+        time = formats.predicted_ms(row.low_ms, row.high_ms)
+        grid.add_row(formats.threads_of(row.threads), time, f"limited mostly by {most}")
     console.print(Padding(grid, (0, 2)))
     console.print(Text(f"at best:  {first.assumptions_low}\nat worst: {first.assumptions_high}", "dim"))
-    for row in first.published:
+    for other in first.published:
         console.print(
-            f"measured by others: {row.model} {row.ms:g} ms ({row.precision}, {row.runtime}, {row.macs_ratio:.2g} times the "
-            f"products; {row.differs}) [{row.source}]",
+            f"measured by others: {other.model} {other.ms:g} ms ({other.precision}, {other.runtime}, "
+            f"{other.macs_ratio:.2g} times the products; {other.differs}) [{other.source}]",
             highlight=False,
             markup=False,
         )
 
 
-def _headline(console: Console, data: Mapping[str, Any], shown: Callable[[Mapping[str, str]], bool]) -> None:
-    """What has to be read first, the model and its target, and the tiles of the page that are to be `shown`."""
-    from edgewright.frontend.report import report
-
-    styles = {"good": "bold green", "bad": "bold red", "none": "dim", "": "bold"}
-    for banner in report.banners(data):
-        colour = "red" if banner["mood"] == "bad" else "yellow"
-        console.print(Text.assemble((plain(banner["title"]), f"bold {colour}"), " ", plain(banner["text"])))
-    head = Text.assemble((plain(data["model"]), "bold"), f" on {plain(data['target'])}")
-    if data["part"]:
-        head.append(f" ({plain(data['part'])})")
-    console.print(head)
-    console.print(Text(plain(report.subtitle(data)), style="dim"))
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, justify="right")
-    grid.add_column()
-    for tile in report.tiles(data):
-        if shown(tile):
-            value = Text(plain(drawable(console, tile["value"])), style=styles[tile["mood"]])
-            grid.add_row(tile["label"], value, Text(plain(drawable(console, tile["note"])), "dim"))
-    console.print(Padding(grid, (1, 2), expand=False))
-
-
-def _changes(console: Console, data: Mapping[str, Any]) -> None:
-    """What passes cost, where any were asked for."""
-    from edgewright.frontend.report import render_changes
-
-    render_changes.changes(console, data)
-
-
-def _last(console: Console, directory: Path, next_step: str) -> None:
-    console.print(Text.assemble(("  report   ", "cyan"), plain(directory / "report.html")), soft_wrap=True)
-    console.print(Text.assemble(("  next     ", "cyan"), plain(next_step)), soft_wrap=True)
-
-
 def ran(console: Console, result: Ran, output: Path | None) -> None:
-    """What a run gave: shapes, ranges, and the class where an output looks like one."""
+    """Print the outputs of a run: shapes, ranges, and the class where an output looks like one."""
     for name, value in result.outputs.items():
         text = f"{plain(name)}: {' x '.join(map(str, value.shape))}, from {value.min():.4g} to {value.max():.4g}"
         if value.ndim == 2 and value.shape[1] > 1:
@@ -173,36 +151,10 @@ def ran(console: Console, result: Ran, output: Path | None) -> None:
         console.print(f"written to {output}", highlight=False, markup=False)
 
 
-def _resources(console: Console, data: Mapping[str, Any]) -> None:
-    from edgewright.frontend.report import report
-
-    full, empty = ("█", "░") if console.encoding.lower().startswith("utf") else ("#", "-")
-    grid = Table.grid(padding=(0, 2))
-    for justify in ("left", "left", "right", "right"):
-        grid.add_column(no_wrap=True, justify=justify)
-    for key, name in report.RESOURCES.items():
-        entry = data["resources"][key]
-        used, available = entry["used"], entry["available"]
-        if used is None or available is None:
-            have = "" if available is None else f"board has {available:,}"
-            grid.add_row(name, Text("not measured", "dim"), have, "")
-            continue
-        share = used / available if available else float(used > 0) * 2
-        filled = min(BAR, round(BAR * share))
-        colour = "red" if share > 1 else "yellow" if share > 0.95 else "green"
-        bar = Text.assemble((full * filled, colour), (empty * (BAR - filled), "dim"))
-        grid.add_row(name, bar, f"{used:,} of {available:,}", f"{100 * share:.0f} %")
-    sources = dict.fromkeys(e["source"] for e in data["resources"].values() if e["source"] and e["used"] is not None)
-    console.print(Padding(grid, (0, 2), expand=False))
-    for source in sources:
-        console.print(Padding(Text(plain(source), style="dim"), (0, 2), expand=False))
-    console.print()
-
-
-def inspection(console: Console, name: str, found: Inspection) -> None:
-    """What a model is, what it costs, and which targets run it or why not."""
-    console.print(Text.assemble((plain(name), "bold"), f"  opset {found.opset}, {plain(found.producer)}"))
-    structure = found.structure
+def inspection(console: Console, name: str, model: Inspection) -> None:
+    """Print what a model is, what it costs, and which targets run it or why not."""
+    console.print(Text.assemble((plain(name), "bold"), f"  opset {model.opset}, {plain(model.producer)}"))
+    structure = model.structure
     parts = [
         (structure.patch, "patches of {0}x{0}"),
         (structure.tokens, "{} tokens"),
@@ -214,32 +166,34 @@ def inspection(console: Console, name: str, found: Inspection) -> None:
         (structure.classes, "{:,} classes"),
     ]
     words = [text.format(value) for value, text in parts if value is not None]
-    kind = "a vision transformer" if structure.is_vit else "not a vision transformer that is recognised"
+    kind = "a vision transformer" if structure.is_vit else "not recognised as a vision transformer"
     console.print(Text(", ".join([kind, *words]), "dim"))
     grid = Table.grid(padding=(0, 2))
-    for word, tensors in (("input", found.inputs), ("output", found.outputs)):
+    for word, tensors in (("input", model.inputs), ("output", model.outputs)):
         for tensor in tensors:
             grid.add_row(word, Text.assemble((plain(tensor.name), "bold"), f"  {'x'.join(map(str, tensor.shape))}"))
-    grid.add_row("parameters", f"{found.parameters:,}")
-    grid.add_row("products (MACs)", f"{found.macs:,} for one input")
-    grid.add_row("weights", f"{_size(found.weight_bytes_float)} in float32, {_size(found.weight_bytes_int8)} in int8")
-    grid.add_row("activations", f"{_size(found.activation_bytes_int8)} alive at once, in int8")
-    grid.add_row("operators", ", ".join(f"{plain(kind)} {count}" for kind, count in found.operators.items()))
+    grid.add_row("parameters", f"{model.parameters:,}")
+    grid.add_row("products (MACs)", f"{model.macs:,} for one input")
+    grid.add_row("weights", f"{_size(model.weight_bytes_float)} in float32, {_size(model.weight_bytes_int8)} in int8")
+    grid.add_row("activations", f"{_size(model.activation_bytes_int8)} alive at once, in int8")
+    grid.add_row("operators", ", ".join(f"{plain(kind)} {count}" for kind, count in model.operators.items()))
     console.print(Padding(grid, (1, 2), expand=False))
-    if found.hashing is not None:
-        hashing(console, found.hashing)
-    _verdicts(console, found)
+    if model.hashing is not None:
+        hashing(console, model.hashing)
+    if model.passes:
+        pass_table(console, model.passes)
+    _verdicts(console, model)
 
 
-def _verdicts(console: Console, found: Inspection) -> None:
-    """Which target runs a model at which precision, and why not; what several targets say alike stands once."""
+def _verdicts(console: Console, model: Inspection) -> None:
+    """Print which target runs a model at which precision, or why not; reasons that several targets share are printed once."""
     by_target: dict[str, dict[str, tuple[Diagnostic, ...]]] = {}
-    for (target, precision), reasons in found.targets.items():
+    for (target, precision), reasons in model.targets.items():
         by_target.setdefault(target, {})[precision] = reasons
     waiting: dict[str, list[str]] = {}
-    said: dict[tuple[str, tuple[Diagnostic, ...]], str] = {}
+    printed: dict[tuple[str, tuple[Diagnostic, ...]], str] = {}
     for target, verdicts in by_target.items():
-        if all(reasons and all(one.code in ("T002", "T022") for one in reasons) for reasons in verdicts.values()):
+        if all(reasons and all(reason.code in ("T002", "T022") for reason in reasons) for reasons in verdicts.values()):
             waiting.setdefault(next(iter(verdicts.values()))[0].because, []).append(target)
             continue
         runs = [precision for precision, reasons in verdicts.items() if not reasons]
@@ -249,7 +203,7 @@ def _verdicts(console: Console, found: Inspection) -> None:
         for precision, reasons in verdicts.items():
             if not reasons:
                 continue
-            first = said.setdefault((precision, reasons), target)
+            first = printed.setdefault((precision, reasons), target)
             count = f"{len(reasons)} reason" + ("s" if len(reasons) > 1 else "")
             why = f", for {count}:" if first == target else f", as {first}"
             console.print(Text.assemble(("  not on   ", "red"), (target, "bold"), f" in {precision}{why}"))
@@ -262,7 +216,7 @@ def _verdicts(console: Console, found: Inspection) -> None:
 
 
 def targets(console: Console, devices: Sequence[Device]) -> None:
-    """One line for each board, with what it has or why nothing is compiled for it yet."""
+    """Print one line for each board, with what it has or why nothing is compiled for it yet."""
     table = _table("target", "device", "kind", "clock", "DSP", "LUT", "BRAM36", "URAM", "memory", "compiles")
     for device in devices:
         has = device.resources
@@ -274,15 +228,15 @@ def targets(console: Console, devices: Sequence[Device]) -> None:
     console.print(table)
     reasons: dict[str, list[str]] = {}
     for device in devices:
-        if said := device.note if device.supported else device.reason:
-            reasons.setdefault(said, []).append(device.name)
+        if reason := device.note if device.supported else device.reason:
+            reasons.setdefault(reason, []).append(device.name)
     for reason, names in reasons.items():
         console.print(Text.assemble((f"{', '.join(names)}: ", "bold"), (reason, "dim")))
     console.print("FPGA clocks are targets. `edgewright targets NAME` names the data sheet of every figure.")
 
 
 def target(console: Console, device: Device) -> None:
-    """Everything that a board file says, each part with its source."""
+    """Print everything that a board file says, each part with its source."""
     console.print(Text.assemble((device.name, "bold"), f"  {device.title}"))
     if not device.supported:
         console.print(f"nothing is compiled for it yet: {device.reason}")
@@ -301,7 +255,7 @@ def target(console: Console, device: Device) -> None:
 
 
 def doctor(console: Console, checks: Iterable[Check], healthy: bool) -> None:
-    """Every check under its heading; what is missing says how to get it."""
+    """Print every check under its heading, with how to install what is missing."""
     group = ""
     grid = Table.grid(padding=(0, 2))
     for check in checks:
@@ -319,7 +273,7 @@ def doctor(console: Console, checks: Iterable[Check], healthy: bool) -> None:
     console.print(grid)
     console.print()
     if healthy:
-        console.print(Text("Everything that compile and simulate need is here.", "bold green"))
+        console.print(Text("Everything that compile and simulate need is installed.", "bold green"))
     else:
         console.print(Text("Something that compile or simulate needs is missing (see above).", "bold red"))
 
@@ -341,11 +295,11 @@ def _table(*columns: str) -> Table:
 
 
 class Stages:
-    """Progress of long work: one line a stage with its time, and with the time left where the amount of work is known.
+    """Progress of long work: one line for each stage with its time, and the time left where the amount of work is known.
 
-    `stages(name, done, total)` starts the stage `name`, which ends the one before it, or moves it on; `total` is 0
-    where the amount of work is not known. Where stderr is no terminal, work that takes longer than a minute says a line
-    from time to time, so that a log shows that it lives; shorter work says nothing.
+    `stages(name, done, total)` starts the stage `name`, which ends the one before it, or updates it; `total` is 0 where the
+    amount of work is not known. If stderr is not a terminal, work that takes longer than a minute prints a line from time to
+    time, so that a log shows progress; shorter work prints nothing.
     """
 
     def __init__(self, console: Console, quiet_seconds: float = 60.0) -> None:
@@ -390,7 +344,7 @@ class Stages:
             self._progress.update(self._task, count=count)
 
     def _left(self, done: int, total: int, now: float) -> str:
-        """The time left at the pace since the stage began, once there is a pace."""
+        """Return the time left at the stage's pace so far, once there is one."""
         passed = now - self._begun
         if done <= self._first or done >= total or passed < 1:
             return ""

@@ -1,4 +1,4 @@
-"""Whether hashing a model's attention pays, for the terminal."""
+"""Whether hashing the attention of a model saves energy, for the terminal."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 
-def hashing(console: Console, found: HashingOutlook) -> None:
-    """What `--hash-attention` would save in arithmetic, layers alike in one line. Nothing for a model without attention."""
-    if not found.gains:
+def hashing(console: Console, outlook: HashingOutlook) -> None:
+    """Print what `--hash-attention` would save in arithmetic, equal layers in one line; nothing without attention."""
+    if not outlook.gains:
         return
-    console.print(Padding(Text.assemble(("hashed attention  ", "bold"), verdict(found)), (1, 0, 0, 0)))
+    console.print(Padding(Text.assemble(("hashed attention  ", "bold"), verdict(outlook)), (1, 0, 0, 0)))
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name in ("layers", "tokens", "softmax", "hashed", "saved of the block", "worth it"):
         table.add_column(name, justify="right" if name not in ("layers", "worth it") else "left")
-    for (tokens, softmax, hashed, saved, pays), alike in groupby(found.gains, _row):
-        indices = [gain.layer.index for gain in alike]
+    for (tokens, softmax, hashed, saved, pays), equal in groupby(outlook.gains, _row):
+        indices = [gain.layer.index for gain in equal]
         span = str(indices[0]) if len(indices) == 1 else f"{indices[0]} to {indices[-1]}"
         table.add_row(span, tokens, softmax, hashed, saved, plain(pays))
     console.print(Padding(table, (0, 0), expand=False))
@@ -32,18 +32,20 @@ def hashing(console: Console, found: HashingOutlook) -> None:
     console.print(Padding(Text(note, "dim"), (0, 2), expand=False))
 
 
-def verdict(found: HashingOutlook) -> str:
-    """One sentence on whether hashing pays, with what bounds it."""
-    share, faster = f"{found.bound:.1%}", 1 / max(1 - found.bound, 1e-9)
-    if found.pays:
-        layers = [str(gain.layer.index) for gain in found.gains if gain.pays]
-        return f"pays in layers {', '.join(layers)}: hashing all that can be saves {found.saved:.1%} of the arithmetic energy."
-    if found.bound == 0:
+def verdict(outlook: HashingOutlook) -> str:
+    """Return one sentence on whether hashing pays, and what limits it."""
+    share, faster = f"{outlook.bound:.1%}", 1 / max(1 - outlook.bound, 1e-9)
+    if outlook.pays:
+        layers = [str(gain.layer.index) for gain in outlook.gains if gain.pays]
+        return (
+            f"pays in layers {', '.join(layers)}: hashing all that can be saves {outlook.saved:.1%} of the arithmetic energy."
+        )
+    if outlook.bound == 0:
         return "does not apply: no layer can be hashed."
     return (
         f"does not pay: scores and their sums, which hashing makes linear, are {share} of the arithmetic energy ({faster:.2f} "
-        f"times less at best), and a block's share has to reach {WORTH:.0%}. With the keys' projection, which goes too, "
-        f"hashing every layer would save {found.saved:.1%}."
+        f"times less at best), and a block's share has to reach {WORTH:.0%}. With the keys' projection, which is dropped too, "
+        f"hashing every layer would save {outlook.saved:.1%}."
     )
 
 

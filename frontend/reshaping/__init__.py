@@ -1,1 +1,1 @@
-"""The passes that make a model smaller, asked for, run, resumed and measured: `optimise`, and `compile`'s first stage."""
+"""The passes that make a model smaller: options, run, resumption and measurement, for `optimise` and `compile`."""

@@ -1,94 +1,120 @@
-"""What the options of `optimise` and `compile` ask the approximate passes for, checked before anything is read."""
+"""Options of the approximate passes, for `optimise` and `compile`, checked before anything is read."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from edgewright.frontend.option_table import option
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 
 CONSTANTS = ("sum", "own")
 LAYERS = r"all|auto|\d{1,6}(,\d{1,6})*|>=[1-9]\d{0,8}"
 
 
+PANEL = "Passes that make a model smaller"
+
+
 @dataclass(frozen=True, slots=True)
 class Reshaping:
-    """Which passes are to run, by option; None: not asked for, or the pass's own default.
+    """Which passes to run, by option; None: the pass does not run, or uses its own default."""
 
-    task: the one whose routers and head stay; usage_threshold: experts chosen for a smaller share of the tokens go.
-    fuse_blocks: "25%" of the blocks, or how many. hash_attention: "all", "auto" (where the cost model says that it pays),
-    layers as "0,2,3", or by tokens as ">=128". epochs: of the passes that learn (0: nothing is trained). seed: of everything
-    drawn.
-    """
-
-    task: str | None = None
-    usage_threshold: float | None = None
-    fuse_blocks: str | None = None
-    hash_attention: str | None = None
-    hash_bits: int | None = None
-    hash_supports: int | None = None
-    hash_constant: str | None = None
-    epochs: int | None = None
-    seed: int = 0
+    task: str | None = field(
+        default=None,
+        metadata=option("Keep only this task: its head, routers and reachable experts.", metavar="NAME", group=PANEL),
+    )
+    usage_threshold: float | None = field(
+        default=None,
+        metadata=option("Drop experts that a smaller share of the tokens chooses. Needs data.", metavar="SHARE", group=PANEL),
+    )
+    fuse_blocks: str | None = field(
+        default=None,
+        metadata=option("Fuse this share or number of blocks into their neighbours. Needs data.", metavar="25%|N", group=PANEL),
+    )
+    hash_attention: str | None = field(
+        default=None,
+        metadata=option(
+            "Hash attention in these layers: all, auto, 0,2,3 or '>=128' (tokens). Needs data.", metavar="LAYERS", group=PANEL
+        ),
+    )
+    hash_bits: int | None = field(
+        default=None, metadata=option("Set the bits of a hash code. [default: 16]", metavar="N", group=PANEL)
+    )
+    hash_supports: int | None = field(
+        default=None, metadata=option("Set the support samples of a hash function. [default: 25]", metavar="N", group=PANEL)
+    )
+    hash_constant: str | None = field(
+        default=None,
+        metadata=option(
+            "Use the paper's constant term (sum) or the released code's (own). [default: sum]", metavar="sum|own", group=PANEL
+        ),
+    )
+    epochs: int | None = field(
+        default=None,
+        metadata=option(
+            "Train for this many passes over the data; 0 trains nothing. [default: each pass's own]", metavar="N", group=PANEL
+        ),
+    )
+    seed: int = field(default=0, metadata=option("Seed for all random choices.", metavar="N", group=PANEL))
 
     def __post_init__(self) -> None:
-        """CompileError U030 with every option that has no such value."""
+        """CompileError U030 with every option that has an invalid value."""
         wrong = [
-            Diagnostic("U030", f"'{value}' is not a value of {option}", option, because, help_text)
-            for option, value, because, help_text in self._wrong()
+            Diagnostic("U030", f"'{value}' is not a value of {name}", name, because, help_text)
+            for name, value, because, help_text in self._wrong()
         ]
         if wrong:
             raise CompileError(wrong, Exit.USAGE)
 
     @property
     def asks(self) -> bool:
-        """Whether any pass is to run."""
+        """Whether any pass runs."""
         return any(value is not None for value in (self.task, self.usage_threshold, self.fuse_blocks, self.hash_attention))
 
     @property
     def share_or_count(self) -> tuple[float | None, int | None]:
-        """`fuse_blocks` as (share of the blocks, number of blocks), one of them None."""
+        """`fuse_blocks` as (share of the blocks, number of blocks); one of them is None."""
         text = self.fuse_blocks or "0"
         return (float(text[:-1]) / 100, None) if text.endswith("%") else (None, int(text))
 
     def manifest(self) -> dict[str, Any]:
-        """What was asked for, as JSON; options that were left alone are left out."""
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: value for name, value in given.items() if value is not None} if self.asks else {}
+        """Return the options as JSON, without those that were omitted."""
+        options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: value for name, value in options.items() if value is not None} if self.asks else {}
 
     def _wrong(self) -> list[tuple[str, object, str, str]]:
-        found: list[tuple[str, object, str, str]] = []
+        wrong: list[tuple[str, object, str, str]] = []
         if self.usage_threshold is not None and not 0 <= self.usage_threshold < 1:
-            because = "it is the share of a task's tokens below which an expert goes"
+            because = "it is the share of a task's tokens below which an expert is dropped"
             help_text = "give a share from 0 to below 1, like 0.01"
-            found.append(("--usage-threshold", self.usage_threshold, because, help_text))
+            wrong.append(("--usage-threshold", self.usage_threshold, because, help_text))
         if self.fuse_blocks is not None and not _is_share_or_count(self.fuse_blocks):
-            because = "it is how many blocks are fused away, at least one and not all of them"
-            found.append(("--fuse-blocks", self.fuse_blocks, because, "give a share like 25% or a number like 2"))
+            because = "it is the number of blocks to fuse, at least one and not all of them"
+            wrong.append(("--fuse-blocks", self.fuse_blocks, because, "give a share like 25% or a number like 2"))
         if self.hash_attention is not None and not re.fullmatch(LAYERS, self.hash_attention):
             because = "it names the layers whose attention is hashed, counted from 0"
             help_text = "give all, auto, layers like 0,2,3 or tokens like '>=128'"
-            found.append(("--hash-attention", self.hash_attention, because, help_text))
+            wrong.append(("--hash-attention", self.hash_attention, because, help_text))
         if self.hash_constant is not None and self.hash_constant not in CONSTANTS:
             because = "it is the form of the constant term"
             help_text = "give sum (the paper's) or own (the released code's)"
-            found.append(("--hash-constant", self.hash_constant, because, help_text))
-        for option, number in (("--hash-bits", self.hash_bits), ("--hash-supports", self.hash_supports)):
+            wrong.append(("--hash-constant", self.hash_constant, because, help_text))
+        for flag, number in (("--hash-bits", self.hash_bits), ("--hash-supports", self.hash_supports)):
             if number is not None and number < 1:
-                found.append((option, number, "nothing would be left", "give a number from 1"))
+                wrong.append((flag, number, "nothing would be left", "give a number from 1"))
         if self.epochs is not None and self.epochs < 0:
-            because = "it says how many times passes train on the data"
-            found.append(("--epochs", self.epochs, because, "give a number from 0; 0 trains nothing"))
+            because = "it is the number of times that passes train on the data"
+            wrong.append(("--epochs", self.epochs, because, "give a number from 0; 0 trains nothing"))
         if self.seed < 0:
-            found.append(("--seed", self.seed, "random generators take no negative seed", "give a number from 0"))
+            wrong.append(("--seed", self.seed, "random generators take no negative seed", "give a number from 0"))
         hashes = {"--hash-bits": self.hash_bits, "--hash-supports": self.hash_supports, "--hash-constant": self.hash_constant}
         if self.hash_attention is None:
-            for option, value in hashes.items():
+            for name, value in hashes.items():
                 if value is not None:
-                    found.append((option, value, "no attention is hashed", "add --hash-attention all, or omit it"))
-        return found
+                    wrong.append((name, value, "no attention is hashed", "add --hash-attention all, or omit it"))
+        return wrong
 
 
 def _is_share_or_count(text: str) -> bool:

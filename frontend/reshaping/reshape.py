@@ -1,4 +1,4 @@
-"""The passes that make a transformer fit, run in their order, and what each of them cost.
+"""Run the passes that make a transformer smaller, in their order, and measure what each of them costs.
 
 options -> passes -> for each: the model before and after it, compared on samples that it did not learn from.
 """
@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
-from edgewright.frontend import scores
-from edgewright.frontend.labelled import Labelled, Material
 from edgewright.frontend.reshaping.options import Reshaping
-from edgewright.frontend.reshaping.resume import Run
-from edgewright.frontend.snapshot import Pricing
+from edgewright.frontend.reshaping.resume import ResumableRun
+from edgewright.frontend.samples import scores
+from edgewright.frontend.samples.labelled import Labelled, Material
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
@@ -23,26 +21,53 @@ from edgewright.passes.results import Change, Snapshot, Table
 from edgewright.passes.transform import Pass, Progress
 
 MEASURED_MACS = 2e11
-"""Products spent on measuring a model: ten thousand images of a small transformer, some hundred of 224 x 224."""
+"""Products spent on measuring one model: 10,000 images of a small transformer, some hundred of 224 x 224."""
 USAGE_SAMPLES = 2048
 """Samples on which the use of experts is counted: a share of one in a thousand tokens shows on fewer."""
-Make = Callable[[dict[str, Any]], Pass]
+
+
+class Prices(Protocol):
+    """What tells the cost of a graph on its target: `frontend.pricing.Pricing`."""
+
+    reasons: dict[str, None]
+
+    def snapshot(self, graph: Graph) -> Snapshot:
+        """Return the cost of a float graph."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A pass that the options ask for. make: from what is offered to it; needs_data: cannot run without samples; option:
-    what asked for it."""
+class RequestedPass:
+    """A pass that `option` requests, with the user's options for its fields (epochs: for its recipe; None: its own default).
+    needs_data: cannot run without samples; most_samples: how many it looks at."""
 
-    name: str
+    kind: type[Pass]
     option: str
-    make: Make
-    needs_data: bool
+    fields: dict[str, Any]
+    needs_data: bool = True
+    most_samples: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.kind.__name__
+
+    def made(self, offered: dict[str, Any]) -> Pass:
+        """Return the pass with the user's options, and with those of the offered fields that it has; 0 epochs: no recipe."""
+        names = {field.name for field in dataclasses.fields(self.kind)}  # type: ignore[arg-type]  # every pass is a dataclass
+        samples = {name: array[: self.most_samples] for name, array in offered.get("samples", {}).items()}
+        offered = {**offered, "samples": samples} if samples else offered
+        values = {name: value for name, value in offered.items() if name in names}
+        values |= {name: value for name, value in self.fields.items() if name in names and value is not None}
+        made, epochs = self.kind(**values), self.fields.get("epochs")
+        if epochs is not None and "epochs" not in names:
+            recipe = replace(made.recipe, epochs=epochs) if epochs else None  # type: ignore[attr-defined]
+            made = replace(made, recipe=recipe)  # type: ignore[type-var]
+        return made
 
 
 @dataclass(frozen=True, slots=True)
 class Reshaped:
-    """The model after all passes, and what each changed. notes: what the user has to know about the figures."""
+    """The model after all passes, and what each changed. notes: what the user must know about the figures."""
 
     graph: Graph
     changes: tuple[Change, ...]
@@ -51,96 +76,53 @@ class Reshaped:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurement:
-    """What one model said on the samples to measure on."""
+    """Outputs of one model on the samples to measure on."""
 
     graph: Graph
     outputs: dict[str, Array] = field(default_factory=dict)
 
 
-def asked(options: Reshaping) -> tuple[Asked, ...]:
-    """The passes in the order in which they run.
+def requested(options: Reshaping) -> tuple[RequestedPass, ...]:
+    """Return the passes in the order in which they run.
 
-    Experts of other tasks go first, so that nothing is learned for them. Blocks are fused before any attention is hashed,
-    for hash functions belong to the queries they were learned from. Exact passes and quantisation come later.
+    Experts of other tasks are dropped first, so that nothing is learned for them. Blocks are fused before any attention is
+    hashed, because hash functions belong to the queries they were learned from. Exact passes and quantisation come later.
     """
-    found: list[Asked] = []
-    if options.task is not None or options.usage_threshold is not None:
-        option = "--task" if options.task is not None else "--usage-threshold"
-        found.append(Asked("SelectExperts", option, _experts(options), options.usage_threshold is not None))
+    if not options.asks:
+        return ()
+    from edgewright.passes.blocks.fuse_blocks import FuseBlocks
+    from edgewright.passes.experts.select_experts import SelectExperts
+    from edgewright.passes.hashing.hash_attention import HashAttentionLayers
+
+    share, count = options.share_or_count
+    threshold, layers = options.usage_threshold, options.hash_attention
+    experts = {"task": options.task, "usage_threshold": threshold}
+    fusion = {"share": share, "count": count, "epochs": options.epochs}
+    codes = {"bits": options.hash_bits, "supports": options.hash_supports, "constant": options.hash_constant}
+    hashing = {"layers": layers, **codes, "epochs": options.epochs}
+    option = "--usage-threshold" if options.task is None else "--task"
+    passes = []
+    if options.task is not None or threshold is not None:
+        passes.append(RequestedPass(SelectExperts, option, experts, threshold is not None, USAGE_SAMPLES))
     if options.fuse_blocks is not None:
-        found.append(Asked("FuseBlocks", "--fuse-blocks", _fusion(options), True))
-    if options.hash_attention is not None:
-        found.append(Asked("HashAttentionLayers", "--hash-attention", _hashing(options), True))
-    return tuple(found)
-
-
-def _experts(options: Reshaping) -> Make:
-    def make(offered: dict[str, Any]) -> Pass:
-        from edgewright.passes.experts.select_experts import SelectExperts
-
-        if "samples" in offered:
-            few = {name: array[:USAGE_SAMPLES] for name, array in offered["samples"].items()}
-            offered = offered | {"samples": few}
-        return _filled(SelectExperts, offered, task=options.task, usage_threshold=options.usage_threshold)
-
-    return make
-
-
-def _fusion(options: Reshaping) -> Make:
-    def make(offered: dict[str, Any]) -> Pass:
-        from edgewright.passes.blocks.fuse_blocks import FuseBlocks
-
-        share, count = options.share_or_count
-        return _filled(FuseBlocks, offered, share=share, count=count, epochs=options.epochs)
-
-    return make
-
-
-def _hashing(options: Reshaping) -> Make:
-    def make(offered: dict[str, Any]) -> Pass:
-        from edgewright.passes.hashing.hash_attention import HashAttentionLayers
-
-        return _filled(
-            HashAttentionLayers,
-            offered,
-            layers=options.hash_attention,
-            bits=options.hash_bits,
-            supports=options.hash_supports,
-            constant=options.hash_constant,
-            epochs=options.epochs,
-        )
-
-    return make
-
-
-def _filled(kind: type[Pass], offered: dict[str, Any], **wanted: Any) -> Pass:
-    """The pass with what the user wants, and with what it takes of what is offered; `epochs` goes into its recipe; 0
-    leaves it without one."""
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # every pass is a dataclass
-    epochs = None if "epochs" in fields else wanted.pop("epochs", None)
-    given = {name: value for name, value in offered.items() if name in fields}
-    given |= {name: value for name, value in wanted.items() if value is not None}
-    made = kind(**given)
-    if epochs is not None:
-        recipe = replace(made.recipe, epochs=epochs) if epochs else None  # type: ignore[attr-defined]
-        made = replace(made, recipe=recipe)  # type: ignore[type-var]
-    return made
+        passes.append(RequestedPass(FuseBlocks, "--fuse-blocks", fusion))
+    if layers is not None:
+        passes.append(RequestedPass(HashAttentionLayers, "--hash-attention", hashing))
+    return tuple(passes)
 
 
 def check_data(options: Reshaping, has_data: bool) -> None:
-    """CompileError U031 for passes that need samples where there are none."""
-    if has_data:
-        return
+    """CompileError U031 for passes that need samples if there are none."""
     lacking = [
         Diagnostic(
             "U031",
-            f"{one.name} has nothing to learn from",
-            one.option,
+            f"{step.name} has nothing to learn from",
+            step.option,
             "it decides on samples like those the model will see",
             "give --data train.npz, with arrays named after the inputs or `images`, and `labels` if there are any",
         )
-        for one in asked(options)
-        if one.needs_data
+        for step in requested(options)
+        if step.needs_data and not has_data
     ]
     if lacking:
         raise CompileError(lacking, Exit.USAGE)
@@ -150,32 +132,32 @@ def reshape(
     graph: Graph,
     options: Reshaping,
     material: Material | None,
-    pricing: Pricing,
+    pricing: Prices,
     progress: Progress | None = None,
-    run: Run | None = None,
+    run: ResumableRun | None = None,
 ) -> Reshaped:
-    """Runs the passes. `run`: where they keep what an interrupted run continues from.
+    """Run the passes. `run`: where they save what an interrupted run continues from.
 
-    Raises CompileError with what a pass refuses; U031 where one needs data."""
+    CompileError with what a pass refuses; U031 for a pass that needs data."""
     check_data(options, material is not None)
     tell: Progress = progress or (lambda stage, done, total: None)
     measure = None if material is None else _affordable(graph, material.measure, options.seed)
     changes: list[Change] = []
     before = _measured(graph, measure, "measure the model as it is", tell)
     priced = pricing.snapshot(graph)
-    for number, one in enumerate(asked(options), 1):
-        tell(one.name, 0, 0)
+    for number, request in enumerate(requested(options), 1):
+        tell(request.name, 0, 0)
         started = time.perf_counter()
-        offered = _offered(before.graph, options, material, tell) | ({} if run is None else run.offered(number, one.name))
-        step = one.make(offered)
+        offered = _offered(before.graph, options, material, tell) | ({} if run is None else run.offered(number, request.name))
+        step = request.made(offered)
         after_graph, done = run.step(number, step, before.graph) if run is not None else step(before.graph)
         seconds = time.perf_counter() - started
-        after = _measured(after_graph, measure, f"measure after {one.name}", tell)
+        after = _measured(after_graph, measure, f"measure after {request.name}", tell)
         left, right = _scored(before, after, measure, priced, pricing.snapshot(after_graph))
         agreed = () if measure is None else scores.agreements(before.graph, after.graph, before.outputs, after.outputs, measure)
         changes.append(
             Change(
-                one.name,
+                request.name,
                 step.exact,
                 left,
                 right,
@@ -193,13 +175,13 @@ def reshape(
 
 
 def _offered(graph: Graph, options: Reshaping, material: Material | None, tell: Progress) -> dict[str, Any]:
-    """What passes may take by the names of their fields."""
-    found: dict[str, Any] = {"progress": tell, "seed": options.seed}
+    """Return what passes may take, by the names of their fields."""
+    fields: dict[str, Any] = {"progress": tell, "seed": options.seed}
     if material is None:
-        return found
+        return fields
     targets = scores.targets_of(graph, material.learn)
     classes = (values for name, values in targets.items() if scores.is_class(scores.shape_of(graph, name), values))
-    return found | {"samples": material.learn.inputs, "targets": targets, "labels": next(classes, None)}
+    return fields | {"samples": material.learn.inputs, "targets": targets, "labels": next(classes, None)}
 
 
 def _learns(step: Pass) -> bool:
@@ -218,18 +200,18 @@ def _measured(graph: Graph, data: Labelled | None, stage: str, tell: Progress) -
 def _scored(
     before: Measurement, after: Measurement, data: Labelled | None, left: Snapshot, right: Snapshot
 ) -> tuple[Snapshot, Snapshot]:
-    """Both snapshots with their scores; `accuracy` is that of the first output that both models have."""
+    """Return both snapshots with their scores; `accuracy` is that of the first output that both models have."""
     if data is None:
         return left, right
-    own, new = (scores.scores(one.graph, one.outputs, data) for one in (before, after))
-    name = next((row.output for row in new if row.output in {old.output for old in own}), None)
-    chosen = [next((row.value for row in rows if row.output == name), None) for rows in (own, new)]
-    return replace(left, scores=own, accuracy=chosen[0]), replace(right, scores=new, accuracy=chosen[1])
+    old, new = (scores.scores(model.graph, model.outputs, data) for model in (before, after))
+    name = next((row.output for row in new if row.output in {score.output for score in old}), None)
+    chosen = [next((row.value for row in rows if row.output == name), None) for rows in (old, new)]
+    return replace(left, scores=old, accuracy=chosen[0]), replace(right, scores=new, accuracy=chosen[1])
 
 
 def _agreement_table(rows: tuple[scores.Agreement, ...]) -> tuple[Table, ...]:
     if len(rows) < 2 and all(row.how == scores.SAME_CLASS for row in rows):
         return ()
-    text = "How far the models before and after this pass say the same; the headline has the lowest."
+    text = "How far the models before and after this pass agree; the headline has the lowest."
     cells = tuple((row.output, row.value, row.how) for row in rows)
     return (Table("Agreement of each output", ("output", "share", "how"), cells, text),)

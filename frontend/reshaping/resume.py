@@ -1,4 +1,4 @@
-"""A folder from which an interrupted run of passes continues: what each finished pass left, and what others learned."""
+"""A folder from which an interrupted run of passes continues: results of finished passes, progress of the others."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import msgspec
 from edgewright import __version__
-from edgewright.frontend.publish import refusal, replace_file
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.frontend.files.publish import refusal, replace_file
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.graph import Graph
@@ -24,64 +24,69 @@ T = TypeVar("T")
 RUN_FILE = "run.json"
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _RunFile(msgspec.Struct, frozen=True):
     key: str
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ResumableRun:
     """One run of passes in its folder."""
 
     directory: Path
 
     @classmethod
-    def begin(cls, directory: Path, key: str, resume: bool) -> Run:
-        """CompileError: U032 when the folder holds a run and this one does not resume it, or is another; U025 when what it
-        holds is damaged; U020 when it cannot be made."""
-        kept = directory / RUN_FILE
-        found = _read(kept, _Kept) if os.path.lexists(kept) else None
-        if found is not None and found.key != key:
+    def of(cls, directory: Path, graph: Graph, options: dict[str, Any], data: str | Path | None, resume: bool) -> ResumableRun:
+        """Begin or resume the run of these options on this model. CompileError as `begin`."""
+        return cls.begin(directory, key_of(graph, options, None if data is None else Path(data)), resume)
+
+    @classmethod
+    def begin(cls, directory: Path, key: str, resume: bool) -> ResumableRun:
+        """Begin or resume a run. CompileError: U032 when the folder holds another run, or this one without `resume`; U025
+        when its content is damaged; U020 when it cannot be created."""
+        file = directory / RUN_FILE
+        earlier = _read(file, _RunFile) if os.path.lexists(file) else None
+        if earlier is not None and earlier.key != key:
             because = "it was begun with another model, other data, other options or another version"
             _refuse(directory, because, "name another folder, or remove this one")
-        if found is not None and not resume:
+        if earlier is not None and not resume:
             _refuse(directory, "a run was begun in it", "continue it with --resume, or name another folder")
-        if found is None and directory.is_dir() and any(directory.iterdir()):
+        if earlier is None and directory.is_dir() and any(directory.iterdir()):
             _refuse(directory, "it holds something other than a run", "name another folder")
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise refusal(directory, error.strerror or str(error), "choose another folder with --checkpoints") from error
-        if found is None:
-            replace_file(kept, (json.dumps({"key": key, "edgewright": __version__}) + "\n").encode())
+        if earlier is None:
+            replace_file(file, (json.dumps({"key": key, "edgewright": __version__}) + "\n").encode())
         return cls(directory)
 
     def folder(self, number: int, name: str) -> Path:
-        """What belongs to one pass."""
+        """Return the folder of one pass."""
         return self.directory / f"{number}-{name}"
 
     def offered(self, number: int, name: str) -> dict[str, Any]:
-        """What a pass may take to continue where it was interrupted."""
+        """Return the fields of a pass that let it continue where it was interrupted."""
         folder = self.folder(number, name)
         folder.mkdir(parents=True, exist_ok=True)
         return {"checkpoints": folder}
 
     def step(self, number: int, step: Pass, graph: Graph) -> tuple[Graph, Statistics]:
-        """Run a pass, or read what it left when it had already finished."""
+        """Run a pass, or read its result if it had already finished."""
         folder = self.folder(number, step.name)
-        after, told = folder / "after.npz", folder / "statistics.json"
-        if told.is_file():  # written last
-            return checkpoint.load(after), _read(told, Statistics)
+        after, statistics = folder / "after.npz", folder / "statistics.json"
+        if statistics.is_file():  # written last
+            return checkpoint.load(after), _read(statistics, Statistics)
         result, done = step(graph)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             path = Path(scratch) / "after.npz"
             checkpoint.save(result, path)
             path.replace(after)
-        replace_file(told, msgspec.json.encode(done))
+        replace_file(statistics, msgspec.json.encode(done))
         return result, done
 
 
 def key_of(graph: Graph, options: dict[str, Any], data: Path | None) -> str:
-    """Equal for two runs exactly if they compute the same."""
+    """Return a key that two runs share exactly if they compute the same."""
     digest = hashlib.sha256(f"{__version__} {json.dumps(options, sort_keys=True)} ".encode())
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "graph.npz"
@@ -92,7 +97,7 @@ def key_of(graph: Graph, options: dict[str, Any], data: Path | None) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -101,14 +106,8 @@ def _read(path: Path, kind: type[T]) -> T:
     try:
         return read_json(path, kind)
     except Unreadable as error:
-        raise damaged_run(path, str(error)) from error
-
-
-def damaged_run(path: Path, because: str) -> CompileError:
-    """The error for a file from which a run was to continue."""
-    help_text = "remove the folder to start anew, or name another one"
-    one = Diagnostic("U025", "what the run continues from is damaged", plain(path), plain(because), help_text)
-    return CompileError([one], Exit.USAGE)
+        help_text = "remove the folder to start anew, or name another one"
+        fail("U025", "the checkpoint of a run is damaged", plain(path), plain(error), help_text, exit=Exit.USAGE)
 
 
 def _refuse(directory: Path, because: str, help_text: str) -> None:

@@ -1,1 +1,1 @@
-"""`split`: one model on a fleet of devices, and the folder that it becomes."""
+"""`split`: split one model over a fleet of devices, and run the resulting folder."""

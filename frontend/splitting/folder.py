@@ -1,18 +1,19 @@
-"""A split folder, run as a whole on this machine: every sub-model, then the fusion, by the interpreter. The reference for
-what a fleet computes."""
+"""Run a split folder on this machine: every sub-model, then the fusion, in the interpreter. The reference for what a fleet
+computes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
-from edgewright.frontend.data import load_samples
 from edgewright.frontend.onnx_reading.reader import read_model
-from edgewright.frontend.splitting.model import FORMAT, KIND, MANIFEST, sha256
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.frontend.report.split_results import FORMAT, KIND
+from edgewright.frontend.samples.data import load_samples
+from edgewright.frontend.splitting.model import MANIFEST, sha256
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.documents import Unreadable, read_bytes, read_json
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph
@@ -51,7 +52,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class SplitRan:
+class SplitRun:
     """One run of a deployment. logits: (samples, classes); accuracy: None without labels."""
 
     logits: Array
@@ -60,14 +61,14 @@ class SplitRan:
 
     @property
     def outputs(self) -> dict[str, Array]:
-        """What is written with -o."""
-        named = {f"features_{i}": one for i, one in enumerate(self.features)}
-        return {"logits": self.logits, "class": self.logits.argmax(axis=-1), **named}
+        """The arrays that -o writes, by name."""
+        features = {f"features_{i}": values for i, values in enumerate(self.features)}
+        return {"logits": self.logits, "class": self.logits.argmax(axis=-1), **features}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitFolder:
-    """What `split` wrote, with every file checked against its hash."""
+    """The folder that `split` wrote, with every file checked against its hash."""
 
     directory: Path
     manifest: _Manifest
@@ -76,77 +77,72 @@ class SplitFolder:
 
     @classmethod
     def open(cls, directory: str | Path) -> SplitFolder:
-        """CompileError K010 when a file is missing, damaged, or was changed since."""
+        """Open a folder. CompileError K010 when a file is missing, damaged, or was changed since."""
         directory = Path(directory)
         try:
-            found = read_json(directory / MANIFEST, _Manifest)
+            manifest = read_json(directory / MANIFEST, _Manifest)
         except Unreadable as error:
-            raise _broken(directory / MANIFEST, f"the manifest cannot be read: {error}") from error
-        if found.kind != KIND or found.schema_version != FORMAT:
-            raise _broken(directory / MANIFEST, f"it is {plain(found.kind)}, version {found.schema_version}")
-        hashes = [(one.file, one.sha256) for one in found.sub_models] + [(found.fusion.file, found.fusion.sha256)]
-        graphs = [_read(directory, name, wanted) for name, wanted in hashes]
-        for one, graph in zip(found.sub_models, graphs, strict=False):
-            named = {node.name for node in graph.inputs}
-            if set(one.inputs.values()) != named or not {one.features, one.logits} <= set(graph.output_names):
-                raise _broken(directory / one.file, "its inputs and outputs are not those of the manifest")
-        if found.classes != len({label for one in found.sub_models for label in one.classes}):
-            raise _broken(directory / MANIFEST, "its classes are not those of its sub-models")
-        fusion = graphs[-1]
-        if found.fusion.logits not in fusion.output_names:
-            raise _broken(directory / found.fusion.file, "its output is not that of the manifest")
-        if {node.name for node in fusion.inputs} != set(found.fusion.inputs) or len(found.fusion.inputs) != len(graphs) - 1:
-            raise _broken(directory / found.fusion.file, "its inputs are not those of the manifest")
-        taken = {node.name: node.shape for node in fusion.inputs}
-        for one, graph, name in zip(found.sub_models, graphs, found.fusion.inputs, strict=False):
-            if dict(zip(graph.output_names, graph.outputs, strict=True))[one.features].shape != taken[name]:
-                raise _broken(directory / MANIFEST, f"the fusion does not take what {plain(one.file)} gives")
-        return cls(directory, found, tuple(graphs[:-1]), fusion)
+            _refuse(directory / MANIFEST, f"the manifest cannot be read: {error}")
+        if manifest.kind != KIND or manifest.schema_version != FORMAT:
+            _refuse(directory / MANIFEST, f"it is {plain(manifest.kind)}, version {manifest.schema_version}")
+        parts, fused = manifest.sub_models, manifest.fusion
+        graphs = [_read(directory, part.file, part.sha256) for part in parts]
+        fusion = _read(directory, fused.file, fused.sha256)
+        for part, graph in zip(parts, graphs, strict=True):
+            inputs = {node.name for node in graph.inputs}
+            if set(part.inputs.values()) != inputs or not {part.features, part.logits} <= set(graph.output_names):
+                _refuse(directory / part.file, "its inputs and outputs are not those of the manifest")
+        if manifest.classes != len({label for part in parts for label in part.classes}):
+            _refuse(directory / MANIFEST, "its classes are not those of its sub-models")
+        if fused.logits not in fusion.output_names:
+            _refuse(directory / fused.file, "its output is not that of the manifest")
+        shapes = {node.name: node.shape for node in fusion.inputs}
+        if set(shapes) != set(fused.inputs) or len(fused.inputs) != len(graphs):
+            _refuse(directory / fused.file, "its inputs are not those of the manifest")
+        for part, graph, name in zip(parts, graphs, fused.inputs, strict=True):
+            if dict(zip(graph.output_names, graph.outputs, strict=True))[part.features].shape != shapes[name]:
+                _refuse(directory / MANIFEST, f"the fusion does not take the output of {plain(part.file)}")
+        return cls(directory, manifest, tuple(graphs), fusion)
 
-    def run(self, source: str | Path, samples: int | None = None) -> SplitRan:
-        """Runs the samples of an npz file, named as the model's own inputs. CompileError: D-codes."""
-        shapes = {
-            given: next(node.shape for node in graph.inputs if node.name == written)
-            for one, graph in zip(self.manifest.sub_models, self.sub_models, strict=True)
-            for given, written in one.inputs.items()
-        }
-        ranges = {
-            given: allowed[written]
-            for one, graph in zip(self.manifest.sub_models, self.sub_models, strict=True)
-            for allowed in [input_ranges(graph)]
-            for given, written in one.inputs.items()
-            if written in allowed
-        }
-        found = load_samples(source, shapes, ranges=ranges)
+    def run(self, source: str | Path, samples: int | None = None) -> SplitRun:
+        """Run the samples of an npz file, whose arrays are named like the model's inputs. CompileError: D-codes."""
+        parts = list(zip(self.manifest.sub_models, self.sub_models, strict=True))
+        shapes: dict[str, tuple[int, ...]] = {}
+        ranges: dict[str, tuple[int, int]] = {}
+        for part, graph in parts:
+            sizes, limits = {node.name: node.shape for node in graph.inputs}, input_ranges(graph)
+            shapes |= {name: sizes[written] for name, written in part.inputs.items()}
+            ranges |= {name: limits[written] for name, written in part.inputs.items() if written in limits}
+        data = load_samples(source, shapes, ranges=ranges)
         if samples is not None:
-            found = found.first(samples)
-        features = []
-        for one, graph in zip(self.manifest.sub_models, self.sub_models, strict=True):
-            given = {written: found.inputs[name] for name, written in one.inputs.items()}
-            features.append(_run(graph, given, one.features))
+            data = data.first(samples)
+        features = [
+            _run(graph, {written: data.inputs[name] for name, written in part.inputs.items()}, part.features)
+            for part, graph in parts
+        ]
         logits = _run(self.fusion, dict(zip(self.manifest.fusion.inputs, features, strict=True)), self.manifest.fusion.logits)
-        accuracy = None if found.labels is None else float((logits.argmax(axis=-1) == found.labels).mean())
-        return SplitRan(logits, tuple(features), accuracy)
+        accuracy = None if data.labels is None else float((logits.argmax(axis=-1) == data.labels).mean())
+        return SplitRun(logits, tuple(features), accuracy)
 
 
 def is_split(directory: Path) -> bool:
-    """Whether a folder says that `split` wrote it."""
+    """Return whether `split` wrote a folder, by its manifest."""
     try:
         return read_json(directory / MANIFEST, dict[str, Any]).get("kind") == KIND
     except Unreadable:
         return False
 
 
-def _read(directory: Path, name: str, wanted: str) -> Graph:
+def _read(directory: Path, name: str, digest: str) -> Graph:
     if Path(name).name != name or "\0" in name:
-        raise _broken(directory / MANIFEST, f"{plain(name)} is not a file of this folder")
+        _refuse(directory / MANIFEST, f"{plain(name)} is not a file of this folder")
     path = directory / name
     try:
         content = read_bytes(path, LARGEST_MODEL)
     except Unreadable as error:
-        raise _broken(path, str(error)) from error
-    if sha256(content) != wanted:
-        raise _broken(path, "its hash is not the manifest's")
+        _refuse(path, str(error))
+    if sha256(content) != digest:
+        _refuse(path, "its hash is not the manifest's")
     return read_model(path)
 
 
@@ -158,6 +154,6 @@ def _run(graph: Graph, inputs: dict[str, Array], output: str) -> Array:
     return np.concatenate(parts)
 
 
-def _broken(path: Path, because: str) -> CompileError:
+def _refuse(path: Path, because: str) -> NoReturn:
     help_text = "split the model again, or copy the whole folder again"
-    return CompileError([Diagnostic("K010", "the split folder is not complete", str(path), because, help_text)])
+    fail("K010", "the split folder is not complete", str(path), because, help_text)

@@ -1,4 +1,4 @@
-"""`split`: one model, a fleet and data in; one ONNX for each sub-model, fusion.onnx, a manifest and a report out."""
+"""`split`: from a model, a fleet and data to an ONNX file for each sub-model, fusion.onnx, a manifest and a report."""
 
 from __future__ import annotations
 
@@ -6,37 +6,41 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from edgewright import __version__
-from edgewright.frontend.data import input_shapes
-from edgewright.frontend.driver import source_name
-from edgewright.frontend.labelled import Labelled, Material, load_material
+from edgewright.frontend.build import source_name
+from edgewright.frontend.files.publish import check_place, publish
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
-from edgewright.frontend.publish import check_place, publish
+from edgewright.frontend.report import split_results as results
+from edgewright.frontend.report.split_results import FORMAT, KIND, SplitReport, SubModel
+from edgewright.frontend.samples.data import input_shapes
+from edgewright.frontend.samples.labelled import Labelled, Material, load_material
 from edgewright.frontend.splitting.fleet import Fleet, load_fleet
 from edgewright.frontend.splitting.latency import FleetPricing
-from edgewright.hw.emit import to_json
 from edgewright.passes import orders
 from edgewright.passes.diagnostics import Exit, fail
+from edgewright.passes.documents import to_json
 from edgewright.passes.ir.graph import Graph
-from edgewright.passes.splitting.classifier import FEATURES, LOGITS, find_classifier
+from edgewright.passes.ir.types import Array
+from edgewright.passes.results import to_data
 from edgewright.passes.splitting.partition_classes import Method, check_parts
-from edgewright.passes.splitting.prune_structure import structure_of
 from edgewright.passes.splitting.split_classes import Say, Split, SplitClasses, SplitPlan, answer, kept_by_training
-from edgewright.passes.splitting.sub_model_shape import CPU_GRAIN, FPGA_GRAIN, footprint, full_shape
+from edgewright.passes.structure.classifier import FEATURES, LOGITS, find_classifier
+from edgewright.passes.structure.prune_structure import structure_of
+from edgewright.passes.structure.sub_model_shape import CPU_GRAIN, FPGA_GRAIN, footprint, full_shape
 from edgewright.passes.transform import Progress
 
-KIND, FORMAT = "split", 1
 MOST_EPOCHS = 1_000_000
 MANIFEST, FUSION = "manifest.json", "fusion.onnx"
 
 
 @dataclass(frozen=True, slots=True)
 class SplitOptions:
-    """What the user asked for; see `SplitClasses`."""
+    """The user's options; see `SplitClasses`."""
 
     partition: Method = "even"
     size: float | None = None
@@ -44,7 +48,7 @@ class SplitOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """CompileError: U027 for a split without training, U030 for a seed that there is not."""
+        """CompileError: U027 for a split without training, U030 for a negative seed."""
         if self.epochs is not None and not 0 < self.epochs <= MOST_EPOCHS:
             because = "the sub-models' heads and the network that fuses them are new, and say nothing before they are trained"
             if self.epochs != 0:
@@ -56,10 +60,6 @@ class SplitOptions:
             because, help_text = "random generators take no negative seed", "give a number from 0"
             message = f"'{self.seed}' is not a value of --seed"
             fail("U030", message, "--seed", because, help_text, exit=Exit.USAGE)
-
-    def manifest(self) -> dict[str, Any]:
-        """The options that decide the result."""
-        return {"partition": self.partition, "size": self.size, "epochs": self.epochs, "seed": self.seed}
 
 
 def split_model(
@@ -73,29 +73,29 @@ def split_model(
     resume: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
-) -> dict[str, Any]:
-    """Splits a model over a fleet and writes the folder ``output``, all of it or nothing. Returns what report.json holds.
+) -> SplitReport:
+    """Split a model over a fleet and write the folder ``output``, all of it or nothing. Returns the report.
 
-    Training is kept beside it in ``output``.training until the folder is whole, for ``resume``. Raises ``CompileError``
-    with every reason.
+    Training is kept in ``output``.training until the folder is complete, for ``resume``. Raises ``CompileError`` with every
+    reason.
     """
-    from edgewright.frontend.report.report_split import report_files
+    from edgewright.frontend.report.split import report_files
 
     options = options or SplitOptions()
     directory = check_place(Path(output))
-    found = load_fleet(fleet)
+    devices = load_fleet(fleet)
     graph = read_model(source, shapes or {})
     material = load_material(data, graph, options.seed, labelled=True)
     checkpoints = directory.absolute().with_name(f"{directory.absolute().name}.training")
     begun = time.monotonic()
-    split = train(graph, found, material, options, checkpoints, resume, progress, say)
-    pricing = FleetPricing(found)
-    result = describe(source_name(source), graph, found, split, pricing, options, material, time.monotonic() - begun)
+    split = train(graph, devices, material, options, checkpoints, resume, progress, say)
+    pricing = FleetPricing(devices)
+    result = describe(source_name(source), graph, devices, split, pricing, options, material, time.monotonic() - begun)
     files = split_files(graph, split, result)
     publish({**files, **report_files(result)}, directory)
-    for left in kept_by_training(checkpoints):
-        left.unlink()
-    with contextlib.suppress(OSError):  # something of the user's is in it
+    for path in kept_by_training(checkpoints):
+        path.unlink()
+    with contextlib.suppress(OSError):  # it also holds files of the user's
         checkpoints.rmdir()
     return result
 
@@ -110,7 +110,7 @@ def train(
     progress: Progress | None,
     say: Say | None,
 ) -> Split:
-    """Plans and trains. CompileError as `SplitClasses.run`, K011 and K012 for devices that cannot take part."""
+    """Plan and train a split. CompileError as `SplitClasses.run`; K011 and K012 for devices that cannot take part."""
     from edgewright.passes.learn.dataset import LearningData
 
     work = splitter(graph, fleet, options, checkpoints, resume, progress, say)
@@ -120,7 +120,7 @@ def train(
 
 
 def plan_split(graph: Graph, fleet: Fleet, options: SplitOptions) -> SplitPlan:
-    """What a split of this model over this fleet would be, without data and training; classes are shared out evenly."""
+    """Return the plan of a split without data and training; classes are distributed evenly."""
     work = splitter(graph, fleet, SplitOptions("even", options.size, options.epochs, options.seed), None, False, None, None)
     places = [member.place for member in fleet.members]
     return work.plan(graph, places, FleetPricing(fleet).energy(graph, work.levels(graph)))
@@ -135,7 +135,7 @@ def splitter(
     progress: Progress | None,
     say: Say | None,
 ) -> SplitClasses:
-    """The pass for a fleet; refuses what cannot be split over it (A003, A004, A006, K001, K004, K006, K007, K012)."""
+    """Return the pass for a fleet. CompileError A003, A004, A006, K001, K004, K006, K007, K012 for what cannot be split."""
     orders.check("SplitClasses", graph)
     check_parts(find_classifier(graph).classes, len(fleet.members))
     full = full_shape(structure_of(graph))
@@ -161,7 +161,7 @@ def splitter(
 
 
 def labels_of(data: Labelled, graph: Graph) -> Any:
-    """Labels of the samples: `labels`, or the target named after the classifier's output; None without."""
+    """Return the samples' labels: `labels`, or the target named after the classifier's output; None without."""
     return data.targets.get("labels", data.targets.get(find_classifier(graph).output))
 
 
@@ -174,122 +174,107 @@ def describe(
     options: SplitOptions,
     material: Material,
     seconds: float,
-) -> dict[str, Any]:
-    """report.json: what was made, what it costs, how accurate it is."""
-    judged = labels_of(material.measure, graph)
-    result = plan_data(model, graph, fleet, split.plan, pricing, split)
-    result |= {"options": options.manifest(), "seconds": round(seconds, 1), "measured_on": material.how}
-    result["accuracy"] = None if judged is None else accuracies(graph, split, material.measure, judged)
-    result["stages"] = [
-        {"sub_model": i, **{name: getattr(stage, name) for name in stage.__dataclass_fields__}}
-        for i, stages in enumerate(split.pruned)
-        for stage in stages
-    ]
-    together = split.together
-    result["together"] = {"images": together.images, "seconds": together.seconds, "loss": list(together.loss)}
-    return result
+) -> SplitReport:
+    """Return the report of a trained split: what was made, what it costs, how accurate it is."""
+    labels, together = labels_of(material.measure, graph), split.together
+    return msgspec.structs.replace(
+        predicted_report(model, graph, fleet, split.plan, pricing, split),
+        options=asdict(options),
+        seconds=round(seconds, 1),
+        measured_on=material.how,
+        accuracy=None if labels is None else accuracies(graph, split, material.measure, labels),
+        stages=tuple(results.StageSummary(i, *astuple(stage)) for i, stages in enumerate(split.pruned) for stage in stages),
+        together=results.JointTraining(together.images, together.seconds, together.loss),
+    )
 
 
-def accuracies(graph: Graph, split: Split, data: Labelled, labels: Any) -> dict[str, Any]:
-    """Top-1 of the whole model and of the deployment, and of each sub-model on its classes and "other"."""
+def accuracies(graph: Graph, split: Split, data: Labelled, labels: Array) -> results.SplitAccuracy:
+    """Return top-1 of the whole model and of the deployment, and of each sub-model on its classes and "other"."""
     from edgewright.passes.learn.dataset import LearningData
     from edgewright.passes.learn.measure import outputs
-    from edgewright.passes.splitting.classifier import relabelled
+    from edgewright.passes.structure.classifier import relabelled
 
-    given = LearningData(data.inputs, labels)
-    assert given.labels is not None
-    whole = outputs(graph, given)[find_classifier(graph).output].reshape(len(given), -1).argmax(-1)
-    found = answer(split, given).argmax(-1)
-    own = [
-        float((outputs(one, given)[LOGITS].argmax(-1) == relabelled(given.labels, part)).mean())
-        for one, part in zip(split.sub_models, split.plan.partition, strict=True)
-    ]
-    return {
-        "whole": float((whole == given.labels).mean()),
-        "split": float((found == given.labels).mean()),
-        "agreement": float((found == whole).mean()),
-        "sub_models": own,
-        "images": len(given),
-    }
+    samples = LearningData(data.inputs, labels)
+    truth = samples.labels
+    assert truth is not None
+    whole = outputs(graph, samples)[find_classifier(graph).output].reshape(len(samples), -1).argmax(-1)
+    answers = answer(split, samples).argmax(-1)
+    parts = tuple(
+        float((outputs(part, samples)[LOGITS].argmax(-1) == relabelled(truth, classes)).mean())
+        for part, classes in zip(split.sub_models, split.plan.partition, strict=True)
+    )
+    right, right_split, agreement = (float(same.mean()) for same in (whole == truth, answers == truth, answers == whole))
+    return results.SplitAccuracy(right, right_split, agreement, parts, len(samples))
 
 
-def plan_data(
+def predicted_report(
     model: str, graph: Graph, fleet: Fleet, plan: SplitPlan, pricing: FleetPricing, split: Split | None = None
-) -> dict[str, Any]:
-    """The part of report.json that needs no training."""
+) -> SplitReport:
+    """Return the part of the report that needs no training."""
     from edgewright.passes.learn.class_fusion import fusion_graph
 
     classes = find_classifier(graph).classes
     widths = [shape.width for shape in plan.shapes]
     fusion = fusion_graph(widths, classes, 0) if split is None else split.fusion
-    rows = []
+    parts = []
     for i, (part, shape, device, cost) in enumerate(zip(plan.partition, plan.shapes, plan.devices, plan.costs, strict=True)):
         member = fleet.members[device]
-        rows.append(
-            {
-                "file": f"sub{i}.onnx",
-                "device": member.name,
-                "board": member.board.name,
-                "classes": list(part),
-                "width": shape.width,
-                "heads": shape.heads,
-                "hidden": shape.hidden,
-                "parameters": cost.parameters,
-                "macs": cost.macs,
-                "memory_bytes": cost.memory_bytes,
-                "feature_bytes": 4 * shape.width,
-                "latency": pricing.latency(graph, part, shape, member).data(),
-            }
+        parts.append(
+            SubModel(
+                f"sub{i}.onnx",
+                member.name,
+                member.board.name,
+                tuple(part),
+                shape.width,
+                shape.heads,
+                shape.hidden,
+                cost.parameters,
+                cost.macs,
+                cost.memory_bytes,
+                4 * shape.width,
+                pricing.latency(graph, part, shape, member),
+            )
         )
     whole, fused = plan.whole, footprint(fusion)
-    return {
-        "kind": KIND,
-        "schema_version": FORMAT,
-        "edgewright": __version__,
-        "model": model,
-        "classes": classes,
-        "fleet": fleet.name,
-        "partition": [list(part) for part in plan.partition],
-        "harder": plan.harder,
-        "whole": {
-            "parameters": whole.parameters,
-            "macs": whole.macs,
-            "memory_bytes": whole.memory_bytes,
-            "latency": {board.name: pricing.whole(graph, board).data() for board in pricing.boards},
-        },
-        "sub_models": rows,
-        "fusion": {
-            "file": FUSION,
-            "device": pricing.fuses,
-            "parameters": fused.parameters,
-            "macs": fused.macs,
-            "latency": pricing.fusion(fusion).data(),
-        },
-        "latency": pricing.total(rows, pricing.fusion(fusion)).data(),
-        "reasons": list(pricing.reasons),
-    }
+    on_boards = {board.name: pricing.whole(graph, board) for board in pricing.boards}
+    fusion_time = pricing.fusion(fusion)
+    total = pricing.total(parts, fusion_time)
+    return SplitReport(
+        kind=KIND,
+        schema_version=FORMAT,
+        edgewright=__version__,
+        model=model,
+        classes=classes,
+        fleet=fleet.name,
+        partition=tuple(tuple(part) for part in plan.partition),
+        harder=plan.harder,
+        whole=results.WholeModel(whole.parameters, whole.macs, whole.memory_bytes, on_boards),
+        sub_models=tuple(parts),
+        fusion=results.Fusion(FUSION, pricing.fuses, fused.parameters, fused.macs, fusion_time),
+        latency=total,
+        reasons=tuple(pricing.reasons),
+    )
 
 
-def split_files(graph: Graph, split: Split, result: Mapping[str, Any]) -> dict[str, bytes]:
-    """The ONNX files and the manifest that names them with their hashes."""
+def split_files(graph: Graph, split: Split, report: SplitReport) -> dict[str, bytes]:
+    """Return the ONNX files by name, and the manifest that names them with their hashes."""
     from edgewright.frontend.onnx_writing.writer import interface_names, write_float
 
     files: dict[str, bytes] = {}
-    rows = []
-    for one, row in zip(split.sub_models, result["sub_models"], strict=True):
-        files[row["file"]] = write_float(one).SerializeToString(deterministic=True)
-        inputs, outputs = interface_names(one)
-        named = dict(zip(input_shapes(one), inputs, strict=True))
-        rows.append({**row, "sha256": sha256(files[row["file"]]), "inputs": named, FEATURES: outputs[0], LOGITS: outputs[1]})
+    parts, result = [], to_data(report)
+    for sub_model, part in zip(split.sub_models, result["sub_models"], strict=True):
+        files[part["file"]] = write_float(sub_model).SerializeToString(deterministic=True)
+        inputs, outputs = interface_names(sub_model)
+        names = dict(zip(input_shapes(sub_model), inputs, strict=True))
+        parts.append({**part, "sha256": sha256(files[part["file"]]), "inputs": names, FEATURES: outputs[0], LOGITS: outputs[1]})
     files[FUSION] = write_float(split.fusion).SerializeToString(deterministic=True)
     inputs, outputs = interface_names(split.fusion)
     fusion = {**result["fusion"], "sha256": sha256(files[FUSION]), "inputs": list(inputs), LOGITS: outputs[0]}
-    names = ("kind", "schema_version", "edgewright", "model", "classes", "fleet", "options", "accuracy", "latency")
-    manifest = {**{name: result[name] for name in names}, "sub_models": rows, "fusion": fusion}
-    files[MANIFEST] = to_json(manifest)
+    copied = ("kind", "schema_version", "edgewright", "model", "classes", "fleet", "options", "accuracy", "latency")
+    files[MANIFEST] = to_json({**{name: result[name] for name in copied}, "sub_models": parts, "fusion": fusion})
     return files
 
 
 def sha256(content: bytes) -> str:
-    """The hash that a manifest gives a file."""
+    """Return the hash of a file as manifests give it."""
     return hashlib.sha256(content).hexdigest()

@@ -1,11 +1,12 @@
-"""Activations side: rows of tokens from memory, from LayerNorm or from softmax, into tiles of the array.
+"""Activations side: move rows of tokens from memory, LayerNorm or softmax into tiles of the array.
 
-A tile holds ``ins`` channels of ``tokens`` rows. Patches of an image are gathered by address: one line of a patch is
-padded to one word, and the weights that meet the padding are zero.
+A tile holds ``ins`` channels of ``tokens`` rows. Patches of an image are gathered by address: each line of a patch is padded
+to one word (``word_bytes``), and the weights of the padding are zero.
 """
 
 from __future__ import annotations
 
+from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.kernel import (
     Block,
@@ -28,11 +29,11 @@ from edgewright.hw.kernel import (
 from edgewright.hw.kernel.ir import Buffer, Channel
 
 RECIPROCAL_BITS = 20
-"""Fraction bits of 1 / grid width, by which a token's row on the patch grid is found."""
+"""Fraction bits of 1 / grid width, from which a token's row on the patch grid is computed."""
 
 
 def add_fetch_addresses(b: Block, cfg: EngineConfig, commands: Channel, requests: Channel, offsets: Channel) -> None:
-    """Memory requests for the rows of each block of tokens, token by token; ``offsets`` is each line's first byte."""
+    """Request the rows of each block of tokens from memory, token by token; ``offsets`` is each line's first byte."""
 
     @b.process(
         command=commands,
@@ -49,31 +50,21 @@ def add_fetch_addresses(b: Block, cfg: EngineConfig, commands: Channel, requests
         column = wrap(token - row * c.grid_width, u(16))
         grid = row * c.stride_row + column * c.stride_col
         address = wrap(c.act_address + grid + plane * c.stride_plane + line * c.stride_line, u(40))
-        word = (address >> 4) << 4
+        within = address_bits(cfg.word_bytes)
+        word = (address >> within) << within
         valid = token < c.n_tokens
         p.write(requests, struct(addr=word, beats=wrap(c.act_beats, u(16)), mark=0), when=valid)
-        p.write(offsets, bits(address, 3, 0), when=valid & c.patch)
+        p.write(offsets, bits(address, within - 1, 0), when=valid & c.patch)
 
 
 def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, direct: Channel) -> None:
-    """Send one operation's words to LayerNorm or straight to the tiles."""
+    """Route one operation's words to LayerNorm or directly to the tiles."""
 
     @b.process(command=commands, loops=[("w", lambda c: c.act_words)])
     def route(p: ProcessTrace, c: StructValue, w: Value) -> None:
         word = p.read(words)
         p.write(norm, word, when=c.norm)
         p.write(direct, word, when=~c.norm)
-
-
-def is_first_product(c: StructValue, j: Value) -> Value:
-    """Whether job ``j`` is a linear product or scores (1), rather than values (0).
-
-    Attention interleaves the two so that softmax of one block hides behind the products of its neighbours:
-    S0, S1, V0, S2, V1, ..., V(n-2), V(n-1).
-    """
-    odd = bits(j, 0, 0)
-    linear: Value = ~c.attention
-    return linear | first(j) | (odd & ~last(j))
 
 
 def add_fill(
@@ -89,7 +80,7 @@ def add_fill(
 ) -> None:
     """Fill one bank per job: ``depth`` tiles of the rows' words, or of attention weights.
 
-    ``weights``: i8[tokens, 16] attention weights minus 127, a tile a token.
+    ``weights``: i8[tokens, ins] attention weights minus 127, one tile per stream token.
     """
     lanes = const(list(range(cfg.tokens)), u(8)[cfg.tokens])
 
@@ -97,27 +88,26 @@ def add_fill(
         command=commands,
         loops=[
             ("j", lambda c: c.n_jobs),
-            ("t", lambda c, j: select(is_first_product(c, j), cfg.tokens, 1)),
-            ("k", lambda c, j, t: select(is_first_product(c, j), c.depth0, c.depth1)),
+            ("t", lambda c, j: select(jobs.reads_rows(c, j), cfg.tokens, 1)),
+            ("k", lambda c, j, t: jobs.depth(c, j)),
             ("h", lambda c, j, t, k: select(c.straddle, 2, 1)),
         ],
     )
     def fill(p: ProcessTrace, c: StructValue, j: Value, t: Value, k: Value, h: Value) -> None:
         p.lock(tiles, per=j)
-        rows = is_first_product(c, j)
-        scores = c.attention
-        block = select(scores, select(first(j), 0, (j + 1) >> 1), j)
+        rows = jobs.reads_rows(c, j)
+        block = jobs.row_block(c, j)
         valid = (block * cfg.tokens + t) < c.n_tokens
         from_memory = rows & valid & ~c.norm & ~c.ones
-        word = p.read(direct, when=from_memory, absent=True)  # u128
+        word = p.read(direct, when=from_memory, absent=True)  # a word
         offset = p.read(offsets, when=from_memory & c.patch & first(h), absent=True)
-        pair = p.shift_in(word, 2)  # u128[2]
-        both = cat_bits(select(c.straddle, pair[0], pair[1]), select(c.straddle, pair[1], 0))  # u256
-        line = wrap(shr(both, select(c.patch, offset, 0) << 3), u(128))
-        normal = p.read(normed, when=rows & valid & c.norm, absent=True)  # i8[16]
-        row = select(c.norm, normal, select(c.ones, 1, reinterpret(line, i(8)[16])))
+        pair = p.shift_in(word, 2)  # two words
+        both = cat_bits(select(c.straddle, pair[0], pair[1]), select(c.straddle, pair[1], 0))  # one after the other
+        line = wrap(shr(both, select(c.patch, offset, 0) << 3), u(8 * cfg.word_bytes))
+        normal = p.read(normed, when=rows & valid & c.norm, absent=True)  # i8[ins]
+        row = select(c.norm, normal, select(c.ones, 1, reinterpret(line, i(8)[cfg.ins])))
         row = select(valid, row, 0)
-        tile = p.read(weights, when=~rows, absent=True)  # i8[tokens, 16]
-        value = select(rows, row.broadcast_to((cfg.tokens, 16)), tile)
+        tile = p.read(weights, when=~rows, absent=True)  # i8[tokens, ins]
+        value = select(rows, row.broadcast_to((cfg.tokens, cfg.ins)), tile)
         mask = ~rows | (lanes == t)
         p.store(tiles, wrap(k, u(address_bits(tiles.depth))), value, mask=mask, when=last(h))

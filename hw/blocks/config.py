@@ -1,12 +1,14 @@
-"""Sizes of one engine: what is fixed when a bitstream is made, and therefore what every model on a board shares."""
+"""Sizes of one engine: fixed when a bitstream is made, and therefore shared by every model on a board."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from edgewright.hw.kernel.types import WORD_BYTES
+
 
 def address_bits(depth: int) -> int:
-    """Bits of an address into ``depth`` elements."""
+    """Return the bits of an address into ``depth`` elements."""
     return max(1, (depth - 1).bit_length())
 
 
@@ -30,12 +32,12 @@ class EngineConfig:
     softmax_keys: int = 2
 
     def __post_init__(self) -> None:
-        if self.outs != 16 or self.ins != 16:
-            raise ValueError("the 128-bit memory words fix outs and ins to 16")
+        if self.outs != self.word_bytes or self.ins != self.word_bytes:
+            raise ValueError(f"the {8 * self.word_bytes}-bit memory words fix outs and ins to {self.word_bytes}")
         if self.tokens < 2 or self.tokens % 2:
             raise ValueError("tokens must be even: two tokens share a DSP")
-        if 16 % self.softmax_keys:
-            raise ValueError("softmax_keys must divide 16")
+        if self.outs % self.softmax_keys:
+            raise ValueError(f"softmax_keys must divide {self.outs}")
         if self.key_tiles > self.activation_tiles:
             raise ValueError("a row of attention weights must fit an activation bank")
 
@@ -44,9 +46,24 @@ class EngineConfig:
         """Products per cycle of the array."""
         return self.tokens * self.outs * self.ins
 
+    @property
+    def word_bytes(self) -> int:
+        """Bytes of a memory word: a row of ``ins`` int8 channels, or of ``outs`` int8 results."""
+        return WORD_BYTES
+
+    @property
+    def tile_words(self) -> int:
+        """Memory words of a weight tile."""
+        return self.outs * self.ins // self.word_bytes
+
+    @property
+    def norm_lanes(self) -> int:
+        """Channels that LayerNorm reads per cycle: the int16 values of a word."""
+        return self.word_bytes // 2
+
     @classmethod
     def from_table(cls, table: dict[str, int]) -> EngineConfig:
-        """Build from a board file's ``[engine]`` table; unknown keys raise ``ValueError``."""
+        """Build from a board file's ``[engine]`` table. ValueError: unknown keys."""
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(table) - known)
         if unknown:

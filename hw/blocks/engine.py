@@ -11,41 +11,38 @@ from __future__ import annotations
 
 from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.activations import add_fetch_addresses, add_fill, add_route
-from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.epilogue import RESULT, add_epilogue
+from edgewright.hw.blocks.config import EngineConfig, address_bits
+from edgewright.hw.blocks.epilogue import add_epilogue, result_type
 from edgewright.hw.blocks.gemm import ACCUMULATOR, add_product
 from edgewright.hw.blocks.layernorm import add_norm
 from edgewright.hw.blocks.sequencer import add_fetch, add_load_gate, add_run_gate
 from edgewright.hw.blocks.softmax import RowScale, add_softmax
 from edgewright.hw.blocks.weights import (
-    CHANNEL,
-    NORM,
-    ROW,
     add_fill_norm,
     add_fill_params,
     add_fill_table,
     add_fill_tiles,
     add_load_addresses,
     add_load_route,
+    channel_type,
+    norm_type,
+    row_type,
+    table_words,
 )
 from edgewright.hw.blocks.writer import add_residual, add_store
-from edgewright.hw.kernel import (
-    Block,
-    Request,
-    i,
-    u,
-)
+from edgewright.hw.kernel import Block, Request, i, u
 from edgewright.hw.kernel.ir import Channel
 from edgewright.hw.kernel.types import Type
 
 WORD = u(op.WORD_BITS)
 VALUE_SUMS = 20
-"""Sums of values that wait, one for each 16 channels of a head, until the head's parameters arrive behind all its values.
-One more can be on its way, so that heads of ``16 * (VALUE_SUMS + 1)`` channels are the widest that never wait for ever."""
+"""Sums of values that wait, one per ``outs`` channels of a head, until the head's parameters arrive after all its values.
+One more
+can be in flight, so that heads of ``outs * (VALUE_SUMS + 1)`` channels are the widest that do not deadlock."""
 
 
 def build(cfg: EngineConfig) -> Block:
-    """The whole engine. Streams: ``start`` (address and length of a program) in, ``finished`` out; five AXI masters."""
+    """Build the whole engine. Streams: ``start`` (address and length of a program) in, ``finished`` out; five AXI masters."""
     b = Block("engine")
     start = b.input("start", op.Start)
     finished = b.output("finished", u(1))
@@ -63,8 +60,8 @@ def build(cfg: EngineConfig) -> Block:
     def commands(name: str, kind: Type, depth: int = 2) -> Channel:
         return b.channel(f"{name}_cmd", kind, depth=depth)
 
-    load_ops = commands("load", op.LoadGate)
-    run_ops = commands("run", op.Operation, depth=8)
+    load_ops = commands("load", op.Load)
+    run_ops = commands("run", op.Run, depth=8)
     add_fetch(b, start, words["program"], requests["program"], load_ops, run_ops)
 
     load = {
@@ -79,14 +76,15 @@ def build(cfg: EngineConfig) -> Block:
 
     tile = i(8)[cfg.outs, cfg.ins]
     weight_tiles = b.buffer("weight_tiles", tile, depth=cfg.weight_tiles, banks=cfg.weight_banks, style="ultra")
-    table = b.buffer("table", ROW, depth=16, banks=cfg.weight_banks)
-    norm_params = b.buffer("norm_params", NORM, depth=cfg.norm_width // 8, banks=cfg.weight_banks)
-    params = b.buffer("channel_params", CHANNEL, depth=cfg.param_tiles, banks=cfg.weight_banks)
+    table = b.buffer("table", row_type(cfg), depth=table_words(cfg), banks=cfg.weight_banks)
+    norm_params = b.buffer("norm_params", norm_type(cfg), depth=cfg.norm_width // cfg.norm_lanes, banks=cfg.weight_banks)
+    params = b.buffer("channel_params", channel_type(cfg), depth=cfg.param_tiles, banks=cfg.weight_banks)
     routed = {name: b.channel(f"{name}_words", WORD, depth=8) for name in ("tile", "table", "norm_param", "param")}
-    value_sums = b.channel("value_sums", i(22)[16], depth=VALUE_SUMS, slack=0)
-    add_load_addresses(b, load["addresses"], requests["weights"])
+    value_sums = b.channel("value_sums", i(22)[cfg.outs], depth=VALUE_SUMS, slack=0)
+    add_load_addresses(b, cfg, load["addresses"], requests["weights"])
     add_load_route(
         b,
+        cfg,
         load["route"],
         words["weights"],
         tiles=routed["tile"],
@@ -95,9 +93,9 @@ def build(cfg: EngineConfig) -> Block:
         params=routed["param"],
     )
     add_fill_tiles(b, cfg, load["tiles"], routed["tile"], weight_tiles, value_sums)
-    add_fill_table(b, load["table"], routed["table"], table)
-    add_fill_norm(b, load["norm"], routed["norm_param"], norm_params)
-    add_fill_params(b, load["params"], routed["param"], value_sums, params)
+    add_fill_table(b, cfg, load["table"], routed["table"], table)
+    add_fill_norm(b, cfg, load["norm"], routed["norm_param"], norm_params)
+    add_fill_params(b, cfg, load["params"], routed["param"], value_sums, params)
 
     fetch = commands("fetch", op.Fetch)
     route = commands("route", op.Route)
@@ -126,22 +124,22 @@ def build(cfg: EngineConfig) -> Block:
 
     direct = b.channel("direct_words", WORD, depth=8)
     norm_words = b.channel("norm_words", WORD, depth=8)
-    offsets = b.channel("line_offsets", u(4), depth=64)
-    normed = b.channel("normed_rows", ROW, depth=8)
-    attention_tiles = b.channel("attention_tiles", i(8)[cfg.tokens, 16], depth=4, slack=2)
+    offsets = b.channel("line_offsets", u(address_bits(cfg.word_bytes)), depth=64)
+    normed = b.channel("normed_rows", row_type(cfg), depth=8)
+    attention_tiles = b.channel("attention_tiles", i(8)[cfg.tokens, cfg.ins], depth=4, slack=2)
     row_scales = b.channel("row_scales", RowScale, depth=64)
     scores = b.channel("scores", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     tiles = b.buffer("activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks)
     add_fetch_addresses(b, cfg, fetch, requests["activations"], offsets)
     add_route(b, route, words["activations"], norm=norm_words, direct=direct)
-    add_norm(b, norms, norm_words, norm_params, normed, row_words=cfg.norm_width // 8)
+    add_norm(b, norms, norm_words, norm_params, normed, cfg=cfg)
     add_fill(b, cfg, fill, direct=direct, offsets=offsets, normed=normed, weights=attention_tiles, tiles=tiles)
     add_product(b, cfg, product, tiles, weight_tiles, scores=scores, sums=sums)
     add_softmax(b, cfg, softmaxes, scores, attention_tiles, row_scales)
 
-    residual_rows = b.channel("residual_values", RESULT, depth=32)
-    results = b.channel("result_values", RESULT, depth=64)
+    residual_rows = b.channel("residual_values", result_type(cfg), depth=32)
+    results = b.channel("result_values", result_type(cfg), depth=64)
     add_residual(b, cfg, residuals, requests["residual"], words["residual"], residual_rows)
     add_epilogue(b, cfg, finish, sums, row_scales, params, table, residual_rows, results)
     add_store(b, cfg, stores, results, requests["results"], words["results"])

@@ -1,6 +1,6 @@
-"""Epilogue: sixteen accumulators of one token a cycle become sixteen integers of the next tensor.
+"""Epilogue: convert ``outs`` accumulators of one token per cycle to as many integers of the next tensor.
 
-Bias, for attention the row's reciprocal, requantisation per channel, a table (GELU and its like) or the residual sum.
+Bias, for attention the row's reciprocal, requantisation per channel, a table (such as GELU) or the residual sum.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.blocks.layernorm import sat_symmetric
 from edgewright.hw.kernel import (
+    Array,
     Block,
     ProcessTrace,
     StructValue,
@@ -25,7 +26,10 @@ from edgewright.hw.kernel import (
 )
 from edgewright.hw.kernel.ir import Buffer, Channel
 
-RESULT = i(16)[16]
+
+def result_type(cfg: EngineConfig) -> Array:
+    """Return the type of a row of results before they are narrowed: i16[outs]."""
+    return i(16)[cfg.outs]
 
 
 def add_epilogue(
@@ -39,7 +43,7 @@ def add_epilogue(
     residual: Channel,
     results: Channel,
 ) -> None:
-    """``sums``: ACCUMULATOR[tokens, 16]; ``residual``: i16[16] per valid row; ``results``: i16[16] per valid row."""
+    """``sums``: ACCUMULATOR[tokens, outs]; ``residual``: i16[outs] per valid row; ``results``: i16[outs] per valid row."""
 
     @b.process(
         command=commands,
@@ -60,7 +64,9 @@ def add_epilogue(
         shifted = scaled + reinterpret(c.zero_point, i(8))
         narrow = sat_symmetric(shifted, 8)
         entries = fit(narrow + 128, u(8))
-        mapped = stack([index(p.load(table, entries[lane] >> 4), wrap(entries[lane], u(4))) for lane in range(16)])  # i8[16]
+        within = address_bits(cfg.word_bytes)  # of an entry in a word of the table
+        looked_up = (index(p.load(table, entries[n] >> within), wrap(entries[n], u(within))) for n in range(cfg.outs))
+        mapped = stack(list(looked_up))  # i8[outs]
         wide = sat_symmetric(shifted, 16)
         carried = sat_symmetric(round_shift(other * c.res_multiplier, c.res_shift), 16)
         added = sat_symmetric(wide + select(c.residual, carried, 0), 16)

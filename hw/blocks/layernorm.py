@@ -1,6 +1,6 @@
-"""LayerNorm on the int16 residual stream, eight channels a cycle, one pass for the sums and one to normalise.
+"""LayerNorm on the int16 residual stream, one word of channels per cycle: one pass for the sums, one to normalise.
 
-The rows of the next token are summed while those of the last one leave, so the rate is one word per cycle.
+The next token's row is summed while the previous one is normalised, so the rate is one word per cycle.
 Arithmetic: ``passes/ops/arith.py``; the mean and the division by N cancel, y = (N x - S) / sqrt(V).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgewright.hw.blocks.config import address_bits
+from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.blocks.operation import Loops
 from edgewright.hw.kernel import (
     Block,
@@ -33,7 +33,6 @@ from edgewright.hw.kernel import (
 from edgewright.hw.kernel.ir import Buffer, Channel
 from edgewright.passes.ops.arith import RSQRT_TABLE
 
-LANES = 8
 Sums = Struct("RowSums", total=i(27), squares=u(41))
 Scale = Struct("RowScale", total=i(27), root=u(17), exponent=u(6))
 
@@ -45,11 +44,12 @@ def add_norm(
     params: Buffer,
     normed: Channel,
     *,
-    row_words: int,
+    cfg: EngineConfig,
 ) -> None:
-    """``words`` u128 (eight int16) in, ``normed`` i8[16] out; ``params`` of type ``NormParams``, one per eight channels."""
+    """``words`` (``norm_lanes`` int16) in, ``normed`` i8[ins] out; ``params`` of type ``NormParams``, one per word."""
+    lanes = cfg.norm_lanes
     stats_cmds, scale_cmds, apply_cmds = commands
-    rows = b.channel("norm_rows", u(128), depth=2 * row_words)
+    rows = b.channel("norm_rows", u(8 * cfg.word_bytes), depth=2 * cfg.norm_width // lanes)
     sums = b.channel("norm_sums", Sums, depth=2)
     scales = b.channel("norm_scales", Scale, depth=2)
     table = b.rom("norm_rsqrt", u(16), RSQRT_TABLE)
@@ -58,7 +58,7 @@ def add_norm(
     @b.process(command=stats_cmds, loops=loops)
     def norm_stats(p: ProcessTrace, c: StructValue, r: Value, w: Value) -> None:
         word = p.read(words)
-        x = reinterpret(word, i(16)[LANES])
+        x = reinterpret(word, i(16)[lanes])
         total = p.accumulate(x.sum(), clear=first(w), type=i(27))
         squares = p.accumulate(wrap((x * x).sum(), u(34)), clear=first(w), type=u(41))
         p.write(rows, word)
@@ -80,17 +80,17 @@ def add_norm(
     @b.process(command=apply_cmds, loops=loops)
     def norm_apply(p: ProcessTrace, c: StructValue, r: Value, w: Value) -> None:
         p.lock(params, per=None)
-        x = reinterpret(p.read(rows), i(16)[LANES])
+        x = reinterpret(p.read(rows), i(16)[lanes])
         scale = p.read(scales, when=first(w))
         entry = p.load(params, wrap(w, u(address_bits(params.depth))))
         centred = fit(c.norm_n * x - scale.total, i(27))
         z = fit(round_shift(centred * scale.root, scale.exponent), i(19))
         y = fit(z * wrap(entry.multiplier, i(17)) + wrap(entry.offset, i(48)), i(49))
         out = sat_symmetric(round_shift(y, c.norm_shift), 8)
-        pair = p.shift_in(out, 2)  # i8[2, 8]
-        p.write(normed, pair.reshape(2 * LANES), when=bits(w, 0, 0) == 1)
+        pair = p.shift_in(out, 2)  # i8[2, lanes]
+        p.write(normed, pair.reshape(2 * lanes), when=bits(w, 0, 0) == 1)
 
 
 def sat_symmetric(x: Value, width: int) -> Value:
-    """Saturate to +-(2^(width-1) - 1): the most negative code is not used, so that two products share a DSP."""
+    """Saturate to +-(2^(width-1) - 1): the most negative code is unused, so that two products share a DSP."""
     return clamp(x, -(2 ** (width - 1)) + 1, 2 ** (width - 1) - 1)

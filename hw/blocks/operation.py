@@ -1,26 +1,28 @@
-"""The engine's instruction: one descriptor per fused operation, and the commands cut out of it for each process.
+"""The engine's instructions: a descriptor per fused operation, which holds one command for each unit of the engine.
 
-A descriptor is ``WORDS`` memory words. Every process receives only the fields that it uses, as a struct of its own,
-so that commands queue independently and successive operations overlap.
+A descriptor is ``WORDS`` memory words: the commands one after the other, each with its own encoding. The gates pass a command
+on as it is, so that commands queue independently and successive operations overlap. A quantity that several units need, such
+as the number of tokens, stands in each of their commands; ``FIELDS`` gives it one name and one width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgewright.hw.kernel import Struct, u
+from edgewright.hw.kernel import Int, Struct, u, width
+from edgewright.hw.kernel.types import WORD_BYTES
 
 Loops = list[tuple[str, int | Callable[..., Any]]]
 """Loops of a process: name and bound."""
-WORD_BITS = 128
+WORD_BITS = 8 * WORD_BYTES
 WORDS = 16
 """Memory words per descriptor."""
 
 ADDRESS = u(40)
 STRIDE = u(24)
 
-FIELDS = {
+FIELDS: dict[str, Int] = {
     # --- order: how many completions of earlier operations to wait for, on each side
     "waits_load": u(8),
     "drain_load": u(8),
@@ -93,33 +95,12 @@ FIELDS = {
 
 
 def command(name: str, *fields: str) -> Struct:
-    """The struct type of one process' command: a subset of the descriptor's fields."""
+    """Return the type of one unit's command."""
     return Struct(name, **{f: FIELDS[f] for f in fields})
 
 
-Operation = Struct("Operation", **FIELDS)
-Start = Struct("Start", addr=u(40), count=u(16))
-LoadGate = command(
-    "LoadGate",
-    "waits_load",
-    "drain_load",
-    "attention",
-    "blob_address",
-    "blob_beats",
-    "const_tiles",
-    "key_address",
-    "value_address",
-    "key_pitch",
-    "n_keys",
-    "key_blocks",
-    "key_depth",
-    "value_blocks",
-    "value_depth",
-    "tile_words",
-    "norm_entries",
-    "param_entries",
-    "base1",
-)
+Start = Struct("Start", addr=ADDRESS, count=u(16))
+LoadGate = command("LoadGate", "waits_load", "drain_load")
 LoadAddresses = command(
     "LoadAddresses",
     "blob_address",
@@ -140,6 +121,7 @@ LoadTiles = command(
 LoadTable = command("LoadTable", "attention")
 LoadNorm = command("LoadNorm", "norm_entries")
 LoadParams = command("LoadParams", "param_entries", "attention")
+RunGate = command("RunGate", "waits_run", "drain_run", "final", "ones", "norm", "attention", "residual")
 Fetch = command(
     "Fetch",
     "act_address",
@@ -178,20 +160,58 @@ Residual = command("Residual", "n_blocks", "n_tokens", "out_tiles", "res_address
 Store = command("Store", "n_blocks", "n_tokens", "out_tiles", "out16", "out_address", "out_pitch")
 
 
-def encode(values: dict[str, int]) -> bytes:
-    """A descriptor as the memory holds it (little endian, ``WORDS * 16`` bytes).
+LOAD_UNITS = {
+    "gate": LoadGate,
+    "addresses": LoadAddresses,
+    "route": LoadRoute,
+    "tiles": LoadTiles,
+    "table": LoadTable,
+    "norm": LoadNorm,
+    "params": LoadParams,
+}
+"""Commands of the weights side, in the order of a descriptor."""
+RUN_UNITS = {
+    "gate": RunGate,
+    "fetch": Fetch,
+    "route": Route,
+    "norm": Norm,
+    "fill": Fill,
+    "product": Product,
+    "softmax": Softmax,
+    "finish": Finish,
+    "residual": Residual,
+    "store": Store,
+}
+"""Commands of the activations side, which follow them."""
+Load = Struct("Load", **LOAD_UNITS)
+Run = Struct("Run", **RUN_UNITS)
+Operation = Struct("Operation", load=Load, run=Run)
+
+
+def encode_command(kind: Struct, values: Mapping[str, int]) -> int:
+    """Encode one unit's command, the first field in the lowest bits; ``values`` may hold quantities of other units too.
+
+    Raises ``ValueError`` for a value that does not fit, which is an error of the planner.
+    """
+    packed = position = 0
+    for name, _ in kind.fields:
+        value, bits = int(values[name]), FIELDS[name].bits
+        if not 0 <= value < 1 << bits:
+            raise ValueError(f"descriptor field {name} = {value} does not fit {bits} bits")
+        packed |= value << position
+        position += bits
+    return packed
+
+
+def encode(values: Mapping[str, int]) -> bytes:
+    """Encode a descriptor as the memory holds it (little endian, ``WORDS`` words).
 
     Raises ``ValueError`` for a missing or unknown field, or a value that does not fit: both are errors of the planner.
     """
     if set(values) != set(FIELDS):
         raise ValueError(f"descriptor fields differ: {sorted(set(values) ^ set(FIELDS))}")
     packed = position = 0
-    for name, kind in FIELDS.items():
-        value = int(values[name])
-        if not 0 <= value < 1 << kind.bits:
-            raise ValueError(f"descriptor field {name} = {value} does not fit {kind.bits} bits")
-        packed |= value << position
-        position += kind.bits
-    if position > WORDS * WORD_BITS:
-        raise ValueError(f"descriptor needs {position} bits")
-    return packed.to_bytes(WORDS * WORD_BITS // 8, "little")
+    for kind in (*LOAD_UNITS.values(), *RUN_UNITS.values()):
+        packed |= encode_command(kind, values) << position
+        position += width(kind)
+    return packed.to_bytes(WORDS * WORD_BYTES, "little")

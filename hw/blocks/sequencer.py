@@ -1,39 +1,19 @@
-"""Sequencer: fetches descriptors and hands each process its command once what it depends on is in memory.
+"""Sequencer: fetch descriptors and issue each unit its command when the data that it depends on is in memory.
 
-Two gates issue an operation, one for its weights and one for its activations. Each waits for the completions that the
-planner asked for, so constant weights stream in long before the activations they meet are written, while keys and
-values, which are activations too, wait. At the end of a program both gates drain the completions they did not need.
+Two gates issue an operation, one for its weights and one for its activations. Each waits for the completions that the planner
+requested, so constant weights are loaded long before the activations that they multiply are written, while keys and values,
+which are activations too, wait. At the end of a program both gates drain the completions that they did not need.
 """
 
 from __future__ import annotations
 
 from edgewright.hw.blocks import operation as op
-from edgewright.hw.kernel import (
-    Block,
-    ProcessTrace,
-    Struct,
-    StructValue,
-    Value,
-    bits,
-    last,
-    reinterpret,
-    struct,
-    u,
-    width,
-    wrap,
-)
+from edgewright.hw.kernel import Block, ProcessTrace, StructValue, Value, bits, last, reinterpret, struct, u, width, wrap
 from edgewright.hw.kernel.ir import Channel
-
-OPERATION_BITS = width(op.Operation)
-
-
-def cut(kind: Struct, c: StructValue) -> StructValue:
-    """The command ``kind`` with its fields taken from the wider command ``c``."""
-    return struct(**{name: getattr(c, name) for name, _ in kind.fields})
 
 
 def add_fetch(b: Block, start: Channel, words: Channel, requests: Channel, load_ops: Channel, run_ops: Channel) -> None:
-    """Read the program's descriptors, ``WORDS`` words each, and split them for the two gates."""
+    """Read the program's descriptors, ``WORDS`` words each, and split them between the two gates."""
     start_requests, start_words = b.fork(start, 2)
 
     @b.process(command=start_requests, loops=[("i", lambda c: c.count)])
@@ -44,9 +24,10 @@ def add_fetch(b: Block, start: Channel, words: Channel, requests: Channel, load_
     @b.process(command=start_words, loops=[("i", lambda c: c.count), ("w", op.WORDS)])
     def fetch_words(p: ProcessTrace, c: StructValue, i: Value, w: Value) -> None:
         line = p.shift_in(p.read(words), op.WORDS)  # u128[WORDS]
-        descriptor = reinterpret(bits(reinterpret(line, u(op.WORDS * op.WORD_BITS)), OPERATION_BITS - 1, 0), op.Operation)
-        p.write(load_ops, cut(op.LoadGate, descriptor), when=last(w))
-        p.write(run_ops, descriptor, when=last(w))
+        packed = reinterpret(line, u(op.WORDS * op.WORD_BITS))
+        descriptor = reinterpret(bits(packed, width(op.Operation) - 1, 0), op.Operation)
+        p.write(load_ops, descriptor.load, when=last(w))
+        p.write(run_ops, descriptor.run, when=last(w))
 
 
 def add_load_gate(
@@ -63,16 +44,16 @@ def add_load_gate(
 ) -> None:
     """Issue the weights side of each operation."""
 
-    @b.process(command=ops, loops=[("w", lambda c: c.waits_load + 1 + c.drain_load)])
+    @b.process(command=ops, loops=[("w", lambda c: c.gate.waits_load + 1 + c.gate.drain_load)])
     def load_gate(p: ProcessTrace, c: StructValue, w: Value) -> None:
-        go = w == c.waits_load
-        p.read(done, when=w != c.waits_load, absent=True)
-        p.write(addresses, cut(op.LoadAddresses, c), when=go)
-        p.write(route, cut(op.LoadRoute, c), when=go)
-        p.write(tiles, cut(op.LoadTiles, c), when=go)
-        p.write(table, cut(op.LoadTable, c), when=go)
-        p.write(norm, cut(op.LoadNorm, c), when=go & (c.norm_entries != 0))
-        p.write(params, cut(op.LoadParams, c), when=go)
+        go = w == c.gate.waits_load
+        p.read(done, when=w != c.gate.waits_load, absent=True)
+        p.write(addresses, c.addresses, when=go)
+        p.write(route, c.route, when=go)
+        p.write(tiles, c.tiles, when=go)
+        p.write(table, c.table, when=go)
+        p.write(norm, c.norm, when=go & (c.norm.norm_entries != 0))
+        p.write(params, c.params, when=go)
 
 
 def add_run_gate(
@@ -93,22 +74,22 @@ def add_run_gate(
 ) -> None:
     """Issue the activations side of each operation; ``finished`` after the last one's completion."""
 
-    @b.process(command=ops, loops=[("w", lambda c: c.waits_run + 1 + c.drain_run)])
+    @b.process(command=ops, loops=[("w", lambda c: c.gate.waits_run + 1 + c.gate.drain_run)])
     def run_gate(p: ProcessTrace, c: StructValue, w: Value) -> None:
-        go = w == c.waits_run
-        p.read(done, when=w != c.waits_run, absent=True)
-        reads_memory = go & ~c.ones
-        p.write(fetch, cut(op.Fetch, c), when=reads_memory)
-        p.write(route, cut(op.Route, c), when=reads_memory)
+        go = w == c.gate.waits_run
+        p.read(done, when=w != c.gate.waits_run, absent=True)
+        reads_memory = go & ~c.gate.ones
+        p.write(fetch, c.fetch, when=reads_memory)
+        p.write(route, c.route, when=reads_memory)
         for channel in norms:
-            p.write(channel, cut(op.Norm, c), when=go & c.norm)
-        p.write(fill, cut(op.Fill, c), when=go)
-        p.write(product, cut(op.Product, c), when=go)
+            p.write(channel, c.norm, when=go & c.gate.norm)
+        p.write(fill, c.fill, when=go)
+        p.write(product, c.product, when=go)
         for channel in softmaxes:
-            p.write(channel, cut(op.Softmax, c), when=go & c.attention)
-        p.write(finish, cut(op.Finish, c), when=go)
+            p.write(channel, c.softmax, when=go & c.gate.attention)
+        p.write(finish, c.finish, when=go)
         for channel in residuals:
-            p.write(channel, cut(op.Residual, c), when=go & c.residual)
+            p.write(channel, c.residual, when=go & c.gate.residual)
         for channel in stores:
-            p.write(channel, cut(op.Store, c), when=go)
-        p.write(finished, c.final, when=last(w) & c.final)
+            p.write(channel, c.store, when=go)
+        p.write(finished, c.gate.final, when=last(w) & c.gate.final)

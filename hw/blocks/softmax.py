@@ -1,7 +1,7 @@
-"""Softmax without its division: attention weights relative to the row's maximum, and one reciprocal per row.
+"""Softmax without the division: attention weights relative to the row's maximum, and one reciprocal per row.
 
-Arithmetic: ``passes/ops/arith.py``. Scores of one block of tokens are kept until their maximum is known, while the
-block before it is exponentiated; its weights go back to the array as activations of the value product.
+Arithmetic: ``passes/ops/arith.py``. Scores of one block of tokens are buffered until their maximum is known, while the
+previous block is exponentiated; its weights return to the array as activations of the value product.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from edgewright.passes.ops.arith import EXP2_TABLE
 SCORE = i(24)
 TOTAL = u(20)
 RowScale = Struct("RowWeight", reciprocal=u(17), shift=u(5))
-"""Of one row: R = floor(2^(n+15) / s), and n + 7, n the bit length of the sum s of its weights."""
+"""For one row: R = floor(2^(n+15) / s), and n + 7, where n is the bit length of the sum s of its weights."""
 
 
 def add_softmax(
@@ -49,32 +49,33 @@ def add_softmax(
     weights: Channel,
     row_scales: Channel,
 ) -> None:
-    """``scores``: ACCUMULATOR[tokens, outs]; ``weights``: i8[tokens, 16], minus 127; ``row_scales``: per output row."""
+    """``scores``: ACCUMULATOR[tokens, outs]; ``weights``: i8[tokens, ins], minus 127; ``row_scales``: per output row."""
     max_cmds, exp_cmds, recip_cmds = commands
-    tokens, keys = cfg.tokens, cfg.softmax_keys
-    store = b.buffer("softmax_scores", SCORE[tokens, 16], depth=cfg.key_tiles, banks=2)
+    tokens, outs, keys = cfg.tokens, cfg.outs, cfg.softmax_keys
+    parts_of_tile, lane = outs // keys, u(address_bits(outs))
+    store = b.buffer("softmax_scores", SCORE[tokens, outs], depth=cfg.key_tiles, banks=2)
     maxima = b.channel("softmax_maxima", SCORE[tokens], depth=2)
     totals = b.channel("softmax_totals", TOTAL[tokens], depth=4)
     table = b.rom("softmax_exp2", u(16), EXP2_TABLE)
-    lanes = const(list(range(16)), u(4)[16])
+    lanes = const(list(range(outs)), lane[outs])
 
     @b.process(command=max_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0)])
     def softmax_max(p: ProcessTrace, c: StructValue, j: Value, o: Value) -> None:
         p.lock(store, per=j)
         tile = fit(p.read(scores), SCORE)
-        valid = (o * 16 + lanes) < c.n_keys  # u1[16]
+        valid = (o * outs + lanes) < c.n_keys  # u1[outs]
         masked = select(valid[None, :], tile, const(-(2**23), SCORE))
         top = p.accumulate(masked.max(axis=1), clear=first(o), op="max", type=SCORE[tokens])
         p.store(store, wrap(o, u(address_bits(store.depth))), tile)
         p.write(maxima, top, when=last(o))
 
-    @b.process(command=exp_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0), ("q", 16 // keys)])
+    @b.process(command=exp_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0), ("q", parts_of_tile)])
     def softmax_exp(p: ProcessTrace, c: StructValue, j: Value, o: Value, q: Value) -> None:
         p.lock(store, per=j)
         top = p.read(maxima, when=first(o) & first(q))  # SCORE[tokens]
         tile = p.load(store, wrap(o, u(address_bits(store.depth))))
-        part = index(tile.reshape(tokens, 16 // keys, keys).transpose(1, 0, 2), q)  # SCORE[tokens, keys]
-        valid = (o * 16 + q * keys + const(list(range(keys)), u(4)[keys])) < c.n_keys  # u1[keys]
+        part = index(tile.reshape(tokens, parts_of_tile, keys).transpose(1, 0, 2), q)  # SCORE[tokens, keys]
+        valid = (o * outs + q * keys + const(list(range(keys)), lane[keys])) < c.n_keys  # u1[keys]
         distance = fit(select(valid[None, :], top[:, None] - part, 0), u(23))
         power = fit(minimum(round_shift(distance * c.score_multiplier, c.score_shift), 4095), u(12))
         mantissa = p.lookup(table, wrap(power, u(8)).reshape(tokens * keys)).reshape(tokens, keys)
@@ -82,8 +83,8 @@ def add_softmax(
         weight = fit(minimum((scaled + 64) >> 7, 254), u(8))
         weight = select(valid[None, :], weight, 0)
         total = p.accumulate(weight.sum(axis=1), clear=first(o) & first(q), type=TOTAL[tokens])
-        parts = p.shift_in(fit(weight - 127, i(8)), 16 // keys)  # i8[16/keys, tokens, keys]
-        p.write(weights, parts.transpose(1, 0, 2).reshape(tokens, 16), when=last(q))
+        parts = p.shift_in(fit(weight - 127, i(8)), parts_of_tile)  # i8[parts_of_tile, tokens, keys]
+        p.write(weights, parts.transpose(1, 0, 2).reshape(tokens, outs), when=last(q))
         p.write(totals, total, when=last(o) & last(q))
 
     @b.process(command=recip_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs1), ("t", tokens)])

@@ -1,7 +1,7 @@
-"""Weights side: one burst per constant matrix, or the keys and values of one head gathered row by row, into tiles.
+"""Weights side: move a constant matrix in one burst, or the keys and values of one head row by row, into tiles.
 
-A tile is ``outs x ins`` int8. Values arrive one key per word but are consumed one channel per output, so their tiles
-are transposed on the way in; the same rows are summed, because the array takes attention weights minus 127.
+A tile is ``outs x ins`` int8. Values arrive one key per word but are consumed one channel per output, so their tiles are
+transposed when stored; the same rows are summed, because the array reads attention weights minus 127.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.kernel import (
+    Array,
     Block,
     ProcessTrace,
     Struct,
@@ -28,17 +29,33 @@ from edgewright.hw.kernel import (
 )
 from edgewright.hw.kernel.ir import Buffer, Channel
 
-ROW = i(8)[16]
-CHANNEL = Struct("ChannelParams", bias=i(32)[16], multiplier=u(16)[16], shift=u(8)[16])
-"""Epilogue parameters of 16 output channels; seven of an entry's eight words in memory."""
-NORM = Struct("NormParams", multiplier=i(32)[8], offset=i(64)[8])
-"""LayerNorm parameters of eight channels; six of an entry's eight words in memory."""
 ENTRY_WORDS = 8
-TABLE_WORDS = 16
+"""Memory words of an entry of channel or LayerNorm parameters, of which they fill seven and six."""
+TABLE_ENTRIES = 256
 
 
-def add_load_addresses(b: Block, commands: Channel, requests: Channel) -> None:
-    """Memory requests of one operation: keys, then values, then the constant blob."""
+def row_type(cfg: EngineConfig) -> Array:
+    """Return the type of a word as int8 channels."""
+    return i(8)[cfg.word_bytes]
+
+
+def channel_type(cfg: EngineConfig) -> Struct:
+    """Return the type of the epilogue's parameters of ``outs`` channels."""
+    return Struct("ChannelParams", bias=i(32)[cfg.outs], multiplier=u(16)[cfg.outs], shift=u(8)[cfg.outs])
+
+
+def norm_type(cfg: EngineConfig) -> Struct:
+    """Return the type of LayerNorm's parameters of ``norm_lanes`` channels."""
+    return Struct("NormParams", multiplier=i(32)[cfg.norm_lanes], offset=i(64)[cfg.norm_lanes])
+
+
+def table_words(cfg: EngineConfig) -> int:
+    """Return the memory words of a table of int8."""
+    return TABLE_ENTRIES // cfg.word_bytes
+
+
+def add_load_addresses(b: Block, cfg: EngineConfig, commands: Channel, requests: Channel) -> None:
+    """Request the words of one operation from memory: keys, then values, then the constant blob."""
 
     @b.process(
         command=commands,
@@ -46,12 +63,12 @@ def add_load_addresses(b: Block, commands: Channel, requests: Channel) -> None:
             ("s", 3),
             ("a", lambda c, s: select(s == 0, c.key_blocks, select(s == 1, c.value_depth, 1))),
             ("b", lambda c, s, a: select(s == 0, c.key_depth, select(s == 1, c.value_blocks, 1))),
-            ("t", lambda c, s, a, b: select(last(s), 1, 16)),
+            ("t", lambda c, s, a, b: select(last(s), 1, cfg.outs)),
         ],
     )
     def load_addresses(p: ProcessTrace, c: StructValue, s: Value, a: Value, b: Value, t: Value) -> None:
-        token = select(s == 0, a, b) * 16 + t
-        column = select(s == 0, b, a) * 16
+        token = select(s == 0, a, b) * cfg.outs + t
+        column = select(s == 0, b, a) * cfg.word_bytes
         row = select(s == 0, c.key_address, c.value_address) + token * c.key_pitch + column
         request = struct(
             addr=select(last(s), c.blob_address, wrap(row, u(40))),
@@ -63,6 +80,7 @@ def add_load_addresses(b: Block, commands: Channel, requests: Channel) -> None:
 
 def add_load_route(
     b: Block,
+    cfg: EngineConfig,
     commands: Channel,
     words: Channel,
     *,
@@ -71,7 +89,7 @@ def add_load_route(
     norm: Channel,
     params: Channel,
 ) -> None:
-    """Deal the words of one operation out to the memories they fill, in the order in which they arrive."""
+    """Route the words of one operation to the memories that they fill, in the order of arrival."""
 
     @b.process(
         command=commands,
@@ -82,7 +100,7 @@ def add_load_route(
                 lambda c, s: select(
                     s == 0,
                     c.tile_words,
-                    select(s == 1, TABLE_WORDS, select(s == 2, c.norm_entries, c.param_entries) * ENTRY_WORDS),
+                    select(s == 1, table_words(cfg), select(s == 2, c.norm_entries, c.param_entries) * ENTRY_WORDS),
                 ),
             ),
         ],
@@ -96,7 +114,7 @@ def add_load_route(
 
 
 def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer, sums: Channel) -> None:
-    """Sixteen rows make a tile; keys beyond the last are zero rows. ``sums``: i22[16] per tile row of values."""
+    """Fill tiles of ``outs`` rows; keys beyond the last are zero rows. ``sums``: i22[outs] per tile row of values."""
 
     @b.process(
         command=commands,
@@ -107,58 +125,58 @@ def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channe
                 "b",
                 lambda c, s, a: select(first(s), select(c.attention, c.key_depth, c.const_tiles), c.value_blocks),
             ),
-            ("t", 16),
+            ("t", cfg.outs),
         ],
     )
     def fill_tiles(p: ProcessTrace, c: StructValue, s: Value, a: Value, b: Value, t: Value) -> None:
         p.lock(tiles, per=None)
         constant = first(s) & ~c.attention
-        token = select(first(s), a, b) * 16 + t
+        token = select(first(s), a, b) * cfg.outs + t
         valid = constant | (token < c.n_keys)
-        word = reinterpret(p.read(words, when=valid, absent=True), ROW)
+        word = reinterpret(p.read(words, when=valid, absent=True), row_type(cfg))
         row = select(valid, word, 0)
-        rows = p.shift_in(row, 16)  # i8[16][16], row t of the tile last
+        rows = p.shift_in(row, cfg.outs)  # i8[outs][ins], row t of the tile last
         address = select(first(s), a * c.key_depth, c.base1 + a * c.value_blocks) + b
         p.store(tiles, wrap(address, u(address_bits(cfg.weight_tiles))), select(first(s), rows, rows.T), when=last(t))
-        total = p.accumulate(row, clear=first(b) & first(t), type=i(22)[16])
+        total = p.accumulate(row, clear=first(b) & first(t), type=i(22)[cfg.outs])
         p.write(sums, total, when=~first(s) & last(b) & last(t) & c.attention)
 
 
-def add_fill_table(b: Block, commands: Channel, words: Channel, table: Buffer) -> None:
-    """The 256-entry int8 table of one operation, stored sixteen entries a word."""
+def add_fill_table(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, table: Buffer) -> None:
+    """Fill the int8 table of one operation, a word of entries at a time."""
 
-    @b.process(command=commands, loops=[("w", TABLE_WORDS)])
+    @b.process(command=commands, loops=[("w", table_words(cfg))])
     def fill_table(p: ProcessTrace, c: StructValue, w: Value) -> None:
         p.lock(table, per=None)
-        p.store(table, w, reinterpret(p.read(words), ROW))
+        p.store(table, w, reinterpret(p.read(words), row_type(cfg)))
 
 
-def add_fill_norm(b: Block, commands: Channel, words: Channel, params: Buffer) -> None:
-    """LayerNorm parameters: one entry per eight channels."""
+def add_fill_norm(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, params: Buffer) -> None:
+    """Fill LayerNorm parameters, one entry per ``norm_lanes`` channels."""
 
     @b.process(command=commands, loops=[("e", lambda c: c.norm_entries), ("w", ENTRY_WORDS)])
     def fill_norm(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:
         p.lock(params, per=None)
         line = p.shift_in(p.read(words), ENTRY_WORDS)
-        entry = unpack(line, NORM)
+        entry = unpack(line, norm_type(cfg))
         p.store(params, wrap(e, u(address_bits(params.depth))), entry, when=last(w))
 
 
-def add_fill_params(b: Block, commands: Channel, words: Channel, sums: Channel, params: Buffer) -> None:
-    """Epilogue parameters: one entry per sixteen outputs. For attention the bias is 127 times the sum of the values."""
+def add_fill_params(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, sums: Channel, params: Buffer) -> None:
+    """Fill epilogue parameters, one entry per ``outs`` channels. For attention the bias is 127 times the sum of the values."""
 
     @b.process(command=commands, loops=[("e", lambda c: c.param_entries), ("w", ENTRY_WORDS)])
     def fill_params(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:
         p.lock(params, per=None)
         line = p.shift_in(p.read(words), ENTRY_WORDS)
-        entry = unpack(line, CHANNEL)
-        offset = p.read(sums, when=last(w) & c.attention, absent=True)  # i22[16]
+        entry = unpack(line, channel_type(cfg))
+        offset = p.read(sums, when=last(w) & c.attention, absent=True)  # i22[outs]
         bias = select(c.attention, fit(offset * 127, i(32)), entry.bias)
         p.store(params, wrap(e, u(address_bits(params.depth))), entry._replace(bias=bias), when=last(w))
 
 
 def unpack(line: Value, kind: Struct) -> StructValue:
-    """The low bits of some words (u128[n]) as a struct."""
+    """Return the low bits of some words as a struct."""
     packed = reinterpret(line, u(op.WORD_BITS * line.shape[0]))
-    found: StructValue = reinterpret(bits(packed, width(kind) - 1, 0), kind)
-    return found
+    entry: StructValue = reinterpret(bits(packed, width(kind) - 1, 0), kind)
+    return entry

@@ -1,52 +1,40 @@
-"""Memory side of the epilogue: residual rows in, result rows out, in the order in which the epilogue works."""
+"""Memory side of the epilogue: residual rows in, result rows out, in the order of the epilogue."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.blocks.epilogue import result_type
 from edgewright.hw.blocks.operation import Loops
-from edgewright.hw.kernel import (
-    Block,
-    ProcessTrace,
-    StructValue,
-    Value,
-    bits,
-    i,
-    last,
-    reinterpret,
-    select,
-    struct,
-    u,
-    wrap,
-)
+from edgewright.hw.kernel import Block, ProcessTrace, StructValue, Value, bits, i, last, reinterpret, select, struct, u, wrap
 from edgewright.hw.kernel.ir import Channel
 
 
 def add_residual(
     b: Block, cfg: EngineConfig, commands: Sequence[Channel], requests: Channel, words: Channel, rows: Channel
 ) -> None:
-    """Read the int16 tensor that is added: two words (sixteen channels) per row and tile of outputs."""
+    """Read the int16 tensor to add: two words (``outs`` channels) per row and tile of outputs."""
     address_cmds, data_cmds = commands
     loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
 
     @b.process(command=address_cmds, loops=loops)
     def residual_addresses(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         token = j * cfg.tokens + t
-        address = wrap(c.res_address + token * c.res_pitch + o * 32, u(40))
+        address = wrap(c.res_address + token * c.res_pitch + o * (2 * cfg.word_bytes), u(40))
         p.write(requests, struct(addr=address, beats=2, mark=0), when=token < c.n_tokens)
 
     @b.process(command=data_cmds, loops=[*loops, ("h", 2)])
     def residual_rows(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:
         valid = (j * cfg.tokens + t) < c.n_tokens
         pair = p.shift_in(p.read(words, when=valid, absent=True), 2)
-        p.write(rows, reinterpret(pair, i(16)[16]), when=valid & last(h))
+        p.write(rows, reinterpret(pair, result_type(cfg)), when=valid & last(h))
 
 
 def add_store(
     b: Block, cfg: EngineConfig, commands: Sequence[Channel], results: Channel, requests: Channel, words: Channel
 ) -> None:
-    """Write each row: one word of int8 or two of int16. The operation's last request is marked for its completion."""
+    """Write each row: one word of int8 or two of int16. The operation's last request is marked, for its completion."""
     address_cmds, data_cmds = commands
     loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
 
@@ -55,15 +43,16 @@ def add_store(
         token = j * cfg.tokens + t
         valid = token < c.n_tokens
         mark = last(j) & last(o) & last(t)
-        address = wrap(c.out_address + token * c.out_pitch + o * select(c.out16, 32, 16), u(40))
+        address = wrap(c.out_address + token * c.out_pitch + o * select(c.out16, 2 * cfg.word_bytes, cfg.word_bytes), u(40))
         beats = wrap(select(valid, select(c.out16, 2, 1), 0), u(16))
         p.write(requests, struct(addr=address, beats=beats, mark=mark), when=valid | mark)
 
     @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, o, t: select(c.out16, 2, 1))])
     def store_words(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:
         valid = (j * cfg.tokens + t) < c.n_tokens
-        row = p.read(results, when=valid & (h == 0), absent=True)  # i16[16]
-        bytes8 = reinterpret(wrap(row, i(8)), u(128))
-        halves = reinterpret(row, u(256))
-        half = select(h == 0, bits(halves, 127, 0), bits(halves, 255, 128))
+        row = p.read(results, when=valid & (h == 0), absent=True)  # i16[outs]
+        word = 8 * cfg.word_bytes
+        bytes8 = reinterpret(wrap(row, i(8)), u(word))
+        halves = reinterpret(row, u(2 * word))
+        half = select(h == 0, bits(halves, word - 1, 0), bits(halves, 2 * word - 1, word))
         p.write(words, select(c.out16, half, bytes8), when=valid)

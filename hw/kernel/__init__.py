@@ -12,7 +12,7 @@ def scale(p, k):
 
 from edgewright.hw.kernel.evaluate import KernelError
 from edgewright.hw.kernel.interp import Deadlock, interpret
-from edgewright.hw.kernel.schedule import Schedule, latency, schedule
+from edgewright.hw.kernel.schedule import ProcessSchedule, latency, schedule
 from edgewright.hw.kernel.sv_block import to_systemverilog
 from edgewright.hw.kernel.trace import Block, ProcessTrace
 from edgewright.hw.kernel.types import Array, Data, Done, Int, Request, Struct, i, u, width
@@ -52,9 +52,9 @@ __all__ = [
     "Done",
     "Int",
     "KernelError",
+    "ProcessSchedule",
     "ProcessTrace",
     "Request",
-    "Schedule",
     "Struct",
     "StructValue",
     "Value",

@@ -1,8 +1,8 @@
-"""The second printer: a block as Vitis HLS C++.
+"""Print a block as Vitis HLS C++.
 
-`<block>.hpp` holds the tokens' structs and the constants, `<block>.cpp` one function per process and the top function, in
-which every process is an hls::task. Both lean on the headers of hw/hls (`HLS_FOLDER`). What Vitis makes of them has not been
-seen: the same text compiled by g++ with the shims of hw/hls/shim is what the tests compare with the interpreter."""
+`<block>.hpp` holds the structs of tokens and the constants, `<block>.cpp` one function per process and the top function, in
+which every process is an hls::task. Both include the headers of hw/hls (`HLS_FOLDER`). Vitis has never compiled them: tests
+compile the same text with g++ and the shims of hw/hls/shim, and compare it with the interpreter."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ PROCESSES = "processes"
 
 
 def support_files() -> dict[str, str]:
-    """The headers that the printed C++ includes, by name: a bundle for Vitis holds them next to it."""
+    """Return the headers that the printed C++ includes, by name; a bundle holds them next to it."""
     return {path.name: path.read_text() for path in sorted(HLS_FOLDER.glob("*.h"))}
 
 
 def to_cpp(block: Block | ir.Program) -> dict[str, str]:
-    """The files of a block by name."""
+    """Return the files of a block by name."""
     return Printer(block.check() if isinstance(block, Block) else block).files()
 
 
 def wrapped(line: str) -> list[str]:
-    """A long line broken after commas outside template arguments, else before operators; further lines indented."""
+    """Break a long line after commas outside template arguments, else before operators; indent the further lines."""
     if len(line) <= LINE or line.lstrip().startswith(("//", "#")):
         return [line]
     indent = " " * (len(line) - len(line.lstrip()) + 4)
@@ -49,11 +49,11 @@ def wrapped(line: str) -> list[str]:
 
 
 def break_at(text: str, first: int) -> int:
-    """Where to break a long line, 0 where nowhere."""
+    """Return where to break a long line, 0 where it cannot be broken."""
     for pattern in (r", ", r" (?=[?:|&+] )", r" (?=[-*] )"):
-        for found in reversed([m.end() for m in re.finditer(pattern, text) if first < m.start() < LINE]):
-            if pattern != ", " or text.count("<", 0, found) == text.count(">", 0, found):
-                return found
+        for end in reversed([m.end() for m in re.finditer(pattern, text) if first < m.start() < LINE]):
+            if pattern != ", " or text.count("<", 0, end) == text.count(">", 0, end):
+                return end
     return 0
 
 
@@ -61,19 +61,19 @@ class Printer:
     def __init__(self, program: ir.Program) -> None:
         self.program = program
         names = Names({PROCESSES})
-        self.top = names.new(program.name)
+        self.top = names.claim(program.name)
         tokens = [c.type for c in program.channels] + [b.type for b in program.buffers]
         self.types = TypeNames.of([*([Request] if program.axi else []), *tokens], names)
-        self.roms = {rom: names.new(rom.name) for rom in program.roms}
+        self.roms = {rom: names.claim(rom.name) for rom in program.roms}
         shared = Names(names.taken)  # what process functions must not shadow
         self.nests: list[Nest] = []
         for process in program.processes:
             if process.command is None and expand(process, [], 1).count == 0:
                 continue  # never runs
-            self.nests.append(Nest(process, self.types, shared, names.new(process.name), self.roms))
+            self.nests.append(Nest(process, self.types, shared, names.claim(process.name), self.roms))
         self.inside = Names(names.taken)
-        self.port = {c: self.inside.new(c.name) for c in [*program.inputs, *program.outputs]}
-        self.memory = {a: self.inside.new(f"{a.name}_memory") for a in program.axi}
+        self.port = {c: self.inside.claim(c.name) for c in [*program.inputs, *program.outputs]}
+        self.memory = {a: self.inside.claim(f"{a.name}_memory") for a in program.axi}
 
     def files(self) -> dict[str, str]:
         name = self.program.name
@@ -143,20 +143,20 @@ class Printer:
         where.update({c: name for c, name in self.port.items()})
         for c in program.channels:
             if c not in where:
-                where[c] = self.inside.new(c.name)
+                where[c] = self.inside.claim(c.name)
                 stream = f"hls::stream<{self.types.token(c.type)}, {max(2, c.depth)}>"
                 out.append(f'  hls_thread_local {stream} {where[c]}("{c.name}");')
         for b in program.buffers:
-            where[b] = self.inside.new(b.name)
+            where[b] = self.inside.claim(b.name)
             out.append(f"  hls_thread_local hls::stream_of_blocks<{self.types.bank(b.type, b.depth)}, {b.banks}> {where[b]};")
             out += self.layout(b, where[b])
         for nest in self.nests:
-            task = self.inside.new(f"{nest.name}_task")
+            task = self.inside.claim(f"{nest.name}_task")
             arguments = self.arguments(f"{PROCESSES}::{nest.name}", nest.parameters, where)
             out.append(f"  hls_thread_local hls::task {task}({arguments});")
         request = self.types.structs.get(Request, "")
         for axi, name in self.memory.items():
-            task = self.inside.new(f"{axi.name}_task")
+            task = self.inside.claim(f"{axi.name}_task")
             streams = [where[axi.requests], where[axi.data], *([where[axi.done]] if axi.done else [])]
             kind = "write" if axi.done else "read"
             out.append(f"  hls_thread_local hls::task {task}(axi_{kind}<{request}>, {', '.join([*streams, name])});")
@@ -166,7 +166,7 @@ class Printer:
         return ", ".join([function, *(where[p.what] for p in ports)])
 
     def layout(self, buffer: ir.Buffer, name: str) -> list[str]:
-        """A whole element per clock: words as wide as it is, or one memory per lane of a masked store."""
+        """Return the pragmas for one whole element per clock: words of its width, or one memory per lane of a masked store."""
         axes = bank_axes(buffer.type)
         if not axes:
             return []

@@ -1,11 +1,12 @@
-"""The statements of one iteration: reads first, then one variable per value that needs one, writes and stores."""
+"""Print the statements of one iteration: reads first, then one variable per value that needs one, writes and stores."""
 
 from __future__ import annotations
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import flat
 from edgewright.hw.kernel.cpp_compute import Compute
 from edgewright.hw.kernel.cpp_groups import Groups
-from edgewright.hw.kernel.cpp_lanes import Lines, flat
+from edgewright.hw.kernel.cpp_lanes import Lines
 from edgewright.hw.kernel.cpp_memory import Memories
 from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name
 from edgewright.hw.kernel.cpp_values import Base, is_elementwise
@@ -13,8 +14,8 @@ from edgewright.hw.kernel.cpp_variables import plain_init
 from edgewright.hw.kernel.types import Struct, elem_of, shape_of
 
 
-class Body(Memories, Compute):
-    """Emits the nodes of one process in an order where arguments come first."""
+class BodyPrinter(Memories, Compute):
+    """Prints the nodes of one process, arguments first."""
 
     def __init__(self, process: ir.Process, nodes: list[ir.Node], types: TypeNames, names: Names, out: Lines) -> None:
         super().__init__(process, nodes, types, names, out)
@@ -32,7 +33,8 @@ class Body(Memories, Compute):
         self.flush()
 
     def repeated(self, node: ir.Node) -> bool:
-        """Whether a scalar of the same operation and operands has a variable already, which then stands for this one."""
+        """Return whether a scalar of the same operation and operands has a variable already, which is then used for this
+        one."""
         if isinstance(node.op, (*ir.STATE, *ir.EFFECTS, ir.Load)):
             return False
         key = (node.op, node.type, *(self.first.get(a, a) for a in node.args))
@@ -50,7 +52,8 @@ class Body(Memories, Compute):
         return True
 
     def grouped(self, node: ir.Node) -> bool:
-        """Whether a node waits in the group; a node that needs the group's values has it printed first."""
+        """Add a node to the group and return True if it may share the loop; print the group first if the node needs its
+        values."""
         values, groups = self.values, self.groups
         joins = is_elementwise(node) and bool(shape_of(node.type)) and not self.widened(node) and values.wants_variable(node)
         if joins:
@@ -73,9 +76,9 @@ class Body(Memories, Compute):
         if not groups.members:
             return
         members, inside = groups.members, set[ir.Node]()
-        wanted = {n for n in values.uses if n not in values.base and n in self.done and not is_elementwise(n)}
+        printed = {n for n in values.uses if n not in values.base and n in self.done and not is_elementwise(n)}
         for member in members:
-            if groups.local(member, wanted) and member not in values.whole:
+            if groups.local(member, printed) and member not in values.whole:
                 inside.add(member)
             else:
                 self.array(member)
@@ -141,7 +144,7 @@ class Body(Memories, Compute):
             self.define(node, self.computed(node, ()))
 
     def widened(self, node: ir.Node) -> bool:
-        """Whether a node is a cast that changes no value of an array variable, which then stands for it."""
+        """Return whether a node is a cast that changes no value of an array variable, which is then used for it."""
         if not isinstance(node.op, ir.Cast) or node in self.values.whole or node.args[0] not in self.values.base:
             return False
         base = self.values.base[node.args[0]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import Affine, aligned, flat
 from edgewright.hw.kernel.cpp_expr import Expr, binary, call, cast, comparable, exact, variable
-from edgewright.hw.kernel.cpp_lanes import Affine, Index, aligned, flat
+from edgewright.hw.kernel.cpp_lanes import Index
 from edgewright.hw.kernel.cpp_types import int_name, suffix
 from edgewright.hw.kernel.cpp_values import Base
 from edgewright.hw.kernel.cpp_variables import Variables, plain_init
@@ -64,8 +65,8 @@ class Compute(Variables):
 
     def reduce(self, node: ir.Node, op: ir.Reduce) -> None:
         x, e = node.args[0], elem_of(node.type)
-        kept = [d for d in range(len(shape_of(x.type))) if d not in op.axes]
-        shape = tuple(shape_of(x.type)[d] for d in kept)
+        outer_axes = [d for d in range(len(shape_of(x.type))) if d not in op.axes]
+        shape = tuple(shape_of(x.type)[d] for d in outer_axes)
         inner = tuple(shape_of(x.type)[d] for d in op.axes)
         base = self.array(node) if shape else None
         if base is None:
@@ -76,7 +77,7 @@ class Compute(Variables):
             target = base.at(flat(outer, shape)).text
 
             def pick(within: Index) -> Expr:
-                at = dict(zip(kept, outer, strict=True)) | dict(zip(op.axes, within, strict=True))
+                at = dict(zip(outer_axes, outer, strict=True)) | dict(zip(op.axes, within, strict=True))
                 return self.values.element(x, tuple(at[d] for d in range(len(at))))
 
             start = "0" if op.kind in ("add", "or") else plain_init(pick(tuple(Affine() for _ in inner)), e)
@@ -91,7 +92,7 @@ class Compute(Variables):
                     self.out.add(f"{target} = {op.kind}_of<{int_name(e)}>({a.text}, {b.text});")
 
     def whole(self, node: ir.Node) -> str:
-        """Text of a whole array in memory."""
+        """Return the text of a whole array in memory."""
         return self.values.base[node].text
 
     def dot(self, node: ir.Node) -> None:
@@ -101,7 +102,7 @@ class Compute(Variables):
         self.out.add(f"dot<{t}, {shape_of(w.type)[0]}, {k}>({base.text}, {self.whole(a)}, {self.whole(w)});")
 
     def index(self, node: ir.Node) -> None:
-        """A value picked by a position known when running, from an array or a table."""
+        """Print an element of an array or a table at a position known at run time."""
         op, e = node.op, elem_of(node.type)
         at = node.args[-1]
         if isinstance(op, ir.Lookup):
@@ -156,7 +157,7 @@ class Compute(Variables):
         word = cast(self.values.scalar(x), old) if not shape_of(x.type) else None
         if word is None:
             total = u(old.bits * size_of(shape_of(x.type)))
-            name = self.local.new("packed")
+            name = self.local.claim("packed")
             self.out.add(f"{int_name(total)} {name};")
             self.out.add(f"pack<{old.bits}>({name}, {self.whole(x)});")
             word = variable(name, total)

@@ -14,7 +14,7 @@ BOOL = u(1)
 @dataclass(frozen=True, slots=True)
 class Expr:
     """`type` holds the value, `c` is the plain C++ type of the text. `declared`: the text is a variable, an element or a
-    cast, so that its ap_int type is `type`; others have some wider one. `atom`: no parentheses needed as an operand."""
+    cast, so that its ap_int type is `type`; other texts have a wider one. `atom`: needs no parentheses as an operand."""
 
     text: str
     type: Int
@@ -48,19 +48,19 @@ def literal(value: int) -> Expr:
 
 
 def cast(e: Expr, t: Int) -> Expr:
-    """e as a value of the type t, which holds it."""
+    """Convert e to the type t, which holds it."""
     if e.declared and e.type == t:
         return e
     return Expr(f"{int_name(t)}({e.text})", t, storage(t), declared=True)
 
 
 def exact(e: Expr) -> Expr:
-    """e with the ap_int type of its value."""
+    """Give e the ap_int type of its value."""
     return e if e.declared else cast(e, e.type)
 
 
 def binary(symbol: str, a: Expr, b: Expr, t: Int) -> Expr:
-    """a symbol b, whose exact type is t, which holds both operands."""
+    """Return a symbol b; its exact type t holds both operands."""
     if max(t.bits, a.type.bits, b.type.bits) > 128:
         return Expr(f"{cast(a, t).text} {symbol} {cast(b, t).text}", t, storage(t), atom=False)
     for x, y in ((a, b), (cast(a, t), b), (cast(a, t), cast(b, t))):
@@ -71,11 +71,8 @@ def binary(symbol: str, a: Expr, b: Expr, t: Int) -> Expr:
     return Expr(f"{cast(a, t).text} {symbol} {cast(b, t).text}", t, c, atom=False)
 
 
-COMPARES: dict[str, str] = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-
-
 def comparable(a: Expr, b: Expr, strict: bool = False) -> tuple[Expr, Expr]:
-    """Both so that C++'s comparison is that of the values. `strict`: in a template, where literals look like variables."""
+    """Convert both so that C++ compares their values. `strict`: in a template, where literals look like variables."""
     both = union(a.type, b.type)
     if both.bits > 128:
         return cast(a, both), cast(b, both)
@@ -88,7 +85,7 @@ def comparable(a: Expr, b: Expr, strict: bool = False) -> tuple[Expr, Expr]:
 
 def compare(kind: str, a: Expr, b: Expr) -> Expr:
     x, y = comparable(a, b)
-    return Expr(f"{x.operand} {COMPARES[kind]} {y.operand}", BOOL, storage(BOOL), atom=False)
+    return Expr(f"{x.operand} {ir.RELATIONS[kind]} {y.operand}", BOOL, storage(BOOL), atom=False)
 
 
 def negation(e: Expr) -> Expr:
@@ -105,7 +102,7 @@ def call(name: str, t: Int, *args: Expr) -> Expr:
 
 
 def bounded(x: Expr, low: int, high: int, t: Int) -> Expr:
-    """x clamped to low..high, as a t."""
+    """Clamp x to low..high, as a t."""
     whole = union(x.type, of_range(low, low), of_range(high, high))
     ends = literal(low), literal(high)
     if whole.bits > 64 or any(e.c.bits > 64 for e in ends):
@@ -119,19 +116,9 @@ def bounded(x: Expr, low: int, high: int, t: Int) -> Expr:
 
 
 def apply(op: ir.Op, args: list[Expr], t: Int, kinds: list[Int]) -> Expr:
-    """An elementwise op on scalars; `kinds` are the types of the operand nodes."""
-    if isinstance(op, ir.Add):
-        return binary("+", args[0], args[1], t)
-    if isinstance(op, ir.Sub):
-        return binary("-", args[0], args[1], t)
-    if isinstance(op, ir.Mul):
-        return binary("*", args[0], args[1], t)
-    if isinstance(op, ir.And):
-        return binary("&", args[0], args[1], t)
-    if isinstance(op, ir.Or):
-        return binary("|", args[0], args[1], t)
-    if isinstance(op, ir.Xor):
-        return binary("^", args[0], args[1], t)
+    """Apply an elementwise op to scalars; `kinds` are the types of the operand nodes."""
+    if type(op) in ir.SYMBOLS:
+        return binary(ir.SYMBOLS[type(op)], args[0], args[1], t)
     if isinstance(op, ir.Neg):
         return Expr(f"-{cast(args[0], t).text}", t, promoted(storage(t)), atom=False)
     if isinstance(op, ir.Not):

@@ -1,4 +1,4 @@
-"""Elementwise values of one shape share an unrolled loop; those needed only inside it become scalars there."""
+"""Group elementwise values of one shape into an unrolled loop; those used only inside it become scalars there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgewright.hw.kernel.types import shape_of
 
 
 class Groups:
-    """The elementwise array variables that wait to be printed, all of one shape."""
+    """Elementwise array variables that are not printed yet, all of one shape."""
 
     def __init__(self, nodes: list[ir.Node]) -> None:
         self.members: list[ir.Node] = []
@@ -18,8 +18,8 @@ class Groups:
                 self.users.setdefault(arg, []).append(node)
 
     def reaches(self, node: ir.Node, values: Values) -> set[ir.Node]:
-        """The members that the text of a node would mention."""
-        found: set[ir.Node] = set()
+        """Return the members that the text of a node would mention."""
+        members: set[ir.Node] = set()
         stack, seen = list(node.args), set()
         while stack:
             at = stack.pop()
@@ -27,13 +27,13 @@ class Groups:
                 continue
             seen.add(at)
             if at in self.members:
-                found.add(at)
+                members.add(at)
             else:
                 stack += at.args
-        return found
+        return members
 
     def in_step(self, node: ir.Node, values: Values) -> bool:
-        """Whether a node uses members only at its own index, so that it can share their loop."""
+        """Return whether a node uses members only at its own index, so that it can share their loop."""
         shape = shape_of(node.type)
         if shape != shape_of(self.members[0].type):
             return False
@@ -46,15 +46,15 @@ class Groups:
                 return False
         return True
 
-    def local(self, member: ir.Node, wanted: set[ir.Node]) -> bool:
-        """Whether a member is needed only inside the loop. `wanted`: nodes with a text of their own."""
+    def local(self, member: ir.Node, printed: set[ir.Node]) -> bool:
+        """Return whether a member is used only inside the loop. `printed`: nodes with a text of their own."""
         group = set(self.members)
         stack = list(self.users.get(member, ()))
         while stack:
             user = stack.pop()
             if user in group:
                 continue
-            if user in wanted or not is_elementwise(user) or shape_of(user.type) != shape_of(member.type):
+            if user in printed or not is_elementwise(user) or shape_of(user.type) != shape_of(member.type):
                 return False
             stack += self.users.get(user, ())
         return True

@@ -1,58 +1,14 @@
-"""Positions in flat arrays as affine functions of lane counters, and the unrolled loops that count them."""
+"""C++ text with indentation, and the unrolled loops over the lanes of an array."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-LANES = ("n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7")
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """offset + sum of coefficient * lane counter (and of terms known only when running)."""
-
-    offset: int = 0
-    terms: tuple[tuple[str, int], ...] = ()
-
-    def __add__(self, other: Affine | int) -> Affine:
-        if isinstance(other, int):
-            return Affine(self.offset + other, self.terms)
-        merged = dict(self.terms)
-        for name, k in other.terms:
-            merged[name] = merged.get(name, 0) + k
-        return Affine(self.offset + other.offset, tuple((n, k) for n, k in merged.items() if k))
-
-    def __mul__(self, factor: int) -> Affine:
-        return Affine(self.offset * factor, tuple((n, k * factor) for n, k in self.terms if k * factor))
-
-    def __str__(self) -> str:
-        text = ""
-        for name, k in sorted(self.terms, key=lambda term: -abs(term[1])):
-            part = name if abs(k) == 1 else f"{abs(k)} * {name}"
-            text = f"{text} {'-' if k < 0 else '+'} {part}" if text else ("-" if k < 0 else "") + part
-        if self.offset or not text:
-            text = f"{text} {'-' if self.offset < 0 else '+'} {abs(self.offset)}" if text else str(self.offset)
-        return text
-
+from edgewright.hw.kernel.affine import Affine
 
 Index = tuple[Affine, ...]
-
-
-def flat(index: Index, shape: tuple[int, ...]) -> Affine:
-    """Row-major position of `index` in an array of `shape`."""
-    at = Affine()
-    for i, n in zip(index, shape, strict=True):
-        at = at * n + i
-    return at
-
-
-def aligned(index: Index, shape: tuple[int, ...]) -> Index:
-    """The index into an operand of `shape` that broadcasts, aligned at the last axis."""
-    if not shape:
-        return ()
-    return tuple(i if n > 1 else Affine() for i, n in zip(index[-len(shape) :], shape, strict=True))
+LANES = ("n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7")
 
 
 class Lines:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import flat
 from edgewright.hw.kernel.cpp_expr import BOOL, cast, variable
-from edgewright.hw.kernel.cpp_lanes import flat
 from edgewright.hw.kernel.cpp_types import bank_axes, field_name
 from edgewright.hw.kernel.cpp_values import Base
 from edgewright.hw.kernel.cpp_variables import Variables, partition, plain_init
@@ -15,7 +15,7 @@ class Memories(Variables):
     """Statements that touch streams and banks."""
 
     def token_name(self, node: ir.Node, fallback: str) -> str:
-        """The Python name of a struct token, from the names of its parts; else `fallback`."""
+        """Return the Python name of a struct token, from the names of its parts; else `fallback`."""
         if node in self.process.names:
             return self.process.names[node]
         for part, name in self.process.names.items():
@@ -26,7 +26,7 @@ class Memories(Variables):
         return fallback
 
     def token_base(self, node: ir.Node, name: str) -> None:
-        """Where the numbers of a token variable lie."""
+        """Note where the numbers of a token variable are."""
         t = node.type
         if isinstance(t, Array):
             self.values.base[node] = Base(f"{name}.v", t.elem, array=True)
@@ -41,7 +41,7 @@ class Memories(Variables):
             when = f"if ({self.values.scalar(node.args[0]).text}) " if op.guarded else ""
             self.out.add(f"{when}{stream}.read();")
             return
-        name = self.local.new(self.token_name(node, f"{op.channel.name}_token"))
+        name = self.local.claim(self.token_name(node, f"{op.channel.name}_token"))
         if op.guarded:
             self.statics.add(f"static {token} {name};")
             self.out.add(f"if ({self.values.scalar(node.args[0]).text}) {name} = {stream}.read();")
@@ -72,7 +72,7 @@ class Memories(Variables):
         lanes = shape_of(address.type)
         at = f"{bank}[int({self.values.scalar(address).text})]" if not lanes else ""
         if isinstance(t, Struct):
-            name = self.local.new(self.token_name(node, f"{op.buffer.name}_entry"))
+            name = self.local.claim(self.token_name(node, f"{op.buffer.name}_entry"))
             self.values.base[node] = Base(name, BOOL, array=bool(lanes))
             if not lanes:
                 self.out.add(f"const {self.types.token(t)} {name} = {at};")
@@ -99,7 +99,7 @@ class Memories(Variables):
             target = ".".join([name, *(field_name(p) for p in path)]) if isinstance(t, Struct) else f"{name}.v"
             shape, e = shape_of(leaf_type), elem_of(leaf_type)
             with self.out.lanes(shape) as index:
-                place = f"{target}[{flat(index, shape)}]" if shape else target
+                place = f"{target}[{flat(index, shape).spaced()}]" if shape else target
                 self.out.add(f"{place} = {plain_init(self.values.element(node, index), e)};")
 
     def write(self, node: ir.Node, op: ir.Write) -> None:
@@ -120,7 +120,7 @@ class Memories(Variables):
         if whole is not None and whole.type == elem_of(t) and isinstance(parts.values[0].op, ir.Read):
             self.out.add(f"{stream}.write({whole.text[:-2]});")
             return
-        name = self.local.new(f"{channel.name}_token")
+        name = self.local.claim(f"{channel.name}_token")
         self.token(name, t, parts.values)
         self.out.add(f"{stream}.write({name});")
 
@@ -136,12 +136,13 @@ class Memories(Variables):
         bank, t = self.ports[buffer], buffer.type
         at = f"{bank}[int({self.values.scalar(parts.address).text})]"
         if isinstance(t, Struct):
-            name = self.local.new(f"{buffer.name}_entry")
+            name = self.local.claim(f"{buffer.name}_entry")
             self.token(name, t, parts.values)
             self.out.add(f"{at} = {name};")
             return
         shape, axes = shape_of(t), bank_axes(t)
         with self.out.lanes(shape) as index:
-            tail = "".join(f"[{i}]" for i in ((index[0], flat(index[1:], shape[1:])) if len(axes) == 2 else index))
+            parts_of = (index[0], flat(index[1:], shape[1:])) if len(axes) == 2 else index
+            tail = "".join(f"[{i.spaced()}]" for i in parts_of)
             guard = f"if ({self.values.element(parts.mask, index[:1]).text}) " if parts.mask is not None else ""
             self.out.add(f"{guard}{at}{tail} = {plain_init(self.values.element(parts.values[0], index), elem_of(t))};")

@@ -1,7 +1,7 @@
-"""A process as a C++ function: its loop nest, the scopes of its locks, and its body.
+"""Print a process as a C++ function: its loop nest, the scopes of its locks, and its body.
 
-The nest is cut behind each loop that holds a lock. What lies outside the last cut are plain loops; inside is one pipelined
-loop: a perfect nest where only its outermost bound is known at run time, else a flat loop that carries the counters."""
+The nest is cut after each loop that holds a lock. Outside the last cut are plain loops; inside is one pipelined loop: a
+perfect nest if only its outermost bound is known at run time, else a flat loop that carries the counters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.cpp_body import Body
+from edgewright.hw.kernel.cpp_body import BodyPrinter
 from edgewright.hw.kernel.cpp_expr import BOOL, Expr, binary, compare, literal, variable
 from edgewright.hw.kernel.cpp_lanes import Lines
 from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name
@@ -28,7 +28,7 @@ class Port:
 
 
 def positive(bound: int | ir.Node) -> bool:
-    """Whether a bound is known to be at least 1."""
+    """Return whether a bound is known to be at least 1."""
     if isinstance(bound, int):
         return bound >= 1
     op = bound.op
@@ -44,7 +44,7 @@ def positive(bound: int | ir.Node) -> bool:
 
 
 def counters_in(bound: int | ir.Node) -> set[int]:
-    """The loops whose counter or flags a bound depends on."""
+    """Return the loops whose counter or flags a bound depends on."""
     if isinstance(bound, int):
         return set()
     nodes = ir.topological([bound])
@@ -52,13 +52,13 @@ def counters_in(bound: int | ir.Node) -> set[int]:
 
 
 def pruned(lines: list[str]) -> list[str]:
-    """Without scalar constants that nothing mentions: repeats of a value that has a variable already leave such."""
+    """Remove scalar constants that nothing mentions, which remain of values that share another's variable."""
     while True:
         mentions = Counter(word for line in lines for word in re.findall(r"[A-Za-z_]\w*", line.split("//")[0]))
-        kept = [line for line in lines if not (m := DEFINITION.match(line)) or mentions[m[1]] > 1]
-        if len(kept) == len(lines):
+        remaining = [line for line in lines if not (m := DEFINITION.match(line)) or mentions[m[1]] > 1]
+        if len(remaining) == len(lines):
             return lines
-        lines = kept
+        lines = remaining
 
 
 DEFINITION = re.compile(r"\s*const (?:U?Int<\d+>|bool) (\w+) = (?!.*\.read\(\))")
@@ -73,7 +73,7 @@ class Nest:
         effects = [*reads, *(e for e in process.effects if e not in reads)]
         self.order = ir.topological(effects)
         bounds = [loop.bound for loop in process.loops if isinstance(loop.bound, ir.Node)]
-        self.body = Body(process, ir.topological([*bounds, *effects]), types, self.local, self.out)
+        self.body = BodyPrinter(process, ir.topological([*bounds, *effects]), types, self.local, self.out)
         for loop in process.loops:
             if isinstance(loop.bound, ir.Node):
                 self.body.values.uses[loop.bound] += 1
@@ -82,13 +82,13 @@ class Nest:
         self.parameters: list[Port] = []
         channels = [e.op.channel for e in process.effects if isinstance(e.op, (ir.Read, ir.Write))]
         for what in ([process.command] if process.command else []) + channels + [lock.buffer for lock in process.locks]:
-            text = self.local.new(what.name)
+            text = self.local.claim(what.name)
             self.parameters.append(Port(what, text))
             self.body.ports[what] = text
-        self.counters = [self.local.new(loop.name) for loop in process.loops]
+        self.counters = [self.local.claim(loop.name) for loop in process.loops]
         self.levels = sorted({lock.level for lock in process.locks})
         self.cut = 1 + max(self.levels, default=-1)  # first loop of the pipelined part
-        self.sure: set[int] = set()  # loops inside a scope that is entered only where their bounds are not 0
+        self.sure: set[int] = set()  # loops inside a scope that is entered only if their bounds are not 0
         self.frp = not process.locks
 
     # --- pieces -----------------------------------------------------------------------------------------------------
@@ -98,12 +98,12 @@ class Nest:
         return f"#pragma HLS PIPELINE II=1{' style=frp' if self.frp else ''}"
 
     def counter_type(self, loop: ir.Loop) -> Int:
-        """A type that holds the bound itself, so that counting up to it does not wrap."""
+        """Return a type that holds the bound itself, so that counting up to it does not wrap."""
         top = loop.bound if isinstance(loop.bound, int) else loop.bound.type.high  # type: ignore[union-attr]
         return u(max(2, of_range(0, top).bits))
 
     def bound(self, level: int) -> Expr:
-        """The bound of a loop, emitted where this is called."""
+        """Return the bound of a loop, printed where this is called."""
         bound = self.process.loops[level].bound
         if isinstance(bound, int):
             return literal(bound)
@@ -111,7 +111,7 @@ class Nest:
         value = self.body.values.scalar(bound)
         if value.declared and value.atom and not value.text.endswith(")"):
             return value
-        name = self.local.new(f"{self.process.loops[level].name}_end")
+        name = self.local.claim(f"{self.process.loops[level].name}_end")
         assert isinstance(bound.type, Int)
         self.out.add(f"const {int_name(bound.type)} {name} = {value.text};")
         self.body.values.inline[bound] = variable(name, bound.type)
@@ -125,7 +125,7 @@ class Nest:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """A C++ scope whose variables are not seen afterwards."""
+        """Open a C++ scope whose variables are not visible afterwards."""
         body, values = self.body, self.body.values
         saved = dict(values.base), dict(values.inline), set(body.done), dict(values.flags), dict(body.same), dict(body.first)
         yield
@@ -134,7 +134,7 @@ class Nest:
     # --- the nest ---------------------------------------------------------------------------------------------------
 
     def function(self) -> list[str]:
-        """The text of the function."""
+        """Return the text of the function."""
         process, out = self.process, self.out
         if process.command is not None:
             self.command(process.command)
@@ -154,7 +154,7 @@ class Nest:
 
     def command(self, channel: ir.Channel) -> None:
         nodes = [n for n in self.body.values.uses if isinstance(n.op, ir.Command)]
-        name = self.local.new(self.body.token_name(nodes[0], "command") if nodes else "command")
+        name = self.local.claim(self.body.token_name(nodes[0], "command") if nodes else "command")
         token = self.types.token(channel.type)
         if nodes:
             self.out.add(f"const {token} {name} = {self.body.ports[channel]}.read();")
@@ -165,7 +165,7 @@ class Nest:
             self.body.emit([n for n in self.body.values.uses if isinstance(n.op, ir.Part) and n.args[0] is node])
 
     def scope(self, level: int) -> None:
-        """What lies inside the loops before `level`: locks held there, then the loops from `level` on."""
+        """Print what is inside the loops before `level`: the locks held there, then the loops from `level` on."""
         locks = [lock for lock in self.process.locks if lock.level == level - 1]
         if not locks:
             self.loops(level)
@@ -179,7 +179,7 @@ class Nest:
 
     def locked(self, locks: list[ir.Lock], level: int) -> None:
         for lock in locks:
-            bank = self.local.new(f"{lock.buffer.name}_bank")
+            bank = self.local.claim(f"{lock.buffer.name}_bank")
             kind = "write_lock" if lock.role == "store" else "read_lock"
             block = self.types.bank(lock.buffer.type, lock.buffer.depth)
             parameter = next(p.parameter for p in self.parameters if p.what is lock.buffer)
@@ -203,7 +203,7 @@ class Nest:
             self.flat_loop(level)
 
     def single(self) -> bool:
-        """Whether the nest is one iteration, so that the function itself is the pipeline."""
+        """Return whether the nest is one iteration, so that the function itself is the pipeline."""
         return not self.process.locks and all(loop.bound == 1 for loop in self.process.loops)
 
     def plain_loop(self, level: int, pipelined: bool) -> None:
@@ -233,14 +233,14 @@ class Nest:
         return binary("+", counter, literal(1), u(counter.type.bits + 1))
 
     def flat_loop(self, level: int) -> None:
-        """One step a clock over the loops from `level` on; steps at which an inner bound is 0 do nothing."""
+        """Print one loop, a step per clock, over the loops from `level` on; steps with an inner bound of 0 do nothing."""
         loops, out = self.process.loops, self.out
         levels = range(level, len(loops))
         outer_end = self.bound(level)
         counters = {g: variable(self.counters[g], self.counter_type(loops[g])) for g in levels}
         for g in levels:
             out.add(f"{int_name(counters[g].type)} {self.counters[g]} = 0;")
-        more = self.local.new("more")
+        more = self.local.claim("more")
         sure = level in self.sure or positive(loops[level].bound)
         out.add(f"bool {more} = {'true' if sure else f'{outer_end.operand} != 0'};")
         out.add(f"{self.name}_{loops[level].name}:")
@@ -250,7 +250,7 @@ class Nest:
             for g in levels:
                 if g > level:
                     ends[g] = self.bound(g)
-                last = self.local.new(f"last_{loops[g].name}")
+                last = self.local.claim(f"last_{loops[g].name}")
                 out.add(f"const bool {last} = {self.beyond(counters[g], ends[g]).text};")
                 self.flags(g, variable(last, BOOL), counters[g])
             empty = [g for g in levels if g > level and g not in self.sure and not positive(loops[g].bound)]
@@ -263,20 +263,20 @@ class Nest:
             self.advance(level, counters, ends, empty, more)
 
     def beyond(self, counter: Expr, end: Expr) -> Expr:
-        """The counter is at its last value, or there is none."""
+        """Return whether the counter is at its last value, or there is none."""
         if end.literal:
             return compare("ge", counter, literal(int(end.text) - 1)) if int(end.text) > 0 else variable("true", BOOL)
         return compare("ge", self.next(counter), end)
 
     def advance(self, level: int, counters: dict[int, Expr], ends: dict[int, Expr], empty: list[int], more: str) -> None:
-        """Count up; a loop that is left starts again at 0."""
+        """Print the increments; the counter of a loop that ends restarts at 0."""
         flags, out, loops = self.body.values.flags, self.out, self.process.loops
         leaves = {}
         for g in range(level + 1, len(loops)):
             leaves[g] = flags[ir.Last(g)].text
             if around := [z for z in empty if z < g]:
                 skipped = " || ".join(f"{ends[z].operand} == 0" for z in around)
-                last, leaves[g] = leaves[g], self.local.new(f"leave_{loops[g].name}")
+                last, leaves[g] = leaves[g], self.local.claim(f"leave_{loops[g].name}")
                 out.add(f"const bool {leaves[g]} = {last} || {skipped};")
         for g in range(len(loops) - 1, level, -1):
             out.add(f"if (!{leaves[g]}) {{")
@@ -293,7 +293,7 @@ class Nest:
     # --- whether a scope has any iteration --------------------------------------------------------------------------
 
     def some(self, level: int) -> str:
-        """A condition for at least one iteration inside the loops before `level`; empty where that is certain."""
+        """Return a condition for at least one iteration inside the loops before `level`; empty where that is certain."""
         loops = self.process.loops
         open_levels = [g for g in range(level, len(loops)) if not positive(loops[g].bound)]
         if not open_levels:
@@ -306,29 +306,29 @@ class Nest:
         if not counted:
             self.sure.update(open_levels)
             return " && ".join(f"{self.bound(g).operand} != 0" for g in open_levels)
-        found = self.local.new("some")
-        self.out.add(f"bool {found} = false;")
+        some = self.local.claim("some")
+        self.out.add(f"bool {some} = false;")
         with self.apart():
-            self.scan(level, counted, open_levels, found)
-        return found
+            self.scan(level, counted, open_levels, some)
+        return some
 
-    def scan(self, level: int, counted: set[int], open_levels: list[int], found: str) -> None:
-        """Look at all values of the counters that inner bounds depend on."""
+    def scan(self, level: int, counted: set[int], open_levels: list[int], some: str) -> None:
+        """Print loops over all values of the counters that inner bounds depend on."""
         loops = self.process.loops
         if level > max(open_levels):
-            self.out.add(f"{found} = true;")
+            self.out.add(f"{some} = true;")
             return
         if level in counted:
             end = self.bound(level)
-            name = self.local.new(f"{loops[level].name}_seen")
+            name = self.local.claim(f"{loops[level].name}_seen")
             counter = variable(name, self.counter_type(loops[level]))
             self.out.add(f"{self.name}_scan_{loops[level].name}:")
-            inside = f"!{found} && {compare('lt', counter, end).text}"
+            inside = f"!{some} && {compare('lt', counter, end).text}"
             with self.out.block(f"for ({int_name(counter.type)} {name} = 0; {inside}; ++{name})"):
                 self.flags(level, self.is_last(counter, end), counter)
-                self.scan(level + 1, counted, open_levels, found)
+                self.scan(level + 1, counted, open_levels, some)
         elif level in open_levels:
             with self.out.block(f"if ({self.bound(level).operand} != 0)"):
-                self.scan(level + 1, counted, open_levels, found)
+                self.scan(level + 1, counted, open_levels, some)
         else:
-            self.scan(level + 1, counted, open_levels, found)
+            self.scan(level + 1, counted, open_levels, some)

@@ -1,9 +1,10 @@
-"""How types and names of the kernel language are spelt in C++."""
+"""C++ spellings of the kernel language's types and names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import Array, Int, Struct, Type, elem_of, shape_of, size_of
 
 RESERVED = """
@@ -22,20 +23,11 @@ KEYWORDS = frozenset(RESERVED.split())
 SUPPORT = frozenset(SUPPORTED.split())
 
 
-class Names:
-    """The identifiers of one scope and those around it."""
+class Names(Symbols):
+    """The identifiers of one C++ scope and those around it."""
 
     def __init__(self, taken: frozenset[str] | set[str] = frozenset()) -> None:
-        self.taken = set(KEYWORDS | SUPPORT | taken)
-
-    def new(self, wanted: str) -> str:
-        """`wanted`, or with the first free number behind it."""
-        name, n = wanted, 1
-        while name in self.taken:
-            n += 1
-            name = f"{wanted}_{n}"
-        self.taken.add(name)
-        return name
+        super().__init__(KEYWORDS | SUPPORT | taken)
 
 
 def int_name(t: Int) -> str:
@@ -43,7 +35,7 @@ def int_name(t: Int) -> str:
 
 
 def suffix(t: Int) -> str:
-    """Template arguments and sign of the helpers: wrap_i<8>, fit_u<4>."""
+    """Return the sign and template argument of a function, as in wrap_i<8>, fit_u<4>."""
     return f"{'i' if t.signed else 'u'}<{t.bits}>"
 
 
@@ -59,20 +51,20 @@ class TypeNames:
 
     @classmethod
     def of(cls, types: list[Type], names: Names) -> TypeNames:
-        found: dict[Struct, str] = {}
+        structs: dict[Struct, str] = {}
 
         def visit(t: Type) -> None:
-            if isinstance(t, Struct) and t not in found:
+            if isinstance(t, Struct) and t not in structs:
                 for _, part in t.fields:
                     visit(part)
-                found[t] = names.new(t.name)
+                structs[t] = names.claim(t.name)
 
         for t in types:
             visit(t)
-        return cls(found)
+        return cls(structs)
 
     def token(self, t: Type) -> str:
-        """The type of one token or element."""
+        """Return the type of one token or element."""
         if isinstance(t, Struct):
             return self.structs[t]
         if isinstance(t, Array):
@@ -94,20 +86,20 @@ class TypeNames:
         return out
 
     def bank(self, t: Type, depth: int) -> str:
-        """The type of one bank of a buffer: an array of elements, array elements as [first axis][the rest]."""
+        """Return the type of one bank of a buffer: an array of elements, array elements as [first axis][the rest]."""
         if isinstance(t, Array):
             return int_name(t.elem) + "".join(f"[{n}]" for n in (depth, *bank_axes(t)))
         return f"{self.token(t)}[{depth}]"
 
 
 def bank_axes(t: Type) -> tuple[int, ...]:
-    """How the elements of an array-valued buffer element are laid out behind the address."""
+    """Return the axes of an array-valued buffer element that follow the address."""
     shape = () if isinstance(t, Struct) else shape_of(t)
     return shape if len(shape) < 2 else (shape[0], size_of(shape[1:]))
 
 
 def shape_note(t: Type) -> str:
-    """A comment with the shape, where an array has more than one axis."""
+    """Return a comment with the shape, if an array has more than one axis."""
     return f"  // {list(t.shape)}" if isinstance(t, Array) and len(t.shape) > 1 else ""
 
 
@@ -123,7 +115,7 @@ class CType:
 
 
 def storage(t: Int) -> CType:
-    """The plain type that stands for t."""
+    """Return the plain type that represents t."""
     for bits in (8, 16, 32, 64, 128):
         if t.bits <= bits:
             return CType(bits, t.signed)
@@ -135,7 +127,7 @@ def promoted(c: CType) -> CType:
 
 
 def combined(a: CType, b: CType) -> CType:
-    """The type of a + b by C++'s usual arithmetic conversions."""
+    """Return the type of a + b by C++'s usual arithmetic conversions."""
     x, y = promoted(a), promoted(b)
     if x.bits == y.bits:
         return CType(x.bits, x.signed and y.signed)

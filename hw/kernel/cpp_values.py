@@ -1,4 +1,4 @@
-"""Which values of a body become C++ variables and which stay inside the expressions that use them."""
+"""Decide which values of a body become C++ variables and which are printed inside the expressions that use them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import Affine, affine, aligned, fitted, flat, positions
 from edgewright.hw.kernel.cpp_expr import Expr, apply, literal, variable
-from edgewright.hw.kernel.cpp_lanes import Affine, Index, aligned, flat
+from edgewright.hw.kernel.cpp_lanes import Index
 from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, size_of
 
 ELEMENTWISE = (
@@ -33,14 +34,14 @@ ELEMENTWISE = (
     ir.Bits,
     ir.Cast,
 )
-FREE = (ir.Const, ir.Counter, ir.First, ir.Last, ir.Command, ir.Part, ir.View)
+FREE = (ir.Const, ir.Counter, ir.First, ir.Last, ir.Command, ir.Part, ir.Strided)
 DEEPEST = 3
 """Operations inside one expression, so that lines stay readable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Where a value lies: text of the scalar or of the whole flat array; `pattern` gives an element where text does not."""
+    """Where a value is: text of the scalar or of the whole flat array; `pattern` gives an element where text does not."""
 
     text: str
     type: Int
@@ -49,8 +50,8 @@ class Base:
 
     def at(self, position: Affine) -> Expr:
         if self.pattern:
-            return variable(self.pattern.format(position), self.type)
-        return variable(f"{self.text}[{position}]" if self.array else self.text, self.type)
+            return variable(self.pattern.format(position.spaced()), self.type)
+        return variable(f"{self.text}[{position.spaced()}]" if self.array else self.text, self.type)
 
 
 def elements(node: ir.Node) -> int:
@@ -64,41 +65,18 @@ def is_elementwise(node: ir.Node) -> bool:
 
 
 def constant(node: ir.Node) -> tuple[int, ...] | None:
-    """The flat values of a constant or a view of one."""
+    """Return the flat values of a constant or of a Strided of one, else None."""
     if isinstance(node.op, ir.Const):
         return node.op.values
-    if isinstance(node.op, ir.View):
+    if isinstance(node.op, ir.Strided):
         values = constant(node.args[0])
         if values is not None:
-            return tuple(values[p] for p in positions(node).flat)
+            return tuple(values[p] for p in positions(node.op, shape_of(node.type)).flat)
     return None
 
 
-def positions(view: ir.Node) -> np.ndarray:
-    """Flat positions in its argument of the elements of a View."""
-    op, shape = view.op, shape_of(view.type)
-    assert isinstance(op, ir.View)
-    at = np.full(shape, op.offset)
-    for axis, (stride, n) in enumerate(zip(op.strides, shape, strict=True)):
-        at = at + stride * np.arange(n).reshape([-1 if d == axis else 1 for d in range(len(shape))])
-    return at
-
-
-def fitted(values: np.ndarray) -> tuple[int, tuple[int, ...]] | None:
-    """(offset, strides) where values are an affine function of their indices, else None."""
-    offset = int(values.flat[0])
-    strides = []
-    for axis, n in enumerate(values.shape):
-        at = tuple(int(d == axis) for d in range(values.ndim))
-        strides.append(int(values[at]) - offset if n > 1 else 0)
-    expected = np.full(values.shape, offset, dtype=object)
-    for axis, n in enumerate(values.shape):
-        expected = expected + strides[axis] * np.arange(n).reshape([-1 if d == axis else 1 for d in range(values.ndim)])
-    return (offset, tuple(strides)) if np.array_equal(expected, values) else None
-
-
 def whole_needed(node: ir.Node) -> list[ir.Node]:
-    """The arguments that must lie in memory as whole arrays."""
+    """Return the arguments that must be whole arrays in memory."""
     op = node.op
     if isinstance(op, ir.Reinterpret) and not is_elementwise(node):
         return [a for a in node.args if shape_of(a.type)]
@@ -110,7 +88,7 @@ def whole_needed(node: ir.Node) -> list[ir.Node]:
 
 
 class Values:
-    """Values emitted so far, and the text of the others."""
+    """The values printed so far, and the text of the others."""
 
     def __init__(self, nodes: list[ir.Node], names: dict[ir.Node, str]) -> None:
         self.base: dict[ir.Node, Base] = {}
@@ -131,22 +109,22 @@ class Values:
             if max(elements(node), *(elements(a) for a in node.args)) > elements(arg):
                 self.spread.add(arg)
         self.whole.update(whole_needed(node))
-        if isinstance(node.op, ir.View):
+        if isinstance(node.op, ir.Strided):
             self.viewed.add(node.args[0])
-            if isinstance(node.args[0].op, ir.View) and constant(node) is None and self.located(node) is None:
+            if isinstance(node.args[0].op, ir.Strided) and constant(node) is None and self.located(node) is None:
                 self.whole.add(node.args[0])
 
     def depth(self, node: ir.Node) -> int:
-        """Operations in the expression of a value that is not a variable."""
+        """Return the number of operations in the expression of a value that is not a variable."""
         if node in self.base or node in self.inline or isinstance(node.op, FREE):
             return 0
         return self.inside.get(node, 0)
 
     def wants_variable(self, node: ir.Node) -> bool:
-        """Called once, when all arguments are known."""
+        """Return whether a node gets a variable. Called once, when all arguments are known."""
         if isinstance(node.op, (ir.Const, ir.Counter, ir.First, ir.Last, ir.Command, ir.Part)):
             return node in self.whole and not isinstance(node.op, ir.Part)
-        if isinstance(node.op, ir.View):
+        if isinstance(node.op, ir.Strided):
             return node in self.whole
         if not is_elementwise(node):
             return True
@@ -161,16 +139,17 @@ class Values:
             or deep >= DEEPEST
         )
 
-    def located(self, view: ir.Node) -> tuple[ir.Node, int, tuple[int, ...]] | None:
-        """The node a View (of views) finally looks at, with offset and strides; None where that is not affine."""
-        at, source = positions(view), view.args[0]
-        while isinstance(source.op, ir.View) and source not in self.base:
-            at, source = positions(source).reshape(-1)[at], source.args[0]
-        found = fitted(at)
-        return None if found is None else (source, *found)
+    def located(self, view: ir.Node) -> tuple[ir.Node, ir.Strided] | None:
+        """Return the node that a Strided (of Strideds) finally reads, and how; None where that is not affine."""
+        assert isinstance(view.op, ir.Strided)
+        at, source = positions(view.op, shape_of(view.type)), view.args[0]
+        while isinstance(source.op, ir.Strided) and source not in self.base:
+            at, source = positions(source.op, shape_of(source.type)).reshape(-1)[at], source.args[0]
+        op = fitted(at)
+        return None if op is None else (source, op)
 
     def element(self, node: ir.Node, index: Index) -> Expr:
-        """The element of a value at an index of its own shape."""
+        """Return the element of a value at an index of its own shape."""
         if node in self.base:
             return self.base[node].at(flat(index, shape_of(node.type)))
         if node in self.inline:
@@ -181,16 +160,13 @@ class Values:
             return self.constant_element(node, values, index)
         if isinstance(op, (ir.Counter, ir.First, ir.Last)):
             return self.flags[op]
-        if isinstance(op, ir.View):
-            found = self.located(node)
-            assert found is not None
-            source, offset, strides = found
+        if isinstance(op, ir.Strided):
+            location = self.located(node)
+            assert location is not None
+            source, where = location
             if not shape_of(source.type):
                 return self.element(source, ())
-            at = Affine(offset)
-            for i, stride in zip(index, strides, strict=True):
-                at = at + i * stride
-            return self.base[source].at(at)
+            return self.base[source].at(affine(where.offset, where.strides, index))
         kinds = [elem_of(a.type) for a in node.args]
         args = [self.element(a, aligned(index, shape_of(a.type))) for a in node.args]
         return apply(op, args, elem_of(node.type), kinds)
@@ -202,19 +178,17 @@ class Values:
             return literal(values[at.offset])
         if len(set(values)) == 1:
             return literal(values[0])
-        found = fitted(np.array(values, dtype=object).reshape(shape))
-        assert found is not None, "a constant array that is not affine is emitted as a table"
-        value = Affine(found[0])
-        for i, stride in zip(index, found[1], strict=True):
-            value = value + i * stride
+        op = fitted(np.array(values, dtype=object).reshape(shape))
+        assert op is not None, "a constant array that is not affine is emitted as a table"
+        value = affine(op.offset, op.strides, index).spaced()
         e = elem_of(node.type)
         return variable(f"{'Int' if e.signed else 'UInt'}<{e.bits}>({value})", e)
 
     def needs_table(self, node: ir.Node) -> bool:
-        """Whether a constant array is no affine function of its indices."""
+        """Return whether a constant array is not an affine function of its indices."""
         values = constant(node)
         return (
-            isinstance(node.op, (ir.Const, ir.View))
+            isinstance(node.op, (ir.Const, ir.Strided))
             and values is not None
             and len(set(values)) > 1
             and (

@@ -1,10 +1,11 @@
-"""C++ variables of one iteration, and those that live across iterations."""
+"""C++ variables of one iteration, and those that persist across iterations."""
 
 from __future__ import annotations
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import flat
 from edgewright.hw.kernel.cpp_expr import Expr, cast, literal
-from edgewright.hw.kernel.cpp_lanes import Index, Lines, flat
+from edgewright.hw.kernel.cpp_lanes import Index, Lines
 from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name, shape_note
 from edgewright.hw.kernel.cpp_values import Base, Values, constant
 from edgewright.hw.kernel.types import Array, Int, elem_of, shape_of, size_of
@@ -33,7 +34,7 @@ WORDS: dict[type[ir.Op], str] = {
     ir.CatBits: "bits",
     ir.Concat: "joined",
     ir.Index: "picked",
-    ir.View: "part",
+    ir.Strided: "part",
     ir.Reinterpret: "packed",
     ir.Reduce: "total",
     ir.Dot: "products",
@@ -48,7 +49,7 @@ WORDS: dict[type[ir.Op], str] = {
 
 class Variables:
     """What the statements of one process share: values, names, the text so far. `ports` holds the text of streams, locked banks
-    and tables; `statics` the variables that live across iterations."""
+    and tables; `statics` the variables that persist across iterations."""
 
     def __init__(self, process: ir.Process, nodes: list[ir.Node], types: TypeNames, names: Names, out: Lines) -> None:
         self.process, self.types, self.local, self.out = process, types, names, out
@@ -57,11 +58,11 @@ class Variables:
         self.ports: dict[ir.Channel | ir.Buffer | ir.Rom, str] = {}
 
     def named(self, node: ir.Node, fallback: str = "") -> str:
-        """The Python name of a value, else a word for what it is."""
+        """Return the Python name of a value, else a word for its op."""
         op = node.op
         if not fallback and isinstance(op, (ir.Load, ir.Lookup)):
             fallback = f"{(op.buffer if isinstance(op, ir.Load) else op.rom).name}_entry"
-        return self.local.new(self.process.names.get(node) or fallback or WORDS.get(type(op), "value"))
+        return self.local.claim(self.process.names.get(node) or fallback or WORDS.get(type(op), "value"))
 
     def array(self, node: ir.Node, static: bool = False) -> Base:
         """Declare the array variable of a node."""
@@ -86,7 +87,8 @@ class Variables:
         return base
 
     def define(self, node: ir.Node, value: Expr, alias: bool = True) -> None:
-        """A scalar constant of the iteration; where it only repeats a variable or number (and `alias`), that itself."""
+        """Print a scalar constant of the iteration; with `alias`, one that only repeats a variable or number is replaced by
+        it."""
         e = elem_of(node.type)
         if alias and (value.literal or (value.declared and value.atom and not value.text.endswith(")"))):
             self.values.inline[node] = value
@@ -96,7 +98,7 @@ class Variables:
         self.values.base[node] = Base(name, e, array=False)
 
     def computed(self, node: ir.Node, index: Index) -> Expr:
-        """The expression of a node that has or will have a variable of its own."""
+        """Return the expression of a node that has or will have a variable of its own."""
         held = self.values.base.pop(node, None)
         value = self.values.element(node, index)
         if held is not None:
@@ -119,7 +121,7 @@ class Variables:
 
 
 def plain_init(value: Expr, t: Int) -> str:
-    """The text that initialises or is assigned to a t: conversions are implicit unless limbs are narrowed."""
+    """Return the text that initialises a t or is assigned to it: conversions are implicit unless limbs are narrowed."""
     if (value.type.bits > 128) != (t.bits > 128) and not value.literal:
         return cast(value, t).text
     if value.type.bits > 128 and value.type != t:

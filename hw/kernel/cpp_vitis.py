@@ -1,4 +1,4 @@
-"""The Tcl script that has Vitis HLS synthesise a printed block."""
+"""Print the Tcl script with which Vitis HLS synthesises a printed block."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ BENCH = "main.cpp"
 def vitis_tcl(
     top: str, part: str, clock_mhz: float, files: Iterable[str], vectors: str = "vectors", script: str = "vitis.tcl"
 ) -> str:
-    """Synthesis of `top` for `part` at `clock_mhz` from those of `files` that are sources. With a main.cpp among them also C
-    simulation, on the shims in the folder `shim` and the vectors in the folder `vectors`."""
+    """Return a script that synthesises `top` for `part` at `clock_mhz` from the sources among `files`. With a main.cpp among
+    them
+    it runs C simulation too, with the shims in the folder `shim` and the vectors in the folder `vectors`."""
     if clock_mhz <= 0:
         raise ValueError(f"a clock of {clock_mhz} MHz")
     sources = sorted(name for name in files if name.endswith(".cpp"))

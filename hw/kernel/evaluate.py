@@ -1,4 +1,4 @@
-"""What each pure op means, on many iterations at once: values are rows (n, *shape), constants may have one row."""
+"""Evaluate pure ops on many iterations at once: values are rows (n, *shape), constants may have one row."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import positions
 from edgewright.hw.kernel.tokens import NARROW, Rows, dtype_of, in_range, reinterpret_rows, settle
 from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, size_of
 
 
 class KernelError(Exception):
-    """A rule of the kernel language is broken at run time; the message names process, source line and rule."""
+    """A rule of the kernel language was broken at run time; the message names process, source line and rule."""
 
 
 def align(rows: Rows, rank: int) -> Rows:
@@ -87,7 +88,7 @@ REDUCE: dict[str, Any] = {
 
 
 def evaluate(node: ir.Node, args: list[Rows], where: str) -> Rows:
-    """The rows of a pure node (no counter, no state, no effect)."""
+    """Return the rows of a pure node (no counter, no state, no effect)."""
     op = node.op
     assert not isinstance(node.type, Struct)
     e, shape = elem_of(node.type), shape_of(node.type)
@@ -134,7 +135,7 @@ def evaluate(node: ir.Node, args: list[Rows], where: str) -> Rows:
         return settle(total, e)
     if isinstance(op, ir.Cast):
         return cast_rows(op.mode, args[0], e, where)
-    if isinstance(op, ir.View):
+    if isinstance(op, ir.Strided):
         return view_rows(op, args[0], shape)
     if isinstance(op, ir.Concat):
         count = max(len(a) for a in args)
@@ -171,21 +172,13 @@ def cast_rows(mode: ir.CastMode, rows: Rows, e: Int, where: str) -> Rows:
     return settle(rows, e)
 
 
-def view_rows(op: ir.View, rows: Rows, shape: tuple[int, ...]) -> Rows:
+def view_rows(op: ir.Strided, rows: Rows, shape: tuple[int, ...]) -> Rows:
     flat = np.ascontiguousarray(rows).reshape(len(rows), -1)[:, op.offset :]
     row, step = flat.strides
     strides = (row, *(step * s for s in op.strides))
     if min(op.strides, default=0) < 0:
-        return np.ascontiguousarray(rows).reshape(len(rows), -1)[:, view_positions(op, shape)]
+        return np.ascontiguousarray(rows).reshape(len(rows), -1)[:, positions(op, shape)]
     return np.lib.stride_tricks.as_strided(flat, (len(rows), *shape), strides, writeable=False)
-
-
-def view_positions(op: ir.View, shape: tuple[int, ...]) -> Rows:
-    """Flat source position of each element of a view."""
-    positions = np.full(shape, op.offset)
-    for axis, n in enumerate(shape):
-        positions = positions + np.arange(n).reshape([-1 if d == axis else 1 for d in range(len(shape))]) * op.strides[axis]
-    return np.asarray(positions)
 
 
 def index_rows(rows: Rows, at: Rows, where: str) -> Rows:
@@ -207,5 +200,5 @@ def dot_rows(a: Rows, w: Rows, e: Int, where: str) -> Rows:
 
 
 def max_elements(nodes: list[ir.Node]) -> int:
-    """The largest number of elements of any value: what bounds how many iterations are worth doing at once."""
+    """Return the largest number of elements of any value, which bounds how many iterations are worth evaluating at once."""
     return max((size_of(shape_of(n.type)) for n in nodes if not isinstance(n.type, Struct)), default=1)

@@ -1,4 +1,4 @@
-"""One process at work in the interpreter: which iterations can run, and what they do."""
+"""A process in the interpreter: which iterations can run, and their effects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.evaluate import REDUCE, KernelError, evaluate, max_elements, spread
 from edgewright.hw.kernel.nest import Iterations, control, expand, part_index
-from edgewright.hw.kernel.tokens import Rows, Stream, dtype_of, in_range, settle
+from edgewright.hw.kernel.tokens import Rows, TokenQueue, dtype_of, in_range, settle
 from edgewright.hw.kernel.types import Struct, elem_of, leaves, shape_of
 
 ELEMENTS_AT_ONCE = 1 << 20
@@ -32,7 +32,7 @@ class Execution:
     def __init__(
         self,
         process: ir.Process,
-        streams: dict[ir.Channel, Stream],
+        streams: dict[ir.Channel, TokenQueue],
         banks: dict[ir.Buffer, Banks],
         room: dict[ir.Channel, int | None],
         bounded: bool,
@@ -60,7 +60,7 @@ class Execution:
         return f"process {self.process.name}, {node.where}"
 
     def waiting(self) -> str | None:
-        """What a half-done nest waits for."""
+        """Return what a half-done nest waits for, None if it is not half done."""
         if self.plan is None or self.at == self.plan.count:
             return None
         if self.process.command is None and self.begins[-1][self.at]:
@@ -69,7 +69,7 @@ class Execution:
         return f"process {self.process.name} at {loops} waits for {self.blocked}"
 
     def refill(self) -> bool:
-        """Take the next commands (or executions of a nest without command) into the plan."""
+        """Add the next commands (or executions of a nest without command) to the plan."""
         command: list[Rows] = []
         if self.process.command is not None:
             stream = self.streams[self.process.command]
@@ -92,7 +92,7 @@ class Execution:
         return True
 
     def prepare(self, plan: Iterations) -> None:
-        """Running counts of tokens read, tokens that may be written and scopes started, up to and including each iteration."""
+        """Count the tokens read, tokens that may be written and scopes started, up to and including each iteration."""
         flags, n = plan.flags(), plan.count
 
         def running(when: ir.Node | None) -> Rows:
@@ -107,7 +107,7 @@ class Execution:
         self.starts = [(lock, np.cumsum(self.begins[lock.level])) for lock in self.process.locks]
 
     def runnable(self) -> int:
-        """How many of the planned iterations can run now."""
+        """Return how many of the planned iterations can run now."""
         assert self.plan is not None
         count = min(self.plan.count - self.at, self.most)
 
@@ -137,7 +137,7 @@ class Execution:
         return count
 
     def run(self) -> bool:
-        """Run what can run; whether anything did."""
+        """Run all iterations that can run; return whether any did."""
         if (self.plan is None or self.at == self.plan.count) and not self.refill():
             return False
         assert self.plan is not None
@@ -200,7 +200,8 @@ class Execution:
         self.close(scopes)
 
     def scopes(self, at: int, count: int) -> dict[ir.Buffer, list[tuple[int, int, list[Rows], bool]]]:
-        """Per buffer the scopes of these iterations: first row, end row, bank, and whether the scope ends with its last row."""
+        """Return the scopes of these iterations by buffer: first row, end row, bank, and whether the scope ends with its
+        last row."""
         out: dict[ir.Buffer, list[tuple[int, int, list[Rows], bool]]] = {}
         assert self.plan is not None
         for lock in self.process.locks:

@@ -1,4 +1,5 @@
-"""The body of a process in the ops the SystemVerilog printer knows: no Reduce, no Dot, no duplicates, constants folded."""
+"""Rewrite the body of a process to the ops that the SystemVerilog printer handles: no Reduce or Dot, constants folded, equal
+nodes shared."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.evaluate import evaluate, view_positions
+from edgewright.hw.kernel.affine import fitted, positions
+from edgewright.hw.kernel.evaluate import evaluate
 from edgewright.hw.kernel.types import Int, Leaf, Struct, elem_of, i, leaf, of_range, shape_of, size_of, u
 
 PACK_SHIFT = 19  # two i8 products in one multiplier: sums of up to 16 products have 19 bits
@@ -14,7 +16,7 @@ PACK_SUM = 16
 
 
 @dataclass(slots=True)
-class Body:
+class ExpandedBody:
     """The rewritten roots of a process and the names of rewritten nodes."""
 
     effects: tuple[ir.Node, ...]
@@ -32,16 +34,16 @@ class Rewriter:
         self.label = ""
 
     def make(self, op: ir.Op, args: tuple[ir.Node, ...], type_: Leaf, label: str = "") -> ir.Node:
-        """A pure node: folded if constant, one for all equal ones."""
+        """Return a pure node: folded if constant, shared with equal ones."""
         if args and not isinstance(op, ir.Lookup) and all(isinstance(a.op, ir.Const) for a in args):
             rows = evaluate(ir.Node(op, args, type_), [evaluate(a, [], "") for a in args], self.where)
             return self.make(ir.Const(tuple(int(v) for v in rows.reshape(-1))), (), type_)
         if isinstance(op, ir.Compare) and (known := decided(op.kind, *args)) is not None:
             return self.make(ir.Const((int(known),) * size_of(shape_of(type_))), (), type_)
-        if isinstance(op, ir.View):
-            found = self.view(op, args[0], type_)
-            if found is not None:
-                return found
+        if isinstance(op, ir.Strided):
+            simplified = self.view(op, args[0], type_)
+            if simplified is not None:
+                return simplified
         key = (op, args, type_)
         if key not in self.known:
             self.known[key] = ir.Node(op, args, type_, self.where)
@@ -49,19 +51,16 @@ class Rewriter:
                 self.names[self.known[key]] = f"{self.label}_{label}"
         return self.known[key]
 
-    def view(self, op: ir.View, source: ir.Node, type_: Leaf) -> ir.Node | None:
-        """Drop identities, join views of views where the result is affine."""
+    def view(self, op: ir.Strided, source: ir.Node, type_: Leaf) -> ir.Node | None:
+        """Remove identities; merge a Strided of a Strided where the result is affine."""
         assert not isinstance(source.type, Struct)
-        if source.type == type_ and np.array_equal(
-            view_positions(op, shape_of(type_)).ravel(), np.arange(size_of(shape_of(type_)))
-        ):
+        if source.type == type_ and np.array_equal(positions(op, shape_of(type_)).ravel(), np.arange(size_of(shape_of(type_)))):
             return source
-        if not isinstance(source.op, ir.View):
+        if not isinstance(source.op, ir.Strided):
             return None
         shape = shape_of(type_)
-        inner = view_positions(source.op, shape_of(source.type)).ravel()
-        positions = inner[view_positions(op, shape).ravel()].reshape(shape)
-        joined = affine(positions)
+        inner = positions(source.op, shape_of(source.type)).ravel()
+        joined = fitted(inner[positions(op, shape).ravel()].reshape(shape))
         return None if joined is None else self.make(joined, source.args, type_)
 
     def rewrite(self, node: ir.Node) -> ir.Node:
@@ -88,13 +87,13 @@ class Rewriter:
         return self.make(op, args, node.type)
 
     def part(self, x: ir.Node, *key: slice | int | None) -> ir.Node:
-        """x[key] as a view."""
+        """Return x[key] as a Strided."""
         assert not isinstance(x.type, Struct)
         shape = shape_of(x.type)
-        positions = np.arange(size_of(shape)).reshape(shape)[key]
-        op = affine(positions)
+        selected = np.arange(size_of(shape)).reshape(shape)[key]
+        op = fitted(selected)
         assert op is not None
-        return self.make(op, (x,), leaf(elem_of(x.type), positions.shape))
+        return self.make(op, (x,), leaf(elem_of(x.type), selected.shape))
 
     def cast(self, x: ir.Node, e: Int, label: str = "") -> ir.Node:
         assert not isinstance(x.type, Struct)
@@ -108,7 +107,7 @@ class Rewriter:
         return self.cast(x, elem_of(type_))
 
     def tree(self, kind: ir.ReduceKind, x: ir.Node, axis: int) -> ir.Node:
-        """Pairs, then pairs of pairs ...: each level one elementwise op on every other element."""
+        """Reduce an axis pairwise: each level is one elementwise op on the even and the odd elements."""
         assert not isinstance(x.type, Struct)
         start, terms, level = elem_of(x.type), 1, 0
         lead = (slice(None),) * axis
@@ -131,7 +130,8 @@ class Rewriter:
         return self.part(x, *lead, 0)
 
     def dot(self, a: ir.Node, w: ir.Node, type_: Leaf) -> ir.Node:
-        """Pairs of rows of `a` share a multiplier: ((a1 << 19) + a0) * w, split after the sum over at most 16 products."""
+        """Compute pairs of rows of `a` with one multiplier: ((a1 << 19) + a0) * w, split after the sum over at most 16
+        products."""
         assert not isinstance(a.type, Struct) and not isinstance(w.type, Struct)
         (rows, inner), outs = shape_of(a.type), shape_of(w.type)[0]
         e, pairs = elem_of(type_), rows // 2
@@ -141,7 +141,7 @@ class Rewriter:
             total = sums[0]
             for each in sums[1:]:
                 total = self.make(ir.Add(), (total, each), leaf(e, (pairs, 2, outs)))
-            parts.append(self.make(ir.View(0, (outs, 1)), (total,), leaf(e, (2 * pairs, outs))))
+            parts.append(self.make(ir.Strided(0, (outs, 1)), (total,), leaf(e, (2 * pairs, outs))))
         if rows % 2:
             one = self.part(a, slice(rows - 1, rows), None, slice(None))
             product = self.make(ir.Mul(), (one, self.part(w, None)), leaf(i(16), (1, outs, inner)), "product")
@@ -149,7 +149,7 @@ class Rewriter:
         return parts[0] if len(parts) == 1 else self.make(ir.Concat(0), tuple(parts), type_)
 
     def packed(self, a: ir.Node, w: ir.Node, low: int, high: int, e: Int) -> ir.Node:
-        """(pairs, 2, outs) sums over inputs low..high, in type `e` (which holds them)."""
+        """Return the sums over inputs low..high, (pairs, 2, outs), in type `e` (which holds them)."""
         assert not isinstance(a.type, Struct) and not isinstance(w.type, Struct)
         pairs, outs, n = shape_of(a.type)[0] // 2, shape_of(w.type)[0], high - low
         even, odd = (self.part(a, slice(k, 2 * pairs, 2), slice(low, high)) for k in (0, 1))
@@ -174,7 +174,7 @@ class Rewriter:
 
 
 def decided(kind: ir.CompareKind, a: ir.Node, b: ir.Node) -> bool | None:
-    """The result of a comparison that the ranges of its operands decide."""
+    """Return the result of a comparison that the ranges of its operands decide, else None."""
     (low_a, high_a), (low_b, high_b) = range_of(a), range_of(b)
     below, above = high_a < low_b, low_a > high_b  # strictly
     not_above, not_below = high_a <= low_b, low_a >= high_b
@@ -193,22 +193,11 @@ def range_of(node: ir.Node) -> tuple[int, int]:
 PAIRWISE: dict[str, ir.Op] = {"add": ir.Add(), "max": ir.Max(), "min": ir.Min(), "and": ir.And(), "or": ir.Or()}
 
 
-def affine(positions: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> ir.View | None:
-    """The View that reads flat `positions`, if there is one."""
-    offset = int(positions.flat[0])
-    strides = []
-    for axis, extent in enumerate(positions.shape):
-        at = tuple(1 if d == axis else 0 for d in range(positions.ndim))
-        strides.append(int(positions[at]) - offset if extent > 1 else 0)
-    op = ir.View(offset, tuple(strides))
-    return op if np.array_equal(view_positions(op, positions.shape), positions) else None
-
-
-def expand_body(process: ir.Process) -> Body:
+def expand_body(process: ir.Process) -> ExpandedBody:
     """Rewrite all effects and bounds of a process."""
     rewriter = Rewriter(process.names)
     effects = tuple(rewriter.rewrite(n) for n in process.effects)
     bounds = tuple(loop.bound if isinstance(loop.bound, int) else rewriter.rewrite(loop.bound) for loop in process.loops)
     for loop in process.loops:
         rewriter.names[rewriter.rewrite(loop.counter)] = loop.name
-    return Body(effects, bounds, rewriter.names)
+    return ExpandedBody(effects, bounds, rewriter.names)

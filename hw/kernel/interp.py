@@ -1,4 +1,4 @@
-"""The meaning of a block: a Kahn network of processes, in numpy over as many iterations at once as have tokens."""
+"""Interpret a block: a Kahn network of processes, evaluated in numpy on as many iterations at once as have tokens."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.evaluate import KernelError
 from edgewright.hw.kernel.execution import Banks, Execution
-from edgewright.hw.kernel.tokens import Stream, decode, encode
+from edgewright.hw.kernel.tokens import TokenQueue, decode, encode
 from edgewright.hw.kernel.trace import Block
+from edgewright.hw.kernel.types import WORD_BYTES
 from numpy.typing import NDArray
-
-BEAT = 16  # bytes
 
 
 class Deadlock(KernelError):
-    """No process can go on, with tokens left inside the block."""
+    """No process can proceed, with tokens left inside the block."""
 
 
 class ReadMover:
     """`axi_read`: memory bytes -> data tokens."""
 
-    def __init__(self, port: ir.AxiPort, streams: dict[ir.Channel, Stream], memory: NDArray[np.uint8]) -> None:
+    def __init__(self, port: ir.AxiPort, streams: dict[ir.Channel, TokenQueue], memory: NDArray[np.uint8]) -> None:
         self.port, self.memory = port, memory
         self.requests, self.data = streams[port.requests], streams[port.data]
 
@@ -33,9 +32,9 @@ class ReadMover:
         addresses, beats, _ = self.requests.take(self.requests.count)
         for address, n in zip(addresses.tolist(), beats.tolist(), strict=True):
             check_span(self.port.name, address, n, self.memory)
-            raw = self.memory[address : address + BEAT * n].tobytes()
+            raw = self.memory[address : address + WORD_BYTES * n].tobytes()
             rows = np.empty(n, dtype=object)
-            rows[:] = [int.from_bytes(raw[at : at + BEAT], "little") for at in range(0, len(raw), BEAT)]
+            rows[:] = [int.from_bytes(raw[at : at + WORD_BYTES], "little") for at in range(0, len(raw), WORD_BYTES)]
             self.data.push([rows])
         return True
 
@@ -46,7 +45,7 @@ class ReadMover:
 class WriteMover:
     """`axi_write`: data tokens -> memory bytes, `done` after marked requests."""
 
-    def __init__(self, port: ir.AxiPort, streams: dict[ir.Channel, Stream], memory: NDArray[np.uint8]) -> None:
+    def __init__(self, port: ir.AxiPort, streams: dict[ir.Channel, TokenQueue], memory: NDArray[np.uint8]) -> None:
         assert port.done is not None
         self.port, self.memory = port, memory
         self.requests, self.data, self.done = streams[port.requests], streams[port.data], streams[port.done]
@@ -65,8 +64,8 @@ class WriteMover:
             address, beats, mark = self.pending
             if self.data.count < beats:
                 return moved
-            raw = b"".join(int(v).to_bytes(BEAT, "little") for v in self.data.take(beats)[0])
-            self.memory[address : address + BEAT * beats] = np.frombuffer(raw, np.uint8)
+            raw = b"".join(int(v).to_bytes(WORD_BYTES, "little") for v in self.data.take(beats)[0])
+            self.memory[address : address + WORD_BYTES * beats] = np.frombuffer(raw, np.uint8)
             if mark:
                 self.done.push([np.ones(1, dtype=np.int64)])
             self.pending = None
@@ -77,7 +76,7 @@ class WriteMover:
 
 
 def check_span(name: str, address: int, beats: int, memory: NDArray[np.uint8]) -> None:
-    if address % BEAT or address + BEAT * beats > len(memory):
+    if address % WORD_BYTES or address + WORD_BYTES * beats > len(memory):
         raise KernelError(f"axi port {name}: {beats} beats at {address:#x} in a memory of {len(memory)} bytes")
 
 
@@ -88,16 +87,16 @@ def interpret(
     *,
     depths: bool = False,
     strict: bool = True,
-    streams: Mapping[ir.Channel, Stream] | None = None,
+    streams: Mapping[ir.Channel, TokenQueue] | None = None,
 ) -> dict[str, Any]:
-    """Run the block on streams of tokens until nothing moves; the output streams by name.
+    """Run the block on streams of tokens until nothing moves; return the output streams by name.
 
     Tokens of an integer or array type are rows of an array; of a struct, a dict of such arrays. `memory` (uint8) is read and
     written in place by the AXI ports. With `depths`, FIFOs hold `depth` tokens and buffers `banks` banks; a deadlock is then an
-    error that says who waits for what. With `strict`, so are tokens left inside the block and nests left half way. `streams`
-    are empty queues for the channels, for a caller who wants to see what passes through them."""
+    error that names what each process waits for. With `strict`, tokens left inside the block and unfinished nests are errors
+    too. `streams` are empty queues for the channels, for a caller that records what passes through them."""
     program = block.check() if isinstance(block, Block) else block
-    streams = {c: Stream(c.type) for c in program.channels} if streams is None else dict(streams)
+    streams = {c: TokenQueue(c.type) for c in program.channels} if streams is None else dict(streams)
     banks = {b: Banks(b) for b in program.buffers}
     unknown = set(inputs) - {c.name for c in program.inputs}
     if unknown:
@@ -126,7 +125,7 @@ def interpret(
 
 
 def report_rest(
-    program: ir.Program, streams: dict[ir.Channel, Stream], banks: dict[ir.Buffer, Banks], actors: list[Any]
+    program: ir.Program, streams: dict[ir.Channel, TokenQueue], banks: dict[ir.Buffer, Banks], actors: list[Any]
 ) -> None:
     """Raise Deadlock if anything is left inside the block."""
     left = [

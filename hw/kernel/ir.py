@@ -3,10 +3,10 @@
 A `Block` is a set of `Process`es joined by `Channel`s (streams), `Buffer`s (ping-pong memories) and `Rom`s. A `Process`
 is one nest of counted loops around one straight-line body, one iteration per clock; its nodes form a DAG of `Node(op,
 args, type)`, identity-hashed and immutable. The type of a node is `Int` or `Array` (any rank), except Command, Read and
-Load, whose type is the type of the token or element and may be a `Struct`; only `Part` reads a struct.
+Load, whose type is the type of the token or element and may be a `Struct`; only `Part` takes a struct.
 
-Conventions: elementwise ops broadcast like numpy (shapes aligned at the last axis). Every result type is exact: the op never
-loses bits except Cast and stateful ops with a declared type. Flattening is row-major; packing puts element 0 (first field) in
+Conventions: elementwise ops broadcast like numpy (shapes aligned at the last axis). Every result type is exact: no op loses
+bits, except Cast and stateful ops with a declared type. Flattening is row-major; packing puts element 0 (first field) in
 the low bits. Shift amounts are unsigned.
 
 Sources
@@ -16,7 +16,7 @@ Sources
   Command()           the command token of this execution of the nest (struct or scalar)
   Part(path)          (struct-valued Command/Read/Load) -> the leaf at `path`, names from the outside in; on a Load with
                       a vector of n addresses the leaf's shape has a leading n
-  Read(channel, guarded) ([when]) one token if when (or unguarded) else the last value read. when is control: it depends on
+  Read(channel, guarded) ([when]) one token if `when` (or unguarded), else the last value read. `when` is control: it depends on
                       Const, Counter, First, Last, Command only. One Read per channel and process
   Load(buffer)        (address) element; address () -> element, address (n,) -> n elements (leading axis n)
   Lookup(rom)         (index) like Load, from a constant table
@@ -36,8 +36,8 @@ Elementwise
   Cast(mode)          (a) to the node's type. wrap: keep the low bits (also the exact widening); sat: clamp to the type's range;
                       fit: asserted to be in range, then wrap
 Structure
-  View(offset, strides) (a) result[i0, i1, ..] = flat(a)[offset + sum(strides[d] * i_d)]: slices, transposes, constant indices,
-                      broadcasts (stride 0), reshapes, all at once. Element type unchanged. len(strides) == rank
+  Strided(offset, strides) (a) result[i0, i1, ..] = flat(a)[offset + sum(strides[d] * i_d)]: slices, transposes, constant
+                      indices, broadcasts (stride 0), reshapes, all at once. Element type unchanged. len(strides) == rank
   Concat(axis)        (a, b, ...) along an existing axis, same element type
   Index               (a, i) -> a[i] along axis 0, i scalar -> shape[1:], i (n,) -> (n, *shape[1:]); i must be in range
   Reinterpret         (a) the same packed bits as another Int/Array type of the same total width
@@ -51,7 +51,8 @@ State (each executes once per iteration, in order of iterations)
 Effects (type is u1 and never read)
   Write(channel, guarded) (leaf values in order of `leaves(type)`.., [when]); when may depend on data. One per channel, process
   Store(buffer, guarded, masked)   (address, leaf values..., [mask], [when]); mask u1[n] over the first axis of the element
-One Store per buffer; any number of Loads. `Process.locks` says for which loop a bank is held: one bank per iteration of loop
+One Store per buffer; any number of Loads. `Process.locks` gives the loop for which a bank is held: one bank per iteration of
+loop
 `level` (-1: one per execution of the nest). The writer's bank passes to the reader when its scope ends.
 """
 
@@ -70,8 +71,8 @@ CastMode = Literal["wrap", "sat", "fit"]
 
 @dataclass(slots=True, eq=False)
 class Channel:
-    """A stream. `depth` tokens may wait in it besides those in flight in its writer's pipeline: the FIFO has
-    `depth + slack` entries, where slack None means enough for one token per clock (writer latency + 2)."""
+    """A stream. It holds `depth` tokens besides those in flight in its writer's pipeline: the FIFO has `depth + slack`
+    entries, where slack None means enough for one token per clock (writer latency + 2)."""
 
     name: str
     type: Type
@@ -140,7 +141,7 @@ class Part(Op):
 
 @dataclass(frozen=True, slots=True)
 class Read(Op):
-    """`absent`: holding before any read is no error but gives zeros (the hold register is then reset to zero)."""
+    """`absent`: holding before any read gives zeros (the hold register is reset to zero) instead of an error."""
 
     channel: Channel
     guarded: bool
@@ -264,7 +265,7 @@ class Cast(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class View(Op):
+class Strided(Op):
     offset: int
     strides: tuple[int, ...]
 
@@ -325,6 +326,9 @@ class Store(Op):
 
 
 STATE = (Accumulate, ShiftIn, Hold)
+SYMBOLS: dict[type[Op], str] = {Add: "+", Sub: "-", Mul: "*", And: "&", Or: "|", Xor: "^"}
+RELATIONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+"""As SystemVerilog and C++ write them."""
 EFFECTS = (Read, Write, Store)
 
 
@@ -353,7 +357,7 @@ class StoreParts:
 
 
 def write_parts(node: Node) -> WriteParts:
-    """The arguments of a Write by name."""
+    """Name the arguments of a Write."""
     op = node.op
     assert isinstance(op, Write)
     n = len(list(leaves(op.channel.type)))
@@ -361,7 +365,7 @@ def write_parts(node: Node) -> WriteParts:
 
 
 def store_parts(node: Node) -> StoreParts:
-    """The arguments of a Store by name."""
+    """Name the arguments of a Store."""
     op = node.op
     assert isinstance(op, Store)
     n = 1 + len(list(leaves(op.buffer.type)))
@@ -390,7 +394,7 @@ class Lock:
 @dataclass(slots=True, eq=False)
 class Process:
     """One loop nest. `effects` holds every Read, State, Load, Write and Store in program order; `names` maps nodes to the names
-    their values had in the Python source (where they had one; unique in the process)."""
+    of their values in the Python source (where there is one; unique in the process)."""
 
     name: str
     command: Channel | None
@@ -401,16 +405,16 @@ class Process:
     doc: str = ""
 
     def of(self, kind: type[Op]) -> list[Node]:
-        """The effect nodes of one kind, in program order."""
+        """Return the effect nodes of one kind, in program order."""
         return [n for n in self.effects if isinstance(n.op, kind)]
 
     def nodes(self) -> list[Node]:
-        """All nodes of the body in an order where arguments come first and effects keep program order."""
+        """Return all nodes of the body, arguments first, effects in program order."""
         return topological(self.effects)
 
 
 def topological(roots: Iterable[Node]) -> list[Node]:
-    """`roots` and all they depend on, arguments first, otherwise in the order of `roots`."""
+    """Return `roots` and all that they depend on, arguments first, otherwise in the order of `roots`."""
     order: list[Node] = []
     seen: set[Node] = set()
     for root in roots:
@@ -432,7 +436,7 @@ def topological(roots: Iterable[Node]) -> list[Node]:
 
 
 def is_control(node: Node) -> bool:
-    """Whether the value is known at issue: it depends on constants, counters, loop flags and the command only."""
+    """Return whether the value is known at issue: it depends on constants, counters, loop flags and the command only."""
     return not any(isinstance(n.op, (*STATE, Read, Load, Lookup, Dot)) for n in topological([node]))
 
 
@@ -442,7 +446,7 @@ def is_stateful(node: Node) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AxiPort:
-    """An AXI4 master port and its mover. Writers have `done`, readers have not."""
+    """An AXI4 master port and its mover. Only writers have `done`."""
 
     name: str
     requests: Channel
@@ -452,7 +456,7 @@ class AxiPort:
 
 @dataclass(slots=True, eq=False)
 class Program:
-    """What a Block holds once traced; all lists in order of declaration."""
+    """A traced Block; all lists in order of declaration."""
 
     name: str
     inputs: list[Channel] = field(default_factory=list)

@@ -1,8 +1,9 @@
-"""The iterations of a loop nest, all at once: counters, bounds, flags and scope starts as arrays with a row per iteration."""
+"""All iterations of a loop nest at once: counters, bounds, flags and scope starts as arrays with a row per iteration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from edgewright.hw.kernel import ir
@@ -22,10 +23,10 @@ class Iterations:
     command: list[Rows]  # leaf rows of the command, (count, ..); empty without a command
     counters: list[Rows]
     bounds: list[Rows]
-    skips: bool = False  # whether a loop of no iterations was met
+    skips: bool = False  # whether any loop has no iterations
 
     def starts(self, level: int) -> Rows:
-        """(count,) bool: a scope per iteration of loop `level` (-1: per execution) starts here."""
+        """Return (count,) bool: whether a scope per iteration of loop `level` (-1: per execution) starts here."""
         changed = np.ones(self.count, dtype=bool)
         if self.count > 1:
             changed[1:] = self.execution[1:] != self.execution[:-1]
@@ -43,7 +44,7 @@ class Iterations:
 
 
 def expand(process: ir.Process, command: list[Rows], executions: int) -> Iterations:
-    """All iterations of `executions` executions of the nest, with the command rows of each."""
+    """Return all iterations of `executions` executions of the nest, with the command rows of each."""
     index = np.arange(executions)
     fields = command
     counters: list[Rows] = []
@@ -59,7 +60,7 @@ def expand(process: ir.Process, command: list[Rows], executions: int) -> Iterati
 
 
 def bound_rows(process: ir.Process, bound: int | ir.Node, outer: Iterations) -> Rows:
-    """The bound of a loop for each iteration of the loops around it."""
+    """Return the bound of a loop for each iteration of the loops around it."""
     if isinstance(bound, int):
         return np.full(outer.count, bound)
     values = control(process, [bound], outer.flags(), outer.command, outer.count)
@@ -67,14 +68,14 @@ def bound_rows(process: ir.Process, bound: int | ir.Node, outer: Iterations) -> 
 
 
 def counted(bound: Rows) -> Rows:
-    """0, 1, .. bound - 1 for each bound, one after the other."""
+    """Return 0, 1, .. bound - 1 for each bound, concatenated."""
     starts = np.cumsum(bound) - bound
     return np.asarray(np.arange(int(bound.sum())) - np.repeat(starts, bound))
 
 
 def slots(process: ir.Process, command: list[Rows]) -> tuple[Rows, int]:
-    """When the printed hardware comes to each iteration of one execution, in steps, and how many steps there are: a loop of
-    no iterations takes a step, and so does one around it that does nothing else whatever its counter."""
+    """Return the step in which the printed hardware reaches each iteration of one execution, and the number of steps: a loop of
+    no iterations takes one step, and so does a loop around it that does nothing else for any value of its counter."""
     part = Iterations(1, np.zeros(1, dtype=np.int64), command, [], [])
     real = np.ones(1, dtype=bool)
     for level, loop in enumerate(process.loops):
@@ -96,7 +97,7 @@ def slots(process: ir.Process, command: list[Rows]) -> tuple[Rows, int]:
 
 
 def depends_on(bound: int | ir.Node) -> int:
-    """The innermost loop whose counter a bound depends on, -1 for none."""
+    """Return the innermost loop whose counter a bound depends on, -1 for none."""
     if isinstance(bound, int):
         return -1
     used = [n.op.loop for n in ir.topological([bound]) if isinstance(n.op, (ir.Counter, ir.First, ir.Last))]
@@ -104,7 +105,7 @@ def depends_on(bound: int | ir.Node) -> int:
 
 
 def control(process: ir.Process, roots: list[ir.Node], known: Control, command: list[Rows], count: int) -> dict[ir.Node, Rows]:
-    """The rows of control nodes, given those of the counters and of the command."""
+    """Return the rows of control nodes, given those of the counters and of the command."""
     out: dict[ir.Node, Rows] = {}
     for node in ir.topological(roots):
         if node.op in known:
@@ -121,8 +122,9 @@ def control(process: ir.Process, roots: list[ir.Node], known: Control, command: 
     return out
 
 
+@lru_cache(maxsize=1 << 14)
 def part_index(node: ir.Node) -> int:
-    """Position of a Part's leaf among the leaves of its struct."""
+    """Return the position of a Part's leaf among the leaves of its struct."""
     op = node.op
     assert isinstance(op, ir.Part)
     return [path for path, _, _ in leaves(node.args[0].type)].index(op.path)

@@ -1,7 +1,7 @@
-"""Which stage of the pipeline each node is in: chaining by delay in nanoseconds against a target period.
+"""Assign each node to a pipeline stage: operators are chained by their delay in nanoseconds within a target period.
 
-Stage 0 is issue. A node's value is first there in stage `ready`; a clocked one (product, load, running value) takes its
-operands in stage `start`. The table is a rule of thumb for UltraScale+ with average routing; no tool here verifies it."""
+Stage 0 is issue. A node's value is available from stage `ready` on; a clocked node (product, load, running value) reads its
+operands in stage `start`. The delays are a rule of thumb for UltraScale+ with average routing; no tool here verifies them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.expand import Body, expand_body
+from edgewright.hw.kernel.expand import ExpandedBody, expand_body
 from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, width
 
 PERIOD_NS = 3.33
@@ -17,13 +17,14 @@ MARGIN_NS = 0.4  # setup and clock uncertainty
 REGISTER_NS = 0.25  # clock to output
 EFFECT_NS = 0.4  # into a FIFO or memory
 READ_LATENCY = 2  # address register, data register
+ROUND_TRIP = 2  # cycles that a credit takes beyond the writer's stages
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """Stages of a process. Issue is stage 0; what is written in stage s is in the FIFO s + 1 cycles after issue."""
+class ProcessSchedule:
+    """Stages of a process. Issue is stage 0; a token written in stage s is in the FIFO s + 1 cycles after issue."""
 
-    depth: int  # last stage with anything in it
+    depth: int  # last stage that holds anything
     reads: dict[str, int]
     writes: dict[str, int]
     loads: dict[str, tuple[int, ...]]  # stage of the address, one per load
@@ -33,10 +34,10 @@ class Schedule:
 
 
 @dataclass(slots=True)
-class Stages:
-    """The schedule node by node. `solid` nodes have a variable of their own; other Views are read through their source."""
+class Placement:
+    """The stage of every node. `solid` nodes have a variable of their own; other Strideds are read through their source."""
 
-    body: Body
+    body: ExpandedBody
     order: list[ir.Node]
     start: dict[ir.Node, int]
     ready: dict[ir.Node, int]
@@ -45,6 +46,11 @@ class Stages:
     reserve: dict[ir.Node, ir.Node | None] = field(default_factory=dict)  # Write -> control part of its predicate
     slowest_ns: float = 0.0
     depth: int = 0
+
+    def access(self, op: ir.Write | ir.Store | ir.Load) -> int:
+        """Return the stage in which the printed hardware does what ``op`` does: the last one, if there are several such
+        loads."""
+        return max(at for node, at in self.start.items() if node.op == op)
 
 
 def bits_of(node: ir.Node) -> int:
@@ -56,7 +62,7 @@ def adder(bits: int) -> float:
 
 
 def is_multiplier(node: ir.Node) -> bool:
-    """Whether a Mul goes to a DSP (registered on both sides) rather than into a few LUTs."""
+    """Return whether a Mul uses a DSP (registered on both sides) rather than a few LUTs."""
     if not isinstance(node.op, ir.Mul):
         return False
     a, b = (elem_of(x.type).bits for x in node.args)
@@ -67,7 +73,7 @@ def is_multiplier(node: ir.Node) -> bool:
 
 
 def multiplier_latency(node: ir.Node) -> int:
-    """One register behind a 27x18 product, more where several DSPs are joined."""
+    """Return the registers after a product: one for 27 x 18 bits, more where several DSPs are joined."""
     a, b = sorted((elem_of(x.type).bits + (not elem_of(x.type).signed) for x in node.args), reverse=True)
     if a <= 27 and b <= 18:
         return 1
@@ -76,9 +82,11 @@ def multiplier_latency(node: ir.Node) -> int:
 
 
 def delay_ns(node: ir.Node) -> float:
-    """Combinational delay of a node; for clocked nodes that of the logic before the register."""
+    """Return the combinational delay of a node; for clocked nodes that of the logic before the register."""
     op = node.op
-    if isinstance(op, (ir.Const, ir.View, ir.Part, ir.Shl, ir.Shr, ir.Bits, ir.CatBits, ir.Concat, ir.Reinterpret, ir.Counter)):
+    if isinstance(
+        op, (ir.Const, ir.Strided, ir.Part, ir.Shl, ir.Shr, ir.Bits, ir.CatBits, ir.Concat, ir.Reinterpret, ir.Counter)
+    ):
         return 0.0
     bits = max((elem_of(n.type).bits for n in (*node.args, node) if not isinstance(n.type, Struct)), default=1)
     if isinstance(op, (ir.Add, ir.Sub, ir.Neg)):
@@ -113,7 +121,7 @@ def delay_ns(node: ir.Node) -> float:
 
 
 def clocked_latency(node: ir.Node) -> int:
-    """Registers inside a node: 0 for combinational ones."""
+    """Return the number of registers inside a node, 0 for combinational ones."""
     if isinstance(node.op, ir.STATE):
         return 1
     if isinstance(node.op, (ir.Load, ir.Lookup)):
@@ -124,7 +132,7 @@ def clocked_latency(node: ir.Node) -> int:
 
 
 def control_part(when: ir.Node | None, join: Callable[[ir.Node, ir.Node], ir.Node]) -> ir.Node | None:
-    """The conjuncts of a predicate that are known at issue; None if there are none."""
+    """Return the conjuncts of a predicate that are known at issue; None if there are none."""
     if when is None:
         return None
     if ir.is_control(when):
@@ -135,8 +143,8 @@ def control_part(when: ir.Node | None, join: Callable[[ir.Node, ir.Node], ir.Nod
     return None
 
 
-def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Stages:
-    """Schedule a process: as soon as possible, then widening nodes as late as possible."""
+def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Placement:
+    """Schedule a process: each node as soon as possible, then widening nodes as late as possible."""
     body = expand_body(process)
     reserve: dict[ir.Node, ir.Node | None] = {}
     extra: list[ir.Node] = [b for b in body.bounds if isinstance(b, ir.Node)]
@@ -150,7 +158,7 @@ def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Stages:
     pinned = set(ir.topological(extra))
     order = ir.topological([*extra, *body.effects])
     limit = period_ns - MARGIN_NS
-    stages = Stages(body, order, {}, {}, set(), reserve=reserve)
+    stages = Placement(body, order, {}, {}, set(), reserve=reserve)
     begin: dict[ir.Node, float] = {}
     end: dict[ir.Node, float] = {}
     for node in order:
@@ -172,8 +180,27 @@ def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Stages:
     return stages
 
 
+def place_all(program: ir.Program, period_ns: float = PERIOD_NS) -> dict[str, Placement]:
+    """Schedule every process, by name."""
+    return {process.name: place(process, period_ns) for process in program.processes}
+
+
+def entries(channel: ir.Channel, placements: dict[str, Placement]) -> int:
+    """Return the FIFO entries of a channel: depth + slack; with slack None, depth plus the tokens in flight in its writer."""
+    if channel.slack is not None:
+        return channel.depth + channel.slack
+    writer = placements.get(channel.writer or "")
+    stage = 0 if writer is None else max(at for node, at in writer.start.items() if writes(node, channel))
+    return channel.depth + stage + ROUND_TRIP
+
+
+def writes(node: ir.Node, channel: ir.Channel) -> bool:
+    """Return whether a node writes a channel."""
+    return isinstance(node.op, ir.Write) and node.op.channel is channel
+
+
 def delay_widening(
-    stages: Stages, begin: dict[ir.Node, float], end: dict[ir.Node, float], pinned: set[ir.Node], limit: float
+    stages: Placement, begin: dict[ir.Node, float], end: dict[ir.Node, float], pinned: set[ir.Node], limit: float
 ) -> None:
     """Move combinational nodes that are wider than their operands to the latest stage their users allow."""
     latest: dict[ir.Node, tuple[int, float]] = {}
@@ -206,29 +233,31 @@ def delay_widening(
             latest[a] = min(latest.get(a, bound), bound)
 
 
-def choose_solid(stages: Stages) -> None:
-    """Give variables to all but constants in scalars, structs and views read in place; find how long each must live."""
+def choose_solid(stages: Placement) -> None:
+    """Choose the nodes that get a variable (all but scalar constants, structs and Strideds read in place) and the last stage
+    that
+    uses each."""
     uses: dict[ir.Node, int] = {}
 
     def use(node: ir.Node, stage: int) -> None:
         uses[node] = max(uses.get(node, 0), stage)
 
-    views: dict[ir.Node, list[ir.Node]] = {}
-    inner = {n.args[0] for n in stages.order if isinstance(n.op, (ir.View, ir.Index))}  # read with indices of their own
+    readers: dict[ir.Node, list[ir.Node]] = {}
+    inner = {n.args[0] for n in stages.order if isinstance(n.op, (ir.Strided, ir.Index))}  # read with indices of their last_use
     for node in stages.order:
-        if isinstance(node.op, ir.View):
-            views.setdefault(node.args[0], []).append(node)
+        if isinstance(node.op, ir.Strided):
+            readers.setdefault(node.args[0], []).append(node)
         else:
             for a in node.args:
                 use(a, stages.start[node])
     for node in reversed(stages.order):
         if isinstance(node.op, (ir.Command, ir.Part)) and isinstance(node.type, Struct):
             continue
-        here = [v for v in views.get(node, []) if v in uses or v in stages.solid]
-        own = uses.get(node, stages.ready[node])
-        late = [v for v in here if v not in stages.solid and uses[v] > max(own, stages.ready[v])]
+        strided = [v for v in readers.get(node, []) if v in uses or v in stages.solid]
+        last_use = uses.get(node, stages.ready[node])
+        late = [v for v in strided if v not in stages.solid and uses[v] > max(last_use, stages.ready[v])]
         through = isinstance(node.op, ir.Const) or sum(bits_of(v) for v in late) >= bits_of(node)
-        for v in here:
+        for v in strided:
             if v in stages.solid:
                 use(node, stages.start[v])
             elif v in late and not through:
@@ -236,15 +265,15 @@ def choose_solid(stages: Stages) -> None:
                 use(node, stages.start[v])
             else:
                 use(node, uses[v])
-        if not isinstance(node.op, ir.View) or (node in inner and not isinstance(node.args[0].op, ir.Const)):
+        if not isinstance(node.op, ir.Strided) or (node in inner and not isinstance(node.args[0].op, ir.Const)):
             stages.solid.add(node)
     for node in stages.order:
         if node in stages.solid:
             stages.until[node] = max(uses.get(node, stages.ready[node]), stages.ready[node])
 
 
-def register_bits(stages: Stages) -> int:
-    """Bits of all pipeline registers of the data path."""
+def register_bits(stages: Placement) -> int:
+    """Return the number of bits of all pipeline registers of the data path."""
     total = 0
     for node, last in stages.until.items():
         if not isinstance(node.op, (ir.Const, ir.Write, ir.Store)):
@@ -252,7 +281,7 @@ def register_bits(stages: Stages) -> int:
     return total
 
 
-def summarise(stages: Stages) -> Schedule:
+def summarise(stages: Placement) -> ProcessSchedule:
     reads: dict[str, int] = {}
     writes: dict[str, int] = {}
     loads: dict[str, tuple[int, ...]] = {}
@@ -267,14 +296,14 @@ def summarise(stages: Stages) -> Schedule:
             loads[op.buffer.name] = (*loads.get(op.buffer.name, ()), stages.start[node])
         elif isinstance(op, ir.Store):
             stores[op.buffer.name] = stages.start[node]
-    return Schedule(stages.depth, reads, writes, loads, stores, register_bits(stages), round(stages.slowest_ns, 3))
+    return ProcessSchedule(stages.depth, reads, writes, loads, stores, register_bits(stages), round(stages.slowest_ns, 3))
 
 
-def schedule(process: ir.Process, period_ns: float = PERIOD_NS) -> Schedule:
-    """Stages per read, write, load and store of a process, its depth and its registers."""
+def schedule(process: ir.Process, period_ns: float = PERIOD_NS) -> ProcessSchedule:
+    """Return the stages of a process's reads, writes, loads and stores, its depth and its registers."""
     return summarise(place(process, period_ns))
 
 
 def latency(process: ir.Process, period_ns: float = PERIOD_NS) -> int:
-    """Cycles from issue to the last write (0: written in the cycle of issue)."""
+    """Return the cycles from issue to the last write (0: written in the cycle of issue)."""
     return max(schedule(process, period_ns).writes.values(), default=0)

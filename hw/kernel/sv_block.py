@@ -1,70 +1,24 @@
-"""A block as SystemVerilog: one module per process, FIFOs, ping-pong buffers and movers joined in a top module."""
+"""Print a block as SystemVerilog: one module per process; FIFOs, ping-pong buffers and movers joined in a top module."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.schedule import PERIOD_NS, Stages, place
+from edgewright.hw.kernel import axi, ir
+from edgewright.hw.kernel.schedule import PERIOD_NS, entries, place_all
 from edgewright.hw.kernel.sv_process import ProcessPrinter, address_bits, lanes_of, ports_of
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.trace import Block
 from edgewright.hw.kernel.types import width
 
 RTL = Path(__file__).resolve().parent.parent / "rtl"
-AXI_READ = (
-    ("output", "arid", 1),
-    ("output", "araddr", 40),
-    ("output", "arlen", 8),
-    ("output", "arsize", 3),
-    ("output", "arburst", 2),
-    ("output", "arvalid", None),
-    ("input", "arready", None),
-    ("input", "rid", 1),
-    ("input", "rdata", 128),
-    ("input", "rresp", 2),
-    ("input", "rlast", None),
-    ("input", "rvalid", None),
-    ("output", "rready", None),
-)
-AXI_WRITE = (
-    ("output", "awid", 1),
-    ("output", "awaddr", 40),
-    ("output", "awlen", 8),
-    ("output", "awsize", 3),
-    ("output", "awburst", 2),
-    ("output", "awvalid", None),
-    ("input", "awready", None),
-    ("output", "wdata", 128),
-    ("output", "wstrb", 16),
-    ("output", "wlast", None),
-    ("output", "wvalid", None),
-    ("input", "wready", None),
-    ("input", "bid", 1),
-    ("input", "bresp", 2),
-    ("input", "bvalid", None),
-    ("output", "bready", None),
-)
-ROUND_TRIP = 2  # cycles a credit takes beyond the writer's stages
 LINT = "/* verilator lint_off UNUSEDSIGNAL */ // fields that this process does not read\n"
 
 
-def entries(channel: ir.Channel, stages: dict[str, Stages]) -> int:
-    """FIFO entries of a channel: depth, and with slack None what is in flight in its writer."""
-    if channel.slack is not None:
-        return channel.depth + channel.slack
-    stage = 0
-    if channel.writer in stages:
-        for node, at in stages[channel.writer].start.items():
-            if isinstance(node.op, ir.Write) and node.op.channel is channel:
-                stage = at
-    return channel.depth + stage + ROUND_TRIP
-
-
 def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) -> dict[str, str]:
-    """Files by name: `<block>.sv` (the top module `<block>`), `<block>_<process>.sv`, and the cells they use."""
+    """Return files by name: `<block>.sv` (the top module `<block>`), `<block>_<process>.sv`, and the cells that they use."""
     program = block.check() if isinstance(block, Block) else block
-    stages = {p.name: place(p, period_ns) for p in program.processes}
+    stages = place_all(program, period_ns)
     sizes = {c: entries(c, stages) for c in program.channels}
     files: dict[str, str] = {}
     for process in program.processes:
@@ -108,8 +62,8 @@ class TopPrinter:
         return LINT + f"{head}{wires}\n\n" + "\n\n".join(self.cells) + "\nendmodule\n"
 
     def instance(self, module: str, parameters: dict[str, object], name: str, pins: list[tuple[str, str]]) -> None:
-        given = ", ".join(f".{k}({v})" for k, v in parameters.items())
-        head = f"  {module} #({given}) {name} (" if parameters else f"  {module} {name} ("
+        values = ", ".join(f".{k}({v})" for k, v in parameters.items())
+        head = f"  {module} #({values}) {name} (" if parameters else f"  {module} {name} ("
         pins = [("clk_i", "clk_i"), ("rst_ni", "rst_ni"), *pins]
         self.cells.append(head + "\n" + ",\n".join(f"    .{a}({b})" for a, b in pins) + "\n  );")
 
@@ -199,7 +153,7 @@ class TopPrinter:
         self.instance(f"{self.program.name}_{p.name}", {}, f"i_{p.name}", pins)
 
     def axi(self, a: ir.AxiPort) -> None:
-        signals = AXI_WRITE if a.done is not None else AXI_READ
+        signals = axi.WRITE if a.done is not None else axi.READ
         pins: list[tuple[str, str]] = []
         for direction, name, bits in signals:
             span = f"[{bits - 1}:0] " if bits is not None else ""
@@ -216,4 +170,4 @@ class TopPrinter:
         pins.append(("error_o", f"{a.name}_error"))
         self.wires.append(f"logic {a.name}_error;")
         module = "axi_write_mover" if a.done is not None else "axi_read_mover"
-        self.instance(module, {"AddrWidth": 40, "DataWidth": 128}, f"i_{a.name}", pins)
+        self.instance(module, {"AddrWidth": axi.ADDRESS_BITS, "DataWidth": axi.DATA_BITS}, f"i_{a.name}", pins)

@@ -1,48 +1,22 @@
-"""SystemVerilog expressions: exact types, and which element of which variable a view reads."""
+"""SystemVerilog expressions: exact types, and the element of a variable that a Strided reads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import Affine
 from edgewright.hw.kernel.types import Int, Leaf, elem_of, shape_of, union
 
 
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """offset + sum(coefficient * variable); `extent` of each variable is known to the printer."""
-
-    offset: int
-    terms: tuple[tuple[str, int], ...] = ()
-
-    def __str__(self) -> str:
-        text = ""
-        for name, k in self.terms:
-            sign = "-" if k < 0 else "+" if text else ""
-            text += f"{sign}{name}" if abs(k) == 1 else f"{sign}{abs(k)}*{name}"
-        if not text:
-            return str(self.offset)
-        return text + (f"+{self.offset}" if self.offset > 0 else f"-{-self.offset}" if self.offset else "")
-
-
-def combine(offset: int, parts: list[tuple[int, Affine]]) -> Affine:
-    """offset + sum(k * affine)."""
-    terms: dict[str, int] = {}
-    for k, part in parts:
-        offset += k * part.offset
-        for name, c in part.terms:
-            terms[name] = terms.get(name, 0) + k * c
-    return Affine(offset, tuple((n, c) for n, c in terms.items() if c))
-
-
 def span(a: Affine, extents: dict[str, int]) -> tuple[int, int]:
-    """Smallest and largest value."""
+    """Return the smallest and the largest value."""
     low = a.offset + sum(min(0, c * (extents[n] - 1)) for n, c in a.terms)
     return low, a.offset + sum(max(0, c * (extents[n] - 1)) for n, c in a.terms)
 
 
 def quotient_text(flat: Affine, stride: int, extent: int, extents: dict[str, int]) -> str:
-    """flat / stride % extent, without the terms that do not matter."""
+    """Return flat / stride % extent, without the terms that do not matter."""
     for scale in sorted({abs(c) for _, c in flat.terms} | {stride}, reverse=True):
         low = Affine(flat.offset % scale, tuple((n, c) for n, c in flat.terms if c % scale))
         if stride % scale == 0 and span(low, extents)[0] >= 0 and span(low, extents)[1] < scale:
@@ -59,7 +33,7 @@ def quotient_text(flat: Affine, stride: int, extent: int, extents: dict[str, int
 
 
 def digits(flat: Affine, shape: tuple[int, ...], extents: dict[str, int]) -> list[str]:
-    """The index of each axis of an array of `shape` for a flat position."""
+    """Return the index along each axis of an array of `shape` for a flat position."""
     out: list[str] = []
     rest = flat
     for axis, extent in enumerate(shape):
@@ -96,7 +70,7 @@ def literal(value: int, e: Int) -> str:
 
 
 def extend(text: str, old: Int, new: Int) -> str:
-    """`text` of type `old` as `new`: the same value where `new` holds it, else the low bits."""
+    """Convert `text` from type `old` to `new`: the same value where `new` holds it, else the low bits."""
     if old == new:
         return text
     if old.signed == new.signed:
@@ -119,10 +93,6 @@ def declare(type_: Leaf, names: str) -> str:
     return f"logic {sign}[{e.bits - 1}:0] " + ", ".join(f"{n}{dims}" for n in names.split(", ")) + ";"
 
 
-SIGNS = {ir.Add: "+", ir.Sub: "-", ir.Mul: "*", ir.And: "&", ir.Or: "|", ir.Xor: "^"}
-RELATIONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-
-
 @dataclass(frozen=True, slots=True)
 class Operand:
     """An operand printed in place; constants keep their value so that they take any type."""
@@ -139,9 +109,9 @@ class Operand:
 
 
 def expression(node: ir.Node, args: list[Operand]) -> str:
-    """The right-hand side of one element of an elementwise node."""
+    """Return the right-hand side of one element of an elementwise node."""
     op, e = node.op, elem_of(node.type)
-    sign = SIGNS.get(type(op))
+    sign = ir.SYMBOLS.get(type(op))
     if sign is not None:
         return f"{args[0].to(e)} {sign} {args[1].to(e)}"
     if isinstance(op, ir.Neg):
@@ -150,7 +120,7 @@ def expression(node: ir.Node, args: list[Operand]) -> str:
         return f"~{args[0].text}"
     if isinstance(op, ir.Compare):
         common = union(args[0].e, args[1].e)
-        return f"{args[0].to(common)} {RELATIONS[op.kind]} {args[1].to(common)}"
+        return f"{args[0].to(common)} {ir.RELATIONS[op.kind]} {args[1].to(common)}"
     if isinstance(op, (ir.Min, ir.Max)):
         common = union(args[0].e, args[1].e)
         relation = "<" if isinstance(op, ir.Min) else ">"

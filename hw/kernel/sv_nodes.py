@@ -1,4 +1,4 @@
-"""The data path of a process in SystemVerilog: one variable per solid node and stage, arrays in short loops."""
+"""Print the data path of a process: one SystemVerilog variable per solid node and stage, arrays in short loops."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.schedule import READ_LATENCY, Stages, clocked_latency, is_multiplier
-from edgewright.hw.kernel.sv_expr import Affine, Operand, combine, declare, digits, expression, extend, literal
+from edgewright.hw.kernel.affine import Affine, affine, aligned, flat
+from edgewright.hw.kernel.schedule import READ_LATENCY, Placement, clocked_latency, is_multiplier
+from edgewright.hw.kernel.sv_expr import Operand, declare, digits, expression, extend, literal
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import Int, Leaf, Struct, Type, elem_of, leaf, leaves, shape_of, size_of, union, width
 
-Index = list[Affine]
+Index = tuple[Affine, ...]
 INDENT = "  "
 
 
@@ -21,16 +22,16 @@ ASSIGNED = re.compile(r"(\w+)((?:\[[^\]]*\])*) = ")
 
 
 @dataclass(slots=True)
-class Stage:
-    """What is printed for one stage. A group is one always_comb (an assign where there is no loop)."""
+class PrintedStage:
+    """The text of one stage. A group is one always_comb (an assign where there is no loop)."""
 
     groups: list[list[Segment]] = field(default_factory=list)
     registers: list[str] = field(default_factory=list)
     checks: list[Segment] = field(default_factory=list)
 
     def add(self, shape: tuple[int, ...], lines: Iterable[str]) -> None:
-        """Assignments of one element; they join the last loop where it has the same shape and they read of what it
-        assigns no other element."""
+        """Add assignments of one element. They join the last loop if it has the same shape and they read only the same element
+        of what it assigns."""
         for line in lines:
             last = self.groups[-1] if self.groups else []
             if shape and len(last) == 1 and last[0][0] == shape and self.joins(last[0][1], line):
@@ -41,24 +42,24 @@ class Stage:
     @staticmethod
     def joins(before: list[str], line: str) -> bool:
         for earlier in before:
-            found = ASSIGNED.match(earlier)
-            if found is None:
+            assigned = ASSIGNED.match(earlier)
+            if assigned is None:
                 return False
-            name, subscript = found.groups()
+            name, subscript = assigned.groups()
             for use in re.finditer(rf"\b{name}\b((?:\[[^\]]*\])*)", line):
                 if not use.group(1).startswith(subscript):  # bit selects may follow
                     return False
         return True
 
     def add_together(self, segments: list[Segment]) -> None:
-        """Assignments to parts of one variable: they must be in one always_comb."""
+        """Add assignments to parts of one variable, which must share an always_comb."""
         self.groups.append(segments)
 
 
 class DataPath:
-    def __init__(self, process: ir.Process, stages: Stages, symbols: Symbols, loop_names: list[str]) -> None:
+    def __init__(self, process: ir.Process, stages: Placement, symbols: Symbols, loop_names: list[str]) -> None:
         self.process, self.stages, self.symbols, self.vars = process, stages, symbols, loop_names
-        self.printed = [Stage() for _ in range(stages.depth + 1)]
+        self.printed = [PrintedStage() for _ in range(stages.depth + 1)]
         self.declarations: list[str] = []
         self.functions: dict[int, str] = {}
         self.roms: dict[str, list[str]] = {}
@@ -73,7 +74,7 @@ class DataPath:
     # names -----------------------------------------------------------------------------------------------------------
 
     def name_all(self, fixed: dict[ir.Node, str]) -> None:
-        """Claim names: those already given (counters, flags), then source names, then made-up ones."""
+        """Claim names: fixed ones (counters, flags), then source names, then default names."""
         counts: dict[str, int] = {}
         for node in self.stages.order:
             if node not in self.stages.solid or isinstance(node.op, (ir.Write, ir.Store)):
@@ -84,15 +85,15 @@ class DataPath:
                 self.base[node] = fixed[node].removesuffix("_q")
                 self.at[node, 0] = fixed[node]
                 continue
-            wanted = self.stages.body.names.get(node)
-            if wanted is None:
+            name = self.stages.body.names.get(node)
+            if name is None:
                 kind = default_name(node)
                 counts[kind] = counts.get(kind, 0) + 1
-                wanted = f"{kind}_{counts[kind]}"
-            self.base[node] = self.at[node, self.stages.ready[node]] = self.symbols.claim(wanted)
+                name = f"{kind}_{counts[kind]}"
+            self.base[node] = self.at[node, self.stages.ready[node]] = self.symbols.claim(name)
 
     def name(self, node: ir.Node, stage: int) -> str:
-        """The variable that holds a solid node's value in `stage`; makes the registers up to it."""
+        """Return the variable that holds a solid node's value in `stage`; add the registers up to it."""
         if isinstance(node.op, ir.Const):
             return self.base[node]
         have = stage
@@ -112,45 +113,36 @@ class DataPath:
     # operands --------------------------------------------------------------------------------------------------------
 
     def index_vars(self, shape: tuple[int, ...]) -> Index:
-        out = []
-        for axis, extent in enumerate(shape):
-            self.extents[self.vars[axis]] = extent
-            out.append(Affine(0, ((self.vars[axis], 1),)) if extent > 1 else Affine(0))
-        return out
-
-    def aligned(self, index: Index, shape: tuple[int, ...]) -> Index:
-        """The index of a broadcast operand of `shape` in a result indexed by `index`."""
-        tail = index[len(index) - len(shape) :]
-        return [i if n > 1 else Affine(0) for i, n in zip(tail, shape, strict=True)]
+        self.extents.update(zip(self.vars, shape, strict=False))
+        return tuple(Affine(0, ((name, 1),)) if n > 1 else Affine() for name, n in zip(self.vars, shape, strict=False))
 
     def operand(self, node: ir.Node, stage: int, index: Index) -> Operand:
-        """One element of a node in a stage."""
+        """Return one element of a node in a stage."""
         assert not isinstance(node.type, Struct)
         e, shape = elem_of(node.type), shape_of(node.type)
-        if isinstance(node.op, ir.View) and node not in self.stages.solid:
+        if isinstance(node.op, ir.Strided) and node not in self.stages.solid:
             source = node.args[0]
             assert not isinstance(source.type, Struct)
-            flat = combine(node.op.offset, list(zip(node.op.strides, index, strict=True)))
-            return self.element(source, stage, flat)
+            return self.element(source, stage, affine(node.op.offset, node.op.strides, index))
         if isinstance(node.op, ir.Const) and (not shape or not any(i.terms for i in index)):
-            value = node.op.values[flat_index(index, shape).offset]
+            value = node.op.values[flat(index, shape).offset]
             return Operand(literal(value, e), e, value)
-        return self.element(node, stage, flat_index(index, shape))
+        return self.element(node, stage, flat(index, shape))
 
-    def element(self, node: ir.Node, stage: int, flat: Affine) -> Operand:
-        """The element of a solid node at a flat position."""
+    def element(self, node: ir.Node, stage: int, position: Affine) -> Operand:
+        """Return the element of a solid node at a flat position."""
         assert not isinstance(node.type, Struct)
         e, shape = elem_of(node.type), shape_of(node.type)
-        if isinstance(node.op, ir.Const) and not flat.terms:
-            value = node.op.values[flat.offset]
+        if isinstance(node.op, ir.Const) and not position.terms:
+            value = node.op.values[position.offset]
             return Operand(literal(value, e), e, value)
         text = self.name(node, stage)
-        for part in digits(flat, shape, self.extents) if shape else []:
+        for part in digits(position, shape, self.extents) if shape else []:
             text += f"[{part}]"
         return Operand(text, e)
 
     def scalar(self, node: ir.Node, stage: int) -> str:
-        return self.operand(node, stage, []).text
+        return self.operand(node, stage, ()).text
 
     # nodes -----------------------------------------------------------------------------------------------------------
 
@@ -191,19 +183,19 @@ class DataPath:
             if isinstance(op, ir.BitLength):
                 bits = elem_of(node.args[0].type).bits
                 self.functions[bits] = bit_length_function(bits, e.bits)
-            if isinstance(op, ir.View):
-                args = [self.element(node.args[0], start, combine(op.offset, list(zip(op.strides, index, strict=True))))]
+            if isinstance(op, ir.Strided):
+                args = [self.element(node.args[0], start, affine(op.offset, op.strides, index))]
             else:
-                args = [self.operand(a, start, self.aligned(index, shape_of(a.type))) for a in node.args]
-            text = args[0].text if isinstance(op, ir.View) else expression(node, args)
+                args = [self.operand(a, start, aligned(index, shape_of(a.type))) for a in node.args]
+            text = args[0].text if isinstance(op, ir.Strided) else expression(node, args)
             if is_multiplier(node):
                 self.pipeline(node, stage, start, subscript, text)
             else:
                 stage.add(shape, [f"{name}{subscript} = {text};"])
             self.check(node, stage, args, name + subscript)
 
-    def check(self, node: ir.Node, stage: Stage, args: list[Operand], result: str) -> None:
-        """Assert fit and the left shift that must not lose bits."""
+    def check(self, node: ir.Node, stage: PrintedStage, args: list[Operand], result: str) -> None:
+        """Assert that a fit loses no bits."""
         op, e = node.op, elem_of(node.type)
         shape = shape_of(node.type)
         if isinstance(op, ir.Cast) and op.mode == "fit":
@@ -211,8 +203,8 @@ class DataPath:
             same = f"{extend(result, e, common)} == {args[0].to(common)}"
             stage.checks.append((shape, [f'assert ({same}) else $error("{self.base[node]}: fit to {e} of another value");']))
 
-    def pipeline(self, node: ir.Node, stage: Stage, start: int, subscript: str, text: str) -> None:
-        """A product: computed from registered operands, registered once or more."""
+    def pipeline(self, node: ir.Node, stage: PrintedStage, start: int, subscript: str, text: str) -> None:
+        """Print a product: computed from registered operands, registered once or more."""
         name = self.base[node]
         before = self.symbols.claim(f"{name}_n")
         self.declare(node.type, before)
@@ -225,7 +217,7 @@ class DataPath:
             before = after
         self.printed[start + latency].registers.append(f"{name} <= {before};")
 
-    def state(self, node: ir.Node, stage: Stage, start: int, index: Index, subscript: str) -> None:
+    def state(self, node: ir.Node, stage: PrintedStage, start: int, index: Index, subscript: str) -> None:
         name, op, shape, e = self.base[node], node.op, shape_of(node.type), elem_of(node.type)
         after = self.symbols.claim(f"{name}_n")
         self.declare(node.type, after)
@@ -262,21 +254,19 @@ class DataPath:
     def valid(self, stage: int) -> str:
         return "issue" if stage == 0 else f"valid_q[{stage}]"
 
-    def concat(self, node: ir.Node, stage: Stage, start: int) -> None:
+    def concat(self, node: ir.Node, stage: PrintedStage, start: int) -> None:
         assert isinstance(node.op, ir.Concat)
         axis, at = node.op.axis, 0
         segments: list[Segment] = []
         for a in node.args:
             shape = shape_of(a.type)
             index = self.index_vars(shape)
-            target = list(index)
-            target[axis] = Affine(index[axis].offset + at, index[axis].terms)
-            where = "".join(f"[{i}]" for i in target)
+            where = "".join(f"[{i + at if d == axis else i}]" for d, i in enumerate(index))
             segments.append((shape, [f"{self.base[node]}{where} = {self.operand(a, start, index).text};"]))
             at += shape[axis]
         stage.add_together(segments)
 
-    def reinterpret(self, node: ir.Node, stage: Stage, start: int) -> None:
+    def reinterpret(self, node: ir.Node, stage: PrintedStage, start: int) -> None:
         source = node.args[0]
         assert not isinstance(source.type, Struct) and not isinstance(node.type, Struct)
         packed = self.symbols.claim(f"{self.base[node]}_bits")
@@ -285,12 +275,12 @@ class DataPath:
         self.unpack_from(node.type, self.base[node], [packed], stage)
 
     def pack(self, target: str, parts: list[tuple[int, ir.Node]], stage: int) -> None:
-        """target[offset +: width] = source for each (offset, source), together all of target."""
+        """Print target[offset +: width] = source for each (offset, source); together they fill target."""
         segments: list[Segment] = []
         for offset, source in parts:
             shape, bits = shape_of(source.type), elem_of(source.type).bits
             index = self.index_vars(shape)
-            where = combine(offset, [(bits, flat_index(index, shape))])
+            where = flat(index, shape) * bits + offset
             value = self.operand(source, stage, index).text
             value = f"unsigned'({value})" if elem_of(source.type).signed else value
             whole = f"{target}[{where}+:{bits}]" if where.terms else f"{target}[{where.offset + bits - 1}:{where.offset}]"
@@ -300,11 +290,11 @@ class DataPath:
         else:
             self.printed[stage].add_together(segments)
 
-    def unpack_from(self, type_: Leaf, name: str, sources: list[str], stage: Stage, offset: int = 0) -> None:
-        """name = the value at `offset` of a packed vector; with several vectors, one per leading index of name."""
+    def unpack_from(self, type_: Leaf, name: str, sources: list[str], stage: PrintedStage, offset: int = 0) -> None:
+        """Print name = the value at `offset` of a packed vector; with several vectors, one per leading index of name."""
         shape, e = shape_of(type_), elem_of(type_)
         index = self.index_vars(shape)
-        where = combine(offset, [(e.bits, flat_index(index, shape))])
+        where = flat(index, shape) * e.bits + offset
         part = f"[{where}+:{e.bits}]" if where.terms else f"[{where.offset + e.bits - 1}:{where.offset}]"
         subscript = "".join(f"[{i}]" for i in index)
         segments: list[Segment] = []
@@ -318,7 +308,7 @@ class DataPath:
             stage.add_together(segments)
 
     def unpack(self, node: ir.Node, ready: int) -> None:
-        """A token or element, or a field of one, from its packed port."""
+        """Print a token or element, or a field of one, from its packed port."""
         source = node.args[0] if isinstance(node.op, ir.Part) else node
         stage, op = self.printed[ready], source.op
         assert not isinstance(node.type, Struct)
@@ -334,13 +324,13 @@ class DataPath:
         self.unpack_lanes(node.type, lanes, self.base[node], sources, stage, offset)
 
     def unpack_lanes(
-        self, type_: Leaf, lanes: tuple[int, ...], name: str, sources: list[str], stage: Stage, offset: int = 0
+        self, type_: Leaf, lanes: tuple[int, ...], name: str, sources: list[str], stage: PrintedStage, offset: int = 0
     ) -> None:
-        """Like unpack_from; `lanes` are the leading axes of the type, one vector for each."""
+        """Print as unpack_from; `lanes` are the leading axes of the type, one vector each."""
         inner = leaf(elem_of(type_), shape_of(type_)[len(lanes) :])
         self.unpack_from(inner, name + ("[0]" if lanes == (1,) else ""), sources, stage, offset)
 
-    def index(self, node: ir.Node, stage: Stage, start: int, index: Index, subscript: str) -> None:
+    def index(self, node: ir.Node, stage: PrintedStage, start: int, index: Index, subscript: str) -> None:
         x, at = node.args
         count = shape_of(x.type)[0]
         rank = len(shape_of(at.type))
@@ -351,7 +341,7 @@ class DataPath:
         source = self.name(x, start)
         stage.add(shape_of(node.type), [f"{self.base[node]}{subscript} = {source}[{where}]{rest};"])
 
-    def lookup(self, node: ir.Node, stage: Stage, start: int) -> None:
+    def lookup(self, node: ir.Node, stage: PrintedStage, start: int) -> None:
         op = node.op
         assert isinstance(op, ir.Lookup)
         at = node.args[0]
@@ -408,14 +398,6 @@ def np_unravel(position: int, shape: tuple[int, ...]) -> list[int]:
     return out
 
 
-def flat_index(index: Index, shape: tuple[int, ...]) -> Affine:
-    stride, parts = 1, []
-    for i, n in zip(reversed(index), reversed(shape), strict=True):
-        parts.append((stride, i))
-        stride *= n
-    return combine(0, list(reversed(parts)))
-
-
 def pack_constant(type_: Leaf, values: tuple[int, ...]) -> int:
     bits, out = elem_of(type_).bits, 0
     for at, v in enumerate(values):
@@ -460,7 +442,7 @@ def default_name(node: ir.Node) -> str:
         "bitlength": "length",
         "bits": "field",
         "catbits": "joined",
-        "view": "part",
+        "strided": "part",
         "concat": "row",
         "index": "picked",
         "reinterpret": "recast",

@@ -1,36 +1,37 @@
-"""A process as a SystemVerilog module: counters, issue, free-running pipeline."""
+"""Print a process as a SystemVerilog module: counters, issue, free-running pipeline."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.affine import Affine
 from edgewright.hw.kernel.nest import depends_on
-from edgewright.hw.kernel.schedule import Stages
-from edgewright.hw.kernel.sv_expr import Affine, literal
-from edgewright.hw.kernel.sv_nodes import DataPath, Stage
+from edgewright.hw.kernel.schedule import Placement
+from edgewright.hw.kernel.sv_expr import literal
+from edgewright.hw.kernel.sv_nodes import DataPath, PrintedStage
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import Int, elem_of, leaves, of_range, shape_of, size_of, width
 
-RELEASE_DELAY = 1  # a bank is given back one cycle after its last address
+RELEASE_DELAY = 1  # cycles from a bank's last address to its release
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
-    """Read ports a process needs on a buffer."""
+class ReadPorts:
+    """The read ports that a process needs on a buffer."""
 
     loads: tuple[ir.Node, ...]
     first: dict[ir.Node, int]
     count: int
 
 
-def ports_of(process_effects: tuple[ir.Node, ...], buffer: ir.Buffer) -> Ports:
+def ports_of(process_effects: tuple[ir.Node, ...], buffer: ir.Buffer) -> ReadPorts:
     loads = tuple(n for n in process_effects if isinstance(n.op, ir.Load) and n.op.buffer is buffer)
     first, count = {}, 0
     for node in loads:
         first[node] = count
         count += size_of(shape_of(node.args[0].type))
-    return Ports(loads, first, count)
+    return ReadPorts(loads, first, count)
 
 
 def address_bits(buffer: ir.Buffer) -> int:
@@ -42,7 +43,7 @@ def lanes_of(buffer: ir.Buffer, masked: bool) -> int:
 
 
 class ProcessPrinter:
-    def __init__(self, process: ir.Process, stages: Stages, module: str, credits: dict[ir.Channel, int]) -> None:
+    def __init__(self, process: ir.Process, stages: Placement, module: str, credits: dict[ir.Channel, int]) -> None:
         self.process, self.stages, self.module, self.credits = process, stages, module, credits
         self.symbols = Symbols()
         for name in ("clk_i", "rst_ni", "issue", "step", "skip", "started", "valid_q", "ending"):
@@ -120,7 +121,7 @@ class ProcessPrinter:
     # control ---------------------------------------------------------------------------------------------------------
 
     def counters(self) -> dict[ir.Node, str]:
-        """Names of counters and flags, claimed before those of values."""
+        """Claim the names of counters and flags, before those of values."""
         self.counter: list[str] = []
         self.last: list[str] = []
         self.first: list[str] = []
@@ -139,7 +140,7 @@ class ProcessPrinter:
         return fixed
 
     def sources(self) -> None:
-        """Where tokens and elements come from: the packed data of ports, held where the read is guarded."""
+        """Name the packed data of each token and element: a port, or a register that holds it where the read is guarded."""
         for node in self.stages.order:
             if isinstance(node.op, ir.Command):
                 assert self.process.command is not None
@@ -163,7 +164,7 @@ class ProcessPrinter:
                 )
 
     def nest(self) -> None:
-        """Counters that step through the nest; a bound of 0 skips what is inside."""
+        """Print the counters of the nest; a bound of 0 skips the loops inside."""
         out, loops = self.lines, self.process.loops
         zero: list[str] = []
         bits: list[int] = []
@@ -176,7 +177,7 @@ class ProcessPrinter:
             out.append(f"logic {self.first[level]}, {self.last[level]};")
             bound = self.stages.body.bounds[level]
             if isinstance(bound, ir.Node):
-                b = self.path.operand(bound, 0, [])
+                b = self.path.operand(bound, 0, ())
                 wide = Int(max(b.e.bits, e.bits) + 1, False)
                 self.tail.append(
                     f"assign {self.last[level]} = {wide.bits}'({self.counter[level]}) + {literal(1, wide)} == {b.to(wide)};"
@@ -224,7 +225,7 @@ class ProcessPrinter:
         )
 
     def issue(self) -> None:
-        """An iteration starts when all it may need is there."""
+        """Print the condition for an iteration to issue: everything that it may need is available."""
         terms = ["started"] + (["!skip"] if self.skippable else [])
         for node in self.reads:
             assert isinstance(node.op, ir.Read)
@@ -248,11 +249,13 @@ class ProcessPrinter:
             gain, cancel = f"{bits}'({c.name}_credit_i)", ""
             when, stage = ir.write_parts(node).when, self.stages.start[node]
             if when is not None and when is not part:
-                kept = f" && {self.delayed(part, stage)}" if part is not None else ""
-                given = self.symbols.claim(f"{c.name}_cancel")
-                self.lines.append(f"logic {given};")
-                self.tail.append(f"assign {given} = {self.path.valid(stage)}{kept} && !{self.path.scalar(when, stage)};")
-                cancel = f" + {bits}'({given})"
+                reserved = f" && {self.delayed(part, stage)}" if part is not None else ""
+                cancelled = self.symbols.claim(f"{c.name}_cancel")
+                self.lines.append(f"logic {cancelled};")
+                self.tail.append(
+                    f"assign {cancelled} = {self.path.valid(stage)}{reserved} && !{self.path.scalar(when, stage)};"
+                )
+                cancel = f" + {bits}'({cancelled})"
             self.flow.append(
                 f"always_ff @(posedge clk_i) begin\n"
                 f"  if (!rst_ni) {credit} <= {literal(self.credits[c], Int(bits, False))};\n"
@@ -269,7 +272,7 @@ class ProcessPrinter:
         self.tail.append("assign issue = " + "\n  && ".join(terms) + ";")
 
     def delayed(self, node: ir.Node, stage: int) -> str:
-        """A control node in a later stage than the data path asked for."""
+        """Return a control node in a later stage than the data path uses."""
         return self.path.name(node, stage) if node in self.stages.solid else self.path.scalar(node, stage)
 
     def valids(self) -> None:
@@ -309,7 +312,7 @@ class ProcessPrinter:
                 self.load(lock.buffer, end)
 
     def travel(self, name: str, deepest: int) -> str:
-        """A reset shift register that carries a flag through the stages; index = stage - 1."""
+        """Print a reset shift register that carries a flag through the stages; index = stage - 1."""
         if deepest == 0:
             return name
         shift = self.symbols.claim(f"{name}_q")
@@ -325,7 +328,7 @@ class ProcessPrinter:
         when = "" if parts.when is None else f" && {self.path.scalar(parts.when, stage)}"
         self.tail.append(f"assign {b.name}_commit_o = {shift if stage == 0 else f'{shift}[{stage}]'};")
         self.tail.append(f"assign {b.name}_store_o = {self.path.valid(stage)}{when};")
-        address = self.path.operand(parts.address, stage, []).to(Int(address_bits(b), False))
+        address = self.path.operand(parts.address, stage, ()).to(Int(address_bits(b), False))
         self.tail.append(f"assign {b.name}_address_o = {address};")
         if parts.mask is None:
             self.tail.append(f"assign {b.name}_mask_o = 1'b1;")
@@ -343,7 +346,7 @@ class ProcessPrinter:
             flag = end if stage == 0 else f"{shift}[{stage}]"
             shape = shape_of(node.args[0].type)
             for p in range(size_of(shape)):
-                where = [Affine(p)] if shape else []
+                where = (Affine(p),) if shape else ()
                 port = ports.first[node] + p
                 address = self.path.operand(node.args[0], stage, where).to(bits)
                 self.tail.append(f"assign {buffer.name}_address_o[{port}] = {address};")
@@ -377,11 +380,11 @@ class ProcessPrinter:
         out.append("endmodule")
         return "\n".join(line.rstrip() for line in out) + "\n"
 
-    def registers(self, stage: Stage) -> list[str]:
+    def registers(self, stage: PrintedStage) -> list[str]:
         lines = stage.registers
         return ["always_ff @(posedge clk_i) begin", *(f"  {line}" for line in lines), "end"] if lines else []
 
-    def groups(self, stage: Stage) -> list[str]:
+    def groups(self, stage: PrintedStage) -> list[str]:
         out: list[str] = []
         for segments in stage.groups:
             if len(segments) == 1 and not segments[0][0]:

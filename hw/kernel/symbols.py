@@ -1,4 +1,4 @@
-"""One symbol table per printed module."""
+"""Unique identifiers of a printed module or scope."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ SYSTEMVERILOG = frozenset(WORDS.split())
 
 
 class Symbols:
-    """Unique names; the first to ask for one gets it."""
+    """Unique names; the first to claim a name gets it, others get it with a number appended."""
 
-    def __init__(self, reserved: frozenset[str] = SYSTEMVERILOG) -> None:
+    def __init__(self, reserved: frozenset[str] | set[str] = SYSTEMVERILOG) -> None:
         self.taken = set(reserved)
 
-    def claim(self, wanted: str) -> str:
-        name, n = wanted, 1
-        while name in self.taken:
+    def claim(self, name: str) -> str:
+        unique, n = name, 1
+        while unique in self.taken:
             n += 1
-            name = f"{wanted}_{n}"
-        self.taken.add(name)
-        return name
+            unique = f"{name}_{n}"
+        self.taken.add(unique)
+        return unique

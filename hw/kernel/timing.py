@@ -1,65 +1,32 @@
-"""When each process of a block issues: a token-level model of the printed hardware, without data.
+"""Predict when each process of a block issues: a token-level model of the printed hardware and its memory, without data.
 
-Every iteration issues as early as its process, the tokens it reads, the room in what it writes and the banks it enters
-allow. Processes run one after the other as far as their tokens are known (a Kahn network with time stamps), and only
-iterations that touch a stream or a bank cost any work here. Predicates must be control (known at issue); the values of
-streams that steer other processes are computed where they are control too, and are given by the caller where not.
+Every iteration issues as early as its process, the tokens it reads, the space in the FIFOs it writes and the banks it enters
+allow. `timing_events` finds the iterations that access a stream or a bank, `timing_loop.c` when they happen. Predicates must
+be control (known at issue); values of streams that steer other processes are computed where they are control too, and
+supplied by the caller where they are not.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.evaluate import spread
-from edgewright.hw.kernel.nest import control, expand, slots
+from edgewright.hw.kernel.memory_timing import IDEAL, MemoryTiming
+from edgewright.hw.kernel.schedule import Placement, entries
+from edgewright.hw.kernel.timing_events import Clocks, Command, ProgramRuns, network
+from edgewright.hw.kernel.timing_library import MORE_OUTPUTS, run_loop
 from edgewright.hw.kernel.tokens import Rows
-from edgewright.hw.kernel.types import leaves
 
 
 @dataclass(frozen=True, slots=True)
-class Clocks:
-    """Cycles between two events of the printed hardware, measured on it once and tested.
-
-    ``fifo``: from a token's write to the earliest issue that can read it. ``credit``: from the issue that reads it to
-    the earliest issue that can use its place. ``bank``: the same for banks, both ways, added to the stage of the last
-    access. ``empty``: a loop of no iterations. ``memory``: from a read request's write to its first word.
-    ``acknowledge``: from the last word of a write to its acknowledgement.
-    """
-
-    fifo: int = 1
-    credit: int = 2
-    bank_full: int = 1
-    bank_free: int = 2
-    empty: int = 1
-    memory: int = 27
-    acknowledge: int = 26
-
-
-Stages = Callable[[ir.Process, ir.Node], int]
-"""Cycles from the issue of an iteration to the cycle in which a Write, Store or Load of it happens."""
-
-
-@dataclass(slots=True)
-class Stream:
-    """Tokens on their way: when each can be read, its steering values, and when places are free again."""
-
-    available: deque[int] = field(default_factory=deque)
-    values: deque[tuple[int, ...]] = field(default_factory=deque)
-    free: deque[int] = field(default_factory=deque)
-    steers: bool = False
-
-
-@dataclass(slots=True)
 class Activity:
-    """What one process did: iterations, and the first and last issue of each execution of its nest."""
+    """The first and last issue of each execution of a process's nest, and the cycles that it waited, by what it waited for
+    (a token of a stream, space in a FIFO, a bank). A process without a command has no spans."""
 
-    iterations: int = 0
-    spans: list[tuple[int, int]] = field(default_factory=list)
+    spans: list[tuple[int, int]]
+    waited: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,273 +40,111 @@ class Timing:
 
 def predict(
     program: ir.Program,
-    tokens: Mapping[str, Sequence[tuple[int, ...]]],
+    tokens: Mapping[str, Sequence[Command]],
     *,
-    entries: Callable[[ir.Channel], int],
-    stages: Stages,
+    placements: dict[str, Placement],
     clocks: Clocks,
     inputs: Mapping[str, int],
+    memory: MemoryTiming = IDEAL,
 ) -> Timing:
     """Run the program. ``inputs``: tokens per input stream, all there from the start. ``tokens``: leaf values of the
-    tokens of those streams that steer processes and are not control where they are written, in order."""
-    model = _Model(program, tokens, entries, stages, clocks)
-    return model.run(inputs)
+    tokens of those streams that steer processes and are not control where they are written, in order.
+
+    CompileError T010 or T011 when there is no C compiler, or it fails.
+    """
+    return _run(network(program, tokens, placements, clocks, inputs), placements, clocks, inputs, memory)
 
 
-class _Model:
-    def __init__(
-        self,
-        program: ir.Program,
-        tokens: Mapping[str, Sequence[tuple[int, ...]]],
-        entries: Callable[[ir.Channel], int],
-        stages: Stages,
-        clocks: Clocks,
-    ) -> None:
-        self.program, self.stages, self.clocks = program, stages, clocks
-        self.given = {name: deque(rows) for name, rows in tokens.items()}
-        self.streams = {c: Stream(free=deque([0] * entries(c))) for c in program.channels}
-        self.full = {b: deque[int]() for b in program.buffers}
-        self.free = {b: deque([0] * b.banks) for b in program.buffers}
-        steering = {p.command for p in program.processes} | {a.requests for a in program.axi}
-        for channel in program.channels:
-            self.streams[channel].steers = channel in steering
-        self.outputs: dict[str, list[int]] = {c.name: [] for c in program.outputs}
-        self.activity = {p.name: Activity() for p in program.processes}
-        self.waits: dict[str, str] = {}
-
-    def run(self, inputs: Mapping[str, int]) -> Timing:
-        for channel in self.program.inputs:
-            stream = self.streams[channel]
-            for _ in range(inputs.get(channel.name, 0)):
-                stream.available.append(0)
-                if stream.steers:
-                    stream.values.append(self.given[channel.name].popleft())
-        actors: list[Generator[None, None, None]] = [self.process(p) for p in self.program.processes]
-        actors += [self.read_mover(a) if a.done is None else self.write_mover(a) for a in self.program.axi]
-        actors += [self.drain(c) for c in self.program.outputs]
-        before = -1
-        while before != self.moves:
-            before = self.moves
-            for actor in actors:
-                next(actor)
-        stuck = tuple(f"{name} waits for {what}" for name, what in self.waits.items() if what)
-        return Timing(self.outputs, self.activity, stuck)
-
-    moves = 0
-
-    # ---- processes
-
-    def process(self, process: ir.Process) -> Generator[None, None, None]:
-        """One nest after the other. Yields where a token is not known yet; the caller comes back later."""
-        command = None if process.command is None else self.streams[process.command]
-        now = -1
-        activity = self.activity[process.name]
-        plan: _Plan | None = None
-        while True:
-            values: list[Rows] = []
-            if command is not None:
-                while not command.available:
-                    self.waits[process.name] = ""
-                    yield
-                values = [np.array([v], dtype=object if v > 2**62 else np.int64) for v in command.values.popleft()]
-            if plan is None or command is not None or plan.steers:
-                plan = _Plan(self, process, values)
-            ready = 0 if command is None else command.available.popleft()
-            if not plan.count:
-                if command is None:
-                    return
-                now = max(now + 1, ready) + plan.steps - 1
-                command.free.append(now + self.clocks.credit)
-                self.moves += 1
-                continue
-            base = max(now + 1, ready) - 1
-            activity.iterations += plan.count
-            position = -1
-            now = base
-            begin = None
-            for iteration, need, room, enter, leave in plan.events:
-                now += iteration - position
-                position = iteration
-                for stream, name in need:
-                    while not stream.available:
-                        self.waits[process.name] = name
-                        yield
-                    if stream.available[0] > now:
-                        now = stream.available[0]
-                for stream, name in room:
-                    while not stream[0].free:
-                        self.waits[process.name] = f"room in {name}"
-                        yield
-                    if stream[0].free[0] > now:
-                        now = stream[0].free[0]
-                for banks, name in enter:
-                    while not banks:
-                        self.waits[process.name] = f"a bank of {name}"
-                        yield
-                    if banks[0] > now:
-                        now = banks[0]
-                for stream, _ in need:
-                    stream.available.popleft()
-                    stream.free.append(now + self.clocks.credit)
-                for (stream, stage, rows), _ in room:
-                    stream.free.popleft()
-                    stream.available.append(now + stage + self.clocks.fifo)
-                    if rows is not None:
-                        stream.values.append(rows.popleft())
-                for banks, _ in enter:
-                    banks.popleft()
-                for banks, delay in leave:
-                    banks.append(now + delay)
-                self.moves += 1
-                begin = now - iteration if begin is None else begin
-            now += plan.steps - 1 - position
-            self.waits[process.name] = ""
-            activity.spans.append((base + 1 if begin is None else begin, now))
-            if command is not None:
-                command.free.append(now + self.clocks.credit)
-
-    # ---- memory
-
-    def read_mover(self, port: ir.AxiPort) -> Generator[None, None, None]:
-        requests, data = self.streams[port.requests], self.streams[port.data]
-        now = beat = -1
-        while True:
-            while not requests.available:
-                yield
-            beats = requests.values.popleft()[1]
-            now = max(now + 1, requests.available.popleft())
-            requests.free.append(now + self.clocks.credit)
-            beat = max(beat, now + self.clocks.memory - 1)
-            for _ in range(beats):
-                while not data.free:
-                    yield
-                beat = max(beat + 1, data.free.popleft())
-                data.available.append(beat + self.clocks.fifo)
-                self.moves += 1
-
-    def write_mover(self, port: ir.AxiPort) -> Generator[None, None, None]:
-        assert port.done is not None
-        requests, data, done = self.streams[port.requests], self.streams[port.data], self.streams[port.done]
-        now = -1
-        while True:
-            while not requests.available:
-                yield
-            _, beats, mark = requests.values.popleft()
-            start = requests.available.popleft()
-            requests.free.append(max(now + 1, start) + self.clocks.credit)
-            now = max(now, start)
-            for _ in range(beats):
-                while not data.available:
-                    yield
-                now = max(now + 1, data.available.popleft())
-                data.free.append(now + self.clocks.credit)
-                self.moves += 1
-            if mark:
-                while not done.free:
-                    yield
-                done.free.popleft()
-                done.available.append(now + self.clocks.acknowledge + self.clocks.fifo)
-                self.moves += 1
-
-    def drain(self, channel: ir.Channel) -> Generator[None, None, None]:
-        stream = self.streams[channel]
-        while True:
-            while stream.available:
-                at = stream.available.popleft()
-                self.outputs[channel.name].append(at)
-                stream.free.append(at + self.clocks.credit)
-                self.moves += 1
-            yield
+def _run(
+    net: ProgramRuns,
+    placements: dict[str, Placement],
+    clocks: Clocks,
+    inputs: Mapping[str, int],
+    memory: MemoryTiming,
+) -> Timing:
+    program, queues = net.program, net.queues
+    arrays = {name: _table(rows) for name, rows in _rows(net, placements, clocks, inputs).items()}
+    arrays |= {"memory": _table(astuple(memory)), "spans": _table([(-1, -1)] * len(arrays["plan_of"]))}
+    tokens = MORE_OUTPUTS
+    room = 64
+    while tokens == MORE_OUTPUTS:
+        room *= 16
+        arrays["waited"] = np.zeros((len(program.processes), len(queues.names)), np.int64)
+        arrays["ends"] = np.zeros((len(program.processes), 2), np.int64)
+        arrays["outputs"] = np.zeros((room, 2), np.int64)
+        arrays["sizes"] = _table([len(queues.names), len(program.processes), len(program.axi), len(program.outputs), room])
+        tokens = run_loop(arrays)
+    which, cycles = arrays["outputs"][:tokens].T
+    outputs = {c.name: cycles[which == i].tolist() for i, c in enumerate(program.outputs)}
+    activity, stuck, first = {}, [], 0
+    for process, (begun, blocked), waited in zip(program.processes, arrays["ends"].tolist(), arrays["waited"], strict=True):
+        done = net.executions[process.name]
+        spans = [] if process.command is None else arrays["spans"][first : first + begun].tolist()
+        first += len(done.plan_of)
+        waits = {queues.names[q]: int(waited[q]) for q in np.flatnonzero(waited)}
+        activity[process.name] = Activity([(a, b) for a, b in spans if a >= 0], waits)
+        if blocked >= 0:
+            stuck.append(f"{process.name} waits for {queues.names[blocked]}")
+    return Timing(outputs, activity, tuple(stuck))
 
 
-class _Plan:
-    """The iterations of one execution that touch anything, with what they touch."""
+def _rows(net: ProgramRuns, placements: dict[str, Placement], clocks: Clocks, inputs: Mapping[str, int]) -> dict[str, object]:
+    """The tables that describe a network to the loop, by the names in `timing_library.ARRAYS`."""
+    program, queues, plans = net.program, net.queues, net.plans
+    initial = [0] * len(queues.names)
+    for c in program.channels:
+        initial[queues.free[c]] = entries(c, placements)
+    for c in program.inputs:
+        initial[queues.readable[c]] = inputs.get(c.name, 0)
+    for b in program.buffers:
+        initial[queues.empty[b]] = b.banks
+    for a in program.axi:
+        initial[queues.room[a]] = clocks.read_ahead
 
-    def __init__(self, model: _Model, process: ir.Process, command: list[Rows]) -> None:
-        plan = expand(process, command, 1)
-        self.count = self.steps = plan.count
-        at = np.arange(plan.count)
-        if plan.skips:
-            at, steps = slots(process, command)
-            skipped = at - np.arange(plan.count)  # empty loops before each iteration
-            at = np.arange(plan.count) + model.clocks.empty * skipped
-            self.steps += model.clocks.empty * (steps - plan.count)
-        self.steers = False
-        self.events: list[tuple[int, list[Any], list[Any], list[Any], list[Any]]] = []
-        if not plan.count:
-            return
-        flags, n = plan.flags(), plan.count
-        rows_of: dict[ir.Node, Any] = {}
+    processes: list[tuple[int, ...]] = []
+    plan_of: list[int] = []
+    for process in program.processes:
+        own, command = net.executions[process.name].plan_of, process.command
+        pair = (-1, -1) if command is None else (queues.readable[command], queues.free[command])
+        processes.append((*pair, len(own), int(command is None), len(plan_of)))
+        plan_of += own
+    ports, requests = [], 0
+    for a in program.axi:
+        streams = (a.requests, a.data) if a.done is None else (a.requests, a.data, a.done)
+        pairs = [q for c in streams for q in (queues.readable[c], queues.free[c])] + [-1, -1] * (3 - len(streams))
+        ports.append((*pairs, queues.room[a], queues.answers[a], requests, len(net.requests[a.name])))
+        requests += len(net.requests[a.name])
+    columns = np.concatenate([net.requests[a.name] for a in program.axi]) if program.axi else np.zeros((0, 3), np.int64)
+    takes, gives = [taken for taken, _ in plans.patterns], [given for _, given in plans.patterns]
+    return {
+        "initial": initial,
+        "processes": processes,
+        "plan_of": plan_of,
+        "plans": plans.rows,
+        "position": _joined(plans.position),
+        "pattern": _joined(plans.pattern),
+        "takes_first": _firsts(takes),
+        "takes": [q for part in takes for q in part],
+        "gives_first": _firsts(gives),
+        "gives": [q for part in gives for q, _ in part],
+        "give_delay": [delay for part in gives for _, delay in part],
+        "ports": ports,
+        "address": columns[:, 0],
+        "words": columns[:, 1],
+        "mark": columns[:, 2],
+        "drains": [(queues.readable[c], queues.free[c]) for c in program.outputs],
+        "clocks": [clocks.credit, clocks.memory - 2, clocks.acknowledge],
+    }
 
-        def rows(node: ir.Node) -> Rows:
-            if node not in rows_of:
-                rows_of.update(control(process, [node], flags, plan.command, n))
-            return spread(rows_of[node], n)
 
-        def active(when: ir.Node | None, what: str) -> Rows:
-            if when is None:
-                return np.ones(n, dtype=bool)
-            if not ir.is_control(when):
-                raise ValueError(f"process {process.name}: whether it writes {what} is not known at issue")
-            return np.asarray(rows(when) != 0)
+def _table(rows: object) -> Rows:
+    return np.ascontiguousarray(np.array(rows, dtype=np.int64))
 
-        sorts: list[tuple[Rows, int, Any]] = []  # (mask, kind, item)
-        for node in process.of(ir.Read):
-            assert isinstance(node.op, ir.Read)
-            stream = model.streams[node.op.channel]
-            sorts.append((active(node.args[0] if node.args else None, ""), 0, (stream, node.op.channel.name)))
-        for node in process.of(ir.Write):
-            assert isinstance(node.op, ir.Write)
-            channel = node.op.channel
-            parts = ir.write_parts(node)
-            mask = active(parts.when, channel.name)
-            values = self.values(model, process, channel, parts, mask, rows)
-            self.steers = self.steers or values is not None
-            item = (model.streams[channel], model.stages(process, node), values)
-            sorts.append((mask, 1, (item, channel.name)))
-        for lock in process.locks:
-            starts = plan.starts(lock.level)
-            ends = np.append(starts[1:], True)
-            access = [
-                node for node in process.effects if isinstance(node.op, (ir.Store, ir.Load)) and node.op.buffer is lock.buffer
-            ]
-            stage = max(model.stages(process, node) for node in access)
-            clocks = model.clocks
-            if lock.role == "load":
-                sorts.append((starts, 2, (model.full[lock.buffer], lock.buffer.name)))
-                sorts.append((ends, 3, (model.free[lock.buffer], stage + clocks.bank_free)))
-            else:
-                sorts.append((starts, 2, (model.free[lock.buffer], lock.buffer.name)))
-                sorts.append((ends, 3, (model.full[lock.buffer], stage + clocks.bank_full)))
-        code = np.zeros(n, dtype=np.int64)
-        for bit, (mask, _, _) in enumerate(sorts):
-            code |= mask.astype(np.int64) << bit
-        touched = np.flatnonzero(code)
-        patterns: dict[int, tuple[list[Any], list[Any], list[Any], list[Any]]] = {}
-        for pattern in np.unique(code[touched]).tolist():
-            groups: tuple[list[Any], list[Any], list[Any], list[Any]] = ([], [], [], [])
-            for bit, (_, kind, item) in enumerate(sorts):
-                if pattern >> bit & 1:
-                    groups[kind].append(item)
-            patterns[pattern] = groups
-        self.events = [(t, *patterns[p]) for t, p in zip(at[touched].tolist(), code[touched].tolist(), strict=True)]
 
-    @staticmethod
-    def values(
-        model: _Model,
-        process: ir.Process,
-        channel: ir.Channel,
-        parts: ir.WriteParts,
-        mask: Rows,
-        rows: Callable[[ir.Node], Rows],
-    ) -> deque[tuple[int, ...]] | None:
-        """Leaf values of the tokens that this execution writes, if they steer a process."""
-        if not model.streams[channel].steers:
-            return None
-        if channel.name in model.given:
-            return model.given[channel.name]
-        if not all(ir.is_control(v) for v in parts.values):
-            names = [path for path, _, _ in leaves(channel.type)]
-            raise ValueError(f"stream {channel.name} {names} steers a process and is not control in {process.name}")
-        columns = [rows(v)[mask].tolist() for v in parts.values]
-        return deque(zip(*columns, strict=True))
+def _joined(parts: Sequence[Rows]) -> Rows:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _firsts(parts: Sequence[Sequence[object]]) -> list[int]:
+    """Where each part begins when they lie end to end, and where the last one ends."""
+    return [0, *np.cumsum([len(part) for part in parts]).tolist()]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from edgewright.hw.kernel.types import Int, Leaf, Struct, Type, elem_of, leaves, shape_of, size_of, width
+from edgewright.hw.kernel.types import Int, Leaf, Struct, Type, elem_of, leaves, shape_of, width
 from numpy.typing import NDArray
 
 Rows = NDArray[Any]  # (n, *shape), int64 or object
@@ -21,9 +21,9 @@ def dtype_of(e: Int) -> Any:
 
 
 def settle(rows: Rows, e: Int) -> Rows:
-    """The same numbers in the dtype for `e`."""
-    wanted = dtype_of(e)
-    return rows if rows.dtype == wanted else rows.astype(wanted)
+    """Return the same numbers in the dtype for `e`."""
+    dtype = dtype_of(e)
+    return rows if rows.dtype == dtype else rows.astype(dtype)
 
 
 def in_range(rows: Rows, e: Int) -> bool:
@@ -61,14 +61,15 @@ def from_bits(bits: NDArray[np.uint8], e: Int) -> Rows:
 
 
 def reinterpret_rows(rows: Rows, old: Leaf, new: Leaf) -> Rows:
-    """The packed bits of each token as another type of the same width."""
+    """Reinterpret the packed bits of each token as another type of the same width."""
     bits = to_bits(rows, elem_of(old)).reshape(len(rows), width(old))
     e = elem_of(new)
     return from_bits(bits.reshape(len(rows), *shape_of(new), e.bits), e)
 
 
 def encode(type_: Type, tokens: Any, what: str) -> list[Rows]:
-    """User tokens -> leaf rows. Arrays or lists of tokens; structs as a dict of arrays or a list of dicts."""
+    """Convert tokens (arrays or lists; structs as a dict of arrays or a list of dicts) to leaf rows. ValueError: what is
+    wrong."""
     columns: list[Rows] = []
     for path, t, _ in leaves(type_):
         part = tokens
@@ -92,7 +93,7 @@ def encode(type_: Type, tokens: Any, what: str) -> list[Rows]:
 
 
 def decode(type_: Type, columns: Sequence[Rows]) -> Any:
-    """Leaf rows -> an array, or for structs a (nested) dict of arrays."""
+    """Convert leaf rows to an array, or for structs to a (nested) dict of arrays."""
     if not isinstance(type_, Struct):
         return columns[0]
     out: dict[str, Any] = {}
@@ -104,30 +105,43 @@ def decode(type_: Type, columns: Sequence[Rows]) -> Any:
     return out
 
 
-def pack(type_: Type, columns: Sequence[Rows]) -> list[int]:
-    """Leaf rows -> one packed unsigned number per token."""
+def to_octets(type_: Type, columns: Sequence[Rows]) -> NDArray[np.uint8]:
+    """Pack leaf rows as tokens of whole bytes, (n, bytes), little endian."""
     count = len(columns[0])
     bits = [to_bits(rows, elem_of(t)).reshape(count, width(t)) for (_, t, _), rows in zip(leaves(type_), columns, strict=True)]
-    octets = np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little")
-    return [int.from_bytes(row.tobytes(), "little") for row in octets]
+    return np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little")
 
 
-def unpack(type_: Type, packed: Sequence[int]) -> list[Rows]:
-    """Packed tokens -> leaf rows."""
-    total = width(type_)
-    size = (total + 7) // 8
-    raw = b"".join(v.to_bytes(size, "little") for v in packed)
-    octets = np.frombuffer(raw, np.uint8).reshape(len(packed), size)
-    bits = np.unpackbits(octets, axis=1, count=total, bitorder="little")
+def from_octets(type_: Type, octets: NDArray[np.uint8]) -> list[Rows]:
+    """Invert ``to_octets``."""
+    count = len(octets)
+    bits = np.unpackbits(octets, axis=1, count=width(type_), bitorder="little")
     columns = []
     for _, t, at in leaves(type_):
         e, shape = elem_of(t), shape_of(t)
-        part = bits[:, at : at + width(t)].reshape(len(packed), *shape, e.bits)
-        columns.append(from_bits(part, e) if len(packed) else np.zeros((0, *shape), dtype_of(e)))
+        part = bits[:, at : at + width(t)].reshape(count, *shape, e.bits)
+        columns.append(from_bits(part, e) if count else np.zeros((0, *shape), dtype_of(e)))
     return columns
 
 
-class Stream:
+def pack(type_: Type, columns: Sequence[Rows]) -> list[int]:
+    """Convert leaf rows to one packed unsigned number per token."""
+    return [int.from_bytes(row.tobytes(), "little") for row in to_octets(type_, columns)]
+
+
+def unpack(type_: Type, packed: Sequence[int]) -> list[Rows]:
+    """Convert packed tokens to leaf rows."""
+    size = octets_of(type_)
+    raw = b"".join(v.to_bytes(size, "little") for v in packed)
+    return from_octets(type_, np.frombuffer(raw, np.uint8).reshape(len(packed), size))
+
+
+def octets_of(type_: Type) -> int:
+    """Return the bytes of a packed token."""
+    return (width(type_) + 7) // 8
+
+
+class TokenQueue:
     """A queue of tokens, by leaf."""
 
     def __init__(self, type_: Type) -> None:
@@ -141,7 +155,7 @@ class Stream:
             self.count += len(columns[0])
 
     def take(self, n: int) -> list[Rows]:
-        """The next n tokens (n <= count)."""
+        """Remove and return the next n tokens (n <= count)."""
         assert n <= self.count
         self.count -= n
         got: list[list[Rows]] = []
@@ -159,7 +173,3 @@ class Stream:
         if not got:
             return [np.zeros((0, *shape_of(t)), dtype_of(elem_of(t))) for t in self.types]
         return [np.concatenate(parts) for parts in zip(*got, strict=True)]
-
-
-def token_elements(type_: Type) -> int:
-    return sum(size_of(shape_of(t)) for _, t, _ in leaves(type_))

@@ -1,6 +1,6 @@
-"""Blocks and processes: the way in to the kernel language.
+"""Blocks and processes: the entry point of the kernel language.
 
-A process is a Python function that runs once, on values that stand for one iteration; what it does is recorded in the IR."""
+A process is a Python function that runs once, on values that stand for one iteration; its operations are recorded in the IR."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Bound = int | Callable[..., Any]
 
 
 def place(type_: Type, node: ir.Node, leading: tuple[int, ...] = ()) -> Any:
-    """The Value or StructValue of a source node of `type_`; `leading` axes come before those of each leaf."""
+    """Return the Value or StructValue of a source node of `type_`; `leading` axes precede those of each leaf."""
     if not isinstance(type_, Struct):
         return Value(node)
     parts = {}
@@ -60,7 +60,7 @@ def place(type_: Type, node: ir.Node, leading: tuple[int, ...] = ()) -> Any:
 
 
 class ProcessTrace:
-    """The `p` of a process body."""
+    """The `p` of a process body: what it may do besides arithmetic."""
 
     def __init__(self, name: str, counters: Sequence[Value]) -> None:
         self.name = name
@@ -89,9 +89,9 @@ class ProcessTrace:
         return node
 
     def read(self, channel: ir.Channel, when: Operand = True, absent: bool = False) -> Any:
-        """The next token where `when` (counters and command only), else the last one read.
+        """Return the next token where `when` (counters and command only), else the last one read.
 
-        With `absent`, zeros stand in before the first token; without it, holding before any read is an error."""
+        With `absent`, the value is zero before the first token; without it, holding before any read is an error."""
         if not isinstance(channel, ir.Channel):
             raise self._fail(f"{channel!r} is not a channel")
         if any(isinstance(n.op, ir.Read) and n.op.channel is channel for n in self.effects):
@@ -103,7 +103,8 @@ class ProcessTrace:
         return place(channel.type, node)
 
     def write(self, channel: ir.Channel, value: Operand, when: Operand = True) -> None:
-        """One token where `when` (may depend on data). The value's type is the channel's, to the bit; ints are converted."""
+        """Write one token where `when` (may depend on data). The value must have exactly the channel's type; ints are
+        converted."""
         if not isinstance(channel, ir.Channel):
             raise self._fail(f"{channel!r} is not a channel")
         if any(isinstance(n.op, ir.Write) and n.op.channel is channel for n in self.effects):
@@ -116,17 +117,17 @@ class ProcessTrace:
         self._effect(ir.Write(channel, when is not True), args, u(1))
 
     def _parts(self, type_: Type, value: Operand, target: str) -> list[Value]:
-        """The leaves of `value`, checked against `type_`."""
-        found: list[Value] = []
+        """Return the leaves of `value`, checked against `type_`."""
+        parts: list[Value] = []
         if isinstance(type_, Struct):
             if not isinstance(value, StructValue):
                 raise self._fail(f"{target} takes struct {type_.name}, not {value!r}")
             if set(value._fields) != {k for k, _ in type_.fields}:
-                wanted = [k for k, _ in type_.fields]
-                raise self._fail(f"{target} takes struct {type_.name} with {wanted}, not {list(value._fields)}")
+                expected = [k for k, _ in type_.fields]
+                raise self._fail(f"{target} takes struct {type_.name} with {expected}, not {list(value._fields)}")
             for key, part in type_.fields:
-                found += self._parts(part, value._fields[key], f"{target}.{key}")
-            return found
+                parts += self._parts(part, value._fields[key], f"{target}.{key}")
+            return parts
         if isinstance(value, StructValue):
             raise self._fail(f"{target} takes {type_}, not a struct")
         v = as_value(value)
@@ -158,7 +159,7 @@ class ProcessTrace:
         return at
 
     def load(self, buffer: ir.Buffer, address: Operand) -> Any:
-        """The element at `address`; a vector of n addresses gives a leading axis of n (n read ports)."""
+        """Return the element at `address`; a vector of n addresses gives a leading axis of n (n read ports)."""
         at = self._address(address, buffer.depth, f"load({buffer.name})")
         if any(isinstance(n.op, ir.Store) and n.op.buffer is buffer for n in self.effects):
             raise self._fail(f"buffer {buffer.name} is both stored to and loaded from here")
@@ -172,7 +173,7 @@ class ProcessTrace:
     def store(
         self, buffer: ir.Buffer, address: Operand, value: Operand, mask: Operand | None = None, when: Operand = True
     ) -> None:
-        """Write the element at `address`, only lanes of its first axis where `mask`, only if `when`."""
+        """Write the element at `address` if `when`: all of it, or the lanes of its first axis where `mask`."""
         at = self._address(address, buffer.depth, f"store({buffer.name})")
         if at.shape:
             raise self._fail(f"the address of store({buffer.name}) is a scalar, not {at.type}")
@@ -193,12 +194,12 @@ class ProcessTrace:
         self._effect(ir.Store(buffer, when is not True, mask is not None), args, u(1))
 
     def lookup(self, rom: ir.Rom, index: Operand) -> Value:
-        """rom[index], index a scalar or a vector."""
+        """Return rom[index]; `index` is a scalar or a vector."""
         at = self._address(index, len(rom.values), f"lookup({rom.name})")
         return make(ir.Lookup(rom), (at,), leaf(elem_of(rom.type), at.shape + shape_of(rom.type)))
 
     def accumulate(self, x: Operand, clear: Operand, op: ir.ReduceKind = "add", type: Leaf | None = None) -> Value:
-        """Running value including x, restarted where `clear`. `type` (an element type, default x's) must hold it."""
+        """Return the running value including x, restarted where `clear`. `type` (an element type, default x's) must hold it."""
         if op not in ("add", "max", "min", "or"):
             raise self._fail(f"accumulate op {op!r}; there are add, max, min and or")
         v = as_value(x)
@@ -209,13 +210,13 @@ class ProcessTrace:
         return Value(self._effect(ir.Accumulate(op), (v, flag), leaf(e, v.shape)))
 
     def shift_in(self, x: Operand, n: int, when: Operand = True) -> Value:
-        """The last n values of x over iterations (where `when`), index n-1 the newest; zeros before."""
+        """Return the last n values of x over iterations (where `when`), index n-1 the newest; zeros before."""
         v = as_value(x)
         args = [v] if when is True else [v, self._flag(when, "the predicate of shift_in")]
         return Value(self._effect(ir.ShiftIn(n, when is not True), args, leaf(v.elem, (n, *v.shape))))
 
     def hold(self, x: Operand, when: Operand) -> Any:
-        """x where `when`, else the last x for which `when` held. Structs field by field."""
+        """Return x where `when`, else the last x for which `when` held. Structs field by field."""
         if isinstance(x, StructValue):
             return StructValue({k: self.hold(v, when) for k, v in x._fields.items()}, x._name)
         v = as_value(x)
@@ -242,7 +243,7 @@ class Block:
         return name
 
     def channel(self, name: str, type: Type, depth: int = 2, slack: int | None = None) -> ir.Channel:
-        """A FIFO between two processes. See `ir.Channel` for depth and slack."""
+        """Declare a FIFO between two processes. See `ir.Channel` for depth and slack."""
         if depth < 1 or (slack is not None and slack < 0):
             raise ValueError(f"channel {name}: depth {depth} slack {slack}")
         made = ir.Channel(self._name(name, "channel"), type, depth, slack)
@@ -250,14 +251,14 @@ class Block:
         return made
 
     def input(self, name: str, type: Type, depth: int = 2) -> ir.Channel:
-        """A stream port into the block (with a small FIFO behind it)."""
+        """Declare a stream port into the block, followed by a small FIFO."""
         port = self.channel(name, type, depth, 0)
         port.writer = f"input {name}"
         self.program.inputs.append(port)
         return port
 
     def output(self, name: str, type: Type, depth: int = 2) -> ir.Channel:
-        """A stream port out of the block."""
+        """Declare a stream port out of the block."""
         port = self.channel(name, type, depth)
         port.reader = f"output {name}"
         self.program.outputs.append(port)
@@ -271,7 +272,7 @@ class Block:
         banks: int = 2,
         style: Literal["auto", "block", "distributed", "ultra"] = "auto",
     ) -> ir.Buffer:
-        """A memory of `banks` x `depth` elements, passed bank by bank from one writer to one reader process."""
+        """Declare a memory of `banks` x `depth` elements, passed bank by bank from one writer to one reader process."""
         if depth < 1 or banks < 1:
             raise ValueError(f"buffer {name}: depth {depth} banks {banks}")
         made = ir.Buffer(self._name(name, "buffer"), type, depth, banks, style)
@@ -279,7 +280,7 @@ class Block:
         return made
 
     def rom(self, name: str, type: Leaf, values: Any) -> ir.Rom:
-        """A constant table of elements of `type`; `values` has one more leading axis than the type."""
+        """Declare a constant table of elements of `type`; `values` has one more leading axis than the type."""
         array = np.array(values, dtype=object)
         if isinstance(type, Struct) or array.ndim != 1 + len(shape_of(type)) or array.shape[1:] != shape_of(type):
             raise TypeError(f"rom {name}: values of shape {array.shape} for elements of {type}")
@@ -304,15 +305,16 @@ class Block:
             channel.writer = who
 
     def axi_read(self, name: str, requests: ir.Channel, data: ir.Channel) -> None:
-        """A mover that reads `beats` 16-byte beats from `addr` for each request (types Request and Data of types.py)."""
+        """Add a mover that reads `beats` 16-byte beats from `addr` for each request (types Request and Data of types.py)."""
         who = f"axi_read {self._name(name, 'axi')}"
         self._join(requests, Request, who, reads=True)
         self._join(data, Data, who, reads=False)
         self.program.axi.append(ir.AxiPort(name, requests, data, None))
 
     def axi_write(self, name: str, requests: ir.Channel, data: ir.Channel, done: ir.Channel) -> None:
-        """A mover that writes data for each request; one `done` token (value 1) once every beat up to and including a request
-        with mark = 1 is acknowledged."""
+        """Add a mover that writes data for each request; it gives one `done` token (value 1) when every beat up to and
+        including
+        a request with mark = 1 has been acknowledged."""
         who = f"axi_write {self._name(name, 'axi')}"
         self._join(requests, Request, who, reads=True)
         self._join(data, Data, who, reads=True)
@@ -320,7 +322,7 @@ class Block:
         self.program.axi.append(ir.AxiPort(name, requests, data, done))
 
     def fork(self, channel: ir.Channel, n: int, depth: int = 2) -> list[ir.Channel]:
-        """n copies of a stream, named <channel>_0 ...; a process passes each token on when all have room."""
+        """Return n copies of a stream, named <channel>_0 ...; a process forwards each token when all have room."""
         copies = [self.channel(f"{channel.name}_{k}", channel.type, depth) for k in range(n)]
 
         def copy(p: ProcessTrace, i: Value) -> None:
@@ -378,7 +380,7 @@ class Block:
         )
 
     def _bound(self, name: str, key: str, bound: Bound, known: list[Any]) -> tuple[int | ir.Node, int]:
-        """The bound in IR form, and the largest value the counter can take."""
+        """Return the bound in IR form, and the largest value that the counter can take."""
         if callable(bound):
             count = len(inspect.signature(bound).parameters)
             bound = bound(*known[:count])
@@ -396,7 +398,7 @@ class Block:
         return value.node, max(0, value.elem.high - 1)
 
     def _join_all(self, name: str, p: ProcessTrace) -> tuple[ir.Lock, ...]:
-        """Enter the process as reader and writer of what it uses; its locks."""
+        """Enter the process as reader and writer of its channels and buffers; return its locks."""
         roles: dict[ir.Buffer, Literal["store", "load"]] = {}
         for node in p.effects:
             if isinstance(node.op, ir.Read):
@@ -415,7 +417,7 @@ class Block:
         return tuple(ir.Lock(b, p.locks.get(b, -1), role) for b, role in roles.items())
 
     def check(self) -> ir.Program:
-        """The program, once every channel and buffer has its writer and its reader; else TypeError naming those without."""
+        """Return the program. TypeError that names every channel and buffer without a writer or a reader."""
         loose = []
         for c in self.program.channels:
             loose += [f"channel {c.name} has no {w}" for w, x in (("writer", c.writer), ("reader", c.reader)) if x is None]
@@ -427,7 +429,8 @@ class Block:
 
 
 def named(body: Callable[..., Any], args: tuple[Any, ...]) -> dict[ir.Node, str]:
-    """Run the body; the names its values (and those of functions it calls) had in local variables, the first name winning."""
+    """Run the body; return the names of its values (and of those in functions that it calls) by local variable, the first
+    wins."""
     names: dict[ir.Node, str] = {}
     taken: set[str] = set()
 
@@ -457,9 +460,10 @@ def named(body: Callable[..., Any], args: tuple[Any, ...]) -> dict[ir.Node, str]
 
 @contextmanager
 def _profiled_by(watch: Callable[[FrameType, str, Any], None]) -> Iterator[None]:
-    """The body under another profile function; the one that was there, if any, goes on afterwards.
+    """Run the body under another profile function; restore the previous one, if any, afterwards.
 
-    A profiler in C (`cProfile`) shows itself as an object that `sys.setprofile` does not take: it is switched off and on."""
+    A profiler in C (`cProfile`) appears as an object that `sys.setprofile` does not accept: it is disabled and enabled
+    again."""
     before = sys.getprofile()
     if before is None or callable(before):
         sys.setprofile(watch)

@@ -14,7 +14,7 @@ IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*\Z")
 
 
 def check_identifier(name: str, what: str) -> str:
-    """`name` unchanged, or ValueError: letters, digits and single inner underscores only (safe in SV and C++)."""
+    """Return `name`. ValueError unless it is letters, digits and single inner underscores (safe in SV and C++)."""
     if not IDENTIFIER.match(name):
         raise ValueError(f"{what} name {name!r} must be letters, digits and single underscores between them")
     return name
@@ -40,7 +40,7 @@ class Int:
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
     def holds(self, other: Int) -> bool:
-        """Whether each value of `other` is a value of this type."""
+        """Return whether each value of `other` is a value of this type."""
         return self.low <= other.low and other.high <= self.high
 
     def __getitem__(self, shape: int | tuple[int, ...]) -> Array:
@@ -104,7 +104,7 @@ def i(bits: int) -> Int:
 
 
 def elem_of(type_: Type) -> Int:
-    """Element type of an integer or array."""
+    """Return the element type of an integer or array."""
     if isinstance(type_, Int):
         return type_
     if isinstance(type_, Array):
@@ -113,7 +113,7 @@ def elem_of(type_: Type) -> Int:
 
 
 def shape_of(type_: Type) -> tuple[int, ...]:
-    """Shape of an array, () of a scalar."""
+    """Return the shape of an array, () for a scalar."""
     if isinstance(type_, Array):
         return type_.shape
     if isinstance(type_, Int):
@@ -133,7 +133,7 @@ def leaf(elem: Int, shape: tuple[int, ...]) -> Leaf:
 
 
 def width(type_: Type) -> int:
-    """Bits of the packed value."""
+    """Return the number of bits of the packed value."""
     if isinstance(type_, Int):
         return type_.bits
     if isinstance(type_, Array):
@@ -142,7 +142,7 @@ def width(type_: Type) -> int:
 
 
 def leaves(type_: Type, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Leaf, int]]:
-    """Each non-struct part as (path, type, offset of its least significant bit), least significant first."""
+    """Yield each part that is not a struct as (path, type, offset of its lowest bit), the lowest first."""
     if not isinstance(type_, Struct):
         yield path, type_, 0
         return
@@ -154,7 +154,7 @@ def leaves(type_: Type, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def of_range(low: int, high: int) -> Int:
-    """The narrowest type that holds low..high, unsigned where low >= 0."""
+    """Return the narrowest type that holds low..high, unsigned where low >= 0."""
     if low > high:
         raise ValueError(f"empty range {low}..{high}")
     if low >= 0:
@@ -163,10 +163,12 @@ def of_range(low: int, high: int) -> Int:
 
 
 def union(*types: Int) -> Int:
-    """The narrowest type that holds all values of all `types`."""
+    """Return the narrowest type that holds all values of all `types`."""
     return of_range(min(t.low for t in types), max(t.high for t in types))
 
 
+WORD_BYTES = 16
+"""Bytes of a memory word: one beat of every AXI port."""
 Request = Struct("AxiRequest", addr=u(40), beats=u(16), mark=u(1))
-Data = u(128)
+Data = u(8 * WORD_BYTES)
 Done = u(1)

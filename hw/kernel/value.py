@@ -1,4 +1,4 @@
-"""Values: what the body of a process computes with. Each operation makes one exact-width node."""
+"""Values in the body of a process. Each operation makes one node of exact width."""
 
 from __future__ import annotations
 
@@ -8,26 +8,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.types import (
-    Array,
-    Int,
-    Leaf,
-    Struct,
-    Type,
-    elem_of,
-    leaf,
-    of_range,
-    shape_of,
-    size_of,
-    u,
-    union,
-)
+from edgewright.hw.kernel.affine import fitted
+from edgewright.hw.kernel.types import Array, Int, Leaf, Struct, Type, elem_of, leaf, of_range, shape_of, size_of, u, union
 
 Operand = Any  # Value | int | bool | numpy integers: anything `as_value` takes
 
 
 def source_line() -> str:
-    """file:line of the nearest caller outside this package's front end."""
+    """Return file:line of the nearest caller outside this package."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("edgewright.hw.kernel."):
         frame = frame.f_back
@@ -39,7 +27,7 @@ def make(op: ir.Op, args: Sequence[Value], type_: Leaf) -> Value:
 
 
 class Value:
-    """An integer or array known at one point of the body. Operators grow widths exactly; only wrap, sat, clamp, fit narrow."""
+    """An integer or array at one point of the body. Operators widen exactly; only wrap, sat, clamp and fit narrow."""
 
     __hash__ = None  # type: ignore[assignment]
     __array_ufunc__ = None
@@ -163,8 +151,8 @@ class Value:
         return gather_view(self, positions)
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Value:
-        wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
-        return gather_view(self, np.arange(size_of(self.shape)).reshape(self.shape).reshape(wanted))
+        target = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        return gather_view(self, np.arange(size_of(self.shape)).reshape(self.shape).reshape(target))
 
     def transpose(self, *axes: int) -> Value:
         positions = np.arange(size_of(self.shape)).reshape(self.shape)
@@ -194,7 +182,7 @@ class Value:
 
 
 class StructValue:
-    """Named values. Fields are attributes; what p.read of a struct channel returns and what `struct(...)` makes."""
+    """Named values, as attributes: the result of p.read of a struct channel, or of `struct(...)`."""
 
     def __init__(self, fields: dict[str, Value | StructValue], name: str = "struct") -> None:
         self._fields = fields
@@ -210,7 +198,7 @@ class StructValue:
         return f"<{self._name} {self._fields}>"
 
     def _replace(self, **fields: Operand) -> StructValue:
-        """A copy with some fields replaced."""
+        """Return a copy with some fields replaced."""
         for key in fields:
             if key not in self._fields:
                 raise AttributeError(f"{self._name} has no field {key!r}, only {list(self._fields)}")
@@ -218,7 +206,7 @@ class StructValue:
 
 
 def struct(**fields: Operand) -> StructValue:
-    """A struct value for p.write and p.store; the type is the channel's or buffer's, fields are matched by name."""
+    """Make a struct value for p.write and p.store; fields are matched by name with those of the channel or buffer."""
     return StructValue({k: as_part(v) for k, v in fields.items()})
 
 
@@ -227,7 +215,7 @@ def as_part(x: Operand) -> Any:
 
 
 def as_value(x: Operand) -> Value:
-    """Python and numpy integers (and arrays of them) become constants of the narrowest type."""
+    """Convert Python and numpy integers (and arrays of them) to constants of the narrowest type."""
     if isinstance(x, Value):
         return x
     if isinstance(x, StructValue):
@@ -237,11 +225,11 @@ def as_value(x: Operand) -> Value:
     if isinstance(x, np.ndarray):
         flat = [int(v) for v in x.flat]
         return const(x, leaf(of_range(min(flat), max(flat)), x.shape))
-    raise TypeError(f"{x!r} ({type(x).__name__}) is no hardware value")
+    raise TypeError(f"{x!r} ({type(x).__name__}) is not a hardware value")
 
 
 def const(values: Any, type_: Leaf) -> Value:
-    """A constant; `values` is an int or anything of the type's shape, each in the type's range."""
+    """Make a constant; `values` is an int or an array-like of the type's shape, each in the type's range."""
     array = np.array(values, dtype=object)
     if array.shape != shape_of(type_):
         if array.shape != ():
@@ -285,26 +273,19 @@ def compare(kind: ir.CompareKind, a: Value, other: Operand) -> Value:
 
 
 def gather_view(x: Value, positions: Any) -> Value:
-    """The elements of x at flat `positions`; an affine map of the result's indices, else element by element."""
+    """Return the elements of x at flat `positions`: one Strided where they are affine in the indices, else element by
+    element."""
     positions = np.asarray(positions)
     if positions.size == 0:
         raise TypeError(f"empty part of {x.type}")
-    shape = positions.shape
-    offset = int(positions.flat[0])
-    strides = []
-    for axis, extent in enumerate(shape):
-        at = tuple(1 if d == axis else 0 for d in range(len(shape)))
-        strides.append(int(positions[at]) - offset if extent > 1 else 0)
-    affine = np.full(shape, offset)
-    for axis, stride in enumerate(strides):
-        affine = affine + stride * np.arange(shape[axis]).reshape([-1 if d == axis else 1 for d in range(len(shape))])
-    if np.array_equal(affine, positions):
-        return make(ir.View(offset, tuple(strides)), (x,), leaf(x.elem, shape))
+    op = fitted(positions)
+    if op is not None:
+        return make(op, (x,), leaf(x.elem, positions.shape))
     return stack([gather_view(x, p) for p in positions])
 
 
 def select(c: Operand, a: Operand, b: Operand) -> Any:
-    """a where c (u1), else b. Structs field by field. The type holds both."""
+    """Return a where c (u1), else b. Structs field by field. The type holds both."""
     if isinstance(a, StructValue) and isinstance(b, StructValue):
         return StructValue({k: select(c, v, getattr(b, k)) for k, v in a._fields.items()}, a._name)
     condition, x, y = as_value(c), as_value(a), as_value(b)
@@ -329,7 +310,7 @@ def maximum(a: Operand, b: Operand) -> Value:
 
 
 def span_of(x: Value) -> tuple[int, int]:
-    """Range of a value: exact for constants, else the type's."""
+    """Return the range of a value: exact for constants, else the type's."""
     if isinstance(x.node.op, ir.Const):
         return min(x.node.op.values), max(x.node.op.values)
     return x.elem.low, x.elem.high
@@ -341,7 +322,7 @@ def absolute(x: Operand) -> Value:
 
 
 def shl(x: Operand, n: Operand, max_bits: int | None = None) -> Value:
-    """x * 2^n. For n known in hardware the result has max_bits bits (default: enough for the largest n); more is an error."""
+    """Return x * 2^n. If n is a Value, the result has max_bits bits (default: enough for the largest n); more is an error."""
     v = as_value(x)
     if isinstance(n, (int, np.integer)):
         if n < 0:
@@ -353,7 +334,7 @@ def shl(x: Operand, n: Operand, max_bits: int | None = None) -> Value:
 
 
 def shr(x: Operand, n: Operand) -> Value:
-    """floor(x / 2^n). A constant n drops n bits from the type (at least one stays)."""
+    """Return floor(x / 2^n). A constant n removes n bits from the type (at least one stays)."""
     v = as_value(x)
     if isinstance(n, (int, np.integer)):
         if n < 0:
@@ -367,7 +348,7 @@ def shr(x: Operand, n: Operand) -> Value:
 
 
 def round_shift(x: Operand, n: Operand) -> Value:
-    """x for n = 0, else (x + 2^(n-1)) >> n: to nearest, ties towards +infinity; exact width, never wraps."""
+    """Return x for n = 0, else (x + 2^(n-1)) >> n: to nearest, ties towards +infinity; exact width, never wraps."""
     v = as_value(x)
     if isinstance(n, (int, np.integer)):
         if n == 0:
@@ -385,7 +366,7 @@ def unsigned(x: Value, what: str) -> Value:
 
 
 def bit_length(x: Operand) -> Value:
-    """Number of significant bits of an unsigned x, 0 for 0."""
+    """Return the number of significant bits of an unsigned x, 0 for 0."""
     v = unsigned(as_value(x), "operand of bit_length")
     return make(ir.BitLength(), (v,), leaf(of_range(0, v.bits), v.shape))
 
@@ -401,22 +382,22 @@ def cast(mode: ir.CastMode, x: Operand, type_: Leaf) -> Value:
 
 
 def wrap(x: Operand, type_: Leaf) -> Value:
-    """The low bits of x as another type (exact where the type is wider). An element type applies to each element."""
+    """Convert x to another type by its low bits (exact where the type is wider). An element type applies to each element."""
     return cast("wrap", x, type_)
 
 
 def sat(x: Operand, type_: Leaf) -> Value:
-    """x clamped to the range of the type."""
+    """Clamp x to the range of the type."""
     return cast("sat", x, type_)
 
 
 def fit(x: Operand, type_: Leaf) -> Value:
-    """x, asserted to be in the range of the type."""
+    """Convert x, asserting that it is in the range of the type."""
     return cast("fit", x, type_)
 
 
 def clamp(x: Operand, low: int, high: int) -> Value:
-    """x limited to low..high (ints), in the narrowest type for that range."""
+    """Limit x to low..high (ints), in the narrowest type for that range."""
     if low > high:
         raise ValueError(f"clamp to the empty range {low}..{high}")
     v = as_value(x)
@@ -425,7 +406,7 @@ def clamp(x: Operand, low: int, high: int) -> Value:
 
 
 def index(x: Value, i: Operand) -> Value:
-    """x[i] along axis 0 with i known in hardware (a mux); a vector i of n gives n results. i must be in range."""
+    """Return x[i] along axis 0 for a Value i (a mux); a vector i of n gives n results. i must be in range."""
     if not x.shape:
         raise TypeError(f"{x!r} is a scalar, it cannot be indexed")
     if isinstance(i, (int, np.integer)):
@@ -437,7 +418,7 @@ def index(x: Value, i: Operand) -> Value:
 
 
 def concat(values: Iterable[Operand], axis: int = 0) -> Value:
-    """Arrays joined along an existing axis; element types are widened to one."""
+    """Join arrays along an existing axis; element types are widened to one."""
     parts = [as_value(v) for v in values]
     if not parts or not parts[0].shape:
         raise TypeError("concat wants arrays (stack joins scalars)")
@@ -454,7 +435,7 @@ def concat(values: Iterable[Operand], axis: int = 0) -> Value:
 
 
 def stack(values: Iterable[Operand], axis: int = 0) -> Value:
-    """Values of one shape joined along a new axis; element types are widened to one."""
+    """Join values of one shape along a new axis; element types are widened to one."""
     parts = [as_value(v) for v in values]
     if not parts:
         raise TypeError("stack of nothing")
@@ -480,14 +461,14 @@ def reduce(kind: ir.ReduceKind, x: Value, axis: int | tuple[int, ...] | None) ->
 
 
 def cat_bits(*values: Operand) -> Value:
-    """Bit patterns joined elementwise, the first argument in the least significant bits; unsigned."""
+    """Join bit patterns elementwise, the first argument in the least significant bits; unsigned."""
     parts = [as_value(v) for v in values]
     shape = broadcast(*(p.shape for p in parts))
     return make(ir.CatBits(), parts, leaf(u(sum(p.bits for p in parts)), shape))
 
 
 def bits(x: Operand, high: int, low: int) -> Value:
-    """Bits high..low of each element as an unsigned number."""
+    """Return bits high..low of each element as an unsigned number."""
     v = as_value(x)
     if not 0 <= low <= high < v.bits:
         raise ValueError(f"bits {high}..{low} of {v.type}")
@@ -495,7 +476,7 @@ def bits(x: Operand, high: int, low: int) -> Value:
 
 
 def reinterpret(x: Operand, type_: Type) -> Any:
-    """The packed bits of x as another type of the same total width (structs too)."""
+    """Reinterpret the packed bits of x as another type of the same total width (structs too)."""
     from edgewright.hw.kernel.types import leaves, width
 
     v = as_value(x)
@@ -509,7 +490,7 @@ def reinterpret(x: Operand, type_: Type) -> Any:
 
 
 def nest(type_: Struct, parts: dict[tuple[str, ...], Value], path: tuple[str, ...] = ()) -> StructValue:
-    """The struct value of leaf values by path."""
+    """Build the struct value from leaf values by path."""
     fields: dict[str, Value | StructValue] = {}
     for name, part in type_.fields:
         here = (*path, name)
@@ -518,8 +499,8 @@ def nest(type_: Struct, parts: dict[tuple[str, ...], Value], path: tuple[str, ..
 
 
 def dot(a: Operand, w: Operand) -> Value:
-    """sum over K of a[T, K] * w[O, K] -> [T, O]; i8 operands within [-127, 127] (asserted). One node, so that printers can
-    make two products with one multiplier."""
+    """Return the sum over K of a[T, K] * w[O, K], [T, O]; i8 operands within [-127, 127] (asserted). One node, so that printers
+    can make two products with one multiplier."""
     x, y = as_value(a), as_value(w)
     if x.elem != Int(8, True) or y.elem != Int(8, True) or len(x.shape) != 2 or len(y.shape) != 2:
         raise TypeError(f"dot wants i8[T, K] and i8[O, K], not {x.type} and {y.type}")
@@ -530,12 +511,12 @@ def dot(a: Operand, w: Operand) -> Value:
 
 
 def first(counter: Value) -> Value:
-    """u1: the loop is in its first iteration."""
+    """Return u1: the loop is in its first iteration."""
     return make(ir.First(loop_of(counter)), (), u(1))
 
 
 def last(counter: Value) -> Value:
-    """u1: the loop is in its last iteration."""
+    """Return u1: the loop is in its last iteration."""
     return make(ir.Last(loop_of(counter)), (), u(1))
 
 

@@ -1,15 +1,15 @@
-/// Counts the transactions of one AXI port from their address to their last response, and says when it is silent.
-/// The count is what the port is owed, so no reset touches it; it starts at 0 when the device is configured.
-/// `owed_o` is also the valid signal of the responses with which engine_top answers for a memory that has lost them.
+/// Counts the outstanding transactions of one AXI port, from their address to their last response.
+/// The memory still owes their responses after a reset, so no reset clears the count; it is 0 when the device is configured.
+/// `owed_o` is also the valid signal of the responses that engine_top gives in place of a memory that has lost them.
 module axi_outstanding #(
   parameter int unsigned Width = 8
 ) (
   input  logic clk_i,
   input  logic address_valid_i,  // ARVALID or AWVALID
   input  logic address_ready_i,
-  input  logic last_i,           // the last response of a transaction is taken
+  input  logic last_i,           // the last response of a transaction is accepted
   output logic owed_o,
-  output logic silent_o          // nothing is owed and nothing is asked for
+  output logic silent_o          // nothing is outstanding and no address is valid
 );
 
   logic [Width-1:0] count_q;

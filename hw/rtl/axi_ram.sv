@@ -1,9 +1,18 @@
 /// Behavioural AXI4 memory for simulation: `NumRead` read ports and `NumWrite` write ports on one array of words.
-/// Each port moves a beat per cycle. A read answers `Latency` cycles after its address or later. A write is seen by
-/// reads only from the cycle of its response on, so that a master which does not wait for responses reads stale data.
-/// Plusargs: memory=FILE ($readmemh image), axi_latency=N, axi_stall=N (a channel pauses with probability N/256),
-/// axi_seed=N, dump=FILE with dump_first=N and dump_last=N (words, $writememh at the end), write_log=FILE (each beat
-/// written by port 0, in order, as 32-bit words in native byte order: cycle, word address, data from its low end up).
+/// Each port moves a beat per cycle. A read responds at least `axi_latency` cycles after its address, a write
+/// `axi_write_latency` cycles after its last beat. A write is visible to reads only from the cycle of its response on, so
+/// that a master that does not wait for responses reads stale data. A port accepts at most `axi_outstanding` transactions
+/// at a time in each direction.
+///
+/// With dram_line_cost=N one DRAM serves the transactions of all ports in the order in which their addresses (reads) and
+/// last beats (writes) arrive; of those in one cycle, reads first, by port. A transaction occupies the DRAM for N/256
+/// cycles per line of dram_line_bytes that it touches, and for dram_page_cost/256 cycles more if it opens another row of
+/// dram_page_bytes in its bank (banks are interleaved by row). At the start of every dram_refresh_interval the DRAM serves
+/// nothing for dram_refresh cycles.
+///
+/// Further plusargs: memory=FILE ($readmemh image), axi_stall=N (a channel pauses with probability N/256), axi_seed=N,
+/// dump=FILE with dump_first=N and dump_last=N (words, $writememh at the end), write_log=FILE (each beat written by
+/// port 0, in order, as 32-bit words in native byte order: cycle, word address, data from its low end up).
 module axi_ram #(
   parameter int unsigned NumRead = 1,
   parameter int unsigned NumWrite = 1,
@@ -55,16 +64,28 @@ module axi_ram #(
   localparam int unsigned IndexWidth = $clog2(Words);
   localparam int unsigned QueueWidth = $clog2(Outstanding);
   localparam int unsigned PendingWidth = 9;  // beats written but not yet visible: 2^PendingWidth
+  localparam int unsigned MaxBanks = 64;
 
   logic [DataWidth-1:0] mem [Words];
 
-  int unsigned latency, stall, seed;
+  int unsigned latency, write_latency, outstanding, stall, seed;
+  int unsigned line_cost, line_bytes, page_cost, page_bytes, banks, refresh, refresh_interval;
   string       image, dump, write_log;
   int unsigned dump_first, dump_last;
   int          log_file;
 
   initial begin
     if (!$value$plusargs("axi_latency=%d", latency)) latency = Latency;
+    if (!$value$plusargs("axi_write_latency=%d", write_latency)) write_latency = latency;
+    if (!$value$plusargs("axi_outstanding=%d", outstanding)) outstanding = Outstanding;
+    if (!$value$plusargs("dram_line_cost=%d", line_cost)) line_cost = 0;
+    if (!$value$plusargs("dram_line_bytes=%d", line_bytes)) line_bytes = 64;
+    if (!$value$plusargs("dram_page_cost=%d", page_cost)) page_cost = 0;
+    if (!$value$plusargs("dram_page_bytes=%d", page_bytes)) page_bytes = 8192;
+    if (!$value$plusargs("dram_banks=%d", banks)) banks = 8;
+    if (!$value$plusargs("dram_refresh=%d", refresh)) refresh = 0;
+    if (!$value$plusargs("dram_refresh_interval=%d", refresh_interval)) refresh_interval = 1;
+    if (banks > MaxBanks || outstanding > Outstanding) $fatal(1, "axi_ram: too many banks or transactions");
     if (!$value$plusargs("axi_stall=%d", stall)) stall = 0;
     if (!$value$plusargs("axi_seed=%d", seed)) seed = 1;
     if ($value$plusargs("memory=%s", image)) $readmemh(image, mem);
@@ -84,13 +105,59 @@ module axi_ram #(
   logic [31:0] now_q;
   always_ff @(posedge clk_i) now_q <= rst_ni ? now_q + 1 : '0;
 
-  /// The next number of a xorshift generator.
+  /// Return the next number of a xorshift generator.
   function automatic logic [31:0] scramble(input logic [31:0] x);
     logic [31:0] y;
     y = x ^ (x << 13);
     y = y ^ (y >> 17);
     return y ^ (y << 5);
   endfunction
+
+  // --- the DRAM behind all ports: for each port of this cycle, how long its transaction waits and is served ----------
+  localparam int unsigned NumPorts = NumRead + NumWrite;
+  logic [NumPorts-1:0]                arrives;
+  logic [NumPorts-1:0][WordWidth-1:0] arrives_word;
+  logic [NumPorts-1:0][7:0]           arrives_len;
+  logic [NumPorts-1:0][31:0]          served;  // cycles from now until it has been served
+  logic [63:0]                        busy_until_q, busy_until;  // 1/256 cycles
+  logic [31:0]                        open_page_q [MaxBanks];
+  logic [31:0]                        open_page   [MaxBanks];
+
+  function automatic logic [31:0] page_of(input logic [WordWidth-1:0] word);
+    return 32'((64'(word) * Bytes) / 64'(page_bytes));
+  endfunction
+
+  always_comb begin
+    busy_until = busy_until_q;
+    open_page = open_page_q;
+    served = '0;
+    if (line_cost != 0) begin
+      for (int unsigned p = 0; p < NumPorts; p++) begin
+        if (arrives[p]) begin
+          if (busy_until < {24'b0, now_q, 8'b0}) busy_until = {24'b0, now_q, 8'b0};
+          if (refresh != 0 && (busy_until >> 8) % 64'(refresh_interval) < 64'(refresh)) begin
+            busy_until = ((busy_until >> 8) / 64'(refresh_interval) * 64'(refresh_interval) + 64'(refresh)) << 8;
+          end
+          busy_until += ((64'(arrives_word[p]) + 64'(arrives_len[p])) * Bytes / 64'(line_bytes)
+                         - 64'(arrives_word[p]) * Bytes / 64'(line_bytes) + 1) * 64'(line_cost);
+          if (open_page[page_of(arrives_word[p]) % banks] != page_of(arrives_word[p])) begin
+            open_page[page_of(arrives_word[p]) % banks] = page_of(arrives_word[p]);
+            busy_until += 64'(page_cost);
+          end
+          served[p] = 32'(busy_until >> 8) - now_q;
+        end
+      end
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      busy_until_q <= '0;
+      for (int unsigned b = 0; b < MaxBanks; b++) open_page_q[b] <= '1;
+    end else begin
+      busy_until_q <= busy_until;
+      open_page_q <= open_page;
+    end
+  end
 
   for (genvar p = 0; p < NumRead; p++) begin : gen_read
     typedef struct packed {
@@ -109,8 +176,11 @@ module axi_ram #(
     logic                  pause_ar_q, push, pop, move;
 
     assign head = queue[head_q];
-    assign arready_o[p] = rst_ni && count_q != (QueueWidth + 1)'(Outstanding) && !pause_ar_q;
+    assign arready_o[p] = rst_ni && 32'(count_q) < outstanding && !pause_ar_q;
     assign push = arvalid_i[p] && arready_o[p];
+    assign arrives[p] = push;
+    assign arrives_word[p] = araddr_i[p][AddrWidth-1:Shift];
+    assign arrives_len[p] = arlen_i[p];
     assign move = (!rvalid_o[p] || rready_i[p]) && count_q != 0 && head.due <= now_q
                   && (stall == 0 || random_q[15:8] >= 8'(stall));
     assign pop = move && beat_q == head.len;
@@ -132,7 +202,7 @@ module axi_ram #(
         end
         if (push) begin
           queue[tail_q] <= '{id: arid_i[p], word: araddr_i[p][AddrWidth-1:Shift], len: arlen_i[p],
-                             due: now_q + latency - 1};
+                             due: now_q + latency - 1 + served[p]};
           tail_q <= tail_q + 1'b1;
         end
         count_q <= count_q + (QueueWidth + 1)'(push) - (QueueWidth + 1)'(pop);
@@ -190,7 +260,8 @@ module axi_ram #(
     beat_t                   pending [2**PendingWidth];
     beat_t                   oldest;
     logic [QueueWidth-1:0]   head_q, tail_q;
-    logic [QueueWidth:0]     count_q;
+    logic [QueueWidth:0]     count_q;  // bursts whose data is not complete
+    logic [QueueWidth:0]     open_q;   // bursts whose response was not taken
     logic [PendingWidth-1:0] pending_head_q, pending_tail_q;
     logic [PendingWidth:0]   pending_count_q;
     logic [7:0]              beat_q;
@@ -199,10 +270,13 @@ module axi_ram #(
 
     assign head = queue[head_q];
     assign oldest = pending[pending_head_q];
-    assign awready_o[p] = rst_ni && count_q != (QueueWidth + 1)'(Outstanding) && !pause_aw_q;
+    assign awready_o[p] = rst_ni && 32'(open_q) < outstanding && !pause_aw_q;
     assign wready_o[p] = count_q != 0 && !pending_count_q[PendingWidth] && !pause_w_q;
     assign push = awvalid_i[p] && awready_o[p];
     assign take = wvalid_i[p] && wready_o[p];
+    assign arrives[NumRead+p] = take && wlast_i[p];
+    assign arrives_word[NumRead+p] = head.word;
+    assign arrives_len[NumRead+p] = head.len;
     assign commit = pending_count_q != 0 && oldest.due <= now_q && (!oldest.last || !bvalid_o[p] || bready_i[p]);
     assign bresp_o[p] = 2'b00;
 
@@ -211,6 +285,7 @@ module axi_ram #(
         head_q <= '0;
         tail_q <= '0;
         count_q <= '0;
+        open_q <= '0;
         pending_head_q <= '0;
         pending_tail_q <= '0;
         pending_count_q <= '0;
@@ -231,12 +306,14 @@ module axi_ram #(
         end
         if (take) begin
           pending[pending_tail_q] <= '{id: head.id, word: head.word + WordWidth'(beat_q), data: wdata_i[p],
-                                       strb: wstrb_i[p], last: wlast_i[p], due: now_q + latency - 1};
+                                       strb: wstrb_i[p], last: wlast_i[p],
+                                       due: now_q + write_latency - 1 + served[NumRead+p]};
           pending_tail_q <= pending_tail_q + 1'b1;
           beat_q <= wlast_i[p] ? '0 : beat_q + 1'b1;
           head_q <= head_q + QueueWidth'(wlast_i[p]);
         end
         count_q <= count_q + (QueueWidth + 1)'(push) - (QueueWidth + 1)'(take && wlast_i[p]);
+        open_q <= open_q + (QueueWidth + 1)'(push) - (QueueWidth + 1)'(bvalid_o[p] && bready_i[p]);
         pending_head_q <= pending_head_q + PendingWidth'(commit);
         pending_count_q <= pending_count_q + (PendingWidth + 1)'(take) - (PendingWidth + 1)'(commit);
         if (commit && oldest.last) begin

@@ -1,10 +1,10 @@
-/// Turns requests (address, beats) into AXI4 read bursts and gives their data, in order, as a stream.
-/// A burst is asked for only when the data FIFO has room for all of it, so RREADY is constant and R never waits. Bursts
-/// end at multiples of `MaxBurst` beats, hence at 4 KiB boundaries too. One single-beat request is taken per cycle for
-/// as long as `Depth` beats cover the memory's latency. Requests of no beats are dropped.
-/// `rst_ni` empties the streams at any time, also in the middle of bursts. What AXI is owed survives it: ARVALID stays
-/// until it is taken, and the bursts outstanding are counted and their data dropped before anything new is asked for.
-/// The memory must not lose bursts of its own; whoever resets it too has to answer for it (engine_top does).
+/// Converts requests (address, beats) to AXI4 read bursts and returns their data, in order, as a stream.
+/// A burst is issued only when the data FIFO has space for all of it, so RREADY is constant and R never stalls. Bursts
+/// end at multiples of `MaxBurst` beats, hence at 4 KiB boundaries too. One single-beat request is accepted per cycle as
+/// long as `Depth` beats cover the memory's latency. Requests of no beats are dropped.
+/// `rst_ni` empties the streams at any time, also in the middle of bursts. Obligations on AXI survive it: ARVALID stays
+/// until it is accepted, and the data of outstanding bursts is received and dropped before a new burst is issued.
+/// The memory must not lose bursts on its own; logic that resets it too must respond in its place (engine_top does).
 module axi_read_mover #(
   parameter int unsigned AddrWidth = 40,
   parameter int unsigned DataWidth = 128,
@@ -21,7 +21,7 @@ module axi_read_mover #(
   output logic                   data_valid_o,
   input  logic                   data_ready_i,
   output logic [DataWidth-1:0]   data_data_o,
-  output logic                   error_o,  // some response was not OKAY; stays until reset
+  output logic                   error_o,  // a response was not OKAY; stays set until reset
   output logic [IdWidth-1:0]     m_axi_arid,
   output logic [AddrWidth-1:0]   m_axi_araddr,
   output logic [7:0]             m_axi_arlen,
@@ -42,7 +42,7 @@ module axi_read_mover #(
   localparam int unsigned BurstBits = $clog2(MaxBurst);
   localparam int unsigned DepthBits = $clog2(Depth);
 
-  // --- the request at hand -----------------------------------------------------------------------------------------
+  // --- the current request -----------------------------------------------------------------------------------------
   logic                 busy_q;
   logic [WordWidth-1:0] word_q;
   logic [15:0]          left_q;
@@ -72,7 +72,7 @@ module axi_read_mover #(
     end
   end
 
-  // --- bursts outstanding, and whether they were asked for before the last reset; neither is reset ------------------
+  // --- outstanding bursts, and whether they were issued before the last reset; neither is reset ---------------------
   logic [DepthBits:0] bursts_q;
   logic               stale_q, end_of_burst;
 
@@ -85,13 +85,13 @@ module axi_read_mover #(
     stale_q = 1'b0;
   end
 
-  // `always`, not `always_ff`, wherever a register starts with a value.
+  // `always`, not `always_ff`, for registers with an initial value.
   always @(posedge clk_i) begin
     bursts_q <= bursts_q + (DepthBits + 1)'(issue) - (DepthBits + 1)'(end_of_burst);
     stale_q <= !rst_ni || (stale_q && bursts_q != '0);
   end
 
-  // --- AR, and the room left in the FIFO ---------------------------------------------------------------------------
+  // --- AR, and the space left in the FIFO --------------------------------------------------------------------------
   logic [DepthBits:0]   room_q;
   logic [WordWidth-1:0] araddr_q;
   logic                 pop;

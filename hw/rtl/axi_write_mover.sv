@@ -1,12 +1,12 @@
-/// Turns requests (address, beats, mark) and a stream of data into AXI4 write bursts.
+/// Converts requests (address, beats, mark) and a stream of data to AXI4 write bursts.
 /// A request with `mark` gives one token on `done` when every beat up to and including its own has been acknowledged; a
 /// marked request of no beats does so when all beats before it have been. Bursts end at multiples of `MaxBurst` beats,
-/// hence at 4 KiB boundaries too. One single-beat request is taken per cycle for as long as `Outstanding` bursts cover
-/// the memory's latency.
-/// `rst_ni` empties the streams at any time, also in the middle of bursts. What AXI is owed survives it: AWVALID and WVALID
-/// stay until they are taken, bursts that were asked for are completed with beats that write nothing (WSTRB 0), and their
-/// responses are awaited, before anything new is asked for. The memory must not lose bursts of its own; whoever resets it
-/// too has to answer for it (engine_top does).
+/// hence at 4 KiB boundaries too. One single-beat request is accepted per cycle as long as `Outstanding` bursts cover the
+/// memory's latency.
+/// `rst_ni` empties the streams at any time, also in the middle of bursts. Obligations on AXI survive it: AWVALID and WVALID
+/// stay until they are accepted, issued bursts are completed with beats that write nothing (WSTRB 0), and their responses
+/// are awaited before a new burst is issued. The memory must not lose bursts on its own; logic that resets it too must
+/// respond in its place (engine_top does).
 module axi_write_mover #(
   parameter int unsigned AddrWidth = 40,
   parameter int unsigned DataWidth = 128,
@@ -26,7 +26,7 @@ module axi_write_mover #(
   output logic                   done_valid_o,
   input  logic                   done_ready_i,
   output logic                   done_data_o,
-  output logic                   error_o,  // some response was not OKAY; stays until reset
+  output logic                   error_o,  // a response was not OKAY; stays set until reset
   output logic [IdWidth-1:0]     m_axi_awid,
   output logic [AddrWidth-1:0]   m_axi_awaddr,
   output logic [7:0]             m_axi_awlen,
@@ -50,7 +50,7 @@ module axi_write_mover #(
   localparam int unsigned BurstBits = $clog2(MaxBurst);
   localparam int unsigned QueueBits = $clog2(Outstanding);
 
-  // --- the request at hand -----------------------------------------------------------------------------------------
+  // --- the current request -----------------------------------------------------------------------------------------
   logic                 busy_q, mark_q;
   logic [WordWidth-1:0] word_q;
   logic [15:0]          left_q;
@@ -86,12 +86,12 @@ module axi_write_mover #(
   typedef struct packed {
     logic                 empty;  // no burst, only a mark
     logic                 mark;
-    logic [BurstBits-1:0] len;    // beats less one
+    logic [BurstBits-1:0] len;    // beats - 1
   } burst_t;
 
   burst_t               queue [Outstanding];
   burst_t               sending, acknowledging;
-  // Not reset: the queue is what AXI is owed. `stale_q` while it holds bursts from before the last reset.
+  // Not reset: the queue holds obligations on AXI. `stale_q` while it holds bursts from before the last reset.
   logic [QueueBits:0]   issued_q, sent_q, acknowledged_q;
   logic [BurstBits-1:0] beat_q;
   logic                 stale_q, full, send_next, acknowledge, done_room;
@@ -116,7 +116,7 @@ module axi_write_mover #(
     beat_q = '0;
   end
 
-  // `always`, not `always_ff`, wherever a register starts with a value.
+  // `always`, not `always_ff`, for registers with an initial value.
   always @(posedge clk_i) begin
     issued_q <= issued_q + (QueueBits + 1)'(issue);
     sent_q <= sent_q + (QueueBits + 1)'(send_next);

@@ -1,8 +1,8 @@
-/// AXI4-Lite registers of the engine: a program goes in as a `start` token, its end comes back as a `finished` token.
+/// AXI4-Lite registers of the engine: they start a program by a `start` token and receive a `finished` token at its end.
 ///
 /// registers (hw/registers.py)
 ///   0x00 control, after reset 0x0
-///          0 wo  start: run the program; refused when count is 0, ignored while busy
+///          0 wo  start: run the program; refused if count is 0, ignored while busy
 ///          1 wo  clear: clear done and all of errors
 ///          2 rw  interrupt: interrupt while done or failed; every write sets it
 ///          3 wo  abort: stop the program, complete its AXI transactions, reset the engine; errors stay
@@ -27,20 +27,20 @@
 ///   0x20 version, after reset 0x10000
 ///      31..0 ro  version: parameter of engine_top
 ///   0x24 errors, after reset 0x0
-///          0 w1c slverr_program: the program port got SLVERR
-///          1 w1c slverr_weights: the weights port got SLVERR
-///          2 w1c slverr_activations: the activations port got SLVERR
-///          3 w1c slverr_residual: the residual port got SLVERR
-///          4 w1c slverr_results: the results port got SLVERR
-///          8 w1c decerr_program: the program port got DECERR
-///          9 w1c decerr_weights: the weights port got DECERR
-///         10 w1c decerr_activations: the activations port got DECERR
-///         11 w1c decerr_residual: the residual port got DECERR
-///         12 w1c decerr_results: the results port got DECERR
-///         16 w1c no_progress: nothing moved on any AXI port for `watchdog` cycles; busy stays until an abort
+///          0 w1c slverr_program: the program port received SLVERR
+///          1 w1c slverr_weights: the weights port received SLVERR
+///          2 w1c slverr_activations: the activations port received SLVERR
+///          3 w1c slverr_residual: the residual port received SLVERR
+///          4 w1c slverr_results: the results port received SLVERR
+///          8 w1c decerr_program: the program port received DECERR
+///          9 w1c decerr_weights: the weights port received DECERR
+///         10 w1c decerr_activations: the activations port received DECERR
+///         11 w1c decerr_residual: the residual port received DECERR
+///         12 w1c decerr_results: the results port received DECERR
+///         16 w1c no_progress: no AXI port moved data for `watchdog` cycles; busy stays until an abort
 ///         17 w1c over_limit: the program has run for `cycle_limit` cycles; busy stays until an abort
 ///         18 w1c no_descriptors: a start was refused: count is 0
-///         19 w1c busy_start: a start was ignored: a program runs. Not counted as failed
+///         19 w1c busy_start: a start was ignored: a program was running. Not counted as failed
 ///         20 w1c forgot: AXI transactions were forgotten. Not counted as failed
 ///   0x28 watchdog, after reset 0x100000
 ///      31..0 rw  cycles: without progress until no_progress; 0: never
@@ -48,10 +48,10 @@
 ///      31..0 rw  cycles: of a program until over_limit; 0: none; set it before start
 /// end of registers
 ///
-/// The engine proper is reset by `engine_rst_no`, after each program as well as when asked for, so that nothing of one
-/// program is left for the next. It stays in reset until no AXI port has anything outstanding; a start given meanwhile
-/// is kept. `rst_ni` also resets these registers. When it comes while transactions are outstanding and the memory then
-/// moves nothing for `Patience` cycles, the memory is taken to have been reset too, and they are forgotten.
+/// `engine_rst_no` resets the engine after each program as well as on request, so that one program leaves no state for
+/// the next. The engine stays in reset until no AXI port has outstanding transactions; a start in the meantime is kept.
+/// `rst_ni` also resets these registers. If it is asserted while transactions are outstanding and the memory then moves
+/// nothing for `Patience` cycles, the memory is assumed to have been reset too, and they are forgotten.
 /// Writes to read-only registers are ignored.
 module axil_control #(
   parameter logic [31:0] VersionValue = 32'h0001_0000,
@@ -60,11 +60,11 @@ module axil_control #(
   input  logic        clk_i,
   input  logic        rst_ni,
   output logic        interrupt_o,
-  output logic        idle_o,          // no program runs and no AXI port has anything outstanding
+  output logic        idle_o,          // no program runs and no AXI port has outstanding transactions
   output logic        engine_rst_no,
-  output logic        forget_o,        // answer what is outstanding in the memory's stead, for as long as this is set
-  input  logic        memory_reset_i,  // the memory is reset and with it forgets what is outstanding
-  input  logic        silent_i,        // no AXI port has anything outstanding
+  output logic        forget_o,        // while set, respond to outstanding transactions in place of the memory
+  input  logic        memory_reset_i,  // the memory is in reset, and loses outstanding transactions
+  input  logic        silent_i,        // no AXI port has outstanding transactions
   input  logic        progress_i,      // something moved on an AXI port
   input  logic [4:0]  slverr_i,        // responses by port: program, weights, activations, residual, results
   input  logic [4:0]  decerr_i,
@@ -114,7 +114,7 @@ module axil_control #(
   localparam int unsigned PatienceBits = $clog2(Patience);
 
   typedef struct packed {
-    logic       forgot, busy_start;  // told, but no errors
+    logic       forgot, busy_start;  // reported, but not errors
     logic       no_descriptors, over_limit, no_progress;
     logic [7:0] decerr, slverr;
   } events_t;  // bits 20..0 of the register
@@ -128,7 +128,7 @@ module axil_control #(
 
   logic impatient, failed;
 
-  // --- writes: address and data are taken together -----------------------------------------------------------------
+  // --- writes: address and data are accepted together----------------------------------------------------------------
   logic        write, command, start, clear, abort, forget;
   logic [3:0]  target;
   logic [31:0] mask;
@@ -192,7 +192,7 @@ module axil_control #(
     if (start) start_data_o <= {count_q, address_q};
   end
 
-  // --- reset of the engine: two cycles at least, and until nothing is outstanding ----------------------------------
+  // --- reset of the engine: at least two cycles, and until nothing is outstanding ----------------------------------
   logic stopping_q, settled_q, forgetting_q, unplanned_q, stopped;
 
   assign engine_rst_no = !stopping_q;
@@ -200,7 +200,7 @@ module axil_control #(
   assign stopped = settled_q && silent_i;
   assign idle_o = !busy_q && !stopping_q && silent_i;
 
-  // Not reset: `rst_ni` is one of the reasons to stop. Starts as if it had just come.
+  // Not reset: `rst_ni` is one of the causes of a stop. Initially as after a reset.
   initial begin
     stopping_q = 1'b1;
     settled_q = 1'b0;
@@ -214,7 +214,7 @@ module axil_control #(
     unplanned_q <= !rst_ni || (unplanned_q && stopping_q);
   end
 
-  // --- what went wrong ---------------------------------------------------------------------------------------------
+  // --- errors ------------------------------------------------------------------------------------------------------
   logic [31:0] quiet_q;  // cycles without progress
   logic        quiet_too_long, told_q;
 

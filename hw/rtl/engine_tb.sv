@@ -1,18 +1,18 @@
-/// Test bench of a whole engine: runs a list of jobs on one memory without help from outside.
-/// Plusarg jobs=FILE names a text file with one job a line: input file or "-", program address (hexadecimal), number of
+/// Test bench of a whole engine: runs a list of jobs on one memory, driven by no other process.
+/// Plusarg jobs=FILE names a text file with one job per line: input file or "-", program address (hexadecimal), number of
 /// descriptors (decimal). A job loads its input file ($readmemh) over the memory, starts the engine, counts cycles until
-/// `finished`, and writes words dump_first to dump_last into out_<job>.hex. cycles.txt gets a line a job: cycles, then
-/// beats moved by program, weights, activations, residual and results. limit=N bounds a job's cycles; quiet=N is how many
-/// may pass without a beat on any port before the engine is called dead. Plusargs of axi_ram apply.
+/// `finished`, and writes words dump_first to dump_last into out_<job>.hex. cycles.txt gets a line per job: cycles, then
+/// beats moved by program, weights, activations, residual and results. limit=N bounds a job's cycles; quiet=N is the
+/// number of cycles without a beat on any port after which the engine counts as stuck. Plusargs of axi_ram apply.
 module engine_tb #(
   parameter int unsigned Words = 1 << 20
 ) (
   input  logic        clk_i,
   input  logic        rst_ni,
   output logic        done_o,
-  output logic [1:0]  status_o,  // 0: all jobs finished, 1: over the limit, 2: nothing moved any more
-  output logic [31:0] job_o,     // the job at hand, or the number of jobs when done
-  output logic [31:0] cycles_o   // of the job at hand
+  output logic [1:0]  status_o,  // 0: all jobs finished, 1: over the limit, 2: no port moves data
+  output logic [31:0] job_o,     // the current job, or the number of jobs when done
+  output logic [31:0] cycles_o   // of the current job
 );
 
   localparam int unsigned NumRead = 4;
@@ -48,7 +48,7 @@ module engine_tb #(
   logic         bvalid;
   logic         bready;
 
-  // Everything may start at random, rst_ni and the clock too: an edge before the first reset must count as reset.
+  // Everything may start at random, rst_ni and the clock too: an edge before the first reset must count as a reset.
   logic was_reset, reset_n;
   initial was_reset = 1'b0;
   always @(posedge clk_i) if (!rst_ni) was_reset <= 1'b1;
@@ -60,7 +60,7 @@ module engine_tb #(
   logic [55:0] start_data;
   logic [0:0]  finished_data;
 
-  // Each job begins on an engine that was reset, as axil_control does it.
+  // Each job starts on an engine that was reset, as with axil_control.
   engine i_engine (
     .clk_i, .rst_ni(reset_n && state_q != Load),
     .start_valid_i(start_valid), .start_ready_o(start_ready), .start_data_i(start_data),

@@ -1,7 +1,7 @@
 /// First-in first-out queue with a registered output.
 ///
-/// A token pushed in one cycle is at the output in the next. The producer either looks at `in_ready_o`, or counts
-/// credits: it starts with `Depth` and gets one back by `credit_o` two cycles after a token has left.
+/// A token pushed in one cycle is at the output in the next. The producer either observes `in_ready_o`, or counts
+/// credits: it starts with `Depth` and `credit_o` returns one two cycles after a token has left.
 module fifo #(
   parameter int unsigned Width = 8,
   parameter int unsigned Depth = 2
@@ -42,7 +42,7 @@ module fifo #(
       else if (pop)             valid_q <= 1'b0;
     end
   end else begin : gen_store
-    // All but one token wait in the store, the oldest one in the output register.
+    // The oldest token is in the output register, the others in the store.
     localparam int unsigned Slots     = Depth - 1;
     localparam int unsigned SlotWidth = Slots > 1 ? $clog2(Slots) : 1;
     localparam int unsigned FillWidth = $clog2(Slots + 1);

@@ -1,4 +1,4 @@
-/// Banked memory that passes bank by bank from a writer to a reader and back.
+/// Banked memory whose banks pass from a writer to a reader and back.
 ///
 /// Banks are acquired when an iteration is issued (`*_ready_o`, `*_acquire_i`) and passed on when its stores or loads have
 /// happened (`wr_commit_i`, `rd_release_i`). Store and load addresses count within the bank; each port follows its own bank:

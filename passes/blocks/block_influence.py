@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from edgewright.passes.blocks.find_blocks import Block, find_blocks
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array, Int
 from edgewright.passes.ops import Attention, Input
+from edgewright.passes.structure.find_blocks import TransformerBlock, find_blocks
 from edgewright.passes.transform import Note
 
 Run: TypeAlias = Callable[[Graph, Mapping[str, Array]], dict[str, Array]]
@@ -29,12 +29,14 @@ class Influence:
     Source: FuseGPT (arXiv 2411.14507), section 3.1.
     """
 
-    block: Block
+    block: TransformerBlock
     tokens: float
     first: float
 
 
-def influences(graph: Graph, candidates: Sequence[Block], samples: Mapping[str, Array], run: Run) -> tuple[Influence, ...]:
+def influences(
+    graph: Graph, candidates: Sequence[TransformerBlock], samples: Mapping[str, Array], run: Run
+) -> tuple[Influence, ...]:
     """Of each candidate, the others in place. Tokens that the attention mask hides do not count."""
     blocks = find_blocks(graph)
     last = blocks[-1].stream_out
@@ -51,7 +53,7 @@ def influences(graph: Graph, candidates: Sequence[Block], samples: Mapping[str, 
 
 
 def fastest_run() -> Run:
-    """The same values by torch where it is installed, by the interpreter where not."""
+    """Return the same values by torch where it is installed, by the interpreter where not."""
     if importlib.util.find_spec("torch") is None:
         return interpret
     from edgewright.passes.learn.measure import outputs
@@ -59,13 +61,15 @@ def fastest_run() -> Run:
     return outputs
 
 
-def least(found: Sequence[Influence], by: str) -> Block:
-    """The block of least influence by "tokens" or "first"; the first of equals."""
+def least(found: Sequence[Influence], by: str) -> TransformerBlock:
+    """Return the block of least influence by "tokens" or "first"; the first of equals."""
     return min(found, key=lambda one: one.first if by == "first" else one.tokens).block
 
 
-def influence_rows(step: int, found: Sequence[Influence], chosen: Block, numbers: Sequence[int]) -> list[tuple[object, ...]]:
-    """Rows for `tell_influence`; numbers: what the blocks that are left were called in the unmodified graph."""
+def influence_rows(
+    step: int, found: Sequence[Influence], chosen: TransformerBlock, numbers: Sequence[int]
+) -> list[tuple[object, ...]]:
+    """Return rows for `tell_influence`; numbers: what the blocks that are left were called in the unmodified graph."""
     return [(f"step {step + 1}", numbers[i.block.index], i.tokens, i.first, i.block is chosen) for i in found]
 
 
@@ -76,13 +80,13 @@ def tell_influence(note: Note, rows: Sequence[tuple[object, ...]]) -> None:
         note.table("Macro Influence", ("step", "block", "all tokens", "first token", "goes"), rows, text)
 
 
-def without_block(graph: Graph, block: Block) -> Graph:
-    """The graph whose readers of stream_out read stream_in. The block is `closed` and keeps the stream's shape."""
+def without_block(graph: Graph, block: TransformerBlock) -> Graph:
+    """Return the graph whose readers of stream_out read stream_in. The block is `closed` and keeps the stream's shape."""
     return _without(graph, block, block.stream_out)[0]
 
 
-def _without(graph: Graph, block: Block, followed: Node) -> tuple[Graph, Node]:
-    """The graph without the block, and what `followed` has become in it."""
+def _without(graph: Graph, block: TransformerBlock, followed: Node) -> tuple[Graph, Node]:
+    """Return the graph without the block, and what `followed` has become in it."""
     seen: dict[Node, Node] = {}
 
     def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
@@ -106,8 +110,8 @@ def _cosine(a: Array, b: Array) -> Array:
     return np.asarray((a * b).sum(-1) / np.maximum(size, 1e-30))
 
 
-def mask_input(graph: Graph, blocks: Sequence[Block]) -> str | None:
-    """The one integer input (1, tokens) that decides the bias of the blocks' attention: 1 for tokens that count."""
+def mask_input(graph: Graph, blocks: Sequence[TransformerBlock]) -> str | None:
+    """Return the one integer input (1, tokens) that decides the bias of the blocks' attention: 1 for tokens that count."""
     found: set[str] = set()
     for block in blocks:
         if not isinstance(block.attention.op, Attention):

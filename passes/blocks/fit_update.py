@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from edgewright.passes.blocks.block_influence import Run
-from edgewright.passes.blocks.find_blocks import Block
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Add, LayerNormalization, value_of
+from edgewright.passes.structure.find_blocks import TransformerBlock
 
 CHUNK_SAMPLES = 64
 RIDGE = 1e-4  # of the mean square of a hidden unit: enough for units that never fire
@@ -20,7 +20,7 @@ FLAT = 1e-3  # a norm's factor below this share of their mean says nothing about
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Update:
-    """What the second feed-forward Linear in front of a removed block is to add to its weight (width, hidden) and its bias
+    """What the second feed-forward Linear before a removed block is to add to its weight (width, hidden) and its bias
     (width,); explained: the share of the update's variance over the tokens that this predicts, at most 1."""
 
     weight: Array
@@ -29,14 +29,14 @@ class Update:
 
 
 def fit_update(
-    graph: Graph, front: Block, removed: Block, samples: Mapping[str, Array], mask: str | None, run: Run
+    graph: Graph, front: TransformerBlock, removed: TransformerBlock, samples: Mapping[str, Array], mask: str | None, run: Run
 ) -> Update | None:
-    """The least squares of `removed` over the hidden units of `front`, the block that it reads.
+    """Return the least squares of `removed` over the hidden units of `front`, the block that it reads.
 
     Pre-norm: stream_out - stream_in is predicted. Post-norm: the sum before the norm in front is to become what that norm
     takes to the removed block's output, at the same mean and deviation. Tokens that `mask` hides do not count.
     None where no such Linear ends in the stream, and with less than `TOKENS_PER_UNIT` tokens for each hidden unit.
-    Source: ReplaceMe (arXiv 2505.02819), section 3, which fits one matrix behind the Linear; the hidden units, of which
+    Source: ReplaceMe (arXiv 2505.02819), section 3, which fits one matrix after the Linear; the hidden units, of which
     there are more, contain that.
     """
     linear, ends = front.linear("ffn2"), front.stream_out
@@ -74,7 +74,7 @@ def fit_update(
 
 
 def _rows(values: Array, samples: Mapping[str, Array], mask: str | None) -> Array:
-    """(tokens that count, features) float64."""
+    """Return (tokens that count, features) float64."""
     rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
     if mask is None or samples[mask].size != len(rows):
         return rows
@@ -82,7 +82,7 @@ def _rows(values: Array, samples: Mapping[str, Array], mask: str | None) -> Arra
 
 
 def _before_norm(norm: Node, goal: Array, now: Array) -> Array:
-    """What `norm` takes to `goal`, with the mean and the deviation that `now` (tokens, width) has."""
+    """Return what `norm` takes to `goal`, with the mean and the deviation that `now` (tokens, width) has."""
     gamma, beta = (np.asarray(value_of(node), np.float64) for node in norm.inputs[1:])
     floor = FLAT * np.abs(gamma).mean()
     centred = (goal - beta) / np.where(np.abs(gamma) < floor, np.inf, gamma)

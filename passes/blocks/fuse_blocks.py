@@ -14,26 +14,26 @@ from edgewright.passes.blocks.block_influence import (
     tell_influence,
     without_block,
 )
-from edgewright.passes.blocks.find_blocks import Block, find_blocks, runs_of_equal_blocks
 from edgewright.passes.blocks.fit_update import fit_update
 from edgewright.passes.blocks.removable_blocks import check_removal, removable
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
+from edgewright.passes.structure.find_blocks import TransformerBlock, find_blocks, runs_of_equal_blocks
 from edgewright.passes.transform import Note, Pass, Progress
 
 if TYPE_CHECKING:
-    from edgewright.passes.learn.block_fusion import FusedBlock, Schedule
+    from edgewright.passes.learn.block_fusion import FusedBlock, FusionSchedule
 
 
 @dataclass(frozen=True, slots=True)
 class FuseBlocks(Pass):
-    """Takes blocks out and lets their neighbours learn to do their work, with the help of the removed weights.
+    """Removes blocks and trains their neighbours to compensate, with the help of the removed weights.
 
     Before: block(block(block(x))). After: block'(block'(x)) with as many operators a block as before: W' = W0 + B A +
     sum_k (L_k R_k) * P_k over the removed blocks k, folded into one matrix.
-    One after another: the block of least Macro Influence goes; the block in front predicts by least squares what it added;
+    One after another: the block of least Macro Influence goes; the preceding block predicts by least squares what it added;
     the blocks of its group absorb its weights and learn, together and on the group's inputs, to give what the group gave with
-    it; then all is evaluated anew. At last the whole learns the outputs of the unmodified graph.
+    it; then all is evaluated again. Finally the whole learns the outputs of the unmodified graph.
     share of all blocks (rounded up), or count. group: blocks in a group, the removed one included. rank: of L_k R_k and B A
     (None: a third of the width). samples by input name, unlabelled, the first `influence_samples` of them choose blocks,
     by "tokens" (all) or "first" (the class token); least squares see the first `fit_samples` (0: without). epochs over the
@@ -93,7 +93,7 @@ class FuseBlocks(Pass):
             del numbers[chosen.index]
         tell_influence(note, influence)
         if predicted:
-            text = "share of what a removed block adds to the stream that the block in front predicts from its hidden units"
+            text = "share of what a removed block adds to the stream that the preceding block predicts from its hidden units"
             note.table("Prediction by least squares", ("block", "by block", "explained"), predicted, text)
         if self.epochs * (1 - self.group_share) > 0:
             schedule = self._schedule(self.epochs * (1 - self.group_share), self.distil_rate)
@@ -114,9 +114,9 @@ class FuseBlocks(Pass):
         return result
 
     def _fuse(
-        self, step: int, steps: int, graph: Graph, chosen: Block, live: list[FusedBlock], mask: str | None
+        self, step: int, steps: int, graph: Graph, chosen: TransformerBlock, live: list[FusedBlock], mask: str | None
     ) -> tuple[Graph, tuple[tuple[object, ...], ...]]:
-        """The graph without the block, those of its group trained and folded; takes the block out of `live`."""
+        """Return the graph without the block, those of its group trained and folded; takes the block out of `live`."""
         from edgewright.passes.learn.block_fusion import fold, learn_group
 
         blocks = find_blocks(graph)
@@ -149,9 +149,9 @@ class FuseBlocks(Pass):
         return fold(shorter, rest, live), rows
 
     def _predict(
-        self, graph: Graph, chosen: Block, live: list[FusedBlock], mask: str | None, numbers: list[int]
+        self, graph: Graph, chosen: TransformerBlock, live: list[FusedBlock], mask: str | None, numbers: list[int]
     ) -> list[tuple[object, ...]]:
-        """Least squares into the block in front of the one that goes; a row about it."""
+        """Least squares into the block before the one that goes; a row about it."""
         if not (self.fit_samples and chosen.index):
             return []
         front = find_blocks(graph)[chosen.index - 1]
@@ -162,25 +162,25 @@ class FuseBlocks(Pass):
         live[front.index].shift(front, {"ffn2.weight": update.weight, "ffn2.bias": update.bias})
         return [(numbers[chosen.index], numbers[front.index], update.explained)]
 
-    def _schedule(self, epochs: float, rate: float) -> Schedule:
-        from edgewright.passes.learn.block_fusion import Schedule
+    def _schedule(self, epochs: float, rate: float) -> FusionSchedule:
+        from edgewright.passes.learn.block_fusion import FusionSchedule
 
-        return Schedule(epochs, self.batch, rate, self.seed)
+        return FusionSchedule(epochs, self.batch, rate, self.seed)
 
     def _checkpoint(self, stage: str) -> Path | None:
         return None if self.checkpoints is None else self.checkpoints / f"fuse_blocks.{stage}.pt"
 
 
-def group_of(blocks: Sequence[Block], removed: Block, size: int) -> tuple[Block, ...]:
-    """The blocks that are fused together: a window of `size` of the run of equal blocks that `removed` lies in.
+def group_of(blocks: Sequence[TransformerBlock], removed: TransformerBlock, size: int) -> tuple[TransformerBlock, ...]:
+    """Return the blocks that are fused together: a window of `size` of the run of equal blocks that `removed` lies in.
 
-    The window is about the block in front of it, clamped to the run (FuseGPT's released code, with its G = size).
+    The window is about the block before it, clamped to the run (FuseGPT's released code, with its G = size).
     """
     run = next(run for run in runs_of_equal_blocks(blocks) if removed in run)
     size = max(2, min(size, len(run)))
     place = run.index(removed)
     start = max(place - 1, 0) - (size // 2 - 1)
     start = min(max(start, 0), len(run) - size)
-    if not start <= place < start + size:  # an odd size about the block in front may leave the block itself out
+    if not start <= place < start + size:  # an odd size about the preceding block may leave the block itself out
         start = min(max(place - size + 1, 0), len(run) - size)
     return tuple(run[start : start + size])

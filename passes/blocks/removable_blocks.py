@@ -1,30 +1,31 @@
-"""Which blocks of a graph may be taken out, how many of them were asked for, and why not."""
+"""Which blocks of a graph may be removed, how many are requested, and why a request is refused."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 
-from edgewright.passes.blocks.find_blocks import Block, find_blocks, runs_of_equal_blocks
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Graph
+from edgewright.passes.structure.find_blocks import TransformerBlock, find_blocks, runs_of_equal_blocks
 from edgewright.passes.transform import Note
 
 
-def removable(blocks: Sequence[Block]) -> tuple[Block, ...]:
-    """Blocks with a neighbour of equal form, and read by nobody within: the candidates. The last of a run is none."""
+def removable(blocks: Sequence[TransformerBlock]) -> tuple[TransformerBlock, ...]:
+    """Return the candidates: closed blocks with a neighbour of equal form, except the last of a run."""
     runs = [run for run in runs_of_equal_blocks(blocks) if len(run) > 1]
     return tuple(block for run in runs for block in run if block.closed and block.is_plain)
 
 
-def most_removable(blocks: Sequence[Block]) -> int:
-    """How many can go one after another: of each run all that nobody reads within, but one stays."""
+def most_removable(blocks: Sequence[TransformerBlock]) -> int:
+    """Return how many can go one after another: of each run all that nothing reads within, but one stays."""
     runs = runs_of_equal_blocks(blocks)
     return sum(min(len(run) - 1, sum(block.closed for block in run)) for run in runs)
 
 
-def check_removal(graph: Graph, share: float | None, count: int | None, note: Note) -> tuple[tuple[Block, ...], int]:
-    """All blocks, and how many are to go: `count`, or a share of all rounded up. Refusals (F-codes) go into the note."""
+def check_removal(graph: Graph, share: float | None, count: int | None, note: Note) -> tuple[tuple[TransformerBlock, ...], int]:
+    """Return all blocks, and how many are to go: `count`, or a share of all rounded up. Refusals (F-codes) go into the
+    note."""
     blocks = find_blocks(graph)
     wanted = count if count is not None else math.ceil(len(blocks) * (share or 0) - 1e-9)
     for diagnostic in _refusals(graph, blocks, share, count, wanted):
@@ -33,7 +34,7 @@ def check_removal(graph: Graph, share: float | None, count: int | None, note: No
 
 
 def _refusals(
-    graph: Graph, blocks: Sequence[Block], share: float | None, count: int | None, wanted: int
+    graph: Graph, blocks: Sequence[TransformerBlock], share: float | None, count: int | None, wanted: int
 ) -> Iterator[Diagnostic]:
     if (count is None and not 0 < (share or 0) < 1) or (count is not None and count < 1):
         asked = f"{count} blocks" if count is not None else f"{100 * (share or 0):g} % of the blocks"
@@ -61,14 +62,14 @@ def _refusals(
         )
 
 
-def _special(blocks: Sequence[Block]) -> Iterator[Diagnostic]:
+def _special(blocks: Sequence[TransformerBlock]) -> Iterator[Diagnostic]:
     for block in blocks:
         if block.hashed:
             yield Diagnostic(
                 "F004",
                 f"{block.name} has hashed attention",
                 block.attention.name,
-                "its hash functions were learned for its own queries and mean nothing in another block",
+                "its hash functions were learned for its own queries and do not apply to another block",
                 "fuse blocks first, then hash the attention of those that remain",
             )
         if block.experts:
@@ -81,7 +82,7 @@ def _special(blocks: Sequence[Block]) -> Iterator[Diagnostic]:
             )
 
 
-def _described(blocks: Sequence[Block]) -> str:
+def _described(blocks: Sequence[TransformerBlock]) -> str:
     return "; ".join(
         f"{len(run)} of width {run[0].width}, {run[0].heads} heads, {run[0].hidden} hidden units, {run[0].tokens} tokens"
         for run in runs_of_equal_blocks(blocks)

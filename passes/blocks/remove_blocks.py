@@ -13,18 +13,18 @@ from edgewright.passes.blocks.block_influence import (
     tell_influence,
     without_block,
 )
-from edgewright.passes.blocks.find_blocks import find_blocks
 from edgewright.passes.blocks.removable_blocks import check_removal, removable
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
+from edgewright.passes.structure.find_blocks import find_blocks
 from edgewright.passes.transform import Note, Pass, Progress
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveBlocks(Pass):
-    """Takes whole blocks out: what `FuseBlocks` is measured against.
+    """Removes whole blocks: the baseline of `FuseBlocks`.
 
-    Before: block(block(block(x))). After: block(block(x)), the block of least Macro Influence gone, evaluated anew after
+    Before: block(block(block(x))). After: block(block(x)), the block of least Macro Influence gone, evaluated again after
     every removal. share of all blocks (rounded up), or count, or `blocks`: their indices in the given graph.
     samples by input name, the first `influence_samples` of them decide; by: "tokens" (all) or "first" (the class token).
     epochs: above 0, the rest then learns the outputs of the unmodified graph, for so many epochs of the samples;
@@ -70,14 +70,14 @@ class RemoveBlocks(Pass):
         note.count("blocks removed", wanted)
         tell_influence(note, rows)
         if self.epochs > 0:
-            from edgewright.passes.learn.block_fusion import Schedule, distil_whole
+            from edgewright.passes.learn.block_fusion import FusionSchedule, distil_whole
 
             told = distil_whole(
                 graph,
                 result,
                 self.samples,
                 mask_input(graph, original),
-                Schedule(self.epochs, self.batch, self.rate, self.seed),
+                FusionSchedule(self.epochs, self.batch, self.rate, self.seed),
                 stage="fine-tuning",
                 hidden=self.hidden,
                 checkpoint=None if self.checkpoints is None else self.checkpoints / "remove_blocks.pt",

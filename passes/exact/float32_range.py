@@ -11,8 +11,8 @@ NEGLIGIBLE = 2.0**-24  # of the largest: what rounding that one to float32 loses
 
 
 def fits_float32(*values: Array) -> bool:
-    """True when each array can become float32: every number leaves room for products and sums, and those that lose digits
-    because they are too small lose nothing that counts beside the largest of their array."""
+    """Return whether each array can become float32: every number leaves room for products and sums, and those that lose digits
+    because they are too small lose nothing that counts against the largest of their array."""
     return all(_fits(np.asarray(value, np.float64)) for value in values)
 
 

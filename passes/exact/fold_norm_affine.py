@@ -3,17 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.exact.channel_readers import can_be_scaled, first_parts, products_reading, scaled_input
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
+from edgewright.passes.exact.channel_readers import Absorbed, absorb, can_be_scaled, first_parts, products_reading
+from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import constant, value_of
+from edgewright.passes.ops import array_of, value_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.transform import Note, Pass
 
 
 @dataclass(frozen=True, slots=True)
 class FoldNormAffine(Pass):
-    """Folds a normalisation's scale and offset into the products behind it.
+    """Fold a normalisation's scale and offset into the products that read it.
 
     Before: Linear(LayerNorm(x; gamma, beta); W, b), where only Linears and experts with constant weights read the
     LayerNorm (through moves of tokens and means over tokens). After: Linear(LayerNorm(x; 1, 0); W diag(gamma), b + W beta).
@@ -25,7 +25,7 @@ class FoldNormAffine(Pass):
 
     def run(self, graph: Graph, note: Note) -> Graph:
         users = graph.users()
-        norm_of: dict[Node, Node] = {}  # product -> its normalisation
+        norms: dict[Node, Absorbed] = {}
         for node in graph.nodes():
             if isinstance(node.op, NORMS) and not _is_neutral(node):
                 products = products_reading(node, users, graph)
@@ -37,42 +37,20 @@ class FoldNormAffine(Pass):
                 if not all(can_be_scaled(product, *_affine(node)) for product in products):
                     note.count("kept, the weights would not fit float32")
                     continue
-                norm_of |= dict.fromkeys(products, node)
+                neutral = np.ones(node.shape[-1], np.float32), np.zeros(node.shape[-1], np.float32)
+                norms[node] = Absorbed(products, neutral[: len(node.inputs) - 1], *_affine(node))
                 note.count("folded")
-        norms = set(norm_of.values())
-
-        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
-            if old in norms:
-                return neutral(old, operands[0])
-            if old in norm_of:
-                return scaled_input(old, operands, *_affine(norm_of[old]))
-            return None
-
-        return rebuild(graph, change)
-
-
-def neutral(norm: Node, x: Node) -> Node:
-    """The same normalisation of x with gamma 1 and beta 0."""
-    values = (1.0, 0.0)[: len(norm.inputs) - 1]
-    width = x.shape[-1]
-    affine = (constant(np.full(width, v, np.float32), n.origin) for v, n in zip(values, norm.inputs[1:], strict=True))
-    return make(norm.op, x, *affine, origin=norm.origin)
+        return absorb(graph, norms)
 
 
 def _is_neutral(norm: Node) -> bool:
-    """Nothing to fold, or it is computed."""
+    """Return whether there is nothing to fold, or the scale is computed."""
     values = [value_of(n) for n in norm.inputs[1:]]
     return any(v is None for v in values) or all(
-        v is not None and bool(np.all(v == wanted)) for v, wanted in zip(values, (1, 0), strict=False)
+        v is not None and bool(np.all(v == neutral_value)) for v, neutral_value in zip(values, (1, 0), strict=False)
     )
 
 
 def _affine(norm: Node) -> tuple[Array, Array]:
-    gamma, *beta = (_value(n) for n in norm.inputs[1:])
+    gamma, *beta = (array_of(n).astype(np.float64) for n in norm.inputs[1:])
     return gamma, beta[0] if beta else np.zeros_like(gamma)
-
-
-def _value(node: Node) -> Array:
-    value = value_of(node)
-    assert value is not None
-    return value.astype(np.float64)

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rebuild
-from edgewright.passes.ops import Attention, HashAttention, HashCodes, Linear, Slice, constant, value_of
+from edgewright.passes.ops import Attention, HashAttention, HashCodes, Linear, Slice, array_of, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
 
 @dataclass(frozen=True, slots=True)
 class MergeLinears(Pass):
-    """Makes one product of the Linears that read one value and feed attention.
+    """Make one product of the Linears that read one value and feed attention.
 
     Before: Linear(x, wq, bq), Linear(x, wk, bk), Linear(x, wv, bv), each read by attention only, softmax or hashed.
     After: Slices of Linear(x, [wq; wk; wv], [bq; bk; bv]); x is read once.
@@ -44,13 +44,10 @@ class MergeLinears(Pass):
 
 
 def _merge(x: Node, linears: list[Node]) -> Node:
-    weights = [value_of(n.inputs[1]) for n in linears]
-    biases = [value_of(n.inputs[2]) for n in linears]
-    weight = np.concatenate([w for w in weights if w is not None])
-    bias = np.concatenate([b for b in biases if b is not None])
-    origin = merge_origins(*(n.origin for n in linears))
-    return make(Linear(), x, constant(weight), constant(bias), origin=origin)
+    parts = (constant(np.concatenate([array_of(n.inputs[i]) for n in linears])) for i in (1, 2))
+    return make(Linear(), x, *parts, origin=merge_origins(*(n.origin for n in linears)))
 
 
 def _feeds_attention(users: list[Node]) -> bool:
+    # the rule's own choice: the operators whose operands are queries, keys or values
     return bool(users) and all(isinstance(user.op, (Attention, HashCodes, HashAttention)) for user in users)

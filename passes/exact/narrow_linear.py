@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Linear, Slice, constant, value_of
+from edgewright.passes.ops import Linear, Slice, array_of, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
 
 @dataclass(frozen=True, slots=True)
 class NarrowLinear(Pass):
-    """Computes only the columns that are read.
+    """Compute only the columns that are read.
 
     Before: a Linear all of whose readers are Slices of columns that together leave some out.
     After: the Linear without those rows of its weight, the Slices moved accordingly.
@@ -20,31 +20,28 @@ class NarrowLinear(Pass):
 
     def run(self, graph: Graph, note: Note) -> Graph:
         users = graph.users()
-        kept: dict[Node, Array] = {}
+        read: dict[Node, Array] = {}  # Linear -> which of its columns
         for node in graph.nodes():
             if isinstance(node.op, Linear) and node not in graph.outputs:
                 columns = _columns_read(node, users[node])
                 if columns is not None and columns.any() and not columns.all():
-                    kept[node] = columns
+                    read[node] = columns
                     note.count("narrowed")
                     note.count("columns removed", int((~columns).sum()))
 
         def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
-            if old in kept:
-                return _narrowed(old, operands, kept[old])
-            if isinstance(old.op, Slice) and old.inputs[0] in kept:
-                return _moved_slice(old, old.op, operands[0], kept[old.inputs[0]])
+            if old in read:
+                return _narrowed(old, operands, read[old])
+            if isinstance(old.op, Slice) and old.inputs[0] in read:
+                return _moved_slice(old, old.op, operands[0], read[old.inputs[0]])
             return None
 
         return rebuild(graph, change)
 
 
 def _narrowed(old: Node, operands: tuple[Node, ...], columns: Array) -> Node:
-    x, w, b = operands
-    weight, bias = value_of(w), value_of(b)
-    assert weight is not None and bias is not None
-    rows = (constant(weight[columns], w.origin), constant(bias[columns], b.origin))
-    return make(Linear(), x, *rows, origin=old.origin)
+    x, *parts = operands
+    return make(Linear(), x, *(constant(array_of(part)[columns], part.origin) for part in parts), origin=old.origin)
 
 
 def _moved_slice(old: Node, op: Slice, narrowed: Node, columns: Array) -> Node:
@@ -55,7 +52,7 @@ def _moved_slice(old: Node, op: Slice, narrowed: Node, columns: Array) -> Node:
 
 
 def _columns_read(node: Node, users: list[Node]) -> Array | None:
-    """Which columns the readers take; None when one takes more than a plain Slice of the last axis."""
+    """Return which columns the readers take; None when one takes more than a plain Slice of the last axis."""
     if value_of(node.inputs[1]) is None or value_of(node.inputs[2]) is None:
         return None
     read = np.zeros(node.shape[-1], bool)

@@ -11,13 +11,12 @@ from edgewright.passes.transform import Note, Pass
 
 @dataclass(frozen=True, slots=True)
 class PreRMSNorm(Pass):
-    """Removes the mean from the residual stream, so that nobody has to compute it.
+    """Remove the mean from the residual stream, so that no normalisation has to compute it.
 
     Before: LayerNorm(x; gamma, 0) of sums x of products, tables and constants. After: RMSNorm(x - mean(x); gamma), where
     x - mean(x) is the same sum of products whose weights and biases have no mean over their outputs.
     Done where every writer into the stream can be centred and only LayerNorms read it; these keep their beta, if they
-    have one, and stay LayerNorms, which take no mean off that is not there. Each stream left alone is counted with the
-    reason.
+    have one, and stay LayerNorms of a mean that is 0. Each stream that is kept is counted with the reason.
     Exact: within float rounding (means taken in float64).
     Source: "Pre-RMSNorm and Pre-CRMSNorm Transformers" (Jiang et al., NeurIPS 2023), section 3, theorem 1.
     """
@@ -53,7 +52,7 @@ class PreRMSNorm(Pass):
 
 @dataclass(frozen=True, slots=True)
 class RMSAsLayerNorm(Pass):
-    """RMSNorm becomes LayerNorm where it is one, for machines that have only the latter.
+    """Replace RMSNorm by LayerNorm where both are equal, for machines that have only the latter.
 
     Before: RMSNorm(x; gamma), x a sum of products, tables and constants without a mean over their outputs.
     After: LayerNorm(x; gamma, 0). Exact: within float rounding, the mean being 0.

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.exact.channel_readers import can_be_scaled, products_reading, scaled_input
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
+from edgewright.passes.exact.channel_readers import Absorbed, absorb, can_be_scaled, products_reading
+from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import constant, value_of
+from edgewright.passes.ops import array_of, value_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.quantisation.calibrate import Calibration, Observed
 from edgewright.passes.transform import Note, Pass
@@ -18,7 +18,7 @@ FEWEST = 32  # values of a channel; fewer say too little about its range to move
 
 @dataclass(frozen=True, slots=True)
 class ReparameteriseLayerNorm(Pass):
-    """Gives all channels behind a LayerNormalization one range, by moving their scales into gamma, beta and weights.
+    """Give all channels of a LayerNormalization one range, by moving their scales into gamma, beta and weights.
 
     Before: Linear(LayerNorm(x; gamma, beta); W, b) whose channels range over [low_c, high_c].
     After: Linear(LayerNorm(x; gamma / r, (beta - m) / r); W diag(r), b + W m), with m_c the middle of the range and
@@ -33,39 +33,25 @@ class ReparameteriseLayerNorm(Pass):
 
     def run(self, graph: Graph, note: Note) -> Graph:
         users = graph.users()
-        plans: dict[Node, tuple[Array, Array]] = {}  # LayerNorm -> (ratio, middle)
-        source: dict[Node, Node] = {}  # Linear or MoE -> its LayerNorm
+        norms: dict[Node, Absorbed] = {}
         for node in graph.nodes():
             if isinstance(node.op, NORMS):
                 linears = products_reading(node, users, graph)
                 constants = all(value_of(n) is not None for n in node.inputs[1:])
                 if linears and constants and self._seen_enough(node):
-                    plan = self._ratio_middle(node)
-                    if not all(can_be_scaled(linear, *plan) for linear in linears):
+                    ratio, middle = self._ratio_middle(node)
+                    if not all(can_be_scaled(linear, ratio, middle) for linear in linears):
                         continue
-                    plans[node] = plan
-                    source |= dict.fromkeys(linears, node)
+                    gamma, *betas = (array_of(n).astype(np.float64) for n in node.inputs[1:])
+                    norms[node] = Absorbed(linears, (gamma / ratio, (sum(betas) - middle) / ratio), ratio, middle)
                     note.count("reparameterised")
-
-        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
-            if old in plans:
-                ratio, middle = plans[old]
-                gamma, *betas = (_value(n) for n in operands[1:])
-                moved = constant(gamma / ratio, operands[1].origin)
-                offset = constant((sum(betas) - middle) / ratio, operands[-1].origin)
-                return make(old.op, operands[0], moved, offset, origin=old.origin)
-            if old in source:
-                ratio, middle = plans[source[old]]
-                return scaled_input(old, operands, ratio, middle)
-            return None
-
-        return rebuild(graph, change)
+        return absorb(graph, norms)
 
     def _seen_enough(self, node: Node) -> bool:
-        """False for few samples, or for samples that are all alike."""
+        """Return False for few samples, or for samples that are all alike."""
         seen = self.calibration[node]
         spread = np.median(seen.channel_high - seen.channel_low)
-        return _per_channel(seen) >= FEWEST and bool(spread > 1e-3 * np.abs(_value(node.inputs[1])).max())
+        return _per_channel(seen) >= FEWEST and bool(spread > 1e-3 * np.abs(array_of(node.inputs[1])).max())
 
     def _ratio_middle(self, node: Node) -> tuple[Array, Array]:
         seen = self.calibration[node]
@@ -79,9 +65,3 @@ class ReparameteriseLayerNorm(Pass):
 
 def _per_channel(seen: Observed) -> float:
     return seen.count / len(seen.channel_low)
-
-
-def _value(node: Node) -> Array:
-    value = value_of(node)
-    assert value is not None
-    return value.astype(np.float64)

@@ -1,4 +1,4 @@
-"""The residual stream: everything that is summed up, moved and then normalised, as far as its mean can be followed.
+"""The residual stream: everything that is summed, moved and then normalised, as far as its mean can be traced.
 
 A mean over channels passes through sums and moves. It enters by what writes: products with constant weights, tables and
 constants, whose rows can be centred; it leaves by what reads. Where all writers are centred, the stream's mean is 0.
@@ -34,17 +34,18 @@ from edgewright.passes.ops import (
     Slice,
     Sub,
     Transpose,
+    array_of,
     value_of,
 )
 from edgewright.passes.ops.groups import NORMS
 
-NEARLY_ZERO = 1e-6  # of the largest weight: what rounding to float32 leaves of a mean that was taken off
+NEARLY_ZERO = 1e-6  # of the largest weight: what rounding to float32 leaves of a mean that was subtracted
 
 Place = tuple[Node, int]  # a value, and which of its axes holds the channels, counted from the end
 
 
 @dataclass(slots=True)
-class Stream:
+class ResidualStream:
     """Values that share one mean, with the axis of their channels; the normalisations that read them; and why their mean
     cannot be removed, if so."""
 
@@ -53,8 +54,8 @@ class Stream:
     obstacle: str | None = None
 
 
-def streams(graph: Graph) -> Iterator[Stream]:
-    """One for each set of LayerNormalizations that read the same sums, in the graph's order."""
+def streams(graph: Graph) -> Iterator[ResidualStream]:
+    """Yield one for each set of LayerNormalizations that read the same sums, in the graph's order."""
     users = graph.users()
     seen: set[Node] = set()
     for node in graph.nodes():
@@ -64,15 +65,15 @@ def streams(graph: Graph) -> Iterator[Stream]:
             yield stream
 
 
-def _explored(graph: Graph, users: dict[Node, list[Node]], start: Node) -> Stream:
-    stream = Stream()
+def _explored(graph: Graph, users: dict[Node, list[Node]], start: Node) -> ResidualStream:
+    stream = ResidualStream()
     open_: list[Place] = [(start, -1)]
     while open_:
         node, axis = open_.pop()
         if stream.members.setdefault(node, axis) != axis:
             stream.obstacle = stream.obstacle or "its channels change places"
         else:
-            open_ += [p for p in _beside(graph, users, stream, node, axis) if stream.members.get(p[0]) != p[1]]
+            open_ += [p for p in _neighbours(graph, users, stream, node, axis) if stream.members.get(p[0]) != p[1]]
     if stream.obstacle is None and any(_is_shared(n, axis, users, stream) for n, axis in stream.members.items()):
         stream.obstacle = "weights are shared"
     if stream.obstacle is None and not all(_can_be_centred(n, axis) for n, axis in stream.members.items()):
@@ -80,8 +81,8 @@ def _explored(graph: Graph, users: dict[Node, list[Node]], start: Node) -> Strea
     return stream
 
 
-def _beside(graph: Graph, users: dict[Node, list[Node]], stream: Stream, node: Node, axis: int) -> Iterator[Place]:
-    """The members above and below; norms and obstacles go into the stream."""
+def _neighbours(graph: Graph, users: dict[Node, list[Node]], stream: ResidualStream, node: Node, axis: int) -> Iterator[Place]:
+    """Yield the members that write into this one and that read it; add norms and obstacles to the stream."""
     if node in graph.outputs:
         stream.obstacle = stream.obstacle or "it is an output"
     operands = carried_from(node, axis)
@@ -105,8 +106,8 @@ def _beside(graph: Graph, users: dict[Node, list[Node]], stream: Stream, node: N
             yield user, result
 
 
-def _is_shared(node: Node, axis: int, users: dict[Node, list[Node]], stream: Stream) -> bool:
-    """Whether weights that must change also serve others: they would then exist twice."""
+def _is_shared(node: Node, axis: int, users: dict[Node, list[Node]], stream: ResidualStream) -> bool:
+    """Return whether weights that must change also serve others: they would then exist twice."""
     if not is_writer(node, axis) or _is_centred(node, axis):
         return False
     if isinstance(node.op, Constant):
@@ -118,7 +119,7 @@ def _is_shared(node: Node, axis: int, users: dict[Node, list[Node]], stream: Str
 
 
 def carried_from(node: Node, axis: int) -> list[Place] | None:
-    """Which operands' means make up the node's mean, when it is a sum or a move; None otherwise."""
+    """Return which operands' means make up the node's mean, when it is a sum or a move; None otherwise."""
     op, x = node.op, node.inputs[0] if node.inputs else node
     rank, at = node.type.rank, node.type.rank + axis
     if at < 0:
@@ -143,16 +144,16 @@ def carried_from(node: Node, axis: int) -> list[Place] | None:
         return None if before is None else [(x, before - x.type.rank)]
     if isinstance(op, ReduceMean):
         reduced = {a % x.type.rank for a in op.axes}
-        kept = [a for a in range(x.type.rank) if op.keepdims or a not in reduced]
-        return None if kept[at] in reduced else [(x, kept[at] - x.type.rank)]
+        remaining = [a for a in range(x.type.rank) if op.keepdims or a not in reduced]
+        return None if remaining[at] in reduced else [(x, remaining[at] - x.type.rank)]
     if isinstance(op, Gather):
-        behind = x.type.rank - 1 - op.axis % x.type.rank  # axes of the table behind the one that is looked up
-        return [(x, axis)] if -axis <= behind else None
+        inner = x.type.rank - 1 - op.axis % x.type.rank  # axes of the table after the one that is looked up
+        return [(x, axis)] if -axis <= inner else None
     return None
 
 
 def _carried_to(user: Node, node: Node, axis: int) -> int | None:
-    """The channels' axis in a user that carries the node's mean on."""
+    """Return the axis of the channels in a user that carries the node's mean on."""
     for candidate in range(-user.type.rank, 0):
         places = carried_from(user, candidate)
         if places is not None and (node, axis) in places and _reaches(node, axis, user.shape[candidate]):
@@ -161,7 +162,7 @@ def _carried_to(user: Node, node: Node, axis: int) -> int | None:
 
 
 def _reaches(node: Node, axis: int, channels: int) -> bool:
-    """Whether it has so many channels, or one for all."""
+    """Return whether it has so many channels, or one for all."""
     return node.type.rank < -axis or node.shape[axis] in (1, channels)
 
 
@@ -170,7 +171,7 @@ def _same_for_all_channels(node: Node, axis: int) -> bool:
 
 
 def _axis_before(before: tuple[int, ...], after: tuple[int, ...], at: int) -> int | None:
-    """Which axis of a reshaped value is axis `at` of the result, unbroken."""
+    """Return which axis of a reshaped value is axis `at` of the result, unbroken."""
     leading = int(np.prod(after[:at], dtype=np.int64))
     for i, size in enumerate(before):
         if size == after[at] and int(np.prod(before[:i], dtype=np.int64)) == leading:
@@ -182,7 +183,7 @@ def _axis_before(before: tuple[int, ...], after: tuple[int, ...], at: int) -> in
 
 
 def _centred_parts(node: Node) -> tuple[int, ...]:
-    """Operands of a product that write: weight, bias. A constant writes itself: (0,), for its own value."""
+    """Return the operands of a product that write: weight, bias. A constant writes itself: (0,), for its own value."""
     if isinstance(node.op, (Linear, PatchEmbed)):
         return 1, 2
     if isinstance(node.op, Conv):
@@ -193,7 +194,7 @@ def _centred_parts(node: Node) -> tuple[int, ...]:
 
 
 def is_writer(node: Node, axis: int) -> bool:
-    """A constant, or a product with constant weights whose outputs are the channels, each made of all inputs."""
+    """Return whether it is a constant, or a product with constant weights that makes each channel of all inputs."""
     if isinstance(node.op, Constant):
         return True
     if isinstance(node.op, Conv) and node.op.groups > 1:
@@ -204,14 +205,13 @@ def is_writer(node: Node, axis: int) -> bool:
 
 
 def centred(node: Node, axis: int) -> dict[int, Array]:
-    """The writer's constants without their means over output channels, by operand; of a Constant under 0."""
+    """Return the writer's constants without their means over output channels, by operand; of a Constant under 0."""
     if isinstance(node.op, Constant):
         return {0: _centred(node.op.value, axis)}
     found = {}
     for i in _centred_parts(node):
-        value = value_of(node.inputs[i])
-        assert value is not None
-        inputs = 0 if value.ndim == (2 if isinstance(node.op, MoE) else 1) else value.ndim - 1  # axes behind the outputs'
+        value = array_of(node.inputs[i])
+        inputs = 0 if value.ndim == (2 if isinstance(node.op, MoE) else 1) else value.ndim - 1  # axes after the outputs'
         inputs = 1 if isinstance(node.op, MoE) and inputs else inputs
         found[i] = _centred(value, -1 - inputs)
     return found
@@ -230,7 +230,7 @@ def _can_be_centred(node: Node, axis: int) -> bool:
 
 
 def has_zero_mean(node: Node) -> bool:
-    """Whether the mean over the last axis is 0 for every input, within float rounding: all that writes is centred."""
+    """Return whether the mean over the last axis is 0 for every input, within float rounding: all that writes is centred."""
     seen: set[Place] = set()
     open_: list[Place] = [(node, -1)]
     while open_:
@@ -248,8 +248,7 @@ def has_zero_mean(node: Node) -> bool:
 
 def _is_centred(node: Node, axis: int) -> bool:
     for i, without in centred(node, axis).items():
-        value = node.op.value if isinstance(node.op, Constant) else value_of(node.inputs[i])
-        assert value is not None
+        value = array_of(node if isinstance(node.op, Constant) else node.inputs[i])
         if np.abs(value - without).max(initial=0) > NEARLY_ZERO * np.abs(value).max(initial=0):
             return False
     return True

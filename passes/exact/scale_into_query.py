@@ -7,16 +7,16 @@ import numpy as np
 from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Attention, Linear, Reshape, Slice, constant, value_of
+from edgewright.passes.ops import Attention, Linear, Reshape, Slice, array_of, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleIntoQuery(Pass):
-    """Moves attention's scale into the product that makes its queries.
+    """Move attention's scale into the product that makes its queries.
 
     Before: Attention(q, k, v; scale), q a Linear with constant weights or a part of one (Slice, Reshape of tokens), these
-    channels read by nobody else. After: Attention(q, k, v; 1), those rows of weight and bias times the scale.
+    channels read by nothing else. After: Attention(q, k, v; 1), those rows of weight and bias times the scale.
     Only for positive scales; not where the weight is also read elsewhere (it would then exist twice), nor where float32
     cannot hold the scaled rows.
     Exact: within float rounding. In integers the scale of q takes the factor over, so that the steps of the scores stay
@@ -47,17 +47,17 @@ class ScaleIntoQuery(Pass):
                 assert isinstance(old.op, Attention)
                 return make(replace(old.op, scale=1.0), *operands, origin=old.origin)
             if old in factors:
-                weight, bias = (value_of(n) for n in operands[1:])
-                assert weight is not None and bias is not None
-                scaled = constant(weight * factors[old][:, None], operands[1].origin)
-                return make(old.op, operands[0], scaled, constant(bias * factors[old], operands[2].origin), origin=old.origin)
+                by_row = factors[old][:, None], factors[old]
+                x, *parts = operands
+                scaled = (constant(array_of(part) * by, part.origin) for part, by in zip(parts, by_row, strict=True))
+                return make(old.op, x, *scaled, origin=old.origin)
             return None
 
         return rebuild(graph, change)
 
 
 def _rows_of(graph: Graph, users: dict[Node, list[Node]], attention: Node) -> tuple[Node, int, int] | None:
-    """(Linear, first row, behind the last row) that make the queries, when these serve nothing else."""
+    """Return (Linear, first row, end of the rows) that compute the queries, if nothing else uses these rows."""
     query = attention.inputs[0]
     if query in attention.inputs[1:]:
         return None
@@ -82,8 +82,7 @@ def _rows_of(graph: Graph, users: dict[Node, list[Node]], attention: Node) -> tu
 
 
 def _fits(linear: Node, start: int, stop: int, scale: float) -> bool:
-    parts = [value_of(n) for n in linear.inputs[1:]]
-    return fits_float32(*(part[start:stop].astype(np.float64) * scale for part in parts if part is not None))
+    return fits_float32(*(array_of(n)[start:stop].astype(np.float64) * scale for n in linear.inputs[1:]))
 
 
 def _keeps_last(node: Node) -> bool:
@@ -91,7 +90,7 @@ def _keeps_last(node: Node) -> bool:
 
 
 def _reads_apart(user: Node, start: int, stop: int) -> bool:
-    """A slice of other columns."""
+    """Return whether the user is a slice of other columns."""
     op = user.op
     last = user.type.rank - 1
     return isinstance(op, Slice) and op.axis % user.type.rank == last and (op.stop <= start or stop <= op.start)

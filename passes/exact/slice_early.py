@@ -3,22 +3,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ops import (
-    Attention,
-    Concat,
-    Linear,
-    MoE,
-    Slice,
-    constant,
-    value_of,
-)
+from edgewright.passes.ops import Attention, Concat, Linear, MoE, Slice, array_of, constant, value_of
 from edgewright.passes.ops.groups import ELEMENTWISE, NORMS
 from edgewright.passes.transform import Note, Pass
 
 
 @dataclass(frozen=True, slots=True)
 class SliceEarly(Pass):
-    """Computes only the tokens that are read: a Slice of tokens moves above what treats tokens one by one.
+    """Compute only the tokens that are read: a Slice of tokens moves before what treats tokens one by one.
 
     Before: Slice(LayerNorm(Add(x, Linear(Attention(q, k, v))))), the class token of the last block.
     After: the same with x and q sliced; k and v still cover all tokens. A Linear that q shares with k and v is
@@ -52,7 +44,7 @@ def _replace(graph: Graph, old: list[Node], new: Node) -> Graph:
 
 
 def _above(graph: Graph, users: dict[Node, list[Node]], node: Node, op: Slice) -> Node | None:
-    """The value of `node`, a Slice, computed from sliced operands; None where that does not pay."""
+    """Return the value of `node`, a Slice, computed from sliced operands; None where that does not pay."""
     inner = node.inputs[0]
     rank = inner.type.rank
     axis = op.axis % rank
@@ -84,14 +76,14 @@ def _above(graph: Graph, users: dict[Node, list[Node]], node: Node, op: Slice) -
 
 
 def _through_columns(users: dict[Node, list[Node]], inner: Node, part: Slice) -> Node | None:
-    """Slice of tokens of a Slice of columns of a Linear: a Linear of those columns on those tokens, when nobody
-    else reads the columns (`NarrowLinear` then takes them off the shared one)."""
+    """Return a Slice of tokens of a Slice of columns of a Linear as a Linear of those columns on those tokens, if nothing else
+    reads the columns (`NarrowLinear` then removes them from the shared one)."""
     assert isinstance(inner.op, Slice)
     linear, columns = inner.inputs[0], inner.op
     if not isinstance(linear.op, Linear) or columns.axis % inner.type.rank != inner.type.rank - 1:
         return None
-    weight, bias = value_of(linear.inputs[1]), value_of(linear.inputs[2])
-    if weight is None or bias is None or columns.step != 1 or any(user.op != part for user in users[inner]):
+    known = all(value_of(n) is not None for n in linear.inputs[1:])
+    if not known or columns.step != 1 or any(user.op != part for user in users[inner]):
         return None
     for user in users[linear]:
         if user is inner:
@@ -101,14 +93,9 @@ def _through_columns(users: dict[Node, list[Node]], inner: Node, part: Slice) ->
             return None
         if other.start < columns.stop and columns.start < other.stop:
             return None
-    rows = slice(columns.start, columns.stop)
-    return make(
-        Linear(),
-        _sliced(linear.inputs[0], part),
-        constant(weight[rows], linear.inputs[1].origin),
-        constant(bias[rows], linear.inputs[2].origin),
-        origin=inner.origin,
-    )
+    x, *parts = linear.inputs
+    rows = (constant(array_of(n)[columns.start : columns.stop], n.origin) for n in parts)
+    return make(Linear(), _sliced(x, part), *rows, origin=inner.origin)
 
 
 def _one_part(inner: Node, axis: int, op: Slice) -> Node | None:
@@ -131,8 +118,6 @@ def _sliced(x: Node, part: Slice) -> Node:
 
 
 def _sliced_if_wide(x: Node, part: Slice, rank: int, axis: int) -> Node:
-    """An operand that is broadcast along the axis stays as it is."""
-    own = axis - (rank - x.type.rank)
-    if own < 0 or x.shape[own] == 1:
-        return x
-    return _sliced(x, replace(part, axis=own))
+    """Slice an operand unless it is broadcast along the axis."""
+    there = axis - (rank - x.type.rank)
+    return x if there < 0 or x.shape[there] == 1 else _sliced(x, replace(part, axis=there))

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Concat, Linear, Mul, Relu, Slice, constant, value_of
+from edgewright.passes.ops import Concat, Linear, Mul, Relu, Slice, array_of, constant, value_of
 from edgewright.passes.quantisation.calibrate import Calibration
 from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS
 from edgewright.passes.transform import Note, Pass
@@ -20,11 +20,11 @@ WORTH = 0.25  # of the noise of one range: 6 dB, or the split is not worth its c
 
 @dataclass(frozen=True, slots=True)
 class SplitOutliers(Pass):
-    """Spreads the few hidden channels with huge values over several columns.
+    """Spread the few hidden channels with huge values over several columns.
 
     Before: Linear(Gelu(Linear(x; W1, b1)); W2, b2) where some hidden channels reach ten times as far as the others.
     After: these channels last (rows of W1 permuted) and by themselves, so that their integers have a scale of their own;
-    behind the Gelu, n copies of an nth of them, each with the columns of W2: Linear(Concat(Gelu(Slice), c, .., c)) with
+    after the Gelu, n copies of an nth of them, each with the columns of W2: Linear(Concat(Gelu(Slice), c, .., c)) with
     c = Gelu(Slice) / n. All columns then have like ranges, and no weight is larger than before.
     Exact: yes, up to the order of float sums. Source: outlier channel splitting, Zhao et al. (ICML 2019), section 3.
     """
@@ -33,7 +33,7 @@ class SplitOutliers(Pass):
 
     def run(self, graph: Graph, note: Note) -> Graph:
         users = graph.users()
-        outlying: dict[Node, Split] = {}
+        outlying: dict[Node, OutlierSplit] = {}
         for node in graph.nodes():
             if _splits(node, users, graph):
                 found = self._outliers(node, users[node])
@@ -46,8 +46,7 @@ class SplitOutliers(Pass):
                 return _split(old, operands[0], outlying[old])
             if isinstance(old.op, Linear) and old.inputs[0] in outlying:
                 chosen = outlying[old.inputs[0]]
-                weight = value_of(operands[1])
-                assert weight is not None
+                weight = array_of(operands[1])
                 columns = np.concatenate([chosen.order, *[chosen.order[-chosen.count :]] * (chosen.copies - 1)])
                 moved = constant(weight[:, columns], operands[1].origin)
                 return make(old.op, operands[0], moved, operands[2], origin=old.origin)
@@ -55,15 +54,13 @@ class SplitOutliers(Pass):
 
         return rebuild(graph, change)
 
-    def _outliers(self, node: Node, readers: list[Node]) -> Split | None:
-        """The channels and copies with the least noise; None when nothing is worth it."""
+    def _outliers(self, node: Node, readers: list[Node]) -> OutlierSplit | None:
+        """Return the channels and copies with the least noise; None when nothing is worth it."""
         seen = self.calibration.channels(node, -1)
         reach = np.maximum(seen.high, 0.0) - np.minimum(seen.low, 0.0)
         effect = np.zeros(len(reach))
         for reader in readers:
-            weight = value_of(reader.inputs[1])
-            assert weight is not None
-            effect += np.square(weight.astype(np.float64)).sum(axis=0)
+            effect += np.square(array_of(reader.inputs[1]).astype(np.float64)).sum(axis=0)
         ranks = np.argsort(reach, kind="stable")
         best, least = None, WORTH * float(effect.sum() * reach.max() ** 2)
         for count, copies in product(COUNTS, COPIES):
@@ -73,12 +70,12 @@ class SplitOutliers(Pass):
             step = max(float(reach[rest].max()), float(reach.max()) / copies)
             noise = float(effect[rest].sum() + effect[chosen].sum() * copies**2) * step**2
             if noise < least:
-                best, least = Split(np.concatenate([rest, chosen]), count, copies), noise
+                best, least = OutlierSplit(np.concatenate([rest, chosen]), count, copies), noise
         return best
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Split:
+class OutlierSplit:
     """Channels in their new order, how many of the last ones are outliers, and over how many columns each is spread."""
 
     order: Array
@@ -87,7 +84,7 @@ class Split:
 
 
 def _splits(node: Node, users: dict[Node, list[Node]], graph: Graph) -> bool:
-    """A table between Linears with constant weights, read by nobody else."""
+    """Return whether a table stands between Linears with constant weights and nothing else reads it."""
     if not isinstance(node.op, ACTIVATIONS) or isinstance(node.op, Relu) or node in graph.outputs:
         return False
     (source,) = node.inputs
@@ -99,12 +96,10 @@ def _splits(node: Node, users: dict[Node, list[Node]], graph: Graph) -> bool:
     )
 
 
-def _split(node: Node, source: Node, split: Split) -> Node:
+def _split(node: Node, source: Node, split: OutlierSplit) -> Node:
     total, usual = len(split.order), len(split.order) - split.count
     x, w, b = source.inputs
-    weight, bias = value_of(w), value_of(b)
-    assert weight is not None and bias is not None
-    rows = constant(weight[split.order], w.origin), constant(bias[split.order], b.origin)
+    rows = (constant(array_of(part)[split.order], part.origin) for part in (w, b))
     moved = make(Linear(), x, *rows, origin=source.origin)
     axis = node.type.rank - 1
     rest, few = (make(Slice(axis, start, stop), moved, origin=source.origin) for start, stop in ((0, usual), (usual, total)))

@@ -35,12 +35,12 @@ class LayerUsage:
 
 
 def mixtures(graph: Graph) -> list[Node]:
-    """Every MoE, in order."""
+    """Return every MoE, in order."""
     return [node for node in graph.nodes() if isinstance(node.op, MoE)]
 
 
 def tasks_of(graph: Graph) -> dict[Node, tuple[str, ...]]:
-    """Which outputs depend on each MoE."""
+    """Return which outputs depend on each MoE."""
     found: dict[Node, list[str]] = {node: [] for node in mixtures(graph)}
     for name, output in zip(graph.output_names, graph.outputs, strict=True):
         for node in topological([output]):
@@ -50,7 +50,7 @@ def tasks_of(graph: Graph) -> dict[Node, tuple[str, ...]]:
 
 
 def expert_usage(graph: Graph, samples: Mapping[str, Array]) -> list[LayerUsage]:
-    """Runs the samples through the graph and counts the tokens of each expert's queue."""
+    """Run the samples through the graph and counts the tokens of each expert's queue."""
     layers = mixtures(graph)
     readers: dict[Node, list[Node]] = {}
     for node in layers:
@@ -85,7 +85,7 @@ def tell_usage(note: Note, usage: Sequence[LayerUsage]) -> None:
 
 
 def unreachable(node: Node) -> tuple[int, ...]:
-    """Experts of a MoE that no input whatever makes a token choose, and whose probabilities change no gate.
+    """Return experts of a MoE that no input whatever makes a token choose, and whose probabilities change no gate.
 
     An expert is out when K others have larger logits for every token: a constant router, rows of the router that differ by
     their bias only, or tokens bounded by a norm: |(w_i - w_j) (gamma z + beta)| with |z|^2 at most the width.

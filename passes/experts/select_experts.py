@@ -71,7 +71,7 @@ class SelectExperts(Pass):
             yield Diagnostic("E014", "a usage threshold without samples", "--usage-threshold", because, help_text)
 
     def _one_task(self, graph: Graph, note: Note) -> Graph:
-        """The graph of the task's output alone; inputs that only others read go too."""
+        """Return the graph of the task's output alone; inputs that only others read go too."""
         if self.task is None or graph.output_names == (self.task,):
             return graph
         output = graph.outputs[graph.output_names.index(self.task)]
@@ -84,7 +84,7 @@ class SelectExperts(Pass):
         return result
 
     def _kept(self, node: Node, usage: list[LayerUsage]) -> tuple[int, ...]:
-        """The experts that stay."""
+        """Return the experts that stay."""
         count = node.inputs[1].shape[2]
         out = set(unreachable(node))
         kept = [expert for expert in range(count) if expert not in out]
@@ -109,7 +109,7 @@ def _tell_kept(note: Note, kept: Mapping[Node, tuple[int, ...]], usage: list[Lay
 
 
 def _without(graph: Graph, kept: Mapping[Node, tuple[int, ...]]) -> Graph:
-    """Each MoE with the experts that are kept; layers that share weights and keep the same share them again."""
+    """Return each MoE with the experts that are kept; layers that share weights and keep the same share them again."""
     shared: dict[tuple[Node, tuple[int, ...]], Node] = {}
 
     def part(node: Node, experts: tuple[int, ...]) -> Node:

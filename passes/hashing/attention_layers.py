@@ -1,4 +1,4 @@
-"""Attention layers of a float graph in the order of the data, and why one of them may not be hashed."""
+"""Attention layers of a float graph in topological order, and why a layer cannot be hashed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgewright.passes.ops import (
 )
 from edgewright.passes.ops.groups import NORMS, WINDOWS
 
-# the rule's own choice: what exporters put between a stream and the projections of it; a Concat has several sources
+# chosen by the rule: what exporters put between a stream and the projections of it; a Concat has several sources
 PROJECTING: tuple[type[Op], ...] = (Linear, Conv, *NORMS, *WINDOWS, Gather)
 
 
@@ -54,7 +54,7 @@ class Projection:
 
 
 def attention_layers(graph: Graph) -> tuple[AttentionLayer, ...]:
-    """All of them, operands before their users."""
+    """Return all of them, operands before their users."""
     nodes = [node for node in graph.nodes() if isinstance(node.op, Attention)]
     return tuple(AttentionLayer(i, node, _obstacle(node)) for i, node in enumerate(nodes))
 
@@ -71,7 +71,7 @@ def _obstacle(node: Node) -> str | None:
 
 
 def _origins(node: Node) -> set[Node]:
-    """The value and what it is computed from token by token."""
+    """Return the value and what it is computed from token by token."""
     found = {node}
     while isinstance(node.op, PROJECTING):
         node = node.inputs[0]
@@ -80,7 +80,7 @@ def _origins(node: Node) -> set[Node]:
 
 
 def projection(node: Node) -> Projection | None:
-    """Channels of a Linear (a merged Q, K, V) or all of it; None for any other value."""
+    """Return channels of a Linear (a merged Q, K, V) or all of it; None for any other value."""
     step, linear = (node.op, node.inputs[0]) if isinstance(node.op, Slice) else (None, node)
     if not isinstance(linear.op, Linear) or linear.type.rank != 3:
         return None

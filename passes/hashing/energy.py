@@ -1,16 +1,16 @@
-"""What attention costs in arithmetic, with softmax and hashed, and the energy that it takes: from shapes alone.
+"""Arithmetic and energy of attention, with softmax and hashed, from shapes alone.
 
 Source: EcoFormer (arXiv 2209.09004), section 4.1 and the figures of its released code: 32-bit floats in 45 nm, on-chip
-arithmetic only. Exponentials, reciprocals and all movement of data are left out, as there.
+arithmetic only. Exponentials, reciprocals and all movement of data are omitted, as there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.blocks.find_blocks import find_blocks
 from edgewright.passes.hashing.attention_layers import AttentionLayer, attention_layers, projection
 from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.structure.find_blocks import find_blocks
 
 MULTIPLICATION_PJ = 3.7
 ADDITION_PJ = 0.9
@@ -40,12 +40,12 @@ class Arithmetic:
 
 
 def products(macs: int) -> Arithmetic:
-    """Multiply-accumulates, one multiplication and one addition each."""
+    """Return multiply-accumulates, one multiplication and one addition each."""
     return Arithmetic(macs, macs)
 
 
 def softmax_attention(tokens: int, keys: int, width: int, heads: int) -> Arithmetic:
-    """Scores, their scaling, and the weighted sums, of queries, keys and values of one width; no projections."""
+    """Return scores, their scaling, and the weighted sums, of queries, keys and values of one width; no projections."""
     return products(2 * tokens * keys * width) + Arithmetic(heads * tokens * keys)
 
 
@@ -85,7 +85,7 @@ class HashingGain:
 
 
 def hashing_gains(graph: Graph, bits: int = BITS, supports: int = SUPPORTS) -> tuple[HashingGain, ...]:
-    """One for each Attention of a float graph."""
+    """Return one for each Attention of a float graph."""
     layers = attention_layers(graph)
     around = {block.attention: block.members for block in find_blocks(graph)}
     whole = graph.nodes()

@@ -123,7 +123,7 @@ class HashAttentionLayers(Pass):
             )
 
     def _calibration(self, graph: Graph, chosen: Sequence[AttentionLayer]) -> tuple[_Seen, _Seen]:
-        """Samples to learn from, and others to compare on (the same where there are no more)."""
+        """Return samples to learn from, and others to compare on (the same where there are no more)."""
         have = min(len(value) for value in self.samples.values())
         order = np.random.default_rng(self.seed).permutation(have)
         wanted = [node for layer in chosen for node in read_by(layer)]
@@ -152,7 +152,7 @@ class HashAttentionLayers(Pass):
         return done.graph
 
     def _compare(self, chosen: Sequence[AttentionLayer], models: Sequence[tuple[str, Graph]], seen: _Seen, note: Note) -> None:
-        """A table of how alike maps are before and after; that of equal weights is what codes have to beat."""
+        """Add a table of the similarity of maps before and after; codes have to beat the similarity of equal weights."""
         rows: dict[AttentionLayer, list[float]] = {}
         maps = {}
         rng = np.random.default_rng(self.seed)
@@ -193,7 +193,7 @@ class _Seen:
 
 
 def _of_layers(graph: Graph, chosen: Sequence[AttentionLayer]) -> list[Node]:
-    """The HashAttention that stands for each layer: it has its name."""
+    """Return the HashAttention that stands for each layer: it has its name."""
     found = {node.origin: node for node in graph.nodes() if isinstance(node.op, HashAttention)}
     return [found[layer.node.origin] for layer in chosen]
 

@@ -1,4 +1,4 @@
-"""One attention layer's hash functions: what they are learned from, the nodes they become, how alike its maps stay."""
+"""Hash functions of an attention layer: what they learn from, the nodes that replace it, how similar its maps remain."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def shared(layer: AttentionLayer) -> tuple[Projection, Projection] | None:
 
 
 def read_by(layer: AttentionLayer) -> tuple[Node, ...]:
-    """Whose values `learn_layer` takes: q, k, and what they are projected from."""
+    """Return whose values `learn_layer` takes: q, k, and what they are projected from."""
     both = shared(layer)
     return (*layer.node.inputs[:2], *(() if both is None else (both[0].x,)))
 
@@ -66,7 +66,7 @@ def learn_layer(layer: AttentionLayer, values: Values, settings: HashSettings) -
 
 
 def replace_attention(graph: Graph, hashed: Mapping[Node, HashedLayer], settings: HashSettings) -> Graph:
-    """The graph with hashed attention in the place of each of these nodes; K and what only it needed are gone."""
+    """Return the graph with hashed attention in the place of each of these nodes; K and what only it needed are gone."""
 
     def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
         if old not in hashed:
@@ -106,7 +106,7 @@ def attention_map(layer: AttentionLayer, values: Values, rows: Array) -> Array:
 
 
 def hashed_map(codes: Array, heads: int, rows: Array) -> Array:
-    """Weights between codes (samples, tokens, H b), each row adding up to 1."""
+    """Return weights between codes (samples, tokens, H b), each row adding up to 1."""
     split = codes.reshape(*codes.shape[:2], heads, -1).swapaxes(1, 2)
     weights = split[:, :, rows] @ split.swapaxes(-1, -2) + (split.shape[-1] + 1)
     found: Array = weights / weights.sum(axis=-1, keepdims=True)

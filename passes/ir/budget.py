@@ -1,8 +1,10 @@
-"""How much memory evaluating a graph takes, before anybody does."""
+"""How much memory the evaluation of a graph takes, computed beforehand."""
 
 from __future__ import annotations
 
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from collections.abc import Callable, Iterator
+
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ops.attention import Attention
 from edgewright.passes.ops.constant import Constant
@@ -10,43 +12,43 @@ from edgewright.passes.ops.constant import Constant
 PEAK_BYTES_MAX = 2 << 30  # of one sample's values alive at once, as float32 or int64
 
 
-def peak_bytes(graph: Graph) -> tuple[int, Node | None]:
-    """The largest sum of values alive at once in the order of `graph.nodes()`, constants apart, and the value that
-    reaches it. An attention's scores count while it is evaluated."""
+def alive(graph: Graph, size: Callable[[Node], int]) -> Iterator[tuple[Node, int]]:
+    """Yield each node in the order of `graph.nodes()`, and the total size of the values that are alive once it is computed.
+    Constants do not count."""
     nodes = graph.nodes()
     last = {operand: i for i, node in enumerate(nodes) for operand in node.inputs}
     last.update(dict.fromkeys(graph.outputs, len(nodes)))
     ending: dict[int, list[Node]] = {}
     for node, position in last.items():
         ending.setdefault(position, []).append(node)
-    alive = peak = 0
-    at: Node | None = None
+    total = 0
     for i, node in enumerate(nodes):
         if not isinstance(node.op, Constant):
-            alive += _bytes(node)
-        if alive + _scores(node) > peak:
-            peak, at = alive + _scores(node), node
-        alive -= sum(_bytes(n) for n in ending.get(i, ()) if not isinstance(n.op, Constant))
+            total += size(node)
+        yield node, total
+        total -= sum(size(n) for n in ending.get(i, ()) if not isinstance(n.op, Constant))
+
+
+def peak_bytes(graph: Graph) -> tuple[int, Node | None]:
+    """Return the largest total of `alive` in bytes, and the value that reaches it. The scores of an attention count while
+    it is evaluated."""
+    peak = 0
+    at: Node | None = None
+    for node, total in alive(graph, _bytes):
+        if total + _scores(node) > peak:
+            peak, at = total + _scores(node), node
     return peak, at
 
 
 def check_budget(graph: Graph) -> None:
-    """CompileError Q010 when one sample's values take more than PEAK_BYTES_MAX at once."""
+    """Raise CompileError Q010 when one sample's values take more than PEAK_BYTES_MAX at once."""
     peak, node = peak_bytes(graph)
     if peak > PEAK_BYTES_MAX:
         assert node is not None
-        raise CompileError(
-            [
-                Diagnostic(
-                    "Q010",
-                    f"the model's values take {peak / 2**30:,.1f} GiB at once",
-                    node.name,
-                    f"{node.op.kind} gives {node.type}, and with what else is alive this is more than "
-                    f"{PEAK_BYTES_MAX >> 30} GiB for one sample",
-                    "export the model for a smaller input (--shape NAME=... where the file leaves it open)",
-                )
-            ]
-        )
+        message, limit = f"the model's values take {peak / 2**30:,.1f} GiB at once", f"{PEAK_BYTES_MAX >> 30} GiB"
+        because = f"{node.op.kind} gives {node.type}, and with the other values alive this is more than {limit} for one sample"
+        help_text = "export the model for a smaller input (--shape NAME=... where the file leaves it open)"
+        fail("Q010", message, node.name, because, help_text)
 
 
 def _bytes(node: Node) -> int:

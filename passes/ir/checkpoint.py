@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.diagnostics import CompileError, Diagnostic
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.documents import parse_json
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
@@ -87,7 +87,7 @@ class _Structure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(path: Path) -> Graph:
-    """The graph of a checkpoint; ``CompileError`` G090 when it is missing, damaged or of another format."""
+    """Return the graph of a checkpoint. Raise CompileError G090 when it is missing, damaged or of another format."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             structure = parse_json(archive["structure"].tobytes(), _Structure)
@@ -96,18 +96,9 @@ def load(path: Path) -> Graph:
             graph = _build(structure, archive)
         for problem in problems(graph):
             raise ValueError(f"{problem.message}, at {problem.at}")
-    except Exception as error:  # what an operator says of operands that no compiler gave it
-        raise CompileError(
-            [
-                Diagnostic(
-                    "G090",
-                    "the checkpoint cannot be read",
-                    path.name,
-                    plain(error)[:300] or type(error).__name__,
-                    "compile the model again",
-                )
-            ]
-        ) from error
+    except Exception as error:  # anything: an operator meets operands that no compiler gave it
+        because = plain(error)[:300] or type(error).__name__
+        fail("G090", "the checkpoint cannot be read", path.name, because, "compile the model again", cause=error)
     return graph
 
 
@@ -140,13 +131,13 @@ def _at(nodes: list[Node], index: int) -> Node:
 
 
 def _operator(kind: type[Op], attributes: dict[str, Any]) -> Op:
-    """An operator whose attributes have the types of its fields."""
-    given = {name: _decode(value) for name, value in attributes.items()}
-    wanted = _hints(kind)
-    wrong = [name for name in given if name not in wanted or not fits(given[name], wanted[name])]
+    """Return an operator whose attributes have the types of its fields."""
+    decoded = {name: _decode(value) for name, value in attributes.items()}
+    types = _hints(kind)
+    wrong = [name for name in decoded if name not in types or not fits(decoded[name], types[name])]
     if wrong:
         raise ValueError(f"{kind.__name__} has no such {', '.join(sorted(wrong))}")
-    return kind(**given)
+    return kind(**decoded)
 
 
 @cache
@@ -156,14 +147,14 @@ def _hints(kind: type[Op]) -> dict[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of an annotated type, its items too."""
+    """Return whether a value is of an annotated type, its items too."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
     if origin is Literal:
         return value in arguments
     if origin in (Union, UnionType):
-        return any(fits(value, one) for one in arguments)
+        return any(fits(value, option) for option in arguments)
     if origin is tuple:
         if not isinstance(value, tuple):
             return False
@@ -183,12 +174,12 @@ def _is_quant(value: Any) -> bool:
     if not isinstance(value, Quant):
         return False
     scales = value.scale if isinstance(value.scale, tuple) else (value.scale,)
-    positive = all(fits(one, float) and 0 < one < math.inf for one in scales)
+    positive = all(fits(scale, float) and 0 < scale < math.inf for scale in scales)
     return positive and fits(value.zero_point, int) and fits(value.axis, int)
 
 
 def _encode(value: Any) -> Any:
-    """JSON for an attribute: finite numbers and strings as they are, the rest tagged."""
+    """Return JSON for an attribute: finite numbers and strings as they are, the rest tagged."""
     if isinstance(value, Float32):
         return {"elem": "f32"}
     if isinstance(value, Int):

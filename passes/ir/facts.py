@@ -1,8 +1,8 @@
-"""What passes and machines want to know of an operator without naming it. `passes/ops/groups.py` makes sets of it."""
+"""What passes and machines need to know of an operator without naming it; `passes/ops/groups.py` derives sets from it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from edgewright.passes.ir.types import Level
@@ -21,18 +21,18 @@ ONE_OPERATION: Instructions = (0.75, 0.5)  # load, operation and store
 class Facts:
     """Every operator declares all of them: none has a default, so none is forgotten.
 
-    elementwise: an element of the result depends on the elements of the operands at its place alone (numpy broadcasting).
+    elementwise: each element of the result depends only on the operands' elements at its position (numpy broadcasting).
     unary: elementwise, and a function of one operand and attributes.
-    per_token: a row along the last axis depends on that row of the first operand and on parameters, whatever the rank.
-    affine: elementwise, and of first degree in each operand while the others stand still (a divisor apart).
+    per_token: each row along the last axis depends on that row of the first operand and on parameters, whatever the rank.
+    affine: elementwise, and of first degree in each operand while the others are constant (a divisor excepted).
     chooses: each element of the result is an element of an operand, so that integers keep their scale.
-    window: the operand's memory under another offset or other strides.
+    window: the operand's memory with another offset or other strides.
     carries_integers: moves token ids and masks through a float graph.
-    normalises: each row to a mean square of 1. weighted: a product with a constant weight of one filter per channel.
-    accumulates: in an integer graph, a value that arrives as an int32 accumulator with a scale of its own.
-    table: in an integer graph, a table of its own between int8 and int8.
-    on_host: the host may apply it to what comes from masks alone, before any integer.
-    levels: of the graphs that may hold it (`on_host` apart).
+    normalises: each row to a mean square of 1. weighted: a product with a constant weight, one filter per channel.
+    accumulates: in an integer graph, the value is an int32 accumulator with its own scale.
+    table: in an integer graph, a table from int8 to int8.
+    on_host: the host may compute it from masks alone, before any integer.
+    levels: of the graphs that may contain it (`on_host` excepted).
     instructions: what an estimate counts for it; None where no CPU runs a step of that name.
     """
 
@@ -52,26 +52,40 @@ class Facts:
     instructions: Instructions | None
 
     def __post_init__(self) -> None:
-        assert self.elementwise or not (self.unary or self.affine), "both are kinds of elementwise"
+        assert self.elementwise or not (self.unary or self.affine), "unary and affine operators are elementwise"
         assert self.unary or not self.table, "a table has one operand"
-        assert self.chooses or not self.window, "a window holds elements of its operand"
-        assert self.levels, "no graph may hold it"
+        assert self.chooses or not self.window, "a window consists of elements of its operand"
+        assert self.levels, "no graph may contain it"
+
+
+_NONE = Facts(
+    elementwise=False,
+    unary=False,
+    per_token=False,
+    affine=False,
+    chooses=False,
+    window=False,
+    carries_integers=False,
+    normalises=False,
+    weighted=False,
+    accumulates=False,
+    table=False,
+    on_host=False,
+    levels=BOTH_LEVELS,
+    instructions=None,
+)  # for the kinds below, each of which says which facts its operators declare themselves
 
 
 def of_one_value(
     *, affine: bool, accumulates: bool, table: bool, on_host: bool, levels: frozenset[Level], instructions: Instructions
 ) -> Facts:
-    """Facts of an elementwise operator with one operand."""
-    return Facts(
+    """Return the facts of an elementwise operator with one operand."""
+    return replace(
+        _NONE,
         elementwise=True,
         unary=True,
         per_token=True,
         affine=affine,
-        chooses=False,
-        window=False,
-        carries_integers=False,
-        normalises=False,
-        weighted=False,
         accumulates=accumulates,
         table=table,
         on_host=on_host,
@@ -81,104 +95,75 @@ def of_one_value(
 
 
 def activation(instructions: Instructions) -> Facts:
-    """Facts of a curved function of one value that is defined everywhere: in integers a table of its own."""
+    """Return the facts of a non-linear function of one value that is defined everywhere: in integers a table."""
     return of_one_value(
         affine=False, accumulates=False, table=True, on_host=False, levels=FLOAT_ONLY, instructions=instructions
     )
 
 
-def of_several_values(
-    *,
-    affine: bool,
-    chooses: bool,
-    carries_integers: bool,
-    accumulates: bool,
-    on_host: bool,
-    levels: frozenset[Level],
-    instructions: Instructions,
+def of_two_numbers(
+    *, affine: bool, accumulates: bool, on_host: bool, levels: frozenset[Level], instructions: Instructions
 ) -> Facts:
-    """Facts of an elementwise operator whose operands broadcast."""
-    return Facts(
+    """Return the facts of an elementwise operator that computes a number of operands that broadcast."""
+    return replace(
+        _NONE,
         elementwise=True,
-        unary=False,
-        per_token=False,
         affine=affine,
-        chooses=chooses,
-        window=False,
-        carries_integers=carries_integers,
-        normalises=False,
-        weighted=False,
         accumulates=accumulates,
-        table=False,
         on_host=on_host,
         levels=levels,
         instructions=instructions,
     )
 
 
+def of_a_choice(*, carries_integers: bool) -> Facts:
+    """Return the facts of an elementwise operator whose result is one of its operands' elements."""
+    return replace(
+        _NONE,
+        elementwise=True,
+        chooses=True,
+        carries_integers=carries_integers,
+        on_host=True,
+        instructions=ONE_OPERATION,
+    )
+
+
 def of_a_product(*, per_token: bool, weighted: bool, levels: frozenset[Level], instructions: Instructions | None) -> Facts:
-    """Facts of what multiplies and adds up: in integers an accumulator."""
-    return Facts(
-        elementwise=False,
-        unary=False,
+    """Return the facts of an operator that multiplies and adds up: in integers an accumulator."""
+    accumulates = Level.QUANTISED in levels
+    return replace(
+        _NONE,
         per_token=per_token,
-        affine=False,
-        chooses=False,
-        window=False,
-        carries_integers=False,
-        normalises=False,
         weighted=weighted,
-        accumulates=Level.QUANTISED in levels,
-        table=False,
-        on_host=False,
+        accumulates=accumulates,
         levels=levels,
         instructions=instructions,
     )
 
 
 def of_a_move(*, window: bool, instructions: Instructions | None) -> Facts:
-    """Facts of what takes elements of operands to other places: of any type, at both levels and on the host."""
-    return Facts(
-        elementwise=False,
-        unary=False,
-        per_token=False,
-        affine=False,
-        chooses=True,
-        window=window,
-        carries_integers=True,
-        normalises=False,
-        weighted=False,
-        accumulates=False,
-        table=False,
-        on_host=True,
-        levels=BOTH_LEVELS,
-        instructions=instructions,
-    )
+    """Return the facts of an operator that moves elements of its operands: of any type, at both levels and on the host."""
+    return replace(_NONE, chooses=True, window=window, carries_integers=True, on_host=True, instructions=instructions)
+
+
+def of_a_source() -> Facts:
+    """Return the facts of an operator without operands."""
+    return replace(_NONE, carries_integers=True)
+
+
+def of_a_norm(instructions: Instructions) -> Facts:
+    """Return the facts of a normalisation of rows."""
+    return replace(_NONE, per_token=True, normalises=True, instructions=instructions)
 
 
 def of_rows(
-    *,
-    per_token: bool,
-    normalises: bool,
-    accumulates: bool,
-    carries_integers: bool,
-    on_host: bool,
-    levels: frozenset[Level],
-    instructions: Instructions | None,
+    *, per_token: bool, accumulates: bool, on_host: bool, levels: frozenset[Level], instructions: Instructions | None
 ) -> Facts:
-    """Facts of what is neither elementwise nor a product nor a move: norms, sums along axes, what enters the graph."""
-    return Facts(
-        elementwise=False,
-        unary=False,
+    """Return the facts of any other operator: neither elementwise nor a product, a move or a norm."""
+    return replace(
+        _NONE,
         per_token=per_token,
-        affine=False,
-        chooses=False,
-        window=False,
-        carries_integers=carries_integers,
-        normalises=normalises,
-        weighted=False,
         accumulates=accumulates,
-        table=False,
         on_host=on_host,
         levels=levels,
         instructions=instructions,

@@ -43,7 +43,7 @@ class Node:
         return self.op.work(*(n.type for n in self.inputs))
 
     def with_inputs(self, inputs: Iterable[Node]) -> Node:
-        """The same op on other inputs; keeps origin and quant, infers the rest anew."""
+        """Return the same op on other inputs; keeps origin and quant, infers the rest anew."""
         return make(self.op, *inputs, origin=self.origin, quant=self.quant)
 
     def __repr__(self) -> str:
@@ -51,12 +51,12 @@ class Node:
 
 
 def merge_origins(*origins: Iterable[str]) -> tuple[str, ...]:
-    """All names in order, each once."""
+    """Return all names in order, each once."""
     return tuple(dict.fromkeys(name for names in origins for name in names))
 
 
 def make(op: Op, *inputs: Node, origin: Iterable[str] = (), quant: Quant | None = None) -> Node:
-    """Infers the type and builds the node. Raises InferError naming op and operands."""
+    """Infer the type and build the node. InferError names op and operands."""
     origin = tuple(origin)
     try:
         inferred = op.infer(*(n.type for n in inputs))
@@ -78,13 +78,16 @@ class Graph:
     output_names: tuple[str, ...]
     level: Level = Level.FLOAT
     notes: tuple[str, ...] = field(default=(), compare=False)
+    _order: tuple[Node, ...] = field(default=(), init=False, compare=False, repr=False)
 
     def nodes(self) -> list[Node]:
-        """Every node once, operands before their users, in an order that depends on the structure only."""
-        return topological(self.outputs, self.inputs)
+        """Return every node once, operands before their users, in an order that depends on the structure only."""
+        if not self._order:
+            object.__setattr__(self, "_order", tuple(topological(self.outputs, self.inputs)))
+        return list(self._order)
 
     def users(self) -> dict[Node, list[Node]]:
-        """Which nodes read a node (once per operand position); graph outputs do not count."""
+        """Return which nodes read a node (once per operand position); graph outputs do not count."""
         found: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
         for node in self.nodes():
             for operand in node.inputs:
@@ -96,7 +99,7 @@ class Graph:
 
 
 def topological(outputs: Iterable[Node], first: Iterable[Node] = ()) -> list[Node]:
-    """Depth-first post-order without recursion; `first` come first. ValueError on a cycle."""
+    """Sort nodes depth first, operands before users, without recursion; `first` come first. ValueError on a cycle."""
     order: dict[Node, None] = dict.fromkeys(first)
     open_: set[Node] = set()
     for output in outputs:
@@ -122,8 +125,8 @@ def topological(outputs: Iterable[Node], first: Iterable[Node] = ()) -> list[Nod
 
 
 def rewrite(graph: Graph, change: Callable[[Node], Node | None]) -> Graph:
-    """Bottom-up, each node once: `change` sees a node whose operands are already rewritten and returns its
-    replacement (same shape), or None to keep it. What nobody reads afterwards is gone."""
+    """Replace nodes bottom-up, each once: `change` gets a node whose operands are already rewritten and returns its
+    replacement (same shape), or None to keep it. What nothing reads afterwards is gone."""
 
     def on_new_operands(old: Node, operands: tuple[Node, ...]) -> Node:
         candidate = moved(old, operands)
@@ -133,20 +136,16 @@ def rewrite(graph: Graph, change: Callable[[Node], Node | None]) -> Graph:
 
 
 def rebuild(graph: Graph, change: Callable[[Node, tuple[Node, ...]], Node | None]) -> Graph:
-    """As `rewrite`, for changes that were decided on the old graph: `change` sees the old node and its new
-    operands; None puts the node on them."""
+    """As `rewrite`, for changes that were decided on the old graph: `change` gets the old node and its new operands;
+    None moves the node onto them. The graph itself where nothing changed."""
     done: dict[Node, Node] = {}
     for node in graph.nodes():
         operands = tuple(done[operand] for operand in node.inputs)
         done[node] = change(node, operands) or moved(node, operands)
-    return replace(
-        graph,
-        inputs=tuple(done[node] for node in graph.inputs),
-        outputs=tuple(done[node] for node in graph.outputs),
-    )
+    inputs, outputs = (tuple(done[node] for node in nodes) for nodes in (graph.inputs, graph.outputs))
+    return graph if (inputs, outputs) == (graph.inputs, graph.outputs) else replace(graph, inputs=inputs, outputs=outputs)
 
 
 def moved(node: Node, operands: tuple[Node, ...]) -> Node:
-    """The node on other operands; itself when they are the same."""
-    same = all(new is old for new, old in zip(operands, node.inputs, strict=True))
-    return node if same else node.with_inputs(operands)
+    """Return the node on other operands; itself when they are the same."""
+    return node if operands == node.inputs else node.with_inputs(operands)

@@ -1,4 +1,4 @@
-"""What a graph means. On integers this is the truth every machine is compared with, bit for bit."""
+"""The interpreter: what a graph computes. On integers every machine is compared with it bit for bit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CACHED_ELEMENTS = 1 << 17  # values of the largest tensor in one run: a megabyte
 
 
 def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The outputs by name. Inputs by name, of the graph's shapes, or with B samples in place of the leading 1
+    """Return the outputs by name. Inputs by name, of the graph's shapes, or with B samples in place of the leading 1
     (outputs then lead with B too). ValueError for a missing, superfluous or misshapen input."""
     outputs: dict[str, list[Array]] = {name: [] for name in graph.output_names}
     for parts in _runs(graph, inputs):
@@ -40,12 +40,12 @@ def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def for_each(samples: int, node: Node, value: Array) -> Array:
-    """An output's value with so many samples along axis 0: one that depends on no input is computed once for all."""
+    """Return an output's value with so many samples along axis 0: one that depends on no input is computed once for all."""
     return np.concatenate([value] * samples) if samples > 1 and value.shape == node.shape else value
 
 
 def interpret_all(graph: Graph, inputs: Mapping[str, Array]) -> dict[Node, Array]:
-    """Every node's value, constants included. A batch needs a `batchable` graph."""
+    """Return every node's value, constants included. A batch needs a `batchable` graph."""
     runs = _runs(graph, inputs, whole=True)
     if len(runs) > 1:
         raise ValueError(f"graph {graph.name} takes one sample at a time")
@@ -54,9 +54,9 @@ def interpret_all(graph: Graph, inputs: Mapping[str, Array]) -> dict[Node, Array
 
 
 def visit(graph: Graph, inputs: Mapping[str, Array], see: Callable[[Node, Array], None]) -> None:
-    """Calls `see` with every node and its value in topological order, holding only values still needed.
+    """Call `see` with every node and its value in topological order, keeping only the values that are still needed.
 
-    Many samples may come in several runs: then `see` is called once a run for each node.
+    Many samples may take several runs; `see` is then called once per run for each node.
     """
     for parts in _runs(graph, inputs):
         with one_thread():
@@ -64,7 +64,7 @@ def visit(graph: Graph, inputs: Mapping[str, Array], see: Callable[[Node, Array]
 
 
 def batchable(graph: Graph) -> bool:
-    """True when B samples may take the place of the leading 1 in one run: no op moves or reduces axis 0."""
+    """Return True when B samples may take the place of the leading 1 in one run: no op moves or reduces axis 0."""
     return all(_keeps_batch(node) for node in graph.nodes())
 
 
@@ -98,7 +98,7 @@ def _keeps_batch(node: Node) -> bool:
 
 
 def run_size(graph: Graph) -> int:
-    """How many samples `interpret` and `visit` take at a time."""
+    """Return how many samples `interpret` and `visit` take at a time."""
     if not batchable(graph):
         return 1
     largest = max((n.type.size for n in graph.nodes() if not isinstance(n.op, Constant)), default=1)
@@ -106,27 +106,27 @@ def run_size(graph: Graph) -> int:
 
 
 def _runs(graph: Graph, inputs: Mapping[str, Array], whole: bool = False) -> list[dict[str, Array]]:
-    """The inputs checked, and split into runs (one run if `whole` and the graph is batchable)."""
+    """Return the inputs checked, and split into runs (one run if `whole` and the graph is batchable)."""
     expected = {node.op.name: node for node in graph.inputs if isinstance(node.op, Input)}
     if set(inputs) != set(expected):
         raise ValueError(f"graph {graph.name} takes inputs {sorted(expected)}, got {sorted(inputs)}")
     batches = set()
-    given: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for name, node in expected.items():
         value = np.asarray(inputs[name])
         if value.shape[1:] != node.shape[1:] or value.ndim != len(node.shape):
             raise ValueError(f"input {name} has shape {value.shape}, the graph takes {node.shape}")
-        given[name] = value.astype(np.int64 if isinstance(node.elem, Int) else np.float32)
+        arrays[name] = value.astype(np.int64 if isinstance(node.elem, Int) else np.float32)
         batches.add(value.shape[0] // node.shape[0] if node.shape else 1)
     batch = max(batches, default=1)
     if batch == 1:
-        return [given]
+        return [arrays]
     if len(batches) > 1:
         raise ValueError(f"inputs of graph {graph.name} hold different numbers of samples")
     step = batch if whole and batchable(graph) else run_size(graph)
     lead = {name: node.shape[0] for name, node in expected.items()}
     return [
-        {name: value[i * lead[name] : (i + step) * lead[name]] for name, value in given.items()} for i in range(0, batch, step)
+        {name: value[i * lead[name] : (i + step) * lead[name]] for name, value in arrays.items()} for i in range(0, batch, step)
     ]
 
 

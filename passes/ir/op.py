@@ -1,4 +1,4 @@
-"""What every operator offers: its result's type, its value, its work."""
+"""The interface of operators: the type of the result, its value, and its work."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class InferError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one evaluation costs whatever the machine: products, and bytes moved if nothing stays on chip.
+    """The cost of one evaluation on any machine: products, and bytes moved if nothing stays on chip.
 
-    `additions` are those that no product comes with.
+    `additions`: those that are not part of a multiply-accumulate.
     """
 
     macs: int = 0
@@ -47,14 +47,14 @@ class Allowed(NamedTuple):
 
 
 def fixed(what: str, value: Array | None, low: int, high: int) -> Allowed:
-    """The range of an operand that has to be a constant; None, which is not one, counts as outside."""
+    """Return the range of an operand that has to be a constant; None, which is not one, counts as outside."""
     if value is None:
         return Allowed(f"{what} (not a constant)", np.array(high + 1), low, high)
     return Allowed(what, value, low, high)
 
 
 class Op(ABC):
-    """An operator: a frozen dataclass whose fields are its attributes; it knows no graph and no machine.
+    """An operator: a frozen dataclass whose fields are its attributes, independent of graphs and machines.
 
     Every op accepts a leading batch larger than the types' 1 when it evaluates (constants broadcast), so
     that many samples run in one call; `interp.batchable` says whether a whole graph allows it.
@@ -65,25 +65,25 @@ class Op(ABC):
     facts: ClassVar[Facts]
 
     def __init_subclass__(cls) -> None:
-        """TypeError for an operator without facts of its own; a class with an abstract method is none yet."""
-        declared = vars(cls)
-        if "facts" not in declared and not any(getattr(value, "__isabstractmethod__", False) for value in declared.values()):
+        """Raise TypeError for an operator without its own facts; a class with an abstract method is not an operator yet."""
+        abstract = any(getattr(getattr(cls, name, None), "__isabstractmethod__", False) for name in dir(cls))
+        if "facts" not in vars(cls) and not abstract:
             raise TypeError(f"{cls.__name__} declares no facts (passes/ir/facts.py)")
 
     @abstractmethod
     def infer(self, *types: TensorType) -> TensorType:
-        """The result's type; InferError when the operands do not fit. Quant is not inferred."""
+        """Return the result's type; InferError when the operands do not fit. Quant is not inferred."""
 
     @abstractmethod
     def eval(self, *arrays: Array) -> Array:
-        """The result: float32 from floats, int64 (exact) from integers of any width."""
+        """Return the result: float32 from floats, int64 (exact) from integers of any width."""
 
     def macs(self, *types: TensorType) -> int:
-        """Multiply-accumulates of one evaluation."""
+        """Return multiply-accumulates of one evaluation."""
         return 0
 
     def additions(self, *types: TensorType) -> int:
-        """Additions beside those, where an op adds instead of multiplying."""
+        """Return the additions that are not part of those, where an operator adds instead of multiplying."""
         return 0
 
     def work(self, *types: TensorType) -> Work:
@@ -99,7 +99,7 @@ class Op(ABC):
         return ()
 
     def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
-        """The largest magnitude that the int32 accumulators can take with int8 activations, from the actual weights
+        """Return the largest magnitude that the int32 accumulators can take with int8 activations, from the actual weights
         where `values` holds them; 0 without accumulators."""
         return 0
 
@@ -110,6 +110,6 @@ class Op(ABC):
 
 
 def expect(condition: bool, message: str) -> None:
-    """Raises InferError(message) unless the condition holds."""
+    """Raise InferError(message) unless the condition holds."""
     if not condition:
         raise InferError(message)

@@ -7,7 +7,7 @@
       return y = %2
 
 A constant is its values in braces, flattened (one value fills the shape), or `#name`, looked up in `constants`. Types
-behind a colon are optional except for inputs; those given are compared with what the operator infers. The names of a
+after a colon are optional except for inputs; those stated are compared with what the operator infers. The names of a
 value's origin follow two spaces and a `#`.
 """
 
@@ -40,7 +40,7 @@ class TextError(ValueError):
 
 
 def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
-    """The graph that a text describes. TextError names the line that cannot be read, or whose stated type is not the one
+    """Return the graph that a text describes. TextError names the line that cannot be read, or whose stated type is not the one
     its operator infers."""
     reader = _Reader(dict(constants or {}))
     for number, line in enumerate(text.splitlines(), start=1):
@@ -53,7 +53,7 @@ def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
 
 
 def constants_of(graph: Graph) -> dict[str, Array]:
-    """The constants of a graph under the names that `to_text` prints for them."""
+    """Return the constants of a graph under the names that `to_text` prints for them."""
     from edgewright.passes.ir.text import fingerprint
     from edgewright.passes.ops.constant import Constant
 
@@ -134,7 +134,7 @@ class _Reader:
                 raise TextError(f"{text[position:]!r} follows an operand")
 
     def _constant(self, found: re.Match[str]) -> Node:
-        """One node for each spelling: what is written twice alike is one value."""
+        """Return one node for each spelling: what is written twice alike is one value."""
         from edgewright.passes.ops import constant
 
         spelling = found[0]
@@ -154,10 +154,10 @@ class _Reader:
         return self.written[spelling]
 
 
-def _full(pattern: re.Pattern[str], text: str, wanted: str) -> re.Match[str]:
+def _full(pattern: re.Pattern[str], text: str, message: str) -> re.Match[str]:
     found = pattern.fullmatch(text)
     if found is None:
-        raise TextError(wanted)
+        raise TextError(message)
     return found
 
 

@@ -14,7 +14,7 @@ from edgewright.passes.ops.input import Input
 
 
 def to_text(graph: Graph, literals: int = 0) -> str:
-    """One line per value that is not a constant: number, op and attributes, operands, type, meaning, origin.
+    """Print one line per value that is not a constant: number, op and attributes, operands, type, meaning, origin.
 
     literals: constants of at most so many elements are written out, and so are scales per channel; others are named by
     their fingerprint.
@@ -33,15 +33,15 @@ def to_text(graph: Graph, literals: int = 0) -> str:
 
 
 def digest(graph: Graph) -> str:
-    """SHA-256 over structure, attributes, meanings and every constant; equal graphs have equal digests."""
+    """Return the SHA-256 of structure, attributes, meanings and every constant; equal graphs have equal digests."""
     return hashlib.sha256(to_text(graph).encode()).hexdigest()
 
 
 def _call(op: Op, operands: str) -> str:
-    """Attributes in brackets (those that differ from their defaults), operands in parentheses."""
+    """Print attributes in brackets (those that differ from their defaults), operands in parentheses."""
     if isinstance(op, Input):
-        own = [f"{name}={getattr(op, name)!r}" for name in ("unbatched", "allowed") if getattr(op, name)]
-        return f"Input[{', '.join((repr(op.name), *own))}]"
+        options = [f"{name}={getattr(op, name)!r}" for name in ("unbatched", "allowed") if getattr(op, name)]
+        return f"Input[{', '.join((repr(op.name), *options))}]"
     shown = [f for f in dataclasses.fields(op) if getattr(op, f.name) != f.default]  # type: ignore[arg-type]
     attributes = ", ".join(f"{f.name}={_attribute(getattr(op, f.name))}" for f in shown)
     return f"{op.kind}[{attributes}]({operands})" if attributes else f"{op.kind}({operands})"
@@ -63,7 +63,7 @@ def _operand(node: Node, numbers: dict[Node, int], literals: int) -> str:
 
 
 def fingerprint(value: Array) -> str:
-    """64 bits of a digest of an array: what a text calls a constant."""
+    """Return 64 bits of an array's digest, which a text names the constant by."""
     return hashlib.sha256(f"{value.dtype.str}{value.shape}".encode() + value.tobytes()).hexdigest()[:16]
 
 

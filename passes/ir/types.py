@@ -1,4 +1,4 @@
-"""What a tensor is: shape, element, and (for boundary and report) what its integers stand for."""
+"""Types of tensors: shape, element, and (for boundary and report) what integers stand for."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Quant:
         return scale.reshape(-1, *[1] * (-self.axis - 1)) if scale.ndim else scale
 
     def real(self, values: Array) -> Array:
-        """What integers stand for, in float64."""
+        """Return what integers stand for, in float64."""
         return self.scales * (np.asarray(values, np.float64) - self.zero_point)
 
 
@@ -113,7 +113,7 @@ class TensorType:
 
 
 def elem_of(dtype: np.dtype[Any]) -> Elem:
-    """The element of a numpy dtype; floats of any width are F32, bool is u1."""
+    """Return the element of a numpy dtype; floats of any width are F32, bool is u1."""
     if dtype.kind == "f":
         return F32
     if dtype.kind in "iu":

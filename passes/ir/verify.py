@@ -1,27 +1,30 @@
-"""What must hold of a graph at its level. G-codes are our bugs, Q-codes come from the model."""
+"""What must hold for a graph at its level. G-codes are our bugs, Q-codes come from the model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import InferError
 from edgewright.passes.ir.types import Array, Int, Level, TensorType
 from edgewright.passes.ops import Constant, Dequantise, Input, arith, value_of
-from edgewright.passes.ops.groups import CARRYING_INTEGERS, ON_HOST, ONLY_QUANTISED, QUANTISED_LEVEL
+from edgewright.passes.ops.groups import ON_HOST, ONLY_QUANTISED, QUANTISED_LEVEL
 
 
-def verify(graph: Graph, after: str = "") -> None:
-    """Raises CompileError with everything `problems` finds; `after` names the pass that made the graph."""
-    found = list(problems(graph, after))
-    if found:
-        ours = any(d.code.startswith("G") for d in found)
-        raise CompileError(found, Exit.BUG if ours else Exit.MODEL)
+def verify(graph: Graph, after: str = "", verified: Collection[Node] = ()) -> None:
+    """Raise CompileError with all `problems` of the graph; `after` names the pass that made it."""
+    diagnostics = list(problems(graph, after, verified))
+    if diagnostics:
+        ours = any(d.code.startswith("G") for d in diagnostics)
+        raise CompileError(diagnostics, Exit.BUG if ours else Exit.MODEL)
 
 
-def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
-    """Every broken rule: structure, types, levels, and on integers the ranges the hardware relies on."""
+def problems(graph: Graph, after: str = "", verified: Collection[Node] = ()) -> Iterator[Diagnostic]:
+    """Yield every broken rule: structure, types, levels, and on integers the ranges the hardware relies on.
+
+    verified: nodes of a float graph that was checked before; nodes never change, so they are not checked again.
+    """
     where = f" (after {after})" if after else ""
     try:
         nodes = graph.nodes()
@@ -31,6 +34,8 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
     yield from _interface(graph, nodes, where)
     outside: set[Node] = set()  # floats that come from inputs alone
     for node in nodes:
+        if node in verified:
+            continue
         at = f"{node.name}{where}"
         try:
             inferred = node.op.infer(*(n.type for n in node.inputs))
@@ -40,21 +45,25 @@ def problems(graph: Graph, after: str = "") -> Iterator[Diagnostic]:
         if (inferred.shape, inferred.elem) != (node.shape, node.elem):
             yield Diagnostic("G003", f"{node.op.kind} has type {node.type}", at, f"its operands give {inferred}")
         if graph.level is Level.FLOAT:
-            if isinstance(node.op, ONLY_QUANTISED) or not (node.type.is_float or isinstance(node.op, CARRYING_INTEGERS)):
+            if isinstance(node.op, ONLY_QUANTISED) or not (node.type.is_float or node.op.facts.carries_integers):
                 yield Diagnostic("G004", f"{node.op.kind} of type {node.type} in a float graph", at)
         else:
             if node.type.is_float and isinstance(node.op, (Input, Constant)):
                 outside.add(node)
-            elif node.type.is_float and isinstance(node.op, ON_HOST) and all(n in outside or _is_given(n) for n in node.inputs):
+            elif (
+                node.type.is_float
+                and isinstance(node.op, ON_HOST)
+                and all(n in outside or _is_known_integer(n) for n in node.inputs)
+            ):
                 outside.add(node)
                 continue
             yield from _integers(node, at)
 
 
-def _is_given(node: Node) -> bool:
-    """An integer that is an input or a constant, or a move of such."""
+def _is_known_integer(node: Node) -> bool:
+    """Return whether the node is an integer input or constant, or a move of such values."""
     op = node.op
-    moves = isinstance(op, CARRYING_INTEGERS) and all(_is_given(n) for n in node.inputs)
+    moves = op.facts.carries_integers and all(_is_known_integer(n) for n in node.inputs)
     return isinstance(node.elem, Int) and (isinstance(op, (Input, Constant)) or moves)
 
 
@@ -72,7 +81,7 @@ def _integers(node: Node, at: str) -> Iterator[Diagnostic]:
     if not isinstance(op, QUANTISED_LEVEL):
         yield Diagnostic("G004", f"{op.kind} in a quantised graph", at)
         return
-    if node.type.is_float and not isinstance(op, (Input, Dequantise, Constant)):
+    if node.type.is_float and not isinstance(op, (Input, Dequantise, Constant)):  # floats at the boundary
         yield Diagnostic("G004", f"{op.kind} is float in a quantised graph", at)
         return
     bound = accumulator_bound(node)
@@ -90,7 +99,7 @@ def _integers(node: Node, at: str) -> Iterator[Diagnostic]:
 
 
 def accumulator_bound(node: Node) -> int:
-    """The largest magnitude that a node's int32 accumulators can take; 0 for one without, or in float."""
+    """Return the largest magnitude that a node's int32 accumulators can take; 0 for one without, or in float."""
     return 0 if node.type.is_float else node.op.accumulator_bound(*_operands(node))
 
 

@@ -1,4 +1,4 @@
-"""Fusing a removed transformer block into its neighbours: what learns, and against what."""
+"""Training for block fusion: the learned parameters of the neighbours of a removed block, and their losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.blocks.find_blocks import Block, find_blocks, tokens_read
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.dataset import LearningData
@@ -19,6 +18,7 @@ from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, nn, torch
 from edgewright.passes.ops import constant, value_of
+from edgewright.passes.structure.find_blocks import TransformerBlock, find_blocks, tokens_read
 from edgewright.passes.transform import Progress
 
 CURVE_POINTS = 10  # means of the loss kept for each stage
@@ -49,7 +49,7 @@ class FusedConstant(nn.Module):
         return [torch.zeros(shape[0], self.rank), right]
 
     def absorb(self, parent: Array) -> None:
-        """Takes a removed block's constant of the same shape as one more P."""
+        """Take a removed block's constant of the same shape as one more P."""
         self.parents.append(torch.from_numpy(np.array(parent, np.float32)))
         self.coefficients.append(nn.ParameterList(self._factors(parent.shape)))
 
@@ -59,14 +59,14 @@ class FusedConstant(nn.Module):
         self.frozen += torch.from_numpy(np.array(change, np.float32))
 
     def forward(self) -> Tensor:
-        """The constant as it stands."""
+        """Return the constant as it stands."""
         value: Tensor = self.frozen + _product(self.own)
         for factors, parent in zip(self.coefficients, self.parents, strict=True):
             value = value + _product(factors) * parent
         return value
 
     def folded(self) -> Array:
-        """The constant as plain numbers."""
+        """Return the constant as plain numbers."""
         with torch.no_grad():
             return np.asarray(self().numpy())
 
@@ -78,10 +78,10 @@ def _product(factors: nn.ParameterList) -> Tensor:
 class FusedBlock(nn.Module):
     """All of a block that learns: its Linears as `FusedConstant`s, its norms' factors as they are.
 
-    Constants are known by their position in `Block.constants`, which is the same for blocks of one form.
+    Constants are known by their position in `TransformerBlock.constants`, which is the same for blocks of one form.
     """
 
-    def __init__(self, block: Block, rank: int, generator: torch.Generator) -> None:
+    def __init__(self, block: TransformerBlock, rank: int, generator: torch.Generator) -> None:
         super().__init__()
         self.linears, self.norms = nn.ModuleDict(), nn.ParameterDict()
         for position, value, is_linear in learned_constants(block):
@@ -97,20 +97,20 @@ class FusedBlock(nn.Module):
             assert isinstance(one, FusedConstant) and isinstance(other, FusedConstant)
             one.absorb(other.folded())
 
-    def shift(self, block: Block, changes: Mapping[str, Array]) -> None:
-        """Adds to the frozen part of Linears' constants of the block, by role ("ffn2.weight")."""
+    def shift(self, block: TransformerBlock, changes: Mapping[str, Array]) -> None:
+        """Add to the frozen part of Linears' constants of the block, by role ("ffn2.weight")."""
         for position, (role, _) in enumerate(block.constants):
             one = self.linears[str(position)] if role in changes else None
             if isinstance(one, FusedConstant):
                 one.shift(changes[role])
 
     def values(self) -> dict[int, Tensor]:
-        """The learned constants as they stand, by position."""
+        """Return the learned constants as they stand, by position."""
         found: dict[int, Tensor] = {int(position): one() for position, one in self.linears.items()}
         return found | {int(position): value for position, value in self.norms.items()}
 
-    def given(self, block: Block) -> dict[Node, Tensor]:
-        """The same, by the constant nodes of a block as it lies in some graph."""
+    def given(self, block: TransformerBlock) -> dict[Node, Tensor]:
+        """Return the same, by the constant nodes of a block as it lies in some graph."""
         return {block.constants[position][1]: value for position, value in self.values().items()}
 
     def parameter_groups(self, rate: float, coefficient_rate: float) -> Iterator[dict[str, object]]:
@@ -122,8 +122,8 @@ class FusedBlock(nn.Module):
         yield {"params": list(self.norms.parameters()), "lr": rate, "weight_decay": 0.0}
 
 
-def learned_constants(block: Block) -> Iterator[tuple[int, Array, bool]]:
-    """(position in `block.constants`, value, belongs to a Linear) of what learns: weights, biases, norms' factors."""
+def learned_constants(block: TransformerBlock) -> Iterator[tuple[int, Array, bool]]:
+    """Yield (position in `block.constants`, value, belongs to a Linear) of what learns: weights, biases, norms' factors."""
     products = {node for _, linear in block.linears for node in linear.inputs[1:]}
     factors = {node for _, norm in block.norms for node in norm.inputs[1:]}
     for position, (_, node) in enumerate(block.constants):
@@ -132,8 +132,9 @@ def learned_constants(block: Block) -> Iterator[tuple[int, Array, bool]]:
             yield position, value, node in products
 
 
-def with_own_constants(graph: Graph, blocks: Sequence[Block]) -> Graph:
-    """The same function; what learns in one block is no longer shared with another (exporters keep equal tensors once)."""
+def with_own_constants(graph: Graph, blocks: Sequence[TransformerBlock]) -> Graph:
+    """Return the same function; what learns in one block is no longer shared with another (exporters keep equal tensors
+    once)."""
     owner = {node: block.index for block in blocks for node in block.members}
     positions = {(block.index, block.constants[p][1]) for block in blocks for p, _, _ in learned_constants(block)}
     readers: dict[Node, set[int]] = {}
@@ -157,8 +158,8 @@ def with_own_constants(graph: Graph, blocks: Sequence[Block]) -> Graph:
     return rebuild(graph, change)
 
 
-def fold(graph: Graph, blocks: Sequence[Block], fused: Sequence[FusedBlock]) -> Graph:
-    """The graph with the learned constants as plain ones: no operator more than before."""
+def fold(graph: Graph, blocks: Sequence[TransformerBlock], fused: Sequence[FusedBlock]) -> Graph:
+    """Return the graph with the learned constants as plain ones: no operator more than before."""
     values: dict[Node, Array] = {}
     with torch.no_grad():
         for block, one in zip(blocks, fused, strict=True):
@@ -186,7 +187,7 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class FusionSchedule:
     """How long and how fast: epochs may be a fraction; augment as `fit` takes it."""
 
     epochs: float
@@ -214,12 +215,12 @@ FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": feature_
 
 
 def learn_group(
-    before: tuple[Graph, Sequence[Block]],
-    after: tuple[Graph, Sequence[Block]],
+    before: tuple[Graph, Sequence[TransformerBlock]],
+    after: tuple[Graph, Sequence[TransformerBlock]],
     fused: Sequence[FusedBlock],
     samples: Mapping[str, Array],
     mask: str | None,
-    schedule: Schedule,
+    schedule: FusionSchedule,
     coefficient_rate: float,
     loss: str,
     *,
@@ -227,10 +228,10 @@ def learn_group(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Learned:
-    """Trains `fused`, in place, so that the blocks of a group `after` one was removed give what those `before` gave.
+    """Train `fused`, in place, so that the blocks of a group `after` one was removed give what those `before` gave.
 
     The graphs are the same up to the group, whose input is computed once for both: by the prefix as fused so far.
-    mask: the input that says which tokens count; those that nobody reads behind the group do not.
+    mask: the input that says which tokens count; those that nothing reads after the group do not.
     """
     teacher, student = TorchGraph(before[0], _nothing), TorchGraph(after[0], _nothing)
     read = tokens_read(*_last(before))
@@ -259,7 +260,7 @@ def distil_whole(
     student: Graph,
     samples: Mapping[str, Array],
     mask: str | None,
-    schedule: Schedule,
+    schedule: FusionSchedule,
     *,
     temperature: float = 2.0,
     hidden: float = 0.0,
@@ -267,8 +268,8 @@ def distil_whole(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Whole:
-    """All weights of the student learn the teacher's outputs: logits (samples, classes) by their softmax, hidden values by
-    their squared error, over the tokens that count. hidden: weight of the squared error of the last hidden
+    """Train all weights of the student on the teacher's outputs: logits (samples, classes) by their softmax, hidden
+    values by their squared error, over the tokens that count. hidden: weight of the squared error of the last hidden
     state, of the tokens that are read."""
     wanted, module = TorchGraph(teacher, _nothing), TorchGraph(student)
     last = [find_blocks(graph)[-1] for graph in (teacher, student)] if hidden else []
@@ -297,12 +298,13 @@ def _nothing(node: Node) -> bool:
     return False
 
 
-def _last(graph: tuple[Graph, Sequence[Block]]) -> tuple[Graph, Block]:
+def _last(graph: tuple[Graph, Sequence[TransformerBlock]]) -> tuple[Graph, TransformerBlock]:
     return graph[0], graph[1][-1]
 
 
 def _counted(values: Tensor, batch: Batch, mask: str | None, read: slice = ALL) -> Tensor:
-    """(samples, tokens, features) without the tokens that nobody reads or the mask hides: (counted tokens, features)."""
+    """Return (samples, tokens, features) without the tokens that nothing reads or the mask hides: (counted tokens,
+    features)."""
     if values.ndim == 3 and read != ALL:
         values = values[:, read]
     if mask is None or values.ndim != 3 or batch.inputs[mask].shape != values.shape[:2]:

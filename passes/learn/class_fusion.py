@@ -1,39 +1,37 @@
-"""The network that puts sub-models together: a small MLP on their features, trained while they stay as they are.
+"""The network that combines sub-models: a small MLP on their features, trained while the sub-models are frozen.
 
 Source: ED-ViT (arXiv 2410.11650), fusion of the concatenated features of all sub-models by an MLP; one hidden layer here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import Array
-from edgewright.passes.learn.class_pruning import LABEL_SHARE
+from edgewright.passes.learn.class_pruning import answers_loss
 from edgewright.passes.learn.dataset import LearningData
-from edgewright.passes.learn.fit import Batch, fit
-from edgewright.passes.learn.losses import known_answers
+from edgewright.passes.learn.fit import fit
 from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
-from edgewright.passes.learn.torch_import import Tensor, torch
 
 LOGITS = "logits"
 STEPS = 1000
 
 
 def feature_names(count: int) -> tuple[str, ...]:
-    """Inputs of the fusion network, one for each sub-model."""
+    """Return inputs of the fusion network, one for each sub-model."""
     return tuple(f"features_{i}" for i in range(count))
 
 
 def fusion_graph(
     widths: Sequence[int], classes: int, seed: int, mean: Array | None = None, spread: Array | None = None
 ) -> Graph:
-    """Inputs "features_0" (1, widths[0]) and so on; Concat, Linear, Gelu, Linear; output "logits" (1, classes).
+    """Return inputs "features_0" (1, widths[0]) and so on; Concat, Linear, Gelu, Linear; output "logits" (1, classes).
 
     Hidden width: twice the classes or half of the features, whichever is more. Weights are random (Glorot and Bengio 2010);
     mean and spread of the joined features are folded into the first layer.
@@ -67,8 +65,8 @@ def train_fusion(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Graph:
-    """The fusion network of sub-models whose features (samples, width) these are; teacher: (samples, classes). `steps` of
-    training at least, and whole passes over the samples, 20 at least."""
+    """Return the fusion network of sub-models whose features (samples, width) these are; teacher: (samples, classes).
+    `steps` of training at least, and whole passes over the samples, 20 at least."""
     joined = np.concatenate(features, axis=1)
     names = feature_names(len(features))
     widths = [part.shape[1] for part in features]
@@ -77,18 +75,8 @@ def train_fusion(
     data = LearningData(dict(zip(names, features, strict=True)), labels)
     batch = min(128, len(labels))
     recipe = Recipe(max(20, -(-steps // (len(labels) // batch))), batch, 2e-3, weight_decay=0.01, ema=0.99, seed=seed)
-    fit(module, recipe, data, _loss(module, teacher), checkpoint=checkpoint, progress=progress, stage="fusion")
+    fit(module, recipe, data, answers_loss(module, teacher), checkpoint=checkpoint, progress=progress, stage="fusion")
     return module.to_graph()
-
-
-def _loss(module: TorchGraph, teacher: Array) -> Callable[[Batch], Tensor]:
-    target = torch.from_numpy(teacher.astype(np.float32))
-
-    def loss(batch: Batch) -> Tensor:
-        assert batch.labels is not None
-        return known_answers(module(batch.inputs)[LOGITS], target[batch.index], batch.labels, LABEL_SHARE)
-
-    return loss
 
 
 def _constant(value: Array, name: str) -> Node:

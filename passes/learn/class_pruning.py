@@ -28,9 +28,9 @@ from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
-from edgewright.passes.splitting.classifier import FEATURES, LOGITS, collapsed, keep_classes, relabelled
-from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, Structure, Unit, prune, structure_of
-from edgewright.passes.splitting.sub_model_shape import SubShape
+from edgewright.passes.structure.classifier import FEATURES, LOGITS, collapsed, keep_classes, relabelled
+from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, Structure, Unit, prune, structure_of
+from edgewright.passes.structure.sub_model_shape import SubShape
 
 STAGES = (CHANNEL, HEAD, HIDDEN)
 LABEL_SHARE = 0.3
@@ -38,7 +38,7 @@ LABEL_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class PruningStage:
     """How long one stage fine-tunes: images seen in all, at most `pool` different ones."""
 
     images: int
@@ -47,30 +47,30 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class PruningSchedule:
     """The three stages, that of all sub-models together, and what importance is judged on. The first two models are larger
     and slower to train than the last, which is the one that will be used: most of the time goes there.
 
     score_images: samples for the estimate; exact_images: samples for exact divergences; exact: units of a group that are
     judged exactly, half of them on either side of the cut (all where a group has no more)."""
 
-    channels: Stage = Stage(8_000, 20_000, 2e-3)
-    heads: Stage = Stage(6_000, 20_000, 2e-3)
-    hidden: Stage = Stage(100_000, 60_000, 3e-3)
-    together: Stage = Stage(100_000, 60_000, 2e-3)
+    channels: PruningStage = PruningStage(8_000, 20_000, 2e-3)
+    heads: PruningStage = PruningStage(6_000, 20_000, 2e-3)
+    hidden: PruningStage = PruningStage(100_000, 60_000, 3e-3)
+    together: PruningStage = PruningStage(100_000, 60_000, 2e-3)
     batch: int = 64
     score_images: int = 384
     exact_images: int = 96
     exact: int = 6
 
-    def stage(self, kind: str) -> Stage:
+    def stage(self, kind: str) -> PruningStage:
         return {CHANNEL: self.channels, HEAD: self.heads, HIDDEN: self.hidden}[kind]
 
-    def scaled(self, epochs: float, samples: int) -> Schedule:
-        """The same proportions, the last stage of a sub-model seeing `epochs` times all samples."""
+    def scaled(self, epochs: float, samples: int) -> PruningSchedule:
+        """Return the same proportions, the last stage of a sub-model seeing `epochs` times all samples."""
         factor = epochs * samples / self.hidden.images
 
-        def longer(stage: Stage) -> Stage:
+        def longer(stage: PruningStage) -> PruningStage:
             images = max(self.batch, round(stage.images * factor))
             return replace(stage, images=images, pool=min(stage.pool, samples))
 
@@ -85,7 +85,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What one stage did. accuracy: of the sub-model's own outputs on the samples it was judged by, before and after
+    """The result of one stage. accuracy: of the sub-model's own outputs on the samples it was judged by, before and after
     fine-tuning; divergence: of the answers before and after the cut."""
 
     kind: str
@@ -100,12 +100,12 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubModelTraining:
-    """Everything that a sub-model learns from. teacher: the whole model's probabilities (samples, classes) for `data`.
-    folder: where stages are kept, so that an interrupted run goes on."""
+    """The data and settings that train a sub-model. teacher: the whole model's probabilities (samples, classes) for `data`.
+    folder: where finished stages are stored, so that an interrupted run can resume."""
 
     data: LearningData
     teacher: Array
-    schedule: Schedule
+    schedule: PruningSchedule
     seed: int = 0
     folder: Path | None = None
     progress: Progress | None = None
@@ -114,7 +114,7 @@ class SubModelTraining:
 
 
 def prune_for_classes(graph: Graph, classes: Sequence[int], shape: SubShape, training: SubModelTraining) -> Graph:
-    """The sub-model of a whole classifier (outputs "features" and "logits") in the shape wanted."""
+    """Return the sub-model of a whole classifier (outputs "features" and "logits") in the shape wanted."""
     current = keep_classes(graph, classes)
     for number, kind in enumerate(STAGES):
         current = _stage(current, classes, shape, kind, number, training)
@@ -122,7 +122,7 @@ def prune_for_classes(graph: Graph, classes: Sequence[int], shape: SubShape, tra
 
 
 def _stage(graph: Graph, classes: Sequence[int], shape: SubShape, kind: str, number: int, training: SubModelTraining) -> Graph:
-    """One cut and its fine-tuning; what an earlier run finished is read."""
+    """Return the graph after one cut and its fine-tuning, read from the folder if an earlier run finished it."""
     schedule, stage = training.schedule, training.schedule.stage(kind)
     kept = None if training.folder is None else training.folder / f"{training.name}-{number}-{kind}.npz"
     index = balanced(training.data.labels, classes, stage.pool, training.seed + number)
@@ -163,7 +163,7 @@ def _stage(graph: Graph, classes: Sequence[int], shape: SubShape, kind: str, num
 
 
 def answers_loss(module: TorchGraph, wanted: Array) -> Callable[[Batch], Tensor]:
-    """Divergence from the whole model's answers, and cross entropy with the labels."""
+    """Return divergence from the whole model's answers, and cross entropy with the labels."""
     target = torch.from_numpy(wanted.astype(np.float32))
 
     def loss(batch: Batch) -> Tensor:
@@ -173,8 +173,8 @@ def answers_loss(module: TorchGraph, wanted: Array) -> Callable[[Batch], Tensor]
     return loss
 
 
-def cut_to(graph: Graph, shape: SubShape, kind: str, data: LearningData, schedule: Schedule) -> Graph:
-    """The graph with the least important units of one kind gone, so many in each group that the shape is met."""
+def cut_to(graph: Graph, shape: SubShape, kind: str, data: LearningData, schedule: PruningSchedule) -> Graph:
+    """Return the graph with the least important units of one kind gone, so many in each group that the shape is met."""
     structure = structure_of(graph, (FEATURES,))
     scores = estimate_divergence(structure, kind, data)
     few = data.choose(np.arange(min(len(data), schedule.exact_images)))
@@ -231,7 +231,7 @@ def estimate_divergence(structure: Structure, kind: str, data: LearningData, bat
 
 
 def balanced(labels: Array | None, classes: Sequence[int], count: int, seed: int) -> Array:
-    """Positions of at most `count` samples: half of them of these classes, half of the others (none if there are no
+    """Return positions of at most `count` samples: half of them of these classes, half of the others (none if there are no
     others), each class as often as the scarcest allows; in random order."""
     assert labels is not None
     rng = np.random.default_rng(seed)
@@ -252,7 +252,7 @@ def _log_answers(module: TorchGraph, data: LearningData) -> Tensor:
 
 
 def _divergence(wanted: Tensor, found: Tensor) -> Tensor:
-    """KL(wanted, found), mean over samples; both log probabilities."""
+    """Return KL(wanted, found), mean over samples; both log probabilities."""
     return functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
 
 

@@ -1,7 +1,7 @@
-"""Sub-models and the network that puts them together learn once more, all at once, so that their features complete each other.
+"""Joint training of the sub-models and the network that combines them, so that their features complement each other.
 
-Source: ours. ED-ViT (arXiv 2410.11650) trains sub-models one by one and then the fusion; what one of them leaves out, the
-others cannot know.
+Source: ours. ED-ViT (arXiv 2410.11650) trains sub-models one by one and then the fusion, so that no sub-model can make up
+for what another lacks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.class_fusion import feature_names
-from edgewright.passes.learn.class_pruning import LABEL_SHARE, Stage
+from edgewright.passes.learn.class_pruning import LABEL_SHARE, PruningStage
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import Batch, fit
 from edgewright.passes.learn.losses import known_answers
@@ -23,7 +23,7 @@ from edgewright.passes.learn.progress import Progress
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, nn, torch
-from edgewright.passes.splitting.classifier import FEATURES, LOGITS, collapsed, relabelled
+from edgewright.passes.structure.classifier import FEATURES, LOGITS, collapsed, relabelled
 
 STAGE = "all together"
 OWN_SHARE = 0.3
@@ -32,7 +32,7 @@ OWN_SHARE = 0.3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Together:
-    """What came out. loss: means over the first and the last epoch, or part of one."""
+    """The result of joint training. loss: means over the first and the last epoch, or part of one."""
 
     sub_models: tuple[Graph, ...]
     fusion: Graph
@@ -50,7 +50,7 @@ class Deployment(nn.Module):
         self.fusion = TorchGraph(fusion)
 
     def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """(samples, classes) of all, and (samples, own classes + other) of each sub-model."""
+        """Return (samples, classes) of all, and (samples, own classes + other) of each sub-model."""
         found = [sub_model(inputs) for sub_model in self.sub_models]
         features = {name: one[FEATURES] for name, one in zip(feature_names(len(found)), found, strict=True)}
         return self.fusion(features)[LOGITS], [one[LOGITS] for one in found]
@@ -62,14 +62,15 @@ def tune_together(
     partition: Sequence[Sequence[int]],
     data: LearningData,
     teacher: Array,
-    stage: Stage,
+    stage: PruningStage,
     batch: int,
     seed: int,
     *,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Together:
-    """One more stage for everything. teacher: the whole model's probabilities (samples, classes) for `data`, labelled."""
+    """Train everything for one more stage. teacher: the whole model's probabilities (samples, classes) for `data`,
+    labelled."""
     begun = time.monotonic()
     index = np.random.default_rng(seed).permutation(len(data))[: stage.pool]
     part = data.choose(index)

@@ -39,12 +39,12 @@ class LearningData:
         return len(next(iter(self.inputs.values())))
 
     def choose(self, index: Array) -> LearningData:
-        """The samples at these positions, in this order."""
+        """Return the samples at these positions, in this order."""
         labels = None if self.labels is None else self.labels[index]
         return LearningData({name: value[index] for name, value in self.inputs.items()}, labels)
 
     def split(self, share: float, seed: int = 0) -> tuple[LearningData, LearningData]:
-        """All others, and a random share of the samples (at least one in each): to train on, and to judge by.
+        """Return all other samples, and a random share of the samples (at least one in each): to train on, and to judge by.
 
         With one label a sample, the share holds of every class. L006 for fewer than two samples.
         """
@@ -58,12 +58,12 @@ class LearningData:
         return self.choose(np.flatnonzero(~held)), self.choose(np.flatnonzero(held))
 
     def take(self, count: int, seed: int = 0) -> LearningData:
-        """So many samples at random, in random order. L006 when there are fewer."""
+        """Return `count` random samples in random order. Raise L006 when there are fewer."""
         self.check(least=count, purpose="as asked")
         return self.choose(np.random.default_rng(seed).permutation(len(self))[:count])
 
     def _classes(self, rng: np.random.Generator) -> Iterator[Array]:
-        """Positions of each class in random order; of all samples where labels are not one a sample."""
+        """Yield positions of each class in random order; of all samples where labels are not one a sample."""
         order = rng.permutation(len(self))
         if self.labels is None or self.labels.ndim > 1:
             yield order
@@ -81,7 +81,7 @@ class LearningData:
         least: int = 1,
         purpose: str = "for this step",
     ) -> None:
-        """Raises everything at once: L010 inputs that do not fit the graph, L007 no labels where `labelled`, L004 labels
+        """Raise everything at once: L010 inputs that do not fit the graph, L007 no labels where `labelled`, L004 labels
         outside [0, classes), L005 classes without a sample where `every_class`, L006 fewer samples than `least`."""
         found = list(_misfits(self, graph)) if graph is not None else []
         if len(self) < least:

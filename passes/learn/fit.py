@@ -79,10 +79,10 @@ def fit(
     augment: Callable[[Batch, torch.Generator], Batch] | None = None,
     stage: str = "training",
 ) -> History:
-    """Trains what requires gradients in a module or in groups of parameters, in place.
+    """Train what requires gradients in a module or in groups of parameters, in place.
 
     `loss` is made small over batches of the data; `validate` scores the (averaged) weights after each epoch, more is
-    better, and `patience` watches it, or the mean loss where there is none. With `checkpoint`, a file written whole or not
+    better, and `patience` watches it, or the mean loss where there is not one. With `checkpoint`, a file written whole or not
     at all after every epoch and every minute: the same call goes on from it, or returns at once what had been finished.
     Without patience the last epoch's weights stay, with it the best one's; averaged if `ema`.
     CompileError: L008 when the loss is not finite, L009 for a checkpoint of another run or a damaged one.
@@ -105,7 +105,7 @@ def fit(
 
 
 def decayed(module: nn.Module) -> list[nn.Parameter]:
-    """What weight decay is for: a graph's matrices, and of other modules what has two axes or more."""
+    """Return what weight decay is for: a graph's matrices, and of other modules what has two axes or more."""
     graphs = [part for part in module.modules() if isinstance(part, TorchGraph)]
     inside = {id(p) for graph in graphs for p in graph.parameters()}
     of_graphs = {id(p) for graph in graphs for p in graph.matrices()}
@@ -195,7 +195,7 @@ class _Run:
             self._watch(-loss if score is None else score)
 
     def _watch(self, score: float) -> None:
-        """Keeps the best weights, and finishes when `patience` epochs brought none."""
+        """Keep the best weights, and finishes when `patience` epochs brought none."""
         state, patience = self.state, self.recipe.patience
         assert patience is not None
         if state.best_score is None or score > state.best_score:
@@ -206,7 +206,7 @@ class _Run:
             state.finished = True
 
     def _swap(self) -> None:
-        """Puts the averaged weights in the place of the trained ones, and back."""
+        """Put the averaged weights in the place of the trained ones, and back."""
         if self.average is not None:
             with torch.no_grad():
                 for parameter, average in zip(self.parameters, self.average, strict=True):
@@ -229,7 +229,7 @@ class _Run:
         return History(epochs, state.step, best, state.stopped_early, state.seconds)
 
     def _identity(self) -> dict[str, Any]:
-        """What makes this run the same as another: else a checkpoint is not its own."""
+        """Return what makes this run the same as another: else a checkpoint is not its own."""
         return {
             "recipe": asdict(self.recipe),
             "stage": self.stage,

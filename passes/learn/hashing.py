@@ -69,7 +69,7 @@ def _float32(x: Array) -> Array:
 
 
 def _by_head(x: Array, heads: int) -> Array:
-    """(samples, tokens, H d) -> (H, samples, tokens, d)."""
+    """Rearrange (samples, tokens, H d) to (H, samples, tokens, d)."""
     split = np.asarray(x, np.float64).reshape(*x.shape[:2], heads, -1)
     return np.ascontiguousarray(split.transpose(2, 0, 1, 3))
 
@@ -81,7 +81,7 @@ def _directions(u: Array, heads: int) -> Array:
 
 
 def _anchors(directions: Array, supports: int, rng: np.random.Generator) -> Array:
-    """Random tokens of the first sample, and of as many more as it takes."""
+    """Return random tokens of the first sample, and of as many more as it takes."""
     heads, _, tokens, width = directions.shape
     among = -(-supports // tokens) * tokens
     picked = rng.permutation(among)[:supports]
@@ -105,7 +105,8 @@ def _extremes(products: Array) -> Array:
 
 
 def _centred(products: Array) -> Array:
-    """Scores less their mean for each query, which a softmax does not see; symmetric, and clipped at two deviations."""
+    """Return scores less their mean for each query, which a softmax does not see; symmetric, and clipped at two
+    deviations."""
     found = products - products.mean(axis=-1, keepdims=True)
     found = (found + found.swapaxes(-1, -2)) / 2
     clipped: Array = np.clip(found / max(2 * float(found.std()), 1e-12), -1.0, 1.0)
@@ -133,7 +134,7 @@ def _bits(kernel: Array, similar: Array, bits: int) -> Array:
 
 
 def _upright(vector: Array) -> Array:
-    """An eigenvector has no sign of its own: its largest entry becomes positive."""
+    """Return eigenvectors with a fixed sign: the largest entry of each becomes positive."""
     turned: Array = vector * np.sign(vector[np.argmax(np.abs(vector))] or 1.0)
     return turned
 
@@ -147,7 +148,7 @@ def _value(rest: Array, y: Array) -> float:
 
 
 def _descend(kernel: Array, rest: Array, start: Array) -> Array:
-    """The best signs seen while y' rest y grows, y = 2 sigmoid(kernel a) - 1, from a start of margins around 1."""
+    """Return the best signs seen while y' rest y grows, y = 2 sigmoid(kernel a) - 1, from a start of margins around 1."""
     a = start.copy()
     best, most = start, _value(rest, _signs(kernel, start))
     first, second = np.zeros_like(a), np.zeros_like(a)
@@ -166,7 +167,7 @@ def _descend(kernel: Array, rest: Array, start: Array) -> Array:
 
 
 def shared_projection(x: Array, query: tuple[Array, Array], key: tuple[Array, Array], heads: int) -> tuple[Array, Array]:
-    """(weight (H dk, in), bias) of u with u_i u_j near the symmetric part of the scores (Wq x_i + bq) (Wk x_j + bk).
+    """Return (weight (H dk, in), bias) of u with u_i u_j near the symmetric part of the scores (Wq x_i + bq) (Wk x_j + bk).
 
     Least squares over the inputs x (..., in): the dk largest positive eigenvalues of that part for each head, in the
     metric of the second moments of x and 1.

@@ -21,15 +21,15 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Ten
 
 
 def known_answers(logits: Tensor, teacher: Tensor, labels: Tensor, label_share: float) -> Tensor:
-    """KL(teacher, softmax(logits)) of probabilities (rows, classes), and for `label_share` of it the cross entropy with
-    labels (rows,)."""
+    """Return KL(teacher, softmax(logits)) of probabilities (rows, classes), and for `label_share` of it the cross entropy
+    with labels (rows,)."""
     wanted = teacher.clamp_min(1e-6)
     distilled = functional.kl_div(functional.log_softmax(logits, -1), wanted, reduction="batchmean")
     return (1 - label_share) * distilled + label_share * cross_entropy(logits, labels)
 
 
 def feature_mse(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference over the teacher's mean square: 0 when equal, 1 for a student that is always 0."""
+    """Return mean squared difference over the teacher's mean square: 0 when equal, 1 for a student that is always 0."""
     teacher = teacher.detach()
     return functional.mse_loss(student, teacher) / teacher.square().mean().clamp_min(1e-12)
 

@@ -15,7 +15,7 @@ BATCH = 64  # the values of this many samples still lie in the cache
 
 
 def outputs(model: Graph | TorchGraph, data: LearningData | Mapping[str, Array], batch: int = BATCH) -> dict[str, Array]:
-    """The outputs by name over all samples, as `interpret` gives them up to float32 rounding."""
+    """Return the outputs by name over all samples, as `interpret` gives them up to float32 rounding."""
     module = TorchGraph(model) if isinstance(model, Graph) else model
     inputs = data.inputs if isinstance(data, LearningData) else data
     leads = {node.name: node.shape[0] if node.shape else 1 for node in module.graph.inputs}
@@ -30,7 +30,8 @@ def outputs(model: Graph | TorchGraph, data: LearningData | Mapping[str, Array],
 
 
 def top1(model: Graph | TorchGraph, data: LearningData, output: str | None = None, batch: int = BATCH) -> float:
-    """Share of labels, 0 to 1, that the largest value along the last axis of an output (the first, if none is named) meets.
+    """Return share of labels, 0 to 1, that the largest value along the last axis of an output (the first, if none is
+    named) meets.
 
     CompileError L007 without labels.
     """
@@ -42,7 +43,7 @@ def top1(model: Graph | TorchGraph, data: LearningData, output: str | None = Non
 def agreement(
     a: Graph | TorchGraph, b: Graph | TorchGraph, data: LearningData, output: str | None = None, batch: int = BATCH
 ) -> float:
-    """Share of samples, 0 to 1, for which two models choose the same class. Needs no labels."""
+    """Return share of samples, 0 to 1, for which two models choose the same class. Needs no labels."""
     return float((_chosen(a, data, output, batch) == _chosen(b, data, output, batch)).mean())
 
 

@@ -1,4 +1,4 @@
-"""Progress of training that nobody watches, or that is written as lines with the time left."""
+"""Progress of training: not reported, or written as lines with the time left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Progress", "TimedLines", "minutes", "seconds_left", "silent"]
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Progress that is not reported."""
 
 
 class TimedLines:
@@ -37,7 +37,7 @@ class TimedLines:
 
 
 def seconds_left(done: int, left: int, seconds: float) -> float | None:
-    """How long `left` more take when `done` took so long; None while nothing is done, or nothing left."""
+    """Return how long `left` more take when `done` took so long; None while nothing is done, or nothing left."""
     return seconds / done * left if done > 0 and left > 0 else None
 
 

@@ -1,4 +1,4 @@
-"""What decides a training run, besides the data and the module."""
+"""The settings of a training run: everything but the data and the module."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Recipe:
             raise ValueError(f"patience {self.patience} and steps_max {self.steps_max} are at least 1")
 
     def steps_per_epoch(self, samples: int) -> int:
-        """Whole batches in so many samples; one smaller batch where there are too few for one."""
+        """Return whole batches in so many samples; one smaller batch where there are too few for one."""
         return max(1, samples // self.batch)
 
     def steps(self, samples: int) -> int:
@@ -45,7 +45,7 @@ class Recipe:
         return steps if self.steps_max is None else min(steps, self.steps_max)
 
     def rate_at(self, step: int, samples: int) -> float:
-        """The learning rate of a step, as a share of `rate`."""
+        """Return the learning rate of a step, as a share of `rate`."""
         steps = self.steps(samples)
         warmup = min(round(self.warmup_epochs * self.steps_per_epoch(samples)), steps // 2)
         if step < warmup:

@@ -16,7 +16,7 @@ VERSION = 1
 
 @dataclass
 class RunState:
-    """How far a run is, besides the weights: steps, finished epochs, the running loss, and the best weights so far."""
+    """The progress of a run, besides the weights: steps, finished epochs, the running loss, and the best weights so far."""
 
     step: int = 0
     loss_sum: float = 0.0
@@ -31,7 +31,7 @@ class RunState:
 
 
 def write_state(path: Path, content: dict[str, Any]) -> None:
-    """Replaces the file in one move, when all of it is on disk."""
+    """Replace the file in one move, when all of it is on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -45,7 +45,7 @@ def write_state(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """What `write_state` wrote, None where there is no file. CompileError L009: damaged, or of another run."""
+    """Return what `write_state` wrote, None where there is no file. Raise CompileError L009: damaged, or of another run."""
     if not path.exists():
         return None
     try:
@@ -62,5 +62,5 @@ def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _refused(path: Path, because: str) -> CompileError:
-    help = "delete it to start anew, or name another folder with --checkpoints"
+    help = "delete it to start again, or name another folder with --checkpoints"
     return CompileError([Diagnostic("L009", "training cannot continue from this checkpoint", str(path), because, help)])

@@ -17,7 +17,7 @@ from edgewright.passes.learn.torch_import import Tensor, torch
 from edgewright.passes.learn.torch_ops import Function, function_of
 from edgewright.passes.ops.groups import BROADCASTING, PER_TOKEN
 
-# how many leading operands may carry the batch; the others are parameters
+# how many leading operands may carry the batch; the others are parameters. An operator in no table here runs sample by sample
 ROWS: dict[type[Op], int] = {
     ops.PatchEmbed: 1,
     ops.Conv: 1,
@@ -31,7 +31,7 @@ ALONG_LAST = tuple(op for op in PER_TOKEN if not op.facts.unary)  # with paramet
 
 
 def on_batch(node: Node, batched: tuple[bool, ...]) -> Function:
-    """The node's op on stacked operands; `batched` says which carry a batch. The result is stacked if any does."""
+    """Return the node's op on stacked operands; `batched` says which carry a batch. The result is stacked if any does."""
     plain = function_of(node.op)
     if not any(batched):
         return plain
@@ -44,22 +44,22 @@ def on_batch(node: Node, batched: tuple[bool, ...]) -> Function:
 
 
 def apart(x: Tensor, shape: Shape, rank: int = 0) -> Tensor:
-    """(B n, ...) -> (B, [1, ...,] n, ...), filled up with ones to `rank` axes behind B."""
+    """Rearrange (B n, ...) to (B, [1, ...,] n, ...), filled up with ones to `rank` axes after B."""
     return x.reshape(-1, *(1 for _ in range(rank - len(shape))), *shape)
 
 
 def stacked(x: Tensor) -> Tensor:
-    """(B, n, ...) -> (B n, ...)."""
+    """Return (B, n, ...) -> (B n, ...)."""
     return x.flatten(0, 1) if x.ndim > 1 else x
 
 
 def samples_in(x: Tensor, shape: Shape) -> int:
-    """How many samples of a shape a stacked value holds."""
+    """Return how many samples of a shape a stacked value holds."""
     return int(x.shape[0]) // (shape[0] if shape else 1)
 
 
 def repeated(x: Tensor, batch: int) -> Tensor:
-    """A value without batch as a stacked one, the same for every sample."""
+    """Return a value without batch as a stacked one, the same for every sample."""
     return x.expand(batch, *x.shape[1:]) if x.shape[:1] == (1,) else stacked(x.expand(batch, *x.shape))
 
 
@@ -69,7 +69,7 @@ def _batch_of(node: Node, batched: tuple[bool, ...], operands: tuple[Tensor, ...
 
 
 def _one_by_one(node: Node, batched: tuple[bool, ...], plain: Function) -> Function:
-    """The plain function on each sample: right for every op, for those whose parameters are computed from inputs."""
+    """Return the plain function on each sample: right for every op, for those whose parameters are computed from inputs."""
     shapes = [operand.shape for operand in node.inputs]
 
     def run(*operands: Tensor) -> Tensor:
@@ -106,7 +106,8 @@ def _along_last(node: Node, batched: tuple[bool, ...], plain: Function) -> Funct
 
 
 def _keeps_rows(node: Node, batched: tuple[bool, ...]) -> bool:
-    """Whether stacked operands broadcast as they are: axis 0 is the batch in all that carry one, 1 or absent elsewhere."""
+    """Return whether stacked operands broadcast as they are: axis 0 is the batch in all that carry one, 1 or absent
+    elsewhere."""
     rank, lead = node.type.rank, node.shape[:1]
     return rank > 0 and all(
         (operand.type.rank == rank and operand.shape[:1] == lead)
@@ -222,7 +223,7 @@ def _along(axes: Callable[[Any], tuple[int, ...]]) -> Callable[[Node, Function],
 
 
 def _shifted(op: Op, rank: int) -> Function:
-    """The function of an op whose axes are counted behind a batch."""
+    """Return the function of an op whose axes are counted after a batch."""
     if isinstance(op, ops.ReduceMean):
         return function_of(ops.ReduceMean(tuple(axis % rank + 1 for axis in op.axes), op.keepdims))
     if isinstance(op, ops.Softmax):

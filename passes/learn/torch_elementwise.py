@@ -28,5 +28,5 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 
 
 def elementwise(op: Elementwise) -> Callable[[Tensor], Tensor]:
-    """The op as a function of one tensor."""
+    """Return the op as a function of one tensor."""
     return lambda x: FUNCTIONS[op.function](x, *op.parameters)

@@ -59,7 +59,8 @@ def route(op: ops.MoE, logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _largest(logits: Tensor, count: int) -> Tensor:
-    """Positions of the largest values of each row, of equal ones the first: a whole sort only where values are equal."""
+    """Return the positions of the largest values of each row, of equal ones the first: a whole sort only where values are
+    equal."""
     values, found = logits.topk(min(count + 1, logits.shape[1]), -1)
     if bool((values[:, 1:] == values[:, :-1]).any()):
         found = torch.sort(logits, dim=-1, descending=True, stable=True).indices
@@ -67,7 +68,7 @@ def _largest(logits: Tensor, count: int) -> Tensor:
 
 
 def experts(op: ops.MoE, act: Any, x: Tensor, logits: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-    """The value of a MoE; the gradient reaches the chosen experts, and the router through their gates."""
+    """Return the value of a MoE; the gradient reaches the chosen experts, and the router through their gates."""
     rows = x.reshape(-1, x.shape[-1])
     chosen, gates = route(op, logits.reshape(-1, logits.shape[-1]))
     experts_of = chosen.reshape(-1)

@@ -20,7 +20,7 @@ Source = Node | tuple[Node, int]  # a node's value, or one part of what it was s
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One call: which values it takes, where the result goes, and which values nobody needs afterwards."""
+    """One call: which values it takes, where the result goes, and which values are not needed afterwards."""
 
     run: Function
     operands: tuple[Any, ...]
@@ -57,7 +57,7 @@ class TorchGraph(nn.Module):
         self._plans: dict[tuple[Any, ...], list[_Step]] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TorchGraph:
-        """A module of its own on the same graph, so that nodes still name its values."""
+        """Return a module of its own on the same graph, so that nodes still name its values."""
         copy = TorchGraph(self.graph, set(self._learned).__contains__)
         copy.load_state_dict(self.state_dict())
         for node in self._learned:
@@ -72,26 +72,26 @@ class TorchGraph(nn.Module):
         return self._learned
 
     def parameter(self, node: Node) -> nn.Parameter:
-        """The parameter that a Constant node became. KeyError for any other."""
+        """Return the parameter that a Constant node became. KeyError for any other."""
         if node not in self._names or not self._names[node].startswith("learned"):
             raise KeyError(f"{node} does not learn")
         found: nn.Parameter = getattr(self, self._names[node])
         return found
 
     def matrices(self) -> list[nn.Parameter]:
-        """The parameters that weight decay is for: weights of products, no biases, norms or tables."""
+        """Return the parameters that weight decay is for: weights of products, no biases, norms or tables."""
         wanted = matrices(self.graph)
         return [self.parameter(node) for node in self._learned if node in wanted]
 
     def forward(self, inputs: Mapping[str, Tensor], given: Mapping[Node, Tensor] | None = None) -> dict[str, Tensor]:
-        """The outputs by name; `given` as in `evaluate`."""
+        """Return the outputs by name; `given` as in `evaluate`."""
         values = self.evaluate(inputs, self.graph.outputs, given)
         return dict(zip(self.graph.output_names, values, strict=True))
 
     def evaluate(
         self, inputs: Mapping[str, Tensor], wanted: Sequence[Node], given: Mapping[Node, Tensor] | None = None
     ) -> list[Tensor]:
-        """Values of nodes of the graph, computing nothing else.
+        """Return values of nodes of the graph, computing nothing else.
 
         `given` values stand in for their nodes: with a batch for a node that depends on inputs, of the node's own shape for
         a Constant or what is computed from constants alone. Inputs that nothing wanted depends on may be missing.
@@ -148,7 +148,8 @@ class TorchGraph(nn.Module):
         return [_Step(*step, tuple(gone)) for step, gone in zip(steps, ends, strict=True)]
 
     def to_graph(self) -> Graph:
-        """The same nodes with the trained constants; constants that did not change, and what they feed, are the same nodes."""
+        """Return the same nodes with the trained constants; constants that did not change, and what they feed, are the
+        same nodes."""
 
         def trained(node: Node, operands: tuple[Node, ...]) -> Node | None:
             if node not in learned:
@@ -163,14 +164,14 @@ class TorchGraph(nn.Module):
 
 
 def _array(node: Node) -> Any:
-    """A copy of a Constant's value that torch may own: float32, or int64."""
+    """Return a copy of a Constant's value that torch may own: float32, or int64."""
     value = ops.value_of(node)
     assert value is not None
     return np.array(value, np.float32 if value.dtype.kind == "f" else np.int64)
 
 
 def _dependent(nodes: Iterable[Node]) -> set[Node]:
-    """The nodes whose values depend on an input."""
+    """Return the nodes whose values depend on an input."""
     found: set[Node] = set()
     for node in nodes:
         if isinstance(node.op, ops.Input) or any(operand in found for operand in node.inputs):
@@ -179,7 +180,7 @@ def _dependent(nodes: Iterable[Node]) -> set[Node]:
 
 
 def _reached(wanted: Sequence[Node], given: Collection[Node]) -> list[Node]:
-    """What has to be computed when some values are given, operands before their users."""
+    """Return what has to be computed when some values are given, operands before their users."""
     needed: set[Node] = set()
     stack = [node for node in wanted if node not in given]
     while stack:

@@ -1,8 +1,8 @@
-"""torch for this folder: importing it from here raises L001 where torch is not installed, instead of a traceback."""
+"""torch for this folder: importing it from here raises L001 instead of a traceback where torch is not installed."""
 
 from __future__ import annotations
 
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
+from edgewright.passes.diagnostics import Exit, fail
 
 try:
     import torch
@@ -11,16 +11,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    raise CompileError(
-        [
-            Diagnostic(
-                "L001",
-                "torch is not installed",
-                because="this step trains parts of the model",
-                help="pip install 'edgewright[train]'",
-            )
-        ],
-        Exit.USAGE,
-    ) from error
+    because, help_text = "this step trains parts of the model", "pip install 'edgewright[train]'"
+    fail("L001", "torch is not installed", because=because, help=help_text, exit=Exit.USAGE, cause=error)
 
 __all__ = ["Tensor", "functional", "nn", "torch"]

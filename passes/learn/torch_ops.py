@@ -1,6 +1,6 @@
-"""What each operator computes, in torch and differentiable: equal to its `eval` on floats up to rounding.
+"""Each operator in torch, differentiable: equal to its `eval` on floats up to rounding.
 
-The functions take tensors of the graph's own shapes; `torch_batch` puts a batch in front of the leading axis.
+The functions take tensors of the graph's own shapes; `torch_batch` puts a batch before the leading axis.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from edgewright.passes.ir.op import Op
 from edgewright.passes.learn.torch_elementwise import elementwise
 from edgewright.passes.learn.torch_experts import experts
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
+from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.hash_codes import NORM_FLOOR
-from edgewright.passes.ops.moe import ACTIVATION_OPS
 
 Function: TypeAlias = Callable[..., Tensor]
 
 
 def function_of(op: Op) -> Function:
-    """The op as a function of tensors. TypeError for an op of the integer level."""
+    """Return the op as a function of tensors. TypeError for an op of the integer level."""
     build = FUNCTIONS.get(type(op))
     if build is None:
         raise TypeError(f"{op.kind} has no float form to learn with")
@@ -163,7 +163,7 @@ def _slice(op: ops.Slice) -> Function:
 
 
 def _experts(op: ops.MoE) -> Function:
-    act = function_of(ACTIVATION_OPS[op.activation])
+    act = function_of(ACTIVATIONS[op.activation])
     return lambda *operands: experts(op, act, *operands)
 
 

@@ -1,4 +1,4 @@
-"""Which constants of a graph are weights: what learns by default, and what weight decay is for."""
+"""Which constants of a graph are weights: those that are trained by default, and those that decay."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
-from edgewright.passes.ops.groups import WINDOWS
+from edgewright.passes.ops.groups import WEIGHTED, WINDOWS
 
-# operands that training leaves alone: stored statistics, what hash functions were fitted to, exponents, divisors
+# operands that are not trained: stored statistics, what hash functions were fitted to, exponents, divisors
 SETTINGS: dict[type[Op], tuple[int, ...]] = {
     ops.BatchNormalization: (3, 4),
     ops.HashCodes: (1, 2, 3),
@@ -18,10 +18,7 @@ SETTINGS: dict[type[Op], tuple[int, ...]] = {
 }
 # operands that are matrices of a product
 PRODUCTS: dict[type[Op], tuple[int, ...]] = {
-    ops.Linear: (1,),
-    ops.PatchEmbed: (1,),
-    ops.Conv: (1,),
-    ops.ConvTranspose: (1,),
+    **dict.fromkeys((*WEIGHTED, ops.ConvTranspose), (1,)),
     ops.MatMul: (0, 1),
     ops.MoE: (2, 4),
 }
@@ -29,7 +26,7 @@ MASKED = -50.0  # an added constant that goes below is a mask
 
 
 def learnable_constants(graph: Graph) -> set[Node]:
-    """Float constants of more than one element that are weights, biases, affine factors, embeddings or tables.
+    """Return float constants of more than one element that are weights, biases, affine factors, embeddings or tables.
 
     Left out: what `SETTINGS` names, and masks (added constants with values below -50, or infinite).
     """

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.facts import INTEGERS_ONLY, of_several_values
+from edgewright.passes.ir.facts import INTEGERS_ONLY, of_two_numbers
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import INT16, Array, TensorType
 from edgewright.passes.ops.arith import SHIFT_MAX, add_requantised
@@ -19,15 +19,7 @@ class AddRequantised(Op):
     With `subtract`, their difference: `arith.add_requantised`.
     """
 
-    facts = of_several_values(
-        affine=False,
-        chooses=False,
-        carries_integers=False,
-        accumulates=False,
-        on_host=False,
-        levels=INTEGERS_ONLY,
-        instructions=(3.0, 3.0),
-    )
+    facts = of_two_numbers(affine=False, accumulates=False, on_host=False, levels=INTEGERS_ONLY, instructions=(3.0, 3.0))
 
     multiplier_a: int
     shift_a: int

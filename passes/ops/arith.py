@@ -42,7 +42,7 @@ def round_shift(x: Array, shift: Array | int) -> Array:
 
 
 def limit(elem: Int) -> int:
-    """The largest magnitude a signed element takes: symmetric, 127 for 8 bits, 32767 for 16."""
+    """Return the largest magnitude a signed element takes: symmetric, 127 for 8 bits, 32767 for 16."""
     return (1 << (elem.bits - 1)) - 1
 
 
@@ -59,7 +59,7 @@ def requantise(acc: Array, multiplier: Array | int, shift: Array | int, zero_poi
 
 
 def multiplier_shift(real: float) -> tuple[int, int]:
-    """(m, s) with m * 2^-s nearest to real > 0, m in [2^15, 2^16), 1 <= s <= 47.
+    """Return (m, s) with m * 2^-s nearest to real > 0, m in [2^15, 2^16), 1 <= s <= 47.
 
     Below 2^-32 the smallest pair stands in: both it and the real factor send every |acc| < 2^31 to 0.
     ValueError when real is not finite and positive, or is 2^15 or more.
@@ -122,7 +122,7 @@ def add_requantised(a: Array, b: Array, pair_a: tuple[int, int], pair_b: tuple[i
 
 
 def inverse_square_root(v: Array) -> tuple[Array, Array]:
-    """(y, e) with 1/sqrt(v) = y * 2^-16 * 2^-e to within 3e-5 relative, for 1 <= v < 2^52; y <= 2^16 + 1.
+    """Return (y, e) with 1/sqrt(v) = y * 2^-16 * 2^-e to within 3e-5 relative, for 1 <= v < 2^52; y <= 2^16 + 1.
 
     v is shifted by an even amount into [1, 4), a 192-entry table starts and one Newton step finishes.
     """
@@ -135,7 +135,7 @@ def inverse_square_root(v: Array) -> tuple[Array, Array]:
 
 
 def layer_normalise(x: Array, eps_term: int) -> Array:
-    """(x - mean) / sqrt(var + eps) over the last axis with 12 fractional bits (19 bits signed), x int16.
+    """Return (x - mean) / sqrt(var + eps) over the last axis with 12 fractional bits (19 bits signed), x int16.
 
     The mean and the division by N cancel: (N x - S) / sqrt(N sum x^2 - S^2 + N^2 eps).
     """
@@ -231,8 +231,8 @@ def _heads_first(x: Array, heads: int) -> Array:
 
 
 def product_bound(weight: Shape, values: Array | None, biases: Sequence[Array | None], leading: int = 1) -> int:
-    """The largest magnitude of sums of int8 times the rows of a weight, its axes behind `leading`, plus a bias; for any
-    weight of that shape where it or a bias is not known."""
+    """Return the largest magnitude of sums of int8 times the rows of a weight, its axes after `leading`, plus a bias; for
+    any weight of that shape where it or a bias is not known."""
     if values is None or any(bias is None for bias in biases):
         return math.prod(weight[leading:]) * 127 * 127
     sums = np.abs(values.astype(np.int64)).reshape(*weight[:leading], -1).sum(axis=-1) * 127

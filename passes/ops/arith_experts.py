@@ -18,7 +18,7 @@ CHOSEN_MAX = 1 << 12  # experts a token may choose: gates then add up to less th
 class Experts:
     """The constants of N experts, h units wide: w1 int8 (N, h, d), b1 int32 (N, h), w2 int8 (N, o, h), b2 int32 (N, o);
     multiplier and shift of both products, (N, h) and (N, o), as `arith.requantise` takes them; `table` int8 (256,), the
-    activation behind the first; `zero_point` of what the table reads. Zero points of x and of the table's entries are
+    activation after the first; `zero_point` of what the table reads. Zero points of x and of the table's entries are
     folded into b1 and b2."""
 
     w1: Array
@@ -46,8 +46,8 @@ class Experts:
 
 
 def route(logits: Array, top_k: int, over_chosen: bool, multiplier: int, shift: int) -> tuple[Array, Array]:
-    """Rows of int16 logits (M, N) to the chosen experts (M, K), best first and of equal ones the lower first, and their
-    gates (M, K) in [0, 32767]: `arith.softmax` over all N logits, or over the K chosen ones."""
+    """Return rows of int16 logits (M, N) to the chosen experts (M, K), best first and of equal ones the lower first, and
+    their gates (M, K) in [0, 32767]: `arith.softmax` over all N logits, or over the K chosen ones."""
     logits = int64(logits)
     chosen = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
     if over_chosen:
@@ -57,12 +57,12 @@ def route(logits: Array, top_k: int, over_chosen: bool, multiplier: int, shift: 
 
 def queues(chosen: Array, experts: int) -> list[tuple[int, Array, Array]]:
     """For each expert that some token chose: (expert, rows of its tokens in order, its place among their choices)."""
-    found = []
+    result = []
     for expert in range(experts):
         tokens, places = np.nonzero(chosen == expert)
         if tokens.size:
-            found.append((expert, tokens, places))
-    return found
+            result.append((expert, tokens, places))
+    return result
 
 
 def mixture(x: Array, chosen: Array, gates: Array, experts: Experts) -> Array:

@@ -1,7 +1,7 @@
 """Integer arithmetic of hashed attention: the definition for RTL, HLS C++, CPU code and integer ONNX.
 
 Codes need products of 8 bits, one inverse square root per token and head, and a table of exponentials; the attention
-behind them adds and subtracts, and multiplies to normalise only. Arrays are int64 in and out.
+after them adds and subtracts, and multiplies to normalise only. Arrays are int64 in and out.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ def kernels(u: Array, anchors: Array, offset: Array, multiplier: int, shift: int
     cosines = round_shift(products * y, e + (16 - COSINE_FRACTION))  # at most 256 * 127 * sqrt(dk) and rounding: 20 bits
     distance = int64(offset)[:, None, :] - round_shift(cosines * multiplier, shift)
     distance = np.minimum(np.maximum(distance, 0), EXPONENT_MAX)
-    found: Array = EXP2_TABLE[distance & (EXPONENT_STEPS - 1)] >> (distance >> 8)
-    return found
+    values: Array = EXP2_TABLE[distance & (EXPONENT_STEPS - 1)] >> (distance >> 8)
+    return values
 
 
 def hash_codes(
     u: Array, anchors: Array, coefficients: Array, threshold: Array, offset: Array, multiplier: int, shift: int
 ) -> Array:
     """+1 where sum_j coefficients[r, j] kernel_j >= threshold[r], else -1: (B, T, H b)."""
-    found = kernels(u, anchors, offset, multiplier, shift)
-    margins = exact_matmul(found, int64(coefficients).swapaxes(1, 2))  # below 2^31
+    values = kernels(u, anchors, offset, multiplier, shift)
+    margins = exact_matmul(values, int64(coefficients).swapaxes(1, 2))  # below 2^31
     signs = np.where(margins >= int64(threshold)[:, None, :], 1, -1).swapaxes(1, 2)
     return int64(np.ascontiguousarray(signs).reshape(*u.shape[:2], -1))
 
 
 def hash_attention(codes: Array, v: Array, heads: int, constant: str) -> Array:
-    """Means of int8 v (B, T, H dv) weighted by b_i b_j + c, with 8 fractional bits; c = b + 1.
+    """Return means of int8 v (B, T, H dv) weighted by b_i b_j + c, with 8 fractional bits; c = b + 1.
 
     Before the normalisation nothing but additions and subtractions of v, c times a sum being sums of it and its shifts;
     `hash_accumulator_bound` bounds them. Weights add up to a number from T to (2 b + 1) T.
@@ -74,12 +74,12 @@ def hash_attention(codes: Array, v: Array, heads: int, constant: str) -> Array:
 
 
 def hash_accumulator_bound(tokens: int, bits: int) -> int:
-    """What the sums of a hashed attention stay within: weights of at most 2 b + 1 times v of at most 127."""
+    """Return what the sums of a hashed attention stay within: weights of at most 2 b + 1 times v of at most 127."""
     return tokens * (2 * bits + 1) * 127
 
 
 def integer_anchors(anchors: Array, sigma: float) -> tuple[Array, Array, int, int]:
-    """(int8 anchors, offset, multiplier, shift) as `kernels` takes them; one scale for all anchors of a layer.
+    """Return (int8 anchors, offset, multiplier, shift) as `kernels` takes them; one scale for all anchors of a layer.
 
     ValueError where sigma is so small that a step of a cosine is 2^15 octaves / 256 or more.
     """
@@ -94,9 +94,9 @@ def integer_anchors(anchors: Array, sigma: float) -> tuple[Array, Array, int, in
 
 
 def integer_coefficients(coefficients: Array, threshold: Array) -> tuple[Array, Array]:
-    """(int8 coefficients, int32 threshold): one scale per bit, which no sign depends on.
+    """Return (int8 coefficients, int32 threshold): one scale per bit, which no sign depends on.
 
-    What rounding adds up to over the anchors is put right at those it costs least: kernels are much alike.
+    What rounding adds up to over the anchors is corrected at those it costs least: kernels are much alike.
     """
     coefficients = np.asarray(coefficients, np.float64)
     scale = np.maximum(np.abs(coefficients).max(axis=-1, keepdims=True), 1e-30) / 127

@@ -13,15 +13,7 @@ from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 class BatchNormalization(Op):
     """BatchNormalization(x (1, C, ...), scale, bias, mean, variance, each (C,)) with stored statistics."""
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=False,
-        carries_integers=False,
-        on_host=False,
-        levels=FLOAT_ONLY,
-        instructions=None,
-    )
+    facts = of_rows(per_token=False, accumulates=False, on_host=False, levels=FLOAT_ONLY, instructions=None)
 
     epsilon: float = 1e-5
 

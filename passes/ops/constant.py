@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
+from edgewright.passes.ir.facts import of_a_source
 from edgewright.passes.ir.graph import Node, make
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import Array, Quant, TensorType, elem_of
@@ -14,15 +14,7 @@ from edgewright.passes.ir.types import Array, Quant, TensorType, elem_of
 class Constant(Op):
     """A read-only array kept in the dtype it was given (float64 and float16 become float32)."""
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=False,
-        carries_integers=True,
-        on_host=False,
-        levels=BOTH_LEVELS,
-        instructions=None,
-    )
+    facts = of_a_source()
 
     value: Array
 
@@ -45,10 +37,22 @@ class Constant(Op):
 
 
 def constant(value: Array, origin: Iterable[str] = (), quant: Quant | None = None) -> Node:
-    """A Constant node of the array's shape and dtype."""
+    """Return a Constant node of the array's shape and dtype."""
     return make(Constant(value), origin=origin, quant=quant)
 
 
 def value_of(node: Node) -> Array | None:
-    """The array of a Constant node, None for any other."""
+    """Return the array of a Constant node, None for any other."""
     return node.op.value if isinstance(node.op, Constant) else None
+
+
+def array_of(node: Node) -> Array:
+    """The array of a node that is known to be a Constant."""
+    assert isinstance(node.op, Constant), node
+    return node.op.value
+
+
+def scalar_of(node: Node) -> float | None:
+    """The number in a constant of one element, None for any other node."""
+    value = value_of(node)
+    return float(value.reshape(())) if value is not None and value.size == 1 else None

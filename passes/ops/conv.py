@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.facts import BOTH_LEVELS, ONE_OPERATION, of_a_product
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
+from edgewright.passes.ir.op import expect
 from edgewright.passes.ir.types import INT32, Array, TensorType
-from edgewright.passes.ops.arith import exact_matmul, int64, product_bound
+from edgewright.passes.ops.arith import exact_matmul, int64
 from edgewright.passes.ops.numeric import accumulated, expect_count, float32
+from edgewright.passes.ops.weighted import Weighted
 from numpy.lib.stride_tricks import sliding_window_view
 
 
 @dataclass(frozen=True, slots=True)
-class Conv(Op):
+class Conv(Weighted):
     """Conv(x (B, C, H, W), w (O, C / groups, KH, KW), b (O,) or none); pads top, left, bottom, right.
 
     Padding holds pad_value: 0 in float, the operand's zero point on integers.
@@ -77,12 +78,6 @@ class Conv(Op):
 
     def macs(self, *types: TensorType) -> int:
         return self.infer(*types).size * math.prod(types[1].shape[1:])
-
-    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
-        yield fixed("weight", values[1], -127, 127)
-
-    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
-        return product_bound(types[1].shape, values[1], values[2:])
 
 
 def _depthwise(windows: Array, w: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Functions of one value that have nothing but a formula: one operator carries the name of any of them."""
+"""Functions of one value that are no more than a formula: one operator, with the name of the function as attribute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgewright.passes.ops.unary import Unary
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class NamedFunction:
     """A function as ONNX defines it: its attributes in order with their defaults, and its value in float64."""
 
     value: Callable[..., Array]
@@ -28,26 +28,26 @@ def _expm1(x: Array) -> Array:
     return np.expm1(np.minimum(x, 0))
 
 
-FUNCTIONS: dict[str, Function] = {
-    "Abs": Function(np.abs, {}),
-    "Ceil": Function(np.ceil, {}),
-    "Celu": Function(lambda x, alpha: np.maximum(x, 0) + alpha * _expm1(x / alpha), {"alpha": 1.0}),
-    "Cos": Function(np.cos, {}),
-    "Elu": Function(lambda x, alpha: np.maximum(x, 0) + alpha * _expm1(x), {"alpha": 1.0}),
-    "Floor": Function(np.floor, {}),
-    "HardSigmoid": Function(lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1), {"alpha": 0.2, "beta": 0.5}),
-    "LeakyRelu": Function(lambda x, alpha: np.where(x < 0, alpha * x, x), {"alpha": 0.01}),
-    "Log": Function(np.log, {}),
-    "Mish": Function(lambda x: x * np.tanh(_softplus(x)), {}),
-    "Round": Function(np.round, {}),
-    "Selu": Function(
+FUNCTIONS: dict[str, NamedFunction] = {
+    "Abs": NamedFunction(np.abs, {}),
+    "Ceil": NamedFunction(np.ceil, {}),
+    "Celu": NamedFunction(lambda x, alpha: np.maximum(x, 0) + alpha * _expm1(x / alpha), {"alpha": 1.0}),
+    "Cos": NamedFunction(np.cos, {}),
+    "Elu": NamedFunction(lambda x, alpha: np.maximum(x, 0) + alpha * _expm1(x), {"alpha": 1.0}),
+    "Floor": NamedFunction(np.floor, {}),
+    "HardSigmoid": NamedFunction(lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1), {"alpha": 0.2, "beta": 0.5}),
+    "LeakyRelu": NamedFunction(lambda x, alpha: np.where(x < 0, alpha * x, x), {"alpha": 0.01}),
+    "Log": NamedFunction(np.log, {}),
+    "Mish": NamedFunction(lambda x: x * np.tanh(_softplus(x)), {}),
+    "Round": NamedFunction(np.round, {}),
+    "Selu": NamedFunction(
         lambda x, alpha, gamma: gamma * (np.maximum(x, 0) + alpha * _expm1(x)),
         {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
     ),
-    "Sin": Function(np.sin, {}),
-    "Softplus": Function(_softplus, {}),
-    "Softsign": Function(lambda x: x / (1 + np.abs(x)), {}),
-    "ThresholdedRelu": Function(lambda x, alpha: np.where(x > alpha, x, 0), {"alpha": 1.0}),
+    "Sin": NamedFunction(np.sin, {}),
+    "Softplus": NamedFunction(_softplus, {}),
+    "Softsign": NamedFunction(lambda x: x / (1 + np.abs(x)), {}),
+    "ThresholdedRelu": NamedFunction(lambda x, alpha: np.where(x > alpha, x, 0), {"alpha": 1.0}),
 }
 """ONNX's name of each; Round takes halves to the even neighbour."""
 

@@ -1,6 +1,6 @@
-"""Operators by what they are: every set follows from the facts on the operators, so that a new one joins by itself.
+"""Sets of operators, derived from the facts that the operators declare, so that a new operator joins them by itself.
 
-A rule that means other operators than one of these names them where it stands, with the reason.
+A rule that means other operators than one of these sets lists them in its own file, with the reason.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgewright.passes.ir.types import Level
 
 Group: TypeAlias = tuple[type[Op], ...]
 
-OPERATORS: Group = tuple(found for found in vars(ops).values() if isinstance(found, type) and issubclass(found, Op))
+OPERATORS: Group = tuple(value for value in vars(ops).values() if isinstance(value, type) and issubclass(value, Op))
 
 
 def _with(holds: Callable[[Facts], bool]) -> Group:

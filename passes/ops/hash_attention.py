@@ -54,11 +54,11 @@ class HashAttention(Op):
         return float32(np.ascontiguousarray(out).reshape(*out.shape[:2], -1))
 
     def macs(self, *types: TensorType) -> int:
-        """The normalisation only: the codes add and subtract."""
+        """Return the normalisation only: the codes add and subtract."""
         return types[1].size
 
     def additions(self, *types: TensorType) -> int:
-        """Signed sums of keys and of their values, and the codes' selections from both."""
+        """Return signed sums of keys and of their values, and the codes' selections from both."""
         codes, v = types
         width = v.shape[2] // self.heads
         return 2 * codes.size * (width + 1) + math.prod(v.shape) + math.prod(v.shape[:2]) * self.heads

@@ -26,15 +26,7 @@ class HashCodes(Op):
     Source: EcoFormer (arXiv 2209.09004), section 3.2; threshold = coefficients times the mean kernel.
     """
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=False,
-        carries_integers=False,
-        on_host=False,
-        levels=BOTH_LEVELS,
-        instructions=(38.0, 98.0),
-    )
+    facts = of_rows(per_token=False, accumulates=False, on_host=False, levels=BOTH_LEVELS, instructions=(38.0, 98.0))
 
     heads: int
     sigma: float = 1.0
@@ -77,20 +69,20 @@ class HashCodes(Op):
         return float32(signs.reshape(*u.shape[:2], -1))
 
     def margins(self, u: Array, anchors: Array, coefficients: Array, threshold: Array) -> Array:
-        """What the bits are the signs of, (B, T, H, b), in float64."""
+        """Return what the bits are the signs of, (B, T, H, b), in float64."""
         kernels = self.kernels(u, anchors)
-        found: Array = np.einsum("bthm,hrm->bthr", kernels, np.asarray(coefficients, np.float64), optimize=True)
-        return found - threshold
+        products: Array = np.einsum("bthm,hrm->bthr", kernels, np.asarray(coefficients, np.float64), optimize=True)
+        return products - threshold
 
     def kernels(self, u: Array, anchors: Array) -> Array:
-        """Similarities of each token to each anchor, (B, T, H, m), in float64."""
+        """Return similarities of each token to each anchor, (B, T, H, m), in float64."""
         split = np.asarray(u, np.float64).reshape(*u.shape[:2], self.heads, -1)
         anchors = np.asarray(anchors, np.float64)
         directions = split / np.sqrt((split * split).sum(axis=-1, keepdims=True) + NORM_FLOOR)
         cosines = np.einsum("bthd,hmd->bthm", directions, anchors, optimize=True)
         squares = (directions * directions).sum(axis=-1, keepdims=True) + (anchors * anchors).sum(axis=-1)
-        found: Array = np.exp((2 * cosines - squares) / (2 * self.sigma))
-        return found
+        kernels: Array = np.exp((2 * cosines - squares) / (2 * self.sigma))
+        return kernels
 
     def macs(self, *types: TensorType) -> int:
         u, anchors, coefficients = types[:3]

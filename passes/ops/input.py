@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
+from edgewright.passes.ir.facts import of_a_source
 from edgewright.passes.ir.graph import Node, make
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import F32, Array, Elem, Shape, TensorType
@@ -12,19 +12,11 @@ from edgewright.passes.ir.types import F32, Array, Elem, Shape, TensorType
 class Input(Op):
     """A value the caller gives. The name is the key in `interpret(graph, {name: array})`.
 
-    `unbatched`: the model's own shape is that behind the leading 1, which counts samples. `allowed`: lowest and highest
+    `unbatched`: the model's own shape is that after the leading 1, which counts samples. `allowed`: lowest and highest
     integer that it may hold, where its uses alone do not say it.
     """
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=False,
-        carries_integers=True,
-        on_host=False,
-        levels=BOTH_LEVELS,
-        instructions=None,
-    )
+    facts = of_a_source()
 
     name: str
     type: TensorType
@@ -40,5 +32,5 @@ class Input(Op):
 
 
 def graph_input(name: str, shape: Shape, elem: Elem = F32, unbatched: bool = False) -> Node:
-    """An Input node; its origin is its name."""
+    """Return an Input node; its origin is its name."""
     return make(Input(name, TensorType(shape, elem), unbatched), origin=(name,))

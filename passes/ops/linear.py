@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.facts import BOTH_LEVELS, ONE_OPERATION, of_a_product
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
+from edgewright.passes.ir.op import expect
 from edgewright.passes.ir.types import F32, INT32, Array, TensorType
-from edgewright.passes.ops.arith import exact_matmul, int64, product_bound
+from edgewright.passes.ops.arith import exact_matmul, int64
 from edgewright.passes.ops.numeric import expect_count, float32
+from edgewright.passes.ops.weighted import Weighted
 
 
 @dataclass(frozen=True, slots=True)
-class Linear(Op):
+class Linear(Weighted):
     """Linear(x (..., K), w (O, K), b (O,)) = x w^T + b. On integers: int8, int8, int32 -> int32."""
 
     facts = of_a_product(per_token=True, weighted=True, levels=BOTH_LEVELS, instructions=ONE_OPERATION)
@@ -37,9 +37,3 @@ class Linear(Op):
     def macs(self, *types: TensorType) -> int:
         x, w, _ = types
         return math.prod(x.shape[:-1]) * math.prod(w.shape)
-
-    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
-        yield fixed("weight", values[1], -127, 127)
-
-    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
-        return product_bound(types[1].shape, values[1], values[2:])

@@ -8,25 +8,10 @@ import numpy as np
 from edgewright.passes.ir.facts import BOTH_LEVELS, of_a_product
 from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import F32, INT8, INT16, INT32, Array, TensorType
+from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith import SHIFT_MAX, product_bound
 from edgewright.passes.ops.arith_experts import CHOSEN_MAX, Experts, mixture, queues, route
-from edgewright.passes.ops.gelu import Gelu
-from edgewright.passes.ops.hard_swish import HardSwish
 from edgewright.passes.ops.numeric import expect_count, float32, softmax
-from edgewright.passes.ops.relu import Relu
-from edgewright.passes.ops.sigmoid import Sigmoid
-from edgewright.passes.ops.silu import Silu
-from edgewright.passes.ops.tanh import Tanh
-
-ACTIVATION_OPS: dict[str, Op] = {
-    "Gelu": Gelu("none"),
-    "GeluTanh": Gelu("tanh"),
-    "HardSwish": HardSwish(),
-    "Relu": Relu(),
-    "Sigmoid": Sigmoid(),
-    "Silu": Silu(),
-    "Tanh": Tanh(),
-}
 
 FLOAT_OPERANDS = 6
 INTEGER_OPERANDS = 11
@@ -37,7 +22,7 @@ class MoE(Op):
     """A mixture of experts: each token computes `top_k` of N experts and adds them up, weighted.
 
     MoE(x (B, T, d), logits (B, T, N), w1 (N, h, d), b1 (N, h), w2 (N, o, h), b2 (N, o)) -> (B, T, o)
-    Expert e: f_e(x) = w2_e act(w1_e x + b1_e) + b2_e, act one of `ACTIVATION_OPS` by name. A token takes the experts of its
+    Expert e: f_e(x) = w2_e act(w1_e x + b1_e) + b2_e, act one of `ACTIVATIONS` by name. A token takes the experts of its
     K largest logits, of equal ones the lower expert; y = sum_k p_k f_k(x) with the gates p:
       softmax "before": over all N logits, the K chosen kept as they are, or divided by their sum if `renormalise`;
       softmax "after": over the K chosen logits (`renormalise` then changes nothing).
@@ -73,7 +58,7 @@ class MoE(Op):
         )
         expect(1 <= self.top_k <= experts, f"each token chooses {self.top_k} of {experts} experts")
         expect(self.softmax in ("before", "after"), f"softmax {self.softmax!r} is neither before nor after the choice")
-        expect(self.activation in ACTIVATION_OPS, f"unknown activation {self.activation!r}")
+        expect(self.activation in ACTIVATIONS, f"unknown activation {self.activation!r}")
         shape = (*x.shape[:2], w2.shape[1])
         if len(types) == FLOAT_OPERANDS:
             expect(all(t.is_float for t in types), f"mixed float and integer: {', '.join(map(str, types))}")
@@ -124,12 +109,12 @@ class MoE(Op):
         return chosen, np.take_along_axis(softmax(logits, -1), chosen, 1)
 
     def entered(self, rows: Array, w1: Array, b1: Array) -> Array:
-        """What one expert's activation sees of float rows (M, d): (M, h)."""
+        """Return what one expert's activation sees of float rows (M, d): (M, h)."""
         return float32(np.matmul(rows, w1.T) + b1)
 
     def activated(self, x: Array) -> Array:
-        """The activation of floats."""
-        return ACTIVATION_OPS[self.activation].eval(x)
+        """Return the activation of floats."""
+        return ACTIVATIONS[self.activation].eval(x)
 
     def macs(self, *types: TensorType) -> int:
         """Of the K experts each token chooses; the router is a Linear in front."""

@@ -16,7 +16,7 @@ _SLOPES = 2.0 / math.sqrt(math.pi) * np.exp(-_KNOTS * _KNOTS) * _STEP
 
 
 def erf(x: Array) -> Array:
-    """The error function in float64 to 1e-12 absolute: cubic Hermite between exact knots 1/512 apart."""
+    """Return the error function in float64 to 1e-12 absolute: cubic Hermite between exact knots 1/512 apart."""
     x = np.asarray(x, np.float64)
     position = np.minimum(np.abs(x), _LIMIT) * (1.0 / _STEP)
     index = np.nan_to_num(position).astype(np.int64)
@@ -49,18 +49,18 @@ def float32(x: Array) -> Array:
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """A non-negative axis; InferError when out of range."""
+    """Return a non-negative axis; InferError when out of range."""
     expect(-rank <= axis < rank, f"axis {axis} outside rank {rank}")
     return axis % rank
 
 
 def reduced_shape(x: TensorType, axes: tuple[int, ...], keepdims: bool) -> Shape:
-    """The shape of x without some axes, or with 1 in their place; InferError when they repeat."""
-    found = {axis_of(axis, x.rank) for axis in axes}
-    expect(len(found) == len(axes) > 0, f"axes {axes} repeat or are empty")
+    """Return the shape of x without some axes, or with 1 in their place; InferError when they repeat."""
+    reduced = {axis_of(axis, x.rank) for axis in axes}
+    expect(len(reduced) == len(axes) > 0, f"axes {axes} repeat or are empty")
     if keepdims:
-        return tuple(1 if i in found else n for i, n in enumerate(x.shape))
-    return tuple(n for i, n in enumerate(x.shape) if i not in found)
+        return tuple(1 if i in reduced else n for i, n in enumerate(x.shape))
+    return tuple(n for i, n in enumerate(x.shape) if i not in reduced)
 
 
 def expect_count(types: tuple[TensorType, ...], *counts: int) -> None:
@@ -73,13 +73,13 @@ def expect_float(*types: TensorType) -> None:
 
 
 def broadcast(*types: TensorType) -> TensorType:
-    """The type of a numpy broadcast of float operands."""
+    """Return the type of a numpy broadcast of float operands."""
     expect_float(*types)
     return TensorType(np.broadcast_shapes(*(t.shape for t in types)), F32)
 
 
 def accumulated(*types: TensorType) -> Elem:
-    """What products of operands are kept in: int32 of int8 ones, float of floats; InferError for a mixture."""
+    """Return what products of operands are kept in: int32 of int8 ones, float of floats; InferError for a mixture."""
     if all(t.elem == INT8 for t in types):
         return INT32
     expect_float(*types)

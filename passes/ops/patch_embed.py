@@ -1,20 +1,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.facts import BOTH_LEVELS, ONE_OPERATION, of_a_product
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
+from edgewright.passes.ir.op import expect
 from edgewright.passes.ir.types import F32, INT32, Array, TensorType
-from edgewright.passes.ops.arith import product_bound
 from edgewright.passes.ops.linear import Linear
 from edgewright.passes.ops.numeric import expect_count
+from edgewright.passes.ops.weighted import Weighted
 
 
 @dataclass(frozen=True, slots=True)
-class PatchEmbed(Op):
+class PatchEmbed(Weighted):
     """PatchEmbed(x (1, C, H, W), w (D, C * P * P), b (D,)) -> (1, N, D): one Linear per P x P patch, patches
     row-major, weight columns in (channel, row, column) order. On integers as Linear."""
 
@@ -47,15 +46,9 @@ class PatchEmbed(Op):
         out = self.infer(*types)
         return out.size * types[1].shape[1]
 
-    def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
-        yield fixed("weight", values[1], -127, 127)
-
-    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
-        return product_bound(types[1].shape, values[1], values[2:])
-
 
 def patches(x: Array, patch: int) -> Array:
-    """(B, C, H, W) -> (B, patches row-major, C * patch * patch)."""
+    """Rearrange (B, C, H, W) to (B, patches row-major, C * patch * patch)."""
     batch, channels, height, width = x.shape
     rows, columns = height // patch, width // patch
     split = x.reshape(batch, channels, rows, patch, columns, patch).transpose(0, 2, 4, 1, 3, 5)

@@ -13,15 +13,7 @@ from edgewright.passes.ops.numeric import expect_count, expect_float, float32, r
 class ReduceMean(Op):
     """Mean over axes, accumulated in float64."""
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=True,
-        carries_integers=False,
-        on_host=True,
-        levels=FLOAT_ONLY,
-        instructions=ONE_OPERATION,
-    )
+    facts = of_rows(per_token=False, accumulates=True, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
 
     axes: tuple[int, ...]
     keepdims: bool = True

@@ -13,17 +13,9 @@ from edgewright.passes.ops.numeric import expect_count, reduced_shape
 
 @dataclass(frozen=True, slots=True)
 class ReduceSum(Op):
-    """Sum of integers over axes into int32; with a Requantise behind it, the mean."""
+    """Sum of integers over axes into int32; with a Requantise after it, the mean."""
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=False,
-        carries_integers=False,
-        on_host=False,
-        levels=INTEGERS_ONLY,
-        instructions=ONE_OPERATION,
-    )
+    facts = of_rows(per_token=False, accumulates=False, on_host=False, levels=INTEGERS_ONLY, instructions=ONE_OPERATION)
 
     axes: tuple[int, ...]
     keepdims: bool = False

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.facts import INTEGERS_ONLY, of_several_values
+from edgewright.passes.ir.facts import INTEGERS_ONLY, of_two_numbers
 from edgewright.passes.ir.op import Allowed, Op, expect, fixed
 from edgewright.passes.ir.types import INT8, Array, Int, Shape, TensorType
 from edgewright.passes.ops.arith import SHIFT_MAX, int64, requantise
@@ -19,15 +19,7 @@ class Requantise(Op):
     acc's and varies along one axis at most: (1,), (O,) for products, (O, 1, 1) for maps; () for a single number.
     """
 
-    facts = of_several_values(
-        affine=False,
-        chooses=False,
-        carries_integers=False,
-        accumulates=False,
-        on_host=False,
-        levels=INTEGERS_ONLY,
-        instructions=(3.3, 3.3),
-    )
+    facts = of_two_numbers(affine=False, accumulates=False, on_host=False, levels=INTEGERS_ONLY, instructions=(3.3, 3.3))
 
     zero_point: int = 0
     elem: Int = INT8
@@ -53,6 +45,6 @@ class Requantise(Op):
 
 
 def _fits(factors: Shape, acc: Shape) -> bool:
-    """Whether factors broadcast to accumulators and vary along one axis at most."""
+    """Return whether factors broadcast to accumulators and vary along one axis at most."""
     along = [(n, m) for n, m in zip(factors[::-1], acc[::-1], strict=False) if n != 1]
     return min(1, len(acc)) <= len(factors) <= len(acc) and len(along) <= 1 and all(n == m for n, m in along)

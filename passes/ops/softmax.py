@@ -16,15 +16,7 @@ class Softmax(Op):
     Integers: int16 to int16 with 15 fractional bits, attributes multiplier and shift as in `arith.softmax`.
     """
 
-    facts = of_rows(
-        per_token=False,
-        normalises=False,
-        accumulates=False,
-        carries_integers=False,
-        on_host=False,
-        levels=BOTH_LEVELS,
-        instructions=(10.0, 4.9),
-    )
+    facts = of_rows(per_token=False, accumulates=False, on_host=False, levels=BOTH_LEVELS, instructions=(10.0, 4.9))
 
     axis: int = -1
     multiplier: int = 0

@@ -14,15 +14,7 @@ from edgewright.passes.ops.numeric import expect_count
 class Table(Op):
     """Table(x int8, table int8[256]) = table[x + 128]: any function of one int8, output scale included."""
 
-    facts = of_rows(
-        per_token=True,
-        normalises=False,
-        accumulates=False,
-        carries_integers=False,
-        on_host=False,
-        levels=INTEGERS_ONLY,
-        instructions=(AS_TABLE, AS_TABLE),
-    )
+    facts = of_rows(per_token=True, accumulates=False, on_host=False, levels=INTEGERS_ONLY, instructions=(AS_TABLE, AS_TABLE))
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)

@@ -1,25 +1,28 @@
-"""What functions of one float share: a subclass gives the function and its facts."""
+"""Functions of one float: what they share, and those with a formula of numpy's."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 
+import numpy as np
+from edgewright.passes.ir.facts import AS_TABLE, FLOAT_ONLY, ONE_OPERATION, of_one_value
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import F32, Array, TensorType
 from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 
 
 class Unary(Op):
-    """f(x), element by element, in float32. Its attributes are the subclass's fields."""
+    """f(x), element by element, in float32. A subclass gives the function and its facts; its fields are attributes."""
 
     __slots__ = ()
 
     @abstractmethod
     def f(self, x: Array) -> Array:
-        """The value in any float precision; rounded to float32 by `eval`."""
+        """Return the value in any float precision; `eval` rounds it to float32."""
 
     def expect_attributes(self) -> None:
-        """InferError where an attribute has no meaning."""
+        """Raise InferError where an attribute has no meaning."""
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 1)
@@ -30,3 +33,63 @@ class Unary(Op):
     def eval(self, *arrays: Array) -> Array:
         (x,) = arrays
         return float32(self.f(x))
+
+
+@dataclass(frozen=True, slots=True)
+class Exp(Unary):
+    """e to the x."""
+
+    facts = of_one_value(
+        affine=False, accumulates=False, table=False, on_host=False, levels=FLOAT_ONLY, instructions=(7.8, AS_TABLE)
+    )
+
+    def f(self, x: Array) -> Array:
+        return np.asarray(np.exp(x))
+
+
+@dataclass(frozen=True, slots=True)
+class Neg(Unary):
+    """-x."""
+
+    facts = of_one_value(
+        affine=True, accumulates=True, table=False, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION
+    )
+
+    def f(self, x: Array) -> Array:
+        return np.asarray(-x)
+
+
+@dataclass(frozen=True, slots=True)
+class Reciprocal(Unary):
+    """1 / x."""
+
+    facts = of_one_value(
+        affine=False, accumulates=False, table=False, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION
+    )
+
+    def f(self, x: Array) -> Array:
+        return np.asarray(1 / np.asarray(x, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Sign(Unary):
+    """1 above zero, -1 below, 0 at zero."""
+
+    facts = of_one_value(
+        affine=False, accumulates=False, table=False, on_host=False, levels=FLOAT_ONLY, instructions=ONE_OPERATION
+    )
+
+    def f(self, x: Array) -> Array:
+        return np.asarray(np.sign(x))
+
+
+@dataclass(frozen=True, slots=True)
+class Sqrt(Unary):
+    """Square root; nan below zero."""
+
+    facts = of_one_value(
+        affine=False, accumulates=False, table=False, on_host=False, levels=FLOAT_ONLY, instructions=ONE_OPERATION
+    )
+
+    def f(self, x: Array) -> Array:
+        return np.asarray(np.sqrt(x))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.facts import BOTH_LEVELS, ONE_OPERATION, of_several_values
+from edgewright.passes.ir.facts import of_a_choice
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import Array, TensorType
 from edgewright.passes.ops.numeric import expect_count
@@ -13,15 +13,7 @@ from edgewright.passes.ops.numeric import expect_count
 class Where(Op):
     """Where(condition, a, b): a where the condition, an integer, is not 0, else b; numpy broadcasting."""
 
-    facts = of_several_values(
-        affine=False,
-        chooses=True,
-        carries_integers=True,
-        accumulates=False,
-        on_host=True,
-        levels=BOTH_LEVELS,
-        instructions=ONE_OPERATION,
-    )
+    facts = of_a_choice(carries_integers=True)
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 3)

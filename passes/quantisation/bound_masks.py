@@ -33,12 +33,12 @@ APART = 12.0  # e^-12 of the largest weight rounds to 0 in units of 2^-15
 
 @dataclass(frozen=True, slots=True)
 class BoundMasks(Pass):
-    """Brings the constants that mask scores near to the scores, so that one integer scale suits both.
+    """Bounds the constants that mask scores, so that one integer scale suits masks and scores.
 
     Before: Softmax(scores + mask), or Softmax(Where(keep, scores, c)), with mask values from -1e3 to minus infinity.
     After: the same with no mask value lower than it takes to give a weight of 0. Without a calibration: no lower
     than -1e30, so that the graph can be calibrated.
-    Not exact in rows that mask every key: these get weights from scores or equal ones, as they do of a mask of -1e4.
+    Exact: not in rows that mask every key, which get weights from scores or equal ones, as they do of a mask of -1e4.
     Masks of an Attention need none of this where they are constants or made on the host: integers saturate.
     Source: the softmax does not change when its input is shifted.
     """
@@ -73,7 +73,7 @@ class BoundMasks(Pass):
         return rebuild(graph, change)
 
     def _limit(self, node: Node, scores: Node) -> float:
-        """How far below 0 a mask has to be."""
+        """Return how far below 0 a mask has to be."""
         if self.calibration is None:
             return FINITE
         reach = self._reach(scores, 1.0, DEEPEST)
@@ -83,7 +83,7 @@ class BoundMasks(Pass):
         return min(2 * reach + APART, FINITE)
 
     def _reach(self, node: Node, sign: float, deepest: int) -> float:
-        """How far from 0 the sum of all that is no mask can be."""
+        """Return how far from 0 the sum of all that is not a mask can be."""
         value = value_of(node)
         if value is not None:
             kept = value[sign * value > -MASKING]
@@ -103,14 +103,14 @@ class BoundMasks(Pass):
 
 
 def _scores(node: Node) -> int | None:
-    """Which operand is exponentiated."""
+    """Return which operand is exponentiated."""
     if isinstance(node.op, Softmax):
         return 0
     return 3 if isinstance(node.op, Attention) and len(node.inputs) == 4 else None
 
 
 def _parts(node: Node) -> list[tuple[int, float]] | None:
-    """The operands that a value is the sum of, or chosen or moved from, and the factor of each; None where it is made
+    """Return the operands that a value is the sum of, or chosen or moved from, and the factor of each; None where it is made
     otherwise."""
     op = node.op
     if isinstance(op, Add):
@@ -133,7 +133,7 @@ def _parts(node: Node) -> list[tuple[int, float]] | None:
 
 
 def _bounded(node: Node, sign: float, limit: float, deepest: int) -> Node:
-    """The value with its constants no further than `limit` on the side of `sign`."""
+    """Return the value with its constants no further than `limit` on the side of `sign`."""
     value = value_of(node)
     if value is not None:
         return _within(node, value, sign, limit)

@@ -1,4 +1,4 @@
-"""Ranges of a float graph's values on samples, and the choice of integers' scales from them."""
+"""Ranges of a float graph's values on samples, and the scales of integers chosen from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PERCENTILES = (100.0, 99.999, 99.99, 99.9)  # candidates of the mse search, thos
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Channels:
-    """What each channel of a value did: extremes, mean square, and how many values each had."""
+    """Statistics of each channel of a value: extremes, mean square, and the number of values."""
 
     low: Array
     high: Array
@@ -32,7 +32,7 @@ class Channels:
     each: int
 
     def joined(self, other: Channels) -> Channels:
-        """Both observations as one."""
+        """Return both observations as one."""
         each = self.each + other.each
         square = (self.square * self.each + other.square * other.each) / max(each, 1)
         return Channels(np.minimum(self.low, other.low), np.maximum(self.high, other.high), square, each)
@@ -40,7 +40,7 @@ class Channels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """What one value did: extremes overall and per channel (last axis), a regular sample of it, how many values;
+    """Statistics of one value: extremes overall and per channel (last axis), a regular sample, the number of values;
     `planes`: the channels of maps (axis 1 of 4)."""
 
     low: float
@@ -70,7 +70,7 @@ class Observed:
         return max(1.0, math.sqrt(math.log(ENOUGH) / math.log(each)))
 
     def joined(self, other: Observed) -> Observed:
-        """Both observations as one."""
+        """Return both observations as one."""
         square = self.channels.joined(other.channels).square
         planes = self.planes.joined(other.planes) if self.planes and other.planes else None
         return Observed(
@@ -86,7 +86,7 @@ class Observed:
 
 
 def observe(value: Array, most: int = SAMPLE_MAX) -> Observed:
-    """Extremes and a sample (at most so many values) of one array (last axis = channels)."""
+    """Return extremes and a sample (at most so many values) of one array (last axis = channels)."""
     rows = value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
     lows, highs = rows.min(axis=0), rows.max(axis=0)
     sample = thinned(value.reshape(-1), most)
@@ -101,7 +101,7 @@ def _channels(value: Array, others: tuple[int, ...]) -> Channels:
 
 
 def thinned(values: Array, most: int) -> Array:
-    """At most so many values, by a stride coprime to the usual channel counts: every channel is seen."""
+    """Return at most `most` of the values, by a stride coprime to the usual channel counts: every channel is seen."""
     if values.size <= most:
         return values.astype(np.float32)
     step = -(-values.size // most)
@@ -113,7 +113,7 @@ def thinned(values: Array, most: int) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was observed of every value of one graph, and how ranges are to be chosen from it."""
+    """The statistics of every value of one graph, and how ranges are chosen from them."""
 
     observed: Mapping[Node, Observed]
     samples: int
@@ -123,13 +123,13 @@ class Calibration:
     experts: Mapping[Node, ExpertsSeen] = field(default_factory=dict)
 
     def __getitem__(self, node: Node) -> Observed:
-        """What was observed; of a constant, its values, which no further sample exceeds."""
+        """Return what was observed; of a constant, its values, which no further sample exceeds."""
         if isinstance(node.op, Constant):
             return replace(observe(node.op.value), count=1 << 40)
         return self.observed[node]
 
     def channels(self, node: Node, axis: int) -> Channels:
-        """The channels of a value: the last axis (-1), or those of maps (-3)."""
+        """Return the channels of a value: the last axis (-1), or those of maps (-3)."""
         seen = self[node]
         if axis == -1:
             return seen.channels
@@ -137,7 +137,7 @@ class Calibration:
         return seen.planes
 
     def affine(self, node: Node, symmetric: bool, through: Callable[[Array], Array] | None = None) -> Quant:
-        """Scale and zero point that put the node's values into [-127, 127].
+        """Return scale and zero point that put the node's values into [-127, 127].
 
         through: measure the error after this function (the table that reads the integer), not on the value itself.
         """
@@ -149,7 +149,7 @@ class Calibration:
         return affine_range(low * seen.widening, high * seen.widening, symmetric)
 
     def _range(self, seen: Observed, symmetric: bool, through: Callable[[Array], Array] | None) -> tuple[float, float]:
-        """The range to keep of the values that were seen."""
+        """Return the range to keep of the values that were seen."""
         if self.method == "minmax":
             return seen.low, seen.high
         ordered = np.sort(seen.sample).astype(np.float64)
@@ -175,7 +175,7 @@ def _clipped(seen: Observed, ordered: Array, percentile: float) -> tuple[float, 
 
 
 def _error(quant: Quant, values: Array, extremes: Array, count: int, through: Callable[[Array], Array] | None) -> float:
-    """Mean squared error of quantised values; the true extremes count once each, as in the whole tensor."""
+    """Return mean squared error of quantised values; the true extremes count once each, as in the whole tensor."""
 
     def squared(x: Array) -> Array:
         rounded = quantised(x, quant)
@@ -187,13 +187,13 @@ def _error(quant: Quant, values: Array, extremes: Array, count: int, through: Ca
 
 
 def quantised(x: Array, quant: Quant) -> Array:
-    """What x becomes when it is held in int8 under `quant`."""
+    """Return what x becomes when it is held in int8 under `quant`."""
     q = np.floor(x / quant.scale + 0.5) + quant.zero_point
     return quant.real(np.clip(q, -LEVELS, LEVELS))
 
 
 def affine_range(low: float, high: float, symmetric: bool) -> Quant:
-    """Integers [-127, 127] over a range (extended to 0, which is always exact); symmetric: zero point 0."""
+    """Return integers [-127, 127] over a range (extended to 0, which is always exact); symmetric: zero point 0."""
     low, high = min(low, 0.0), max(high, 0.0)
     if symmetric:
         return Quant(positive(max(-low, high) / LEVELS))
@@ -203,12 +203,12 @@ def affine_range(low: float, high: float, symmetric: bool) -> Quant:
 
 
 def positive(scale: float) -> float:
-    """A scale for a value that was always zero."""
+    """Return a scale for a value that was always zero."""
     return scale if scale > 1e-30 else 1.0 / LEVELS
 
 
 def calibrate(graph: Graph, samples: Mapping[str, Array], method: str = "mse", percentile: float = 99.99) -> Calibration:
-    """Runs the float graph on samples (each input with its samples along axis 0) and observes every value.
+    """Run the float graph on samples (each input with its samples along axis 0) and observes every value.
 
     CompileError Q006 for each value that is not finite, U010 for an unknown method.
     """

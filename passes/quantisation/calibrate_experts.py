@@ -1,4 +1,4 @@
-"""What happens inside a mixture of experts on samples: each expert sees the tokens of its queue and no others."""
+"""Ranges inside a mixture of experts on samples: each expert gets only the tokens of its queue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ExpertsSeen:
     tokens: Array
 
     def joined(self, other: ExpertsSeen) -> ExpertsSeen:
-        """Both observations as one."""
+        """Return both observations as one."""
         tokens = self.tokens + other.tokens
         return ExpertsSeen(self.entered.joined(other.entered), max(self.largest, other.largest), tokens)
 
@@ -43,7 +43,7 @@ class ExpertsWatch:
                 self._held |= {operand: value_of(operand) for operand in node.inputs[:2]}
 
     def see(self, node: Node, value: Array) -> None:
-        """Takes note of tokens and logits, and looks into the experts behind them."""
+        """Record tokens and logits, and evaluate the experts that they choose."""
         if node in self._held:
             self._held[node] = value
         if not isinstance(node.op, MoE):

@@ -1,4 +1,4 @@
-"""What depends on one value alone, element by element, becomes one function: in integers one table instead of several."""
+"""Elementwise operators that depend on one value alone become one function: in integers one table instead of several."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _varying(node: Node) -> list[Node]:
 
 
 def _source(exit_: Node, users: dict[Node, list[Node]], graph: Graph) -> tuple[Node, set[Node]] | None:
-    """(the one tensor that a value depends on, the operators between): as far up as only the value reads them."""
+    """Return (the one tensor that a value depends on, the operators between): as far up as only the value reads them."""
     inside = {exit_}
     border = set(_varying(exit_))
     best: tuple[Node, set[Node]] | None = None
@@ -125,7 +125,7 @@ def _composed(source: Node, members: list[Node]) -> Function:
 
 
 def _ordered(node: Node, members: set[Node]) -> list[Node]:
-    """The members, operands before their users."""
+    """Return the members, operands before their users."""
     order: dict[Node, None] = {}
     open_ = [node]
     while open_:

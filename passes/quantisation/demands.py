@@ -1,4 +1,4 @@
-"""Memoised demands whose nesting does not show on Python's stack: a graph may be as deep as it likes."""
+"""Memoised demands whose nesting does not grow Python's stack, for graphs of any depth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEEPEST = 100  # demands inside each other; each takes up to six frames of Pytho
 
 
 class _Deeper(Exception):
-    """A demand inside too many others: to be met first, with nothing else open."""
+    """A demand nested too deeply, which has to be met first, outside all others."""
 
     def __init__(self, demand: Callable[[], object]) -> None:
         super().__init__("too deep")
@@ -20,18 +20,18 @@ class _Deeper(Exception):
 
 
 class Demands:
-    """`once` inside what `meet` calls may nest without end.
+    """Calls of `once` inside what `meet` calls may nest without limit.
 
-    A demand that lies too deep ends the ones around it; `meet` takes it from there, and starts those again when it is met.
-    What they had made until then is remembered, so each is started at most once more for each of its own demands; a key
-    has to be the same each time, so nothing made on the way can be one.
+    A demand that is nested too deeply aborts the enclosing ones; `meet` meets it first and then restarts those. Results
+    made until then are kept, so each is restarted at most once for each of its own demands. A key has to be the same each
+    time, so an object made by a demand cannot be one.
     """
 
     def __init__(self) -> None:
         self._depth = 0
 
     def once(self, known: dict[Key, Made], key: Key, compute: Callable[[], Made]) -> Made:
-        """known[key], computed where it is not known; the computation may be started several times."""
+        """Return known[key], computed if unknown; the computation may be started several times."""
         if key not in known:
             if self._depth == DEEPEST:
                 raise _Deeper(lambda: self.once(known, key, compute))
@@ -43,7 +43,7 @@ class Demands:
         return known[key]
 
     def meet(self, demand: Callable[[], Made]) -> Made:
-        """The demand's result, after all that it demands."""
+        """Return the demand's result, after all that it demands."""
         inner: list[Callable[[], object]] = []
         while True:
             try:

@@ -17,8 +17,8 @@ class Function(Unary):
     """Function(x): elementwise operators in a row on one value and scalars; a Table in integers.
 
     steps: operators with their operands, where an int is a value (0: x, n: what step n gave) and a float is itself.
-    Where they are not defined (the root of a negative number) the result is 0. Only between a float graph and its
-    integers: no file holds one.
+    Where they are not defined (the root of a negative number) the result is 0. It exists only between a float graph and its
+    integers, never in a file.
     """
 
     facts = activation((7.8, AS_TABLE))  # never a step of a program

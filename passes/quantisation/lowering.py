@@ -1,4 +1,4 @@
-"""From values of a float graph to integer nodes: each value in the forms its readers need, int8 or int16."""
+"""Lowering of float values to integer nodes: each value in the forms that its readers need, int8 or int16."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ PROBABILITY = 2.0**-15  # the unit of a Softmax
 LOWEST = -127
 
 
-class Lowering:
+class IntegerLowering:
     """Memoised lowering of one graph. `int8(node)` and `int16(node)` give integer nodes whose type carries Quant.
 
-    What is demanded of a node shows only from its readers, so demands go from the outputs down.
+    The forms that a node needs depend on its readers, so lowering goes from the outputs to the inputs.
     """
 
     def __init__(self, graph: Graph, calibration: Calibration, weight_clip: str) -> None:
@@ -96,22 +96,22 @@ class Lowering:
     # ---- forms
 
     def output(self, node: Node) -> Node:
-        """A graph output: int16 where the value is a sum or a product, else int8."""
+        """Return a graph output: int16 where the value is a sum or a product, else int8."""
         wide = isinstance(root(node).op, (*ACCUMULATING, *SUMS, Softmax))
         return self._demands.meet(lambda: self.int16(node) if wide else self.int8(node))
 
     def int8(self, node: Node, quant: Quant | None = None) -> Node:
-        """The value in [-127, 127], under `quant` or the one its calibration gives."""
+        """Return the value in [-127, 127], under `quant` or the one its calibration gives."""
         return self._demands.once(self._narrow, (node, quant), lambda: self._int8(node, quant))
 
     def int16(self, node: Node, scale: float | None = None) -> Node:
-        """The value in [-32767, 32767], symmetric; under `scale`, or the one its group of joined values has."""
+        """Return the value in [-32767, 32767], symmetric; under `scale`, or the one its group of joined values has."""
         if scale is not None and isinstance(node.op, (*SUMS, *VIEWS)) and scale == self.scale16(node):
             scale = None  # its own
         return self._demands.once(self._wide, (node, scale), lambda: self._int16(node, scale))
 
     def scale16(self, node: Node) -> float:
-        """The int16 scale of a value: with headroom over everything that shares it."""
+        """Return the int16 scale of a value: with headroom over everything that shares it."""
         magnitude = 0.0
         for member in self._group.get(node, (node,)):
             around = (member, *member.inputs) if isinstance(member.op, (*SUMS, Concat)) else (member,)
@@ -157,19 +157,19 @@ class Lowering:
         return self.requantised(node, wide, np.array([scale_of(wide)]), quant, INT8)
 
     def _view(self, node: Node, values: dict[int, Node], quant: Quant) -> Node:
-        """The same move of integers; what says where (ids, conditions) stays as it is."""
+        """Return the same move of integers; what says where (ids, conditions) stays as it is."""
         operands = (values.get(i, operand) for i, operand in enumerate(node.inputs))
         return make(node.op, *operands, origin=node.origin, quant=quant)
 
     def _rectified(self, node: Node, quant: Quant) -> Node:
-        """Relu as part of the step before it: integers saturate at the zero point where that is the lowest, and are
+        """Return a Relu merged into the step before it: integers saturate at the zero point where that is the lowest, and are
         clipped at 0 where it is 0. Either is exactly a Relu of what was not yet rounded."""
         found = self._source(node, node.inputs[0], quant)
         self.events["merged Relu"] += 1
         return found if quant.zero_point == LOWEST else make(Relu(), found, origin=node.origin, quant=quant)
 
     def _clipped(self, node: Node, op: Clip, quant: Quant) -> Node:
-        """Clip as part of the step before it, as Relu is: rounding is monotonic, so clipping what is rounded to the
+        """Return a Clip merged into the step before it, as a Relu is: rounding is monotonic, so clipping what is rounded to the
         rounded bounds is rounding what is clipped. Bounds where integers saturate need no step."""
         found, bounds = self._source(node, node.inputs[0], quant), self._bounds(op, quant, INT8)
         self.events["merged Clip"] += 1
@@ -177,7 +177,7 @@ class Lowering:
 
     @staticmethod
     def _bounds(op: Clip, quant: Quant, elem: Int) -> Clip:
-        """The bounds in integers under `quant`; infinite where integers saturate before."""
+        """Return the bounds in integers under `quant`; infinite where integers saturate before."""
         reach = limit(elem)
         low, high = (max(-reach, min(reach, b / number(quant.scale) + quant.zero_point)) for b in (op.low, op.high))
         low, high = (float(math.floor(b + 0.5)) for b in (low, high))
@@ -189,7 +189,7 @@ class Lowering:
         return self._demands.once(self._saturations, (node, x, quant), lambda: self._saturated(node, x, quant))
 
     def _saturated(self, node: Node, x: Node, quant: Quant) -> Node:
-        """x in int8 under the range of `node`, its Relu or Clip, and under its name."""
+        """Return x in int8 under the range and the name of `node`, its Relu or Clip."""
         if isinstance(x.op, VIEWS) and not is_wide(x) and not is_part(x):
             values = {i: self._source(node, x.inputs[i], quant) for i in carried(x)}
             return replace(self._view(x, values, quant), origin=node.origin)
@@ -202,7 +202,7 @@ class Lowering:
         return self.int8(x, quant)
 
     def _affine(self, node: Node) -> Quant:
-        """The int8 quantisation of a value: a zero point only where every reader is a product or a table."""
+        """Return the int8 quantisation of a value: a zero point only where every reader is a product or a table."""
         if node not in self._ranges:
             one = self._one_scale(node, symmetric=not self._only_affine_readers(node))
             self._ranges[node] = per_channel(self, node, one)
@@ -221,7 +221,7 @@ class Lowering:
         return self.calibration.affine(_looked_up(source) or source, symmetric, through)
 
     def narrow_readers(self, node: Node) -> list[Node]:
-        """Who reads the int8 form. Sums and LayerNorms read 16 bits, and those come from int8 behind a table only."""
+        """Return the readers of the int8 form. Sums and norms read 16 bits, which come from int8 only after a table."""
         if _widened(node):
             return self.users[node]
         return [
@@ -232,11 +232,11 @@ class Lowering:
         ]
 
     def is_read_wide(self, node: Node) -> bool:
-        """Whether somebody reads the value at 16 bits."""
+        """Return whether any reader takes the value at 16 bits."""
         return node in self._read_wide
 
     def _only_affine_readers(self, node: Node) -> bool:
-        """Whether only products and tables read the int8 form, moves between apart."""
+        """Return whether only products and tables read the int8 form, moves between apart."""
         reached, open_ = {node}, [node]
         while open_:
             moved = open_.pop()
@@ -252,7 +252,7 @@ class Lowering:
         return True
 
     def _part(self, node: Node, quant: Quant | None) -> Node:
-        """Channels of a product: a view of the one tensor where it is read in parts only, else its own rescaling."""
+        """Return channels of a product: a view of the one tensor where it is read in parts only, else its own rescaling."""
         whole = node.inputs[0]
         if quant is None and split_in_parts(self.users[whole]):
             product = self.int8(whole)
@@ -263,7 +263,7 @@ class Lowering:
         return make(node.op, self.int8(whole, quant), origin=node.origin, quant=quant or self.int8(whole).quant)
 
     def _parts(self, node: Node) -> Node:
-        """A product read in slices of channels (Q, K, V): one tensor, one symmetric scale per slice."""
+        """Return a product read in slices of channels (Q, K, V): one tensor, one symmetric scale per slice."""
         acc, scale = self.accumulators(node)
         axis = channel_axis(node)
         target = np.ones(node.shape[axis])
@@ -328,7 +328,7 @@ class Lowering:
         return self._probabilities[node]
 
     def _residual(self, node: Node) -> Node:
-        """The sum at the group's scale. Products arrive at that scale already; what lives at its own is rescaled."""
+        """Return the sum at the group's scale. Products arrive at that scale already; what lives at its own is rescaled."""
         target = self.scale16(node)
         operands, pairs = [], []
         subtract = isinstance(node.op, Sub)
@@ -359,7 +359,7 @@ class Lowering:
     # ---- accumulators
 
     def accumulators(self, node: Node) -> tuple[Node, Array]:
-        """The int32 accumulators of a product, and the real value of their LSB: per channel or (1,)."""
+        """Return the int32 accumulators of a product, and the real value of their LSB: per channel or (1,)."""
 
         def compute() -> tuple[Node, Array]:
             return experts(self, node, node.op) if isinstance(node.op, MoE) else accumulate(self, node)
@@ -367,7 +367,7 @@ class Lowering:
         return self._demands.once(self._accumulators, node, compute)
 
     def requantised(self, node: Node, acc: Node, real: Array, quant: Quant, elem: Int) -> Node:
-        """Accumulators, or integers of another scale with zero point 0, brought to `quant`."""
+        """Return accumulators, or integers of another scale with zero point 0, brought to `quant`."""
         assert acc.quant is None or acc.quant.zero_point == 0, f"{acc.name} has a zero point"
         ratio = real / quant.scales
         ratio = ratio if node.type.rank else ratio.reshape(())
@@ -381,7 +381,7 @@ class Lowering:
         return make(op, acc, constant(multiplier), constant(shift), origin=node.origin, quant=quant)
 
     def _on_host(self, node: Node, quant: Quant, elem: Int) -> Node:
-        """Float values become integers where they enter."""
+        """Return the integers of a float value, made where it enters the graph."""
         if isinstance(node.op, Input):
             self.inputs.setdefault(node, node)
         op = Quantise(number(quant.scale), quant.zero_point, elem)
@@ -389,19 +389,19 @@ class Lowering:
 
 
 def _looked_up(node: Node) -> Node | None:
-    """The constant table of an embedding: every row counts, whether a sample has it or not."""
+    """Return the constant table of an embedding: every row counts, whether a sample has it or not."""
     if isinstance(node.op, Gather) and isinstance(node.inputs[0].op, Constant):
         return node.inputs[0]
     return None
 
 
 def _widened(node: Node) -> bool:
-    """A value whose int16 form is its int8 form at another scale, which therefore has no zero point."""
+    """Return whether the int16 form of a value is its int8 form at another scale, which therefore has no zero point."""
     return isinstance(node.op, ACTIVATIONS) and not isinstance(node.op, CLIPPING)
 
 
 def _has_table(node: Node) -> bool:
-    """A Relu or Clip that the engine computes by a table, where it cannot be part of the product before it."""
+    """Return whether the engine computes this Relu or Clip by a table, as it does after products that cannot contain it."""
     return isinstance(node.inputs[0].op, (Linear, PatchEmbed))
 
 

@@ -1,6 +1,6 @@
 """int8 scales per channel for values that only weights read: a scale moves into the columns of the weights.
 
-Rescaling per channel costs nothing where a value is rescaled anyhow: behind convolutions and sums. Ranges that differ
+Rescaling per channel costs nothing where a value is rescaled anyhow: after convolutions and sums. Ranges that differ
 from channel to channel (LayerNorms, depthwise filters) then cost no bits. Source: the idea of RepQ-ViT (ICCV 2023) and
 SmoothQuant (ICML 2023); here the exponent is chosen per value, by the noise it predicts.
 """
@@ -19,15 +19,15 @@ from edgewright.passes.quantisation.calibrate import ENOUGH, LEVELS, Channels, p
 from edgewright.passes.quantisation.lowering_structure import SUMS, channel_axis, is_part, is_wide
 
 if TYPE_CHECKING:
-    from edgewright.passes.quantisation.lowering import Lowering
+    from edgewright.passes.quantisation.lowering import IntegerLowering
 
 EXPONENTS = (0.25, 0.5, 0.75, 1.0)  # how much of a channel's range goes into its scale
 WORTH = 0.8  # of the noise of one scale: more is not worth scales per channel
 LOWEST = -LEVELS
 
 
-def per_channel(lowering: Lowering, node: Node, one: Quant) -> Quant:
-    """The scales of a value's channels, or `one` scale where readers or the step before need that, or gain nothing."""
+def per_channel(lowering: IntegerLowering, node: Node, one: Quant) -> Quant:
+    """Return the scales of a value's channels, or `one` scale where readers or the step before need that, or gain nothing."""
     readers = lowering.narrow_readers(node)
     kinds = {type(reader.op) for reader in readers}
     if node in lowering.graph.outputs or kinds not in ({Linear}, {Conv}) or any(r.inputs[0] is not node for r in readers):
@@ -51,7 +51,7 @@ def per_channel(lowering: Lowering, node: Node, one: Quant) -> Quant:
 
 
 def weighed(reader: Node, weight: Array, scale: Array) -> Array:
-    """Weights for an operand in units of its scales per channel."""
+    """Return weights for an operand in units of its scales per channel."""
     if isinstance(reader.op, Conv):
         share = len(weight) // reader.op.groups
         columns = scale.reshape(reader.op.groups, 1, weight.shape[1], 1, 1)
@@ -60,8 +60,9 @@ def weighed(reader: Node, weight: Array, scale: Array) -> Array:
     return weight * scale
 
 
-def _is_rescaled(lowering: Lowering, node: Node, axis: int) -> bool:
-    """Whether the value's int8 form comes from a Requantise of its own shape, whose factors vary along no other axis."""
+def _is_rescaled(lowering: IntegerLowering, node: Node, axis: int) -> bool:
+    """Return whether the value's int8 form comes from a Requantise of its own shape, whose factors vary along no other
+    axis."""
     if isinstance(node.op, NORMS):
         return lowering.is_read_wide(node)
     source = node.inputs[0] if isinstance(node.op, Relu) else node
@@ -71,7 +72,7 @@ def _is_rescaled(lowering: Lowering, node: Node, axis: int) -> bool:
 
 
 def _believed(seen: Channels) -> Array:
-    """The magnitude each channel may reach: further than seen, and not much less than others for few samples."""
+    """Return the magnitude each channel may reach: further than seen, and not much less than others for few samples."""
     reach: Array = np.maximum(np.maximum(-seen.low, seen.high), 0.0).astype(np.float64)
     trust = min(1.0, 4 / math.sqrt(max(seen.each, 1.0)))
     widening = max(1.0, math.sqrt(math.log(ENOUGH) / math.log(max(seen.each, 2.0))))
@@ -80,7 +81,7 @@ def _believed(seen: Channels) -> Array:
 
 
 def _noise(readers: list[Node], scale: Array, square: Array) -> float:
-    """Squared error of all products, from rounding values and weights to 8 bits, up to a constant factor."""
+    """Return squared error of all products, from rounding values and weights to 8 bits, up to a constant factor."""
     total = 0.0
     for reader in readers:
         weight = value_of(reader.inputs[1])

@@ -21,14 +21,14 @@ from edgewright.passes.quantisation.lowering_products import OutOfRange, accumul
 from edgewright.passes.quantisation.quantise_weights import integer_product
 
 if TYPE_CHECKING:
-    from edgewright.passes.quantisation.lowering import Lowering
+    from edgewright.passes.quantisation.lowering import IntegerLowering
 
 HEADROOM = 2.0  # as for every int16 value: one bit of sixteen against saturation
 FADED = 24.0  # so far below another logit, an expert's gate is 0 and twice that far it may be rounded
 
 
-def experts(lowering: Lowering, node: Node, op: MoE) -> tuple[Node, Array]:
-    """The int32 sum of gated experts, and the real value of its LSB.
+def experts(lowering: IntegerLowering, node: Node, op: MoE) -> tuple[Node, Array]:
+    """Return the int32 sum of gated experts, and the real value of its LSB.
 
     The first product is requantised per (expert, unit) to the one int8 range of the layer's activation, the second per
     (expert, channel) to one int16 scale. Ranges are those that tokens of each expert's queue reached on the samples; an
@@ -70,7 +70,7 @@ def experts(lowering: Lowering, node: Node, op: MoE) -> tuple[Node, Array]:
 
 
 def refused(node: Node, op: MoE) -> Iterator[Diagnostic]:
-    """What the integer form cannot hold: weights that are computed or not finite, too many experts a token."""
+    """Yield what the integer form cannot hold: weights that are computed or not finite, too many experts a token."""
     for operand in node.inputs[2:]:
         value = value_of(operand)
         if value is None:
@@ -86,18 +86,18 @@ def refused(node: Node, op: MoE) -> Iterator[Diagnostic]:
 
 
 def _range(calibration: Calibration, seen: ExpertsSeen, op: MoE) -> Quant:
-    """The int8 range of the activation's input, by the error behind it."""
+    """Return the int8 range of the activation's input, by the error after it."""
     return calibration.affine_of(seen.entered, symmetric=False, through=op.activated)
 
 
 def _activated_range(before: Quant, op: MoE) -> Quant:
-    """int8 over what the activation gives for everything its input can be."""
+    """Return int8 over what the activation gives for everything its input can be."""
     values = op.activated(before.real(np.arange(-127, 128)))
     return affine_range(float(values.min()), float(values.max()), symmetric=False)
 
 
-def _logits(lowering: Lowering, node: Node) -> tuple[Node, float]:
-    """int16 logits and their scale. Logits so far below others that their gates are 0 may saturate: a router may hold
+def _logits(lowering: IntegerLowering, node: Node) -> tuple[Node, float]:
+    """Return int16 logits and their scale. Logits so far below others that their gates are 0 may saturate: a router may hold
     experts off with a bias of -1e9."""
     logits = node.inputs[1]
     seen = lowering.calibration[logits]
@@ -106,9 +106,9 @@ def _logits(lowering: Lowering, node: Node) -> tuple[Node, float]:
     return _at_scale(lowering, logits, scale, seen.channel_high < lowest, lowest), scale
 
 
-def _at_scale(lowering: Lowering, node: Node, scale: float, off: Array, lowest: float) -> Node:
-    """The value in int16 under a scale, through reshapes straight from its product. The logits of experts that are `off`,
-    always below the range, are its `lowest` value: what holds them off would not fit an accumulator."""
+def _at_scale(lowering: IntegerLowering, node: Node, scale: float, off: Array, lowest: float) -> Node:
+    """Return the value in int16 under a scale, through reshapes straight from its product. The logits of experts that are
+    `off`, always below the range, are its `lowest` value: what holds them off would not fit an accumulator."""
     if isinstance(node.op, Reshape) and isinstance(node.inputs[0].op, (Reshape, *ACCUMULATING)):
         inner = _at_scale(lowering, node.inputs[0], scale, off, lowest)
         return make(node.op, inner, origin=node.origin, quant=Quant(scale))

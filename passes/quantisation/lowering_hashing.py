@@ -15,14 +15,14 @@ from edgewright.passes.ops.arith_hashing import HEAD_WIDTH_MAX, SUPPORTS_MAX, in
 from edgewright.passes.quantisation.lowering_products import OutOfRange
 
 if TYPE_CHECKING:
-    from edgewright.passes.quantisation.lowering import Lowering
+    from edgewright.passes.quantisation.lowering import IntegerLowering
 
 SIZES = {"anchors": SUPPORTS_MAX, "channels a head": HEAD_WIDTH_MAX}
 CODE = Quant(1.0)  # +1 and -1 stand for themselves
 
 
-def codes(lowering: Lowering, node: Node, op: HashCodes, quant: Quant | None) -> Node:
-    """The codes in int8; the scale of u is no part of them, for only its direction counts."""
+def codes(lowering: IntegerLowering, node: Node, op: HashCodes, quant: Quant | None) -> Node:
+    """Return the codes in int8; the scale of u is not part of them, for only its direction counts."""
     u = lowering.int8(node.inputs[0])
     anchors, coefficients, threshold = (_constant(n) for n in node.inputs[1:])
     try:
@@ -41,7 +41,7 @@ def codes(lowering: Lowering, node: Node, op: HashCodes, quant: Quant | None) ->
 
 
 def too_many(node: Node) -> Iterator[Diagnostic]:
-    """H007 for hash functions beyond what the sums of the integer form hold."""
+    """Yield H007 for hash functions beyond what the sums of the integer form hold."""
     _, supports, width = node.inputs[1].shape
     for (what, most), found in zip(SIZES.items(), (supports, width), strict=True):
         if found > most:

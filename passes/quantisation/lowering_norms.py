@@ -14,11 +14,13 @@ from edgewright.passes.ops.arith import LAYER_NORM_FRACTION, LAYER_NORM_SHIFT_MA
 from edgewright.passes.quantisation.lowering_products import OutOfRange, number, scale_of
 
 if TYPE_CHECKING:
-    from edgewright.passes.quantisation.lowering import Lowering
+    from edgewright.passes.quantisation.lowering import IntegerLowering
 
 
-def normalised(lowering: Lowering, node: Node, op: LayerNormalization | RMSNormalization, quant: Quant, elem: Int) -> Node:
-    """The normalisation of an int16 value into `quant`, gamma and beta as integers."""
+def normalised(
+    lowering: IntegerLowering, node: Node, op: LayerNormalization | RMSNormalization, quant: Quant, elem: Int
+) -> Node:
+    """Return the normalisation of an int16 value into `quant`, gamma and beta as integers."""
     x = lowering.int16(node.inputs[0])
     gamma, *betas = (np.asarray(value_of(n), np.float64) for n in node.inputs[1:])
     factor = gamma / number(quant.scale)
@@ -45,7 +47,7 @@ def normalised(lowering: Lowering, node: Node, op: LayerNormalization | RMSNorma
 
 
 def _room(magnitude: float, bits: int) -> int:
-    """The largest n with round(magnitude * 2^n) < 2^bits."""
+    """Return the largest n with round(magnitude * 2^n) < 2^bits."""
     if magnitude == 0:
         return LAYER_NORM_SHIFT_MAX
     room = bits - math.frexp(magnitude)[1]

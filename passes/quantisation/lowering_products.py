@@ -1,4 +1,4 @@
-"""The int32 accumulators of each product, and what their units stand for."""
+"""The int32 accumulators of each product, and the real value of their units."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from edgewright.passes.quantisation.lowering_structure import (
 from edgewright.passes.quantisation.quantise_weights import integer_product
 
 if TYPE_CHECKING:
-    from edgewright.passes.quantisation.lowering import Lowering
+    from edgewright.passes.quantisation.lowering import IntegerLowering
 
 FADED = 8.0  # e^-8 of the largest weight rounds to 0
 
@@ -58,7 +58,7 @@ class OutOfRange(Exception):
 
 
 def ratio_out_of_range(node: Node, source: Node, unit: float, target: float, elem: Int) -> OutOfRange:
-    """The refusal of integers in steps of `unit`, those of `source`, as integers of `elem` in steps of `target`."""
+    """Return the refusal of integers in steps of `unit`, those of `source`, as integers of `elem` in steps of `target`."""
     name = "its accumulators" if source.name == node.name else f"{source.op.kind} {source.name}"
     if not (math.isfinite(unit) and math.isfinite(target)):
         because = f"one step of {name} stands for {unit:.3g}, one of the result for {target:.3g}"
@@ -77,19 +77,19 @@ def ratio_out_of_range(node: Node, source: Node, unit: float, target: float, ele
 
 
 def scale_of(node: Node) -> float:
-    """The one scale of an integer value."""
+    """Return the one scale of an integer value."""
     assert node.quant is not None and isinstance(node.quant.scale, float), "one scale per tensor"
     return node.quant.scale
 
 
 def number(scale: float | tuple[float, ...]) -> float:
-    """The scale of a tensor that has one."""
+    """Return the scale of a tensor that has one."""
     assert isinstance(scale, float), "one scale per tensor"
     return scale
 
 
-def accumulate(lowering: Lowering, node: Node) -> tuple[Node, Array]:
-    """The accumulators, and the real value of their LSB: an array that broadcasts against them."""
+def accumulate(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
+    """Return the accumulators, and the real value of their LSB: an array that broadcasts against them."""
     op = node.op
     if isinstance(op, WEIGHTED):
         return _weighted(lowering, node)
@@ -120,7 +120,7 @@ def accumulate(lowering: Lowering, node: Node) -> tuple[Node, Array]:
     return make(op, a, b, origin=node.origin, quant=Quant(scale)), np.array([scale])
 
 
-def _weighted(lowering: Lowering, node: Node) -> tuple[Node, Array]:
+def _weighted(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
     op = node.op
     x = lowering.int8(node.inputs[0])
     weight, bias = value_of(node.inputs[1]), value_of(node.inputs[2]) if node.inputs[2:] else None
@@ -141,7 +141,7 @@ def _weighted(lowering: Lowering, node: Node) -> tuple[Node, Array]:
     return make(op, x, *operands, origin=node.origin, quant=quant), quant.scales
 
 
-def _scaled(lowering: Lowering, node: Node, x: Node, factor: Array) -> tuple[Node, Array]:
+def _scaled(lowering: IntegerLowering, node: Node, x: Node, factor: Array) -> tuple[Node, Array]:
     """x times constants: one positive factor only changes what the integers stand for."""
     shape = x.shape == node.shape
     if shape and factor.size == 1 and float(factor.reshape(())) > 0:
@@ -163,7 +163,7 @@ def _scaled(lowering: Lowering, node: Node, x: Node, factor: Array) -> tuple[Nod
     return make(Mul(), left, right, origin=node.origin), real
 
 
-def _attention(lowering: Lowering, node: Node, op: Attention) -> tuple[Node, Array]:
+def _attention(lowering: IntegerLowering, node: Node, op: Attention) -> tuple[Node, Array]:
     q, k, v = (lowering.int8(n) for n in node.inputs[:3])
     if node.inputs[3:]:
         least = _least_unit(lowering, node, op)
@@ -183,8 +183,8 @@ def _attention(lowering: Lowering, node: Node, op: Attention) -> tuple[Node, Arr
     return make(integer, q, k, v, *biases, origin=node.origin, quant=Quant(scale)), np.array([scale])
 
 
-def _least_unit(lowering: Lowering, node: Node, op: Attention) -> float:
-    """The smallest real value of one score step with which a mask of -SCORE_BIAS_MAX silences a key whatever the
+def _least_unit(lowering: IntegerLowering, node: Node, op: Attention) -> float:
+    """Return the smallest real value of one score step with which a mask of -SCORE_BIAS_MAX silences a key whatever the
     scores are, and every bias that does not silence fits."""
     room = SCORE_BIAS_MAX - 2 * 127 * 127 * (node.inputs[0].shape[2] // op.heads)
     if room <= 0:
@@ -198,8 +198,8 @@ def _least_unit(lowering: Lowering, node: Node, op: Attention) -> float:
     return max(FADED, 2 * high) / room
 
 
-def score_bias(lowering: Lowering, node: Node, unit: float) -> Node:
-    """What is added to scores, in their steps: a constant, what the host makes of a mask, or a computed value."""
+def score_bias(lowering: IntegerLowering, node: Node, unit: float) -> Node:
+    """Return what is added to scores, in their steps: a constant, what the host makes of a mask, or a computed value."""
     if isinstance(node.op, Constant):
         return constant(boundary(node.op.value, unit, 0, SCORE_BIAS).astype(np.int32), node.origin)
     if node in lowering.hosted:

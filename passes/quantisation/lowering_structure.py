@@ -1,4 +1,4 @@
-"""What lowering to integers asks of a float graph: which values are moved, joined, needed wide, or known on the host."""
+"""The structure that lowering to integers needs: which values are moved, joined, read at 16 bits, or known on the host."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from edgewright.passes.quantisation.function import Function
 
 ACTIVATIONS: Group = (*TABLES, Function)
 VIEWS = CHOOSING  # values of one scale
-CLIPPING: Group = (Relu, Clip)  # the rules' own choice: what saturation does, so that it joins the step before it
-SUMS: Group = (Add, Sub)  # the rules' own choice: the residual stream, which AddRequantised keeps at 16 bits
+CLIPPING: Group = (Relu, Clip)  # chosen by the rules: saturation does the same, so that the step before it can contain it
+SUMS: Group = (Add, Sub)  # chosen by the rules: the residual stream, which AddRequantised keeps at 16 bits
 POOLED_MAX = 2000  # int16 values whose sum fits the accumulator
 
 
 def carried(node: Node) -> tuple[int, ...]:
-    """Which operands of a view hold the values it moves; the others say where."""
+    """Return which operands of a view hold the values it moves; the others say where."""
     if isinstance(node.op, Gather):
         return (0,)
     if isinstance(node.op, Where):
@@ -42,25 +42,25 @@ def carried(node: Node) -> tuple[int, ...]:
 
 
 def moved(node: Node) -> list[Node]:
-    """The operands of a view whose values it moves, constants apart."""
+    """Return the operands of a view whose values it moves, except constants."""
     return [node.inputs[i] for i in carried(node) if not isinstance(node.inputs[i].op, Constant)]
 
 
 def root(node: Node) -> Node:
-    """What a chain of views moves: the first operand that is no constant, all the way up."""
+    """Return what a chain of views moves: the first operand that is not a constant, all the way up."""
     while isinstance(node.op, VIEWS):
         node = next(iter(moved(node)), node.inputs[carried(node)[0]])
     return node
 
 
 def is_wide(node: Node) -> bool:
-    """A sum, or a view of one: its own form is int16."""
+    """Return whether the value is a sum or a view of one, whose own form is int16."""
     return isinstance(root(node).op, (*SUMS, Softmax))
 
 
 def pools_wide(node: Node) -> bool:
-    """A mean that adds int16 values up. The mean over tokens takes int8: what feeds it is normalised as a rule, and the
-    engine has no other."""
+    """Return whether a mean adds up int16 values. The mean over tokens takes int8: its operand is usually normalised, and
+    the engine has no other."""
     assert isinstance(node.op, ReduceMean)
     (x,) = node.inputs
     axes = {axis % x.type.rank for axis in node.op.axes}
@@ -69,7 +69,7 @@ def pools_wide(node: Node) -> bool:
 
 
 def wide_values(graph: Graph) -> tuple[dict[Node, tuple[Node, ...]], set[Node]]:
-    """Which int16 values share a scale (views cannot change it), and which values somebody reads at 16 bits."""
+    """Return which int16 values share a scale (views cannot change it), and which values something reads at 16 bits."""
     read: set[Node] = set()
     joining = set(graph.outputs)
     joined: dict[Node, list[Node]] = {}
@@ -95,7 +95,7 @@ def _cuts_wide(node: Node) -> bool:
 
 
 def hosted(graph: Graph) -> set[Node]:
-    """Float values that the host computes from integer inputs alone (masks): no constants, no inputs."""
+    """Return float values that the host computes from integer inputs alone (masks): no constants, no inputs."""
     known: set[Node] = set()
     found: set[Node] = set()
     for node in graph.nodes():
@@ -109,12 +109,12 @@ def hosted(graph: Graph) -> set[Node]:
 
 
 def channel_axis(product: Node) -> int:
-    """Which axis of a product holds its output channels, counted from the end."""
+    """Return which axis of a product holds its output channels, counted from the end."""
     return -3 if isinstance(product.op, Conv) else -1
 
 
 def is_part(node: Node) -> bool:
-    """Some output channels of a Linear or Conv."""
+    """Return whether the value is some output channels of a Linear or Conv."""
     if not isinstance(node.op, Slice) or not isinstance(node.inputs[0].op, (Linear, Conv)):
         return False
     rank = node.type.rank
@@ -122,7 +122,7 @@ def is_part(node: Node) -> bool:
 
 
 def split_in_parts(users: list[Node]) -> bool:
-    """A product read by slices of channels only, no channel twice under different slices."""
+    """Return whether a product is read only by slices of channels, no channel by two different slices."""
     if not users or not all(is_part(user) for user in users):
         return False
     spans = sorted({(u.op.start, u.op.stop) for u in users if isinstance(u.op, Slice) and u.op.step == 1})

@@ -24,13 +24,14 @@ from edgewright.passes.ops import (
 from edgewright.passes.ops.arith import LAYER_NORM_WIDTH_MAX
 from edgewright.passes.ops.groups import ACCUMULATING, NORMS, WEIGHTED
 from edgewright.passes.quantisation.calibrate import Calibration
-from edgewright.passes.quantisation.lowering import Lowering
+from edgewright.passes.quantisation.lowering import IntegerLowering
 from edgewright.passes.quantisation.lowering_experts import refused
 from edgewright.passes.quantisation.lowering_hashing import too_many
 from edgewright.passes.quantisation.lowering_products import OutOfRange
 from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS, SUMS, VIEWS, hosted
 from edgewright.passes.transform import Note, Pass
 
+# those without a fact that says so have a rule in `IntegerLowering`; refusals below may still say no
 EXPRESSIBLE: tuple[type[Op], ...] = (
     *(Input, Constant, Softmax, Cast, HashCodes),
     *NORMS,
@@ -61,7 +62,7 @@ class QuantiseGraph(Pass):
             note.refuse(diagnostic)
         if note.refusals:
             return graph
-        lowering = Lowering(graph, self.calibration, self.weight_clip)
+        lowering = IntegerLowering(graph, self.calibration, self.weight_clip)
         outputs = []
         for node in graph.outputs:
             try:
@@ -77,14 +78,14 @@ class QuantiseGraph(Pass):
 
 
 def check_expressible(graph: Graph) -> None:
-    """Raises CompileError with all `refusals`; cheap, so it comes before calibration."""
+    """Raise CompileError with all `refusals`; cheap, so it comes before calibration."""
     found = list(refusals(graph))
     if found:
         raise CompileError(found)
 
 
 def refusals(graph: Graph) -> Iterator[Diagnostic]:
-    """Everything the integer level cannot express, whatever the calibration."""
+    """Yield everything the integer level cannot express, whatever the calibration."""
     known = hosted(graph)
     foreign: dict[str, list[str]] = {}
     for node in graph.nodes():

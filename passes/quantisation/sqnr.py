@@ -1,4 +1,4 @@
-"""Signal to quantisation noise per layer: which layer hurts."""
+"""Signal to quantisation noise ratio per layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def decibels(signal: Array, approximation: Array) -> float | None:
 
 
 def sqnr(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Array]) -> list[tuple[str, float | None]]:
-    """(layer's name, dB) in execution order: each value of the integer graph in real numbers against the float
+    """Return (layer's name, dB) in execution order: each value of the integer graph in real numbers against the float
     value of the same origin and size. Errors of earlier layers are included."""
     return [(name, db) for name, _, db in sqnr_rows(float_graph, integer_graph, inputs)]
 
@@ -68,7 +68,7 @@ def output_sqnr(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, A
 
 
 def _pairs(float_graph: Graph, integer_graph: Graph) -> dict[Node, Node]:
-    """Float value -> the integer that stands for it: the last of each (first origin, size), since behind it come only
+    """Map float values to the integers that stand for them: the last of each (first origin, size), since after it come only
     moves under other names. Of values with one origin (an image and its transpose) the one that was moved alike."""
     originals: dict[tuple[str, Shape, tuple[Op, ...]], Node] = {}
     shaped: dict[tuple[str, Shape], list[Node]] = {}
@@ -80,7 +80,7 @@ def _pairs(float_graph: Graph, integer_graph: Graph) -> dict[Node, Node]:
         moves, alike = _moves(node), shaped.get((node.name, node.shape), [])
         found = originals.get((node.name, node.shape, moves))
         if found is None and moves and len(alike) == 1 and not _moves(alike[0]):
-            (found,) = alike  # a Relu behind moves: its integers are moved under its name
+            (found,) = alike  # a Relu after moves: its integers are moved under its name
         if found is not None and not node.type.is_float:
             last[node.name, node.type.size] = found, node
     return dict(last.values())
@@ -91,7 +91,7 @@ def _has_origin(node: Node) -> bool:
 
 
 def _moves(node: Node) -> tuple[Op, ...]:
-    """The moves under this name, the last one first."""
+    """Return the moves under this name, the last one first."""
     moves: list[Op] = []
     name = node.name
     while isinstance(node.op, VIEWS) and node.name == name:
@@ -101,5 +101,5 @@ def _moves(node: Node) -> tuple[Op, ...]:
 
 
 def _means(node: Node) -> bool:
-    """Whether an integer stands for the float value; a mask only has to be large."""
+    """Return whether an integer stands for the float value; a mask only has to be large."""
     return node.quant is not None and node.elem != SCORE_BIAS

@@ -1,1 +1,1 @@
-"""One classifier as several smaller ones: classes, shapes, pruning, devices."""
+"""One classifier as several smaller ones: which classes and which device each gets."""

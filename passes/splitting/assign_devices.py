@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
-from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.splitting.sub_model_shape import Footprint
+from edgewright.passes.diagnostics import fail
+from edgewright.passes.structure.sub_model_shape import Footprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def assign_devices(
             return Assignment(devices, tuple(levels), harder)
         open_ = [i for i, level in enumerate(levels) if level + 1 < len(costs[i])]
         if not open_:
-            raise CompileError([_nothing_fits(costs, places, energy)])
+            _nothing_fits(costs, places, energy)
         heaviest = max(open_, key=lambda i: (costs[i][levels[i]].macs, -i))
         levels[heaviest] += 1
         harder += 1
@@ -103,7 +104,7 @@ def _energy(energy: Energy | None, places: Sequence[Place], device: int, level: 
     return 0.0 if energy is None or places[device].energy_mj is None else energy(device, level)
 
 
-def _nothing_fits(costs: Sequence[Sequence[Footprint]], places: Sequence[Place], energy: Energy | None) -> Diagnostic:
+def _nothing_fits(costs: Sequence[Sequence[Footprint]], places: Sequence[Place], energy: Energy | None) -> NoReturn:
     needs = [ladder[-1] for ladder in costs]
     smallest = max(needs, key=lambda need: need.memory_bytes)
     level = len(costs[0]) - 1
@@ -117,12 +118,12 @@ def _nothing_fits(costs: Sequence[Sequence[Footprint]], places: Sequence[Place],
             words.append(f"{place.energy_mj:.3g} mJ (one there takes {asked:.3g} mJ)")
         limits.append(f"{place.name}: {', '.join(words)}")
     need = f"{_kib(smallest.memory_bytes)} of memory and {smallest.macs / 1e6:,.3g} million multiply-adds"
-    return Diagnostic(
+    fail(
         "K005",
         "the fleet cannot hold the model, however small its parts are made",
         "; ".join(limits),
         f"the smallest of the {len(costs)} sub-models still needs {need}",
-        f"the smallest fleet that would do has {len(costs)} devices with {need} each: raise the limits, or add devices",
+        f"the smallest sufficient fleet has {len(costs)} devices with {need} each: raise the limits, or add devices",
     )
 
 

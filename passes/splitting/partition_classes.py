@@ -18,7 +18,7 @@ Method = Literal["even", "confusion"]
 
 
 def partition_even(classes: int, parts: int) -> Partition:
-    """Runs of neighbouring classes whose sizes differ by at most 1, the larger first. CompileError K004."""
+    """Run of neighbouring classes whose sizes differ by at most 1, the larger first. CompileError K004."""
     check_parts(classes, parts)
     bounds = [0]
     for i in range(parts):
@@ -51,7 +51,7 @@ def partition_by_confusion(confusion: Array, parts: int) -> Partition:
 
 
 def confusion_of(probabilities: Array, labels: Array) -> Array:
-    """(classes, classes): the mean probability that samples of the row's class give the column's."""
+    """Return (classes, classes): the mean probability that samples of the row's class give the column's."""
     classes = probabilities.shape[1]
     found = np.zeros((classes, classes))
     np.add.at(found, labels, probabilities)
@@ -60,7 +60,7 @@ def confusion_of(probabilities: Array, labels: Array) -> Array:
 
 
 def check_parts(classes: int, parts: int) -> None:
-    """CompileError K004 when there are more parts than classes."""
+    """Raise CompileError K004 when there are more parts than classes."""
     if not 1 <= parts <= classes:
         fail(
             "K004",

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgewright.passes import orders
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.text import digest
 from edgewright.passes.ir.types import Array
 from edgewright.passes.splitting.assign_devices import Assignment, Energy, Place, assign_devices
-from edgewright.passes.splitting.classifier import FEATURES, find_classifier, keep_classes
 from edgewright.passes.splitting.partition_classes import (
     Method,
     Partition,
@@ -30,11 +29,12 @@ from edgewright.passes.splitting.partition_classes import (
     partition_by_confusion,
     partition_even,
 )
-from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, structure_of
-from edgewright.passes.splitting.sub_model_shape import Footprint, SubShape, footprint, full_shape, ladder, shaped
+from edgewright.passes.structure.classifier import FEATURES, find_classifier, keep_classes
+from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, UNITS, structure_of
+from edgewright.passes.structure.sub_model_shape import Footprint, SubShape, footprint, full_shape, ladder, shaped
 
 if TYPE_CHECKING:
-    from edgewright.passes.learn.class_pruning import Pruned, Schedule
+    from edgewright.passes.learn.class_pruning import Pruned, PruningSchedule
     from edgewright.passes.learn.class_tuning import Together
     from edgewright.passes.learn.dataset import LearningData
     from edgewright.passes.learn.progress import Progress
@@ -62,7 +62,7 @@ class SplitPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """What was made. pruned: what each stage did to each; together: what all learned at last.
+    """The result of a split. pruned: the stages of each sub-model; together: the joint training.
 
     sub_models: graphs with outputs "features" and "logits" (its classes, then "other"); fusion: from all features to "logits"
     of all classes."""
@@ -84,7 +84,7 @@ class Split:
 class SplitClasses:
     """Before: a float classifier with equal blocks. After: a `Split`. Not a Pass: several graphs come out.
 
-    At last all learn together, for as long as one sub-model in its last stage.
+    Finally all learn together, for as long as one sub-model in its last stage.
     parts: sub-models; size: parameters of one, at most, as a share of the model's (default: 1 / parts); grain: what widths
     are multiples of. epochs: how many times as many images as there are the last stage of each sub-model sees (default:
     the schedule's own). checkpoints: a folder in which an interrupted run is kept; `resume` goes on from it.
@@ -97,7 +97,7 @@ class SplitClasses:
     grain: int = 4
     seed: int = 0
     epochs: float | None = None
-    schedule: Schedule | None = None
+    schedule: PruningSchedule | None = None
     checkpoints: Path | None = None
     resume: bool = False
     progress: Progress | None = field(default=None, compare=False)
@@ -108,8 +108,8 @@ class SplitClasses:
     def plan(
         self, graph: Graph, places: Sequence[Place] | None = None, energy: Energy | None = None, confusion: Array | None = None
     ) -> SplitPlan:
-        """Who gets which classes and how small each becomes; `places` default to devices without limits. `energy`: of a
-        device and a shape's place in the ladder, see `levels`."""
+        """Return who gets which classes and how small each becomes; `places` default to devices without limits. `energy`:
+        of a device and a shape's place in the ladder, see `levels`."""
         orders.check("SplitClasses", graph)
         classes = find_classifier(graph).classes
         if self.partition == "confusion" and confusion is not None:
@@ -143,13 +143,13 @@ class SplitClasses:
         )
 
     def levels(self, graph: Graph) -> tuple[SubShape, ...]:
-        """The shapes that a sub-model may have, falling."""
+        """Return the shapes that a sub-model may have, largest first."""
         return ladder(full_shape(structure_of(graph)), self.grain)
 
     def run(
         self, graph: Graph, data: LearningData, places: Sequence[Place] | None = None, energy: Energy | None = None
     ) -> Split:
-        """Plans, trains every sub-model and the fusion network. CompileError: K-codes; L001 without torch, L004 labels out
+        """Plan, trains every sub-model and the fusion network. CompileError: K-codes; L001 without torch, L004 labels out
         of range, L005 classes without samples, L007 no labels; K008 a folder with another run's checkpoints."""
         from edgewright.passes.learn.class_fusion import train_fusion
         from edgewright.passes.learn.class_pruning import SubModelTraining, prune_for_classes
@@ -201,15 +201,15 @@ class SplitClasses:
         say(f"all together: loss {first:.4f} to {last:.4f} after {together.images:,} images, {together.seconds:.0f} s")
         return Split(plan, tuple(pruned), together)
 
-    def timetable(self, samples: int) -> Schedule:
-        """The schedule that `run` follows."""
-        from edgewright.passes.learn.class_pruning import Schedule
+    def timetable(self, samples: int) -> PruningSchedule:
+        """Return the schedule that `run` follows."""
+        from edgewright.passes.learn.class_pruning import PruningSchedule
 
-        schedule = self.schedule or Schedule()
+        schedule = self.schedule or PruningSchedule()
         return schedule if self.epochs is None else schedule.scaled(self.epochs, samples)
 
     def teacher(self, graph: Graph, data: LearningData) -> Array:
-        """The whole model's probabilities (samples, classes); from the folder where they are kept there."""
+        """Return the whole model's probabilities (samples, classes); from the folder where they are kept there."""
         from edgewright.passes.learn.measure import outputs
 
         kept = self._kept(ANSWERS)
@@ -230,7 +230,7 @@ class SplitClasses:
         return None if self.checkpoints is None else self.checkpoints / name
 
     def _claim(self, graph: Graph, data: LearningData) -> None:
-        """Writes down whose checkpoints the folder holds. K008 when they are another run's; without `resume` they go, but for
+        """Write down whose checkpoints the folder holds. K008 when they are another run's; without `resume` they go, but for
         the whole model's answers to the same data."""
         if self.checkpoints is None:
             return
@@ -268,7 +268,7 @@ class SplitClasses:
         partial.replace(path)
 
     def _begun(self, path: Path) -> dict[str, Any]:
-        """Whose checkpoints a folder holds. CompileError K008 for a folder that holds something else."""
+        """Return whose checkpoints a folder holds. CompileError K008 for a folder that holds something else."""
         try:
             return read_json(path, dict[str, Any])
         except Unreadable as error:
@@ -276,12 +276,12 @@ class SplitClasses:
                 return {}
             because = f"{path.name}: {error}" if path.exists() else "it holds files that are not from a training"
             help_text = "move the folder away, or choose another -o"
-            one = Diagnostic("K008", "the training to resume is another one", str(path.parent), because, help_text)
-            raise CompileError([one], Exit.USAGE) from error
+            message = "the training to resume is another one"
+            fail("K008", message, str(path.parent), because, help_text, Exit.USAGE, error)
 
 
 def kept_by_training(folder: Path) -> list[Path]:
-    """The files in a folder of checkpoints that a training keeps there; others are the user's."""
+    """Return the files in a folder of checkpoints that a training keeps there; others are the user's."""
     state = r"(fusion|together|sub-model \d+ of \d+-\d+-\w+)\.pt(\.\d+\.partial)?"
     names = re.compile(rf"run\.(json|partial)|answers(\.partial)?\.npy|{state}|sub-model \d+ of \d+-\d+-\w+(\.start)?\.npz")
     return [one for one in sorted(folder.iterdir()) if names.fullmatch(one.name) and one.is_file()]
@@ -290,7 +290,7 @@ def kept_by_training(folder: Path) -> list[Path]:
 class _Whole:
     """Progress of all trainings as one: units of work follow products, so that the time left is that of the whole."""
 
-    def __init__(self, graph: Graph, plan: SplitPlan, schedule: Schedule, progress: Progress) -> None:
+    def __init__(self, graph: Graph, plan: SplitPlan, schedule: PruningSchedule, progress: Progress) -> None:
         self.progress, self.before, self.now = progress, 0, ("", 0)
         full = full_shape(structure_of(graph))
         self.costs: list[int] = []
@@ -315,7 +315,7 @@ class _Whole:
 
 
 def describe(stage: Pruned) -> str:
-    """One line about a stage, for logs."""
+    """Return one line about a stage, for logs."""
     return (
         f"{stage.before} -> {stage.after} {UNITS[stage.kind]}, divergence {stage.divergence:.4f}, own top-1 "
         f"{100 * stage.accuracy_cut:.2f} % cut, {100 * stage.accuracy:.2f} % after {stage.images:,} images, "
@@ -324,7 +324,7 @@ def describe(stage: Pruned) -> str:
 
 
 def answer(split: Split, data: LearningData) -> Array:
-    """(samples, classes): logits of the whole deployment."""
+    """Return (samples, classes): logits of the whole deployment."""
     from edgewright.passes.learn.class_fusion import feature_names
     from edgewright.passes.learn.measure import outputs
 
@@ -334,7 +334,7 @@ def answer(split: Split, data: LearningData) -> Array:
 
 
 def identity(split: Split) -> str:
-    """The same for the same sub-models and fusion."""
+    """Return the same for the same sub-models and fusion."""
     found = hashlib.sha256()
     for graph in (*split.sub_models, split.fusion):
         found.update(digest(graph).encode())

@@ -1,5 +1,5 @@
-/// Writes the tokens of a stream into a file, a line of hexadecimal digits each, and checks the handshake.
-/// `stall_i`/256 is the probability of a cycle without ready, in moods of 64 cycles as in stream_source.
+/// Writes the tokens of a stream to a file, one line of hexadecimal digits each, and checks the handshake.
+/// `stall_i`/256 is the probability of a cycle without ready, in phases of 64 cycles as in stream_source.
 module stream_sink #(
   parameter int unsigned Width = 1,
   parameter int unsigned Index = 0,
@@ -24,7 +24,7 @@ module stream_sink #(
 
   initial handle = $fopen(File, "w");
 
-  /// The next number of a xorshift generator.
+  /// Return the next number of a xorshift generator.
   function automatic logic [31:0] scramble(input logic [31:0] x);
     logic [31:0] y;
     y = x ^ (x << 13);

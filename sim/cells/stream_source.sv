@@ -1,6 +1,6 @@
-/// Plays a file of tokens into a stream: ceil(Width/8) bytes a token, most significant byte first.
-/// `idle_i`/256 is the probability of a pause before a token; a valid token stays until it is taken. Where pauses are
-/// asked for, every 64 cycles are of one mood: pauses as asked, none, or nothing but a pause.
+/// Sends a file of tokens to a stream: ceil(Width/8) bytes per token, most significant byte first.
+/// `idle_i`/256 is the probability of a pause before a token; a valid token stays until it is accepted. If it is not 0,
+/// every 64 cycles are of one phase: pauses of that probability, none, or one long pause.
 module stream_source #(
   parameter int unsigned Width = 1,
   parameter int unsigned Index = 0,
@@ -29,7 +29,7 @@ module stream_source #(
     if (handle == 0) $fatal(1, "cannot open %s", File);
   end
 
-  /// The next number of a xorshift generator.
+  /// Return the next number of a xorshift generator.
   function automatic logic [31:0] scramble(input logic [31:0] x);
     logic [31:0] y;
     y = x ^ (x << 13);

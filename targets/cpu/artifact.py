@@ -1,30 +1,29 @@
-"""The artifact of a CPU build: model.so, weights.bin and a manifest, checked before anything of it runs."""
+"""The artifact of a CPU build: model.so, weights.bin and a manifest, checked before any of its code runs."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
-from edgewright.passes.documents import Unreadable, read_json
+from edgewright.passes.diagnostics import CompileError, Exit, fail
+from edgewright.passes.manifest import MANIFEST, Manifest, check_files, damaged, not_compiled, read_figures, read_manifest
 from edgewright.passes.names import plain, safe_identifier
-from edgewright.targets.cpu.variants import host_arch, host_features, variant
-from edgewright.targets.estimate import Work
+from edgewright.targets.cpu.variants import VARIANTS, host_arch, host_features
+from edgewright.targets.estimate import StepWork
 
 if TYPE_CHECKING:
     from edgewright.targets.cpu.runtime import Runner
 
 FORMAT, PLAIN_FORMAT = 1, 2
+CHANGED, AGAIN = "a file of the artifact is not what the compiler wrote", "compile the model again"
 ENTRY = "edgewright_run"
-LIBRARY, WEIGHTS, MANIFEST, PLAIN, WORKS = "model.so", "weights.bin", "manifest.json", "model.txt", "work.json"
+LIBRARY, WEIGHTS, PLAIN, WORKS = "model.so", "weights.bin", "model.txt", "work.json"
 
 
-class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TensorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An input or output. Integers stand for scale * (integer - zero_point) where a scale is given. `range`: what an
     integer input may hold, both ends included."""
 
@@ -45,26 +44,30 @@ class StepInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes: int
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What manifest.json says. `features`: what the processor must have. `files`: SHA-256 by relative path."""
+class CpuManifest(Manifest, frozen=True, kw_only=True, tag="cpu"):
+    """`model`: its name; `features`: what the processor must have."""
 
-    format: int
-    kind: str
-    edgewright: str
+    FORMAT: ClassVar[int] = FORMAT
+    REQUIRED: ClassVar[tuple[str, ...]] = (LIBRARY, WEIGHTS, PLAIN)
+
     model: str
-    target: str
-    precision: str
     arch: str
     variant: str
     features: tuple[str, ...]
     entry: str
     workspace_bytes: int
     weights_bytes: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     steps: tuple[StepInfo, ...]
-    options: dict[str, Any] = {}
-    files: dict[str, str] = {}
+
+    def check(self) -> None:
+        """ValueError as `Manifest.check`, and for kernels or an entry function that there are not."""
+        super().check()
+        if self.variant not in {known.name for known in VARIANTS}:
+            raise ValueError(f"there are no kernels called '{self.variant}'")
+        if self.entry != ENTRY:
+            raise ValueError(f"it names the entry function '{self.entry}'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +84,16 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A folder that `compile` wrote for a CPU, found to be whole."""
+    """A folder that `compile` wrote for a CPU, checked to be complete and unchanged."""
 
     directory: Path
-    manifest: Manifest
+    manifest: CpuManifest
 
     @classmethod
     def open(cls, directory: str | Path) -> Artifact:
-        """CompileError U022 (no artifact), U023 (a file changed or is missing, or the manifest itself changed)."""
+        """Open an artifact. CompileError U022 when it is none, U023 when a file or the manifest changed or is missing."""
         folder = Path(directory)
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, CpuManifest)
         check_files(folder, manifest.files)
         check_manifest(folder, manifest)
         return cls(folder, manifest)
@@ -104,120 +107,57 @@ class Artifact:
         return self.directory / WEIGHTS
 
     @property
-    def works(self) -> list[Work]:
+    def works(self) -> list[StepWork]:
         """What the steps do, for estimates. CompileError U023 when it is damaged."""
-        try:
-            return read_json(self.directory / WORKS, list[Work])
-        except Unreadable as error:
-            because, help_text = str(error), "compile the model again"
-            one = Diagnostic("U023", "a file of the artifact is not what the compiler wrote", WORKS, because, help_text)
-            raise CompileError([one]) from error
+        return read_figures(self.directory, WORKS, list[StepWork])
 
     def check_host(self) -> None:
-        """CompileError T021 when this machine cannot run it: another architecture, or features it lacks."""
+        """Raise CompileError T021 when this machine has another architecture or lacks features that the artifact needs."""
         manifest = self.manifest
         if manifest.arch != host_arch():
-            _refuse(
+            fail(
                 "T021",
                 f"the artifact is for {manifest.arch}, this machine is {host_arch()}",
                 str(self.directory),
                 f"it was compiled with --target {manifest.target}",
                 "run it on such a machine, `edgewright profile --device qemu` to check its bits here, "
                 "or compile with --target host",
+                exit=Exit.USAGE,
             )
         missing = sorted(set(manifest.features) - host_features())
         if missing:
-            _refuse(
+            fail(
                 "T021",
                 f"this processor lacks {', '.join(missing)}",
                 str(self.directory),
                 f"the artifact uses the '{manifest.variant}' kernels",
                 "compile it on this machine with --target host",
+                exit=Exit.USAGE,
             )
 
     def runner(self, threads: int | None = None) -> Runner:
-        """Ready to run on this machine with so many threads (default: all cores)."""
+        """Return what runs the artifact on this machine with this many threads (default: all cores)."""
         from edgewright.targets.cpu.runtime import Runner
 
         self.check_host()
         return Runner(self, threads)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a CPU artifact; a usage error when there is none."""
-    try:
-        content = (folder / MANIFEST).read_bytes()
-        manifest = msgspec.json.decode(content, type=Manifest)
-        if manifest.format != FORMAT or manifest.kind != "cpu":
-            raise ValueError(f"it is of format {manifest.format} and kind '{manifest.kind}'")
-        variant(manifest.variant)
-        if unlisted := {LIBRARY, WEIGHTS, PLAIN} - set(manifest.files):
-            raise ValueError(f"it gives no hash of {', '.join(sorted(unlisted))}")
-        if manifest.entry != ENTRY:
-            raise ValueError(f"it names the entry function '{manifest.entry}'")
-    except (OSError, ValueError, KeyError, RecursionError, msgspec.MsgspecError) as error:
-        reason = error.args[0] if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error)
-        _refuse(
-            "U022",
-            "this folder is not a compiled CPU model",
-            str(folder),
-            f"{MANIFEST}: {reason}",
-            "give the folder that `edgewright compile --target host` (or another CPU) wrote",
-        )
-    return manifest
-
-
-def check_files(folder: Path, files: Mapping[str, str]) -> None:
-    """Every file must be as it was written. CompileError U023 with all that are not."""
-    changed = [name for name, digest in files.items() if _digest(folder / name) != digest]
-    if changed:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "U023",
-                    "a file of the artifact is not what the compiler wrote",
-                    name,
-                    "it is missing" if not (folder / name).is_file() else "its hash differs from the manifest's",
-                    "compile the model again",
-                )
-                for name in changed[:8]
-            ]
-        )
-
-
-def check_manifest(folder: Path, manifest: Manifest) -> None:
-    """The manifest has no hash, but model.txt follows from it. CompileError U022 for an older format, U023 for damage."""
+def check_manifest(folder: Path, manifest: CpuManifest) -> None:
+    """Check the manifest, which has no hash, against model.txt. CompileError U022 for another format, U023 for damage."""
     text = (folder / PLAIN).read_bytes()
     first = text.split(b"\n", 1)[0].split()
     if first[:1] == [b"edgewright-model"] and first[1:2] != [str(PLAIN_FORMAT).encode()]:
-        found = (first[1:2] or [b"?"])[0].decode(errors="replace")
-        _refuse(
-            "U022",
-            "this compiled CPU model has another format",
-            str(folder),
-            f"{PLAIN} has format {plain(found)}, this version reads {PLAIN_FORMAT}",
-            "compile the model again",
-        )
-    library, weights = (Identity(_size(folder / name), manifest.files[name]) for name in (LIBRARY, WEIGHTS))
+        stated = (first[1:2] or [b"?"])[0].decode(errors="replace")
+        because = f"{PLAIN} has format {plain(stated)}, this version reads {PLAIN_FORMAT}"
+        not_compiled(folder, because, "compile the model again")
+    library, weights = (Identity((folder / name).stat().st_size, manifest.files[name]) for name in (LIBRARY, WEIGHTS))
     if manifest.weights_bytes != weights.size_bytes or text != plain_text(manifest, library, weights):
-        fail(
-            "U023",
-            "a file of the artifact is not what the compiler wrote",
-            MANIFEST,
-            f"it describes another model than {PLAIN}",
-            "compile the model again",
-        )
+        raise CompileError([damaged(MANIFEST, f"it describes another model than {PLAIN}")])
 
 
-def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The artifact's files with the manifest that holds their hashes."""
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    data = msgspec.to_builtins(msgspec.structs.replace(manifest, files=hashes))
-    return {**files, MANIFEST: (json.dumps(data, indent=1) + "\n").encode()}
-
-
-def plain_text(manifest: Manifest, library: Identity, weights: Identity) -> bytes:
-    """The manifest for runners without a JSON reader; a runner compares all three files with it before it runs anything.
+def plain_text(manifest: CpuManifest, library: Identity, weights: Identity) -> bytes:
+    """Return the manifest for runners without a JSON reader; a runner compares the files with it before it runs anything.
 
     Lines: `edgewright-model FORMAT BYTES SHA256` of all that follows, `counts INPUTS OUTPUTS STEPS`, `arch NAME`,
     `features NAME...`, `library BYTES SHA256`, `weights BYTES SHA256`, `workspace BYTES`,
@@ -233,34 +173,19 @@ def plain_text(manifest: Manifest, library: Identity, weights: Identity) -> byte
         f"weights {weights.size_bytes} {weights.sha256}",
         f"workspace {manifest.workspace_bytes}",
     ]
-    for one in manifest.inputs:
-        lines.append(_plain_tensor("input", one) + ("" if one.range is None else " {} {}".format(*one.range)))
-    for one in manifest.outputs:
-        lines.append(f"{_plain_tensor('output', one)} {one.scale or 0!r} {one.zero_point}")
+    for tensor in manifest.inputs:
+        lines.append(_plain_tensor("input", tensor) + ("" if tensor.range is None else " {} {}".format(*tensor.range)))
+    for tensor in manifest.outputs:
+        lines.append(f"{_plain_tensor('output', tensor)} {tensor.scale or 0!r} {tensor.zero_point}")
     lines += [f"step {step.macs} {step.bytes} {step.kind}" for step in manifest.steps]
     body = ("\n".join(lines) + "\n").encode(errors="replace")
     return f"edgewright-model {PLAIN_FORMAT} {len(body)} {hashlib.sha256(body).hexdigest()}\n".encode() + body
 
 
-def _plain_tensor(role: str, one: Tensor) -> str:
-    return f"{role} {identifier(one)} {one.dtype} {' '.join(str(n) for n in (len(one.shape), *one.shape))}"
+def _plain_tensor(role: str, tensor: TensorInfo) -> str:
+    return f"{role} {identifier(tensor)} {tensor.dtype} {' '.join(str(n) for n in (len(tensor.shape), *tensor.shape))}"
 
 
-def identifier(tensor: Tensor) -> str:
-    """The name of an input or output in model.txt."""
+def identifier(tensor: TensorInfo) -> str:
+    """Return the name of an input or output in model.txt."""
     return safe_identifier(tensor.name, "tensor_")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return None
-
-
-def _refuse(code: str, message: str, at: str, because: str, help_text: str) -> NoReturn:
-    fail(code, message, at, because, help_text, exit=Exit.USAGE)

@@ -1,70 +1,44 @@
-"""Attention head by head: keys and values packed once, then blocks of queries whose scores never leave the cache.
+"""Attention head by head: keys and values are packed once, then blocks of queries whose scores stay in the cache.
 
 Float: softmax(scale q k^T + bias) v. Integers: the program of `arith.attention`, bit for bit.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from edgewright.passes.ops import Attention
-from edgewright.targets.cpu.elementwise import copied
-from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.product import geometry
+from edgewright.targets.cpu.elementwise import contiguous_rows
+from edgewright.targets.cpu.geometry import each_panel, geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
-from edgewright.targets.cpu.tir import (
-    Expr,
-    T,
-    address,
-    call,
-    cast,
-    constant,
-    i32,
-    i64,
-    lanes,
-    loop,
-    put,
-    run,
-    scratch,
-)
-from edgewright.targets.cpu.view import View
+from edgewright.targets.cpu.tir import address, call, lanes, loop, run, scratch
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import AttentionOperands
+from edgewright.targets.lowering.tir import Expr, T, cast, constant, i32, i64, put
+from edgewright.targets.lowering.view import StridedView
 
 
 def attention(context: Context, group: Group) -> None:
-    """Adds the two steps of an attention: packing of keys and values, and the attention itself with its tail."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, Attention)
-    op = anchor.op
-    q, k, v = (context.values[n] for n in anchor.inputs[:3])
-    windows, tokens, width = q.shape
-    keys = k.shape[1]
-    heads = op.heads
-    dk, dv = width // heads, v.shape[2] // heads
+    """Add the two steps of an attention: packing of keys and values, and the attention itself with its tail."""
+    anchor = group.head
+    operands = AttentionOperands.of(context, anchor)
+    op, k, v, bias, macs = operands.op, operands.k, operands.v, operands.bias, operands.macs
+    windows, heads, tokens, keys, dk, dv = operands.sizes
+    q = contiguous_rows(context, operands.q, anchor.name)  # its channels may be those of a map
     integer = not anchor.type.is_float
     variant = context.variant
     shape = geometry(variant, "int8" if integer else "float32")
-    if q.strides[-1] != 1 and width > 1:  # channels of a map, say
-        dense = context.temporary(math.prod(q.shape), q.dtype).reshape(q.shape)
-        assert dense is not None
-        copied(context, q, dense, f"{anchor.name} (rows)")
-        q = dense
-    bias = None
-    if len(anchor.inputs) > 3:
-        bias = context.values[anchor.inputs[3]].broadcast_to((windows, heads, tokens, keys))
-    tail = context.tail(group, lambda view: view)
+    tail = context.tail(group)
     k_panels, v_panels = shape.panels(keys), shape.panels(dv)
     k_size, v_size = k_panels * shape.panel(dk), v_panels * shape.panel(keys)
     packed_k = context.temporary(windows * heads * k_size, shape.dtype)
     packed_v = context.temporary(windows * heads * v_size, shape.dtype)
     k_sums = context.temporary(windows * heads * k_panels * shape.nr, "int32")
     v_sums = context.temporary(windows * heads * v_panels * shape.nr, "int32")
-    macs = windows * heads * tokens * keys * (dk + dv)
     wide = macs >= PARALLEL_MACS
     sums = [k_sums, v_sums] if integer else []
 
-    def packing(buffers: Mapping[View, Any]) -> None:
+    def packing(buffers: Mapping[StridedView, Any]) -> None:
         with loop(windows * heads, parallel=wide) as head:
             for source, columns, depth, size, panels, target, total in (
                 (k, keys, dk, k_size, k_panels, packed_k, k_sums),
@@ -78,17 +52,10 @@ def attention(context: Context, group: Group) -> None:
                 with loop(panels) as p:
                     first = p * shape.nr
                     many = shape.nr if columns % shape.nr == 0 else T.min(shape.nr, columns - first)
-                    arguments = [
-                        address(buffers[source], begin + first * stride_n),
-                        i64(stride_n),
-                        i64(stride_k),
-                        many,
-                        i64(depth),
-                        address(buffers[target], head * size + p * shape.panel(depth)),
-                    ]
-                    if integer:
-                        arguments.append(address(buffers[total], (head * panels + p) * shape.nr))
-                    run(f"ew_pack_b_{'s8' if integer else 'f32'}", *arguments)
+                    columns_at = address(buffers[source], begin + first * stride_n)
+                    panel = address(buffers[target], head * size + p * shape.panel(depth))
+                    sums_at = address(buffers[total], (head * panels + p) * shape.nr) if integer else None
+                    shape.pack_right(columns_at, (stride_n, stride_k), many, depth, panel, sums_at)
 
     context.add(group, [k, v, packed_k, packed_v, *sums], packing, kind="PackKeysValues")
 
@@ -96,7 +63,7 @@ def attention(context: Context, group: Group) -> None:
     block = -(-tokens // blocks)
     row_scores = k_panels * shape.nr
 
-    def body(buffers: Mapping[View, Any]) -> None:
+    def body(buffers: Mapping[StridedView, Any]) -> None:
         with loop(windows * heads * blocks, parallel=wide) as task:
             head, i = task // blocks if blocks > 1 else task, task % blocks if blocks > 1 else 0
             row = i * block
@@ -104,29 +71,22 @@ def attention(context: Context, group: Group) -> None:
             scores = scratch(block * row_scores, shape.accumulator)
             begin = _head(q, head, heads, dk) + row * q.strides[1]
             a, lda = address(buffers[q], begin), i64(q.strides[1])
-            if integer:
-                panel = scratch(shape.a_panel(dk), "int8")
-                run("ew_pack_a_s8", a, lda, m, i64(dk), address(panel, 0))
-                a = address(panel, 0)
+            a = shape.packed_left(a, lda, m, dk)
             with loop(k_panels) as p:
                 b = address(buffers[packed_k], head * k_size + p * shape.panel(dk))
-                target = address(scores, p * shape.nr)
-                if integer:
-                    run("ew_gemm_s8", a, b, i64(dk), target, i64(row_scores), m)
-                else:
-                    run("ew_gemm_f32", a, lda, b, i64(dk), target, i64(row_scores), m)
+                shape.multiply(a, lda, b, dk, address(scores, p * shape.nr), row_scores, m)
             if integer:
                 _integer_rows(buffers, scores, head, row, m)
             else:
                 _float_rows(buffers, scores, head, row, m)
 
-    def bias_at(buffers: Mapping[View, Any], head: Expr, row: Expr, lane: Expr) -> Expr:
+    def bias_at(buffers: Mapping[StridedView, Any], head: Expr, row: Expr, lane: Expr) -> Expr:
         assert bias is not None
         window, which = (head // heads, head % heads) if windows > 1 else (0, head)
         w, h, t, s = bias.strides
         return buffers[bias][window * w + which * h + row * t + lane * s]
 
-    def _float_rows(buffers: Mapping[View, Any], scores: Any, head: Expr, row: Expr, m: Expr) -> None:
+    def _float_rows(buffers: Mapping[StridedView, Any], scores: Any, head: Expr, row: Expr, m: Expr) -> None:
         totals = scratch(block, "float32")
         with loop(m) as i:
             scale = constant(op.scale, "float32")
@@ -143,14 +103,14 @@ def attention(context: Context, group: Group) -> None:
 
         def tile(p: Expr, count: int) -> None:
             b = address(buffers[packed_v], head * v_size + p * shape.panel(keys))
-            run("ew_gemm_f32", address(scores, 0), i64(row_scores), b, i64(keys), address(acc, 0), i64(shape.nr), m)
+            shape.multiply(address(scores, 0), i64(row_scores), b, keys, address(acc, 0), shape.nr, m)
             with loop(m) as i:
                 inverse = constant(1, "float32") / totals[i]
                 _emit(buffers, head, row + i, p, count, lambda lane: acc[i * shape.nr + lane] * inverse)
 
-        _columns(tile)
+        each_panel(dv, shape.nr, tile)
 
-    def _integer_rows(buffers: Mapping[View, Any], scores: Any, head: Expr, row: Expr, m: Expr) -> None:
+    def _integer_rows(buffers: Mapping[StridedView, Any], scores: Any, head: Expr, row: Expr, m: Expr) -> None:
         offset = variant.s8_offset
         weights = scratch(block * keys, "uint8")
         totals = scratch(block, "int32")
@@ -185,7 +145,7 @@ def attention(context: Context, group: Group) -> None:
 
         def tile(p: Expr, count: int) -> None:
             b = address(buffers[packed_v], head * v_size + p * shape.panel(keys))
-            run("ew_gemm_s8", address(panel, 0), b, i64(keys), address(acc, 0), i64(shape.nr), m)
+            shape.multiply(address(panel, 0), None, b, keys, address(acc, 0), shape.nr, m)
             with loop(m) as i:
 
                 def anchor(lane: Expr) -> Expr:
@@ -198,17 +158,9 @@ def attention(context: Context, group: Group) -> None:
 
                 _emit(buffers, head, row + i, p, count, anchor)
 
-        _columns(tile)
+        each_panel(dv, shape.nr, tile)
 
-    def _columns(tile: Any) -> None:
-        whole, rest = dv // shape.nr, dv % shape.nr
-        if whole:
-            with loop(whole) as p:
-                tile(p, shape.nr)
-        if rest:
-            tile(whole, rest)
-
-    def _emit(buffers: Mapping[View, Any], head: Expr, row: Expr, p: Expr, count: int, anchor_value: Any) -> None:
+    def _emit(buffers: Mapping[StridedView, Any], head: Expr, row: Expr, p: Expr, count: int, anchor_value: Any) -> None:
         window, which = (head // heads, head % heads) if windows > 1 else (0, head)
         tail.emit(buffers, window * tokens + row, which * dv + p * shape.nr, count, anchor_value)
 
@@ -217,15 +169,15 @@ def attention(context: Context, group: Group) -> None:
 
 
 def _factor(total: Expr) -> Expr:
-    """`arith.attention_normalise` as one factor: floor(2^(n + 15) / total) * 2^-(n + 7), n the bits of `total`."""
+    """Return `arith.attention_normalise` as one factor: floor(2^(n + 15) / total) * 2^-(n + 7), n the bits of `total`."""
     bits = cast(i32(32) - T.clz(total), "int64")
     reciprocal = T.floordiv(T.shift_left(i64(1), bits + i64(15)), cast(total, "int64"))
     power = T.reinterpret("float64", T.shift_left(i64(1023) - bits - i64(7), i64(52)))
     return cast(reciprocal, "float64") * power
 
 
-def _head(view: View, head: Expr, heads: int, width: int) -> Expr:
-    """Where the first element of a head (numbered over windows and heads) lies."""
+def _head(view: StridedView, head: Expr, heads: int, width: int) -> Expr:
+    """Return the offset of the first element of a head, heads numbered over windows."""
     if view.shape[0] == 1:
         return head * (width * view.strides[2])
     return (head // heads) * view.strides[0] + (head % heads) * (width * view.strides[2])

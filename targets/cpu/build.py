@@ -8,45 +8,56 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tvm
-import tvm_ffi
-from edgewright.targets.cpu.arena import Life, aligned, place
 from edgewright.targets.cpu.artifact import ENTRY
 from edgewright.targets.cpu.compile_c import kernels_object, link_shared
-from edgewright.targets.cpu.lower import Program
-from edgewright.targets.cpu.step import Step
-from edgewright.targets.cpu.tir import IRBuilder, T, i32, i64, tirx
+from edgewright.targets.cpu.lower import CpuProgram
 from edgewright.targets.cpu.variants import Variant
-from edgewright.targets.cpu.view import ITEM_BYTES, Space, Storage, View
+from edgewright.targets.lowering.memory import lives, place
+from edgewright.targets.lowering.memory import weights as weights_of
+from edgewright.targets.lowering.step import ProgramStep, distinct
+from edgewright.targets.lowering.tir import IRBuilder, T, i32, i64, tirx
+from edgewright.targets.lowering.view import ITEM_BYTES, Space, StridedView, TensorStorage
 from tvm.tirx import compilation_pipeline
 
 # Our order of TVM's lowering passes. Its usual one ("s_tir") moves scratch memory out of the scope that names its device,
 # and shrinks what only micro-kernels see to the element whose address was taken; its plain one does not run.
 PIPELINE = "edgewright"
 
+# LLVM inlines each step that is called once into its caller, and takes time and memory that grow faster than the length of
+# a function: programs of many different steps are called in parts.
+FUNCTIONS_MAX = 256  # of a program in one part
+PART_STEPS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What an artifact is made of. `library`: the bytes of model.so."""
+    """The parts of an artifact. `library`: the bytes of model.so."""
 
     library: bytes
     weights: bytes
     workspace_bytes: int
-    steps: tuple[Step, ...]
+    steps: tuple[ProgramStep, ...]
     functions: int
 
 
-def build(program: Program) -> Built:
-    """Compiles a program for its variant. Equal steps (blocks of a network) share one function."""
-    offsets, workspace_bytes = place(_lives(program))
-    weights, weight_offsets = _weights(program.steps)
-    functions, numbers = _distinct(program.steps)
+def build(program: CpuProgram) -> Built:
+    """Compile a program for its variant. Equal steps (blocks of a network) share one function."""
+    offsets, workspace_bytes = place(lives(program.steps))
+    weights, weight_offsets = weights_of(program.steps)
+    functions, numbers = distinct([step.function for step in program.steps])
     names = [tvm.ir.GlobalVar(f"step_{i}") for i in range(len(functions))]
-    entry = _entry(program, {**offsets, **weight_offsets}, [names[i] for i in numbers], len(weights), workspace_bytes)
-    module = tvm.IRModule(
-        {**dict(zip(names, functions, strict=True)), tvm.ir.GlobalVar(ENTRY): entry.with_attr("global_symbol", ENTRY)}
-    )
+    calls = [names[i] for i in numbers]
+    addresses = {**offsets, **weight_offsets}
+    members = dict(zip(names, functions, strict=True))
+    parts: list[tuple[range, Any]] = []
+    if len(functions) > FUNCTIONS_MAX:
+        for begin in range(0, len(calls), PART_STEPS):
+            steps = range(begin, min(begin + PART_STEPS, len(calls)))
+            parts.append((steps, tvm.ir.GlobalVar(f"part_{len(parts)}")))
+            members[parts[-1][1]] = _part(program, addresses, calls, steps)
+    entry = _entry(program, addresses, calls, parts, len(weights), workspace_bytes)
+    module = tvm.IRModule({**members, tvm.ir.GlobalVar(ENTRY): entry.with_attr("global_symbol", ENTRY)})
     executable = tvm.compile(module, target=tvm.target.Target(target_of(program.variant)), tir_pipeline=PIPELINE)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.so"
@@ -61,9 +72,9 @@ def build(program: Program) -> Built:
     return Built(library, weights, workspace_bytes, program.steps, len(functions))
 
 
-def sizes(program: Program) -> tuple[int, int]:
-    """(bytes of weights, bytes of temporaries) of what `build` would make, without compiling anything."""
-    return len(_weights(program.steps)[0]), place(_lives(program))[1]
+def sizes(program: CpuProgram) -> tuple[int, int]:
+    """Return (bytes of weights, bytes of temporaries) of what `build` would make, without compiling it."""
+    return len(weights_of(program.steps)[0]), place(lives(program.steps))[1]
 
 
 def _pipeline() -> tuple[Any, Any, Any]:
@@ -91,60 +102,22 @@ compilation_pipeline.register_tir_pipeline(PIPELINE, _pipeline)
 
 
 def target_of(variant: Variant) -> dict[str, Any]:
-    """The TVM target of a variant."""
+    """Return the TVM target of a variant."""
     cpu = {"x86_64": "x86-64", "aarch64": "generic"}[variant.arch]
     attributes = list(variant.llvm_attrs)
     return {"kind": "llvm", "mtriple": f"{variant.arch}-linux-gnu", "mcpu": cpu, "mattr": attributes, "num-cores": 1}
 
 
-def _lives(program: Program) -> list[Life]:
-    first: dict[Storage, int] = {}
-    last: dict[Storage, int] = {}
-    for i, step in enumerate(program.steps):
-        for view in step.views:
-            if view.storage.space is Space.WORK:
-                first.setdefault(view.storage, i)
-                last[view.storage] = i
-    return [Life(storage, first[storage], last[storage]) for storage in first]
-
-
-def _weights(steps: Sequence[Step]) -> tuple[bytes, Mapping[Storage, int]]:
-    offsets: dict[Storage, int] = {}
-    parts: list[bytes] = []
-    size = 0
-    for step in steps:
-        for view in step.views:
-            storage = view.storage
-            if storage.space is not Space.WEIGHTS or storage in offsets:
-                continue
-            assert storage.value is not None
-            content = np.ascontiguousarray(storage.value).tobytes()
-            offsets[storage] = size
-            parts.append(content.ljust(aligned(len(content)), b"\0"))
-            size += len(parts[-1])
-    return b"".join(parts), offsets
-
-
-def _distinct(steps: Sequence[Step]) -> tuple[list[Any], list[int]]:
-    """The different functions among the steps', and which of them each step calls."""
-    functions: list[Any] = []
-    numbers: list[int] = []
-    seen: dict[int, list[int]] = {}
-    for step in steps:
-        bucket = seen.setdefault(tvm_ffi.structural_hash(step.function), [])
-        number = next((i for i in bucket if tvm_ffi.structural_equal(functions[i], step.function)), None)
-        if number is None:
-            number = len(functions)
-            functions.append(step.function)
-            bucket.append(number)
-        numbers.append(number)
-    return functions, numbers
-
-
 def _entry(
-    program: Program, offsets: Mapping[Storage, int], names: Sequence[Any], weight_bytes: int, workspace_bytes: int
+    program: CpuProgram,
+    offsets: Mapping[TensorStorage, int],
+    calls: Sequence[Any],
+    parts: Sequence[tuple[range, Any]],
+    weight_bytes: int,
+    workspace_bytes: int,
 ) -> Any:
-    """edgewright_run(first, last, weights, workspace, inputs..., outputs...): steps first <= i < last."""
+    """Return edgewright_run(first, last, weights, workspace, inputs..., outputs...), which runs steps first <= i < last, in
+    parts if there are any."""
     ends = [*program.inputs, *program.outputs]
     with IRBuilder() as ib, T.prim_func():
         T.func_name(ENTRY)
@@ -152,18 +125,58 @@ def _entry(
         weights = T.arg("weights", T.buffer((max(weight_bytes, 1),), "uint8"))
         workspace = T.arg("workspace", T.buffer((max(workspace_bytes, 1),), "uint8"))
         given = {view.storage: T.arg(f"tensor_{i}", T.buffer(view.shape, view.dtype)) for i, view in enumerate(ends)}
-
-        def pointer(view: View) -> Any:
-            storage = view.storage
-            if storage in given:
-                return tirx.address_of(given[storage][_unflatten(view.offset, given[storage].shape)])
-            block = weights if storage.space is Space.WEIGHTS else workspace
-            return tirx.address_of(block[i64(offsets[storage] + view.offset * ITEM_BYTES[storage.dtype])])
-
-        for i, (step, name) in enumerate(zip(program.steps, names, strict=True)):
-            with T.If(tirx.all(first <= i, i < last)), T.Then():
-                T.evaluate(tvm.ir.Call(name, [pointer(view) for view in step.views], ret_ty=i32(0).ty))
+        if not parts:
+            _call_steps(program, offsets, calls, range(len(calls)), (first, last), weights, workspace, given)
+        buffers = (weights, workspace, *given.values())
+        starts = [tirx.address_of(buffer[[0] * len(buffer.shape)]) for buffer in buffers]
+        for steps, name in parts:
+            with T.If(tirx.all(first < steps.stop, last > steps.start)), T.Then():
+                T.evaluate(tvm.ir.Call(name, [first, last, *starts], ret_ty=i32(0).ty))
     return ib.get()
+
+
+def _part(program: CpuProgram, offsets: Mapping[TensorStorage, int], calls: Sequence[Any], steps: range) -> Any:
+    """A private function of the entry function's arguments, tensors as pointers, that calls some of the steps."""
+    ends = {view.storage: view for view in (*program.inputs, *program.outputs)}
+    with IRBuilder() as ib, T.prim_func(private=True):
+        T.func_name("part")
+        T.func_ret(tvm.ir.PrimType("int32"))
+        first, last = T.arg("first", T.int64()), T.arg("last", T.int64())
+        pointers = {name: T.arg(name, T.ptr("uint8")) for name in ("weights", "workspace")}
+        tensors = {storage: T.arg(f"tensor_{i}", T.ptr(view.dtype)) for i, (storage, view) in enumerate(ends.items())}
+        weights, workspace = (T.decl_buffer((1,), "uint8", data=pointer) for pointer in pointers.values())
+        given = {
+            storage: T.decl_buffer((ends[storage].span,), ends[storage].dtype, data=pointer)
+            for storage, pointer in tensors.items()
+        }
+        _call_steps(program, offsets, calls, steps, (first, last), weights, workspace, given)
+        T.Return(i32(0))
+    return ib.get()
+
+
+def _call_steps(
+    program: CpuProgram,
+    offsets: Mapping[TensorStorage, int],
+    calls: Sequence[Any],
+    steps: range,
+    bounds: tuple[Any, Any],
+    weights: Any,
+    workspace: Any,
+    given: Mapping[TensorStorage, Any],
+) -> None:
+    """Call those of the steps that lie within the bounds, on addresses in `weights`, `workspace` and the `given` tensors."""
+    first, last = bounds
+
+    def pointer(view: StridedView) -> Any:
+        storage = view.storage
+        if storage in given:
+            return tirx.address_of(given[storage][_unflatten(view.offset, given[storage].shape)])
+        block = weights if storage.space is Space.WEIGHTS else workspace
+        return tirx.address_of(block[i64(offsets[storage] + view.offset * ITEM_BYTES[storage.dtype])])
+
+    for i in steps:
+        with T.If(tirx.all(first <= i, i < last)), T.Then():
+            T.evaluate(tvm.ir.Call(calls[i], [pointer(view) for view in program.steps[i].views], ret_ty=i32(0).ty))
 
 
 def _unflatten(flat: int, shape: Any) -> list[int]:

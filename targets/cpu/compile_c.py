@@ -38,10 +38,10 @@ FLAGS = (
 
 
 def kernels_object(variant: Variant, work: Path | None = None, *, exported: bool = False, defines: Sequence[str] = ()) -> Path:
-    """The object file with all functions of kernels/ew_kernels.h for `variant`, from the cache when it is there.
+    """Return the object file with all functions of kernels/ew_kernels.h for `variant`, from the cache if it is there.
 
-    work: a folder that also gets a copy, whose path is then returned. exported: symbols of default visibility, for a
-    library that is loaded by itself. defines: further macros. CompileError T010 without ziglang, T011 when it fails.
+    work: a folder that gets a copy, whose path is then returned. exported: symbols of default visibility, for a
+    library that is loaded on its own. defines: further macros. CompileError T010 without ziglang, T011 when it fails.
     """
     version = compiler_version()
     sources = kernel_sources()
@@ -69,7 +69,7 @@ def kernels_object(variant: Variant, work: Path | None = None, *, exported: bool
 
 
 def link_shared(objects: Sequence[Path], out: Path, target: str) -> None:
-    """Links objects for architecture `target` to the shared library `out`, replaced in one rename."""
+    """Link objects for architecture `target` to the shared library `out`, which is replaced in one rename."""
     with tempfile.TemporaryDirectory(prefix=".link.", dir=out.parent) as scratch:
         made = Path(scratch) / out.name
         clang(target, ["-shared", "-s", *(str(path) for path in objects), "-o", str(made), "-lm", "-Wl,-z,noexecstack"])
@@ -77,16 +77,16 @@ def link_shared(objects: Sequence[Path], out: Path, target: str) -> None:
 
 
 def kernel_sources() -> dict[str, str]:
-    """Every C file and header of kernels/ by its name: all of them key the cache, since they include each other."""
+    """Return every C file and header of kernels/ by its name: all are part of the cache key, since they include each other."""
     folder = files("edgewright.targets.cpu") / "kernels"
     return {
-        one.name: one.read_text() for one in sorted(folder.iterdir(), key=lambda f: f.name) if one.name[-2:] in (".c", ".h")
+        file.name: file.read_text() for file in sorted(folder.iterdir(), key=lambda f: f.name) if file.name[-2:] in (".c", ".h")
     }
 
 
 @functools.cache
 def compiler_version() -> str:
-    """The version of ziglang; CompileError T010 when it is not installed."""
+    """Return the version of ziglang; CompileError T010 when it is not installed."""
     if importlib.util.find_spec("ziglang") is None:
         fail(
             "T010", "no C compiler: the Python package 'ziglang' is not installed", help="pip install ziglang", exit=Exit.USAGE
@@ -95,19 +95,19 @@ def compiler_version() -> str:
 
 
 def clang(arch: str, arguments: Sequence[str]) -> None:
-    """Runs the C compiler for an architecture. CompileError T010 without it, T011 when it fails."""
+    """Run the C compiler for an architecture. CompileError T010 without it, T011 when it fails."""
     compiler_version()
     command = [sys.executable, "-m", "ziglang", "cc", "-target", TRIPLES[arch], *arguments]
-    # What it compiles for us is in our own cache, checked; zig's would give it back unchecked.
-    with tempfile.TemporaryDirectory(prefix="edgewright-cc-") as own, compiler_cache.checked_library() as library:
-        environment = {**os.environ, compiler_cache.GLOBAL: str(library), compiler_cache.LOCAL: own}
+    # Our objects are in a cache of our own, which is checked; zig's cache would return them unchecked.
+    with tempfile.TemporaryDirectory(prefix="edgewright-cc-") as local, compiler_cache.checked_library() as library:
+        environment = {**os.environ, compiler_cache.GLOBAL: str(library), compiler_cache.LOCAL: local}
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", env=environment, timeout=TIMEOUT_SECONDS
             )
-            said = (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
+            stderr = (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
         except subprocess.TimeoutExpired:
-            said = f"it did not end within {TIMEOUT_SECONDS} s"
-        if said:
-            ending = Exit.USAGE if cache.says_no_room(said) else Exit.BUG
-            fail("T011", "the C compiler failed", because=said[:2000], exit=ending)
+            stderr = f"it did not end within {TIMEOUT_SECONDS} s"
+        if stderr:
+            ending = Exit.USAGE if cache.says_no_room(stderr) else Exit.BUG
+            fail("T011", "the C compiler failed", because=stderr[:2000], exit=ending)

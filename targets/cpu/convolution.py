@@ -9,47 +9,31 @@ from typing import Any
 
 import numpy as np
 from edgewright.passes.ir.graph import Node
-from edgewright.passes.ops import Conv, PatchEmbed, value_of
+from edgewright.passes.ops import Conv, PatchEmbed
 from edgewright.targets.cpu.elementwise import copied
-from edgewright.targets.cpu.groups import Group
 from edgewright.targets.cpu.product import Rows, product, strided_rows
-from edgewright.targets.cpu.step import PARALLEL_MACS, Context, Step
+from edgewright.targets.cpu.step import PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import TILE_ROWS, Load
-from edgewright.targets.cpu.tir import (
-    Expr,
-    T,
-    address,
-    cast,
-    constant,
-    copy,
-    i64,
-    lanes,
-    loop,
-    put,
-    row_offset,
-    run,
-    scratch,
-    step_function,
-)
-from edgewright.targets.cpu.view import ITEM_BYTES, View, collapse
+from edgewright.targets.cpu.tir import address, copy, lanes, loop, run, scratch
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import weight_and_bias
+from edgewright.targets.lowering.tir import Expr, T, cast, constant, i64, put, row_offset
+from edgewright.targets.lowering.view import ITEM_BYTES, StridedView, channels_last, collapse
 
-CHANNELS_LAST = (0, 2, 3, 1)
-LONG_RUN = 48  # shorter ones leave the micro-kernel no time to pay for its start and end
+LONG_RUN = 48  # for shorter ones the micro-kernel's start and end cost more than gathering
 
 
 def patch_embed(context: Context, group: Group) -> None:
-    """Each patch is a row of C * P runs of P pixels."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, PatchEmbed)
+    """Add the step of a patch embedding: a product whose rows are patches, C * P runs of P pixels."""
+    anchor = group.head
+    assert isinstance(anchor.op, PatchEmbed)
     image = context.values[anchor.inputs[0]]
     patch = anchor.op.patch
     _, channels, _, width = image.shape
     across = width // patch
     _, s_channel, s_row, s_column = image.strides
-    weight, bias = (value_of(n) for n in anchor.inputs[1:])
-    assert weight is not None
 
-    def fill(buffers: Mapping[View, Any], rows: Any, base: Expr, first: Expr, m: Expr) -> None:
+    def fill(buffers: Mapping[StridedView, Any], rows: Any, base: Expr, first: Expr, m: Expr) -> None:
         source = buffers[image]
         with loop(m) as i:
             token = first + i
@@ -59,18 +43,16 @@ def patch_embed(context: Context, group: Group) -> None:
                 target = base + (i * channels * patch + run) * patch
                 lanes(patch, lambda lane: put(rows, target + lane, source[begin + lane * s_column]))
 
-    tail = context.tail(group, lambda view: view, tiles=True)
-    product(context, group, Rows((image,), anchor.shape[0] * anchor.shape[1], fill=fill), weight, bias, tail)
+    rows = Rows((image,), anchor.shape[0] * anchor.shape[1], fill=fill)
+    product(context, group, rows, *weight_and_bias(anchor), context.tail(group, tiles=True))
 
 
 def convolution(context: Context, group: Group) -> None:
-    """Adds the steps of a convolution."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, Conv)
+    """Add the steps of a convolution."""
+    anchor = group.head
+    assert isinstance(anchor.op, Conv)
     op = anchor.op
-    weight = value_of(anchor.inputs[1])
-    assert weight is not None
-    bias = value_of(anchor.inputs[2]) if len(anchor.inputs) > 2 else None
+    weight, bias = weight_and_bias(anchor)
     outs, ins, kh, kw = weight.shape
     if op.groups == anchor.inputs[0].shape[1] and ins == 1 and outs == op.groups:
         _depthwise(context, group, op, weight, bias)
@@ -79,29 +61,24 @@ def convolution(context: Context, group: Group) -> None:
         _grouped(context, group, op, weight, bias)
         return
     image = context.values[anchor.inputs[0]]
+    rows = None
     if (kh, kw) == (1, 1) and op.strides == (1, 1) and not any(op.pads):
-        rows = strided_rows(image.transpose(CHANNELS_LAST))
-        if rows is not None:
-            tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST), tiles=True)
-            product(context, group, rows, weight.reshape(outs, ins), bias, tail)
-            return
-    padded = _padded(context, image, op, anchor)
+        rows = strided_rows(channels_last(image))
+    if rows is None:
+        rows = _windows(context, _padded(context, image, op, anchor), op, (kh, kw), anchor)
     matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(outs, -1)
-    rows = _windows(context, padded, op, (kh, kw), anchor)
-    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST), tiles=True)
-    product(context, group, rows, matrix, bias, tail)
+    product(context, group, rows, matrix, bias, context.tail(group, channels_last, tiles=True))
 
 
-def _padded(context: Context, image: View, op: Conv, anchor: Node) -> View:
-    """The image with its border, channels last and dense: (B, H, W, C)."""
+def _padded(context: Context, image: StridedView, op: Conv, anchor: Node) -> StridedView:
+    """Return the image with its border, channels last and dense: (batch, rows, columns, channels)."""
     batch, channels, height, width = image.shape
     top, left, bottom, right = op.pads
     shape = (batch, height + top + bottom, width + left + right, channels)
-    last = image.transpose(CHANNELS_LAST)
+    last = channels_last(image)
     if not any(op.pads) and last.strides[3] == 1 and last.strides[1] == last.strides[2] * width:
         return last
-    padded = context.temporary(int(np.prod(shape)), image.dtype).reshape(shape)
-    assert padded is not None
+    padded = context.dense(shape, image.dtype)
     if any(op.pads):
         value = getattr(op, "pad_value", 0)
         _border(context, padded, op.pads, value, anchor.name)
@@ -110,12 +87,12 @@ def _padded(context: Context, image: View, op: Conv, anchor: Node) -> View:
     return padded
 
 
-def _border(context: Context, padded: View, pads: tuple[int, int, int, int], value: int, name: str) -> None:
+def _border(context: Context, padded: StridedView, pads: tuple[int, int, int, int], value: int, name: str) -> None:
     batch, height, width, channels = padded.shape
     top, left, bottom, right = pads
     line = width * channels
 
-    def body(buffers: Mapping[View, Any]) -> None:
+    def body(buffers: Mapping[StridedView, Any]) -> None:
         target = buffers[padded]
         with loop(batch) as b:
             start = b * (height * line)
@@ -131,12 +108,12 @@ def _border(context: Context, padded: View, pads: tuple[int, int, int, int], val
                 blank(row, left * channels)
                 blank(row + (width - right) * channels, right * channels)
 
-    context.steps.append(Step(f"{name} (border)", "Pad", step_function((padded,), body), (padded,), 0))
+    context.add_move(f"{name} (border)", "Pad", (padded,), body)
 
 
-def _windows(context: Context, padded: View, op: Conv, kernel: tuple[int, int], anchor: Node) -> Rows:
-    """A row of values around each output pixel: runs of kw * C values (C where dilated) that are multiplied where they
-    lie, or gathered where they are short."""
+def _windows(context: Context, padded: StridedView, op: Conv, kernel: tuple[int, int], anchor: Node) -> Rows:
+    """Return a row of values around each output pixel: runs of kw * C values (C if dilated), which are multiplied in
+    place, or gathered if they are short."""
     kh, kw = kernel
     batch, _, _, channels = padded.shape
     s_batch, s_row, s_column, _ = padded.strides
@@ -155,7 +132,7 @@ def _windows(context: Context, padded: View, op: Conv, kernel: tuple[int, int], 
         return Rows((padded,), width, step, sizes, strides, segments)
     size_bytes = length * ITEM_BYTES[padded.dtype]
 
-    def fill(buffers: Mapping[View, Any], rows: Any, base: Expr, first: Expr, m: Expr) -> None:
+    def fill(buffers: Mapping[StridedView, Any], rows: Any, base: Expr, first: Expr, m: Expr) -> None:
         source = buffers[padded]
         with loop(m) as i:
             pixel = first + i
@@ -167,23 +144,21 @@ def _windows(context: Context, padded: View, op: Conv, kernel: tuple[int, int], 
 
 
 def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, Any], bias: Any) -> None:
-    anchor = group.anchor
-    assert anchor is not None
+    anchor = group.head
     image = context.values[anchor.inputs[0]]
     padded = _padded(context, image, op, anchor)
     channels, _, kh, kw = weight.shape
     integer = not anchor.type.is_float
     accumulator = "int32" if integer else "float32"
     taps = context.keep(np.ascontiguousarray(weight.reshape(channels, kh * kw).T).astype(padded.dtype))
-    zero = np.zeros(channels, accumulator)
-    biases = context.keep((zero if bias is None else np.asarray(bias)).astype(accumulator))
+    biases = context.keep((np.zeros(channels) if bias is None else bias).astype(accumulator))
     batch, _, height, width = anchor.shape
     s_batch, s_row, s_column, _ = padded.strides
     offsets = [ky * op.dilations[0] * s_row + kx * op.dilations[1] * s_column for ky in range(kh) for kx in range(kw)]
     places = context.keep(np.array(offsets, np.int64))
-    nothing = context.keep(np.zeros(channels, np.int32))  # a bias: not every variant's requantisation goes without
+    nothing = context.keep(np.zeros(channels, np.int32))  # a bias, which not every variant's requantisation can omit
     step = s_column * op.strides[1]
-    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST), tiles=True)
+    tail = context.tail(group, channels_last, tiles=True)
     direct = tail.stored.get(anchor) if not group.tail else None
     if direct is not None and not _dense(direct):
         direct = None
@@ -191,7 +166,7 @@ def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any,
     most = -(-width // parts)
     macs = anchor.type.size * kh * kw
 
-    def body(buffers: Mapping[View, Any]) -> None:
+    def body(buffers: Mapping[StridedView, Any]) -> None:
         source, w, b = buffers[padded], buffers[taps], buffers[biases]
         with loop(batch * height, parallel=macs >= PARALLEL_MACS // 4) as line, loop(parts) as part:
             begin = (line % height) * (s_row * op.strides[0]) + part * (most * step)
@@ -223,16 +198,15 @@ def _depthwise(context: Context, group: Group, op: Conv, weight: np.ndarray[Any,
     context.add(group, [padded, taps, biases, places, nothing, *tail.views], body, macs=macs)
 
 
-def _dense(image: View) -> bool:
-    """Whether the pixels of a channels-last image follow each other without gaps."""
+def _dense(image: StridedView) -> bool:
+    """Return whether the pixels of a channels-last image follow each other without gaps."""
     _, (strides,) = collapse(image.shape[:-1], [image.strides[:-1]])
     return strides == (image.shape[-1],) and image.strides[-1] == 1
 
 
 def _grouped(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, Any], bias: Any) -> None:
-    """Few groups of many channels, or many of few: plain loops, lanes along the output channels of a group."""
-    anchor = group.anchor
-    assert anchor is not None
+    """Add a convolution of several groups: plain loops, lanes along the output channels of a group."""
+    anchor = group.head
     padded = _padded(context, context.values[anchor.inputs[0]], op, anchor)
     outs, ins, kh, kw = weight.shape
     per_group = outs // op.groups
@@ -241,14 +215,13 @@ def _grouped(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, A
     # (groups, kh, kw, ins, outs of the group)
     ordered = weight.reshape(op.groups, per_group, ins, kh, kw).transpose(0, 3, 4, 2, 1)
     taps = context.keep(np.ascontiguousarray(ordered).astype(accumulator))
-    zero = np.zeros(outs, accumulator)
-    biases = context.keep((zero if bias is None else np.asarray(bias)).astype(accumulator))
-    tail = context.tail(group, lambda view: view.transpose(CHANNELS_LAST))
+    biases = context.keep((np.zeros(outs) if bias is None else bias).astype(accumulator))
+    tail = context.tail(group, channels_last)
     batch, _, height, width = anchor.shape
     s_batch, s_row, s_column, _ = padded.strides
     macs = anchor.type.size * ins * kh * kw
 
-    def body(buffers: Mapping[View, Any]) -> None:
+    def body(buffers: Mapping[StridedView, Any]) -> None:
         source, w, b = buffers[padded], buffers[taps], buffers[biases]
         with loop(batch * height, parallel=macs >= PARALLEL_MACS // 4) as line, loop(width) as x:
             begin = (line % height) * (s_row * op.strides[0]) + x * (s_column * op.strides[1])
@@ -263,10 +236,10 @@ def _grouped(context: Context, group: Group, op: Conv, weight: np.ndarray[Any, A
                 )
                 row = (((g * kh + ky) * kw + kx) * ins + c) * per_group
 
-                def one(lane: Expr) -> None:
+                def accumulate(lane: Expr) -> None:
                     put(acc, g * per_group + lane, acc[g * per_group + lane] + value * w[row + lane])
 
-                lanes(per_group, one)
+                lanes(per_group, accumulate)
             tail.emit(buffers, line * width + x, 0, outs, lambda lane: acc[lane])
 
     context.add(group, [padded, taps, biases, *tail.views], body, macs=macs)

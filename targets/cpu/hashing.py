@@ -1,10 +1,9 @@
-"""Attention by codes in two steps: what all tokens of a head add up to under each combination of four bits, then for each
-token the few combinations that its code selects, and their normalisation. And the codes themselves.
+"""Attention by codes in two steps: the sums over all tokens of a head for each combination of four bits, then for each
+token the few combinations that its code selects, and their normalisation. Also the codes themselves.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,28 +12,30 @@ from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import HashAttention, HashCodes
 from edgewright.passes.ops.arith_hashing import KERNEL_BITS
-from edgewright.targets.cpu.elementwise import copied
-from edgewright.targets.cpu.experts import constant_of, no_bias, packed
-from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.product import geometry
+from edgewright.targets.cpu.elementwise import contiguous_rows
+from edgewright.targets.cpu.experts import no_bias, packed
+from edgewright.targets.cpu.geometry import geometry
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Tail
-from edgewright.targets.cpu.tir import Expr, T, address, constant, i32, i64, loop, null, run, scratch
-from edgewright.targets.cpu.view import View, dtype_of
+from edgewright.targets.cpu.tir import address, loop, null, run, scratch
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import constant_of
+from edgewright.targets.lowering.tir import Expr, T, constant, i32, i64
+from edgewright.targets.lowering.view import StridedView, dtype_of
 
 BLOCK = 32  # tokens whose rows are finished together
 QUAD = 4  # bits that select together
 COMBINATIONS = 1 << QUAD
 SUM_LANES = 16  # values of 16 bits that are added up together
-Buffers = Mapping[View, Any]
+Buffers = Mapping[StridedView, Any]
 Emit = Callable[[Buffers, Expr, Expr, Expr, Expr, Expr], None]
 """(buffers, window * heads + head, first token, how many, address of the results, their row pitch)."""
 
 
 def hash_attention(context: Context, group: Group) -> None:
-    """Adds the two steps of an attention by codes."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, HashAttention)
+    """Add the two steps of an attention by codes."""
+    anchor = group.head
+    assert isinstance(anchor.op, HashAttention)
     op = anchor.op
     codes, v = (_rows(context, node) for node in anchor.inputs)
     windows, tokens, width = v.shape
@@ -72,7 +73,7 @@ def hash_attention(context: Context, group: Group) -> None:
     context.add(group, [codes, v, selected, tables, weights], summing, kind="HashSums")
 
     def rows(buffers: Buffers, head: Expr, row: Expr, many: Expr, target: Expr, ldout: Expr) -> None:
-        own = null() if op.constant == "sum" else address(buffers[v], _head(v, head, heads) + row * v.strides[1])
+        values = null() if op.constant == "sum" else address(buffers[v], _head(v, head, heads) + row * v.strides[1])
         run(
             f"ew_hash_rows_{kind}",
             address(buffers[selected], (head * tokens + row) * quads),
@@ -81,7 +82,7 @@ def hash_attention(context: Context, group: Group) -> None:
             address(buffers[tables], head * (quads * COMBINATIONS * pitch)),
             address(buffers[weights], head * (quads * COMBINATIONS)),
             i64(dv),
-            own,
+            values,
             i64(v.strides[1]),
             target,
             ldout,
@@ -92,9 +93,9 @@ def hash_attention(context: Context, group: Group) -> None:
 
 
 def hash_codes(context: Context, group: Group) -> None:
-    """Adds the step of the codes of all heads."""
-    anchor = group.anchor
-    assert anchor is not None and isinstance(anchor.op, HashCodes)
+    """Add the step of the codes of all heads."""
+    anchor = group.head
+    assert isinstance(anchor.op, HashCodes)
     op = anchor.op
     u = _rows(context, anchor.inputs[0])
     operands = [constant_of(node) for node in anchor.inputs[1:]]
@@ -122,7 +123,9 @@ def hash_codes(context: Context, group: Group) -> None:
     _blocks(context, group, heads, bits, [u, *parts], rows, macs >= PARALLEL_MACS, macs)
 
 
-Codes = tuple[list[View], list[int], int, list[Expr]]  # sizes and constants, the constants' elements a head, work, scalars
+Codes = tuple[
+    list[StridedView], list[int], int, list[Expr]
+]  # sizes and constants, the constants' elements a head, work, scalars
 
 
 def _float_codes(context: Context, op: HashCodes, anchors: Array, coefficients: Array, threshold: Array) -> Codes:
@@ -141,7 +144,7 @@ def _float_codes(context: Context, op: HashCodes, anchors: Array, coefficients: 
     ]
     pitches = [supports_wide * dk, supports_wide, bits_wide * supports, bits]
     work = shape.mr * (supports_wide + shape.nr)
-    return [context.keep(one) for one in parts], pitches, work, [constant(1 / (2 * op.sigma), "float32")]
+    return [context.keep(array) for array in parts], pitches, work, [constant(1 / (2 * op.sigma), "float32")]
 
 
 def _integer_codes(
@@ -169,18 +172,17 @@ def _integer_codes(
         np.clip(limits, -(2**31), 2**31 - 1).astype(np.int32),  # sums are below 2^31: no sign changes
     ]
     pitches = [shape.panels(supports) * shape.panel(dk), 2 * ld, 2 * pairs * bits_wide, bits_wide]
-    return [context.keep(one) for one in parts], pitches, left + shape.mr * ld * 6, []
+    return [context.keep(array) for array in parts], pitches, left + shape.mr * ld * 6, []
 
 
 def _blocks(
-    context: Context, group: Group, heads: int, width: int, views: list[View], rows: Emit, wide: bool, macs: int = 0
+    context: Context, group: Group, heads: int, width: int, views: list[StridedView], rows: Emit, wide: bool, macs: int = 0
 ) -> None:
-    """Adds the step that makes the anchor's results, blocks of tokens head by head, with the tail."""
-    anchor = group.anchor
-    assert anchor is not None
+    """Add the step of the anchor's results, blocks of tokens head by head, with the tail."""
+    anchor = group.head
     windows, tokens, _ = anchor.shape
-    tail = context.tail(group, lambda view: view, tiles=True)
-    home = _home(tail, anchor)
+    tail = context.tail(group, tiles=True)
+    target_view = _home(tail, anchor)
     bias = no_bias(context, tail, width)
     blocks = -(-tokens // BLOCK)
     dtype = dtype_of(anchor.elem)
@@ -190,9 +192,9 @@ def _blocks(
             head, block = (task // blocks, task % blocks) if blocks > 1 else (task, 0)
             row = block * BLOCK
             many = min(BLOCK, tokens) if tokens % BLOCK == 0 or tokens < BLOCK else T.min(BLOCK, tokens - row)
-            if home is not None:
-                target = address(buffers[home], _head(home, head, heads) + row * home.strides[1])
-                rows(buffers, head, row, many, target, i64(home.strides[1]))
+            if target_view is not None:
+                target = address(buffers[target_view], _head(target_view, head, heads) + row * target_view.strides[1])
+                rows(buffers, head, row, many, target, i64(target_view.strides[1]))
                 return
             results = scratch(min(BLOCK, tokens) * width, dtype)
             rows(buffers, head, row, many, address(results, 0), i64(width))
@@ -207,25 +209,19 @@ def _blocks(
     context.add(group, [*views, *bias, *tail.views], body, macs=macs)
 
 
-def _home(tail: Tail, anchor: Node) -> View | None:
-    """Where results may be written at once: a home of contiguous columns, and no tail."""
-    home = tail.stored.get(anchor)
-    return home if home is not None and not tail.group.tail and home.strides[-1] == 1 else None
+def _home(tail: Tail, anchor: Node) -> StridedView | None:
+    """Return where results may be written directly: the anchor's view, if its columns are contiguous and there is no tail."""
+    target_view = tail.stored.get(anchor)
+    return target_view if target_view is not None and not tail.group.tail and target_view.strides[-1] == 1 else None
 
 
-def _rows(context: Context, node: Node) -> View:
-    """A value (windows, tokens, width) with contiguous columns."""
-    view = context.values[node]
-    if view.strides[-1] == 1 or view.shape[-1] == 1:
-        return view
-    dense = context.temporary(math.prod(view.shape), view.dtype).reshape(view.shape)
-    assert dense is not None
-    copied(context, view, dense, f"{node.name} (rows)")
-    return dense
+def _rows(context: Context, node: Node) -> StridedView:
+    """Return a value (windows, tokens, width) with contiguous columns."""
+    return contiguous_rows(context, context.values[node], node.name)
 
 
-def _head(view: View, head: Expr, heads: int) -> Expr:
-    """Where a head's columns start; heads are numbered over windows."""
+def _head(view: StridedView, head: Expr, heads: int) -> Expr:
+    """Return the offset of a head's first column; heads are numbered over windows."""
     width = view.shape[2] // heads
     if view.shape[0] == 1:
         return head * width

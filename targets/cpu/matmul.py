@@ -6,18 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from edgewright.targets.cpu.elementwise import copied
-from edgewright.targets.cpu.groups import Group
-from edgewright.targets.cpu.product import geometry
+from edgewright.targets.cpu.elementwise import contiguous_rows
+from edgewright.targets.cpu.geometry import each_panel, geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
-from edgewright.targets.cpu.tir import Expr, T, address, i32, i64, loop, row_offset, run, scratch
-from edgewright.targets.cpu.view import View, collapse
+from edgewright.targets.cpu.tir import address, loop, scratch
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.tir import Expr, T, i32, i64, row_offset
+from edgewright.targets.lowering.view import StridedView, collapse
 
 
 def matmul(context: Context, group: Group) -> None:
-    """(..., M, K) x (..., K, N) with leading axes broadcast."""
-    anchor = group.anchor
-    assert anchor is not None
+    """Add the steps of (..., M, K) x (..., K, N) with leading axes broadcast."""
+    anchor = group.head
     lead = anchor.shape[:-2]
     m_all, n = anchor.shape[-2:]
     k = anchor.inputs[0].shape[-1]
@@ -25,13 +25,9 @@ def matmul(context: Context, group: Group) -> None:
     b = context.values[anchor.inputs[1]].broadcast_to((*lead, k, n))
     integer = not anchor.type.is_float
     shape = geometry(context.variant, "int8" if integer else "float32")
-    if a.strides[-1] != 1 and k > 1:
-        dense = context.temporary(math.prod(a.shape), a.dtype).reshape(a.shape)
-        assert dense is not None
-        copied(context, a, dense, f"{anchor.name} (rows)")
-        a = dense
+    a = contiguous_rows(context, a, anchor.name)
     batch = math.prod(lead)
-    tail = context.tail(group, lambda view: view)
+    tail = context.tail(group)
     panels = shape.panels(n)
     size = panels * shape.panel(k)
     packed = context.temporary(batch * size, shape.dtype)
@@ -41,49 +37,34 @@ def matmul(context: Context, group: Group) -> None:
     macs = batch * m_all * n * k
     wide = macs >= PARALLEL_MACS
 
-    def packing(buffers: Mapping[View, Any]) -> None:
+    def packing(buffers: Mapping[StridedView, Any]) -> None:
         with loop(batch * panels, parallel=wide) as task:
             which, p = (task // panels, task % panels) if panels > 1 else (task, 0)
             first = p * shape.nr
             many = shape.nr if n % shape.nr == 0 else T.min(shape.nr, n - first)
             begin = row_offset(b_sizes, b_steps, which) + first * b.strides[-1]
-            arguments = [
-                address(buffers[b], begin),
-                i64(b.strides[-1]),
-                i64(b.strides[-2]),
-                many,
-                i64(k),
-                address(buffers[packed], which * size + p * shape.panel(k)),
-            ]
-            if integer:
-                arguments.append(address(buffers[sums], task * shape.nr))
-            run(f"ew_pack_b_{'s8' if integer else 'f32'}", *arguments)
+            panel = address(buffers[packed], which * size + p * shape.panel(k))
+            total = address(buffers[sums], task * shape.nr) if integer else None
+            shape.pack_right(address(buffers[b], begin), (b.strides[-1], b.strides[-2]), many, k, panel, total)
 
     context.add(group, [b, packed, *([sums] if integer else [])], packing, kind="PackMatrix")
 
     blocks = -(-m_all // shape.mr)
     block = -(-m_all // blocks)
-    rest = n % shape.nr
     offset = context.variant.s8_offset if integer else 0
 
-    def body(buffers: Mapping[View, Any]) -> None:
+    def body(buffers: Mapping[StridedView, Any]) -> None:
         with loop(batch * blocks, parallel=wide) as task:
             which, i = (task // blocks, task % blocks) if blocks > 1 else (task, 0)
             row = i * block
             m = block if m_all % block == 0 else T.min(block, m_all - row)
             left, lda = address(buffers[a], row_offset(a_sizes, a_steps, which) + row * a.strides[-2]), i64(a.strides[-2])
-            if integer:
-                panel = scratch(shape.a_panel(k), "int8")
-                run("ew_pack_a_s8", left, lda, m, i64(k), address(panel, 0))
-                left = address(panel, 0)
+            left = shape.packed_left(left, lda, m, k)
             acc = scratch(shape.mr * shape.nr, shape.accumulator)
 
             def tile(p: Expr, count: int) -> None:
                 right = address(buffers[packed], which * size + p * shape.panel(k))
-                if integer:
-                    run("ew_gemm_s8", left, right, i64(k), address(acc, 0), i64(shape.nr), m)
-                else:
-                    run("ew_gemm_f32", left, lda, right, i64(k), address(acc, 0), i64(shape.nr), m)
+                shape.multiply(left, lda, right, k, address(acc, 0), shape.nr, m)
                 with loop(m) as r:
 
                     def anchor_value(lane: Expr) -> Expr:
@@ -94,11 +75,6 @@ def matmul(context: Context, group: Group) -> None:
 
                     tail.emit(buffers, which * m_all + row + r, p * shape.nr, count, anchor_value)
 
-            whole = n // shape.nr
-            if whole:
-                with loop(whole) as p:
-                    tile(p, shape.nr)
-            if rest:
-                tile(whole, rest)
+            each_panel(n, shape.nr, tile)
 
     context.add(group, [a, packed, *([sums] if integer else []), *tail.views], body, macs=macs)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from edgewright.passes.documents import to_json
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.manifest import seal
 from edgewright.passes.ops import Input
+from edgewright.passes.ops.groups import WEIGHTED
 from edgewright.targets.cpu.artifact import (
     ENTRY,
     FORMAT,
@@ -17,21 +19,20 @@ from edgewright.targets.cpu.artifact import (
     PLAIN,
     WEIGHTS,
     WORKS,
+    CpuManifest,
     Identity,
-    Manifest,
     StepInfo,
-    Tensor,
+    TensorInfo,
     plain_text,
-    seal,
 )
 from edgewright.targets.cpu.build import Built, build
-from edgewright.targets.cpu.lower import Program, lower
+from edgewright.targets.cpu.lower import CpuProgram, lower
 from edgewright.targets.cpu.runner_files import runner_files
-from edgewright.targets.cpu.step import Step
 from edgewright.targets.cpu.variants import Variant
-from edgewright.targets.cpu.view import ITEM_BYTES, View
 from edgewright.targets.cpu.work import works_of
-from edgewright.targets.estimate import Work
+from edgewright.targets.estimate import StepWork
+from edgewright.targets.lowering.step import ProgramStep
+from edgewright.targets.lowering.view import ITEM_BYTES, StridedView
 
 
 def package(
@@ -43,8 +44,8 @@ def package(
     version: str,
     options: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
-) -> tuple[dict[str, bytes], Manifest, list[Work]]:
-    """Lowers, builds and seals: (files, manifest, what the steps do). `files` join the artifact."""
+) -> tuple[dict[str, bytes], CpuManifest, list[StepWork]]:
+    """Lower, build and seal a graph: return (files, manifest, the work of each step). `files` are added to the artifact."""
     program = lower(graph, variant)
     built = build(program)
     manifest = manifest_of(program, built, model, target, version, dict(options or {}))
@@ -52,23 +53,25 @@ def package(
     content = {
         **(files or {}),
         **runner_files(variant.arch),
-        WORKS: (json.dumps([dataclasses.asdict(work) for work in works], indent=1) + "\n").encode(),
+        WORKS: to_json([dataclasses.asdict(work) for work in works]),
         LIBRARY: built.library,
         WEIGHTS: built.weights,
         PLAIN: plain_text(manifest, Identity.of(built.library), Identity.of(built.weights)),
     }
-    return seal(manifest, content), manifest, works
+    manifest, content = seal(manifest, content)
+    return content, manifest, works
 
 
-def manifest_of(program: Program, built: Built, model: str, target: str, version: str, options: dict[str, Any]) -> Manifest:
-    """The manifest without its hashes."""
+def manifest_of(
+    program: CpuProgram, built: Built, model: str, target: str, version: str, options: dict[str, Any]
+) -> CpuManifest:
+    """Return the manifest without its hashes."""
     graph, variant = program.graph, program.variant
     ranges = input_ranges(graph)
-    names = [one.op.name for one in graph.inputs if isinstance(one.op, Input)]
-    integer = any(not node.type.is_float for node in graph.nodes() if node.op.kind in ("Linear", "Conv", "PatchEmbed"))
-    return Manifest(
+    names = [node.op.name for node in graph.inputs if isinstance(node.op, Input)]
+    integer = any(not node.type.is_float for node in graph.nodes() if isinstance(node.op, WEIGHTED))
+    return CpuManifest(
         format=FORMAT,
-        kind="cpu",
         edgewright=version,
         model=model,
         target=target,
@@ -80,7 +83,7 @@ def manifest_of(program: Program, built: Built, model: str, target: str, version
         workspace_bytes=built.workspace_bytes,
         weights_bytes=len(built.weights),
         inputs=tuple(
-            Tensor(name, view.dtype, view.shape, range=ranges.get(name))
+            TensorInfo(name, view.dtype, view.shape, range=ranges.get(name))
             for name, view in zip(names, program.inputs, strict=True)
         ),
         outputs=tuple(
@@ -92,20 +95,20 @@ def manifest_of(program: Program, built: Built, model: str, target: str, version
     )
 
 
-def touched_bytes(step: Step) -> int:
-    """Bytes of the windows that a step reads and writes."""
+def touched_bytes(step: ProgramStep) -> int:
+    """Return the bytes of the views that a step reads and writes."""
     return sum(_bytes(view) for view in step.views)
 
 
-def _bytes(view: View) -> int:
+def _bytes(view: StridedView) -> int:
     size = ITEM_BYTES[view.dtype]
     for n, stride in zip(view.shape, view.strides, strict=True):
         size *= n if stride else 1
     return size
 
 
-def _tensor(name: str, node: Node, view: View) -> Tensor:
+def _tensor(name: str, node: Node, view: StridedView) -> TensorInfo:
     quant = node.quant
     if node.type.is_float or quant is None or not isinstance(quant.scale, float):
-        return Tensor(name, view.dtype, view.shape)
-    return Tensor(name, view.dtype, view.shape, quant.scale, quant.zero_point)
+        return TensorInfo(name, view.dtype, view.shape)
+    return TensorInfo(name, view.dtype, view.shape, quant.scale, quant.zero_point)

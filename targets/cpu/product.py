@@ -1,4 +1,4 @@
-"""Matrix products against packed weights: register tiles by micro-kernels, everything behind them in TIR."""
+"""Matrix products with packed weights: register tiles by micro-kernels, what follows them in TIR."""
 
 from __future__ import annotations
 
@@ -9,64 +9,22 @@ from typing import Any
 
 import numpy as np
 from edgewright.passes.ir.types import Array
-from edgewright.targets.cpu.groups import Group
+from edgewright.targets.cpu.elementwise import contiguous_rows
+from edgewright.targets.cpu.geometry import each_panel, geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Load, Tail
-from edgewright.targets.cpu.tir import Expr, T, address, i64, lanes, loop, prefetch, put, row_offset, run, scratch
-from edgewright.targets.cpu.variants import Variant
-from edgewright.targets.cpu.view import ITEM_BYTES, View, collapse
+from edgewright.targets.cpu.tir import address, lanes, loop, prefetch, run, scratch
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.operands import weight_and_bias
+from edgewright.targets.lowering.tir import Expr, T, i64, put, row_offset
+from edgewright.targets.lowering.view import ITEM_BYTES, StridedView, collapse
 
-FEW_BLOCKS = 4  # with fewer blocks of rows than this, threads share the columns instead
-LARGE_WEIGHT_BYTES = 256 << 10  # more than stays in the second cache beside rows and results
-Buffers = Mapping[View, Any]
+FEW_BLOCKS = 4  # with fewer blocks of rows, threads share the columns instead
+LARGE_WEIGHT_BYTES = 256 << 10  # more than fits the second cache with rows and results
+Buffers = Mapping[StridedView, Any]
 
-Fill = Callable[[Mapping[View, Any], Any, Expr, Expr, Expr], None]
+Fill = Callable[[Mapping[StridedView, Any], Any, Expr, Expr, Expr], None]
 """(buffers, target, base, first row, count): gathers rows to target[base:]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Register tile and panels of one element type."""
-
-    dtype: str
-    accumulator: str
-    mr: int
-    nr: int
-    ka: int
-    kb: int
-    a_bytes: int
-
-    def depth(self, k: int) -> int:
-        """k with the padding that panels have."""
-        whole = max(self.ka, self.kb)
-        return -(-k // whole) * whole
-
-    def panels(self, n: int) -> int:
-        return -(-n // self.nr)
-
-    def panel(self, k: int) -> int:
-        """Elements of one panel of B."""
-        return self.depth(k) * self.nr
-
-    def a_panel(self, k: int) -> int:
-        """Bytes of one packed block of int8 rows."""
-        return self.depth(k) * self.mr * self.a_bytes
-
-
-def geometry(variant: Variant, dtype: str) -> Geometry:
-    """The tile of a variant for float32 or int8 operands."""
-    if dtype == "float32":
-        return Geometry(dtype, "float32", variant.f32_mr, variant.f32_nr, 1, 1, 4)
-    return Geometry(dtype, "int32", variant.s8_mr, variant.s8_nr, variant.ka, variant.kb, variant.a_bytes)
-
-
-def pack(weight: Array, shape: Geometry) -> Array:
-    """(N, K) -> (panels, depth / kb, nr, kb), zero where there is no weight."""
-    n, k = weight.shape
-    full = np.zeros((shape.panels(n) * shape.nr, shape.depth(k)), weight.dtype)
-    full[:n, :k] = weight
-    split = full.reshape(shape.panels(n), shape.nr, shape.depth(k) // shape.kb, shape.kb)
-    return np.ascontiguousarray(split.transpose(0, 2, 1, 3))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +35,7 @@ class Rows:
     `fill` gathers rows.
     """
 
-    views: tuple[View, ...]
+    views: tuple[StridedView, ...]
     width: int
     step: int = 0
     sizes: tuple[int, ...] = (1,)
@@ -91,8 +49,8 @@ class Rows:
         return self.width * math.prod(self.sizes)
 
 
-def strided_rows(view: View) -> Rows | None:
-    """Rows of a view with a contiguous last axis; None where it is not contiguous."""
+def strided_rows(view: StridedView) -> Rows | None:
+    """Return the rows of a view with a contiguous last axis; None if it is not contiguous."""
     if view.shape[-1] > 1 and view.strides[-1] != 1:
         return None
     sizes, (strides,) = collapse(view.shape[:-1], [view.strides[:-1]])
@@ -100,14 +58,28 @@ def strided_rows(view: View) -> Rows | None:
     return Rows((view,), sizes[-1], strides[-1], *outer, segments=((0, view.shape[-1]),))
 
 
+def linear(context: Context, group: Group) -> None:
+    """Add the step of a Linear: rows of the operand against the packed weight."""
+    anchor = group.head
+    rows = rows_of_value(context, context.values[anchor.inputs[0]], anchor.name)
+    product(context, group, rows, *weight_and_bias(anchor), context.tail(group, tiles=True))
+
+
+def rows_of_value(context: Context, view: StridedView, name: str) -> Rows:
+    """Return the rows of a view, or of a copy that a step called after the node `name` makes."""
+    rows = strided_rows(contiguous_rows(context, view, name))
+    assert rows is not None
+    return rows
+
+
 def product(context: Context, group: Group, rows: Rows, weight: Array, bias: Array | None, tail: Tail) -> None:
-    """Adds the step acc[r, c] = sum_k rows[r, k] * weight[c, k] + bias[c] with its tail. weight (N, K)."""
+    """Add the step acc[r, c] = sum_k rows[r, k] * weight[c, k] + bias[c] with its tail. weight (N, K), bias (N,)."""
     _Product(context, rows, weight, bias, tail).add(group)
 
 
 class _Product:
-    """One product. Two orders: by rows, where a block of rows meets all panels of weights while it is in the first
-    cache; by panels, where a panel meets all blocks, so that large weights are read once and few rows keep all threads
+    """One product. Two orders: by rows, where a block of rows is multiplied by all panels of weights while it is in the first
+    cache; by panels, where a panel is used for all blocks, so that large weights are read once and few rows keep all threads
     busy."""
 
     def __init__(self, context: Context, rows: Rows, weight: Array, bias: Array | None, tail: Tail) -> None:
@@ -115,7 +87,7 @@ class _Product:
         self.n, self.k = weight.shape
         self.shape = geometry(context.variant, "float32" if weight.dtype.kind == "f" else "int8")
         self.integer = self.shape.dtype == "int8"
-        self.packed = context.keep(pack(weight.astype(self.shape.dtype), self.shape))
+        self.packed = context.keep(self.shape.pack(weight))
         self.bias = self._bias(weight, bias)
         self.lines = math.prod(rows.sizes)
         self.per_line = -(-rows.width // self.shape.mr)
@@ -126,7 +98,7 @@ class _Product:
         large = weight.size * ITEM_BYTES[self.shape.dtype] > LARGE_WEIGHT_BYTES
         self.by_panels = self.blocks < FEW_BLOCKS or (large and rows.fill is None)
         self.direct = not self.integer and rows.fill is None
-        self.left: View | None = None
+        self.left: StridedView | None = None
         if self.by_panels and not self.direct:
             self.left = context.temporary(self.blocks * self._left_elements, self.shape.dtype)
 
@@ -135,7 +107,7 @@ class _Product:
         """Elements of one prepared block of rows."""
         return self.shape.a_panel(self.k) if self.integer else self.block * self.k
 
-    def _bias(self, weight: Array, bias: Array | None) -> View | None:
+    def _bias(self, weight: Array, bias: Array | None) -> StridedView | None:
         if not self.integer:
             return None if bias is None else self.context.keep(np.asarray(bias, np.float32))
         sums = weight.astype(np.int64).sum(axis=1)
@@ -144,8 +116,8 @@ class _Product:
 
     def add(self, group: Group) -> None:
         """Append the step."""
-        own = [view for view in (self.packed, self.bias, self.left) if view is not None]
-        self.context.add(group, [*self.rows.views, *own, *self.tail.views], self._emit, macs=self.macs)
+        views = [view for view in (self.packed, self.bias, self.left) if view is not None]
+        self.context.add(group, [*self.rows.views, *views, *self.tail.views], self._emit, macs=self.macs)
 
     def _emit(self, buffers: Buffers) -> None:
         if not self.by_panels:
@@ -158,30 +130,26 @@ class _Product:
             with loop(self.blocks, parallel=self.wide and self.blocks > 1) as i:
                 self._prepare(buffers, i, buffers[self.left], i * self._left_elements)
 
-        def one(p: Expr, width: int) -> None:
+        def emit_panel(p: Expr, width: int) -> None:
             with loop(self.blocks) as i:
                 left = None if self.left is None else address(buffers[self.left], i * self._left_elements)
                 self._tile(buffers, i, left, p, width)
 
-        self._all_panels(one, parallel=self.wide)
+        self._all_panels(emit_panel, parallel=self.wide)
 
     def _all_panels(self, emit: Callable[[Expr, int], None], parallel: bool = False) -> None:
         whole, rest = divmod(self.n, self.shape.nr)
-        if rest and parallel and whole:  # one parallel loop: a last panel of its own would run alone
+        if rest and parallel and whole:  # one parallel loop: the last panel would run alone otherwise
             with loop(whole + 1, parallel=True) as p, T.If(p < whole):
                 with T.Then():
                     emit(p, self.shape.nr)
                 with T.Else():
                     emit(whole, rest)
             return
-        if whole:
-            with loop(whole, parallel=parallel and whole > 1) as p:
-                emit(p, self.shape.nr)
-        if rest:
-            emit(whole, rest)
+        each_panel(self.n, self.shape.nr, emit, parallel)
 
     def _place(self, i: Expr) -> tuple[Expr, Expr, Expr]:
-        """Of block i: (its first row's number, how many rows, where its first row starts)."""
+        """Return of block i (its first row's number, how many rows, where its first row starts)."""
         line, j = (i // self.per_line, i % self.per_line) if self.per_line > 1 and self.lines > 1 else (i, 0)
         if self.lines == 1:
             line, j = 0, i
@@ -191,7 +159,7 @@ class _Product:
         return line * self.rows.width + first, many, begin
 
     def _ask_for_next(self, buffers: Buffers, i: Expr) -> None:
-        """Rows of several segments jump through memory, which hardware does not foresee."""
+        """Prefetch the next block: hardware does not predict rows of several segments, which are scattered in memory."""
         if len(self.rows.segments) < 2:
             return
         _, _, begin = self._place(i + 1)
@@ -206,7 +174,7 @@ class _Product:
         return address(panel, 0)
 
     def _prepare(self, buffers: Buffers, i: Expr, target: Any, base: Expr) -> None:
-        """Gathers block i to `target[base:]`, integers packed."""
+        """Gather block i to `target[base:]`, integers packed."""
         row, many, begin = self._place(i)
         if self.rows.fill is not None:
             gathered, start = (scratch(self.block * self.k, self.shape.dtype), 0) if self.integer else (target, base)
@@ -231,10 +199,8 @@ class _Product:
         acc = scratch(shape.mr * shape.nr, shape.accumulator)
         panel = p * shape.panel(self.k)
         b = address(buffers[self.packed], panel)
-        if self.integer:
-            run("ew_gemm_s8", left, b, i64(self.k), address(acc, 0), i64(shape.nr), many)
-        elif left is not None:
-            run("ew_gemm_f32", left, i64(self.k), b, i64(self.k), address(acc, 0), i64(shape.nr), many)
+        if left is not None:
+            shape.multiply(left, i64(self.k), b, self.k, address(acc, 0), shape.nr, many)
         else:
             self._segments(buffers, acc, begin, panel, many)
 
@@ -249,13 +215,13 @@ class _Product:
         self.tail.emit_tile(buffers, acc, shape.nr, bias, (row, many), column, width, anchor)
 
     def _segments(self, buffers: Buffers, acc: Any, begin: Expr, panel: Expr, many: Expr) -> None:
-        """Float rows where they lie: a product for each contiguous segment, added up."""
+        """Emit the sum of one product for each contiguous segment of rows of floats, read in place."""
         shape, step, done = self.shape, i64(self.rows.step), 0
         for at, length in self.rows.segments:
             target = acc if done == 0 else scratch(shape.mr * shape.nr, shape.accumulator)
             a = address(buffers[self.rows.views[0]], begin + at)
             b = address(buffers[self.packed], panel + done * shape.nr)
-            run("ew_gemm_f32", a, step, b, i64(length), address(target, 0), i64(shape.nr), many)
+            shape.multiply(a, step, b, length, address(target, 0), shape.nr, many)
             if done:
                 with loop(many) as r:
                     lanes(shape.nr, lambda lane: _accumulate(acc, target, r * shape.nr + lane))  # noqa: B023

@@ -1,101 +1,90 @@
-"""What the conditions of a measurement mean for its figures."""
+"""What the conditions of a measurement mean for its figures: warnings, and energy from power."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from edgewright.targets.cpu.devices.measured import Conditions, Measured, Power
+from edgewright.targets.cpu.devices.measured import Conditions, DeviceMeasurement, Power
+from edgewright.targets.cpu.profile_results import PowerUse, RailEnergy, RunTimes
 
 # get_throttled of a Raspberry Pi: bits 0-3 now, the same from 16 on since boot.
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 _PI_FLAGS = ("under-voltage", "the clock is capped", "throttled", "the soft temperature limit is active")
 _PI_SINCE_BOOT = 16
 _SPREAD, _LOAD, _COOLER, _HOT_C = 0.1, 0.5, 0.9, 80.0
-# Rails through which everything else is fed, by board: the module's input on Jetsons (NVIDIA's Tegra documentation).
+# Rails that supply all others, by board: the module's input on Jetsons (NVIDIA's Tegra documentation).
 _INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "5V_IN")
 
 
-def warnings(measured: Measured, runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Sentences on what may have falsified the times; nothing for an emulator, which has none."""
+def warnings(measured: DeviceMeasurement, runs: Sequence[RunTimes]) -> list[str]:
+    """Return sentences on what may have distorted the times; none for an emulator, which has no times."""
     if not runs:
         return []
-    found = []
+    sentences = []
     before, after = measured.before, measured.after
     if before is None or after is None or not (before.clock_khz or after.clock_khz):
-        found.append("The device does not show its clock: nobody knows at which frequency this ran.")
+        sentences.append("The device does not report its clock: the frequency of these runs is unknown.")
     if before is not None and after is not None:
         processors = measured.machine.processors if measured.machine else 0
-        found += _clock(before, after) + _heat(before, after) + _others(before, processors)
+        sentences += _clock(before, after) + _heat(before, after) + _others(before, processors)
     for run in runs:
-        if run["spread"] > _SPREAD:
-            threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
-            found.append(f"With {threads} the times spread by {run['spread']:.0%}: other programs may have run.")
-    return found
+        if run.spread > _SPREAD:
+            threads = f"{run.threads} thread{'s' if run.threads > 1 else ''}"
+            sentences.append(f"With {threads} the times vary by {run.spread:.0%}: other programs may have run.")
+    return sentences
 
 
 def _clock(before: Conditions, after: Conditions) -> list[str]:
-    found = []
+    sentences = []
     if slow := sorted({*before.governors, *after.governors} - {"performance"}):
-        found.append(
-            f"The clock governor is {', '.join(slow)}: set `performance` for times that repeat "
+        sentences.append(
+            f"The clock governor is {', '.join(slow)}: set `performance` for reproducible times "
             "(cpupower frequency-set -g performance; on a Jetson: jetson_clocks)."
         )
     if after.clock_khz and after.clock_max_khz and max(after.clock_khz) < _COOLER * max(after.clock_max_khz):
         now, most = max(after.clock_khz) / 1e3, max(after.clock_max_khz) / 1e3
-        found.append(f"After the runs the clock stood at {now:,.0f} MHz, its maximum is {most:,.0f} MHz.")
-    return found
+        sentences.append(f"After the runs the clock was at {now:,.0f} MHz, its maximum is {most:,.0f} MHz.")
+    return sentences
 
 
 def _heat(before: Conditions, after: Conditions) -> list[str]:
-    found = []
+    sentences = []
     if before.throttle_count is not None and after.throttle_count is not None:
         times = after.throttle_count - before.throttle_count
         if times > 0:
-            found.append(f"The processor was throttled for its heat {times} time{'s' if times > 1 else ''} meanwhile.")
+            sentences.append(f"The processor was throttled {times} time{'s' if times > 1 else ''} by its temperature.")
     flags = after.throttled_flags or 0
     if now := [text for bit, text in enumerate(_PI_FLAGS) if flags >> bit & 1]:
-        found.append(f"The firmware says: {', '.join(now)}.")
+        sentences.append(f"The firmware reports: {', '.join(now)}.")
     risen = flags & ~(before.throttled_flags or 0)
     if past := [text for bit, text in enumerate(_PI_FLAGS) if risen >> (bit + _PI_SINCE_BOOT) & 1]:
-        found.append(f"The firmware says that this happened meanwhile: {', '.join(past)}.")
+        sentences.append(f"The firmware reports that this happened during the runs: {', '.join(past)}.")
     if after.thermal and (hottest := max(after.thermal, key=lambda zone: zone.millicelsius)).millicelsius > _HOT_C * 1e3:
-        found.append(f"{hottest.name} is at {hottest.millicelsius / 1e3:.0f} °C.")
-    return found
+        sentences.append(f"{hottest.name} is at {hottest.millicelsius / 1e3:.0f} °C.")
+    return sentences
 
 
 def _others(before: Conditions, processors: int) -> list[str]:
     if before.load is None or before.load <= _LOAD * max(processors, 1):
         return []
-    return [f"Before the runs the load was {before.load:.1f} on {processors} processors: other programs were busy."]
+    return [f"Before the runs the load was {before.load:.1f} on {processors} processors: other programs were running."]
 
 
-def power(measured: Power | None) -> dict[str, Any] | None:
-    """Rails with their energy per inference in mJ, above idle too, and the input rail by itself; None without sensors."""
+def power(measured: Power | None) -> PowerUse | None:
+    """Return the rails with their energy per inference in mJ, also above idle, and the input rail; None without sensors."""
     if measured is None or not measured.runs:
         return None
     idle = {rail.name: rail.milliwatts for rail in measured.idle}
     each_s = measured.seconds / measured.runs
-    rails = [
-        {
-            "name": rail.name,
-            "idle_mw": idle.get(rail.name),
-            "busy_mw": rail.milliwatts,
-            "mj_per_inference": rail.milliwatts * each_s,
-            "mj_above_idle": (rail.milliwatts - idle[rail.name]) * each_s if rail.name in idle else None,
-        }
+    rails = tuple(
+        RailEnergy(
+            rail.name,
+            idle.get(rail.name),
+            rail.milliwatts,
+            rail.milliwatts * each_s,
+            (rail.milliwatts - idle[rail.name]) * each_s if rail.name in idle else None,
+        )
         for rail in measured.busy
-    ]
-    whole = next((rail["name"] for rail in rails if _is_input(rail["name"])), None)
-    return {
-        "threads": measured.threads,
-        "runs": measured.runs,
-        "seconds": measured.seconds,
-        "samples": measured.samples,
-        "rails": rails,
-        "input_rail": whole,
-    }
-
-
-def _is_input(name: Any) -> bool:
-    return str(name) in _INPUT_RAILS
+    )
+    whole = next((rail.name for rail in rails if rail.name in _INPUT_RAILS), None)
+    return PowerUse(measured.threads, measured.runs, measured.seconds, measured.samples, rails, whole)

@@ -1,6 +1,6 @@
-"""Runs aarch64 programs under QEMU's user emulation and counts the instructions they execute.
+"""Running aarch64 programs under QEMU's user emulation, and counting the instructions they execute.
 
-Emulated time says nothing about speed; counts of instructions and the bits of results do not depend on the host.
+Emulated time says nothing about speed; instruction counts and results do not depend on the host.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgewright.passes import cache
-from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
+from edgewright.passes.diagnostics import CompileError, Exit, fail
+from edgewright.targets.cpu.child_process import Finished, run_child
 
 PROGRAMS = ("qemu-aarch64", "qemu-aarch64-static")  # Debian's qemu-user and qemu-user-static
 CPUS = {"generic_aarch64": "cortex-a72", "neon": "cortex-a72", "dotprod": "cortex-a76", "i8mm": "max"}
@@ -28,11 +28,11 @@ INSTALL = "install QEMU's user emulation: Debian and Ubuntu have it as `apt-get 
 
 
 @dataclass(frozen=True)
-class Run:
-    """What an emulated program did.
+class EmulatedRun:
+    """The result of an emulated program.
 
     exit_code: negative when a signal ended it (-SIGILL: an instruction that the processor lacks). instructions: how
-    many the whole process executed, None unless counted. marks: (kind, instructions so far) for each mark it made,
+    many the whole process executed, None unless counted. marks: (kind, instructions so far) for each mark it set,
     which is its system call close(-1163000000 - kind) with 0 <= kind < 64.
     """
 
@@ -51,31 +51,29 @@ def run(
     count: bool = False,
     library_root: Path | None = None,
     environment: Mapping[str, str] | None = None,
-) -> Run:
-    """Runs an aarch64 program on an emulated `cpu` (cortex-a72, cortex-a76, max ...).
+) -> EmulatedRun:
+    """Run an aarch64 program on an emulated `cpu` (cortex-a72, cortex-a76, max ...).
 
-    library_root: the folder that stands for / when a dynamic program looks for its loader and libraries.
-    environment: all of the program's variables, by default none but PATH. The emulator ends with the time limit.
-    CompileError T012 without QEMU (or, when counting, without one that takes plugins), T013 when the time is over.
+    library_root: the folder that replaces / when a dynamic program looks for its loader and libraries.
+    environment: all variables of the program, by default only PATH. The emulator is ended after the time limit.
+    CompileError T012 without QEMU (or, when counting, without one that takes plugins), T013 after the time limit.
     """
     variables = {"PATH": "/usr/bin:/bin"} if environment is None else environment
     with tempfile.TemporaryDirectory(prefix="edgewright-qemu-") as scratch:
         counts = Path(scratch) / "counts"
         emulation = command(program, args, cpu, library_root, counts if count else None)
-        stdout, stderr, code = _execute(emulation, variables, timeout_s)
-        if not count:
-            return Run(stdout, stderr, code, None)
-        if not counts.exists():  # a signal ends the emulator without its exit handlers
-            return Run(stdout, stderr, code, None)
+        done = _execute(emulation, variables, timeout_s)
+        if not count or not counts.exists():  # a signal ends the emulator without its exit handlers
+            return EmulatedRun(done.stdout, done.stderr, done.code, None)
         total, *marks = counts.read_text().split()
     pairs = (mark.split(":") for mark in marks)
-    return Run(stdout, stderr, code, int(total), tuple((int(kind), int(at)) for kind, at in pairs))
+    return EmulatedRun(done.stdout, done.stderr, done.code, int(total), tuple((int(kind), int(at)) for kind, at in pairs))
 
 
 def command(
     program: Path, args: Sequence[str], cpu: str, library_root: Path | None = None, counts: Path | None = None
 ) -> list[str]:
-    """The command line that `run` executes; counts: the file that gets the instruction counts as the program ends."""
+    """Return the command line that `run` executes; counts: the file for the instruction counts, written at the end."""
     emulator = find(plugins=counts is not None)
     options = ["-cpu", cpu]
     if library_root is not None:
@@ -86,12 +84,12 @@ def command(
 
 
 def forbid_core_dump(pid: int) -> None:
-    """QEMU writes its own core file of the emulated program into the current folder, where limits allow one."""
+    """Forbid core dumps: QEMU writes one of the emulated program to the current folder if the limits allow it."""
     resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
 def find(plugins: bool = False) -> str:
-    """The path of an aarch64 user emulator, one that takes plugins if asked; CompileError T012 when there is none."""
+    """Return the path of an aarch64 user emulator, with plugins if asked; CompileError T012 when there is none."""
     found = [path for name in PROGRAMS if (path := shutil.which(name))]
     if not found:
         fail("T012", "there is no emulator for aarch64", help=INSTALL, exit=Exit.USAGE)
@@ -105,7 +103,7 @@ def find(plugins: bool = False) -> str:
 
 
 def missing() -> list[str]:
-    """What a test that counts instructions lacks on this machine."""
+    """Return what this machine lacks to count instructions."""
     try:
         find(plugins=True)
     except CompileError:
@@ -121,14 +119,14 @@ def _takes_plugins(emulator: str) -> bool:
 
 @functools.cache
 def _interface(emulator: str) -> int:
-    """The number of the plugin interface: QEMU 9 refuses plugins of the first one, and older ones know no other."""
-    said = subprocess.run([emulator, "--version"], capture_output=True, text=True, errors="replace", timeout=60).stdout
-    version = re.search(r"version (\d+)", said)
+    """Return the version of the plugin interface: QEMU 9 refuses plugins of version 1, and older ones know no other."""
+    version_text = subprocess.run([emulator, "--version"], capture_output=True, text=True, errors="replace", timeout=60).stdout
+    version = re.search(r"version (\d+)", version_text)
     return 2 if version and int(version[1]) >= 9 else 1
 
 
 def _plugin(emulator: str) -> Path:
-    """The counting plugin, built for this machine and for the interface of this emulator, from the cache."""
+    """Return the counting plugin, built for this machine and this emulator's interface, from the cache."""
     source = (files("edgewright.targets.cpu") / "qemu_plugin" / "count.c").read_text()
     compiler = [path] if (path := shutil.which("cc")) else [sys.executable, "-m", "ziglang", "cc"]
     flags = [f"-DEW_PLUGIN_VERSION={_interface(emulator)}", "-std=gnu17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"]
@@ -146,37 +144,14 @@ def _plugin(emulator: str) -> Path:
 
 
 def _escaped(path: Path) -> str:
-    """A comma ends an option's value unless doubled."""
+    """Double commas, which would end an option's value."""
     return str(path).replace(",", ",,")
 
 
-def _execute(emulation: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> tuple[str, str, int]:
-    process = subprocess.Popen(
-        emulation,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
+def _execute(emulation: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> Finished:
     try:
-        forbid_core_dump(process.pid)
-        stdout, stderr = process.communicate(timeout=timeout_s)
+        return run_child(emulation, timeout_s, keep_stdout=True, environment=environment, started=forbid_core_dump)
     except subprocess.TimeoutExpired:
-        raise CompileError(
-            [
-                Diagnostic(
-                    "T013",
-                    f"the emulated program did not end within {timeout_s:g} s",
-                    help="emulation is 20 to 100 times slower than a board; give it more time or a smaller model",
-                )
-            ],
-            Exit.USAGE,
-        ) from None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    return stdout, stderr, process.returncode
+        message = f"the emulated program did not end within {timeout_s:g} s"
+        hint = "emulation is 20 to 100 times slower than a board; allow more time, or use a smaller model"
+        fail("T013", message, help=hint, exit=Exit.USAGE)

@@ -1,4 +1,4 @@
-"""The runner that goes with every artifact: its sources, and a program built from them for the artifact's architecture."""
+"""The runner in every artifact: its sources, and a program built from them for the artifact's architecture."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _CPP = ("-fno-exceptions", "-fno-rtti", "-nostdlib++")  # it needs nothing of a 
 
 
 def runner_files(arch: Arch) -> dict[str, bytes]:
-    """The files of an artifact's folder `runner` by their paths, the program among them.
+    """Return the files of an artifact's folder `runner` by their paths, including the program.
 
-    The program wants glibc 2.28 and no other library. CompileError T010 without ziglang, T011 when it fails.
+    The program needs glibc 2.28 and no other library. CompileError T010 without ziglang, T011 when it fails.
     """
     shipped = {name: text.encode() for name, text in sources().items()}
     return {f"{FOLDER}/{name}": content for name, content in {**shipped, PROGRAM: program(arch).read_bytes()}.items()}
 
 
 def sources() -> dict[str, str]:
-    """Every file of runner/ that a user may read or build, by its name."""
+    """Return every file of runner/ that a user may read or build, by its name."""
     folder = files("edgewright.targets.cpu") / "runner"
-    found = sorted((one for one in folder.iterdir() if one.name.endswith(_SHIPPED)), key=lambda one: one.name)
-    return {one.name: one.read_text(encoding="utf-8") for one in found if one.name != "__init__.py"}
+    shipped = sorted((file for file in folder.iterdir() if file.name.endswith(_SHIPPED)), key=lambda file: file.name)
+    return {file.name: file.read_text(encoding="utf-8") for file in shipped if file.name != "__init__.py"}
 
 
 def program(arch: Arch) -> Path:
-    """edgewright-run for an architecture, from the cache when it is there."""
+    """Return edgewright-run for an architecture, from the cache if it is there."""
     texts = {name: text for name, text in sources().items() if name.endswith((*_COMPILED, ".h"))}
     units = [name for name in texts if name.endswith(_COMPILED)]
 

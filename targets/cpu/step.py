@@ -1,74 +1,48 @@
-"""What lowering makes: steps with their operands, in order; and the context that makes them."""
+"""What lowering for CPUs makes: steps that are functions of pointers."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array
-from edgewright.targets.cpu.groups import Group
+from edgewright.passes.ir.types import Shape
 from edgewright.targets.cpu.tail import Tail
 from edgewright.targets.cpu.tir import step_function
 from edgewright.targets.cpu.variants import Variant
-from edgewright.targets.cpu.view import Space, Storage, View, contiguous
+from edgewright.targets.lowering.groups import Group
+from edgewright.targets.lowering.step import LoweringContext, ProgramStep
+from edgewright.targets.lowering.tail import Arrange
+from edgewright.targets.lowering.view import StridedView
 
 PARALLEL_MACS = 150_000  # below, waking another thread (some 2 us) costs more than it saves
 PARALLEL_ELEMENTS = 30_000
+Body = Callable[[Mapping[StridedView, Any]], None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """One call of the program: a TIR function on views. `stored`: the nodes whose values are complete after it."""
+class Context(LoweringContext[ProgramStep]):
+    """What lowering a node for one variant of the micro-kernels may use."""
 
-    name: str
-    kind: str
-    function: Any
-    views: tuple[View, ...]
-    macs: int
-    origin: tuple[str, ...] = ()
-    stored: tuple[tuple[Node, View], ...] = ()
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        self.variant = variant
 
+    def dense(self, shape: Shape, dtype: str) -> StridedView:
+        """Return row-major memory that is kept as long as steps read it."""
+        view = self.temporary(math.prod(shape), dtype).reshape(shape)
+        assert view is not None
+        return view
 
-@dataclass(slots=True)
-class Context:
-    """What lowering a node may use: where values are, and how to add steps, constants and temporaries."""
-
-    variant: Variant
-    values: dict[Node, View] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
-    _constants: dict[tuple[str, tuple[int, ...], bytes], View] = field(default_factory=dict)
-
-    def keep(self, value: Array) -> View:
-        """Where a constant lives; equal constants live once."""
-        value = np.asarray(value, order="C")  # ascontiguousarray would give a scalar an axis
-        key = (value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).digest())  # not the bytes: weights are large
-        if key not in self._constants:
-            storage = Storage(Space.WEIGHTS, str(value.dtype), max(value.size, 1), value)
-            self._constants[key] = contiguous(storage, value.shape)
-        return self._constants[key]
-
-    def temporary(self, elements: int, dtype: str) -> View:
-        """Memory of the arena that lives as long as steps read it."""
-        return contiguous(Storage(Space.WORK, dtype, max(elements, 1)), (max(elements, 1),))
-
-    def tail(self, group: Group, arrange: Callable[[View], View], tiles: bool = False) -> Tail:
+    def tail(self, group: Group, arrange: Arrange = lambda view: view, tiles: bool = False) -> Tail:
         return Tail(group, self.values, self.keep, arrange, tiles)
 
-    def add(self, group: Group, views: Sequence[View], body: Callable[[Any], None], kind: str = "", macs: int = 0) -> None:
-        """Append a step whose statements `body` makes from the buffers of `views`."""
+    def add(self, group: Group, views: Sequence[StridedView], body: Body, kind: str = "", macs: int = 0) -> None:
+        """Append a step whose statements `body` makes from the buffers of `views`: the one that completes the group, or
+        one of another `kind` before it."""
         used = tuple(dict.fromkeys(views))
-        self.steps.append(
-            Step(
-                group.members[0].name,
-                kind or "+".join(dict.fromkeys(n.op.kind for n in group.members)),
-                step_function(used, body),
-                used,
-                macs,
-                tuple(name for n in group.members for name in n.origin),
-                () if kind else tuple((n, self.values[n]) for n in group.stored),
-            )
-        )
+        fields = self.fields(group) | ({"kind": kind, "stored": ()} if kind else {})
+        self.steps.append(ProgramStep(function=step_function(used, body), views=used, macs=macs, **fields))
+
+    def add_move(self, name: str, kind: str, views: Sequence[StridedView], body: Body) -> None:
+        """Append a step that only moves or fills values."""
+        self.steps.append(ProgramStep(name, kind, step_function(views, body), tuple(views), 0))

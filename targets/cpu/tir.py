@@ -1,5 +1,5 @@
-"""The few words of TVM's builder that the steps are written in. A step is a private function on raw pointers; the
-entry function calls the steps in order.
+"""The words that the steps of a CPU program are written in. A step is a private function on raw pointers; the entry
+function calls the steps in order.
 """
 
 from __future__ import annotations
@@ -9,67 +9,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import tvm
-from edgewright.targets.cpu.view import View
-from tvm import tirx
-from tvm.script.ir_builder import IRBuilder
-from tvm.tirx.script import builder as T
+from edgewright.targets.lowering.tir import Expr, IRBuilder, T, i32, i64, tirx
+from edgewright.targets.lowering.view import StridedView
 
-__all__ = [
-    "Expr",
-    "IRBuilder",
-    "T",
-    "address",
-    "call",
-    "cast",
-    "constant",
-    "copy",
-    "i32",
-    "i64",
-    "lanes",
-    "loop",
-    "null",
-    "prefetch",
-    "put",
-    "row_offset",
-    "run",
-    "scratch",
-    "step_function",
-    "tirx",
-]
-
-Expr = Any  # tvm.ir.Expr or a Python number; TVM ships no types for its operators
 LANES = 32  # elements in one vectorised loop: two registers of float32 on AVX-512, eight on NEON
 
 
-def i64(value: Any) -> Expr:
-    return tirx.IntImm("int64", int(value)) if isinstance(value, int) else cast(value, "int64")
-
-
-def i32(value: int) -> Expr:
-    return tirx.IntImm("int32", value)
-
-
-def constant(value: float, dtype: str) -> Expr:
-    return tirx.FloatImm(dtype, float(value)) if dtype.startswith("float") else tirx.IntImm(dtype, int(value))
-
-
-def cast(value: Expr, dtype: str) -> Expr:
-    """`value` as another element type; vectors keep their lanes."""
-    return T.cast(value, dtype)
-
-
-def put(buffer: Any, flat: Expr, value: Expr) -> None:
-    """buffer[flat] = value."""
-    T.buffer_store(buffer, value, [flat])
-
-
 def address(buffer: Any, flat: Expr) -> Expr:
-    """The address of one element of a flat buffer."""
+    """Return the address of one element of a flat buffer."""
     return tirx.address_of(buffer[flat])
 
 
 def call(name: str, *arguments: Expr, result: str = "int32") -> Expr:
-    """A call of a micro-kernel; a statement when `evaluate`d."""
+    """Return a call of a micro-kernel; a statement when `evaluate`d."""
     return T.call_extern(result, name, *arguments)
 
 
@@ -78,17 +30,17 @@ def run(name: str, *arguments: Expr) -> None:
 
 
 def null() -> Expr:
-    """C's NULL."""
+    """Return C's NULL."""
     return T.reinterpret("handle", i64(0))
 
 
 def copy(target: Expr, source: Expr, size_bytes: int) -> None:
-    """C's memcpy."""
+    """Emit C's memcpy."""
     T.evaluate(T.call_extern("handle", "memcpy", target, source, i64(size_bytes)))
 
 
 def prefetch(buffer: Any, first: Expr, elements: int, item_bytes: int) -> None:
-    """Asks for elements that will be read soon, a cache line at a time."""
+    """Prefetch elements that will be read soon, a cache line at a time."""
     line = 64 // item_bytes
     with T.serial(0, -(-elements // line)) as i:
         where = address(buffer, first + i * line)
@@ -96,19 +48,19 @@ def prefetch(buffer: Any, first: Expr, elements: int, item_bytes: int) -> None:
 
 
 def scratch(elements: int, dtype: str) -> Any:
-    """Memory of this iteration alone, on the stack or from the thread's pool."""
+    """Allocate memory of this iteration alone, on the stack or from the thread's pool."""
     return T.alloc_buffer((max(elements, 1),), dtype, scope="global")
 
 
 @contextmanager
 def loop(extent: Expr, parallel: bool = False) -> Iterator[Expr]:
-    """`for i in range(extent)`, spread over threads if `parallel`."""
+    """Emit `for i in range(extent)`, spread over threads if `parallel`."""
     with (T.parallel if parallel else T.serial)(0, extent) as i:
         yield i
 
 
 def lanes(extent: int, body: Callable[[Expr], None], width: int = LANES) -> None:
-    """`body(j)` for 0 <= j < extent in vectors of `width`, and one shorter vector for what is left."""
+    """Emit `body(j)` for 0 <= j < extent in vectors of `width`, and one shorter vector for the rest."""
     whole = extent // width
     if whole > 1:
         with T.serial(0, whole) as chunk, T.vectorized(0, width) as lane:
@@ -118,14 +70,14 @@ def lanes(extent: int, body: Callable[[Expr], None], width: int = LANES) -> None
             body(lane)
     rest = extent - whole * width
     if rest == 1:
-        body(whole * width)  # TVM knows no vector of one lane
+        body(whole * width)  # TVM has no vector of one lane
     elif rest:
         with T.vectorized(0, rest) as lane:
             body(whole * width + lane if whole else lane)
 
 
-def step_function(views: Sequence[View], body: Callable[[Mapping[View, Any]], None]) -> Any:
-    """A function of one pointer per view (to the view's first element) whose statements `body` makes, given a flat
+def step_function(views: Sequence[StridedView], body: Callable[[Mapping[StridedView, Any]], None]) -> Any:
+    """Return a function of one pointer per view (to the view's first element) whose statements `body` emits, given a flat
     buffer for each view."""
     with IRBuilder() as ib, T.prim_func(private=True):
         T.func_name("step")
@@ -134,24 +86,8 @@ def step_function(views: Sequence[View], body: Callable[[Mapping[View, Any]], No
         buffers = {
             view: T.decl_buffer((view.span,), view.dtype, data=pointer) for view, pointer in zip(views, pointers, strict=True)
         }
-        # memory from the thread's pool needs a device, which only public functions know by themselves
+        # memory from the thread's pool needs a device, which only public functions have by default
         with T.attr(i64(0), "device_type", i32(1)), T.attr(i64(0), "device_id", i32(0)):
             body(buffers)
         T.Return(i32(0))
     return ib.get()
-
-
-def row_offset(sizes: Sequence[int], strides: Sequence[int], row: Expr) -> Expr:
-    """Where row number `row` of a walk over axes of these sizes starts."""
-    if len(sizes) == 1:
-        return row * strides[0] if strides[0] else 0
-    total: Expr = 0
-    below = 1
-    for axis in range(len(sizes) - 1, -1, -1):
-        index = row // below if below > 1 else row
-        if axis > 0:
-            index = index % sizes[axis]
-        if strides[axis]:
-            total = total + index * strides[axis]
-        below *= sizes[axis]
-    return total

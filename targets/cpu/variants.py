@@ -1,4 +1,4 @@
-"""Instruction-set variants of the CPU kernels, as data: which sources, which flags, which panel geometry."""
+"""The variants of the CPU kernels, one for each instruction set, as data: sources, flags and the geometry of panels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Arch = Literal["x86_64", "aarch64"]
 class Variant:
     """One build of the kernels.
 
-    features: names as in /proc/cpuinfo that a processor must have. sources: files of kernels/, one translation unit.
-    cflags: in the spelling of ziglang's clang. llvm_attrs: the same instruction set for a TVM target's mattr.
-    f32_mr x f32_nr and s8_mr x s8_nr: rows and columns of one accumulator tile. ka, kb: how many consecutive k lie
-    together in an A and a B panel of bytes. a_bytes: the size of an element of the A panel, which is
+    features: what a processor must have, by the names of /proc/cpuinfo. sources: files of kernels/, compiled as one
+    translation unit. cflags: for ziglang's clang. llvm_attrs: the same instruction set as the mattr of a TVM target.
+    f32_mr x f32_nr and s8_mr x s8_nr: rows and columns of one accumulator tile. ka, kb: how many consecutive k are
+    adjacent in an A and a B panel of bytes. a_bytes: the size of an element of the A panel, which is
     ceil(k / ka) * s8_mr * ka * a_bytes bytes long. s8_offset: what the A panel adds to int8 rows, u8_offset: what it
     subtracts from uint8 rows.
     """
@@ -34,14 +34,14 @@ class Variant:
     s8_nr: int
     ka: int
     kb: int
-    s8_offset: int
-    u8_offset: int
     vector_bits: int
+    s8_offset: int = 0
+    u8_offset: int = 127
     a_bytes: int = 1
 
     @property
     def geometry(self) -> dict[str, int]:
-        """Macros by which the C sources know the panels."""
+        """The macros that tell the C sources the geometry of the panels."""
         return {
             "EW_F32_MR": self.f32_mr,
             "EW_F32_NR": self.f32_nr,
@@ -59,9 +59,9 @@ _V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 _ATTRS_V3 = ("+avx", "+avx2", "+bmi", "+bmi2", "+f16c", "+fma", "+lzcnt", "+movbe", "+popcnt")
 _ATTRS_V4 = (*_ATTRS_V3, "+avx512f", "+avx512bw", "+avx512cd", "+avx512dq", "+avx512vl")
-_OWN = ("-DEW_OWN_GEMM_F32", "-DEW_OWN_GEMM_S8", "-DEW_OWN_DEPTHWISE")  # what generic.c leaves to other sources
+_OWN = ("-DEW_OWN_GEMM_F32", "-DEW_OWN_GEMM_S8", "-DEW_OWN_DEPTHWISE")  # what other sources define instead of generic.c
 _WIDE = ("-mprefer-vector-width=512", *_OWN)
-_REST = ("softmax_s16.c", "layer_norm_rows.c")  # complete what a variant has of its own
+_REST = ("softmax_s16.c", "layer_norm_rows.c")  # what no instruction set has a version of
 _LAST = ("experts.c", "hashing.c", "hashing_s8.c")  # call the other kernels
 _ROWS_512 = ("rows_avx512.c", "layer_norm_avx512.c", *_REST)
 _PORTABLE = ("generic.c", "integers.c", *_REST, "floats.c", *_LAST)
@@ -69,7 +69,13 @@ _FLOATS = ("gemm_f32.c", "generic.c", "depthwise_f32.c", "depthwise_madd.c", "fl
 _NEON = ("neon_f32.c", "neon_requantise.c", "neon_rows.c", *_REST, "depthwise_f32.c", "depthwise_neon.c", "floats.c", *_LAST)
 _NEON_DOT = ("neon_dot.c", *_NEON, "depthwise_quads.c")
 
-# Within an architecture from the plainest to the fastest: `best` takes the last one that runs.
+
+def _tiles(f32: tuple[int, int], s8: tuple[int, int], k: tuple[int, int]) -> dict[str, int]:
+    """Return the sizes of (rows, columns) of the accumulator tiles, and of k in (A, B), as fields of a Variant."""
+    return dict(zip(("f32_mr", "f32_nr", "s8_mr", "s8_nr", "ka", "kb"), (*f32, *s8, *k), strict=True))
+
+
+# For each architecture from the slowest to the fastest: `best` returns the last one that runs.
 VARIANTS: tuple[Variant, ...] = (
     Variant(
         "generic_x86_64",
@@ -78,14 +84,7 @@ VARIANTS: tuple[Variant, ...] = (
         sources=("gemm_s8_madd.c", "integers.c", *_REST, *_FLOATS),
         cflags=("-mcpu=x86_64", *_OWN),
         llvm_attrs=(),
-        f32_mr=4,
-        f32_nr=8,
-        s8_mr=4,
-        s8_nr=8,
-        ka=2,
-        kb=2,
-        s8_offset=0,
-        u8_offset=127,
+        **_tiles(f32=(4, 8), s8=(4, 8), k=(2, 2)),
         vector_bits=128,
         a_bytes=2,
     ),
@@ -96,14 +95,7 @@ VARIANTS: tuple[Variant, ...] = (
         sources=("gemm_s8_madd.c", "rows_avx2.c", *_REST, *_FLOATS),
         cflags=("-mcpu=x86_64_v3", *_OWN),
         llvm_attrs=_ATTRS_V3,
-        f32_mr=6,
-        f32_nr=16,
-        s8_mr=6,
-        s8_nr=16,
-        ka=2,
-        kb=2,
-        s8_offset=0,
-        u8_offset=127,
+        **_tiles(f32=(6, 16), s8=(6, 16), k=(2, 2)),
         vector_bits=256,
         a_bytes=2,
     ),
@@ -114,14 +106,7 @@ VARIANTS: tuple[Variant, ...] = (
         sources=("gemm_s8_madd.c", *_ROWS_512, *_FLOATS),
         cflags=("-mcpu=x86_64_v4", *_WIDE),
         llvm_attrs=_ATTRS_V4,
-        f32_mr=12,
-        f32_nr=32,
-        s8_mr=12,
-        s8_nr=32,
-        ka=2,
-        kb=2,
-        s8_offset=0,
-        u8_offset=127,
+        **_tiles(f32=(12, 32), s8=(12, 32), k=(2, 2)),
         vector_bits=512,
         a_bytes=2,
     ),
@@ -132,12 +117,7 @@ VARIANTS: tuple[Variant, ...] = (
         sources=("gemm_s8_vnni.c", *_ROWS_512, *_FLOATS, "depthwise_quads.c"),
         cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi", *_WIDE),
         llvm_attrs=(*_ATTRS_V4, "+avx512vnni", "+avx512vbmi"),
-        f32_mr=12,
-        f32_nr=32,
-        s8_mr=12,
-        s8_nr=32,
-        ka=4,
-        kb=4,
+        **_tiles(f32=(12, 32), s8=(12, 32), k=(4, 4)),
         s8_offset=128,
         u8_offset=0,
         vector_bits=512,
@@ -149,14 +129,7 @@ VARIANTS: tuple[Variant, ...] = (
         sources=("gemm_s8_amx.c", *_ROWS_512, *_FLOATS, "depthwise_quads.c"),
         cflags=("-mcpu=x86_64_v4+avx512vnni+avx512vbmi+amx_tile+amx_int8", *_WIDE),
         llvm_attrs=(*_ATTRS_V4, "+avx512vnni", "+avx512vbmi"),
-        f32_mr=12,
-        f32_nr=32,
-        s8_mr=32,
-        s8_nr=32,
-        ka=64,
-        kb=4,
-        s8_offset=0,
-        u8_offset=127,
+        **_tiles(f32=(12, 32), s8=(32, 32), k=(64, 4)),
         vector_bits=512,
     ),
     Variant(
@@ -166,14 +139,7 @@ VARIANTS: tuple[Variant, ...] = (
         sources=_PORTABLE,
         cflags=("-mcpu=generic",),
         llvm_attrs=("+neon",),
-        f32_mr=4,
-        f32_nr=8,
-        s8_mr=4,
-        s8_nr=8,
-        ka=1,
-        kb=1,
-        s8_offset=0,
-        u8_offset=127,
+        **_tiles(f32=(4, 8), s8=(4, 8), k=(1, 1)),
         vector_bits=128,
     ),
     Variant(
@@ -183,14 +149,7 @@ VARIANTS: tuple[Variant, ...] = (
         sources=("neon_s8.c", *_NEON),
         cflags=("-mcpu=cortex_a72",),
         llvm_attrs=("+neon",),
-        f32_mr=8,
-        f32_nr=8,
-        s8_mr=8,
-        s8_nr=16,
-        ka=2,
-        kb=2,
-        s8_offset=0,
-        u8_offset=127,
+        **_tiles(f32=(8, 8), s8=(8, 16), k=(2, 2)),
         vector_bits=128,
     ),
     Variant(
@@ -200,14 +159,7 @@ VARIANTS: tuple[Variant, ...] = (
         sources=_NEON_DOT,
         cflags=("-mcpu=cortex_a76",),
         llvm_attrs=("+neon", "+dotprod"),
-        f32_mr=8,
-        f32_nr=8,
-        s8_mr=8,
-        s8_nr=8,
-        ka=4,
-        kb=4,
-        s8_offset=0,
-        u8_offset=127,
+        **_tiles(f32=(8, 8), s8=(8, 8), k=(4, 4)),
         vector_bits=128,
     ),
     Variant(
@@ -217,48 +169,41 @@ VARIANTS: tuple[Variant, ...] = (
         sources=_NEON_DOT,
         cflags=("-mcpu=cortex_a76+i8mm",),
         llvm_attrs=("+neon", "+dotprod", "+i8mm"),
-        f32_mr=8,
-        f32_nr=8,
-        s8_mr=8,
-        s8_nr=8,
-        ka=8,
-        kb=8,
-        s8_offset=0,
-        u8_offset=127,
+        **_tiles(f32=(8, 8), s8=(8, 8), k=(8, 8)),
         vector_bits=128,
     ),
 )
 
 
 def variant(name: str) -> Variant:
-    """The variant of that name; KeyError with the known names when there is none."""
-    for one in VARIANTS:
-        if one.name == name:
-            return one
-    raise KeyError(f"no variant '{name}': {', '.join(one.name for one in VARIANTS)}")
+    """Return the variant of that name; KeyError with the known names when there is none."""
+    known = {variant.name: variant for variant in VARIANTS}
+    if name not in known:
+        raise KeyError(f"no variant '{name}': {', '.join(known)}")
+    return known[name]
 
 
 def best(arch: str, features: frozenset[str] | tuple[str, ...]) -> Variant:
-    """The fastest variant that a processor with these features runs; KeyError for an unknown architecture."""
+    """Return the fastest variant that a processor with these features runs; KeyError for an unknown architecture."""
     return runnable(arch, features)[-1]
 
 
 def runnable(arch: str, features: frozenset[str] | tuple[str, ...]) -> tuple[Variant, ...]:
-    """All variants that a processor with these features runs, the fastest last; KeyError when there is none."""
-    found = tuple(one for one in VARIANTS if one.arch == arch and set(one.features) <= set(features))
-    if not found:
+    """Return all variants that a processor with these features runs, the fastest last; KeyError when there is none."""
+    usable = tuple(variant for variant in VARIANTS if variant.arch == arch and set(variant.features) <= set(features))
+    if not usable:
         raise KeyError(f"no variant for architecture '{arch}'")
-    return found
+    return usable
 
 
 def host_arch() -> str:
-    """The architecture of this machine in the spelling of `Variant.arch`."""
+    """Return the architecture of this machine as `Variant.arch` spells it."""
     machine = platform.machine().lower()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
 
 
 def host_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """What the first processor of this machine can do by /proc/cpuinfo; empty where there is no such file."""
+    """Return the features of the first processor in /proc/cpuinfo; empty where there is no such file."""
     try:
         lines = cpuinfo.read_text(errors="replace").splitlines()
     except OSError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgewright.frontend.data import load_samples
+from edgewright.frontend.samples.data import load_samples
 
 from benchmarks import cpu_models
 from benchmarks.cpu_models import MODELS, CannotMake, Model, Wheel, check_digest, data_path, model_path, sentences, split

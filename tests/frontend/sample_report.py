@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+from edgewright.passes.results import Report
+
 TOKENS, WIDTH, HEADS, BLOCKS = 197, 192, 3, 12
 ARRAY = 12 * 16 * 16
+
+
+def typed(data: dict[str, Any]) -> Report:
+    """The report that a report.json holds."""
+    return msgspec.convert(data, Report)
 
 
 def operations(simulated: bool = True) -> list[dict[str, Any]]:
@@ -71,6 +79,7 @@ def sample(simulated: bool = True, random: bool = False) -> dict[str, Any]:
         "tensors_compared": 4 * len(ops) if simulated else None,
         "mismatch": None,
         "cycles": {"predicted": predicted, "simulated": counted},
+        "memory": {"name": "board", "text": "read latency 100, 48 bytes a cycle in all", "ideal_cycles": predicted},
         "clock_mhz": 300.0,
         "latency_ms": (counted or predicted) / 300e3,
         "resources": {
@@ -175,6 +184,7 @@ def sample_cpu(
             "outputs": [],
         },
         "cycles": {"predicted": None, "simulated": None},
+        "memory": None,
         "clock_mhz": 1_500.0,
         "latency_ms": None,
         "resources": {name: nothing for name in data["resources"]},

@@ -63,6 +63,7 @@ def test_truncated_everywhere(tmp_path: Path) -> None:
             read_model(path)
 
 
+@pytest.mark.long
 def test_damaged_bytes_never_escape_as_other_errors(tmp_path: Path) -> None:
     wholes = [vit(Spelling(batch="b", scale="shape"), SMALL), vit(Spelling(opset=11, norm="div"), SMALL)]
     texts = [model.SerializeToString() for model in wholes]

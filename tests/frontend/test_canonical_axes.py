@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from edgewright.frontend.canonical.axes import tidy_permutations
+from edgewright.frontend.canonical.axes import TidyPermutations
 from edgewright.passes.ir import Graph, Node, Shape, make
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import to_text
@@ -32,11 +32,11 @@ def chains(draw: st.DrawFn) -> Graph:
 
 @given(chains())
 def test_any_chain(graph: Graph) -> None:
-    tidy = tidy_permutations(graph)
+    tidy = TidyPermutations()(graph)[0]
     size = graph.inputs[0].type.size
     x = np.arange(size, dtype=np.float32).reshape(graph.inputs[0].shape)
     assert np.array_equal(interpret(tidy, {"x": x})["y"], interpret(graph, {"x": x})["y"])
-    assert to_text(tidy_permutations(tidy)) == to_text(tidy)
+    assert to_text(TidyPermutations()(tidy)[0]) == to_text(tidy)
     if len(graph.inputs[0].shape) < 4 and len(graph.outputs[0].shape) < 4:  # no channels to keep apart
         assert len(tidy.nodes()) <= max(4, len(graph.nodes()))
 
@@ -46,7 +46,7 @@ def steps(shape: Shape, *ops: Reshape | Transpose) -> list[str]:
     node = x
     for op in ops:
         node = make(op, node)
-    return [str(n.op) for n in tidy_permutations(Graph("g", (x,), (node,), ("y",))).nodes()[1:]]
+    return [str(n.op) for n in TidyPermutations()(Graph("g", (x,), (node,), ("y",)))[0].nodes()[1:]]
 
 
 LAST, FIRST = Transpose((0, 2, 3, 1)), Transpose((0, 3, 1, 2))

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from edgewright.frontend import cli, doctor, explain
+from edgewright.frontend.build import folder_name
+from edgewright.frontend.options import input_shapes
 from edgewright.frontend.report import render
 from edgewright.passes import error_texts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
@@ -21,7 +23,7 @@ from edgewright.passes.names import plain
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.frontend.sample_report import sample
+from tests.frontend.sample_report import sample, typed
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,12 +117,12 @@ def test_unknown_names_are_usage_errors(arguments: list[str]) -> None:
 
 
 def test_shape_names_may_hold_an_equals_sign() -> None:
-    assert cli.shape_of("a=b=1,2") == ("a=b", (1, 2))
+    assert input_shapes(["a=b=1,2"]) == {"a=b": (1, 2)}
 
 
 @pytest.mark.parametrize("name", ["../../x.onnx", "a b.onnx", "$(reboot).onnx", "....onnx", "ä.onnx"])
 def test_the_default_folder_is_a_plain_name(name: str) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", cli._folder_name(Path(name)))
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", folder_name(Path(name).stem))
 
 
 def test_several_errors_are_shown_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +238,7 @@ def test_an_explanation_fits_the_terminal(code: str) -> None:
 
 
 def test_summary_says_the_headline() -> None:
-    text = shown(lambda console: render.summary(console, sample(), Path("build/x"), "edgewright simulate build/x"))
+    text = shown(lambda console: render.summary(console, typed(sample()), Path("build/x"), "edgewright simulate build/x"))
     for words in (
         "deit_tiny on zcu104 (xczu7ev-ffvc1156-2-e)",
         "bit-exact",
@@ -255,7 +257,7 @@ def test_summary_says_the_headline() -> None:
 
 def test_summary_begins_with_random_calibration() -> None:
     data = sample(simulated=False, random=True)
-    text = shown(lambda console: render.summary(console, data, Path("d"), ""))
+    text = shown(lambda console: render.summary(console, typed(data), Path("d"), ""))
     assert text.startswith("Calibrated with random inputs.")
     assert "not measured" in text
 

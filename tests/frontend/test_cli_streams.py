@@ -14,8 +14,9 @@ from pathlib import Path
 import edgewright
 import onnx
 import pytest
-from edgewright.frontend import cli, doctor, publish
-from edgewright.frontend.compiled import Compiled
+from edgewright.frontend import cli, doctor
+from edgewright.frontend.files import publish
+from edgewright.frontend.fpga.bundle import FpgaBundle
 from edgewright.frontend.onnx_writing.writer import write_float
 from edgewright.passes import cache
 from edgewright.passes.diagnostics import CompileError
@@ -158,7 +159,7 @@ def test_a_killed_compilation_leaves_the_previous_bundle(model: Path, tmp_path: 
         with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
             time.sleep(moments.uniform(1.0, 4.0))
             process.kill()
-        assert Compiled.open(place).plan.image == image and (place / "notes.txt").read_text() == "mine"
+        assert FpgaBundle.open(place).plan.image == image and (place / "notes.txt").read_text() == "mine"
     edgewright.compile(model, target="zcu104", calibration="random", output=place)
     assert os.listdir(place.parent) == ["tiny"] and (place / "notes.txt").read_text() == "mine"
 
@@ -184,13 +185,13 @@ def test_the_verdict_of_a_folder_that_cannot_be_written(model: Path, tmp_path: P
     place = tmp_path / "tiny"
     edgewright.compile(model, target="zcu104", calibration="random", output=place)
 
-    def simulated(compiled: Compiled, *_: object, **__: object) -> None:
+    def simulated(compiled: FpgaBundle, *_: object, **__: object) -> None:
         return None
 
     def refuse(*_: object) -> None:
         raise publish.refusal(place / "report.html", "Read-only file system", "choose a folder you can write to")
 
-    monkeypatch.setattr(Compiled, "simulate", simulated)
+    monkeypatch.setattr(FpgaBundle, "simulate", simulated)
     monkeypatch.setattr("edgewright.frontend.report.report.write_results", refuse)
     done = CliRunner().invoke(cli.app, ["simulate", str(place)])
     assert done.exit_code == 0, done.output

@@ -7,19 +7,24 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import edgewright
 import numpy as np
 import onnx
 import pytest
-from edgewright.frontend import cli, driver, publish
-from edgewright.frontend.compiled import Compiled, rtl_sources
+from edgewright.frontend import build, cli
+from edgewright.frontend.files import publish
+from edgewright.frontend.fpga import target as fpga
+from edgewright.frontend.fpga.bundle import FpgaBundle, rtl_sources
 from edgewright.frontend.report import report
-from edgewright.frontend.reshaping import stage as reshape_stage
+from edgewright.hw.blocks.config import EngineConfig
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.results import to_data
 from typer.testing import CliRunner
+
+pytestmark = pytest.mark.long
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = EXAMPLES / "models" / "vit_digits.dynamo18.onnx"
@@ -69,7 +74,7 @@ def test_only_rtl_that_the_manifest_lists_is_compiled(bundle: Path, tmp_path: Pa
     copied = tmp_path / "bundle"
     shutil.copytree(bundle, copied)
     (copied / "rtl" / "aaa.sv").write_text('module engine; initial $system("touch owned"); endmodule\n')
-    sources = rtl_sources(copied)
+    sources = rtl_sources(FpgaBundle.open(copied))
     assert set(sources) == listed and "engine_top.v" in listed
     assert sources["engine.sv"] == (bundle / "rtl" / "engine.sv").read_text()
 
@@ -95,7 +100,7 @@ def test_starting_from_a_stage_gives_the_same_design(stage: str, bundle: Path, t
     edgewright.compile(MODEL, target="zcu104", calibration=DATA, output=folder)
     edgewright.compile(MODEL, target="zcu104", calibration=DATA, output=folder, start_from=stage)
     assert design(folder) == design(bundle)
-    assert Compiled.open(folder).report.accuracy.int8 == Compiled.open(bundle).report.accuracy.int8
+    assert FpgaBundle.open(folder).report.accuracy.int8 == FpgaBundle.open(bundle).report.accuracy.int8
 
 
 def test_starting_from_nothing_is_refused(tmp_path: Path) -> None:
@@ -105,7 +110,20 @@ def test_starting_from_nothing_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("failing", ["read_model", "quantise", "plan", "emit"])
+def test_a_plan_for_another_engine_or_a_cpu_is_not_emitted(bundle: Path, tmp_path: Path) -> None:
+    graph = FpgaBundle.open(bundle).graph
+    acts: tuple[Callable[[], object], ...] = (
+        lambda: fpga.stored_plan(bundle, graph, EngineConfig(weight_tiles=512)),
+        lambda: edgewright.compile(MODEL, target="rpi5", output=tmp_path / "new", start_from="emit"),
+    )
+    for act in acts:
+        with pytest.raises(CompileError) as caught:
+            act()
+        assert (caught.value.diagnostics[0].code, caught.value.exit_code) == ("U021", 2)
+        assert "--from plan" in caught.value.diagnostics[0].help
+
+
+@pytest.mark.parametrize("failing", ["read_with_facts", "quantise", "plan", "emit"])
 def test_a_failed_run_leaves_the_previous_bundle(
     failing: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +133,7 @@ def test_a_failed_run_leaves_the_previous_bundle(
     def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reshape_stage if failing == "read_model" else driver, failing, fail)
+    monkeypatch.setattr(fpga if failing in ("plan", "emit") else build, failing, fail)
     with pytest.raises(KeyboardInterrupt):
         edgewright.compile(MODEL, target="zcu104", calibration=DATA, output=folder)
     assert tree(folder) == tree(bundle)
@@ -188,7 +206,7 @@ def test_simulate_says_where_the_first_difference_is(bundle: Path, tmp_path: Pat
     """A flipped weight, with a manifest that covers it up: exit code 3, operation, tensor, index, both values."""
     folder = tmp_path / "digits"
     publish.publish(tree(bundle), folder)
-    compiled = Compiled.open(folder)
+    compiled = FpgaBundle.open(folder)
     step = next(step for step in compiled.plan.steps if step.operation.kind == "linear" and step.operation.table is not None)
     image = bytearray((folder / "memory" / "image.bin").read_bytes())
     row = image[step.fields["blob_address"] : step.fields["blob_address"] + 16]
@@ -215,7 +233,7 @@ def test_simulate_from_python_and_from_the_command_line(bundle: Path, tmp_path: 
     assert done.exit_code == 0, done.output
     assert "bit-exact" in done.output
     with np.load(DATA) as data:
-        found = Compiled.open(folder).simulate(data["images"][:2])
+        found = FpgaBundle.open(folder).simulate(data["images"][:2])
     assert found.bit_exact and found.images == 2
     assert to_data(found)["cycles"] == json.loads((folder / "report.json").read_text())["cycles"]
 
@@ -223,7 +241,7 @@ def test_simulate_from_python_and_from_the_command_line(bundle: Path, tmp_path: 
 @pytest.mark.sim
 @pytest.mark.slow
 def test_waves(bundle: Path, tmp_path: Path) -> None:
-    compiled = Compiled.open(bundle)
+    compiled = FpgaBundle.open(bundle)
     compiled.simulate(DATA, samples=1, wave=tmp_path / "out.fst")
     found = [path for path in tmp_path.iterdir() if path.stat().st_size > 10_000]
     assert found and found[0].suffix in (".fst", ".vcd")

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from edgewright.frontend import cli
-from edgewright.frontend.compiled_cpu import CompiledCpu
+from edgewright.frontend.cpu.bundle import CpuBundle
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.interp import interpret
 from typer.testing import CliRunner
@@ -70,7 +70,7 @@ def test_a_run_gives_the_bits_of_the_interpreter(integers: Path, tmp_path: Path)
             given["labels" if "labels" in given.files else "y"],
         )
     assert (logits.argmax(axis=1) == labels[:40]).mean() >= 0.9, "it no longer recognises digits"
-    compiled = CompiledCpu.open(integers)
+    compiled = CpuBundle.open(integers)
     (name,) = (one.name for one in compiled.artifact.manifest.inputs)
     stored = compiled.artifact.runner()({name: images[:1].astype(np.float32)})
     expected = interpret(compiled.graph, {name: images[:1].astype(np.float32)})
@@ -79,7 +79,7 @@ def test_a_run_gives_the_bits_of_the_interpreter(integers: Path, tmp_path: Path)
 
 def test_float_needs_no_calibration_and_agrees_with_onnxruntime(floats: Path) -> None:
     ort = pytest.importorskip("onnxruntime")
-    compiled = CompiledCpu.open(floats)
+    compiled = CpuBundle.open(floats)
     assert compiled.artifact.manifest.precision == "fp32"
     samples = compiled.samples(DATA)
     ran = compiled.run(DATA, samples=4, check=True)
@@ -177,7 +177,7 @@ def test_a_folder_of_the_other_kind_is_named(integers: Path, tmp_path: Path) -> 
 
 def test_nan_is_refused_by_integers_and_passed_by_floats(integers: Path, floats: Path) -> None:
     for folder, precision in ((integers, "int8"), (floats, "fp32")):
-        compiled = CompiledCpu.open(folder)
+        compiled = CpuBundle.open(folder)
         (one,) = compiled.artifact.manifest.inputs
         image: np.ndarray[Any, Any] = np.full(one.shape, np.nan, np.float32)
         if precision == "int8":
@@ -215,7 +215,7 @@ def test_nothing_loads_tvm_before_it_is_needed() -> None:
 
 def test_arrays_go_in_as_they_do_into_a_simulation(integers: Path, tmp_path: Path) -> None:
     """An array, arrays by input name, and a file are the same; what is no samples is refused."""
-    compiled = CompiledCpu.open(integers)
+    compiled = CpuBundle.open(integers)
     with np.load(DATA) as data:
         images = data["images"][:3]
     np.savez(tmp_path / "images.npz", images=images)

@@ -15,11 +15,11 @@ import edgewright
 import numpy as np
 import onnx
 import pytest
-from edgewright.frontend.bundle import report_of
-from edgewright.frontend.compiled import Compiled
+from edgewright.frontend.bundle import read_report
+from edgewright.frontend.files.ownership import sealed
+from edgewright.frontend.fpga.bundle import FpgaBundle
 from edgewright.frontend.onnx_writing.writer import write_float
-from edgewright.frontend.ownership import sealed
-from edgewright.frontend.reshaping.resume import Run
+from edgewright.frontend.reshaping.resume import ResumableRun
 from edgewright.frontend.splitting.fleet import load_fleet, parse_fleet
 from edgewright.frontend.splitting.folder import SplitFolder
 from edgewright.passes.diagnostics import CompileError, Exit
@@ -96,6 +96,7 @@ NAMES = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_changed_bytes(name: str, copied: Path, model: Path) -> None:
     image = (copied / "memory" / "image.bin").read_bytes()
@@ -105,13 +106,14 @@ def test_changed_bytes(name: str, copied: Path, model: Path) -> None:
         (copied / "manifest.json").write_bytes(kept)
         (copied / name).write_bytes(bytes_changed(content, seed))
         if name != "manifest.json":
-            assert refused(lambda: Compiled.open(copied), seed), seed  # a hash says so
+            assert refused(lambda: FpgaBundle.open(copied), seed), seed  # a hash says so
             repair(copied, name)
-        refused(lambda: report_of(copied), seed)
-        if not refused(lambda: Compiled.open(copied), seed):
-            assert Compiled.open(copied).plan.image == image, seed
+        refused(lambda: read_report(copied), seed)
+        if not refused(lambda: FpgaBundle.open(copied), seed):
+            assert FpgaBundle.open(copied).plan.image == image, seed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(".txt")])
 def test_changed_structure(name: str, copied: Path) -> None:
     image = (copied / "memory" / "image.bin").read_bytes()
@@ -122,8 +124,8 @@ def test_changed_structure(name: str, copied: Path) -> None:
         (copied / "manifest.json").write_bytes(kept)
         (copied / name).write_bytes(change(content, seed))
         repair(copied, name)
-        if not refused(lambda: Compiled.open(copied), seed) and "passes" not in name:
-            assert Compiled.open(copied).plan.image == image, seed
+        if not refused(lambda: FpgaBundle.open(copied), seed) and "passes" not in name:
+            assert FpgaBundle.open(copied).plan.image == image, seed
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_the_engine_is_the_board_s(copied: Path) -> None:
     for name, value in (("tokens", 10**9), ("tokens", 14), ("outs", 0), ("key_tiles", -1), ("more", 1)):
         (copied / "manifest.json").write_text(json.dumps(manifest | {"engine": manifest["engine"] | {name: value}}))
         with pytest.raises(CompileError) as caught:
-            Compiled.open(copied)
+            FpgaBundle.open(copied)
         assert caught.value.diagnostics[0].code == "U023"
 
 
@@ -157,7 +159,7 @@ def test_what_no_version_wrote(change: dict[str, Any], copied: Path) -> None:
     manifest = json.loads((copied / "manifest.json").read_bytes())
     (copied / "manifest.json").write_text(json.dumps(manifest | change))
     with pytest.raises(CompileError) as caught:
-        Compiled.open(copied)
+        FpgaBundle.open(copied)
     assert (caught.value.diagnostics[0].code, caught.value.exit_code) == ("U022", 2)
 
 
@@ -165,7 +167,7 @@ def test_hashes_come_before_the_checkpoint(copied: Path, monkeypatch: pytest.Mon
     (copied / "rtl" / "engine_top.v").write_text("module evil; endmodule")
     monkeypatch.setattr(checkpoint, "load", lambda path: pytest.fail("it was read"))
     with pytest.raises(CompileError) as caught:
-        Compiled.open(copied)
+        FpgaBundle.open(copied)
     assert caught.value.diagnostics[0].code == "U023" and caught.value.diagnostics[0].at == "rtl/engine_top.v"
 
 
@@ -180,12 +182,12 @@ def test_files_beside_the_design_are_not_simulated(copied: Path, monkeypatch: py
 
     monkeypatch.setattr("edgewright.sim.network.simulate", stop)
     with pytest.raises(KeyboardInterrupt):
-        Compiled.open(copied).simulate(samples=1)
+        FpgaBundle.open(copied).simulate(samples=1)
     assert "engine_top.v" in given[0] and "added.sv" not in given[0]
 
 
 def test_a_folder_compiled_again_is_not_mixed(copied: Path) -> None:
-    opened = Compiled.open(copied)
+    opened = FpgaBundle.open(copied)
     manifest = json.loads((copied / "manifest.json").read_bytes())
     manifest["program"]["descriptors"] += 1
     (copied / "manifest.json").write_text(json.dumps(manifest))
@@ -196,7 +198,7 @@ def test_a_folder_compiled_again_is_not_mixed(copied: Path) -> None:
 
 def test_resume_folders(tmp_path: Path) -> None:
     def run() -> object:
-        begun = Run.begin(tmp_path / "run", "key", True)
+        begun = ResumableRun.begin(tmp_path / "run", "key", True)
         begun.offered(1, "DropIdentities")
         return begun.step(1, DropIdentities(), graph())
 
@@ -212,6 +214,7 @@ def test_resume_folders(tmp_path: Path) -> None:
     run()
 
 
+@pytest.mark.long
 def test_split_folders(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(SPLIT, tmp_path / "split"))
     path = folder / "manifest.json"

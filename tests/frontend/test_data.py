@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgewright.frontend.data import check_arrays, check_ranges, input_shapes, load_samples, random_samples
-from edgewright.frontend.npz import npz
+from edgewright.frontend.files.npz import npz
+from edgewright.frontend.samples.data import check_arrays, check_ranges, input_shapes, load_samples, random_samples
 from edgewright.passes import error_texts
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir import Array
@@ -176,7 +176,7 @@ def test_sizes_are_checked_before_allocation(tmp_path: Path, monkeypatch: pytest
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("images.npy", header.getvalue())
     assert codes(refusal(path)) == ["D002"]
-    monkeypatch.setattr("edgewright.frontend.data.memory_budget_bytes", lambda: 10)
+    monkeypatch.setattr("edgewright.frontend.samples.data.memory_budget_bytes", lambda: 10)
     assert codes(refusal(saved(tmp_path, images=images()))) == ["D007"]
 
 

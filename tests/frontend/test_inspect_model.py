@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 from edgewright.frontend import support
-from edgewright.frontend.driver import Options, compile_model
-from edgewright.frontend.driver_cpu import compile_cpu
+from edgewright.frontend.build import build
+from edgewright.frontend.cpu import target as cpu
 from edgewright.frontend.inspect_model import inspect
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.onnx_writing.writer import write_float
+from edgewright.frontend.options import Options
 from edgewright.frontend.report.render import consoles, inspection
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Graph, Op, make
 from edgewright.passes.ops import Exp, Gelu, LayerNormalization, Pow, Softmax, graph_input
-from edgewright.targets.device import load_supported
 
 from tests.frontend.bad_models import chain, product
 from tests.frontend.onnx_vit import Sizes, Spelling, vit
@@ -144,24 +144,24 @@ def test_compile_does_what_inspect_says(name: str, tmp_path: Path, monkeypatch: 
     path.write_bytes(VERDICTS[name]())
     said = inspect(path, supports={**support.checks("host"), **support.checks("zcu104")}).targets
     assert set(said) == {("host", "int8"), ("host", "fp32"), ("zcu104", "int8")}
-    monkeypatch.setattr("edgewright.targets.cpu.package.package", lambda graph, variant, **_: (lower(graph, variant), None, []))
-    monkeypatch.setattr("edgewright.frontend.driver.emit", lambda *_: {})
+    monkeypatch.setattr(
+        "edgewright.targets.cpu.package.package", lambda graph, variant, **_: ({"model.so": b""}, lower(graph, variant), [])
+    )
+    monkeypatch.setattr("edgewright.frontend.cpu.target.cpu_report", lambda *_: None)
+    monkeypatch.setattr("edgewright.frontend.fpga.target.emit", lambda *_: {})
     for (target, precision), reasons in said.items():
         options = Options(target, calibration="random", precision=precision)
         found: tuple[str, ...] = ()
         try:
-            if target == "host":
-                compile_cpu(path, options, load_supported(target), None, None)
-            else:
-                compile_model(path, options)
+            build(path, options)
         except CompileError as error:
             found = tuple(one.code for one in error.diagnostics)
         assert found == tuple(one.code for one in reasons), (target, precision)
 
 
 def test_without_tvm_no_cpu_runs_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(support, "find_spec", lambda name: None)
-    support._refused.cache_clear()
+    monkeypatch.setattr(cpu, "find_spec", lambda name: None)
+    cpu._refused.cache_clear()
     said = inspect(vit(Spelling(opset=18)), supports=support.checks("host")).targets
-    support._refused.cache_clear()
+    cpu._refused.cache_clear()
     assert {code for reasons in said.values() for code in (one.code for one in reasons)} == {"T022"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgewright.frontend.labelled import Material, load_material, load_measured
-from edgewright.frontend.scores import agreements, outputs_of, scores, targets_of
+from edgewright.frontend.samples.labelled import Material, load_calibration, load_material
+from edgewright.frontend.samples.scores import agreements, outputs_of, scores, targets_of
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, make
 from edgewright.passes.ops import Linear, Reshape, constant, graph_input
@@ -61,7 +61,7 @@ def test_training_arrays_are_learned_from_and_the_others_measured_on(tmp_path: P
     assert (material.learn.count, material.measure.count) == (5, 6) and disjoint(material)
     assert np.array_equal(material.learn.targets["labels"], np.arange(5) % 3)
     assert "train_images" in material.how
-    measured = load_measured(path, two_heads())
+    measured = load_calibration(path, two_heads())[1]
     assert measured is not None and measured.count == 6
 
 
@@ -73,7 +73,7 @@ def test_calib_is_learned_from(tmp_path: Path) -> None:
     assert (only.learn.count, only.measure.count) == (4, 2) and disjoint(only) and len(only.learn.targets["labels"]) == 4
     told = saved(tmp_path, calib=rows(5), calib_labels=np.zeros(5, int), images=rows(6, 5), labels=np.zeros(6, int))
     assert load_material(told, two_heads(), labelled=True).learn.count == 5
-    assert load_measured(saved(tmp_path, calib=rows(5)), two_heads()) is None
+    assert load_calibration(saved(tmp_path, calib=rows(5)), two_heads())[1] is None
     assert load_material(tmp_path / "data.npz", two_heads()).learn.count == 4
 
 
@@ -83,7 +83,7 @@ def test_labels_find_their_output_and_targets_theirs(tmp_path: Path) -> None:
     mask = (x > 0).reshape(4, 1, 2, 2).astype(np.uint8)
     mask[0, 0, 0, 0] = 0
     path = saved(tmp_path, x=x, labels=np.array([0, 1, 0, 2]), mask=mask)
-    data = load_measured(path, graph)
+    data = load_calibration(path, graph)[1]
     assert data is not None and list(targets_of(graph, data)) == ["mask", "logits"]
     found = outputs_of(graph, data.inputs)
     assert [(s.output, s.metric, s.value) for s in scores(graph, found, data)] == [
@@ -111,7 +111,7 @@ def test_labels_find_their_output_and_targets_theirs(tmp_path: Path) -> None:
 )
 def test_targets_that_fit_nothing(arrays: dict[str, Any], code: str, tmp_path: Path) -> None:
     with pytest.raises(CompileError) as caught:
-        data = load_measured(saved(tmp_path, x=rows(4), **arrays), two_heads())
+        data = load_calibration(saved(tmp_path, x=rows(4), **arrays), two_heads())[1]
         assert data is not None
         targets_of(two_heads(), data)
     assert [one.code for one in caught.value.diagnostics] == [code]

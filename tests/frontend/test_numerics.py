@@ -8,7 +8,7 @@ from pathlib import Path
 import edgewright
 import numpy as np
 import pytest
-from edgewright.frontend.compiled import Compiled
+from edgewright.frontend.fpga.bundle import FpgaBundle
 from edgewright.frontend.onnx_writing.writer import write_float
 from edgewright.passes.ir.graph import Graph
 
@@ -56,5 +56,5 @@ def test_a_board_with_one_numerics_keeps_it(tmp_path: Path) -> None:
 def test_split_outliers_run_on_the_engine(tmp_path: Path) -> None:
     model, _ = compiled(with_outliers(), tmp_path, "zcu104")
     assert b"Concat" in model
-    report = Compiled.open(tmp_path / "zcu104-shared").simulate(samples=1)
+    report = FpgaBundle.open(tmp_path / "zcu104-shared").simulate(samples=1)
     assert report.bit_exact is True

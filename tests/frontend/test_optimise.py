@@ -14,13 +14,13 @@ from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
 from edgewright.frontend.report import report
 from edgewright.frontend.reshaping.options import Reshaping
-from edgewright.passes.blocks.find_blocks import find_blocks
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ops import MoE
 from edgewright.passes.results import Report, to_data
+from edgewright.passes.structure.find_blocks import find_blocks
 from edgewright.passes.transform import Note
 
 from tests.models import tiny_vit
@@ -51,7 +51,7 @@ def vit() -> Graph:
 
 def checked(told: Report) -> dict[str, Any]:
     data = to_data(told)
-    jsonschema.validate(json.loads(report.to_text(data)), report.schema())
+    jsonschema.validate(json.loads(report.to_text(told)), report.schema())
     return data
 
 

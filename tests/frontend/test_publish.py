@@ -17,15 +17,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from edgewright.frontend import publish, staging
-from edgewright.frontend.ownership import contents
+from edgewright.frontend.files import publish, staging
+from edgewright.frontend.files.ownership import contents
 from edgewright.passes.diagnostics import CompileError
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
 from pathlib import Path
-from edgewright.frontend.publish import publish
+from edgewright.frontend.files.publish import publish
 from tests.frontend.test_publish import bundle
 for number in range(int(sys.argv[3])):
     publish(bundle(f"{sys.argv[2]} {number}"), Path(sys.argv[1]))

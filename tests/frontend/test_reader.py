@@ -138,6 +138,7 @@ def test_spellings(spelling: Spelling) -> None:
     assert_canonical(spelling)
 
 
+@pytest.mark.long
 @given(spellings())
 @settings(max_examples=25)
 def test_any_combination(spelling: Spelling) -> None:
@@ -203,6 +204,7 @@ def test_reading_is_deterministic() -> None:
     assert to_text(read_model(model)) == to_text(read_model(model))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_examples(path: Path) -> None:
     found = kinds(check(path, "trained"))

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 import pytest
-from edgewright.frontend.data import input_shapes, load_samples, unbatched_inputs
-from edgewright.frontend.npz import npz
+from edgewright.frontend.files.npz import npz
 from edgewright.frontend.onnx_reading.reader import read_model
+from edgewright.frontend.samples.data import input_shapes, load_samples, unbatched_inputs
 from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.interp import interpret
 from onnx import TensorProto, helper, numpy_helper

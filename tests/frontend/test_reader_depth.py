@@ -32,6 +32,7 @@ def lines(kind: str) -> list[tuple[str, list[str]]]:
     return [("Exp", ["<"]), *[("Sub", ["<", "x"])] * DEPTH, ("Exp", ["<"]), ("MatMul", ["<", "w"]), ("Sign", ["<"])]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["residual", "sums of sums", "signs", "biases", "choices", "kernels"])
 def test_many_operators(kind: str, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)

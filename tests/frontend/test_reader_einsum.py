@@ -33,6 +33,7 @@ def equations(draw: st.DrawFn) -> tuple[str, list[tuple[int, ...]]]:
     return ",".join(texts) + (right if arrow else ""), shapes
 
 
+@pytest.mark.long
 @given(equations(), st.integers(0, 7))
 @settings(max_examples=150, deadline=None)
 def test_any_equation(drawn: tuple[str, list[tuple[int, ...]]], constants: int) -> None:

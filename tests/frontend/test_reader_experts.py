@@ -121,6 +121,7 @@ def test_experts_computed_and_masked() -> None:
     agrees(model, graph)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "op",
     [MoE(2), MoE(2, "before", True), MoE(3, "after"), MoE(6), MoE(1, activation="Silu"), MoE(2, activation="GeluTanh")],

@@ -6,41 +6,43 @@ import copy
 import dataclasses
 import json
 import re
+import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from edgewright.frontend.report import report, report_plots
+from edgewright.frontend.report import hardware, hardware_plots, page, plots, report
 from edgewright.passes.results import (
     SCHEMA_VERSION,
     CpuArtifact,
     Latency,
-    Layer,
+    LayerNoise,
     MemoryRange,
     Mismatch,
     OperationCost,
     Published,
     Report,
-    Stage,
+    Resources,
+    Roofline,
+    StageTime,
     to_data,
 )
 
 from tests.frontend.report_page import HOSTILE, Page
-from tests.frontend.sample_report import sample, sample_cpu
+from tests.frontend.sample_report import sample, sample_cpu, typed
 
 
 def empty() -> dict[str, Any]:
-    """A report in which nothing was measured."""
+    """A report in which nothing was measured; the cycles are predicted, and what the board has is known."""
     data = sample(simulated=False)
     data |= {"macs": None, "parameters": None, "clock_mhz": None, "latency_ms": None, "part": None}
     data |= {"products_per_dsp_per_cycle": None, "peak_memory_mib": None, "stages": [], "layers": []}
     data |= {"operations": [], "memory_map": []}
     data["accuracy"] = {"float": None, "int8": None, "images": None, "outputs": []}
     data["calibration"] = {"kind": None, "images": None, "method": None}
-    data["cycles"] = {"predicted": None, "simulated": None}
-    data["resources"] = {k: {"used": None, "available": None, "source": None} for k in report.RESOURCES}
+    data["resources"] = {name: {**entry, "used": None, "source": None} for name, entry in data["resources"].items()}
     data["roofline"] = {"macs_per_cycle": None, "bytes_per_cycle": None}
     return data
 
@@ -86,6 +88,7 @@ CASES = {
     "simulated": sample(),
     "predicted": sample(False, True),
     "empty": empty(),
+    "nothing": to_data(Report("m", "t", "0")),
     "mismatch": mismatched(),
     "hostile": hostile(),
     "cpu int8": sample_cpu(),
@@ -99,7 +102,7 @@ CASES = {
 @pytest.fixture(scope="module", params=list(CASES))
 def case(request: pytest.FixtureRequest) -> tuple[dict[str, Any], str]:
     data = CASES[request.param]
-    return data, report.to_html(data)
+    return data, report.to_html(typed(data))
 
 
 def test_the_schema_is_a_schema() -> None:
@@ -113,8 +116,8 @@ def test_the_dataclasses_keep_to_the_schema() -> None:
     something = dataclasses.replace(
         nothing,
         mismatch=Mismatch("op", "tensor", (0, 1), 2, 3),
-        stages=(Stage("read", 0.5),),
-        layers=(Layer("a", "Linear", None),),
+        stages=(StageTime("read", 0.5),),
+        layers=(LayerNoise("a", "Linear", None),),
         operations=(OperationCost("a", "linear", 5),),
         memory_map=(MemoryRange("a", "weights", 0, 64),),
     )
@@ -130,8 +133,9 @@ def test_the_dataclasses_keep_to_the_schema() -> None:
     assert set(to_data(something)) == set(report.schema()["properties"]) == set(sample()) == set(sample_cpu())
 
 
+@pytest.mark.long
 def test_json_keeps_to_the_schema(case: tuple[dict[str, Any], str]) -> None:
-    jsonschema.validate(json.loads(report.to_text(case[0])), report.schema())
+    jsonschema.validate(json.loads(report.to_text(typed(case[0]))), report.schema())
 
 
 @pytest.mark.parametrize(
@@ -152,7 +156,7 @@ def test_nothing_infinite_is_written() -> None:
     data = sample()
     data["latency_ms"] = float("nan")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        report.to_text(data)
+        report.to_text(typed(data))
 
 
 def test_the_page_needs_nothing_else(case: tuple[dict[str, Any], str]) -> None:
@@ -172,7 +176,7 @@ def test_the_page_is_well_formed(case: tuple[dict[str, Any], str]) -> None:
 
 @pytest.mark.parametrize("data", [hostile(), hostile_cpu()], ids=["fpga", "cpu"])
 def test_hostile_names_are_text(data: dict[str, Any]) -> None:
-    page = report.to_html(data)
+    page = report.to_html(typed(data))
     assert "<script>" not in page
     assert "49" not in Page(page).texts
     assert any("<script>alert('x')</script>" in text for text in Page(page).texts)
@@ -180,8 +184,9 @@ def test_hostile_names_are_text(data: dict[str, Any]) -> None:
         assert "\x1b" not in svg
 
 
+@pytest.mark.long
 def test_headline_says_what_happened() -> None:
-    text = " ".join(Page(report.to_html(sample())).texts)
+    text = " ".join(Page(report.to_html(typed(sample()))).texts)
     for words in (
         "bit-exact",
         "over 4 simulated images",
@@ -190,21 +195,22 @@ def test_headline_says_what_happened() -> None:
         "2.00 is the limit",
     ):
         assert words in text
-    text = " ".join(Page(report.to_html(mismatched())).texts)
+    text = " ".join(Page(report.to_html(typed(mismatched()))).texts)
     assert "expected -12, the hardware stored 44" in text
     assert "bit-exact" not in text
 
 
+@pytest.mark.long
 def test_random_calibration_is_the_first_thing_said() -> None:
     data = sample(random=True)
     data["notes"] = ["something else"]
-    body = report.to_html(data).split("<main>")[1]
+    body = report.to_html(typed(data)).split("<main>")[1]
     assert body.index(report.RANDOM_CALIBRATION) < body.index("something else") < body.index("<h1>")
-    assert report.RANDOM_CALIBRATION not in report.to_html(sample())
+    assert report.RANDOM_CALIBRATION not in report.to_html(typed(sample()))
 
 
 def test_what_was_not_measured_says_so() -> None:
-    text = " ".join(Page(report.to_html(empty())).texts)
+    text = " ".join(Page(report.to_html(typed(empty()))).texts)
     assert text.count("not measured") > 10
     assert "None" not in text
 
@@ -212,26 +218,49 @@ def test_what_was_not_measured_says_so() -> None:
 def test_too_large_a_design_does_not_fit() -> None:
     data = sample()
     data["resources"]["uram"]["used"] = 97
-    fits = next(tile for tile in report.tiles(data) if tile["label"] == report.FITS)
-    assert (fits["value"], fits["mood"]) == ("no", "bad")
+    fits = next(tile for tile in report.tiles(typed(data)) if tile.label == hardware.FITS)
+    assert (fits.value, fits.mood) == ("no", "bad")
     data["resources"]["uram"] = {"used": 3, "available": 0, "source": "planner"}
-    report.to_html(data)
+    report.to_html(typed(data))
 
 
+@pytest.mark.long
 def test_the_same_page_every_time() -> None:
-    assert report.to_html(sample()) == report.to_html(sample())
+    assert report.to_html(typed(sample())) == report.to_html(typed(sample()))
 
 
 def test_plots_leave_out_what_is_unknown() -> None:
-    data = empty()
-    assert report_plots.sqnr([{"name": "a", "op": "b", "sqnr_db": None}]) is None
-    assert report_plots.cycles(data["operations"]) is None
-    assert report_plots.roofline(sample()["operations"], None, 32.0) is None
-    assert report_plots.sqnr([{"name": "a", "op": "b", "sqnr_db": -3.0}]) is not None
+    assert plots.noise([LayerNoise("a", "b", None)]) is None
+    assert plots.noise([LayerNoise("a", "b", -3.0)]) is not None
+    assert hardware_plots.cycles(typed(empty()).operations) is None
+    assert hardware_plots.roofline(typed(sample()).operations, Roofline(None, 32.0)) is None
+
+
+def test_a_report_of_a_new_kind_of_target_shows_the_parts_it_has() -> None:
+    """Cycles and a memory map as of an engine, a latency and an artifact as of a processor."""
+    engine, processor = typed(sample()), typed(sample_cpu())
+    both = dataclasses.replace(engine, latency=processor.latency, artifact=processor.artifact, resources=Resources())
+    titles = Page(report.to_html(both)).titles
+    for name in ("cycles", "roofline", "memory", "latency", "artifact"):
+        assert page.words(f"{name}.title") in titles
+    assert page.words("resources.title") not in titles and page.words("time.title") not in titles
+    labels = {tile.label for tile in report.tiles(both)}
+    assert {"Cycles for one image", "Estimated latency, 1 thread", "Kernels"} <= labels and hardware.FITS not in labels
+
+
+def test_every_text_of_the_pages_is_used() -> None:
+    folder = Path(report.__file__).parent
+    source = "".join(path.read_text() for path in folder.glob("*.py"))
+    for section, texts in tomllib.loads((folder / "texts.toml").read_text()).items():
+        assert f'"{section}"' in source or f'"{section}.' in source, section
+        for key, text in texts.items():
+            named = key in ("title", "tag", "text") or f'"{section}.{key}"' in source or f'"{key}"' in source
+            assert named or (section == "changes" and key in ("map_caption", "bars_caption")), f"{section}.{key}"
+            assert "  " not in "".join(text).replace("\n", ""), f"{section}.{key}"
 
 
 def test_write_leaves_two_files(tmp_path: Path) -> None:
-    page, figures = report.write(sample(), tmp_path)
+    page, figures = report.write(typed(sample()), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
     assert json.loads(figures.read_text()) == sample()
     assert page.read_text().startswith("<!doctype html>")

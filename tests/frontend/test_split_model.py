@@ -15,10 +15,11 @@ import pytest
 from edgewright.frontend.cli import app
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.onnx_writing.writer import write_float
+from edgewright.frontend.report.split_results import Range, SubModel
 from edgewright.frontend.splitting.fleet import parse_fleet
 from edgewright.frontend.splitting.folder import SplitFolder, is_split
-from edgewright.frontend.splitting.latency import FleetPricing, Range
-from edgewright.frontend.splitting.model import SplitOptions, plan_data, plan_split
+from edgewright.frontend.splitting.latency import FleetPricing
+from edgewright.frontend.splitting.model import SplitOptions, plan_split, predicted_report
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.interp import interpret
 from typer.testing import CliRunner
@@ -97,7 +98,7 @@ def test_the_report_says_what_was_made(place: Path) -> None:
     page = (place / "out" / "report.html").read_text()
     checker = html.parser.HTMLParser()
     checker.feed(page)
-    for words in ("28.9 times", "34.1 times", "fusion.onnx", "Who does what", "jetson-nano"):
+    for words in ("28.9 times", "34.1 times", "fusion.onnx", "Which device does what?", "jetson-nano"):
         assert words in page
     assert page.count("<svg") == 3 and "<script" not in page and "://" not in page.replace("http://www.w3.org", "")
 
@@ -213,12 +214,11 @@ def test_a_model_with_experts_is_refused_with_the_reason() -> None:
 def test_latency_of_a_deployment_is_the_slowest_with_transfer_and_fusion() -> None:
     pricing = FleetPricing(parse_fleet(FLEET))
     rows = [
-        {"device": "rpi4", "feature_bytes": 64, "latency": {"low_ms": 3.0, "high_ms": 5.0}},
-        {"device": "jetson-nano", "feature_bytes": 125, "latency": {"low_ms": 2.0, "high_ms": 6.0}},
+        SubModel("", "rpi4", "", (), 0, 0, 0, 0, 0, 0, 64, Range(3.0, 5.0)),
+        SubModel("", "jetson-nano", "", (), 0, 0, 0, 0, 0, 0, 125, Range(2.0, 6.0)),
     ]
     assert pricing.total(rows, Range(0.25, 0.5)) == Range(3.25, 0.5 + 6.0 + 0.5 + 0.01)
-    twice = [{**rows[0]}, {**rows[0]}]
-    assert pricing.total(twice, Range(0.0, 1.0)) == Range(6.0, 11.0)
+    assert pricing.total([rows[0], rows[0]], Range(0.0, 1.0)) == Range(6.0, 11.0)
     unknown = FleetPricing(parse_fleet('[[device]]\nboard = "rpi4"\n[[device]]\nboard = "jetson-nano"\n'))
     assert unknown.total(rows, Range(0.0, 0.0)) == Range(None, None) and "jetson-nano has no link" in unknown.reasons[0]
 
@@ -230,6 +230,7 @@ def test_a_plan_for_an_fpga_keeps_to_its_grain_and_is_priced(tmp_path: Path) -> 
     fleet = parse_fleet('[[device]]\nboard = "zcu104"\n[[device]]\nboard = "rpi4"\n')
     plan = plan_split(read, fleet, SplitOptions(size=0.4))
     assert all(shape.width % 16 == 0 and shape.hidden % 16 == 0 for shape in plan.shapes)
-    found = plan_data("m", read, fleet, plan, FleetPricing(fleet))
-    for row in found["sub_models"]:
-        assert 0 < row["latency"]["low_ms"] < found["whole"]["latency"][row["board"]]["low_ms"]
+    report = predicted_report("m", read, fleet, plan, FleetPricing(fleet))
+    for part in report.sub_models:
+        whole = report.whole.latency[part.board].low_ms
+        assert part.latency.low_ms is not None and whole is not None and 0 < part.latency.low_ms < whole

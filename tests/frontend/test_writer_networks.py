@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from edgewright.frontend.data import input_shapes, load_samples, random_samples
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.onnx_writing.writer import interface_names, tensor_names, write_float, write_integer
+from edgewright.frontend.samples.data import input_shapes, load_samples, random_samples
 from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.interp import interpret, interpret_all
 from edgewright.passes.ops import Constant, Input

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped,unused-ignore]
-from edgewright.frontend.data import input_shapes, random_samples, unbatched_inputs
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.onnx_writing.writer import write_integer
+from edgewright.frontend.samples.data import input_shapes, random_samples, unbatched_inputs
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.plan import plan
 from edgewright.passes import error_texts

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgewright.frontend.data import random_samples
 from edgewright.frontend.onnx_reading.reader import read_model
-from edgewright.frontend.scores import outputs_of
+from edgewright.frontend.samples.data import random_samples
+from edgewright.frontend.samples.scores import outputs_of
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir.interp import interpret

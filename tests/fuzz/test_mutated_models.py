@@ -13,6 +13,7 @@ from tests.fuzz.mutation_checks import check
 COUNT = 300
 
 
+@pytest.mark.long
 def test_mutated_models_are_right_or_refused() -> None:
     verdicts = dict(run(0, 0, COUNT))
     assert len(verdicts) == COUNT

@@ -10,8 +10,9 @@ from edgewright.hw.blocks.activations import RECIPROCAL_BITS
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS
 from edgewright.hw.cost import predict_cycles
-from edgewright.hw.descriptors import reciprocal
-from edgewright.hw.limits import exact_tokens, too_wide
+from edgewright.hw.limits import too_wide
+from edgewright.hw.operations.patches import exact_tokens
+from edgewright.hw.operations.product import reciprocal
 from edgewright.hw.plan import plan
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, Node, make
@@ -61,7 +62,7 @@ LIMITS: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "tokens": (lambda: linear(49140), lambda: linear(49141), "49,141 tokens, the engine counts up to 49,140"),
     "tokens of 17 bits": (lambda: linear(1), lambda: linear(65536), "65,536 tokens"),
     "inputs": (lambda: linear(1, 4096), lambda: linear(1, 4097), "take 257 tiles of 16 channels"),
-    "a mean's tokens": (lambda: pooled(4080), lambda: pooled(4081), "adds 4,081 tokens up, the engine up to 4,080"),
+    "a mean's tokens": (lambda: pooled(4080), lambda: pooled(4081), "sums 4,081 tokens, the engine up to 4,080"),
     "a mean's channels": (lambda: pooled(3, 5000), lambda: pooled(4096), "4,096 tokens"),
     "a square grid": (lambda: patches(1, 107, 107, 2), lambda: patches(1, 108, 108, 2), "108 x 108 patches"),
     "a wide grid": (lambda: patches(1, 1, 2048, 1), lambda: patches(1, 1, 5000, 1), "5,000 patches in a row"),

@@ -82,4 +82,4 @@ def test_an_address_beside_its_value_is_an_error_of_ours(field: str, by: int) ->
     step = planned.steps[at]
     changed = replace(step, fields={**step.fields, field: step.fields[field] + by})
     with pytest.raises(PlanError):
-        check_reach(replace(planned, steps=(*planned.steps[:at], changed, *planned.steps[at + 1 :])))
+        check_reach((*planned.steps[:at], changed, *planned.steps[at + 1 :]), planned.storage)

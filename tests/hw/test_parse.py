@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.cost import RTL, rtl_files
+from edgewright.hw.cost import rtl_files
+from edgewright.hw.top import RTL
 from edgewright.targets.device import load
 
 

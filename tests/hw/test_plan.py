@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from edgewright.frontend.driver import check_fit
+from edgewright.frontend.fpga.target import check_fit
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.operation import FIELDS, encode
-from edgewright.hw.fused import operands
+from edgewright.hw.blocks.operation import FIELDS, LOAD_UNITS, RUN_UNITS, Operation, encode
+from edgewright.hw.kernel.tokens import unpack
+from edgewright.hw.kernel.types import leaves
+from edgewright.hw.operations.operation import operands
 from edgewright.hw.plan import Plan, pack_rows, plan, unpack_rows
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, Node, make, rewrite
@@ -97,7 +99,7 @@ REFUSED: dict[str, tuple[Callable[[], Graph], EngineConfig, str, str]] = {
         "a difference",
     ),
     "sums over channels": (single(ReduceSum((2,)), (1, 4, 16)), CONFIG, "P001", "over axes (2,)"),
-    "sums of 16 bits": (single(ReduceSum((1,)), (1, 4, 16), elem=INT16), CONFIG, "P001", "it adds i16[1,4,16] up"),
+    "sums of 16 bits": (single(ReduceSum((1,)), (1, 4, 16), elem=INT16), CONFIG, "P001", "it sums i16[1,4,16] over"),
     "LayerNorm into a sum": (
         single(LayerNormalization(eps_term=1, shift=9, elem=INT16), (1, 4, 16), elem=INT16),
         CONFIG,
@@ -185,10 +187,7 @@ def test_a_result_in_the_place_of_a_value_that_is_still_read_is_noticed(kind: st
     moved = 0
     for at, operation in enumerate(steps):
         residual = operation.residual
-        computed = operation.computed
-        view = {"source": computed.source, "key": computed.key, "value": computed.value}.get(
-            kind, None if residual is None else residual.source
-        )
+        view = residual.source if kind == "residual" and residual is not None else getattr(operation.product, kind, None)
         if view is None or view.root not in {before.target for before in steps[:at]}:
             continue
         first = next(i for i, before in enumerate(steps) if before.target is view.root)
@@ -211,6 +210,18 @@ def test_descriptors_refuse_what_does_not_fit_a_field() -> None:
         encode({**blank, "n_keys": 4096})
     with pytest.raises(ValueError, match="fields differ"):
         encode({"n_keys": 1})
+
+
+def test_a_descriptor_holds_a_command_for_each_unit() -> None:
+    """Read as the engine reads it, each unit's command has the quantities that it needs, and no quantity is in none."""
+    rng = np.random.default_rng(0)
+    fields = {name: int(rng.integers(0, 1 << min(kind.bits, 62))) for name, kind in FIELDS.items()}
+    rows = unpack(Operation, [int.from_bytes(encode(fields), "little")])
+    read = {path: int(row[0]) for (path, _, _), row in zip(leaves(Operation), rows, strict=True)}
+    assert read == {path: fields[path[-1]] for path in read}
+    assert {path[-1] for path in read} == set(FIELDS)
+    units = {path[:2] for path in read}
+    assert len(units) == len(LOAD_UNITS) + len(RUN_UNITS)
 
 
 @settings(max_examples=30, deadline=None)
@@ -245,7 +256,7 @@ def test_rms_norms_run_as_layer_norms_where_the_mean_is_0_and_are_refused_elsewh
         integer = quantise(graph, {"image": images(graph, 8)}).graph
         if centred:
             steps = plan(integer, CONFIG).steps
-            assert sum(step.operation.norm is not None for step in steps) == 3
+            assert sum(step.operation.product.norm is not None for step in steps) == 3
             continue
         with pytest.raises(CompileError) as caught:
             plan(integer, CONFIG)

@@ -122,11 +122,11 @@ PLANNED: dict[str, Callable[[], Graph]] = {
     "tokens of parts joined": lambda: joined(1, (1, 5, 20), (1, 2, 20), moved=True),
     "16-bit tokens of parts joined": lambda: joined(1, (1, 5, 32), (1, 2, 32), moved=True, elem=INT16),
     "channels joined at 16 and 48": lambda: joined(2, (1, 3, 16), (1, 3, 32)),
-    "one token each behind an axis of 2": lambda: joined(2, (1, 2, 1, 16), (1, 2, 1, 16)),
+    "one token each after an axis of 2": lambda: joined(2, (1, 2, 1, 16), (1, 2, 1, 16)),
 }
 REFUSED: dict[str, tuple[Callable[[], Graph], str, str]] = {
     "channels joined at 20": (lambda: joined(2, (1, 3, 20), (1, 3, 20)), "Concat", "starts at channel 20"),
-    "tokens joined behind an axis of 2": (lambda: joined(2, (1, 2, 3, 16), (1, 2, 4, 16)), "Concat", "behind an axis of 2"),
+    "tokens joined after an axis of 2": (lambda: joined(2, (1, 2, 3, 16), (1, 2, 4, 16)), "Concat", "after an axis of 2"),
     "16-bit input, channels from 8 with a step": (
         lambda: (case := Case(1, 4, 64, elem=INT16)).graph(case.read(make(Slice(2, 8, 40, 2), case.quantised))),
         "Slice",

@@ -6,12 +6,19 @@ import re
 import subprocess
 from pathlib import Path
 
-from edgewright.hw.registers import REGISTERS, RTL, c_header, renewed
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.cost import program_of
+from edgewright.hw.registers import PORTS, REGISTERS, c_header, renewed
+from edgewright.hw.top import RTL
 
 
 def test_axil_control_holds_the_table_of_today() -> None:
     text = (RTL / "axil_control.sv").read_text()
     assert renewed(text) == text, "run python -m edgewright.hw.registers"
+
+
+def test_error_bits_are_in_the_order_of_the_masters() -> None:
+    assert tuple(port.name for port in program_of(EngineConfig()).axi) == PORTS
 
 
 def test_offsets_and_fields_do_not_overlap() -> None:

@@ -69,12 +69,12 @@ def labels() -> Array:
 
 def _split(graph: Graph) -> Graph:
     from edgewright.passes.learn.class_fusion import train_fusion
-    from edgewright.passes.learn.class_pruning import Schedule, Stage
+    from edgewright.passes.learn.class_pruning import PruningSchedule, PruningStage
     from edgewright.passes.learn.dataset import LearningData
     from edgewright.passes.splitting.split_classes import SplitClasses
 
-    short = Stage(16, 16, 1e-3)
-    schedule = Schedule(short, short, short, batch=8, score_images=8, exact_images=8, exact=4)
+    short = PruningStage(16, 16, 1e-3)
+    schedule = PruningSchedule(short, short, short, short, batch=8, score_images=8, exact_images=8, exact=4)
     with patch.dict(train_fusion.__kwdefaults__, steps=20):  # how well it fuses is another test's business
         return SplitClasses(2, schedule=schedule).run(graph, LearningData(samples(graph), labels())).sub_models[0]
 

@@ -42,8 +42,8 @@ def test_a_deep_graph_is_quantised(kind: str) -> None:
 @pytest.mark.tvm
 def test_long_runs_are_lowered_in_bounded_steps() -> None:
     pytest.importorskip("tvm")
-    from edgewright.targets.cpu.groups import MEMBERS_MAX, TERMS_MAX, group
     from edgewright.targets.cpu.lower import lower
+    from edgewright.targets.lowering.groups import MEMBERS_MAX, TERMS_MAX, group
 
     from tests.targets.cpu.lowered import HOST
 

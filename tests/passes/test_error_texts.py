@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from edgewright.passes import error_texts
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 
-ROOT = Path(__file__).parents[2]
-LAYERS = ("frontend", "sim", "hw", "targets", "passes")
+from tests.passes.raised_errors import LAYERS, ROOT, raised_errors
+
+RAISED = raised_errors()
 PROSE_WIDTH, EXAMPLE_WIDTH = 100, 240
 FENCED = re.compile(r"^```(?:text|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -49,6 +49,16 @@ def test_a_text_has_a_title_and_four_sections(code: str) -> None:
     assert all(re.match(r"  (at|because|help) +\S", line) for line in rest)
     assert max(map(len, FENCED.sub("", source).split("\n"))) <= PROSE_WIDTH
     assert max(map(len, source.split("\n"))) <= EXAMPLE_WIDTH
+
+
+@pytest.mark.parametrize("code", error_texts.codes())
+def test_an_example_is_what_the_code_prints(code: str) -> None:
+    """Message, reason and help of the example can all be printed by one of the places that raise the code."""
+    source = (error_texts.FOLDER / f"{code}.md").read_text(encoding="utf-8")
+    _, message, *rest = source.partition("```text\n")[2].partition("\n```")[0].split("\n")
+    parts = {"message": message.removeprefix(f"error[{code}]: ")}
+    parts |= {word: text for word, text in (line.split(maxsplit=1) for line in rest)}
+    assert any(raised.prints(parts) for raised in RAISED[code]), RAISED[code]
 
 
 def test_a_diagnostic_reads_like_a_compilers() -> None:

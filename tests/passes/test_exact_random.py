@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from edgewright.frontend.canonical.canonicalise import GROUPS
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.exact.reparameterise import ReparameteriseLayerNorm
 from edgewright.passes.exact.split_outliers import SplitOutliers
@@ -19,7 +20,7 @@ from tests.fuzz.agreement import difference, outputs_under_noise, tolerances
 from tests.fuzz.float_networks import NORMS, around, chain
 from tests.fuzz.float_steps import STEPS
 
-PASSES = {type(step).__name__: step for rms_norm in (False, True) for step in float_passes(rms_norm)}
+PASSES = {step.name: step for rms_norm in (False, True) for step in float_passes(rms_norm)}
 
 
 def results(graph: Graph, values: dict[str, Array]) -> list[Array]:
@@ -36,7 +37,7 @@ def calibrated(graph: Graph, values: dict[str, Array]) -> list[Pass]:
     return [ReparameteriseLayerNorm(seen), SplitOutliers(seen)]
 
 
-def disagreements(graph: Graph, values: dict[str, Array]) -> list[str]:
+def disagreements(graph: Graph, values: dict[str, Array], extreme: float) -> list[str]:
     """Which passes change what an output is, by more than rounding does, or lose a value that was finite."""
     wanted, allowed = results(graph, values), tolerances(graph, values)
     found = []
@@ -47,13 +48,15 @@ def disagreements(graph: Graph, values: dict[str, Array]) -> list[str]:
                 found.append(f"{name}: output {i} differs by {difference(a, b):.2g}, allowed {most:.2g}")
 
     with np.errstate(all="ignore"):
-        for step in (*PASSES.values(), *calibrated(graph, values)):
-            compare(type(step).__name__, step(graph)[0])
+        # a normalisation that is written out overflows where the operator it is recognised as does not
+        for step in (*PASSES.values(), *calibrated(graph, values), *(() if extreme else GROUPS)):
+            compare(step.name, step(graph)[0])
         for rms_norm in (False, True):
             compare(f"optimise(rms_norm={rms_norm})", optimise(graph, rms_norm=rms_norm)[0])
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("extreme", [0.0, 0.15], ids=["usual", "extreme"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_every_operator_before_and_behind_a_norm(norm: str, extreme: float) -> None:
@@ -62,11 +65,11 @@ def test_every_operator_before_and_behind_a_norm(norm: str, extreme: float) -> N
     half = (list(NORMS).index(norm) + (extreme > 0)) % 2  # the other half of the pairs, beside the other kinds of norms
     for seed, (first, second) in list(enumerate(zip(steps, behind, strict=True)))[half::2]:
         graph, values = around(first, norm, second, seed, extreme)
-        assert not disagreements(graph, values), (first, norm, second, seed)
+        assert not disagreements(graph, values, extreme), (first, norm, second, seed)
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), extreme=st.sampled_from([0.0, 0.0, 0.1]))
 def test_random_chains(seed: int, extreme: float) -> None:
     graph, values = chain(8, seed, extreme)
-    assert not disagreements(graph, values)
+    assert not disagreements(graph, values, extreme)

@@ -24,6 +24,7 @@ def quantised(model: str, exporter: str, count: int = 64) -> tuple[Quantised, np
     return quantise(graph, {name: data["calib"][:count]}), data
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["fashion", "digits"])
 @pytest.mark.parametrize("count", [8, 64])
 def test_accuracy_is_kept(model: str, count: int) -> None:
@@ -37,6 +38,7 @@ def test_accuracy_is_kept(model: str, count: int) -> None:
     assert (floats.argmax(1) == integers.argmax(1)).mean() > 0.98
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["fashion", "digits"])
 def test_every_exporter_gives_the_same_logits(model: str) -> None:
     results = []

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from edgewright.passes.blocks.find_blocks import find_blocks, runs_of_equal_blocks, tokens_read
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ops import (
     Add,
@@ -20,6 +19,7 @@ from edgewright.passes.ops import (
     graph_input,
 )
 from edgewright.passes.pipeline import optimise
+from edgewright.passes.structure.find_blocks import find_blocks, runs_of_equal_blocks, tokens_read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

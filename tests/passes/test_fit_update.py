@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgewright.passes.blocks.find_blocks import find_blocks
 from edgewright.passes.blocks.fit_update import Update, fit_update
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.interp import interpret, interpret_all
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import constant, value_of
+from edgewright.passes.structure.find_blocks import find_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

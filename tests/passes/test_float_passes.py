@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.exact.add_before_concat import AddBeforeConcat
-from edgewright.passes.exact.drop_identities import DropIdentities
+from edgewright.passes.exact.drop_identities import DropIdentities, JoinMoves
 from edgewright.passes.exact.fold_constants import FoldConstants
 from edgewright.passes.exact.fold_image_affine import FoldImageAffine
 from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
@@ -16,6 +16,7 @@ from edgewright.passes.exact.merge_linears import MergeLinears
 from edgewright.passes.exact.narrow_linear import NarrowLinear
 from edgewright.passes.exact.pre_rmsnorm import PreRMSNorm, RMSAsLayerNorm
 from edgewright.passes.exact.scale_into_query import ScaleIntoQuery
+from edgewright.passes.exact.share_equal import ShareEqual
 from edgewright.passes.exact.sink_reshapes import SinkReshapes
 from edgewright.passes.exact.slice_early import SliceEarly
 from edgewright.passes.ir.graph import Graph, Node, make, topological
@@ -42,7 +43,7 @@ from edgewright.passes.ops import (
     constant,
     graph_input,
 )
-from edgewright.passes.pipeline import FLOAT_PASSES, optimise
+from edgewright.passes.pipeline import FLOAT_PASSES, TIDY, optimise
 from edgewright.passes.transform import Pass
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -192,7 +193,7 @@ def test_identities_go_and_moves_join() -> None:
     moves = make(Slice(1, 1, 3), make(Slice(1, 2, 6), make(Reshape((1, 6, 4)), make(Transpose((0, 1, 2)), x))))
     twice = make(Add(), make(Relu(), moves), make(Relu(), moves))
     graph = graph_of(x, make(Concat(0), make(Reshape((8,)), make(Reshape((2, 4)), twice))))
-    after, _ = DropIdentities()(graph)
+    after, _ = TIDY(graph)
     same_values(graph, after, tolerance=0)
     assert kinds(after) == ["Input", "Slice", "Relu", "Add", "Reshape"]
     (part,) = (n.op for n in after if isinstance(n.op, Slice))
@@ -273,12 +274,13 @@ def random_graphs(draw: st.DrawFn) -> Graph:
 
 
 STEPS: list[Pass] = [
-    *(FoldConstants(), DropIdentities(), FoldScales()),
+    *(FoldConstants(), DropIdentities(), JoinMoves(), ShareEqual(), FoldScales()),
     *(AddBeforeConcat(), FoldImageAffine(), SinkReshapes(), SliceEarly(), NarrowLinear(), MergeLinears()),
     *(FuseLinears(), FoldNormAffine(), ScaleIntoQuery(), PreRMSNorm(), RMSAsLayerNorm()),
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 @settings(max_examples=60)
 @given(graph=random_graphs())

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgewright.passes.blocks.find_blocks import find_blocks, runs_of_equal_blocks
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks, group_of
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.diagnostics import CompileError
@@ -14,6 +13,7 @@ from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import to_text
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Constant, Linear
+from edgewright.passes.structure.find_blocks import find_blocks, runs_of_equal_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -31,7 +31,7 @@ LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 def quantised(graph: Graph) -> Quantised:
-    return quantise(optimise(canonicalise(graph))[0], samples(graph, 16))
+    return quantise(optimise(canonicalise(graph)[0])[0], samples(graph, 16))
 
 
 def least(done: Quantised, graph: Graph) -> float:

@@ -16,8 +16,8 @@ from edgewright.passes.ir.interp import interpret, interpret_all
 from edgewright.passes.ir.op import InferError
 from edgewright.passes.ir.types import INT8, INT16
 from edgewright.passes.ops import Linear, MoE, Slice, constant, graph_input
+from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith import multiplier_shift
-from edgewright.passes.ops.moe import ACTIVATION_OPS
 from edgewright.passes.pipeline import optimise, quantise
 from edgewright.passes.quantisation.sqnr import output_sqnr, sqnr
 from hypothesis import given, settings
@@ -38,7 +38,7 @@ def formula(op: MoE, x: Array, logits: Array, w1: Array, b1: Array, w2: Array, b
         p = np.exp(row - row.max())
         p /= p.sum() if op.softmax == "before" and not op.renormalise else p[chosen].sum()
         for e in chosen:
-            hidden = ACTIVATION_OPS[op.activation].eval((w1[e] @ x[b, t] + b1[e]).astype(np.float32))
+            hidden = ACTIVATIONS[op.activation].eval((w1[e] @ x[b, t] + b1[e]).astype(np.float32))
             out[b, t] += p[e] * (w2[e] @ hidden + b2[e])
     return out
 
@@ -60,7 +60,7 @@ def routed(kind: str, rng: np.random.Generator, shape: tuple[int, int, int]) -> 
     st.integers(1, 9),
     st.data(),
     st.sampled_from(FORMS),
-    st.sampled_from(sorted(ACTIVATION_OPS)),
+    st.sampled_from(sorted(ACTIVATIONS)),
     st.sampled_from(KINDS),
     st.integers(0, 2**32 - 1),
 )
@@ -173,6 +173,7 @@ def test_float_in_onnxruntime(form: tuple[str, bool]) -> None:
         np.testing.assert_allclose(got[name], want[name], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("tokens", [1, 9])
 def test_quantised_networks_keep_their_bits_in_onnxruntime(form: tuple[str, bool], tokens: int) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from edgewright.passes.blocks.block_influence import influences, mask_input
-from edgewright.passes.blocks.find_blocks import find_blocks
 from edgewright.passes.blocks.removable_blocks import most_removable, removable
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.diagnostics import CompileError
@@ -13,6 +12,7 @@ from edgewright.passes.ir.graph import Graph, rebuild
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import constant
+from edgewright.passes.structure.find_blocks import find_blocks
 
 from tests.mixed_models import gated_network, samples, text_network
 from tests.models import images, tiny_vit

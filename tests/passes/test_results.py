@@ -10,7 +10,7 @@ from edgewright.passes.results import (
     CpuArtifact,
     Cycles,
     Latency,
-    Layer,
+    LayerNoise,
     MemoryRange,
     Mismatch,
     OperationCost,
@@ -18,7 +18,7 @@ from edgewright.passes.results import (
     Report,
     Resource,
     Resources,
-    Stage,
+    StageTime,
     to_data,
 )
 
@@ -37,8 +37,8 @@ def test_a_full_report_fits_the_schema_in_its_order() -> None:
         mismatch=Mismatch("a", "b", (0, 1), 2, 3),
         cycles=Cycles(10, 11),
         resources=Resources(dsp=Resource(1, 2, "counted")),
-        stages=(Stage("read", 0.1),),
-        layers=(Layer("a", "Linear", 30.0), Layer("b", "Gelu", None)),
+        stages=(StageTime("read", 0.1),),
+        layers=(LayerNoise("a", "Linear", 30.0), LayerNoise("b", "Gelu", None)),
         operations=(OperationCost("a", "linear", 100, 10, Cycles(1, None), 0.5),),
         memory_map=(MemoryRange("x", "on-chip", 0, 16),),
         latency=(Latency(2, 0.5, 1.25, "core", {"products": 0.75, "memory": 0.25}, "best", "worst"),),

@@ -11,11 +11,11 @@ from edgewright.passes.ir.graph import Graph, make
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ops import Reshape, Softmax
 from edgewright.passes.splitting.assign_devices import Place, assign_devices
-from edgewright.passes.splitting.classifier import collapsed, find_classifier, keep_classes, relabelled
 from edgewright.passes.splitting.partition_classes import confusion_of, partition_by_confusion, partition_even
-from edgewright.passes.splitting.prune_structure import prune, structure_of
 from edgewright.passes.splitting.split_classes import SplitClasses
-from edgewright.passes.splitting.sub_model_shape import Footprint, SubShape, footprint, full_shape, ladder, shaped
+from edgewright.passes.structure.classifier import collapsed, find_classifier, keep_classes, relabelled
+from edgewright.passes.structure.prune_structure import prune, structure_of
+from edgewright.passes.structure.sub_model_shape import Footprint, SubShape, footprint, full_shape, ladder, shaped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,8 +10,8 @@ from edgewright.passes.ir.types import Array
 from edgewright.passes.ir.verify import verify
 from edgewright.passes.ops import Add, Constant, Conv, Gelu, Input, Linear, Relu, Slice, constant, graph_input, value_of
 from edgewright.passes.pipeline import optimise
-from edgewright.passes.splitting.channel_labels import label_channels
-from edgewright.passes.splitting.prune_structure import PruneStructure, Structure, Unit, prune, structure_of
+from edgewright.passes.structure.channel_labels import label_channels
+from edgewright.passes.structure.prune_structure import Structure, Unit, prune, structure_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -187,9 +187,9 @@ def test_an_operator_it_does_not_know_keeps_its_operands_whole() -> None:
     assert isinstance(graph.inputs[0].op, Input)
 
 
-def test_the_pass_names_units_by_their_place() -> None:
-    graph = tiny_vit(image=8, blocks=2)
-    small, statistics = PruneStructure(channels=(0, 1), heads=((1, 0),), hidden=((0, 3), (1, 4)))(graph)
-    assert dict(statistics.counts)["units removed"] == 5
+def test_units_of_every_kind_are_pruned_together() -> None:
+    structure = structure_of(tiny_vit(image=8, blocks=2))
+    units = [*structure.channels[:2], structure.heads[1][0], structure.hidden[0][3], structure.hidden[1][4]]
+    small = prune(structure, units)
     found = structure_of(small)
     assert len(found.channels) == 30 and [len(g) for g in found.heads] == [2, 1] and [len(g) for g in found.hidden] == [63, 63]

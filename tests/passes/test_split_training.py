@@ -13,10 +13,10 @@ from edgewright.passes.ir.graph import Graph, Node, rebuild
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.verify import verify
 from edgewright.passes.ops import Linear, constant, value_of
-from edgewright.passes.splitting.classifier import keep_classes
-from edgewright.passes.splitting.prune_structure import CHANNEL, HEAD, HIDDEN, prune, structure_of
 from edgewright.passes.splitting.split_classes import SplitClasses, answer, identity
-from edgewright.passes.splitting.sub_model_shape import SubShape
+from edgewright.passes.structure.classifier import keep_classes
+from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, prune, structure_of
+from edgewright.passes.structure.sub_model_shape import SubShape
 
 from tests.models import images, tiny_vit
 
@@ -44,19 +44,19 @@ def task(count: int = 240, classes: int = 4) -> tuple[Graph, Any]:
 
 def short(**changes: Any) -> Any:
     """A schedule of a second."""
-    from edgewright.passes.learn.class_pruning import Schedule, Stage
+    from edgewright.passes.learn.class_pruning import PruningSchedule, PruningStage
 
     given = {
-        "channels": Stage(320, 200, 2e-3),
-        "heads": Stage(320, 200, 2e-3),
-        "hidden": Stage(4800, 200, 3e-3),
-        "together": Stage(1600, 200, 2e-3),
+        "channels": PruningStage(320, 200, 2e-3),
+        "heads": PruningStage(320, 200, 2e-3),
+        "hidden": PruningStage(4800, 200, 3e-3),
+        "together": PruningStage(1600, 200, 2e-3),
         "batch": 32,
         "score_images": 64,
         "exact_images": 32,
         "exact": 4,
     }
-    return Schedule(**{**given, **changes})
+    return PruningSchedule(**{**given, **changes})
 
 
 def muted(graph: Graph, group: int, quiet: list[int]) -> Graph:
@@ -77,7 +77,7 @@ def test_estimates_follow_exact_divergences() -> None:
     import torch
     from edgewright.passes.learn.class_pruning import estimate_divergence
     from edgewright.passes.learn.measure import outputs
-    from edgewright.passes.splitting.classifier import FEATURES
+    from edgewright.passes.structure.classifier import FEATURES
 
     graph, data = task()
     part = keep_classes(graph, (0, 1))
@@ -168,7 +168,7 @@ def test_a_split_learns_and_resumes_to_the_same_result(tmp_path: Path) -> None:
 
 def test_together_they_learn_what_none_could_know_alone() -> None:
     from edgewright.passes.learn.class_fusion import train_fusion
-    from edgewright.passes.learn.class_pruning import Stage
+    from edgewright.passes.learn.class_pruning import PruningStage
     from edgewright.passes.learn.class_tuning import tune_together
     from edgewright.passes.learn.measure import outputs
 
@@ -179,7 +179,7 @@ def test_together_they_learn_what_none_could_know_alone() -> None:
     features = [np.zeros_like(outputs(one, data)["features"]) for one in alone]  # a fusion that has learned nothing
     teacher = np.eye(4)[data.labels]
     fusion = train_fusion(features, data.labels, teacher, 0, steps=20)
-    together = tune_together(alone, fusion, partition, data, teacher, Stage(9600, 240, 3e-3), 32, 0)
+    together = tune_together(alone, fusion, partition, data, teacher, PruningStage(9600, 240, 3e-3), 32, 0)
     found = [outputs(one, data) for one in together.sub_models]
     joined = outputs(together.fusion, {f"features_{i}": one["features"] for i, one in enumerate(found)})["logits"]
     assert (joined.argmax(-1) == data.labels).mean() > 0.8

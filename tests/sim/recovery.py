@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from edgewright.hw.cost import rtl_files
+from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.hw.plan import Plan, plan
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.interp import interpret_all
@@ -17,7 +18,7 @@ from edgewright.sim import bench
 from edgewright.sim.build import Build, build
 from edgewright.sim.network import input_writes
 from edgewright.sim.runner import run
-from edgewright.sim.scoreboard import WriteLog, compare, step_addresses
+from edgewright.sim.scoreboard import WriteLog, compare
 
 from tests.hw.blocks.recordings import CONFIG, MODELS
 from tests.hw.integer_models import random_image, random_vit
@@ -47,7 +48,7 @@ class Good:
     @property
     def words(self) -> int:
         """Words that it stores."""
-        return sum(len(step_addresses(self.plan, step, step.fields["n_tokens"])) for step in self.plan.steps)
+        return sum(step.stored_words for step in self.plan.steps)
 
 
 @cache
@@ -66,7 +67,7 @@ def simulator(change: tuple[str, str, str] | None = None) -> Build:
         file, before, after = change
         assert before in texts[file], before
         texts[file] = texts[file].replace(before, after)
-    return build("engine_top_tb", texts, parameters={"Words": MEMORY_BYTES // bench.WORD}, unroll_stmts=1200)
+    return build("engine_top_tb", texts, parameters={"Words": MEMORY_BYTES // WORD_BYTES}, unroll_stmts=1200)
 
 
 @dataclass(slots=True)
@@ -147,8 +148,8 @@ class Script:
                 assert found[index] != NEVER, f"{what}: never came"
             else:
                 assert found[index] == expected, f"{what}: {found[index]:#x} instead of {expected:#x}"
-        rows = np.fromfile(folder / "writes.bin", dtype=np.uint32).reshape(-1, 2 + bench.WORD // 4)
-        log = WriteLog(rows[:, 0], rows[:, 1].astype(np.uint64) * bench.WORD, rows[:, 2:].copy().view(np.uint8))
+        rows = np.fromfile(folder / "writes.bin", dtype=np.uint32).reshape(-1, 2 + WORD_BYTES // 4)
+        log = WriteLog(rows[:, 0], rows[:, 1].astype(np.uint64) * WORD_BYTES, rows[:, 2:].copy().view(np.uint8))
         for index, what in self.programs:
             comparison = compare(self.good.plan, self.good.values, log.part(found[index] - self.good.words, found[index]))
             assert comparison.exact, f"{what}: {comparison.mismatch}"

@@ -62,12 +62,12 @@ def test_wrong_bits_are_named() -> None:
 
 
 def test_missing_tokens_are_named() -> None:
-    with pytest.raises(CompileError, match="s: 500 tokens came, 501 were expected"):
+    with pytest.raises(CompileError, match="s: 500 tokens arrived, 501 were expected"):
         check([*S, 0])
 
 
 def test_surplus_tokens_are_named() -> None:
-    with pytest.raises(CompileError, match="s: 500 tokens came, only 499 were expected"):
+    with pytest.raises(CompileError, match="s: 500 tokens arrived, only 499 were expected"):
         check(S[:-1])
 
 

@@ -7,7 +7,10 @@ import struct
 from pathlib import Path
 
 import pytest
-from edgewright.hw.cost import RTL, WRAPPER
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.cost import WRAPPER, program_of
+from edgewright.hw.kernel.memory_timing import MemoryTiming
+from edgewright.hw.top import RTL, engine_top
 from edgewright.passes.diagnostics import CompileError
 from edgewright.sim import bench, engine
 from edgewright.sim.build import Build, build
@@ -15,6 +18,7 @@ from edgewright.sim.runner import run
 
 pytestmark = pytest.mark.sim
 HERE = Path(__file__).parent
+MEMORY = MemoryTiming(read_latency=10, write_latency=10)
 PROGRAM, INPUT, OUTPUT = 0x100, 0x8000, 0x20000
 
 
@@ -44,7 +48,7 @@ def test_jobs_follow_one_another(model: Build, stall: float) -> None:
     jobs = [engine.Job(PROGRAM, 2, {INPUT: data}) for data in inputs]
     jobs.append(engine.Job(PROGRAM + 16, 1, {}))
     dump = (OUTPUT, 16 * 301)
-    done = engine.run_engine(model, {PROGRAM: program}, jobs, dump=dump, stall=stall, latency=10)
+    done = engine.run_engine(model, {PROGRAM: program}, jobs, dump=dump, stall=stall, memory=MEMORY)
     assert done.dumps == (*map(inverted, inputs), inverted(inputs[-1]))
     assert [beats["results"] for beats in done.beats] == [301, 301, 301, 1]
     assert done.beats[0] == {"program": 2, "weights": 0, "activations": 301, "residual": 0, "results": 301}
@@ -54,7 +58,7 @@ def test_jobs_follow_one_another(model: Build, stall: float) -> None:
 
 
 def test_a_stuck_engine_is_told(model: Build) -> None:
-    with pytest.raises(CompileError, match=r"job 1 moved no data any more, 5.. cycles after its start"):
+    with pytest.raises(CompileError, match=r"job 1 stopped moving data, 5.. cycles after its start"):
         engine.run_engine(
             model,
             {PROGRAM: descriptor(INPUT, OUTPUT, 4), INPUT: bytes(64)},
@@ -71,4 +75,5 @@ def test_the_limit_on_cycles(model: Build) -> None:
 
 def test_registers_start_a_program() -> None:
     texts = stub() | {name: (RTL / name).read_text() for name in WRAPPER}
+    texts["engine_top.v"] = engine_top(program_of(EngineConfig()))
     run(build("engine_top", texts), HERE / "engine_top_bench.py").require("engine_top")

@@ -11,7 +11,10 @@ import pytest
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.cost import predict_cycles, resources_of, rtl_files
-from edgewright.hw.plan import Plan, Step, plan
+from edgewright.hw.kernel.memory_timing import IDEAL
+from edgewright.hw.operations.operation import Step
+from edgewright.hw.operations.rows import WeightProduct
+from edgewright.hw.plan import Plan, plan
 from edgewright.hw.views import rows_columns
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.interp import interpret_all
@@ -72,7 +75,8 @@ def test_cycles_are_within_two_percent_of_the_prediction(name: str) -> None:
 
 def test_bits_do_not_depend_on_the_memory() -> None:
     planned = compiled("digits", "dynamo18")
-    slow = simulate(planned, rtl_files(config()), images("digits", 1), latency=90, stall=0.3)
+    late = replace(IDEAL, read_latency=90, write_latency=90)
+    slow = simulate(planned, rtl_files(config()), images("digits", 1), memory=late, stall=0.3)
     assert slow.exact
     assert slow.cycles[0] > predict_cycles(planned).total
 
@@ -122,12 +126,11 @@ def effective_flip(planned: Plan, step: Step, values: dict[Node, Array], image: 
     """Address of a byte whose sign bit, flipped, changes what the operation stores, as the interpreter says."""
     operation = step.operation
     blob = step.fields["blob_address"]
-    product = operation.product
-    assert product is not None
-    if operation.weight is None or operation.norm is product:
+    product, norm_node = operation.product.node, operation.product.norm
+    if not isinstance(operation.product, WeightProduct) or norm_node is product:
         # no weights of its own: bit 15 of the first channel's multiplier, LayerNorm's or the requantisation's
-        norm = operation.norm is product
-        changed = operation.requantise.inputs[1]
+        norm = norm_node is product
+        changed = operation.product.scale.node.inputs[1]
         array = np.array(changed.op.value)  # type: ignore[attr-defined]
         array[0] ^= 0x8000
         params = blob + step.fields["const_tiles"] * 256 + 256

@@ -6,7 +6,8 @@ import random
 from pathlib import Path
 
 import pytest
-from edgewright.hw.blocks.operation import FIELDS, encode
+from edgewright.hw.blocks.operation import FIELDS, Operation, encode
+from edgewright.hw.kernel import width
 
 from tests.sim.recovery import (
     ABORT,
@@ -190,7 +191,7 @@ def corrupted(rng: random.Random) -> bytes:
             steps[at][name] = rng.choice([0, 1, rng.getrandbits(FIELDS[name].bits), (1 << FIELDS[name].bits) - 1])
             texts[at] = bytearray(encode(steps[at]))
         else:
-            bit = rng.randrange(sum(kind.bits for kind in FIELDS.values()))
+            bit = rng.randrange(width(Operation))
             texts[at][bit // 8] ^= 1 << bit % 8
     return b"".join(texts)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.sim import tools
-from edgewright.sim.build import _borrow_runtime, _lend_runtime, build
+from edgewright.sim.build import borrow_runtime, build, lend_runtime
 from edgewright.sim.runner import run, run_cocotb
 
 pytestmark = pytest.mark.sim
@@ -113,12 +113,12 @@ def test_damaged_objects_of_verilator_are_not_borrowed(tmp_path: Path, monkeypat
     borrowed.mkdir()
     for name in ("verilated.o", "verilated_dpi.o", "Vtop.o"):
         (lent / name).write_bytes(b"object")
-    _lend_runtime("name", lent)
+    lend_runtime("name", lent)
     (tmp_path / "cache" / "runtime" / "name-verilated" / "verilated.o").write_bytes(b"")
-    _borrow_runtime("name", borrowed)
+    borrow_runtime("name", borrowed)
     assert [path.name for path in borrowed.iterdir()] == ["verilated_dpi.o"]
-    _lend_runtime("name", lent)
-    _borrow_runtime("name", borrowed)
+    lend_runtime("name", lent)
+    borrow_runtime("name", borrowed)
     assert {path.name: path.read_bytes() for path in borrowed.iterdir()} == {
         "verilated.o": b"object",
         "verilated_dpi.o": b"object",

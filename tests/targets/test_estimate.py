@@ -11,7 +11,7 @@ import pytest
 from edgewright.targets import device, published
 from edgewright.targets.cpu.variants import VARIANTS
 from edgewright.targets.device import Device
-from edgewright.targets.estimate import HIGH, INSTRUCTIONS, LABEL, LOW, Estimate, Work, estimate
+from edgewright.targets.estimate import HIGH, INSTRUCTIONS, LABEL, LOW, Estimate, StepWork, estimate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ KINDS = ("Linear", "Linear+Gelu", "Linear+Requantise+Table", "Attention", "Layer
 
 boards = st.sampled_from(ARM).map(device.load)
 works = st.builds(
-    Work,
+    StepWork,
     st.just("w"),
     st.sampled_from(KINDS),
     st.integers(0, 10**9),
@@ -47,13 +47,13 @@ def no_later(a: Estimate, b: Estimate) -> bool:
     return a.low_ms <= b.low_ms * (1 + 1e-9) and a.high_ms <= b.high_ms * (1 + 1e-9)
 
 
-def product(macs: int, rows: int, dtype: str, kind: str = "Linear", **other: Any) -> Work:
+def product(macs: int, rows: int, dtype: str, kind: str = "Linear", **other: Any) -> StepWork:
     """A product of so many rows against a constant."""
-    return Work("product", kind, macs, macs // rows * (4 if dtype == "float32" else 1), 0, 0, dtype, **other)
+    return StepWork("product", kind, macs, macs // rows * (4 if dtype == "float32" else 1), 0, 0, dtype, **other)
 
 
 @given(programs, boards, threads_of)
-def test_a_range_is_positive_and_adds_up(program: list[Work], board: Device, threads: int) -> None:
+def test_a_range_is_positive_and_adds_up(program: list[StepWork], board: Device, threads: int) -> None:
     found = estimate(program, board, threads)
     assert 0 < found.low_ms <= found.high_ms
     assert all(0 < step.low_us <= step.high_us for step in found.steps)
@@ -64,7 +64,7 @@ def test_a_range_is_positive_and_adds_up(program: list[Work], board: Device, thr
 
 
 @given(programs, boards, threads_of, st.integers(1, 10**9), st.integers(0, 5))
-def test_more_products_take_no_less(program: list[Work], board: Device, threads: int, more: int, which: int) -> None:
+def test_more_products_take_no_less(program: list[StepWork], board: Device, threads: int, more: int, which: int) -> None:
     which %= len(program)
     one = program[which]
     grown = [*program[:which], dataclasses.replace(one, macs=one.macs + more), *program[which + 1 :]]
@@ -73,7 +73,7 @@ def test_more_products_take_no_less(program: list[Work], board: Device, threads:
 
 @given(programs, boards, threads_of, st.sampled_from(("weight_bytes", "activation_bytes", "elements")), st.integers(1, 10**7))
 def test_more_rows_and_activations_take_no_less(
-    program: list[Work], board: Device, threads: int, field: str, more: int
+    program: list[StepWork], board: Device, threads: int, field: str, more: int
 ) -> None:
     if field == "weight_bytes":  # with fewer products to each weight there are fewer blocks that read it
         program = [dataclasses.replace(work, macs=0) for work in program]
@@ -82,14 +82,14 @@ def test_more_rows_and_activations_take_no_less(
 
 
 @given(programs, boards, threads_of, factors)
-def test_a_faster_clock_takes_no_longer(program: list[Work], board: Device, threads: int, factor: float) -> None:
+def test_a_faster_clock_takes_no_longer(program: list[StepWork], board: Device, threads: int, factor: float) -> None:
     assert board.cpu is not None and board.clock_mhz is not None
     fast = changed(board, clock_mhz=board.clock_mhz * factor, clock_max_mhz=board.cpu.clock_max_mhz * factor)
     assert no_later(estimate(program, fast, threads), estimate(program, board, threads))
 
 
 @given(programs, boards, threads_of, factors)
-def test_quicker_memory_takes_no_longer(program: list[Work], board: Device, threads: int, factor: float) -> None:
+def test_quicker_memory_takes_no_longer(program: list[StepWork], board: Device, threads: int, factor: float) -> None:
     assert board.cpu is not None
     one, every = board.cpu.read_gb_per_s, board.cpu.read_all_gb_per_s
     quick = changed(board, read_gb_per_s=one * factor, read_all_gb_per_s=every * factor)
@@ -97,7 +97,7 @@ def test_quicker_memory_takes_no_longer(program: list[Work], board: Device, thre
 
 
 @given(programs, boards, st.integers(1, 7), st.integers(1, 4))
-def test_more_threads_take_no_longer(program: list[Work], board: Device, threads: int, more: int) -> None:
+def test_more_threads_take_no_longer(program: list[StepWork], board: Device, threads: int, more: int) -> None:
     assert no_later(estimate(program, board, threads + more), estimate(program, board, threads))
 
 
@@ -116,7 +116,7 @@ def test_products_that_fit_the_first_cache_run_at_the_peak_of_the_core(name: str
     board = device.load(name)
     assert board.cpu is not None and board.clock_mhz is not None
     macs = 10**9
-    found = estimate([Work("product", "Linear", macs, 4_096, 0, 0, dtype)], board)
+    found = estimate([StepWork("product", "Linear", macs, 4_096, 0, 0, dtype)], board)
     assert found.low_ms == pytest.approx(macs / macs_per_cycle / 0.95 / board.cpu.clock_max_mhz / 1e3, rel=0.02)
     assert found.high_ms == pytest.approx(macs / macs_per_cycle / 0.50 / board.clock_mhz / 1e3, rel=0.02)
     assert found.steps[0].limit == "products"
@@ -141,7 +141,7 @@ def test_weights_are_read_again_for_each_block_of_rows() -> None:
 def test_a_single_row_waits_for_its_sums() -> None:
     board = device.load("rpi5")
     macs = 10**8
-    one, many = (estimate([Work("w", "Linear", macs, macs * 4 // rows, 0, 0, "float32")], board) for rows in (1, 8))
+    one, many = (estimate([StepWork("w", "Linear", macs, macs * 4 // rows, 0, 0, "float32")], board) for rows in (1, 8))
     assert one.low_ms > 3 * many.low_ms
 
 
@@ -164,9 +164,9 @@ def test_a_serial_share_limits_the_threads() -> None:
     assert one.high_ms / four.high_ms == pytest.approx(1 / (0.08 + 0.92 / 4), rel=0.01)
 
 
-def moved(size: int) -> Work:
+def moved(size: int) -> StepWork:
     """A step that does nothing but read and write."""
-    return Work("moved", "Copy", 0, 0, size, 0, "float32")
+    return StepWork("moved", "Copy", 0, 0, size, 0, "float32")
 
 
 def test_cores_that_share_a_cache_slow_each_other_down_at_worst() -> None:
@@ -186,7 +186,7 @@ def test_half_a_cache_may_be_taken() -> None:
 
 def test_a_model_that_fits_no_cache_reads_its_weights_from_memory() -> None:
     board = device.load("rpi4")
-    layer = Work("layer", "Linear", 100_000, 100_000, 0, 0, "int8")
+    layer = StepWork("layer", "Linear", 100_000, 100_000, 0, 0, "int8")
     one, many = estimate([layer], board), estimate([layer] * 50, board)
     assert many.steps[0].low_us == pytest.approx(100_000 / 4.5e3, rel=0.05)
     assert one.steps[0].low_us < many.steps[0].low_us
@@ -194,7 +194,7 @@ def test_a_model_that_fits_no_cache_reads_its_weights_from_memory() -> None:
 
 def test_what_is_not_longest_is_hidden_at_best_and_half_of_it_at_worst() -> None:
     board = device.load("rpi4")
-    rows = Work("rows", "Gelu", 0, 0, 0, 10**6, "float32")
+    rows = StepWork("rows", "Gelu", 0, 0, 0, 10**6, "float32")
     work, both = moved(10**7), dataclasses.replace(rows, activation_bytes=10**7)
     (low_a, high_a), (low_b, high_b), (low, high) = (
         (found.low_us - LOW.step_us, found.high_us - HIGH.step_us)
@@ -212,7 +212,7 @@ def test_every_variant_has_an_estimate(variant: Any, dtype: str) -> None:
         device.load("rpi5"), simd_bits=variant.vector_bits, issue_width=6, mma_per_cycle=2.0, tile_macs_per_cycle=1024.0
     )
     macs = 10**9
-    found = estimate([Work("product", "Linear", macs, 4_096, 0, 0, dtype)], board, variant=variant.name)
+    found = estimate([StepWork("product", "Linear", macs, 4_096, 0, 0, dtype)], board, variant=variant.name)
     assert found.variant == variant.name
     macs_per_cycle = macs / (found.low_ms * 1e3 * 2400 * LOW.products)
     assert 1 <= macs_per_cycle <= 1024
@@ -222,7 +222,7 @@ def test_every_variant_has_an_estimate(variant: Any, dtype: str) -> None:
 
 def test_the_widest_unit_of_the_variant_decides() -> None:
     board = changed(device.load("rpi5"), mma_per_cycle=2.0)
-    work = [Work("product", "Linear", 10**9, 4_096, 0, 0, "int8")]
+    work = [StepWork("product", "Linear", 10**9, 4_096, 0, 0, "int8")]
     plain, neon, dot, mma = (
         estimate(work, board, variant=name).low_ms for name in ("generic_aarch64", "neon", "dotprod", "i8mm")
     )
@@ -232,7 +232,7 @@ def test_the_widest_unit_of_the_variant_decides() -> None:
 @pytest.mark.parametrize("kind", sorted(INSTRUCTIONS))
 def test_rows_cost_by_their_operator(kind: str) -> None:
     board = device.load("rpi5")
-    found = estimate([Work("rows", kind, 0, 0, 0, 10**6, "float32")], board)
+    found = estimate([StepWork("rows", kind, 0, 0, 0, 10**6, "float32")], board)
     cycles = found.low_ms * 1e3 * 2400
     assert cycles == pytest.approx(1e6 * INSTRUCTIONS[kind][0] / min(4, 2 / 0.75), rel=0.02)
     assert found.steps[0].limit == "rows"
@@ -266,7 +266,7 @@ def test_what_cannot_be_estimated_is_refused() -> None:
     with pytest.raises(KeyError, match="no variant 'nein'"):
         estimate([work], device.load("rpi4"), variant="nein")
     with pytest.raises(ValueError, match="negative"):
-        Work("w", "Linear", -1, 0, 0, 0, "int8")
+        StepWork("w", "Linear", -1, 0, 0, 0, "int8")
 
 
 def test_published_figures_name_board_source_and_difference() -> None:

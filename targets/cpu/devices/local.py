@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.artifact import Artifact
-from edgewright.targets.cpu.devices import runner_answer, runner_process
-from edgewright.targets.cpu.devices.measured import Measured, Settings
+from edgewright.targets.cpu.devices import runner_process
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.runner_files import program
 
 
@@ -21,52 +19,21 @@ from edgewright.targets.cpu.runner_files import program
 class LocalDevice:
     """Runs edgewright-run as a process of its own. root: stands for / where it looks for /sys and /proc (tests)."""
 
+    name: ClassVar[str] = "local"
+    emulated: ClassVar[bool] = False
+
     root: Path | None = None
 
-    @property
-    def name(self) -> str:
-        return "local"
-
-    @property
-    def emulated(self) -> bool:
-        return False
-
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
-        """As `Device.run`; T021 besides when the artifact is for another machine."""
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
+        """Run as `ProfilingDevice.run`; T021 too when the artifact is for another machine."""
         artifact.check_host()
-        files = runner_process.input_files(artifact, inputs)
-        with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-run-") as scratch:
-            for name, content in files.items():
-                (Path(scratch) / name).write_bytes(content)
+        with runner_process.working_folder(artifact, inputs) as folder:
             command = [str(program(artifact.manifest.arch))]  # type: ignore[arg-type]  # checked: it is this machine's
-            command += runner_process.arguments(artifact, settings, str(artifact.directory.absolute()), scratch)
+            command += runner_process.arguments(artifact, settings, str(artifact.directory.absolute()), str(folder))
             command += ["--parent", str(os.getpid())]
             if self.root is not None:
                 command += ["--root", str(self.root)]
-            code, said = execute(command, settings, self.name)
-            if code:
-                runner_process.fail(artifact, code, said, self.name)
-            results = {name: (Path(scratch) / name).read_bytes() for name in runner_answer.result_names(artifact)}
-        return runner_process.measured(artifact, results, self.name)
-
-
-def execute(command: Sequence[str], settings: Settings, device: str) -> tuple[int, str]:
-    """(exit code, what was said on stderr); the process does not outlive this call. CompileError T048 when it is slow."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        _, said = process.communicate(timeout=settings.timeout_s)
-    except subprocess.TimeoutExpired:
-        runner_process.too_slow(settings, device)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    return process.returncode, said
+            done = runner_process.execute(command, settings, self.name)
+            if done.code:
+                runner_process.refuse_end(artifact, done.code, done.stderr, self.name)
+            return runner_process.measured(artifact, runner_process.results_in(folder, artifact), self.name)

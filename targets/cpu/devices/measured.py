@@ -1,4 +1,4 @@
-"""What a device is asked and what it answers."""
+"""The settings and the results of a measurement on a device."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edgewright.targets.cpu.artifact import Artifact
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to measure. threads: which numbers of threads, None for 1, 2, 4 ... and all processors of the device.
+    """How to measure. threads: the numbers of threads, None for 1, 2, 4 ... and all processors of the device.
 
-    warmup: runs that do not count. repeat: timed runs, as far as `seconds` reach for each number of threads. steps: runs
-    that are timed step by step besides. power_seconds: how long power sensors are read, where there are any.
-    timeout_s: after so long everything is ended. connect_s: how long a device may take to answer.
+    warmup: runs that are not timed. repeat: timed runs, as many as `seconds` allow for each number of threads. steps: runs
+    that are timed step by step. power_seconds: how long power sensors are read, where there are any.
+    timeout_s: abort after this many seconds. connect_s: how long a device may take to answer.
     """
 
     threads: tuple[int, ...] | None = None
@@ -42,8 +42,8 @@ class StepTime(msgspec.Struct, frozen=True):
     min_ns: int
 
 
-class Run(msgspec.Struct, frozen=True):
-    """One number of threads: the time of every run, and of each step by itself (empty when that was not asked)."""
+class TimedRun(msgspec.Struct, frozen=True):
+    """The times of one number of threads: of every run, and of each step alone (empty when `Settings.steps` is 0)."""
 
     threads: Threads
     times_ns: Annotated[tuple[int, ...], msgspec.Meta(min_length=1)]
@@ -51,7 +51,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What a machine says about itself."""
+    """What a machine reports about itself."""
 
     name: str
     arch: str
@@ -69,9 +69,9 @@ class Zone(msgspec.Struct, frozen=True):
 
 
 class Conditions(msgspec.Struct, frozen=True):
-    """What Linux shows about the clock and heat at one moment; empty or None where it shows nothing.
+    """What Linux reports about clock and temperature at one moment; empty or None where it reports nothing.
 
-    throttle_count: how often processors were slowed down since boot. throttled_flags: of a Raspberry Pi's firmware.
+    throttle_count: how often processors were throttled since boot. throttled_flags: of a Raspberry Pi's firmware.
     """
 
     governors: tuple[str, ...] = ()
@@ -102,13 +102,13 @@ class Power(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What a device did. outputs: by the model's names, as stored.
+class DeviceMeasurement:
+    """The results of a measurement. outputs: by the model's names, as stored.
 
-    instructions: of one inference, where they were counted. Fields are None where the device cannot tell.
+    instructions: of one inference, where they were counted. Fields are None where the device does not report them.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[TimedRun, ...]
     outputs: Mapping[str, Array]
     machine: Machine | None = None
     before: Conditions | None = None
@@ -119,7 +119,7 @@ class Measured:
     notes: tuple[str, ...] = field(default=())
 
 
-class Device(Protocol):
+class ProfilingDevice(Protocol):
     """Something that runs artifacts. `emulated`: its times say nothing about speed."""
 
     @property
@@ -128,9 +128,9 @@ class Device(Protocol):
     @property
     def emulated(self) -> bool: ...
 
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
-        """Runs one sample as the settings say. CompileError D008 for inputs, T04x and T05x for what the device refuses.
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
+        """Run one sample with these settings. CompileError D008 for inputs, T04x and T05x for what the device refuses.
 
-        Leaves no process and no file on the device, however it ends.
+        No process and no file remains on the device, however the call ends.
         """
         ...

@@ -1,19 +1,20 @@
-"""An aarch64 processor under QEMU's user emulation: its bits and instruction counts are real, its times are not."""
+"""An aarch64 processor under QEMU's user emulation: its results and instruction counts are real, its times are not."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import qemu
 from edgewright.targets.cpu.artifact import Artifact
-from edgewright.targets.cpu.devices import runner_answer, runner_process
-from edgewright.targets.cpu.devices.measured import Measured, Settings
+from edgewright.targets.cpu.devices import runner_process
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
+from edgewright.targets.cpu.devices.runner_process import refuse
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER, program
 
 ROOTS = ("/usr/aarch64-linux-gnu", "/")  # Debian's libc6-arm64-cross; a system with foreign packages
@@ -32,61 +33,53 @@ PROCESSORS = {
 class QemuDevice:
     """cpu: QEMU's name of the processor, None for the one of the artifact's board. count: also count instructions."""
 
+    name: ClassVar[str] = "qemu"
+    emulated: ClassVar[bool] = True
+
     cpu: str | None = None
     count: bool = True
 
-    @property
-    def name(self) -> str:
-        return "qemu"
-
-    @property
-    def emulated(self) -> bool:
-        return True
-
     def processor(self, artifact: Artifact) -> str:
-        """QEMU's name of the processor that runs this artifact."""
+        """Return QEMU's name of the processor that runs this artifact."""
         manifest = artifact.manifest
         return self.cpu or PROCESSORS.get(manifest.target) or qemu.CPUS.get(manifest.variant, "max")
 
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
-        """As `Device.run`. One thread, a few runs; T045 for an artifact of another architecture than aarch64."""
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
+        """Run as `ProfilingDevice.run`, on one thread and a few times; T045 for an artifact that is not for aarch64."""
         manifest = artifact.manifest
         if manifest.arch != "aarch64":
             hint = "--device local runs it here" if manifest.target == "host" else "compile for an aarch64 board"
-            runner_process.refuse("T045", f"the artifact is for {manifest.arch}, the emulator for aarch64", self.name, "", hint)
-        files = runner_process.input_files(artifact, inputs)
+            refuse("T045", f"the artifact is for {manifest.arch}, the emulator for aarch64", self.name, "", hint)
         cpu = self.processor(artifact)
         few = dataclasses.replace(
             settings, threads=(1,), warmup=0, repeat=1, steps=0, power_seconds=0, seconds=settings.timeout_s
         )
-        with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-qemu-run-") as scratch:
-            for name, content in files.items():
-                (Path(scratch) / name).write_bytes(content)
-            once = self._execute(artifact, few, cpu, scratch)
-            results = {name: (Path(scratch) / name).read_bytes() for name in runner_answer.result_names(artifact)}
+        with runner_process.working_folder(artifact, inputs) as folder:
+            once = self._execute(artifact, few, cpu, str(folder))
+            results = runner_process.results_in(folder, artifact)
             each = None
             if once is not None:
-                more = self._execute(artifact, dataclasses.replace(few, repeat=1 + COUNTED_RUNS), cpu, scratch)
+                more = self._execute(artifact, dataclasses.replace(few, repeat=1 + COUNTED_RUNS), cpu, str(folder))
                 each = None if more is None else round((more - once) / COUNTED_RUNS)
-        found = runner_process.measured(artifact, results, self.name)
-        return dataclasses.replace(found, machine=None, before=None, after=None, instructions=each, cpu=cpu)
+        result = runner_process.measured(artifact, results, self.name)
+        return dataclasses.replace(result, machine=None, before=None, after=None, instructions=each, cpu=cpu)
 
     def _execute(self, artifact: Artifact, settings: Settings, cpu: str, scratch: str) -> int | None:
-        """Instructions of the whole process, if they are counted."""
+        """Return the instructions of the whole process if they are counted."""
         words = runner_process.arguments(artifact, settings, str(artifact.directory.absolute()), scratch)
         words += ["--parent", str(os.getpid())]
         done = qemu.run(program("aarch64"), words, cpu, settings.timeout_s, self.count, library_root())
         if done.exit_code:
-            runner_process.fail(artifact, done.exit_code, done.stderr, f"{self.name} ({cpu})")
+            runner_process.refuse_end(artifact, done.exit_code, done.stderr, f"{self.name} ({cpu})")
         return done.instructions
 
 
 def library_root() -> Path:
-    """The folder with aarch64's glibc. CompileError T053 when there is none."""
+    """Return the folder with aarch64's glibc. CompileError T053 when there is none."""
     for root in map(Path, ROOTS):
         if (root / DYNAMIC_LOADER["aarch64"].lstrip("/")).exists():
             return root
-    runner_process.refuse(
+    refuse(
         "T053",
         "there is no C library for emulated programs",
         "qemu",

@@ -1,7 +1,7 @@
 """A machine on which TVM's RPC server runs: `python -m tvm.exec.rpc_server --host 127.0.0.1 --port 9090`.
 
-TVM's RPC runs whatever it is sent, for whoever can reach its port: bind it to loopback (and tunnel the port through ssh)
-or to a network where everybody may run everything. Its server listens on all addresses unless told otherwise.
+TVM's RPC runs any code for any client that can reach its port: bind it to loopback (and tunnel the port through ssh)
+or to a network whose users you trust. Its server listens on all addresses by default.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import re
 import secrets
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 from urllib.parse import parse_qsl
 
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.artifact import Artifact, identifier
-from edgewright.targets.cpu.devices import rpc_worker, runner_answer, runner_process
-from edgewright.targets.cpu.devices.measured import Measured, Settings
+from edgewright.targets.cpu.devices import rpc_worker, runner_process
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
 from edgewright.targets.cpu.devices.rpc_worker import Ending
+from edgewright.targets.cpu.devices.runner_process import refuse
 
 _ARCHS = {"x86_64": ["x86_64", "amd64"], "aarch64": ["aarch64", "arm64"]}
 
 
 @dataclass(frozen=True, slots=True)
 class RpcDevice:
-    """A server, or with `tracker` any server that a tracker knows under `key`; host and port are then unused."""
+    """A server, or with `tracker` any server that the tracker lists under `key`; host and port are then unused."""
+
+    emulated: ClassVar[bool] = False
 
     host: str
     port: int
@@ -43,38 +43,31 @@ class RpcDevice:
     def name(self) -> str:
         return f"rpc://{self.host}:{self.port}" + (f" ({self.key})" if self.key else "")
 
-    @property
-    def emulated(self) -> bool:
-        return False
-
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
-        """As `Device.run`, but clock, temperature and power stay unknown: TVM's server does not tell them."""
-        files = runner_process.input_files(artifact, inputs)
-        self._greet(settings)
-        with runner_process.orderly(), tempfile.TemporaryDirectory(prefix="edgewright-rpc-") as scratch:
-            for name, content in files.items():
-                (Path(scratch) / name).write_bytes(content)
-            code, said = self._work(self._job(artifact, settings, scratch, list(files)), settings)
-            if code:
-                self._failed(artifact, code, said)
-            paths = {name: Path(scratch) / name for name in runner_answer.result_names(artifact)}
-            results = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
-        return runner_process.measured(artifact, results, self.name)
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
+        """Run as `ProfilingDevice.run`, without clock, temperature and power, which TVM's server does not report."""
+        with runner_process.working_folder(artifact, inputs) as folder:
+            self._greet(settings)
+            worker = [sys.executable, "-c", f"from {rpc_worker.__name__} import main; main()"]
+            job = self._job(artifact, settings, str(folder))
+            done = runner_process.execute(worker, settings, self.name, stdin=job)
+            if done.code:
+                self._failed(artifact, done.code, done.stderr)
+            return runner_process.measured(artifact, runner_process.results_in(folder, artifact), self.name)
 
     def _greet(self, settings: Settings) -> None:
-        """That somebody listens: TVM tries for minutes, and says little about what failed."""
+        """Check that a server listens: TVM would retry for minutes, and reports little about what failed."""
         host, port = self.tracker or (self.host, self.port)
         hint = "start `python -m tvm.exec.rpc_server --host 127.0.0.1 --port 9090` there; check its host, port and firewall"
         try:
             with socket.create_connection((host, port), timeout=settings.connect_s):
                 return
         except ConnectionRefusedError as error:
-            runner_process.refuse("T042", "the device refuses connections", self.name, str(error), hint)
+            refuse("T042", "the device refuses connections", self.name, str(error), hint)
         except OSError as error:
             because = f"it gave no answer within {settings.connect_s:g} s" if isinstance(error, TimeoutError) else str(error)
-            runner_process.refuse("T041", "the device cannot be reached", self.name, because, hint)
+            refuse("T041", "the device cannot be reached", self.name, because, hint)
 
-    def _job(self, artifact: Artifact, settings: Settings, folder: str, inputs: list[str]) -> bytes:
+    def _job(self, artifact: Artifact, settings: Settings, folder: str) -> bytes:
         manifest = artifact.manifest
         job = {
             "host": self.host,
@@ -87,11 +80,11 @@ class RpcDevice:
             "weights": str(artifact.weights),
             "remote_name": f"edgewright_{secrets.token_hex(8)}.so",
             "entry": manifest.entry,
-            "inputs": inputs,
+            "inputs": [f"{identifier(t)}.npy" for t in manifest.inputs],
             "workspace_bytes": manifest.workspace_bytes,
             "threads": settings.threads,
             "steps": len(manifest.steps),
-            "outputs": [{"identifier": identifier(one), "shape": one.shape, "dtype": one.dtype} for one in manifest.outputs],
+            "outputs": [{"identifier": identifier(t), "shape": t.shape, "dtype": t.dtype} for t in manifest.outputs],
             "warmup": settings.warmup,
             "repeat": settings.repeat,
             "seconds": settings.seconds,
@@ -102,38 +95,23 @@ class RpcDevice:
         }
         return json.dumps(job).encode()
 
-    def _work(self, job: bytes, settings: Settings) -> tuple[int, str]:
-        command = [sys.executable, "-c", f"from {rpc_worker.__name__} import main; main()"]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-        )
-        try:
-            _, said = process.communicate(job, timeout=settings.timeout_s)
-        except subprocess.TimeoutExpired:
-            runner_process.too_slow(settings, self.name)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-        return process.returncode, said.decode(errors="replace")
-
-    def _failed(self, artifact: Artifact, code: int, said: str) -> NoReturn:
-        because = runner_process.one_line(said)
+    def _failed(self, artifact: Artifact, code: int, stderr: str) -> NoReturn:
+        because = runner_process.one_line(stderr)
         arch = artifact.manifest.arch
         if code == -signal.SIGALRM:
             hint = "is it an RPC server, and free? a tracker waits until a server with the key is"
-            runner_process.refuse("T041", "the device does not answer", self.name, "it accepted the connection only", hint)
+            refuse("T041", "the device does not answer", self.name, "it accepted the connection only", hint)
         if code == Ending.WRONG_ARCH:
             hint = "compile for this device"
-            runner_process.refuse("T045", f"the artifact is for {arch}, the device is {because}", self.name, "", hint)
+            refuse("T045", f"the artifact is for {arch}, the device is {because}", self.name, "", hint)
         if code == Ending.NO_SESSION:
             hint = "it may serve somebody else, run another version of TVM, or be something else; with a tracker, check the key"
-            runner_process.refuse("T052", "there is no session with this TVM RPC server", self.name, because, hint)
+            refuse("T052", "there is no session with this TVM RPC server", self.name, because, hint)
         if code == Ending.NOT_LOADED:
             hint = f"is the device a Linux on {arch}, with the TVM that edgewright names in `edgewright doctor`?"
-            runner_process.refuse("T052", "the device cannot load the model", self.name, because, hint)
+            refuse("T052", "the device cannot load the model", self.name, because, hint)
         hint = f"the server may have crashed: does its processor have what the '{artifact.manifest.variant}' kernels need?"
-        runner_process.refuse("T052", "the TVM RPC session broke off", self.name, because, hint)
+        refuse("T052", "the TVM RPC session broke off", self.name, because, hint)
 
 
 _HOST = r"[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\]"
@@ -141,15 +119,15 @@ _ENDPOINT = re.compile(rf"(?P<host>{_HOST}):(?P<port>[0-9]{{1,5}})")
 
 
 def endpoint(text: str) -> tuple[str, int] | None:
-    """(host, port) of host:port, or None when it is not that."""
-    found = _ENDPOINT.fullmatch(text)
-    if found is None or not 0 < int(found["port"]) < 65536:
+    """Return (host, port) of host:port, or None for other text."""
+    match = _ENDPOINT.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) < 65536:
         return None
-    return found["host"].strip("[]"), int(found["port"])
+    return match["host"].strip("[]"), int(match["port"])
 
 
 def address(text: str) -> RpcDevice | None:
-    """The device of host:port[?tracker=host:port][&key=key], or None when it is not that."""
+    """Return the device of host:port[?tracker=host:port][&key=key], or None for other text."""
     place, _, query = text.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     where, tracker = endpoint(place), endpoint(options.get("tracker", ""))

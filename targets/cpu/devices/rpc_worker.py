@@ -1,6 +1,6 @@
-"""The client of TVM's RPC, as a process of its own: its calls know no time limit, a process can be ended.
+"""The client of TVM's RPC, as a process of its own: its calls have no time limit, but a process can be ended.
 
-Reads a JSON job on standard input and leaves the answer in the job's folder: profile.json and outputs/NAME.npy. Exit
+Reads a JSON job from standard input and writes profile.json and outputs/NAME.npy to the job's folder. Exit
 codes: 0, or one of `Ending`, with a line of text on standard error.
 """
 
@@ -23,7 +23,7 @@ _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class Ending(enum.IntEnum):
-    """Why a worker gave up."""
+    """Why a worker failed."""
 
     NO_SESSION = 11
     WRONG_ARCH = 12
@@ -32,7 +32,7 @@ class Ending(enum.IntEnum):
 
 
 def main() -> None:
-    """One job, then the end."""
+    """Run one job."""
     job = json.load(sys.stdin)
     _follow(job["parent"])
     from tvm import rpc
@@ -75,7 +75,7 @@ def _session(rpc: Any, job: dict[str, Any]) -> Any:
 
 
 def _triple(session: Any) -> str | None:
-    """What the other side is, if its TVM has LLVM."""
+    """Return the server's target triple if its TVM has LLVM."""
     try:
         return str(session.get_function("target.llvm_get_system_triple")())
     except Exception:
@@ -89,13 +89,13 @@ def _measure(session: Any, library: Any, entry: Any, job: dict[str, Any], triple
     weights = np.fromfile(job["weights"], np.uint8)
     blocks = [weights if weights.size else np.zeros(1, np.uint8), np.zeros(max(job["workspace_bytes"], 1), np.uint8)]
     inputs = [np.load(folder / name, allow_pickle=False) for name in job["inputs"]]
-    outputs = [tvm.runtime.tensor(np.zeros(one["shape"], one["dtype"]), device=device) for one in job["outputs"]]
-    operands = [*(tvm.runtime.tensor(one, device=device) for one in (*blocks, *inputs)), *outputs]
+    outputs = [tvm.runtime.tensor(np.zeros(output["shape"], output["dtype"]), device=device) for output in job["outputs"]]
+    operands = [*(tvm.runtime.tensor(array, device=device) for array in (*blocks, *inputs)), *outputs]
     most = int(session.get_function("runtime.NumThreads")())
-    wanted = job["threads"] or sorted({*(1 << i for i in range(most.bit_length()) if 1 << i < most), most})
+    counts = job["threads"] or sorted({*(1 << i for i in range(most.bit_length()) if 1 << i < most), most})
     steps = job["steps"]
     runs = []
-    for threads in wanted:
+    for threads in counts:
         session.get_function("runtime.config_threadpool")(1, threads or most)
         for _ in range(job["warmup"]):
             entry(0, steps, *operands)
@@ -111,14 +111,14 @@ def _measure(session: Any, library: Any, entry: Any, job: dict[str, Any], triple
                 "threads": threads or most,
                 "times_ns": [max(1, round(t * 1e9)) for t in times],
                 "steps": [
-                    {"median_ns": round(statistics.median(one) * 1e9), "min_ns": round(min(one) * 1e9)} for one in by_step
+                    {"median_ns": round(statistics.median(times) * 1e9), "min_ns": round(min(times) * 1e9)} for times in by_step
                 ],
             }
         )
     entry(0, steps, *operands)
     (folder / "outputs").mkdir(exist_ok=True)
-    for one, value in zip(job["outputs"], outputs, strict=True):
-        np.save(folder / "outputs" / f"{one['identifier']}.npy", value.numpy(), allow_pickle=False)
+    for output, value in zip(job["outputs"], outputs, strict=True):
+        np.save(folder / "outputs" / f"{output['identifier']}.npy", value.numpy(), allow_pickle=False)
     machine = {
         "name": "",
         "arch": (triple or "").split("-")[0],

@@ -1,4 +1,4 @@
-"""What a device answers, read without believing any of it: only what the runner writes is taken, and little is allocated."""
+"""Reads the results that a device sends, without trusting them: only what the runner writes is accepted."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Annotated
 import msgspec
 import numpy as np
 from edgewright.passes.ir.types import Array
-from edgewright.targets.cpu.artifact import Artifact, Tensor, identifier
-from edgewright.targets.cpu.devices.measured import Conditions, Machine, Measured, Power, Run
+from edgewright.targets.cpu.artifact import Artifact, TensorInfo, identifier
+from edgewright.targets.cpu.devices.measured import Conditions, DeviceMeasurement, Machine, Power, TimedRun
 
 PROFILE = "profile.json"
 OUTPUTS = "outputs"
@@ -24,23 +24,23 @@ class _Answer(msgspec.Struct, frozen=True):
     format: Annotated[int, msgspec.Meta(ge=1, le=1)]
     machine: Machine
     before: Conditions
-    runs: Annotated[tuple[Run, ...], msgspec.Meta(min_length=1)]
+    runs: Annotated[tuple[TimedRun, ...], msgspec.Meta(min_length=1)]
     after: Conditions
     power: Power | None = None
 
 
 def result_names(artifact: Artifact) -> tuple[str, ...]:
-    """The files that edgewright-run writes, relative to the folder of the results."""
-    return (PROFILE, *(f"{OUTPUTS}/{identifier(one)}.npy" for one in artifact.manifest.outputs))
+    """Return the files that edgewright-run writes, relative to the folder of the results."""
+    return (PROFILE, *(f"{OUTPUTS}/{identifier(tensor)}.npy" for tensor in artifact.manifest.outputs))
 
 
-def read(artifact: Artifact, files: Mapping[str, bytes]) -> Measured:
-    """What the files of `result_names` say. KeyError when one is missing, ValueError when one is not what the runner writes."""
+def read(artifact: Artifact, files: Mapping[str, bytes]) -> DeviceMeasurement:
+    """Read the files of `result_names`. KeyError when one is missing, ValueError when one is not what the runner writes."""
     try:
         answer = msgspec.json.decode(files[PROFILE], type=_Answer)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise ValueError(f"{PROFILE}: {error}") from error
-    outputs = {one.name: output(one, files[f"{OUTPUTS}/{identifier(one)}.npy"]) for one in artifact.manifest.outputs}
+    outputs = {t.name: output(t, files[f"{OUTPUTS}/{identifier(t)}.npy"]) for t in artifact.manifest.outputs}
     for run in answer.runs:
         if len(run.steps) not in (0, len(artifact.manifest.steps)):
             raise ValueError(f"{PROFILE}: times of {len(run.steps)} steps, the model has {len(artifact.manifest.steps)}")
@@ -48,11 +48,11 @@ def read(artifact: Artifact, files: Mapping[str, bytes]) -> Measured:
             raise ValueError(f"{PROFILE}: a run took no time, or longer than anybody waited")
         if not all(0 <= time <= LONGEST_NS for step in run.steps for time in (step.min_ns, step.median_ns)):
             raise ValueError(f"{PROFILE}: a step took less than no time, or longer than anybody waited")
-    return Measured(answer.runs, outputs, answer.machine, answer.before, answer.after, answer.power)
+    return DeviceMeasurement(answer.runs, outputs, answer.machine, answer.before, answer.after, answer.power)
 
 
-def output(tensor: Tensor, content: bytes) -> Array:
-    """The array of a .npy file as the runner or numpy writes it. ValueError when it is anything else."""
+def output(tensor: TensorInfo, content: bytes) -> Array:
+    """Return the array of a .npy file as the runner or numpy writes it. ValueError for anything else."""
     length = int.from_bytes(content[len(_MAGIC) : len(_MAGIC) + 2], "little")
     start = len(_MAGIC) + 2 + length
     header = _HEADER.fullmatch(content[len(_MAGIC) + 2 : start])
@@ -61,8 +61,8 @@ def output(tensor: Tensor, content: bytes) -> Array:
     dtype = np.dtype(tensor.dtype)
     shape = ", ".join(map(str, tensor.shape)) + ("," if len(tensor.shape) == 1 else "")
     if header[1] != dtype.str.encode() or header[2] != shape.encode():
-        found = f"{header[1].decode(errors='replace')} ({header[2].decode()})"
-        raise ValueError(f"output '{tensor.name}' is {found[:100]}, not {dtype.str} ({shape})")
+        header_text = f"{header[1].decode(errors='replace')} ({header[2].decode()})"
+        raise ValueError(f"output '{tensor.name}' is {header_text[:100]}, not {dtype.str} ({shape})")
     if len(content) - start != math.prod(tensor.shape) * dtype.itemsize:
         raise ValueError(f"output '{tensor.name}' has {len(content) - start} bytes of values")
     return np.frombuffer(content, dtype, offset=start).reshape(tensor.shape).copy()

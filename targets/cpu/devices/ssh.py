@@ -1,7 +1,7 @@
-"""A machine over SSH, by the OpenSSH client. It needs sshd, sh, tar, mktemp and glibc, nothing of ours.
+"""A machine over SSH, by the OpenSSH client. It needs sshd, sh, tar, mktemp and glibc, nothing of Edgewright.
 
-One connection carries everything: a script that makes a temporary folder, takes the files, runs and sends the results.
-The script ends the run and removes the folder as soon as its standard input ends, which it does however we end.
+One connection carries everything: a script that makes a temporary folder, receives the files, runs and sends the results.
+The script ends the run and removes the folder as soon as its standard input ends, which it does however this process ends.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, NoReturn
+from typing import IO, ClassVar, NoReturn
 
 from edgewright.passes.ir.types import Array
 from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import LIBRARY, PLAIN, WEIGHTS, Artifact
 from edgewright.targets.cpu.devices import runner_answer, runner_process
-from edgewright.targets.cpu.devices.measured import Measured, Settings
+from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
+from edgewright.targets.cpu.devices.runner_process import refuse
 from edgewright.targets.cpu.runner_files import DYNAMIC_LOADER, PROGRAM, program
 
 RESULT_LIMIT_BYTES = 64 << 20  # beside the outputs
-GOODBYE_S = 5.0  # for the other side to remove its folder
+GOODBYE_S = 5.0  # for the device to remove its folder
 _MARK = "edgewright:"
 _NO_FOLDER, _NO_FILES = 90, 91
 _ARCHS = {"amd64": "x86_64", "arm64": "aarch64"}
 
-# In double quotes only and without "!": it travels between single quotes through whatever login shell there is.
+# In double quotes only and without "!": it is passed in single quotes to a login shell of any kind.
 _SCRIPT = """
 umask 077; exec 3<&0; pid=; d=;
 clean() {{ trap "" HUP INT TERM PIPE; [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null; [ -z "$d" ] || rm -rf "$d"; }};
@@ -55,6 +56,8 @@ wait "$pid"; code=$?; pid=; kill "$watch" 2>/dev/null;
 class SshDevice:
     """Where to connect; `options`: further words for ssh, before the host."""
 
+    emulated: ClassVar[bool] = False
+
     host: str
     user: str | None = None
     port: int | None = None
@@ -65,15 +68,11 @@ class SshDevice:
         user = f"{self.user}@" if self.user else ""
         return f"ssh://{user}{self.host}" + (f":{self.port}" if self.port else "")
 
-    @property
-    def emulated(self) -> bool:
-        return False
-
     def command(self, settings: Settings, remote: str) -> list[str]:
-        """The ssh client's command line: no questions, no terminal, a connection that notices when it is dead."""
+        """Return the ssh client's command line: no prompts, no terminal, and keepalives that detect a dead connection."""
         client = shutil.which("ssh")
         if client is None:
-            runner_process.refuse("T053", "there is no ssh client", self.name, "", "apt-get install openssh-client")
+            refuse("T053", "there is no ssh client", self.name, "", "apt-get install openssh-client")
         settled = {
             "BatchMode": "yes",
             "ConnectTimeout": str(max(1, round(settings.connect_s))),
@@ -96,8 +95,8 @@ class SshDevice:
             words += ["-l", self.user]
         return [*words, "--", self.host, remote]
 
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
-        """As `Device.run`."""
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
+        """Run as `ProfilingDevice.run`."""
         manifest = artifact.manifest
         files = runner_process.input_files(artifact, inputs)
         for name in (LIBRARY, WEIGHTS, PLAIN):
@@ -118,24 +117,24 @@ class SshDevice:
         with runner_process.orderly(), _connected(self.command(settings, remote), settings) as link:
             answer = link.answer(settings.connect_s * 2, self.name)
             if answer is None:
-                self._not_connected(link.ended(), link.said(), settings)
+                self._not_connected(link.ended(), link.stderr(), settings)
             self._check(answer, artifact)
             link.send(b"go\n" + _archive(files))
             content = link.rest(limit)
             if content is None:
                 runner_process.too_slow(settings, self.name)
-            code, said = link.ended(), link.said()
+            code, stderr = link.ended(), link.stderr()
         if code:
-            self._failed(artifact, code, said)
+            self._failed(artifact, code, stderr)
         return runner_process.measured(artifact, _unpacked(content, results, self.name), self.name)
 
     def _check(self, answer: str, artifact: Artifact) -> None:
-        """That the machine is one that this artifact runs on, before anything big is sent."""
+        """Check that the machine can run the artifact, before the files are sent."""
         manifest = artifact.manifest
         system, machine, loader = [*answer.split(), "", "", ""][:3]
         arch = _ARCHS.get(machine, machine)
         if system != "Linux" or arch != manifest.arch:
-            runner_process.refuse(
+            refuse(
                 "T045",
                 f"the artifact is for Linux on {manifest.arch}, the device is {plain(system)} on {plain(arch)}",
                 self.name,
@@ -145,48 +144,44 @@ class SshDevice:
         if loader != "yes":
             missing = f"it has no {DYNAMIC_LOADER[manifest.arch]}"
             hint = "use a system with glibc 2.28 or newer (Debian 10, Ubuntu 20.04, JetPack 5), not one with musl"
-            runner_process.refuse("T046", "the device's C library is missing", self.name, missing, hint)
+            refuse("T046", "the device's C library is missing", self.name, missing, hint)
 
-    def _failed(self, artifact: Artifact, code: int, said: str) -> NoReturn:
+    def _failed(self, artifact: Artifact, code: int, stderr: str) -> NoReturn:
         if code == 255:
             hint = "check its network and power supply, then try again"
-            runner_process.refuse(
-                "T054", "the connection was lost during the run", self.name, runner_process.one_line(said), hint
-            )
+            refuse("T054", "the connection was lost during the run", self.name, runner_process.one_line(stderr), hint)
         if code in (_NO_FOLDER, _NO_FILES):
             hint = "make room on the device, or set TMPDIR there to a folder with space"
-            runner_process.refuse("T050", "the device could not take the files", self.name, runner_process.one_line(said), hint)
+            refuse("T050", "the device could not take the files", self.name, runner_process.one_line(stderr), hint)
         if code in (126, 127):
             hint = "temporary folders may be mounted noexec: set TMPDIR on the device to another folder"
-            runner_process.refuse(
-                "T050", "the device does not start programs there", self.name, runner_process.one_line(said), hint
-            )
-        runner_process.fail(artifact, code, said, self.name)
+            refuse("T050", "the device does not start programs there", self.name, runner_process.one_line(stderr), hint)
+        runner_process.refuse_end(artifact, code, stderr, self.name)
 
-    def _not_connected(self, code: int | None, said: str, settings: Settings) -> NoReturn:
-        """Why there was no answer, from what OpenSSH says."""
-        because = runner_process.one_line(said)
-        if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said:
-            runner_process.refuse(
+    def _not_connected(self, code: int | None, stderr: str, settings: Settings) -> NoReturn:
+        """Raise the CompileError for a missing answer, from the messages of OpenSSH."""
+        because = runner_process.one_line(stderr)
+        if "REMOTE HOST IDENTIFICATION HAS CHANGED" in stderr:
+            refuse(
                 "T043",
                 "the device's host key has changed",
                 self.name,
                 "another machine answers under this name, or the device was installed anew",
                 f"if you know why: `ssh-keygen -R {self._known_as}`, then connect once with ssh and compare the new key",
             )
-        if "Host key verification failed" in said or "host key is known" in said:
+        if "Host key verification failed" in stderr or "host key is known" in stderr:
             hint = f"connect once with `ssh {self.host}` and compare the key that it shows"
-            runner_process.refuse("T043", "the device's host key is not known", self.name, because, hint)
-        if "Permission denied" in said or "Too many authentication failures" in said:
+            refuse("T043", "the device's host key is not known", self.name, because, hint)
+        if "Permission denied" in stderr or "Too many authentication failures" in stderr:
             hint = "set up a key (ssh-copy-id): passwords are never asked for here"
-            runner_process.refuse("T044", "the device does not let this user in", self.name, because, hint)
-        if "Connection refused" in said:
+            refuse("T044", "the device does not let this user in", self.name, because, hint)
+        if "Connection refused" in stderr:
             hint = "check the port, and that sshd runs there"
-            runner_process.refuse("T042", "the device refuses connections", self.name, because, hint)
+            refuse("T042", "the device refuses connections", self.name, because, hint)
         because = because or f"it gave no answer within {settings.connect_s:g} s"
         hint = "check its name, network and power; `ssh` from a terminal should work without a question"
         what = "the device cannot be reached" if code in (None, 255) else f"the device's shell ended with exit code {code}"
-        runner_process.refuse("T041", what, self.name, because, hint)
+        refuse("T041", what, self.name, because, hint)
 
     @property
     def _known_as(self) -> str:
@@ -202,13 +197,13 @@ class _Link:
     deadline: float
 
     def answer(self, within_s: float, device: str) -> str | None:
-        """The rest of the line that starts with our mark (start-up files of a shell may say things before); None
-        when the connection ends or stays silent."""
+        """Return the rest of the line that starts with our mark (a shell's start-up files may print lines before it); None
+        when the connection ends or times out."""
         assert self.process.stdout is not None
         end, seen = time.monotonic() + within_s, b""
         while (left := end - time.monotonic()) > 0 and len(seen) < 1 << 20:
-            ready, _, _ = select.select([self.process.stdout], [], [], left)
-            chunk = os.read(self.process.stdout.fileno(), 1) if ready else b""
+            readable, _, _ = select.select([self.process.stdout], [], [], left)
+            chunk = os.read(self.process.stdout.fileno(), 1) if readable else b""
             if not chunk:
                 return None
             seen += chunk
@@ -218,7 +213,7 @@ class _Link:
         return None
 
     def send(self, content: bytes) -> None:
-        """Starts to send; the pipe stays open, for its end ends the run."""
+        """Start to send; the pipe stays open, since closing it ends the run."""
         assert self.process.stdin is not None
         stream = self.process.stdin
 
@@ -231,7 +226,7 @@ class _Link:
         threading.Thread(target=write, daemon=True).start()
 
     def rest(self, limit: int) -> bytes | None:
-        """Everything that comes until the end, or None when time is over or it is more than `limit` bytes."""
+        """Return everything up to the end, or None after the time limit or more than `limit` bytes."""
         assert self.process.stdout is not None
         parts: list[bytes] = []
         size = 0
@@ -246,20 +241,20 @@ class _Link:
         return None
 
     def ended(self) -> int | None:
-        """The exit code, None when it has not ended."""
+        """Return the exit code, None when the client has not ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.process.wait(timeout=GOODBYE_S)
         return None
 
-    def said(self) -> str:
-        """What came on stderr."""
+    def stderr(self) -> str:
+        """Return the start of stderr."""
         self.errors.seek(0)
         return self.errors.read(1 << 16).decode(errors="replace")
 
 
 @contextlib.contextmanager
 def _connected(command: list[str], settings: Settings) -> Iterator[_Link]:
-    """The client while the body runs. At its end the other side gets a moment to clean up, then the client is killed."""
+    """Run the client while the body runs. At the end the device gets a moment to clean up, then the client is killed."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True, bufsize=0
@@ -295,18 +290,18 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
 
 
 def _unpacked(content: bytes, names: tuple[str, ...], device: str) -> dict[str, bytes]:
-    """The named files of an archive, read in memory: a device's archive never writes anything here."""
-    found: dict[str, bytes] = {}
+    """Return the named files of an archive, read in memory: nothing of a device's archive is written to disk."""
+    contents: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for entry in archive:
                 name = entry.name.removeprefix("./")
                 whole = entry.isfile() and entry.sparse is None and entry.size <= len(content)  # holes may be of any size
                 if name in names and whole and (file := archive.extractfile(entry)) is not None:
-                    found[name] = file.read()
+                    contents[name] = file.read()
     except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as error:
-        runner_process.refuse("T051", "the runner's answer is not complete", device, plain(error), "try again")
-    return found
+        refuse("T051", "the runner's answer is not complete", device, plain(error), "try again")
+    return contents
 
 
 _ADDRESS = re.compile(
@@ -317,11 +312,11 @@ _ADDRESS = re.compile(
 
 
 def address(text: str) -> tuple[str | None, str, int | None] | None:
-    """(user, host, port) of [user@]host[:port], or None when it is not that. No part can be taken for an option."""
-    found = _ADDRESS.fullmatch(text)
-    if found is None:
+    """Return (user, host, port) of [user@]host[:port], or None for other text. No part can be mistaken for an option."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
         return None
-    port = int(found["port"]) if found["port"] else None
+    port = int(match["port"]) if match["port"] else None
     if port is not None and not 0 < port < 65536:
         return None
-    return found["user"], found["host"].strip("[]"), port
+    return match["user"], match["host"].strip("[]"), port

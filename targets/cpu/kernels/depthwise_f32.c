@@ -82,7 +82,7 @@ EW_LINE(ew_line5_f32, 5)
 EW_LINE(ew_line7_f32, 7)
 #undef EW_LINE
 
-/* The length of runs of taps that lie a step apart and fill the window: 3, 5 or 7, otherwise 1. */
+/* The length of runs of taps that are a step apart and fill the window: 3, 5 or 7, otherwise 1. */
 static inline int64_t ew_run_of(const int64_t *offsets, int64_t taps, int64_t step) {
   int64_t run = 1;
   while (run < taps && offsets[run] == offsets[run - 1] + step) ++run;

@@ -45,7 +45,7 @@ EW_ALWAYS ew_words ew_multiply_add(ew_words sum, ew_words a, ew_words b) {
 }
 #endif
 
-/* Sums in the order in which unpacking leaves them, back in that of channels. */
+/* Reorders sums from the order of unpacking to that of channels. */
 EW_ALWAYS void ew_in_order(ew_words *low, ew_words *high) {
 #if defined(__AVX512BW__)
   ew_words first = _mm512_permutex2var_epi64(*low, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), *high);

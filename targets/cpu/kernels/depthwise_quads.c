@@ -47,7 +47,7 @@ EW_ALWAYS ew_quad ew_load4(const int32_t *p) {
   return v;
 }
 
-/* Weights of EW_STRIP4 channels: [row][quad of a run][output in front or behind][a quarter of the channels]. */
+/* Weights of EW_STRIP4 channels: [row][quad of a run][output before or after][a quarter of the channels]. */
 typedef ew_quad ew_weights[EW_ROWS_MOST][2][2][4];
 
 EW_ALWAYS void ew_prepare(const int run, const int8_t *w, int64_t rows, int64_t channels, const int32_t *bias,

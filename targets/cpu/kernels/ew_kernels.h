@@ -1,7 +1,7 @@
-/* The micro-kernels that compiled models call. Each model holds one variant of them, so names carry no suffix.
+/* The micro-kernels that compiled models call. Each model contains one variant of them, so names have no suffix.
  *
  * The geometry (EW_F32_MR ... EW_U8_OFFSET) comes from targets/cpu/variants.py by -D. Pointers may be unaligned unless
- * something else is said; buffers do not overlap unless "in place" is said. Rows and columns count from 0.
+ * stated otherwise; buffers do not overlap unless "in place" is stated. Rows and columns count from 0.
  * "Exactly" means: the bits of the function of that name in passes/ops/arith.py.
  */
 #ifndef EW_KERNELS_H
@@ -20,8 +20,8 @@ void ew_gemm_f32(const float *a, int64_t lda, const float *b, int64_t k, float *
 /* panel[p*NR+j] = b[j*stride_n+p*stride_k], zero for columns j >= n. */
 void ew_pack_b_f32(const float *b, int64_t stride_n, int64_t stride_k, int32_t n, int64_t k, float *panel);
 
-/* panel[p/KA][MR][p%KA] = a[i*lda+p] + S8_OFFSET, resp. a[i*lda+p] - U8_OFFSET for bytes 0..254. What stands beyond k
- * meets zeros of the B panel; rows >= m hold any value. */
+/* panel[p/KA][MR][p%KA] = a[i*lda+p] + S8_OFFSET, resp. a[i*lda+p] - U8_OFFSET for bytes 0..254. Values beyond k
+ * are multiplied by zeros of the B panel; rows >= m hold any value. */
 void ew_pack_a_s8(const int8_t *a, int64_t lda, int32_t m, int64_t k, void *panel);
 void ew_pack_a_u8(const uint8_t *a, int64_t lda, int32_t m, int64_t k, void *panel);
 
@@ -29,11 +29,11 @@ void ew_pack_a_u8(const uint8_t *a, int64_t lda, int32_t m, int64_t k, void *pan
 void ew_pack_b_s8(const int8_t *b, int64_t stride_n, int64_t stride_k, int32_t n, int64_t k, int8_t *panel,
                   int32_t *colsum);
 
-/* acc[i*ldacc+j] = sum_p panel value of a * b, exact in int32: int8 rows gain S8_OFFSET*colsum, uint8 rows lose
- * U8_OFFSET*colsum. Values of b and int8 rows lie in [-127, 127]. */
+/* acc[i*ldacc+j] = sum_p panel value of a * b, exact in int32, plus S8_OFFSET*colsum for int8 rows, minus
+ * U8_OFFSET*colsum for uint8 rows. Values of b and int8 rows are in [-127, 127]. */
 void ew_gemm_s8(const void *a_panel, const int8_t *b_panel, int64_t k, int32_t *acc, int64_t ldacc, int32_t m);
 
-/* One row of scores to weights 0..254, exactly; returns their sum. n >= 1. */
+/* Turns one row of n scores into weights 0..254, exactly; returns their sum. n >= 1. */
 int32_t ew_attention_weights(const int32_t *scores, int64_t n, int32_t multiplier, int32_t shift, uint8_t *weights);
 
 /* One row of layer_normalization, exactly. 1 <= n <= 1024, |multiplier| < 2^16, |offset| < 2^47, 1 <= shift <= 40,
@@ -105,18 +105,18 @@ void ew_exp_f32(const float *x, int64_t n, float *out);
 
 /* A line of output pixels of a depthwise convolution on a padded image, channels last:
  * out[p*channels+c] = bias[c] + sum_t x[p*step+offsets[t]+c] * w[t*channels+c], exact in int32 for bytes, whose weights
- * lie in [-127, 127]. taps >= 1. Quickest where 3, 5 or 7 taps in a row are `step` apart. */
+ * are in [-127, 127]. taps >= 1. Fastest where 3, 5 or 7 successive taps are `step` apart. */
 void ew_depthwise_line_f32(const float *x, const int64_t *offsets, int64_t taps, int64_t step, const float *w,
                            const float *bias, int64_t channels, int64_t pixels, float *out);
 void ew_depthwise_line_s8(const int8_t *x, const int64_t *offsets, int64_t taps, int64_t step, const int8_t *w,
                           const int32_t *bias, int64_t channels, int64_t pixels, int32_t *out);
 
-/* Queues of a mixture of experts: row i of logits, ld elements apart, goes to the k experts of the largest logits, of
- * equal ones to the lower. Their shares are the softmax over these k, with `whole` over all experts. place[i*k+j]: where
- * the j-th expert of row i (in the order of the experts) has the row in its queue, gate[i*k+j] its share; queues follow
- * each other, token[place]: the row. tasks[0]: how many tasks, then (expert, first place, places) of each, at most `most`
- * places and of one expert; rows*k / most + min(experts, rows*k) tasks at most. work: 3 * experts elements. Integers:
- * shares exactly. */
+/* Queues of a mixture of experts: row i of logits (rows, experts), rows ld elements apart, is sent to the k experts of
+ * the largest logits, of equal ones to the lower. Their shares are the softmax over these k, with `whole` over all
+ * experts. place[i*k+j]: where the j-th expert of row i (in the order of the experts) has the row in its queue,
+ * gate[i*k+j] its share; queues follow each other, token[place]: the row. tasks[0]: how many tasks, then (expert, first
+ * place, places) of each, at most `most` places and of one expert; rows*k / most + min(experts, rows*k) tasks at most.
+ * work: 3 * experts elements. Integers: the shares are exact. */
 void ew_route_f32(const float *logits, int64_t ld, int64_t rows, int32_t experts, int32_t k, int32_t whole, int32_t most,
                   int32_t *tasks, int32_t *work, int32_t *token, int32_t *place, float *gate);
 void ew_route_s16(const int16_t *logits, int64_t ld, int64_t rows, int32_t experts, int32_t k, int32_t whole, int32_t most,
@@ -133,7 +133,7 @@ void ew_experts_f32(const int32_t *tasks, int32_t part, const float *x, int64_t 
                     float *out);
 
 /* The same in integers, exactly. factors: bias, multiplier and shift of each column, in three rows for an expert. shape
- * goes on: zero point of the hidden values, bytes of a packed tile of rows d and h long. work: a tile of accumulators,
+ * continues: zero point of the hidden values, bytes of a packed tile of rows d and h long. work: a tile of accumulators,
  * most / MR of the larger packed tiles, MR * d and most * h (in whole panels), each in whole 64 bytes, all 64-byte aligned. */
 void ew_experts_s8(const int32_t *tasks, int32_t part, const int8_t *x, int64_t ldx, const int32_t *token,
                    const int64_t *shape, const int8_t *w1, const int32_t *factors1, const int8_t *w2,
@@ -146,7 +146,7 @@ void ew_combine_s16(const int16_t *values, int64_t ld, const int32_t *place, con
                     int32_t *out);
 
 /* Attention by codes, one head. Codes are +1 and -1; each four bits make a quad, in quads[t*Q+q], Q = ceil(bits / 4).
- * table[(q*16+x)*ld:] and weight[q*16+x]: what four bits x select of all values, resp. of all keys together; `total`: with
+ * table[(q*16+x)*ld:] and weight[q*16+x]: the sum that four bits x select of all values, and of all keys; `total`: plus
  * (bits + 1) times the sum of all values in the first quad's. ld: the width in whole vectors of 4-byte lanes. */
 void ew_hash_tables_f32(const float *codes, int64_t ldc, const float *v, int64_t ldv, int64_t tokens, int32_t bits,
                         int64_t width, int32_t total, uint8_t *quads, float *table, int32_t *weight);
@@ -155,12 +155,12 @@ void ew_hash_tables_f32(const float *codes, int64_t ldc, const float *v, int64_t
 void ew_hash_tables_s8(const int8_t *codes, int64_t ldc, const int8_t *v, int64_t ldv, int64_t tokens, int32_t bits,
                        int64_t width, int32_t total, uint8_t *quads, int32_t *table, int32_t *weight, int16_t *work);
 
-/* Rows of the result: what their quads select, divided by their weight; own: where not NULL, (bits + 1) times these
- * values count as well. */
+/* Rows of the result: the sum that their quads select, divided by their weight; own: if not NULL, (bits + 1) times these
+ * values are added. */
 void ew_hash_rows_f32(const uint8_t *quads, int64_t rows, int32_t bits, const float *table, const int32_t *weight,
                       int64_t width, const float *own, int64_t ldv, float *out, int64_t ldout);
 
-/* The same with attention_normalise, exactly. */
+/* The same for integers with attention_normalise, exactly. */
 void ew_hash_rows_s8(const uint8_t *quads, int64_t rows, int32_t bits, const int32_t *table, const int32_t *weight,
                      int64_t width, const int8_t *own, int64_t ldv, int32_t *out, int64_t ldout);
 

@@ -2,7 +2,7 @@
  *
  * Never run on AMX silicon here: the tests run it through amx_emulated.h.
  *
- * The A panel is [k/64][32][64] signed bytes: tiles of 16 rows as they lie. The B panel is [k/4][32][4]: rows of 128
+ * The A panel is [k/64][32][64] signed bytes: tiles of 16 rows unchanged. The B panel is [k/4][32][4]: rows of 128
  * bytes, of which a tile takes every half. A rest of k is copied into 64 whole steps. */
 #include "pack_fours.h"
 

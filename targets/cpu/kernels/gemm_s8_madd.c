@@ -1,7 +1,7 @@
 /* The byte product by pmaddwd, for SSE2, AVX2 and AVX-512: bytes widened to words, two products added to an int32, exact.
  *
  * (pmaddubsw would take bytes as they are but saturates at 16 bits.) The A panel holds words, a or a - 127, so that a
- * pair of them is broadcast as it lies; the B panel holds bytes and is widened as it is read. */
+ * pair of them is broadcast unchanged; the B panel holds bytes and is widened as it is read. */
 #include "ew_kernels.h"
 
 #include <immintrin.h>

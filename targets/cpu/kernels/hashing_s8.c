@@ -19,7 +19,7 @@ typedef int8_t ew_vc __attribute__((vector_size(EW_LANES)));
 
 #define EW_PAIRS (EW_LANES / 2)
 #define EW_WORDS 16
-#define EW_WHOLE 6755399441055744.0 /* 2^52 + 2^51, in whose last bits an integer lies */
+#define EW_WHOLE 6755399441055744.0 /* 2^52 + 2^51, whose last bits hold an integer */
 #define EW_CHUNK 256                /* as many bytes add up within 16 bits */
 
 static inline double ew_power(int32_t exponent) { /* 2^exponent */

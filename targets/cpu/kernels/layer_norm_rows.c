@@ -1,4 +1,4 @@
-/* LayerNorm and RMSNorm of several rows where the variant has no source of its own for it. */
+/* LayerNorm and RMSNorm of several rows, for variants without a version of their own. */
 #include "ew_kernels.h"
 
 #ifndef EW_OWN_LAYER_NORM_ROWS

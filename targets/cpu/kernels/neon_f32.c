@@ -30,7 +30,7 @@ static inline __attribute__((always_inline)) void ew_tile_f32(const int m, const
 #pragma unroll
   for (int i = 0; i < m; ++i) {
     row[i] = (const char *)(a + i * lda);
-    __asm__("" : "+r"(row[i])); /* eight addresses and one offset: else each is computed anew in the loop */
+    __asm__("" : "+r"(row[i])); /* eight addresses and one offset: otherwise each is recomputed in the loop */
   }
   int64_t at = 0;
   for (const int64_t end = k / 4 * 16; at < end; at += 16, b += 32) {

@@ -1,6 +1,6 @@
-/* Panels of bytes from rows whose k lie side by side: [k / group][rows][group] for 8 or 16 rows and groups of 2, 4, 8.
+/* Panels of bytes from rows whose k are adjacent: [k / group][rows][group] for 8 or 16 rows and groups of 2, 4, 8.
  *
- * Rows are taken 16 values of k at a time; the last ones of a row are read without touching what lies beyond it. */
+ * Rows are read 16 values of k at a time; the last values of a row are read without accessing memory after it. */
 #ifndef NEON_PACK_H
 #define NEON_PACK_H
 
@@ -56,7 +56,7 @@ EW_INLINE void ew_interleave8(const int group, uint8x16_t x[8]) {
   }
 }
 
-/* `panel` gets bytes of 8 rows minus `subtracted`; consecutive blocks of 8 x group bytes lie `pitch` bytes apart. Rows
+/* `panel` gets bytes of 8 rows minus `subtracted`; consecutive blocks of 8 x group bytes are `pitch` bytes apart. Rows
  * from m on are copies of row m - 1. Bytes beyond k are minus `subtracted`. */
 EW_INLINE void ew_pack_rows8(const int group, const uint8_t *rows, int64_t ld, int32_t m, int64_t k, uint8_t subtracted,
                              uint8_t *panel, int64_t pitch) {
@@ -91,7 +91,7 @@ EW_INLINE void ew_clear_columns(const int columns, const int group, int32_t n, i
       memset(panel + n * group, 0, (size_t)(columns - n) * group);
 }
 
-/* Rows of a matrix whose columns lie side by side: 8 or 16 columns of row p, zero from n on. A narrow row is read with
+/* Rows of a matrix whose columns are adjacent: 8 or 16 columns of row p, zero from n on. A narrow row is read with
  * what follows it, as long as that belongs to the matrix. */
 struct ew_columns {
   const uint8_t *b;

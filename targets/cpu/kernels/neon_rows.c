@@ -112,7 +112,7 @@ EW_INLINE int32x4_t ew_affine(int32x4_t z, const int32_t *multiplier, const int6
 EW_INLINE void ew_store8_s8(int8_t *out, int16x8_t y) { vst1_s8(out, vmax_s8(vqmovn_s16(y), vdup_n_s8(-127))); }
 EW_INLINE void ew_store8_s16(int16_t *out, int16x8_t y) { vst1q_s16(out, vmaxq_s16(y, vdupq_n_s16(-32767))); }
 
-/* narrow: e >= 10, which leaves 32-bit lanes enough: with n 2^4 and y 2^14, SQDMULH gives floor(d y / 2^13). */
+/* narrow: e >= 10, so that 32-bit lanes suffice: with n 2^4 and y 2^14, SQDMULH gives floor(d y / 2^13). */
 #define LAYER_NORM_PART(type, suffix)                                                                                  \
   EW_INLINE int64_t ew_layer_norm_part_##suffix(const int narrow, const int16_t *x, const int32_t *multiplier,         \
                                        const int64_t *offset, int64_t n, int64_t sum, int64_t y, int32_t e, int32_t shift, \

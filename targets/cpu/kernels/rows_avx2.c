@@ -226,7 +226,7 @@ struct normal {
 };
 
 static inline __m128i normalise4(__m128i x, __m128i multiplier, __m256i offset, const struct normal *f, double limit) {
-  const __m256i magic = _mm256_set1_epi64x(0x4338000000000000); /* 2^52 + 2^51, in whose last bits an integer lies */
+  const __m256i magic = _mm256_set1_epi64x(0x4338000000000000); /* 2^52 + 2^51, whose last bits hold an integer */
   __m256d z = _mm256_floor_pd(_mm256_fmadd_pd(_mm256_cvtepi32_pd(x), f->factor, f->add));
   __m256d add = _mm256_sub_pd((__m256d)_mm256_add_epi64(offset, magic), (__m256d)magic);
   add = _mm256_fmadd_pd(add, f->scale, _mm256_set1_pd(0.5));

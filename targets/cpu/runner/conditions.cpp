@@ -111,7 +111,7 @@ void print_thermal(FILE *out, const char *root)
     fputc(']', out);
 }
 
-// How often the processors were slowed down since boot, or null.
+// How often the processors were throttled since boot, or null.
 void print_throttle_count(FILE *out, const char *root)
 {
     double sum = 0, value;

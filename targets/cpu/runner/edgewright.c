@@ -68,7 +68,7 @@ static ew_status load_library(ew_model *model, const char *folder)
     };
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
         void (**place)(void) = (void (**)(void))dlsym(model->library, given[i].name);
-        if (place) /* a model that never asks has no such variable */
+        if (place) /* a model that does not use it has no such variable */
             *place = given[i].function;
     }
     *(void **)&model->entry = dlsym(model->library, "__tvm_ffi_edgewright_run");
@@ -93,7 +93,7 @@ static dl_tensor bytes_tensor(void *data, int64_t *size, int64_t *one)
 /* Arguments of the entry function on memory that is not there yet, and whether the compiled code takes them. */
 static ew_status describe_arguments(ew_model *model, const char *folder)
 {
-    static _Alignas(ALIGNMENT) char nothing[ALIGNMENT]; /* no step runs, so nobody looks into it */
+    static _Alignas(ALIGNMENT) char nothing[ALIGNMENT]; /* no step runs, so it is never read */
     int count = model->inputs + model->outputs;
     model->arguments = calloc((size_t)count + 4, sizeof *model->arguments);
     if (!model->arguments)
@@ -173,7 +173,7 @@ ew_status ew_set_threads(ew_model *model, int threads)
     if (threads == 0)
         threads = sched_getaffinity(0, sizeof mine, &mine) == 0 ? CPU_COUNT(&mine) : 1;
     if (threads < 1 || threads > EW_THREADS_MAX)
-        return ew_fail(EW_BAD_INPUT, "%d threads: 1 to %d can be had", threads, EW_THREADS_MAX);
+        return ew_fail(EW_BAD_INPUT, "%d threads: 1 to %d are possible", threads, EW_THREADS_MAX);
     if (model->pool && ew_pool_threads(model->pool) == threads)
         return EW_OK;
     ew_pool *made = ew_pool_open(threads);

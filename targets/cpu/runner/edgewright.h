@@ -1,6 +1,6 @@
-/* Runs a model that `edgewright compile` made for a CPU. Needs a C compiler, libdl and pthreads, nothing else.
+/* Runs a model that `edgewright compile` made for a CPU. Needs only a C compiler, libdl and pthreads.
  *
- *     ew_model *model = ew_open("folder", 2);               // the folder that holds model.so, weights.bin and model.txt
+ *     ew_model *model = ew_open("folder", 2);               // the folder with model.so, weights.bin and model.txt
  *     if (!model) { fprintf(stderr, "%s\n", ew_error()); return 1; }
  *     ew_set_input(model, 0, pixels, sizeof pixels);
  *     if (ew_run(model) != EW_OK) ...
@@ -10,7 +10,7 @@
  * Functions return EW_OK or a reason; ew_error() then has the text, for this thread, until its next failure. A model is
  * used by one thread at a time; different models may run at the same time. Link with -ldl -lpthread, and a program with
  * -rdynamic: model.so calls TVMFFIErrorSetRaisedFromCStrParts, which edgewright.c defines. ew_open runs code of the
- * folder, whose SHA-256 finds damage, not malice: open only what you would execute.
+ * folder; its SHA-256 detects damage, not malice: open only what you would execute.
  */
 #ifndef EDGEWRIGHT_H
 #define EDGEWRIGHT_H
@@ -28,14 +28,14 @@ typedef enum {
     EW_OK = 0,
     EW_BAD_ARTIFACT = 1, /* a file is missing, damaged or of another version */
     EW_WRONG_CPU = 2,    /* compiled for another architecture, or for features that this processor lacks */
-    EW_BAD_INPUT = 3,    /* an argument or input that does not fit */
+    EW_BAD_INPUT = 3,    /* an argument or input does not fit */
     EW_NO_MEMORY = 4,    /* memory or threads ran out */
     EW_FAILED = 5        /* the model's code refused */
 } ew_status;
 
 enum { EW_RANK_MAX = 8, EW_NAME_MAX = 80, EW_THREADS_MAX = 256 };
 
-/* An input or output, in C order. Integers of an output with scale != 0 stand for scale * (integer - zero_point). */
+/* An input or output, in C order. Integers of an output with scale != 0 represent scale * (integer - zero_point). */
 typedef struct {
     char name[EW_NAME_MAX];
     char dtype[12]; /* float32, int8, uint8, int16, int32, int64 ... */
@@ -44,7 +44,7 @@ typedef struct {
     size_t bytes;
     double scale;
     int zero_point;
-    int bounded; /* an integer input may hold low ... high only: indices of a table, 0 and 1 of a mask */
+    int bounded; /* an integer input may hold only low ... high: indices of a table, 0 and 1 of a mask */
     int64_t low, high;
 } ew_tensor;
 
@@ -55,7 +55,7 @@ typedef struct {
     int64_t bytes;
 } ew_step;
 
-/* Reads model.txt, compares the SHA-256 of all three files with what it says, loads model.so and asks it whether it takes
+/* Reads model.txt, compares the SHA-256 of all three files with it, loads model.so and checks that it takes
  * what model.txt describes, in this order. threads: 1 ... EW_THREADS_MAX, or 0 for one per processor that this process may
  * use. NULL on failure. */
 ew_model *ew_open(const char *folder, int threads);
@@ -72,18 +72,18 @@ const ew_tensor *ew_output(const ew_model *model, int index);
 const ew_step *ew_step_info(const ew_model *model, int index);
 const char *ew_arch(const ew_model *model);
 
-/* Copies an input in. EW_BAD_INPUT when `bytes` is not the tensor's size, an integer lies outside of low ... high, or an
+/* Copies an input in. EW_BAD_INPUT when `bytes` is not the tensor's size, an integer is outside of low ... high, or an
  * integer model gets nan or infinity. */
 ew_status ew_set_input(ew_model *model, int index, const void *data, size_t bytes);
 
 /* The model's own buffers, 64-byte aligned, valid until ew_close: to fill an input in place and to read outputs.
- * Then nobody looks for nan, and an index beyond `high` reads memory that is not the model's. */
+ * Then nan is not detected, and an index beyond `high` reads memory that is not the model's. */
 void *ew_input_data(ew_model *model, int index);
 const void *ew_output_data(const ew_model *model, int index);
 
 ew_status ew_run(ew_model *model);
 
-/* Steps first <= i < last on what the workspace holds; running all of them one by one in order is ew_run. */
+/* Runs steps first <= i < last on the present workspace; running all of them one by one in order equals ew_run. */
 ew_status ew_run_steps(ew_model *model, int first, int last);
 
 const char *ew_error(void);      /* never NULL */

@@ -48,7 +48,7 @@ const char *ew_host_arch(void)
     return "x86_64";
 }
 
-/* Linux gives a process the registers of AMX only when asked: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA). */
+/* Linux enables the registers of AMX only on request: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA). */
 static bool tiles_granted(void)
 {
     return syscall(SYS_arch_prctl, 0x1023, 18) == 0;

@@ -1,4 +1,4 @@
-/* Files of an artifact in memory, checked against what model.txt says of them. Internal to edgewright.c. */
+/* Files of an artifact in memory, checked against model.txt. Internal to edgewright.c. */
 #ifndef EW_FILE_H
 #define EW_FILE_H
 
@@ -20,7 +20,7 @@ typedef struct {
     char sha256[EW_SHA256_TEXT];
 } ew_identity;
 
-/* folder/name, whole. EW_BAD_ARTIFACT when it cannot be read or is no regular file. */
+/* folder/name, whole. EW_BAD_ARTIFACT when it cannot be read or is not a regular file. */
 ew_status ew_map_file(ew_file *file, const char *folder, const char *name);
 
 /* As ew_map_file; EW_BAD_ARTIFACT also when the file is not the one that the compiler wrote. */

@@ -97,7 +97,7 @@ void parse_threads(Options &options, char *text)
         give_up(EXIT_USAGE, "usage", "--threads takes numbers");
 }
 
-// No measurement outlives the program that asked for it, however that one ends.
+// No measurement outlives the program that started it, however that program ends.
 void follow(pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -323,7 +323,7 @@ int main(int count, char **words)
     read_inputs(model, options);
     char *text = nullptr;
     size_t size = 0;
-    FILE *out = open_memstream(&text, &size); // so that a failure leaves no half of a file
+    FILE *out = open_memstream(&text, &size); // so that a failure does not leave half a file
     if (!out)
         give_up(EXIT_USAGE, "memory", "out of memory");
     fprintf(out, "{\"format\": 1, \"machine\": ");

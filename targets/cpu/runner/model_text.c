@@ -37,7 +37,7 @@ static ew_status bad_line(const char *word)
 
 static ew_status no_model(void)
 {
-    return ew_fail(EW_BAD_ARTIFACT, "model.txt is no model of Edgewright");
+    return ew_fail(EW_BAD_ARTIFACT, "model.txt is not a model of Edgewright");
 }
 
 static char *next_word(reader *from)
@@ -267,7 +267,7 @@ static ew_status check_first_line(char *text, size_t bytes, char **body)
 static ew_status read_body(ew_model *model, char *body, int64_t bytes)
 {
     if (memchr(body, '\0', (size_t)bytes) || !bytes || body[bytes - 1] != '\n')
-        return ew_fail(EW_BAD_ARTIFACT, "model.txt is no text of whole lines");
+        return ew_fail(EW_BAD_ARTIFACT, "model.txt is not a text of whole lines");
     reader from = {.rest = NULL};
     ew_status status = EW_OK;
     for (char *line = body, *end; status == EW_OK && line < body + bytes; line = end + 1) {

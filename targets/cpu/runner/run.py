@@ -1,7 +1,7 @@
 """Runs a compiled model in Python on TVM's runtime. Needs numpy and apache-tvm, nothing of Edgewright.
 
 python run.py FOLDER --input NAME=x.npy ... [--output FOLDER] [--threads N] [--repeat N]
-Like every loader of native code, it executes what the folder holds: the hashes find damage, not malice.
+Like every loader of native code, it executes what is in the folder: the hashes detect damage, not malice.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def main():
-    """Exit status 0, or 1 with one line that says what does not fit."""
+    """Run the model: exit status 0, or 1 with one line that says what does not fit."""
     parser = argparse.ArgumentParser(description="Runs a compiled model on TVM's runtime.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy")
@@ -29,40 +29,40 @@ def main():
     import numpy as np
     import tvm
 
-    given = dict(one.split("=", 1) for one in arguments.input if "=" in one)
+    paths = dict(text.split("=", 1) for text in arguments.input if "=" in text)
     inputs = []
-    for one in manifest["inputs"]:
-        path = given.get(one["name"]) or refuse(f"--input {one['name']}=FILE.npy is missing")
+    for tensor in manifest["inputs"]:
+        path = paths.get(tensor["name"]) or refuse(f"--input {tensor['name']}=FILE.npy is missing")
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)  # what a header claims is not allocated
-        except Exception as error:  # numpy says it in many ways
-            refuse(f"input {one['name']}: {path} is not an .npy file: {error}")
-        inputs.append(tvm.runtime.tensor(checked(array, one, manifest)))
-    if unknown := set(given) - {one["name"] for one in manifest["inputs"]}:
+        except Exception as error:  # numpy raises many kinds
+            refuse(f"input {tensor['name']}: {path} is not an .npy file: {error}")
+        inputs.append(tvm.runtime.tensor(checked(array, tensor, manifest)))
+    if unknown := set(paths) - {tensor["name"] for tensor in manifest["inputs"]}:
         refuse(f"the model has no input {', '.join(sorted(unknown))}")
     entry = tvm.runtime.load_module(str(arguments.folder / "model.so"))[manifest["entry"]]
     weights = np.fromfile(arguments.folder / "weights.bin", np.uint8)
     workspace = np.zeros(max(manifest["workspace_bytes"], 1), np.uint8)
-    blocks = [tvm.runtime.tensor(one if one.size else np.zeros(1, np.uint8)) for one in (weights, workspace)]
-    outputs = [tvm.runtime.tensor(np.zeros(one["shape"], one["dtype"])) for one in manifest["outputs"]]
+    blocks = [tvm.runtime.tensor(block if block.size else np.zeros(1, np.uint8)) for block in (weights, workspace)]
+    outputs = [tvm.runtime.tensor(np.zeros(tensor["shape"], tensor["dtype"])) for tensor in manifest["outputs"]]
     times = []
     for _ in range(arguments.repeat):
         started = time.perf_counter()
         entry(0, len(manifest["steps"]), *blocks, *inputs, *outputs)
         times.append(time.perf_counter() - started)
     print(f"{arguments.threads} threads: median {statistics.median(times) * 1e3:.3f} ms")
-    for i, (one, value) in enumerate(zip(manifest["outputs"], outputs, strict=True)):
+    for i, (tensor, value) in enumerate(zip(manifest["outputs"], outputs, strict=True)):
         array = value.numpy()
-        meaning = f", stands for {one['scale']} * (integer - {one['zero_point']})" if one["scale"] else ""
-        print(f"output {one['name']}: {array.dtype} {array.shape}{meaning}")
+        meaning = f", stands for {tensor['scale']} * (integer - {tensor['zero_point']})" if tensor["scale"] else ""
+        print(f"output {tensor['name']}: {array.dtype} {array.shape}{meaning}")
         if arguments.output:
             arguments.output.mkdir(parents=True, exist_ok=True)
-            plain = one["name"] if one["name"].replace("_", "").isalnum() else f"output_{i}"
+            plain = tensor["name"] if tensor["name"].replace("_", "").isalnum() else f"output_{i}"
             np.save(arguments.output / f"{plain}.npy", array)
 
 
 def checked_manifest(folder):
-    """manifest.json, when every file is as the compiler wrote it and this machine is of the right architecture."""
+    """Return manifest.json, if every file is as the compiler wrote it and this machine has the right architecture."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         changed = [name for name, digest in manifest["files"].items() if sha256(folder / name) != digest]
@@ -91,7 +91,7 @@ def checked_manifest(folder):
 
 
 def description(manifest, folder):
-    """The lines of model.txt that follow from the manifest, without the names of inputs and outputs."""
+    """Return the lines of model.txt that follow from the manifest, without the names of inputs and outputs."""
     inputs, outputs, steps = (manifest[key] for key in ("inputs", "outputs", "steps"))
     lines = [f"counts {len(inputs)} {len(outputs)} {len(steps)}", f"arch {manifest['arch']}"]
     lines.append(" ".join(["features", *manifest["features"]]))
@@ -99,31 +99,32 @@ def description(manifest, folder):
         lines.append(f"{label} {(folder / name).stat().st_size} {manifest['files'][name]}")
     lines.append(f"workspace {manifest['workspace_bytes']}")
     for role, tensors in (("input", inputs), ("output", outputs)):
-        for one in tensors:
-            more = one["range"] or [] if role == "input" else [repr(one["scale"] or 0), one["zero_point"]]
-            lines.append(" ".join(map(str, [role, one["dtype"], len(one["shape"]), *one["shape"], *more])))
-    return [*lines, *(f"step {one['macs']} {one['bytes']} {one['kind']}" for one in steps)]
+        for tensor in tensors:
+            more = tensor["range"] or [] if role == "input" else [repr(tensor["scale"] or 0), tensor["zero_point"]]
+            lines.append(" ".join(map(str, [role, tensor["dtype"], len(tensor["shape"]), *tensor["shape"], *more])))
+    return [*lines, *(f"step {step['macs']} {step['bytes']} {step['kind']}" for step in steps)]
 
 
 def without_name(line):
-    """An input's or output's line without its second word."""
+    """Return the line of an input or output without its second word."""
     words = line.split(" ")
     return " ".join(words[:1] + words[2:]) if words[0] in ("input", "output") else line
 
 
-def checked(array, one, manifest):
-    """The array, when it is what the model takes."""
-    if list(array.shape) != list(one["shape"]) or str(array.dtype) != one["dtype"]:
-        refuse(f"input {one['name']} is {array.dtype} {array.shape}, the model takes {one['dtype']} {tuple(one['shape'])}")
-    if one["range"] and array.size and not (array.min() >= one["range"][0] and array.max() <= one["range"][1]):
-        refuse(f"input {one['name']} holds {array.min()} to {array.max()}, the model takes {one['range']}")
+def checked(array, tensor, manifest):
+    """Return the array if the model takes it."""
+    if list(array.shape) != list(tensor["shape"]) or str(array.dtype) != tensor["dtype"]:
+        expected = f"{tensor['dtype']} {tuple(tensor['shape'])}"
+        refuse(f"input {tensor['name']} is {array.dtype} {array.shape}, the model takes {expected}")
+    if tensor["range"] and array.size and not (array.min() >= tensor["range"][0] and array.max() <= tensor["range"][1]):
+        refuse(f"input {tensor['name']} holds {array.min()} to {array.max()}, the model takes {tensor['range']}")
     if manifest["precision"] != "fp32" and array.dtype.kind == "f" and not abs(array).max() < float("inf"):
-        refuse(f"input {one['name']} holds nan or infinity, which an integer model has no values for")
+        refuse(f"input {tensor['name']} holds nan or infinity, which an integer model has no values for")
     return array.copy(order="C")
 
 
 def sha256(path):
-    """Of a file, in hexadecimal."""
+    """Return the hash of a file in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -21,7 +21,7 @@ enum {
     LINE = 64
 };
 
-/* A launch is `ticket`: its number in the upper half, how many tasks nobody has taken in the lower. Whoever takes one
+/* A launch is `ticket`: its number in the upper half, how many tasks are not taken in the lower. Whoever takes one
  * may read the launch's fields until it has counted the task as done. So a worker that comes late, because other
  * programs have its processor, costs nothing: the others have done its share. */
 struct ew_pool {

@@ -12,8 +12,8 @@ from edgewright.hw.kernel import ir
 from edgewright.hw.plan import plan
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.sim.network import input_writes
-from edgewright.sim.recorded import joined, parts, record
 
+from tests.hw.blocks.recorded import joined, parts, record
 from tests.hw.integer_models import random_image, random_vit
 
 CONFIG = EngineConfig(tokens=4, weight_tiles=32, activation_tiles=16, key_tiles=8, param_tiles=16, norm_width=64)

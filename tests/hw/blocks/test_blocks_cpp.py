@@ -7,8 +7,8 @@ import importlib.util
 import pytest
 from edgewright.hw.kernel import ir
 from edgewright.sim.block_csim import run_block
-from edgewright.sim.recorded import count, differences
 
+from tests.hw.blocks.recorded import count, differences
 from tests.hw.blocks.recordings import PARTS, inputs_of, outputs_of
 
 pytestmark = pytest.mark.sim
@@ -21,7 +21,8 @@ def check(part: ir.Program, ap_int: bool) -> None:
     inputs, expected = inputs_of(part), outputs_of(part)
     empty = [name for name, tokens in (inputs | expected).items() if not count(tokens)]
     assert inputs and expected and not empty
-    found, _ = run_block(part, inputs, ap_int=ap_int)
+    # plain: compiling takes longer than running; the whole engine runs optimised in tests/sim/test_networks_cpp.py
+    found, _ = run_block(part, inputs, ap_int=ap_int, optimise=ap_int)
     assert not differences(expected, found)
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.types import shape_of
-from edgewright.sim.kernel_bench import trace_rtl
-from edgewright.sim.recorded import differences
 
 from tests.hw.blocks.mutants import Change, mutant
+from tests.hw.blocks.recorded import differences
 from tests.hw.blocks.recordings import PARTS, inputs_of, outputs_of
+from tests.hw.kernel.kernel_bench import trace_rtl
 
 pytestmark = pytest.mark.sim
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgewright.hw.cost import CLOCKS, access_stage
+from edgewright.hw.cost import CLOCKS
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.schedule import place
-from edgewright.hw.kernel.sv_block import entries
+from edgewright.hw.kernel.schedule import place_all
 from edgewright.hw.kernel.timing import Timing, predict
 from edgewright.hw.kernel.tokens import encode
-from edgewright.sim.kernel_bench import Run, trace_rtl
-from edgewright.sim.recorded import count, differences
 
+from tests.hw.blocks.recorded import count, differences
 from tests.hw.blocks.recordings import PARTS, inputs_of, outputs_of, recording
+from tests.hw.kernel.kernel_bench import KernelRun, trace_rtl
 
 pytestmark = pytest.mark.sim
 
@@ -33,14 +32,14 @@ def test_part(part: ir.Program) -> None:
         check_tokens(part, trace_rtl(part, inputs, idle, stall, seed, optimise=False), f"{idle=} {stall=} {seed=}")
 
 
-def check_tokens(part: ir.Program, run: Run, how: str) -> None:
+def check_tokens(part: ir.Program, run: KernelRun, how: str) -> None:
     """All tokens went in, and what came out is what was recorded."""
     assert not differences(outputs_of(part), run.outputs), how
     left = {name: count(tokens) - len(run.times[name]) for name, tokens in inputs_of(part).items()}
     assert not any(left.values()), f"{how}: tokens not taken: {left}"
 
 
-def check_cycles(part: ir.Program, run: Run) -> None:
+def check_cycles(part: ir.Program, run: KernelRun) -> None:
     """Every token comes out within ten cycles of the prediction."""
     expected = predicted(part)
     assert not [reason for reason in expected.stuck if "_fork waits" not in reason]
@@ -52,7 +51,6 @@ def check_cycles(part: ir.Program, run: Run) -> None:
 
 def predicted(part: ir.Program) -> Timing:
     """The token-level model of a part, its inputs there from the start."""
-    stages = {process.name: place(process) for process in part.processes}
     commands = {}
     for channel in {process.command for process in part.processes} & set(part.inputs):
         assert channel is not None
@@ -61,8 +59,7 @@ def predicted(part: ir.Program) -> Timing:
     return predict(
         part,
         commands,
-        entries=lambda channel: entries(channel, stages),
-        stages=lambda process, node: access_stage(stages[process.name], node),
+        placements=place_all(part),
         clocks=CLOCKS,
         inputs={name: count(tokens) for name, tokens in inputs_of(part).items()},
     )

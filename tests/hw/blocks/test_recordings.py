@@ -11,8 +11,8 @@ from edgewright.hw.kernel.interp import interpret
 from edgewright.hw.kernel.nest import control, expand
 from edgewright.hw.kernel.tokens import Rows, encode
 from edgewright.hw.kernel.types import elem_of, leaves
-from edgewright.sim.recorded import count, differences
 
+from tests.hw.blocks.recorded import count, differences
 from tests.hw.blocks.recordings import CONFIG, PARTS, inputs_of, outputs_of, recording
 
 PROCESSES = program_of(CONFIG).processes

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from edgewright.hw.kernel import Block, ProcessTrace, Struct, StructValue, Value, interpret, last, select, u
 from edgewright.hw.kernel.nest import expand, slots
-from edgewright.hw.kernel.schedule import place
-from edgewright.hw.kernel.sv_block import entries
-from edgewright.hw.kernel.timing import Clocks, predict
-from edgewright.sim.kernel_bench import trace_rtl
+from edgewright.hw.kernel.schedule import place_all
+from edgewright.hw.kernel.timing import predict
+from edgewright.hw.kernel.timing_events import Clocks
+
+from tests.hw.kernel.kernel_bench import trace_rtl
 
 Job = Struct("Job", x=u(2), y=u(2), z=u(2))
 JOBS = list(product(range(3), repeat=3))
@@ -49,13 +50,11 @@ def test_slots_keep_order_and_leave_room() -> None:
 @pytest.mark.sim
 def test_steps_are_cycles() -> None:
     program = block().check()
-    stages = {p.name: place(p) for p in program.processes}
     inputs = {"jobs": dict(zip("xyz", np.array(JOBS).T, strict=True))}
     expected = predict(
         program,
         {"jobs": JOBS},
-        entries=lambda channel: entries(channel, stages),
-        stages=lambda process, node: stages[process.name].depth,
+        placements=place_all(program),
         clocks=Clocks(),
         inputs={"jobs": len(JOBS)},
     )

@@ -27,7 +27,8 @@ from edgewright.hw.kernel import (
     u,
     wrap,
 )
-from edgewright.sim.kernel_bench import trace_rtl
+
+from tests.hw.kernel.kernel_bench import trace_rtl
 
 pytestmark = pytest.mark.sim
 

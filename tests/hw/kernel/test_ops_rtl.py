@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgewright.hw.kernel import Block, interpret
-from edgewright.sim.kernel_bench import trace_rtl
 
+from tests.hw.kernel.kernel_bench import trace_rtl
 from tests.hw.kernel.op_cases import add_family, cases, families, operands
 
 pytestmark = pytest.mark.sim

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from edgewright.hw.kernel import Block, ProcessTrace, Struct, StructValue, Value, dot, first, i, last, schedule, u, wrap
 from edgewright.hw.kernel import ir as kernel_ir
+from edgewright.hw.kernel.affine import Affine
 from edgewright.hw.kernel.expand import expand_body
 from edgewright.hw.kernel.schedule import MARGIN_NS, PERIOD_NS
 from edgewright.hw.kernel.sv_block import to_systemverilog
-from edgewright.hw.kernel.sv_expr import Affine, digits
+from edgewright.hw.kernel.sv_expr import digits
 from edgewright.sim import tools
 
 from tests.hw.kernel.op_cases import add_family, cases, families

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from edgewright.hw import cost
 from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.kernel import to_systemverilog
 
 
 def recorded() -> dict[str, str]:
-    """The engine described anew, as SystemVerilog."""
-    cost.program_of.cache_clear()
-    cost.rtl_files.cache_clear()
-    return dict(cost.rtl_files(EngineConfig()))
+    """Describe the engine anew, without the caches, and return its SystemVerilog."""
+    return dict(to_systemverilog(cost.program_of.__wrapped__(EngineConfig())))
 
 
 @pytest.mark.parametrize("kind", ["C", "function"])

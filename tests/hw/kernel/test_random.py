@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from edgewright.hw.kernel import interpret, to_systemverilog
-from edgewright.sim.kernel_bench import trace_rtl
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.hw.kernel.kernel_bench import trace_rtl
 from tests.hw.kernel.random_kernels import random_block
 
 SEEDS = st.integers(0, 2**32 - 1)

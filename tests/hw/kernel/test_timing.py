@@ -15,17 +15,17 @@ from edgewright.hw.kernel import (
     first,
     i,
     interpret,
-    ir,
     last,
     latency,
     schedule,
     u,
     wrap,
 )
-from edgewright.hw.kernel.schedule import place
-from edgewright.hw.kernel.sv_block import entries
-from edgewright.hw.kernel.timing import Clocks, predict
-from edgewright.sim.kernel_bench import trace_rtl
+from edgewright.hw.kernel.schedule import place_all
+from edgewright.hw.kernel.timing import predict
+from edgewright.hw.kernel.timing_events import Clocks
+
+from tests.hw.kernel.kernel_bench import trace_rtl
 
 CLOCKS = Clocks(fifo=1, credit=2, bank_full=1, bank_free=2, empty=1)
 Job = Struct("Job", n=u(3), m=u(4))
@@ -68,18 +68,11 @@ def test_predicted_cycles_are_simulated_cycles(banks: int) -> None:
     total = sum(x * y for x, y in zip(n, m, strict=True))
     inputs: dict[str, Any] = {"jobs": {"n": n, "m": m}, "x": np.random.default_rng(0).integers(-128, 128, (total, 4))}
     program = b.check()
-    stages = {p.name: place(p) for p in program.processes}
-
-    def stage(process: ir.Process, node: ir.Node) -> int:
-        placed = stages[process.name]
-        return placed.start[placed.body.effects[process.effects.index(node)]]
-
     commands = list(zip(n, m, strict=True))
     predicted = predict(
         program,
         {name: commands for name in ("jobs", "jobs_0", "jobs_1")},
-        entries=lambda c: entries(c, stages),
-        stages=stage,
+        placements=place_all(program),
         clocks=CLOCKS,
         inputs={"jobs": len(n), "x": total},
     )

@@ -10,7 +10,9 @@ from typing import Any
 import cocotb
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiRamRead, AxiRamWrite, AxiReadBus, AxiWriteBus
-from edgewright.sim.cocotb_bench import StreamDriver, StreamMonitor, report, start
+from edgewright.sim.cocotb_bench import report, start
+
+from tests.hw.rtl.stream_bench import StreamDriver, StreamMonitor
 
 SEED = int(os.environ.get("MOVER_SEED", "1"))
 IDLE = float(os.environ.get("MOVER_IDLE", "0"))

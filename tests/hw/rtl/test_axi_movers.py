@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from edgewright.hw.kernel.memory_timing import COST_UNIT, IDEAL, MemoryTiming
 from edgewright.passes.diagnostics import CompileError
 from edgewright.sim import bench
 from edgewright.sim.build import build
@@ -28,7 +30,7 @@ def pack(addr: int, beats: int, mark: int = 0) -> int:
     return addr | beats << 40 | mark << 56
 
 
-def copy(pieces: list[tuple[int, int, int]], **options: Any) -> int:
+def copy(pieces: list[tuple[int, int, int]], timing: MemoryTiming = IDEAL, **options: Any) -> int:
     """Cycles to copy (from, to, beats) pieces, all marked at the end; the memory is compared."""
     sources = [Path(__file__).parent / "mover_copy.sv"]
     texts = {path.name: path.read_text() for path in sources}
@@ -41,7 +43,7 @@ def copy(pieces: list[tuple[int, int, int]], **options: Any) -> int:
         "from": [pack(source, beats) for source, _, beats in pieces],
         "to": [pack(target, beats) for _, target, beats in pieces] + [pack(0, 0, 1)],
     }
-    memory = bench.Memory(image, expected={0: bytes(after)}, latency=24)
+    memory = bench.Memory(image, expected={0: bytes(after)}, timing=timing)
     return bench.check_block(texts, "mover_copy", inputs, {"done": [1]}, memory=memory, **options)
 
 
@@ -58,6 +60,37 @@ def test_single_beats_move_at_one_a_cycle() -> None:
 def test_long_bursts_move_at_a_beat_a_cycle() -> None:
     cycles = copy([(0x10, HALF + 0xFF0, 3000), (0xF000, HALF + 0x10000, 1000)])
     assert 4000 <= cycles <= 4000 + 120
+
+
+def test_one_dram_serves_both_directions() -> None:
+    """Whole lines at 16 bytes a cycle in all: reading and writing 4,000 words of 16 bytes takes 8,000 cycles, not 4,000."""
+    shared = MemoryTiming(line_cost=COST_UNIT * 4)
+    cycles = copy([(0, HALF, 4000)], shared)
+    assert 8000 <= cycles <= 8000 + 200
+
+
+def test_single_beats_pay_for_their_whole_line() -> None:
+    shared = MemoryTiming(line_cost=COST_UNIT * 4)
+    cycles = copy([(16 * word, HALF + 16 * word, 1) for word in range(1000)], shared)
+    assert 8000 <= cycles <= 8000 + 200
+
+
+def test_rows_and_refresh_take_their_time() -> None:
+    """Row by row in one bank each of 250 reads and writes opens a row; a tenth of the time goes to refresh."""
+    pieces = [(256 * i, HALF + 256 * i, 16) for i in range(250)]
+    plain = MemoryTiming(line_cost=COST_UNIT, page_bytes=256, banks=1)
+    base = copy(pieces, plain)
+    rows = copy(pieces, replace(plain, page_cost=COST_UNIT * 20))
+    assert 500 * 24 <= rows <= 500 * 24 + 200 and base < rows
+    refreshed = copy(pieces, replace(plain, page_cost=COST_UNIT * 20, refresh=100, refresh_interval=1000))
+    assert rows / 0.9 - 200 <= refreshed <= rows / 0.9 + 300
+
+
+def test_transactions_in_flight_bound_the_rate() -> None:
+    """Eight single words every read latency, which the writes of a faster memory do not bound."""
+    slow = MemoryTiming(read_latency=100, write_latency=20, outstanding=8)
+    cycles = copy([(16 * word, HALF + 16 * word, 1) for word in range(800)], slow)
+    assert 100 * 100 <= cycles <= 100 * 104
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -7,12 +7,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.cost import program_of
+from edgewright.hw.top import engine_top
 from edgewright.sim import tools
 
 pytestmark = pytest.mark.sim
 ROOT = Path(__file__).parents[3]
 RTL = ROOT / "hw" / "rtl"
-FILES = sorted([*RTL.glob("*.sv"), *RTL.glob("*.v"), *(ROOT / "sim" / "cells").glob("*.sv")])
+FILES = sorted([*RTL.glob("*.sv"), *(ROOT / "sim" / "cells").glob("*.sv")])
 
 
 def lint(*arguments: str | Path) -> str:
@@ -28,6 +31,11 @@ def test_no_warnings(file: Path) -> None:
     quiet = ("-Wno-MULTITOP", "-Wno-DECLFILENAME") if "engine" in file.stem else ()
     below = [RTL / f"{name}.sv" for name in ("axi_read_mover", "axi_write_mover", "axi_ram", "axil_control", "axi_outstanding")]
     assert not lint("--top-module", file.stem, *quiet, *([stub, *below] if quiet else []), file)
+
+
+def test_no_warnings_in_the_printed_top(tmp_path: Path) -> None:
+    (tmp_path / "engine_top.v").write_text(engine_top(program_of(EngineConfig())))
+    test_no_warnings(tmp_path / "engine_top.v")
 
 
 def test_a_warning_is_found(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.elementwise import FUNCTIONS
-from edgewright.passes.ops.moe import ACTIVATION_OPS
 from hypothesis import strategies as st
 
 Draw = Callable[[st.SearchStrategy[int]], int]
@@ -140,7 +140,7 @@ def _matmul(s: Sizes) -> Case:
 
 def _moe(s: Sizes) -> Case:
     experts, hidden, width, outs, rows = s.size(), s.size(), s.size(), s.size(), (s.size(1, 2), s.size(1, 6))
-    name = list(ACTIVATION_OPS)[s.size(0, len(ACTIVATION_OPS) - 1)]
+    name = list(ACTIVATIONS)[s.size(0, len(ACTIVATIONS) - 1)]
     op = ops.MoE(s.size(1, experts), "before" if s.flag() else "after", s.flag(), name)
     logits = s.whole(0, 3, *rows, experts).astype(np.float32) if s.flag() else s.normal(*rows, experts)  # ties too
     weights = [(experts, hidden, width), (experts, hidden), (experts, outs, hidden), (experts, outs)]

@@ -8,8 +8,8 @@ import numpy as np
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import INT8, INT16
 from edgewright.passes.ops import Add, AddRequantised, LayerNormalization, MoE, Relu, Slice, Transpose, constant
+from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.add_requantised import IDENTITY
-from edgewright.passes.ops.moe import ACTIVATION_OPS
 
 from tests.targets.cpu.case_layers import Cases, requantise
 from tests.targets.cpu.lowered import Draw
@@ -94,7 +94,7 @@ def _(d: Draw) -> tuple[Node, ...]:
 @case("experts", "each activation")
 def _(d: Draw) -> tuple[Node, ...]:
     x, logits = d.input(1, 11, 17), d.input(1, 11, 4)
-    return tuple(layer(d, MoE(2, activation=name), x, logits, 19, 5) for name in ACTIVATION_OPS)
+    return tuple(layer(d, MoE(2, activation=name), x, logits, 19, 5) for name in ACTIVATIONS)
 
 
 @case("experts", "none chosen, all choosing one, equal logits")

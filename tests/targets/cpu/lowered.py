@@ -17,12 +17,12 @@ from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import F32, Array, Elem, Int
 from edgewright.passes.ops import Constant, Input, constant, graph_input
-from edgewright.targets.cpu.arena import place
 from edgewright.targets.cpu.artifact import ENTRY
-from edgewright.targets.cpu.build import Built, _lives, build
-from edgewright.targets.cpu.lower import Program, lower
+from edgewright.targets.cpu.build import Built, build
+from edgewright.targets.cpu.lower import CpuProgram, lower
 from edgewright.targets.cpu.variants import VARIANTS, Variant, best, host_arch, host_features
-from edgewright.targets.cpu.view import ITEM_BYTES, Space, Storage, View
+from edgewright.targets.lowering.memory import lives, place
+from edgewright.targets.lowering.view import ITEM_BYTES, Space, StridedView, TensorStorage
 
 HOST = best(host_arch(), host_features())
 HOST_VARIANTS = [one for one in VARIANTS if one.arch == host_arch() and set(one.features) <= host_features()]
@@ -67,10 +67,10 @@ class Compiled:
     """A graph for one variant of this machine's, loaded."""
 
     def __init__(self, graph: Graph, variant: Variant = HOST) -> None:
-        self.program: Program = lower(graph, variant)
+        self.program: CpuProgram = lower(graph, variant)
         self.graph = self.program.graph
         self.built: Built = build(self.program)
-        self.offsets, _ = place(_lives(self.program))
+        self.offsets, _ = place(lives(self.program.steps))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.so"
             path.write_bytes(self.built.library)
@@ -88,13 +88,13 @@ class Compiled:
     def _memory(size: int) -> Memory:
         return Memory(max(size, 1))
 
-    def _place(self, storage: Storage) -> tuple[Memory, int]:
+    def _place(self, storage: TensorStorage) -> tuple[Memory, int]:
         """(memory, first byte) of a storage that is not a weight."""
         if storage.space is Space.WORK:
             return self.workspace, self.offsets[storage]
         return (self.inputs if storage.space is Space.INPUT else self.outputs)[storage.index], 0
 
-    def read(self, view: View) -> Array:
+    def read(self, view: StridedView) -> Array:
         """A copy of what lies in memory under a view."""
         memory, begin = self._place(view.storage)
         flat = memory.bytes[begin : begin + view.storage.size_bytes].view(view.dtype)

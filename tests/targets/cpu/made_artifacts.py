@@ -9,14 +9,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from edgewright.frontend.driver import Options
-from edgewright.frontend.driver_cpu import compile_cpu
+from edgewright.frontend.build import build
+from edgewright.frontend.options import Options
 from edgewright.passes.ir import checkpoint
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.profile import kept_sample
-from edgewright.targets.device import load
 
 MODEL = Path(__file__).parents[3] / "examples" / "models" / "vit_digits.dynamo18.onnx"
 
@@ -25,7 +24,7 @@ MODEL = Path(__file__).parents[3] / "examples" / "models" / "vit_digits.dynamo18
 def artifact(target: str = "host", precision: str = "int8") -> Artifact:
     """The digits model, calibrated on random data."""
     options = Options(target=target, calibration="random", precision=precision)
-    made = compile_cpu(MODEL, options, load(target), None, None)
+    made = build(MODEL, options)
     folder = Path(tempfile.mkdtemp(prefix="edgewright-test-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name, content in made.files.items():

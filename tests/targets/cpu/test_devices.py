@@ -27,9 +27,9 @@ from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.targets.cpu import qemu as emulator
 from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.devices import (
-    Device,
+    DeviceMeasurement,
     LocalDevice,
-    Measured,
+    ProfilingDevice,
     QemuDevice,
     RpcDevice,
     Settings,
@@ -48,12 +48,12 @@ FEW = Settings(threads=(1, 2), warmup=1, repeat=5, steps=2, power_seconds=0, con
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
-def right(of: Artifact, measured: Measured) -> bool:
+def right(of: Artifact, measured: DeviceMeasurement) -> bool:
     wanted = expected(of)
     return set(wanted) == set(measured.outputs) and all(np.array_equal(measured.outputs[n], wanted[n]) for n in wanted)
 
 
-def refusal(where: Device, of: Artifact, settings: Settings = FEW) -> tuple[str, str]:
+def refusal(where: ProfilingDevice, of: Artifact, settings: Settings = FEW) -> tuple[str, str]:
     """(code, text) of the one error that a run gives."""
     with pytest.raises(CompileError) as raised:
         where.run(of, sample(of), settings)
@@ -448,7 +448,7 @@ def test_ssh_connection_lost(sshd: Sshd) -> None:
 )
 def test_ends_of_the_runner(code: int, said: str, expected_code: str, text: str) -> None:
     with pytest.raises(CompileError) as raised:
-        runner_process.fail(artifact(), code, said, "somewhere")
+        runner_process.refuse_end(artifact(), code, said, "somewhere")
     (found,) = raised.value.diagnostics
     assert found.code == expected_code and text in str(found) and "\x1b" not in str(found)
 

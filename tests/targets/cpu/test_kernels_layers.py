@@ -14,7 +14,7 @@ from edgewright.passes.ops import arith, arith_experts, arith_hashing
 pytest.importorskip("tvm")
 
 from edgewright.targets.cpu.experts import TILES, packed, widened
-from edgewright.targets.cpu.product import geometry
+from edgewright.targets.cpu.geometry import geometry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -16,7 +16,7 @@ from edgewright.passes.pipeline import optimise, quantise
 
 pytest.importorskip("tvm")
 
-from edgewright.targets.cpu import attention, convolution, elementwise, experts, hashing, matmul, product, qemu, rows
+from edgewright.targets.cpu import attention, build, convolution, elementwise, experts, hashing, matmul, product, qemu, rows
 from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.devices.measured import Settings
 from edgewright.targets.cpu.devices.qemu import QemuDevice
@@ -75,6 +75,25 @@ def test_random_graphs(seed: int, whole: bool) -> None:
     graph = random_graph(seed, whole)
     compiled = Compiled(graph, HOST)
     compiled.check(values_for(graph, seed))
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["float", "integer"])
+@pytest.mark.parametrize("seed", range(3))
+def test_programs_in_parts(seed: int, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program of more than FUNCTIONS_MAX functions is built: its steps, alone and in any range, give the same."""
+    monkeypatch.setattr(build, "FUNCTIONS_MAX", 0)
+    monkeypatch.setattr(build, "PART_STEPS", 2)
+    graph = random_graph(seed, whole)
+    values = values_for(graph, seed)
+    compiled = Compiled(graph, HOST)
+    assert len(compiled.program.steps) > 4
+    compiled.check(values)
+    results = compiled.run(values)
+    compiled.set_inputs(values)
+    for first, last in ((0, 1), (1, 4), (4, len(compiled.program.steps))):
+        compiled.entry(first, last, *compiled.arguments)
+    for name, view in zip(graph.output_names, compiled.program.outputs, strict=True):
+        assert np.array_equal(compiled.read(view), results[name], equal_nan=True)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

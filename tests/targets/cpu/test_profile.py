@@ -13,13 +13,16 @@ import jsonschema
 import msgspec
 import numpy as np
 import pytest
+from edgewright.frontend.report.profile import files, lines
 from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.passes.ir.types import Array
+from edgewright.passes.results import to_data
 from edgewright.targets.cpu import qemu as emulator
 from edgewright.targets.cpu.artifact import Artifact
-from edgewright.targets.cpu.devices import LocalDevice, Measured, QemuDevice, Settings
-from edgewright.targets.cpu.devices.measured import Conditions, Machine, Power, Rail, Run, StepTime, Zone
+from edgewright.targets.cpu.devices import DeviceMeasurement, LocalDevice, QemuDevice, Settings
+from edgewright.targets.cpu.devices.measured import Conditions, Machine, Power, Rail, StepTime, TimedRun, Zone
 from edgewright.targets.cpu.profile import mismatch, profile, schema
+from edgewright.targets.cpu.profile_results import ProfileReport
 
 from tests.targets.cpu.made_artifacts import artifact, copied, expected, sample
 
@@ -33,27 +36,29 @@ CALM = Conditions(("performance",), (1_500_000.0,), (1_500_000.0,), (Zone("cpu-t
 class Imagined:
     """A device that answers what a test says."""
 
-    measured: Measured
+    measured: DeviceMeasurement
     emulated: bool = False
     name: str = "imagined"
 
-    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> Measured:
+    def run(self, artifact: Artifact, inputs: Mapping[str, Array], settings: Settings) -> DeviceMeasurement:
         return self.measured
 
 
-def answer(of: Artifact, times_ms: tuple[float, ...] = (2.0,) * 9 + (3.0,), **more: Any) -> Measured:
+def answer(of: Artifact, times_ms: tuple[float, ...] = (2.0,) * 9 + (3.0,), **more: Any) -> DeviceMeasurement:
     times = tuple(round(one * 1e6) for one in times_ms)
     steps = tuple(StepTime(1000 * (i + 1), 900) for i in range(len(of.manifest.steps)))
-    runs = (Run(1, times, steps), Run(2, tuple(t // 2 for t in times), steps))
-    return replace(Measured(runs, expected(of), MACHINE, CALM, CALM), **more)
+    runs = (TimedRun(1, times, steps), TimedRun(2, tuple(t // 2 for t in times), steps))
+    return replace(DeviceMeasurement(runs, expected(of), MACHINE, CALM, CALM), **more)
 
 
-def data_of(of: Artifact, measured: Measured, **more: Any) -> dict[str, Any]:
+def data_of(of: Artifact, measured: DeviceMeasurement, **more: Any) -> dict[str, Any]:
     report = profile(of, Imagined(measured, **more), sample(of), FEW)
-    jsonschema.validate(report.data, schema())
-    assert json.loads(report.files()["profile.json"]) == report.data
-    assert report.files()["profile.html"].startswith(b"<!doctype html>")
-    return report.data
+    written = files(report)
+    data: dict[str, Any] = json.loads(written["profile.json"])
+    jsonschema.validate(data, schema())
+    assert data == to_data(report) and msgspec.convert(data, ProfileReport) == report
+    assert written["profile.html"].startswith(b"<!doctype html>")
+    return data
 
 
 def test_schema_is_one() -> None:
@@ -79,10 +84,10 @@ def test_statistics() -> None:
     ("change", "text"),
     [
         ({"governors": ("ondemand",)}, "governor is ondemand"),
-        ({"clock_khz": (600_000.0,)}, "stood at 600 MHz, its maximum is 1,500 MHz"),
-        ({"throttle_count": 5}, "throttled for its heat 2 times"),
+        ({"clock_khz": (600_000.0,)}, "was at 600 MHz, its maximum is 1,500 MHz"),
+        ({"throttle_count": 5}, "throttled 2 times by its temperature"),
         ({"throttled_flags": 1}, "under-voltage"),
-        ({"throttled_flags": 4 << 16}, "meanwhile: throttled"),
+        ({"throttled_flags": 4 << 16}, "during the runs: throttled"),
         ({"thermal": (Zone("soc", 91_000),)}, "soc is at 91 °C"),
         ({"clock_khz": ()}, None),
     ],
@@ -98,9 +103,9 @@ def test_warnings_of_noise() -> None:
     of = artifact()
     busy = msgspec.structs.replace(CALM, load=3.5)
     warned = data_of(of, answer(of, (2.0, 2.0, 2.0, 4.0), before=busy))["warnings"]
-    assert len(warned) == 3 and "load was 3.5 on 4 processors" in warned[0] and "1 thread the times spread" in warned[1]
+    assert len(warned) == 3 and "load was 3.5 on 4 processors" in warned[0] and "1 thread the times vary" in warned[1]
     warned = data_of(of, answer(of, (2.0,) * 5, before=None, after=None))["warnings"]
-    assert len(warned) == 1 and "does not show its clock" in warned[0]
+    assert len(warned) == 1 and "does not report its clock" in warned[0]
 
 
 def test_energy() -> None:
@@ -120,8 +125,9 @@ def test_other_bits_are_a_mismatch() -> None:
     report = profile(of, Imagined(answer(of, outputs=outputs)), sample(of), FEW)
     error = mismatch(report)
     assert report.exact is False and error is not None and error.exit_code == Exit.MISMATCH
-    assert error.diagnostics[0].code == "T055" and report.data["check"]["first_difference"]["index"][-1] == 3
-    assert "other bits" in report.files()["profile.html"].decode()
+    assert error.diagnostics[0].code == "T055" and (difference := report.check.first_difference) is not None
+    assert difference.index[-1] == 3
+    assert "other bits" in files(report)["profile.html"].decode()
     assert mismatch(profile(of, Imagined(answer(of)), sample(of), FEW)) is None
 
 
@@ -139,10 +145,11 @@ def test_an_emulator_gives_no_times() -> None:
     of = artifact()
     measured = answer(of, instructions=1_000_000, cpu="cortex-a72", machine=None, before=None, after=None)
     report = profile(of, Imagined(measured, emulated=True), sample(of), FEW, tvm_default_instructions=4_000_000)
-    jsonschema.validate(report.data, schema())
-    assert report.data["runs"] == [] and not any(op["ms"] for op in report.data["operations"])
-    assert report.data["instructions"]["of_tvm_default"] == 0.25 and report.median_ms is None and report.data["warnings"] == []
-    page = report.files()["profile.html"].decode()
+    jsonschema.validate(to_data(report), schema())
+    assert report.runs == () and not any(step.ms for step in report.operations)
+    assert report.instructions is not None and report.instructions.of_tvm_default == 0.25
+    assert report.median_ms is None and report.warnings == ()
+    page = files(report)["profile.html"].decode()
     assert "say nothing about the device" in page and "GOP/s" not in page and "25" in page
 
 
@@ -153,7 +160,7 @@ def test_names_cannot_leave_their_place(tmp_path: Path) -> None:
     other = Artifact(of.directory, msgspec.structs.replace(of.manifest, model=evil, steps=steps))
     machine = msgspec.structs.replace(MACHINE, name=evil)
     report = profile(other, Imagined(answer(of, machine=machine)), sample(of), FEW)
-    page = report.files()["profile.html"].decode()
+    page = files(report)["profile.html"].decode()
     assert "<script" not in page and "\u202e" not in page and "\x07" not in page and ">49<" not in page
     assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", page)
 
@@ -170,22 +177,19 @@ def test_samples_that_are_missing(tmp_path: Path) -> None:
 def test_this_machine(precision: str) -> None:
     of = artifact(precision=precision)
     report = profile(of, LocalDevice(), settings=FEW)
-    jsonschema.validate(report.data, schema())
+    jsonschema.validate(to_data(report), schema())
     assert report.exact is True and report.median_ms is not None and report.median_ms > 0
-    assert [run["threads"] for run in report.data["runs"]] == [1, 2]
-    assert dict(report.lines())["outputs"] == ("identical bits" if precision == "int8" else "as they should be")
+    assert [run.threads for run in report.runs] == [1, 2]
+    assert dict(lines(report))["outputs"] == ("identical bits" if precision == "int8" else "within tolerance")
 
 
 def test_qemu() -> None:
     if missing := emulator.missing():
         pytest.skip(f"needs {', '.join(missing)}")
     report = profile(artifact("rpi4"), QemuDevice(), settings=FEW)
-    jsonschema.validate(report.data, schema())
-    assert (
-        report.exact is True
-        and report.data["instructions"]["per_inference"] > 0
-        and report.data["device"]["cpu"] == "cortex-a72"
-    )
+    jsonschema.validate(to_data(report), schema())
+    assert report.exact is True and report.instructions is not None and report.instructions.per_inference > 0
+    assert report.device.cpu == "cortex-a72"
 
 
 def write(root: Path, files: Mapping[str, str]) -> None:
@@ -229,7 +233,7 @@ def test_sensors(tmp_path: Path) -> None:
     )
     assert found.power is not None and found.power.runs > 0 and found.power.samples > 0
     assert found.power.busy == (Rail("VDD_IN", 4000.0), Rail("POM_5V_CPU", 1234.0)) == found.power.idle
-    data = profile(artifact(), LocalDevice(tmp_path), sample(artifact()), settings).data
+    data = to_data(profile(artifact(), LocalDevice(tmp_path), sample(artifact()), settings))
     jsonschema.validate(data, schema())
     assert data["power"]["input_rail"] == "VDD_IN"
     assert {"governor is ondemand", "under-voltage"} <= {

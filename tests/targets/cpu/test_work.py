@@ -18,8 +18,8 @@ pytestmark = pytest.mark.tvm
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_work_of_a_program_is_that_of_its_graph(precision: str) -> None:
-    from edgewright.frontend.data import input_shapes, random_samples
     from edgewright.frontend.onnx_reading.reader import read_model
+    from edgewright.frontend.samples.data import input_shapes, random_samples
     from edgewright.passes.ops import Attention
     from edgewright.passes.pipeline import optimise, quantise
     from edgewright.targets.cpu.lower import lower

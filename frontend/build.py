@@ -1,0 +1,189 @@
+"""The line from a model to a bundle, in this order: read, reshape, passes, quantise, measure, the target's stages, publish.
+
+Each stage leaves a checkpoint in the bundle, from which `--from` starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from edgewright.frontend.bundle import KEPT_SAMPLES, SAMPLES_FILE, Bundle
+from edgewright.frontend.files.checkpoints import checkpoint_files, checkpoint_of
+from edgewright.frontend.files.npz import npz
+from edgewright.frontend.files.ownership import hashes_of
+from edgewright.frontend.files.publish import check_place
+from edgewright.frontend.onnx_reading.reader import ModelSource, read_with_facts
+from edgewright.frontend.option_table import check_targets, with_options
+from edgewright.frontend.options import STAGES, Options, check_lonely
+from edgewright.frontend.samples.data import Samples, check_ranges, input_shapes, random_samples
+from edgewright.frontend.samples.labelled import Labelled
+from edgewright.frontend.samples.scores import measured_scores, targets_of
+from edgewright.frontend.stages import FloatModel, calibration_samples, earlier_record, reshaped
+from edgewright.frontend.target import Clock, Measured, Prepared, Target, target_of
+from edgewright.passes.documents import to_json
+from edgewright.passes.input_ranges import input_ranges
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.manifest import read_figures, read_files
+from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
+from edgewright.passes.quantisation.sqnr import sqnr_rows
+from edgewright.passes.results import OutputAccuracy
+from edgewright.targets.device import load_supported
+
+EVALUATION_MACS = 4e10
+"""Products spent on each accuracy figure: thousands of small images, a few dozen of 224 x 224."""
+NOISE_IMAGES = 8
+MEASURED = "checkpoints/measured.json"
+LATER_STAGES = STAGES[STAGES.index("plan") :]
+"""Stages of the target, whose checkpoints it makes again or reads itself."""
+OWN_NUMERICS = (
+    "Quantised for CPUs alone (--numerics target), with RMSNorm in place of LayerNorm: the integers are not those of other "
+    "targets."
+)
+
+
+@with_options(Options)
+def compile(source: ModelSource, options: Options) -> Bundle[Any]:
+    """Compile an ONNX file or ``onnx.ModelProto`` for a board, and return the bundle in its folder.
+
+    Raises ``CompileError`` with every reason; nothing is then written."""
+    return compile_with(source, options)
+
+
+def compile_with(source: ModelSource, options: Options) -> Bundle[Any]:
+    """Compile as `compile` does, with the options as one value."""
+    directory = Path("build") / folder_name(source_name(source)) if options.output is None else Path(options.output)
+    check_place(directory)
+    return build(source, options, directory).publish(directory)
+
+
+def build(source: ModelSource, options: Options, previous: Path | None = None) -> Bundle[Any]:
+    """Return the bundle of a model, not yet in a folder. ``previous``: the bundle whose checkpoints serve `start_from`.
+
+    Raises ``CompileError`` with every reason of the stage that failed."""
+    device = load_supported(options.target)
+    target = target_of(device.kind)
+    check_targets(options, device.kind, device.name)
+    check_lonely(options)
+    target.check(options, device)
+    clock = Clock(options.progress)
+    record = earlier_record(options, previous)
+    files: dict[str, bytes] = {}
+    if options.starts_by("passes"):
+        with clock.stage("read"):
+            first = options.start_from == "read"
+            if first:
+                graph, facts = read_with_facts(source, options.shapes)
+                files |= checkpoint_files("read", graph, facts.passes)
+            else:
+                graph = checkpoint_of(previous, "read")
+                assert previous is not None
+                kept = read_files(previous, hashes_of(previous) or {}, "checkpoints")
+                files |= {name: content for name, content in kept.items() if Path(name).stem == "read"}
+        model = reshaped(graph, options, device, record, previous, clock, files)
+        record = model.record
+        final = _integer_graph if options.precision == "int8" else _float_graph
+        graph, measured = final(model, options, target, clock, files)
+        files[MEASURED] = to_json(msgspec.to_builtins(measured))
+    else:
+        graph = checkpoint_of(previous, "passes")
+        assert previous is not None
+        measured = read_figures(previous, MEASURED, Measured)
+        hashes = hashes_of(previous) or {}
+        kept = read_files(previous, hashes, "checkpoints") | read_files(previous, hashes, "model")
+        files |= {name: content for name, content in kept.items() if Path(name).stem not in LATER_STAGES}
+    return target.build(Prepared(source_name(source), device, graph, record, measured, clock, files, previous), options)
+
+
+def source_name(source: ModelSource) -> str:
+    """Return what the report calls the model."""
+    return Path(source).stem if isinstance(source, str | os.PathLike) else str(source.graph.name or "model")
+
+
+def folder_name(name: str) -> str:
+    """Return the folder for a model of this name: plain characters only."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip(".-_") or "model"
+
+
+def _integer_graph(
+    model: FloatModel, options: Options, target: Target, clock: Clock, files: dict[str, bytes]
+) -> tuple[Graph, Measured]:
+    """Quantise a model, and measure accuracy and noise where there is data. The integers are the same for every target,
+    unless the numerics of this one were asked for."""
+    from edgewright.frontend.onnx_writing.writer import write_integer
+
+    calibration, evaluation = calibration_samples(options, model)
+    check_ranges(calibration)
+    with clock.stage("passes"):
+        own = options.numerics == "target" and target.has_rms_norm(options)
+        optimised, statistics = optimise(model.graph, rms_norm=own)
+        if own:
+            optimised = replace(optimised, notes=(*optimised.notes, OWN_NUMERICS))
+    with clock.stage("calibrate and quantise"):
+        done = quantise(optimised, calibration.inputs, QuantiseOptions(method=options.method))
+        files |= checkpoint_files("passes", done.graph, (*statistics, *done.statistics))
+        files["model/quantised.onnx"] = write_integer(done.graph).SerializeToString(deterministic=True)
+    with clock.stage("measure accuracy"):
+        layers = tuple(sqnr_rows(done.float_graph, done.graph, calibration.first(NOISE_IMAGES).inputs))
+        evaluation = affordable(model.graph, evaluation)
+        accuracy: tuple[OutputAccuracy, ...] = ()
+        if evaluation is not None:
+            real, integer = (measured_scores(graph, evaluation, clock.progress) for graph in (model.graph, done.graph))
+            accuracy = tuple(
+                OutputAccuracy(a.output, a.metric, a.value, b.value, a.images) for a, b in zip(real, integer, strict=True)
+            )
+    return done.graph, _measured(model.graph, calibration, files, accuracy, layers)
+
+
+def _float_graph(
+    model: FloatModel, options: Options, target: Target, clock: Clock, files: dict[str, bytes]
+) -> tuple[Graph, Measured]:
+    """Run the float passes, and measure accuracy where there are labels."""
+    from edgewright.frontend.onnx_writing.writer import write_float
+
+    graph = model.graph
+    with clock.stage("passes"):
+        optimised, statistics = optimise(graph, rms_norm=target.has_rms_norm(options))
+        files |= checkpoint_files("passes", optimised, statistics)
+        files["model/optimised.onnx"] = write_float(optimised).SerializeToString(deterministic=True)
+    if options.calibration == "random" or (options.calibration is None and options.data is None):
+        kept = random_samples(input_shapes(graph), KEPT_SAMPLES, ranges=input_ranges(graph))
+        return optimised, replace(_measured(graph, kept, files), calibration_images=0)
+    calibration, evaluation = calibration_samples(options, model)
+    evaluation = affordable(graph, evaluation)
+    accuracy: tuple[OutputAccuracy, ...] = ()
+    with clock.stage("measure accuracy"):
+        if evaluation is not None:
+            found = measured_scores(optimised, evaluation, clock.progress)
+            accuracy = tuple(OutputAccuracy(score.output, score.metric, score.value, None, score.images) for score in found)
+    return optimised, _measured(graph, calibration, files, accuracy)
+
+
+def _measured(
+    graph: Graph,
+    calibration: Samples,
+    files: dict[str, bytes],
+    accuracy: tuple[OutputAccuracy, ...] = (),
+    layers: tuple[tuple[str, str, float | None], ...] = (),
+) -> Measured:
+    """Return the figures, and keep a few of the samples with the bundle."""
+    files[SAMPLES_FILE] = npz(calibration.first(KEPT_SAMPLES).inputs)
+    kind = "random" if calibration.is_random else "data"
+    return Measured(accuracy, layers, kind, calibration.count, parameters_of(graph))
+
+
+def parameters_of(graph: Graph) -> int:
+    """Return how many values all float constants have."""
+    return sum(node.type.size for node in graph.nodes() if node.op.kind == "Constant" and node.type.is_float)
+
+
+def affordable(graph: Graph, evaluation: Labelled | None) -> Labelled | None:
+    """Return as many labelled samples as may be spent on one figure; None without targets."""
+    if evaluation is None or not targets_of(graph, evaluation):
+        return None
+    macs = max(1, sum(node.work.macs for node in graph.nodes()))
+    return evaluation.first(max(1, int(EVALUATION_MACS / macs)))

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from edgewright.frontend.cli.app import app, main
+
+__all__ = ["app", "main"]

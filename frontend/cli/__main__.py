@@ -1,0 +1,5 @@
+"""`python -m edgewright.frontend.cli`."""
+
+from edgewright.frontend.cli.app import main
+
+main()

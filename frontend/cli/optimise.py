@@ -1,0 +1,40 @@
+"""`optimise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from edgewright.frontend.cli.arguments import Model, path_option
+from edgewright.frontend.options import OptimiseOptions, check_lonely
+
+
+def optimise(
+    options: OptimiseOptions,
+    model: Model,
+    output: Annotated[Path, path_option("--output", "-o", metavar="SMALL.onnx", help="Write the result to this file.")],
+) -> None:
+    """Make a model smaller without compiling it: ONNX in, ONNX out, with a report of what that cost."""
+    from edgewright.frontend.optimise import optimise as optimise_model
+    from edgewright.frontend.report import render, render_changes
+
+    check_lonely(options)
+    out, err = render.consoles()
+    with render.Stages(err) as progress:
+        made = optimise_model(
+            model,
+            output,
+            data=options.data,
+            reshaping=options.reshaping,
+            shapes=options.shapes,
+            target=options.target,
+            precision=options.precision,
+            checkpoints=options.checkpoints,
+            resume=options.resume,
+            progress=progress,
+        )
+    calibration = "random" if options.data is None else options.data
+    engine = not {"MoE", "HashAttention"} & {node.op.kind for node in made.graph.nodes()}
+    board = options.target if options.target != "host" else "zcu104" if engine else "rpi5"
+    step = f"edgewright compile {output} --target {board} --calibration {calibration}"
+    render_changes.optimised(out, made.report, made.page, made.path, step)

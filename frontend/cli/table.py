@@ -1,0 +1,81 @@
+"""A command whose options are those of a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
+
+import typer
+from edgewright.frontend.option_table import Spec, flags, read, specs, tables
+from edgewright.frontend.options import BadText, input_shapes
+
+
+def command(table: Any, run: Callable[..., None]) -> Callable[..., None]:
+    """Return ``run(options, **others)`` as a function of the options' values and of its other parameters, as typer wants it."""
+
+    def call(**texts: Any) -> None:
+        others = {name: texts.pop(name) for name in own}
+        try:
+            options = read(table, texts)
+        except BadText as error:
+            raise typer.BadParameter(str(error)) from error
+        run(options, **others)
+
+    own = dict(list(inspect.signature(run, eval_str=True).parameters.items())[1:])
+    given = [*parameters(table), *own.values()]
+    both = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in given]
+    call.__signature__ = inspect.Signature(both)  # type: ignore[attr-defined]
+    call.__annotations__ = {one.name: one.annotation for one in both}
+    call.__doc__ = run.__doc__
+    return call
+
+
+def parameters(table: Any) -> Iterator[inspect.Parameter]:
+    """Yield the options of a table and of its nested ones as parameters, in the order of the fields."""
+    known, inner = dict(specs(table)), dict(tables(table))
+    hints = typing.get_type_hints(table)
+    for field in dataclasses.fields(table):
+        if field.name in inner:
+            yield from parameters(inner[field.name])
+        elif (spec := known.get(field.name)) is not None and not spec.hidden:
+            yield _parameter(field, spec, hints[field.name])
+
+
+def _parameter(field: Any, spec: Spec, hint: Any) -> inspect.Parameter:
+    kind, names = spec.kind or hint, flags(field.name, spec)
+    if spec.choices:
+        kind = Literal[spec.choices] if field.default is not None else Literal[spec.choices] | None
+    info = typer.Option(
+        *names,
+        help=spec.help,
+        metavar=spec.metavar,
+        rich_help_panel=spec.group,
+        parser=None if spec.parser is None else checked(spec.parser, names[0]),
+    )
+    nothing = spec.required or field.default is dataclasses.MISSING
+    default = inspect.Parameter.empty if spec.required else None if nothing else field.default
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
+
+
+def shapes_of(texts: list[str] | None) -> dict[str, tuple[int, ...]]:
+    """Return what `--shape` gave, by the input's name; a usage error for another form."""
+    try:
+        return input_shapes(texts or [])
+    except BadText as error:
+        raise typer.BadParameter(str(error), param_hint="--shape") from error
+
+
+def checked(parser: Callable[[str], Any], option: str) -> Callable[[str], Any]:
+    """Return a parser whose `BadText` is a usage error that names the option."""
+
+    def parse(text: str) -> Any:
+        try:
+            return parser(text)
+        except BadText as error:
+            raise typer.BadParameter(str(error), param_hint=option) from error
+
+    parse.__name__ = parser.__name__
+    return parse

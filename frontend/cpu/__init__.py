@@ -1,0 +1,1 @@
+"""CPUs: a library, its weights and a runner."""

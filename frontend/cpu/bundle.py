@@ -1,0 +1,137 @@
+"""A model compiled for a CPU: run it here, check its bits, profile it on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from edgewright.frontend.bundle import Bundle, Source
+from edgewright.frontend.files.publish import check_results, write_results
+from edgewright.frontend.samples.ran import Ran
+from edgewright.passes.ir.interp import interpret
+from edgewright.passes.ir.types import Array
+from edgewright.passes.manifest import Manifest
+from edgewright.targets.cpu.artifact import Artifact, CpuManifest, check_manifest
+
+if TYPE_CHECKING:
+    from edgewright.targets.cpu.profile_results import ProfileReport
+    from edgewright.targets.estimate import Estimate
+    from rich.console import Console
+
+
+@dataclass(slots=True)
+class CpuBundle(Bundle[CpuManifest]):
+    """A bundle with a library, its weights and a runner."""
+
+    MANIFEST: ClassVar[type[Manifest]] = CpuManifest
+    PROGRAMS: ClassVar[tuple[str, ...]] = ("runner/edgewright-run",)
+
+    @classmethod
+    def read_fields(cls, folder: Path, manifest: CpuManifest) -> dict[str, Any]:
+        """Check model.txt, from which the manifest follows."""
+        check_manifest(folder, manifest)
+        return {}
+
+    @property
+    def artifact(self) -> Artifact:
+        """What runs: the library and the weights."""
+        return Artifact(self.directory, self.manifest)
+
+    def run(
+        self,
+        source: Source = None,
+        *,
+        samples: int | None = None,
+        threads: int | None = None,
+        check: bool = False,
+    ) -> Ran:
+        """Run samples (see `samples`) on this machine; the result holds the outputs by name. ``check``: compare with the
+        interpreter, integers bit for bit."""
+        from edgewright.targets.cpu.runtime import real
+
+        inputs = self.first_samples(source, samples)
+        runner = self.artifact.runner(threads)
+        rows: list[dict[str, Array]] = []
+        agrees: bool | None = None
+        for sample in _each(inputs):
+            stored = {name: value.copy() for name, value in runner(sample).items()}
+            if check:
+                agrees = agrees is not False and _agrees(stored, interpret(self.graph, sample))
+            rows.append(stored)
+        tensors = {tensor.name: tensor for tensor in self.manifest.outputs}
+        outputs = {name: real(tensors[name], np.concatenate([row[name] for row in rows])) for name in rows[0]}
+        return Ran(outputs, agrees)
+
+    def profile(
+        self,
+        device: str = "local",
+        source: Source = None,
+        *,
+        threads: tuple[int, ...] | None = None,
+        repeat: int = 100,
+        timeout_s: float = 600.0,
+        output: Path | None = None,
+    ) -> ProfileReport:
+        """Measure on a device; profile.html and profile.json go to ``output`` (default: the bundle's folder).
+
+        Raises ``CompileError`` when the device cannot be used; nothing is then written.
+        """
+        from edgewright.frontend.report.profile import files as profile_files
+        from edgewright.targets.cpu.devices import Settings
+        from edgewright.targets.cpu.devices import device as device_of
+        from edgewright.targets.cpu.profile import profile
+
+        where = device_of(device)
+        folder = output or self.directory
+        check_results(folder, "profile")
+        sample = None if source is None else self.first_samples(source, 1)
+        settings = Settings(threads=threads, repeat=repeat, timeout_s=timeout_s)
+        found = profile(self.artifact, where, sample, settings, graph=self._graph)
+        write_results(profile_files(found), folder)
+        return found
+
+    def estimates(self, threads: tuple[int, ...] | None = None) -> list[Estimate]:
+        """Return latency ranges for the target from a model of it, for numbers of threads (default: one, and all cores)."""
+        from edgewright.targets.device import load
+        from edgewright.targets.estimate import estimate
+
+        device = load(self.manifest.target)
+        cores = 1 if device.cpu is None else device.cpu.cores
+        counts = threads or tuple(sorted({1, cores}))
+        works = self.artifact.works
+        return [estimate(works, device, count, self.manifest.variant) for count in counts]
+
+    def next_step(self, data: str | Path | None) -> str:
+        """Return how to measure it."""
+        device = "local" if self.manifest.target == "host" else "qemu (here) or ssh://user@board"
+        return f"edgewright profile {self.directory} --device {device}"
+
+    def show(self, console: Console, data: str | Path | None = None) -> None:
+        """Print the headline of the report, inputs and outputs, and what to do next."""
+        from edgewright.frontend.report import render
+
+        tensors = ("input", self.manifest.inputs), ("output", self.manifest.outputs)
+        ports = [(word, tensor) for word, group in tensors for tensor in group]
+        render.summary(console, self.report, self.directory, self.next_step(data), ports)
+
+
+def _each(inputs: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+    for i in range(len(next(iter(inputs.values())))):
+        yield {name: array[i : i + 1] for name, array in inputs.items()}
+
+
+def _agrees(found: Mapping[str, Array], expected: Mapping[str, Array]) -> bool:
+    """Return whether the bits of integers are equal, and floats within the tolerance that a profile allows."""
+    from edgewright.targets.cpu.profile import FLOAT_TOLERANCE
+
+    for name, value in expected.items():
+        got = found[name]
+        if got.dtype.kind != "f":
+            if not np.array_equal(got, value):
+                return False
+        elif not np.allclose(got, value, rtol=0, atol=FLOAT_TOLERANCE * max(1e-30, float(np.abs(value).max()))):
+            return False
+    return True

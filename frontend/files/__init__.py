@@ -1,0 +1,1 @@
+"""What lies on the disk: folders that appear whole, whose files they are, npz archives, checkpoints."""

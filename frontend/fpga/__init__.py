@@ -1,0 +1,1 @@
+"""FPGAs: the engine's design and its simulation."""

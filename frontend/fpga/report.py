@@ -1,0 +1,120 @@
+"""The reports of a compilation for an FPGA and of a simulation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edgewright.frontend.options import Options
+from edgewright.frontend.target import Prepared
+from edgewright.hw.cost import Cycles, resources_of
+from edgewright.hw.memory import WORD_BYTES
+from edgewright.hw.plan import Plan, Step
+from edgewright.passes import results
+
+if TYPE_CHECKING:
+    from edgewright.sim.network import NetworkRun
+    from edgewright.sim.scoreboard import Comparison
+
+READ_PORTS = 4
+
+
+def compiled_report(
+    prepared: Prepared, options: Options, plan: Plan, cycles: Cycles, memory: results.MemoryUsed
+) -> results.Report:
+    """Return the report before any simulation."""
+    used, available = resources_of(plan.config), prepared.device.resources
+    resources = results.Resources(
+        **{
+            name: results.Resource(getattr(used, name), getattr(available, name), used.source)
+            for name in ("dsp", "lut", "ff", "bram36", "uram")
+        }
+    )
+    report = prepared.report(
+        options,
+        macs=plan.macs,
+        cycles=results.Cycles(predicted=cycles.total),
+        memory=memory,
+        resources=resources,
+        operations=tuple(
+            operation_cost(plan, step, predicted, None) for step, predicted in zip(plan.steps, cycles.steps, strict=True)
+        ),
+        memory_map=tuple(
+            results.MemoryRange(region.name, region.kind, region.address, region.size_bytes) for region in plan.regions
+        ),
+        roofline=results.Roofline(plan.config.macs_per_cycle, (READ_PORTS + 1) * WORD_BYTES),
+    )
+    return with_latency(report)
+
+
+def with_memory(report: results.Report, plan: Plan, cycles: Cycles, name: str, text: str) -> results.Report:
+    """Return the report with the cycles predicted behind another memory."""
+    ideal = None if report.memory is None else report.memory.ideal_cycles
+    operations = tuple(
+        operation_cost(plan, step, predicted, None) for step, predicted in zip(plan.steps, cycles.steps, strict=True)
+    )
+    memory = results.MemoryUsed(name, text, ideal)
+    return replace(report, cycles=results.Cycles(cycles.total), memory=memory, operations=operations)
+
+
+def simulated_report(
+    report: results.Report, plan: Plan, run: NetworkRun, simulator: str, cpp: tuple[Comparison, ...] = ()
+) -> results.Report:
+    """Return the report after a simulation of ``plan`` at RTL, and of its HLS C++ (``cpp``) if that ran."""
+    wrong = next((c.mismatch for c in (*run.comparisons, *cpp) if c.mismatch is not None), None)
+    mismatch = None
+    notes = tuple(note for note in report.notes if not note.startswith(("The engine", "The HLS C++")))
+    if cpp:
+        verdict = "stored the same bits" if all(c.exact for c in cpp) else "differs from the integer model"
+        notes = (*notes, f"The HLS C++, compiled with g++, {verdict} for {len(cpp)} images.")
+    if wrong is not None:
+        if wrong.expected is None or wrong.found is None:
+            notes = (*notes, f"The engine first differs at {wrong.operation}: {wrong.because}.")
+        else:
+            mismatch = results.Mismatch(wrong.operation, wrong.tensor, wrong.index, wrong.expected, wrong.found)
+    steps = run.step_cycles or (None,) * len(plan.steps)
+    operations = tuple(
+        operation_cost(plan, step, before.cycles.predicted, simulated)
+        for step, before, simulated in zip(plan.steps, report.operations, steps, strict=True)
+    )
+    cycles = round(sum(run.cycles) / len(run.cycles))
+    return with_latency(
+        replace(
+            report,
+            bit_exact=run.exact and all(c.exact for c in cpp),
+            images=len(run.cycles),
+            tensors_compared=sum(c.tensors for c in run.comparisons),
+            mismatch=mismatch,
+            cycles=results.Cycles(report.cycles.predicted, cycles),
+            simulation=results.Simulation(
+                round(run.kcycles_per_second, 2), round(run.seconds, 2), round(run.build_seconds, 1), simulator
+            ),
+            operations=operations,
+            notes=notes,
+        )
+    )
+
+
+def operation_cost(plan: Plan, step: Step, predicted: int | None, simulated: int | None) -> results.OperationCost:
+    """Return one descriptor's row of the report."""
+    cycles = simulated if simulated is not None else predicted
+    utilisation = step.macs / (cycles * plan.config.macs_per_cycle) if cycles and step.macs else None
+    cost = results.Cycles(predicted, simulated)
+    return results.OperationCost(title(step), step.operation.kind, step.macs, step.moved_bytes, cost, utilisation)
+
+
+def title(step: Step) -> str:
+    """Return the operation's name, with the channels where one descriptor computes only some."""
+    whole = step.columns == step.operation.result.shape[-1]
+    return step.operation.name if whole else f"{step.operation.name} [{step.first_column}:{step.first_column + step.columns}]"
+
+
+def with_latency(report: results.Report) -> results.Report:
+    """Return the report with the figures that follow from cycles, clock and DSPs."""
+    cycles = report.cycles.simulated if report.cycles.simulated is not None else report.cycles.predicted
+    if not cycles or not report.clock_mhz:
+        return report
+    dsp = report.resources.dsp.used
+    products = report.macs / (cycles * dsp) if dsp and report.macs else None
+    latency_ms = cycles / (report.clock_mhz * 1000)
+    return replace(report, latency_ms=latency_ms, products_per_dsp_per_cycle=products)

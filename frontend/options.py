@@ -1,0 +1,191 @@
+"""The options of `compile` and `optimise`, each in one place: command line, Python signature and manifest follow from here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgewright.frontend.option_table import NESTED, OptionRefusal, check_choices, option, stored
+from edgewright.frontend.reshaping.options import PANEL, Reshaping
+from edgewright.passes.diagnostics import Exit, fail
+
+STAGES = ("read", "reshape", "passes", "plan", "emit")
+Progress = Callable[[str, int, int], None]
+NO_GPU = OptionRefusal(
+    "T025",
+    "'{target}' has no GPU that code is made for",
+    "CUDA code is made for the Jetsons' GPUs",
+    "omit {option}, or name a Jetson as the target",
+)
+
+
+class BadText(ValueError):
+    """A text on the command line that an option does not take: what it has to look like."""
+
+
+def given_path(text: str) -> Path:
+    """Return a path option's value. `BadText` when it is empty, for it comes from a variable that is not set."""
+    if isinstance(text, str) and not text:
+        raise BadText("it is empty: was a variable not set?")
+    return Path(text)
+
+
+def input_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of inputs by name from texts like NAME=1,3,224,224; names may hold '=' themselves."""
+    found = {}
+    for text in texts:
+        name, _, numbers = text.rpartition("=")
+        if not name or not re.fullmatch(r"[1-9][0-9]*(,[1-9][0-9]*)*", numbers):
+            raise BadText(f"'{text}' is not of the form NAME=1,3,224,224")
+        found[name] = tuple(int(number) for number in numbers.split(","))
+    return found
+
+
+SHAPES = option(
+    "Set the shape of an input that the file leaves open. Repeatable.",
+    "--shape",
+    kind=list[str] | None,
+    collect=input_shapes,
+    metavar="NAME=1,3,224,224",
+)
+DATA = option(
+    "Learn from and measure on these samples, never the same ones for both; with `labels`, if any.",
+    kind=Path | None,
+    metavar="DATA.npz",
+    group=PANEL,
+)
+CHECKPOINTS = option(
+    "Save progress in this folder, to continue an interrupted run.",
+    kind=Path | None,
+    parser=given_path,
+    metavar="DIR",
+    group=PANEL,
+)
+RESUME = option("Continue the run in --checkpoints; the result is the same.", group=PANEL)
+PROGRESS = option("Called with the name of a stage, what is done of it and how much there is.", hidden=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `compile` was asked for."""
+
+    target: str = field(
+        default="zcu104",
+        metadata=option("Board to compile for; `edgewright targets` lists them.", "--target", "-t", required=True, stored=True),
+    )
+    calibration: str | Path | None = field(
+        default=None,
+        metadata=option(
+            "Calibrate on these images (with labels, if any); 'random' makes accuracy meaningless.",
+            kind=str | None,
+            metavar="DATA.npz|random",
+        ),
+    )
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=SHAPES)
+    precision: str = field(
+        default="int8", metadata=option("Compute in these numbers; fp32 on CPUs only.", choices=("int8", "fp32"), stored=True)
+    )
+    method: str = field(
+        default="mse",
+        metadata=option(
+            "Choose the ranges of activations by this method.", choices=("minmax", "percentile", "mse"), stored=True
+        ),
+    )
+    numerics: str = field(
+        default="shared",
+        metadata=option(
+            "Compute the same integers on every target (shared), or those this one computes fastest (target).",
+            choices=("shared", "target"),
+            stored=True,
+        ),
+    )
+    output: str | Path | None = field(
+        default=None,
+        metadata=option(
+            "Write the result to this folder. [default: build/MODEL]",
+            "--output",
+            "-o",
+            kind=Path | None,
+            parser=given_path,
+            metavar="DIR",
+        ),
+    )
+    start_from: str = field(
+        default="read", metadata=option("Start at this stage, from what the last run left in DIR.", "--from", choices=STAGES)
+    )
+    variant: str | None = field(
+        default=None,
+        metadata=option(
+            "Use these CPU kernels instead of the target's own, for example avx2 or neon.", metavar="NAME", targets=("cpu",)
+        ),
+    )
+    gpu: bool = field(
+        default=False,
+        metadata=option(
+            "Also write CUDA code for a Jetson's GPU to DIR/cuda. It has never run on one.", targets=("cpu",), refusal=NO_GPU
+        ),
+    )
+    reshaping: Reshaping = field(default_factory=Reshaping, metadata=NESTED)
+    data: str | Path | None = field(default=None, metadata=DATA)
+    checkpoints: str | Path | None = field(default=None, metadata=CHECKPOINTS)
+    resume: bool = field(default=False, metadata=RESUME)
+    progress: Progress | None = field(default=None, metadata=PROGRESS)
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+    def starts_by(self, stage: str) -> bool:
+        """Return whether this stage runs, or one before it."""
+        return STAGES.index(self.start_from) <= STAGES.index(stage)
+
+    @property
+    def calibration_file(self) -> str | None:
+        """The file of the calibration images; None when they are random, or there are none."""
+        return None if self.calibration in (None, "random") else str(self.calibration)
+
+    @property
+    def material_file(self) -> str | None:
+        """The file that passes learn from."""
+        return self.calibration_file if self.data is None else str(self.data)
+
+    def manifest(self, passes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options that decide the bundle's content, with those of the passes that ran; no paths, so that the same
+        data elsewhere gives the same bytes."""
+        return stored(self) | ({"passes": dict(passes)} if passes else {})
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiseOptions:
+    """What `optimise` was asked for."""
+
+    data: str | Path | None = field(default=None, metadata=DATA)
+    reshaping: Reshaping = field(default_factory=Reshaping, metadata=NESTED)
+    checkpoints: str | Path | None = field(default=None, metadata=CHECKPOINTS)
+    resume: bool = field(default=False, metadata=RESUME)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=SHAPES)
+    target: str = field(
+        default="host", metadata=option("Estimate memory and latency for this board; nothing is compiled.", "--target", "-t")
+    )
+    precision: str | None = field(
+        default=None, metadata=option("Estimate for this precision. [default: fp32 on CPUs]", choices=("int8", "fp32"))
+    )
+    progress: Progress | None = field(default=None, metadata=PROGRESS)
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+
+def check_lonely(options: Options | OptimiseOptions) -> None:
+    """CompileError U034 (exit 2) for an option without the one that it belongs to."""
+    if options.resume and options.checkpoints is None:
+        _lonely("--resume", "it continues what a folder of checkpoints holds", "add --checkpoints DIR")
+    for name, given in (("--epochs", options.reshaping.epochs), ("--checkpoints", options.checkpoints)):
+        if given is not None and not options.reshaping.asks:
+            _lonely(name, "no pass that learns was asked for", "add --fuse-blocks, --hash-attention or --task")
+
+
+def _lonely(name: str, because: str, help_text: str) -> None:
+    fail("U034", f"{name} has no effect here", name, because, help_text, Exit.USAGE)

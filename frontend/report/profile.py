@@ -1,0 +1,295 @@
+"""profile.html and profile.json of a measurement on a device.
+
+The JSON is the profile (targets/cpu/profile_report.schema.json describes it); page and terminal show nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from edgewright.frontend.report.formats import UNKNOWN, bytes_of, duration, kind_title, percent, several, share, si
+from edgewright.frontend.report.page import (
+    Banner,
+    Bullets,
+    FactTable,
+    Mood,
+    Page,
+    Plot,
+    Section,
+    Steps,
+    Table,
+    Tile,
+    html,
+    section,
+    sentences,
+    words,
+)
+from edgewright.frontend.report.steps import by_kind, time_blocks
+from edgewright.passes.results import OperationCost, to_data
+from edgewright.targets.cpu.devices.measured import Conditions
+from edgewright.targets.cpu.profile_results import InstructionCount, PowerUse, ProfileReport, RailEnergy
+
+
+def files(report: ProfileReport) -> dict[str, bytes]:
+    """Return profile.html and profile.json by name. ValueError for numbers that are not finite."""
+    text = json.dumps(to_data(report), indent=2, allow_nan=False, ensure_ascii=True) + "\n"
+    return {"profile.html": to_html(report).encode(), "profile.json": text.encode()}
+
+
+def to_html(report: ProfileReport) -> str:
+    """Return the page of a profile."""
+    device = report.device
+    where = device.cpu or (device.machine.name if device.machine else "") or device.name
+    sections = [
+        *_run_sections(report),
+        _step_section(report),
+        *_instruction_sections(report),
+        *_power_sections(report),
+        _conditions(report),
+        section("next", Steps(_next_steps(report))),
+        section("limits", Bullets(_limits(report))),
+    ]
+    footer = f"Edgewright {report.edgewright} · the same figures for programs: `profile.json`"
+    what = f"compiled for {report.target}, profiled on {where}"
+    return html(Page(report.model, what, _subtitle(report), _banners(report), _tiles(report), sections, footer))
+
+
+def lines(report: ProfileReport) -> list[tuple[str, str]]:
+    """Return the headline for a terminal: (label, text)."""
+    rows = [
+        (
+            several(run.threads, "thread"),
+            f"{duration(run.median_ms)} median, {duration(run.p95_ms)} p95, {run.gop_per_s:,.0f} GOP/s, {run.count:,} runs",
+        )
+        for run in report.runs
+    ]
+    slowest = [row for row in by_kind(_costs(report))[:3] if row.share is not None]
+    if report.runs and slowest:
+        rows.append(("most time", ", ".join(f"{kind_title(row.kind)} {share(row.share or 0.0)}" for row in slowest)))
+    if report.instructions:
+        rows.append(("instructions", f"{si(report.instructions.per_inference)} per inference{_relative(report.instructions)}"))
+    rows.append(("outputs", _verdict(report)[0]))
+    if report.power:
+        rows += [(rail.name, f"{rail.mj_per_inference:.3g} mJ per inference") for rail in report.power.rails]
+    return rows + [("note", text) for text in (*report.notes, *report.warnings)]
+
+
+def _banners(report: ProfileReport) -> list[Banner]:
+    banners = []
+    if wrong := report.check.first_difference:
+        text = f"First at {wrong.output}{list(wrong.index)}: expected {wrong.expected:g}, found {wrong.found}."
+        banners.append(Banner("The device's outputs differ from the model's.", text, "bad"))
+    banners += [Banner("Note.", note) for note in report.notes]
+    if report.warnings:
+        banners.append(Banner("Careful with the times.", " ".join(report.warnings)))
+    return banners
+
+
+def _subtitle(report: ProfileReport) -> str:
+    return (
+        f"{report.precision} on the '{report.variant}' kernels, {si(report.macs)} products (MACs) and "
+        f"{bytes_of(report.weight_bytes)} of weights for one inference"
+    )
+
+
+def _tiles(report: ProfileReport) -> list[Tile]:
+    best = report.fastest
+    tiles = [Tile("Time of one inference", "not measured", "an emulator's time means nothing", "none")]
+    if best is not None:
+        threads, first = several(best.threads, "thread"), report.runs[0]
+        alone = "" if first is best else f"; with {first.threads}: {duration(first.median_ms)}"
+        tiles = [
+            Tile(
+                "Time of one inference", duration(best.median_ms), f"median of {several(best.count, 'run')}, {threads}{alone}"
+            ),
+            Tile("Speed", f"{best.gop_per_s:,.1f} GOP/s", f"{best.per_second:,.0f} inferences per second, {threads}"),
+        ]
+    if counted := report.instructions:
+        tiles.append(Tile("Instructions of one inference", si(counted.per_inference), _relative(counted).removeprefix(", ")))
+    verdict, how = _verdict(report)
+    mood: Mood = "none" if report.check.right is None else "good" if report.check.right else "bad"
+    tiles.append(Tile("Outputs", verdict, how, mood))
+    rail = _input_rail(report.power)
+    if rail is not None:
+        note = f"{rail.busy_mw / 1e3:.2f} W on {rail.name} while it runs"
+        tiles.append(Tile("Energy of one inference", f"{rail.mj_per_inference:.3g} mJ", note))
+    return tiles
+
+
+def _run_sections(report: ProfileReport) -> list[Section]:
+    if not report.runs:
+        return []
+    from edgewright.frontend.report import steps_plots
+
+    times = ("median", "mean", "95th percentile", "minimum", "maximum")
+    rows = []
+    for run in report.runs:
+        measured = (run.median_ms, run.mean_ms, run.p95_ms, run.min_ms, run.max_ms)
+        speed = (f"{run.count:,}", f"{run.per_second:,.1f}", f"{run.gop_per_s:,.1f}")
+        rows.append((str(run.threads), *map(duration, measured), f"{100 * run.spread:.1f} %", *speed))
+    table = Table(("threads", *times, "spread", "runs", "per second", "GOP/s"), rows)
+    return [section("runs", Plot(steps_plots.threads(report.runs), words("runs.caption")), table)]
+
+
+def _costs(report: ProfileReport) -> list[OperationCost]:
+    """The steps as operations whose time with the first number of threads is known."""
+    costs = []
+    for step in report.operations:
+        us = 1e3 * step.ms[0].median if step.ms else None
+        costs.append(OperationCost(step.name, step.kind, step.macs, step.bytes, low_us=us, high_us=us))
+    return costs
+
+
+def _step_section(report: ProfileReport) -> Section:
+    costs, threads = _costs(report), [time.threads for time in report.operations[0].ms] if report.operations else []
+    rows = []
+    for step in report.operations:
+        times = [duration(time.median) for time in step.ms]
+        speeds = [percent(step.share), _figure(step.gop_per_s), _figure(step.gb_per_s)] if times else []
+        rows.append((step.name, kind_title(step.kind), f"{step.macs:,}", f"{step.bytes:,}", *times, *speeds))
+    measured = (*(several(number, "thread") for number in threads), *(("share", "GOP/s", "GB/s") if threads else ()))
+    columns = ("step", "kind", "products (MACs)", "bytes touched", *measured)
+    blocks = (*time_blocks(costs), Table(columns, rows, text=(1,), fold=f"All {several(len(rows), 'step')}"))
+    return (
+        section("time", *blocks, tag=f"measured, {several(threads[0], 'thread')}") if threads else section("program", *blocks)
+    )
+
+
+def _instruction_sections(report: ProfileReport) -> list[Section]:
+    counted = report.instructions
+    if counted is None:
+        return []
+    tvm = "not counted"
+    if counted.tvm_default is not None and counted.of_tvm_default is not None:
+        tvm = f"{counted.tvm_default:,}; ours is {100 * counted.of_tvm_default:.1f} % of it"
+    facts = (
+        ("one inference", f"{counted.per_inference:,}"),
+        ("for each product", UNKNOWN if counted.per_mac is None else f"{counted.per_mac:.4f}"),
+        ("TVM's default pipeline", tvm),
+    )
+    return [section("instructions", FactTable(facts))]
+
+
+def _power_sections(report: ProfileReport) -> list[Section]:
+    power = report.power
+    if power is None:
+        return []
+    feeds = f" {power.input_rail} feeds the whole module." if power.input_rail else ""
+    rows = [
+        (
+            rail.name,
+            _figure(rail.idle_mw, "{:,.0f} mW"),
+            _figure(rail.busy_mw, "{:,.0f} mW"),
+            _figure(rail.mj_per_inference, "{:,.3g} mJ"),
+            _figure(rail.mj_above_idle, "{:,.3g} mJ"),
+        )
+        for rail in power.rails
+    ]
+    table = Table(("rail", "idle", "running", "energy of one inference", "of that above idle"), rows)
+    counts = {
+        "readings": several(power.samples, "reading"),
+        "runs": several(power.runs, "inference"),
+        "threads": several(power.threads, "thread"),
+    }
+    return [section("power", table, feeds=feeds, **counts)]
+
+
+def _conditions(report: ProfileReport) -> Section:
+    facts = FactTable([(label, value) for label, value in _facts(report) if value is not None])
+    rows = _condition_rows(report.conditions.before, report.conditions.after)
+    table = [Table(("condition", "before", "after"), rows)] if rows else []
+    return section("conditions", facts, *table)
+
+
+def _facts(report: ProfileReport) -> list[tuple[str, str | None]]:
+    machine, runs, device = report.device.machine, report.settings, report.device
+    return [
+        ("device", device.name),
+        ("emulated processor" if device.emulated else "machine", device.cpu or (machine.name if machine else None)),
+        ("processors", str(machine.processors) if machine and machine.processors else None),
+        ("memory", bytes_of(machine.memory_bytes) if machine and machine.memory_bytes else None),
+        ("kernel, C library", f"{machine.kernel}, glibc {machine.libc}" if machine and machine.kernel else None),
+        ("compiled for", f"{report.target} ({report.arch}, {report.variant})"),
+        ("input", report.input),
+        ("runs", f"{runs.warmup} to warm up, then {runs.repeat}; {runs.step_runs} step by step" if report.runs else None),
+        ("compiler", f"Edgewright {report.edgewright}"),
+    ]
+
+
+def _condition_rows(before: Conditions | None, after: Conditions | None) -> list[tuple[str, str, str]]:
+    if before is None or after is None:
+        return []
+    rows = [
+        ("clock governor", ", ".join(before.governors), ", ".join(after.governors)),
+        ("clock", _megahertz(before.clock_khz), _megahertz(after.clock_khz)),
+        ("highest clock", _megahertz(before.clock_max_khz), _megahertz(after.clock_max_khz)),
+        ("throttled since boot", _known(before.throttle_count, "{}"), _known(after.throttle_count, "{}")),
+        ("firmware flags", _known(before.throttled_flags, "{:#x}"), _known(after.throttled_flags, "{:#x}")),
+        ("load", _known(before.load, "{:.2f}"), _known(after.load, "{:.2f}")),
+    ]
+    ends = [f"{zone.millicelsius / 1e3:.1f} °C" for zone in after.thermal]
+    for i, zone in enumerate(before.thermal):
+        end = ends[i] if i < len(ends) else ""
+        rows.append((zone.name or "temperature", f"{zone.millicelsius / 1e3:.1f} °C", end))
+    return [row for row in rows if row[1] or row[2]]
+
+
+def _next_steps(report: ProfileReport) -> list[tuple[str, str]]:
+    if report.check.right is False:
+        return [("edgewright run DIR --check", "compares on this machine; if that differs too, please report it as a bug")]
+    if report.device.emulated:
+        return [("edgewright profile DIR --device ssh://user@board", "measures times on a board")]
+    repeat = "repeats it; set the clock governor to `performance` and stop other programs first, for times that repeat"
+    return [
+        (f"edgewright profile DIR --device {report.device.name}", repeat),
+        ("edgewright profile DIR --estimate", "shows the estimate for the target beside these times"),
+    ]
+
+
+def _limits(report: ProfileReport) -> tuple[str, ...]:
+    names = {
+        "profiled": bool(report.runs),
+        "rpc": report.device.name.startswith("rpc:"),
+        "emulated": report.device.emulated,
+        "single": True,
+    }
+    return sentences(*(name for name, applies in names.items() if applies))
+
+
+def _verdict(report: ProfileReport) -> tuple[str, str]:
+    """Return whether the outputs are right, and how that was checked."""
+    check = report.check
+    if check.right is None:
+        return "not checked", "the artifact holds no graph to compare with"
+    how = f"{several(check.values, 'value')} against the interpreter"
+    if check.equal_bits:
+        return "identical bits" if check.right else "other bits", how
+    error = "not finite" if check.largest_error is None else f"{check.largest_error:.1e}"
+    return "within tolerance" if check.right else "wrong", f"{how}, largest error {error} of the largest output"
+
+
+def _input_rail(power: PowerUse | None) -> RailEnergy | None:
+    return next((rail for rail in power.rails if rail.name == power.input_rail), None) if power else None
+
+
+def _relative(counted: InstructionCount) -> str:
+    each = "" if counted.per_mac is None else f", {counted.per_mac:.3f} per product"
+    return each + ("" if counted.of_tvm_default is None else f", {counted.of_tvm_default:.0%} of TVM's default pipeline")
+
+
+def _figure(value: float | None, spelling: str = "") -> str:
+    if value is None:
+        return UNKNOWN
+    return spelling.format(value) if spelling else f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+
+
+def _known(value: float | None, spelling: str) -> str:
+    return "" if value is None else spelling.format(value)
+
+
+def _megahertz(khz: Sequence[float]) -> str:
+    if not khz:
+        return ""
+    low, high = min(khz) / 1e3, max(khz) / 1e3
+    return f"{high:,.0f} MHz" if high - low < 1 else f"{low:,.0f} to {high:,.0f} MHz"

@@ -1,0 +1,313 @@
+"""Images and labels from npz files, checked; random images where there are none.
+
+Headers are looked at before anything is allocated, and pickles are never loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from edgewright.frontend.files.npz import Archive, Header, open_archive, read_array, read_headers
+from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
+from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
+from edgewright.passes.input_ranges import MASK, Range
+from edgewright.passes.ir import Array, Graph, Shape
+from edgewright.passes.names import plain
+from edgewright.passes.ops import Input
+
+IMAGE_NAMES = ("images", "x")
+CALIBRATION_NAMES = ("calib", "images", "x")
+LABEL_NAMES = ("labels", "y")
+NO_RANGES: Mapping[str, Range] = {}
+NOTHING: Set[str] = frozenset()
+_SHAPE_HELP = "save images as float32, normalised as in training, one per row: (count, channels, height, width)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """`inputs`: for each input of the model (count, ...) float32; `labels`: (count,) int64, if any."""
+
+    inputs: dict[str, Array]
+    labels: Array | None
+    source: str
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def is_random(self) -> bool:
+        """Whether they are made up, so that ranges and accuracy mean nothing."""
+        return self.source == "random"
+
+    def first(self, count: int) -> Samples:
+        """Return at most `count` samples from the start."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Samples({name: array[:count] for name, array in self.inputs.items()}, labels, self.source)
+
+
+def input_shapes(graph: Graph) -> dict[str, Shape]:
+    """Return the shapes of the graph's inputs by name, the leading 1 included."""
+    return {node.op.name: node.shape for node in graph.inputs if isinstance(node.op, Input)}
+
+
+def unbatched_inputs(graph: Graph) -> frozenset[str]:
+    """Return the inputs whose own shape follows the axis that counts samples: their data may come in that shape."""
+    return frozenset(node.op.name for node in graph.inputs if isinstance(node.op, Input) and node.op.unbatched)
+
+
+def sample_count(found: Shape, shape: Shape, unbatched: bool) -> int | None:
+    """Return how many samples an array of shape `found` holds for an input of `shape` (leading 1 included); None: no fit.
+
+    For an `unbatched` input also samples joined along the first axis of their own shape, as outputs are.
+    """
+    if len(found) == len(shape) and found[1:] == shape[1:]:
+        return found[0]
+    if not unbatched or len(found) != len(shape) - 1:
+        return None
+    if not found:
+        return 1
+    return found[0] // shape[1] if found[1:] == shape[2:] and found[0] % shape[1] == 0 else None
+
+
+def random_samples(
+    shapes: Mapping[str, Shape], count: int = 32, seed: int = 0, ranges: Mapping[str, Range] = NO_RANGES
+) -> Samples:
+    """Return standard-normal values from a fixed seed, the same on every machine; integers where `ranges` (as
+    `input_ranges` gives them) has the input, masks all 1."""
+    rng = np.random.default_rng(seed)
+    inputs: dict[str, Array] = {}
+    for name, shape in sorted(shapes.items()):
+        size = (count, *shape[1:])
+        if name in ranges:
+            low, high = ranges[name]
+            inputs[name] = np.ones(size, np.int64) if (low, high) == MASK else rng.integers(low, high, size, endpoint=True)
+        else:
+            inputs[name] = rng.standard_normal(size).astype(np.float32)
+    return Samples(inputs, None, "random")
+
+
+def load_samples(
+    path: str | Path,
+    shapes: Mapping[str, Shape],
+    calibration: bool = False,
+    ranges: Mapping[str, Range] = NO_RANGES,
+    unbatched: Set[str] = NOTHING,
+) -> Samples:
+    """Return samples for inputs of these shapes (leading batch of 1 included); `ranges` and `unbatched` as `input_ranges`
+    and `unbatched_inputs` give them.
+
+    An array is found under its input's name; for a model of one input also as `images`, and for `calibration`
+    first as `calib`.  Labels (`labels`) belong to the arrays that are not `calib`.
+    Errors (CompileError): D001 (exit 2) no such file; D002 to D007 (exit 1) what is wrong with the data, all at once.
+    """
+    path = Path(path)
+    with open_archive(path) as archive:
+        headers = read_headers(archive, path)
+        names = choose(headers, shapes, path, calibration)
+        wants_labels = "calib" not in names.values()
+        label_name = next((name for name in LABEL_NAMES if name in headers and name not in names.values()), None)
+        inputs = read_inputs(archive, headers, names, shapes, path, ranges, unbatched)
+        labels = None
+        if label_name is not None and wants_labels:
+            count = len(next(iter(inputs.values())))
+            labels = check_labels(read_array(archive, headers[label_name], path), count, path)
+    return Samples(inputs, labels, str(path))
+
+
+def read_inputs(
+    archive: Archive,
+    headers: Mapping[str, Header],
+    names: Mapping[str, str],
+    shapes: Mapping[str, Shape],
+    path: Path,
+    ranges: Mapping[str, Range],
+    unbatched: Set[str] = NOTHING,
+) -> dict[str, Array]:
+    """Return the arrays called `names` (input name -> array name), checked before and after they are read."""
+    _check_headers(headers, names, shapes, path, ranges, unbatched)
+    _check_memory(headers, names.values(), path)
+    found: dict[str, Array] = {}
+    for given, name in names.items():
+        array = read_array(archive, headers[name], path)
+        values = _as_integer(array, name, path, ranges[given]) if given in ranges else _as_float(array, name, path)
+        found[given] = values.reshape(-1, *shapes[given][1:])
+    return found
+
+
+def check_arrays(
+    given: Mapping[str, Array],
+    shapes: Mapping[str, Shape],
+    ranges: Mapping[str, Range],
+    unbatched: Set[str] = NOTHING,
+    finite: bool = True,
+) -> dict[str, Array]:
+    """Return samples (count, ...) that a caller has as arrays, in the model's types. CompileError D008 with all that do not
+    fit. finite: whether nan and infinity are refused, which no integer represents."""
+    found: list[Diagnostic] = []
+    checked: dict[str, Array] = {}
+    for name, shape in shapes.items():
+        wanted = f"(samples, {', '.join(map(str, shape[1:]))})"
+        array = np.asarray(given[name]) if name in given else None
+        help_text = f"give finite values of shape {wanted}"
+        if array is None:
+            because: str | None = "it is missing"
+        elif not sample_count(array.shape, shape, name in unbatched):
+            because = f"its shape is {array.shape}"
+        elif (because := _unfit(array.dtype, ranges.get(name))) is not None:
+            help_text = _type_help(array.dtype, name in ranges)
+        elif finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+            because = "it holds nan or infinity"
+        elif name in ranges and not ranges[name][0] <= int(array.min()) <= int(array.max()) <= ranges[name][1]:
+            because = f"its values go from {array.min()} to {array.max()}"
+            help_text = f"the model takes {ranges[name][0]} to {ranges[name][1]}"
+        if array is None or because is not None:
+            found.append(Diagnostic("D008", f"input '{name}' does not fit the model", name, str(because), help_text))
+        else:
+            values = np.ascontiguousarray(array, np.int64 if name in ranges else np.float32)
+            checked[name] = values.reshape(-1, *shape[1:])
+    counts = {len(array) for array in checked.values()}
+    for name in sorted(set(given) - set(shapes)):
+        help_text = f"the model's inputs are {', '.join(shapes)}"
+        message = f"the model has no input '{plain(name)}'"
+        found.append(Diagnostic("D008", message, plain(name), "an array has this name", help_text))
+    if not found and len(counts) > 1:
+        because = f"they hold {', '.join(map(str, sorted(counts)))} samples"
+        found.append(Diagnostic("D008", "inputs of different counts", "inputs", because, "give one row per sample in each"))
+    if found:
+        raise CompileError(found)
+    return checked
+
+
+def choose(headers: Mapping[str, Header], shapes: Mapping[str, Shape], path: Path, calibration: bool) -> dict[str, str]:
+    """Return the name of the array for each input. CompileError D004 for inputs without one."""
+    found: dict[str, str] = {}
+    missing: list[str] = []
+    for given in shapes:
+        candidates = [given, *IMAGE_NAMES] if len(shapes) == 1 else [given]
+        if calibration and len(shapes) == 1:
+            candidates = [CALIBRATION_NAMES[0], *candidates]
+        elif len(shapes) == 1:
+            candidates = [*candidates, CALIBRATION_NAMES[0]]
+        name = next((c for c in candidates if c in headers), None)
+        if name is None:
+            missing.append(given)
+        else:
+            found[given] = name
+    if missing:
+        has = ", ".join(repr(name) for name in headers) or "no arrays"
+        raise CompileError(
+            Diagnostic(
+                "D004",
+                f"no data for input {name!r}",
+                at=str(path),
+                because=f"the file has {has}",
+                help=f"save an array named {name!r}" + (" or 'images'" if len(shapes) == 1 else ""),
+            )
+            for name in missing
+        )
+    return found
+
+
+def _spell(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _check_headers(
+    headers: Mapping[str, Header],
+    names: Mapping[str, str],
+    shapes: Mapping[str, Shape],
+    path: Path,
+    ranges: Mapping[str, Range],
+    unbatched: Set[str],
+) -> None:
+    found: list[Diagnostic] = []
+    counts: set[int] = set()
+    for given, name in names.items():
+        header, wanted, at = headers[name], shapes[given][1:], f"array {name!r} in {path}"
+        if (because := _unfit(header.dtype, ranges.get(given))) is not None:
+            found.append(Diagnostic("D005", "data of the wrong type", at, because, _type_help(header.dtype, given in ranges)))
+        count = sample_count(header.shape, shapes[given], given in unbatched)
+        if count is None:
+            because = f"it is {_spell(header.shape) or 'one number'}, and input {given!r} takes count x {_spell(wanted)}"
+            found.append(Diagnostic("D005", "data of the wrong shape", at, because, _SHAPE_HELP))
+        elif count == 0:
+            found.append(Diagnostic("D005", "no samples", at, "the array is empty", "save at least one sample"))
+        else:
+            counts.add(count)
+    if not found and len(counts) > 1:
+        because = f"the arrays have {', '.join(map(str, sorted(counts)))} rows"
+        found.append(Diagnostic("D005", "inputs of different counts", str(path), because, "save one row per sample in each"))
+    if found:
+        raise CompileError(found)
+
+
+def _unfit(dtype: np.dtype[np.generic], allowed: Range | None) -> str | None:
+    """Return why elements of this type are not the model's; None where they are."""
+    if allowed is None:
+        return None if dtype.kind == "f" else f"its elements are {dtype}, and the model takes float32"
+    if dtype.kind in ("iub" if allowed == MASK else "iu"):
+        return None
+    what = "0 and 1, as booleans or integers" if allowed == MASK else "integers"
+    return f"its elements are {dtype}, and the model takes {what}"
+
+
+def _type_help(dtype: np.dtype[np.generic], integer: bool) -> str:
+    if integer:
+        return "save integers: token ids, masks, or pixels where the model takes those"
+    if dtype == np.uint8:
+        return "the scale is the model's: save float32, for instance (pixels / 255 - mean) / std as in training"
+    return _SHAPE_HELP
+
+
+def _check_memory(headers: Mapping[str, Header], names: Iterable[str], path: Path) -> None:
+    needed, budget = sum(headers[name].size_bytes for name in names), memory_budget_bytes()
+    if needed > budget:
+        because = f"its arrays need {needed:,} bytes, and {budget:,} can be used"
+        fail("D007", "data does not fit in memory", str(path), because, "use fewer samples")
+
+
+def _as_float(array: Array, name: str, path: Path) -> Array:
+    at = f"array {name!r} in {path}"
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    bad = values.size - int(np.isfinite(values).sum())
+    if bad:
+        because = f"{bad:,} of {values.size:,} values are NaN, infinite or beyond float32"
+        fail("D006", "data out of range", at, because, "normalise as in training")
+    return values
+
+
+def check_ranges(samples: Samples) -> None:
+    """CompileError D006 for samples whose values are all the same, from which no scale can be taken."""
+    for name, values in samples.inputs.items():
+        if values.dtype.kind == "f" and values.size > 1 and values.min() == values.max():
+            because = f"every value is {float(values.reshape(-1)[0])}"
+            at = f"input {name!r} in {samples.source}"
+            fail("D006", "data without a range", at, because, "save real images: scales are taken from their ranges")
+
+
+def _as_integer(array: Array, name: str, path: Path, allowed: Range) -> Array:
+    values = np.ascontiguousarray(array, np.int64)
+    low, high = allowed
+    if values.size and (int(values.min()) < low or int(values.max()) > high):
+        because = f"its values go from {values.min()} to {values.max()}, and the model takes {low} to {high}"
+        help_text = "a mask is 0 or 1" if allowed == MASK else "give ids as the model counts them (its own tokeniser does)"
+        fail("D006", "data out of range", f"array {name!r} in {path}", because, help_text)
+    return values
+
+
+def check_labels(array: Array, count: int, path: Path) -> Array:
+    at = f"labels in {path}"
+    help_text = "save one integer class for each image"
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        fail("D005", "labels of the wrong type", at, f"they are {array.dtype} of shape {array.shape}", help_text)
+    if len(array) != count:
+        fail("D005", "labels do not match the images", at, f"{len(array)} labels for {count} images", help_text)
+    if array.size and (int(array.min()) < 0 or int(array.max()) >= 1 << 31):
+        fail("D006", "labels out of range", at, f"from {array.min()} to {array.max()}", help_text)
+    return array.astype(np.int64)

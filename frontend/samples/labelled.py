@@ -1,0 +1,183 @@
+"""Data that passes learn from and data that they are measured on, from one npz file; no sample is ever both.
+
+Arrays for the inputs as in `data.load_samples`, `labels`, and targets named after outputs. With `train_` before their
+names (`train_images`, `train_labels`, `train_edges`) they are to learn from, and so is `calib`; then those without are
+measured on. Where there is nothing of the kind, a share of the samples is held out by the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from edgewright.frontend.files.npz import Archive, open_archive, read_array, read_headers
+from edgewright.frontend.samples import data as files
+from edgewright.passes.diagnostics import CompileError, fail
+from edgewright.passes.input_ranges import input_ranges
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir.types import Array
+
+LABELS = "labels"
+PREFIX = "train_"
+HELD_OUT = 0.25
+FEWEST = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """Samples by input name with their targets, by output name ("labels": for the output that they fit)."""
+
+    inputs: dict[str, Array]
+    targets: dict[str, Array] = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.inputs.values())))
+
+    def take(self, positions: Array) -> Labelled:
+        """Return the samples at these positions."""
+        inputs, targets = ({name: array[positions] for name, array in given.items()} for given in (self.inputs, self.targets))
+        return Labelled(inputs, targets, self.source)
+
+    def first(self, count: int) -> Labelled:
+        """Return at most `count` samples from the start."""
+        return self.take(np.arange(min(count, self.count)))
+
+    def some(self, count: int, seed: int) -> Labelled:
+        """Return at most `count` samples, drawn by the seed, in their order."""
+        if count >= self.count:
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).permutation(self.count)[:count]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """`learn` and `measure` share no sample. `how`: how the samples were divided, a sentence for the user."""
+
+    learn: Labelled
+    measure: Labelled
+    how: str
+
+
+def load_material(path: str | Path, graph: Graph, seed: int = 0, labelled: bool = False) -> Material:
+    """Return what a file holds for this model. labelled: only labels teach, so a `calib` without them is omitted where there
+    are other samples. Errors (CompileError): as `data.load_samples`; L006 for too few samples to hold any out."""
+    path = Path(path)
+    with open_archive(path) as archive:
+        return _material(_Reader(path, archive, graph), seed, labelled)
+
+
+def load_calibration(path: str | Path, graph: Graph) -> tuple[files.Samples, Labelled | None]:
+    """Return the samples to calibrate on, and those to measure on: the arrays without `train_`, None where there are none.
+    No array is read twice. Errors (CompileError): as `data.load_samples`."""
+    path = Path(path)
+    with open_archive(path) as archive:
+        reader = _Reader(path, archive, graph)
+        names = reader.names("")
+        measure = None if names is None else reader.read(names, "")
+        try:
+            chosen = files.choose(reader.headers, reader.shapes, path, True)
+        except CompileError:
+            if measure is not None:
+                raise
+            return files.Samples(_material(reader, 0, False).learn.inputs, None, str(path)), None  # only `train_` arrays
+        return files.Samples(reader.inputs(chosen), None, str(path)), measure
+
+
+def _material(reader: _Reader, seed: int, labelled: bool) -> Material:
+    path, headers, shapes = reader.path, reader.headers, reader.shapes
+    names, training = reader.names(""), reader.names(PREFIX)
+    calib = "calib" if len(shapes) == 1 and "calib" in headers else None
+    known = any(f"calib_{name}" in headers for name in (*files.LABEL_NAMES, *reader.outputs))
+    if labelled and names is not None and not known:
+        calib = None
+    learn = measure = None
+    if training is not None:
+        learn = reader.read(training, PREFIX)
+    elif calib is not None and names is not None and calib not in names.values():
+        learn = reader.read({next(iter(shapes)): calib}, "calib_")
+    if names is not None:
+        measure = reader.read(names, "")
+    elif calib is not None:
+        measure = reader.read({next(iter(shapes)): calib}, "calib_")
+    if learn is None and measure is None:
+        files.choose(headers, shapes, path, False)  # raises with what is missing
+    if learn is not None and measure is not None:
+        name = "calib" if training is None else next(iter(training.values()))
+        how = f"learns from the {learn.count:,} samples of '{name}' and is measured on the {measure.count:,} others"
+        return Material(learn, measure, how)
+    whole = learn or measure
+    assert whole is not None
+    if whole.count < FEWEST:
+        fail(
+            "L006",
+            "too few samples",
+            str(path),
+            f"there are {whole.count}, and what a pass learned from does not measure it",
+            f"give at least {FEWEST}, or arrays to learn from with `{PREFIX}` before their names",
+        )
+    order = np.random.default_rng(seed).permutation(whole.count)
+    held = max(1, round(HELD_OUT * whole.count))
+    how = (
+        f"learns from {whole.count - held:,} of the {whole.count:,} samples and is measured on the other {held:,} "
+        f"(drawn with seed {seed})"
+    )
+    return Material(whole.take(np.sort(order[held:])), whole.take(np.sort(order[:held])), how)
+
+
+class _Reader:
+    """Reads parts of an archive, each array once."""
+
+    def __init__(self, path: Path, archive: Archive, graph: Graph) -> None:
+        self.path, self.archive, self.headers = path, archive, read_headers(archive, path)
+        self.shapes, self.ranges = files.input_shapes(graph), input_ranges(graph)
+        self.outputs, self.unbatched = graph.output_names, files.unbatched_inputs(graph)
+        self._read: dict[tuple[tuple[str, str], ...], dict[str, Array]] = {}
+
+    def inputs(self, names: Mapping[str, str]) -> dict[str, Array]:
+        """Return the arrays with these names, by the input."""
+        key = tuple(names.items())
+        if key not in self._read:
+            self._read[key] = files.read_inputs(
+                self.archive, self.headers, names, self.shapes, self.path, self.ranges, self.unbatched
+            )
+        return dict(self._read[key])
+
+    def names(self, prefix: str) -> dict[str, str] | None:
+        """Return the array for each input under this prefix; None where one has none."""
+        found = {}
+        for given in self.shapes:
+            candidates = (given, *files.IMAGE_NAMES) if len(self.shapes) == 1 else (given,)
+            name = next((prefix + c for c in candidates if prefix + c in self.headers), None)
+            if name is None:
+                return None
+            found[given] = name
+        return found
+
+    def read(self, names: Mapping[str, str], prefix: str) -> Labelled:
+        """Return the samples with their targets."""
+        inputs = self.inputs(names)
+        count = len(next(iter(inputs.values())))
+        targets: dict[str, Array] = {}
+        label = next((prefix + n for n in files.LABEL_NAMES if prefix + n in self.headers), None)
+        if label is not None and label not in names.values():
+            array = read_array(self.archive, self.headers[label], self.path)
+            targets[LABELS] = files.check_labels(array, count, self.path)
+        for output in self.outputs:
+            name = prefix + output
+            if name in self.headers and name not in (label, *names.values()):
+                array = read_array(self.archive, self.headers[name], self.path)
+                if array.dtype.kind not in "biuf" or len(array) != count or not np.isfinite(array).all():
+                    fail(
+                        "D005",
+                        "targets do not match the samples",
+                        f"array {name!r} in {self.path}",
+                        f"it is {array.dtype} of shape {array.shape} for {count:,} samples",
+                        "save one finite target for each sample",
+                    )
+                targets[output] = array
+        return Labelled(inputs, targets, str(self.path))

@@ -1,0 +1,129 @@
+"""The stage of a compilation in which passes make the model smaller, and what it leaves for a later start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from edgewright.frontend.files.checkpoints import checkpoint_files, checkpoint_of
+from edgewright.frontend.options import Options
+from edgewright.frontend.pricing import Pricing
+from edgewright.frontend.reshaping.reshape import check_data, reshape
+from edgewright.frontend.reshaping.resume import ResumableRun, file_digest
+from edgewright.frontend.samples.data import Samples, input_shapes, random_samples
+from edgewright.frontend.samples.labelled import Labelled, Material, load_calibration, load_material
+from edgewright.frontend.target import Clock
+from edgewright.passes.diagnostics import Exit, fail
+from edgewright.passes.documents import to_json
+from edgewright.passes.input_ranges import input_ranges
+from edgewright.passes.ir.graph import Graph
+from edgewright.passes.manifest import read_figures
+from edgewright.passes.results import Change
+from edgewright.targets.device import Device
+
+CALIBRATION_IMAGES = 32
+"""As in RepQ-ViT; more made no difference on the example models."""
+RECORD = "checkpoints/reshape.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Passes of the compilation that made a checkpoint. data: digest of the file that they learned from."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+    data: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FloatModel:
+    """The float graph to compile, and the material if passes learned from some of it."""
+
+    graph: Graph
+    record: Record
+    material: Material | None = None
+
+
+def earlier_record(options: Options, previous: Path | None) -> Record:
+    """Return what the passes did when the checkpoints were made from which the options start; nothing where none ran.
+
+    CompileError: U031 for passes without data, U033 when other passes are asked for than those that ran."""
+    check_data(options.reshaping, options.material_file is not None)
+    if options.starts_by("reshape") or previous is None or not (previous / RECORD).is_file():
+        record = Record()
+    else:
+        record = read_figures(previous, RECORD, Record)
+    if not options.starts_by("reshape") and options.reshaping.asks and options.reshaping.manifest() != record.options:
+        was = ", ".join(f"{name} {value}" for name, value in record.options.items()) or "no passes"
+        fail(
+            "U033",
+            "the checkpoint was reshaped in another way",
+            f"--from {options.start_from}",
+            f"it was made with {was}",
+            "start with --from reshape, or omit the options of the passes",
+            exit=Exit.USAGE,
+        )
+    return record
+
+
+def reshaped(
+    graph: Graph, options: Options, device: Device, record: Record, previous: Path | None, clock: Clock, files: dict[str, bytes]
+) -> FloatModel:
+    """Run the passes that the options ask for, or load what they left when the ``record`` was made.
+
+    CompileError: what the passes or their data refuse."""
+    data = options.material_file
+    if record.options:
+        with clock.stage("reshape"):
+            material = _same_material(data, record, graph)
+            graph = checkpoint_of(previous, "reshape")
+    elif not options.reshaping.asks:
+        return FloatModel(graph, record)
+    else:
+        with clock.stage("reshape"):
+            material = None if data is None else load_material(data, graph, options.reshaping.seed)
+            run = None
+            if options.checkpoints is not None:
+                folder = Path(options.checkpoints)
+                run = ResumableRun.of(folder, graph, options.reshaping.manifest(), data, options.resume)
+            pricing = Pricing(device, options.precision, options.variant)
+            done = reshape(graph, options.reshaping, material, pricing, clock.progress, run)
+            digest = None if data is None else file_digest(Path(data))
+            record = Record(options.reshaping.manifest(), done.changes, done.notes, digest)
+            graph = done.graph
+    files |= checkpoint_files("reshape", graph)
+    files[RECORD] = to_json(msgspec.to_builtins(record))
+    return FloatModel(graph, record, material)
+
+
+def _same_material(data: str | None, record: Record, graph: Graph) -> Material | None:
+    """Return the material if the file is the one that the passes learned from."""
+    if data is None or record.data is None or not Path(data).is_file() or file_digest(Path(data)) != record.data:
+        return None
+    return load_material(data, graph, int(record.options.get("seed", 0)))
+
+
+def calibration_samples(options: Options, model: FloatModel) -> tuple[Samples, Labelled | None]:
+    """Return (samples to calibrate on, data to measure accuracy on); never those that passes learned from."""
+    graph = model.graph
+    if options.calibration == "random":
+        return random_samples(input_shapes(graph), CALIBRATION_IMAGES, ranges=input_ranges(graph)), None
+    path = options.calibration_file or options.material_file
+    if path is None:
+        fail(
+            "D010",
+            "there are no calibration images",
+            "--calibration",
+            "the ranges of activations come from images like those the model will see",
+            "give --calibration data.npz (arrays named after the inputs, or `images`), "
+            "or --calibration random to see cycles and resources only",
+            Exit.USAGE,
+        )
+    if model.material is not None and (options.calibration is None or options.data in (None, options.calibration)):
+        learn = model.material.learn
+        return Samples(learn.inputs, None, learn.source).first(CALIBRATION_IMAGES), model.material.measure
+    calibration, evaluation = load_calibration(path, graph)
+    return calibration.first(CALIBRATION_IMAGES), evaluation

@@ -1,0 +1,45 @@
+"""The order of an operation's jobs: one place for the units that work through them and for the planner that counts them.
+
+A job is one block of tokens through the array. A linear product has one job per block. Attention has two, scores and values,
+interleaved so that the softmax of one block overlaps with the products of its neighbours:
+S0, S1, V0, S2, V1, ..., V(n-2), V(n-1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgewright.hw.kernel import StructValue, Value, bits, first, last, select
+
+
+def count(blocks: int, *, attention: bool = False) -> int:
+    """Return the number of jobs for ``blocks`` blocks of tokens."""
+    return 2 * blocks if attention else blocks
+
+
+def reads_rows(c: StructValue, j: Value) -> Value:
+    """Return whether job ``j`` multiplies rows: a linear product or scores (1), rather than values (0)."""
+    odd = bits(j, 0, 0)
+    linear: Value = ~c.attention
+    return linear | first(j) | (odd & ~last(j))
+
+
+def row_block(c: StructValue, j: Value) -> Any:
+    """Return the block of tokens whose rows job ``j`` reads; without meaning for a job of values."""
+    return select(c.attention, select(first(j), 0, (j + 1) >> 1), j)
+
+
+def depth(c: StructValue, j: Value) -> Any:
+    """Return the tiles of depth of job ``j``."""
+    return select(reads_rows(c, j), c.depth0, c.depth1)
+
+
+def outs(c: StructValue, j: Value) -> Any:
+    """Return the tiles of outputs of job ``j``."""
+    return select(reads_rows(c, j), c.outs0, c.outs1)
+
+
+def weight_tile(c: StructValue, rows: Value, o: Value, k: Value) -> Any:
+    """Return the address of the weight tile for output tile ``o`` and depth tile ``k`` of a job; ``rows``: ``reads_rows`` of
+    it."""
+    return select(rows, o * c.depth0, c.base1 + o * c.depth1) + k

@@ -1,0 +1,92 @@
+"""Attention, one head per descriptor: the weights port reads its keys and values, the activations port its queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from edgewright.hw.blocks import jobs
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.blocks.engine import VALUE_SUMS
+from edgewright.hw.memory import WORD_BYTES, Storage
+from edgewright.hw.operations.product import Access, Excess, Fields, Product, row_fields, tiles
+from edgewright.hw.views import StoredView
+from edgewright.passes.ops import Attention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionProduct(Product):
+    """Heads side by side; ``source`` holds the queries."""
+
+    kind: ClassVar[str] = "attention"
+    key: StoredView
+    value: StoredView
+
+    @property
+    def op(self) -> Attention:
+        """The operator in the graph."""
+        assert isinstance(self.node.op, Attention)
+        return self.node.op
+
+    @property
+    def loaded(self) -> tuple[StoredView, ...]:
+        return self.key, self.value
+
+    @property
+    def depth(self) -> int:
+        return self.source.columns // self.op.heads
+
+    def widest(self, config: EngineConfig) -> int:
+        """Return the width of one head's values."""
+        return self.value.columns // self.op.heads
+
+    def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
+        width = self.depth
+        column = first // columns * width
+        query, key = (replace(view, column=view.column + column, columns=width) for view in (self.source, self.key))
+        value = replace(self.value, column=self.value.column + first)
+        key_blocks, key_depth = tiles(key.rows, config.outs), tiles(width, config.ins)
+        value_blocks, value_depth = tiles(value.rows, config.ins), tiles(columns, config.outs)
+        return row_fields(storage, query) | {
+            "attention": 1,
+            "n_keys": key.rows,
+            "key_pitch": storage.pitch(key),
+            "key_address": storage.address(key),
+            "value_address": storage.address(value),
+            "key_blocks": key_blocks,
+            "key_depth": key_depth,
+            "value_blocks": value_blocks,
+            "value_depth": value_depth,
+            "tile_words": key.rows * (key_depth + value_depth),
+            "n_jobs": jobs.count(tiles(query.rows, config.tokens), attention=True),
+            "outs0": key_blocks,
+            "depth0": key_depth,
+            "outs1": value_depth,
+            "depth1": value_blocks,
+            "base1": key_blocks * key_depth,
+            "score_multiplier": self.op.score_multiplier,
+            "score_shift": self.op.score_shift,
+        }
+
+    def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
+        width = self.widest(config)
+        blocks, depth = tiles(self.key.rows, config.outs), tiles(width, config.ins)
+        if blocks > config.key_tiles:
+            because = f"{self.key.rows:,} keys exceed {config.key_tiles * config.outs:,}"
+            yield because, "use fewer tokens, or a board with more `key_tiles`"
+        elif blocks * 2 * depth > config.weight_tiles:
+            yield (
+                f"keys and values of one head take {blocks * 2 * depth:,} tiles, a weight bank holds {config.weight_tiles:,}",
+                "use narrower heads",
+            )
+        if width > (most := config.outs * (VALUE_SUMS + 1)):
+            because = f"its heads are {width} wide, and the engine buffers the sums of a head's values for {most} channels"
+            yield because, f"use more heads, of up to {most} channels"
+
+    def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
+        yield from super(AttentionProduct, self).accesses(fields)
+        keys, pitch = fields["n_keys"], fields["key_pitch"]
+        for what, view in (("key", self.key), ("value", self.value)):
+            size = fields[f"{what}_depth"] * WORD_BYTES
+            yield Access(f"{what}s", view.root, fields[f"{what}_address"], keys, pitch, size)

@@ -1,0 +1,223 @@
+"""Fused operations: a product with what is fused around it, and the descriptors that compute it.
+
+An operation is asked for everything that depends on what it is: the planner for descriptors, operands and limits, the
+scoreboard for the words that each descriptor stores and the values that they must have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from edgewright.hw import blobs
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.blocks.operation import FIELDS
+from edgewright.hw.memory import WORD_BYTES, Storage
+from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Integers, Product, largest, tiles
+from edgewright.hw.views import StoredView, rows_columns
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir.types import INT16, Array
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """The int16 value that is added to the result, and the factor that brings it to the result's scale."""
+
+    source: StoredView
+    multiplier: int
+    shift: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where results go: row r to row ``first_row + r * row_step`` of ``target``, channels from ``first_column`` on."""
+
+    target: Node
+    first_row: int = 0
+    row_step: int = 1
+    first_column: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One fused operation: it stores the value of ``result`` at ``place``. ``table``: 256 entries, for the values -128 to
+    127."""
+
+    product: Product
+    result: Node
+    place: Place
+    table: Integers | None = None
+    residual: Residual | None = None
+
+    @property
+    def name(self) -> str:
+        """The ONNX name that a report shows for this operation."""
+        return (self.result if self.product.selects else self.product.node).name
+
+    @property
+    def kind(self) -> str:
+        """The kind of its product."""
+        return self.product.kind
+
+    @property
+    def target(self) -> Node:
+        """The stored value that results are written to."""
+        return self.place.target
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, channels) of the result."""
+        return rows_columns(self.result)
+
+    @property
+    def loaded(self) -> tuple[StoredView, ...]:
+        """The stored values that the weights side waits for."""
+        return self.product.loaded
+
+    @property
+    def streamed(self) -> tuple[StoredView, ...]:
+        """The stored values that the activations side waits for, the residual first."""
+        return (*(() if self.residual is None else (self.residual.source,)), *self.product.streamed)
+
+    def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
+        """Yield the sizes that exceed the engine's, in the model's terms."""
+        most = min(largest("n_tokens"), largest("n_blocks") * config.tokens)
+        if self.shape[0] > most:
+            yield f"it has {self.shape[0]:,} tokens, the engine counts up to {most:,}", FEWER_TOKENS
+        yield from self.product.exceeding(config)
+
+    def pieces(self, config: EngineConfig) -> Iterator[tuple[int, int]]:
+        """Yield (first channel, channels) of each descriptor."""
+        width, columns = self.product.widest(config), self.shape[1]
+        yield from ((first, min(width, columns - first)) for first in range(0, columns, width))
+
+    def steps(self, storage: Storage, config: EngineConfig) -> Iterator[Step]:
+        """Yield the descriptors, once every stored value has an address."""
+        product, scale = self.product, self.product.scale
+        for first, columns in self.pieces(config):
+            part = slice(first, first + columns)
+            fields = dict.fromkeys(FIELDS, 0) | self.output_fields(storage, config, first, columns)
+            fields |= product.fields(storage, config, first, columns)
+            params = blobs.channel_params(
+                product.bias_of(first, columns), scale.multiplier[part], scale.shift[part], config.outs
+            )
+            weights = product.weight_tiles(config, first, columns)
+            blob = weights + blobs.table_bytes(self.table) + product.norm_params(config) + params
+            whole = math.prod(rows_columns(product.node))
+            macs = 0 if product.selects else product.node.work.macs * self.shape[0] * columns // whole
+            yield Step(self, config, fields, blob, first, columns, macs)
+
+    def output_fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
+        """Return the fields of the epilogue, of the residual and of the results."""
+        rows, place = self.shape[0], self.place
+        target = StoredView(place.target, place.first_row, place.first_column + first, rows, columns, place.row_step)
+        fields = {
+            "n_tokens": rows,
+            "n_blocks": tiles(rows, config.tokens),
+            "out_tiles": tiles(columns, config.outs),
+            "param_entries": tiles(columns, config.outs),
+            "out16": int(self.result.elem == INT16),
+            "table": int(self.table is not None),
+            "out_address": storage.address(target),
+            "out_pitch": storage.pitch(target),
+            "zero_point": self.product.scale.zero_point & 0xFF,
+        }
+        if self.residual is not None:
+            view = self.residual.source
+            fields |= {
+                "residual": 1,
+                "res_multiplier": self.residual.multiplier,
+                "res_shift": self.residual.shift,
+                "res_address": storage.address(replace(view, column=view.column + first)),
+                "res_pitch": storage.pitch(view),
+            }
+        return fields
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One descriptor: it stores ``columns`` channels of ``operation.result`` from ``first_column`` on.
+
+    ``fields``: the descriptor's. ``blob``: its constants.
+    """
+
+    operation: Operation
+    config: EngineConfig
+    fields: Fields
+    blob: bytes
+    first_column: int
+    columns: int
+    macs: int
+
+    @property
+    def rows(self) -> int:
+        """Rows that it stores."""
+        return self.fields["n_tokens"]
+
+    @property
+    def row_words(self) -> int:
+        """Words of one row and one tile of outputs: one of int8, two of int16."""
+        return 1 + self.fields["out16"]
+
+    @property
+    def stored_words(self) -> int:
+        """Words that it stores."""
+        return self.rows * self.fields["out_tiles"] * self.row_words
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that it moves through the AXI ports, except for itself."""
+        fields = self.fields
+        read = fields["act_words"] + fields["blob_beats"] + (fields["tile_words"] if not fields["const_tiles"] else 0)
+        residual = self.rows * fields["out_tiles"] * 2 * fields["residual"]
+        return (read + self.stored_words + residual) * WORD_BYTES
+
+    def accesses(self) -> Iterator[Access]:
+        """Yield every access to a stored value."""
+        operation, fields = self.operation, self.fields
+        row = fields["out_tiles"] * WORD_BYTES
+        results = fields["out_address"], self.rows, fields["out_pitch"], row * self.row_words
+        yield Access("results", operation.target, *results)
+        if operation.residual is not None:
+            root = operation.residual.source.root
+            yield Access("the residual", root, fields["res_address"], self.rows, fields["res_pitch"], row * 2)
+        yield from operation.product.accesses(fields)
+
+    def expected(self, values: Mapping[Node, Array]) -> Integers:
+        """Return what it must store, (rows, channels); ``values`` holds every node's value."""
+        full = np.asarray(values[self.operation.result], dtype=np.int64).reshape(self.operation.shape)
+        return full[:, self.first_column : self.first_column + self.columns]
+
+    def addresses(self) -> NDArray[np.uint64]:
+        """Return the address of every word that it stores, in order: blocks of tokens, tiles of outputs, tokens."""
+        fields = self.fields
+        tile, word = np.arange(fields["out_tiles"])[:, None, None], np.arange(self.row_words)
+        order = []
+        for token in self.blocks():
+            grid = token[:, None] * fields["out_pitch"] + (tile * self.row_words + word) * WORD_BYTES
+            order.append(grid.reshape(-1))
+        return (np.concatenate(order) + fields["out_address"]).astype(np.uint64)
+
+    def integers(self, words: NDArray[np.uint8]) -> Integers:
+        """Return the integers of the words that it stored, (rows, channels); ``words`` (n, WORD_BYTES) are in its order."""
+        outs, stored, position = self.config.outs, [], 0
+        for token in self.blocks():
+            shape = self.fields["out_tiles"], len(token), outs
+            count = math.prod(shape[:2]) * self.row_words
+            block = words[position : position + count].copy().view(f"<i{self.row_words}").reshape(shape)
+            stored.append(block.transpose(1, 0, 2).reshape(len(token), -1))
+            position += count
+        return np.concatenate(stored).astype(np.int64)[:, : self.columns]
+
+    def blocks(self) -> Iterator[NDArray[np.int64]]:
+        """Yield the tokens of each block."""
+        for start in range(0, self.rows, self.config.tokens):
+            yield np.arange(start, min(start + self.config.tokens, self.rows))
+
+
+def operands(operation: Operation) -> tuple[StoredView, ...]:
+    """Return every view that an operation reads, in the order in which they are stored."""
+    return (*operation.streamed, *operation.loaded)

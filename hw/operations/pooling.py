@@ -1,0 +1,62 @@
+"""A sum over all tokens: a row of ones times the transposed rows, which the weights port reads as attention's values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from edgewright.hw.blocks import jobs
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.memory import WORD_BYTES, Storage
+from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Product, largest, tiles
+from edgewright.hw.views import StoredView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolProduct(Product):
+    """The sum of all rows of ``source``."""
+
+    kind: ClassVar[str] = "pool"
+
+    @property
+    def streamed(self) -> tuple[StoredView, ...]:
+        return ()
+
+    @property
+    def loaded(self) -> tuple[StoredView, ...]:
+        return (self.source,)
+
+    @property
+    def depth(self) -> int:
+        return self.source.rows
+
+    def widest(self, config: EngineConfig) -> int:
+        """See ``Product``; a field counts the tiles of values."""
+        return min(super(PoolProduct, self).widest(config), config.outs * largest("value_depth"))
+
+    def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
+        view = replace(self.source, column=self.source.column + first)
+        blocks, outs = tiles(view.rows, config.ins), tiles(columns, config.outs)
+        return {
+            "ones": 1,
+            "n_keys": view.rows,
+            "key_pitch": storage.pitch(view),
+            "value_address": storage.address(view),
+            "value_blocks": blocks,
+            "value_depth": outs,
+            "tile_words": view.rows * outs,
+            "n_jobs": jobs.count(1),
+            "outs0": outs,
+            "depth0": blocks,
+        }
+
+    def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
+        blocks = min(largest("value_blocks"), config.activation_tiles, largest("depth0"))
+        most = min(largest("n_keys"), config.ins * blocks)
+        if self.source.rows > most:
+            yield f"it sums {self.source.rows:,} tokens, the engine up to {most:,}", FEWER_TOKENS
+
+    def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
+        size = fields["value_depth"] * WORD_BYTES
+        yield Access("values", self.source.root, fields["value_address"], fields["n_keys"], fields["key_pitch"], size)

@@ -1,0 +1,117 @@
+"""Functions of two values that broadcast."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.passes.ir.facts import AS_TABLE, BOTH_LEVELS, FLOAT_ONLY, ONE_OPERATION, of_a_choice, of_two_numbers
+from edgewright.passes.ir.op import Op, expect
+from edgewright.passes.ir.types import Array, TensorType
+from edgewright.passes.ops.arith import int64
+from edgewright.passes.ops.numeric import accumulated, broadcast, expect_count, float32
+
+
+class Binary(Op):
+    """f(a, b) with numpy broadcasting, in float32."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def f(self, a: Array, b: Array) -> Array:
+        """Return the value; exact int64 of int64 operands where integers are allowed."""
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 2)
+        return broadcast(*types)
+
+    def eval(self, *arrays: Array) -> Array:
+        a, b = arrays
+        return self.f(int64(a), int64(b)) if a.dtype.kind in "iu" else float32(self.f(a, b))
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Binary):
+    """a + b."""
+
+    facts = of_two_numbers(affine=True, accumulates=False, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
+
+    def f(self, a: Array, b: Array) -> Array:
+        return np.asarray(np.add(a, b))
+
+
+@dataclass(frozen=True, slots=True)
+class Sub(Binary):
+    """a - b."""
+
+    facts = of_two_numbers(affine=True, accumulates=False, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
+
+    def f(self, a: Array, b: Array) -> Array:
+        return np.asarray(np.subtract(a, b))
+
+
+@dataclass(frozen=True, slots=True)
+class Mul(Binary):
+    """a * b. Integers: int8 operands, both with zero point 0, into int32."""
+
+    facts = of_two_numbers(affine=True, accumulates=True, on_host=True, levels=BOTH_LEVELS, instructions=ONE_OPERATION)
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 2)
+        return TensorType(np.broadcast_shapes(*(t.shape for t in types)), accumulated(*types))
+
+    def f(self, a: Array, b: Array) -> Array:
+        return np.asarray(np.multiply(a, b))
+
+
+@dataclass(frozen=True, slots=True)
+class Div(Binary):
+    """a / b."""
+
+    facts = of_two_numbers(affine=True, accumulates=True, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
+
+    def f(self, a: Array, b: Array) -> Array:
+        return np.asarray(np.divide(a, b))
+
+
+@dataclass(frozen=True, slots=True)
+class Pow(Binary):
+    """a to the power b."""
+
+    facts = of_two_numbers(affine=False, accumulates=False, on_host=False, levels=FLOAT_ONLY, instructions=(7.8, AS_TABLE))
+
+    def f(self, a: Array, b: Array) -> Array:
+        return np.asarray(np.power(a, b))
+
+
+class Extreme(Binary):
+    """One of two values; integers share one scale and zero point."""
+
+    __slots__ = ()
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 2)
+        a, b = types
+        expect(a.elem == b.elem, f"compares {a} with {b}")
+        return TensorType(np.broadcast_shapes(a.shape, b.shape), a.elem)
+
+
+@dataclass(frozen=True, slots=True)
+class Max(Extreme):
+    """The larger of two values."""
+
+    facts = of_a_choice(carries_integers=False)
+
+    def f(self, a: Array, b: Array) -> Array:
+        return np.asarray(np.maximum(a, b))
+
+
+@dataclass(frozen=True, slots=True)
+class Min(Extreme):
+    """The smaller of two values."""
+
+    facts = of_a_choice(carries_integers=False)
+
+    def f(self, a: Array, b: Array) -> Array:
+        return np.asarray(np.minimum(a, b))

@@ -1,0 +1,133 @@
+"""How small a sub-model is: width of the residual stream, heads, hidden units; and what each shape costs.
+
+Source: ED-ViT (arXiv 2410.11650) scales width, heads and hidden units by one factor, the share of heads that are left.
+Here hidden units set the factor, which has finer steps; width and heads follow it, rounded to what machines like.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edgewright.passes import ops
+from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.structure.classifier import FEATURES
+from edgewright.passes.structure.find_blocks import find_blocks
+from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, Structure, Unit, prune, structure_of
+
+FPGA_GRAIN = 16
+CPU_GRAIN = 4
+"""Widths are multiples of it: a row of the FPGA's array, a vector of float32 on a CPU."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SubShape:
+    """width: residual channels; heads: of each attention; hidden: units of each feed-forward layer."""
+
+    width: int
+    heads: int
+    hidden: int
+
+    def left(self, kind: str) -> int:
+        """Return how many units of a kind each of its groups keeps."""
+        return {CHANNEL: self.width, HEAD: self.heads, HIDDEN: self.hidden}[kind]
+
+    def __str__(self) -> str:
+        return f"width {self.width}, {self.heads} head{'s' if self.heads > 1 else ''}, {self.hidden} hidden units"
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Of one graph. weight_bytes: constants at float32; activation_bytes: the most that is alive at once."""
+
+    parameters: int
+    macs: int
+    weight_bytes: int
+    activation_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.weight_bytes + self.activation_bytes
+
+
+def full_shape(structure: Structure) -> SubShape:
+    """Return the shape of a graph all of whose blocks are equal. CompileError K006 when they are not, K007 without blocks
+    that can be made smaller."""
+    graph = structure.graph
+    blocks = find_blocks(graph)
+    if not blocks or not structure.channels or not structure.heads or not structure.hidden:
+        fail(
+            "K007",
+            "there is nothing to make smaller",
+            graph.name,
+            "no transformer blocks with attention, a feed-forward network and a residual stream were found",
+            "split takes vision transformers; edgewright inspect shows the graph as it was read",
+        )
+    problems = []
+    first = blocks[0]
+    for block in blocks:
+        mine, wanted = (block.width, block.heads, block.hidden), (first.width, first.heads, first.hidden)
+        if not block.is_plain:
+            problems.append((block, "its attention is hashed" if block.hashed else "it has experts"))
+        elif mine != wanted:
+            text = "width {}, {} heads, {} hidden units"
+            problems.append((block, f"it has {text.format(*mine)}, the first one {text.format(*wanted)}"))
+    if problems:
+        help_text = "split before hashing, and use a model of one width: a part is made smaller equally in all blocks"
+        raise CompileError(
+            Diagnostic("K006", "blocks of unequal shape", block.name, because, help_text) for block, because in problems
+        )
+    return SubShape(len(structure.channels), len(structure.heads[0]), len(structure.hidden[0]))
+
+
+def ladder(full: SubShape, grain: int) -> tuple[SubShape, ...]:
+    """Shapes from the whole model's down to the smallest, each with fewer parameters than the one before; widths and hidden
+    units are multiples of `grain` (the whole model's own if that is less)."""
+    found = [full]
+    for hidden in range((full.hidden - 1) // grain * grain, 0, -grain):
+        share = hidden / full.hidden
+        width = min(full.width, max(grain, grain * math.floor(full.width * share / grain + 0.5)))
+        heads = max(1, math.ceil(full.heads * share - 1e-9))
+        found.append(SubShape(width, heads, hidden))
+    return tuple(found)
+
+
+def surplus(structure: Structure, shape: SubShape) -> list[Unit]:
+    """As many units as have to go, the last of each group: which ones makes no difference to cost."""
+    return [unit for kind in (CHANNEL, HEAD, HIDDEN) for group in structure.groups(kind) for unit in group[shape.left(kind) :]]
+
+
+def shaped(graph: Graph, shape: SubShape) -> Graph:
+    """Return the graph cut to a shape without asking what its units are for: right for costs, useless for answers."""
+    structure = structure_of(graph, (FEATURES,))
+    return prune(structure, surplus(structure, shape))
+
+
+def footprint(graph: Graph) -> Footprint:
+    """Return what a float graph costs."""
+    nodes = graph.nodes()
+    constants = [n for n in nodes if isinstance(n.op, ops.Constant)]
+    weights = sum(4 * n.type.size if n.type.is_float else n.type.size_bytes for n in constants)
+    parameters = sum(n.type.size for n in constants if n.type.is_float)
+    return Footprint(parameters, sum(n.work.macs for n in nodes), weights, _alive_bytes(graph, nodes))
+
+
+def _alive_bytes(graph: Graph, nodes: list[Node]) -> int:
+    """Return the largest sum of values that are still to be read, over the order of the graph; views count as copies."""
+    last: dict[Node, int] = {}
+    for i, node in enumerate(nodes):
+        for operand in node.inputs:
+            last[operand] = i
+    for node in graph.outputs:
+        last[node] = len(nodes)
+    ends: dict[int, list[Node]] = {}
+    for node, i in last.items():
+        ends.setdefault(i, []).append(node)
+    alive = most = 0
+    for i, node in enumerate(nodes):
+        if not isinstance(node.op, ops.Constant):
+            alive += node.type.size_bytes
+            most = max(most, alive)
+        alive -= sum(n.type.size_bytes for n in ends.get(i, ()) if not isinstance(n.op, ops.Constant))
+    return most

@@ -1,0 +1,70 @@
+"""What CPUs compute in a way of their own: rescaling in float64, and functions by a micro-kernel for a whole row.
+
+Integers are exact: a product that needs more than 32 bits is formed in float64, which holds it exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir.op import Op
+from edgewright.passes.ir.types import Int
+from edgewright.passes.ops import AddRequantised, Gelu, Requantise
+from edgewright.passes.ops.add_requantised import IDENTITY
+from edgewright.targets.lowering.formulas import FORMULAS, Formula, added, bounds, clip
+from edgewright.targets.lowering.tir import Expr, T, cast, constant
+from edgewright.targets.lowering.view import dtype_of
+
+
+def rescaled(value: Expr, factor: Expr, zero_point: int, elem: Int) -> Expr:
+    """Return `arith.requantise` with factor = multiplier * 2^-shift as float64, for |value| < 2^27: int32 lanes.
+
+    value * factor has at most 43 significant bits above 2^-47, the sum with 1/2 at most 52: both are exact, so floor
+    gives round_shift. Clipping before the conversion keeps it inside int32.
+    """
+    low, high = bounds(elem)
+    rounded = T.floor(cast(value, "float64") * factor + constant(0.5, "float64"))
+    inside = clip(rounded, constant(low - zero_point, "float64"), constant(high - zero_point, "float64"))
+    exact = cast(inside, "int32")
+    return exact + constant(zero_point, "int32") if zero_point else exact
+
+
+def _requantise(node: Node, operands: Sequence[Expr]) -> Expr:
+    op = node.op
+    assert isinstance(op, Requantise)
+    value, factor = operands
+    return cast(rescaled(value, factor, op.zero_point, op.elem), dtype_of(op.elem))
+
+
+def _add_requantised(node: Node, operands: Sequence[Expr]) -> Expr:
+    def term(value: Expr, pair: tuple[int, int]) -> Expr:
+        wide = cast(value, "int32")
+        return wide if pair == IDENTITY else rescaled(wide, constant(math.ldexp(pair[0], -pair[1]), "float64"), 0, Int(16))
+
+    return added(node, operands, term)
+
+
+_OWN: dict[type[Op], Formula] = {Requantise: _requantise, AddRequantised: _add_requantised}
+# of the operators that a micro-kernel computes on a row in place: (dtype, kernel)
+ROW_KERNELS: dict[str, tuple[str, str]] = {
+    "Gelu": ("float32", "ew_gelu_f32"),
+    "GeluTanh": ("float32", "ew_gelu_tanh_f32"),
+    "Sigmoid": ("float32", "ew_sigmoid_f32"),
+    "Silu": ("float32", "ew_silu_f32"),
+    "Tanh": ("float32", "ew_tanh_f32"),
+    "Erf": ("float32", "ew_erf_f32"),
+    "Exp": ("float32", "ew_exp_f32"),
+    "Table": ("int8", "ew_table_s8"),
+}
+
+
+def formula_of(op: Op) -> Formula:
+    """Return the formula of an elementwise operator without a row kernel."""
+    return _OWN.get(type(op)) or FORMULAS[type(op)]
+
+
+def row_kernel(op: Op) -> tuple[str, str] | None:
+    """Return (dtype, kernel) of an operator that works on rows in place; None for any other."""
+    return ROW_KERNELS.get("GeluTanh" if isinstance(op, Gelu) and op.approximate == "tanh" else op.kind)
