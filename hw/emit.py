@@ -40,7 +40,7 @@ def emit(plan: Plan, cycles: Cycles, part: str, clock_mhz: float) -> dict[str, b
     files["rtl/engine_registers.h"] = c_header().encode()
     for name, text in hls_files(plan.config, part, clock_mhz).items():
         files[f"hls/{name}"] = text.encode()
-    files[IMAGE] = plan.image
+    files[IMAGE] = plan.external_image
     files["memory/map.json"] = to_json(memory_map(plan))
     files["memory/program.json"] = to_json(program(plan, cycles))
     return files

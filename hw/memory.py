@@ -64,7 +64,8 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A range of memory. kind: ``program``, ``weights``, ``constant``, ``input``, ``activation`` or ``output``."""
+    """A range of memory. kind: ``program``, ``weights``, ``constant``, ``input``, ``activation``, ``output``, or
+    ``on-chip`` for an activation there."""
 
     name: str
     kind: str
@@ -80,21 +81,29 @@ class Region:
 class Allocator:
     """First-fit allocation; regions are freed when their value is dead."""
 
-    def __init__(self, base: int) -> None:
-        self.base = base
+    def __init__(self, base: int, end: int | None = None) -> None:
+        self.base, self.end = base, end
         self.top = base
         self.live: list[tuple[int, int]] = []
 
     def allocate(self, size_bytes: int) -> int:
         """Allocate a range of that size; return its address."""
         size_bytes = round_up(max(size_bytes, 1), ALIGN_BYTES)
+        address = self._first(size_bytes)
+        self.live.append((address, address + size_bytes))
+        self.top = max(self.top, address + size_bytes)
+        return address
+
+    def fits(self, size_bytes: int) -> bool:
+        """Return whether a range of that size is free before the end."""
+        return self.end is None or self._first(round_up(max(size_bytes, 1), ALIGN_BYTES)) + size_bytes <= self.end
+
+    def _first(self, size_bytes: int) -> int:
         address = self.base
         for start, end in sorted(self.live):
             if start - address >= size_bytes:
                 break
             address = max(address, end)
-        self.live.append((address, address + size_bytes))
-        self.top = max(self.top, address + size_bytes)
         return address
 
     def free(self, address: int) -> None:

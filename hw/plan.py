@@ -45,6 +45,11 @@ class Plan:
     memory_bytes: int
 
     @property
+    def external_image(self) -> bytes:
+        """The part of ``image`` that is in external memory: what a host loads, from ``program_address`` on."""
+        return self.image[self.config.on_chip_bytes :]
+
+    @property
     def macs(self) -> int:
         """Products of the model itself, without padding."""
         return sum(step.macs for step in self.steps)
@@ -90,7 +95,7 @@ class Planner:
             for view in operands(operation):
                 last_use[view.root] = position
         forever = {output.root for output in self.fused.outputs}
-        allocator = Allocator(base)
+        allocator, on_chip = Allocator(base), Allocator(0, self.config.on_chip_bytes)
         targets = {operation.target for operation in self.operations}
         stored = dict.fromkeys([*self.graph.nodes(), *self.constants])
         for node in stored:  # what is in memory before the program starts
@@ -100,15 +105,19 @@ class Planner:
             # an unaligned last line of an image touches one word more than the image has
             self.place(allocator, node, kind, WORD_BYTES)
         keeps_rows = [node for node in dict.fromkeys(o.target for o in self.operations) if isinstance(node.op, Concat)]
+        # a value that joins constant rows is in external memory, whose image has them; so is what the host reads
         for node in keeps_rows:
             self.place(allocator, node, "output" if node in forever else "activation")
         for position, operation in enumerate(self.operations):
-            if operation.target not in self.storage.addresses:
-                self.place(allocator, operation.target, "output" if operation.target in forever else "activation")
+            target = operation.target
+            if target not in self.storage.addresses:
+                chip = target not in forever and on_chip.fits(layout(target).size_bytes)
+                self.place(on_chip if chip else allocator, target, "output" if target in forever else "activation")
             for node, use in last_use.items():
                 temporary = node in targets and node not in forever and node not in keeps_rows
                 if use == position and temporary and node in self.storage.addresses:
-                    allocator.free(self.storage.addresses[node])
+                    for memory in (allocator, on_chip):
+                        memory.free(self.storage.addresses[node])
         return allocator.top
 
     def place(self, allocator: Allocator, node: Node, kind: str, padding_bytes: int = 0) -> None:
@@ -116,7 +125,8 @@ class Planner:
         size = layout(node).size_bytes
         self.storage.layouts[node] = layout(node)
         self.storage.addresses[node] = allocator.allocate(size + padding_bytes)
-        self.regions.append(Region(node.name, kind, self.storage.addresses[node], size))
+        address = self.storage.addresses[node]
+        self.regions.append(Region(node.name, "on-chip" if address < self.config.on_chip_bytes else kind, address, size))
 
     # ---- the whole
 
@@ -127,7 +137,8 @@ class Planner:
                 self.refuse(operation, *excess)
         self.stop_at_problems()
         count = sum(1 for operation in self.operations for _ in operation.pieces(self.config))
-        activations_end = self.place_values(round_up(count * DESCRIPTOR_BYTES, ALIGN_BYTES))
+        begin = self.config.on_chip_bytes
+        activations_end = self.place_values(begin + round_up(count * DESCRIPTOR_BYTES, ALIGN_BYTES))
         steps = self.order([step for operation in self.operations for step in operation.steps(self.storage, self.config)])
         cursor = round_up(activations_end, ALIGN_BYTES)
         placed = []
@@ -147,12 +158,12 @@ class Planner:
 
     def assemble(self, steps: list[Step], end: int) -> Plan:
         """Fill the memory image: descriptors, blobs, constants."""
-        parts = self.constant_rows()
+        program, parts = self.config.on_chip_bytes, self.constant_rows()
         for position, step in enumerate(steps):
             address = step.fields["blob_address"]
-            parts += [(address, step.blob), (position * DESCRIPTOR_BYTES, encode(step.fields))]
+            parts += [(address, step.blob), (program + position * DESCRIPTOR_BYTES, encode(step.fields))]
             self.regions.append(Region(f"{step.operation.name} weights", "weights", address, len(step.blob)))
-        self.regions.append(Region("program", "program", 0, len(steps) * DESCRIPTOR_BYTES))
+        self.regions.append(Region("program", "program", program, len(steps) * DESCRIPTOR_BYTES))
         image = bytearray(end)
         for address, content in parts:
             image[address : address + len(content)] = content
@@ -165,7 +176,7 @@ class Planner:
             self.storage.addresses,
             self.fused.outputs,
             bytes(image),
-            0,
+            program,
             end,
         )
 

@@ -89,7 +89,7 @@ def restore(content: bytes, graph: Graph, config: EngineConfig, image: bytes) ->
         stored = parse_json(content, _Plan)
         if stored.format != FORMAT:
             raise ValueError(f"it is of format {stored.format}, this version reads {FORMAT}")
-        plan = _restored(stored, graph, config, image)
+        plan = _restored(stored, graph, config, bytes(config.on_chip_bytes) + image)
         check_reach(plan.steps, plan.storage)
     except (Unreadable, ValueError, PlanError) as error:
         raise CompileError([damaged(PLAN, str(error))]) from error

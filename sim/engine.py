@@ -81,7 +81,7 @@ def run_engine(
         raise ValueError(f"the dump's address {first:#x} is not a multiple of {WORD_BYTES}")
     last = (first + max(size, WORD_BYTES) - 1) // WORD_BYTES
     plusargs: dict[str, object] = {"jobs": "jobs.txt", "memory": "memory.hex", "limit": limit, "quiet": quiet}
-    plusargs["write_log"] = "writes.bin"
+    plusargs |= {"write_log": "writes.bin", "stored_log": "stored.bin"}
     plusargs |= {"dump_first": first // WORD_BYTES, "dump_last": last}
     plusargs |= memory_plusargs(memory) | {"axi_stall": min(255, round(256 * stall)), "axi_seed": seed}
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
@@ -97,9 +97,14 @@ def run_engine(
         result = run(model, module, plusargs=plusargs, cwd=cwd, timeout_s=timeout_s, seed=seed, randomise=True, wave=wave)
         result.require("the engine")
         dumps = [(cwd / f"out_{index}.hex").read_text() for index in range(len(jobs))]
-        log = _read_log(cwd / "writes.bin")
+        stored = cwd / "stored.bin"  # of an engine with on-chip memory, whose stores its ports do not show
+        log = _read_log(stored if stored.exists() else cwd / "writes.bin")
+        by_job = stored.exists()
     values = result.values
-    ends = np.cumsum([beats["results"] for beats in values["beats"]]).tolist()
+    if by_job:  # its cycles start again with each job
+        ends = [*(np.flatnonzero(np.diff(log.cycles.astype(np.int64)) < 0) + 1).tolist(), len(log)]
+    else:
+        ends = np.cumsum([beats["results"] for beats in values["beats"]]).tolist()
     logs = tuple(log.part(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True))
     regions = tuple(bench.from_writememh(text)[:size] for text in dumps)
     return EngineRun(tuple(values["job_cycles"]), tuple(values["beats"]), regions, logs, result.seconds)

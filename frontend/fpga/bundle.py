@@ -72,7 +72,8 @@ class FpgaBundle(Bundle[EngineManifest]):
         with reading(self.directory):  # another compilation may have taken the place since
             read_manifest(self.directory, EngineManifest).check_plan(self.plan)
             rtl = rtl_sources(self)
-            image = self.design_files("memory")[IMAGE]
+            # external memory begins after the on-chip memory
+            image = bytes(self.plan.config.on_chip_bytes) + self.design_files("memory")[IMAGE]
         with nullcontext() if wave is None else written_beside(wave) as traced:
             run = simulate(self.plan, rtl, inputs, image=image, memory=timing, wave=traced, note=lambda text: tell(text, 0, 0))
         compared: tuple[Comparison, ...] = ()

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from edgewright.frontend.options import Options
 from edgewright.frontend.target import Prepared
+from edgewright.hw.board_memory import memory_of_board
 from edgewright.hw.cost import Cycles, resources_of
-from edgewright.hw.memory import WORD_BYTES
 from edgewright.hw.plan import Plan, Step
 from edgewright.passes import results
 
 if TYPE_CHECKING:
     from edgewright.sim.network import NetworkRun
     from edgewright.sim.scoreboard import Comparison
-
-READ_PORTS = 4
 
 
 def compiled_report(
@@ -42,7 +40,7 @@ def compiled_report(
         memory_map=tuple(
             results.MemoryRange(region.name, region.kind, region.address, region.size_bytes) for region in plan.regions
         ),
-        roofline=results.Roofline(plan.config.macs_per_cycle, (READ_PORTS + 1) * WORD_BYTES),
+        roofline=results.Roofline(plan.config.macs_per_cycle, memory_of_board(prepared.device).bytes_per_cycle),
     )
     return with_latency(report)
 

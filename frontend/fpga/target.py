@@ -90,7 +90,7 @@ class FpgaTarget:
         planned, cycles = _planned(integer, device.name)
         assert device.clock_mhz is not None
         milliseconds = round(cycles.total / (device.clock_mhz * 1000), _DIGITS)
-        activations = sum(r.size_bytes for r in planned.regions if r.kind == "activation")
+        activations = sum(r.size_bytes for r in planned.regions if r.kind in ("activation", "on-chip"))
         known: dict[str, Any] = {"latency_low_ms": milliseconds, "latency_high_ms": milliseconds, "cycles": cycles.total}
         return Snapshot(0, 0, weights_bytes=len(planned.image), temporaries_bytes=activations, **known)
 

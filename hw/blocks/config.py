@@ -17,6 +17,8 @@ class EngineConfig:
     """One engine configuration. The array does ``tokens * outs * ins`` products per cycle.
 
     ``*_tiles`` are depths of one bank: a weight tile is ``outs x ins`` int8, an activation tile ``tokens x ins``.
+    ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``read_ahead``: words that each
+    read port asks for before they are taken, which have to cover the memory's latency.
     """
 
     tokens: int = 12
@@ -30,6 +32,9 @@ class EngineConfig:
     param_tiles: int = 256
     norm_width: int = 1024
     softmax_keys: int = 2
+    on_chip_words: int = 0
+    on_chip_banks: int = 8
+    read_ahead: int = 64
 
     def __post_init__(self) -> None:
         if self.outs != self.word_bytes or self.ins != self.word_bytes:
@@ -50,6 +55,11 @@ class EngineConfig:
     def word_bytes(self) -> int:
         """Bytes of a memory word: a row of ``ins`` int8 channels, or of ``outs`` int8 results."""
         return WORD_BYTES
+
+    @property
+    def on_chip_bytes(self) -> int:
+        """Bytes of on-chip memory: external memory starts behind them in the address space."""
+        return self.on_chip_words * self.word_bytes
 
     @property
     def tile_words(self) -> int:

@@ -52,9 +52,12 @@ def build(cfg: EngineConfig) -> Block:
     words = {name: b.channel(f"{name}_words", WORD, depth=4) for name in ("program", "weights", "activations", "residual")}
     words["results"] = b.channel("results_words", WORD, depth=32)
     done = b.channel("done", u(1), depth=2)
+    hub = cfg.on_chip_words > 0
+    if hub:
+        b.on_chip_memory(cfg.on_chip_words, cfg.on_chip_banks)
     for name in ("program", "weights", "activations", "residual"):
-        b.axi_read(name, requests[name], words[name])
-    b.axi_write("results", requests["results"], words["results"], done)
+        b.axi_read(name, requests[name], words[name], hub=hub and name != "program", ahead=cfg.read_ahead)
+    b.axi_write("results", requests["results"], words["results"], done, hub=hub)
     done_load, done_run = b.fork(done, 2, depth=64)
 
     def commands(name: str, kind: Type, depth: int = 2) -> Channel:

@@ -8,6 +8,7 @@
 #endif
 
 #ifdef EW_AP_INT
+#define AP_INT_MAX_W 4096 // of 1,024 by default; a descriptor is wider
 #include <ap_int.h>
 #else
 #include "ew_plain.h"

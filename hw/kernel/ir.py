@@ -446,12 +446,23 @@ def is_stateful(node: Node) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AxiPort:
-    """An AXI4 master port and its mover. Only writers have `done`."""
+    """An AXI4 master port and its mover. Only writers have `done`. `hub`: whether the program's on-chip memory is between the
+    streams and the mover. `ahead`: words that a reader asks for before they are taken, a power of two."""
 
     name: str
     requests: Channel
     data: Channel
     done: Channel | None
+    hub: bool = False
+    ahead: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class OnChipMemory:
+    """Memory at the first `words` words of the address space, in banks that are interleaved by word."""
+
+    words: int
+    banks: int
 
 
 @dataclass(slots=True, eq=False)
@@ -465,4 +476,5 @@ class Program:
     buffers: list[Buffer] = field(default_factory=list)
     roms: list[Rom] = field(default_factory=list)
     axi: list[AxiPort] = field(default_factory=list)
+    on_chip: OnChipMemory | None = None
     processes: list[Process] = field(default_factory=list)

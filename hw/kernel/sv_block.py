@@ -9,7 +9,7 @@ from edgewright.hw.kernel.schedule import PERIOD_NS, entries, place_all
 from edgewright.hw.kernel.sv_process import ProcessPrinter, address_bits, lanes_of, ports_of
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.trace import Block
-from edgewright.hw.kernel.types import width
+from edgewright.hw.kernel.types import Data, Request, width
 
 RTL = Path(__file__).resolve().parent.parent / "rtl"
 LINT = "/* verilator lint_off UNUSEDSIGNAL */ // fields that this process does not read\n"
@@ -27,6 +27,7 @@ def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) ->
         files[f"{module}.sv"] = LINT + printer.text()
     files[f"{program.name}.sv"] = TopPrinter(program, sizes).text()
     cells = {"fifo"} | ({"pingpong"} if program.buffers else set())
+    cells |= {"memory_hub", "hub_reader", "hub_writer", "hub_banks"} if program.on_chip is not None else set()
     cells |= {"axi_write_mover" if a.done is not None else "axi_read_mover" for a in program.axi}
     for cell in sorted(cells):
         files[f"{cell}.sv"] = (RTL / f"{cell}.sv").read_text()
@@ -51,6 +52,8 @@ class TopPrinter:
             self.ports += [f"output logic [{width(c.type) - 1}:0] {c.name}_data_o"]
         for a in p.axi:
             self.axi(a)
+        if p.on_chip is not None:
+            self.memory_hub(p.on_chip)
         for c in p.channels:
             self.channel(c)
         for b in p.buffers:
@@ -159,7 +162,7 @@ class TopPrinter:
             span = f"[{bits - 1}:0] " if bits is not None else ""
             self.ports.append(f"{direction:6} logic {span}m_axi_{a.name}_{name}")
             pins.append((f"m_axi_{name}", f"m_axi_{a.name}_{name}"))
-        r, d = a.requests.name, a.data.name
+        r, d = (f"{a.name}_ext_req", f"{a.name}_ext_data") if a.hub else (a.requests.name, a.data.name)
         pins += [("req_valid_i", f"{r}_out_valid"), ("req_ready_o", f"{r}_out_ready"), ("req_data_i", f"{r}_out_data")]
         if a.done is None:
             pins += [("data_valid_o", f"{d}_in_valid"), ("data_ready_i", f"{d}_in_ready"), ("data_data_o", f"{d}_in_data")]
@@ -170,4 +173,40 @@ class TopPrinter:
         pins.append(("error_o", f"{a.name}_error"))
         self.wires.append(f"logic {a.name}_error;")
         module = "axi_write_mover" if a.done is not None else "axi_read_mover"
-        self.instance(module, {"AddrWidth": axi.ADDRESS_BITS, "DataWidth": axi.DATA_BITS}, f"i_{a.name}", pins)
+        parameters: dict[str, object] = {"AddrWidth": axi.ADDRESS_BITS, "DataWidth": axi.DATA_BITS}
+        parameters |= {"Depth": a.ahead} if a.done is None else {}
+        self.instance(module, parameters, f"i_{a.name}", pins)
+
+    def memory_hub(self, memory: ir.OnChipMemory) -> None:
+        """Print the on-chip memory between the streams of its ports and their movers."""
+        reads = [a for a in reversed(self.program.axi) if a.hub and a.done is None]  # the first in the lowest bits
+        (write,) = (a for a in self.program.axi if a.hub and a.done is not None)
+        for a in (*reads, write):
+            for wire, bits in (("req_out", width(Request)), ("data_in" if a.done is None else "data_out", width(Data))):
+                self.wires.append(f"logic {a.name}_ext_{wire}_valid, {a.name}_ext_{wire}_ready;")
+                self.wires.append(f"logic [{bits - 1}:0] {a.name}_ext_{wire}_data;")
+
+        def each(text: str) -> str:
+            return "{" + ", ".join(text.format(r=a.requests.name, d=a.data.name, x=f"{a.name}_ext") for a in reads) + "}"
+
+        pins = [
+            ("req_valid_i", each("{r}_out_valid")),
+            ("req_ready_o", each("{r}_out_ready")),
+            ("req_data_i", each("{r}_out_data")),
+            ("data_valid_o", each("{d}_in_valid")),
+            ("data_ready_i", each("{d}_in_ready")),
+            ("data_data_o", each("{d}_in_data")),
+            ("ext_req_valid_o", each("{x}_req_out_valid")),
+            ("ext_req_ready_i", each("{x}_req_out_ready")),
+            ("ext_req_data_o", each("{x}_req_out_data")),
+            ("ext_data_valid_i", each("{x}_data_in_valid")),
+            ("ext_data_ready_o", each("{x}_data_in_ready")),
+            ("ext_data_data_i", each("{x}_data_in_data")),
+        ]
+        r, d, x = write.requests.name, write.data.name, f"{write.name}_ext"
+        for inner, outer, kind in ((r, f"{x}_req", "req"), (d, f"{x}_data", "data")):
+            pins += [(f"write_{kind}_valid_i", f"{inner}_out_valid"), (f"write_{kind}_ready_o", f"{inner}_out_ready")]
+            pins += [(f"write_{kind}_data_i", f"{inner}_out_data"), (f"ext_write_{kind}_valid_o", f"{outer}_out_valid")]
+            pins += [(f"ext_write_{kind}_ready_i", f"{outer}_out_ready"), (f"ext_write_{kind}_data_o", f"{outer}_out_data")]
+        parameters: dict[str, object] = {"NumRead": len(reads), "Banks": memory.banks, "Words": memory.words}
+        self.instance("memory_hub", parameters, "i_memory_hub", pins)

@@ -99,7 +99,7 @@ def _rows(net: ProgramRuns, placements: dict[str, Placement], clocks: Clocks, in
     for b in program.buffers:
         initial[queues.empty[b]] = b.banks
     for a in program.axi:
-        initial[queues.room[a]] = clocks.read_ahead
+        initial[queues.room[a]] = a.ahead
 
     processes: list[tuple[int, ...]] = []
     plan_of: list[int] = []
@@ -112,7 +112,8 @@ def _rows(net: ProgramRuns, placements: dict[str, Placement], clocks: Clocks, in
     for a in program.axi:
         streams = (a.requests, a.data) if a.done is None else (a.requests, a.data, a.done)
         pairs = [q for c in streams for q in (queues.readable[c], queues.free[c])] + [-1, -1] * (3 - len(streams))
-        ports.append((*pairs, queues.room[a], queues.answers[a], requests, len(net.requests[a.name])))
+        chip = program.on_chip.words if a.hub and program.on_chip is not None else 0
+        ports.append((*pairs, queues.room[a], queues.answers[a], requests, len(net.requests[a.name]), chip))
         requests += len(net.requests[a.name])
     columns = np.concatenate([net.requests[a.name] for a in program.axi]) if program.axi else np.zeros((0, 3), np.int64)
     takes, gives = [taken for taken, _ in plans.patterns], [given for _, given in plans.patterns]
@@ -133,7 +134,7 @@ def _rows(net: ProgramRuns, placements: dict[str, Placement], clocks: Clocks, in
         "words": columns[:, 1],
         "mark": columns[:, 2],
         "drains": [(queues.readable[c], queues.free[c]) for c in program.outputs],
-        "clocks": [clocks.credit, clocks.memory - 2, clocks.acknowledge],
+        "clocks": [clocks.credit, clocks.memory - 2, clocks.acknowledge, clocks.hub_read, clocks.hub_mark],
     }
 
 

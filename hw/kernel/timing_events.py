@@ -32,7 +32,8 @@ class Clocks:
     the earliest issue that can use its place. ``bank_full``, ``bank_free``: the same for banks, both ways, added to the
     stage of the last access. ``empty``: a loop of no iterations. ``memory``: from a read request's write to its first
     word, and ``acknowledge``: from the last word of a write to its acknowledgement, both without the memory's latency.
-    ``read_ahead``: words that a read mover asks for before they are taken.
+    ``hub_read``: from the read of an on-chip word
+    to its data. ``hub_mark``: from the last word of a marked write on chip to its acknowledgement.
     """
 
     fifo: int = 1
@@ -42,7 +43,8 @@ class Clocks:
     empty: int = 1
     memory: int = 5
     acknowledge: int = 2
-    read_ahead: int = 64
+    hub_read: int = 5
+    hub_mark: int = 5
 
 
 class TimeQueues:

@@ -42,6 +42,7 @@ typedef struct {
   int answers;                       // queue: when words or acknowledgements come
   const i64 *address, *words, *mark;
   i64 requests, taken;               // in all, and so far
+  i64 on_chip_words;                 // words from address 0 on that the on-chip memory serves
   i64 request_at, word, left, marked;  // of the request at hand: when it was taken; the next word, words left
   i64 issued, accepted;              // when the last burst was issued, and when the memory took its address
   i64 moved;                         // when the last word came from the memory (reads), or went to it (writes)
@@ -122,7 +123,7 @@ typedef struct {
   const i64 *processes;  // rows: command readable, command free (-1: none), executions, whether it repeats one for ever, first in plan_of
   const i64 *plan_of;    // by execution
   const i64 *plans, *position, *pattern, *takes_first, *takes, *gives_first, *gives, *give_delay;
-  const i64 *ports;      // rows: request, request free, data, data free, done, done free (-1: reads), room, answers, first request, requests
+  const i64 *ports;      // rows: request, request free, data, data free, done, done free (-1: reads), room, answers, first request, requests, on-chip words
   const i64 *address, *words, *mark;  // by request
   const i64 *drains;     // rows by output: readable, free
   const i64 *memory, *clocks;
@@ -235,10 +236,22 @@ static int take_request(Net *net, Port *port, int actor, i64 acknowledge) {
   return 1;
 }
 
-// The next burst of a read port, to when the memory gets its address.
-static void next_read(Net *net, Port *port, int actor) {
-  if (port->candidate >= 0 || !take_request(net, port, actor, 0)) return;
+// The next burst of a read port, to when the memory gets its address; on-chip memory sends a word a cycle before that.
+static void next_read(Net *net, const Input *in, Port *port, int actor) {
+  if (port->candidate >= 0) return;
   Queue *room = &net->queues[port->room];
+  for (;;) {
+    if (!take_request(net, port, actor, 0)) return;
+    if (port->word >= port->on_chip_words) break;
+    for (; port->left; port->left--, port->word++) {
+      if (!room->count) {
+        room->waiter = actor;
+        return;
+      }
+      port->issued = most(most(port->issued, port->request_at) + 1, pop(room));
+      push(net, port->answers, port->issued + in->clocks[3]);
+    }
+  }
   if (room->count < port->burst) {
     room->waiter = actor;
     return;
@@ -266,14 +279,30 @@ static void serve_read(Net *net, const Input *in, Port *port, Dram *dram, const 
 // The next burst of a write port, to when the memory gets its last word.
 static void next_write(Net *net, const Input *in, Port *port, int actor) {
   if (port->candidate >= 0) return;
-  if (!port->asked) {
+  Queue *data = &net->queues[port->data];
+  while (!port->asked) {
     if (!take_request(net, port, actor, in->clocks[2])) return;
+    if (port->word < port->on_chip_words) {
+      for (; port->left; port->left--, port->word++) {
+        if (!data->count) {
+          data->waiter = actor;
+          return;
+        }
+        port->moved = most(most(port->moved, port->request_at) + 1, pop(data));
+        push(net, port->data_free, port->moved + 2);
+      }
+      port->issued = port->moved + port->marked;
+      if (port->marked) {
+        port->responded = most(port->responded, port->moved);
+        push(net, port->answers, port->responded + in->clocks[4]);
+      }
+      continue;
+    }
     i64 queue = port->queued[port->bursts % MAX_OUTSTANDING] + 1;
     port->issued = most(most(port->request_at, port->issued) + 1, most(port->accepted, queue));
     port->accepted = most(most(port->issued, port->accepted) + 1, port->ended[port->slot] + 2);
     port->asked = 1;
   }
-  Queue *data = &net->queues[port->data];
   while (port->sent < port->burst) {
     if (!data->count) {
       data->waiter = actor;
@@ -322,10 +351,10 @@ i64 ew_timing(const Input *in) {
                              .now = -1, .waits = -1};
   }
   for (i64 i = 0; i < port_count; i++) {
-    const i64 *row = in->ports + 10 * i;
+    const i64 *row = in->ports + 11 * i;
     ports[i] = (Port){.request = (int)row[0], .request_free = (int)row[1], .data = (int)row[2], .data_free = (int)row[3],
                       .done = (int)row[4], .done_free = (int)row[5], .room = (int)row[6], .answers = (int)row[7],
-                      .address = in->address + row[8], .words = in->words + row[8], .mark = in->mark + row[8], .requests = row[9],
+                      .address = in->address + row[8], .words = in->words + row[8], .mark = in->mark + row[8], .requests = row[9], .on_chip_words = row[10],
                       .request_at = -1, .issued = -1, .accepted = -1, .moved = -1, .responded = -1, .answered = -1, .candidate = -1};
     for (int k = 0; k < MAX_OUTSTANDING; k++) ports[i].ended[k] = ports[i].queued[k] = -4;
   }
@@ -340,7 +369,7 @@ i64 ew_timing(const Input *in) {
       } else if (a < process_count + 2 * port_count) {
         Port *port = &ports[(a - process_count) / 2];
         if ((a - process_count) % 2) run_answers(&net, port, a);
-        else if (port->done < 0) next_read(&net, port, a);
+        else if (port->done < 0) next_read(&net, in, port, a);
         else next_write(&net, in, port, a);
       } else {
         i64 output = a - process_count - 2 * port_count;

@@ -304,14 +304,22 @@ class Block:
         else:
             channel.writer = who
 
-    def axi_read(self, name: str, requests: ir.Channel, data: ir.Channel) -> None:
-        """Add a mover that reads `beats` 16-byte beats from `addr` for each request (types Request and Data of types.py)."""
+    def on_chip_memory(self, words: int, banks: int) -> None:
+        """Put an on-chip memory at the first `words` words of the address space, for movers with `hub`. Powers of two."""
+        if words & (words - 1) or banks & (banks - 1) or not 2 <= banks <= words // 2:
+            raise ValueError(f"on-chip memory has powers of two of words and banks, not {words} and {banks}")
+        self.program.on_chip = ir.OnChipMemory(words, banks)
+
+    def axi_read(self, name: str, requests: ir.Channel, data: ir.Channel, hub: bool = False, ahead: int = 64) -> None:
+        """Add a mover that reads `beats` 16-byte beats from `addr` for each request (types Request and Data of types.py).
+
+        ``hub``: on-chip memory serves its addresses; ``ahead``: beats that are asked for before they are taken."""
         who = f"axi_read {self._name(name, 'axi')}"
         self._join(requests, Request, who, reads=True)
         self._join(data, Data, who, reads=False)
-        self.program.axi.append(ir.AxiPort(name, requests, data, None))
+        self.program.axi.append(ir.AxiPort(name, requests, data, None, hub, ahead))
 
-    def axi_write(self, name: str, requests: ir.Channel, data: ir.Channel, done: ir.Channel) -> None:
+    def axi_write(self, name: str, requests: ir.Channel, data: ir.Channel, done: ir.Channel, hub: bool = False) -> None:
         """Add a mover that writes data for each request; it gives one `done` token (value 1) when every beat up to and
         including
         a request with mark = 1 has been acknowledged."""
@@ -319,7 +327,7 @@ class Block:
         self._join(requests, Request, who, reads=True)
         self._join(data, Data, who, reads=True)
         self._join(done, Done, who, reads=False)
-        self.program.axi.append(ir.AxiPort(name, requests, data, done))
+        self.program.axi.append(ir.AxiPort(name, requests, data, done, hub))
 
     def fork(self, channel: ir.Channel, n: int, depth: int = 2) -> list[ir.Channel]:
         """Return n copies of a stream, named <channel>_0 ...; a process forwards each token when all have room."""

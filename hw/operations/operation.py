@@ -169,11 +169,12 @@ class Step:
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes that it moves through the AXI ports, except for itself."""
-        fields = self.fields
-        read = fields["act_words"] + fields["blob_beats"] + (fields["tile_words"] if not fields["const_tiles"] else 0)
-        residual = self.rows * fields["out_tiles"] * 2 * fields["residual"]
-        return (read + self.stored_words + residual) * WORD_BYTES
+        """Bytes that it moves between the engine and external memory, except for itself."""
+        fields, words = self.fields, self.fields["blob_beats"]
+        for access in self.accesses():
+            if access.address >= self.config.on_chip_bytes:
+                words += fields["act_words"] if access.what in ("activations", "patches") else access.words
+        return words * WORD_BYTES
 
     def accesses(self) -> Iterator[Access]:
         """Yield every access to a stored value."""

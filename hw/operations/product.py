@@ -39,6 +39,11 @@ class Access:
     size: int
 
     @property
+    def words(self) -> int:
+        """Memory words of all runs."""
+        return self.rows * -(-self.size // WORD_BYTES)
+
+    @property
     def end(self) -> int:
         """First address after the last run."""
         return self.address + (self.rows - 1) * self.pitch + self.size

@@ -159,7 +159,7 @@ def test_a_killed_compilation_leaves_the_previous_bundle(model: Path, tmp_path: 
         with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
             time.sleep(moments.uniform(1.0, 4.0))
             process.kill()
-        assert FpgaBundle.open(place).plan.image == image and (place / "notes.txt").read_text() == "mine"
+        assert FpgaBundle.open(place).plan.external_image == image and (place / "notes.txt").read_text() == "mine"
     edgewright.compile(model, target="zcu104", calibration="random", output=place)
     assert os.listdir(place.parent) == ["tiny"] and (place / "notes.txt").read_text() == "mine"
 

@@ -209,10 +209,11 @@ def test_simulate_says_where_the_first_difference_is(bundle: Path, tmp_path: Pat
     compiled = FpgaBundle.open(folder)
     step = next(step for step in compiled.plan.steps if step.operation.kind == "linear" and step.operation.table is not None)
     image = bytearray((folder / "memory" / "image.bin").read_bytes())
-    row = image[step.fields["blob_address"] : step.fields["blob_address"] + 16]
+    begin = step.fields["blob_address"] - compiled.plan.program_address
+    row = image[begin : begin + 16]
     for at in range(16):
         if row[at] not in (0, 0x80):
-            image[step.fields["blob_address"] + at] ^= 0x80
+            image[begin + at] ^= 0x80
     (folder / "memory" / "image.bin").write_bytes(image)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["memory/image.bin"] = hashlib.sha256(image).hexdigest()
