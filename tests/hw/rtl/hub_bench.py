@@ -14,6 +14,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 from edgewright.sim.cocotb_bench import report, start
 
 PORTS, WORDS, ROUNDS, PARTS = 3, 1024, 6, 2
+LONGEST = 10_000  # cycles of a round; without pauses it takes about 1,000
 RANDOM = random.Random(int(os.environ["HUB_SEED"]))
 IDLE, STALL = float(os.environ["HUB_IDLE"]), float(os.environ["HUB_STALL"])
 
@@ -98,8 +99,11 @@ async def rounds(dut: Any) -> None:
             bench.write_requests.append(pack(on_chip, first, len(values), 1))
             bench.write_data += values
     expected_done = 2 * PARTS
-    while bench.done < expected_done:
+    for _ in range(LONGEST):
         await RisingEdge(dut.clk_i)
+        if bench.done == expected_done:
+            break
+    assert bench.done == expected_done, f"{bench.done} acknowledgements of {expected_done}"
     for number in range(ROUNDS):
         written, readable = number % PARTS, (number + 1) % PARTS
         expected: list[list[int]] = [[] for _ in range(PORTS)]
@@ -116,7 +120,7 @@ async def rounds(dut: Any) -> None:
             memory |= {(on_chip, first + i): v for i, v in enumerate(values)}
             bench.write_requests.append(pack(on_chip, first, words, mark))
             bench.write_data += values
-        for _ in range(20_000):
+        for _ in range(LONGEST):
             await RisingEdge(dut.clk_i)
             if bench.done >= expected_done and all(len(bench.received[p]) >= len(expected[p]) for p in range(PORTS)):
                 break
