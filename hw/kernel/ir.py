@@ -440,10 +440,6 @@ def is_control(node: Node) -> bool:
     return not any(isinstance(n.op, (*STATE, Read, Load, Lookup, Dot)) for n in topological([node]))
 
 
-def is_stateful(node: Node) -> bool:
-    return isinstance(node.op, STATE)
-
-
 @dataclass(frozen=True, slots=True)
 class AxiPort:
     """An AXI4 master port and its mover. Only writers have `done`. `hub`: whether the program's on-chip memory is between the

@@ -107,8 +107,7 @@ class ProcessRuns:
     ) -> None:
         self.process, self.queues, self.plans, self.placement, self.clocks = process, queues, plans, placement, clocks
         self.plan_of: list[int] = []
-        self.iterations = 0
-        self.known: dict[tuple[int, ...], tuple[int, int]] = {}
+        self.known: dict[tuple[int, ...], int] = {}
         self.writes = [node for node in process.of(ir.Write) if node.op.channel in steers]  # type: ignore[attr-defined]
         self.shaping = self._shaping()
 
@@ -132,20 +131,15 @@ class ProcessRuns:
         """Add the execution with this command; return the columns that it writes to each stream that steers others."""
         key = command if self.shaping is None else tuple(command[i] for i in self.shaping)
         if key in self.known and not self.writes:
-            plan, count = self.known[key]
-        else:
-            rows = [np.array([v], dtype=object if v > WIDEST else np.int64) for v in command]
-            nest = expand(self.process, rows, 1)
-            values = _Values(self.process, nest)
-            if key not in self.known:
-                self.known[key] = self._plan(nest, rows, values), nest.count
-            plan, count = self.known[key]
-            self.plan_of.append(plan)
-            self.iterations += count
-            return {} if not count else {w.op.channel: self._columns(w, values) for w in self.writes}  # type: ignore[attr-defined]
-        self.plan_of.append(plan)
-        self.iterations += count
-        return {}
+            self.plan_of.append(self.known[key])
+            return {}
+        rows = [np.array([v], dtype=object if v > WIDEST else np.int64) for v in command]
+        nest = expand(self.process, rows, 1)
+        values = _Values(self.process, nest)
+        if key not in self.known:
+            self.known[key] = self._plan(nest, rows, values)
+        self.plan_of.append(self.known[key])
+        return {} if not nest.count else {w.op.channel: self._columns(w, values) for w in self.writes}  # type: ignore[attr-defined]
 
     def _columns(self, node: ir.Node, values: _Values) -> list[Rows]:
         parts = ir.write_parts(node)
