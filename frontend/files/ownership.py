@@ -119,6 +119,11 @@ def entries(directory: Path) -> Iterator[str]:
                 yield prefix + row.name
 
 
+def vouches(name: str) -> int:
+    """Return for how much a file vouches: 2 for the manifest, 1 for a page with a seal, 0 for all others."""
+    return 2 if name == MANIFEST else int(name in {f"{stem}.html" for stem in RESULTS})
+
+
 def sealed(files: Mapping[str, bytes], directory: Path | None = None) -> dict[str, bytes]:
     """Return the files with each page of results sealed: its last line holds the hash of all before it and that of its
     figures. ``directory``: where they replace others; the seal covers those figures too until they are replaced."""

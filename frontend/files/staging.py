@@ -25,9 +25,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
-from edgewright.frontend.files.ownership import contents, entries
+from edgewright.frontend.files.ownership import contents, entries, vouches
 from edgewright.passes.documents import Unreadable, digest, read_json
-from edgewright.passes.manifest import MANIFEST
 
 PREFIX = ".edgewright-"
 MARK = "mark.json"
@@ -263,7 +262,7 @@ def retire(old: Path, place: Path) -> None:
     place.mkdir(exist_ok=True)
     found = contents(old)
     ours = frozenset[str]() if found is None else found.ours
-    for name in [one for one in entries(old) if one != MANIFEST] + [MANIFEST]:  # it says what is ours, so it goes last
+    for name in sorted(entries(old), key=vouches):  # what says that others are ours goes after them
         with contextlib.suppress(OSError):  # it stays, and the next one tries again
             _retire_entry(old, place, name, name in ours)
     with contextlib.suppress(OSError):

@@ -381,6 +381,50 @@ def test_killed_at_any_moment_one_bundle_is_whole(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["model"]
 
 
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from edgewright.frontend.files.publish import publish
+from tests.frontend.test_publish import bundle
+seen, last = 0, int(sys.argv[2])
+def count(event, arguments):
+    global seen
+    if event in CHANGES and any("edgewright-" in str(one) for one in arguments[:2]):
+        seen += 1
+        if seen == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "shutil.rmtree", "tempfile.mkdtemp")
+sys.addaudithook(count)
+publish(bundle("killed", 2), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_killed_before_any_change_nothing_stays(tmp_path: Path, earlier: bool) -> None:
+    """SIGKILL before the first, second ... change to the file system: the next run leaves one bundle and no litter."""
+    place = tmp_path / "model"
+    kills = 0
+    while True:
+        if earlier:
+            publish.publish(bundle("first", 2), place)
+            (place / "notes.txt").write_text("mine")
+        process = subprocess.run(
+            [sys.executable, "-c", DYING, str(place), str(kills + 1)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT / '.src'}:{ROOT}"},
+        )
+        publish.publish(bundle("next", 2), place)
+        assert holds(place, bundle("next", 2) | ({"notes.txt": b"mine"} if earlier else {})), kills
+        assert os.listdir(tmp_path) == ["model"], kills
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        kills += 1
+        if not earlier:
+            shutil.rmtree(place)
+    assert kills > 8
+
+
 def test_several_at_once_leave_one_whole_bundle(tmp_path: Path) -> None:
     place = tmp_path / "model"
     processes = [start(place, text, 8) for text in ("one", "two", "three")]
