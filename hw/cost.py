@@ -70,12 +70,13 @@ def predict_cycles(plan: Plan, memory: MemoryTiming = IDEAL) -> Cycles:
 def timing_of(plan: Plan, memory: MemoryTiming = IDEAL) -> Timing:
     """Predict when each process of the engine works on a program, and what it waits for."""
     program = program_of(plan.config)
-    loads, runs = (
-        [tuple(step.fields[path[-1]] for path, _, _ in leaves(side)) for step in plan.steps] for side in (op.Load, op.Run)
-    )
+    sides = {
+        f"{name}_cmd": [tuple(step.fields[path[-1]] for path, _, _ in leaves(side)) for step in plan.steps]
+        for name, side in op.SIDES.items()
+    }
     start = [(plan.program_address, len(plan.steps))]
     tokens: dict[str, Sequence[tuple[int, ...]]]
-    tokens = {"start": start, "start_0": start, "start_1": start, "load_cmd": loads, "run_cmd": runs}
+    tokens = {"start": start, "start_0": start, "start_1": start, **sides}
     return predict(
         program,
         tokens,

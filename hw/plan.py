@@ -202,12 +202,12 @@ class Planner:
         """Add the completions that each gate waits for: a value is read only after all operations that write it have
         finished."""
         writers: dict[Node, int] = {}
-        taken = {"load": 0, "run": 0}
+        taken = {"operands": 0, "run": 0}
         ordered: list[Step] = []
         for position, step in enumerate(steps):
             operation = step.operation
             fields = dict(step.fields)
-            for side, views in (("load", operation.loaded), ("run", operation.streamed)):
+            for side, views in (("operands", operation.loaded), ("run", operation.streamed)):
                 needed = max([writers.get(view.root, -1) + 1 for view in views] + [position - LOOKAHEAD, taken[side]])
                 fields[f"waits_{side}"] = needed - taken[side]
                 taken[side] = needed

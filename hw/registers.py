@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from edgewright.hw.blocks.engine import READERS
 from edgewright.hw.top import RTL
 
-PORTS = ("program", "weights", "activations", "residual", "results")
+PORTS = (*READERS, "results")
 """AXI masters, in the order of their error bits."""
 
 

@@ -16,7 +16,8 @@ def address_bits(depth: int) -> int:
 class EngineConfig:
     """One engine configuration. The array does ``tokens * outs * ins`` products per cycle.
 
-    ``*_tiles`` are depths of one bank: a weight tile is ``outs x ins`` int8, an activation tile ``tokens x ins``.
+    ``*_tiles`` are depths of one bank: a tile of weights or of a computed operand is ``outs x ins`` int8, an activation tile
+    ``tokens x ins``. ``value_tiles``: the widest computed operand, in tiles of ``outs`` channels.
     ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``read_ahead``: words that each
     read port asks for before they are taken, which have to cover the memory's latency.
     """
@@ -26,6 +27,9 @@ class EngineConfig:
     ins: int = 16
     weight_tiles: int = 1024
     weight_banks: int = 4
+    operand_tiles: int = 1024
+    operand_banks: int = 2
+    value_tiles: int = 64
     activation_tiles: int = 256
     activation_banks: int = 4
     key_tiles: int = 64

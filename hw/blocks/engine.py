@@ -2,6 +2,7 @@
 
 program --> fetch --> gates --> commands for every process
 weights --> route --> tiles, table, norm and channel parameters
+operands --> tiles of keys and values ---------+
 activations --> route --> (LayerNorm) --> tiles --> array --> epilogue --> store --> results
                                            ^          |           ^
                                            +- softmax +        residual
@@ -15,9 +16,17 @@ from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.blocks.epilogue import add_epilogue, result_type
 from edgewright.hw.blocks.gemm import ACCUMULATOR, add_product
 from edgewright.hw.blocks.layernorm import add_norm
-from edgewright.hw.blocks.sequencer import add_fetch, add_load_gate, add_run_gate
+from edgewright.hw.blocks.operands import (
+    add_feed_offsets,
+    add_feed_operands,
+    add_fill_operands,
+    add_operand_addresses,
+    offset_type,
+)
+from edgewright.hw.blocks.sequencer import add_fetch, add_load_issue, add_operand_gate, add_run_gate
 from edgewright.hw.blocks.softmax import RowScale, add_softmax
 from edgewright.hw.blocks.weights import (
+    add_feed_weights,
     add_fill_norm,
     add_fill_params,
     add_fill_table,
@@ -35,37 +44,34 @@ from edgewright.hw.kernel.ir import Channel
 from edgewright.hw.kernel.types import Type
 
 WORD = u(op.WORD_BITS)
-VALUE_SUMS = 20
-"""Sums of values that wait, one per ``outs`` channels of a head, until the head's parameters arrive after all its values.
-One more
-can be in flight, so that heads of ``outs * (VALUE_SUMS + 1)`` channels are the widest that do not deadlock."""
+READERS = ("program", "weights", "operands", "activations", "residual")
+"""AXI masters that read, in the order of their error bits; ``results`` comes last."""
 
 
 def build(cfg: EngineConfig) -> Block:
-    """Build the whole engine. Streams: ``start`` (address and length of a program) in, ``finished`` out; five AXI masters."""
+    """Build the whole engine. Streams: ``start`` (address and length of a program) in, ``finished`` out; six AXI masters."""
     b = Block("engine")
     start = b.input("start", op.Start)
     finished = b.output("finished", u(1))
 
     requests = {name: b.channel(f"{name}_requests", Request, depth=4) for name in ("program", "weights", "results")}
-    requests |= {name: b.channel(f"{name}_requests", Request, depth=32) for name in ("activations", "residual")}
-    words = {name: b.channel(f"{name}_words", WORD, depth=4) for name in ("program", "weights", "activations", "residual")}
+    requests |= {name: b.channel(f"{name}_requests", Request, depth=32) for name in ("operands", "activations", "residual")}
+    words = {name: b.channel(f"{name}_words", WORD, depth=4) for name in READERS}
     words["results"] = b.channel("results_words", WORD, depth=32)
     done = b.channel("done", u(1), depth=2)
     hub = cfg.on_chip_words > 0
     if hub:
         b.on_chip_memory(cfg.on_chip_words, cfg.on_chip_banks)
-    for name in ("program", "weights", "activations", "residual"):
-        b.axi_read(name, requests[name], words[name], hub=hub and name != "program", ahead=cfg.read_ahead)
+    for name in READERS:
+        b.axi_read(name, requests[name], words[name], hub=hub and name not in ("program", "weights"), ahead=cfg.read_ahead)
     b.axi_write("results", requests["results"], words["results"], done, hub=hub)
-    done_load, done_run = b.fork(done, 2, depth=64)
+    done_operands, done_run = b.fork(done, 2, depth=64)
 
     def commands(name: str, kind: Type, depth: int = 2) -> Channel:
         return b.channel(f"{name}_cmd", kind, depth=depth)
 
-    load_ops = commands("load", op.Load)
-    run_ops = commands("run", op.Run, depth=8)
-    add_fetch(b, start, words["program"], requests["program"], load_ops, run_ops)
+    sides = {side: commands(side, kind, depth=8) for side, kind in op.SIDES.items()}
+    add_fetch(b, start, words["program"], requests["program"], **sides)
 
     load = {
         "addresses": commands("load_addresses", op.LoadAddresses),
@@ -75,7 +81,7 @@ def build(cfg: EngineConfig) -> Block:
         "norm": commands("fill_norm", op.LoadNorm),
         "params": commands("fill_params", op.LoadParams),
     }
-    add_load_gate(b, load_ops, done_load, **load)
+    add_load_issue(b, sides["load"], **load)
 
     tile = i(8)[cfg.outs, cfg.ins]
     weight_tiles = b.buffer("weight_tiles", tile, depth=cfg.weight_tiles, banks=cfg.weight_banks, style="ultra")
@@ -83,8 +89,7 @@ def build(cfg: EngineConfig) -> Block:
     norm_params = b.buffer("norm_params", norm_type(cfg), depth=cfg.norm_width // cfg.norm_lanes, banks=cfg.weight_banks)
     params = b.buffer("channel_params", channel_type(cfg), depth=cfg.param_tiles, banks=cfg.weight_banks)
     routed = {name: b.channel(f"{name}_words", WORD, depth=8) for name in ("tile", "table", "norm_param", "param")}
-    value_sums = b.channel("value_sums", i(22)[cfg.outs], depth=VALUE_SUMS, slack=0)
-    add_load_addresses(b, cfg, load["addresses"], requests["weights"])
+    add_load_addresses(b, load["addresses"], requests["weights"])
     add_load_route(
         b,
         cfg,
@@ -95,15 +100,28 @@ def build(cfg: EngineConfig) -> Block:
         norm=routed["norm_param"],
         params=routed["param"],
     )
-    add_fill_tiles(b, cfg, load["tiles"], routed["tile"], weight_tiles, value_sums)
+    add_fill_tiles(b, cfg, load["tiles"], routed["tile"], weight_tiles)
     add_fill_table(b, cfg, load["table"], routed["table"], table)
     add_fill_norm(b, cfg, load["norm"], routed["norm_param"], norm_params)
-    add_fill_params(b, cfg, load["params"], routed["param"], value_sums, params)
+    add_fill_params(b, cfg, load["params"], routed["param"], params)
+
+    operand_addresses = commands("operand_addresses", op.OperandAddresses)
+    fill_operands = commands("fill_operands", op.OperandTiles)
+    operand_tiles = b.buffer("operand_tiles", tile, depth=cfg.operand_tiles, banks=cfg.operand_banks, style="ultra")
+    offsets = b.buffer("value_offsets", offset_type(cfg), depth=cfg.value_tiles, banks=cfg.operand_banks, style="distributed")
+    add_operand_gate(b, sides["operands"], done_operands, addresses=operand_addresses, tiles=fill_operands)
+    add_operand_addresses(b, cfg, operand_addresses, requests["operands"])
+    add_fill_operands(b, cfg, fill_operands, words["operands"], operand_tiles, offsets)
 
     fetch = commands("fetch", op.Fetch)
     route = commands("route", op.Route)
     norms = [commands(f"norm_{part}", op.Norm) for part in ("stats", "scale", "apply")]
     fill = commands("fill", op.Fill)
+    feeds = {
+        "weights": commands("feed_weights", op.WeightFeed),
+        "operands": commands("feed_operands", op.OperandFeed),
+        "offsets": commands("feed_offsets", op.OffsetFeed),
+    }
     product = commands("product", op.Product)
     softmaxes = [commands(f"softmax_{part}", op.Softmax) for part in ("max", "exp", "recip")]
     finish = commands("finish", op.Finish)
@@ -111,13 +129,14 @@ def build(cfg: EngineConfig) -> Block:
     stores = [commands(f"store_{part}", op.Store) for part in ("addresses", "words")]
     add_run_gate(
         b,
-        run_ops,
+        sides["run"],
         done_run,
         finished,
         fetch=fetch,
         route=route,
         norms=norms,
         fill=fill,
+        **feeds,
         product=product,
         softmaxes=softmaxes,
         finish=finish,
@@ -127,23 +146,28 @@ def build(cfg: EngineConfig) -> Block:
 
     direct = b.channel("direct_words", WORD, depth=8)
     norm_words = b.channel("norm_words", WORD, depth=8)
-    offsets = b.channel("line_offsets", u(address_bits(cfg.word_bytes)), depth=64)
+    line_offsets = b.channel("line_offsets", u(address_bits(cfg.word_bytes)), depth=64)
     normed = b.channel("normed_rows", row_type(cfg), depth=8)
     attention_tiles = b.channel("attention_tiles", i(8)[cfg.tokens, cfg.ins], depth=4, slack=2)
     row_scales = b.channel("row_scales", RowScale, depth=64)
     scores = b.channel("scores", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     tiles = b.buffer("activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks)
-    add_fetch_addresses(b, cfg, fetch, requests["activations"], offsets)
+    add_fetch_addresses(b, cfg, fetch, requests["activations"], line_offsets)
     add_route(b, route, words["activations"], norm=norm_words, direct=direct)
     add_norm(b, norms, norm_words, norm_params, normed, cfg=cfg)
-    add_fill(b, cfg, fill, direct=direct, offsets=offsets, normed=normed, weights=attention_tiles, tiles=tiles)
-    add_product(b, cfg, product, tiles, weight_tiles, scores=scores, sums=sums)
+    add_fill(b, cfg, fill, direct=direct, offsets=line_offsets, normed=normed, weights=attention_tiles, tiles=tiles)
+    fed = {name: b.channel(f"fed_{name}", tile, depth=2) for name in ("weights", "operands")}
+    fed_offsets = b.channel("fed_offsets", offset_type(cfg), depth=2)
+    add_feed_weights(b, feeds["weights"], weight_tiles, fed["weights"])
+    add_feed_operands(b, feeds["operands"], operand_tiles, fed["operands"])
+    add_feed_offsets(b, feeds["offsets"], offsets, fed_offsets)
+    add_product(b, cfg, product, tiles, weights=fed["weights"], operands=fed["operands"], scores=scores, sums=sums)
     add_softmax(b, cfg, softmaxes, scores, attention_tiles, row_scales)
 
     residual_rows = b.channel("residual_values", result_type(cfg), depth=32)
     results = b.channel("result_values", result_type(cfg), depth=64)
     add_residual(b, cfg, residuals, requests["residual"], words["residual"], residual_rows)
-    add_epilogue(b, cfg, finish, sums, row_scales, params, table, residual_rows, results)
+    add_epilogue(b, cfg, finish, sums, row_scales, params, fed_offsets, table, residual_rows, results)
     add_store(b, cfg, stores, results, requests["results"], words["results"])
     return b

@@ -39,11 +39,12 @@ def add_epilogue(
     sums: Channel,
     row_scales: Channel,
     params: Buffer,
+    offsets: Channel,
     table: Buffer,
     residual: Channel,
     results: Channel,
 ) -> None:
-    """``sums``: ACCUMULATOR[tokens, outs]; ``residual``: i16[outs] per valid row; ``results``: i16[outs] per valid row."""
+    """``sums``: ACCUMULATOR[tokens, outs]; ``offsets``: per tile of sums of products with computed operands; ``residual``: i16[outs] per valid row; ``results``: i16[outs] per valid row."""
 
     @b.process(
         command=commands,
@@ -57,7 +58,8 @@ def add_epilogue(
         scale = p.read(row_scales, when=c.attention, absent=True)
         other = p.read(residual, when=c.residual & valid, absent=True)
         entry = p.load(params, wrap(o, u(address_bits(params.depth))))
-        total = fit(index(tile, t) + entry.bias, i(27))
+        offset = p.read(offsets, when=c.computed & first(t), absent=True)
+        total = fit(index(tile, t) + select(c.attention, offset, entry.bias), i(27))
         weighted = wrap(round_shift(total * scale.reciprocal, scale.shift), i(27))
         value = select(c.attention, weighted, total)
         scaled = round_shift(value * entry.multiplier, wrap(entry.shift, u(6)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig, address_bits
-from edgewright.hw.kernel import Block, ProcessTrace, StructValue, Value, dot, first, i, last, u, wrap
+from edgewright.hw.kernel import Block, ProcessTrace, StructValue, Value, dot, first, i, last, select, u, wrap
 from edgewright.hw.kernel.ir import Buffer, Channel
 
 ACCUMULATOR = i(27)
@@ -16,12 +16,13 @@ def add_product(
     cfg: EngineConfig,
     commands: Channel,
     activations: Buffer,
-    weights: Buffer,
     *,
+    weights: Channel,
+    operands: Channel,
     scores: Channel,
     sums: Channel,
 ) -> None:
-    """One job per block of tokens; ``scores`` and ``sums`` are ``ACCUMULATOR[tokens, outs]``, one tile of outputs per stream
+    """One job per block of tokens; ``weights`` and ``operands``: i8[outs, ins], constant and computed tiles; ``scores`` and ``sums`` are ``ACCUMULATOR[tokens, outs]``, one tile of outputs per stream
     token."""
 
     @b.process(
@@ -33,12 +34,11 @@ def add_product(
         ],
     )
     def product(p: ProcessTrace, c: StructValue, j: Value, o: Value, k: Value) -> None:
-        p.lock(weights, per=None)
         p.lock(activations, per=j)
         rows = jobs.reads_rows(c, j)
         a = p.load(activations, wrap(k, u(address_bits(activations.depth))))
-        address = jobs.weight_tile(c, rows, o, k)
-        w = p.load(weights, wrap(address, u(address_bits(weights.depth))))
+        constant = p.read(weights, when=~c.computed, absent=True)
+        w = select(c.computed, p.read(operands, when=c.computed, absent=True), constant)
         total = p.accumulate(dot(a, w), clear=first(k), type=ACCUMULATOR[cfg.tokens, cfg.outs])
         p.write(scores, total, when=last(k) & rows & c.attention)
         p.write(sums, total, when=last(k) & ~(rows & c.attention))

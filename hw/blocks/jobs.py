@@ -37,9 +37,3 @@ def depth(c: StructValue, j: Value) -> Any:
 def outs(c: StructValue, j: Value) -> Any:
     """Return the tiles of outputs of job ``j``."""
     return select(reads_rows(c, j), c.outs0, c.outs1)
-
-
-def weight_tile(c: StructValue, rows: Value, o: Value, k: Value) -> Any:
-    """Return the address of the weight tile for output tile ``o`` and depth tile ``k`` of a job; ``rows``: ``reads_rows`` of
-    it."""
-    return select(rows, o * c.depth0, c.base1 + o * c.depth1) + k

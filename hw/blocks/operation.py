@@ -1,7 +1,7 @@
 """The engine's instructions: a descriptor per fused operation, which holds one command for each unit of the engine.
 
-A descriptor is ``WORDS`` memory words: the commands one after the other, each with its own encoding. The gates pass a command
-on as it is, so that commands queue independently and successive operations overlap. A quantity that several units need, such
+A descriptor is ``WORDS`` memory words: the commands one after the other, each with its own encoding. Three sides work through
+them on their own: constants, computed operands, and activations. They pass a command on as it is, so that commands queue independently and successive operations overlap. A quantity that several units need, such
 as the number of tokens, stands in each of their commands; ``FIELDS`` gives it one name and one width.
 """
 
@@ -24,23 +24,27 @@ STRIDE = u(24)
 
 FIELDS: dict[str, Int] = {
     # --- order: how many completions of earlier operations to wait for, on each side
-    "waits_load": u(8),
-    "drain_load": u(8),
+    "waits_operands": u(8),
+    "drain_operands": u(8),
     "waits_run": u(8),
     "drain_run": u(8),
     "final": u(1),
     # --- what the operation is
     "attention": u(1),
+    "computed": u(1),  # the array's second operand is no constant
     "norm": u(1),
     "ones": u(1),
     "patch": u(1),
     "residual": u(1),
     "table": u(1),
     "out16": u(1),
-    # --- weights side. The blob holds: constant tiles, table, norm parameters, channel parameters
+    # --- constants. The blob holds: weight tiles, table, norm parameters, channel parameters
     "blob_address": ADDRESS,
     "blob_beats": u(16),
     "const_tiles": u(12),
+    "norm_entries": u(8),
+    "param_entries": u(12),
+    # --- computed operands: keys and values
     "key_address": ADDRESS,
     "value_address": ADDRESS,
     "key_pitch": STRIDE,
@@ -49,9 +53,6 @@ FIELDS: dict[str, Int] = {
     "key_depth": u(8),
     "value_blocks": u(8),
     "value_depth": u(8),
-    "tile_words": u(20),
-    "norm_entries": u(8),
-    "param_entries": u(12),
     # --- activations side
     "act_address": ADDRESS,
     "n_tokens": u(16),
@@ -100,11 +101,15 @@ def command(name: str, *fields: str) -> Struct:
 
 
 Start = Struct("Start", addr=ADDRESS, count=u(16))
-LoadGate = command("LoadGate", "waits_load", "drain_load")
-LoadAddresses = command(
-    "LoadAddresses",
-    "blob_address",
-    "blob_beats",
+LoadAddresses = command("LoadAddresses", "blob_address", "blob_beats")
+LoadRoute = command("LoadRoute", "const_tiles", "norm_entries", "param_entries")
+LoadTiles = command("LoadTiles", "const_tiles")
+LoadTable = command("LoadTable", "table")
+LoadNorm = command("LoadNorm", "norm_entries")
+LoadParams = command("LoadParams", "param_entries")
+OperandGate = command("OperandGate", "waits_operands", "drain_operands", "computed")
+OperandAddresses = command(
+    "OperandAddresses",
     "key_address",
     "value_address",
     "key_pitch",
@@ -114,14 +119,8 @@ LoadAddresses = command(
     "value_blocks",
     "value_depth",
 )
-LoadRoute = command("LoadRoute", "tile_words", "norm_entries", "param_entries")
-LoadTiles = command(
-    "LoadTiles", "attention", "const_tiles", "n_keys", "key_blocks", "key_depth", "value_blocks", "value_depth", "base1"
-)
-LoadTable = command("LoadTable", "attention")
-LoadNorm = command("LoadNorm", "norm_entries")
-LoadParams = command("LoadParams", "param_entries", "attention")
-RunGate = command("RunGate", "waits_run", "drain_run", "final", "ones", "norm", "attention", "residual")
+OperandTiles = command("OperandTiles", "n_keys", "key_blocks", "key_depth", "value_blocks", "value_depth", "base1")
+RunGate = command("RunGate", "waits_run", "drain_run", "final", "ones", "norm", "attention", "computed", "residual")
 Fetch = command(
     "Fetch",
     "act_address",
@@ -141,7 +140,10 @@ Fetch = command(
 Route = command("Route", "act_words", "norm")
 Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm_shift")
 Fill = command("Fill", "n_jobs", "attention", "norm", "ones", "patch", "straddle", "n_tokens", "depth0", "depth1")
-Product = command("Product", "n_jobs", "attention", "outs0", "depth0", "outs1", "depth1", "base1")
+WeightFeed = command("WeightFeed", "n_jobs", "outs0", "depth0")
+OperandFeed = command("OperandFeed", "n_jobs", "attention", "outs0", "depth0", "outs1", "depth1", "base1")
+OffsetFeed = command("OffsetFeed", "n_blocks", "out_tiles")
+Product = command("Product", "n_jobs", "computed", "attention", "outs0", "depth0", "outs1", "depth1")
 Softmax = command("Softmax", "n_blocks", "outs0", "outs1", "n_keys", "score_multiplier", "score_shift")
 Finish = command(
     "Finish",
@@ -149,6 +151,7 @@ Finish = command(
     "n_tokens",
     "out_tiles",
     "attention",
+    "computed",
     "out16",
     "table",
     "residual",
@@ -161,7 +164,6 @@ Store = command("Store", "n_blocks", "n_tokens", "out_tiles", "out16", "out_addr
 
 
 LOAD_UNITS = {
-    "gate": LoadGate,
     "addresses": LoadAddresses,
     "route": LoadRoute,
     "tiles": LoadTiles,
@@ -169,23 +171,30 @@ LOAD_UNITS = {
     "norm": LoadNorm,
     "params": LoadParams,
 }
-"""Commands of the weights side, in the order of a descriptor."""
+"""Commands of the constants' side, in the order of a descriptor."""
+OPERAND_UNITS = {"gate": OperandGate, "addresses": OperandAddresses, "tiles": OperandTiles}
+"""Commands of the side that loads computed operands, which follow them."""
 RUN_UNITS = {
     "gate": RunGate,
     "fetch": Fetch,
     "route": Route,
     "norm": Norm,
     "fill": Fill,
+    "weights": WeightFeed,
+    "operands": OperandFeed,
+    "offsets": OffsetFeed,
     "product": Product,
     "softmax": Softmax,
     "finish": Finish,
     "residual": Residual,
     "store": Store,
 }
-"""Commands of the activations side, which follow them."""
+"""Commands of the activations side, which come last."""
 Load = Struct("Load", **LOAD_UNITS)
+Operands = Struct("Operands", **OPERAND_UNITS)
 Run = Struct("Run", **RUN_UNITS)
-Operation = Struct("Operation", load=Load, run=Run)
+SIDES = {"load": Load, "operands": Operands, "run": Run}
+Operation = Struct("Operation", **SIDES)
 
 
 def encode_command(kind: Struct, values: Mapping[str, int]) -> int:
@@ -211,7 +220,7 @@ def encode(values: Mapping[str, int]) -> bytes:
     if set(values) != set(FIELDS):
         raise ValueError(f"descriptor fields differ: {sorted(set(values) ^ set(FIELDS))}")
     packed = position = 0
-    for kind in (*LOAD_UNITS.values(), *RUN_UNITS.values()):
+    for kind in (*LOAD_UNITS.values(), *OPERAND_UNITS.values(), *RUN_UNITS.values()):
         packed |= encode_command(kind, values) << position
         position += width(kind)
     return packed.to_bytes(WORDS * WORD_BYTES, "little")

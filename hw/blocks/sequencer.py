@@ -1,8 +1,8 @@
 """Sequencer: fetch descriptors and issue each unit its command when the data that it depends on is in memory.
 
-Two gates issue an operation, one for its weights and one for its activations. Each waits for the completions that the planner
-requested, so constant weights are loaded long before the activations that they multiply are written, while keys and values,
-which are activations too, wait. At the end of a program both gates drain the completions that they did not need.
+Three sides issue an operation. Its constants wait for room alone, so they are loaded long before the activations that they
+multiply are written. Its computed operands and its activations have a gate each, which waits for the completions that the
+planner requested. At the end of a program both gates drain the completions that they did not need.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from edgewright.hw.kernel import Block, ProcessTrace, StructValue, Value, bits, 
 from edgewright.hw.kernel.ir import Channel
 
 
-def add_fetch(b: Block, start: Channel, words: Channel, requests: Channel, load_ops: Channel, run_ops: Channel) -> None:
-    """Read the program's descriptors, ``WORDS`` words each, and split them between the two gates."""
+def add_fetch(b: Block, start: Channel, words: Channel, requests: Channel, **sides: Channel) -> None:
+    """Read the program's descriptors, ``WORDS`` words each, and split them between the ``sides`` of `operation.SIDES`."""
     start_requests, start_words = b.fork(start, 2)
 
     @b.process(command=start_requests, loops=[("i", lambda c: c.count)])
@@ -26,14 +26,13 @@ def add_fetch(b: Block, start: Channel, words: Channel, requests: Channel, load_
         line = p.shift_in(p.read(words), op.WORDS)  # u128[WORDS]
         packed = reinterpret(line, u(op.WORDS * op.WORD_BITS))
         descriptor = reinterpret(bits(packed, width(op.Operation) - 1, 0), op.Operation)
-        p.write(load_ops, descriptor.load, when=last(w))
-        p.write(run_ops, descriptor.run, when=last(w))
+        for side, ops in sides.items():
+            p.write(ops, getattr(descriptor, side), when=last(w))
 
 
-def add_load_gate(
+def add_load_issue(
     b: Block,
     ops: Channel,
-    done: Channel,
     *,
     addresses: Channel,
     route: Channel,
@@ -42,18 +41,27 @@ def add_load_gate(
     norm: Channel,
     params: Channel,
 ) -> None:
-    """Issue the weights side of each operation."""
+    """Issue the constants of each operation."""
 
-    @b.process(command=ops, loops=[("w", lambda c: c.gate.waits_load + 1 + c.gate.drain_load)])
-    def load_gate(p: ProcessTrace, c: StructValue, w: Value) -> None:
-        go = w == c.gate.waits_load
-        p.read(done, when=w != c.gate.waits_load, absent=True)
+    @b.process(command=ops)
+    def load_issue(p: ProcessTrace, c: StructValue, i: Value) -> None:
+        p.write(addresses, c.addresses)
+        p.write(route, c.route)
+        p.write(tiles, c.tiles, when=c.tiles.const_tiles != 0)
+        p.write(table, c.table)
+        p.write(norm, c.norm, when=c.norm.norm_entries != 0)
+        p.write(params, c.params)
+
+
+def add_operand_gate(b: Block, ops: Channel, done: Channel, *, addresses: Channel, tiles: Channel) -> None:
+    """Issue the computed operands of each operation that has any."""
+
+    @b.process(command=ops, loops=[("w", lambda c: c.gate.waits_operands + 1 + c.gate.drain_operands)])
+    def operand_gate(p: ProcessTrace, c: StructValue, w: Value) -> None:
+        go = (w == c.gate.waits_operands) & c.gate.computed
+        p.read(done, when=w != c.gate.waits_operands, absent=True)
         p.write(addresses, c.addresses, when=go)
-        p.write(route, c.route, when=go)
         p.write(tiles, c.tiles, when=go)
-        p.write(table, c.table, when=go)
-        p.write(norm, c.norm, when=go & (c.norm.norm_entries != 0))
-        p.write(params, c.params, when=go)
 
 
 def add_run_gate(
@@ -66,6 +74,9 @@ def add_run_gate(
     route: Channel,
     norms: list[Channel],
     fill: Channel,
+    weights: Channel,
+    operands: Channel,
+    offsets: Channel,
     product: Channel,
     softmaxes: list[Channel],
     finish: Channel,
@@ -84,6 +95,9 @@ def add_run_gate(
         for channel in norms:
             p.write(channel, c.norm, when=go & c.gate.norm)
         p.write(fill, c.fill, when=go)
+        p.write(weights, c.weights, when=go & ~c.gate.computed)
+        p.write(operands, c.operands, when=go & c.gate.computed)
+        p.write(offsets, c.offsets, when=go & c.gate.computed)
         p.write(product, c.product, when=go)
         for channel in softmaxes:
             p.write(channel, c.softmax, when=go & c.gate.attention)

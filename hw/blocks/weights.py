@@ -1,7 +1,6 @@
-"""Weights side: move a constant matrix in one burst, or the keys and values of one head row by row, into tiles.
+"""Constants: move the weights, tables and parameters of an operation in one burst, long before anything multiplies them.
 
-A tile is ``outs x ins`` int8. Values arrive one key per word but are consumed one channel per output, so their tiles are
-transposed when stored; the same rows are summed, because the array reads attention weights minus 127.
+A tile of weights is ``outs x ins`` int8.
 """
 
 from __future__ import annotations
@@ -16,8 +15,6 @@ from edgewright.hw.kernel import (
     StructValue,
     Value,
     bits,
-    first,
-    fit,
     i,
     last,
     reinterpret,
@@ -54,28 +51,12 @@ def table_words(cfg: EngineConfig) -> int:
     return TABLE_ENTRIES // cfg.word_bytes
 
 
-def add_load_addresses(b: Block, cfg: EngineConfig, commands: Channel, requests: Channel) -> None:
-    """Request the words of one operation from memory: keys, then values, then the constant blob."""
+def add_load_addresses(b: Block, commands: Channel, requests: Channel) -> None:
+    """Request the constants of one operation from memory in one burst."""
 
-    @b.process(
-        command=commands,
-        loops=[
-            ("s", 3),
-            ("a", lambda c, s: select(s == 0, c.key_blocks, select(s == 1, c.value_depth, 1))),
-            ("b", lambda c, s, a: select(s == 0, c.key_depth, select(s == 1, c.value_blocks, 1))),
-            ("t", lambda c, s, a, b: select(last(s), 1, cfg.outs)),
-        ],
-    )
-    def load_addresses(p: ProcessTrace, c: StructValue, s: Value, a: Value, b: Value, t: Value) -> None:
-        token = select(s == 0, a, b) * cfg.outs + t
-        column = select(s == 0, b, a) * cfg.word_bytes
-        row = select(s == 0, c.key_address, c.value_address) + token * c.key_pitch + column
-        request = struct(
-            addr=select(last(s), c.blob_address, wrap(row, u(40))),
-            beats=select(last(s), c.blob_beats, 1),
-            mark=0,
-        )
-        p.write(requests, request, when=last(s) | (token < c.n_keys))
+    @b.process(command=commands)
+    def load_addresses(p: ProcessTrace, c: StructValue, i: Value) -> None:
+        p.write(requests, struct(addr=c.blob_address, beats=c.blob_beats, mark=0))
 
 
 def add_load_route(
@@ -99,7 +80,7 @@ def add_load_route(
                 "w",
                 lambda c, s: select(
                     s == 0,
-                    c.tile_words,
+                    c.const_tiles * cfg.tile_words,
                     select(s == 1, table_words(cfg), select(s == 2, c.norm_entries, c.param_entries) * ENTRY_WORDS),
                 ),
             ),
@@ -113,33 +94,26 @@ def add_load_route(
         p.write(params, word, when=s == 3)
 
 
-def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer, sums: Channel) -> None:
-    """Fill tiles of ``outs`` rows; keys beyond the last are zero rows. ``sums``: i22[outs] per tile row of values."""
+def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer) -> None:
+    """Fill tiles of ``outs`` rows, a row a word."""
+
+    @b.process(command=commands, loops=[("k", lambda c: c.const_tiles), ("t", cfg.outs)])
+    def fill_tiles(p: ProcessTrace, c: StructValue, k: Value, t: Value) -> None:
+        p.lock(tiles, per=None)
+        rows = p.shift_in(reinterpret(p.read(words), row_type(cfg)), cfg.outs)  # i8[outs][ins], row t of the tile last
+        p.store(tiles, wrap(k, u(address_bits(tiles.depth))), rows, when=last(t))
+
+
+def add_feed_weights(b: Block, commands: Channel, tiles: Buffer, feed: Channel) -> None:
+    """Feed the array the weights of each block of tokens, tile by tile; ``feed``: i8[outs, ins]."""
 
     @b.process(
         command=commands,
-        loops=[
-            ("s", 2),
-            ("a", lambda c, s: select(first(s), select(c.attention, c.key_blocks, 1), c.value_depth)),
-            (
-                "b",
-                lambda c, s, a: select(first(s), select(c.attention, c.key_depth, c.const_tiles), c.value_blocks),
-            ),
-            ("t", cfg.outs),
-        ],
+        loops=[("j", lambda c: c.n_jobs), ("o", lambda c: c.outs0), ("k", lambda c: c.depth0)],
     )
-    def fill_tiles(p: ProcessTrace, c: StructValue, s: Value, a: Value, b: Value, t: Value) -> None:
+    def feed_weights(p: ProcessTrace, c: StructValue, j: Value, o: Value, k: Value) -> None:
         p.lock(tiles, per=None)
-        constant = first(s) & ~c.attention
-        token = select(first(s), a, b) * cfg.outs + t
-        valid = constant | (token < c.n_keys)
-        word = reinterpret(p.read(words, when=valid, absent=True), row_type(cfg))
-        row = select(valid, word, 0)
-        rows = p.shift_in(row, cfg.outs)  # i8[outs][ins], row t of the tile last
-        address = select(first(s), a * c.key_depth, c.base1 + a * c.value_blocks) + b
-        p.store(tiles, wrap(address, u(address_bits(cfg.weight_tiles))), select(first(s), rows, rows.T), when=last(t))
-        total = p.accumulate(row, clear=first(b) & first(t), type=i(22)[cfg.outs])
-        p.write(sums, total, when=~first(s) & last(b) & last(t) & c.attention)
+        p.write(feed, p.load(tiles, wrap(o * c.depth0 + k, u(address_bits(tiles.depth)))))
 
 
 def add_fill_table(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, table: Buffer) -> None:
@@ -162,17 +136,14 @@ def add_fill_norm(b: Block, cfg: EngineConfig, commands: Channel, words: Channel
         p.store(params, wrap(e, u(address_bits(params.depth))), entry, when=last(w))
 
 
-def add_fill_params(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, sums: Channel, params: Buffer) -> None:
-    """Fill epilogue parameters, one entry per ``outs`` channels. For attention the bias is 127 times the sum of the values."""
+def add_fill_params(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, params: Buffer) -> None:
+    """Fill epilogue parameters, one entry per ``outs`` channels."""
 
     @b.process(command=commands, loops=[("e", lambda c: c.param_entries), ("w", ENTRY_WORDS)])
     def fill_params(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:
         p.lock(params, per=None)
         line = p.shift_in(p.read(words), ENTRY_WORDS)
-        entry = unpack(line, channel_type(cfg))
-        offset = p.read(sums, when=last(w) & c.attention, absent=True)  # i22[outs]
-        bias = select(c.attention, fit(offset * 127, i(32)), entry.bias)
-        p.store(params, wrap(e, u(address_bits(params.depth))), entry._replace(bias=bias), when=last(w))
+        p.store(params, wrap(e, u(address_bits(params.depth))), unpack(line, channel_type(cfg)), when=last(w))
 
 
 def unpack(line: Value, kind: Struct) -> StructValue:

@@ -1,4 +1,4 @@
-"""Attention, one head per descriptor: the weights port reads its keys and values, the activations port its queries."""
+"""Attention, one head per descriptor: the operands port reads its keys and values, the activations port its queries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.engine import VALUE_SUMS
 from edgewright.hw.memory import WORD_BYTES, Storage
 from edgewright.hw.operations.product import Access, Excess, Fields, Product, row_fields, tiles
 from edgewright.hw.views import StoredView
@@ -50,6 +49,7 @@ class AttentionProduct(Product):
         value_blocks, value_depth = tiles(value.rows, config.ins), tiles(columns, config.outs)
         return row_fields(storage, query) | {
             "attention": 1,
+            "computed": 1,
             "n_keys": key.rows,
             "key_pitch": storage.pitch(key),
             "key_address": storage.address(key),
@@ -58,7 +58,6 @@ class AttentionProduct(Product):
             "key_depth": key_depth,
             "value_blocks": value_blocks,
             "value_depth": value_depth,
-            "tile_words": key.rows * (key_depth + value_depth),
             "n_jobs": jobs.count(tiles(query.rows, config.tokens), attention=True),
             "outs0": key_blocks,
             "depth0": key_depth,
@@ -75,14 +74,14 @@ class AttentionProduct(Product):
         if blocks > config.key_tiles:
             because = f"{self.key.rows:,} keys exceed {config.key_tiles * config.outs:,}"
             yield because, "use fewer tokens, or a board with more `key_tiles`"
-        elif blocks * 2 * depth > config.weight_tiles:
+        elif blocks * 2 * depth > config.operand_tiles:
             yield (
-                f"keys and values of one head take {blocks * 2 * depth:,} tiles, a weight bank holds {config.weight_tiles:,}",
+                f"keys and values of one head take {blocks * 2 * depth:,} tiles, a bank of operands holds {config.operand_tiles:,}",
                 "use narrower heads",
             )
-        if width > (most := config.outs * (VALUE_SUMS + 1)):
-            because = f"its heads are {width} wide, and the engine buffers the sums of a head's values for {most} channels"
-            yield because, f"use more heads, of up to {most} channels"
+        if width > (most := config.outs * config.value_tiles):
+            because = f"its heads are {width:,} wide, and the engine buffers the sums of a head's values for {most:,} channels"
+            yield because, f"use more heads, of up to {most:,} channels"
 
     def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
         yield from super(AttentionProduct, self).accesses(fields)

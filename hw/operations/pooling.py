@@ -1,4 +1,4 @@
-"""A sum over all tokens: a row of ones times the transposed rows, which the weights port reads as attention's values."""
+"""A sum over all tokens: a row of ones times the transposed rows, which the operands port reads as attention's values."""
 
 from __future__ import annotations
 
@@ -32,20 +32,19 @@ class PoolProduct(Product):
         return self.source.rows
 
     def widest(self, config: EngineConfig) -> int:
-        """See ``Product``; a field counts the tiles of values."""
-        return min(super(PoolProduct, self).widest(config), config.outs * largest("value_depth"))
+        return config.outs * max(1, min(config.operand_tiles // tiles(self.depth, config.ins), config.value_tiles))
 
     def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
         view = replace(self.source, column=self.source.column + first)
         blocks, outs = tiles(view.rows, config.ins), tiles(columns, config.outs)
         return {
             "ones": 1,
+            "computed": 1,
             "n_keys": view.rows,
             "key_pitch": storage.pitch(view),
             "value_address": storage.address(view),
             "value_blocks": blocks,
             "value_depth": outs,
-            "tile_words": view.rows * outs,
             "n_jobs": jobs.count(1),
             "outs0": outs,
             "depth0": blocks,

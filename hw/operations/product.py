@@ -94,7 +94,7 @@ class Product(ABC):
 
     @property
     def loaded(self) -> tuple[StoredView, ...]:
-        """The stored values that the weights port reads."""
+        """The stored values that the operands port reads."""
         return ()
 
     @property

@@ -35,10 +35,8 @@ class WeightProduct(Product):
     def tile_fields(self, config: EngineConfig, columns: int, rows: int) -> Fields:
         """Return the fields of constant tiles and of the products of ``rows`` rows with them."""
         outs, depth = tiles(columns, config.outs), tiles(self.depth, config.ins)
-        words = outs * depth * config.tile_words
         return {
             "const_tiles": outs * depth,
-            "tile_words": words,
             "n_jobs": jobs.count(tiles(rows, config.tokens)),
             "outs0": outs,
             "depth0": depth,

@@ -2,7 +2,7 @@
 /// Plusarg jobs=FILE names a text file with one job per line: input file or "-", program address (hexadecimal), number of
 /// descriptors (decimal). A job loads its input file ($readmemh) over the memory, starts the engine, counts cycles until
 /// `finished`, and writes words dump_first to dump_last into out_<job>.hex. cycles.txt gets a line per job: cycles, then
-/// beats moved by program, weights, activations, residual and results. limit=N bounds a job's cycles; quiet=N is the
+/// beats moved by program, weights, operands, activations, residual and results. limit=N bounds a job's cycles; quiet=N is the
 /// number of cycles without a beat on any port after which the engine counts as stuck. Plusargs of axi_ram apply.
 module engine_tb #(
   parameter int unsigned Words = 1 << 20
@@ -15,8 +15,8 @@ module engine_tb #(
   output logic [31:0] cycles_o   // of the current job
 );
 
-  localparam int unsigned NumRead = 4;
-  localparam int unsigned Program = 0, Weights = 1, Activations = 2, Residual = 3;
+  localparam int unsigned NumRead = 5;
+  localparam int unsigned Program = 0, Weights = 1, Operands = 2, Activations = 3, Residual = 4;
 
   logic [NumRead-1:0][0:0]     arid;
   logic [NumRead-1:0][39:0]    araddr;
@@ -60,37 +60,24 @@ module engine_tb #(
   logic [55:0] start_data;
   logic [0:0]  finished_data;
 
+  // The wires of one reading master.
+  `define READ_MASTER(NAME, INDEX) \
+    .m_axi_``NAME``_arid(arid[INDEX]), .m_axi_``NAME``_araddr(araddr[INDEX]), .m_axi_``NAME``_arlen(arlen[INDEX]), \
+    .m_axi_``NAME``_arsize(arsize[INDEX]), .m_axi_``NAME``_arburst(arburst[INDEX]), \
+    .m_axi_``NAME``_arvalid(arvalid[INDEX]), .m_axi_``NAME``_arready(arready[INDEX]), \
+    .m_axi_``NAME``_rid(rid[INDEX]), .m_axi_``NAME``_rdata(rdata[INDEX]), .m_axi_``NAME``_rresp(rresp[INDEX]), \
+    .m_axi_``NAME``_rlast(rlast[INDEX]), .m_axi_``NAME``_rvalid(rvalid[INDEX]), .m_axi_``NAME``_rready(rready[INDEX])
+
   // Each job starts on an engine that was reset, as with axil_control.
   engine i_engine (
     .clk_i, .rst_ni(reset_n && state_q != Load),
     .start_valid_i(start_valid), .start_ready_o(start_ready), .start_data_i(start_data),
     .finished_valid_o(finished_valid), .finished_ready_i(finished_ready), .finished_data_o(finished_data),
-    .m_axi_program_arid(arid[Program]), .m_axi_program_araddr(araddr[Program]), .m_axi_program_arlen(arlen[Program]),
-    .m_axi_program_arsize(arsize[Program]), .m_axi_program_arburst(arburst[Program]),
-    .m_axi_program_arvalid(arvalid[Program]), .m_axi_program_arready(arready[Program]),
-    .m_axi_program_rid(rid[Program]), .m_axi_program_rdata(rdata[Program]), .m_axi_program_rresp(rresp[Program]),
-    .m_axi_program_rlast(rlast[Program]), .m_axi_program_rvalid(rvalid[Program]),
-    .m_axi_program_rready(rready[Program]),
-    .m_axi_weights_arid(arid[Weights]), .m_axi_weights_araddr(araddr[Weights]), .m_axi_weights_arlen(arlen[Weights]),
-    .m_axi_weights_arsize(arsize[Weights]), .m_axi_weights_arburst(arburst[Weights]),
-    .m_axi_weights_arvalid(arvalid[Weights]), .m_axi_weights_arready(arready[Weights]),
-    .m_axi_weights_rid(rid[Weights]), .m_axi_weights_rdata(rdata[Weights]), .m_axi_weights_rresp(rresp[Weights]),
-    .m_axi_weights_rlast(rlast[Weights]), .m_axi_weights_rvalid(rvalid[Weights]),
-    .m_axi_weights_rready(rready[Weights]),
-    .m_axi_activations_arid(arid[Activations]), .m_axi_activations_araddr(araddr[Activations]),
-    .m_axi_activations_arlen(arlen[Activations]), .m_axi_activations_arsize(arsize[Activations]),
-    .m_axi_activations_arburst(arburst[Activations]), .m_axi_activations_arvalid(arvalid[Activations]),
-    .m_axi_activations_arready(arready[Activations]), .m_axi_activations_rid(rid[Activations]),
-    .m_axi_activations_rdata(rdata[Activations]), .m_axi_activations_rresp(rresp[Activations]),
-    .m_axi_activations_rlast(rlast[Activations]), .m_axi_activations_rvalid(rvalid[Activations]),
-    .m_axi_activations_rready(rready[Activations]),
-    .m_axi_residual_arid(arid[Residual]), .m_axi_residual_araddr(araddr[Residual]),
-    .m_axi_residual_arlen(arlen[Residual]), .m_axi_residual_arsize(arsize[Residual]),
-    .m_axi_residual_arburst(arburst[Residual]), .m_axi_residual_arvalid(arvalid[Residual]),
-    .m_axi_residual_arready(arready[Residual]), .m_axi_residual_rid(rid[Residual]),
-    .m_axi_residual_rdata(rdata[Residual]), .m_axi_residual_rresp(rresp[Residual]),
-    .m_axi_residual_rlast(rlast[Residual]), .m_axi_residual_rvalid(rvalid[Residual]),
-    .m_axi_residual_rready(rready[Residual]),
+    `READ_MASTER(program, Program),
+    `READ_MASTER(weights, Weights),
+    `READ_MASTER(operands, Operands),
+    `READ_MASTER(activations, Activations),
+    `READ_MASTER(residual, Residual),
     .m_axi_results_awid(awid), .m_axi_results_awaddr(awaddr), .m_axi_results_awlen(awlen),
     .m_axi_results_awsize(awsize), .m_axi_results_awburst(awburst), .m_axi_results_awvalid(awvalid),
     .m_axi_results_awready(awready), .m_axi_results_wdata(wdata), .m_axi_results_wstrb(wstrb),
@@ -166,8 +153,8 @@ module engine_tb #(
         end
         Start: if (start_ready) state_q <= Run;
         Run: if (finished_valid) begin
-          $fdisplay(report, "%0d %0d %0d %0d %0d %0d", cycles_q + 1, reads_q[Program], reads_q[Weights],
-                    reads_q[Activations], reads_q[Residual], writes_q);
+          $fdisplay(report, "%0d %0d %0d %0d %0d %0d %0d", cycles_q + 1, reads_q[Program], reads_q[Weights],
+                    reads_q[Operands], reads_q[Activations], reads_q[Residual], writes_q);
           $writememh($sformatf("out_%0d.hex", job_o), i_ram.mem, dump_first, dump_last);
           job_o <= job_o + 1;
           state_q <= Load;

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from edgewright.frontend.fpga.target import check_fit
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.operation import FIELDS, LOAD_UNITS, RUN_UNITS, Operation, encode
+from edgewright.hw.blocks.operation import FIELDS, LOAD_UNITS, OPERAND_UNITS, RUN_UNITS, Operation, encode
 from edgewright.hw.kernel.tokens import unpack
 from edgewright.hw.kernel.types import leaves
 from edgewright.hw.operations.operation import operands
@@ -144,7 +144,7 @@ def waits(planned: Plan, side: str) -> list[tuple[int, int]]:
 @given(seed=st.integers(0, 99), blocks=st.integers(1, 3), heads=st.integers(1, 3), pool=st.booleans())
 def test_every_completion_is_taken_once_and_never_before_it_can_be(seed: int, blocks: int, heads: int, pool: bool) -> None:
     planned = plan(random_vit(seed, blocks=blocks, width=16 * heads, heads=heads, pool=pool), CONFIG)
-    for side in ("load", "run"):
+    for side in ("operands", "run"):
         taken = 0
         for position, (before, after) in enumerate(waits(planned, side)):
             taken += before
@@ -221,7 +221,7 @@ def test_a_descriptor_holds_a_command_for_each_unit() -> None:
     assert read == {path: fields[path[-1]] for path in read}
     assert {path[-1] for path in read} == set(FIELDS)
     units = {path[:2] for path in read}
-    assert len(units) == len(LOAD_UNITS) + len(RUN_UNITS)
+    assert len(units) == len(LOAD_UNITS) + len(OPERAND_UNITS) + len(RUN_UNITS)
 
 
 @settings(max_examples=30, deadline=None)

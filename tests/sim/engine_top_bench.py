@@ -18,6 +18,7 @@ from cocotbext.axi import (
     AxiWriteBus,
 )
 from cocotbext.axi.sparse_memory import SparseMemory
+from edgewright.hw.blocks.engine import READERS
 from edgewright.sim.cocotb_bench import start
 
 CONTROL, STATUS, ADDRESS, COUNT, CYCLES, ID, VERSION = 0x00, 0x04, 0x08, 0x10, 0x14, 0x1C, 0x20
@@ -26,9 +27,9 @@ PROGRAM, SOURCE, TARGET = 0x12_0000_0100, 0x8000, 0x30_0000_0000
 
 
 def connect(dut: Any) -> tuple[Any, Any]:
-    """(register master, memory behind the five AXI masters)."""
+    """(register master, memory behind the AXI masters)."""
     memory = SparseMemory(1 << 40)
-    for name in ("program", "weights", "activations", "residual"):
+    for name in READERS:
         bus = AxiReadBus.from_prefix(dut, f"m_axi_{name}")
         AxiRamRead(bus, dut.clk_i, dut.rst_ni, reset_active_level=False, size=1 << 40, mem=memory)
     bus = AxiWriteBus.from_prefix(dut, "m_axi_results")

@@ -6,7 +6,7 @@
 ///   q CYCLES 0       wait for idle_o: cycles waited        m 0 0          beats written by the results port so far
 ///   x CYCLES 0       reset the engine, not the memory      y CYCLES 0     reset both and tell the engine of it
 ///   z CYCLES 0       reset both without telling            l 0 0          load image.hex over the memory
-///   e PORT KIND|N<<4 answer KIND in the N-th beat from now on of a port: 0 program, ..., 4 results
+///   e PORT KIND|N<<4 answer KIND in the N-th beat from now on of a port: 0 program, ..., 5 results
 ///   s 0 0            silence the memory from here on       t 0 0          let it speak again
 /// Waiting stops after CYCLES and then measures ffffffff. Plusargs of axi_ram apply.
 module engine_top_tb #(
@@ -16,7 +16,7 @@ module engine_top_tb #(
   input  logic rst_ni,
   output logic done_o
 );
-  localparam int unsigned NumRead = 4;
+  localparam int unsigned NumRead = 5;
 
   logic [NumRead-1:0][0:0]   arid, rid;
   logic [NumRead-1:0][39:0]  araddr;
@@ -45,6 +45,14 @@ module engine_top_tb #(
   logic        awvalid_lite, awready_lite, wvalid_lite, wready_lite, bvalid_lite, arvalid_lite, arready_lite, rvalid_lite;
   logic [1:0]  bresp_lite, rresp_lite;
 
+  // The wires of one reading master.
+  `define READ_MASTER(NAME, INDEX) \
+    .m_axi_``NAME``_arid(arid[INDEX]), .m_axi_``NAME``_araddr(araddr[INDEX]), .m_axi_``NAME``_arlen(arlen[INDEX]), \
+    .m_axi_``NAME``_arsize(arsize[INDEX]), .m_axi_``NAME``_arburst(arburst[INDEX]), \
+    .m_axi_``NAME``_arvalid(arvalid[INDEX]), .m_axi_``NAME``_arready(arready[INDEX]), \
+    .m_axi_``NAME``_rid(rid[INDEX]), .m_axi_``NAME``_rdata(rdata[INDEX]), .m_axi_``NAME``_rresp(rresp[INDEX]), \
+    .m_axi_``NAME``_rlast(rlast[INDEX]), .m_axi_``NAME``_rvalid(rvalid[INDEX]), .m_axi_``NAME``_rready(rready[INDEX])
+
   engine_top i_top (
     .clk_i, .rst_ni(top_reset_n), .interrupt_o(interrupt), .idle_o(idle), .m_axi_rst_i(ram_reset),
     .s_axil_awaddr(address), .s_axil_awprot(3'd0), .s_axil_awvalid(awvalid_lite), .s_axil_awready(awready_lite),
@@ -52,26 +60,11 @@ module engine_top_tb #(
     .s_axil_bresp(bresp_lite), .s_axil_bvalid(bvalid_lite), .s_axil_bready(1'b1),
     .s_axil_araddr(address), .s_axil_arprot(3'd0), .s_axil_arvalid(arvalid_lite), .s_axil_arready(arready_lite),
     .s_axil_rdata(rdata_lite), .s_axil_rresp(rresp_lite), .s_axil_rvalid(rvalid_lite), .s_axil_rready(1'b1),
-    .m_axi_program_arid(arid[0]), .m_axi_program_araddr(araddr[0]), .m_axi_program_arlen(arlen[0]),
-    .m_axi_program_arsize(arsize[0]), .m_axi_program_arburst(arburst[0]), .m_axi_program_arvalid(arvalid[0]),
-    .m_axi_program_arready(arready[0]), .m_axi_program_rid(rid[0]), .m_axi_program_rdata(rdata[0]),
-    .m_axi_program_rresp(rresp[0]), .m_axi_program_rlast(rlast[0]), .m_axi_program_rvalid(rvalid[0]),
-    .m_axi_program_rready(rready[0]),
-    .m_axi_weights_arid(arid[1]), .m_axi_weights_araddr(araddr[1]), .m_axi_weights_arlen(arlen[1]),
-    .m_axi_weights_arsize(arsize[1]), .m_axi_weights_arburst(arburst[1]), .m_axi_weights_arvalid(arvalid[1]),
-    .m_axi_weights_arready(arready[1]), .m_axi_weights_rid(rid[1]), .m_axi_weights_rdata(rdata[1]),
-    .m_axi_weights_rresp(rresp[1]), .m_axi_weights_rlast(rlast[1]), .m_axi_weights_rvalid(rvalid[1]),
-    .m_axi_weights_rready(rready[1]),
-    .m_axi_activations_arid(arid[2]), .m_axi_activations_araddr(araddr[2]), .m_axi_activations_arlen(arlen[2]),
-    .m_axi_activations_arsize(arsize[2]), .m_axi_activations_arburst(arburst[2]), .m_axi_activations_arvalid(arvalid[2]),
-    .m_axi_activations_arready(arready[2]), .m_axi_activations_rid(rid[2]), .m_axi_activations_rdata(rdata[2]),
-    .m_axi_activations_rresp(rresp[2]), .m_axi_activations_rlast(rlast[2]), .m_axi_activations_rvalid(rvalid[2]),
-    .m_axi_activations_rready(rready[2]),
-    .m_axi_residual_arid(arid[3]), .m_axi_residual_araddr(araddr[3]), .m_axi_residual_arlen(arlen[3]),
-    .m_axi_residual_arsize(arsize[3]), .m_axi_residual_arburst(arburst[3]), .m_axi_residual_arvalid(arvalid[3]),
-    .m_axi_residual_arready(arready[3]), .m_axi_residual_rid(rid[3]), .m_axi_residual_rdata(rdata[3]),
-    .m_axi_residual_rresp(rresp[3]), .m_axi_residual_rlast(rlast[3]), .m_axi_residual_rvalid(rvalid[3]),
-    .m_axi_residual_rready(rready[3]),
+    `READ_MASTER(program, 0),
+    `READ_MASTER(weights, 1),
+    `READ_MASTER(operands, 2),
+    `READ_MASTER(activations, 3),
+    `READ_MASTER(residual, 4),
     .m_axi_results_awid(awid), .m_axi_results_awaddr(awaddr), .m_axi_results_awlen(awlen),
     .m_axi_results_awsize(awsize), .m_axi_results_awburst(awburst), .m_axi_results_awvalid(awvalid),
     .m_axi_results_awready(awready), .m_axi_results_wdata(wdata), .m_axi_results_wstrb(wstrb),

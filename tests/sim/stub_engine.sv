@@ -40,6 +40,20 @@ module engine (
   input  logic         m_axi_weights_rlast,
   input  logic         m_axi_weights_rvalid,
   output logic         m_axi_weights_rready,
+  // operands
+  output logic [0:0]   m_axi_operands_arid,
+  output logic [39:0]  m_axi_operands_araddr,
+  output logic [7:0]   m_axi_operands_arlen,
+  output logic [2:0]   m_axi_operands_arsize,
+  output logic [1:0]   m_axi_operands_arburst,
+  output logic         m_axi_operands_arvalid,
+  input  logic         m_axi_operands_arready,
+  input  logic [0:0]   m_axi_operands_rid,
+  input  logic [127:0] m_axi_operands_rdata,
+  input  logic [1:0]   m_axi_operands_rresp,
+  input  logic         m_axi_operands_rlast,
+  input  logic         m_axi_operands_rvalid,
+  output logic         m_axi_operands_rready,
   // activations
   output logic [0:0]   m_axi_activations_arid,
   output logic [39:0]  m_axi_activations_araddr,
@@ -94,6 +108,13 @@ module engine (
   assign m_axi_weights_arburst = '0;
   assign m_axi_weights_arvalid = '0;
   assign m_axi_weights_rready = '0;
+  assign m_axi_operands_arid = '0;
+  assign m_axi_operands_araddr = '0;
+  assign m_axi_operands_arlen = '0;
+  assign m_axi_operands_arsize = '0;
+  assign m_axi_operands_arburst = '0;
+  assign m_axi_operands_arvalid = '0;
+  assign m_axi_operands_rready = '0;
   assign m_axi_residual_arid = '0;
   assign m_axi_residual_araddr = '0;
   assign m_axi_residual_arlen = '0;

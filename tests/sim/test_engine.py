@@ -10,6 +10,7 @@ import pytest
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.cost import WRAPPER, program_of
 from edgewright.hw.kernel.memory_timing import MemoryTiming
+from edgewright.hw.registers import PORTS
 from edgewright.hw.top import RTL, engine_top
 from edgewright.passes.diagnostics import CompileError
 from edgewright.sim import bench, engine
@@ -51,7 +52,7 @@ def test_jobs_follow_one_another(model: Build, stall: float) -> None:
     done = engine.run_engine(model, {PROGRAM: program}, jobs, dump=dump, stall=stall, memory=MEMORY)
     assert done.dumps == (*map(inverted, inputs), inverted(inputs[-1]))
     assert [beats["results"] for beats in done.beats] == [301, 301, 301, 1]
-    assert done.beats[0] == {"program": 2, "weights": 0, "activations": 301, "residual": 0, "results": 301}
+    assert done.beats[0] == dict.fromkeys(PORTS, 0) | {"program": 2, "activations": 301, "results": 301}
     if not stall:
         assert done.cycles[0] == done.cycles[1] == done.cycles[2]
         assert 301 < done.cycles[0] < 380
