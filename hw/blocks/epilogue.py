@@ -44,7 +44,8 @@ def add_epilogue(
     residual: Channel,
     results: Channel,
 ) -> None:
-    """``sums``: ACCUMULATOR[tokens, outs]; ``offsets``: per tile of sums of products with computed operands; ``residual``: i16[outs] per valid row; ``results``: i16[outs] per valid row."""
+    """``sums``: ACCUMULATOR[tokens, outs]; ``offsets``: per tile of sums of products with computed operands; ``residual``:
+    i16[outs] per valid row; ``results``: i16[outs] per valid row."""
 
     @b.process(
         command=commands,

@@ -22,8 +22,8 @@ def add_product(
     scores: Channel,
     sums: Channel,
 ) -> None:
-    """One job per block of tokens; ``weights`` and ``operands``: i8[outs, ins], constant and computed tiles; ``scores`` and ``sums`` are ``ACCUMULATOR[tokens, outs]``, one tile of outputs per stream
-    token."""
+    """One job per block of tokens; ``weights`` and ``operands``: i8[outs, ins], constant and computed tiles; ``scores`` and
+    ``sums``: ``ACCUMULATOR[tokens, outs]``, one tile of outputs per stream token."""
 
     @b.process(
         command=commands,

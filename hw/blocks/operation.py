@@ -1,8 +1,9 @@
 """The engine's instructions: a descriptor per fused operation, which holds one command for each unit of the engine.
 
 A descriptor is ``WORDS`` memory words: the commands one after the other, each with its own encoding. Three sides work through
-them on their own: constants, computed operands, and activations. They pass a command on as it is, so that commands queue independently and successive operations overlap. A quantity that several units need, such
-as the number of tokens, stands in each of their commands; ``FIELDS`` gives it one name and one width.
+them on their own: constants, computed operands and activations. They pass a command on as it is, so that commands queue
+independently and successive operations overlap. A quantity that several units need, such as the number of tokens, stands in
+each of their commands; ``FIELDS`` gives it one name and one width.
 """
 
 from __future__ import annotations

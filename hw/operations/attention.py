@@ -75,10 +75,8 @@ class AttentionProduct(Product):
             because = f"{self.key.rows:,} keys exceed {config.key_tiles * config.outs:,}"
             yield because, "use fewer tokens, or a board with more `key_tiles`"
         elif blocks * 2 * depth > config.operand_tiles:
-            yield (
-                f"keys and values of one head take {blocks * 2 * depth:,} tiles, a bank of operands holds {config.operand_tiles:,}",
-                "use narrower heads",
-            )
+            because = f"keys and values of one head take {blocks * 2 * depth:,} tiles, a bank of operands holds"
+            yield f"{because} {config.operand_tiles:,}", "use narrower heads"
         if width > (most := config.outs * config.value_tiles):
             because = f"its heads are {width:,} wide, and the engine buffers the sums of a head's values for {most:,} channels"
             yield because, f"use more heads, of up to {most:,} channels"
