@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from edgewright.hw.fused import ConstantRows, Fused
+from edgewright.hw.fused import Fused
 from edgewright.hw.legal import IMPLEMENTS as IMPLEMENTS
 from edgewright.hw.legal import MOVES, ON_A_CPU, grouped, refusals
 from edgewright.hw.memory import WORD_BYTES, round_up
 from edgewright.hw.operations.attention import AttentionProduct
+from edgewright.hw.operations.copy import CopyProduct
 from edgewright.hw.operations.operation import Operation, Place, Residual, operands
 from edgewright.hw.operations.patches import PatchProduct
 from edgewright.hw.operations.pooling import PoolProduct
@@ -96,10 +97,11 @@ class Fuser:
     # ---- joins
 
     def joined(self, node: Node) -> Iterator[Operation]:
-        """Yield one operation for each part of a Concat, which stores it in place; constant parts are in the memory image."""
+        """Yield one operation for each part of a Concat, which stores it in place."""
         assert isinstance(node.op, Concat)
         axis = node.op.axis % len(node.shape)
-        operations, rows = [], []
+        operations: list[Operation] = []
+        constants: list[Integers] = []
         first = 0
         for part in node.inputs:
             place = place_of(node, axis, first, part.shape[axis])
@@ -107,13 +109,16 @@ class Fuser:
             shown = selection(part)
             if isinstance(shown.base.op, Constant):
                 values = constant(shown.base).reshape(rows_columns(shown.base))[np.ix_(shown.rows, shown.columns)]
-                rows.append(ConstantRows(place, values))
+                constants.append(values)
+                elem = np.int8 if node.elem == INT8 else np.int16
+                rows = make_constant(values.astype(elem), origin=shown.base.origin)
+                copy = CopyProduct(node=rows, source=whole(rows), scale=Scale.one(rows, values.shape[1]))
+                operations.append(Operation(copy, rows, place))
             else:
                 operations.append(self.operation(part, place))
-        if not operations:
-            self.fused.constants[node] = np.concatenate([row.values for row in rows], axis=int(axis == len(node.shape) - 1))
+        if len(constants) == len(operations):
+            self.fused.constants[node] = np.concatenate(constants, axis=int(axis == len(node.shape) - 1))
             return
-        self.fused.constant_rows += rows
         yield from operations
 
     # ---- one fused operation

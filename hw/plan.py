@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import WORDS, encode
+from edgewright.hw.copied_inputs import copy_inputs
 from edgewright.hw.fuse import fuse
 from edgewright.hw.fused import Fused
 from edgewright.hw.limits import too_wide
@@ -17,7 +18,6 @@ from edgewright.hw.views import StoredView
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Concat
 
 __all__ = ["Plan", "Step", "pack_rows", "plan", "unpack_rows"]
 
@@ -66,7 +66,7 @@ class Plan:
 
 def plan(graph: Graph, config: EngineConfig) -> Plan:
     """Plan a graph. Raises ``CompileError`` if the engine cannot run a part of it, or it does not fit."""
-    planned = Planner(graph, config, fuse(graph)).plan()
+    planned = Planner(graph, config, copy_inputs(fuse(graph), config)).plan()
     check_reach(planned.steps, planned.storage)
     return planned
 
@@ -104,17 +104,15 @@ class Planner:
             kind = "constant" if node in self.constants else "input"
             # an unaligned last line of an image touches one word more than the image has
             self.place(allocator, node, kind, WORD_BYTES)
-        keeps_rows = [node for node in dict.fromkeys(o.target for o in self.operations) if isinstance(node.op, Concat)]
-        # a value that joins constant rows is in external memory, whose image has them; so is what the host reads
-        for node in keeps_rows:
-            self.place(allocator, node, "output" if node in forever else "activation")
         for position, operation in enumerate(self.operations):
             target = operation.target
             if target not in self.storage.addresses:
-                chip = target not in forever and on_chip.fits(layout(target).size_bytes)
-                self.place(on_chip if chip else allocator, target, "output" if target in forever else "activation")
+                padding = WORD_BYTES if target in self.fused.copies else 0  # as after the input itself
+                chip = target not in forever and on_chip.fits(layout(target).size_bytes + padding)
+                kind = "output" if target in forever else "activation"
+                self.place(on_chip if chip else allocator, target, kind, padding)
             for node, use in last_use.items():
-                temporary = node in targets and node not in forever and node not in keeps_rows
+                temporary = node in targets and node not in forever
                 if use == position and temporary and node in self.storage.addresses:
                     for memory in (allocator, on_chip):
                         memory.free(self.storage.addresses[node])
@@ -158,7 +156,8 @@ class Planner:
 
     def assemble(self, steps: list[Step], end: int) -> Plan:
         """Fill the memory image: descriptors, blobs, constants."""
-        program, parts = self.config.on_chip_bytes, self.constant_rows()
+        program, where = self.config.on_chip_bytes, self.storage
+        parts = [(where.addresses[node], pack_rows(array, where.layouts[node])) for node, array in self.constants.items()]
         for position, step in enumerate(steps):
             address = step.fields["blob_address"]
             parts += [(address, step.blob), (program + position * DESCRIPTOR_BYTES, encode(step.fields))]
@@ -179,22 +178,6 @@ class Planner:
             program,
             end,
         )
-
-    def constant_rows(self) -> list[tuple[int, bytes]]:
-        """Return the constants in memory by address: whole values, and the constant parts of joined ones."""
-        layouts, addresses = self.storage.layouts, self.storage.addresses
-        parts = [(addresses[node], pack_rows(array, layouts[node])) for node, array in self.constants.items()]
-        for target in dict.fromkeys(rows.place.target for rows in self.fused.constant_rows):
-            where = layouts[target]
-            full = np.zeros((where.rows, where.columns), np.int64)
-            for rows in self.fused.constant_rows:
-                place = rows.place
-                if place.target is target:
-                    height, width = rows.values.shape
-                    at = place.first_row + place.row_step * np.arange(height)
-                    full[at, place.first_column : place.first_column + width] = rows.values
-            parts.append((addresses[target], pack_rows(full, where)))
-        return parts
 
     # ---- order
 

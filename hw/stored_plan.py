@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS, encode
+from edgewright.hw.copied_inputs import copy_inputs
 from edgewright.hw.cost import Cycles
 from edgewright.hw.fuse import fuse
 from edgewright.hw.memory import WORD_BYTES, Region, layout
@@ -99,8 +100,8 @@ def restore(content: bytes, graph: Graph, config: EngineConfig, image: bytes) ->
 def _restored(stored: _Plan, graph: Graph, config: EngineConfig, image: bytes) -> Plan:
     if stored.memory_bytes != len(image):
         raise ValueError(f"the memory image has {len(image)} bytes instead of {stored.memory_bytes}")
-    fused = fuse(graph)
-    values = _values(graph, fused.constants)
+    fused = copy_inputs(fuse(graph), config)
+    values = _values(graph, [*fused.constants, *fused.copies])
     if any(position >= len(values) for position, _ in stored.addresses):
         raise ValueError("it places a value that the graph does not have")
     addresses = {values[position]: address for position, address in stored.addresses}

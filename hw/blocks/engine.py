@@ -4,8 +4,9 @@ program --> fetch --> gates --> commands for every process
 weights --> route --> tiles, table, norm and channel parameters
 operands --> tiles of keys and values ---------+
 activations --> route --> (LayerNorm) --> tiles --> array --> epilogue --> store --> results
-                                           ^          |           ^
-                                           +- softmax +        residual
+                                |          ^          |           ^             ^
+                                |          +- softmax +        residual         |
+                                +------------------- copies --------------------+
 """
 
 from __future__ import annotations
@@ -145,6 +146,7 @@ def build(cfg: EngineConfig) -> Block:
     )
 
     direct = b.channel("direct_words", WORD, depth=8)
+    copied = b.channel("copied_words", WORD, depth=8)
     norm_words = b.channel("norm_words", WORD, depth=8)
     line_offsets = b.channel("line_offsets", u(address_bits(cfg.word_bytes)), depth=64)
     normed = b.channel("normed_rows", row_type(cfg), depth=8)
@@ -154,7 +156,7 @@ def build(cfg: EngineConfig) -> Block:
     sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     tiles = b.buffer("activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks)
     add_fetch_addresses(b, cfg, fetch, requests["activations"], line_offsets)
-    add_route(b, route, words["activations"], norm=norm_words, direct=direct)
+    add_route(b, route, words["activations"], norm=norm_words, direct=direct, copied=copied)
     add_norm(b, norms, norm_words, norm_params, normed, cfg=cfg)
     add_fill(b, cfg, fill, direct=direct, offsets=line_offsets, normed=normed, weights=attention_tiles, tiles=tiles)
     fed = {name: b.channel(f"fed_{name}", tile, depth=2) for name in ("weights", "operands")}
@@ -169,5 +171,5 @@ def build(cfg: EngineConfig) -> Block:
     results = b.channel("result_values", result_type(cfg), depth=64)
     add_residual(b, cfg, residuals, requests["residual"], words["residual"], residual_rows)
     add_epilogue(b, cfg, finish, sums, row_scales, params, fed_offsets, table, residual_rows, results)
-    add_store(b, cfg, stores, results, requests["results"], words["results"])
+    add_store(b, cfg, stores, results=results, copied=copied, requests=requests["results"], words=words["results"])
     return b

@@ -31,6 +31,7 @@ FIELDS: dict[str, Int] = {
     "drain_run": u(8),
     "final": u(1),
     # --- what the operation is
+    "copy": u(1),  # words from one place to another, past the array
     "attention": u(1),
     "computed": u(1),  # the array's second operand is no constant
     "norm": u(1),
@@ -102,6 +103,7 @@ def command(name: str, *fields: str) -> Struct:
 
 
 Start = Struct("Start", addr=ADDRESS, count=u(16))
+LoadGate = command("LoadGate", "copy")
 LoadAddresses = command("LoadAddresses", "blob_address", "blob_beats")
 LoadRoute = command("LoadRoute", "const_tiles", "norm_entries", "param_entries")
 LoadTiles = command("LoadTiles", "const_tiles")
@@ -121,7 +123,7 @@ OperandAddresses = command(
     "value_depth",
 )
 OperandTiles = command("OperandTiles", "n_keys", "key_blocks", "key_depth", "value_blocks", "value_depth", "base1")
-RunGate = command("RunGate", "waits_run", "drain_run", "final", "ones", "norm", "attention", "computed", "residual")
+RunGate = command("RunGate", "waits_run", "drain_run", "final", "copy", "ones", "norm", "attention", "computed", "residual")
 Fetch = command(
     "Fetch",
     "act_address",
@@ -138,7 +140,7 @@ Fetch = command(
     "stride_line",
     "patch",
 )
-Route = command("Route", "act_words", "norm")
+Route = command("Route", "act_words", "norm", "copy")
 Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm_shift")
 Fill = command("Fill", "n_jobs", "attention", "norm", "ones", "patch", "straddle", "n_tokens", "depth0", "depth1")
 WeightFeed = command("WeightFeed", "n_jobs", "outs0", "depth0")
@@ -161,10 +163,11 @@ Finish = command(
     "res_shift",
 )
 Residual = command("Residual", "n_blocks", "n_tokens", "out_tiles", "res_address", "res_pitch")
-Store = command("Store", "n_blocks", "n_tokens", "out_tiles", "out16", "out_address", "out_pitch")
+Store = command("Store", "copy", "n_blocks", "n_tokens", "out_tiles", "out16", "out_address", "out_pitch")
 
 
 LOAD_UNITS = {
+    "gate": LoadGate,
     "addresses": LoadAddresses,
     "route": LoadRoute,
     "tiles": LoadTiles,

@@ -45,12 +45,13 @@ def add_load_issue(
 
     @b.process(command=ops)
     def load_issue(p: ProcessTrace, c: StructValue, i: Value) -> None:
-        p.write(addresses, c.addresses)
-        p.write(route, c.route)
-        p.write(tiles, c.tiles, when=c.tiles.const_tiles != 0)
-        p.write(table, c.table)
-        p.write(norm, c.norm, when=c.norm.norm_entries != 0)
-        p.write(params, c.params)
+        loads = ~c.gate.copy
+        p.write(addresses, c.addresses, when=loads)
+        p.write(route, c.route, when=loads)
+        p.write(tiles, c.tiles, when=loads & (c.tiles.const_tiles != 0))
+        p.write(table, c.table, when=loads)
+        p.write(norm, c.norm, when=loads & (c.norm.norm_entries != 0))
+        p.write(params, c.params, when=loads)
 
 
 def add_operand_gate(b: Block, ops: Channel, done: Channel, *, addresses: Channel, tiles: Channel) -> None:
@@ -90,18 +91,19 @@ def add_run_gate(
         go = w == c.gate.waits_run
         p.read(done, when=w != c.gate.waits_run, absent=True)
         reads_memory = go & ~c.gate.ones
+        computes = go & ~c.gate.copy
         p.write(fetch, c.fetch, when=reads_memory)
         p.write(route, c.route, when=reads_memory)
         for channel in norms:
             p.write(channel, c.norm, when=go & c.gate.norm)
-        p.write(fill, c.fill, when=go)
-        p.write(weights, c.weights, when=go & ~c.gate.computed)
+        p.write(fill, c.fill, when=computes)
+        p.write(weights, c.weights, when=computes & ~c.gate.computed)
         p.write(operands, c.operands, when=go & c.gate.computed)
         p.write(offsets, c.offsets, when=go & c.gate.computed)
-        p.write(product, c.product, when=go)
+        p.write(product, c.product, when=computes)
         for channel in softmaxes:
             p.write(channel, c.softmax, when=go & c.gate.attention)
-        p.write(finish, c.finish, when=go)
+        p.write(finish, c.finish, when=computes)
         for channel in residuals:
             p.write(channel, c.residual, when=go & c.gate.residual)
         for channel in stores:

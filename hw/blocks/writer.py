@@ -32,27 +32,44 @@ def add_residual(
 
 
 def add_store(
-    b: Block, cfg: EngineConfig, commands: Sequence[Channel], results: Channel, requests: Channel, words: Channel
+    b: Block,
+    cfg: EngineConfig,
+    commands: Sequence[Channel],
+    *,
+    results: Channel,
+    copied: Channel,
+    requests: Channel,
+    words: Channel,
 ) -> None:
-    """Write each row: one word of int8 or two of int16. The operation's last request is marked, for its completion."""
+    """Write each row: one word of int8 or two of int16 per tile of outputs, token by token; or the words of a copy, row by row.
+    The operation's last request is marked, for its completion."""
     address_cmds, data_cmds = commands
-    loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
+    loops: Loops = [
+        ("j", lambda c: c.n_blocks),
+        ("a", lambda c, j: select(c.copy, cfg.tokens, c.out_tiles)),
+        ("b", lambda c, j, a: select(c.copy, c.out_tiles, cfg.tokens)),
+    ]
+
+    def token_of(c: StructValue, j: Value, a: Value, b: Value) -> Value:
+        return wrap(j * cfg.tokens + select(c.copy, a, b), u(16))
 
     @b.process(command=address_cmds, loops=loops)
-    def store_addresses(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
-        token = j * cfg.tokens + t
+    def store_addresses(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value) -> None:
+        token = token_of(c, j, a, b)
+        tile = select(c.copy, b, a)
         valid = token < c.n_tokens
-        mark = last(j) & last(o) & last(t)
-        address = wrap(c.out_address + token * c.out_pitch + o * select(c.out16, 2 * cfg.word_bytes, cfg.word_bytes), u(40))
+        mark = last(j) & last(a) & last(b)
+        address = wrap(c.out_address + token * c.out_pitch + tile * select(c.out16, 2 * cfg.word_bytes, cfg.word_bytes), u(40))
         beats = wrap(select(valid, select(c.out16, 2, 1), 0), u(16))
         p.write(requests, struct(addr=address, beats=beats, mark=mark), when=valid | mark)
 
-    @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, o, t: select(c.out16, 2, 1))])
-    def store_words(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:
-        valid = (j * cfg.tokens + t) < c.n_tokens
-        row = p.read(results, when=valid & (h == 0), absent=True)  # i16[outs]
+    @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, a, b: select(c.out16, 2, 1))])
+    def store_words(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value, h: Value) -> None:
+        valid = token_of(c, j, a, b) < c.n_tokens
+        row = p.read(results, when=valid & (h == 0) & ~c.copy, absent=True)  # i16[outs]
+        copy = p.read(copied, when=valid & c.copy, absent=True)
         word = 8 * cfg.word_bytes
         bytes8 = reinterpret(wrap(row, i(8)), u(word))
         halves = reinterpret(row, u(2 * word))
         half = select(h == 0, bits(halves, word - 1, 0), bits(halves, 2 * word - 1, word))
-        p.write(words, select(c.out16, half, bytes8), when=valid)
+        p.write(words, select(c.copy, copy, select(c.out16, half, bytes8)), when=valid)

@@ -15,6 +15,7 @@ from edgewright.hw import blobs
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS
 from edgewright.hw.memory import WORD_BYTES, Storage
+from edgewright.hw.operations.copy import CopyProduct
 from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Integers, Product, largest, tiles
 from edgewright.hw.views import StoredView, rows_columns
 from edgewright.passes.ir.graph import Node
@@ -55,7 +56,7 @@ class Operation:
     @property
     def name(self) -> str:
         """The ONNX name that a report shows for this operation."""
-        return (self.result if self.product.selects else self.product.node).name
+        return (self.result if self.product.selects or self.product.copies else self.product.node).name
 
     @property
     def kind(self) -> str:
@@ -101,13 +102,15 @@ class Operation:
             part = slice(first, first + columns)
             fields = dict.fromkeys(FIELDS, 0) | self.output_fields(storage, config, first, columns)
             fields |= product.fields(storage, config, first, columns)
-            params = blobs.channel_params(
-                product.bias_of(first, columns), scale.multiplier[part], scale.shift[part], config.outs
-            )
-            weights = product.weight_tiles(config, first, columns)
-            blob = weights + blobs.table_bytes(self.table) + product.norm_params(config) + params
+            blob = b""
+            if not product.copies:
+                params = blobs.channel_params(
+                    product.bias_of(first, columns), scale.multiplier[part], scale.shift[part], config.outs
+                )
+                weights = product.weight_tiles(config, first, columns)
+                blob = weights + blobs.table_bytes(self.table) + product.norm_params(config) + params
             whole = math.prod(rows_columns(product.node))
-            macs = 0 if product.selects else product.node.work.macs * self.shape[0] * columns // whole
+            macs = 0 if product.selects or product.copies else product.node.work.macs * self.shape[0] * columns // whole
             yield Step(self, config, fields, blob, first, columns, macs)
 
     def output_fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
@@ -189,12 +192,18 @@ class Step:
 
     def expected(self, values: Mapping[Node, Array]) -> Integers:
         """Return what it must store, (rows, channels); ``values`` holds every node's value."""
+        if isinstance(copy := self.operation.product, CopyProduct):
+            return copy.expected(values)
         full = np.asarray(values[self.operation.result], dtype=np.int64).reshape(self.operation.shape)
         return full[:, self.first_column : self.first_column + self.columns]
 
     def addresses(self) -> NDArray[np.uint64]:
-        """Return the address of every word that it stores, in order: blocks of tokens, tiles of outputs, tokens."""
+        """Return the address of every word that it stores, in order: blocks of tokens, tiles of outputs, tokens; of a copy,
+        rows."""
         fields = self.fields
+        if fields["copy"]:
+            rows, words = np.arange(self.rows)[:, None] * fields["out_pitch"], np.arange(fields["out_tiles"]) * WORD_BYTES
+            return (fields["out_address"] + rows + words).reshape(-1).astype(np.uint64)
         tile, word = np.arange(fields["out_tiles"])[:, None, None], np.arange(self.row_words)
         order = []
         for token in self.blocks():
@@ -204,6 +213,8 @@ class Step:
 
     def integers(self, words: NDArray[np.uint8]) -> Integers:
         """Return the integers of the words that it stored, (rows, channels); ``words`` (n, WORD_BYTES) are in its order."""
+        if isinstance(copy := self.operation.product, CopyProduct):
+            return copy.integers(words)
         outs, stored, position = self.config.outs, [], 0
         for token in self.blocks():
             shape = self.fields["out_tiles"], len(token), outs

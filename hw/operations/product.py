@@ -78,10 +78,11 @@ class Product(ABC):
     """What the array computes of one operation.
 
     ``node``: the graph's product. ``source``: the value whose rows (or patches) are its tokens. ``selects``: it has no products
-    of the model itself.
+    of the model itself. ``copies``: it goes past the array.
     """
 
     kind: ClassVar[str]
+    copies: ClassVar[bool] = False
     node: Node
     source: StoredView
     scale: Scale

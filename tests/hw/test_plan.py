@@ -21,7 +21,6 @@ from edgewright.passes.ir.types import INT8, INT16, Int, Level
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
-    Concat,
     Constant,
     Conv,
     LayerNormalization,
@@ -165,8 +164,7 @@ def overlapping(planned: Plan) -> list[tuple[int, str, str]]:
         begin = planned.addresses[operation.target]
         end = begin + planned.layouts[operation.target].size_bytes
         for other, last in until.items():
-            # joined values hold constants from the start; what the engine computes lives from its first write on
-            since = -1 if isinstance(other.op, Concat) else written.get(other, -1)
+            since = written.get(other, -1)
             if other is operation.target or not since < at <= last:
                 continue
             start = planned.addresses[other]

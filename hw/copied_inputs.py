@@ -1,0 +1,56 @@
+"""Copy inputs to on-chip memory whose patches would be fetched from external memory a line at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.fused import Fused
+from edgewright.hw.memory import WORD_BYTES, layout
+from edgewright.hw.operations.copy import CopyProduct
+from edgewright.hw.operations.operation import Operation, Place
+from edgewright.hw.operations.patches import PatchProduct
+from edgewright.hw.operations.product import Scale, whole
+from edgewright.passes.ir.graph import Node
+
+ANSWER_CYCLES = 100
+"""Cycles in which a board's memory answers."""
+OUTSTANDING = 16
+"""Requests of a port that it works on at a time."""
+
+
+def copy_inputs(fused: Fused, config: EngineConfig) -> Fused:
+    """Return the operations with copies of the inputs for which they pay."""
+    fetches: dict[Node, int] = {}
+    for operation in fused.operations:
+        if isinstance(product := operation.product, PatchProduct):
+            pieces = sum(1 for _ in operation.pieces(config))
+            root, (rows, columns) = product.source.root, product.grid
+            fetches[root] = fetches.get(root, 0) + pieces * rows * columns * product.channels * product.patch
+    copies = {root: copy_of(root) for root, count in fetches.items() if pays(root, count, config)}
+    operations = [copy_operation(root, copy) for root, copy in copies.items()]
+    for operation in fused.operations:
+        product = operation.product
+        if isinstance(product, PatchProduct) and product.source.root in copies:
+            source = replace(product.source, root=copies[product.source.root])
+            operation = replace(operation, product=replace(product, source=source))
+        operations.append(operation)
+    return Fused(operations, fused.constants, list(copies.values()), fused.outputs)
+
+
+def pays(root: Node, fetches: int, config: EngineConfig) -> bool:
+    """Return whether an input fits on chip and is copied in fewer cycles than so many requests for its lines take."""
+    size = layout(root).size_bytes
+    return size < config.on_chip_bytes and fetches * ANSWER_CYCLES // OUTSTANDING > size // WORD_BYTES + 2 * ANSWER_CYCLES
+
+
+def copy_of(root: Node) -> Node:
+    """Return the on-chip value that holds an input."""
+    return replace(root, origin=(f"{root.name} on chip",))
+
+
+def copy_operation(root: Node, copy: Node) -> Operation:
+    """Return the operation that copies an input."""
+    source = whole(root)
+    product = CopyProduct(node=root, source=source, scale=Scale.one(root, source.columns), contiguous=True)
+    return Operation(product, root, Place(copy))
