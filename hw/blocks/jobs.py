@@ -1,8 +1,8 @@
 """The order of an operation's jobs: one place for the units that work through them and for the planner that counts them.
 
 A job is one block of tokens through the array. A linear product has one job per block. Attention has two, scores and values,
-interleaved so that the softmax of one block overlaps with the products of its neighbours:
-S0, S1, V0, S2, V1, ..., V(n-2), V(n-1).
+interleaved so that the softmax of one block overlaps with the products of three others:
+S0, S1, S2, V0, S3, V1, ..., S(n-1), V(n-3), V(n-2), V(n-1).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def reads_rows(c: StructValue, j: Value) -> Value:
     """Return whether job ``j`` multiplies rows: a linear product or scores (1), rather than values (0)."""
     odd = bits(j, 0, 0)
     linear: Value = ~c.attention
-    return linear | first(j) | (odd & ~last(j))
+    return linear | first(j) | (~odd & (j + 2 != c.n_jobs)) | ((j == 1) & ~last(j))
 
 
 def row_block(c: StructValue, j: Value) -> Any:
     """Return the block of tokens whose rows job ``j`` reads; without meaning for a job of values."""
-    return select(c.attention, select(first(j), 0, (j + 1) >> 1), j)
+    return select(c.attention & ~first(j) & (j != 1), (j >> 1) + 1, j)
 
 
 def depth(c: StructValue, j: Value) -> Any:

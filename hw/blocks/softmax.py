@@ -53,7 +53,7 @@ def add_softmax(
     max_cmds, exp_cmds, recip_cmds = commands
     tokens, outs, keys = cfg.tokens, cfg.outs, cfg.softmax_keys
     parts_of_tile, lane = outs // keys, u(address_bits(outs))
-    store = b.buffer("softmax_scores", SCORE[tokens, outs], depth=cfg.key_tiles, banks=2)
+    store = b.buffer("softmax_scores", SCORE[tokens, outs], depth=cfg.key_tiles, banks=3)
     maxima = b.channel("softmax_maxima", SCORE[tokens], depth=2)
     totals = b.channel("softmax_totals", TOTAL[tokens], depth=4)
     table = b.rom("softmax_exp2", u(16), EXP2_TABLE)
