@@ -13,6 +13,7 @@ from edgewright.hw.fused import Fused
 from edgewright.hw.limits import too_wide
 from edgewright.hw.memory import ALIGN_BYTES, WORD_BYTES, Allocator, Layout, Region, Storage, layout, round_up
 from edgewright.hw.operations.operation import Operation, Step, operands
+from edgewright.hw.order import order
 from edgewright.hw.reach import check_reach
 from edgewright.hw.views import StoredView
 from edgewright.passes.diagnostics import CompileError, Diagnostic
@@ -22,8 +23,6 @@ from edgewright.passes.ir.types import Array
 __all__ = ["Plan", "Step", "pack_rows", "plan", "unpack_rows"]
 
 DESCRIPTOR_BYTES = WORDS * WORD_BYTES
-LOOKAHEAD = 8
-"""Descriptors after which a gate takes a completion that it does not need, so that completions never accumulate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +136,10 @@ class Planner:
         count = sum(1 for operation in self.operations for _ in operation.pieces(self.config))
         begin = self.config.on_chip_bytes
         activations_end = self.place_values(begin + round_up(count * DESCRIPTOR_BYTES, ALIGN_BYTES))
-        steps = self.order([step for operation in self.operations for step in operation.steps(self.storage, self.config)])
+        steps = [step for operation in self.operations for step in operation.steps(self.storage, self.config)]
         cursor = round_up(activations_end, ALIGN_BYTES)
         placed = []
-        for step in steps:
+        for step in order(steps, self.config):
             fields = {**step.fields, "blob_address": cursor, "blob_beats": len(step.blob) // WORD_BYTES}
             for excess in too_wide(fields):
                 self.refuse(step.operation, *excess)
@@ -178,28 +177,6 @@ class Planner:
             program,
             end,
         )
-
-    # ---- order
-
-    def order(self, steps: list[Step]) -> list[Step]:
-        """Add the completions that each gate waits for: a value is read only after all operations that write it have
-        finished."""
-        writers: dict[Node, int] = {}
-        taken = {"operands": 0, "run": 0}
-        ordered: list[Step] = []
-        for position, step in enumerate(steps):
-            operation = step.operation
-            fields = dict(step.fields)
-            for side, views in (("operands", operation.loaded), ("run", operation.streamed)):
-                needed = max([writers.get(view.root, -1) + 1 for view in views] + [position - LOOKAHEAD, taken[side]])
-                fields[f"waits_{side}"] = needed - taken[side]
-                taken[side] = needed
-                if position == len(steps) - 1:
-                    fields[f"drain_{side}"] = len(steps) - needed
-            fields["final"] = int(position == len(steps) - 1)
-            writers[operation.target] = position
-            ordered.append(replace(step, fields=fields))
-        return ordered
 
 
 def pack_rows(array: Array, where: Layout) -> bytes:

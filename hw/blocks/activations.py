@@ -32,8 +32,11 @@ RECIPROCAL_BITS = 20
 """Fraction bits of 1 / grid width, from which a token's row on the patch grid is computed."""
 
 
-def add_fetch_addresses(b: Block, cfg: EngineConfig, commands: Channel, requests: Channel, offsets: Channel) -> None:
-    """Request the rows of each block of tokens from memory, token by token; ``offsets`` is each line's first byte."""
+def add_fetch_addresses(
+    b: Block, cfg: EngineConfig, commands: Channel, go: Channel, requests: Channel, offsets: Channel
+) -> None:
+    """Request the rows of each block of tokens from memory, token by token, as soon as it may go; ``offsets`` is each line's
+    first byte."""
 
     @b.process(
         command=commands,
@@ -45,6 +48,7 @@ def add_fetch_addresses(b: Block, cfg: EngineConfig, commands: Channel, requests
         ],
     )
     def fetch_addresses(p: ProcessTrace, c: StructValue, j: Value, t: Value, plane: Value, line: Value) -> None:
+        p.read(go, when=first(t) & first(plane) & first(line), absent=True)
         token = j * cfg.tokens + t
         row = wrap((token * c.grid_recip) >> RECIPROCAL_BITS, u(16))
         column = wrap(token - row * c.grid_width, u(16))

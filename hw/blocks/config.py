@@ -17,7 +17,7 @@ class EngineConfig:
     """One engine configuration. The array does ``tokens * outs * ins`` products per cycle.
 
     ``*_tiles`` are depths of one bank: a tile of weights or of a computed operand is ``outs x ins`` int8, an activation tile
-    ``tokens x ins``. ``value_tiles``: the widest computed operand, in tiles of ``outs`` channels.
+    ``tokens x ins``. ``completions``: how many of them each reader of memory keeps that it has not needed yet.
     ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``read_ahead``: words that each
     read port asks for before they are taken, which have to cover the memory's latency.
     """
@@ -29,7 +29,6 @@ class EngineConfig:
     weight_banks: int = 4
     operand_tiles: int = 1024
     operand_banks: int = 2
-    value_tiles: int = 64
     activation_tiles: int = 256
     activation_banks: int = 4
     key_tiles: int = 64
@@ -39,6 +38,7 @@ class EngineConfig:
     on_chip_words: int = 0
     on_chip_banks: int = 8
     read_ahead: int = 64
+    completions: int = 512
 
     def __post_init__(self) -> None:
         if self.outs != self.word_bytes or self.ins != self.word_bytes:

@@ -23,8 +23,16 @@ from edgewright.hw.blocks.operands import (
     add_fill_operands,
     add_operand_addresses,
     offset_type,
+    partial_type,
 )
-from edgewright.hw.blocks.sequencer import add_fetch, add_load_issue, add_operand_gate, add_run_gate
+from edgewright.hw.blocks.sequencer import (
+    add_fetch,
+    add_gate,
+    add_load_issue,
+    add_operand_issue,
+    add_run_issue,
+    add_tracker,
+)
 from edgewright.hw.blocks.softmax import RowScale, add_softmax
 from edgewright.hw.blocks.weights import (
     add_feed_weights,
@@ -66,7 +74,7 @@ def build(cfg: EngineConfig) -> Block:
     for name in READERS:
         b.axi_read(name, requests[name], words[name], hub=hub and name not in ("program", "weights"), ahead=cfg.read_ahead)
     b.axi_write("results", requests["results"], words["results"], done, hub=hub)
-    done_operands, done_run = b.fork(done, 2, depth=64)
+    done_operands, done_fetch, done_residual, done_track = b.fork(done, 4, depth=cfg.completions)
 
     def commands(name: str, kind: Type, depth: int = 2) -> Channel:
         return b.channel(f"{name}_cmd", kind, depth=depth)
@@ -106,13 +114,16 @@ def build(cfg: EngineConfig) -> Block:
     add_fill_norm(b, cfg, load["norm"], routed["norm_param"], norm_params)
     add_fill_params(b, cfg, load["params"], routed["param"], params)
 
+    operand_gate = commands("operand_gate", op.OperandGate)
     operand_addresses = commands("operand_addresses", op.OperandAddresses)
     fill_operands = commands("fill_operands", op.OperandTiles)
+    go = {name: b.channel(f"{name}_go", u(1), depth=2) for name in ("operands", "activations", "residual")}
     operand_tiles = b.buffer("operand_tiles", tile, depth=cfg.operand_tiles, banks=cfg.operand_banks, style="ultra")
-    offsets = b.buffer("value_offsets", offset_type(cfg), depth=cfg.value_tiles, banks=cfg.operand_banks, style="distributed")
-    add_operand_gate(b, sides["operands"], done_operands, addresses=operand_addresses, tiles=fill_operands)
-    add_operand_addresses(b, cfg, operand_addresses, requests["operands"])
-    add_fill_operands(b, cfg, fill_operands, words["operands"], operand_tiles, offsets)
+    partials = b.buffer("value_sums", partial_type(cfg), depth=cfg.operand_tiles, banks=cfg.operand_banks)
+    add_operand_issue(b, sides["operands"], gate=operand_gate, addresses=operand_addresses, tiles=fill_operands)
+    add_gate(b, "operand_gate", "opd", operand_gate, done_operands, go["operands"])
+    add_operand_addresses(b, cfg, operand_addresses, go["operands"], requests["operands"])
+    add_fill_operands(b, cfg, fill_operands, words["operands"], operand_tiles, partials)
 
     fetch = commands("fetch", op.Fetch)
     route = commands("route", op.Route)
@@ -128,11 +139,17 @@ def build(cfg: EngineConfig) -> Block:
     finish = commands("finish", op.Finish)
     residuals = [commands(f"residual_{part}", op.Residual) for part in ("addresses", "rows")]
     stores = [commands(f"store_{part}", op.Store) for part in ("addresses", "words")]
-    add_run_gate(
+    track = commands("track", op.Track)
+    fetch_gate, residual_gate = commands("fetch_gate", op.FetchGate), commands("residual_gate", op.ResidualGate)
+    add_tracker(b, track, done_track, finished)
+    add_gate(b, "fetch_gate", "act", fetch_gate, done_fetch, go["activations"])
+    add_gate(b, "residual_gate", "res", residual_gate, done_residual, go["residual"])
+    add_run_issue(
         b,
         sides["run"],
-        done_run,
-        finished,
+        track=track,
+        fetch_gate=fetch_gate,
+        residual_gate=residual_gate,
         fetch=fetch,
         route=route,
         norms=norms,
@@ -155,7 +172,7 @@ def build(cfg: EngineConfig) -> Block:
     scores = b.channel("scores", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     tiles = b.buffer("activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks)
-    add_fetch_addresses(b, cfg, fetch, requests["activations"], line_offsets)
+    add_fetch_addresses(b, cfg, fetch, go["activations"], requests["activations"], line_offsets)
     add_route(b, route, words["activations"], norm=norm_words, direct=direct, copied=copied)
     add_norm(b, norms, norm_words, norm_params, normed, cfg=cfg)
     add_fill(b, cfg, fill, direct=direct, offsets=line_offsets, normed=normed, weights=attention_tiles, tiles=tiles)
@@ -163,13 +180,13 @@ def build(cfg: EngineConfig) -> Block:
     fed_offsets = b.channel("fed_offsets", offset_type(cfg), depth=2)
     add_feed_weights(b, feeds["weights"], weight_tiles, fed["weights"])
     add_feed_operands(b, feeds["operands"], operand_tiles, fed["operands"])
-    add_feed_offsets(b, feeds["offsets"], offsets, fed_offsets)
+    add_feed_offsets(b, cfg, feeds["offsets"], partials, fed_offsets)
     add_product(b, cfg, product, tiles, weights=fed["weights"], operands=fed["operands"], scores=scores, sums=sums)
     add_softmax(b, cfg, softmaxes, scores, attention_tiles, row_scales)
 
     residual_rows = b.channel("residual_values", result_type(cfg), depth=32)
     results = b.channel("result_values", result_type(cfg), depth=64)
-    add_residual(b, cfg, residuals, requests["residual"], words["residual"], residual_rows)
+    add_residual(b, cfg, residuals, go["residual"], requests["residual"], words["residual"], residual_rows)
     add_epilogue(b, cfg, finish, sums, row_scales, params, fed_offsets, table, residual_rows, results)
     add_store(b, cfg, stores, results=results, copied=copied, requests=requests["results"], words=words["results"])
     return b

@@ -20,8 +20,8 @@ def count(blocks: int, *, attention: bool = False) -> int:
 def reads_rows(c: StructValue, j: Value) -> Value:
     """Return whether job ``j`` multiplies rows: a linear product or scores (1), rather than values (0)."""
     odd = bits(j, 0, 0)
-    linear: Value = ~c.attention
-    return linear | first(j) | (~odd & (j + 2 != c.n_jobs)) | ((j == 1) & ~last(j))
+    rows: Value = ~c.attention | first(j) | (~odd & (j + 2 != c.n_jobs)) | ((j == 1) & ~last(j))
+    return rows
 
 
 def row_block(c: StructValue, j: Value) -> Any:

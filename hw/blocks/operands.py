@@ -2,13 +2,15 @@
 
 A tile is ``outs x ins`` int8. Values arrive one key per word but are consumed one channel per output, so their tiles are
 transposed when stored. The same rows are added up: the array reads attention weights minus 127, so a sum of products lacks 127
-times the sum of the values. Constants have a path of their own (`weights`), because these here wait for results.
+times the sum of the values. Constants have a path of their own (`weights`), because these here wait for results: ``outs`` keys
+and values are moved as soon as they have been stored.
 """
 
 from __future__ import annotations
 
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig, address_bits
+from edgewright.hw.blocks.operation import Loops
 from edgewright.hw.blocks.weights import row_type
 from edgewright.hw.kernel import (
     Array,
@@ -29,55 +31,53 @@ from edgewright.hw.kernel import (
 from edgewright.hw.kernel.ir import Buffer, Channel
 
 
+def partial_type(cfg: EngineConfig) -> Array:
+    """Return the type of the sum of ``ins`` values of one head, for ``outs`` channels."""
+    return i(12)[cfg.outs]
+
+
 def offset_type(cfg: EngineConfig) -> Array:
     """Return the type of what is added to sums of products with attention weights: 127 times up to 4,095 int8 values."""
     return i(27)[cfg.outs]
 
 
-def add_operand_addresses(b: Block, cfg: EngineConfig, commands: Channel, requests: Channel) -> None:
-    """Request the words of one operation from memory: keys, then values."""
+def operand_loops(cfg: EngineConfig) -> Loops:
+    """Return the loops over the words of an operation: blocks of ``outs`` tokens, keys then values, tiles, tokens."""
+    return [
+        ("r", lambda c: c.value_blocks),
+        ("s", 2),
+        ("d", lambda c, r, s: select(first(s), c.key_depth, c.value_depth)),
+        ("t", cfg.outs),
+    ]
 
-    @b.process(
-        command=commands,
-        loops=[
-            ("s", 2),
-            ("a", lambda c, s: select(first(s), c.key_blocks, c.value_depth)),
-            ("b", lambda c, s, a: select(first(s), c.key_depth, c.value_blocks)),
-            ("t", cfg.outs),
-        ],
-    )
-    def operand_addresses(p: ProcessTrace, c: StructValue, s: Value, a: Value, b: Value, t: Value) -> None:
-        token = select(first(s), a, b) * cfg.outs + t
-        column = select(first(s), b, a) * cfg.word_bytes
-        row = select(first(s), c.key_address, c.value_address) + token * c.key_pitch + column
+
+def add_operand_addresses(b: Block, cfg: EngineConfig, commands: Channel, go: Channel, requests: Channel) -> None:
+    """Request the words of one operation from memory, each block of tokens as soon as it may go."""
+
+    @b.process(command=commands, loops=operand_loops(cfg))
+    def operand_addresses(p: ProcessTrace, c: StructValue, r: Value, s: Value, d: Value, t: Value) -> None:
+        p.read(go, when=(first(s) | (c.key_depth == 0)) & first(d) & first(t), absent=True)
+        token = r * cfg.outs + t
+        row = select(first(s), c.key_address, c.value_address) + token * c.key_pitch + d * cfg.word_bytes
         p.write(requests, struct(addr=wrap(row, u(40)), beats=1, mark=0), when=token < c.n_keys)
 
 
-def add_fill_operands(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer, offsets: Buffer) -> None:
-    """Fill tiles of ``outs`` rows; keys beyond the last are zero rows. ``offsets``: per tile row of values."""
+def add_fill_operands(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer, partials: Buffer) -> None:
+    """Fill tiles of ``outs`` rows; keys beyond the last are zero rows. ``partials``: the sum of each tile of values."""
 
-    @b.process(
-        command=commands,
-        loops=[
-            ("s", 2),
-            ("a", lambda c, s: select(first(s), c.key_blocks, c.value_depth)),
-            ("b", lambda c, s, a: select(first(s), c.key_depth, c.value_blocks)),
-            ("t", cfg.outs),
-        ],
-    )
-    def fill_operands(p: ProcessTrace, c: StructValue, s: Value, a: Value, b: Value, t: Value) -> None:
+    @b.process(command=commands, loops=operand_loops(cfg))
+    def fill_operands(p: ProcessTrace, c: StructValue, r: Value, s: Value, d: Value, t: Value) -> None:
         p.lock(tiles, per=None)
-        p.lock(offsets, per=None)
-        token = select(first(s), a, b) * cfg.outs + t
-        valid = token < c.n_keys
+        p.lock(partials, per=None)
+        valid = (r * cfg.outs + t) < c.n_keys
         word = reinterpret(p.read(words, when=valid, absent=True), row_type(cfg))
         row = select(valid, word, 0)
         rows = p.shift_in(row, cfg.outs)  # i8[outs][ins], row t of the tile last
-        address = select(first(s), a * c.key_depth, c.base1 + a * c.value_blocks) + b
+        address = select(first(s), r * c.key_depth + d, c.base1 + d * c.value_blocks + r)
         p.store(tiles, wrap(address, u(address_bits(tiles.depth))), select(first(s), rows, rows.T), when=last(t))
-        total = p.accumulate(row, clear=first(b) & first(t), type=i(20)[cfg.outs])
-        offset = fit((total << 7) - total, offset_type(cfg).elem)
-        p.store(offsets, wrap(a, u(address_bits(offsets.depth))), offset, when=~first(s) & last(b) & last(t))
+        total = p.accumulate(row, clear=first(t), type=partial_type(cfg))
+        place = wrap(d * c.value_blocks + r, u(address_bits(partials.depth)))
+        p.store(partials, place, total, when=~first(s) & last(t))
 
 
 def add_feed_operands(b: Block, commands: Channel, tiles: Buffer, feed: Channel) -> None:
@@ -97,10 +97,15 @@ def add_feed_operands(b: Block, commands: Channel, tiles: Buffer, feed: Channel)
         p.write(feed, p.load(tiles, wrap(first_tile + k, u(address_bits(tiles.depth)))))
 
 
-def add_feed_offsets(b: Block, commands: Channel, offsets: Buffer, feed: Channel) -> None:
+def add_feed_offsets(b: Block, cfg: EngineConfig, commands: Channel, partials: Buffer, feed: Channel) -> None:
     """Feed the epilogue the offsets of each block of tokens; ``feed``: ``offset_type`` per tile of outputs."""
 
-    @b.process(command=commands, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles)])
-    def feed_offsets(p: ProcessTrace, c: StructValue, j: Value, o: Value) -> None:
-        p.lock(offsets, per=None)
-        p.write(feed, p.load(offsets, wrap(o, u(address_bits(offsets.depth)))))
+    @b.process(
+        command=commands,
+        loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("r", lambda c, j, o: c.value_blocks)],
+    )
+    def feed_offsets(p: ProcessTrace, c: StructValue, j: Value, o: Value, r: Value) -> None:
+        p.lock(partials, per=None)
+        part = p.load(partials, wrap(o * c.value_blocks + r, u(address_bits(partials.depth))))
+        total = p.accumulate(part, clear=first(r), type=i(20)[cfg.outs])
+        p.write(feed, fit((total << 7) - total, offset_type(cfg).elem), when=last(r))

@@ -24,11 +24,21 @@ ADDRESS = u(40)
 STRIDE = u(24)
 
 FIELDS: dict[str, Int] = {
-    # --- order: how many completions of earlier operations to wait for, on each side
-    "waits_operands": u(8),
-    "drain_operands": u(8),
-    "waits_run": u(8),
-    "drain_run": u(8),
+    # --- order: what each unit that reads memory waits for; see `sequencer.add_gate`
+    "act_blocks": u(12),
+    "act_first": u(12),
+    "act_next": u(1),
+    "act_drain": u(12),
+    "opd_blocks": u(12),
+    "opd_first": u(12),
+    "opd_next": u(1),
+    "opd_drain": u(12),
+    "res_blocks": u(12),
+    "res_first": u(12),
+    "res_next": u(1),
+    "res_drain": u(12),
+    "marks": u(12),  # completions that it gives
+    "progress": u(1),  # one for each block of tokens rather than one for all
     "final": u(1),
     # --- what the operation is
     "copy": u(1),  # words from one place to another, past the array
@@ -51,7 +61,6 @@ FIELDS: dict[str, Int] = {
     "value_address": ADDRESS,
     "key_pitch": STRIDE,
     "n_keys": u(12),
-    "key_blocks": u(8),
     "key_depth": u(8),
     "value_blocks": u(8),
     "value_depth": u(8),
@@ -103,27 +112,30 @@ def command(name: str, *fields: str) -> Struct:
 
 
 Start = Struct("Start", addr=ADDRESS, count=u(16))
-LoadGate = command("LoadGate", "copy")
+LoadIssue = command("LoadIssue", "copy")
 LoadAddresses = command("LoadAddresses", "blob_address", "blob_beats")
 LoadRoute = command("LoadRoute", "const_tiles", "norm_entries", "param_entries")
 LoadTiles = command("LoadTiles", "const_tiles")
 LoadTable = command("LoadTable", "table")
 LoadNorm = command("LoadNorm", "norm_entries")
 LoadParams = command("LoadParams", "param_entries")
-OperandGate = command("OperandGate", "waits_operands", "drain_operands", "computed")
+OperandIssue = command("OperandIssue", "computed")
+OperandGate = command("OperandGate", "opd_blocks", "opd_first", "opd_next", "opd_drain")
 OperandAddresses = command(
     "OperandAddresses",
     "key_address",
     "value_address",
     "key_pitch",
     "n_keys",
-    "key_blocks",
     "key_depth",
     "value_blocks",
     "value_depth",
 )
-OperandTiles = command("OperandTiles", "n_keys", "key_blocks", "key_depth", "value_blocks", "value_depth", "base1")
-RunGate = command("RunGate", "waits_run", "drain_run", "final", "copy", "ones", "norm", "attention", "computed", "residual")
+OperandTiles = command("OperandTiles", "n_keys", "key_depth", "value_blocks", "value_depth", "base1")
+RunIssue = command("RunIssue", "copy", "ones", "norm", "attention", "computed", "residual")
+Track = command("Track", "marks", "final")
+FetchGate = command("FetchGate", "act_blocks", "act_first", "act_next", "act_drain")
+ResidualGate = command("ResidualGate", "res_blocks", "res_first", "res_next", "res_drain")
 Fetch = command(
     "Fetch",
     "act_address",
@@ -145,7 +157,7 @@ Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm
 Fill = command("Fill", "n_jobs", "attention", "norm", "ones", "patch", "straddle", "n_tokens", "depth0", "depth1")
 WeightFeed = command("WeightFeed", "n_jobs", "outs0", "depth0")
 OperandFeed = command("OperandFeed", "n_jobs", "attention", "outs0", "depth0", "outs1", "depth1", "base1")
-OffsetFeed = command("OffsetFeed", "n_blocks", "out_tiles")
+OffsetFeed = command("OffsetFeed", "n_blocks", "out_tiles", "value_blocks")
 Product = command("Product", "n_jobs", "computed", "attention", "outs0", "depth0", "outs1", "depth1")
 Softmax = command("Softmax", "n_blocks", "outs0", "outs1", "n_keys", "score_multiplier", "score_shift")
 Finish = command(
@@ -163,11 +175,11 @@ Finish = command(
     "res_shift",
 )
 Residual = command("Residual", "n_blocks", "n_tokens", "out_tiles", "res_address", "res_pitch")
-Store = command("Store", "copy", "n_blocks", "n_tokens", "out_tiles", "out16", "out_address", "out_pitch")
+Store = command("Store", "copy", "progress", "n_blocks", "n_tokens", "out_tiles", "out16", "out_address", "out_pitch")
 
 
 LOAD_UNITS = {
-    "gate": LoadGate,
+    "issue": LoadIssue,
     "addresses": LoadAddresses,
     "route": LoadRoute,
     "tiles": LoadTiles,
@@ -176,10 +188,13 @@ LOAD_UNITS = {
     "params": LoadParams,
 }
 """Commands of the constants' side, in the order of a descriptor."""
-OPERAND_UNITS = {"gate": OperandGate, "addresses": OperandAddresses, "tiles": OperandTiles}
+OPERAND_UNITS = {"issue": OperandIssue, "gate": OperandGate, "addresses": OperandAddresses, "tiles": OperandTiles}
 """Commands of the side that loads computed operands, which follow them."""
 RUN_UNITS = {
-    "gate": RunGate,
+    "issue": RunIssue,
+    "track": Track,
+    "fetch_gate": FetchGate,
+    "residual_gate": ResidualGate,
     "fetch": Fetch,
     "route": Route,
     "norm": Norm,

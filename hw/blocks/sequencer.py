@@ -1,14 +1,29 @@
-"""Sequencer: fetch descriptors and issue each unit its command when the data that it depends on is in memory.
+"""Sequencer: fetch descriptors, issue each unit its command, and let those that read memory wait for what is not there yet.
 
-Three sides issue an operation. Its constants wait for room alone, so they are loaded long before the activations that they
-multiply are written. Its computed operands and its activations have a gate each, which waits for the completions that the
-planner requested. At the end of a program both gates drain the completions that they did not need.
+Three sides work through the operations: constants, computed operands and activations. Commands are issued as fast as units
+take them. Every stored block of tokens gives a completion once it is in memory. Each unit that reads memory has a gate, which
+counts completions and lets a block of reads go when the planner's number of them has come, so that an operation starts while
+the one before it ends. At the end of a program each gate drains the completions that it did not need.
 """
 
 from __future__ import annotations
 
 from edgewright.hw.blocks import operation as op
-from edgewright.hw.kernel import Block, ProcessTrace, StructValue, Value, bits, last, reinterpret, struct, u, width, wrap
+from edgewright.hw.kernel import (
+    Block,
+    ProcessTrace,
+    StructValue,
+    Value,
+    bits,
+    first,
+    last,
+    reinterpret,
+    select,
+    struct,
+    u,
+    width,
+    wrap,
+)
 from edgewright.hw.kernel.ir import Channel
 
 
@@ -45,7 +60,7 @@ def add_load_issue(
 
     @b.process(command=ops)
     def load_issue(p: ProcessTrace, c: StructValue, i: Value) -> None:
-        loads = ~c.gate.copy
+        loads = ~c.issue.copy
         p.write(addresses, c.addresses, when=loads)
         p.write(route, c.route, when=loads)
         p.write(tiles, c.tiles, when=loads & (c.tiles.const_tiles != 0))
@@ -54,23 +69,52 @@ def add_load_issue(
         p.write(params, c.params, when=loads)
 
 
-def add_operand_gate(b: Block, ops: Channel, done: Channel, *, addresses: Channel, tiles: Channel) -> None:
+def add_operand_issue(b: Block, ops: Channel, *, gate: Channel, addresses: Channel, tiles: Channel) -> None:
     """Issue the computed operands of each operation that has any."""
 
-    @b.process(command=ops, loops=[("w", lambda c: c.gate.waits_operands + 1 + c.gate.drain_operands)])
-    def operand_gate(p: ProcessTrace, c: StructValue, w: Value) -> None:
-        go = (w == c.gate.waits_operands) & c.gate.computed
-        p.read(done, when=w != c.gate.waits_operands, absent=True)
-        p.write(addresses, c.addresses, when=go)
-        p.write(tiles, c.tiles, when=go)
+    @b.process(command=ops)
+    def operand_issue(p: ProcessTrace, c: StructValue, i: Value) -> None:
+        p.write(gate, c.gate)
+        p.write(addresses, c.addresses, when=c.issue.computed)
+        p.write(tiles, c.tiles, when=c.issue.computed)
 
 
-def add_run_gate(
+def add_gate(b: Block, name: str, prefix: str, commands: Channel, done: Channel, go: Channel) -> None:
+    """Let the reads of one unit go, block by block. Of its command: ``first`` completions are taken before the first block,
+    ``next`` before each further one, ``drain`` after the last; without blocks ``first`` are taken."""
+
+    def field(c: StructValue, part: str) -> Value:
+        value: Value = getattr(c, f"{prefix}_{part}")
+        return value
+
+    def steps(c: StructValue, k: Value) -> Value:
+        after = select(last(k), field(c, "drain"), field(c, "next") + 1)
+        count: Value = select(first(k), field(c, "first") + (field(c, "blocks") != 0), after)
+        return count
+
+    @b.process(command=commands, loops=[("k", lambda c: field(c, "blocks") + 1), ("w", steps)], name=name)
+    def gate(p: ProcessTrace, c: StructValue, k: Value, w: Value) -> None:
+        goes = last(w) & ~last(k)
+        p.read(done, when=~goes, absent=True)
+        p.write(go, 1, when=goes)
+
+
+def add_tracker(b: Block, commands: Channel, done: Channel, finished: Channel) -> None:
+    """Count the completions of each operation; ``finished`` after the program's last."""
+
+    @b.process(command=commands, loops=[("m", lambda c: c.marks)])
+    def track(p: ProcessTrace, c: StructValue, m: Value) -> None:
+        p.read(done)
+        p.write(finished, 1, when=last(m) & c.final)
+
+
+def add_run_issue(
     b: Block,
     ops: Channel,
-    done: Channel,
-    finished: Channel,
     *,
+    track: Channel,
+    fetch_gate: Channel,
+    residual_gate: Channel,
     fetch: Channel,
     route: Channel,
     norms: list[Channel],
@@ -84,28 +128,28 @@ def add_run_gate(
     residuals: list[Channel],
     stores: list[Channel],
 ) -> None:
-    """Issue the activations side of each operation; ``finished`` after the last one's completion."""
+    """Issue the activations side of each operation."""
 
-    @b.process(command=ops, loops=[("w", lambda c: c.gate.waits_run + 1 + c.gate.drain_run)])
-    def run_gate(p: ProcessTrace, c: StructValue, w: Value) -> None:
-        go = w == c.gate.waits_run
-        p.read(done, when=w != c.gate.waits_run, absent=True)
-        reads_memory = go & ~c.gate.ones
-        computes = go & ~c.gate.copy
+    @b.process(command=ops)
+    def run_issue(p: ProcessTrace, c: StructValue, i: Value) -> None:
+        reads_memory = ~c.issue.ones
+        computes = ~c.issue.copy
+        p.write(track, c.track)
+        p.write(fetch_gate, c.fetch_gate)
+        p.write(residual_gate, c.residual_gate)
         p.write(fetch, c.fetch, when=reads_memory)
         p.write(route, c.route, when=reads_memory)
         for channel in norms:
-            p.write(channel, c.norm, when=go & c.gate.norm)
+            p.write(channel, c.norm, when=c.issue.norm)
         p.write(fill, c.fill, when=computes)
-        p.write(weights, c.weights, when=computes & ~c.gate.computed)
-        p.write(operands, c.operands, when=go & c.gate.computed)
-        p.write(offsets, c.offsets, when=go & c.gate.computed)
+        p.write(weights, c.weights, when=computes & ~c.issue.computed)
+        p.write(operands, c.operands, when=c.issue.computed)
+        p.write(offsets, c.offsets, when=c.issue.computed)
         p.write(product, c.product, when=computes)
         for channel in softmaxes:
-            p.write(channel, c.softmax, when=go & c.gate.attention)
+            p.write(channel, c.softmax, when=c.issue.attention)
         p.write(finish, c.finish, when=computes)
         for channel in residuals:
-            p.write(channel, c.residual, when=go & c.gate.residual)
+            p.write(channel, c.residual, when=c.issue.residual)
         for channel in stores:
-            p.write(channel, c.store, when=go)
-        p.write(finished, c.gate.final, when=last(w) & c.gate.final)
+            p.write(channel, c.store)

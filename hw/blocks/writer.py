@@ -7,12 +7,26 @@ from collections.abc import Sequence
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.epilogue import result_type
 from edgewright.hw.blocks.operation import Loops
-from edgewright.hw.kernel import Block, ProcessTrace, StructValue, Value, bits, i, last, reinterpret, select, struct, u, wrap
+from edgewright.hw.kernel import (
+    Block,
+    ProcessTrace,
+    StructValue,
+    Value,
+    bits,
+    first,
+    i,
+    last,
+    reinterpret,
+    select,
+    struct,
+    u,
+    wrap,
+)
 from edgewright.hw.kernel.ir import Channel
 
 
 def add_residual(
-    b: Block, cfg: EngineConfig, commands: Sequence[Channel], requests: Channel, words: Channel, rows: Channel
+    b: Block, cfg: EngineConfig, commands: Sequence[Channel], go: Channel, requests: Channel, words: Channel, rows: Channel
 ) -> None:
     """Read the int16 tensor to add: two words (``outs`` channels) per row and tile of outputs."""
     address_cmds, data_cmds = commands
@@ -20,6 +34,7 @@ def add_residual(
 
     @b.process(command=address_cmds, loops=loops)
     def residual_addresses(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
+        p.read(go, when=first(o) & first(t), absent=True)
         token = j * cfg.tokens + t
         address = wrap(c.res_address + token * c.res_pitch + o * (2 * cfg.word_bytes), u(40))
         p.write(requests, struct(addr=address, beats=2, mark=0), when=token < c.n_tokens)
@@ -42,7 +57,7 @@ def add_store(
     words: Channel,
 ) -> None:
     """Write each row: one word of int8 or two of int16 per tile of outputs, token by token; or the words of a copy, row by row.
-    The operation's last request is marked, for its completion."""
+    Each block's last request, or that of the operation, is marked, for its completion."""
     address_cmds, data_cmds = commands
     loops: Loops = [
         ("j", lambda c: c.n_blocks),
@@ -58,7 +73,7 @@ def add_store(
         token = token_of(c, j, a, b)
         tile = select(c.copy, b, a)
         valid = token < c.n_tokens
-        mark = last(j) & last(a) & last(b)
+        mark = last(a) & last(b) & (c.progress | last(j))
         address = wrap(c.out_address + token * c.out_pitch + tile * select(c.out16, 2 * cfg.word_bytes, cfg.word_bytes), u(40))
         beats = wrap(select(valid, select(c.out16, 2, 1), 0), u(16))
         p.write(requests, struct(addr=address, beats=beats, mark=mark), when=valid | mark)

@@ -54,7 +54,6 @@ class AttentionProduct(Product):
             "key_pitch": storage.pitch(key),
             "key_address": storage.address(key),
             "value_address": storage.address(value),
-            "key_blocks": key_blocks,
             "key_depth": key_depth,
             "value_blocks": value_blocks,
             "value_depth": value_depth,
@@ -77,9 +76,6 @@ class AttentionProduct(Product):
         elif blocks * 2 * depth > config.operand_tiles:
             because = f"keys and values of one head take {blocks * 2 * depth:,} tiles, a bank of operands holds"
             yield f"{because} {config.operand_tiles:,}", "use narrower heads"
-        if width > (most := config.outs * config.value_tiles):
-            because = f"its heads are {width:,} wide, and the engine buffers the sums of a head's values for {most:,} channels"
-            yield because, f"use more heads, of up to {most:,} channels"
 
     def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
         yield from super(AttentionProduct, self).accesses(fields)

@@ -32,7 +32,8 @@ class PoolProduct(Product):
         return self.source.rows
 
     def widest(self, config: EngineConfig) -> int:
-        return config.outs * max(1, min(config.operand_tiles // tiles(self.depth, config.ins), config.value_tiles))
+        """See ``Product``; a field counts the tiles of values."""
+        return config.outs * max(1, min(config.operand_tiles // tiles(self.depth, config.ins), largest("value_depth")))
 
     def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
         view = replace(self.source, column=self.source.column + first)

@@ -69,7 +69,6 @@ LIMITS: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "planes": (lambda: patches(255, 2, 2, 1), lambda: patches(256, 2, 2, 1), "256 planes"),
     "lines of a patch": (lambda: patches(16, 2, 2, 16), lambda: patches(17, 2, 2, 16), "take 272 tiles"),
     "keys": (lambda: attention(1024, 16), lambda: attention(1025, 16), "1,025 keys exceed 1,024"),
-    "width of a head": (lambda: attention(40, 1024), lambda: attention(40, 1040), "1,040 wide"),
     "a head's tiles": (lambda: attention(700, 176), lambda: attention(1024, 144), "a bank of operands holds 1,024"),
 }
 

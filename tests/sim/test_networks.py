@@ -100,21 +100,25 @@ def test_the_same_program_again_gives_the_same_bits() -> None:
 
 @pytest.mark.parametrize("name", ["digits", "fashion"])
 def test_a_flipped_bit_of_every_operation_is_noticed(name: str) -> None:
-    """One program run per operation, each with one bit of its weights (of its multiplier, for attention) flipped."""
+    """One program run per operation, each with one bit flipped: of its weights, for attention of its multiplier, of what a copy
+    copies."""
     planned = compiled(name, "dynamo18")
     image = images(name, 1)
     values = interpret_all(planned.graph, image)
     flips = [flip for step in planned.steps if (flip := effective_flip(planned, step, values, image)) is not None]
     assert len(flips) == len(planned.steps)
     inputs = input_writes(planned, values)
+    memory = bytearray(planned.image)
+    for address, content in inputs.items():
+        memory[address : address + len(content)] = content
     jobs: list[Job] = []
     restore: dict[int, bytes] = {}
     for address in flips:
         word = address // WORD * WORD
-        content = bytearray(planned.image[word : word + WORD])
-        content[address - word] ^= 0x80
-        jobs.append(Job(planned.program_address, len(planned.steps), {**inputs, **restore, word: bytes(content)}))
-        restore = {word: planned.image[word : word + WORD]}
+        flipped = bytearray(memory[word : word + WORD])
+        flipped[address - word] ^= 0x80
+        jobs.append(Job(planned.program_address, len(planned.steps), {**inputs, **restore, word: bytes(flipped)}))
+        restore = {word: bytes(memory[word : word + WORD])}
     run = run_engine(engine(), {0: planned.image}, jobs)
     for step, log in zip(planned.steps, run.logs, strict=True):
         found = compare(planned, values, log).mismatch
@@ -125,6 +129,8 @@ def test_a_flipped_bit_of_every_operation_is_noticed(name: str) -> None:
 def effective_flip(planned: Plan, step: Step, values: dict[Node, Array], image: dict[str, Array]) -> int | None:
     """Address of a byte whose sign bit, flipped, changes what the operation stores, as the interpreter says."""
     operation = step.operation
+    if operation.product.copies:
+        return step.fields["act_address"]
     blob = step.fields["blob_address"]
     product, norm_node = operation.product.node, operation.product.norm
     if not isinstance(operation.product, WeightProduct) or norm_node is product:
