@@ -16,8 +16,10 @@ def address_bits(depth: int) -> int:
 class EngineConfig:
     """One engine configuration. The array does ``tokens * outs * ins`` products per cycle.
 
-    ``*_tiles`` are depths of one bank: a tile of weights or of a computed operand is ``outs x ins`` int8, an activation tile
-    ``tokens x ins``. ``completions``: how many of them each reader of memory keeps that it has not needed yet.
+    ``*_tiles`` are depths: of the ring of weights, of one bank of everything else. A tile of weights or of a computed operand
+    is ``outs x ins`` int8, an activation tile ``tokens x ins``. ``completions``: how many of them each reader of memory keeps
+    that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``outs`` int16 that are read ahead of the sums, and
+    that wait to be stored, because two words a row pass memory in twice the cycles that the array may take for it.
     ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``read_ahead``: words that each
     read port asks for before they are taken, which have to cover the memory's latency.
     """
@@ -25,20 +27,23 @@ class EngineConfig:
     tokens: int = 12
     outs: int = 16
     ins: int = 16
-    weight_tiles: int = 1024
-    weight_banks: int = 4
+    weight_tiles: int = 4096
+    constant_banks: int = 8
+    norm_banks: int = 4
     operand_tiles: int = 1024
     operand_banks: int = 2
     activation_tiles: int = 256
     activation_banks: int = 4
     key_tiles: int = 64
-    param_tiles: int = 256
+    param_tiles: int = 128
     norm_width: int = 1024
     softmax_keys: int = 2
     on_chip_words: int = 0
     on_chip_banks: int = 8
     read_ahead: int = 64
     completions: int = 512
+    residual_rows: int = 2048
+    result_rows: int = 4096
 
     def __post_init__(self) -> None:
         if self.outs != self.word_bytes or self.ins != self.word_bytes:
@@ -64,6 +69,11 @@ class EngineConfig:
     def on_chip_bytes(self) -> int:
         """Bytes of on-chip memory: external memory starts behind them in the address space."""
         return self.on_chip_words * self.word_bytes
+
+    @property
+    def weight_window(self) -> int:
+        """The most weight tiles of one descriptor: those of others are loaded behind them."""
+        return self.weight_tiles // 2
 
     @property
     def tile_words(self) -> int:

@@ -93,10 +93,10 @@ def build(cfg: EngineConfig) -> Block:
     add_load_issue(b, sides["load"], **load)
 
     tile = i(8)[cfg.outs, cfg.ins]
-    weight_tiles = b.buffer("weight_tiles", tile, depth=cfg.weight_tiles, banks=cfg.weight_banks, style="ultra")
-    table = b.buffer("table", row_type(cfg), depth=table_words(cfg), banks=cfg.weight_banks)
-    norm_params = b.buffer("norm_params", norm_type(cfg), depth=cfg.norm_width // cfg.norm_lanes, banks=cfg.weight_banks)
-    params = b.buffer("channel_params", channel_type(cfg), depth=cfg.param_tiles, banks=cfg.weight_banks)
+    weight_tiles = b.ring("weight_tiles", tile, depth=cfg.weight_tiles, window=cfg.weight_window, style="ultra")
+    table = b.buffer("table", row_type(cfg), depth=table_words(cfg), banks=cfg.constant_banks)
+    norm_params = b.buffer("norm_params", norm_type(cfg), depth=cfg.norm_width // cfg.norm_lanes, banks=cfg.norm_banks)
+    params = b.buffer("channel_params", channel_type(cfg), depth=cfg.param_tiles, banks=cfg.constant_banks)
     routed = {name: b.channel(f"{name}_words", WORD, depth=8) for name in ("tile", "table", "norm_param", "param")}
     add_load_addresses(b, load["addresses"], requests["weights"])
     add_load_route(
@@ -184,8 +184,8 @@ def build(cfg: EngineConfig) -> Block:
     add_product(b, cfg, product, tiles, weights=fed["weights"], operands=fed["operands"], scores=scores, sums=sums)
     add_softmax(b, cfg, softmaxes, scores, attention_tiles, row_scales)
 
-    residual_rows = b.channel("residual_values", result_type(cfg), depth=32)
-    results = b.channel("result_values", result_type(cfg), depth=64)
+    residual_rows = b.ring("residual_values", result_type(cfg), depth=cfg.residual_rows, window=1, style="block")
+    results = b.ring("result_values", result_type(cfg), depth=cfg.result_rows, window=1, style="ultra")
     add_residual(b, cfg, residuals, go["residual"], requests["residual"], words["residual"], residual_rows)
     add_epilogue(b, cfg, finish, sums, row_scales, params, fed_offsets, table, residual_rows, results)
     add_store(b, cfg, stores, results=results, copied=copied, requests=requests["results"], words=words["results"])

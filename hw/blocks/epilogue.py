@@ -41,8 +41,8 @@ def add_epilogue(
     params: Buffer,
     offsets: Channel,
     table: Buffer,
-    residual: Channel,
-    results: Channel,
+    residual: Buffer,
+    results: Buffer,
 ) -> None:
     """``sums``: ACCUMULATOR[tokens, outs]; ``offsets``: per tile of sums of products with computed operands; ``residual``:
     i16[outs] per valid row; ``results``: i16[outs] per valid row."""
@@ -57,7 +57,8 @@ def add_epilogue(
         valid = (j * cfg.tokens + t) < c.n_tokens
         tile = p.read(sums, when=first(t))
         scale = p.read(row_scales, when=c.attention, absent=True)
-        other = p.read(residual, when=c.residual & valid, absent=True)
+        adds = c.residual & valid
+        other = p.replay(residual, 0, fresh=adds, free=adds, last=adds)
         entry = p.load(params, wrap(o, u(address_bits(params.depth))))
         offset = p.read(offsets, when=c.computed & first(t), absent=True)
         total = fit(index(tile, t) + select(c.attention, offset, entry.bias), i(27))
@@ -74,4 +75,4 @@ def add_epilogue(
         carried = sat_symmetric(round_shift(other * c.res_multiplier, c.res_shift), 16)
         added = sat_symmetric(wide + select(c.residual, carried, 0), 16)
         result = select(c.out16, added, select(c.table, mapped, narrow))
-        p.write(results, wrap(result, i(16)), when=valid)
+        p.append(results, wrap(result, i(16)), when=valid)

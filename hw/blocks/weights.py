@@ -15,6 +15,7 @@ from edgewright.hw.kernel import (
     StructValue,
     Value,
     bits,
+    first,
     i,
     last,
     reinterpret,
@@ -95,13 +96,12 @@ def add_load_route(
 
 
 def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer) -> None:
-    """Fill tiles of ``outs`` rows, a row a word."""
+    """Fill a ring of tiles of ``outs`` rows, a row a word."""
 
     @b.process(command=commands, loops=[("k", lambda c: c.const_tiles), ("t", cfg.outs)])
     def fill_tiles(p: ProcessTrace, c: StructValue, k: Value, t: Value) -> None:
-        p.lock(tiles, per=None)
         rows = p.shift_in(reinterpret(p.read(words), row_type(cfg)), cfg.outs)  # i8[outs][ins], row t of the tile last
-        p.store(tiles, wrap(k, u(address_bits(tiles.depth))), rows, when=last(t))
+        p.append(tiles, rows, when=last(t))
 
 
 def add_feed_weights(b: Block, commands: Channel, tiles: Buffer, feed: Channel) -> None:
@@ -112,8 +112,8 @@ def add_feed_weights(b: Block, commands: Channel, tiles: Buffer, feed: Channel) 
         loops=[("j", lambda c: c.n_jobs), ("o", lambda c: c.outs0), ("k", lambda c: c.depth0)],
     )
     def feed_weights(p: ProcessTrace, c: StructValue, j: Value, o: Value, k: Value) -> None:
-        p.lock(tiles, per=None)
-        p.write(feed, p.load(tiles, wrap(o * c.depth0 + k, u(address_bits(tiles.depth)))))
+        address = wrap(o * c.depth0 + k, u(address_bits(tiles.window)))
+        p.write(feed, p.replay(tiles, address, fresh=first(j), free=last(j), last=last(j) & last(o) & last(k)))
 
 
 def add_fill_table(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, table: Buffer) -> None:

@@ -22,11 +22,11 @@ from edgewright.hw.kernel import (
     u,
     wrap,
 )
-from edgewright.hw.kernel.ir import Channel
+from edgewright.hw.kernel.ir import Buffer, Channel
 
 
 def add_residual(
-    b: Block, cfg: EngineConfig, commands: Sequence[Channel], go: Channel, requests: Channel, words: Channel, rows: Channel
+    b: Block, cfg: EngineConfig, commands: Sequence[Channel], go: Channel, requests: Channel, words: Channel, rows: Buffer
 ) -> None:
     """Read the int16 tensor to add: two words (``outs`` channels) per row and tile of outputs."""
     address_cmds, data_cmds = commands
@@ -43,7 +43,7 @@ def add_residual(
     def residual_rows(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:
         valid = (j * cfg.tokens + t) < c.n_tokens
         pair = p.shift_in(p.read(words, when=valid, absent=True), 2)
-        p.write(rows, reinterpret(pair, result_type(cfg)), when=valid & last(h))
+        p.append(rows, reinterpret(pair, result_type(cfg)), when=valid & last(h))
 
 
 def add_store(
@@ -51,7 +51,7 @@ def add_store(
     cfg: EngineConfig,
     commands: Sequence[Channel],
     *,
-    results: Channel,
+    results: Buffer,
     copied: Channel,
     requests: Channel,
     words: Channel,
@@ -81,7 +81,9 @@ def add_store(
     @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, a, b: select(c.out16, 2, 1))])
     def store_words(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value, h: Value) -> None:
         valid = token_of(c, j, a, b) < c.n_tokens
-        row = p.read(results, when=valid & (h == 0) & ~c.copy, absent=True)  # i16[outs]
+        taken = valid & ~c.copy
+        ends = taken & last(h)
+        row = p.replay(results, 0, fresh=taken & (h == 0), free=ends, last=ends)  # i16[outs]
         copy = p.read(copied, when=valid & c.copy, absent=True)
         word = 8 * cfg.word_bytes
         bytes8 = reinterpret(wrap(row, i(8)), u(word))

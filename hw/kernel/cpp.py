@@ -112,7 +112,11 @@ class Printer:
     def source(self) -> list[str]:
         name = self.program.name
         includes = ['"ew_dot.h"', *(['"ew_axi.h"'] if self.program.axi else []), f'"{name}.hpp"']
-        out = ["#include <hls_task.h>", *(["#include <hls_streamofblocks.h>"] if self.program.buffers else []), ""]
+        out = [
+            "#include <hls_task.h>",
+            *(["#include <hls_streamofblocks.h>"] if any(not b.ring for b in self.program.buffers) else []),
+            "",
+        ]
         out += [f"#include {i}" for i in includes] + [""]
         # a namespace, because names like index or round are the C library's outside it
         out.append(f"namespace {PROCESSES} {{")
@@ -148,6 +152,10 @@ class Printer:
                 out.append(f'  hls_thread_local {stream} {where[c]}("{c.name}");')
         for b in program.buffers:
             where[b] = self.inside.claim(b.name)
+            if b.ring:
+                stream = f"hls::stream<{self.types.token(b.type)}, {b.depth}>"
+                out.append(f'  hls_thread_local {stream} {where[b]}("{b.name}");')
+                continue
             out.append(f"  hls_thread_local hls::stream_of_blocks<{self.types.bank(b.type, b.depth)}, {b.banks}> {where[b]};")
             out += self.layout(b, where[b])
         for nest in self.nests:

@@ -69,6 +69,9 @@ class Memories(Variables):
 
     def load(self, node: ir.Node, op: ir.Load) -> None:
         bank, address, t = self.ports[op.buffer], node.args[0], op.buffer.type
+        if op.buffer.ring:
+            self.replay(node, op.buffer)
+            return
         lanes = shape_of(address.type)
         at = f"{bank}[int({self.values.scalar(address).text})]" if not lanes else ""
         if isinstance(t, Struct):
@@ -91,6 +94,21 @@ class Memories(Variables):
             where = self.values.element(address, index[: len(lanes)]).text
             tail = "".join(f"[{i}]" for i in index[len(lanes) :])
             self.out.add(f"{base.at(flat(index, (*lanes, *axes))).text} = {bank}[int({where})]{tail};")
+
+    def replay(self, node: ir.Node, ring: ir.Buffer) -> None:
+        """Take the next element of a stream into the window, or read the window."""
+        token, stream = self.types.token(ring.type), self.ports[ring]
+        window, name = self.local.claim(f"{ring.name}_window"), self.local.claim(self.token_name(node, f"{ring.name}_entry"))
+        self.statics.add(f"static {token} {window}[{ring.window}];")
+        self.statics.add(f"#pragma HLS AGGREGATE variable={window} compact=bit")
+        at = f"{window}[int({self.values.scalar(node.args[0]).text})]"
+        self.out.add(f"{token} {name};")
+        with self.out.block(f"if ({self.values.scalar(node.args[1]).text})"):
+            self.out.add(f"{name} = {stream}.read();")
+            self.out.add(f"{at} = {name};")
+        with self.out.block("else"):
+            self.out.add(f"{name} = {at};")
+        self.token_base(node, name)
 
     def token(self, name: str, t: Type, parts: tuple[ir.Node, ...]) -> None:
         """Declare and fill a token or element variable."""
@@ -134,6 +152,11 @@ class Memories(Variables):
 
     def put(self, buffer: ir.Buffer, parts: ir.StoreParts) -> None:
         bank, t = self.ports[buffer], buffer.type
+        if buffer.ring:
+            name = self.local.claim(f"{buffer.name}_token")
+            self.token(name, t, parts.values)
+            self.out.add(f"{bank}.write({name});")
+            return
         at = f"{bank}[int({self.values.scalar(parts.address).text})]"
         if isinstance(t, Struct):
             name = self.local.claim(f"{buffer.name}_entry")

@@ -86,10 +86,11 @@ class Nest:
             self.parameters.append(Port(what, text))
             self.body.ports[what] = text
         self.counters = [self.local.claim(loop.name) for loop in process.loops]
-        self.levels = sorted({lock.level for lock in process.locks})
+        self.locks = [lock for lock in process.locks if not lock.buffer.ring]
+        self.levels = sorted({lock.level for lock in self.locks})
         self.cut = 1 + max(self.levels, default=-1)  # first loop of the pipelined part
         self.sure: set[int] = set()  # loops inside a scope that is entered only if their bounds are not 0
-        self.frp = not process.locks
+        self.frp = not self.locks
 
     # --- pieces -----------------------------------------------------------------------------------------------------
 
@@ -148,7 +149,7 @@ class Nest:
         return pruned([*head.text, *self.body.statics.text, *out.text, "}"])
 
     def parameter(self, port: Port) -> str:
-        if isinstance(port.what, ir.Channel):
+        if isinstance(port.what, ir.Channel) or port.what.ring:
             return f"hls::stream<{self.types.token(port.what.type)}>& {port.parameter}"
         return f"hls::stream_of_blocks<{self.types.bank(port.what.type, port.what.depth)}, {port.what.banks}>& {port.parameter}"
 
@@ -166,7 +167,7 @@ class Nest:
 
     def scope(self, level: int) -> None:
         """Print what is inside the loops before `level`: the locks held there, then the loops from `level` on."""
-        locks = [lock for lock in self.process.locks if lock.level == level - 1]
+        locks = [lock for lock in self.locks if lock.level == level - 1]
         if not locks:
             self.loops(level)
             return
@@ -204,7 +205,7 @@ class Nest:
 
     def single(self) -> bool:
         """Return whether the nest is one iteration, so that the function itself is the pipeline."""
-        return not self.process.locks and all(loop.bound == 1 for loop in self.process.loops)
+        return not self.locks and all(loop.bound == 1 for loop in self.process.loops)
 
     def plain_loop(self, level: int, pipelined: bool) -> None:
         loop, name = self.process.loops[level], self.counters[level]

@@ -23,6 +23,8 @@ class Banks:
         self.buffer = buffer
         self.full: deque[list[Rows]] = deque()
         self.held = 0  # by the writer and the reader
+        self.elements = TokenQueue(buffer.type)  # of a ring: not taken yet
+        self.window = self.fresh() if buffer.ring else []
 
     def fresh(self) -> list[Rows]:
         return [np.zeros((self.buffer.depth, *shape_of(t)), dtype=dtype_of(elem_of(t))) for _, t, _ in leaves(self.buffer.type)]
@@ -42,12 +44,14 @@ class Execution:
         self.reads = process.of(ir.Read)
         self.writes = process.of(ir.Write)
         locks_load = any(lock.role == "load" for lock in process.locks)
+        self.rings = [n for n in process.effects if isinstance(n.op, (ir.Store, ir.Load)) and n.op.buffer.ring]
+        self.locks = [lock for lock in process.locks if not lock.buffer.ring]
         self.source = process.command is None and not self.reads and not locks_load
         if self.source:
             self.room = {c: c.depth if r is None else r for c, r in room.items()}
         self.most = max(8, min(8192, ELEMENTS_AT_ONCE // max_elements(self.nodes)))
         self.state: dict[ir.Node, Any] = {}
-        self.held: dict[ir.Buffer, list[Rows] | None] = {lock.buffer: None for lock in process.locks}
+        self.held: dict[ir.Buffer, list[Rows] | None] = {lock.buffer: None for lock in self.locks}
         self.plan: Iterations | None = None
         self.at = 0
         self.needs: list[tuple[ir.Node, Rows]] = []
@@ -103,8 +107,11 @@ class Execution:
 
         self.needs = [(r, running(r.args[0] if r.args else None)) for r in self.reads]
         self.potential = [(w, running(ir.write_parts(w).when)) for w in self.writes]
-        self.begins = {level: plan.starts(level) for level in {-1, *(lock.level for lock in self.process.locks)}}
-        self.starts = [(lock, np.cumsum(self.begins[lock.level])) for lock in self.process.locks]
+        self.begins = {level: plan.starts(level) for level in {-1, *(lock.level for lock in self.locks)}}
+        self.starts = [(lock, np.cumsum(self.begins[lock.level])) for lock in self.locks]
+        self.elements = [
+            (node, running(node.args[1] if isinstance(node.op, ir.Load) else ir.store_parts(node).when)) for node in self.rings
+        ]
 
     def runnable(self) -> int:
         """Return how many of the planned iterations can run now."""
@@ -129,6 +136,13 @@ class Execution:
                 limit(total, len(bank.full), f"a full bank of {lock.buffer.name}")
             elif self.bounded:
                 limit(total, lock.buffer.banks - bank.held - len(bank.full), f"a free bank of {lock.buffer.name}")
+        for node, total in self.elements:
+            assert isinstance(node.op, (ir.Store, ir.Load))
+            bank = self.banks[node.op.buffer]
+            if isinstance(node.op, ir.Load):
+                limit(total, bank.elements.count, f"an element of {node.op.buffer.name}")
+            elif self.bounded:
+                limit(total, node.op.buffer.depth - bank.held, f"room in {node.op.buffer.name}")
         for node, total in self.potential:
             assert isinstance(node.op, ir.Write)
             capacity = self.room[node.op.channel]
@@ -177,6 +191,9 @@ class Execution:
             elif isinstance(op, ir.Read):
                 columns = self.read(node, [values[a] for a in node.args], count)
                 values[node] = columns if isinstance(node.type, Struct) else columns[0]
+            elif isinstance(op, ir.Load) and op.buffer.ring:
+                columns = self.replay(node, *(spread(values[a], count) for a in node.args))
+                values[node] = columns if isinstance(node.type, Struct) else columns[0]
             elif isinstance(op, ir.Load):
                 columns = self.load(node, spread(values[node.args[0]], count), scopes[op.buffer])
                 values[node] = columns if isinstance(node.type, Struct) else columns[0]
@@ -193,6 +210,8 @@ class Execution:
                     chosen = spread(values[parts.when], count) != 0
                     columns = [c[chosen] for c in columns]
                 self.streams[op.channel].push(columns)
+            elif isinstance(op, ir.Store) and op.buffer.ring:
+                self.append(node, values, count)
             elif isinstance(op, ir.Store):
                 self.store(node, values, scopes[op.buffer], count)
             else:
@@ -204,7 +223,7 @@ class Execution:
         last row."""
         out: dict[ir.Buffer, list[tuple[int, int, list[Rows], bool]]] = {}
         assert self.plan is not None
-        for lock in self.process.locks:
+        for lock in self.locks:
             starts = self.begins[lock.level]
             begins = np.flatnonzero(starts[at : at + count]).tolist()
             edges = sorted({0, *begins, count})
@@ -222,7 +241,7 @@ class Execution:
         return out
 
     def close(self, scopes: dict[ir.Buffer, list[tuple[int, int, list[Rows], bool]]]) -> None:
-        for lock in self.process.locks:
+        for lock in self.locks:
             bank = self.banks[lock.buffer]
             for _, _, held, over in scopes[lock.buffer]:
                 if over:
@@ -253,6 +272,37 @@ class Execution:
             raise KernelError(f"{self.where(node)}: load({node.op.buffer.name}) at {address.max()} of {node.op.buffer.depth}")
         parts = [[column[address[begin:end]] for column in bank] for begin, end, bank, _ in scopes]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def replay(self, node: ir.Node, address: Rows, fresh: Rows, free: Rows, _: Rows) -> list[Rows]:
+        """Read the window of a ring, run by run of iterations that all take elements or all do not."""
+        assert isinstance(node.op, ir.Load)
+        bank, parts = self.banks[node.op.buffer], []
+        if address.max(initial=0) >= node.op.buffer.window:
+            raise KernelError(
+                f"{self.where(node)}: replay({node.op.buffer.name}) at {address.max()} of {node.op.buffer.window}"
+            )
+        edges = [0, *(np.flatnonzero(np.diff(fresh != 0)) + 1).tolist(), len(fresh)]
+        for begin, end in pairwise(edges):
+            at = address[begin:end]
+            if fresh[begin]:
+                taken = bank.elements.take(end - begin)
+                for memory, column in zip(bank.window, taken, strict=True):
+                    memory[at] = column
+                parts.append(taken)
+            else:
+                parts.append([memory[at] for memory in bank.window])
+        bank.held -= int((free != 0).sum())
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def append(self, node: ir.Node, values: dict[ir.Node, Any], count: int) -> None:
+        assert isinstance(node.op, ir.Store)
+        parts, bank = ir.store_parts(node), self.banks[node.op.buffer]
+        columns = [spread(values[v], count) for v in parts.values]
+        if parts.when is not None:
+            chosen = spread(values[parts.when], count) != 0
+            columns = [c[chosen] for c in columns]
+        bank.elements.push(columns)
+        bank.held += len(columns[0])
 
     def store(
         self, node: ir.Node, values: dict[ir.Node, Any], scopes: list[tuple[int, int, list[Rows], bool]], count: int

@@ -132,6 +132,7 @@ def report_rest(
         f"{streams[c].count} tokens left in {c.name}" for c in program.channels if streams[c].count and c not in program.outputs
     ]
     left += [f"{len(b.full)} banks left in {b.buffer.name}" for b in banks.values() if b.full]
+    left += [f"{b.held} elements left in {b.buffer.name}" for b in banks.values() if b.buffer.ring and b.held]
     waits = [w for w in (a.waiting() for a in actors) if w]
     source = {f"process {a.process.name}" for a in actors if isinstance(a, Execution) and a.source}
     waits = [w for w in waits if not any(w.startswith(s + " ") for s in source)]

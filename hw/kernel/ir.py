@@ -51,9 +51,11 @@ State (each executes once per iteration, in order of iterations)
 Effects (type is u1 and never read)
   Write(channel, guarded) (leaf values in order of `leaves(type)`.., [when]); when may depend on data. One per channel, process
   Store(buffer, guarded, masked)   (address, leaf values..., [mask], [when]); mask u1[n] over the first axis of the element
-One Store per buffer; any number of Loads. `Process.locks` gives the loop for which a bank is held: one bank per iteration of
-loop
-`level` (-1: one per execution of the nest). The writer's bank passes to the reader when its scope ends.
+  A Load of a ring has three more arguments, all control: (address, fresh, free, last). fresh: it takes the next element, whose
+                      address is the number of those that its window took before; free: it gives the oldest element back;
+                      last: its window ends, the next one begins behind what it took
+One Store per buffer; any number of Loads, one of a ring. `Process.locks` gives the loop for which a bank is held: one bank per
+iteration of loop `level` (-1: one per execution of the nest). The writer's bank passes to the reader when its scope ends.
 """
 
 from __future__ import annotations
@@ -84,15 +86,30 @@ class Channel:
 
 @dataclass(slots=True, eq=False)
 class Buffer:
-    """`banks` memories of `depth` elements that pass from one writer process to one reader process and back."""
+    """`banks` memories of `depth` elements that pass from one writer process to one reader process and back.
+
+    `ring`: one memory of `depth` elements that pass one by one, in order. The reader takes them into a window of at most
+    `window` elements, reads that as often as it likes, and gives them back one by one."""
 
     name: str
     type: Type
     depth: int
     banks: int
     style: str
+    ring: bool = False
+    window: int = 0
     writer: str | None = None
     reader: str | None = None
+
+    @property
+    def places(self) -> int:
+        """What its writer can be ahead by: banks, of a ring elements."""
+        return self.depth if self.ring else self.banks
+
+    @property
+    def addresses(self) -> int:
+        """The number of addresses that a reader or writer may give."""
+        return self.window if self.ring else self.depth
 
 
 @dataclass(slots=True, eq=False)

@@ -155,6 +155,10 @@ def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Placement:
             extra += [part] if part is not None else []
         elif isinstance(effect.op, ir.Read):
             extra += effect.args
+        elif isinstance(effect.op, ir.Load):
+            extra += effect.args[1:]
+        elif isinstance(effect.op, ir.Store) and effect.op.buffer.ring:
+            extra += [when for when in (ir.store_parts(effect).when,) if when is not None]
     pinned = set(ir.topological(extra))
     order = ir.topological([*extra, *body.effects])
     limit = period_ns - MARGIN_NS

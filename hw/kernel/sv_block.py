@@ -26,12 +26,16 @@ def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) ->
         printer = ProcessPrinter(process, stages[process.name], module, sizes)
         files[f"{module}.sv"] = LINT + printer.text()
     files[f"{program.name}.sv"] = TopPrinter(program, sizes).text()
-    cells = {"fifo"} | ({"pingpong"} if program.buffers else set())
+    cells = {"fifo"} | {"ring" if b.ring else "pingpong" for b in program.buffers}
     cells |= {"memory_hub", "hub_reader", "hub_writer", "hub_banks"} if program.on_chip is not None else set()
     cells |= {"axi_write_mover" if a.done is not None else "axi_read_mover" for a in program.axi}
     for cell in sorted(cells):
         files[f"{cell}.sv"] = (RTL / f"{cell}.sv").read_text()
     return files
+
+
+STORE_PINS = {"address": "addr", "mask": "mask", "commit": "commit"}
+"""Signals of a store to a bank: as the process names them, and as the memory does."""
 
 
 class TopPrinter:
@@ -105,32 +109,27 @@ class TopPrinter:
         lanes, bits = lanes_of(b, masked), width(b.type)
         count, address, n = ports_of(reader.effects, b).count, address_bits(b), b.name
         self.wires += [
-            f"logic {n}_wr_ready, {n}_wr_acquire, {n}_wr_valid, {n}_wr_commit;",
-            f"logic [{address - 1}:0] {n}_wr_addr;",
-            f"logic [{lanes - 1}:0] {n}_wr_mask;",
+            f"logic {n}_wr_ready, {n}_wr_acquire, {n}_wr_valid{'' if b.ring else f', {n}_wr_commit'};",
             f"logic [{bits - 1}:0] {n}_wr_data;",
-            f"logic {n}_rd_ready, {n}_rd_acquire, {n}_rd_release;",
+            f"logic {n}_rd_ready, {n}_rd_acquire, {n}_rd_release{f', {n}_rd_fresh' if b.ring else ''};",
             f"logic [{count - 1}:0][{address - 1}:0] {n}_rd_addr;",
             f"logic [{count - 1}:0] {n}_rd_last;",
             f"logic [{count - 1}:0][{bits - 1}:0] {n}_rd_data;",
         ]
-        parameters: dict[str, object] = {
-            "Depth": b.depth,
-            "Banks": b.banks,
-            "Lanes": lanes,
-            "LaneWidth": bits // lanes,
-            "Ports": count,
-            "Style": f'"{b.style}"',
-        }
-        pins = [
-            (f"wr_{k}_o" if k == "ready" else f"wr_{k}_i", f"{n}_wr_{k}")
-            for k in ("ready", "acquire", "valid", "addr", "mask", "data", "commit")
-        ]
+        pins = [(f"wr_{k}_o" if k == "ready" else f"wr_{k}_i", f"{n}_wr_{k}") for k in ("ready", "acquire", "valid", "data")]
         pins += [
             (f"rd_{k}_o" if k in ("ready", "data") else f"rd_{k}_i", f"{n}_rd_{k}")
             for k in ("ready", "acquire", "addr", "last", "data", "release")
         ]
-        self.instance("pingpong", parameters, f"i_{n}_banks", pins)
+        style = f'"{b.style}"'
+        if b.ring:
+            parameters: dict[str, object] = {"Depth": b.depth, "Window": b.window, "Width": bits, "Style": style}
+            self.instance("ring", parameters, f"i_{n}", [*pins, ("rd_fresh_i", f"{n}_rd_fresh")])
+            return
+        self.wires += [f"logic [{address - 1}:0] {n}_wr_addr;", f"logic [{lanes - 1}:0] {n}_wr_mask;"]
+        pins += [(f"wr_{k}_i", f"{n}_wr_{k}") for k in ("addr", "mask", "commit")]
+        parameters = {"Depth": b.depth, "Banks": b.banks, "Lanes": lanes, "LaneWidth": bits // lanes, "Ports": count}
+        self.instance("pingpong", parameters | {"Style": style}, f"i_{n}_banks", pins)
 
     def process(self, p: ir.Process) -> None:
         pins: list[tuple[str, str]] = []
@@ -147,12 +146,14 @@ class TopPrinter:
             n = lock.buffer.name
             if lock.role == "store":
                 pins += [(f"{n}_ready_i", f"{n}_wr_ready"), (f"{n}_acquire_o", f"{n}_wr_acquire")]
-                pins += [(f"{n}_store_o", f"{n}_wr_valid"), (f"{n}_address_o", f"{n}_wr_addr")]
-                pins += [(f"{n}_mask_o", f"{n}_wr_mask"), (f"{n}_data_o", f"{n}_wr_data"), (f"{n}_commit_o", f"{n}_wr_commit")]
+                pins += [(f"{n}_store_o", f"{n}_wr_valid"), (f"{n}_data_o", f"{n}_wr_data")]
+                if not lock.buffer.ring:
+                    pins += [(f"{n}_{long}_o", f"{n}_wr_{short}") for long, short in STORE_PINS.items()]
             else:
                 pins += [(f"{n}_ready_i", f"{n}_rd_ready"), (f"{n}_acquire_o", f"{n}_rd_acquire")]
                 pins += [(f"{n}_address_o", f"{n}_rd_addr"), (f"{n}_last_o", f"{n}_rd_last")]
                 pins += [(f"{n}_data_i", f"{n}_rd_data"), (f"{n}_release_o", f"{n}_rd_release")]
+                pins += [(f"{n}_fresh_o", f"{n}_rd_fresh")] if lock.buffer.ring else []
         self.instance(f"{self.program.name}_{p.name}", {}, f"i_{p.name}", pins)
 
     def axi(self, a: ir.AxiPort) -> None:

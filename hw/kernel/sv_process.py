@@ -35,7 +35,7 @@ def ports_of(process_effects: tuple[ir.Node, ...], buffer: ir.Buffer) -> ReadPor
 
 
 def address_bits(buffer: ir.Buffer) -> int:
-    return max(1, (buffer.depth - 1).bit_length())
+    return max(1, (buffer.addresses - 1).bit_length())
 
 
 def lanes_of(buffer: ir.Buffer, masked: bool) -> int:
@@ -99,17 +99,20 @@ class ProcessPrinter:
             self.port("input", f"{b}_ready_i")
             self.port("output", f"{b}_acquire_o")
             if lock.role == "store":
-                node = next(n for n in self.stores if isinstance(n.op, ir.Store) and n.op.buffer is lock.buffer)
+                node = self.store_to(lock.buffer)
                 assert isinstance(node.op, ir.Store)
                 self.port("output", f"{b}_store_o")
-                self.port("output", f"{b}_address_o", bits)
-                self.port("output", f"{b}_mask_o", lanes_of(lock.buffer, node.op.masked))
                 self.port("output", f"{b}_data_o", width(lock.buffer.type))
-                self.port("output", f"{b}_commit_o")
+                if not lock.buffer.ring:
+                    self.port("output", f"{b}_address_o", bits)
+                    self.port("output", f"{b}_mask_o", lanes_of(lock.buffer, node.op.masked))
+                    self.port("output", f"{b}_commit_o")
             else:
                 count = ports_of(self.effects, lock.buffer).count
                 self.port("output", f"{b}_address_o", bits, count)
                 self.port("output", f"{b}_last_o", count)
+                if lock.buffer.ring:
+                    self.port("output", f"{b}_fresh_o")
                 self.port("input", f"{b}_data_i", width(lock.buffer.type), count)
                 self.port("output", f"{b}_release_o")
 
@@ -264,12 +267,29 @@ class ProcessPrinter:
         self.opened: dict[ir.Buffer, str] = {}
         for lock in self.process.locks:
             b = lock.buffer.name
+            if lock.buffer.ring:
+                flag = self.ring_flag(lock)
+                terms.append(f"({b}_ready_i || !{flag})")
+                self.tail.append(f"assign {b}_acquire_o = issue && {flag};")
+                continue
             held = self.symbols.claim(f"{b}_held_q")
             self.opened[lock.buffer] = held
             self.lines.append(f"logic {held};")
             terms.append(f"({held} || {b}_ready_i)")
             self.tail.append(f"assign {b}_acquire_o = issue && !{held};")
         self.tail.append("assign issue = " + "\n  && ".join(terms) + ";")
+
+    def ring_flag(self, lock: ir.Lock) -> str:
+        """Return whether an iteration appends an element to a ring, or takes one from it."""
+        if lock.role == "load":
+            (node,) = ports_of(self.effects, lock.buffer).loads
+            return self.path.scalar(node.args[1], 0)
+        when = ir.store_parts(self.store_to(lock.buffer)).when
+        return "1'b1" if when is None else self.path.scalar(when, 0)
+
+    def store_to(self, buffer: ir.Buffer) -> ir.Node:
+        """Return the process's store to a buffer."""
+        return next(n for n in self.stores if isinstance(n.op, ir.Store) and n.op.buffer is buffer)
 
     def delayed(self, node: ir.Node, stage: int) -> str:
         """Return a control node in a later stage than the data path uses."""
@@ -296,6 +316,9 @@ class ProcessPrinter:
     def locks(self) -> None:
         for lock in self.process.locks:
             b = lock.buffer.name
+            if lock.buffer.ring:
+                self.pass_on(lock)
+                continue
             inner = self.done[lock.level + 1 :]
             end = self.symbols.claim(f"{b}_ending")
             held = self.opened[lock.buffer]
@@ -306,8 +329,7 @@ class ProcessPrinter:
                 f"  if (!rst_ni) {held} <= 1'b0;\n  else if (step) {held} <= ({held} || issue) && !{end};\nend"
             )
             if lock.role == "store":
-                node = next(n for n in self.stores if isinstance(n.op, ir.Store) and n.op.buffer is lock.buffer)
-                self.store(node, end)
+                self.store(self.store_to(lock.buffer), end)
             else:
                 self.load(lock.buffer, end)
 
@@ -320,6 +342,31 @@ class ProcessPrinter:
         value = name if deepest == 1 else f"{{{shift}[{deepest - 1}:1], {name}}}"
         self.flow.append(f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) {shift} <= '0;\n  else {shift} <= {value};\nend")
         return shift
+
+    def pass_on(self, lock: ir.Lock) -> None:
+        """Print what appends to a ring, or reads its window."""
+        if lock.role == "store":
+            self.append(self.store_to(lock.buffer))
+            return
+        (node,) = ports_of(self.effects, lock.buffer).loads
+        name, stage, (_, fresh, free, last) = lock.buffer.name, self.stages.start[node], node.args
+        address = self.path.operand(node.args[0], stage, ()).to(Int(address_bits(lock.buffer), False))
+        self.tail.append(f"assign {name}_address_o[0] = {address};")
+        for port, flag, what, at in (
+            ("fresh_o", fresh, "taking", stage),
+            ("last_o[0]", last, "ending", stage),
+            ("release_o", free, "freeing", stage + RELEASE_DELAY),
+        ):
+            shift = self.travel(self.flag(f"{name}_{what}", flag), at)
+            self.tail.append(f"assign {name}_{port} = {shift if at == 0 else f'{shift}[{at}]'};")
+
+    def append(self, node: ir.Node) -> None:
+        assert isinstance(node.op, ir.Store)
+        b, stage, parts = node.op.buffer, self.stages.start[node], ir.store_parts(node)
+        when = "" if parts.when is None else f" && {self.path.scalar(parts.when, stage)}"
+        self.tail.append(f"assign {b.name}_store_o = {self.path.valid(stage)}{when};")
+        offsets = [at for _, _, at in leaves(b.type)]
+        self.path.pack(f"{b.name}_data_o", list(zip(offsets, parts.values, strict=True)), stage)
 
     def store(self, node: ir.Node, end: str) -> None:
         assert isinstance(node.op, ir.Store)
@@ -352,6 +399,13 @@ class ProcessPrinter:
                 self.tail.append(f"assign {buffer.name}_address_o[{port}] = {address};")
                 self.tail.append(f"assign {buffer.name}_last_o[{port}] = {flag};")
         self.tail.append(f"assign {buffer.name}_release_o = {shift}[{deepest}];")
+
+    def flag(self, name: str, when: ir.Node) -> str:
+        """Print whether an iteration issues for which ``when`` holds."""
+        name = self.symbols.claim(name)
+        self.lines.append(f"logic {name};")
+        self.tail.append(f"assign {name} = issue && {self.path.scalar(when, 0)};")
+        return name
 
     # text ------------------------------------------------------------------------------------------------------------
 

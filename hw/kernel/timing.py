@@ -97,7 +97,7 @@ def _rows(net: ProgramRuns, placements: dict[str, Placement], clocks: Clocks, in
     for c in program.inputs:
         initial[queues.readable[c]] = inputs.get(c.name, 0)
     for b in program.buffers:
-        initial[queues.empty[b]] = b.banks
+        initial[queues.empty[b]] = b.places
     for a in program.axi:
         initial[queues.room[a]] = a.ahead
 

@@ -119,6 +119,10 @@ class ProcessRuns:
                 roots += node.args[:1]
             elif isinstance(node.op, ir.Write) and (when := ir.write_parts(node).when) is not None:
                 roots.append(when)
+            elif isinstance(node.op, ir.Load):
+                roots += node.args[1:]
+            elif isinstance(node.op, ir.Store) and node.op.buffer.ring and (when := ir.store_parts(node).when) is not None:
+                roots.append(when)
         used: set[int] = set()
         for node in ir.topological(roots):
             if isinstance(node.op, ir.Part):
@@ -170,7 +174,20 @@ class ProcessRuns:
             c = node.op.channel
             mask = values.active(ir.write_parts(node).when, c.name)
             touches.append((mask, (queues.free[c],), ((queues.readable[c], self.placement.access(node.op) + clocks.fifo),)))
+        for node in process.effects:
+            if not isinstance(node.op, (ir.Store, ir.Load)) or not node.op.buffer.ring:
+                continue
+            full, empty = queues.full[node.op.buffer], queues.empty[node.op.buffer]
+            stage = self.placement.access(node.op)
+            if isinstance(node.op, ir.Store):
+                mask = values.active(ir.store_parts(node).when, "")
+                touches.append((mask, (empty,), ((full, stage + clocks.bank_full),)))
+            else:
+                touches.append((values.active(node.args[1], ""), (full,), ()))
+                touches.append((values.active(node.args[2], ""), (), ((empty, stage + clocks.bank_free),)))
         for lock in process.locks:
+            if lock.buffer.ring:
+                continue
             starts = nest.starts(lock.level)
             effects = (node.op for node in process.effects)
             accesses = [op for op in effects if isinstance(op, (ir.Store, ir.Load)) and op.buffer is lock.buffer]

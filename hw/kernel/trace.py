@@ -153,10 +153,30 @@ class ProcessTrace:
         at = unsigned(as_value(address), f"address of {what}")
         if len(at.shape) > 1:
             raise self._fail(f"the address of {what} is a scalar or vector, not {at.type}")
-        if at.elem.high >= depth and (1 << (depth - 1).bit_length()) <= at.elem.high:
+        high = max(at.node.op.values) if isinstance(at.node.op, ir.Const) else at.elem.high
+        if high >= depth and (1 << (depth - 1).bit_length()) <= high:
             bits = max(1, (depth - 1).bit_length())
             raise self._fail(f"the address of {what} is {at.elem} for a depth of {depth}: wrap or clamp it to u{bits}")
         return at
+
+    def replay(self, ring: ir.Buffer, address: Operand, fresh: Operand, free: Operand, last: Operand) -> Any:
+        """Return the element at `address` of the window of a ring; where `fresh`, take it from the writer first: the n-th that
+        a window takes is at address n. Where `free`, give back the oldest element; where `last`, the window ends, and as many
+        must have been given back as were taken."""
+        at = self._address(address, ring.window, f"replay({ring.name})")
+        if not ring.ring or at.shape:
+            raise self._fail(f"replay({ring.name}) takes a ring and a scalar address")
+        if ring.reader is not None:
+            raise self._fail(f"ring {ring.name} already has a reader, {ring.reader}")
+        flags = [self._control(flag, f"a flag of replay({ring.name})") for flag in (fresh, free, last)]
+        return place(ring.type, self._effect(ir.Load(ring), (at, *flags), ring.type))
+
+    def append(self, ring: ir.Buffer, value: Operand, when: Operand = True) -> None:
+        """Append an element to a ring where `when` (counters and command only)."""
+        if not ring.ring:
+            raise self._fail(f"buffer {ring.name} is not a ring")
+        self._control(when, f"the predicate of append({ring.name})")
+        self.store(ring, 0, value, when=when)
 
     def load(self, buffer: ir.Buffer, address: Operand) -> Any:
         """Return the element at `address`; a vector of n addresses gives a leading axis of n (n read ports)."""
@@ -276,6 +296,22 @@ class Block:
         if depth < 1 or banks < 1:
             raise ValueError(f"buffer {name}: depth {depth} banks {banks}")
         made = ir.Buffer(self._name(name, "buffer"), type, depth, banks, style)
+        self.program.buffers.append(made)
+        return made
+
+    def ring(
+        self,
+        name: str,
+        type: Type,
+        depth: int,
+        window: int,
+        style: Literal["auto", "block", "distributed", "ultra"] = "auto",
+    ) -> ir.Buffer:
+        """Declare a memory of `depth` elements, passed one by one from one writer to one reader process, which reads windows of
+        up to `window` of them several times. See `ir.Buffer`."""
+        if not 1 <= window <= depth:
+            raise ValueError(f"ring {name}: depth {depth} window {window}")
+        made = ir.Buffer(self._name(name, "ring"), type, depth, 1, style, ring=True, window=window)
         self.program.buffers.append(made)
         return made
 

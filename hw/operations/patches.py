@@ -78,6 +78,8 @@ class PatchProduct(WeightProduct):
                 f"the lines of one patch take {channels * patch} tiles, the activation buffer holds {config.activation_tiles}",
                 "use smaller patches or fewer planes",
             )
+        else:
+            yield from self.exceeding_weights(config)
         if grid > largest("grid_width"):
             yield f"it has {grid:,} patches in a row, the engine up to {largest('grid_width'):,}", "use larger patches"
         elif rows * grid > (exact := exact_tokens(grid)):

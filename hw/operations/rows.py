@@ -32,6 +32,12 @@ class WeightProduct(Product):
     def bias_of(self, first: int, columns: int) -> Integers:
         return self.bias[first : first + columns]
 
+    def exceeding_weights(self, config: EngineConfig) -> Iterator[Excess]:
+        """Yield an excess of what the weights of ``outs`` outputs take over what the engine keeps of one descriptor."""
+        if (depth := tiles(self.depth, config.ins)) > config.weight_window:
+            because = f"the weights of {config.outs} outputs take {depth:,} tiles, the engine keeps {config.weight_window:,}"
+            yield because, "make the layer narrower, or use a board with more `weight_tiles`"
+
     def tile_fields(self, config: EngineConfig, columns: int, rows: int) -> Fields:
         """Return the fields of constant tiles and of the products of ``rows`` rows with them."""
         outs, depth = tiles(columns, config.outs), tiles(self.depth, config.ins)
@@ -85,6 +91,8 @@ class RowProduct(WeightProduct):
             because = f"its inputs take {depth} tiles of {config.ins} channels, the activation buffer holds"
             help_text = "make the layer narrower, or use a board with more `activation_tiles`"
             yield f"{because} {config.activation_tiles}", help_text
+        else:
+            yield from self.exceeding_weights(config)
         width = self.source.columns
         if self.layer_norm is not None and (width % config.ins or width > config.norm_width):
             yield f"LayerNorm over {width} channels", f"widths are multiples of {config.ins} up to {config.norm_width}"

@@ -112,13 +112,14 @@ def test_a_flipped_bit_of_every_operation_is_noticed(name: str) -> None:
     for address, content in inputs.items():
         memory[address : address + len(content)] = content
     jobs: list[Job] = []
-    restore: dict[int, bytes] = {}
-    for address in flips:
-        word = address // WORD * WORD
-        flipped = bytearray(memory[word : word + WORD])
-        flipped[address - word] ^= 0x80
-        jobs.append(Job(planned.program_address, len(planned.steps), {**inputs, **restore, word: bytes(flipped)}))
-        restore = {word: bytes(memory[word : word + WORD])}
+    words = [address // WORD * WORD for address in flips]
+    for address, *changed in zip(flips, words, [words[0], *words], strict=False):
+        flipped = bytearray(memory)
+        flipped[address] ^= 0x80
+        writes = {at: bytes(flipped[at : at + len(content)]) for at, content in inputs.items()}
+        outside = [at for at in changed if not any(begin <= at < begin + len(content) for begin, content in inputs.items())]
+        writes |= {at: bytes(flipped[at : at + WORD]) for at in outside}
+        jobs.append(Job(planned.program_address, len(planned.steps), writes))
     run = run_engine(engine(), {0: planned.image}, jobs)
     for step, log in zip(planned.steps, run.logs, strict=True):
         found = compare(planned, values, log).mismatch

@@ -1,0 +1,82 @@
+/// Memory whose elements pass one by one, in order, from a writer to a reader that reads a window of them several times.
+///
+/// Elements are acquired when an iteration is issued (`*_ready_o`, `*_acquire_i`) and passed on when they have been stored
+/// (`wr_valid_i`) or read for the last time (`rd_release_i`, an element each). Load addresses count from the start of the
+/// window; `rd_fresh_i` marks those that take an element, `rd_last_i` ends the window behind the elements that it has taken.
+/// Read data comes two cycles after its address. A release comes one cycle after the last load address of its element.
+module ring #(
+  parameter int unsigned Depth  = 16,
+  parameter int unsigned Window = 8,
+  parameter int unsigned Width  = 8,
+  /* verilator lint_off UNUSEDPARAM */
+  parameter              Style  = "auto",  // ram_style: auto, block, distributed, ultra
+  /* verilator lint_on UNUSEDPARAM */
+  localparam int unsigned AddrWidth = Window > 1 ? $clog2(Window) : 1
+) (
+  input  logic                       clk_i,
+  input  logic                       rst_ni,
+
+  output logic                       wr_ready_o,
+  input  logic                       wr_acquire_i,
+  input  logic                       wr_valid_i,
+  input  logic [Width-1:0]           wr_data_i,
+
+  output logic                       rd_ready_o,
+  input  logic                       rd_acquire_i,
+  input  logic [0:0][AddrWidth-1:0]  rd_addr_i,
+  input  logic [0:0]                 rd_last_i,
+  input  logic                       rd_fresh_i,
+  output logic [0:0][Width-1:0]      rd_data_o,
+  input  logic                       rd_release_i
+);
+  localparam int unsigned CountWidth = $clog2(Depth + 1);
+  localparam int unsigned WordWidth  = Depth > 1 ? $clog2(Depth) : 1;
+
+  (* ram_style = Style *) logic [Width-1:0] memory [Depth];
+  logic [CountWidth-1:0] free_q, full_q, taken_q, taken;
+  logic [WordWidth-1:0]  write_q, base_q, word_q;
+  logic [Width-1:0]      data_q;
+
+  assign wr_ready_o = free_q != '0;
+  assign rd_ready_o = full_q != '0;
+  assign rd_data_o[0] = data_q;
+  assign taken = taken_q + CountWidth'(rd_fresh_i);
+
+  function automatic logic [WordWidth-1:0] wrapped(input logic [CountWidth:0] word);
+    wrapped = WordWidth'(word >= (CountWidth + 1)'(Depth) ? word - (CountWidth + 1)'(Depth) : word);
+  endfunction
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      free_q  <= CountWidth'(Depth);
+      full_q  <= '0;
+      write_q <= '0;
+      base_q  <= '0;
+      taken_q <= '0;
+    end else begin
+      free_q <= free_q + CountWidth'(rd_release_i) - CountWidth'(wr_acquire_i);
+      full_q <= full_q + CountWidth'(wr_valid_i) - CountWidth'(rd_acquire_i);
+      if (wr_valid_i) write_q <= write_q == WordWidth'(Depth - 1) ? '0 : write_q + 1'b1;
+      taken_q <= rd_last_i[0] ? '0 : taken;
+      if (rd_last_i[0]) base_q <= wrapped((CountWidth + 1)'(base_q) + (CountWidth + 1)'(taken));
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (wr_valid_i) memory[write_q] <= wr_data_i;
+    word_q <= wrapped((CountWidth + 1)'(base_q) + (CountWidth + 1)'(rd_addr_i[0]));
+    data_q <= memory[word_q];
+  end
+
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (!wr_acquire_i || free_q != '0) else $error("an element was acquired for writing, but none is free");
+      assert (!rd_acquire_i || full_q != '0) else $error("an element was taken, but none is there");
+      assert (!rd_release_i || free_q != CountWidth'(Depth)) else $error("more elements were given back than there are");
+      assert (!rd_fresh_i || CountWidth'(rd_addr_i[0]) == taken_q) else $error("an element was taken out of order");
+      assert (32'(taken) <= Window) else $error("the window is too small for what was taken");
+    end
+  end
+`endif
+endmodule
