@@ -162,7 +162,7 @@ class ProcessTrace:
     def replay(self, ring: ir.Buffer, address: Operand, fresh: Operand, free: Operand, last: Operand) -> Any:
         """Return the element at `address` of the window of a ring; where `fresh`, take it from the writer first: the n-th that
         a window takes is at address n. Where `free`, give back the oldest element; where `last`, the window ends, and as many
-        must have been given back as were taken."""
+        must have been given back as were taken. At an address that the window has not taken, the value is any."""
         at = self._address(address, ring.window, f"replay({ring.name})")
         if not ring.ring or at.shape:
             raise self._fail(f"replay({ring.name}) takes a ring and a scalar address")
