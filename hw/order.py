@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.operations.operation import Step
-from edgewright.hw.operations.product import tiles
 from edgewright.hw.views import StoredView, rows_columns
 from edgewright.passes.ir.graph import Node
 from numpy.typing import NDArray
@@ -35,13 +34,12 @@ class Readers:
         taken = self.taken[unit]
         needed = np.maximum(needed, max(taken, settled))
         last = int(needed.max(initial=max(taken, settled)))
-        begin, step = last, 0
-        if len(needed) > 1:
-            line = int((needed - np.arange(len(needed))).max())  # the latest start of a wait for one more before each block
-            if line + len(needed) - 1 <= last:
-                begin, step = line, 1
+        begin = int(
+            (needed - np.arange(len(needed))).max(initial=min(taken, last))
+        )  # the latest to which one a block can add up
+        begin = max(begin, taken) if len(needed) else last
         self.taken[unit] = last
-        return {f"{unit}_blocks": len(needed), f"{unit}_first": begin - taken, f"{unit}_next": step}
+        return {f"{unit}_blocks": len(needed), f"{unit}_first": begin - taken, f"{unit}_steps": last - begin}
 
     def drained(self, step: Step, end: int) -> dict[str, int]:
         """Return the fields of the last descriptor, after which each unit has taken all ``end`` completions: a unit without
@@ -60,13 +58,13 @@ def order(steps: Iterable[Step], config: EngineConfig) -> list[Step]:
     for step in steps:
         begin, settled = ends[-1], ends[max(0, len(ends) - LOOKAHEAD)]
         blocks = step.fields["n_blocks"]
-        progress = not step.fields["copy"] and blocks <= config.completions // (LOOKAHEAD + 2)
+        progress = blocks <= config.completions // (LOOKAHEAD + 2)
         fields = {**step.fields, "progress": int(progress), "marks": blocks if progress else 1}
         for unit, needed in needs(step, stored, config).items():
             fields |= readers.wait(unit, needed, settled)
         ends.append(begin + fields["marks"])
-        note_stored(step, stored, begin, config.tokens if progress else step.operation.shape[0])
         ordered.append(replace(step, fields=fields))
+        note_stored(ordered[-1], stored, begin, config)
     if ordered:
         ordered[-1] = replace(ordered[-1], fields={**ordered[-1].fields, **readers.drained(ordered[-1], ends[-1]), "final": 1})
     return ordered
@@ -77,36 +75,39 @@ def needs(step: Step, stored: dict[Node, Counts], config: EngineConfig) -> dict[
     operation, fields = step.operation, step.fields
     none: Counts = np.zeros(0, np.int64)
     found = {"act": none, "opd": none, "res": none}
-    blocks = fields["n_blocks"]
+    blocks, size = fields["n_blocks"], config.tokens
     if operation.product.streamed:
         (view,) = operation.product.streamed
-        by_token = not fields["patch"] and not fields["copy"]
-        found["act"] = by_blocks(view, stored, config.tokens, blocks) if by_token else np.full(blocks, latest(view, stored))
+        rows = [operation.product.block_rows(b * size, (b + 1) * size) for b in range(blocks)]
+        found["act"] = completions(view.root, rows, stored)
     if operation.residual is not None:
-        found["res"] = by_blocks(operation.residual.source, stored, config.tokens, blocks)
-    if operation.loaded:
-        count = tiles(fields["n_keys"], config.outs)
-        found["opd"] = np.max([by_blocks(view, stored, config.outs, count) for view in operation.loaded], axis=0)
+        found["res"] = completions(operation.residual.source.root, blocks_of(operation.residual.source, size), stored)
+    if fields["copy"]:
+        found["opd"] = np.zeros(blocks, np.int64)  # constants and inputs
+    elif operation.loaded:
+        each = [completions(view.root, blocks_of(view, config.outs), stored) for view in operation.loaded]
+        found["opd"] = np.max(each, axis=0)
     return found
 
 
-def by_blocks(view: StoredView, stored: dict[Node, Counts], size: int, blocks: int) -> Counts:
-    """Return the completions before each block of ``size`` rows of a view."""
-    counts = stored.get(view.root)
-    if counts is None:
-        return np.zeros(blocks, np.int64)
-    rows = counts[view.row + view.row_step * np.arange(view.rows)]
-    return np.array([rows[b * size : (b + 1) * size].max() for b in range(blocks)], np.int64)
+def blocks_of(view: StoredView, size: int) -> list[Counts]:
+    """Return the rows of each block of ``size`` rows of a view."""
+    rows = view.row + view.row_step * np.arange(view.rows)
+    return [rows[begin : begin + size] for begin in range(0, view.rows, size)]
 
 
-def latest(view: StoredView, stored: dict[Node, Counts]) -> int:
-    """Return the completions before all of a view's value is stored."""
-    return int(stored[view.root].max()) if view.root in stored else 0
+def completions(root: Node, blocks: list[Counts], stored: dict[Node, Counts]) -> Counts:
+    """Return the completions after which the rows of each block of a value are in memory."""
+    if root not in stored:
+        return np.zeros(len(blocks), np.int64)
+    return np.array([stored[root][rows].max(initial=0) for rows in blocks], np.int64)
 
 
-def note_stored(step: Step, stored: dict[Node, Counts], begin: int, size: int) -> None:
-    """Note the completions after which the rows of a descriptor are in memory: one after every ``size`` of them."""
-    place = step.operation.place
+def note_stored(step: Step, stored: dict[Node, Counts], begin: int, config: EngineConfig) -> None:
+    """Note the completions after which the rows of a descriptor are in memory."""
+    place, fields, height = step.operation.place, step.fields, step.operation.shape[0]
     counts = stored.setdefault(place.target, np.zeros(rows_columns(place.target)[0], np.int64))
-    row = np.arange(step.operation.shape[0])
-    counts[place.first_row + place.row_step * row] = begin + row // size + 1
+    mark = np.zeros(height, np.int64)
+    if fields["progress"]:
+        mark = step.operation.product.row_tokens(height) // (1 if fields["copy"] else config.tokens)
+    counts[place.first_row + place.row_step * np.arange(height)] = begin + mark + 1

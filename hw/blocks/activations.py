@@ -61,15 +61,14 @@ def add_fetch_addresses(
         p.write(offsets, bits(address, within - 1, 0), when=valid & c.patch)
 
 
-def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, direct: Channel, copied: Channel) -> None:
-    """Route one operation's words to LayerNorm, directly to the tiles, or past the array to the store."""
+def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, direct: Channel) -> None:
+    """Route one operation's words to LayerNorm or directly to the tiles."""
 
     @b.process(command=commands, loops=[("w", lambda c: c.act_words)])
     def route(p: ProcessTrace, c: StructValue, w: Value) -> None:
         word = p.read(words)
         p.write(norm, word, when=c.norm)
-        p.write(direct, word, when=~c.norm & ~c.copy)
-        p.write(copied, word, when=c.copy)
+        p.write(direct, word, when=~c.norm)
 
 
 def add_fill(

@@ -2,11 +2,10 @@
 
 program --> fetch --> gates --> commands for every process
 weights --> route --> tiles, table, norm and channel parameters
-operands --> tiles of keys and values ---------+
+operands --> route --> tiles of keys and values +-- copies --> store
 activations --> route --> (LayerNorm) --> tiles --> array --> epilogue --> store --> results
-                                |          ^          |           ^             ^
-                                |          +- softmax +        residual         |
-                                +------------------- copies --------------------+
+                                           ^          |           ^
+                                           +- softmax +        residual
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from edgewright.hw.blocks.operands import (
     add_feed_operands,
     add_fill_operands,
     add_operand_addresses,
+    add_operand_route,
     offset_type,
     partial_type,
 )
@@ -65,14 +65,20 @@ def build(cfg: EngineConfig) -> Block:
 
     requests = {name: b.channel(f"{name}_requests", Request, depth=4) for name in ("program", "weights", "results")}
     requests |= {name: b.channel(f"{name}_requests", Request, depth=32) for name in ("operands", "activations", "residual")}
-    words = {name: b.channel(f"{name}_words", WORD, depth=4) for name in READERS}
+    words = {name: b.channel(f"{name}_read", WORD, depth=4) for name in READERS}
     words["results"] = b.channel("results_words", WORD, depth=32)
     done = b.channel("done", u(1), depth=2)
     hub = cfg.on_chip_words > 0
     if hub:
         b.on_chip_memory(cfg.on_chip_words, cfg.on_chip_banks)
     for name in READERS:
-        b.axi_read(name, requests[name], words[name], hub=hub and name not in ("program", "weights"), ahead=cfg.read_ahead)
+        b.axi_read(
+            name,
+            requests[name],
+            words[name],
+            hub=hub and name not in ("program", "weights"),
+            ahead=cfg.read_ahead * (2 if name == "weights" else 1),
+        )
     b.axi_write("results", requests["results"], words["results"], done, hub=hub)
     done_operands, done_fetch, done_residual, done_track = b.fork(done, 4, depth=cfg.completions)
 
@@ -116,14 +122,19 @@ def build(cfg: EngineConfig) -> Block:
 
     operand_gate = commands("operand_gate", op.OperandGate)
     operand_addresses = commands("operand_addresses", op.OperandAddresses)
+    operand_route = commands("operand_route", op.OperandRoute)
     fill_operands = commands("fill_operands", op.OperandTiles)
     go = {name: b.channel(f"{name}_go", u(1), depth=2) for name in ("operands", "activations", "residual")}
     operand_tiles = b.buffer("operand_tiles", tile, depth=cfg.operand_tiles, banks=cfg.operand_banks, style="ultra")
     partials = b.buffer("value_sums", partial_type(cfg), depth=cfg.operand_tiles, banks=cfg.operand_banks)
-    add_operand_issue(b, sides["operands"], gate=operand_gate, addresses=operand_addresses, tiles=fill_operands)
+    add_operand_issue(
+        b, sides["operands"], gate=operand_gate, addresses=operand_addresses, route=operand_route, tiles=fill_operands
+    )
     add_gate(b, "operand_gate", "opd", operand_gate, done_operands, go["operands"])
     add_operand_addresses(b, cfg, operand_addresses, go["operands"], requests["operands"])
-    add_fill_operands(b, cfg, fill_operands, words["operands"], operand_tiles, partials)
+    operand_words, copied = (b.channel(name, WORD, depth=8) for name in ("operand_words", "copied_words"))
+    add_operand_route(b, operand_route, words["operands"], operands=operand_words, copied=copied)
+    add_fill_operands(b, cfg, fill_operands, operand_words, operand_tiles, partials)
 
     fetch = commands("fetch", op.Fetch)
     route = commands("route", op.Route)
@@ -163,7 +174,6 @@ def build(cfg: EngineConfig) -> Block:
     )
 
     direct = b.channel("direct_words", WORD, depth=8)
-    copied = b.channel("copied_words", WORD, depth=8)
     norm_words = b.channel("norm_words", WORD, depth=8)
     line_offsets = b.channel("line_offsets", u(address_bits(cfg.word_bytes)), depth=64)
     normed = b.channel("normed_rows", row_type(cfg), depth=8)
@@ -173,7 +183,7 @@ def build(cfg: EngineConfig) -> Block:
     sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     tiles = b.buffer("activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks)
     add_fetch_addresses(b, cfg, fetch, go["activations"], requests["activations"], line_offsets)
-    add_route(b, route, words["activations"], norm=norm_words, direct=direct, copied=copied)
+    add_route(b, route, words["activations"], norm=norm_words, direct=direct)
     add_norm(b, norms, norm_words, norm_params, normed, cfg=cfg)
     add_fill(b, cfg, fill, direct=direct, offsets=line_offsets, normed=normed, weights=attention_tiles, tiles=tiles)
     fed = {name: b.channel(f"fed_{name}", tile, depth=2) for name in ("weights", "operands")}

@@ -3,10 +3,14 @@
 A tile is ``outs x ins`` int8. Values arrive one key per word but are consumed one channel per output, so their tiles are
 transposed when stored. The same rows are added up: the array reads attention weights minus 127, so a sum of products lacks 127
 times the sum of the values. Constants have a path of their own (`weights`), because these here wait for results: ``outs`` keys
-and values are moved as soon as they have been stored.
+and values are moved as soon as they have been stored. Copies pass here too, so that the activations port can read what they
+have stored meanwhile.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig, address_bits
@@ -41,31 +45,42 @@ def offset_type(cfg: EngineConfig) -> Array:
     return i(27)[cfg.outs]
 
 
-def operand_loops(cfg: EngineConfig) -> Loops:
-    """Return the loops over the words of an operation: blocks of ``outs`` tokens, keys then values, tiles, tokens."""
+def operand_loops(tokens: int | Callable[..., Any]) -> Loops:
+    """Return the loops over the words of an operation: blocks of ``tokens``, keys then values, tiles, tokens."""
     return [
         ("r", lambda c: c.value_blocks),
         ("s", 2),
         ("d", lambda c, r, s: select(first(s), c.key_depth, c.value_depth)),
-        ("t", cfg.outs),
+        ("t", tokens),
     ]
 
 
 def add_operand_addresses(b: Block, cfg: EngineConfig, commands: Channel, go: Channel, requests: Channel) -> None:
-    """Request the words of one operation from memory, each block of tokens as soon as it may go."""
+    """Request the words of one operation from memory, each block of tokens as soon as it may go: one by one, or for a copy,
+    whose blocks are rows, in runs."""
 
-    @b.process(command=commands, loops=operand_loops(cfg))
+    @b.process(command=commands, loops=operand_loops(lambda c: select(c.copy, 1, cfg.outs)))
     def operand_addresses(p: ProcessTrace, c: StructValue, r: Value, s: Value, d: Value, t: Value) -> None:
         p.read(go, when=(first(s) | (c.key_depth == 0)) & first(d) & first(t), absent=True)
-        token = r * cfg.outs + t
-        row = select(first(s), c.key_address, c.value_address) + token * c.key_pitch + d * cfg.word_bytes
-        p.write(requests, struct(addr=wrap(row, u(40)), beats=1, mark=0), when=token < c.n_keys)
+        token = wrap(select(c.copy, r, r * cfg.outs + t), u(12))
+        row = select(first(s), c.key_address, c.value_address) + token * c.key_pitch + d * c.opd_column
+        p.write(requests, struct(addr=wrap(row, u(40)), beats=wrap(c.opd_beats, u(16)), mark=0), when=token < c.n_keys)
+
+
+def add_operand_route(b: Block, commands: Channel, words: Channel, *, operands: Channel, copied: Channel) -> None:
+    """Route one operation's words to the tiles of operands, or past the array to the store."""
+
+    @b.process(command=commands, loops=[("w", lambda c: c.opd_words)])
+    def operand_route(p: ProcessTrace, c: StructValue, w: Value) -> None:
+        word = p.read(words)
+        p.write(operands, word, when=~c.copy)
+        p.write(copied, word, when=c.copy)
 
 
 def add_fill_operands(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer, partials: Buffer) -> None:
     """Fill tiles of ``outs`` rows; keys beyond the last are zero rows. ``partials``: the sum of each tile of values."""
 
-    @b.process(command=commands, loops=operand_loops(cfg))
+    @b.process(command=commands, loops=operand_loops(cfg.outs))
     def fill_operands(p: ProcessTrace, c: StructValue, r: Value, s: Value, d: Value, t: Value) -> None:
         p.lock(tiles, per=None)
         p.lock(partials, per=None)

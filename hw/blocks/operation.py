@@ -27,18 +27,18 @@ FIELDS: dict[str, Int] = {
     # --- order: what each unit that reads memory waits for; see `sequencer.add_gate`
     "act_blocks": u(12),
     "act_first": u(12),
-    "act_next": u(1),
+    "act_steps": u(12),
     "act_drain": u(12),
     "opd_blocks": u(12),
     "opd_first": u(12),
-    "opd_next": u(1),
+    "opd_steps": u(12),
     "opd_drain": u(12),
     "res_blocks": u(12),
     "res_first": u(12),
-    "res_next": u(1),
+    "res_steps": u(12),
     "res_drain": u(12),
     "marks": u(12),  # completions that it gives
-    "progress": u(1),  # one for each block of tokens rather than one for all
+    "progress": u(1),  # one for each block of tokens (for each row of a copy) rather than one for all
     "final": u(1),
     # --- what the operation is
     "copy": u(1),  # words from one place to another, past the array
@@ -56,13 +56,16 @@ FIELDS: dict[str, Int] = {
     "const_tiles": u(12),
     "norm_entries": u(8),
     "param_entries": u(12),
-    # --- computed operands: keys and values
+    # --- computed operands: keys and values; what a copy reads
+    "opd_column": u(24),  # bytes from one tile, or one plane of a copy, to the next
+    "opd_beats": u(12),
+    "opd_words": u(24),
     "key_address": ADDRESS,
     "value_address": ADDRESS,
     "key_pitch": STRIDE,
     "n_keys": u(12),
     "key_depth": u(8),
-    "value_blocks": u(8),
+    "value_blocks": u(12),
     "value_depth": u(8),
     # --- activations side
     "act_address": ADDRESS,
@@ -119,10 +122,13 @@ LoadTiles = command("LoadTiles", "const_tiles")
 LoadTable = command("LoadTable", "table")
 LoadNorm = command("LoadNorm", "norm_entries")
 LoadParams = command("LoadParams", "param_entries")
-OperandIssue = command("OperandIssue", "computed")
-OperandGate = command("OperandGate", "opd_blocks", "opd_first", "opd_next", "opd_drain")
+OperandIssue = command("OperandIssue", "computed", "copy")
+OperandGate = command("OperandGate", "opd_blocks", "opd_first", "opd_steps", "opd_drain")
 OperandAddresses = command(
     "OperandAddresses",
+    "copy",
+    "opd_column",
+    "opd_beats",
     "key_address",
     "value_address",
     "key_pitch",
@@ -131,11 +137,12 @@ OperandAddresses = command(
     "value_blocks",
     "value_depth",
 )
+OperandRoute = command("OperandRoute", "copy", "opd_words")
 OperandTiles = command("OperandTiles", "n_keys", "key_depth", "value_blocks", "value_depth", "base1")
 RunIssue = command("RunIssue", "copy", "ones", "norm", "attention", "computed", "residual")
 Track = command("Track", "marks", "final")
-FetchGate = command("FetchGate", "act_blocks", "act_first", "act_next", "act_drain")
-ResidualGate = command("ResidualGate", "res_blocks", "res_first", "res_next", "res_drain")
+FetchGate = command("FetchGate", "act_blocks", "act_first", "act_steps", "act_drain")
+ResidualGate = command("ResidualGate", "res_blocks", "res_first", "res_steps", "res_drain")
 Fetch = command(
     "Fetch",
     "act_address",
@@ -152,7 +159,7 @@ Fetch = command(
     "stride_line",
     "patch",
 )
-Route = command("Route", "act_words", "norm", "copy")
+Route = command("Route", "act_words", "norm")
 Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm_shift")
 Fill = command("Fill", "n_jobs", "attention", "norm", "ones", "patch", "straddle", "n_tokens", "depth0", "depth1")
 WeightFeed = command("WeightFeed", "n_jobs", "outs0", "depth0")
@@ -188,7 +195,13 @@ LOAD_UNITS = {
     "params": LoadParams,
 }
 """Commands of the constants' side, in the order of a descriptor."""
-OPERAND_UNITS = {"issue": OperandIssue, "gate": OperandGate, "addresses": OperandAddresses, "tiles": OperandTiles}
+OPERAND_UNITS = {
+    "issue": OperandIssue,
+    "gate": OperandGate,
+    "addresses": OperandAddresses,
+    "route": OperandRoute,
+    "tiles": OperandTiles,
+}
 """Commands of the side that loads computed operands, which follow them."""
 RUN_UNITS = {
     "issue": RunIssue,

@@ -69,26 +69,28 @@ def add_load_issue(
         p.write(params, c.params, when=loads)
 
 
-def add_operand_issue(b: Block, ops: Channel, *, gate: Channel, addresses: Channel, tiles: Channel) -> None:
-    """Issue the computed operands of each operation that has any."""
+def add_operand_issue(b: Block, ops: Channel, *, gate: Channel, addresses: Channel, route: Channel, tiles: Channel) -> None:
+    """Issue the computed operands of each operation that has any, and copies."""
 
     @b.process(command=ops)
     def operand_issue(p: ProcessTrace, c: StructValue, i: Value) -> None:
         p.write(gate, c.gate)
-        p.write(addresses, c.addresses, when=c.issue.computed)
+        reads_memory = c.issue.computed | c.issue.copy
+        p.write(addresses, c.addresses, when=reads_memory)
+        p.write(route, c.route, when=reads_memory)
         p.write(tiles, c.tiles, when=c.issue.computed)
 
 
 def add_gate(b: Block, name: str, prefix: str, commands: Channel, done: Channel, go: Channel) -> None:
-    """Let the reads of one unit go, block by block. Of its command: ``first`` completions are taken before the first block,
-    ``next`` before each further one, ``drain`` after the last; without blocks ``first`` are taken."""
+    """Let the reads of one unit go, block by block. Of its command: ``first`` completions are taken before the first block, one
+    before each of the next ``steps`` blocks, ``drain`` after the last block; without blocks ``first`` are taken."""
 
     def field(c: StructValue, part: str) -> Value:
         value: Value = getattr(c, f"{prefix}_{part}")
         return value
 
     def steps(c: StructValue, k: Value) -> Value:
-        after = select(last(k), field(c, "drain"), field(c, "next") + 1)
+        after = select(last(k), field(c, "drain"), select(k <= field(c, "steps"), 2, 1))
         count: Value = select(first(k), field(c, "first") + (field(c, "blocks") != 0), after)
         return count
 
@@ -132,7 +134,7 @@ def add_run_issue(
 
     @b.process(command=ops)
     def run_issue(p: ProcessTrace, c: StructValue, i: Value) -> None:
-        reads_memory = ~c.issue.ones
+        reads_memory = ~c.issue.ones & ~c.issue.copy
         computes = ~c.issue.copy
         p.write(track, c.track)
         p.write(fetch_gate, c.fetch_gate)

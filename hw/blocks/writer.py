@@ -57,20 +57,20 @@ def add_store(
     words: Channel,
 ) -> None:
     """Write each row: one word of int8 or two of int16 per tile of outputs, token by token; or the words of a copy, row by row.
-    Each block's last request, or that of the operation, is marked, for its completion."""
+    The last request of each block (of each row of a copy), or of the operation, is marked, for its completion."""
     address_cmds, data_cmds = commands
     loops: Loops = [
         ("j", lambda c: c.n_blocks),
-        ("a", lambda c, j: select(c.copy, cfg.tokens, c.out_tiles)),
+        ("a", lambda c, j: select(c.copy, 1, c.out_tiles)),
         ("b", lambda c, j, a: select(c.copy, c.out_tiles, cfg.tokens)),
     ]
 
-    def token_of(c: StructValue, j: Value, a: Value, b: Value) -> Value:
-        return wrap(j * cfg.tokens + select(c.copy, a, b), u(16))
+    def token_of(c: StructValue, j: Value, b: Value) -> Value:
+        return wrap(select(c.copy, j, j * cfg.tokens + b), u(16))
 
     @b.process(command=address_cmds, loops=loops)
     def store_addresses(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value) -> None:
-        token = token_of(c, j, a, b)
+        token = token_of(c, j, b)
         tile = select(c.copy, b, a)
         valid = token < c.n_tokens
         mark = last(a) & last(b) & (c.progress | last(j))
@@ -80,7 +80,7 @@ def add_store(
 
     @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, a, b: select(c.out16, 2, 1))])
     def store_words(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value, h: Value) -> None:
-        valid = token_of(c, j, a, b) < c.n_tokens
+        valid = token_of(c, j, b) < c.n_tokens
         taken = valid & ~c.copy
         ends = taken & last(h)
         row = p.replay(results, 0, fresh=taken & (h == 0), free=ends, last=ends)  # i16[outs]

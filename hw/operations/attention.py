@@ -50,6 +50,9 @@ class AttentionProduct(Product):
         return row_fields(storage, query) | {
             "attention": 1,
             "computed": 1,
+            "opd_column": WORD_BYTES,
+            "opd_beats": 1,
+            "opd_words": key.rows * (key_depth + value_depth),
             "n_keys": key.rows,
             "key_pitch": storage.pitch(key),
             "key_address": storage.address(key),

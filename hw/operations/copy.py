@@ -1,4 +1,8 @@
-"""Copies of rows of words: what constants a joined value holds, and inputs that are read piece by piece to on-chip memory."""
+"""Copies of words past the array: rows that constants give a joined value, and images that are read patch by patch.
+
+An image is stored as planes of lines. Its copy has the lines of one row of patches together, so that the first patches can be
+read while the rest of the image is still on its way.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +13,20 @@ from typing import ClassVar
 import numpy as np
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import WORD_BYTES, Storage, layout
-from edgewright.hw.operations.product import Excess, Fields, Integers, Product, constant, largest, reciprocal, tiles
-from edgewright.hw.views import rows_columns
+from edgewright.hw.operations.product import Access, Excess, Fields, Integers, Product, constant, largest
+from edgewright.hw.views import StoredView, rows_columns
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Constant
 from numpy.typing import NDArray
 
-RUN_WORDS = 64
-"""Rows without padding between them are copied together, in runs of up to so many words: four bursts."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyProduct(Product):
-    """All rows of a stored value, as they are, past the array. ``contiguous``: nothing is between the rows where they go."""
+    """All rows of a stored value, as they are, a row a token."""
 
     kind: ClassVar[str] = "copy"
     copies: ClassVar[bool] = True
-    contiguous: bool = False
 
     @property
     def depth(self) -> int:
@@ -36,21 +36,23 @@ class CopyProduct(Product):
         return self.source.columns
 
     def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
-        together = self.together
-        rows, words = self.source.rows // together, self.row_words * together
-        pitch = {"out_pitch": words * WORD_BYTES} if self.contiguous else {}
-        return pitch | {
+        return self.token_fields(storage, self.source.rows, 1, 1)
+
+    def token_fields(self, storage: Storage, tokens: int, planes: int, lines: int) -> Fields:
+        """Return the fields of a copy whose tokens are runs of ``lines`` adjacent rows, one of each of ``planes``."""
+        pitch = storage.layouts[self.source.root].pitch_bytes
+        words = planes * lines * self.row_words
+        return {
             "copy": 1,
-            "n_tokens": rows,
-            "n_blocks": tiles(rows, config.tokens),
-            "act_address": storage.address(self.source),
-            "act_planes": 1,
-            "act_rows": 1,
-            "act_beats": words,
-            "grid_recip": reciprocal(1),
-            "grid_width": 1,
-            "stride_row": words * WORD_BYTES,
-            "act_words": rows * words,
+            "n_tokens": tokens,
+            "n_blocks": tokens,  # each row is a block
+            "value_address": storage.address(self.source),
+            "value_blocks": tokens,
+            "value_depth": planes,
+            "key_pitch": lines * pitch,
+            "n_keys": tokens,
+            "opd_beats": lines * self.row_words,
+            "opd_words": tokens * words,
             "out_tiles": words,
             "out16": 0,
             "param_entries": 0,
@@ -62,12 +64,20 @@ class CopyProduct(Product):
         return layout(self.source.root).pitch_bytes // WORD_BYTES
 
     @property
-    def together(self) -> int:
-        """Rows that are copied as one."""
-        most = RUN_WORDS // self.row_words if self.contiguous else 1
-        return max((n for n in range(1, most + 1) if self.source.rows % n == 0), default=1)
+    def streamed(self) -> tuple[StoredView, ...]:
+        return ()
+
+    @property
+    def loaded(self) -> tuple[StoredView, ...]:
+        return (self.source,)
+
+    def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
+        size = fields["opd_beats"] * WORD_BYTES
+        yield Access("values", self.source.root, fields["value_address"], fields["n_keys"], fields["key_pitch"], size)
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
+        if self.source.rows > (most := largest("value_blocks")):
+            yield f"it has {self.source.rows:,} rows, the engine copies up to {most:,}", "join fewer rows"
         if self.row_words > (most := largest("out_tiles")):
             yield f"a row of it takes {self.row_words:,} memory words, the engine copies up to {most:,}", "join narrower parts"
 
@@ -79,5 +89,57 @@ class CopyProduct(Product):
 
     def integers(self, words: NDArray[np.uint8]) -> Integers:
         """Return the integers, (rows, columns), of words (n, WORD_BYTES) in the order in which they are copied."""
+        return self.lines_of(words)[:, : self.source.columns]
+
+    def lines_of(self, words: NDArray[np.uint8]) -> Integers:
+        """Return the integers of words, a row a line of the source with its padding."""
         elements = words.reshape(-1).copy().view(f"<i{layout(self.source.root).element_bytes}").astype(np.int64)
-        return elements.reshape(self.source.rows, -1)[:, : self.source.columns]
+        return elements.reshape(-1, self.row_words * WORD_BYTES // layout(self.source.root).element_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageProduct(CopyProduct):
+    """The lines of an image that its patches of ``patch`` lines use, a row of patches a token."""
+
+    patch: int
+
+    @property
+    def patch_rows(self) -> int:
+        """Rows of patches."""
+        return self.source.root.shape[2] // self.patch
+
+    @property
+    def planes(self) -> int:
+        """Planes of the image."""
+        return self.source.root.shape[1]
+
+    @property
+    def token_words(self) -> int:
+        """Memory words of a row of patches."""
+        return self.planes * self.patch * self.row_words
+
+    def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
+        height, pitch = self.source.root.shape[2], storage.layouts[self.source.root].pitch_bytes
+        return self.token_fields(storage, self.patch_rows, self.planes, self.patch) | {
+            "opd_column": height * pitch,
+            "out_pitch": self.token_words * WORD_BYTES,
+        }
+
+    def row_tokens(self, rows: int) -> Integers:
+        """Return the row of patches of each line; the last one for lines that no patch uses."""
+        line = np.arange(rows) % self.source.root.shape[2]
+        return np.minimum(line // self.patch, self.patch_rows - 1)
+
+    def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
+        """Yield all lines as one access."""
+        size = self.row_words * WORD_BYTES
+        yield Access("values", self.source.root, fields["value_address"], self.source.rows, size, size)
+
+    def expected(self, values: Mapping[Node, Array]) -> Integers:
+        lines = super(ImageProduct, self).expected(values).reshape(self.planes, -1, self.source.columns)
+        return lines[:, : self.patch_rows * self.patch].reshape(-1, self.source.columns)
+
+    def integers(self, words: NDArray[np.uint8]) -> Integers:
+        lines = self.lines_of(words)[:, : self.source.columns]
+        by_plane = lines.reshape(self.patch_rows, self.planes, self.patch, -1).transpose(1, 0, 2, 3)
+        return by_plane.reshape(-1, self.source.columns)

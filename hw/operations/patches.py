@@ -12,16 +12,18 @@ from edgewright.hw import blobs
 from edgewright.hw.blocks.activations import RECIPROCAL_BITS
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import WORD_BYTES, Storage
-from edgewright.hw.operations.product import Access, Excess, Fields, Integers, largest, reciprocal
+from edgewright.hw.operations.product import Access, Excess, Fields, Integers, largest, reciprocal, tiles
 from edgewright.hw.operations.rows import WeightProduct
 from edgewright.passes.ops import PatchEmbed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchProduct(WeightProduct):
-    """Square patches of an image, whose planes are stored as the host writes them."""
+    """Square patches of an image, whose planes are stored as the host writes them, or, ``copied``, of a copy that has the lines
+    of one row of patches together."""
 
     kind: ClassVar[str] = "patch"
+    copied: bool = False
 
     @property
     def patch(self) -> int:
@@ -60,12 +62,17 @@ class PatchProduct(WeightProduct):
             "act_beats": 1 + straddle,
             "grid_recip": reciprocal(grid),
             "grid_width": grid,
-            "stride_row": patch * pitch,
+            "stride_row": patch * pitch * (self.channels if self.copied else 1),
             "stride_col": patch,
-            "stride_plane": self.source.root.shape[2] * pitch,
+            "stride_plane": (patch if self.copied else self.source.root.shape[2]) * pitch,
             "stride_line": pitch,
             "act_words": rows * grid * self.channels * patch * (1 + straddle),
         } | self.tile_fields(config, columns, rows * grid)
+
+    def block_rows(self, first: int, end: int) -> Integers:
+        height, grid = self.source.root.shape[2], self.grid[1]
+        begin, lines = first // grid * self.patch, tiles(min(end, self.grid[0] * grid), grid) * self.patch
+        return (np.arange(self.channels)[:, None] * height + np.arange(begin, lines)).reshape(-1)
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         patch, channels, (rows, grid) = self.patch, self.channels, self.grid

@@ -41,6 +41,9 @@ class PoolProduct(Product):
         return {
             "ones": 1,
             "computed": 1,
+            "opd_column": WORD_BYTES,
+            "opd_beats": 1,
+            "opd_words": view.rows * outs,
             "n_keys": view.rows,
             "key_pitch": storage.pitch(view),
             "value_address": storage.address(view),

@@ -116,6 +116,14 @@ class Product(ABC):
     def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
         """Return the fields of the descriptor that computes ``columns`` channels from ``first`` on."""
 
+    def row_tokens(self, rows: int) -> Integers:
+        """Return the token of each of ``rows`` rows of the result."""
+        return np.arange(rows)
+
+    def block_rows(self, first: int, end: int) -> Integers:
+        """Return the rows of ``source`` that the tokens from ``first`` to ``end`` read."""
+        return self.source.row + self.source.row_step * np.arange(first, min(end, self.source.rows))
+
     def weight_tiles(self, config: EngineConfig, first: int, columns: int) -> bytes:
         """Return the constant tiles of these channels."""
         return b""

@@ -62,7 +62,7 @@ LIMITS: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "tokens": (lambda: linear(49140), lambda: linear(49141), "49,141 tokens, the engine counts up to 49,140"),
     "tokens of 17 bits": (lambda: linear(1), lambda: linear(65536), "65,536 tokens"),
     "inputs": (lambda: linear(1, 4096), lambda: linear(1, 4097), "take 257 tiles of 16 channels"),
-    "a mean's tokens": (lambda: pooled(4080), lambda: pooled(4081), "sums 4,081 tokens, the engine up to 4,080"),
+    "a mean's tokens": (lambda: pooled(4095), lambda: pooled(4096), "sums 4,096 tokens, the engine up to 4,095"),
     "a mean's channels": (lambda: pooled(3, 5000), lambda: pooled(4096), "4,096 tokens"),
     "a square grid": (lambda: patches(1, 107, 107, 2), lambda: patches(1, 108, 108, 2), "108 x 108 patches"),
     "a wide grid": (lambda: patches(1, 1, 2048, 1), lambda: patches(1, 1, 5000, 1), "5,000 patches in a row"),

@@ -161,8 +161,11 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(
         views["res"] = () if operation.residual is None else (operation.residual.source,)
         for unit, seen in views.items():
             count, size = fields[f"{unit}_blocks"], config.outs if unit == "opd" else config.tokens
+            size = 1 if fields["copy"] else size
             assert bool(count) == bool(seen)
-            before = taken[unit] + fields[f"{unit}_first"] + fields[f"{unit}_next"] * np.arange(max(1, count))
+            more = np.minimum(np.arange(max(1, count)), fields[f"{unit}_steps"])
+            before = taken[unit] + fields[f"{unit}_first"] + more
+            assert fields[f"{unit}_steps"] <= max(0, count - 1)
             last = position == len(planned.steps) - 1
             assert last or before[-1] <= given_before[position]
             for view in seen:
@@ -170,15 +173,19 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(
                 if view.root in written:
                     rows = written[view.root][view.row + view.row_step * np.arange(view.rows)]
                 for block in range(count):
-                    part = rows if fields["patch"] and unit == "act" else rows[block * size : (block + 1) * size]
+                    part = rows[block * size : (block + 1) * size]
+                    if fields["patch"] and unit == "act":
+                        part = written.get(view.root, rows)[operation.product.block_rows(block * size, (block + 1) * size)]
                     assert part.max(initial=0) <= before[block]
             taken[unit] = int(before[-1]) + fields[f"{unit}_drain"]
             assert last or not fields[f"{unit}_drain"]
         place, height = operation.place, operation.shape[0]
-        assert fields["marks"] == (-(-fields["n_tokens"] // config.tokens) if fields["progress"] else 1)
+        assert fields["marks"] == (fields["n_blocks"] if fields["progress"] else 1)
         row = np.arange(height)
         stored = written.setdefault(place.target, np.zeros(rows_columns(place.target)[0], np.int64))
         each = row // config.tokens if fields["progress"] else 0 * row
+        if fields["copy"] and fields["progress"]:
+            each = operation.product.row_tokens(height)
         stored[place.first_row + place.row_step * row] = given_before[position] + each + 1
     assert set(taken.values()) == {given_before[-1]}
 
