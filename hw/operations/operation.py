@@ -91,8 +91,13 @@ class Operation:
         yield from self.product.exceeding(config)
 
     def pieces(self, config: EngineConfig) -> Iterator[tuple[int, int]]:
-        """Yield (first channel, channels) of each descriptor."""
-        width, columns = self.product.widest(config), self.shape[1]
+        """Yield (first channel, channels) of each descriptor: as few as can be, and of one size, so that each takes as long to
+        multiply as the rows that it reads again take to come."""
+        widest, columns = self.product.widest(config), self.shape[1]
+        width = widest
+        if not self.product.loaded:
+            count = tiles(columns, widest)
+            width = tiles(tiles(columns, config.outs), count) * config.outs
         yield from ((first, min(width, columns - first)) for first in range(0, columns, width))
 
     def steps(self, storage: Storage, config: EngineConfig) -> Iterator[Step]:
