@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from edgewright.hw.blocks.operation import WEIGHT_PORTS
 from edgewright.hw.blocks.weights import ENTRY_WORDS
 from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.passes.ir.types import Array
@@ -26,6 +27,18 @@ def patch_weight(weight: Array, channels: int, patch: int) -> NDArray[np.int64]:
     padded = np.zeros((rows, channels * patch, WORD_BYTES), dtype=np.int64)
     padded[:, :, :patch] = weight.reshape(rows, channels * patch, patch)
     return padded.reshape(rows, -1)
+
+
+def parts(blob: bytes) -> bytes:
+    """Return a blob as memory holds it: its words in turn in ``WEIGHT_PORTS`` parts, one part after the other."""
+    words = np.frombuffer(blob, np.uint8).reshape(-1, WEIGHT_PORTS, WORD_BYTES)
+    return words.transpose(1, 0, 2).tobytes()
+
+
+def joined(content: bytes) -> bytes:
+    """Invert ``parts``."""
+    words = np.frombuffer(content, np.uint8).reshape(WEIGHT_PORTS, -1, WORD_BYTES)
+    return words.transpose(1, 0, 2).tobytes()
 
 
 def channel_params(bias: Array, multiplier: Array, shift: Array, outs: int) -> bytes:

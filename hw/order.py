@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 """Completions from the program's start on, one number for each row or block."""
-LOOKAHEAD = 4
+LOOKAHEAD = {"con": 24, "act": 4, "opd": 4, "res": 4}
 """Descriptors after which a unit takes completions that it does not need, so that they never accumulate."""
 
 
@@ -26,7 +26,7 @@ class Readers:
     """The completions that each reading unit has taken so far."""
 
     def __init__(self) -> None:
-        self.taken = dict.fromkeys(("act", "opd", "res"), 0)
+        self.taken = dict.fromkeys(LOOKAHEAD, 0)
 
     def wait(self, unit: str, needed: Counts, settled: int) -> dict[str, int]:
         """Return the fields of a unit's gate. ``needed``: completions before each of its blocks; ``settled``: the number that
@@ -52,17 +52,27 @@ class Readers:
 
 
 def order(steps: Iterable[Step], config: EngineConfig) -> list[Step]:
-    """Return the descriptors with the completions that they give and wait for."""
+    """Return the descriptors with the completions that they give and wait for.
+
+    The constants of all descriptors but the first that computes wait for the copies before them: they would take what memory
+    gives from an image that is needed sooner.
+    """
     readers, stored = Readers(), dict[Node, Counts]()
     ends, ordered = [0], list[Step]()
+    copied, computes = 0, False
     for step in steps:
-        begin, settled = ends[-1], ends[max(0, len(ends) - LOOKAHEAD)]
+        begin = ends[-1]
         blocks = step.fields["n_blocks"]
-        progress = blocks <= config.completions // (LOOKAHEAD + 2)
+        progress = blocks <= config.completions // (max(LOOKAHEAD.values()) + 2)
         fields = {**step.fields, "progress": int(progress), "marks": blocks if progress else 1}
-        for unit, needed in needs(step, stored, config).items():
-            fields |= readers.wait(unit, needed, settled)
+        waits = needs(step, stored, config)
+        if not fields["copy"]:
+            waits["con"] = np.full(1, copied if computes else 0)
+        computes |= not fields["copy"]
+        for unit, needed in waits.items():
+            fields |= readers.wait(unit, needed, settled=ends[max(0, len(ends) - LOOKAHEAD[unit])])
         ends.append(begin + fields["marks"])
+        copied = ends[-1] if fields["copy"] else copied
         ordered.append(replace(step, fields=fields))
         note_stored(ordered[-1], stored, begin, config)
     if ordered:
@@ -74,7 +84,7 @@ def needs(step: Step, stored: dict[Node, Counts], config: EngineConfig) -> dict[
     """Return for each reading unit the completions that must have come before each block that it reads."""
     operation, fields = step.operation, step.fields
     none: Counts = np.zeros(0, np.int64)
-    found = {"act": none, "opd": none, "res": none}
+    found = dict.fromkeys(LOOKAHEAD, none)
     blocks, size = fields["n_blocks"], config.tokens
     if operation.product.streamed:
         (view,) = operation.product.streamed

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from edgewright.hw import blobs
+from edgewright.hw.arrange import arrange, packed
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.operation import WORDS, encode
-from edgewright.hw.copied_inputs import copy_inputs
-from edgewright.hw.fuse import fuse
+from edgewright.hw.blocks.operation import WEIGHT_PORTS, WORDS, encode
 from edgewright.hw.fused import Fused
 from edgewright.hw.limits import too_wide
 from edgewright.hw.memory import ALIGN_BYTES, WORD_BYTES, Allocator, Layout, Region, Storage, layout, round_up
@@ -65,7 +65,7 @@ class Plan:
 
 def plan(graph: Graph, config: EngineConfig) -> Plan:
     """Plan a graph. Raises ``CompileError`` if the engine cannot run a part of it, or it does not fit."""
-    planned = Planner(graph, config, copy_inputs(fuse(graph), config)).plan()
+    planned = Planner(graph, config, arrange(graph, config)).plan()
     check_reach(planned.steps, planned.storage)
     return planned
 
@@ -140,7 +140,7 @@ class Planner:
         cursor = round_up(activations_end, ALIGN_BYTES)
         placed = []
         for step in order(steps, self.config):
-            fields = {**step.fields, "blob_address": cursor, "blob_beats": len(step.blob) // WORD_BYTES}
+            fields = {**step.fields, "blob_address": cursor, "blob_beats": len(step.blob) // (WORD_BYTES * WEIGHT_PORTS)}
             for excess in too_wide(fields):
                 self.refuse(step.operation, *excess)
             placed.append(replace(step, fields=fields))
@@ -156,10 +156,17 @@ class Planner:
     def assemble(self, steps: list[Step], end: int) -> Plan:
         """Fill the memory image: descriptors, blobs, constants."""
         program, where = self.config.on_chip_bytes, self.storage
-        parts = [(where.addresses[node], pack_rows(array, where.layouts[node])) for node, array in self.constants.items()]
+        in_order = {o.residual.source.root for o in self.operations if o.residual is not None and o.residual.packed}
+        parts = []
+        for node, array in self.constants.items():
+            place = where.layouts[node]
+            content = pack_rows(array, place)
+            if node in in_order:
+                content = packed(content, place.rows, self.config.tokens, self.config.outs * place.element_bytes)
+            parts.append((where.addresses[node], content))
         for position, step in enumerate(steps):
             address = step.fields["blob_address"]
-            parts += [(address, step.blob), (program + position * DESCRIPTOR_BYTES, encode(step.fields))]
+            parts += [(address, blobs.parts(step.blob)), (program + position * DESCRIPTOR_BYTES, encode(step.fields))]
             self.regions.append(Region(f"{step.operation.name} weights", "weights", address, len(step.blob)))
         self.regions.append(Region("program", "program", program, len(steps) * DESCRIPTOR_BYTES))
         image = bytearray(end)

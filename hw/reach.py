@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from edgewright.hw.blocks.operation import WEIGHT_PORTS
 from edgewright.hw.memory import WORD_BYTES, Storage
 from edgewright.hw.operations.operation import Step
 
@@ -35,5 +36,5 @@ def check_reach(steps: Iterable[Step], storage: Storage) -> None:
                     f"{access.what} of {name} reach from {access.address:#x} to {access.end:#x}, "
                     f"{access.owner.name} from {begin:#x} to {end:#x}"
                 )
-        if step.fields["blob_address"] % WORD_BYTES or len(step.blob) % WORD_BYTES:
+        if step.fields["blob_address"] % WORD_BYTES or len(step.blob) % (WORD_BYTES * WEIGHT_PORTS):
             raise PlanError(f"the weights of {name} are not whole words")

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
+from edgewright.hw import blobs
+from edgewright.hw.arrange import arrange
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.operation import FIELDS, encode
-from edgewright.hw.copied_inputs import copy_inputs
+from edgewright.hw.blocks.operation import FIELDS, WEIGHT_PORTS, encode
 from edgewright.hw.cost import Cycles
-from edgewright.hw.fuse import fuse
 from edgewright.hw.memory import WORD_BYTES, Region, layout
 from edgewright.hw.operations.operation import Step, operands
 from edgewright.hw.plan import DESCRIPTOR_BYTES, Plan
@@ -100,7 +100,7 @@ def restore(content: bytes, graph: Graph, config: EngineConfig, image: bytes) ->
 def _restored(stored: _Plan, graph: Graph, config: EngineConfig, image: bytes) -> Plan:
     if stored.memory_bytes != len(image):
         raise ValueError(f"the memory image has {len(image)} bytes instead of {stored.memory_bytes}")
-    fused = copy_inputs(fuse(graph), config)
+    fused = arrange(graph, config)
     values = _values(graph, [*fused.constants, *fused.copies])
     if any(position >= len(values) for position, _ in stored.addresses):
         raise ValueError("it places a value that the graph does not have")
@@ -121,7 +121,7 @@ def _restored(stored: _Plan, graph: Graph, config: EngineConfig, image: bytes) -
         if encode(fields) != image[at : at + DESCRIPTOR_BYTES]:
             raise ValueError(f"descriptor {i} is not the one in the memory image")
         begin = fields["blob_address"]
-        blob = image[begin : begin + fields["blob_beats"] * WORD_BYTES]
+        blob = blobs.joined(image[begin : begin + fields["blob_beats"] * WORD_BYTES * WEIGHT_PORTS])
         steps.append(Step(operation, config, fields, blob, first, columns, step.macs))
     regions = tuple(Region(r.name, r.kind, r.address, r.size_bytes) for r in stored.regions)
     return Plan(

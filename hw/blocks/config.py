@@ -41,7 +41,7 @@ class EngineConfig:
     on_chip_words: int = 0
     on_chip_banks: int = 8
     read_ahead: int = 64
-    completions: int = 512
+    completions: int = 2048
     residual_rows: int = 2048
     result_rows: int = 4096
 

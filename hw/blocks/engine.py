@@ -45,7 +45,8 @@ from edgewright.hw.blocks.weights import (
     channel_type,
     norm_type,
     row_type,
-    table_words,
+    table_rows,
+    table_type,
 )
 from edgewright.hw.blocks.writer import add_residual, add_store
 from edgewright.hw.kernel import Block, Request, i, u
@@ -53,17 +54,18 @@ from edgewright.hw.kernel.ir import Channel
 from edgewright.hw.kernel.types import Type
 
 WORD = u(op.WORD_BITS)
-READERS = ("program", "weights", "operands", "activations", "residual")
+WEIGHTS = tuple(f"weights_{port}" for port in range(op.WEIGHT_PORTS))
+READERS = ("program", *WEIGHTS, "operands", "activations", "residual")
 """AXI masters that read, in the order of their error bits; ``results`` comes last."""
 
 
 def build(cfg: EngineConfig) -> Block:
-    """Build the whole engine. Streams: ``start`` (address and length of a program) in, ``finished`` out; six AXI masters."""
+    """Build the whole engine. Streams: ``start`` (address and length of a program) in, ``finished`` out; seven AXI masters."""
     b = Block("engine")
     start = b.input("start", op.Start)
     finished = b.output("finished", u(1))
 
-    requests = {name: b.channel(f"{name}_requests", Request, depth=4) for name in ("program", "weights", "results")}
+    requests = {name: b.channel(f"{name}_requests", Request, depth=4) for name in ("program", *WEIGHTS, "results")}
     requests |= {name: b.channel(f"{name}_requests", Request, depth=32) for name in ("operands", "activations", "residual")}
     words = {name: b.channel(f"{name}_read", WORD, depth=4) for name in READERS}
     words["results"] = b.channel("results_words", WORD, depth=32)
@@ -76,11 +78,11 @@ def build(cfg: EngineConfig) -> Block:
             name,
             requests[name],
             words[name],
-            hub=hub and name not in ("program", "weights"),
-            ahead=cfg.read_ahead * (2 if name == "weights" else 1),
+            hub=hub and name not in ("program", *WEIGHTS),
+            ahead=cfg.read_ahead * (2 if name in WEIGHTS else 1),
         )
     b.axi_write("results", requests["results"], words["results"], done, hub=hub)
-    done_operands, done_fetch, done_residual, done_track = b.fork(done, 4, depth=cfg.completions)
+    done_constants, done_operands, done_fetch, done_residual, done_track = b.fork(done, 5, depth=cfg.completions)
 
     def commands(name: str, kind: Type, depth: int = 2) -> Channel:
         return b.channel(f"{name}_cmd", kind, depth=depth)
@@ -88,7 +90,9 @@ def build(cfg: EngineConfig) -> Block:
     sides = {side: commands(side, kind, depth=8) for side, kind in op.SIDES.items()}
     add_fetch(b, start, words["program"], requests["program"], **sides)
 
+    go = {name: b.channel(f"{name}_go", u(1), depth=2) for name in ("constants", "operands", "activations", "residual")}
     load = {
+        "gate": commands("load_gate", op.LoadGate),
         "addresses": commands("load_addresses", op.LoadAddresses),
         "route": commands("load_route", op.LoadRoute),
         "tiles": commands("fill_tiles", op.LoadTiles),
@@ -100,16 +104,19 @@ def build(cfg: EngineConfig) -> Block:
 
     tile = i(8)[cfg.outs, cfg.ins]
     weight_tiles = b.ring("weight_tiles", tile, depth=cfg.weight_tiles, window=cfg.weight_window, style="ultra")
-    table = b.buffer("table", row_type(cfg), depth=table_words(cfg), banks=cfg.constant_banks)
+    table = b.buffer("table", table_type(cfg), depth=table_rows(cfg), banks=cfg.constant_banks)
     norm_params = b.buffer("norm_params", norm_type(cfg), depth=cfg.norm_width // cfg.norm_lanes, banks=cfg.norm_banks)
     params = b.buffer("channel_params", channel_type(cfg), depth=cfg.param_tiles, banks=cfg.constant_banks)
-    routed = {name: b.channel(f"{name}_words", WORD, depth=8) for name in ("tile", "table", "norm_param", "param")}
-    add_load_addresses(b, load["addresses"], requests["weights"])
+    routed = {
+        name: b.channel(f"{name}_words", WORD[op.WEIGHT_PORTS], depth=8) for name in ("tile", "table", "norm_param", "param")
+    }
+    add_gate(b, "load_gate", "con", load["gate"], done_constants, go["constants"])
+    add_load_addresses(b, load["addresses"], go["constants"], [requests[name] for name in WEIGHTS])
     add_load_route(
         b,
         cfg,
         load["route"],
-        words["weights"],
+        [words[name] for name in WEIGHTS],
         tiles=routed["tile"],
         table=routed["table"],
         norm=routed["norm_param"],
@@ -124,7 +131,6 @@ def build(cfg: EngineConfig) -> Block:
     operand_addresses = commands("operand_addresses", op.OperandAddresses)
     operand_route = commands("operand_route", op.OperandRoute)
     fill_operands = commands("fill_operands", op.OperandTiles)
-    go = {name: b.channel(f"{name}_go", u(1), depth=2) for name in ("operands", "activations", "residual")}
     operand_tiles = b.buffer("operand_tiles", tile, depth=cfg.operand_tiles, banks=cfg.operand_banks, style="ultra")
     partials = b.buffer("value_sums", partial_type(cfg), depth=cfg.operand_tiles, banks=cfg.operand_banks)
     add_operand_issue(

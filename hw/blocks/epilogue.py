@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.blocks.layernorm import sat_symmetric
+from edgewright.hw.blocks.weights import TABLE_ENTRIES
 from edgewright.hw.kernel import (
     Array,
     Block,
@@ -68,7 +69,7 @@ def add_epilogue(
         shifted = scaled + reinterpret(c.zero_point, i(8))
         narrow = sat_symmetric(shifted, 8)
         entries = fit(narrow + 128, u(8))
-        within = address_bits(cfg.word_bytes)  # of an entry in a word of the table
+        within = address_bits(TABLE_ENTRIES // table.depth)  # of an entry in a row of the table
         looked_up = (index(p.load(table, entries[n] >> within), wrap(entries[n], u(within))) for n in range(cfg.outs))
         mapped = stack(list(looked_up))  # i8[outs]
         wide = sat_symmetric(shifted, 16)

@@ -19,12 +19,18 @@ Loops = list[tuple[str, int | Callable[..., Any]]]
 WORD_BITS = 8 * WORD_BYTES
 WORDS = 16
 """Memory words per descriptor."""
+WEIGHT_PORTS = 2
+"""Ports that read constants side by side: a blob's words lie in turn in as many parts, one after the other."""
 
 ADDRESS = u(40)
 STRIDE = u(24)
 
 FIELDS: dict[str, Int] = {
     # --- order: what each unit that reads memory waits for; see `sequencer.add_gate`
+    "con_blocks": u(12),
+    "con_first": u(12),
+    "con_steps": u(12),
+    "con_drain": u(12),
     "act_blocks": u(12),
     "act_first": u(12),
     "act_steps": u(12),
@@ -50,7 +56,7 @@ FIELDS: dict[str, Int] = {
     "residual": u(1),
     "table": u(1),
     "out16": u(1),
-    # --- constants. The blob holds: weight tiles, table, norm parameters, channel parameters
+    # --- constants. The blob holds: weight tiles, table, norm parameters, channel parameters. ``blob_beats``: of each part
     "blob_address": ADDRESS,
     "blob_beats": u(16),
     "const_tiles": u(12),
@@ -103,7 +109,10 @@ FIELDS: dict[str, Int] = {
     "res_multiplier": u(17),
     "res_shift": u(6),
     "res_address": ADDRESS,
-    "res_pitch": STRIDE,
+    "res_pitch": STRIDE,  # bytes from one token, or one block of a packed residual, to the next
+    "res_packed": u(1),  # constants in the order in which they are added, a run for each block
+    "res_beats": u(16),
+    "res_last": u(16),  # beats of the last block
     "out_address": ADDRESS,
     "out_pitch": STRIDE,
 }
@@ -116,6 +125,7 @@ def command(name: str, *fields: str) -> Struct:
 
 Start = Struct("Start", addr=ADDRESS, count=u(16))
 LoadIssue = command("LoadIssue", "copy")
+LoadGate = command("LoadGate", "con_blocks", "con_first", "con_steps", "con_drain")
 LoadAddresses = command("LoadAddresses", "blob_address", "blob_beats")
 LoadRoute = command("LoadRoute", "const_tiles", "norm_entries", "param_entries")
 LoadTiles = command("LoadTiles", "const_tiles")
@@ -181,12 +191,15 @@ Finish = command(
     "res_multiplier",
     "res_shift",
 )
-Residual = command("Residual", "n_blocks", "n_tokens", "out_tiles", "res_address", "res_pitch")
+Residual = command(
+    "Residual", "n_blocks", "n_tokens", "out_tiles", "res_address", "res_pitch", "res_packed", "res_beats", "res_last"
+)
 Store = command("Store", "copy", "progress", "n_blocks", "n_tokens", "out_tiles", "out16", "out_address", "out_pitch")
 
 
 LOAD_UNITS = {
     "issue": LoadIssue,
+    "gate": LoadGate,
     "addresses": LoadAddresses,
     "route": LoadRoute,
     "tiles": LoadTiles,

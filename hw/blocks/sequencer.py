@@ -49,6 +49,7 @@ def add_load_issue(
     b: Block,
     ops: Channel,
     *,
+    gate: Channel,
     addresses: Channel,
     route: Channel,
     tiles: Channel,
@@ -61,6 +62,7 @@ def add_load_issue(
     @b.process(command=ops)
     def load_issue(p: ProcessTrace, c: StructValue, i: Value) -> None:
         loads = ~c.issue.copy
+        p.write(gate, c.gate)
         p.write(addresses, c.addresses, when=loads)
         p.write(route, c.route, when=loads)
         p.write(tiles, c.tiles, when=loads & (c.tiles.const_tiles != 0))

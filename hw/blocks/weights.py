@@ -5,6 +5,8 @@ A tile of weights is ``outs x ins`` int8.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.kernel import (
@@ -20,6 +22,7 @@ from edgewright.hw.kernel import (
     last,
     reinterpret,
     select,
+    stack,
     struct,
     u,
     width,
@@ -29,6 +32,7 @@ from edgewright.hw.kernel.ir import Buffer, Channel
 
 ENTRY_WORDS = 8
 """Memory words of an entry of channel or LayerNorm parameters, of which they fill seven and six."""
+ENTRY_STEPS = ENTRY_WORDS // op.WEIGHT_PORTS
 TABLE_ENTRIES = 256
 
 
@@ -47,31 +51,39 @@ def norm_type(cfg: EngineConfig) -> Struct:
     return Struct("NormParams", multiplier=i(32)[cfg.norm_lanes], offset=i(64)[cfg.norm_lanes])
 
 
-def table_words(cfg: EngineConfig) -> int:
-    """Return the memory words of a table of int8."""
-    return TABLE_ENTRIES // cfg.word_bytes
+def table_type(cfg: EngineConfig) -> Array:
+    """Return the type of a row of a table: the words that come at a time."""
+    return i(8)[op.WEIGHT_PORTS * cfg.word_bytes]
 
 
-def add_load_addresses(b: Block, commands: Channel, requests: Channel) -> None:
-    """Request the constants of one operation from memory in one burst."""
+def table_rows(cfg: EngineConfig) -> int:
+    """Return the rows of a table of int8."""
+    return TABLE_ENTRIES // (op.WEIGHT_PORTS * cfg.word_bytes)
+
+
+def add_load_addresses(b: Block, commands: Channel, go: Channel, requests: Sequence[Channel]) -> None:
+    """Request the constants of one operation from memory as soon as they may go, a burst for each port."""
 
     @b.process(command=commands)
     def load_addresses(p: ProcessTrace, c: StructValue, i: Value) -> None:
-        p.write(requests, struct(addr=c.blob_address, beats=c.blob_beats, mark=0))
+        p.read(go)
+        for port, channel in enumerate(requests):
+            address = wrap(c.blob_address + port * (c.blob_beats << address_bits(op.WORD_BITS // 8)), u(40))
+            p.write(channel, struct(addr=address, beats=c.blob_beats, mark=0))
 
 
 def add_load_route(
     b: Block,
     cfg: EngineConfig,
     commands: Channel,
-    words: Channel,
+    words: Sequence[Channel],
     *,
     tiles: Channel,
     table: Channel,
     norm: Channel,
     params: Channel,
 ) -> None:
-    """Route the words of one operation to the memories that they fill, in the order of arrival."""
+    """Route the words of one operation to the memories that they fill, one of each port at a time."""
 
     @b.process(
         command=commands,
@@ -81,27 +93,28 @@ def add_load_route(
                 "w",
                 lambda c, s: select(
                     s == 0,
-                    c.const_tiles * cfg.tile_words,
-                    select(s == 1, table_words(cfg), select(s == 2, c.norm_entries, c.param_entries) * ENTRY_WORDS),
+                    c.const_tiles * (cfg.tile_words // op.WEIGHT_PORTS),
+                    select(s == 1, table_rows(cfg), select(s == 2, c.norm_entries, c.param_entries) * ENTRY_STEPS),
                 ),
             ),
         ],
     )
     def load_route(p: ProcessTrace, c: StructValue, s: Value, w: Value) -> None:
-        word = p.read(words)
-        p.write(tiles, word, when=s == 0)
-        p.write(table, word, when=s == 1)
-        p.write(norm, word, when=s == 2)
-        p.write(params, word, when=s == 3)
+        pair = stack([p.read(channel) for channel in words])
+        p.write(tiles, pair, when=s == 0)
+        p.write(table, pair, when=s == 1)
+        p.write(norm, pair, when=s == 2)
+        p.write(params, pair, when=s == 3)
 
 
 def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer) -> None:
     """Fill a ring of tiles of ``outs`` rows, a row a word."""
+    steps = cfg.outs // op.WEIGHT_PORTS
 
-    @b.process(command=commands, loops=[("k", lambda c: c.const_tiles), ("t", cfg.outs)])
+    @b.process(command=commands, loops=[("k", lambda c: c.const_tiles), ("t", steps)])
     def fill_tiles(p: ProcessTrace, c: StructValue, k: Value, t: Value) -> None:
-        rows = p.shift_in(reinterpret(p.read(words), row_type(cfg)), cfg.outs)  # i8[outs][ins], row t of the tile last
-        p.append(tiles, rows, when=last(t))
+        pair = reinterpret(p.read(words), i(8)[op.WEIGHT_PORTS, cfg.ins])
+        p.append(tiles, p.shift_in(pair, steps).reshape(cfg.outs, cfg.ins), when=last(t))
 
 
 def add_feed_weights(b: Block, commands: Channel, tiles: Buffer, feed: Channel) -> None:
@@ -117,21 +130,21 @@ def add_feed_weights(b: Block, commands: Channel, tiles: Buffer, feed: Channel) 
 
 
 def add_fill_table(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, table: Buffer) -> None:
-    """Fill the int8 table of one operation, a word of entries at a time."""
+    """Fill the int8 table of one operation, a row of entries at a time."""
 
-    @b.process(command=commands, loops=[("w", table_words(cfg))])
+    @b.process(command=commands, loops=[("w", table_rows(cfg))])
     def fill_table(p: ProcessTrace, c: StructValue, w: Value) -> None:
         p.lock(table, per=None)
-        p.store(table, w, reinterpret(p.read(words), row_type(cfg)))
+        p.store(table, w, reinterpret(p.read(words), table.type))
 
 
 def add_fill_norm(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, params: Buffer) -> None:
     """Fill LayerNorm parameters, one entry per ``norm_lanes`` channels."""
 
-    @b.process(command=commands, loops=[("e", lambda c: c.norm_entries), ("w", ENTRY_WORDS)])
+    @b.process(command=commands, loops=[("e", lambda c: c.norm_entries), ("w", ENTRY_STEPS)])
     def fill_norm(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:
         p.lock(params, per=None)
-        line = p.shift_in(p.read(words), ENTRY_WORDS)
+        line = p.shift_in(p.read(words), ENTRY_STEPS).reshape(ENTRY_WORDS)
         entry = unpack(line, norm_type(cfg))
         p.store(params, wrap(e, u(address_bits(params.depth))), entry, when=last(w))
 
@@ -139,10 +152,10 @@ def add_fill_norm(b: Block, cfg: EngineConfig, commands: Channel, words: Channel
 def add_fill_params(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, params: Buffer) -> None:
     """Fill epilogue parameters, one entry per ``outs`` channels."""
 
-    @b.process(command=commands, loops=[("e", lambda c: c.param_entries), ("w", ENTRY_WORDS)])
+    @b.process(command=commands, loops=[("e", lambda c: c.param_entries), ("w", ENTRY_STEPS)])
     def fill_params(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:
         p.lock(params, per=None)
-        line = p.shift_in(p.read(words), ENTRY_WORDS)
+        line = p.shift_in(p.read(words), ENTRY_STEPS).reshape(ENTRY_WORDS)
         p.store(params, wrap(e, u(address_bits(params.depth))), unpack(line, channel_type(cfg)), when=last(w))
 
 

@@ -28,7 +28,7 @@ from edgewright.hw.kernel.ir import Buffer, Channel
 def add_residual(
     b: Block, cfg: EngineConfig, commands: Sequence[Channel], go: Channel, requests: Channel, words: Channel, rows: Buffer
 ) -> None:
-    """Read the int16 tensor to add: two words (``outs`` channels) per row and tile of outputs."""
+    """Read the int16 tensor to add: two words (``outs`` channels) per row and tile of outputs, one by one or a run a block."""
     address_cmds, data_cmds = commands
     loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
 
@@ -36,8 +36,11 @@ def add_residual(
     def residual_addresses(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         p.read(go, when=first(o) & first(t), absent=True)
         token = j * cfg.tokens + t
-        address = wrap(c.res_address + token * c.res_pitch + o * (2 * cfg.word_bytes), u(40))
-        p.write(requests, struct(addr=address, beats=2, mark=0), when=token < c.n_tokens)
+        row = select(c.res_packed, wrap(j, u(16)), wrap(token, u(16)))
+        address = wrap(c.res_address + row * c.res_pitch + o * (2 * cfg.word_bytes), u(40))
+        run = select(last(j), c.res_last, c.res_beats)
+        asks = select(c.res_packed, first(o) & first(t), token < c.n_tokens)
+        p.write(requests, struct(addr=address, beats=select(c.res_packed, run, 2), mark=0), when=asks)
 
     @b.process(command=data_cmds, loops=[*loops, ("h", 2)])
     def residual_rows(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:

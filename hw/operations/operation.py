@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from edgewright.hw import blobs
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.operation import FIELDS
+from edgewright.hw.blocks.operation import FIELDS, WEIGHT_PORTS
 from edgewright.hw.memory import WORD_BYTES, Storage
 from edgewright.hw.operations.copy import CopyProduct
 from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Integers, Product, largest, tiles
@@ -25,11 +25,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """The int16 value that is added to the result, and the factor that brings it to the result's scale."""
+    """The int16 value that is added to the result, and the factor that brings it to the result's scale.
+
+    ``packed``: a constant that is stored in the order in which it is added: blocks of tokens, tiles of outputs, tokens.
+    """
 
     source: StoredView
     multiplier: int
     shift: int
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,14 @@ class Operation:
                 "res_address": storage.address(replace(view, column=view.column + first)),
                 "res_pitch": storage.pitch(view),
             }
+            if self.residual.packed:
+                row = 2 * fields["out_tiles"]
+                fields |= {
+                    "res_packed": 1,
+                    "res_pitch": config.tokens * row * WORD_BYTES,
+                    "res_beats": config.tokens * row,
+                    "res_last": (rows - (fields["n_blocks"] - 1) * config.tokens) * row,
+                }
         return fields
 
 
@@ -178,7 +190,7 @@ class Step:
     @property
     def moved_bytes(self) -> int:
         """Bytes that it moves between the engine and external memory, except for itself."""
-        fields, words = self.fields, self.fields["blob_beats"]
+        fields, words = self.fields, self.fields["blob_beats"] * WEIGHT_PORTS
         for access in self.accesses():
             if access.address >= self.config.on_chip_bytes:
                 words += fields["act_words"] if access.what in ("activations", "patches") else access.words
@@ -192,7 +204,10 @@ class Step:
         yield Access("results", operation.target, *results)
         if operation.residual is not None:
             root = operation.residual.source.root
-            yield Access("the residual", root, fields["res_address"], self.rows, fields["res_pitch"], row * 2)
+            runs = (self.rows, fields["res_pitch"], row * 2)
+            if operation.residual.packed:
+                runs = (1, 0, self.rows * row * 2)
+            yield Access("the residual", root, fields["res_address"], *runs)
         yield from operation.product.accesses(fields)
 
     def expected(self, values: Mapping[Node, Array]) -> Integers:

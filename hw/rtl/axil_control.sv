@@ -28,17 +28,19 @@
 ///      31..0 ro  version: parameter of engine_top
 ///   0x24 errors, after reset 0x0
 ///          0 w1c slverr_program: the program port received SLVERR
-///          1 w1c slverr_weights: the weights port received SLVERR
-///          2 w1c slverr_operands: the operands port received SLVERR
-///          3 w1c slverr_activations: the activations port received SLVERR
-///          4 w1c slverr_residual: the residual port received SLVERR
-///          5 w1c slverr_results: the results port received SLVERR
+///          1 w1c slverr_weights_0: the weights_0 port received SLVERR
+///          2 w1c slverr_weights_1: the weights_1 port received SLVERR
+///          3 w1c slverr_operands: the operands port received SLVERR
+///          4 w1c slverr_activations: the activations port received SLVERR
+///          5 w1c slverr_residual: the residual port received SLVERR
+///          6 w1c slverr_results: the results port received SLVERR
 ///          8 w1c decerr_program: the program port received DECERR
-///          9 w1c decerr_weights: the weights port received DECERR
-///         10 w1c decerr_operands: the operands port received DECERR
-///         11 w1c decerr_activations: the activations port received DECERR
-///         12 w1c decerr_residual: the residual port received DECERR
-///         13 w1c decerr_results: the results port received DECERR
+///          9 w1c decerr_weights_0: the weights_0 port received DECERR
+///         10 w1c decerr_weights_1: the weights_1 port received DECERR
+///         11 w1c decerr_operands: the operands port received DECERR
+///         12 w1c decerr_activations: the activations port received DECERR
+///         13 w1c decerr_residual: the residual port received DECERR
+///         14 w1c decerr_results: the results port received DECERR
 ///         16 w1c no_progress: no AXI port moved data for `watchdog` cycles; busy stays until an abort
 ///         17 w1c over_limit: the program has run for `cycle_limit` cycles; busy stays until an abort
 ///         18 w1c no_descriptors: a start was refused: count is 0
@@ -68,8 +70,8 @@ module axil_control #(
   input  logic        memory_reset_i,  // the memory is in reset, and loses outstanding transactions
   input  logic        silent_i,        // no AXI port has outstanding transactions
   input  logic        progress_i,      // something moved on an AXI port
-  input  logic [5:0]  slverr_i,        // responses by port, in the order of the bits of errors
-  input  logic [5:0]  decerr_i,
+  input  logic [6:0]  slverr_i,        // responses by port, in the order of the bits of errors
+  input  logic [6:0]  decerr_i,
   input  logic [5:0]  s_axil_awaddr,
   input  logic [2:0]  s_axil_awprot,
   input  logic        s_axil_awvalid,

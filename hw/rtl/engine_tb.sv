@@ -2,7 +2,7 @@
 /// Plusarg jobs=FILE names a text file with one job per line: input file or "-", program address (hexadecimal), number of
 /// descriptors (decimal). A job loads its input file ($readmemh) over the memory, starts the engine, counts cycles until
 /// `finished`, and writes words dump_first to dump_last into out_<job>.hex. cycles.txt gets a line per job: cycles, then
-/// beats moved by program, weights, operands, activations, residual and results. limit=N bounds a job's cycles; quiet=N is the
+/// beats moved by each reading port and the writing one. limit=N bounds a job's cycles; quiet=N is the
 /// number of cycles without a beat on any port after which the engine counts as stuck. Plusargs of axi_ram apply.
 module engine_tb #(
   parameter int unsigned Words = 1 << 20
@@ -15,8 +15,7 @@ module engine_tb #(
   output logic [31:0] cycles_o   // of the current job
 );
 
-  localparam int unsigned NumRead = 5;
-  localparam int unsigned Program = 0, Weights = 1, Operands = 2, Activations = 3, Residual = 4;
+  localparam int unsigned NumRead = 6;
 
   logic [NumRead-1:0][0:0]     arid;
   logic [NumRead-1:0][39:0]    araddr;
@@ -73,11 +72,12 @@ module engine_tb #(
     .clk_i, .rst_ni(reset_n && state_q != Load),
     .start_valid_i(start_valid), .start_ready_o(start_ready), .start_data_i(start_data),
     .finished_valid_o(finished_valid), .finished_ready_i(finished_ready), .finished_data_o(finished_data),
-    `READ_MASTER(program, Program),
-    `READ_MASTER(weights, Weights),
-    `READ_MASTER(operands, Operands),
-    `READ_MASTER(activations, Activations),
-    `READ_MASTER(residual, Residual),
+    `READ_MASTER(program, 0),
+    `READ_MASTER(weights_0, 1),
+    `READ_MASTER(weights_1, 2),
+    `READ_MASTER(operands, 3),
+    `READ_MASTER(activations, 4),
+    `READ_MASTER(residual, 5),
     .m_axi_results_awid(awid), .m_axi_results_awaddr(awaddr), .m_axi_results_awlen(awlen),
     .m_axi_results_awsize(awsize), .m_axi_results_awburst(awburst), .m_axi_results_awvalid(awvalid),
     .m_axi_results_awready(awready), .m_axi_results_wdata(wdata), .m_axi_results_wstrb(wstrb),
@@ -153,8 +153,9 @@ module engine_tb #(
         end
         Start: if (start_ready) state_q <= Run;
         Run: if (finished_valid) begin
-          $fdisplay(report, "%0d %0d %0d %0d %0d %0d %0d", cycles_q + 1, reads_q[Program], reads_q[Weights],
-                    reads_q[Operands], reads_q[Activations], reads_q[Residual], writes_q);
+          $fwrite(report, "%0d", cycles_q + 1);
+          for (int unsigned p = 0; p < NumRead; p++) $fwrite(report, " %0d", reads_q[p]);
+          $fdisplay(report, " %0d", writes_q);
           $writememh($sformatf("out_%0d.hex", job_o), i_ram.mem, dump_first, dump_last);
           job_o <= job_o + 1;
           state_q <= Load;

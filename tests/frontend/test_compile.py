@@ -210,7 +210,7 @@ def test_simulate_says_where_the_first_difference_is(bundle: Path, tmp_path: Pat
     step = next(step for step in compiled.plan.steps if step.operation.kind == "linear" and step.operation.table is not None)
     image = bytearray((folder / "memory" / "image.bin").read_bytes())
     begin = step.fields["blob_address"] - compiled.plan.program_address
-    row = image[begin : begin + 16]
+    row = image[begin : begin + 16]  # of the first tile
     for at in range(16):
         if row[at] not in (0, 0x80):
             image[begin + at] ^= 0x80

@@ -144,7 +144,7 @@ def test_a_model_larger_than_the_board_s_memory_is_refused() -> None:
     heads=st.integers(1, 3),
     pool=st.booleans(),
     image=st.sampled_from([4, 12, 20]),
-    completions=st.sampled_from([6, 24, 512]),
+    completions=st.sampled_from([26, 100, 2048]),
 )
 def test_every_completion_is_taken_once_and_never_before_it_can_be(
     seed: int, blocks: int, heads: int, pool: bool, image: int, completions: int
@@ -154,15 +154,16 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(
     planned = plan(random_vit(seed, blocks=blocks, width=16 * heads, heads=heads, pool=pool, image=image), config)
     given_before = [0, *accumulate(step.fields["marks"] for step in planned.steps)]
     written: dict[Node, Array] = {}  # completions before each row is in memory
-    taken = dict.fromkeys(("act", "opd", "res"), 0)
+    taken = dict.fromkeys(("con", "act", "opd", "res"), 0)
     for position, step in enumerate(planned.steps):
         fields, operation = step.fields, step.operation
         views = {"act": operation.product.streamed, "opd": operation.loaded}
         views["res"] = () if operation.residual is None else (operation.residual.source,)
-        for unit, seen in views.items():
+        for unit in taken:
+            seen = views.get(unit, ())
             count, size = fields[f"{unit}_blocks"], config.outs if unit == "opd" else config.tokens
             size = 1 if fields["copy"] else size
-            assert bool(count) == bool(seen)
+            assert bool(count) == (not fields["copy"] if unit == "con" else bool(seen))
             more = np.minimum(np.arange(max(1, count)), fields[f"{unit}_steps"])
             before = taken[unit] + fields[f"{unit}_first"] + more
             assert fields[f"{unit}_steps"] <= max(0, count - 1)

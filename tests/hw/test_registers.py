@@ -34,4 +34,4 @@ def test_the_header_compiles_and_names_every_register(tmp_path: Path) -> None:
     (tmp_path / "use.c").write_text('#include "engine_registers.h"\n' + "\n".join(lines) + "\n")
     subprocess.run(["gcc", "-std=c11", "-Wall", "-Werror", "-fsyntax-only", "use.c"], cwd=tmp_path, check=True)
     masks = dict(re.findall(r"#define (EW_\w+_MASK) 0x([0-9a-f]{8})u", c_header()))
-    assert masks["EW_ERRORS_DECERR_RESULTS_MASK"] == "00002000" and masks["EW_COUNT_COUNT_MASK"] == "0000ffff"
+    assert masks["EW_ERRORS_DECERR_RESULTS_MASK"] == "00004000" and masks["EW_COUNT_COUNT_MASK"] == "0000ffff"

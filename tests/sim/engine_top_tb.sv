@@ -6,7 +6,7 @@
 ///   q CYCLES 0       wait for idle_o: cycles waited        m 0 0          beats written by the results port so far
 ///   x CYCLES 0       reset the engine, not the memory      y CYCLES 0     reset both and tell the engine of it
 ///   z CYCLES 0       reset both without telling            l 0 0          load image.hex over the memory
-///   e PORT KIND|N<<4 answer KIND in the N-th beat from now on of a port: 0 program, ..., 5 results
+///   e PORT KIND|N<<4 answer KIND in the N-th beat from now on of a port: 0 program, ..., 6 results
 ///   s 0 0            silence the memory from here on       t 0 0          let it speak again
 /// Waiting stops after CYCLES and then measures ffffffff. Plusargs of axi_ram apply.
 module engine_top_tb #(
@@ -16,7 +16,7 @@ module engine_top_tb #(
   input  logic rst_ni,
   output logic done_o
 );
-  localparam int unsigned NumRead = 5;
+  localparam int unsigned NumRead = 6;
 
   logic [NumRead-1:0][0:0]   arid, rid;
   logic [NumRead-1:0][39:0]  araddr;
@@ -61,10 +61,11 @@ module engine_top_tb #(
     .s_axil_araddr(address), .s_axil_arprot(3'd0), .s_axil_arvalid(arvalid_lite), .s_axil_arready(arready_lite),
     .s_axil_rdata(rdata_lite), .s_axil_rresp(rresp_lite), .s_axil_rvalid(rvalid_lite), .s_axil_rready(1'b1),
     `READ_MASTER(program, 0),
-    `READ_MASTER(weights, 1),
-    `READ_MASTER(operands, 2),
-    `READ_MASTER(activations, 3),
-    `READ_MASTER(residual, 4),
+    `READ_MASTER(weights_0, 1),
+    `READ_MASTER(weights_1, 2),
+    `READ_MASTER(operands, 3),
+    `READ_MASTER(activations, 4),
+    `READ_MASTER(residual, 5),
     .m_axi_results_awid(awid), .m_axi_results_awaddr(awaddr), .m_axi_results_awlen(awlen),
     .m_axi_results_awsize(awsize), .m_axi_results_awburst(awburst), .m_axi_results_awvalid(awvalid),
     .m_axi_results_awready(awready), .m_axi_results_wdata(wdata), .m_axi_results_wstrb(wstrb),

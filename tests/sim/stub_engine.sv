@@ -26,20 +26,34 @@ module engine (
   input  logic         m_axi_program_rlast,
   input  logic         m_axi_program_rvalid,
   output logic         m_axi_program_rready,
-  // weights
-  output logic [0:0]   m_axi_weights_arid,
-  output logic [39:0]  m_axi_weights_araddr,
-  output logic [7:0]   m_axi_weights_arlen,
-  output logic [2:0]   m_axi_weights_arsize,
-  output logic [1:0]   m_axi_weights_arburst,
-  output logic         m_axi_weights_arvalid,
-  input  logic         m_axi_weights_arready,
-  input  logic [0:0]   m_axi_weights_rid,
-  input  logic [127:0] m_axi_weights_rdata,
-  input  logic [1:0]   m_axi_weights_rresp,
-  input  logic         m_axi_weights_rlast,
-  input  logic         m_axi_weights_rvalid,
-  output logic         m_axi_weights_rready,
+  // weights_0
+  output logic [0:0]   m_axi_weights_0_arid,
+  output logic [39:0]  m_axi_weights_0_araddr,
+  output logic [7:0]   m_axi_weights_0_arlen,
+  output logic [2:0]   m_axi_weights_0_arsize,
+  output logic [1:0]   m_axi_weights_0_arburst,
+  output logic         m_axi_weights_0_arvalid,
+  input  logic         m_axi_weights_0_arready,
+  input  logic [0:0]   m_axi_weights_0_rid,
+  input  logic [127:0] m_axi_weights_0_rdata,
+  input  logic [1:0]   m_axi_weights_0_rresp,
+  input  logic         m_axi_weights_0_rlast,
+  input  logic         m_axi_weights_0_rvalid,
+  output logic         m_axi_weights_0_rready,
+  // weights_1
+  output logic [0:0]   m_axi_weights_1_arid,
+  output logic [39:0]  m_axi_weights_1_araddr,
+  output logic [7:0]   m_axi_weights_1_arlen,
+  output logic [2:0]   m_axi_weights_1_arsize,
+  output logic [1:0]   m_axi_weights_1_arburst,
+  output logic         m_axi_weights_1_arvalid,
+  input  logic         m_axi_weights_1_arready,
+  input  logic [0:0]   m_axi_weights_1_rid,
+  input  logic [127:0] m_axi_weights_1_rdata,
+  input  logic [1:0]   m_axi_weights_1_rresp,
+  input  logic         m_axi_weights_1_rlast,
+  input  logic         m_axi_weights_1_rvalid,
+  output logic         m_axi_weights_1_rready,
   // operands
   output logic [0:0]   m_axi_operands_arid,
   output logic [39:0]  m_axi_operands_araddr,
@@ -101,13 +115,20 @@ module engine (
   output logic         m_axi_results_bready
 );
 
-  assign m_axi_weights_arid = '0;
-  assign m_axi_weights_araddr = '0;
-  assign m_axi_weights_arlen = '0;
-  assign m_axi_weights_arsize = '0;
-  assign m_axi_weights_arburst = '0;
-  assign m_axi_weights_arvalid = '0;
-  assign m_axi_weights_rready = '0;
+  assign m_axi_weights_0_arid = '0;
+  assign m_axi_weights_0_araddr = '0;
+  assign m_axi_weights_0_arlen = '0;
+  assign m_axi_weights_0_arsize = '0;
+  assign m_axi_weights_0_arburst = '0;
+  assign m_axi_weights_0_arvalid = '0;
+  assign m_axi_weights_0_rready = '0;
+  assign m_axi_weights_1_arid = '0;
+  assign m_axi_weights_1_araddr = '0;
+  assign m_axi_weights_1_arlen = '0;
+  assign m_axi_weights_1_arsize = '0;
+  assign m_axi_weights_1_arburst = '0;
+  assign m_axi_weights_1_arvalid = '0;
+  assign m_axi_weights_1_rready = '0;
   assign m_axi_operands_arid = '0;
   assign m_axi_operands_araddr = '0;
   assign m_axi_operands_arlen = '0;

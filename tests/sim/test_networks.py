@@ -132,7 +132,11 @@ def effective_flip(planned: Plan, step: Step, values: dict[Node, Array], image: 
     operation = step.operation
     if operation.product.copies:
         return step.fields["act_address"]
-    blob = step.fields["blob_address"]
+
+    def place(byte: int) -> int:  # of the blob, whose words lie in turn in two parts
+        part, word = byte // WORD % 2, byte // WORD // 2
+        return int(step.fields["blob_address"] + (part * step.fields["blob_beats"] + word) * WORD + byte % WORD)
+
     product, norm_node = operation.product.node, operation.product.norm
     if not isinstance(operation.product, WeightProduct) or norm_node is product:
         # no weights of its own: bit 15 of the first channel's multiplier, LayerNorm's or the requantisation's
@@ -140,9 +144,9 @@ def effective_flip(planned: Plan, step: Step, values: dict[Node, Array], image: 
         changed = operation.product.scale.node.inputs[1]
         array = np.array(changed.op.value)  # type: ignore[attr-defined]
         array[0] ^= 0x8000
-        params = blob + step.fields["const_tiles"] * 256 + 256
+        params = step.fields["const_tiles"] * 256 + 256
         address = params + (1 if norm else 128 * step.fields["norm_entries"] + 65)
-        return address if differs(planned.graph, step, values, image, changed, array, columns=1) else None
+        return place(address) if differs(planned.graph, step, values, image, changed, array, columns=1) else None
     weights = np.array(product.inputs[1].op.value)  # type: ignore[attr-defined]
     part = weights[step.first_column : step.first_column + step.columns]
     order: Array = np.argsort(-np.abs(part.astype(int)), axis=None)
@@ -157,7 +161,7 @@ def effective_flip(planned: Plan, step: Step, values: dict[Node, Array], image: 
                 line, lane = divmod(column, patch)
                 column = line * 16 + lane
             tile = (row // 16) * depth + column // 16
-            return blob + tile * 256 + (row % 16) * 16 + column % 16
+            return place(tile * 256 + (row % 16) * 16 + column % 16)
     return None
 
 
