@@ -94,7 +94,7 @@ def needs(step: Step, stored: dict[Node, Counts], config: EngineConfig) -> dict[
         found["res"] = completions(operation.residual.source.root, blocks_of(operation.residual.source, size), stored)
     if fields["copy"]:
         found["opd"] = np.zeros(blocks, np.int64)  # constants and inputs
-    elif operation.loaded:
+    elif fields["leads"]:
         each = [completions(view.root, blocks_of(view, config.outs), stored) for view in operation.loaded]
         found["opd"] = np.max(each, axis=0)
     return found

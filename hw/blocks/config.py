@@ -73,7 +73,7 @@ class EngineConfig:
     @property
     def weight_window(self) -> int:
         """The most weight tiles of one descriptor: those of others are loaded behind them."""
-        return self.weight_tiles // 2
+        return min(self.weight_tiles // 2, 2048)
 
     @property
     def tile_words(self) -> int:

@@ -131,7 +131,7 @@ def build(cfg: EngineConfig) -> Block:
     operand_addresses = commands("operand_addresses", op.OperandAddresses)
     operand_route = commands("operand_route", op.OperandRoute)
     fill_operands = commands("fill_operands", op.OperandTiles)
-    operand_tiles = b.buffer("operand_tiles", tile, depth=cfg.operand_tiles, banks=cfg.operand_banks, style="ultra")
+    operand_tiles = b.buffer("operand_tiles", tile, depth=cfg.operand_tiles, banks=cfg.operand_banks, style="block")
     partials = b.buffer("value_sums", partial_type(cfg), depth=cfg.operand_tiles, banks=cfg.operand_banks)
     add_operand_issue(
         b, sides["operands"], gate=operand_gate, addresses=operand_addresses, route=operand_route, tiles=fill_operands

@@ -1,4 +1,4 @@
-"""Computed operands: move the keys and values of one head, or rows to add up, from memory into tiles, row by row.
+"""Computed operands: move the keys and values of several heads, or rows to add up, from memory into tiles, row by row.
 
 A tile is ``outs x ins`` int8. Values arrive one key per word but are consumed one channel per output, so their tiles are
 transposed when stored. The same rows are added up: the array reads attention weights minus 127, so a sum of products lacks 127
@@ -46,29 +46,31 @@ def offset_type(cfg: EngineConfig) -> Array:
 
 
 def operand_loops(tokens: int | Callable[..., Any]) -> Loops:
-    """Return the loops over the words of an operation: blocks of ``tokens``, keys then values, tiles, tokens."""
+    """Return the loops over the words of a command: blocks of ``tokens``, heads, keys then values, tiles, tokens."""
     return [
         ("r", lambda c: c.value_blocks),
+        ("g", lambda c: c.opd_heads),
         ("s", 2),
-        ("d", lambda c, r, s: select(first(s), c.key_depth, c.value_depth)),
+        ("d", lambda c, r, g, s: select(first(s), c.key_depth, c.value_depth)),
         ("t", tokens),
     ]
 
 
 def add_operand_addresses(b: Block, cfg: EngineConfig, commands: Channel, go: Channel, requests: Channel) -> None:
-    """Request the words of one operation from memory, each block of tokens as soon as it may go: one by one, or for a copy,
+    """Request the words of one command from memory, each block of tokens as soon as it may go: one by one, or for a copy,
     whose blocks are rows, in runs."""
 
     @b.process(command=commands, loops=operand_loops(lambda c: select(c.copy, 1, cfg.outs)))
-    def operand_addresses(p: ProcessTrace, c: StructValue, r: Value, s: Value, d: Value, t: Value) -> None:
-        p.read(go, when=(first(s) | (c.key_depth == 0)) & first(d) & first(t), absent=True)
+    def operand_addresses(p: ProcessTrace, c: StructValue, r: Value, g: Value, s: Value, d: Value, t: Value) -> None:
+        p.read(go, when=first(g) & (first(s) | (c.key_depth == 0)) & first(d) & first(t), absent=True)
         token = wrap(select(c.copy, r, r * cfg.outs + t), u(12))
         row = select(first(s), c.key_address, c.value_address) + token * c.key_pitch + d * c.opd_column
+        row = row + g * c.head_bytes
         p.write(requests, struct(addr=wrap(row, u(40)), beats=wrap(c.opd_beats, u(16)), mark=0), when=token < c.n_keys)
 
 
 def add_operand_route(b: Block, commands: Channel, words: Channel, *, operands: Channel, copied: Channel) -> None:
-    """Route one operation's words to the tiles of operands, or past the array to the store."""
+    """Route one command's words to the tiles of operands, or past the array to the store."""
 
     @b.process(command=commands, loops=[("w", lambda c: c.opd_words)])
     def operand_route(p: ProcessTrace, c: StructValue, w: Value) -> None:
@@ -81,17 +83,18 @@ def add_fill_operands(b: Block, cfg: EngineConfig, commands: Channel, words: Cha
     """Fill tiles of ``outs`` rows; keys beyond the last are zero rows. ``partials``: the sum of each tile of values."""
 
     @b.process(command=commands, loops=operand_loops(cfg.outs))
-    def fill_operands(p: ProcessTrace, c: StructValue, r: Value, s: Value, d: Value, t: Value) -> None:
+    def fill_operands(p: ProcessTrace, c: StructValue, r: Value, g: Value, s: Value, d: Value, t: Value) -> None:
         p.lock(tiles, per=None)
         p.lock(partials, per=None)
         valid = (r * cfg.outs + t) < c.n_keys
         word = reinterpret(p.read(words, when=valid, absent=True), row_type(cfg))
         row = select(valid, word, 0)
         rows = p.shift_in(row, cfg.outs)  # i8[outs][ins], row t of the tile last
-        address = select(first(s), r * c.key_depth + d, c.base1 + d * c.value_blocks + r)
+        base = g * c.head_tiles
+        address = base + select(first(s), r * c.key_depth + d, c.base1 + d * c.value_blocks + r)
         p.store(tiles, wrap(address, u(address_bits(tiles.depth))), select(first(s), rows, rows.T), when=last(t))
         total = p.accumulate(row, clear=first(t), type=partial_type(cfg))
-        place = wrap(d * c.value_blocks + r, u(address_bits(partials.depth)))
+        place = wrap(base + d * c.value_blocks + r, u(address_bits(partials.depth)))
         p.store(partials, place, total, when=~first(s) & last(t))
 
 
@@ -101,15 +104,16 @@ def add_feed_operands(b: Block, commands: Channel, tiles: Buffer, feed: Channel)
     @b.process(
         command=commands,
         loops=[
+            ("g", lambda c: c.opd_heads),
             ("j", lambda c: c.n_jobs),
-            ("o", lambda c, j: jobs.outs(c, j)),
-            ("k", lambda c, j, o: jobs.depth(c, j)),
+            ("o", lambda c, g, j: jobs.outs(c, j)),
+            ("k", lambda c, g, j, o: jobs.depth(c, j)),
         ],
     )
-    def feed_operands(p: ProcessTrace, c: StructValue, j: Value, o: Value, k: Value) -> None:
+    def feed_operands(p: ProcessTrace, c: StructValue, g: Value, j: Value, o: Value, k: Value) -> None:
         p.lock(tiles, per=None)
         first_tile = select(jobs.reads_rows(c, j), o * c.depth0, c.base1 + o * c.depth1)
-        p.write(feed, p.load(tiles, wrap(first_tile + k, u(address_bits(tiles.depth)))))
+        p.write(feed, p.load(tiles, wrap(g * c.head_tiles + first_tile + k, u(address_bits(tiles.depth)))))
 
 
 def add_feed_offsets(b: Block, cfg: EngineConfig, commands: Channel, partials: Buffer, feed: Channel) -> None:
@@ -117,10 +121,15 @@ def add_feed_offsets(b: Block, cfg: EngineConfig, commands: Channel, partials: B
 
     @b.process(
         command=commands,
-        loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("r", lambda c, j, o: c.value_blocks)],
+        loops=[
+            ("g", lambda c: c.opd_heads),
+            ("j", lambda c: c.n_blocks),
+            ("o", lambda c: c.out_tiles),
+            ("r", lambda c: c.value_blocks),
+        ],
     )
-    def feed_offsets(p: ProcessTrace, c: StructValue, j: Value, o: Value, r: Value) -> None:
+    def feed_offsets(p: ProcessTrace, c: StructValue, g: Value, j: Value, o: Value, r: Value) -> None:
         p.lock(partials, per=None)
-        part = p.load(partials, wrap(o * c.value_blocks + r, u(address_bits(partials.depth))))
+        part = p.load(partials, wrap(g * c.head_tiles + o * c.value_blocks + r, u(address_bits(partials.depth))))
         total = p.accumulate(part, clear=first(r), type=i(20)[cfg.outs])
         p.write(feed, fit((total << 7) - total, offset_type(cfg).elem), when=last(r))

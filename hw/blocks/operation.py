@@ -63,6 +63,10 @@ FIELDS: dict[str, Int] = {
     "norm_entries": u(8),
     "param_entries": u(12),
     # --- computed operands: keys and values; what a copy reads
+    "leads": u(1),  # it brings the operands of ``opd_heads`` operations, itself and those that follow
+    "opd_heads": u(8),
+    "head_bytes": u(12),  # from one head's keys, or values, to the next's
+    "head_tiles": u(12),
     "opd_column": u(24),  # bytes from one tile, or one plane of a copy, to the next
     "opd_beats": u(12),
     "opd_words": u(24),
@@ -132,11 +136,13 @@ LoadTiles = command("LoadTiles", "const_tiles")
 LoadTable = command("LoadTable", "table")
 LoadNorm = command("LoadNorm", "norm_entries")
 LoadParams = command("LoadParams", "param_entries")
-OperandIssue = command("OperandIssue", "computed", "copy")
+OperandIssue = command("OperandIssue", "leads", "copy")
 OperandGate = command("OperandGate", "opd_blocks", "opd_first", "opd_steps", "opd_drain")
 OperandAddresses = command(
     "OperandAddresses",
     "copy",
+    "opd_heads",
+    "head_bytes",
     "opd_column",
     "opd_beats",
     "key_address",
@@ -148,8 +154,8 @@ OperandAddresses = command(
     "value_depth",
 )
 OperandRoute = command("OperandRoute", "copy", "opd_words")
-OperandTiles = command("OperandTiles", "n_keys", "key_depth", "value_blocks", "value_depth", "base1")
-RunIssue = command("RunIssue", "copy", "ones", "norm", "attention", "computed", "residual")
+OperandTiles = command("OperandTiles", "opd_heads", "head_tiles", "n_keys", "key_depth", "value_blocks", "value_depth", "base1")
+RunIssue = command("RunIssue", "copy", "ones", "norm", "attention", "computed", "leads", "residual")
 Track = command("Track", "marks", "final")
 FetchGate = command("FetchGate", "act_blocks", "act_first", "act_steps", "act_drain")
 ResidualGate = command("ResidualGate", "res_blocks", "res_first", "res_steps", "res_drain")
@@ -173,8 +179,10 @@ Route = command("Route", "act_words", "norm")
 Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm_shift")
 Fill = command("Fill", "n_jobs", "attention", "norm", "ones", "patch", "straddle", "n_tokens", "depth0", "depth1")
 WeightFeed = command("WeightFeed", "n_jobs", "outs0", "depth0")
-OperandFeed = command("OperandFeed", "n_jobs", "attention", "outs0", "depth0", "outs1", "depth1", "base1")
-OffsetFeed = command("OffsetFeed", "n_blocks", "out_tiles", "value_blocks")
+OperandFeed = command(
+    "OperandFeed", "opd_heads", "head_tiles", "n_jobs", "attention", "outs0", "depth0", "outs1", "depth1", "base1"
+)
+OffsetFeed = command("OffsetFeed", "opd_heads", "head_tiles", "n_blocks", "out_tiles", "value_blocks")
 Product = command("Product", "n_jobs", "computed", "attention", "outs0", "depth0", "outs1", "depth1")
 Softmax = command("Softmax", "n_blocks", "outs0", "outs1", "n_keys", "score_multiplier", "score_shift")
 Finish = command(

@@ -72,15 +72,15 @@ def add_load_issue(
 
 
 def add_operand_issue(b: Block, ops: Channel, *, gate: Channel, addresses: Channel, route: Channel, tiles: Channel) -> None:
-    """Issue the computed operands of each operation that has any, and copies."""
+    """Issue the computed operands of operations, and copies."""
 
     @b.process(command=ops)
     def operand_issue(p: ProcessTrace, c: StructValue, i: Value) -> None:
         p.write(gate, c.gate)
-        reads_memory = c.issue.computed | c.issue.copy
+        reads_memory = c.issue.leads | c.issue.copy
         p.write(addresses, c.addresses, when=reads_memory)
         p.write(route, c.route, when=reads_memory)
-        p.write(tiles, c.tiles, when=c.issue.computed)
+        p.write(tiles, c.tiles, when=c.issue.leads)
 
 
 def add_gate(b: Block, name: str, prefix: str, commands: Channel, done: Channel, go: Channel) -> None:
@@ -147,8 +147,8 @@ def add_run_issue(
             p.write(channel, c.norm, when=c.issue.norm)
         p.write(fill, c.fill, when=computes)
         p.write(weights, c.weights, when=computes & ~c.issue.computed)
-        p.write(operands, c.operands, when=c.issue.computed)
-        p.write(offsets, c.offsets, when=c.issue.computed)
+        p.write(operands, c.operands, when=c.issue.leads)
+        p.write(offsets, c.offsets, when=c.issue.leads)
         p.write(product, c.product, when=computes)
         for channel in softmaxes:
             p.write(channel, c.softmax, when=c.issue.attention)

@@ -50,9 +50,9 @@ class AttentionProduct(Product):
         return row_fields(storage, query) | {
             "attention": 1,
             "computed": 1,
+            **self.group_fields(config, first // columns, columns),
             "opd_column": WORD_BYTES,
             "opd_beats": 1,
-            "opd_words": key.rows * (key_depth + value_depth),
             "n_keys": key.rows,
             "key_pitch": storage.pitch(key),
             "key_address": storage.address(key),
@@ -69,6 +69,21 @@ class AttentionProduct(Product):
             "score_multiplier": self.op.score_multiplier,
             "score_shift": self.op.score_shift,
         }
+
+    def group_fields(self, config: EngineConfig, head: int, width: int) -> Fields:
+        """Return the fields that say whether a head's descriptor brings the operands of several: as many as a bank holds where
+        they take longer to bring than to multiply, so that all come while they are computed; one head where it starts sooner.
+        """
+        keys = self.key.rows
+        depth, values = tiles(self.depth, config.ins), tiles(width, config.outs)
+        each = tiles(keys, config.outs) * (depth + values)
+        few = tiles(self.source.rows, config.tokens) * each < keys * (depth + values)
+        together = max(1, min(config.operand_tiles // each, self.op.heads)) if few and self.depth == width else 1
+        if head % together:
+            return {}
+        heads = min(together, self.op.heads - head)
+        words = heads * keys * (depth + values)
+        return {"leads": 1, "opd_heads": heads, "head_bytes": width, "head_tiles": each, "opd_words": words}
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         width = self.widest(config)

@@ -44,6 +44,7 @@ class CopyProduct(Product):
         words = planes * lines * self.row_words
         return {
             "copy": 1,
+            "opd_heads": 1,
             "n_tokens": tokens,
             "n_blocks": tokens,  # each row is a block
             "value_address": storage.address(self.source),

@@ -41,6 +41,8 @@ class PoolProduct(Product):
         return {
             "ones": 1,
             "computed": 1,
+            "leads": 1,
+            "opd_heads": 1,
             "opd_column": WORD_BYTES,
             "opd_beats": 1,
             "opd_words": view.rows * outs,

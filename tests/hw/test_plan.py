@@ -157,13 +157,14 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(
     taken = dict.fromkeys(("con", "act", "opd", "res"), 0)
     for position, step in enumerate(planned.steps):
         fields, operation = step.fields, step.operation
-        views = {"act": operation.product.streamed, "opd": operation.loaded}
+        views = {"act": operation.product.streamed, "opd": operation.loaded if fields["leads"] else ()}
         views["res"] = () if operation.residual is None else (operation.residual.source,)
         for unit in taken:
             seen = views.get(unit, ())
             count, size = fields[f"{unit}_blocks"], config.outs if unit == "opd" else config.tokens
             size = 1 if fields["copy"] else size
-            assert bool(count) == (not fields["copy"] if unit == "con" else bool(seen))
+            expected = {"con": not fields["copy"], "opd": bool(fields["copy"] or fields["leads"])}
+            assert bool(count) == expected.get(unit, bool(seen))
             more = np.minimum(np.arange(max(1, count)), fields[f"{unit}_steps"])
             before = taken[unit] + fields[f"{unit}_first"] + more
             assert fields[f"{unit}_steps"] <= max(0, count - 1)
