@@ -16,26 +16,26 @@ def address_bits(depth: int) -> int:
 class EngineConfig:
     """One engine configuration. The array does ``tokens * outs * ins`` products per cycle.
 
-    ``*_tiles`` are depths: of the ring of weights, of one bank of everything else. A tile of weights or of a computed operand
-    is ``outs x ins`` int8, an activation tile ``tokens x ins``. ``completions``: how many of them each reader of memory keeps
-    that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``outs`` int16 that are read ahead of the sums, and
-    that wait to be stored, because two words a row pass memory in twice the cycles that the array may take for it.
-    ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``read_ahead``: words that each
-    read port asks for before they are taken, which have to cover the memory's latency.
+    ``*_tiles`` are depths: of the rings of weights and of channel parameters, of one bank of everything else. A tile of weights
+    or of a computed operand is ``outs x ins`` int8, an activation tile ``tokens x ins``. ``completions``: how many of them each
+    reader of memory keeps that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``outs`` int16 that are read
+    ahead of the sums, and that wait to be stored, because two words a row pass memory in twice the cycles that the array may
+    take for it. ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``read_ahead``:
+    words that each read port asks for before they are taken, which have to cover the memory's latency.
     """
 
     tokens: int = 12
     outs: int = 16
     ins: int = 16
     weight_tiles: int = 4096
-    constant_banks: int = 8
+    table_banks: int = 2
     norm_banks: int = 4
     operand_tiles: int = 1024
     operand_banks: int = 2
     activation_tiles: int = 256
     activation_banks: int = 4
     key_tiles: int = 64
-    param_tiles: int = 128
+    param_tiles: int = 1024
     norm_width: int = 1024
     softmax_keys: int = 2
     on_chip_words: int = 0
@@ -74,6 +74,11 @@ class EngineConfig:
     def weight_window(self) -> int:
         """The most weight tiles of one descriptor: those of others are loaded behind them."""
         return min(self.weight_tiles // 2, 2048)
+
+    @property
+    def param_window(self) -> int:
+        """The most tiles of outputs of one descriptor."""
+        return max(1, self.param_tiles // 4)
 
     @property
     def tile_words(self) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.activations import add_fetch_addresses, add_fill, add_route
 from edgewright.hw.blocks.config import EngineConfig, address_bits
-from edgewright.hw.blocks.epilogue import add_epilogue, result_type
+from edgewright.hw.blocks.epilogue import add_epilogue, add_tabulate, result_type
 from edgewright.hw.blocks.gemm import ACCUMULATOR, add_product
 from edgewright.hw.blocks.layernorm import add_norm
 from edgewright.hw.blocks.operands import (
@@ -87,7 +87,7 @@ def build(cfg: EngineConfig) -> Block:
     def commands(name: str, kind: Type, depth: int = 2) -> Channel:
         return b.channel(f"{name}_cmd", kind, depth=depth)
 
-    sides = {side: commands(side, kind, depth=8) for side, kind in op.SIDES.items()}
+    sides = {side: commands(side, kind, depth=24) for side, kind in op.SIDES.items()}
     add_fetch(b, start, words["program"], requests["program"], **sides)
 
     go = {name: b.channel(f"{name}_go", u(1), depth=2) for name in ("constants", "operands", "activations", "residual")}
@@ -104,9 +104,9 @@ def build(cfg: EngineConfig) -> Block:
 
     tile = i(8)[cfg.outs, cfg.ins]
     weight_tiles = b.ring("weight_tiles", tile, depth=cfg.weight_tiles, window=cfg.weight_window, style="ultra")
-    table = b.buffer("table", table_type(cfg), depth=table_rows(cfg), banks=cfg.constant_banks)
+    table = b.buffer("table", table_type(cfg), depth=table_rows(cfg), banks=cfg.table_banks)
     norm_params = b.buffer("norm_params", norm_type(cfg), depth=cfg.norm_width // cfg.norm_lanes, banks=cfg.norm_banks)
-    params = b.buffer("channel_params", channel_type(cfg), depth=cfg.param_tiles, banks=cfg.constant_banks)
+    params = b.ring("channel_params", channel_type(cfg), depth=cfg.param_tiles, window=cfg.param_window, style="block")
     routed = {
         name: b.channel(f"{name}_words", WORD[op.WEIGHT_PORTS], depth=8) for name in ("tile", "table", "norm_param", "param")
     }
@@ -154,6 +154,7 @@ def build(cfg: EngineConfig) -> Block:
     product = commands("product", op.Product)
     softmaxes = [commands(f"softmax_{part}", op.Softmax) for part in ("max", "exp", "recip")]
     finish = commands("finish", op.Finish)
+    tabulate = commands("tabulate", op.Tabulate)
     residuals = [commands(f"residual_{part}", op.Residual) for part in ("addresses", "rows")]
     stores = [commands(f"store_{part}", op.Store) for part in ("addresses", "words")]
     track = commands("track", op.Track)
@@ -175,6 +176,7 @@ def build(cfg: EngineConfig) -> Block:
         product=product,
         softmaxes=softmaxes,
         finish=finish,
+        tabulate=tabulate,
         residuals=residuals,
         stores=stores,
     )
@@ -203,6 +205,11 @@ def build(cfg: EngineConfig) -> Block:
     residual_rows = b.ring("residual_values", result_type(cfg), depth=cfg.residual_rows, window=1, style="block")
     results = b.ring("result_values", result_type(cfg), depth=cfg.result_rows, window=1, style="ultra")
     add_residual(b, cfg, residuals, go["residual"], requests["residual"], words["residual"], residual_rows)
-    add_epilogue(b, cfg, finish, sums, row_scales, params, fed_offsets, table, residual_rows, results)
-    add_store(b, cfg, stores, results=results, copied=copied, requests=requests["results"], words=words["results"])
+    entries = b.channel("table_entries", u(8)[cfg.outs], depth=4)
+    tabled = b.ring("tabled_values", row_type(cfg), depth=cfg.result_rows, window=1, style="block")
+    add_epilogue(b, cfg, finish, sums, row_scales, params, fed_offsets, residual_rows, results, entries)
+    add_tabulate(b, cfg, tabulate, entries, table, tabled)
+    add_store(
+        b, cfg, stores, results=results, tabled=tabled, copied=copied, requests=requests["results"], words=words["results"]
+    )
     return b

@@ -1,6 +1,7 @@
 """Epilogue: convert ``outs`` accumulators of one token per cycle to as many integers of the next tensor.
 
-Bias, for attention the row's reciprocal, requantisation per channel, a table (such as GELU) or the residual sum.
+Bias, for attention the row's reciprocal, requantisation per channel, the residual sum; a table, such as GELU, in a process of
+its own, so that operations without one need no place for it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edgewright.hw.kernel import (
     fit,
     i,
     index,
+    last,
     reinterpret,
     round_shift,
     select,
@@ -41,26 +43,25 @@ def add_epilogue(
     row_scales: Channel,
     params: Buffer,
     offsets: Channel,
-    table: Buffer,
     residual: Buffer,
     results: Buffer,
+    entries: Channel,
 ) -> None:
     """``sums``: ACCUMULATOR[tokens, outs]; ``offsets``: per tile of sums of products with computed operands; ``residual``:
-    i16[outs] per valid row; ``results``: i16[outs] per valid row."""
+    i16[outs] per valid row; ``results``: i16[outs], or ``entries`` of the operation's table, u8[outs], per valid row."""
 
     @b.process(
         command=commands,
         loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)],
     )
     def epilogue(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
-        p.lock(params, per=None)
-        p.lock(table, per=None)
         valid = (j * cfg.tokens + t) < c.n_tokens
         tile = p.read(sums, when=first(t))
         scale = p.read(row_scales, when=c.attention, absent=True)
         adds = c.residual & valid
         other = p.replay(residual, 0, fresh=adds, free=adds, last=adds)
-        entry = p.load(params, wrap(o, u(address_bits(params.depth))))
+        fresh, ends = first(j) & first(t), last(j) & last(t)
+        entry = p.replay(params, wrap(o, u(address_bits(params.window))), fresh=fresh, free=ends, last=ends & last(o))
         offset = p.read(offsets, when=c.computed & first(t), absent=True)
         total = fit(index(tile, t) + select(c.attention, offset, entry.bias), i(27))
         weighted = wrap(round_shift(total * scale.reciprocal, scale.shift), i(27))
@@ -68,12 +69,24 @@ def add_epilogue(
         scaled = round_shift(value * entry.multiplier, wrap(entry.shift, u(6)))
         shifted = scaled + reinterpret(c.zero_point, i(8))
         narrow = sat_symmetric(shifted, 8)
-        entries = fit(narrow + 128, u(8))
-        within = address_bits(TABLE_ENTRIES // table.depth)  # of an entry in a row of the table
-        looked_up = (index(p.load(table, entries[n] >> within), wrap(entries[n], u(within))) for n in range(cfg.outs))
-        mapped = stack(list(looked_up))  # i8[outs]
         wide = sat_symmetric(shifted, 16)
         carried = sat_symmetric(round_shift(other * c.res_multiplier, c.res_shift), 16)
         added = sat_symmetric(wide + select(c.residual, carried, 0), 16)
-        result = select(c.out16, added, select(c.table, mapped, narrow))
-        p.append(results, wrap(result, i(16)), when=valid)
+        p.append(results, wrap(select(c.out16, added, narrow), i(16)), when=valid & ~c.table)
+        p.write(entries, fit(narrow + 128, u(8)), when=valid & c.table)
+
+
+def add_tabulate(b: Block, cfg: EngineConfig, commands: Channel, entries: Channel, table: Buffer, results: Buffer) -> None:
+    """Look up the results of an operation in its table; ``results``: i8[outs] per valid row."""
+
+    @b.process(
+        command=commands,
+        loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)],
+    )
+    def tabulate(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
+        p.lock(table, per=None)
+        valid = (j * cfg.tokens + t) < c.n_tokens
+        entry = p.read(entries, when=valid, absent=True)
+        within = address_bits(TABLE_ENTRIES // table.depth)  # of an entry in a row of the table
+        looked_up = (index(p.load(table, entry[n] >> within), wrap(entry[n], u(within))) for n in range(cfg.outs))
+        p.append(results, stack(list(looked_up)), when=valid)

@@ -131,7 +131,7 @@ Start = Struct("Start", addr=ADDRESS, count=u(16))
 LoadIssue = command("LoadIssue", "copy")
 LoadGate = command("LoadGate", "con_blocks", "con_first", "con_steps", "con_drain")
 LoadAddresses = command("LoadAddresses", "blob_address", "blob_beats")
-LoadRoute = command("LoadRoute", "const_tiles", "norm_entries", "param_entries")
+LoadRoute = command("LoadRoute", "table", "const_tiles", "norm_entries", "param_entries")
 LoadTiles = command("LoadTiles", "const_tiles")
 LoadTable = command("LoadTable", "table")
 LoadNorm = command("LoadNorm", "norm_entries")
@@ -155,7 +155,7 @@ OperandAddresses = command(
 )
 OperandRoute = command("OperandRoute", "copy", "opd_words")
 OperandTiles = command("OperandTiles", "opd_heads", "head_tiles", "n_keys", "key_depth", "value_blocks", "value_depth", "base1")
-RunIssue = command("RunIssue", "copy", "ones", "norm", "attention", "computed", "leads", "residual")
+RunIssue = command("RunIssue", "copy", "ones", "norm", "attention", "computed", "leads", "residual", "table")
 Track = command("Track", "marks", "final")
 FetchGate = command("FetchGate", "act_blocks", "act_first", "act_steps", "act_drain")
 ResidualGate = command("ResidualGate", "res_blocks", "res_first", "res_steps", "res_drain")
@@ -202,7 +202,8 @@ Finish = command(
 Residual = command(
     "Residual", "n_blocks", "n_tokens", "out_tiles", "res_address", "res_pitch", "res_packed", "res_beats", "res_last"
 )
-Store = command("Store", "copy", "progress", "n_blocks", "n_tokens", "out_tiles", "out16", "out_address", "out_pitch")
+Tabulate = command("Tabulate", "n_blocks", "n_tokens", "out_tiles")
+Store = command("Store", "copy", "table", "progress", "n_blocks", "n_tokens", "out_tiles", "out16", "out_address", "out_pitch")
 
 
 LOAD_UNITS = {
@@ -239,6 +240,7 @@ RUN_UNITS = {
     "product": Product,
     "softmax": Softmax,
     "finish": Finish,
+    "tabulate": Tabulate,
     "residual": Residual,
     "store": Store,
 }

@@ -66,7 +66,7 @@ def add_load_issue(
         p.write(addresses, c.addresses, when=loads)
         p.write(route, c.route, when=loads)
         p.write(tiles, c.tiles, when=loads & (c.tiles.const_tiles != 0))
-        p.write(table, c.table, when=loads)
+        p.write(table, c.table, when=loads & c.table.table)
         p.write(norm, c.norm, when=loads & (c.norm.norm_entries != 0))
         p.write(params, c.params, when=loads)
 
@@ -129,6 +129,7 @@ def add_run_issue(
     product: Channel,
     softmaxes: list[Channel],
     finish: Channel,
+    tabulate: Channel,
     residuals: list[Channel],
     stores: list[Channel],
 ) -> None:
@@ -153,6 +154,7 @@ def add_run_issue(
         for channel in softmaxes:
             p.write(channel, c.softmax, when=c.issue.attention)
         p.write(finish, c.finish, when=computes)
+        p.write(tabulate, c.tabulate, when=c.issue.table)
         for channel in residuals:
             p.write(channel, c.residual, when=c.issue.residual)
         for channel in stores:

@@ -94,7 +94,11 @@ def add_load_route(
                 lambda c, s: select(
                     s == 0,
                     c.const_tiles * (cfg.tile_words // op.WEIGHT_PORTS),
-                    select(s == 1, table_rows(cfg), select(s == 2, c.norm_entries, c.param_entries) * ENTRY_STEPS),
+                    select(
+                        s == 1,
+                        select(c.table, table_rows(cfg), 0),
+                        select(s == 2, c.norm_entries, c.param_entries) * ENTRY_STEPS,
+                    ),
                 ),
             ),
         ],
@@ -150,13 +154,12 @@ def add_fill_norm(b: Block, cfg: EngineConfig, commands: Channel, words: Channel
 
 
 def add_fill_params(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, params: Buffer) -> None:
-    """Fill epilogue parameters, one entry per ``outs`` channels."""
+    """Fill a ring of epilogue parameters, one entry per ``outs`` channels."""
 
     @b.process(command=commands, loops=[("e", lambda c: c.param_entries), ("w", ENTRY_STEPS)])
     def fill_params(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:
-        p.lock(params, per=None)
         line = p.shift_in(p.read(words), ENTRY_STEPS).reshape(ENTRY_WORDS)
-        p.store(params, wrap(e, u(address_bits(params.depth))), unpack(line, channel_type(cfg)), when=last(w))
+        p.append(params, unpack(line, channel_type(cfg)), when=last(w))
 
 
 def unpack(line: Value, kind: Struct) -> StructValue:

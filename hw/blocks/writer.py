@@ -55,6 +55,7 @@ def add_store(
     commands: Sequence[Channel],
     *,
     results: Buffer,
+    tabled: Buffer,
     copied: Channel,
     requests: Channel,
     words: Channel,
@@ -84,12 +85,14 @@ def add_store(
     @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, a, b: select(c.out16, 2, 1))])
     def store_words(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value, h: Value) -> None:
         valid = token_of(c, j, b) < c.n_tokens
-        taken = valid & ~c.copy
+        taken = valid & ~c.copy & ~c.table
         ends = taken & last(h)
         row = p.replay(results, 0, fresh=taken & (h == 0), free=ends, last=ends)  # i16[outs]
+        looked_up = valid & c.table
+        mapped = p.replay(tabled, 0, fresh=looked_up, free=looked_up, last=looked_up)  # i8[outs]
         copy = p.read(copied, when=valid & c.copy, absent=True)
         word = 8 * cfg.word_bytes
-        bytes8 = reinterpret(wrap(row, i(8)), u(word))
+        bytes8 = reinterpret(select(c.table, mapped, wrap(row, i(8))), u(word))
         halves = reinterpret(row, u(2 * word))
         half = select(h == 0, bits(halves, word - 1, 0), bits(halves, 2 * word - 1, word))
         p.write(words, select(c.copy, copy, select(c.out16, half, bytes8)), when=valid)

@@ -144,7 +144,7 @@ def effective_flip(planned: Plan, step: Step, values: dict[Node, Array], image: 
         changed = operation.product.scale.node.inputs[1]
         array = np.array(changed.op.value)  # type: ignore[attr-defined]
         array[0] ^= 0x8000
-        params = step.fields["const_tiles"] * 256 + 256
+        params = step.fields["const_tiles"] * 256 + 256 * step.fields["table"]
         address = params + (1 if norm else 128 * step.fields["norm_entries"] + 65)
         return place(address) if differs(planned.graph, step, values, image, changed, array, columns=1) else None
     weights = np.array(product.inputs[1].op.value)  # type: ignore[attr-defined]
