@@ -1,4 +1,4 @@
-"""A graph as text (for people, dumps, snapshots; `parse` reads it) and as a digest (for caches and determinism)."""
+"""A graph as text (for people, dumps, snapshots) and as a digest (for caches and determinism)."""
 
 from __future__ import annotations
 
