@@ -83,9 +83,9 @@ class FuseBlocks(Pass):
         curves: list[tuple[object, ...]] = []
         predicted: list[tuple[object, ...]] = []
         for step in range(wanted):
-            found = influences(result, removable(find_blocks(result)), few, fastest_run())
-            chosen = least(found, self.by)
-            influence += influence_rows(step, found, chosen, numbers)
+            weighed = influences(result, removable(find_blocks(result)), few, fastest_run())
+            chosen = least(weighed, self.by)
+            influence += influence_rows(step, weighed, chosen, numbers)
             note.count("blocks fused into their neighbours")
             predicted += self._predict(result, chosen, live, mask, numbers)
             result, rows = self._fuse(step, wanted, result, chosen, live, mask)
@@ -97,7 +97,7 @@ class FuseBlocks(Pass):
             note.table("Prediction by least squares", ("block", "by block", "explained"), predicted, text)
         if self.epochs * (1 - self.group_share) > 0:
             schedule = self._schedule(self.epochs * (1 - self.group_share), self.distil_rate)
-            whole = distil_whole(
+            result, rows = distil_whole(
                 graph,
                 result,
                 self.samples,
@@ -107,8 +107,7 @@ class FuseBlocks(Pass):
                 checkpoint=self._checkpoint("whole"),
                 progress=self.progress,
             )
-            result = whole.graph
-            curves += whole.rows
+            curves += rows
         if curves:
             note.table("loss", ("stage", "step", "loss"), curves, "mean loss over tenths of each stage")
         return result
@@ -128,11 +127,11 @@ class FuseBlocks(Pass):
         members = rest[start : start + len(group) - 1]
         fused = live[start : start + len(group) - 1]
         if self.coefficients:
-            for one in fused:
-                one.absorb(removed)
+            for neighbour in fused:
+                neighbour.absorb(removed)
         rows: tuple[tuple[object, ...], ...] = ()
         if self.epochs * self.group_share > 0:
-            told = learn_group(
+            rows = learn_group(
                 (graph, group),
                 (shorter, members),
                 fused,
@@ -145,7 +144,6 @@ class FuseBlocks(Pass):
                 checkpoint=self._checkpoint(f"group{step + 1}"),
                 progress=self.progress,
             )
-            rows = told.rows
         return fold(shorter, rest, live), rows
 
     def _predict(

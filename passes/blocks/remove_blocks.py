@@ -62,9 +62,9 @@ class RemoveBlocks(Pass):
             if self.blocks is not None:
                 chosen = blocks[numbers.index(self.blocks[step])]
             else:
-                found = influences(result, removable(blocks), few, fastest_run())
-                chosen = least(found, self.by)
-                rows += influence_rows(step, found, chosen, numbers)
+                weighed = influences(result, removable(blocks), few, fastest_run())
+                chosen = least(weighed, self.by)
+                rows += influence_rows(step, weighed, chosen, numbers)
             result = without_block(result, chosen)
             del numbers[chosen.index]
         note.count("blocks removed", wanted)
@@ -72,7 +72,7 @@ class RemoveBlocks(Pass):
         if self.epochs > 0:
             from edgewright.passes.learn.block_fusion import FusionSchedule, distil_whole
 
-            told = distil_whole(
+            result, curve = distil_whole(
                 graph,
                 result,
                 self.samples,
@@ -83,6 +83,5 @@ class RemoveBlocks(Pass):
                 checkpoint=None if self.checkpoints is None else self.checkpoints / "remove_blocks.pt",
                 progress=self.progress,
             )
-            note.table("loss", ("stage", "step", "loss"), told.rows, "mean loss over tenths of each stage")
-            return told.graph
+            note.table("loss", ("stage", "step", "loss"), curve, "mean loss over tenths of each stage")
         return result

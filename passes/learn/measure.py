@@ -49,5 +49,4 @@ def agreement(
 
 def _chosen(model: Graph | TorchGraph, data: LearningData, output: str | None, batch: int) -> Array:
     graph = model if isinstance(model, Graph) else model.graph
-    found: Array = outputs(model, data, batch)[output or graph.output_names[0]].argmax(-1)
-    return found
+    return np.asarray(outputs(model, data, batch)[output or graph.output_names[0]].argmax(-1))
