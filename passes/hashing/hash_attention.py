@@ -24,7 +24,7 @@ from edgewright.passes.ir.interp import visit
 from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.ops import HashAttention
-from edgewright.passes.ops.hash_attention import CONSTANTS
+from edgewright.passes.ops.hashing import CONSTANTS
 from edgewright.passes.transform import Note, Pass, Progress
 
 LEAST_SAMPLES = 16

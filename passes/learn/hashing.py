@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops.hash_codes import NORM_FLOOR
+from edgewright.passes.ops.hashing import NORM_FLOOR
 from edgewright.passes.ops.numeric import float32
 
 TOKENS = 256  # of a sample, at most: pairs of them are compared

@@ -14,7 +14,7 @@ from edgewright.passes.learn.torch_elementwise import elementwise
 from edgewright.passes.learn.torch_experts import experts
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
 from edgewright.passes.ops.activations import ACTIVATIONS
-from edgewright.passes.ops.hash_codes import NORM_FLOOR
+from edgewright.passes.ops.hashing import NORM_FLOOR
 
 Function: TypeAlias = Callable[..., Tensor]
 

@@ -9,8 +9,8 @@ import numpy as np
 from edgewright.passes.ir.facts import AS_TABLE, activation
 from edgewright.passes.ir.op import Op, expect
 from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.clipping import Relu
 from edgewright.passes.ops.numeric import erf, sigmoid
-from edgewright.passes.ops.relu import Relu
 from edgewright.passes.ops.unary import Unary
 
 

@@ -35,6 +35,11 @@ class Unary(Op):
         return float32(self.f(x))
 
 
+_SIMPLE = of_one_value(
+    affine=False, accumulates=False, table=False, on_host=False, levels=FLOAT_ONLY, instructions=ONE_OPERATION
+)  # facts of more than one
+
+
 @dataclass(frozen=True, slots=True)
 class Exp(Unary):
     """e to the x."""
@@ -75,9 +80,7 @@ class Reciprocal(Unary):
 class Sign(Unary):
     """1 above zero, -1 below, 0 at zero."""
 
-    facts = of_one_value(
-        affine=False, accumulates=False, table=False, on_host=False, levels=FLOAT_ONLY, instructions=ONE_OPERATION
-    )
+    facts = _SIMPLE
 
     def f(self, x: Array) -> Array:
         return np.asarray(np.sign(x))
@@ -87,9 +90,7 @@ class Sign(Unary):
 class Sqrt(Unary):
     """Square root; nan below zero."""
 
-    facts = of_one_value(
-        affine=False, accumulates=False, table=False, on_host=False, levels=FLOAT_ONLY, instructions=ONE_OPERATION
-    )
+    facts = _SIMPLE
 
     def f(self, x: Array) -> Array:
         return np.asarray(np.sqrt(x))

@@ -24,5 +24,4 @@ class Where(Op):
 
     def eval(self, *arrays: Array) -> Array:
         condition, a, b = arrays
-        result: Array = np.where(condition != 0, a, b)
-        return result
+        return np.asarray(np.where(condition != 0, a, b))

@@ -35,7 +35,6 @@ from edgewright.passes.ops import (
     constant,
     value_of,
 )
-from edgewright.passes.ops.add_requantised import IDENTITY
 from edgewright.passes.ops.arith import (
     boundary,
     limit,
@@ -43,6 +42,7 @@ from edgewright.passes.ops.arith import (
     multipliers_shifts,
 )
 from edgewright.passes.ops.groups import ACCUMULATING, NORMS, WEIGHTED
+from edgewright.passes.ops.scaling import IDENTITY
 from edgewright.passes.quantisation.calibrate import Calibration, positive
 from edgewright.passes.quantisation.demands import Demands
 from edgewright.passes.quantisation.lowering_channels import per_channel

@@ -65,8 +65,7 @@ def added(node: Node, operands: Sequence[Expr], rescaled: Rescaled, let: Let = l
     bits. let: computes a value once that is read several times."""
     op = node.op
     assert isinstance(op, AddRequantised)
-    pairs = (op.multiplier_a, op.shift_a), (op.multiplier_b, op.shift_b)
-    a, b = (let(rescaled(value, pair)) for value, pair in zip(operands, pairs, strict=True))
+    a, b = (let(rescaled(value, pair)) for value, pair in zip(operands, op.pairs, strict=True))
     low, high = bounds(Int(16))
     return cast(clip(let(a - b if op.subtract else a + b), constant(low, "int32"), constant(high, "int32")), "int16")
 
