@@ -67,13 +67,13 @@ def streams(graph: Graph) -> Iterator[ResidualStream]:
 
 def _explored(graph: Graph, users: dict[Node, list[Node]], start: Node) -> ResidualStream:
     stream = ResidualStream()
-    open_: list[Place] = [(start, -1)]
-    while open_:
-        node, axis = open_.pop()
+    waiting: list[Place] = [(start, -1)]
+    while waiting:
+        node, axis = waiting.pop()
         if stream.members.setdefault(node, axis) != axis:
             stream.obstacle = stream.obstacle or "its channels change places"
         else:
-            open_ += [p for p in _neighbours(graph, users, stream, node, axis) if stream.members.get(p[0]) != p[1]]
+            waiting += [p for p in _neighbours(graph, users, stream, node, axis) if stream.members.get(p[0]) != p[1]]
     if stream.obstacle is None and any(_is_shared(n, axis, users, stream) for n, axis in stream.members.items()):
         stream.obstacle = "weights are shared"
     if stream.obstacle is None and not all(_can_be_centred(n, axis) for n, axis in stream.members.items()):
@@ -208,21 +208,20 @@ def centred(node: Node, axis: int) -> dict[int, Array]:
     """Return the writer's constants without their means over output channels, by operand; of a Constant under 0."""
     if isinstance(node.op, Constant):
         return {0: _centred(node.op.value, axis)}
-    found = {}
+    parts = {}
     for i in _centred_parts(node):
         value = array_of(node.inputs[i])
         inputs = 0 if value.ndim == (2 if isinstance(node.op, MoE) else 1) else value.ndim - 1  # axes after the outputs'
         inputs = 1 if isinstance(node.op, MoE) and inputs else inputs
-        found[i] = _centred(value, -1 - inputs)
-    return found
+        parts[i] = _centred(value, -1 - inputs)
+    return parts
 
 
 def _centred(value: Array, axis: int) -> Array:
     wide = value.astype(np.float64)
     if wide.ndim < -axis:
         return np.zeros_like(wide)  # the same for all channels
-    result: Array = wide - wide.mean(axis=axis, keepdims=True)
-    return result
+    return np.asarray(wide - wide.mean(axis=axis, keepdims=True))
 
 
 def _can_be_centred(node: Node, axis: int) -> bool:
@@ -232,15 +231,15 @@ def _can_be_centred(node: Node, axis: int) -> bool:
 def has_zero_mean(node: Node) -> bool:
     """Return whether the mean over the last axis is 0 for every input, within float rounding: all that writes is centred."""
     seen: set[Place] = set()
-    open_: list[Place] = [(node, -1)]
-    while open_:
-        place = open_.pop()
+    waiting: list[Place] = [(node, -1)]
+    while waiting:
+        place = waiting.pop()
         if place in seen:
             continue
         seen.add(place)
         operands = carried_from(*place)
         if operands is not None:
-            open_ += operands
+            waiting += operands
         elif not is_writer(*place) or not _is_centred(*place):
             return False
     return True

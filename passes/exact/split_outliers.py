@@ -36,10 +36,10 @@ class SplitOutliers(Pass):
         outlying: dict[Node, OutlierSplit] = {}
         for node in graph.nodes():
             if _splits(node, users, graph):
-                found = self._outliers(node, users[node])
-                if found is not None:
-                    outlying[node] = found
-                    note.count("channels split", found.count)
+                split = self._outliers(node, users[node])
+                if split is not None:
+                    outlying[node] = split
+                    note.count("channels split", split.count)
 
         def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
             if old in outlying:

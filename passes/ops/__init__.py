@@ -9,7 +9,6 @@ from edgewright.passes.ops.activations import Sigmoid as Sigmoid
 from edgewright.passes.ops.activations import Silu as Silu
 from edgewright.passes.ops.activations import Tanh as Tanh
 from edgewright.passes.ops.attention import Attention as Attention
-from edgewright.passes.ops.batch_normalization import BatchNormalization as BatchNormalization
 from edgewright.passes.ops.binary import Add as Add
 from edgewright.passes.ops.binary import Div as Div
 from edgewright.passes.ops.binary import Max as Max
@@ -17,6 +16,7 @@ from edgewright.passes.ops.binary import Min as Min
 from edgewright.passes.ops.binary import Mul as Mul
 from edgewright.passes.ops.binary import Pow as Pow
 from edgewright.passes.ops.binary import Sub as Sub
+from edgewright.passes.ops.binary import Where as Where
 from edgewright.passes.ops.clipping import Clip as Clip
 from edgewright.passes.ops.clipping import Relu as Relu
 from edgewright.passes.ops.convolutions import Conv as Conv
@@ -30,6 +30,7 @@ from edgewright.passes.ops.moves import Gather as Gather
 from edgewright.passes.ops.moves import Reshape as Reshape
 from edgewright.passes.ops.moves import Slice as Slice
 from edgewright.passes.ops.moves import Transpose as Transpose
+from edgewright.passes.ops.norms import BatchNormalization as BatchNormalization
 from edgewright.passes.ops.norms import LayerNormalization as LayerNormalization
 from edgewright.passes.ops.norms import RMSNormalization as RMSNormalization
 from edgewright.passes.ops.products import Linear as Linear
@@ -56,4 +57,3 @@ from edgewright.passes.ops.unary import Neg as Neg
 from edgewright.passes.ops.unary import Reciprocal as Reciprocal
 from edgewright.passes.ops.unary import Sign as Sign
 from edgewright.passes.ops.unary import Sqrt as Sqrt
-from edgewright.passes.ops.where import Where as Where

@@ -1,4 +1,4 @@
-"""Functions of two values that broadcast."""
+"""Functions of two values that broadcast, and the choice between them."""
 
 from __future__ import annotations
 
@@ -115,3 +115,21 @@ class Min(Extreme):
 
     def f(self, a: Array, b: Array) -> Array:
         return np.asarray(np.minimum(a, b))
+
+
+@dataclass(frozen=True, slots=True)
+class Where(Op):
+    """Where(condition, a, b): a where the condition, an integer, is not 0, else b; numpy broadcasting."""
+
+    facts = of_a_choice(carries_integers=True)
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 3)
+        condition, a, b = types
+        expect(not condition.is_float, f"the condition is an integer, got {condition}")
+        expect(a.elem == b.elem, f"chooses between {a} and {b}")
+        return TensorType(np.broadcast_shapes(*(t.shape for t in types)), a.elem)
+
+    def eval(self, *arrays: Array) -> Array:
+        condition, a, b = arrays
+        return np.asarray(np.where(condition != 0, a, b))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from edgewright.passes.ops import (
     Sub,
     Where,
     constant,
+    scalar_of,
     value_of,
 )
 from edgewright.passes.ops.groups import WINDOWS
@@ -86,8 +88,7 @@ class BoundMasks(Pass):
         """Return how far from 0 the sum of all that is not a mask can be."""
         value = value_of(node)
         if value is not None:
-            kept = value[sign * value > -MASKING]
-            return float(np.abs(kept).max(initial=0))
+            return float(np.abs(value[sign * value > -MASKING]).max(initial=0))
         parts = _parts(node) if deepest else None
         if parts is None:
             return self._magnitude(node)
@@ -125,9 +126,8 @@ def _parts(node: Node) -> list[tuple[int, float]] | None:
         return [(0, 1.0)]
     if isinstance(op, Mul | Div):
         for position in (0, 1)[: 2 if isinstance(op, Mul) else 1]:
-            value = value_of(node.inputs[1 - position])
-            if value is not None and value.size == 1 and np.isfinite(value).all() and np.all(value):
-                factor = float(value.reshape(()))
+            factor = scalar_of(node.inputs[1 - position])
+            if factor is not None and math.isfinite(factor) and factor:
                 return [(position, factor if isinstance(op, Mul) else 1 / factor)]
     return None
 
@@ -143,8 +143,7 @@ def _bounded(node: Node, sign: float, limit: float, deepest: int) -> Node:
     inputs = list(node.inputs)
     for i, factor in parts:
         inputs[i] = _bounded(inputs[i], sign if factor > 0 else -sign, limit / abs(factor), deepest - 1)
-    same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
-    return node if same else make(node.op, *inputs, origin=node.origin)
+    return node if tuple(inputs) == node.inputs else make(node.op, *inputs, origin=node.origin)
 
 
 def _within(node: Node, value: Array, sign: float, limit: float) -> Node:

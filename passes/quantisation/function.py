@@ -31,5 +31,4 @@ class Function(Unary):
             for op, operands in self.steps:
                 read = (values[n] if isinstance(n, int) else np.asarray(n, np.float32) for n in operands)
                 values.append(op.eval(*read))
-        result: Array = np.nan_to_num(values[-1], nan=0.0, posinf=np.inf, neginf=-np.inf)
-        return result
+        return np.asarray(np.nan_to_num(values[-1], nan=0.0, posinf=np.inf, neginf=-np.inf))

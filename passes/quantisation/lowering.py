@@ -35,12 +35,7 @@ from edgewright.passes.ops import (
     constant,
     value_of,
 )
-from edgewright.passes.ops.arith import (
-    boundary,
-    limit,
-    multiplier_shift,
-    multipliers_shifts,
-)
+from edgewright.passes.ops.arith import boundary, limit, multiplier_shift, multipliers_shifts
 from edgewright.passes.ops.groups import ACCUMULATING, NORMS, WEIGHTED
 from edgewright.passes.ops.scaling import IDENTITY
 from edgewright.passes.quantisation.calibrate import Calibration, positive
@@ -153,8 +148,7 @@ class IntegerLowering:
         if isinstance(op, ACCUMULATING):
             acc, scale = self.accumulators(node)
             return self.requantised(node, acc, scale, quant, INT8)
-        wide = self.int16(node)
-        return self.requantised(node, wide, np.array([scale_of(wide)]), quant, INT8)
+        return self._brought(node, self.int16(node), quant, INT8)
 
     def _view(self, node: Node, values: dict[int, Node], quant: Quant) -> Node:
         """Return the same move of integers; what says where (ids, conditions) stays as it is."""
@@ -164,16 +158,16 @@ class IntegerLowering:
     def _rectified(self, node: Node, quant: Quant) -> Node:
         """Return a Relu merged into the step before it: integers saturate at the zero point where that is the lowest, and are
         clipped at 0 where it is 0. Either is exactly a Relu of what was not yet rounded."""
-        found = self._source(node, node.inputs[0], quant)
+        source = self._source(node, node.inputs[0], quant)
         self.events["merged Relu"] += 1
-        return found if quant.zero_point == LOWEST else make(Relu(), found, origin=node.origin, quant=quant)
+        return source if quant.zero_point == LOWEST else make(Relu(), source, origin=node.origin, quant=quant)
 
     def _clipped(self, node: Node, op: Clip, quant: Quant) -> Node:
         """Return a Clip merged into the step before it, as a Relu is: rounding is monotonic, so clipping what is rounded to the
         rounded bounds is rounding what is clipped. Bounds where integers saturate need no step."""
-        found, bounds = self._source(node, node.inputs[0], quant), self._bounds(op, quant, INT8)
+        source, bounds = self._source(node, node.inputs[0], quant), self._bounds(op, quant, INT8)
         self.events["merged Clip"] += 1
-        return found if bounds == Clip() else make(bounds, found, origin=node.origin, quant=quant)
+        return source if bounds == Clip() else make(bounds, source, origin=node.origin, quant=quant)
 
     @staticmethod
     def _bounds(op: Clip, quant: Quant, elem: Int) -> Clip:
@@ -197,15 +191,14 @@ class IntegerLowering:
             acc, scale = self.accumulators(x)
             return self.requantised(node, acc, scale, quant, INT8)
         if is_wide(x) or (isinstance(x.op, NORMS) and x in self._read_wide):
-            wide = self.int16(x)
-            return self.requantised(node, wide, np.array([scale_of(wide)]), quant, INT8)
+            return self._brought(node, self.int16(x), quant, INT8)
         return self.int8(x, quant)
 
     def _affine(self, node: Node) -> Quant:
         """Return the int8 quantisation of a value: a zero point only where every reader is a product or a table."""
         if node not in self._ranges:
-            one = self._one_scale(node, symmetric=not self._only_affine_readers(node))
-            self._ranges[node] = per_channel(self, node, one)
+            by_tensor = self._one_scale(node, symmetric=not self._only_affine_readers(node))
+            self._ranges[node] = per_channel(self, node, by_tensor)
         return self._ranges[node]
 
     def _one_scale(self, node: Node, symmetric: bool) -> Quant:
@@ -237,16 +230,16 @@ class IntegerLowering:
 
     def _only_affine_readers(self, node: Node) -> bool:
         """Return whether only products and tables read the int8 form, moves between apart."""
-        reached, open_ = {node}, [node]
-        while open_:
-            moved = open_.pop()
+        reached, waiting = {node}, [node]
+        while waiting:
+            moved = waiting.pop()
             if moved in self.graph.outputs or (self.is_read_wide(moved) and _widened(moved)):
                 return False
             for user in self.narrow_readers(moved):
                 if isinstance(user.op, VIEWS):
                     if user not in reached:
                         reached.add(user)
-                        open_.append(user)
+                        waiting.append(user)
                 elif not isinstance(user.op, (*WEIGHTED, *ACTIVATIONS, MoE)):
                     return False
         return True
@@ -258,8 +251,7 @@ class IntegerLowering:
             product = self.int8(whole)
             assert product.quant is not None and isinstance(product.quant.scale, tuple)
             assert isinstance(node.op, Slice)
-            own = Quant(product.quant.scale[node.op.start], 0)
-            return make(node.op, product, origin=node.origin, quant=own)
+            return make(node.op, product, origin=node.origin, quant=Quant(product.quant.scale[node.op.start], 0))
         return make(node.op, self.int8(whole, quant), origin=node.origin, quant=quant or self.int8(whole).quant)
 
     def _parts(self, node: Node) -> Node:
@@ -288,16 +280,16 @@ class IntegerLowering:
         if isinstance(op, SUMS):
             return self._residual(node) if scale is None else self.rescaled(node, self.int16(node), scale)
         if isinstance(op, Softmax):
-            found = self._softmax(node, op)
-            return found if scale is None else self.rescaled(node, found, scale)
-        wanted = self.scale16(node) if scale is None else scale
-        quant = Quant(wanted)
+            probabilities = self._softmax(node, op)
+            return probabilities if scale is None else self.rescaled(node, probabilities, scale)
+        target = self.scale16(node) if scale is None else scale
+        quant = Quant(target)
         if node in self.hosted:
             return self._on_host(node, quant, INT16)
         if isinstance(op, VIEWS):
             if scale is not None:
                 return self.rescaled(node, self.int16(node), scale)
-            return self._view(node, {i: self.int16(node.inputs[i], wanted) for i in carried(node)}, quant)
+            return self._view(node, {i: self.int16(node.inputs[i], target) for i in carried(node)}, quant)
         if isinstance(op, Constant):
             return _integer_constant(node, quant, INT16)
         if isinstance(op, Input):
@@ -305,19 +297,17 @@ class IntegerLowering:
         if isinstance(op, (LayerNormalization, RMSNormalization)):
             return normalised(self, node, op, quant, INT16)
         if isinstance(op, Relu):
-            return make(Relu(), self.int16(node.inputs[0], wanted), origin=node.origin, quant=quant)
+            return make(Relu(), self.int16(node.inputs[0], target), origin=node.origin, quant=quant)
         if isinstance(op, Clip):
             bounds = self._bounds(op, quant, INT16)
-            return make(bounds, self.int16(node.inputs[0], wanted), origin=node.origin, quant=quant)
+            return make(bounds, self.int16(node.inputs[0], target), origin=node.origin, quant=quant)
         if isinstance(op, ACCUMULATING):
             acc, real = self.accumulators(node)
             return self.requantised(node, acc, real, quant, INT16)
-        narrow = self.int8(node)
-        return self.requantised(node, narrow, np.array([scale_of(narrow)]), quant, INT16)
+        return self._brought(node, self.int8(node), quant, INT16)
 
     def rescaled(self, node: Node, wide: Node, scale: float) -> Node:
-        same = scale == scale_of(wide)
-        return wide if same else self.requantised(node, wide, np.array([scale_of(wide)]), Quant(scale), INT16)
+        return wide if scale == scale_of(wide) else self._brought(node, wide, Quant(scale), INT16)
 
     def _softmax(self, node: Node, op: Softmax) -> Node:
         if node not in self._probabilities:
@@ -379,6 +369,10 @@ class IntegerLowering:
             raise ratio_out_of_range(node, acc, float(units[worst]), float(targets[worst]), elem) from error
         op = Requantise(quant.zero_point, elem)
         return make(op, acc, constant(multiplier), constant(shift), origin=node.origin, quant=quant)
+
+    def _brought(self, node: Node, source: Node, quant: Quant, elem: Int) -> Node:
+        """Return integers of one scale brought to `quant`."""
+        return self.requantised(node, source, np.array([scale_of(source)]), quant, elem)
 
     def _on_host(self, node: Node, quant: Quant, elem: Int) -> Node:
         """Return the integers of a float value, made where it enters the graph."""

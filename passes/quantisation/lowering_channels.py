@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array, Quant
-from edgewright.passes.ops import Conv, Linear, Relu, Slice, value_of
+from edgewright.passes.ops import Conv, Linear, Relu, Slice, array_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.quantisation.calibrate import ENOUGH, LEVELS, Channels, positive
 from edgewright.passes.quantisation.lowering_structure import SUMS, channel_axis, is_part, is_wide
@@ -55,8 +55,8 @@ def weighed(reader: Node, weight: Array, scale: Array) -> Array:
     if isinstance(reader.op, Conv):
         share = len(weight) // reader.op.groups
         columns = scale.reshape(reader.op.groups, 1, weight.shape[1], 1, 1)
-        result: Array = (weight.reshape(reader.op.groups, share, *weight.shape[1:]) * columns).reshape(weight.shape)
-        return result
+        by_group = weight.reshape(reader.op.groups, share, *weight.shape[1:])
+        return np.asarray(by_group * columns).reshape(weight.shape)
     return weight * scale
 
 
@@ -76,16 +76,14 @@ def _believed(seen: Channels) -> Array:
     reach: Array = np.maximum(np.maximum(-seen.low, seen.high), 0.0).astype(np.float64)
     trust = min(1.0, 4 / math.sqrt(max(seen.each, 1.0)))
     widening = max(1.0, math.sqrt(math.log(ENOUGH) / math.log(max(seen.each, 2.0))))
-    believed: Array = np.maximum(np.maximum(reach, trust * np.median(reach)), 1e-6 * reach.max() + 1e-30) * widening
-    return believed
+    return np.asarray(np.maximum(np.maximum(reach, trust * np.median(reach)), 1e-6 * reach.max() + 1e-30) * widening)
 
 
 def _noise(readers: list[Node], scale: Array, square: Array) -> float:
     """Return squared error of all products, from rounding values and weights to 8 bits, up to a constant factor."""
     total = 0.0
     for reader in readers:
-        weight = value_of(reader.inputs[1])
-        assert weight is not None
+        weight = array_of(reader.inputs[1])
         groups = reader.op.groups if isinstance(reader.op, Conv) else 1
         w = weight.astype(np.float64).reshape(groups, len(weight) // groups, weight.shape[1], -1)  # (G, O/G, I/G, taps)
         s = scale.reshape(groups, 1, weight.shape[1], 1)

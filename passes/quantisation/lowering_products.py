@@ -22,19 +22,14 @@ from edgewright.passes.ops import (
     Quantise,
     ReduceMean,
     ReduceSum,
+    array_of,
     constant,
     value_of,
 )
 from edgewright.passes.ops.arith import ATTENTION_FRACTION, SCORE_BIAS, SCORE_BIAS_MAX, boundary, limit, multiplier_shift
 from edgewright.passes.ops.groups import ACCUMULATING, WEIGHTED
 from edgewright.passes.quantisation.lowering_channels import weighed
-from edgewright.passes.quantisation.lowering_structure import (
-    VIEWS,
-    carried,
-    channel_axis,
-    is_wide,
-    pools_wide,
-)
+from edgewright.passes.quantisation.lowering_structure import VIEWS, carried, channel_axis, is_wide, pools_wide
 from edgewright.passes.quantisation.quantise_weights import integer_product
 
 if TYPE_CHECKING:
@@ -106,9 +101,7 @@ def accumulate(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
     if isinstance(op, Neg):
         return _scaled(lowering, node, node.inputs[0], np.array(-1.0))
     if isinstance(op, Div):
-        divisor = value_of(node.inputs[1])
-        assert divisor is not None
-        return _scaled(lowering, node, node.inputs[0], 1.0 / divisor.astype(np.float64))
+        return _scaled(lowering, node, node.inputs[0], 1.0 / array_of(node.inputs[1]).astype(np.float64))
     if isinstance(op, Mul):
         for x, factor in (node.inputs, node.inputs[::-1]):
             value = value_of(factor)
@@ -123,9 +116,9 @@ def accumulate(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
 def _weighted(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
     op = node.op
     x = lowering.int8(node.inputs[0])
-    weight, bias = value_of(node.inputs[1]), value_of(node.inputs[2]) if node.inputs[2:] else None
-    assert weight is not None and x.quant is not None
-    bias = np.zeros(len(weight), np.float32) if bias is None else bias
+    weight = array_of(node.inputs[1])
+    bias = array_of(node.inputs[2]) if node.inputs[2:] else np.zeros(len(weight), np.float32)
+    assert x.quant is not None
     operand = x.quant
     if isinstance(operand.scale, tuple):  # per channel: into the weights, so that the operand counts in units of 1
         weight, operand = weighed(node, weight.astype(np.float64), np.asarray(operand.scale)), Quant(1.0, operand.zero_point)

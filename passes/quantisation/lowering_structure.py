@@ -97,15 +97,15 @@ def _cuts_wide(node: Node) -> bool:
 def hosted(graph: Graph) -> set[Node]:
     """Return float values that the host computes from integer inputs alone (masks): no constants, no inputs."""
     known: set[Node] = set()
-    found: set[Node] = set()
+    on_host: set[Node] = set()
     for node in graph.nodes():
-        given = isinstance(node.op, Constant) or (isinstance(node.op, Input) and isinstance(node.elem, Int))
+        is_source = isinstance(node.op, Constant) or (isinstance(node.op, Input) and isinstance(node.elem, Int))
         table = isinstance(node.op, Gather) and node.inputs[0].type.is_float and node.inputs[0].type.size > 256
-        if given or (isinstance(node.op, ON_HOST) and not table and all(n in known for n in node.inputs)):
+        if is_source or (isinstance(node.op, ON_HOST) and not table and all(n in known for n in node.inputs)):
             known.add(node)
-            if not given and node.type.is_float:
-                found.add(node)
-    return found
+            if not is_source and node.type.is_float:
+                on_host.add(node)
+    return on_host
 
 
 def channel_axis(product: Node) -> int:
@@ -125,6 +125,6 @@ def split_in_parts(users: list[Node]) -> bool:
     """Return whether a product is read only by slices of channels, no channel by two different slices."""
     if not users or not all(is_part(user) for user in users):
         return False
-    spans = sorted({(u.op.start, u.op.stop) for u in users if isinstance(u.op, Slice) and u.op.step == 1})
-    apart = all(a[1] <= b[0] for a, b in pairwise(spans))
-    return apart and all(isinstance(u.op, Slice) and u.op.step == 1 for u in users)
+    slices = [user.op for user in users if isinstance(user.op, Slice) and user.op.step == 1]
+    spans = sorted({(part.start, part.stop) for part in slices})
+    return len(slices) == len(users) and all(a[1] <= b[0] for a, b in pairwise(spans))
