@@ -12,31 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from edgewright.passes import ops
 from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import (
-    Add,
-    Concat,
-    Constant,
-    Conv,
-    Div,
-    Gather,
-    LayerNormalization,
-    Linear,
-    MoE,
-    Mul,
-    Neg,
-    PatchEmbed,
-    ReduceMean,
-    Reshape,
-    RMSNormalization,
-    Slice,
-    Sub,
-    Transpose,
-    array_of,
-    value_of,
-)
+from edgewright.passes.ops import array_of, value_of
 from edgewright.passes.ops.groups import NORMS
 
 NEARLY_ZERO = 1e-6  # of the largest weight: what rounding to float32 leaves of a mean that was subtracted
@@ -59,7 +39,7 @@ def streams(graph: Graph) -> Iterator[ResidualStream]:
     users = graph.users()
     seen: set[Node] = set()
     for node in graph.nodes():
-        if isinstance(node.op, LayerNormalization) and node not in seen:
+        if isinstance(node.op, ops.LayerNormalization) and node not in seen:
             stream = _explored(graph, users, node.inputs[0])
             seen.update(stream.norms, (node,))
             yield stream
@@ -90,11 +70,11 @@ def _neighbours(graph: Graph, users: dict[Node, list[Node]], stream: ResidualStr
         yield from operands
     elif not is_writer(node, axis):
         stream.obstacle = stream.obstacle or f"{node.op.kind} writes into it"
-    if isinstance(node.op, Constant):
+    if isinstance(node.op, ops.Constant):
         return  # read elsewhere, it is a constant of its own
     for user in users[node]:
         if isinstance(user.op, NORMS):
-            if isinstance(user.op, RMSNormalization) or axis != -1 or user.inputs.count(node) != 1:
+            if isinstance(user.op, ops.RMSNormalization) or axis != -1 or user.inputs.count(node) != 1:
                 stream.obstacle = stream.obstacle or f"{user.op.kind} reads it"
             elif user not in stream.norms:
                 stream.norms.append(user)
@@ -110,7 +90,7 @@ def _is_shared(node: Node, axis: int, users: dict[Node, list[Node]], stream: Res
     """Return whether weights that must change also serve others: they would then exist twice."""
     if not is_writer(node, axis) or _is_centred(node, axis):
         return False
-    if isinstance(node.op, Constant):
+    if isinstance(node.op, ops.Constant):
         return any(user not in stream.members or _carried_to(user, node, axis) is None for user in users[node])
     return users[node.inputs[_centred_parts(node)[0]]] != [node]
 
@@ -124,29 +104,29 @@ def carried_from(node: Node, axis: int) -> list[Place] | None:
     rank, at = node.type.rank, node.type.rank + axis
     if at < 0:
         return None
-    if isinstance(op, (Add, Sub)):
+    if isinstance(op, (ops.Add, ops.Sub)):
         return [(operand, axis) for operand in node.inputs]
-    if isinstance(op, Neg):
+    if isinstance(op, ops.Neg):
         return [(x, axis)]
-    if isinstance(op, (Mul, Div)):
-        for position in (0, 1)[: 2 if isinstance(op, Mul) else 1]:
+    if isinstance(op, (ops.Mul, ops.Div)):
+        for position in (0, 1)[: 2 if isinstance(op, ops.Mul) else 1]:
             if _same_for_all_channels(node.inputs[1 - position], axis) and value_of(node.inputs[1 - position]) is not None:
                 return [(node.inputs[position], axis)]
         return None
-    if isinstance(op, Concat) and op.axis % rank != at:
+    if isinstance(op, ops.Concat) and op.axis % rank != at:
         return [(operand, axis) for operand in node.inputs]
-    if isinstance(op, Slice) and op.axis % rank != at:
+    if isinstance(op, ops.Slice) and op.axis % rank != at:
         return [(x, axis)]
-    if isinstance(op, Transpose):
+    if isinstance(op, ops.Transpose):
         return [(x, op.perm[at] - rank)]
-    if isinstance(op, Reshape):
+    if isinstance(op, ops.Reshape):
         before = _axis_before(x.shape, node.shape, at)
         return None if before is None else [(x, before - x.type.rank)]
-    if isinstance(op, ReduceMean):
+    if isinstance(op, ops.ReduceMean):
         reduced = {a % x.type.rank for a in op.axes}
         remaining = [a for a in range(x.type.rank) if op.keepdims or a not in reduced]
         return None if remaining[at] in reduced else [(x, remaining[at] - x.type.rank)]
-    if isinstance(op, Gather):
+    if isinstance(op, ops.Gather):
         inner = x.type.rank - 1 - op.axis % x.type.rank  # axes of the table after the one that is looked up
         return [(x, axis)] if -axis <= inner else None
     return None
@@ -184,35 +164,35 @@ def _axis_before(before: tuple[int, ...], after: tuple[int, ...], at: int) -> in
 
 def _centred_parts(node: Node) -> tuple[int, ...]:
     """Return the operands of a product that write: weight, bias. A constant writes itself: (0,), for its own value."""
-    if isinstance(node.op, (Linear, PatchEmbed)):
+    if isinstance(node.op, (ops.Linear, ops.PatchEmbed)):
         return 1, 2
-    if isinstance(node.op, Conv):
+    if isinstance(node.op, ops.Conv):
         return tuple(range(1, len(node.inputs)))
-    if isinstance(node.op, MoE):
+    if isinstance(node.op, ops.MoE):
         return 4, 5
-    return (0,) if isinstance(node.op, Constant) else ()
+    return (0,) if isinstance(node.op, ops.Constant) else ()
 
 
 def is_writer(node: Node, axis: int) -> bool:
     """Return whether it is a constant, or a product with constant weights that makes each channel of all inputs."""
-    if isinstance(node.op, Constant):
+    if isinstance(node.op, ops.Constant):
         return True
-    if isinstance(node.op, Conv) and node.op.groups > 1:
+    if isinstance(node.op, ops.Conv) and node.op.groups > 1:
         return False
     parts = _centred_parts(node)
-    channels = -3 if isinstance(node.op, Conv) else -1
+    channels = -3 if isinstance(node.op, ops.Conv) else -1
     return bool(parts) and axis == channels and all(value_of(node.inputs[i]) is not None for i in parts)
 
 
 def centred(node: Node, axis: int) -> dict[int, Array]:
     """Return the writer's constants without their means over output channels, by operand; of a Constant under 0."""
-    if isinstance(node.op, Constant):
+    if isinstance(node.op, ops.Constant):
         return {0: _centred(node.op.value, axis)}
     parts = {}
     for i in _centred_parts(node):
         value = array_of(node.inputs[i])
-        inputs = 0 if value.ndim == (2 if isinstance(node.op, MoE) else 1) else value.ndim - 1  # axes after the outputs'
-        inputs = 1 if isinstance(node.op, MoE) and inputs else inputs
+        inputs = 0 if value.ndim == (2 if isinstance(node.op, ops.MoE) else 1) else value.ndim - 1  # axes after the outputs'
+        inputs = 1 if isinstance(node.op, ops.MoE) and inputs else inputs
         parts[i] = _centred(value, -1 - inputs)
     return parts
 
@@ -247,7 +227,7 @@ def has_zero_mean(node: Node) -> bool:
 
 def _is_centred(node: Node, axis: int) -> bool:
     for i, without in centred(node, axis).items():
-        value = array_of(node if isinstance(node.op, Constant) else node.inputs[i])
+        value = array_of(node if isinstance(node.op, ops.Constant) else node.inputs[i])
         if np.abs(value - without).max(initial=0) > NEARLY_ZERO * np.abs(value).max(initial=0):
             return False
     return True

@@ -5,23 +5,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node, make, rebuild
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import (
-    Add,
-    Attention,
-    Constant,
-    Div,
-    Gather,
-    Mul,
-    Neg,
-    Softmax,
-    Sub,
-    Where,
-    constant,
-    scalar_of,
-    value_of,
-)
+from edgewright.passes.ops import constant, scalar_of, value_of
 from edgewright.passes.ops.groups import WINDOWS
 from edgewright.passes.quantisation.calibrate import Calibration
 from edgewright.passes.quantisation.lowering_structure import hosted
@@ -56,7 +43,7 @@ class BoundMasks(Pass):
             if position is None:
                 continue
             scores = node.inputs[position]
-            saturates = isinstance(node.op, Attention) and (isinstance(scores.op, Constant) or scores in on_host)
+            saturates = isinstance(node.op, ops.Attention) and (isinstance(scores.op, ops.Constant) or scores in on_host)
             if saturates and self.calibration is not None:
                 continue
             limits[node] = self._limit(node, scores)
@@ -79,7 +66,7 @@ class BoundMasks(Pass):
         if self.calibration is None:
             return FINITE
         reach = self._reach(scores, 1.0, DEEPEST)
-        if isinstance(node.op, Attention):
+        if isinstance(node.op, ops.Attention):
             q, k = (self._magnitude(x) for x in node.inputs[:2])
             reach += q * k * node.op.scale * (node.inputs[0].shape[-1] // node.op.heads)
         return min(2 * reach + APART, FINITE)
@@ -105,30 +92,30 @@ class BoundMasks(Pass):
 
 def _scores(node: Node) -> int | None:
     """Return which operand is exponentiated."""
-    if isinstance(node.op, Softmax):
+    if isinstance(node.op, ops.Softmax):
         return 0
-    return 3 if isinstance(node.op, Attention) and len(node.inputs) == 4 else None
+    return 3 if isinstance(node.op, ops.Attention) and len(node.inputs) == 4 else None
 
 
 def _parts(node: Node) -> list[tuple[int, float]] | None:
     """Return the operands that a value is the sum of, or chosen or moved from, and the factor of each; None where it is made
     otherwise."""
     op = node.op
-    if isinstance(op, Add):
+    if isinstance(op, ops.Add):
         return [(0, 1.0), (1, 1.0)]
-    if isinstance(op, Sub):
+    if isinstance(op, ops.Sub):
         return [(0, 1.0), (1, -1.0)]
-    if isinstance(op, Neg):
+    if isinstance(op, ops.Neg):
         return [(0, -1.0)]
-    if isinstance(op, Where):
+    if isinstance(op, ops.Where):
         return [(1, 1.0), (2, 1.0)]
-    if isinstance(op, WINDOWS) or (isinstance(op, Gather) and isinstance(node.inputs[0].op, Constant)):
+    if isinstance(op, WINDOWS) or (isinstance(op, ops.Gather) and isinstance(node.inputs[0].op, ops.Constant)):
         return [(0, 1.0)]
-    if isinstance(op, Mul | Div):
-        for position in (0, 1)[: 2 if isinstance(op, Mul) else 1]:
+    if isinstance(op, ops.Mul | ops.Div):
+        for position in (0, 1)[: 2 if isinstance(op, ops.Mul) else 1]:
             factor = scalar_of(node.inputs[1 - position])
             if factor is not None and math.isfinite(factor) and factor:
-                return [(position, factor if isinstance(op, Mul) else 1 / factor)]
+                return [(position, factor if isinstance(op, ops.Mul) else 1 / factor)]
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ops import Attention, Conv
 from edgewright.targets.cpu.lower import CpuProgram
@@ -60,10 +62,7 @@ def _result(step: ProgramStep, others: list[StridedView]) -> StridedView | None:
 
 
 def _values(view: StridedView | None) -> int:
-    count = 1
-    for n in () if view is None else view.shape:
-        count *= n
-    return 0 if view is None else count
+    return 0 if view is None else math.prod(view.shape)
 
 
 def _bytes(view: StridedView) -> int:
