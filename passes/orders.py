@@ -11,8 +11,7 @@ import enum
 from dataclasses import dataclass
 
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Level
+from edgewright.passes.ir import Graph, Level
 
 EXACT = "exact passes"
 PASSES = (EXACT, "SelectExperts", "FuseBlocks", "HashAttentionLayers", "SplitClasses", "QuantiseGraph")

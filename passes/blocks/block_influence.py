@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, moved, rebuild
+from edgewright.passes.ir import Array, Graph, Int, Node, moved, rebuild
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.types import Array, Int
 from edgewright.passes.ops import Attention, Input
 from edgewright.passes.structure.find_blocks import TransformerBlock, find_blocks
 from edgewright.passes.transform import Note

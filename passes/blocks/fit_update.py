@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from edgewright.passes.blocks.block_influence import Run
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.passes.ops import Add, LayerNormalization, value_of
 from edgewright.passes.structure.find_blocks import TransformerBlock
 

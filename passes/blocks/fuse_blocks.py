@@ -16,8 +16,7 @@ from edgewright.passes.blocks.block_influence import (
 )
 from edgewright.passes.blocks.fit_update import fit_update
 from edgewright.passes.blocks.removable_blocks import check_removal, removable
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.structure.find_blocks import TransformerBlock, find_blocks, runs_of_equal_blocks
 from edgewright.passes.transform import Note, Pass, Progress
 

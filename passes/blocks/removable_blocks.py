@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.structure.find_blocks import TransformerBlock, find_blocks, runs_of_equal_blocks
 from edgewright.passes.transform import Note
 

@@ -14,8 +14,7 @@ from edgewright.passes.blocks.block_influence import (
     without_block,
 )
 from edgewright.passes.blocks.removable_blocks import check_removal, removable
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.structure.find_blocks import find_blocks
 from edgewright.passes.transform import Note, Pass, Progress
 

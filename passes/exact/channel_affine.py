@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir.graph import Node, make, merge_origins
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Node, Op, make, merge_origins
 from edgewright.passes.ops import Add, BatchNormalization, Conv, ConvTranspose, Div, Mul, Sub, constant, value_of
 from edgewright.passes.ops.groups import WEIGHTED, Group
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.exact.channel_affine import channel_affine
-from edgewright.passes.ir.graph import Graph, Node, make, rewrite
+from edgewright.passes.ir import Graph, Node, make, rewrite
 from edgewright.passes.ops import Add, BatchNormalization, Mul, constant
 from edgewright.passes.transform import Note, Pass
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.exact.residual_stream import centred, has_zero_mean, is_writer, streams
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
+from edgewright.passes.ir import Graph, Node, make, rebuild
 from edgewright.passes.ops import Constant, LayerNormalization, RMSNormalization, constant, value_of
 from edgewright.passes.transform import Note, Pass
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.exact.channel_readers import Absorbed, absorb, can_be_scaled, products_reading
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.passes.ops import array_of, value_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.quantisation.calibrate import Calibration, Observed

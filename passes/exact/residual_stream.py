@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.passes.ops import array_of, value_of
 from edgewright.passes.ops.groups import NORMS
 

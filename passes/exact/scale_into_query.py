@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from edgewright.passes.exact.channel_readers import keeps_channels
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
 from edgewright.passes.ops import Attention, Linear, Reshape, Slice, array_of, constant, value_of
 from edgewright.passes.transform import Note, Pass
 

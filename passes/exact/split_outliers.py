@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
 from edgewright.passes.ops import Concat, Linear, Mul, Relu, Slice, array_of, constant, value_of
 from edgewright.passes.quantisation.calibrate import Calibration
 from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS

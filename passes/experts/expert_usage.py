@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, topological
+from edgewright.passes.ir import Array, Graph, Node, topological
 from edgewright.passes.ir.interp import visit
-from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import LayerNormalization, Linear, MoE, Reshape, RMSNormalization, value_of
 from edgewright.passes.transform import Note
 

@@ -7,8 +7,7 @@ from functools import cache
 import numpy as np
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.experts.expert_usage import LayerUsage, expert_usage, mixtures, tell_usage, unreachable
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild, topological
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild, topological
 from edgewright.passes.ops import Gather, Linear, MoE, Reshape, constant, value_of
 from edgewright.passes.transform import Note, Pass
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, Op
 from edgewright.passes.ops import Attention, Conv, Gather, Linear, Slice, value_of
 from edgewright.passes.ops.groups import NORMS, WINDOWS
 

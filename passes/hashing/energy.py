@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgewright.passes.hashing.attention_layers import AttentionLayer, attention_layers, projection
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Graph, Node
 from edgewright.passes.structure.find_blocks import find_blocks
 
 MULTIPLICATION_PJ = 3.7

@@ -19,9 +19,8 @@ from edgewright.passes.hashing.hash_layer import (
     read_by,
     replace_attention,
 )
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.passes.ir.interp import visit
-from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.ops import HashAttention
 from edgewright.passes.ops.hashing import CONSTANTS

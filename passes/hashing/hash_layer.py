@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgewright.passes.hashing.attention_layers import AttentionLayer, Projection, projection
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
 from edgewright.passes.learn.hashing import HashFunctions, learn_hashing, shared_projection
 from edgewright.passes.ops import Attention, HashAttention, HashCodes, Linear, constant
 from edgewright.passes.ops.numeric import softmax

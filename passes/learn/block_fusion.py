@@ -9,8 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, moved, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, moved, rebuild
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import Batch, fit
 from edgewright.passes.learn.losses import distil, feature_mse

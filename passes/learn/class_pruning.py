@@ -17,9 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.ir import checkpoint
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, checkpoint
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import Batch, fit
 from edgewright.passes.learn.losses import known_answers

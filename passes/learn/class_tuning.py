@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.learn.class_fusion import feature_names
 from edgewright.passes.learn.class_pruning import LABEL_SHARE, PruningStage
 from edgewright.passes.learn.dataset import LearningData

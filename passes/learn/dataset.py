@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.names import plain
 
 NAMED = 12  # classes listed in a message

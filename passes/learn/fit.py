@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from edgewright.passes.diagnostics import fail
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.progress import silent
 from edgewright.passes.learn.recipe import Recipe

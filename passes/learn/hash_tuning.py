@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import Batch, History, fit
 from edgewright.passes.learn.losses import distil, feature_mse

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.ops.hashing import NORM_FLOOR
 from edgewright.passes.ops.numeric import float32
 

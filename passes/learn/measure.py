@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, torch

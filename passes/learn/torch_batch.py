@@ -10,9 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Shape
+from edgewright.passes.ir import Node, Op, Shape
 from edgewright.passes.learn.torch_import import Tensor, torch
 from edgewright.passes.learn.torch_ops import Function, function_of
 from edgewright.passes.ops.groups import BROADCASTING, PER_TOKEN

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node, rebuild, topological
-from edgewright.passes.ir.types import Level
+from edgewright.passes.ir import Graph, Level, Node, rebuild, topological
 from edgewright.passes.learn.torch_batch import on_batch
 from edgewright.passes.learn.torch_import import Tensor, nn, torch
 from edgewright.passes.learn.torch_ops import Function

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from edgewright.passes import ops
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Op
 from edgewright.passes.learn.torch_elementwise import elementwise
 from edgewright.passes.learn.torch_experts import experts
 from edgewright.passes.learn.torch_import import Tensor, functional, torch

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Graph, Node, Op
 from edgewright.passes.ops.groups import WEIGHTED, WINDOWS
 
 # operands that are not trained: stored statistics, what hash functions were fitted to, exponents, divisors

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from edgewright.passes.ir.types import INT8, Array, Int, Shape
+from edgewright.passes.ir import INT8, Array, Int, Shape
 
 MULTIPLIER_BITS = 16  # multipliers lie in [2^15, 2^16)
 SHIFT_MAX = 47

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.types import INT8, INT16, Array
+from edgewright.passes.ir import INT8, INT16, Array
 from edgewright.passes.ops import arith
 from edgewright.passes.ops.arith import exact_matmul, int64, requantise, round_shift
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from edgewright.passes.ir.types import INT8, INT32, Array
+from edgewright.passes.ir import INT8, INT32, Array
 from edgewright.passes.ops.arith import (
     EXP2_TABLE,
     EXPONENT_STEPS,

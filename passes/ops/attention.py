@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, INT32, Allowed, Array, Op, TensorType, expect
 from edgewright.passes.ir.facts import BOTH_LEVELS, of_a_product
-from edgewright.passes.ir.op import Allowed, Op, expect
-from edgewright.passes.ir.types import F32, INT32, Array, TensorType
 from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX, SCORE_BIAS_MAX, attention
 from edgewright.passes.ops.numeric import expect_count, expect_factor, float32, softmax
 

@@ -6,9 +6,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import Array, Op, TensorType, expect
 from edgewright.passes.ir.facts import AS_TABLE, BOTH_LEVELS, FLOAT_ONLY, ONE_OPERATION, of_a_choice, of_two_numbers
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import Array, TensorType
 from edgewright.passes.ops.arith import int64
 from edgewright.passes.ops.numeric import accumulated, broadcast, expect_count, float32
 

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import Array, Op, TensorType
 from edgewright.passes.ir.facts import BOTH_LEVELS, ONE_OPERATION, of_one_value
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array, TensorType
 from edgewright.passes.ops.arith import int64
 from edgewright.passes.ops.numeric import expect_count, float32
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, INT32, Array, Op, TensorType, expect
 from edgewright.passes.ir.facts import BOTH_LEVELS, FLOAT_ONLY, ONE_OPERATION, of_a_product
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, INT32, Array, TensorType
 from edgewright.passes.ops.arith import exact_matmul, int64
 from edgewright.passes.ops.numeric import accumulated, expect_count, expect_float, float32
 from edgewright.passes.ops.products import Weighted

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, INT8, INT32, Allowed, Array, Op, TensorType, expect, fixed
 from edgewright.passes.ir.facts import BOTH_LEVELS, of_a_product, of_rows
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
-from edgewright.passes.ir.types import F32, INT8, INT32, Array, TensorType
 from edgewright.passes.ops.arith_hashing import HEAD_WIDTH_MAX, SUPPORTS_MAX, hash_accumulator_bound, hash_attention, hash_codes
 from edgewright.passes.ops.numeric import expect_count, expect_factor, float32
 

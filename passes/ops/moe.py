@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, INT8, INT16, INT32, Allowed, Array, Op, TensorType, expect, fixed
 from edgewright.passes.ir.facts import BOTH_LEVELS, of_a_product
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
-from edgewright.passes.ir.types import F32, INT8, INT16, INT32, Array, TensorType
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith import SHIFT_MAX, product_bound
 from edgewright.passes.ops.arith_experts import CHOSEN_MAX, Experts, mixture, queues, route

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import Allowed, Array, Int, Op, Shape, TensorType, expect
 from edgewright.passes.ir.facts import ONE_OPERATION, of_a_move
-from edgewright.passes.ir.op import Allowed, Op, expect
-from edgewright.passes.ir.types import Array, Int, Shape, TensorType
 from edgewright.passes.ops.arith import limit
 from edgewright.passes.ops.numeric import axis_of, expect_count
 

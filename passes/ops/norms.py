@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, INT8, Allowed, Array, Int, Op, TensorType, expect, fixed
 from edgewright.passes.ir.facts import FLOAT_ONLY, of_a_norm, of_rows
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
-from edgewright.passes.ir.types import F32, INT8, Array, Int, TensorType
 from edgewright.passes.ops.arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, layer_normalization, rms_normalization
 from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from edgewright.passes.ir.op import expect
-from edgewright.passes.ir.types import F32, INT8, INT32, Array, Elem, Shape, TensorType
+from edgewright.passes.ir import F32, INT8, INT32, Array, Elem, Shape, TensorType, expect
 from edgewright.passes.ops.arith import SHIFT_MAX
 
 _STEP = 1.0 / 512.0

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, INT32, Allowed, Array, Op, TensorType, expect, fixed
 from edgewright.passes.ir.facts import BOTH_LEVELS, ONE_OPERATION, of_a_product
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
-from edgewright.passes.ir.types import F32, INT32, Array, TensorType
 from edgewright.passes.ops.arith import exact_matmul, int64, product_bound
 from edgewright.passes.ops.numeric import accumulated, expect_count, float32
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, INT32, Array, Int, Op, TensorType, expect
 from edgewright.passes.ir.facts import FLOAT_ONLY, INTEGERS_ONLY, ONE_OPERATION, of_rows
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, INT32, Array, Int, TensorType
 from edgewright.passes.ops.arith import limit
 from edgewright.passes.ops.numeric import expect_count, expect_float, float32, reduced_shape
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, INT8, INT16, Allowed, Array, Int, Op, Quant, Shape, TensorType, expect, fixed
 from edgewright.passes.ir.facts import FLOAT_ONLY, INTEGERS_ONLY, ONE_OPERATION, of_one_value, of_two_numbers
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
-from edgewright.passes.ir.types import F32, INT8, INT16, Array, Int, Quant, Shape, TensorType
 from edgewright.passes.ops.arith import SHIFT_MAX, add_requantised, boundary, int64, requantise
 from edgewright.passes.ops.numeric import expect_count, expect_factor, float32
 

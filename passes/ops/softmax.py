@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgewright.passes.ir import F32, INT16, Array, Op, TensorType, expect
 from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, INT16, Array, TensorType
 from edgewright.passes.ops import arith
 from edgewright.passes.ops.numeric import axis_of, expect_count, expect_factor, float32, softmax
 

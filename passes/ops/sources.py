@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, Array, Elem, Node, Op, Quant, Shape, TensorType, elem_of, expect, make
 from edgewright.passes.ir.facts import of_a_source
-from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, Array, Elem, Quant, Shape, TensorType, elem_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import INT8, Allowed, Array, Op, TensorType, expect, fixed
 from edgewright.passes.ir.facts import AS_TABLE, INTEGERS_ONLY, of_rows
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
-from edgewright.passes.ir.types import INT8, Array, TensorType
 from edgewright.passes.ops.arith import int64
 from edgewright.passes.ops.numeric import expect_count
 

@@ -6,9 +6,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, Array, Op, TensorType
 from edgewright.passes.ir.facts import AS_TABLE, FLOAT_ONLY, ONE_OPERATION, of_one_value
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import F32, Array, TensorType
 from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 
 

@@ -6,8 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
 from edgewright.passes.ops import constant, scalar_of, value_of
 from edgewright.passes.ops.groups import WINDOWS
 from edgewright.passes.quantisation.calibrate import Calibration

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Array, Graph, Node, Quant
 from edgewright.passes.ir.interp import batchable, run_size, visit
-from edgewright.passes.ir.types import Array, Quant
 from edgewright.passes.ops import Constant
 from edgewright.passes.quantisation.calibrate_experts import ExpertsSeen, ExpertsWatch
 from edgewright.passes.quantisation.lowering_structure import hosted

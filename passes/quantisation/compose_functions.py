@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, moved, rebuild
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Graph, Node, Op, make, merge_origins, moved, rebuild
 from edgewright.passes.ops import Div, Mul, scalar_of, value_of
 from edgewright.passes.ops.groups import AFFINE, CHOOSING, ELEMENTWISE, FLOAT_LEVEL, WEIGHTED
 from edgewright.passes.quantisation.function import Function

@@ -3,9 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import Array, Op
 from edgewright.passes.ir.facts import AS_TABLE, activation
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array
 from edgewright.passes.ops.numeric import float32
 from edgewright.passes.ops.unary import Unary
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node, make
-from edgewright.passes.ir.types import INT8, INT16, Array, Int, Quant
+from edgewright.passes.ir import INT8, INT16, Array, Graph, Int, Node, Quant, make
 from edgewright.passes.ops import constant, value_of
 from edgewright.passes.ops.arith import boundary, limit, multiplier_shift, multipliers_shifts
 from edgewright.passes.ops.groups import ACCUMULATING, NORMS, WEIGHTED

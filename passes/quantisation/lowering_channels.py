@@ -11,8 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array, Quant
+from edgewright.passes.ir import Array, Node, Quant
 from edgewright.passes.ops import Conv, Linear, Relu, Slice, array_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.quantisation.calibrate import ENOUGH, LEVELS, Channels, positive

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ir.types import INT8, INT16, Array, Quant
+from edgewright.passes.ir import INT8, INT16, Array, Node, Quant, make
 from edgewright.passes.ops import Linear, MoE, Reshape, array_of, constant, value_of
 from edgewright.passes.ops.arith import boundary, limit, multiplier_shift, multipliers_shifts
 from edgewright.passes.ops.arith_experts import CHOSEN_MAX, EXPERT_FRACTION

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ir.types import INT8, Quant
+from edgewright.passes.ir import INT8, Node, Quant, make
 from edgewright.passes.ops import HashCodes, array_of, constant
 from edgewright.passes.ops.arith_hashing import HEAD_WIDTH_MAX, SUPPORTS_MAX, integer_anchors, integer_coefficients
 from edgewright.passes.quantisation.lowering_products import OutOfRange

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ir.types import INT8, Array, Int, Quant
+from edgewright.passes.ir import INT8, Array, Int, Node, Quant, make
 from edgewright.passes.ops import array_of, constant, value_of
 from edgewright.passes.ops.arith import ATTENTION_FRACTION, SCORE_BIAS, SCORE_BIAS_MAX, boundary, limit, multiplier_shift
 from edgewright.passes.ops.groups import ACCUMULATING, WEIGHTED

@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Int
+from edgewright.passes.ir import Graph, Int, Node
 from edgewright.passes.ops.groups import CHOOSING, NORMS, ON_HOST, TABLES, Group
 from edgewright.passes.quantisation.function import Function
 

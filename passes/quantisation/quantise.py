@@ -6,9 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Level
+from edgewright.passes.ir import Graph, Level, Node, Op
 from edgewright.passes.ops import Attention, Cast, Constant, Div, Gather, HashCodes, Input, MoE, Softmax, value_of
 from edgewright.passes.ops.arith import LAYER_NORM_WIDTH_MAX
 from edgewright.passes.ops.groups import ACCUMULATING, NORMS, WEIGHTED

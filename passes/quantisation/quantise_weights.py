@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.types import Array, Quant
+from edgewright.passes.ir import Array, Quant
 from edgewright.passes.ops.arith import ACCUMULATOR_LIMIT
 
 WEIGHT_LEVELS = 127

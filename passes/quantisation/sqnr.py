@@ -6,10 +6,8 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Array, Graph, Node, Op, Shape
 from edgewright.passes.ir.interp import visit
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array, Shape
 from edgewright.passes.ops import Constant, Input
 from edgewright.passes.ops.arith import SCORE_BIAS
 from edgewright.passes.quantisation.lowering_structure import VIEWS, carried

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 from edgewright.passes.diagnostics import fail
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 
 Partition = tuple[tuple[int, ...], ...]
 Method = Literal["even", "confusion"]

@@ -18,9 +18,8 @@ import numpy as np
 from edgewright.passes import orders
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.text import digest
-from edgewright.passes.ir.types import Array
 from edgewright.passes.splitting.assign_devices import Energy, Place, assign_devices
 from edgewright.passes.splitting.partition_classes import (
     Method,

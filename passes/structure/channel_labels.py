@@ -13,9 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, Op
 from edgewright.passes.ops.groups import BROADCASTING, NORMS, UNARY
 
 Labels: TypeAlias = Array  # (channels,) int64, not yet resolved to roots

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.diagnostics import fail
-from edgewright.passes.ir.graph import Graph, Node, make
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make
 
 FEATURES, LOGITS = "features", "logits"
 

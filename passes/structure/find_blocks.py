@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
-from edgewright.passes.ir.graph import Graph, Node, topological
+from edgewright.passes.ir import Graph, Node, topological
 from edgewright.passes.ops import Add, Constant, Slice
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.structure.name_constants import named_constants

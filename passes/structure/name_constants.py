@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir import Node
 from edgewright.passes.ops import Add, Constant, Linear, Mul
 from edgewright.passes.ops.groups import NORMS, WINDOWS
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node, make, moved, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, moved, rebuild
 from edgewright.passes.ops.groups import ELEMENTWISE
 from edgewright.passes.structure.channel_labels import ChannelLabels, label_channels
 

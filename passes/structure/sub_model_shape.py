@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from edgewright.passes import ops
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
+from edgewright.passes.ir import Graph
 from edgewright.passes.ir.budget import alive
-from edgewright.passes.ir.graph import Graph
 from edgewright.passes.structure.classifier import FEATURES
 from edgewright.passes.structure.find_blocks import find_blocks
 from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, Structure, prune, structure_of

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Node
 from edgewright.passes.ops import MoE, array_of
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith import SHIFT_MAX

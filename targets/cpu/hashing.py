@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Node
 from edgewright.passes.ops import HashAttention, HashCodes, array_of
 from edgewright.passes.ops.arith_hashing import KERNEL_BITS
 from edgewright.targets.cpu.elementwise import contiguous_rows

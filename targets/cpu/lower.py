@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Graph, Op
 from edgewright.targets.cpu.attention import attention
 from edgewright.targets.cpu.convolution import convolution, patch_embed
 from edgewright.targets.cpu.elementwise import copied, elementwise

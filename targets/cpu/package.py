@@ -9,7 +9,7 @@ from typing import Any
 
 from edgewright.passes.documents import to_json
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Graph, Node
 from edgewright.passes.manifest import seal
 from edgewright.passes.ops import Input
 from edgewright.passes.ops.groups import WEIGHTED

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.targets.cpu.elementwise import contiguous_rows
 from edgewright.targets.cpu.geometry import each_panel, geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 from edgewright import __version__
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
-from edgewright.passes.ir import checkpoint
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Array, Graph, checkpoint
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import profile_conditions
 from edgewright.targets.cpu import profile_results as results
 from edgewright.targets.cpu.artifact import Artifact

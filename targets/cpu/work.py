@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir import Node
 from edgewright.passes.ops import Attention, Conv
 from edgewright.targets.cpu.lower import CpuProgram
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS

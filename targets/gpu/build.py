@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.targets.gpu.compile import ADVICE, Cubin, KernelResources, compile_cubin
 from edgewright.targets.gpu.lower import CudaProgram, lower_cuda
 from edgewright.targets.gpu.source import cuda_source

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Graph, Node, Op
 from edgewright.targets.gpu.attention import attention, refused
 from edgewright.targets.gpu.direct import direct_convolution, gather_step, reduce_step
 from edgewright.targets.gpu.elementwise import copied, elementwise

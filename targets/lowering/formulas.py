@@ -9,9 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Int
+from edgewright.passes.ir import Int, Node, Op
 from edgewright.passes.ops.arith import limit
 from edgewright.targets.lowering.function_formulas import FUNCTION_FORMULAS
 from edgewright.targets.lowering.tir import Expr, T, cast, constant, tirx

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Node
 from edgewright.passes.ops import Attention, array_of
 from edgewright.targets.lowering.step import LoweringContext
 from edgewright.targets.lowering.view import StridedView

@@ -9,8 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.exact.expand_batch_norm import ExpandBatchNorm
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Graph, Node, Op
 from edgewright.passes.ops import Concat, Constant, Conv, HashCodes, Input, MoE, Reshape, Slice, Transpose, value_of
 from edgewright.passes.ops.groups import NORMS, WEIGHTED, WINDOWS
 from edgewright.passes.transform import Note, Pass

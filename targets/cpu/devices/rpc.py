@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NoReturn
 from urllib.parse import parse_qsl
 
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.devices import rpc_worker, runner_process
 from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import numpy as np
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.child_process import Finished, run_child

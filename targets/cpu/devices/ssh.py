@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, ClassVar, NoReturn
 
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import LIBRARY, PLAIN, WEIGHTS, Artifact
 from edgewright.targets.cpu.devices import runner_answer, runner_process
