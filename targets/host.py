@@ -122,8 +122,8 @@ def _clocks(about: Mapping[str, str], root: Path) -> tuple[float, float, str]:
     at_best = _number(folder / "cpuinfo_max_freq")
     base = _number(folder / "base_frequency")
     if at_best:
-        kept = base or at_best / TURBO
-        return kept / 1000, at_best / 1000, "sysfs" if base else f"sysfs; kept up: assumed 1 / {TURBO:g} of the highest"
+        sustained = base or at_best / TURBO
+        return sustained / 1000, at_best / 1000, "sysfs" if base else f"sysfs; kept up: assumed 1 / {TURBO:g} of the highest"
     try:
         shown = float(about["cpu mhz"])
     except (KeyError, ValueError):

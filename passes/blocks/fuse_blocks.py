@@ -66,7 +66,7 @@ class FuseBlocks(Pass):
     checkpoints: Path | None = None
 
     def run(self, graph: Graph, note: Note) -> Graph:
-        blocks, wanted = check_removal(graph, None if self.count is not None else self.share, self.count, note)
+        blocks, removals = check_removal(graph, None if self.count is not None else self.share, self.count, note)
         if note.refusals:
             return graph
         from edgewright.passes.learn.block_fusion import FusedBlock, distil_whole, with_own_constants
@@ -81,13 +81,13 @@ class FuseBlocks(Pass):
         influence: list[tuple[object, ...]] = []
         curves: list[tuple[object, ...]] = []
         predicted: list[tuple[object, ...]] = []
-        for step in range(wanted):
+        for step in range(removals):
             weighed = influences(result, removable(find_blocks(result)), few, fastest_run())
             chosen = least(weighed, self.by)
             influence += influence_rows(step, weighed, chosen, numbers)
             note.count("blocks fused into their neighbours")
             predicted += self._predict(result, chosen, live, mask, numbers)
-            result, rows = self._fuse(step, wanted, result, chosen, live, mask)
+            result, rows = self._fuse(step, removals, result, chosen, live, mask)
             curves += rows
             del numbers[chosen.index]
         tell_influence(note, influence)

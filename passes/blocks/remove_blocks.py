@@ -49,14 +49,14 @@ class RemoveBlocks(Pass):
 
     def run(self, graph: Graph, note: Note) -> Graph:
         count = len(self.blocks) if self.blocks is not None else self.count
-        original, wanted = check_removal(graph, None if count is not None else self.share, count, note)
+        original, removals = check_removal(graph, None if count is not None else self.share, count, note)
         if note.refusals:
             return graph
         numbers = [block.index for block in original]
         few = {name: value[: self.influence_samples] for name, value in self.samples.items()}
         rows: list[tuple[object, ...]] = []
         result = graph
-        for step in range(wanted):
+        for step in range(removals):
             blocks = find_blocks(result)
             if self.blocks is not None:
                 chosen = blocks[numbers.index(self.blocks[step])]
@@ -66,7 +66,7 @@ class RemoveBlocks(Pass):
                 rows += influence_rows(step, weighed, chosen, numbers)
             result = without_block(result, chosen)
             del numbers[chosen.index]
-        note.count("blocks removed", wanted)
+        note.count("blocks removed", removals)
         tell_influence(note, rows)
         if self.epochs > 0:
             from edgewright.passes.learn.block_fusion import FusionSchedule, distil_whole

@@ -88,7 +88,7 @@ def _loss(
 ) -> Callable[[Batch], Tensor]:
     assert data.labels is not None
     everything = torch.from_numpy(teacher.astype(np.float32))
-    own = [
+    by_part = [
         (torch.from_numpy(collapsed(teacher, part).astype(np.float32)), torch.from_numpy(relabelled(data.labels, part)))
         for part in partition
     ]
@@ -97,8 +97,9 @@ def _loss(
         assert batch.labels is not None
         answers, alone = module(batch.inputs)
         value = known_answers(answers, everything[batch.index], batch.labels, LABEL_SHARE)
-        for logits, (part, labels) in zip(alone, own, strict=True):
-            value = value + OWN_SHARE / len(own) * known_answers(logits, part[batch.index], labels[batch.index], LABEL_SHARE)
+        for logits, (part, labels) in zip(alone, by_part, strict=True):
+            loss_alone = known_answers(logits, part[batch.index], labels[batch.index], LABEL_SHARE)
+            value = value + OWN_SHARE / len(by_part) * loss_alone
         return value
 
     return loss

@@ -99,15 +99,15 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _misfits(data: LearningData, graph: Graph) -> Iterator[Diagnostic]:
-    wanted = {node.name: node for node in graph.inputs}
-    if set(wanted) != set(data.inputs):
+    model_inputs = {node.name: node for node in graph.inputs}
+    if set(model_inputs) != set(data.inputs):
         yield Diagnostic(
             "L010",
             "the data's arrays are not the model's inputs",
-            because=f"the data has {_names(data.inputs)}, the model takes {_names(wanted)}",
+            because=f"the data has {_names(data.inputs)}, the model takes {_names(model_inputs)}",
             help="name the arrays like the inputs",
         )
-    for name, node in wanted.items():
+    for name, node in model_inputs.items():
         value = data.inputs.get(name)
         if value is not None and value.shape[1:] != node.shape[1:]:
             yield Diagnostic("L010", f"samples of {plain(name)} have shape {value.shape[1:]}, the model takes {node.shape[1:]}")

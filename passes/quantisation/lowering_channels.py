@@ -25,21 +25,22 @@ WORTH = 0.8  # of the noise of one scale: more is not worth scales per channel
 LOWEST = -LEVELS
 
 
-def per_channel(lowering: IntegerLowering, node: Node, one: Quant) -> Quant:
-    """Return the scales of a value's channels, or `one` scale where readers or the step before need that, or gain nothing."""
+def per_channel(lowering: IntegerLowering, node: Node, by_tensor: Quant) -> Quant:
+    """Return the scales of a value's channels; `by_tensor`, one scale, where readers or the step before need that, or gain
+    nothing."""
     readers = lowering.narrow_readers(node)
     kinds = {type(reader.op) for reader in readers}
     if node in lowering.graph.outputs or kinds not in ({Linear}, {Conv}) or any(r.inputs[0] is not node for r in readers):
-        return one
+        return by_tensor
     if node in lowering.hosted:  # the host quantises by one number
-        return one
+        return by_tensor
     axis = channel_axis(readers[0])  # of operand and result alike
     if not _is_rescaled(lowering, node, axis):
-        return one
+        return by_tensor
     seen = lowering.calibration.channels(node, axis)
-    rectified = isinstance(node.op, Relu) and one.zero_point == LOWEST
+    rectified = isinstance(node.op, Relu) and by_tensor.zero_point == LOWEST
     reach = _believed(seen) if not rectified else _believed(seen) / 2
-    best, least = one, WORTH * _noise(readers, np.full(len(reach), one.scales), seen.square)
+    best, least = by_tensor, WORTH * _noise(readers, np.full(len(reach), by_tensor.scales), seen.square)
     for exponent in EXPONENTS:
         scale = reach.max() / LEVELS * (reach / reach.max()) ** exponent
         noise = _noise(readers, scale, seen.square)

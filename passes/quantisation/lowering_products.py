@@ -26,11 +26,11 @@ FADED = 8.0  # e^-8 of the largest weight rounds to 0
 class OutOfRange(Exception):
     """A scale ratio or an offset that the integer arithmetic cannot hold."""
 
-    def __init__(self, node: Node, what: str, because: str = "", help_text: str = "") -> None:
-        super().__init__(what)
+    def __init__(self, node: Node, need: str, because: str = "", help_text: str = "") -> None:
+        super().__init__(need)
         self.diagnostic = Diagnostic(
             "Q007",
-            f"{node.op.kind} needs {what}",
+            f"{node.op.kind} needs {need}",
             node.name,
             because or "multipliers have 16 bits and shifts at most 47",
             help_text or "check the calibration samples and the weights of this layer, or use --precision fp32 on a CPU",
@@ -151,10 +151,9 @@ def _attention(lowering: IntegerLowering, node: Node, op: ops.Attention) -> tupl
     try:
         multiplier, shift = multiplier_shift(unit * math.log2(math.e) * 256)
     except ValueError as error:
-        what = f"scores in steps of {unit:.3g}"
         steps = f"queries are in steps of {scale_of(q):.3g}, keys of {scale_of(k):.3g}"
         because = f"{steps}, and the scale is {op.scale:.3g}: {error}"
-        raise OutOfRange(node, what, because) from error
+        raise OutOfRange(node, f"scores in steps of {unit:.3g}", because) from error
     integer = replace(op, score_multiplier=multiplier, score_shift=shift)
     scale = math.ldexp(scale_of(v), -ATTENTION_FRACTION)
     biases = (score_bias(lowering, bias, unit) for bias in node.inputs[3:])
