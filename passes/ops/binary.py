@@ -13,13 +13,14 @@ from edgewright.passes.ops.numeric import accumulated, broadcast, expect_count, 
 
 
 class Binary(Op):
-    """f(a, b) with numpy broadcasting, in float32."""
+    """function(a, b) with numpy broadcasting, in float32. A subclass gives the function and its facts."""
 
     __slots__ = ()
 
+    @property
     @abstractmethod
-    def f(self, a: Array, b: Array) -> Array:
-        """Return the value; exact int64 of int64 operands where integers are allowed."""
+    def function(self) -> np.ufunc:
+        """What gives the value; exact int64 of int64 operands where integers are allowed."""
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)
@@ -27,7 +28,7 @@ class Binary(Op):
 
     def eval(self, *arrays: Array) -> Array:
         a, b = arrays
-        return self.f(int64(a), int64(b)) if a.dtype.kind in "iu" else float32(self.f(a, b))
+        return int64(self.function(int64(a), int64(b))) if a.dtype.kind in "iu" else float32(self.function(a, b))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,7 @@ class Add(Binary):
     """a + b."""
 
     facts = of_two_numbers(affine=True, accumulates=False, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.add(a, b))
+    function = np.add
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +44,7 @@ class Sub(Binary):
     """a - b."""
 
     facts = of_two_numbers(affine=True, accumulates=False, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.subtract(a, b))
+    function = np.subtract
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +52,11 @@ class Mul(Binary):
     """a * b. Integers: int8 operands, both with zero point 0, into int32."""
 
     facts = of_two_numbers(affine=True, accumulates=True, on_host=True, levels=BOTH_LEVELS, instructions=ONE_OPERATION)
+    function = np.multiply
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)
         return TensorType(np.broadcast_shapes(*(t.shape for t in types)), accumulated(*types))
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.multiply(a, b))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +64,7 @@ class Div(Binary):
     """a / b."""
 
     facts = of_two_numbers(affine=True, accumulates=True, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.divide(a, b))
+    function = np.divide
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +72,7 @@ class Pow(Binary):
     """a to the power b."""
 
     facts = of_two_numbers(affine=False, accumulates=False, on_host=False, levels=FLOAT_ONLY, instructions=(7.8, AS_TABLE))
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.power(a, b))
+    function = np.power
 
 
 class Extreme(Binary):
@@ -101,9 +92,7 @@ class Max(Extreme):
     """The larger of two values."""
 
     facts = of_a_choice(carries_integers=False)
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.maximum(a, b))
+    function = np.maximum
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +100,7 @@ class Min(Extreme):
     """The smaller of two values."""
 
     facts = of_a_choice(carries_integers=False)
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.minimum(a, b))
+    function = np.minimum
 
 
 @dataclass(frozen=True, slots=True)
