@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.sealed_folder import intact, seal, to_disk
+from edgewright.passes.sealed_folder import intact, seal, sync, to_disk
 
 DEFAULT_LIMIT_MB = 4096
 LIMIT_VARIABLE = "EDGEWRIGHT_CACHE_MB"
@@ -145,11 +145,7 @@ def _publish(scratch: Path, folder: Path) -> None:
         _discard(folder)
     try:
         scratch.rename(folder)
-        handle = os.open(folder.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(folder.parent)
     except OSError:
         if not _hold(folder):
             raise
@@ -180,8 +176,8 @@ def _keep(folder: Path, handle: int) -> None:
         dropped = [_held.pop(folder)] if folder in _held else []
         _held[folder] = handle
         dropped += [_held.pop(next(iter(_held))) for _ in range(len(_held) - _HELD_MAX)]
-    for one in dropped:
-        os.close(one)
+    for unused in dropped:
+        os.close(unused)
 
 
 def _evict(kind: Path, limit: int, keep: Path) -> None:
@@ -257,8 +253,8 @@ def _no_room(folder: Path, error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     with contextlib.suppress(OSError):
-        found = os.statvfs(folder)
-        if found.f_bavail * found.f_frsize < _NO_ROOM_BYTES:
+        disk = os.statvfs(folder)
+        if disk.f_bavail * disk.f_frsize < _NO_ROOM_BYTES:
             return True
     return says_no_room(str(error))
 

@@ -77,14 +77,14 @@ def bounded(value: Any) -> None:
     """ValueError for integers beyond 64 bits and for nesting that later code would not survive."""
     stack = [(value, 0)]
     while stack:
-        one, depth = stack.pop()
+        item, depth = stack.pop()
         if depth > DEEPEST:
             raise ValueError(f"it is nested more than {DEEPEST} deep")
-        if isinstance(one, dict):
-            stack.extend((inner, depth + 1) for inner in one.values())
-        elif isinstance(one, (list, tuple)):
-            stack.extend((inner, depth + 1) for inner in one)
-        elif isinstance(one, int) and not -LARGEST_INTEGER <= one < LARGEST_INTEGER:
+        if isinstance(item, dict):
+            stack.extend((inner, depth + 1) for inner in item.values())
+        elif isinstance(item, (list, tuple)):
+            stack.extend((inner, depth + 1) for inner in item)
+        elif isinstance(item, int) and not -LARGEST_INTEGER <= item < LARGEST_INTEGER:
             raise ValueError("it holds an integer beyond 64 bits")
 
 

@@ -6,12 +6,9 @@ before a run, because the compiled code does not check its indices.
 
 from __future__ import annotations
 
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Int
-from edgewright.passes.ops.gather import Gather
+from edgewright.passes.ir import Graph, Int, Node
+from edgewright.passes.ops import Gather, Input, Where
 from edgewright.passes.ops.groups import MOVES
-from edgewright.passes.ops.input import Input
-from edgewright.passes.ops.where import Where
 
 Range = tuple[int, int]
 MASK: Range = (0, 1)

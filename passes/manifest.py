@@ -72,9 +72,9 @@ def read_kind(folder: Path) -> str:
 def read_manifest(folder: Path, kind: type[M]) -> M:
     """Return the manifest of a folder. CompileError U022 (exit 2) when there is none of this kind and format."""
     try:
-        header, wanted = read_json(folder / MANIFEST, _Header), kind.__struct_config__.tag
-        if header.kind != wanted:
-            raise ValueError(f"it is of kind '{plain(header.kind)[:80]}', not '{wanted}'")
+        header, tag = read_json(folder / MANIFEST, _Header), kind.__struct_config__.tag
+        if header.kind != tag:
+            raise ValueError(f"it is of kind '{plain(header.kind)[:80]}', not '{tag}'")
         if header.format != kind.FORMAT:
             because = f"{MANIFEST}: it is of format {header.format}, this version reads {kind.FORMAT}"
             not_compiled(folder, because, "compile the model again")

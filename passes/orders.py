@@ -8,11 +8,10 @@ is refused exactly if a mark that the first pass leaves, or a mark that the seco
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import replace
 
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Level
+from edgewright.passes.ir import Graph, Level
 
 EXACT = "exact passes"
 PASSES = (EXACT, "SelectExperts", "FuseBlocks", "HashAttentionLayers", "SplitClasses", "QuantiseGraph")
@@ -28,14 +27,8 @@ class Mark(enum.Enum):
     PART = "a sub-model of some classes"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a pass does not run on a graph with a mark, as the fields of a `Diagnostic`."""
-
-    code: str
-    message: str
-    because: str
-    help: str
+def _refusal(code: str, message: str, because: str, help: str) -> Diagnostic:
+    return Diagnostic(code, message, "", because, help)
 
 
 LEAVES = {
@@ -46,39 +39,39 @@ LEAVES = {
 }
 NEEDS = {"SelectExperts": Mark.EXPERTS}
 
-_AFTER_QUANTISATION = Refusal(
+_AFTER_QUANTISATION = _refusal(
     "A001",
     "the graph is quantised",
     "this pass rewrites and learns real numbers, and the scales of integers are fixed",
     "run it on the float model and quantise last",
 )
-REFUSED: dict[tuple[Mark, str], Refusal] = {
+REFUSED: dict[tuple[Mark, str], Diagnostic] = {
     **{(Mark.INTEGERS, name): _AFTER_QUANTISATION for name in PASSES},
-    (Mark.HASHED, "FuseBlocks"): Refusal(
+    (Mark.HASHED, "FuseBlocks"): _refusal(
         "A002",
         "blocks with hashed attention cannot be fused",
         "hash functions were learned for the queries of their own block and do not apply to another block",
         "fuse blocks first, then hash the attention of those that remain",
     ),
-    (Mark.HASHED, "SplitClasses"): Refusal(
+    (Mark.HASHED, "SplitClasses"): _refusal(
         "A003",
         "a model with hashed attention cannot be split",
         "splitting removes channels that the hash functions were learned from",
         "split first, then hash the attention of each sub-model",
     ),
-    (Mark.PART, "SplitClasses"): Refusal(
+    (Mark.PART, "SplitClasses"): _refusal(
         "A004",
         "a sub-model cannot be split again",
         "its class 'other' stands for all classes that it does not know, which cannot be assigned to a device",
         "split the whole model into more parts",
     ),
-    (Mark.EXPERTS, "FuseBlocks"): Refusal(
+    (Mark.EXPERTS, "FuseBlocks"): _refusal(
         "A005",
         "blocks of a model with experts cannot be fused",
         "a router chooses among its own experts, which have no counterparts in another block",
         "--task and --usage-threshold make a model of experts smaller",
     ),
-    (Mark.EXPERTS, "SplitClasses"): Refusal(
+    (Mark.EXPERTS, "SplitClasses"): _refusal(
         "A006",
         "a model with experts cannot be split by classes",
         "structured pruning makes all blocks smaller equally, which does not apply to experts and their router",
@@ -104,7 +97,7 @@ def check(name: str, graph: Graph) -> None:
     if name not in PASSES:
         return
     refusals = [
-        Diagnostic(refusal.code, refusal.message, graph.name, refusal.because, refusal.help)
+        replace(refusal, at=graph.name)
         for mark in sorted(marks(graph), key=lambda mark: mark.value)
         if (refusal := REFUSED.get((mark, name))) is not None
     ]
@@ -112,7 +105,7 @@ def check(name: str, graph: Graph) -> None:
         raise CompileError(refusals)
 
 
-def refused(first: str, second: str) -> Refusal | None:
+def refused(first: str, second: str) -> Diagnostic | None:
     """Why `second` may not follow `first`; None where it may."""
     left, needed = LEAVES.get(first), NEEDS.get(second)
     if left is not None and (refusal := REFUSED.get((left, second))) is not None:

@@ -23,8 +23,7 @@ from edgewright.passes.exact.share_equal import ShareEqual
 from edgewright.passes.exact.sink_reshapes import SinkReshapes
 from edgewright.passes.exact.slice_early import SliceEarly
 from edgewright.passes.exact.split_outliers import SplitOutliers
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.quantisation.bound_masks import BoundMasks
 from edgewright.passes.quantisation.calibrate import Calibration, calibrate
 from edgewright.passes.quantisation.compose_functions import ComposeFunctions

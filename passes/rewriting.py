@@ -10,8 +10,7 @@ from itertools import cycle, islice
 from typing import ClassVar, TypeAlias
 
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.ir.graph import Graph, Node, moved, rebuild
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Graph, Node, Op, moved, rebuild
 from edgewright.passes.transform import Note, Pass, Statistics
 
 Uses: TypeAlias = Callable[[Node], int]

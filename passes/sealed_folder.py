@@ -25,11 +25,16 @@ def to_disk(folder: Path) -> None:
     """Wait until the disk has everything that `folder` holds."""
     for path in (*folder.rglob("*"), folder):
         if path.is_dir() or path.is_file():
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has this file or folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sealed_names(folder: Path) -> set[str]:

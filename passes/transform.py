@@ -12,8 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from edgewright.passes import orders
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Level
+from edgewright.passes.ir import Graph, Level, Node
 from edgewright.passes.ir.verify import verify
 from edgewright.passes.results import Cell, Table
 

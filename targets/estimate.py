@@ -217,7 +217,7 @@ class _End:
     def step(self, work: StepWork) -> tuple[float, dict[str, float]]:
         """Return (seconds, its terms), on the best number of threads."""
         counts = range(1, self.threads + 1) if work.parallel else (1,)
-        return min((self._on(work, count) for count in counts), key=lambda found: found[0])
+        return min((self._on(work, count) for count in counts), key=lambda timed: timed[0])
 
     def _on(self, work: StepWork, threads: int) -> tuple[float, dict[str, float]]:
         assumed = self.assumed
@@ -296,12 +296,12 @@ class _End:
         speed["L2"] = max(vector * assumed.l2 * second, speed["L3"])
         levels = ["", "L2", "L3", "memory"]
         moved = dict.fromkeys(levels, 0.0)
-        own = self._level(work.weight_bytes)
-        first = max(own, self._level(self.resident), key=levels.index)
+        own_level = self._level(work.weight_bytes)
+        first = max(own_level, self._level(self.resident), key=levels.index)
         mr = self.variant.f32_mr if work.dtype == "float32" else self.variant.s8_mr
         again = max(0.0, self._block_rows(work) / mr - 1) if work.weight_bytes and work.macs else 0.0
         moved[first] += work.weight_bytes
-        moved[own] += work.weight_bytes * again
+        moved[own_level] += work.weight_bytes * again
         moved[self._level(work.activation_bytes)] += work.activation_bytes
         return {level: moved[level] / speed[level] for level in levels[1:]}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from edgewright.targets.cpu.variants import Variant, best, host_arch
+from edgewright.targets.cpu.variants import Variant, best, cpuinfo, host_arch, host_features
 from edgewright.targets.device import Cpu, Device
 
 # Assumed where the machine does not report it (virtual machines): how far the clock rises above the reported one, and what
@@ -43,9 +43,8 @@ def this_machine(device: Device, boards: Iterable[Device], root: Path = Path("/"
     boards: their figures are used if this machine has the same core. root: where /proc and /sys are.
     """
     about = cpuinfo(root / "proc/cpuinfo")
-    words = about.get("flags") or about.get("features") or ""
     try:
-        variant = best(host_arch(), frozenset(words.split()))
+        variant = best(host_arch(), host_features(root / "proc/cpuinfo"))
     except KeyError:
         return device
     figures, core, pipes = _core(about, variant, boards)
@@ -72,19 +71,6 @@ def this_machine(device: Device, boards: Iterable[Device], root: Path = Path("/"
         "cpu.bandwidth": "not measured: an assumption",
     }
     return msgspec.structs.replace(device, cpu=cpu, clock_mhz=clock, part=core, source=source)
-
-
-def cpuinfo(path: Path) -> dict[str, str]:
-    """Return the first processor of /proc/cpuinfo, keys in lower case; empty if there is no such file."""
-    try:
-        text = path.read_text(errors="replace")
-    except OSError:
-        return {}
-    found: dict[str, str] = {}
-    for line in text.partition("\n\n")[0].splitlines():
-        key, _, value = line.partition(":")
-        found.setdefault(key.strip().lower(), value.strip())
-    return found
 
 
 def _midr(about: Mapping[str, str]) -> str:
@@ -136,8 +122,8 @@ def _clocks(about: Mapping[str, str], root: Path) -> tuple[float, float, str]:
     at_best = _number(folder / "cpuinfo_max_freq")
     base = _number(folder / "base_frequency")
     if at_best:
-        kept = base or at_best / TURBO
-        return kept / 1000, at_best / 1000, "sysfs" if base else f"sysfs; kept up: assumed 1 / {TURBO:g} of the highest"
+        sustained = base or at_best / TURBO
+        return sustained / 1000, at_best / 1000, "sysfs" if base else f"sysfs; kept up: assumed 1 / {TURBO:g} of the highest"
     try:
         shown = float(about["cpu mhz"])
     except (KeyError, ValueError):
@@ -150,17 +136,17 @@ def _clocks(about: Mapping[str, str], root: Path) -> tuple[float, float, str]:
 
 def _caches(root: Path) -> dict[str, int]:
     """Return the sizes of the data caches from sysfs, and how many cores share the L2; assumed where sysfs lacks them."""
-    found = {"l1d_kib": L1D_KIB, "l2_kib": L2_KIB}
+    caches = {"l1d_kib": L1D_KIB, "l2_kib": L2_KIB}
     for index in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
         size = re.fullmatch(r"(\d+)K", _text(index / "size"))
         if size is None or _text(index / "type") == "Instruction" or not int(size[1]):
             continue
         level = _text(index / "level")
         if name := {"1": "l1d_kib", "2": "l2_kib", "3": "l3_kib"}.get(level):
-            found[name] = int(size[1])
+            caches[name] = int(size[1])
         if level == "2":
-            found["l2_cores"] = max(1, _count(_text(index / "shared_cpu_list")))
-    return found
+            caches["l2_cores"] = max(1, _count(_text(index / "shared_cpu_list")))
+    return caches
 
 
 def _count(cpus: str) -> int:

@@ -154,7 +154,6 @@ REPEATED_CLASSES = {
     "Structure",
     "Sub",
     "Table",
-    "_Reader",
 }
 
 

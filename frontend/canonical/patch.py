@@ -9,7 +9,7 @@ import numpy as np
 from edgewright.frontend.canonical.layout import is_movement, trace
 from edgewright.passes.ir import Node, make, merge_origins
 from edgewright.passes.ops import Conv, Linear, PatchEmbed, array_of, constant, value_of
-from edgewright.passes.ops.patch_embed import patches
+from edgewright.passes.ops.products import patches
 from edgewright.passes.rewriting import Rule, Uses
 
 

@@ -20,7 +20,7 @@ from edgewright.frontend.onnx_writing.emit import Emitter
 from edgewright.passes.ir import Node
 from edgewright.passes.ops import HashAttention, HashCodes
 from edgewright.passes.ops.arith_hashing import COSINE_FRACTION, EXPONENT_MAX
-from edgewright.passes.ops.hash_codes import NORM_FLOOR
+from edgewright.passes.ops.hashing import NORM_FLOOR
 
 _BY_HEAD = (0, 2, 1, 3)
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, rebuild
+from edgewright.passes.ir import Array, Graph, Int, Node, moved, rebuild
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.types import Array, Int
 from edgewright.passes.ops import Attention, Input
 from edgewright.passes.structure.find_blocks import TransformerBlock, find_blocks
 from edgewright.passes.transform import Note
@@ -43,13 +42,13 @@ def influences(
     mask = mask_input(graph, blocks)
     counted = None if mask is None else np.asarray(samples[mask]).astype(bool)
     whole = run(_up_to(graph, last), samples)[HIDDEN]
-    found = []
+    weighed = []
     for block in candidates:
         shorter = run(_up_to(*_without(graph, block, last)), samples)[HIDDEN]
         cosine = _cosine(whole, shorter)  # (samples, tokens)
         tokens = cosine[counted] if counted is not None and counted.shape == cosine.shape else cosine
-        found.append(Influence(block, float(1 - tokens.mean()), float(1 - cosine[:, 0].mean())))
-    return tuple(found)
+        weighed.append(Influence(block, float(1 - tokens.mean()), float(1 - cosine[:, 0].mean())))
+    return tuple(weighed)
 
 
 def fastest_run() -> Run:
@@ -61,16 +60,16 @@ def fastest_run() -> Run:
     return outputs
 
 
-def least(found: Sequence[Influence], by: str) -> TransformerBlock:
+def least(weighed: Sequence[Influence], by: str) -> TransformerBlock:
     """Return the block of least influence by "tokens" or "first"; the first of equals."""
-    return min(found, key=lambda one: one.first if by == "first" else one.tokens).block
+    return min(weighed, key=lambda influence: influence.first if by == "first" else influence.tokens).block
 
 
 def influence_rows(
-    step: int, found: Sequence[Influence], chosen: TransformerBlock, numbers: Sequence[int]
+    step: int, weighed: Sequence[Influence], chosen: TransformerBlock, numbers: Sequence[int]
 ) -> list[tuple[object, ...]]:
     """Return rows for `tell_influence`; numbers: what the blocks that are left were called in the unmodified graph."""
-    return [(f"step {step + 1}", numbers[i.block.index], i.tokens, i.first, i.block is chosen) for i in found]
+    return [(f"step {step + 1}", numbers[i.block.index], i.tokens, i.first, i.block is chosen) for i in weighed]
 
 
 def tell_influence(note: Note, rows: Sequence[tuple[object, ...]]) -> None:
@@ -87,17 +86,13 @@ def without_block(graph: Graph, block: TransformerBlock) -> Graph:
 
 def _without(graph: Graph, block: TransformerBlock, followed: Node) -> tuple[Graph, Node]:
     """Return the graph without the block, and what `followed` has become in it."""
-    seen: dict[Node, Node] = {}
+    rewritten: dict[Node, Node] = {}
 
-    def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
-        if old is not block.stream_out:
-            new = None if all(a is b for a, b in zip(operands, old.inputs, strict=True)) else old.with_inputs(operands)
-        else:
-            new = seen[block.stream_in]
-        seen[old] = new or old
-        return new
+    def change(old: Node, operands: tuple[Node, ...]) -> Node:
+        rewritten[old] = rewritten[block.stream_in] if old is block.stream_out else moved(old, operands)
+        return rewritten[old]
 
-    return rebuild(graph, change), seen[followed]
+    return rebuild(graph, change), rewritten[followed]
 
 
 def _up_to(graph: Graph, node: Node) -> Graph:
@@ -112,7 +107,7 @@ def _cosine(a: Array, b: Array) -> Array:
 
 def mask_input(graph: Graph, blocks: Sequence[TransformerBlock]) -> str | None:
     """Return the one integer input (1, tokens) that decides the bias of the blocks' attention: 1 for tokens that count."""
-    found: set[str] = set()
+    masks: set[str] = set()
     for block in blocks:
         if not isinstance(block.attention.op, Attention):
             continue
@@ -124,5 +119,5 @@ def mask_input(graph: Graph, blocks: Sequence[TransformerBlock]) -> str | None:
             seen.add(node)
             stack += node.inputs
             if isinstance(node.op, Input) and isinstance(node.elem, Int) and node.shape == (1, block.tokens):
-                found.add(node.op.name)
-    return found.pop() if len(found) == 1 else None
+                masks.add(node.op.name)
+    return masks.pop() if len(masks) == 1 else None

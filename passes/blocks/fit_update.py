@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from edgewright.passes.blocks.block_influence import Run
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.passes.ops import Add, LayerNormalization, value_of
 from edgewright.passes.structure.find_blocks import TransformerBlock
 
@@ -47,16 +46,16 @@ def fit_update(
     if norm is not None and any(value_of(node) is None for node in norm.inputs[1:]):
         return None
     hidden = linear.inputs[0]
-    wanted = {"hidden": hidden, "goal": removed.stream_out, "now": total}
-    probe = replace(graph, outputs=tuple(wanted.values()), output_names=tuple(wanted))
+    probed = {"hidden": hidden, "goal": removed.stream_out, "now": total}
+    probe = replace(graph, outputs=tuple(probed.values()), output_names=tuple(probed))
     width, units = ends.shape[-1], hidden.shape[-1]
     gram, product = np.zeros((units + 1, units + 1)), np.zeros((units + 1, width))
     squares, sums, tokens = 0.0, np.zeros(width), 0
     leads = {node.name: node.shape[0] for node in graph.inputs}
     for start in range(0, min(len(samples[name]) // lead for name, lead in leads.items()), CHUNK_SAMPLES):
         part = {name: samples[name][start * lead : (start + CHUNK_SAMPLES) * lead] for name, lead in leads.items()}
-        found = run(probe, part)
-        rows, goal, now = (_rows(found[name], part, mask) for name in wanted)
+        values = run(probe, part)
+        rows, goal, now = (_rows(values[name], part, mask) for name in probed)
         update = (goal if norm is None else _before_norm(norm, goal, now)) - now
         rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
         gram += rows.T @ rows

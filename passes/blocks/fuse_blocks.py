@@ -16,8 +16,7 @@ from edgewright.passes.blocks.block_influence import (
 )
 from edgewright.passes.blocks.fit_update import fit_update
 from edgewright.passes.blocks.removable_blocks import check_removal, removable
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.structure.find_blocks import TransformerBlock, find_blocks, runs_of_equal_blocks
 from edgewright.passes.transform import Note, Pass, Progress
 
@@ -67,7 +66,7 @@ class FuseBlocks(Pass):
     checkpoints: Path | None = None
 
     def run(self, graph: Graph, note: Note) -> Graph:
-        blocks, wanted = check_removal(graph, None if self.count is not None else self.share, self.count, note)
+        blocks, removals = check_removal(graph, None if self.count is not None else self.share, self.count, note)
         if note.refusals:
             return graph
         from edgewright.passes.learn.block_fusion import FusedBlock, distil_whole, with_own_constants
@@ -82,13 +81,13 @@ class FuseBlocks(Pass):
         influence: list[tuple[object, ...]] = []
         curves: list[tuple[object, ...]] = []
         predicted: list[tuple[object, ...]] = []
-        for step in range(wanted):
-            found = influences(result, removable(find_blocks(result)), few, fastest_run())
-            chosen = least(found, self.by)
-            influence += influence_rows(step, found, chosen, numbers)
+        for step in range(removals):
+            weighed = influences(result, removable(find_blocks(result)), few, fastest_run())
+            chosen = least(weighed, self.by)
+            influence += influence_rows(step, weighed, chosen, numbers)
             note.count("blocks fused into their neighbours")
             predicted += self._predict(result, chosen, live, mask, numbers)
-            result, rows = self._fuse(step, wanted, result, chosen, live, mask)
+            result, rows = self._fuse(step, removals, result, chosen, live, mask)
             curves += rows
             del numbers[chosen.index]
         tell_influence(note, influence)
@@ -97,7 +96,7 @@ class FuseBlocks(Pass):
             note.table("Prediction by least squares", ("block", "by block", "explained"), predicted, text)
         if self.epochs * (1 - self.group_share) > 0:
             schedule = self._schedule(self.epochs * (1 - self.group_share), self.distil_rate)
-            whole = distil_whole(
+            result, rows = distil_whole(
                 graph,
                 result,
                 self.samples,
@@ -107,8 +106,7 @@ class FuseBlocks(Pass):
                 checkpoint=self._checkpoint("whole"),
                 progress=self.progress,
             )
-            result = whole.graph
-            curves += whole.rows
+            curves += rows
         if curves:
             note.table("loss", ("stage", "step", "loss"), curves, "mean loss over tenths of each stage")
         return result
@@ -128,11 +126,11 @@ class FuseBlocks(Pass):
         members = rest[start : start + len(group) - 1]
         fused = live[start : start + len(group) - 1]
         if self.coefficients:
-            for one in fused:
-                one.absorb(removed)
+            for neighbour in fused:
+                neighbour.absorb(removed)
         rows: tuple[tuple[object, ...], ...] = ()
         if self.epochs * self.group_share > 0:
-            told = learn_group(
+            rows = learn_group(
                 (graph, group),
                 (shorter, members),
                 fused,
@@ -145,7 +143,6 @@ class FuseBlocks(Pass):
                 checkpoint=self._checkpoint(f"group{step + 1}"),
                 progress=self.progress,
             )
-            rows = told.rows
         return fold(shorter, rest, live), rows
 
     def _predict(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.structure.find_blocks import TransformerBlock, find_blocks, runs_of_equal_blocks
 from edgewright.passes.transform import Note
 
@@ -27,14 +27,14 @@ def check_removal(graph: Graph, share: float | None, count: int | None, note: No
     """Return all blocks, and how many are to go: `count`, or a share of all rounded up. Refusals (F-codes) go into the
     note."""
     blocks = find_blocks(graph)
-    wanted = count if count is not None else math.ceil(len(blocks) * (share or 0) - 1e-9)
-    for diagnostic in _refusals(graph, blocks, share, count, wanted):
+    removals = count if count is not None else math.ceil(len(blocks) * (share or 0) - 1e-9)
+    for diagnostic in _refusals(graph, blocks, share, count, removals):
         note.refuse(diagnostic)
-    return blocks, wanted
+    return blocks, removals
 
 
 def _refusals(
-    graph: Graph, blocks: Sequence[TransformerBlock], share: float | None, count: int | None, wanted: int
+    graph: Graph, blocks: Sequence[TransformerBlock], share: float | None, count: int | None, removals: int
 ) -> Iterator[Diagnostic]:
     if (count is None and not 0 < (share or 0) < 1) or (count is not None and count < 1):
         asked = f"{count} blocks" if count is not None else f"{100 * (share or 0):g} % of the blocks"
@@ -52,10 +52,10 @@ def _refusals(
     special = list(_special(blocks))
     yield from special
     most = most_removable(blocks)
-    if wanted > most and not special:
+    if removals > most and not special:
         yield Diagnostic(
             "F002",
-            f"{wanted} of {len(blocks)} blocks are to go, but only {most} can",
+            f"{removals} of {len(blocks)} blocks are to go, but only {most} can",
             graph.name,
             f"a block goes into neighbours of equal form, and one of each run stays: {_described(blocks)}",
             f"ask for at most {most}" if most else "",

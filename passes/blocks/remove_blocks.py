@@ -14,8 +14,7 @@ from edgewright.passes.blocks.block_influence import (
     without_block,
 )
 from edgewright.passes.blocks.removable_blocks import check_removal, removable
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.structure.find_blocks import find_blocks
 from edgewright.passes.transform import Note, Pass, Progress
 
@@ -50,29 +49,29 @@ class RemoveBlocks(Pass):
 
     def run(self, graph: Graph, note: Note) -> Graph:
         count = len(self.blocks) if self.blocks is not None else self.count
-        original, wanted = check_removal(graph, None if count is not None else self.share, count, note)
+        original, removals = check_removal(graph, None if count is not None else self.share, count, note)
         if note.refusals:
             return graph
         numbers = [block.index for block in original]
         few = {name: value[: self.influence_samples] for name, value in self.samples.items()}
         rows: list[tuple[object, ...]] = []
         result = graph
-        for step in range(wanted):
+        for step in range(removals):
             blocks = find_blocks(result)
             if self.blocks is not None:
                 chosen = blocks[numbers.index(self.blocks[step])]
             else:
-                found = influences(result, removable(blocks), few, fastest_run())
-                chosen = least(found, self.by)
-                rows += influence_rows(step, found, chosen, numbers)
+                weighed = influences(result, removable(blocks), few, fastest_run())
+                chosen = least(weighed, self.by)
+                rows += influence_rows(step, weighed, chosen, numbers)
             result = without_block(result, chosen)
             del numbers[chosen.index]
-        note.count("blocks removed", wanted)
+        note.count("blocks removed", removals)
         tell_influence(note, rows)
         if self.epochs > 0:
             from edgewright.passes.learn.block_fusion import FusionSchedule, distil_whole
 
-            told = distil_whole(
+            result, curve = distil_whole(
                 graph,
                 result,
                 self.samples,
@@ -83,6 +82,5 @@ class RemoveBlocks(Pass):
                 checkpoint=None if self.checkpoints is None else self.checkpoints / "remove_blocks.pt",
                 progress=self.progress,
             )
-            note.table("loss", ("stage", "step", "loss"), told.rows, "mean loss over tenths of each stage")
-            return told.graph
+            note.table("loss", ("stage", "step", "loss"), curve, "mean loss over tenths of each stage")
         return result

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.ir.graph import Node, make, merge_origins
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Node, make, merge_origins
 from edgewright.passes.ops import Add, Concat, Constant, constant, value_of
 from edgewright.passes.rewriting import Rule, Uses
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir.graph import Node, make, merge_origins
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Node, Op, make, merge_origins
 from edgewright.passes.ops import Add, BatchNormalization, Conv, ConvTranspose, Div, Mul, Sub, constant, value_of
 from edgewright.passes.ops.groups import WEIGHTED, Group
 
@@ -35,14 +33,14 @@ def channel_affine(node: Node, position: int, axis: int) -> tuple[Array, Array] 
     if any(n not in (1, m) for n, m in zip(full, by_channel, strict=True)):
         return None
     value = np.broadcast_to(other.astype(np.float64).reshape(full), by_channel).reshape(-1)
-    one, zero = np.ones(len(value)), np.zeros(len(value))
+    ones, zeros = np.ones(len(value)), np.zeros(len(value))
     if isinstance(op, Mul):
-        return value, zero
+        return value, zeros
     if isinstance(op, Add):
-        return one, value
+        return ones, value
     if isinstance(op, Sub):
-        return (one, -value) if position == 0 else (-one, value)
-    return (1 / value, zero) if position == 0 and bool(np.all(value != 0)) else None
+        return (ones, -value) if position == 0 else (-ones, value)
+    return (1 / value, zeros) if position == 0 and bool(np.all(value != 0)) else None
 
 
 def outputs_scaled(product: Node, by: Node, factor: Array, offset: Array) -> Node | None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
 from edgewright.passes.ops import Linear, MoE, ReduceMean, Reshape, Slice, array_of, constant, value_of
 
 

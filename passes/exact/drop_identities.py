@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.ir.graph import Node, make
+from edgewright.passes.ir import Node, make
 from edgewright.passes.ops import Add, Concat, Div, Mul, Reshape, Slice, Sub, Transpose, scalar_of
 from edgewright.passes.rewriting import Rule, Uses
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, make, rewrite
-from edgewright.passes.ops import Add, BatchNormalization, Mul, constant, value_of
+from edgewright.passes.exact.channel_affine import channel_affine
+from edgewright.passes.ir import Graph, Node, make, rewrite
+from edgewright.passes.ops import Add, BatchNormalization, Mul, constant
 from edgewright.passes.transform import Note, Pass
 
 
@@ -20,15 +21,12 @@ class ExpandBatchNorm(Pass):
 
     def run(self, graph: Graph, note: Note) -> Graph:
         def change(node: Node) -> Node | None:
-            values = [value_of(n) for n in node.inputs[1:]]
-            if not isinstance(node.op, BatchNormalization) or any(value is None for value in values):
+            affine = channel_affine(node, 0, 1) if isinstance(node.op, BatchNormalization) else None
+            if affine is None:
                 return None
             note.count("expanded")
-            scale, bias, mean, variance = (np.asarray(value, np.float64) for value in values)
-            factor = scale / np.sqrt(variance + node.op.epsilon)
             shape = (1, -1, *(1 for _ in node.shape[2:]))
-            by = constant(factor.reshape(shape).astype(np.float32))
-            plus = constant((bias - mean * factor).reshape(shape).astype(np.float32))
+            by, plus = (constant(part.reshape(shape).astype(np.float32)) for part in affine)
             return make(Add(), make(Mul(), node.inputs[0], by, origin=node.origin), plus, origin=node.origin)
 
         return rewrite(graph, change)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 
 SMALLEST = float(np.finfo(np.float32).tiny)  # below it float32 loses digits
 LARGEST = 2.0**96  # beyond it, sums of products come near float32's largest, and their order decides what overflows

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir import Node
 from edgewright.passes.ops import Constant, Input, constant, value_of
 from edgewright.passes.rewriting import Rule, Uses
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgewright.passes.exact.channel_affine import channel_affine, inputs_scaled
-from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir import Node
 from edgewright.passes.ops import PatchEmbed
 from edgewright.passes.rewriting import Rule, Uses
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.exact.channel_readers import Absorbed, absorb, can_be_scaled, first_parts, products_reading
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.passes.ops import array_of, value_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.transform import Note, Pass
@@ -46,9 +45,8 @@ class FoldNormAffine(Pass):
 def _is_neutral(norm: Node) -> bool:
     """Return whether there is nothing to fold, or the scale is computed."""
     values = [value_of(n) for n in norm.inputs[1:]]
-    return any(v is None for v in values) or all(
-        v is not None and bool(np.all(v == neutral_value)) for v, neutral_value in zip(values, (1, 0), strict=False)
-    )
+    neutral = (value is None or np.all(value == number) for value, number in zip(values, (1, 0), strict=False))
+    return any(value is None for value in values) or all(neutral)
 
 
 def _affine(norm: Node) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.passes.exact.channel_affine import SCALABLE, channel_affine, inputs_scaled, outputs_scaled
 from edgewright.passes.exact.residual_stream import carried_from
-from edgewright.passes.ir.graph import Node, make
+from edgewright.passes.ir import Node, make
 from edgewright.passes.ops import Add, BatchNormalization, Conv, ConvTranspose, Div, Linear, Mul, Reshape, Sub, Transpose
 from edgewright.passes.rewriting import Rule, Uses
 

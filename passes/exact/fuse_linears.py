@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.passes.exact.channel_readers import keeps_channels
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir.graph import Node, make, merge_origins
+from edgewright.passes.ir import Node, make, merge_origins
 from edgewright.passes.ops import Linear, PatchEmbed, Reshape, constant, value_of
 from edgewright.passes.rewriting import Rule, Uses
 

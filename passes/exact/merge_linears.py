@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rebuild
+from edgewright.passes.ir import Graph, Node, make, merge_origins, rebuild
 from edgewright.passes.ops import Attention, HashAttention, HashCodes, Linear, Slice, array_of, constant, value_of
 from edgewright.passes.transform import Note, Pass
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
 from edgewright.passes.ops import Linear, Slice, array_of, constant, value_of
 from edgewright.passes.transform import Note, Pass
 

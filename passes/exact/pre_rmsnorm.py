@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.exact.residual_stream import centred, has_zero_mean, is_writer, streams
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
+from edgewright.passes.ir import Graph, Node, make, rebuild
 from edgewright.passes.ops import Constant, LayerNormalization, RMSNormalization, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
@@ -61,11 +61,9 @@ class RMSAsLayerNorm(Pass):
 
     def run(self, graph: Graph, note: Note) -> Graph:
         known = {node for node in graph.nodes() if isinstance(node.op, RMSNormalization) and has_zero_mean(node.inputs[0])}
-        kept = sum(isinstance(node.op, RMSNormalization) for node in graph.nodes()) - len(known)
-        if known:
-            note.count("as LayerNorm", len(known))
-        if kept:
-            note.count("kept, the mean may not be 0", kept)
+        others = sum(isinstance(node.op, RMSNormalization) for node in graph.nodes()) - len(known)
+        note.count("as LayerNorm", len(known))
+        note.count("kept, the mean may not be 0", others)
 
         def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
             if old not in known:

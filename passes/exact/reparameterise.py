@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.exact.channel_readers import Absorbed, absorb, can_be_scaled, products_reading
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.passes.ops import array_of, value_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.quantisation.calibrate import Calibration, Observed
@@ -50,12 +49,12 @@ class ReparameteriseLayerNorm(Pass):
     def _seen_enough(self, node: Node) -> bool:
         """Return False for few samples, or for samples that are all alike."""
         seen = self.calibration[node]
-        spread = np.median(seen.channel_high - seen.channel_low)
+        spread = np.median(seen.channels.high - seen.channels.low)
         return _per_channel(seen) >= FEWEST and bool(spread > 1e-3 * np.abs(array_of(node.inputs[1])).max())
 
     def _ratio_middle(self, node: Node) -> tuple[Array, Array]:
         seen = self.calibration[node]
-        low, high = seen.channel_low.astype(np.float64), seen.channel_high.astype(np.float64)
+        low, high = seen.channels.low.astype(np.float64), seen.channels.high.astype(np.float64)
         width = np.maximum(high - low, 1e-12)
         # a range seen on few values is too narrow by chance: then no channel gets less than the usual width
         trust = min(1.0, 4 / math.sqrt(_per_channel(seen)))
@@ -64,4 +63,4 @@ class ReparameteriseLayerNorm(Pass):
 
 
 def _per_channel(seen: Observed) -> float:
-    return seen.count / len(seen.channel_low)
+    return seen.count / len(seen.channels.low)

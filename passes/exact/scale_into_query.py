@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from edgewright.passes.exact.channel_readers import keeps_channels
 from edgewright.passes.exact.float32_range import fits_float32
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
 from edgewright.passes.ops import Attention, Linear, Reshape, Slice, array_of, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
@@ -31,12 +31,10 @@ class ScaleIntoQuery(Pass):
             op = node.op
             if not isinstance(op, Attention) or op.scale == 1 or not (op.scale > 0 and math.isfinite(op.scale)):
                 continue
-            found = _rows_of(graph, users, node)
-            if found is None:
+            rows = _rows_of(graph, users, node)
+            if rows is None or not _fits(*rows, op.scale):
                 continue
-            linear, start, stop = found
-            if not _fits(linear, start, stop, op.scale):
-                continue
+            linear, start, stop = rows
             scales = factors.setdefault(linear, np.ones(linear.shape[-1]))
             scales[start:stop] *= op.scale
             folded.add(node)
@@ -70,7 +68,7 @@ def _rows_of(graph: Graph, users: dict[Node, list[Node]], attention: Node) -> tu
             if node.op.step != 1:
                 return None
             start, stop = start + node.op.start, stop + node.op.start
-        elif not (isinstance(node.op, Slice) or (isinstance(node.op, Reshape) and _keeps_last(node))):
+        elif not (isinstance(node.op, Slice) or (isinstance(node.op, Reshape) and keeps_channels(node))):
             return None
         node, reader = node.inputs[0], node
     constants = all(value_of(n) is not None for n in node.inputs[1:])
@@ -83,10 +81,6 @@ def _rows_of(graph: Graph, users: dict[Node, list[Node]], attention: Node) -> tu
 
 def _fits(linear: Node, start: int, stop: int, scale: float) -> bool:
     return fits_float32(*(array_of(n)[start:stop].astype(np.float64) * scale for n in linear.inputs[1:]))
-
-
-def _keeps_last(node: Node) -> bool:
-    return node.shape[-1:] == node.inputs[0].shape[-1:]
 
 
 def _reads_apart(user: Node, start: int, stop: int) -> bool:

@@ -5,8 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, rewrite
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, rewrite
 from edgewright.passes.ops import Constant, Input
 from edgewright.passes.transform import Note, Pass
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgewright.passes.ir.graph import Node, make
+from edgewright.passes.ir import Node, make
 from edgewright.passes.ops import Constant, Linear, Reshape, Slice, constant, value_of
 from edgewright.passes.ops.groups import ELEMENTWISE, NORMS
 from edgewright.passes.rewriting import Rule, Uses

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
+from edgewright.passes.ir import Graph, Node, make, rebuild
 from edgewright.passes.ops import Attention, Concat, Linear, MoE, Slice, array_of, constant, value_of
 from edgewright.passes.ops.groups import ELEMENTWISE, NORMS
 from edgewright.passes.transform import Note, Pass

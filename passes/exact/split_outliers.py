@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
 from edgewright.passes.ops import Concat, Linear, Mul, Relu, Slice, array_of, constant, value_of
 from edgewright.passes.quantisation.calibrate import Calibration
 from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS
@@ -36,10 +35,10 @@ class SplitOutliers(Pass):
         outlying: dict[Node, OutlierSplit] = {}
         for node in graph.nodes():
             if _splits(node, users, graph):
-                found = self._outliers(node, users[node])
-                if found is not None:
-                    outlying[node] = found
-                    note.count("channels split", found.count)
+                split = self._outliers(node, users[node])
+                if split is not None:
+                    outlying[node] = split
+                    note.count("channels split", split.count)
 
         def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
             if old in outlying:

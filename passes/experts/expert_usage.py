@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, topological
+from edgewright.passes.ir import Array, Graph, Node, topological
 from edgewright.passes.ir.interp import visit
-from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import LayerNormalization, Linear, MoE, Reshape, RMSNormalization, value_of
 from edgewright.passes.transform import Note
 
@@ -30,8 +29,7 @@ class LayerUsage:
     @property
     def shares(self) -> Array:
         """The share of tokens that choose each expert; they add up to K."""
-        result: Array = self.chosen / max(self.tokens, 1)
-        return result
+        return np.asarray(self.chosen / max(self.tokens, 1))
 
 
 def mixtures(graph: Graph) -> list[Node]:
@@ -41,12 +39,8 @@ def mixtures(graph: Graph) -> list[Node]:
 
 def tasks_of(graph: Graph) -> dict[Node, tuple[str, ...]]:
     """Return which outputs depend on each MoE."""
-    found: dict[Node, list[str]] = {node: [] for node in mixtures(graph)}
-    for name, output in zip(graph.output_names, graph.outputs, strict=True):
-        for node in topological([output]):
-            if node in found:
-                found[node].append(name)
-    return {node: tuple(names) for node, names in found.items()}
+    below = {name: set(topological([output])) for name, output in zip(graph.output_names, graph.outputs, strict=True)}
+    return {node: tuple(name for name, nodes in below.items() if node in nodes) for node in mixtures(graph)}
 
 
 def expert_usage(graph: Graph, samples: Mapping[str, Array]) -> list[LayerUsage]:
@@ -110,36 +104,38 @@ def _never_chosen(rows: Array, top_k: int, margin: float) -> tuple[int, ...]:
     """Of logits that are constants."""
     best = np.sort(rows, axis=1)[:, ::-1]
     chosen = np.unique(np.argsort(-rows, axis=1, kind="stable")[:, :top_k])
-    others = [e for e in range(rows.shape[1]) if e not in set(chosen.tolist())]
+    others = np.setdiff1d(np.arange(rows.shape[1]), chosen).tolist()
     return tuple(e for e in others if bool((best[:, 0] - rows[:, e] >= margin).all()))
 
 
 def _least_lead(logits: Node) -> Array | None:
     """[i, j]: by how much logit i exceeds logit j at least, for every input; None for an unknown router."""
-    while isinstance(logits.op, Reshape) and logits.inputs[0].shape[-1:] == logits.shape[-1:]:
-        logits = logits.inputs[0]
+    logits = _before_reshapes(logits)
     if not isinstance(logits.op, Linear):
         return None
     weight, bias = (value_of(n) for n in logits.inputs[1:])
     if weight is None or bias is None:
         return None
     w, b = weight.astype(np.float64), bias.astype(np.float64)
-    rows = w[:, None] - w[None]  # (N, N, d)
+    differences = w[:, None] - w[None]  # (N, N, d)
     with np.errstate(invalid="ignore"):
         offset = b[:, None] - b[None]
-    x = logits.inputs[0]
-    while isinstance(x.op, Reshape) and x.inputs[0].shape[-1:] == x.shape[-1:]:
-        x = x.inputs[0]
+    x = _before_reshapes(logits.inputs[0])
     factors = [value_of(n) for n in x.inputs[1:]] if isinstance(x.op, LayerNormalization | RMSNormalization) else [None]
     if any(factor is None for factor in factors):
-        result: Array = np.where((rows == 0).all(axis=2), offset, -np.inf)
-        return result
+        return np.asarray(np.where((differences == 0).all(axis=2), offset, -np.inf))
     gamma, *betas = (np.asarray(factor, np.float64) for factor in factors)
-    scaled = rows * gamma
+    scaled = differences * gamma
     if isinstance(x.op, LayerNormalization):
         scaled = scaled - scaled.mean(axis=2, keepdims=True)  # the normalised channels add up to 0
     reach = math.sqrt(len(gamma)) * np.sqrt((scaled**2).sum(axis=2))
-    middle = offset + sum(rows @ beta for beta in betas)
-    size = np.abs(rows) @ (np.abs(gamma) * math.sqrt(len(gamma)) + sum(np.abs(beta) for beta in betas))
-    least: Array = middle - reach - ROUNDING * size
-    return least
+    middle = offset + sum(differences @ beta for beta in betas)
+    size = np.abs(differences) @ (np.abs(gamma) * math.sqrt(len(gamma)) + sum(np.abs(beta) for beta in betas))
+    return np.asarray(middle - reach - ROUNDING * size)
+
+
+def _before_reshapes(node: Node) -> Node:
+    """Return the value before Reshapes that keep the last axis."""
+    while isinstance(node.op, Reshape) and node.inputs[0].shape[-1:] == node.shape[-1:]:
+        node = node.inputs[0]
+    return node

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.experts.expert_usage import LayerUsage, expert_usage, mixtures, tell_usage, unreachable
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild, topological
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild, topological
 from edgewright.passes.ops import Gather, Linear, MoE, Reshape, constant, value_of
 from edgewright.passes.transform import Note, Pass
 
@@ -41,9 +41,9 @@ class SelectExperts(Pass):
         usage = expert_usage(graph, self.samples) if self.samples else []
         tell_usage(note, usage)
         graph = self._one_task(graph, note)
-        kept = {node: self._kept(node, usage) for node in mixtures(graph)}
-        _tell_kept(note, kept, usage)
-        return _without(graph, kept)
+        experts_kept = {node: self._kept(node, usage) for node in mixtures(graph)}
+        _tell_kept(note, experts_kept, usage)
+        return _without(graph, experts_kept)
 
     def _refusals(self, graph: Graph) -> Iterator[Diagnostic]:
         option = "--task" if self.task is not None else "--usage-threshold"
@@ -75,8 +75,8 @@ class SelectExperts(Pass):
         if self.task is None or graph.output_names == (self.task,):
             return graph
         output = graph.outputs[graph.output_names.index(self.task)]
-        read, before = set(topological([output])), set(topological(graph.outputs))
-        inputs = tuple(node for node in graph.inputs if node in read or node not in before)
+        read_by_task, read_by_all = set(topological([output])), set(topological(graph.outputs))
+        inputs = tuple(node for node in graph.inputs if node in read_by_task or node not in read_by_all)
         note.count("tasks dropped", len(graph.outputs) - 1)
         note.count("routers dropped", len(mixtures(graph)))
         result = replace(graph, inputs=inputs, outputs=(output,), output_names=(self.task,))
@@ -85,19 +85,18 @@ class SelectExperts(Pass):
 
     def _kept(self, node: Node, usage: list[LayerUsage]) -> tuple[int, ...]:
         """Return the experts that stay."""
-        count = node.inputs[1].shape[2]
-        out = set(unreachable(node))
-        kept = [expert for expert in range(count) if expert not in out]
+        never = unreachable(node)
+        reachable = [expert for expert in range(node.inputs[1].shape[2]) if expert not in never]
         if self.usage_threshold is None:
-            return tuple(kept)
+            return tuple(reachable)
         shares = next(layer.shares for layer in usage if layer.node is node)
-        used = [expert for expert in kept if shares[expert] >= self.usage_threshold]
-        return tuple(used or [max(kept, key=lambda expert: (shares[expert], -expert))])
+        used = [expert for expert in reachable if shares[expert] >= self.usage_threshold]
+        return tuple(used or [max(reachable, key=lambda expert: (shares[expert], -expert))])
 
 
-def _tell_kept(note: Note, kept: Mapping[Node, tuple[int, ...]], usage: list[LayerUsage]) -> None:
+def _tell_kept(note: Note, experts_kept: Mapping[Node, tuple[int, ...]], usage: list[LayerUsage]) -> None:
     rows = []
-    for node, experts in kept.items():
+    for node, experts in experts_kept.items():
         assert isinstance(node.op, MoE)
         count, never = node.inputs[1].shape[2], len(unreachable(node))
         chosen = next((int((layer.chosen > 0).sum()) for layer in usage if layer.node is node), None)
@@ -108,22 +107,20 @@ def _tell_kept(note: Note, kept: Mapping[Node, tuple[int, ...]], usage: list[Lay
     note.table("Experts kept", columns, rows, "Experts of each layer of the model that is left.")
 
 
-def _without(graph: Graph, kept: Mapping[Node, tuple[int, ...]]) -> Graph:
+def _without(graph: Graph, experts_kept: Mapping[Node, tuple[int, ...]]) -> Graph:
     """Return each MoE with the experts that are kept; layers that share weights and keep the same share them again."""
-    shared: dict[tuple[Node, tuple[int, ...]], Node] = {}
 
+    @cache
     def part(node: Node, experts: tuple[int, ...]) -> Node:
-        key = (node, experts)
-        if key not in shared:
-            value = value_of(node)
-            chosen = constant(np.asarray(experts, np.int64))
-            shared[key] = make(Gather(0), node, chosen) if value is None else constant(value[list(experts)], node.origin)
-        return shared[key]
+        value = value_of(node)
+        if value is not None:
+            return constant(value[list(experts)], node.origin)
+        return make(Gather(0), node, constant(np.asarray(experts, np.int64)))
 
     def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
-        if old not in kept or len(kept[old]) == old.inputs[1].shape[2]:
+        experts = experts_kept.get(old, ())
+        if old not in experts_kept or len(experts) == old.inputs[1].shape[2]:
             return None
-        experts = kept[old]
         assert isinstance(old.op, MoE)
         x, logits, *weights = operands
         op = replace(old.op, top_k=min(old.op.top_k, len(experts)))
@@ -139,7 +136,6 @@ def _without(graph: Graph, kept: Mapping[Node, tuple[int, ...]]) -> Graph:
         if isinstance(logits.op, Linear):
             x, w, b = logits.inputs
             return make(Linear(), x, part(w, experts), part(b, experts), origin=logits.origin)
-        axis = len(logits.shape) - 1
-        return make(Gather(axis), logits, constant(np.asarray(experts, np.int64)), origin=logits.origin)
+        return make(Gather(logits.type.rank - 1), logits, constant(np.asarray(experts, np.int64)), origin=logits.origin)
 
     return rebuild(graph, change)

@@ -5,17 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import (
-    Attention,
-    Conv,
-    Gather,
-    Linear,
-    Slice,
-    value_of,
-)
+from edgewright.passes.ir import Array, Graph, Node, Op
+from edgewright.passes.ops import Attention, Conv, Gather, Linear, Slice, value_of
 from edgewright.passes.ops.groups import NORMS, WINDOWS
 
 # chosen by the rule: what exporters put between a stream and the projections of it; a Concat has several sources
@@ -72,11 +63,11 @@ def _obstacle(node: Node) -> str | None:
 
 def _origins(node: Node) -> set[Node]:
     """Return the value and what it is computed from token by token."""
-    found = {node}
+    origins = {node}
     while isinstance(node.op, PROJECTING):
         node = node.inputs[0]
-        found.add(node)
-    return found
+        origins.add(node)
+    return origins
 
 
 def projection(node: Node) -> Projection | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgewright.passes.hashing.attention_layers import AttentionLayer, attention_layers, projection
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Graph, Node
 from edgewright.passes.structure.find_blocks import find_blocks
 
 MULTIPLICATION_PJ = 3.7
@@ -42,11 +42,6 @@ class Arithmetic:
 def products(macs: int) -> Arithmetic:
     """Return multiply-accumulates, one multiplication and one addition each."""
     return Arithmetic(macs, macs)
-
-
-def softmax_attention(tokens: int, keys: int, width: int, heads: int) -> Arithmetic:
-    """Return scores, their scaling, and the weighted sums, of queries, keys and values of one width; no projections."""
-    return products(2 * tokens * keys * width) + Arithmetic(heads * tokens * keys)
 
 
 def hashed_attention(tokens: int, width: int, heads: int, supports: int = SUPPORTS, bits: int = BITS) -> Arithmetic:
@@ -88,13 +83,9 @@ def hashing_gains(graph: Graph, bits: int = BITS, supports: int = SUPPORTS) -> t
     """Return one for each Attention of a float graph."""
     layers = attention_layers(graph)
     around = {block.attention: block.members for block in find_blocks(graph)}
-    whole = graph.nodes()
-    found = []
-    for layer in layers:
-        block = around.get(layer.node)
-        macs = _macs(block) if block is not None else _macs(whole) // len(layers)
-        found.append(_gain(layer, macs, bits, supports))
-    return tuple(found)
+    each = _macs(graph.nodes()) // max(1, len(layers))
+    macs = [_macs(around[layer.node]) if layer.node in around else each for layer in layers]
+    return tuple(_gain(layer, count, bits, supports) for layer, count in zip(layers, macs, strict=True))
 
 
 def arithmetic_of(graph: Graph) -> Arithmetic:

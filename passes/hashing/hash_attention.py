@@ -11,7 +11,6 @@ from edgewright.passes.hashing.attention_layers import AttentionLayer, attention
 from edgewright.passes.hashing.energy import WORTH, hashing_gains
 from edgewright.passes.hashing.hash_layer import (
     QUERIES,
-    HashSettings,
     Values,
     attention_map,
     compared,
@@ -20,12 +19,11 @@ from edgewright.passes.hashing.hash_layer import (
     read_by,
     replace_attention,
 )
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.passes.ir.interp import visit
-from edgewright.passes.ir.types import Array
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.ops import HashAttention
-from edgewright.passes.ops.hash_attention import CONSTANTS
+from edgewright.passes.ops.hashing import CONSTANTS
 from edgewright.passes.transform import Note, Pass, Progress
 
 LEAST_SAMPLES = 16
@@ -77,15 +75,14 @@ class HashAttentionLayers(Pass):
             note.refuse(diagnostic)
         if note.refusals:
             return graph
-        settings = HashSettings(self.bits, self.supports, self.constant, self.projection, self.target, self.seed)
         learned, others = self._calibration(graph, chosen)
         hashed = {}
         for i, layer in enumerate(chosen):
             if self.progress is not None:
                 self.progress("learn hash functions", i, len(chosen))
-            hashed[layer.node] = learn_layer(layer, learned.values, settings)
+            hashed[layer.node] = learn_layer(layer, learned.values, self)
         note.count("hashed layers", len(chosen))
-        result = replace_attention(graph, hashed, settings)
+        result = replace_attention(graph, hashed, self)
         models = [("hashed", result)]
         if self.recipe is not None:
             models.append(("tuned", self._tuned(graph, result, chosen, note)))
@@ -110,13 +107,13 @@ class HashAttentionLayers(Pass):
         return chosen, [] if chosen else [_obstructed(layer) for layer in among] or [_too_short(layers, least)]
 
     def _too_few(self, chosen: list[AttentionLayer]) -> Iterator[Diagnostic]:
-        have = min((len(value) for value in self.samples.values()), default=0)
+        count = min((len(value) for value in self.samples.values()), default=0)
         tokens = min((layer.tokens * layer.windows for layer in chosen), default=1)
         need = max(LEAST_SAMPLES, -(-2 * self.supports // tokens))
-        if chosen and have < need:
+        if chosen and count < need:
             yield Diagnostic(
                 "H001",
-                f"{have} calibration samples are too few to learn hash functions from",
+                f"{count} calibration samples are too few to learn hash functions from",
                 chosen[0].node.name,
                 f"{self.supports} support samples are drawn from their tokens, and codes are fitted to all of them",
                 f"give at least {need} samples",
@@ -124,12 +121,12 @@ class HashAttentionLayers(Pass):
 
     def _calibration(self, graph: Graph, chosen: Sequence[AttentionLayer]) -> tuple[_Seen, _Seen]:
         """Return samples to learn from, and others to compare on (the same where there are no more)."""
-        have = min(len(value) for value in self.samples.values())
-        order = np.random.default_rng(self.seed).permutation(have)
-        wanted = [node for layer in chosen for node in read_by(layer)]
-        first = _Seen.of(graph, self.samples, order[:LEARNED_FROM], wanted)
+        count = min(len(value) for value in self.samples.values())
+        order = np.random.default_rng(self.seed).permutation(count)
+        nodes = [node for layer in chosen for node in read_by(layer)]
+        first = _Seen.of(graph, self.samples, order[:LEARNED_FROM], nodes)
         rest = order[LEARNED_FROM : LEARNED_FROM + COMPARED_ON]
-        return first, _Seen.of(graph, self.samples, rest, wanted) if len(rest) else first
+        return first, _Seen.of(graph, self.samples, rest, nodes) if len(rest) else first
 
     def _tuned(self, graph: Graph, hashed: Graph, chosen: Sequence[AttentionLayer], note: Note) -> Graph:
         from edgewright.passes.learn.hash_tuning import tune
@@ -137,7 +134,7 @@ class HashAttentionLayers(Pass):
         assert self.recipe is not None
         pairs = list(zip((layer.node for layer in chosen), _of_layers(hashed, chosen), strict=True))
         checkpoint = None if self.checkpoints is None else self.checkpoints / "hashed_attention.pt"
-        done = tune(
+        result, history = tune(
             graph,
             hashed,
             self.samples,
@@ -147,9 +144,9 @@ class HashAttentionLayers(Pass):
             checkpoint=checkpoint,
             progress=self.progress,
         )
-        rows = [(epoch.number, epoch.loss) for epoch in done.history.epochs]
+        rows = [(epoch.number, epoch.loss) for epoch in history.epochs]
         note.table("Tuning of hashed attention", ("epoch", "loss"), rows, "How far the model was from the unmodified one.")
-        return done.graph
+        return result
 
     def _compare(self, chosen: Sequence[AttentionLayer], models: Sequence[tuple[str, Graph]], seen: _Seen, note: Note) -> None:
         """Add a table of the similarity of maps before and after; codes have to beat the similarity of equal weights."""
@@ -159,16 +156,14 @@ class HashAttentionLayers(Pass):
         picked = {layer: np.sort(rng.permutation(layer.tokens)[:QUERIES]) for layer in chosen}
         for layer in chosen:
             maps[layer] = attention_map(layer, seen.values, picked[layer])
-            equal = compared(maps[layer], np.full_like(maps[layer], 1 / maps[layer].shape[-1]))
-            rows[layer] = [equal.cosine, equal.divergence]
+            rows[layer] = [*compared(maps[layer], np.full_like(maps[layer], 1 / maps[layer].shape[-1]))]
         for _, model in models:
             codes = [node.inputs[0] for node in _of_layers(model, chosen)]
             values = _Seen.of(model, self.samples, seen.order, codes).values
             for layer, node in zip(chosen, codes, strict=True):
-                found = compared(maps[layer], hashed_map(values[node], layer.op.heads, picked[layer]))
-                rows[layer] += [found.cosine, found.divergence]
+                rows[layer] += compared(maps[layer], hashed_map(values[node], layer.op.heads, picked[layer]))
         names = ["equal weights", *(name for name, _ in models)]
-        columns = ["layer", "tokens", *(f"{what}, {name}" for name in names for what in ("cosine", "KL"))]
+        columns = ["layer", "tokens", *(f"{measure}, {name}" for name in names for measure in ("cosine", "KL"))]
         cells = [(f"{layer.index}: {layer.node.name}", layer.tokens, *values) for layer, values in rows.items()]
         note.table("Attention maps", columns, cells, f"Against softmax's, on {len(seen.order)} samples; KL in nats.")
 
@@ -181,8 +176,8 @@ class _Seen:
     values: Values
 
     @staticmethod
-    def of(graph: Graph, samples: Mapping[str, Array], order: Array, wanted: Sequence[Node]) -> _Seen:
-        values: dict[Node, list[Array]] = {node: [] for node in wanted}
+    def of(graph: Graph, samples: Mapping[str, Array], order: Array, nodes: Sequence[Node]) -> _Seen:
+        values: dict[Node, list[Array]] = {node: [] for node in nodes}
 
         def see(node: Node, value: Array) -> None:
             if node in values:
@@ -194,8 +189,8 @@ class _Seen:
 
 def _of_layers(graph: Graph, chosen: Sequence[AttentionLayer]) -> list[Node]:
     """Return the HashAttention that stands for each layer: it has its name."""
-    found = {node.origin: node for node in graph.nodes() if isinstance(node.op, HashAttention)}
-    return [found[layer.node.origin] for layer in chosen]
+    hashed = {node.origin: node for node in graph.nodes() if isinstance(node.op, HashAttention)}
+    return [hashed[layer.node.origin] for layer in chosen]
 
 
 def _by_index(layers: Sequence[AttentionLayer], wanted: Sequence[int]) -> tuple[list[AttentionLayer], list[Diagnostic]]:

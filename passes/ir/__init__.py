@@ -1,7 +1,7 @@
 """Types, nodes, graphs, and what reads them: verifier, interpreter, printer."""
 
-from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rebuild, rewrite, topological
-from edgewright.passes.ir.op import InferError, Op, Work
+from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, moved, rebuild, rewrite, topological
+from edgewright.passes.ir.op import Allowed, InferError, Op, Work, expect, fixed
 from edgewright.passes.ir.types import (
     F32,
     INT8,
@@ -25,6 +25,7 @@ __all__ = [
     "INT16",
     "INT32",
     "INT64",
+    "Allowed",
     "Array",
     "Elem",
     "Float32",
@@ -39,8 +40,11 @@ __all__ = [
     "TensorType",
     "Work",
     "elem_of",
+    "expect",
+    "fixed",
     "make",
     "merge_origins",
+    "moved",
     "rebuild",
     "rewrite",
     "topological",

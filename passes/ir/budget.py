@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 
 from edgewright.passes.diagnostics import fail
 from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ops.attention import Attention
-from edgewright.passes.ops.constant import Constant
+from edgewright.passes.ops import Attention, Constant
 
 PEAK_BYTES_MAX = 2 << 30  # of one sample's values alive at once, as float32 or int64
 

@@ -27,44 +27,6 @@ from edgewright.passes.names import plain
 FORMAT = 1
 
 
-def save(graph: Graph, path: Path) -> None:
-    """Write ``graph`` to ``path``."""
-    nodes = graph.nodes()
-    position = {node: index for index, node in enumerate(nodes)}
-    arrays: dict[str, Any] = {}
-    rows = []
-    for index, node in enumerate(nodes):
-        attributes: dict[str, Any] = {}
-        if isinstance(node.op, ops.Constant):
-            arrays[f"constant_{index}"] = node.op.value
-        else:
-            attributes = {f.name: _encode(getattr(node.op, f.name)) for f in dataclasses.fields(node.op)}  # type: ignore[arg-type]
-        rows.append(
-            {
-                "op": node.op.kind,
-                "attributes": attributes,
-                "inputs": [position[operand] for operand in node.inputs],
-                "shape": list(node.shape),
-                "elem": _encode(node.elem),
-                "quant": _encode(node.quant),
-                "origin": list(node.origin),
-            }
-        )
-    structure = {
-        "format": FORMAT,
-        "name": graph.name,
-        "level": graph.level.value,
-        "notes": list(graph.notes),
-        "inputs": [position[node] for node in graph.inputs],
-        "outputs": [position[node] for node in graph.outputs],
-        "output_names": list(graph.output_names),
-        "nodes": rows,
-    }
-    text = json.dumps(structure, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    with path.open("wb") as file:
-        np.savez(file, structure=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
-
-
 class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     op: str
     attributes: dict[str, Any]
@@ -78,12 +40,34 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Structure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
     name: str
-    level: Literal[tuple(one.value for one in Level)]  # type: ignore[valid-type]
+    level: Literal[tuple(level.value for level in Level)]  # type: ignore[valid-type]
     notes: list[str]
     inputs: list[int]
     outputs: list[int]
     output_names: list[str]
     nodes: list[_Row]
+
+
+def save(graph: Graph, path: Path) -> None:
+    """Write ``graph`` to ``path``."""
+    nodes = graph.nodes()
+    position = {node: index for index, node in enumerate(nodes)}
+    arrays: dict[str, Any] = {}
+    rows = []
+    for index, node in enumerate(nodes):
+        attributes = {}
+        if isinstance(node.op, ops.Constant):
+            arrays[f"constant_{index}"] = node.op.value
+        else:
+            attributes = {f.name: _encode(getattr(node.op, f.name)) for f in dataclasses.fields(node.op)}  # type: ignore[arg-type]
+        operands, types = [position[operand] for operand in node.inputs], (_encode(node.elem), _encode(node.quant))
+        rows.append(_Row(node.op.kind, attributes, operands, list(node.shape), *types, list(node.origin)))
+    inputs, outputs = ([position[node] for node in nodes] for nodes in (graph.inputs, graph.outputs))
+    notes, names = list(graph.notes), list(graph.output_names)
+    structure = _Structure(FORMAT, graph.name, graph.level.value, notes, inputs, outputs, names, rows)
+    text = json.dumps(msgspec.to_builtins(structure), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    with path.open("wb") as file:
+        np.savez(file, structure=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
 
 
 def load(path: Path) -> Graph:

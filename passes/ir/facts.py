@@ -118,27 +118,14 @@ def of_two_numbers(
 
 def of_a_choice(*, carries_integers: bool) -> Facts:
     """Return the facts of an elementwise operator whose result is one of its operands' elements."""
-    return replace(
-        _NONE,
-        elementwise=True,
-        chooses=True,
-        carries_integers=carries_integers,
-        on_host=True,
-        instructions=ONE_OPERATION,
-    )
+    chosen = replace(_NONE, elementwise=True, chooses=True, on_host=True, instructions=ONE_OPERATION)
+    return replace(chosen, carries_integers=carries_integers)
 
 
 def of_a_product(*, per_token: bool, weighted: bool, levels: frozenset[Level], instructions: Instructions | None) -> Facts:
     """Return the facts of an operator that multiplies and adds up: in integers an accumulator."""
-    accumulates = Level.QUANTISED in levels
-    return replace(
-        _NONE,
-        per_token=per_token,
-        weighted=weighted,
-        accumulates=accumulates,
-        levels=levels,
-        instructions=instructions,
-    )
+    adds = Level.QUANTISED in levels
+    return replace(_NONE, per_token=per_token, weighted=weighted, accumulates=adds, levels=levels, instructions=instructions)
 
 
 def of_a_move(*, window: bool, instructions: Instructions | None) -> Facts:
@@ -161,10 +148,5 @@ def of_rows(
 ) -> Facts:
     """Return the facts of any other operator: neither elementwise nor a product, a move or a norm."""
     return replace(
-        _NONE,
-        per_token=per_token,
-        accumulates=accumulates,
-        on_host=on_host,
-        levels=levels,
-        instructions=instructions,
+        _NONE, per_token=per_token, accumulates=accumulates, on_host=on_host, levels=levels, instructions=instructions
     )

@@ -88,11 +88,11 @@ class Graph:
 
     def users(self) -> dict[Node, list[Node]]:
         """Return which nodes read a node (once per operand position); graph outputs do not count."""
-        found: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
+        users: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
         for node in self.nodes():
             for operand in node.inputs:
-                found[operand].append(node)
-        return found
+                users[operand].append(node)
+        return users
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes())

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from edgewright.passes import ops
 from edgewright.passes.blas import one_thread
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array, Int
-from edgewright.passes.ops.attention import Attention
-from edgewright.passes.ops.concat import Concat
-from edgewright.passes.ops.constant import Constant
-from edgewright.passes.ops.gather import Gather
 from edgewright.passes.ops.groups import BROADCASTING
-from edgewright.passes.ops.input import Input
-from edgewright.passes.ops.matmul import MatMul
-from edgewright.passes.ops.reduce_mean import ReduceMean
-from edgewright.passes.ops.reduce_sum import ReduceSum
-from edgewright.passes.ops.reshape import Reshape
-from edgewright.passes.ops.slice import Slice
-from edgewright.passes.ops.softmax import Softmax
-from edgewright.passes.ops.transpose import Transpose
 
 CACHED_ELEMENTS = 1 << 17  # values of the largest tensor in one run: a megabyte of int64 stays in cache
 
@@ -32,7 +22,7 @@ def interpret(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     for parts in _runs(graph, inputs):
         with one_thread():
             values = _evaluate(graph, parts, keep=False)
-        named = {n.op.name: n.shape for n in graph.inputs if isinstance(n.op, Input)}
+        named = {n.op.name: n.shape for n in graph.inputs if isinstance(n.op, ops.Input)}
         samples = max((len(parts[name]) // shape[0] for name, shape in named.items() if shape), default=1)
         for name, node in zip(graph.output_names, graph.outputs, strict=True):
             outputs[name].append(for_each(samples, node, values[node]))
@@ -70,30 +60,30 @@ def batchable(graph: Graph) -> bool:
 
 def _keeps_batch(node: Node) -> bool:
     op = node.op
-    if isinstance(op, Constant):
+    if isinstance(op, ops.Constant):
         return True
     if node.shape[:1] != (1,):
         return False
-    if isinstance(op, Transpose):
+    if isinstance(op, ops.Transpose):
         return op.perm[0] == 0
-    if isinstance(op, (Softmax, Slice)):
+    if isinstance(op, (ops.Softmax, ops.Slice)):
         return op.axis % node.type.rank != 0
-    if isinstance(op, (ReduceMean, ReduceSum)):
+    if isinstance(op, (ops.ReduceMean, ops.ReduceSum)):
         return all(axis % node.inputs[0].type.rank for axis in op.axes)
-    if isinstance(op, Reshape):
+    if isinstance(op, ops.Reshape):
         return node.inputs[0].shape[:1] == (1,)
-    if isinstance(op, Gather):
+    if isinstance(op, ops.Gather):
         data, indices = node.inputs
-        if isinstance(data.op, Constant):  # rows of a table: the batch is that of the indices
-            return op.axis % data.type.rank == 0 and not isinstance(indices.op, Constant)
-        return op.axis % data.type.rank != 0 and isinstance(indices.op, Constant)
-    if isinstance(op, MatMul):
+        if isinstance(data.op, ops.Constant):  # rows of a table: the batch is that of the indices
+            return op.axis % data.type.rank == 0 and not isinstance(indices.op, ops.Constant)
+        return op.axis % data.type.rank != 0 and isinstance(indices.op, ops.Constant)
+    if isinstance(op, ops.MatMul):
         a, b = node.inputs
-        return a.type.rank >= b.type.rank and (a.type.rank == b.type.rank or isinstance(b.op, Constant))
-    if isinstance(op, Attention):
-        return all(bias.type.rank == 4 or isinstance(bias.op, Constant) for bias in node.inputs[3:])
-    if isinstance(op, (Concat, *BROADCASTING)):
-        return {n.type.rank for n in node.inputs if not isinstance(n.op, Constant)} == {node.type.rank}
+        return a.type.rank >= b.type.rank and (a.type.rank == b.type.rank or isinstance(b.op, ops.Constant))
+    if isinstance(op, ops.Attention):
+        return all(bias.type.rank == 4 or isinstance(bias.op, ops.Constant) for bias in node.inputs[3:])
+    if isinstance(op, (ops.Concat, *BROADCASTING)):
+        return {n.type.rank for n in node.inputs if not isinstance(n.op, ops.Constant)} == {node.type.rank}
     return True
 
 
@@ -101,13 +91,13 @@ def run_size(graph: Graph) -> int:
     """Return how many samples `interpret` and `visit` take at a time."""
     if not batchable(graph):
         return 1
-    largest = max((n.type.size for n in graph.nodes() if not isinstance(n.op, Constant)), default=1)
+    largest = max((n.type.size for n in graph.nodes() if not isinstance(n.op, ops.Constant)), default=1)
     return max(1, CACHED_ELEMENTS // largest)
 
 
 def _runs(graph: Graph, inputs: Mapping[str, Array], whole: bool = False) -> list[dict[str, Array]]:
     """Return the inputs checked, and split into runs (one run if `whole` and the graph is batchable)."""
-    expected = {node.op.name: node for node in graph.inputs if isinstance(node.op, Input)}
+    expected = {node.op.name: node for node in graph.inputs if isinstance(node.op, ops.Input)}
     if set(inputs) != set(expected):
         raise ValueError(f"graph {graph.name} takes inputs {sorted(expected)}, got {sorted(inputs)}")
     batches = set()
@@ -131,19 +121,14 @@ def _runs(graph: Graph, inputs: Mapping[str, Array], whole: bool = False) -> lis
 
 
 def _evaluate(
-    graph: Graph,
-    inputs: Mapping[str, Array],
-    keep: bool,
-    see: Callable[[Node, Array], None] | None = None,
+    graph: Graph, inputs: Mapping[str, Array], keep: bool, see: Callable[[Node, Array], None] | None = None
 ) -> dict[Node, Array]:
     nodes = graph.nodes()
-    readers = {node: 0 for node in nodes}
-    for read in (*graph.outputs, *(operand for node in nodes for operand in node.inputs)):
-        readers[read] += 1
+    readers = Counter((*graph.outputs, *(operand for node in nodes for operand in node.inputs)))
     values: dict[Node, Array] = {}
     for node in nodes:
         op = node.op
-        value = inputs[op.name] if isinstance(op, Input) else op.eval(*(values[n] for n in node.inputs))
+        value = inputs[op.name] if isinstance(op, ops.Input) else op.eval(*(values[n] for n in node.inputs))
         _check_range(node, value)
         values[node] = value
         if see is not None:
@@ -160,7 +145,7 @@ def _evaluate(
 def _check_range(node: Node, value: Array) -> None:
     """An integer outside its type is a bug in the pass that chose the type, and must not pass silently."""
     elem = node.elem
-    if not isinstance(elem, Int) or isinstance(node.op, Constant) or value.size == 0:
+    if not isinstance(elem, Int) or isinstance(node.op, ops.Constant) or value.size == 0:
         return
     low, high = int(value.min()), int(value.max())
     if low < elem.lowest or high > elem.highest:

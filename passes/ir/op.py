@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -29,28 +29,23 @@ class Work:
     additions: int = 0
 
     def __add__(self, other: Work) -> Work:
-        return Work(
-            self.macs + other.macs,
-            self.read_bytes + other.read_bytes,
-            self.written_bytes + other.written_bytes,
-            self.additions + other.additions,
-        )
+        return Work(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Allowed(NamedTuple):
     """What an integer operand or attribute holds, and the range that the arithmetic allows it."""
 
-    what: str
+    name: str
     value: Array
     low: int
     high: int
 
 
-def fixed(what: str, value: Array | None, low: int, high: int) -> Allowed:
+def fixed(name: str, value: Array | None, low: int, high: int) -> Allowed:
     """Return the range of an operand that has to be a constant; None, which is not one, counts as outside."""
     if value is None:
-        return Allowed(f"{what} (not a constant)", np.array(high + 1), low, high)
-    return Allowed(what, value, low, high)
+        return Allowed(f"{name} (not a constant)", np.array(high + 1), low, high)
+    return Allowed(name, value, low, high)
 
 
 class Op(ABC):

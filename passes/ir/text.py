@@ -1,4 +1,4 @@
-"""A graph as text (for people, dumps, snapshots; `parse` reads it) and as a digest (for caches and determinism)."""
+"""A graph as text (for people, dumps, snapshots) and as a digest (for caches and determinism)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
 from edgewright.passes.ir.types import Array, Float32, Int
 from edgewright.passes.names import plain
-from edgewright.passes.ops.constant import Constant
-from edgewright.passes.ops.input import Input
+from edgewright.passes.ops import Constant, Input
 
 
 def to_text(graph: Graph, literals: int = 0) -> str:

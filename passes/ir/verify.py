@@ -93,9 +93,9 @@ def _integers(node: Node, at: str) -> Iterator[Diagnostic]:
             "the engine keeps 27 bits, so their magnitude must stay below 2^26 = 67108864",
             "make the layer narrower, or split its sum",
         )
-    for what, value, low, high in op.check(*_operands(node)):
+    for name, value, low, high in op.check(*_operands(node)):
         if value.size and (int(value.min()) < low or int(value.max()) > high):
-            yield Diagnostic("G005", f"{what} of {op.kind} outside [{low}, {high}]", at)
+            yield Diagnostic("G005", f"{name} of {op.kind} outside [{low}, {high}]", at)
 
 
 def accumulator_bound(node: Node) -> int:

@@ -9,11 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, moved, rebuild
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import Batch, fit
-from edgewright.passes.learn.losses import distil, feature_kl, feature_mse
+from edgewright.passes.learn.losses import distil, feature_mse
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, nn, torch
@@ -23,6 +22,7 @@ from edgewright.passes.transform import Progress
 
 CURVE_POINTS = 10  # means of the loss kept for each stage
 ALL = slice(None)
+TEMPERATURE = 2.0
 Row = tuple[object, ...]
 
 
@@ -37,7 +37,7 @@ class FusedConstant(nn.Module):
         super().__init__()
         self.rank, self.generator = min(rank, *value.shape), generator
         self.register_buffer("frozen", torch.from_numpy(np.array(value, np.float32)))
-        self.own = nn.ParameterList(self._factors(value.shape))
+        self.factors = nn.ParameterList(self._factors(value.shape))
         self.coefficients = nn.ModuleList()
         self.parents: list[Tensor] = []
 
@@ -60,7 +60,7 @@ class FusedConstant(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the constant as it stands."""
-        value: Tensor = self.frozen + _product(self.own)
+        value: Tensor = self.frozen + _product(self.factors)
         for factors, parent in zip(self.coefficients, self.parents, strict=True):
             value = value + _product(factors) * parent
         return value
@@ -92,33 +92,29 @@ class FusedBlock(nn.Module):
 
     def absorb(self, removed: FusedBlock) -> None:
         """The removed block's constants, folded as they stand, become one more P of each Linear."""
-        for position, one in self.linears.items():
+        for position, linear in self.linears.items():
             other = removed.linears[position]
-            assert isinstance(one, FusedConstant) and isinstance(other, FusedConstant)
-            one.absorb(other.folded())
+            assert isinstance(linear, FusedConstant) and isinstance(other, FusedConstant)
+            linear.absorb(other.folded())
 
     def shift(self, block: TransformerBlock, changes: Mapping[str, Array]) -> None:
         """Add to the frozen part of Linears' constants of the block, by role ("ffn2.weight")."""
         for position, (role, _) in enumerate(block.constants):
-            one = self.linears[str(position)] if role in changes else None
-            if isinstance(one, FusedConstant):
-                one.shift(changes[role])
+            linear = self.linears[str(position)] if role in changes else None
+            if isinstance(linear, FusedConstant):
+                linear.shift(changes[role])
 
-    def values(self) -> dict[int, Tensor]:
-        """Return the learned constants as they stand, by position."""
-        found: dict[int, Tensor] = {int(position): one() for position, one in self.linears.items()}
-        return found | {int(position): value for position, value in self.norms.items()}
-
-    def given(self, block: TransformerBlock) -> dict[Node, Tensor]:
-        """Return the same, by the constant nodes of a block as it lies in some graph."""
-        return {block.constants[position][1]: value for position, value in self.values().items()}
+    def values(self, block: TransformerBlock) -> dict[Node, Tensor]:
+        """Return the learned constants as they stand, by the constant nodes of a block as it lies in some graph."""
+        values: dict[str, Tensor] = {position: linear() for position, linear in self.linears.items()} | dict(self.norms.items())
+        return {block.constants[int(position)][1]: value for position, value in values.items()}
 
     def parameter_groups(self, rate: float, coefficient_rate: float) -> Iterator[dict[str, object]]:
         """For `fit`: coefficients of absorbed blocks at their own rate; nothing decays."""
-        for one in self.linears.values():
-            assert isinstance(one, FusedConstant)
-            yield {"params": list(one.own.parameters()), "lr": rate, "weight_decay": 0.0}
-            yield {"params": list(one.coefficients.parameters()), "lr": coefficient_rate, "weight_decay": 0.0}
+        for linear in self.linears.values():
+            assert isinstance(linear, FusedConstant)
+            yield {"params": list(linear.factors.parameters()), "lr": rate, "weight_decay": 0.0}
+            yield {"params": list(linear.coefficients.parameters()), "lr": coefficient_rate, "weight_decay": 0.0}
         yield {"params": list(self.norms.parameters()), "lr": rate, "weight_decay": 0.0}
 
 
@@ -146,14 +142,14 @@ def with_own_constants(graph: Graph, blocks: Sequence[TransformerBlock]) -> Grap
     def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
         if old not in owner:
             return None
-        mine = list(operands)
+        own_operands = list(operands)
         for i, operand in enumerate(old.inputs):
             key = (owner[old], operand)
             if key in positions and len(readers[operand]) > 1:
                 value = value_of(operand)
                 assert value is not None
-                mine[i] = copies.setdefault(key, constant(value, operand.origin))
-        return old.with_inputs(mine) if any(a is not b for a, b in zip(mine, old.inputs, strict=True)) else None
+                own_operands[i] = copies.setdefault(key, constant(value, operand.origin))
+        return moved(old, tuple(own_operands))
 
     return rebuild(graph, change)
 
@@ -162,8 +158,8 @@ def fold(graph: Graph, blocks: Sequence[TransformerBlock], fused: Sequence[Fused
     """Return the graph with the learned constants as plain ones: no operator more than before."""
     values: dict[Node, Array] = {}
     with torch.no_grad():
-        for block, one in zip(blocks, fused, strict=True):
-            values |= {node: value.numpy() for node, value in one.given(block).items()}
+        for block, learned in zip(blocks, fused, strict=True):
+            values |= {node: value.numpy() for node, value in learned.values(block).items()}
 
     def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
         return constant(values[old], old.origin) if old in values else None
@@ -172,29 +168,13 @@ def fold(graph: Graph, blocks: Sequence[TransformerBlock], fused: Sequence[Fused
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    """rows: (stage, step, mean loss) of the steps that ran."""
-
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A graph after learning as a whole, and (stage, step, mean loss)."""
-
-    graph: Graph
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class FusionSchedule:
-    """How long and how fast: epochs may be a fraction; augment as `fit` takes it."""
+    """How long and how fast: epochs may be a fraction."""
 
     epochs: float
     batch: int
     rate: float
     seed: int
-    ema: float = 0.0
 
     def recipe(self, samples: int) -> Recipe:
         per_epoch = max(1, samples // self.batch)
@@ -207,11 +187,10 @@ class FusionSchedule:
             weight_decay=0.0,
             seed=self.seed,
             steps_max=steps,
-            ema=self.ema,
         )
 
 
-FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": feature_mse, "kl": feature_kl}
+FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": feature_mse, "kl": distil}
 
 
 def learn_group(
@@ -227,32 +206,32 @@ def learn_group(
     stage: str,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> Learned:
-    """Train `fused`, in place, so that the blocks of a group `after` one was removed give what those `before` gave.
+) -> tuple[Row, ...]:
+    """Train `fused`, in place, so that the blocks of a group `after` one was removed give what those `before` gave; return
+    (stage, step, mean loss) of the steps that ran.
 
     The graphs are the same up to the group, whose input is computed once for both: by the prefix as fused so far.
     mask: the input that says which tokens count; those that nothing reads after the group do not.
     """
     teacher, student = TorchGraph(before[0], _nothing), TorchGraph(after[0], _nothing)
-    read = tokens_read(*_last(before))
+    read = tokens_read(before[0], before[1][-1])
     start, goal = before[1][0].stream_in, before[1][-1].stream_out
     first, last = after[1][0].stream_in, after[1][-1].stream_out
     curve = _Curve(stage)
 
     def compare(batch: Batch) -> Tensor:
         with torch.no_grad():
-            x, wanted = teacher.evaluate(batch.inputs, [start, goal])
-        given = {first: x}
-        for block, one in zip(after[1], fused, strict=True):
-            given |= one.given(block)
-        (found,) = student.evaluate(batch.inputs, [last], given)
-        value = FEATURE_LOSSES[loss](*(_counted(t, batch, mask, read) for t in (found, wanted)))
-        return curve.add(value)
+            x, target = teacher.evaluate(batch.inputs, [start, goal])
+        known = {first: x}
+        for block, learned in zip(after[1], fused, strict=True):
+            known |= learned.values(block)
+        (output,) = student.evaluate(batch.inputs, [last], known)
+        return curve.add(FEATURE_LOSSES[loss](*(_counted(t, batch, mask, read) for t in (output, target))))
 
     recipe = schedule.recipe(len(next(iter(samples.values()))))
-    groups = [group for one in fused for group in one.parameter_groups(schedule.rate, coefficient_rate)]
+    groups = [group for learned in fused for group in learned.parameter_groups(schedule.rate, coefficient_rate)]
     fit(groups, recipe, LearningData(samples), compare, checkpoint=checkpoint, progress=progress, stage=stage)
-    return Learned(curve.rows())
+    return curve.rows()
 
 
 def distil_whole(
@@ -262,44 +241,39 @@ def distil_whole(
     mask: str | None,
     schedule: FusionSchedule,
     *,
-    temperature: float = 2.0,
     hidden: float = 0.0,
     stage: str = "distillation",
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> Whole:
+) -> tuple[Graph, tuple[Row, ...]]:
     """Train all weights of the student on the teacher's outputs: logits (samples, classes) by their softmax, hidden
-    values by their squared error, over the tokens that count. hidden: weight of the squared error of the last hidden
-    state, of the tokens that are read."""
-    wanted, module = TorchGraph(teacher, _nothing), TorchGraph(student)
+    values by their squared error, over the tokens that count; return the graph, and (stage, step, mean loss). hidden: weight
+    of the squared error of the last hidden state, of the tokens that are read."""
+    answering, module = TorchGraph(teacher, _nothing), TorchGraph(student)
     last = [find_blocks(graph)[-1] for graph in (teacher, student)] if hidden else []
     ends, read = [block.stream_out for block in last], tokens_read(teacher, last[0]) if hidden else ALL
     curve = _Curve(stage)
 
     def compare(batch: Batch) -> Tensor:
         with torch.no_grad():
-            answers = wanted.evaluate(batch.inputs, (*teacher.outputs, *ends[:1]))
+            answers = answering.evaluate(batch.inputs, (*teacher.outputs, *ends[:1]))
         value = torch.zeros(())
-        for i, found in enumerate(module.evaluate(batch.inputs, (*student.outputs, *ends[1:]))):
+        for i, output in enumerate(module.evaluate(batch.inputs, (*student.outputs, *ends[1:]))):
             if i == len(teacher.outputs):
-                value = value + hidden * feature_mse(*(_counted(t, batch, mask, read) for t in (found, answers[i])))
-            elif found.ndim == 2 and found.shape[-1] > 1:
-                value = value + distil(found, answers[i], temperature)
+                value = value + hidden * feature_mse(*(_counted(t, batch, mask, read) for t in (output, answers[i])))
+            elif output.ndim == 2 and output.shape[-1] > 1:
+                value = value + distil(output, answers[i], TEMPERATURE)
             else:
-                value = value + feature_mse(*(_counted(t, batch, mask) for t in (found, answers[i])))
+                value = value + feature_mse(*(_counted(t, batch, mask) for t in (output, answers[i])))
         return curve.add(value)
 
     recipe = schedule.recipe(len(next(iter(samples.values()))))
     fit(module, recipe, LearningData(samples), compare, checkpoint=checkpoint, progress=progress, stage=stage)
-    return Whole(module.to_graph(), curve.rows())
+    return module.to_graph(), curve.rows()
 
 
 def _nothing(node: Node) -> bool:
     return False
-
-
-def _last(graph: tuple[Graph, Sequence[TransformerBlock]]) -> tuple[Graph, TransformerBlock]:
-    return graph[0], graph[1][-1]
 
 
 def _counted(values: Tensor, batch: Batch, mask: str | None, read: slice = ALL) -> Tensor:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node, make
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make
 from edgewright.passes.learn.class_pruning import answers_loss
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import fit

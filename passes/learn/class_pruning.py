@@ -17,9 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.ir import checkpoint
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, checkpoint
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import Batch, fit
 from edgewright.passes.learn.losses import known_answers
@@ -74,13 +72,8 @@ class PruningSchedule:
             images = max(self.batch, round(stage.images * factor))
             return replace(stage, images=images, pool=min(stage.pool, samples))
 
-        return replace(
-            self,
-            channels=longer(self.channels),
-            heads=longer(self.heads),
-            hidden=longer(self.hidden),
-            together=longer(self.together),
-        )
+        channels, heads, hidden, together = map(longer, (self.channels, self.heads, self.hidden, self.together))
+        return replace(self, channels=channels, heads=heads, hidden=hidden, together=together)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +117,13 @@ def prune_for_classes(graph: Graph, classes: Sequence[int], shape: SubShape, tra
 def _stage(graph: Graph, classes: Sequence[int], shape: SubShape, kind: str, number: int, training: SubModelTraining) -> Graph:
     """Return the graph after one cut and its fine-tuning, read from the folder if an earlier run finished it."""
     schedule, stage = training.schedule, training.schedule.stage(kind)
-    kept = None if training.folder is None else training.folder / f"{training.name}-{number}-{kind}.npz"
+    stored = None if training.folder is None else training.folder / f"{training.name}-{number}-{kind}.npz"
     index = balanced(training.data.labels, classes, stage.pool, training.seed + number)
     chosen = training.data.choose(index)
     part = LearningData(chosen.inputs, relabelled(_labels(chosen), classes))
-    wanted = collapsed(training.teacher[index], classes)
+    answers = collapsed(training.teacher[index], classes)
     judged = part.choose(np.arange(min(len(part), schedule.score_images)))
-    start = kept.with_suffix(".start.npz") if kept is not None else None
+    start = stored.with_suffix(".start.npz") if stored is not None else None
     if start is not None and start.is_file():
         cut = checkpoint.load(start)
     else:
@@ -140,31 +133,26 @@ def _stage(graph: Graph, classes: Sequence[int], shape: SubShape, kind: str, num
     module = TorchGraph(cut)
     accuracy_cut = _accuracy(module, judged)
     divergence = float(_divergence(_log_answers(TorchGraph(graph), judged), _log_answers(module, judged)))
-    steps = max(1, stage.images // schedule.batch)
-    epochs = -(-steps // max(1, len(part) // schedule.batch))
-    recipe = Recipe(
-        epochs, min(schedule.batch, len(part)), stage.rate, warmup_epochs=0.25, ema=0.99, seed=training.seed, steps_max=steps
-    )
+    steps, settings = max(1, stage.images // schedule.batch), {"warmup_epochs": 0.25, "ema": 0.99, "seed": training.seed}
+    recipe = Recipe.of_steps(steps, len(part), schedule.batch, stage.rate, **settings)
     history = fit(
         module,
         recipe,
         part,
-        answers_loss(module, wanted),
-        checkpoint=None if kept is None else kept.with_suffix(".pt"),
+        answers_loss(module, answers),
+        checkpoint=None if stored is None else stored.with_suffix(".pt"),
         progress=training.progress,
         stage=f"{training.name}, {UNITS[kind]}",
     )
-    before = len(structure_of(graph, (FEATURES,)).groups(kind)[0])
+    units = len(structure_of(graph, (FEATURES,)).groups(kind)[0]), shape.left(kind)
     accuracy = _accuracy(module, judged)
-    training.said.append(
-        Pruned(kind, before, shape.left(kind), divergence, accuracy_cut, accuracy, stage.images, history.seconds)
-    )
+    training.said.append(Pruned(kind, *units, divergence, accuracy_cut, accuracy, stage.images, history.seconds))
     return module.to_graph()
 
 
-def answers_loss(module: TorchGraph, wanted: Array) -> Callable[[Batch], Tensor]:
+def answers_loss(module: TorchGraph, answers: Array) -> Callable[[Batch], Tensor]:
     """Return divergence from the whole model's answers, and cross entropy with the labels."""
-    target = torch.from_numpy(wanted.astype(np.float32))
+    target = torch.from_numpy(answers.astype(np.float32))
 
     def loss(batch: Batch) -> Tensor:
         assert batch.labels is not None
@@ -180,7 +168,7 @@ def cut_to(graph: Graph, shape: SubShape, kind: str, data: LearningData, schedul
     few = data.choose(np.arange(min(len(data), schedule.exact_images)))
     answers = _log_answers(TorchGraph(graph), few)
     certain: list[Unit] = []
-    open_: list[tuple[list[Unit], int]] = []
+    undecided: list[tuple[list[Unit], int]] = []
     for group, units in enumerate(structure.groups(kind)):
         surplus = len(units) - shape.left(kind)
         if surplus <= 0:
@@ -189,9 +177,9 @@ def cut_to(graph: Graph, shape: SubShape, kind: str, data: LearningData, schedul
         low = max(0, surplus - schedule.exact // 2) if len(units) > schedule.exact else 0
         high = min(len(units), low + schedule.exact)
         certain += order[:low]
-        open_.append((order[low:high], surplus - low))
+        undecided.append((order[low:high], surplus - low))
     dropped = list(certain)
-    for candidates, count in open_:
+    for candidates, count in undecided:
         if count in (0, len(candidates)):  # nothing to choose
             dropped += candidates[:count]
             continue
@@ -218,15 +206,15 @@ def estimate_divergence(structure: Structure, kind: str, data: LearningData, bat
         drawn = torch.multinomial(answers.detach().exp(), 1, generator=generator)
         gradients = torch.autograd.grad(answers.gather(1, drawn).sum(), values, allow_unused=True)
         count = len(answers)
-        found = [torch.zeros(count, len(units)) for units in groups]
-        slope = {node: (value, gradient) for node, value, gradient in zip(nodes, values, gradients, strict=True)}
+        slopes = [torch.zeros(count, len(units)) for units in groups]
+        at_node = dict(zip(nodes, zip(values, gradients, strict=True), strict=True))
         for g, node in places:
-            value, gradient = slope[node]
+            value, gradient = at_node[node]
             if gradient is not None:
                 product = (value * gradient).detach().reshape(count, -1, value.shape[-1]).sum(1)
-                found[g] += product @ masks[g, node].T
-        for total, one in zip(totals, found, strict=True):
-            total += 0.5 * one.square().sum(0).numpy()
+                slopes[g] += product @ masks[g, node].T
+        for total, slope in zip(totals, slopes, strict=True):
+            total += 0.5 * slope.square().sum(0).numpy()
     return [total / len(data) for total in totals]
 
 
@@ -236,10 +224,10 @@ def balanced(labels: Array | None, classes: Sequence[int], count: int, seed: int
     assert labels is not None
     rng = np.random.default_rng(seed)
     every = np.unique(labels)
-    mine = [c for c in every if c in set(classes)]
+    own = [c for c in every if c in set(classes)]
     others = [c for c in every if c not in set(classes)]
     chosen: list[Array] = []
-    for group, share in ((mine, count // 2 if others else count), (others, count - count // 2)):
+    for group, share in ((own, count // 2 if others else count), (others, count - count // 2)):
         if not group:
             continue
         each = max(1, share // len(group))
@@ -251,9 +239,9 @@ def _log_answers(module: TorchGraph, data: LearningData) -> Tensor:
     return functional.log_softmax(torch.from_numpy(outputs(module, data)[LOGITS]), -1)
 
 
-def _divergence(wanted: Tensor, found: Tensor) -> Tensor:
-    """Return KL(wanted, found), mean over samples; both log probabilities."""
-    return functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
+def _divergence(before: Tensor, after: Tensor) -> Tensor:
+    """Return KL(before, after), mean over samples; both log probabilities."""
+    return functional.kl_div(after, before, reduction="batchmean", log_target=True)
 
 
 def _accuracy(module: TorchGraph, data: LearningData) -> float:

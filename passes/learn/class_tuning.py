@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.learn.class_fusion import feature_names
 from edgewright.passes.learn.class_pruning import LABEL_SHARE, PruningStage
 from edgewright.passes.learn.dataset import LearningData
@@ -51,9 +50,9 @@ class Deployment(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return (samples, classes) of all, and (samples, own classes + other) of each sub-model."""
-        found = [sub_model(inputs) for sub_model in self.sub_models]
-        features = {name: one[FEATURES] for name, one in zip(feature_names(len(found)), found, strict=True)}
-        return self.fusion(features)[LOGITS], [one[LOGITS] for one in found]
+        outputs = [sub_model(inputs) for sub_model in self.sub_models]
+        features = {name: each[FEATURES] for name, each in zip(feature_names(len(outputs)), outputs, strict=True)}
+        return self.fusion(features)[LOGITS], [each[LOGITS] for each in outputs]
 
 
 def tune_together(
@@ -73,18 +72,15 @@ def tune_together(
     labelled."""
     begun = time.monotonic()
     index = np.random.default_rng(seed).permutation(len(data))[: stage.pool]
-    part = data.choose(index)
+    chosen = data.choose(index)
     module = Deployment(sub_models, fusion)
-    steps = max(1, stage.images // batch)
-    epochs = -(-steps // max(1, len(part) // batch))
-    recipe = Recipe(
-        epochs, min(batch, len(part)), stage.rate, warmup_epochs=0.1, weight_decay=0.01, ema=0.99, seed=seed, steps_max=steps
-    )
-    loss = _loss(module, partition, teacher[index], part)
-    history = fit(module, recipe, part, loss, checkpoint=checkpoint, progress=progress, stage=STAGE)
-    made = [one.to_graph() for one in (*module.sub_models, module.fusion) if isinstance(one, TorchGraph)]
+    settings = {"warmup_epochs": 0.1, "weight_decay": 0.01, "ema": 0.99, "seed": seed}
+    recipe = Recipe.of_steps(max(1, stage.images // batch), len(chosen), batch, stage.rate, **settings)
+    loss = _loss(module, partition, teacher[index], chosen)
+    history = fit(module, recipe, chosen, loss, checkpoint=checkpoint, progress=progress, stage=STAGE)
+    trained = [part.to_graph() for part in (*module.sub_models, module.fusion) if isinstance(part, TorchGraph)]
     ends = history.epochs[0].loss, history.epochs[-1].loss
-    return Together(tuple(made[:-1]), made[-1], ends, stage.images, time.monotonic() - begun)
+    return Together(tuple(trained[:-1]), trained[-1], ends, stage.images, time.monotonic() - begun)
 
 
 def _loss(
@@ -92,7 +88,7 @@ def _loss(
 ) -> Callable[[Batch], Tensor]:
     assert data.labels is not None
     everything = torch.from_numpy(teacher.astype(np.float32))
-    own = [
+    by_part = [
         (torch.from_numpy(collapsed(teacher, part).astype(np.float32)), torch.from_numpy(relabelled(data.labels, part)))
         for part in partition
     ]
@@ -101,8 +97,9 @@ def _loss(
         assert batch.labels is not None
         answers, alone = module(batch.inputs)
         value = known_answers(answers, everything[batch.index], batch.labels, LABEL_SHARE)
-        for found, (wanted, labels) in zip(alone, own, strict=True):
-            value = value + OWN_SHARE / len(own) * known_answers(found, wanted[batch.index], labels[batch.index], LABEL_SHARE)
+        for logits, (part, labels) in zip(alone, by_part, strict=True):
+            loss_alone = known_answers(logits, part[batch.index], labels[batch.index], LABEL_SHARE)
+            value = value + OWN_SHARE / len(by_part) * loss_alone
         return value
 
     return loss

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.names import plain
 
 NAMED = 12  # classes listed in a message
@@ -29,9 +28,9 @@ class LearningData:
         object.__setattr__(self, "inputs", {name: np.asarray(value) for name, value in self.inputs.items()})
         if self.labels is not None:
             object.__setattr__(self, "labels", np.asarray(self.labels))
-        found = list(_problems(self.inputs, self.labels))
-        if found:
-            raise CompileError(found)
+        problems = list(_problems(self.inputs, self.labels))
+        if problems:
+            raise CompileError(problems)
         if self.labels is not None:
             object.__setattr__(self, "labels", self.labels.astype(np.int64))
 
@@ -43,34 +42,6 @@ class LearningData:
         labels = None if self.labels is None else self.labels[index]
         return LearningData({name: value[index] for name, value in self.inputs.items()}, labels)
 
-    def split(self, share: float, seed: int = 0) -> tuple[LearningData, LearningData]:
-        """Return all other samples, and a random share of the samples (at least one in each): to train on, and to judge by.
-
-        With one label a sample, the share holds of every class. L006 for fewer than two samples.
-        """
-        self.check(least=2, purpose="to hold some back")
-        held = np.zeros(len(self), bool)
-        for members in self._classes(np.random.default_rng(seed)):
-            held[members[: round(share * len(members))]] = True
-        order = np.random.default_rng(seed).permutation(len(self))
-        if not held.any() or held.all():
-            held[order[0]] = not held[order[0]]
-        return self.choose(np.flatnonzero(~held)), self.choose(np.flatnonzero(held))
-
-    def take(self, count: int, seed: int = 0) -> LearningData:
-        """Return `count` random samples in random order. Raise L006 when there are fewer."""
-        self.check(least=count, purpose="as asked")
-        return self.choose(np.random.default_rng(seed).permutation(len(self))[:count])
-
-    def _classes(self, rng: np.random.Generator) -> Iterator[Array]:
-        """Yield positions of each class in random order; of all samples where labels are not one a sample."""
-        order = rng.permutation(len(self))
-        if self.labels is None or self.labels.ndim > 1:
-            yield order
-            return
-        for label in np.unique(self.labels):
-            yield order[self.labels[order] == label]
-
     def check(
         self,
         graph: Graph | None = None,
@@ -78,39 +49,29 @@ class LearningData:
         *,
         labelled: bool = False,
         every_class: bool = False,
-        least: int = 1,
         purpose: str = "for this step",
     ) -> None:
         """Raise everything at once: L010 inputs that do not fit the graph, L007 no labels where `labelled`, L004 labels
-        outside [0, classes), L005 classes without a sample where `every_class`, L006 fewer samples than `least`."""
-        found = list(_misfits(self, graph)) if graph is not None else []
-        if len(self) < least:
-            found.append(
-                Diagnostic(
-                    "L006",
-                    f"{len(self)} samples are too few",
-                    because=f"{least} are needed {purpose}",
-                    help=f"give at least {least} samples in --data",
-                )
-            )
+        outside [0, classes), L005 classes without a sample where `every_class`."""
+        problems = list(_misfits(self, graph)) if graph is not None else []
         if labelled and self.labels is None:
-            found.append(
+            problems.append(
                 Diagnostic("L007", "the data has no labels", because=f"they are needed {purpose}", help="add an array labels")
             )
         if classes is not None and self.labels is not None:
-            found += _label_problems(self.labels, classes, every_class)
-        if found:
-            raise CompileError(found)
+            problems += _label_problems(self.labels, classes, every_class)
+        if problems:
+            raise CompileError(problems)
 
     @property
     def digest(self) -> str:
         """The same for the same samples, labels included."""
-        found = hashlib.blake2b(digest_size=16)
+        state = hashlib.blake2b(digest_size=16)
         for name, value in (*sorted(self.inputs.items()), ("labels", self.labels)):
             if value is not None:
-                found.update(f"{name} {value.dtype.str} {value.shape}".encode())
-                found.update(np.ascontiguousarray(value).data)
-        return found.hexdigest()
+                state.update(f"{name} {value.dtype.str} {value.shape}".encode())
+                state.update(np.ascontiguousarray(value).data)
+        return state.hexdigest()
 
 
 def _problems(inputs: Mapping[str, Array], labels: Array | None) -> Iterator[Diagnostic]:
@@ -138,15 +99,15 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _misfits(data: LearningData, graph: Graph) -> Iterator[Diagnostic]:
-    wanted = {node.name: node for node in graph.inputs}
-    if set(wanted) != set(data.inputs):
+    model_inputs = {node.name: node for node in graph.inputs}
+    if set(model_inputs) != set(data.inputs):
         yield Diagnostic(
             "L010",
             "the data's arrays are not the model's inputs",
-            because=f"the data has {_names(data.inputs)}, the model takes {_names(wanted)}",
+            because=f"the data has {_names(data.inputs)}, the model takes {_names(model_inputs)}",
             help="name the arrays like the inputs",
         )
-    for name, node in wanted.items():
+    for name, node in model_inputs.items():
         value = data.inputs.get(name)
         if value is not None and value.shape[1:] != node.shape[1:]:
             yield Diagnostic("L010", f"samples of {plain(name)} have shape {value.shape[1:]}, the model takes {node.shape[1:]}")

@@ -1,7 +1,7 @@
-"""The training loop of every pass that learns: AdamW, warm-up and cosine, an average of the weights, early stopping.
+"""The training loop of every pass that learns: AdamW, warm-up and cosine, an average of the weights.
 
-Whatever a step draws at random (its samples, the augmentation, torch's own generator) depends on the seed and the step's
-number alone, so that a run resumed from any step ends with the same bits.
+Whatever a step draws at random (its samples, torch's own generator) depends on the seed and the step's number alone, so that
+a run resumed from any step ends with the same bits.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir.types import Array
+from edgewright.passes.diagnostics import fail
+from edgewright.passes.ir import Array
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.progress import silent
 from edgewright.passes.learn.recipe import Recipe
@@ -40,26 +41,19 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One pass over the data: mean loss, and the score that `validate` gave."""
+    """One pass over the data, with its mean loss."""
 
     number: int
     loss: float
-    score: float | None
     seconds: float = field(compare=False)
-
-    def __str__(self) -> str:
-        score = "" if self.score is None else f" score {self.score:.4f}"
-        return f"epoch {self.number} loss {self.loss:.4f}{score} {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What happened: epochs, steps taken, the epoch whose weights were kept if `patience` watched, and time."""
+    """What happened: epochs, steps taken, and time."""
 
     epochs: tuple[Epoch, ...]
     steps: int
-    best: int | None
-    stopped_early: bool
     seconds: float = field(compare=False)
 
 
@@ -75,16 +69,13 @@ def fit(
     *,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-    validate: Callable[[], float] | None = None,
-    augment: Callable[[Batch, torch.Generator], Batch] | None = None,
     stage: str = "training",
 ) -> History:
     """Train what requires gradients in a module or in groups of parameters, in place.
 
-    `loss` is made small over batches of the data; `validate` scores the (averaged) weights after each epoch, more is
-    better, and `patience` watches it, or the mean loss where there is not one. With `checkpoint`, a file written whole or not
-    at all after every epoch and every minute: the same call goes on from it, or returns at once what had been finished.
-    Without patience the last epoch's weights stay, with it the best one's; averaged if `ema`.
+    `loss` is made small over batches of the data. With `checkpoint`, a file written whole or not at all after every epoch
+    and every minute: the same call goes on from it, or returns at once what had been finished. The last weights stay,
+    averaged if `ema`.
     CompileError: L008 when the loss is not finite, L009 for a checkpoint of another run or a damaged one.
     """
     run = _Run(learner, recipe, data, stage)
@@ -94,9 +85,9 @@ def fit(
     saved = time.monotonic()
     while not run.state.finished:
         tell(stage, run.state.step, run.steps)
-        run.step(loss, augment)
+        run.step(loss)
         if run.at_epoch_end:
-            run.end_epoch(validate)
+            run.end_epoch()
         if checkpoint is not None and (run.at_epoch_end or time.monotonic() - saved > SAVE_SECONDS):
             write_state(checkpoint, run.snapshot())
             saved = time.monotonic()
@@ -130,7 +121,6 @@ class _Run:
         self.state = RunState()
         self._order: tuple[int, Array] = (-1, np.empty(0))
         self._initial = _digest(self.parameters)
-        self._generator = torch.Generator()
 
     @property
     def at_epoch_end(self) -> bool:
@@ -145,22 +135,22 @@ class _Run:
         inputs = {name: torch.from_numpy(value[index]) for name, value in self.data.inputs.items()}
         return Batch(inputs, labels, torch.from_numpy(index))
 
-    def step(self, loss: Callable[[Batch], Tensor], augment: Callable[[Batch, torch.Generator], Batch] | None) -> None:
+    def step(self, loss: Callable[[Batch], Tensor]) -> None:
         begun, step = time.monotonic(), self.state.step
         if self.module is not None:
             self.module.train()
         seed = int(np.random.default_rng((self.recipe.seed, step, 1)).integers(1 << 62))
-        self._generator.manual_seed(seed)
         batch = self.batch(step)
         share = self.recipe.rate_at(step, len(self.data))
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = peak * share
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.default_generator.manual_seed(seed)
-            value = loss(batch if augment is None else augment(batch, self._generator))
-            found = float(value.detach())
-            if not math.isfinite(found):
-                raise _diverged(self.stage, step, found)
+            value = loss(batch)
+            number = float(value.detach())
+            if not math.isfinite(number):
+                hint = "lower the learning rate, and check that the data is preprocessed as in training"
+                fail("L008", f"training diverged: the loss is {number}", f"{self.stage}, step {step + 1}", help=hint)
             self.optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(value)
         if self.recipe.clip:
@@ -171,63 +161,28 @@ class _Run:
             with torch.no_grad():
                 torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - keep)
         self.state.step += 1
-        self.state.loss_sum += found
+        self.state.loss_sum += number
         self.state.loss_count += 1
         self.state.seconds += time.monotonic() - begun
 
-    def end_epoch(self, validate: Callable[[], float] | None) -> None:
-        state, begun = self.state, time.monotonic()
-        loss = state.loss_sum / state.loss_count
-        score = None
-        if validate is not None:
-            self._swap()
-            if self.module is not None:
-                self.module.eval()
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                score = float(validate())
-            self._swap()
-        state.seconds += time.monotonic() - begun
+    def end_epoch(self) -> None:
+        state = self.state
         seconds = state.seconds - sum(epoch["seconds"] for epoch in state.epochs)
-        state.epochs.append({"number": len(state.epochs) + 1, "loss": loss, "score": score, "seconds": seconds})
+        loss = state.loss_sum / state.loss_count
+        state.epochs.append({"number": len(state.epochs) + 1, "loss": loss, "seconds": seconds})
         state.loss_sum, state.loss_count = 0.0, 0
         state.finished = state.step >= self.steps
-        if self.recipe.patience is not None:
-            self._watch(-loss if score is None else score)
-
-    def _watch(self, score: float) -> None:
-        """Keep the best weights, and finishes when `patience` epochs brought none."""
-        state, patience = self.state, self.recipe.patience
-        assert patience is not None
-        if state.best_score is None or score > state.best_score:
-            state.best_score, state.best_epoch = score, len(state.epochs)
-            state.best = [tensor.detach().clone() for tensor in self.average or self.parameters]
-        elif len(state.epochs) - state.best_epoch >= patience:
-            state.stopped_early = not state.finished
-            state.finished = True
-
-    def _swap(self) -> None:
-        """Put the averaged weights in the place of the trained ones, and back."""
-        if self.average is not None:
-            with torch.no_grad():
-                for parameter, average in zip(self.parameters, self.average, strict=True):
-                    trained = parameter.detach().clone()
-                    parameter.copy_(average)
-                    average.copy_(trained)
 
     def finish(self) -> History:
         state = self.state
-        final = state.best if self.recipe.patience is not None else self.average
-        if final is not None:
-            with torch.no_grad():
-                for parameter, value in zip(self.parameters, final, strict=True):
-                    parameter.copy_(value)
+        if self.average is not None:
+            _copy(self.average, self.parameters)
         if self.module is not None:
             self.module.eval()
         self.optimiser.zero_grad(set_to_none=True)
-        best = state.best_epoch if self.recipe.patience is not None else None
-        epochs = tuple(Epoch(**epoch) for epoch in state.epochs)
-        return History(epochs, state.step, best, state.stopped_early, state.seconds)
+        return History(tuple(Epoch(**epoch) for epoch in state.epochs), state.step, state.seconds)
 
+    @cached_property
     def _identity(self) -> dict[str, Any]:
         """Return what makes this run the same as another: else a checkpoint is not its own."""
         return {
@@ -239,7 +194,7 @@ class _Run:
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "identity": self._identity_once(),
+            "identity": self._identity,
             "state": dict(vars(self.state)),
             "parameters": [p.detach() for p in self.parameters],
             "average": self.average,
@@ -247,26 +202,22 @@ class _Run:
             "optimiser": self.optimiser.state_dict(),
         }
 
-    def _identity_once(self) -> dict[str, Any]:
-        if not hasattr(self, "_known"):
-            self._known = self._identity()
-        return self._known
-
     def resume(self, checkpoint: Path) -> None:
         """Goes on from a checkpoint where there is one."""
-        found = read_state(checkpoint, self._identity_once())
-        if found is None:
+        saved = read_state(checkpoint, self._identity)
+        if saved is None:
             return
-        self.state = RunState(**found["state"])
-        with torch.no_grad():
-            for own, read in (
-                (self.parameters, found["parameters"]),
-                (self.average or [], found["average"] or []),
-                (self.buffers, found["buffers"]),
-            ):
-                for tensor, value in zip(own, read, strict=True):
-                    tensor.copy_(value)
-        self.optimiser.load_state_dict(found["optimiser"])
+        self.state = RunState(**saved["state"])
+        _copy(saved["parameters"], self.parameters)
+        _copy(saved["average"] or [], self.average or [])
+        _copy(saved["buffers"], self.buffers)
+        self.optimiser.load_state_dict(saved["optimiser"])
+
+
+def _copy(values: Iterable[Tensor], targets: Iterable[Tensor]) -> None:
+    with torch.no_grad():
+        for target, value in zip(targets, values, strict=True):
+            target.copy_(value)
 
 
 def _groups(learner: Learner, recipe: Recipe) -> list[dict[str, Any]]:
@@ -285,21 +236,8 @@ def _groups(learner: Learner, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:
-    found = hashlib.blake2b(digest_size=16)
+    state = hashlib.blake2b(digest_size=16)
     for tensor in tensors:
-        found.update(f"{tuple(tensor.shape)}".encode())
-        found.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
-    return found.hexdigest()
-
-
-def _diverged(stage: str, step: int, loss: float) -> CompileError:
-    return CompileError(
-        [
-            Diagnostic(
-                "L008",
-                f"training diverged: the loss is {loss}",
-                f"{stage}, step {step + 1}",
-                help="lower the learning rate, and check that the data is preprocessed as in training",
-            )
-        ]
-    )
+        state.update(f"{tuple(tensor.shape)}".encode())
+        state.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
+    return state.hexdigest()

@@ -7,11 +7,9 @@ thresholds learn too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.fit import Batch, History, fit
 from edgewright.passes.learn.losses import distil, feature_mse
@@ -25,14 +23,6 @@ from edgewright.passes.transform import Progress
 TEMPERATURE = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """The graph with what it learned, and how the training went."""
-
-    graph: Graph
-    history: History
-
-
 def tune(
     teacher: Graph,
     student: Graph,
@@ -43,32 +33,34 @@ def tune(
     hidden: float = 0.0,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> Tuned:
-    """Distillation: logits (samples, classes) by their softmax, other outputs by their relative squared error.
+) -> tuple[Graph, History]:
+    """Distillation: logits (samples, classes) by their softmax, other outputs by their relative squared error. Return the
+    graph with what it learned, and how the training went.
 
     pairs: values of teacher and student that have to be alike too, with weight `hidden` in all.
     """
-    wanted = TorchGraph(teacher, lambda node: False)
+    answering = TorchGraph(teacher, lambda node: False)
     module = TorchGraph(student, (learnable_constants(student) | hash_functions(student)).__contains__)
-    inner, own = [a for a, _ in pairs] if hidden else [], [b for _, b in pairs] if hidden else []
+    theirs, ours = [a for a, _ in pairs] if hidden else [], [b for _, b in pairs] if hidden else []
     outputs = len(student.outputs)
 
     def compare(batch: Batch) -> Tensor:
         with torch.no_grad():
-            answers = wanted.evaluate(batch.inputs, (*teacher.outputs, *inner))
-        found = module.evaluate(batch.inputs, (*student.outputs, *own))
-        value = torch.zeros(())
-        for one, answer in zip(found[:outputs], answers[:outputs], strict=True):
-            classes = one.ndim == 2 and one.shape[-1] > 1
-            value = value + (distil(one, answer, TEMPERATURE) if classes else feature_mse(one, answer))
-        for one, answer in zip(found[outputs:], answers[outputs:], strict=True):
-            value = value + hidden / len(own) * feature_mse(one, answer)
-        return value
+            answers = answering.evaluate(batch.inputs, (*teacher.outputs, *theirs))
+        values = module.evaluate(batch.inputs, (*student.outputs, *ours))
+        total = torch.zeros(())
+        for i, (value, answer) in enumerate(zip(values, answers, strict=True)):
+            if i >= outputs:
+                total = total + hidden / len(ours) * feature_mse(value, answer)
+            else:
+                classes = value.ndim == 2 and value.shape[-1] > 1
+                total = total + (distil(value, answer, TEMPERATURE) if classes else feature_mse(value, answer))
+        return total
 
     history = fit(
         module, recipe, LearningData(samples), compare, checkpoint=checkpoint, progress=progress, stage="tune hashed attention"
     )
-    return Tuned(module.to_graph(), history)
+    return module.to_graph(), history
 
 
 def hash_functions(graph: Graph) -> set[Node]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.types import Array
-from edgewright.passes.ops.hash_codes import NORM_FLOOR
+from edgewright.passes.ir import Array
+from edgewright.passes.ops.hashing import NORM_FLOOR
+from edgewright.passes.ops.numeric import float32
 
 TOKENS = 256  # of a sample, at most: pairs of them are compared
 STEPS = 60  # of gradient descent for each bit
@@ -48,24 +49,16 @@ def learn_hashing(
     sigma = max(float(distances.mean()), 1e-6)
     chosen = rng.permutation(tokens)[:TOKENS]
     if scores is None:
-        near = directions[:, :, chosen]
-        pairs = [_extremes(x @ x.swapaxes(1, 2)) for x in near]
+        pairs = [_extremes(x @ x.swapaxes(1, 2)) for x in directions[:, :, chosen]]
     else:
         q, k = (_by_head(x[:, chosen], heads) for x in scores)
         pairs = [_centred(a @ b.swapaxes(1, 2)) for a, b in zip(q, k, strict=True)]
     kernels = np.exp(distances / (-2 * sigma))
     centres = kernels.mean(axis=(1, 2))
-    learned = [
-        _bits((kernel - centre)[:, chosen], similar, bits)
-        for kernel, centre, similar in zip(kernels, centres, pairs, strict=True)
-    ]
-    coefficients = np.stack(learned)
+    by_head = zip(kernels, centres, pairs, strict=True)
+    coefficients = np.stack([_bits((kernel - centre)[:, chosen], similar, bits) for kernel, centre, similar in by_head])
     threshold = np.einsum("hrm,hm->hr", coefficients, centres)
-    return HashFunctions(_float32(anchors), _float32(coefficients), _float32(threshold), sigma)
-
-
-def _float32(x: Array) -> Array:
-    return x.astype(np.float32)
+    return HashFunctions(float32(anchors), float32(coefficients), float32(threshold), sigma)
 
 
 def _by_head(x: Array, heads: int) -> Array:
@@ -76,8 +69,7 @@ def _by_head(x: Array, heads: int) -> Array:
 
 def _directions(u: Array, heads: int) -> Array:
     split = _by_head(u, heads)
-    found: Array = split / np.sqrt(np.square(split).sum(axis=-1, keepdims=True) + NORM_FLOOR)
-    return found
+    return np.asarray(split / np.sqrt(np.square(split).sum(axis=-1, keepdims=True) + NORM_FLOOR))
 
 
 def _anchors(directions: Array, supports: int, rng: np.random.Generator) -> Array:
@@ -90,27 +82,25 @@ def _anchors(directions: Array, supports: int, rng: np.random.Generator) -> Arra
 
 def _distances(x: Array, anchors: Array) -> Array:
     squares = np.square(x).sum(axis=-1, keepdims=True) + np.square(anchors).sum(axis=-1)
-    found: Array = np.maximum(squares - 2 * (x @ anchors.T), 0)
-    return found
+    return np.asarray(np.maximum(squares - 2 * (x @ anchors.T), 0))
 
 
 def _extremes(products: Array) -> Array:
     """+1 at the largest of each row, -1 at the smallest, 0 elsewhere."""
     count = max(1, min(PAIRS, products.shape[-1] // 2))
     order = np.argsort(products, axis=-1, kind="stable")
-    found = np.zeros_like(products)
-    np.put_along_axis(found, order[..., :count], -1.0, -1)
-    np.put_along_axis(found, order[..., -count:], 1.0, -1)
-    return (found + found.swapaxes(-1, -2)) / 2
+    signs = np.zeros_like(products)
+    np.put_along_axis(signs, order[..., :count], -1.0, -1)
+    np.put_along_axis(signs, order[..., -count:], 1.0, -1)
+    return (signs + signs.swapaxes(-1, -2)) / 2
 
 
 def _centred(products: Array) -> Array:
     """Return scores less their mean for each query, which a softmax does not see; symmetric, and clipped at two
     deviations."""
-    found = products - products.mean(axis=-1, keepdims=True)
-    found = (found + found.swapaxes(-1, -2)) / 2
-    clipped: Array = np.clip(found / max(2 * float(found.std()), 1e-12), -1.0, 1.0)
-    return clipped
+    centred = products - products.mean(axis=-1, keepdims=True)
+    symmetric = (centred + centred.swapaxes(-1, -2)) / 2
+    return np.asarray(np.clip(symmetric / max(2 * float(symmetric.std()), 1e-12), -1.0, 1.0))
 
 
 def _bits(kernel: Array, similar: Array, bits: int) -> Array:
@@ -121,22 +111,21 @@ def _bits(kernel: Array, similar: Array, bits: int) -> Array:
     spread = flat.T @ flat / len(flat)
     root = np.linalg.inv(np.linalg.cholesky(spread + 1e-6 * max(np.trace(spread), 1e-12) / supports * np.eye(supports)))
     rest = bits * similar
-    found = np.zeros((bits, supports))
+    coefficients = np.zeros((bits, supports))
     for bit in range(bits):
         pulled = (kernel.swapaxes(1, 2) @ (rest @ kernel)).sum(axis=0)
         _, vectors = np.linalg.eigh(root @ pulled @ root.T)
         start = _upright(root.T @ vectors[:, -1])  # what the signs relaxed to reals would take
         best = _descend(kernel, rest, start)
-        found[bit] = best * (MARGIN / max(float(np.sqrt(np.square(flat @ best).mean())), 1e-12))
+        coefficients[bit] = best * (MARGIN / max(float(np.sqrt(np.square(flat @ best).mean())), 1e-12))
         signs = _signs(kernel, best)
         rest = rest - signs[:, :, None] * signs[:, None, :]
-    return found
+    return coefficients
 
 
 def _upright(vector: Array) -> Array:
     """Return eigenvectors with a fixed sign: the largest entry of each becomes positive."""
-    turned: Array = vector * np.sign(vector[np.argmax(np.abs(vector))] or 1.0)
-    return turned
+    return np.asarray(vector * np.sign(vector[np.argmax(np.abs(vector))] or 1.0))
 
 
 def _signs(kernel: Array, a: Array) -> Array:
@@ -180,13 +169,13 @@ def shared_projection(x: Array, query: tuple[Array, Array], key: tuple[Array, Ar
     values = np.maximum(values, 1e-9 * float(values[-1]))
     root, inverse = (axes * np.sqrt(values)) @ axes.T, (axes / np.sqrt(values)) @ axes.T
     wq, wk = (_affine(*part).reshape(heads, -1, flat.shape[1] + 1) for part in (query, key))
-    found = []
+    by_head = []
     for a, b in zip(wq, wk, strict=True):
         form = root @ (a.T @ b + b.T @ a) @ root / 2
         strength, directions = np.linalg.eigh(form)
-        kept = np.sqrt(np.maximum(strength[-len(a) :], 0.0))
-        found.append(np.array([s * _upright(v) for s, v in zip(kept, directions[:, -len(a) :].T, strict=True)]) @ inverse)
-    whole = np.concatenate(found).astype(np.float32)
+        lengths = np.sqrt(np.maximum(strength[-len(a) :], 0.0))
+        by_head.append(np.array([s * _upright(v) for s, v in zip(lengths, directions[:, -len(a) :].T, strict=True)]) @ inverse)
+    whole = np.concatenate(by_head).astype(np.float32)
     return whole[:, :-1], whole[:, -1]
 
 

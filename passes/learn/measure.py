@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.torch_graph import TorchGraph
 from edgewright.passes.learn.torch_import import Tensor, torch
@@ -49,5 +48,4 @@ def agreement(
 
 def _chosen(model: Graph | TorchGraph, data: LearningData, output: str | None, batch: int) -> Array:
     graph = model if isinstance(model, Graph) else model.graph
-    found: Array = outputs(model, data, batch)[output or graph.output_names[0]].argmax(-1)
-    return found
+    return np.asarray(outputs(model, data, batch)[output or graph.output_names[0]].argmax(-1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +13,7 @@ class Recipe:
     down to a hundredth of it.
 
     weight_decay acts on matrices alone; clip bounds the norm of all gradients together (0: no bound); ema averages the
-    weights over steps with this factor (0: off). patience: epochs without a better score before training stops, the best
-    weights are then kept. steps_max ends training, schedule included, after as many steps.
+    weights over steps with this factor (0: off). steps_max ends training, schedule included, after as many steps.
     """
 
     epochs: int
@@ -24,7 +24,6 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.0
     seed: int = 0
-    patience: int | None = None
     steps_max: int | None = None
 
     def __post_init__(self) -> None:
@@ -32,8 +31,13 @@ class Recipe:
             raise ValueError(f"{self.epochs} epochs of batches of {self.batch} at rate {self.rate}")
         if not 0 <= self.ema < 1 or self.clip < 0 or self.weight_decay < 0 or self.warmup_epochs < 0 or self.seed < 0:
             raise ValueError(f"a negative setting, or an average that never moves: {self}")
-        if (self.patience is not None and self.patience < 1) or (self.steps_max is not None and self.steps_max < 1):
-            raise ValueError(f"patience {self.patience} and steps_max {self.steps_max} are at least 1")
+        if self.steps_max is not None and self.steps_max < 1:
+            raise ValueError(f"steps_max {self.steps_max} is less than 1")
+
+    @classmethod
+    def of_steps(cls, steps: int, samples: int, batch: int, rate: float, **settings: Any) -> Recipe:
+        """Return the recipe of so many steps over so many samples; warmup_epochs and the rest as fields."""
+        return cls(-(-steps // max(1, samples // batch)), min(batch, samples), rate, steps_max=steps, **settings)
 
     def steps_per_epoch(self, samples: int) -> int:
         """Return whole batches in so many samples; one smaller batch where there are too few for one."""

@@ -9,24 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.learn.torch_import import Tensor, torch
+from edgewright.passes.learn.torch_import import torch
 
 VERSION = 1
 
 
 @dataclass
 class RunState:
-    """The progress of a run, besides the weights: steps, finished epochs, the running loss, and the best weights so far."""
+    """The progress of a run, besides the weights: steps, finished epochs, and the running loss."""
 
     step: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    best_score: float | None = None
-    best_epoch: int = 0
-    best: list[Tensor] | None = None
     finished: bool = False
-    stopped_early: bool = False
     seconds: float = 0.0
 
 
@@ -49,8 +45,8 @@ def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        known = found["version"] == VERSION and found["identity"]
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        known = content["version"] == VERSION and content["identity"]
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise _refused(path, "it cannot be read: it is damaged or not a checkpoint") from error
     if not known:
@@ -58,7 +54,7 @@ def read_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     differ = [name for name in identity if known.get(name) != identity[name]]
     if differ:
         raise _refused(path, f"it belongs to another run: {', '.join(differ)} differ")
-    return found
+    return content
 
 
 def _refused(path: Path, because: str) -> CompileError:

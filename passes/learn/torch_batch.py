@@ -10,9 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Shape
+from edgewright.passes.ir import Node, Op, Shape
 from edgewright.passes.learn.torch_import import Tensor, torch
 from edgewright.passes.learn.torch_ops import Function, function_of
 from edgewright.passes.ops.groups import BROADCASTING, PER_TOKEN
@@ -38,9 +36,8 @@ def on_batch(node: Node, batched: tuple[bool, ...]) -> Function:
     if len(node.inputs) == 1:
         alone = UNARY.get(type(node.op))
         return plain if alone is None else alone(node, plain)
-    translate = TRANSLATIONS.get(type(node.op))
-    found = None if translate is None else translate(node, batched, plain)
-    return found or _one_by_one(node, batched, plain)
+    translate = TRANSLATIONS.get(type(node.op), _one_by_one)
+    return translate(node, batched, plain) or _one_by_one(node, batched, plain)
 
 
 def apart(x: Tensor, shape: Shape, rank: int = 0) -> Tensor:
@@ -165,11 +162,11 @@ def _attention(node: Node, batched: tuple[bool, ...], plain: Function) -> Functi
 
     def run(*operands: Tensor) -> Tensor:
         batch = _batch_of(node, batched, operands)
-        found = [x if b else repeated(x, batch) for x, b in zip(operands[:3], batched, strict=False)]
+        stacks = [x if b else repeated(x, batch) for x, b in zip(operands[:3], batched, strict=False)]
         for x, bias, carries in zip(operands[3:], biases, batched[3:], strict=True):
             whole = apart(x, bias.shape, 4) if carries else x.reshape(1, *(1,) * (4 - x.ndim), *x.shape)
-            found.append(stacked(whole.expand(batch, windows, *whole.shape[2:])))
-        return plain(*found)
+            stacks.append(stacked(whole.expand(batch, windows, *whole.shape[2:])))
+        return plain(*stacks)
 
     return run
 

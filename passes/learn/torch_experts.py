@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 from edgewright.passes import ops
@@ -42,12 +43,8 @@ class GroupedLinear(torch.autograd.Function):
 
 
 def _groups(counts: list[int]) -> list[tuple[int, slice]]:
-    found, start = [], 0
-    for e, count in enumerate(counts):
-        if count:
-            found.append((e, slice(start, start + count)))
-        start += count
-    return found
+    ends = list(accumulate(counts))
+    return [(e, slice(end - count, end)) for e, (count, end) in enumerate(zip(counts, ends, strict=True)) if count]
 
 
 def route(op: ops.MoE, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,10 +58,10 @@ def route(op: ops.MoE, logits: Tensor) -> tuple[Tensor, Tensor]:
 def _largest(logits: Tensor, count: int) -> Tensor:
     """Return the positions of the largest values of each row, of equal ones the first: a whole sort only where values are
     equal."""
-    values, found = logits.topk(min(count + 1, logits.shape[1]), -1)
+    values, places = logits.topk(min(count + 1, logits.shape[1]), -1)
     if bool((values[:, 1:] == values[:, :-1]).any()):
-        found = torch.sort(logits, dim=-1, descending=True, stable=True).indices
-    return found[:, :count]
+        places = torch.sort(logits, dim=-1, descending=True, stable=True).indices
+    return places[:, :count]
 
 
 def experts(op: ops.MoE, act: Any, x: Tensor, logits: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node, rebuild, topological
-from edgewright.passes.ir.types import Level
+from edgewright.passes.ir import Graph, Level, Node, rebuild, topological
 from edgewright.passes.learn.torch_batch import on_batch
 from edgewright.passes.learn.torch_import import Tensor, nn, torch
 from edgewright.passes.learn.torch_ops import Function
@@ -45,7 +44,7 @@ class TorchGraph(nn.Module):
         constants = [node for node in nodes if isinstance(node.op, ops.Constant)]
         chosen = learnable_constants(graph) if learnable is None else {n for n in constants if learnable(n)}
         self._names = {node: f"{'learned' if node in chosen else 'fixed'}{i}" for i, node in enumerate(constants)}
-        self._learned = tuple(node for node in constants if node in chosen)
+        self._learned = dict.fromkeys(node for node in constants if node in chosen)
         for node, name in self._names.items():
             value = torch.from_numpy(_array(node))
             if node in chosen:
@@ -58,7 +57,7 @@ class TorchGraph(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TorchGraph:
         """Return a module of its own on the same graph, so that nodes still name its values."""
-        copy = TorchGraph(self.graph, set(self._learned).__contains__)
+        copy = TorchGraph(self.graph, self._learned.__contains__)
         copy.load_state_dict(self.state_dict())
         for node in self._learned:
             copy.parameter(node).requires_grad_(self.parameter(node).requires_grad)
@@ -69,19 +68,19 @@ class TorchGraph(nn.Module):
     @property
     def learned(self) -> tuple[Node, ...]:
         """The Constant nodes that are parameters, operands before their users."""
-        return self._learned
+        return tuple(self._learned)
 
     def parameter(self, node: Node) -> nn.Parameter:
         """Return the parameter that a Constant node became. KeyError for any other."""
         if node not in self._names or not self._names[node].startswith("learned"):
             raise KeyError(f"{node} does not learn")
-        found: nn.Parameter = getattr(self, self._names[node])
-        return found
+        parameter: nn.Parameter = getattr(self, self._names[node])
+        return parameter
 
     def matrices(self) -> list[nn.Parameter]:
         """Return the parameters that weight decay is for: weights of products, no biases, norms or tables."""
-        wanted = matrices(self.graph)
-        return [self.parameter(node) for node in self._learned if node in wanted]
+        weights = matrices(self.graph)
+        return [self.parameter(node) for node in self._learned if node in weights]
 
     def forward(self, inputs: Mapping[str, Tensor], given: Mapping[Node, Tensor] | None = None) -> dict[str, Tensor]:
         """Return the outputs by name; `given` as in `evaluate`."""
@@ -96,7 +95,7 @@ class TorchGraph(nn.Module):
         `given` values stand in for their nodes: with a batch for a node that depends on inputs, of the node's own shape for
         a Constant or what is computed from constants alone. Inputs that nothing wanted depends on may be missing.
         """
-        given = {} if given is None else given
+        given = given or {}
         key = (*wanted, None, *given)
         plan = self._plans.get(key)
         if plan is None:
@@ -137,14 +136,11 @@ class TorchGraph(nn.Module):
                 continue
             run = on_batch(node, tuple(n in self._depends for n in node.inputs)) if node.inputs else _unused
             steps.append((run, node.inputs, node))
-        kept, last = {*wanted, *given}, {}
-        for i, (_, operands, result) in enumerate(steps):
-            for value in (*operands, result):
-                if value not in kept:
-                    last[value] = i
+        last = {value: i for i, (_, operands, result) in enumerate(steps) for value in (*operands, result)}
         ends: list[list[Any]] = [[] for _ in steps]
         for value, i in last.items():
-            ends[i].append(value)
+            if value not in wanted and value not in given:
+                ends[i].append(value)
         return [_Step(*step, tuple(gone)) for step, gone in zip(steps, ends, strict=True)]
 
     def to_graph(self) -> Graph:
@@ -152,14 +148,13 @@ class TorchGraph(nn.Module):
         same nodes."""
 
         def trained(node: Node, operands: tuple[Node, ...]) -> Node | None:
-            if node not in learned:
+            if node not in self._learned:
                 return None
             value = self.parameter(node).detach().cpu().numpy()
             if np.array_equal(value, _array(node)):
                 return None
             return ops.constant(value, node.origin, node.quant)
 
-        learned = set(self._learned)
         return rebuild(self.graph, trained)
 
 
@@ -172,11 +167,11 @@ def _array(node: Node) -> Any:
 
 def _dependent(nodes: Iterable[Node]) -> set[Node]:
     """Return the nodes whose values depend on an input."""
-    found: set[Node] = set()
+    dependent: set[Node] = set()
     for node in nodes:
-        if isinstance(node.op, ops.Input) or any(operand in found for operand in node.inputs):
-            found.add(node)
-    return found
+        if isinstance(node.op, ops.Input) or not dependent.isdisjoint(node.inputs):
+            dependent.add(node)
+    return dependent
 
 
 def _reached(wanted: Sequence[Node], given: Collection[Node]) -> list[Node]:
@@ -200,7 +195,7 @@ def _split_evenly(nodes: Iterable[Node]) -> dict[Node, tuple[Any, list[int], int
     for node in nodes:
         if isinstance(node.op, ops.Slice) and node.op.step == 1 and node.op.axis % node.type.rank:
             groups.setdefault((node.inputs[0], node.op.axis % node.type.rank), []).append(node)
-    found: dict[Node, tuple[Any, list[int], int, int]] = {}
+    parts: dict[Node, tuple[Any, list[int], int, int]] = {}
     for (source, axis), members in groups.items():
         bounds = sorted({(m.op.start, m.op.stop) for m in members if isinstance(m.op, ops.Slice)})
         ends = [0, *(stop for _, stop in bounds)]
@@ -209,8 +204,8 @@ def _split_evenly(nodes: Iterable[Node]) -> dict[Node, tuple[Any, list[int], int
         sizes = [stop - start for start, stop in bounds]
         for member in members:
             assert isinstance(member.op, ops.Slice)
-            found[member] = ((source, axis), sizes, axis, bounds.index((member.op.start, member.op.stop)))
-    return found
+            parts[member] = ((source, axis), sizes, axis, bounds.index((member.op.start, member.op.stop)))
+    return parts
 
 
 def _splitter(sizes: list[int], axis: int) -> Callable[..., Any]:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from edgewright.passes import ops
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Op
 from edgewright.passes.learn.torch_elementwise import elementwise
 from edgewright.passes.learn.torch_experts import experts
 from edgewright.passes.learn.torch_import import Tensor, functional, torch
 from edgewright.passes.ops.activations import ACTIVATIONS
-from edgewright.passes.ops.hash_codes import NORM_FLOOR
+from edgewright.passes.ops.hashing import NORM_FLOOR
 
 Function: TypeAlias = Callable[..., Tensor]
 

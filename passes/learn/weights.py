@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Graph, Node, Op
 from edgewright.passes.ops.groups import WEIGHTED, WINDOWS
 
 # operands that are not trained: stored statistics, what hash functions were fitted to, exponents, divisors
@@ -30,27 +29,27 @@ def learnable_constants(graph: Graph) -> set[Node]:
 
     Left out: what `SETTINGS` names, and masks (added constants with values below -50, or infinite).
     """
-    found: set[Node] = set()
+    learnable: set[Node] = set()
     for user in graph.nodes():
         settings = SETTINGS.get(type(user.op), ())
-        found.update(n for i, n in enumerate(user.inputs) if i not in settings and _may_learn(n))
+        learnable.update(n for i, n in enumerate(user.inputs) if i not in settings and _may_learn(n))
     for user in graph.nodes():
         if isinstance(user.op, (ops.Add, ops.Attention)):
-            found.difference_update(n for n in user.inputs if _is_mask(n))
-    return found
+            learnable.difference_update(n for n in user.inputs if _is_mask(n))
+    return learnable
 
 
 def matrices(graph: Graph) -> set[Node]:
     """Constants that are a product's weight, as they stand or moved first (reshaped, transposed, sliced)."""
-    found: set[Node] = set()
+    constants: set[Node] = set()
     weights = {n for user in graph for i, n in enumerate(user.inputs) if i in PRODUCTS.get(type(user.op), ())}
     for node in reversed(graph.nodes()):
         if node in weights:
             if isinstance(node.op, ops.Constant):
-                found.add(node)
+                constants.add(node)
             elif isinstance(node.op, WINDOWS):
                 weights.update(node.inputs)
-    return found
+    return constants
 
 
 def _may_learn(node: Node) -> bool:

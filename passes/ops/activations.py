@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import Array, Op, expect
 from edgewright.passes.ir.facts import AS_TABLE, activation
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ops.clipping import Relu
 from edgewright.passes.ops.numeric import erf, sigmoid
-from edgewright.passes.ops.relu import Relu
 from edgewright.passes.ops.unary import Unary
 
 

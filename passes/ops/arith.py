@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from edgewright.passes.ir.types import INT8, Array, Int, Shape
+from edgewright.passes.ir import INT8, Array, Int, Shape
 
 MULTIPLIER_BITS = 16  # multipliers lie in [2^15, 2^16)
 SHIFT_MAX = 47
@@ -37,8 +37,7 @@ def round_shift(x: Array, shift: Array | int) -> Array:
     """floor(x / 2^shift + 1/2): arithmetic shift, ties towards +infinity; shift 0 is the identity."""
     x, shift = np.asarray(x, np.int64), np.asarray(shift, np.int64)
     half = (np.int64(1) << shift) >> 1
-    result: Array = (x + half) >> shift
-    return result
+    return np.asarray((x + half) >> shift)
 
 
 def limit(elem: Int) -> int:
@@ -49,8 +48,7 @@ def limit(elem: Int) -> int:
 def saturate(x: Array, elem: Int) -> Array:
     """Clip to [-limit, limit] (signed) or [0, 2^bits - 1]."""
     high = limit(elem) if elem.signed else elem.highest
-    result: Array = np.minimum(np.maximum(int64(x), -high if elem.signed else 0), high)
-    return result
+    return np.asarray(np.minimum(np.maximum(int64(x), -high if elem.signed else 0), high))
 
 
 def requantise(acc: Array, multiplier: Array | int, shift: Array | int, zero_point: int, elem: Int) -> Array:
@@ -140,11 +138,14 @@ def layer_normalise(x: Array, eps_term: int) -> Array:
     The mean and the division by N cancel: (N x - S) / sqrt(N sum x^2 - S^2 + N^2 eps).
     """
     x = int64(x)
+    return _normalised(x, x.sum(axis=-1, keepdims=True), eps_term)
+
+
+def _normalised(x: Array, total: Array | int, eps_term: int) -> Array:
+    """(N x - total) / sqrt(N sum x^2 - total^2 + eps_term) with 12 fractional bits."""
     n = x.shape[-1]
-    s = x.sum(axis=-1, keepdims=True)
-    v = n * (x * x).sum(axis=-1, keepdims=True) - s * s + eps_term
-    y, e = inverse_square_root(v)
-    return round_shift((n * x - s) * y, e + 4)
+    y, e = inverse_square_root(n * (x * x).sum(axis=-1, keepdims=True) - total * total + eps_term)
+    return round_shift((n * x - total) * y, e + 4)
 
 
 def layer_normalization(x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int, elem: Int = INT8) -> Array:
@@ -158,10 +159,7 @@ def rms_normalise(x: Array, eps_term: int) -> Array:
 
     `layer_normalise` with a sum of 0: N x / sqrt(N sum x^2 + N^2 eps). Equal to it wherever the sum is 0.
     """
-    x = int64(x)
-    n = x.shape[-1]
-    y, e = inverse_square_root(n * (x * x).sum(axis=-1, keepdims=True) + eps_term)
-    return round_shift(n * x * y, e + 4)
+    return _normalised(int64(x), 0, eps_term)
 
 
 def rms_normalization(x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int, elem: Int = INT8) -> Array:
@@ -180,8 +178,7 @@ def exponentials(x: Array, multiplier: int, shift: int, axis: int = -1) -> Array
     """2^15 * 2^-(d / 256), d the distance from the maximum along an axis in 1/256 octaves, at most 16 octaves."""
     d = x.max(axis=axis, keepdims=True) - x
     u = np.minimum(round_shift(d * multiplier, shift), 16 * EXPONENT_STEPS - 1)
-    result: Array = EXP2_TABLE[u & (EXPONENT_STEPS - 1)] >> (u >> 8)
-    return result
+    return np.asarray(EXP2_TABLE[u & (EXPONENT_STEPS - 1)] >> (u >> 8))
 
 
 def softmax(x: Array, multiplier: int, shift: int, axis: int) -> Array:

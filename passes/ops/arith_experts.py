@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.types import INT8, INT16, Array
+from edgewright.passes.ir import INT8, INT16, Array
 from edgewright.passes.ops import arith
 from edgewright.passes.ops.arith import exact_matmul, int64, requantise, round_shift
 
@@ -36,8 +36,7 @@ class Experts:
         """table[saturate8(round_shift((w1 x + b1) * multiplier1, shift1) + zero_point)] of rows x int8 (M, d)."""
         acc = exact_matmul(x, self.w1[expert].T) + int64(self.b1[expert])
         q = requantise(acc, int64(self.multiplier1[expert]), int64(self.shift1[expert]), self.zero_point, INT8)
-        result: Array = int64(self.table)[q + 128]
-        return result
+        return np.asarray(int64(self.table)[q + 128])
 
     def output(self, expert: int, x: Array) -> Array:
         """saturate16(round_shift((w2 hidden + b2) * multiplier2, shift2)): one scale for all experts and channels."""
@@ -57,12 +56,8 @@ def route(logits: Array, top_k: int, over_chosen: bool, multiplier: int, shift: 
 
 def queues(chosen: Array, experts: int) -> list[tuple[int, Array, Array]]:
     """For each expert that some token chose: (expert, rows of its tokens in order, its place among their choices)."""
-    result = []
-    for expert in range(experts):
-        tokens, places = np.nonzero(chosen == expert)
-        if tokens.size:
-            result.append((expert, tokens, places))
-    return result
+    queued = ((expert, np.nonzero(chosen == expert)) for expert in range(experts))
+    return [(expert, tokens, places) for expert, (tokens, places) in queued if tokens.size]
 
 
 def mixture(x: Array, chosen: Array, gates: Array, experts: Experts) -> Array:

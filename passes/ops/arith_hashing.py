@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from edgewright.passes.ir.types import INT8, INT32, Array
+from edgewright.passes.ir import INT8, INT32, Array
 from edgewright.passes.ops.arith import (
     EXP2_TABLE,
     EXPONENT_STEPS,
@@ -42,8 +42,7 @@ def kernels(u: Array, anchors: Array, offset: Array, multiplier: int, shift: int
     cosines = round_shift(products * y, e + (16 - COSINE_FRACTION))  # at most 256 * 127 * sqrt(dk) and rounding: 20 bits
     distance = int64(offset)[:, None, :] - round_shift(cosines * multiplier, shift)
     distance = np.minimum(np.maximum(distance, 0), EXPONENT_MAX)
-    values: Array = EXP2_TABLE[distance & (EXPONENT_STEPS - 1)] >> (distance >> 8)
-    return values
+    return np.asarray(EXP2_TABLE[distance & (EXPONENT_STEPS - 1)] >> (distance >> 8))
 
 
 def hash_codes(

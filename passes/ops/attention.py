@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, INT32, Allowed, Array, Op, TensorType, expect
 from edgewright.passes.ir.facts import BOTH_LEVELS, of_a_product
-from edgewright.passes.ir.op import Allowed, Op, expect
-from edgewright.passes.ir.types import F32, INT32, Array, TensorType
-from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX, SCORE_BIAS_MAX, SHIFT_MAX, attention
-from edgewright.passes.ops.numeric import expect_count, float32, softmax
+from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX, SCORE_BIAS_MAX, attention
+from edgewright.passes.ops.numeric import expect_count, expect_factor, float32, softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +46,7 @@ class Attention(Op):
         shape = (*q.shape[:2], v.shape[2])
         if q.is_float:
             return TensorType(shape, F32)
-        expect(
-            1 << 15 <= self.score_multiplier < 1 << 16 and 1 <= self.score_shift <= SHIFT_MAX,
-            f"score multiplier {self.score_multiplier} >> {self.score_shift} out of range",
-        )
+        expect_factor("score multiplier", self.score_multiplier, self.score_shift)
         return TensorType(shape, INT32)
 
     def eval(self, *arrays: Array) -> Array:

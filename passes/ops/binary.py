@@ -1,4 +1,4 @@
-"""Functions of two values that broadcast."""
+"""Functions of two values that broadcast, and the choice between them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import Array, Op, TensorType, expect
 from edgewright.passes.ir.facts import AS_TABLE, BOTH_LEVELS, FLOAT_ONLY, ONE_OPERATION, of_a_choice, of_two_numbers
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import Array, TensorType
 from edgewright.passes.ops.arith import int64
 from edgewright.passes.ops.numeric import accumulated, broadcast, expect_count, float32
 
 
 class Binary(Op):
-    """f(a, b) with numpy broadcasting, in float32."""
+    """function(a, b) with numpy broadcasting, in float32. A subclass gives the function and its facts."""
 
     __slots__ = ()
 
+    @property
     @abstractmethod
-    def f(self, a: Array, b: Array) -> Array:
-        """Return the value; exact int64 of int64 operands where integers are allowed."""
+    def function(self) -> np.ufunc:
+        """What gives the value; exact int64 of int64 operands where integers are allowed."""
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)
@@ -28,7 +28,7 @@ class Binary(Op):
 
     def eval(self, *arrays: Array) -> Array:
         a, b = arrays
-        return self.f(int64(a), int64(b)) if a.dtype.kind in "iu" else float32(self.f(a, b))
+        return int64(self.function(int64(a), int64(b))) if a.dtype.kind in "iu" else float32(self.function(a, b))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,7 @@ class Add(Binary):
     """a + b."""
 
     facts = of_two_numbers(affine=True, accumulates=False, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.add(a, b))
+    function = np.add
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,7 @@ class Sub(Binary):
     """a - b."""
 
     facts = of_two_numbers(affine=True, accumulates=False, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.subtract(a, b))
+    function = np.subtract
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +52,11 @@ class Mul(Binary):
     """a * b. Integers: int8 operands, both with zero point 0, into int32."""
 
     facts = of_two_numbers(affine=True, accumulates=True, on_host=True, levels=BOTH_LEVELS, instructions=ONE_OPERATION)
+    function = np.multiply
 
     def infer(self, *types: TensorType) -> TensorType:
         expect_count(types, 2)
         return TensorType(np.broadcast_shapes(*(t.shape for t in types)), accumulated(*types))
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.multiply(a, b))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +64,7 @@ class Div(Binary):
     """a / b."""
 
     facts = of_two_numbers(affine=True, accumulates=True, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.divide(a, b))
+    function = np.divide
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +72,7 @@ class Pow(Binary):
     """a to the power b."""
 
     facts = of_two_numbers(affine=False, accumulates=False, on_host=False, levels=FLOAT_ONLY, instructions=(7.8, AS_TABLE))
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.power(a, b))
+    function = np.power
 
 
 class Extreme(Binary):
@@ -102,9 +92,7 @@ class Max(Extreme):
     """The larger of two values."""
 
     facts = of_a_choice(carries_integers=False)
-
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.maximum(a, b))
+    function = np.maximum
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +100,22 @@ class Min(Extreme):
     """The smaller of two values."""
 
     facts = of_a_choice(carries_integers=False)
+    function = np.minimum
 
-    def f(self, a: Array, b: Array) -> Array:
-        return np.asarray(np.minimum(a, b))
+
+@dataclass(frozen=True, slots=True)
+class Where(Op):
+    """Where(condition, a, b): a where the condition, an integer, is not 0, else b; numpy broadcasting."""
+
+    facts = of_a_choice(carries_integers=True)
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 3)
+        condition, a, b = types
+        expect(not condition.is_float, f"the condition is an integer, got {condition}")
+        expect(a.elem == b.elem, f"chooses between {a} and {b}")
+        return TensorType(np.broadcast_shapes(*(t.shape for t in types)), a.elem)
+
+    def eval(self, *arrays: Array) -> Array:
+        condition, a, b = arrays
+        return np.asarray(np.where(condition != 0, a, b))

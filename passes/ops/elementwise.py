@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import Array, expect
 from edgewright.passes.ir.facts import AS_TABLE, activation
-from edgewright.passes.ir.op import expect
-from edgewright.passes.ir.types import Array
 from edgewright.passes.ops.unary import Unary
 
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from edgewright.passes import ops
+from edgewright.passes.ir import Level, Op
 from edgewright.passes.ir.facts import Facts
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Level
 
 Group: TypeAlias = tuple[type[Op], ...]
 

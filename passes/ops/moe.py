@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, INT8, INT16, INT32, Allowed, Array, Op, TensorType, expect, fixed
 from edgewright.passes.ir.facts import BOTH_LEVELS, of_a_product
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
-from edgewright.passes.ir.types import F32, INT8, INT16, INT32, Array, TensorType
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith import SHIFT_MAX, product_bound
 from edgewright.passes.ops.arith_experts import CHOSEN_MAX, Experts, mixture, queues, route
-from edgewright.passes.ops.numeric import expect_count, float32, softmax
+from edgewright.passes.ops.numeric import expect_count, expect_factor, float32, softmax
 
 FLOAT_OPERANDS = 6
 INTEGER_OPERANDS = 11
@@ -70,10 +69,7 @@ class MoE(Op):
         expect(m2.shape == s2.shape == b2.shape, f"multiplier {m2.shape} and shift {s2.shape} do not fit {b2.shape}")
         expect(table.shape == (256,) and table.elem == INT8, f"the table is {table}")
         expect(self.top_k <= CHOSEN_MAX, f"each token chooses {self.top_k} experts, at most {CHOSEN_MAX} add up")
-        expect(
-            1 << 15 <= self.gate_multiplier < 1 << 16 and 1 <= self.gate_shift <= SHIFT_MAX,
-            f"gate multiplier {self.gate_multiplier} >> {self.gate_shift} out of range",
-        )
+        expect_factor("gate multiplier", self.gate_multiplier, self.gate_shift)
         expect(-127 <= self.zero_point <= 127, f"zero point {self.zero_point} outside [-127, 127]")
         return TensorType(shape, INT32)
 
@@ -103,9 +99,8 @@ class MoE(Op):
         if logits.dtype.kind != "f":
             return route(logits, self.top_k, self.over_chosen, self.gate_multiplier, self.gate_shift)
         chosen = np.argsort(-logits, axis=1, kind="stable")[:, : self.top_k]
-        kept = np.take_along_axis(logits, chosen, 1)
         if self.over_chosen:
-            return chosen, softmax(kept, -1)
+            return chosen, softmax(np.take_along_axis(logits, chosen, 1), -1)
         return chosen, np.take_along_axis(softmax(logits, -1), chosen, 1)
 
     def entered(self, rows: Array, w1: Array, b1: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Normalisations over the last axis, N wide."""
+"""Normalisations: over the last axis, N wide, and of channels with stored statistics."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.facts import of_a_norm
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
-from edgewright.passes.ir.types import F32, INT8, Array, Int, TensorType
-from edgewright.passes.ops.arith import (
-    LAYER_NORM_SHIFT_MAX,
-    LAYER_NORM_WIDTH_MAX,
-    layer_normalization,
-    rms_normalization,
-)
-from edgewright.passes.ops.numeric import expect_count, float32
+from edgewright.passes.ir import F32, INT8, Allowed, Array, Int, Op, TensorType, expect, fixed
+from edgewright.passes.ir.facts import FLOAT_ONLY, of_a_norm, of_rows
+from edgewright.passes.ops.arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, layer_normalization, rms_normalization
+from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +88,26 @@ class RMSNormalization(Norm):
         x = np.asarray(x, np.float64)
         scaled = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + self.epsilon) * gamma
         return float32(scaled + offset[0] if offset else scaled)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNormalization(Op):
+    """BatchNormalization(x (1, C, ...), scale, bias, mean, variance, each (C,)) with stored statistics."""
+
+    facts = of_rows(per_token=False, accumulates=False, on_host=False, levels=FLOAT_ONLY, instructions=None)
+
+    epsilon: float = 1e-5
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 5)
+        expect_float(*types)
+        x = types[0]
+        expect(x.rank >= 2, f"needs a channel axis, got {x.shape}")
+        expect(all(t.shape == (x.shape[1],) for t in types[1:]), f"parameters do not fit {x.shape[1]} channels")
+        return TensorType(x.shape, F32)
+
+    def eval(self, *arrays: Array) -> Array:
+        x, gamma, beta, mean, variance = (np.asarray(a, np.float64) for a in arrays)
+        factor = gamma / np.sqrt(variance + self.epsilon)
+        channels = (-1, *(1 for _ in range(x.ndim - 2)))
+        return float32(x * factor.reshape(channels) + (beta - mean * factor).reshape(channels))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from edgewright.passes.ir.op import expect
-from edgewright.passes.ir.types import F32, INT8, INT32, Array, Elem, Shape, TensorType
+from edgewright.passes.ir import F32, INT8, INT32, Array, Elem, Shape, TensorType, expect
+from edgewright.passes.ops.arith import SHIFT_MAX
 
 _STEP = 1.0 / 512.0
 _LIMIT = 6.0  # erf(6) is 1 to within 3e-17
@@ -24,24 +24,21 @@ def erf(x: Array) -> Array:
     y0, y1, d0, d1 = _VALUES[index], _VALUES[index + 1], _SLOPES[index], _SLOPES[index + 1]
     rise = y1 - y0
     value = y0 + t * (d0 + t * (3 * rise - 2 * d0 - d1 + t * (d0 + d1 - 2 * rise)))
-    result: Array = np.copysign(value, x)
-    return result
+    return np.asarray(np.copysign(value, x))
 
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)) in float64 without overflow."""
     x = np.asarray(x, np.float64)
     small = np.exp(-np.abs(x))
-    result: Array = np.where(x >= 0, 1.0, small) / (1.0 + small)
-    return result
+    return np.asarray(np.where(x >= 0, 1.0, small) / (1.0 + small))
 
 
 def softmax(x: Array, axis: int) -> Array:
     """exp(x - max) / sum along an axis, in the precision of x; nan where all of x is minus infinity."""
     with np.errstate(invalid="ignore"):
         e = np.exp(x - x.max(axis=axis, keepdims=True))
-    result: Array = e / e.sum(axis=axis, keepdims=True)
-    return result
+    return np.asarray(e / e.sum(axis=axis, keepdims=True))
 
 
 def float32(x: Array) -> Array:
@@ -70,6 +67,12 @@ def expect_count(types: tuple[TensorType, ...], *counts: int) -> None:
 def expect_float(*types: TensorType) -> None:
     for t in types:
         expect(t.is_float, f"needs float operands, got {t}")
+
+
+def expect_factor(name: str, multiplier: int, shift: int) -> None:
+    """Raise InferError where multiplier * 2^-shift is not what `arith.requantise` takes."""
+    fits = 1 << 15 <= multiplier < 1 << 16 and 1 <= shift <= SHIFT_MAX
+    expect(fits, f"{name} {multiplier} >> {shift} out of range")
 
 
 def broadcast(*types: TensorType) -> TensorType:

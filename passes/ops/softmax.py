@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgewright.passes.ir import F32, INT16, Array, Op, TensorType, expect
 from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import F32, INT16, Array, TensorType
 from edgewright.passes.ops import arith
-from edgewright.passes.ops.numeric import axis_of, expect_count, float32, softmax
+from edgewright.passes.ops.numeric import axis_of, expect_count, expect_factor, float32, softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +28,7 @@ class Softmax(Op):
         if x.is_float:
             return TensorType(x.shape, F32)
         expect(x.elem == INT16, f"needs int16, got {x}")
-        expect(
-            1 << 15 <= self.multiplier < 1 << 16 and 1 <= self.shift <= arith.SHIFT_MAX,
-            f"multiplier {self.multiplier} >> {self.shift} out of range",
-        )
+        expect_factor("multiplier", self.multiplier, self.shift)
         expect(x.shape[axis] <= 1 << 15, f"{x.shape[axis]} values share a sum")
         return TensorType(x.shape, INT16)
 

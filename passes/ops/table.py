@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from edgewright.passes.ir import INT8, Allowed, Array, Op, TensorType, expect, fixed
 from edgewright.passes.ir.facts import AS_TABLE, INTEGERS_ONLY, of_rows
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
-from edgewright.passes.ir.types import INT8, Array, TensorType
 from edgewright.passes.ops.arith import int64
 from edgewright.passes.ops.numeric import expect_count
 
@@ -25,8 +25,7 @@ class Table(Op):
 
     def eval(self, *arrays: Array) -> Array:
         x, table = arrays
-        result: Array = int64(table)[int64(x) + 128]
-        return result
+        return np.asarray(int64(table)[int64(x) + 128])
 
     def check(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> Iterator[Allowed]:
         yield fixed("entry", values[1], -127, 127)

@@ -6,9 +6,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, Array, Op, TensorType
 from edgewright.passes.ir.facts import AS_TABLE, FLOAT_ONLY, ONE_OPERATION, of_one_value
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import F32, Array, TensorType
 from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 
 
@@ -33,6 +32,11 @@ class Unary(Op):
     def eval(self, *arrays: Array) -> Array:
         (x,) = arrays
         return float32(self.f(x))
+
+
+_SIMPLE = of_one_value(
+    affine=False, accumulates=False, table=False, on_host=False, levels=FLOAT_ONLY, instructions=ONE_OPERATION
+)  # facts of more than one
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,7 @@ class Reciprocal(Unary):
 class Sign(Unary):
     """1 above zero, -1 below, 0 at zero."""
 
-    facts = of_one_value(
-        affine=False, accumulates=False, table=False, on_host=False, levels=FLOAT_ONLY, instructions=ONE_OPERATION
-    )
+    facts = _SIMPLE
 
     def f(self, x: Array) -> Array:
         return np.asarray(np.sign(x))
@@ -87,9 +89,7 @@ class Sign(Unary):
 class Sqrt(Unary):
     """Square root; nan below zero."""
 
-    facts = of_one_value(
-        affine=False, accumulates=False, table=False, on_host=False, levels=FLOAT_ONLY, instructions=ONE_OPERATION
-    )
+    facts = _SIMPLE
 
     def f(self, x: Array) -> Array:
         return np.asarray(np.sqrt(x))

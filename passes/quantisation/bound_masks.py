@@ -1,25 +1,13 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import (
-    Add,
-    Attention,
-    Constant,
-    Div,
-    Gather,
-    Mul,
-    Neg,
-    Softmax,
-    Sub,
-    Where,
-    constant,
-    value_of,
-)
+from edgewright.passes import ops
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
+from edgewright.passes.ops import constant, scalar_of, value_of
 from edgewright.passes.ops.groups import WINDOWS
 from edgewright.passes.quantisation.calibrate import Calibration
 from edgewright.passes.quantisation.lowering_structure import hosted
@@ -54,7 +42,7 @@ class BoundMasks(Pass):
             if position is None:
                 continue
             scores = node.inputs[position]
-            saturates = isinstance(node.op, Attention) and (isinstance(scores.op, Constant) or scores in on_host)
+            saturates = isinstance(node.op, ops.Attention) and (isinstance(scores.op, ops.Constant) or scores in on_host)
             if saturates and self.calibration is not None:
                 continue
             limits[node] = self._limit(node, scores)
@@ -77,7 +65,7 @@ class BoundMasks(Pass):
         if self.calibration is None:
             return FINITE
         reach = self._reach(scores, 1.0, DEEPEST)
-        if isinstance(node.op, Attention):
+        if isinstance(node.op, ops.Attention):
             q, k = (self._magnitude(x) for x in node.inputs[:2])
             reach += q * k * node.op.scale * (node.inputs[0].shape[-1] // node.op.heads)
         return min(2 * reach + APART, FINITE)
@@ -86,8 +74,7 @@ class BoundMasks(Pass):
         """Return how far from 0 the sum of all that is not a mask can be."""
         value = value_of(node)
         if value is not None:
-            kept = value[sign * value > -MASKING]
-            return float(np.abs(kept).max(initial=0))
+            return float(np.abs(value[sign * value > -MASKING]).max(initial=0))
         parts = _parts(node) if deepest else None
         if parts is None:
             return self._magnitude(node)
@@ -104,31 +91,30 @@ class BoundMasks(Pass):
 
 def _scores(node: Node) -> int | None:
     """Return which operand is exponentiated."""
-    if isinstance(node.op, Softmax):
+    if isinstance(node.op, ops.Softmax):
         return 0
-    return 3 if isinstance(node.op, Attention) and len(node.inputs) == 4 else None
+    return 3 if isinstance(node.op, ops.Attention) and len(node.inputs) == 4 else None
 
 
 def _parts(node: Node) -> list[tuple[int, float]] | None:
     """Return the operands that a value is the sum of, or chosen or moved from, and the factor of each; None where it is made
     otherwise."""
     op = node.op
-    if isinstance(op, Add):
+    if isinstance(op, ops.Add):
         return [(0, 1.0), (1, 1.0)]
-    if isinstance(op, Sub):
+    if isinstance(op, ops.Sub):
         return [(0, 1.0), (1, -1.0)]
-    if isinstance(op, Neg):
+    if isinstance(op, ops.Neg):
         return [(0, -1.0)]
-    if isinstance(op, Where):
+    if isinstance(op, ops.Where):
         return [(1, 1.0), (2, 1.0)]
-    if isinstance(op, WINDOWS) or (isinstance(op, Gather) and isinstance(node.inputs[0].op, Constant)):
+    if isinstance(op, WINDOWS) or (isinstance(op, ops.Gather) and isinstance(node.inputs[0].op, ops.Constant)):
         return [(0, 1.0)]
-    if isinstance(op, Mul | Div):
-        for position in (0, 1)[: 2 if isinstance(op, Mul) else 1]:
-            value = value_of(node.inputs[1 - position])
-            if value is not None and value.size == 1 and np.isfinite(value).all() and np.all(value):
-                factor = float(value.reshape(()))
-                return [(position, factor if isinstance(op, Mul) else 1 / factor)]
+    if isinstance(op, ops.Mul | ops.Div):
+        for position in (0, 1)[: 2 if isinstance(op, ops.Mul) else 1]:
+            factor = scalar_of(node.inputs[1 - position])
+            if factor is not None and math.isfinite(factor) and factor:
+                return [(position, factor if isinstance(op, ops.Mul) else 1 / factor)]
     return None
 
 
@@ -143,8 +129,7 @@ def _bounded(node: Node, sign: float, limit: float, deepest: int) -> Node:
     inputs = list(node.inputs)
     for i, factor in parts:
         inputs[i] = _bounded(inputs[i], sign if factor > 0 else -sign, limit / abs(factor), deepest - 1)
-    same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
-    return node if same else make(node.op, *inputs, origin=node.origin)
+    return node if tuple(inputs) == node.inputs else make(node.op, *inputs, origin=node.origin)
 
 
 def _within(node: Node, value: Array, sign: float, limit: float) -> Node:

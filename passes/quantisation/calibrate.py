@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Array, Graph, Node, Quant
 from edgewright.passes.ir.interp import batchable, run_size, visit
-from edgewright.passes.ir.types import Array, Quant
 from edgewright.passes.ops import Constant
 from edgewright.passes.quantisation.calibrate_experts import ExpertsSeen, ExpertsWatch
 from edgewright.passes.quantisation.lowering_structure import hosted
@@ -40,23 +39,15 @@ class Channels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """Statistics of one value: extremes overall and per channel (last axis), a regular sample, the number of values;
+    """Statistics of one value: extremes overall and of `channels` (last axis), a regular sample, the number of values;
     `planes`: the channels of maps (axis 1 of 4)."""
 
     low: float
     high: float
-    channel_low: Array
-    channel_high: Array
+    channels: Channels
     sample: Array
     count: int
-    channel_square: Array
     planes: Channels | None = None
-
-    @property
-    def channels(self) -> Channels:
-        """The last axis."""
-        each = self.count // max(len(self.channel_low), 1)
-        return Channels(self.channel_low, self.channel_high, self.channel_square, each)
 
     @property
     def magnitude(self) -> float:
@@ -66,36 +57,26 @@ class Observed:
     def widening(self) -> float:
         """How much further than the range seen further samples will reach: the largest of n normal values grows
         with the root of log n, and each channel was seen only n times (a class token once a sample)."""
-        each = max(self.count / max(len(self.channel_low), 1), 2.0)
+        each = max(self.count / max(len(self.channels.low), 1), 2.0)
         return max(1.0, math.sqrt(math.log(ENOUGH) / math.log(each)))
 
     def joined(self, other: Observed) -> Observed:
         """Return both observations as one."""
-        square = self.channels.joined(other.channels).square
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        sample = np.concatenate([self.sample, other.sample])
         planes = self.planes.joined(other.planes) if self.planes and other.planes else None
-        return Observed(
-            min(self.low, other.low),
-            max(self.high, other.high),
-            np.minimum(self.channel_low, other.channel_low),
-            np.maximum(self.channel_high, other.channel_high),
-            np.concatenate([self.sample, other.sample]),
-            self.count + other.count,
-            square,
-            planes,
-        )
+        return Observed(low, high, self.channels.joined(other.channels), sample, self.count + other.count, planes)
 
 
 def observe(value: Array, most: int = SAMPLE_MAX) -> Observed:
     """Return extremes and a sample (at most so many values) of one array (last axis = channels)."""
     rows = value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
-    lows, highs = rows.min(axis=0), rows.max(axis=0)
-    sample = thinned(value.reshape(-1), most)
+    channels, sample = _channels(rows, 0), thinned(value.reshape(-1), most)
     planes = _channels(value, (0, 2, 3)) if value.ndim == 4 else None
-    squares = np.square(rows, dtype=np.float64).mean(axis=0)
-    return Observed(float(lows.min()), float(highs.max()), lows, highs, sample, value.size, squares, planes)
+    return Observed(float(channels.low.min()), float(channels.high.max()), channels, sample, value.size, planes)
 
 
-def _channels(value: Array, others: tuple[int, ...]) -> Channels:
+def _channels(value: Array, others: int | tuple[int, ...]) -> Channels:
     square = np.square(value, dtype=np.float64).mean(axis=others)
     return Channels(value.min(axis=others), value.max(axis=others), square, value.size // len(square))
 
@@ -125,7 +106,9 @@ class Calibration:
     def __getitem__(self, node: Node) -> Observed:
         """Return what was observed; of a constant, its values, which no further sample exceeds."""
         if isinstance(node.op, Constant):
-            return replace(observe(node.op.value), count=1 << 40)
+            seen = observe(node.op.value)
+            channels = replace(seen.channels, each=(1 << 40) // len(seen.channels.low))
+            return replace(seen, count=1 << 40, channels=channels)
         return self.observed[node]
 
     def channels(self, node: Node, axis: int) -> Channels:

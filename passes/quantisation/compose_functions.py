@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgewright.passes.ir.graph import Graph, Node, make, merge_origins, rebuild
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ops import Div, Mul, value_of
+from edgewright.passes.ir import Graph, Node, Op, make, merge_origins, moved, rebuild
+from edgewright.passes.ops import Div, Mul, scalar_of, value_of
 from edgewright.passes.ops.groups import AFFINE, CHOOSING, ELEMENTWISE, FLOAT_LEVEL, WEIGHTED
 from edgewright.passes.quantisation.function import Function
 from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS, CLIPPING, hosted
@@ -42,10 +41,10 @@ class ComposeFunctions(Pass):
         for node in reversed(graph.nodes()):
             if node in inside or node in known or not isinstance(node.op, COMPOSED):
                 continue
-            found = _source(node, users, graph)
-            if found is None:
+            composed = _source(node, users, graph)
+            if composed is None:
                 continue
-            source, members = found
+            source, members = composed
             if source in known or not _needs_table(node, source, members, users[node], node in graph.outputs):
                 continue
             ordered = _ordered(node, members)
@@ -56,26 +55,18 @@ class ComposeFunctions(Pass):
 
         done: dict[Node, Node] = {}
 
-        def change(old: Node, operands: tuple[Node, ...]) -> Node | None:
-            new: Node | None = None
+        def change(old: Node, operands: tuple[Node, ...]) -> Node:
+            done[old] = moved(old, operands)
             if old in functions:
                 source, function, origin = functions[old]
-                new = make(function, done[source], origin=origin)
-            elif not all(a is b for a, b in zip(operands, old.inputs, strict=True)):
-                new = old.with_inputs(operands)
-            done[old] = new or old
-            return new
+                done[old] = make(function, done[source], origin=origin)
+            return done[old]
 
         return rebuild(graph, change)
 
 
-def _scalar(node: Node) -> float | None:
-    value = value_of(node)
-    return float(value.reshape(())) if value is not None and value.size == 1 else None
-
-
 def _varying(node: Node) -> list[Node]:
-    return [operand for operand in node.inputs if _scalar(operand) is None]
+    return [operand for operand in node.inputs if scalar_of(operand) is None]
 
 
 def _source(exit_: Node, users: dict[Node, list[Node]], graph: Graph) -> tuple[Node, set[Node]] | None:
@@ -106,7 +97,7 @@ def _source(exit_: Node, users: dict[Node, list[Node]], graph: Graph) -> tuple[N
 def _needs_table(node: Node, source: Node, members: set[Node], readers: Iterable[Node], is_output: bool) -> bool:
     if members == {node} and isinstance(node.op, ACTIVATIONS):
         return False
-    if any(isinstance(m.op, CURVED) or (isinstance(m.op, Div) and _scalar(m.inputs[1]) is None) for m in members):
+    if any(isinstance(m.op, CURVED) or (isinstance(m.op, Div) and scalar_of(m.inputs[1]) is None) for m in members):
         return True
     multiplied = any(isinstance(m.op, Mul) and len(_varying(m)) == 2 for m in members)
     narrow = not is_output and all(isinstance(reader.op, (*WEIGHTED, *ACTIVATIONS)) for reader in readers)
@@ -117,7 +108,7 @@ def _composed(source: Node, members: list[Node]) -> Function:
     position = {source: 0}
     steps: list[tuple[Op, tuple[int | float, ...]]] = []
     for member in members:
-        operands = [position.get(operand, _scalar(operand)) for operand in member.inputs]
+        operands = [position.get(operand, scalar_of(operand)) for operand in member.inputs]
         assert None not in operands
         steps.append((member.op, tuple(operand for operand in operands if operand is not None)))
         position[member] = len(steps)
@@ -127,10 +118,10 @@ def _composed(source: Node, members: list[Node]) -> Function:
 def _ordered(node: Node, members: set[Node]) -> list[Node]:
     """Return the members, operands before their users."""
     order: dict[Node, None] = {}
-    open_ = [node]
-    while open_:
-        missing = [operand for operand in open_[-1].inputs if operand in members and operand not in order]
-        open_ += missing
+    waiting = [node]
+    while waiting:
+        missing = [operand for operand in waiting[-1].inputs if operand in members and operand not in order]
+        waiting += missing
         if not missing:
-            order[open_.pop()] = None
+            order[waiting.pop()] = None
     return list(order)

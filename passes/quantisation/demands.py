@@ -51,5 +51,5 @@ class Demands:
                     inner[-1]()
                     inner.pop()
                 return demand()
-            except _Deeper as found:
-                inner.append(found.demand)
+            except _Deeper as deeper:
+                inner.append(deeper.demand)

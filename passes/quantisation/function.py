@@ -3,9 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import Array, Op
 from edgewright.passes.ir.facts import AS_TABLE, activation
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array
 from edgewright.passes.ops.numeric import float32
 from edgewright.passes.ops.unary import Unary
 
@@ -31,5 +30,4 @@ class Function(Unary):
             for op, operands in self.steps:
                 read = (values[n] if isinstance(n, int) else np.asarray(n, np.float32) for n in operands)
                 values.append(op.eval(*read))
-        result: Array = np.nan_to_num(values[-1], nan=0.0, posinf=np.inf, neginf=-np.inf)
-        return result
+        return np.asarray(np.nan_to_num(values[-1], nan=0.0, posinf=np.inf, neginf=-np.inf))

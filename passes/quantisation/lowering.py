@@ -7,42 +7,12 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node, make
-from edgewright.passes.ir.types import INT8, INT16, Array, Int, Quant
-from edgewright.passes.ops import (
-    AddRequantised,
-    Clip,
-    Concat,
-    Constant,
-    Conv,
-    Gather,
-    HashCodes,
-    Input,
-    LayerNormalization,
-    Linear,
-    MoE,
-    PatchEmbed,
-    Quantise,
-    Relu,
-    Requantise,
-    Reshape,
-    RMSNormalization,
-    Slice,
-    Softmax,
-    Sub,
-    Table,
-    Transpose,
-    constant,
-    value_of,
-)
-from edgewright.passes.ops.add_requantised import IDENTITY
-from edgewright.passes.ops.arith import (
-    boundary,
-    limit,
-    multiplier_shift,
-    multipliers_shifts,
-)
+from edgewright.passes import ops
+from edgewright.passes.ir import INT8, INT16, Array, Graph, Int, Node, Quant, make
+from edgewright.passes.ops import constant, value_of
+from edgewright.passes.ops.arith import boundary, limit, multiplier_shift, multipliers_shifts
 from edgewright.passes.ops.groups import ACCUMULATING, NORMS, WEIGHTED
+from edgewright.passes.ops.scaling import IDENTITY
 from edgewright.passes.quantisation.calibrate import Calibration, positive
 from edgewright.passes.quantisation.demands import Demands
 from edgewright.passes.quantisation.lowering_channels import per_channel
@@ -97,7 +67,7 @@ class IntegerLowering:
 
     def output(self, node: Node) -> Node:
         """Return a graph output: int16 where the value is a sum or a product, else int8."""
-        wide = isinstance(root(node).op, (*ACCUMULATING, *SUMS, Softmax))
+        wide = isinstance(root(node).op, (*ACCUMULATING, *SUMS, ops.Softmax))
         return self._demands.meet(lambda: self.int16(node) if wide else self.int8(node))
 
     def int8(self, node: Node, quant: Quant | None = None) -> Node:
@@ -114,7 +84,7 @@ class IntegerLowering:
         """Return the int16 scale of a value: with headroom over everything that shares it."""
         magnitude = 0.0
         for member in self._group.get(node, (node,)):
-            around = (member, *member.inputs) if isinstance(member.op, (*SUMS, Concat)) else (member,)
+            around = (member, *member.inputs) if isinstance(member.op, (*SUMS, ops.Concat)) else (member,)
             magnitude = max([magnitude, *(self._magnitude(n) for n in around)])
         return positive(HEADROOM * magnitude / limit(INT16))
 
@@ -131,30 +101,29 @@ class IntegerLowering:
             return self._on_host(node, quant or self._affine(node), INT8)
         if is_part(node):
             return self._part(node, quant)
-        if isinstance(op, HashCodes):
+        if isinstance(op, ops.HashCodes):
             return codes(self, node, op, quant)
-        if quant is None and isinstance(op, (Linear, Conv)) and split_in_parts(self.users[node]):
+        if quant is None and isinstance(op, (ops.Linear, ops.Conv)) and split_in_parts(self.users[node]):
             return self._parts(node)
         quant = quant or self._affine(node)
-        if isinstance(op, VIEWS) and not (isinstance(op, Slice) and is_wide(node)):
+        if isinstance(op, VIEWS) and not (isinstance(op, ops.Slice) and is_wide(node)):
             return self._view(node, {i: self.int8(node.inputs[i], quant) for i in carried(node)}, quant)
-        if isinstance(op, Constant):
+        if isinstance(op, ops.Constant):
             return _integer_constant(node, quant, INT8)
-        if isinstance(op, Input):
+        if isinstance(op, ops.Input):
             return self._on_host(node, quant, INT8)
-        if isinstance(op, (LayerNormalization, RMSNormalization)) and node not in self._read_wide:
+        if isinstance(op, (ops.LayerNormalization, ops.RMSNormalization)) and node not in self._read_wide:
             return normalised(self, node, op, quant, INT8)
-        if isinstance(op, Relu) and (quant.zero_point == LOWEST or (quant.zero_point == 0 and not _has_table(node))):
+        if isinstance(op, ops.Relu) and (quant.zero_point == LOWEST or (quant.zero_point == 0 and not _has_table(node))):
             return self._rectified(node, quant)
-        if isinstance(op, Clip) and (self._bounds(op, quant, INT8) == Clip() or not _has_table(node)):
+        if isinstance(op, ops.Clip) and (self._bounds(op, quant, INT8) == ops.Clip() or not _has_table(node)):
             return self._clipped(node, op, quant)
         if isinstance(op, ACTIVATIONS):
             return self._table(node, quant)
         if isinstance(op, ACCUMULATING):
             acc, scale = self.accumulators(node)
             return self.requantised(node, acc, scale, quant, INT8)
-        wide = self.int16(node)
-        return self.requantised(node, wide, np.array([scale_of(wide)]), quant, INT8)
+        return self._brought(node, self.int16(node), quant, INT8)
 
     def _view(self, node: Node, values: dict[int, Node], quant: Quant) -> Node:
         """Return the same move of integers; what says where (ids, conditions) stays as it is."""
@@ -164,26 +133,26 @@ class IntegerLowering:
     def _rectified(self, node: Node, quant: Quant) -> Node:
         """Return a Relu merged into the step before it: integers saturate at the zero point where that is the lowest, and are
         clipped at 0 where it is 0. Either is exactly a Relu of what was not yet rounded."""
-        found = self._source(node, node.inputs[0], quant)
+        source = self._source(node, node.inputs[0], quant)
         self.events["merged Relu"] += 1
-        return found if quant.zero_point == LOWEST else make(Relu(), found, origin=node.origin, quant=quant)
+        return source if quant.zero_point == LOWEST else make(ops.Relu(), source, origin=node.origin, quant=quant)
 
-    def _clipped(self, node: Node, op: Clip, quant: Quant) -> Node:
+    def _clipped(self, node: Node, op: ops.Clip, quant: Quant) -> Node:
         """Return a Clip merged into the step before it, as a Relu is: rounding is monotonic, so clipping what is rounded to the
         rounded bounds is rounding what is clipped. Bounds where integers saturate need no step."""
-        found, bounds = self._source(node, node.inputs[0], quant), self._bounds(op, quant, INT8)
+        source, bounds = self._source(node, node.inputs[0], quant), self._bounds(op, quant, INT8)
         self.events["merged Clip"] += 1
-        return found if bounds == Clip() else make(bounds, found, origin=node.origin, quant=quant)
+        return source if bounds == ops.Clip() else make(bounds, source, origin=node.origin, quant=quant)
 
     @staticmethod
-    def _bounds(op: Clip, quant: Quant, elem: Int) -> Clip:
+    def _bounds(op: ops.Clip, quant: Quant, elem: Int) -> ops.Clip:
         """Return the bounds in integers under `quant`; infinite where integers saturate before."""
         reach = limit(elem)
         low, high = (max(-reach, min(reach, b / number(quant.scale) + quant.zero_point)) for b in (op.low, op.high))
         low, high = (float(math.floor(b + 0.5)) for b in (low, high))
         if high < low:  # then everything is high
-            return Clip(high, high)
-        return Clip(low if low > -reach else -math.inf, high if high < reach else math.inf)
+            return ops.Clip(high, high)
+        return ops.Clip(low if low > -reach else -math.inf, high if high < reach else math.inf)
 
     def _source(self, node: Node, x: Node, quant: Quant) -> Node:
         return self._demands.once(self._saturations, (node, x, quant), lambda: self._saturated(node, x, quant))
@@ -197,15 +166,14 @@ class IntegerLowering:
             acc, scale = self.accumulators(x)
             return self.requantised(node, acc, scale, quant, INT8)
         if is_wide(x) or (isinstance(x.op, NORMS) and x in self._read_wide):
-            wide = self.int16(x)
-            return self.requantised(node, wide, np.array([scale_of(wide)]), quant, INT8)
+            return self._brought(node, self.int16(x), quant, INT8)
         return self.int8(x, quant)
 
     def _affine(self, node: Node) -> Quant:
         """Return the int8 quantisation of a value: a zero point only where every reader is a product or a table."""
         if node not in self._ranges:
-            one = self._one_scale(node, symmetric=not self._only_affine_readers(node))
-            self._ranges[node] = per_channel(self, node, one)
+            by_tensor = self._one_scale(node, symmetric=not self._only_affine_readers(node))
+            self._ranges[node] = per_channel(self, node, by_tensor)
         return self._ranges[node]
 
     def _one_scale(self, node: Node, symmetric: bool) -> Quant:
@@ -216,7 +184,7 @@ class IntegerLowering:
             if isinstance(first, ACTIVATIONS):
                 through = first.eval
         source = node
-        while isinstance(source.op, (Reshape, Transpose)):  # all values the same: share the source's ranges
+        while isinstance(source.op, (ops.Reshape, ops.Transpose)):  # all values the same: share the source's ranges
             source = source.inputs[0]
         return self.calibration.affine(_looked_up(source) or source, symmetric, through)
 
@@ -227,8 +195,8 @@ class IntegerLowering:
         return [
             user
             for user in self.users[node]
-            if not isinstance(user.op, (*SUMS, *NORMS, Softmax))
-            and not (isinstance(user.op, MoE) and user.inputs[0] is not node)
+            if not isinstance(user.op, (*SUMS, *NORMS, ops.Softmax))
+            and not (isinstance(user.op, ops.MoE) and user.inputs[0] is not node)
         ]
 
     def is_read_wide(self, node: Node) -> bool:
@@ -237,17 +205,17 @@ class IntegerLowering:
 
     def _only_affine_readers(self, node: Node) -> bool:
         """Return whether only products and tables read the int8 form, moves between apart."""
-        reached, open_ = {node}, [node]
-        while open_:
-            moved = open_.pop()
+        reached, waiting = {node}, [node]
+        while waiting:
+            moved = waiting.pop()
             if moved in self.graph.outputs or (self.is_read_wide(moved) and _widened(moved)):
                 return False
             for user in self.narrow_readers(moved):
                 if isinstance(user.op, VIEWS):
                     if user not in reached:
                         reached.add(user)
-                        open_.append(user)
-                elif not isinstance(user.op, (*WEIGHTED, *ACTIVATIONS, MoE)):
+                        waiting.append(user)
+                elif not isinstance(user.op, (*WEIGHTED, *ACTIVATIONS, ops.MoE)):
                     return False
         return True
 
@@ -257,9 +225,8 @@ class IntegerLowering:
         if quant is None and split_in_parts(self.users[whole]):
             product = self.int8(whole)
             assert product.quant is not None and isinstance(product.quant.scale, tuple)
-            assert isinstance(node.op, Slice)
-            own = Quant(product.quant.scale[node.op.start], 0)
-            return make(node.op, product, origin=node.origin, quant=own)
+            assert isinstance(node.op, ops.Slice)
+            return make(node.op, product, origin=node.origin, quant=Quant(product.quant.scale[node.op.start], 0))
         return make(node.op, self.int8(whole, quant), origin=node.origin, quant=quant or self.int8(whole).quant)
 
     def _parts(self, node: Node) -> Node:
@@ -268,7 +235,7 @@ class IntegerLowering:
         axis = channel_axis(node)
         target = np.ones(node.shape[axis])
         for user in self.users[node]:
-            assert isinstance(user.op, Slice)
+            assert isinstance(user.op, ops.Slice)
             target[user.op.start : user.op.stop] = number(self._one_scale(user, symmetric=True).scale)
         self.events["scales per slice"] += 1
         return self.requantised(node, acc, scale, Quant(tuple(target.tolist()), axis=axis), INT8)
@@ -279,7 +246,7 @@ class IntegerLowering:
         real = np.nan_to_num(node.op.eval(x.quant.real(np.arange(-128, 128))))  # beyond a function's domain: anything
         entries = boundary(real, number(quant.scale), quant.zero_point, INT8).astype(np.int8)
         self.events["tables"] += 1
-        return make(Table(), x, constant(entries), origin=node.origin, quant=quant)
+        return make(ops.Table(), x, constant(entries), origin=node.origin, quant=quant)
 
     # ---- int16
 
@@ -287,39 +254,37 @@ class IntegerLowering:
         op = node.op
         if isinstance(op, SUMS):
             return self._residual(node) if scale is None else self.rescaled(node, self.int16(node), scale)
-        if isinstance(op, Softmax):
-            found = self._softmax(node, op)
-            return found if scale is None else self.rescaled(node, found, scale)
-        wanted = self.scale16(node) if scale is None else scale
-        quant = Quant(wanted)
+        if isinstance(op, ops.Softmax):
+            probabilities = self._softmax(node, op)
+            return probabilities if scale is None else self.rescaled(node, probabilities, scale)
+        target = self.scale16(node) if scale is None else scale
+        quant = Quant(target)
         if node in self.hosted:
             return self._on_host(node, quant, INT16)
         if isinstance(op, VIEWS):
             if scale is not None:
                 return self.rescaled(node, self.int16(node), scale)
-            return self._view(node, {i: self.int16(node.inputs[i], wanted) for i in carried(node)}, quant)
-        if isinstance(op, Constant):
+            return self._view(node, {i: self.int16(node.inputs[i], target) for i in carried(node)}, quant)
+        if isinstance(op, ops.Constant):
             return _integer_constant(node, quant, INT16)
-        if isinstance(op, Input):
+        if isinstance(op, ops.Input):
             return self._on_host(node, quant, INT16)
-        if isinstance(op, (LayerNormalization, RMSNormalization)):
+        if isinstance(op, (ops.LayerNormalization, ops.RMSNormalization)):
             return normalised(self, node, op, quant, INT16)
-        if isinstance(op, Relu):
-            return make(Relu(), self.int16(node.inputs[0], wanted), origin=node.origin, quant=quant)
-        if isinstance(op, Clip):
+        if isinstance(op, ops.Relu):
+            return make(ops.Relu(), self.int16(node.inputs[0], target), origin=node.origin, quant=quant)
+        if isinstance(op, ops.Clip):
             bounds = self._bounds(op, quant, INT16)
-            return make(bounds, self.int16(node.inputs[0], wanted), origin=node.origin, quant=quant)
+            return make(bounds, self.int16(node.inputs[0], target), origin=node.origin, quant=quant)
         if isinstance(op, ACCUMULATING):
             acc, real = self.accumulators(node)
             return self.requantised(node, acc, real, quant, INT16)
-        narrow = self.int8(node)
-        return self.requantised(node, narrow, np.array([scale_of(narrow)]), quant, INT16)
+        return self._brought(node, self.int8(node), quant, INT16)
 
     def rescaled(self, node: Node, wide: Node, scale: float) -> Node:
-        same = scale == scale_of(wide)
-        return wide if same else self.requantised(node, wide, np.array([scale_of(wide)]), Quant(scale), INT16)
+        return wide if scale == scale_of(wide) else self._brought(node, wide, Quant(scale), INT16)
 
-    def _softmax(self, node: Node, op: Softmax) -> Node:
+    def _softmax(self, node: Node, op: ops.Softmax) -> Node:
         if node not in self._probabilities:
             x = self.int16(node.inputs[0])
             multiplier, shift = self._ratio(node, x, scale_of(x) * math.log2(math.e) * 256, 1.0)
@@ -331,21 +296,21 @@ class IntegerLowering:
         """Return the sum at the group's scale. Products arrive at that scale already; what lives at its own is rescaled."""
         target = self.scale16(node)
         operands, pairs = [], []
-        subtract = isinstance(node.op, Sub)
+        subtract = isinstance(node.op, ops.Sub)
         for x in node.inputs:
             value = value_of(x)
             if value is not None:
-                negative = isinstance(node.op, Sub) and x is node.inputs[1]
+                negative = isinstance(node.op, ops.Sub) and x is node.inputs[1]
                 subtract = subtract and not negative
                 value = -value if negative else value
                 value = np.broadcast_to(value, node.shape) if node.type.rank <= 3 else value
                 operand = _integer_constant(constant(value, x.origin), Quant(target), INT16)
             else:
-                lives_elsewhere = isinstance(x.op, (*SUMS, *NORMS, Input, Softmax, *VIEWS))
+                lives_elsewhere = isinstance(x.op, (*SUMS, *NORMS, ops.Input, ops.Softmax, *VIEWS))
                 operand = self.int16(x) if lives_elsewhere else self.int16(x, target)
             operands.append(operand)
             pairs.append(self._ratio(node, operand, scale_of(operand), target))
-        op = AddRequantised(*pairs[0], *pairs[1], subtract)
+        op = ops.AddRequantised(*pairs[0], *pairs[1], subtract)
         return make(op, *operands, origin=node.origin, quant=Quant(target))
 
     def _ratio(self, node: Node, source: Node, scale: float, target: float) -> tuple[int, int]:
@@ -362,7 +327,7 @@ class IntegerLowering:
         """Return the int32 accumulators of a product, and the real value of their LSB: per channel or (1,)."""
 
         def compute() -> tuple[Node, Array]:
-            return experts(self, node, node.op) if isinstance(node.op, MoE) else accumulate(self, node)
+            return experts(self, node, node.op) if isinstance(node.op, ops.MoE) else accumulate(self, node)
 
         return self._demands.once(self._accumulators, node, compute)
 
@@ -377,20 +342,24 @@ class IntegerLowering:
             worst = int(np.argmax(ratio))
             units, targets = (np.broadcast_to(x, ratio.shape).reshape(-1) for x in (real, quant.scales))
             raise ratio_out_of_range(node, acc, float(units[worst]), float(targets[worst]), elem) from error
-        op = Requantise(quant.zero_point, elem)
+        op = ops.Requantise(quant.zero_point, elem)
         return make(op, acc, constant(multiplier), constant(shift), origin=node.origin, quant=quant)
+
+    def _brought(self, node: Node, source: Node, quant: Quant, elem: Int) -> Node:
+        """Return integers of one scale brought to `quant`."""
+        return self.requantised(node, source, np.array([scale_of(source)]), quant, elem)
 
     def _on_host(self, node: Node, quant: Quant, elem: Int) -> Node:
         """Return the integers of a float value, made where it enters the graph."""
-        if isinstance(node.op, Input):
+        if isinstance(node.op, ops.Input):
             self.inputs.setdefault(node, node)
-        op = Quantise(number(quant.scale), quant.zero_point, elem)
+        op = ops.Quantise(number(quant.scale), quant.zero_point, elem)
         return make(op, node, origin=node.origin)
 
 
 def _looked_up(node: Node) -> Node | None:
     """Return the constant table of an embedding: every row counts, whether a sample has it or not."""
-    if isinstance(node.op, Gather) and isinstance(node.inputs[0].op, Constant):
+    if isinstance(node.op, ops.Gather) and isinstance(node.inputs[0].op, ops.Constant):
         return node.inputs[0]
     return None
 
@@ -402,11 +371,11 @@ def _widened(node: Node) -> bool:
 
 def _has_table(node: Node) -> bool:
     """Return whether the engine computes this Relu or Clip by a table, as it does after products that cannot contain it."""
-    return isinstance(node.inputs[0].op, (Linear, PatchEmbed))
+    return isinstance(node.inputs[0].op, (ops.Linear, ops.PatchEmbed))
 
 
 def _integer_constant(node: Node, quant: Quant, elem: Int) -> Node:
-    assert isinstance(node.op, Constant)
+    assert isinstance(node.op, ops.Constant)
     values = boundary(node.op.value, number(quant.scale), quant.zero_point, elem)
     dtype = np.int8 if elem.bits == 8 else np.int16
     return constant(values.astype(dtype), node.origin, quant)

@@ -11,9 +11,8 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array, Quant
-from edgewright.passes.ops import Conv, Linear, Relu, Slice, value_of
+from edgewright.passes.ir import Array, Node, Quant
+from edgewright.passes.ops import Conv, Linear, Relu, Slice, array_of
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.quantisation.calibrate import ENOUGH, LEVELS, Channels, positive
 from edgewright.passes.quantisation.lowering_structure import SUMS, channel_axis, is_part, is_wide
@@ -26,21 +25,22 @@ WORTH = 0.8  # of the noise of one scale: more is not worth scales per channel
 LOWEST = -LEVELS
 
 
-def per_channel(lowering: IntegerLowering, node: Node, one: Quant) -> Quant:
-    """Return the scales of a value's channels, or `one` scale where readers or the step before need that, or gain nothing."""
+def per_channel(lowering: IntegerLowering, node: Node, by_tensor: Quant) -> Quant:
+    """Return the scales of a value's channels; `by_tensor`, one scale, where readers or the step before need that, or gain
+    nothing."""
     readers = lowering.narrow_readers(node)
     kinds = {type(reader.op) for reader in readers}
     if node in lowering.graph.outputs or kinds not in ({Linear}, {Conv}) or any(r.inputs[0] is not node for r in readers):
-        return one
+        return by_tensor
     if node in lowering.hosted:  # the host quantises by one number
-        return one
+        return by_tensor
     axis = channel_axis(readers[0])  # of operand and result alike
     if not _is_rescaled(lowering, node, axis):
-        return one
+        return by_tensor
     seen = lowering.calibration.channels(node, axis)
-    rectified = isinstance(node.op, Relu) and one.zero_point == LOWEST
+    rectified = isinstance(node.op, Relu) and by_tensor.zero_point == LOWEST
     reach = _believed(seen) if not rectified else _believed(seen) / 2
-    best, least = one, WORTH * _noise(readers, np.full(len(reach), one.scales), seen.square)
+    best, least = by_tensor, WORTH * _noise(readers, np.full(len(reach), by_tensor.scales), seen.square)
     for exponent in EXPONENTS:
         scale = reach.max() / LEVELS * (reach / reach.max()) ** exponent
         noise = _noise(readers, scale, seen.square)
@@ -55,8 +55,8 @@ def weighed(reader: Node, weight: Array, scale: Array) -> Array:
     if isinstance(reader.op, Conv):
         share = len(weight) // reader.op.groups
         columns = scale.reshape(reader.op.groups, 1, weight.shape[1], 1, 1)
-        result: Array = (weight.reshape(reader.op.groups, share, *weight.shape[1:]) * columns).reshape(weight.shape)
-        return result
+        by_group = weight.reshape(reader.op.groups, share, *weight.shape[1:])
+        return np.asarray(by_group * columns).reshape(weight.shape)
     return weight * scale
 
 
@@ -76,16 +76,14 @@ def _believed(seen: Channels) -> Array:
     reach: Array = np.maximum(np.maximum(-seen.low, seen.high), 0.0).astype(np.float64)
     trust = min(1.0, 4 / math.sqrt(max(seen.each, 1.0)))
     widening = max(1.0, math.sqrt(math.log(ENOUGH) / math.log(max(seen.each, 2.0))))
-    believed: Array = np.maximum(np.maximum(reach, trust * np.median(reach)), 1e-6 * reach.max() + 1e-30) * widening
-    return believed
+    return np.asarray(np.maximum(np.maximum(reach, trust * np.median(reach)), 1e-6 * reach.max() + 1e-30) * widening)
 
 
 def _noise(readers: list[Node], scale: Array, square: Array) -> float:
     """Return squared error of all products, from rounding values and weights to 8 bits, up to a constant factor."""
     total = 0.0
     for reader in readers:
-        weight = value_of(reader.inputs[1])
-        assert weight is not None
+        weight = array_of(reader.inputs[1])
         groups = reader.op.groups if isinstance(reader.op, Conv) else 1
         w = weight.astype(np.float64).reshape(groups, len(weight) // groups, weight.shape[1], -1)  # (G, O/G, I/G, taps)
         s = scale.reshape(groups, 1, weight.shape[1], 1)

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ir.types import INT8, INT16, Array, Quant
-from edgewright.passes.ops import Linear, MoE, Reshape, constant, value_of
+from edgewright.passes.ir import INT8, INT16, Array, Node, Quant, make
+from edgewright.passes.ops import Linear, MoE, Reshape, array_of, constant, value_of
 from edgewright.passes.ops.arith import boundary, limit, multiplier_shift, multipliers_shifts
 from edgewright.passes.ops.arith_experts import CHOSEN_MAX, EXPERT_FRACTION
 from edgewright.passes.ops.groups import ACCUMULATING
-from edgewright.passes.quantisation.calibrate import Calibration, affine_range, positive
-from edgewright.passes.quantisation.calibrate_experts import ExpertsSeen
+from edgewright.passes.quantisation.calibrate import affine_range, positive
 from edgewright.passes.quantisation.lowering_products import OutOfRange, accumulate
 from edgewright.passes.quantisation.quantise_weights import integer_product
 
@@ -35,12 +33,12 @@ def experts(lowering: IntegerLowering, node: Node, op: MoE) -> tuple[Node, Array
     expert that no sample chose shares them, and saturates beyond.
     """
     x = lowering.int8(node.inputs[0])
-    w1, b1, w2, b2 = (_constant(n) for n in node.inputs[2:])
+    w1, b1, w2, b2 = (array_of(n) for n in node.inputs[2:])
     seen = lowering.calibration.experts[node]
     count, hidden, _ = w1.shape
     outs = w2.shape[1]
     assert x.quant is not None and isinstance(x.quant.scale, float)
-    before = _range(lowering.calibration, seen, op)
+    before = lowering.calibration.affine_of(seen.entered, symmetric=False, through=op.activated)  # by the error after it
     after = _activated_range(before, op)
     assert isinstance(after.scale, float)
     table = boundary(op.activated(before.real(np.arange(-128, 128))), after.scale, after.zero_point, INT8)
@@ -85,11 +83,6 @@ def refused(node: Node, op: MoE) -> Iterator[Diagnostic]:
         yield Diagnostic("Q001", f"each token chooses {op.top_k} experts", node.name, why, "choose fewer")
 
 
-def _range(calibration: Calibration, seen: ExpertsSeen, op: MoE) -> Quant:
-    """Return the int8 range of the activation's input, by the error after it."""
-    return calibration.affine_of(seen.entered, symmetric=False, through=op.activated)
-
-
 def _activated_range(before: Quant, op: MoE) -> Quant:
     """Return int8 over what the activation gives for everything its input can be."""
     values = op.activated(before.real(np.arange(-127, 128)))
@@ -101,9 +94,9 @@ def _logits(lowering: IntegerLowering, node: Node) -> tuple[Node, float]:
     experts off with a bias of -1e9."""
     logits = node.inputs[1]
     seen = lowering.calibration[logits]
-    lowest = max(seen.low, float(seen.channel_low.max()) - FADED)
+    lowest = max(seen.low, float(seen.channels.low.max()) - FADED)
     scale = positive(HEADROOM * max(seen.high, -lowest) / limit(INT16))
-    return _at_scale(lowering, logits, scale, seen.channel_high < lowest, lowest), scale
+    return _at_scale(lowering, logits, scale, seen.channels.high < lowest, lowest), scale
 
 
 def _at_scale(lowering: IntegerLowering, node: Node, scale: float, off: Array, lowest: float) -> Node:
@@ -113,14 +106,8 @@ def _at_scale(lowering: IntegerLowering, node: Node, scale: float, off: Array, l
         inner = _at_scale(lowering, node.inputs[0], scale, off, lowest)
         return make(node.op, inner, origin=node.origin, quant=Quant(scale))
     if isinstance(node.op, Linear) and off.any():
-        weight, bias = (_constant(n) for n in node.inputs[1:])
+        weight, bias = (array_of(n) for n in node.inputs[1:])
         rows = np.where(off[:, None], 0, weight).astype(np.float32), np.where(off, lowest, bias).astype(np.float32)
         node = make(node.op, node.inputs[0], *map(constant, rows), origin=node.origin)
         return lowering.requantised(node, *accumulate(lowering, node), Quant(scale), INT16)
     return lowering.int16(node, scale)
-
-
-def _constant(node: Node) -> Array:
-    value = value_of(node)
-    assert value is not None, "computed weights are refused before"
-    return value

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ir.types import Int, Quant
+from edgewright.passes.ir import Int, Node, Quant, make
 from edgewright.passes.ops import LayerNormalization, RMSNormalization, constant, value_of
 from edgewright.passes.ops.arith import LAYER_NORM_FRACTION, LAYER_NORM_SHIFT_MAX, eps_term
 from edgewright.passes.quantisation.lowering_products import OutOfRange, number, scale_of

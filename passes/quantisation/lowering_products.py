@@ -7,34 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from edgewright.passes import ops
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ir.types import INT8, Array, Int, Quant
-from edgewright.passes.ops import (
-    Attention,
-    Constant,
-    Conv,
-    Div,
-    HashAttention,
-    MatMul,
-    Mul,
-    Neg,
-    Quantise,
-    ReduceMean,
-    ReduceSum,
-    constant,
-    value_of,
-)
+from edgewright.passes.ir import INT8, Array, Int, Node, Quant, make
+from edgewright.passes.ops import array_of, constant, value_of
 from edgewright.passes.ops.arith import ATTENTION_FRACTION, SCORE_BIAS, SCORE_BIAS_MAX, boundary, limit, multiplier_shift
 from edgewright.passes.ops.groups import ACCUMULATING, WEIGHTED
 from edgewright.passes.quantisation.lowering_channels import weighed
-from edgewright.passes.quantisation.lowering_structure import (
-    VIEWS,
-    carried,
-    channel_axis,
-    is_wide,
-    pools_wide,
-)
+from edgewright.passes.quantisation.lowering_structure import VIEWS, carried, channel_axis, is_wide, pools_wide
 from edgewright.passes.quantisation.quantise_weights import integer_product
 
 if TYPE_CHECKING:
@@ -46,11 +26,11 @@ FADED = 8.0  # e^-8 of the largest weight rounds to 0
 class OutOfRange(Exception):
     """A scale ratio or an offset that the integer arithmetic cannot hold."""
 
-    def __init__(self, node: Node, what: str, because: str = "", help_text: str = "") -> None:
-        super().__init__(what)
+    def __init__(self, node: Node, need: str, because: str = "", help_text: str = "") -> None:
+        super().__init__(need)
         self.diagnostic = Diagnostic(
             "Q007",
-            f"{node.op.kind} needs {what}",
+            f"{node.op.kind} needs {need}",
             node.name,
             because or "multipliers have 16 bits and shifts at most 47",
             help_text or "check the calibration samples and the weights of this layer, or use --precision fp32 on a CPU",
@@ -93,28 +73,26 @@ def accumulate(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
     op = node.op
     if isinstance(op, WEIGHTED):
         return _weighted(lowering, node)
-    if isinstance(op, Attention):
+    if isinstance(op, ops.Attention):
         return _attention(lowering, node, op)
-    if isinstance(op, HashAttention):
+    if isinstance(op, ops.HashAttention):
         codes, v = lowering.int8(node.inputs[0], Quant(1.0)), lowering.int8(node.inputs[1])
         scale = math.ldexp(scale_of(v), -ATTENTION_FRACTION)
         return make(op, codes, v, origin=node.origin, quant=Quant(scale)), np.array([scale])
-    if isinstance(op, ReduceMean):
+    if isinstance(op, ops.ReduceMean):
         x = lowering.int16(node.inputs[0]) if pools_wide(node) else lowering.int8(node.inputs[0])
         scale = scale_of(x) / (x.type.size // node.type.size)
-        return make(ReduceSum(op.axes, op.keepdims), x, origin=node.origin, quant=Quant(scale)), np.array([scale])
-    if isinstance(op, Neg):
+        return make(ops.ReduceSum(op.axes, op.keepdims), x, origin=node.origin, quant=Quant(scale)), np.array([scale])
+    if isinstance(op, ops.Neg):
         return _scaled(lowering, node, node.inputs[0], np.array(-1.0))
-    if isinstance(op, Div):
-        divisor = value_of(node.inputs[1])
-        assert divisor is not None
-        return _scaled(lowering, node, node.inputs[0], 1.0 / divisor.astype(np.float64))
-    if isinstance(op, Mul):
+    if isinstance(op, ops.Div):
+        return _scaled(lowering, node, node.inputs[0], 1.0 / array_of(node.inputs[1]).astype(np.float64))
+    if isinstance(op, ops.Mul):
         for x, factor in (node.inputs, node.inputs[::-1]):
             value = value_of(factor)
             if value is not None:
                 return _scaled(lowering, node, x, value.astype(np.float64))
-    assert isinstance(op, (Mul, MatMul))
+    assert isinstance(op, (ops.Mul, ops.MatMul))
     a, b = (lowering.int8(x) for x in node.inputs)
     scale = scale_of(a) * scale_of(b)
     return make(op, a, b, origin=node.origin, quant=Quant(scale)), np.array([scale])
@@ -123,9 +101,9 @@ def accumulate(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
 def _weighted(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
     op = node.op
     x = lowering.int8(node.inputs[0])
-    weight, bias = value_of(node.inputs[1]), value_of(node.inputs[2]) if node.inputs[2:] else None
-    assert weight is not None and x.quant is not None
-    bias = np.zeros(len(weight), np.float32) if bias is None else bias
+    weight = array_of(node.inputs[1])
+    bias = array_of(node.inputs[2]) if node.inputs[2:] else np.zeros(len(weight), np.float32)
+    assert x.quant is not None
     operand = x.quant
     if isinstance(operand.scale, tuple):  # per channel: into the weights, so that the operand counts in units of 1
         weight, operand = weighed(node, weight.astype(np.float64), np.asarray(operand.scale)), Quant(1.0, operand.zero_point)
@@ -134,7 +112,7 @@ def _weighted(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
         constant(product.weight.reshape(weight.shape), node.inputs[1].origin),
         constant(product.bias, node.inputs[2].origin if node.inputs[2:] else ()),
     )
-    if isinstance(op, Conv):
+    if isinstance(op, ops.Conv):
         op = replace(op, pad_value=x.quant.zero_point)
     lowering.events["products"] += 1
     quant = Quant(tuple(product.scale.tolist()), axis=channel_axis(node))
@@ -160,10 +138,10 @@ def _scaled(lowering: IntegerLowering, node: Node, x: Node, factor: Array) -> tu
     quant = Quant(tuple(scales.tolist()), axis=axis - node.type.rank) if scales.size > 1 else Quant(float(scales[0]))
     right = constant(boundary(whole / quant.scales, 1.0, 0, INT8).astype(np.int8))
     real = quant.scales.reshape(quant.scales.shape or (1,)) * scale_of(left)
-    return make(Mul(), left, right, origin=node.origin), real
+    return make(ops.Mul(), left, right, origin=node.origin), real
 
 
-def _attention(lowering: IntegerLowering, node: Node, op: Attention) -> tuple[Node, Array]:
+def _attention(lowering: IntegerLowering, node: Node, op: ops.Attention) -> tuple[Node, Array]:
     q, k, v = (lowering.int8(n) for n in node.inputs[:3])
     if node.inputs[3:]:
         least = _least_unit(lowering, node, op)
@@ -173,17 +151,16 @@ def _attention(lowering: IntegerLowering, node: Node, op: Attention) -> tuple[No
     try:
         multiplier, shift = multiplier_shift(unit * math.log2(math.e) * 256)
     except ValueError as error:
-        what = f"scores in steps of {unit:.3g}"
         steps = f"queries are in steps of {scale_of(q):.3g}, keys of {scale_of(k):.3g}"
         because = f"{steps}, and the scale is {op.scale:.3g}: {error}"
-        raise OutOfRange(node, what, because) from error
+        raise OutOfRange(node, f"scores in steps of {unit:.3g}", because) from error
     integer = replace(op, score_multiplier=multiplier, score_shift=shift)
     scale = math.ldexp(scale_of(v), -ATTENTION_FRACTION)
     biases = (score_bias(lowering, bias, unit) for bias in node.inputs[3:])
     return make(integer, q, k, v, *biases, origin=node.origin, quant=Quant(scale)), np.array([scale])
 
 
-def _least_unit(lowering: IntegerLowering, node: Node, op: Attention) -> float:
+def _least_unit(lowering: IntegerLowering, node: Node, op: ops.Attention) -> float:
     """Return the smallest real value of one score step with which a mask of -SCORE_BIAS_MAX silences a key whatever the
     scores are, and every bias that does not silence fits."""
     room = SCORE_BIAS_MAX - 2 * 127 * 127 * (node.inputs[0].shape[2] // op.heads)
@@ -200,14 +177,14 @@ def _least_unit(lowering: IntegerLowering, node: Node, op: Attention) -> float:
 
 def score_bias(lowering: IntegerLowering, node: Node, unit: float) -> Node:
     """Return what is added to scores, in their steps: a constant, what the host makes of a mask, or a computed value."""
-    if isinstance(node.op, Constant):
+    if isinstance(node.op, ops.Constant):
         return constant(boundary(node.op.value, unit, 0, SCORE_BIAS).astype(np.int32), node.origin)
     if node in lowering.hosted:
         if isinstance(node.op, VIEWS):
             chosen = {i: score_bias(lowering, node.inputs[i], unit) for i in carried(node)}
             if len({n.elem for n in chosen.values()}) == 1:  # rather moves of integers than floats on the host
                 return make(node.op, *(chosen.get(i, n) for i, n in enumerate(node.inputs)), origin=node.origin)
-        return make(Quantise(unit, 0, SCORE_BIAS), node, origin=node.origin)
+        return make(ops.Quantise(unit, 0, SCORE_BIAS), node, origin=node.origin)
     if isinstance(node.op, ACCUMULATING):
         acc, real = lowering.accumulators(node)
     else:

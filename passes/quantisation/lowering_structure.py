@@ -4,46 +4,33 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Int
-from edgewright.passes.ops import (
-    Add,
-    Clip,
-    Constant,
-    Conv,
-    Gather,
-    Input,
-    Linear,
-    MoE,
-    ReduceMean,
-    Relu,
-    Slice,
-    Softmax,
-    Sub,
-    Where,
-)
+from edgewright.passes import ops
+from edgewright.passes.ir import Graph, Int, Node
 from edgewright.passes.ops.groups import CHOOSING, NORMS, ON_HOST, TABLES, Group
 from edgewright.passes.quantisation.function import Function
 
 ACTIVATIONS: Group = (*TABLES, Function)
 VIEWS = CHOOSING  # values of one scale
-CLIPPING: Group = (Relu, Clip)  # chosen by the rules: saturation does the same, so that the step before it can contain it
-SUMS: Group = (Add, Sub)  # chosen by the rules: the residual stream, which AddRequantised keeps at 16 bits
+CLIPPING: Group = (
+    ops.Relu,
+    ops.Clip,
+)  # chosen by the rules: saturation does the same, so that the step before it can contain it
+SUMS: Group = (ops.Add, ops.Sub)  # chosen by the rules: the residual stream, which AddRequantised keeps at 16 bits
 POOLED_MAX = 2000  # int16 values whose sum fits the accumulator
 
 
 def carried(node: Node) -> tuple[int, ...]:
     """Return which operands of a view hold the values it moves; the others say where."""
-    if isinstance(node.op, Gather):
+    if isinstance(node.op, ops.Gather):
         return (0,)
-    if isinstance(node.op, Where):
+    if isinstance(node.op, ops.Where):
         return (1, 2)
     return tuple(range(len(node.inputs)))
 
 
 def moved(node: Node) -> list[Node]:
     """Return the operands of a view whose values it moves, except constants."""
-    return [node.inputs[i] for i in carried(node) if not isinstance(node.inputs[i].op, Constant)]
+    return [node.inputs[i] for i in carried(node) if not isinstance(node.inputs[i].op, ops.Constant)]
 
 
 def root(node: Node) -> Node:
@@ -55,13 +42,13 @@ def root(node: Node) -> Node:
 
 def is_wide(node: Node) -> bool:
     """Return whether the value is a sum or a view of one, whose own form is int16."""
-    return isinstance(root(node).op, (*SUMS, Softmax))
+    return isinstance(root(node).op, (*SUMS, ops.Softmax))
 
 
 def pools_wide(node: Node) -> bool:
     """Return whether a mean adds up int16 values. The mean over tokens takes int8: its operand is usually normalised, and
     the engine has no other."""
-    assert isinstance(node.op, ReduceMean)
+    assert isinstance(node.op, ops.ReduceMean)
     (x,) = node.inputs
     axes = {axis % x.type.rank for axis in node.op.axes}
     tokens = x.type.rank == 3 and axes == {1}
@@ -75,10 +62,10 @@ def wide_values(graph: Graph) -> tuple[dict[Node, tuple[Node, ...]], set[Node]]:
     joined: dict[Node, list[Node]] = {}
     for node in reversed(graph.nodes()):
         op = node.op
-        pooled = isinstance(op, ReduceMean) and pools_wide(node)
-        if isinstance(op, (*SUMS, Softmax)):
-            read.update(n for n in node.inputs if not isinstance(n.op, Constant))
-        elif isinstance(op, MoE):
+        pooled = isinstance(op, ops.ReduceMean) and pools_wide(node)
+        if isinstance(op, (*SUMS, ops.Softmax)):
+            read.update(n for n in node.inputs if not isinstance(n.op, ops.Constant))
+        elif isinstance(op, ops.MoE):
             read.add(node.inputs[1])
         elif isinstance(op, NORMS) or pooled or (isinstance(op, CLIPPING) and node in read):
             read.add(node.inputs[0])
@@ -91,31 +78,31 @@ def wide_values(graph: Graph) -> tuple[dict[Node, tuple[Node, ...]], set[Node]]:
 
 
 def _cuts_wide(node: Node) -> bool:
-    return isinstance(node.op, Slice) and is_wide(node)
+    return isinstance(node.op, ops.Slice) and is_wide(node)
 
 
 def hosted(graph: Graph) -> set[Node]:
     """Return float values that the host computes from integer inputs alone (masks): no constants, no inputs."""
     known: set[Node] = set()
-    found: set[Node] = set()
+    on_host: set[Node] = set()
     for node in graph.nodes():
-        given = isinstance(node.op, Constant) or (isinstance(node.op, Input) and isinstance(node.elem, Int))
-        table = isinstance(node.op, Gather) and node.inputs[0].type.is_float and node.inputs[0].type.size > 256
-        if given or (isinstance(node.op, ON_HOST) and not table and all(n in known for n in node.inputs)):
+        is_source = isinstance(node.op, ops.Constant) or (isinstance(node.op, ops.Input) and isinstance(node.elem, Int))
+        table = isinstance(node.op, ops.Gather) and node.inputs[0].type.is_float and node.inputs[0].type.size > 256
+        if is_source or (isinstance(node.op, ON_HOST) and not table and all(n in known for n in node.inputs)):
             known.add(node)
-            if not given and node.type.is_float:
-                found.add(node)
-    return found
+            if not is_source and node.type.is_float:
+                on_host.add(node)
+    return on_host
 
 
 def channel_axis(product: Node) -> int:
     """Return which axis of a product holds its output channels, counted from the end."""
-    return -3 if isinstance(product.op, Conv) else -1
+    return -3 if isinstance(product.op, ops.Conv) else -1
 
 
 def is_part(node: Node) -> bool:
     """Return whether the value is some output channels of a Linear or Conv."""
-    if not isinstance(node.op, Slice) or not isinstance(node.inputs[0].op, (Linear, Conv)):
+    if not isinstance(node.op, ops.Slice) or not isinstance(node.inputs[0].op, (ops.Linear, ops.Conv)):
         return False
     rank = node.type.rank
     return node.op.axis % rank == channel_axis(node.inputs[0]) % rank
@@ -125,6 +112,6 @@ def split_in_parts(users: list[Node]) -> bool:
     """Return whether a product is read only by slices of channels, no channel by two different slices."""
     if not users or not all(is_part(user) for user in users):
         return False
-    spans = sorted({(u.op.start, u.op.stop) for u in users if isinstance(u.op, Slice) and u.op.step == 1})
-    apart = all(a[1] <= b[0] for a, b in pairwise(spans))
-    return apart and all(isinstance(u.op, Slice) and u.op.step == 1 for u in users)
+    slices = [user.op for user in users if isinstance(user.op, ops.Slice) and user.op.step == 1]
+    spans = sorted({(part.start, part.stop) for part in slices})
+    return len(slices) == len(users) and all(a[1] <= b[0] for a, b in pairwise(spans))

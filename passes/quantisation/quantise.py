@@ -6,21 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Level
-from edgewright.passes.ops import (
-    Attention,
-    Cast,
-    Constant,
-    Div,
-    Gather,
-    HashCodes,
-    Input,
-    MoE,
-    Softmax,
-    value_of,
-)
+from edgewright.passes.ir import Graph, Level, Node, Op
+from edgewright.passes.ops import Attention, Cast, Constant, Div, Gather, HashCodes, Input, MoE, Softmax, value_of
 from edgewright.passes.ops.arith import LAYER_NORM_WIDTH_MAX
 from edgewright.passes.ops.groups import ACCUMULATING, NORMS, WEIGHTED
 from edgewright.passes.quantisation.calibrate import Calibration
@@ -79,9 +66,8 @@ class QuantiseGraph(Pass):
 
 def check_expressible(graph: Graph) -> None:
     """Raise CompileError with all `refusals`; cheap, so it comes before calibration."""
-    found = list(refusals(graph))
-    if found:
-        raise CompileError(found)
+    if refused_nodes := list(refusals(graph)):
+        raise CompileError(refused_nodes)
 
 
 def refusals(graph: Graph) -> Iterator[Diagnostic]:

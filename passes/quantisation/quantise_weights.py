@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.types import Array, Quant
+from edgewright.passes.ir import Array, Quant
 from edgewright.passes.ops.arith import ACCUMULATOR_LIMIT
 
 WEIGHT_LEVELS = 127
@@ -48,5 +48,4 @@ def _rounded(w: Array, scale: Array) -> Array:
 def _best_clip(w: Array, scale: Array) -> Array:
     positive = np.maximum(scale, 1e-30)
     errors = [((_rounded(w, positive * clip) * (positive * clip)[:, None] - w) ** 2).sum(axis=1) for clip in CLIPS]
-    best: Array = np.array(CLIPS)[np.argmin(errors, axis=0)]
-    return best
+    return np.asarray(np.array(CLIPS)[np.argmin(errors, axis=0)])

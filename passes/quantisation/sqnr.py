@@ -6,10 +6,8 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.interp import interpret_all, visit
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array, Shape
+from edgewright.passes.ir import Array, Graph, Node, Op, Shape
+from edgewright.passes.ir.interp import visit
 from edgewright.passes.ops import Constant, Input
 from edgewright.passes.ops.arith import SCORE_BIAS
 from edgewright.passes.quantisation.lowering_structure import VIEWS, carried
@@ -22,20 +20,15 @@ def decibels(signal: Array, approximation: Array) -> float | None:
     return 10 * math.log10(power / noise) if power > 0 and noise > 0 else None
 
 
-def sqnr(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Array]) -> list[tuple[str, float | None]]:
-    """Return (layer's name, dB) in execution order: each value of the integer graph in real numbers against the float
-    value of the same origin and size. Errors of earlier layers are included."""
-    return [(name, db) for name, _, db in sqnr_rows(float_graph, integer_graph, inputs)]
-
-
 def sqnr_rows(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Array]) -> list[tuple[str, str, float | None]]:
-    """As `sqnr`, with the float op's kind in the middle."""
+    """Return (layer's name, kind of the float operator, dB) in execution order: each value of the integer graph in real
+    numbers against the float value of the same origin and size. Errors of earlier layers are included."""
     pairs = _pairs(float_graph, integer_graph)
     integers: dict[Node, Array] = {}
-    keep = set(pairs.values())
+    paired = set(pairs.values())
 
     def see_integer(node: Node, value: Array) -> None:
-        if node in keep:
+        if node in paired:
             assert node.quant is not None
             real = node.quant.real(value).astype(np.float32).reshape(-1)  # samples along any axis, and scalars
             integers[node] = np.concatenate([integers[node], real]) if node in integers else real
@@ -56,17 +49,6 @@ def sqnr_rows(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Arr
     ]
 
 
-def output_sqnr(float_graph: Graph, integer_graph: Graph, inputs: Mapping[str, Array]) -> list[float | None]:
-    """dB of each output."""
-    reals = interpret_all(integer_graph, inputs)
-    floats = interpret_all(float_graph, inputs)
-    found = []
-    for original, integer in zip(float_graph.outputs, integer_graph.outputs, strict=True):
-        assert integer.quant is not None
-        found.append(decibels(floats[original], integer.quant.real(reals[integer])))
-    return found
-
-
 def _pairs(float_graph: Graph, integer_graph: Graph) -> dict[Node, Node]:
     """Map float values to the integers that stand for them: the last of each (first origin, size), since after it come only
     moves under other names. Of values with one origin (an image and its transpose) the one that was moved alike."""
@@ -78,11 +60,11 @@ def _pairs(float_graph: Graph, integer_graph: Graph) -> dict[Node, Node]:
     last: dict[tuple[str, int], tuple[Node, Node]] = {}
     for node in filter(_has_origin, integer_graph.nodes()):
         moves, alike = _moves(node), shaped.get((node.name, node.shape), [])
-        found = originals.get((node.name, node.shape, moves))
-        if found is None and moves and len(alike) == 1 and not _moves(alike[0]):
-            (found,) = alike  # a Relu after moves: its integers are moved under its name
-        if found is not None and not node.type.is_float:
-            last[node.name, node.type.size] = found, node
+        original = originals.get((node.name, node.shape, moves))
+        if original is None and moves and len(alike) == 1 and not _moves(alike[0]):
+            (original,) = alike  # a Relu after moves: its integers are moved under its name
+        if original is not None and not node.type.is_float:
+            last[node.name, node.type.size] = original, node
     return dict(last.values())
 
 

@@ -53,10 +53,10 @@ def assign_devices(
         devices = _greedy(costs, levels, places, energy)
         if devices is not None:
             return Assignment(devices, tuple(levels), harder)
-        open_ = [i for i, level in enumerate(levels) if level + 1 < len(costs[i])]
-        if not open_:
+        prunable = [i for i, level in enumerate(levels) if level + 1 < len(costs[i])]
+        if not prunable:
             _nothing_fits(costs, places, energy)
-        heaviest = max(open_, key=lambda i: (costs[i][levels[i]].macs, -i))
+        heaviest = max(prunable, key=lambda i: (costs[i][levels[i]].macs, -i))
         levels[heaviest] += 1
         harder += 1
 

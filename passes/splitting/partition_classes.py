@@ -6,12 +6,11 @@ the sub-model that has both learns what tells them apart, which no other one can
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from edgewright.passes.diagnostics import fail
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 
 Partition = tuple[tuple[int, ...], ...]
 Method = Literal["even", "confusion"]
@@ -20,10 +19,7 @@ Method = Literal["even", "confusion"]
 def partition_even(classes: int, parts: int) -> Partition:
     """Run of neighbouring classes whose sizes differ by at most 1, the larger first. CompileError K004."""
     check_parts(classes, parts)
-    bounds = [0]
-    for i in range(parts):
-        bounds.append(bounds[-1] + classes // parts + (i < classes % parts))
-    return tuple(tuple(range(start, stop)) for start, stop in pairwise(bounds))
+    return tuple(tuple(part.tolist()) for part in np.array_split(np.arange(classes), parts))
 
 
 def partition_by_confusion(confusion: Array, parts: int) -> Partition:
@@ -53,10 +49,10 @@ def partition_by_confusion(confusion: Array, parts: int) -> Partition:
 def confusion_of(probabilities: Array, labels: Array) -> Array:
     """Return (classes, classes): the mean probability that samples of the row's class give the column's."""
     classes = probabilities.shape[1]
-    found = np.zeros((classes, classes))
-    np.add.at(found, labels, probabilities)
+    total = np.zeros((classes, classes))
+    np.add.at(total, labels, probabilities)
     counts = np.bincount(labels, minlength=classes)
-    return found / np.maximum(1, counts)[:, None]
+    return total / np.maximum(1, counts)[:, None]
 
 
 def check_parts(classes: int, parts: int) -> None:
@@ -74,8 +70,8 @@ def check_parts(classes: int, parts: int) -> None:
 def _exchange(groups: list[list[int]], between: Array) -> None:
     """Swaps of two classes between parts while one raises the confusion inside parts."""
 
-    def inside(one: int, group: list[int]) -> float:
-        return float(sum(between[one][other] for other in group if other != one))
+    def inside(label: int, group: list[int]) -> float:
+        return float(sum(between[label][other] for other in group if other != label))
 
     improved = True
     while improved:

@@ -18,10 +18,9 @@ import numpy as np
 from edgewright.passes import orders
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.text import digest
-from edgewright.passes.ir.types import Array
-from edgewright.passes.splitting.assign_devices import Assignment, Energy, Place, assign_devices
+from edgewright.passes.splitting.assign_devices import Energy, Place, assign_devices
 from edgewright.passes.splitting.partition_classes import (
     Method,
     Partition,
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 FUSION_IMAGES = 30_000
 FORWARD_SHARE = 3  # of a step's time, going forward alone is about a third
 ANSWERS, RUN_FILE = "answers.npy", "run.json"
+ANOTHER_RUN = "the training to resume is another one"
 Say = Callable[[str], None]
 
 
@@ -127,20 +127,15 @@ class SplitClasses:
         if self.size is not None and not 0 < self.size <= 1:
             because = "it is the share of the model's parameters that one sub-model may keep"
             fail("K013", f"--size {self.size} makes no sub-model", "--size", because, exit=Exit.USAGE)
-        wanted = (1 / self.parts if self.size is None else self.size) * whole.parameters
-        start = next((i for i, cost in enumerate(costs[0]) if cost.parameters <= max(wanted, 0)), len(shapes) - 1)
+        limit = (1 / self.parts if self.size is None else self.size) * whole.parameters
+        start = next((i for i, cost in enumerate(costs[0]) if cost.parameters <= max(limit, 0)), len(shapes) - 1)
         if self.size is None and self.parts == 1:
             start = 0
         unlimited = [Place(f"device {i}", 1 << 62) for i in range(self.parts)]
-        found: Assignment = assign_devices(costs, start, unlimited if places is None else places, energy)
-        return SplitPlan(
-            partition,
-            tuple(shapes[level] for level in found.levels),
-            found.devices,
-            tuple(cost[level] for cost, level in zip(costs, found.levels, strict=True)),
-            whole,
-            found.harder,
-        )
+        assignment = assign_devices(costs, start, unlimited if places is None else places, energy)
+        chosen = tuple(shapes[level] for level in assignment.levels)
+        cost = tuple(ladder[level] for ladder, level in zip(costs, assignment.levels, strict=True))
+        return SplitPlan(partition, chosen, assignment.devices, cost, whole, assignment.harder)
 
     def levels(self, graph: Graph) -> tuple[SubShape, ...]:
         """Return the shapes that a sub-model may have, largest first."""
@@ -183,7 +178,7 @@ class SplitClasses:
         features = [outputs(sub_model, few)[FEATURES] for sub_model in sub_models]
         assert few.labels is not None
         fusion = train_fusion(
-            features, few.labels, teacher[index], self.seed, checkpoint=self._kept("fusion.pt"), progress=told
+            features, few.labels, teacher[index], self.seed, checkpoint=self._stored("fusion.pt"), progress=told
         )
         together = tune_together(
             sub_models,
@@ -194,7 +189,7 @@ class SplitClasses:
             schedule.together,
             schedule.batch,
             self.seed,
-            checkpoint=self._kept("together.pt"),
+            checkpoint=self._stored("together.pt"),
             progress=told,
         )
         first, last = together.loss
@@ -212,21 +207,20 @@ class SplitClasses:
         """Return the whole model's probabilities (samples, classes); from the folder where they are kept there."""
         from edgewright.passes.learn.measure import outputs
 
-        kept = self._kept(ANSWERS)
-        if kept is not None and kept.is_file():
-            found: Array = np.load(kept, allow_pickle=False)
-            return found
+        stored = self._stored(ANSWERS)
+        if stored is not None and stored.is_file():
+            return np.asarray(np.load(stored, allow_pickle=False))
         head = find_classifier(graph)
         scores = outputs(Graph(graph.name, graph.inputs, (head.head,), ("scores",)), data)["scores"].reshape(len(data), -1)
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
         answers: Array = powers / powers.sum(axis=1, keepdims=True)
-        if kept is not None:
-            partial = kept.with_suffix(".partial.npy")
+        if stored is not None:
+            partial = stored.with_suffix(".partial.npy")
             np.save(partial, answers)
-            partial.replace(kept)
+            partial.replace(stored)
         return answers
 
-    def _kept(self, name: str) -> Path | None:
+    def _stored(self, name: str) -> Path | None:
         return None if self.checkpoints is None else self.checkpoints / name
 
     def _claim(self, graph: Graph, data: LearningData) -> None:
@@ -234,7 +228,7 @@ class SplitClasses:
         the whole model's answers to the same data."""
         if self.checkpoints is None:
             return
-        mine = {
+        run = {
             "model": digest(graph),
             "data": data.digest,
             "parts": self.parts,
@@ -248,23 +242,19 @@ class SplitClasses:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         before = self._begun(path)
         if self.resume and before:
-            differs = _differences(before, mine)
-            if differs:
-                fail(
-                    "K008",
-                    "the training to resume is another one",
-                    str(self.checkpoints),
+            if differs := sorted(key for key in {*before, *run} if before.get(key) != json.loads(json.dumps(run.get(key)))):
+                because, help_text = (
                     f"{', '.join(differs)} changed since",
                     "use the same model, data and options, or omit --resume",
-                    exit=Exit.USAGE,
                 )
+                fail("K008", ANOTHER_RUN, str(self.checkpoints), because, help_text, exit=Exit.USAGE)
             return
-        same_answers = all(before.get(key) == mine[key] for key in ("model", "data"))
+        same_answers = all(before.get(key) == run[key] for key in ("model", "data"))
         for old in kept_by_training(self.checkpoints):
             if old.name != RUN_FILE and not (same_answers and old.name == ANSWERS):
                 old.unlink()
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
         partial.replace(path)
 
     def _begun(self, path: Path) -> dict[str, Any]:
@@ -272,19 +262,18 @@ class SplitClasses:
         try:
             return read_json(path, dict[str, Any])
         except Unreadable as error:
-            if all(one.name.endswith(".partial") for one in path.parent.iterdir()):
+            if all(file.name.endswith(".partial") for file in path.parent.iterdir()):
                 return {}
             because = f"{path.name}: {error}" if path.exists() else "it holds files that are not from a training"
             help_text = "move the folder away, or choose another -o"
-            message = "the training to resume is another one"
-            fail("K008", message, str(path.parent), because, help_text, Exit.USAGE, error)
+            fail("K008", ANOTHER_RUN, str(path.parent), because, help_text, Exit.USAGE, error)
 
 
 def kept_by_training(folder: Path) -> list[Path]:
     """Return the files in a folder of checkpoints that a training keeps there; others are the user's."""
     state = r"(fusion|together|sub-model \d+ of \d+-\d+-\w+)\.pt(\.\d+\.partial)?"
     names = re.compile(rf"run\.(json|partial)|answers(\.partial)?\.npy|{state}|sub-model \d+ of \d+-\d+-\w+(\.start)?\.npz")
-    return [one for one in sorted(folder.iterdir()) if names.fullmatch(one.name) and one.is_file()]
+    return [file for file in sorted(folder.iterdir()) if names.fullmatch(file.name) and file.is_file()]
 
 
 class _Whole:
@@ -293,7 +282,7 @@ class _Whole:
     def __init__(self, graph: Graph, plan: SplitPlan, schedule: PruningSchedule, progress: Progress) -> None:
         self.progress, self.before, self.now = progress, 0, ("", 0)
         full = full_shape(structure_of(graph))
-        self.costs: list[int] = []
+        self.costs: list[int] = []  # of the stages to come
         for part, shape in zip(plan.partition, plan.shapes, strict=True):
             base = keep_classes(graph, part)
             cuts = (
@@ -329,17 +318,10 @@ def answer(split: Split, data: LearningData) -> Array:
     from edgewright.passes.learn.measure import outputs
 
     features = [outputs(sub_model, data)[FEATURES] for sub_model in split.sub_models]
-    found: Array = outputs(split.fusion, dict(zip(feature_names(len(features)), features, strict=True)))["logits"]
-    return found
+    return outputs(split.fusion, dict(zip(feature_names(len(features)), features, strict=True)))["logits"]
 
 
 def identity(split: Split) -> str:
     """Return the same for the same sub-models and fusion."""
-    found = hashlib.sha256()
-    for graph in (*split.sub_models, split.fusion):
-        found.update(digest(graph).encode())
-    return found.hexdigest()
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    return sorted(key for key in {*old, *new} if old.get(key) != json.loads(json.dumps(new.get(key))))
+    digests = "".join(digest(graph) for graph in (*split.sub_models, split.fusion))
+    return hashlib.sha256(digests.encode()).hexdigest()

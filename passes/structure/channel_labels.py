@@ -7,15 +7,13 @@ and read it, in its norms and its position table. `ties` say the same of the axe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, Op
 from edgewright.passes.ops.groups import BROADCASTING, NORMS, UNARY
 
 Labels: TypeAlias = Array  # (channels,) int64, not yet resolved to roots
@@ -45,7 +43,7 @@ def label_channels(graph: Graph, narrower: Collection[str] = ()) -> ChannelLabel
         if name not in narrower:
             work.keep(work.of[node])
     roots = work.roots()
-    heads = {node: tuple((roots[qk], roots[v]) for qk, v in found) for node, found in work.heads.items()}
+    heads = {node: tuple((roots[qk], roots[v]) for qk, v in labels) for node, labels in work.heads.items()}
     return ChannelLabels(
         graph,
         {node: None if labels is None else roots[labels] for node, labels in work.of.items()},
@@ -80,13 +78,37 @@ class _Labelling:
         return np.array([self.root(label) for label in range(len(self.parent))], np.int64)
 
     def unite(self, a: Labels, b: Labels) -> None:
-        for one, other in zip(a.tolist(), b.tolist(), strict=True):
-            low, high = sorted((self.root(one), self.root(other)))
+        for pair in zip(a.tolist(), b.tolist(), strict=True):
+            low, high = sorted(map(self.root, pair))
             self.parent[high] = low
 
     def keep(self, labels: Labels | None) -> None:
         if labels is not None:
             self.kept.update(labels.tolist())
+
+    def if_moved(self, labels: Labels | None, moved: bool) -> Labels | None:
+        """Return the labels where a node moves whole rows of channels; else it needs all of them."""
+        if not moved:
+            self.keep(labels)
+        return labels if moved else None
+
+    def all_known(self, operands: Sequence[Node]) -> list[Labels] | None:
+        """Return the labels of several operands; if some have none, the others' have to stay."""
+        known = [labels for labels in map(self.value, operands) if labels is not None]
+        if len(known) == len(operands):
+            return known
+        for labels in known:
+            self.keep(labels)
+        return None
+
+    def united(self, operands: Sequence[Node]) -> Labels | None:
+        """Return the labels that several operands of one shape have from now on in common."""
+        known = self.all_known(operands)
+        if not known:
+            return None
+        for labels in known[1:]:
+            self.unite(known[0], labels)
+        return known[0]
 
     def tie(self, node: Node, axis: int, labels: Labels | None) -> None:
         """An axis of an operand goes with these labels; an operand that is computed keeps all of it."""
@@ -133,15 +155,15 @@ def _opaque(work: _Labelling, node: Node) -> Labels | None:
 
 def _product(work: _Labelling, node: Node) -> Labels | None:
     x, w, b = node.inputs
-    found = work.fresh(w.shape[0])
+    outputs = work.fresh(w.shape[0])
     if isinstance(node.op, ops.Linear):
         work.tie(w, 1, work.value(x))
     else:
         work.keep(work.value(x))  # an image's last axis is its width
         work.tie(w, 1, None)
-    work.tie(w, 0, found)
-    work.tie(b, 0, found)
-    return found
+    work.tie(w, 0, outputs)
+    work.tie(b, 0, outputs)
+    return outputs
 
 
 def _norm(work: _Labelling, node: Node) -> Labels | None:
@@ -161,16 +183,7 @@ def _binary(work: _Labelling, node: Node) -> Labels | None:
     for operand in node.inputs:
         if operand not in whole:
             work.keep(None if isinstance(operand.op, ops.Constant) else work.of[operand])
-    found = [work.value(n) for n in whole]
-    first = next((labels for labels in found if labels is not None), None)
-    if first is None or any(labels is None for labels in found):
-        for labels in found:
-            work.keep(labels)
-        return None
-    for labels in found:
-        assert labels is not None
-        work.unite(first, labels)
-    return first
+    return work.united(whole)
 
 
 def _slice(work: _Labelling, node: Node) -> Labels | None:
@@ -178,74 +191,49 @@ def _slice(work: _Labelling, node: Node) -> Labels | None:
     labels = work.value(node.inputs[0])
     if labels is None or node.op.axis % node.type.rank != node.type.rank - 1:
         return labels
-    if node.op.step != 1:
-        work.keep(labels)
-        return None
-    return labels[node.op.start : node.op.stop]
+    moved = work.if_moved(labels, node.op.step == 1)
+    return None if moved is None else moved[node.op.start : node.op.stop]
 
 
 def _concat(work: _Labelling, node: Node) -> Labels | None:
     assert isinstance(node.op, ops.Concat)
-    found = [work.value(n) for n in node.inputs]
-    if any(labels is None for labels in found):
-        for labels in found:
-            work.keep(labels)
-        return None
-    known = [labels for labels in found if labels is not None]
-    if node.op.axis % node.type.rank == node.type.rank - 1:
-        return np.concatenate(known)
-    for labels in known[1:]:
-        work.unite(known[0], labels)
-    return known[0]
+    if node.op.axis % node.type.rank != node.type.rank - 1:
+        return work.united(node.inputs)
+    labels = work.all_known(node.inputs)
+    return None if labels is None else np.concatenate(labels)
 
 
 def _reshape(work: _Labelling, node: Node) -> Labels | None:
-    labels = work.value(node.inputs[0])
-    if node.type.rank and node.inputs[0].shape[-1:] == node.shape[-1:]:
-        return labels
-    work.keep(labels)
-    return None
+    same = node.type.rank > 0 and node.inputs[0].shape[-1:] == node.shape[-1:]
+    return work.if_moved(work.value(node.inputs[0]), same)
 
 
 def _transpose(work: _Labelling, node: Node) -> Labels | None:
     assert isinstance(node.op, ops.Transpose)
-    labels = work.value(node.inputs[0])
-    if node.op.perm[-1] == node.type.rank - 1:
-        return labels
-    work.keep(labels)
-    return None
+    return work.if_moved(work.value(node.inputs[0]), node.op.perm[-1] == node.type.rank - 1)
 
 
 def _reduce(work: _Labelling, node: Node) -> Labels | None:
     assert isinstance(node.op, (ops.ReduceMean, ops.ReduceSum))
     rank = node.inputs[0].type.rank
-    labels = work.value(node.inputs[0])
-    if all(axis % rank != rank - 1 for axis in node.op.axes):
-        return labels
-    work.keep(labels)
-    return None
+    return work.if_moved(work.value(node.inputs[0]), all(axis % rank != rank - 1 for axis in node.op.axes))
 
 
 def _gather(work: _Labelling, node: Node) -> Labels | None:
     assert isinstance(node.op, ops.Gather)
     data, indices = node.inputs
     work.keep(None if isinstance(indices.op, ops.Constant) else work.of[indices])
-    labels = work.value(data)
-    if node.op.axis % data.type.rank != data.type.rank - 1:
-        return labels
-    work.keep(labels)
-    return None
+    return work.if_moved(work.value(data), node.op.axis % data.type.rank != data.type.rank - 1)
 
 
 def _attention(work: _Labelling, node: Node) -> Labels | None:
     assert isinstance(node.op, ops.Attention)
-    q, k, v = (work.value(n) for n in node.inputs[:3])
-    if q is None or k is None or v is None:
-        for labels in (q, k, v):
-            work.keep(labels)
+    labels = work.all_known(node.inputs[:3])
+    if labels is None:
         return None
+    q, k, v = labels
     work.unite(q, k)
-    queries, values = (labels.reshape(node.op.heads, -1) for labels in (q, v))
+    queries, values = (part.reshape(node.op.heads, -1) for part in (q, v))
     work.heads[node] = list(zip(queries, values, strict=True))
     for bias in node.inputs[3:]:
         by_head = bias.type.rank >= 3 and bias.shape[-3] > 1

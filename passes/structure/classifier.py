@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.diagnostics import fail
-from edgewright.passes.ir.graph import Graph, Node, make
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make
 
 FEATURES, LOGITS = "features", "logits"
 
@@ -30,26 +29,22 @@ class Classifier:
 def find_classifier(graph: Graph) -> Classifier:
     """Return the one output that a Linear computes, one row per sample (a Softmax after it is looked through).
     CompileError K001 when there is not one, or several."""
-    found: list[Classifier] = []
+    classifiers: list[Classifier] = []
     for name, node in zip(graph.output_names, graph.outputs, strict=True):
         while isinstance(node.op, (ops.Softmax, ops.Reshape)):
             node = node.inputs[0]
         constant = isinstance(node.op, ops.Linear) and all(isinstance(n.op, ops.Constant) for n in node.inputs[1:])
         if constant and node.type.size == node.shape[-1] and node.shape[-1] > 1:
-            found.append(Classifier(node.inputs[0], node, name))
-    if len(found) == 1:
-        return found[0]
+            classifiers.append(Classifier(node.inputs[0], node, name))
+    if len(classifiers) == 1:
+        return classifiers[0]
     outputs = ", ".join(f"{name} {node.type}" for name, node in zip(graph.output_names, graph.outputs, strict=True))
-    because = (
-        f"no output is one row of class scores from a linear layer (outputs: {outputs})"
-        if not found
-        else f"several outputs are: {', '.join(one.output for one in found)}"
-    )
-    help_text = (
-        "split takes a model that ends in one linear layer over classes"
-        if not found
-        else "keep one task first: edgewright optimise MODEL --task NAME"
-    )
+    if classifiers:
+        because = f"several outputs are: {', '.join(classifier.output for classifier in classifiers)}"
+        help_text = "keep one task first: edgewright optimise MODEL --task NAME"
+    else:
+        because = f"no output is one row of class scores from a linear layer (outputs: {outputs})"
+        help_text = "split takes a model that ends in one linear layer over classes"
     fail("K001", "the model has no classifier to split", graph.name, because, help_text)
 
 
@@ -59,21 +54,26 @@ def keep_classes(graph: Graph, classes: Sequence[int]) -> Graph:
 
     ValueError for classes that repeat or that the head does not have.
     """
-    found = find_classifier(graph)
+    classifier = find_classifier(graph)
     chosen = list(classes)
-    if len(set(chosen)) != len(chosen) or not chosen or min(chosen) < 0 or max(chosen) >= found.classes:
-        raise ValueError(f"classes {chosen} of a head with {found.classes}")
-    weight, bias = (ops.value_of(n) for n in found.head.inputs[1:])
-    assert weight is not None and bias is not None
-    rest = [c for c in range(found.classes) if c not in set(chosen)]
+    if len(set(chosen)) != len(chosen) or not chosen or min(chosen) < 0 or max(chosen) >= classifier.classes:
+        raise ValueError(f"classes {chosen} of a head with {classifier.classes}")
+    weight, bias = (ops.array_of(n) for n in classifier.head.inputs[1:])
+    rest = [c for c in range(classifier.classes) if c not in set(chosen)]
     w, b = weight[chosen], bias[chosen]
     if rest:
         w = np.concatenate([w, weight[rest].mean(axis=0, keepdims=True)])
         b = np.concatenate([b, [bias[rest].mean() + np.log(len(rest))]])
-    features = found.features
+    features = classifier.features
     if features.type.rank != 2:
         features = make(ops.Reshape((1, features.shape[-1])), features, origin=features.origin)
-    logits = make(ops.Linear(), features, _constant(w, found.head, 1), _constant(b, found.head, 2), origin=found.head.origin)
+    logits = make(
+        ops.Linear(),
+        features,
+        _constant(w, classifier.head, 1),
+        _constant(b, classifier.head, 2),
+        origin=classifier.head.origin,
+    )
     return Graph(graph.name, graph.inputs, (features, logits), (FEATURES, LOGITS), graph.level)
 
 
@@ -92,8 +92,7 @@ def relabelled(labels: Array, classes: Sequence[int]) -> Array:
     for place, chosen in enumerate(classes):
         if chosen < len(places):
             places[chosen] = place
-    result: Array = places[labels]
-    return result
+    return np.asarray(places[labels])
 
 
 def _constant(value: Array, head: Node, position: int) -> Node:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
-from edgewright.passes.ir.graph import Graph, Node, topological
+from edgewright.passes.ir import Graph, Node, topological
 from edgewright.passes.ops import Add, Constant, Slice
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.structure.name_constants import named_constants
@@ -78,12 +80,12 @@ def find_blocks(graph: Graph) -> tuple[TransformerBlock, ...]:
         for node, skip, kinds in sums
         if not any(kind in ATTENTIONS for kind in kinds) and ("MoE" in kinds or kinds.count("Linear") >= 2)
     }
-    found: list[TransformerBlock] = []
+    blocks: list[TransformerBlock] = []
     for middle, skip in attends.items():
-        block = _block(len(found), reach, skip, middle, feeds)
+        block = _block(len(blocks), reach, skip, middle, feeds)
         if block is not None:
-            found.append(block)
-    return tuple(found)
+            blocks.append(block)
+    return tuple(blocks)
 
 
 def runs_of_equal_blocks(blocks: Sequence[TransformerBlock]) -> tuple[tuple[TransformerBlock, ...], ...]:
@@ -127,16 +129,10 @@ class _Reach:
         self.users = graph.users()
         self.above: dict[Node, int] = {}  # the node and all it depends on
         for node in self.nodes:
-            bits = self.bit[node]
-            for operand in node.inputs:
-                bits |= self.above[operand]
-            self.above[node] = bits
+            self.above[node] = reduce(or_, (self.above[operand] for operand in node.inputs), self.bit[node])
         self.below: dict[Node, int] = {}  # the node and all that depend on it
         for node in reversed(self.nodes):
-            bits = self.bit[node]
-            for user in self.users[node]:
-                bits |= self.below[user]
-            self.below[node] = bits
+            self.below[node] = reduce(or_, (self.below[user] for user in self.users[node]), self.bit[node])
 
     def between(self, start: Node, end: Node) -> int:
         """Return all nodes on a path from start to end, including end but not start."""
@@ -183,9 +179,9 @@ def _block(index: int, reach: _Reach, skip: Node, middle: Node, feeds: dict[Node
         node is not stream_out and (node in reach.outputs or any(user not in inside for user in reach.users[node]))
         for node in members
     )
-    roles = named_constants(members, attention)
+    linears, norms, constants = named_constants(members, attention)
     experts = next((node for node in members if node.op.kind == "MoE"), None)
-    second = dict(roles.linears).get("ffn2")
+    second = dict(linears).get("ffn2")
     hidden = experts.inputs[2].shape[1] if experts is not None else second.inputs[1].shape[1] if second else 0
     return TransformerBlock(
         index,
@@ -194,9 +190,9 @@ def _block(index: int, reach: _Reach, skip: Node, middle: Node, feeds: dict[Node
         stream_out,
         members,
         attention,
-        roles.linears,
-        roles.norms,
-        roles.constants,
+        linears,
+        norms,
+        constants,
         heads=int(getattr(attention.op, "heads", 1)),
         width=stream_in.shape[-1],
         hidden=hidden,

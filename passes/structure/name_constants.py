@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir import Node
 from edgewright.passes.ops import Add, Constant, Linear, Mul
 from edgewright.passes.ops.groups import NORMS, WINDOWS
 
@@ -23,17 +22,9 @@ OPERANDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """(role, node) of the Linears and the norms; of every constant that a member reads, in the members' order."""
-
-    linears: Named
-    norms: Named
-    constants: Named
-
-
-def named_constants(members: Sequence[Node], attention: Node) -> Roles:
-    """Return the roles in a block whose nodes, operands first, are `members`."""
+def named_constants(members: Sequence[Node], attention: Node) -> tuple[Named, Named, Named]:
+    """Return (role, node) of the Linears, of the norms, and of every constant that a member reads, in the order of `members`,
+    a block's nodes, operands first."""
     names: dict[Node, str] = {}
     for node, fed in _feeding(attention).items():
         names[node] = FEEDS.get(tuple(sorted(fed)), "")
@@ -58,7 +49,7 @@ def named_constants(members: Sequence[Node], attention: Node) -> Roles:
         names |= {feed[0]: "ffn1", feed[1]: "gate", feed[2]: "ffn2"}
     norms = [node for node in members if isinstance(node.op, NORMS)]
     names |= {node: f"norm{i + 1}" for i, node in enumerate(norms)}
-    return Roles(
+    return (
         tuple((_name(node, names, members), node) for node in members if isinstance(node.op, Linear)),
         tuple((names[node], node) for node in norms),
         tuple(_constants(members, names)),
@@ -66,31 +57,31 @@ def named_constants(members: Sequence[Node], attention: Node) -> Roles:
 
 
 def _constants(members: Sequence[Node], names: dict[Node, str]) -> list[tuple[str, Node]]:
-    found: dict[Node, str] = {}
+    roles: dict[Node, str] = {}
     for node in members:
         places = OPERANDS.get(node.op.kind, ())
         for i, operand in enumerate(node.inputs):
-            if isinstance(operand.op, Constant) and operand not in found:
+            if isinstance(operand.op, Constant) and operand not in roles:
                 place = places[i] if i < len(places) and places[i] else f"operand{i}"
-                found[operand] = f"{_name(node, names, members)}.{place}"
-    return [(role, node) for node, role in found.items()]
+                roles[operand] = f"{_name(node, names, members)}.{place}"
+    return [(role, node) for node, role in roles.items()]
 
 
 def _name(node: Node, names: dict[Node, str], members: Sequence[Node]) -> str:
     kind = node.op.kind
-    own = {"MoE": "moe", "HashCodes": "codes", "Attention": "attention", "HashAttention": "attention"}.get(kind)
-    return names.get(node) or own or f"{kind.lower()}{members.index(node)}"
+    by_kind = {"MoE": "moe", "HashCodes": "codes", "Attention": "attention", "HashAttention": "attention"}.get(kind)
+    return names.get(node) or by_kind or f"{kind.lower()}{members.index(node)}"
 
 
 def _feeding(attention: Node) -> dict[Node, set[int]]:
     """Return the Linears that an operand of the attention is a part of, with the operands (0 q, 1 k, 2 v) they feed."""
     hashed = attention.op.kind == "HashAttention"
-    found: dict[Node, set[int]] = {}
+    feeding: dict[Node, set[int]] = {}
     for i, operand in enumerate(attention.inputs[:3]):
         places = {0: {0, 1}, 1: {2}}.get(i, set()) if hashed else {i}
         for node in _sources(operand):
-            found.setdefault(node, set()).update(places)
-    return found
+            feeding.setdefault(node, set()).update(places)
+    return feeding
 
 
 def _sources(node: Node) -> list[Node]:

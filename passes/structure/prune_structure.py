@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node, make, moved, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, moved, rebuild
 from edgewright.passes.ops.groups import ELEMENTWISE
 from edgewright.passes.structure.channel_labels import ChannelLabels, label_channels
 
@@ -66,7 +65,7 @@ def structure_of(graph: Graph, narrower: Collection[str] = ()) -> Structure:
     """Return the units of a float graph. A unit that an output or an operator needs whole is omitted; outputs named in
     `narrower` may lose channels."""
     labels = label_channels(graph, narrower)
-    attention = {int(label) for found in labels.heads.values() for pair in found for part in pair for label in part}
+    attention = {int(label) for heads in labels.heads.values() for pair in heads for part in pair for label in part}
     stream, sites = _stream(labels)
     stream -= attention
     channels = tuple(
@@ -74,8 +73,8 @@ def structure_of(graph: Graph, narrower: Collection[str] = ()) -> Structure:
     )
     where: dict[tuple[str, int], tuple[Node, ...]] = {(CHANNEL, 0): sites}
     heads: list[tuple[Unit, ...]] = []
-    for node, found in labels.heads.items():
-        members = [tuple({int(label) for part in pair for label in part}) for pair in found]
+    for node, pairs in labels.heads.items():
+        members = [tuple({int(label) for part in pair for label in part}) for pair in pairs]
         if any(label in labels.fixed or label in stream for member in members for label in member):
             continue
         where[HEAD, len(heads)] = (node,)
@@ -101,19 +100,17 @@ def prune(structure: Structure, units: Iterable[Unit]) -> Graph:
         raise ValueError("a unit that is needed whole cannot be removed")
     gone = np.array(sorted(dropped), np.int64)
 
-    def kept(found: Array) -> Array:
-        return np.flatnonzero(~np.isin(found, gone))
+    def staying(channels: Array) -> Array:
+        return np.flatnonzero(~np.isin(channels, gone))
 
     cut: dict[Node, Node] = {}
-    for (node, axis), found in labels.ties.items():
-        places = kept(found)
-        if len(places) == len(found):
+    for (node, axis), channels in labels.ties.items():
+        places = staying(channels)
+        if len(places) == len(channels):
             continue
         if not len(places):
             raise ValueError(f"nothing would be left of {node.name} along axis {axis}")
-        value = ops.value_of(cut.get(node, node))
-        assert value is not None
-        cut[node] = ops.constant(np.take(value, places, axis), node.origin, node.quant)
+        cut[node] = ops.constant(np.take(ops.array_of(cut.get(node, node)), places, axis), node.origin, node.quant)
 
     def change(node: Node, operands: tuple[Node, ...]) -> Node | None:
         if node in cut:
@@ -123,15 +120,15 @@ def prune(structure: Structure, units: Iterable[Unit]) -> Graph:
             source = labels.of[node.inputs[0]] if not isinstance(node.inputs[0].op, ops.Constant) else None
             if source is None or op.step != 1:
                 return None
-            places = kept(source)
+            places = staying(source)
             start, stop = (int(np.searchsorted(places, bound)) for bound in (op.start, op.stop))
             return make(replace(op, start=start, stop=stop), *operands, origin=node.origin)
-        found = labels.of.get(node)
-        if isinstance(op, ops.Attention) and found is not None:
-            heads = sum(1 for _, values in labels.heads[node] if len(kept(values)))
+        channels = labels.of.get(node)
+        if isinstance(op, ops.Attention) and channels is not None:
+            heads = sum(1 for _, values in labels.heads[node] if len(staying(values)))
             return make(replace(op, heads=heads), *operands, origin=node.origin)
-        if isinstance(op, ops.Reshape) and found is not None:
-            return make(ops.Reshape((*op.shape[:-1], len(kept(found)))), *operands, origin=node.origin)
+        if isinstance(op, ops.Reshape) and channels is not None:
+            return make(ops.Reshape((*op.shape[:-1], len(staying(channels)))), *operands, origin=node.origin)
         return moved(node, operands)
 
     return rebuild(structure.graph, change)
@@ -139,21 +136,16 @@ def prune(structure: Structure, units: Iterable[Unit]) -> Graph:
 
 def _stream(labels: ChannelLabels) -> tuple[set[int], tuple[Node, ...]]:
     """Labels of values that are sums of two computed values, and the values that are added up there."""
-    found: set[int] = set()
+    stream: set[int] = set()
     sums: set[Node] = set()
     for node in labels.graph.nodes():
         computed = [n for n in node.inputs if not isinstance(n.op, ops.Constant)]
-        mine = labels.of.get(node)
-        if isinstance(node.op, ops.Add) and len(computed) == 2 and mine is not None:
-            found.update(mine.tolist())
+        channels = labels.of.get(node)
+        if isinstance(node.op, ops.Add) and len(computed) == 2 and channels is not None:
+            stream.update(channels.tolist())
             sums.add(node)
-    sites: dict[Node, None] = {}
-    for node in labels.graph.nodes():
-        if node in sums:
-            for operand in node.inputs:
-                if not _is_running_sum(operand, sums):
-                    sites[operand] = None
-    return found, tuple(sites)
+    added = dict.fromkeys(operand for node in labels.graph.nodes() if node in sums for operand in node.inputs)
+    return stream, tuple(operand for operand in added if not _is_running_sum(operand, sums))
 
 
 def _is_running_sum(node: Node, sums: set[Node]) -> bool:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from edgewright.passes import ops
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Graph
+from edgewright.passes.ir.budget import alive
 from edgewright.passes.structure.classifier import FEATURES
 from edgewright.passes.structure.find_blocks import find_blocks
-from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, Structure, Unit, prune, structure_of
+from edgewright.passes.structure.prune_structure import CHANNEL, HEAD, HIDDEN, Structure, prune, structure_of
 
 FPGA_GRAIN = 16
 CPU_GRAIN = 4
@@ -67,12 +68,12 @@ def full_shape(structure: Structure) -> SubShape:
     problems = []
     first = blocks[0]
     for block in blocks:
-        mine, wanted = (block.width, block.heads, block.hidden), (first.width, first.heads, first.hidden)
+        sizes, of_first = (block.width, block.heads, block.hidden), (first.width, first.heads, first.hidden)
         if not block.is_plain:
             problems.append((block, "its attention is hashed" if block.hashed else "it has experts"))
-        elif mine != wanted:
+        elif sizes != of_first:
             text = "width {}, {} heads, {} hidden units"
-            problems.append((block, f"it has {text.format(*mine)}, the first one {text.format(*wanted)}"))
+            problems.append((block, f"it has {text.format(*sizes)}, the first one {text.format(*of_first)}"))
     if problems:
         help_text = "split before hashing, and use a model of one width: a part is made smaller equally in all blocks"
         raise CompileError(
@@ -84,24 +85,21 @@ def full_shape(structure: Structure) -> SubShape:
 def ladder(full: SubShape, grain: int) -> tuple[SubShape, ...]:
     """Shapes from the whole model's down to the smallest, each with fewer parameters than the one before; widths and hidden
     units are multiples of `grain` (the whole model's own if that is less)."""
-    found = [full]
+    shapes = [full]
     for hidden in range((full.hidden - 1) // grain * grain, 0, -grain):
         share = hidden / full.hidden
         width = min(full.width, max(grain, grain * math.floor(full.width * share / grain + 0.5)))
         heads = max(1, math.ceil(full.heads * share - 1e-9))
-        found.append(SubShape(width, heads, hidden))
-    return tuple(found)
-
-
-def surplus(structure: Structure, shape: SubShape) -> list[Unit]:
-    """As many units as have to go, the last of each group: which ones makes no difference to cost."""
-    return [unit for kind in (CHANNEL, HEAD, HIDDEN) for group in structure.groups(kind) for unit in group[shape.left(kind) :]]
+        shapes.append(SubShape(width, heads, hidden))
+    return tuple(shapes)
 
 
 def shaped(graph: Graph, shape: SubShape) -> Graph:
-    """Return the graph cut to a shape without asking what its units are for: right for costs, useless for answers."""
+    """Return the graph cut to a shape, the last units of each group gone without asking what they are for: right for costs,
+    useless for answers."""
     structure = structure_of(graph, (FEATURES,))
-    return prune(structure, surplus(structure, shape))
+    groups = [(group, shape.left(kind)) for kind in (CHANNEL, HEAD, HIDDEN) for group in structure.groups(kind)]
+    return prune(structure, [unit for group, left in groups for unit in group[left:]])
 
 
 def footprint(graph: Graph) -> Footprint:
@@ -110,24 +108,5 @@ def footprint(graph: Graph) -> Footprint:
     constants = [n for n in nodes if isinstance(n.op, ops.Constant)]
     weights = sum(4 * n.type.size if n.type.is_float else n.type.size_bytes for n in constants)
     parameters = sum(n.type.size for n in constants if n.type.is_float)
-    return Footprint(parameters, sum(n.work.macs for n in nodes), weights, _alive_bytes(graph, nodes))
-
-
-def _alive_bytes(graph: Graph, nodes: list[Node]) -> int:
-    """Return the largest sum of values that are still to be read, over the order of the graph; views count as copies."""
-    last: dict[Node, int] = {}
-    for i, node in enumerate(nodes):
-        for operand in node.inputs:
-            last[operand] = i
-    for node in graph.outputs:
-        last[node] = len(nodes)
-    ends: dict[int, list[Node]] = {}
-    for node, i in last.items():
-        ends.setdefault(i, []).append(node)
-    alive = most = 0
-    for i, node in enumerate(nodes):
-        if not isinstance(node.op, ops.Constant):
-            alive += node.type.size_bytes
-            most = max(most, alive)
-        alive -= sum(n.type.size_bytes for n in ends.get(i, ()) if not isinstance(n.op, ops.Constant))
-    return most
+    most = max(total for _, total in alive(graph, lambda node: node.type.size_bytes))  # views count as copies
+    return Footprint(parameters, sum(n.work.macs for n in nodes), weights, most)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from edgewright.targets.cpu.runtime import Runner
 
 FORMAT, PLAIN_FORMAT = 1, 2
-CHANGED, AGAIN = "a file of the artifact is not what the compiler wrote", "compile the model again"
 ENTRY = "edgewright_run"
 LIBRARY, WEIGHTS, PLAIN, WORKS = "model.so", "weights.bin", "model.txt", "work.json"
 

@@ -11,7 +11,7 @@ from typing import Any
 from edgewright.targets.cpu.elementwise import contiguous_rows
 from edgewright.targets.cpu.geometry import each_panel, geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
-from edgewright.targets.cpu.tir import address, call, lanes, loop, run, scratch
+from edgewright.targets.cpu.tir import address, call, head_offset, lanes, loop, run, scratch
 from edgewright.targets.lowering.groups import Group
 from edgewright.targets.lowering.operands import AttentionOperands
 from edgewright.targets.lowering.tir import Expr, T, cast, constant, i32, i64, put
@@ -40,15 +40,11 @@ def attention(context: Context, group: Group) -> None:
 
     def packing(buffers: Mapping[StridedView, Any]) -> None:
         with loop(windows * heads, parallel=wide) as head:
-            for source, columns, depth, size, panels, target, total in (
-                (k, keys, dk, k_size, k_panels, packed_k, k_sums),
-                (v, dv, keys, v_size, v_panels, packed_v, v_sums),
+            for source, columns, depth, size, panels, target, total, (stride_n, stride_k) in (
+                (k, keys, dk, k_size, k_panels, packed_k, k_sums, k.strides[1:]),
+                (v, dv, keys, v_size, v_panels, packed_v, v_sums, v.strides[:0:-1]),
             ):
-                by_key = source is k and target is packed_k
-                begin = _head(source, head, heads, dk if by_key else dv)
-                stride_n, stride_k = (
-                    (source.strides[1], source.strides[2]) if by_key else (source.strides[2], source.strides[1])
-                )
+                begin = head_offset(source, head, heads)
                 with loop(panels) as p:
                     first = p * shape.nr
                     many = shape.nr if columns % shape.nr == 0 else T.min(shape.nr, columns - first)
@@ -69,7 +65,7 @@ def attention(context: Context, group: Group) -> None:
             row = i * block
             m = block if tokens % block == 0 else T.min(block, tokens - row)
             scores = scratch(block * row_scores, shape.accumulator)
-            begin = _head(q, head, heads, dk) + row * q.strides[1]
+            begin = head_offset(q, head, heads) + row * q.strides[1]
             a, lda = address(buffers[q], begin), i64(q.strides[1])
             a = shape.packed_left(a, lda, m, dk)
             with loop(k_panels) as p:
@@ -174,10 +170,3 @@ def _factor(total: Expr) -> Expr:
     reciprocal = T.floordiv(T.shift_left(i64(1), bits + i64(15)), cast(total, "int64"))
     power = T.reinterpret("float64", T.shift_left(i64(1023) - bits - i64(7), i64(52)))
     return cast(reciprocal, "float64") * power
-
-
-def _head(view: StridedView, head: Expr, heads: int, width: int) -> Expr:
-    """Return the offset of the first element of a head, heads numbered over windows."""
-    if view.shape[0] == 1:
-        return head * (width * view.strides[2])
-    return (head // heads) * view.strides[0] + (head % heads) * (width * view.strides[2])

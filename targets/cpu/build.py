@@ -124,10 +124,10 @@ def _entry(
         first, last = T.arg("first", T.int64()), T.arg("last", T.int64())
         weights = T.arg("weights", T.buffer((max(weight_bytes, 1),), "uint8"))
         workspace = T.arg("workspace", T.buffer((max(workspace_bytes, 1),), "uint8"))
-        given = {view.storage: T.arg(f"tensor_{i}", T.buffer(view.shape, view.dtype)) for i, view in enumerate(ends)}
+        end_buffers = {view.storage: T.arg(f"tensor_{i}", T.buffer(view.shape, view.dtype)) for i, view in enumerate(ends)}
         if not parts:
-            _call_steps(program, offsets, calls, range(len(calls)), (first, last), weights, workspace, given)
-        buffers = (weights, workspace, *given.values())
+            _call_steps(program, offsets, calls, range(len(calls)), (first, last), weights, workspace, end_buffers)
+        buffers = (weights, workspace, *end_buffers.values())
         starts = [tirx.address_of(buffer[[0] * len(buffer.shape)]) for buffer in buffers]
         for steps, name in parts:
             with T.If(tirx.all(first < steps.stop, last > steps.start)), T.Then():
@@ -145,11 +145,11 @@ def _part(program: CpuProgram, offsets: Mapping[TensorStorage, int], calls: Sequ
         pointers = {name: T.arg(name, T.ptr("uint8")) for name in ("weights", "workspace")}
         tensors = {storage: T.arg(f"tensor_{i}", T.ptr(view.dtype)) for i, (storage, view) in enumerate(ends.items())}
         weights, workspace = (T.decl_buffer((1,), "uint8", data=pointer) for pointer in pointers.values())
-        given = {
+        end_buffers = {
             storage: T.decl_buffer((ends[storage].span,), ends[storage].dtype, data=pointer)
             for storage, pointer in tensors.items()
         }
-        _call_steps(program, offsets, calls, steps, (first, last), weights, workspace, given)
+        _call_steps(program, offsets, calls, steps, (first, last), weights, workspace, end_buffers)
         T.Return(i32(0))
     return ib.get()
 
@@ -162,15 +162,16 @@ def _call_steps(
     bounds: tuple[Any, Any],
     weights: Any,
     workspace: Any,
-    given: Mapping[TensorStorage, Any],
+    end_buffers: Mapping[TensorStorage, Any],
 ) -> None:
-    """Call those of the steps that lie within the bounds, on addresses in `weights`, `workspace` and the `given` tensors."""
+    """Call those of the steps that lie within the bounds, on addresses in `weights`, `workspace` and `end_buffers`, which the
+    inputs and outputs have."""
     first, last = bounds
 
     def pointer(view: StridedView) -> Any:
         storage = view.storage
-        if storage in given:
-            return tirx.address_of(given[storage][_unflatten(view.offset, given[storage].shape)])
+        if storage in end_buffers:
+            return tirx.address_of(end_buffers[storage][_unflatten(view.offset, end_buffers[storage].shape)])
         block = weights if storage.space is Space.WEIGHTS else workspace
         return tirx.address_of(block[i64(offsets[storage] + view.offset * ITEM_BYTES[storage.dtype])])
 

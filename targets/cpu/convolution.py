@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir import Node
 from edgewright.passes.ops import Conv, PatchEmbed
 from edgewright.targets.cpu.elementwise import copied
 from edgewright.targets.cpu.product import Rows, product, strided_rows

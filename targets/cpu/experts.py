@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import MoE
+from edgewright.passes.ir import Array, Node
+from edgewright.passes.ops import MoE, array_of
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith import SHIFT_MAX
 from edgewright.targets.cpu.elementwise import copied
@@ -21,7 +20,6 @@ from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Contex
 from edgewright.targets.cpu.tail import Tail
 from edgewright.targets.cpu.tir import address, loop, run, scratch
 from edgewright.targets.lowering.groups import Group
-from edgewright.targets.lowering.operands import constant_of
 from edgewright.targets.lowering.tir import Expr, T, i32, i64
 from edgewright.targets.lowering.view import StridedView
 
@@ -50,7 +48,7 @@ class _Experts:
         anchor = group.head
         assert isinstance(anchor.op, MoE)
         self.context, self.group, self.anchor, self.op = context, group, anchor, anchor.op
-        self.weights = [constant_of(node) for node in anchor.inputs[2:]]
+        self.weights = [array_of(node) for node in anchor.inputs[2:]]
         self.experts, self.h, self.d = self.weights[0].shape
         self.o = self.weights[2].shape[1]
         self.k = self.op.top_k

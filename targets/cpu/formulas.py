@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Int
+from edgewright.passes.ir import Int, Node, Op
 from edgewright.passes.ops import AddRequantised, Gelu, Requantise
-from edgewright.passes.ops.add_requantised import IDENTITY
+from edgewright.passes.ops.scaling import IDENTITY
 from edgewright.targets.lowering.formulas import FORMULAS, Formula, added, bounds, clip
 from edgewright.targets.lowering.tir import Expr, T, cast, constant
 from edgewright.targets.lowering.view import dtype_of

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.targets.cpu.tir import address, loop, run, scratch
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.lowering.tir import Expr, i64

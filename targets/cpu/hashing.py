@@ -8,18 +8,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import HashAttention, HashCodes
+from edgewright.passes.ir import Array, Node
+from edgewright.passes.ops import HashAttention, HashCodes, array_of
 from edgewright.passes.ops.arith_hashing import KERNEL_BITS
 from edgewright.targets.cpu.elementwise import contiguous_rows
 from edgewright.targets.cpu.experts import no_bias, packed
 from edgewright.targets.cpu.geometry import geometry
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS, Context
 from edgewright.targets.cpu.tail import Tail
-from edgewright.targets.cpu.tir import address, loop, null, run, scratch
+from edgewright.targets.cpu.tir import address, head_offset, loop, null, run, scratch
 from edgewright.targets.lowering.groups import Group
-from edgewright.targets.lowering.operands import constant_of
 from edgewright.targets.lowering.tir import Expr, T, constant, i32, i64
 from edgewright.targets.lowering.view import StridedView, dtype_of
 
@@ -56,9 +54,9 @@ def hash_attention(context: Context, group: Group) -> None:
             work = [address(scratch(quads * COMBINATIONS * pitch, "int16"), 0)] if integer else []
             run(
                 f"ew_hash_tables_{kind}",
-                address(buffers[codes], _head(codes, head, heads)),
+                address(buffers[codes], head_offset(codes, head, heads)),
                 i64(codes.strides[1]),
-                address(buffers[v], _head(v, head, heads)),
+                address(buffers[v], head_offset(v, head, heads)),
                 i64(v.strides[1]),
                 i64(tokens),
                 i32(op.bits),
@@ -73,7 +71,7 @@ def hash_attention(context: Context, group: Group) -> None:
     context.add(group, [codes, v, selected, tables, weights], summing, kind="HashSums")
 
     def rows(buffers: Buffers, head: Expr, row: Expr, many: Expr, target: Expr, ldout: Expr) -> None:
-        values = null() if op.constant == "sum" else address(buffers[v], _head(v, head, heads) + row * v.strides[1])
+        values = null() if op.constant == "sum" else address(buffers[v], head_offset(v, head, heads) + row * v.strides[1])
         run(
             f"ew_hash_rows_{kind}",
             address(buffers[selected], (head * tokens + row) * quads),
@@ -98,7 +96,7 @@ def hash_codes(context: Context, group: Group) -> None:
     assert isinstance(anchor.op, HashCodes)
     op = anchor.op
     u = _rows(context, anchor.inputs[0])
-    operands = [constant_of(node) for node in anchor.inputs[1:]]
+    operands = [array_of(node) for node in anchor.inputs[1:]]
     heads, bits = operands[1].shape[:2]
     prepare, dtype, kind = (_float_codes, "float32", "f32") if anchor.type.is_float else (_integer_codes, "int8", "s8")
     parts, pitches, work_size, scalars = prepare(context, op, *operands)
@@ -108,7 +106,7 @@ def hash_codes(context: Context, group: Group) -> None:
         work = scratch(work_size, dtype)
         run(
             f"ew_hash_codes_{kind}",
-            address(buffers[u], _head(u, head, heads) + row * u.strides[1]),
+            address(buffers[u], head_offset(u, head, heads) + row * u.strides[1]),
             i64(u.strides[1]),
             many,
             address(buffers[parts[0]], 0),
@@ -123,9 +121,8 @@ def hash_codes(context: Context, group: Group) -> None:
     _blocks(context, group, heads, bits, [u, *parts], rows, macs >= PARALLEL_MACS, macs)
 
 
-Codes = tuple[
-    list[StridedView], list[int], int, list[Expr]
-]  # sizes and constants, the constants' elements a head, work, scalars
+Codes = tuple[list[StridedView], list[int], int, list[Expr]]
+"""(sizes and constants, the constants' elements a head, work, scalars)."""
 
 
 def _float_codes(context: Context, op: HashCodes, anchors: Array, coefficients: Array, threshold: Array) -> Codes:
@@ -193,7 +190,7 @@ def _blocks(
             row = block * BLOCK
             many = min(BLOCK, tokens) if tokens % BLOCK == 0 or tokens < BLOCK else T.min(BLOCK, tokens - row)
             if target_view is not None:
-                target = address(buffers[target_view], _head(target_view, head, heads) + row * target_view.strides[1])
+                target = address(buffers[target_view], head_offset(target_view, head, heads) + row * target_view.strides[1])
                 rows(buffers, head, row, many, target, i64(target_view.strides[1]))
                 return
             results = scratch(min(BLOCK, tokens) * width, dtype)
@@ -218,11 +215,3 @@ def _home(tail: Tail, anchor: Node) -> StridedView | None:
 def _rows(context: Context, node: Node) -> StridedView:
     """Return a value (windows, tokens, width) with contiguous columns."""
     return contiguous_rows(context, context.values[node], node.name)
-
-
-def _head(view: StridedView, head: Expr, heads: int) -> Expr:
-    """Return the offset of a head's first column; heads are numbered over windows."""
-    width = view.shape[2] // heads
-    if view.shape[0] == 1:
-        return head * width
-    return (head // heads) * view.strides[0] + (head % heads) * width

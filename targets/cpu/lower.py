@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Graph, Op
 from edgewright.targets.cpu.attention import attention
 from edgewright.targets.cpu.convolution import convolution, patch_embed
 from edgewright.targets.cpu.elementwise import copied, elementwise
@@ -20,7 +19,6 @@ from edgewright.targets.cpu.step import Context
 from edgewright.targets.cpu.variants import Variant
 from edgewright.targets.lowering.groups import Group
 from edgewright.targets.lowering.step import LoweredProgram, ProgramStep
-from edgewright.targets.lowering.view import StridedView
 from edgewright.targets.lowering.walk import GraphWalk, check_supported, prepared, unsupported
 
 LOWERINGS: dict[type[Op], Callable[[Context, Group], None]] = {
@@ -48,26 +46,14 @@ class CpuProgram(LoweredProgram[ProgramStep]):
     variant: Variant
 
 
-class CpuWalk(GraphWalk[ProgramStep]):
-    """The walk for CPUs, whose kernels read images channels last only."""
-
-    context: Context
-    image_moves = (ops.Concat, ops.Slice)
-    images_to_outputs = False
-
-    def lower_group(self, group: Group) -> None:
-        (elementwise if group.anchor is None else LOWERINGS[type(group.anchor.op)])(self.context, group)
-
-    def copied(self, source: StridedView, target: StridedView, name: str) -> None:
-        copied(self.context, source, target, name)
-
-
 def lower(graph: Graph, variant: Variant) -> CpuProgram:
     """Return the program of a graph for one variant of the micro-kernels. CompileError (T020) with every node it lacks."""
     graph = prepared(graph)
     check_supported(
         graph, lambda node: unsupported(node, LOWERINGS, "CPU"), "T020", "CPU target", "report the model's operator"
     )
-    walk = CpuWalk(graph, Context(variant))
+    # the kernels read images channels last only
+    moves = (ops.Concat, ops.Slice)
+    walk = GraphWalk(graph, Context(variant), LOWERINGS, elementwise, copied, image_moves=moves, images_to_outputs=False)
     walk.run()
     return CpuProgram(graph, tuple(walk.context.steps), walk.inputs, walk.outputs, variant)

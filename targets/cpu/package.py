@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from edgewright.passes.documents import to_json
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Graph, Node
 from edgewright.passes.manifest import seal
 from edgewright.passes.ops import Input
 from edgewright.passes.ops.groups import WEIGHTED
@@ -96,15 +97,9 @@ def manifest_of(
 
 
 def touched_bytes(step: ProgramStep) -> int:
-    """Return the bytes of the views that a step reads and writes."""
-    return sum(_bytes(view) for view in step.views)
-
-
-def _bytes(view: StridedView) -> int:
-    size = ITEM_BYTES[view.dtype]
-    for n, stride in zip(view.shape, view.strides, strict=True):
-        size *= n if stride else 1
-    return size
+    """Return the bytes of the views that a step reads and writes; what is broadcast counts once."""
+    moved = ((view, [n for n, stride in zip(view.shape, view.strides, strict=True) if stride]) for view in step.views)
+    return sum(ITEM_BYTES[view.dtype] * math.prod(sizes) for view, sizes in moved)
 
 
 def _tensor(name: str, node: Node, view: StridedView) -> TensorInfo:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.targets.cpu.elementwise import contiguous_rows
 from edgewright.targets.cpu.geometry import each_panel, geometry
 from edgewright.targets.cpu.step import PARALLEL_MACS, Context
@@ -61,15 +61,9 @@ def strided_rows(view: StridedView) -> Rows | None:
 def linear(context: Context, group: Group) -> None:
     """Add the step of a Linear: rows of the operand against the packed weight."""
     anchor = group.head
-    rows = rows_of_value(context, context.values[anchor.inputs[0]], anchor.name)
-    product(context, group, rows, *weight_and_bias(anchor), context.tail(group, tiles=True))
-
-
-def rows_of_value(context: Context, view: StridedView, name: str) -> Rows:
-    """Return the rows of a view, or of a copy that a step called after the node `name` makes."""
-    rows = strided_rows(contiguous_rows(context, view, name))
+    rows = strided_rows(contiguous_rows(context, context.values[anchor.inputs[0]], anchor.name))
     assert rows is not None
-    return rows
+    product(context, group, rows, *weight_and_bias(anchor), context.tail(group, tiles=True))
 
 
 def product(context: Context, group: Group, rows: Rows, weight: Array, bias: Array | None, tail: Tail) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from edgewright import __version__
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
-from edgewright.passes.ir import checkpoint
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Array, Graph, checkpoint
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.types import Array
 from edgewright.targets.cpu import profile_conditions
 from edgewright.targets.cpu import profile_results as results
 from edgewright.targets.cpu.artifact import Artifact
@@ -109,22 +105,15 @@ def steps(artifact: Artifact, runs: Sequence[TimedRun]) -> tuple[ProfiledStep, .
     """Return every step with its median time by number of threads."""
     timed = [run for run in runs if run.steps]
     total = sum(step.median_ns for step in timed[0].steps) if timed else 0
-    found = []
+    profiled = []
     for i, step in enumerate(artifact.manifest.steps):
+        times = tuple(results.MedianTime(run.threads, run.steps[i].median_ns * 1e-6) for run in timed)
         first = timed[0].steps[i].median_ns if timed else None
-        found.append(
-            ProfiledStep(
-                step.name,
-                step.kind,
-                step.macs,
-                step.bytes,
-                tuple(results.MedianTime(run.threads, run.steps[i].median_ns * 1e-6) for run in timed),
-                None if not total or first is None else first / total,
-                2 * step.macs / first if first and step.macs else None,
-                step.bytes / first if first else None,
-            )
-        )
-    return tuple(found)
+        share = None if not total or first is None else first / total
+        speed = 2 * step.macs / first if first and step.macs else None
+        bandwidth = step.bytes / first if first else None
+        profiled.append(ProfiledStep(step.name, step.kind, step.macs, step.bytes, times, share, speed, bandwidth))
+    return tuple(profiled)
 
 
 def check(
@@ -159,12 +148,6 @@ def instructions(count: int | None, macs: int, tvm_default: int | None) -> resul
     return results.InstructionCount(count, per_mac, tvm_default, of_tvm)
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON schema of profile.json."""
-    loaded: dict[str, Any] = json.loads(Path(__file__).with_name("profile_report.schema.json").read_text(encoding="utf-8"))
-    return loaded
-
-
 def _finite(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
@@ -174,15 +157,7 @@ def mismatch(report: ProfileReport) -> CompileError | None:
     wrong = report.check.first_difference
     if wrong is None:
         return None
-    return CompileError(
-        [
-            Diagnostic(
-                "T055",
-                "the device's outputs differ from the model's",
-                f"{wrong.output}{list(wrong.index)}",
-                f"expected {wrong.expected:g}, found {wrong.found}",
-                "please report this: it is a bug of the compiler, or the device's memory is faulty",
-            )
-        ],
-        Exit.MISMATCH,
-    )
+    message, at = "the device's outputs differ from the model's", f"{wrong.output}{list(wrong.index)}"
+    because = f"expected {wrong.expected:g}, found {wrong.found}"
+    help_text = "please report this: it is a bug of the compiler, or the device's memory is faulty"
+    return CompileError([Diagnostic("T055", message, at, because, help_text)], Exit.MISMATCH)

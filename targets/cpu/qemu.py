@@ -90,15 +90,15 @@ def forbid_core_dump(pid: int) -> None:
 
 def find(plugins: bool = False) -> str:
     """Return the path of an aarch64 user emulator, with plugins if asked; CompileError T012 when there is none."""
-    found = [path for name in PROGRAMS if (path := shutil.which(name))]
-    if not found:
+    emulators = [path for name in PROGRAMS if (path := shutil.which(name))]
+    if not emulators:
         fail("T012", "there is no emulator for aarch64", help=INSTALL, exit=Exit.USAGE)
     if not plugins:
-        return found[0]
-    for path in found:
+        return emulators[0]
+    for path in emulators:
         if _takes_plugins(path):
             return path
-    because = f"{found[0]} takes no plugins, as statically linked builds do not"
+    because = f"{emulators[0]} takes no plugins, as statically linked builds do not"
     fail("T012", "instructions cannot be counted by this emulator", because=because, help=INSTALL, exit=Exit.USAGE)
 
 

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import INT8
+from edgewright.passes.ir import INT8, Op
 from edgewright.passes.ops import Gather, LayerNormalization, ReduceMean, RMSNormalization, Softmax
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, Context
 from edgewright.targets.cpu.tail import Tail, row_pitch

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 
 if TYPE_CHECKING:
     from edgewright.targets.cpu.artifact import Artifact, TensorInfo

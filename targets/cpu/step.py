@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edgewright.passes.ir.types import Shape
+from edgewright.passes.ir import Shape
 from edgewright.targets.cpu.tail import Tail
 from edgewright.targets.cpu.tir import step_function
 from edgewright.targets.cpu.variants import Variant

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Shape
+from edgewright.passes.ir import Node, Shape
 from edgewright.passes.ops import Requantise, value_of
 from edgewright.targets.cpu.formulas import formula_of, row_kernel
 from edgewright.targets.cpu.tir import address, lanes, loop, null, run, scratch

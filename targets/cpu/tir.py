@@ -20,6 +20,14 @@ def address(buffer: Any, flat: Expr) -> Expr:
     return tirx.address_of(buffer[flat])
 
 
+def head_offset(view: StridedView, head: Expr, heads: int) -> Expr:
+    """Return the offset of the first element of a head in (windows, tokens, heads * width), heads numbered over windows."""
+    width = view.shape[2] // heads * view.strides[2]
+    if view.shape[0] == 1:
+        return head * width
+    return (head // heads) * view.strides[0] + (head % heads) * width
+
+
 def call(name: str, *arguments: Expr, result: str = "int32") -> Expr:
     """Return a call of a micro-kernel; a statement when `evaluate`d."""
     return T.call_extern(result, name, *arguments)

@@ -202,14 +202,17 @@ def host_arch() -> str:
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
 
 
-def host_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Return the features of the first processor in /proc/cpuinfo; empty where there is no such file."""
+def cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+    """Return what /proc/cpuinfo says of the first processor, keys in lower case; empty if there is no such file."""
     try:
-        lines = cpuinfo.read_text(errors="replace").splitlines()
+        lines = path.read_text(errors="replace").splitlines()
     except OSError:
-        return frozenset()
-    for line in lines:
-        label, _, value = line.partition(":")
-        if label.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
+        return {}
+    words = [line.partition(":") for line in lines]
+    return {key.strip().lower(): value.strip() for key, _, value in reversed(words)}
+
+
+def host_features(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the features of the first processor in /proc/cpuinfo; empty where there is no such file."""
+    about = cpuinfo(path)
+    return frozenset((about.get("flags") or about.get("features") or "").split())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgewright.passes.ir.graph import Node
+import math
+
+from edgewright.passes.ir import Node
 from edgewright.passes.ops import Attention, Conv
 from edgewright.targets.cpu.lower import CpuProgram
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, PARALLEL_MACS
@@ -60,10 +62,7 @@ def _result(step: ProgramStep, others: list[StridedView]) -> StridedView | None:
 
 
 def _values(view: StridedView | None) -> int:
-    count = 1
-    for n in () if view is None else view.shape:
-        count *= n
-    return 0 if view is None else count
+    return 0 if view is None else math.prod(view.shape)
 
 
 def _bytes(view: StridedView) -> int:

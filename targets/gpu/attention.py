@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir import Node
 from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX, EXP2_TABLE
 from edgewright.targets.gpu.formulas import f32, rounded
 from edgewright.targets.gpu.matrix import quad_of

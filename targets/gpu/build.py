@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.targets.gpu.compile import ADVICE, Cubin, KernelResources, compile_cubin
 from edgewright.targets.gpu.lower import CudaProgram, lower_cuda
 from edgewright.targets.gpu.source import cuda_source
@@ -37,7 +37,6 @@ class CudaBuilt:
     workspace_bytes: int
     entry: str
     steps: tuple[KernelLaunch, ...]
-    kernel_of: tuple[str, ...]
     resources: Mapping[str, KernelResources]
     manifest: Mapping[str, Any]
 
@@ -68,18 +67,9 @@ def cuda_program(graph: Graph, arch: str, *, compiled: bool = True, require: boo
     sources = {name: (files("edgewright.targets.gpu") / "runner" / name).read_text() for name in RUNNER}
     sources["model.cu"] = source
     sources["model_tables.cpp"] = tables_source(program, names, numbers, placed, cubin.code if cubin else b"")
-    return CudaBuilt(
-        arch,
-        sources,
-        {arch: cubin.code} if cubin else {},
-        weights,
-        workspace_bytes,
-        ENTRY,
-        program.steps,
-        tuple(names[i] for i in numbers),
-        cubin.resources if cubin else {},
-        _manifest(program, source, cubin, weights, workspace_bytes, [names[i] for i in numbers]),
-    )
+    code, resources = ({arch: cubin.code}, cubin.resources) if cubin else ({}, {})
+    manifest = _manifest(program, source, cubin, weights, workspace_bytes, [names[i] for i in numbers])
+    return CudaBuilt(arch, sources, code, weights, workspace_bytes, ENTRY, program.steps, resources, manifest)
 
 
 def _manifest(

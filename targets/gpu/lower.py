@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgewright.passes import ops
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Graph, Node, Op
 from edgewright.targets.gpu.attention import attention, refused
 from edgewright.targets.gpu.direct import direct_convolution, gather_step, reduce_step
 from edgewright.targets.gpu.elementwise import copied, elementwise
@@ -16,7 +15,6 @@ from edgewright.targets.gpu.rows import row_step
 from edgewright.targets.gpu.step import CudaContext, KernelLaunch
 from edgewright.targets.lowering.groups import Group
 from edgewright.targets.lowering.step import LoweredProgram
-from edgewright.targets.lowering.view import StridedView
 from edgewright.targets.lowering.walk import GraphWalk, check_supported, prepared, unsupported
 
 
@@ -57,18 +55,6 @@ class CudaProgram(LoweredProgram[KernelLaunch]):
     arch: str
 
 
-class CudaWalk(GraphWalk[KernelLaunch]):
-    """The walk for GPUs, whose kernels read and write any layout."""
-
-    context: CudaContext
-
-    def lower_group(self, group: Group) -> None:
-        (elementwise if group.anchor is None else LOWERINGS[type(group.anchor.op)])(self.context, group)
-
-    def copied(self, source: StridedView, target: StridedView, name: str) -> None:
-        copied(self.context, source, target, name)
-
-
 def lower_cuda(graph: Graph, arch: str) -> CudaProgram:
     """Return the kernels of a graph. CompileError (T032) with every node that has none."""
     graph = prepared(graph)
@@ -80,6 +66,6 @@ def lower_cuda(graph: Graph, arch: str) -> CudaProgram:
         return refused(node, context.has_dp4a) if isinstance(node.op, ops.Attention) else None
 
     check_supported(graph, reason_of, "T032", "GPU", "run the model on the CPU of the board")
-    walk = CudaWalk(graph, context)
+    walk = GraphWalk(graph, context, LOWERINGS, elementwise, copied)
     walk.run()
     return CudaProgram(graph, tuple(context.steps), walk.inputs, walk.outputs, arch)

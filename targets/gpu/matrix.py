@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.ops import Conv, PatchEmbed
 from edgewright.targets.gpu.operand import TileOperand
 from edgewright.targets.gpu.step import CudaContext

@@ -40,11 +40,11 @@ def cuda_source(functions: Sequence[Any], names: Sequence[str], arch: str) -> st
     return preamble + HEXADECIMAL.sub(_decimal, text)
 
 
-def _decimal(found: re.Match[str]) -> str:
+def _decimal(number: re.Match[str]) -> str:
     """Return a hexadecimal float, which C++ has only since 2017, as the shortest decimal of the same value."""
-    value = float.fromhex(found[1])
-    text = repr(value) if found[2] == "" else str(np.float32(value))
-    return text + found[2]
+    value = float.fromhex(number[1])
+    text = repr(value) if number[2] == "" else str(np.float32(value))
+    return text + number[2]
 
 
 class _no_compilation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir import Node
 from edgewright.passes.ops import Requantise, Table, value_of
 from edgewright.targets.gpu.formulas import formula_of
 from edgewright.targets.gpu.tir import Argument, Buffers, let

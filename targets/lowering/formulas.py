@@ -8,39 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import Int
-from edgewright.passes.ops import (
-    Add,
-    AddRequantised,
-    Cast,
-    Clip,
-    Dequantise,
-    Div,
-    Elementwise,
-    Erf,
-    Exp,
-    Gelu,
-    HardSwish,
-    Max,
-    Min,
-    Mul,
-    Neg,
-    Pow,
-    Quantise,
-    Reciprocal,
-    Relu,
-    Requantise,
-    Sigmoid,
-    Sign,
-    Silu,
-    Sqrt,
-    Sub,
-    Table,
-    Tanh,
-    Where,
-)
+from edgewright.passes import ops
+from edgewright.passes.ir import Int, Node, Op
 from edgewright.passes.ops.arith import limit
 from edgewright.targets.lowering.function_formulas import FUNCTION_FORMULAS
 from edgewright.targets.lowering.tir import Expr, T, cast, constant, tirx
@@ -64,9 +33,8 @@ def added(node: Node, operands: Sequence[Expr], rescaled: Rescaled, let: Let = l
     """Return `arith.add_requantised` of two int16; rescaled(value, (multiplier, shift)): a term as int32, saturated to 16
     bits. let: computes a value once that is read several times."""
     op = node.op
-    assert isinstance(op, AddRequantised)
-    pairs = (op.multiplier_a, op.shift_a), (op.multiplier_b, op.shift_b)
-    a, b = (let(rescaled(value, pair)) for value, pair in zip(operands, pairs, strict=True))
+    assert isinstance(op, ops.AddRequantised)
+    a, b = (let(rescaled(value, pair)) for value, pair in zip(operands, op.pairs, strict=True))
     low, high = bounds(Int(16))
     return cast(clip(let(a - b if op.subtract else a + b), constant(low, "int32"), constant(high, "int32")), "int16")
 
@@ -74,7 +42,7 @@ def added(node: Node, operands: Sequence[Expr], rescaled: Rescaled, let: Let = l
 def _quantise(node: Node, operands: Sequence[Expr]) -> Expr:
     """Return `arith.boundary`: the division is IEEE's, so the bits are numpy's."""
     op = node.op
-    assert isinstance(op, Quantise)
+    assert isinstance(op, ops.Quantise)
     low, high = (bound - op.zero_point for bound in bounds(op.elem))
     real = T.floor(cast(operands[0], "float64") / constant(op.scale, "float64") + constant(0.5, "float64"))
     exact = cast(clip(real, constant(low, "float64"), constant(high, "float64")), "int32")
@@ -83,7 +51,7 @@ def _quantise(node: Node, operands: Sequence[Expr]) -> Expr:
 
 def _dequantise(node: Node, operands: Sequence[Expr]) -> Expr:
     op = node.op
-    assert isinstance(op, Dequantise)
+    assert isinstance(op, ops.Dequantise)
     whole = cast(cast(operands[0], "int32") - constant(op.zero_point, "int32"), "float64")
     return cast(whole * constant(op.scale, "float64"), "float32")
 
@@ -103,7 +71,7 @@ def _relu(node: Node, operands: Sequence[Expr]) -> Expr:
 
 def _clip(node: Node, operands: Sequence[Expr]) -> Expr:
     op, dtype = node.op, dtype_of(node.elem)
-    assert isinstance(op, Clip)
+    assert isinstance(op, ops.Clip)
     (x,) = operands
     if math.isfinite(op.low):
         x = T.max(x, constant(op.low if node.type.is_float else int(op.low), dtype))
@@ -113,7 +81,7 @@ def _clip(node: Node, operands: Sequence[Expr]) -> Expr:
 
 
 def _elementwise(node: Node, operands: Sequence[Expr]) -> Expr:
-    assert isinstance(node.op, Elementwise)
+    assert isinstance(node.op, ops.Elementwise)
     return FUNCTION_FORMULAS[node.op.function](operands[0], *(constant(p, "float32") for p in node.op.parameters))
 
 
@@ -133,30 +101,30 @@ def _sign(x: Expr) -> Expr:
 
 
 FORMULAS: dict[type[Op], Formula] = {
-    Clip: _clip,
-    Elementwise: _elementwise,
-    Max: _arithmetic(lambda a, b: T.max(a, b)),
-    Min: _arithmetic(lambda a, b: T.min(a, b)),
-    Add: _arithmetic(lambda a, b: a + b),
-    Sub: _arithmetic(lambda a, b: a - b),
-    Mul: _arithmetic(lambda a, b: a * b),
-    Div: _arithmetic(lambda a, b: a / b),
-    Neg: _arithmetic(lambda a: -a),
-    Sign: _arithmetic(_sign),
-    Sqrt: _arithmetic(lambda a: T.sqrt(a)),
-    Pow: _arithmetic(lambda a, b: T.pow(a, b)),
-    Reciprocal: _arithmetic(lambda a: constant(1, "float32") / a),
-    Relu: _relu,
-    HardSwish: _arithmetic(_hard_swish),
-    Where: _where,
-    Cast: lambda node, operands: cast(operands[0], "float32"),
-    Quantise: _quantise,
-    Dequantise: _dequantise,
+    ops.Clip: _clip,
+    ops.Elementwise: _elementwise,
+    ops.Max: _arithmetic(lambda a, b: T.max(a, b)),
+    ops.Min: _arithmetic(lambda a, b: T.min(a, b)),
+    ops.Add: _arithmetic(lambda a, b: a + b),
+    ops.Sub: _arithmetic(lambda a, b: a - b),
+    ops.Mul: _arithmetic(lambda a, b: a * b),
+    ops.Div: _arithmetic(lambda a, b: a / b),
+    ops.Neg: _arithmetic(lambda a: -a),
+    ops.Sign: _arithmetic(_sign),
+    ops.Sqrt: _arithmetic(lambda a: T.sqrt(a)),
+    ops.Pow: _arithmetic(lambda a, b: T.pow(a, b)),
+    ops.Reciprocal: _arithmetic(lambda a: constant(1, "float32") / a),
+    ops.Relu: _relu,
+    ops.HardSwish: _arithmetic(_hard_swish),
+    ops.Where: _where,
+    ops.Cast: lambda node, operands: cast(operands[0], "float32"),
+    ops.Quantise: _quantise,
+    ops.Dequantise: _dequantise,
 }
 
-RESCALING = frozenset({Requantise, AddRequantised})
+RESCALING = frozenset({ops.Requantise, ops.AddRequantised})
 """Computed in float64 on CPUs, and in int64 on GPUs."""
-ROW_FUNCTIONS = frozenset({Gelu, Sigmoid, Silu, Tanh, Erf, Exp, Table})
+ROW_FUNCTIONS = frozenset({ops.Gelu, ops.Sigmoid, ops.Silu, ops.Tanh, ops.Erf, ops.Exp, ops.Table})
 """Computed by a micro-kernel for a whole row on CPUs, and by CUDA's own functions on GPUs."""
 ELEMENTWISE = frozenset({*FORMULAS, *RESCALING, *ROW_FUNCTIONS})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Graph, Node
 from edgewright.passes.ops import AddRequantised, Constant, Input, Relu
 from edgewright.targets.lowering.formulas import ROW_FUNCTIONS, is_elementwise
 

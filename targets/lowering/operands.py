@@ -5,23 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Attention, value_of
+from edgewright.passes.ir import Array, Node
+from edgewright.passes.ops import Attention, array_of
 from edgewright.targets.lowering.step import LoweringContext
 from edgewright.targets.lowering.view import StridedView
 
 
-def constant_of(node: Node) -> Array:
-    """Return the value of a constant."""
-    value = value_of(node)
-    assert value is not None
-    return value
-
-
 def weight_and_bias(node: Node) -> tuple[Array, Array | None]:
     """Return the constants of a product, the bias None where it has none."""
-    return constant_of(node.inputs[1]), constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    return array_of(node.inputs[1]), array_of(node.inputs[2]) if len(node.inputs) > 2 else None
 
 
 @dataclass(frozen=True, slots=True)

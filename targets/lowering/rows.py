@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir import Node
 from edgewright.passes.ops import ReduceMean, ReduceSum, Softmax, value_of
 from edgewright.targets.lowering.groups import Group
 from edgewright.targets.lowering.step import LoweringContext

@@ -9,8 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import tvm_ffi
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node
 from edgewright.targets.lowering.groups import Group
 from edgewright.targets.lowering.view import Space, StridedView, TensorStorage, contiguous
 

@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from edgewright.passes.ir.graph import Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Node
 from edgewright.passes.ops import Requantise, Table, value_of
 from edgewright.targets.lowering.groups import Group
 from edgewright.targets.lowering.view import StridedView

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edgewright.passes.ir.types import Array, Elem, Int, Shape
+from edgewright.passes.ir import Array, Elem, Int, Shape
 
 
 class Space(enum.Enum):

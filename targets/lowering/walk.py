@@ -3,21 +3,19 @@ grouped, and each group becomes one step or a few."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Container
-from typing import ClassVar, Generic
+from collections.abc import Callable, Container, Mapping
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.exact.expand_batch_norm import ExpandBatchNorm
-from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import Graph, Node, Op
 from edgewright.passes.ops import Concat, Constant, Conv, HashCodes, Input, MoE, Reshape, Slice, Transpose, value_of
 from edgewright.passes.ops.groups import NORMS, WEIGHTED, WINDOWS
 from edgewright.passes.transform import Note, Pass
 from edgewright.targets.lowering.formulas import is_elementwise
 from edgewright.targets.lowering.groups import Group, group
-from edgewright.targets.lowering.step import LoweringContext, StepT
+from edgewright.targets.lowering.step import LoweringContext
 from edgewright.targets.lowering.view import CHANNELS_LAST, Space, StridedView, TensorStorage, contiguous, dtype_of
 
 TARGET_PASSES: tuple[Pass, ...] = (ExpandBatchNorm(),)
@@ -56,29 +54,37 @@ def check_supported(graph: Graph, reason_of: Callable[[Node], str | None], code:
         raise CompileError(refused)
 
 
-class GraphWalk(ABC, Generic[StepT]):
-    """One walk over the groups of a graph; the context's values and steps fill on the way."""
+ContextT = TypeVar("ContextT", bound=LoweringContext[Any])
+Lower = Callable[[ContextT, Group], None]
 
-    image_moves: ClassVar[tuple[type[Op], ...]] = ()
-    """Operators that are no functions of single values, and of whose images the results are images too."""
-    images_to_outputs: ClassVar[bool] = True
-    """Whether an image is written to an output, which is row-major, without a copy."""
 
-    def __init__(self, graph: Graph, context: LoweringContext[StepT]) -> None:
+class GraphWalk(Generic[ContextT]):
+    """One walk over the groups of a graph; the context's values and steps fill on the way.
+
+    lowerings, elementwise: what adds the steps of a group with an anchor, and without. copied: what adds a step that copies
+    between two views of one shape, under a name. image_moves: operators that are no functions of single values, and of whose
+    images the results are images too. images_to_outputs: whether an image is written to an output, which is row-major,
+    without a copy.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        context: ContextT,
+        lowerings: Mapping[type[Op], Lower[ContextT]],
+        elementwise: Lower[ContextT],
+        copied: Callable[[ContextT, StridedView, StridedView, str], None],
+        image_moves: tuple[type[Op], ...] = (),
+        images_to_outputs: bool = True,
+    ) -> None:
+        self.lowerings, self.elementwise, self.copied = lowerings, elementwise, copied
+        self.image_moves, self.images_to_outputs = image_moves, images_to_outputs
         self.graph, self.context = graph, context
         self.nodes, self.users = graph.nodes(), graph.users()
         self.inputs = self._ends(graph.inputs, Space.INPUT)
         self.outputs = self._ends(graph.outputs, Space.OUTPUT)
         self.placed: dict[Node, StridedView] = {}
         self.images = self._images()
-
-    @abstractmethod
-    def lower_group(self, group: Group) -> None:
-        """Add the steps of a group to the context."""
-
-    @abstractmethod
-    def copied(self, source: StridedView, target: StridedView, name: str) -> None:
-        """Add a step that copies between two views of one shape."""
 
     def run(self) -> None:
         """Add the steps of the whole graph."""
@@ -96,11 +102,12 @@ class GraphWalk(ABC, Generic[StepT]):
                 self._resolve(operand)
             for node in current.stored:
                 values[node] = self.placed.get(node) or self._fresh(node)
-            self.lower_group(current)
+            lower = self.elementwise if current.anchor is None else self.lowerings[type(current.anchor.op)]
+            lower(self.context, current)
         for node, output in zip(self.graph.outputs, self.outputs, strict=True):
             value = self._resolve(node)
             if value.storage is not output.storage:
-                self.copied(value, output, f"{node.name} (output)")
+                self.copied(self.context, value, output, f"{node.name} (output)")
 
     @staticmethod
     def _ends(nodes: tuple[Node, ...], space: Space) -> tuple[StridedView, ...]:
@@ -110,14 +117,14 @@ class GraphWalk(ABC, Generic[StepT]):
     def _resolve(self, node: Node) -> StridedView:
         """Return where a node's value is, making views and joins on the way (without going into groups)."""
         values = self.context.values
-        open_ = [node]
-        while open_:
-            top = open_[-1]
+        waiting = [node]
+        while waiting:
+            top = waiting[-1]
             sources = () if top in values else top.inputs if isinstance(top.op, Concat) else top.inputs[:1]
             missing = [source for source in sources if source not in values]
-            open_ += reversed(missing)
+            waiting += reversed(missing)
             if not missing:
-                open_.pop()
+                waiting.pop()
                 if top not in values:
                     values[top] = self._join(top) if isinstance(top.op, Concat) else self._view(top, values[top.inputs[0]])
         return values[node]
@@ -132,7 +139,7 @@ class GraphWalk(ABC, Generic[StepT]):
         view = source.reshape(node.shape)
         if view is None:
             dense = contiguous(TensorStorage(Space.WORK, source.dtype, node.type.size), source.shape)
-            self.copied(source, dense, f"{node.name} (copy)")
+            self.copied(self.context, source, dense, f"{node.name} (copy)")
             view = dense.reshape(node.shape)
             assert view is not None
         return view
@@ -142,7 +149,7 @@ class GraphWalk(ABC, Generic[StepT]):
         for operand, part in _parts(node, whole):
             value = self.context.values[operand]
             if value != part:
-                self.copied(value, part, f"{node.name} (join)")
+                self.copied(self.context, value, part, f"{node.name} (join)")
         return whole
 
     def _fresh(self, node: Node) -> StridedView:

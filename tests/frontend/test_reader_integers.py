@@ -12,13 +12,13 @@ from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.parse import parse
 from edgewright.passes.ir.text import to_text
 from edgewright.passes.ops import graph_input
 from edgewright.passes.pipeline import optimise, quantise
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.frontend.bad_models import codes, refusal
+from tests.graph_text import parse
 
 ROWS, WIDTH, TOKENS = 44, 6, 5
 TABLE = np.random.default_rng(1).standard_normal((ROWS, WIDTH)).astype(np.float32)

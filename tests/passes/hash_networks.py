@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewright.passes.hashing.energy import Arithmetic, hashed_attention, products, softmax_attention
+from edgewright.passes.hashing.energy import Arithmetic, hashed_attention, products
 
 SIDE = 56  # tokens along a side in the first stage, at 224 x 224 pixels
 WINDOW = 7
@@ -72,7 +72,7 @@ def arithmetic(network: Network, hashed: bool = True) -> Arithmetic:
         for block in range(stage.blocks):
             windowed = block < len(stage.windowed) and stage.windowed[block]
             inside = WINDOW**2 if windowed else tokens
-            attend = hashed_attention if coded else _softmax
+            attend = hashed_attention if coded else softmax_attention
             total += attend(inside, d, stage.heads) * (tokens // inside)
             other += tokens * d * d * ((3 if coded else 4) + 2 * stage.ratio) + tokens * d * stage.ratio * stage.inner**2
         total += products(other)
@@ -80,5 +80,6 @@ def arithmetic(network: Network, hashed: bool = True) -> Arithmetic:
     return total + products(channels * CLASSES)
 
 
-def _softmax(tokens: int, width: int, heads: int) -> Arithmetic:
-    return softmax_attention(tokens, tokens, width, heads)
+def softmax_attention(tokens: int, width: int, heads: int) -> Arithmetic:
+    """Scores, their scaling, and the weighted sums; no projections."""
+    return products(2 * tokens * tokens * width) + Arithmetic(heads * tokens * tokens)

@@ -1,7 +1,7 @@
 """Rules shown on two short texts, before and after: `tests/passes/rules/*.txt`.
 
 A case is a line `== Pass: what it shows`, the graph before, a line `--`, and the graph after; a case without the second
-graph says that the pass keeps it. Graphs are written as `passes/ir/parse.py` reads them, without the first line. `#name`
+graph says that the pass keeps it. Graphs are written as `tests/graph_text.py` reads them, without the first line. `#name`
 is a random constant that the name decides. After the pass, constants of more than 6 elements show their type alone.
 
 `python -m tests.passes.rule_cases` writes the graphs after anew: read what changed before you commit it.
@@ -21,12 +21,13 @@ import numpy as np
 from edgewright.frontend import canonical
 from edgewright.passes import exact
 from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.parse import parse
 from edgewright.passes.ir.text import to_text
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Input
 from edgewright.passes.quantisation.calibrate import calibrate
 from edgewright.passes.transform import Pass
+
+from tests.graph_text import parse
 
 FOLDER = Path(__file__).with_name("rules")
 _NUMBER = re.compile(r"-?\d+\.\d{4,}(e[+-]?\d+)?")

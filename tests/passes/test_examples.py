@@ -10,7 +10,8 @@ from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import digest
 from edgewright.passes.pipeline import Quantised, optimise, quantise
-from edgewright.passes.quantisation.sqnr import sqnr
+
+from tests.noise import sqnr
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EXPORTERS = ("ts17", "dynamo18", "dynamo23")

@@ -78,7 +78,7 @@ def test_a_fused_constant_is_its_formula(outs: int, ins: int, rank: int, parents
     with torch.no_grad():
         for parameter in fused.parameters():
             parameter.copy_(torch.from_numpy(rng.standard_normal(parameter.shape)))
-    b, a = (p.detach().numpy() for p in fused.own)
+    b, a = (p.detach().numpy() for p in fused.factors)
     expected = own + b @ a
     for factors, other in zip(fused.coefficients, others, strict=True):
         left, right = (p.detach().numpy() for p in factors.parameters())
@@ -88,7 +88,7 @@ def test_a_fused_constant_is_its_formula(outs: int, ins: int, rank: int, parents
     bias = FusedConstant(own[0], rank, torch.Generator())
     bias.absorb(others[0][0])
     with torch.no_grad():
-        bias.own[0].fill_(0.5)
+        bias.factors[0].fill_(0.5)
         bias.coefficients[0][0].fill_(2.0)
     assert np.allclose(bias.folded(), own[0] + 0.5 + 2 * others[0][0], atol=1e-5)
 
@@ -113,7 +113,7 @@ def test_folding_keeps_the_function(seed: int, merged: bool) -> None:
         for parameter in live[2].parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     x = images(graph, 4)
-    given = {node: value for b, one in zip(blocks, live, strict=True) for node, value in one.given(b).items()}
+    given = {node: value for b, one in zip(blocks, live, strict=True) for node, value in one.values(b).items()}
     with torch.no_grad():
         learned = TorchGraph(graph)({"image": torch.from_numpy(x)}, given)["logits"].numpy()
     folded = fold(graph, blocks, live)

@@ -16,11 +16,11 @@ from edgewright.passes.learn.hashing import learn_hashing, shared_projection
 from edgewright.passes.learn.recipe import Recipe
 from edgewright.passes.ops import Attention, HashAttention, HashCodes, Slice, constant, value_of
 from edgewright.passes.pipeline import optimise, quantise
-from edgewright.passes.quantisation.sqnr import sqnr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models import images, tiny_vit
+from tests.noise import sqnr
 
 
 def kinds(graph: Graph) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgewright.passes.hashing.energy import WORTH, Arithmetic, hashed_attention, hashing_outlook, softmax_attention
+from edgewright.passes.hashing.energy import WORTH, Arithmetic, hashed_attention, hashing_outlook
 from edgewright.passes.ir.graph import make, rebuild
 from edgewright.passes.ops import Attention, constant
 
 from tests.models import tiny_vit
-from tests.passes.hash_networks import NETWORKS, Network, arithmetic
+from tests.passes.hash_networks import NETWORKS, Network, arithmetic, softmax_attention
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
@@ -28,7 +28,9 @@ def test_hashing_saves_73_percent_of_pvt_b0_with_full_attention() -> None:
 
 def test_energy_of_operations() -> None:
     assert Arithmetic(10, 100).energy_pj == pytest.approx(37 + 90)
-    assert softmax_attention(3, 5, 8, 2) == Arithmetic(2 * 3 * 5 * 8 + 2 * 3 * 5, 2 * 3 * 5 * 8)
+    assert softmax_attention(5, 8, 2) == Arithmetic(2 * 5 * 5 * 8 + 2 * 5 * 5, 2 * 5 * 5 * 8)
+    (gain,) = hashing_outlook(tiny_vit(0, width=32, heads=2)).gains
+    assert gain.softmax == softmax_attention(17, 32, 2)
     assert hashed_attention(4, 6, 2, supports=3, bits=5).multiplications == 2 * (2 * 4 * 3 + 4 * 3 * 5 + 4 * 5 + 4) + 4 * 6
 
 

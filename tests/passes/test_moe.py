@@ -19,11 +19,11 @@ from edgewright.passes.ops import Linear, MoE, Slice, constant, graph_input
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith import multiplier_shift
 from edgewright.passes.pipeline import optimise, quantise
-from edgewright.passes.quantisation.sqnr import output_sqnr, sqnr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.moe_models import moe_network, samples
+from tests.noise import output_sqnr, sqnr
 
 FORMS = [("before", False), ("before", True), ("after", False)]
 KINDS = ("random", "ties", "one expert", "an expert nobody chooses")

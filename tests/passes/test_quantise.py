@@ -36,11 +36,12 @@ from edgewright.passes.pipeline import Quantised, QuantiseOptions, optimise, qua
 from edgewright.passes.quantisation.calibrate import Calibration, affine_range, calibrate, quantised
 from edgewright.passes.quantisation.quantise import QuantiseGraph
 from edgewright.passes.quantisation.quantise_weights import integer_product
-from edgewright.passes.quantisation.sqnr import decibels, output_sqnr, sqnr
+from edgewright.passes.quantisation.sqnr import decibels
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models import ACTIVATIONS, images, tiny_vit
+from tests.noise import output_sqnr, sqnr
 
 
 def quantised_vit(options: QuantiseOptions | None = None, seed: int = 0, count: int = 32, **model: Any) -> Quantised:
@@ -90,7 +91,7 @@ def test_reparameterisation_is_exact_in_float_and_helps_in_integers() -> None:
     seen = calibrate(after, x)
     for node in after:
         if isinstance(node.op, LayerNormalization):  # one range for all channels
-            low, high = seen[node].channel_low, seen[node].channel_high
+            low, high = seen[node].channels.low, seen[node].channels.high
             assert np.allclose(-low, high, rtol=1e-3, atol=1e-5)
             assert np.mean(high > 0.999 * high.max()) > 0.8  # the others were too narrow to be believed
     unfolded = tiny_vit(blocks=2, pooling="avg")  # with gammas of its own, which `optimise` moves into the weights

@@ -35,9 +35,10 @@ from edgewright.passes.ops import (
 )
 from edgewright.passes.ops.arith import SCORE_BIAS_MAX
 from edgewright.passes.pipeline import Quantised, optimise, quantise
-from edgewright.passes.quantisation.sqnr import decibels, sqnr
+from edgewright.passes.quantisation.sqnr import decibels
 
 from tests.mixed_models import gated_network, plain_attention, samples, text_network, windows_network
+from tests.noise import sqnr
 
 NETWORKS: dict[str, tuple[Callable[[], Graph], float]] = {
     "gated": (gated_network, 25),

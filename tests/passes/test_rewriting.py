@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import pytest
 from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.passes.ir import Node, Op, make
-from edgewright.passes.ir.parse import parse
 from edgewright.passes.ir.types import F32, TensorType
 from edgewright.passes.ops import Add, Neg, Relu, Tanh
 from edgewright.passes.rewriting import Rule, RuleGroup, Uses
 from edgewright.passes.transform import run_passes
+
+from tests.graph_text import parse
 
 GRAPH = parse("""
 graph small (float)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.parse import TextError, constants_of, parse
 from edgewright.passes.ir.text import digest, to_text
 from edgewright.passes.pipeline import optimise, quantise
 
 from tests import mixed_models
+from tests.graph_text import TextError, constants_of, parse
 from tests.models import images, tiny_vit
 
 SMALL = """

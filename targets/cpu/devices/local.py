@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.devices import runner_process
 from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings

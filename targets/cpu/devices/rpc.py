@@ -14,11 +14,11 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar, NoReturn
 from urllib.parse import parse_qsl
 
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.devices import rpc_worker, runner_process
 from edgewright.targets.cpu.devices.measured import DeviceMeasurement, Settings
@@ -69,11 +69,8 @@ class RpcDevice:
 
     def _job(self, artifact: Artifact, settings: Settings, folder: str) -> bytes:
         manifest = artifact.manifest
-        job = {
-            "host": self.host,
-            "port": self.port,
-            "tracker": self.tracker,
-            "key": self.key,
+        job = asdict(self) | asdict(settings)
+        job |= {
             "folder": folder,
             "archs": _ARCHS[manifest.arch],
             "library": str(artifact.library),
@@ -82,15 +79,9 @@ class RpcDevice:
             "entry": manifest.entry,
             "inputs": [f"{identifier(t)}.npy" for t in manifest.inputs],
             "workspace_bytes": manifest.workspace_bytes,
-            "threads": settings.threads,
             "steps": len(manifest.steps),
             "outputs": [{"identifier": identifier(t), "shape": t.shape, "dtype": t.dtype} for t in manifest.outputs],
-            "warmup": settings.warmup,
-            "repeat": settings.repeat,
-            "seconds": settings.seconds,
             "step_runs": settings.steps,
-            "timeout_s": settings.timeout_s,
-            "connect_s": settings.connect_s,
             "parent": os.getpid(),
         }
         return json.dumps(job).encode()

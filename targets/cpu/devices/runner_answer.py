@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.targets.cpu.artifact import Artifact, TensorInfo, identifier
 from edgewright.targets.cpu.devices.measured import Conditions, DeviceMeasurement, Machine, Power, TimedRun
 

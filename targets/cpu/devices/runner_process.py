@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import numpy as np
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import Artifact, identifier
 from edgewright.targets.cpu.child_process import Finished, run_child
@@ -44,21 +44,15 @@ def arguments(artifact: Artifact, settings: Settings, folder: str, files: str) -
     for tensor in artifact.manifest.inputs:
         words += ["--input", f"{identifier(tensor)}={files}/{identifier(tensor)}.npy"]
     words += ["--output", f"{files}/{runner_answer.OUTPUTS}", "--profile", f"{files}/{runner_answer.PROFILE}"]
-    return [
-        *words,
-        "--threads",
-        threads,
-        "--warmup",
-        str(settings.warmup),
-        "--repeat",
-        str(settings.repeat),
-        "--seconds",
-        f"{settings.seconds:g}",
-        "--steps",
-        str(settings.steps),
-        "--power",
-        f"{settings.power_seconds:g}",
-    ]
+    options = {
+        "--threads": threads,
+        "--warmup": settings.warmup,
+        "--repeat": settings.repeat,
+        "--seconds": f"{settings.seconds:g}",
+        "--steps": settings.steps,
+        "--power": f"{settings.power_seconds:g}",
+    }
+    return [*words, *(str(word) for option in options.items() for word in option)]
 
 
 def measured(artifact: Artifact, files: Mapping[str, bytes], device: str) -> DeviceMeasurement:

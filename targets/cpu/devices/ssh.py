@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, ClassVar, NoReturn
 
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import LIBRARY, PLAIN, WEIGHTS, Artifact
 from edgewright.targets.cpu.devices import runner_answer, runner_process
@@ -180,8 +180,8 @@ class SshDevice:
             refuse("T042", "the device refuses connections", self.name, because, hint)
         because = because or f"it gave no answer within {settings.connect_s:g} s"
         hint = "check its name, network and power; `ssh` from a terminal should work without a question"
-        what = "the device cannot be reached" if code in (None, 255) else f"the device's shell ended with exit code {code}"
-        refuse("T041", what, self.name, because, hint)
+        message = "the device cannot be reached" if code in (None, 255) else f"the device's shell ended with exit code {code}"
+        refuse("T041", message, self.name, because, hint)
 
     @property
     def _known_as(self) -> str:

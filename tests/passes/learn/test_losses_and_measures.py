@@ -18,7 +18,7 @@ pytestmark = pytest.mark.train
 
 def test_distillation_is_the_divergence_of_softened_answers() -> None:
     import torch
-    from edgewright.passes.learn.losses import distil, feature_kl
+    from edgewright.passes.learn.losses import distil
 
     rng = np.random.default_rng(0)
     student, teacher = rng.standard_normal((2, 5, 7))
@@ -32,22 +32,24 @@ def test_distillation_is_the_divergence_of_softened_answers() -> None:
     wanted = 9 * (p * np.log(p / q)).sum(-1).mean()
     a, b = torch.tensor(student, requires_grad=True), torch.tensor(teacher, requires_grad=True)
     assert distil(a, b, 3).item() == pytest.approx(wanted)
-    assert feature_kl(a.reshape(5, 1, 7), b.reshape(5, 1, 7), 3).item() == pytest.approx(wanted)
+    assert distil(a.reshape(5, 1, 7), b.reshape(5, 1, 7), 3).item() == pytest.approx(wanted)
     torch.autograd.backward(distil(a, b))
     assert a.grad is not None and b.grad is None
     assert distil(a, a).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_feature_difference_is_relative_and_cross_entropy_smooths() -> None:
+def test_feature_difference_is_relative_and_labels_count_by_their_share() -> None:
     import torch
-    from edgewright.passes.learn.losses import cross_entropy, feature_mse
+    from edgewright.passes.learn.losses import feature_mse, known_answers
 
     teacher = torch.tensor([[3.0, -4.0], [0.0, 5.0]])
     assert float(feature_mse(torch.zeros(2, 2), teacher)) == pytest.approx(1)
     assert float(feature_mse(teacher, teacher)) == 0 and float(feature_mse(teacher / 10, teacher / 10 + 1e-9)) < 1e-12
     logits, labels = torch.log(torch.tensor([[0.7, 0.2, 0.1]])), torch.tensor([0])
-    wanted = -0.9 * np.log(0.7) - 0.1 / 3 * np.log(0.7 * 0.2 * 0.1)
-    assert float(cross_entropy(logits, labels, 0.1)) == pytest.approx(wanted, rel=1e-6)
+    teacher = torch.tensor([[0.2, 0.5, 0.3]])
+    divergence = sum(p * np.log(p / q) for p, q in ((0.2, 0.7), (0.5, 0.2), (0.3, 0.1)))
+    wanted = 0.9 * divergence - 0.1 * np.log(0.7)
+    assert float(known_answers(logits, teacher, labels, 0.1)) == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 7, 64, 70])

@@ -9,7 +9,7 @@ from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import INT8, INT16
 from edgewright.passes.ops import Add, AddRequantised, LayerNormalization, MoE, Relu, Slice, Transpose, constant
 from edgewright.passes.ops.activations import ACTIVATIONS
-from edgewright.passes.ops.add_requantised import IDENTITY
+from edgewright.passes.ops.scaling import IDENTITY
 
 from tests.targets.cpu.case_layers import Cases, requantise
 from tests.targets.cpu.lowered import Draw

@@ -44,8 +44,8 @@ from edgewright.passes.ops import (
     Where,
     constant,
 )
-from edgewright.passes.ops.add_requantised import IDENTITY
 from edgewright.passes.ops.elementwise import FUNCTIONS
+from edgewright.passes.ops.scaling import IDENTITY
 
 from tests.targets.cpu.case_layers import Cases, integer_norm, linear, requantise
 from tests.targets.cpu.lowered import Draw

@@ -37,7 +37,7 @@ from edgewright.passes.ops import (
     Transpose,
     constant,
 )
-from edgewright.passes.ops.add_requantised import IDENTITY
+from edgewright.passes.ops.scaling import IDENTITY
 
 from tests.targets.cpu.lowered import Draw
 

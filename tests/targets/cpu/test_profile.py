@@ -17,11 +17,12 @@ from edgewright.frontend.report.profile import files, lines
 from edgewright.passes.diagnostics import CompileError, Exit
 from edgewright.passes.ir.types import Array
 from edgewright.passes.results import to_data
+from edgewright.targets.cpu import profile_results
 from edgewright.targets.cpu import qemu as emulator
 from edgewright.targets.cpu.artifact import Artifact
 from edgewright.targets.cpu.devices import DeviceMeasurement, LocalDevice, QemuDevice, Settings
 from edgewright.targets.cpu.devices.measured import Conditions, Machine, Power, Rail, StepTime, TimedRun, Zone
-from edgewright.targets.cpu.profile import mismatch, profile, schema
+from edgewright.targets.cpu.profile import mismatch, profile
 from edgewright.targets.cpu.profile_results import ProfileReport
 
 from tests.targets.cpu.made_artifacts import artifact, copied, expected, sample
@@ -29,6 +30,7 @@ from tests.targets.cpu.made_artifacts import artifact, copied, expected, sample
 pytestmark = pytest.mark.tvm
 FEW = Settings(threads=(1, 2), warmup=1, repeat=5, steps=2, power_seconds=0)
 MACHINE = Machine("A board", "aarch64", "6.1", "2.36", 4, 4.0 * 2**30)
+SCHEMA = json.loads(Path(profile_results.__file__).with_name("profile_report.schema.json").read_text(encoding="utf-8"))
 CALM = Conditions(("performance",), (1_500_000.0,), (1_500_000.0,), (Zone("cpu-thermal", 50_000),), 3, 0, 0.1)
 
 
@@ -55,14 +57,14 @@ def data_of(of: Artifact, measured: DeviceMeasurement, **more: Any) -> dict[str,
     report = profile(of, Imagined(measured, **more), sample(of), FEW)
     written = files(report)
     data: dict[str, Any] = json.loads(written["profile.json"])
-    jsonschema.validate(data, schema())
+    jsonschema.validate(data, SCHEMA)
     assert data == to_data(report) and msgspec.convert(data, ProfileReport) == report
     assert written["profile.html"].startswith(b"<!doctype html>")
     return data
 
 
 def test_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
 def test_statistics() -> None:
@@ -145,7 +147,7 @@ def test_an_emulator_gives_no_times() -> None:
     of = artifact()
     measured = answer(of, instructions=1_000_000, cpu="cortex-a72", machine=None, before=None, after=None)
     report = profile(of, Imagined(measured, emulated=True), sample(of), FEW, tvm_default_instructions=4_000_000)
-    jsonschema.validate(to_data(report), schema())
+    jsonschema.validate(to_data(report), SCHEMA)
     assert report.runs == () and not any(step.ms for step in report.operations)
     assert report.instructions is not None and report.instructions.of_tvm_default == 0.25
     assert report.median_ms is None and report.warnings == ()
@@ -177,7 +179,7 @@ def test_samples_that_are_missing(tmp_path: Path) -> None:
 def test_this_machine(precision: str) -> None:
     of = artifact(precision=precision)
     report = profile(of, LocalDevice(), settings=FEW)
-    jsonschema.validate(to_data(report), schema())
+    jsonschema.validate(to_data(report), SCHEMA)
     assert report.exact is True and report.median_ms is not None and report.median_ms > 0
     assert [run.threads for run in report.runs] == [1, 2]
     assert dict(lines(report))["outputs"] == ("identical bits" if precision == "int8" else "within tolerance")
@@ -187,7 +189,7 @@ def test_qemu() -> None:
     if missing := emulator.missing():
         pytest.skip(f"needs {', '.join(missing)}")
     report = profile(artifact("rpi4"), QemuDevice(), settings=FEW)
-    jsonschema.validate(to_data(report), schema())
+    jsonschema.validate(to_data(report), SCHEMA)
     assert report.exact is True and report.instructions is not None and report.instructions.per_inference > 0
     assert report.device.cpu == "cortex-a72"
 
@@ -234,7 +236,7 @@ def test_sensors(tmp_path: Path) -> None:
     assert found.power is not None and found.power.runs > 0 and found.power.samples > 0
     assert found.power.busy == (Rail("VDD_IN", 4000.0), Rail("POM_5V_CPU", 1234.0)) == found.power.idle
     data = to_data(profile(artifact(), LocalDevice(tmp_path), sample(artifact()), settings))
-    jsonschema.validate(data, schema())
+    jsonschema.validate(data, SCHEMA)
     assert data["power"]["input_rail"] == "VDD_IN"
     assert {"governor is ondemand", "under-voltage"} <= {
         part for text in data["warnings"] for part in ("governor is ondemand", "under-voltage") if part in text

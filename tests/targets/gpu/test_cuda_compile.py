@@ -62,7 +62,7 @@ def test_what_is_found_compiles_or_says_why_not(arch: str) -> None:
     code = built.cubins[arch]
     assert code[:4] == b"\x7fELF" and built.files()["model.cubin"] == code
     assert f"cubin, {len(code)}," in built.sources["model_tables.cpp"]
-    assert set(built.kernel_of) == set(built.resources) == set(built.manifest["resources"])
+    assert {step["kernel"] for step in built.manifest["steps"]} == set(built.resources) == set(built.manifest["resources"])
     assert all(0 < one.registers <= 128 and one.spill_bytes == 0 for one in built.resources.values())
     assert max(one.shared_bytes for one in built.resources.values()) <= 48 << 10
 

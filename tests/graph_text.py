@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from edgewright.passes import ops
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.op import InferError, Op
+from edgewright.passes.ir.text import fingerprint
 from edgewright.passes.ir.types import F32, Array, Elem, Int, Level, Quant, TensorType
 
 _HEAD = re.compile(r"graph (?P<name>.*) \((?P<level>float|quantised)\)")
@@ -54,10 +56,7 @@ def parse(text: str, constants: Mapping[str, Array] | None = None) -> Graph:
 
 def constants_of(graph: Graph) -> dict[str, Array]:
     """Return the constants of a graph under the names that `to_text` prints for them."""
-    from edgewright.passes.ir.text import fingerprint
-    from edgewright.passes.ops.constant import Constant
-
-    return {fingerprint(node.op.value): node.op.value for node in graph.nodes() if isinstance(node.op, Constant)}
+    return {fingerprint(node.op.value): node.op.value for node in graph.nodes() if isinstance(node.op, ops.Constant)}
 
 
 @dataclass(slots=True)
@@ -87,8 +86,6 @@ class _Reader:
         return Graph(name, tuple(self.inputs), tuple(self.outputs.values()), tuple(self.outputs), level)
 
     def _value(self, line: str) -> None:
-        from edgewright.passes import ops
-
         body, _, names = line.partition("  # ")
         origin = tuple(names.split(", ")) if names else ()
         found = _full(_VALUE, body, "a value is `%NUMBER = OPERATOR[attributes](operands) : type`")
@@ -135,8 +132,6 @@ class _Reader:
 
     def _constant(self, found: re.Match[str]) -> Node:
         """Return one node for each spelling: what is written twice alike is one value."""
-        from edgewright.passes.ops import constant
-
         spelling = found[0]
         if spelling not in self.written:
             type_ = _type(found)
@@ -147,7 +142,7 @@ class _Reader:
                 number = float if type_.is_float else int
                 flat = np.array([number(v) for v in found["values"].split(",") if v.strip()], dtype)
                 value = np.full(type_.shape, flat[0], dtype) if flat.size == 1 else flat.reshape(type_.shape)
-            node = constant(value)
+            node = ops.constant(value)
             if (node.shape, node.elem) != (type_.shape, type_.elem):
                 raise TextError(f"the constant is {node.type}, the text says {type_}")
             self.written[spelling] = node

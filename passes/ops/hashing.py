@@ -1,3 +1,5 @@
+"""Attention by hash codes, and the codes."""
+
 from __future__ import annotations
 
 import math
@@ -5,12 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.facts import BOTH_LEVELS, of_rows
-from edgewright.passes.ir.op import Allowed, Op, expect, fixed
-from edgewright.passes.ir.types import F32, INT8, Array, TensorType
-from edgewright.passes.ops.arith import SHIFT_MAX
-from edgewright.passes.ops.arith_hashing import HEAD_WIDTH_MAX, SUPPORTS_MAX, hash_codes
-from edgewright.passes.ops.numeric import expect_count, float32
+from edgewright.passes.ir import F32, INT8, INT32, Allowed, Array, Op, TensorType, expect, fixed
+from edgewright.passes.ir.facts import BOTH_LEVELS, of_a_product, of_rows
+from edgewright.passes.ops.arith_hashing import HEAD_WIDTH_MAX, SUPPORTS_MAX, hash_accumulator_bound, hash_attention, hash_codes
+from edgewright.passes.ops.numeric import expect_count, expect_factor, float32
 
 NORM_FLOOR = 1e-12  # added to a squared norm: the direction of a vector of zeros is zero
 
@@ -55,10 +55,7 @@ class HashCodes(Op):
         expect_count(types, 5)
         expect(types[4].shape == (self.heads, supports), f"offset {types[4].shape} does not fit {supports} anchors")
         expect(width <= HEAD_WIDTH_MAX and supports <= SUPPORTS_MAX, f"{supports} anchors of {width} are too many")
-        expect(
-            1 << 15 <= self.multiplier < 1 << 16 and 1 <= self.shift <= SHIFT_MAX,
-            f"multiplier {self.multiplier} >> {self.shift} out of range",
-        )
+        expect_factor("multiplier", self.multiplier, self.shift)
         return TensorType(shape, INT8)
 
     def eval(self, *arrays: Array) -> Array:
@@ -70,9 +67,8 @@ class HashCodes(Op):
 
     def margins(self, u: Array, anchors: Array, coefficients: Array, threshold: Array) -> Array:
         """Return what the bits are the signs of, (B, T, H, b), in float64."""
-        kernels = self.kernels(u, anchors)
-        products: Array = np.einsum("bthm,hrm->bthr", kernels, np.asarray(coefficients, np.float64), optimize=True)
-        return products - threshold
+        factors = np.asarray(coefficients, np.float64)
+        return np.asarray(np.einsum("bthm,hrm->bthr", self.kernels(u, anchors), factors, optimize=True) - threshold)
 
     def kernels(self, u: Array, anchors: Array) -> Array:
         """Return similarities of each token to each anchor, (B, T, H, m), in float64."""
@@ -81,8 +77,7 @@ class HashCodes(Op):
         directions = split / np.sqrt((split * split).sum(axis=-1, keepdims=True) + NORM_FLOOR)
         cosines = np.einsum("bthd,hmd->bthm", directions, anchors, optimize=True)
         squares = (directions * directions).sum(axis=-1, keepdims=True) + (anchors * anchors).sum(axis=-1)
-        kernels: Array = np.exp((2 * cosines - squares) / (2 * self.sigma))
-        return kernels
+        return np.asarray(np.exp((2 * cosines - squares) / (2 * self.sigma)))
 
     def macs(self, *types: TensorType) -> int:
         u, anchors, coefficients = types[:3]
@@ -95,3 +90,59 @@ class HashCodes(Op):
 
     def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
         return types[1].shape[2] * 127 * 127
+
+
+CONSTANTS = ("sum", "own")
+
+
+@dataclass(frozen=True, slots=True)
+class HashAttention(Op):
+    """HashAttention(codes (B, T, H b), v (B, T, H dv)) -> (B, T, H dv): codes are +1 and -1, heads side by side.
+
+    Per head, with c = b + 1, every weight b_i b_j + c is positive, and sums over j are taken once for all i:
+    out_i = (b_i sum_j b_j v_j + c sum_j v_j) / (b_i sum_j b_j + c T) for constant "sum";
+    "own" has c v_i for c sum_j v_j.
+    Integers: int8 operands; the result has 8 fractional bits (type Int(32)), for "sum" 16 bits of value.
+    Source: EcoFormer (arXiv 2209.09004), section 3.3; "own" is what its released code computes.
+    """
+
+    facts = of_a_product(per_token=False, weighted=False, levels=BOTH_LEVELS, instructions=(4.8, 9.1))
+
+    heads: int
+    bits: int
+    constant: str = "sum"
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 2)
+        codes, v = types
+        expect(codes.rank == v.rank == 3 and codes.shape[:2] == v.shape[:2], f"codes {codes.shape} do not fit v {v.shape}")
+        expect(self.heads > 0 and self.bits > 0, f"{self.heads} heads of {self.bits} bits")
+        expect(codes.shape[2] == self.heads * self.bits, f"codes {codes.shape} are not {self.heads} times {self.bits} bits")
+        expect(v.shape[2] % self.heads == 0, f"width {v.shape[2]} does not divide into {self.heads} heads")
+        expect(self.constant in CONSTANTS, f"constant {self.constant!r} is neither of {CONSTANTS}")
+        expect(codes.is_float == v.is_float, f"mixed float and integer: {codes}, {v}")
+        return TensorType(v.shape, F32 if v.is_float else INT32)
+
+    def eval(self, *arrays: Array) -> Array:
+        if arrays[1].dtype.kind != "f":
+            return hash_attention(arrays[0], arrays[1], self.heads, self.constant)
+        codes, v = (np.asarray(x, np.float64).reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2) for x in arrays)
+        constant = self.bits + 1
+        context = np.matmul(codes.swapaxes(-1, -2), v)
+        total = v.sum(axis=2, keepdims=True) if self.constant == "sum" else v
+        weights = np.matmul(codes, codes.sum(axis=2)[..., None]) + constant * codes.shape[2]
+        out = ((np.matmul(codes, context) + constant * total) / weights).swapaxes(1, 2)
+        return float32(np.ascontiguousarray(out).reshape(*out.shape[:2], -1))
+
+    def macs(self, *types: TensorType) -> int:
+        """Return the normalisation only: the codes add and subtract."""
+        return types[1].size
+
+    def additions(self, *types: TensorType) -> int:
+        """Return signed sums of keys and of their values, and the codes' selections from both."""
+        codes, v = types
+        width = v.shape[2] // self.heads
+        return 2 * codes.size * (width + 1) + math.prod(v.shape) + math.prod(v.shape[:2]) * self.heads
+
+    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
+        return hash_accumulator_bound(types[1].shape[1], self.bits)

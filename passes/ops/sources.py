@@ -1,13 +1,13 @@
+"""Values without operands: constants, and what the caller gives."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.passes.ir import F32, Array, Elem, Node, Op, Quant, Shape, TensorType, elem_of, expect, make
 from edgewright.passes.ir.facts import of_a_source
-from edgewright.passes.ir.graph import Node, make
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import Array, Quant, TensorType, elem_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,3 +56,31 @@ def scalar_of(node: Node) -> float | None:
     """The number in a constant of one element, None for any other node."""
     value = value_of(node)
     return float(value.reshape(())) if value is not None and value.size == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Op):
+    """A value the caller gives. The name is the key in `interpret(graph, {name: array})`.
+
+    `unbatched`: the model's own shape is that after the leading 1, which counts samples. `allowed`: lowest and highest
+    integer that it may hold, where its uses alone do not say it.
+    """
+
+    facts = of_a_source()
+
+    name: str
+    type: TensorType
+    unbatched: bool = False
+    allowed: tuple[int, int] | None = None
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect(not types, "takes no operands")
+        return self.type
+
+    def eval(self, *arrays: Array) -> Array:
+        raise RuntimeError(f"no value given for input {self.name}")
+
+
+def graph_input(name: str, shape: Shape, elem: Elem = F32, unbatched: bool = False) -> Node:
+    """Return an Input node; its origin is its name."""
+    return make(Input(name, TensorType(shape, elem), unbatched), origin=(name,))

@@ -1,14 +1,34 @@
+"""Sums and means over axes."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir.facts import INTEGERS_ONLY, ONE_OPERATION, of_rows
-from edgewright.passes.ir.op import Op, expect
-from edgewright.passes.ir.types import INT32, Array, Int, TensorType
+from edgewright.passes.ir import F32, INT32, Array, Int, Op, TensorType, expect
+from edgewright.passes.ir.facts import FLOAT_ONLY, INTEGERS_ONLY, ONE_OPERATION, of_rows
 from edgewright.passes.ops.arith import limit
-from edgewright.passes.ops.numeric import expect_count, reduced_shape
+from edgewright.passes.ops.numeric import expect_count, expect_float, float32, reduced_shape
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceMean(Op):
+    """Mean over axes, accumulated in float64."""
+
+    facts = of_rows(per_token=False, accumulates=True, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
+
+    axes: tuple[int, ...]
+    keepdims: bool = True
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 1)
+        expect_float(*types)
+        (x,) = types
+        return TensorType(reduced_shape(x, self.axes, self.keepdims), F32)
+
+    def eval(self, *arrays: Array) -> Array:
+        return float32(arrays[0].mean(axis=self.axes, keepdims=self.keepdims, dtype=np.float64))
 
 
 @dataclass(frozen=True, slots=True)
