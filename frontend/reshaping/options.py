@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from edgewright.frontend.option_table import option
+from edgewright.frontend.option_table import option_field
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 
 CONSTANTS = ("sum", "own")
@@ -21,43 +21,29 @@ PANEL = "Passes that make a model smaller"
 class Reshaping:
     """Which passes to run, by option; None: the pass does not run, or uses its own default."""
 
-    task: str | None = field(
-        default=None,
-        metadata=option("Keep only this task: its head, routers and reachable experts.", metavar="NAME", group=PANEL),
+    task: str | None = option_field(
+        None, "Keep only this task: its head, routers and reachable experts.", metavar="NAME", group=PANEL
     )
-    usage_threshold: float | None = field(
-        default=None,
-        metadata=option("Drop experts that a smaller share of the tokens chooses. Needs data.", metavar="SHARE", group=PANEL),
+    usage_threshold: float | None = option_field(
+        None, "Drop experts that a smaller share of the tokens chooses. Needs data.", metavar="SHARE", group=PANEL
     )
-    fuse_blocks: str | None = field(
-        default=None,
-        metadata=option("Fuse this share or number of blocks into their neighbours. Needs data.", metavar="25%|N", group=PANEL),
+    fuse_blocks: str | None = option_field(
+        None, "Fuse this share or number of blocks into their neighbours. Needs data.", metavar="25%|N", group=PANEL
     )
-    hash_attention: str | None = field(
-        default=None,
-        metadata=option(
-            "Hash attention in these layers: all, auto, 0,2,3 or '>=128' (tokens). Needs data.", metavar="LAYERS", group=PANEL
-        ),
+    hash_attention: str | None = option_field(
+        None, "Hash attention in these layers: all, auto, 0,2,3 or '>=128' (tokens). Needs data.", metavar="LAYERS", group=PANEL
     )
-    hash_bits: int | None = field(
-        default=None, metadata=option("Set the bits of a hash code. [default: 16]", metavar="N", group=PANEL)
+    hash_bits: int | None = option_field(None, "Set the bits of a hash code. [default: 16]", metavar="N", group=PANEL)
+    hash_supports: int | None = option_field(
+        None, "Set the support samples of a hash function. [default: 25]", metavar="N", group=PANEL
     )
-    hash_supports: int | None = field(
-        default=None, metadata=option("Set the support samples of a hash function. [default: 25]", metavar="N", group=PANEL)
+    hash_constant: str | None = option_field(
+        None, "Use the paper's constant term (sum) or the released code's (own). [default: sum]", metavar="sum|own", group=PANEL
     )
-    hash_constant: str | None = field(
-        default=None,
-        metadata=option(
-            "Use the paper's constant term (sum) or the released code's (own). [default: sum]", metavar="sum|own", group=PANEL
-        ),
+    epochs: int | None = option_field(
+        None, "Train for this many passes over the data; 0 trains nothing. [default: each pass's own]", metavar="N", group=PANEL
     )
-    epochs: int | None = field(
-        default=None,
-        metadata=option(
-            "Train for this many passes over the data; 0 trains nothing. [default: each pass's own]", metavar="N", group=PANEL
-        ),
-    )
-    seed: int = field(default=0, metadata=option("Seed for all random choices.", metavar="N", group=PANEL))
+    seed: int = option_field(0, "Seed for all random choices.", metavar="N", group=PANEL)
 
     def __post_init__(self) -> None:
         """CompileError U030 with every option that has an invalid value."""
