@@ -16,7 +16,7 @@ from edgewright.frontend.onnx_writing.arith import (
     round_shift,
     round_shift_by,
 )
-from edgewright.frontend.onnx_writing.emit import Emitter
+from edgewright.frontend.onnx_writing.emit import Emitter, op_of
 from edgewright.passes.ir import Node
 from edgewright.passes.ops import HashAttention, HashCodes
 from edgewright.passes.ops.arith_hashing import COSINE_FRACTION, EXPONENT_MAX
@@ -38,8 +38,7 @@ def _heads_last(emit: Emitter, x: str, node: Node) -> str:
 
 def write_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write codes of -1 and +1. The sign is taken twice, with a half added, so that a margin of 0 gives +1."""
-    op, (u, anchors, coefficients, threshold) = node.op, operands
-    assert isinstance(op, HashCodes)
+    op, (u, anchors, coefficients, threshold) = op_of(node, HashCodes), operands
     split = _heads_first(emit, u, node.inputs[0], op.heads)
     norm = emit("Sqrt", emit("Add", _squares(emit, split), emit.real(NORM_FLOOR)))
     directions = emit("Div", split, norm)
@@ -56,8 +55,7 @@ def write_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 def write_hash_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write sums over tokens, then one product of each token with them."""
-    op, tokens = node.op, node.shape[1]
-    assert isinstance(op, HashAttention)
+    op, tokens = op_of(node, HashAttention), node.shape[1]
     codes, v = (_heads_first(emit, x, n, op.heads) for x, n in zip(operands, node.inputs, strict=True))
     constant = op.bits + 1
     by_bit = emit.transpose(codes, 0, 1, 3, 2)
@@ -74,8 +72,7 @@ def _squares(emit: Emitter, x: str) -> str:
 
 def write_integer_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith_hashing.hash_codes."""
-    op = node.op
-    assert isinstance(op, HashCodes)
+    op = op_of(node, HashCodes)
     anchors, coefficients, threshold, offset = (constant_of(node, i) for i in range(1, 5))
     split = _heads_first(emit, operands[0], node.inputs[0], op.heads)
     columns = emit.exact((anchors.swapaxes(1, 2)[None] + 128).astype(np.uint8))
@@ -92,8 +89,7 @@ def write_integer_hash_codes(emit: Emitter, node: Node, operands: Sequence[str])
 
 def write_integer_hash_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith_hashing.hash_attention."""
-    op, tokens = node.op, node.shape[1]
-    assert isinstance(op, HashAttention)
+    op, tokens = op_of(node, HashAttention), node.shape[1]
     codes, v = (_heads_first(emit, x, n, op.heads) for x, n in zip(operands, node.inputs, strict=True))
     context = product(emit, biased(emit, emit.transpose(codes, 0, 1, 3, 2)), biased(emit, v), 128, 128)
     total = emit.sum(v, 2) if op.constant == "sum" else v

@@ -21,9 +21,9 @@ from edgewright.frontend.onnx_writing.arith import (
     saturate,
     softmax_last,
 )
-from edgewright.frontend.onnx_writing.emit import Emitter
+from edgewright.frontend.onnx_writing.emit import Emitter, op_of
 from edgewright.frontend.onnx_writing.experts import write_integer_moe
-from edgewright.frontend.onnx_writing.float import FLOAT_WRITERS, Writer
+from edgewright.frontend.onnx_writing.float import FLOAT_WRITERS, Writer, write_reduction
 from edgewright.frontend.onnx_writing.hashing import write_integer_hash_attention, write_integer_hash_codes
 from edgewright.passes import ops
 from edgewright.passes.ir import Int, Node, Op
@@ -34,8 +34,7 @@ _TP = onnx.TensorProto
 
 def write_quantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write saturate(floor(x / scale + 1/2) + zero_point), in double precision."""
-    op = node.op
-    assert isinstance(op, ops.Quantise)
+    op = op_of(node, ops.Quantise)
     real = emit("Div", emit.cast(operands[0], _TP.DOUBLE), emit.exact(np.asarray(op.scale, np.float64)))
     rounded = emit("Floor", emit("Add", real, emit.exact(np.asarray(0.5, np.float64))))
     # Beyond int64 a cast is undefined; every such value saturates anyway.
@@ -61,24 +60,16 @@ def write_linear(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 def write_patch_embed(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write a Linear of patches, which are cut by reshapes."""
-    op, (batch, channels, height, width) = node.op, node.inputs[0].shape
-    assert isinstance(op, ops.PatchEmbed)
-    return _linear(emit, node, patches(emit, operands[0], (batch, channels, height, width), op.patch))
-
-
-def patches(emit: Emitter, image: str, shape: tuple[int, int, int, int], patch: int) -> str:
-    """Write (B, C, H, W) as (B, N, C * patch * patch) in (channel, row, column) order."""
-    batch, channels, height, width = shape
+    patch, (batch, channels, height, width) = op_of(node, ops.PatchEmbed).patch, node.inputs[0].shape
     rows, columns = height // patch, width // patch
-    split = emit.reshape(image, (batch, channels, rows, patch, columns, patch))
-    by_patch = emit.transpose(split, 0, 2, 4, 1, 3, 5)
-    return emit.reshape(by_patch, (batch, rows * columns, channels * patch * patch))
+    split = emit.reshape(operands[0], (batch, channels, rows, patch, columns, patch))
+    by_patch = emit.transpose(split, 0, 2, 4, 1, 3, 5)  # within a patch: channel, row, column
+    return _linear(emit, node, emit.reshape(by_patch, (batch, rows * columns, channels * patch * patch)))
 
 
 def write_conv(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write Conv. ConvInteger pads with its zero point, here pad_value, and subtracts it everywhere: that is added again."""
-    op = node.op
-    assert isinstance(op, ops.Conv)
+    op = op_of(node, ops.Conv)
     weight = constant_of(node, 1)
     kernel = emit.exact((weight + 128).astype(np.uint8))
     zeros = (emit.exact(np.asarray(zero + 128, np.uint8)) for zero in (op.pad_value, 0))
@@ -93,6 +84,11 @@ def write_matmul(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     return product(emit, biased(emit, operands[0]), biased(emit, operands[1]), 128, 128)
 
 
+def write_table(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Write a Gather from 256 entries."""
+    return emit("Gather", emit.ints(constant_of(node, 1)), emit("Add", operands[0], emit.ints(128)))
+
+
 def write_relu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write Relu by a comparison, like `clip`."""
     zero = emit.ints(0)
@@ -101,8 +97,7 @@ def write_relu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 def write_clip(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write Clip by comparisons, without those with infinite bounds; if `low` exceeds `high`, the result is `high`."""
-    op, (x,) = node.op, operands
-    assert isinstance(op, ops.Clip)
+    op, (x,) = op_of(node, ops.Clip), operands
     if math.isfinite(op.low):
         x = emit("Where", emit("Less", x, emit.ints(int(op.low))), emit.ints(int(op.low)), x)
     if math.isfinite(op.high):
@@ -118,36 +113,21 @@ def write_extreme(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 def write_requantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write Requantise, per channel or per tensor."""
-    op = node.op
-    assert isinstance(op, ops.Requantise)
+    op = op_of(node, ops.Requantise)
     return requantise(emit, operands[0], constant_of(node, 1), constant_of(node, 2), op.zero_point, op.elem)
-
-
-def write_table(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """Write a Gather from 256 entries."""
-    return emit("Gather", emit.ints(constant_of(node, 1)), emit("Add", operands[0], emit.ints(128)))
 
 
 def write_add_requantised(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write both operands at the result's scale, and their saturating sum or difference."""
-    op, elem = node.op, Int(16)
-    assert isinstance(op, ops.AddRequantised)
+    op, elem = op_of(node, ops.AddRequantised), Int(16)
     a = requantise(emit, operands[0], op.multiplier_a, op.shift_a, 0, elem)
     b = requantise(emit, operands[1], op.multiplier_b, op.shift_b, 0, elem)
     return saturate(emit, emit("Sub" if op.subtract else "Add", a, b), elem)
 
 
-def write_reduce_sum(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """Write ReduceSum over all its axes."""
-    op = node.op
-    assert isinstance(op, ops.ReduceSum)
-    return emit("ReduceSum", operands[0], emit.ints(list(op.axes)), keepdims=int(op.keepdims))
-
-
 def write_layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith.layer_normalization."""
-    op, x, n = node.op, operands[0], node.shape[-1]
-    assert isinstance(op, ops.LayerNormalization)
+    op, x, n = op_of(node, ops.LayerNormalization), operands[0], node.shape[-1]
     s, width = emit.sum(x, -1), emit.ints(n)
     squares = emit.sum(emit("Mul", x, x), -1)
     v = emit("Sub", emit("Mul", width, squares), emit("Mul", s, s))
@@ -158,8 +138,7 @@ def write_layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]
 
 def write_rms_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith.rms_normalization."""
-    op, x, width = node.op, operands[0], emit.ints(node.shape[-1])
-    assert isinstance(op, ops.RMSNormalization)
+    op, x, width = op_of(node, ops.RMSNormalization), operands[0], emit.ints(node.shape[-1])
     v = emit("Mul", width, emit.sum(emit("Mul", x, x), -1))
     y, e = inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
     return _scaled(emit, node, emit("Mul", emit("Mul", width, x), y), e)
@@ -183,8 +162,7 @@ def _attention_weights(emit: Emitter, scores: str, multiplier: int, shift: int) 
 
 def write_softmax(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith.softmax, with its axis transposed to be the last and back."""
-    op, rank = node.op, node.type.rank
-    assert isinstance(op, ops.Softmax)
+    op, rank = op_of(node, ops.Softmax), node.type.rank
     axis = op.axis % rank
     swap = [rank - 1 if i == axis else axis if i == rank - 1 else i for i in range(rank)]
     shares = softmax_last(emit, emit.transpose(operands[0], *swap), op.multiplier, op.shift)
@@ -193,8 +171,7 @@ def write_softmax(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 def write_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith.attention, with heads as a leading axis."""
-    op = node.op
-    assert isinstance(op, ops.Attention)
+    op = op_of(node, ops.Attention)
     windows, tokens, width = node.shape
 
     def by_head(position: int, *perm: int) -> str:
@@ -228,7 +205,7 @@ INTEGER_WRITERS: dict[type[Op], Writer] = {
     ops.MoE: write_integer_moe,
     ops.PatchEmbed: write_patch_embed,
     ops.Quantise: write_quantise,
-    ops.ReduceSum: write_reduce_sum,
+    ops.ReduceSum: write_reduction,
     ops.Relu: write_relu,
     ops.Requantise: write_requantise,
     ops.RMSNormalization: write_rms_normalization,
