@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeAl
 
 from edgewright.frontend.files.checkpoints import checkpoint_of
 from edgewright.frontend.files.ownership import vouched_data
-from edgewright.frontend.files.publish import publish
+from edgewright.frontend.files.publish import publish, write_results
 from edgewright.frontend.files.staging import reading
 from edgewright.frontend.report import report as report_files
 from edgewright.frontend.samples.data import check_arrays, input_shapes, load_samples, random_samples, unbatched_inputs
@@ -86,7 +86,7 @@ class Bundle(ABC, Generic[M]):
 
     def write_report(self) -> None:
         """Renew the report in the folder. CompileError U020 when it cannot be written."""
-        report_files.write(self.report, self.directory)
+        write_results(report_files.files(self.report), self.directory)
 
     @property
     def graph(self) -> Graph:

@@ -13,7 +13,7 @@ from edgewright.frontend.files.publish import check_file, replace_files
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
 from edgewright.frontend.pricing import Pricing
 from edgewright.frontend.report import optimised as optimised_page
-from edgewright.frontend.report import report as report_files
+from edgewright.frontend.report.page import json_text
 from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.frontend.reshaping.reshape import Reshaped, check_data, reshape
 from edgewright.frontend.reshaping.resume import ResumableRun
@@ -99,7 +99,7 @@ def optimise(
         notes=(*done.notes, *((f"No approximate pass was requested; {nodes}.",) if not done.changes else ())),
     )
     made = Optimised(path, final, report)
-    page, figures = made.html(), report_files.to_text(report)
+    page, figures = made.html(), json_text(report)
     replace_files({path: content, made.page: page.encode(), beside(path, ".report.json"): figures.encode()})
     return made
 

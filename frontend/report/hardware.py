@@ -37,16 +37,9 @@ def speed_tiles(report: Report) -> tuple[Tile, ...]:
         rate = f"{1000 / report.latency_ms:,.0f} images/s if the board reaches its {report.clock_mhz:g} MHz target"
         time = tile("Time for one image", f"{report.latency_ms:,.3g} ms", rate)
     products = report.products_per_dsp_per_cycle
-    return (
-        tile("Cycles for one image", f"{report.cycles.best_known:,}", note),
-        *_memory_tiles(report),
-        time,
-        tile(
-            "Products per DSP and cycle",
-            None if products is None else f"{products:.2f}",
-            f"{_PRODUCTS_PER_DSP:.2f} is the limit at int8",
-        ),
-    )
+    used, limit = None if products is None else f"{products:.2f}", f"{_PRODUCTS_PER_DSP:.2f} is the limit at int8"
+    cycles = tile("Cycles for one image", f"{report.cycles.best_known:,}", note)
+    return (cycles, *_memory_tiles(report), time, tile("Products per DSP and cycle", used, limit))
 
 
 def _memory_tiles(report: Report) -> tuple[Tile, ...]:
@@ -143,13 +136,8 @@ def facts(report: Report) -> tuple[tuple[str, str | None], ...]:
     build = "from the cache" if not run.build_seconds else f"{run.build_seconds:,.1f} s"
     seconds = None if run.seconds is None else f"{run.seconds:,.1f} s for {several(report.images, 'image')}"
     speed = None if run.kcycles_per_s is None else f"{run.kcycles_per_s:,.0f} thousand cycles per second"
-    return (
-        *facts,
-        ("simulator", run.simulator),
-        ("simulator build", build),
-        ("simulation", seconds),
-        ("simulation speed", speed),
-    )
+    simulator = (("simulator", run.simulator), ("simulator build", build))
+    return (*facts, *simulator, ("simulation", seconds), ("simulation speed", speed))
 
 
 def limits(report: Report) -> tuple[str, ...]:

@@ -90,10 +90,8 @@ def latency_sections(report: Report) -> tuple[Section, ...]:
     if report.published:
         columns = ("mark and model", "relative products", "threads", "ms", "with", "what differs, and the source")
         published = [_published(number, row) for number, row in enumerate(report.published, 1)]
-        others = (
-            Heading("What others measured on such a processor"),
-            Table(columns, published, text=(4, 5), wraps=True),
-        )
+        heading = Heading("What others measured on such a processor")
+        others = (heading, Table(columns, published, text=(4, 5), wraps=True))
     caption = words("latency.published" if report.published else "latency.caption")
     plot = Plot(processor_plots.latency(report.latency, report.published), caption)
     return (section("latency", plot, estimates, ends, *others, core=first.core, target=report.target),)
@@ -137,12 +135,8 @@ def limits(report: Report) -> tuple[str, ...]:
     """What a reader could wrongly conclude from the figures."""
     if report.artifact is None:
         return ()
-    names = [
-        "estimated" if report.latency else "untimed",
-        *(("published",) if report.published else ()),
-        "float" if report.precision == "fp32" else "integer",
-    ]
-    return sentences(*names)
+    names = ["estimated" if report.latency else "untimed", *(["published"] if report.published else [])]
+    return sentences(*names, "float" if report.precision == "fp32" else "integer")
 
 
 def next_steps(report: Report) -> tuple[tuple[str, str], ...]:

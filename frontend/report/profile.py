@@ -5,8 +5,8 @@ The JSON is the profile (targets/cpu/profile_report.schema.json describes it); p
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from edgewright.frontend.report.formats import UNKNOWN, bytes_of, duration, kind_title, percent, several, share, si
 from edgewright.frontend.report.page import (
@@ -20,21 +20,21 @@ from edgewright.frontend.report.page import (
     Steps,
     Table,
     Tile,
+    files_of,
     html,
     section,
     sentences,
     words,
 )
 from edgewright.frontend.report.steps import by_kind, time_blocks
-from edgewright.passes.results import OperationCost, to_data
+from edgewright.passes.results import OperationCost
 from edgewright.targets.cpu.devices.measured import Conditions
-from edgewright.targets.cpu.profile_results import InstructionCount, PowerUse, ProfileReport, RailEnergy
+from edgewright.targets.cpu.profile_results import InstructionCount, ProfileReport
 
 
 def files(report: ProfileReport) -> dict[str, bytes]:
     """Return profile.html and profile.json by name. ValueError for numbers that are not finite."""
-    text = json.dumps(to_data(report), indent=2, allow_nan=False, ensure_ascii=True) + "\n"
-    return {"profile.html": to_html(report).encode(), "profile.json": text.encode()}
+    return files_of("profile", to_html(report), report)
 
 
 def to_html(report: ProfileReport) -> str:
@@ -57,13 +57,10 @@ def to_html(report: ProfileReport) -> str:
 
 def lines(report: ProfileReport) -> list[tuple[str, str]]:
     """Return the headline for a terminal: (label, text)."""
-    rows = [
-        (
-            several(run.threads, "thread"),
-            f"{duration(run.median_ms)} median, {duration(run.p95_ms)} p95, {run.gop_per_s:,.0f} GOP/s, {run.count:,} runs",
-        )
-        for run in report.runs
-    ]
+    rows = []
+    for run in report.runs:
+        text = f"{duration(run.median_ms)} median, {duration(run.p95_ms)} p95, {run.gop_per_s:,.0f} GOP/s, {run.count:,} runs"
+        rows.append((several(run.threads, "thread"), text))
     slowest = [row for row in by_kind(_costs(report))[:3] if row.share is not None]
     if report.runs and slowest:
         rows.append(("most time", ", ".join(f"{kind_title(row.kind)} {share(row.share or 0.0)}" for row in slowest)))
@@ -99,10 +96,9 @@ def _tiles(report: ProfileReport) -> list[Tile]:
     if best is not None:
         threads, first = several(best.threads, "thread"), report.runs[0]
         alone = "" if first is best else f"; with {first.threads}: {duration(first.median_ms)}"
+        note = f"median of {several(best.count, 'run')}, {threads}{alone}"
         tiles = [
-            Tile(
-                "Time of one inference", duration(best.median_ms), f"median of {several(best.count, 'run')}, {threads}{alone}"
-            ),
+            Tile("Time of one inference", duration(best.median_ms), note),
             Tile("Speed", f"{best.gop_per_s:,.1f} GOP/s", f"{best.per_second:,.0f} inferences per second, {threads}"),
         ]
     if counted := report.instructions:
@@ -110,8 +106,8 @@ def _tiles(report: ProfileReport) -> list[Tile]:
     verdict, how = _verdict(report)
     mood: Mood = "none" if report.check.right is None else "good" if report.check.right else "bad"
     tiles.append(Tile("Outputs", verdict, how, mood))
-    rail = _input_rail(report.power)
-    if rail is not None:
+    power = report.power
+    for rail in [rail for rail in power.rails if rail.name == power.input_rail][:1] if power else ():
         note = f"{rail.busy_mw / 1e3:.2f} W on {rail.name} while it runs"
         tiles.append(Tile("Energy of one inference", f"{rail.mj_per_inference:.3g} mJ", note))
     return tiles
@@ -176,23 +172,14 @@ def _power_sections(report: ProfileReport) -> list[Section]:
     if power is None:
         return []
     feeds = f" {power.input_rail} feeds the whole module." if power.input_rail else ""
-    rows = [
-        (
-            rail.name,
-            _figure(rail.idle_mw, "{:,.0f} mW"),
-            _figure(rail.busy_mw, "{:,.0f} mW"),
-            _figure(rail.mj_per_inference, "{:,.3g} mJ"),
-            _figure(rail.mj_above_idle, "{:,.3g} mJ"),
-        )
-        for rail in power.rails
-    ]
+    rows = []
+    for rail in power.rails:
+        powers = (_figure(milliwatts, "{:,.0f} mW") for milliwatts in (rail.idle_mw, rail.busy_mw))
+        energies = (_figure(millijoules, "{:,.3g} mJ") for millijoules in (rail.mj_per_inference, rail.mj_above_idle))
+        rows.append((rail.name, *powers, *energies))
     table = Table(("rail", "idle", "running", "energy of one inference", "of that above idle"), rows)
-    counts = {
-        "readings": several(power.samples, "reading"),
-        "runs": several(power.runs, "inference"),
-        "threads": several(power.threads, "thread"),
-    }
-    return [section("power", table, feeds=feeds, **counts)]
+    readings, runs = several(power.samples, "reading"), several(power.runs, "inference")
+    return [section("power", table, feeds=feeds, readings=readings, runs=runs, threads=several(power.threads, "thread"))]
 
 
 def _conditions(report: ProfileReport) -> Section:
@@ -228,10 +215,9 @@ def _condition_rows(before: Conditions | None, after: Conditions | None) -> list
         ("firmware flags", _known(before.throttled_flags, "{:#x}"), _known(after.throttled_flags, "{:#x}")),
         ("load", _known(before.load, "{:.2f}"), _known(after.load, "{:.2f}")),
     ]
-    ends = [f"{zone.millicelsius / 1e3:.1f} °C" for zone in after.thermal]
-    for i, zone in enumerate(before.thermal):
-        end = ends[i] if i < len(ends) else ""
-        rows.append((zone.name or "temperature", f"{zone.millicelsius / 1e3:.1f} °C", end))
+    begins, ends = ([f"{zone.millicelsius / 1e3:.1f} °C" for zone in state.thermal] for state in (before, after))
+    names = [zone.name or "temperature" for zone in before.thermal]
+    rows += zip_longest(names, begins, ends[: len(names)], fillvalue="")
     return [row for row in rows if row[1] or row[2]]
 
 
@@ -248,13 +234,14 @@ def _next_steps(report: ProfileReport) -> list[tuple[str, str]]:
 
 
 def _limits(report: ProfileReport) -> tuple[str, ...]:
-    names = {
+    device = report.device
+    applying = {
         "profiled": bool(report.runs),
-        "rpc": report.device.name.startswith("rpc:"),
-        "emulated": report.device.emulated,
+        "rpc": device.name.startswith("rpc:"),
+        "emulated": device.emulated,
         "single": True,
     }
-    return sentences(*(name for name, applies in names.items() if applies))
+    return sentences(*(name for name, applies in applying.items() if applies))
 
 
 def _verdict(report: ProfileReport) -> tuple[str, str]:
@@ -267,10 +254,6 @@ def _verdict(report: ProfileReport) -> tuple[str, str]:
         return "identical bits" if check.right else "other bits", how
     error = "not finite" if check.largest_error is None else f"{check.largest_error:.1e}"
     return "within tolerance" if check.right else "wrong", f"{how}, largest error {error} of the largest output"
-
-
-def _input_rail(power: PowerUse | None) -> RailEnergy | None:
-    return next((rail for rail in power.rails if rail.name == power.input_rail), None) if power else None
 
 
 def _relative(counted: InstructionCount) -> str:

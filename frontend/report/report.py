@@ -12,11 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgewright.frontend.files.publish import write_results
 from edgewright.frontend.report import changes, hardware, processor, quality
 from edgewright.frontend.report.formats import several, si
-from edgewright.frontend.report.page import Banner, Bullets, FactTable, Page, Plot, Section, Steps, Tile, html, section, words
-from edgewright.passes.results import Report, to_data
+from edgewright.frontend.report.page import (
+    Banner,
+    Bullets,
+    FactTable,
+    Page,
+    Plot,
+    Section,
+    Steps,
+    Tile,
+    files_of,
+    html,
+    section,
+    words,
+)
+from edgewright.passes.results import Report
 
 T = TypeVar("T")
 RANDOM_CALIBRATION = "Calibrated with random inputs."
@@ -51,20 +63,9 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
-def to_text(report: Report) -> str:
-    """Return the text of report.json. ValueError for numbers that are not finite."""
-    return json.dumps(to_data(report), indent=2, allow_nan=False, ensure_ascii=True) + "\n"
-
-
-def write(report: Report, directory: Path) -> tuple[Path, Path]:
-    """Write report.html and report.json into an existing folder: both or neither."""
-    write_results(files(report), directory)
-    return directory / "report.html", directory / "report.json"
-
-
 def files(report: Report) -> dict[str, bytes]:
     """Return both files by name."""
-    return {"report.html": to_html(report).encode(), "report.json": to_text(report).encode()}
+    return files_of("report", to_html(report), report)
 
 
 def to_html(report: Report) -> str:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
-
 from edgewright.frontend.report.formats import bytes_of, percent, points, predicted_ms, several, times_less
 from edgewright.frontend.report.page import (
     Banner,
     Bullets,
+    Mood,
     Page,
     Plot,
     Section,
     Steps,
     Table,
     Tile,
+    files_of,
     html,
     section,
     sentences,
     words,
 )
 from edgewright.frontend.report.split_results import Range, SplitReport
-from edgewright.passes.results import to_data
 
 PUBLISHED = (
     ("latency on edge devices", "up to 28.9 times shorter"),
@@ -32,25 +31,20 @@ NOT_PREDICTED = "not predicted"
 
 
 def report_files(report: SplitReport) -> dict[str, bytes]:
-    """Return report.json and report.html by name."""
-    text = json.dumps(to_data(report), indent=2, allow_nan=False) + "\n"
-    return {"report.json": text.encode(), "report.html": to_html(report).encode()}
+    """Return report.html and report.json by name."""
+    return files_of("report", to_html(report), report)
 
 
 def to_html(report: SplitReport) -> str:
     """Return the page of a split."""
-    return html(
-        Page(
-            report.model,
-            f"split over {several(len(report.sub_models), 'device')}",
-            f"{report.classes} classes, each device recognises some of them; {report.fusion.file} combines their features on "
-            f"{report.fusion.device}",
-            [Banner("Note.", reason) for reason in report.reasons],
-            tiles(report),
-            _sections(report),
-            f"Edgewright {report.edgewright} · the same figures for programs: `report.json`",
-        )
+    what = f"split over {several(len(report.sub_models), 'device')}"
+    subtitle = (
+        f"{report.classes} classes, each device recognises some of them; {report.fusion.file} combines their features on "
+        f"{report.fusion.device}"
     )
+    banners = [Banner("Note.", reason) for reason in report.reasons]
+    footer = f"Edgewright {report.edgewright} · the same figures for programs: `report.json`"
+    return html(Page(report.model, what, subtitle, banners, tiles(report), _sections(report), footer))
 
 
 def tiles(report: SplitReport) -> tuple[Tile, ...]:
@@ -63,20 +57,13 @@ def tiles(report: SplitReport) -> tuple[Tile, ...]:
         note = f"whole model {percent(accuracy.whole)} ({change}), {several(accuracy.images, 'sample')}"
         top1 = Tile("Top-1 accuracy", percent(accuracy.split), note)
     latency = _milliseconds(report.latency)
+    smaller = f"the whole model: {whole.parameters:,}, {times_less(whole.parameters, parameters)}"
+    mood: Mood = "none" if latency == NOT_PREDICTED else ""
     return (
-        Tile(
-            "Parameters per device, at most",
-            f"{parameters:,}",
-            f"the whole model: {whole.parameters:,}, {times_less(whole.parameters, parameters)}",
-        ),
+        Tile("Parameters per device, at most", f"{parameters:,}", smaller),
         Tile("Products (MACs) per device, at most", f"{macs:,}", f"the whole model: {whole.macs:,}"),
         top1,
-        Tile(
-            "Latency of the deployment",
-            latency,
-            "predicted, with transfer and fusion",
-            "none" if latency == NOT_PREDICTED else "",
-        ),
+        Tile("Latency of the deployment", latency, "predicted, with transfer and fusion", mood),
     )
 
 

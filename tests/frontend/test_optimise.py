@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
-from edgewright.frontend.report import report
+from edgewright.frontend.report import page, report
 from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.diagnostics import CompileError
@@ -51,7 +51,7 @@ def vit() -> Graph:
 
 def checked(told: Report) -> dict[str, Any]:
     data = to_data(told)
-    jsonschema.validate(json.loads(report.to_text(told)), report.schema())
+    jsonschema.validate(json.loads(page.json_text(told)), report.schema())
     return data
 
 

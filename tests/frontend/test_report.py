@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from edgewright.frontend.files.publish import write_results
 from edgewright.frontend.report import hardware, hardware_plots, page, plots, report
 from edgewright.passes.results import (
     SCHEMA_VERSION,
@@ -135,7 +136,7 @@ def test_the_dataclasses_keep_to_the_schema() -> None:
 
 @pytest.mark.long
 def test_json_keeps_to_the_schema(case: tuple[dict[str, Any], str]) -> None:
-    jsonschema.validate(json.loads(report.to_text(typed(case[0]))), report.schema())
+    jsonschema.validate(json.loads(page.json_text(typed(case[0]))), report.schema())
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_nothing_infinite_is_written() -> None:
     data = sample()
     data["latency_ms"] = float("nan")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        report.to_text(typed(data))
+        page.json_text(typed(data))
 
 
 def test_the_page_needs_nothing_else(case: tuple[dict[str, Any], str]) -> None:
@@ -260,7 +261,7 @@ def test_every_text_of_the_pages_is_used() -> None:
 
 
 def test_write_leaves_two_files(tmp_path: Path) -> None:
-    page, figures = report.write(typed(sample()), tmp_path)
+    write_results(report.files(typed(sample())), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
-    assert json.loads(figures.read_text()) == sample()
-    assert page.read_text().startswith("<!doctype html>")
+    assert json.loads((tmp_path / "report.json").read_text()) == sample()
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
