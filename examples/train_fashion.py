@@ -11,21 +11,16 @@ complete epoch.
 
 from __future__ import annotations
 
-import argparse
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import torch
 from fashion_data import FOLDER, augment, load_fashion
 from pyramid import Pyramid, PyramidConfig
-from training import Recipe, train
+from training import Recipe, train, trainer_options
 from vit import ViT, ViTConfig
-
-HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -55,16 +50,7 @@ EXAMPLES = {
 
 def main() -> None:
     """Parse the options and train."""
-    parser = argparse.ArgumentParser(description="train a vision transformer on Fashion-MNIST")
-    parser.add_argument("--network", choices=EXAMPLES, default="vit_fashion")
-    parser.add_argument("--data", type=Path, default=FOLDER, help="folder of the four .gz files")
-    parser.add_argument("--checkpoint", type=Path, help="[default: checkpoints/NETWORK.pt]")
-    parser.add_argument("--log", type=Path, help="[default: logs/NETWORK.txt]")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = trainer_options("train a vision transformer on Fashion-MNIST", list(EXAMPLES), epochs=None, data=FOLDER)
     example = EXAMPLES[options.network]
     recipe = Recipe(
         epochs=options.epochs or example.epochs,
@@ -77,9 +63,8 @@ def main() -> None:
         seed=20,
     )
     split = load_fashion(options.data)
-    checkpoint = options.checkpoint or HERE / "checkpoints" / f"{options.network}.pt"
-    log = options.log or HERE / "logs" / f"{options.network}.txt"
-    scores = train(example.config, recipe, split, augment, checkpoint, log, options.resume, example.build)
+    files = (options.checkpoint, options.log, options.resume)
+    scores = train(example.config, recipe, split, augment, *files, example.build)
     print(f"top-1 on {len(split.test_images)} test images: {scores['top-1']:.2f} %")
 
 
