@@ -23,11 +23,11 @@ from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.ir.types import Array
+from edgewright.passes.structure.sub_model_shape import footprint
 
 from benchmarks.cpu_models import CannotMake
 from benchmarks.figures import Figure, Section, at_least, at_most
 from benchmarks.fusion_budget import KEPT
-from benchmarks.fusion_sentences import size
 from benchmarks.fusion_vit import EXAMPLES, FUSED, MODEL, RUNS, images
 from benchmarks.passes_cpu import interleaved
 
@@ -72,23 +72,19 @@ def _accuracy(share: str) -> Section:
     ways |= {words: read_model(FUSED / f"{key}{share}.onnx") for key, words in named.items() if f"{key}{share}" in RUNS}
     expected = _answers(whole, x)
     answers = {words: _answers(graph, x) for words, graph in ways.items()}
-    points = {words: 100 * float((found == labels).mean()) for words, found in answers.items()}
+    points = {words: 100 * float((chosen == labels).mean()) for words, chosen in answers.items()}
     before, after, plain = 100 * float((expected == labels).mean()), points["fused"], points["plain removal of the same blocks"]
     source = {words: f"trained earlier, log fused/{key}{share}.json" for key, words in named.items()}
     figures = [Figure("top-1, 12 blocks", f"{before:.2f} %", headline=True)]
-    figures += [
-        Figure(f"top-1, {words}", f"{value:.2f} %", source=source.get(words, "measured now")) for words, value in points.items()
-    ]
-    figures += [
-        Figure(f"same answer as 12 blocks, {words}", f"{100 * float((found == expected).mean()):.2f} %")
-        for words, found in answers.items()
-    ]
+    for words, value in points.items():
+        figures.append(Figure(f"top-1, {words}", f"{value:.2f} %", source=source.get(words, "measured now")))
+    for words, chosen in answers.items():
+        figures.append(Figure(f"same answer as 12 blocks, {words}", f"{100 * float((chosen == expected).mean()):.2f} %"))
     if share == "25":
         figures.append(at_most("points lost by fusion", before - after, 1.0))
     if before - plain >= LOSS_POINTS:
-        figures.append(
-            at_least("share of the points lost by plain removal found again", (after - plain) / (before - plain), FINDS)
-        )
+        regained = (after - plain) / (before - plain)
+        figures.append(at_least("share of the points lost by plain removal found again", regained, FINDS))
     tuned = points["plain removal, fine-tuned"]
     gone = [", ".join(map(str, _removed(f"{key}{share}"))) for key in ("fused", "tuned")]
     noise = 100 * float(np.sqrt((answers["fused"] != answers["plain removal, fine-tuned"]).sum())) / len(labels)
@@ -135,11 +131,8 @@ def _curves(share: str) -> str:
     stages: dict[str, list[float]] = {}
     for stage, _, loss in _log(f"fused{share}")["tables"]["loss"]:
         stages.setdefault(stage, []).append(loss)
-    return (
-        "Loss, first and last tenth of each stage: "
-        + "; ".join(f"{stage} {values[0]:.4f} to {values[-1]:.4f}" for stage, values in stages.items())
-        + "."
-    )
+    ends = "; ".join(f"{stage} {values[0]:.4f} to {values[-1]:.4f}" for stage, values in stages.items())
+    return f"Loss, first and last tenth of each stage: {ends}."
 
 
 def _latency(folder: Path) -> Section:
@@ -154,9 +147,9 @@ def _latency(folder: Path) -> Section:
         times = interleaved(runs, ROUNDS)
         figures.append(Figure(f"one image, {precision}, 12 blocks", f"{times['whole']:.3f} ms"))
         figures.append(at_most(f"latency of 9 blocks over 12, {precision}", times["fused"] / times["whole"], 0.78, "{:.3f}"))
-    (before, macs), (after, less) = size(read_model(MODEL)), size(read_model(FUSED / "fused25.onnx"))
-    figures.append(Figure("parameters", f"{before:,} to {after:,}"))
-    figures.append(Figure("products (MACs)", f"{macs / 1e6:.1f} M to {less / 1e6:.1f} M"))
+    before, after = footprint(read_model(MODEL)), footprint(read_model(FUSED / "fused25.onnx"))
+    figures.append(Figure("parameters", f"{before.parameters:,} to {after.parameters:,}"))
+    figures.append(Figure("products (MACs)", f"{before.macs / 1e6:.1f} M to {after.macs / 1e6:.1f} M"))
     return Section("Fused blocks: latency on this CPU, one thread", tuple(figures))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from edgewright.targets.cpu import qemu
 from edgewright.targets.cpu.compile_c import clang, link_shared
 from edgewright.targets.cpu.devices.qemu import library_root
 
-from benchmarks.cpu_models import CannotMake, Wheel, check_digest
+from benchmarks.cpu_models import CannotMake, Wheel, downloaded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -58,14 +57,8 @@ def _fetch(place: Path) -> None:
         made = Path(scratch) / "made"
         made.mkdir()
         for wheel in WHEELS:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-            command += ["--only-binary=:all:", "--dest", scratch]
-            command += ["--platform", "manylinux_2_28_aarch64", "--python-version", PYTHON, f"{wheel.name}=={wheel.version}"]
-            if subprocess.run(command, check=False).returncode:
-                raise CannotMake(f"pip cannot download {wheel.name}=={wheel.version} for aarch64")
-            (archive,) = Path(scratch).glob(f"{wheel.name.replace('-', '_')}-{wheel.version}-*.whl")
-            check_digest(archive, wheel)
-            with zipfile.ZipFile(archive) as files:
+            platform = ["--platform", "manylinux_2_28_aarch64", "--python-version", PYTHON]
+            with zipfile.ZipFile(downloaded(wheel, Path(scratch), platform, " for aarch64")) as files:
                 for name in files.namelist():
                     if Path(name).name in LIBRARIES:
                         (made / Path(name).name).write_bytes(files.read(name))
