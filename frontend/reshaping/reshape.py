@@ -180,7 +180,7 @@ def _offered(graph: Graph, options: Reshaping, material: Material | None, tell: 
     if material is None:
         return fields
     targets = scores.targets_of(graph, material.learn)
-    classes = (values for name, values in targets.items() if scores.is_class(scores.shape_of(graph, name), values))
+    classes = (values for name, values in targets.items() if scores.is_class(scores.output_of(graph, name).shape, values))
     return fields | {"samples": material.learn.inputs, "targets": targets, "labels": next(classes, None)}
 
 
