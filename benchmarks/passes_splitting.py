@@ -97,7 +97,7 @@ def retrain(count: int, material: Material, work: Path, resume: bool) -> None:
     say(f"options {options()}; {time.process_time() - used:,.0f} s of processor time, {time.monotonic() - begun:,.0f} s passed")
     if found.accuracy is not None:
         say(f"top-1 {100 * found.accuracy.split:.2f} %, whole model {100 * found.accuracy.whole:.2f} %")
-    keep(count, split_files(graph, split, found), report_files(found)["report.json"], lines)
+    keep(count, split_files(split, found), report_files(found)["report.json"], lines)
 
 
 def keep(count: int, files: Mapping[str, bytes], report: bytes, lines: Sequence[str]) -> None:

@@ -75,15 +75,14 @@ def build(source: ModelSource, options: Options, previous: Path | None = None) -
     files: dict[str, bytes] = {}
     if options.starts_by("passes"):
         with clock.stage("read"):
-            first = options.start_from == "read"
-            if first:
+            if options.start_from == "read":
                 graph, facts = read_with_facts(source, options.shapes)
                 files |= checkpoint_files("read", graph, facts.passes)
             else:
                 graph = checkpoint_of(previous, "read")
                 assert previous is not None
-                kept = read_files(previous, hashes_of(previous) or {}, "checkpoints")
-                files |= {name: content for name, content in kept.items() if Path(name).stem == "read"}
+                checkpoints = read_files(previous, hashes_of(previous) or {}, "checkpoints")
+                files |= {name: content for name, content in checkpoints.items() if Path(name).stem == "read"}
         model = reshaped(graph, options, device, record, previous, clock, files)
         record = model.record
         final = _integer_graph if options.precision == "int8" else _float_graph
@@ -94,8 +93,8 @@ def build(source: ModelSource, options: Options, previous: Path | None = None) -
         assert previous is not None
         measured = read_figures(previous, MEASURED, Measured)
         hashes = hashes_of(previous) or {}
-        kept = read_files(previous, hashes, "checkpoints") | read_files(previous, hashes, "model")
-        files |= {name: content for name, content in kept.items() if Path(name).stem not in LATER_STAGES}
+        earlier = read_files(previous, hashes, "checkpoints") | read_files(previous, hashes, "model")
+        files |= {name: content for name, content in earlier.items() if Path(name).stem not in LATER_STAGES}
     return target.build(Prepared(source_name(source), device, graph, record, measured, clock, files, previous), options)
 
 
@@ -119,9 +118,9 @@ def _integer_graph(
     calibration, evaluation = calibration_samples(options, model)
     check_ranges(calibration)
     with clock.stage("passes"):
-        own = options.numerics == "target" and target.has_rms_norm(options)
-        optimised, statistics = optimise(model.graph, rms_norm=own)
-        if own:
+        target_numerics = options.numerics == "target" and target.has_rms_norm(options)
+        optimised, statistics = optimise(model.graph, rms_norm=target_numerics)
+        if target_numerics:
             optimised = replace(optimised, notes=(*optimised.notes, OWN_NUMERICS))
     with clock.stage("calibrate and quantise"):
         done = quantise(optimised, calibration.inputs, QuantiseOptions(method=options.method))
@@ -133,9 +132,8 @@ def _integer_graph(
         accuracy: tuple[OutputAccuracy, ...] = ()
         if evaluation is not None:
             real, integer = (measured_scores(graph, evaluation, clock.progress) for graph in (model.graph, done.graph))
-            accuracy = tuple(
-                OutputAccuracy(a.output, a.metric, a.value, b.value, a.images) for a, b in zip(real, integer, strict=True)
-            )
+            pairs = zip(real, integer, strict=True)
+            accuracy = tuple(OutputAccuracy(a.output, a.metric, a.value, b.value, a.images) for a, b in pairs)
     return done.graph, _measured(model.graph, calibration, files, accuracy, layers)
 
 
@@ -151,15 +149,15 @@ def _float_graph(
         files |= checkpoint_files("passes", optimised, statistics)
         files["model/optimised.onnx"] = write_float(optimised).SerializeToString(deterministic=True)
     if options.calibration == "random" or (options.calibration is None and options.data is None):
-        kept = random_samples(input_shapes(graph), KEPT_SAMPLES, ranges=input_ranges(graph))
-        return optimised, replace(_measured(graph, kept, files), calibration_images=0)
+        samples = random_samples(input_shapes(graph), KEPT_SAMPLES, ranges=input_ranges(graph))
+        return optimised, replace(_measured(graph, samples, files), calibration_images=0)
     calibration, evaluation = calibration_samples(options, model)
     evaluation = affordable(graph, evaluation)
     accuracy: tuple[OutputAccuracy, ...] = ()
     with clock.stage("measure accuracy"):
         if evaluation is not None:
-            found = measured_scores(optimised, evaluation, clock.progress)
-            accuracy = tuple(OutputAccuracy(score.output, score.metric, score.value, None, score.images) for score in found)
+            scores = measured_scores(optimised, evaluation, clock.progress)
+            accuracy = tuple(OutputAccuracy(score.output, score.metric, score.value, None, score.images) for score in scores)
     return optimised, _measured(graph, calibration, files, accuracy)
 
 

@@ -105,8 +105,8 @@ class Bundle(ABC, Generic[M]):
                 return random_samples(shapes, KEPT_SAMPLES, ranges=ranges).inputs
         if isinstance(source, (str, Path)):
             return load_samples(source, shapes, ranges=ranges, unbatched=unbatched).inputs
-        given = source if isinstance(source, Mapping) else {next(iter(shapes)): source}
-        return check_arrays(given, shapes, ranges, unbatched, finite=self.manifest.precision != "fp32")
+        arrays = source if isinstance(source, Mapping) else {next(iter(shapes)): source}
+        return check_arrays(arrays, shapes, ranges, unbatched, finite=self.manifest.precision != "fp32")
 
     def first_samples(self, source: Source, count: int | None) -> dict[str, Array]:
         """Return at most so many `samples`."""
@@ -143,14 +143,10 @@ class Bundle(ABC, Generic[M]):
         render.summary(console, self.report, self.directory, self.next_step(data))
 
     def _cannot(self, done: str) -> NoReturn:
-        fail(
-            "U022",
-            f"this folder is not a model that can be {done}",
-            plain(self.directory),
-            f"it was compiled for {plain(self.manifest.target)}, a target of kind {self.manifest.kind}",
-            "give a folder of another kind of target: `edgewright targets` lists them",
-            Exit.USAGE,
-        )
+        message = f"this folder is not a model that can be {done}"
+        because = f"it was compiled for {plain(self.manifest.target)}, a target of kind {self.manifest.kind}"
+        help_text = "give a folder of another kind of target: `edgewright targets` lists them"
+        fail("U022", message, plain(self.directory), because, help_text, Exit.USAGE)
 
 
 def open_bundle(directory: str | Path) -> Bundle[Any]:

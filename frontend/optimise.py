@@ -78,7 +78,7 @@ def optimise(
     with clock.stage("read"):
         graph = read_model(source, shapes or {})
         material = None if data is None else load_material(data, graph, options.seed)
-    run = None if checkpoints is None else ResumableRun.of(Path(checkpoints), graph, options.manifest(), data, resume)
+    run = ResumableRun.of(checkpoints, graph, options.manifest(), data, resume)
     pricing = Pricing(device, precision or ("int8" if device.kind == "fpga" else "fp32"))
     with clock.stage("reshape"):
         done = reshape(graph, options, material, pricing, clock.progress, run) if options.asks else Reshaped(graph, ())

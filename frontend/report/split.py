@@ -72,20 +72,11 @@ def devices(report: SplitReport) -> Table:
     rows = []
     for place, part in enumerate(report.sub_models):
         whole = report.whole.latency.get(part.board, Range(None, None))
-        rows.append(
-            (
-                part.device,
-                part.file,
-                ", ".join(map(str, part.classes)),
-                f"{part.width}/{part.heads}/{part.hidden}",
-                f"{part.parameters:,}",
-                f"{part.macs:,}",
-                bytes_of(part.memory_bytes),
-                _milliseconds(part.latency),
-                _milliseconds(whole),
-                "" if report.accuracy is None else percent(report.accuracy.sub_models[place]),
-            )
-        )
+        shape, classes = f"{part.width}/{part.heads}/{part.hidden}", ", ".join(map(str, part.classes))
+        costs = (f"{part.parameters:,}", f"{part.macs:,}", bytes_of(part.memory_bytes))
+        accuracy = "" if report.accuracy is None else percent(report.accuracy.sub_models[place])
+        times = (_milliseconds(part.latency), _milliseconds(whole))
+        rows.append((part.device, part.file, classes, shape, *costs, *times, accuracy))
     fusion = report.fusion
     last = (f"{fusion.parameters:,}", f"{fusion.macs:,}", "", "", "", "")
     return Table(
@@ -115,12 +106,10 @@ def _sections(report: SplitReport) -> list[Section]:
     published = Table(("figure", "ED-ViT"), PUBLISHED, text=(1,), wraps=True)
     differs = f"{PUBLISHED_SOURCE}. What differs here:"
     first = report.sub_models[0]
+    compile_first = f"edgewright compile DIR/{first.file} --target {first.board} --calibration DATA.npz"
     steps = (
         ("edgewright run DIR --input DATA.npz", "runs the whole deployment on this machine, as a reference"),
-        (
-            f"edgewright compile DIR/{first.file} --target {first.board} --calibration DATA.npz",
-            "compiles the part of the first device",
-        ),
+        (compile_first, "compiles the part of the first device"),
     )
     return [*sections, section("ed_vit", published, differs, Bullets(DIFFERS)), section("next", Steps(steps))]
 

@@ -35,9 +35,13 @@ class ResumableRun:
     directory: Path
 
     @classmethod
-    def of(cls, directory: Path, graph: Graph, options: dict[str, Any], data: str | Path | None, resume: bool) -> ResumableRun:
-        """Begin or resume the run of these options on this model. CompileError as `begin`."""
-        return cls.begin(directory, key_of(graph, options, None if data is None else Path(data)), resume)
+    def of(
+        cls, directory: str | Path | None, graph: Graph, options: dict[str, Any], data: str | Path | None, resume: bool
+    ) -> ResumableRun | None:
+        """Begin or resume the run of these options on this model; None without a folder. CompileError as `begin`."""
+        if directory is None:
+            return None
+        return cls.begin(Path(directory), key_of(graph, options, None if data is None else Path(data)), resume)
 
     @classmethod
     def begin(cls, directory: Path, key: str, resume: bool) -> ResumableRun:
