@@ -35,13 +35,13 @@ def given_path(text: str) -> Path:
 
 def input_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of inputs by name from texts like NAME=1,3,224,224; names may hold '=' themselves."""
-    found = {}
+    shapes = {}
     for text in texts:
         name, _, numbers = text.rpartition("=")
         if not name or not re.fullmatch(r"[1-9][0-9]*(,[1-9][0-9]*)*", numbers):
             raise BadText(f"'{text}' is not of the form NAME=1,3,224,224")
-        found[name] = tuple(int(number) for number in numbers.split(","))
-    return found
+        shapes[name] = tuple(int(number) for number in numbers.split(","))
+    return shapes
 
 
 SHAPES = option(
@@ -158,8 +158,8 @@ def check_lonely(options: Options | OptimiseOptions) -> None:
     """CompileError U034 (exit 2) for an option without the one that it belongs to."""
     if options.resume and options.checkpoints is None:
         _lonely("--resume", "it continues what a folder of checkpoints holds", "add --checkpoints DIR")
-    for name, given in (("--epochs", options.reshaping.epochs), ("--checkpoints", options.checkpoints)):
-        if given is not None and not options.reshaping.asks:
+    for name, value in (("--epochs", options.reshaping.epochs), ("--checkpoints", options.checkpoints)):
+        if value is not None and not options.reshaping.asks:
             _lonely(name, "no pass that learns was asked for", "add --fuse-blocks, --hash-attention or --task")
 
 
