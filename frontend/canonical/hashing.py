@@ -112,12 +112,9 @@ class FuseHashAttention(Rule):
             return None
         for summed, counts in (mixed.inputs, mixed.inputs[::-1]):
             total = times_number(counts)
-            if (
-                not isinstance(summed.op, MatMul)
-                or summed.inputs[0] is not codes4
-                or total is None
-                or total[1] != constant_term
-            ):
+            if not isinstance(summed.op, MatMul) or summed.inputs[0] is not codes4:
+                continue
+            if total is None or total[1] != constant_term:
                 continue
             context = summed.inputs[1]
             if not isinstance(context.op, MatMul) or _swapped(context.inputs[0]) is not codes4:
@@ -157,17 +154,17 @@ def _margins(node: Node) -> tuple[Node, Array, Array] | None:
 def _anchored(node: Node) -> tuple[Node, Array] | None:
     """Return (x, anchors (.., d, m)) of |x|^2 + |anchor|^2 - 2 x anchor, however it is bracketed."""
     terms = added(node, 3) or []
-    crossed = [(found, sign) for sign, term in terms if (found := _crossed(term)) is not None]
+    crossed = [(product, sign) for sign, term in terms if (product := _crossed(term)) is not None]
     if len(terms) != 3 or len(crossed) != 1:
         return None
     (x, anchors, factor), sign = crossed[0]
     rest = [(term, sign) for sign, term in terms if _crossed(term) is None]
-    lengths = [value_of(term) for term, _ in rest if value_of(term) is not None]
+    lengths = [value for term, _ in rest if (value := value_of(term)) is not None]
     squares = [term for term, _ in rest if value_of(term) is None]
     if factor * sign != -2.0 or any(sign != 1.0 for _, sign in rest) or len(lengths) != 1 or len(squares) != 1:
         return None
     exact = np.square(anchors.astype(np.float64)).sum(axis=-2, keepdims=True)
-    fits = lengths[0] is not None and np.allclose(np.broadcast_to(lengths[0], exact.shape), exact, rtol=1e-4, atol=1e-6)
+    fits = np.allclose(np.broadcast_to(lengths[0], exact.shape), exact, rtol=1e-4, atol=1e-6)
     return (x, anchors) if fits and _squared_length(squares[0]) is x else None
 
 

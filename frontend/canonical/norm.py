@@ -67,14 +67,13 @@ def _normalised(node: Node) -> tuple[Node, Statistic] | None:
         pairs = [(node.inputs[0], root_of(node.inputs[1]))]
     elif isinstance(node.op, Mul):
         pairs = [(a, inverse_root_of(b)) for a, b in _others(node)]
-    for x, moved in pairs:
-        if moved is None or x.shape != node.shape:
+    for x, under_root in pairs:
+        if under_root is None or x.shape != node.shape:
             continue
-        middle = centred(x)
-        spread = variance(moved)
+        middle, spread = centred(x), variance(under_root)
         if middle is not None and spread is not None and middle == (spread.x, spread.axes):
             return x, spread
-        square = mean_square(moved)
+        square = mean_square(under_root)
         if square is not None and square.x is x:
             return x, square
     return None
@@ -108,14 +107,14 @@ def _unit(node: Node) -> Node | None:
                 if value is not None and 0 < value <= _ADDED_MAX:
                     floor, length = value, inner
                     break
-        square = root_of(length)
-        found = None if square is None else mean_square(square, epsilon_needed=False)
-        if found is None or found.x is not x or x.shape != node.shape or found.factor <= 0:
+        squared = root_of(length)
+        square = None if squared is None else mean_square(squared, epsilon_needed=False)
+        if square is None or square.x is not x or x.shape != node.shape or square.factor <= 0:
             continue
-        op = RMSNormalization(found.epsilon + floor * floor / found.factor)
-        width = math.prod(x.shape[axis] for axis in found.axes)
-        gamma: Array = np.full(width, 1 / math.sqrt(found.factor), np.float32)
-        return _with_origin(normalised_over(op, x, found.axes, gamma, None), node)
+        op = RMSNormalization(square.epsilon + floor * floor / square.factor)
+        width = math.prod(x.shape[axis] for axis in square.axes)
+        gamma: Array = np.full(width, 1 / math.sqrt(square.factor), np.float32)
+        return _with_origin(normalised_over(op, x, square.axes, gamma, None), node)
     return None
 
 
@@ -142,8 +141,7 @@ class FuseNormalisation(Rule):
     event = "normalisations and their affines"
 
     def replace(self, node: Node, uses: Uses) -> Node | None:
-        core = _core(node) if isinstance(node.op, Div | Mul) else None
-        if core is not None:
+        if isinstance(node.op, Div | Mul) and (core := _core(node)) is not None:
             return core
         expanded = expanded_norm(node) if isinstance(node.op, Add | Sub) else None
         if expanded is not None:
@@ -165,10 +163,10 @@ def _affine(node: Node) -> Node | None:
             continue
         x, *affine = norm.inputs
         axis = -1 if perm is None else perm.index(len(perm) - 1) - len(perm)
-        values, vector = [value_of(n) for n in affine], vector_along(other, axis, norm.shape[-1])
-        if vector is None or any(value is None for value in values):
+        known = [value for n in affine if (value := value_of(n)) is not None]
+        vector = vector_along(other, axis, norm.shape[-1])
+        if vector is None or len(known) < len(affine):
             continue
-        known = [value for value in values if value is not None]
         if isinstance(node.op, Mul):
             known = [value.astype(np.float64) * vector for value in known]
         elif len(known) == 2:
