@@ -22,7 +22,7 @@ import numpy as np
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.transform import Pass
 
 from benchmarks.fusion_vit import FUSED, MODEL, images

@@ -20,8 +20,7 @@ from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.cache import root
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
 from edgewright.passes.ops import Constant, Input, Reshape, constant, graph_input
 from edgewright.passes.structure.sub_model_shape import footprint
 from edgewright.passes.transform import Pass

@@ -21,7 +21,7 @@ from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.transform import Pass
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

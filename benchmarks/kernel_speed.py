@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from edgewright.passes import cache
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.targets.cpu.compile_c import TRIPLES, kernel_sources, kernels_object, link_shared
 from edgewright.targets.cpu.variants import Variant, host_arch, host_features, runnable
 

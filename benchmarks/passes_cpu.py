@@ -28,9 +28,8 @@ os.environ.setdefault("TVM_NUM_THREADS", "1")
 import numpy as np
 import onnx
 import onnxruntime as ort  # type: ignore[import-untyped,unused-ignore]
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import F32, INT8, INT16, Array, Graph, Node
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.types import F32, INT8, INT16, Array
 from edgewright.passes.ops import Attention, HashAttention, HashCodes, MoE, constant, value_of
 from edgewright.passes.ops.arith_hashing import integer_anchors, integer_coefficients
 

@@ -19,8 +19,7 @@ import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 from edgewright.frontend.cpu.bundle import CpuBundle
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.experts.select_experts import SelectExperts
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.learn.measure import outputs
 from edgewright.passes.ops import MoE
 from edgewright.passes.structure.sub_model_shape import footprint

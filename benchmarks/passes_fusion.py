@@ -21,8 +21,7 @@ from edgewright.frontend.build import compile as compile_model
 from edgewright.frontend.cpu.bundle import CpuBundle
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.structure.sub_model_shape import footprint
 
 from benchmarks.cpu_models import CannotMake

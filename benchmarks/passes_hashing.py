@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.hashing.energy import hashing_outlook
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.measure import agreement, top1
 from edgewright.passes.structure.sub_model_shape import footprint

@@ -33,8 +33,7 @@ from edgewright.frontend.splitting.folder import SplitFolder
 from edgewright.frontend.splitting.latency import FleetPricing
 from edgewright.frontend.splitting.model import SplitOptions, describe, plan_split, predicted_report, split_files, train
 from edgewright.passes.documents import read_json
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.splitting.split_classes import ANSWERS
 
 from benchmarks.figures import Figure, Section, at_least, at_most

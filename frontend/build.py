@@ -27,7 +27,7 @@ from edgewright.frontend.stages import FloatModel, calibration_samples, earlier_
 from edgewright.frontend.target import Clock, Measured, Prepared, Target, target_of
 from edgewright.passes.documents import to_json
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.manifest import read_figures, read_files
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
 from edgewright.passes.quantisation.sqnr import sqnr_rows

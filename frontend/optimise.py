@@ -20,7 +20,7 @@ from edgewright.frontend.reshaping.resume import ResumableRun
 from edgewright.frontend.samples.labelled import load_material
 from edgewright.frontend.target import Clock
 from edgewright.passes import results
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.pipeline import optimise as exact_passes
 from edgewright.passes.transform import Progress
 from edgewright.targets.device import load

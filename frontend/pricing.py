@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from edgewright.frontend.options import Options
 from edgewright.frontend.target import Unpriced, target_of
 from edgewright.passes.diagnostics import CompileError
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.pipeline import optimise
 from edgewright.passes.results import Snapshot
 from edgewright.passes.structure.sub_model_shape import footprint

@@ -18,7 +18,7 @@ from edgewright.frontend.target import Clock
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import to_json
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.manifest import read_figures
 from edgewright.passes.results import Change
 from edgewright.targets.device import Device

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from edgewright import __version__
 from edgewright.frontend.options import Options
 from edgewright.passes import results
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.transform import Progress
 from edgewright.targets import device as devices
 from edgewright.targets.device import Device

@@ -11,8 +11,8 @@ import numpy as np
 from edgewright.frontend.bundle import Bundle, Source
 from edgewright.frontend.files.publish import check_results, write_results
 from edgewright.frontend.samples.ran import Ran
+from edgewright.passes.ir import Array
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.types import Array
 from edgewright.passes.manifest import Manifest
 from edgewright.targets.cpu.artifact import Artifact, CpuManifest, check_manifest
 

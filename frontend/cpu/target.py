@@ -16,7 +16,7 @@ from edgewright.frontend.target import Prepared, Target, Unpriced
 from edgewright.frontend.trial import quantised_on_random
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.documents import to_json
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.pipeline import optimise
 from edgewright.passes.results import Snapshot
 from edgewright.targets.device import Device

@@ -9,8 +9,7 @@ from typing import NoReturn
 
 from edgewright.passes.diagnostics import CompileError, Exit, fail
 from edgewright.passes.documents import Unreadable, read_bytes, to_json
-from edgewright.passes.ir import checkpoint
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph, checkpoint
 from edgewright.passes.ir.text import to_text
 from edgewright.passes.manifest import damaged
 from edgewright.passes.transform import Statistics

@@ -19,7 +19,7 @@ from typing import IO
 
 import numpy as np
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from numpy.lib import format as npy_format
 
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of the zip format: the same arrays give the same bytes

@@ -22,7 +22,7 @@ from edgewright.hw.manifest import EngineManifest, Program
 from edgewright.hw.plan import Plan, plan
 from edgewright.hw.stored_plan import PLAN, restore, store
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.manifest import read_files, read_manifest, seal
 from edgewright.passes.results import MemoryUsed, Snapshot
 from edgewright.targets.device import Device, load

@@ -13,23 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.frontend.onnx_reading.routing import Routed, Spread, leftovers
+from edgewright.passes import ops
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir import Array, Graph, Node, Op, make, rebuild
 from edgewright.passes.ir.graph import moved
-from edgewright.passes.ops import (
-    Add,
-    Constant,
-    Gather,
-    Linear,
-    MatMul,
-    MoE,
-    Mul,
-    Reshape,
-    Softmax,
-    Transpose,
-    constant,
-    scalar_of,
-)
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.transform import Note, Pass
 
@@ -81,11 +68,11 @@ class FuseExperts(Pass):
     """
 
     def run(self, graph: Graph, note: Note) -> Graph:
-        mixtures: dict[Node, tuple[MoE, Node, Node, list[Array]]] = {}
+        mixtures: dict[Node, tuple[ops.MoE, Node, Node, list[Array]]] = {}
         order = graph.nodes()
         descending = _last_uses(graph, order)
         for logits, starts in _routers(order).items():
-            best: tuple[Node, MoE, Node, list[Array]] | None = None
+            best: tuple[Node, ops.MoE, Node, list[Array]] | None = None
             for candidate in _merging(order, descending, starts):
                 if best is not None and not _goes_on(best, candidate):
                     continue
@@ -112,12 +99,12 @@ class FuseExperts(Pass):
         return rebuild(graph, change)
 
 
-def _goes_on(best: tuple[Node, MoE, Node, list[Array]], candidate: Node) -> bool:
+def _goes_on(best: tuple[Node, ops.MoE, Node, list[Array]], candidate: Node) -> bool:
     """Return whether a later value may be the whole of what `best` is a part of: experts side by side that are then added
     up, or a sum that is written as a mean times a number."""
     y, _, _, (_, _, w2, b2) = best
-    if isinstance(candidate.op, Mul) and y in candidate.inputs:
-        return any(scalar_of(operand) is not None for operand in candidate.inputs)
+    if isinstance(candidate.op, ops.Mul) and y in candidate.inputs:
+        return any(ops.scalar_of(operand) is not None for operand in candidate.inputs)
     experts, outs = b2.shape
     rows = w2.any(axis=2) | (b2 != 0)
     side_by_side = bool((rows.sum(axis=1) <= outs // experts).all()) and outs % experts == 0 and experts > 1
@@ -148,19 +135,19 @@ def refuse_leftovers(graph: Graph) -> None:
     raise CompileError(found or leftovers(graph))
 
 
-def _mixture(old: Node, op: MoE, x: Node, logits: Node, weights: list[Array], shared: dict[bytes, Node]) -> Node:
+def _mixture(old: Node, op: ops.MoE, x: Node, logits: Node, weights: list[Array], shared: dict[bytes, Node]) -> Node:
     width, experts = weights[0].shape[2], weights[0].shape[0]
     origin = old.origin
     rows = x.type.size // width
     lead = x.shape[:2] if len(x.shape) == 3 else (1, rows)
-    tokens = x if len(x.shape) == 3 else make(Reshape((*lead, width)), x, origin=x.origin)
-    scores = logits if logits.shape == (*lead, experts) else make(Reshape((*lead, experts)), logits, origin=logits.origin)
+    tokens = x if len(x.shape) == 3 else make(ops.Reshape((*lead, width)), x, origin=x.origin)
+    scores = logits if logits.shape == (*lead, experts) else make(ops.Reshape((*lead, experts)), logits, origin=logits.origin)
     parts = []
     for name, array in zip(("w1", "b1", "w2", "b2"), weights, strict=True):
         key = repr(array.shape).encode() + array.tobytes()
-        parts.append(shared.setdefault(key, constant(array, tuple(f"{o}.{name}" for o in origin[:1]))))
+        parts.append(shared.setdefault(key, ops.constant(array, tuple(f"{o}.{name}" for o in origin[:1]))))
     mixed = make(op, tokens, scores, *parts, origin=origin)
-    return mixed if mixed.shape == old.shape else make(Reshape(old.shape), mixed, origin=origin)
+    return mixed if mixed.shape == old.shape else make(ops.Reshape(old.shape), mixed, origin=origin)
 
 
 # ---- candidates
@@ -172,8 +159,8 @@ def _routers(order: list[Node]) -> dict[Node, list[Node]]:
     for node in order:
         if isinstance(node.op, Routed) and node.op.op_type == "TopK":
             logits = node.inputs[0]
-            while isinstance(logits.op, Softmax) or (
-                isinstance(logits.op, Reshape) and logits.inputs[0].shape[-1:] == logits.shape[-1:]
+            while isinstance(logits.op, ops.Softmax) or (
+                isinstance(logits.op, ops.Reshape) and logits.inputs[0].shape[-1:] == logits.shape[-1:]
             ):
                 logits = logits.inputs[0]
             found.setdefault(logits, []).append(node)
@@ -211,7 +198,7 @@ def _merging(order: list[Node], last: list[int], starts: list[Node]) -> Iterator
 # ---- reading one
 
 
-def read_candidate(y: Node, logits: Node, top_k: Node) -> tuple[MoE, Node, list[Array]]:
+def read_candidate(y: Node, logits: Node, top_k: Node) -> tuple[ops.MoE, Node, list[Array]]:
     """Return the mixture that y computes from its tokens and the logits: the op, the tokens, w1, b1, w2, b2.
 
     NotExperts with the reason, empty where no activation lies inside.
@@ -236,9 +223,9 @@ def read_candidate(y: Node, logits: Node, top_k: Node) -> tuple[MoE, Node, list[
     firsts = [_first(part, x, tokens) for part in hidden]
     weights = _by_expert(firsts, *_seconds(y, logits, hidden, tokens))
     scores = top_k.inputs[0]
-    while isinstance(scores.op, Reshape):
+    while isinstance(scores.op, ops.Reshape):
         scores = scores.inputs[0]
-    op = _gating(y, x, logits, weights, chosen, _NAMES[inside[0].op], isinstance(scores.op, Softmax))
+    op = _gating(y, x, logits, weights, chosen, _NAMES[inside[0].op], isinstance(scores.op, ops.Softmax))
     return op, x, weights
 
 
@@ -263,7 +250,7 @@ def _inside(y: Node, logits: Node) -> list[Node]:
     stack = [y]
     while stack:
         node = stack.pop()
-        if node in seen or node is logits or isinstance(node.op, Constant):
+        if node in seen or node is logits or isinstance(node.op, ops.Constant):
             continue
         seen.add(node)
         if node.op in _NAMES and not depends(node):
@@ -279,11 +266,11 @@ def _tokens(hidden: Node) -> Node:
     """Return the tokens that the product before an activation reads, before any moves."""
     node = hidden.inputs[0]
     for _ in range(16):
-        computed = [n for n in node.inputs if not isinstance(n.op, Constant)]
+        computed = [n for n in node.inputs if not isinstance(n.op, ops.Constant)]
         if len(computed) != 1:
             break
-        product = isinstance(node.op, Linear | MatMul) or (isinstance(node.op, Routed) and node.op.op_type == "Einsum")
-        if not product and not isinstance(node.op, Add | Reshape | Transpose):
+        product = isinstance(node.op, ops.Linear | ops.MatMul) or (isinstance(node.op, Routed) and node.op.op_type == "Einsum")
+        if not product and not isinstance(node.op, ops.Add | ops.Reshape | ops.Transpose):
             break
         node = computed[0]
         if product:
@@ -295,9 +282,9 @@ def _tokens(hidden: Node) -> Node:
 
 def _moves_rows(node: Node) -> bool:
     """Return whether the node is a reshape that keeps the last axis, or rows picked by known indices."""
-    if isinstance(node.op, Reshape):
+    if isinstance(node.op, ops.Reshape):
         return node.inputs[0].shape[-1:] == node.shape[-1:]
-    return isinstance(node.op, Gather) and node.op.axis == 0 and isinstance(node.inputs[1].op, Constant)
+    return isinstance(node.op, ops.Gather) and node.op.axis == 0 and isinstance(node.inputs[1].op, ops.Constant)
 
 
 def evaluate(target: Node, known: Mapping[Node, Array]) -> Array:
@@ -312,7 +299,7 @@ def evaluate(target: Node, known: Mapping[Node, Array]) -> Array:
                 stack += missing
                 continue
             if node not in values:
-                if not node.inputs and not isinstance(node.op, Constant):
+                if not node.inputs and not isinstance(node.op, ops.Constant):
                     raise NotExperts(f"it depends on {node.name}")
                 values[node] = node.op.eval(*(values[n] for n in node.inputs))
             stack.pop()
@@ -449,7 +436,7 @@ def _by_expert(firsts: list[tuple[Array, Array]], owned: dict[int, Array], secon
     return result
 
 
-def _gating(y: Node, x: Node, logits: Node, weights: list[Array], chosen: int, activation: str, before: bool) -> MoE:
+def _gating(y: Node, x: Node, logits: Node, weights: list[Array], chosen: int, activation: str, before: bool) -> ops.MoE:
     """Return the form of gating that has y's values on random tokens and logits."""
     rng = np.random.default_rng(1)
     experts, width = weights[0].shape[0], x.shape[-1]
@@ -457,8 +444,8 @@ def _gating(y: Node, x: Node, logits: Node, weights: list[Array], chosen: int, a
     rows = rng.normal(size=(1, tokens, width)).astype(np.float32)
     scores = 2 * rng.normal(size=(1, tokens, experts)).astype(np.float32)
     got = evaluate(y, {x: rows.reshape(x.shape), logits: scores.reshape(logits.shape)}).reshape(tokens, -1)
-    normalised = MoE(chosen, "before", True, activation) if before else MoE(chosen, "after", False, activation)
-    for op in (MoE(chosen, "before", False, activation), normalised):
+    normalised = ops.MoE(chosen, "before", True, activation) if before else ops.MoE(chosen, "after", False, activation)
+    for op in (ops.MoE(chosen, "before", False, activation), normalised):
         want = op.eval(rows, scores, *weights).reshape(tokens, -1)
         if np.allclose(got, want, rtol=_TOLERANCE, atol=_TOLERANCE * max(1e-6, float(np.abs(want).max()))):
             return op

@@ -21,9 +21,8 @@ from edgewright.frontend.onnx_reading.reference import evaluate, standardised
 from edgewright.frontend.onnx_reading.result_size import result_elements
 from edgewright.frontend.onnx_reading.site import integer_of
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir import Array, Graph, Node, Op, TensorType, elem_of, make
+from edgewright.passes.ir import F32, Array, Graph, Int, Node, Op, TensorType, elem_of, make
 from edgewright.passes.ir.facts import FLOAT_ONLY, of_rows
-from edgewright.passes.ir.types import F32, Int
 from edgewright.passes.ops import Add, Constant, Gather, Reshape, constant, value_of
 
 _LARGEST = 1 << 24  # elements of a result

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from edgewright.frontend.onnx_writing.arith import biased, constant_of, product, requantise, round_shift, softmax_last
 from edgewright.frontend.onnx_writing.emit import Emitter, op_of
-from edgewright.passes.ir import INT8, INT16, Array, Node, make
-from edgewright.passes.ir.op import Op
+from edgewright.passes.ir import INT8, INT16, Array, Node, Op, make
 from edgewright.passes.ops import MoE, graph_input
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith_experts import EXPERT_FRACTION, GATE_BITS

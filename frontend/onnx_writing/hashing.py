@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from edgewright.frontend.onnx_writing.arith import (
-    biased,
-    clip,
-    constant_of,
-    inverse_square_root,
-    normalised,
-    power_of_two,
-    product,
-    round_shift,
-    round_shift_by,
-)
+from edgewright.frontend.onnx_writing import arith
 from edgewright.frontend.onnx_writing.emit import Emitter, op_of
 from edgewright.passes.ir import Node
 from edgewright.passes.ops import HashAttention, HashCodes
@@ -73,16 +63,16 @@ def _squares(emit: Emitter, x: str) -> str:
 def write_integer_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith_hashing.hash_codes."""
     op = op_of(node, HashCodes)
-    anchors, coefficients, threshold, offset = (constant_of(node, i) for i in range(1, 5))
+    anchors, coefficients, threshold, offset = (arith.constant_of(node, i) for i in range(1, 5))
     split = _heads_first(emit, operands[0], node.inputs[0], op.heads)
     columns = emit.exact((anchors.swapaxes(1, 2)[None] + 128).astype(np.uint8))
-    products = product(emit, biased(emit, split), columns, 128, 128)
+    products = arith.product(emit, arith.biased(emit, split), columns, 128, 128)
     square, one = _squares(emit, split), emit.ints(1)
-    y, e = inverse_square_root(emit, emit("Where", emit("Less", square, one), one, square))
-    cosines = round_shift_by(emit, emit("Mul", products, y), e, 16 - COSINE_FRACTION)
-    steps = round_shift(emit, emit("Mul", cosines, emit.ints(op.multiplier)), op.shift)
-    distance = clip(emit, emit("Sub", emit.ints(offset[None, :, None, :]), steps), 0, EXPONENT_MAX)
-    margins = emit("MatMul", power_of_two(emit, distance), emit.ints(coefficients.swapaxes(1, 2)[None]))
+    y, e = arith.inverse_square_root(emit, emit("Where", emit("Less", square, one), one, square))
+    cosines = arith.round_shift_by(emit, emit("Mul", products, y), e, 16 - COSINE_FRACTION)
+    steps = arith.round_shift(emit, emit("Mul", cosines, emit.ints(op.multiplier)), op.shift)
+    distance = arith.clip(emit, emit("Sub", emit.ints(offset[None, :, None, :]), steps), 0, EXPONENT_MAX)
+    margins = emit("MatMul", arith.power_of_two(emit, distance), emit.ints(coefficients.swapaxes(1, 2)[None]))
     reached = emit("GreaterOrEqual", margins, emit.ints(threshold[None, :, None, :]))
     return _heads_last(emit, emit("Where", reached, one, emit.ints(-1)), node)
 
@@ -91,10 +81,10 @@ def write_integer_hash_attention(emit: Emitter, node: Node, operands: Sequence[s
     """Write arith_hashing.hash_attention."""
     op, tokens = op_of(node, HashAttention), node.shape[1]
     codes, v = (_heads_first(emit, x, n, op.heads) for x, n in zip(operands, node.inputs, strict=True))
-    context = product(emit, biased(emit, emit.transpose(codes, 0, 1, 3, 2)), biased(emit, v), 128, 128)
+    context = arith.product(emit, arith.biased(emit, emit.transpose(codes, 0, 1, 3, 2)), arith.biased(emit, v), 128, 128)
     total = emit.sum(v, 2) if op.constant == "sum" else v
     constant = op.bits + 1
     acc = emit("Add", emit("MatMul", codes, context), emit("Mul", total, emit.ints(constant)))
     keys = emit.transpose(emit.sum(codes, 2), 0, 1, 3, 2)
     weights = emit("Add", emit("MatMul", codes, keys), emit.ints(constant * tokens))
-    return _heads_last(emit, normalised(emit, acc, weights), node)
+    return _heads_last(emit, arith.normalised(emit, acc, weights), node)

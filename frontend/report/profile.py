@@ -8,24 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from edgewright.frontend.report import page
 from edgewright.frontend.report.formats import UNKNOWN, bytes_of, duration, kind_title, percent, several, share, si
-from edgewright.frontend.report.page import (
-    Banner,
-    Bullets,
-    FactTable,
-    Mood,
-    Page,
-    Plot,
-    Section,
-    Steps,
-    Table,
-    Tile,
-    files_of,
-    html,
-    section,
-    sentences,
-    words,
-)
 from edgewright.frontend.report.steps import by_kind, time_blocks
 from edgewright.passes.results import OperationCost
 from edgewright.targets.cpu.devices.measured import Conditions
@@ -34,7 +18,7 @@ from edgewright.targets.cpu.profile_results import InstructionCount, ProfileRepo
 
 def files(report: ProfileReport) -> dict[str, bytes]:
     """Return profile.html and profile.json by name. ValueError for numbers that are not finite."""
-    return files_of("profile", to_html(report), report)
+    return page.files_of("profile", to_html(report), report)
 
 
 def to_html(report: ProfileReport) -> str:
@@ -47,12 +31,12 @@ def to_html(report: ProfileReport) -> str:
         *_instruction_sections(report),
         *_power_sections(report),
         _conditions(report),
-        section("next", Steps(_next_steps(report))),
-        section("limits", Bullets(_limits(report))),
+        page.section("next", page.Steps(_next_steps(report))),
+        page.section("limits", page.Bullets(_limits(report))),
     ]
     footer = f"Edgewright {report.edgewright} · the same figures for programs: `profile.json`"
     what = f"compiled for {report.target}, profiled on {where}"
-    return html(Page(report.model, what, _subtitle(report), _banners(report), _tiles(report), sections, footer))
+    return page.html(page.Page(report.model, what, _subtitle(report), _banners(report), _tiles(report), sections, footer))
 
 
 def lines(report: ProfileReport) -> list[tuple[str, str]]:
@@ -72,14 +56,14 @@ def lines(report: ProfileReport) -> list[tuple[str, str]]:
     return rows + [("note", text) for text in (*report.notes, *report.warnings)]
 
 
-def _banners(report: ProfileReport) -> list[Banner]:
+def _banners(report: ProfileReport) -> list[page.Banner]:
     banners = []
     if wrong := report.check.first_difference:
         text = f"First at {wrong.output}{list(wrong.index)}: expected {wrong.expected:g}, found {wrong.found}."
-        banners.append(Banner("The device's outputs differ from the model's.", text, "bad"))
-    banners += [Banner("Note.", note) for note in report.notes]
+        banners.append(page.Banner("The device's outputs differ from the model's.", text, "bad"))
+    banners += [page.Banner("Note.", note) for note in report.notes]
     if report.warnings:
-        banners.append(Banner("Careful with the times.", " ".join(report.warnings)))
+        banners.append(page.Banner("Careful with the times.", " ".join(report.warnings)))
     return banners
 
 
@@ -90,30 +74,32 @@ def _subtitle(report: ProfileReport) -> str:
     )
 
 
-def _tiles(report: ProfileReport) -> list[Tile]:
+def _tiles(report: ProfileReport) -> list[page.Tile]:
     best = report.fastest
-    tiles = [Tile("Time of one inference", "not measured", "an emulator's time means nothing", "none")]
+    tiles = [page.Tile("Time of one inference", "not measured", "an emulator's time means nothing", "none")]
     if best is not None:
         threads, first = several(best.threads, "thread"), report.runs[0]
         alone = "" if first is best else f"; with {first.threads}: {duration(first.median_ms)}"
         note = f"median of {several(best.count, 'run')}, {threads}{alone}"
         tiles = [
-            Tile("Time of one inference", duration(best.median_ms), note),
-            Tile("Speed", f"{best.gop_per_s:,.1f} GOP/s", f"{best.per_second:,.0f} inferences per second, {threads}"),
+            page.Tile("Time of one inference", duration(best.median_ms), note),
+            page.Tile("Speed", f"{best.gop_per_s:,.1f} GOP/s", f"{best.per_second:,.0f} inferences per second, {threads}"),
         ]
     if counted := report.instructions:
-        tiles.append(Tile("Instructions of one inference", si(counted.per_inference), _relative(counted).removeprefix(", ")))
+        tiles.append(
+            page.Tile("Instructions of one inference", si(counted.per_inference), _relative(counted).removeprefix(", "))
+        )
     verdict, how = _verdict(report)
-    mood: Mood = "none" if report.check.right is None else "good" if report.check.right else "bad"
-    tiles.append(Tile("Outputs", verdict, how, mood))
+    mood: page.Mood = "none" if report.check.right is None else "good" if report.check.right else "bad"
+    tiles.append(page.Tile("Outputs", verdict, how, mood))
     power = report.power
     for rail in [rail for rail in power.rails if rail.name == power.input_rail][:1] if power else ():
         note = f"{rail.busy_mw / 1e3:.2f} W on {rail.name} while it runs"
-        tiles.append(Tile("Energy of one inference", f"{rail.mj_per_inference:.3g} mJ", note))
+        tiles.append(page.Tile("Energy of one inference", f"{rail.mj_per_inference:.3g} mJ", note))
     return tiles
 
 
-def _run_sections(report: ProfileReport) -> list[Section]:
+def _run_sections(report: ProfileReport) -> list[page.Section]:
     if not report.runs:
         return []
     from edgewright.frontend.report import steps_plots
@@ -124,8 +110,8 @@ def _run_sections(report: ProfileReport) -> list[Section]:
         measured = (run.median_ms, run.mean_ms, run.p95_ms, run.min_ms, run.max_ms)
         speed = (f"{run.count:,}", f"{run.per_second:,.1f}", f"{run.gop_per_s:,.1f}")
         rows.append((str(run.threads), *map(duration, measured), f"{100 * run.spread:.1f} %", *speed))
-    table = Table(("threads", *times, "spread", "runs", "per second", "GOP/s"), rows)
-    return [section("runs", Plot(steps_plots.threads(report.runs), words("runs.caption")), table)]
+    table = page.Table(("threads", *times, "spread", "runs", "per second", "GOP/s"), rows)
+    return [page.section("runs", page.Plot(steps_plots.threads(report.runs), page.words("runs.caption")), table)]
 
 
 def _costs(report: ProfileReport) -> list[OperationCost]:
@@ -137,7 +123,7 @@ def _costs(report: ProfileReport) -> list[OperationCost]:
     return costs
 
 
-def _step_section(report: ProfileReport) -> Section:
+def _step_section(report: ProfileReport) -> page.Section:
     costs, threads = _costs(report), [time.threads for time in report.operations[0].ms] if report.operations else []
     rows = []
     for step in report.operations:
@@ -146,13 +132,15 @@ def _step_section(report: ProfileReport) -> Section:
         rows.append((step.name, kind_title(step.kind), f"{step.macs:,}", f"{step.bytes:,}", *times, *speeds))
     measured = (*(several(number, "thread") for number in threads), *(("share", "GOP/s", "GB/s") if threads else ()))
     columns = ("step", "kind", "products (MACs)", "bytes touched", *measured)
-    blocks = (*time_blocks(costs), Table(columns, rows, text=(1,), fold=f"All {several(len(rows), 'step')}"))
+    blocks = (*time_blocks(costs), page.Table(columns, rows, text=(1,), fold=f"All {several(len(rows), 'step')}"))
     return (
-        section("time", *blocks, tag=f"measured, {several(threads[0], 'thread')}") if threads else section("program", *blocks)
+        page.section("time", *blocks, tag=f"measured, {several(threads[0], 'thread')}")
+        if threads
+        else page.section("program", *blocks)
     )
 
 
-def _instruction_sections(report: ProfileReport) -> list[Section]:
+def _instruction_sections(report: ProfileReport) -> list[page.Section]:
     counted = report.instructions
     if counted is None:
         return []
@@ -164,10 +152,10 @@ def _instruction_sections(report: ProfileReport) -> list[Section]:
         ("for each product", UNKNOWN if counted.per_mac is None else f"{counted.per_mac:.4f}"),
         ("TVM's default pipeline", tvm),
     )
-    return [section("instructions", FactTable(facts))]
+    return [page.section("instructions", page.FactTable(facts))]
 
 
-def _power_sections(report: ProfileReport) -> list[Section]:
+def _power_sections(report: ProfileReport) -> list[page.Section]:
     power = report.power
     if power is None:
         return []
@@ -177,16 +165,16 @@ def _power_sections(report: ProfileReport) -> list[Section]:
         powers = (_figure(milliwatts, "{:,.0f} mW") for milliwatts in (rail.idle_mw, rail.busy_mw))
         energies = (_figure(millijoules, "{:,.3g} mJ") for millijoules in (rail.mj_per_inference, rail.mj_above_idle))
         rows.append((rail.name, *powers, *energies))
-    table = Table(("rail", "idle", "running", "energy of one inference", "of that above idle"), rows)
+    table = page.Table(("rail", "idle", "running", "energy of one inference", "of that above idle"), rows)
     readings, runs = several(power.samples, "reading"), several(power.runs, "inference")
-    return [section("power", table, feeds=feeds, readings=readings, runs=runs, threads=several(power.threads, "thread"))]
+    return [page.section("power", table, feeds=feeds, readings=readings, runs=runs, threads=several(power.threads, "thread"))]
 
 
-def _conditions(report: ProfileReport) -> Section:
-    facts = FactTable([(label, value) for label, value in _facts(report) if value is not None])
+def _conditions(report: ProfileReport) -> page.Section:
+    facts = page.FactTable([(label, value) for label, value in _facts(report) if value is not None])
     rows = _condition_rows(report.conditions.before, report.conditions.after)
-    table = [Table(("condition", "before", "after"), rows)] if rows else []
-    return section("conditions", facts, *table)
+    table = [page.Table(("condition", "before", "after"), rows)] if rows else []
+    return page.section("conditions", facts, *table)
 
 
 def _facts(report: ProfileReport) -> list[tuple[str, str | None]]:
@@ -241,7 +229,7 @@ def _limits(report: ProfileReport) -> tuple[str, ...]:
         "emulated": device.emulated,
         "single": True,
     }
-    return sentences(*(name for name, applies in applying.items() if applies))
+    return page.sentences(*(name for name, applies in applying.items() if applies))
 
 
 def _verdict(report: ProfileReport) -> tuple[str, str]:

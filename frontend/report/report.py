@@ -12,22 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgewright.frontend.report import changes, hardware, processor, quality
+from edgewright.frontend.report import changes, hardware, page, processor, quality
 from edgewright.frontend.report.formats import several, si
-from edgewright.frontend.report.page import (
-    Banner,
-    Bullets,
-    FactTable,
-    Page,
-    Plot,
-    Section,
-    Steps,
-    Tile,
-    files_of,
-    html,
-    section,
-    words,
-)
 from edgewright.passes.results import Report
 
 T = TypeVar("T")
@@ -65,7 +51,7 @@ def schema() -> dict[str, Any]:
 
 def files(report: Report) -> dict[str, bytes]:
     """Return both files by name."""
-    return files_of("report", to_html(report), report)
+    return page.files_of("report", to_html(report), report)
 
 
 def to_html(report: Report) -> str:
@@ -76,34 +62,34 @@ def to_html(report: Report) -> str:
     )
     last = (
         made(report, facts(report)),
-        section("next", Steps(_all(NEXT, report))),
-        section("limits", Bullets(_all(LIMITS, report))),
+        page.section("next", page.Steps(_all(NEXT, report))),
+        page.section("limits", page.Bullets(_all(LIMITS, report))),
     )
     sections = (*_all(SECTIONS, report), *last)
-    return html(Page(report.model, f"on {where}", subtitle(report), banners(report), tiles(report), sections, footer))
+    return page.html(page.Page(report.model, f"on {where}", subtitle(report), banners(report), tiles(report), sections, footer))
 
 
-def made(report: Report, rows: tuple[tuple[str, str | None], ...]) -> Section:
+def made(report: Report, rows: tuple[tuple[str, str | None], ...]) -> page.Section:
     """Return the section on how the figures were made: the compiler's stages, and facts."""
     from edgewright.frontend.report import plots
 
-    return section("made", Plot(plots.stages(report.stages), words("made.caption")), FactTable(rows))
+    return page.section("made", page.Plot(plots.stages(report.stages), page.words("made.caption")), page.FactTable(rows))
 
 
-def banners(report: Report) -> tuple[Banner, ...]:
+def banners(report: Report) -> tuple[page.Banner, ...]:
     """Return what to read before anything else: random calibration first, then a mismatch, then notes."""
     urgent = []
     if report.calibration.kind == "random":
         text = "Accuracy and noise figures say nothing about real data; cost and speed are unaffected."
-        urgent.append(Banner(RANDOM_CALIBRATION, text))
+        urgent.append(page.Banner(RANDOM_CALIBRATION, text))
     if wrong := report.mismatch:
         index = list(wrong.index)
         text = (
             f"First at operation {wrong.operation}, tensor {wrong.tensor}{index}: expected {wrong.expected}, the hardware "
             f"stored {wrong.found}."
         )
-        urgent.append(Banner("The hardware differs from the integer model.", text, "bad"))
-    return (*urgent, *(Banner("Note.", note) for note in report.notes))
+        urgent.append(page.Banner("The hardware differs from the integer model.", text, "bad"))
+    return (*urgent, *(page.Banner("Note.", note) for note in report.notes))
 
 
 def subtitle(report: Report) -> str:
@@ -116,7 +102,7 @@ def subtitle(report: Report) -> str:
     return ", ".join([*parts, several(len(report.operations), "fused operation")])
 
 
-def tiles(report: Report) -> tuple[Tile, ...]:
+def tiles(report: Report) -> tuple[page.Tile, ...]:
     """Return the figures of the headline."""
     return _all(TILES, report)
 

@@ -15,8 +15,7 @@ from edgewright.frontend.reshaping.resume import ResumableRun
 from edgewright.frontend.samples import scores
 from edgewright.frontend.samples.labelled import Labelled, Material
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.results import Change, Snapshot, Table
 from edgewright.passes.transform import Pass, Progress
 

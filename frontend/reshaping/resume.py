@@ -15,8 +15,7 @@ from edgewright.frontend.files.checkpoints import graph_bytes
 from edgewright.frontend.files.publish import refusing, replace_file
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
-from edgewright.passes.ir import checkpoint
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph, checkpoint
 from edgewright.passes.names import plain
 from edgewright.passes.transform import Pass, Statistics
 

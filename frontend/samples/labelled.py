@@ -16,8 +16,7 @@ from edgewright.frontend.files.npz import Archive, open_archive
 from edgewright.frontend.samples import data as files
 from edgewright.passes.diagnostics import CompileError, fail
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 
 LABELS = "labels"
 PREFIX = "train_"

@@ -16,9 +16,8 @@ from importlib.util import find_spec
 import numpy as np
 from edgewright.frontend.samples.labelled import LABELS, Labelled
 from edgewright.passes.diagnostics import fail
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Array, Graph, Level, Node
 from edgewright.passes.ir.interp import for_each, interpret
-from edgewright.passes.ir.types import Array, Level
 from edgewright.passes.ops import Sigmoid
 from edgewright.passes.results import Score
 from edgewright.passes.transform import Progress

@@ -16,9 +16,8 @@ from edgewright.frontend.splitting.model import MANIFEST, sha256
 from edgewright.passes.diagnostics import fail
 from edgewright.passes.documents import Unreadable, read_bytes, read_json
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.types import Array
 from edgewright.passes.names import plain
 
 BATCH = 64

@@ -24,8 +24,7 @@ from edgewright.frontend.splitting.latency import FleetPricing
 from edgewright.passes import orders
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import to_json
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.results import to_data
 from edgewright.passes.splitting.partition_classes import Method, check_parts
 from edgewright.passes.splitting.split_classes import Say, Split, SplitClasses, SplitPlan, answer, kept_by_training
