@@ -12,7 +12,6 @@ from edgewright.frontend.files.checkpoints import checkpoint_of
 from edgewright.frontend.files.ownership import vouched_data
 from edgewright.frontend.files.publish import publish, write_results
 from edgewright.frontend.files.staging import reading
-from edgewright.frontend.report import report as report_files
 from edgewright.frontend.samples.data import check_arrays, input_shapes, load_samples, random_samples, unbatched_inputs
 from edgewright.frontend.target import KINDS, target_of
 from edgewright.passes import manifest as manifests
@@ -68,13 +67,13 @@ class Bundle(ABC, Generic[M]):
 
     def publish(self, directory: Path) -> Self:
         """Write the bundle to a folder, all of it or nothing, and return it opened there."""
-        publish({**self.files, **report_files.files(self.report)}, directory, self.PROGRAMS)
+        publish(self.files | self._pages(), directory, self.PROGRAMS)
         self.directory, self.files = directory, {}
         return self
 
     def write_report(self) -> None:
         """Renew the report in the folder. CompileError U020 when it cannot be written."""
-        write_results(report_files.files(self.report), self.directory)
+        write_results(self._pages(), self.directory)
 
     @property
     def graph(self) -> Graph:
@@ -129,6 +128,11 @@ class Bundle(ABC, Generic[M]):
         from edgewright.frontend.report import render
 
         render.summary(console, self.report, self.directory, self.next_step(data))
+
+    def _pages(self) -> dict[str, bytes]:
+        from edgewright.frontend.report.report import files  # with the plots, which take a while to import
+
+        return files(self.report)
 
     def _cannot(self, done: str) -> NoReturn:
         message = f"this folder is not a model that can be {done}"

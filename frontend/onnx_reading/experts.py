@@ -15,7 +15,7 @@ import numpy as np
 from edgewright.frontend.onnx_reading.routing import Routed, Spread, leftovers
 from edgewright.passes import ops
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir import Array, Graph, Node, Op, make, rebuild
+from edgewright.passes.ir import Array, Graph, Node, Op, make, rebuild, topological
 from edgewright.passes.ir.graph import moved
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.transform import Note, Pass
@@ -53,10 +53,9 @@ class Hidden:
 
     def units_of(self, values: Array) -> Array:
         """Return the node's array as (M, units)."""
-        flat = np.moveaxis(values, self.axis, 0).reshape(len(self.token), -1)
-        first = np.array([np.flatnonzero(self.token == t)[0] for t in range(self.token.max() + 1)])
-        found: Array = flat[first]
-        return found
+        flat: Array = np.moveaxis(values, self.axis, 0).reshape(len(self.token), -1)
+        _, first = np.unique(self.token, return_index=True)
+        return flat[first]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def refuse_leftovers(graph: Graph) -> None:
     order = graph.nodes()
     if not any(isinstance(node.op, Routed | Spread) for node in order):
         return
-    found: list[Diagnostic] = []
+    refusals: list[Diagnostic] = []
     descending = _last_uses(graph, order)
     for logits, starts in _routers(order).items():
         reasons: list[NotExperts] = []
@@ -129,10 +128,10 @@ def refuse_leftovers(graph: Graph) -> None:
         reason = next((reason for reason in reversed(reasons) if str(reason)), None)
         if reason is not None:
             code = "E001" if isinstance(reason, NoExpert) else "E004"
-            what = "a router does not match its experts" if code == "E001" else "a mixture of experts is not recognised"
+            message = "a router does not match its experts" if code == "E001" else "a mixture of experts is not recognised"
             help_text = "export as many experts as the router has outputs" if code == "E001" else _FORMS
-            found.append(Diagnostic(code, what, starts[0].name, str(reason), help_text))
-    raise CompileError(found or leftovers(graph))
+            refusals.append(Diagnostic(code, message, starts[0].name, str(reason), help_text))
+    raise CompileError(refusals or leftovers(graph))
 
 
 def _mixture(old: Node, op: ops.MoE, x: Node, logits: Node, weights: list[Array], shared: dict[bytes, Node]) -> Node:
@@ -155,7 +154,7 @@ def _mixture(old: Node, op: ops.MoE, x: Node, logits: Node, weights: list[Array]
 
 def _routers(order: list[Node]) -> dict[Node, list[Node]]:
     """Return the logits of every TopK, above a softmax and moves, with the TopK's results."""
-    found: dict[Node, list[Node]] = {}
+    routers: dict[Node, list[Node]] = {}
     for node in order:
         if isinstance(node.op, Routed) and node.op.op_type == "TopK":
             logits = node.inputs[0]
@@ -163,8 +162,8 @@ def _routers(order: list[Node]) -> dict[Node, list[Node]]:
                 isinstance(logits.op, ops.Reshape) and logits.inputs[0].shape[-1:] == logits.shape[-1:]
             ):
                 logits = logits.inputs[0]
-            found.setdefault(logits, []).append(node)
-    return found
+            routers.setdefault(logits, []).append(node)
+    return routers
 
 
 def _last_uses(graph: Graph, order: list[Node]) -> list[int]:
@@ -245,7 +244,7 @@ def _inside(y: Node, logits: Node) -> list[Node]:
             stack.pop()
         return from_logits[node]
 
-    found: dict[Node, None] = {}
+    activations: dict[Node, None] = {}
     seen: set[Node] = set()
     stack = [y]
     while stack:
@@ -254,12 +253,12 @@ def _inside(y: Node, logits: Node) -> list[Node]:
             continue
         seen.add(node)
         if node.op in _NAMES and not depends(node):
-            found[node] = None
+            activations[node] = None
             continue
         if not node.inputs:
             raise NotExperts("")
         stack += node.inputs
-    return list(found)
+    return list(activations)
 
 
 def _tokens(hidden: Node) -> Node:
@@ -290,19 +289,11 @@ def _moves_rows(node: Node) -> bool:
 def evaluate(target: Node, known: Mapping[Node, Array]) -> Array:
     """Return the value of a node from the known values of others; NotExperts where it depends on more than those."""
     values: dict[Node, Array] = dict(known)
-    stack = [target]
     with np.errstate(all="ignore"):
-        while stack:
-            node = stack[-1]
-            missing = [n for n in node.inputs if n not in values] if node not in values else []
-            if missing:
-                stack += missing
-                continue
-            if node not in values:
-                if not node.inputs and not isinstance(node.op, ops.Constant):
-                    raise NotExperts(f"it depends on {node.name}")
-                values[node] = node.op.eval(*(values[n] for n in node.inputs))
-            stack.pop()
+        for node in topological([target], known)[len(known) :]:
+            if not node.inputs and not isinstance(node.op, ops.Constant):
+                raise NotExperts(f"it depends on {node.name}")
+            values[node] = node.op.eval(*(values[operand] for operand in node.inputs))
     return values[target]
 
 
@@ -443,10 +434,10 @@ def _gating(y: Node, x: Node, logits: Node, weights: list[Array], chosen: int, a
     tokens = x.type.size // width
     rows = rng.normal(size=(1, tokens, width)).astype(np.float32)
     scores = 2 * rng.normal(size=(1, tokens, experts)).astype(np.float32)
-    got = evaluate(y, {x: rows.reshape(x.shape), logits: scores.reshape(logits.shape)}).reshape(tokens, -1)
+    values = evaluate(y, {x: rows.reshape(x.shape), logits: scores.reshape(logits.shape)}).reshape(tokens, -1)
     normalised = ops.MoE(chosen, "before", True, activation) if before else ops.MoE(chosen, "after", False, activation)
     for op in (ops.MoE(chosen, "before", False, activation), normalised):
         want = op.eval(rows, scores, *weights).reshape(tokens, -1)
-        if np.allclose(got, want, rtol=_TOLERANCE, atol=_TOLERANCE * max(1e-6, float(np.abs(want).max()))):
+        if np.allclose(values, want, rtol=_TOLERANCE, atol=_TOLERANCE * max(1e-6, float(np.abs(want).max()))):
             return op
     raise NotExperts("its gates are not a softmax before or after the choice of the best")

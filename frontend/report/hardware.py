@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgewright.frontend.report import hardware_plots
 from edgewright.frontend.report.formats import UNKNOWN, count, several, share
 from edgewright.frontend.report.page import Plot, Section, Table, Tile, section, sentences, tile, words
 from edgewright.frontend.report.palette import legend
@@ -70,8 +71,6 @@ def cycles_sections(report: Report) -> tuple[Section, ...]:
     operations = report.operations
     if all(op.cycles.best_known is None for op in operations):
         return ()
-    from edgewright.frontend.report import hardware_plots
-
     whole, busy = count(report.cycles.best_known), _busy(report.macs, report.cycles.best_known, report)
     rows = []
     for row in by_kind(operations):
@@ -92,8 +91,6 @@ def resource_sections(report: Report) -> tuple[Section, ...]:
     """The engine's resources beside the board's."""
     if not _has_resources(report):
         return ()
-    from edgewright.frontend.report import hardware_plots
-
     resources = report.resources.by_name()
     rows = [(name, count(entry.used), count(entry.available), entry.source or UNKNOWN) for name, entry in resources.items()]
     table = Table(("resource", "used", "on the board", "where “used” comes from"), rows, text=(3,))
@@ -103,8 +100,6 @@ def resource_sections(report: Report) -> tuple[Section, ...]:
 
 def roofline_sections(report: Report) -> tuple[Section, ...]:
     """Which operations wait for the array and which for external memory."""
-    from edgewright.frontend.report import hardware_plots
-
     svg = hardware_plots.roofline(report.operations, report.roofline)
     if svg is None:
         return ()
@@ -116,8 +111,6 @@ def memory_sections(report: Report) -> tuple[Section, ...]:
     entries = report.memory_map
     if not entries:
         return ()
-    from edgewright.frontend.report import hardware_plots
-
     legends = legend(entry.region for entry in entries)
     plot = Plot(hardware_plots.memory(entries), words("memory.caption"), legends)
     rows = [(entry.name, entry.region, f"{entry.address:#x}", f"{entry.bytes:,}") for entry in entries]

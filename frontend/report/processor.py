@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgewright.frontend.report import page
+from edgewright.frontend.report import page, processor_plots
 from edgewright.frontend.report.formats import about, between, bytes_of, count, kind_title, several, share, threads_of
 from edgewright.frontend.report.palette import legend
 from edgewright.frontend.report.steps import time_blocks, times
@@ -66,8 +66,6 @@ def latency_sections(report: Report) -> tuple[page.Section, ...]:
     """The estimated range for each number of threads, beside what others published."""
     if not report.latency:
         return ()
-    from edgewright.frontend.report import processor_plots
-
     first = report.latency[0]
     rows = [
         (threads_of(row.threads), f"{about(row.low_ms)} ms", f"{about(row.high_ms)} ms", _limits(row)) for row in report.latency
@@ -94,8 +92,6 @@ def time_sections(report: Report) -> tuple[page.Section, ...]:
     columns, fold = ("step", "kind", "products (MACs)", "bytes touched"), f"All {several(len(operations), 'step')}"
     if not report.latency:
         return (page.section("work", *time_blocks(operations), page.Table(columns, rows, text=(1,), fold=fold)),)
-    from edgewright.frontend.report import processor_plots
-
     names = limit_names(report.latency)
     plot = processor_plots.limits(report.latency, names)
     waits = page.Plot(plot, page.words("time.limits_caption"), legend(LIMITS.get(name, name) for name in names))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from edgewright.frontend.report import page
+from edgewright.frontend.report import page, steps_plots
 from edgewright.frontend.report.formats import UNKNOWN, bytes_of, duration, kind_title, percent, several, share, si
 from edgewright.frontend.report.steps import by_kind, time_blocks
 from edgewright.passes.results import OperationCost
@@ -102,8 +102,6 @@ def _tiles(report: ProfileReport) -> list[page.Tile]:
 def _run_sections(report: ProfileReport) -> list[page.Section]:
     if not report.runs:
         return []
-    from edgewright.frontend.report import steps_plots
-
     times = ("median", "mean", "95th percentile", "minimum", "maximum")
     rows = []
     for run in report.runs:

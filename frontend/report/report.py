@@ -7,12 +7,10 @@ change here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from edgewright.frontend.report import changes, hardware, page, processor, quality
+from edgewright.frontend.report import changes, hardware, page, plots, processor, quality
 from edgewright.frontend.report.formats import several, si
 from edgewright.passes.results import Report
 
@@ -43,12 +41,6 @@ NEXT = (quality.next_steps, hardware.next_steps, processor.next_steps)
 LIMITS = (hardware.limits, processor.limits)
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON schema of report.json."""
-    loaded: dict[str, Any] = json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
-    return loaded
-
-
 def files(report: Report) -> dict[str, bytes]:
     """Return both files by name."""
     return page.files_of("report", to_html(report), report)
@@ -71,8 +63,6 @@ def to_html(report: Report) -> str:
 
 def made(report: Report, rows: tuple[tuple[str, str | None], ...]) -> page.Section:
     """Return the section on how the figures were made: the compiler's stages, and facts."""
-    from edgewright.frontend.report import plots
-
     return page.section("made", page.Plot(plots.stages(report.stages), page.words("made.caption")), page.FactTable(rows))
 
 

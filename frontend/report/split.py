@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgewright.frontend.report import page
+from edgewright.frontend.report import page, split_plots
 from edgewright.frontend.report.formats import bytes_of, percent, points, predicted_ms, several, times_less
 from edgewright.frontend.report.split_results import Range, SplitReport
 
@@ -73,8 +73,6 @@ def devices(report: SplitReport) -> page.Table:
 
 
 def _sections(report: SplitReport) -> list[page.Section]:
-    from edgewright.frontend.report import split_plots
-
     harder = ""
     if report.harder:
         harder = f" Sub-models were made smaller {several(report.harder, 'time')} until all devices could hold theirs."

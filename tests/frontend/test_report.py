@@ -32,7 +32,7 @@ from edgewright.passes.results import (
 )
 
 from tests.frontend.report_page import HOSTILE, Page
-from tests.frontend.sample_report import sample, sample_cpu, typed
+from tests.frontend.sample_report import sample, sample_cpu, schema, typed
 
 
 def empty() -> dict[str, Any]:
@@ -107,13 +107,13 @@ def case(request: pytest.FixtureRequest) -> tuple[dict[str, Any], str]:
 
 
 def test_the_schema_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(report.schema())
-    assert report.schema()["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+    jsonschema.Draft202012Validator.check_schema(schema())
+    assert schema()["properties"]["schema_version"]["const"] == SCHEMA_VERSION
 
 
 def test_the_dataclasses_keep_to_the_schema() -> None:
     nothing = Report("m", "zcu104", "0.1.0")
-    jsonschema.validate(to_data(nothing), report.schema())
+    jsonschema.validate(to_data(nothing), schema())
     something = dataclasses.replace(
         nothing,
         mismatch=Mismatch("op", "tensor", (0, 1), 2, 3),
@@ -122,7 +122,7 @@ def test_the_dataclasses_keep_to_the_schema() -> None:
         operations=(OperationCost("a", "linear", 5),),
         memory_map=(MemoryRange("a", "weights", 0, 64),),
     )
-    jsonschema.validate(to_data(something), report.schema())
+    jsonschema.validate(to_data(something), schema())
     on_cpu = dataclasses.replace(
         nothing,
         operations=(OperationCost("a", "Linear+Gelu", 5, 60, low_us=0.5, high_us=1.5, limit="rows"),),
@@ -130,13 +130,13 @@ def test_the_dataclasses_keep_to_the_schema() -> None:
         published=(Published("ViT", 3.5, None, "fp32", "ncnn", 1000, 1.25, "clock", "a paper"),),
         artifact=CpuArtifact("neon", "aarch64", ("asimd",), 1, 2, 3),
     )
-    jsonschema.validate(to_data(on_cpu), report.schema())
-    assert set(to_data(something)) == set(report.schema()["properties"]) == set(sample()) == set(sample_cpu())
+    jsonschema.validate(to_data(on_cpu), schema())
+    assert set(to_data(something)) == set(schema()["properties"]) == set(sample()) == set(sample_cpu())
 
 
 @pytest.mark.long
 def test_json_keeps_to_the_schema(case: tuple[dict[str, Any], str]) -> None:
-    jsonschema.validate(json.loads(page.json_text(typed(case[0]))), report.schema())
+    jsonschema.validate(json.loads(page.json_text(typed(case[0]))), schema())
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_what_was_not_measured_is_null_and_never_absent(path: str) -> None:
         inside = inside[key]
     del inside[last]
     with pytest.raises(jsonschema.ValidationError, match=f"'{last}' is a required property"):
-        jsonschema.validate(data, report.schema())
+        jsonschema.validate(data, schema())
 
 
 def test_nothing_infinite_is_written() -> None:
