@@ -274,16 +274,16 @@ def _export_minilm(out: Path, wheels: Path) -> None:
 
 def sentences(texts: Mapping[str, str], count: int) -> list[str]:
     """Sentences of prose from reStructuredText, one to six in a row so that short and long texts occur."""
-    found = []
+    prose = []
     for name in sorted(texts):
         for paragraph in re.split(r"\n\s*\n", texts[name]):
             plain = " ".join(re.sub(r":\w+:`([^`<]*)[^`]*`", r"\1", paragraph).replace("`", "").replace("*", "").split())
-            found += [s for s in re.findall(r"[A-Z][^.!?|=]{25,300}[.!?](?= |$)", plain) if s.count(" ") > 4]
-    if not found:
+            prose += [s for s in re.findall(r"[A-Z][^.!?|=]{25,300}[.!?](?= |$)", plain) if s.count(" ") > 4]
+    if not prose:
         raise CannotMake("no sentences in scikit-learn's descriptions of its data sets")
     rows, at = [], 0
     for row in range(count):
-        rows.append(" ".join(found[(at + step) % len(found)] for step in range(1 + row % 6)))
+        rows.append(" ".join(prose[(at + step) % len(prose)] for step in range(1 + row % 6)))
         at += 1 + row % 6
     return rows
 

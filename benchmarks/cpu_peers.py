@@ -258,7 +258,7 @@ def missing(engine: Engine, features: Sequence[str]) -> list[str]:
 def versions(names: Sequence[str]) -> dict[str, str]:
     """Versions of the packages that the engines need."""
     packages = dict.fromkeys(package for name in names for package in ENGINES[name].packages)
-    return {package: found for package in packages if (found := _version(package))}
+    return {package: version for package in packages if (version := _version(package))}
 
 
 def _version(package: str) -> str:
@@ -373,10 +373,10 @@ class Peer:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def fail(self, what: str) -> None:
+    def fail(self, reason: str) -> None:
         """Ends the child and raises."""
         self.close()
-        raise PeerFailed(f"{ENGINES[self.job.engine].label} {what}: {self.said}")
+        raise PeerFailed(f"{ENGINES[self.job.engine].label} {reason}: {self.said}")
 
     def close(self) -> None:
         """Ends the child and waits for it; harmless when it is gone."""

@@ -52,7 +52,7 @@ def with_tokens(graph: Graph, before: int, after: int) -> Graph:
 
 def sentences(folder: Path = WORDNET) -> list[str]:
     """Definitions of six words and more, and example sentences, in WordNet's order."""
-    found: dict[str, None] = {}
+    texts: dict[str, None] = {}
     for part in ("noun", "verb", "adj", "adv"):
         path = folder / f"data.{part}"
         if not path.is_file():
@@ -63,8 +63,8 @@ def sentences(folder: Path = WORDNET) -> list[str]:
                 examples = re.findall(r'"([^"]*)"', gloss)
                 for text in (re.sub(r';?\s*"[^"]*"', "", gloss).strip(), *examples):
                     if text.count(" ") >= 5 and text.isascii():
-                        found.setdefault(text)
-    return list(found)
+                        texts.setdefault(text)
+    return list(texts)
 
 
 def tokenised(count: int, held_out: int, seed: int = 20) -> tuple[dict[str, Array], dict[str, Array]]:

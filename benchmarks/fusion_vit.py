@@ -52,8 +52,8 @@ def images(part: str) -> tuple[Array, Array]:
     """Normalised images (samples, 1, 28, 28) and labels of "train" or "t10k"."""
     sys.path.insert(0, str(EXAMPLES))
     fashion: Any = importlib.import_module("fashion_data")
-    found, labels = fashion.read_part(fashion.FOLDER, part)
-    return found.numpy(), labels.numpy()
+    pixels, labels = fashion.read_part(fashion.FOLDER, part)
+    return pixels.numpy(), labels.numpy()
 
 
 def train(name: str, folder: Path, say: Callable[[str], None]) -> None:

@@ -75,12 +75,12 @@ def main() -> int:
     table = [head, "|---|" + "---:|" * 5]
     print("\n".join(table), flush=True)
     for name in options.models.split(","):
-        (shared, tested), (own, _) = (runner(name, numerics) for numerics in ("shared", "target"))
+        (shared, tested), (target, _) = (runner(name, numerics) for numerics in ("shared", "target"))
         sample = {key: value[:1] for key, value in tested.items()}
-        times = [(burst_ms(shared, sample), burst_ms(own, sample)) for _ in range(options.rounds)]
+        times = [(burst_ms(shared, sample), burst_ms(target, sample)) for _ in range(options.rounds)]
         low, middle, high = statistics.quantiles([a / b for a, b in times], n=4)
         medians = " | ".join(f"{statistics.median(column):.3f}" for column in zip(*times, strict=True))
-        noise = " | ".join(f"{noise_db(infer, name, tested):.1f}" for infer in (shared, own))
+        noise = " | ".join(f"{noise_db(infer, name, tested):.1f}" for infer in (shared, target))
         table.append(f"| {name} | {medians} | {middle:.3f} ({low:.3f}-{high:.3f}) | {noise} |")
         print(table[-1], flush=True)
     if options.docs:

@@ -81,11 +81,11 @@ def load(folder: Path) -> TestSet:
         return TestSet(held["images"], targets, held["train_images"][:CALIBRATION])
 
 
-def score(task: str, found: Array, wanted: Array) -> float:
+def score(task: str, output: Array, wanted: Array) -> float:
     """In percent: top-1, intersection over union, F1."""
     if task == "class":
-        return 100.0 * float((found.reshape(len(wanted), -1).argmax(1) == wanted).mean())
-    inside, there = found.reshape(wanted.shape) > 0, wanted > 0
+        return 100.0 * float((output.reshape(len(wanted), -1).argmax(1) == wanted).mean())
+    inside, there = output.reshape(wanted.shape) > 0, wanted > 0
     both, either = int((inside & there).sum()), int((inside | there).sum())
     return 100.0 * both / either if task == "foreground" else 200.0 * both / (either + both)
 
@@ -95,8 +95,8 @@ def tasks_section(graphs: dict[str, Graph], data: TestSet) -> Section:
     figures = []
     scores: dict[str, dict[str, float]] = {}
     for name, graph in graphs.items():
-        found = outputs(graph, {"x": data.images})
-        scores[name] = {task: score(task, value, data.targets[task]) for task, value in found.items()}
+        results = outputs(graph, {"x": data.images})
+        scores[name] = {task: score(task, value, data.targets[task]) for task, value in results.items()}
     kinds = {"experts": "moe_fashion", "dense, all tasks": "dense_fashion"}
     for task, measure in TASKS.items():
         single = scores[f"single_{task}"][task]
@@ -123,11 +123,11 @@ def selection_section(graph: Graph, data: TestSet) -> Section:
     figures = [Figure("all tasks", _size(graph))]
     for task in TASKS:
         selected, _ = SelectExperts(task)(graph)
-        found = outputs(selected, {"x": data.images})[task]
-        worst = float(np.abs(found - whole[task]).max())
+        output = outputs(selected, {"x": data.images})[task]
+        worst = float(np.abs(output - whole[task]).max())
         figures.append(Figure(f"--task {task}", _size(selected)))
         figures.append(at_most(f"--task {task}: largest difference", worst, TOLERANCE, "{:.1e}"))
-        before = score(task, found, data.targets[task])
+        before = score(task, output, data.targets[task])
         for threshold in THRESHOLDS:
             fewer, _ = SelectExperts(task, threshold, samples)(graph)
             layers = [node.inputs[1].shape[2] for node in fewer.nodes() if isinstance(node.op, MoE)]

@@ -52,8 +52,8 @@ def sections(retrain: bool, folder: Path) -> list[Section]:
 
 
 def _log(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FUSED / f"{name}.json").read_text())
-    return found
+    log: dict[str, Any] = json.loads((FUSED / f"{name}.json").read_text())
+    return log
 
 
 def _removed(name: str) -> tuple[int, ...]:
@@ -97,10 +97,10 @@ def _accuracy(share: str) -> Section:
 
 def _budgets(share: str) -> Section:
     """What few images give: fused and removed with the same images and epochs, means over seeds."""
-    found = json.loads(KEPT.read_text())[f"{int(share) / 100:g}"]
+    kept_results = json.loads(KEPT.read_text())[f"{int(share) / 100:g}"]
     source = "trained earlier, log fused/budgets.json"
     figures: list[Figure] = []
-    for row in found["budgets"]:
+    for row in kept_results["budgets"]:
         removed, fused = (100 * float(np.mean(row[way])) for way in ("removal", "fused"))
         noise = float(np.mean([100 * np.sqrt(count) / TEST_IMAGES for count in row["differ"]]))
         gain = fused - removed
@@ -109,8 +109,10 @@ def _budgets(share: str) -> Section:
         text = f"{fused:.2f} % / {removed:.2f} %"
         figures.append(Figure(f"{name}: top-1, fused / removal", text, source=source, headline=True))
         figures.append(Figure(f"{name}: points above removal", f"{gain:.2f}", asked, reached, source))
-    chosen = "; ".join(f"{way} {recipe}" for way, recipe in found["recipes"].items())
-    line = f"Means over {len(found['budgets'][0]['fused'])} seeds. Recipes, chosen on held-out training images: {chosen}."
+    chosen = "; ".join(f"{way} {recipe}" for way, recipe in kept_results["recipes"].items())
+    line = (
+        f"Means over {len(kept_results['budgets'][0]['fused'])} seeds. Recipes, chosen on held-out training images: {chosen}."
+    )
     return Section(f"Fused blocks with few images: {SHARES[share]} of a Fashion-MNIST ViT gone", tuple(figures), (line,))
 
 
@@ -166,26 +168,26 @@ def _sentences(retrain: bool, folder: Path) -> list[Section]:
         from benchmarks.fusion_sentences import train
 
         try:
-            found = train(folder, lambda line: print(line, file=sys.stderr, flush=True))
+            results = train(folder, lambda line: print(line, file=sys.stderr, flush=True))
         except CannotMake as error:
             return [Section(title, (), (f"Not measured: {error}",))]
-        log.write_text(json.dumps(found, indent=1) + "\n")
-    found = json.loads(log.read_text())
+        log.write_text(json.dumps(results, indent=1) + "\n")
+    results = json.loads(log.read_text())
     figures: list[Figure] = []
     source = "trained earlier, log fused/minilm.json"
     for name in ("plain removal", "fused, not trained", "removal, fine-tuned", "fused"):
-        row = found[name]
+        row = results[name]
         text = f"{row['spearman']:.4f} / {row['pearson']:.4f}"
         figures.append(Figure(f"similarities, Spearman / Pearson, {name}", text, source=source, headline=True))
     for ours, theirs in (("fused, not trained", "plain removal"), ("fused", "removal, fine-tuned")):
-        gain = found[ours]["spearman"] - found[theirs]["spearman"]
-        parts = np.subtract(found[ours]["parts"], found[theirs]["parts"])
+        gain = results[ours]["spearman"] - results[theirs]["spearman"]
+        parts = np.subtract(results[ours]["parts"], results[theirs]["parts"])
         noise = float(parts.std(ddof=1) / np.sqrt(len(parts)))
         asked = f"more than its standard error, {noise:.4f}"
         figures.append(Figure(f"Spearman, {ours} above {theirs}", f"{gain:.4f}", asked, gain > noise, source))
-    facts = found["sentences"]
+    facts, macs = results["sentences"], [results[name]["macs"] / 1e6 for name in ("before", "fused")]
     line = (
         f"{facts['held out']} held-out sentences, all pairs; learned from {facts['learned from']} others, "
-        f"{facts['epochs']:g} epochs; products {found['before']['macs'] / 1e6:.0f} M to {found['fused']['macs'] / 1e6:.0f} M."
+        f"{facts['epochs']:g} epochs; products {macs[0]:.0f} M to {macs[1]:.0f} M."
     )
     return [Section(title, tuple(figures), (line,))]

@@ -92,11 +92,11 @@ def retrain(count: int, material: Material, work: Path, resume: bool) -> None:
     begun, used = time.monotonic(), time.process_time()
     progress = TimedLines(lambda line: print(line, flush=True), 30.0)
     split = train(graph, fleet, material, options(), checkpoints, resume, progress, say)
-    found = describe(MODEL.stem, graph, fleet, split, FleetPricing(fleet), options(), material, time.monotonic() - begun)
+    report = describe(MODEL.stem, graph, fleet, split, FleetPricing(fleet), options(), material, time.monotonic() - begun)
     say(f"options {options()}; {time.process_time() - used:,.0f} s of processor time, {time.monotonic() - begun:,.0f} s passed")
-    if found.accuracy is not None:
-        say(f"top-1 {100 * found.accuracy.split:.2f} %, whole model {100 * found.accuracy.whole:.2f} %")
-    keep(count, split_files(split, found), report_files(found)["report.json"], lines)
+    if report.accuracy is not None:
+        say(f"top-1 {100 * report.accuracy.split:.2f} %, whole model {100 * report.accuracy.whole:.2f} %")
+    keep(count, split_files(split, report), report_files(report)["report.json"], lines)
 
 
 def keep(count: int, files: Mapping[str, bytes], report: bytes, lines: Sequence[str]) -> None:
@@ -143,8 +143,8 @@ def whole_accuracy(graph: Graph, material: Material) -> float:
     """Top-1 of the model that is split."""
     from edgewright.passes.learn.measure import outputs
 
-    found: Array = outputs(graph, material.measure.inputs)[graph.output_names[0]].argmax(-1)
-    return float(np.mean(found == material.measure.targets["labels"]))
+    answers: Array = outputs(graph, material.measure.inputs)[graph.output_names[0]].argmax(-1)
+    return float(np.mean(answers == material.measure.targets["labels"]))
 
 
 def figures(result: Result, whole: float) -> tuple[Figure, ...]:
@@ -184,13 +184,13 @@ def sections(again: bool, folder: Path) -> list[Section]:
         for count in TRAINED:
             retrain(count, material, folder, resume=True)
     whole = whole_accuracy(graph, material)
-    kept = [count for count in TRAINED if (KEPT / f"devices{count}" / "manifest.json").is_file()]
-    results = [evaluate(count, material) for count in kept]
+    trained = [count for count in TRAINED if (KEPT / f"devices{count}" / "manifest.json").is_file()]
+    results = [evaluate(count, material) for count in trained]
     points = [(len(result.report.sub_models), result.accuracy) for result in results if result.accuracy is not None]
     if points:
         (folder / "accuracy.svg").write_text(accuracy_by_devices(whole, points) or "", encoding="utf-8")
     full = Figure("whole model: top-1", f"{100 * whole:.2f} %")
-    missing = [count for count in TRAINED if count not in kept]
+    missing = [count for count in TRAINED if count not in trained]
     rows = [figure for result in (*results, predict(graph)) for figure in figures(result, whole)]
     if 5 in missing:
         rows.append(Figure("5 devices: points lost", "not trained", f"at most {ASKED_LOST:.2f}", False, "nothing is kept"))

@@ -82,10 +82,10 @@ def _cpp_library(name: str, package: str, scratch: Path) -> Path:
         subprocess.run(["dpkg", "-x", str(archive), str(scratch / package)], check=True)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise CannotMake(hint) from error
-    found = next((scratch / package).rglob(name), None)
-    if found is None:
+    library = next((scratch / package).rglob(name), None)
+    if library is None:
         raise CannotMake(hint)
-    return found
+    return library
 
 
 def default_target(mcpu: str, mattr: Sequence[str]) -> dict[str, Any]:
@@ -120,14 +120,14 @@ def build(model: Any, target: Mapping[str, Any], fused: bool, out: Path) -> None
 def count(folder: Path, library: Path, value: Array, output_shape: Sequence[int], cpu: str, timeout_s: float) -> Counted:
     """One inference after an unmeasured one, on one thread. folder: of `runtime`. CannotMake when it fails."""
     with tempfile.TemporaryDirectory(prefix="edgewright-tvm-") as scratch:
-        given, made = Path(scratch) / "input", Path(scratch) / "output"
-        given.write_bytes(np.ascontiguousarray(value, np.float32).tobytes())
+        input_file, output_file = Path(scratch) / "input", Path(scratch) / "output"
+        input_file.write_bytes(np.ascontiguousarray(value, np.float32).tobytes())
         sizes = [str(n) for n in (value.ndim, *value.shape, int(np.prod(output_shape)))]
-        words = [str(folder / LIBRARIES[0]), str(library), str(given), str(made), *sizes]
+        words = [str(folder / LIBRARIES[0]), str(library), str(input_file), str(output_file), *sizes]
         one_thread = {"PATH": "/usr/bin:/bin", "TVM_NUM_THREADS": "1"}
         done = qemu.run(folder / PROGRAM, words, cpu, timeout_s, True, library_root(), one_thread)
         if done.exit_code:
             raise CannotMake(f"TVM's code ended with {done.exit_code} on {cpu}: {done.stderr.strip()[-500:]}")
         marks = dict(done.marks)
-        output = np.frombuffer(made.read_bytes(), np.float32).reshape(tuple(output_shape))
+        output = np.frombuffer(output_file.read_bytes(), np.float32).reshape(tuple(output_shape))
     return Counted(output, marks[1] - marks[0])

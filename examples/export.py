@@ -80,8 +80,8 @@ def largest_difference(model: nn.Module, path: Path, batch: int) -> float:
     with torch.no_grad():
         wanted = model(images)
     every = list(wanted.values()) if isinstance(wanted, dict) else [wanted]
-    found = session.run(output_names(model), {"x": images.numpy()})
-    return max(float(np.abs(np.asarray(f) - w.numpy()).max()) for f, w in zip(found, every, strict=True))
+    results = session.run(output_names(model), {"x": images.numpy()})
+    return max(float(np.abs(np.asarray(f) - w.numpy()).max()) for f, w in zip(results, every, strict=True))
 
 
 def export(model: nn.Module, path: Path, variant: str, dynamic_batch: bool = False) -> float:

@@ -31,9 +31,9 @@ def find(code: str) -> ErrorText:
 
 def text(code: str) -> str:
     """Return what is printed where there is no terminal: plain text, examples indented."""
-    found = find(code)
-    parts = [f"{found.code}: {found.title}"]
-    parts += [f"{heading}:\n{FENCE.sub(_indented, body)}" for heading, body in found.sections]
+    explained = find(code)
+    parts = [f"{explained.code}: {explained.title}"]
+    parts += [f"{heading}:\n{FENCE.sub(_indented, body)}" for heading, body in explained.sections]
     return "\n\n".join(parts)
 
 
@@ -42,10 +42,10 @@ def show(console: Console, code: str) -> None:
     from rich.markdown import Markdown
     from rich.text import Text
 
-    found = find(code)
+    explained = find(code)
     width = min(console.width, WIDEST)
-    console.print(Text.assemble((f"{found.code}", "bold red"), (f": {found.title}", "bold")), width=width)
-    for heading, body in found.sections:
+    console.print(Text.assemble((f"{explained.code}", "bold red"), (f": {explained.title}", "bold")), width=width)
+    for heading, body in explained.sections:
         console.print()
         console.print(Text(heading, "bold cyan"))
         for number, part in enumerate(FENCE.split(body)):  # every second part is an example

@@ -107,6 +107,6 @@ def optimise(
 def check_files(path: Path, source: ModelSource, data: str | Path | None = None) -> None:
     """Refuse early what could not be written later: a folder, an unwritable place, the model itself or its data."""
     named = {"model": source, "data": data}
-    read = {Path(file): what for what, file in named.items() if isinstance(file, str | os.PathLike)}
+    read = {Path(file): role for role, file in named.items() if isinstance(file, str | os.PathLike)}
     for written in (path, beside(path, ".report.html"), beside(path, ".report.json")):
         check_file(written, read)

@@ -306,13 +306,13 @@ def _hidden(node: Node, x: Node, tokens: int) -> Hidden:
         return evaluate(before, {x: (factors[:, None] * direction).astype(np.float32).reshape(x.shape)}).astype(np.float64)
 
     zero = entered(np.zeros(tokens))
-    one, numbered = entered(np.ones(tokens)) - zero, entered(np.arange(tokens)) - zero
+    alike, numbered = entered(np.ones(tokens)) - zero, entered(np.arange(tokens)) - zero
     once_each = sorted(range(before.type.rank), key=lambda axis: before.shape[axis] != tokens)  # a single token fits any axis
     for axis in once_each:
         size = before.shape[axis]
         if size % tokens:
             continue
-        a, b = (np.moveaxis(v, axis, 0).reshape(size, -1) for v in (one, numbered))
+        a, b = (np.moveaxis(v, axis, 0).reshape(size, -1) for v in (alike, numbered))
         norm = (a * a).sum(axis=1)
         if not (norm > 0).all():
             continue
@@ -333,8 +333,8 @@ def _first(hidden: Hidden, x: Node, tokens: int) -> tuple[Array, Array]:
         stop = min(start + tokens, width)
         probe = np.zeros((tokens, width), np.float32)
         probe[np.arange(stop - start), np.arange(start, stop)] = _LARGE
-        found = hidden.units_of(evaluate(before, {x: probe.reshape(x.shape)}))[: stop - start]
-        columns[start:stop] = (found - bias) / _LARGE
+        responses = hidden.units_of(evaluate(before, {x: probe.reshape(x.shape)}))[: stop - start]
+        columns[start:stop] = (responses - bias) / _LARGE
     return np.ascontiguousarray(columns.T), bias.astype(np.float32)
 
 
@@ -358,8 +358,8 @@ def _seconds(y: Node, logits: Node, hidden: list[Hidden], tokens: int) -> tuple[
         for start in range(0, len(rows), tokens):
             part, goes = rows[start : start + tokens], sent[start : start + tokens]
             spare = tokens - len(part)
-            found = value(np.pad(part, ((0, spare), (0, 0))), np.pad(goes, (0, spare)))
-            results.append(found[: len(part)])
+            values = value(np.pad(part, ((0, spare), (0, 0))), np.pad(goes, (0, spare)))
+            results.append(values[: len(part)])
         return np.concatenate(results)
 
     every = np.arange(experts)

@@ -67,14 +67,14 @@ def write_integer_hash_codes(emit: Emitter, node: Node, operands: Sequence[str])
     split = _heads_first(emit, operands[0], node.inputs[0], op.heads)
     columns = emit.exact((anchors.swapaxes(1, 2)[None] + 128).astype(np.uint8))
     products = arith.product(emit, arith.biased(emit, split), columns, 128, 128)
-    square, one = _squares(emit, split), emit.ints(1)
-    y, e = arith.inverse_square_root(emit, emit("Where", emit("Less", square, one), one, square))
+    square, unit = _squares(emit, split), emit.ints(1)
+    y, e = arith.inverse_square_root(emit, emit("Where", emit("Less", square, unit), unit, square))
     cosines = arith.round_shift_by(emit, emit("Mul", products, y), e, 16 - COSINE_FRACTION)
     steps = arith.round_shift(emit, emit("Mul", cosines, emit.ints(op.multiplier)), op.shift)
     distance = arith.clip(emit, emit("Sub", emit.ints(offset[None, :, None, :]), steps), 0, EXPONENT_MAX)
     margins = emit("MatMul", arith.power_of_two(emit, distance), emit.ints(coefficients.swapaxes(1, 2)[None]))
     reached = emit("GreaterOrEqual", margins, emit.ints(threshold[None, :, None, :]))
-    return _heads_last(emit, emit("Where", reached, one, emit.ints(-1)), node)
+    return _heads_last(emit, emit("Where", reached, unit, emit.ints(-1)), node)
 
 
 def write_integer_hash_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:

@@ -35,8 +35,8 @@ def to_html(report: ProfileReport) -> str:
         page.section("limits", page.Bullets(_limits(report))),
     ]
     footer = f"Edgewright {report.edgewright} · the same figures for programs: `profile.json`"
-    what = f"compiled for {report.target}, profiled on {where}"
-    return page.html(page.Page(report.model, what, _subtitle(report), _banners(report), _tiles(report), sections, footer))
+    caption = f"compiled for {report.target}, profiled on {where}"
+    return page.html(page.Page(report.model, caption, _subtitle(report), _banners(report), _tiles(report), sections, footer))
 
 
 def lines(report: ProfileReport) -> list[tuple[str, str]]:

@@ -268,10 +268,9 @@ def doctor(console: Console, checks: Iterable[Check], healthy: bool) -> None:
             grid.add_row(f"  {check.name}", Text(word, colour), plain(text))
     console.print(grid)
     console.print()
-    if healthy:
-        console.print(Text("Everything that compile and simulate need is installed.", "bold green"))
-    else:
-        console.print(Text("Something that compile or simulate needs is missing (see above).", "bold red"))
+    text = "Everything that compile and simulate need is installed."
+    missing = "Something that compile or simulate needs is missing (see above)."
+    console.print(Text(text, "bold green") if healthy else Text(missing, "bold red"))
 
 
 def _figure(value: object) -> str:

@@ -22,14 +22,14 @@ def report_files(report: SplitReport) -> dict[str, bytes]:
 
 def to_html(report: SplitReport) -> str:
     """Return the page of a split."""
-    what = f"split over {several(len(report.sub_models), 'device')}"
+    caption = f"split over {several(len(report.sub_models), 'device')}"
     subtitle = (
         f"{report.classes} classes, each device recognises some of them; {report.fusion.file} combines their features on "
         f"{report.fusion.device}"
     )
     banners = [page.Banner("Note.", reason) for reason in report.reasons]
     footer = f"Edgewright {report.edgewright} · the same figures for programs: `report.json`"
-    return page.html(page.Page(report.model, what, subtitle, banners, tiles(report), _sections(report), footer))
+    return page.html(page.Page(report.model, caption, subtitle, banners, tiles(report), _sections(report), footer))
 
 
 def tiles(report: SplitReport) -> tuple[page.Tile, ...]:

@@ -60,18 +60,18 @@ def unbatched_inputs(graph: Graph) -> frozenset[str]:
     return frozenset(node.op.name for node in graph.inputs if isinstance(node.op, Input) and node.op.unbatched)
 
 
-def sample_count(found: Shape, shape: Shape, unbatched: bool) -> int | None:
-    """Return how many samples an array of shape `found` holds for an input of `shape` (leading 1 included); None: no fit.
+def sample_count(actual: Shape, shape: Shape, unbatched: bool) -> int | None:
+    """Return how many samples an array of shape `actual` holds for an input of `shape` (leading 1 included); None: no fit.
 
     For an `unbatched` input also samples joined along the first axis of their own shape, as outputs are.
     """
-    if len(found) == len(shape) and found[1:] == shape[1:]:
-        return found[0]
-    if not unbatched or len(found) != len(shape) - 1:
+    if len(actual) == len(shape) and actual[1:] == shape[1:]:
+        return actual[0]
+    if not unbatched or len(actual) != len(shape) - 1:
         return None
-    if not found:
+    if not actual:
         return 1
-    return found[0] // shape[1] if found[1:] == shape[2:] and found[0] % shape[1] == 0 else None
+    return actual[0] // shape[1] if actual[1:] == shape[2:] and actual[0] % shape[1] == 0 else None
 
 
 def random_samples(
@@ -139,23 +139,23 @@ class SampleFile:
         """Return how messages refer to an array."""
         return f"array {name!r} in {self.path}"
 
-    def candidates(self, given: str) -> tuple[str, ...]:
+    def candidates(self, input_name: str) -> tuple[str, ...]:
         """Return the names under which an input's array may be found, the first choice first."""
-        return (given, *IMAGE_NAMES) if len(self.shapes) == 1 else (given,)
+        return (input_name, *IMAGE_NAMES) if len(self.shapes) == 1 else (input_name,)
 
     def choose(self, calibration: bool) -> dict[str, str]:
         """Return the name of the array for each input. CompileError D004 for inputs without one."""
         chosen: dict[str, str] = {}
         missing: list[str] = []
-        for given in self.shapes:
-            names = self.candidates(given)
+        for input_name in self.shapes:
+            names = self.candidates(input_name)
             if len(self.shapes) == 1:
                 names = (CALIBRATION_NAME, *names) if calibration else (*names, CALIBRATION_NAME)
             name = next((name for name in names if name in self.headers), None)
             if name is None:
-                missing.append(given)
+                missing.append(input_name)
             else:
-                chosen[given] = name
+                chosen[input_name] = name
         if missing:
             because = f"the file has {', '.join(map(repr, self.headers)) or 'no arrays'}"
             also = " or 'images'" if len(self.shapes) == 1 else ""
@@ -174,7 +174,10 @@ class SampleFile:
         if needed > budget:
             because = f"its arrays need {needed:,} bytes, and {budget:,} can be used"
             fail("D007", "data does not fit in memory", str(self.path), because, "use fewer samples")
-        return {given: self._values(given, name).reshape(-1, *self.shapes[given][1:]) for given, name in names.items()}
+        return {
+            input_name: self._values(input_name, name).reshape(-1, *self.shapes[input_name][1:])
+            for input_name, name in names.items()
+        }
 
     def labels(self, name: str, count: int) -> Array:
         """Return the labels of `count` samples."""
@@ -191,15 +194,15 @@ class SampleFile:
     def _check_headers(self, names: Mapping[str, str]) -> None:
         refusals: list[Diagnostic] = []
         counts: set[int] = set()
-        for given, name in names.items():
-            header, wanted, at = self.headers[name], self.shapes[given][1:], self.place(name)
-            if (because := _unfit(header.dtype, self.ranges.get(given))) is not None:
-                help_text = _type_help(header.dtype, given in self.ranges)
+        for input_name, name in names.items():
+            header, wanted, at = self.headers[name], self.shapes[input_name][1:], self.place(name)
+            if (because := _unfit(header.dtype, self.ranges.get(input_name))) is not None:
+                help_text = _type_help(header.dtype, input_name in self.ranges)
                 refusals.append(Diagnostic("D005", "data of the wrong type", at, because, help_text))
-            count = sample_count(header.shape, self.shapes[given], given in self.unbatched)
+            count = sample_count(header.shape, self.shapes[input_name], input_name in self.unbatched)
             if count is None:
                 shown, row = (" x ".join(map(str, shape)) for shape in (header.shape, wanted))
-                because = f"it is {shown or 'one number'}, and input {given!r} takes count x {row}"
+                because = f"it is {shown or 'one number'}, and input {input_name!r} takes count x {row}"
                 refusals.append(Diagnostic("D005", "data of the wrong shape", at, because, _SHAPE_HELP))
             elif count == 0:
                 refusals.append(Diagnostic("D005", "no samples", at, "the array is empty", "save at least one sample"))
@@ -214,11 +217,11 @@ class SampleFile:
         if refusals:
             raise CompileError(refusals)
 
-    def _values(self, given: str, name: str) -> Array:
+    def _values(self, input_name: str, name: str) -> Array:
         """Return an input's array in the model's type. CompileError D006 for values that it does not take."""
         array, at = self.read(name), self.place(name)
-        if given in self.ranges:
-            values, (low, high) = np.ascontiguousarray(array, np.int64), self.ranges[given]
+        if input_name in self.ranges:
+            values, (low, high) = np.ascontiguousarray(array, np.int64), self.ranges[input_name]
             if values.size and (int(values.min()) < low or int(values.max()) > high):
                 because = f"its values go from {values.min()} to {values.max()}, and the model takes {low} to {high}"
                 ids_help = "give ids as the model counts them (its own tokeniser does)"
@@ -235,7 +238,7 @@ class SampleFile:
 
 
 def check_arrays(
-    given: Mapping[str, Array],
+    arrays: Mapping[str, Array],
     shapes: Mapping[str, Shape],
     ranges: Mapping[str, Range],
     unbatched: Set[str] = NOTHING,
@@ -247,7 +250,7 @@ def check_arrays(
     checked: dict[str, Array] = {}
     for name, shape in shapes.items():
         wanted = f"(samples, {', '.join(map(str, shape[1:]))})"
-        array = np.asarray(given[name]) if name in given else None
+        array = np.asarray(arrays[name]) if name in arrays else None
         help_text = f"give finite values of shape {wanted}"
         if array is None:
             because: str | None = "it is missing"
@@ -266,7 +269,7 @@ def check_arrays(
             values = np.ascontiguousarray(array, np.int64 if name in ranges else np.float32)
             checked[name] = values.reshape(-1, *shape[1:])
     counts = {len(array) for array in checked.values()}
-    for name in sorted(set(given) - set(shapes)):
+    for name in sorted(set(arrays) - set(shapes)):
         help_text = f"the model's inputs are {', '.join(shapes)}"
         message = f"the model has no input '{plain(name)}'"
         refusals.append(Diagnostic("D008", message, plain(name), "an array has this name", help_text))
@@ -284,8 +287,8 @@ def _unfit(dtype: np.dtype[np.generic], allowed: Range | None) -> str | None:
         return None if dtype.kind == "f" else f"its elements are {dtype}, and the model takes float32"
     if dtype.kind in ("iub" if allowed == MASK else "iu"):
         return None
-    what = "0 and 1, as booleans or integers" if allowed == MASK else "integers"
-    return f"its elements are {dtype}, and the model takes {what}"
+    wanted = "0 and 1, as booleans or integers" if allowed == MASK else "integers"
+    return f"its elements are {dtype}, and the model takes {wanted}"
 
 
 def _type_help(dtype: np.dtype[np.generic], integer: bool) -> str:

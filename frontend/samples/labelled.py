@@ -143,11 +143,11 @@ class _Reader(files.SampleFile):
     def names(self, prefix: str) -> dict[str, str] | None:
         """Return the array for each input under this prefix; None where one has none."""
         names = {}
-        for given in self.shapes:
-            present = [prefix + name for name in self.candidates(given) if prefix + name in self.headers]
+        for input_name in self.shapes:
+            present = [prefix + name for name in self.candidates(input_name) if prefix + name in self.headers]
             if not present:
                 return None
-            names[given] = present[0]
+            names[input_name] = present[0]
         return names
 
     def samples(self, names: Mapping[str, str], prefix: str) -> Labelled:
