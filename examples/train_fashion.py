@@ -33,18 +33,12 @@ class Example:
     rate: float
 
 
+DATA: dict[str, Any] = {"image": 28, "channels": 1, "classes": 10}
 EXAMPLES = {
-    "vit_fashion": Example(ViTConfig(image=28, patch=4, channels=1, classes=10, width=64, heads=2, depth=4), ViT, 32, 1.5e-3),
-    "vit_deep": Example(ViTConfig(image=28, patch=4, channels=1, classes=10, width=48, heads=3, depth=12), ViT, 10, 2e-3),
-    "vit_fine": Example(
-        ViTConfig(image=28, patch=2, channels=1, classes=10, width=32, heads=2, depth=4, pool="avg"), ViT, 9, 2e-3
-    ),
-    "pyramid_fine": Example(
-        PyramidConfig(image=28, patch=2, channels=1, classes=10, widths=(32, 48), heads=(2, 3), depths=(2, 2)),
-        Pyramid,
-        6,
-        2e-3,
-    ),
+    "vit_fashion": Example(ViTConfig(**DATA, patch=4, width=64, heads=2, depth=4), ViT, 32, 1.5e-3),
+    "vit_deep": Example(ViTConfig(**DATA, patch=4, width=48, heads=3, depth=12), ViT, 10, 2e-3),
+    "vit_fine": Example(ViTConfig(**DATA, patch=2, width=32, heads=2, depth=4, pool="avg"), ViT, 9, 2e-3),
+    "pyramid_fine": Example(PyramidConfig(**DATA, patch=2, widths=(32, 48), heads=(2, 3), depths=(2, 2)), Pyramid, 6, 2e-3),
 }
 
 

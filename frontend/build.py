@@ -32,6 +32,7 @@ from edgewright.passes.manifest import read_figures, read_files
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
 from edgewright.passes.quantisation.sqnr import sqnr_rows
 from edgewright.passes.results import OutputAccuracy
+from edgewright.passes.structure.sub_model_shape import footprint
 from edgewright.targets.device import load_supported
 
 EVALUATION_MACS = 4e10
@@ -171,17 +172,11 @@ def _measured(
     """Return the figures, and keep a few of the samples with the bundle."""
     files[SAMPLES_FILE] = npz(calibration.first(KEPT_SAMPLES).inputs)
     kind = "random" if calibration.is_random else "data"
-    return Measured(accuracy, layers, kind, calibration.count, parameters_of(graph))
-
-
-def parameters_of(graph: Graph) -> int:
-    """Return how many values all float constants have."""
-    return sum(node.type.size for node in graph.nodes() if node.op.kind == "Constant" and node.type.is_float)
+    return Measured(accuracy, layers, kind, calibration.count, footprint(graph).parameters)
 
 
 def affordable(graph: Graph, evaluation: Labelled | None) -> Labelled | None:
     """Return as many labelled samples as may be spent on one figure; None without targets."""
     if evaluation is None or not targets_of(graph, evaluation):
         return None
-    macs = max(1, sum(node.work.macs for node in graph.nodes()))
-    return evaluation.first(max(1, int(EVALUATION_MACS / macs)))
+    return evaluation.first(max(1, int(EVALUATION_MACS / max(1, footprint(graph).macs))))

@@ -33,7 +33,7 @@ def text(code: str) -> str:
     """Return what is printed where there is no terminal: plain text, examples indented."""
     explained = find(code)
     parts = [f"{explained.code}: {explained.title}"]
-    parts += [f"{heading}:\n{FENCE.sub(_indented, body)}" for heading, body in explained.sections]
+    parts += [f"{heading}:\n{FENCE.sub(lambda fenced: _indent(fenced[1]), body)}" for heading, body in explained.sections]
     return "\n\n".join(parts)
 
 
@@ -52,7 +52,7 @@ def show(console: Console, code: str) -> None:
             if number and part.strip():
                 console.print()
             if number % 2:
-                console.print(Text(_indent(part.rstrip("\n"))), soft_wrap=True, highlight=False)
+                console.print(Text(_indent(part)), soft_wrap=True, highlight=False)
             elif part.strip():
                 console.print(Markdown(part.strip()), width=width)
 
@@ -62,9 +62,5 @@ def overview() -> str:
     return "\n".join(f"{code}  {error_texts.read(code).title}" for code in error_texts.codes())
 
 
-def _indented(fenced: re.Match[str]) -> str:
-    return _indent(fenced[1].rstrip("\n"))
-
-
 def _indent(lines: str) -> str:
-    return "\n".join(f"    {line}".rstrip() for line in lines.split("\n"))
+    return "\n".join(f"    {line}".rstrip() for line in lines.rstrip("\n").split("\n"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewright import __version__
-from edgewright.frontend.build import parameters_of, source_name
+from edgewright.frontend.build import source_name
 from edgewright.frontend.files.publish import check_file, replace_files
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
 from edgewright.frontend.pricing import Pricing
@@ -22,6 +22,7 @@ from edgewright.frontend.target import Clock
 from edgewright.passes import results
 from edgewright.passes.ir import Graph
 from edgewright.passes.pipeline import optimise as exact_passes
+from edgewright.passes.structure.sub_model_shape import footprint
 from edgewright.passes.transform import Progress
 from edgewright.targets.device import load
 
@@ -86,14 +87,15 @@ def optimise(
         final, statistics = exact_passes(done.graph)
         content = with_own_names(write_float(final), final).SerializeToString(deterministic=True)
     nodes = f"exact passes: {statistics[0].nodes_before} nodes before, {statistics[-1].nodes_after} after"
+    size = footprint(final)
     report = results.Report(
         model=source_name(source),
         target=device.name,
         edgewright=__version__,
         part=device.part,
         precision=pricing.precision,
-        macs=sum(node.work.macs for node in final.nodes()),
-        parameters=parameters_of(final),
+        macs=size.macs,
+        parameters=size.parameters,
         **clock.figures(),
         changes=done.changes,
         notes=(*done.notes, *((f"No approximate pass was requested; {nodes}.",) if not done.changes else ())),
