@@ -67,9 +67,9 @@ def latency_sections(report: Report) -> tuple[page.Section, ...]:
     if not report.latency:
         return ()
     first = report.latency[0]
-    rows = [
-        (threads_of(row.threads), f"{about(row.low_ms)} ms", f"{about(row.high_ms)} ms", _limits(row)) for row in report.latency
-    ]
+    rows = []
+    for row in report.latency:
+        rows.append((threads_of(row.threads), f"{about(row.low_ms)} ms", f"{about(row.high_ms)} ms", _limits(row)))
     estimates = page.Table(("threads", "at best", "at worst", "held back by (share of the time)"), rows, text=(3,), wraps=True)
     ends = page.FactTable((("at best means", first.assumptions_low), ("at worst means", first.assumptions_high)))
     others: tuple[page.Heading | page.Table, ...] = ()

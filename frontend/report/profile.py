@@ -86,16 +86,16 @@ def _tiles(report: ProfileReport) -> list[page.Tile]:
             page.Tile("Speed", f"{best.gop_per_s:,.1f} GOP/s", f"{best.per_second:,.0f} inferences per second, {threads}"),
         ]
     if counted := report.instructions:
-        tiles.append(
-            page.Tile("Instructions of one inference", si(counted.per_inference), _relative(counted).removeprefix(", "))
-        )
+        relative = _relative(counted).removeprefix(", ")
+        tiles.append(page.Tile("Instructions of one inference", si(counted.per_inference), relative))
     verdict, how = _verdict(report)
     mood: page.Mood = "none" if report.check.right is None else "good" if report.check.right else "bad"
     tiles.append(page.Tile("Outputs", verdict, how, mood))
     power = report.power
-    for rail in [rail for rail in power.rails if rail.name == power.input_rail][:1] if power else ():
-        note = f"{rail.busy_mw / 1e3:.2f} W on {rail.name} while it runs"
-        tiles.append(page.Tile("Energy of one inference", f"{rail.mj_per_inference:.3g} mJ", note))
+    feeding = [rail for rail in power.rails if rail.name == power.input_rail] if power else []
+    if feeding:
+        note = f"{feeding[0].busy_mw / 1e3:.2f} W on {feeding[0].name} while it runs"
+        tiles.append(page.Tile("Energy of one inference", f"{feeding[0].mj_per_inference:.3g} mJ", note))
     return tiles
 
 
@@ -131,11 +131,9 @@ def _step_section(report: ProfileReport) -> page.Section:
     measured = (*(several(number, "thread") for number in threads), *(("share", "GOP/s", "GB/s") if threads else ()))
     columns = ("step", "kind", "products (MACs)", "bytes touched", *measured)
     blocks = (*time_blocks(costs), page.Table(columns, rows, text=(1,), fold=f"All {several(len(rows), 'step')}"))
-    return (
-        page.section("time", *blocks, tag=f"measured, {several(threads[0], 'thread')}")
-        if threads
-        else page.section("program", *blocks)
-    )
+    if not threads:
+        return page.section("program", *blocks)
+    return page.section("time", *blocks, tag=f"measured, {several(threads[0], 'thread')}")
 
 
 def _instruction_sections(report: ProfileReport) -> list[page.Section]:
@@ -221,13 +219,8 @@ def _next_steps(report: ProfileReport) -> list[tuple[str, str]]:
 
 def _limits(report: ProfileReport) -> tuple[str, ...]:
     device = report.device
-    applying = {
-        "profiled": bool(report.runs),
-        "rpc": device.name.startswith("rpc:"),
-        "emulated": device.emulated,
-        "single": True,
-    }
-    return page.sentences(*(name for name, applies in applying.items() if applies))
+    named = {"profiled": bool(report.runs), "rpc": device.name.startswith("rpc:"), "emulated": device.emulated}
+    return page.sentences(*(name for name, applies in named.items() if applies), "single")
 
 
 def _verdict(report: ProfileReport) -> tuple[str, str]:

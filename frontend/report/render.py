@@ -268,9 +268,9 @@ def doctor(console: Console, checks: Iterable[Check], healthy: bool) -> None:
             grid.add_row(f"  {check.name}", Text(word, colour), plain(text))
     console.print(grid)
     console.print()
-    text = "Everything that compile and simulate need is installed."
-    missing = "Something that compile or simulate needs is missing (see above)."
-    console.print(Text(text, "bold green") if healthy else Text(missing, "bold red"))
+    complete = "Everything that compile and simulate need is installed."
+    lacking = "Something that compile or simulate needs is missing (see above)."
+    console.print(Text(complete, "bold green") if healthy else Text(lacking, "bold red"))
 
 
 def _figure(value: object) -> str:
