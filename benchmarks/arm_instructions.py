@@ -107,11 +107,11 @@ def rows(counter: Counter) -> None:
 
 def floats(counter: Counter) -> None:
     n = WIDTH
-    x, one, total = np.zeros(n, np.float32), np.ones(n, np.float32), np.zeros(1, np.float32)
+    x, ones, total = np.zeros(n, np.float32), np.ones(n, np.float32), np.zeros(1, np.float32)
     for m in (197, n):
         counter(f"softmax_f32 {m}", m, "ew_softmax_f32", x, m, total, 0.125)
     for m in (192, n):
-        counter(f"layer_norm_f32 {m}", m, "ew_layer_norm_f32", x, one, one, m, x, 1e-6)
+        counter(f"layer_norm_f32 {m}", m, "ew_layer_norm_f32", x, ones, ones, m, x, 1e-6)
     for name in ("gelu", "gelu_tanh", "sigmoid", "silu", "tanh", "erf", "exp"):
         counter(f"{name}_f32", n, f"ew_{name}_f32", x, n, x)
 

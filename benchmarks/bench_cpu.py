@@ -20,14 +20,15 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from benchmarks import pages
-from benchmarks.cpu_models import MODELS, Arrays, CannotMake, data_path, model_path, split
+from benchmarks.cpu_models import MODELS, CannotMake, data_path, model_path, split
 from benchmarks.cpu_peers import ENGINES, Array, Job, Peer, PeerFailed, compile_seconds, missing, prepared, versions
 
 ROOT = Path(__file__).parents[1]
@@ -75,26 +76,26 @@ def agreement(reference: Sequence[Array], outputs: Sequence[Array], mask: Array 
     mean over them, as sentence embeddings are made.
     """
     largest, signal, noise = 0.0, 0.0, 0.0
-    found: dict[str, float] = {}
-    for wanted, given in zip(reference, outputs, strict=True):
-        if wanted.shape != given.shape:
-            raise PeerFailed(f"an output has shape {given.shape}, and the reference's has {wanted.shape}")
+    measures: dict[str, float] = {}
+    for wanted, output in zip(reference, outputs, strict=True):
+        if wanted.shape != output.shape:
+            raise PeerFailed(f"an output has shape {output.shape}, and the reference's has {wanted.shape}")
         if mask is not None and wanted.shape[: mask.ndim] == mask.shape:
-            found["least_cosine"] = min(found.get("least_cosine", 1.0), _least_cosine(wanted, given, mask))
-            wanted, given = wanted[mask != 0], given[mask != 0]
+            measures["least_cosine"] = min(measures.get("least_cosine", 1.0), _least_cosine(wanted, output, mask))
+            wanted, output = wanted[mask != 0], output[mask != 0]
         elif wanted.ndim == 2 and wanted.shape[1] > 1:
-            found["same_answer"] = float((wanted.argmax(1) == given.argmax(1)).mean())
-        exact, difference = wanted.astype(np.float64), given.astype(np.float64) - wanted
+            measures["same_answer"] = float((wanted.argmax(1) == output.argmax(1)).mean())
+        exact, difference = wanted.astype(np.float64), output.astype(np.float64) - wanted
         largest = float(np.maximum(largest, np.abs(difference).max(initial=0.0)))  # keeps nan, as max() does not
         signal, noise = signal + float((exact**2).sum()), noise + float((difference**2).sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         decibels = 10 * float(np.log10(np.float64(signal) / noise)) if noise else float("inf")
-    return {"max_difference": largest, "sqnr_db": decibels, **found}
+    return {"max_difference": largest, "sqnr_db": decibels, **measures}
 
 
-def _least_cosine(wanted: Array, given: Array, mask: Array) -> float:
+def _least_cosine(wanted: Array, output: Array, mask: Array) -> float:
     """Of the means over the tokens that count, (samples, tokens, width), the smallest over the samples."""
-    means = [np.einsum("stw,st->sw", array.astype(np.float64), mask != 0) for array in (wanted, given)]
+    means = [np.einsum("stw,st->sw", array.astype(np.float64), mask != 0) for array in (wanted, output)]
     lengths = np.linalg.norm(means[0], axis=1) * np.linalg.norm(means[1], axis=1)
     return float(((means[0] * means[1]).sum(1) / np.maximum(lengths, 1e-30)).min())
 
@@ -122,8 +123,7 @@ class OtherLoad:
         self.start, self.before = time.monotonic(), self._used()
 
     def _used(self) -> float:
-        own = time.process_time() + sum(peer.cpu_seconds() for peer in self.peers)
-        return _busy_seconds() - own
+        return _busy_seconds() - time.process_time() - sum(peer.cpu_seconds() for peer in self.peers)
 
     def cores(self) -> float:
         """Mean number of cores since the start, at least 0."""
@@ -143,14 +143,13 @@ def interleaved(peers: Mapping[str, Peer], rounds: int) -> dict[str, list[list[i
 
 def figures(bursts: Mapping[str, list[list[int]]], agreements: Mapping[str, dict[str, float]]) -> dict[str, Figure]:
     """Medians, minima and ratios to the reference, which has to be among them."""
-    every = {name: [time_ns for burst in rows for time_ns in burst] for name, rows in bursts.items()}
+    every = {name: [time_ns for burst in rounds for time_ns in burst] for name, rounds in bursts.items()}
     medians = {name: statistics.median(times) for name, times in every.items()}
     minima = {name: min(times) for name, times in every.items()}
-    base = [statistics.median(burst) for burst in bursts[REFERENCE]]
+    of_rounds = {name: [statistics.median(burst) for burst in rounds] for name, rounds in bursts.items()}
     result = {}
-    for name, rows in bursts.items():
-        per_round = [own / statistics.median(burst) for own, burst in zip(base, rows, strict=True)]
-        low, high = (float(np.quantile(per_round, q)) for q in (0.25, 0.75))
+    for name in bursts:
+        low, high = np.quantile(np.divide(of_rounds[REFERENCE], of_rounds[name]), (0.25, 0.75)).tolist()
         result[name] = Figure(
             median_ms=medians[name] / 1e6,
             minimum_ms=minima[name] / 1e6,
@@ -172,10 +171,6 @@ def model_inputs(path: Path) -> list[str]:
     return [value.name for value in graph.input if value.name not in held]
 
 
-def _mask(samples: Arrays) -> Array | None:
-    return samples.get("attention_mask")
-
-
 def measure(name: str, engines: Sequence[str], threads: int, rounds: int) -> Measured:
     """All engines on one model; CannotMake without the model."""
     model, data = model_path(MODELS[name]), data_path(MODELS[name])
@@ -184,7 +179,7 @@ def measure(name: str, engines: Sequence[str], threads: int, rounds: int) -> Mea
     agreements: dict[str, dict[str, float]] = {}
     failures: dict[str, str] = {}
     reference: list[Array] = []
-    mask = _mask(split(data, inputs)[1])
+    mask = split(data, inputs)[1].get("attention_mask")
     try:
         for engine in engines:
             print(f"{name}, {threads} thread{'s' * (threads > 1)}: {ENGINES[engine].label} …", file=sys.stderr, flush=True)
@@ -211,8 +206,7 @@ def measure(name: str, engines: Sequence[str], threads: int, rounds: int) -> Mea
 def machine() -> dict[str, Any]:
     """The CPU's name and the features that the engines choose by, cores, load and Python."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
-    pairs = (line.partition(":") for line in text.splitlines())
-    lines = {name.strip(): value.strip() for name, _, value in pairs}
+    lines = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
     flags = (lines.get("flags") or lines.get("Features") or "").split()
     return {
         "cpu": lines.get("model name") or platform.processor() or platform.machine(),
@@ -237,10 +231,10 @@ def table(results: Mapping[str, Mapping[str, Figure]], engines: Sequence[str]) -
     """The terminal's table: a block for each model, a line for each engine."""
     lines = []
     title = f"{'median ms':>10}{'min ms':>10}{'ratio (quartiles)':>20}{'by minima':>11}{'max diff':>10}{'SQNR dB':>9}  agrees"
-    for name, found in results.items():
+    for name, by_engine in results.items():
         lines.append(f"{name:27}{title}")
         for engine in engines:
-            if figure := found.get(engine):
+            if figure := by_engine.get(engine):
                 near = figure.agreement
                 agrees = [f"same class {near['same_answer']:.0%}"] if "same_answer" in near else []
                 agrees += [f"cosine >= {near['least_cosine']:.3f}"] if "least_cosine" in near else []
@@ -261,9 +255,9 @@ def markdown(results: Results, engines: Sequence[str], where: Mapping[str, Any],
     for threads, models in results.items():
         head = [f"{threads} thread{'s' * (threads > 1)}", "onnxruntime fp32, ms", *(ENGINES[name].label for name in others)]
         lines += ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-        for name, found in models.items():
-            if REFERENCE in found:
-                row = [name, f"{found[REFERENCE].median_ms:.2f}", *(cell(found.get(engine)) for engine in others)]
+        for name, by_engine in models.items():
+            if REFERENCE in by_engine:
+                row = [name, f"{by_engine[REFERENCE].median_ms:.2f}", *(cell(by_engine.get(engine)) for engine in others)]
                 lines.append("| " + " | ".join(row) + " |")
         lines.append("")
     packages = ", ".join(f"{package} {version}" for package, version in where["versions"].items())
@@ -283,12 +277,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     for name, known in (("models", MODELS), ("engines", ENGINES)):
         chosen = list(dict.fromkeys(getattr(options, name).split(",")))
-        if unknown := [one for one in chosen if one not in known]:
+        if unknown := [word for word in chosen if word not in known]:
             parser.error(f"--{name}: {', '.join(unknown)} not among {', '.join(known)}")
         setattr(options, name, chosen)
     if not options.threads.replace(",", "").isdecimal() or options.rounds < 1:
         parser.error("--threads takes numbers like 1,2 and --rounds a positive number")
-    options.threads = [int(one) for one in options.threads.split(",")]
+    options.threads = [int(count) for count in options.threads.split(",")]
     options.engines = [REFERENCE, *(engine for engine in options.engines if engine != REFERENCE)]
     return options
 
@@ -341,10 +335,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _write(path: Path, results: Results, reasons: dict[str, str], where: dict[str, Any]) -> None:
     """All figures as JSON; infinite and undefined ones are null."""
-    data = {
-        str(threads): {name: {engine: asdict(figure) for engine, figure in found.items()} for name, found in models.items()}
-        for threads, models in results.items()
-    }
+    data = msgspec.to_builtins(results, str_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {"machine": {**where, "load_at_end": os.getloadavg()[0]}, "threads": data, "failures": reasons}
     path.write_text(json.dumps(_finite(document), indent=1) + "\n", encoding="utf-8")

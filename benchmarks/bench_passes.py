@@ -33,9 +33,9 @@ def measure(techniques: list[str], retrain: bool) -> list[Section]:
         module = importlib.import_module(f"benchmarks.passes_{name}")
         folder = OUTPUT / name
         folder.mkdir(parents=True, exist_ok=True)
-        found: list[Section] = module.sections(retrain, folder)
-        print(markdown(found), file=sys.stderr, flush=True)
-        sections += found
+        measured: list[Section] = module.sections(retrain, folder)
+        print(markdown(measured), file=sys.stderr, flush=True)
+        sections += measured
     return sections
 
 
@@ -51,13 +51,13 @@ def main() -> None:
         parser.error(f"no technique is called {', '.join(unknown)}; there are {', '.join(TECHNIQUES)}")
     if options.docs and wanted != list(TECHNIQUES):
         parser.error("--docs takes all techniques")
-    found = measure(wanted, options.retrain)
-    text = markdown(found)
+    measured = measure(wanted, options.retrain)
+    text = markdown(measured)
     (OUTPUT / "figures.md").write_text(text)
     print(text)
     if options.docs:
         TABLES.write_text(HEAD + text)
-        pages.put("bench-passes", summary(found))
+        pages.put("bench-passes", summary(measured))
     missed = sum(line.count("| no |") for line in text.splitlines())
     print(f"{missed} figure(s) short of what was asked" if missed else "every figure reached", file=sys.stderr)
 

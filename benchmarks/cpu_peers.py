@@ -23,13 +23,16 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.cpu_models import CALIBRATION, Arrays, split
+
+if TYPE_CHECKING:
+    from edgewright.targets.cpu.artifact import Artifact
 
 ROOT = Path(__file__).parents[1]
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -199,17 +202,20 @@ def _quantise_openvino(job: Job, folder: Path) -> None:
 
 
 def _edgewright(job: Job) -> Run:
-    """Integer outputs are turned into the numbers that they stand for, as the other engines return them."""
     from edgewright.targets.cpu.artifact import Artifact
+
+    return real_outputs(Artifact.open(Path(job.prepared) / "artifact"), job.threads)
+
+
+def real_outputs(artifact: Artifact, threads: int) -> Run:
+    """One inference; integer outputs are turned into the numbers that they stand for, as the other engines return them."""
     from edgewright.targets.cpu.runtime import real
 
-    artifact = Artifact.open(Path(job.prepared) / "artifact")
-    run = artifact.runner(threads=job.threads)
-    tensors = artifact.manifest.outputs
+    run = artifact.runner(threads=threads)
 
     def infer(sample: Arrays) -> list[Array]:
-        found = run(sample)
-        return [real(tensor, found[tensor.name]) for tensor in tensors]
+        outputs = run(sample)
+        return [real(tensor, outputs[tensor.name]) for tensor in artifact.manifest.outputs]
 
     return infer
 
@@ -252,7 +258,7 @@ def missing(engine: Engine, features: Sequence[str]) -> list[str]:
 def versions(names: Sequence[str]) -> dict[str, str]:
     """Versions of the packages that the engines need."""
     packages = dict.fromkeys(package for name in names for package in ENGINES[name].packages)
-    return {package: found for package in packages if (found := _version(package))}
+    return {package: version for package in packages if (version := _version(package))}
 
 
 def _version(package: str) -> str:
@@ -298,7 +304,7 @@ def prepared(job: Job) -> Job:
             raise PeerFailed(f"{engine.label}: {done.stderr.strip()[-1500:]}")
 
     folder = cache.entry("bench_peers", cache.key({}, parts), make)
-    return Job(**{**asdict(job), "prepared": str(folder)})
+    return replace(job, prepared=str(folder))
 
 
 def _environment(threads: int) -> dict[str, str]:
@@ -367,10 +373,10 @@ class Peer:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def fail(self, what: str) -> None:
+    def fail(self, reason: str) -> None:
         """Ends the child and raises."""
         self.close()
-        raise PeerFailed(f"{ENGINES[self.job.engine].label} {what}: {self.said}")
+        raise PeerFailed(f"{ENGINES[self.job.engine].label} {reason}: {self.said}")
 
     def close(self) -> None:
         """Ends the child and waits for it; harmless when it is gone."""

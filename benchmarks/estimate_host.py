@@ -48,25 +48,25 @@ def compare(path: str, precision: str, threads: int, seconds: float = 3.0) -> di
         entry = tvm.runtime.load_module(str(library))[ENTRY]
         blocks = [np.frombuffer(built.weights or b"\0", np.uint8), np.zeros(max(built.workspace_bytes, 1), np.uint8)]
         ends = [*(samples.inputs[name][:1] for name in samples.inputs), *(np.zeros(o.shape, o.dtype) for o in program.outputs)]
-        given = [tvm.runtime.tensor(np.ascontiguousarray(one)) for one in (*blocks, *ends)]
+        arguments = [tvm.runtime.tensor(np.ascontiguousarray(array)) for array in (*blocks, *ends)]
         times: list[float] = []
         began = time.perf_counter()
         while len(times) < 20 or time.perf_counter() - began < seconds:
             start = time.perf_counter()
-            entry(0, len(program.steps), *given)
+            entry(0, len(program.steps), *arguments)
             times.append((time.perf_counter() - start) * 1e3)
-    found = estimate(works_of(program), host, threads)
+    estimated = estimate(works_of(program), host, threads)
     return {
         "model": Path(path).name,
         "precision": precision,
-        "core": found.core,
-        "variant": found.variant,
+        "core": estimated.core,
+        "variant": estimated.variant,
         "threads": threads,
-        "macs": found.macs,
-        "low_ms": found.low_ms,
+        "macs": estimated.macs,
+        "low_ms": estimated.low_ms,
         "median_ms": float(np.median(times)),
         "least_ms": min(times),
-        "high_ms": found.high_ms,
+        "high_ms": estimated.high_ms,
     }
 
 

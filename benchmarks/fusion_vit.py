@@ -21,7 +21,7 @@ from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.transform import Pass
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -52,8 +52,8 @@ def images(part: str) -> tuple[Array, Array]:
     """Normalised images (samples, 1, 28, 28) and labels of "train" or "t10k"."""
     sys.path.insert(0, str(EXAMPLES))
     fashion: Any = importlib.import_module("fashion_data")
-    found, labels = fashion.read_part(fashion.FOLDER, part)
-    return found.numpy(), labels.numpy()
+    pixels, labels = fashion.read_part(fashion.FOLDER, part)
+    return pixels.numpy(), labels.numpy()
 
 
 def train(name: str, folder: Path, say: Callable[[str], None]) -> None:

@@ -8,12 +8,10 @@ from benchmarks import pages
 from benchmarks.bench import MEMORIES
 
 
-def cells(name: str, label: str, table: int = 0) -> dict[str, str]:
-    """A row of a page's table by the head of its columns. table: which one, where the page has several between the marks.
-
-    KeyError when there is no such row."""
+def cells(name: str, label: str) -> dict[str, str]:
+    """A row of a page's first table by the head of its columns. KeyError when there is no such row."""
     blocks = [block.splitlines() for block in pages.table(name).split("\n\n") if block.startswith("|")]
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in blocks[table]]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in blocks[0]]
     for row in rows:
         if row[0] == label:
             return dict(zip(head[1:], row[1:], strict=True))
@@ -54,10 +52,8 @@ def _cpu() -> Iterator[tuple[str, str]]:
     titles = {"deit_tiny": "DeiT-Tiny", "vit_s_focus": "ViT-S/14", "minilm": "MiniLM-L6"}
     for name, title in titles.items():
         row = cells("bench-cpu", name)
-        yield (
-            f"{title} int8, 1 CPU thread, speed-up over onnxruntime fp32",
-            f"{row['Edgewright int8']}; OpenVINO int8 {row['OpenVINO int8']}",
-        )
+        figures = f"{row['Edgewright int8']}; OpenVINO int8 {row['OpenVINO int8']}"
+        yield f"{title} int8, 1 CPU thread, speed-up over onnxruntime fp32", figures
 
 
 def _passes() -> Iterator[tuple[str, str]]:
@@ -68,17 +64,14 @@ def _passes() -> Iterator[tuple[str, str]]:
         "mixture of 16 experts, 4 chosen, 197 tokens, fp32, 1 thread: speed-up over onnxruntime (dense)",
         measured("Experts: 16, top 4", "197 tokens, width 192: fp32 beside dense"),
     )
-    yield (
-        "3 of 12 blocks fused: accuracy points lost; int8 latency over that of 12 blocks",
-        f"{measured('Fused blocks: 3 of 12', 'points lost by fusion')}; "
-        f"{measured('Fused blocks: latency', 'latency of 9 blocks over 12, int8')}",
-    )
+    lost = measured("Fused blocks: 3 of 12", "points lost by fusion")
+    latency = measured("Fused blocks: latency", "latency of 9 blocks over 12, int8")
+    yield "3 of 12 blocks fused: accuracy points lost; int8 latency over that of 12 blocks", f"{lost}; {latency}"
     yield "hashed attention, 196 tokens: accuracy points lost", measured("Hashed attention", "vit_fine: points lost")
-    yield (
-        "split over 5 devices: times fewer parameters on each; accuracy points lost",
-        f"{measured('Splitting', '5 devices: times fewer parameters per device')}; "
-        f"{measured('Splitting', '5 devices: points lost')}",
+    fewer, lost = (
+        measured("Splitting", f"5 devices: {label}") for label in ("times fewer parameters per device", "points lost")
     )
+    yield "split over 5 devices: times fewer parameters on each; accuracy points lost", f"{fewer}; {lost}"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from edgewright.passes import cache
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.targets.cpu.compile_c import TRIPLES, kernel_sources, kernels_object, link_shared
 from edgewright.targets.cpu.variants import Variant, host_arch, host_features, runnable
 
@@ -52,7 +52,8 @@ def seconds(kernels: Kernels, name: str, *arguments: object, x: float = 0.0) -> 
     """Of one call: the best of several runs. Arrays go as pointers."""
     loop = kernels.library.bench_call
     loop.restype = ctypes.c_double
-    raw = [one.ctypes.data if isinstance(one, np.ndarray) else one for one in arguments if isinstance(one, np.ndarray | int)]
+    known = [value for value in arguments if isinstance(value, np.ndarray | int)]
+    raw = [value.ctypes.data if isinstance(value, np.ndarray) else value for value in known]
     values = (ctypes.c_int64 * 10)(*raw)
     function = ctypes.cast(kernels.library[name], ctypes.c_void_p)
 
@@ -82,17 +83,14 @@ def products(kernels: Kernels) -> Iterator[tuple[str, float, str]]:
         b, acc = aligned((panels, k, v.f32_nr), np.float32), aligned((v.f32_mr, v.f32_nr), np.float32)
         b[:] = rng.normal(size=b.shape)
         block = -(-ROWS // -(-ROWS // v.f32_mr))
-        rates = []
-        for rows, high in ((v.f32_mr * 16, v.f32_mr), (ROWS, block)):
+        for label, rows, high in (
+            (f"gemm_f32 {k} x {n}, whole tiles", v.f32_mr * 16, v.f32_mr),
+            (f"gemm_f32 {ROWS} x {k} x {n}", ROWS, block),
+        ):
             a = np.resize(a, (rows, k))
-
-            def run(a: Array = a, rows: int = rows, high: int = high, b: Array = b, acc: Array = acc) -> float:
-                sizes = [ctypes.c_int64(s) for s in (rows, k, panels)]  # noqa: B023
-                return float(call(pointer(a), pointer(b), *sizes, high, pointer(acc)))
-
-            rates.append(2e-9 * rows * k * panels * v.f32_nr / _best(run))
-        yield f"gemm_f32 {k} x {n}, whole tiles", rates[0], f"GFLOP/s {rates[0] / best:.0%}"
-        yield f"gemm_f32 {ROWS} x {k} x {n}", rates[1], f"GFLOP/s {rates[1] / best:.0%}"
+            sizes = [ctypes.c_int64(size) for size in (rows, k, panels)]
+            rate = 2e-9 * rows * k * panels * v.f32_nr / _best(call, pointer(a), pointer(b), *sizes, high, pointer(acc))
+            yield label, rate, f"GFLOP/s {rate / best:.0%}"
     call = kernels.library.bench_product_s8
     call.restype = ctypes.c_double
     best = peak(kernels, "bench_peak_s8", aligned((1,), np.int32))
@@ -108,18 +106,16 @@ def products(kernels: Kernels) -> Iterator[tuple[str, float, str]]:
             (f"gemm_s8 {ROWS} x {k} x {n} with packing", ROWS, block, 1),
         ):
             left = rng.integers(-127, 128, (rows, k)).astype(np.int8)
-
-            def run_s8(left: Array = left, rows: int = rows, high: int = high, pack: int = pack, b: Array = b) -> float:
-                sizes = [ctypes.c_int64(s) for s in (b[0].size, rows, k, panels)]  # noqa: B023
-                return float(call(pointer(left), pointer(panel), pointer(b), *sizes, high, pointer(acc), pack))  # noqa: B023
-
-            rate = 2e-9 * rows * k * panels * v.s8_nr / _best(run_s8)
+            sizes = [ctypes.c_int64(size) for size in (b[0].size, rows, k, panels)]
+            arguments = (pointer(left), pointer(panel), pointer(b), *sizes, high, pointer(acc), pack)
+            rate = 2e-9 * rows * k * panels * v.s8_nr / _best(call, *arguments)
             yield label, rate, f"GOP/s {rate / best:.0%}"
 
 
-def _best(run: Callable[[], float]) -> float:
-    times = max(1, int(SECONDS / max(run(), 1e-9)))
-    return min(run() for _ in range(times * 2))
+def _best(call: Callable[..., float], *arguments: object) -> float:
+    """The least of the seconds that several calls return."""
+    times = max(1, int(SECONDS / max(call(*arguments), 1e-9)))
+    return min(call(*arguments) for _ in range(times * 2))
 
 
 def small(kernels: Kernels) -> Iterator[tuple[str, float, str]]:
@@ -179,21 +175,15 @@ def rows(kernels: Kernels) -> Iterator[tuple[str, float, str]]:
     yield timed("ew_requantise_tile_s16", 12 * v.s8_nr, *tile, wide, n)
     yield timed("ew_add_requantised_s16", n, s16, s16, n, 1 << 15, 15, 40000, 16, wide)
     yield timed("ew_add_requantised_s16, two factors", n, s16, s16, n, 50000, 16, 40000, 16, wide)
-    for count in (n, 1024):
-        b, panel, colsum = (
-            rng.integers(-127, 128, (64, count)).astype(np.int8),
-            np.zeros(1 << 18, np.int8),
-            np.zeros(64, np.int32),
-        )
-        nr, fnr = v.s8_nr, v.f32_nr
-        if count == n:
-            left = rng.integers(-127, 128, (v.s8_mr, n)).astype(np.int8)
-            yield timed("ew_pack_a_s8", v.s8_mr * n, left, n, v.s8_mr, n, panel)
-            yield timed("ew_pack_b_s8, n contiguous", 64 * nr, b, 1, count, nr, 64, panel, colsum)
-            yield timed("ew_pack_b_s8, k contiguous", 64 * nr, b, 64, 1, nr, 64, panel, colsum)
-            f, fpanel = rng.normal(size=(64, count)).astype(np.float32), aligned((1 << 16,), np.float32)
-            yield timed("ew_pack_b_f32, n contiguous", 64 * fnr, f, 1, count, fnr, 64, fpanel)
-            yield timed("ew_pack_b_f32, k contiguous", 64 * fnr, f, 64, 1, fnr, 64, fpanel)
+    b, panel, colsum = rng.integers(-127, 128, (64, n)).astype(np.int8), np.zeros(1 << 18, np.int8), np.zeros(64, np.int32)
+    nr, fnr = v.s8_nr, v.f32_nr
+    left = rng.integers(-127, 128, (v.s8_mr, n)).astype(np.int8)
+    yield timed("ew_pack_a_s8", v.s8_mr * n, left, n, v.s8_mr, n, panel)
+    yield timed("ew_pack_b_s8, n contiguous", 64 * nr, b, 1, n, nr, 64, panel, colsum)
+    yield timed("ew_pack_b_s8, k contiguous", 64 * nr, b, 64, 1, nr, 64, panel, colsum)
+    f, fpanel = rng.normal(size=(64, n)).astype(np.float32), aligned((1 << 16,), np.float32)
+    yield timed("ew_pack_b_f32, n contiguous", 64 * fnr, f, 1, n, fnr, 64, fpanel)
+    yield timed("ew_pack_b_f32, k contiguous", 64 * fnr, f, 64, 1, fnr, 64, fpanel)
     for channels, pixels, side in ((256, 28, 3), (1024, 7, 3), (96, 14, 7)):
         taps, across = side * side, pixels + side - 1
         offsets = np.array([(y * across + x) * channels for y in range(side) for x in range(side)])

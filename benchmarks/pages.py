@@ -18,20 +18,22 @@ PAGES = {
 
 def replaced(text: str, name: str, table: str) -> str:
     """The text of a page with another table between the marks; ValueError without them."""
-    before, found, rest = text.partition(f"<!-- {name} -->\n")
-    _, ended, after = rest.partition(f"<!-- /{name} -->")
-    if not found or not ended:
-        raise ValueError(f"there is no <!-- {name} --> with its <!-- /{name} -->")
-    return f"{before}{found}{table.rstrip()}\n{ended}{after}"
+    before, _, after = _parts(text, name)
+    return f"{before}<!-- {name} -->\n{table.rstrip()}\n<!-- /{name} -->{after}"
 
 
 def between(text: str, name: str) -> str:
     """What stands between the marks; ValueError without them."""
-    _, found, rest = text.partition(f"<!-- {name} -->\n")
-    table, ended, _ = rest.partition(f"<!-- /{name} -->")
-    if not found or not ended:
+    return _parts(text, name)[1].strip()
+
+
+def _parts(text: str, name: str) -> tuple[str, str, str]:
+    """What stands before, between and after the marks."""
+    before, mark, rest = text.partition(f"<!-- {name} -->\n")
+    table, end, after = rest.partition(f"<!-- /{name} -->")
+    if not mark or not end:
         raise ValueError(f"there is no <!-- {name} --> with its <!-- /{name} -->")
-    return table.strip()
+    return before, table, after
 
 
 def table(name: str) -> str:

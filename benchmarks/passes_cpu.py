@@ -21,6 +21,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("TVM_NUM_THREADS", "1")
@@ -28,10 +29,9 @@ os.environ.setdefault("TVM_NUM_THREADS", "1")
 import numpy as np
 import onnx
 import onnxruntime as ort  # type: ignore[import-untyped,unused-ignore]
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import F32, INT8, INT16, Array, Graph, Node
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.types import F32, INT8, INT16, Array
-from edgewright.passes.ops import Attention, HashAttention, HashCodes, MoE, constant, value_of
+from edgewright.passes.ops import Attention, HashAttention, HashCodes, MoE, array_of, constant
 from edgewright.passes.ops.arith_hashing import integer_anchors, integer_coefficients
 
 from benchmarks.figures import Figure, Section, at_least
@@ -62,7 +62,7 @@ def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
                 start = time.thread_time_ns()
                 runs[name]()
                 times[name].append((time.thread_time_ns() - start) / 1e6)
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(milliseconds) for name, milliseconds in times.items()}
 
 
 # Experts
@@ -85,8 +85,8 @@ def dense_model(weights: Sequence[Array], tokens: int, batched: bool) -> bytes:
         return made
 
     (share,) = emit("Softmax", "logits", axis=-1)
-    kept, which = emit("TopK", share, const(np.array([TOP_K])), outs=2, axis=-1)
-    (mask,) = emit("ScatterElements", const(np.zeros((tokens, EXPERTS), np.float32)), which, kept, axis=-1)
+    gates, which = emit("TopK", share, const(np.array([TOP_K])), outs=2, axis=-1)
+    (mask,) = emit("ScatterElements", const(np.zeros((tokens, EXPERTS), np.float32)), which, gates, axis=-1)
     if batched:
         (first,) = emit("MatMul", "x", const(w1.swapaxes(1, 2)))
         (hidden,) = emit("Gelu", *emit("Add", first, const(b1[:, None])))
@@ -125,10 +125,6 @@ def prepared(graph: Graph, seed: int = 0) -> tuple[Compiled, dict[str, Array]]:
     return compiled, values
 
 
-def whole_run(compiled: Compiled) -> Run:
-    return lambda: compiled.entry(0, len(compiled.program.steps), *compiled.arguments)
-
-
 def moe_graph(width: int, tokens: int, whole: bool) -> Graph:
     d = Draw(3)
     x = d.input(1, tokens, width, elem=INT8 if whole else F32)
@@ -155,19 +151,19 @@ class ExpertTimes:
 
 def expert_times(width: int, tokens: int, rounds: int) -> ExpertTimes:
     graph = moe_graph(width, tokens, False)
-    weights = [value_of(node) for node in graph.outputs[0].inputs[2:]]
-    known = [one for one in weights if one is not None]
+    weights = [array_of(node) for node in graph.outputs[0].inputs[2:]]
     compiled, values = prepared(graph)
     named = [node.op.name for node in graph.inputs]  # type: ignore[attr-defined]
     feeds = {"x": values[named[0]][0], "logits": values[named[1]][0]}
-    sessions = {name: session(dense_model(known, tokens, name == "batched")) for name in ("each", "batched")}
+    sessions = {name: session(dense_model(weights, tokens, name == "batched")) for name in ("each", "batched")}
     ours = next(iter(interpret(graph, values).values()))[0]
-    for one in sessions.values():
-        (theirs,) = one.run(None, feeds)
+    for engine in sessions.values():
+        (theirs,) = engine.run(None, feeds)
         assert np.abs(theirs - ours).max() < 1e-4, "the dense form is another layer"
     integers, _ = prepared(moe_graph(width, tokens, True))
-    runs: dict[str, Run] = {name: lambda one=one: one.run(None, feeds) for name, one in sessions.items()}  # type: ignore[misc]
-    runs |= {"fp32": whole_run(compiled), "int8": whole_run(integers)}
+    runs: dict[str, Run] = {name: partial(engine.run, None, feeds) for name, engine in sessions.items()}
+    for name, layer_code in (("fp32", compiled), ("int8", integers)):
+        runs[name] = partial(layer_code.entry, 0, len(layer_code.program.steps), *layer_code.arguments)
     return ExpertTimes(width, tokens, **interleaved(runs, rounds))
 
 
@@ -221,9 +217,9 @@ def hash_times(width: int, tokens: int, whole: bool, rounds: int) -> dict[str, f
     compiled, _ = prepared(hash_graph(width, tokens, whole))
     runs: dict[str, Run] = {}
     for name in ("softmax", "codes", "by codes"):
-        own = [i for i, step in enumerate(compiled.program.steps) if step.origin and step.origin[0] == name]
-        assert own and own == list(range(own[0], own[-1] + 1))
-        runs[name] = lambda a=own[0], b=own[-1] + 1: compiled.entry(a, b, *compiled.arguments)  # type: ignore[misc]
+        indices = [i for i, step in enumerate(compiled.program.steps) if step.origin and step.origin[0] == name]
+        assert indices and indices == list(range(indices[0], indices[-1] + 1))
+        runs[name] = partial(compiled.entry, indices[0], indices[-1] + 1, *compiled.arguments)
     return interleaved(runs, rounds)
 
 

@@ -19,10 +19,10 @@ import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 from edgewright.frontend.cpu.bundle import CpuBundle
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.experts.select_experts import SelectExperts
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.learn.measure import outputs
-from edgewright.passes.ops import Constant, MoE
+from edgewright.passes.ops import MoE
+from edgewright.passes.structure.sub_model_shape import footprint
 
 from benchmarks.figures import Figure, Section, at_most
 from benchmarks.passes_cpu import WIDTHS, expert_section
@@ -81,23 +81,13 @@ def load(folder: Path) -> TestSet:
         return TestSet(held["images"], targets, held["train_images"][:CALIBRATION])
 
 
-def score(task: str, found: Array, wanted: Array) -> float:
+def score(task: str, output: Array, wanted: Array) -> float:
     """In percent: top-1, intersection over union, F1."""
     if task == "class":
-        return 100.0 * float((found.reshape(len(wanted), -1).argmax(1) == wanted).mean())
-    inside, there = found.reshape(wanted.shape) > 0, wanted > 0
-    both, one, other = int((inside & there).sum()), int(inside.sum()), int(there.sum())
-    return 100.0 * both / (one + other - both) if task == "foreground" else 200.0 * both / (one + other)
-
-
-def macs(graph: Graph) -> int:
-    """Products of one inference."""
-    return sum(node.work.macs for node in graph.nodes())
-
-
-def parameters(graph: Graph) -> int:
-    """Numbers that training chose."""
-    return sum(node.type.size for node in graph.nodes() if isinstance(node.op, Constant) and node.type.is_float)
+        return 100.0 * float((output.reshape(len(wanted), -1).argmax(1) == wanted).mean())
+    inside, there = output.reshape(wanted.shape) > 0, wanted > 0
+    both, either = int((inside & there).sum()), int((inside | there).sum())
+    return 100.0 * both / either if task == "foreground" else 200.0 * both / (either + both)
 
 
 def tasks_section(graphs: dict[str, Graph], data: TestSet) -> Section:
@@ -105,25 +95,23 @@ def tasks_section(graphs: dict[str, Graph], data: TestSet) -> Section:
     figures = []
     scores: dict[str, dict[str, float]] = {}
     for name, graph in graphs.items():
-        found = outputs(graph, {"x": data.images})
-        scores[name] = {task: score(task, value, data.targets[task]) for task, value in found.items()}
+        results = outputs(graph, {"x": data.images})
+        scores[name] = {task: score(task, value, data.targets[task]) for task, value in results.items()}
     kinds = {"experts": "moe_fashion", "dense, all tasks": "dense_fashion"}
     for task, measure in TASKS.items():
         single = scores[f"single_{task}"][task]
         row = ", ".join(f"{kind} {scores[name][task]:.2f} %" for kind, name in kinds.items())
-        figures.append(
-            Figure(
-                f"{task}, {measure}", f"{row}, dense, this task {single:.2f} %", source="trained earlier, logs/", headline=True
-            )
-        )
+        text = f"{row}, dense, this task {single:.2f} %"
+        figures.append(Figure(f"{task}, {measure}", text, source="trained earlier, logs/", headline=True))
     for kind, name in kinds.items():
         gain = np.mean([scores[name][task] / scores[f"single_{task}"][task] - 1 for task in TASKS])
         figures.append(Figure(f"{kind}: mean change against single-task networks", f"{100 * gain:+.2f} %", headline=True))
-    one, _ = SelectExperts("class")(graphs["moe_fashion"])
-    single_graph = graphs["single_class"]
-    figures.append(Figure("multiply-adds of one task", f"experts {macs(one):,}, dense {macs(single_graph):,}"))
-    sizes = ", ".join(f"{name} {parameters(graph):,}" for name, graph in graphs.items() if not name.startswith("single"))
-    three = sum(parameters(graphs[f"single_{task}"]) for task in TASKS)
+    selected, _ = SelectExperts("class")(graphs["moe_fashion"])
+    macs = [footprint(graph).macs for graph in (selected, graphs["single_class"])]
+    figures.append(Figure("multiply-adds of one task", f"experts {macs[0]:,}, dense {macs[1]:,}"))
+    parameters = {name: footprint(graph).parameters for name, graph in graphs.items()}
+    sizes = ", ".join(f"{name} {count:,}" for name, count in parameters.items() if not name.startswith("single"))
+    three = sum(parameters[f"single_{task}"] for task in TASKS)
     figures.append(Figure("parameters", f"{sizes}, three single-task networks {three:,}"))
     return Section("Experts: three tasks of Fashion-MNIST with noise, 10,000 test images", tuple(figures))
 
@@ -132,30 +120,34 @@ def selection_section(graph: Graph, data: TestSet) -> Section:
     """What choosing a task does, and what dropping rarely used experts costs."""
     samples = {"x": data.calibration}
     whole = outputs(graph, {"x": data.images})
-    figures = [Figure("all tasks", f"{macs(graph):,} multiply-adds, {parameters(graph):,} parameters")]
+    figures = [Figure("all tasks", _size(graph))]
     for task in TASKS:
-        one, _ = SelectExperts(task)(graph)
-        found = outputs(one, {"x": data.images})[task]
-        worst = float(np.abs(found - whole[task]).max())
-        size = f"{macs(one):,} multiply-adds, {parameters(one):,} parameters"
-        figures.append(Figure(f"--task {task}", size))
+        selected, _ = SelectExperts(task)(graph)
+        output = outputs(selected, {"x": data.images})[task]
+        worst = float(np.abs(output - whole[task]).max())
+        figures.append(Figure(f"--task {task}", _size(selected)))
         figures.append(at_most(f"--task {task}: largest difference", worst, TOLERANCE, "{:.1e}"))
-        before = score(task, found, data.targets[task])
+        before = score(task, output, data.targets[task])
         for threshold in THRESHOLDS:
             fewer, _ = SelectExperts(task, threshold, samples)(graph)
             layers = [node.inputs[1].shape[2] for node in fewer.nodes() if isinstance(node.op, MoE)]
             lost = before - score(task, outputs(fewer, {"x": data.images})[task], data.targets[task])
-            text = f"{lost:+.2f} points lost, experts {layers}, {parameters(fewer):,} parameters"
+            text = f"{lost:+.2f} points lost, experts {layers}, {footprint(fewer).parameters:,} parameters"
             figures.append(Figure(f"--task {task} --usage-threshold {threshold}", text))
     line = "With balanced experts a token chooses each of them with K / N = 25 % on average: a threshold near that drops many."
     return Section("Choosing a task", tuple(figures), (line,))
+
+
+def _size(graph: Graph) -> str:
+    cost = footprint(graph)
+    return f"{cost.macs:,} multiply-adds, {cost.parameters:,} parameters"
 
 
 def machine_section(data: TestSet, folder: Path) -> Section:
     """onnxruntime on the exported dense form; int8 on this CPU against the interpreter."""
     path = MODELS / "moe_fashion.onnx"
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_outputs()]
+    names = [output.name for output in session.get_outputs()]
     ours = outputs(read_model(path), {"x": data.images[:32]})
     worst = 0.0
     for index in range(32):

@@ -21,13 +21,12 @@ from edgewright.frontend.build import compile as compile_model
 from edgewright.frontend.cpu.bundle import CpuBundle
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.blocks.remove_blocks import RemoveBlocks
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
+from edgewright.passes.structure.sub_model_shape import footprint
 
 from benchmarks.cpu_models import CannotMake
 from benchmarks.figures import Figure, Section, at_least, at_most
 from benchmarks.fusion_budget import KEPT
-from benchmarks.fusion_sentences import size
 from benchmarks.fusion_vit import EXAMPLES, FUSED, MODEL, RUNS, images
 from benchmarks.passes_cpu import interleaved
 
@@ -53,8 +52,8 @@ def sections(retrain: bool, folder: Path) -> list[Section]:
 
 
 def _log(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FUSED / f"{name}.json").read_text())
-    return found
+    log: dict[str, Any] = json.loads((FUSED / f"{name}.json").read_text())
+    return log
 
 
 def _removed(name: str) -> tuple[int, ...]:
@@ -72,23 +71,19 @@ def _accuracy(share: str) -> Section:
     ways |= {words: read_model(FUSED / f"{key}{share}.onnx") for key, words in named.items() if f"{key}{share}" in RUNS}
     expected = _answers(whole, x)
     answers = {words: _answers(graph, x) for words, graph in ways.items()}
-    points = {words: 100 * float((found == labels).mean()) for words, found in answers.items()}
+    points = {words: 100 * float((chosen == labels).mean()) for words, chosen in answers.items()}
     before, after, plain = 100 * float((expected == labels).mean()), points["fused"], points["plain removal of the same blocks"]
     source = {words: f"trained earlier, log fused/{key}{share}.json" for key, words in named.items()}
     figures = [Figure("top-1, 12 blocks", f"{before:.2f} %", headline=True)]
-    figures += [
-        Figure(f"top-1, {words}", f"{value:.2f} %", source=source.get(words, "measured now")) for words, value in points.items()
-    ]
-    figures += [
-        Figure(f"same answer as 12 blocks, {words}", f"{100 * float((found == expected).mean()):.2f} %")
-        for words, found in answers.items()
-    ]
+    for words, value in points.items():
+        figures.append(Figure(f"top-1, {words}", f"{value:.2f} %", source=source.get(words, "measured now")))
+    for words, chosen in answers.items():
+        figures.append(Figure(f"same answer as 12 blocks, {words}", f"{100 * float((chosen == expected).mean()):.2f} %"))
     if share == "25":
         figures.append(at_most("points lost by fusion", before - after, 1.0))
     if before - plain >= LOSS_POINTS:
-        figures.append(
-            at_least("share of the points lost by plain removal found again", (after - plain) / (before - plain), FINDS)
-        )
+        regained = (after - plain) / (before - plain)
+        figures.append(at_least("share of the points lost by plain removal found again", regained, FINDS))
     tuned = points["plain removal, fine-tuned"]
     gone = [", ".join(map(str, _removed(f"{key}{share}"))) for key in ("fused", "tuned")]
     noise = 100 * float(np.sqrt((answers["fused"] != answers["plain removal, fine-tuned"]).sum())) / len(labels)
@@ -102,10 +97,10 @@ def _accuracy(share: str) -> Section:
 
 def _budgets(share: str) -> Section:
     """What few images give: fused and removed with the same images and epochs, means over seeds."""
-    found = json.loads(KEPT.read_text())[f"{int(share) / 100:g}"]
+    kept_results = json.loads(KEPT.read_text())[f"{int(share) / 100:g}"]
     source = "trained earlier, log fused/budgets.json"
     figures: list[Figure] = []
-    for row in found["budgets"]:
+    for row in kept_results["budgets"]:
         removed, fused = (100 * float(np.mean(row[way])) for way in ("removal", "fused"))
         noise = float(np.mean([100 * np.sqrt(count) / TEST_IMAGES for count in row["differ"]]))
         gain = fused - removed
@@ -114,8 +109,10 @@ def _budgets(share: str) -> Section:
         text = f"{fused:.2f} % / {removed:.2f} %"
         figures.append(Figure(f"{name}: top-1, fused / removal", text, source=source, headline=True))
         figures.append(Figure(f"{name}: points above removal", f"{gain:.2f}", asked, reached, source))
-    chosen = "; ".join(f"{way} {recipe}" for way, recipe in found["recipes"].items())
-    line = f"Means over {len(found['budgets'][0]['fused'])} seeds. Recipes, chosen on held-out training images: {chosen}."
+    chosen = "; ".join(f"{way} {recipe}" for way, recipe in kept_results["recipes"].items())
+    line = (
+        f"Means over {len(kept_results['budgets'][0]['fused'])} seeds. Recipes, chosen on held-out training images: {chosen}."
+    )
     return Section(f"Fused blocks with few images: {SHARES[share]} of a Fashion-MNIST ViT gone", tuple(figures), (line,))
 
 
@@ -135,11 +132,8 @@ def _curves(share: str) -> str:
     stages: dict[str, list[float]] = {}
     for stage, _, loss in _log(f"fused{share}")["tables"]["loss"]:
         stages.setdefault(stage, []).append(loss)
-    return (
-        "Loss, first and last tenth of each stage: "
-        + "; ".join(f"{stage} {values[0]:.4f} to {values[-1]:.4f}" for stage, values in stages.items())
-        + "."
-    )
+    ends = "; ".join(f"{stage} {values[0]:.4f} to {values[-1]:.4f}" for stage, values in stages.items())
+    return f"Loss, first and last tenth of each stage: {ends}."
 
 
 def _latency(folder: Path) -> Section:
@@ -154,9 +148,9 @@ def _latency(folder: Path) -> Section:
         times = interleaved(runs, ROUNDS)
         figures.append(Figure(f"one image, {precision}, 12 blocks", f"{times['whole']:.3f} ms"))
         figures.append(at_most(f"latency of 9 blocks over 12, {precision}", times["fused"] / times["whole"], 0.78, "{:.3f}"))
-    (before, macs), (after, less) = size(read_model(MODEL)), size(read_model(FUSED / "fused25.onnx"))
-    figures.append(Figure("parameters", f"{before:,} to {after:,}"))
-    figures.append(Figure("products (MACs)", f"{macs / 1e6:.1f} M to {less / 1e6:.1f} M"))
+    before, after = footprint(read_model(MODEL)), footprint(read_model(FUSED / "fused25.onnx"))
+    figures.append(Figure("parameters", f"{before.parameters:,} to {after.parameters:,}"))
+    figures.append(Figure("products (MACs)", f"{before.macs / 1e6:.1f} M to {after.macs / 1e6:.1f} M"))
     return Section("Fused blocks: latency on this CPU, one thread", tuple(figures))
 
 
@@ -174,26 +168,26 @@ def _sentences(retrain: bool, folder: Path) -> list[Section]:
         from benchmarks.fusion_sentences import train
 
         try:
-            found = train(folder, lambda line: print(line, file=sys.stderr, flush=True))
+            results = train(folder, lambda line: print(line, file=sys.stderr, flush=True))
         except CannotMake as error:
             return [Section(title, (), (f"Not measured: {error}",))]
-        log.write_text(json.dumps(found, indent=1) + "\n")
-    found = json.loads(log.read_text())
+        log.write_text(json.dumps(results, indent=1) + "\n")
+    results = json.loads(log.read_text())
     figures: list[Figure] = []
     source = "trained earlier, log fused/minilm.json"
     for name in ("plain removal", "fused, not trained", "removal, fine-tuned", "fused"):
-        row = found[name]
+        row = results[name]
         text = f"{row['spearman']:.4f} / {row['pearson']:.4f}"
         figures.append(Figure(f"similarities, Spearman / Pearson, {name}", text, source=source, headline=True))
     for ours, theirs in (("fused, not trained", "plain removal"), ("fused", "removal, fine-tuned")):
-        gain = found[ours]["spearman"] - found[theirs]["spearman"]
-        parts = np.subtract(found[ours]["parts"], found[theirs]["parts"])
+        gain = results[ours]["spearman"] - results[theirs]["spearman"]
+        parts = np.subtract(results[ours]["parts"], results[theirs]["parts"])
         noise = float(parts.std(ddof=1) / np.sqrt(len(parts)))
         asked = f"more than its standard error, {noise:.4f}"
         figures.append(Figure(f"Spearman, {ours} above {theirs}", f"{gain:.4f}", asked, gain > noise, source))
-    facts = found["sentences"]
+    facts, macs = results["sentences"], [results[name]["macs"] / 1e6 for name in ("before", "fused")]
     line = (
         f"{facts['held out']} held-out sentences, all pairs; learned from {facts['learned from']} others, "
-        f"{facts['epochs']:g} epochs; products {found['before']['macs'] / 1e6:.0f} M to {found['fused']['macs'] / 1e6:.0f} M."
+        f"{facts['epochs']:g} epochs; products {macs[0]:.0f} M to {macs[1]:.0f} M."
     )
     return [Section(title, tuple(figures), (line,))]

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.passes.hashing.energy import hashing_outlook
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from edgewright.passes.learn.dataset import LearningData
 from edgewright.passes.learn.measure import agreement, top1
+from edgewright.passes.structure.sub_model_shape import footprint
 
 from benchmarks.figures import Figure, Section, at_most
 from benchmarks.fusion_vit import images
@@ -56,36 +57,36 @@ HASHED = (
 
 def sections(retrain: bool, folder: Path) -> list[Section]:
     """Every figure of hashed attention. What is not kept is tuned."""
-    for one in HASHED:
-        if retrain or not one.path.is_file():
-            tune(one, folder)
+    for network in HASHED:
+        if retrain or not network.path.is_file():
+            tune(network, folder)
     pixels, labels = images("t10k")
     return [accuracy_section(pixels, labels), energy_section(), hash_section(ROUNDS, HEAD_WIDTHS, LENGTHS)]
 
 
-def tune(one: Hashed, folder: Path) -> None:
+def tune(network: Hashed, folder: Path) -> None:
     """Hashes and tunes a network; goes on from an interrupted run."""
-    command = [sys.executable, EXAMPLES / "hash_fashion.py", MODELS / f"{one.model}.onnx", *one.options]
-    command += ["--out", one.path, "--checkpoints", folder / one.model]
-    with open(one.log, "w", encoding="utf-8") as log:
+    command = [sys.executable, EXAMPLES / "hash_fashion.py", MODELS / f"{network.model}.onnx", *network.options]
+    command += ["--out", network.path, "--checkpoints", folder / network.model]
+    with open(network.log, "w", encoding="utf-8") as log:
         subprocess.run([*map(str, command)], check=True, stdout=log)
 
 
 def accuracy_section(pixels: Array, labels: Array) -> Section:
     """Accuracy and agreement of hashed networks; how alike their maps are stands in the logs."""
     figures, lines = [], []
-    for one in HASHED:
-        before, after = read_model(MODELS / f"{one.model}.onnx"), read_model(one.path)
+    for network in HASHED:
+        before, after = read_model(MODELS / f"{network.model}.onnx"), read_model(network.path)
         data = LearningData({"x": pixels}, labels)
         softmax, hashed = 100 * top1(before, data), 100 * top1(after, LearningData({after.inputs[0].name: pixels}, labels))
-        source = f"tuned earlier, log logs/{one.log.name}"
+        source = f"tuned earlier, log logs/{network.log.name}"
         text = f"{softmax:.2f} %, {hashed:.2f} %"
-        figures.append(Figure(f"{one.model}: top-1 with softmax, hashed", text, source=source, headline=True))
-        figures.append(at_most(f"{one.model}: points lost", softmax - hashed, LOST_POINTS))
-        figures.append(Figure(f"{one.model}: same answer", f"{100 * agreement(before, after, data):.2f} %"))
-        macs = [sum(node.work.macs for node in graph.nodes()) for graph in (before, after)]
-        figures.append(Figure(f"{one.model}: products", f"{macs[0]:,} to {macs[1]:,}"))
-        lines += [f"Attention maps of {one.model}, layer by layer:", "", *_maps(one.log), ""]
+        figures.append(Figure(f"{network.model}: top-1 with softmax, hashed", text, source=source, headline=True))
+        figures.append(at_most(f"{network.model}: points lost", softmax - hashed, LOST_POINTS))
+        figures.append(Figure(f"{network.model}: same answer", f"{100 * agreement(before, after, data):.2f} %"))
+        macs = [footprint(graph).macs for graph in (before, after)]
+        figures.append(Figure(f"{network.model}: products", f"{macs[0]:,} to {macs[1]:,}"))
+        lines += [f"Attention maps of {network.model}, layer by layer:", "", *_maps(network.log), ""]
     return Section("Hashed attention on Fashion-MNIST, 10,000 test images", tuple(figures), tuple(lines))
 
 
@@ -108,20 +109,14 @@ def energy_section() -> Section:
     deit = tiny_vit(0, image=224, patch=16, channels=3, width=192, heads=3, blocks=12, hidden=768)
     outlook = hashing_outlook(deit)
     verdict = "pays" if outlook.pays else "does not pay"
-    figures.append(
-        Figure(
-            "DeiT-Tiny's shape: scores and sums, of all arithmetic", f"{outlook.bound:.1%}: hashing {verdict}", headline=True
-        )
-    )
+    text = f"{outlook.bound:.1%}: hashing {verdict}"
+    figures.append(Figure("DeiT-Tiny's shape: scores and sums, of all arithmetic", text, headline=True))
     return Section("EcoFormer's energy model", tuple(figures), ("Published: arXiv 2209.09004; 45 nm, arithmetic only.",))
 
 
 def _worst(network: Network) -> float:
     """In percent, of multiplications, additions and energy."""
-    found = arithmetic(network)
-    pairs = (
-        (found.multiplications, network.multiplications),
-        (found.additions, network.additions),
-        (found.energy_pj, network.energy),
-    )
-    return max(abs(value / 1e9 / published - 1) for value, published in pairs) * 100
+    counted = arithmetic(network)
+    values = (counted.multiplications, counted.additions, counted.energy_pj)
+    published = (network.multiplications, network.additions, network.energy)
+    return max(abs(value / 1e9 / stated - 1) for value, stated in zip(values, published, strict=True)) * 100

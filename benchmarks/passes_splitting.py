@@ -33,8 +33,7 @@ from edgewright.frontend.splitting.folder import SplitFolder
 from edgewright.frontend.splitting.latency import FleetPricing
 from edgewright.frontend.splitting.model import SplitOptions, describe, plan_split, predicted_report, split_files, train
 from edgewright.passes.documents import read_json
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.splitting.split_classes import ANSWERS
 
 from benchmarks.figures import Figure, Section, at_least, at_most
@@ -91,14 +90,13 @@ def retrain(count: int, material: Material, work: Path, resume: bool) -> None:
     checkpoints = work / f"devices{count}.training"
     resume = resume and not _borrow_answers(checkpoints)
     begun, used = time.monotonic(), time.process_time()
-    split = train(
-        graph, fleet, material, options(), checkpoints, resume, TimedLines(lambda line: print(line, flush=True), 30.0), say
-    )
-    found = describe(MODEL.stem, graph, fleet, split, FleetPricing(fleet), options(), material, time.monotonic() - begun)
+    progress = TimedLines(lambda line: print(line, flush=True), 30.0)
+    split = train(graph, fleet, material, options(), checkpoints, resume, progress, say)
+    report = describe(MODEL.stem, graph, fleet, split, FleetPricing(fleet), options(), material, time.monotonic() - begun)
     say(f"options {options()}; {time.process_time() - used:,.0f} s of processor time, {time.monotonic() - begun:,.0f} s passed")
-    if found.accuracy is not None:
-        say(f"top-1 {100 * found.accuracy.split:.2f} %, whole model {100 * found.accuracy.whole:.2f} %")
-    keep(count, split_files(graph, split, found), report_files(found)["report.json"], lines)
+    if report.accuracy is not None:
+        say(f"top-1 {100 * report.accuracy.split:.2f} %, whole model {100 * report.accuracy.whole:.2f} %")
+    keep(count, split_files(split, report), report_files(report)["report.json"], lines)
 
 
 def keep(count: int, files: Mapping[str, bytes], report: bytes, lines: Sequence[str]) -> None:
@@ -127,10 +125,10 @@ def evaluate(count: int, material: Material) -> Result:
     folder = SplitFolder.open(KEPT / f"devices{count}")
     report = read_json(KEPT / "logs" / f"devices{count}.json", SplitReport)
     features = []
-    for one, graph in zip(folder.manifest.sub_models, folder.sub_models, strict=True):
-        features.append(outputs(graph, {one.inputs["x"]: material.measure.inputs["x"]})[one.features])
-    given = dict(zip(folder.manifest.fusion.inputs, features, strict=True))
-    answers = outputs(folder.fusion, given)[folder.manifest.fusion.logits].argmax(-1)
+    for part, graph in zip(folder.manifest.sub_models, folder.sub_models, strict=True):
+        features.append(outputs(graph, {part.inputs["x"]: material.measure.inputs["x"]})[part.features])
+    by_input = dict(zip(folder.manifest.fusion.inputs, features, strict=True))
+    answers = outputs(folder.fusion, by_input)[folder.manifest.fusion.logits].argmax(-1)
     return Result(report, float((answers == material.measure.targets["labels"]).mean()))
 
 
@@ -145,8 +143,8 @@ def whole_accuracy(graph: Graph, material: Material) -> float:
     """Top-1 of the model that is split."""
     from edgewright.passes.learn.measure import outputs
 
-    found: Array = outputs(graph, material.measure.inputs)[graph.output_names[0]].argmax(-1)
-    return float(np.mean(found == material.measure.targets["labels"]))
+    answers: Array = outputs(graph, material.measure.inputs)[graph.output_names[0]].argmax(-1)
+    return float(np.mean(answers == material.measure.targets["labels"]))
 
 
 def figures(result: Result, whole: float) -> tuple[Figure, ...]:
@@ -186,14 +184,14 @@ def sections(again: bool, folder: Path) -> list[Section]:
         for count in TRAINED:
             retrain(count, material, folder, resume=True)
     whole = whole_accuracy(graph, material)
-    kept = [count for count in TRAINED if (KEPT / f"devices{count}" / "manifest.json").is_file()]
-    results = [evaluate(count, material) for count in kept]
-    points = [(len(one.report.sub_models), one.accuracy) for one in results if one.accuracy is not None]
+    trained = [count for count in TRAINED if (KEPT / f"devices{count}" / "manifest.json").is_file()]
+    results = [evaluate(count, material) for count in trained]
+    points = [(len(result.report.sub_models), result.accuracy) for result in results if result.accuracy is not None]
     if points:
         (folder / "accuracy.svg").write_text(accuracy_by_devices(whole, points) or "", encoding="utf-8")
     full = Figure("whole model: top-1", f"{100 * whole:.2f} %")
-    missing = [count for count in TRAINED if count not in kept]
-    rows = [figure for one in (*results, predict(graph)) for figure in figures(one, whole)]
+    missing = [count for count in TRAINED if count not in trained]
+    rows = [figure for result in (*results, predict(graph)) for figure in figures(result, whole)]
     if 5 in missing:
         rows.append(Figure("5 devices: points lost", "not trained", f"at most {ASKED_LOST:.2f}", False, "nothing is kept"))
     lines = [

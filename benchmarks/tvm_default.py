@@ -99,13 +99,13 @@ def table(lines: Sequence[Line]) -> str:
 
 def failing(lines: Sequence[Line]) -> list[str]:
     """Where ours is more than half of TVM's default, or a count is missing."""
-    found = []
+    lacking = []
     for line in lines:
         for name in OURS:
             ratio = line.ratio(name)
             if ratio is None or ratio < REQUIRED:
-                found.append(f"{line.model}, {line.core}, {name}: {'nothing counted' if ratio is None else f'{ratio:.2f}'}")
-    return found
+                lacking.append(f"{line.model}, {line.core}, {name}: {'nothing counted' if ratio is None else f'{ratio:.2f}'}")
+    return lacking
 
 
 class Reference:
@@ -119,11 +119,11 @@ class Reference:
         session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
             raise CannotMake(f"{path.name} has not one input and one output")
-        given = session.get_inputs()[0]
-        shape = tuple(given.shape)
-        if given.type != "tensor(float)" or not all(isinstance(n, int) for n in shape):
-            raise CannotMake(f"the input of {path.name} is {given.type} {shape}, not float of a fixed shape")
-        self.name = given.name
+        entry = session.get_inputs()[0]
+        shape = tuple(entry.shape)
+        if entry.type != "tensor(float)" or not all(isinstance(n, int) for n in shape):
+            raise CannotMake(f"the input of {path.name} is {entry.type} {shape}, not float of a fixed shape")
+        self.name = entry.name
         self.value = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         self.answer: Array = session.run(None, {self.name: self.value})[0]
 
@@ -183,14 +183,14 @@ def measure(path: Path, name: str, pipelines: Sequence[str], calibration: str, t
         with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as scratch:
             try:
                 if engine in OURS:
-                    found = count_ours(reference, core, engine, calibration, timeout_s, Path(scratch))
+                    counted = count_ours(reference, core, engine, calibration, timeout_s, Path(scratch))
                 else:
-                    found = count_tvm(reference, core, engine.removeprefix("tvm-"), timeout_s, Path(scratch))
+                    counted = count_tvm(reference, core, engine.removeprefix("tvm-"), timeout_s, Path(scratch))
             except (CannotMake, CompileError) as error:
                 reasons[f"{path.name}, {name}, {engine}"] = str(error)
                 continue
-        instructions[engine], difference[engine] = found
-        print(f"  {path.name}, {name}, {engine}: {found[0] / 1e6:,.1f} M", file=sys.stderr, flush=True)
+        instructions[engine], difference[engine] = counted
+        print(f"  {path.name}, {name}, {engine}: {counted[0] / 1e6:,.1f} M", file=sys.stderr, flush=True)
     return Line(path.name, name, instructions, difference), reasons
 
 
@@ -228,10 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(lines))
     if options.docs and not reasons:
         pages.put("instructions", table(lines))
-    for what, why in reasons.items():
-        print(f"{what}: {why}", file=sys.stderr)
-    for what in failing(lines):
-        print(f"not half of TVM's default: {what}", file=sys.stderr)
+    for place, why in reasons.items():
+        print(f"{place}: {why}", file=sys.stderr)
+    for place in failing(lines):
+        print(f"not half of TVM's default: {place}", file=sys.stderr)
     return int(bool(reasons or failing(lines)))
 
 

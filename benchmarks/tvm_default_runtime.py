@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from edgewright.targets.cpu import qemu
 from edgewright.targets.cpu.compile_c import clang, link_shared
 from edgewright.targets.cpu.devices.qemu import library_root
 
-from benchmarks.cpu_models import CannotMake, Wheel, check_digest
+from benchmarks.cpu_models import CannotMake, Wheel, downloaded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -58,14 +57,8 @@ def _fetch(place: Path) -> None:
         made = Path(scratch) / "made"
         made.mkdir()
         for wheel in WHEELS:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-            command += ["--only-binary=:all:", "--dest", scratch]
-            command += ["--platform", "manylinux_2_28_aarch64", "--python-version", PYTHON, f"{wheel.name}=={wheel.version}"]
-            if subprocess.run(command, check=False).returncode:
-                raise CannotMake(f"pip cannot download {wheel.name}=={wheel.version} for aarch64")
-            (archive,) = Path(scratch).glob(f"{wheel.name.replace('-', '_')}-{wheel.version}-*.whl")
-            check_digest(archive, wheel)
-            with zipfile.ZipFile(archive) as files:
+            platform = ["--platform", "manylinux_2_28_aarch64", "--python-version", PYTHON]
+            with zipfile.ZipFile(downloaded(wheel, Path(scratch), platform, " for aarch64")) as files:
                 for name in files.namelist():
                     if Path(name).name in LIBRARIES:
                         (made / Path(name).name).write_bytes(files.read(name))
@@ -89,10 +82,10 @@ def _cpp_library(name: str, package: str, scratch: Path) -> Path:
         subprocess.run(["dpkg", "-x", str(archive), str(scratch / package)], check=True)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise CannotMake(hint) from error
-    found = next((scratch / package).rglob(name), None)
-    if found is None:
+    library = next((scratch / package).rglob(name), None)
+    if library is None:
         raise CannotMake(hint)
-    return found
+    return library
 
 
 def default_target(mcpu: str, mattr: Sequence[str]) -> dict[str, Any]:
@@ -127,14 +120,14 @@ def build(model: Any, target: Mapping[str, Any], fused: bool, out: Path) -> None
 def count(folder: Path, library: Path, value: Array, output_shape: Sequence[int], cpu: str, timeout_s: float) -> Counted:
     """One inference after an unmeasured one, on one thread. folder: of `runtime`. CannotMake when it fails."""
     with tempfile.TemporaryDirectory(prefix="edgewright-tvm-") as scratch:
-        given, made = Path(scratch) / "input", Path(scratch) / "output"
-        given.write_bytes(np.ascontiguousarray(value, np.float32).tobytes())
+        input_file, output_file = Path(scratch) / "input", Path(scratch) / "output"
+        input_file.write_bytes(np.ascontiguousarray(value, np.float32).tobytes())
         sizes = [str(n) for n in (value.ndim, *value.shape, int(np.prod(output_shape)))]
-        words = [str(folder / LIBRARIES[0]), str(library), str(given), str(made), *sizes]
+        words = [str(folder / LIBRARIES[0]), str(library), str(input_file), str(output_file), *sizes]
         one_thread = {"PATH": "/usr/bin:/bin", "TVM_NUM_THREADS": "1"}
         done = qemu.run(folder / PROGRAM, words, cpu, timeout_s, True, library_root(), one_thread)
         if done.exit_code:
             raise CannotMake(f"TVM's code ended with {done.exit_code} on {cpu}: {done.stderr.strip()[-500:]}")
         marks = dict(done.marks)
-        output = np.frombuffer(made.read_bytes(), np.float32).reshape(tuple(output_shape))
+        output = np.frombuffer(output_file.read_bytes(), np.float32).reshape(tuple(output_shape))
     return Counted(output, marks[1] - marks[0])

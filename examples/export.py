@@ -17,6 +17,7 @@ import argparse
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -42,37 +43,20 @@ def output_names(model: nn.Module) -> list[str]:
     return list(model.config.tasks) if isinstance(model, MultiTaskViT) else ["logits"]
 
 
-def _export_torchscript(model: nn.Module, path: Path, opset: int, dynamic_batch: bool) -> None:
-    """Export with the tracing exporter."""
-    names = ["x", *output_names(model)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category=DeprecationWarning)
-        torch.onnx.export(
-            model,
-            (example_input(model, 1),),
-            path,
-            input_names=names[:1],
-            output_names=names[1:],
-            opset_version=opset,
-            dynamo=False,
-            dynamic_axes={name: {0: "batch"} for name in names} if dynamic_batch else None,
-        )
-
-
-def _export_dynamo(model: nn.Module, path: Path, opset: int, dynamic_batch: bool) -> None:
-    """Export with the torch.export-based exporter; a dynamic batch is traced with two images (one would be specialised)."""
-    torch.onnx.export(
-        model,
-        (example_input(model, 2 if dynamic_batch else 1),),
-        path,
-        input_names=["x"],
-        output_names=output_names(model),
-        opset_version=opset,
-        dynamo=True,
-        external_data=False,
-        dynamic_shapes={"x": {0: torch.export.Dim("batch")}} if dynamic_batch else None,
-        verbose=False,
-    )
+def _export_raw(model: nn.Module, path: Path, variant: str, dynamic_batch: bool) -> None:
+    """Export with the exporter of a variant, its notes included."""
+    names, opset = ["x", *output_names(model)], int(variant[-2:])
+    options: dict[str, Any] = {"input_names": names[:1], "output_names": names[1:], "opset_version": opset}
+    if variant.startswith("ts"):
+        axes = {name: {0: "batch"} for name in names} if dynamic_batch else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", category=DeprecationWarning)
+            torch.onnx.export(model, (example_input(model, 1),), path, dynamo=False, dynamic_axes=axes, **options)
+        return
+    shapes = {"x": {0: torch.export.Dim("batch")}} if dynamic_batch else None
+    options |= {"dynamic_shapes": shapes, "external_data": False, "verbose": False}
+    images = example_input(model, 2 if dynamic_batch else 1)  # a dynamic batch of one would be specialised
+    torch.onnx.export(model, (images,), path, dynamo=True, **options)
 
 
 def _strip_notes(graph: onnx.ModelProto) -> None:
@@ -96,18 +80,16 @@ def largest_difference(model: nn.Module, path: Path, batch: int) -> float:
     with torch.no_grad():
         wanted = model(images)
     every = list(wanted.values()) if isinstance(wanted, dict) else [wanted]
-    found = session.run(output_names(model), {"x": images.numpy()})
-    return max(float(np.abs(np.asarray(f) - w.numpy()).max()) for f, w in zip(found, every, strict=True))
+    results = session.run(output_names(model), {"x": images.numpy()})
+    return max(float(np.abs(np.asarray(f) - w.numpy()).max()) for f, w in zip(results, every, strict=True))
 
 
 def export(model: nn.Module, path: Path, variant: str, dynamic_batch: bool = False) -> float:
     """Write one variant, compare it with torch, and return the largest difference or raise if it is large."""
-    opset = int(variant[-2:])
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.onnx"
-        exporter = _export_torchscript if variant.startswith("ts") else _export_dynamo
-        exporter(model, raw, opset, dynamic_batch)
+        _export_raw(model, raw, variant, dynamic_batch)
         graph = onnx.load(raw)
     _strip_notes(graph)
     onnx.checker.check_model(graph, full_check=True)

@@ -41,15 +41,9 @@ def write(path: Path, split: Split, calib: int, test: int, mean: float, std: flo
     """Choose images and write one compressed file."""
     chosen, shown = stratified(split.train_labels, calib), stratified(split.test_labels, test)
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path,
-        calib=split.train_images[chosen].numpy(),
-        images=split.test_images[shown].numpy(),
-        labels=split.test_labels[shown].numpy(),
-        mean=np.float32(mean),
-        std=np.float32(std),
-        scale=np.float32(scale),
-    )
+    tensors = {"calib": split.train_images[chosen], "images": split.test_images[shown], "labels": split.test_labels[shown]}
+    numbers = {"mean": np.float32(mean), "std": np.float32(std), "scale": np.float32(scale)}
+    np.savez_compressed(path, **{name: tensor.numpy() for name, tensor in tensors.items()}, **numbers)
     print(f"{path.name}: {calib} + {test} images, {path.stat().st_size / 1e3:.0f} kB")
 
 
@@ -69,13 +63,9 @@ def write_multitask(path: Path, split: Split, calib: int, test: int) -> None:
 def write_whole(folder: Path, fashion: Split, multitask: Split) -> None:
     """Write all images of both sets, uncompressed."""
     random = torch.Generator().manual_seed(SEED)
-    np.savez(
-        folder / "fashion_whole.npz",
-        images=fashion.test_images.numpy(),
-        labels=fashion.test_labels.numpy(),
-        train_images=fashion.train_images.numpy(),
-        train_labels=fashion.train_labels.numpy(),
-    )
+    tested = {"images": fashion.test_images.numpy(), "labels": fashion.test_labels.numpy()}
+    trained = {"train_images": fashion.train_images.numpy(), "train_labels": fashion.train_labels.numpy()}
+    np.savez(folder / "fashion_whole.npz", **tested, **trained)
     train, test = multitask.train_images, multitask.test_images
     np.savez(
         folder / "multitask_whole.npz",

@@ -9,8 +9,7 @@ Shape letters as in `vit`; M tokens of a batch, E experts, T tasks.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +44,6 @@ class MultiTaskConfig:
         return ViTConfig(
             image=self.image, patch=self.patch, channels=1, classes=10, width=self.width, heads=self.heads, depth=self.depth
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for a checkpoint."""
-        return asdict(self)
 
 
 class Experts(nn.Module):
@@ -91,15 +86,7 @@ class Experts(nn.Module):
         token = order.div(self.top_k, rounding_mode="floor")
         lengths = torch.bincount(chosen.reshape(-1), minlength=self.count).tolist()
         parts = flat[token].split(lengths)
-        done = [
-            functional.linear(
-                functional.gelu(functional.linear(part, self.fc1_weight[e], self.fc1_bias[e])),
-                self.fc2_weight[e],
-                self.fc2_bias[e],
-            )
-            for e, part in enumerate(parts)
-        ]
-        weighted = torch.cat(done) * gates.reshape(-1)[order].unsqueeze(-1)
+        weighted = torch.cat([self._expert(e, part) for e, part in enumerate(parts)]) * gates.reshape(-1)[order].unsqueeze(-1)
         return torch.zeros_like(flat).index_add(0, token, weighted)
 
     def _every_expert(self, flat: Tensor, logits: Tensor) -> Tensor:
@@ -108,9 +95,13 @@ class Experts(nn.Module):
         mask = torch.zeros_like(logits).scatter(-1, chosen, gates)  # [M, E]
         out = torch.zeros_like(flat)
         for e in range(self.count):
-            inner = functional.gelu(functional.linear(flat, self.fc1_weight[e], self.fc1_bias[e]))
-            out = out + mask[:, e : e + 1] * functional.linear(inner, self.fc2_weight[e], self.fc2_bias[e])
+            out = out + mask[:, e : e + 1] * self._expert(e, flat)
         return out
+
+    def _expert(self, e: int, x: Tensor) -> Tensor:
+        """Return what one expert makes of tokens."""
+        inner = functional.gelu(functional.linear(x, self.fc1_weight[e], self.fc1_bias[e]))
+        return functional.linear(inner, self.fc2_weight[e], self.fc2_bias[e])
 
     def _balance(self, logits: Tensor, noisy: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
         """Return CV^2 of importance plus CV^2 of load (Shazeer et al., arXiv:1701.06538, section 4 and appendix A)."""

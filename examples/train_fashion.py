@@ -11,21 +11,16 @@ complete epoch.
 
 from __future__ import annotations
 
-import argparse
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import torch
 from fashion_data import FOLDER, augment, load_fashion
 from pyramid import Pyramid, PyramidConfig
-from training import Recipe, train
+from training import Recipe, train, trainer_options
 from vit import ViT, ViTConfig
-
-HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -38,33 +33,18 @@ class Example:
     rate: float
 
 
+DATA: dict[str, Any] = {"image": 28, "channels": 1, "classes": 10}
 EXAMPLES = {
-    "vit_fashion": Example(ViTConfig(image=28, patch=4, channels=1, classes=10, width=64, heads=2, depth=4), ViT, 32, 1.5e-3),
-    "vit_deep": Example(ViTConfig(image=28, patch=4, channels=1, classes=10, width=48, heads=3, depth=12), ViT, 10, 2e-3),
-    "vit_fine": Example(
-        ViTConfig(image=28, patch=2, channels=1, classes=10, width=32, heads=2, depth=4, pool="avg"), ViT, 9, 2e-3
-    ),
-    "pyramid_fine": Example(
-        PyramidConfig(image=28, patch=2, channels=1, classes=10, widths=(32, 48), heads=(2, 3), depths=(2, 2)),
-        Pyramid,
-        6,
-        2e-3,
-    ),
+    "vit_fashion": Example(ViTConfig(**DATA, patch=4, width=64, heads=2, depth=4), ViT, 32, 1.5e-3),
+    "vit_deep": Example(ViTConfig(**DATA, patch=4, width=48, heads=3, depth=12), ViT, 10, 2e-3),
+    "vit_fine": Example(ViTConfig(**DATA, patch=2, width=32, heads=2, depth=4, pool="avg"), ViT, 9, 2e-3),
+    "pyramid_fine": Example(PyramidConfig(**DATA, patch=2, widths=(32, 48), heads=(2, 3), depths=(2, 2)), Pyramid, 6, 2e-3),
 }
 
 
 def main() -> None:
     """Parse the options and train."""
-    parser = argparse.ArgumentParser(description="train a vision transformer on Fashion-MNIST")
-    parser.add_argument("--network", choices=EXAMPLES, default="vit_fashion")
-    parser.add_argument("--data", type=Path, default=FOLDER, help="folder of the four .gz files")
-    parser.add_argument("--checkpoint", type=Path, help="[default: checkpoints/NETWORK.pt]")
-    parser.add_argument("--log", type=Path, help="[default: logs/NETWORK.txt]")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = trainer_options("train a vision transformer on Fashion-MNIST", list(EXAMPLES), epochs=None, data=FOLDER)
     example = EXAMPLES[options.network]
     recipe = Recipe(
         epochs=options.epochs or example.epochs,
@@ -77,9 +57,8 @@ def main() -> None:
         seed=20,
     )
     split = load_fashion(options.data)
-    checkpoint = options.checkpoint or HERE / "checkpoints" / f"{options.network}.pt"
-    log = options.log or HERE / "logs" / f"{options.network}.txt"
-    scores = train(example.config, recipe, split, augment, checkpoint, log, options.resume, example.build)
+    files = (options.checkpoint, options.log, options.resume)
+    scores = train(example.config, recipe, split, augment, *files, example.build)
     print(f"top-1 on {len(split.test_images)} test images: {scores['top-1']:.2f} %")
 
 

@@ -9,9 +9,7 @@ Stop it at will; `--resume` goes on from the last whole epoch.
 
 from __future__ import annotations
 
-import argparse
 import os
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -21,9 +19,8 @@ from moe import TASKS, MultiTaskConfig, MultiTaskViT
 from multitask_data import augment, load_multitask
 from torch import Tensor, nn
 from torch.nn import functional
-from training import Recipe, train
+from training import Recipe, train, trainer_options
 
-HERE = Path(__file__).resolve().parent
 NETWORKS = {
     "moe_fashion": MultiTaskConfig(),
     "dense_fashion": MultiTaskConfig(experts=0),
@@ -66,44 +63,23 @@ def score(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) ->
     for task in model.config.tasks:
         if task == "class":
             scores["class top-1"] = 100.0 * right / len(images)
-        elif task == "foreground":
-            both, found, there = hits[task].tolist()
+            continue
+        both, found, there = hits[task].tolist()
+        if task == "foreground":
             scores["foreground IoU"] = 100.0 * both / max(found + there - both, 1)
         else:
-            both, found, there = hits[task].tolist()
             scores["edges F1"] = 200.0 * both / max(found + there, 1)
     return scores
 
 
 def main() -> None:
     """Parse the options and train."""
-    parser = argparse.ArgumentParser(description="train a multi-task vision transformer on Fashion-MNIST")
-    parser.add_argument("--network", choices=NETWORKS, default="moe_fashion")
-    parser.add_argument("--data", type=Path, default=FOLDER, help="folder of the four .gz files")
-    parser.add_argument("--checkpoint", type=Path, help="[default: checkpoints/NETWORK.pt]")
-    parser.add_argument("--log", type=Path, help="[default: logs/NETWORK.txt]")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = trainer_options("train a multi-task vision transformer on Fashion-MNIST", list(NETWORKS), epochs=5, data=FOLDER)
     recipe = Recipe(
         epochs=options.epochs, batch=128, rate=2e-3, warmup_epochs=0.5, weight_decay=0.05, smoothing=0.05, ema=0.998, seed=20
     )
-    checkpoint = options.checkpoint or HERE / "checkpoints" / f"{options.network}.pt"
-    log = options.log or HERE / "logs" / f"{options.network}.txt"
-    scores = train(
-        NETWORKS[options.network],
-        recipe,
-        load_multitask(options.data),
-        augment,
-        checkpoint,
-        log,
-        options.resume,
-        build=MultiTaskViT,
-        loss=loss,
-        score=score,
-    )
+    config, data, files = NETWORKS[options.network], load_multitask(options.data), (options.checkpoint, options.log)
+    scores = train(config, recipe, data, augment, *files, options.resume, build=MultiTaskViT, loss=loss, score=score)
     print(", ".join(f"{name} {value:.2f} %" for name, value in scores.items()))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from vit import ViT
 
+HERE = Path(__file__).resolve().parent
 Config = Any  # a frozen dataclass of plain values: what `build` makes a network of
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Loss = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
@@ -60,26 +62,18 @@ def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     for name, parameter in model.named_parameters():
         is_table = name in ("pos_embed", "cls_token") or name.startswith("tables.")
         (plain if parameter.ndim < 2 or is_table else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.99))
 
 
 @torch.no_grad()
-def top1(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> float:
-    """Return the percentage of images whose largest logit is that of the label."""
+def score_top1(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> dict[str, float]:
+    """Return the percentage of images whose largest logit is that of the label, under its name in logs."""
     model.eval()
     hits = 0
     for start in range(0, len(images), batch):
         hits += int((model(images[start : start + batch]).argmax(1) == labels[start : start + batch]).sum())
-    return 100.0 * hits / len(images)
-
-
-def score_top1(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return `top1` under its name in logs."""
-    return {"top-1": top1(model, images, labels)}
+    return {"top-1": 100.0 * hits / len(images)}
 
 
 def classify(model: nn.Module, images: Tensor, labels: Tensor, smoothing: float) -> Tensor:
@@ -92,11 +86,29 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def save_checkpoint(path: Path, state: dict[str, object]) -> None:
-    """Write a checkpoint atomically."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+def trainer_options(
+    description: str, networks: Sequence[str], epochs: int | None, data: Path | None = None
+) -> argparse.Namespace:
+    """Parse the options that all trainers take, set torch's threads, and name checkpoint and log after the network.
+
+    `data`: the default of --data, for a trainer that reads files.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.set_defaults(network=networks[0])
+    if len(networks) > 1:
+        parser.add_argument("--network", choices=networks)
+    if data is not None:
+        parser.add_argument("--data", type=Path, default=data, help="folder of the four .gz files")
+    parser.add_argument("--checkpoint", type=Path, help="[default: checkpoints/NETWORK.pt]")
+    parser.add_argument("--log", type=Path, help="[default: logs/NETWORK.txt]")
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.checkpoint = options.checkpoint or HERE / "checkpoints" / f"{options.network}.pt"
+    options.log = options.log or HERE / "logs" / f"{options.network}.txt"
+    return options
 
 
 def train(
@@ -120,6 +132,7 @@ def train(
     model, average = build(config), build(config)
     average.load_state_dict(model.state_dict())
     optimiser = make_optimiser(model, recipe)
+    modules: dict[str, Any] = {"model": model, "average": average, "optimiser": optimiser}
     per_epoch = len(split.train_images) // recipe.batch
     steps, warmup = recipe.epochs * per_epoch, max(1, round(recipe.warmup_epochs * per_epoch))
     first, lines = 0, [f"network {asdict(config)}", f"recipe {asdict(recipe)}"]
@@ -127,9 +140,8 @@ def train(
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         if state["config"] != asdict(config) or state["recipe"] != asdict(recipe):
             raise SystemExit(f"{checkpoint} was trained with another network or recipe")
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
+        for name, module in modules.items():
+            module.load_state_dict(state[name])
         random.set_state(state["random"])
         first, lines = state["epoch"], state["lines"]
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -167,19 +179,11 @@ def train(
             f" {', '.join(f'test {name} {value:.2f} %' for name, value in scores.items())} {now - started:.1f} s"
         )
         print(f"{lines[-1]}, {_clock(left)} left", flush=True)
-        save_checkpoint(
-            checkpoint,
-            {
-                "config": asdict(config),
-                "recipe": asdict(recipe),
-                "model": model.state_dict(),
-                "average": average.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "random": random.get_state(),
-                "epoch": epoch + 1,
-                "lines": lines,
-            },
-        )
+        state = {name: module.state_dict() for name, module in modules.items()}
+        state |= {"config": asdict(config), "recipe": asdict(recipe), "random": random.get_state()}
+        partial = checkpoint.with_suffix(".partial")
+        torch.save(state | {"epoch": epoch + 1, "lines": lines}, partial)
+        partial.replace(checkpoint)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("\n".join(lines) + "\n")
     return scores

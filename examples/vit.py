@@ -10,8 +10,8 @@ width.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -52,10 +52,6 @@ class ViTConfig:
     def tokens(self) -> int:
         """Length of the token sequence, class token included."""
         return self.patches + (1 if self.pool == "cls" else 0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for a checkpoint."""
-        return asdict(self)
 
 
 class PatchEmbed(nn.Module):

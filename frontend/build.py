@@ -27,11 +27,12 @@ from edgewright.frontend.stages import FloatModel, calibration_samples, earlier_
 from edgewright.frontend.target import Clock, Measured, Prepared, Target, target_of
 from edgewright.passes.documents import to_json
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.manifest import read_figures, read_files
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
 from edgewright.passes.quantisation.sqnr import sqnr_rows
 from edgewright.passes.results import OutputAccuracy
+from edgewright.passes.structure.sub_model_shape import footprint
 from edgewright.targets.device import load_supported
 
 EVALUATION_MACS = 4e10
@@ -75,15 +76,14 @@ def build(source: ModelSource, options: Options, previous: Path | None = None) -
     files: dict[str, bytes] = {}
     if options.starts_by("passes"):
         with clock.stage("read"):
-            first = options.start_from == "read"
-            if first:
+            if options.start_from == "read":
                 graph, facts = read_with_facts(source, options.shapes)
                 files |= checkpoint_files("read", graph, facts.passes)
             else:
                 graph = checkpoint_of(previous, "read")
                 assert previous is not None
-                kept = read_files(previous, hashes_of(previous) or {}, "checkpoints")
-                files |= {name: content for name, content in kept.items() if Path(name).stem == "read"}
+                checkpoints = read_files(previous, hashes_of(previous) or {}, "checkpoints")
+                files |= {name: content for name, content in checkpoints.items() if Path(name).stem == "read"}
         model = reshaped(graph, options, device, record, previous, clock, files)
         record = model.record
         final = _integer_graph if options.precision == "int8" else _float_graph
@@ -94,8 +94,8 @@ def build(source: ModelSource, options: Options, previous: Path | None = None) -
         assert previous is not None
         measured = read_figures(previous, MEASURED, Measured)
         hashes = hashes_of(previous) or {}
-        kept = read_files(previous, hashes, "checkpoints") | read_files(previous, hashes, "model")
-        files |= {name: content for name, content in kept.items() if Path(name).stem not in LATER_STAGES}
+        earlier = read_files(previous, hashes, "checkpoints") | read_files(previous, hashes, "model")
+        files |= {name: content for name, content in earlier.items() if Path(name).stem not in LATER_STAGES}
     return target.build(Prepared(source_name(source), device, graph, record, measured, clock, files, previous), options)
 
 
@@ -119,9 +119,9 @@ def _integer_graph(
     calibration, evaluation = calibration_samples(options, model)
     check_ranges(calibration)
     with clock.stage("passes"):
-        own = options.numerics == "target" and target.has_rms_norm(options)
-        optimised, statistics = optimise(model.graph, rms_norm=own)
-        if own:
+        target_numerics = options.numerics == "target" and target.has_rms_norm(options)
+        optimised, statistics = optimise(model.graph, rms_norm=target_numerics)
+        if target_numerics:
             optimised = replace(optimised, notes=(*optimised.notes, OWN_NUMERICS))
     with clock.stage("calibrate and quantise"):
         done = quantise(optimised, calibration.inputs, QuantiseOptions(method=options.method))
@@ -133,9 +133,8 @@ def _integer_graph(
         accuracy: tuple[OutputAccuracy, ...] = ()
         if evaluation is not None:
             real, integer = (measured_scores(graph, evaluation, clock.progress) for graph in (model.graph, done.graph))
-            accuracy = tuple(
-                OutputAccuracy(a.output, a.metric, a.value, b.value, a.images) for a, b in zip(real, integer, strict=True)
-            )
+            pairs = zip(real, integer, strict=True)
+            accuracy = tuple(OutputAccuracy(a.output, a.metric, a.value, b.value, a.images) for a, b in pairs)
     return done.graph, _measured(model.graph, calibration, files, accuracy, layers)
 
 
@@ -151,15 +150,15 @@ def _float_graph(
         files |= checkpoint_files("passes", optimised, statistics)
         files["model/optimised.onnx"] = write_float(optimised).SerializeToString(deterministic=True)
     if options.calibration == "random" or (options.calibration is None and options.data is None):
-        kept = random_samples(input_shapes(graph), KEPT_SAMPLES, ranges=input_ranges(graph))
-        return optimised, replace(_measured(graph, kept, files), calibration_images=0)
+        samples = random_samples(input_shapes(graph), KEPT_SAMPLES, ranges=input_ranges(graph))
+        return optimised, replace(_measured(graph, samples, files), calibration_images=0)
     calibration, evaluation = calibration_samples(options, model)
     evaluation = affordable(graph, evaluation)
     accuracy: tuple[OutputAccuracy, ...] = ()
     with clock.stage("measure accuracy"):
         if evaluation is not None:
-            found = measured_scores(optimised, evaluation, clock.progress)
-            accuracy = tuple(OutputAccuracy(score.output, score.metric, score.value, None, score.images) for score in found)
+            scores = measured_scores(optimised, evaluation, clock.progress)
+            accuracy = tuple(OutputAccuracy(score.output, score.metric, score.value, None, score.images) for score in scores)
     return optimised, _measured(graph, calibration, files, accuracy)
 
 
@@ -173,17 +172,11 @@ def _measured(
     """Return the figures, and keep a few of the samples with the bundle."""
     files[SAMPLES_FILE] = npz(calibration.first(KEPT_SAMPLES).inputs)
     kind = "random" if calibration.is_random else "data"
-    return Measured(accuracy, layers, kind, calibration.count, parameters_of(graph))
-
-
-def parameters_of(graph: Graph) -> int:
-    """Return how many values all float constants have."""
-    return sum(node.type.size for node in graph.nodes() if node.op.kind == "Constant" and node.type.is_float)
+    return Measured(accuracy, layers, kind, calibration.count, footprint(graph).parameters)
 
 
 def affordable(graph: Graph, evaluation: Labelled | None) -> Labelled | None:
     """Return as many labelled samples as may be spent on one figure; None without targets."""
     if evaluation is None or not targets_of(graph, evaluation):
         return None
-    macs = max(1, sum(node.work.macs for node in graph.nodes()))
-    return evaluation.first(max(1, int(EVALUATION_MACS / macs)))
+    return evaluation.first(max(1, int(EVALUATION_MACS / max(1, footprint(graph).macs))))

@@ -10,28 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeAl
 
 from edgewright.frontend.files.checkpoints import checkpoint_of
 from edgewright.frontend.files.ownership import vouched_data
-from edgewright.frontend.files.publish import publish
+from edgewright.frontend.files.publish import publish, write_results
 from edgewright.frontend.files.staging import reading
-from edgewright.frontend.report import report as report_files
 from edgewright.frontend.samples.data import check_arrays, input_shapes, load_samples, random_samples, unbatched_inputs
 from edgewright.frontend.target import KINDS, target_of
+from edgewright.passes import manifest as manifests
 from edgewright.passes import results
 from edgewright.passes.diagnostics import CompileError, Exit, fail
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
-from edgewright.passes.manifest import (
-    MANIFEST,
-    Manifest,
-    check_files,
-    damaged,
-    file_digest,
-    not_compiled,
-    read_figures,
-    read_files,
-    read_kind,
-    read_manifest,
-)
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.names import plain
 
 if TYPE_CHECKING:
@@ -41,14 +28,14 @@ SAMPLES_FILE = "checkpoints/samples.npz"
 KEPT_SAMPLES = 4
 """Calibration images that stay with a bundle, so that it runs without data."""
 Source: TypeAlias = str | Path | Mapping[str, Array] | Array | None
-M = TypeVar("M", bound=Manifest)
+M = TypeVar("M", bound=manifests.Manifest)
 
 
 @dataclass(slots=True)
 class Bundle(ABC, Generic[M]):
     """A compiled model. ``files``: its content until it is published, by relative path; nothing afterwards."""
 
-    MANIFEST: ClassVar[type[Manifest]]
+    MANIFEST: ClassVar[type[manifests.Manifest]]
     PROGRAMS: ClassVar[tuple[str, ...]] = ()
 
     manifest: M
@@ -63,8 +50,8 @@ class Bundle(ABC, Generic[M]):
         a file of it was changed since."""
         folder = Path(directory)
         with reading(folder):
-            manifest: Any = read_manifest(folder, cls.MANIFEST)
-            check_files(folder, manifest.files)
+            manifest: Any = manifests.read_manifest(folder, cls.MANIFEST)
+            manifests.check_files(folder, manifest.files)
             fields = cls.read_fields(folder, manifest)
             return cls(manifest, read_report(folder), directory=folder, **fields)
 
@@ -76,17 +63,17 @@ class Bundle(ABC, Generic[M]):
     def check(self) -> None:
         """CompileError U023 when a file of the folder is not as it was written."""
         with reading(self.directory):
-            check_files(self.directory, self.manifest.files)
+            manifests.check_files(self.directory, self.manifest.files)
 
     def publish(self, directory: Path) -> Self:
         """Write the bundle to a folder, all of it or nothing, and return it opened there."""
-        publish({**self.files, **report_files.files(self.report)}, directory, self.PROGRAMS)
+        publish(self.files | self._pages(), directory, self.PROGRAMS)
         self.directory, self.files = directory, {}
         return self
 
     def write_report(self) -> None:
         """Renew the report in the folder. CompileError U020 when it cannot be written."""
-        report_files.write(self.report, self.directory)
+        write_results(self._pages(), self.directory)
 
     @property
     def graph(self) -> Graph:
@@ -105,8 +92,8 @@ class Bundle(ABC, Generic[M]):
                 return random_samples(shapes, KEPT_SAMPLES, ranges=ranges).inputs
         if isinstance(source, (str, Path)):
             return load_samples(source, shapes, ranges=ranges, unbatched=unbatched).inputs
-        given = source if isinstance(source, Mapping) else {next(iter(shapes)): source}
-        return check_arrays(given, shapes, ranges, unbatched, finite=self.manifest.precision != "fp32")
+        arrays = source if isinstance(source, Mapping) else {next(iter(shapes)): source}
+        return check_arrays(arrays, shapes, ranges, unbatched, finite=self.manifest.precision != "fp32")
 
     def first_samples(self, source: Source, count: int | None) -> dict[str, Array]:
         """Return at most so many `samples`."""
@@ -114,7 +101,7 @@ class Bundle(ABC, Generic[M]):
 
     def design_files(self, within: str) -> dict[str, bytes]:
         """Return the files of ours in a folder of the bundle, by relative path. CompileError U023 for changed ones."""
-        return read_files(self.directory, self.manifest.files, within)
+        return manifests.read_files(self.directory, self.manifest.files, within)
 
     def simulate(self, *args: Any, **kwargs: Any) -> Any:
         """Simulate the hardware that was made; for FPGAs."""
@@ -142,28 +129,29 @@ class Bundle(ABC, Generic[M]):
 
         render.summary(console, self.report, self.directory, self.next_step(data))
 
+    def _pages(self) -> dict[str, bytes]:
+        from edgewright.frontend.report.report import files  # with the plots, which take a while to import
+
+        return files(self.report)
+
     def _cannot(self, done: str) -> NoReturn:
-        fail(
-            "U022",
-            f"this folder is not a model that can be {done}",
-            plain(self.directory),
-            f"it was compiled for {plain(self.manifest.target)}, a target of kind {self.manifest.kind}",
-            "give a folder of another kind of target: `edgewright targets` lists them",
-            Exit.USAGE,
-        )
+        message = f"this folder is not a model that can be {done}"
+        because = f"it was compiled for {plain(self.manifest.target)}, a target of kind {self.manifest.kind}"
+        help_text = "give a folder of another kind of target: `edgewright targets` lists them"
+        fail("U022", message, plain(self.directory), because, help_text, Exit.USAGE)
 
 
 def open_bundle(directory: str | Path) -> Bundle[Any]:
     """Open the folder that `compile` wrote, whatever kind of target it is for. CompileError as `Bundle.open`."""
-    kind = read_kind(Path(directory))
+    kind = manifests.read_kind(Path(directory))
     if kind not in KINDS:
-        not_compiled(Path(directory), f"{MANIFEST}: there is no kind of target '{plain(kind)}'")
+        manifests.not_compiled(Path(directory), f"{manifests.MANIFEST}: there is no kind of target '{plain(kind)}'")
     return target_of(kind).bundle.open(directory)
 
 
 def read_report(folder: Path) -> results.Report:
     """Return the report in a folder. CompileError U023 when it is missing or damaged, or not what its page was made from."""
     vouched = vouched_data(folder, "report")
-    if vouched is not None and file_digest(folder / "report.json") not in vouched:
-        raise CompileError([damaged("report.json", "its hash differs from the one that report.html gives")])
-    return read_figures(folder, "report.json", results.Report)
+    if vouched is not None and manifests.file_digest(folder / "report.json") not in vouched:
+        raise CompileError([manifests.damaged("report.json", "its hash differs from the one that report.html gives")])
+    return manifests.read_figures(folder, "report.json", results.Report)

@@ -57,21 +57,18 @@ def _machine() -> list[Check]:
 
 def _compile() -> list[Check]:
     return [
-        _package("compile", name, purpose, required=True)
-        for name, purpose in (
-            ("numpy", "arithmetic"),
-            ("onnx", "reads models"),
-            ("onnx-ir", "reads models"),
-            ("onnxscript", "rewrites exporter idioms"),
-        )
+        _package("compile", "numpy", "arithmetic", required=True),
+        _package("compile", "onnx", "reads models", required=True),
+        _package("compile", "onnx-ir", "reads models", required=True),
+        _package("compile", "onnxscript", "rewrites exporter idioms", required=True),
     ]
 
 
 def _simulation() -> list[Check]:
     return [
-        _program("g++", "compiles simulators", "apt-get install g++"),
-        _program("make", "compiles simulators", "apt-get install make"),
-        _program("perl", "Verilator's driver script", "apt-get install perl"),
+        _program("g++", "compiles simulators"),
+        _program("make", "compiles simulators"),
+        _program("perl", "Verilator's driver script"),
         _asked("Verilator", lambda: tools.verilator().version, "RTL simulation", _install("verilator")),
         _asked("cocotb", lambda: tools.cocotb().version, "test benches", _install("cocotb")),
         Check("simulation", "FST headers", *_fst()),
@@ -94,8 +91,8 @@ def _optional() -> list[Check]:
         _package("optional", "cocotbext-axi", "AXI protocol tests"),
         _package("optional", "onnxruntime", "a second opinion in the tests"),
         _package("optional", "torch", "fusing, hashing and splitting, which learn; training the examples"),
-        _vendor("vitis_hls", "compiles the emitted HLS C++", "AMD Vitis, from its vendor"),
-        _vendor("vivado", "builds a bitstream from the emitted RTL", "AMD Vivado, from its vendor"),
+        _tool("optional", "vitis_hls", "compiles the emitted HLS C++", "AMD Vitis, from its vendor"),
+        _tool("optional", "vivado", "builds a bitstream from the emitted RTL", "AMD Vivado, from its vendor"),
     ]
 
 
@@ -106,12 +103,12 @@ def _boards() -> list[Check]:
     ]
 
 
-def _package(group: str, name: str, purpose: str, help: str = "", required: bool = False) -> Check:
+def _package(group: str, name: str, purpose: str, required: bool = False) -> Check:
     try:
-        found: str | None = metadata.version(name)
+        version: str | None = metadata.version(name)
     except metadata.PackageNotFoundError:
-        found = None
-    return Check(group, name, found, purpose, help or _install(name), required)
+        version = None
+    return Check(group, name, version, purpose, _install(name), required)
 
 
 def _install(name: str) -> str:
@@ -121,20 +118,16 @@ def _install(name: str) -> str:
     except metadata.PackageNotFoundError:  # run from the sources
         requirements = []
     stated = [line.split(";")[0].strip() for line in requirements]
-    own = [line for line in stated if re.split(r"[\s<>=!~\[]", line)[0] == name]
-    return f"pip install '{own[0] if own else name}'"
+    exact = next((line for line in stated if re.split(r"[\s<>=!~\[]", line)[0] == name), name)
+    return f"pip install '{exact}'"
 
 
-def _program(name: str, purpose: str, help: str) -> Check:
-    return Check("simulation", name, _version_of(name), purpose, help, required=True)
-
-
-def _vendor(name: str, purpose: str, help: str) -> Check:
-    return _tool("optional", name, purpose, help)  # starting it takes tens of seconds, so its place has to do
+def _program(name: str, purpose: str) -> Check:
+    return Check("simulation", name, _version_of(name), purpose, f"apt-get install {name}", required=True)
 
 
 def _tool(group: str, name: str, purpose: str, help: str) -> Check:
-    return Check(group, name, shutil.which(name), purpose, help)
+    return Check(group, name, shutil.which(name), purpose, help)  # not started: a vendor's tool takes tens of seconds
 
 
 def _asked(name: str, version: Callable[[], str], purpose: str, help: str) -> Check:
@@ -163,11 +156,8 @@ def _fst() -> tuple[str | None, str, str]:
         present = tools.has_fst_headers()
     except CompileError:
         present = False
-    return (
-        "found" if present else None,
-        "compressed waves for --wave (VCD without them)",
-        "apt-get install liblz4-dev zlib1g-dev",
-    )
+    purpose = "compressed waves for --wave (VCD without them)"
+    return "found" if present else None, purpose, "apt-get install liblz4-dev zlib1g-dev"
 
 
 def _cache() -> str:

@@ -31,9 +31,9 @@ def find(code: str) -> ErrorText:
 
 def text(code: str) -> str:
     """Return what is printed where there is no terminal: plain text, examples indented."""
-    found = find(code)
-    parts = [f"{found.code}: {found.title}"]
-    parts += [f"{heading}:\n{FENCE.sub(_indented, body)}" for heading, body in found.sections]
+    explained = find(code)
+    parts = [f"{explained.code}: {explained.title}"]
+    parts += [f"{heading}:\n{FENCE.sub(lambda fenced: _indent(fenced[1]), body)}" for heading, body in explained.sections]
     return "\n\n".join(parts)
 
 
@@ -42,17 +42,17 @@ def show(console: Console, code: str) -> None:
     from rich.markdown import Markdown
     from rich.text import Text
 
-    found = find(code)
+    explained = find(code)
     width = min(console.width, WIDEST)
-    console.print(Text.assemble((f"{found.code}", "bold red"), (f": {found.title}", "bold")), width=width)
-    for heading, body in found.sections:
+    console.print(Text.assemble((f"{explained.code}", "bold red"), (f": {explained.title}", "bold")), width=width)
+    for heading, body in explained.sections:
         console.print()
         console.print(Text(heading, "bold cyan"))
         for number, part in enumerate(FENCE.split(body)):  # every second part is an example
             if number and part.strip():
                 console.print()
             if number % 2:
-                console.print(Text(_indent(part.rstrip("\n"))), soft_wrap=True, highlight=False)
+                console.print(Text(_indent(part)), soft_wrap=True, highlight=False)
             elif part.strip():
                 console.print(Markdown(part.strip()), width=width)
 
@@ -62,9 +62,5 @@ def overview() -> str:
     return "\n".join(f"{code}  {error_texts.read(code).title}" for code in error_texts.codes())
 
 
-def _indented(fenced: re.Match[str]) -> str:
-    return _indent(fenced[1].rstrip("\n"))
-
-
 def _indent(lines: str) -> str:
-    return "\n".join(f"    {line}".rstrip() for line in lines.split("\n"))
+    return "\n".join(f"    {line}".rstrip() for line in lines.rstrip("\n").split("\n"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from edgewright.frontend.onnx_reading.reader import ModelFacts, ModelSource, read_with_facts
+from edgewright.frontend.onnx_reading.reader import ModelSource, read_with_facts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.hashing.energy import HashingOutlook, hashing_outlook
 from edgewright.passes.ir import Graph, Shape
@@ -54,8 +54,6 @@ class Inspection:
     name: str
     producer: str
     opset: int
-    file_bytes: int | None
-    onnx_nodes: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     parameters: int
@@ -81,12 +79,6 @@ def inspect(
     `supports` gives for each target and precision what it says of the graph; a CompileError it raises counts as its reasons.
     """
     graph, facts = read_with_facts(source, shapes)
-    described = describe(graph, facts, supports or {})
-    return replace(described, passes=(*facts.passes, *optimise(graph)[1])) if passes else described
-
-
-def describe(graph: Graph, facts: ModelFacts, supports: Mapping[tuple[str, str], Supports]) -> Inspection:
-    """Return the facts of a model already read."""
     nodes = graph.nodes()
     weights = [node for node in nodes if isinstance(node.op, Constant) and node.type.is_float]
     matrices = {node.inputs[1] for node in nodes if isinstance(node.op, Linear | PatchEmbed)}
@@ -96,19 +88,18 @@ def describe(graph: Graph, facts: ModelFacts, supports: Mapping[tuple[str, str],
         name=graph.name,
         producer=facts.producer,
         opset=facts.opset,
-        file_bytes=facts.file_bytes,
-        onnx_nodes=facts.nodes,
         inputs=tuple(Tensor(n.op.name, n.shape) for n in graph.inputs if isinstance(n.op, Input)),
         outputs=tuple(Tensor(name, n.shape) for name, n in zip(graph.output_names, graph.outputs, strict=True)),
         parameters=parameters,
         macs=sum(node.op.macs(*(operand.type for operand in node.inputs)) for node in nodes),
         weight_bytes_float=4 * parameters,
         weight_bytes_int8=in_matrices + 4 * (parameters - in_matrices),
-        activation_bytes_int8=_peak_activation(graph),
+        activation_bytes_int8=max((total for _, total in alive(graph, lambda node: node.type.size)), default=0),
         operators=dict(sorted(Counter(n.op.kind for n in nodes if not isinstance(n.op, Constant | Input)).items())),
         structure=structure(graph),
-        targets={name: _reasons(graph, check) for name, check in supports.items()},
+        targets={name: _reasons(graph, check) for name, check in (supports or {}).items()},
         hashing=hashing_outlook(graph),
+        passes=(*facts.passes, *optimise(graph)[1]) if passes else (),
     )
 
 
@@ -117,11 +108,6 @@ def _reasons(graph: Graph, check: Supports) -> tuple[Diagnostic, ...]:
         return tuple(check(graph))
     except CompileError as error:
         return error.diagnostics
-
-
-def _peak_activation(graph: Graph) -> int:
-    """Return the largest sum of values alive at once, one byte an element, in the order of `graph.nodes()`."""
-    return max((total for _, total in alive(graph, lambda node: node.type.size)), default=0)
 
 
 def _only(values: list[int]) -> int | None:

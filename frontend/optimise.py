@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewright import __version__
-from edgewright.frontend.build import parameters_of, source_name
+from edgewright.frontend.build import source_name
 from edgewright.frontend.files.publish import check_file, replace_files
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
 from edgewright.frontend.pricing import Pricing
 from edgewright.frontend.report import optimised as optimised_page
-from edgewright.frontend.report import report as report_files
+from edgewright.frontend.report.page import json_text
 from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.frontend.reshaping.reshape import Reshaped, check_data, reshape
 from edgewright.frontend.reshaping.resume import ResumableRun
 from edgewright.frontend.samples.labelled import load_material
 from edgewright.frontend.target import Clock
 from edgewright.passes import results
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.pipeline import optimise as exact_passes
+from edgewright.passes.structure.sub_model_shape import footprint
 from edgewright.passes.transform import Progress
 from edgewright.targets.device import load
 
@@ -78,7 +79,7 @@ def optimise(
     with clock.stage("read"):
         graph = read_model(source, shapes or {})
         material = None if data is None else load_material(data, graph, options.seed)
-    run = None if checkpoints is None else ResumableRun.of(Path(checkpoints), graph, options.manifest(), data, resume)
+    run = ResumableRun.of(checkpoints, graph, options.manifest(), data, resume)
     pricing = Pricing(device, precision or ("int8" if device.kind == "fpga" else "fp32"))
     with clock.stage("reshape"):
         done = reshape(graph, options, material, pricing, clock.progress, run) if options.asks else Reshaped(graph, ())
@@ -86,20 +87,21 @@ def optimise(
         final, statistics = exact_passes(done.graph)
         content = with_own_names(write_float(final), final).SerializeToString(deterministic=True)
     nodes = f"exact passes: {statistics[0].nodes_before} nodes before, {statistics[-1].nodes_after} after"
+    size = footprint(final)
     report = results.Report(
         model=source_name(source),
         target=device.name,
         edgewright=__version__,
         part=device.part,
         precision=pricing.precision,
-        macs=sum(node.work.macs for node in final.nodes()),
-        parameters=parameters_of(final),
+        macs=size.macs,
+        parameters=size.parameters,
         **clock.figures(),
         changes=done.changes,
         notes=(*done.notes, *((f"No approximate pass was requested; {nodes}.",) if not done.changes else ())),
     )
     made = Optimised(path, final, report)
-    page, figures = made.html(), report_files.to_text(report)
+    page, figures = made.html(), json_text(report)
     replace_files({path: content, made.page: page.encode(), beside(path, ".report.json"): figures.encode()})
     return made
 
@@ -107,6 +109,6 @@ def optimise(
 def check_files(path: Path, source: ModelSource, data: str | Path | None = None) -> None:
     """Refuse early what could not be written later: a folder, an unwritable place, the model itself or its data."""
     named = {"model": source, "data": data}
-    read = {Path(file): what for what, file in named.items() if isinstance(file, str | os.PathLike)}
+    read = {Path(file): role for role, file in named.items() if isinstance(file, str | os.PathLike)}
     for written in (path, beside(path, ".report.html"), beside(path, ".report.json")):
         check_file(written, read)

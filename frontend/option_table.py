@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -17,6 +17,7 @@ P = ParamSpec("P")
 Table = TypeVar("Table")
 Source = TypeVar("Source")
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 _SPEC = "option"
 NESTED = {"nested": True}
 """The metadata of a field that holds another table, whose options stand beside the others on the command line."""
@@ -33,8 +34,8 @@ class OptionRefusal:
 
     def fail(self, option: str, target: str) -> None:
         """Raise the error (exit 2)."""
-        filled = (text.format(option=option, target=target) for text in (self.message, self.because, self.help))
-        message, because, help_text = filled
+        texts = (self.message, self.because, self.help)
+        message, because, help_text = (text.format(option=option, target=target) for text in texts)
         fail(self.code, message, option, because, help_text, Exit.USAGE)
 
 
@@ -68,18 +69,23 @@ def option(help: str, *flags: str, **spec: Any) -> dict[str, Spec]:
     return {_SPEC: Spec(help, flags, **spec)}
 
 
+def option_field(default: Value, help: str, *flags: str, **spec: Any) -> Value:
+    """Return the field of an option with this default, for the body of a table; see `Spec`."""
+    return field(default=default, metadata=option(help, *flags, **spec))
+
+
 def specs(table: Any) -> Iterator[tuple[str, Spec]]:
     """Yield the options of a table by the names of their fields, without those of nested tables."""
-    for field in dataclasses.fields(table):
-        if _SPEC in field.metadata:
-            yield field.name, field.metadata[_SPEC]
+    for entry in dataclasses.fields(table):
+        if _SPEC in entry.metadata:
+            yield entry.name, entry.metadata[_SPEC]
 
 
 def tables(table: Any) -> Iterator[tuple[str, Any]]:
     """Yield the nested tables by the names of their fields."""
-    for field in dataclasses.fields(table):
-        if field.metadata == NESTED:
-            yield field.name, field.default_factory
+    for entry in dataclasses.fields(table):
+        if entry.metadata == NESTED:
+            yield entry.name, entry.default_factory
 
 
 def flags(name: str, spec: Spec) -> tuple[str, ...]:
@@ -127,10 +133,10 @@ def with_options(
         def entry(source: Source, *args: P.args, **kwargs: P.kwargs) -> Result:
             return function(source, table(*args, **kwargs))
 
-        own = inspect.signature(function)
-        first, *_ = own.parameters.values()
-        both = [first, *inspect.signature(table).parameters.values()]
-        entry.__signature__ = own.replace(parameters=both)  # type: ignore[attr-defined]
+        signature = inspect.signature(function)
+        source, *_ = signature.parameters.values()
+        parameters = [source, *inspect.signature(table).parameters.values()]
+        entry.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         entry.__doc__ = f"{inspect.getdoc(function)}\n\n{_listed(table)}"
         return entry  # type: ignore[return-value]  # `wraps` takes the source for a keyword
 
@@ -139,13 +145,13 @@ def with_options(
 
 def _listed(table: Any) -> str:
     lines = [f":param {name}: {spec.help}" for name, spec in specs(table)]
-    return "\n".join([*lines, *(f":param {name}: {inspect.getdoc(inner)}" for name, inner in tables(table))])
+    return "\n".join([*lines, *(f":param {name}: {inspect.getdoc(nested)}" for name, nested in tables(table))])
 
 
 def read(table: type[Table], texts: Mapping[str, Any]) -> Table:
     """Return a table with what the command line gave for its options and those of nested tables, by the fields' names."""
-    given: dict[str, Any] = {name: read(inner, texts) for name, inner in tables(table)}
+    values: dict[str, Any] = {name: read(nested, texts) for name, nested in tables(table)}
     for name, spec in specs(table):
         if not spec.hidden:
-            given[name] = spec.collect(texts[name] or []) if spec.collect else texts[name]
-    return table(**given)
+            values[name] = spec.collect(texts[name] or []) if spec.collect else texts[name]
+    return table(**values)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgewright.frontend.option_table import NESTED, OptionRefusal, check_choices, option, stored
+from edgewright.frontend.option_table import NESTED, OptionRefusal, check_choices, option, option_field, stored
 from edgewright.frontend.reshaping.options import PANEL, Reshaping
 from edgewright.passes.diagnostics import Exit, fail
 
@@ -35,13 +35,13 @@ def given_path(text: str) -> Path:
 
 def input_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of inputs by name from texts like NAME=1,3,224,224; names may hold '=' themselves."""
-    found = {}
+    shapes = {}
     for text in texts:
         name, _, numbers = text.rpartition("=")
         if not name or not re.fullmatch(r"[1-9][0-9]*(,[1-9][0-9]*)*", numbers):
             raise BadText(f"'{text}' is not of the form NAME=1,3,224,224")
-        found[name] = tuple(int(number) for number in numbers.split(","))
-    return found
+        shapes[name] = tuple(int(number) for number in numbers.split(","))
+    return shapes
 
 
 SHAPES = option(
@@ -72,61 +72,41 @@ PROGRESS = option("Called with the name of a stage, what is done of it and how m
 class Options:
     """What `compile` was asked for."""
 
-    target: str = field(
-        default="zcu104",
-        metadata=option("Board to compile for; `edgewright targets` lists them.", "--target", "-t", required=True, stored=True),
+    target: str = option_field(
+        "zcu104", "Board to compile for; `edgewright targets` lists them.", "--target", "-t", required=True, stored=True
     )
-    calibration: str | Path | None = field(
-        default=None,
-        metadata=option(
-            "Calibrate on these images (with labels, if any); 'random' makes accuracy meaningless.",
-            kind=str | None,
-            metavar="DATA.npz|random",
-        ),
+    calibration: str | Path | None = option_field(
+        None,
+        "Calibrate on these images (with labels, if any); 'random' makes accuracy meaningless.",
+        kind=str | None,
+        metavar="DATA.npz|random",
     )
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=SHAPES)
-    precision: str = field(
-        default="int8", metadata=option("Compute in these numbers; fp32 on CPUs only.", choices=("int8", "fp32"), stored=True)
+    precision: str = option_field("int8", "Compute in these numbers; fp32 on CPUs only.", choices=("int8", "fp32"), stored=True)
+    method: str = option_field(
+        "mse", "Choose the ranges of activations by this method.", choices=("minmax", "percentile", "mse"), stored=True
     )
-    method: str = field(
-        default="mse",
-        metadata=option(
-            "Choose the ranges of activations by this method.", choices=("minmax", "percentile", "mse"), stored=True
-        ),
+    numerics: str = option_field(
+        "shared",
+        "Compute the same integers on every target (shared), or those this one computes fastest (target).",
+        choices=("shared", "target"),
+        stored=True,
     )
-    numerics: str = field(
-        default="shared",
-        metadata=option(
-            "Compute the same integers on every target (shared), or those this one computes fastest (target).",
-            choices=("shared", "target"),
-            stored=True,
-        ),
+    output: str | Path | None = option_field(
+        None,
+        "Write the result to this folder. [default: build/MODEL]",
+        "--output",
+        "-o",
+        kind=Path | None,
+        parser=given_path,
+        metavar="DIR",
     )
-    output: str | Path | None = field(
-        default=None,
-        metadata=option(
-            "Write the result to this folder. [default: build/MODEL]",
-            "--output",
-            "-o",
-            kind=Path | None,
-            parser=given_path,
-            metavar="DIR",
-        ),
+    start_from: str = option_field("read", "Start at this stage, from what the last run left in DIR.", "--from", choices=STAGES)
+    variant: str | None = option_field(
+        None, "Use these CPU kernels instead of the target's own, for example avx2 or neon.", metavar="NAME", targets=("cpu",)
     )
-    start_from: str = field(
-        default="read", metadata=option("Start at this stage, from what the last run left in DIR.", "--from", choices=STAGES)
-    )
-    variant: str | None = field(
-        default=None,
-        metadata=option(
-            "Use these CPU kernels instead of the target's own, for example avx2 or neon.", metavar="NAME", targets=("cpu",)
-        ),
-    )
-    gpu: bool = field(
-        default=False,
-        metadata=option(
-            "Also write CUDA code for a Jetson's GPU to DIR/cuda. It has never run on one.", targets=("cpu",), refusal=NO_GPU
-        ),
+    gpu: bool = option_field(
+        False, "Also write CUDA code for a Jetson's GPU to DIR/cuda. It has never run on one.", targets=("cpu",), refusal=NO_GPU
     )
     reshaping: Reshaping = field(default_factory=Reshaping, metadata=NESTED)
     data: str | Path | None = field(default=None, metadata=DATA)
@@ -166,12 +146,8 @@ class OptimiseOptions:
     checkpoints: str | Path | None = field(default=None, metadata=CHECKPOINTS)
     resume: bool = field(default=False, metadata=RESUME)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=SHAPES)
-    target: str = field(
-        default="host", metadata=option("Estimate memory and latency for this board; nothing is compiled.", "--target", "-t")
-    )
-    precision: str | None = field(
-        default=None, metadata=option("Estimate for this precision. [default: fp32 on CPUs]", choices=("int8", "fp32"))
-    )
+    target: str = option_field("host", "Estimate memory and latency for this board; nothing is compiled.", "--target", "-t")
+    precision: str | None = option_field(None, "Estimate for this precision. [default: fp32 on CPUs]", choices=("int8", "fp32"))
     progress: Progress | None = field(default=None, metadata=PROGRESS)
 
     def __post_init__(self) -> None:
@@ -182,8 +158,8 @@ def check_lonely(options: Options | OptimiseOptions) -> None:
     """CompileError U034 (exit 2) for an option without the one that it belongs to."""
     if options.resume and options.checkpoints is None:
         _lonely("--resume", "it continues what a folder of checkpoints holds", "add --checkpoints DIR")
-    for name, given in (("--epochs", options.reshaping.epochs), ("--checkpoints", options.checkpoints)):
-        if given is not None and not options.reshaping.asks:
+    for name, value in (("--epochs", options.reshaping.epochs), ("--checkpoints", options.checkpoints)):
+        if value is not None and not options.reshaping.asks:
             _lonely(name, "no pass that learns was asked for", "add --fuse-blocks, --hash-attention or --task")
 
 

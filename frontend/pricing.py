@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from edgewright.frontend.options import Options
 from edgewright.frontend.target import Unpriced, target_of
 from edgewright.passes.diagnostics import CompileError
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.pipeline import optimise
 from edgewright.passes.results import Snapshot
+from edgewright.passes.structure.sub_model_shape import footprint
 from edgewright.targets.device import Device
 
 
@@ -28,7 +29,7 @@ class Pricing:
 
     def snapshot(self, graph: Graph) -> Snapshot:
         """Return the cost of a float graph; what cannot be priced is None and has a reason."""
-        nodes, target = graph.nodes(), target_of(self.device.kind)
+        size, target = footprint(graph), target_of(self.device.kind)
         rms_norm = self.precision == "fp32" and target.has_rms_norm(Options())
         known = Snapshot(0, 0)
         try:
@@ -39,5 +40,4 @@ class Pricing:
         except CompileError as error:
             first = error.diagnostics[0]
             self.reasons[f"Not every model could be priced for {self.device.name}: {first.message}, {first.because}."] = None
-        parameters = sum(node.type.size for node in nodes if node.op.kind == "Constant" and node.type.is_float)
-        return replace(known, macs=sum(node.work.macs for node in nodes), parameters=parameters)
+        return replace(known, macs=size.macs, parameters=size.parameters)

@@ -18,7 +18,7 @@ from edgewright.frontend.target import Clock
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import to_json
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.manifest import read_figures
 from edgewright.passes.results import Change
 from edgewright.targets.device import Device
@@ -52,20 +52,16 @@ def earlier_record(options: Options, previous: Path | None) -> Record:
 
     CompileError: U031 for passes without data, U033 when other passes are asked for than those that ran."""
     check_data(options.reshaping, options.material_file is not None)
-    if options.starts_by("reshape") or previous is None or not (previous / RECORD).is_file():
-        record = Record()
-    else:
+    if options.starts_by("reshape"):
+        return Record()
+    record = Record()
+    if previous is not None and (previous / RECORD).is_file():
         record = read_figures(previous, RECORD, Record)
-    if not options.starts_by("reshape") and options.reshaping.asks and options.reshaping.manifest() != record.options:
-        was = ", ".join(f"{name} {value}" for name, value in record.options.items()) or "no passes"
-        fail(
-            "U033",
-            "the checkpoint was reshaped in another way",
-            f"--from {options.start_from}",
-            f"it was made with {was}",
-            "start with --from reshape, or omit the options of the passes",
-            exit=Exit.USAGE,
-        )
+    if options.reshaping.asks and options.reshaping.manifest() != record.options:
+        because = f"it was made with {', '.join(f'{name} {value}' for name, value in record.options.items()) or 'no passes'}"
+        help_text = "start with --from reshape, or omit the options of the passes"
+        at = f"--from {options.start_from}"
+        fail("U033", "the checkpoint was reshaped in another way", at, because, help_text, exit=Exit.USAGE)
     return record
 
 
@@ -85,10 +81,7 @@ def reshaped(
     else:
         with clock.stage("reshape"):
             material = None if data is None else load_material(data, graph, options.reshaping.seed)
-            run = None
-            if options.checkpoints is not None:
-                folder = Path(options.checkpoints)
-                run = ResumableRun.of(folder, graph, options.reshaping.manifest(), data, options.resume)
+            run = ResumableRun.of(options.checkpoints, graph, options.reshaping.manifest(), data, options.resume)
             pricing = Pricing(device, options.precision, options.variant)
             done = reshape(graph, options.reshaping, material, pricing, clock.progress, run)
             digest = None if data is None else file_digest(Path(data))
@@ -113,15 +106,12 @@ def calibration_samples(options: Options, model: FloatModel) -> tuple[Samples, L
         return random_samples(input_shapes(graph), CALIBRATION_IMAGES, ranges=input_ranges(graph)), None
     path = options.calibration_file or options.material_file
     if path is None:
-        fail(
-            "D010",
-            "there are no calibration images",
-            "--calibration",
-            "the ranges of activations come from images like those the model will see",
-            "give --calibration data.npz (arrays named after the inputs, or `images`), "
-            "or --calibration random to see cycles and resources only",
-            Exit.USAGE,
+        because = "the ranges of activations come from images like those the model will see"
+        help_text = (
+            "give --calibration data.npz (arrays named after the inputs, or `images`), or --calibration random to see cycles "
+            "and resources only"
         )
+        fail("D010", "there are no calibration images", "--calibration", because, help_text, Exit.USAGE)
     if model.material is not None and (options.calibration is None or options.data in (None, options.calibration)):
         learn = model.material.learn
         return Samples(learn.inputs, None, learn.source).first(CALIBRATION_IMAGES), model.material.measure

@@ -7,7 +7,7 @@ from functools import partial
 from edgewright.frontend.inspect_model import Supports
 from edgewright.frontend.target import target_of
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.targets.device import list_devices, load, load_supported
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from edgewright import __version__
 from edgewright.frontend.options import Options
 from edgewright.passes import results
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.transform import Progress
 from edgewright.targets import device as devices
 from edgewright.targets.device import Device
@@ -76,12 +76,9 @@ class Prepared:
 
     def report(self, options: Options, **figures: Any) -> results.Report:
         """Return the report before anything ran: what the reports of all kinds share, and a kind's own ``figures``."""
-        measured, used = self.measured, options.precision == "int8"
-        calibration = results.CalibrationUsed(
-            measured.calibration_kind if used else None,
-            measured.calibration_images if used else None,
-            options.method if used else None,
-        )
+        measured, calibration = self.measured, results.CalibrationUsed()
+        if options.precision == "int8":
+            calibration = results.CalibrationUsed(measured.calibration_kind, measured.calibration_images, options.method)
         shared: dict[str, Any] = {
             "part": self.device.part,
             "precision": options.precision,

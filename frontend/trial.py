@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from edgewright.frontend.samples.data import input_shapes, random_samples
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.pipeline import QuantiseOptions, optimise, quantise
 
 _FEW = 2

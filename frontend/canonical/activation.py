@@ -6,26 +6,12 @@ tolerance is 2e-5), however an exporter ordered or split the arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from edgewright.passes.ir import Array, Node, Op, make, merge_origins
-from edgewright.passes.ops import (
-    Add,
-    Cast,
-    Constant,
-    Div,
-    Mul,
-    Neg,
-    Pow,
-    Reciprocal,
-    Relu,
-    Sqrt,
-    Sub,
-    scalar_of,
-)
+from edgewright.passes.ops import Add, Cast, Div, Mul, Neg, Pow, Reciprocal, Relu, Sqrt, Sub, array_of, scalar_of
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.groups import ELEMENTWISE
 from edgewright.passes.rewriting import Rule, Uses
@@ -73,12 +59,12 @@ def _curves() -> tuple[tuple[Op, Array], ...]:
     return tuple((op, op.eval(_GRID)) for op in ACTIVATIONS.values())
 
 
-def _agree(op: Op, found: Array, values: Array) -> bool:
+def _agree(op: Op, values: Array, expected: Array) -> bool:
     """Compare up to rounding, and up to the digits of the constants that exporters write; a Relu has none. Far points where
     an exporter's spelling is not finite do not count."""
-    seen = np.isfinite(found)
+    finite = np.isfinite(values)
     rtol, atol = (1e-6, 0.0) if isinstance(op, Relu) else (_TOLERANCE, _TOLERANCE)
-    return bool(np.allclose(found[seen], values[seen], rtol=rtol, atol=atol))
+    return bool(np.allclose(values[finite], expected[finite], rtol=rtol, atol=atol))
 
 
 def _is_below_tolerance(node: Node) -> bool:
@@ -91,19 +77,19 @@ def _is_below_tolerance(node: Node) -> bool:
 
 def _chains(node: Node) -> list[tuple[Node, list[Node]]]:
     """Return (root, nodes between root and `node` inclusive, operands first) for every single tensor the node depends on."""
-    found: list[tuple[Node, list[Node]]] = []
+    chains: list[tuple[Node, list[Node]]] = []
     inside: dict[Node, None] = {node: None}
     while len(inside) <= _LONGEST:
         border = {operand for n in inside for operand in n.inputs if operand not in inside and scalar_of(operand) is None}
         if len(border) == 1:
             (root,) = border
-            found.append((root, _ordered(node, root)))
+            chains.append((root, _ordered(node, root)))
         # Take in the border nodes that only this chain can explain; a root of two uses is tried before it is opened.
         opened = [n for n in border if n.op.facts.elementwise]
         if not opened:
             break
         inside.update(dict.fromkeys(_deepest(opened)))
-    return found
+    return chains
 
 
 def _deepest(nodes: list[Node]) -> list[Node]:
@@ -133,15 +119,9 @@ def _ordered(node: Node, root: Node) -> list[Node]:
 
 def _evaluate(node: Node, root: Node, chain: list[Node]) -> Array | None:
     values: dict[Node, Array] = {root: _GRID}
-
-    def value(operand: Node, known: Mapping[Node, Array]) -> Array:
-        if operand in known:
-            return known[operand]
-        assert isinstance(operand.op, Constant)
-        return operand.op.value.reshape(())
-
     with np.errstate(all="ignore"):
         for member in chain:
-            values[member] = member.op.eval(*(value(operand, values) for operand in member.inputs))
+            operands = (values[n] if n in values else array_of(n).reshape(()) for n in member.inputs)
+            values[member] = member.op.eval(*operands)
     result = values[node]
     return result if np.isfinite(result[_NEAR]).all() else None

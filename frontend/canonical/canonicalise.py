@@ -79,5 +79,5 @@ GROUPS = (*_FUNCTIONS, *_LAYOUTS)
 def canonicalise(graph: Graph, experts: Pass | None = None, dump: Dump | None = None) -> tuple[Graph, tuple[Statistics, ...]]:
     """Run every group in the order of `GROUPS`; values agree to float rounding. experts: recognises mixtures of experts in what
     a reader could not express otherwise; it runs after activations, before anything moves what it looks at."""
-    own = () if experts is None else (RuleGroup("recognise experts", (experts,)),)
-    return run_passes(graph, (*_FUNCTIONS, *own, *_LAYOUTS), dump)
+    recognised = () if experts is None else (RuleGroup("recognise experts", (experts,)),)
+    return run_passes(graph, (*_FUNCTIONS, *recognised, *_LAYOUTS), dump)

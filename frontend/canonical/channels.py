@@ -7,7 +7,7 @@ is a Linear. Convolutional networks without tokens stay as they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from edgewright.frontend.canonical.axes import CHANNELS_FIRST, CHANNELS_LAST
@@ -41,14 +41,13 @@ class PushTransposes(Rule):
             pixels = _pointwise(node, op, first)
             return None if pixels is None else _to_first(pixels)
         if isinstance(op, Slice):
-            axis = CHANNELS_LAST.index(op.axis % 4)
-            return _to_first(make(Slice(axis, op.start, op.stop, op.step), first, origin=node.origin))
+            return _to_first(make(replace(op, axis=CHANNELS_LAST.index(op.axis % 4)), first, origin=node.origin))
         if isinstance(op, ReduceMean) and {axis % 4 for axis in op.axes} == {2, 3}:
             mean = make(ReduceMean((1, 2), op.keepdims), first, origin=node.origin)
             return _to_first(mean) if op.keepdims else mean
         if isinstance(op, BROADCASTING) and len(node.shape) == 4:
-            moved = [_operand_last(operand) for operand in operands]
-            return None if None in moved else _to_first(make(op, *(m for m in moved if m), origin=node.origin))
+            moved = [last for operand in operands if (last := _operand_last(operand)) is not None]
+            return _to_first(make(op, *moved, origin=node.origin)) if len(moved) == len(operands) else None
         if isinstance(op, Concat):
             parts = [_last(operand) or _to_last(operand) for operand in operands]
             return _to_first(make(Concat(CHANNELS_LAST.index(op.axis % 4)), *parts, origin=node.origin))
@@ -79,15 +78,13 @@ class PushReshapes(Rule):
         if op.facts.per_token and _tokens_of(operands[0]) is not None:
             return grid(make(op, tokens, *operands[1:], origin=node.origin))
         if isinstance(op, Slice) and op.axis % 4 == 3:
-            return grid(make(Slice(2, op.start, op.stop, op.step), tokens, origin=node.origin))
-        flat = [_operand_tokens(operand, node) for operand in operands]
-        if None in flat:
+            return grid(make(replace(op, axis=2), tokens, origin=node.origin))
+        flat = [view for operand in operands if (view := _operand_tokens(operand, node)) is not None]
+        if len(flat) < len(operands):
             return None
         if isinstance(op, BROADCASTING):
-            return grid(make(op, *(f for f in flat if f), origin=node.origin))
-        if isinstance(op, Concat) and op.axis % 4 == 3:
-            return grid(make(Concat(2), *(f for f in flat if f), origin=node.origin))
-        return None
+            return grid(make(op, *flat, origin=node.origin))
+        return grid(make(Concat(2), *flat, origin=node.origin)) if isinstance(op, Concat) and op.axis % 4 == 3 else None
 
 
 PUSH = RuleGroup("push moves of channels down", (PushTransposes(), PushReshapes()))
@@ -116,8 +113,7 @@ def _above(image: Node, alone: bool) -> Node | None:
     if last is not None:
         return last
     if isinstance(image.op, Slice):
-        op = image.op
-        part = Slice(CHANNELS_LAST.index(op.axis % 4), op.start, op.stop, op.step)
+        part = replace(image.op, axis=CHANNELS_LAST.index(image.op.axis % 4))
         return make(part, _to_last(image.inputs[0]), origin=image.origin)
     return _pointwise(image, image.op, _to_last(image.inputs[0])) if isinstance(image.op, Conv) and alone else None
 
@@ -183,4 +179,4 @@ def _above_reshape(node: Node) -> Node | None:
         return None
     whole = inner.inputs[0]
     tokens = make(Reshape((batch, height * width, whole.shape[3])), whole, origin=whole.origin)
-    return make(Slice(2, inner.op.start, inner.op.stop, inner.op.step), tokens, origin=inner.origin)
+    return make(replace(inner.op, axis=2), tokens, origin=inner.origin)

@@ -46,8 +46,8 @@ def carry(steps: tuple[Node, ...], indices: Array) -> Array:
 def strip_factor(node: Node) -> tuple[Node, float]:
     """Return (x, c) with node = c * x and x no such product itself."""
     factor = 1.0
-    while (found := times_number(node)) is not None:
-        node, factor = found[0], factor * found[1]
+    while (product := times_number(node)) is not None:
+        node, factor = product[0], factor * product[1]
     return node, factor
 
 

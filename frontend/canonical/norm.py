@@ -7,33 +7,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from edgewright.frontend.canonical import statistics
 from edgewright.frontend.canonical.norm_terms import expanded_norm
-from edgewright.frontend.canonical.statistics import (
-    Statistic,
-    centred,
-    inverse_root_of,
-    mean_square,
-    root_of,
-    variance,
-    vector_along,
-)
+from edgewright.passes import ops
 from edgewright.passes.exact.float32_range import fits_float32
 from edgewright.passes.ir import Array, Node, Op, make, merge_origins
-from edgewright.passes.ops import (
-    Add,
-    Clip,
-    Div,
-    LayerNormalization,
-    Mul,
-    Reciprocal,
-    Reshape,
-    RMSNormalization,
-    Sub,
-    Transpose,
-    constant,
-    scalar_of,
-    value_of,
-)
 from edgewright.passes.rewriting import Rule, Uses
 
 _FLOOR_MAX = 1e-9  # of a length: at lengths from 1e-6 on, max(length, floor) and sqrt(length^2 + floor^2) are the same
@@ -48,33 +26,32 @@ def normalised_over(op: Op, x: Node, axes: tuple[int, ...], gamma: Array | None,
     origin, rank = x.origin, x.type.rank
     axes = tuple(sorted(axis % rank for axis in axes))
     perm = (*(i for i in range(rank) if i not in axes), *axes)
-    moved = x if perm == tuple(range(rank)) else make(Transpose(perm), x, origin=origin)
+    moved = x if perm == tuple(range(rank)) else make(ops.Transpose(perm), x, origin=origin)
     width = math.prod(x.shape[axis] for axis in axes)
     rows = (*moved.shape[: rank - len(axes)], width)
-    flat = moved if moved.shape == rows else make(Reshape(rows), moved, origin=origin)
-    parts = [constant(np.ones(width, np.float32) if gamma is None else gamma)]
-    if isinstance(op, LayerNormalization):
-        parts.append(constant(np.zeros(width, np.float32) if beta is None else beta))
+    flat = moved if moved.shape == rows else make(ops.Reshape(rows), moved, origin=origin)
+    parts = [ops.constant(np.ones(width, np.float32) if gamma is None else gamma)]
+    if isinstance(op, ops.LayerNormalization):
+        parts.append(ops.constant(np.zeros(width, np.float32) if beta is None else beta))
     result = make(op, flat, *parts, origin=origin)
-    result = result if rows == moved.shape else make(Reshape(moved.shape), result, origin=origin)
-    return result if moved is x else make(Transpose(tuple(perm.index(i) for i in range(rank))), result, origin=origin)
+    result = result if rows == moved.shape else make(ops.Reshape(moved.shape), result, origin=origin)
+    return result if moved is x else make(ops.Transpose(tuple(perm.index(i) for i in range(rank))), result, origin=origin)
 
 
-def _normalised(node: Node) -> tuple[Node, Statistic] | None:
+def _normalised(node: Node) -> tuple[Node, statistics.Statistic] | None:
     """Return (numerator, statistic) where node is numerator / sqrt(statistic + epsilon)."""
     pairs: list[tuple[Node, Node | None]] = []
-    if isinstance(node.op, Div):
-        pairs = [(node.inputs[0], root_of(node.inputs[1]))]
-    elif isinstance(node.op, Mul):
-        pairs = [(a, inverse_root_of(b)) for a, b in _others(node)]
-    for x, moved in pairs:
-        if moved is None or x.shape != node.shape:
+    if isinstance(node.op, ops.Div):
+        pairs = [(node.inputs[0], statistics.root_of(node.inputs[1]))]
+    elif isinstance(node.op, ops.Mul):
+        pairs = [(a, statistics.inverse_root_of(b)) for a, b in _others(node)]
+    for x, under_root in pairs:
+        if under_root is None or x.shape != node.shape:
             continue
-        middle = centred(x)
-        spread = variance(moved)
+        middle, spread = statistics.centred(x), statistics.variance(under_root)
         if middle is not None and spread is not None and middle == (spread.x, spread.axes):
             return x, spread
-        square = mean_square(moved)
+        square = statistics.mean_square(under_root)
         if square is not None and square.x is x:
             return x, square
     return None
@@ -86,36 +63,36 @@ def _core(node: Node) -> Node | None:
     if match is None:
         return _unit(node)
     x, statistic = match
-    op = RMSNormalization(statistic.epsilon) if statistic.x is x else LayerNormalization(statistic.epsilon)
+    op = ops.RMSNormalization(statistic.epsilon) if statistic.x is x else ops.LayerNormalization(statistic.epsilon)
     return _with_origin(normalised_over(op, statistic.x, statistic.axes, None, None), node)
 
 
 def _unit(node: Node) -> Node | None:
     """Return RMSNormalization where node is x / |x|, with a floor under the length or something added to it."""
-    if isinstance(node.op, Div):
+    if isinstance(node.op, ops.Div):
         pairs = [(node.inputs[0], node.inputs[1])]
-    elif isinstance(node.op, Mul):
-        pairs = [(a, b.inputs[0]) for a, b in _others(node) if isinstance(b.op, Reciprocal)]
+    elif isinstance(node.op, ops.Mul):
+        pairs = [(a, b.inputs[0]) for a, b in _others(node) if isinstance(b.op, ops.Reciprocal)]
     else:
         return None
     for x, length in pairs:
         floor = 0.0
-        if isinstance(length.op, Clip) and 0 < length.op.low <= _FLOOR_MAX and length.op.high == math.inf:
+        if isinstance(length.op, ops.Clip) and 0 < length.op.low <= _FLOOR_MAX and length.op.high == math.inf:
             floor, length = length.op.low, length.inputs[0]
-        elif isinstance(length.op, Add):
+        elif isinstance(length.op, ops.Add):
             for inner, added in _others(length):
-                value = scalar_of(added)
+                value = ops.scalar_of(added)
                 if value is not None and 0 < value <= _ADDED_MAX:
                     floor, length = value, inner
                     break
-        square = root_of(length)
-        found = None if square is None else mean_square(square, epsilon_needed=False)
-        if found is None or found.x is not x or x.shape != node.shape or found.factor <= 0:
+        squared = statistics.root_of(length)
+        square = None if squared is None else statistics.mean_square(squared, epsilon_needed=False)
+        if square is None or square.x is not x or x.shape != node.shape or square.factor <= 0:
             continue
-        op = RMSNormalization(found.epsilon + floor * floor / found.factor)
-        width = math.prod(x.shape[axis] for axis in found.axes)
-        gamma: Array = np.full(width, 1 / math.sqrt(found.factor), np.float32)
-        return _with_origin(normalised_over(op, x, found.axes, gamma, None), node)
+        op = ops.RMSNormalization(square.epsilon + floor * floor / square.factor)
+        width = math.prod(x.shape[axis] for axis in square.axes)
+        gamma: Array = np.full(width, 1 / math.sqrt(square.factor), np.float32)
+        return _with_origin(normalised_over(op, x, square.axes, gamma, None), node)
     return None
 
 
@@ -138,19 +115,18 @@ class FuseNormalisation(Rule):
     Exact: within float rounding. Source: Ba et al. 2016 (layer), Zhang and Sennrich, NeurIPS 2019 (RMS).
     """
 
-    on = (Add, Div, Mul, Sub)
+    on = (ops.Add, ops.Div, ops.Mul, ops.Sub)
     event = "normalisations and their affines"
 
     def replace(self, node: Node, uses: Uses) -> Node | None:
-        core = _core(node) if isinstance(node.op, Div | Mul) else None
-        if core is not None:
+        if isinstance(node.op, ops.Div | ops.Mul) and (core := _core(node)) is not None:
             return core
-        expanded = expanded_norm(node) if isinstance(node.op, Add | Sub) else None
+        expanded = expanded_norm(node) if isinstance(node.op, ops.Add | ops.Sub) else None
         if expanded is not None:
             statistic, gamma, beta = expanded
-            op = LayerNormalization(statistic.epsilon)
+            op = ops.LayerNormalization(statistic.epsilon)
             return _with_origin(normalised_over(op, statistic.x, statistic.axes, gamma, beta), node)
-        return _affine(node) if isinstance(node.op, Mul | Add) else None
+        return _affine(node) if isinstance(node.op, ops.Mul | ops.Add) else None
 
 
 def _affine(node: Node) -> Node | None:
@@ -159,17 +135,17 @@ def _affine(node: Node) -> Node | None:
     A Transpose between them, which moves the normalised axis back to its place, then comes after both.
     """
     for moved, other in _others(node):
-        perm = moved.op.perm if isinstance(moved.op, Transpose) else None
+        perm = moved.op.perm if isinstance(moved.op, ops.Transpose) else None
         norm = moved if perm is None else moved.inputs[0]
-        if not isinstance(norm.op, LayerNormalization | RMSNormalization) or moved.shape != node.shape:
+        if not isinstance(norm.op, ops.LayerNormalization | ops.RMSNormalization) or moved.shape != node.shape:
             continue
         x, *affine = norm.inputs
         axis = -1 if perm is None else perm.index(len(perm) - 1) - len(perm)
-        values, vector = [value_of(n) for n in affine], vector_along(other, axis, norm.shape[-1])
-        if vector is None or any(value is None for value in values):
+        known = [value for n in affine if (value := ops.value_of(n)) is not None]
+        vector = statistics.vector_along(other, axis, norm.shape[-1])
+        if vector is None or len(known) < len(affine):
             continue
-        known = [value for value in values if value is not None]
-        if isinstance(node.op, Mul):
+        if isinstance(node.op, ops.Mul):
             known = [value.astype(np.float64) * vector for value in known]
         elif len(known) == 2:
             known[1] = known[1].astype(np.float64) + vector
@@ -177,7 +153,7 @@ def _affine(node: Node) -> Node | None:
             continue
         if not fits_float32(*known):
             continue
-        parts = (constant(value, origin=n.origin) for value, n in zip(known, affine, strict=True))
+        parts = (ops.constant(value, origin=n.origin) for value, n in zip(known, affine, strict=True))
         result = make(norm.op, x, *parts, origin=merge_origins(node.origin, norm.origin))
-        return result if perm is None else make(Transpose(perm), result, origin=node.origin)
+        return result if perm is None else make(ops.Transpose(perm), result, origin=node.origin)
     return None

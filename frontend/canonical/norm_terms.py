@@ -21,22 +21,22 @@ def expanded_norm(node: Node) -> tuple[Statistic, Array, Array] | None:
     if len(products) != 2 or any(len(roots) != 1 for _, _, roots in products):
         return None
     (sign_a, factors_a, (root,)), (sign_b, factors_b, (other,)) = products
-    found = variance(root)
-    if root is not other or found is None or len(found.axes) != 1 or sign_a != -sign_b:
+    spread = variance(root)
+    if root is not other or spread is None or len(spread.axes) != 1 or sign_a != -sign_b:
         return None
-    axis = found.axes[0] - found.x.type.rank
-    width = found.x.shape[axis]
+    axis = spread.axes[0] - spread.x.type.rank
+    width = spread.x.shape[axis]
     for sign, factors, rest in ((sign_a, factors_a, factors_b), (sign_b, factors_b, factors_a)):
-        means = [f for f in rest if mean_of(f) == (found.x, found.axes)]
-        if found.x not in factors or len(means) != 1 or node.shape != found.x.shape:
+        means = [f for f in rest if mean_of(f) == (spread.x, spread.axes)]
+        if spread.x not in factors or len(means) != 1 or node.shape != spread.x.shape:
             continue
-        gamma = _product([f for f in factors if f is not found.x], axis, width)
+        gamma = _product([f for f in factors if f is not spread.x], axis, width)
         same = _product([f for f in rest if f is not means[0]], axis, width)
         betas = [(s, vector_along(term, axis, width)) for s, term in terms if isinstance(term.op, Constant)]
         if gamma is None or same is None or not np.array_equal(gamma, same) or any(b is None for _, b in betas):
             continue
         beta = sum((np.float32(s) * b for s, b in betas if b is not None), np.zeros(width, np.float32))
-        return found, np.float32(sign) * gamma, np.asarray(beta, np.float32)
+        return spread, np.float32(sign) * gamma, np.asarray(beta, np.float32)
     return None
 
 

@@ -61,40 +61,33 @@ def mean_of(node: Node) -> Mean | None:
     return x, tuple(sorted(axis % x.type.rank for axis in node.op.axes))
 
 
-def centred(node: Node) -> Mean | None:
-    """Return (x, axes) where node is x - mean(x)."""
+def centred(node: Node, negated: bool = False) -> Mean | None:
+    """Return (x, axes) where node is x - mean(x), or mean(x) - x if `negated`."""
     if not isinstance(node.op, Sub):
         return None
-    x, mean = node.inputs
-    found = mean_of(mean)
-    return found if found is not None and found[0] is x else None
+    x, mean = node.inputs[::-1] if negated else node.inputs
+    averaged = mean_of(mean)
+    return averaged if averaged is not None and averaged[0] is x else None
 
 
 def sum_of(node: Node, axis: int) -> Node | None:
     """Return x where node is its sum over one axis that stays: a mean times the count, as sums are read."""
     mean, count = times_number(node) or (node, 1.0)
-    found = mean_of(mean)
-    if found is None or found[1] != (axis % found[0].type.rank,) or count != found[0].shape[axis]:
+    averaged = mean_of(mean)
+    if averaged is None or averaged[1] != (axis % averaged[0].type.rank,) or count != averaged[0].shape[axis]:
         return None
-    return found[0]
+    return averaged[0]
 
 
 def square_of(node: Node) -> Node | None:
     """Return x where node is x^2."""
-    if isinstance(node.op, Mul) and node.inputs[0] is node.inputs[1]:
-        return node.inputs[0]
-    if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == 2.0:
-        return node.inputs[0]
-    return None
+    is_square = isinstance(node.op, Mul) and node.inputs[0] is node.inputs[1]
+    return node.inputs[0] if is_square or _is_power(node, 2.0) else None
 
 
 def root_of(node: Node) -> Node | None:
     """Return x where node is sqrt(x)."""
-    if isinstance(node.op, Sqrt):
-        return node.inputs[0]
-    if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == 0.5:
-        return node.inputs[0]
-    return None
+    return node.inputs[0] if isinstance(node.op, Sqrt) or _is_power(node, 0.5) else None
 
 
 def inverse_root_of(node: Node) -> Node | None:
@@ -105,15 +98,17 @@ def inverse_root_of(node: Node) -> Node | None:
         return root_of(node.inputs[1])
     if isinstance(node.op, Sqrt) and isinstance(node.inputs[0].op, Reciprocal):
         return node.inputs[0].inputs[0]
-    if isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == -0.5:
-        return node.inputs[0]
-    return None
+    return node.inputs[0] if _is_power(node, -0.5) else None
+
+
+def _is_power(node: Node, exponent: float) -> bool:
+    return isinstance(node.op, Pow) and scalar_of(node.inputs[1]) == exponent
 
 
 def _without_epsilon(node: Node) -> tuple[Node, float] | None:
     """Return (value, epsilon) where node is value + epsilon, epsilon >= 0."""
-    found = plus_number(node)
-    return found if found is not None and found[1] >= 0 else None
+    shifted = plus_number(node)
+    return shifted if shifted is not None and shifted[1] >= 0 else None
 
 
 def mean_square(node: Node, epsilon_needed: bool = True) -> Statistic | None:
@@ -135,14 +130,13 @@ def mean_square(node: Node, epsilon_needed: bool = True) -> Statistic | None:
 
 def variance(node: Node) -> Statistic | None:
     """Read mean((x - mean(x))^2) + epsilon, or mean(x^2) - mean(x)^2 + epsilon, which may be kept from 0."""
-    found = _without_epsilon(node)
-    if found is None:
+    inner, epsilon = _without_epsilon(node) or (node, None)
+    if epsilon is None:
         return None
-    inner, epsilon = found
     squared = mean_of(inner)
     if squared is not None:
         base = square_of(squared[0])
-        middle = None if base is None else centred(base) or _negated(base)
+        middle = None if base is None else centred(base) or centred(base, negated=True)
         return None if middle is None or middle[1] != squared[1] else Statistic(middle[0], middle[1], epsilon)
     if isinstance(inner.op, Relu) or (isinstance(inner.op, Clip) and inner.op.low <= 0):
         inner = inner.inputs[0]
@@ -153,11 +147,3 @@ def variance(node: Node) -> Statistic | None:
     if whole is None or base is None or mean is None or mean != (base, whole[1]):
         return None
     return Statistic(base, whole[1], epsilon)
-
-
-def _negated(node: Node) -> Mean | None:
-    """Return (x, axes) where node is mean(x) - x."""
-    if not isinstance(node.op, Sub):
-        return None
-    found = mean_of(node.inputs[0])
-    return found if found is not None and found[0] is node.inputs[1] else None

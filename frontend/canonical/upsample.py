@@ -62,13 +62,9 @@ def _split(node: Node, activation: Op | None, origin: tuple[str, ...]) -> Node |
         return parts[0]
     result = make(Concat(1), *parts, origin=origin)
     batch = x.shape[0]
-    steps: tuple[Op, ...] = (
-        Transpose(CHANNELS_LAST),
-        Reshape((batch, height, width, rows, columns, outs)),
-        Transpose((0, 1, 3, 2, 4, 5)),
-        Reshape((batch, height * rows, width * columns, outs)),
-        Transpose(CHANNELS_FIRST),
-    )
+    divided = Reshape((batch, height, width, rows, columns, outs))
+    joined = Reshape((batch, height * rows, width * columns, outs))
+    steps = (Transpose(CHANNELS_LAST), divided, Transpose((0, 1, 3, 2, 4, 5)), joined, Transpose(CHANNELS_FIRST))
     for step in steps:
         result = make(step, result, origin=origin)
     return result

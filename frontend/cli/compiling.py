@@ -30,7 +30,7 @@ def compile(
     with render.Stages(err) as progress:
         bundle = compile_with(model, replace(options, progress=progress))
     if simulate:
-        _simulate(bundle, None, samples=4)
+        _simulate(bundle, samples=4)
     else:
         bundle.show(out, options.calibration_file or (None if options.calibration else options.material_file))
 
@@ -58,23 +58,16 @@ def simulate(
     """Simulate a compiled model at RTL and compare every stored tensor with the integer model, bit for bit."""
     from edgewright.frontend.bundle import open_bundle
 
-    _simulate(open_bundle(directory), images, samples, wave, hls, memory)
+    _simulate(open_bundle(directory), images, samples=samples, wave=wave, hls=hls, memory=memory)
 
 
-def _simulate(
-    bundle: Bundle[Any],
-    images: Path | None,
-    samples: int,
-    wave: Path | None = None,
-    hls: bool = False,
-    memory: str = "board",
-) -> None:
+def _simulate(bundle: Bundle[Any], images: Path | None = None, **options: Any) -> None:
     from edgewright.frontend.report import render
     from edgewright.passes.diagnostics import CompileError, Exit
 
     out, err = render.consoles()
     with render.Stages(err) as progress:
-        bundle.simulate(images, samples=samples, wave=wave, hls=hls, memory=memory, progress=progress, write=False)
+        bundle.simulate(images, **options, progress=progress, write=False)
     bundle.show(out)
     try:
         bundle.write_report()

@@ -104,11 +104,11 @@ def profile(
         return
     with render.Stages(err) as progress:
         progress(f"measuring on {device}", 0, 0)
-        found = bundle.profile(device, inputs, threads=counts, repeat=repeat, timeout_s=timeout, output=output)
-    render.profile(out, found, (output or directory) / "profile.html")
+        measured = bundle.profile(device, inputs, threads=counts, repeat=repeat, timeout_s=timeout, output=output)
+    render.profile(out, measured, (output or directory) / "profile.html")
     from edgewright.targets.cpu.profile import mismatch
 
-    if (wrong := mismatch(found)) is not None:
+    if (wrong := mismatch(measured)) is not None:
         raise wrong
 
 

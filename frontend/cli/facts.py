@@ -62,8 +62,8 @@ def doctor() -> None:
     from edgewright.frontend.report import render
 
     out, _ = render.consoles()
-    found = checks.examine()
-    healthy = checks.healthy(found)
-    render.doctor(out, found, healthy)
+    examined = checks.examine()
+    healthy = checks.healthy(examined)
+    render.doctor(out, examined, healthy)
     if not healthy:
         raise typer.Exit(2)

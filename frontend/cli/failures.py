@@ -17,7 +17,7 @@ def explain_failure(failure: Exception) -> int:
     elif isinstance(failure, MemoryError):
         because = "the model, its data and what compiling them needs are larger than this machine's memory"
         help_text = "use a machine with more memory, or fewer calibration images"
-        error = CompileError([Diagnostic("C001", "out of memory", because=because, help=help_text)], Exit.MODEL)
+        error = CompileError([Diagnostic("C001", "out of memory", because=because, help=help_text)])
     elif isinstance(failure, OSError) and (failure.filename is not None or failure.errno is not None):
         because = failure.strerror or type(failure).__name__
         help_text = "check that the path exists, that you may use it, and that its disk has room"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -21,18 +22,8 @@ def optimise(
     check_lonely(options)
     out, err = render.consoles()
     with render.Stages(err) as progress:
-        made = optimise_model(
-            model,
-            output,
-            data=options.data,
-            reshaping=options.reshaping,
-            shapes=options.shapes,
-            target=options.target,
-            precision=options.precision,
-            checkpoints=options.checkpoints,
-            resume=options.resume,
-            progress=progress,
-        )
+        values = {entry.name: getattr(options, entry.name) for entry in fields(options)}
+        made = optimise_model(model, output, **(values | {"progress": progress}))
     calibration = "random" if options.data is None else options.data
     engine = not {"MoE", "HashAttention"} & {node.op.kind for node in made.graph.nodes()}
     board = options.target if options.target != "host" else "zcu104" if engine else "rpi5"

@@ -17,29 +17,29 @@ def command(table: Any, run: Callable[..., None]) -> Callable[..., None]:
     """Return ``run(options, **others)`` as a function of the options' values and of its other parameters, as typer wants it."""
 
     def call(**texts: Any) -> None:
-        others = {name: texts.pop(name) for name in own}
+        others = {name: texts.pop(name) for name in other_parameters}
         try:
             options = read(table, texts)
         except BadText as error:
             raise typer.BadParameter(str(error)) from error
         run(options, **others)
 
-    own = dict(list(inspect.signature(run, eval_str=True).parameters.items())[1:])
-    given = [*parameters(table), *own.values()]
-    both = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in given]
-    call.__signature__ = inspect.Signature(both)  # type: ignore[attr-defined]
-    call.__annotations__ = {one.name: one.annotation for one in both}
+    other_parameters = dict(list(inspect.signature(run, eval_str=True).parameters.items())[1:])
+    named = [*parameters(table), *other_parameters.values()]
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in named]
+    call.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
     call.__doc__ = run.__doc__
     return call
 
 
 def parameters(table: Any) -> Iterator[inspect.Parameter]:
     """Yield the options of a table and of its nested ones as parameters, in the order of the fields."""
-    known, inner = dict(specs(table)), dict(tables(table))
+    known, nested = dict(specs(table)), dict(tables(table))
     hints = typing.get_type_hints(table)
     for field in dataclasses.fields(table):
-        if field.name in inner:
-            yield from parameters(inner[field.name])
+        if field.name in nested:
+            yield from parameters(nested[field.name])
         elif (spec := known.get(field.name)) is not None and not spec.hidden:
             yield _parameter(field, spec, hints[field.name])
 
@@ -62,16 +62,14 @@ def _parameter(field: Any, spec: Spec, hint: Any) -> inspect.Parameter:
 
 def shapes_of(texts: list[str] | None) -> dict[str, tuple[int, ...]]:
     """Return what `--shape` gave, by the input's name; a usage error for another form."""
-    try:
-        return input_shapes(texts or [])
-    except BadText as error:
-        raise typer.BadParameter(str(error), param_hint="--shape") from error
+    shapes: dict[str, tuple[int, ...]] = checked(input_shapes, "--shape")(texts or [])
+    return shapes
 
 
-def checked(parser: Callable[[str], Any], option: str) -> Callable[[str], Any]:
+def checked(parser: Callable[[Any], Any], option: str) -> Callable[[Any], Any]:
     """Return a parser whose `BadText` is a usage error that names the option."""
 
-    def parse(text: str) -> Any:
+    def parse(text: Any) -> Any:
         try:
             return parser(text)
         except BadText as error:

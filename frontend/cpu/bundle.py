@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,8 +11,8 @@ import numpy as np
 from edgewright.frontend.bundle import Bundle, Source
 from edgewright.frontend.files.publish import check_results, write_results
 from edgewright.frontend.samples.ran import Ran
+from edgewright.passes.ir import Array
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.types import Array
 from edgewright.passes.manifest import Manifest
 from edgewright.targets.cpu.artifact import Artifact, CpuManifest, check_manifest
 
@@ -54,15 +54,16 @@ class CpuBundle(Bundle[CpuManifest]):
 
         inputs = self.first_samples(source, samples)
         runner = self.artifact.runner(threads)
-        rows: list[dict[str, Array]] = []
+        runs: list[dict[str, Array]] = []
         agrees: bool | None = None
-        for sample in _each(inputs):
+        for i in range(len(next(iter(inputs.values())))):
+            sample = {name: array[i : i + 1] for name, array in inputs.items()}
             stored = {name: value.copy() for name, value in runner(sample).items()}
             if check:
                 agrees = agrees is not False and _agrees(stored, interpret(self.graph, sample))
-            rows.append(stored)
+            runs.append(stored)
         tensors = {tensor.name: tensor for tensor in self.manifest.outputs}
-        outputs = {name: real(tensors[name], np.concatenate([row[name] for row in rows])) for name in rows[0]}
+        outputs = {name: real(tensors[name], np.concatenate([run[name] for run in runs])) for name in runs[0]}
         return Ran(outputs, agrees)
 
     def profile(
@@ -89,9 +90,9 @@ class CpuBundle(Bundle[CpuManifest]):
         check_results(folder, "profile")
         sample = None if source is None else self.first_samples(source, 1)
         settings = Settings(threads=threads, repeat=repeat, timeout_s=timeout_s)
-        found = profile(self.artifact, where, sample, settings, graph=self._graph)
-        write_results(profile_files(found), folder)
-        return found
+        report = profile(self.artifact, where, sample, settings, graph=self._graph)
+        write_results(profile_files(report), folder)
+        return report
 
     def estimates(self, threads: tuple[int, ...] | None = None) -> list[Estimate]:
         """Return latency ranges for the target from a model of it, for numbers of threads (default: one, and all cores)."""
@@ -118,20 +119,14 @@ class CpuBundle(Bundle[CpuManifest]):
         render.summary(console, self.report, self.directory, self.next_step(data), ports)
 
 
-def _each(inputs: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
-    for i in range(len(next(iter(inputs.values())))):
-        yield {name: array[i : i + 1] for name, array in inputs.items()}
-
-
-def _agrees(found: Mapping[str, Array], expected: Mapping[str, Array]) -> bool:
+def _agrees(stored: Mapping[str, Array], expected: Mapping[str, Array]) -> bool:
     """Return whether the bits of integers are equal, and floats within the tolerance that a profile allows."""
     from edgewright.targets.cpu.profile import FLOAT_TOLERANCE
 
     for name, value in expected.items():
-        got = found[name]
-        if got.dtype.kind != "f":
-            if not np.array_equal(got, value):
+        if stored[name].dtype.kind != "f":
+            if not np.array_equal(stored[name], value):
                 return False
-        elif not np.allclose(got, value, rtol=0, atol=FLOAT_TOLERANCE * max(1e-30, float(np.abs(value).max()))):
+        elif not np.allclose(stored[name], value, rtol=0, atol=FLOAT_TOLERANCE * max(1e-30, float(np.abs(value).max()))):
             return False
     return True

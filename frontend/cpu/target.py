@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright import __version__
 from edgewright.frontend.cpu.bundle import CpuBundle
-from edgewright.frontend.cpu.report import cpu_report
+from edgewright.frontend.cpu.report import cpu_report, estimated_cpu
 from edgewright.frontend.files.checkpoints import nothing_to_start_from
 from edgewright.frontend.options import NO_GPU, Options
 from edgewright.frontend.target import Prepared, Target, Unpriced
 from edgewright.frontend.trial import quantised_on_random
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.documents import to_json
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.pipeline import optimise
 from edgewright.passes.results import Snapshot
 from edgewright.targets.device import Device
@@ -80,8 +80,6 @@ class CpuTarget:
             raise Unpriced(reason, Snapshot(0, 0))
         from edgewright.targets.cpu.build import sizes
         from edgewright.targets.cpu.lower import lower
-        from edgewright.targets.cpu.variants import runnable
-        from edgewright.targets.cpu.variants import variant as variant_called
         from edgewright.targets.cpu.work import works_of
         from edgewright.targets.estimate import estimate
 
@@ -90,12 +88,11 @@ class CpuTarget:
         program = lower(integer, kernels)
         weights, temporaries = sizes(program)
         known = Snapshot(0, 0, weights_bytes=weights, temporaries_bytes=temporaries)
-        own = None if device.cpu is None else variant_called(device.cpu.variant)
-        if own is None or device.clock_mhz is None or kernels not in runnable(own.arch, own.features):
+        if estimated_cpu(device, kernels) is None:
             reason = f"Latency is not estimated: {device.name} does not run these kernels, or is not known."
             raise Unpriced(reason, known)
-        found = estimate(works_of(program), device, 1, kernels.name)
-        return replace(known, latency_low_ms=round(found.low_ms, _DIGITS), latency_high_ms=round(found.high_ms, _DIGITS))
+        single = estimate(works_of(program), device, 1, kernels.name)
+        return replace(known, latency_low_ms=round(single.low_ms, _DIGITS), latency_high_ms=round(single.high_ms, _DIGITS))
 
 
 @lru_cache(maxsize=2)
@@ -121,15 +118,10 @@ def variant_of(device: Device, name: str | None) -> Variant:
     from edgewright.targets.cpu.variants import VARIANTS, best, host_arch, host_features, variant
 
     if name is not None:
-        if name not in {known.name for known in VARIANTS}:
-            fail(
-                "T023",
-                f"there are no kernels called '{name}'",
-                "--variant",
-                f"there are {', '.join(known.name for known in VARIANTS)}",
-                "omit --variant to use the target's own",
-                Exit.USAGE,
-            )
+        names = [kernels.name for kernels in VARIANTS]
+        if name not in names:
+            because, help_text = f"there are {', '.join(names)}", "omit --variant to use the target's own"
+            fail("T023", f"there are no kernels called '{name}'", "--variant", because, help_text, Exit.USAGE)
         return variant(name)
     if device.name != "host":
         assert device.cpu is not None
@@ -137,14 +129,9 @@ def variant_of(device: Device, name: str | None) -> Variant:
     try:
         return best(host_arch(), host_features())
     except KeyError:
-        fail(
-            "T024",
-            f"there are no kernels for this machine's architecture, {host_arch()}",
-            "--target host",
-            "x86_64 and aarch64 have kernels",
-            "name a board: `edgewright targets` lists them",
-            Exit.USAGE,
-        )
+        message = f"there are no kernels for this machine's architecture, {host_arch()}"
+        help_text = "name a board: `edgewright targets` lists them"
+        fail("T024", message, "--target host", "x86_64 and aarch64 have kernels", help_text, Exit.USAGE)
 
 
 def cuda_arch(device: Device) -> str:

@@ -9,8 +9,7 @@ from typing import NoReturn
 
 from edgewright.passes.diagnostics import CompileError, Exit, fail
 from edgewright.passes.documents import Unreadable, read_bytes, to_json
-from edgewright.passes.ir import checkpoint
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph, checkpoint
 from edgewright.passes.ir.text import to_text
 from edgewright.passes.manifest import damaged
 from edgewright.passes.transform import Statistics
@@ -18,14 +17,18 @@ from edgewright.passes.transform import Statistics
 
 def checkpoint_files(stage: str, graph: Graph, statistics: Iterable[Statistics] = ()) -> dict[str, bytes]:
     """Return a graph as the files of a stage's checkpoint: exact, readable, and what each group and pass did to get there."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "graph.npz"
-        checkpoint.save(graph, path)
-        content = path.read_bytes()
-    files = {f"checkpoints/{stage}.npz": content, f"checkpoints/{stage}.txt": _text(graph)}
+    files = {f"checkpoints/{stage}.npz": graph_bytes(graph), f"checkpoints/{stage}.txt": _text(graph)}
     if told := [done.facts for done in statistics]:
         files[f"checkpoints/{stage}.json"] = to_json(told)
     return files
+
+
+def graph_bytes(graph: Graph) -> bytes:
+    """Return what a checkpoint stores of a graph."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "graph.npz"
+        checkpoint.save(graph, path)
+        return path.read_bytes()
 
 
 def checkpoint_of(previous: Path | None, stage: str) -> Graph:

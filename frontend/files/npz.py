@@ -19,40 +19,29 @@ from typing import IO
 
 import numpy as np
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 from numpy.lib import format as npy_format
 
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of the zip format: the same arrays give the same bytes
 
 # Everything that zipfile, zlib and numpy raise on damaged archives; a header is parsed as Python.
 _BROKEN = (
-    OSError,
-    ValueError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    RuntimeError,
-    NotImplementedError,
-    SyntaxError,
-    TypeError,
-    tokenize.TokenError,
-    MemoryError,
-    AttributeError,
-    OverflowError,
+    *(OSError, ValueError, EOFError, RuntimeError, NotImplementedError, SyntaxError, TypeError, MemoryError, AttributeError),
+    *(OverflowError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 Archive = zipfile.ZipFile
 
 
 def npz(arrays: Mapping[str, Array]) -> bytes:
     """Return a compressed npz file of arrays under any names (`onnx_reading.checks` refuses those a zip cannot hold)."""
-    kept = io.BytesIO()
-    with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as archive:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy", _FIRST_DATE)
             member.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(member, "w", force_zip64=True) as file:
                 npy_format.write_array(file, np.asanyarray(array), allow_pickle=False)
-    return kept.getvalue()
+    return content.getvalue()
 
 
 def first_line(error: BaseException) -> str:
@@ -62,14 +51,7 @@ def first_line(error: BaseException) -> str:
 def open_archive(path: Path) -> zipfile.ZipFile:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            fail(
-                "D001",
-                "data path is not a file",
-                str(path),
-                "it is a folder or device",
-                "give an .npz file",
-                Exit.USAGE,
-            )
+            fail("D001", "data path is not a file", str(path), "it is a folder or device", "give an .npz file", Exit.USAGE)
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         fail("D001", "data file not found", str(path), "there is no file of this name", "check the path", Exit.USAGE)
@@ -103,7 +85,7 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]
 
 
 def read_headers(archive: zipfile.ZipFile, path: Path) -> dict[str, Header]:
-    found: dict[str, Header] = {}
+    headers: dict[str, Header] = {}
     for info in archive.infolist():
         if not info.filename.endswith(".npy"):
             continue
@@ -118,12 +100,12 @@ def read_headers(archive: zipfile.ZipFile, path: Path) -> dict[str, Header]:
         if dtype.hasobject:
             because = "its elements are Python objects, stored as a pickle, and loading a pickle runs code"
             fail("D003", "pickled array refused", at, because, "save plain numeric arrays")
-        found[name] = header = Header(info.filename, shape, dtype)
+        headers[name] = header = Header(info.filename, shape, dtype)
         if header.size_bytes + overhead != info.file_size:
             there = info.file_size - overhead
             because = f"shape {shape} of {dtype} needs {header.size_bytes:,} bytes, and {there:,} are there"
             fail("D002", "damaged array", at, because, "save it again")
-    return found
+    return headers
 
 
 def read_array(archive: zipfile.ZipFile, header: Header, path: Path) -> Array:

@@ -58,7 +58,7 @@ class _Split(msgspec.Struct):
     fusion: _Part
 
     def hashes(self) -> dict[str, str]:
-        return {one.file: one.sha256 for one in (*self.sub_models, self.fusion)}
+        return {part.file: part.sha256 for part in (*self.sub_models, self.fusion)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +73,28 @@ class Contents:
 
 def contents(directory: Path) -> Contents | None:
     """Return what an existing folder holds; None when it is neither empty nor ours. OSError where it cannot be read."""
-    found = list(entries(directory))
-    if not found:
+    names = list(entries(directory))
+    if not names:
         return Contents()
     listed = hashes_of(directory)
     if listed is None:
         return None
-    ours, changed = {MANIFEST}, []
-    for name in found:
-        if name in listed:
-            if digest(directory / name) == listed[name]:
-                ours.add(name)
-            else:
-                changed.append(name)
+    intact = {name for name in names if name in listed and digest(directory / name) == listed[name]}
+    changed = tuple(name for name in names if name in listed and name not in intact)
+    ours = {MANIFEST, *intact}
     for stem in RESULTS:
         ours |= sealed_files(directory, stem) - listed.keys()
-    others = tuple(name for name in found if name not in ours and name not in listed)
-    return Contents(frozenset(ours), tuple(changed), others)
+    others = tuple(name for name in names if name not in ours and name not in listed)
+    return Contents(frozenset(ours), changed, others)
 
 
 def hashes_of(directory: Path) -> dict[str, str] | None:
     """Return the files that a manifest of ours lists, with their hashes; None without such a manifest."""
     for kind in (_Compiled, _Split):
         try:
-            found: Mapping[str, str] = read_json(directory / MANIFEST, kind).hashes()  # type: ignore[attr-defined]
+            return dict(read_json(directory / MANIFEST, kind).hashes())  # type: ignore[attr-defined]
         except Unreadable:
             continue
-        return dict(found)
     return None
 
 
@@ -108,15 +103,15 @@ def entries(directory: Path) -> Iterator[str]:
     stack = [""]
     while stack:
         prefix = stack.pop()
-        with os.scandir(directory / prefix) as found:
-            rows = sorted(found, key=lambda one: one.name)
-        if not rows and prefix:
+        with os.scandir(directory / prefix) as scanned:
+            inside = sorted(scanned, key=lambda entry: entry.name)
+        if not inside and prefix:
             yield prefix.rstrip("/")
-        for row in rows:
-            if row.is_dir(follow_symlinks=False):
-                stack.append(f"{prefix}{row.name}/")
+        for entry in inside:
+            if entry.is_dir(follow_symlinks=False):
+                stack.append(f"{prefix}{entry.name}/")
             else:
-                yield prefix + row.name
+                yield prefix + entry.name
 
 
 def vouches(name: str) -> int:
@@ -127,18 +122,19 @@ def vouches(name: str) -> int:
 def sealed(files: Mapping[str, bytes], directory: Path | None = None) -> dict[str, bytes]:
     """Return the files with each page of results sealed: its last line holds the hash of all before it and that of its
     figures. ``directory``: where they replace others; the seal covers those figures too until they are replaced."""
-    found = dict(files)
+    result = dict(files)
     for stem in RESULTS:
         page, data = f"{stem}.html", f"{stem}.json"
-        if page not in found or data not in found:
+        if page not in files or data not in files:
             continue
-        hashes = [hashlib.sha256(found[data]).hexdigest()]
+        hashes = [hashlib.sha256(files[data]).hexdigest()]
         if directory is not None and data in sealed_files(directory, stem):
-            hashes += [one for one in (digest(directory / data),) if one is not None and one not in hashes]
-        found[page] = _SEAL.sub(b"", found[page])
-        own = hashlib.sha256(found[page]).hexdigest()
-        found[page] += f"<!-- edgewright page:{own} data:{','.join(hashes)} -->\n".encode()
-    return found
+            replaced = digest(directory / data)
+            hashes += [replaced] if replaced is not None and replaced not in hashes else []
+        text = _SEAL.sub(b"", files[page])
+        seal = f"<!-- edgewright page:{hashlib.sha256(text).hexdigest()} data:{','.join(hashes)} -->\n"
+        result[page] = text + seal.encode()
+    return result
 
 
 def sealed_files(directory: Path, stem: str) -> set[str]:

@@ -43,16 +43,13 @@ def publish(files: Mapping[str, bytes], directory: Path, programs: Collection[st
     ``CompileError`` (exit 2): U020 when nothing can be written there, U024 when a file of the user's would be lost.
     """
     files = sealed(files)
-    try:
+    with refusing(directory, ELSEWHERE):
         place = check_place(directory)
         place.parent.mkdir(parents=True, exist_ok=True)
         with staging.Staging(place) as beside:
             beside.write(files, programs)
             with staging.locked_parent(place.parent):
-                others = _kept(directory, place, files)
-                beside.take_place(others)
-    except OSError as error:
-        raise refusal(directory, error.strerror or str(error), ELSEWHERE) from error
+                beside.take_place(_others(directory, place, files))
 
 
 def check_place(directory: Path) -> Path:
@@ -60,15 +57,12 @@ def check_place(directory: Path) -> Path:
 
     CompileError (exit 2): U020 for files, devices, links that lead nowhere, folders of somebody else's, the current folder
     and unwritable places; U024 for files of ours that were changed since. Cleans up what dead processes left."""
-    try:
+    with refusing(directory, ELSEWHERE):
         place = _resolved(directory)
         here = Path(os.path.realpath(Path.cwd()))
         if place == here or place in here.parents:
-            raise refusal(
-                directory,
-                "this command runs in it, so another folder cannot take its place",
-                "name a folder inside it, like -o ./model (or was a variable empty?)",
-            )
+            because = "this command runs in it, so another folder cannot take its place"
+            raise refusal(directory, because, "name a folder inside it, like -o ./model (or was a variable empty?)")
         os.stat(_existing(place))
         with contextlib.suppress(FileNotFoundError):  # the longest path inside, as the file system would see it
             os.lstat(place.parent / f"{staging.PREFIX}{'x' * 8}" / "bundle" / ("x" * _LONGEST_INSIDE))
@@ -90,9 +84,7 @@ def check_place(directory: Path) -> Path:
         os.rmdir(tempfile.mkdtemp(prefix=staging.PREFIX, dir=parent))  # the only proof that it can be written to
         if os.path.lexists(place):
             with staging.reading(place):
-                _kept(directory, place, dict.fromkeys(ALWAYS))
-    except (OSError, ValueError) as error:
-        raise refusal(directory, getattr(error, "strerror", None) or str(error), ELSEWHERE) from error
+                _others(directory, place, dict.fromkeys(ALWAYS))
     return place
 
 
@@ -100,11 +92,11 @@ def check_file(path: Path, inputs: Mapping[Path, str] | None = None) -> Path:
     """Return the file that will be written, links followed. CompileError U020 (exit 2) for folders, devices, pipes, links
     that lead nowhere, unwritable places, and for files that the same command reads (``inputs``: what each of them is)."""
     help_text = "choose another file with -o"
-    try:
+    with refusing(path, help_text):
         place = _resolved(path)
-        for one, what in (inputs or {}).items():
-            if place.exists() and one.exists() and one.samefile(place):
-                raise refusal(path, f"it is the {what} that is read", "write the result elsewhere with -o")
+        for read, role in (inputs or {}).items():
+            if place.exists() and read.exists() and read.samefile(place):
+                raise refusal(path, f"it is the {role} that is read", "write the result elsewhere with -o")
         if os.path.lexists(place) and not place.is_file():
             raise refusal(path, f"it is {kind_of(place)}", "name a file, like small.onnx")
         if not place.parent.is_dir():
@@ -113,19 +105,15 @@ def check_file(path: Path, inputs: Mapping[Path, str] | None = None) -> Path:
             raise refusal(path, f"{place.parent} cannot be written to", help_text)
         with staging.temporary_file(place.parent):  # the only proof that it can be written to
             pass
-    except (OSError, ValueError) as error:
-        raise refusal(path, getattr(error, "strerror", None) or str(error), help_text) from error
     return place
 
 
 def check_results(directory: Path, stem: str) -> None:
     """Refuse early what `write_results` could not do later, in a folder that may not exist yet. CompileError U020 (exit 2)."""
-    try:
+    with refusing(directory, ELSEWHERE):
         nearest = _existing(_resolved(directory))
         if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
             raise refusal(directory, f"{nearest} is not a folder that can be written to", ELSEWHERE)
-    except (OSError, ValueError) as error:
-        raise refusal(directory, getattr(error, "strerror", None) or str(error), ELSEWHERE) from error
     if directory.is_dir():
         for ending in (".html", ".json"):
             check_file(directory / f"{stem}{ending}")
@@ -167,16 +155,14 @@ def written_beside(path: Path) -> Iterator[Path]:
         try:
             yield folder / place.name
         finally:
-            for found in folder.iterdir():
-                found.replace(place.with_name(found.name))
+            for written in folder.iterdir():
+                written.replace(place.with_name(written.name))
 
 
 def write_results(files: Mapping[str, bytes], directory: Path) -> None:
     """Renew a page and its figures (see `ownership.RESULTS`) in a folder. CompileError U020 (exit 2)."""
-    try:
+    with refusing(directory, ELSEWHERE):
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise refusal(directory, error.strerror or str(error), ELSEWHERE) from error
     with staging.reading(directory):
         replace_files({directory / name: content for name, content in sealed(files, directory).items()})
 
@@ -187,44 +173,49 @@ def refusal(path: Path, because: str, help_text: str) -> CompileError:
     return CompileError([Diagnostic("U020", "the output cannot be written", at, because, help_text)], Exit.USAGE)
 
 
+@contextlib.contextmanager
+def refusing(path: Path, help_text: str) -> Iterator[None]:
+    """Turn what the file system says against a place into its refusal (CompileError U020, exit 2)."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise refusal(path, getattr(error, "strerror", None) or str(error), help_text) from error
+
+
 def kind_of(path: Path) -> str:
     """Return what a path is, in words."""
     mode = path.lstat().st_mode
     return next((words for test, words in _KINDS if test(mode)), "something else")
 
 
-def _kept(directory: Path, place: Path, files: Collection[str] | Mapping[str, bytes | None]) -> tuple[str, ...]:
+def _others(directory: Path, place: Path, files: Mapping[str, bytes | None]) -> tuple[str, ...]:
     """Return the user's files in a place. CompileError: U020 for a folder that is not ours, U024 for lost files."""
     if not os.path.lexists(place):
         return ()
-    found = contents(place)
-    if found is None:
+    inside = contents(place)
+    if inside is None:
         raise refusal(directory, "it exists and is not a bundle", ANOTHER)
-    lost = [(name, "it was changed since it was written") for name in found.changed]
-    lost += [(name, _TAKEN_PAGE if name in _PAGES else _TAKEN) for name in _collisions(found, place, files)]
+    lost = [(name, "it was changed since it was written") for name in inside.changed]
+    lost += [(name, _TAKEN_PAGE if name in _PAGES else _TAKEN) for name in _collisions(inside, place, files)]
     if lost:
-        help_text = "move it away, or choose a new folder with -o; delete it if it may go"
-        raise CompileError(
-            [
-                Diagnostic("U024", "a file in the output folder would be lost", plain(place / name), because, help_text)
-                for name, because in lost[:8]
-            ],
-            Exit.USAGE,
+        message, help_text = (
+            "a file in the output folder would be lost",
+            "move it away, or choose a new folder with -o; delete it if it may go",
         )
-    return found.others
+        refusals = [Diagnostic("U024", message, plain(place / name), because, help_text) for name, because in lost[:8]]
+        raise CompileError(refusals, Exit.USAGE)
+    return inside.others
 
 
-def _collisions(found: Contents, place: Path, files: Collection[str] | Mapping[str, bytes | None]) -> Iterator[str]:
+def _collisions(inside: Contents, place: Path, files: Mapping[str, bytes | None]) -> Iterator[str]:
     """Yield the user's entries where a file or a folder of the result is to be, unless it is the same file."""
-    given: Mapping[str, bytes | None] = files if isinstance(files, Mapping) else dict.fromkeys(files)
-    folders = {str(parent) for name in given for parent in Path(name).parents[:-1]}
-    for name in found.others:
+    folders = {str(parent) for name in files for parent in Path(name).parents[:-1]}
+    for name in inside.others:
         path = place / name
-        under = next((str(parent) for parent in Path(name).parents[:-1] if str(parent) in given), None)
-        if under is not None:
+        if any(str(parent) in files for parent in Path(name).parents[:-1]):
             yield name
-        elif name in given:
-            content = given[name]
+        elif name in files:
+            content = files[name]
             if content is None or path.is_symlink() or not path.is_file() or path.read_bytes() != content:
                 yield name
         elif name in folders and not (path.is_dir() and not path.is_symlink()):
@@ -233,9 +224,9 @@ def _collisions(found: Contents, place: Path, files: Collection[str] | Mapping[s
 
 def _resolved(path: Path) -> Path:
     """Return an absolute path without links and `..`. CompileError U020 for links that lead nowhere."""
-    for one in (path.absolute(), *path.absolute().parents):
-        if one.is_symlink() and not one.exists():
-            raise refusal(path, f"{one} is a link that leads nowhere", "remove the link, or make what it leads to")
+    for part in (path.absolute(), *path.absolute().parents):
+        if part.is_symlink() and not part.exists():
+            raise refusal(path, f"{part} is a link that leads nowhere", "remove the link, or make what it leads to")
     return Path(os.path.realpath(path))
 
 

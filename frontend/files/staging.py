@@ -80,7 +80,7 @@ class Staging:
         for name, content in files.items():
             path = writing / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            folders.update(writing / one for one in Path(name).parents)
+            folders.update(writing / parent for parent in Path(name).parents)
             path.write_bytes(content)
             if name in programs:
                 path.chmod(0o755)
@@ -179,17 +179,17 @@ def _flock(handle: int, kind: int, patience_s: float) -> bool | None:
             return True
 
 
-def exchange(one: Path, other: Path) -> bool:
+def exchange(path: Path, other: Path) -> bool:
     """Swap two names at once (Linux 3.15); False where the system or the file system cannot."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
-    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+    if call(_AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
     if number in _NO_EXCHANGE:
         return False
-    raise OSError(number, os.strerror(number), str(one))
+    raise OSError(number, os.strerror(number), str(path))
 
 
 def adopt(names: Collection[str], place: Path, ready: Path) -> None:
@@ -235,8 +235,8 @@ def recover_moved(place: Path) -> None:
     for old in sorted(place.parent.glob(".*-old-*/bundle")):
         name = old.parent.name
         if re.fullmatch(re.escape(f".{place.name}-old-") + "[a-z0-9_]{8}", name) and not os.path.lexists(place):
-            found = contents(old)
-            if found is not None and found.ours:
+            inside = contents(old)
+            if inside is not None and inside.ours:
                 old.rename(place)
                 old.parent.rmdir()
 
@@ -252,7 +252,7 @@ def clear(folder: Path, place: Path, mark: Mark) -> None:
     for left in (old, bundle):
         if left.is_dir():
             retire(left, place)
-    if {one.name for one in folder.iterdir()} <= {MARK}:
+    if {path.name for path in folder.iterdir()} <= {MARK}:
         (folder / MARK).unlink(missing_ok=True)
         folder.rmdir()
 
@@ -260,8 +260,8 @@ def clear(folder: Path, place: Path, mark: Mark) -> None:
 def retire(old: Path, place: Path) -> None:
     """Remove what is ours of a folder, and links to what ``place`` has; move what came in the meantime to ``place``."""
     place.mkdir(exist_ok=True)
-    found = contents(old)
-    ours = frozenset[str]() if found is None else found.ours
+    inside = contents(old)
+    ours = frozenset[str]() if inside is None else inside.ours
     for name in sorted(entries(old), key=vouches):  # what says that others are ours goes after them
         with contextlib.suppress(OSError):  # it stays, and the next one tries again
             _retire_entry(old, place, name, name in ours)
@@ -297,16 +297,16 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(path: Path, other: Path) -> bool:
     """Return whether two names are one file, or two links to the same place, or files with the same bytes."""
     if not os.path.lexists(other):
         return False
-    if os.path.samestat(one.lstat(), other.lstat()):
+    if os.path.samestat(path.lstat(), other.lstat()):
         return True
-    if one.is_symlink() and other.is_symlink():
-        return one.readlink() == other.readlink()
-    found = digest(one)
-    return found is not None and found == digest(other)
+    if path.is_symlink() and other.is_symlink():
+        return path.readlink() == other.readlink()
+    hashed = digest(path)
+    return hashed is not None and hashed == digest(other)
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
@@ -321,7 +321,7 @@ def _remove_empty(folder: Path, top: Path) -> None:
 def _remove_unmarked(folder: Path) -> None:
     """Remove what a process left that was killed before it wrote the mark: at most an empty mark and an empty folder."""
     writing, mark = folder / "writing", folder / MARK
-    if {one.name for one in folder.iterdir()} <= {MARK, "writing"} and not (mark.exists() and mark.stat().st_size):
+    if {path.name for path in folder.iterdir()} <= {MARK, "writing"} and not (mark.exists() and mark.stat().st_size):
         if writing.is_dir():
             writing.rmdir()
         mark.unlink(missing_ok=True)

@@ -98,8 +98,8 @@ class FpgaBundle(Bundle[EngineManifest]):
 
 def rtl_sources(bundle: FpgaBundle) -> dict[str, str]:
     """Return the SystemVerilog by file name: what the manifest lists, whatever else lies in the folder."""
-    kept = bundle.design_files("rtl").items()
-    return {PurePosixPath(name).name: text.decode() for name, text in kept if name.endswith((".sv", ".v"))}
+    files = bundle.design_files("rtl").items()
+    return {PurePosixPath(name).name: text.decode() for name, text in files if name.endswith((".sv", ".v"))}
 
 
 def simulator_name() -> str:

@@ -28,31 +28,26 @@ def compiled_report(
             for name in ("dsp", "lut", "ff", "bram36", "uram")
         }
     )
-    report = prepared.report(
+    compiled = prepared.report(
         options,
         macs=plan.macs,
         cycles=results.Cycles(predicted=cycles.total),
         memory=memory,
         resources=resources,
-        operations=tuple(
-            operation_cost(plan, step, predicted, None) for step, predicted in zip(plan.steps, cycles.steps, strict=True)
-        ),
+        operations=predicted_operations(plan, cycles),
         memory_map=tuple(
             results.MemoryRange(region.name, region.kind, region.address, region.size_bytes) for region in plan.regions
         ),
         roofline=results.Roofline(plan.config.macs_per_cycle, memory_of_board(prepared.device).bytes_per_cycle),
     )
-    return with_latency(report)
+    return with_latency(compiled)
 
 
 def with_memory(report: results.Report, plan: Plan, cycles: Cycles, name: str, text: str) -> results.Report:
     """Return the report with the cycles predicted behind another memory."""
     ideal = None if report.memory is None else report.memory.ideal_cycles
-    operations = tuple(
-        operation_cost(plan, step, predicted, None) for step, predicted in zip(plan.steps, cycles.steps, strict=True)
-    )
     memory = results.MemoryUsed(name, text, ideal)
-    return replace(report, cycles=results.Cycles(cycles.total), memory=memory, operations=operations)
+    return replace(report, cycles=results.Cycles(cycles.total), memory=memory, operations=predicted_operations(plan, cycles))
 
 
 def simulated_report(
@@ -72,33 +67,36 @@ def simulated_report(
             mismatch = results.Mismatch(wrong.operation, wrong.tensor, wrong.index, wrong.expected, wrong.found)
     steps = run.step_cycles or (None,) * len(plan.steps)
     operations = tuple(
-        operation_cost(plan, step, before.cycles.predicted, simulated)
-        for step, before, simulated in zip(plan.steps, report.operations, steps, strict=True)
+        operation_cost(plan, step, before.cycles.predicted, count)
+        for step, before, count in zip(plan.steps, report.operations, steps, strict=True)
     )
     cycles = round(sum(run.cycles) / len(run.cycles))
-    return with_latency(
-        replace(
-            report,
-            bit_exact=run.exact and all(c.exact for c in cpp),
-            images=len(run.cycles),
-            tensors_compared=sum(c.tensors for c in run.comparisons),
-            mismatch=mismatch,
-            cycles=results.Cycles(report.cycles.predicted, cycles),
-            simulation=results.Simulation(
-                round(run.kcycles_per_second, 2), round(run.seconds, 2), round(run.build_seconds, 1), simulator
-            ),
-            operations=operations,
-            notes=notes,
-        )
+    speed = (round(run.kcycles_per_second, 2), round(run.seconds, 2), round(run.build_seconds, 1))
+    simulated = replace(
+        report,
+        bit_exact=run.exact and all(comparison.exact for comparison in cpp),
+        images=len(run.cycles),
+        tensors_compared=sum(comparison.tensors for comparison in run.comparisons),
+        mismatch=mismatch,
+        cycles=results.Cycles(report.cycles.predicted, cycles),
+        simulation=results.Simulation(*speed, simulator),
+        operations=operations,
+        notes=notes,
     )
+    return with_latency(simulated)
+
+
+def predicted_operations(plan: Plan, cycles: Cycles) -> tuple[results.OperationCost, ...]:
+    """Return the rows of all descriptors before a simulation."""
+    return tuple(operation_cost(plan, step, count, None) for step, count in zip(plan.steps, cycles.steps, strict=True))
 
 
 def operation_cost(plan: Plan, step: Step, predicted: int | None, simulated: int | None) -> results.OperationCost:
     """Return one descriptor's row of the report."""
-    cycles = simulated if simulated is not None else predicted
-    utilisation = step.macs / (cycles * plan.config.macs_per_cycle) if cycles and step.macs else None
-    cost = results.Cycles(predicted, simulated)
-    return results.OperationCost(title(step), step.operation.kind, step.macs, step.moved_bytes, cost, utilisation)
+    cycles = results.Cycles(predicted, simulated)
+    count = cycles.best_known
+    utilisation = step.macs / (count * plan.config.macs_per_cycle) if count and step.macs else None
+    return results.OperationCost(title(step), step.operation.kind, step.macs, step.moved_bytes, cycles, utilisation)
 
 
 def title(step: Step) -> str:
@@ -109,7 +107,7 @@ def title(step: Step) -> str:
 
 def with_latency(report: results.Report) -> results.Report:
     """Return the report with the figures that follow from cycles, clock and DSPs."""
-    cycles = report.cycles.simulated if report.cycles.simulated is not None else report.cycles.predicted
+    cycles = report.cycles.best_known
     if not cycles or not report.clock_mhz:
         return report
     dsp = report.resources.dsp.used

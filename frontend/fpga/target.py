@@ -22,7 +22,7 @@ from edgewright.hw.manifest import EngineManifest, Program
 from edgewright.hw.plan import Plan, plan
 from edgewright.hw.stored_plan import PLAN, restore, store
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.manifest import read_files, read_manifest, seal
 from edgewright.passes.results import MemoryUsed, Snapshot
 from edgewright.targets.device import Device, load
@@ -38,14 +38,9 @@ class FpgaTarget:
 
     def check(self, options: Options, device: Device) -> None:
         if options.precision not in self.precisions:
-            fail(
-                "T003",
-                f"the engine of '{device.name}' computes in int8 only",
-                "--precision",
-                f"{options.precision} was asked for",
-                "use --precision int8, or a CPU target",
-                Exit.USAGE,
-            )
+            message = f"the engine of '{device.name}' computes in int8 only"
+            because, help_text = f"{options.precision} was asked for", "use --precision int8, or a CPU target"
+            fail("T003", message, "--precision", because, help_text, Exit.USAGE)
 
     def has_rms_norm(self, options: Options) -> bool:
         return False
@@ -56,18 +51,13 @@ class FpgaTarget:
         with clock.stage("plan"):
             if options.starts_by("plan"):
                 planned = plan(graph, config)
-                check_fit(planned, device)
                 cycles = replace(predict_cycles(planned, memory), ideal=predict_cycles(planned).total)
             else:
                 planned, cycles = stored_plan(prepared.previous, graph, config)
-                check_fit(planned, device)
+            check_fit(planned, device)
         with clock.stage("emit"):
             assert device.clock_mhz is not None
-            files = {
-                **prepared.files,
-                PLAN: store(planned, cycles),
-                **emit(planned, cycles, device.part, device.clock_mhz),
-            }
+            files = prepared.files | {PLAN: store(planned, cycles)} | emit(planned, cycles, device.part, device.clock_mhz)
             manifest = EngineManifest(
                 format=EngineManifest.FORMAT,
                 edgewright=__version__,
@@ -111,8 +101,8 @@ def stored_plan(previous: Path | None, graph: Graph, config: EngineConfig) -> tu
     manifest = read_manifest(previous, EngineManifest)
     if manifest.engine != asdict(config):
         nothing_to_start_from(f"the plan there is for the engine of '{manifest.target}'", "start with --from plan")
-    found = read_files(previous, manifest.files, "checkpoints") | read_files(previous, manifest.files, "memory")
-    return restore(found[PLAN], graph, config, found["memory/image.bin"])
+    files = read_files(previous, manifest.files, "checkpoints") | read_files(previous, manifest.files, "memory")
+    return restore(files[PLAN], graph, config, files["memory/image.bin"])
 
 
 def check_fit(planned: Plan, device: Device) -> None:
@@ -121,13 +111,9 @@ def check_fit(planned: Plan, device: Device) -> None:
     assert device.memory is not None
     available = device.memory.dram_mib << 20
     if planned.memory_bytes > available:
-        fail(
-            "P003",
-            f"the model does not fit {device.name}",
-            "external memory",
-            f"it needs {planned.memory_bytes >> 20} MiB, the board has {device.memory.dram_mib} MiB",
-            "use a smaller model or another board",
-        )
+        because = f"it needs {planned.memory_bytes >> 20} MiB, the board has {device.memory.dram_mib} MiB"
+        help_text = "use a smaller model or another board"
+        fail("P003", f"the model does not fit {device.name}", "external memory", because, help_text)
 
 
 TARGET: Target = FpgaTarget()

@@ -41,10 +41,8 @@ def memory_budget_bytes() -> int:
 
 
 def _looks_like(data: bytes) -> str:
-    for magic, kind in _SIGNATURES:
-        if data.startswith(magic):
-            return f"it looks like {kind}"
-    return "its bytes are not a complete ONNX protobuf message"
+    kind = next((kind for magic, kind in _SIGNATURES if data.startswith(magic)), None)
+    return "its bytes are not a complete ONNX protobuf message" if kind is None else f"it looks like {kind}"
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -9,12 +9,8 @@ from edgewright.frontend.onnx_reading.checks import STANDARD_DOMAINS
 from edgewright.passes.diagnostics import fail
 from edgewright.passes.names import plain
 
-_STANDARD = frozenset(
-    (
-        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
-        *("QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"),
-    )
-)
+_OF_VALUES = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+_STANDARD = frozenset((*_OF_VALUES, "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"))
 _PREFIXES = ("Q", "Quant", "Dequantize", "DynamicQuantize", "MatMulInteger", "ConvInteger", "MatMulNBits", "FakeQuantize")
 _OF_OTHERS = frozenset(("IntQuant", "FloatQuant", "BipolarQuant", "Trunc"))  # QONNX and Brevitas
 _QUANTISING_DOMAINS = ("com.microsoft", "qonnx", "finn", "onnx.brevitas", "org.openvinotoolkit")
@@ -38,13 +34,10 @@ def refuse_quantised(model: onnx.ModelProto) -> None:
     shown = [f"{plain(kind)[:40]} ({count:,})" for kind, count in counts.most_common(6)]
     more = ", and others" if len(counts) > len(shown) else ""
     producer = plain(" ".join(part for part in (model.producer_name, model.producer_version) if part))[:60]
-    fail(
-        "N020",
-        "the model is quantised already" + (f" (made by {producer})" if producer else ""),
-        f"{sum(counts.values()):,} operators: {', '.join(shown)}{more}",
-        "integers are chosen here, for the target, from the float model and calibration samples",
-        "give the float model that this one was made from",
-    )
+    message = "the model is quantised already" + (f" (made by {producer})" if producer else "")
+    because = "integers are chosen here, for the target, from the float model and calibration samples"
+    help_text = "give the float model that this one was made from"
+    fail("N020", message, f"{sum(counts.values()):,} operators: {', '.join(shown)}{more}", because, help_text)
 
 
 def _quantises(node: onnx.NodeProto) -> bool:

@@ -13,23 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.frontend.onnx_reading.routing import Routed, Spread, leftovers
+from edgewright.passes import ops
 from edgewright.passes.diagnostics import CompileError, Diagnostic
-from edgewright.passes.ir import Array, Graph, Node, Op, make, rebuild
+from edgewright.passes.ir import Array, Graph, Node, Op, make, rebuild, topological
 from edgewright.passes.ir.graph import moved
-from edgewright.passes.ops import (
-    Add,
-    Constant,
-    Gather,
-    Linear,
-    MatMul,
-    MoE,
-    Mul,
-    Reshape,
-    Softmax,
-    Transpose,
-    constant,
-    scalar_of,
-)
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.transform import Note, Pass
 
@@ -66,10 +53,9 @@ class Hidden:
 
     def units_of(self, values: Array) -> Array:
         """Return the node's array as (M, units)."""
-        flat = np.moveaxis(values, self.axis, 0).reshape(len(self.token), -1)
-        first = np.array([np.flatnonzero(self.token == t)[0] for t in range(self.token.max() + 1)])
-        found: Array = flat[first]
-        return found
+        flat: Array = np.moveaxis(values, self.axis, 0).reshape(len(self.token), -1)
+        _, first = np.unique(self.token, return_index=True)
+        return flat[first]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +67,11 @@ class FuseExperts(Pass):
     """
 
     def run(self, graph: Graph, note: Note) -> Graph:
-        mixtures: dict[Node, tuple[MoE, Node, Node, list[Array]]] = {}
+        mixtures: dict[Node, tuple[ops.MoE, Node, Node, list[Array]]] = {}
         order = graph.nodes()
         descending = _last_uses(graph, order)
         for logits, starts in _routers(order).items():
-            best: tuple[Node, MoE, Node, list[Array]] | None = None
+            best: tuple[Node, ops.MoE, Node, list[Array]] | None = None
             for candidate in _merging(order, descending, starts):
                 if best is not None and not _goes_on(best, candidate):
                     continue
@@ -112,12 +98,12 @@ class FuseExperts(Pass):
         return rebuild(graph, change)
 
 
-def _goes_on(best: tuple[Node, MoE, Node, list[Array]], candidate: Node) -> bool:
+def _goes_on(best: tuple[Node, ops.MoE, Node, list[Array]], candidate: Node) -> bool:
     """Return whether a later value may be the whole of what `best` is a part of: experts side by side that are then added
     up, or a sum that is written as a mean times a number."""
     y, _, _, (_, _, w2, b2) = best
-    if isinstance(candidate.op, Mul) and y in candidate.inputs:
-        return any(scalar_of(operand) is not None for operand in candidate.inputs)
+    if isinstance(candidate.op, ops.Mul) and y in candidate.inputs:
+        return any(ops.scalar_of(operand) is not None for operand in candidate.inputs)
     experts, outs = b2.shape
     rows = w2.any(axis=2) | (b2 != 0)
     side_by_side = bool((rows.sum(axis=1) <= outs // experts).all()) and outs % experts == 0 and experts > 1
@@ -130,7 +116,7 @@ def refuse_leftovers(graph: Graph) -> None:
     order = graph.nodes()
     if not any(isinstance(node.op, Routed | Spread) for node in order):
         return
-    found: list[Diagnostic] = []
+    refusals: list[Diagnostic] = []
     descending = _last_uses(graph, order)
     for logits, starts in _routers(order).items():
         reasons: list[NotExperts] = []
@@ -142,25 +128,25 @@ def refuse_leftovers(graph: Graph) -> None:
         reason = next((reason for reason in reversed(reasons) if str(reason)), None)
         if reason is not None:
             code = "E001" if isinstance(reason, NoExpert) else "E004"
-            what = "a router does not match its experts" if code == "E001" else "a mixture of experts is not recognised"
+            message = "a router does not match its experts" if code == "E001" else "a mixture of experts is not recognised"
             help_text = "export as many experts as the router has outputs" if code == "E001" else _FORMS
-            found.append(Diagnostic(code, what, starts[0].name, str(reason), help_text))
-    raise CompileError(found or leftovers(graph))
+            refusals.append(Diagnostic(code, message, starts[0].name, str(reason), help_text))
+    raise CompileError(refusals or leftovers(graph))
 
 
-def _mixture(old: Node, op: MoE, x: Node, logits: Node, weights: list[Array], shared: dict[bytes, Node]) -> Node:
+def _mixture(old: Node, op: ops.MoE, x: Node, logits: Node, weights: list[Array], shared: dict[bytes, Node]) -> Node:
     width, experts = weights[0].shape[2], weights[0].shape[0]
     origin = old.origin
     rows = x.type.size // width
     lead = x.shape[:2] if len(x.shape) == 3 else (1, rows)
-    tokens = x if len(x.shape) == 3 else make(Reshape((*lead, width)), x, origin=x.origin)
-    scores = logits if logits.shape == (*lead, experts) else make(Reshape((*lead, experts)), logits, origin=logits.origin)
+    tokens = x if len(x.shape) == 3 else make(ops.Reshape((*lead, width)), x, origin=x.origin)
+    scores = logits if logits.shape == (*lead, experts) else make(ops.Reshape((*lead, experts)), logits, origin=logits.origin)
     parts = []
     for name, array in zip(("w1", "b1", "w2", "b2"), weights, strict=True):
         key = repr(array.shape).encode() + array.tobytes()
-        parts.append(shared.setdefault(key, constant(array, tuple(f"{o}.{name}" for o in origin[:1]))))
+        parts.append(shared.setdefault(key, ops.constant(array, tuple(f"{o}.{name}" for o in origin[:1]))))
     mixed = make(op, tokens, scores, *parts, origin=origin)
-    return mixed if mixed.shape == old.shape else make(Reshape(old.shape), mixed, origin=origin)
+    return mixed if mixed.shape == old.shape else make(ops.Reshape(old.shape), mixed, origin=origin)
 
 
 # ---- candidates
@@ -168,16 +154,16 @@ def _mixture(old: Node, op: MoE, x: Node, logits: Node, weights: list[Array], sh
 
 def _routers(order: list[Node]) -> dict[Node, list[Node]]:
     """Return the logits of every TopK, above a softmax and moves, with the TopK's results."""
-    found: dict[Node, list[Node]] = {}
+    routers: dict[Node, list[Node]] = {}
     for node in order:
         if isinstance(node.op, Routed) and node.op.op_type == "TopK":
             logits = node.inputs[0]
-            while isinstance(logits.op, Softmax) or (
-                isinstance(logits.op, Reshape) and logits.inputs[0].shape[-1:] == logits.shape[-1:]
+            while isinstance(logits.op, ops.Softmax) or (
+                isinstance(logits.op, ops.Reshape) and logits.inputs[0].shape[-1:] == logits.shape[-1:]
             ):
                 logits = logits.inputs[0]
-            found.setdefault(logits, []).append(node)
-    return found
+            routers.setdefault(logits, []).append(node)
+    return routers
 
 
 def _last_uses(graph: Graph, order: list[Node]) -> list[int]:
@@ -211,7 +197,7 @@ def _merging(order: list[Node], last: list[int], starts: list[Node]) -> Iterator
 # ---- reading one
 
 
-def read_candidate(y: Node, logits: Node, top_k: Node) -> tuple[MoE, Node, list[Array]]:
+def read_candidate(y: Node, logits: Node, top_k: Node) -> tuple[ops.MoE, Node, list[Array]]:
     """Return the mixture that y computes from its tokens and the logits: the op, the tokens, w1, b1, w2, b2.
 
     NotExperts with the reason, empty where no activation lies inside.
@@ -236,9 +222,9 @@ def read_candidate(y: Node, logits: Node, top_k: Node) -> tuple[MoE, Node, list[
     firsts = [_first(part, x, tokens) for part in hidden]
     weights = _by_expert(firsts, *_seconds(y, logits, hidden, tokens))
     scores = top_k.inputs[0]
-    while isinstance(scores.op, Reshape):
+    while isinstance(scores.op, ops.Reshape):
         scores = scores.inputs[0]
-    op = _gating(y, x, logits, weights, chosen, _NAMES[inside[0].op], isinstance(scores.op, Softmax))
+    op = _gating(y, x, logits, weights, chosen, _NAMES[inside[0].op], isinstance(scores.op, ops.Softmax))
     return op, x, weights
 
 
@@ -258,32 +244,32 @@ def _inside(y: Node, logits: Node) -> list[Node]:
             stack.pop()
         return from_logits[node]
 
-    found: dict[Node, None] = {}
+    activations: dict[Node, None] = {}
     seen: set[Node] = set()
     stack = [y]
     while stack:
         node = stack.pop()
-        if node in seen or node is logits or isinstance(node.op, Constant):
+        if node in seen or node is logits or isinstance(node.op, ops.Constant):
             continue
         seen.add(node)
         if node.op in _NAMES and not depends(node):
-            found[node] = None
+            activations[node] = None
             continue
         if not node.inputs:
             raise NotExperts("")
         stack += node.inputs
-    return list(found)
+    return list(activations)
 
 
 def _tokens(hidden: Node) -> Node:
     """Return the tokens that the product before an activation reads, before any moves."""
     node = hidden.inputs[0]
     for _ in range(16):
-        computed = [n for n in node.inputs if not isinstance(n.op, Constant)]
+        computed = [n for n in node.inputs if not isinstance(n.op, ops.Constant)]
         if len(computed) != 1:
             break
-        product = isinstance(node.op, Linear | MatMul) or (isinstance(node.op, Routed) and node.op.op_type == "Einsum")
-        if not product and not isinstance(node.op, Add | Reshape | Transpose):
+        product = isinstance(node.op, ops.Linear | ops.MatMul) or (isinstance(node.op, Routed) and node.op.op_type == "Einsum")
+        if not product and not isinstance(node.op, ops.Add | ops.Reshape | ops.Transpose):
             break
         node = computed[0]
         if product:
@@ -295,27 +281,19 @@ def _tokens(hidden: Node) -> Node:
 
 def _moves_rows(node: Node) -> bool:
     """Return whether the node is a reshape that keeps the last axis, or rows picked by known indices."""
-    if isinstance(node.op, Reshape):
+    if isinstance(node.op, ops.Reshape):
         return node.inputs[0].shape[-1:] == node.shape[-1:]
-    return isinstance(node.op, Gather) and node.op.axis == 0 and isinstance(node.inputs[1].op, Constant)
+    return isinstance(node.op, ops.Gather) and node.op.axis == 0 and isinstance(node.inputs[1].op, ops.Constant)
 
 
 def evaluate(target: Node, known: Mapping[Node, Array]) -> Array:
     """Return the value of a node from the known values of others; NotExperts where it depends on more than those."""
     values: dict[Node, Array] = dict(known)
-    stack = [target]
     with np.errstate(all="ignore"):
-        while stack:
-            node = stack[-1]
-            missing = [n for n in node.inputs if n not in values] if node not in values else []
-            if missing:
-                stack += missing
-                continue
-            if node not in values:
-                if not node.inputs and not isinstance(node.op, Constant):
-                    raise NotExperts(f"it depends on {node.name}")
-                values[node] = node.op.eval(*(values[n] for n in node.inputs))
-            stack.pop()
+        for node in topological([target], known)[len(known) :]:
+            if not node.inputs and not isinstance(node.op, ops.Constant):
+                raise NotExperts(f"it depends on {node.name}")
+            values[node] = node.op.eval(*(values[operand] for operand in node.inputs))
     return values[target]
 
 
@@ -328,13 +306,13 @@ def _hidden(node: Node, x: Node, tokens: int) -> Hidden:
         return evaluate(before, {x: (factors[:, None] * direction).astype(np.float32).reshape(x.shape)}).astype(np.float64)
 
     zero = entered(np.zeros(tokens))
-    one, numbered = entered(np.ones(tokens)) - zero, entered(np.arange(tokens)) - zero
+    alike, numbered = entered(np.ones(tokens)) - zero, entered(np.arange(tokens)) - zero
     once_each = sorted(range(before.type.rank), key=lambda axis: before.shape[axis] != tokens)  # a single token fits any axis
     for axis in once_each:
         size = before.shape[axis]
         if size % tokens:
             continue
-        a, b = (np.moveaxis(v, axis, 0).reshape(size, -1) for v in (one, numbered))
+        a, b = (np.moveaxis(v, axis, 0).reshape(size, -1) for v in (alike, numbered))
         norm = (a * a).sum(axis=1)
         if not (norm > 0).all():
             continue
@@ -355,8 +333,8 @@ def _first(hidden: Hidden, x: Node, tokens: int) -> tuple[Array, Array]:
         stop = min(start + tokens, width)
         probe = np.zeros((tokens, width), np.float32)
         probe[np.arange(stop - start), np.arange(start, stop)] = _LARGE
-        found = hidden.units_of(evaluate(before, {x: probe.reshape(x.shape)}))[: stop - start]
-        columns[start:stop] = (found - bias) / _LARGE
+        responses = hidden.units_of(evaluate(before, {x: probe.reshape(x.shape)}))[: stop - start]
+        columns[start:stop] = (responses - bias) / _LARGE
     return np.ascontiguousarray(columns.T), bias.astype(np.float32)
 
 
@@ -380,8 +358,8 @@ def _seconds(y: Node, logits: Node, hidden: list[Hidden], tokens: int) -> tuple[
         for start in range(0, len(rows), tokens):
             part, goes = rows[start : start + tokens], sent[start : start + tokens]
             spare = tokens - len(part)
-            found = value(np.pad(part, ((0, spare), (0, 0))), np.pad(goes, (0, spare)))
-            results.append(found[: len(part)])
+            values = value(np.pad(part, ((0, spare), (0, 0))), np.pad(goes, (0, spare)))
+            results.append(values[: len(part)])
         return np.concatenate(results)
 
     every = np.arange(experts)
@@ -449,17 +427,17 @@ def _by_expert(firsts: list[tuple[Array, Array]], owned: dict[int, Array], secon
     return result
 
 
-def _gating(y: Node, x: Node, logits: Node, weights: list[Array], chosen: int, activation: str, before: bool) -> MoE:
+def _gating(y: Node, x: Node, logits: Node, weights: list[Array], chosen: int, activation: str, before: bool) -> ops.MoE:
     """Return the form of gating that has y's values on random tokens and logits."""
     rng = np.random.default_rng(1)
     experts, width = weights[0].shape[0], x.shape[-1]
     tokens = x.type.size // width
     rows = rng.normal(size=(1, tokens, width)).astype(np.float32)
     scores = 2 * rng.normal(size=(1, tokens, experts)).astype(np.float32)
-    got = evaluate(y, {x: rows.reshape(x.shape), logits: scores.reshape(logits.shape)}).reshape(tokens, -1)
-    normalised = MoE(chosen, "before", True, activation) if before else MoE(chosen, "after", False, activation)
-    for op in (MoE(chosen, "before", False, activation), normalised):
+    values = evaluate(y, {x: rows.reshape(x.shape), logits: scores.reshape(logits.shape)}).reshape(tokens, -1)
+    normalised = ops.MoE(chosen, "before", True, activation) if before else ops.MoE(chosen, "after", False, activation)
+    for op in (ops.MoE(chosen, "before", False, activation), normalised):
         want = op.eval(rows, scores, *weights).reshape(tokens, -1)
-        if np.allclose(got, want, rtol=_TOLERANCE, atol=_TOLERANCE * max(1e-6, float(np.abs(want).max()))):
+        if np.allclose(values, want, rtol=_TOLERANCE, atol=_TOLERANCE * max(1e-6, float(np.abs(want).max()))):
             return op
     raise NotExperts("its gates are not a softmax before or after the choice of the best")

@@ -56,10 +56,8 @@ def _places(coordinates: str, old: int, new: int, factor: float) -> Array:
 
 
 def _rounded(places: Array, rounding: str) -> Array:
-    if rounding == "floor":
-        return np.floor(places).astype(np.int64)
-    if rounding == "ceil":
-        return np.ceil(places).astype(np.int64)
+    if rounding in ("floor", "ceil"):
+        return np.asarray(np.floor(places) if rounding == "floor" else np.ceil(places), np.int64)
     down = np.floor(places)
     exact_half = places - down == 0.5
     up = np.where(exact_half, rounding == "round_prefer_ceil", places - down > 0.5)
@@ -68,11 +66,7 @@ def _rounded(places: Array, rounding: str) -> Array:
 
 def _cubic(part: Array, a: float) -> Array:
     """Return Keys' kernel at the four sources around a position."""
-    distances = [np.abs(part - tap) for tap in (-1, 0, 1, 2)]
-    return np.stack(
-        [
-            ((a + 2) * d - (a + 3)) * d * d + 1 if inner else ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-            for d, inner in zip(distances, (False, True, True, False), strict=True)
-        ],
-        axis=1,
-    )
+    distance = np.abs(part[:, None] - np.array([-1, 0, 1, 2]))
+    inner = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    outer = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return np.asarray(np.where([False, True, True, False], inner, outer))

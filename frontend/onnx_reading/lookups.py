@@ -112,10 +112,8 @@ def picked(table: Node, lookup: Lookup, origin: tuple[str, ...]) -> tuple[Node, 
     columns = offset.reshape(-1, offset.shape[-1]) if offset.ndim else offset.reshape(1, 1)
     if not (columns == columns[0]).all() or columns.shape[1] > _COLUMNS:
         raise Unsupported("its indices have offsets that differ along more than the last axis")
-    ranges, axis = [], len(offset.shape) - 1
-    shifts = columns[0].tolist()
-    for shift in shifts:
-        ranges.append(_valid(lookup.values.astype(np.int64) + shift, lookup.low, rows.shape[0]))
+    shifts, axis = columns[0].tolist(), len(offset.shape) - 1
+    ranges = [_valid(lookup.values.astype(np.int64) + shift, lookup.low, rows.shape[0]) for shift in shifts]
     allowed = (max(low for low, _ in ranges), max(high for _, high in ranges))
     parts = []
     for column, shift in enumerate(shifts):

@@ -160,8 +160,6 @@ class ModelFacts:
 
     producer: str
     opset: int
-    nodes: int
-    file_bytes: int | None
     passes: tuple[Statistics, ...] = ()
 
 
@@ -169,9 +167,8 @@ def read_with_facts(source: ModelSource, shapes: Shapes | None = None) -> tuple[
     """Return `read_model`, and what the file declares about itself."""
     model = load_checked(source)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
-    size = None if isinstance(source, onnx.ModelProto) else Path(source).stat().st_size
     graph, passes = read_checked(model, shapes)
-    return graph, ModelFacts(producer or "unknown", opset_of(model), len(model.graph.node), size, passes)
+    return graph, ModelFacts(producer or "unknown", opset_of(model), passes)
 
 
 def read_plain(model: onnx.ModelProto, shapes: Shapes | None = None, unbatched: bool = True) -> Graph:
@@ -213,28 +210,18 @@ def _silenced() -> Iterator[None]:
             logger.setLevel(level)
 
 
-@dataclass(slots=True, init=False)
 class _Conversion:
     """State of one pass over a folded model: converted values, refusals, values that a refusal leaves unknown, and the
     upper bound of each integer input that holds counts, by name."""
 
-    model: ir.Model
-    opset: int
-    values: dict[ir.Value, Node]
-    bits: dict[ir.Value, Bits]
-    unknown: set[ir.Value]
-    refusals: list[Diagnostic]
-    routing: Routing
-    lengths: list[int]
-    integers: Integers
-    counts: dict[str, int]
-
     def __init__(self, model: ir.Model, counts: dict[str, int]) -> None:
-        self.model = model
-        self.counts = counts
-        self.opset = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
-        self.values, self.bits, self.unknown, self.refusals = {}, {}, set(), []
-        self.lengths = []
+        self.model, self.counts = model, counts
+        self.opset: int = model.opset_imports.get("", 0) or model.opset_imports.get("ai.onnx", 0)
+        self.values: dict[ir.Value, Node] = {}
+        self.bits: dict[ir.Value, Bits] = {}
+        self.unknown: set[ir.Value] = set()
+        self.refusals: list[Diagnostic] = []
+        self.lengths: list[int] = []
         self.integers = Integers(self.opset, self.values, self.bits, counts)
         self.routing = Routing(model, self.opset)
 

@@ -21,9 +21,8 @@ from edgewright.frontend.onnx_reading.reference import evaluate, standardised
 from edgewright.frontend.onnx_reading.result_size import result_elements
 from edgewright.frontend.onnx_reading.site import integer_of
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir import Array, Graph, Node, Op, TensorType, elem_of, make
+from edgewright.passes.ir import F32, Array, Graph, Int, Node, Op, TensorType, elem_of, make
 from edgewright.passes.ir.facts import FLOAT_ONLY, of_rows
-from edgewright.passes.ir.types import F32, Int
 from edgewright.passes.ops import Add, Constant, Gather, Reshape, constant, value_of
 
 _LARGEST = 1 << 24  # elements of a result
@@ -110,8 +109,7 @@ class Picks:
 
 def _top_k(node: onnx.NodeProto, arrays: Sequence[Array]) -> tuple[Array, Array]:
     """Return values and indices; of equal values the lower index comes first."""
-    attributes = attributes_of(node)
-    x, k = arrays
+    attributes, (x, k) = attributes_of(node), arrays
     axis = attributes.get("axis", -1)
     keys = -x if attributes.get("largest", 1) else x
     order = np.argsort(keys, axis=axis, kind="stable").take(range(int(k.reshape(()) if k.ndim == 0 else k[0])), axis=axis)
@@ -133,10 +131,8 @@ class Routing:
     def comes_first(self, node: ir.Node, values: Mapping[ir.Value, Node]) -> bool:
         """Return whether the node is converted here before the reader sees it: moves of lists of rows, constants, and counts
         cast from booleans, which the graph keeps as booleans."""
-        constants = all(
-            value is None or value.const_value is not None or (value in values and isinstance(values[value].op, Constant))
-            for value in node.inputs
-        )
+        present = [value for value in node.inputs if value is not None and value.const_value is None]
+        constants = all(value in values and isinstance(values[value].op, Constant) for value in present)
         first = node.inputs[0] if node.inputs else None
         counts = node.op_type == "Cast" and first is not None and first in values and values[first].elem == Int(1, False)
         return self.active and (self.picked(node) or counts or constants)
@@ -177,9 +173,8 @@ class Routing:
                 for value, array in zip(node.outputs, results, strict=True):
                     self.picks[value] = Picks(array, next(iter(masks)))
             return [constant(array) for array in results]
-        placeholders = [
-            np.broadcast_to(np.float32(0), o.shape) if v is None else v for o, v in zip(present, values, strict=True)
-        ]
+        pairs = zip(present, values, strict=True)
+        placeholders = [np.broadcast_to(np.float32(0), x.shape) if value is None else value for x, value in pairs]
         if max(*(operand.type.size for operand in present), result_elements(node.op_type, placeholders)) > _LARGEST:
             return None
         kinds = tuple(_operand(operand) for operand in present)

@@ -31,16 +31,15 @@ def expand_runtime_experts(model: onnx.ModelProto) -> list[Diagnostic]:
     """Expand the operator in the main graph, in place; return E001, E002 and E004 for nodes that cannot be, which stay."""
     graph = model.graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    shapes |= {
-        n.output[0]: tuple(a.t.dims) for n in graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value"
-    }
+    constants = [node for node in graph.node if node.op_type == "Constant"]
+    shapes |= {node.output[0]: tuple(a.t.dims) for node in constants for a in node.attribute if a.name == "value"}
     producers = {name: node for node in graph.node for name in node.output}
     refusals = [_refusal(node, shapes, producers) for node in graph.node if is_runtime_experts(node)]
-    expand(
-        model,
-        lambda node: is_runtime_experts(node) and _refusal(node, shapes, producers) is None,
-        partial(_write, shapes=shapes),
-    )
+
+    def applies(node: onnx.NodeProto) -> bool:
+        return is_runtime_experts(node) and _refusal(node, shapes, producers) is None
+
+    expand(model, applies, partial(_write, shapes=shapes))
     return [refusal for refusal in refusals if refusal is not None]
 
 

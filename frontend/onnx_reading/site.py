@@ -43,10 +43,8 @@ def check_integers(results: Sequence[Node]) -> None:
     for result in results:
         known = all(isinstance(operand.op, Constant) for operand in result.inputs)
         if not (result.type.is_float or known or isinstance(result.op, CARRYING_INTEGERS)):
-            raise Unsupported(
-                "it computes integers from an integer input",
-                "cast its operand to float32 first, or give the model what it computes as an input",
-            )
+            help_text = "cast its operand to float32 first, or give the model what it computes as an input"
+            raise Unsupported("it computes integers from an integer input", help_text)
 
 
 def reads(*op_types: str) -> Callable[[Reader], Reader]:
@@ -80,14 +78,12 @@ class Site:
             raise Unsupported(f"input {index} is missing")
         return operand
 
-    def constant(self, index: int, what: str) -> Array:
-        """Return the value of an input that has to be constant; `what` names it in the refusal."""
+    def constant(self, index: int, meaning: str) -> Array:
+        """Return the value of an input that has to be constant; `meaning` names it in the refusal."""
         value = value_of(self.input(index))
         if value is None:
-            raise Unsupported(
-                f"its {what} is computed at run time",
-                "pin all input dimensions with --shape NAME=1,... so that it becomes a constant",
-            )
+            help_text = "pin all input dimensions with --shape NAME=1,... so that it becomes a constant"
+            raise Unsupported(f"its {meaning} is computed at run time", help_text)
         return value
 
     def ints(self, name: str) -> tuple[int, ...] | None:
@@ -115,9 +111,9 @@ class Site:
             return self.ints("axes")
         return self.integers(index, "axes") if self.has(index) else None
 
-    def integers(self, index: int, what: str) -> tuple[int, ...]:
+    def integers(self, index: int, meaning: str) -> tuple[int, ...]:
         """Return the values of a constant input as a flat list of integers."""
-        return tuple(int(n) for n in self.constant(index, what).reshape(-1))
+        return tuple(int(n) for n in self.constant(index, meaning).reshape(-1))
 
     def make(self, op: Op, *inputs: Node) -> Node:
         """Return a graph node whose origin is this ONNX node."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
-from edgewright.passes.ir import Array
+from edgewright.passes.ir import Array, Node, Op
+
+Kind = TypeVar("Kind", bound=Op)
+
+
+def op_of(node: Node, kind: type[Kind]) -> Kind:
+    """Return the operator of a node, which is one of this kind."""
+    assert isinstance(node.op, kind), f"{node.name} is a {node.op.kind}"
+    return node.op
 
 
 class Emitter:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from edgewright.frontend.onnx_writing.arith import biased, constant_of, product, requantise, round_shift, softmax_last
-from edgewright.frontend.onnx_writing.emit import Emitter
-from edgewright.passes.ir import INT8, INT16, Array, Node, make
-from edgewright.passes.ir.op import Op
+from edgewright.frontend.onnx_writing.emit import Emitter, op_of
+from edgewright.passes.ir import INT8, INT16, Array, Node, Op, make
 from edgewright.passes.ops import MoE, graph_input
 from edgewright.passes.ops.activations import ACTIVATIONS
 from edgewright.passes.ops.arith_experts import EXPERT_FRACTION, GATE_BITS
@@ -33,8 +32,7 @@ def _by_expert(emit: Emitter, node: Node, gates: str, indices: str, zeros: Array
 
 def write_moe(emit: Emitter, node: Node, operands: Sequence[str], writers: Writers) -> str:
     """Write a mixture in float32; one of `writers` writes the activation."""
-    op, (x, logits, w1, b1, w2, b2) = node.op, operands
-    assert isinstance(op, MoE)
+    op, (x, logits, w1, b1, w2, b2) = op_of(node, MoE), operands
     tokens = node.shape[0] * node.shape[1]
     experts, hidden, width = node.inputs[2].shape
     rows = emit.reshape(logits, (tokens, experts))
@@ -57,8 +55,7 @@ def write_moe(emit: Emitter, node: Node, operands: Sequence[str], writers: Write
 
 def write_integer_moe(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write `arith_experts.mixture`. Logits are made distinct by their expert, so that the result does not depend on ties."""
-    op = node.op
-    assert isinstance(op, MoE)
+    op = op_of(node, MoE)
     tokens = node.shape[0] * node.shape[1]
     w1, b1, w2, b2, m1, s1, table, m2, s2 = (constant_of(node, i) for i in range(2, 11))
     experts, _, width = w1.shape

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from edgewright.frontend.onnx_writing.emit import Emitter
+from edgewright.frontend.onnx_writing.emit import Emitter, op_of
 from edgewright.frontend.onnx_writing.experts import write_moe
 from edgewright.frontend.onnx_writing.hashing import write_hash_attention, write_hash_codes
 from edgewright.passes import ops
@@ -53,51 +53,43 @@ FLOAT_WRITERS |= {
     ops.Silu: lambda emit, node, operands: emit("Mul", operands[0], emit("Sigmoid", operands[0])),
     ops.Softmax: _named("Softmax", "axis"),
     ops.Transpose: _named("Transpose", "perm"),
+    ops.Where: lambda emit, node, operands: emit("Where", emit.cast(operands[0], onnx.TensorProto.BOOL), *operands[1:]),
 }
 
 
 @_writes(ops.Slice)
 def _slice(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    op = node.op
-    assert isinstance(op, ops.Slice)
+    op = op_of(node, ops.Slice)
     return emit("Slice", operands[0], *(emit.ints([i]) for i in (op.start, op.stop, op.axis, op.step)))
 
 
-@_writes(ops.Where)
-def _where(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    condition, a, b = operands
-    return emit("Where", emit.cast(condition, onnx.TensorProto.BOOL), a, b)
-
-
 @_writes(ops.ReduceMean)
-def _reduce_mean(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    assert isinstance(node.op, ops.ReduceMean)
-    return emit("ReduceMean", operands[0], emit.ints(list(node.op.axes)), keepdims=int(node.op.keepdims))
+def write_reduction(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Write ReduceMean or ReduceSum over its axes."""
+    op = node.op
+    assert isinstance(op, ops.ReduceMean | ops.ReduceSum)
+    return emit(op.kind, operands[0], emit.ints(list(op.axes)), keepdims=int(op.keepdims))
 
 
 @_writes(ops.RMSNormalization)
 def _rms_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write it in elementary operators: RMSNormalization exists from opset 23."""
-    assert isinstance(node.op, ops.RMSNormalization)
     x, gamma, *offset = operands
     squared = emit("ReduceMean", emit("Mul", x, x), emit.ints([-1]), keepdims=1)
-    root = emit("Sqrt", emit("Add", squared, emit.real(node.op.epsilon)))
+    root = emit("Sqrt", emit("Add", squared, emit.real(op_of(node, ops.RMSNormalization).epsilon)))
     scaled = emit("Mul", emit("Div", x, root), gamma)
     return emit("Add", scaled, *offset) if offset else scaled
 
 
 @_writes(ops.Conv)
 def _conv(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    op = node.op
-    assert isinstance(op, ops.Conv)
-    places = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations}
-    return emit("Conv", *operands, group=op.groups, **places)
+    op = op_of(node, ops.Conv)
+    return emit("Conv", *operands, group=op.groups, strides=op.strides, pads=op.pads, dilations=op.dilations)
 
 
 @_writes(ops.ConvTranspose)
 def _conv_transpose(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    op, x, w = node.op, node.inputs[0], node.inputs[1]
-    assert isinstance(op, ops.ConvTranspose)
+    op, x, w = op_of(node, ops.ConvTranspose), node.inputs[0], node.inputs[1]
     excess = [
         (n - 1) * stride + k - before - size
         for n, stride, k, before, size in zip(x.shape[2:], op.strides, w.shape[2:], op.pads, op.size, strict=True)
@@ -110,24 +102,22 @@ def _conv_transpose(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 @_writes(ops.Clip)
 def _clip(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write a Clip; an infinite bound is omitted."""
-    assert isinstance(node.op, ops.Clip)
-    bounds = ["" if math.isinf(b) else emit.real(b) for b in (node.op.low, node.op.high)]
+    op = op_of(node, ops.Clip)
+    bounds = ["" if math.isinf(bound) else emit.real(bound) for bound in (op.low, op.high)]
     return emit("Clip", *operands, *bounds)
 
 
 @_writes(ops.Elementwise)
 def _elementwise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    assert isinstance(node.op, ops.Elementwise)
-    names = FUNCTIONS[node.op.function].parameters
-    return emit(node.op.function, *operands, **dict(zip(names, node.op.parameters, strict=True)))
+    op = op_of(node, ops.Elementwise)
+    return emit(op.function, *operands, **dict(zip(FUNCTIONS[op.function].parameters, op.parameters, strict=True)))
 
 
 @_writes(ops.Gelu)
 def _gelu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write it in elementary operators: Gelu exists from opset 20."""
-    assert isinstance(node.op, ops.Gelu)
     (x,) = operands
-    if node.op.approximate == "tanh":
+    if op_of(node, ops.Gelu).approximate == "tanh":
         cube = emit("Mul", emit.real(0.044715), emit("Mul", x, emit("Mul", x, x)))
         curve = emit("Tanh", emit("Mul", emit.real(math.sqrt(2 / math.pi)), emit("Add", x, cube)))
     else:
@@ -144,8 +134,7 @@ def _linear(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 @_writes(ops.PatchEmbed)
 def _patch_embed(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write a convolution whose stride is its kernel size, flattened to tokens."""
-    op, image, (outs, _) = node.op, node.inputs[0], node.inputs[1].shape
-    assert isinstance(op, ops.PatchEmbed)
+    op, image, (outs, _) = op_of(node, ops.PatchEmbed), node.inputs[0], node.inputs[1].shape
     kernel = emit.reshape(operands[1], (outs, image.shape[1], op.patch, op.patch))
     maps = emit("Conv", operands[0], kernel, operands[2], strides=[op.patch, op.patch])
     batch, tokens, width = node.shape
@@ -155,8 +144,7 @@ def _patch_embed(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 @_writes(ops.Attention)
 def _attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write it in elementary operators: Attention exists from opset 23."""
-    op, (windows, tokens, width) = node.op, node.shape
-    assert isinstance(op, ops.Attention)
+    op, (windows, tokens, width) = op_of(node, ops.Attention), node.shape
     perms = ((0, 2, 1, 3), (0, 2, 3, 1), (0, 2, 1, 3))
     q, k, v = (
         emit.transpose(emit.reshape(name, (windows, -1, op.heads, x.shape[2] // op.heads)), *perm)
@@ -172,7 +160,7 @@ def _attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 @_writes(ops.Dequantise)
 def _dequantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write scale * (q - zero_point) in double precision, cast to float32."""
-    assert isinstance(node.op, ops.Dequantise)
-    offset = emit("Sub", operands[0], emit.ints(node.op.zero_point))
-    scale = emit.exact(np.asarray(node.op.scale, np.float64))
+    op = op_of(node, ops.Dequantise)
+    offset = emit("Sub", operands[0], emit.ints(op.zero_point))
+    scale = emit.exact(np.asarray(op.scale, np.float64))
     return emit.cast(emit("Mul", emit.cast(offset, onnx.TensorProto.DOUBLE), scale), onnx.TensorProto.FLOAT)

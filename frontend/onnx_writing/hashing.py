@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from edgewright.frontend.onnx_writing.arith import (
-    biased,
-    clip,
-    constant_of,
-    inverse_square_root,
-    normalised,
-    power_of_two,
-    product,
-    round_shift,
-    round_shift_by,
-)
-from edgewright.frontend.onnx_writing.emit import Emitter
+from edgewright.frontend.onnx_writing import arith
+from edgewright.frontend.onnx_writing.emit import Emitter, op_of
 from edgewright.passes.ir import Node
 from edgewright.passes.ops import HashAttention, HashCodes
 from edgewright.passes.ops.arith_hashing import COSINE_FRACTION, EXPONENT_MAX
@@ -38,8 +28,7 @@ def _heads_last(emit: Emitter, x: str, node: Node) -> str:
 
 def write_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write codes of -1 and +1. The sign is taken twice, with a half added, so that a margin of 0 gives +1."""
-    op, (u, anchors, coefficients, threshold) = node.op, operands
-    assert isinstance(op, HashCodes)
+    op, (u, anchors, coefficients, threshold) = op_of(node, HashCodes), operands
     split = _heads_first(emit, u, node.inputs[0], op.heads)
     norm = emit("Sqrt", emit("Add", _squares(emit, split), emit.real(NORM_FLOOR)))
     directions = emit("Div", split, norm)
@@ -56,8 +45,7 @@ def write_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 def write_hash_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write sums over tokens, then one product of each token with them."""
-    op, tokens = node.op, node.shape[1]
-    assert isinstance(op, HashAttention)
+    op, tokens = op_of(node, HashAttention), node.shape[1]
     codes, v = (_heads_first(emit, x, n, op.heads) for x, n in zip(operands, node.inputs, strict=True))
     constant = op.bits + 1
     by_bit = emit.transpose(codes, 0, 1, 3, 2)
@@ -74,31 +62,29 @@ def _squares(emit: Emitter, x: str) -> str:
 
 def write_integer_hash_codes(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith_hashing.hash_codes."""
-    op = node.op
-    assert isinstance(op, HashCodes)
-    anchors, coefficients, threshold, offset = (constant_of(node, i) for i in range(1, 5))
+    op = op_of(node, HashCodes)
+    anchors, coefficients, threshold, offset = (arith.constant_of(node, i) for i in range(1, 5))
     split = _heads_first(emit, operands[0], node.inputs[0], op.heads)
     columns = emit.exact((anchors.swapaxes(1, 2)[None] + 128).astype(np.uint8))
-    products = product(emit, biased(emit, split), columns, 128, 128)
-    square, one = _squares(emit, split), emit.ints(1)
-    y, e = inverse_square_root(emit, emit("Where", emit("Less", square, one), one, square))
-    cosines = round_shift_by(emit, emit("Mul", products, y), e, 16 - COSINE_FRACTION)
-    steps = round_shift(emit, emit("Mul", cosines, emit.ints(op.multiplier)), op.shift)
-    distance = clip(emit, emit("Sub", emit.ints(offset[None, :, None, :]), steps), 0, EXPONENT_MAX)
-    margins = emit("MatMul", power_of_two(emit, distance), emit.ints(coefficients.swapaxes(1, 2)[None]))
+    products = arith.product(emit, arith.biased(emit, split), columns, 128, 128)
+    square, unit = _squares(emit, split), emit.ints(1)
+    y, e = arith.inverse_square_root(emit, emit("Where", emit("Less", square, unit), unit, square))
+    cosines = arith.round_shift_by(emit, emit("Mul", products, y), e, 16 - COSINE_FRACTION)
+    steps = arith.round_shift(emit, emit("Mul", cosines, emit.ints(op.multiplier)), op.shift)
+    distance = arith.clip(emit, emit("Sub", emit.ints(offset[None, :, None, :]), steps), 0, EXPONENT_MAX)
+    margins = emit("MatMul", arith.power_of_two(emit, distance), emit.ints(coefficients.swapaxes(1, 2)[None]))
     reached = emit("GreaterOrEqual", margins, emit.ints(threshold[None, :, None, :]))
-    return _heads_last(emit, emit("Where", reached, one, emit.ints(-1)), node)
+    return _heads_last(emit, emit("Where", reached, unit, emit.ints(-1)), node)
 
 
 def write_integer_hash_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith_hashing.hash_attention."""
-    op, tokens = node.op, node.shape[1]
-    assert isinstance(op, HashAttention)
+    op, tokens = op_of(node, HashAttention), node.shape[1]
     codes, v = (_heads_first(emit, x, n, op.heads) for x, n in zip(operands, node.inputs, strict=True))
-    context = product(emit, biased(emit, emit.transpose(codes, 0, 1, 3, 2)), biased(emit, v), 128, 128)
+    context = arith.product(emit, arith.biased(emit, emit.transpose(codes, 0, 1, 3, 2)), arith.biased(emit, v), 128, 128)
     total = emit.sum(v, 2) if op.constant == "sum" else v
     constant = op.bits + 1
     acc = emit("Add", emit("MatMul", codes, context), emit("Mul", total, emit.ints(constant)))
     keys = emit.transpose(emit.sum(codes, 2), 0, 1, 3, 2)
     weights = emit("Add", emit("MatMul", codes, keys), emit.ints(constant * tokens))
-    return _heads_last(emit, normalised(emit, acc, weights), node)
+    return _heads_last(emit, arith.normalised(emit, acc, weights), node)

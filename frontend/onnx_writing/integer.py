@@ -7,48 +7,34 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from edgewright.frontend.onnx_writing.arith import (
-    biased,
-    clip,
-    constant_of,
-    exponentials,
-    inverse_square_root,
-    normalised,
-    product,
-    requantise,
-    round_shift,
-    round_shift_by,
-    saturate,
-    softmax_last,
-)
-from edgewright.frontend.onnx_writing.emit import Emitter
+from edgewright.frontend.onnx_writing import arith
+from edgewright.frontend.onnx_writing.emit import Emitter, op_of
 from edgewright.frontend.onnx_writing.experts import write_integer_moe
-from edgewright.frontend.onnx_writing.float import FLOAT_WRITERS, Writer
+from edgewright.frontend.onnx_writing.float import FLOAT_WRITERS, Writer, write_reduction
 from edgewright.frontend.onnx_writing.hashing import write_integer_hash_attention, write_integer_hash_codes
 from edgewright.passes import ops
 from edgewright.passes.ir import Int, Node, Op
-from edgewright.passes.ops import arith
+from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX
 
 _TP = onnx.TensorProto
 
 
 def write_quantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write saturate(floor(x / scale + 1/2) + zero_point), in double precision."""
-    op = node.op
-    assert isinstance(op, ops.Quantise)
+    op = op_of(node, ops.Quantise)
     real = emit("Div", emit.cast(operands[0], _TP.DOUBLE), emit.exact(np.asarray(op.scale, np.float64)))
     rounded = emit("Floor", emit("Add", real, emit.exact(np.asarray(0.5, np.float64))))
     # Beyond int64 a cast is undefined; every such value saturates anyway.
     bounds = (emit.exact(np.asarray(bound, np.float64)) for bound in (-(2.0**40), 2.0**40))
     whole = emit.cast(emit("Clip", rounded, *bounds), _TP.INT64)
-    return saturate(emit, emit("Add", whole, emit.ints(op.zero_point)), op.elem)
+    return arith.saturate(emit, emit("Add", whole, emit.ints(op.zero_point)), op.elem)
 
 
 def _linear(emit: Emitter, node: Node, x: str) -> str:
     """Write x (..., K) w^T + b, exact as long as the sum fits int32 (the graph's verifier bounds it by 2^26)."""
-    weight, bias = constant_of(node, 1), constant_of(node, 2)
+    weight, bias = arith.constant_of(node, 1), arith.constant_of(node, 2)
     columns = emit.exact((weight.T + 128).astype(np.uint8))
-    return emit("Add", product(emit, biased(emit, x), columns, 128, 128), emit.ints(bias))
+    return emit("Add", arith.product(emit, arith.biased(emit, x), columns, 128, 128), emit.ints(bias))
 
 
 def write_linear(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
@@ -61,36 +47,33 @@ def write_linear(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 def write_patch_embed(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write a Linear of patches, which are cut by reshapes."""
-    op, (batch, channels, height, width) = node.op, node.inputs[0].shape
-    assert isinstance(op, ops.PatchEmbed)
-    return _linear(emit, node, patches(emit, operands[0], (batch, channels, height, width), op.patch))
-
-
-def patches(emit: Emitter, image: str, shape: tuple[int, int, int, int], patch: int) -> str:
-    """Write (B, C, H, W) as (B, N, C * patch * patch) in (channel, row, column) order."""
-    batch, channels, height, width = shape
+    patch, (batch, channels, height, width) = op_of(node, ops.PatchEmbed).patch, node.inputs[0].shape
     rows, columns = height // patch, width // patch
-    split = emit.reshape(image, (batch, channels, rows, patch, columns, patch))
-    by_patch = emit.transpose(split, 0, 2, 4, 1, 3, 5)
-    return emit.reshape(by_patch, (batch, rows * columns, channels * patch * patch))
+    split = emit.reshape(operands[0], (batch, channels, rows, patch, columns, patch))
+    by_patch = emit.transpose(split, 0, 2, 4, 1, 3, 5)  # within a patch: channel, row, column
+    return _linear(emit, node, emit.reshape(by_patch, (batch, rows * columns, channels * patch * patch)))
 
 
 def write_conv(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write Conv. ConvInteger pads with its zero point, here pad_value, and subtracts it everywhere: that is added again."""
-    op = node.op
-    assert isinstance(op, ops.Conv)
-    weight = constant_of(node, 1)
+    op = op_of(node, ops.Conv)
+    weight = arith.constant_of(node, 1)
     kernel = emit.exact((weight + 128).astype(np.uint8))
     zeros = (emit.exact(np.asarray(zero + 128, np.uint8)) for zero in (op.pad_value, 0))
     places = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations, "group": op.groups}
-    maps = emit.cast(emit("ConvInteger", biased(emit, operands[0]), kernel, *zeros, **places), _TP.INT64)
-    added = op.pad_value * weight.sum(axis=(1, 2, 3)) + (constant_of(node, 2) if node.inputs[2:] else 0)
+    maps = emit.cast(emit("ConvInteger", arith.biased(emit, operands[0]), kernel, *zeros, **places), _TP.INT64)
+    added = op.pad_value * weight.sum(axis=(1, 2, 3)) + (arith.constant_of(node, 2) if node.inputs[2:] else 0)
     return emit("Add", maps, emit.ints(added.reshape(-1, 1, 1)))
 
 
 def write_matmul(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write the product of two activations."""
-    return product(emit, biased(emit, operands[0]), biased(emit, operands[1]), 128, 128)
+    return arith.product(emit, arith.biased(emit, operands[0]), arith.biased(emit, operands[1]), 128, 128)
+
+
+def write_table(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Write a Gather from 256 entries."""
+    return emit("Gather", emit.ints(arith.constant_of(node, 1)), emit("Add", operands[0], emit.ints(128)))
 
 
 def write_relu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
@@ -101,8 +84,7 @@ def write_relu(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 def write_clip(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write Clip by comparisons, without those with infinite bounds; if `low` exceeds `high`, the result is `high`."""
-    op, (x,) = node.op, operands
-    assert isinstance(op, ops.Clip)
+    op, (x,) = op_of(node, ops.Clip), operands
     if math.isfinite(op.low):
         x = emit("Where", emit("Less", x, emit.ints(int(op.low))), emit.ints(int(op.low)), x)
     if math.isfinite(op.high):
@@ -118,50 +100,34 @@ def write_extreme(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
 
 def write_requantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write Requantise, per channel or per tensor."""
-    op = node.op
-    assert isinstance(op, ops.Requantise)
-    return requantise(emit, operands[0], constant_of(node, 1), constant_of(node, 2), op.zero_point, op.elem)
-
-
-def write_table(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """Write a Gather from 256 entries."""
-    return emit("Gather", emit.ints(constant_of(node, 1)), emit("Add", operands[0], emit.ints(128)))
+    op = op_of(node, ops.Requantise)
+    return arith.requantise(emit, operands[0], arith.constant_of(node, 1), arith.constant_of(node, 2), op.zero_point, op.elem)
 
 
 def write_add_requantised(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write both operands at the result's scale, and their saturating sum or difference."""
-    op, elem = node.op, Int(16)
-    assert isinstance(op, ops.AddRequantised)
-    a = requantise(emit, operands[0], op.multiplier_a, op.shift_a, 0, elem)
-    b = requantise(emit, operands[1], op.multiplier_b, op.shift_b, 0, elem)
-    return saturate(emit, emit("Sub" if op.subtract else "Add", a, b), elem)
-
-
-def write_reduce_sum(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
-    """Write ReduceSum over all its axes."""
-    op = node.op
-    assert isinstance(op, ops.ReduceSum)
-    return emit("ReduceSum", operands[0], emit.ints(list(op.axes)), keepdims=int(op.keepdims))
+    op, elem = op_of(node, ops.AddRequantised), Int(16)
+    a = arith.requantise(emit, operands[0], op.multiplier_a, op.shift_a, 0, elem)
+    b = arith.requantise(emit, operands[1], op.multiplier_b, op.shift_b, 0, elem)
+    return arith.saturate(emit, emit("Sub" if op.subtract else "Add", a, b), elem)
 
 
 def write_layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith.layer_normalization."""
-    op, x, n = node.op, operands[0], node.shape[-1]
-    assert isinstance(op, ops.LayerNormalization)
+    op, x, n = op_of(node, ops.LayerNormalization), operands[0], node.shape[-1]
     s, width = emit.sum(x, -1), emit.ints(n)
     squares = emit.sum(emit("Mul", x, x), -1)
     v = emit("Sub", emit("Mul", width, squares), emit("Mul", s, s))
-    y, e = inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
+    y, e = arith.inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
     centred = emit("Sub", emit("Mul", width, x), s)
     return _scaled(emit, node, emit("Mul", centred, y), e)
 
 
 def write_rms_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith.rms_normalization."""
-    op, x, width = node.op, operands[0], emit.ints(node.shape[-1])
-    assert isinstance(op, ops.RMSNormalization)
+    op, x, width = op_of(node, ops.RMSNormalization), operands[0], emit.ints(node.shape[-1])
     v = emit("Mul", width, emit.sum(emit("Mul", x, x), -1))
-    y, e = inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
+    y, e = arith.inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
     return _scaled(emit, node, emit("Mul", emit("Mul", width, x), y), e)
 
 
@@ -169,46 +135,44 @@ def _scaled(emit: Emitter, node: Node, product: str, e: str) -> str:
     """Write the end of both normalisations: 12 fractional bits, multiplier, offset, shift."""
     op = node.op
     assert isinstance(op, ops.LayerNormalization | ops.RMSNormalization)
-    z = round_shift_by(emit, product, e, 4)
-    scaled = emit("Add", emit("Mul", z, emit.ints(constant_of(node, 1))), emit.ints(constant_of(node, 2)))
-    return saturate(emit, round_shift(emit, scaled, op.shift), op.elem)
+    z = arith.round_shift_by(emit, product, e, 4)
+    scaled = emit("Add", emit("Mul", z, emit.ints(arith.constant_of(node, 1))), emit.ints(arith.constant_of(node, 2)))
+    return arith.saturate(emit, arith.round_shift(emit, scaled, op.shift), op.elem)
 
 
 def _attention_weights(emit: Emitter, scores: str, multiplier: int, shift: int) -> str:
     """Write arith.attention_weights over the last axis, int64 in [0, 254]."""
-    e = exponentials(emit, scores, multiplier, shift)
+    e = arith.exponentials(emit, scores, multiplier, shift)
     weight = emit("Div", emit("Add", e, emit.ints(64)), emit.ints(128))
-    return clip(emit, weight, 0, arith.ATTENTION_WEIGHT_MAX)
+    return arith.clip(emit, weight, 0, ATTENTION_WEIGHT_MAX)
 
 
 def write_softmax(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith.softmax, with its axis transposed to be the last and back."""
-    op, rank = node.op, node.type.rank
-    assert isinstance(op, ops.Softmax)
+    op, rank = op_of(node, ops.Softmax), node.type.rank
     axis = op.axis % rank
     swap = [rank - 1 if i == axis else axis if i == rank - 1 else i for i in range(rank)]
-    shares = softmax_last(emit, emit.transpose(operands[0], *swap), op.multiplier, op.shift)
+    shares = arith.softmax_last(emit, emit.transpose(operands[0], *swap), op.multiplier, op.shift)
     return emit.transpose(shares, *swap)
 
 
 def write_attention(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith.attention, with heads as a leading axis."""
-    op = node.op
-    assert isinstance(op, ops.Attention)
+    op = op_of(node, ops.Attention)
     windows, tokens, width = node.shape
 
     def by_head(position: int, *perm: int) -> str:
         _, count, columns = node.inputs[position].shape
         split = emit.reshape(operands[position], (windows, count, op.heads, columns // op.heads))
-        return emit.transpose(biased(emit, split), *perm)
+        return emit.transpose(arith.biased(emit, split), *perm)
 
     q, k, v = by_head(0, 0, 2, 1, 3), by_head(1, 0, 2, 3, 1), by_head(2, 0, 2, 1, 3)
-    scores = product(emit, q, k, 128, 128)
+    scores = arith.product(emit, q, k, 128, 128)
     for bias in operands[3:]:
         scores = emit("Add", scores, bias)
     weights = _attention_weights(emit, scores, op.score_multiplier, op.score_shift)
-    acc = product(emit, emit.cast(weights, _TP.UINT8), v, 0, 128)
-    out = normalised(emit, acc, emit.sum(weights, -1))
+    acc = arith.product(emit, emit.cast(weights, _TP.UINT8), v, 0, 128)
+    out = arith.normalised(emit, acc, emit.sum(weights, -1))
     return emit.reshape(emit.transpose(out, 0, 2, 1, 3), (windows, tokens, width))
 
 
@@ -228,7 +192,7 @@ INTEGER_WRITERS: dict[type[Op], Writer] = {
     ops.MoE: write_integer_moe,
     ops.PatchEmbed: write_patch_embed,
     ops.Quantise: write_quantise,
-    ops.ReduceSum: write_reduce_sum,
+    ops.ReduceSum: write_reduction,
     ops.Relu: write_relu,
     ops.Requantise: write_requantise,
     ops.RMSNormalization: write_rms_normalization,

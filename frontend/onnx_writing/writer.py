@@ -10,11 +10,10 @@ import onnx
 from edgewright.frontend.onnx_writing.emit import Emitter
 from edgewright.frontend.onnx_writing.float import FLOAT_WRITERS
 from edgewright.frontend.onnx_writing.integer import INTEGER_WRITERS, write_quantise
-from edgewright.passes.ir import F32, Elem, Float32, Graph, Level, Node
+from edgewright.passes.ir import F32, Float32, Graph, Level, Node
 from edgewright.passes.names import plain, safe_identifier
 from edgewright.passes.ops import Constant, Input, Quantise, value_of
 
-_TP = onnx.TensorProto
 OPSET = 18
 IR_VERSION = 9
 
@@ -24,10 +23,8 @@ def tensor_names(graph: Graph) -> dict[Node, str]:
 
     `interface_names` has the names of inputs and outputs.
     """
-    return {
-        node: safe_identifier(node.name, prefix=f"t{position:04d}_{node.op.kind}_")
-        for position, node in enumerate(graph.nodes())
-    }
+    order = enumerate(graph.nodes())
+    return {node: safe_identifier(node.name, prefix=f"t{position:04d}_{node.op.kind}_") for position, node in order}
 
 
 def interface_names(graph: Graph) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -73,16 +70,16 @@ def write_integer(graph: Graph, every_tensor: bool = False) -> onnx.ModelProto:
     return _write(graph, every_tensor)
 
 
-def _onnx_type(elem: Elem) -> int:
-    return int(_TP.FLOAT if isinstance(elem, Float32) else _TP.INT64)
+def _declared(name: str, node: Node) -> onnx.ValueInfoProto:
+    kind = onnx.TensorProto.FLOAT if isinstance(node.elem, Float32) else onnx.TensorProto.INT64
+    return onnx.helper.make_tensor_value_info(name, kind, node.shape)
 
 
 def _write(graph: Graph, every_tensor: bool) -> onnx.ModelProto:
     names, emit = tensor_names(graph), Emitter()
     input_names, output_names = interface_names(graph)
-    inputs = []
+    inputs = [_declared(name, node) for name, node in zip(input_names, graph.inputs, strict=True)]
     for name, node in zip(input_names, graph.inputs, strict=True):
-        inputs.append(onnx.helper.make_tensor_value_info(name, _onnx_type(node.elem), node.shape))
         emit.rename(name, names[node])
     for node in graph.nodes():
         if not isinstance(node.op, Input):
@@ -90,10 +87,9 @@ def _write(graph: Graph, every_tensor: bool) -> onnx.ModelProto:
     outputs = []
     for name, node in zip(output_names, graph.outputs, strict=True):
         emit.rename(names[node], name)
-        outputs.append(onnx.helper.make_tensor_value_info(name, _onnx_type(node.elem), node.shape))
-    for node in graph.nodes() if every_tensor else ():
-        if not isinstance(node.op, Constant | Input):
-            outputs.append(onnx.helper.make_tensor_value_info(names[node], _onnx_type(node.elem), node.shape))
+        outputs.append(_declared(name, node))
+    if every_tensor:
+        outputs += [_declared(names[node], node) for node in graph.nodes() if not isinstance(node.op, Constant | Input)]
     used = {name for node in emit.nodes for name in node.input}
     tensors = [tensor for tensor in emit.tensors if tensor.name in used]  # some constants are written in another form
     proto = onnx.helper.make_graph(emit.nodes, safe_identifier(graph.name, prefix="g_"), inputs, outputs, initializer=tensors)

@@ -109,14 +109,12 @@ def tiles(report: Report) -> tuple[Tile, ...]:
     """The headline of a run without a target: the first model beside the last one."""
     changes = report.changes
     if not changes:
-        return (
-            tile("Products (MACs)", None if report.macs is None else si(report.macs), "for one inference"),
-            tile("Parameters", None if report.parameters is None else si(report.parameters)),
-        )
-    tiles = [
-        tile(row.label[:1].upper() + row.label[1:], row.after, f"was {row.before} ({row.change or 'n/a'})", row.mood)
-        for row in rows(changes[0].before, changes[-1].after)
-    ]
+        macs, parameters = (None if count is None else si(count) for count in (report.macs, report.parameters))
+        return (tile("Products (MACs)", macs, "for one inference"), tile("Parameters", parameters))
+    tiles = []
+    for row in rows(changes[0].before, changes[-1].after):
+        label, note = row.label[:1].upper() + row.label[1:], f"was {row.before} ({row.change or 'n/a'})"
+        tiles.append(tile(label, row.after, note, row.mood))
     agreed = [change.agreement for change in changes if change.agreement is not None]
     if agreed:
         which = "after the pass that changed most" if len(agreed) > 1 else "with the model before the pass"
@@ -157,9 +155,8 @@ def _section(change: Change) -> Section:
 
 
 def _table(figures: Sequence[Row]) -> Table:
-    return Table(
-        ("figure", "before", "after", "change"), [(r.label, r.before, r.after, Marked(r.change, r.mood)) for r in figures]
-    )
+    cells = [(row.label, row.before, row.after, Marked(row.change, row.mood)) for row in figures]
+    return Table(("figure", "before", "after", "change"), cells)
 
 
 def _findings(table: results.Table) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgewright.frontend.report import hardware_plots
 from edgewright.frontend.report.formats import UNKNOWN, count, several, share
 from edgewright.frontend.report.page import Plot, Section, Table, Tile, section, sentences, tile, words
 from edgewright.frontend.report.palette import legend
@@ -37,16 +38,9 @@ def speed_tiles(report: Report) -> tuple[Tile, ...]:
         rate = f"{1000 / report.latency_ms:,.0f} images/s if the board reaches its {report.clock_mhz:g} MHz target"
         time = tile("Time for one image", f"{report.latency_ms:,.3g} ms", rate)
     products = report.products_per_dsp_per_cycle
-    return (
-        tile("Cycles for one image", f"{report.cycles.best_known:,}", note),
-        *_memory_tiles(report),
-        time,
-        tile(
-            "Products per DSP and cycle",
-            None if products is None else f"{products:.2f}",
-            f"{_PRODUCTS_PER_DSP:.2f} is the limit at int8",
-        ),
-    )
+    used, limit = None if products is None else f"{products:.2f}", f"{_PRODUCTS_PER_DSP:.2f} is the limit at int8"
+    cycles = tile("Cycles for one image", f"{report.cycles.best_known:,}", note)
+    return (cycles, *_memory_tiles(report), time, tile("Products per DSP and cycle", used, limit))
 
 
 def _memory_tiles(report: Report) -> tuple[Tile, ...]:
@@ -77,8 +71,6 @@ def cycles_sections(report: Report) -> tuple[Section, ...]:
     operations = report.operations
     if all(op.cycles.best_known is None for op in operations):
         return ()
-    from edgewright.frontend.report import hardware_plots
-
     whole, busy = count(report.cycles.best_known), _busy(report.macs, report.cycles.best_known, report)
     rows = []
     for row in by_kind(operations):
@@ -99,8 +91,6 @@ def resource_sections(report: Report) -> tuple[Section, ...]:
     """The engine's resources beside the board's."""
     if not _has_resources(report):
         return ()
-    from edgewright.frontend.report import hardware_plots
-
     resources = report.resources.by_name()
     rows = [(name, count(entry.used), count(entry.available), entry.source or UNKNOWN) for name, entry in resources.items()]
     table = Table(("resource", "used", "on the board", "where “used” comes from"), rows, text=(3,))
@@ -110,8 +100,6 @@ def resource_sections(report: Report) -> tuple[Section, ...]:
 
 def roofline_sections(report: Report) -> tuple[Section, ...]:
     """Which operations wait for the array and which for external memory."""
-    from edgewright.frontend.report import hardware_plots
-
     svg = hardware_plots.roofline(report.operations, report.roofline)
     if svg is None:
         return ()
@@ -123,8 +111,6 @@ def memory_sections(report: Report) -> tuple[Section, ...]:
     entries = report.memory_map
     if not entries:
         return ()
-    from edgewright.frontend.report import hardware_plots
-
     legends = legend(entry.region for entry in entries)
     plot = Plot(hardware_plots.memory(entries), words("memory.caption"), legends)
     rows = [(entry.name, entry.region, f"{entry.address:#x}", f"{entry.bytes:,}") for entry in entries]
@@ -143,13 +129,8 @@ def facts(report: Report) -> tuple[tuple[str, str | None], ...]:
     build = "from the cache" if not run.build_seconds else f"{run.build_seconds:,.1f} s"
     seconds = None if run.seconds is None else f"{run.seconds:,.1f} s for {several(report.images, 'image')}"
     speed = None if run.kcycles_per_s is None else f"{run.kcycles_per_s:,.0f} thousand cycles per second"
-    return (
-        *facts,
-        ("simulator", run.simulator),
-        ("simulator build", build),
-        ("simulation", seconds),
-        ("simulation speed", speed),
-    )
+    simulator = (("simulator", run.simulator), ("simulator build", build))
+    return (*facts, *simulator, ("simulation", seconds), ("simulation speed", speed))
 
 
 def limits(report: Report) -> tuple[str, ...]:

@@ -29,9 +29,8 @@ def cycles(operations: Sequence[OperationCost]) -> Figure | None:
     if len(timed) > _MOST_BARS:
         many = {place: Bar(op.name, count, f"{count:,}", colours[op.kind]) for place, (op, count) in enumerate(timed)}
         return columns(many, len(many), "operation, in program order", "cycles", drawing.largest(many))
-    few = [
-        Bar(op.name, count, "" if op.utilisation is None else f"{op.utilisation:.0%}", colours[op.kind]) for op, count in timed
-    ]
+    busy = ["" if op.utilisation is None else f"{op.utilisation:.0%}" for op, _ in timed]
+    few = [Bar(op.name, count, text, colours[op.kind]) for (op, count), text in zip(timed, busy, strict=True)]
     return bars(few, "cycles; beside each bar: the share of them in which the product array is busy")
 
 
@@ -108,11 +107,8 @@ def _alone(entry: MemoryRange, others: Sequence[MemoryRange]) -> bool:
 @drawn("roofline", "Products per cycle over products per byte")
 def roofline(operations: Sequence[OperationCost], roof: Roofline) -> Figure | None:
     """Products per cycle of each operation over its products per byte of external memory."""
-    points = [
-        (op.macs / op.bytes, op.macs / count, op.kind)
-        for op in operations
-        if op.macs and op.bytes and (count := op.cycles.best_known)
-    ]
+    known = [(op, op.bytes, op.cycles.best_known) for op in operations]
+    points = [(op.macs / moved, op.macs / count, op.kind) for op, moved, count in known if op.macs and moved and count]
     flat, slope = roof.macs_per_cycle, roof.bytes_per_cycle
     if not points or flat is None or slope is None:
         return None

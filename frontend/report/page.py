@@ -6,15 +6,17 @@ All text is escaped; in texts of ours `...` becomes code. Figures are SVG that `
 from __future__ import annotations
 
 import functools
+import json
 import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from edgewright.frontend.report.formats import NOT_MEASURED
 from edgewright.passes.names import plain
+from edgewright.passes.results import to_data
 from markupsafe import Markup, escape
 
 Mood: TypeAlias = Literal["", "good", "bad", "warn", "none"]
@@ -64,7 +66,6 @@ class Table:
     """Rows of cells under column titles. text: indices of left-aligned columns besides the first; total: the last row;
     fold: the line that unfolds the table; wraps: cells may have several lines."""
 
-    kind: ClassVar[str] = "table"
     columns: tuple[str, ...]
     rows: Sequence[tuple[Cell, ...]]
     text: tuple[int, ...] = ()
@@ -77,21 +78,15 @@ class Table:
 class Plot:
     """An SVG (None: nothing to draw), what to see in it, and its legend as (name, CSS colour)."""
 
-    kind: ClassVar[str] = "plot"
     svg: str | None
     caption: str
     legend: Sequence[tuple[str, str]] = ()
-
-    @property
-    def figure(self) -> Markup:
-        return Markup(self.svg or "")
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
     """A heading inside a section."""
 
-    kind: ClassVar[str] = "heading"
     text: str
 
 
@@ -99,7 +94,6 @@ class Heading:
 class FactTable:
     """Terms with their values; None: not measured."""
 
-    kind: ClassVar[str] = "facts"
     rows: Sequence[tuple[str, str | None]]
 
 
@@ -107,7 +101,6 @@ class FactTable:
 class Steps:
     """Commands (or files) and what they are for."""
 
-    kind: ClassVar[str] = "steps"
     rows: Sequence[tuple[str, str]]
 
 
@@ -115,7 +108,6 @@ class Steps:
 class Bullets:
     """A list of sentences."""
 
-    kind: ClassVar[str] = "bullets"
     items: Sequence[str]
 
 
@@ -168,15 +160,22 @@ class Page:
     footer: str
 
 
+def files_of(stem: str, page: str, report: object) -> dict[str, bytes]:
+    """Return STEM.html and STEM.json by name. ValueError for numbers that are not finite."""
+    return {f"{stem}.html": page.encode(), f"{stem}.json": json_text(report).encode()}
+
+
+def json_text(report: object) -> str:
+    """Return the JSON of a report's values. ValueError for numbers that are not finite."""
+    return json.dumps(to_data(report), indent=2, allow_nan=False) + "\n"
+
+
 def html(page: Page) -> str:
     """Return the page's HTML."""
     import jinja2
 
-    here = Path(__file__)
     environment = jinja2.Environment(
-        loader=jinja2.DictLoader(
-            {name: here.with_name(name).read_text(encoding="utf-8") for name in ("page.html.j2", "page.css")}
-        ),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         lstrip_blocks=True,

@@ -5,16 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-INK, MUTED, LINE, ACCENT, GOOD, WARN, BAD, PAPER = (f"#0101{i:02x}" for i in range(1, 9))
-KINDS = tuple(f"#0102{i:02x}" for i in range(1, 9))
 _NAMES = ("ink", "muted", "line", "accent", "good", "warn", "bad", "paper")
-CSS = {
-    **{
-        colour: f"var(--{name})"
-        for colour, name in zip((INK, MUTED, LINE, ACCENT, GOOD, WARN, BAD, PAPER), _NAMES, strict=True)
-    },
-    **{colour: f"var(--k{i})" for i, colour in enumerate(KINDS)},
-}
+CSS = {f"#0101{i:02x}": f"var(--{name})" for i, name in enumerate(_NAMES, 1)}
+INK, MUTED, LINE, ACCENT, GOOD, WARN, BAD, PAPER = CSS
+KINDS = tuple(f"#0102{i:02x}" for i in range(1, 9))
+CSS |= {colour: f"var(--k{i})" for i, colour in enumerate(KINDS)}
 
 
 def palette(kinds: Iterable[str]) -> dict[str, str]:

@@ -5,36 +5,20 @@ The JSON is the profile (targets/cpu/profile_report.schema.json describes it); p
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from itertools import zip_longest
 
+from edgewright.frontend.report import page, steps_plots
 from edgewright.frontend.report.formats import UNKNOWN, bytes_of, duration, kind_title, percent, several, share, si
-from edgewright.frontend.report.page import (
-    Banner,
-    Bullets,
-    FactTable,
-    Mood,
-    Page,
-    Plot,
-    Section,
-    Steps,
-    Table,
-    Tile,
-    html,
-    section,
-    sentences,
-    words,
-)
 from edgewright.frontend.report.steps import by_kind, time_blocks
-from edgewright.passes.results import OperationCost, to_data
+from edgewright.passes.results import OperationCost
 from edgewright.targets.cpu.devices.measured import Conditions
-from edgewright.targets.cpu.profile_results import InstructionCount, PowerUse, ProfileReport, RailEnergy
+from edgewright.targets.cpu.profile_results import InstructionCount, ProfileReport
 
 
 def files(report: ProfileReport) -> dict[str, bytes]:
     """Return profile.html and profile.json by name. ValueError for numbers that are not finite."""
-    text = json.dumps(to_data(report), indent=2, allow_nan=False, ensure_ascii=True) + "\n"
-    return {"profile.html": to_html(report).encode(), "profile.json": text.encode()}
+    return page.files_of("profile", to_html(report), report)
 
 
 def to_html(report: ProfileReport) -> str:
@@ -47,23 +31,20 @@ def to_html(report: ProfileReport) -> str:
         *_instruction_sections(report),
         *_power_sections(report),
         _conditions(report),
-        section("next", Steps(_next_steps(report))),
-        section("limits", Bullets(_limits(report))),
+        page.section("next", page.Steps(_next_steps(report))),
+        page.section("limits", page.Bullets(_limits(report))),
     ]
     footer = f"Edgewright {report.edgewright} · the same figures for programs: `profile.json`"
-    what = f"compiled for {report.target}, profiled on {where}"
-    return html(Page(report.model, what, _subtitle(report), _banners(report), _tiles(report), sections, footer))
+    caption = f"compiled for {report.target}, profiled on {where}"
+    return page.html(page.Page(report.model, caption, _subtitle(report), _banners(report), _tiles(report), sections, footer))
 
 
 def lines(report: ProfileReport) -> list[tuple[str, str]]:
     """Return the headline for a terminal: (label, text)."""
-    rows = [
-        (
-            several(run.threads, "thread"),
-            f"{duration(run.median_ms)} median, {duration(run.p95_ms)} p95, {run.gop_per_s:,.0f} GOP/s, {run.count:,} runs",
-        )
-        for run in report.runs
-    ]
+    rows = []
+    for run in report.runs:
+        text = f"{duration(run.median_ms)} median, {duration(run.p95_ms)} p95, {run.gop_per_s:,.0f} GOP/s, {run.count:,} runs"
+        rows.append((several(run.threads, "thread"), text))
     slowest = [row for row in by_kind(_costs(report))[:3] if row.share is not None]
     if report.runs and slowest:
         rows.append(("most time", ", ".join(f"{kind_title(row.kind)} {share(row.share or 0.0)}" for row in slowest)))
@@ -75,14 +56,14 @@ def lines(report: ProfileReport) -> list[tuple[str, str]]:
     return rows + [("note", text) for text in (*report.notes, *report.warnings)]
 
 
-def _banners(report: ProfileReport) -> list[Banner]:
+def _banners(report: ProfileReport) -> list[page.Banner]:
     banners = []
     if wrong := report.check.first_difference:
         text = f"First at {wrong.output}{list(wrong.index)}: expected {wrong.expected:g}, found {wrong.found}."
-        banners.append(Banner("The device's outputs differ from the model's.", text, "bad"))
-    banners += [Banner("Note.", note) for note in report.notes]
+        banners.append(page.Banner("The device's outputs differ from the model's.", text, "bad"))
+    banners += [page.Banner("Note.", note) for note in report.notes]
     if report.warnings:
-        banners.append(Banner("Careful with the times.", " ".join(report.warnings)))
+        banners.append(page.Banner("Careful with the times.", " ".join(report.warnings)))
     return banners
 
 
@@ -93,43 +74,42 @@ def _subtitle(report: ProfileReport) -> str:
     )
 
 
-def _tiles(report: ProfileReport) -> list[Tile]:
+def _tiles(report: ProfileReport) -> list[page.Tile]:
     best = report.fastest
-    tiles = [Tile("Time of one inference", "not measured", "an emulator's time means nothing", "none")]
+    tiles = [page.Tile("Time of one inference", "not measured", "an emulator's time means nothing", "none")]
     if best is not None:
         threads, first = several(best.threads, "thread"), report.runs[0]
         alone = "" if first is best else f"; with {first.threads}: {duration(first.median_ms)}"
+        note = f"median of {several(best.count, 'run')}, {threads}{alone}"
         tiles = [
-            Tile(
-                "Time of one inference", duration(best.median_ms), f"median of {several(best.count, 'run')}, {threads}{alone}"
-            ),
-            Tile("Speed", f"{best.gop_per_s:,.1f} GOP/s", f"{best.per_second:,.0f} inferences per second, {threads}"),
+            page.Tile("Time of one inference", duration(best.median_ms), note),
+            page.Tile("Speed", f"{best.gop_per_s:,.1f} GOP/s", f"{best.per_second:,.0f} inferences per second, {threads}"),
         ]
     if counted := report.instructions:
-        tiles.append(Tile("Instructions of one inference", si(counted.per_inference), _relative(counted).removeprefix(", ")))
+        relative = _relative(counted).removeprefix(", ")
+        tiles.append(page.Tile("Instructions of one inference", si(counted.per_inference), relative))
     verdict, how = _verdict(report)
-    mood: Mood = "none" if report.check.right is None else "good" if report.check.right else "bad"
-    tiles.append(Tile("Outputs", verdict, how, mood))
-    rail = _input_rail(report.power)
-    if rail is not None:
-        note = f"{rail.busy_mw / 1e3:.2f} W on {rail.name} while it runs"
-        tiles.append(Tile("Energy of one inference", f"{rail.mj_per_inference:.3g} mJ", note))
+    mood: page.Mood = "none" if report.check.right is None else "good" if report.check.right else "bad"
+    tiles.append(page.Tile("Outputs", verdict, how, mood))
+    power = report.power
+    feeding = [rail for rail in power.rails if rail.name == power.input_rail] if power else []
+    if feeding:
+        note = f"{feeding[0].busy_mw / 1e3:.2f} W on {feeding[0].name} while it runs"
+        tiles.append(page.Tile("Energy of one inference", f"{feeding[0].mj_per_inference:.3g} mJ", note))
     return tiles
 
 
-def _run_sections(report: ProfileReport) -> list[Section]:
+def _run_sections(report: ProfileReport) -> list[page.Section]:
     if not report.runs:
         return []
-    from edgewright.frontend.report import steps_plots
-
     times = ("median", "mean", "95th percentile", "minimum", "maximum")
     rows = []
     for run in report.runs:
         measured = (run.median_ms, run.mean_ms, run.p95_ms, run.min_ms, run.max_ms)
         speed = (f"{run.count:,}", f"{run.per_second:,.1f}", f"{run.gop_per_s:,.1f}")
         rows.append((str(run.threads), *map(duration, measured), f"{100 * run.spread:.1f} %", *speed))
-    table = Table(("threads", *times, "spread", "runs", "per second", "GOP/s"), rows)
-    return [section("runs", Plot(steps_plots.threads(report.runs), words("runs.caption")), table)]
+    table = page.Table(("threads", *times, "spread", "runs", "per second", "GOP/s"), rows)
+    return [page.section("runs", page.Plot(steps_plots.threads(report.runs), page.words("runs.caption")), table)]
 
 
 def _costs(report: ProfileReport) -> list[OperationCost]:
@@ -141,7 +121,7 @@ def _costs(report: ProfileReport) -> list[OperationCost]:
     return costs
 
 
-def _step_section(report: ProfileReport) -> Section:
+def _step_section(report: ProfileReport) -> page.Section:
     costs, threads = _costs(report), [time.threads for time in report.operations[0].ms] if report.operations else []
     rows = []
     for step in report.operations:
@@ -150,13 +130,13 @@ def _step_section(report: ProfileReport) -> Section:
         rows.append((step.name, kind_title(step.kind), f"{step.macs:,}", f"{step.bytes:,}", *times, *speeds))
     measured = (*(several(number, "thread") for number in threads), *(("share", "GOP/s", "GB/s") if threads else ()))
     columns = ("step", "kind", "products (MACs)", "bytes touched", *measured)
-    blocks = (*time_blocks(costs), Table(columns, rows, text=(1,), fold=f"All {several(len(rows), 'step')}"))
-    return (
-        section("time", *blocks, tag=f"measured, {several(threads[0], 'thread')}") if threads else section("program", *blocks)
-    )
+    blocks = (*time_blocks(costs), page.Table(columns, rows, text=(1,), fold=f"All {several(len(rows), 'step')}"))
+    if not threads:
+        return page.section("program", *blocks)
+    return page.section("time", *blocks, tag=f"measured, {several(threads[0], 'thread')}")
 
 
-def _instruction_sections(report: ProfileReport) -> list[Section]:
+def _instruction_sections(report: ProfileReport) -> list[page.Section]:
     counted = report.instructions
     if counted is None:
         return []
@@ -168,38 +148,29 @@ def _instruction_sections(report: ProfileReport) -> list[Section]:
         ("for each product", UNKNOWN if counted.per_mac is None else f"{counted.per_mac:.4f}"),
         ("TVM's default pipeline", tvm),
     )
-    return [section("instructions", FactTable(facts))]
+    return [page.section("instructions", page.FactTable(facts))]
 
 
-def _power_sections(report: ProfileReport) -> list[Section]:
+def _power_sections(report: ProfileReport) -> list[page.Section]:
     power = report.power
     if power is None:
         return []
     feeds = f" {power.input_rail} feeds the whole module." if power.input_rail else ""
-    rows = [
-        (
-            rail.name,
-            _figure(rail.idle_mw, "{:,.0f} mW"),
-            _figure(rail.busy_mw, "{:,.0f} mW"),
-            _figure(rail.mj_per_inference, "{:,.3g} mJ"),
-            _figure(rail.mj_above_idle, "{:,.3g} mJ"),
-        )
-        for rail in power.rails
-    ]
-    table = Table(("rail", "idle", "running", "energy of one inference", "of that above idle"), rows)
-    counts = {
-        "readings": several(power.samples, "reading"),
-        "runs": several(power.runs, "inference"),
-        "threads": several(power.threads, "thread"),
-    }
-    return [section("power", table, feeds=feeds, **counts)]
+    rows = []
+    for rail in power.rails:
+        powers = (_figure(milliwatts, "{:,.0f} mW") for milliwatts in (rail.idle_mw, rail.busy_mw))
+        energies = (_figure(millijoules, "{:,.3g} mJ") for millijoules in (rail.mj_per_inference, rail.mj_above_idle))
+        rows.append((rail.name, *powers, *energies))
+    table = page.Table(("rail", "idle", "running", "energy of one inference", "of that above idle"), rows)
+    readings, runs = several(power.samples, "reading"), several(power.runs, "inference")
+    return [page.section("power", table, feeds=feeds, readings=readings, runs=runs, threads=several(power.threads, "thread"))]
 
 
-def _conditions(report: ProfileReport) -> Section:
-    facts = FactTable([(label, value) for label, value in _facts(report) if value is not None])
+def _conditions(report: ProfileReport) -> page.Section:
+    facts = page.FactTable([(label, value) for label, value in _facts(report) if value is not None])
     rows = _condition_rows(report.conditions.before, report.conditions.after)
-    table = [Table(("condition", "before", "after"), rows)] if rows else []
-    return section("conditions", facts, *table)
+    table = [page.Table(("condition", "before", "after"), rows)] if rows else []
+    return page.section("conditions", facts, *table)
 
 
 def _facts(report: ProfileReport) -> list[tuple[str, str | None]]:
@@ -228,10 +199,9 @@ def _condition_rows(before: Conditions | None, after: Conditions | None) -> list
         ("firmware flags", _known(before.throttled_flags, "{:#x}"), _known(after.throttled_flags, "{:#x}")),
         ("load", _known(before.load, "{:.2f}"), _known(after.load, "{:.2f}")),
     ]
-    ends = [f"{zone.millicelsius / 1e3:.1f} °C" for zone in after.thermal]
-    for i, zone in enumerate(before.thermal):
-        end = ends[i] if i < len(ends) else ""
-        rows.append((zone.name or "temperature", f"{zone.millicelsius / 1e3:.1f} °C", end))
+    begins, ends = ([f"{zone.millicelsius / 1e3:.1f} °C" for zone in state.thermal] for state in (before, after))
+    names = [zone.name or "temperature" for zone in before.thermal]
+    rows += zip_longest(names, begins, ends[: len(names)], fillvalue="")
     return [row for row in rows if row[1] or row[2]]
 
 
@@ -248,13 +218,9 @@ def _next_steps(report: ProfileReport) -> list[tuple[str, str]]:
 
 
 def _limits(report: ProfileReport) -> tuple[str, ...]:
-    names = {
-        "profiled": bool(report.runs),
-        "rpc": report.device.name.startswith("rpc:"),
-        "emulated": report.device.emulated,
-        "single": True,
-    }
-    return sentences(*(name for name, applies in names.items() if applies))
+    device = report.device
+    named = {"profiled": bool(report.runs), "rpc": device.name.startswith("rpc:"), "emulated": device.emulated}
+    return page.sentences(*(name for name, applies in named.items() if applies), "single")
 
 
 def _verdict(report: ProfileReport) -> tuple[str, str]:
@@ -267,10 +233,6 @@ def _verdict(report: ProfileReport) -> tuple[str, str]:
         return "identical bits" if check.right else "other bits", how
     error = "not finite" if check.largest_error is None else f"{check.largest_error:.1e}"
     return "within tolerance" if check.right else "wrong", f"{how}, largest error {error} of the largest output"
-
-
-def _input_rail(power: PowerUse | None) -> RailEnergy | None:
-    return next((rail for rail in power.rails if rail.name == power.input_rail), None) if power else None
 
 
 def _relative(counted: InstructionCount) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgewright.frontend.report.formats import percent, points
 from edgewright.frontend.report.page import Plot, Section, Table, Tile, section, tile, words
-from edgewright.passes.results import Accuracy, LayerNoise, OutputAccuracy, Report
+from edgewright.passes.results import Accuracy, OutputAccuracy, Report
 
 TOP1 = "top-1"
 SUSPECT_DB, WRONG_DB = 25, 15
@@ -56,7 +56,8 @@ def noise_sections(report: Report) -> tuple[Section, ...]:
     from edgewright.frontend.report import plots
 
     caption = words("noise.caption", suspect=SUSPECT_DB, wrong=WRONG_DB)
-    rows = [(layer.name, layer.op, _decibels(layer)) for layer in report.layers]
+    ratios = ["exact or not measured" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f}" for layer in report.layers]
+    rows = [(layer.name, layer.op, ratio) for layer, ratio in zip(report.layers, ratios, strict=True)]
     table = Table(("layer", "operator", "SQNR, dB"), rows, text=(1,), fold=f"All {len(rows)} layers")
     return (section("noise", Plot(plots.noise(report.layers), caption), table),)
 
@@ -67,10 +68,6 @@ def next_steps(report: Report) -> tuple[tuple[str, str], ...]:
         return ()
     command = f"edgewright compile MODEL.onnx --target {report.target} --calibration DATA.npz"
     return ((command, "measures accuracy too, if DATA.npz has an array `labels`"),)
-
-
-def _decibels(layer: LayerNoise) -> str:
-    return "exact or not measured" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f}"
 
 
 def _outputs(accuracy: Accuracy) -> tuple[OutputAccuracy, ...]:

@@ -41,11 +41,9 @@ def consoles() -> tuple[Console, Console]:
 
 def _console(stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
-    return (
-        console
-        if console.is_terminal
-        else Console(stderr=stderr, highlight=False, emoji=False, markup=False, width=_WIDTH_WHEN_PIPED)
-    )
+    if not console.is_terminal:
+        console.width = _WIDTH_WHEN_PIPED
+    return console
 
 
 def drawable(console: Console, text: str) -> str:
@@ -130,9 +128,7 @@ def estimates(console: Console, estimated: Sequence[Estimate]) -> None:
     for other in first.published:
         console.print(
             f"measured by others: {other.model} {other.ms:g} ms ({other.precision}, {other.runtime}, "
-            f"{other.macs_ratio:.2g} times the products; {other.differs}) [{other.source}]",
-            highlight=False,
-            markup=False,
+            f"{other.macs_ratio:.2g} times the products; {other.differs}) [{other.source}]"
         )
 
 
@@ -143,12 +139,12 @@ def ran(console: Console, result: Ran, output: Path | None) -> None:
         if value.ndim == 2 and value.shape[1] > 1:
             classes = value.argmax(axis=1)
             text += f"; largest at {', '.join(map(str, classes[:12]))}{' ...' if len(classes) > 12 else ''}"
-        console.print(text, highlight=False, markup=False)
+        console.print(text)
     if result.agrees is not None:
         verdict = "same bits as the interpreter" if result.agrees else "DIFFERS from the interpreter"
-        console.print(verdict, style="green" if result.agrees else "bold red", highlight=False)
+        console.print(verdict, style="green" if result.agrees else "bold red")
     if output is not None:
-        console.print(f"written to {output}", highlight=False, markup=False)
+        console.print(f"written to {output}")
 
 
 def inspection(console: Console, name: str, model: Inspection) -> None:
@@ -272,10 +268,9 @@ def doctor(console: Console, checks: Iterable[Check], healthy: bool) -> None:
             grid.add_row(f"  {check.name}", Text(word, colour), plain(text))
     console.print(grid)
     console.print()
-    if healthy:
-        console.print(Text("Everything that compile and simulate need is installed.", "bold green"))
-    else:
-        console.print(Text("Something that compile or simulate needs is missing (see above).", "bold red"))
+    complete = "Everything that compile and simulate need is installed."
+    lacking = "Something that compile or simulate needs is missing (see above)."
+    console.print(Text(complete, "bold green") if healthy else Text(lacking, "bold red"))
 
 
 def _figure(value: object) -> str:

@@ -23,8 +23,8 @@ def split(console: Console, report: SplitReport, directory: Path) -> None:
     devices = pages.devices(report)
     table = Table(box=None, pad_edge=False)
     places = [devices.columns.index(name) for name in _COLUMNS]
-    for place, name in zip(places, _COLUMNS, strict=True):
-        table.add_column(name, justify="left" if place in (0, *devices.text) else "right")
+    for place in places:
+        table.add_column(devices.columns[place], justify="left" if place in (0, *devices.text) else "right")
     for row in devices.rows:
         table.add_row(*(Text(plain(row[place])) for place in places))
     console.print(table)

@@ -7,16 +7,12 @@ change here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from edgewright.frontend.files.publish import write_results
-from edgewright.frontend.report import changes, hardware, processor, quality
+from edgewright.frontend.report import changes, hardware, page, plots, processor, quality
 from edgewright.frontend.report.formats import several, si
-from edgewright.frontend.report.page import Banner, Bullets, FactTable, Page, Plot, Section, Steps, Tile, html, section, words
-from edgewright.passes.results import Report, to_data
+from edgewright.passes.results import Report
 
 T = TypeVar("T")
 RANDOM_CALIBRATION = "Calibrated with random inputs."
@@ -45,26 +41,9 @@ NEXT = (quality.next_steps, hardware.next_steps, processor.next_steps)
 LIMITS = (hardware.limits, processor.limits)
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON schema of report.json."""
-    loaded: dict[str, Any] = json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
-    return loaded
-
-
-def to_text(report: Report) -> str:
-    """Return the text of report.json. ValueError for numbers that are not finite."""
-    return json.dumps(to_data(report), indent=2, allow_nan=False, ensure_ascii=True) + "\n"
-
-
-def write(report: Report, directory: Path) -> tuple[Path, Path]:
-    """Write report.html and report.json into an existing folder: both or neither."""
-    write_results(files(report), directory)
-    return directory / "report.html", directory / "report.json"
-
-
 def files(report: Report) -> dict[str, bytes]:
     """Return both files by name."""
-    return {"report.html": to_html(report).encode(), "report.json": to_text(report).encode()}
+    return page.files_of("report", to_html(report), report)
 
 
 def to_html(report: Report) -> str:
@@ -75,34 +54,32 @@ def to_html(report: Report) -> str:
     )
     last = (
         made(report, facts(report)),
-        section("next", Steps(_all(NEXT, report))),
-        section("limits", Bullets(_all(LIMITS, report))),
+        page.section("next", page.Steps(_all(NEXT, report))),
+        page.section("limits", page.Bullets(_all(LIMITS, report))),
     )
     sections = (*_all(SECTIONS, report), *last)
-    return html(Page(report.model, f"on {where}", subtitle(report), banners(report), tiles(report), sections, footer))
+    return page.html(page.Page(report.model, f"on {where}", subtitle(report), banners(report), tiles(report), sections, footer))
 
 
-def made(report: Report, rows: tuple[tuple[str, str | None], ...]) -> Section:
+def made(report: Report, rows: tuple[tuple[str, str | None], ...]) -> page.Section:
     """Return the section on how the figures were made: the compiler's stages, and facts."""
-    from edgewright.frontend.report import plots
-
-    return section("made", Plot(plots.stages(report.stages), words("made.caption")), FactTable(rows))
+    return page.section("made", page.Plot(plots.stages(report.stages), page.words("made.caption")), page.FactTable(rows))
 
 
-def banners(report: Report) -> tuple[Banner, ...]:
+def banners(report: Report) -> tuple[page.Banner, ...]:
     """Return what to read before anything else: random calibration first, then a mismatch, then notes."""
     urgent = []
     if report.calibration.kind == "random":
         text = "Accuracy and noise figures say nothing about real data; cost and speed are unaffected."
-        urgent.append(Banner(RANDOM_CALIBRATION, text))
+        urgent.append(page.Banner(RANDOM_CALIBRATION, text))
     if wrong := report.mismatch:
         index = list(wrong.index)
         text = (
             f"First at operation {wrong.operation}, tensor {wrong.tensor}{index}: expected {wrong.expected}, the hardware "
             f"stored {wrong.found}."
         )
-        urgent.append(Banner("The hardware differs from the integer model.", text, "bad"))
-    return (*urgent, *(Banner("Note.", note) for note in report.notes))
+        urgent.append(page.Banner("The hardware differs from the integer model.", text, "bad"))
+    return (*urgent, *(page.Banner("Note.", note) for note in report.notes))
 
 
 def subtitle(report: Report) -> str:
@@ -115,7 +92,7 @@ def subtitle(report: Report) -> str:
     return ", ".join([*parts, several(len(report.operations), "fused operation")])
 
 
-def tiles(report: Report) -> tuple[Tile, ...]:
+def tiles(report: Report) -> tuple[page.Tile, ...]:
     """Return the figures of the headline."""
     return _all(TILES, report)
 

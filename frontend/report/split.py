@@ -2,106 +2,69 @@
 
 from __future__ import annotations
 
-import json
-
+from edgewright.frontend.report import page, split_plots
 from edgewright.frontend.report.formats import bytes_of, percent, points, predicted_ms, several, times_less
-from edgewright.frontend.report.page import (
-    Banner,
-    Bullets,
-    Page,
-    Plot,
-    Section,
-    Steps,
-    Table,
-    Tile,
-    html,
-    section,
-    sentences,
-    words,
-)
 from edgewright.frontend.report.split_results import Range, SplitReport
-from edgewright.passes.results import to_data
 
 PUBLISHED = (
     ("latency on edge devices", "up to 28.9 times shorter"),
     ("size of the model on one device", "up to 34.1 times smaller"),
 )
 PUBLISHED_SOURCE = "ED-ViT (arXiv 2410.11650), abstract"
-DIFFERS = sentences("ed_vit")
+DIFFERS = page.sentences("ed_vit")
 NOT_PREDICTED = "not predicted"
 
 
 def report_files(report: SplitReport) -> dict[str, bytes]:
-    """Return report.json and report.html by name."""
-    text = json.dumps(to_data(report), indent=2, allow_nan=False) + "\n"
-    return {"report.json": text.encode(), "report.html": to_html(report).encode()}
+    """Return report.html and report.json by name."""
+    return page.files_of("report", to_html(report), report)
 
 
 def to_html(report: SplitReport) -> str:
     """Return the page of a split."""
-    return html(
-        Page(
-            report.model,
-            f"split over {several(len(report.sub_models), 'device')}",
-            f"{report.classes} classes, each device recognises some of them; {report.fusion.file} combines their features on "
-            f"{report.fusion.device}",
-            [Banner("Note.", reason) for reason in report.reasons],
-            tiles(report),
-            _sections(report),
-            f"Edgewright {report.edgewright} · the same figures for programs: `report.json`",
-        )
+    caption = f"split over {several(len(report.sub_models), 'device')}"
+    subtitle = (
+        f"{report.classes} classes, each device recognises some of them; {report.fusion.file} combines their features on "
+        f"{report.fusion.device}"
     )
+    banners = [page.Banner("Note.", reason) for reason in report.reasons]
+    footer = f"Edgewright {report.edgewright} · the same figures for programs: `report.json`"
+    return page.html(page.Page(report.model, caption, subtitle, banners, tiles(report), _sections(report), footer))
 
 
-def tiles(report: SplitReport) -> tuple[Tile, ...]:
+def tiles(report: SplitReport) -> tuple[page.Tile, ...]:
     """Return the figures of the headline."""
     whole, accuracy = report.whole, report.accuracy
     parameters, macs = report.heaviest.parameters, max(part.macs for part in report.sub_models)
-    top1 = Tile("Top-1 accuracy", "not measured", "the data has no labels to measure on", "none")
+    top1 = page.Tile("Top-1 accuracy", "not measured", "the data has no labels to measure on", "none")
     if accuracy is not None:
         change = points(accuracy.split - accuracy.whole)
         note = f"whole model {percent(accuracy.whole)} ({change}), {several(accuracy.images, 'sample')}"
-        top1 = Tile("Top-1 accuracy", percent(accuracy.split), note)
+        top1 = page.Tile("Top-1 accuracy", percent(accuracy.split), note)
     latency = _milliseconds(report.latency)
+    smaller = f"the whole model: {whole.parameters:,}, {times_less(whole.parameters, parameters)}"
+    mood: page.Mood = "none" if latency == NOT_PREDICTED else ""
     return (
-        Tile(
-            "Parameters per device, at most",
-            f"{parameters:,}",
-            f"the whole model: {whole.parameters:,}, {times_less(whole.parameters, parameters)}",
-        ),
-        Tile("Products (MACs) per device, at most", f"{macs:,}", f"the whole model: {whole.macs:,}"),
+        page.Tile("Parameters per device, at most", f"{parameters:,}", smaller),
+        page.Tile("Products (MACs) per device, at most", f"{macs:,}", f"the whole model: {whole.macs:,}"),
         top1,
-        Tile(
-            "Latency of the deployment",
-            latency,
-            "predicted, with transfer and fusion",
-            "none" if latency == NOT_PREDICTED else "",
-        ),
+        page.Tile("Latency of the deployment", latency, "predicted, with transfer and fusion", mood),
     )
 
 
-def devices(report: SplitReport) -> Table:
+def devices(report: SplitReport) -> page.Table:
     """Return one row for each sub-model, and one for the fusion."""
     rows = []
     for place, part in enumerate(report.sub_models):
         whole = report.whole.latency.get(part.board, Range(None, None))
-        rows.append(
-            (
-                part.device,
-                part.file,
-                ", ".join(map(str, part.classes)),
-                f"{part.width}/{part.heads}/{part.hidden}",
-                f"{part.parameters:,}",
-                f"{part.macs:,}",
-                bytes_of(part.memory_bytes),
-                _milliseconds(part.latency),
-                _milliseconds(whole),
-                "" if report.accuracy is None else percent(report.accuracy.sub_models[place]),
-            )
-        )
+        shape, classes = f"{part.width}/{part.heads}/{part.hidden}", ", ".join(map(str, part.classes))
+        costs = (f"{part.parameters:,}", f"{part.macs:,}", bytes_of(part.memory_bytes))
+        accuracy = "" if report.accuracy is None else percent(report.accuracy.sub_models[place])
+        times = (_milliseconds(part.latency), _milliseconds(whole))
+        rows.append((part.device, part.file, classes, shape, *costs, *times, accuracy))
     fusion = report.fusion
     last = (f"{fusion.parameters:,}", f"{fusion.macs:,}", "", "", "", "")
-    return Table(
+    return page.Table(
         ("device", "file", "classes", "shape", "parameters", "MACs", "memory", "latency", "whole model", "accuracy"),
         rows,
         text=(1, 2),
@@ -109,33 +72,33 @@ def devices(report: SplitReport) -> Table:
     )
 
 
-def _sections(report: SplitReport) -> list[Section]:
-    from edgewright.frontend.report import split_plots
-
+def _sections(report: SplitReport) -> list[page.Section]:
     harder = ""
     if report.harder:
         harder = f" Sub-models were made smaller {several(report.harder, 'time')} until all devices could hold theirs."
     sections = [
-        section("devices", devices(report), harder=harder),
-        section("sizes", Plot(split_plots.sizes(report), words("sizes.caption"))),
-        section("latencies", Plot(split_plots.latencies(report), words("latencies.caption"))),
+        page.section("devices", devices(report), harder=harder),
+        page.section("sizes", page.Plot(split_plots.sizes(report), page.words("sizes.caption"))),
+        page.section("latencies", page.Plot(split_plots.latencies(report), page.words("latencies.caption"))),
     ]
     if report.accuracy is not None:
         points = [(len(report.sub_models), report.accuracy.split)]
-        plot = Plot(split_plots.accuracy_by_devices(report.accuracy.whole, points), words("accuracy.split_caption"))
-        text = words("accuracy.split", measured_on=report.measured_on)
-        sections.append(Section(words("accuracy.title"), (text, plot)))
-    published = Table(("figure", "ED-ViT"), PUBLISHED, text=(1,), wraps=True)
+        plot = page.Plot(split_plots.accuracy_by_devices(report.accuracy.whole, points), page.words("accuracy.split_caption"))
+        text = page.words("accuracy.split", measured_on=report.measured_on)
+        sections.append(page.Section(page.words("accuracy.title"), (text, plot)))
+    published = page.Table(("figure", "ED-ViT"), PUBLISHED, text=(1,), wraps=True)
     differs = f"{PUBLISHED_SOURCE}. What differs here:"
     first = report.sub_models[0]
+    compile_first = f"edgewright compile DIR/{first.file} --target {first.board} --calibration DATA.npz"
     steps = (
         ("edgewright run DIR --input DATA.npz", "runs the whole deployment on this machine, as a reference"),
-        (
-            f"edgewright compile DIR/{first.file} --target {first.board} --calibration DATA.npz",
-            "compiles the part of the first device",
-        ),
+        (compile_first, "compiles the part of the first device"),
     )
-    return [*sections, section("ed_vit", published, differs, Bullets(DIFFERS)), section("next", Steps(steps))]
+    return [
+        *sections,
+        page.section("ed_vit", published, differs, page.Bullets(DIFFERS)),
+        page.section("next", page.Steps(steps)),
+    ]
 
 
 def _milliseconds(latency: Range) -> str:

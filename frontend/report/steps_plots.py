@@ -30,16 +30,10 @@ def steps(operations: Sequence[OperationCost], order: Sequence[str]) -> Figure |
     """The time of each step in program order, the three longest named, coloured by kind as `kinds` does (`order`: its
     kinds); None without times or with a single step."""
     colours = palette(order)
-    timed = dict(
-        enumerate(
-            Bar(op.name, op.high_us, time_range(op.low_us, op.high_us), colours[op.kind], op.low_us)
-            for op in operations
-            if op.low_us is not None and op.high_us is not None
-        )
-    )
-    if len(timed) < 2:
-        return None
-    return columns(timed, len(timed), "step, in program order", "microseconds", largest(timed))
+    known = [(op, op.low_us, op.high_us) for op in operations if op.low_us is not None and op.high_us is not None]
+    timed = [Bar(op.name, high or 0.0, time_range(low, high), colours[op.kind], low) for op, low, high in known]
+    places = dict(enumerate(timed))
+    return columns(places, len(timed), "step, in program order", "microseconds", largest(places)) if len(timed) > 1 else None
 
 
 @drawn("threads", "Time by number of threads")

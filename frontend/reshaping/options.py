@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from edgewright.frontend.option_table import option
+from edgewright.frontend.option_table import option_field
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
 
 CONSTANTS = ("sum", "own")
@@ -21,51 +21,33 @@ PANEL = "Passes that make a model smaller"
 class Reshaping:
     """Which passes to run, by option; None: the pass does not run, or uses its own default."""
 
-    task: str | None = field(
-        default=None,
-        metadata=option("Keep only this task: its head, routers and reachable experts.", metavar="NAME", group=PANEL),
+    task: str | None = option_field(
+        None, "Keep only this task: its head, routers and reachable experts.", metavar="NAME", group=PANEL
     )
-    usage_threshold: float | None = field(
-        default=None,
-        metadata=option("Drop experts that a smaller share of the tokens chooses. Needs data.", metavar="SHARE", group=PANEL),
+    usage_threshold: float | None = option_field(
+        None, "Drop experts that a smaller share of the tokens chooses. Needs data.", metavar="SHARE", group=PANEL
     )
-    fuse_blocks: str | None = field(
-        default=None,
-        metadata=option("Fuse this share or number of blocks into their neighbours. Needs data.", metavar="25%|N", group=PANEL),
+    fuse_blocks: str | None = option_field(
+        None, "Fuse this share or number of blocks into their neighbours. Needs data.", metavar="25%|N", group=PANEL
     )
-    hash_attention: str | None = field(
-        default=None,
-        metadata=option(
-            "Hash attention in these layers: all, auto, 0,2,3 or '>=128' (tokens). Needs data.", metavar="LAYERS", group=PANEL
-        ),
+    hash_attention: str | None = option_field(
+        None, "Hash attention in these layers: all, auto, 0,2,3 or '>=128' (tokens). Needs data.", metavar="LAYERS", group=PANEL
     )
-    hash_bits: int | None = field(
-        default=None, metadata=option("Set the bits of a hash code. [default: 16]", metavar="N", group=PANEL)
+    hash_bits: int | None = option_field(None, "Set the bits of a hash code. [default: 16]", metavar="N", group=PANEL)
+    hash_supports: int | None = option_field(
+        None, "Set the support samples of a hash function. [default: 25]", metavar="N", group=PANEL
     )
-    hash_supports: int | None = field(
-        default=None, metadata=option("Set the support samples of a hash function. [default: 25]", metavar="N", group=PANEL)
+    hash_constant: str | None = option_field(
+        None, "Use the paper's constant term (sum) or the released code's (own). [default: sum]", metavar="sum|own", group=PANEL
     )
-    hash_constant: str | None = field(
-        default=None,
-        metadata=option(
-            "Use the paper's constant term (sum) or the released code's (own). [default: sum]", metavar="sum|own", group=PANEL
-        ),
+    epochs: int | None = option_field(
+        None, "Train for this many passes over the data; 0 trains nothing. [default: each pass's own]", metavar="N", group=PANEL
     )
-    epochs: int | None = field(
-        default=None,
-        metadata=option(
-            "Train for this many passes over the data; 0 trains nothing. [default: each pass's own]", metavar="N", group=PANEL
-        ),
-    )
-    seed: int = field(default=0, metadata=option("Seed for all random choices.", metavar="N", group=PANEL))
+    seed: int = option_field(0, "Seed for all random choices.", metavar="N", group=PANEL)
 
     def __post_init__(self) -> None:
         """CompileError U030 with every option that has an invalid value."""
-        wrong = [
-            Diagnostic("U030", f"'{value}' is not a value of {name}", name, because, help_text)
-            for name, value, because, help_text in self._wrong()
-        ]
-        if wrong:
+        if wrong := self._wrong():
             raise CompileError(wrong, Exit.USAGE)
 
     @property
@@ -84,36 +66,36 @@ class Reshaping:
         options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {name: value for name, value in options.items() if value is not None} if self.asks else {}
 
-    def _wrong(self) -> list[tuple[str, object, str, str]]:
-        wrong: list[tuple[str, object, str, str]] = []
+    def _wrong(self) -> list[Diagnostic]:
+        wrong: list[Diagnostic] = []
+
+        def refuse(name: str, value: object, because: str, help_text: str) -> None:
+            wrong.append(Diagnostic("U030", f"'{value}' is not a value of {name}", name, because, help_text))
+
         if self.usage_threshold is not None and not 0 <= self.usage_threshold < 1:
             because = "it is the share of a task's tokens below which an expert is dropped"
-            help_text = "give a share from 0 to below 1, like 0.01"
-            wrong.append(("--usage-threshold", self.usage_threshold, because, help_text))
+            refuse("--usage-threshold", self.usage_threshold, because, "give a share from 0 to below 1, like 0.01")
         if self.fuse_blocks is not None and not _is_share_or_count(self.fuse_blocks):
             because = "it is the number of blocks to fuse, at least one and not all of them"
-            wrong.append(("--fuse-blocks", self.fuse_blocks, because, "give a share like 25% or a number like 2"))
+            refuse("--fuse-blocks", self.fuse_blocks, because, "give a share like 25% or a number like 2")
         if self.hash_attention is not None and not re.fullmatch(LAYERS, self.hash_attention):
             because = "it names the layers whose attention is hashed, counted from 0"
-            help_text = "give all, auto, layers like 0,2,3 or tokens like '>=128'"
-            wrong.append(("--hash-attention", self.hash_attention, because, help_text))
+            refuse("--hash-attention", self.hash_attention, because, "give all, auto, layers like 0,2,3 or tokens like '>=128'")
         if self.hash_constant is not None and self.hash_constant not in CONSTANTS:
-            because = "it is the form of the constant term"
             help_text = "give sum (the paper's) or own (the released code's)"
-            wrong.append(("--hash-constant", self.hash_constant, because, help_text))
-        for flag, number in (("--hash-bits", self.hash_bits), ("--hash-supports", self.hash_supports)):
+            refuse("--hash-constant", self.hash_constant, "it is the form of the constant term", help_text)
+        for name, number in (("--hash-bits", self.hash_bits), ("--hash-supports", self.hash_supports)):
             if number is not None and number < 1:
-                wrong.append((flag, number, "nothing would be left", "give a number from 1"))
+                refuse(name, number, "nothing would be left", "give a number from 1")
         if self.epochs is not None and self.epochs < 0:
             because = "it is the number of times that passes train on the data"
-            wrong.append(("--epochs", self.epochs, because, "give a number from 0; 0 trains nothing"))
+            refuse("--epochs", self.epochs, because, "give a number from 0; 0 trains nothing")
         if self.seed < 0:
-            wrong.append(("--seed", self.seed, "random generators take no negative seed", "give a number from 0"))
+            refuse("--seed", self.seed, "random generators take no negative seed", "give a number from 0")
         hashes = {"--hash-bits": self.hash_bits, "--hash-supports": self.hash_supports, "--hash-constant": self.hash_constant}
-        if self.hash_attention is None:
-            for name, value in hashes.items():
-                if value is not None:
-                    wrong.append((name, value, "no attention is hashed", "add --hash-attention all, or omit it"))
+        for name, value in hashes.items() if self.hash_attention is None else ():
+            if value is not None:
+                refuse(name, value, "no attention is hashed", "add --hash-attention all, or omit it")
         return wrong
 
 

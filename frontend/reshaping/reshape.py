@@ -15,8 +15,7 @@ from edgewright.frontend.reshaping.resume import ResumableRun
 from edgewright.frontend.samples import scores
 from edgewright.frontend.samples.labelled import Labelled, Material
 from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.results import Change, Snapshot, Table
 from edgewright.passes.transform import Pass, Progress
 
@@ -141,7 +140,8 @@ def reshape(
     CompileError with what a pass refuses; U031 for a pass that needs data."""
     check_data(options, material is not None)
     tell: Progress = progress or (lambda stage, done, total: None)
-    measure = None if material is None else _affordable(graph, material.measure, options.seed)
+    macs = max(1, sum(node.work.macs for node in graph.nodes()))
+    measure = None if material is None else material.measure.some(max(1, int(MEASURED_MACS / macs)), options.seed)
     changes: list[Change] = []
     before = _measured(graph, measure, "measure the model as it is", tell)
     priced = pricing.snapshot(graph)
@@ -155,21 +155,21 @@ def reshape(
         after = _measured(after_graph, measure, f"measure after {request.name}", tell)
         left, right = _scored(before, after, measure, priced, pricing.snapshot(after_graph))
         agreed = () if measure is None else scores.agreements(before.graph, after.graph, before.outputs, after.outputs, measure)
-        changes.append(
-            Change(
-                request.name,
-                step.exact,
-                left,
-                right,
-                min((row.value for row in agreed), default=None),
-                None if measure is None else measure.count,
-                None if material is None or not _learns(step) else material.learn.count,
-                round(max(seconds, done.seconds), 3),
-                dict(done.counts),
-                (*_agreement_table(agreed), *done.tables),
-                "" if material is None else material.how,
-            )
+        learns = getattr(step, "samples", None) is not None and not step.exact
+        change = Change(
+            request.name,
+            step.exact,
+            left,
+            right,
+            agreement=min((row.value for row in agreed), default=None),
+            images=None if measure is None else measure.count,
+            learned=material.learn.count if material is not None and learns else None,
+            seconds=round(max(seconds, done.seconds), 3),
+            counts=dict(done.counts),
+            tables=(*_agreement_table(agreed), *done.tables),
+            how="" if material is None else material.how,
         )
+        changes.append(change)
         before, priced = after, right
     return Reshaped(before.graph, tuple(changes), tuple(pricing.reasons))
 
@@ -180,17 +180,8 @@ def _offered(graph: Graph, options: Reshaping, material: Material | None, tell: 
     if material is None:
         return fields
     targets = scores.targets_of(graph, material.learn)
-    classes = (values for name, values in targets.items() if scores.is_class(scores.shape_of(graph, name), values))
+    classes = (values for name, values in targets.items() if scores.is_class(scores.output_of(graph, name).shape, values))
     return fields | {"samples": material.learn.inputs, "targets": targets, "labels": next(classes, None)}
-
-
-def _learns(step: Pass) -> bool:
-    return getattr(step, "samples", None) is not None and not step.exact
-
-
-def _affordable(graph: Graph, data: Labelled, seed: int) -> Labelled:
-    macs = max(1, sum(node.work.macs for node in graph.nodes()))
-    return data.some(max(1, int(MEASURED_MACS / macs)), seed)
 
 
 def _measured(graph: Graph, data: Labelled | None, stage: str, tell: Progress) -> Measurement:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from edgewright import __version__
-from edgewright.frontend.files.publish import refusal, replace_file
+from edgewright.frontend.files.checkpoints import graph_bytes
+from edgewright.frontend.files.publish import refusing, replace_file
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
-from edgewright.passes.ir import checkpoint
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph, checkpoint
 from edgewright.passes.names import plain
 from edgewright.passes.transform import Pass, Statistics
 
@@ -35,9 +34,13 @@ class ResumableRun:
     directory: Path
 
     @classmethod
-    def of(cls, directory: Path, graph: Graph, options: dict[str, Any], data: str | Path | None, resume: bool) -> ResumableRun:
-        """Begin or resume the run of these options on this model. CompileError as `begin`."""
-        return cls.begin(directory, key_of(graph, options, None if data is None else Path(data)), resume)
+    def of(
+        cls, directory: str | Path | None, graph: Graph, options: dict[str, Any], data: str | Path | None, resume: bool
+    ) -> ResumableRun | None:
+        """Begin or resume the run of these options on this model; None without a folder. CompileError as `begin`."""
+        if directory is None:
+            return None
+        return cls.begin(Path(directory), key_of(graph, options, None if data is None else Path(data)), resume)
 
     @classmethod
     def begin(cls, directory: Path, key: str, resume: bool) -> ResumableRun:
@@ -52,10 +55,8 @@ class ResumableRun:
             _refuse(directory, "a run was begun in it", "continue it with --resume, or name another folder")
         if earlier is None and directory.is_dir() and any(directory.iterdir()):
             _refuse(directory, "it holds something other than a run", "name another folder")
-        try:
+        with refusing(directory, "choose another folder with --checkpoints"):
             directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise refusal(directory, error.strerror or str(error), "choose another folder with --checkpoints") from error
         if earlier is None:
             replace_file(file, (json.dumps({"key": key, "edgewright": __version__}) + "\n").encode())
         return cls(directory)
@@ -77,10 +78,7 @@ class ResumableRun:
         if statistics.is_file():  # written last
             return checkpoint.load(after), _read(statistics, Statistics)
         result, done = step(graph)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            path = Path(scratch) / "after.npz"
-            checkpoint.save(result, path)
-            path.replace(after)
+        replace_file(after, graph_bytes(result))
         replace_file(statistics, msgspec.json.encode(done))
         return result, done
 
@@ -88,10 +86,7 @@ class ResumableRun:
 def key_of(graph: Graph, options: dict[str, Any], data: Path | None) -> str:
     """Return a key that two runs share exactly if they compute the same."""
     digest = hashlib.sha256(f"{__version__} {json.dumps(options, sort_keys=True)} ".encode())
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "graph.npz"
-        checkpoint.save(graph, path)
-        digest.update(path.read_bytes())
+    digest.update(graph_bytes(graph))
     digest.update((file_digest(data) if data is not None else "").encode())
     return digest.hexdigest()
 

@@ -5,12 +5,12 @@ Headers are looked at before anything is allocated, and pickles are never loaded
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edgewright.frontend.files.npz import Archive, Header, open_archive, read_array, read_headers
+from edgewright.frontend.files.npz import Archive, open_archive, read_array, read_headers
 from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
 from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
 from edgewright.passes.input_ranges import MASK, Range
@@ -19,7 +19,7 @@ from edgewright.passes.names import plain
 from edgewright.passes.ops import Input
 
 IMAGE_NAMES = ("images", "x")
-CALIBRATION_NAMES = ("calib", "images", "x")
+CALIBRATION_NAME = "calib"
 LABEL_NAMES = ("labels", "y")
 NO_RANGES: Mapping[str, Range] = {}
 NOTHING: Set[str] = frozenset()
@@ -60,18 +60,18 @@ def unbatched_inputs(graph: Graph) -> frozenset[str]:
     return frozenset(node.op.name for node in graph.inputs if isinstance(node.op, Input) and node.op.unbatched)
 
 
-def sample_count(found: Shape, shape: Shape, unbatched: bool) -> int | None:
-    """Return how many samples an array of shape `found` holds for an input of `shape` (leading 1 included); None: no fit.
+def sample_count(actual: Shape, shape: Shape, unbatched: bool) -> int | None:
+    """Return how many samples an array of shape `actual` holds for an input of `shape` (leading 1 included); None: no fit.
 
     For an `unbatched` input also samples joined along the first axis of their own shape, as outputs are.
     """
-    if len(found) == len(shape) and found[1:] == shape[1:]:
-        return found[0]
-    if not unbatched or len(found) != len(shape) - 1:
+    if len(actual) == len(shape) and actual[1:] == shape[1:]:
+        return actual[0]
+    if not unbatched or len(actual) != len(shape) - 1:
         return None
-    if not found:
+    if not actual:
         return 1
-    return found[0] // shape[1] if found[1:] == shape[2:] and found[0] % shape[1] == 0 else None
+    return actual[0] // shape[1] if actual[1:] == shape[2:] and actual[0] % shape[1] == 0 else None
 
 
 def random_samples(
@@ -107,40 +107,138 @@ def load_samples(
     """
     path = Path(path)
     with open_archive(path) as archive:
-        headers = read_headers(archive, path)
-        names = choose(headers, shapes, path, calibration)
-        wants_labels = "calib" not in names.values()
-        label_name = next((name for name in LABEL_NAMES if name in headers and name not in names.values()), None)
-        inputs = read_inputs(archive, headers, names, shapes, path, ranges, unbatched)
+        file = SampleFile(path, archive, shapes, ranges, unbatched)
+        names = file.choose(calibration)
+        label_name = next((name for name in LABEL_NAMES if name in file.headers and name not in names.values()), None)
+        inputs = file.inputs(names)
         labels = None
-        if label_name is not None and wants_labels:
-            count = len(next(iter(inputs.values())))
-            labels = check_labels(read_array(archive, headers[label_name], path), count, path)
+        if label_name is not None and CALIBRATION_NAME not in names.values():
+            labels = file.labels(label_name, len(next(iter(inputs.values()))))
     return Samples(inputs, labels, str(path))
 
 
-def read_inputs(
-    archive: Archive,
-    headers: Mapping[str, Header],
-    names: Mapping[str, str],
-    shapes: Mapping[str, Shape],
-    path: Path,
-    ranges: Mapping[str, Range],
-    unbatched: Set[str] = NOTHING,
-) -> dict[str, Array]:
-    """Return the arrays called `names` (input name -> array name), checked before and after they are read."""
-    _check_headers(headers, names, shapes, path, ranges, unbatched)
-    _check_memory(headers, names.values(), path)
-    found: dict[str, Array] = {}
-    for given, name in names.items():
-        array = read_array(archive, headers[name], path)
-        values = _as_integer(array, name, path, ranges[given]) if given in ranges else _as_float(array, name, path)
-        found[given] = values.reshape(-1, *shapes[given][1:])
-    return found
+class SampleFile:
+    """An open npz file with samples for inputs of these shapes; `ranges` and `unbatched` as in `load_samples`."""
+
+    def __init__(
+        self,
+        path: Path,
+        archive: Archive,
+        shapes: Mapping[str, Shape],
+        ranges: Mapping[str, Range] = NO_RANGES,
+        unbatched: Set[str] = NOTHING,
+    ) -> None:
+        self.path, self.archive, self.headers = path, archive, read_headers(archive, path)
+        self.shapes, self.ranges, self.unbatched = shapes, ranges, unbatched
+
+    def read(self, name: str) -> Array:
+        """Return an array of the file."""
+        return read_array(self.archive, self.headers[name], self.path)
+
+    def place(self, name: str) -> str:
+        """Return how messages refer to an array."""
+        return f"array {name!r} in {self.path}"
+
+    def candidates(self, input_name: str) -> tuple[str, ...]:
+        """Return the names under which an input's array may be found, the first choice first."""
+        return (input_name, *IMAGE_NAMES) if len(self.shapes) == 1 else (input_name,)
+
+    def choose(self, calibration: bool) -> dict[str, str]:
+        """Return the name of the array for each input. CompileError D004 for inputs without one."""
+        chosen: dict[str, str] = {}
+        missing: list[str] = []
+        for input_name in self.shapes:
+            names = self.candidates(input_name)
+            if len(self.shapes) == 1:
+                names = (CALIBRATION_NAME, *names) if calibration else (*names, CALIBRATION_NAME)
+            name = next((name for name in names if name in self.headers), None)
+            if name is None:
+                missing.append(input_name)
+            else:
+                chosen[input_name] = name
+        if missing:
+            because = f"the file has {', '.join(map(repr, self.headers)) or 'no arrays'}"
+            also = " or 'images'" if len(self.shapes) == 1 else ""
+            raise CompileError(
+                Diagnostic(
+                    "D004", f"no data for input {name!r}", str(self.path), because, f"save an array named {name!r}{also}"
+                )
+                for name in missing
+            )
+        return chosen
+
+    def inputs(self, names: Mapping[str, str]) -> dict[str, Array]:
+        """Return the arrays called `names` (input name -> array name), checked before and after they are read."""
+        self._check_headers(names)
+        needed, budget = sum(self.headers[name].size_bytes for name in names.values()), memory_budget_bytes()
+        if needed > budget:
+            because = f"its arrays need {needed:,} bytes, and {budget:,} can be used"
+            fail("D007", "data does not fit in memory", str(self.path), because, "use fewer samples")
+        return {
+            input_name: self._values(input_name, name).reshape(-1, *self.shapes[input_name][1:])
+            for input_name, name in names.items()
+        }
+
+    def labels(self, name: str, count: int) -> Array:
+        """Return the labels of `count` samples."""
+        array, at = self.read(name), f"labels in {self.path}"
+        help_text = "save one integer class for each image"
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            fail("D005", "labels of the wrong type", at, f"they are {array.dtype} of shape {array.shape}", help_text)
+        if len(array) != count:
+            fail("D005", "labels do not match the images", at, f"{len(array)} labels for {count} images", help_text)
+        if array.size and (int(array.min()) < 0 or int(array.max()) >= 1 << 31):
+            fail("D006", "labels out of range", at, f"from {array.min()} to {array.max()}", help_text)
+        return array.astype(np.int64)
+
+    def _check_headers(self, names: Mapping[str, str]) -> None:
+        refusals: list[Diagnostic] = []
+        counts: set[int] = set()
+        for input_name, name in names.items():
+            header, wanted, at = self.headers[name], self.shapes[input_name][1:], self.place(name)
+            if (because := _unfit(header.dtype, self.ranges.get(input_name))) is not None:
+                help_text = _type_help(header.dtype, input_name in self.ranges)
+                refusals.append(Diagnostic("D005", "data of the wrong type", at, because, help_text))
+            count = sample_count(header.shape, self.shapes[input_name], input_name in self.unbatched)
+            if count is None:
+                shown, row = (" x ".join(map(str, shape)) for shape in (header.shape, wanted))
+                because = f"it is {shown or 'one number'}, and input {input_name!r} takes count x {row}"
+                refusals.append(Diagnostic("D005", "data of the wrong shape", at, because, _SHAPE_HELP))
+            elif count == 0:
+                refusals.append(Diagnostic("D005", "no samples", at, "the array is empty", "save at least one sample"))
+            else:
+                counts.add(count)
+        if not refusals and len(counts) > 1:
+            because, help_text = (
+                f"the arrays have {', '.join(map(str, sorted(counts)))} rows",
+                "save one row per sample in each",
+            )
+            refusals.append(Diagnostic("D005", "inputs of different counts", str(self.path), because, help_text))
+        if refusals:
+            raise CompileError(refusals)
+
+    def _values(self, input_name: str, name: str) -> Array:
+        """Return an input's array in the model's type. CompileError D006 for values that it does not take."""
+        array, at = self.read(name), self.place(name)
+        if input_name in self.ranges:
+            values, (low, high) = np.ascontiguousarray(array, np.int64), self.ranges[input_name]
+            if values.size and (int(values.min()) < low or int(values.max()) > high):
+                because = f"its values go from {values.min()} to {values.max()}, and the model takes {low} to {high}"
+                ids_help = "give ids as the model counts them (its own tokeniser does)"
+                help_text = "a mask is 0 or 1" if (low, high) == MASK else ids_help
+                fail("D006", "data out of range", at, because, help_text)
+            return values
+        with np.errstate(over="ignore"):
+            reals = np.ascontiguousarray(array, dtype=np.float32)
+        bad = reals.size - int(np.isfinite(reals).sum())
+        if bad:
+            because = f"{bad:,} of {reals.size:,} values are NaN, infinite or beyond float32"
+            fail("D006", "data out of range", at, because, "normalise as in training")
+        return reals
 
 
 def check_arrays(
-    given: Mapping[str, Array],
+    arrays: Mapping[str, Array],
     shapes: Mapping[str, Shape],
     ranges: Mapping[str, Range],
     unbatched: Set[str] = NOTHING,
@@ -148,11 +246,11 @@ def check_arrays(
 ) -> dict[str, Array]:
     """Return samples (count, ...) that a caller has as arrays, in the model's types. CompileError D008 with all that do not
     fit. finite: whether nan and infinity are refused, which no integer represents."""
-    found: list[Diagnostic] = []
+    refusals: list[Diagnostic] = []
     checked: dict[str, Array] = {}
     for name, shape in shapes.items():
         wanted = f"(samples, {', '.join(map(str, shape[1:]))})"
-        array = np.asarray(given[name]) if name in given else None
+        array = np.asarray(arrays[name]) if name in arrays else None
         help_text = f"give finite values of shape {wanted}"
         if array is None:
             because: str | None = "it is missing"
@@ -166,84 +264,21 @@ def check_arrays(
             because = f"its values go from {array.min()} to {array.max()}"
             help_text = f"the model takes {ranges[name][0]} to {ranges[name][1]}"
         if array is None or because is not None:
-            found.append(Diagnostic("D008", f"input '{name}' does not fit the model", name, str(because), help_text))
+            refusals.append(Diagnostic("D008", f"input '{name}' does not fit the model", name, str(because), help_text))
         else:
             values = np.ascontiguousarray(array, np.int64 if name in ranges else np.float32)
             checked[name] = values.reshape(-1, *shape[1:])
     counts = {len(array) for array in checked.values()}
-    for name in sorted(set(given) - set(shapes)):
+    for name in sorted(set(arrays) - set(shapes)):
         help_text = f"the model's inputs are {', '.join(shapes)}"
         message = f"the model has no input '{plain(name)}'"
-        found.append(Diagnostic("D008", message, plain(name), "an array has this name", help_text))
-    if not found and len(counts) > 1:
+        refusals.append(Diagnostic("D008", message, plain(name), "an array has this name", help_text))
+    if not refusals and len(counts) > 1:
         because = f"they hold {', '.join(map(str, sorted(counts)))} samples"
-        found.append(Diagnostic("D008", "inputs of different counts", "inputs", because, "give one row per sample in each"))
-    if found:
-        raise CompileError(found)
+        refusals.append(Diagnostic("D008", "inputs of different counts", "inputs", because, "give one row per sample in each"))
+    if refusals:
+        raise CompileError(refusals)
     return checked
-
-
-def choose(headers: Mapping[str, Header], shapes: Mapping[str, Shape], path: Path, calibration: bool) -> dict[str, str]:
-    """Return the name of the array for each input. CompileError D004 for inputs without one."""
-    found: dict[str, str] = {}
-    missing: list[str] = []
-    for given in shapes:
-        candidates = [given, *IMAGE_NAMES] if len(shapes) == 1 else [given]
-        if calibration and len(shapes) == 1:
-            candidates = [CALIBRATION_NAMES[0], *candidates]
-        elif len(shapes) == 1:
-            candidates = [*candidates, CALIBRATION_NAMES[0]]
-        name = next((c for c in candidates if c in headers), None)
-        if name is None:
-            missing.append(given)
-        else:
-            found[given] = name
-    if missing:
-        has = ", ".join(repr(name) for name in headers) or "no arrays"
-        raise CompileError(
-            Diagnostic(
-                "D004",
-                f"no data for input {name!r}",
-                at=str(path),
-                because=f"the file has {has}",
-                help=f"save an array named {name!r}" + (" or 'images'" if len(shapes) == 1 else ""),
-            )
-            for name in missing
-        )
-    return found
-
-
-def _spell(shape: Iterable[int]) -> str:
-    return " x ".join(map(str, shape))
-
-
-def _check_headers(
-    headers: Mapping[str, Header],
-    names: Mapping[str, str],
-    shapes: Mapping[str, Shape],
-    path: Path,
-    ranges: Mapping[str, Range],
-    unbatched: Set[str],
-) -> None:
-    found: list[Diagnostic] = []
-    counts: set[int] = set()
-    for given, name in names.items():
-        header, wanted, at = headers[name], shapes[given][1:], f"array {name!r} in {path}"
-        if (because := _unfit(header.dtype, ranges.get(given))) is not None:
-            found.append(Diagnostic("D005", "data of the wrong type", at, because, _type_help(header.dtype, given in ranges)))
-        count = sample_count(header.shape, shapes[given], given in unbatched)
-        if count is None:
-            because = f"it is {_spell(header.shape) or 'one number'}, and input {given!r} takes count x {_spell(wanted)}"
-            found.append(Diagnostic("D005", "data of the wrong shape", at, because, _SHAPE_HELP))
-        elif count == 0:
-            found.append(Diagnostic("D005", "no samples", at, "the array is empty", "save at least one sample"))
-        else:
-            counts.add(count)
-    if not found and len(counts) > 1:
-        because = f"the arrays have {', '.join(map(str, sorted(counts)))} rows"
-        found.append(Diagnostic("D005", "inputs of different counts", str(path), because, "save one row per sample in each"))
-    if found:
-        raise CompileError(found)
 
 
 def _unfit(dtype: np.dtype[np.generic], allowed: Range | None) -> str | None:
@@ -252,8 +287,8 @@ def _unfit(dtype: np.dtype[np.generic], allowed: Range | None) -> str | None:
         return None if dtype.kind == "f" else f"its elements are {dtype}, and the model takes float32"
     if dtype.kind in ("iub" if allowed == MASK else "iu"):
         return None
-    what = "0 and 1, as booleans or integers" if allowed == MASK else "integers"
-    return f"its elements are {dtype}, and the model takes {what}"
+    wanted = "0 and 1, as booleans or integers" if allowed == MASK else "integers"
+    return f"its elements are {dtype}, and the model takes {wanted}"
 
 
 def _type_help(dtype: np.dtype[np.generic], integer: bool) -> str:
@@ -264,24 +299,6 @@ def _type_help(dtype: np.dtype[np.generic], integer: bool) -> str:
     return _SHAPE_HELP
 
 
-def _check_memory(headers: Mapping[str, Header], names: Iterable[str], path: Path) -> None:
-    needed, budget = sum(headers[name].size_bytes for name in names), memory_budget_bytes()
-    if needed > budget:
-        because = f"its arrays need {needed:,} bytes, and {budget:,} can be used"
-        fail("D007", "data does not fit in memory", str(path), because, "use fewer samples")
-
-
-def _as_float(array: Array, name: str, path: Path) -> Array:
-    at = f"array {name!r} in {path}"
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype=np.float32)
-    bad = values.size - int(np.isfinite(values).sum())
-    if bad:
-        because = f"{bad:,} of {values.size:,} values are NaN, infinite or beyond float32"
-        fail("D006", "data out of range", at, because, "normalise as in training")
-    return values
-
-
 def check_ranges(samples: Samples) -> None:
     """CompileError D006 for samples whose values are all the same, from which no scale can be taken."""
     for name, values in samples.inputs.items():
@@ -289,25 +306,3 @@ def check_ranges(samples: Samples) -> None:
             because = f"every value is {float(values.reshape(-1)[0])}"
             at = f"input {name!r} in {samples.source}"
             fail("D006", "data without a range", at, because, "save real images: scales are taken from their ranges")
-
-
-def _as_integer(array: Array, name: str, path: Path, allowed: Range) -> Array:
-    values = np.ascontiguousarray(array, np.int64)
-    low, high = allowed
-    if values.size and (int(values.min()) < low or int(values.max()) > high):
-        because = f"its values go from {values.min()} to {values.max()}, and the model takes {low} to {high}"
-        help_text = "a mask is 0 or 1" if allowed == MASK else "give ids as the model counts them (its own tokeniser does)"
-        fail("D006", "data out of range", f"array {name!r} in {path}", because, help_text)
-    return values
-
-
-def check_labels(array: Array, count: int, path: Path) -> Array:
-    at = f"labels in {path}"
-    help_text = "save one integer class for each image"
-    if array.dtype.kind not in "iu" or array.ndim != 1:
-        fail("D005", "labels of the wrong type", at, f"they are {array.dtype} of shape {array.shape}", help_text)
-    if len(array) != count:
-        fail("D005", "labels do not match the images", at, f"{len(array)} labels for {count} images", help_text)
-    if array.size and (int(array.min()) < 0 or int(array.max()) >= 1 << 31):
-        fail("D006", "labels out of range", at, f"from {array.min()} to {array.max()}", help_text)
-    return array.astype(np.int64)

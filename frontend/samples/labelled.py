@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from edgewright.frontend.files.npz import Archive, open_archive, read_array, read_headers
+from edgewright.frontend.files.npz import Archive, open_archive
 from edgewright.frontend.samples import data as files
 from edgewright.passes.diagnostics import CompileError, fail
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 
 LABELS = "labels"
 PREFIX = "train_"
@@ -40,7 +39,8 @@ class Labelled:
 
     def take(self, positions: Array) -> Labelled:
         """Return the samples at these positions."""
-        inputs, targets = ({name: array[positions] for name, array in given.items()} for given in (self.inputs, self.targets))
+        both = (self.inputs, self.targets)
+        inputs, targets = ({name: array[positions] for name, array in arrays.items()} for arrays in both)
         return Labelled(inputs, targets, self.source)
 
     def first(self, count: int) -> Labelled:
@@ -78,9 +78,9 @@ def load_calibration(path: str | Path, graph: Graph) -> tuple[files.Samples, Lab
     with open_archive(path) as archive:
         reader = _Reader(path, archive, graph)
         names = reader.names("")
-        measure = None if names is None else reader.read(names, "")
+        measure = None if names is None else reader.samples(names, "")
         try:
-            chosen = files.choose(reader.headers, reader.shapes, path, True)
+            chosen = reader.choose(True)
         except CompileError:
             if measure is not None:
                 raise
@@ -89,7 +89,7 @@ def load_calibration(path: str | Path, graph: Graph) -> tuple[files.Samples, Lab
 
 
 def _material(reader: _Reader, seed: int, labelled: bool) -> Material:
-    path, headers, shapes = reader.path, reader.headers, reader.shapes
+    headers, shapes = reader.headers, reader.shapes
     names, training = reader.names(""), reader.names(PREFIX)
     calib = "calib" if len(shapes) == 1 and "calib" in headers else None
     known = any(f"calib_{name}" in headers for name in (*files.LABEL_NAMES, *reader.outputs))
@@ -97,15 +97,15 @@ def _material(reader: _Reader, seed: int, labelled: bool) -> Material:
         calib = None
     learn = measure = None
     if training is not None:
-        learn = reader.read(training, PREFIX)
+        learn = reader.samples(training, PREFIX)
     elif calib is not None and names is not None and calib not in names.values():
-        learn = reader.read({next(iter(shapes)): calib}, "calib_")
+        learn = reader.samples({next(iter(shapes)): calib}, "calib_")
     if names is not None:
-        measure = reader.read(names, "")
+        measure = reader.samples(names, "")
     elif calib is not None:
-        measure = reader.read({next(iter(shapes)): calib}, "calib_")
+        measure = reader.samples({next(iter(shapes)): calib}, "calib_")
     if learn is None and measure is None:
-        files.choose(headers, shapes, path, False)  # raises with what is missing
+        reader.choose(False)  # raises with what is missing
     if learn is not None and measure is not None:
         name = "calib" if training is None else next(iter(training.values()))
         how = f"learns from the {learn.count:,} samples of '{name}' and is measured on the {measure.count:,} others"
@@ -113,13 +113,9 @@ def _material(reader: _Reader, seed: int, labelled: bool) -> Material:
     whole = learn or measure
     assert whole is not None
     if whole.count < FEWEST:
-        fail(
-            "L006",
-            "too few samples",
-            str(path),
-            f"there are {whole.count}, and what a pass learned from does not measure it",
-            f"give at least {FEWEST}, or arrays to learn from with `{PREFIX}` before their names",
-        )
+        because = f"there are {whole.count}, and what a pass learned from does not measure it"
+        help_text = f"give at least {FEWEST}, or arrays to learn from with `{PREFIX}` before their names"
+        fail("L006", "too few samples", str(reader.path), because, help_text)
     order = np.random.default_rng(seed).permutation(whole.count)
     held = max(1, round(HELD_OUT * whole.count))
     how = (
@@ -129,55 +125,46 @@ def _material(reader: _Reader, seed: int, labelled: bool) -> Material:
     return Material(whole.take(np.sort(order[held:])), whole.take(np.sort(order[:held])), how)
 
 
-class _Reader:
-    """Reads parts of an archive, each array once."""
+class _Reader(files.SampleFile):
+    """Reads parts of an archive, the inputs of each once."""
 
     def __init__(self, path: Path, archive: Archive, graph: Graph) -> None:
-        self.path, self.archive, self.headers = path, archive, read_headers(archive, path)
-        self.shapes, self.ranges = files.input_shapes(graph), input_ranges(graph)
-        self.outputs, self.unbatched = graph.output_names, files.unbatched_inputs(graph)
-        self._read: dict[tuple[tuple[str, str], ...], dict[str, Array]] = {}
+        super().__init__(path, archive, files.input_shapes(graph), input_ranges(graph), files.unbatched_inputs(graph))
+        self.outputs = graph.output_names
+        self._known: dict[tuple[tuple[str, str], ...], dict[str, Array]] = {}
 
     def inputs(self, names: Mapping[str, str]) -> dict[str, Array]:
         """Return the arrays with these names, by the input."""
         key = tuple(names.items())
-        if key not in self._read:
-            self._read[key] = files.read_inputs(
-                self.archive, self.headers, names, self.shapes, self.path, self.ranges, self.unbatched
-            )
-        return dict(self._read[key])
+        if key not in self._known:
+            self._known[key] = super().inputs(names)
+        return dict(self._known[key])
 
     def names(self, prefix: str) -> dict[str, str] | None:
         """Return the array for each input under this prefix; None where one has none."""
-        found = {}
-        for given in self.shapes:
-            candidates = (given, *files.IMAGE_NAMES) if len(self.shapes) == 1 else (given,)
-            name = next((prefix + c for c in candidates if prefix + c in self.headers), None)
-            if name is None:
+        names = {}
+        for input_name in self.shapes:
+            present = [prefix + name for name in self.candidates(input_name) if prefix + name in self.headers]
+            if not present:
                 return None
-            found[given] = name
-        return found
+            names[input_name] = present[0]
+        return names
 
-    def read(self, names: Mapping[str, str], prefix: str) -> Labelled:
+    def samples(self, names: Mapping[str, str], prefix: str) -> Labelled:
         """Return the samples with their targets."""
         inputs = self.inputs(names)
         count = len(next(iter(inputs.values())))
         targets: dict[str, Array] = {}
-        label = next((prefix + n for n in files.LABEL_NAMES if prefix + n in self.headers), None)
+        label = next((prefix + name for name in files.LABEL_NAMES if prefix + name in self.headers), None)
         if label is not None and label not in names.values():
-            array = read_array(self.archive, self.headers[label], self.path)
-            targets[LABELS] = files.check_labels(array, count, self.path)
+            targets[LABELS] = self.labels(label, count)
         for output in self.outputs:
             name = prefix + output
             if name in self.headers and name not in (label, *names.values()):
-                array = read_array(self.archive, self.headers[name], self.path)
+                array = self.read(name)
                 if array.dtype.kind not in "biuf" or len(array) != count or not np.isfinite(array).all():
-                    fail(
-                        "D005",
-                        "targets do not match the samples",
-                        f"array {name!r} in {self.path}",
-                        f"it is {array.dtype} of shape {array.shape} for {count:,} samples",
-                        "save one finite target for each sample",
-                    )
+                    because = f"it is {array.dtype} of shape {array.shape} for {count:,} samples"
+                    help_text = "save one finite target for each sample"
+                    fail("D005", "targets do not match the samples", self.place(name), because, help_text)
                 targets[output] = array
         return Labelled(inputs, targets, str(self.path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,9 +16,8 @@ from importlib.util import find_spec
 import numpy as np
 from edgewright.frontend.samples.labelled import LABELS, Labelled
 from edgewright.passes.diagnostics import fail
-from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir import Array, Graph, Level, Node
 from edgewright.passes.ir.interp import for_each, interpret
-from edgewright.passes.ir.types import Array, Level
 from edgewright.passes.ops import Sigmoid
 from edgewright.passes.results import Score
 from edgewright.passes.transform import Progress
@@ -51,14 +50,14 @@ def outputs_of(
     fast = graph.level is Level.FLOAT and find_spec("torch") is not None
     step, model = (_TORCH_BATCH, _by_torch(graph)) if fast else (_BATCH, partial(interpret, graph))
     nodes = dict(zip(graph.output_names, graph.outputs, strict=True))
-    found: dict[str, list[Array]] = {name: [] for name in graph.output_names}
+    parts: dict[str, list[Array]] = {name: [] for name in graph.output_names}
     for begin in range(0, count, step):
-        part = {name: array[begin : begin + step] for name, array in inputs.items()}
-        for name, value in model(part).items():
-            found[name].append(for_each(min(begin + step, count) - begin, nodes[name], value))
+        batch = {name: array[begin : begin + step] for name, array in inputs.items()}
+        for name, value in model(batch).items():
+            parts[name].append(for_each(min(begin + step, count) - begin, nodes[name], value))
         if progress is not None and stage:
             progress(stage, min(begin + step, count), count)
-    return {name: np.concatenate(parts) - _zero(nodes[name]) for name, parts in found.items()}
+    return {name: np.concatenate(values) - _zero(nodes[name]) for name, values in parts.items()}
 
 
 def _by_torch(graph: Graph) -> Callable[[dict[str, Array]], dict[str, Array]]:
@@ -74,15 +73,15 @@ def _zero(node: Node) -> int:
 
 def targets_of(graph: Graph, data: Labelled) -> dict[str, Array]:
     """Return the targets by output name. CompileError L004: labels that fit no output; L010: targets of another shape."""
-    found: dict[str, Array] = {}
+    targets: dict[str, Array] = {}
     shapes = {name: node.shape for name, node in zip(graph.output_names, graph.outputs, strict=True)}
     for name, values in data.targets.items():
         if name == LABELS:
-            found[_output_of(shapes, values, data)] = values
+            targets[_output_of(shapes, values, data)] = values
         elif name in shapes:
             _check(name, shapes[name], values, data)
-            found[name] = values
-    return {name: found[name] for name in shapes if name in found}
+            targets[name] = values
+    return {name: targets[name] for name in shapes if name in targets}
 
 
 def _output_of(shapes: Mapping[str, tuple[int, ...]], labels: Array, data: Labelled) -> str:
@@ -92,13 +91,9 @@ def _output_of(shapes: Mapping[str, tuple[int, ...]], labels: Array, data: Label
     wide = [name for name, count in classes.items() if count > most]
     if not wide:
         has = ", ".join(f"'{name}' with {count}" for name, count in classes.items()) or "none"
-        fail(
-            "L004",
-            "labels out of range",
-            f"labels in {data.source}",
-            f"they go up to {most}; outputs with classes: {has}",
-            "number the classes from 0, in the order of the model's outputs, or name an array after its output",
-        )
+        because = f"they go up to {most}; outputs with classes: {has}"
+        help_text = "number the classes from 0, in the order of the model's outputs, or name an array after its output"
+        fail("L004", "labels out of range", f"labels in {data.source}", because, help_text)
     return (exact or wide)[0]
 
 
@@ -109,19 +104,17 @@ def _check(name: str, shape: tuple[int, ...], values: Array, data: Labelled) -> 
         return
     count = classes_of(shape)
     wanted = "0 and 1 for each value" if count is None else f"classes from 0 to {count - 1}, one for each sample"
-    fail(
-        "L010",
-        f"targets that do not fit output '{name}'",
-        f"array '{name}' in {data.source}",
+    because = (
         f"it is {' x '.join(map(str, values.shape))} of {values.dtype} from {values.min()} to {values.max()}, and the "
-        f"output is {' x '.join(map(str, shape[1:]))} for each sample",
-        f"give {wanted}, or omit the array",
+        f"output is {' x '.join(map(str, shape[1:]))} for each sample"
     )
+    message, at = f"targets that do not fit output '{name}'", f"array '{name}' in {data.source}"
+    fail("L010", message, at, because, f"give {wanted}, or omit the array")
 
 
-def shape_of(graph: Graph, output: str) -> tuple[int, ...]:
-    """Return the shape of an output by name."""
-    return graph.outputs[graph.output_names.index(output)].shape
+def output_of(graph: Graph, name: str) -> Node:
+    """Return an output by its name."""
+    return graph.outputs[graph.output_names.index(name)]
 
 
 def is_class(shape: tuple[int, ...], values: Array) -> bool:
@@ -135,12 +128,11 @@ def classes_of(shape: tuple[int, ...]) -> int | None:
     return size if size > 1 and size == max(shape[1:]) else None
 
 
-def scores(graph: Graph, found: Mapping[str, Array], data: Labelled) -> tuple[Score, ...]:
+def scores(graph: Graph, outputs: Mapping[str, Array], data: Labelled) -> tuple[Score, ...]:
     """Return a score for each output that has targets, classes first."""
     rows = []
     for name, wanted in targets_of(graph, data).items():
-        node = graph.outputs[graph.output_names.index(name)]
-        values = found[name]
+        node, values = output_of(graph, name), outputs[name]
         if is_class(node.shape, wanted):
             right = values.reshape(len(wanted), -1).argmax(axis=1) == wanted
             rows.append(Score(name, TOP1, float(right.mean()), len(wanted)))
@@ -169,22 +161,20 @@ def agreements(
     for name, node in zip(after.output_names, after.outputs, strict=True):
         if name not in left or left[name].shape != right[name].shape:
             continue
-        one, two = left[name], right[name]
-        old = before.outputs[before.output_names.index(name)]
-        if classes_of(node.shape) is not None and name not in decided:
-            one, two = (values.reshape(len(values), -1) for values in (one, two))
-            same = float((one.argmax(axis=1) == two.argmax(axis=1)).mean())
-            rows.append(Agreement(name, SAME_CLASS, same))
-        elif name in decided:
-            rows.append(Agreement(name, SAME_SIDE, float((_sides(old, one) == _sides(node, two)).mean())))
+        if name in decided:
+            same = _sides(output_of(before, name), left[name]) == _sides(node, right[name])
+            rows.append(Agreement(name, SAME_SIDE, float(same.mean())))
+        elif classes_of(node.shape) is not None:
+            old, new = (values.reshape(len(values), -1).argmax(axis=1) for values in (left[name], right[name]))
+            rows.append(Agreement(name, SAME_CLASS, float((old == new).mean())))
         else:
-            rows.append(Agreement(name, SIMILARITY, _cosine(one, two)))
+            rows.append(Agreement(name, SIMILARITY, _cosine(left[name], right[name])))
     return tuple(rows)
 
 
-def _cosine(one: Array, two: Array) -> float:
+def _cosine(left: Array, right: Array) -> float:
     """Return the mean over samples; 1 for equal values, 0 at least."""
-    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (one, two))
+    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (left, right))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     each = np.where(norms > 0, (a * b).sum(axis=1) / np.maximum(norms, 1e-300), (a == b).all(axis=1))
     return float(min(1.0, max(0.0, each.mean())))

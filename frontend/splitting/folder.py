@@ -16,9 +16,8 @@ from edgewright.frontend.splitting.model import MANIFEST, sha256
 from edgewright.passes.diagnostics import fail
 from edgewright.passes.documents import Unreadable, read_bytes, read_json
 from edgewright.passes.input_ranges import input_ranges
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.ir.interp import interpret
-from edgewright.passes.ir.types import Array
 from edgewright.passes.names import plain
 
 BATCH = 64
@@ -116,10 +115,10 @@ class SplitFolder:
         data = load_samples(source, shapes, ranges=ranges)
         if samples is not None:
             data = data.first(samples)
-        features = [
-            _run(graph, {written: data.inputs[name] for name, written in part.inputs.items()}, part.features)
-            for part, graph in parts
-        ]
+        features = []
+        for part, graph in parts:
+            inputs = {written: data.inputs[name] for name, written in part.inputs.items()}
+            features.append(_run(graph, inputs, part.features))
         logits = _run(self.fusion, dict(zip(self.manifest.fusion.inputs, features, strict=True)), self.manifest.fusion.logits)
         accuracy = None if data.labels is None else float((logits.argmax(axis=-1) == data.labels).mean())
         return SplitRun(logits, tuple(features), accuracy)
@@ -147,11 +146,9 @@ def _read(directory: Path, name: str, digest: str) -> Graph:
 
 
 def _run(graph: Graph, inputs: dict[str, Array], output: str) -> Array:
-    count = len(next(iter(inputs.values())))
-    parts = [
-        interpret(graph, {name: value[i : i + BATCH] for name, value in inputs.items()})[output] for i in range(0, count, BATCH)
-    ]
-    return np.concatenate(parts)
+    starts = range(0, len(next(iter(inputs.values()))), BATCH)
+    batches = ({name: values[i : i + BATCH] for name, values in inputs.items()} for i in starts)
+    return np.concatenate([interpret(graph, batch)[output] for batch in batches])
 
 
 def _refuse(path: Path, because: str) -> NoReturn:

@@ -13,7 +13,7 @@ from edgewright.frontend.pricing import Pricing
 from edgewright.frontend.report.split_results import Range, SubModel
 from edgewright.frontend.splitting.fleet import Fleet, Member
 from edgewright.passes.diagnostics import Exit, fail
-from edgewright.passes.ir.graph import Graph
+from edgewright.passes.ir import Graph
 from edgewright.passes.results import Snapshot
 from edgewright.passes.splitting.assign_devices import Energy
 from edgewright.passes.structure.classifier import keep_classes

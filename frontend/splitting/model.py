@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,7 @@ from edgewright.frontend.splitting.latency import FleetPricing
 from edgewright.passes import orders
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import to_json
-from edgewright.passes.ir.graph import Graph
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir import Array, Graph
 from edgewright.passes.results import to_data
 from edgewright.passes.splitting.partition_classes import Method, check_parts
 from edgewright.passes.splitting.split_classes import Say, Split, SplitClasses, SplitPlan, answer, kept_by_training
@@ -54,12 +53,10 @@ class SplitOptions:
             if self.epochs != 0:
                 because = f"it says how many times the last stage sees the data: more than 0, at most {MOST_EPOCHS:,}"
             help_text = "omit --epochs, or give a number above 0: fractions are fine, and the report says how good it is"
-            message = f"--epochs {self.epochs:g} makes no deployment"
-            fail("U027", message, "--epochs", because, help_text, exit=Exit.USAGE)
+            fail("U027", f"--epochs {self.epochs:g} makes no deployment", "--epochs", because, help_text, exit=Exit.USAGE)
         if self.seed < 0:
             because, help_text = "random generators take no negative seed", "give a number from 0"
-            message = f"'{self.seed}' is not a value of --seed"
-            fail("U030", message, "--seed", because, help_text, exit=Exit.USAGE)
+            fail("U030", f"'{self.seed}' is not a value of --seed", "--seed", because, help_text, exit=Exit.USAGE)
 
 
 def split_model(
@@ -91,7 +88,7 @@ def split_model(
     split = train(graph, devices, material, options, checkpoints, resume, progress, say)
     pricing = FleetPricing(devices)
     result = describe(source_name(source), graph, devices, split, pricing, options, material, time.monotonic() - begun)
-    files = split_files(graph, split, result)
+    files = split_files(split, result)
     publish({**files, **report_files(result)}, directory)
     for path in kept_by_training(checkpoints):
         path.unlink()
@@ -113,7 +110,7 @@ def train(
     """Plan and train a split. CompileError as `SplitClasses.run`; K011 and K012 for devices that cannot take part."""
     from edgewright.passes.learn.dataset import LearningData
 
-    work = splitter(graph, fleet, options, checkpoints, resume, progress, say)
+    work = replace(splitter(graph, fleet, options), checkpoints=checkpoints, resume=resume, progress=progress, say=say)
     pricing = FleetPricing(fleet)
     learn = LearningData(material.learn.inputs, labels_of(material.learn, graph))
     return work.run(graph, learn, [member.place for member in fleet.members], pricing.energy(graph, work.levels(graph)))
@@ -121,20 +118,12 @@ def train(
 
 def plan_split(graph: Graph, fleet: Fleet, options: SplitOptions) -> SplitPlan:
     """Return the plan of a split without data and training; classes are distributed evenly."""
-    work = splitter(graph, fleet, SplitOptions("even", options.size, options.epochs, options.seed), None, False, None, None)
+    work = splitter(graph, fleet, replace(options, partition="even"))
     places = [member.place for member in fleet.members]
     return work.plan(graph, places, FleetPricing(fleet).energy(graph, work.levels(graph)))
 
 
-def splitter(
-    graph: Graph,
-    fleet: Fleet,
-    options: SplitOptions,
-    checkpoints: Path | None,
-    resume: bool,
-    progress: Progress | None,
-    say: Say | None,
-) -> SplitClasses:
+def splitter(graph: Graph, fleet: Fleet, options: SplitOptions) -> SplitClasses:
     """Return the pass for a fleet. CompileError A003, A004, A006, K001, K004, K006, K007, K012 for what cannot be split."""
     orders.check("SplitClasses", graph)
     check_parts(find_classifier(graph).classes, len(fleet.members))
@@ -146,18 +135,7 @@ def splitter(
         help_text = "remove FPGA boards from the fleet, or train the model with heads of 16, 32, 48 or 64 channels"
         fail("K012", f"the model's heads do not fit {names}", graph.name, because, help_text)
     grain = FPGA_GRAIN if fleet.has_fpga else CPU_GRAIN
-    return SplitClasses(
-        len(fleet.members),
-        options.partition,
-        options.size,
-        grain,
-        options.seed,
-        options.epochs,
-        checkpoints=checkpoints,
-        resume=resume,
-        progress=progress,
-        say=say,
-    )
+    return SplitClasses(len(fleet.members), options.partition, options.size, grain, options.seed, options.epochs)
 
 
 def labels_of(data: Labelled, graph: Graph) -> Any:
@@ -219,22 +197,9 @@ def predicted_report(
     parts = []
     for i, (part, shape, device, cost) in enumerate(zip(plan.partition, plan.shapes, plan.devices, plan.costs, strict=True)):
         member = fleet.members[device]
-        parts.append(
-            SubModel(
-                f"sub{i}.onnx",
-                member.name,
-                member.board.name,
-                tuple(part),
-                shape.width,
-                shape.heads,
-                shape.hidden,
-                cost.parameters,
-                cost.macs,
-                cost.memory_bytes,
-                4 * shape.width,
-                pricing.latency(graph, part, shape, member),
-            )
-        )
+        place = (f"sub{i}.onnx", member.name, member.board.name, tuple(part))
+        sizes = (shape.width, shape.heads, shape.hidden, cost.parameters, cost.macs, cost.memory_bytes, 4 * shape.width)
+        parts.append(SubModel(*place, *sizes, pricing.latency(graph, part, shape, member)))
     whole, fused = plan.whole, footprint(fusion)
     on_boards = {board.name: pricing.whole(graph, board) for board in pricing.boards}
     fusion_time = pricing.fusion(fusion)
@@ -256,7 +221,7 @@ def predicted_report(
     )
 
 
-def split_files(graph: Graph, split: Split, report: SplitReport) -> dict[str, bytes]:
+def split_files(split: Split, report: SplitReport) -> dict[str, bytes]:
     """Return the ONNX files by name, and the manifest that names them with their hashes."""
     from edgewright.frontend.onnx_writing.writer import interface_names, write_float
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
+from edgewright.frontend.report import report
 from edgewright.passes.results import Report
 
 TOKENS, WIDTH, HEADS, BLOCKS = 197, 192, 3, 12
 ARRAY = 12 * 16 * 16
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of report.json."""
+    text = Path(report.__file__).with_name("report.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
 
 
 def typed(data: dict[str, Any]) -> Report:

@@ -192,7 +192,7 @@ def test_the_verdict_of_a_folder_that_cannot_be_written(model: Path, tmp_path: P
         raise publish.refusal(place / "report.html", "Read-only file system", "choose a folder you can write to")
 
     monkeypatch.setattr(FpgaBundle, "simulate", simulated)
-    monkeypatch.setattr("edgewright.frontend.report.report.write_results", refuse)
+    monkeypatch.setattr("edgewright.frontend.bundle.write_results", refuse)
     done = CliRunner().invoke(cli.app, ["simulate", str(place)])
     assert done.exit_code == 0, done.output
     assert "tiny on zcu104" in done.stdout and "Read-only file system" in done.stderr

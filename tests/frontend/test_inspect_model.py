@@ -27,7 +27,7 @@ MODELS = Path(__file__).parents[2] / "examples" / "models"
 
 def test_a_vit() -> None:
     found = inspect(vit(Spelling(opset=18)))
-    assert (found.opset, found.producer, found.file_bytes) == (18, "unknown", None)
+    assert (found.opset, found.producer) == (18, "unknown")
     assert [(t.name, t.shape) for t in found.inputs] == [("x", (1, 3, 8, 8))]
     assert [(t.name, t.shape) for t in found.outputs] == [("logits", (1, 7))]
     shape = found.structure
@@ -45,7 +45,7 @@ def test_a_vit() -> None:
 def test_a_file() -> None:
     path = MODELS / "vit_fashion.dynamo23.onnx"
     found = inspect(path)
-    assert found.file_bytes == path.stat().st_size and "pytorch" in found.producer
+    assert "pytorch" in found.producer
     assert (found.structure.blocks, found.structure.width, found.structure.patch) == (4, 64, 4)
     assert found.weight_bytes_float == 4 * found.parameters > found.weight_bytes_int8 > found.parameters
     assert found.activation_bytes_int8 >= 49 * 64

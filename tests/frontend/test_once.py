@@ -17,7 +17,7 @@ from edgewright.frontend.fpga import bundle
 from edgewright.frontend.fpga import target as fpga
 from edgewright.frontend.onnx_reading import reader
 from edgewright.frontend.onnx_writing.writer import write_float
-from edgewright.frontend.samples import data, labelled
+from edgewright.frontend.samples import data
 from edgewright.passes.ir import checkpoint, interp
 from typer.testing import CliRunner
 
@@ -45,8 +45,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
 
     watch(reader, "load_checked", lambda source, *_: (str(source)[:200],))
     watch(checkpoint, "load", lambda path: (str(path),))
-    for module in (data, labelled):
-        watch(module, "read_array", lambda archive, header, path: (str(path), header.entry))
+    watch(data, "read_array", lambda archive, header, path: (str(path), header.entry))
     for module in (build, trial):
         watch(module, "quantise", lambda graph, *_: (id(graph),))
         watch(module, "optimise", lambda graph, *_: (id(graph),))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
-from edgewright.frontend.report import report
+from edgewright.frontend.report import page
 from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.passes.blocks.fuse_blocks import FuseBlocks
 from edgewright.passes.diagnostics import CompileError
@@ -23,6 +23,7 @@ from edgewright.passes.results import Report, to_data
 from edgewright.passes.structure.find_blocks import find_blocks
 from edgewright.passes.transform import Note
 
+from tests.frontend.sample_report import schema
 from tests.models import tiny_vit
 from tests.passes.order_models import experts
 
@@ -51,7 +52,7 @@ def vit() -> Graph:
 
 def checked(told: Report) -> dict[str, Any]:
     data = to_data(told)
-    jsonschema.validate(json.loads(report.to_text(told)), report.schema())
+    jsonschema.validate(json.loads(page.json_text(told)), schema())
     return data
 
 

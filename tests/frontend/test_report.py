@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from edgewright.frontend.files.publish import write_results
 from edgewright.frontend.report import hardware, hardware_plots, page, plots, report
 from edgewright.passes.results import (
     SCHEMA_VERSION,
@@ -31,7 +32,7 @@ from edgewright.passes.results import (
 )
 
 from tests.frontend.report_page import HOSTILE, Page
-from tests.frontend.sample_report import sample, sample_cpu, typed
+from tests.frontend.sample_report import sample, sample_cpu, schema, typed
 
 
 def empty() -> dict[str, Any]:
@@ -106,13 +107,13 @@ def case(request: pytest.FixtureRequest) -> tuple[dict[str, Any], str]:
 
 
 def test_the_schema_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(report.schema())
-    assert report.schema()["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+    jsonschema.Draft202012Validator.check_schema(schema())
+    assert schema()["properties"]["schema_version"]["const"] == SCHEMA_VERSION
 
 
 def test_the_dataclasses_keep_to_the_schema() -> None:
     nothing = Report("m", "zcu104", "0.1.0")
-    jsonschema.validate(to_data(nothing), report.schema())
+    jsonschema.validate(to_data(nothing), schema())
     something = dataclasses.replace(
         nothing,
         mismatch=Mismatch("op", "tensor", (0, 1), 2, 3),
@@ -121,7 +122,7 @@ def test_the_dataclasses_keep_to_the_schema() -> None:
         operations=(OperationCost("a", "linear", 5),),
         memory_map=(MemoryRange("a", "weights", 0, 64),),
     )
-    jsonschema.validate(to_data(something), report.schema())
+    jsonschema.validate(to_data(something), schema())
     on_cpu = dataclasses.replace(
         nothing,
         operations=(OperationCost("a", "Linear+Gelu", 5, 60, low_us=0.5, high_us=1.5, limit="rows"),),
@@ -129,13 +130,13 @@ def test_the_dataclasses_keep_to_the_schema() -> None:
         published=(Published("ViT", 3.5, None, "fp32", "ncnn", 1000, 1.25, "clock", "a paper"),),
         artifact=CpuArtifact("neon", "aarch64", ("asimd",), 1, 2, 3),
     )
-    jsonschema.validate(to_data(on_cpu), report.schema())
-    assert set(to_data(something)) == set(report.schema()["properties"]) == set(sample()) == set(sample_cpu())
+    jsonschema.validate(to_data(on_cpu), schema())
+    assert set(to_data(something)) == set(schema()["properties"]) == set(sample()) == set(sample_cpu())
 
 
 @pytest.mark.long
 def test_json_keeps_to_the_schema(case: tuple[dict[str, Any], str]) -> None:
-    jsonschema.validate(json.loads(report.to_text(typed(case[0]))), report.schema())
+    jsonschema.validate(json.loads(page.json_text(typed(case[0]))), schema())
 
 
 @pytest.mark.parametrize(
@@ -149,14 +150,14 @@ def test_what_was_not_measured_is_null_and_never_absent(path: str) -> None:
         inside = inside[key]
     del inside[last]
     with pytest.raises(jsonschema.ValidationError, match=f"'{last}' is a required property"):
-        jsonschema.validate(data, report.schema())
+        jsonschema.validate(data, schema())
 
 
 def test_nothing_infinite_is_written() -> None:
     data = sample()
     data["latency_ms"] = float("nan")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        report.to_text(typed(data))
+        page.json_text(typed(data))
 
 
 def test_the_page_needs_nothing_else(case: tuple[dict[str, Any], str]) -> None:
@@ -260,7 +261,7 @@ def test_every_text_of_the_pages_is_used() -> None:
 
 
 def test_write_leaves_two_files(tmp_path: Path) -> None:
-    page, figures = report.write(typed(sample()), tmp_path)
+    write_results(report.files(typed(sample())), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
-    assert json.loads(figures.read_text()) == sample()
-    assert page.read_text().startswith("<!doctype html>")
+    assert json.loads((tmp_path / "report.json").read_text()) == sample()
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")

@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.frontend.report_page import HOSTILE, Page
-from tests.frontend.sample_report import sample, sample_cpu, typed
+from tests.frontend.sample_report import sample, sample_cpu, schema, typed
 
 CPU_ONLY = [page_texts.words(f"{name}.title") for name in ("latency", "time", "artifact")]
 FPGA_ONLY = [page_texts.words(f"{name}.title") for name in ("cycles", "resources", "roofline", "memory")]
@@ -147,7 +147,7 @@ def test_a_latency_is_called_an_estimate_wherever_it_stands() -> None:
     assert page().text.count(processor.UNTIMED) == 3
     data["latency"][0]["label"] = "measured"
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(data, report.schema())
+        jsonschema.validate(data, schema())
 
 
 def test_headline_of_one_core() -> None:
@@ -236,7 +236,7 @@ def test_what_next(host: bool, device_name: str) -> None:
 
 def test_the_report_holds_the_estimates_of_one_thread_and_of_all_cores() -> None:
     data = to_data(cpu_report(built()))
-    jsonschema.validate(data, report.schema())
+    jsonschema.validate(data, schema())
     for found, threads in zip(data["latency"], (1, 4), strict=True):
         expected = estimate(WORKS, device.load("rpi4"), threads, "neon")
         assert found["threads"] == threads
@@ -258,7 +258,7 @@ def test_only_kernels_that_the_processor_runs_are_estimated(target: str, kernels
     data = to_data(made)
     assert bool(data["latency"]) == estimated
     assert all((op["low_us"] is not None) == estimated for op in data["operations"])
-    jsonschema.validate(data, report.schema())
+    jsonschema.validate(data, schema())
     report.to_html(made)
 
 
