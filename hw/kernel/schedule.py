@@ -1,7 +1,7 @@
 """Assign each node to a pipeline stage: operators are chained by their delay in nanoseconds within a target period.
 
 Stage 0 is issue. A node's value is available from stage `ready` on; a clocked node (product, load, running value) reads its
-operands in stage `start`. The delays are a rule of thumb for UltraScale+ with average routing; no tool here verifies them."""
+operands in stage `start`. `delays` has the delays, `chains` adds them up."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.delays import (
+    MARGIN_NS,
+    PERIOD_NS,
+    REGISTER_NS,
+    bits_of,
+    clocked_latency,
+    delay_ns,
+    is_multiplier,
+)
 from edgewright.hw.kernel.expand import ExpandedBody, expand_body
-from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, width
+from edgewright.hw.kernel.types import Int, Struct
 
-PERIOD_NS = 3.33
-MARGIN_NS = 0.4  # setup and clock uncertainty
-REGISTER_NS = 0.25  # clock to output
-EFFECT_NS = 0.4  # into a FIFO or memory
-READ_LATENCY = 2  # address register, data register
 ROUND_TRIP = 2  # cycles that a credit takes beyond the writer's stages
 
 
@@ -30,7 +34,6 @@ class ProcessSchedule:
     loads: dict[str, tuple[int, ...]]  # stage of the address, one per load
     stores: dict[str, int]
     register_bits: int
-    slowest_ns: float  # longest chain found, margin not included
 
 
 @dataclass(slots=True)
@@ -44,91 +47,13 @@ class Placement:
     solid: set[ir.Node]
     until: dict[ir.Node, int] = field(default_factory=dict)  # last stage in which a solid node is used
     reserve: dict[ir.Node, ir.Node | None] = field(default_factory=dict)  # Write -> control part of its predicate
-    slowest_ns: float = 0.0
     depth: int = 0
+    issue: int = 0  # stage in which an iteration issues
 
     def access(self, op: ir.Write | ir.Store | ir.Load) -> int:
         """Return the stage in which the printed hardware does what ``op`` does: the last one, if there are several such
         loads."""
         return max(at for node, at in self.start.items() if node.op == op)
-
-
-def bits_of(node: ir.Node) -> int:
-    return width(node.type)
-
-
-def adder(bits: int) -> float:
-    return 0.3 + 0.02 * bits
-
-
-def is_multiplier(node: ir.Node) -> bool:
-    """Return whether a Mul uses a DSP (registered on both sides) rather than a few LUTs."""
-    if not isinstance(node.op, ir.Mul):
-        return False
-    a, b = (elem_of(x.type).bits for x in node.args)
-    for x in node.args:
-        if isinstance(x.op, ir.Const) and max(abs(v).bit_count() for v in x.op.values) <= 2:
-            return False
-    return a > 1 and b > 1 and a + b > 6
-
-
-def multiplier_latency(node: ir.Node) -> int:
-    """Return the registers after a product: one for 27 x 18 bits, more where several DSPs are joined."""
-    a, b = sorted((elem_of(x.type).bits + (not elem_of(x.type).signed) for x in node.args), reverse=True)
-    if a <= 27 and b <= 18:
-        return 1
-    tiles = -(-a // 26) * -(-b // 17)
-    return 2 if tiles <= 2 else 3 if tiles <= 4 else 4
-
-
-def delay_ns(node: ir.Node) -> float:
-    """Return the combinational delay of a node; for clocked nodes that of the logic before the register."""
-    op = node.op
-    if isinstance(
-        op, (ir.Const, ir.Strided, ir.Part, ir.Shl, ir.Shr, ir.Bits, ir.CatBits, ir.Concat, ir.Reinterpret, ir.Counter)
-    ):
-        return 0.0
-    bits = max((elem_of(n.type).bits for n in (*node.args, node) if not isinstance(n.type, Struct)), default=1)
-    if isinstance(op, (ir.Add, ir.Sub, ir.Neg)):
-        return adder(bits)
-    if isinstance(op, (ir.Min, ir.Max, ir.Abs)):
-        return adder(bits) + 0.25
-    if isinstance(op, ir.Compare):
-        return adder(bits) if op.kind not in ("eq", "ne") else 0.3 + 0.01 * bits
-    if isinstance(op, (ir.And, ir.Or, ir.Xor, ir.Select)):
-        return 0.25
-    if isinstance(op, ir.Not):
-        return 0.1
-    if isinstance(op, ir.Mul):
-        return 0.3 if min(elem_of(a.type).bits for a in node.args) == 1 else adder(bits) + 0.3
-    if isinstance(op, (ir.ShlBy, ir.ShrBy)):
-        return 0.2 + 0.2 * min(elem_of(node.args[1].type).bits, bits.bit_length())
-    if isinstance(op, ir.BitLength):
-        return 0.3 + 0.25 * bits.bit_length()
-    if isinstance(op, ir.Cast):
-        return 0.5 + 0.01 * bits if op.mode == "sat" else 0.0
-    if isinstance(op, ir.Index):
-        return 0.2 + 0.2 * (shape_of(node.args[0].type)[0] - 1).bit_length()
-    if isinstance(op, ir.Accumulate):
-        return adder(bits) + 0.25
-    if isinstance(op, (ir.ShiftIn, ir.Hold)):
-        return 0.2
-    if isinstance(op, (ir.Lookup, ir.Load, ir.Write, ir.Store)):
-        return EFFECT_NS
-    if isinstance(op, (ir.First, ir.Last, ir.Command, ir.Read)):
-        return 0.4
-    raise AssertionError(op)
-
-
-def clocked_latency(node: ir.Node) -> int:
-    """Return the number of registers inside a node, 0 for combinational ones."""
-    if isinstance(node.op, ir.STATE):
-        return 1
-    if isinstance(node.op, (ir.Load, ir.Lookup)):
-        return READ_LATENCY
-    if isinstance(node.op, ir.Read):
-        return 1 if node.op.guarded else 0
-    return multiplier_latency(node) if is_multiplier(node) else 0
 
 
 def control_part(when: ir.Node | None, join: Callable[[ir.Node, ir.Node], ir.Node]) -> ir.Node | None:
@@ -172,7 +97,6 @@ def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Placement:
         if late and node not in pinned:
             s, t = s + 1, REGISTER_NS
         stages.start[node], begin[node] = s, t
-        stages.slowest_ns = max(stages.slowest_ns, t + (0 if is_multiplier(node) else d))
         stages.ready[node], end[node] = (s + latency, REGISTER_NS) if latency else (s, min(t + d, limit))
     delay_widening(stages, begin, end, pinned, limit)
     choose_solid(stages)
@@ -296,7 +220,7 @@ def summarise(stages: Placement) -> ProcessSchedule:
             loads[op.buffer.name] = (*loads.get(op.buffer.name, ()), stages.start[node])
         elif isinstance(op, ir.Store):
             stores[op.buffer.name] = stages.start[node]
-    return ProcessSchedule(stages.depth, reads, writes, loads, stores, register_bits(stages), round(stages.slowest_ns, 3))
+    return ProcessSchedule(stages.depth, reads, writes, loads, stores, register_bits(stages))
 
 
 def schedule(process: ir.Process, period_ns: float = PERIOD_NS) -> ProcessSchedule:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import Affine, affine, aligned, flat
-from edgewright.hw.kernel.schedule import READ_LATENCY, Placement, clocked_latency, is_multiplier
+from edgewright.hw.kernel.delays import READ_LATENCY, clocked_latency, is_multiplier
+from edgewright.hw.kernel.schedule import Placement
 from edgewright.hw.kernel.sv_expr import Operand, declare, digits, expression, extend, literal
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import Int, Leaf, Struct, Type, elem_of, leaf, leaves, shape_of, size_of, union, width
