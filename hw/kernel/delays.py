@@ -10,10 +10,11 @@ from edgewright.hw.kernel.types import Struct, elem_of, shape_of, width
 PERIOD_NS = 3.33
 MARGIN_NS = 0.4  # setup and clock uncertainty
 REGISTER_NS = 0.25  # clock to output
+MEMORY_NS = 0.5  # the same of a memory's output register, which stands where its column is
 GATE_NS = 0.25  # one look-up table and its net
 EFFECT_NS = 0.4  # into a FIFO or memory
 DSP_NS = 2.2  # from the registers before a multiplier to the one behind it
-READ_LATENCY = 2  # address register, data register
+READ_LATENCY = 3  # address register, the memory's own, its output register
 FAN_OUT = 256
 """Flip-flops that one copy of a control signal drives; the printer asks for more copies where there are more."""
 
@@ -28,6 +29,11 @@ def adder(bits: int) -> float:
 
 def equality(bits: int) -> float:
     return 0.3 + 0.01 * bits
+
+
+def choice(bits: int) -> float:
+    """Return what it takes to choose one of 2^bits values."""
+    return 0.2 + 0.2 * bits
 
 
 def fan_out(loads: int) -> float:
@@ -57,13 +63,29 @@ def multiplier_latency(node: ir.Node) -> int:
     return 2 if tiles <= 2 else 3 if tiles <= 4 else 4
 
 
+WIRES = (ir.Const, ir.Strided, ir.Part, ir.Shl, ir.Shr, ir.Bits, ir.CatBits, ir.Concat, ir.Reinterpret)
+
+
 def delay_ns(node: ir.Node) -> float:
-    """Return the combinational delay of a node; for clocked nodes that of the logic before the register."""
-    op = node.op
-    if isinstance(
-        op, (ir.Const, ir.Strided, ir.Part, ir.Shl, ir.Shr, ir.Bits, ir.CatBits, ir.Concat, ir.Reinterpret, ir.Counter)
-    ):
+    """Return the combinational delay of a node; for clocked nodes that of the logic before the register. An operand that has
+    fewer bits than the result, such as a select, drives several of it."""
+    if isinstance(node.op, (*WIRES, ir.Counter, ir.First, ir.Last, ir.Following)):
         return 0.0
+    if isinstance(node.op, (ir.Command, ir.Read)):
+        return REGISTER_NS
+    if isinstance(node.op, ir.Load):
+        return bank_ns(node.op.buffer)
+    if isinstance(node.op, ir.Store):
+        return bank_ns(node.op.buffer) + EFFECT_NS
+    if isinstance(node.op, (ir.Lookup, ir.Write)):
+        return EFFECT_NS
+    loads = max((bits_of(node) // bits_of(a) for a in node.args if not isinstance(a.op, ir.Const)), default=1)
+    return logic_ns(node) + fan_out(loads)
+
+
+def logic_ns(node: ir.Node) -> float:
+    """Return the delay of the look-up tables of a node."""
+    op = node.op
     bits = max((elem_of(n.type).bits for n in (*node.args, node) if not isinstance(n.type, Struct)), default=1)
     if isinstance(op, (ir.Add, ir.Sub, ir.Neg)):
         return adder(bits)
@@ -84,16 +106,22 @@ def delay_ns(node: ir.Node) -> float:
     if isinstance(op, ir.Cast):
         return 0.5 + 0.01 * bits if op.mode == "sat" else 0.0
     if isinstance(op, ir.Index):
-        return 0.2 + 0.2 * (shape_of(node.args[0].type)[0] - 1).bit_length()
+        return choice((shape_of(node.args[0].type)[0] - 1).bit_length())
     if isinstance(op, ir.Accumulate):
         return adder(bits) + 0.25
     if isinstance(op, (ir.ShiftIn, ir.Hold)):
         return 0.2
-    if isinstance(op, (ir.Lookup, ir.Load, ir.Write, ir.Store)):
-        return EFFECT_NS
-    if isinstance(op, (ir.First, ir.Last, ir.Command, ir.Read)):
-        return 0.4
     raise AssertionError(op)
+
+
+def bank_ns(buffer: ir.Buffer) -> float:
+    """Return what it takes to add the place of a bank to an address."""
+    return adder(max(1, (buffer.banks * buffer.depth - 1).bit_length()))
+
+
+def output_ns(node: ir.Node) -> float:
+    """Return when the last register of a clocked node gives its value."""
+    return MEMORY_NS if isinstance(node.op, ir.Load) else REGISTER_NS
 
 
 def clocked_latency(node: ir.Node) -> int:

@@ -1,14 +1,14 @@
 """Assign each node to a pipeline stage: operators are chained by their delay in nanoseconds within a target period.
 
-Stage 0 is issue. A node's value is available from stage `ready` on; a clocked node (product, load, running value) reads its
-operands in stage `start`. `delays` has the delays, `chains` adds them up."""
+What decides issue (loop flags, predicates of reads and writes) is computed ahead of it, in stages that wait together, as many
+as the period asks for; `placement` says what the stages are, `delays` what things take, `chains` adds up what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.chains import Arrival, chains, driven_ns, flag_of, issued
 from edgewright.hw.kernel.delays import (
     MARGIN_NS,
     PERIOD_NS,
@@ -17,17 +17,23 @@ from edgewright.hw.kernel.delays import (
     clocked_latency,
     delay_ns,
     is_multiplier,
+    output_ns,
 )
 from edgewright.hw.kernel.expand import ExpandedBody, expand_body
+from edgewright.hw.kernel.placement import SOURCES, Placement, control_part, steady_nodes
 from edgewright.hw.kernel.types import Int, Struct
 
 ROUND_TRIP = 2  # cycles that a credit takes beyond the writer's stages
+MOST_EXTRA = 2
+"""Stages that are tried between what decides issue and issue."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSchedule:
-    """Stages of a process. Issue is stage 0; a token written in stage s is in the FIFO s + 1 cycles after issue."""
+    """Stages of a process, counted from issue: a token written in stage s is in the FIFO s + 1 cycles after it. ``lead``:
+    cycles from a command's arrival to the first issue."""
 
+    lead: int
     depth: int  # last stage that holds anything
     reads: dict[str, int]
     writes: dict[str, int]
@@ -36,72 +42,116 @@ class ProcessSchedule:
     register_bits: int
 
 
-@dataclass(slots=True)
-class Placement:
-    """The stage of every node. `solid` nodes have a variable of their own; other Strideds are read through their source."""
-
-    body: ExpandedBody
-    order: list[ir.Node]
-    start: dict[ir.Node, int]
-    ready: dict[ir.Node, int]
-    solid: set[ir.Node]
-    until: dict[ir.Node, int] = field(default_factory=dict)  # last stage in which a solid node is used
-    reserve: dict[ir.Node, ir.Node | None] = field(default_factory=dict)  # Write -> control part of its predicate
-    depth: int = 0
-    issue: int = 0  # stage in which an iteration issues
-
-    def access(self, op: ir.Write | ir.Store | ir.Load) -> int:
-        """Return the stage in which the printed hardware does what ``op`` does: the last one, if there are several such
-        loads."""
-        return max(at for node, at in self.start.items() if node.op == op)
-
-
-def control_part(when: ir.Node | None, join: Callable[[ir.Node, ir.Node], ir.Node]) -> ir.Node | None:
-    """Return the conjuncts of a predicate that are known at issue; None if there are none."""
-    if when is None:
-        return None
-    if ir.is_control(when):
-        return when
-    if isinstance(when.op, ir.And):
-        parts = [p for p in (control_part(a, join) for a in when.args) if p is not None]
-        return join(parts[0], parts[1]) if len(parts) == 2 else parts[0] if parts else None
-    return None
-
-
 def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Placement:
-    """Schedule a process: each node as soon as possible, then widening nodes as late as possible."""
+    """Schedule a process with the fewest stages before issue that let every chain meet the period; if none do, the fastest."""
     body = expand_body(process)
+    best: tuple[float, Placement] | None = None
+    ahead = following_bounds(body)
+    most = 0 if process.command is None else 2 if ahead else 1
+    tried = [(extra, settles) for settles in range(most + 1) for extra in range(MOST_EXTRA + 1)]
+    for extra, settles in sorted(tried, key=sum):
+        found = placed(process, body, period_ns - MARGIN_NS, extra, settles)
+        slowest = chains(process, found)[0].ns
+        if slowest <= period_ns:
+            return found
+        if best is None or slowest < best[0]:
+            best = slowest, found
+    assert best is not None
+    return best[1]
+
+
+def placed(process: ir.Process, body: ExpandedBody, limit: float, extra: int, settles: int) -> Placement:
+    """Place each node as soon as possible, then widening nodes as late as possible. Issue is `extra` stages behind the first
+    in which all is known that decides it; `settles`: cycles that the nest waits for its command. `limit`: ns of a chain
+    without the margin."""
     reserve: dict[ir.Node, ir.Node | None] = {}
-    extra: list[ir.Node] = [b for b in body.bounds if isinstance(b, ir.Node)]
+    deciding: list[ir.Node] = []
+    following = following_bounds(body) if settles > 1 else {}
+    bounds = [following.get(level, b) for level, b in enumerate(body.bounds) if isinstance(b, ir.Node)]
     for effect in body.effects:
         if isinstance(effect.op, ir.Write):
             part = control_part(ir.write_parts(effect).when, lambda a, b: ir.Node(ir.And(), (a, b), Int(1, False), a.where))
             reserve[effect] = part
-            extra += [part] if part is not None else []
+            deciding += [part] if part is not None else []
         elif isinstance(effect.op, ir.Read):
-            extra += effect.args
-    pinned = set(ir.topological(extra))
-    order = ir.topological([*extra, *body.effects])
-    limit = period_ns - MARGIN_NS
-    stages = Placement(body, order, {}, {}, set(), reserve=reserve)
-    begin: dict[ir.Node, float] = {}
-    end: dict[ir.Node, float] = {}
+            deciding += effect.args
+    order = ir.topological([*bounds, *deciding, *body.effects])
+    stages = Placement(body, order, {}, {}, set(), reserve=reserve, steady=steady_nodes(order))
+    stages.settles, stages.following = settles, following
+    work = Placing(process, stages, limit)
+    for node in ir.topological(bounds):
+        work.put(node, late=False)
+    for node in ir.topological(deciding):
+        work.put(node)
+    stages.issue = max([0, *(stages.ready[n] for n in deciding)]) + extra
+    work.issued_ns = issued(process, stages).ns
     for node in order:
-        sources = [a for a in node.args if not isinstance(a.op, ir.Const)]
-        s, t = max(((stages.ready[a], end[a]) for a in sources), default=(0, 0.0))
-        if isinstance(node.op, ir.Read):
-            s, t = 0, 0.0
-        d = delay_ns(node)
-        latency = clocked_latency(node)
-        late = (t > REGISTER_NS and t + d > limit) or (is_multiplier(node) and t > REGISTER_NS)
-        if late and node not in pinned:
-            s, t = s + 1, REGISTER_NS
-        stages.start[node], begin[node] = s, t
-        stages.ready[node], end[node] = (s + latency, REGISTER_NS) if latency else (s, min(t + d, limit))
-    delay_widening(stages, begin, end, pinned, limit)
+        work.put(node)
+    stages.wires = {n for n in stages.steady if not stages.ready[n] and work.end[n] <= REGISTER_NS}
+    delay_widening(stages, work.begin, work.end, set(ir.topological([*bounds, *deciding])), limit)
     choose_solid(stages)
-    stages.depth = max([0, *stages.start.values(), *stages.ready.values()])
+    stages.depth = max([stages.issue, *stages.start.values(), *stages.ready.values()])
     return stages
+
+
+def following_bounds(body: ExpandedBody) -> dict[int, ir.Node]:
+    """Return by loop the bounds that follow from counter and flags of the outermost loop, as they are in its next iteration."""
+    found: dict[int, ir.Node] = {}
+    made: dict[ir.Op, ir.Node] = {}
+    new: dict[ir.Node, ir.Node] = {}
+    for level, bound in enumerate(body.bounds):
+        if not isinstance(bound, ir.Node):
+            continue
+        nodes = ir.topological([bound])
+        loops = {n.op.loop for n in nodes if isinstance(n.op, (ir.Counter, ir.First, ir.Last))}
+        if loops != {0}:
+            continue
+        for node in nodes:
+            args = tuple(new[a] for a in node.args)
+            if isinstance(node.op, (ir.Counter, ir.First, ir.Last)):
+                new[node] = made.setdefault(node.op, ir.Node(ir.Following(node.op), (), node.type, node.where))
+            else:
+                new[node] = new.get(node) or (node if args == node.args else replace(node, args=args))
+        found[level] = new[bound]
+    return found
+
+
+@dataclass(slots=True)
+class Placing:
+    """Nodes put into stages one after the other; `begin` and `end`: when in its stage a node works."""
+
+    process: ir.Process
+    stages: Placement
+    limit: float
+    issued_ns: float = 0.0
+    begin: dict[ir.Node, float] = field(default_factory=dict)
+    end: dict[ir.Node, float] = field(default_factory=dict)
+
+    def put(self, node: ir.Node, late: bool = True) -> None:
+        """Put a node into the first stage in which it fits; without `late` into that of its operands. Nothing happens where it
+        has one."""
+        stages, op = self.stages, node.op
+        if node in self.end:
+            return
+        s, t = max(((stages.ready[a], self.end[a]) for a in node.args if not isinstance(a.op, ir.Const)), default=(0, 0.0))
+        d, latency, multiplies = delay_ns(node), clocked_latency(node), is_multiplier(node)
+        if isinstance(op, SOURCES):
+            known = Arrival(0.0, ())
+            if isinstance(op, ir.Last) and (bound := stages.bound(op.loop)) is not None:
+                known = Arrival(REGISTER_NS if op.loop in stages.following else self.end[bound], ())
+            s, t, d = 0, flag_of(self.process, stages, op, known).ns, 0.0
+        elif isinstance(op, ir.Read):
+            s, t, d = stages.issue, REGISTER_NS, 0.0
+        elif isinstance(op, (*ir.STATE, ir.Write, ir.Store, ir.Load)):
+            if s < stages.issue:
+                s, t = stages.issue, REGISTER_NS
+            if s == stages.issue and self.issued_ns + driven_ns(node) > self.limit:
+                s, t = s + 1, REGISTER_NS
+        if late and not isinstance(op, (*SOURCES, ir.Read)) and t > REGISTER_NS and (multiplies or t + d > self.limit):
+            s, t = s + 1, REGISTER_NS
+        stages.start[node], self.begin[node] = s, t
+        stages.ready[node] = s + latency
+        self.end[node] = output_ns(node) if latency else t + d
 
 
 def place_all(program: ir.Program, period_ns: float = PERIOD_NS) -> dict[str, Placement]:
@@ -114,8 +164,8 @@ def entries(channel: ir.Channel, placements: dict[str, Placement]) -> int:
     if channel.slack is not None:
         return channel.depth + channel.slack
     writer = placements.get(channel.writer or "")
-    stage = 0 if writer is None else max(at for node, at in writer.start.items() if writes(node, channel))
-    return channel.depth + stage + ROUND_TRIP
+    stages = 0 if writer is None else max(at for node, at in writer.start.items() if writes(node, channel)) - writer.issue
+    return channel.depth + stages + ROUND_TRIP
 
 
 def writes(node: ir.Node, channel: ir.Channel) -> bool:
@@ -211,16 +261,16 @@ def summarise(stages: Placement) -> ProcessSchedule:
     loads: dict[str, tuple[int, ...]] = {}
     stores: dict[str, int] = {}
     for node in stages.body.effects:
-        op = node.op
+        op, at = node.op, stages.start[node] - stages.issue
         if isinstance(op, ir.Read):
-            reads[op.channel.name] = 0
+            reads[op.channel.name] = at
         elif isinstance(op, ir.Write):
-            writes[op.channel.name] = stages.start[node]
+            writes[op.channel.name] = at
         elif isinstance(op, ir.Load):
-            loads[op.buffer.name] = (*loads.get(op.buffer.name, ()), stages.start[node])
+            loads[op.buffer.name] = (*loads.get(op.buffer.name, ()), at)
         elif isinstance(op, ir.Store):
-            stores[op.buffer.name] = stages.start[node]
-    return ProcessSchedule(stages.depth, reads, writes, loads, stores, register_bits(stages))
+            stores[op.buffer.name] = at
+    return ProcessSchedule(stages.lead, stages.depth - stages.issue, reads, writes, loads, stores, register_bits(stages))
 
 
 def schedule(process: ir.Process, period_ns: float = PERIOD_NS) -> ProcessSchedule:

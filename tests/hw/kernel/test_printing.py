@@ -22,6 +22,7 @@ from edgewright.sim import tools
 
 from tests.hw.kernel.op_cases import add_family, cases, families
 from tests.hw.kernel.random_kernels import random_block
+from tests.hw.kernel.test_empty_loops import following_bounds, slow_bounds
 
 
 def product_block() -> Block:
@@ -102,7 +103,7 @@ def test_lint_is_clean(tmp_path: Path) -> None:
     ops = Block("ops")
     for family, members in families(cases()).items():
         add_family(ops, family, members)
-    for number, block in enumerate([ops, product_block(), random_block(7)[0]]):
+    for number, block in enumerate([ops, product_block(), random_block(7)[0], slow_bounds(), following_bounds()]):
         folder = tmp_path / str(number)
         folder.mkdir()
         assert lint(to_systemverilog(block), block.name, folder) == ""
