@@ -108,6 +108,15 @@ class Options:
     gpu: bool = option_field(
         False, "Also write CUDA code for a Jetson's GPU to DIR/cuda. It has never run on one.", targets=("cpu",), refusal=NO_GPU
     )
+    clock: int | None = field(
+        default=None,
+        metadata=option(
+            "Make the engine's pipelines for this clock in MHz instead of the board's.",
+            metavar="MHZ",
+            targets=("fpga",),
+            stored=True,
+        ),
+    )
     reshaping: Reshaping = field(default_factory=Reshaping, metadata=NESTED)
     data: str | Path | None = field(default=None, metadata=DATA)
     checkpoints: str | Path | None = field(default=None, metadata=CHECKPOINTS)

@@ -29,7 +29,7 @@ COUNTS = ("dsp", "lut", "ff", "bram36", "uram")
 
 def blocks_of(config: EngineConfig) -> dict[str, Mapping[str, float]]:
     """Count the cells of every block of one engine."""
-    files = to_systemverilog(program_of(config))
+    files = to_systemverilog(program_of(config), config.period_ns)
     names = [process.name for process in program_of(config).processes]
     cells: dict[str, Mapping[str, float]] = {}
     cells["streams, buffers and movers"] = counts(estimate(with_black_boxes(files, names), "engine", flatten=False))
@@ -53,7 +53,7 @@ def extrapolated(config: EngineConfig, name: str) -> dict[str, float]:
 def process_counts(config: EngineConfig, name: str) -> dict[str, float]:
     """Synthesise one process of a configuration as a whole."""
     top = f"engine_{name}"
-    return counts(estimate({f"{top}.sv": to_systemverilog(build(config))[f"{top}.sv"]}, top))
+    return counts(estimate({f"{top}.sv": to_systemverilog(build(config), config.period_ns)[f"{top}.sv"]}, top))
 
 
 def with_black_boxes(files: Mapping[str, str], processes: list[str]) -> dict[str, str]:
@@ -76,7 +76,7 @@ def main() -> None:
     """Synthesise the engine of a board and write its counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("board")
-    config = EngineConfig.from_table(dict(load(parser.parse_args().board).engine))
+    config = EngineConfig.of_board(load(parser.parse_args().board))
     from importlib import metadata
 
     known = json.loads(CELLS_FILE.read_text(encoding="utf-8")) if CELLS_FILE.is_file() else {}

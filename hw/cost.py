@@ -13,16 +13,20 @@ from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import build
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.chains import Chain, slowest_chains
 from edgewright.hw.kernel.memory_timing import IDEAL, MemoryTiming
-from edgewright.hw.kernel.schedule import Placement, place_all
+from edgewright.hw.kernel.placement import Placement
+from edgewright.hw.kernel.schedule import place_all
 from edgewright.hw.kernel.sv_block import to_systemverilog
 from edgewright.hw.kernel.timing import Timing, predict
 from edgewright.hw.kernel.timing_events import Clocks
 from edgewright.hw.kernel.types import leaves
 from edgewright.hw.plan import Plan
 from edgewright.hw.top import RTL, engine_top
+from edgewright.passes.diagnostics import CompileError, Diagnostic
 
 CELLS_FILE = Path(__file__).with_name("cells.json")
+ROUNDING_NS = 0.001
 WRAPPER = ("axi_outstanding.sv", "axil_control.sv")
 CLOCKS = Clocks()
 """Of the printed cells and the simulated memory; a test holds predictions to within 2 % of simulated cycles."""
@@ -48,14 +52,37 @@ def program_of(config: EngineConfig) -> ir.Program:
 def rtl_files(config: EngineConfig) -> Mapping[str, str]:
     """Return the engine's SystemVerilog, which depends on the configuration alone, never on a model."""
     program = program_of(config)
-    files = to_systemverilog(program) | {name: (RTL / name).read_text() for name in WRAPPER}
+    files = to_systemverilog(program, config.period_ns) | {name: (RTL / name).read_text() for name in WRAPPER}
     return files | {"engine_top.v": engine_top(program)}
 
 
 @cache
 def placements_of(config: EngineConfig) -> dict[str, Placement]:
-    """Schedule every process."""
-    return place_all(program_of(config))
+    """Schedule every process for the engine's clock."""
+    return place_all(program_of(config), config.period_ns)
+
+
+@cache
+def chains_of(config: EngineConfig) -> tuple[Chain, ...]:
+    """Return the slowest chain of each process, the slowest first, by the table of `hw.kernel.delays`."""
+    return tuple(slowest_chains(program_of(config), placements_of(config)))
+
+
+def check_clock(config: EngineConfig) -> None:
+    """CompileError P005 for each process with a chain that takes longer than a cycle."""
+    slow = [chain for chain in chains_of(config) if chain.ns > config.period_ns + ROUNDING_NS]
+    errors = [
+        Diagnostic(
+            "P005",
+            f"a clock of {config.clock_mhz} MHz is out of reach",
+            f"process {chain.process}" + (f", {chain.where}" if chain.where else ""),
+            f"by the table of delays {chain} takes {chain.ns:.2f} ns, a cycle {config.period_ns:.2f} ns",
+            f"try --clock {math.floor(1000 / slow[0].ns)} or lower",
+        )
+        for chain in slow
+    ]
+    if errors:
+        raise CompileError(errors)
 
 
 def predict_cycles(plan: Plan, memory: MemoryTiming = IDEAL) -> Cycles:

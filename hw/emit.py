@@ -24,21 +24,21 @@ HLS = Path(__file__).resolve().parent / "hls"
 
 
 @cache
-def hls_files(config: EngineConfig, part: str, clock_mhz: float) -> Mapping[str, str]:
+def hls_files(config: EngineConfig, part: str) -> Mapping[str, str]:
     """Return the engine's Vitis HLS C++ and the Tcl script that builds it."""
     files = to_cpp(program_of(config))
     sources = sorted(name for name in files if name.endswith(".cpp"))
     shims = {f"shim/{path.name}": path.read_text() for path in sorted((HLS / "shim").glob("*.h"))}
-    return files | support_files() | shims | {"vitis.tcl": vitis_tcl("engine", part, clock_mhz, sources)}
+    return files | support_files() | shims | {"vitis.tcl": vitis_tcl("engine", part, config.clock_mhz, sources)}
 
 
-def emit(plan: Plan, cycles: Cycles, part: str, clock_mhz: float) -> dict[str, bytes]:
+def emit(plan: Plan, cycles: Cycles, part: str) -> dict[str, bytes]:
     """Return the files of a design by relative path."""
     files: dict[str, bytes] = {}
     for name, text in rtl_files(plan.config).items():
         files[f"rtl/{name}"] = text.encode()
     files["rtl/engine_registers.h"] = c_header().encode()
-    for name, text in hls_files(plan.config, part, clock_mhz).items():
+    for name, text in hls_files(plan.config, part).items():
         files[f"hls/{name}"] = text.encode()
     files[IMAGE] = plan.external_image
     files["memory/map.json"] = to_json(memory_map(plan))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import ClassVar
 
 import msgspec
@@ -24,9 +24,9 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EngineManifest(Manifest, frozen=True, kw_only=True, tag="fpga"):
-    """`engine`: the sizes that the engine was generated with."""
+    """`engine`: the sizes and the clock that the engine was generated with."""
 
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
     REQUIRED: ClassVar[tuple[str, ...]] = ("rtl/engine_top.v", IMAGE, "checkpoints/passes.npz", PLAN)
 
     engine: dict[str, int]
@@ -34,9 +34,11 @@ class EngineManifest(Manifest, frozen=True, kw_only=True, tag="fpga"):
     memory_bytes: int
 
     def config(self) -> EngineConfig:
-        """Return the engine, which is its board's. CompileError U023 for another, T001 for an unknown board."""
-        config = EngineConfig.from_table(dict(load_supported(self.target).engine))
-        if self.engine != asdict(config):
+        """Return the engine, which is its board's at the clock that was asked for. CompileError U023 for another, T001 for an
+        unknown board."""
+        board, clock_mhz = EngineConfig.of_board(load_supported(self.target)), self.engine.get("clock_mhz", 0)
+        config = replace(board, clock_mhz=clock_mhz)
+        if self.engine != asdict(config) or clock_mhz < 1:
             raise CompileError([damaged(MANIFEST, f"its engine is not the one of {plain(self.target)}")])
         return config
 

@@ -121,6 +121,17 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowestChain:
+    """The slowest chain between two registers of a process of an engine, by a table of delays, setup and clock uncertainty
+    included. where: the source line of its slowest part; path: what it goes through, one after the other."""
+
+    process: str
+    ns: float
+    where: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Simulation:
     """Speed of the simulator; build_seconds is 0 for a cached build."""
 
@@ -317,6 +328,7 @@ class Report:
     clock_mhz: float | None = None
     latency_ms: float | None = None
     resources: Resources = Resources()
+    chains: tuple[SlowestChain, ...] = ()
     products_per_dsp_per_cycle: float | None = None
     simulation: Simulation = Simulation()
     stages: tuple[StageTime, ...] = ()

@@ -185,6 +185,10 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         if self.kind == "cpu" and not self.cpu and self.name != HOST:
             raise ValueError(f"{self.name}: a CPU board needs a table cpu")
 
+    def at_clock(self, clock_mhz: float | None) -> Device:
+        """Return the board at another clock; None: at its own."""
+        return self if clock_mhz is None else msgspec.structs.replace(self, clock_mhz=float(clock_mhz))
+
     def sources_of(self, field: str) -> str:
         """Return the documents of a field and of its parts."""
         return "; ".join(text for key, text in self.source.items() if key == field or key.startswith(f"{field}."))

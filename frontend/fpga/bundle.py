@@ -68,7 +68,7 @@ class FpgaBundle(Bundle[EngineManifest]):
         if wave is not None:
             check_file(wave, {Path(images): "data"} if isinstance(images, (str, Path)) else {})
         inputs = self.first_samples(images, samples)
-        timing = parse_memory(memory, load(self.manifest.target))
+        timing = parse_memory(memory, load(self.manifest.target).at_clock(self.plan.config.clock_mhz))
         with reading(self.directory):  # another compilation may have taken the place since
             read_manifest(self.directory, EngineManifest).check_plan(self.plan)
             rtl = rtl_sources(self)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgewright.frontend.options import Options
 from edgewright.frontend.target import Prepared
 from edgewright.hw.board_memory import memory_of_board
-from edgewright.hw.cost import Cycles, resources_of
+from edgewright.hw.cost import Cycles, chains_of, resources_of
 from edgewright.hw.plan import Plan, Step
 from edgewright.passes import results
 
@@ -34,6 +34,9 @@ def compiled_report(
         cycles=results.Cycles(predicted=cycles.total),
         memory=memory,
         resources=resources,
+        chains=tuple(
+            results.SlowestChain(chain.process, round(chain.ns, 2), chain.where, str(chain)) for chain in chains_of(plan.config)
+        ),
         operations=predicted_operations(plan, cycles),
         memory_map=tuple(
             results.MemoryRange(region.name, region.kind, region.address, region.size_bytes) for region in plan.regions

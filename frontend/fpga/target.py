@@ -16,7 +16,7 @@ from edgewright.frontend.target import Prepared, Target
 from edgewright.frontend.trial import quantised_on_random
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.board_memory import memory_of_board
-from edgewright.hw.cost import Cycles, predict_cycles
+from edgewright.hw.cost import Cycles, check_clock, predict_cycles
 from edgewright.hw.emit import emit
 from edgewright.hw.manifest import EngineManifest, Program
 from edgewright.hw.plan import Plan, plan
@@ -28,6 +28,7 @@ from edgewright.passes.results import MemoryUsed, Snapshot
 from edgewright.targets.device import Device, load
 
 _DIGITS = 6
+SLOWEST_MHZ, FASTEST_MHZ = 10, 1000
 
 
 class FpgaTarget:
@@ -41,13 +42,25 @@ class FpgaTarget:
             message = f"the engine of '{device.name}' computes in int8 only"
             because, help_text = f"{options.precision} was asked for", "use --precision int8, or a CPU target"
             fail("T003", message, "--precision", because, help_text, Exit.USAGE)
+        if options.clock is not None and not SLOWEST_MHZ <= options.clock <= FASTEST_MHZ:
+            fail(
+                "U037",
+                f"{options.clock} MHz is not a clock for '{device.name}'",
+                "--clock",
+                f"an engine is made for {SLOWEST_MHZ} to {FASTEST_MHZ} MHz",
+                f"omit it for the board's {device.clock_mhz:g} MHz, or ask for less",
+                Exit.USAGE,
+            )
+        check_clock(EngineConfig.of_board(device.at_clock(options.clock)))
 
     def has_rms_norm(self, options: Options) -> bool:
         return False
 
     def build(self, prepared: Prepared, options: Options) -> FpgaBundle:
-        graph, device, clock = prepared.graph, prepared.device, prepared.clock
-        config, memory = EngineConfig.from_table(dict(device.engine)), memory_of_board(device)
+        device = prepared.device.at_clock(options.clock)
+        prepared = replace(prepared, device=device)
+        graph, clock = prepared.graph, prepared.clock
+        config, memory = EngineConfig.of_board(device), memory_of_board(device)
         with clock.stage("plan"):
             if options.starts_by("plan"):
                 planned = plan(graph, config)
@@ -56,8 +69,7 @@ class FpgaTarget:
                 planned, cycles = stored_plan(prepared.previous, graph, config)
             check_fit(planned, device)
         with clock.stage("emit"):
-            assert device.clock_mhz is not None
-            files = prepared.files | {PLAN: store(planned, cycles)} | emit(planned, cycles, device.part, device.clock_mhz)
+            files = prepared.files | {PLAN: store(planned, cycles)} | emit(planned, cycles, device.part)
             manifest = EngineManifest(
                 format=EngineManifest.FORMAT,
                 edgewright=__version__,
@@ -89,7 +101,7 @@ class FpgaTarget:
 def _planned(graph: Graph, board: str) -> tuple[Plan, Cycles]:
     """Return the plan of an integer graph for a board, with its cycles behind the board's memory."""
     device = load(board)
-    planned = plan(graph, EngineConfig.from_table(dict(device.engine)))
+    planned = plan(graph, EngineConfig.of_board(device))
     return planned, predict_cycles(planned, memory_of_board(device))
 
 

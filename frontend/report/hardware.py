@@ -98,6 +98,19 @@ def resource_sections(report: Report) -> tuple[Section, ...]:
     return (section("resources", Plot(hardware_plots.resources(resources), caption), table),)
 
 
+def clock_sections(report: Report) -> tuple[Section, ...]:
+    """The slowest chain of each process beside the target clock's period."""
+    if not report.chains or not report.clock_mhz:
+        return ()
+    period = 1000 / report.clock_mhz
+    rows = [(chain.process, f"{chain.ns:.2f}", f"{period - chain.ns:.2f}", chain.where, chain.path) for chain in report.chains]
+    columns = ("process", "ns", "ns to spare", "source line", "from register to register")
+    table = Table(columns, rows, text=(3, 4), fold=f"All {len(rows)} processes", wraps=True)
+    slowest = report.chains[0]
+    text = words("clock.slowest", process=slowest.process, ns=f"{slowest.ns:.2f}", period=f"{period:.2f}")
+    return (section("clock", text, table),)
+
+
 def roofline_sections(report: Report) -> tuple[Section, ...]:
     """Which operations wait for the array and which for external memory."""
     svg = hardware_plots.roofline(report.operations, report.roofline)

@@ -32,6 +32,7 @@ SECTIONS = (
     quality.noise_sections,
     hardware.cycles_sections,
     hardware.resource_sections,
+    hardware.clock_sections,
     hardware.roofline_sections,
     hardware.memory_sections,
     processor.artifact_sections,

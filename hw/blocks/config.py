@@ -1,10 +1,11 @@
-"""Sizes of one engine: fixed when a bitstream is made, and therefore shared by every model on a board."""
+"""Sizes and clock of one engine: fixed when a bitstream is made, and therefore shared by every model on a board."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from edgewright.hw.kernel.types import WORD_BYTES
+from edgewright.targets.device import Device
 
 
 def address_bits(depth: int) -> int:
@@ -21,7 +22,8 @@ class EngineConfig:
     reader of memory keeps that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``outs`` int16 that are read
     ahead of the sums, and that wait to be stored, because two words a row pass memory in twice the cycles that the array may
     take for it. ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``read_ahead``:
-    words that each read port asks for before they are taken, which have to cover the memory's latency.
+    words that each read port asks for before they are taken, which have to cover the memory's latency. ``clock_mhz``: the
+    clock whose period the stages of the pipelines are made for.
     """
 
     tokens: int = 12
@@ -44,6 +46,7 @@ class EngineConfig:
     completions: int = 2048
     residual_rows: int = 2048
     result_rows: int = 4096
+    clock_mhz: int = 300
 
     def __post_init__(self) -> None:
         if self.outs != self.word_bytes or self.ins != self.word_bytes:
@@ -89,6 +92,17 @@ class EngineConfig:
     def norm_lanes(self) -> int:
         """Channels that LayerNorm reads per cycle: the int16 values of a word."""
         return self.word_bytes // 2
+
+    @property
+    def period_ns(self) -> float:
+        """The time of a cycle."""
+        return 1000 / self.clock_mhz
+
+    @classmethod
+    def of_board(cls, device: Device) -> EngineConfig:
+        """Build from a board file: its ``[engine]`` table and its clock. ValueError: unknown keys."""
+        assert device.clock_mhz is not None
+        return replace(cls.from_table(dict(device.engine)), clock_mhz=round(device.clock_mhz))
 
     @classmethod
     def from_table(cls, table: dict[str, int]) -> EngineConfig:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgewright.hw.kernel import StructValue, Value, bits, first, last, select
+from edgewright.hw.kernel import StructValue, Value, bits, first, select
 
 
 def count(blocks: int, *, attention: bool = False) -> int:
@@ -20,7 +20,7 @@ def count(blocks: int, *, attention: bool = False) -> int:
 def reads_rows(c: StructValue, j: Value) -> Value:
     """Return whether job ``j`` multiplies rows: a linear product or scores (1), rather than values (0)."""
     odd = bits(j, 0, 0)
-    rows: Value = ~c.attention | first(j) | (~odd & (j + 2 != c.n_jobs)) | ((j == 1) & ~last(j))
+    rows: Value = (~c.attention | first(j)) | select(odd, j == c.odd_scores, j != c.last_even)
     return rows
 
 

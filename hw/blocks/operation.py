@@ -98,6 +98,8 @@ FIELDS: dict[str, Int] = {
     "norm_shift": u(6),
     # --- products: job 0 is a linear product or the scores, job 1 the values
     "n_jobs": u(13),
+    "last_even": u(13),  # of attention: the last even job, which is of values unless it is the first
+    "odd_scores": u(13),  # the only odd job of scores; n_jobs where there is none
     "outs0": u(12),
     "depth0": u(9),
     "outs1": u(12),
@@ -177,13 +179,37 @@ Fetch = command(
 )
 Route = command("Route", "act_words", "norm")
 Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm_shift")
-Fill = command("Fill", "n_jobs", "attention", "norm", "ones", "patch", "straddle", "n_tokens", "depth0", "depth1")
+Fill = command(
+    "Fill",
+    "n_jobs",
+    "last_even",
+    "odd_scores",
+    "attention",
+    "norm",
+    "ones",
+    "patch",
+    "straddle",
+    "n_tokens",
+    "depth0",
+    "depth1",
+)
 WeightFeed = command("WeightFeed", "n_jobs", "outs0", "depth0")
 OperandFeed = command(
-    "OperandFeed", "opd_heads", "head_tiles", "n_jobs", "attention", "outs0", "depth0", "outs1", "depth1", "base1"
+    "OperandFeed",
+    "opd_heads",
+    "head_tiles",
+    "n_jobs",
+    "last_even",
+    "odd_scores",
+    "attention",
+    "outs0",
+    "depth0",
+    "outs1",
+    "depth1",
+    "base1",
 )
 OffsetFeed = command("OffsetFeed", "opd_heads", "head_tiles", "n_blocks", "out_tiles", "value_blocks")
-Product = command("Product", "n_jobs", "computed", "attention", "outs0", "depth0", "outs1", "depth1")
+Product = command("Product", "n_jobs", "last_even", "odd_scores", "computed", "attention", "outs0", "depth0", "outs1", "depth1")
 Softmax = command("Softmax", "n_blocks", "outs0", "outs1", "n_keys", "score_multiplier", "score_shift")
 Finish = command(
     "Finish",

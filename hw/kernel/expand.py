@@ -44,12 +44,36 @@ class Rewriter:
             simplified = self.view(op, args[0], type_)
             if simplified is not None:
                 return simplified
+        if isinstance(op, ir.Mul) and (shifted := self.shifts(args, type_)) is not None:
+            return shifted
         key = (op, args, type_)
         if key not in self.known:
             self.known[key] = ir.Node(op, args, type_, self.where)
             if label and self.label:
                 self.names[self.known[key]] = f"{self.label}_{label}"
         return self.known[key]
+
+    def shifts(self, args: tuple[ir.Node, ...], type_: Leaf) -> ir.Node | None:
+        """Return a product with a constant of at most two signed digits as a shift, or as a sum or difference of two; 12 and
+        127 are such constants."""
+        x, factor = args if isinstance(args[1].op, ir.Const) else args[::-1]
+        assert not isinstance(x.type, Struct)
+        if not isinstance(factor.op, ir.Const) or shape_of(x.type) != shape_of(type_) or len(set(factor.op.values)) > 1:
+            return None
+        digits = signed_digits(factor.op.values[0])
+        e, bits = elem_of(x.type), elem_of(type_).bits
+        if len(digits) not in (1, 2) or digits[-1][1] < 0:
+            return None
+        first, *others = (
+            x if at == 0 else self.make(ir.Shl(at), (x,), leaf(Int(e.bits + at, e.signed), shape_of(type_)))
+            for at, _ in reversed(digits)
+        )
+        if not others:
+            return self.cast(first, elem_of(type_))
+        if digits[0][1] > 0:
+            return self.make(ir.Add(), (first, others[0]), type_)
+        signed = Int(bits if elem_of(type_).signed else bits + 1, True)
+        return self.cast(self.make(ir.Sub(), (first, others[0]), leaf(signed, shape_of(type_))), elem_of(type_))
 
     def view(self, op: ir.Strided, source: ir.Node, type_: Leaf) -> ir.Node | None:
         """Remove identities; merge a Strided of a Strided where the result is affine."""
@@ -171,6 +195,23 @@ class Rewriter:
         lower = self.cast(self.cast(total, i(PACK_SHIFT)), e, "lower")
         both = (self.part(lower, slice(None), None), self.part(upper, slice(None), None))
         return self.make(ir.Concat(1), both, leaf(e, (pairs, 2, outs)))
+
+
+def signed_digits(value: int) -> list[tuple[int, int]]:
+    """Return the fewest signed powers of two that add up to a value, as (exponent, sign), the lowest first; sums before
+    differences."""
+    if value > 0 and value.bit_count() <= 2:
+        return [(at, 1) for at in range(value.bit_length()) if value >> at & 1]
+    digits: list[tuple[int, int]] = []
+    at = 0
+    while value:
+        if value & 1:
+            sign = 2 - (value & 3)
+            digits.append((at, sign))
+            value -= sign
+        value >>= 1
+        at += 1
+    return digits
 
 
 def decided(kind: ir.CompareKind, a: ir.Node, b: ir.Node) -> bool | None:

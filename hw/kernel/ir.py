@@ -147,6 +147,13 @@ class Last(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Following(Op):
+    """A counter or loop flag of the outermost loop in its next iteration. Only the scheduler makes it."""
+
+    of: Counter | First | Last
+
+
+@dataclass(frozen=True, slots=True)
 class Command(Op):
     pass
 

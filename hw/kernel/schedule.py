@@ -1,187 +1,161 @@
 """Assign each node to a pipeline stage: operators are chained by their delay in nanoseconds within a target period.
 
-Stage 0 is issue. A node's value is available from stage `ready` on; a clocked node (product, load, running value) reads its
-operands in stage `start`. The delays are a rule of thumb for UltraScale+ with average routing; no tool here verifies them."""
+What decides issue (loop flags, predicates of reads and writes) is computed ahead of it, in stages that wait together, as many
+as the period asks for; `placement` says what the stages are, `delays` what things take, `chains` adds up what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.chains import Arrival, chains, driven_ns, flag_of, issued
+from edgewright.hw.kernel.delays import (
+    MARGIN_NS,
+    PERIOD_NS,
+    REGISTER_NS,
+    bits_of,
+    clocked_latency,
+    delay_ns,
+    is_multiplier,
+    output_ns,
+)
 from edgewright.hw.kernel.expand import ExpandedBody, expand_body
-from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, width
+from edgewright.hw.kernel.placement import SOURCES, Placement, control_part, steady_nodes
+from edgewright.hw.kernel.types import Int, Struct
 
-PERIOD_NS = 3.33
-MARGIN_NS = 0.4  # setup and clock uncertainty
-REGISTER_NS = 0.25  # clock to output
-EFFECT_NS = 0.4  # into a FIFO or memory
-READ_LATENCY = 2  # address register, data register
 ROUND_TRIP = 2  # cycles that a credit takes beyond the writer's stages
+MOST_EXTRA = 2
+"""Stages that are tried between what decides issue and issue."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSchedule:
-    """Stages of a process. Issue is stage 0; a token written in stage s is in the FIFO s + 1 cycles after issue."""
+    """Stages of a process, counted from issue: a token written in stage s is in the FIFO s + 1 cycles after it. ``lead``:
+    cycles from a command's arrival to the first issue."""
 
+    lead: int
     depth: int  # last stage that holds anything
     reads: dict[str, int]
     writes: dict[str, int]
     loads: dict[str, tuple[int, ...]]  # stage of the address, one per load
     stores: dict[str, int]
     register_bits: int
-    slowest_ns: float  # longest chain found, margin not included
-
-
-@dataclass(slots=True)
-class Placement:
-    """The stage of every node. `solid` nodes have a variable of their own; other Strideds are read through their source."""
-
-    body: ExpandedBody
-    order: list[ir.Node]
-    start: dict[ir.Node, int]
-    ready: dict[ir.Node, int]
-    solid: set[ir.Node]
-    until: dict[ir.Node, int] = field(default_factory=dict)  # last stage in which a solid node is used
-    reserve: dict[ir.Node, ir.Node | None] = field(default_factory=dict)  # Write -> control part of its predicate
-    slowest_ns: float = 0.0
-    depth: int = 0
-
-    def access(self, op: ir.Write | ir.Store | ir.Load) -> int:
-        """Return the stage in which the printed hardware does what ``op`` does: the last one, if there are several such
-        loads."""
-        return max(at for node, at in self.start.items() if node.op == op)
-
-
-def bits_of(node: ir.Node) -> int:
-    return width(node.type)
-
-
-def adder(bits: int) -> float:
-    return 0.3 + 0.02 * bits
-
-
-def is_multiplier(node: ir.Node) -> bool:
-    """Return whether a Mul uses a DSP (registered on both sides) rather than a few LUTs."""
-    if not isinstance(node.op, ir.Mul):
-        return False
-    a, b = (elem_of(x.type).bits for x in node.args)
-    for x in node.args:
-        if isinstance(x.op, ir.Const) and max(abs(v).bit_count() for v in x.op.values) <= 2:
-            return False
-    return a > 1 and b > 1 and a + b > 6
-
-
-def multiplier_latency(node: ir.Node) -> int:
-    """Return the registers after a product: one for 27 x 18 bits, more where several DSPs are joined."""
-    a, b = sorted((elem_of(x.type).bits + (not elem_of(x.type).signed) for x in node.args), reverse=True)
-    if a <= 27 and b <= 18:
-        return 1
-    tiles = -(-a // 26) * -(-b // 17)
-    return 2 if tiles <= 2 else 3 if tiles <= 4 else 4
-
-
-def delay_ns(node: ir.Node) -> float:
-    """Return the combinational delay of a node; for clocked nodes that of the logic before the register."""
-    op = node.op
-    if isinstance(
-        op, (ir.Const, ir.Strided, ir.Part, ir.Shl, ir.Shr, ir.Bits, ir.CatBits, ir.Concat, ir.Reinterpret, ir.Counter)
-    ):
-        return 0.0
-    bits = max((elem_of(n.type).bits for n in (*node.args, node) if not isinstance(n.type, Struct)), default=1)
-    if isinstance(op, (ir.Add, ir.Sub, ir.Neg)):
-        return adder(bits)
-    if isinstance(op, (ir.Min, ir.Max, ir.Abs)):
-        return adder(bits) + 0.25
-    if isinstance(op, ir.Compare):
-        return adder(bits) if op.kind not in ("eq", "ne") else 0.3 + 0.01 * bits
-    if isinstance(op, (ir.And, ir.Or, ir.Xor, ir.Select)):
-        return 0.25
-    if isinstance(op, ir.Not):
-        return 0.1
-    if isinstance(op, ir.Mul):
-        return 0.3 if min(elem_of(a.type).bits for a in node.args) == 1 else adder(bits) + 0.3
-    if isinstance(op, (ir.ShlBy, ir.ShrBy)):
-        return 0.2 + 0.2 * min(elem_of(node.args[1].type).bits, bits.bit_length())
-    if isinstance(op, ir.BitLength):
-        return 0.3 + 0.25 * bits.bit_length()
-    if isinstance(op, ir.Cast):
-        return 0.5 + 0.01 * bits if op.mode == "sat" else 0.0
-    if isinstance(op, ir.Index):
-        return 0.2 + 0.2 * (shape_of(node.args[0].type)[0] - 1).bit_length()
-    if isinstance(op, ir.Accumulate):
-        return adder(bits) + 0.25
-    if isinstance(op, (ir.ShiftIn, ir.Hold)):
-        return 0.2
-    if isinstance(op, (ir.Lookup, ir.Load, ir.Write, ir.Store)):
-        return EFFECT_NS
-    if isinstance(op, (ir.First, ir.Last, ir.Command, ir.Read)):
-        return 0.4
-    raise AssertionError(op)
-
-
-def clocked_latency(node: ir.Node) -> int:
-    """Return the number of registers inside a node, 0 for combinational ones."""
-    if isinstance(node.op, ir.STATE):
-        return 1
-    if isinstance(node.op, (ir.Load, ir.Lookup)):
-        return READ_LATENCY
-    if isinstance(node.op, ir.Read):
-        return 1 if node.op.guarded else 0
-    return multiplier_latency(node) if is_multiplier(node) else 0
-
-
-def control_part(when: ir.Node | None, join: Callable[[ir.Node, ir.Node], ir.Node]) -> ir.Node | None:
-    """Return the conjuncts of a predicate that are known at issue; None if there are none."""
-    if when is None:
-        return None
-    if ir.is_control(when):
-        return when
-    if isinstance(when.op, ir.And):
-        parts = [p for p in (control_part(a, join) for a in when.args) if p is not None]
-        return join(parts[0], parts[1]) if len(parts) == 2 else parts[0] if parts else None
-    return None
 
 
 def place(process: ir.Process, period_ns: float = PERIOD_NS) -> Placement:
-    """Schedule a process: each node as soon as possible, then widening nodes as late as possible."""
+    """Schedule a process with the fewest stages before issue that let every chain meet the period; if none do, the fastest."""
     body = expand_body(process)
+    best: tuple[float, Placement] | None = None
+    ahead = following_bounds(body)
+    most = 0 if process.command is None else 2 if ahead else 1
+    tried = [(extra, settles) for settles in range(most + 1) for extra in range(MOST_EXTRA + 1)]
+    for extra, settles in sorted(tried, key=sum):
+        found = placed(process, body, period_ns - MARGIN_NS, extra, settles)
+        slowest = chains(process, found)[0].ns
+        if slowest <= period_ns:
+            return found
+        if best is None or slowest < best[0]:
+            best = slowest, found
+    assert best is not None
+    return best[1]
+
+
+def placed(process: ir.Process, body: ExpandedBody, limit: float, extra: int, settles: int) -> Placement:
+    """Place each node as soon as possible, then widening nodes as late as possible. Issue is `extra` stages behind the first
+    in which all is known that decides it; `settles`: cycles that the nest waits for its command. `limit`: ns of a chain
+    without the margin."""
     reserve: dict[ir.Node, ir.Node | None] = {}
-    extra: list[ir.Node] = [b for b in body.bounds if isinstance(b, ir.Node)]
+    deciding: list[ir.Node] = []
+    following = following_bounds(body) if settles > 1 else {}
+    bounds = [following.get(level, b) for level, b in enumerate(body.bounds) if isinstance(b, ir.Node)]
     for effect in body.effects:
         if isinstance(effect.op, ir.Write):
             part = control_part(ir.write_parts(effect).when, lambda a, b: ir.Node(ir.And(), (a, b), Int(1, False), a.where))
             reserve[effect] = part
-            extra += [part] if part is not None else []
+            deciding += [part] if part is not None else []
         elif isinstance(effect.op, ir.Read):
-            extra += effect.args
+            deciding += effect.args
         elif isinstance(effect.op, ir.Load):
-            extra += effect.args[1:]
+            deciding += effect.args[1:]
         elif isinstance(effect.op, ir.Store) and effect.op.buffer.ring:
-            extra += [when for when in (ir.store_parts(effect).when,) if when is not None]
-    pinned = set(ir.topological(extra))
-    order = ir.topological([*extra, *body.effects])
-    limit = period_ns - MARGIN_NS
-    stages = Placement(body, order, {}, {}, set(), reserve=reserve)
-    begin: dict[ir.Node, float] = {}
-    end: dict[ir.Node, float] = {}
+            deciding += [when for when in (ir.store_parts(effect).when,) if when is not None]
+    order = ir.topological([*bounds, *deciding, *body.effects])
+    stages = Placement(body, order, {}, {}, set(), reserve=reserve, steady=steady_nodes(order))
+    stages.settles, stages.following = settles, following
+    work = Placing(process, stages, limit)
+    for node in ir.topological(bounds):
+        work.put(node, late=False)
+    for node in ir.topological(deciding):
+        work.put(node)
+    stages.issue = max([0, *(stages.ready[n] for n in deciding)]) + extra
+    work.issued_ns = issued(process, stages).ns
     for node in order:
-        sources = [a for a in node.args if not isinstance(a.op, ir.Const)]
-        s, t = max(((stages.ready[a], end[a]) for a in sources), default=(0, 0.0))
-        if isinstance(node.op, ir.Read):
-            s, t = 0, 0.0
-        d = delay_ns(node)
-        latency = clocked_latency(node)
-        late = (t > REGISTER_NS and t + d > limit) or (is_multiplier(node) and t > REGISTER_NS)
-        if late and node not in pinned:
-            s, t = s + 1, REGISTER_NS
-        stages.start[node], begin[node] = s, t
-        stages.slowest_ns = max(stages.slowest_ns, t + (0 if is_multiplier(node) else d))
-        stages.ready[node], end[node] = (s + latency, REGISTER_NS) if latency else (s, min(t + d, limit))
-    delay_widening(stages, begin, end, pinned, limit)
+        work.put(node)
+    stages.wires = {n for n in stages.steady if not stages.ready[n] and work.end[n] <= REGISTER_NS}
+    delay_widening(stages, work.begin, work.end, set(ir.topological([*bounds, *deciding])), limit)
     choose_solid(stages)
-    stages.depth = max([0, *stages.start.values(), *stages.ready.values()])
+    stages.depth = max([stages.issue, *stages.start.values(), *stages.ready.values()])
     return stages
+
+
+def following_bounds(body: ExpandedBody) -> dict[int, ir.Node]:
+    """Return by loop the bounds that follow from counter and flags of the outermost loop, as they are in its next iteration."""
+    found: dict[int, ir.Node] = {}
+    made: dict[ir.Op, ir.Node] = {}
+    new: dict[ir.Node, ir.Node] = {}
+    for level, bound in enumerate(body.bounds):
+        if not isinstance(bound, ir.Node):
+            continue
+        nodes = ir.topological([bound])
+        loops = {n.op.loop for n in nodes if isinstance(n.op, (ir.Counter, ir.First, ir.Last))}
+        if loops != {0}:
+            continue
+        for node in nodes:
+            args = tuple(new[a] for a in node.args)
+            if isinstance(node.op, (ir.Counter, ir.First, ir.Last)):
+                new[node] = made.setdefault(node.op, ir.Node(ir.Following(node.op), (), node.type, node.where))
+            else:
+                new[node] = new.get(node) or (node if args == node.args else replace(node, args=args))
+        found[level] = new[bound]
+    return found
+
+
+@dataclass(slots=True)
+class Placing:
+    """Nodes put into stages one after the other; `begin` and `end`: when in its stage a node works."""
+
+    process: ir.Process
+    stages: Placement
+    limit: float
+    issued_ns: float = 0.0
+    begin: dict[ir.Node, float] = field(default_factory=dict)
+    end: dict[ir.Node, float] = field(default_factory=dict)
+
+    def put(self, node: ir.Node, late: bool = True) -> None:
+        """Put a node into the first stage in which it fits; without `late` into that of its operands. Nothing happens where it
+        has one."""
+        stages, op = self.stages, node.op
+        if node in self.end:
+            return
+        s, t = max(((stages.ready[a], self.end[a]) for a in node.args if not isinstance(a.op, ir.Const)), default=(0, 0.0))
+        d, latency, multiplies = delay_ns(node), clocked_latency(node), is_multiplier(node)
+        if isinstance(op, SOURCES):
+            known = Arrival(0.0, ())
+            if isinstance(op, ir.Last) and (bound := stages.bound(op.loop)) is not None:
+                known = Arrival(REGISTER_NS if op.loop in stages.following else self.end[bound], ())
+            s, t, d = 0, flag_of(self.process, stages, op, known).ns, 0.0
+        elif isinstance(op, ir.Read):
+            s, t, d = stages.issue, REGISTER_NS, 0.0
+        elif isinstance(op, (*ir.STATE, ir.Write, ir.Store, ir.Load)):
+            if s < stages.issue:
+                s, t = stages.issue, REGISTER_NS
+            if s == stages.issue and self.issued_ns + driven_ns(node) > self.limit:
+                s, t = s + 1, REGISTER_NS
+        if late and not isinstance(op, (*SOURCES, ir.Read)) and t > REGISTER_NS and (multiplies or t + d > self.limit):
+            s, t = s + 1, REGISTER_NS
+        stages.start[node], self.begin[node] = s, t
+        stages.ready[node] = s + latency
+        self.end[node] = output_ns(node) if latency else t + d
 
 
 def place_all(program: ir.Program, period_ns: float = PERIOD_NS) -> dict[str, Placement]:
@@ -194,8 +168,8 @@ def entries(channel: ir.Channel, placements: dict[str, Placement]) -> int:
     if channel.slack is not None:
         return channel.depth + channel.slack
     writer = placements.get(channel.writer or "")
-    stage = 0 if writer is None else max(at for node, at in writer.start.items() if writes(node, channel))
-    return channel.depth + stage + ROUND_TRIP
+    stages = 0 if writer is None else max(at for node, at in writer.start.items() if writes(node, channel)) - writer.issue
+    return channel.depth + stages + ROUND_TRIP
 
 
 def writes(node: ir.Node, channel: ir.Channel) -> bool:
@@ -291,16 +265,16 @@ def summarise(stages: Placement) -> ProcessSchedule:
     loads: dict[str, tuple[int, ...]] = {}
     stores: dict[str, int] = {}
     for node in stages.body.effects:
-        op = node.op
+        op, at = node.op, stages.start[node] - stages.issue
         if isinstance(op, ir.Read):
-            reads[op.channel.name] = 0
+            reads[op.channel.name] = at
         elif isinstance(op, ir.Write):
-            writes[op.channel.name] = stages.start[node]
+            writes[op.channel.name] = at
         elif isinstance(op, ir.Load):
-            loads[op.buffer.name] = (*loads.get(op.buffer.name, ()), stages.start[node])
+            loads[op.buffer.name] = (*loads.get(op.buffer.name, ()), at)
         elif isinstance(op, ir.Store):
-            stores[op.buffer.name] = stages.start[node]
-    return ProcessSchedule(stages.depth, reads, writes, loads, stores, register_bits(stages), round(stages.slowest_ns, 3))
+            stores[op.buffer.name] = at
+    return ProcessSchedule(stages.lead, stages.depth - stages.issue, reads, writes, loads, stores, register_bits(stages))
 
 
 def schedule(process: ir.Process, period_ns: float = PERIOD_NS) -> ProcessSchedule:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgewright.hw.kernel import axi, ir
-from edgewright.hw.kernel.schedule import PERIOD_NS, entries, place_all
+from edgewright.hw.kernel.delays import PERIOD_NS
+from edgewright.hw.kernel.schedule import entries, place_all
 from edgewright.hw.kernel.sv_process import ProcessPrinter, address_bits, lanes_of, ports_of
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.trace import Block

@@ -8,13 +8,19 @@ from dataclasses import dataclass, field
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import Affine, affine, aligned, flat
-from edgewright.hw.kernel.schedule import READ_LATENCY, Placement, clocked_latency, is_multiplier
+from edgewright.hw.kernel.delays import FAN_OUT, READ_LATENCY, bits_of, clocked_latency, is_multiplier
+from edgewright.hw.kernel.placement import Placement
 from edgewright.hw.kernel.sv_expr import Operand, declare, digits, expression, extend, literal
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import Int, Leaf, Struct, Type, elem_of, leaf, leaves, shape_of, size_of, union, width
 
 Index = tuple[Affine, ...]
 INDENT = "  "
+
+
+def fanned(loads: int) -> str:
+    """Return what stands before a signal that drives so much: synthesis makes copies of its register or gate."""
+    return f"(* max_fanout = {FAN_OUT} *) " if loads > FAN_OUT else ""
 
 
 Segment = tuple[tuple[int, ...], list[str]]  # loops over a shape, and what is in them
@@ -27,6 +33,7 @@ class PrintedStage:
 
     groups: list[list[Segment]] = field(default_factory=list)
     registers: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)  # registers that wait for issue
     checks: list[Segment] = field(default_factory=list)
 
     def add(self, shape: tuple[int, ...], lines: Iterable[str]) -> None:
@@ -70,6 +77,12 @@ class DataPath:
         self.names_of_roms: dict[str, str] = {}
         self.load_data: dict[ir.Node, tuple[str, int]] = {}  # packed port and first read port of a Load
         self.data_of: dict[ir.Node, str] = {}  # packed token of a Read or Command
+        self.loads: dict[tuple[ir.Node, int], int] = {}  # bits that a flag selects in a stage
+        for node in stages.order:
+            for a in node.args:
+                if a.type == Int(1, False):
+                    used = a, stages.start[node]
+                    self.loads[used] = max(self.loads.get(used, 1), bits_of(node))
 
     # names -----------------------------------------------------------------------------------------------------------
 
@@ -101,14 +114,23 @@ class DataPath:
             have -= 1
             assert have >= self.stages.ready[node], (node, stage)
         for s in range(have + 1, stage + 1):
+            settled = node in self.stages.wires or s > self.stages.ready[node] + 1
+            if s <= self.stages.issue and node in self.stages.steady and settled:
+                self.at[node, s] = self.at[node, s - 1]  # the command stays until its last iteration has issued
+                continue
             self.at[node, s] = self.symbols.claim(f"{self.base[node]}_s{s}")
-            self.declare(node.type, self.at[node, s])
-            self.printed[s].registers.append(f"{self.at[node, s]} <= {self.at[node, s - 1]};")
+            self.declare(node.type, self.at[node, s], fanned(self.loads.get((node, s), 1)))
+            self.register(node, s, f"{self.at[node, s]} <= {self.at[node, s - 1]};")
         return self.at[node, stage]
 
-    def declare(self, type_: Type, name: str) -> None:
+    def register(self, node: ir.Node, stage: int, line: str) -> None:
+        """Print a register of a node's value into a stage; up to issue all that changes with the iteration waits."""
+        waits = stage <= self.stages.issue and node not in self.stages.steady
+        (self.printed[stage].waiting if waits else self.printed[stage].registers).append(line)
+
+    def declare(self, type_: Type, name: str, attribute: str = "") -> None:
         assert not isinstance(type_, Struct)
-        self.declarations.append(declare(type_, name))
+        self.declarations.append(attribute + declare(type_, name))
 
     # operands --------------------------------------------------------------------------------------------------------
 
@@ -213,9 +235,9 @@ class DataPath:
         for s in range(1, latency):
             after = self.symbols.claim(f"{name}_m{s}")
             self.declare(node.type, after)
-            self.printed[start + s].registers.append(f"{after} <= {before};")
+            self.register(node, start + s, f"{after} <= {before};")
             before = after
-        self.printed[start + latency].registers.append(f"{name} <= {before};")
+        self.register(node, start + latency, f"{name} <= {before};")
 
     def state(self, node: ir.Node, stage: PrintedStage, start: int, index: Index, subscript: str) -> None:
         name, op, shape, e = self.base[node], node.op, shape_of(node.type), elem_of(node.type)
@@ -252,7 +274,8 @@ class DataPath:
         self.printed[start + 1].registers.append(f"if ({enable}) {name} <= {after};")
 
     def valid(self, stage: int) -> str:
-        return "issue" if stage == 0 else f"valid_q[{stage}]"
+        after = stage - self.stages.issue
+        return f"valid_q[{after}]" if after else "issue"
 
     def concat(self, node: ir.Node, stage: PrintedStage, start: int) -> None:
         assert isinstance(node.op, ir.Concat)
@@ -349,16 +372,17 @@ class DataPath:
         name, lanes = self.base[node], shape_of(at.type)
         index = self.index_vars(lanes)
         bits = max(1, (len(op.rom.values) - 1).bit_length())
-        address, data = self.symbols.claim(f"{name}_address"), self.symbols.claim(f"{name}_data")
+        address, data, out = (self.symbols.claim(f"{name}_{what}") for what in ("address", "data", "out_q"))
         source, word = Int(bits, False), Int(width(op.rom.type), False)
         self.declarations.append(declare(leaf(source, lanes), f"{address}, {address}_q"))
-        self.declarations.append(declare(leaf(word, lanes), f"{data}, {data}_q"))
+        self.declarations.append(declare(leaf(word, lanes), f"{data}, {data}_q, {out}"))
         subscript = "".join(f"[{i}]" for i in index)
         stage.add(lanes, [f"{address}{subscript} = {self.operand(at, start, index).to(source)};"])
-        self.printed[start + 1].registers.append(f"{address}_q <= {address};")
+        self.register(node, start + 1, f"{address}_q <= {address};")
         self.printed[start + 1].add(lanes, [f"{data}{subscript} = {rom}[{address}_q{subscript}];"])
-        self.printed[start + READ_LATENCY].registers.append(f"{data}_q <= {data};")
-        sources = [f"{data}_q[{lane}]" for lane in range(lanes[0])] if lanes else [f"{data}_q"]
+        self.register(node, start + 2, f"{data}_q <= {data};")
+        self.register(node, start + READ_LATENCY, f"{out} <= {data}_q;")
+        sources = [f"{out}[{lane}]" for lane in range(lanes[0])] if lanes else [out]
         assert not isinstance(node.type, Struct)
         self.unpack_lanes(node.type, lanes, name, sources, self.printed[start + READ_LATENCY])
 
@@ -387,7 +411,7 @@ class DataPath:
         return self.names_of_roms[rom.name]
 
 
-CONTROL = (ir.Counter, ir.First, ir.Last)
+CONTROL = (ir.Counter, ir.First, ir.Last, ir.Following)
 
 
 def np_unravel(position: int, shape: tuple[int, ...]) -> list[int]:

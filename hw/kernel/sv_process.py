@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import Affine
-from edgewright.hw.kernel.nest import depends_on
-from edgewright.hw.kernel.schedule import Placement
+from edgewright.hw.kernel.delays import bits_of
+from edgewright.hw.kernel.placement import Placement
 from edgewright.hw.kernel.sv_expr import literal
-from edgewright.hw.kernel.sv_nodes import DataPath, PrintedStage
+from edgewright.hw.kernel.sv_nest import RESERVED, NestPrinter
+from edgewright.hw.kernel.sv_nodes import DataPath, PrintedStage, fanned
 from edgewright.hw.kernel.symbols import Symbols
-from edgewright.hw.kernel.types import Int, elem_of, leaves, of_range, shape_of, size_of, width
+from edgewright.hw.kernel.types import Int, leaves, of_range, shape_of, size_of, width
 
 RELEASE_DELAY = 1  # cycles from a bank's last address to its release
 
@@ -46,7 +47,7 @@ class ProcessPrinter:
     def __init__(self, process: ir.Process, stages: Placement, module: str, credits: dict[ir.Channel, int]) -> None:
         self.process, self.stages, self.module, self.credits = process, stages, module, credits
         self.symbols = Symbols()
-        for name in ("clk_i", "rst_ni", "issue", "step", "skip", "started", "valid_q", "ending"):
+        for name in ("clk_i", "rst_ni", "valid_q", *RESERVED):
             self.symbols.claim(name)
         self.effects = stages.body.effects
         self.reads = [n for n in self.effects if isinstance(n.op, ir.Read)]
@@ -66,12 +67,12 @@ class ProcessPrinter:
         for name in loop_names:
             self.symbols.claim(name)
         self.path = DataPath(self.process, self.stages, self.symbols, loop_names)
-        fixed = self.counters()
-        self.path.name_all(fixed)
+        self.nest = NestPrinter(self.process, self.stages, self.symbols)
+        self.path.name_all(self.nest.fixed())
         self.sources()
         for node in self.stages.order:
             self.path.print_node(node)
-        self.nest()
+        self.nest.print(self.path)
         self.issue()
         self.valids()
         for node in self.writes:
@@ -86,7 +87,7 @@ class ProcessPrinter:
         streams += [n.op.channel for n in self.reads if isinstance(n.op, ir.Read)]
         for c in streams:
             self.port("input", f"{c.name}_valid_i")
-            self.port("output", f"{c.name}_ready_o")
+            self.port("output", f"{c.name}_ready_o", attribute=fanned(width(c.type)))
             self.port("input", f"{c.name}_data_i", width(c.type))
         for node in self.writes:
             assert isinstance(node.op, ir.Write)
@@ -116,31 +117,12 @@ class ProcessPrinter:
                 self.port("input", f"{b}_data_i", width(lock.buffer.type), count)
                 self.port("output", f"{b}_release_o")
 
-    def port(self, direction: str, name: str, bits: int | None = None, count: int | None = None) -> None:
+    def port(self, direction: str, name: str, bits: int | None = None, count: int | None = None, attribute: str = "") -> None:
         lead = f"[{count - 1}:0]" if count is not None else ""
         span = f"{lead}[{bits - 1}:0] " if bits is not None else ""
-        self.ports.append(f"{direction:6} logic {span}{self.symbols.claim(name)}")
+        self.ports.append(f"{attribute}{direction:6} logic {span}{self.symbols.claim(name)}")
 
     # control ---------------------------------------------------------------------------------------------------------
-
-    def counters(self) -> dict[ir.Node, str]:
-        """Claim the names of counters and flags, before those of values."""
-        self.counter: list[str] = []
-        self.last: list[str] = []
-        self.first: list[str] = []
-        for name in self.levels:
-            self.counter.append(self.symbols.claim(f"{name}_q"))
-            self.last.append(self.symbols.claim(f"last_{name}"))
-            self.first.append(self.symbols.claim(f"first_{name}"))
-        fixed: dict[ir.Node, str] = {}
-        for node in self.stages.order:
-            if isinstance(node.op, ir.Counter):
-                fixed[node] = self.counter[node.op.loop]
-            elif isinstance(node.op, ir.Last):
-                fixed[node] = self.last[node.op.loop]
-            elif isinstance(node.op, ir.First):
-                fixed[node] = self.first[node.op.loop]
-        return fixed
 
     def sources(self) -> None:
         """Name the packed data of each token and element: a port, or a register that holds it where the read is guarded."""
@@ -157,7 +139,7 @@ class ProcessPrinter:
                     if node.op.absent:
                         self.path.resets.append(f"if (!rst_ni) {held} <= '0;\nelse {take}")
                     else:
-                        self.path.printed[1].registers.append(take)
+                        self.path.printed[self.stages.issue + 1].registers.append(take)
                     data = held
                 self.path.data_of[node] = data
             elif isinstance(node.op, ir.Load):
@@ -166,75 +148,15 @@ class ProcessPrinter:
                     ports_of(self.effects, node.op.buffer).first[node],
                 )
 
-    def nest(self) -> None:
-        """Print the counters of the nest; a bound of 0 skips the loops inside."""
-        out, loops = self.lines, self.process.loops
-        zero: list[str] = []
-        bits: list[int] = []
-        dynamic = [isinstance(b, ir.Node) or b == 0 for b in self.stages.body.bounds]
-        self.zeros: list[str] = []
-        for level, loop in enumerate(loops):
-            e = elem_of(loop.counter.type)
-            bits.append(e.bits)
-            out.append(f"logic [{e.bits - 1}:0] {self.counter[level]};")
-            out.append(f"logic {self.first[level]}, {self.last[level]};")
-            bound = self.stages.body.bounds[level]
-            if isinstance(bound, ir.Node):
-                b = self.path.operand(bound, 0, ())
-                wide = Int(max(b.e.bits, e.bits) + 1, False)
-                self.tail.append(
-                    f"assign {self.last[level]} = {wide.bits}'({self.counter[level]}) + {literal(1, wide)} == {b.to(wide)};"
-                )
-                self.zeros.append(f"({b.text} == {literal(0, b.e)})")
-            else:
-                self.tail.append(f"assign {self.last[level]} = {self.counter[level]} == {literal(max(0, bound - 1), e)};")
-                self.zeros.append("1'b1" if bound == 0 else "1'b0")
-            self.tail.append(f"assign {self.first[level]} = {self.counter[level]} == '0;")
-            if dynamic[level]:
-                zero.append(self.zeros[level])
-        # done[l]: nothing is left to do in loop l or inside an empty one
-        self.done = [self.symbols.claim(f"done_{name}") for name in self.levels]
-        self.carry = [self.symbols.claim(f"carry_{name}") for name in self.levels]
-        out.append(f"logic {', '.join(self.done)};")
-        out.append(f"logic {', '.join(self.carry)}, nest_end;")
-        self.symbols.claim("nest_end")
-        for level in range(len(loops)):
-            # an empty inner loop whose bound does not change in this one empties this one too
-            empties = [
-                self.zeros[k]
-                for k, bound in enumerate(self.stages.body.bounds)
-                if dynamic[k] and (k <= level or depends_on(bound) < level)
-            ]
-            self.tail.append(f"assign {self.done[level]} = {' || '.join([self.last[level], *empties])};")
-        for level in range(len(loops)):
-            inner = self.done[level + 1 :]
-            self.tail.append(f"assign {self.carry[level]} = {' && '.join(inner) if inner else chr(49) + chr(39) + 'b1'};")
-        self.tail.append(f"assign nest_end = {self.carry[0]} && {self.done[0]};")
-        self.skippable = bool(zero)
-        start = f"{self.process.command.name}_valid_i" if self.process.command is not None else "1'b1"
-        out.append("logic started, skip, issue, step;")
-        self.tail.append(f"assign started = {start};")
-        self.tail.append(f"assign skip = started && ({' || '.join(zero)});" if zero else "assign skip = 1'b0;")
-        self.tail.append("assign step = issue || skip;")
-        if self.process.command is not None:
-            self.tail.append(f"assign {self.process.command.name}_ready_o = step && nest_end;")
-        resets = "\n".join(f"    {name} <= '0;" for name in self.counter)
-        steps = "\n".join(
-            f"    if ({self.carry[level]}) {name} <= {self.done[level]} ? '0 : {name} + {literal(1, Int(bits[level], False))};"
-            for level, name in enumerate(self.counter)
-        )
-        self.flow.append(
-            f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) begin\n{resets}\n  end else if (step) begin\n{steps}\n  end\nend"
-        )
-
     def issue(self) -> None:
         """Print the condition for an iteration to issue: everything that it may need is available."""
-        terms = ["started"] + (["!skip"] if self.skippable else [])
+        at = self.stages.issue
+        terms = [self.nest.waits("slot", reset=True)]
         for node in self.reads:
             assert isinstance(node.op, ir.Read)
             name = node.op.channel.name
             if node.op.guarded:
-                known = self.path.scalar(node.args[0], 0)
+                known = self.path.scalar(node.args[0], at)
                 terms.append(f"({name}_valid_i || !{known})")
                 self.tail.append(f"assign {name}_ready_o = issue && {known};")
             else:
@@ -244,11 +166,12 @@ class ProcessPrinter:
             assert isinstance(node.op, ir.Write)
             c = node.op.channel
             bits = of_range(0, self.credits[c]).bits
-            credit = self.symbols.claim(f"{c.name}_credit_q")
-            self.lines.append(f"logic [{bits - 1}:0] {credit};")
+            credit, room, after = (self.symbols.claim(f"{c.name}_{what}") for what in ("credit_q", "room_q", "credit_n"))
+            self.lines.append(f"logic [{bits - 1}:0] {credit}, {after};")
+            self.lines.append(f"logic {room};")
             part = self.stages.reserve[node]
-            reserve = f"issue && {self.path.scalar(part, 0)}" if part is not None else "issue"
-            terms.append(f"({credit} != '0 || !{self.path.scalar(part, 0)})" if part is not None else f"{credit} != '0")
+            reserve = f"issue && {self.path.scalar(part, at)}" if part is not None else "issue"
+            terms.append(f"({room} || !{self.path.scalar(part, at)})" if part is not None else room)
             gain, cancel = f"{bits}'({c.name}_credit_i)", ""
             when, stage = ir.write_parts(node).when, self.stages.start[node]
             if when is not None and when is not part:
@@ -259,10 +182,12 @@ class ProcessPrinter:
                     f"assign {cancelled} = {self.path.valid(stage)}{reserved} && !{self.path.scalar(when, stage)};"
                 )
                 cancel = f" + {bits}'({cancelled})"
+            self.tail.append(f"assign {after} = {credit} + {gain}{cancel} - {bits}'({reserve});")
+            full = literal(self.credits[c], Int(bits, False))
             self.flow.append(
                 f"always_ff @(posedge clk_i) begin\n"
-                f"  if (!rst_ni) {credit} <= {literal(self.credits[c], Int(bits, False))};\n"
-                f"  else {credit} <= {credit} + {gain}{cancel} - {bits}'({reserve});\nend"
+                f"  if (!rst_ni) begin\n    {credit} <= {full};\n    {room} <= 1'b1;\n"
+                f"  end else begin\n    {credit} <= {after};\n    {room} <= {after} != '0;\n  end\nend"
             )
         self.opened: dict[ir.Buffer, str] = {}
         for lock in self.process.locks:
@@ -283,9 +208,9 @@ class ProcessPrinter:
         """Return whether an iteration appends an element to a ring, or takes one from it."""
         if lock.role == "load":
             (node,) = ports_of(self.effects, lock.buffer).loads
-            return self.path.scalar(node.args[1], 0)
+            return self.path.scalar(node.args[1], self.stages.issue)
         when = ir.store_parts(self.store_to(lock.buffer)).when
-        return "1'b1" if when is None else self.path.scalar(when, 0)
+        return "1'b1" if when is None else self.path.scalar(when, self.stages.issue)
 
     def store_to(self, buffer: ir.Buffer) -> ir.Node:
         """Return the process's store to a buffer."""
@@ -296,10 +221,11 @@ class ProcessPrinter:
         return self.path.name(node, stage) if node in self.stages.solid else self.path.scalar(node, stage)
 
     def valids(self) -> None:
-        deep = self.stages.depth
+        deep = self.stages.depth - self.stages.issue
         if deep == 0:
             return
-        self.lines.append(f"logic [{deep}:1] valid_q;  // by stage")
+        driven = [bits_of(node) for node in self.effects if isinstance(node.op, ir.STATE)]
+        self.lines.append(f"{fanned(max(driven, default=0))}logic [{deep}:1] valid_q;  // by stage after issue")
         shifted = "issue" if deep == 1 else f"{{valid_q[{deep - 1}:1], issue}}"
         self.flow.append(f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) valid_q <= '0;\n  else valid_q <= {shifted};\nend")
 
@@ -319,11 +245,11 @@ class ProcessPrinter:
             if lock.buffer.ring:
                 self.pass_on(lock)
                 continue
-            inner = self.done[lock.level + 1 :]
+            inner = self.nest.inner_done(lock.level)
             end = self.symbols.claim(f"{b}_ending")
             held = self.opened[lock.buffer]
             self.lines.append(f"logic {end};")
-            self.tail.append(f"assign {end} = {' && '.join(['step', f'(issue || {held})', *inner])};")
+            self.tail.append(f"assign {end} = step && (issue || {held}) && {inner};")
             self.flow.append(
                 "always_ff @(posedge clk_i) begin\n"
                 f"  if (!rst_ni) {held} <= 1'b0;\n  else if (step) {held} <= ({held} || issue) && !{end};\nend"
@@ -334,7 +260,7 @@ class ProcessPrinter:
                 self.load(lock.buffer, end)
 
     def travel(self, name: str, deepest: int) -> str:
-        """Print a reset shift register that carries a flag through the stages; index = stage - 1."""
+        """Print a reset shift register that carries a flag through the stages after issue."""
         if deepest == 0:
             return name
         shift = self.symbols.claim(f"{name}_q")
@@ -357,8 +283,9 @@ class ProcessPrinter:
             ("last_o[0]", last, "ending", stage),
             ("release_o", free, "freeing", stage + RELEASE_DELAY),
         ):
-            shift = self.travel(self.flag(f"{name}_{what}", flag), at)
-            self.tail.append(f"assign {name}_{port} = {shift if at == 0 else f'{shift}[{at}]'};")
+            after = at - self.stages.issue
+            shift = self.travel(self.flag(f"{name}_{what}", flag), after)
+            self.tail.append(f"assign {name}_{port} = {shift if after == 0 else f'{shift}[{after}]'};")
 
     def append(self, node: ir.Node) -> None:
         assert isinstance(node.op, ir.Store)
@@ -371,9 +298,10 @@ class ProcessPrinter:
     def store(self, node: ir.Node, end: str) -> None:
         assert isinstance(node.op, ir.Store)
         b, stage, parts = node.op.buffer, self.stages.start[node], ir.store_parts(node)
-        shift = self.travel(end, stage)
+        after = stage - self.stages.issue
+        shift = self.travel(end, after)
         when = "" if parts.when is None else f" && {self.path.scalar(parts.when, stage)}"
-        self.tail.append(f"assign {b.name}_commit_o = {shift if stage == 0 else f'{shift}[{stage}]'};")
+        self.tail.append(f"assign {b.name}_commit_o = {shift if after == 0 else f'{shift}[{after}]'};")
         self.tail.append(f"assign {b.name}_store_o = {self.path.valid(stage)}{when};")
         address = self.path.operand(parts.address, stage, ()).to(Int(address_bits(b), False))
         self.tail.append(f"assign {b.name}_address_o = {address};")
@@ -386,11 +314,12 @@ class ProcessPrinter:
 
     def load(self, buffer: ir.Buffer, end: str) -> None:
         ports, bits = ports_of(self.effects, buffer), Int(address_bits(buffer), False)
-        deepest = max(self.stages.start[n] for n in ports.loads) + RELEASE_DELAY
+        deepest = max(self.stages.start[n] for n in ports.loads) - self.stages.issue + RELEASE_DELAY
         shift = self.travel(end, deepest)
         for node in ports.loads:
             stage = self.stages.start[node]
-            flag = end if stage == 0 else f"{shift}[{stage}]"
+            after = stage - self.stages.issue
+            flag = end if after == 0 else f"{shift}[{after}]"
             shape = shape_of(node.args[0].type)
             for p in range(size_of(shape)):
                 where = (Affine(p),) if shape else ()
@@ -404,7 +333,7 @@ class ProcessPrinter:
         """Print whether an iteration issues for which ``when`` holds."""
         name = self.symbols.claim(name)
         self.lines.append(f"logic {name};")
-        self.tail.append(f"assign {name} = issue && {self.path.scalar(when, 0)};")
+        self.tail.append(f"assign {name} = issue && {self.path.scalar(when, self.stages.issue)};")
         return name
 
     # text ------------------------------------------------------------------------------------------------------------
@@ -421,22 +350,25 @@ class ProcessPrinter:
             body += [*rom, ""]
         for function in path.functions.values():
             body += [function, ""]
-        body += ["// control", *self.lines, "", "// data, _sN: in stage N", *path.declarations, ""]
-        body += ["// nest, issue and what leaves", *self.tail, ""]
+        nest = self.nest
+        body += ["// control", *nest.lines, *self.lines, "", "// data, _sN: in stage N", *path.declarations, ""]
+        body += [f"// nest, issue (in stage {self.stages.issue}) and what leaves", *nest.tail, *self.tail, ""]
         for number, stage in enumerate(path.printed):
-            if stage.groups or stage.registers:
+            if stage.groups or stage.registers or stage.waiting:
                 body += [f"// stage {number}", *self.registers(stage), *self.groups(stage), ""]
         for line in path.resets:
             body += ["always_ff @(posedge clk_i) begin", *indent(line), "end", ""]
-        body += [*self.flow]
+        body += [*nest.flow, *self.flow]
         body += self.checks()
         out += [line for entry in body for line in indent(entry)]
         out.append("endmodule")
         return "\n".join(line.rstrip() for line in out) + "\n"
 
     def registers(self, stage: PrintedStage) -> list[str]:
-        lines = stage.registers
-        return ["always_ff @(posedge clk_i) begin", *(f"  {line}" for line in lines), "end"] if lines else []
+        out: list[str] = []
+        for head, lines in (("begin", stage.registers), ("if (step) begin", stage.waiting)):
+            out += [f"always_ff @(posedge clk_i) {head}", *(f"  {line}" for line in lines), "end"] if lines else []
+        return out
 
     def groups(self, stage: PrintedStage) -> list[str]:
         out: list[str] = []
@@ -461,12 +393,15 @@ class ProcessPrinter:
             text.append(f"{pad}end")
         return "\n".join(text)
 
+    def alive(self, stage: int) -> str:
+        return self.nest.alive(stage) if stage < self.stages.issue else self.path.valid(stage)
+
     def checks(self) -> list[str]:
         out: list[str] = []
         for number, stage in enumerate(self.path.printed):
             for shape, lines in stage.checks:
                 inner = self.loop(shape, lines) if shape else "\n".join(lines)
-                out += ["always_ff @(posedge clk_i) begin", f"  if (rst_ni && {self.path.valid(number)}) begin"]
+                out += ["always_ff @(posedge clk_i) begin", f"  if (rst_ni && {self.alive(number)}) begin"]
                 out += [f"    {line}" for line in inner.splitlines()] + ["  end", "end"]
         return ["", "`ifndef SYNTHESIS", *out, "`endif"] if out else []
 

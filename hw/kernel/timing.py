@@ -14,7 +14,8 @@ from dataclasses import astuple, dataclass, field
 import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.memory_timing import IDEAL, MemoryTiming
-from edgewright.hw.kernel.schedule import Placement, entries
+from edgewright.hw.kernel.placement import Placement
+from edgewright.hw.kernel.schedule import entries
 from edgewright.hw.kernel.timing_events import Clocks, Command, ProgramRuns, network
 from edgewright.hw.kernel.timing_library import MORE_OUTPUTS, run_loop
 from edgewright.hw.kernel.tokens import Rows
@@ -106,7 +107,7 @@ def _rows(net: ProgramRuns, placements: dict[str, Placement], clocks: Clocks, in
     for process in program.processes:
         own, command = net.executions[process.name].plan_of, process.command
         pair = (-1, -1) if command is None else (queues.readable[command], queues.free[command])
-        processes.append((*pair, len(own), int(command is None), len(plan_of)))
+        processes.append((*pair, len(own), int(command is None), len(plan_of), placements[process.name].lead))
         plan_of += own
     ports, requests = [], 0
     for a in program.axi:

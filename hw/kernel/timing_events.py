@@ -15,7 +15,7 @@ import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.evaluate import spread
 from edgewright.hw.kernel.nest import control, expand, part_index, slots
-from edgewright.hw.kernel.schedule import Placement
+from edgewright.hw.kernel.placement import Placement
 from edgewright.hw.kernel.tokens import Rows
 from edgewright.hw.kernel.types import leaves
 

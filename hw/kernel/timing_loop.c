@@ -27,6 +27,7 @@ typedef struct {
   int running, waits;  // waits: for this queue, -1 for none or for a command
   int command_readable, command_free;
   i64 executions, repeats;
+  i64 lead;  // cycles from the arrival of a command to its first iteration
   const i64 *plan_of;
   i64 *spans, *waited;
 } Process;
@@ -120,7 +121,7 @@ static i64 serve(Dram *dram, const Memory *memory, i64 now, i64 word, i64 words)
 typedef struct {
   const i64 *sizes;      // queues, processes, ports, outputs, room in `outputs`
   const i64 *initial;    // by queue: entries at cycle 0
-  const i64 *processes;  // rows: command readable, command free (-1: none), executions, whether it repeats one for ever, first in plan_of
+  const i64 *processes;  // rows: command readable, command free (-1: none), executions, whether it repeats one for ever, first in plan_of, lead
   const i64 *plan_of;    // by execution
   const i64 *plans, *position, *pattern, *takes_first, *takes, *gives_first, *gives, *give_delay;
   const i64 *ports;      // rows: request, request free, data, data free, done, done free (-1: reads), room, answers, first request, requests, on-chip words
@@ -149,7 +150,7 @@ static void run_process(Net *net, const Input *in, Process *p, int actor) {
         }
         ready = pop(&queues[p->command_readable]);
       }
-      i64 start = most(p->now + 1, ready);
+      i64 start = most(p->now + 1, ready) + p->lead;
       const Plan *plan = (const Plan *)in->plans + p->plan_of[p->repeats ? 0 : p->execution];
       if (plan->first < 0) {  // no iterations
         p->now = start + plan->steps - 1;
@@ -345,10 +346,10 @@ i64 ew_timing(const Input *in) {
     for (i64 i = 0; i < in->initial[q]; i++) push(&net, (int)q, 0);
   }
   for (i64 i = 0; i < process_count; i++) {
-    const i64 *row = in->processes + 5 * i;
+    const i64 *row = in->processes + 6 * i;
     processes[i] = (Process){.command_readable = (int)row[0], .command_free = (int)row[1], .executions = row[2], .repeats = row[3],
                              .plan_of = in->plan_of + row[4], .spans = in->spans + 2 * row[4], .waited = in->waited + i * queue_count,
-                             .now = -1, .waits = -1};
+                             .lead = row[3] ? 0 : row[5], .now = row[3] ? most(-1, row[5] - 2) : -1, .waits = -1};
   }
   for (i64 i = 0; i < port_count; i++) {
     const i64 *row = in->ports + 11 * i;

@@ -50,7 +50,7 @@ module fifo #(
     logic [Width-1:0]     store [Slots];
     logic [SlotWidth-1:0] write_q, read_q;
     logic [FillWidth-1:0] fill_q;
-    logic                 to_store, to_output, from_store;
+    (* max_fanout = 256 *) logic to_store, to_output, from_store;
 
     assign in_ready_o = fill_q != FillWidth'(Slots);
     assign to_output  = !valid_q || pop;

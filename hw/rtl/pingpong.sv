@@ -2,8 +2,9 @@
 ///
 /// Banks are acquired when an iteration is issued (`*_ready_o`, `*_acquire_i`) and passed on when its stores or loads have
 /// happened (`wr_commit_i`, `rd_release_i`). Store and load addresses count within the bank; each port follows its own bank:
-/// the store port moves on with `wr_commit_i`, load port p after the cycle of `rd_last_i[p]`. Read data comes two cycles after
-/// its address. A commit may come in the cycle of the last store, a release one cycle after the last load address.
+/// the store port moves on with `wr_commit_i`, load port p after the cycle of `rd_last_i[p]`. Read data comes three cycles
+/// after its address: a register for the address, the memory's own, and its output register. A commit may come in the cycle
+/// of the last store, a release one cycle after the last load address.
 module pingpong #(
   parameter int unsigned Depth     = 16,
   parameter int unsigned Banks     = 2,
@@ -61,7 +62,7 @@ module pingpong #(
   for (genvar p = 0; p < Ports; p++) begin : gen_port
     (* ram_style = Style *) logic [Width-1:0] memory [Words];
     logic [WordWidth-1:0] base_q, word_q;
-    logic [Width-1:0]     data_q;
+    logic [Width-1:0]     mem_q, data_q;
 
     assign rd_data_o[p] = data_q;
 
@@ -79,7 +80,8 @@ module pingpong #(
 
     always_ff @(posedge clk_i) begin
       word_q <= base_q + WordWidth'(rd_addr_i[p]);
-      data_q <= memory[word_q];
+      mem_q  <= memory[word_q];
+      data_q <= mem_q;
     end
 
     always_ff @(posedge clk_i) begin

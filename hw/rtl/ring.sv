@@ -3,7 +3,8 @@
 /// Elements are acquired when an iteration is issued (`*_ready_o`, `*_acquire_i`) and passed on when they have been stored
 /// (`wr_valid_i`) or read for the last time (`rd_release_i`, an element each). Load addresses count from the start of the
 /// window; `rd_fresh_i` marks those that take an element, `rd_last_i` ends the window behind the elements that it has taken.
-/// Read data comes two cycles after its address. A release comes one cycle after the last load address of its element.
+/// Read data comes three cycles after its address: a register for the address, the memory's own, and its output register. A
+/// release comes one cycle after the last load address of its element.
 module ring #(
   parameter int unsigned Depth  = 16,
   parameter int unsigned Window = 8,
@@ -35,7 +36,7 @@ module ring #(
   (* ram_style = Style *) logic [Width-1:0] memory [Depth];
   logic [CountWidth-1:0] free_q, full_q, taken_q, taken;
   logic [WordWidth-1:0]  write_q, base_q, word_q;
-  logic [Width-1:0]      data_q;
+  logic [Width-1:0]      mem_q, data_q;
 
   assign wr_ready_o = free_q != '0;
   assign rd_ready_o = full_q != '0;
@@ -65,7 +66,8 @@ module ring #(
   always_ff @(posedge clk_i) begin
     if (wr_valid_i) memory[write_q] <= wr_data_i;
     word_q <= wrapped((CountWidth + 1)'(base_q) + (CountWidth + 1)'(rd_addr_i[0]));
-    data_q <= memory[word_q];
+    mem_q  <= memory[word_q];
+    data_q <= mem_q;
   end
 
 `ifndef SYNTHESIS

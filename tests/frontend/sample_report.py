@@ -99,6 +99,15 @@ def sample(simulated: bool = True, random: bool = False) -> dict[str, Any]:
             "bram36": {"used": 204, "available": 312, "source": estimate.format("xcup")},
             "uram": {"used": 84, "available": 96, "source": "planner: memory map"},
         },
+        "chains": [
+            {
+                "process": "fill",
+                "ns": 3.31,
+                "where": "jobs.py:34",
+                "path": "counter j > last j > rows (jobs.py:24) > counter j",
+            },
+            {"process": "product", "ns": 2.9, "where": "gemm.py:42", "path": "sum (gemm.py:42) > a register"},
+        ],
         "products_per_dsp_per_cycle": macs / (counted or predicted) / 1_652,
         "simulation": {
             "kcycles_per_s": 41.7 if simulated else None,
@@ -201,6 +210,7 @@ def sample_cpu(
         "products_per_dsp_per_cycle": None,
         "layers": data["layers"] if integer else [],
         "operations": ops,
+        "chains": [],
         "memory_map": [],
         "roofline": {"macs_per_cycle": None, "bytes_per_cycle": None},
         "latency": [

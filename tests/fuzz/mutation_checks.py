@@ -100,7 +100,7 @@ def _through(data: bytes, stage: list[str]) -> None:
     stage[0] = "write"
     _same_bits(integer, samples)
     stage[0] = "plan"
-    plan(integer, EngineConfig.from_table(load_supported("zcu104").engine))
+    plan(integer, EngineConfig.of_board(load_supported("zcu104")))
 
 
 def _session(data: bytes) -> onnxruntime.InferenceSession | None:

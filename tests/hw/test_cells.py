@@ -11,7 +11,7 @@ from edgewright.hw.cost import CELLS_FILE, config_key, program_of, resources_of,
 from edgewright.hw.synth import estimate
 from edgewright.targets.device import list_devices, load
 
-CONFIG = EngineConfig.from_table(dict(load("zcu104").engine))
+CONFIG = EngineConfig.of_board(load("zcu104"))
 SMALL = ("load_gate", "route", "store_addresses", "residual_rows")
 
 
@@ -24,7 +24,7 @@ def test_every_supported_board_has_counts_that_fit_it() -> None:
     for device in list_devices():
         if device.kind != "fpga" or not device.supported:
             continue
-        used = resources_of(EngineConfig.from_table(dict(device.engine)))
+        used = resources_of(EngineConfig.of_board(device))
         assert device.resources is not None
         for name in COUNTS:
             value = getattr(used, name)

@@ -13,7 +13,7 @@ from edgewright.targets.device import load
 
 def test_slang_elaborates_the_engine_and_its_test_bench(tmp_path: Path) -> None:
     pyslang = pytest.importorskip("pyslang")
-    files = dict(rtl_files(EngineConfig.from_table(dict(load("zcu104").engine))))
+    files = dict(rtl_files(EngineConfig.of_board(load("zcu104"))))
     files |= {name: (RTL / name).read_text() for name in ("axi_ram.sv", "engine_tb.sv")}
     compilation = pyslang.Compilation()
     for name, text in sorted(files.items()):

@@ -35,7 +35,7 @@ WORD = 16
 
 @cache
 def config() -> EngineConfig:
-    return EngineConfig.from_table(dict(load("zcu104").engine))
+    return EngineConfig.of_board(load("zcu104"))
 
 
 @cache
@@ -71,6 +71,15 @@ def test_cycles_are_within_two_percent_of_the_prediction(name: str) -> None:
     predicted = predict_cycles(planned).total
     assert run.cycles[0] == run.cycles[1]
     assert abs(run.cycles[0] / predicted - 1) < 0.02
+
+
+def test_bits_do_not_depend_on_the_clock() -> None:
+    fast = compiled("digits", "dynamo18")
+    slow = replace(fast, config=replace(config(), clock_mhz=150))
+    run = simulate(slow, rtl_files(slow.config), images("digits", 1))
+    assert run.exact
+    assert abs(run.cycles[0] / predict_cycles(slow).total - 1) < 0.02
+    assert predict_cycles(slow).total < predict_cycles(fast).total
 
 
 def test_bits_do_not_depend_on_the_memory() -> None:

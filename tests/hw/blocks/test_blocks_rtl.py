@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from edgewright.hw.cost import CLOCKS
@@ -22,14 +24,28 @@ PRESSURE = ((0.5, 0.0), (0.0, 0.6), (0.4, 0.4), (0.7, 0.1), (0.1, 0.7))
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS.keys())
 def test_part(part: ir.Program) -> None:
+    check_part(part, 300, PRESSURE)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("clock_mhz", [150, 200, 250])
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS.keys())
+def test_part_at_a_slower_clock(part: ir.Program, clock_mhz: int) -> None:
+    check_part(part, clock_mhz, PRESSURE[2:3])
+
+
+def check_part(part: ir.Program, clock_mhz: int, pressures: Sequence[tuple[float, float]]) -> None:
+    """What comes out is what was recorded, without and with idle and back-pressure, and when it was predicted."""
     inputs, expected = inputs_of(part), outputs_of(part)
+    period_ns = 1000 / clock_mhz
     empty = [name for name, tokens in (inputs | expected).items() if not count(tokens)]
     assert inputs and expected and not empty
-    free = trace_rtl(part, inputs, optimise=False)
+    free = trace_rtl(part, inputs, optimise=False, period_ns=period_ns)
     check_tokens(part, free, "free-running")
-    check_cycles(part, free)
-    for seed, (idle, stall) in enumerate(PRESSURE):
-        check_tokens(part, trace_rtl(part, inputs, idle, stall, seed, optimise=False), f"{idle=} {stall=} {seed=}")
+    check_cycles(part, free, period_ns)
+    for seed, (idle, stall) in enumerate(pressures):
+        run = trace_rtl(part, inputs, idle, stall, seed, optimise=False, period_ns=period_ns)
+        check_tokens(part, run, f"{idle=} {stall=} {seed=}")
 
 
 def check_tokens(part: ir.Program, run: KernelRun, how: str) -> None:
@@ -39,9 +55,9 @@ def check_tokens(part: ir.Program, run: KernelRun, how: str) -> None:
     assert not any(left.values()), f"{how}: tokens not taken: {left}"
 
 
-def check_cycles(part: ir.Program, run: KernelRun) -> None:
+def check_cycles(part: ir.Program, run: KernelRun, period_ns: float) -> None:
     """Every token comes out within ten cycles of the prediction."""
-    expected = predicted(part)
+    expected = predicted(part, period_ns)
     assert not [reason for reason in expected.stuck if "_fork waits" not in reason]
     for name, cycles in expected.outputs.items():
         # the model has its inputs in the FIFOs at cycle 0, the bench pushes them in then
@@ -49,7 +65,7 @@ def check_cycles(part: ir.Program, run: KernelRun) -> None:
         assert late.max() <= 10, f"{name}: {late.max()} cycles apart, {late[-1]} at the end, of {run.cycles}"
 
 
-def predicted(part: ir.Program) -> Timing:
+def predicted(part: ir.Program, period_ns: float) -> Timing:
     """The token-level model of a part, its inputs there from the start."""
     commands = {}
     for channel in {process.command for process in part.processes} & set(part.inputs):
@@ -59,7 +75,7 @@ def predicted(part: ir.Program) -> Timing:
     return predict(
         part,
         commands,
-        placements=place_all(part),
+        placements=place_all(part, period_ns),
         clocks=CLOCKS,
         inputs={name: count(tokens) for name, tokens in inputs_of(part).items()},
     )

@@ -22,12 +22,16 @@ module dense_multiply (
   // control
   logic [3:0] k_q;
   logic first_k, last_k;
+  logic [3:0] k_ahead_q;
   logic done_k;
   logic carry_k, nest_end;
-  logic started, skip, issue, step;
-  logic [3:0] sums_credit_q;
-  logic [2:0] shifts_credit_q;
-  logic [4:1] valid_q;  // by stage
+  logic walks, started, skip, slot;
+  logic issue, step;
+  logic [3:0] sums_credit_q, sums_credit_n;
+  logic sums_room_q;
+  logic [2:0] shifts_credit_q, shifts_credit_n;
+  logic shifts_room_q;
+  logic [4:1] valid_q;  // by stage after issue
 
   // data, _sN: in stage N
   logic [3:0] c_depth;
@@ -61,24 +65,26 @@ module dense_multiply (
   logic [0:0] last_k_s3;
   logic [0:0] last_k_s4;
 
-  // nest, issue and what leaves
-  assign last_k = 5'(k_q) + 5'd1 == 5'(c_depth);
-  assign first_k = k_q == '0;
+  // nest, issue (in stage 0) and what leaves
+  assign last_k = k_ahead_q == c_depth;
   assign done_k = last_k || (c_depth == 4'd0);
   assign carry_k = 1'b1;
   assign nest_end = carry_k && done_k;
   assign started = jobs_valid_i;
-  assign skip = started && ((c_depth == 4'd0));
-  assign step = issue || skip;
-  assign jobs_ready_o = step && nest_end;
+  assign skip = (c_depth == 4'd0);
+  assign slot = started && !skip;
+  assign step = issue || !slot;
+  assign walks = step && started;
+  assign jobs_ready_o = step && started && nest_end;
   assign x_ready_o = issue;
   assign w_ready_o = issue;
-  assign issue = started
-    && !skip
+  assign sums_credit_n = sums_credit_q + 4'(sums_credit_i) - 4'(issue && last_k);
+  assign shifts_credit_n = shifts_credit_q + 3'(shifts_credit_i) - 3'(issue && last_k);
+  assign issue = slot
     && x_valid_i
     && w_valid_i
-    && (sums_credit_q != '0 || !last_k)
-    && (shifts_credit_q != '0 || !last_k);
+    && (sums_room_q || !last_k)
+    && (shifts_room_q || !last_k);
   assign sums_valid_o = valid_q[4] && last_k_s4;
   assign shifts_valid_o = issue && last_k;
 
@@ -188,17 +194,33 @@ module dense_multiply (
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       k_q <= '0;
-    end else if (step) begin
-      if (carry_k) k_q <= done_k ? '0 : k_q + 4'd1;
+      first_k <= 1'b1;
+      k_ahead_q <= 4'd1;
+    end else if (walks) begin
+      if (carry_k) begin
+        k_q <= done_k ? '0 : k_q + 4'd1;
+        first_k <= done_k;
+        k_ahead_q <= done_k ? 4'd1 : k_ahead_q + 4'd1;
+      end
     end
   end
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) sums_credit_q <= 4'd8;
-    else sums_credit_q <= sums_credit_q + 4'(sums_credit_i) - 4'(issue && last_k);
+    if (!rst_ni) begin
+      sums_credit_q <= 4'd8;
+      sums_room_q <= 1'b1;
+    end else begin
+      sums_credit_q <= sums_credit_n;
+      sums_room_q <= sums_credit_n != '0;
+    end
   end
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) shifts_credit_q <= 3'd4;
-    else shifts_credit_q <= shifts_credit_q + 3'(shifts_credit_i) - 3'(issue && last_k);
+    if (!rst_ni) begin
+      shifts_credit_q <= 3'd4;
+      shifts_room_q <= 1'b1;
+    end else begin
+      shifts_credit_q <= shifts_credit_n;
+      shifts_room_q <= shifts_credit_n != '0;
+    end
   end
   always_ff @(posedge clk_i) begin
     if (!rst_ni) valid_q <= '0;

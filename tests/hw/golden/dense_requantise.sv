@@ -18,9 +18,11 @@ module dense_requantise (
   logic first_n, last_n;
   logic done_n;
   logic carry_n, nest_end;
-  logic started, skip, issue, step;
-  logic [2:0] y_credit_q;
-  logic [1:1] valid_q;  // by stage
+  logic walks, started, skip, slot;
+  logic issue, step;
+  logic [2:0] y_credit_q, y_credit_n;
+  logic y_room_q;
+  logic [1:1] valid_q;  // by stage after issue
 
   // data, _sN: in stage N
   logic signed [31:0] sums_1 [2] [2];
@@ -33,21 +35,22 @@ module dense_requantise (
   logic signed [7:0] saturated_1 [2] [2];
   logic signed [31:0] wrapped_1_s1 [2] [2];
 
-  // nest, issue and what leaves
-  assign last_n = n_q == 1'd0;
-  assign first_n = n_q == '0;
+  // nest, issue (in stage 0) and what leaves
   assign done_n = last_n;
   assign carry_n = 1'b1;
   assign nest_end = carry_n && done_n;
   assign started = 1'b1;
   assign skip = 1'b0;
-  assign step = issue || skip;
+  assign slot = started && !skip;
+  assign step = issue || !slot;
+  assign walks = step && started;
   assign sums_ready_o = issue;
   assign shifts_ready_o = issue;
-  assign issue = started
+  assign y_credit_n = y_credit_q + 3'(y_credit_i) - 3'(issue);
+  assign issue = slot
     && sums_valid_i
     && shifts_valid_i
-    && y_credit_q != '0;
+    && y_room_q;
   assign y_valid_o = valid_q[1];
 
   // stage 0
@@ -87,13 +90,24 @@ module dense_requantise (
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       n_q <= '0;
-    end else if (step) begin
-      if (carry_n) n_q <= done_n ? '0 : n_q + 1'd1;
+      first_n <= 1'b1;
+      last_n <= 1'b1;
+    end else if (walks) begin
+      if (carry_n) begin
+        n_q <= done_n ? '0 : n_q + 1'd1;
+        first_n <= done_n;
+        last_n <= done_n ? 1'b1 : 1'b0;
+      end
     end
   end
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) y_credit_q <= 3'd5;
-    else y_credit_q <= y_credit_q + 3'(y_credit_i) - 3'(issue);
+    if (!rst_ni) begin
+      y_credit_q <= 3'd5;
+      y_room_q <= 1'b1;
+    end else begin
+      y_credit_q <= y_credit_n;
+      y_room_q <= y_credit_n != '0;
+    end
   end
   always_ff @(posedge clk_i) begin
     if (!rst_ni) valid_q <= '0;

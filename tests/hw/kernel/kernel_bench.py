@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from edgewright.hw.kernel import Block, ir, to_systemverilog
-from edgewright.hw.kernel.schedule import PERIOD_NS
+from edgewright.hw.kernel.delays import PERIOD_NS
 from edgewright.hw.kernel.tokens import decode, encode, pack, unpack
 from edgewright.hw.kernel.types import width
 from edgewright.passes import cache

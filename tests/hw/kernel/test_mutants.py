@@ -16,12 +16,16 @@ from edgewright.hw.kernel import (
     Struct,
     StructValue,
     Value,
+    bits,
     dot,
     first,
     i,
     interpret,
     last,
+    maximum,
+    minimum,
     round_shift,
+    select,
     stack,
     to_systemverilog,
     u,
@@ -36,19 +40,25 @@ Job = Struct("Job", n=u(3), m=u(3), shift=u(3))
 
 # name, file, where (the group is what is replaced), what with
 MUTANTS = [
-    ("mixed_signs", "mutants_work.sv", r"11'\(wrapped_2\[i\]\) \+ (11'\(.*\));", "11'(signed'(factor_s2))"),
+    ("mixed_signs", "mutants_work.sv", r"11'\(wrapped_2\[i\]\) \+ (11'\(.*\));", "11'(signed'(factor))"),
     ("rounding", "mutants_work.sv", r"lowered_by_1\[i\]\) \+ (13'sd1);", "13'sd0"),
     ("held_read", "mutants_work.sv", r"held_ready_o = (issue && first_k);", "issue"),
-    ("late_command", "mutants_work.sv", r">>> (c_shift_s2);", "c_shift"),
+    ("late_command", "mutants_work.sv", r">>> (c_shift_s1);", "c_shift"),
     ("zero_bounds", "mutants_work.sv", r"assign skip = (.*);", "1'b0"),
     ("clear", "mutants_work.sv", r"= (first_k_s\d) \? ", "1'b0"),
     ("cancel", "mutants_work.sv", r"middle_cancel = (.*);", "1'b0"),
-    ("credit", "mutants_work.sv", r"(middle_credit_q != '0) \|\|", "1'b1"),
-    ("valid", "mutants_work.sv", r"if \((valid_q\[3\])\) running_1", "1'b1"),
+    ("credit", "mutants_work.sv", r"\((middle_room_q) \|\|", "1'b1"),
+    ("valid", "mutants_work.sv", r"if \((valid_q\[2\])\) running_1", "1'b1"),
     ("bank_full", "mutants_drain.sv", r"rows_held_q \|\| (rows_ready_i)", "1'b1"),
     ("bank_free", "mutants_fill.sv", r"rows_held_q \|\| (rows_ready_i)", "1'b1"),
     ("release", "mutants_drain.sv", r"rows_release_o = (.*);", "1'b0"),
     ("early_commit", "mutants_fill.sv", r"rows_commit_o = (.*);", "rows_ending"),
+    ("waiting", "mutants_ahead.sv", r"step = (issue \|\| .*);", "1'b1"),
+    ("walked", "mutants_ahead.sv", r"started = more_valid_i && (.*);", "1'b1"),
+    ("ahead", "mutants_ahead.sv", r"t_ahead_q <= done_t \? (3'd1) :", "3'd0"),
+    ("follows", "mutants_follow.sv", r"assign follows = (.*);", "1'b0"),
+    ("settled", "mutants_follow.sv", r"assign started = (settled_q)", "later_valid_i"),
+    ("next_first", "mutants_follow.sv", r"first_f_next <= (1'b0);", "1'b1"),
     ("mask", "pingpong.sv", r"(wr_mask_i\[l\])\) memory", "1'b1"),
     ("unpack", "mutants_pack.sv", r"\+ (17'\(signed'\(\{1'b0, field_1.*\}\)\));", "17'sd0"),
 ]
@@ -66,7 +76,9 @@ def block() -> Block:
         product = wrap(tokens, i(3)) * tokens
         rounded = round_shift(product, c.shift)
         mixed = wrap(rounded, i(10)) + factor
-        p.write(middle, p.accumulate(mixed, clear=first(k), type=i(20)), when=(~last(k) | first(n)) & (tokens[0] > -30))
+        p.write(
+            middle, p.accumulate(mixed, clear=first(k), type=i(20)), when=(~last(k) | first(n) | last(n)) & (tokens[0] > -30)
+        )
 
     @b.process(loops=[("j", 1)])
     def narrow(p: ProcessTrace, j: Value) -> None:
@@ -95,18 +107,43 @@ def block() -> Block:
         v = p.read(lanes)
         p.write(sums, dot(v, v[1:]))
 
+    more, ticks, late = b.input("more", Job), b.input("ticks", u(8)), b.output("late", u(8))
+
+    @b.process(command=more, loops=[("s", lambda c: c.n), ("t", lambda c: c.m)])
+    def ahead(p: ProcessTrace, c: StructValue, s: Value, t: Value) -> None:
+        slow = (s * 37 + c.shift) * (t * 37 + 1)  # known some cycles after its iteration began
+        tick = p.read(ticks, when=bits(slow, 2, 2) == 1, absent=True)
+        p.write(late, wrap(tick + t, u(8)))
+
+    later, counted = b.input("later", Job), b.output("counted", u(4))
+
+    @b.process(
+        command=later,
+        loops=[
+            ("f", lambda c: c.n),
+            ("g", lambda c, f: minimum(select(last(f), f + c.m, maximum(maximum(c.shift, f) - first(f), 0)), 3)),
+        ],
+    )
+    def follow(p: ProcessTrace, c: StructValue, f: Value, g: Value) -> None:
+        p.write(counted, wrap(f + g, u(4)))  # the bound of g takes so long that it is computed an iteration of f ahead
+
     return b
 
 
 def inputs() -> dict[str, Any]:
     rng = np.random.default_rng(5)
     jobs = {"n": [2, 0, 3, 2, 7], "m": [3, 4, 0, 5, 6], "shift": [1, 2, 0, 4, 3]}
+    nests = zip(*jobs.values(), strict=True)
+    reads = sum((s * 37 + shift) * (t * 37 + 1) >> 2 & 1 for n, m, shift in nests for s in range(n) for t in range(m))
     return {
         "jobs": jobs,
         "x": rng.integers(-128, 128, (58, 2)),
         "held": rng.integers(0, 64, 11),
         "words": rng.integers(-128, 128, (64, 2)),
         "lanes": rng.integers(-127, 128, (30, 2, 4)),
+        "more": jobs,
+        "later": jobs,
+        "ticks": rng.integers(0, 256, reads),
     }
 
 

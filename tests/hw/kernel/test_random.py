@@ -15,6 +15,8 @@ from tests.hw.kernel.random_kernels import random_block
 
 SEEDS = st.integers(0, 2**32 - 1)
 PRESSURE = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.6), (0.4, 0.4)]
+PERIODS_NS = (2.0, 3.33, 6.67)
+"""The shorter, the more stages before issue."""
 
 
 def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
@@ -41,5 +43,5 @@ def test_rtl_equals_interpreter(seed: int) -> None:
     block, inputs = random_block(seed)
     wanted = interpret(block, inputs, strict=False)
     for number, (idle, stall) in enumerate(PRESSURE):
-        run = trace_rtl(block, inputs, idle, stall, seed=number, optimise=False)
+        run = trace_rtl(block, inputs, idle, stall, seed=number, optimise=False, period_ns=PERIODS_NS[seed % 3])
         assert not differing(wanted, run.outputs), (seed, idle, stall)

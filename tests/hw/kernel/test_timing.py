@@ -61,8 +61,8 @@ def block(banks: int) -> Block:
 
 
 @pytest.mark.sim
-@pytest.mark.parametrize("banks", [1, 2, 3])
-def test_predicted_cycles_are_simulated_cycles(banks: int) -> None:
+@pytest.mark.parametrize(("banks", "period_ns"), [(1, 3.33), (2, 3.33), (3, 3.33), (1, 6.67), (2, 2.0), (3, 2.0)])
+def test_predicted_cycles_are_simulated_cycles(banks: int, period_ns: float) -> None:
     b = block(banks)
     n, m = [2, 3, 0, 4, 1, 2, 3], [4, 5, 3, 0, 9, 1, 2]
     total = sum(x * y for x, y in zip(n, m, strict=True))
@@ -72,14 +72,19 @@ def test_predicted_cycles_are_simulated_cycles(banks: int) -> None:
     predicted = predict(
         program,
         {name: commands for name in ("jobs", "jobs_0", "jobs_1")},
-        placements=place_all(program),
+        placements=place_all(program, period_ns),
         clocks=CLOCKS,
         inputs={"jobs": len(n), "x": total},
     )
-    run = trace_rtl(b, inputs, optimise=False)
+    run = trace_rtl(b, inputs, optimise=False, period_ns=period_ns)
     assert np.array_equal(run.outputs["y"], interpret(b, inputs)["y"])
     # the model has its inputs in the FIFOs at cycle 0, the bench pushes them in then
     assert run.times["y"].tolist() == [t + 1 for t in predicted.outputs["y"]]
+
+
+def test_a_faster_clock_computes_further_ahead_of_issue() -> None:
+    process = block(2).check().processes[3]
+    assert (process.name, schedule(process, 6.67).lead, schedule(process, 2.0).lead > 0) == ("drain", 0, True)
 
 
 @pytest.mark.sim
