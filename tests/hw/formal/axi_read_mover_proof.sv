@@ -210,7 +210,8 @@ module axi_read_mover_proof #(
       if (received_q) begin
         h_place: assert (ahead_q < inside_q);
         h_value: assert (ahead_q == '0 && data_valid ? data == value_q
-                         : dut.fifo[$clog2(Depth)'(dut.read_q + ($clog2(Depth) + 1)'(ahead_q - beats_t'(data_valid)))] == value_q);
+                         : dut.fifo[$clog2(Depth)'(dut.read_q + ($clog2(Depth) + 1)'(ahead_q - beats_t'(data_valid)))]
+                           == value_q);
       end else begin
         h_r_ahead: assert (r_ahead_q == ahead_q - inside_q && ahead_q >= inside_q);
         h_where:   assert (addressed_q == (r_ahead_q < expected_q));

@@ -76,7 +76,7 @@ module axil_control_proof #(
   end
 
   // --- what the host has been told, and the cycle before ---------------------------------------------------------------
-  logic        done_q, failed_q, enabled_q, answering_q, reading_q, held_start_q, held_read_q, must_stop_q, loud_q;
+  logic        done_q, enabled_q, answering_q, reading_q, held_start_q, held_read_q, must_stop_q, loud_q;
   logic [31:0] held_data_q;
   logic [55:0] held_program_q;
   logic [1:0]  stopped_q;  // cycles of reset up to this one, at most 3
@@ -111,7 +111,8 @@ module axil_control_proof #(
 
   always_comb if (rst_ni) begin
     // AXI4-Lite
-    p_write_once:  assert (bvalid == answering_q && awready == wready && (!write || wvalid_i) && (!write || !bvalid || bready_i));
+    p_write_once:  assert (bvalid == answering_q && awready == wready
+                           && (!write || wvalid_i) && (!write || !bvalid || bready_i));
     p_read_once:   assert (rvalid == reading_q && (!read || !rvalid || rready_i));
     p_read_stable: assert (!held_read_q || (rvalid && rdata == held_data_q));
     // a program is started once for each accepted start, as its registers were then, when the engine is out of reset

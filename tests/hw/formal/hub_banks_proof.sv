@@ -122,7 +122,8 @@ module hub_banks_proof #(
     logic pending;  // a write of the word that is under way
     assign pending = dut.write_valid_q && dut.write_word_q == word_q;
     always_comb if (word_q[BankBits-1:0] == BankBits'(b)) begin
-      h_memory: assert (!known_q || (pending ? dut.write_data_q : dut.gen_bank[b].memory[word_q[WordBits-1:BankBits]]) == value_q);
+      h_memory: assert (!known_q || value_q
+                        == (pending ? dut.write_data_q : dut.gen_bank[b].memory[word_q[WordBits-1:BankBits]]));
     end
   end
   always_comb begin

@@ -113,7 +113,8 @@ module hub_reader_proof #(
       answered_q <= 1'b0;
       word_q <= word_i + (AddrWidth - Shift)'(offset_i);
       ahead_q <= all_q - words_t'(pop) + words_t'(offset_i);
-      memory_ahead_q <= (on_chip ? unread_q + reading_q + stored_q - chip_pop : owed_q - words_t'(ext_pop)) + words_t'(offset_i);
+      memory_ahead_q <= (on_chip ? unread_q + reading_q + stored_q - chip_pop : owed_q - words_t'(ext_pop))
+                        + words_t'(offset_i);
       answers_ahead_q <= unread_q + reading_q - words_t'(answer_valid_i) + words_t'(offset_i);
       reads_ahead_q <= unread_q - words_t'(read) + words_t'(offset_i);
     end else if (followed_q) begin
@@ -154,7 +155,8 @@ module hub_reader_proof #(
   always_comb if (rst_ni) begin
     p_order:      assert (!followed_q || !data_valid || ahead_q != '0
                           || (chip_q ? answered_q && data == value_q && !ext_pop
-                              : memory_ahead_q == '0 && ext_data_valid_i && data == ext_data_i && ext_data_ready == data_ready_i));
+                              : memory_ahead_q == '0 && ext_data_valid_i && data == ext_data_i
+                                && ext_data_ready == data_ready_i));
     p_count:      assert (!data_valid || all_q != '0);
     p_address:    assert (!followed_q || !chip_q || read_q || !read_valid || reads_ahead_q != '0
                           || (AddrWidth - Shift)'(read_word) == word_q);
@@ -170,7 +172,7 @@ module hub_reader_proof #(
   // --- what the registers hold -----------------------------------------------------------------------------------------
   localparam int unsigned Slots = Requests - 1;
   localparam int unsigned WordSlots = Depth - 1;
-  localparam int unsigned SlotBits = 2;
+  localparam int unsigned SlotBits = $clog2(Requests);
   words_t                  entry_q;   // of the followed request in the queue of requests
   words_t                  offset_q;  // of the followed word in its request
   words_t                  count, count_stored, left, sum_chip, sum_ext, before_chip, before_ext;
@@ -219,9 +221,8 @@ module hub_reader_proof #(
     end
   end
 
-  words_t here, in_words;  // words of its own request before the followed one; its place in the queue of on-chip words
+  words_t here;  // words of its own request before the followed one
   assign here = offset_q - (entry_q == '0 ? words_t'(dut.sent_q) : '0);
-  assign in_words = memory_ahead_q;
   always_comb if (rst_ni) begin
     h_order:  assert (32'(dut.i_order.gen_store.read_q) < Slots && 32'(dut.i_order.gen_store.write_q) < Slots
                       && (32'(dut.i_order.gen_store.read_q) + 32'(dut.i_order.gen_store.fill_q)) % Slots
@@ -234,7 +235,8 @@ module hub_reader_proof #(
     h_sizes:  assert (sizes && (count == '0 ? dut.sent_q == '0 : 32'(dut.sent_q) < Longest));
     h_stored: assert (stored_q == count_stored);
     h_room:   assert (32'(dut.room_q) + 32'(reading_q) + 32'(stored_q) == Depth);
-    h_unread: assert (unread_q == (dut.busy_q ? words_t'(dut.left_q) : '0) && (!dut.busy_q || (dut.left_q != '0 && 32'(read_word) + 32'(dut.left_q) <= Longest)));
+    h_unread: assert (unread_q == (dut.busy_q ? words_t'(dut.left_q) : '0)
+                      && (!dut.busy_q || (dut.left_q != '0 && 32'(read_word) + 32'(dut.left_q) <= Longest)));
     h_chip:   assert (unread_q + reading_q + stored_q == sum_chip);
     h_ext:    assert (owed_q == sum_ext);
     h_all:    assert (all_q == sum_chip + sum_ext);
@@ -243,16 +245,15 @@ module hub_reader_proof #(
       h_ahead:  assert (ahead_q == before_chip + before_ext + here);
       h_memory: assert (memory_ahead_q == (chip_q ? before_chip : before_ext) + here);
       if (chip_q) begin
-        h_flags: assert (answered_q == (in_words < stored_q) && read_q == (in_words < stored_q + reading_q));
+        h_flags: assert (answered_q == (memory_ahead_q < stored_q) && read_q == (memory_ahead_q < stored_q + reading_q));
         if (answered_q) begin
-          h_value: assert ((in_words == '0 ? dut.i_words.out_q
-                            : dut.i_words.gen_store.store[(32'(dut.i_words.gen_store.read_q) + 32'(in_words) - 1) % WordSlots])
-                           == value_q);
+          h_value: assert (value_q == (memory_ahead_q == '0 ? dut.i_words.out_q : dut.i_words.gen_store.store[
+                                       (32'(dut.i_words.gen_store.read_q) + 32'(memory_ahead_q) - 1) % WordSlots]));
         end else begin
-          h_answers: assert (answers_ahead_q == in_words - stored_q);
+          h_answers: assert (answers_ahead_q == memory_ahead_q - stored_q);
         end
         if (!read_q) begin
-          h_reads: assert (reads_ahead_q == in_words - stored_q - reading_q
+          h_reads: assert (reads_ahead_q == memory_ahead_q - stored_q - reading_q
                            && (AddrWidth - Shift)'(read_word) + (AddrWidth - Shift)'(reads_ahead_q) == word_q
                            && reads_ahead_q < unread_q);
         end

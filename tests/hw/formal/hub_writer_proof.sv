@@ -132,7 +132,8 @@ module hub_writer_proof #(
     p_one_place:  assert (data == (write_valid || ext_word) && !(write_valid && ext_word));
     p_wanted:     assert (!data_ready || wanted != '0);
     p_owed:       assert (!ext_data_valid || owed_q != '0);  // the mover has the request before its data
-    p_passed:     assert (!ext_req_valid || (busy_q && (chip_q ? ext_req[AddrWidth+:17] == {1'b1, 16'd0} : ext_req == request_q)));
+    p_passed:     assert (!ext_req_valid || (busy_q && (chip_q ? ext_req[AddrWidth+:17] == {1'b1, 16'd0}
+                                                         : ext_req == request_q)));
     p_mark:       assert (!ext_req_valid || !chip_q || (request_q[AddrWidth+16] && left_q == '0));  // stored before its mark
     p_accepts:    assert (!req_ready || !busy_q || ends);
     p_ext_stable: assert (!held_ext_q || (ext_req_valid && ext_req == held_req_q));
@@ -144,7 +145,8 @@ module hub_writer_proof #(
   always_comb if (rst_ni) begin
     h_busy:    assert (dut.busy_q == busy_q && (!busy_q || (dut.chip_q == chip_q && dut.mark_q == request_q[AddrWidth+16])));
     h_left:    assert (left_q == (busy_q ? words_t'(dut.left_q) : '0) && (!busy_q || left_q != '0 || dut.mark_q));
-    h_address: assert (!busy_q || chip_q || dut.address_q == request_q[AddrWidth-1:0] && dut.left_q == request_q[AddrWidth+:16]);
+    h_address: assert (!busy_q || chip_q || (dut.address_q == request_q[AddrWidth-1:0]
+                                               && dut.left_q == request_q[AddrWidth+:16]));
     h_owed:    assert (words_t'(dut.owed_q) == owed_q && owed_q < words_t'((1 << 23) + (1 << 16)));
     h_chip:    assert (!busy_q || !chip_q
                        || 32'(dut.address_q[AddrWidth-1:Shift]) + 32'(left_q) <= 1 << WordBits);

@@ -1,7 +1,7 @@
 /// Properties of memory_hub, whose parts have proofs of their own: any requests on every port, on chip and off chip in any
-/// order, that stay until they are taken; movers that answer each port in order after any time; any consumers; a reset of
-/// all of them at any time. One word of a request of one port, one word of the memory and one write of it, all chosen
-/// freely, are followed.
+/// order, that stay until they are taken; movers that answer each port in order after any time; any consumers; a reset in
+/// the first cycle. One word of a request of one port, one word of the memory and one write of it, all chosen freely, are
+/// followed.
 module memory_hub_proof #(
   parameter int unsigned NumRead = 2,
   parameter int unsigned Banks = 2,
@@ -17,8 +17,8 @@ module memory_hub_proof #(
   input logic                              rst_ni,
   input logic [$clog2(NumRead)-1:0]        port_i,
   input logic [WordBits-1:0]               at_i,
+  input logic [DataWidth-1:0]              old_i,
   input logic                              choose_i,
-  input logic                              choose_write_i,
   input logic [2:0]                        offset_i,
   input logic [NumRead-1:0]                req_valid_i,
   input logic [NumRead-1:0][WordWidth-1:0] req_word_i,
@@ -123,7 +123,7 @@ module memory_hub_proof #(
   end
 
   // --- the write port: one request may write the followed word, and no other does --------------------------------------
-  logic                  write_take, write_pop, asks_q, gives_q, asked_choice_q, covers, written_q, writing_q, follow_write;
+  logic                  write_take, write_pop, asks_q, gives_q, covers, written_q, writing_q, follow_write;
   logic [AddrWidth+16:0] asked_q;
   logic [DataWidth-1:0]  given_q, old_q, new_q;
   words_t                wanted_q, write_ahead_q;
@@ -152,7 +152,7 @@ module memory_hub_proof #(
         if (writing_q && !written_q && write_ahead_q == '0) new_q <= write_data_i;
       end
     end
-    old_q <= old_q;
+    if (begin_q) old_q <= old_i;
   end
   initial written_q = 1'b0;
   always @(posedge clk_i) begin
@@ -167,7 +167,7 @@ module memory_hub_proof #(
   end
 
   // --- the word of a read that is followed -----------------------------------------------------------------------------
-  logic                 followed_q, chip_q, here_q, follow, sure_old_q, sure_new_q;
+  logic                 followed_q, chip_q, here_q, follow, sure_new_q;
   words_t               ahead_q, ext_ahead_q;
   logic [WordWidth-1:0] followed_word;
 
@@ -189,16 +189,14 @@ module memory_hub_proof #(
       if (pop[port_q] && ahead_q == '0) followed_q <= 1'b0;
     end
   end
-  assign sure_old_q = !written_q;  // it has not been written when it is delivered
 
   logic [NumRead-1:0] arrives;  // the followed word is at the consumer
-  logic [DataWidth-1:0] initially;
   always_comb arrives = followed_q && ahead_q == '0 ? data_valid & (NumRead'(1) << port_q) : '0;
 
   for (genvar b = 0; b < Banks; b++) begin : gen_bank
     always_comb begin
       if (begin_q && at_i[BankBits-1:0] == BankBits'(b)) begin
-        assume (dut.i_banks.gen_bank[b].memory[at_i[WordBits-1:BankBits]] == old_q);
+        assume (dut.i_banks.gen_bank[b].memory[at_i[WordBits-1:BankBits]] == old_i);
       end
       if (begin_q) assume (!dut.i_banks.write_valid_q);
     end
@@ -207,10 +205,11 @@ module memory_hub_proof #(
   always_comb if (rst_ni) begin
     p_order: assert (arrives == '0 || chip_q || (ext_ahead_q == '0 && ext_pop[port_q] == pop[port_q]
                                                  && ext_data_valid_i[port_q] && data[port_q] == ext_data_i[port_q]));
-    p_old:   assert (arrives == '0 || !chip_q || !here_q || !sure_old_q || data[port_q] == old_q);
+    p_old:   assert (arrives == '0 || !chip_q || !here_q || written_q || data[port_q] == old_q);
     p_new:   assert (arrives == '0 || !chip_q || !here_q || !sure_new_q || data[port_q] == new_q);
     p_chip:  assert (arrives == '0 || !chip_q || !ext_pop[port_q]);
-    p_write_passed: assert (!ext_write_req_valid || ext_write_req[AddrWidth+16] || ext_write_req[AddrWidth-1:Shift+WordBits] != '0);
+    p_write_passed: assert (!ext_write_req_valid || ext_write_req[AddrWidth+16]
+                            || ext_write_req[AddrWidth-1:Shift+WordBits] != '0);
     p_write_data:   assert (!ext_write_data_valid || (write_data_valid_i && ext_write_data == write_data_i));
     p_write_wanted: assert (!write_data_ready || wanted_q != '0);
   end

@@ -182,7 +182,8 @@ module pingpong_proof #(
       h_read_slot: assert (read_slot_q[p] < Banks && 32'(dut.gen_port[p].base_q) == read_slot_q[p] * Depth);
       h_apart:     assert (ahead_of(read_slot_q[p], full_q + loading_q[p]) == write_slot_q);
       h_word:      assert (!followed_q || !stored_q || word[lane*LaneWidth+:LaneWidth] == value_q);
-      h_address:   assert (!load_q[p] || (followed_q && stored_q && 32'(dut.gen_port[p].word_q) == 32'(slot_q) * Depth + 32'(at)));
+      h_address:   assert (!load_q[p] || (followed_q && stored_q
+                                          && 32'(dut.gen_port[p].word_q) == 32'(slot_q) * Depth + 32'(at)));
       h_ahead: assert (!followed_q || release_ahead_q - loads_ahead_q[p] == reading_q - loading_q[p]);
     end
   end
