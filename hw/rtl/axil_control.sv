@@ -223,7 +223,7 @@ module axil_control #(
   logic        quiet_too_long, told_q;
 
   assign quiet_too_long = busy_q && watchdog_q != '0 && quiet_q >= watchdog_q;
-  assign impatient = unplanned_q && stopping_q && !forgetting_q && quiet_q[PatienceBits];
+  assign impatient = unplanned_q && stopping_q && !forgetting_q && !silent_i && quiet_q[PatienceBits];
   assign failed = |{events_q.no_descriptors, events_q.over_limit, events_q.no_progress, events_q.decerr, events_q.slverr};
 
   always_comb begin
