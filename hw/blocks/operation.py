@@ -60,6 +60,7 @@ FIELDS: dict[str, Int] = {
     "blob_address": ADDRESS,
     "blob_beats": u(16),
     "const_tiles": u(12),
+    "table_rows": u(5),
     "norm_entries": u(8),
     "param_entries": u(12),
     # --- computed operands: keys and values; what a copy reads
@@ -133,9 +134,9 @@ Start = Struct("Start", addr=ADDRESS, count=u(16))
 LoadIssue = command("LoadIssue", "copy")
 LoadGate = command("LoadGate", "con_blocks", "con_first", "con_steps", "con_drain")
 LoadAddresses = command("LoadAddresses", "blob_address", "blob_beats")
-LoadRoute = command("LoadRoute", "table", "const_tiles", "norm_entries", "param_entries")
+LoadRoute = command("LoadRoute", "table_rows", "const_tiles", "norm_entries", "param_entries")
 LoadTiles = command("LoadTiles", "const_tiles")
-LoadTable = command("LoadTable", "table")
+LoadTable = command("LoadTable", "table_rows")
 LoadNorm = command("LoadNorm", "norm_entries")
 LoadParams = command("LoadParams", "param_entries")
 OperandIssue = command("OperandIssue", "leads", "copy")

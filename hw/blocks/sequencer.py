@@ -66,7 +66,7 @@ def add_load_issue(
         p.write(addresses, c.addresses, when=loads)
         p.write(route, c.route, when=loads)
         p.write(tiles, c.tiles, when=loads & (c.tiles.const_tiles != 0))
-        p.write(table, c.table, when=loads & c.table.table)
+        p.write(table, c.table, when=loads & (c.table.table_rows != 0))
         p.write(norm, c.norm, when=loads & (c.norm.norm_entries != 0))
         p.write(params, c.params, when=loads)
 

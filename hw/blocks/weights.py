@@ -96,7 +96,7 @@ def add_load_route(
                     c.const_tiles * (cfg.tile_words // op.WEIGHT_PORTS),
                     select(
                         s == 1,
-                        select(c.table, table_rows(cfg), 0),
+                        c.table_rows,
                         select(s == 2, c.norm_entries, c.param_entries) * ENTRY_STEPS,
                     ),
                 ),
@@ -136,10 +136,10 @@ def add_feed_weights(b: Block, commands: Channel, tiles: Buffer, feed: Channel) 
 def add_fill_table(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, table: Buffer) -> None:
     """Fill the int8 table of one operation, a row of entries at a time."""
 
-    @b.process(command=commands, loops=[("w", table_rows(cfg))])
+    @b.process(command=commands, loops=[("w", lambda c: c.table_rows)])
     def fill_table(p: ProcessTrace, c: StructValue, w: Value) -> None:
         p.lock(table, per=None)
-        p.store(table, w, reinterpret(p.read(words), table.type))
+        p.store(table, wrap(w, u(address_bits(table.depth))), reinterpret(p.read(words), table.type))
 
 
 def add_fill_norm(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, params: Buffer) -> None:

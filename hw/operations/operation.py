@@ -14,6 +14,7 @@ import numpy as np
 from edgewright.hw import blobs
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS, WEIGHT_PORTS
+from edgewright.hw.blocks.weights import table_rows
 from edgewright.hw.memory import WORD_BYTES, Storage
 from edgewright.hw.operations.copy import CopyProduct
 from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Integers, Product, largest, tiles
@@ -133,6 +134,7 @@ class Operation:
             "param_entries": tiles(columns, config.outs),
             "out16": int(self.result.elem == INT16),
             "table": int(self.table is not None),
+            "table_rows": 0 if self.table is None else table_rows(config),
             "out_address": storage.address(target),
             "out_pitch": storage.pitch(target),
             "zero_point": self.product.scale.zero_point & 0xFF,

@@ -16,7 +16,9 @@ from edgewright.sim.network import input_writes
 from tests.hw.blocks.recorded import joined, parts, record
 from tests.hw.integer_models import random_image, random_vit
 
-CONFIG = EngineConfig(tokens=4, weight_tiles=32, activation_tiles=16, key_tiles=8, param_tiles=64, norm_width=64)
+CONFIG = EngineConfig(
+    tokens=4, weight_tiles=32, activation_tiles=16, key_tiles=8, param_tiles=64, norm_width=64, completions=78
+)
 MODELS: dict[str, dict[str, int]] = {
     "class token": {"image": 4, "width": 16, "heads": 1},
     "two blocks, three planes, keys of two tiles": {"image": 10, "channels": 3, "blocks": 2},

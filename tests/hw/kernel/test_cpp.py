@@ -68,7 +68,8 @@ def test_pragmas_are_known() -> None:
     for pragma in set(re.findall(r"^#pragma HLS (.*)$", text, re.MULTILINE)) - PRAGMAS:
         assert re.fullmatch(
             r"ARRAY_(PARTITION|RESHAPE) variable=[\w.]+ type=complete( dim=\d)?|STABLE variable=\w+"
-            r"|INTERFACE mode=axis port=\w+|INTERFACE mode=m_axi port=\w+ bundle=\w+ offset=off depth=\d+",
+            r"|AGGREGATE variable=\w+ compact=bit|INTERFACE mode=axis port=\w+"
+            r"|INTERFACE mode=m_axi port=\w+ bundle=\w+ offset=off depth=\d+",
             pragma,
         )
 
