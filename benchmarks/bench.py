@@ -1,9 +1,9 @@
 """`make bench`: what compiling and simulating the example models costs, and how fast the engine is.
 
-Each model is compiled and simulated in a process of its own, so that peak memory is its own. The DeiT-Tiny row is a
-network of its shape with random weights, made by code; its whole 224 x 224 inference is simulated once.
+Each model is compiled and simulated in a process of its own, so that peak memory is its own. The DeiT columns are
+networks of their shapes with random weights, made by code; a whole 224 x 224 inference is simulated once.
 
-    python -m benchmarks.bench [--docs] [digits] [fashion] [deit_tiny]
+    python -m benchmarks.bench [--docs] [digits] [fashion] [deit_tiny] [deit_small]
 
 `--docs` also renews the table of docs/measured/fpga.md.
 """
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 OUTPUT = ROOT / "build" / "bench"
-SIMULATED = {"digits": 4, "fashion": 4, "deit_tiny": 1}
+SIMULATED = {"digits": 4, "fashion": 4, "deit_tiny": 1, "deit_small": 1}
+DEIT = {"deit_tiny": (192, 3), "deit_small": (384, 6)}
+"""Channels and heads of the networks that are made by code."""
 MEMORIES = {
     "board": "the board's memory",
     "read=60,write=40": "the same, latency 60 and 40",
@@ -35,13 +37,14 @@ MEMORIES = {
 """Simulated memories by option of `simulate`; the first is its default, and what the report is about."""
 
 
-def deit_tiny(path: Path) -> None:
-    """A network of DeiT-Tiny's shape, from fixed seeds."""
+def deit(path: Path) -> None:
+    """A network of the shape of DeiT-Tiny or DeiT-Small, as the file's name says, from fixed seeds."""
     from edgewright.frontend.onnx_writing.writer import write_float
 
     from tests.models import tiny_vit
 
-    graph = tiny_vit(20, image=224, patch=16, channels=3, width=192, heads=3, blocks=12, hidden=768, classes=1000)
+    width, heads = DEIT[path.stem]
+    graph = tiny_vit(20, image=224, patch=16, channels=3, width=width, heads=heads, blocks=12, hidden=4 * width, classes=1000)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(write_float(graph).SerializeToString(deterministic=True))
 
@@ -53,9 +56,9 @@ def measure(name: str) -> dict[str, Any]:
     from edgewright.passes.results import to_data
 
     model, calibration = EXAMPLES / "models" / f"vit_{name}.dynamo18.onnx", str(EXAMPLES / "data" / f"{name}.npz")
-    if name == "deit_tiny":
-        model, calibration = OUTPUT / "deit_tiny.onnx", "random"
-        deit_tiny(model)
+    if name in DEIT:
+        model, calibration = OUTPUT / f"{name}.onnx", "random"
+        deit(model)
     start = time.perf_counter()
     compiled = compile(model, target="zcu104", calibration=calibration, output=OUTPUT / name)
     seconds = time.perf_counter() - start
@@ -96,6 +99,7 @@ def rows(data: dict[str, Any]) -> dict[str, str]:
         **{f"cycles simulated, {MEMORIES[memory]}": f"{other:,}" for memory, other in data["cycles_with"].items()},
         "at the target clock": f"{data['latency_ms']:.3f} ms, {data['clock_mhz']:g} MHz",
         "DSPs (Yosys estimate)": f"{data['resources']['dsp']['used']:,}",
+        "products as run; of the model as given": f"{data['macs'] / 1e9:.3f} G; {data['macs_given'] / 1e9:.3f} G",
         "products/DSP/cycle": f"{data['products_per_dsp_per_cycle']:.2f}",
     }
 

@@ -172,7 +172,8 @@ def _measured(
     """Return the figures, and keep a few of the samples with the bundle."""
     files[SAMPLES_FILE] = npz(calibration.first(KEPT_SAMPLES).inputs)
     kind = "random" if calibration.is_random else "data"
-    return Measured(accuracy, layers, kind, calibration.count, footprint(graph).parameters)
+    size = footprint(graph)
+    return Measured(accuracy, layers, kind, calibration.count, size.parameters, size.macs)
 
 
 def affordable(graph: Graph, evaluation: Labelled | None) -> Labelled | None:

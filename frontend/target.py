@@ -58,6 +58,7 @@ class Measured:
     calibration_kind: str = "data"
     calibration_images: int = 0
     parameters: int | None = None
+    macs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Prepared:
             "part": self.device.part,
             "precision": options.precision,
             "calibration": calibration,
+            "macs_given": measured.macs,
             "parameters": measured.parameters,
             "accuracy": results.Accuracy.of(measured.accuracy),
             "clock_mhz": self.device.clock_mhz,

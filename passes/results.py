@@ -317,6 +317,7 @@ class Report:
     precision: str = "int8"
     calibration: CalibrationUsed = CalibrationUsed()
     macs: int | None = None
+    macs_given: int | None = None
     parameters: int | None = None
     accuracy: Accuracy = Accuracy()
     bit_exact: bool | None = None

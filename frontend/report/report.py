@@ -89,7 +89,8 @@ def subtitle(report: Report) -> str:
     if report.parameters is not None:
         parts.append(f"{si(report.parameters)} parameters")
     if report.macs is not None:
-        parts.append(f"{si(report.macs)} products (MACs) for one inference")
+        given = "" if report.macs_given in (None, report.macs) else f", {si(report.macs_given)} in the model as given"
+        parts.append(f"{si(report.macs)} products (MACs) for one inference{given}")
     return ", ".join([*parts, several(len(report.operations), "fused operation")])
 
 

@@ -36,6 +36,7 @@ def operations(simulated: bool = True) -> list[dict[str, Any]]:
                 "name": name,
                 "kind": kind,
                 "macs": macs,
+                "macs_given": macs + 87_000_000,
                 "bytes": moved,
                 "cycles": {"predicted": round(cycles * 1.004), "simulated": cycles if simulated else None},
                 "utilisation": macs / cycles / ARRAY,
@@ -196,6 +197,7 @@ def sample_cpu(
         "precision": precision,
         "calibration": data["calibration"] if integer else {"kind": None, "images": None, "method": None},
         "macs": sum(op["macs"] for op in ops),
+        "macs_given": sum(op["macs"] for op in ops),
         "accuracy": {
             "float": 0.7213 if labelled else None,
             "int8": 0.7184 if labelled and integer else None,
