@@ -112,8 +112,8 @@ def driven_ns(node: ir.Node) -> float:
         return GATE_NS * op.guarded + EFFECT_NS + fan_out(width(op.channel.type))
     if isinstance(op, ir.Store):
         return GATE_NS * op.guarded + EFFECT_NS + GATE_NS + fan_out(width(op.buffer.type))
-    if isinstance(op, ir.Load):
-        return 3 * GATE_NS  # the end of the lock, which moves the port to the next bank
+    if isinstance(op, ir.Load):  # the end of the lock, which moves the port to the next bank, or the window of a ring
+        return 3 * GATE_NS + (bank_ns(op.buffer) + adder(op.buffer.depth.bit_length()) if op.buffer.ring else 0)
     guarded = isinstance(op, ir.Hold) or (isinstance(op, ir.ShiftIn) and op.guarded)
     return GATE_NS * guarded + fan_out(bits_of(node))
 
@@ -358,7 +358,8 @@ class Timed:
                 self.ends_in(f"the FIFO of {op.channel.name}", valid)
             elif isinstance(op, ir.Store):
                 store = ir.store_parts(node)
-                address = self.at(store.address, start).then("place of the bank", bank_ns(op.buffer))
+                address = self.at(store.address, start)
+                address = NOW if op.buffer.ring else address.then("place of the bank", bank_ns(op.buffer))
                 data = latest(self.at(a, start) for a in (*store.values, *([store.mask] if store.mask is not None else [])))
                 valid = self.valid(start)
                 if store.when is not None:
@@ -368,6 +369,11 @@ class Timed:
             elif isinstance(op, ir.Load):
                 address = self.at(node.args[0], start).then("place of the bank", bank_ns(op.buffer))
                 self.ends_in(f"the address of {op.buffer.name}", address)
+                for flag in node.args[1:]:
+                    taken = latest((self.issued, self.at(flag, self.stages.issue))).then("and", GATE_NS)
+                    taken = taken if start == self.stages.issue else register(f"the window of {op.buffer.name} moves")
+                    taken = taken.then("count", adder(op.buffer.depth.bit_length())).then("next", bank_ns(op.buffer) + GATE_NS)
+                    self.ends_in(f"the window of {op.buffer.name}", taken)
             elif isinstance(op, ir.STATE):
                 enable = self.valid(start)
                 if isinstance(op, ir.Hold) or (isinstance(op, ir.ShiftIn) and op.guarded):

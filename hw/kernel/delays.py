@@ -76,7 +76,7 @@ def delay_ns(node: ir.Node) -> float:
     if isinstance(node.op, ir.Load):
         return bank_ns(node.op.buffer)
     if isinstance(node.op, ir.Store):
-        return bank_ns(node.op.buffer) + EFFECT_NS
+        return EFFECT_NS if node.op.buffer.ring else bank_ns(node.op.buffer) + EFFECT_NS
     if isinstance(node.op, (ir.Lookup, ir.Write)):
         return EFFECT_NS
     loads = max((bits_of(node) // bits_of(a) for a in node.args if not isinstance(a.op, ir.Const)), default=1)
@@ -115,7 +115,9 @@ def logic_ns(node: ir.Node) -> float:
 
 
 def bank_ns(buffer: ir.Buffer) -> float:
-    """Return what it takes to add the place of a bank to an address."""
+    """Return what it takes to add the place of a bank to an address; in a ring, which wraps anywhere, it takes two sums."""
+    if buffer.ring:
+        return 2 * adder((buffer.depth - 1).bit_length() + 1) + GATE_NS
     return adder(max(1, (buffer.banks * buffer.depth - 1).bit_length()))
 
 
