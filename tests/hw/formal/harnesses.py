@@ -66,6 +66,16 @@ HARNESSES: dict[str, Harness] = {
             Size({"Banks": 4, "Depth": 2, "Lanes": 1, "Ports": 1}, 8, 3),
         ),
     ),
+    "ring": Harness(
+        ("ring",),
+        (
+            Size({"Depth": 5, "Window": 3}, 8, 1),
+            Size({"Depth": 4, "Window": 4}, 8, 1),
+            Size({"Depth": 3, "Window": 1}, 8, 1),
+            Size({"Depth": 1, "Window": 1}, 8, 1),
+            Size({"Depth": 16, "Window": 8}, 8, 1),
+        ),
+    ),
     "axi_read_mover": Harness(
         ("axi_read_mover",),
         (

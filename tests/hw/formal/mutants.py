@@ -51,6 +51,24 @@ MUTANTS: dict[str, dict[str, Mutant]] = {
         "p_wr_ready": Mutant("a bank too many", "free_q    <= CountWidth'(Banks);", "free_q    <= CountWidth'(Banks + 1);"),
         "p_rd_ready": Mutant("full before it is committed", "full_q    <= '0;", "full_q    <= CountWidth'(1);"),
     },
+    "ring": {
+        "p_capacity": Mutant("a place too many", "free_q  <= CountWidth'(Depth);", "free_q  <= CountWidth'(Depth + 1);"),
+        "p_wr_ready": Mutant("the last place stays empty", "wr_ready_o = free_q != '0;", "wr_ready_o = 32'(free_q) > 1;"),
+        "p_rd_ready": Mutant("full from the start", "full_q  <= '0;", "full_q  <= CountWidth'(1);"),
+        "p_stored": Mutant(
+            "full before it is stored",
+            "full_q <= full_q + CountWidth'(wr_valid_i)",
+            "full_q <= full_q + CountWidth'(wr_acquire_i)",
+        ),
+        "p_order": Mutant(
+            "the address behind the last", "word >= (CountWidth + 1)'(Depth)", "word > (CountWidth + 1)'(Depth)", steps=12
+        ),
+        "p_data": Mutant(
+            "free when it is taken",
+            "free_q <= free_q + CountWidth'(rd_release_i)",
+            "free_q <= free_q + CountWidth'(rd_fresh_i)",
+        ),
+    },
     "axi_read_mover": {
         "p_ar_stable": Mutant(
             "AR is overwritten", "room_q >= (DepthBits + 1)'(burst) && (!m_axi_arvalid || m_axi_arready);", "1'b1;"

@@ -90,8 +90,8 @@ module pingpong_proof #(
   count_t [Ports-1:0]   loads_ahead_q;
   logic [LaneWidth-1:0] value_q;
   logic                 follow, stores_here, release_here;
-  logic [Ports-1:0]     loads_here, load_q, load_qq;
-  logic [LaneWidth-1:0] value_qq;
+  logic [Ports-1:0]     loads_here, load_q, load_qq, load_qqq;
+  logic [LaneWidth-1:0] value_qq, value_qqq;
 
   assign follow = wr_acquire_i && choose_i && !followed_q;
   assign stores_here = wr_valid_i && wr_addr_i == at && wr_mask_i[lane]
@@ -113,12 +113,15 @@ module pingpong_proof #(
       followed_q <= 1'b0;
       load_q <= '0;
       load_qq <= '0;
+      load_qqq <= '0;
     end else begin
       followed_q <= (followed_q || follow) && !release_here;
       load_q <= loads_here;
       load_qq <= load_q;
+      load_qqq <= load_qq;
     end
     value_qq <= value_q;
+    value_qqq <= value_qq;
     if (follow) begin
       stored_q <= stores_here;
       stores_ahead_q <= writing_q - count_t'(wr_commit_i);
@@ -176,14 +179,15 @@ module pingpong_proof #(
     logic [Width-1:0] word, word_at;
     assign word = dut.gen_port[p].memory[32'(slot_q) * Depth + 32'(at)];
     always_comb if (rst_ni) begin
-      // what a load gets is what was last stored at its address of its bank, two cycles later
-      p_data: assert (!load_qq[p] || rd_data[p][lane*LaneWidth+:LaneWidth] == value_qq);
+      // what a load gets is what was last stored at its address of its bank, three cycles later
+      p_data: assert (!load_qqq[p] || rd_data[p][lane*LaneWidth+:LaneWidth] == value_qqq);
       h_loading:   assert (loading_q[p] <= reading_q);
       h_read_slot: assert (read_slot_q[p] < Banks && 32'(dut.gen_port[p].base_q) == read_slot_q[p] * Depth);
       h_apart:     assert (ahead_of(read_slot_q[p], full_q + loading_q[p]) == write_slot_q);
       h_word:      assert (!followed_q || !stored_q || word[lane*LaneWidth+:LaneWidth] == value_q);
       h_address:   assert (!load_q[p] || (followed_q && stored_q
                                           && 32'(dut.gen_port[p].word_q) == 32'(slot_q) * Depth + 32'(at)));
+      h_read:      assert (!load_qq[p] || dut.gen_port[p].mem_q[lane*LaneWidth+:LaneWidth] == value_qq);
       h_ahead: assert (!followed_q || release_ahead_q - loads_ahead_q[p] == reading_q - loading_q[p]);
     end
   end
