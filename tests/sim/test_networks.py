@@ -140,7 +140,7 @@ def effective_flip(planned: Plan, step: Step, values: dict[Node, Array], image: 
     """Address of a byte whose sign bit, flipped, changes what the operation stores, as the interpreter says."""
     operation = step.operation
     if operation.product.copies:
-        return step.fields["act_address"]
+        return step.fields["value_address"]
 
     def place(byte: int) -> int:  # of the blob, whose words lie in turn in two parts
         part, word = byte // WORD % 2, byte // WORD // 2

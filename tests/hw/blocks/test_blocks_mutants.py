@@ -40,7 +40,7 @@ def invert(node: ir.Node, args: tuple[ir.Node, ...]) -> ir.Node | None:
 
 
 MUTANTS = {
-    "epilogue: bias subtracted": ("engine_epilogue", "epilogue", subtract),
+    "epilogue: bias subtracted": ("engine_store_words", "epilogue", subtract),
     "norm_scale: no rounding": ("engine_norm_scale", "norm_scale", truncate),
     "store_words: write where the row is not valid": ("engine_store_words", "store_words", invert),
 }
