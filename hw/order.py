@@ -34,10 +34,9 @@ class Readers:
         taken = self.taken[unit]
         needed = np.maximum(needed, max(taken, settled))
         last = int(needed.max(initial=max(taken, settled)))
-        begin = int(
-            (needed - np.arange(len(needed))).max(initial=min(taken, last))
-        )  # the latest to which one a block can add up
-        begin = max(begin, taken) if len(needed) else last
+        begin = last
+        if len(needed):  # as late as it may be so that one more before each block is enough
+            begin = max(taken, int((needed - np.arange(len(needed))).max()))
         self.taken[unit] = last
         return {f"{unit}_blocks": len(needed), f"{unit}_first": begin - taken, f"{unit}_steps": last - begin}
 
@@ -54,8 +53,8 @@ class Readers:
 def order(steps: Iterable[Step], config: EngineConfig) -> list[Step]:
     """Return the descriptors with the completions that they give and wait for.
 
-    The constants of all descriptors but the first that computes wait for the copies before them: they would take what memory
-    gives from an image that is needed sooner.
+    A program that begins with copies, of an image, loads the constants of its first product beside them and all others after
+    them: they would take what memory gives from what is needed sooner.
     """
     readers, stored = Readers(), dict[Node, Counts]()
     ends, ordered = [0], list[Step]()
@@ -72,7 +71,7 @@ def order(steps: Iterable[Step], config: EngineConfig) -> list[Step]:
         for unit, needed in waits.items():
             fields |= readers.wait(unit, needed, settled=ends[max(0, len(ends) - LOOKAHEAD[unit])])
         ends.append(begin + fields["marks"])
-        copied = ends[-1] if fields["copy"] else copied
+        copied = copied if computes else ends[-1]
         ordered.append(replace(step, fields=fields))
         note_stored(ordered[-1], stored, begin, config)
     if ordered:

@@ -1,9 +1,9 @@
 """The engine: one configuration per board, programmed per model by descriptors.
 
-program --> fetch --> gates --> commands for every process
-weights --> route --> tiles, table, norm and channel parameters
-operands --> route --> tiles of keys and values +-- copies --> store
-activations --> route --> (LayerNorm) --> tiles --> array --> epilogue --> store --> results
+program --> fetch --> commands for every process; gates
+weights --> route --> ring of tiles, table, norm and channel parameters ----+
+operands --> route --> tiles of keys and values ----------------------------+-- copies --> store
+activations --> route --> (LayerNorm) --> tiles --> array --> epilogue --> (table) --> store --> results
                                            ^          |           ^
                                            +- softmax +        residual
 """
