@@ -3,8 +3,10 @@
     python -m edgewright.hw.cells zcu104
 
 Whole engines are too large to synthesise at once. Each process is counted alone; FIFOs, buffers and movers are counted
-in the top module without the processes; the product array and the exponentials are counted for 2 and 4 tokens and
-extrapolated, which is exact for their DSPs and close for the rest, because each pair of tokens repeats the same logic.
+in the top module without the processes; the product array is counted for 2 and 4 tokens and extrapolated, which is exact for
+its DSPs and close for the rest, because each pair of tokens repeats the same logic. The exponentials are counted for 2 tokens,
+once for each pair of tokens, which is exact for their DSPs and counts what pairs share too often: Yosys runs out of memory
+where more than eight lanes read one table.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from edgewright.hw.kernel.sv_block import to_systemverilog
 from edgewright.hw.synth import Cells, estimate
 from edgewright.targets.device import load
 
-REPEATED = ("product", "softmax_exp")
+EXTRAPOLATED, MULTIPLIED = ("product",), ("softmax_exp",)
 """Processes that repeat the same logic for each pair of tokens, too large to synthesise whole."""
 COUNTS = ("dsp", "lut", "ff", "bram36", "uram")
 
@@ -34,8 +36,11 @@ def blocks_of(config: EngineConfig) -> dict[str, Mapping[str, float]]:
     cells: dict[str, Mapping[str, float]] = {}
     cells["streams, buffers and movers"] = counts(estimate(with_black_boxes(files, names), "engine", flatten=False))
     for name in names:
-        if name in REPEATED:
+        if name in EXTRAPOLATED:
             cells[name] = extrapolated(config, name)
+        elif name in MULTIPLIED:
+            pair = process_counts(replace(config, tokens=2), name)
+            cells[name] = {kind: config.tokens // 2 * pair[kind] for kind in COUNTS}
         else:
             top = f"engine_{name}"
             cells[name] = counts(estimate({f"{top}.sv": files[f"{top}.sv"]}, top))
