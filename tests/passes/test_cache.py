@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -172,6 +172,18 @@ def test_many_entries_do_not_use_up_the_files(monkeypatch: pytest.MonkeyPatch) -
     for i in range(150):
         cache.entry("kind", f"n{i}", tool)
     assert len(os.listdir("/proc/self/fd")) < before + 80
+
+
+def test_an_entry_that_vanishes_while_it_is_measured_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may evict it at any moment: listing it then fails."""
+
+    def vanished(folder: Path, _: str) -> Iterator[Path]:
+        yield folder / "a"
+        raise FileNotFoundError(2, "No such file or directory", str(folder))
+
+    monkeypatch.setattr(Path, "rglob", vanished)
+    (tmp_path / "a").write_bytes(b"four")
+    assert cache._size(tmp_path) == 4
 
 
 def test_races() -> None:
