@@ -1,6 +1,6 @@
 # Everything happens in ./.venv and ./build; nothing is installed globally. Needs Python >= 3.11, g++, make, perl.
 #   make demo    compile a trained vision transformer for the ZCU104 and simulate the whole of it at RTL
-#   make check   lint, types and the tests that need no simulator, compiler, TVM or PyTorch: under a minute
+#   make check   lint, types and the tests that need no simulator, compiler, TVM or PyTorch: a minute or two
 #   make test    lint, types and all tests
 #   make bench   the figures of the README: compile time, simulation speed, cycles
 #   make bench-cpu  the CPU table of the README: against onnxruntime and OpenVINO, in turns

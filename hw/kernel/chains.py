@@ -314,10 +314,8 @@ class Timed:
 
     def ring_flag(self, lock: ir.Lock) -> ir.Node | None:
         """Return whether an iteration takes an element of a ring, or appends one; None: each does."""
-        if lock.role == "load":
-            return self.loads(lock.buffer)[0].args[1]
-        stores = (n for n in self.stages.body.effects if isinstance(n.op, ir.Store) and n.op.buffer is lock.buffer)
-        return ir.store_parts(next(stores)).when
+        accesses = (n for n in self.stages.body.effects if isinstance(n.op, (ir.Load, ir.Store)) and n.op.buffer is lock.buffer)
+        return ir.element_flag(next(accesses))
 
     def where(self, buffer: ir.Buffer) -> str:
         """Return the source line of the first access to a buffer."""

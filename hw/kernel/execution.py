@@ -109,9 +109,7 @@ class Execution:
         self.potential = [(w, running(ir.write_parts(w).when)) for w in self.writes]
         self.begins = {level: plan.starts(level) for level in {-1, *(lock.level for lock in self.locks)}}
         self.starts = [(lock, np.cumsum(self.begins[lock.level])) for lock in self.locks]
-        self.elements = [
-            (node, running(node.args[1] if isinstance(node.op, ir.Load) else ir.store_parts(node).when)) for node in self.rings
-        ]
+        self.elements = [(node, running(ir.element_flag(node))) for node in self.rings]
 
     def runnable(self) -> int:
         """Return how many of the planned iterations can run now."""

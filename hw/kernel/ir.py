@@ -459,6 +459,11 @@ def topological(roots: Iterable[Node]) -> list[Node]:
     return order
 
 
+def element_flag(node: Node) -> Node | None:
+    """Return whether an iteration takes an element of a ring, of its Load, or appends one, of its Store; None: each does."""
+    return node.args[1] if isinstance(node.op, Load) else store_parts(node).when
+
+
 def is_control(node: Node) -> bool:
     """Return whether the value is known at issue: it depends on constants, counters, loop flags and the command only."""
     return not any(isinstance(n.op, (*STATE, Read, Load, Lookup, Dot)) for n in topological([node]))

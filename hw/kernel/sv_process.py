@@ -206,10 +206,8 @@ class ProcessPrinter:
 
     def ring_flag(self, lock: ir.Lock) -> str:
         """Return whether an iteration appends an element to a ring, or takes one from it."""
-        if lock.role == "load":
-            (node,) = ports_of(self.effects, lock.buffer).loads
-            return self.path.scalar(node.args[1], self.stages.issue)
-        when = ir.store_parts(self.store_to(lock.buffer)).when
+        node = ports_of(self.effects, lock.buffer).loads[0] if lock.role == "load" else self.store_to(lock.buffer)
+        when = ir.element_flag(node)
         return "1'b1" if when is None else self.path.scalar(when, self.stages.issue)
 
     def store_to(self, buffer: ir.Buffer) -> ir.Node:

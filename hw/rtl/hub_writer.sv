@@ -1,7 +1,7 @@
 /// The write port of the memory hub: data of requests (address, words, mark) for on-chip memory is stored in its banks, that
 /// of others is passed to the mover of external memory, all in order.
-/// The first 2^WordBits words of the address space are on chip. A mark is acknowledged by the mover, so that it stands for every word before it in either memory: the mover takes longer
-/// to answer than the banks to store.
+/// The first 2^WordBits words of the address space are on chip. A mark is acknowledged by the mover, so that it stands for
+/// every word before it in either memory: the mover takes longer to answer than the banks to store.
 /// Plusarg stored_log=FILE (simulation): each word as it is taken, as 32-bit words in native byte order: cycle, word address,
 /// data from its low end up.
 module hub_writer #(
