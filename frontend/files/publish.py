@@ -81,7 +81,9 @@ def check_place(directory: Path) -> Path:
             with staging.locked_parent(parent):
                 staging.recover_moved(place)
                 staging.recover(parent)
-        os.rmdir(tempfile.mkdtemp(prefix=staging.PREFIX, dir=parent))  # the only proof that it can be written to
+        probe = tempfile.mkdtemp(prefix=staging.PREFIX, dir=parent)  # the only proof that it can be written to
+        with contextlib.suppress(FileNotFoundError):  # another process may clean it up first, as if a dead one had left it
+            os.rmdir(probe)
         if os.path.lexists(place):
             with staging.reading(place):
                 _others(directory, place, dict.fromkeys(ALWAYS))

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,6 +25,7 @@ from edgewright.passes.diagnostics import CompileError
 ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
+import tempfile
 from pathlib import Path
 from edgewright.frontend.files.publish import publish
 from tests.frontend.test_publish import bundle
@@ -437,6 +439,19 @@ def test_several_at_once_leave_one_whole_bundle(tmp_path: Path) -> None:
     assert whole(place) and os.listdir(tmp_path) == ["model"]
     for process in processes:
         process.communicate()
+
+
+def test_its_probe_may_be_cleaned_up_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tempfile.mkdtemp
+
+    def made_and_gone(*arguments: object, **options: object) -> str:
+        """What another process sees is a folder without a lock: left by a dead one."""
+        folder = made(*arguments, **options)  # type: ignore[call-overload]
+        staging.recover(tmp_path)
+        return str(folder)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", made_and_gone)
+    assert publish.check_place(tmp_path / "model") == tmp_path / "model" and not os.listdir(tmp_path)
 
 
 def test_results_in_odd_places(odd: Path) -> None:
