@@ -39,9 +39,9 @@ def joined(content: bytes) -> bytes:
     return words.transpose(1, 0, 2).tobytes()
 
 
-def channel_params(bias: Array, multiplier: Array, shift: Array, outs: int) -> bytes:
-    """Pack one entry per ``outs`` channels: int32 bias, uint16 multiplier, uint8 shift, all of equal length."""
-    return entries(outs, (bias, "<i4"), (multiplier, "<u2"), (shift, "u1"))
+def channel_params(bias: Array, multiplier: Array, shift: Array, lanes: int) -> bytes:
+    """Pack one entry per ``lanes`` channels: int32 bias, uint16 multiplier, uint8 shift, all of equal length."""
+    return entries(lanes, (bias, "<i4"), (multiplier, "<u2"), (shift, "u1"))
 
 
 def norm_params(multiplier: Array, offset: Array, lanes: int) -> bytes:

@@ -162,7 +162,7 @@ class Planner:
             place = where.layouts[node]
             content = pack_rows(array, place)
             if node in in_order:
-                content = packed(content, place.rows, self.config.tokens, self.config.outs * place.element_bytes)
+                content = packed(content, place.rows, self.config.tokens, self.config.lanes * place.element_bytes)
             parts.append((where.addresses[node], content))
         for position, step in enumerate(steps):
             address = step.fields["blob_address"]

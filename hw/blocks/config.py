@@ -19,7 +19,7 @@ class EngineConfig:
 
     ``*_tiles`` are depths: of the rings of weights and of channel parameters, of one bank of everything else. A tile of weights
     or of a computed operand is ``outs x ins`` int8, an activation tile ``tokens x ins``. ``completions``: how many of them each
-    reader of memory keeps that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``outs`` int16 that are read
+    reader of memory keeps that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``lanes`` int16 that are read
     ahead of the sums, and that wait to be stored, because two words a row pass memory in twice the cycles that the array may
     take for it. ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``read_ahead``:
     words that each read port asks for before they are taken, which have to cover the memory's latency. ``clock_mhz``: the
@@ -49,13 +49,15 @@ class EngineConfig:
     clock_mhz: int = 300
 
     def __post_init__(self) -> None:
-        if self.outs != self.word_bytes or self.ins != self.word_bytes:
-            raise ValueError(f"the {8 * self.word_bytes}-bit memory words fix outs and ins to {self.word_bytes}")
+        if self.ins != self.word_bytes:
+            raise ValueError(f"the {8 * self.word_bytes}-bit memory words fix ins to {self.word_bytes}")
+        if self.outs < self.ins or self.outs & (self.outs - 1):
+            raise ValueError(f"outs must be {self.ins}, or that times a power of two")
         if self.tokens < 2 or self.tokens % 2:
             raise ValueError("tokens must be even: two tokens share a DSP")
-        if self.outs % self.softmax_keys:
-            raise ValueError(f"softmax_keys must divide {self.outs}")
-        if self.key_tiles > self.activation_tiles:
+        if self.ins % self.softmax_keys:
+            raise ValueError(f"softmax_keys must divide {self.ins}")
+        if self.key_tiles * self.outs > self.activation_tiles * self.ins:
             raise ValueError("a row of attention weights must fit an activation bank")
 
     @property
@@ -65,8 +67,18 @@ class EngineConfig:
 
     @property
     def word_bytes(self) -> int:
-        """Bytes of a memory word: a row of ``ins`` int8 channels, or of ``outs`` int8 results."""
+        """Bytes of a memory word: a row of ``ins`` int8 channels, or of ``lanes`` int8 results."""
         return WORD_BYTES
+
+    @property
+    def lanes(self) -> int:
+        """Results per cycle of the epilogue: those of a memory word, so a row of the array's takes ``outs // lanes`` cycles."""
+        return self.word_bytes
+
+    @property
+    def value_sums(self) -> int:
+        """Sums of ``ins`` values each, for ``lanes`` channels, that belong to a bank of operands."""
+        return self.operand_tiles * self.outs // self.lanes
 
     @property
     def on_chip_bytes(self) -> int:
@@ -80,7 +92,7 @@ class EngineConfig:
 
     @property
     def param_window(self) -> int:
-        """The most tiles of outputs of one descriptor."""
+        """The most entries of channel parameters, for ``lanes`` outputs each, of one descriptor."""
         return max(1, self.param_tiles // 4)
 
     @property

@@ -132,7 +132,7 @@ def build(cfg: EngineConfig) -> Block:
     operand_route = commands("operand_route", op.OperandRoute)
     fill_operands = commands("fill_operands", op.OperandTiles)
     operand_tiles = b.buffer("operand_tiles", tile, depth=cfg.operand_tiles, banks=cfg.operand_banks, style="block")
-    partials = b.buffer("value_sums", partial_type(cfg), depth=cfg.operand_tiles, banks=cfg.operand_banks)
+    partials = b.buffer("value_sums", partial_type(cfg), depth=cfg.value_sums, banks=cfg.operand_banks)
     add_operand_issue(
         b, sides["operands"], gate=operand_gate, addresses=operand_addresses, route=operand_route, tiles=fill_operands
     )
@@ -205,7 +205,7 @@ def build(cfg: EngineConfig) -> Block:
     residual_rows = b.ring("residual_values", result_type(cfg), depth=cfg.residual_rows, window=1, style="block")
     results = b.ring("result_values", result_type(cfg), depth=cfg.result_rows, window=1, style="ultra")
     add_residual(b, cfg, residuals, go["residual"], requests["residual"], words["residual"], residual_rows)
-    entries = b.channel("table_entries", u(8)[cfg.outs], depth=4)
+    entries = b.channel("table_entries", u(8)[cfg.lanes], depth=4)
     tabled = b.ring("tabled_values", row_type(cfg), depth=cfg.result_rows, window=1, style="block")
     add_epilogue(b, cfg, finish, sums, row_scales, params, fed_offsets, residual_rows, results, entries)
     add_tabulate(b, cfg, tabulate, entries, table, tabled)

@@ -1,4 +1,4 @@
-"""Epilogue: convert ``outs`` accumulators of one token per cycle to as many integers of the next tensor.
+"""Epilogue: convert ``lanes`` accumulators of one token per cycle to as many integers of the next tensor.
 
 Bias, for attention the row's reciprocal, requantisation per channel, the residual sum; a table, such as GELU, in a process of
 its own, so that operations without one need no place for it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.blocks.layernorm import sat_symmetric
+from edgewright.hw.blocks.operands import split
 from edgewright.hw.blocks.weights import TABLE_ENTRIES
 from edgewright.hw.kernel import (
     Array,
@@ -31,8 +32,8 @@ from edgewright.hw.kernel.ir import Buffer, Channel
 
 
 def result_type(cfg: EngineConfig) -> Array:
-    """Return the type of a row of results before they are narrowed: i16[outs]."""
-    return i(16)[cfg.outs]
+    """Return the type of a row of results before they are narrowed: i16[lanes]."""
+    return i(16)[cfg.lanes]
 
 
 def add_epilogue(
@@ -47,8 +48,9 @@ def add_epilogue(
     results: Buffer,
     entries: Channel,
 ) -> None:
-    """``sums``: ACCUMULATOR[tokens, outs]; ``offsets``: per tile of sums of products with computed operands; ``residual``:
-    i16[outs] per valid row; ``results``: i16[outs], or ``entries`` of the operation's table, u8[outs], per valid row."""
+    """``sums``: ACCUMULATOR[tokens, outs]; ``offsets``: per ``lanes`` sums of products with computed operands; ``residual``:
+    i16[lanes] per valid row; ``results``: i16[lanes], or ``entries`` of the operation's table, u8[lanes], per valid row."""
+    parts, lanes = cfg.outs // cfg.lanes, cfg.lanes
 
     @b.process(
         command=commands,
@@ -56,14 +58,16 @@ def add_epilogue(
     )
     def epilogue(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         valid = (j * cfg.tokens + t) < c.n_tokens
-        tile = p.read(sums, when=first(t))
+        _, part = split(o, parts)
+        tile = p.read(sums, when=first(t) & (part == 0))
+        row = index(index(tile, t).reshape(parts, lanes), part)
         scale = p.read(row_scales, when=c.attention, absent=True)
         adds = c.residual & valid
         other = p.replay(residual, 0, fresh=adds, free=adds, last=adds)
         fresh, ends = first(j) & first(t), last(j) & last(t)
         entry = p.replay(params, wrap(o, u(address_bits(params.window))), fresh=fresh, free=ends, last=ends & last(o))
         offset = p.read(offsets, when=c.computed & first(t), absent=True)
-        total = fit(index(tile, t) + select(c.attention, offset, entry.bias), i(27))
+        total = fit(row + select(c.attention, offset, entry.bias), i(27))
         weighted = wrap(round_shift(total * scale.reciprocal, scale.shift), i(27))
         value = select(c.attention, weighted, total)
         scaled = round_shift(value * entry.multiplier, wrap(entry.shift, u(6)))
@@ -77,7 +81,7 @@ def add_epilogue(
 
 
 def add_tabulate(b: Block, cfg: EngineConfig, commands: Channel, entries: Channel, table: Buffer, results: Buffer) -> None:
-    """Look up the results of an operation in its table; ``results``: i8[outs] per valid row."""
+    """Look up the results of an operation in its table; ``results``: i8[lanes] per valid row."""
 
     @b.process(
         command=commands,
@@ -88,5 +92,5 @@ def add_tabulate(b: Block, cfg: EngineConfig, commands: Channel, entries: Channe
         valid = (j * cfg.tokens + t) < c.n_tokens
         entry = p.read(entries, when=valid, absent=True)
         within = address_bits(TABLE_ENTRIES // table.depth)  # of an entry in a row of the table
-        looked_up = (index(p.load(table, entry[n] >> within), wrap(entry[n], u(within))) for n in range(cfg.outs))
+        looked_up = (index(p.load(table, entry[n] >> within), wrap(entry[n], u(within))) for n in range(cfg.lanes))
         p.append(results, stack(list(looked_up)), when=valid)

@@ -1,10 +1,10 @@
 """Computed operands: move the keys and values of several heads, or rows to add up, from memory into tiles, row by row.
 
 A tile is ``outs x ins`` int8. Values arrive one key per word but are consumed one channel per output, so their tiles are
-transposed when stored. The same rows are added up: the array reads attention weights minus 127, so a sum of products lacks 127
-times the sum of the values. Constants have a path of their own (`weights`), because these here wait for results: ``outs`` keys
-and values are moved as soon as they have been stored. Copies pass here too, so that the activations port can read what they
-have stored meanwhile.
+transposed when stored, ``ins`` channels at a time. The same rows are added up: the array reads attention weights minus 127,
+so a sum of products lacks 127 times the sum of the values. Constants have a path of their own (`weights`), because these here
+wait for results: ``outs`` keys and values are moved as soon as they have been stored. Copies pass here too, so that the
+activations port can read what they have stored meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from edgewright.hw.kernel import (
     ProcessTrace,
     StructValue,
     Value,
+    const,
     first,
     fit,
     i,
@@ -36,19 +37,19 @@ from edgewright.hw.kernel.ir import Buffer, Channel
 
 
 def partial_type(cfg: EngineConfig) -> Array:
-    """Return the type of the sum of ``ins`` values of one head, for ``outs`` channels."""
-    return i(12)[cfg.outs]
+    """Return the type of the sum of ``ins`` values of one head, for ``lanes`` channels."""
+    return i(12)[cfg.lanes]
 
 
 def offset_type(cfg: EngineConfig) -> Array:
     """Return the type of what is added to sums of products with attention weights: 127 times up to 4,095 int8 values."""
-    return i(27)[cfg.outs]
+    return i(27)[cfg.lanes]
 
 
 def operand_loops(tokens: int | Callable[..., Any]) -> Loops:
-    """Return the loops over the words of a command: blocks of ``tokens``, heads, keys then values, tiles, tokens."""
+    """Return the loops over the words of a command: blocks of ``tokens``, heads, keys then values, words of a row, tokens."""
     return [
-        ("r", lambda c: c.value_blocks),
+        ("r", lambda c: c.key_blocks),
         ("g", lambda c: c.opd_heads),
         ("s", 2),
         ("d", lambda c, r, g, s: select(first(s), c.key_depth, c.value_depth)),
@@ -80,22 +81,45 @@ def add_operand_route(b: Block, commands: Channel, words: Channel, *, operands: 
 
 
 def add_fill_operands(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer, partials: Buffer) -> None:
-    """Fill tiles of ``outs`` rows; keys beyond the last are zero rows. ``partials``: the sum of each tile of values."""
+    """Fill tiles of ``outs`` rows; keys beyond the last are zero rows. ``partials``: the sums of ``ins`` values each.
+
+    ``outs`` keys are the rows of one tile for each ``ins`` channels; their values fill ``outs // ins`` tiles for each ``outs``
+    channels.
+    """
+    parts = cfg.outs // cfg.ins
+    channel_words = const([row // cfg.ins for row in range(cfg.outs)], u(8)[cfg.outs])
 
     @b.process(command=commands, loops=operand_loops(cfg.outs))
     def fill_operands(p: ProcessTrace, c: StructValue, r: Value, g: Value, s: Value, d: Value, t: Value) -> None:
         p.lock(tiles, per=None)
         p.lock(partials, per=None)
-        valid = (r * cfg.outs + t) < c.n_keys
+        key = r * cfg.outs + t
+        valid = key < c.n_keys
         word = reinterpret(p.read(words, when=valid, absent=True), row_type(cfg))
         row = select(valid, word, 0)
         rows = p.shift_in(row, cfg.outs)  # i8[outs][ins], row t of the tile last
-        base = g * c.head_tiles
-        address = base + select(first(s), r * c.key_depth + d, c.base1 + d * c.value_blocks + r)
-        p.store(tiles, wrap(address, u(address_bits(tiles.depth))), select(first(s), rows, rows.T), when=last(t))
-        total = p.accumulate(row, clear=first(t), type=partial_type(cfg))
-        place = wrap(base + d * c.value_blocks + r, u(address_bits(partials.depth)))
-        p.store(partials, place, total, when=~first(s) & last(t))
+        depth, within = key >> address_bits(cfg.ins), wrap(t, u(address_bits(cfg.ins)))
+        tile, part = split(d, parts)
+        first_tile = g * c.head_tiles
+        value_tile = first_tile + c.base1 + tile * c.value_blocks + depth
+        columns = rows[cfg.outs - cfg.ins :].T  # i8[channels][ins]
+        value = columns.broadcast_to((parts, cfg.ins, cfg.ins)).reshape(cfg.outs, cfg.ins)
+        # The first word of a tile fills all of it, so that channels beyond the last do not keep what was there before.
+        mask = first(s) | (part == 0) | (channel_words == part) if parts > 1 else None
+        ends = (within == cfg.ins - 1) & (depth < c.value_blocks)
+        place = select(first(s), first_tile + r * c.key_depth + d, value_tile)
+        address = wrap(place, u(address_bits(tiles.depth)))
+        p.store(tiles, address, select(first(s), rows, value), mask=mask, when=select(first(s), last(t), ends))
+        total = p.accumulate(row, clear=within == 0, type=partial_type(cfg))
+        sums = wrap(value_tile * parts + part, u(address_bits(partials.depth)))
+        p.store(partials, sums, total, when=~first(s) & ends)
+
+
+def split(words: Value, parts: int) -> tuple[Value, Value]:
+    """Return the tile of ``outs`` channels that a word of ``lanes`` belongs to, and which of its ``parts`` words it is."""
+    if parts == 1:
+        return words, const(0, u(1))
+    return words >> address_bits(parts), wrap(words, u(address_bits(parts)))
 
 
 def add_feed_operands(b: Block, commands: Channel, tiles: Buffer, feed: Channel) -> None:
@@ -117,7 +141,8 @@ def add_feed_operands(b: Block, commands: Channel, tiles: Buffer, feed: Channel)
 
 
 def add_feed_offsets(b: Block, cfg: EngineConfig, commands: Channel, partials: Buffer, feed: Channel) -> None:
-    """Feed the epilogue the offsets of each block of tokens; ``feed``: ``offset_type`` per tile of outputs."""
+    """Feed the epilogue the offsets of each block of tokens; ``feed``: ``offset_type`` per ``lanes`` outputs."""
+    parts = cfg.outs // cfg.lanes
 
     @b.process(
         command=commands,
@@ -130,6 +155,8 @@ def add_feed_offsets(b: Block, cfg: EngineConfig, commands: Channel, partials: B
     )
     def feed_offsets(p: ProcessTrace, c: StructValue, g: Value, j: Value, o: Value, r: Value) -> None:
         p.lock(partials, per=None)
-        part = p.load(partials, wrap(g * c.head_tiles + o * c.value_blocks + r, u(address_bits(partials.depth))))
-        total = p.accumulate(part, clear=first(r), type=i(20)[cfg.outs])
+        tile, part = split(o, parts)
+        sums = g * c.head_tiles + c.base1 + tile * c.value_blocks + r
+        partial = p.load(partials, wrap(sums * parts + part, u(address_bits(partials.depth))))
+        total = p.accumulate(partial, clear=first(r), type=i(20)[cfg.lanes])
         p.write(feed, fit((total << 7) - total, offset_type(cfg).elem), when=last(r))

@@ -75,6 +75,7 @@ FIELDS: dict[str, Int] = {
     "value_address": ADDRESS,
     "key_pitch": STRIDE,
     "n_keys": u(12),
+    "key_blocks": u(12),
     "key_depth": u(8),
     "value_blocks": u(12),
     "value_depth": u(8),
@@ -152,12 +153,22 @@ OperandAddresses = command(
     "value_address",
     "key_pitch",
     "n_keys",
+    "key_blocks",
     "key_depth",
-    "value_blocks",
     "value_depth",
 )
 OperandRoute = command("OperandRoute", "copy", "opd_words")
-OperandTiles = command("OperandTiles", "opd_heads", "head_tiles", "n_keys", "key_depth", "value_blocks", "value_depth", "base1")
+OperandTiles = command(
+    "OperandTiles",
+    "opd_heads",
+    "head_tiles",
+    "n_keys",
+    "key_blocks",
+    "key_depth",
+    "value_blocks",
+    "value_depth",
+    "base1",
+)
 RunIssue = command("RunIssue", "copy", "ones", "norm", "attention", "computed", "leads", "residual", "table")
 Track = command("Track", "marks", "final")
 FetchGate = command("FetchGate", "act_blocks", "act_first", "act_steps", "act_drain")
@@ -209,9 +220,9 @@ OperandFeed = command(
     "depth1",
     "base1",
 )
-OffsetFeed = command("OffsetFeed", "opd_heads", "head_tiles", "n_blocks", "out_tiles", "value_blocks")
+OffsetFeed = command("OffsetFeed", "opd_heads", "head_tiles", "base1", "n_blocks", "out_tiles", "value_blocks")
 Product = command("Product", "n_jobs", "last_even", "odd_scores", "computed", "attention", "outs0", "depth0", "outs1", "depth1")
-Softmax = command("Softmax", "n_blocks", "outs0", "outs1", "n_keys", "score_multiplier", "score_shift")
+Softmax = command("Softmax", "n_blocks", "outs0", "depth1", "out_tiles", "n_keys", "score_multiplier", "score_shift")
 Finish = command(
     "Finish",
     "n_blocks",

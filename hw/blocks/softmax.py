@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgewright.hw.blocks.config import EngineConfig, address_bits
+from edgewright.hw.blocks.operands import split
 from edgewright.hw.kernel import (
     Block,
     ProcessTrace,
@@ -52,6 +53,7 @@ def add_softmax(
     """``scores``: ACCUMULATOR[tokens, outs]; ``weights``: i8[tokens, ins], minus 127; ``row_scales``: per output row."""
     max_cmds, exp_cmds, recip_cmds = commands
     tokens, outs, keys = cfg.tokens, cfg.outs, cfg.softmax_keys
+    parts, steps = outs // cfg.ins, cfg.ins // keys
     parts_of_tile, lane = outs // keys, u(address_bits(outs))
     store = b.buffer("softmax_scores", SCORE[tokens, outs], depth=cfg.key_tiles, banks=3)
     maxima = b.channel("softmax_maxima", SCORE[tokens], depth=2)
@@ -69,25 +71,27 @@ def add_softmax(
         p.store(store, wrap(o, u(address_bits(store.depth))), tile)
         p.write(maxima, top, when=last(o))
 
-    @b.process(command=exp_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0), ("q", parts_of_tile)])
-    def softmax_exp(p: ProcessTrace, c: StructValue, j: Value, o: Value, q: Value) -> None:
+    @b.process(command=exp_cmds, loops=[("j", lambda c: c.n_blocks), ("k", lambda c, j: c.depth1), ("q", steps)])
+    def softmax_exp(p: ProcessTrace, c: StructValue, j: Value, k: Value, q: Value) -> None:
         p.lock(store, per=j)
-        top = p.read(maxima, when=first(o) & first(q))  # SCORE[tokens]
-        tile = p.load(store, wrap(o, u(address_bits(store.depth))))
-        part = index(tile.reshape(tokens, parts_of_tile, keys).transpose(1, 0, 2), q)  # SCORE[tokens, keys]
-        valid = (o * outs + q * keys + const(list(range(keys)), lane[keys])) < c.n_keys  # u1[keys]
+        top = p.read(maxima, when=first(k) & first(q))  # SCORE[tokens]
+        outer, _ = split(k, parts)
+        tile = p.load(store, wrap(outer, u(address_bits(store.depth))))
+        place = wrap(k * steps + q, u(address_bits(parts_of_tile)))
+        part = index(tile.reshape(tokens, parts_of_tile, keys).transpose(1, 0, 2), place)  # SCORE[tokens, keys]
+        valid = (k * cfg.ins + q * keys + const(list(range(keys)), lane[keys])) < c.n_keys  # u1[keys]
         distance = fit(select(valid[None, :], top[:, None] - part, 0), u(23))
         power = fit(minimum(round_shift(distance * c.score_multiplier, c.score_shift), 4095), u(12))
         mantissa = p.lookup(table, wrap(power, u(8)).reshape(tokens * keys)).reshape(tokens, keys)
         scaled = shr(mantissa, power >> 8)
         weight = fit(minimum((scaled + 64) >> 7, 254), u(8))
         weight = select(valid[None, :], weight, 0)
-        total = p.accumulate(weight.sum(axis=1), clear=first(o) & first(q), type=TOTAL[tokens])
-        parts = p.shift_in(fit(weight - 127, i(8)), parts_of_tile)  # i8[parts_of_tile, tokens, keys]
-        p.write(weights, parts.transpose(1, 0, 2).reshape(tokens, outs), when=last(q))
-        p.write(totals, total, when=last(o) & last(q))
+        total = p.accumulate(weight.sum(axis=1), clear=first(k) & first(q), type=TOTAL[tokens])
+        row = p.shift_in(fit(weight - 127, i(8)), steps)  # i8[steps, tokens, keys]
+        p.write(weights, row.transpose(1, 0, 2).reshape(tokens, cfg.ins), when=last(q))
+        p.write(totals, total, when=last(k) & last(q))
 
-    @b.process(command=recip_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs1), ("t", tokens)])
+    @b.process(command=recip_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", tokens)])
     def softmax_recip(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         total = index(p.read(totals, when=first(o) & first(t)), t)  # u20
         length = bit_length(total)

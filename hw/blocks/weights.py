@@ -42,8 +42,8 @@ def row_type(cfg: EngineConfig) -> Array:
 
 
 def channel_type(cfg: EngineConfig) -> Struct:
-    """Return the type of the epilogue's parameters of ``outs`` channels."""
-    return Struct("ChannelParams", bias=i(32)[cfg.outs], multiplier=u(16)[cfg.outs], shift=u(8)[cfg.outs])
+    """Return the type of the epilogue's parameters of ``lanes`` channels."""
+    return Struct("ChannelParams", bias=i(32)[cfg.lanes], multiplier=u(16)[cfg.lanes], shift=u(8)[cfg.lanes])
 
 
 def norm_type(cfg: EngineConfig) -> Struct:
@@ -154,7 +154,7 @@ def add_fill_norm(b: Block, cfg: EngineConfig, commands: Channel, words: Channel
 
 
 def add_fill_params(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, params: Buffer) -> None:
-    """Fill a ring of epilogue parameters, one entry per ``outs`` channels."""
+    """Fill a ring of epilogue parameters, one entry per ``lanes`` channels."""
 
     @b.process(command=commands, loops=[("e", lambda c: c.param_entries), ("w", ENTRY_STEPS)])
     def fill_params(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:

@@ -28,7 +28,7 @@ from edgewright.hw.kernel.ir import Buffer, Channel
 def add_residual(
     b: Block, cfg: EngineConfig, commands: Sequence[Channel], go: Channel, requests: Channel, words: Channel, rows: Buffer
 ) -> None:
-    """Read the int16 tensor to add: two words (``outs`` channels) per row and tile of outputs, one by one or a run a block."""
+    """Read the int16 tensor to add: two words (``lanes`` channels) per row and tile of outputs, one by one or a run a block."""
     address_cmds, data_cmds = commands
     loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
 
@@ -87,9 +87,9 @@ def add_store(
         valid = token_of(c, j, b) < c.n_tokens
         taken = valid & ~c.copy & ~c.table
         ends = taken & last(h)
-        row = p.replay(results, 0, fresh=taken & (h == 0), free=ends, last=ends)  # i16[outs]
+        row = p.replay(results, 0, fresh=taken & (h == 0), free=ends, last=ends)  # i16[lanes]
         looked_up = valid & c.table
-        mapped = p.replay(tabled, 0, fresh=looked_up, free=looked_up, last=looked_up)  # i8[outs]
+        mapped = p.replay(tabled, 0, fresh=looked_up, free=looked_up, last=looked_up)  # i8[lanes]
         copy = p.read(copied, when=valid & c.copy, absent=True)
         word = 8 * cfg.word_bytes
         bytes8 = reinterpret(select(c.table, mapped, wrap(row, i(8))), u(word))

@@ -46,7 +46,7 @@ class AttentionProduct(Product):
         query, key = (replace(view, column=view.column + column, columns=width) for view in (self.source, self.key))
         value = replace(self.value, column=self.value.column + first)
         key_blocks, key_depth = tiles(key.rows, config.outs), tiles(width, config.ins)
-        value_blocks, value_depth = tiles(value.rows, config.ins), tiles(columns, config.outs)
+        value_blocks, value_depth = tiles(value.rows, config.ins), tiles(columns, config.lanes)
         return row_fields(storage, query) | {
             "attention": 1,
             "computed": 1,
@@ -57,6 +57,7 @@ class AttentionProduct(Product):
             "key_pitch": storage.pitch(key),
             "key_address": storage.address(key),
             "value_address": storage.address(value),
+            "key_blocks": key_blocks,
             "key_depth": key_depth,
             "value_blocks": value_blocks,
             "value_depth": value_depth,
@@ -65,7 +66,7 @@ class AttentionProduct(Product):
             "odd_scores": 1 if count > 2 else count,
             "outs0": key_blocks,
             "depth0": key_depth,
-            "outs1": value_depth,
+            "outs1": tiles(columns, config.outs),
             "depth1": value_blocks,
             "base1": key_blocks * key_depth,
             "score_multiplier": self.op.score_multiplier,
@@ -77,8 +78,8 @@ class AttentionProduct(Product):
         they take longer to bring than to multiply, so that all come while they are computed; one head where it starts sooner.
         """
         keys = self.key.rows
-        depth, values = tiles(self.depth, config.ins), tiles(width, config.outs)
-        each = tiles(keys, config.outs) * (depth + values)
+        depth, values = tiles(self.depth, config.ins), tiles(width, config.lanes)
+        each = tiles(keys, config.outs) * depth + tiles(width, config.outs) * tiles(keys, config.ins)
         few = tiles(self.source.rows, config.tokens) * each < keys * (depth + values)
         together = max(1, min(config.operand_tiles // each, self.op.heads)) if few and self.depth == width else 1
         if head % together:
@@ -89,12 +90,13 @@ class AttentionProduct(Product):
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         width = self.widest(config)
-        blocks, depth = tiles(self.key.rows, config.outs), tiles(width, config.ins)
+        blocks, rows = tiles(self.key.rows, config.outs), self.key.rows
+        each = blocks * tiles(self.depth, config.ins) + tiles(width, config.outs) * tiles(rows, config.ins)
         if blocks > config.key_tiles:
             because = f"{self.key.rows:,} keys exceed {config.key_tiles * config.outs:,}"
             yield because, "use fewer tokens, or a board with more `key_tiles`"
-        elif blocks * 2 * depth > config.operand_tiles:
-            because = f"keys and values of one head take {blocks * 2 * depth:,} tiles, a bank of operands holds"
+        elif each > config.operand_tiles:
+            because = f"keys and values of one head take {each:,} tiles, a bank of operands holds"
             yield f"{because} {config.operand_tiles:,}", "use narrower heads"
 
     def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:

@@ -115,7 +115,7 @@ class Operation:
             blob = b""
             if not product.copies:
                 params = blobs.channel_params(
-                    product.bias_of(first, columns), scale.multiplier[part], scale.shift[part], config.outs
+                    product.bias_of(first, columns), scale.multiplier[part], scale.shift[part], config.lanes
                 )
                 weights = product.weight_tiles(config, first, columns)
                 blob = weights + blobs.table_bytes(self.table) + product.norm_params(config) + params
@@ -130,8 +130,8 @@ class Operation:
         fields = {
             "n_tokens": rows,
             "n_blocks": tiles(rows, config.tokens),
-            "out_tiles": tiles(columns, config.outs),
-            "param_entries": tiles(columns, config.outs),
+            "out_tiles": tiles(columns, config.lanes),
+            "param_entries": tiles(columns, config.lanes),
             "out16": int(self.result.elem == INT16),
             "table": int(self.table is not None),
             "table_rows": 0 if self.table is None else table_rows(config),
@@ -181,7 +181,7 @@ class Step:
 
     @property
     def row_words(self) -> int:
-        """Words of one row and one tile of outputs: one of int8, two of int16."""
+        """Words of ``lanes`` outputs of one row: one of int8, two of int16."""
         return 1 + self.fields["out16"]
 
     @property
@@ -237,9 +237,9 @@ class Step:
         """Return the integers of the words that it stored, (rows, channels); ``words`` (n, WORD_BYTES) are in its order."""
         if isinstance(copy := self.operation.product, CopyProduct):
             return copy.integers(words)
-        outs, stored, position = self.config.outs, [], 0
+        lanes, stored, position = self.config.lanes, [], 0
         for token in self.blocks():
-            shape = self.fields["out_tiles"], len(token), outs
+            shape = self.fields["out_tiles"], len(token), lanes
             count = math.prod(shape[:2]) * self.row_words
             block = words[position : position + count].copy().view(f"<i{self.row_words}").reshape(shape)
             stored.append(block.transpose(1, 0, 2).reshape(len(token), -1))

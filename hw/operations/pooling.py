@@ -33,11 +33,12 @@ class PoolProduct(Product):
 
     def widest(self, config: EngineConfig) -> int:
         """See ``Product``; a field counts the tiles of values."""
-        return config.outs * max(1, min(config.operand_tiles // tiles(self.depth, config.ins), largest("value_depth")))
+        words = largest("value_depth") * config.lanes // config.outs
+        return config.outs * max(1, min(config.operand_tiles // tiles(self.depth, config.ins), words))
 
     def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
         view = replace(self.source, column=self.source.column + first)
-        blocks, outs = tiles(view.rows, config.ins), tiles(columns, config.outs)
+        blocks, words = tiles(view.rows, config.ins), tiles(columns, config.lanes)
         return {
             "ones": 1,
             "computed": 1,
@@ -45,14 +46,15 @@ class PoolProduct(Product):
             "opd_heads": 1,
             "opd_column": WORD_BYTES,
             "opd_beats": 1,
-            "opd_words": view.rows * outs,
+            "opd_words": view.rows * words,
             "n_keys": view.rows,
             "key_pitch": storage.pitch(view),
             "value_address": storage.address(view),
+            "key_blocks": tiles(view.rows, config.outs),
             "value_blocks": blocks,
-            "value_depth": outs,
+            "value_depth": words,
             "n_jobs": jobs.count(1),
-            "outs0": outs,
+            "outs0": tiles(columns, config.outs),
             "depth0": blocks,
         }
 

@@ -110,7 +110,8 @@ class Product(ABC):
 
     def widest(self, config: EngineConfig) -> int:
         """Return the number of channels that one descriptor can compute."""
-        return config.outs * max(1, min(config.weight_window // tiles(self.depth, config.ins), config.param_window))
+        parameters = config.param_window * config.lanes // config.outs
+        return config.outs * max(1, min(config.weight_window // tiles(self.depth, config.ins), parameters))
 
     @abstractmethod
     def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:

@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 
 from tests.hw.integer_models import random_image, random_vit
 
-CONFIGS = (EngineConfig(tokens=12), EngineConfig(tokens=4, weight_tiles=64, softmax_keys=4))
+CONFIGS = (
+    EngineConfig(tokens=12),
+    EngineConfig(tokens=4, weight_tiles=64, softmax_keys=4),
+    EngineConfig(tokens=6, outs=32, weight_tiles=64, softmax_keys=8),
+    EngineConfig(tokens=2, outs=64, weight_tiles=64, softmax_keys=16),
+)
 CASES = {
     "class token": {},
     "pooled": {"pool": True, "width": 48, "heads": 3},
@@ -41,7 +46,7 @@ def run(planned: Plan, image: dict[str, Array]) -> tuple[Array, Array]:
     return found, values[target].reshape(where.rows, where.columns)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.tokens}x16x16")
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.tokens}x{c.outs}x{c.ins}")
 @pytest.mark.parametrize("sizes", CASES.values(), ids=CASES.keys())
 def test_program_equals_graph(sizes: dict[str, int], config: EngineConfig) -> None:
     graph = random_vit(**sizes)
@@ -49,16 +54,20 @@ def test_program_equals_graph(sizes: dict[str, int], config: EngineConfig) -> No
     assert np.array_equal(found, expected)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     grid=st.integers(1, 5),
     patch=st.sampled_from([1, 2, 3, 5, 8, 16]),
     heads=st.integers(1, 3),
     pool=st.booleans(),
-    classes=st.integers(1, 40),
+    head=st.sampled_from([16, 32, 48]),
+    classes=st.integers(1, 70),
+    config=st.sampled_from(CONFIGS),
 )
-def test_any_shape(seed: int, grid: int, patch: int, heads: int, pool: bool, classes: int) -> None:
-    graph = random_vit(seed, image=grid * patch, patch=patch, width=16 * heads, heads=heads, pool=pool, classes=classes)
-    found, expected = run(plan(graph, CONFIGS[0]), random_image(graph, seed))
+def test_any_shape(
+    seed: int, grid: int, patch: int, heads: int, head: int, pool: bool, classes: int, config: EngineConfig
+) -> None:
+    graph = random_vit(seed, image=grid * patch, patch=patch, width=head * heads, heads=heads, pool=pool, classes=classes)
+    found, expected = run(plan(graph, config), random_image(graph, seed))
     assert np.array_equal(found, expected)
