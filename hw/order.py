@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.blocks.sequencer import GATE_FRACTION
 from edgewright.hw.operations.operation import Step
 from edgewright.hw.views import StoredView, rows_columns
 from edgewright.passes.ir.graph import Node
@@ -34,11 +35,17 @@ class Readers:
         taken = self.taken[unit]
         needed = np.maximum(needed, max(taken, settled))
         last = int(needed.max(initial=max(taken, settled)))
-        begin = last
-        if len(needed):  # as late as it may be so that one more before each block is enough
-            begin = max(taken, int((needed - np.arange(len(needed))).max()))
+        begin, phase, slope = line_above(needed) if len(needed) else (last, 0, 0)
+        if begin < taken:
+            begin, phase = taken, 0
         self.taken[unit] = last
-        return {f"{unit}_blocks": len(needed), f"{unit}_first": begin - taken, f"{unit}_steps": last - begin}
+        return {
+            f"{unit}_blocks": len(needed),
+            f"{unit}_first": begin - taken,
+            f"{unit}_phase": phase,
+            f"{unit}_slope": slope,
+            f"{unit}_steps": last - begin,
+        }
 
     def drained(self, step: Step, end: int) -> dict[str, int]:
         """Return the fields of the last descriptor, after which each unit has taken all ``end`` completions: a unit without
@@ -48,6 +55,22 @@ class Readers:
             part = "drain" if step.fields[f"{unit}_blocks"] else "first"
             fields[f"{unit}_{part}"] = step.fields[f"{unit}_{part}"] + end - taken
         return fields
+
+
+def line_above(needed: Counts) -> tuple[int, int, int]:
+    """Return first value, its fraction and the slope of the line that, rounded down, is nowhere below, and in sum as little as
+    can be above, ``needed`` where it does not exceed the last of them."""
+    blocks, last, one = np.arange(len(needed)), int(needed[-1]), 1 << GATE_FRACTION
+    mean = (last - int(needed[0])) * one // max(1, len(needed) - 1)
+    best: tuple[int, int, int] | None = None
+    for slope in sorted({mean * part // 32 for part in range(49)} | {mean + 1}):
+        start = int((needed * one - blocks * slope).max())
+        above = int((np.minimum((start + blocks * slope) // one, last) - needed).sum())
+        if best is None or above < best[0]:
+            best = above, start, slope
+    assert best is not None
+    _, start, slope = best
+    return start // one, start % one, slope
 
 
 def order(steps: Iterable[Step], config: EngineConfig) -> list[Step]:
@@ -94,7 +117,7 @@ def needs(step: Step, stored: dict[Node, Counts], config: EngineConfig) -> dict[
     if fields["copy"]:
         found["opd"] = np.zeros(blocks, np.int64)  # constants and inputs
     elif fields["leads"]:
-        each = [completions(view.root, blocks_of(view, config.outs), stored) for view in operation.loaded]
+        each = [completions(view.root, blocks_of(view, config.ins), stored) for view in operation.loaded]
         found["opd"] = np.max(each, axis=0)
     return found
 

@@ -100,7 +100,7 @@ def add_fill(
     def fill(p: ProcessTrace, c: StructValue, j: Value, t: Value, k: Value, h: Value) -> None:
         p.lock(tiles, per=j)
         rows = jobs.reads_rows(c, j)
-        block = jobs.row_block(c, j)
+        block = jobs.row_block(c, j, cfg)
         valid = (block * cfg.tokens + t) < c.n_tokens
         from_memory = rows & valid & ~c.norm & ~c.ones
         word = p.read(direct, when=from_memory, absent=True)  # a word

@@ -17,13 +17,14 @@ def address_bits(depth: int) -> int:
 class EngineConfig:
     """One engine configuration. The array does ``tokens * outs * ins`` products per cycle.
 
-    ``*_tiles`` are depths: of the rings of weights and of channel parameters, of one bank of everything else. A tile of weights
-    or of a computed operand is ``outs x ins`` int8, an activation tile ``tokens x ins``. ``completions``: how many of them each
-    reader of memory keeps that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``lanes`` int16 that are read
-    ahead of the sums, and that wait to be stored, because two words a row pass memory in twice the cycles that the array may
-    take for it. ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``read_ahead``:
-    words that each read port asks for before they are taken, which have to cover the memory's latency. ``clock_mhz``: the
-    clock whose period the stages of the pipelines are made for.
+    ``*_tiles`` are depths: of the rings of weights and of channel parameters, of one bank of everything else. A tile of
+    weights or of a computed operand is ``outs x ins`` int8, an activation tile ``tokens x ins``. ``scores_ahead``: blocks of
+    tokens by which scores are ahead of values, so that their softmax is done in time. ``completions``: how many of them each
+    reader of memory keeps that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``lanes`` int16 that are
+    read ahead of the sums, and that wait to be stored, because two words a row pass memory in twice the cycles that the array
+    may take for it. ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none.
+    ``read_ahead``: words that each read port asks for before they are taken, which have to cover the memory's latency.
+    ``clock_mhz``: the clock whose period the stages of the pipelines are made for.
     """
 
     tokens: int = 12
@@ -40,6 +41,7 @@ class EngineConfig:
     param_tiles: int = 1024
     norm_width: int = 1024
     softmax_keys: int = 2
+    scores_ahead: int = 3
     on_chip_words: int = 0
     on_chip_banks: int = 8
     read_ahead: int = 64
@@ -55,6 +57,8 @@ class EngineConfig:
             raise ValueError(f"outs must be {self.ins}, or that times a power of two")
         if self.tokens < 2 or self.tokens % 2:
             raise ValueError("tokens must be even: two tokens share a DSP")
+        if self.scores_ahead % 2 == 0 or not 0 < self.scores_ahead < 16:
+            raise ValueError("scores_ahead must be odd and below 16")
         if self.ins % self.softmax_keys:
             raise ValueError(f"softmax_keys must divide {self.ins}")
         if self.key_tiles * self.outs > self.activation_tiles * self.ins:

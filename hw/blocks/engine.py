@@ -185,7 +185,7 @@ def build(cfg: EngineConfig) -> Block:
     norm_words = b.channel("norm_words", WORD, depth=8)
     line_offsets = b.channel("line_offsets", u(address_bits(cfg.word_bytes)), depth=64)
     normed = b.channel("normed_rows", row_type(cfg), depth=8)
-    attention_tiles = b.channel("attention_tiles", i(8)[cfg.tokens, cfg.ins], depth=4, slack=2)
+    attention_tiles = b.channel("attention_tiles", i(8)[cfg.tokens, cfg.ins], depth=16, slack=2)
     row_scales = b.channel("row_scales", RowScale, depth=64)
     scores = b.channel("scores", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)

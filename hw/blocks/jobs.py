@@ -1,15 +1,16 @@
 """The order of an operation's jobs: one place for the units that work through them and for the planner that counts them.
 
 A job is one block of tokens through the array. A linear product has one job per block. Attention has two, scores and values,
-interleaved so that the softmax of one block overlaps with the products of three others:
-S0, S1, S2, V0, S3, V1, ..., S(n-1), V(n-3), V(n-2), V(n-1).
+interleaved so that the softmax of one block overlaps with the products of others: scores are an odd number of blocks ahead
+(``EngineConfig.scores_ahead``). For three: S0, S1, S2, V0, S3, V1, ..., S(n-1), V(n-3), V(n-2), V(n-1).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from edgewright.hw.kernel import StructValue, Value, bits, first, select
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.kernel import StructValue, Value, bits, select
 
 
 def count(blocks: int, *, attention: bool = False) -> int:
@@ -17,16 +18,26 @@ def count(blocks: int, *, attention: bool = False) -> int:
     return 2 * blocks if attention else blocks
 
 
+def order_fields(blocks: int, config: EngineConfig) -> dict[str, int]:
+    """Return the fields of attention that say which of its jobs are of scores."""
+    ahead = min(config.scores_ahead, blocks)
+    return {
+        "n_jobs": count(blocks, attention=True),
+        "first_values": ahead,
+        "last_scores": max(0, 2 * blocks - config.scores_ahead - 1),
+    }
+
+
 def reads_rows(c: StructValue, j: Value) -> Value:
     """Return whether job ``j`` multiplies rows: a linear product or scores (1), rather than values (0)."""
-    odd = bits(j, 0, 0)
-    rows: Value = (~c.attention | first(j)) | select(odd, j == c.odd_scores, j != c.last_even)
+    even = bits(j, 0, 0) == 0
+    rows: Value = ~c.attention | (j < c.first_values) | (even & (j <= c.last_scores))
     return rows
 
 
-def row_block(c: StructValue, j: Value) -> Any:
+def row_block(c: StructValue, j: Value, config: EngineConfig) -> Any:
     """Return the block of tokens whose rows job ``j`` reads; without meaning for a job of values."""
-    return select(c.attention & ~first(j) & (j != 1), (j >> 1) + 1, j)
+    return select(c.attention & (j >= c.first_values), (j >> 1) + config.scores_ahead // 2, j)
 
 
 def depth(c: StructValue, j: Value) -> Any:

@@ -47,9 +47,10 @@ def offset_type(cfg: EngineConfig) -> Array:
 
 
 def operand_loops(tokens: int | Callable[..., Any]) -> Loops:
-    """Return the loops over the words of a command: blocks of ``tokens``, heads, keys then values, words of a row, tokens."""
+    """Return the loops over the words of a command: blocks of ``ins`` rows (of one row, of a copy), heads, keys then values,
+    words of a row, and the rows, ``tokens``."""
     return [
-        ("r", lambda c: c.key_blocks),
+        ("r", lambda c: c.value_blocks),
         ("g", lambda c: c.opd_heads),
         ("s", 2),
         ("d", lambda c, r, g, s: select(first(s), c.key_depth, c.value_depth)),
@@ -61,13 +62,17 @@ def add_operand_addresses(b: Block, cfg: EngineConfig, commands: Channel, go: Ch
     """Request the words of one command from memory, each block of tokens as soon as it may go: one by one, or for a copy,
     whose blocks are rows, in runs."""
 
-    @b.process(command=commands, loops=operand_loops(lambda c: select(c.copy, 1, cfg.outs)))
+    def count(c: StructValue, r: Value, *_: Value) -> Value:
+        rows: Value = select(c.copy, 1, select(last(r), c.last_keys, cfg.ins))
+        return rows
+
+    @b.process(command=commands, loops=operand_loops(count))
     def operand_addresses(p: ProcessTrace, c: StructValue, r: Value, g: Value, s: Value, d: Value, t: Value) -> None:
         p.read(go, when=first(g) & (first(s) | (c.key_depth == 0)) & first(d) & first(t), absent=True)
-        token = wrap(select(c.copy, r, r * cfg.outs + t), u(12))
+        token = wrap(select(c.copy, r, r * cfg.ins + t), u(12))
         row = select(first(s), c.key_address, c.value_address) + token * c.key_pitch + d * c.opd_column
         row = row + g * c.head_bytes
-        p.write(requests, struct(addr=wrap(row, u(40)), beats=wrap(c.opd_beats, u(16)), mark=0), when=token < c.n_keys)
+        p.write(requests, struct(addr=wrap(row, u(40)), beats=wrap(c.opd_beats, u(16)), mark=0))
 
 
 def add_operand_route(b: Block, commands: Channel, words: Channel, *, operands: Channel, copied: Channel) -> None:
@@ -81,38 +86,40 @@ def add_operand_route(b: Block, commands: Channel, words: Channel, *, operands: 
 
 
 def add_fill_operands(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer, partials: Buffer) -> None:
-    """Fill tiles of ``outs`` rows; keys beyond the last are zero rows. ``partials``: the sums of ``ins`` values each.
+    """Fill tiles of ``outs`` rows. ``partials``: the sums of ``ins`` values each.
 
-    ``outs`` keys are the rows of one tile for each ``ins`` channels; their values fill ``outs // ins`` tiles for each ``outs``
-    channels.
+    Keys are rows of tiles, ``ins`` of one tile's ``outs`` rows a block. The values of a block are columns: they are one tile
+    for each ``outs`` channels. Values beyond the last are zero. Keys beyond the last and channels beyond a head's are what the
+    first of a tile is: nobody reads their products, but they must not be what was there before.
     """
     parts = cfg.outs // cfg.ins
-    channel_words = const([row // cfg.ins for row in range(cfg.outs)], u(8)[cfg.outs])
+    tile_rows = const(list(range(cfg.outs)), u(8)[cfg.outs])
 
-    @b.process(command=commands, loops=operand_loops(cfg.outs))
+    def count(c: StructValue, r: Value, g: Value, s: Value, *_: Value) -> Value:
+        rows: Value = select(last(r) & first(s), c.last_keys, cfg.ins)
+        return rows
+
+    @b.process(command=commands, loops=operand_loops(count))
     def fill_operands(p: ProcessTrace, c: StructValue, r: Value, g: Value, s: Value, d: Value, t: Value) -> None:
         p.lock(tiles, per=None)
         p.lock(partials, per=None)
-        key = r * cfg.outs + t
-        valid = key < c.n_keys
+        valid = (r * cfg.ins + t) < c.n_keys
         word = reinterpret(p.read(words, when=valid, absent=True), row_type(cfg))
         row = select(valid, word, 0)
-        rows = p.shift_in(row, cfg.outs)  # i8[outs][ins], row t of the tile last
-        depth, within = key >> address_bits(cfg.ins), wrap(t, u(address_bits(cfg.ins)))
-        tile, part = split(d, parts)
-        first_tile = g * c.head_tiles
-        value_tile = first_tile + c.base1 + tile * c.value_blocks + depth
-        columns = rows[cfg.outs - cfg.ins :].T  # i8[channels][ins]
-        value = columns.broadcast_to((parts, cfg.ins, cfg.ins)).reshape(cfg.outs, cfg.ins)
-        # The first word of a tile fills all of it, so that channels beyond the last do not keep what was there before.
-        mask = first(s) | (part == 0) | (channel_words == part) if parts > 1 else None
-        ends = (within == cfg.ins - 1) & (depth < c.value_blocks)
-        place = select(first(s), first_tile + r * c.key_depth + d, value_tile)
-        address = wrap(place, u(address_bits(tiles.depth)))
-        p.store(tiles, address, select(first(s), rows, value), mask=mask, when=select(first(s), last(t), ends))
-        total = p.accumulate(row, clear=within == 0, type=partial_type(cfg))
-        sums = wrap(value_tile * parts + part, u(address_bits(partials.depth)))
-        p.store(partials, sums, total, when=~first(s) & ends)
+        rows = p.shift_in(row, cfg.ins)  # i8[ins][ins], the newest last
+        columns = rows.T.broadcast_to((parts, cfg.ins, cfg.ins)).reshape(cfg.outs, cfg.ins)
+        key_tile, key_part = split(r, parts)
+        value_tile, value_part = split(d, parts)
+        of_head = g * c.head_tiles
+        value_place = of_head + c.base1 + value_tile * c.value_blocks + r
+        place = select(first(s), of_head + key_tile * c.key_depth + d, value_place)
+        begins = select(first(s), (key_part == 0) & first(t), value_part == 0)
+        here = select(first(s), tile_rows == key_part * cfg.ins + t, (tile_rows >> address_bits(cfg.ins)) == value_part)
+        value = select(first(s), row.broadcast_to((cfg.outs, cfg.ins)), columns)
+        p.store(tiles, wrap(place, u(address_bits(tiles.depth))), value, mask=begins | here, when=first(s) | last(t))
+        total = p.accumulate(row, clear=first(t), type=partial_type(cfg))
+        sums = wrap(value_place * parts + value_part, u(address_bits(partials.depth)))
+        p.store(partials, sums, total, when=~first(s) & last(t))
 
 
 def split(words: Value, parts: int) -> tuple[Value, Value]:

@@ -29,18 +29,26 @@ FIELDS: dict[str, Int] = {
     # --- order: what each unit that reads memory waits for; see `sequencer.add_gate`
     "con_blocks": u(12),
     "con_first": u(12),
+    "con_phase": u(8),
+    "con_slope": u(17),
     "con_steps": u(12),
     "con_drain": u(12),
     "act_blocks": u(12),
     "act_first": u(12),
+    "act_phase": u(8),
+    "act_slope": u(17),
     "act_steps": u(12),
     "act_drain": u(12),
     "opd_blocks": u(12),
     "opd_first": u(12),
+    "opd_phase": u(8),
+    "opd_slope": u(17),
     "opd_steps": u(12),
     "opd_drain": u(12),
     "res_blocks": u(12),
     "res_first": u(12),
+    "res_phase": u(8),
+    "res_slope": u(17),
     "res_steps": u(12),
     "res_drain": u(12),
     "marks": u(12),  # completions that it gives
@@ -75,7 +83,7 @@ FIELDS: dict[str, Int] = {
     "value_address": ADDRESS,
     "key_pitch": STRIDE,
     "n_keys": u(12),
-    "key_blocks": u(12),
+    "last_keys": u(8),  # of the last block
     "key_depth": u(8),
     "value_blocks": u(12),
     "value_depth": u(8),
@@ -100,8 +108,8 @@ FIELDS: dict[str, Int] = {
     "norm_shift": u(6),
     # --- products: job 0 is a linear product or the scores, job 1 the values
     "n_jobs": u(13),
-    "last_even": u(13),  # of attention: the last even job, which is of values unless it is the first
-    "odd_scores": u(13),  # the only odd job of scores; n_jobs where there is none
+    "first_values": u(4),  # of attention: the first job of values
+    "last_scores": u(13),  # the last even job of scores
     "outs0": u(12),
     "depth0": u(9),
     "outs1": u(12),
@@ -133,7 +141,7 @@ def command(name: str, *fields: str) -> Struct:
 
 Start = Struct("Start", addr=ADDRESS, count=u(16))
 LoadIssue = command("LoadIssue", "copy")
-LoadGate = command("LoadGate", "con_blocks", "con_first", "con_steps", "con_drain")
+LoadGate = command("LoadGate", "con_blocks", "con_first", "con_phase", "con_slope", "con_steps", "con_drain")
 LoadAddresses = command("LoadAddresses", "blob_address", "blob_beats")
 LoadRoute = command("LoadRoute", "table_rows", "const_tiles", "norm_entries", "param_entries")
 LoadTiles = command("LoadTiles", "const_tiles")
@@ -141,7 +149,7 @@ LoadTable = command("LoadTable", "table_rows")
 LoadNorm = command("LoadNorm", "norm_entries")
 LoadParams = command("LoadParams", "param_entries")
 OperandIssue = command("OperandIssue", "leads", "copy")
-OperandGate = command("OperandGate", "opd_blocks", "opd_first", "opd_steps", "opd_drain")
+OperandGate = command("OperandGate", "opd_blocks", "opd_first", "opd_phase", "opd_slope", "opd_steps", "opd_drain")
 OperandAddresses = command(
     "OperandAddresses",
     "copy",
@@ -152,8 +160,8 @@ OperandAddresses = command(
     "key_address",
     "value_address",
     "key_pitch",
-    "n_keys",
-    "key_blocks",
+    "value_blocks",
+    "last_keys",
     "key_depth",
     "value_depth",
 )
@@ -163,7 +171,7 @@ OperandTiles = command(
     "opd_heads",
     "head_tiles",
     "n_keys",
-    "key_blocks",
+    "last_keys",
     "key_depth",
     "value_blocks",
     "value_depth",
@@ -171,8 +179,8 @@ OperandTiles = command(
 )
 RunIssue = command("RunIssue", "copy", "ones", "norm", "attention", "computed", "leads", "residual", "table")
 Track = command("Track", "marks", "final")
-FetchGate = command("FetchGate", "act_blocks", "act_first", "act_steps", "act_drain")
-ResidualGate = command("ResidualGate", "res_blocks", "res_first", "res_steps", "res_drain")
+FetchGate = command("FetchGate", "act_blocks", "act_first", "act_phase", "act_slope", "act_steps", "act_drain")
+ResidualGate = command("ResidualGate", "res_blocks", "res_first", "res_phase", "res_slope", "res_steps", "res_drain")
 Fetch = command(
     "Fetch",
     "act_address",
@@ -194,8 +202,8 @@ Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm
 Fill = command(
     "Fill",
     "n_jobs",
-    "last_even",
-    "odd_scores",
+    "first_values",
+    "last_scores",
     "attention",
     "norm",
     "ones",
@@ -211,8 +219,8 @@ OperandFeed = command(
     "opd_heads",
     "head_tiles",
     "n_jobs",
-    "last_even",
-    "odd_scores",
+    "first_values",
+    "last_scores",
     "attention",
     "outs0",
     "depth0",
@@ -221,7 +229,9 @@ OperandFeed = command(
     "base1",
 )
 OffsetFeed = command("OffsetFeed", "opd_heads", "head_tiles", "base1", "n_blocks", "out_tiles", "value_blocks")
-Product = command("Product", "n_jobs", "last_even", "odd_scores", "computed", "attention", "outs0", "depth0", "outs1", "depth1")
+Product = command(
+    "Product", "n_jobs", "first_values", "last_scores", "computed", "attention", "outs0", "depth0", "outs1", "depth1"
+)
 Softmax = command("Softmax", "n_blocks", "outs0", "depth1", "out_tiles", "n_keys", "score_multiplier", "score_shift")
 Finish = command(
     "Finish",

@@ -12,11 +12,14 @@ from edgewright.hw.blocks import operation as op
 from edgewright.hw.kernel import (
     Block,
     ProcessTrace,
+    Struct,
     StructValue,
     Value,
     bits,
     first,
+    fit,
     last,
+    minimum,
     reinterpret,
     select,
     struct,
@@ -83,22 +86,34 @@ def add_operand_issue(b: Block, ops: Channel, *, gate: Channel, addresses: Chann
         p.write(tiles, c.tiles, when=c.issue.leads)
 
 
+GATE_FRACTION = 8
+"""Fraction bits of the completions that a gate takes for each block."""
+GateCount = Struct("GateCount", count=u(12), go=u(1))
+"""Completions to take, and whether a block of reads may go after them."""
+
+
 def add_gate(b: Block, name: str, prefix: str, commands: Channel, done: Channel, go: Channel) -> None:
-    """Let the reads of one unit go, block by block. Of its command: ``first`` completions are taken before the first block, one
-    before each of the next ``steps`` blocks, ``drain`` after the last block; without blocks ``first`` are taken."""
+    """Let the reads of one unit go, block by block. Of its command: ``first`` completions are taken before the first block,
+    ``slope`` before each further one until they are ``steps``, ``drain`` after the last block; without blocks ``first`` are
+    taken. ``slope`` has ``GATE_FRACTION`` fraction bits, and ``phase`` is the fraction from which they add up."""
 
     def field(c: StructValue, part: str) -> Value:
         value: Value = getattr(c, f"{prefix}_{part}")
         return value
 
-    def steps(c: StructValue, k: Value) -> Value:
-        after = select(last(k), field(c, "drain"), select(k <= field(c, "steps"), 2, 1))
-        count: Value = select(first(k), field(c, "first") + (field(c, "blocks") != 0), after)
-        return count
+    counts = b.channel(f"{name}_counts", GateCount, depth=2)
 
-    @b.process(command=commands, loops=[("k", lambda c: field(c, "blocks") + 1), ("w", steps)], name=name)
-    def gate(p: ProcessTrace, c: StructValue, k: Value, w: Value) -> None:
-        goes = last(w) & ~last(k)
+    @b.process(command=commands, loops=[("k", lambda c: field(c, "blocks") + 1)], name=name)
+    def gate(p: ProcessTrace, c: StructValue, k: Value) -> None:
+        slope, steps = field(c, "slope"), field(c, "steps")
+        total = k * slope + field(c, "phase")
+        before, after = (minimum(taken >> GATE_FRACTION, steps) for taken in (total - slope, total))
+        further = select(last(k), field(c, "drain"), fit(after - before, u(12)))
+        p.write(counts, struct(count=select(first(k), field(c, "first"), further), go=~last(k)))
+
+    @b.process(command=counts, loops=[("w", lambda c: c.count + c.go)], name=f"{name}_take")
+    def take(p: ProcessTrace, c: StructValue, w: Value) -> None:
+        goes = c.go & last(w)
         p.read(done, when=~goes, absent=True)
         p.write(go, 1, when=goes)
 

@@ -55,7 +55,7 @@ def add_softmax(
     tokens, outs, keys = cfg.tokens, cfg.outs, cfg.softmax_keys
     parts, steps = outs // cfg.ins, cfg.ins // keys
     parts_of_tile, lane = outs // keys, u(address_bits(outs))
-    store = b.buffer("softmax_scores", SCORE[tokens, outs], depth=cfg.key_tiles, banks=3)
+    store = b.buffer("softmax_scores", SCORE[tokens, outs], depth=cfg.key_tiles, banks=max(2, cfg.scores_ahead))
     maxima = b.channel("softmax_maxima", SCORE[tokens], depth=2)
     totals = b.channel("softmax_totals", TOTAL[tokens], depth=4)
     table = b.rom("softmax_exp2", u(16), EXP2_TABLE)

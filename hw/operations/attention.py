@@ -9,7 +9,7 @@ from typing import ClassVar
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import WORD_BYTES, Storage
-from edgewright.hw.operations.product import Access, Excess, Fields, Product, row_fields, tiles
+from edgewright.hw.operations.product import Access, Excess, Fields, Product, block_fields, row_fields, tiles
 from edgewright.hw.views import StoredView
 from edgewright.passes.ops import Attention
 
@@ -45,7 +45,7 @@ class AttentionProduct(Product):
         column = first // columns * width
         query, key = (replace(view, column=view.column + column, columns=width) for view in (self.source, self.key))
         value = replace(self.value, column=self.value.column + first)
-        key_blocks, key_depth = tiles(key.rows, config.outs), tiles(width, config.ins)
+        key_tiles, key_depth = tiles(key.rows, config.outs), tiles(width, config.ins)
         value_blocks, value_depth = tiles(value.rows, config.ins), tiles(columns, config.lanes)
         return row_fields(storage, query) | {
             "attention": 1,
@@ -53,22 +53,18 @@ class AttentionProduct(Product):
             **self.group_fields(config, first // columns, columns),
             "opd_column": WORD_BYTES,
             "opd_beats": 1,
-            "n_keys": key.rows,
             "key_pitch": storage.pitch(key),
             "key_address": storage.address(key),
             "value_address": storage.address(value),
-            "key_blocks": key_blocks,
+            **block_fields(key.rows, config),
             "key_depth": key_depth,
-            "value_blocks": value_blocks,
             "value_depth": value_depth,
-            "n_jobs": (count := jobs.count(tiles(query.rows, config.tokens), attention=True)),
-            "last_even": count - 2,
-            "odd_scores": 1 if count > 2 else count,
-            "outs0": key_blocks,
+            **jobs.order_fields(tiles(query.rows, config.tokens), config),
+            "outs0": key_tiles,
             "depth0": key_depth,
             "outs1": tiles(columns, config.outs),
             "depth1": value_blocks,
-            "base1": key_blocks * key_depth,
+            "base1": key_tiles * key_depth,
             "score_multiplier": self.op.score_multiplier,
             "score_shift": self.op.score_shift,
         }

@@ -48,7 +48,7 @@ class CopyProduct(Product):
             "n_tokens": tokens,
             "n_blocks": tokens,  # each row is a block
             "value_address": storage.address(self.source),
-            "key_blocks": tokens,
+            "value_blocks": tokens,
             "value_depth": planes,
             "key_pitch": lines * pitch,
             "n_keys": tokens,
@@ -77,7 +77,7 @@ class CopyProduct(Product):
         yield Access("values", self.source.root, fields["value_address"], fields["n_keys"], fields["key_pitch"], size)
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
-        if self.source.rows > (most := largest("key_blocks")):
+        if self.source.rows > (most := largest("value_blocks")):
             yield f"it has {self.source.rows:,} rows, the engine copies up to {most:,}", "join fewer rows"
         if self.row_words > (most := largest("out_tiles")):
             yield f"a row of it takes {self.row_words:,} memory words, the engine copies up to {most:,}", "join narrower parts"

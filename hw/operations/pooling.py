@@ -9,7 +9,7 @@ from typing import ClassVar
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import WORD_BYTES, Storage
-from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Product, largest, tiles
+from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Product, block_fields, largest, tiles
 from edgewright.hw.views import StoredView
 
 
@@ -47,11 +47,9 @@ class PoolProduct(Product):
             "opd_column": WORD_BYTES,
             "opd_beats": 1,
             "opd_words": view.rows * words,
-            "n_keys": view.rows,
             "key_pitch": storage.pitch(view),
             "value_address": storage.address(view),
-            "key_blocks": tiles(view.rows, config.outs),
-            "value_blocks": blocks,
+            **block_fields(view.rows, config),
             "value_depth": words,
             "n_jobs": jobs.count(1),
             "outs0": tiles(columns, config.outs),

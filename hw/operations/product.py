@@ -153,6 +153,12 @@ def tiles(count: int, side: int) -> int:
     return -(-count // side)
 
 
+def block_fields(rows: int, config: EngineConfig) -> Fields:
+    """Return the fields of the blocks of ``ins`` rows in which the operands port brings keys and values."""
+    blocks = tiles(rows, config.ins)
+    return {"n_keys": rows, "value_blocks": blocks, "last_keys": rows - (blocks - 1) * config.ins}
+
+
 def row_fields(storage: Storage, view: StoredView) -> Fields:
     """Return the fields of activations that are rows of a stored value."""
     words = tiles(view.columns * storage.layouts[view.root].element_bytes, WORD_BYTES)
