@@ -1,4 +1,4 @@
-"""Pack the constants of one descriptor (its blob): tiles, table, LayerNorm parameters, channel parameters, in that order."""
+"""Pack the constants of one descriptor (its blob): LayerNorm parameters, channel parameters, table, tiles, in that order."""
 
 from __future__ import annotations
 

@@ -76,8 +76,8 @@ def line_above(needed: Counts) -> tuple[int, int, int]:
 def order(steps: Iterable[Step], config: EngineConfig) -> list[Step]:
     """Return the descriptors with the completions that they give and wait for.
 
-    A program that begins with copies, of an image, loads the constants of its first product beside them and all others after
-    them: they would take what memory gives from what is needed sooner.
+    A program that begins with copies, of an image, loads the weights of its first product beside them, the constants that this
+    adds as the copy proceeds, and all others after it: they would take what memory gives from what is needed sooner.
     """
     readers, stored = Readers(), dict[Node, Counts]()
     ends, ordered = [0], list[Step]()
@@ -90,6 +90,8 @@ def order(steps: Iterable[Step], config: EngineConfig) -> list[Step]:
         waits = needs(step, stored, config)
         if not fields["copy"]:
             waits["con"] = np.full(1, copied if computes else 0)
+            if not computes and len(waits["res"]):
+                waits["res"] = np.maximum(waits["res"], waits["act"])
         computes |= not fields["copy"]
         for unit, needed in waits.items():
             fields |= readers.wait(unit, needed, settled=ends[max(0, len(ends) - LOOKAHEAD[unit])])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig, address_bits
+from edgewright.hw.blocks.operation import rows_of
 from edgewright.hw.kernel import (
     Block,
     ProcessTrace,
@@ -42,7 +43,7 @@ def add_fetch_addresses(
         command=commands,
         loops=[
             ("j", lambda c: c.n_blocks),
-            ("t", cfg.tokens),
+            ("t", rows_of(cfg.tokens)),
             ("plane", lambda c, j, t: c.act_planes),
             ("line", lambda c, j, t, plane: c.act_rows),
         ],
@@ -56,9 +57,8 @@ def add_fetch_addresses(
         address = wrap(c.act_address + grid + plane * c.stride_plane + line * c.stride_line, u(40))
         within = address_bits(cfg.word_bytes)
         word = (address >> within) << within
-        valid = token < c.n_tokens
-        p.write(requests, struct(addr=word, beats=wrap(c.act_beats, u(16)), mark=0), when=valid)
-        p.write(offsets, bits(address, within - 1, 0), when=valid & c.patch)
+        p.write(requests, struct(addr=word, beats=wrap(c.act_beats, u(16)), mark=0))
+        p.write(offsets, bits(address, within - 1, 0), when=c.patch)
 
 
 def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, direct: Channel) -> None:
@@ -84,15 +84,20 @@ def add_fill(
 ) -> None:
     """Fill one bank per job: ``depth`` tiles of the rows' words, or of attention weights.
 
-    ``weights``: i8[tokens, ins] attention weights minus 127, one tile per stream token.
+    ``weights``: i8[tokens, ins] attention weights minus 127, one tile per stream token. Rows beyond the last are what the first
+    of a tile is: nobody reads their products, but they must not be what was there before.
     """
     lanes = const(list(range(cfg.tokens)), u(8)[cfg.tokens])
+
+    def tokens(c: StructValue, j: Value) -> Value:
+        rows: Value = select(jobs.reads_rows(c, j), select(jobs.ends_rows(c, j), c.last_tokens, cfg.tokens), 1)
+        return rows
 
     @b.process(
         command=commands,
         loops=[
             ("j", lambda c: c.n_jobs),
-            ("t", lambda c, j: select(jobs.reads_rows(c, j), cfg.tokens, 1)),
+            ("t", tokens),
             ("k", lambda c, j, t: jobs.depth(c, j)),
             ("h", lambda c, j, t, k: select(c.straddle, 2, 1)),
         ],
@@ -100,18 +105,15 @@ def add_fill(
     def fill(p: ProcessTrace, c: StructValue, j: Value, t: Value, k: Value, h: Value) -> None:
         p.lock(tiles, per=j)
         rows = jobs.reads_rows(c, j)
-        block = jobs.row_block(c, j, cfg)
-        valid = (block * cfg.tokens + t) < c.n_tokens
-        from_memory = rows & valid & ~c.norm & ~c.ones
+        from_memory = rows & ~c.norm & ~c.ones
         word = p.read(direct, when=from_memory, absent=True)  # a word
         offset = p.read(offsets, when=from_memory & c.patch & first(h), absent=True)
         pair = p.shift_in(word, 2)  # two words
         both = cat_bits(select(c.straddle, pair[0], pair[1]), select(c.straddle, pair[1], 0))  # one after the other
         line = wrap(shr(both, select(c.patch, offset, 0) << 3), u(8 * cfg.word_bytes))
-        normal = p.read(normed, when=rows & valid & c.norm, absent=True)  # i8[ins]
+        normal = p.read(normed, when=rows & c.norm, absent=True)  # i8[ins]
         row = select(c.norm, normal, select(c.ones, 1, reinterpret(line, i(8)[cfg.ins])))
-        row = select(valid, row, 0)
         tile = p.read(weights, when=~rows, absent=True)  # i8[tokens, ins]
         value = select(rows, row.broadcast_to((cfg.tokens, cfg.ins)), tile)
-        mask = ~rows | (lanes == t)
+        mask = ~rows | first(t) | (lanes == t)
         p.store(tiles, wrap(k, u(address_bits(tiles.depth))), value, mask=mask, when=last(h))

@@ -79,7 +79,7 @@ def build(cfg: EngineConfig) -> Block:
             requests[name],
             words[name],
             hub=hub and name not in ("program", *WEIGHTS),
-            ahead=cfg.read_ahead * (2 if name in WEIGHTS else 1),
+            ahead=cfg.read_ahead * (2 if name in (*WEIGHTS, "operands") else 1),
         )
     b.axi_write("results", requests["results"], words["results"], done, hub=hub)
     done_constants, done_operands, done_fetch, done_residual, done_track = b.fork(done, 5, depth=cfg.completions)

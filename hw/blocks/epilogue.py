@@ -9,6 +9,7 @@ from __future__ import annotations
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.blocks.layernorm import sat_symmetric
 from edgewright.hw.blocks.operands import split
+from edgewright.hw.blocks.operation import rows_of
 from edgewright.hw.blocks.weights import TABLE_ENTRIES
 from edgewright.hw.kernel import (
     Array,
@@ -49,21 +50,19 @@ def add_epilogue(
     entries: Channel,
 ) -> None:
     """``sums``: ACCUMULATOR[tokens, outs]; ``offsets``: per ``lanes`` sums of products with computed operands; ``residual``:
-    i16[lanes] per valid row; ``results``: i16[lanes], or ``entries`` of the operation's table, u8[lanes], per valid row."""
+    i16[lanes] per row; ``results``: i16[lanes], or ``entries`` of the operation's table, u8[lanes], per row."""
     parts, lanes = cfg.outs // cfg.lanes, cfg.lanes
 
     @b.process(
         command=commands,
-        loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)],
+        loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", rows_of(cfg.tokens))],
     )
     def epilogue(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
-        valid = (j * cfg.tokens + t) < c.n_tokens
         _, part = split(o, parts)
         tile = p.read(sums, when=first(t) & (part == 0))
         row = index(index(tile, t).reshape(parts, lanes), part)
         scale = p.read(row_scales, when=c.attention, absent=True)
-        adds = c.residual & valid
-        other = p.replay(residual, 0, fresh=adds, free=adds, last=adds)
+        other = p.replay(residual, 0, fresh=c.residual, free=c.residual, last=c.residual)
         fresh, ends = first(j) & first(t), last(j) & last(t)
         entry = p.replay(params, wrap(o, u(address_bits(params.window))), fresh=fresh, free=ends, last=ends & last(o))
         offset = p.read(offsets, when=c.computed & first(t), absent=True)
@@ -76,21 +75,20 @@ def add_epilogue(
         wide = sat_symmetric(shifted, 16)
         carried = sat_symmetric(round_shift(other * c.res_multiplier, c.res_shift), 16)
         added = sat_symmetric(wide + select(c.residual, carried, 0), 16)
-        p.append(results, wrap(select(c.out16, added, narrow), i(16)), when=valid & ~c.table)
-        p.write(entries, fit(narrow + 128, u(8)), when=valid & c.table)
+        p.append(results, wrap(select(c.out16, added, narrow), i(16)), when=~c.table)
+        p.write(entries, fit(narrow + 128, u(8)), when=c.table)
 
 
 def add_tabulate(b: Block, cfg: EngineConfig, commands: Channel, entries: Channel, table: Buffer, results: Buffer) -> None:
-    """Look up the results of an operation in its table; ``results``: i8[lanes] per valid row."""
+    """Look up the results of an operation in its table; ``results``: i8[lanes] per row."""
 
     @b.process(
         command=commands,
-        loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)],
+        loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", rows_of(cfg.tokens))],
     )
     def tabulate(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         p.lock(table, per=None)
-        valid = (j * cfg.tokens + t) < c.n_tokens
-        entry = p.read(entries, when=valid, absent=True)
+        entry = p.read(entries)
         within = address_bits(TABLE_ENTRIES // table.depth)  # of an entry in a row of the table
         looked_up = (index(p.load(table, entry[n] >> within), wrap(entry[n], u(within))) for n in range(cfg.lanes))
-        p.append(results, stack(list(looked_up)), when=valid)
+        p.append(results, stack(list(looked_up)))

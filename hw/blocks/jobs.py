@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.kernel import StructValue, Value, bits, select
+from edgewright.hw.kernel import StructValue, Value, bits, last, select
 
 
 def count(blocks: int, *, attention: bool = False) -> int:
@@ -24,7 +24,7 @@ def order_fields(blocks: int, config: EngineConfig) -> dict[str, int]:
     return {
         "n_jobs": count(blocks, attention=True),
         "first_values": ahead,
-        "last_scores": max(0, 2 * blocks - config.scores_ahead - 1),
+        "last_scores": max(blocks - 1, 2 * blocks - config.scores_ahead - 1),
     }
 
 
@@ -35,9 +35,10 @@ def reads_rows(c: StructValue, j: Value) -> Value:
     return rows
 
 
-def row_block(c: StructValue, j: Value, config: EngineConfig) -> Any:
-    """Return the block of tokens whose rows job ``j`` reads; without meaning for a job of values."""
-    return select(c.attention & (j >= c.first_values), (j >> 1) + config.scores_ahead // 2, j)
+def ends_rows(c: StructValue, j: Value) -> Value:
+    """Return whether job ``j`` reads the last block of rows; without meaning for a job of values."""
+    ends: Value = select(c.attention, j == c.last_scores, last(j))
+    return ends
 
 
 def depth(c: StructValue, j: Value) -> Any:

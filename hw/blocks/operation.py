@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgewright.hw.kernel import Int, Struct, u, width
+from edgewright.hw.kernel import Int, Struct, StructValue, Value, last, select, u, width
 from edgewright.hw.kernel.types import WORD_BYTES
 
 Loops = list[tuple[str, int | Callable[..., Any]]]
@@ -64,7 +64,7 @@ FIELDS: dict[str, Int] = {
     "residual": u(1),
     "table": u(1),
     "out16": u(1),
-    # --- constants. The blob holds: weight tiles, table, norm parameters, channel parameters. ``blob_beats``: of each part
+    # --- constants. The blob holds: norm parameters, channel parameters, table, weight tiles. ``blob_beats``: of each part
     "blob_address": ADDRESS,
     "blob_beats": u(16),
     "const_tiles": u(12),
@@ -90,6 +90,7 @@ FIELDS: dict[str, Int] = {
     # --- activations side
     "act_address": ADDRESS,
     "n_tokens": u(16),
+    "last_tokens": u(6),  # of the last block
     "n_blocks": u(12),
     "act_planes": u(8),
     "act_rows": u(8),
@@ -109,7 +110,7 @@ FIELDS: dict[str, Int] = {
     # --- products: job 0 is a linear product or the scores, job 1 the values
     "n_jobs": u(13),
     "first_values": u(4),  # of attention: the first job of values
-    "last_scores": u(13),  # the last even job of scores
+    "last_scores": u(13),  # the job of the last block's scores
     "outs0": u(12),
     "depth0": u(9),
     "outs1": u(12),
@@ -132,6 +133,16 @@ FIELDS: dict[str, Int] = {
     "out_address": ADDRESS,
     "out_pitch": STRIDE,
 }
+
+
+def rows_of(tokens: int) -> Callable[..., Any]:
+    """Return the bound of a loop over the rows of a block of ``tokens``, inside a loop over the blocks."""
+
+    def rows(c: StructValue, j: Value, *_: Value) -> Value:
+        count: Value = select(last(j), c.last_tokens, tokens)
+        return count
+
+    return rows
 
 
 def command(name: str, *fields: str) -> Struct:
@@ -184,7 +195,7 @@ ResidualGate = command("ResidualGate", "res_blocks", "res_first", "res_phase", "
 Fetch = command(
     "Fetch",
     "act_address",
-    "n_tokens",
+    "last_tokens",
     "n_blocks",
     "act_planes",
     "act_rows",
@@ -209,7 +220,7 @@ Fill = command(
     "ones",
     "patch",
     "straddle",
-    "n_tokens",
+    "last_tokens",
     "depth0",
     "depth1",
 )
@@ -232,11 +243,13 @@ OffsetFeed = command("OffsetFeed", "opd_heads", "head_tiles", "base1", "n_blocks
 Product = command(
     "Product", "n_jobs", "first_values", "last_scores", "computed", "attention", "outs0", "depth0", "outs1", "depth1"
 )
-Softmax = command("Softmax", "n_blocks", "outs0", "depth1", "out_tiles", "n_keys", "score_multiplier", "score_shift")
+Softmax = command(
+    "Softmax", "n_blocks", "last_tokens", "outs0", "depth1", "out_tiles", "n_keys", "score_multiplier", "score_shift"
+)
 Finish = command(
     "Finish",
     "n_blocks",
-    "n_tokens",
+    "last_tokens",
     "out_tiles",
     "attention",
     "computed",
@@ -248,10 +261,12 @@ Finish = command(
     "res_shift",
 )
 Residual = command(
-    "Residual", "n_blocks", "n_tokens", "out_tiles", "res_address", "res_pitch", "res_packed", "res_beats", "res_last"
+    "Residual", "n_blocks", "last_tokens", "out_tiles", "res_address", "res_pitch", "res_packed", "res_beats", "res_last"
 )
-Tabulate = command("Tabulate", "n_blocks", "n_tokens", "out_tiles")
-Store = command("Store", "copy", "table", "progress", "n_blocks", "n_tokens", "out_tiles", "out16", "out_address", "out_pitch")
+Tabulate = command("Tabulate", "n_blocks", "last_tokens", "out_tiles")
+Store = command(
+    "Store", "copy", "table", "progress", "n_blocks", "last_tokens", "out_tiles", "out16", "out_address", "out_pitch"
+)
 
 
 LOAD_UNITS = {

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.blocks.operands import split
+from edgewright.hw.blocks.operation import rows_of
 from edgewright.hw.kernel import (
     Block,
     ProcessTrace,
@@ -91,7 +92,7 @@ def add_softmax(
         p.write(weights, row.transpose(1, 0, 2).reshape(tokens, cfg.ins), when=last(q))
         p.write(totals, total, when=last(k) & last(q))
 
-    @b.process(command=recip_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", tokens)])
+    @b.process(command=recip_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", rows_of(tokens))])
     def softmax_recip(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         total = index(p.read(totals, when=first(o) & first(t)), t)  # u20
         length = bit_length(total)

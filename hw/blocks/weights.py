@@ -83,7 +83,7 @@ def add_load_route(
     norm: Channel,
     params: Channel,
 ) -> None:
-    """Route the words of one operation to the memories that they fill, one of each port at a time."""
+    """Route the words of one operation to the memories that they fill, one of each port at a time: the longest part last."""
 
     @b.process(
         command=commands,
@@ -92,23 +92,19 @@ def add_load_route(
             (
                 "w",
                 lambda c, s: select(
-                    s == 0,
+                    s == 3,
                     c.const_tiles * (cfg.tile_words // op.WEIGHT_PORTS),
-                    select(
-                        s == 1,
-                        c.table_rows,
-                        select(s == 2, c.norm_entries, c.param_entries) * ENTRY_STEPS,
-                    ),
+                    select(s == 2, c.table_rows, select(s == 0, c.norm_entries, c.param_entries) * ENTRY_STEPS),
                 ),
             ),
         ],
     )
     def load_route(p: ProcessTrace, c: StructValue, s: Value, w: Value) -> None:
         pair = stack([p.read(channel) for channel in words])
-        p.write(tiles, pair, when=s == 0)
-        p.write(table, pair, when=s == 1)
-        p.write(norm, pair, when=s == 2)
-        p.write(params, pair, when=s == 3)
+        p.write(norm, pair, when=s == 0)
+        p.write(params, pair, when=s == 1)
+        p.write(table, pair, when=s == 2)
+        p.write(tiles, pair, when=s == 3)
 
 
 def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer) -> None:

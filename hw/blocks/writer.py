@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.epilogue import result_type
-from edgewright.hw.blocks.operation import Loops
+from edgewright.hw.blocks.operation import Loops, rows_of
 from edgewright.hw.kernel import (
     Block,
     ProcessTrace,
@@ -30,7 +30,7 @@ def add_residual(
 ) -> None:
     """Read the int16 tensor to add: two words (``lanes`` channels) per row and tile of outputs, one by one or a run a block."""
     address_cmds, data_cmds = commands
-    loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", cfg.tokens)]
+    loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", rows_of(cfg.tokens))]
 
     @b.process(command=address_cmds, loops=loops)
     def residual_addresses(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
@@ -39,14 +39,13 @@ def add_residual(
         row = select(c.res_packed, wrap(j, u(16)), wrap(token, u(16)))
         address = wrap(c.res_address + row * c.res_pitch + o * (2 * cfg.word_bytes), u(40))
         run = select(last(j), c.res_last, c.res_beats)
-        asks = select(c.res_packed, first(o) & first(t), token < c.n_tokens)
+        asks = ~c.res_packed | (first(o) & first(t))
         p.write(requests, struct(addr=address, beats=select(c.res_packed, run, 2), mark=0), when=asks)
 
     @b.process(command=data_cmds, loops=[*loops, ("h", 2)])
     def residual_rows(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:
-        valid = (j * cfg.tokens + t) < c.n_tokens
-        pair = p.shift_in(p.read(words, when=valid, absent=True), 2)
-        p.append(rows, reinterpret(pair, result_type(cfg)), when=valid & last(h))
+        pair = p.shift_in(p.read(words), 2)
+        p.append(rows, reinterpret(pair, result_type(cfg)), when=last(h))
 
 
 def add_store(
@@ -66,33 +65,26 @@ def add_store(
     loops: Loops = [
         ("j", lambda c: c.n_blocks),
         ("a", lambda c, j: select(c.copy, 1, c.out_tiles)),
-        ("b", lambda c, j, a: select(c.copy, c.out_tiles, cfg.tokens)),
+        ("b", lambda c, j, a: select(c.copy, c.out_tiles, select(last(j), c.last_tokens, cfg.tokens))),
     ]
-
-    def token_of(c: StructValue, j: Value, b: Value) -> Value:
-        return wrap(select(c.copy, j, j * cfg.tokens + b), u(16))
 
     @b.process(command=address_cmds, loops=loops)
     def store_addresses(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value) -> None:
-        token = token_of(c, j, b)
+        token = wrap(select(c.copy, j, j * cfg.tokens + b), u(16))
         tile = select(c.copy, b, a)
-        valid = token < c.n_tokens
         mark = last(a) & last(b) & (c.progress | last(j))
         address = wrap(c.out_address + token * c.out_pitch + tile * select(c.out16, 2 * cfg.word_bytes, cfg.word_bytes), u(40))
-        beats = wrap(select(valid, select(c.out16, 2, 1), 0), u(16))
-        p.write(requests, struct(addr=address, beats=beats, mark=mark), when=valid | mark)
+        p.write(requests, struct(addr=address, beats=wrap(select(c.out16, 2, 1), u(16)), mark=mark))
 
     @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, a, b: select(c.out16, 2, 1))])
     def store_words(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value, h: Value) -> None:
-        valid = token_of(c, j, b) < c.n_tokens
-        taken = valid & ~c.copy & ~c.table
+        taken = ~c.copy & ~c.table
         ends = taken & last(h)
         row = p.replay(results, 0, fresh=taken & (h == 0), free=ends, last=ends)  # i16[lanes]
-        looked_up = valid & c.table
-        mapped = p.replay(tabled, 0, fresh=looked_up, free=looked_up, last=looked_up)  # i8[lanes]
-        copy = p.read(copied, when=valid & c.copy, absent=True)
+        mapped = p.replay(tabled, 0, fresh=c.table, free=c.table, last=c.table)  # i8[lanes]
+        copy = p.read(copied, when=c.copy, absent=True)
         word = 8 * cfg.word_bytes
         bytes8 = reinterpret(select(c.table, mapped, wrap(row, i(8))), u(word))
         halves = reinterpret(row, u(2 * word))
         half = select(h == 0, bits(halves, word - 1, 0), bits(halves, 2 * word - 1, word))
-        p.write(words, select(c.copy, copy, select(c.out16, half, bytes8)), when=valid)
+        p.write(words, select(c.copy, copy, select(c.out16, half, bytes8)))

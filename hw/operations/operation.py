@@ -118,7 +118,7 @@ class Operation:
                     product.bias_of(first, columns), scale.multiplier[part], scale.shift[part], config.lanes
                 )
                 weights = product.weight_tiles(config, first, columns)
-                blob = weights + blobs.table_bytes(self.table) + product.norm_params(config) + params
+                blob = product.norm_params(config) + params + blobs.table_bytes(self.table) + weights
             whole = math.prod(rows_columns(product.node))
             macs = 0 if product.selects or product.copies else product.node.work.macs * self.shape[0] * columns // whole
             yield Step(self, config, fields, blob, first, columns, macs)
@@ -129,7 +129,8 @@ class Operation:
         target = StoredView(place.target, place.first_row, place.first_column + first, rows, columns, place.row_step)
         fields = {
             "n_tokens": rows,
-            "n_blocks": tiles(rows, config.tokens),
+            "n_blocks": (blocks := tiles(rows, config.tokens)),
+            "last_tokens": rows - (blocks - 1) * config.tokens,
             "out_tiles": tiles(columns, config.lanes),
             "param_entries": tiles(columns, config.lanes),
             "out16": int(self.result.elem == INT16),

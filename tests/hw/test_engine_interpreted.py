@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from edgewright.hw.blocks.config import EngineConfig
@@ -69,5 +71,6 @@ def test_any_shape(
     seed: int, grid: int, patch: int, heads: int, head: int, pool: bool, classes: int, config: EngineConfig
 ) -> None:
     graph = random_vit(seed, image=grid * patch, patch=patch, width=head * heads, heads=heads, pool=pool, classes=classes)
+    config = replace(config, weight_tiles=1024)
     found, expected = run(plan(graph, config), random_image(graph, seed))
     assert np.array_equal(found, expected)
