@@ -88,8 +88,8 @@ def add_operand_issue(b: Block, ops: Channel, *, gate: Channel, addresses: Chann
 
 GATE_FRACTION = 8
 """Fraction bits of the completions that a gate takes for each block."""
-GateCount = Struct("GateCount", count=u(12), go=u(1))
-"""Completions to take, and whether a block of reads may go after them."""
+GateStep = Struct("GateStep", steps=u(13), go=u(1))
+"""Completions to take, and whether a block of reads may go after them, which is one step more."""
 
 
 def add_gate(b: Block, name: str, prefix: str, commands: Channel, done: Channel, go: Channel) -> None:
@@ -101,7 +101,7 @@ def add_gate(b: Block, name: str, prefix: str, commands: Channel, done: Channel,
         value: Value = getattr(c, f"{prefix}_{part}")
         return value
 
-    counts = b.channel(f"{name}_counts", GateCount, depth=2)
+    counts = b.channel(f"{name}_counts", GateStep, depth=2)
 
     @b.process(command=commands, loops=[("k", lambda c: field(c, "blocks") + 1)], name=name)
     def gate(p: ProcessTrace, c: StructValue, k: Value) -> None:
@@ -109,9 +109,10 @@ def add_gate(b: Block, name: str, prefix: str, commands: Channel, done: Channel,
         total = k * slope + field(c, "phase")
         before, after = (minimum(taken >> GATE_FRACTION, steps) for taken in (total - slope, total))
         further = select(last(k), field(c, "drain"), fit(after - before, u(12)))
-        p.write(counts, struct(count=select(first(k), field(c, "first"), further), go=~last(k)))
+        goes = ~last(k)
+        p.write(counts, struct(steps=select(first(k), field(c, "first"), further) + goes, go=goes))
 
-    @b.process(command=counts, loops=[("w", lambda c: c.count + c.go)], name=f"{name}_take")
+    @b.process(command=counts, loops=[("w", lambda c: c.steps)], name=f"{name}_take")
     def take(p: ProcessTrace, c: StructValue, w: Value) -> None:
         goes = c.go & last(w)
         p.read(done, when=~goes, absent=True)
