@@ -23,8 +23,8 @@ from edgewright.hw.kernel.delays import (
     delay_ns,
     equality,
     fan_out,
-    is_multiplier,
     output_ns,
+    uses_dsp,
 )
 from edgewright.hw.kernel.nest import depends_on
 from edgewright.hw.kernel.placement import SOURCES, Placement
@@ -169,7 +169,7 @@ class Timed:
         if isinstance(op, (ir.Write, ir.Store, ir.Load)):
             self.value[node] = register(self.label(node), node.where, output_ns(node))
             return  # see effects
-        if is_multiplier(node):
+        if uses_dsp(node):
             self.ends_in(f"the DSP of {self.label(node)}", inputs)
             self.ends_in("the DSP", inputs.then(self.label(node), DSP_NS - REGISTER_NS, node.where))
         through = inputs.then(self.label(node), delay_ns(node), node.where)
@@ -177,7 +177,7 @@ class Timed:
         if isinstance(op, ir.Lookup):
             entries = (len(op.rom.values) - 1).bit_length()
             self.ends_in(f"the table {op.rom.name}", register("its address").then("read", choice(entries), node.where))
-        if not is_multiplier(node):
+        if not uses_dsp(node):
             self.ends_in("a register", through)
         self.value[node] = register(self.label(node), node.where) if clocked else through
 

@@ -14,6 +14,8 @@ MEMORY_NS = 0.5  # the same of a memory's output register, which stands where it
 GATE_NS = 0.25  # one look-up table and its net
 EFFECT_NS = 0.4  # into a FIFO or memory
 DSP_NS = 2.2  # from the registers before a multiplier to the one behind it
+CASCADE_STAGES = 3
+"""Registers of a DSP before its sum: operands, pre-adder, product; a sum of n products has n more."""
 READ_LATENCY = 3  # address register, the memory's own, its output register
 FAN_OUT = 256
 """Flip-flops that one copy of a control signal drives; the printer asks for more copies where there are more."""
@@ -54,6 +56,11 @@ def is_multiplier(node: ir.Node) -> bool:
     return a > 1 and b > 1 and a + b > 6
 
 
+def uses_dsp(node: ir.Node) -> bool:
+    """Return whether a node's operands go to registers of a DSP."""
+    return is_multiplier(node) or isinstance(node.op, ir.Cascade)
+
+
 def multiplier_latency(node: ir.Node) -> int:
     """Return the registers after a product: one for 27 x 18 bits, more where several DSPs are joined."""
     a, b = sorted((elem_of(x.type).bits + (not elem_of(x.type).signed) for x in node.args), reverse=True)
@@ -69,7 +76,7 @@ WIRES = (ir.Const, ir.Strided, ir.Part, ir.Shl, ir.Shr, ir.Bits, ir.CatBits, ir.
 def delay_ns(node: ir.Node) -> float:
     """Return the combinational delay of a node; for clocked nodes that of the logic before the register. An operand that has
     fewer bits than the result, such as a select, drives several of it."""
-    if isinstance(node.op, (*WIRES, ir.Counter, ir.First, ir.Last, ir.Following)):
+    if isinstance(node.op, (*WIRES, ir.Counter, ir.First, ir.Last, ir.Following, ir.Cascade)):
         return 0.0
     if isinstance(node.op, (ir.Command, ir.Read)):
         return REGISTER_NS
@@ -134,4 +141,6 @@ def clocked_latency(node: ir.Node) -> int:
         return READ_LATENCY
     if isinstance(node.op, ir.Read):
         return 1 if node.op.guarded else 0
+    if isinstance(node.op, ir.Cascade):
+        return CASCADE_STAGES + shape_of(node.args[0].type)[1]
     return multiplier_latency(node) if is_multiplier(node) else 0

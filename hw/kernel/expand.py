@@ -154,7 +154,7 @@ class Rewriter:
         return self.part(x, *lead, 0)
 
     def dot(self, a: ir.Node, w: ir.Node, type_: Leaf) -> ir.Node:
-        """Compute pairs of rows of `a` with one multiplier: ((a1 << 19) + a0) * w, split after the sum over at most 16
+        """Compute pairs of rows of `a` with one DSP each: ((a1 << 19) + a0) * w, split after the sum over at most 16
         products."""
         assert not isinstance(a.type, Struct) and not isinstance(w.type, Struct)
         (rows, inner), outs = shape_of(a.type), shape_of(w.type)[0]
@@ -175,19 +175,10 @@ class Rewriter:
     def packed(self, a: ir.Node, w: ir.Node, low: int, high: int, e: Int) -> ir.Node:
         """Return the sums over inputs low..high, (pairs, 2, outs), in type `e` (which holds them)."""
         assert not isinstance(a.type, Struct) and not isinstance(w.type, Struct)
-        pairs, outs, n = shape_of(a.type)[0] // 2, shape_of(w.type)[0], high - low
+        pairs, outs = shape_of(a.type)[0] // 2, shape_of(w.type)[0]
         even, odd = (self.part(a, slice(k, 2 * pairs, 2), slice(low, high)) for k in (0, 1))
-        wide = i(PACK_SHIFT + 8)
-        raised = self.make(ir.Shl(PACK_SHIFT), (odd,), leaf(wide, (pairs, n)))
-        packed = self.make(ir.Add(), (raised, even), leaf(wide, (pairs, n)), "packed")
-        columns = self.part(w, None, slice(None), slice(low, high))
-        product = self.make(
-            ir.Mul(),
-            (self.part(packed, slice(None), None, slice(None)), columns),
-            leaf(i(PACK_SHIFT + 16), (pairs, outs, n)),
-            "product",
-        )
-        total = self.tree("add", product, 2)
+        columns = self.part(w, slice(None), slice(low, high))
+        total = self.make(ir.Cascade(PACK_SHIFT), (even, odd, columns), leaf(i(2 * PACK_SHIFT), (pairs, outs)), "total")
         assert not isinstance(total.type, Struct)
         top = self.make(ir.Shr(PACK_SHIFT), (total,), leaf(i(elem_of(total.type).bits - PACK_SHIFT), (pairs, outs)))
         carry = self.make(ir.Bits(PACK_SHIFT - 1, PACK_SHIFT - 1), (total,), leaf(u(1), (pairs, outs)))

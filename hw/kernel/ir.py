@@ -321,6 +321,14 @@ class Dot(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Cascade(Op):
+    """(even [P, K], odd [P, K], w [O, K]) -> [P, O] sum over k of ((odd << shift) + even) * w, all i8, in the cell dot_cascade.
+    Only the expander makes it."""
+
+    shift: int
+
+
+@dataclass(frozen=True, slots=True)
 class Accumulate(Op):
     kind: ReduceKind
 

@@ -13,6 +13,7 @@ from edgewright.hw.kernel.trace import Block
 from edgewright.hw.kernel.types import Data, Request, width
 
 RTL = Path(__file__).resolve().parent.parent / "rtl"
+DOT_CELLS = {"dot_cascade", "dsp_product", "delay"}
 LINT = "/* verilator lint_off UNUSEDSIGNAL */ // fields that this process does not read\n"
 
 
@@ -28,6 +29,8 @@ def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) ->
         files[f"{module}.sv"] = LINT + printer.text()
     files[f"{program.name}.sv"] = TopPrinter(program, sizes).text()
     cells = {"fifo"} | {"ring" if b.ring else "pingpong" for b in program.buffers}
+    if any(isinstance(node.op, ir.Dot) for process in program.processes for node in process.nodes()):
+        cells |= DOT_CELLS
     cells |= {"memory_hub", "hub_reader", "hub_writer", "hub_banks"} if program.on_chip is not None else set()
     cells |= {"axi_write_mover" if a.done is not None else "axi_read_mover" for a in program.axi}
     for cell in sorted(cells):

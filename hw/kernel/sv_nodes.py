@@ -199,6 +199,8 @@ class DataPath:
             self.index(node, stage, start, index, subscript)
         elif isinstance(op, ir.Lookup):
             self.lookup(node, stage, start)
+        elif isinstance(op, ir.Cascade):
+            self.cascade(node, start, ready)
         elif isinstance(op, ir.STATE):
             self.state(node, stage, start, index, subscript)
         else:
@@ -238,6 +240,23 @@ class DataPath:
             self.register(node, start + s, f"{after} <= {before};")
             before = after
         self.register(node, start + latency, f"{name} <= {before};")
+
+    def cascade(self, node: ir.Node, start: int, ready: int) -> None:
+        """Print sums of products as an instance of their cell."""
+        assert isinstance(node.op, ir.Cascade) and not isinstance(node.type, Struct)
+        pins = []
+        for pin, source in zip(("even_i", "odd_i", "weights_i"), node.args, strict=True):
+            bits = self.symbols.claim(f"{self.base[node]}_{pin.removesuffix('_i')}")
+            self.declarations.append(f"logic [{width(source.type) - 1}:0] {bits};")
+            self.pack(bits, [(0, source)], start)
+            pins.append(f".{pin}({bits})")
+        sums = self.symbols.claim(f"{self.base[node]}_sums")
+        self.declarations.append(f"logic [{width(node.type) - 1}:0] {sums};")
+        (pairs, terms), outs = shape_of(node.args[0].type), shape_of(node.args[2].type)[0]
+        sizes = f".Pairs({pairs}), .Outs({outs}), .Terms({terms}), .Shift({node.op.shift})"
+        name = self.symbols.claim(f"{self.base[node]}_cascade")
+        self.declarations.append(f"dot_cascade #({sizes}) {name} (.clk_i, {', '.join(pins)}, .sums_o({sums}));")
+        self.unpack_from(node.type, self.base[node], [sums], self.printed[ready])
 
     def state(self, node: ir.Node, stage: PrintedStage, start: int, index: Index, subscript: str) -> None:
         name, op, shape, e = self.base[node], node.op, shape_of(node.type), elem_of(node.type)
