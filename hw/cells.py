@@ -20,7 +20,7 @@ from dataclasses import asdict, replace
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import build
 from edgewright.hw.cost import CELLS_FILE, config_key, program_of
-from edgewright.hw.kernel.sv_block import to_systemverilog
+from edgewright.hw.kernel.sv_block import DOT_CELLS, to_systemverilog
 from edgewright.hw.synth import Cells, estimate
 from edgewright.targets.device import load
 
@@ -42,8 +42,7 @@ def blocks_of(config: EngineConfig) -> dict[str, Mapping[str, float]]:
             pair = process_counts(replace(config, tokens=2), name)
             cells[name] = {kind: config.tokens // 2 * pair[kind] for kind in COUNTS}
         else:
-            top = f"engine_{name}"
-            cells[name] = counts(estimate({f"{top}.sv": files[f"{top}.sv"]}, top))
+            cells[name] = counts(estimate(files_of(files, name), f"engine_{name}"))
         print(name, dict(cells[name]), flush=True)
     return cells
 
@@ -57,8 +56,14 @@ def extrapolated(config: EngineConfig, name: str) -> dict[str, float]:
 
 def process_counts(config: EngineConfig, name: str) -> dict[str, float]:
     """Synthesise one process of a configuration as a whole."""
-    top = f"engine_{name}"
-    return counts(estimate({f"{top}.sv": to_systemverilog(build(config), config.period_ns)[f"{top}.sv"]}, top))
+    return counts(estimate(files_of(to_systemverilog(build(config), config.period_ns), name), f"engine_{name}"))
+
+
+def files_of(files: Mapping[str, str], name: str) -> dict[str, str]:
+    """Return the module of a process and the cells that it instantiates."""
+    top = f"engine_{name}.sv"
+    cells = sorted(DOT_CELLS) if "dot_cascade" in files[top] else []
+    return {file: files[file] for file in (top, *(f"{cell}.sv" for cell in cells))}
 
 
 def with_black_boxes(files: Mapping[str, str], processes: list[str]) -> dict[str, str]:

@@ -29,6 +29,8 @@ LUTS = {
 DSPS = {"DSP48E1": 1, "DSP48E2": 1}
 BRAM36S = {"RAMB36E1": 1.0, "RAMB36E2": 1.0, "RAMB18E1": 0.5, "RAMB18E2": 0.5}
 URAMS = {"URAM288": 1}
+PRIMITIVES = Path(__file__).parent / "rtl" / "primitives.sv"
+"""Black boxes of what cells instantiate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ def estimate(
     Without `flatten`, modules are optimised one by one, which is faster. S006 if Yosys ends without statistics.
     """
     texts = dict(sources) if isinstance(sources, Mapping) else {Path(p).name: Path(p).read_text() for p in sources}
+    if any(primitive in text for primitive in DSPS for text in texts.values()):
+        texts[PRIMITIVES.name] = PRIMITIVES.read_text()
     yosys = _yosys()
     name = cache.key(texts, (yosys.version, str(yosys.has_slang), top, str(flatten)))
 

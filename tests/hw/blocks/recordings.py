@@ -17,11 +17,18 @@ from tests.hw.blocks.recorded import joined, parts, record
 from tests.hw.integer_models import random_image, random_vit
 
 CONFIG = EngineConfig(
-    tokens=4, weight_tiles=32, activation_tiles=16, key_tiles=8, param_tiles=64, norm_width=64, completions=78
+    tokens=4,
+    outs=32,
+    weight_tiles=32,
+    activation_tiles=16,
+    key_tiles=8,
+    param_tiles=64,
+    norm_width=64,
+    completions=78,
 )
 MODELS: dict[str, dict[str, int]] = {
     "class token": {"image": 4, "width": 16, "heads": 1},
-    "two blocks, three planes, keys of two tiles": {"image": 10, "channels": 3, "blocks": 2},
+    "two blocks, three planes, keys of two tiles": {"image": 12, "channels": 3, "blocks": 2},
     "patches that straddle words, pooled": {"image": 20, "patch": 5, "channels": 2, "width": 48, "heads": 3, "pool": True},
     "head dimension above a tile, outputs beyond a bank": {"image": 4, "width": 64, "classes": 200},
 }

@@ -34,7 +34,7 @@ def packed(values: np.ndarray[Any, Any]) -> int:
 async def sums_of_products(dut: Any) -> None:
     """Every sum equals numpy's, as both rows' sums in one number."""
     random = np.random.default_rng(7)
-    cocotb.start_soon(Clock(dut.clk_i, 10, "ns").start())
+    Clock(dut.clk_i, 10, "ns").start()
     expected: deque[list[int]] = deque()
     compared = 0
     for _ in range(CYCLES):
