@@ -1,3 +1,4 @@
+`ifdef SYNTHESIS  // `dot_cascade` simulates without it
 /// A value `Depth` cycles later: shift registers, which synthesis keeps in LUTs.
 module delay #(
   parameter int unsigned Width = 8,
@@ -9,6 +10,8 @@ module delay #(
 );
   if (Depth == 0) begin : g_wire
     assign data_o = data_i;
+    logic unused;
+    assign unused = clk_i;
   end else begin : g_line
     logic [Width-1:0] line_q [Depth];
     always_ff @(posedge clk_i) begin
@@ -18,3 +21,4 @@ module delay #(
     assign data_o = line_q[Depth-1];
   end
 endmodule
+`endif

@@ -10,7 +10,9 @@ module dot_cascade #(
   parameter int unsigned Outs   = 2,
   parameter int unsigned Terms  = 16,
   parameter int unsigned Shift  = 19,
+  /* verilator lint_off UNUSEDPARAM */
   parameter              Family = "DSP48E2",  // or DSP48E1
+  /* verilator lint_on UNUSEDPARAM */
   localparam int unsigned SumWidth = 2 * Shift
 ) (
   input  logic                                    clk_i,
@@ -51,6 +53,8 @@ module dot_cascade #(
         );
       end
       assign sums_o[p][o] = sum[Terms-1][SumWidth-1:0];
+      logic unused;
+      assign unused = ^{cascade[Terms], sum};
     end
   end
 `else
@@ -59,14 +63,15 @@ module dot_cascade #(
   localparam int unsigned PackedWidth = Shift + 8;
 
   logic [Width-1:0] line [Depth];
-  logic [$clog2(Depth)-1:0] at_q = '0;
+  logic [$clog2(Depth)-1:0] at_q;
   logic [Pairs-1:0][Terms-1:0][7:0] even, odd;
   logic [Outs-1:0][Terms-1:0][7:0]  weights;
   logic signed [PackedWidth-1:0] rows [Pairs][Terms];
   logic signed [7:0] columns [Outs][Terms];
   logic signed [SumWidth-1:0] sums [Pairs][Outs], sums_q [Pairs][Outs];
 
-  always_ff @(posedge clk_i) begin
+  initial at_q = '0;
+  always @(posedge clk_i) begin
     line[at_q] <= {weights_i, odd_i, even_i};
     at_q <= at_q == $bits(at_q)'(Depth - 1) ? '0 : at_q + 1'b1;
   end

@@ -11,6 +11,7 @@ import pytest
 from edgewright.frontend.fpga.target import check_fit
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS, LOAD_UNITS, OPERAND_UNITS, RUN_UNITS, Operation, encode
+from edgewright.hw.blocks.sequencer import GATE_FRACTION
 from edgewright.hw.kernel.tokens import unpack
 from edgewright.hw.kernel.types import leaves
 from edgewright.hw.operations.operation import operands
@@ -161,13 +162,14 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(
         views["res"] = () if operation.residual is None else (operation.residual.source,)
         for unit in taken:
             seen = views.get(unit, ())
-            count, size = fields[f"{unit}_blocks"], config.outs if unit == "opd" else config.tokens
+            count, size = fields[f"{unit}_blocks"], config.ins if unit == "opd" else config.tokens
             size = 1 if fields["copy"] else size
             expected = {"con": not fields["copy"], "opd": bool(fields["copy"] or fields["leads"])}
             assert bool(count) == expected.get(unit, bool(seen))
-            more = np.minimum(np.arange(max(1, count)), fields[f"{unit}_steps"])
+            line = np.arange(max(1, count)) * fields[f"{unit}_slope"] + fields[f"{unit}_phase"]
+            more = np.minimum(line >> GATE_FRACTION, fields[f"{unit}_steps"])
             before = taken[unit] + fields[f"{unit}_first"] + more
-            assert fields[f"{unit}_steps"] <= max(0, count - 1)
+            assert more[0] == 0 and more[-1] == fields[f"{unit}_steps"]
             last = position == len(planned.steps) - 1
             assert last or before[-1] <= given_before[position]
             for view in seen:
