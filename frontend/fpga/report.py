@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from edgewright.frontend.options import Options
 from edgewright.frontend.target import Prepared
 from edgewright.hw.board_memory import memory_of_board
@@ -109,9 +111,26 @@ def simulated_report(
         cycles=results.Cycles(report.cycles.predicted, cycles),
         simulation=results.Simulation(*speed, simulator),
         operations=operations,
+        profile=with_counted(report.profile, run.stored_cycles),
         notes=notes,
     )
     return with_latency(simulated)
+
+
+def with_counted(profile: results.Profile | None, stored_cycles: Sequence[int]) -> results.Profile | None:
+    """Return the profile with the words that a simulation stored, bin by bin, beside those that were predicted."""
+    if profile is None or not stored_cycles:
+        return profile
+    timelines = []
+    for shown in profile.timelines:
+        bins = -(-shown.cycles // shown.bin_cycles)
+        edges = shown.first_cycle + np.minimum(np.arange(bins + 1) * shown.bin_cycles, shown.cycles)
+        counts = np.diff(np.searchsorted(np.sort(stored_cycles), edges))
+        lanes = [lane for lane in shown.lanes if lane.kind != "simulated"]
+        at = next((place for place, lane in enumerate(lanes) if (lane.name, lane.kind) == ("results", "port")), len(lanes) - 1)
+        lanes.insert(at + 1, results.Lane("results", "simulated", {"busy": tuple(counts.tolist())}))
+        timelines.append(replace(shown, lanes=tuple(lanes)))
+    return replace(profile, timelines=tuple(timelines))
 
 
 def predicted_operations(plan: Plan, cycles: Cycles) -> tuple[results.OperationCost, ...]:

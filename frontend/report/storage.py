@@ -1,0 +1,40 @@
+"""What a report says of an engine's memory: what is stored where, and when."""
+
+from __future__ import annotations
+
+from edgewright.frontend.report import hardware_plots, storage_plots
+from edgewright.frontend.report.formats import count
+from edgewright.frontend.report.page import Block, Cell, Plot, Section, Table, section, words
+from edgewright.frontend.report.palette import PLACES, legend
+from edgewright.passes.results import Report
+
+
+def sections(report: Report) -> tuple[Section, ...]:
+    """The memory map, over time where that was predicted."""
+    entries = report.memory_map
+    if not entries:
+        return ()
+    blocks: list[Block] = []
+    drawn = storage_plots.over_time(entries, report.memory_use, report.cycles.predicted or 0)
+    if drawn is None:
+        legends = legend(entry.region for entry in entries)
+        blocks.append(Plot(hardware_plots.memory(entries), words("memory.caption"), legends))
+    else:
+        places = {entry.place for entry in entries}
+        names = [(words(f"memory.{place.replace(' ', '_')}"), colour) for place, colour in PLACES.items() if place in places]
+        blocks.append(Plot(drawn, words("memory.over_time"), names))
+    if report.memory_use:
+        rows: list[tuple[Cell, ...]] = [
+            (use.name, count(use.bytes), count(use.live_bytes), count(use.capacity_bytes)) for use in report.memory_use
+        ]
+        blocks.append(Table(("memory", "bytes used", "most in use at once", "capacity"), rows))
+    columns = ("name", "holds", "place", "address", "bytes", "first cycle", "last cycle")
+    values: list[tuple[Cell, ...]] = [
+        (e.name, e.region, e.place or "", f"{e.address:#x}", f"{e.bytes:,}", count(e.first_cycle), count(e.last_cycle))
+        for e in entries
+    ]
+    if drawn is None:
+        columns, values = (*columns[:2], *columns[3:5]), [(*row[:2], *row[3:5]) for row in values]
+    text = (1,) if drawn is None else (1, 2)
+    blocks.append(Table(columns, values, text=text, fold=f"All {len(values)} values"))
+    return (section("memory", *blocks, tag="" if drawn is None else "predicted"),)
