@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -56,15 +57,18 @@ def lifetimes(plan: Plan, tracks: Tracks) -> tuple[Lifetime, ...]:
             for view in views:
                 read.setdefault(view.root, []).extend(uses(role, number))
     blobs = {step.fields["blob_address"]: number for number, step in enumerate(plan.steps) if step.blob}
-    nodes = {(node.name, address): node for node, address in plan.addresses.items()}
+    nodes: dict[tuple[str, int], deque[Node]] = {}
+    for node, address in plan.addresses.items():  # names may repeat; both are in the order in which they were placed
+        nodes.setdefault((node.name, address), deque()).append(node)
     spills, found = plan.config.on_chip_bytes > 0, []
     for region in plan.regions:
-        node, first, last = nodes.get((region.name, region.address)), 0, tracks.end
+        first, last = 0, tracks.end
         if region.kind == "weights":
             last = max((end for _, end in uses("weights", blobs.get(region.address, -1))), default=last)
         elif region.kind == "program":
             last = int(tracks.timing.moves[region.kind][-1:, 3].sum())
-        elif node is not None:
+        else:
+            node = nodes[region.name, region.address].popleft()
             first = min((begin for begin, _ in written.get(node, [])), default=0)
             if region.kind != "output":
                 last = max((end for _, end in read.get(node, [])), default=last)
@@ -75,5 +79,6 @@ def lifetimes(plan: Plan, tracks: Tracks) -> tuple[Lifetime, ...]:
 
 def most_live(values: Iterable[Lifetime]) -> int:
     """Return the most bytes that are in use in any cycle."""
-    changes = [(cycle, by) for v in values for cycle, by in ((v.first, v.region.size_bytes), (v.last + 1, -v.region.size_bytes))]
-    return max(accumulate(by for _, by in sorted(changes)), default=0)
+    sizes = [(value.first, value.last + 1, value.region.size_bytes) for value in values]
+    changes = sorted(change for first, end, size in sizes for change in ((first, size), (end, -size)))
+    return max(accumulate(by for _, by in changes), default=0)

@@ -1,4 +1,4 @@
-"""Where the cycles of a predicted run go: of each unit and port over time, of the array by operation and by what it waits for."""
+"""Where the cycles of a predicted run go: of each unit and port over time, of the array by operation and by cause."""
 
 from __future__ import annotations
 

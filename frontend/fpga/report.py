@@ -54,9 +54,7 @@ def with_timing(
     tracks, cycles = tracks_of(plan, timing), cycles_of(timing)
     values = lifetimes(plan, tracks)
     times = array_times(tracks, len(plan.steps))
-    operations = tuple(
-        replace(cost, array=time) for cost, time in zip(predicted_operations(plan, cycles), times, strict=True)
-    )
+    operations = tuple(replace(cost, array=time) for cost, time in zip(predicted_operations(plan, cycles), times, strict=True))
     uses = []
     for name, begin, capacity in (
         ("on chip", 0, plan.config.on_chip_bytes),

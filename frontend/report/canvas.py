@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from edgewright.frontend.report.formats import si
+from edgewright.passes.names import plain
 from markupsafe import escape
 
 WIDTH = 960
@@ -32,7 +33,7 @@ class Canvas:
         """Draw a rectangle; `tip` shows while the mouse is over it."""
         outline = f";stroke:{edge};stroke-width:.6" if edge else ""
         shape = f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" style="fill:{colour}{outline}"'
-        self.parts.append(f"{shape}><title>{escape(tip)}</title></rect>" if tip else f"{shape}/>")
+        self.parts.append(f"{shape}><title>{_safe(tip)}</title></rect>" if tip else f"{shape}/>")
 
     def line(self, x: float, y: float, x2: float, y2: float, colour: str = "var(--line)", width: float = 0.8) -> None:
         """Draw a line."""
@@ -51,18 +52,16 @@ class Canvas:
     ) -> None:
         """Write a line of text; y is its middle."""
         style = f"fill:{colour};font-size:{size}px;text-anchor:{anchor}{';font-weight:700' if bold else ''}"
-        self.parts.append(f'<text x="{_n(x)}" y="{_n(y + 0.36 * size)}" style="{style}">{escape(text)}</text>')
+        self.parts.append(f'<text x="{_n(x)}" y="{_n(y + 0.36 * size)}" style="{style}">{_safe(text)}</text>')
 
     @contextmanager
     def tip(self, text: str) -> Iterator[None]:
         """Show a text while the mouse is over what is drawn meanwhile."""
-        self.parts.append(f"<g><title>{escape(text)}</title>")
+        self.parts.append(f"<g><title>{_safe(text)}</title>")
         yield
         self.parts.append("</g>")
 
-    def steps(
-        self, x: float, y: float, width: float, height: float, levels: Sequence[int], top: int, colour: str
-    ) -> None:
+    def steps(self, x: float, y: float, width: float, height: float, levels: Sequence[int], top: int, colour: str) -> None:
         """Draw columns without gaps between them, up to ``levels`` of ``top``, over the rectangle's lower side."""
         path, before = [f"M0 {top}"], 0
         for place, level in enumerate(levels):
@@ -99,6 +98,10 @@ def round_numbers(first: float, last: float, most: int = 9) -> list[int]:
 def fits(text: str, width: float, size: int = SMALL) -> bool:
     """Return whether a text is about as wide as that, or narrower."""
     return LETTER * size * len(text) <= width
+
+
+def _safe(text: str) -> str:
+    return str(escape(plain(text)))
 
 
 def _n(value: float) -> str:

@@ -12,10 +12,10 @@ KINDS = tuple(f"#0102{i:02x}" for i in range(1, 9))
 CSS |= {colour: f"var(--k{i})" for i, colour in enumerate(KINDS)}
 _STATES = ("busy", "weights", "operands", "activations", "completion", "memory", "room", "input")
 STATES = {state: f"var(--{state})" for state in _STATES}
-"""CSS colours of what a unit does or waits for, in the order in which they are drawn one over the other: those of Okabe and Ito,
-which nobody confuses (Color Universal Design, 2008)."""
-PLACES = {"on chip": "var(--k0)", "spilled": "var(--k1)", "external": "var(--k7)"}
-"""CSS colours of memories."""
+"""CSS colours of what a unit does or waits for, in the order in which they are drawn one over the other: those of Okabe and Ito
+(Color Universal Design, 2008), which the colour-blind can tell apart."""
+PLACES = {"on chip": STATES["busy"], "spilled": STATES["activations"], "external": "var(--muted)", "host": STATES["memory"]}
+"""CSS colours of memories; "host": external memory that a host writes or reads for each image."""
 
 
 def palette(kinds: Iterable[str]) -> dict[str, str]:

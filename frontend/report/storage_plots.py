@@ -39,6 +39,11 @@ def over_time(entries: Sequence[MemoryRange], uses: Sequence[MemoryUse], cycles:
     return canvas.svg()
 
 
+def place_of(entry: MemoryRange) -> str:
+    """Return the memory of a value as `PLACES` calls it."""
+    return "host" if entry.region in ("input", "output") else entry.place or "external"
+
+
 def _panel(canvas: Canvas, top: float, use: MemoryUse, inside: Sequence[MemoryRange], cycles: int) -> None:
     width, start = WIDTH - LEFT - RIGHT, min(entry.address for entry in inside)
     span = max(use.bytes, 1)
@@ -56,7 +61,7 @@ def _panel(canvas: Canvas, top: float, use: MemoryUse, inside: Sequence[MemoryRa
         at, wide = LEFT + width * first / cycles, max(1.0, width * (last + 1 - first) / cycles)
         tip = f"{entry.name} ({entry.region}, {entry.place}): {entry.bytes:,} bytes from {entry.address:#x}"
         tip += f", cycles {first:,} to {last:,}"
-        canvas.rectangle(at, y, min(wide, LEFT + width - at), height, PLACES[entry.place or "external"], tip, "var(--paper)")
+        canvas.rectangle(at, y, min(wide, LEFT + width - at), height, PLACES[place_of(entry)], tip, "var(--paper)")
         name = short(entry.name, max(8, int(wide / (LETTER * SMALL)) - 1))
         if height > SMALL + 2 and fits(name, wide - 6):
             canvas.text(at + wide / 2, y + height / 2, name, "middle", "var(--paper)", SMALL)

@@ -12,6 +12,8 @@ from edgewright.frontend.report.palette import STATES
 from edgewright.passes.results import Profile, Report
 
 IDLE = "idle"
+_MOST = 0.8
+"""Share of its time in work from which on an array's waits matter less than its work."""
 
 
 def sections(report: Report) -> tuple[Section, ...]:
@@ -68,13 +70,15 @@ def _reasons(found: Profile) -> tuple[Block, ...]:
     all_waits = ("all waits", "", _part(sum(totals.values()), found.cycles))
     table = Table(("what held it up", "the array waited for", "cycles"), rows, text=(1,), total=all_waits, wraps=True)
     first = order[0]
+    works = sum(sum(lane.states.get("busy", ())) for lane in found.timelines[0].lanes if lane.name == "array") / found.cycles
+    opening = words("units.working" if works > _MOST else "units.waiting", share=share(works))
     largest = words(
         "units.largest",
-        share=share(totals[first] / found.cycles),
+        share=f"{100 * totals[first] / found.cycles:.1f} %",
         what=words(f"reasons.{first}"),
         advice=words(f"advice.{first}"),
     )
-    return (Heading(words("units.reasons")), words("units.reasons_text"), largest, table)
+    return (Heading(words("units.reasons")), words("units.reasons_text"), f"{opening} {largest}", table)
 
 
 def _part(count: int, whole: int) -> Cell:

@@ -21,7 +21,6 @@ from edgewright.hw.kernel.timing_events import Clocks, Command, ProcessRuns, Pro
 from edgewright.hw.kernel.timing_library import run_loop
 from edgewright.hw.kernel.tokens import Rows
 
-
 LOGS = {"outputs": 2, "waits": 5, "moves": 5}
 """What the loop writes row by row, with the columns; as in `Input` of timing_loop.c."""
 ROWS = (1 << 12, 1 << 18, 1 << 18)
@@ -95,9 +94,9 @@ def _run(
         complete = run_loop(arrays)
         rows = np.maximum(rows, arrays["counts"])
     outputs, waits, moves = (arrays[name][:n] for name, n in zip(LOGS, arrays["counts"].tolist(), strict=True))
-    waits, moves = (_by_first(log, n) for log, n in ((waits, len(program.processes)), (moves, len(program.axi))))
+    waits_of, moves_of = _by_first(waits, len(program.processes)), _by_first(moves, len(program.axi))
     activity, stuck, first = {}, [], 0
-    for process, (begun, blocked), waited in zip(program.processes, arrays["ends"].tolist(), waits, strict=True):
+    for process, (begun, blocked), waited in zip(program.processes, arrays["ends"].tolist(), waits_of, strict=True):
         done = net.executions[process.name]
         begun = 0 if process.command is None else begun
         activity[process.name] = _activity(done, net.plans, arrays["spans"][first : first + begun], waited)
@@ -108,7 +107,7 @@ def _run(
         {c.name: outputs[outputs[:, 0] == i, 1].tolist() for i, c in enumerate(program.outputs)},
         activity,
         tuple(stuck),
-        {port.name: moved for port, moved in zip(program.axi, moves, strict=True)},
+        {port.name: moved for port, moved in zip(program.axi, moves_of, strict=True)},
         queues,
         {queue: delay for _, given in net.plans.patterns for queue, delay in given},
     )

@@ -54,7 +54,7 @@ typedef struct {
   i64 burst, sent, asked;            // of the burst at hand: words, words given to the memory, whether its address was
   i64 candidate;                     // when the memory is asked for the burst at hand; -1: not known yet
   i64 wanted;                        // when the last burst would have been issued with room for its words
-  i64 number, row;                   // the last row of this port in the log of moves, -1: none
+  i64 number, row, noted;            // the last row of this port in the log of moves, -1: none, and its last cycle
 } Port;
 
 #define COLUMNS 5
@@ -115,9 +115,12 @@ static void note_wait(Net *net, i64 process, i64 execution, i64 queue, i64 from,
   if (row) row[0] = process, row[1] = execution, row[2] = queue, row[3] = from, row[4] = to;
 }
 
-// Words of one burst without a pause between them are one row. On-chip words move when they are asked for.
+// Words of one burst without a pause between them are one row. On-chip words move when they are asked for, but those that are
+// read not before the ones in front of them.
 static void note_move(Net *net, Port *port, i64 asked, i64 first, i64 last) {
   Log *log = &net->moves;
+  if (port->done < 0 && first <= port->noted) last += port->noted + 1 - first, first = port->noted + 1;
+  port->noted = last;
   if (port->row >= 0 && port->row < log->room) {
     i64 *row = log->rows + COLUMNS * port->row;
     if (row[4] + 1 == first && (row[2] == asked || (row[2] == row[3] && asked == first))) {
@@ -403,7 +406,7 @@ i64 ew_timing(const Input *in) {
     ports[i] = (Port){.request = (int)row[0], .request_free = (int)row[1], .data = (int)row[2], .data_free = (int)row[3],
                       .done = (int)row[4], .done_free = (int)row[5], .room = (int)row[6], .answers = (int)row[7],
                       .address = in->address + row[8], .words = in->words + row[8], .mark = in->mark + row[8], .requests = row[9], .on_chip_words = row[10],
-                      .request_at = -1, .issued = -1, .accepted = -1, .moved = -1, .responded = -1, .answered = -1, .candidate = -1, .number = i, .row = -1};
+                      .request_at = -1, .issued = -1, .accepted = -1, .moved = -1, .responded = -1, .answered = -1, .candidate = -1, .number = i, .row = -1, .noted = -1};
     for (int k = 0; k < MAX_OUTSTANDING; k++) ports[i].ended[k] = ports[i].queued[k] = -4;
   }
   for (int a = 0; a < actors; a++) net.queued[a] = 1, net.ready[net.ready_count++] = a;
