@@ -21,19 +21,25 @@ def sections(report: Report) -> tuple[Section, ...]:
         blocks.append(Plot(hardware_plots.memory(entries), words("memory.caption"), legends))
     else:
         places = {storage_plots.place_of(entry) for entry in entries}
-        names = [(words(f"memory.{place.replace(' ', '_')}"), colour) for place, colour in PLACES.items() if place in places]
+        titles = {
+            "on chip": words("memory.on_chip"),
+            "spilled": words("memory.spilled"),
+            "external": words("memory.external"),
+            "host": words("memory.host"),
+        }
+        names = [(titles[place], colour) for place, colour in PLACES.items() if place in places]
         blocks.append(Plot(drawn, words("memory.over_time"), names))
     if report.memory_use:
         rows: list[tuple[Cell, ...]] = [
             (use.name, count(use.bytes), count(use.live_bytes), count(use.capacity_bytes)) for use in report.memory_use
         ]
         blocks.append(Table(("memory", "bytes used", "most in use at once", "capacity"), rows))
-    titles, fields = ("name", "holds", "place", "address", "bytes", "first cycle", "last cycle"), range(7)
+    heads, fields = ("name", "holds", "place", "address", "bytes", "first cycle", "last cycle"), range(7)
     shown = fields if drawn else (0, 1, 3, 4)  # what is known without a prediction
     rows_of_values: list[tuple[Cell, ...]] = []
     for e in entries:
         cells = (e.name, e.region, e.place, f"{e.address:#x}", f"{e.bytes:,}", count(e.first_cycle), count(e.last_cycle))
         rows_of_values.append(tuple(cells[field] for field in shown))
-    columns = tuple(titles[field] for field in shown)
+    columns = tuple(heads[field] for field in shown)
     blocks.append(Table(columns, rows_of_values, text=(1, 2) if drawn else (1,), fold=f"All {len(entries)} values"))
     return (section("memory", *blocks, tag="predicted" if drawn else ""),)

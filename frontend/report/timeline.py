@@ -33,7 +33,7 @@ def sections(report: Report) -> tuple[Section, ...]:
         else:
             legend = [(names[state], STATES[state]) for state in used]
             blocks.append(Plot(svg, words("units.caption", bin=f"{shown.bin_cycles:,}"), legend))
-    return (section("units", *blocks, *_array(report, found, names), *_reasons(found), tag="predicted"),)
+    return (section("units", *blocks, *_array(report, found, names), *_reasons(report, found), tag="predicted"),)
 
 
 def _array(report: Report, found: Profile, names: Mapping[str, str]) -> tuple[Block, ...]:
@@ -53,7 +53,7 @@ def _array(report: Report, found: Profile, names: Mapping[str, str]) -> tuple[Bl
     return (Heading(words("units.array")), text, table, *_padding(report))
 
 
-def _reasons(found: Profile) -> tuple[Block, ...]:
+def _reasons(report: Report, found: Profile) -> tuple[Block, ...]:
     """Where the array's waits come from, and what would help against the largest."""
     if not found.reasons:
         return ()
@@ -70,7 +70,7 @@ def _reasons(found: Profile) -> tuple[Block, ...]:
     all_waits = ("all waits", "", _part(sum(totals.values()), found.cycles))
     table = Table(("what held it up", "the array waited for", "cycles"), rows, text=(1,), total=all_waits, wraps=True)
     first = order[0]
-    works = sum(sum(lane.states.get("busy", ())) for lane in found.timelines[0].lanes if lane.name == "array") / found.cycles
+    works = sum(op.array.cycles.get("busy", 0) for op in report.operations if op.array is not None) / found.cycles
     opening = words("units.working" if works > _MOST else "units.waiting", share=share(works))
     largest = words(
         "units.largest",

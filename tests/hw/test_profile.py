@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -25,13 +25,17 @@ SLOW = MemoryTiming(read_latency=300, write_latency=200, outstanding=4, line_cos
 MEMORIES = {"ideal": IDEAL, "slow": SLOW}
 ON_CHIP = EngineConfig(tokens=4, weight_tiles=64, on_chip_words=1024, on_chip_banks=4)
 CONFIGS = {"external": replace(ON_CHIP, on_chip_words=0), "on chip": ON_CHIP, "hardly": replace(ON_CHIP, on_chip_words=128)}
-MODELS = {"plain": {}, "deep": {"blocks": 2, "heads": 2, "width": 32}, "pool": {"pool": True, "classes": 3, "width": 48, "heads": 3}}
+MODELS = {
+    "plain": {},
+    "deep": {"blocks": 2, "heads": 2, "width": 32},
+    "pool": {"pool": True, "classes": 3, "width": 48, "heads": 3},
+}
 CASES = [(m, c, t) for m in MODELS for c in CONFIGS for t in MEMORIES]
 
 
-@lru_cache(maxsize=None)
+@cache
 def predicted(model: str, config: str, memory: str) -> tuple[Plan, Tracks]:
-    planned = plan(random_vit(**MODELS[model]), CONFIGS[config])  # type: ignore[arg-type]
+    planned = plan(random_vit(**MODELS[model]), CONFIGS[config])
     return planned, tracks_of(planned, timing_of(planned, MEMORIES[memory]))
 
 
@@ -48,7 +52,9 @@ def test_the_arrays_cycles_by_cause_add_up_to_all_cycles(run: tuple[Plan, Tracks
         total.update(time.cycles)
     assert sum(total.values()) == tracks.end == tracks.timing.outputs["finished"][0]
     fields = [step.fields for step in planned.steps if not step.fields["copy"]]
-    jobs = [(f["n_blocks"] * f["outs0"] * f["depth0"], f["n_blocks"] * f["outs1"] * f["depth1"], f["attention"]) for f in fields]
+    jobs = [
+        (f["n_blocks"] * f["outs0"] * f["depth0"], f["n_blocks"] * f["outs1"] * f["depth1"], f["attention"]) for f in fields
+    ]
     assert total["busy"] == sum(rows + values * attention for rows, values, attention in jobs)
     assert all(state in STATES and count > 0 for time in times for state, count in time.cycles.items())
     worked = [time for step, time in zip(planned.steps, times, strict=True) if not step.fields["copy"]]
@@ -151,7 +157,9 @@ def test_a_slow_memory_is_what_a_profile_blames() -> None:
     shares = {}
     for memory in MEMORIES:
         found = profile(predicted("plain", "external", memory)[1])
-        shares[memory] = sum(reason.cycles for reason in found.reasons if reason.reason in ("memory", "completion")) / found.cycles
+        shares[memory] = (
+            sum(reason.cycles for reason in found.reasons if reason.reason in ("memory", "completion")) / found.cycles
+        )
     assert shares["slow"] > max(0.5, shares["ideal"])
 
 
