@@ -115,10 +115,11 @@ def host_layout(plan: Plan, view: StoredView, quant: Quant | None) -> dict[str, 
 
 
 def host_range(node: Node) -> dict[str, Any]:
-    """Return how a host makes the integers of an input, and the range that it clamps them to, as ``arith.boundary`` does."""
+    """Return how a host makes the integers of an input, and the range that it clamps them to, as ``arith.saturate`` does."""
     assert isinstance(node.elem, Int)
-    most = limit(node.elem)
-    return {"integer": "floor(real / scale + 0.5) + zero_point", "lowest": -most, "highest": most}
+    lowest, highest = (-limit(node.elem), limit(node.elem)) if node.elem.signed else (0, node.elem.highest)
+    made = {} if node.quant is None else {"integer": "floor(real / scale + 0.5) + zero_point"}
+    return {**made, "lowest": lowest, "highest": highest}
 
 
 def program(plan: Plan, cycles: Cycles) -> list[dict[str, Any]]:

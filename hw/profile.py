@@ -80,7 +80,7 @@ def _unit(tracks: Tracks, role: str) -> Pieces:
     reads = np.isin(pieces.what, list(tracks.ports))
     parts = [_named(pieces.chosen(~reads), _causes(tracks)[pieces.what[~reads]])]
     for root, waits in tracks.roots(pieces.chosen(reads)):
-        state = root if root in STATES else "input"
+        state = root if root in STATES and root != role else "input"
         parts.append(_named(waits, np.full(len(waits.of), STATES.index(state))))
     return Pieces.joined(parts)
 

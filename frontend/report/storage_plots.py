@@ -62,6 +62,6 @@ def _panel(canvas: Canvas, top: float, use: MemoryUse, inside: Sequence[MemoryRa
         tip = f"{entry.name} ({entry.region}, {entry.place}): {entry.bytes:,} bytes from {entry.address:#x}"
         tip += f", cycles {first:,} to {last:,}"
         canvas.rectangle(at, y, min(wide, LEFT + width - at), height, PLACES[place_of(entry)], tip, "var(--paper)")
-        name = short(entry.name, max(8, int(wide / (LETTER * SMALL)) - 1))
+        name = short(entry.name, max(14, int(wide / (LETTER * SMALL)) - 1))
         if height > SMALL + 2 and fits(name, wide - 6):
             canvas.text(at + wide / 2, y + height / 2, name, "middle", "var(--paper)", SMALL)

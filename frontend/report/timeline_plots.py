@@ -58,7 +58,7 @@ def _operations(canvas: Canvas, shown: Timeline, operations: Sequence[OperationC
         at, width = LEFT + first * scale, (last - first) * scale
         tip = f"{op.name} ({op.kind}): cycles {op.array.first:,} to {op.array.last:,}"
         canvas.rectangle(at, 0, width, STRIP, CSS[colours[op.kind]], tip, edge="var(--paper)")
-        name = short(op.name, max(8, int(width / (LETTER * SMALL)) - 1))
+        name = short(op.name, max(14, int(width / (LETTER * SMALL)) - 1))
         if fits(name, width - 6):
             canvas.text(at + width / 2, STRIP / 2, name, "middle", "var(--paper)", SMALL)
 
