@@ -66,11 +66,11 @@ class Track:
     end: int
 
     @classmethod
-    def of_activity(cls, activity: Activity, end: int) -> Track:
-        """Return the track of a process; one without a command works unless it waits."""
+    def of_activity(cls, activity: Activity, end: int, *, commanded: bool) -> Track:
+        """Return the track of a process; one that needs no command works unless it waits."""
         runs, waits = activity.runs, activity.waits
         events = [
-            (np.zeros(1, np.int64), IDLE if len(runs) else BUSY),
+            (np.zeros(1, np.int64), IDLE if commanded else BUSY),
             (runs[:, 2] + 1, IDLE),
             (runs[:, 1], BUSY),
             (waits[:, 3], BUSY),
@@ -109,11 +109,13 @@ class Tracks:
         self.takers = {q: c.reader for c, q in queues.free.items()} | {q: b.reader for b, q in queues.empty.items()}
         self.ports = {queues.readable[port.data]: port for port in program.axi if port.done is None}
         self.roles = {process.name: role_of(process) for process in program.processes}
+        self.commanded = {process.name: process.command is not None for process in program.processes}
 
     def track(self, process: str) -> Track:
         """Return what a process does."""
         if process not in self.known:
-            self.known[process] = Track.of_activity(self.timing.activity[process], self.end)
+            commanded = self.commanded[process]
+            self.known[process] = Track.of_activity(self.timing.activity[process], self.end, commanded=commanded)
         return self.known[process]
 
     def leader(self, role: str) -> str:

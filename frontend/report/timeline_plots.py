@@ -15,6 +15,8 @@ LEFT, RIGHT = 122, 52
 """Room for the names of lanes, and for what is said of each at its end."""
 LANE, GAP, LEVELS = 22, 6, 22
 STRIP = 18
+NARROWEST = 0.4
+"""Width of the shortest operation that is drawn."""
 MAIN = "array"
 """The lane to look at first."""
 
@@ -53,9 +55,9 @@ def _operations(canvas: Canvas, shown: Timeline, operations: Sequence[OperationC
             continue
         first, last = op.array.first - shown.first_cycle, op.array.last + 1 - shown.first_cycle
         first, last = max(0, first), min(shown.cycles, last)
-        if first >= last:
-            continue
         at, width = LEFT + first * scale, (last - first) * scale
+        if width < NARROWEST:
+            continue
         tip = f"{op.name} ({op.kind}): cycles {op.array.first:,} to {op.array.last:,}"
         canvas.rectangle(at, 0, width, STRIP, CSS[colours[op.kind]], tip, edge="var(--paper)")
         name = short(op.name, max(14, int(width / (LETTER * SMALL)) - 1))

@@ -17,9 +17,12 @@ from edgewright.hw.lifetimes import lifetimes, most_live
 from edgewright.hw.plan import Plan, plan
 from edgewright.hw.profile import STATES, array_times, profile, tracks_of
 from edgewright.hw.tracks import BUSY, IDLE, SEQUENCER, Pieces, Tracks, role_of
+from edgewright.passes.ir.graph import Graph, make
+from edgewright.passes.ir.types import Level
+from edgewright.passes.ops import Quantise, graph_input
 from hypothesis import given, settings, strategies
 
-from tests.hw.integer_models import random_vit
+from tests.hw.integer_models import Builder, random_vit
 
 SLOW = MemoryTiming(read_latency=300, write_latency=200, outstanding=4, line_cost=2048)
 MEMORIES = {"ideal": IDEAL, "slow": SLOW}
@@ -151,6 +154,20 @@ def test_what_does_not_fit_on_chip_is_spilled() -> None:
     assert set(places["external"]) == {"external"}
     assert places["on chip"]["on chip"] and not places["on chip"]["spilled"]
     assert places["hardly"]["spilled"] and places["hardly"]["on chip"]
+
+
+def test_a_unit_that_a_model_does_not_need_is_idle() -> None:
+    b = Builder(2)
+    start = make(Quantise(0.02, 1), graph_input("x", (1, 6, 32)), origin=("x",))
+    graph = Graph("g", start.inputs, (b.linear(start, 48),), ("y",), Level.QUANTISED)
+    planned = plan(graph, ON_CHIP)
+    tracks = tracks_of(planned, timing_of(planned, SLOW))
+    for role in ("softmax", "LayerNorm", "operands", "residual", "table"):
+        assert (tracks.track(tracks.leader(role)).whole().what == IDLE).all(), role
+    assert {lane.name for lane in profile(tracks).timelines[0].lanes if lane.kind == "unit"} == {
+        *("weights", "activations", "tiles", "array", "epilogue", "store"),
+    }
+    assert sum(sum(time.cycles.values()) for time in array_times(tracks, len(planned.steps))) == tracks.end
 
 
 def test_a_slow_memory_is_what_a_profile_blames() -> None:
