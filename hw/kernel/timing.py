@@ -23,7 +23,7 @@ from edgewright.hw.kernel.tokens import Rows
 
 LOGS = {"outputs": 2, "waits": 5, "moves": 5}
 """What the loop writes row by row, with the columns; as in `Input` of timing_loop.c."""
-ROWS = (1 << 12, 1 << 18, 1 << 18)
+ROWS = (1 << 12, 1 << 20, 1 << 19)
 """Rows of these for a start: twice a run costs more than room that nobody fills."""
 
 

@@ -12,6 +12,7 @@ import pytest
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import ROLES
 from edgewright.hw.cost import program_of, timing_of
+from edgewright.hw.kernel import timing
 from edgewright.hw.kernel.memory_timing import IDEAL, MemoryTiming
 from edgewright.hw.lifetimes import lifetimes, most_live
 from edgewright.hw.plan import Plan, plan
@@ -214,3 +215,14 @@ def test_spans_are_cut_where_a_track_changes(cuts: list[int], spans: list[tuple[
     spanned = zip(begin.tolist(), end.tolist(), strict=True)
     wanted = {(n, c): at[c - late] for n, (a, b) in enumerate(spanned) for c in range(a, b) if c >= late}
     assert found == wanted and len(found) == int(pieces.cycles.sum())
+
+
+def test_logs_of_any_first_size_hold_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned, tracks = predicted("deep", "hardly", "slow")
+    monkeypatch.setattr(timing, "ROWS", (1, 2, 3))
+    again, before = timing_of(planned, SLOW), tracks.timing
+    assert again.outputs == before.outputs
+    assert all(np.array_equal(again.moves[port], moves) for port, moves in before.moves.items())
+    for name, activity in before.activity.items():
+        assert np.array_equal(again.activity[name].waits, activity.waits)
+        assert np.array_equal(again.activity[name].runs, activity.runs)
