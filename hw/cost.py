@@ -87,7 +87,11 @@ def check_clock(config: EngineConfig) -> None:
 
 def predict_cycles(plan: Plan, memory: MemoryTiming = IDEAL) -> Cycles:
     """Predict the cycles from the start of a program to its ``finished``, with this memory behind the engine."""
-    timing = timing_of(plan, memory)
+    return cycles_of(timing_of(plan, memory))
+
+
+def cycles_of(timing: Timing) -> Cycles:
+    """Return the cycles of a predicted run."""
     total = timing.outputs["finished"][0]
     ends = [end for _, end in timing.activity["store_words"].spans]
     steps = tuple(end - before for before, end in zip([0, *ends[:-1]], ends, strict=True))

@@ -17,7 +17,9 @@ from edgewright.hw.plan import Plan
 from edgewright.hw.registers import c_header
 from edgewright.hw.views import StoredView
 from edgewright.passes.documents import to_json
-from edgewright.passes.ir.types import Quant
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir.types import Int, Quant
+from edgewright.passes.ops.arith import limit
 
 IMAGE = "memory/image.bin"
 HLS = Path(__file__).resolve().parent / "hls"
@@ -49,6 +51,8 @@ def emit(plan: Plan, cycles: Cycles, part: str) -> dict[str, bytes]:
 def memory_map(plan: Plan) -> list[dict[str, Any]]:
     """List every region with its address, size and kind; inputs and outputs also with the layout that a host needs.
 
+    Inputs say what a host writes: ``integer`` of a real, clamped to ``lowest`` and ``highest``. The engine multiplies two int8
+    products in one DSP, which is right within these only: -128 is not among them.
     An output that is a part of a stored value has its own row after the regions: ``region`` and ``offset_bytes`` locate it,
     ``address`` is that of its first element, ``pitch_bytes`` the distance of its rows.
     """
@@ -67,6 +71,8 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
         node = by_address.get(region.address)
         if node is not None and region.kind in ("input", "output"):
             row |= host_layout(plan, whole(node), node.quant)
+        if node is not None and region.kind == "input":
+            row |= host_range(node)
         rows.append(row)
     listed = {row["name"] for row in rows if row["address"] in names}
     starts = {region.address: region for region in plan.regions}
@@ -106,6 +112,14 @@ def host_layout(plan: Plan, view: StoredView, quant: Quant | None) -> dict[str, 
         "scale": None if quant is None else quant.scale,
         "zero_point": None if quant is None else quant.zero_point,
     }
+
+
+def host_range(node: Node) -> dict[str, Any]:
+    """Return how a host makes the integers of an input, and the range that it clamps them to, as ``arith.saturate`` does."""
+    assert isinstance(node.elem, Int)
+    lowest, highest = (-limit(node.elem), limit(node.elem)) if node.elem.signed else (0, node.elem.highest)
+    made = {} if node.quant is None else {"integer": "floor(real / scale + 0.5) + zero_point"}
+    return {**made, "lowest": lowest, "highest": highest}
 
 
 def program(plan: Plan, cycles: Cycles) -> list[dict[str, Any]]:

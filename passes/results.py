@@ -159,6 +159,17 @@ class LayerNoise:
 
 
 @dataclass(frozen=True, slots=True)
+class ArrayTime:
+    """Predicted: when an engine's array works on an operation, from its first to its last cycle; for a copy, when it is stored.
+    cycles: of the array by what it does ("busy") or waits for, from the end of the operation before. Those of all operations
+    together are all cycles of an image."""
+
+    first: int
+    last: int
+    cycles: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class OperationCost:
     """One fused operation of the program. utilisation: macs / (cycles * products per cycle of the array). low_us, high_us:
     estimate for one thread of a CPU; limit: what bounds it there (a key of `Latency.limits`)."""
@@ -169,6 +180,7 @@ class OperationCost:
     bytes: int | None = None
     cycles: Cycles = Cycles()
     utilisation: float | None = None
+    array: ArrayTime | None = None
     low_us: float | None = None
     high_us: float | None = None
     limit: str | None = None
@@ -180,11 +192,67 @@ class OperationCost:
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """What one unit or port of an engine does over time. kind: "unit", "port", or "simulated" for what a simulation counted
+    at the port of that name. states: cycles in each bin in which it is "busy" or waits for something; else it is idle."""
+
+    name: str
+    kind: str
+    states: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Lanes in bins of `bin_cycles` cycles, the first from `first_cycle` on, `cycles` in all: the last one may be shorter."""
+
+    first_cycle: int
+    bin_cycles: int
+    cycles: int
+    lanes: tuple[Lane, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitReason:
+    """Cycles that the array waits for something, by where that was held up: in a unit at work, "memory", "completion",
+    "room" or "command"."""
+
+    cause: str
+    reason: str
+    cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Predicted: where the cycles of an image go. timelines: of all of them, and of a part in more detail."""
+
+    cycles: int
+    timelines: tuple[Timeline, ...]
+    reasons: tuple[WaitReason, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryRange:
+    """What is stored somewhere. place: "on chip", "external", or "spilled": in external memory for want of room on chip.
+    first_cycle, last_cycle: predicted, from the first word that is written to the last one that is read; None: not known."""
+
     name: str
     region: str
     address: int
     bytes: int
+    place: str | None = None
+    first_cycle: int | None = None
+    last_cycle: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """How full a memory gets: "on chip" or "external". bytes: up to the highest address in use; live_bytes: the most that
+    is in use in any cycle, as predicted; capacity_bytes: what there is."""
+
+    name: str
+    bytes: int
+    live_bytes: int
+    capacity_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +405,9 @@ class Report:
     layers: tuple[LayerNoise, ...] = ()
     operations: tuple[OperationCost, ...] = ()
     memory_map: tuple[MemoryRange, ...] = ()
+    memory_use: tuple[MemoryUse, ...] = ()
     roofline: Roofline = Roofline()
+    profile: Profile | None = None
     latency: tuple[Latency, ...] = ()
     published: tuple[Published, ...] = ()
     artifact: CpuArtifact | None = None

@@ -26,7 +26,8 @@ class NetworkRun:
     """Result of simulating some images.
 
     ``cycles``: per image. ``step_cycles``: per descriptor of the first image, from the previous one's last stored word
-    to its own. ``expected``: the interpreter's values of each image, by node.
+    to its own. ``expected``: the interpreter's values of each image, by node. ``stored_cycles``: of the first image the
+    cycle of each stored word, empty for an engine without on-chip memory.
     """
 
     cycles: tuple[int, ...]
@@ -35,6 +36,7 @@ class NetworkRun:
     build_seconds: float
     seconds: float
     expected: tuple[Mapping[Node, Array], ...] = ()
+    stored_cycles: tuple[int, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -88,7 +90,9 @@ def simulate(
         judged(plan, values, log, plan.image if image is None else image, job.writes)
         for values, log, job in zip(expected, run.logs, jobs, strict=True)
     )
-    return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, build_seconds, run.seconds, tuple(expected))
+    hub = plan.config.on_chip_words > 0  # its log counts from each image's start
+    stored = tuple(run.logs[0].cycles.tolist()) if hub else ()
+    return NetworkRun(run.cycles, step_cycles(plan, run), comparisons, build_seconds, run.seconds, tuple(expected), stored)
 
 
 def judged(plan: Plan, values: Mapping[Node, Array], log: WriteLog, image: bytes, writes: Mapping[int, bytes]) -> Comparison:
@@ -98,10 +102,12 @@ def judged(plan: Plan, values: Mapping[Node, Array], log: WriteLog, image: bytes
 
 
 def step_cycles(plan: Plan, run: EngineRun) -> tuple[int, ...]:
-    """Return the cycles of each descriptor of the first image; empty if it did not store all its words."""
+    """Return the cycles of each descriptor of the first image; empty if it did not store all its words. The first one has those
+    from the start on, without on-chip memory from its first stored word on."""
     log = run.logs[0]
     ends = np.cumsum([step.stored_words for step in plan.steps])
     if ends[-1] > len(log):
         return ()
     last = log.cycles[ends - 1].astype(np.int64)
-    return tuple(np.diff(last, prepend=int(log.cycles[0])).tolist())
+    start = 0 if plan.config.on_chip_words else int(log.cycles[0])
+    return tuple(np.diff(last, prepend=start).tolist())

@@ -11,10 +11,11 @@ from edgewright.frontend.bundle import Bundle, Source
 from edgewright.frontend.files.checkpoints import checkpoint_of
 from edgewright.frontend.files.publish import check_file, written_beside
 from edgewright.frontend.files.staging import reading
-from edgewright.frontend.fpga.report import simulated_report, with_memory
+from edgewright.frontend.fpga.report import simulated_report, with_timing
 from edgewright.hw.board_memory import parse_memory
-from edgewright.hw.cost import predict_cycles
+from edgewright.hw.cost import timing_of
 from edgewright.hw.emit import IMAGE
+from edgewright.hw.kernel.memory_timing import MemoryTiming
 from edgewright.hw.manifest import EngineManifest
 from edgewright.hw.plan import Plan
 from edgewright.hw.stored_plan import PLAN, restore
@@ -83,11 +84,19 @@ class FpgaBundle(Bundle[EngineManifest]):
             count = len(run.cycles)
             tell(f"simulating the HLS C++, {count} image{'s' if count > 1 else ''}", 0, 0)
             compared = simulate_cpp(self.plan, inputs, expected=run.expected)
-        before = with_memory(self.report, self.plan, predict_cycles(self.plan, timing), memory, str(timing))
+        before = self.report_with(timing, memory)
         self.report = simulated_report(before, self.plan, run, simulator_name(), compared)
         if write:
             self.write_report()
         return self.report
+
+    def report_with(self, timing: MemoryTiming, name: str) -> results.Report:
+        """Return the report with what is predicted behind another memory, which an option calls ``name``."""
+        memory = load(self.manifest.target).memory
+        assert memory is not None
+        ideal = None if self.report.memory is None else self.report.memory.ideal_cycles
+        used = results.MemoryUsed(name, str(timing), ideal)
+        return with_timing(self.report, self.plan, timing_of(self.plan, timing), used, memory.dram_mib << 20)
 
     def next_step(self, data: str | Path | None) -> str:
         """Return how to simulate it, or what to do after that."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from edgewright.frontend.options import Options
 from edgewright.frontend.target import Prepared
 from edgewright.hw.board_memory import memory_of_board
-from edgewright.hw.cost import Cycles, chains_of, resources_of
+from edgewright.hw.cost import Cycles, chains_of, cycles_of, resources_of
+from edgewright.hw.kernel.timing import Timing
+from edgewright.hw.lifetimes import lifetimes, most_live
 from edgewright.hw.plan import Plan, Step
+from edgewright.hw.profile import array_times, profile, tracks_of
 from edgewright.passes import results
 
 if TYPE_CHECKING:
@@ -18,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def compiled_report(
-    prepared: Prepared, options: Options, plan: Plan, cycles: Cycles, memory: results.MemoryUsed
+    prepared: Prepared, options: Options, plan: Plan, timing: Timing, memory: results.MemoryUsed
 ) -> results.Report:
-    """Return the report before any simulation."""
+    """Return the report before any simulation. ``timing``: the predicted run behind the board's ``memory``."""
     used, available = resources_of(plan.config), prepared.device.resources
     resources = results.Resources(
         **{
@@ -31,26 +36,46 @@ def compiled_report(
     compiled = prepared.report(
         options,
         macs=plan.macs,
-        cycles=results.Cycles(predicted=cycles.total),
-        memory=memory,
         resources=resources,
         chains=tuple(
             results.SlowestChain(chain.process, round(chain.ns, 2), chain.where, str(chain)) for chain in chains_of(plan.config)
         ),
-        operations=predicted_operations(plan, cycles),
-        memory_map=tuple(
-            results.MemoryRange(region.name, region.kind, region.address, region.size_bytes) for region in plan.regions
-        ),
         roofline=results.Roofline(plan.config.macs_per_cycle, memory_of_board(prepared.device).bytes_per_cycle),
     )
-    return with_latency(compiled)
+    assert prepared.device.memory is not None
+    external_bytes = prepared.device.memory.dram_mib << 20
+    return with_latency(with_timing(compiled, plan, timing, memory, external_bytes))
 
 
-def with_memory(report: results.Report, plan: Plan, cycles: Cycles, name: str, text: str) -> results.Report:
-    """Return the report with the cycles predicted behind another memory."""
-    ideal = None if report.memory is None else report.memory.ideal_cycles
-    memory = results.MemoryUsed(name, text, ideal)
-    return replace(report, cycles=results.Cycles(cycles.total), memory=memory, operations=predicted_operations(plan, cycles))
+def with_timing(
+    report: results.Report, plan: Plan, timing: Timing, memory: results.MemoryUsed, external_bytes: int
+) -> results.Report:
+    """Return the report with what follows from a predicted run behind a memory of ``external_bytes``."""
+    tracks, cycles = tracks_of(plan, timing), cycles_of(timing)
+    values = lifetimes(plan, tracks)
+    times = array_times(tracks, len(plan.steps))
+    operations = tuple(replace(cost, array=time) for cost, time in zip(predicted_operations(plan, cycles), times, strict=True))
+    uses = []
+    for name, begin, capacity in (
+        ("on chip", 0, plan.config.on_chip_bytes),
+        ("external", plan.config.on_chip_bytes, external_bytes),
+    ):
+        inside = [value for value in values if (value.place == "on chip") == (name == "on chip")]
+        top = max((value.region.end for value in inside), default=begin)
+        if capacity:
+            uses.append(results.MemoryUse(name, top - begin, most_live(inside), capacity))
+    return replace(
+        report,
+        cycles=results.Cycles(cycles.total),
+        memory=memory,
+        operations=operations,
+        memory_map=tuple(
+            results.MemoryRange(v.region.name, v.region.kind, v.region.address, v.region.size_bytes, v.place, v.first, v.last)
+            for v in values
+        ),
+        memory_use=tuple(uses),
+        profile=profile(tracks),
+    )
 
 
 def simulated_report(
@@ -70,7 +95,7 @@ def simulated_report(
             mismatch = results.Mismatch(wrong.operation, wrong.tensor, wrong.index, wrong.expected, wrong.found)
     steps = run.step_cycles or (None,) * len(plan.steps)
     operations = tuple(
-        operation_cost(plan, step, before.cycles.predicted, count)
+        replace(operation_cost(plan, step, before.cycles.predicted, count), array=before.array)
         for step, before, count in zip(plan.steps, report.operations, steps, strict=True)
     )
     cycles = round(sum(run.cycles) / len(run.cycles))
@@ -84,9 +109,26 @@ def simulated_report(
         cycles=results.Cycles(report.cycles.predicted, cycles),
         simulation=results.Simulation(*speed, simulator),
         operations=operations,
+        profile=with_counted(report.profile, run.stored_cycles),
         notes=notes,
     )
     return with_latency(simulated)
+
+
+def with_counted(profile: results.Profile | None, stored_cycles: Sequence[int]) -> results.Profile | None:
+    """Return the profile with the words that a simulation stored, bin by bin, beside those that were predicted."""
+    if profile is None or not stored_cycles:
+        return profile
+    timelines = []
+    for shown in profile.timelines:
+        bins = -(-shown.cycles // shown.bin_cycles)
+        edges = shown.first_cycle + np.minimum(np.arange(bins + 1) * shown.bin_cycles, shown.cycles)
+        counts = np.diff(np.searchsorted(np.sort(stored_cycles), edges))
+        lanes = [lane for lane in shown.lanes if lane.kind != "simulated"]
+        at = next((place for place, lane in enumerate(lanes) if (lane.name, lane.kind) == ("results", "port")), len(lanes) - 1)
+        lanes.insert(at + 1, results.Lane("results", "simulated", {"busy": tuple(counts.tolist())}))
+        timelines.append(replace(shown, lanes=tuple(lanes)))
+    return replace(profile, timelines=tuple(timelines))
 
 
 def predicted_operations(plan: Plan, cycles: Cycles) -> tuple[results.OperationCost, ...]:

@@ -16,7 +16,7 @@ from edgewright.frontend.target import Prepared, Target
 from edgewright.frontend.trial import quantised_on_random
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.board_memory import memory_of_board
-from edgewright.hw.cost import Cycles, check_clock, predict_cycles
+from edgewright.hw.cost import Cycles, check_clock, cycles_of, predict_cycles, timing_of
 from edgewright.hw.emit import emit
 from edgewright.hw.manifest import EngineManifest, Program
 from edgewright.hw.plan import Plan, plan
@@ -64,9 +64,11 @@ class FpgaTarget:
         with clock.stage("plan"):
             if options.starts_by("plan"):
                 planned = plan(graph, config)
-                cycles = replace(predict_cycles(planned, memory), ideal=predict_cycles(planned).total)
+                timing = timing_of(planned, memory)
+                cycles = replace(cycles_of(timing), ideal=predict_cycles(planned).total)
             else:
                 planned, cycles = stored_plan(prepared.previous, graph, config)
+                timing = timing_of(planned, memory)
             check_fit(planned, device)
         with clock.stage("emit"):
             files = prepared.files | {PLAN: store(planned, cycles)} | emit(planned, cycles, device.part)
@@ -82,7 +84,7 @@ class FpgaTarget:
             )
             manifest, files = seal(manifest, files)
         used = MemoryUsed("board", str(memory), cycles.ideal)
-        return FpgaBundle(manifest, compiled_report(prepared, options, planned, cycles, used), files, plan=planned)
+        return FpgaBundle(manifest, compiled_report(prepared, options, planned, timing, used), files, plan=planned)
 
     def check_graph(self, graph: Graph, device: Device, precision: str) -> None:
         check_fit(_planned(quantised_on_random(graph), device.name)[0], device)

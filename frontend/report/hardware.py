@@ -119,18 +119,6 @@ def roofline_sections(report: Report) -> tuple[Section, ...]:
     return (section("roofline", Plot(svg, words("roofline.caption")), tag=_source(report)),)
 
 
-def memory_sections(report: Report) -> tuple[Section, ...]:
-    """The memory map."""
-    entries = report.memory_map
-    if not entries:
-        return ()
-    legends = legend(entry.region for entry in entries)
-    plot = Plot(hardware_plots.memory(entries), words("memory.caption"), legends)
-    rows = [(entry.name, entry.region, f"{entry.address:#x}", f"{entry.bytes:,}") for entry in entries]
-    table = Table(("name", "region", "address", "bytes"), rows, text=(1,), fold=f"All {len(rows)} entries")
-    return (section("memory", plot, table),)
-
-
 def facts(report: Report) -> tuple[tuple[str, str | None], ...]:
     """The clock, and how the simulation ran."""
     if not _counts(report):

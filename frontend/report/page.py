@@ -19,6 +19,7 @@ from edgewright.passes.names import plain
 from edgewright.passes.results import to_data
 from markupsafe import Markup, escape
 
+_INTEGERS = re.compile(r"\[\n\s+((?:-?\d+,\s+)*-?\d+)\s+\]")
 Mood: TypeAlias = Literal["", "good", "bad", "warn", "none"]
 
 
@@ -166,8 +167,9 @@ def files_of(stem: str, page: str, report: object) -> dict[str, bytes]:
 
 
 def json_text(report: object) -> str:
-    """Return the JSON of a report's values. ValueError for numbers that are not finite."""
-    return json.dumps(to_data(report), indent=2, allow_nan=False) + "\n"
+    """Return the JSON of a report's values, a list of integers on one line. ValueError for numbers that are not finite."""
+    text = json.dumps(to_data(report), indent=2, allow_nan=False) + "\n"
+    return _INTEGERS.sub(lambda found: f"[{' '.join(found.group(1).split())}]", text)
 
 
 def html(page: Page) -> str:

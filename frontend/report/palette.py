@@ -10,6 +10,12 @@ CSS = {f"#0101{i:02x}": f"var(--{name})" for i, name in enumerate(_NAMES, 1)}
 INK, MUTED, LINE, ACCENT, GOOD, WARN, BAD, PAPER = CSS
 KINDS = tuple(f"#0102{i:02x}" for i in range(1, 9))
 CSS |= {colour: f"var(--k{i})" for i, colour in enumerate(KINDS)}
+_STATES = ("busy", "weights", "operands", "activations", "completion", "memory", "room", "input")
+STATES = {state: f"var(--{state})" for state in _STATES}
+"""CSS colours of what a unit does or waits for, in the order in which they are drawn one over the other: those of Okabe and Ito
+(Color Universal Design, 2008), which the colour-blind can tell apart."""
+PLACES = {"on chip": STATES["busy"], "spilled": STATES["activations"], "external": "var(--muted)", "host": STATES["memory"]}
+"""CSS colours of memories; "host": external memory that a host writes or reads for each image."""
 
 
 def palette(kinds: Iterable[str]) -> dict[str, str]:

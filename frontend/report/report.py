@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from edgewright.frontend.report import changes, hardware, page, plots, processor, quality
+from edgewright.frontend.report import changes, hardware, page, plots, processor, quality, storage, timeline
 from edgewright.frontend.report.formats import several, si
 from edgewright.passes.results import Report
 
@@ -31,10 +31,12 @@ SECTIONS = (
     changes.sections,
     quality.noise_sections,
     hardware.cycles_sections,
+    timeline.sections,
+    timeline.agreement_sections,
     hardware.resource_sections,
     hardware.clock_sections,
     hardware.roofline_sections,
-    hardware.memory_sections,
+    storage.sections,
     processor.artifact_sections,
 )
 FACTS = (hardware.facts, processor.facts)

@@ -308,6 +308,21 @@ RUN_UNITS = {
     "store": Store,
 }
 """Commands of the activations side, which come last."""
+ROLES = {
+    "weights": (LoadRoute, LoadAddresses, LoadTiles, LoadTable, LoadNorm, LoadParams, WeightFeed),
+    "operands": (OperandRoute, OperandAddresses, OperandTiles, OperandFeed, OffsetFeed),
+    "activations": (Route, Fetch),
+    "LayerNorm": (Norm,),
+    "tiles": (Fill,),
+    "array": (Product,),
+    "softmax": (Softmax,),
+    "residual": (Residual,),
+    "epilogue": (Finish,),
+    "table": (Tabulate,),
+    "store": (Store,),
+}
+"""What a profile calls the units of the engine, by their commands; those with the first one do its work, the others help. A
+process with none of these commands is part of the sequencer."""
 Load = Struct("Load", **LOAD_UNITS)
 Operands = Struct("Operands", **OPERAND_UNITS)
 Run = Struct("Run", **RUN_UNITS)

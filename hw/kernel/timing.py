@@ -9,34 +9,52 @@ supplied by the caller where they are not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
+from itertools import pairwise
 
 import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.memory_timing import IDEAL, MemoryTiming
 from edgewright.hw.kernel.placement import Placement
 from edgewright.hw.kernel.schedule import entries
-from edgewright.hw.kernel.timing_events import Clocks, Command, ProgramRuns, network
-from edgewright.hw.kernel.timing_library import MORE_OUTPUTS, run_loop
+from edgewright.hw.kernel.timing_events import Clocks, Command, ProcessRuns, ProgramRuns, RunPlans, TimeQueues, network
+from edgewright.hw.kernel.timing_library import run_loop
 from edgewright.hw.kernel.tokens import Rows
+
+LOGS = {"outputs": 2, "waits": 5, "moves": 5}
+"""What the loop writes row by row, with the columns; as in `Input` of timing_loop.c."""
+ROWS = (1 << 12, 1 << 20, 1 << 19)
+"""Rows of these for a start: twice a run costs more than room that nobody fills."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """The first and last issue of each execution of a process's nest, and the cycles that it waited, by what it waited for
-    (a token of a stream, space in a FIFO, a bank). A process without a command has no spans."""
+    """When a process worked, and what it waited for.
+
+    ``spans``: the first and last issue of each execution of its nest. ``runs``: of the same executions, rows (origin, first
+    cycle, last issue); in each of these cycles it issues or waits for what an iteration takes. ``waits``: rows (origin,
+    queue, first cycle, cycle in which it issued). ``origins`` are those of `ProcessRuns`. A process without a command has
+    neither spans nor runs.
+    """
 
     spans: list[tuple[int, int]]
-    waited: Mapping[str, int] = field(default_factory=dict)
+    runs: Rows
+    waits: Rows
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Result of a run. ``outputs``: for every output stream the cycle of each token."""
+    """Result of a run. ``outputs``: for every output stream the cycle of each token. ``moves``: for every AXI port rows
+    (cycle in which it could ask but for room, in which it asked, first and last cycle with a word), words without a pause
+    together. ``delays``: by queue, the cycles from the issue that gives an entry to when it can be taken at the earliest.
+    """
 
     outputs: dict[str, list[int]]
     activity: dict[str, Activity]
     stuck: tuple[str, ...]
+    moves: dict[str, Rows]
+    queues: TimeQueues
+    delays: dict[int, int]
 
 
 def predict(
@@ -66,27 +84,54 @@ def _run(
     program, queues = net.program, net.queues
     arrays = {name: _table(rows) for name, rows in _rows(net, placements, clocks, inputs).items()}
     arrays |= {"memory": _table(astuple(memory)), "spans": _table([(-1, -1)] * len(arrays["plan_of"]))}
-    tokens = MORE_OUTPUTS
-    room = 64
-    while tokens == MORE_OUTPUTS:
-        room *= 16
-        arrays["waited"] = np.zeros((len(program.processes), len(queues.names)), np.int64)
+    counts = [len(queues.names), len(program.processes), len(program.axi), len(program.outputs)]
+    rows = np.array(ROWS)
+    complete = False
+    while not complete:
         arrays["ends"] = np.zeros((len(program.processes), 2), np.int64)
-        arrays["outputs"] = np.zeros((room, 2), np.int64)
-        arrays["sizes"] = _table([len(queues.names), len(program.processes), len(program.axi), len(program.outputs), room])
-        tokens = run_loop(arrays)
-    which, cycles = arrays["outputs"][:tokens].T
-    outputs = {c.name: cycles[which == i].tolist() for i, c in enumerate(program.outputs)}
+        arrays |= {name: np.zeros((n, w), np.int64) for (name, w), n in zip(LOGS.items(), rows.tolist(), strict=True)}
+        arrays |= {"sizes": _table([*counts, *rows.tolist()]), "counts": np.zeros(len(LOGS), np.int64)}
+        complete = run_loop(arrays)
+        rows = np.maximum(rows, arrays["counts"])
+    outputs, waits, moves = (arrays[name][:n] for name, n in zip(LOGS, arrays["counts"].tolist(), strict=True))
+    waits_of, moves_of = _by_first(waits, len(program.processes)), _by_first(moves, len(program.axi))
     activity, stuck, first = {}, [], 0
-    for process, (begun, blocked), waited in zip(program.processes, arrays["ends"].tolist(), arrays["waited"], strict=True):
+    for process, (begun, blocked), waited in zip(program.processes, arrays["ends"].tolist(), waits_of, strict=True):
         done = net.executions[process.name]
-        spans = [] if process.command is None else arrays["spans"][first : first + begun].tolist()
+        begun = 0 if process.command is None else begun
+        activity[process.name] = _activity(done, net.plans, arrays["spans"][first : first + begun], waited)
         first += len(done.plan_of)
-        waits = {queues.names[q]: int(waited[q]) for q in np.flatnonzero(waited)}
-        activity[process.name] = Activity([(a, b) for a, b in spans if a >= 0], waits)
         if blocked >= 0:
             stuck.append(f"{process.name} waits for {queues.names[blocked]}")
-    return Timing(outputs, activity, tuple(stuck))
+    return Timing(
+        {c.name: outputs[outputs[:, 0] == i, 1].tolist() for i, c in enumerate(program.outputs)},
+        activity,
+        tuple(stuck),
+        {port.name: moved for port, moved in zip(program.axi, moves_of, strict=True)},
+        queues,
+        {queue: delay for _, given in net.plans.patterns for queue, delay in given},
+    )
+
+
+def _by_first(log: Rows, count: int) -> list[Rows]:
+    """Return the rows of a log without their first column, by that column, in order."""
+    order = np.argsort(log[:, 0], kind="stable")
+    edges = np.searchsorted(log[order, 0], np.arange(count + 1)).tolist()
+    return [log[order[begin:end], 1:] for begin, end in pairwise(edges)]
+
+
+def _activity(done: ProcessRuns, plans: RunPlans, spans: Rows, waits: Rows) -> Activity:
+    """Return the activity of a process. ``waits``: rows (execution, queue, first cycle, cycle of issue)."""
+    origins = np.array(done.origins, np.int64)
+    steps = np.array([plans.rows[plan][0] for plan in done.plan_of[: len(spans)]], np.int64)
+    waited = np.bincount(waits[:, 0], waits[:, 3] - waits[:, 2], len(spans)).astype(np.int64)[: len(spans)]
+    runs = np.stack([origins[: len(spans)], spans[:, 1] + 1 - steps - waited, spans[:, 1]], axis=1)
+    iterates = spans[:, 0] >= 0
+    return Activity(
+        [(a, b) for a, b in spans[iterates].tolist()],
+        runs[iterates],
+        np.concatenate([origins[waits[:, :1]], waits[:, 1:]], axis=1),
+    )
 
 
 def _rows(net: ProgramRuns, placements: dict[str, Placement], clocks: Clocks, inputs: Mapping[str, int]) -> dict[str, object]:

@@ -94,7 +94,11 @@ class RunPlans:
 
 
 class ProcessRuns:
-    """The executions of one process, command by command, and the values that they write to streams that steer others."""
+    """The executions of one process, command by command, and the values that they write to streams that steer others.
+
+    ``origins``: of each execution the place of the token that led to it, in a stream whose tokens were given; -1 without a
+    command.
+    """
 
     def __init__(
         self,
@@ -107,6 +111,7 @@ class ProcessRuns:
     ) -> None:
         self.process, self.queues, self.plans, self.placement, self.clocks = process, queues, plans, placement, clocks
         self.plan_of: list[int] = []
+        self.origins: list[int] = []
         self.known: dict[tuple[int, ...], int] = {}
         self.writes = [node for node in process.of(ir.Write) if node.op.channel in steers]  # type: ignore[attr-defined]
         self.shaping = self._shaping()
@@ -131,8 +136,9 @@ class ProcessRuns:
                 return None
         return sorted(used)
 
-    def run(self, command: Command) -> dict[ir.Channel, list[Rows]]:
+    def run(self, command: Command, origin: int) -> dict[ir.Channel, list[Rows]]:
         """Add the execution with this command; return the columns that it writes to each stream that steers others."""
+        self.origins.append(origin)
         key = command if self.shaping is None else tuple(command[i] for i in self.shaping)
         if key in self.known and not self.writes:
             self.plan_of.append(self.known[key])
@@ -260,26 +266,27 @@ def network(
     given = {c for c in program.channels if c.name in tokens}
     steers = (commands | set(requests)) - given
     executions = {p.name: ProcessRuns(p, queues, plans, steers, placements[p.name], clocks) for p in program.processes}
-    waiting: dict[ir.Channel, deque[Command]] = {c: deque() for c in commands}
+    waiting: dict[ir.Channel, deque[tuple[Command, int]]] = {c: deque() for c in commands}
     rows: dict[ir.Channel, list[Rows]] = {c: [] for c in requests}
     for c in given:
         values = list(tokens[c.name])
         if c in program.inputs:
             values = values[: inputs.get(c.name, 0)]
         if c in waiting:
-            waiting[c].extend(values)
+            waiting[c].extend(zip(values, range(len(values)), strict=True))
         elif c in rows:
             rows[c].append(np.array(values, dtype=np.int64).reshape(len(values), -1))
     for process in program.processes:
         if process.command is None:
-            _spread(executions[process.name].run(()), waiting, rows)
+            _spread(executions[process.name].run((), -1), -1, waiting, rows)
     progress = True
     while progress:
         progress = False
         for process in program.processes:
             queue = None if process.command is None else waiting[process.command]
             while queue:
-                _spread(executions[process.name].run(queue.popleft()), waiting, rows)
+                command, origin = queue.popleft()
+                _spread(executions[process.name].run(command, origin), origin, waiting, rows)
                 progress = True
     ports = {
         port.name: np.concatenate([_three(r) for r in rows[c]]) if rows[c] else np.zeros((0, 3), np.int64)
@@ -295,10 +302,13 @@ def _three(rows: Rows) -> Rows:
 
 
 def _spread(
-    written: dict[ir.Channel, list[Rows]], waiting: dict[ir.Channel, deque[Command]], rows: dict[ir.Channel, list[Rows]]
+    written: dict[ir.Channel, list[Rows]],
+    origin: int,
+    waiting: dict[ir.Channel, deque[tuple[Command, int]]],
+    rows: dict[ir.Channel, list[Rows]],
 ) -> None:
     for channel, columns in written.items():
         if channel in waiting:
-            waiting[channel].extend(zip(*(c.tolist() for c in columns), strict=True))
+            waiting[channel].extend((command, origin) for command in zip(*(c.tolist() for c in columns), strict=True))
         else:
             rows[channel].append(np.stack([np.asarray(c, dtype=np.int64) for c in columns], axis=1))

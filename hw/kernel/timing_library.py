@@ -18,19 +18,21 @@ FLAGS = ("-std=gnu17", "-O2", "-fPIC", "-g0", "-fno-sanitize=all", "-Wall", "-We
 ARRAYS = (
     *("sizes", "initial", "processes", "plan_of", "plans", "position", "pattern", "takes_first", "takes", "gives_first"),
     *("gives", "give_delay", "ports", "address", "words", "mark", "drains", "memory", "clocks"),
-    *("waited", "spans", "ends", "outputs"),
+    *("spans", "ends", "outputs", "waits", "moves", "counts"),
 )
-"""Fields of `Input` in timing_loop.c, in order: pointers to 64-bit integers. The last four are written."""
-NO_MEMORY, MORE_OUTPUTS = -1, -2
+"""Fields of `Input` in timing_loop.c, in order: pointers to 64-bit integers. The last six are written."""
+NO_MEMORY, MORE_ROWS = -1, -2
 
 
 class _Input(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_void_p) for name in ARRAYS)
 
 
-def run_loop(arrays: Mapping[str, Rows]) -> int:
-    """Run the loop on contiguous int64 arrays, one for each of `ARRAYS`: the number of tokens of all outputs, or
-    MORE_OUTPUTS when they do not fit. MemoryError; CompileError T010 or T011 without a C compiler, or when it fails."""
+def run_loop(arrays: Mapping[str, Rows]) -> bool:
+    """Run the loop on contiguous int64 arrays, one for each of `ARRAYS`; return whether `outputs`, `waits` and `moves` hold
+    all rows, whose numbers are in `counts` in any case.
+
+    MemoryError; CompileError T010 or T011 without a C compiler, or when it fails."""
     pointers = {}
     for name in ARRAYS:
         array = arrays[name]
@@ -39,7 +41,7 @@ def run_loop(arrays: Mapping[str, Rows]) -> int:
     found = int(_library().ew_timing(ctypes.byref(_Input(**pointers))))
     if found == NO_MEMORY:
         raise MemoryError("no memory for the timing model")
-    return found
+    return found != MORE_ROWS
 
 
 @once

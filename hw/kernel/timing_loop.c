@@ -26,10 +26,10 @@ typedef struct {
   i64 execution, event, now, base, position, begin;
   int running, waits;  // waits: for this queue, -1 for none or for a command
   int command_readable, command_free;
-  i64 executions, repeats;
+  i64 number, executions, repeats;
   i64 lead;  // cycles from the arrival of a command to its first iteration
   const i64 *plan_of;
-  i64 *spans, *waited;
+  i64 *spans;
 } Process;
 
 #define WORD_BYTES 16
@@ -53,7 +53,16 @@ typedef struct {
   i64 queued[MAX_OUTSTANDING], bursts;  // the same for the write mover's own queue
   i64 burst, sent, asked;            // of the burst at hand: words, words given to the memory, whether its address was
   i64 candidate;                     // when the memory is asked for the burst at hand; -1: not known yet
+  i64 wanted;                        // when the last burst would have been issued with room for its words
+  i64 number, row, noted;            // the last row of this port in the log of moves, -1: none, and its last cycle
 } Port;
+
+#define COLUMNS 5
+
+// Rows of COLUMNS numbers; rows beyond `room` are counted and not kept.
+typedef struct {
+  i64 *rows, room, count;
+} Log;
 
 typedef struct {
   i64 read_latency, write_latency, outstanding, line_cost, line_bytes, page_cost, page_bytes, banks, refresh, refresh_interval;
@@ -63,6 +72,7 @@ typedef struct {
   Queue *queues;
   int *ready, ready_count;  // actors to run
   char *queued;             // whether an actor is among them
+  Log waits, moves;         // see `Input`
 } Net;
 
 static void wake(Net *net, int actor) {
@@ -95,6 +105,34 @@ static inline i64 pop(Queue *queue) {
 }
 static inline i64 most(i64 a, i64 b) { return a > b ? a : b; }
 
+static i64 *new_row(Log *log) {
+  i64 at = log->count++;
+  return at < log->room ? log->rows + COLUMNS * at : 0;
+}
+
+static void note_wait(Net *net, i64 process, i64 execution, i64 queue, i64 from, i64 to) {
+  i64 *row = new_row(&net->waits);
+  if (row) row[0] = process, row[1] = execution, row[2] = queue, row[3] = from, row[4] = to;
+}
+
+// Words of one burst without a pause between them are one row. On-chip words move when they are asked for, but those that are
+// read not before the ones in front of them.
+static void note_move(Net *net, Port *port, i64 asked, i64 first, i64 last) {
+  Log *log = &net->moves;
+  if (port->done < 0 && first <= port->noted) last += port->noted + 1 - first, first = port->noted + 1;
+  port->noted = last;
+  if (port->row >= 0 && port->row < log->room) {
+    i64 *row = log->rows + COLUMNS * port->row;
+    if (row[4] + 1 == first && (row[2] == asked || (row[2] == row[3] && asked == first))) {
+      row[4] = last;
+      return;
+    }
+  }
+  port->row = log->count;
+  i64 *row = new_row(log);
+  if (row) row[0] = port->number, row[1] = port->wanted, row[2] = asked, row[3] = first, row[4] = last;
+}
+
 // The DRAM: see axi_ram.sv.
 typedef struct {
   i64 busy_until;
@@ -119,7 +157,7 @@ static i64 serve(Dram *dram, const Memory *memory, i64 now, i64 word, i64 words)
 }
 
 typedef struct {
-  const i64 *sizes;      // queues, processes, ports, outputs, room in `outputs`
+  const i64 *sizes;      // queues, processes, ports, outputs, rows that `outputs`, `waits` and `moves` hold
   const i64 *initial;    // by queue: entries at cycle 0
   const i64 *processes;  // rows: command readable, command free (-1: none), executions, whether it repeats one for ever, first in plan_of, lead
   const i64 *plan_of;    // by execution
@@ -128,10 +166,12 @@ typedef struct {
   const i64 *address, *words, *mark;  // by request
   const i64 *drains;     // rows by output: readable, free
   const i64 *memory, *clocks;
-  i64 *waited;           // by process and queue: cycles
   i64 *spans;            // rows as plan_of: first and last issue
   i64 *ends;             // rows by process: executions begun, queue that it waits for (-1: none)
   i64 *outputs;          // rows: output, cycle
+  i64 *waits;            // rows: process, execution, queue that it waits for, from this cycle on, issues in this one
+  i64 *moves;            // rows: port, when it wanted to ask, when it asked, first and last cycle with a word
+  i64 *counts;           // rows of `outputs`, `waits` and `moves`
 } Input;
 
 // As far as the queues allow; then the process waits for one of them.
@@ -180,7 +220,7 @@ static void run_process(Net *net, const Input *in, Process *p, int actor) {
         if (at > now) now = at, cause = *q;
       }
       for (const i64 *q = take; q < end; q++) pop(&queues[*q]);
-      if (cause >= 0) p->waited[cause] += now - earliest;
+      if (cause >= 0) note_wait(net, p->number, p->repeats ? 0 : p->execution, cause, earliest, now);
       p->now = now;
       p->position = in->position[p->event];
       for (i64 g = in->gives_first[pattern]; g < in->gives_first[pattern + 1]; g++)
@@ -249,8 +289,10 @@ static void next_read(Net *net, const Input *in, Port *port, int actor) {
         room->waiter = actor;
         return;
       }
-      port->issued = most(most(port->issued, port->request_at) + 1, pop(room));
+      port->wanted = most(port->issued, port->request_at) + 1;
+      port->issued = most(port->wanted, pop(room));
       push(net, port->answers, port->issued + in->clocks[3]);
+      note_move(net, port, port->issued, port->issued, port->issued);
     }
   }
   if (room->count < port->burst) {
@@ -258,18 +300,21 @@ static void next_read(Net *net, const Input *in, Port *port, int actor) {
     return;
   }
   i64 free = most(port->accepted, peek(room, port->burst - 1));
-  port->issued = most(most(port->request_at, port->issued) + 1, free);
+  port->wanted = most(port->request_at, port->issued) + 1;
+  port->issued = most(port->wanted, free);
   port->candidate = most(most(port->issued, port->accepted), port->ended[port->slot]) + 1;
 }
 
 static void serve_read(Net *net, const Input *in, Port *port, Dram *dram, const Memory *memory) {
   port->accepted = port->candidate;
   i64 due = serve(dram, memory, port->accepted, port->word, port->burst) + memory->read_latency - 1;
+  i64 first = most(port->moved + 1, due);
   for (i64 i = 0; i < port->burst; i++) {
     pop(&net->queues[port->room]);
-    port->moved = most(port->moved + 1, due);
+    port->moved = first + i;
     push(net, port->answers, port->moved + in->clocks[1]);
   }
+  note_move(net, port, port->issued, first, port->moved);
   port->ended[port->slot] = port->moved;
   port->slot = (port->slot + 1) % memory->outstanding;
   port->word += port->burst;
@@ -289,8 +334,10 @@ static void next_write(Net *net, const Input *in, Port *port, int actor) {
           data->waiter = actor;
           return;
         }
-        port->moved = most(most(port->moved, port->request_at) + 1, pop(data));
+        port->wanted = most(port->moved, port->request_at) + 1;
+        port->moved = most(port->wanted, pop(data));
         push(net, port->data_free, port->moved + 2);
+        note_move(net, port, port->moved, port->moved, port->moved);
       }
       port->issued = port->moved + port->marked;
       if (port->marked) {
@@ -300,7 +347,8 @@ static void next_write(Net *net, const Input *in, Port *port, int actor) {
       continue;
     }
     i64 queue = port->queued[port->bursts % MAX_OUTSTANDING] + 1;
-    port->issued = most(most(port->request_at, port->issued) + 1, most(port->accepted, queue));
+    port->wanted = most(port->request_at, port->issued) + 1;
+    port->issued = most(port->wanted, most(port->accepted, queue));
     port->accepted = most(most(port->issued, port->accepted) + 1, port->ended[port->slot] + 2);
     port->asked = 1;
   }
@@ -311,6 +359,7 @@ static void next_write(Net *net, const Input *in, Port *port, int actor) {
     }
     i64 taken = most(most(port->moved, port->issued), pop(data));
     port->moved = most(taken, port->accepted) + 1;
+    note_move(net, port, port->issued, port->moved, port->moved);
     port->sent++;
     push(net, port->data_free, taken + 2);
   }
@@ -329,12 +378,13 @@ static void serve_write(Net *net, const Input *in, Port *port, Dram *dram, const
   if (port->left == 0 && port->marked) push(net, port->answers, port->responded + in->clocks[2]);
 }
 
-// The number of tokens of all outputs; -1 without memory, -2 when there are more than `outputs` holds.
+// 0, -1 without memory, -2 when there are more rows than one of `outputs`, `waits` and `moves` holds.
 i64 ew_timing(const Input *in) {
   const i64 queue_count = in->sizes[0], process_count = in->sizes[1], port_count = in->sizes[2], drain_count = in->sizes[3];
   const Memory *memory = (const Memory *)in->memory;
   int actors = (int)(process_count + 2 * port_count + drain_count);
-  Net net = {calloc(queue_count, sizeof(Queue)), calloc(actors, sizeof(int)), 0, calloc(actors, 1)};
+  Net net = {calloc(queue_count, sizeof(Queue)), calloc(actors, sizeof(int)), 0, calloc(actors, 1),
+             {in->waits, in->sizes[5], 0}, {in->moves, in->sizes[6], 0}};
   Process *processes = calloc(process_count, sizeof(Process));
   Port *ports = calloc(port_count + 1, sizeof(Port));
   Dram dram;
@@ -348,7 +398,7 @@ i64 ew_timing(const Input *in) {
   for (i64 i = 0; i < process_count; i++) {
     const i64 *row = in->processes + 6 * i;
     processes[i] = (Process){.command_readable = (int)row[0], .command_free = (int)row[1], .executions = row[2], .repeats = row[3],
-                             .plan_of = in->plan_of + row[4], .spans = in->spans + 2 * row[4], .waited = in->waited + i * queue_count,
+                             .plan_of = in->plan_of + row[4], .spans = in->spans + 2 * row[4], .number = i,
                              .lead = row[3] ? 0 : row[5], .now = row[3] ? most(-1, row[5] - 2) : -1, .waits = -1};
   }
   for (i64 i = 0; i < port_count; i++) {
@@ -356,13 +406,13 @@ i64 ew_timing(const Input *in) {
     ports[i] = (Port){.request = (int)row[0], .request_free = (int)row[1], .data = (int)row[2], .data_free = (int)row[3],
                       .done = (int)row[4], .done_free = (int)row[5], .room = (int)row[6], .answers = (int)row[7],
                       .address = in->address + row[8], .words = in->words + row[8], .mark = in->mark + row[8], .requests = row[9], .on_chip_words = row[10],
-                      .request_at = -1, .issued = -1, .accepted = -1, .moved = -1, .responded = -1, .answered = -1, .candidate = -1};
+                      .request_at = -1, .issued = -1, .accepted = -1, .moved = -1, .responded = -1, .answered = -1, .candidate = -1, .number = i, .row = -1, .noted = -1};
     for (int k = 0; k < MAX_OUTSTANDING; k++) ports[i].ended[k] = ports[i].queued[k] = -4;
   }
   for (int a = 0; a < actors; a++) net.queued[a] = 1, net.ready[net.ready_count++] = a;
   i64 drained = 0;
-  while (drained >= 0) {
-    while (net.ready_count && drained >= 0) {
+  for (;;) {
+    while (net.ready_count) {
       int a = net.ready[--net.ready_count];
       net.queued[a] = 0;
       if (a < process_count) {
@@ -376,19 +426,14 @@ i64 ew_timing(const Input *in) {
         i64 output = a - process_count - 2 * port_count;
         Queue *queue = &net.queues[in->drains[2 * output]];
         while (queue->count) {
-          if (drained == in->sizes[4]) {
-            drained = -2;
-            break;
-          }
           i64 at = pop(queue);
-          in->outputs[2 * drained] = output;
-          in->outputs[2 * drained++ + 1] = at;
+          if (drained < in->sizes[4]) in->outputs[2 * drained] = output, in->outputs[2 * drained + 1] = at;
+          drained++;
           push(&net, (int)in->drains[2 * output + 1], at + in->clocks[0]);
         }
         queue->waiter = a;
       }
     }
-    if (drained < 0) break;
     int next = -1;
     for (int i = 0; i < port_count; i++)
       if (ports[i].candidate >= 0 && (next < 0 || ports[i].candidate < ports[next].candidate)) next = i;
@@ -403,5 +448,6 @@ i64 ew_timing(const Input *in) {
   }
   for (i64 q = 0; q < queue_count; q++) free(net.queues[q].at);
   free(net.queues), free(net.ready), free(net.queued), free(processes), free(ports);
-  return drained;
+  in->counts[0] = drained, in->counts[1] = net.waits.count, in->counts[2] = net.moves.count;
+  return drained > in->sizes[4] || net.waits.count > net.waits.room || net.moves.count > net.moves.room ? -2 : 0;
 }

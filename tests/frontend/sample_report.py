@@ -27,7 +27,13 @@ def typed(data: dict[str, Any]) -> Report:
 
 
 def operations(simulated: bool = True) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
+
+    def array_time(cycles: int) -> dict[str, Any]:
+        first = sum(sum(op["array"]["cycles"].values()) for op in found)
+        parts = {"busy": cycles * 3 // 4, "activations": cycles // 8, "operands": cycles // 10}
+        parts["idle"] = cycles - sum(parts.values())
+        return {"first": first + parts["idle"], "last": first + cycles - 1, "cycles": parts}
 
     def add(name: str, kind: str, macs: int, moved: int, utilisation: float) -> None:
         cycles = round(macs / ARRAY / utilisation)
@@ -39,6 +45,7 @@ def operations(simulated: bool = True) -> list[dict[str, Any]]:
                 "bytes": moved,
                 "cycles": {"predicted": round(cycles * 1.004), "simulated": cycles if simulated else None},
                 "utilisation": macs / cycles / ARRAY,
+                "array": array_time(round(cycles * 1.004)),
                 "low_us": None,
                 "high_us": None,
                 "limit": None,
@@ -54,6 +61,40 @@ def operations(simulated: bool = True) -> list[dict[str, Any]]:
         add(f"blocks.{i}.mlp.fc2", "linear + residual", TOKENS * 4 * WIDTH * WIDTH, 4 * WIDTH * WIDTH, 0.85)
     add("head", "normalise + linear", WIDTH * 1000, WIDTH * 1000, 0.02)
     return found
+
+
+def stored(name: str, region: str, address: int, size: int, place: str, first: int, last: int) -> dict[str, Any]:
+    """A value of the memory map."""
+    data: dict[str, Any] = {"name": name, "region": region, "address": address, "bytes": size}
+    return data | {"place": place, "first_cycle": first, "last_cycle": last}
+
+
+def timeline(first: int, cycles: int, simulated: bool) -> dict[str, Any]:
+    """Lanes of as many bins as there are, whose states change."""
+    width = -(-cycles // 400)
+    sizes = [min(width, cycles - start) for start in range(0, cycles, width)]
+
+    def lane(name: str, kind: str, *states: str) -> dict[str, Any]:
+        parts = {s: [size // (2 + (i + n) % 5) // len(states) for i, size in enumerate(sizes)] for n, s in enumerate(states)}
+        return {"name": name, "kind": kind, "states": parts}
+
+    lanes = [
+        lane("weights", "unit", "busy", "completion", "memory", "room"),
+        lane("array", "unit", "busy", "operands", "activations"),
+        lane("epilogue", "unit", "busy", "weights", "input"),
+        lane("results", "port", "busy", "memory"),
+        *([lane("results", "simulated", "busy")] if simulated else []),
+    ]
+    return {"first_cycle": first, "bin_cycles": width, "cycles": cycles, "lanes": lanes}
+
+
+def profile(ops: list[dict[str, Any]], cycles: int, simulated: bool) -> dict[str, Any]:
+    """A profile in which the array's waits come from two places."""
+    waits = {cause: sum(op["array"]["cycles"].get(cause, 0) for op in ops) for cause in ("activations", "operands")}
+    reasons = [{"cause": "activations", "reason": "tiles", "cycles": waits["activations"]}]
+    reasons.append({"cause": "operands", "reason": "completion", "cycles": waits["operands"]})
+    timelines = [timeline(0, cycles, simulated), timeline(cycles // 3, cycles // 10, simulated)]
+    return {"cycles": cycles, "timelines": timelines, "reasons": reasons}
 
 
 def sample(simulated: bool = True, random: bool = False) -> dict[str, Any]:
@@ -126,15 +167,21 @@ def sample(simulated: bool = True, random: bool = False) -> dict[str, Any]:
         "layers": layers,
         "operations": ops,
         "memory_map": [
-            {"name": "program", "region": "external memory", "address": 0x1000_0000, "bytes": 24_576},
-            {"name": "input", "region": "external memory", "address": 0x1000_6000, "bytes": 150_528},
-            {"name": "weights", "region": "external memory", "address": 0x1002_B000, "bytes": 5_652_480},
-            {"name": "output", "region": "external memory", "address": 0x1058_F000, "bytes": 4_096},
-            {"name": "residual stream", "region": "on-chip UltraRAM", "address": 0, "bytes": 75_648},
-            {"name": "Q, K, V", "region": "on-chip UltraRAM", "address": 75_648, "bytes": 113_472},
-            {"name": "hidden", "region": "on-chip UltraRAM", "address": 189_120, "bytes": 151_296},
+            stored("residual stream", "on-chip", 0, 75_648, "on chip", 4_000, predicted - 900),
+            stored("Q, K, V", "on-chip", 75_648, 113_472, "on chip", 9_000, predicted // 2),
+            stored("hidden", "on-chip", 75_648, 151_296, "on chip", predicted // 2 + 40, predicted - 4_000),
+            stored("program", "program", 0x1000_0000, 24_576, "external", 0, predicted // 2),
+            stored("input", "input", 0x1000_6000, 150_528, "external", 0, 12_000),
+            stored("weights", "weights", 0x1002_B000, 5_652_480, "external", 0, predicted - 9_000),
+            stored("output", "output", 0x1058_F000, 4_096, "external", predicted - 80, predicted),
+            stored("a large value", "activation", 0x1059_0000, 300_000, "spilled", 30_000, 60_000),
+        ],
+        "memory_use": [
+            {"name": "on chip", "bytes": 226_944, "live_bytes": 226_944, "capacity_bytes": 1 << 20},
+            {"name": "external", "bytes": 0x59_0000 + 300_000, "live_bytes": 6_000_000, "capacity_bytes": 1 << 31},
         ],
         "roofline": {"macs_per_cycle": float(ARRAY), "bytes_per_cycle": 32.0},
+        "profile": profile(ops, predicted, simulated),
         "latency": [],
         "published": [],
         "artifact": None,
@@ -158,6 +205,7 @@ def steps(precision: str, estimated: bool) -> list[dict[str, Any]]:
                 "bytes": size * (weights + 2 * elements),
                 "cycles": {"predicted": None, "simulated": None},
                 "utilisation": None,
+                "array": None,
                 "low_us": low if estimated else None,
                 "high_us": 2.6 * low + 1.5 if estimated else None,
                 "limit": limit if estimated else None,
@@ -214,7 +262,9 @@ def sample_cpu(
         "operations": ops,
         "chains": [],
         "memory_map": [],
+        "memory_use": [],
         "roofline": {"macs_per_cycle": None, "bytes_per_cycle": None},
+        "profile": None,
         "latency": [
             {
                 "threads": threads,

@@ -17,17 +17,23 @@ from edgewright.frontend.files.publish import write_results
 from edgewright.frontend.report import hardware, hardware_plots, page, plots, report
 from edgewright.passes.results import (
     SCHEMA_VERSION,
+    ArrayTime,
     CpuArtifact,
+    Lane,
     Latency,
     LayerNoise,
     MemoryRange,
+    MemoryUse,
     Mismatch,
     OperationCost,
+    Profile,
     Published,
     Report,
     Resources,
     Roofline,
     StageTime,
+    Timeline,
+    WaitReason,
     to_data,
 )
 
@@ -40,7 +46,7 @@ def empty() -> dict[str, Any]:
     data = sample(simulated=False)
     data |= {"macs": None, "parameters": None, "clock_mhz": None, "latency_ms": None, "part": None}
     data |= {"products_per_dsp_per_cycle": None, "peak_memory_mib": None, "stages": [], "layers": []}
-    data |= {"operations": [], "memory_map": []}
+    data |= {"operations": [], "memory_map": [], "memory_use": [], "profile": None}
     data["accuracy"] = {"float": None, "int8": None, "images": None, "outputs": []}
     data["calibration"] = {"kind": None, "images": None, "method": None}
     data["resources"] = {name: {**entry, "used": None, "source": None} for name, entry in data["resources"].items()}
@@ -66,7 +72,7 @@ def hostile() -> dict[str, Any]:
     data |= {"model": HOSTILE, "notes": [HOSTILE]}
     data["mismatch"] |= {"operation": HOSTILE, "tensor": HOSTILE}
     for part in ("layers", "operations", "memory_map"):
-        data[part] = copy.deepcopy(data[part][:5])
+        data[part] = copy.deepcopy(data[part][:8])
         for entry in data[part]:
             entry["name"] = HOSTILE
     return data
@@ -119,8 +125,12 @@ def test_the_dataclasses_keep_to_the_schema() -> None:
         mismatch=Mismatch("op", "tensor", (0, 1), 2, 3),
         stages=(StageTime("read", 0.5),),
         layers=(LayerNoise("a", "Linear", None),),
-        operations=(OperationCost("a", "linear", 5),),
+        operations=(OperationCost("a", "linear", 5, array=ArrayTime(0, 8, {"busy": 6, "room": 3})),),
         memory_map=(MemoryRange("a", "weights", 0, 64),),
+        memory_use=(MemoryUse("on chip", 64, 64, 128),),
+        profile=Profile(
+            9, (Timeline(0, 3, 9, (Lane("array", "unit", {"busy": (1, 2, 3)}),)),), (WaitReason("room", "room", 3),)
+        ),
     )
     jsonschema.validate(to_data(something), schema())
     on_cpu = dataclasses.replace(
@@ -256,6 +266,7 @@ def test_every_text_of_the_pages_is_used() -> None:
         assert f'"{section}"' in source or f'"{section}.' in source, section
         for key, text in texts.items():
             named = key in ("title", "tag", "text") or f'"{section}.{key}"' in source or f'"{key}"' in source
+            named |= section in ("reasons", "advice")  # by the reasons of a profile: see test_timeline.py
             assert named or (section == "changes" and key in ("map_caption", "bars_caption")), f"{section}.{key}"
             assert "  " not in "".join(text).replace("\n", ""), f"{section}.{key}"
 

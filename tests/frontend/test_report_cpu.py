@@ -36,7 +36,9 @@ from tests.frontend.report_page import HOSTILE, Page
 from tests.frontend.sample_report import sample, sample_cpu, schema, typed
 
 CPU_ONLY = [page_texts.words(f"{name}.title") for name in ("latency", "time", "artifact")]
-FPGA_ONLY = [page_texts.words(f"{name}.title") for name in ("cycles", "resources", "clock", "roofline", "memory")]
+FPGA_ONLY = [
+    page_texts.words(f"{name}.title") for name in ("cycles", "units", "agreement", "resources", "clock", "roofline", "memory")
+]
 BOTH = [page_texts.words(f"{name}.title") for name in ("accuracy", "made", "next", "limits")]
 NOISE = page_texts.words("noise.title")
 WORKS = [

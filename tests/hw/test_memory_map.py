@@ -16,6 +16,8 @@ from edgewright.passes.ir.types import INT16, Array, Level
 from edgewright.passes.ops import Quantise, Reshape, Slice, graph_input
 from edgewright.sim.network import input_writes
 from edgewright.sim.scoreboard import WriteLog, compare_outputs
+from hypothesis import given, settings, strategies
+from hypothesis.extra.numpy import arrays
 
 from tests.hw.integer_models import Builder, random_vit
 from tests.hw.random_programs import interpreted
@@ -61,6 +63,26 @@ def test_each_output_is_listed_by_its_name_and_lies_where_the_map_says() -> None
     assert (second["offset_bytes"], second["rows"], second["pitch_bytes"]) == (96, 3, 192)
     assert (by_name["again"]["address"], by_name["again"]["rows"]) == (by_name["z"]["address"], 6)
     assert "region" not in by_name["odd"]  # a step of channels cannot be read in words: a value of its own
+
+
+@given(
+    reals=arrays(np.float32, (1, 6, 32), elements=strategies.floats(-(2.0**99), 2.0**99, width=32)),
+    scale=strategies.floats(1e-3, 10),
+    zero_point=strategies.integers(-20, 20),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_host_writes_inputs_within_the_range_of_the_map(reals: Array, scale: float, zero_point: int) -> None:
+    """What a simulation writes for an input is what the map says: never -128, which the array would multiply wrongly."""
+    b = Builder(2)
+    x = graph_input("x", (1, 6, 32))
+    graph = Graph("g", (x,), (b.linear(make(Quantise(scale, zero_point), x, origin=("x",)), 16),), ("y",), Level.QUANTISED)
+    planned = plan(graph, CONFIG)
+    (row,) = (row for row in memory_map(planned) if row["kind"] == "input")
+    assert (row["lowest"], row["highest"], row["element_bytes"]) == (-127, 127, 1)
+    written = input_writes(planned, interpret_all(graph, {"x": reals}))[row["address"]]
+    stored = np.frombuffer(written, np.int8).reshape(row["rows"], row["pitch_bytes"])[:, : row["columns"]]
+    integers = np.floor(reals[0].astype(np.float64) / row["scale"] + 0.5) + row["zero_point"]
+    assert np.array_equal(stored, np.clip(integers, row["lowest"], row["highest"]).astype(np.int64))
 
 
 def test_simulation_notices_an_output_that_is_not_where_the_map_says() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.cost import predict_cycles, resources_of, rtl_files
+from edgewright.hw.board_memory import parse_memory
+from edgewright.hw.cost import predict_cycles, resources_of, rtl_files, timing_of
 from edgewright.hw.kernel.memory_timing import IDEAL
 from edgewright.hw.operations.operation import Step
 from edgewright.hw.operations.rows import WeightProduct
@@ -71,6 +72,18 @@ def test_cycles_are_within_two_percent_of_the_prediction(name: str) -> None:
     predicted = predict_cycles(planned).total
     assert run.cycles[0] == run.cycles[1]
     assert abs(run.cycles[0] / predicted - 1) < 0.02
+
+
+@pytest.mark.parametrize("memory", ["ideal", "board"])
+@pytest.mark.parametrize("name", ["digits", "fashion"])
+def test_every_word_is_stored_about_when_it_was_predicted(name: str, memory: str) -> None:
+    """What a report shows over time: no word is further from its cycle than a pipeline is long."""
+    planned, timing = compiled(name, "dynamo18"), parse_memory(memory, load("zcu104"))
+    run = simulate(planned, rtl_files(config()), images(name, 1), memory=timing)
+    moves = timing_of(planned, timing).moves["results"][:, 2:].tolist()
+    predicted = np.concatenate([np.arange(first, last + 1) for first, last in moves])
+    assert len(run.stored_cycles) == len(predicted)
+    assert np.abs(np.sort(run.stored_cycles) - np.sort(predicted)).max() <= 32
 
 
 def test_bits_do_not_depend_on_the_clock() -> None:
