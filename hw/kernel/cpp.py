@@ -105,7 +105,7 @@ class Printer:
             "",
             '#include "ew_int.h"',
             "",
-            "#include <hls_stream.h>",
+            "#include <hls_task.h>  // before hls_stream.h, which it makes safe for threads",
             "",
             "using namespace ew;",
             "",
@@ -128,14 +128,11 @@ class Printer:
         name = self.program.name
         blocks = any(not b.ring for b in self.program.buffers)
         out = [
-            '#include "ew_int.h"',
+            f'#include "{name}.hpp"',
             "",
-            *(["#define HLS_TASK_ALLOW_NON_STREAM_ARGS  // streams of blocks"] if blocks else []),
-            "#include <hls_task.h>",
             *(["#include <hls_streamofblocks.h>"] if blocks else []),
             "",
             '#include "ew_dot.h"',
-            f'#include "{name}.hpp"',
             "",
         ]
         # a namespace, because names like index or round are the C library's outside it

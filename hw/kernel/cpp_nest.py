@@ -92,10 +92,12 @@ class Nest:
         self.cut = 1 + max(self.levels, default=-1)  # first loop of the pipelined part
         self.sure: set[int] = set()  # loops inside a scope that is entered only if their bounds are not 0
         self.frp = not self.locks
+        self.pipelines: list[str] = []  # labels of the pipelined loops, or the name of a pipelined function
 
     # --- pieces -----------------------------------------------------------------------------------------------------
 
-    def pragma(self) -> str:
+    def pragma(self, label: str) -> str:
+        self.pipelines.append(label)
         # Vitis has no free-running pipeline around stream_of_blocks (message HLS 200-1966); it then picks a style itself.
         return f"#pragma HLS PIPELINE II=1{' style=frp' if self.frp else ''}"
 
@@ -146,7 +148,7 @@ class Nest:
             head.add(f"// {process.doc.splitlines()[0]}")
         head.add(f"void {self.name}({', '.join(text for p in self.parameters for text in self.declared(p))}) {{")
         if self.single():
-            head.add(self.pragma())
+            head.add(self.pragma(self.name))
         for rom in dict.fromkeys(n.op.rom for n in self.order if isinstance(n.op, ir.Lookup)):
             head.add(f"#pragma HLS BIND_STORAGE variable={self.body.ports[rom][0]} type=rom_np impl=lutram")
         return pruned([*head.text, *self.body.statics.text, *out.text, "}"])
@@ -228,7 +230,7 @@ class Nest:
         with self.out.block(f"for ({int_name(counter.type)} {name} = 0; {at_end.text}; ++{name})"):
             innermost = level == len(self.process.loops) - 1
             if pipelined and innermost:
-                self.out.add(self.pragma())
+                self.out.add(self.pragma(f"{self.name}_{loop.name}"))
             self.flags(level, self.is_last(counter, end), counter)
             if innermost and pipelined:
                 self.body.emit(self.order)
@@ -258,7 +260,7 @@ class Nest:
         out.add(f"bool {more} = {'true' if sure else f'{outer_end.operand} != 0'};")
         out.add(f"{self.name}_{loops[level].name}:")
         with out.block(f"while ({more})"):
-            out.add(self.pragma())
+            out.add(self.pragma(f"{self.name}_{loops[level].name}"))
             ends = {level: outer_end}
             for g in levels:
                 if g > level:

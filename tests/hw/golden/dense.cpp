@@ -1,9 +1,7 @@
-#include "ew_int.h"
+#include "dense.hpp"
 
-#include <hls_task.h>
 
 #include "ew_dot.h"
-#include "dense.hpp"
 
 namespace processes {
 

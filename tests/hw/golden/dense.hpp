@@ -4,7 +4,7 @@
 
 #include "ew_int.h"
 
-#include <hls_stream.h>
+#include <hls_task.h>  // before hls_stream.h, which it makes safe for threads
 
 using namespace ew;
 

@@ -129,9 +129,22 @@ def task_arguments(design: Design) -> Iterator[tuple[int, str]]:
     allowed = defined_before(design, "HLS_TASK_ALLOW_NON_STREAM_ARGS", "hls_task.h") is not None
     for name, (called, _, line) in design.tasks.items():
         function = design.functions.get(called)
-        wrong = [] if function is None else [p for p in function.parameters if not p.type.startswith("hls::stream<")]
+        streams = ("hls::stream<", "hls::stream_of_blocks<")
+        wrong = [] if function is None else [p for p in function.parameters if not p.type.startswith(streams)]
         if wrong and not allowed:
             yield line, f"{name} has the argument {wrong[0].name}, no stream, without HLS_TASK_ALLOW_NON_STREAM_ARGS"
+
+
+def task_header(design: Design) -> Iterator[tuple[int, str]]:
+    included = [(node.line, found[1]) for node in design.directives if (found := re.match(r"#\s*include\s*<(\w+)", node.text))]
+    names = [name for _, name in included]
+    for line, name in included:
+        if (
+            name in ("hls_stream", "hls_streamofblocks")
+            and "hls_task" in names
+            and "hls_task" not in names[: names.index(name)]
+        ):
+            yield line, f"{name}.h is included before hls_task.h"
 
 
 def integer_width(design: Design) -> Iterator[tuple[int, str]]:
@@ -254,6 +267,7 @@ RULES = (
     Rule("asked-interval", "UG1448, Resource Constraints: accesses per port", asked_interval),
     Rule("bound-storage", "UG1399, BIND_STORAGE: the tool decides where nothing is said", bound_storage),
     Rule("task-arguments", "hls_task.h: streams only, unless HLS_TASK_ALLOW_NON_STREAM_ARGS", task_arguments),
+    Rule("task-header", "hls_task.h: an error after an hls_stream.h that is not safe for threads", task_header),
     Rule("integer-width", "UG1399, Arbitrary Precision Types: AP_INT_MAX_W, 1,024 by default", integer_width),
     Rule("memory-ports", "UG1399, Tasks and Dataflow: tasks do not read or write M_AXI", memory_ports),
     Rule("port-words", "UG1399, Structs in the Interface: aligned to the largest element", port_words),

@@ -19,6 +19,7 @@ struct Pair {
 };
 static const UInt<16> powers[256] = {0, 1};
 """
+ALLOWED = "#define HLS_TASK_ALLOW_NON_STREAM_ARGS\n"
 WIDER = HEAD.replace("MAX_W 4096", "MAX_W 8192")
 PASS = """void pass(hls::stream<UInt<8>>& x, hls::stream<UInt<8>>& y) {
 #pragma HLS PIPELINE II=1 style=frp
@@ -110,7 +111,10 @@ WRONG = {
         HEAD + PASS + top('  hls_thread_local hls::stream<UInt<8>, 4096> z("z");'),
         HEAD + PASS + top("  hls_thread_local hls::stream_of_blocks<UInt<64>[1024], 2> z;"),
     ],
-    "task-arguments": [RIGHT["blocks"].replace("#define HLS_TASK_ALLOW_NON_STREAM_ARGS\n", "")],
+    "task-arguments": [
+        RIGHT["stream"].replace("UInt<8>>& y) {", "UInt<8>>& y, int n) {").replace("x, y);", "x, y, 3);").replace(ALLOWED, "")
+    ],
+    "task-header": [RIGHT["stream"].replace(ALLOWED, "#include <hls_stream.h>\n")],
     "integer-width": [
         HEAD.replace("#define AP_INT_MAX_W 4096\n", "") + PASS.replace("UInt<8> token", "UInt<1025> token") + top(),
         HEAD + PASS.replace("UInt<8> token", "UInt<4097> token") + top(),
