@@ -96,7 +96,7 @@ def plain(type_: Type) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class BufferWords:
     """The memories that a buffer is made of: `copies` times its words."""
 
     words: tuple[Word, ...]
@@ -109,7 +109,7 @@ class Carriers:
 
     names: TypeNames
     channels: dict[ir.Channel, tuple[Word, ...]] = field(default_factory=dict)
-    memories: dict[ir.Buffer, Memory] = field(default_factory=dict)
+    memories: dict[ir.Buffer, BufferWords] = field(default_factory=dict)
 
     def words(self, channel: ir.Channel) -> tuple[Word, ...]:
         """Return the words of a channel; none if it carries its tokens as they are."""
@@ -167,7 +167,7 @@ def carriers_of(program: ir.Program, names: TypeNames) -> Carriers:
         loads = [n for p in program.processes for n in p.effects if isinstance(n.op, ir.Load) and n.op.buffer is buffer]
         readers = 1 if buffer.ring else sum(size_of(shape_of(n.args[0].type)) for n in loads)
         lanes = shape_of(buffer.type)[0] if masked else 1
-        out.memories[buffer] = Memory(words_of(buffer.type, lanes), max(1, readers))
+        out.memories[buffer] = BufferWords(words_of(buffer.type, lanes), max(1, readers))
     return out
 
 
@@ -205,8 +205,8 @@ def fifo_implementation(bits: int, depth: int, style: str = "auto") -> str:
 
 
 __all__ = [
+    "BufferWords",
     "Carriers",
-    "Memory",
     "Run",
     "Word",
     "carriers_of",
