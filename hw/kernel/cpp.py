@@ -13,8 +13,7 @@ from pathlib import Path
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.cpp_nest import Nest
-from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name, shape_note
-from edgewright.hw.kernel.cpp_variables import initialiser
+from edgewright.hw.kernel.cpp_types import Names, TypeNames
 from edgewright.hw.kernel.cpp_words import (
     carriers_of,
     declared,
@@ -25,7 +24,7 @@ from edgewright.hw.kernel.cpp_words import (
 )
 from edgewright.hw.kernel.nest import expand
 from edgewright.hw.kernel.trace import Block
-from edgewright.hw.kernel.types import Array, elem_of, size_of, width
+from edgewright.hw.kernel.types import width
 
 HLS_FOLDER = Path(__file__).resolve().parent.parent / "hls"
 SHIM_FOLDER = HLS_FOLDER / "shim"
@@ -74,13 +73,12 @@ class Printer:
         self.top = names.claim(f"{program.name}_hls")
         self.types = TypeNames.of(declared(program), names)
         self.carriers = carriers_of(program, self.types)
-        self.roms = {rom: names.claim(rom.name) for rom in program.roms}
         shared = Names(names.taken)  # what process functions must not shadow
         self.nests: list[Nest] = []
         for process in program.processes:
             if process.command is None and expand(process, [], 1).count == 0:
                 continue  # never runs
-            self.nests.append(Nest(process, self.carriers, shared, names.claim(process.name), self.roms))
+            self.nests.append(Nest(process, self.carriers, shared, names.claim(process.name)))
         self.inside = Names(names.taken)
         inputs, outputs = ports_of(program)
         self.port = {
@@ -137,18 +135,9 @@ class Printer:
         ]
         # a namespace, because names like index or round are the C library's outside it
         out.append(f"namespace {PROCESSES} {{")
-        for rom, text in self.roms.items():
-            out += ["", *self.rom(rom, text)]
         for nest in self.nests:
             out += ["", *nest.function()]
         return [*out, "", f"}}  // namespace {PROCESSES}", "", *self.top_function()]
-
-    def rom(self, rom: ir.Rom, text: str) -> list[str]:
-        flat = [v for row in rom.values for v in row]
-        size = f"{len(rom.values)} * {size_of(rom.type.shape)}" if isinstance(rom.type, Array) else str(len(flat))
-        line = f"static const {int_name(elem_of(rom.type))} {text}[{size}] = {initialiser(tuple(flat))};"
-        note = shape_note(rom.type).strip()
-        return [*([note] if note else []), line]
 
     def top_function(self) -> list[str]:
         program = self.program

@@ -66,7 +66,7 @@ DEFINITION = re.compile(r"\s*const (?:U?Int<\d+>|bool) (\w+) = (?!.*\.read\(\))"
 
 
 class Nest:
-    def __init__(self, process: ir.Process, carriers: Carriers, outer: Names, name: str, roms: dict[ir.Rom, str]) -> None:
+    def __init__(self, process: ir.Process, carriers: Carriers, outer: Names, name: str) -> None:
         self.process, self.carriers, self.name = process, carriers, name
         self.local = Names(outer.taken)
         self.out = Lines(1)
@@ -78,8 +78,8 @@ class Nest:
         for loop in process.loops:
             if isinstance(loop.bound, ir.Node):
                 self.body.values.uses[loop.bound] += 1
-        for rom, text in roms.items():
-            self.body.ports[rom] = [text]
+        for rom in dict.fromkeys(n.op.rom for n in self.order if isinstance(n.op, ir.Lookup)):
+            self.body.rom(rom)
         self.parameters: list[Port] = []
         channels = [e.op.channel for e in process.effects if isinstance(e.op, (ir.Read, ir.Write))]
         for what in ([process.command] if process.command else []) + channels + [lock.buffer for lock in process.locks]:
@@ -149,8 +149,6 @@ class Nest:
         head.add(f"void {self.name}({', '.join(text for p in self.parameters for text in self.declared(p))}) {{")
         if self.single():
             head.add(self.pragma(self.name))
-        for rom in dict.fromkeys(n.op.rom for n in self.order if isinstance(n.op, ir.Lookup)):
-            head.add(f"#pragma HLS BIND_STORAGE variable={self.body.ports[rom][0]} type=rom_np impl=lutram")
         return pruned([*head.text, *self.body.statics.text, *out.text, "}"])
 
     def declared(self, port: Port) -> list[str]:

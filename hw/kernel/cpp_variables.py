@@ -112,6 +112,15 @@ class Variables:
             value = self.computed(node, index)
             self.out.add(f"{base.at(flat(index, shape)).text} = {plain_init(value, base.type)};")
 
+    def rom(self, rom: ir.Rom) -> None:
+        """Declare a table where it is looked up, since a pragma binds what its own function defines: with a port for each of
+        the lookups of an iteration."""
+        name, flat = self.local.claim(rom.name), tuple(v for row in rom.values for v in row)
+        element = f"static const {int_name(elem_of(rom.type))} {name}[{len(flat)}]"
+        self.statics.add(f"{element} = {initialiser(flat)};{shape_note(rom.type)}")
+        self.statics.add(f"#pragma HLS BIND_STORAGE variable={name} type=rom_np impl=lutram")
+        self.ports[rom] = [name]
+
     def table(self, node: ir.Node) -> None:
         values, e = constant(node), elem_of(node.type)
         assert values is not None

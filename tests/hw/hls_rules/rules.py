@@ -215,7 +215,8 @@ def table_readers(design: Design) -> Iterator[tuple[int, str]]:
     """A table that more readers of one iteration look up than it has ports is copied by no promise of the tool."""
     for found in intervals(design):
         name = found.because.split(":")[0]
-        if found.derived > found.asked and any(g.name == name and "const" in g.qualifiers for g in design.globals):
+        seen = [*design.globals, *design.functions[found.function].variables()]
+        if found.derived > found.asked and any(v.name == name and "const" in v.qualifiers for v in seen):
             yield found.line, f"{found.loop} looks up {name} more often than it has ports"
 
 
@@ -237,7 +238,7 @@ IMPLEMENTATIONS = {"bram", "bram_ecc", "lutram", "uram", "uram_ecc", "srl", "mem
 
 def spellings(design: Design) -> Iterator[tuple[int, str]]:
     for function in design.functions.values():
-        names = {v.name for v in [*function.parameters, *function.variables(), *design.globals]}
+        names = {v.name for v in [*function.parameters, *function.variables()]}
         for p in function.pragmas():
             yield from ((p.line, f"pragma {p.kind}: {m}") for m in wrong_settings(p, names))
 

@@ -17,7 +17,6 @@ struct Pair {
   UInt<8> low;
   UInt<24> high[4];
 };
-static const UInt<16> powers[256] = {0, 1};
 """
 ALLOWED = "#define HLS_TASK_ALLOW_NON_STREAM_ARGS\n"
 WIDER = HEAD.replace("MAX_W 4096", "MAX_W 8192")
@@ -134,6 +133,10 @@ WRONG = {
         HEAD + PASS + top(ROWS + "\n#pragma HLS BIND_STORAGE variable=rows type=ram_3p impl=bram"),
         HEAD + PASS + top(ROWS + "\n#pragma HLS BIND_STORAGE variable=row type=ram_2p impl=bram"),
         HEAD + PASS + top("#pragma HLS STREAMING variable=x"),
+        "static const UInt<16> powers[256] = {0, 1};\n"
+        + HEAD
+        + passing("#pragma HLS BIND_STORAGE variable=powers type=rom_np impl=lutram\n  y.write(token + powers[int(token)]);")
+        + top(),
     ],
 }
 BOTH = {
@@ -148,7 +151,7 @@ void top(UInt<128>* memory, hls::stream<UInt<8>>& y) {
 }
 """,
     "table-readers": passing(
-        "UInt<16> z[8];\n#pragma HLS ARRAY_PARTITION variable=z type=complete\n"
+        "static const UInt<16> powers[256] = {0, 1};\n  UInt<16> z[8];\n#pragma HLS ARRAY_PARTITION variable=z type=complete\n"
         "  for (int n = 0; n < 8; ++n) {\n#pragma HLS UNROLL\n    const UInt<8> at = token + n;\n"
         "    z[n] = powers[int(at)];\n  }\n  y.write(token);",
     )
@@ -194,7 +197,7 @@ def test_the_interval_is_derived_from_ports() -> None:
     assert derived(text + BLOCK_TOP.replace("ram_s2p", "ram_1wnr")) == [1, 1]
     assert derived(BOTH["table-readers"]) == [4]
     bound = BOTH["table-readers"].replace(
-        "style=frp", "style=frp\n#pragma HLS BIND_STORAGE variable=powers type=rom_np impl=lutram"
+        "{0, 1};", "{0, 1};\n#pragma HLS BIND_STORAGE variable=powers type=rom_np impl=lutram"
     )
     assert derived(bound) == [1]
     pairs = BLOCKS.replace("UInt<8>[16]", "Pair[16]")
