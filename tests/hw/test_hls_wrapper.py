@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from edgewright.hw.blocks.config import EngineConfig
@@ -21,6 +22,7 @@ from edgewright.targets.device import load
 
 from tests.hw.hls_rules.source import Design, parse, split
 from tests.hw.integer_models import random_image, random_vit
+from tests.hw.rtl.test_lint import lint
 
 SMALL = EngineConfig(tokens=4, weight_tiles=64, softmax_keys=4)
 BOARD = EngineConfig.of_board(load("zcu104"))
@@ -73,6 +75,20 @@ def test_it_elaborates_around_what_vitis_makes(config: EngineConfig) -> None:
     assert "TDATA" in errors_of(
         cells(config) | {"engine.sv": hls_wrapper(program), "box.v": box.replace("start_TDATA", "start_DATA")}
     )
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("config", [SMALL, BOARD], ids=["without on-chip memory", "zcu104"])
+def test_verilator_warns_of_nothing(config: EngineConfig, tmp_path: Path) -> None:
+    program = program_of(config)
+    design = parse(*sorted(to_cpp(program).values(), key=lambda text: "#ifndef" not in text))
+    quiet = "/* verilator lint_off UNDRIVEN */ /* verilator lint_off UNUSEDSIGNAL */\n"
+    box = f"{quiet}module engine_hls_0 (\n  {ip_ports(design, 'engine_hls')}\n);\nendmodule\n"
+    files = cells(config) | {"engine.sv": hls_wrapper(program), "engine_hls_0.v": box}
+    paths = [tmp_path / name for name in files if name.endswith(("v", "sv")) and name not in ("pingpong.sv", "ring.sv")]
+    for path in paths:
+        path.write_text(files[path.name])
+    assert not lint("--top-module", "engine_top", *paths)
 
 
 def test_its_ports_are_those_of_the_engine() -> None:

@@ -7,11 +7,12 @@ they are no replacement for the tool."""
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.hw.hls_rules.intervals import block_of, intervals
-from tests.hw.hls_rules.source import Design, Function, Node, Pragma, Variable, pragma_of, size, split
+from tests.hw.hls_rules.source import Design, Function, Node, Pragma, Variable, pragma_of, size, split, variable_of
 
 VERSIONS = ("2023.2", "2024.1", "2024.2", "2025.1", "2025.2")
 WORD_BITS = 4096
@@ -201,6 +202,28 @@ def styles(design: Design) -> Iterator[tuple[int, str]]:
                 yield p.line, f"{function.name} holds a lock in a free-running pipeline"
 
 
+def nested_locks(design: Design) -> Iterator[tuple[int, str]]:
+    def inside(body: list[Node], held: frozenset[str]) -> Iterator[tuple[int, str]]:
+        for node in body:
+            if node.body is not None:
+                yield from inside(node.body, held)
+            elif (v := variable_of(node)) and v.type.startswith(("hls::read_lock", "hls::write_lock")):
+                if v.made.strip() in held:
+                    yield v.line, f"{v.made.strip()} is locked twice at once"
+                held |= {v.made.strip()}
+
+    for function in design.functions.values():
+        yield from inside(function.body, frozenset())
+
+
+def stream_ends(design: Design) -> Iterator[tuple[int, str]]:
+    uses = Counter(name for _, arguments, _ in design.tasks.values() for name in arguments)
+    for function, v, _ in channels(design):
+        wanted = 1 if v in function.parameters else 2
+        if design.tasks and uses[v.name] != wanted:
+            yield v.line, f"{v.name} has {uses[v.name]} tasks, not {wanted}"
+
+
 def local_arrays(design: Design) -> Iterator[tuple[int, str]]:
     """A memory inside a pipeline, where registers were meant."""
     for function in design.functions.values():
@@ -274,6 +297,8 @@ RULES = (
     Rule("port-words", "UG1399, Structs in the Interface: aligned to the largest element", port_words),
     Rule("unrolled-trips", "UG1399, UNROLL: the bound has to be a constant", unrolled_trips),
     Rule("pipeline-style", "messages HLS 200-1966 and 200-1970: no free-running pipeline around locks", styles),
+    Rule("nested-locks", "UG1399, Stream-of-blocks, Limitations: no nested locks of one stream", nested_locks),
+    Rule("stream-ends", "UG1399, Data-driven Task-level Parallelism: one producer and one consumer", stream_ends),
     Rule("local-arrays", "UG1399, Array Partitioning: other arrays become memories", local_arrays),
     Rule("table-readers", "UG1448, Resource Constraints: a ROM of one or two ports", table_readers),
     Rule("pragmas", "UG1399, HLS Pragmas", spellings),

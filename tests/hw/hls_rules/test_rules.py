@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.hw.hls_rules.intervals import intervals
@@ -55,6 +57,10 @@ def unrolled(condition: str, text: str = "") -> str:
 
 
 def top(inside: str = "", x: str = "hls::stream<UInt<8>>&", called: str = "pass", more: str = "") -> str:
+    """Return a top function with one task, and two more on each stream z or rows that it declares."""
+    for name in re.findall(r"^  hls_thread_local .*> (z|rows)\b", inside, re.MULTILINE):
+        more += f");\n  hls_thread_local hls::task give_{name}(give_some, {name});\n"
+        more += f"  hls_thread_local hls::task take_{name}(take_some, {name}"
     return f"""void top({x} x, hls::stream<UInt<8>>& y) {{
 #pragma HLS INTERFACE mode=ap_ctrl_none port=return
 #pragma HLS INTERFACE mode=axis port=x
@@ -127,6 +133,15 @@ WRONG = {
         HEAD + unrolled("n < 8 && n < k") + top(),
     ],
     "pipeline-style": [HEAD + BLOCKS.replace("II=1", "II=1 style=frp", 1) + BLOCK_TOP],
+    "nested-locks": [
+        HEAD + BLOCKS.replace("  take_k:", "  hls::read_lock<UInt<8>[16]> other(rows);\n  take_k:") + BLOCK_TOP,
+    ],
+    "stream-ends": [
+        HEAD + PASS + top('  hls_thread_local hls::stream<UInt<8>, 2> w("w");'),
+        HEAD
+        + BLOCKS
+        + BLOCK_TOP.replace("two(take, y, rows)", "two(take, y, rows);\n  hls_thread_local hls::task three(take, y, rows)"),
+    ],
     "local-arrays": [HEAD + passing("UInt<8> z[4];\n  y.write(token);") + top()],
     "pragmas": [
         HEAD + PASS.replace("style=frp", "style=frp rewind") + top(),
