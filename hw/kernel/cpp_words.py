@@ -153,8 +153,21 @@ def ports_of(program: ir.Program) -> tuple[list[ir.Channel], list[ir.Channel]]:
     return inputs, outputs
 
 
+def check_widths(program: ir.Program) -> None:
+    """ValueError: a process has a number that is wider than a word, or packs more bits than that into one."""
+    for process in program.processes:
+        for node in process.nodes():
+            if isinstance(node.type, Struct):
+                continue
+            bits = width(node.type) if isinstance(node.op, ir.Reinterpret) else elem_of(node.type).bits
+            if bits > WORD_BITS:
+                where = f"process {process.name}, {node.where}"
+                raise ValueError(f"{where}: the C++ has no number of {bits} bits, only of up to {WORD_BITS}")
+
+
 def carriers_of(program: ir.Program, names: TypeNames) -> Carriers:
-    """Decide how the channels and buffers of a program are carried."""
+    """Decide how the channels and buffers of a program are carried. ValueError: a number is wider than a word."""
+    check_widths(program)
     inputs, outputs = ports_of(program)
     ports = {*inputs, *outputs}
     out = Carriers(names)

@@ -151,10 +151,12 @@ def task_header(design: Design) -> Iterator[tuple[int, str]]:
 def integer_width(design: Design) -> Iterator[tuple[int, str]]:
     value = defined_before(design, "AP_INT_MAX_W", "ap_int.h")
     limit = int(value) if value else 1024
-    for function, v in everything(design):
-        for bits in re.findall(r"\bU?Int<(\d+)>", v.type):
-            if int(bits) > limit:
-                yield v.line, f"{v.name} of {function.name} has {bits} bits, AP_INT_MAX_W is {limit}"
+    for function in design.functions.values():
+        places = [(v.line, v.type) for v in function.parameters] + [(node.line, node.text) for node in function.nodes()]
+        for line, text in places:
+            widest = max((int(bits) for bits in re.findall(r"\bU?Int<(\d+)>", text)), default=0)
+            if widest > limit:
+                yield line, f"a number of {widest} bits in {function.name}, AP_INT_MAX_W is {limit}"
 
 
 def memory_ports(design: Design) -> Iterator[tuple[int, str]]:

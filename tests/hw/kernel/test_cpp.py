@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import build
-from edgewright.hw.kernel import Block, ProcessTrace, Value, i, sat, u
+from edgewright.hw.kernel import Block, ProcessTrace, Value, i, reinterpret, sat, u, wrap
 from edgewright.hw.kernel.cpp import HLS_FOLDER, SHIM_FOLDER, support_files, to_cpp
 from edgewright.hw.kernel.cpp_vitis import vitis_tcl
 from edgewright.sim import tools
@@ -87,6 +87,26 @@ def test_single_iteration_is_a_pipelined_function() -> None:
     function = text[text.index("// Pass each token on.") : text.index("}  // namespace")]
     assert "#pragma HLS PIPELINE II=1 style=frp" in function
     assert "for (" not in function and "while" not in function
+
+
+def test_numbers_wider_than_a_word_are_refused() -> None:
+    wide, array = Block("wide"), Block("array")
+    x, y = wide.input("x", u(4100)), wide.output("y", u(1))
+
+    @wide.process()
+    def low(p: ProcessTrace, k: Value) -> None:
+        p.write(y, wrap(p.read(x), u(1)))
+
+    with pytest.raises(ValueError, match="no number of 4100 bits"):
+        to_cpp(wide)
+    a, c = array.input("a", u(8)[520]), array.output("c", u(16)[260])
+
+    @array.process()
+    def pairs(p: ProcessTrace, k: Value) -> None:
+        p.write(c, reinterpret(p.read(a), u(16)[260]))
+
+    with pytest.raises(ValueError, match=r"process pairs, test_cpp\.py:\d+: .* 4160 bits"):
+        to_cpp(array)
 
 
 def test_support_files_are_what_is_included() -> None:
