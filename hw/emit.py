@@ -30,7 +30,7 @@ def hls_files(config: EngineConfig, part: str) -> Mapping[str, str]:
     program = program_of(config)
     printer = Printer(program)
     files = printer.files() | {BENCH: hls_bench(program)}
-    asked = [label for nest in printer.nests for label in nest.pipelines]
+    asked = [(label, nest.name) for nest in printer.nests for label in nest.pipelines]
     script = vitis_tcl(printer.top, part, config.clock_mhz, files, asked)
     return files | support_files() | {"vitis.tcl": script, f"{program.name}.sv": hls_wrapper(program)}
 

@@ -19,13 +19,13 @@ def vitis_tcl(
     part: str,
     clock_mhz: float,
     files: Iterable[str],
-    asked: Iterable[str] = (),
+    asked: Iterable[tuple[str, str]] = (),
     vectors: str = "vectors",
     script: str = "vitis.tcl",
 ) -> str:
     """Return a script that synthesises `top` for `part` at `clock_mhz` from the sources among `files`, compares the intervals
-    of the pipelines `asked` (labels) with 1, and exports the IP. With a main.cpp among the files it also runs C simulation
-    on the folder `vectors`, and co-simulation on the tokens of that."""
+    of the pipelines `asked` (label, function) with 1, and exports the IP. With a main.cpp among the files it also runs C
+    simulation on the folder `vectors`, and co-simulation on the tokens of that."""
     if clock_mhz <= 0:
         raise ValueError(f"a clock of {clock_mhz} MHz")
     sources = sorted(name for name in files if name.endswith(".cpp"))
@@ -38,7 +38,7 @@ def vitis_tcl(
         period_ns=f"{1000 / clock_mhz:.3f}",
         uncertainty_ns=f"{UNCERTAINTY_NS:.3f}",
         versions=VERSIONS,
-        asked=[f"{label} 1" for label in asked],
+        asked=list(asked),
         vectors=vectors,
         script=script,
         sources=[s for s in sources if s != BENCH],

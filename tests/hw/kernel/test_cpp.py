@@ -116,10 +116,10 @@ def test_support_files_are_what_is_included() -> None:
 
 
 def test_vitis_script() -> None:
-    text = vitis_tcl("engine_hls", "xczu7ev-ffvc1156-2-e", 300, ["engine.cpp", "engine.hpp", "ew_int.h"], ["fill_k"])
+    text = vitis_tcl("engine_hls", "xczu7ev-ffvc1156-2-e", 300, ["engine.cpp", "engine.hpp", "ew_int.h"], [("fill_k", "fill")])
     assert "set_top engine_hls\n" in text and "set_part xczu7ev-ffvc1156-2-e\n" in text
     assert "create_clock -period 3.333 -name default\n" in text and "set_clock_uncertainty 0.400\n" in text
-    assert "set asked {fill_k 1}\n" in text
+    assert "set asked {\n  fill_k fill 1\n}\n" in text
     assert "add_files engine.cpp " in text and "csynth_design\n" in text and "csim_design" not in text
     assert "csim_design" in vitis_tcl("engine_hls", "part", 100, ["engine.cpp", "main.cpp"])
     with pytest.raises(ValueError, match="clock"):
