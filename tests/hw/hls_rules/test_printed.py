@@ -58,10 +58,10 @@ def test_random_kernels(seed: int) -> None:
     assert check(design_of(block)) == []
 
 
-shapes = st.lists(st.integers(1, 20), min_size=1, max_size=3).map(tuple)
+shapes = st.lists(st.integers(1, 10), min_size=1, max_size=3).map(tuple)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     shape=shapes,
     bits=st.integers(1, 64),
