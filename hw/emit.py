@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS
 from edgewright.hw.cost import Cycles, program_of, rtl_files
-from edgewright.hw.kernel.cpp import support_files, to_cpp
+from edgewright.hw.hls_vectors import hls_vectors
+from edgewright.hw.kernel.cpp import Printer, support_files
+from edgewright.hw.kernel.cpp_bench import BENCH, hls_bench
 from edgewright.hw.kernel.cpp_vitis import vitis_tcl
+from edgewright.hw.kernel.cpp_wrapper import hls_wrapper
 from edgewright.hw.operations.product import whole
 from edgewright.hw.plan import Plan
 from edgewright.hw.registers import c_header
@@ -22,16 +24,17 @@ from edgewright.passes.ir.types import Int, Quant
 from edgewright.passes.ops.arith import limit
 
 IMAGE = "memory/image.bin"
-HLS = Path(__file__).resolve().parent / "hls"
 
 
 @cache
 def hls_files(config: EngineConfig, part: str) -> Mapping[str, str]:
-    """Return the engine's Vitis HLS C++ and the Tcl script that builds it."""
-    files = to_cpp(program_of(config))
-    sources = sorted(name for name in files if name.endswith(".cpp"))
-    shims = {f"shim/{path.name}": path.read_text() for path in sorted((HLS / "shim").glob("*.h"))}
-    return files | support_files() | shims | {"vitis.tcl": vitis_tcl("engine", part, config.clock_mhz, sources)}
+    """Return the engine's Vitis HLS C++, its test bench, the Tcl script that builds the IP, and the module around that."""
+    program = program_of(config)
+    printer = Printer(program)
+    files = printer.files() | {BENCH: hls_bench(program)}
+    asked = [(label, nest.name) for nest in printer.nests for label in nest.pipelines]
+    script = vitis_tcl(printer.top, part, config.clock_mhz, files, asked)
+    return files | support_files() | {"vitis.tcl": script, f"{program.name}.sv": hls_wrapper(program)}
 
 
 def emit(plan: Plan, cycles: Cycles, part: str) -> dict[str, bytes]:
@@ -42,6 +45,8 @@ def emit(plan: Plan, cycles: Cycles, part: str) -> dict[str, bytes]:
     files["rtl/engine_registers.h"] = c_header().encode()
     for name, text in hls_files(plan.config, part).items():
         files[f"hls/{name}"] = text.encode()
+    for name, content in hls_vectors(plan).items():
+        files[f"hls/vectors/{name}"] = content
     files[IMAGE] = plan.external_image
     files["memory/map.json"] = to_json(memory_map(plan))
     files["memory/program.json"] = to_json(program(plan, cycles))

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.cpp import HLS_FOLDER, SHIM_FOLDER, Printer
-from edgewright.hw.kernel.cpp_types import field_name
 from edgewright.hw.kernel.tokens import decode, encode, from_octets, octets_of, to_octets
 from edgewright.hw.kernel.trace import Block
-from edgewright.hw.kernel.types import WORD_BYTES, Struct, Type, elem_of, leaves, shape_of, size_of
+from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.sim.children import run_child
 from edgewright.sim.csim import build_csim
 from numpy.typing import NDArray
@@ -107,10 +106,10 @@ def build(program: ir.Program, ap_int: bool = False, checked: bool = False, opti
 
 
 def main_program(printer: Printer) -> str:
-    """Return a main() that reads tokens and memory from a folder, runs the block until nothing moves, and writes the
-    results."""
-    program, types = printer.program, printer.types
-    out = ["#include <hls_task.h>", "#include <ew_memory.h>", "#include <ew_tokens.h>", ""]
+    """Return a main() that reads tokens and memory from a folder, runs the block and its movers until nothing moves, and
+    writes the results."""
+    program = printer.program
+    out = ["#include <hls_task.h>", "#include <ew_axi.h>", "#include <ew_tokens.h>", ""]
     out += [f'#include "{program.name}.hpp"', "", "using namespace ew::sim;", "", "int main(int, char** argv) {"]
     out += ['  const std::string folder = std::string(argv[1]) + "/";']
     out += ["  schedule().bounded = argv[2][0] == '1';"]
@@ -121,19 +120,24 @@ def main_program(printer: Printer) -> str:
             "  words.resize(image.size() / 16);",
             "  for (size_t n = 0; n < words.size(); ++n) words[n] = get_u<128>(image.data(), 128 * n);",
         ]
+    for channel, names in printer.port.items():
+        for kind, name in zip(printer.carriers.streams(channel), names, strict=True):
+            out += [f'  static {kind} {name}("{channel.name}");', f"  {name}.limit({max(1, channel.depth)});"]
+            out += [f"  {name}.unbounded();"] if channel in program.outputs else []
     for port in program.inputs:
-        out += feed(port, types.token(port.type))
-    for port in program.outputs:
-        out += [f'  static hls::stream<{types.token(port.type)}> {port.name}_port("{port.name}");']
-        out += [f"  {port.name}_port.unbounded();", f"  {port.name}_port.limit({port.depth});"]
-    arguments = [*(f"{c.name}_port" for c in printer.port), *("words.data()" for _ in program.axi)]
-    out += [f"  {printer.top}({', '.join(arguments)});"]
-    names = [nest.process.name for nest in printer.nests] + [f"axi_{a.name}" for a in program.axi]
-    out += [f"  const char* names[] = {{{', '.join(f'{chr(34)}{n}{chr(34)}' for n in [*names, ''])}}};"]
-    out += [f"  for (size_t n = 0; n < {len(names)}; ++n) schedule().tasks[n]->name = names[n];"]
+        out += feed(printer, port)
+    out += [f"  {printer.top}({', '.join(name for names in printer.port.values() for name in names)});"]
+    for axi in program.axi:
+        streams = [axi.requests, axi.data, *([axi.done] if axi.done else [])]
+        joined = ", ".join(name for channel in streams for name in printer.port[channel])
+        kind = "write" if axi.done else "read"
+        out += [f"  static hls::task {axi.name}_task(axi_{kind}, {joined}, words.data());"]
+    tasks = [nest.process.name for nest in printer.nests] + [f"axi_{a.name}" for a in program.axi]
+    out += [f"  const char* names[] = {{{', '.join(f'{chr(34)}{n}{chr(34)}' for n in [*tasks, ''])}}};"]
+    out += [f"  for (size_t n = 0; n < {len(tasks)}; ++n) schedule().tasks[n]->name = names[n];"]
     out += ["  run();"]
     for port in program.outputs:
-        out += drain(port, types.token(port.type))
+        out += drain(printer, port)
     if program.axi:
         out += [
             "  std::vector<uint8_t> after(16 * words.size()), log(24 * memory().log.size());",
@@ -149,36 +153,28 @@ def main_program(printer: Printer) -> str:
     return "\n".join([*out, "  std::fflush(nullptr);", "  std::_Exit(0);", "}"]) + "\n"
 
 
-def places(type_: Type, token: str) -> list[tuple[str, str, str, int, int, str]]:
-    """Return for each leaf: loop head, element text, bit offset expression, bits, and the sign letter."""
-    out = []
-    for path, t, at in leaves(type_):
-        e, size = elem_of(t), size_of(shape_of(t))
-        name = ".".join([token, *map(field_name, path)])
-        if not isinstance(type_, Struct) and shape_of(t):
-            name = f"{token}.v"
-        head = f"for (size_t n = 0; n < {size}; ++n) " if shape_of(t) else ""
-        element = f"{name}[n]" if shape_of(t) else name
-        bit = f"{at} + {e.bits} * n" if shape_of(t) else str(at)
-        out.append((head, element, bit, e.bits, size, "i" if e.signed else "u"))
+def places(printer: Printer, port: ir.Channel) -> list[tuple[str, int, int, int]]:
+    """Return for each stream of a port: its name, the first bit of its word in a token, the bits used, and the bits."""
+    out, at = [], 0
+    for name, word in zip(printer.port[port], printer.carriers.words(port), strict=True):
+        out.append((name, at, word.used, word.bits))
+        at += word.used
     return out
 
 
-def feed(port: ir.Channel, token: str) -> list[str]:
+def feed(printer: Printer, port: ir.Channel) -> list[str]:
     size = octets_of(port.type)
-    out = [f'  static hls::stream<{token}> {port.name}_port("{port.name}");', "  {"]
-    out += [f'    const std::vector<uint8_t> raw = load(folder + "{port.name}.in");']
-    out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{", f"      {token} token;"]
-    for head, element, bit, bits, _, sign in places(port.type, "token"):
-        out.append(f"      {head}{element} = get_{sign}<{bits}>(raw.data() + at, {bit});")
-    return [*out, f"      {port.name}_port.write(token);", "    }", "  }"]
-
-
-def drain(port: ir.Channel, token: str) -> list[str]:
-    size = octets_of(port.type)
-    out = ["  {", f"    std::vector<uint8_t> raw({port.name}_port.size() * {size});"]
+    out = ["  {", f'    const std::vector<uint8_t> raw = load(folder + "{port.name}.in");']
     out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{"]
-    out += [f"      const {token} token = {port.name}_port.read();"]
-    for head, element, bit, bits, _, _ in places(port.type, "token"):
-        out.append(f"      {head}put<{bits}>(raw.data() + at, {bit}, {element});")
+    for name, first, used, bits in places(printer, port):
+        out.append(f"      {name}.write(UInt<{bits}>(get_u<{used}>(raw.data() + at, {first})));")
+    return [*out, "    }", "  }"]
+
+
+def drain(printer: Printer, port: ir.Channel) -> list[str]:
+    size, found = octets_of(port.type), places(printer, port)
+    out = ["  {", f"    std::vector<uint8_t> raw({found[0][0]}.size() * {size});"]
+    out += [f"    for (size_t at = 0; at < raw.size(); at += {size}) {{"]
+    for name, first, used, _ in found:
+        out.append(f"      put<{used}>(raw.data() + at, {first}, {name}.read());")
     return [*out, "    }", f'    save(folder + "{port.name}.out", raw);', "  }"]

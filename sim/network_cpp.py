@@ -24,11 +24,13 @@ def simulate_cpp(
     *,
     expected: Sequence[Mapping[Node, Array]] | None = None,
     ap_int: bool = False,
+    bounded: bool = False,
 ) -> tuple[Comparison, ...]:
     """Run every sample of ``inputs`` (samples along axis 0) through C simulation; return one comparison per image.
 
     ``expected``: the interpreter's values of each sample, if they are known. ``ap_int`` uses Xilinx's integer types instead
-    of plain ones. S004 if the simulation is aborted or stops with work left.
+    of plain ones. With ``bounded``, streams and buffers hold no more than they do in hardware. S004 if the simulation is
+    aborted or stops with work left.
     """
     samples = next(iter(inputs.values())).shape[0]
     comparisons = []
@@ -44,7 +46,7 @@ def simulate_cpp(
             memory[address : address + len(content)] = np.frombuffer(content, np.uint8)
         start = {"start": [{"addr": plan.program_address, "count": len(plan.steps)}]}
         try:
-            run = block_csim.simulate(program_of(plan.config), start, memory, ap_int=ap_int)
+            run = block_csim.simulate(program_of(plan.config), start, memory, ap_int=ap_int, bounded=bounded)
         except block_csim.CsimError as error:
             failed(str(error))
         if run.rest:

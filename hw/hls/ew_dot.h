@@ -12,20 +12,22 @@ namespace ew {
 // leaving its 19 bits; the low sum is then split off and its borrow given back to the high one.
 template <int T, int O, int K, int R> void dot(ap_int<R> (&sum)[T * O], const ap_int<8> (&a)[T * K], const ap_int<8> (&w)[O * K]) {
 #pragma HLS INLINE
-  const int group = 16;
   for (int t = 0; t < T; t += 2) {
 #pragma HLS UNROLL
     for (int o = 0; o < O; ++o) {
 #pragma HLS UNROLL
       ap_int<R> low = 0, high = 0;
-      for (int first = 0; first < K; first += group) {
+      for (int first = 0; first < K; first += 16) {
 #pragma HLS UNROLL
         ap_int<39> both = 0;
-        for (int k = first; k < K && k < first + group; ++k) {
+        for (int n = 0; n < 16; ++n) {
 #pragma HLS UNROLL
-          const ap_int<8> upper = t + 1 < T ? a[(t + 1 < T ? t + 1 : t) * K + k] : ap_int<8>(0);
-          const ap_int<27> pair = (ap_int<27>(upper) << 19) + a[t * K + k];
-          both += pair * w[o * K + k];
+          const int k = first + n;
+          if (k < K) {
+            const ap_int<8> upper = t + 1 < T ? a[(t + 1 < T ? t + 1 : t) * K + k] : ap_int<8>(0);
+            const ap_int<27> pair = (ap_int<27>(upper) << 19) + a[t * K + k];
+            both += pair * w[o * K + k];
+          }
         }
         const ap_int<19> part = both;
         low += part;

@@ -8,10 +8,10 @@
 #endif
 
 #ifdef EW_AP_INT
-#define AP_INT_MAX_W 4096 // of 1,024 by default; a descriptor is wider
+#define AP_INT_MAX_W 4096  // of 1,024 by default; no word is wider
 #include <ap_int.h>
 #else
-#include "ew_plain.h"
+#include <ew_plain.h>
 #endif
 
 namespace ew {
@@ -38,12 +38,8 @@ template <int W, int N, class T> void place(ap_uint<N>& word, int low, const T& 
 
 // Number of significant bits, 0 for 0.
 template <int N> int bit_length(const ap_uint<N>& x) {
-  int length = 0;
-  for (int n = 0; n < N; ++n) {
-#pragma HLS UNROLL
-    if (x[n]) length = n + 1;
-  }
-  return length;
+  ap_uint<N> copy = x;
+  return x == 0 ? 0 : N - copy.countLeadingZeros();
 }
 
 #else
@@ -97,33 +93,52 @@ template <class R, class T, class L> R clamp(const T& x, const L& low, const L& 
   return x < low ? R(low) : x > high ? R(high) : R(x);
 }
 
-// A token or an element of several numbers, row-major.
-template <class T, int N> struct Vec {
-  T v[N];
-};
+// Elements First .. First + Count - 1 of an array from the bits of a word, W bits each from bit `low` up.
+template <int W, int First, int Count, int N, class T> void take_i(Int<W> (&x)[N], const T& word, int low) {
+#pragma HLS INLINE
+  for (int n = 0; n < Count; ++n) {
+#pragma HLS UNROLL
+    x[First + n] = wrap_i<W>(slice<W>(word, low + W * n));
+  }
+}
+template <int W, int First, int Count, int N, class T> void take_u(UInt<W> (&x)[N], const T& word, int low) {
+#pragma HLS INLINE
+  for (int n = 0; n < Count; ++n) {
+#pragma HLS UNROLL
+    x[First + n] = slice<W>(word, low + W * n);
+  }
+}
 
-// The bits of x as an array, element 0 in the low bits; and back.
+// Those elements into a word whose bits there are 0.
+template <int W, int First, int Count, class D, class T, int N> void put(D& word, int low, const T (&x)[N]) {
+#pragma HLS INLINE
+  for (int n = 0; n < Count; ++n) {
+#pragma HLS UNROLL
+    place<W>(word, low + W * n, x[First + n]);
+  }
+}
+
+// Those elements as a word of B bits, the first in the low bits.
+template <int B, int W, int First, int Count, class T, int N> UInt<B> packed(const T (&x)[N]) {
+#pragma HLS INLINE
+  UInt<B> word = 0;
+  put<W, First, Count>(word, 0, x);
+  return word;
+}
+
+// A whole array from the bits of a word, element 0 in the low bits; and back.
 template <int W, int N, class T> void unpack_i(Int<W> (&x)[N], const T& word) {
 #pragma HLS INLINE
-  for (int n = 0; n < N; ++n) {
-#pragma HLS UNROLL
-    x[n] = wrap_i<W>(slice<W>(word, W * n));
-  }
+  take_i<W, 0, N>(x, word, 0);
 }
 template <int W, int N, class T> void unpack_u(UInt<W> (&x)[N], const T& word) {
 #pragma HLS INLINE
-  for (int n = 0; n < N; ++n) {
-#pragma HLS UNROLL
-    x[n] = slice<W>(word, W * n);
-  }
+  take_u<W, 0, N>(x, word, 0);
 }
 template <int W, int N, class D, class T> void pack(D& word, const T (&x)[N]) {
 #pragma HLS INLINE
   word = 0;
-  for (int n = 0; n < N; ++n) {
-#pragma HLS UNROLL
-    place<W>(word, W * n, x[n]);
-  }
+  put<W, 0, N>(word, 0, x);
 }
 
 }  // namespace ew

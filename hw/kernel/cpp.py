@@ -1,8 +1,10 @@
 """Print a block as Vitis HLS C++.
 
-`<block>.hpp` holds the structs of tokens and the constants, `<block>.cpp` one function per process and the top function, in
-which every process is an hls::task. Both include the headers of hw/hls (`HLS_FOLDER`). Vitis has never compiled them: tests
-compile the same text with g++ and the shims of hw/hls/shim, and compare it with the interpreter."""
+`<block>.hpp` holds the structs of tokens, `<block>.cpp` one function per process and the top function `<block>_hls`, in which
+every process is an hls::task. Both include the headers of hw/hls (`HLS_FOLDER`). Its ports are AXI-Streams of whole words: the
+block's inputs (`s_axis_<name>`) and outputs (`m_axis_<name>`), and of each AXI port the requests and data, behind which the
+movers of hw/rtl stand (`cpp_wrapper`). Vitis has never compiled it: tests compile the same text with g++ and the shims of
+hw/hls/shim, compare it with the interpreter, and hold it against the rules of Vitis HLS 2023.2 to 2025.2."""
 
 from __future__ import annotations
 
@@ -10,12 +12,19 @@ import re
 from pathlib import Path
 
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.cpp_nest import Nest, Port
-from edgewright.hw.kernel.cpp_types import Names, TypeNames, bank_axes, int_name, shape_note
-from edgewright.hw.kernel.cpp_variables import initialiser
+from edgewright.hw.kernel.cpp_nest import Nest
+from edgewright.hw.kernel.cpp_types import Names, TypeNames
+from edgewright.hw.kernel.cpp_words import (
+    carriers_of,
+    declared,
+    fifo_implementation,
+    implementation,
+    ports_of,
+    ring_depth,
+)
 from edgewright.hw.kernel.nest import expand
 from edgewright.hw.kernel.trace import Block
-from edgewright.hw.kernel.types import Array, Request, elem_of, size_of
+from edgewright.hw.kernel.types import width
 
 HLS_FOLDER = Path(__file__).resolve().parent.parent / "hls"
 SHIM_FOLDER = HLS_FOLDER / "shim"
@@ -61,19 +70,22 @@ class Printer:
     def __init__(self, program: ir.Program) -> None:
         self.program = program
         names = Names({PROCESSES})
-        self.top = names.claim(program.name)
-        tokens = [c.type for c in program.channels] + [b.type for b in program.buffers]
-        self.types = TypeNames.of([*([Request] if program.axi else []), *tokens], names)
-        self.roms = {rom: names.claim(rom.name) for rom in program.roms}
+        self.top = names.claim(f"{program.name}_hls")
+        self.types = TypeNames.of(declared(program), names)
+        self.carriers = carriers_of(program, self.types)
         shared = Names(names.taken)  # what process functions must not shadow
         self.nests: list[Nest] = []
         for process in program.processes:
             if process.command is None and expand(process, [], 1).count == 0:
                 continue  # never runs
-            self.nests.append(Nest(process, self.types, shared, names.claim(process.name), self.roms))
+            self.nests.append(Nest(process, self.carriers, shared, names.claim(process.name)))
         self.inside = Names(names.taken)
-        self.port = {c: self.inside.claim(c.name) for c in [*program.inputs, *program.outputs]}
-        self.memory = {a: self.inside.claim(f"{a.name}_memory") for a in program.axi}
+        inputs, outputs = ports_of(program)
+        self.port = {
+            c: tuple(self.inside.claim(f"{side}_{name}") for name in self.carriers.suffixed(c))
+            for side, channels in (("s_axis", inputs), ("m_axis", outputs))
+            for c in channels
+        }
 
     def files(self) -> dict[str, str]:
         name = self.program.name
@@ -89,9 +101,9 @@ class Printer:
             f"#ifndef {guard}",
             f"#define {guard}",
             "",
-            "#include <hls_stream.h>",
-            "",
             '#include "ew_int.h"',
+            "",
+            "#include <hls_task.h>  // before hls_stream.h, which it makes safe for threads",
             "",
             "using namespace ew;",
             "",
@@ -103,85 +115,65 @@ class Printer:
         return out
 
     def signature(self) -> str:
-        parameters = [f"hls::stream<{self.types.token(c.type)}>& {name}" for c, name in self.port.items()]
-        parameters += [f"{'' if a.done else 'const '}UInt<128>* {name}" for a, name in self.memory.items()]
+        parameters = [
+            f"{t}& {name}" for c, names in self.port.items() for t, name in zip(self.carriers.streams(c), names, strict=True)
+        ]
         return f"void {self.top}({', '.join(parameters)})"
 
     # --- source -----------------------------------------------------------------------------------------------------
 
     def source(self) -> list[str]:
         name = self.program.name
-        includes = ['"ew_dot.h"', *(['"ew_axi.h"'] if self.program.axi else []), f'"{name}.hpp"']
+        blocks = any(not b.ring for b in self.program.buffers)
         out = [
-            "#include <hls_task.h>",
-            *(["#include <hls_streamofblocks.h>"] if any(not b.ring for b in self.program.buffers) else []),
+            f'#include "{name}.hpp"',
+            "",
+            *(["#include <hls_streamofblocks.h>"] if blocks else []),
+            "",
+            '#include "ew_dot.h"',
             "",
         ]
-        out += [f"#include {i}" for i in includes] + [""]
         # a namespace, because names like index or round are the C library's outside it
         out.append(f"namespace {PROCESSES} {{")
-        for rom, text in self.roms.items():
-            out += ["", *self.rom(rom, text)]
         for nest in self.nests:
             out += ["", *nest.function()]
         return [*out, "", f"}}  // namespace {PROCESSES}", "", *self.top_function()]
 
-    def rom(self, rom: ir.Rom, text: str) -> list[str]:
-        flat = [v for row in rom.values for v in row]
-        size = f"{len(rom.values)} * {size_of(rom.type.shape)}" if isinstance(rom.type, Array) else str(len(flat))
-        line = f"static const {int_name(elem_of(rom.type))} {text}[{size}] = {initialiser(tuple(flat))};"
-        note = shape_note(rom.type).strip()
-        return [*([note] if note else []), line]
-
     def top_function(self) -> list[str]:
         program = self.program
         out = [f"{self.signature()} {{", "#pragma HLS INTERFACE mode=ap_ctrl_none port=return"]
-        out += [f"#pragma HLS INTERFACE mode=axis port={name}" for name in self.port.values()]
-        for axi, name in self.memory.items():
-            # no offset register: requests carry whole addresses
-            out.append(f"#pragma HLS INTERFACE mode=m_axi port={name} bundle={axi.name} offset=off depth=1048576")
-            out.append(f"#pragma HLS STABLE variable={name}")
-        if self.memory:
-            out.append("#pragma HLS DATAFLOW")
-        where: dict[ir.Channel | ir.Buffer, str] = {}
-        where.update({c: name for c, name in self.port.items()})
+        out += [f"#pragma HLS INTERFACE mode=axis port={name}" for names in self.port.values() for name in names]
+        where: dict[ir.Channel | ir.Buffer, tuple[str, ...]] = dict(self.port.items())
         for c in program.channels:
             if c not in where:
-                where[c] = self.inside.claim(c.name)
-                stream = f"hls::stream<{self.types.token(c.type)}, {max(2, c.depth)}>"
-                out.append(f'  hls_thread_local {stream} {where[c]}("{c.name}");')
+                where[c] = self.claimed(c)
+                bits = [word.bits for word in self.carriers.words(c)] or [width(c.type)]
+                for token, size, name in zip(self.carriers.tokens(c), bits, where[c], strict=True):
+                    out += self.fifo(token, size, max(2, c.depth), name)
         for b in program.buffers:
-            where[b] = self.inside.claim(b.name)
-            if b.ring:
-                stream = f"hls::stream<{self.types.token(b.type)}, {b.depth}>"
-                out.append(f'  hls_thread_local {stream} {where[b]}("{b.name}");')
-                continue
-            out.append(f"  hls_thread_local hls::stream_of_blocks<{self.types.bank(b.type, b.depth)}, {b.banks}> {where[b]};")
-            out += self.layout(b, where[b])
+            where[b] = self.claimed(b)
+            memory = self.carriers.memories[b]
+            words = [word for _ in range(memory.copies) for word in memory.words]
+            for word, kind, name in zip(words, self.carriers.streams(b), where[b], strict=True):
+                if b.ring:
+                    out += self.fifo(word.type, word.bits, ring_depth(b), name, b.style)
+                    continue
+                made = implementation(b.style, word.bits, b.depth)
+                out.append(f"  hls_thread_local {kind} {name};")
+                out.append(f"#pragma HLS BIND_STORAGE variable={name} type=ram_s2p impl={made}")
         for nest in self.nests:
             task = self.inside.claim(f"{nest.name}_task")
-            arguments = self.arguments(f"{PROCESSES}::{nest.name}", nest.parameters, where)
-            out.append(f"  hls_thread_local hls::task {task}({arguments});")
-        request = self.types.structs.get(Request, "")
-        for axi, name in self.memory.items():
-            task = self.inside.claim(f"{axi.name}_task")
-            streams = [where[axi.requests], where[axi.data], *([where[axi.done]] if axi.done else [])]
-            kind = "write" if axi.done else "read"
-            out.append(f"  hls_thread_local hls::task {task}(axi_{kind}<{request}>, {', '.join([*streams, name])});")
+            arguments = [f"{PROCESSES}::{nest.name}", *(name for p in nest.parameters for name in where[p.what])]
+            out.append(f"  hls_thread_local hls::task {task}({', '.join(arguments)});")
         return [*out, "}"]
 
-    def arguments(self, function: str, ports: list[Port], where: dict[ir.Channel | ir.Buffer, str]) -> str:
-        return ", ".join([function, *(where[p.what] for p in ports)])
+    def claimed(self, what: ir.Channel | ir.Buffer) -> tuple[str, ...]:
+        return tuple(self.inside.claim(name) for name in self.carriers.suffixed(what))
 
-    def layout(self, buffer: ir.Buffer, name: str) -> list[str]:
-        """Return the pragmas for one whole element per clock: words of its width, or one memory per lane of a masked store."""
-        axes = bank_axes(buffer.type)
-        if not axes:
-            return []
-        stores = [e.op for p in self.program.processes for e in p.effects if isinstance(e.op, ir.Store)]
-        masked = any(store.buffer is buffer and store.masked for store in stores)
-        kinds = ["ARRAY_PARTITION" if masked else "ARRAY_RESHAPE", "ARRAY_RESHAPE"]
-        return [f"#pragma HLS {kinds[d]} variable={name} type=complete dim={d + 2}" for d in range(len(axes))]
+    def fifo(self, token: str, bits: int, depth: int, name: str, style: str = "auto") -> list[str]:
+        made = fifo_implementation(bits, depth, style)
+        bind = f"#pragma HLS BIND_STORAGE variable={name} type=fifo impl={made}"
+        return [f'  hls_thread_local hls::stream<{token}, {depth}> {name}("{name}");', *([bind] if made else [])]
 
 
 __all__ = ["HLS_FOLDER", "SHIM_FOLDER", "support_files", "to_cpp"]

@@ -8,17 +8,18 @@ from edgewright.hw.kernel.cpp_compute import Compute
 from edgewright.hw.kernel.cpp_groups import Groups
 from edgewright.hw.kernel.cpp_lanes import Lines
 from edgewright.hw.kernel.cpp_memory import Memories
-from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name
+from edgewright.hw.kernel.cpp_types import Names, int_name
 from edgewright.hw.kernel.cpp_values import Base, is_elementwise
 from edgewright.hw.kernel.cpp_variables import plain_init
+from edgewright.hw.kernel.cpp_words import Carriers
 from edgewright.hw.kernel.types import Struct, elem_of, shape_of
 
 
 class BodyPrinter(Memories, Compute):
     """Prints the nodes of one process, arguments first."""
 
-    def __init__(self, process: ir.Process, nodes: list[ir.Node], types: TypeNames, names: Names, out: Lines) -> None:
-        super().__init__(process, nodes, types, names, out)
+    def __init__(self, process: ir.Process, nodes: list[ir.Node], carriers: Carriers, names: Names, out: Lines) -> None:
+        super().__init__(process, nodes, carriers, names, out)
         self.done: set[ir.Node] = set()
         self.same: dict[tuple[object, ...], ir.Node] = {}  # first scalar of each operation and operands
         self.first: dict[ir.Node, ir.Node] = {}

@@ -106,7 +106,7 @@ class Compute(Variables):
         op, e = node.op, elem_of(node.type)
         at = node.args[-1]
         if isinstance(op, ir.Lookup):
-            source, inner = Base(self.ports[op.rom], e, array=True), shape_of(op.rom.type)
+            source, inner = Base(self.ports[op.rom][0], e, array=True), shape_of(op.rom.type)
         else:
             source, inner = self.values.base[node.args[0]], shape_of(node.args[0].type)[1:]
         size = size_of(inner)

@@ -1,18 +1,29 @@
-"""Reads and writes of streams, loads and stores of locked banks."""
+"""Reads and writes of streams, loads and stores of locked banks, as words and as the numbers in them."""
 
 from __future__ import annotations
 
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.affine import flat
-from edgewright.hw.kernel.cpp_expr import BOOL, cast, variable
-from edgewright.hw.kernel.cpp_types import bank_axes, field_name
+from edgewright.hw.kernel.affine import Affine, flat
+from edgewright.hw.kernel.cpp_expr import BOOL, Expr, cast
+from edgewright.hw.kernel.cpp_lanes import Lines
+from edgewright.hw.kernel.cpp_types import Names, field_name, int_name, shape_note
 from edgewright.hw.kernel.cpp_values import Base
 from edgewright.hw.kernel.cpp_variables import Variables, partition, plain_init
-from edgewright.hw.kernel.types import Array, Int, Struct, Type, elem_of, leaves, shape_of, size_of
+from edgewright.hw.kernel.cpp_words import Carriers, Run, Word, implementation
+from edgewright.hw.kernel.types import Int, Type, elem_of, leaf, leaves, shape_of, size_of
+
+Path = tuple[str, ...]
+Parts = dict[Path, Base]
 
 
 class Memories(Variables):
-    """Statements that touch streams and banks."""
+    """Statements that touch streams and banks. `parts` holds the leaves of tokens that came as words, `words` the variables of
+    those words, as long as they hold the whole token."""
+
+    def __init__(self, process: ir.Process, nodes: list[ir.Node], carriers: Carriers, names: Names, out: Lines) -> None:
+        super().__init__(process, nodes, carriers, names, out)
+        self.parts: dict[ir.Node, Parts] = {}
+        self.words: dict[ir.Node, list[tuple[Word, str]]] = {}
 
     def token_name(self, node: ir.Node, fallback: str) -> str:
         """Return the Python name of a struct token, from the names of its parts; else `fallback`."""
@@ -25,122 +36,261 @@ class Memories(Variables):
                     return name[: -len(tail)]
         return fallback
 
-    def token_base(self, node: ir.Node, name: str) -> None:
-        """Note where the numbers of a token variable are."""
+    # --- the numbers in words ---------------------------------------------------------------------------------------
+
+    def declare(self, name: str, t: Type, out: Lines, static: bool = False, copies: int = 0) -> Parts:
+        """Declare a variable for each leaf; with `copies` an array that holds that many of it."""
+        parts: Parts = {}
+        for path, part, _ in leaves(t):
+            e, shape = elem_of(part), shape_of(part)
+            held = (copies, *shape) if copies else shape
+            text = self.local.claim("_".join([name, *path]))
+            extent = f"[{size_of(held)}]" if held else ""
+            out.add(f"{'static ' if static else ''}{int_name(e)} {text}{extent};{shape_note(leaf(e, held))}")
+            if held:
+                out.add(partition(text))
+            parts[path] = Base(text, e, array=bool(held), size=size_of(held))
+        return parts
+
+    def fill_parts(self, parts: Parts, t: Type, words: list[tuple[Word, str]], copy: int = 0) -> None:
+        """Print the assignments of what is in some words to the variables of leaves, or to their `copy`-th element."""
+        sizes = {path: size_of(shape_of(part)) for path, part, _ in leaves(t)}
+        for word, text in words:
+            for run in word.runs:
+                self.out.add(self.taken(parts[run.path], run, sizes[run.path], word, text, copy))
+
+    def taken(self, base: Base, run: Run, size: int, word: Word, text: str, copy: int) -> str:
+        e, letter = run.elem, "i" if run.elem.signed else "u"
+        if not base.array or (run.count == 1 and copy):
+            target = base.at(Affine(copy * size + run.first)).text
+            return f"{target} = {number_in(word, run, text)};"
+        first = copy * size + run.first
+        if (first, run.low) == (0, 0) and run.count == base.size:
+            return f"unpack_{letter}<{e.bits}>({base.text}, {text});"
+        return f"take_{letter}<{e.bits}, {first}, {run.count}>({base.text}, {text}, {run.low});"
+
+    def token_parts(self, node: ir.Node, name: str, words: list[tuple[Word, str]]) -> None:
+        """Declare the leaves of a token that came as words, and print where they are in them."""
         t = node.type
-        if isinstance(t, Array):
-            self.values.base[node] = Base(f"{name}.v", t.elem, array=True)
-        elif isinstance(t, Int):
-            self.values.base[node] = Base(name, t, array=False)
-        else:
-            self.values.base[node] = Base(name, BOOL, array=False)
+        parts: Parts = {}
+        for path, part, _ in leaves(t):
+            if shape_of(part):
+                parts |= {(*path, *p): b for p, b in self.declare("_".join([name, *path]), part, self.out).items()}
+                continue
+            ((word, text, run),) = [(w, s, r) for w, s in words for r in w.runs if r.path == path]
+            unique = self.local.claim("_".join([name, *path]))
+            self.out.add(f"const {int_name(run.elem)} {unique} = {number_in(word, run, text)};")
+            parts[path] = Base(unique, run.elem, array=False)
+        arrays = {path for path, part, _ in leaves(t) if shape_of(part)}
+        kept = [(Word(w.bits, tuple(r for r in w.runs if r.path in arrays)), s) for w, s in words]
+        self.fill_parts(parts, t, kept)
+        self.note(node, parts)
+
+    def note(self, node: ir.Node, parts: Parts) -> None:
+        """Note where the leaves of a token are."""
+        self.parts[node] = parts
+        self.values.base[node] = parts.get((), Base("", BOOL, array=False))
+
+    # --- streams ----------------------------------------------------------------------------------------------------
+
+    def token_base(self, node: ir.Node, name: str) -> None:
+        """Note where a token that is carried as it is lies."""
+        t = node.type
+        self.values.base[node] = Base(name, t if isinstance(t, Int) else BOOL, array=False)
 
     def read(self, node: ir.Node, op: ir.Read) -> None:
-        stream, token = self.ports[op.channel], self.types.token(op.channel.type)
+        streams, words = self.ports[op.channel], self.carriers.words(op.channel)
+        when = f"if ({self.values.scalar(node.args[0]).text}) " if op.guarded else ""
         if not self.values.uses[node]:
-            when = f"if ({self.values.scalar(node.args[0]).text}) " if op.guarded else ""
-            self.out.add(f"{when}{stream}.read();")
+            for stream in streams:
+                self.out.add(f"{when}{stream}.read();")
             return
-        name = self.local.claim(self.token_name(node, f"{op.channel.name}_token"))
+        wanted = self.token_name(node, f"{op.channel.name}_token")
+        if not words:
+            (stream,), token = streams, self.carriers.names.token(op.channel.type)
+            name = self.local.claim(wanted)
+            if op.guarded:
+                self.statics.add(f"static {token} {name};")
+                self.out.add(f"{when}{name} = {stream}.read();")
+            else:
+                self.out.add(f"const {token} {name} = {stream}.read();")
+            self.token_base(node, name)
+            return
         if op.guarded:
-            self.statics.add(f"static {token} {name};")
-            self.out.add(f"if ({self.values.scalar(node.args[0]).text}) {name} = {stream}.read();")
-        else:
-            self.out.add(f"const {token} {name} = {stream}.read();")
-        self.token_base(node, name)
+            parts = self.declare(wanted, op.channel.type, self.statics, static=True)
+            with self.out.block(when.rstrip()):
+                self.fill_parts(parts, op.channel.type, self.received(wanted, streams, words, inline=True))
+            self.note(node, parts)
+            return
+        scalar = isinstance(op.channel.type, Int)
+        received = self.received(wanted, streams, words, inline=scalar)
+        if not scalar:
+            self.words[node] = received
+        self.token_parts(node, wanted, received)
+
+    def received(self, name: str, streams: list[str], words: tuple[Word, ...], inline: bool = False) -> list[tuple[Word, str]]:
+        """Read the words of a token into variables; `inline`: not those in which there is one thing only."""
+        out = []
+        for n, (stream, word) in enumerate(zip(streams, words, strict=True)):
+            if inline and len(word.runs) == 1:
+                out.append((word, f"{stream}.read()"))
+                continue
+            text = self.local.claim(f"{name}_word" if len(words) == 1 else f"{name}_word_{n}")
+            self.out.add(f"const {word.type} {text} = {stream}.read();")
+            out.append((word, text))
+        return out
 
     def part(self, node: ir.Node, op: ir.Part) -> None:
         source = node.args[0]
+        if source in self.parts:
+            self.values.base[node] = self.parts[source][op.path]
+            return
         path = ".".join(field_name(p) for p in op.path)
-        base, e = self.values.base[source], elem_of(node.type)
-        leaf_shape = shape_of(node.type)
-        if isinstance(source.op, ir.Load) and shape_of(source.args[0].type):
-            # one struct per address: element n of the flat leaf is field[n % size] of struct n / size
-            inner = size_of(leaf_shape[1:])
-            tail = f"[({{0}}) % {inner}]" if leaf_shape[1:] else ""
-            self.values.base[node] = Base("", e, True, f"{base.text}[({{0}}) / {inner}].{path}{tail}")
-            if node in self.values.whole:
-                where = self.values.base[node]
-                copied = self.array(node)
-                with self.out.lanes((size_of(leaf_shape),)) as index:
-                    self.out.add(f"{copied.at(index[0]).text} = {where.at(index[0]).text};")
-            return
-        self.values.base[node] = Base(f"{base.text}.{path}", e, array=bool(leaf_shape))
-
-    def load(self, node: ir.Node, op: ir.Load) -> None:
-        bank, address, t = self.ports[op.buffer], node.args[0], op.buffer.type
-        if op.buffer.ring:
-            self.replay(node, op.buffer)
-            return
-        lanes = shape_of(address.type)
-        at = f"{bank}[int({self.values.scalar(address).text})]" if not lanes else ""
-        if isinstance(t, Struct):
-            name = self.local.claim(self.token_name(node, f"{op.buffer.name}_entry"))
-            self.values.base[node] = Base(name, BOOL, array=bool(lanes))
-            if not lanes:
-                self.out.add(f"const {self.types.token(t)} {name} = {at};")
-                return
-            self.out.add(f"{self.types.token(t)} {name}[{lanes[0]}];")
-            self.out.add(partition(name))
-            with self.out.lanes(lanes) as index:
-                self.out.add(f"{name}[{index[0]}] = {bank}[int({self.values.element(address, index).text})];")
-            return
-        axes = bank_axes(t)
-        if not lanes and not axes:
-            self.define(node, variable(at, elem_of(t)), alias=False)
-            return
-        base = self.array(node)
-        with self.out.lanes((*lanes, *axes)) as index:
-            where = self.values.element(address, index[: len(lanes)]).text
-            tail = "".join(f"[{i}]" for i in index[len(lanes) :])
-            self.out.add(f"{base.at(flat(index, (*lanes, *axes))).text} = {bank}[int({where})]{tail};")
-
-    def replay(self, node: ir.Node, ring: ir.Buffer) -> None:
-        """Take the next element of a stream into the window, or read the window."""
-        token, stream = self.types.token(ring.type), self.ports[ring]
-        window, name = self.local.claim(f"{ring.name}_window"), self.local.claim(self.token_name(node, f"{ring.name}_entry"))
-        self.statics.add(f"static {token} {window}[{ring.window}];")
-        self.statics.add(f"#pragma HLS AGGREGATE variable={window} compact=bit")
-        at = f"{window}[int({self.values.scalar(node.args[0]).text})]"
-        self.out.add(f"{token} {name};")
-        with self.out.block(f"if ({self.values.scalar(node.args[1]).text})"):
-            self.out.add(f"{name} = {stream}.read();")
-            self.out.add(f"{at} = {name};")
-        with self.out.block("else"):
-            self.out.add(f"{name} = {at};")
-        self.token_base(node, name)
-
-    def token(self, name: str, t: Type, parts: tuple[ir.Node, ...]) -> None:
-        """Declare and fill a token or element variable."""
-        self.out.add(f"{self.types.token(t)} {name};")
-        for (path, leaf_type, _), node in zip(leaves(t), parts, strict=True):
-            target = ".".join([name, *(field_name(p) for p in path)]) if isinstance(t, Struct) else f"{name}.v"
-            shape, e = shape_of(leaf_type), elem_of(leaf_type)
-            with self.out.lanes(shape) as index:
-                place = f"{target}[{flat(index, shape).spaced()}]" if shape else target
-                self.out.add(f"{place} = {plain_init(self.values.element(node, index), e)};")
+        self.values.base[node] = Base(f"{self.values.base[source].text}.{path}", elem_of(node.type), array=False)
 
     def write(self, node: ir.Node, op: ir.Write) -> None:
         parts = ir.write_parts(node)
         if parts.when is None:
-            self.send(op.channel, parts)
+            self.send(op.channel, parts.values)
             return
         with self.out.block(f"if ({self.values.scalar(parts.when).text})"):
-            self.send(op.channel, parts)
+            self.send(op.channel, parts.values)
 
-    def send(self, channel: ir.Channel, parts: ir.WriteParts) -> None:
-        stream, t = self.ports[channel], channel.type
+    def send(self, channel: ir.Channel, values: tuple[ir.Node, ...]) -> None:
+        streams, words, t = self.ports[channel], self.carriers.words(channel), channel.type
+        if words:
+            for stream, text in zip(streams, self.packed(channel.name, t, words, values), strict=True):
+                self.out.add(f"{stream}.write({text});")
+            return
+        (stream,) = streams
         if isinstance(t, Int):
-            value = self.values.scalar(parts.values[0])
+            value = self.values.scalar(values[0])
             self.out.add(f"{stream}.write({cast(value, t).text if value.literal or not value.declared else value.text});")
             return
-        whole = self.values.base.get(parts.values[0]) if isinstance(t, Array) else None
-        if whole is not None and whole.type == elem_of(t) and isinstance(parts.values[0].op, ir.Read):
-            self.out.add(f"{stream}.write({whole.text[:-2]});")
-            return
         name = self.local.claim(f"{channel.name}_token")
-        self.token(name, t, parts.values)
+        self.out.add(f"{self.carriers.names.token(t)} {name};")
+        for (path, leaf_type, _), node in zip(leaves(t), values, strict=True):
+            target = ".".join([name, *(field_name(p) for p in path)])
+            self.out.add(f"{target} = {plain_init(self.values.scalar(node), elem_of(leaf_type))};")
         self.out.add(f"{stream}.write({name});")
+
+    # --- numbers into words -----------------------------------------------------------------------------------------
+
+    def packed(self, name: str, t: Type, words: tuple[Word, ...], values: tuple[ir.Node, ...]) -> list[str]:
+        """Return the texts of the words of a token, and print what they need. A token that came in such words is passed on."""
+        if len(values) == 1 and values[0] in self.words and [w for w, _ in self.words[values[0]]] == list(words):
+            return [text for _, text in self.words[values[0]]]
+        nodes = {path: node for (path, _, _), node in zip(leaves(t), values, strict=True)}
+        return [self.packed_word(f"{name}_word", word, nodes) for word in words]
+
+    def packed_word(self, name: str, word: Word, nodes: dict[Path, ir.Node]) -> str:
+        arrays = {run.path: self.whole_array(nodes[run.path], run) for run in word.runs}
+        if len(word.runs) == 1:
+            (run,) = word.runs
+            text = arrays[run.path]
+            if text:
+                return f"packed<{word.bits}, {run.elem.bits}, {run.first}, {run.count}>({text})"
+            value = self.values.scalar(nodes[run.path]) if not shape_of(nodes[run.path].type) else None
+            if value is not None and not run.elem.signed:
+                return cast(value, Int(word.bits, False)).text
+        unique = self.local.claim(name)
+        self.out.add(f"{word.type} {unique} = 0;")
+        for run in word.runs:
+            node, text = nodes[run.path], arrays[run.path]
+            shape = shape_of(node.type)
+            if not shape:
+                value = cast(self.values.scalar(node), run.elem)
+                self.out.add(f"place<{run.elem.bits}>({unique}, {run.low}, {value.text});")
+            elif text:
+                self.out.add(f"put<{run.elem.bits}, {run.first}, {run.count}>({unique}, {run.low}, {text});")
+            else:
+                with self.out.lanes(shape) as index:
+                    value = cast(self.values.element(node, index), run.elem)
+                    bit = flat(index, shape) * run.elem.bits + run.low
+                    self.out.add(f"place<{run.elem.bits}>({unique}, {bit.spaced()}, {value.text});")
+        return unique
+
+    def whole_array(self, node: ir.Node, run: Run) -> str:
+        """Return the name of an array variable with the numbers of a leaf. Where only a part of it is wanted, it is made."""
+        shape = shape_of(node.type)
+        base = self.values.base.get(node)
+        if base is not None and base.array and base.type == run.elem and shape:
+            return base.text
+        if not shape or (run.first == 0 and run.count == size_of(shape)):
+            return ""
+        text = self.local.claim("numbers")
+        self.out.add(f"{int_name(run.elem)} {text}[{size_of(shape)}];{shape_note(node.type)}")
+        self.out.add(partition(text))
+        with self.out.lanes(shape) as index:
+            value = plain_init(self.values.element(node, index), run.elem)
+            self.out.add(f"{text}[{flat(index, shape).spaced()}] = {value};")
+        self.values.base[node] = Base(text, run.elem, array=True)
+        return text
+
+    # --- banks ------------------------------------------------------------------------------------------------------
+
+    def load(self, node: ir.Node, op: ir.Load) -> None:
+        buffer, address, t = op.buffer, node.args[0], op.buffer.type
+        if buffer.ring:
+            self.replay(node, buffer)
+            return
+        memory, lanes = self.carriers.memories[buffer], shape_of(address.type)
+        taken = self.process.of(ir.Load)
+        first = sum(size_of(shape_of(n.args[0].type)) for n in taken[: taken.index(node)] if n.op == op)
+        name = self.token_name(node, f"{buffer.name}_entry")
+        count = len(memory.words)
+        if not lanes:
+            banks = self.ports[buffer][first * count : (first + 1) * count]
+            words = self.loaded(name, banks, memory.words, self.values.scalar(address))
+            self.words[node] = words
+            self.token_parts(node, name, words)
+            return
+        parts = self.declare(name, t, self.out, copies=lanes[0])
+        for lane in range(lanes[0]):
+            banks = self.ports[buffer][(first + lane) * count : (first + lane + 1) * count]
+            words = self.loaded(name, banks, memory.words, self.values.element(address, (Affine(lane),)))
+            self.fill_parts(parts, t, words, lane)
+        self.note(node, parts)
+
+    def loaded(self, name: str, banks: list[str], words: tuple[Word, ...], address: Expr) -> list[tuple[Word, str]]:
+        """Read the words at an address into variables."""
+        out = []
+        for n, (bank, word) in enumerate(zip(banks, words, strict=True)):
+            text = self.local.claim(f"{name}_word" if len(words) == 1 else f"{name}_word_{n}")
+            self.out.add(f"const {word.type} {text} = {bank}[int({address.text})];")
+            out.append((word, text))
+        return out
+
+    def replay(self, node: ir.Node, ring: ir.Buffer) -> None:
+        """Take the next element of a stream into the window, or read the window."""
+        name, words = self.token_name(node, f"{ring.name}_entry"), self.carriers.memories[ring].words
+        fresh = self.values.scalar(node.args[1]).text
+        held: list[tuple[Word, str]] = []
+        for n, (stream, word) in enumerate(zip(self.ports[ring], words, strict=True)):
+            tail = "" if len(words) == 1 else f"_{n}"
+            window = self.local.claim(f"{ring.name}_window{tail}")
+            if ring.window == 1:
+                self.statics.add(f"static {word.type} {window};")
+                self.out.add(f"if ({fresh}) {window} = {stream}.read();")
+                held.append((word, window))
+                continue
+            made = implementation(ring.style, word.bits, ring.window)
+            self.statics.add(f"static {word.type} {window}[{ring.window}];")
+            self.statics.add(f"#pragma HLS BIND_STORAGE variable={window} type=ram_s2p impl={made}")
+            text = self.local.claim(f"{name}_word{tail}")
+            at = f"{window}[int({self.values.scalar(node.args[0]).text})]"
+            self.out.add(f"{word.type} {text};")
+            with self.out.block(f"if ({fresh})", "} else {"):
+                self.out.add(f"{text} = {stream}.read();")
+                self.out.add(f"{at} = {text};")
+            self.out.depth += 1
+            self.out.add(f"{text} = {at};")
+            self.out.depth -= 1
+            self.out.add("}")
+            held.append((word, text))
+        if ring.window > 1:
+            self.words[node] = held
+        self.token_parts(node, name, held)
 
     def store(self, node: ir.Node, op: ir.Store) -> None:
         parts = ir.store_parts(node)
@@ -151,21 +301,33 @@ class Memories(Variables):
             self.put(op.buffer, parts)
 
     def put(self, buffer: ir.Buffer, parts: ir.StoreParts) -> None:
-        bank, t = self.ports[buffer], buffer.type
+        banks, t, memory = self.ports[buffer], buffer.type, self.carriers.memories[buffer]
+        texts = self.packed(buffer.name, t, memory.words, parts.values)
         if buffer.ring:
-            name = self.local.claim(f"{buffer.name}_token")
-            self.token(name, t, parts.values)
-            self.out.add(f"{bank}.write({name});")
+            for stream, text in zip(banks, texts, strict=True):
+                self.out.add(f"{stream}.write({text});")
             return
-        at = f"{bank}[int({self.values.scalar(parts.address).text})]"
-        if isinstance(t, Struct):
-            name = self.local.claim(f"{buffer.name}_entry")
-            self.token(name, t, parts.values)
-            self.out.add(f"{at} = {name};")
-            return
-        shape, axes = shape_of(t), bank_axes(t)
-        with self.out.lanes(shape) as index:
-            parts_of = (index[0], flat(index[1:], shape[1:])) if len(axes) == 2 else index
-            tail = "".join(f"[{i.spaced()}]" for i in parts_of)
-            guard = f"if ({self.values.element(parts.mask, index[:1]).text}) " if parts.mask is not None else ""
-            self.out.add(f"{guard}{at}{tail} = {plain_init(self.values.element(parts.values[0], index), elem_of(t))};")
+        at = self.values.scalar(parts.address).text
+        lanes = shape_of(t)[0] if parts.mask is not None else 1
+        for n, text in enumerate(texts):
+            guard = ""
+            if parts.mask is not None:
+                lane = Affine(n * lanes // len(texts))
+                guard = f"if ({self.values.element(parts.mask, (lane,)).text}) "
+            named = text
+            if memory.copies > 1 and not text.isidentifier():
+                named = self.local.claim(f"{buffer.name}_word")
+                self.out.add(f"const {memory.words[n].type} {named} = {text};")
+            for bank in banks[n :: len(texts)]:
+                self.out.add(f"{guard}{bank}[int({at})] = {named};")
+
+
+def number_in(word: Word, run: Run, text: str) -> str:
+    """Return the expression of the only number of a run."""
+    e = run.elem
+    if e.bits == word.bits and not e.signed:
+        return text
+    if run.low == 0:
+        return f"wrap_{'i' if e.signed else 'u'}<{e.bits}>({text})"
+    part = f"slice<{e.bits}>({text}, {run.low})"
+    return f"wrap_i<{e.bits}>({part})" if e.signed else part

@@ -15,16 +15,17 @@ from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.cpp_body import BodyPrinter
 from edgewright.hw.kernel.cpp_expr import BOOL, Expr, binary, compare, literal, variable
 from edgewright.hw.kernel.cpp_lanes import Lines
-from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name
+from edgewright.hw.kernel.cpp_types import Names, int_name
+from edgewright.hw.kernel.cpp_words import Carriers
 from edgewright.hw.kernel.types import Int, of_range, u
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A parameter of a process function: a stream or a stream of blocks."""
+    """The parameters of a process function for a channel or buffer: streams or streams of blocks."""
 
     what: ir.Channel | ir.Buffer
-    parameter: str
+    parameters: tuple[str, ...]
 
 
 def positive(bound: int | ir.Node) -> bool:
@@ -65,36 +66,38 @@ DEFINITION = re.compile(r"\s*const (?:U?Int<\d+>|bool) (\w+) = (?!.*\.read\(\))"
 
 
 class Nest:
-    def __init__(self, process: ir.Process, types: TypeNames, outer: Names, name: str, roms: dict[ir.Rom, str]) -> None:
-        self.process, self.types, self.name = process, types, name
+    def __init__(self, process: ir.Process, carriers: Carriers, outer: Names, name: str) -> None:
+        self.process, self.carriers, self.name = process, carriers, name
         self.local = Names(outer.taken)
         self.out = Lines(1)
         reads = process.of(ir.Read)
         effects = [*reads, *(e for e in process.effects if e not in reads)]
         self.order = ir.topological(effects)
         bounds = [loop.bound for loop in process.loops if isinstance(loop.bound, ir.Node)]
-        self.body = BodyPrinter(process, ir.topological([*bounds, *effects]), types, self.local, self.out)
+        self.body = BodyPrinter(process, ir.topological([*bounds, *effects]), carriers, self.local, self.out)
         for loop in process.loops:
             if isinstance(loop.bound, ir.Node):
                 self.body.values.uses[loop.bound] += 1
-        for rom, text in roms.items():
-            self.body.ports[rom] = text
+        for rom in dict.fromkeys(n.op.rom for n in self.order if isinstance(n.op, ir.Lookup)):
+            self.body.rom(rom)
         self.parameters: list[Port] = []
         channels = [e.op.channel for e in process.effects if isinstance(e.op, (ir.Read, ir.Write))]
         for what in ([process.command] if process.command else []) + channels + [lock.buffer for lock in process.locks]:
-            text = self.local.claim(what.name)
-            self.parameters.append(Port(what, text))
-            self.body.ports[what] = text
+            texts = [self.local.claim(name) for name in carriers.suffixed(what)]
+            self.parameters.append(Port(what, tuple(texts)))
+            self.body.ports[what] = texts
         self.counters = [self.local.claim(loop.name) for loop in process.loops]
         self.locks = [lock for lock in process.locks if not lock.buffer.ring]
         self.levels = sorted({lock.level for lock in self.locks})
         self.cut = 1 + max(self.levels, default=-1)  # first loop of the pipelined part
         self.sure: set[int] = set()  # loops inside a scope that is entered only if their bounds are not 0
         self.frp = not self.locks
+        self.pipelines: list[str] = []  # labels of the pipelined loops, or the name of a pipelined function
 
     # --- pieces -----------------------------------------------------------------------------------------------------
 
-    def pragma(self) -> str:
+    def pragma(self, label: str) -> str:
+        self.pipelines.append(label)
         # Vitis has no free-running pipeline around stream_of_blocks (message HLS 200-1966); it then picks a style itself.
         return f"#pragma HLS PIPELINE II=1{' style=frp' if self.frp else ''}"
 
@@ -143,27 +146,34 @@ class Nest:
         head = Lines()
         if process.doc:
             head.add(f"// {process.doc.splitlines()[0]}")
-        head.add(f"void {self.name}({', '.join(self.parameter(p) for p in self.parameters)}) {{")
+        head.add(f"void {self.name}({', '.join(text for p in self.parameters for text in self.declared(p))}) {{")
         if self.single():
-            head.add(self.pragma())
+            head.add(self.pragma(self.name))
         return pruned([*head.text, *self.body.statics.text, *out.text, "}"])
 
-    def parameter(self, port: Port) -> str:
-        if isinstance(port.what, ir.Channel) or port.what.ring:
-            return f"hls::stream<{self.types.token(port.what.type)}>& {port.parameter}"
-        return f"hls::stream_of_blocks<{self.types.bank(port.what.type, port.what.depth)}, {port.what.banks}>& {port.parameter}"
+    def declared(self, port: Port) -> list[str]:
+        """Return the declarations of parameters."""
+        return [f"{t}& {name}" for t, name in zip(self.carriers.streams(port.what), port.parameters, strict=True)]
 
     def command(self, channel: ir.Channel) -> None:
-        nodes = [n for n in self.body.values.uses if isinstance(n.op, ir.Command)]
-        name = self.local.claim(self.body.token_name(nodes[0], "command") if nodes else "command")
-        token = self.types.token(channel.type)
-        if nodes:
-            self.out.add(f"const {token} {name} = {self.body.ports[channel]}.read();")
+        body, streams, words = self.body, self.body.ports[channel], self.carriers.words(channel)
+        nodes = [n for n in body.values.uses if isinstance(n.op, ir.Command)]
+        if not nodes:
+            for stream in streams:
+                self.out.add(f"{stream}.read();")
+            return
+        wanted = body.token_name(nodes[0], "command")
+        if words:
+            received = body.received(wanted, streams, words)
+            for node in nodes:
+                body.token_parts(node, wanted, received)
         else:
-            self.out.add(f"{self.body.ports[channel]}.read();")
+            name = self.local.claim(wanted)
+            self.out.add(f"const {self.carriers.names.token(channel.type)} {name} = {streams[0]}.read();")
+            for node in nodes:
+                body.token_base(node, name)
         for node in nodes:
-            self.body.token_base(node, name)
-            self.body.emit([n for n in self.body.values.uses if isinstance(n.op, ir.Part) and n.args[0] is node])
+            body.emit([n for n in body.values.uses if isinstance(n.op, ir.Part) and n.args[0] is node])
 
     def scope(self, level: int) -> None:
         """Print what is inside the loops before `level`: the locks held there, then the loops from `level` on."""
@@ -180,12 +190,14 @@ class Nest:
 
     def locked(self, locks: list[ir.Lock], level: int) -> None:
         for lock in locks:
-            bank = self.local.claim(f"{lock.buffer.name}_bank")
             kind = "write_lock" if lock.role == "store" else "read_lock"
-            block = self.types.bank(lock.buffer.type, lock.buffer.depth)
-            parameter = next(p.parameter for p in self.parameters if p.what is lock.buffer)
-            self.out.add(f"hls::{kind}<{block}> {bank}({parameter});")
-            self.body.ports[lock.buffer] = bank
+            memory = self.carriers.memories[lock.buffer]
+            words = [word for _ in range(memory.copies) for word in memory.words]
+            parameters = next(p.parameters for p in self.parameters if p.what is lock.buffer)
+            banks = [self.local.claim(f"{name}_bank") for name in self.carriers.suffixed(lock.buffer)]
+            for word, bank, parameter in zip(words, banks, parameters, strict=True):
+                self.out.add(f"hls::{kind}<{self.carriers.block(lock.buffer, word)}> {bank}({parameter});")
+            self.body.ports[lock.buffer] = banks
         self.loops(level)
 
     def loops(self, level: int) -> None:
@@ -216,7 +228,7 @@ class Nest:
         with self.out.block(f"for ({int_name(counter.type)} {name} = 0; {at_end.text}; ++{name})"):
             innermost = level == len(self.process.loops) - 1
             if pipelined and innermost:
-                self.out.add(self.pragma())
+                self.out.add(self.pragma(f"{self.name}_{loop.name}"))
             self.flags(level, self.is_last(counter, end), counter)
             if innermost and pipelined:
                 self.body.emit(self.order)
@@ -246,7 +258,7 @@ class Nest:
         out.add(f"bool {more} = {'true' if sure else f'{outer_end.operand} != 0'};")
         out.add(f"{self.name}_{loops[level].name}:")
         with out.block(f"while ({more})"):
-            out.add(self.pragma())
+            out.add(self.pragma(f"{self.name}_{loops[level].name}"))
             ends = {level: outer_end}
             for g in levels:
                 if g > level:

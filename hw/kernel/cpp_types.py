@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgewright.hw.kernel.symbols import Symbols
-from edgewright.hw.kernel.types import Array, Int, Struct, Type, elem_of, shape_of, size_of
+from edgewright.hw.kernel.types import Array, Int, Struct, Type, elem_of
 
 RESERVED = """
     alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t class compl const
@@ -16,8 +16,8 @@ RESERVED = """
     while xor xor_eq main stdin stdout stderr errno NULL EOF assert size_t
 """
 SUPPORTED = """
-    ew hls ap_int ap_uint Int UInt Vec wrap_i wrap_u fit_i fit_u shl_i shl_u shr slice place bit_length min_of max_of abs_of
-    clamp unpack_i unpack_u pack dot axi_read axi_write check plain sim hls_thread_local n0 n1 n2 n3 n4 n5 n6 n7
+    ew hls ap_int ap_uint Int UInt wrap_i wrap_u fit_i fit_u shl_i shl_u shr slice place bit_length min_of max_of abs_of
+    clamp take_i take_u put packed unpack_i unpack_u pack dot check plain sim hls_thread_local n0 n1 n2 n3 n4 n5 n6 n7
 """
 KEYWORDS = frozenset(RESERVED.split())
 SUPPORT = frozenset(SUPPORTED.split())
@@ -45,7 +45,7 @@ def field_name(name: str) -> str:
 
 @dataclass(slots=True)
 class TypeNames:
-    """Names of the structs of one block."""
+    """Names of the structs of one block, whose fields are numbers and such structs."""
 
     structs: dict[Struct, str]
 
@@ -64,11 +64,10 @@ class TypeNames:
         return cls(structs)
 
     def token(self, t: Type) -> str:
-        """Return the type of one token or element."""
+        """Return the type of a token that is carried as it is: a number or a struct of numbers."""
         if isinstance(t, Struct):
             return self.structs[t]
-        if isinstance(t, Array):
-            return f"Vec<{int_name(t.elem)}, {size_of(t.shape)}>"
+        assert isinstance(t, Int)
         return int_name(t)
 
     def declarations(self) -> list[str]:
@@ -76,26 +75,9 @@ class TypeNames:
         for t, name in self.structs.items():
             out.append(f"struct {name} {{")
             for key, part in t.fields:
-                if isinstance(part, Struct):
-                    out.append(f"  {self.structs[part]} {field_name(key)};")
-                elif isinstance(part, Array):
-                    out.append(f"  {int_name(part.elem)} {field_name(key)}[{size_of(part.shape)}];{shape_note(part)}")
-                else:
-                    out.append(f"  {int_name(part)} {field_name(key)};")
+                out.append(f"  {self.token(part)} {field_name(key)};")
             out += ["};", ""]
         return out
-
-    def bank(self, t: Type, depth: int) -> str:
-        """Return the type of one bank of a buffer: an array of elements, array elements as [first axis][the rest]."""
-        if isinstance(t, Array):
-            return int_name(t.elem) + "".join(f"[{n}]" for n in (depth, *bank_axes(t)))
-        return f"{self.token(t)}[{depth}]"
-
-
-def bank_axes(t: Type) -> tuple[int, ...]:
-    """Return the axes of an array-valued buffer element that follow the address."""
-    shape = () if isinstance(t, Struct) else shape_of(t)
-    return shape if len(shape) < 2 else (shape[0], size_of(shape[1:]))
 
 
 def shape_note(t: Type) -> str:
@@ -138,7 +120,6 @@ __all__ = [
     "CType",
     "Names",
     "TypeNames",
-    "bank_axes",
     "combined",
     "elem_of",
     "field_name",

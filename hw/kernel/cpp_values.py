@@ -41,16 +41,14 @@ DEEPEST = 3
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Where a value is: text of the scalar or of the whole flat array; `pattern` gives an element where text does not."""
+    """Where a value is: text of the scalar or of the whole flat array, whose size may be left out."""
 
     text: str
     type: Int
     array: bool
-    pattern: str = ""
+    size: int = 0
 
     def at(self, position: Affine) -> Expr:
-        if self.pattern:
-            return variable(self.pattern.format(position.spaced()), self.type)
         return variable(f"{self.text}[{position.spaced()}]" if self.array else self.text, self.type)
 
 

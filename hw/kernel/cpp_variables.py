@@ -6,8 +6,9 @@ from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import flat
 from edgewright.hw.kernel.cpp_expr import Expr, cast, literal
 from edgewright.hw.kernel.cpp_lanes import Index, Lines
-from edgewright.hw.kernel.cpp_types import Names, TypeNames, int_name, shape_note
+from edgewright.hw.kernel.cpp_types import Names, int_name, shape_note
 from edgewright.hw.kernel.cpp_values import Base, Values, constant
+from edgewright.hw.kernel.cpp_words import Carriers
 from edgewright.hw.kernel.types import Array, Int, elem_of, shape_of, size_of
 
 
@@ -48,14 +49,14 @@ WORDS: dict[type[ir.Op], str] = {
 
 
 class Variables:
-    """What the statements of one process share: values, names, the text so far. `ports` holds the text of streams, locked banks
-    and tables; `statics` the variables that persist across iterations."""
+    """What the statements of one process share: values, names, the text so far. `ports` holds the texts of the streams, locked
+    banks or table that something consists of; `statics` the variables that persist across iterations."""
 
-    def __init__(self, process: ir.Process, nodes: list[ir.Node], types: TypeNames, names: Names, out: Lines) -> None:
-        self.process, self.types, self.local, self.out = process, types, names, out
+    def __init__(self, process: ir.Process, nodes: list[ir.Node], carriers: Carriers, names: Names, out: Lines) -> None:
+        self.process, self.carriers, self.local, self.out = process, carriers, names, out
         self.values = Values(nodes, process.names)
         self.statics = Lines(1)
-        self.ports: dict[ir.Channel | ir.Buffer | ir.Rom, str] = {}
+        self.ports: dict[ir.Channel | ir.Buffer | ir.Rom, list[str]] = {}
 
     def named(self, node: ir.Node, fallback: str = "") -> str:
         """Return the Python name of a value, else a word for its op."""
@@ -110,6 +111,15 @@ class Variables:
         with self.out.lanes(shape) as index:
             value = self.computed(node, index)
             self.out.add(f"{base.at(flat(index, shape)).text} = {plain_init(value, base.type)};")
+
+    def rom(self, rom: ir.Rom) -> None:
+        """Declare a table where it is looked up, since a pragma binds what its own function defines: with a port for each of
+        the lookups of an iteration."""
+        name, flat = self.local.claim(rom.name), tuple(v for row in rom.values for v in row)
+        element = f"static const {int_name(elem_of(rom.type))} {name}[{len(flat)}]"
+        self.statics.add(f"{element} = {initialiser(flat)};{shape_note(rom.type)}")
+        self.statics.add(f"#pragma HLS BIND_STORAGE variable={name} type=rom_np impl=lutram")
+        self.ports[rom] = [name]
 
     def table(self, node: ir.Node) -> None:
         values, e = constant(node), elem_of(node.type)

@@ -109,9 +109,9 @@ def test_compile_from_a_stage(model: Path, tmp_path: Path, seen: Seen) -> None:
     edge("compile", model, "--target", "zcu104", "--calibration", "random", "-o", out)
     seen.clear()
     edge("compile", model, "--target", "zcu104", "--calibration", "random", "--from", "plan", "-o", out)
-    once(seen, "load", "plan", "predict_cycles")
+    once(seen, "load", "plan", "predict_cycles", "interpret")
     edge("compile", model, "--target", "zcu104", "--calibration", "random", "--from", "emit", "-o", out)
-    once(seen, "load", "restore")
+    once(seen, "load", "restore", "interpret")
 
 
 @pytest.mark.sim

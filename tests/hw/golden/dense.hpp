@@ -2,18 +2,13 @@
 #ifndef DENSE_HPP
 #define DENSE_HPP
 
-#include <hls_stream.h>
-
 #include "ew_int.h"
+
+#include <hls_task.h>  // before hls_stream.h, which it makes safe for threads
 
 using namespace ew;
 
-struct Job {
-  UInt<4> depth;
-  UInt<4> shift;
-};
-
-void dense(hls::stream<Job>& jobs, hls::stream<Vec<Int<8>, 8>>& x, hls::stream<Vec<Int<8>, 8>>& w,
-    hls::stream<Vec<Int<8>, 4>>& y);
+void dense_hls(hls::stream<UInt<8>>& s_axis_jobs, hls::stream<UInt<64>>& s_axis_x, hls::stream<UInt<64>>& s_axis_w,
+    hls::stream<UInt<32>>& m_axis_y);
 
 #endif

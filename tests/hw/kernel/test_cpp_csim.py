@@ -131,6 +131,59 @@ def test_buffers(ap_int: bool) -> None:
     check(buffers(), {"sizes": sizes, "values": values}, ap_int)
 
 
+Wide = Struct("Wide", rows=i(27)[20, 10], tag=u(3), parts=u(70)[5])
+
+
+def wide() -> Block:
+    """Tokens and elements of more than 4,096 bits, structs with arrays, ports of both, and several readers at once."""
+    b = Block("wide")
+    go, come = b.fork(b.input("jobs", u(1)), 2)
+    x, y, z = b.input("x", Wide), b.output("y", Wide), b.output("z", i(27)[2, 20, 10])
+    passed = b.channel("passed", Wide, depth=2)
+    rows = b.buffer("rows", i(27)[20, 10], depth=4, banks=2)
+    held = b.buffer("held", Wide, depth=4, banks=2)
+    queue = b.ring("queue", Wide, depth=8, window=4)
+
+    @b.process(command=go, loops=[("k", 4)])
+    def split(p: ProcessTrace, c: Value, k: Value) -> None:
+        p.lock(rows, per=None)
+        p.lock(held, per=None)
+        token = p.read(x)
+        p.write(passed, token)
+        odd = select(first(k), const([1] * 20, u(1)[20]), const([n % 2 for n in range(20)], u(1)[20]))
+        p.store(rows, wrap(k, u(2)), token.rows, mask=odd)
+        p.store(held, wrap(k, u(2)), token)
+
+    @b.process()
+    def again(p: ProcessTrace, k: Value) -> None:
+        token = p.read(passed)
+        p.append(queue, struct(rows=wrap(token.rows + 1, i(27)), tag=token.tag, parts=token.parts))
+
+    @b.process(command=come, loops=[("k", 4)])
+    def join(p: ProcessTrace, c: Value, k: Value) -> None:
+        p.lock(rows, per=None)
+        p.lock(held, per=None)
+        both = p.load(rows, wrap(const([0, 0], u(2)[2]), u(2)))
+        entry, other = p.load(held, wrap(k, u(2))), p.load(held, wrap(3 - k, u(2)))
+        last_one = p.replay(queue, wrap(k, u(2)), fresh=1, free=1, last=last(k))
+        p.write(z, wrap(both + other.rows, i(27)))
+        tags = wrap(entry.tag + other.tag, u(3))
+        p.write(y, struct(rows=wrap(last_one.rows - entry.rows, i(27)), tag=tags, parts=last_one.parts))
+
+    return b
+
+
+@BUILDS
+def test_words_of_wide_tokens(ap_int: bool) -> None:
+    rng = np.random.default_rng(9)
+    tokens = {
+        "rows": rng.integers(-(2**26), 2**26, (8, 20, 10)),
+        "tag": rng.integers(0, 8, 8),
+        "parts": np.array([[int(n) << 9 for n in row] for row in rng.integers(0, 2**61, (8, 5))], dtype=object),
+    }
+    check(wide(), {"jobs": [0, 1], "x": tokens}, ap_int)
+
+
 def movers() -> Block:
     """Copies words from one place to another, and adds one to each."""
     b = Block("movers")

@@ -1,0 +1,72 @@
+"""Make the vectors of the HLS test bench: inputs drawn at random, and what the integer model makes of them.
+
+`vectors/program.txt` describes the memory line by line, as hw/hls/ew_bench.h reads it: the size, the program, files (relative
+to its folder) that are loaded, and where the rows of the outputs are, which follow each other in `outputs.bin`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from edgewright.hw.memory import WORD_BYTES, round_up
+from edgewright.hw.plan import Plan, pack_rows
+from edgewright.hw.views import StoredView
+from edgewright.passes.ir.graph import Graph, Node
+from edgewright.passes.ir.interp import visit
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import Quantise
+
+IMAGE_FROM_VECTORS = "../../memory/image.bin"
+LARGEST = 127
+SEED = 1
+
+
+def hls_vectors(plan: Plan) -> dict[str, bytes]:
+    """Return program.txt and the files that it names, but for the memory image. Equal plans give equal bytes."""
+    values = values_of(plan)
+    lines = [f"memory {round_up(plan.memory_bytes, WORD_BYTES)}", f"start {plan.program_address} {len(plan.steps)}"]
+    lines.append(f"load {plan.config.on_chip_bytes} {IMAGE_FROM_VECTORS}")
+    files: dict[str, bytes] = {}
+    stored = [node for node in plan.graph.nodes() if isinstance(node.op, Quantise) and node in plan.addresses]
+    for number, node in enumerate(stored):
+        files[f"input_{number}.bin"] = pack_rows(values[node], plan.layouts[node])
+        lines.append(f"load {plan.addresses[node]} input_{number}.bin")
+    expected = b""
+    for node, view in zip(plan.graph.outputs, plan.outputs, strict=True):
+        for row, content in enumerate(rows_of(plan, view, values[node])):
+            lines.append(f"expect {plan.address(view) + row * plan.storage.pitch(view)} {len(content)}")
+            expected += content
+    return {"program.txt": ("\n".join(lines) + "\n").encode(), "outputs.bin": expected} | files
+
+
+def values_of(plan: Plan) -> Mapping[Node, Array]:
+    """Return the inputs as stored and the outputs, of inputs that take all their integers from -127 to 127."""
+    wanted = {*plan.graph.outputs, *(node for node in plan.graph.nodes() if isinstance(node.op, Quantise))}
+    found: dict[Node, Array] = {}
+
+    def see(node: Node, value: Array) -> None:
+        if node in wanted:
+            found[node] = value
+
+    visit(plan.graph, random_inputs(plan.graph), see)
+    return found
+
+
+def random_inputs(graph: Graph) -> dict[str, Array]:
+    """Return a value for each input, drawn with the same seed for every graph."""
+    rng = np.random.default_rng(SEED)
+    drawn: dict[str, Array] = {}
+    for node in graph.inputs:
+        (scale, zero) = next(
+            ((n.op.scale, n.op.zero_point) for n in graph.nodes() if isinstance(n.op, Quantise) and n.inputs[0] is node),
+            (1 / LARGEST, 0),
+        )
+        integers = rng.integers(-LARGEST, LARGEST + 1, node.shape)
+        drawn[node.name] = ((integers - zero) * scale).astype(np.float32)
+    return drawn
+
+
+def rows_of(plan: Plan, view: StoredView, value: Array) -> list[bytes]:
+    """Return the rows of an output as memory holds them, without padding."""
+    kind = {1: "<i1", 2: "<i2", 4: "<i4"}[plan.layouts[view.root].element_bytes]
+    return [row.tobytes() for row in np.asarray(value).reshape(view.rows, view.columns).astype(kind)]
