@@ -20,7 +20,7 @@ from edgewright.hw.kernel.cpp_words import (
     fifo_implementation,
     implementation,
     ports_of,
-    ring_depth,
+    ring_fifo,
 )
 from edgewright.hw.kernel.nest import expand
 from edgewright.hw.kernel.trace import Block
@@ -156,7 +156,8 @@ class Printer:
             words = [word for _ in range(memory.copies) for word in memory.words]
             for word, kind, name in zip(words, self.carriers.streams(b), where[b], strict=True):
                 if b.ring:
-                    out += self.fifo(word.type, word.bits, ring_depth(b), name, b.style)
+                    depth, style = ring_fifo(b)
+                    out += self.fifo(word.type, word.bits, depth, name, style)
                     continue
                 made = implementation(b.style, word.bits, b.depth)
                 out.append(f"  hls_thread_local {kind} {name};")

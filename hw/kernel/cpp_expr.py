@@ -89,7 +89,7 @@ def compare(kind: str, a: Expr, b: Expr) -> Expr:
 
 
 def negation(e: Expr) -> Expr:
-    return Expr(f"!{e.operand}", BOOL, storage(BOOL))
+    return Expr(f"!{e.operand}", BOOL, storage(BOOL), atom=False)
 
 
 def select(c: Expr, a: Expr, b: Expr, t: Int) -> Expr:

@@ -190,15 +190,20 @@ def declared(program: ir.Program) -> list[Type]:
     return [c.type for c in program.channels if c not in (*inputs, *outputs) and isinstance(c.type, Struct) and plain(c.type)]
 
 
-def ring_depth(ring: ir.Buffer) -> int:
-    """Return the depth of the FIFO in front of a ring's window, which has a memory of its own here.
+def ring_fifo(ring: ir.Buffer) -> tuple[int, str]:
+    """Return depth and style of the FIFO in front of a ring's window, which has a memory of its own here.
 
-    Together they hold what the ring does; an UltraRAM FIFO is whole memories of 4,096 words, as long as that holds a window."""
+    Together they hold what the ring does. Where that is no more than one UltraRAM deep, which cannot be divided, the window has
+    it and the FIFO is short: the writer is then less far ahead than in the RTL."""
     if ring.window == 1:
-        return max(2, ring.depth)
+        return max(2, ring.depth), ring.style
     depth = max(2, ring.window, ring.depth - ring.window)
+    if ring.style != "ultra":
+        return depth, ring.style
+    if ring.depth <= URAM_DEPTH:
+        return LUTRAM_DEPTH, "distributed"
     whole = depth // URAM_DEPTH * URAM_DEPTH
-    return whole if ring.style == "ultra" and whole >= ring.window else depth
+    return (whole if whole >= ring.window else depth), ring.style
 
 
 def implementation(style: str, bits: int, depth: int) -> str:
@@ -227,6 +232,6 @@ __all__ = [
     "fifo_implementation",
     "implementation",
     "ports_of",
-    "ring_depth",
+    "ring_fifo",
     "words_of",
 ]
