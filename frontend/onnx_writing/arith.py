@@ -79,11 +79,27 @@ def bit_length(emit: Emitter, x: str, bits: int) -> str:
     return emit.sum(emit.cast(reached, _TP.INT64), -1)
 
 
-def inverse_square_root(emit: Emitter, v: str) -> tuple[str, str]:
-    """Write arith.inverse_square_root of v (..., 1): (y, e)."""
+def spread(emit: Emitter, squares: str, total: str | None, width: int) -> str:
+    """Write what arith.layer_normalise takes the root of, without epsilon; total: the sum of a row, None for 0."""
+    n, t = emit.ints(width), arith.dropped_bits(width)
+    if not t:
+        whole = emit("Mul", n, squares)
+        return whole if total is None else emit("Sub", whole, emit("Mul", total, total))
+    power, rest, moved = emit.ints(1 << 2 * t), squares, None
+    if total is not None:
+        remainder = emit("Mod", total, n, fmod=0)
+        quotient = emit("Div", emit("Sub", total, remainder), n)
+        rest, moved = emit("Sub", squares, emit("Mul", quotient, total)), emit("Mul", remainder, total)
+    low = emit("Mul", n, emit("Mod", rest, power, fmod=0))
+    low = low if moved is None else emit("Sub", low, moved)
+    return emit("Add", emit("Mul", n, shift_right(emit, rest, power)), shift_right(emit, low, power))
+
+
+def inverse_square_root(emit: Emitter, v: str, bits: int) -> tuple[str, str]:
+    """Write arith.inverse_square_root of v (..., 1) below 2^bits: (y, e)."""
     two = emit.ints(2)
-    e = emit("Div", emit("Sub", bit_length(emit, v, 53), emit.ints(1)), two)
-    exponents = 2 * np.arange(27, dtype=np.int64)
+    e = emit("Div", emit("Sub", bit_length(emit, v, bits), emit.ints(1)), two)
+    exponents = 2 * np.arange((bits + 1) // 2, dtype=np.int64)
     up = emit("Gather", emit.ints(np.int64(1) << np.maximum(16 - exponents, 0)), e)
     down = emit("Gather", emit.ints(np.int64(1) << np.maximum(exponents - 16, 0)), e)
     m16 = emit("Div", emit("Mul", v, up), down)  # non-negative: Div rounds down

@@ -100,9 +100,9 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
         if isinstance(op, NORMS) and node.shape[-1] > LAYER_NORM_WIDTH_MAX:
             yield Diagnostic(
                 "Q004",
-                f"{op.kind} over {node.shape[-1]} channels",
+                f"{op.kind} over {node.shape[-1]:,} values",
                 node.name,
-                f"its integer form is exact up to {LAYER_NORM_WIDTH_MAX} channels",
+                f"its integer form is exact up to {LAYER_NORM_WIDTH_MAX:,} values in a row",
                 "use a narrower model, or --precision fp32 on a CPU",
             )
         if isinstance(op, HashCodes):

@@ -166,6 +166,22 @@ def test_layer_normalization(width: int, epsilon: int) -> None:
         assert_same_bits([make(op, source, *parts) for op in kinds], {"x": x})
 
 
+@pytest.mark.parametrize("width", [1025, 4096, 1 << 15, (1 << 15) + 1, 200_704, 1 << 20])
+@pytest.mark.parametrize("epsilon", [1, 1 << 60])
+def test_normalisations_of_wide_rows(width: int, epsilon: int) -> None:
+    """Factors for each column, and one for all."""
+    rng = np.random.default_rng(width)
+    rows = [whole(rng, (width,), INT16), np.full(width, 32767), np.where(np.arange(width) % 2, 32767, -32767)]
+    rows += [np.full(width, -5) + (np.arange(width) == 7), rng.integers(-300, 300, width)]
+    x = np.stack(rows[: 5 if width < 1 << 20 else 3])[None]
+    source = graph_input("x", x.shape, INT16)
+    for count, shift, elem in ((width, 13, INT16), (1, 21, INT8)):
+        factors = rng.integers(-(1 << 16) + 1, 1 << 16, count)
+        parts = constant(factors.astype(np.int32)), constant(rng.integers(-(1 << 40), 1 << 40, count))
+        kinds = (kind(eps_term=epsilon, shift=shift, elem=elem) for kind in (LayerNormalization, RMSNormalization))
+        assert_same_bits([make(op, source, *parts) for op in kinds], {"x": x})
+
+
 @pytest.mark.parametrize(
     ("heads", "tokens", "keys", "dim"),
     [(1, 1, 1, 1), (3, 17, 17, 16), (2, 1, 50, 32), (4, 10, 7, 8), (1, 197, 197, 64)],
