@@ -69,6 +69,10 @@ FOREIGN: dict[str, Lack] = {
         "it multiplies two computed values, which the engine does inside attention only",
         "write it as softmax attention, multiply by constant weights, or compile for a CPU",
     ),
+    "Div": (
+        "it divides by a computed value, as linear attention does, and the engine divides inside softmax attention only",
+        "use softmax attention, divide by constants, or compile for a CPU",
+    ),
     "Softmax": ("softmax is computed inside attention only", ON_A_CPU),
     "MoE": (
         "its program is fixed, and the experts of a token are known only at run time",

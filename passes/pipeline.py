@@ -9,6 +9,7 @@ from edgewright.passes import orders
 from edgewright.passes.blas import one_thread
 from edgewright.passes.exact.add_before_concat import AddBeforeConcat
 from edgewright.passes.exact.drop_identities import DropIdentities, JoinMoves
+from edgewright.passes.exact.expand_batch_norm import ExpandBatchNorm
 from edgewright.passes.exact.fold_constants import FoldConstants
 from edgewright.passes.exact.fold_image_affine import FoldImageAffine
 from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
@@ -112,8 +113,9 @@ def quantise(
     """
     options = options or QuantiseOptions()
     orders.check("QuantiseGraph", graph)
-    # before anything is calibrated: the ranges inside of a function do not matter
-    graph, composed = run_passes(graph, (ComposeFunctions(),), dump)
+    # before anything is calibrated: the ranges inside of a function do not matter; norms that no product took in as what
+    # integers have, before functions take in a scale and an offset that all channels share
+    graph, composed = run_passes(graph, (ExpandBatchNorm(), ComposeFunctions()), dump)
     check_expressible(graph)
     with one_thread():
         return _quantised(graph, samples, options, dump, composed)

@@ -7,6 +7,8 @@ ONNX's Mod takes the divisor's sign.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from edgewright.frontend.onnx_writing.emit import Emitter
@@ -126,6 +128,22 @@ def _divided(emit: Emitter, x: str, total: str, bits: int, extra: int) -> str:
     n = bit_length(emit, total, bits)
     reciprocal = emit("Div", emit("Gather", emit.ints(POWERS), emit("Add", n, emit.ints(15))), total)
     return round_shift_by(emit, emit("Mul", x, reciprocal), n, extra)
+
+
+def quotient(emit: Emitter, a: str, b: str, shape: Sequence[int], fraction: int) -> str:
+    """Write arith.quotient; shape: that of b."""
+    zero, one, below = emit.ints(0), emit.ints(1), emit("Less", b, emit.ints(0))
+    positive = emit("Where", below, emit("Sub", zero, b), b)
+    magnitude = emit("Where", emit("Less", positive, one), one, positive)
+    n = emit.reshape(bit_length(emit, emit.reshape(magnitude, (*shape, 1)), 29), shape)
+    reciprocal = emit("Div", emit("Gather", emit.ints(POWERS), emit("Add", n, emit.ints(15))), magnitude)
+    product = emit("Mul", emit("Where", below, emit("Sub", zero, a), a), reciprocal)
+    shifts = np.arange(29) + 15 - fraction  # by n
+    left, right = (emit.ints(np.int64(1) << np.maximum(x, 0)) for x in (-shifts, shifts))
+    product = emit("Mul", product, emit("Gather", left, n))
+    half = emit("Gather", emit.ints((np.int64(1) << np.maximum(shifts, 0)) >> 1), n)
+    whole = shift_right(emit, emit("Add", product, half), emit("Gather", right, n))
+    return clip(emit, whole, 1 - arith.ACCUMULATOR_LIMIT, arith.ACCUMULATOR_LIMIT - 1)
 
 
 def exponentials(emit: Emitter, x: str, multiplier: int, shift: int) -> str:

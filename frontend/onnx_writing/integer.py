@@ -98,6 +98,12 @@ def write_extreme(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     return emit("Where", emit("Less" if isinstance(node.op, ops.Max) else "Greater", a, b), b, a)
 
 
+def write_div(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Write the quotient of two activations."""
+    op, (a, b) = op_of(node, ops.Div), operands
+    return arith.quotient(emit, a, emit("Add", b, emit.ints(op.offset)) if op.offset else b, node.inputs[1].shape, op.fraction)
+
+
 def write_requantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write Requantise, per channel or per tensor."""
     op = op_of(node, ops.Requantise)
@@ -177,6 +183,7 @@ INTEGER_WRITERS: dict[type[Op], Writer] = {
     ops.Attention: write_attention,
     ops.Clip: write_clip,
     ops.Conv: write_conv,
+    ops.Div: write_div,
     ops.HashAttention: write_integer_hash_attention,
     ops.HashCodes: write_integer_hash_codes,
     ops.LayerNormalization: write_layer_normalization,

@@ -21,6 +21,7 @@ LAYER_NORM_SHIFT_MAX = 40
 LAYER_NORM_FRACTION = 12  # fractional bits of a normalised value
 ATTENTION_FRACTION = 8  # fractional bits of the attention's accumulators
 ATTENTION_WEIGHT_MAX = 254  # 255 values: the multiplier array takes weight - 127 as int8
+QUOTIENT_FRACTION_MAX = 31  # fractional bits of a quotient
 SCORE_BIAS = Int(25)  # masks and position biases, in units of scores
 SCORE_BIAS_MAX = (1 << 24) - 1  # its limit, either way
 EXPONENT_STEPS = 256  # table entries per octave of 2^-x
@@ -120,6 +121,22 @@ def add_requantised(a: Array, b: Array, pair_a: tuple[int, int], pair_b: tuple[i
     elem = Int(16)
     left, right = requantise(a, *pair_a, 0, elem), requantise(b, *pair_b, 0, elem)
     return saturate(left - right if subtract else left + right, elem)
+
+
+def quotient(a: Array, b: Array, fraction: int) -> Array:
+    """a / b with `fraction` bits below the point, within 2^-15 relative and half a unit, saturated below ACCUMULATOR_LIMIT.
+
+    |a| < 2^31, |b| < 2^28, 0 <= fraction <= QUOTIENT_FRACTION_MAX. A 17-bit reciprocal r = floor(2^(n + 15) / |b|), n the bit
+    length of |b|: floor(a r 2^(fraction - n - 15) + 1/2), a with the sign of b. Division by 0 is division by 1: a value that
+    rounds to 0 counts as the least that does not.
+    """
+    a, b = np.broadcast_arrays(int64(a), int64(b))
+    magnitude = np.maximum(np.abs(b), 1)
+    n = bit_length(magnitude)
+    product = np.where(b < 0, -a, a) * ((np.int64(1) << (n + 15)) // magnitude)
+    shift = n + 15 - fraction
+    whole = round_shift(product << np.maximum(-shift, 0), np.maximum(shift, 0))
+    return np.asarray(np.clip(whole, -(ACCUMULATOR_LIMIT - 1), ACCUMULATOR_LIMIT - 1))
 
 
 def inverse_square_root(v: Array) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
 from edgewright.frontend.onnx_writing.writer import interface_names, tensor_names, write_integer
-from edgewright.passes.ir import INT8, INT16, Array, Graph, Int, Level, Node, make
+from edgewright.passes.ir import INT8, INT16, INT32, Array, Graph, Int, Level, Node, make
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ops import (
     AddRequantised,
@@ -20,6 +20,7 @@ from edgewright.passes.ops import (
     Constant,
     Conv,
     Dequantise,
+    Div,
     Gather,
     Input,
     LayerNormalization,
@@ -140,6 +141,22 @@ def test_table_and_add() -> None:
     inputs = {"a": whole(rng, (1, 6, 50), INT16), "b": whole(rng, (1, 6, 50), INT16)}
     for pairs in ((32768, 15, 32768, 15), (65535, 16, 40000, 17), (50000, 47, 32768, 1)):
         assert_same_bits([make(AddRequantised(*pairs, subtract), a, b) for subtract in (False, True)], inputs)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((2, 3, 40), (2, 3, 40)), ((2, 3, 40), (3, 1)), ((40,), (2, 1, 1)), ((), (7,)), ((7,), ())]
+)
+def test_quotients(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    """Accumulators and narrower values, of either sign and 0, and their extremes; every number of fractional bits."""
+    rng, most = np.random.default_rng(0), (1 << 26) - 1
+    above, below = (np.asarray(rng.integers(-most, most + 1, s) >> rng.integers(0, 26, s)) for s in (a, b))
+    if below.size > 4:
+        below.reshape(-1)[:5] = 0, 1, -1, most, -most
+    x, wide, narrow = graph_input("a", a, INT32), graph_input("b", b, INT32), graph_input("c", b, INT16)
+    inputs = {"a": above, "b": below, "c": np.asarray(whole(rng, b, INT16))}
+    for fraction in range(0, 32, 3):
+        for offset in (0, 3, -most):
+            assert_same_bits([make(Div(fraction, offset), x, divisor) for divisor in (wide, narrow)], inputs)
 
 
 @pytest.mark.parametrize("width", [1, 3, 48, 64, 192, 1024])
