@@ -158,6 +158,13 @@ def read_gemm(site: Site) -> Results:
 def read_softmax(site: Site) -> Results:
     """Read Softmax. Before opset 13 it spans all axes from `axis` on, which is read if only one of them is longer than 1."""
     x = site.input(0)
+    rank, axis = len(x.shape), softmax_axis(site)
+    return site.make(ops.Softmax(axis - rank if axis == rank - 1 else axis), x)
+
+
+def softmax_axis(site: Site) -> int:
+    """Return the axis of a Softmax or LogSoftmax."""
+    x = site.input(0)
     rank = len(x.shape)
     axis = site.axis(site.integer("axis", 1 if site.opset < 13 else -1), rank)
     if site.opset < 13:
@@ -165,7 +172,7 @@ def read_softmax(site: Site) -> Results:
         if len(long) > 1:
             raise Unsupported(f"before opset 13 it spans all of {x.shape[axis:]}", "export at opset 13 or later")
         axis = long[0] if long else axis
-    return site.make(ops.Softmax(axis - rank if axis == rank - 1 else axis), x)
+    return axis
 
 
 @reads("IsNaN")
