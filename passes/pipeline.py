@@ -24,6 +24,7 @@ from edgewright.passes.exact.share_equal import ShareEqual
 from edgewright.passes.exact.sink_reshapes import SinkReshapes
 from edgewright.passes.exact.slice_early import SliceEarly
 from edgewright.passes.exact.split_outliers import SplitOutliers
+from edgewright.passes.exact.take_joined_apart import TakeJoinedApart
 from edgewright.passes.ir import Array, Graph
 from edgewright.passes.quantisation.bound_masks import BoundMasks
 from edgewright.passes.quantisation.calibrate import Calibration, calibrate
@@ -46,6 +47,8 @@ _FIRST: tuple[Pass, ...] = (
     FoldScales(),
     # before slices move: the class token's row then comes out of the Concat as a constant of its own
     AddBeforeConcat(),
+    # before anything follows slices of a product: these then start where the parts were joined
+    TakeJoinedApart(),
     # before Linears merge: Q of the class token alone must not be merged with K and V of all tokens
     SliceEarly(),
     # again: the query of a class token that no block has changed yet is a constant
