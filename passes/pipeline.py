@@ -29,6 +29,7 @@ from edgewright.passes.ir import Array, Graph
 from edgewright.passes.quantisation.bound_masks import BoundMasks
 from edgewright.passes.quantisation.calibrate import Calibration, calibrate
 from edgewright.passes.quantisation.compose_functions import ComposeFunctions
+from edgewright.passes.quantisation.divide_at_once import DivideAtOnce
 from edgewright.passes.quantisation.quantise import QuantiseGraph, check_expressible
 from edgewright.passes.rewriting import RuleGroup
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
@@ -116,9 +117,9 @@ def quantise(
     """
     options = options or QuantiseOptions()
     orders.check("QuantiseGraph", graph)
-    # before anything is calibrated: the ranges inside of a function do not matter; norms that no product took in as what
-    # integers have, before functions take in a scale and an offset that all channels share
-    graph, composed = run_passes(graph, (ExpandBatchNorm(), ComposeFunctions()), dump)
+    # before anything is calibrated: the ranges inside of a function do not matter; norms that no product took in, spelt as what
+    # integers have, and inverses, as divisions, before functions take in what only they read
+    graph, composed = run_passes(graph, (ExpandBatchNorm(), DivideAtOnce(), ComposeFunctions()), dump)
     check_expressible(graph)
     with one_thread():
         return _quantised(graph, samples, options, dump, composed)
