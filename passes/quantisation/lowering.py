@@ -33,6 +33,7 @@ from edgewright.passes.quantisation.lowering_structure import (
     is_quotient,
     is_wide,
     root,
+    scaled_wide,
     split_in_parts,
     wide_values,
 )
@@ -197,7 +198,7 @@ class IntegerLowering:
         return [
             user
             for user in self.users[node]
-            if not (isinstance(user.op, (*SUMS, *NORMS, ops.Softmax)) or is_quotient(user))
+            if not (isinstance(user.op, (*SUMS, *NORMS, ops.Softmax)) or is_quotient(user) or scaled_wide(user) is node)
             and not (isinstance(user.op, ops.MoE) and user.inputs[0] is not node)
         ]
 
