@@ -41,18 +41,36 @@ static struct wide_root wide_root(const int16_t *x, int64_t n, int64_t eps_term,
   return f;
 }
 
+/* floor(x / 2^shift) of a whole number below 2^53. In float64 where an instruction rounds it down: (N x - S) y + half needs at
+ * most 53 bits, z multiplier + offset 48, and a power of two changes none of them, so every step is exact. */
+#if defined(__SSE4_1__) || defined(__aarch64__)
+typedef double wide_t;
+#define WIDE_UNIT(shift) (1.0 / (double)(INT64_C(1) << (shift)))
+#define WIDE_SHIFTED(x, unit) __builtin_floor((x) * (unit))
+#else
+typedef int64_t wide_t;
+#define WIDE_UNIT(shift) (shift)
+#define WIDE_SHIFTED(x, unit) ((x) >> (unit))
+#endif
+
 #define LAYER_NORM_WIDE(name, type, limit, centred)                                                                    \
+  static inline __attribute__((always_inline)) void name##_row(const int16_t *x, const int32_t *multiplier,            \
+                                                               const int64_t *offset, const int64_t step, int64_t n,   \
+                                                               int64_t eps_term, int32_t shift, type *out) {           \
+    const struct wide_root f = wide_root(x, n, eps_term, centred);                                                     \
+    const wide_t factor = n * f.y, add = (INT64_C(1) << (f.shift - 1)) - f.sum * f.y;                                  \
+    const wide_t rounding = (INT64_C(1) << shift) >> 1, first = WIDE_UNIT(f.shift), second = WIDE_UNIT(shift);         \
+    for (int64_t i = 0; i < n; ++i) {                                                                                  \
+      wide_t z = WIDE_SHIFTED(x[i] * factor + add, first);                                                             \
+      wide_t y = WIDE_SHIFTED(z * multiplier[i * step] + offset[i * step] + rounding, second);                         \
+      out[i] = (type)(int32_t)(y > limit ? limit : y < -limit ? -limit : y);                                           \
+    }                                                                                                                  \
+  }                                                                                                                    \
   void name(const int16_t *x, int64_t ldx, int32_t rows, const int32_t *multiplier, const int64_t *offset,             \
             int64_t step, int64_t n, int64_t eps_term, int32_t shift, type *out, int64_t ldout) {                      \
     for (; rows > 0; --rows, x += ldx, out += ldout) {                                                                 \
-      const struct wide_root f = wide_root(x, n, eps_term, centred);                                                   \
-      const int64_t half = INT64_C(1) << (f.shift - 1), rounding = (INT64_C(1) << shift) >> 1;                         \
-      const int64_t factor = n * f.y, add = half - f.sum * f.y;                                                        \
-      for (int64_t i = 0; i < n; ++i) {                                                                                \
-        int64_t z = (x[i] * factor + add) >> f.shift;                                                                  \
-        int64_t y = (z * multiplier[i * step] + offset[i * step] + rounding) >> shift;                                 \
-        out[i] = (type)(y > limit ? limit : y < -limit ? -limit : y);                                                  \
-      }                                                                                                                \
+      if (step) name##_row(x, multiplier, offset, 1, n, eps_term, shift, out);                                         \
+      else name##_row(x, multiplier, offset, 0, n, eps_term, shift, out);                                              \
     }                                                                                                                  \
   }
 LAYER_NORM_WIDE(ew_layer_norm_wide_s16, int8_t, 127, 1)
@@ -60,3 +78,5 @@ LAYER_NORM_WIDE(ew_layer_norm_wide_s16_s16, int16_t, 32767, 1)
 LAYER_NORM_WIDE(ew_rms_norm_wide_s16, int8_t, 127, 0)
 LAYER_NORM_WIDE(ew_rms_norm_wide_s16_s16, int16_t, 32767, 0)
 #undef LAYER_NORM_WIDE
+#undef WIDE_UNIT
+#undef WIDE_SHIFTED
