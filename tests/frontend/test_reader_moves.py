@@ -1,4 +1,4 @@
-"""Padding by an operand's own values, GatherND and LogSoftmax: onnxruntime's values, in plain operators."""
+"""Padding by own values, GatherND, LogSoftmax, Softplus with a linear end: onnxruntime's values, in plain operators."""
 
 from __future__ import annotations
 
@@ -70,3 +70,33 @@ def test_log_softmax(axis: int, reach: float) -> None:
     (wanted,) = session(network).run(None, {"x": x})
     found = interpret(read_model(network), {"x": x})["y"]
     np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-6 * reach)
+
+
+@pytest.mark.parametrize("bound", [20.0, 17.0])
+def test_softplus_with_its_linear_end(bound: float) -> None:
+    """As torch.onnx spells it."""
+    nodes = [
+        helper.make_node("Softplus", ["x"], ["curved"]),
+        helper.make_node("Greater", ["x", "bound"], ["beyond"]),
+        helper.make_node("Where", ["beyond", "x", "curved"], ["y"]),
+    ]
+    network = model(nodes, (1, 5, 200), bound=np.array(bound, np.float32))
+    x = np.linspace(-120, 120, 1000, dtype=np.float32).reshape(1, 5, 200)
+    (wanted,) = session(network).run(None, {"x": x})
+    np.testing.assert_allclose(interpret(read_model(network), {"x": x})["y"], wanted, rtol=2e-7, atol=2e-7)
+
+
+@pytest.mark.parametrize(
+    ("bound", "chosen", "reason"),
+    [(5.0, "curved", "Softplus(x) is not x from 5.0 on"), (20.0, "other", "only that of Where(x > c, x, Softplus(x))")],
+)
+def test_other_comparisons_of_computed_values_are_refused(bound: float, chosen: str, reason: str) -> None:
+    nodes = [
+        helper.make_node("Softplus", ["x"], ["curved"]),
+        helper.make_node("Neg", ["x"], ["other"]),
+        helper.make_node("Greater", ["x", "bound"], ["beyond"]),
+        helper.make_node("Where", ["beyond", "x", chosen], ["a"]),
+        helper.make_node("Add", ["a", "curved"], ["y"]),
+    ]
+    error = refusal(model(nodes, (1, 8), bound=np.array(bound, np.float32)))
+    assert codes(error) == ["N018"] and reason in str(error)
