@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgewright.passes.ir import Array, Node, Quant, make
-from edgewright.passes.ops import Add, Div, scalar_of
+from edgewright.passes.ops import Add, Div, Mul, scalar_of
 from edgewright.passes.ops.arith import ACCUMULATOR_LIMIT, QUOTIENT_FRACTION_MAX
+from edgewright.passes.ops.groups import ACCUMULATING
 from edgewright.passes.quantisation.lowering_products import scale_of
 from edgewright.passes.quantisation.lowering_structure import accumulated
 
@@ -43,9 +44,19 @@ def _units(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
     if product is not None and product not in lowering.hosted:
         acc, real = lowering.accumulators(product)
         if product is node or real.size == 1:
-            return _moved(node, product, acc), real
+            return _moved(node, product, _named(lowering, product, acc, real)), real
     wide = lowering.int16(node)
     return wide, np.array([scale_of(wide)])
+
+
+def _named(lowering: IntegerLowering, product: Node, acc: Node, real: Array) -> Node:
+    """Return accumulators as those of a product with a number, which left them as they were: reports compare what they stand
+    for. Not where something else reads them, which would compute them twice."""
+    source = product.inputs[0]
+    alone = isinstance(product.op, Mul) and all(len(lowering.users[n]) == 1 for n in (source, product))
+    if not alone or not isinstance(source.op, ACCUMULATING) or real.size > 1 or acc.quant is None:
+        return acc
+    return make(acc.op, *acc.inputs, origin=product.origin, quant=Quant(float(real[0])))
 
 
 def _moved(node: Node, product: Node, acc: Node) -> Node:
