@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from edgewright.passes import ops
 from edgewright.passes.ir import Graph, Node, Op
-from edgewright.passes.ops.arith import LAYER_NORM_NARROW
-from edgewright.passes.ops.groups import NORMS
 from edgewright.targets.gpu.attention import attention, refused
 from edgewright.targets.gpu.direct import direct_convolution, gather_step, reduce_step
 from edgewright.targets.gpu.elementwise import copied, elementwise
@@ -65,8 +63,6 @@ def lower_cuda(graph: Graph, arch: str) -> CudaProgram:
     def reason_of(node: Node) -> str | None:
         if (reason := REFUSED.get(type(node.op)) or unsupported(node, LOWERINGS, "CUDA")) is not None:
             return reason
-        if isinstance(node.op, NORMS) and not node.type.is_float and node.shape[-1] > LAYER_NORM_NARROW:
-            return f"integer rows of {node.shape[-1]:,} values have kernels for CPUs only; CUDA's take {LAYER_NORM_NARROW:,}"
         return refused(node, context.has_dp4a) if isinstance(node.op, ops.Attention) else None
 
     check_supported(graph, reason_of, "T032", "GPU", "run the model on the CPU of the board")
