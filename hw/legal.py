@@ -31,6 +31,7 @@ from edgewright.passes.ops import (
     Table,
     Transpose,
 )
+from edgewright.passes.ops.arith import LAYER_NORM_NARROW
 from edgewright.passes.ops.groups import WINDOWS, Group
 
 IMPLEMENTS: dict[type[Op], str] = {
@@ -68,6 +69,10 @@ FOREIGN: dict[str, Lack] = {
     "MatMul": (
         "it multiplies two computed values, which the engine does inside attention only",
         "write it as softmax attention, multiply by constant weights, or compile for a CPU",
+    ),
+    "Div": (
+        "it divides by a computed value, as linear attention does, and the engine divides inside softmax attention only",
+        "use softmax attention, divide by constants, or compile for a CPU",
     ),
     "Softmax": ("softmax is computed inside attention only", ON_A_CPU),
     "MoE": (
@@ -108,6 +113,9 @@ def lacking(node: Node) -> Lack | None:
     if isinstance(op, RMSNormalization):
         help_text = "the engine's normalisation subtracts the mean first; use LayerNorm"
         return "the mean of what it normalises may not be 0", help_text
+    if isinstance(op, LayerNormalization) and node.shape[-1] > LAYER_NORM_NARROW:
+        why = f"its rows hold {node.shape[-1]:,} values, and the engine's unit has registers for {LAYER_NORM_NARROW:,}"
+        return why, f"use a narrower model, or {ON_A_CPU}"
     if isinstance(op, LayerNormalization) and node.elem != INT8:
         return f"a sum reads it in {bits(node)} bits", "the engine normalises into int8, for products; put a Linear between"
     if isinstance(op, LayerNormalization) and node.inputs[0].elem != INT16:

@@ -9,6 +9,7 @@ from edgewright.passes import orders
 from edgewright.passes.blas import one_thread
 from edgewright.passes.exact.add_before_concat import AddBeforeConcat
 from edgewright.passes.exact.drop_identities import DropIdentities, JoinMoves
+from edgewright.passes.exact.expand_batch_norm import ExpandBatchNorm
 from edgewright.passes.exact.fold_constants import FoldConstants
 from edgewright.passes.exact.fold_image_affine import FoldImageAffine
 from edgewright.passes.exact.fold_norm_affine import FoldNormAffine
@@ -23,10 +24,12 @@ from edgewright.passes.exact.share_equal import ShareEqual
 from edgewright.passes.exact.sink_reshapes import SinkReshapes
 from edgewright.passes.exact.slice_early import SliceEarly
 from edgewright.passes.exact.split_outliers import SplitOutliers
+from edgewright.passes.exact.take_joined_apart import TakeJoinedApart
 from edgewright.passes.ir import Array, Graph
 from edgewright.passes.quantisation.bound_masks import BoundMasks
 from edgewright.passes.quantisation.calibrate import Calibration, calibrate
 from edgewright.passes.quantisation.compose_functions import ComposeFunctions
+from edgewright.passes.quantisation.divide_at_once import DivideAtOnce
 from edgewright.passes.quantisation.quantise import QuantiseGraph, check_expressible
 from edgewright.passes.rewriting import RuleGroup
 from edgewright.passes.transform import Dump, Pass, Statistics, run_passes
@@ -45,6 +48,8 @@ _FIRST: tuple[Pass, ...] = (
     FoldScales(),
     # before slices move: the class token's row then comes out of the Concat as a constant of its own
     AddBeforeConcat(),
+    # before anything follows slices of a product: these then start where the parts were joined
+    TakeJoinedApart(),
     # before Linears merge: Q of the class token alone must not be merged with K and V of all tokens
     SliceEarly(),
     # again: the query of a class token that no block has changed yet is a constant
@@ -112,8 +117,9 @@ def quantise(
     """
     options = options or QuantiseOptions()
     orders.check("QuantiseGraph", graph)
-    # before anything is calibrated: the ranges inside of a function do not matter
-    graph, composed = run_passes(graph, (ComposeFunctions(),), dump)
+    # before anything is calibrated: the ranges inside of a function do not matter; norms that no product took in, spelt as what
+    # integers have, and inverses, as divisions, before functions take in what only they read
+    graph, composed = run_passes(graph, (ExpandBatchNorm(), DivideAtOnce(), ComposeFunctions()), dump)
     check_expressible(graph)
     with one_thread():
         return _quantised(graph, samples, options, dump, composed)

@@ -25,12 +25,16 @@ BECOMES: dict[type[Op], str] = {
     ops.Clip: "part of Requantise, or becomes Table",
     ops.Add: "becomes AddRequantised",
     ops.Sub: "becomes AddRequantised",
-    ops.Div: "by constants: becomes Mul",
+    **dict.fromkeys((ops.Exp, ops.Reciprocal, ops.Sign, ops.Sqrt), "becomes Table"),
+    ops.Pow: "of one value: becomes Table",
+    ops.Div: "yes; by constants: becomes Mul",
+    ops.BatchNormalization: "becomes Mul and AddRequantised",
+    ops.ConvTranspose: "split by the reader",
     ops.Neg: "becomes Mul",
     ops.Cast: "on the host, for masks",
     ReduceMean: "becomes ReduceSum",
 }
-NOT_ON_THE_ENGINE = (ops.Sub, ops.Div, ops.Neg, ops.Cast)  # nor what they become
+NOT_ON_THE_ENGINE = (ops.Sub, ops.Div, ops.Neg, ops.Cast, ops.ConvTranspose)  # nor what they become
 YES, NO = "yes", "refused by name"
 
 

@@ -21,6 +21,7 @@ _UNARY: dict[str, Op] = {
     )
 }
 _BINARY: dict[str, Op] = {op.kind: op for op in (ops.Add(), ops.Div(), ops.Mul(), ops.Pow(), ops.Sub())}
+LINEAR_FROM = 17.0  # log(1 + e^x) is x there to half a unit in float32's last place
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
@@ -158,6 +159,13 @@ def read_gemm(site: Site) -> Results:
 def read_softmax(site: Site) -> Results:
     """Read Softmax. Before opset 13 it spans all axes from `axis` on, which is read if only one of them is longer than 1."""
     x = site.input(0)
+    rank, axis = len(x.shape), softmax_axis(site)
+    return site.make(ops.Softmax(axis - rank if axis == rank - 1 else axis), x)
+
+
+def softmax_axis(site: Site) -> int:
+    """Return the axis of a Softmax or LogSoftmax."""
+    x = site.input(0)
     rank = len(x.shape)
     axis = site.axis(site.integer("axis", 1 if site.opset < 13 else -1), rank)
     if site.opset < 13:
@@ -165,7 +173,7 @@ def read_softmax(site: Site) -> Results:
         if len(long) > 1:
             raise Unsupported(f"before opset 13 it spans all of {x.shape[axis:]}", "export at opset 13 or later")
         axis = long[0] if long else axis
-    return site.make(ops.Softmax(axis - rank if axis == rank - 1 else axis), x)
+    return axis
 
 
 @reads("IsNaN")
@@ -183,6 +191,26 @@ def _is_guard(node: ir.Node, test: ir.Node) -> bool:
     return chosen and node.inputs[1] is not None and node.inputs[1].const_value is not None
 
 
+@reads("Greater")
+def read_greater(site: Site) -> Results:
+    """Read Greater only in Where(x > c, x, Softplus(x)), as exporters write it against overflow: ours does not overflow, and
+    from LINEAR_FROM on it gives x itself in float32."""
+    (result,) = site.node.outputs
+    bound = scalar_of(site.input(1))
+    if result.is_graph_output() or not all(_is_linear_end(use.node, site.node) for use in result.uses()):
+        raise Unsupported("of comparisons of computed values, only that of Where(x > c, x, Softplus(x)) is read")
+    if bound is None or bound < LINEAR_FROM:
+        raise Unsupported(f"Softplus(x) is not x from {'a computed bound' if bound is None else bound} on")
+    return site.input(0)
+
+
+def _is_linear_end(node: ir.Node, test: ir.Node) -> bool:
+    if node.op_type != "Where" or node.inputs[0] is not test.outputs[0] or node.inputs[1] is not test.inputs[0]:
+        return False
+    curved = node.inputs[2].producer() if node.inputs[2] is not None else None
+    return curved is not None and curved.op_type == "Softplus" and curved.inputs[0] is test.inputs[0]
+
+
 @reads("Where")
 def read_where(site: Site) -> Results:
     """Read Where. The guard of `read_is_nan` is replaced by what it guards, except in rows of a softmax that are masked."""
@@ -191,6 +219,8 @@ def read_where(site: Site) -> Results:
         guarded = site.input(2)
         masked = masked_rows(guarded)
         return guarded if not masked.any() else site.make(ops.Where(), site.value(masked), site.input(1), guarded)
+    if producer is not None and producer.op_type == "Greater" and _is_linear_end(site.node, producer):
+        return site.input(2)
     condition, a, b = (site.input(i) for i in range(3))
     if isinstance(condition.op, ops.Where):  # whose condition is a choice between two numbers
         inner, *choices = condition.inputs

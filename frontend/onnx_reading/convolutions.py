@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, reads
 from edgewright.passes.ir import Node
 from edgewright.passes.ops import Conv, ConvTranspose, value_of
@@ -89,3 +90,24 @@ def read_conv_transpose(site: Site) -> Results:
         raise Unsupported(f"its result of {size[0]} x {size[1]} is not a multiple of its strides {window.strides}")
     op = ConvTranspose((size[0], size[1]), window.strides, (pads[0], pads[1]), site.integer("group", 1))
     return lowered(site, site.make(op, image, kernel, *_bias(site)), window.flat)
+
+
+@reads("Col2Im")
+def read_col2im(site: Site) -> Results:
+    """Read Col2Im (torch's fold) as a ConvTranspose: each tap of a block is a channel whose kernel is 1 at that tap."""
+    x, image, block = site.input(0), site.integers(1, "image shape"), site.integers(2, "block shape")
+    if len(image) != 2 or len(block) != 2 or any(d != 1 for d in site.ints("dilations") or ()):
+        raise Unsupported("only images are read, and blocks without dilation")
+    strides, pads = site.ints("strides") or (1, 1), site.ints("pads") or (0, 0, 0, 0)
+    taps = block[0] * block[1]
+    ends = zip(image, pads[:2], pads[2:], block, strides, strict=True)
+    places = [(n + before + after - k) // stride + 1 for n, before, after, k, stride in ends]
+    if min((*image, *block, *strides)) < 1 or min(places) < 1 or min(pads) < 0:
+        raise Unsupported(f"blocks of {block[0]} x {block[1]} do not fit an image of {image[0]} x {image[1]}")
+    if x.type.rank != 3 or x.shape[1] % taps or x.shape[2] != places[0] * places[1]:
+        raise Unsupported(f"its operand {x.shape} is not {places[0]} x {places[1]} blocks of {block[0]} x {block[1]}")
+    kernel = np.tile(np.eye(taps, dtype=np.float32).reshape(taps, 1, *block), (x.shape[1] // taps, 1, 1, 1))
+    whole = [-(-n // stride) * stride for n, stride in zip(image, strides, strict=True)]
+    op = ConvTranspose((whole[0], whole[1]), (strides[0], strides[1]), (pads[0], pads[1]), x.shape[1] // taps)
+    y = site.make(op, site.reshape(x, (*x.shape[:2], *places)), site.value(kernel))
+    return site.slice(site.slice(y, 2, 0, image[0]), 3, 0, image[1])

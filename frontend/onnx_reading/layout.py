@@ -149,6 +149,24 @@ def read_gather(site: Site) -> Results:
     return site.make(Gather(axis), x, site.value(np.asarray(flat, np.int64).reshape(indices.shape)))
 
 
+@reads("GatherND")
+def read_gather_nd(site: Site) -> Results:
+    """Read GatherND with constant indices: rows of the operand with its leading axes joined."""
+    x, indices = site.input(0), site.constant(1, "indices")
+    depth = indices.shape[-1] if indices.ndim else 0
+    lead, rest = x.shape[:depth], x.shape[depth:]
+    if site.integer("batch_dims", 0) or not 1 <= depth <= len(x.shape):
+        raise Unsupported("it has batch dimensions, or indices of more axes than its operand")
+    whole = np.where(indices < 0, indices + np.array(lead), indices)
+    if not whole.size or (whole < 0).any() or (whole >= np.array(lead)).any():
+        raise Unsupported(f"its indices exceed {lead}")
+    if (count := whole.size // depth * math.prod(rest)) > _LARGEST_PAD:
+        raise Unsupported(f"it gathers {count:,} elements")
+    flat = np.ravel_multi_index(tuple(np.moveaxis(whole, -1, 0)), lead)
+    rows = site.reshape(x, (math.prod(lead), *rest))
+    return site.make(Gather(0), rows, site.value(np.asarray(flat, np.int64)))
+
+
 @reads("Expand")
 def read_expand(site: Site) -> Results:
     """Read Expand: axes of length 1 are repeated by a Gather, through which passes can follow the elements."""
@@ -190,11 +208,11 @@ def _repeated(site: Site, x: Node, counts: Sequence[int]) -> Node:
 
 @reads("Pad")
 def read_pad(site: Site) -> Results:
-    """Read constant padding as Concat with constants, negative padding as a Slice."""
+    """Read constant padding as Concat with constants, padding by own values as a Gather, negative padding as a Slice."""
     x, mode = site.input(0), site.text("mode", "constant")
     rank = len(x.shape)
-    if mode != "constant":
-        raise Unsupported(f"padding mode {mode!r} is not constant")
+    if mode not in ("constant", "reflect", "edge", "wrap"):
+        raise Unsupported(f"padding mode {mode!r} is unknown")
     pads = site.integers(1, "padding")
     fill = float(site.constant(2, "padding value").reshape(())) if site.has(2) else 0.0
     axes = [site.axis(a, rank) for a in site.integers(3, "axes")] if site.has(3) else list(range(rank))
@@ -203,8 +221,28 @@ def read_pad(site: Site) -> Results:
         if max(before, after) * (x.type.size // x.shape[axis]) > _LARGEST_PAD:
             raise Unsupported(f"it pads {x.shape} by {max(before, after)}")
         x = site.slice(x, axis, max(0, -before), x.shape[axis] - max(0, -after))
+        if mode != "constant":
+            x = _continued(site, x, axis, max(0, before), max(0, after), mode)
+            continue
         shapes = ((*x.shape[:axis], max(0, count), *x.shape[axis + 1 :]) for count in (before, after))
         left, right = (site.value(np.full(shape, fill, np.float32)) if shape[axis] else None for shape in shapes)
         parts = [part for part in (left, x, right) if part is not None]
         x = parts[0] if len(parts) == 1 else site.make(Concat(axis), *parts)
     return x
+
+
+def _continued(site: Site, x: Node, axis: int, before: int, after: int, mode: str) -> Node:
+    """Return x with its own values around it along one axis: mirrored without the edge, the edge, or those of the other end."""
+    size = x.shape[axis]
+    if not before and not after:
+        return x
+    if size == 0 or (mode != "edge" and max(before, after) > size - (mode == "reflect")):
+        raise Unsupported(f"it pads an axis of {size} by {max(before, after)} of its values")
+    indices = np.arange(-before, size + after)
+    if mode == "edge":
+        indices = indices.clip(0, size - 1)
+    elif mode == "wrap":
+        indices = indices % size
+    else:
+        indices = size - 1 - np.abs(size - 1 - np.abs(indices))
+    return site.make(Gather(axis), x, site.value(indices.astype(np.int64)))

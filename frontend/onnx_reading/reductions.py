@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from edgewright.frontend.onnx_reading.arith import softmax_axis
 from edgewright.frontend.onnx_reading.site import Results, Site, Unsupported, reads, require_floats
 from edgewright.passes.ir import Node
 from edgewright.passes.ops import Add, Clip, Div, Elementwise, Exp, Max, Min, Mul, ReduceMean, Sqrt, Sub
@@ -55,6 +56,14 @@ def read_sums(site: Site) -> Results:
     if kind == "ReduceL2":
         return site.make(Sqrt(), total)
     return site.make(Elementwise("Log"), total) if kind == "ReduceLogSum" else total
+
+
+@reads("LogSoftmax")
+def read_log_softmax(site: Site) -> Results:
+    """Read LogSoftmax as distances from the largest value minus the logarithm of the sum of their exponentials."""
+    x, axes = site.input(0), (softmax_axis(site),)
+    shifted = site.make(Sub(), x, _extreme(site, x, axes, True, Max()))
+    return site.make(Sub(), shifted, site.make(Elementwise("Log"), _sum(site, site.make(Exp(), shifted), axes, True)))
 
 
 @reads("LpNormalization")

@@ -7,6 +7,8 @@ ONNX's Mod takes the divisor's sign.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from edgewright.frontend.onnx_writing.emit import Emitter
@@ -79,11 +81,27 @@ def bit_length(emit: Emitter, x: str, bits: int) -> str:
     return emit.sum(emit.cast(reached, _TP.INT64), -1)
 
 
-def inverse_square_root(emit: Emitter, v: str) -> tuple[str, str]:
-    """Write arith.inverse_square_root of v (..., 1): (y, e)."""
+def spread(emit: Emitter, squares: str, total: str | None, width: int) -> str:
+    """Write what arith.layer_normalise takes the root of, without epsilon; total: the sum of a row, None for 0."""
+    n, t = emit.ints(width), arith.dropped_bits(width)
+    if not t:
+        whole = emit("Mul", n, squares)
+        return whole if total is None else emit("Sub", whole, emit("Mul", total, total))
+    power, rest, moved = emit.ints(1 << 2 * t), squares, None
+    if total is not None:
+        remainder = emit("Mod", total, n, fmod=0)
+        quotient = emit("Div", emit("Sub", total, remainder), n)
+        rest, moved = emit("Sub", squares, emit("Mul", quotient, total)), emit("Mul", remainder, total)
+    low = emit("Mul", n, emit("Mod", rest, power, fmod=0))
+    low = low if moved is None else emit("Sub", low, moved)
+    return emit("Add", emit("Mul", n, shift_right(emit, rest, power)), shift_right(emit, low, power))
+
+
+def inverse_square_root(emit: Emitter, v: str, bits: int) -> tuple[str, str]:
+    """Write arith.inverse_square_root of v (..., 1) below 2^bits: (y, e)."""
     two = emit.ints(2)
-    e = emit("Div", emit("Sub", bit_length(emit, v, 53), emit.ints(1)), two)
-    exponents = 2 * np.arange(27, dtype=np.int64)
+    e = emit("Div", emit("Sub", bit_length(emit, v, bits), emit.ints(1)), two)
+    exponents = 2 * np.arange((bits + 1) // 2, dtype=np.int64)
     up = emit("Gather", emit.ints(np.int64(1) << np.maximum(16 - exponents, 0)), e)
     down = emit("Gather", emit.ints(np.int64(1) << np.maximum(exponents - 16, 0)), e)
     m16 = emit("Div", emit("Mul", v, up), down)  # non-negative: Div rounds down
@@ -110,6 +128,22 @@ def _divided(emit: Emitter, x: str, total: str, bits: int, extra: int) -> str:
     n = bit_length(emit, total, bits)
     reciprocal = emit("Div", emit("Gather", emit.ints(POWERS), emit("Add", n, emit.ints(15))), total)
     return round_shift_by(emit, emit("Mul", x, reciprocal), n, extra)
+
+
+def quotient(emit: Emitter, a: str, b: str, shape: Sequence[int], fraction: int) -> str:
+    """Write arith.quotient; shape: that of b."""
+    zero, one, below = emit.ints(0), emit.ints(1), emit("Less", b, emit.ints(0))
+    positive = emit("Where", below, emit("Sub", zero, b), b)
+    magnitude = emit("Where", emit("Less", positive, one), one, positive)
+    n = emit.reshape(bit_length(emit, emit.reshape(magnitude, (*shape, 1)), 29), shape)
+    reciprocal = emit("Div", emit("Gather", emit.ints(POWERS), emit("Add", n, emit.ints(15))), magnitude)
+    product = emit("Mul", emit("Where", below, emit("Sub", zero, a), a), reciprocal)
+    shifts = np.arange(29) + 15 - fraction  # by n
+    left, right = (emit.ints(np.int64(1) << np.maximum(x, 0)) for x in (-shifts, shifts))
+    product = emit("Mul", product, emit("Gather", left, n))
+    half = emit("Gather", emit.ints((np.int64(1) << np.maximum(shifts, 0)) >> 1), n)
+    whole = shift_right(emit, emit("Add", product, half), emit("Gather", right, n))
+    return clip(emit, whole, 1 - arith.ACCUMULATOR_LIMIT, arith.ACCUMULATOR_LIMIT - 1)
 
 
 def exponentials(emit: Emitter, x: str, multiplier: int, shift: int) -> str:

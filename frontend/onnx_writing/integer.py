@@ -14,7 +14,7 @@ from edgewright.frontend.onnx_writing.float import FLOAT_WRITERS, Writer, write_
 from edgewright.frontend.onnx_writing.hashing import write_integer_hash_attention, write_integer_hash_codes
 from edgewright.passes import ops
 from edgewright.passes.ir import Int, Node, Op
-from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX
+from edgewright.passes.ops.arith import ATTENTION_WEIGHT_MAX, LAYER_NORM_NARROW, dropped_bits
 
 _TP = onnx.TensorProto
 
@@ -98,6 +98,12 @@ def write_extreme(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     return emit("Where", emit("Less" if isinstance(node.op, ops.Max) else "Greater", a, b), b, a)
 
 
+def write_div(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
+    """Write the quotient of two activations."""
+    op, (a, b) = op_of(node, ops.Div), operands
+    return arith.quotient(emit, a, emit("Add", b, emit.ints(op.offset)) if op.offset else b, node.inputs[1].shape, op.fraction)
+
+
 def write_requantise(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write Requantise, per channel or per tensor."""
     op = op_of(node, ops.Requantise)
@@ -114,28 +120,23 @@ def write_add_requantised(emit: Emitter, node: Node, operands: Sequence[str]) ->
 
 def write_layer_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith.layer_normalization."""
-    op, x, n = op_of(node, ops.LayerNormalization), operands[0], node.shape[-1]
-    s, width = emit.sum(x, -1), emit.ints(n)
-    squares = emit.sum(emit("Mul", x, x), -1)
-    v = emit("Sub", emit("Mul", width, squares), emit("Mul", s, s))
-    y, e = arith.inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
-    centred = emit("Sub", emit("Mul", width, x), s)
-    return _scaled(emit, node, emit("Mul", centred, y), e)
+    return _normalised(emit, node, operands[0], emit.sum(operands[0], -1))
 
 
 def write_rms_normalization(emit: Emitter, node: Node, operands: Sequence[str]) -> str:
     """Write arith.rms_normalization."""
-    op, x, width = op_of(node, ops.RMSNormalization), operands[0], emit.ints(node.shape[-1])
-    v = emit("Mul", width, emit.sum(emit("Mul", x, x), -1))
-    y, e = arith.inverse_square_root(emit, emit("Add", v, emit.ints(op.eps_term)))
-    return _scaled(emit, node, emit("Mul", emit("Mul", width, x), y), e)
+    return _normalised(emit, node, operands[0], None)
 
 
-def _scaled(emit: Emitter, node: Node, product: str, e: str) -> str:
-    """Write the end of both normalisations: 12 fractional bits, multiplier, offset, shift."""
-    op = node.op
+def _normalised(emit: Emitter, node: Node, x: str, total: str | None) -> str:
+    """Write both normalisations; total: the sum of a row, None for 0."""
+    op, width = node.op, node.shape[-1]
     assert isinstance(op, ops.LayerNormalization | ops.RMSNormalization)
-    z = arith.round_shift_by(emit, product, e, 4)
+    v = emit("Add", arith.spread(emit, emit.sum(emit("Mul", x, x), -1), total, width), emit.ints(op.eps_term))
+    y, e = arith.inverse_square_root(emit, v, 53 if width <= LAYER_NORM_NARROW else 62)
+    scaled_x = emit("Mul", emit.ints(width), x)
+    distance = scaled_x if total is None else emit("Sub", scaled_x, total)
+    z = arith.round_shift_by(emit, emit("Mul", distance, y), e, dropped_bits(width) + 4)
     scaled = emit("Add", emit("Mul", z, emit.ints(arith.constant_of(node, 1))), emit.ints(arith.constant_of(node, 2)))
     return arith.saturate(emit, arith.round_shift(emit, scaled, op.shift), op.elem)
 
@@ -182,6 +183,7 @@ INTEGER_WRITERS: dict[type[Op], Writer] = {
     ops.Attention: write_attention,
     ops.Clip: write_clip,
     ops.Conv: write_conv,
+    ops.Div: write_div,
     ops.HashAttention: write_integer_hash_attention,
     ops.HashCodes: write_integer_hash_codes,
     ops.LayerNormalization: write_layer_normalization,

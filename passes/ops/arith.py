@@ -14,11 +14,14 @@ from edgewright.passes.ir import INT8, Array, Int, Shape
 MULTIPLIER_BITS = 16  # multipliers lie in [2^15, 2^16)
 SHIFT_MAX = 47
 ACCUMULATOR_LIMIT = 1 << 26  # |accumulator| stays below: one 27x18 multiplier then requantises
-LAYER_NORM_WIDTH_MAX = 1024
+LAYER_NORM_WIDTH_MAX = 1 << 20  # images as one row: a GroupNorm with one group
+LAYER_NORM_NARROW = 1024  # the root's operand then fits 52 bits: what vectorised kernels, GPUs and the engine take
+LAYER_NORM_EXACT = 1 << 15  # wider rows drop bits of the root's operand, so that it fits 62
 LAYER_NORM_SHIFT_MAX = 40
 LAYER_NORM_FRACTION = 12  # fractional bits of a normalised value
 ATTENTION_FRACTION = 8  # fractional bits of the attention's accumulators
 ATTENTION_WEIGHT_MAX = 254  # 255 values: the multiplier array takes weight - 127 as int8
+QUOTIENT_FRACTION_MAX = 31  # fractional bits of a quotient
 SCORE_BIAS = Int(25)  # masks and position biases, in units of scores
 SCORE_BIAS_MAX = (1 << 24) - 1  # its limit, either way
 EXPONENT_STEPS = 256  # table entries per octave of 2^-x
@@ -83,9 +86,10 @@ def multipliers_shifts(real: Array) -> tuple[Array, Array]:
 
 
 def bit_length(x: Array) -> Array:
-    """Bits needed for 0 <= x < 2^53: 0 for 0, 1 for 1, 2 for 2 and 3."""
-    _, exponent = np.frexp(np.asarray(x, np.float64))
-    return int64(exponent)
+    """Bits needed for 0 <= x < 2^63: 0 for 0, 1 for 1, 2 for 2 and 3."""
+    high = int64(x) >> 31  # a float64 holds either half exactly
+    _, exponent = np.frexp(np.where(high > 0, high, x).astype(np.float64))
+    return np.asarray(np.where(high > 0, int64(exponent) + 31, exponent))
 
 
 def exact_matmul(a: Array, b: Array) -> Array:
@@ -119,8 +123,24 @@ def add_requantised(a: Array, b: Array, pair_a: tuple[int, int], pair_b: tuple[i
     return saturate(left - right if subtract else left + right, elem)
 
 
+def quotient(a: Array, b: Array, fraction: int) -> Array:
+    """a / b with `fraction` bits below the point, within 2^-15 relative and half a unit, saturated below ACCUMULATOR_LIMIT.
+
+    |a| < 2^31, |b| < 2^28, 0 <= fraction <= QUOTIENT_FRACTION_MAX. A 17-bit reciprocal r = floor(2^(n + 15) / |b|), n the bit
+    length of |b|: floor(a r 2^(fraction - n - 15) + 1/2), a with the sign of b. Division by 0 is division by 1: a value that
+    rounds to 0 counts as the least that does not.
+    """
+    a, b = np.broadcast_arrays(int64(a), int64(b))
+    magnitude = np.maximum(np.abs(b), 1)
+    n = bit_length(magnitude)
+    product = np.where(b < 0, -a, a) * ((np.int64(1) << (n + 15)) // magnitude)
+    shift = n + 15 - fraction
+    whole = round_shift(product << np.maximum(-shift, 0), np.maximum(shift, 0))
+    return np.asarray(np.clip(whole, -(ACCUMULATOR_LIMIT - 1), ACCUMULATOR_LIMIT - 1))
+
+
 def inverse_square_root(v: Array) -> tuple[Array, Array]:
-    """Return (y, e) with 1/sqrt(v) = y * 2^-16 * 2^-e to within 3e-5 relative, for 1 <= v < 2^52; y <= 2^16 + 1.
+    """Return (y, e) with 1/sqrt(v) = y * 2^-16 * 2^-e to within 3e-5 relative, for 1 <= v < 2^62; y <= 2^16 + 1.
 
     v is shifted by an even amount into [1, 4), a 192-entry table starts and one Newton step finishes.
     """
@@ -133,7 +153,8 @@ def inverse_square_root(v: Array) -> tuple[Array, Array]:
 
 
 def layer_normalise(x: Array, eps_term: int) -> Array:
-    """Return (x - mean) / sqrt(var + eps) over the last axis with 12 fractional bits (19 bits signed), x int16.
+    """Return (x - mean) / sqrt(var + eps) over the last axis with 12 fractional bits, x int16; at most sqrt(N), so 19 bits
+    signed up to 1,024 values, 24 up to 2^20.
 
     The mean and the division by N cancel: (N x - S) / sqrt(N sum x^2 - S^2 + N^2 eps).
     """
@@ -141,11 +162,30 @@ def layer_normalise(x: Array, eps_term: int) -> Array:
     return _normalised(x, x.sum(axis=-1, keepdims=True), eps_term)
 
 
-def _normalised(x: Array, total: Array | int, eps_term: int) -> Array:
-    """(N x - total) / sqrt(N sum x^2 - total^2 + eps_term) with 12 fractional bits."""
+def _normalised(x: Array, total: Array, eps_term: int) -> Array:
+    """(N x - total) / sqrt(N sum x^2 - total^2 + 4^t eps_term) with 12 fractional bits, t of `dropped_bits`."""
     n = x.shape[-1]
-    y, e = inverse_square_root(n * (x * x).sum(axis=-1, keepdims=True) - total * total + eps_term)
-    return round_shift((n * x - total) * y, e + 4)
+    y, e = inverse_square_root(_spread(n, (x * x).sum(axis=-1, keepdims=True), total) + eps_term)
+    return round_shift((n * x - total) * y, e + dropped_bits(n) + 4)
+
+
+def dropped_bits(width: int) -> int:
+    """Return t: of the root's operand, rows wider than LAYER_NORM_EXACT drop the lowest 2 t bits. What remains of one that
+    is not 0 has at least 10 bits, so the result is off by 2^-10 relative at most, where values hardly differ."""
+    return max(0, (width - 1).bit_length() - (LAYER_NORM_EXACT - 1).bit_length())
+
+
+def _spread(n: int, squares: Array, total: Array) -> Array:
+    """floor((n squares - total^2) / 4^t), in 62 bits although the difference may need 70.
+
+    With total = q n + r it is n rest - r total, rest = squares - q total; 4^t is divided out of rest first.
+    """
+    t = dropped_bits(n)
+    if not t:
+        return np.asarray(n * squares - total * total)
+    quotient, remainder = np.divmod(total, n)
+    rest = squares - quotient * total
+    return np.asarray(n * (rest >> 2 * t) + ((n * (rest & ((1 << 2 * t) - 1)) - remainder * total) >> 2 * t))
 
 
 def layer_normalization(x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int, elem: Int = INT8) -> Array:
@@ -155,11 +195,11 @@ def layer_normalization(x: Array, multiplier: Array, offset: Array, eps_term: in
 
 
 def rms_normalise(x: Array, eps_term: int) -> Array:
-    """x / sqrt(mean(x^2) + eps) over the last axis with 12 fractional bits (18 bits signed), x int16.
+    """x / sqrt(mean(x^2) + eps) over the last axis with 12 fractional bits (18 bits signed up to 1,024 values), x int16.
 
     `layer_normalise` with a sum of 0: N x / sqrt(N sum x^2 + N^2 eps). Equal to it wherever the sum is 0.
     """
-    return _normalised(int64(x), 0, eps_term)
+    return _normalised(int64(x), np.zeros((), np.int64), eps_term)
 
 
 def rms_normalization(x: Array, multiplier: Array, offset: Array, eps_term: int, shift: int, elem: Int = INT8) -> Array:
@@ -169,9 +209,15 @@ def rms_normalization(x: Array, multiplier: Array, offset: Array, eps_term: int,
 
 
 def eps_term(epsilon: float, width: int, scale: float) -> int:
-    """LayerNorm's epsilon as an integer beside N sum x^2 - S^2, clipped to [1, 2^50]."""
-    real = float(width) * width * epsilon / (scale * scale)
-    return int(min(max(math.floor(min(real, 2.0**51) + 0.5), 1), 1 << 50))
+    """LayerNorm's epsilon as an integer beside (N sum x^2 - S^2) / 4^t, clipped to [1, `eps_term_max`]."""
+    most = eps_term_max(width)
+    real = math.ldexp(float(width) * width * epsilon / (scale * scale), -2 * dropped_bits(width))
+    return int(min(max(math.floor(min(real, 2.0 * most) + 0.5), 1), most))
+
+
+def eps_term_max(width: int) -> int:
+    """Return the largest: beside it the root's operand keeps within its bits."""
+    return 1 << (50 if width <= LAYER_NORM_NARROW else 60)
 
 
 def exponentials(x: Array, multiplier: int, shift: int, axis: int = -1) -> Array:

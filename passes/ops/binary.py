@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from edgewright.passes.ir import Array, Op, TensorType, expect
+from edgewright.passes.ir import INT32, Array, Op, TensorType, expect
 from edgewright.passes.ir.facts import AS_TABLE, BOTH_LEVELS, FLOAT_ONLY, ONE_OPERATION, of_a_choice, of_two_numbers
-from edgewright.passes.ops.arith import int64
+from edgewright.passes.ops.arith import ACCUMULATOR_LIMIT, QUOTIENT_FRACTION_MAX, int64, quotient
 from edgewright.passes.ops.numeric import accumulated, broadcast, expect_count, float32
 
 
@@ -61,10 +62,30 @@ class Mul(Binary):
 
 @dataclass(frozen=True, slots=True)
 class Div(Binary):
-    """a / b."""
+    """a / b. Integers, both with zero point 0, into int32: `arith.quotient` of a and b + offset, with `fraction` bits."""
 
-    facts = of_two_numbers(affine=True, accumulates=True, on_host=True, levels=FLOAT_ONLY, instructions=ONE_OPERATION)
+    facts = of_two_numbers(affine=True, accumulates=True, on_host=True, levels=BOTH_LEVELS, instructions=(0.75, 10.0))
     function = np.divide
+
+    fraction: int = 0
+    offset: int = 0
+
+    def infer(self, *types: TensorType) -> TensorType:
+        expect_count(types, 2)
+        if any(t.is_float for t in types):
+            return broadcast(*types)
+        expect(0 <= self.fraction <= QUOTIENT_FRACTION_MAX, f"{self.fraction} fractional bits")
+        expect(abs(self.offset) < ACCUMULATOR_LIMIT, f"offset {self.offset}")
+        return TensorType(np.broadcast_shapes(*(t.shape for t in types)), INT32)
+
+    def eval(self, *arrays: Array) -> Array:
+        a, b = arrays
+        if a.dtype.kind == "f":
+            return float32(np.divide(a, b))
+        return quotient(a, int64(b) + self.offset, self.fraction)
+
+    def accumulator_bound(self, types: Sequence[TensorType], values: Sequence[Array | None]) -> int:
+        return ACCUMULATOR_LIMIT - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.passes.ir import F32, INT8, Allowed, Array, Int, Op, TensorType, expect, fixed
 from edgewright.passes.ir.facts import FLOAT_ONLY, of_a_norm, of_rows
-from edgewright.passes.ops.arith import LAYER_NORM_SHIFT_MAX, LAYER_NORM_WIDTH_MAX, layer_normalization, rms_normalization
+from edgewright.passes.ops.arith import (
+    LAYER_NORM_NARROW,
+    LAYER_NORM_SHIFT_MAX,
+    LAYER_NORM_WIDTH_MAX,
+    eps_term_max,
+    layer_normalization,
+    rms_normalization,
+)
 from edgewright.passes.ops.numeric import expect_count, expect_float, float32
 
 
@@ -17,7 +24,8 @@ class Norm(Op):
     """Float: x and factors (N,), attribute epsilon.
 
     Integers: (x int16, multiplier (N,) signed below 2^16, offset (N,) of 48 bits) -> elem (int8 or int16), attributes
-    eps_term and shift as in `arith`; offset contains zero_point, kept for reports.
+    eps_term and shift as in `arith`; offset contains zero_point, kept for reports. Rows wider than LAYER_NORM_NARROW may
+    have one multiplier and one offset (1,) each.
     """
 
     epsilon: float = 1e-5
@@ -29,16 +37,19 @@ class Norm(Op):
     def result_type(self, *types: TensorType) -> TensorType:
         """Return the result's type; raise InferError where x, the factors and the attributes do not fit each other."""
         x, *factors = types
+        width = x.shape[-1]
+        shapes = {(width,)} if x.is_float or width <= LAYER_NORM_NARROW else {(width,), (1,)}
         expect(
-            all(t.shape == x.shape[-1:] for t in factors),
+            len({t.shape for t in factors}) == 1 and factors[0].shape in shapes,
             f"{' and '.join(str(t.shape) for t in factors)} do not fit the last axis of {x.shape}",
         )
         expect(all(t.is_float == x.is_float for t in factors), f"mixed float and integer: {', '.join(map(str, types))}")
         if x.is_float:
             return TensorType(x.shape, F32)
         expect_count(types, 3)
-        expect(x.shape[-1] <= LAYER_NORM_WIDTH_MAX, f"width {x.shape[-1]} above {LAYER_NORM_WIDTH_MAX}")
-        expect(1 <= self.eps_term <= 1 << 50, f"eps_term {self.eps_term} outside [1, 2^50]")
+        expect(width <= LAYER_NORM_WIDTH_MAX, f"width {width} above {LAYER_NORM_WIDTH_MAX}")
+        most = eps_term_max(width)
+        expect(1 <= self.eps_term <= most, f"eps_term {self.eps_term} outside [1, {most}]")
         expect(1 <= self.shift <= LAYER_NORM_SHIFT_MAX, f"shift {self.shift} outside [1, {LAYER_NORM_SHIFT_MAX}]")
         return TensorType(x.shape, self.elem)
 

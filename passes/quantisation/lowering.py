@@ -20,6 +20,7 @@ from edgewright.passes.quantisation.lowering_experts import experts
 from edgewright.passes.quantisation.lowering_hashing import codes
 from edgewright.passes.quantisation.lowering_norms import normalised
 from edgewright.passes.quantisation.lowering_products import accumulate, number, ratio_out_of_range, scale_of
+from edgewright.passes.quantisation.lowering_quotients import divided
 from edgewright.passes.quantisation.lowering_structure import (
     ACTIVATIONS,
     CLIPPING,
@@ -29,8 +30,10 @@ from edgewright.passes.quantisation.lowering_structure import (
     channel_axis,
     hosted,
     is_part,
+    is_quotient,
     is_wide,
     root,
+    scaled_wide,
     split_in_parts,
     wide_values,
 )
@@ -195,7 +198,7 @@ class IntegerLowering:
         return [
             user
             for user in self.users[node]
-            if not isinstance(user.op, (*SUMS, *NORMS, ops.Softmax))
+            if not (isinstance(user.op, (*SUMS, *NORMS, ops.Softmax)) or is_quotient(user) or scaled_wide(user) is node)
             and not (isinstance(user.op, ops.MoE) and user.inputs[0] is not node)
         ]
 
@@ -327,7 +330,9 @@ class IntegerLowering:
         """Return the int32 accumulators of a product, and the real value of their LSB: per channel or (1,)."""
 
         def compute() -> tuple[Node, Array]:
-            return experts(self, node, node.op) if isinstance(node.op, ops.MoE) else accumulate(self, node)
+            if isinstance(node.op, ops.MoE):
+                return experts(self, node, node.op)
+            return divided(self, node) if is_quotient(node) else accumulate(self, node)
 
         return self._demands.once(self._accumulators, node, compute)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgewright.passes.ir import Int, Node, Quant, make
 from edgewright.passes.ops import LayerNormalization, RMSNormalization, constant, value_of
-from edgewright.passes.ops.arith import LAYER_NORM_FRACTION, LAYER_NORM_SHIFT_MAX, eps_term
+from edgewright.passes.ops.arith import LAYER_NORM_FRACTION, LAYER_NORM_NARROW, LAYER_NORM_SHIFT_MAX, eps_term
 from edgewright.passes.quantisation.lowering_products import OutOfRange, number, scale_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def normalised(
     multiplier = np.floor(np.ldexp(factor, shift - LAYER_NORM_FRACTION) + 0.5).astype(np.int32)
     whole = np.floor(np.ldexp(offset, shift) + 0.5).astype(np.int64)
     width = node.shape[-1]
+    if width > LAYER_NORM_NARROW and all((values == values[0]).all() for values in (multiplier, whole)):
+        multiplier, whole = multiplier[:1], whole[:1]  # a group of maps has one factor, however many values
     integer = replace(
         op,
         eps_term=eps_term(op.epsilon, width, scale_of(x)),

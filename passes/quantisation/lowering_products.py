@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgewright.passes import ops
 from edgewright.passes.diagnostics import Diagnostic
-from edgewright.passes.ir import INT8, Array, Int, Node, Quant, make
+from edgewright.passes.ir import INT8, INT16, Array, Int, Node, Quant, make
 from edgewright.passes.ops import array_of, constant, value_of
 from edgewright.passes.ops.arith import ATTENTION_FRACTION, SCORE_BIAS, SCORE_BIAS_MAX, boundary, limit, multiplier_shift
 from edgewright.passes.ops.groups import ACCUMULATING, WEIGHTED
+from edgewright.passes.ops.scaling import IDENTITY
 from edgewright.passes.quantisation.lowering_channels import weighed
-from edgewright.passes.quantisation.lowering_structure import VIEWS, carried, channel_axis, is_wide, pools_wide
+from edgewright.passes.quantisation.lowering_structure import VIEWS, carried, channel_axis, is_wide, pools_wide, scaled_wide
 from edgewright.passes.quantisation.quantise_weights import integer_product
 
 if TYPE_CHECKING:
     from edgewright.passes.quantisation.lowering import IntegerLowering
 
+NOTHING = 1e-30  # a factor that sends every int16 to 0
 FADED = 8.0  # e^-8 of the largest weight rounds to 0
 
 
@@ -121,6 +123,8 @@ def _weighted(lowering: IntegerLowering, node: Node) -> tuple[Node, Array]:
 
 def _scaled(lowering: IntegerLowering, node: Node, x: Node, factor: Array) -> tuple[Node, Array]:
     """x times constants: one positive factor only changes what the integers stand for."""
+    if scaled_wide(node) is x:
+        return _scaled_by_channel(lowering, node, x, factor)
     shape = x.shape == node.shape
     if shape and factor.size == 1 and float(factor.reshape(())) > 0:
         if isinstance(x.op, ACCUMULATING):
@@ -139,6 +143,19 @@ def _scaled(lowering: IntegerLowering, node: Node, x: Node, factor: Array) -> tu
     right = constant(boundary(whole / quant.scales, 1.0, 0, INT8).astype(np.int8))
     real = quant.scales.reshape(quant.scales.shape or (1,)) * scale_of(left)
     return make(ops.Mul(), left, right, origin=node.origin), real
+
+
+def _scaled_by_channel(lowering: IntegerLowering, node: Node, x: Node, factor: Array) -> tuple[Node, Array]:
+    """A sum or norm at 16 bits times a constant for each channel; by factors of both signs a difference with one side 0."""
+    wide = lowering.int16(x)
+    axis = next(i for i, n in enumerate(factor.shape) if n > 1)
+    unit = scale_of(wide) * factor.reshape(-1, *factor.shape[axis + 1 :])  # (C, 1, ...)
+    if (unit >= 0).all():
+        return wide, np.maximum(unit, NOTHING)
+    quant = Quant(lowering.scale16(node))
+    sides = (lowering.requantised(node, wide, np.maximum(side, NOTHING), quant, INT16) for side in (unit, -unit))
+    difference = make(ops.AddRequantised(*IDENTITY, *IDENTITY, subtract=True), *sides, origin=node.origin, quant=quant)
+    return difference, np.array([scale_of(difference)])
 
 
 def _attention(lowering: IntegerLowering, node: Node, op: ops.Attention) -> tuple[Node, Array]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from edgewright.passes import ops
 from edgewright.passes.ir import Graph, Int, Node
-from edgewright.passes.ops.groups import CHOOSING, NORMS, ON_HOST, TABLES, Group
+from edgewright.passes.ops.groups import ACCUMULATING, CHOOSING, NORMS, ON_HOST, TABLES, WINDOWS, Group
 from edgewright.passes.quantisation.function import Function
 
 ACTIVATIONS: Group = (*TABLES, Function)
@@ -55,6 +55,32 @@ def pools_wide(node: Node) -> bool:
     return is_wide(x) and not tokens and x.type.size // node.type.size <= POOLED_MAX
 
 
+def is_quotient(node: Node) -> bool:
+    """Return whether a computed value divides: integers are divided at 16 bits and more."""
+    return isinstance(node.op, ops.Div) and not isinstance(node.inputs[1].op, ops.Constant)
+
+
+def scaled_wide(node: Node) -> Node | None:
+    """Return the sum or norm that a constant for each channel of maps multiplies, which has 16 bits of its own; None for any
+    other node. Rows of tokens stay as they are: products with a diagonal read int8, on the engine too."""
+    if not isinstance(node.op, (ops.Mul, ops.Div)):
+        return None
+    for x, factor in (node.inputs, node.inputs[::-1])[: 2 if isinstance(node.op, ops.Mul) else 1]:
+        if not isinstance(factor.op, ops.Constant) or isinstance(x.op, ops.Constant) or x.shape != node.shape:
+            continue
+        varying = [axis - factor.type.rank for axis, n in enumerate(factor.shape) if n > 1]
+        if len(varying) == 1 and varying[0] < -1 and isinstance(root(x).op, (*SUMS, *NORMS)):
+            return x
+    return None
+
+
+def accumulated(node: Node) -> Node | None:
+    """Return the product whose elements the value consists of, moved at most; None where it is something else."""
+    while isinstance(node.op, WINDOWS):
+        node = node.inputs[0]
+    return node if isinstance(node.op, ACCUMULATING) else None
+
+
 def wide_values(graph: Graph) -> tuple[dict[Node, tuple[Node, ...]], set[Node]]:
     """Return which int16 values share a scale (views cannot change it), and which values something reads at 16 bits."""
     read: set[Node] = set()
@@ -67,6 +93,10 @@ def wide_values(graph: Graph) -> tuple[dict[Node, tuple[Node, ...]], set[Node]]:
             read.update(n for n in node.inputs if not isinstance(n.op, ops.Constant))
         elif isinstance(op, ops.MoE):
             read.add(node.inputs[1])
+        elif (scaled := scaled_wide(node)) is not None:
+            read.add(scaled)
+        elif is_quotient(node):
+            read.update(n for n in node.inputs if not isinstance(n.op, ops.Constant) and accumulated(n) is None)
         elif isinstance(op, NORMS) or pooled or (isinstance(op, CLIPPING) and node in read):
             read.add(node.inputs[0])
         elif isinstance(op, VIEWS) and (node in read or node in joining or _cuts_wide(node)):

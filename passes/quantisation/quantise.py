@@ -15,7 +15,7 @@ from edgewright.passes.quantisation.lowering import IntegerLowering
 from edgewright.passes.quantisation.lowering_experts import refused
 from edgewright.passes.quantisation.lowering_hashing import too_many
 from edgewright.passes.quantisation.lowering_products import OutOfRange
-from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS, SUMS, VIEWS, hosted
+from edgewright.passes.quantisation.lowering_structure import ACTIVATIONS, SUMS, VIEWS, hosted, is_quotient
 from edgewright.passes.transform import Note, Pass
 
 # those without a fact that says so have a rule in `IntegerLowering`; refusals below may still say no
@@ -100,9 +100,9 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
         if isinstance(op, NORMS) and node.shape[-1] > LAYER_NORM_WIDTH_MAX:
             yield Diagnostic(
                 "Q004",
-                f"{op.kind} over {node.shape[-1]} channels",
+                f"{op.kind} over {node.shape[-1]:,} values",
                 node.name,
-                f"its integer form is exact up to {LAYER_NORM_WIDTH_MAX} channels",
+                f"its integer form is exact up to {LAYER_NORM_WIDTH_MAX:,} values in a row",
                 "use a narrower model, or --precision fp32 on a CPU",
             )
         if isinstance(op, HashCodes):
@@ -119,13 +119,13 @@ def refusals(graph: Graph) -> Iterator[Diagnostic]:
                 "the scale must be positive",
                 "export the model again: scores are products of queries and keys, times a positive factor",
             )
-        if isinstance(op, Div) and node not in known and not _divides_safely(node):
+        if isinstance(op, Div) and node not in known and not (is_quotient(node) or _divides_safely(node)):
             yield Diagnostic(
                 "Q001",
-                "Div by a value that is computed, 0 or not finite",
+                "Div by a constant that is 0 or not finite",
                 node.name,
-                "integers are scaled by constants",
-                "divide by constants",
+                "a constant divisor becomes a factor",
+                "divide by constants that are neither",
             )
         if isinstance(op, Gather) and all(value_of(n) is None for n in node.inputs):
             yield Diagnostic(

@@ -9,10 +9,11 @@ import math
 from collections.abc import Sequence
 
 from edgewright.passes.ir import Int, Node, Op
-from edgewright.passes.ops import AddRequantised, Gelu, Requantise
+from edgewright.passes.ops import AddRequantised, Div, Gelu, Requantise
+from edgewright.passes.ops.arith import ACCUMULATOR_LIMIT
 from edgewright.passes.ops.scaling import IDENTITY
 from edgewright.targets.lowering.formulas import FORMULAS, Formula, added, bounds, clip
-from edgewright.targets.lowering.tir import Expr, T, cast, constant
+from edgewright.targets.lowering.tir import Expr, T, cast, constant, tirx
 from edgewright.targets.lowering.view import dtype_of
 
 
@@ -44,7 +45,29 @@ def _add_requantised(node: Node, operands: Sequence[Expr]) -> Expr:
     return added(node, operands, term)
 
 
-_OWN: dict[type[Op], Formula] = {Requantise: _requantise, AddRequantised: _add_requantised}
+def _div(node: Node, operands: Sequence[Expr]) -> Expr:
+    """Return a quotient; of integers `arith.quotient`.
+
+    |b| < 2^28: the power of two above it fits int32. Its reciprocal's quotient is below 2^17 and differs from a whole number by
+    2^-28 at least, so the division rounds down right; a times it has 48 bits, and the sum with 1/2 no more than 49.
+    """
+    op, (a, b) = node.op, operands
+    assert isinstance(op, Div)
+    if node.type.is_float:
+        return a / b
+    divisor = cast(b, "int32") + constant(op.offset, "int32")
+    zero, one = constant(0, "int32"), constant(1, "int32")
+    magnitude = T.max(T.max(divisor, zero - divisor), one)
+    power = cast(T.shift_left(one, constant(32, "int32") - T.clz(magnitude)), "float64")
+    reciprocal = T.floor(power * constant(2.0**15, "float64") / cast(magnitude, "float64"))
+    factor = reciprocal * constant(math.ldexp(1.0, op.fraction - 15), "float64") / power
+    signed = tirx.Select(divisor < zero, constant(0, "float64") - factor, factor)
+    limit = constant(ACCUMULATOR_LIMIT - 1, "float64")
+    whole = T.floor(cast(a, "float64") * signed + constant(0.5, "float64"))
+    return cast(clip(whole, constant(0, "float64") - limit, limit), "int32")
+
+
+_OWN: dict[type[Op], Formula] = {Requantise: _requantise, AddRequantised: _add_requantised, Div: _div}
 # of the operators that a micro-kernel computes on a row in place: (dtype, kernel)
 ROW_KERNELS: dict[str, tuple[str, str]] = {
     "Gelu": ("float32", "ew_gelu_f32"),

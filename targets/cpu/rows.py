@@ -8,6 +8,7 @@ from typing import Any
 
 from edgewright.passes.ir import INT8, Op
 from edgewright.passes.ops import Gather, LayerNormalization, ReduceMean, RMSNormalization, Softmax
+from edgewright.passes.ops.arith import LAYER_NORM_NARROW
 from edgewright.targets.cpu.step import PARALLEL_ELEMENTS, Context
 from edgewright.targets.cpu.tail import Tail, row_pitch
 from edgewright.targets.cpu.tir import address, lanes, loop, run, scratch
@@ -31,6 +32,7 @@ def row_step(context: Context, group: Group) -> None:
     if isinstance(op, Normalization) and not anchor.type.is_float and len(strides) == 1 and source.strides[-1] == 1:
         _row_blocks(context, group, op, source, tail, extra)
         return
+    step = int(bool(extra) and extra[0].shape[0] > 1)
     dtype = dtype_of(anchor.elem)
     stored = tail.stored.get(anchor)
     direct = stored if stored is not None and stored.strides[-1] == 1 else None
@@ -62,26 +64,29 @@ def row_step(context: Context, group: Group) -> None:
                 run(f"{NORMS[type(op)]}_f32", read, *weights, i64(columns), constant(op.epsilon, "float32"), where)
             else:  # rows that are not evenly spaced
                 assert isinstance(op, Normalization)
-                run(
-                    _rows_kernel(op),
-                    read,
-                    i64(0),
-                    i32(1),
-                    *weights,
-                    i64(columns),
-                    i64(op.eps_term),
-                    i32(op.shift),
-                    where,
-                    i64(0),
-                )
+                _run_rows(op, read, i64(0), i32(1), weights, step, columns, where, i64(0))
             if tail.group.tail or direct is None:
                 tail.emit(buffers, row, 0, columns, lambda lane: target[begin + lane])
 
     context.add(group, [source, *extra, *tail.views], body)
 
 
-def _rows_kernel(op: Normalization) -> str:
-    return f"{NORMS[type(op)]}_rows_s16" + ("" if op.elem == INT8 else "_s16")
+def _run_rows(
+    op: Normalization,
+    read: Expr,
+    ldx: Expr,
+    rows: Expr,
+    weights: Sequence[Expr],
+    step: int,
+    columns: int,
+    out: Expr,
+    ldout: Expr,
+) -> None:
+    """Call the kernel of integer rows; step: 0 where one multiplier and one offset serve all columns."""
+    wide = columns > LAYER_NORM_NARROW
+    name = f"{NORMS[type(op)]}_{'wide' if wide else 'rows'}_s16" + ("" if op.elem == INT8 else "_s16")
+    steps = [i64(step)] if wide else []
+    run(name, read, ldx, rows, *weights, *steps, i64(columns), i64(op.eps_term), i32(op.shift), out, ldout)
 
 
 def _row_blocks(
@@ -92,31 +97,22 @@ def _row_blocks(
     count, columns = math.prod(source.shape[:-1]), source.shape[-1]
     _, (strides,) = collapse(source.shape[:-1], [source.strides[:-1]])
     dtype = dtype_of(anchor.elem)
-    name = _rows_kernel(op)
+    step = int(factors[0].shape[0] > 1)
+    block_rows = ROW_BLOCK if columns <= LAYER_NORM_NARROW else 1
     direct = tail.stored.get(anchor)
     pitch = None if direct is None else row_pitch(direct)
     if pitch is None:
         direct, pitch = None, columns
-    blocks = -(-count // ROW_BLOCK)
+    blocks = -(-count // block_rows)
 
     def body(buffers: Mapping[StridedView, Any]) -> None:
         with loop(blocks, parallel=count * columns >= PARALLEL_ELEMENTS and blocks > 1) as block:
-            first = block * ROW_BLOCK
-            many = ROW_BLOCK if count % ROW_BLOCK == 0 else T.min(ROW_BLOCK, count - first)
-            target = scratch(ROW_BLOCK * columns, dtype) if direct is None else buffers[direct]
+            first = block * block_rows
+            many = block_rows if count % block_rows == 0 else T.min(block_rows, count - first)
+            target = scratch(block_rows * columns, dtype) if direct is None else buffers[direct]
             begin = 0 if direct is None else first * pitch
-            run(
-                name,
-                address(buffers[source], first * strides[0]),
-                i64(strides[0]),
-                many,
-                *(address(buffers[view], 0) for view in factors),
-                i64(columns),
-                i64(op.eps_term),
-                i32(op.shift),
-                address(target, begin),
-                i64(pitch),
-            )
+            read, weights = address(buffers[source], first * strides[0]), [address(buffers[view], 0) for view in factors]
+            _run_rows(op, read, i64(strides[0]), many, weights, step, columns, address(target, begin), i64(pitch))
             if group.tail or direct is None:
                 with loop(many) as row:
                     here = begin + row * pitch

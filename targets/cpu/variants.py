@@ -61,7 +61,7 @@ _ATTRS_V3 = ("+avx", "+avx2", "+bmi", "+bmi2", "+f16c", "+fma", "+lzcnt", "+movb
 _ATTRS_V4 = (*_ATTRS_V3, "+avx512f", "+avx512bw", "+avx512cd", "+avx512dq", "+avx512vl")
 _OWN = ("-DEW_OWN_GEMM_F32", "-DEW_OWN_GEMM_S8", "-DEW_OWN_DEPTHWISE")  # what other sources define instead of generic.c
 _WIDE = ("-mprefer-vector-width=512", *_OWN)
-_REST = ("softmax_s16.c", "layer_norm_rows.c")  # what no instruction set has a version of
+_REST = ("softmax_s16.c", "layer_norm_rows.c", "layer_norm_wide.c")  # what no instruction set has a version of
 _LAST = ("experts.c", "hashing.c", "hashing_s8.c")  # call the other kernels
 _ROWS_512 = ("rows_avx512.c", "layer_norm_avx512.c", *_REST)
 _PORTABLE = ("generic.c", "integers.c", *_REST, "floats.c", *_LAST)

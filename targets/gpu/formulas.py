@@ -9,11 +9,12 @@ import math
 from collections.abc import Sequence
 
 from edgewright.passes.ir import Int, Node, Op
-from edgewright.passes.ops import AddRequantised, Erf, Exp, Gelu, Requantise, Sigmoid, Silu, Tanh
+from edgewright.passes.ops import AddRequantised, Div, Erf, Exp, Gelu, Requantise, Sigmoid, Silu, Tanh
+from edgewright.passes.ops.arith import ACCUMULATOR_LIMIT
 from edgewright.passes.ops.scaling import IDENTITY
-from edgewright.targets.gpu.tir import let, shift_right
+from edgewright.targets.gpu.tir import bit_length, let, shift_right
 from edgewright.targets.lowering.formulas import FORMULAS, Formula, added, bounds, clip
-from edgewright.targets.lowering.tir import Expr, T, cast, constant
+from edgewright.targets.lowering.tir import Expr, T, cast, constant, tirx
 from edgewright.targets.lowering.view import dtype_of
 
 
@@ -53,6 +54,28 @@ def _add_requantised(node: Node, operands: Sequence[Expr]) -> Expr:
     return added(node, operands, term, let)
 
 
+def _div(node: Node, operands: Sequence[Expr]) -> Expr:
+    """Return a quotient; of integers `arith.quotient`."""
+    op, (a, b) = node.op, operands
+    assert isinstance(op, Div)
+    if node.type.is_float:
+        return a / b
+    zero = constant(0, "int64")
+    divisor = let(cast(b, "int64") + constant(op.offset, "int64"))
+    magnitude = let(T.max(T.max(divisor, zero - divisor), constant(1, "int64")))
+    bits = let(bit_length(magnitude))
+    reciprocal = T.truncdiv(T.shift_left(constant(1, "int64"), bits + constant(15, "int64")), magnitude)
+    product = cast(a, "int64") * reciprocal
+    signed = let(tirx.Select(divisor < zero, zero - product, product))
+    shift = let(bits + constant(15 - op.fraction, "int64"))
+    right = T.max(shift, zero)
+    half = shift_right(T.shift_left(constant(1, "int64"), right), 1)
+    left = T.shift_left(constant(1, "int64"), T.max(zero - shift, zero))
+    whole = shift_right(signed * left + half, right)
+    limit = constant(ACCUMULATOR_LIMIT - 1, "int64")
+    return cast(clip(let(whole), zero - limit, limit), "int32")
+
+
 def _gelu(node: Node, operands: Sequence[Expr]) -> Expr:
     op = node.op
     assert isinstance(op, Gelu)
@@ -68,6 +91,7 @@ def _sigmoid(x: Expr) -> Expr:
 
 
 _OWN: dict[type[Op], Formula] = {
+    Div: _div,
     Requantise: _requantise,
     AddRequantised: _add_requantised,
     Gelu: _gelu,

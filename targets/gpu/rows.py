@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from edgewright.passes.ops import LayerNormalization, RMSNormalization, Softmax
-from edgewright.passes.ops.arith import EXP2_TABLE, EXPONENT_STEPS, LAYER_NORM_FRACTION, RSQRT_TABLE
+from edgewright.passes.ops.arith import (
+    EXP2_TABLE,
+    EXPONENT_STEPS,
+    LAYER_NORM_EXACT,
+    LAYER_NORM_FRACTION,
+    RSQRT_TABLE,
+    dropped_bits,
+)
 from edgewright.targets.gpu.formulas import f32, rounded
 from edgewright.targets.gpu.step import CudaContext
 from edgewright.targets.gpu.tir import (
@@ -173,14 +180,21 @@ def _integer_norm(
     multiplier, offset, roots = (buffers[view] for view in tables)
     value = row.hold("int32", lambda column, where: cast(load(column, where), "int32"))
     centred = isinstance(op, LayerNormalization)
-    total = let(cast(row.total("int32", value), "int64")) if centred else i64(0)  # below 2^10 * 2^15
+
+    def wide_value(turn: Expr, column: Expr, where: Expr | None) -> Expr:
+        return cast(value(turn, column, where), "int64")
+
+    total: Expr = i64(0)
+    if centred:
+        exact = row.columns <= LAYER_NORM_EXACT  # 2^15 values below 2^15
+        total = let(cast(row.total("int32", value), "int64") if exact else row.total("int64", wide_value))
 
     def square(turn: Expr, column: Expr, where: Expr | None) -> Expr:
         wide = let(cast(value(turn, column, where), "int64"))
         return wide * wide
 
-    n = row.columns
-    v = let(i64(n) * row.total("int64", square) - total * total + i64(op.eps_term))
+    n, dropped = row.columns, dropped_bits(row.columns)
+    v = let(_spread(n, let(row.total("int64", square)), total) + i64(op.eps_term))
     e = let(T.shift_right(bit_length(v) - i64(1), i64(1)))
     left = let(T.max(i64(16) - e * i64(2), i64(0)))
     right = let(T.max(e * i64(2) - i64(16), i64(0)))
@@ -193,11 +207,25 @@ def _integer_norm(
 
     def result(turn: Expr, column: Expr, where: Expr | None) -> Expr:
         distance = i64(n) * cast(value(turn, column, where), "int64") - total
-        z = let(rounded(distance * y, e + i64(4)))
-        whole = rounded(z * cast(multiplier[column], "int64") + offset[column], i64(op.shift))
+        z = let(rounded(distance * y, e + i64(dropped + 4)))
+        place = column if tables[0].shape[0] > 1 else 0  # wide rows may have one factor for all
+        whole = rounded(z * cast(multiplier[place], "int64") + offset[place], i64(op.shift))
         return cast(clip(let(whole), i64(low), i64(high)), dtype)
 
     return result
+
+
+def _spread(n: int, squares: Expr, total: Expr) -> Expr:
+    """Return what `arith.layer_normalise` takes the root of, without epsilon."""
+    t = dropped_bits(n)
+    if not t:
+        return i64(n) * squares - total * total
+    truncated = let(T.truncdiv(total, i64(n)))
+    quotient = let(truncated - cast(truncated * i64(n) > total, "int64"))  # rounded down
+    rest = let(squares - quotient * total)
+    low = T.bitwise_and(rest, i64((1 << 2 * t) - 1))
+    moved = i64(n) * low - (total - quotient * i64(n)) * total
+    return i64(n) * shift_right(rest, 2 * t) + shift_right(let(moved), 2 * t)
 
 
 def _integer_softmax(op: Softmax, row: WarpRow, buffers: Buffers, load: Callable[..., Expr], table: StridedView) -> Term:

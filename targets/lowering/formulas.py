@@ -108,7 +108,6 @@ FORMULAS: dict[type[Op], Formula] = {
     ops.Add: _arithmetic(lambda a, b: a + b),
     ops.Sub: _arithmetic(lambda a, b: a - b),
     ops.Mul: _arithmetic(lambda a, b: a * b),
-    ops.Div: _arithmetic(lambda a, b: a / b),
     ops.Neg: _arithmetic(lambda a: -a),
     ops.Sign: _arithmetic(_sign),
     ops.Sqrt: _arithmetic(lambda a: T.sqrt(a)),
@@ -122,8 +121,8 @@ FORMULAS: dict[type[Op], Formula] = {
     ops.Dequantise: _dequantise,
 }
 
-RESCALING = frozenset({ops.Requantise, ops.AddRequantised})
-"""Computed in float64 on CPUs, and in int64 on GPUs."""
+RESCALING = frozenset({ops.Requantise, ops.AddRequantised, ops.Div})
+"""Integers are computed in float64 on CPUs, and in int64 on GPUs."""
 ROW_FUNCTIONS = frozenset({ops.Gelu, ops.Sigmoid, ops.Silu, ops.Tanh, ops.Erf, ops.Exp, ops.Table})
 """Computed by a micro-kernel for a whole row on CPUs, and by CUDA's own functions on GPUs."""
 ELEMENTWISE = frozenset({*FORMULAS, *RESCALING, *ROW_FUNCTIONS})

@@ -161,3 +161,28 @@ def test_a_constant_is_interpolated_once() -> None:
     graph = check(network, "one block")
     assert kinds(graph) == {"Add": 1}
     assert sum(isinstance(n.op, Constant) for n in graph.nodes()) == 1
+
+
+@given(PAIR, PAIR, PAIR, st.integers(0, 2), st.integers(1, 3))
+@settings(max_examples=50, deadline=None)
+def test_blocks_laid_over_each_other(
+    image: tuple[int, int], block: tuple[int, int], strides: tuple[int, int], pad: int, channels: int
+) -> None:
+    """Col2Im with blocks that overlap, touch or leave gaps; images that are no multiple of the strides."""
+    pads = [min(pad, k - 1) for k in block]
+    places = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(image, pads, block, strides, strict=True)]
+    assume(min(places) > 0)
+    node = helper.make_node("Col2Im", ["x", "image", "block"], ["y"], strides=strides, pads=[*pads, *pads])
+    shape = (1, channels * block[0] * block[1], places[0] * places[1])
+    network = model([node], shape, image=np.array(image), block=np.array(block))
+    x = normal(*shape)
+    (wanted,) = session(network).run(None, {"x": x})
+    graph = read_model(network)
+    np.testing.assert_allclose(interpret(graph, {"x": x})["y"], wanted, rtol=1e-6, atol=1e-6)
+    assert not {"ConvTranspose", "Col2Im"} & set(kinds(graph))
+
+
+def test_blocks_that_do_not_fit_are_refused() -> None:
+    node = helper.make_node("Col2Im", ["x", "image", "block"], ["y"])
+    error = refusal(model([node], (1, 8, 5), image=np.array([4, 4]), block=np.array([2, 2])))
+    assert codes(error) == ["N018"] and "is not 3 x 3 blocks of 2 x 2" in str(error)

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
 from edgewright.frontend.onnx_writing.writer import interface_names, tensor_names, write_integer
-from edgewright.passes.ir import INT8, INT16, Array, Graph, Int, Level, Node, make
+from edgewright.passes.ir import INT8, INT16, INT32, Array, Graph, Int, Level, Node, make
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ops import (
     AddRequantised,
@@ -20,6 +20,7 @@ from edgewright.passes.ops import (
     Constant,
     Conv,
     Dequantise,
+    Div,
     Gather,
     Input,
     LayerNormalization,
@@ -142,6 +143,22 @@ def test_table_and_add() -> None:
         assert_same_bits([make(AddRequantised(*pairs, subtract), a, b) for subtract in (False, True)], inputs)
 
 
+@pytest.mark.parametrize(
+    ("a", "b"), [((2, 3, 40), (2, 3, 40)), ((2, 3, 40), (3, 1)), ((40,), (2, 1, 1)), ((), (7,)), ((7,), ())]
+)
+def test_quotients(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    """Accumulators and narrower values, of either sign and 0, and their extremes; every number of fractional bits."""
+    rng, most = np.random.default_rng(0), (1 << 26) - 1
+    above, below = (np.asarray(rng.integers(-most, most + 1, s) >> rng.integers(0, 26, s)) for s in (a, b))
+    if below.size > 4:
+        below.reshape(-1)[:5] = 0, 1, -1, most, -most
+    x, wide, narrow = graph_input("a", a, INT32), graph_input("b", b, INT32), graph_input("c", b, INT16)
+    inputs = {"a": above, "b": below, "c": np.asarray(whole(rng, b, INT16))}
+    for fraction in range(0, 32, 3):
+        for offset in (0, 3, -most):
+            assert_same_bits([make(Div(fraction, offset), x, divisor) for divisor in (wide, narrow)], inputs)
+
+
 @pytest.mark.parametrize("width", [1, 3, 48, 64, 192, 1024])
 @pytest.mark.parametrize("epsilon", [1, 123_456_789, 1 << 50])
 def test_layer_normalization(width: int, epsilon: int) -> None:
@@ -163,6 +180,22 @@ def test_layer_normalization(width: int, epsilon: int) -> None:
         source = graph_input("x", x.shape, INT16)
         both = (LayerNormalization, RMSNormalization)
         kinds = (kind(eps_term=epsilon, shift=shift, elem=elem) for kind in both for elem in (INT8, INT16))
+        assert_same_bits([make(op, source, *parts) for op in kinds], {"x": x})
+
+
+@pytest.mark.parametrize("width", [1025, 4096, 1 << 15, (1 << 15) + 1, 200_704, 1 << 20])
+@pytest.mark.parametrize("epsilon", [1, 1 << 60])
+def test_normalisations_of_wide_rows(width: int, epsilon: int) -> None:
+    """Factors for each column, and one for all."""
+    rng = np.random.default_rng(width)
+    rows = [whole(rng, (width,), INT16), np.full(width, 32767), np.where(np.arange(width) % 2, 32767, -32767)]
+    rows += [np.full(width, -5) + (np.arange(width) == 7), rng.integers(-300, 300, width)]
+    x = np.stack(rows[: 5 if width < 1 << 20 else 3])[None]
+    source = graph_input("x", x.shape, INT16)
+    for count, shift, elem in ((width, 13, INT16), (1, 21, INT8)):
+        factors = rng.integers(-(1 << 16) + 1, 1 << 16, count)
+        parts = constant(factors.astype(np.int32)), constant(rng.integers(-(1 << 40), 1 << 40, count))
+        kinds = (kind(eps_term=epsilon, shift=shift, elem=elem) for kind in (LayerNormalization, RMSNormalization))
         assert_same_bits([make(op, source, *parts) for op in kinds], {"x": x})
 
 

@@ -16,6 +16,7 @@ from edgewright.passes.ir.interp import interpret, interpret_all
 from edgewright.passes.ops import Constant, Input
 from edgewright.passes.pipeline import optimise, quantise
 
+from tests.form_models import linear_attention_network, normed_maps_network
 from tests.frontend.float_tolerances import assert_close
 from tests.frontend.onnx_vit import Sizes, Spelling, vit
 from tests.frontend.test_reader import session
@@ -58,7 +59,9 @@ def test_graphs_made_by_code(pooling: str, activation: str) -> None:
     assert_same_tensors(quantise(optimise(graph)[0], samples.inputs).graph, samples.inputs, 2)
 
 
-@pytest.mark.parametrize("made", [gated_network, windows_network, text_network, plain_attention])
+@pytest.mark.parametrize(
+    "made", [gated_network, windows_network, text_network, plain_attention, linear_attention_network, normed_maps_network]
+)
 def test_networks_beyond_the_plain_vit(made: Callable[[], Graph]) -> None:
     graph = made()
     given = samples(graph, 4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from edgewright.hw.blocks.config import EngineConfig
@@ -14,6 +16,7 @@ from edgewright.passes.ops import (
     Attention,
     Concat,
     Conv,
+    Div,
     LayerNormalization,
     Linear,
     MatMul,
@@ -96,6 +99,19 @@ def test_every_kind_is_named_at_once() -> None:
     found = {d.at: d for d in refused(model.graph(last, soft))}
     assert set(found) == {"scores", "gate", "probabilities, softmax"}
     assert "rotary" in found["gate"].because
+
+
+def test_divisions_and_wide_norms_are_named_beside_all_else() -> None:
+    """As in linear attention on a wide model: one refusal each, with the reason, and the products of two values too."""
+    model = Model(1, 4, 32)
+    x = model.linear(model.start, 1040, INT16)
+    wide = replace(model.norm(x), origin=("wide",))
+    q, k = model.linear(wide, 16), model.linear(wide, 16)
+    scores = make(MatMul(), q, make(Transpose((0, 2, 1)), k), origin=("scores",))
+    ratio = make(Div(20), scores, make(Slice(2, 0, 1), scores), origin=("ratio",))
+    found = {d.at: d for d in refused(model.graph(model.scaled(ratio)))}
+    assert set(found) == {"wide", "scores", "ratio"}
+    assert "its rows hold 1,040 values" in found["wide"].because and "divides by a computed value" in found["ratio"].because
 
 
 def test_a_softmax_at_the_end_can_be_cut_off() -> None:

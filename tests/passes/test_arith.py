@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from edgewright.passes.ir.types import INT8, INT16, Int
 from edgewright.passes.ops import arith
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 ACCUMULATORS = st.integers(-(1 << 26) + 1, (1 << 26) - 1)
@@ -145,7 +145,38 @@ def test_layer_normalization_by_hand(x: list[int], e_term: int, shift: int, seed
     assert got[0].tolist() == layer_norm_by_hand(x, multiplier.tolist(), offset.tolist(), e_term, shift)
 
 
-@pytest.mark.parametrize("width", [16, 64, 192, 768, 1024])
+@given(
+    st.integers(1025, 5000) | st.sampled_from([1 << 15, (1 << 15) + 1, 1 << 16, (1 << 18) - 1, 1 << 20]),
+    st.integers(0, 15),
+    st.integers(1, 1 << 60),
+    st.integers(0, 2**32 - 1),
+)
+@example(1 << 20, -1, 1, 0)
+@example(1 << 20, -1, 1 << 60, 1)
+@settings(max_examples=30, deadline=None)
+def test_wide_rows_by_hand(width: int, bits: int, e_term: int, seed: int) -> None:
+    """The definition in Python integers, which never overflow; bits -1: halves of both extremes."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-(1 << bits) + 1, 1 << bits, width) if bits >= 0 else np.where(np.arange(width) % 2, 32767, -32767)
+    if rng.random() < 0.2:
+        x = np.full(width, rng.choice([-32767, 32767, 3]))
+        x[0] += rng.integers(0, 2)
+    t = max(0, (width - 1).bit_length() - 15)
+    for normalise, s in ((arith.layer_normalise, int(x.sum())), (arith.rms_normalise, 0)):
+        v = ((width * int((x * x).sum()) - s * s) >> 2 * t) + e_term
+        e = (v.bit_length() - 1) // 2
+        assert v < 1 << 62
+        m16 = v << (16 - 2 * e) if 2 * e <= 16 else v >> (2 * e - 16)
+        y0 = round(2**15 / math.sqrt(((m16 >> 10) + 0.5) / 64))
+        y1 = (y0 * (3 * 2**16 - ((m16 * ((y0 * y0) >> 14)) >> 16)) + 2**15) >> 16
+        got = normalise(x[None], e_term)[0]
+        places = [0, 1, width - 1, *rng.integers(0, width, 20).tolist()]
+        wanted = [((width * int(x[i]) - s) * y1 + (1 << (e + t + 3))) >> (e + t + 4) for i in places]
+        assert got[places].tolist() == wanted
+        assert int(np.abs(got).max()) <= (math.sqrt(width) + 1) * 2**12 * 1.001
+
+
+@pytest.mark.parametrize("width", [16, 64, 192, 768, 1024, 1536, 4096, 40_000, 200_704])
 def test_layer_normalise_against_float(width: int) -> None:
     rng = np.random.default_rng(width)
     x = np.round(rng.standard_normal((64, width)) * np.geomspace(30, 8000, 64)[:, None]).clip(-32767, 32767)
@@ -154,7 +185,7 @@ def test_layer_normalise_against_float(width: int) -> None:
     assert np.abs(got - wanted).max() < 1.3e-4 + 3e-5 * np.abs(wanted).max()  # half an LSB of 12 bits, and y's error
 
 
-@pytest.mark.parametrize("width", [1, 16, 48, 192, 768, 1024])
+@pytest.mark.parametrize("width", [1, 16, 48, 192, 768, 1024, 2048, 70_000])
 def test_rms_normalise_against_float(width: int) -> None:
     rng = np.random.default_rng(width)
     x = np.round((1 + rng.standard_normal((64, width))) * np.geomspace(30, 8000, 64)[:, None]).clip(-32767, 32767)

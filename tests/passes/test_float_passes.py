@@ -19,6 +19,7 @@ from edgewright.passes.exact.scale_into_query import ScaleIntoQuery
 from edgewright.passes.exact.share_equal import ShareEqual
 from edgewright.passes.exact.sink_reshapes import SinkReshapes
 from edgewright.passes.exact.slice_early import SliceEarly
+from edgewright.passes.exact.take_joined_apart import TakeJoinedApart
 from edgewright.passes.ir.graph import Graph, Node, make, topological
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.text import digest
@@ -275,7 +276,7 @@ def random_graphs(draw: st.DrawFn) -> Graph:
 
 STEPS: list[Pass] = [
     *(FoldConstants(), DropIdentities(), JoinMoves(), ShareEqual(), FoldScales()),
-    *(AddBeforeConcat(), FoldImageAffine(), SinkReshapes(), SliceEarly(), NarrowLinear(), MergeLinears()),
+    *(AddBeforeConcat(), FoldImageAffine(), SinkReshapes(), TakeJoinedApart(), SliceEarly(), NarrowLinear(), MergeLinears()),
     *(FuseLinears(), FoldNormAffine(), ScaleIntoQuery(), PreRMSNorm(), RMSAsLayerNorm()),
 ]
 

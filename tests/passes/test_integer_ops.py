@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from edgewright.passes.ir.types import INT8, INT16, INT32, Array, TensorType
-from edgewright.passes.ops import AddRequantised, Conv, MatMul, Mul, ReduceSum, Relu, Requantise, Softmax, Where, arith
+from edgewright.passes.ops import AddRequantised, Conv, Div, MatMul, Mul, ReduceSum, Relu, Requantise, Softmax, Where, arith
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -82,6 +82,45 @@ def test_products_of_activations(seed: int) -> None:
     assert got.dtype == np.int64
     assert all(int(got[i]) == int(maps[i]) * int(gates[0, i[1], 0, 0]) for i in np.ndindex(*maps.shape))
     assert Mul().infer(TensorType(maps.shape, INT8), TensorType(gates.shape, INT8)) == TensorType(maps.shape, INT32)
+
+
+WHOLE = st.integers(-(1 << 26) + 1, (1 << 26) - 1)
+
+
+def quotient_by_hand(a: int, b: int, fraction: int) -> int:
+    magnitude = max(abs(b), 1)
+    n = magnitude.bit_length()
+    product = (-a if b < 0 else a) * ((1 << (n + 15)) // magnitude)
+    shift = n + 15 - fraction
+    whole = (product + (1 << (shift - 1))) >> shift if shift > 0 else product << -shift
+    return min(max(whole, -(1 << 26) + 1), (1 << 26) - 1)
+
+
+@given(
+    WHOLE | st.integers(-(1 << 31) + 1, (1 << 31) - 1), WHOLE | st.integers(-300, 300), st.integers(0, 31), WHOLE | st.just(0)
+)
+@example((1 << 31) - 1, 1, 31, 0)
+@example(-(1 << 31) + 1, -1, 31, 0)
+@example(5, 0, 3, 0)
+@example(-5, 7, 3, -7)
+@example((1 << 26) - 1, (1 << 26) - 1, 0, (1 << 26) - 1)
+def test_quotients_by_hand(a: int, b: int, fraction: int, offset: int) -> None:
+    """Signs, division by 0, saturation; within 2^-15 of the ratio and half a unit."""
+    op, divisor = Div(fraction, offset), b + offset
+    got = int(op.eval(np.array([a]), np.array([b]))[0])
+    assert got == quotient_by_hand(a, divisor, fraction)
+    real = a / divisor * 2.0**fraction if divisor else a * 2.0**fraction
+    if abs(real) < (1 << 26) - 1:
+        assert abs(got - real) <= 0.5 + abs(real) * 2.0**-15
+    assert abs(got) <= op.accumulator_bound([], [])
+
+
+def test_quotients_broadcast() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-(1 << 20), 1 << 20, (2, 3, 4)), rng.integers(-9, 9, (3, 1))
+    assert Div(7).infer(TensorType(a.shape, INT32), TensorType(b.shape, INT8)) == TensorType(a.shape, INT32)
+    got = Div(7).eval(a.astype(np.int32), b.astype(np.int8))
+    assert all(int(got[i]) == quotient_by_hand(int(a[i]), int(b[i[1], 0]), 7) for i in np.ndindex(*a.shape))
 
 
 @pytest.mark.parametrize("axes", [(1,), (2, 3), (-1, 0), (0, 1, 2, 3)])

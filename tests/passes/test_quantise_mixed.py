@@ -24,6 +24,7 @@ from edgewright.passes.ops import (
     Gather,
     LayerNormalization,
     Linear,
+    Pow,
     Quantise,
     Relu,
     Requantise,
@@ -37,6 +38,7 @@ from edgewright.passes.ops.arith import SCORE_BIAS_MAX
 from edgewright.passes.pipeline import Quantised, optimise, quantise
 from edgewright.passes.quantisation.sqnr import decibels
 
+from tests.form_models import linear_attention_network, normed_maps_network
 from tests.mixed_models import gated_network, plain_attention, samples, text_network, windows_network
 from tests.noise import sqnr
 
@@ -46,6 +48,8 @@ NETWORKS: dict[str, tuple[Callable[[], Graph], float]] = {
     "text": (text_network, 26),
     "text with a computed mask": (lambda: text_network(arithmetic_mask=True), 26),
     "plain attention": (plain_attention, 30),
+    "linear attention": (linear_attention_network, 28),
+    "normed maps": (normed_maps_network, 25),
 }
 
 
@@ -168,7 +172,7 @@ def refused(graph: Graph, given: dict[str, Any]) -> list[str]:
 def test_what_has_no_integer_form_is_refused() -> None:
     x, ids, other = graph_input("x", (1, 4, 8)), graph_input("ids", (1, 4), Int(64)), graph_input("other", (1, 4, 8))
     given = {"x": np.ones((1, 4, 8), np.float32), "ids": np.zeros((1, 4), np.int64), "other": np.ones((1, 4, 8), np.float32)}
-    for node in (make(Div(), x, other, origin=("d",)), make(Gather(1), x, ids, origin=("g",))):
+    for node in (make(Pow(), x, other, origin=("p",)), make(Gather(1), x, ids, origin=("g",))):
         assert refused(Graph("g", (x, ids, other), (node,), ("y",)), given) == ["Q001"]
     zero = make(Div(), x, constant(np.zeros(8, np.float32)), origin=("z",))
     assert refused(Graph("g", (x,), (zero,), ("y",)), {"x": given["x"]}) == ["Q001"]

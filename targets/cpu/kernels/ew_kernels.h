@@ -57,6 +57,19 @@ void ew_rms_norm_rows_s16_s16(const int16_t *x, int64_t ldx, int32_t rows, const
                               const int64_t *offset, int64_t n, int64_t eps_term, int32_t shift, int16_t *out,
                               int64_t ldout);
 
+/* Rows of either, exactly, of any width up to 2^20; 1 <= eps_term <= 2^60. multiplier and offset have n values where step is
+ * 1, and one for all where it is 0. */
+void ew_layer_norm_wide_s16(const int16_t *x, int64_t ldx, int32_t rows, const int32_t *multiplier, const int64_t *offset,
+                            int64_t step, int64_t n, int64_t eps_term, int32_t shift, int8_t *out, int64_t ldout);
+void ew_layer_norm_wide_s16_s16(const int16_t *x, int64_t ldx, int32_t rows, const int32_t *multiplier,
+                                const int64_t *offset, int64_t step, int64_t n, int64_t eps_term, int32_t shift,
+                                int16_t *out, int64_t ldout);
+void ew_rms_norm_wide_s16(const int16_t *x, int64_t ldx, int32_t rows, const int32_t *multiplier, const int64_t *offset,
+                          int64_t step, int64_t n, int64_t eps_term, int32_t shift, int8_t *out, int64_t ldout);
+void ew_rms_norm_wide_s16_s16(const int16_t *x, int64_t ldx, int32_t rows, const int32_t *multiplier,
+                              const int64_t *offset, int64_t step, int64_t n, int64_t eps_term, int32_t shift,
+                              int16_t *out, int64_t ldout);
+
 /* One row of softmax, exactly; in place allowed. 1 <= n <= 2^15, 1 <= multiplier < 2^16, 1 <= shift <= 47. */
 void ew_softmax_s16(const int16_t *x, int64_t n, int32_t multiplier, int32_t shift, int16_t *out);
 

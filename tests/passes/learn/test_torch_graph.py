@@ -13,6 +13,7 @@ from edgewright.passes.ir.interp import interpret
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import constant, graph_input
 
+from tests.form_models import linear_attention_network, normed_maps_network
 from tests.mixed_models import gated_network, plain_attention, samples, text_network, windows_network
 from tests.models import tiny_vit
 from tests.passes.learn.reference import assert_close, sample_by_sample
@@ -24,6 +25,8 @@ MODELS: dict[str, Callable[[], Graph]] = {
     "vit_apart": lambda: tiny_vit(2, pooling="avg", merged_qkv=False),
     "gated": gated_network,
     "windows": windows_network,
+    "linear attention": linear_attention_network,
+    "normed maps": normed_maps_network,
     "text": text_network,
     "text_arithmetic": lambda: text_network(1, True),
     "attention": plain_attention,

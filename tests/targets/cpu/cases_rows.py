@@ -63,6 +63,19 @@ def _(d: Draw) -> tuple[Node, ...]:
     return integer_norm(d, x, INT16), d(AddRequantised(*IDENTITY, 40000, 16), y, d.input(3, 70, elem=INT16))
 
 
+@case("rows", "integer norms of wide rows")
+def _(d: Draw) -> tuple[Node, ...]:
+    """A factor for each column or for all, in a layout of rows or not, with and without a table behind."""
+    x, many = d.input(1, 2, 1030, elem=INT16), d.input(1, 1, 70_000, elem=INT16)
+    turned = d(Transpose((0, 2, 1)), d.input(1, 1100, 3, elem=INT16))
+    one = d.integers(1, low=-60000, high=60000, dtype="int32"), d.integers(1, low=-(1 << 24), high=1 << 24, dtype="int64")
+    kinds = LayerNormalization, RMSNormalization
+    for_all = (d(op(1e-6, eps_term=12345, shift=22), many, *one) for op in kinds)
+    by_column = (integer_norm(d, source, elem, op) for op in kinds for source in (x, turned) for elem in (INT8, INT16))
+    table = d(Table(), integer_norm(d, x), d.integers(256, low=-127, high=128))
+    return *for_all, *by_column, table
+
+
 @case("rows", "RMS norm")
 def _(d: Draw) -> tuple[Node, ...]:
     found = []

@@ -197,6 +197,14 @@ for i, (left, right) in enumerate(BROADCASTS):
         ]
         return by_turns[i % 4]
 
+    @case("elementwise", f"integer quotients of {left} and {right}")
+    def _(d: Draw, a: tuple[int, ...] = left, b: tuple[int, ...] = right) -> tuple[Node, ...]:
+        """Divisors of all signs, 0 among them; products of both, so that numerators have many bits."""
+        x, y = d(Mul(), d.input(*a, elem=INT8), d.input(*a, elem=INT8)), d.input(*b, elem=INT8)
+        quotients = [d(Div(fraction), x, y) for fraction in (0, 9, 31)]
+        wide = d(Div(20, -77), d.input(*a, elem=INT16), d(Mul(), y, d.input(*b, elem=INT8)))
+        return *quotients, requantise(d, wide, (1,)), d(Div(12), d.integers(*a, low=-9999, high=9999, dtype="int16"), y)
+
 
 UNARY: tuple[Op, ...] = (
     *(Relu(), Neg(), HardSwish(), Gelu(), Gelu("tanh"), Sigmoid(), Silu(), Tanh(), Erf(), Exp(), Sign()),

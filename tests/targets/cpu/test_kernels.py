@@ -37,6 +37,7 @@ PLAIN = dataclasses.replace(
         "integers.c",
         "softmax_s16.c",
         "layer_norm_rows.c",
+        "layer_norm_wide.c",
         "floats.c",
         "experts.c",
         "hashing.c",

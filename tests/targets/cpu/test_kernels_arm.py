@@ -41,6 +41,7 @@ from tests.targets.cpu.test_kernels import (  # noqa: F401
     test_sum_of_two_scales,
     test_table,
 )
+from tests.targets.cpu.test_kernels_layers import test_integer_norms_of_wide_rows  # noqa: F401
 
 LACKING = ([] if importlib.util.find_spec("ziglang") else ["ziglang"]) + qemu.missing()
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"missing: {', '.join(LACKING)}")

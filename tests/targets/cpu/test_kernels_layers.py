@@ -1,5 +1,5 @@
-"""The C kernels of experts and of attention by codes against their definitions, on every variant that this machine runs, AMX
-in emulation and a geometry that nothing divides."""
+"""The C kernels of experts, of attention by codes and of wide norms against their definitions, on every variant that this
+machine runs, AMX in emulation and a geometry that nothing divides."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir.types import Array, Int
 from edgewright.passes.ops import arith, arith_experts, arith_hashing
 
 pytest.importorskip("tvm")
@@ -178,6 +178,37 @@ def test_attention_by_codes(kernels: Kernels, seed: int, tokens: int, bits: int,
     exact = weights @ values if not own else codes.astype(np.float64) @ codes.T @ values + (bits + 1) * values
     exact /= weights.sum(axis=1, keepdims=True)
     assert np.abs(got[:, :width] - exact).max() <= 5e-6 * max(1.0, float(np.abs(exact).max())) and (got[:, width:] == 99).all()
+
+
+@given(
+    seed=seeds,
+    n=st.integers(1025, 3000) | st.sampled_from([4096, 1 << 15, (1 << 15) + 1, (1 << 17) - 3]),
+    bits=st.integers(0, 15),
+    rows=st.integers(1, 3),
+)
+@settings(max_examples=15)
+def test_integer_norms_of_wide_rows(kernels: Kernels, seed: int, n: int, bits: int, rows: int) -> None:
+    """One factor for all columns or one for each; rows that reach the extremes, and rows that hardly vary."""
+    rng = np.random.default_rng(seed)
+    x = strided(rng, rng.integers(-(1 << bits) + 1, 1 << bits, (rows, n)).astype(np.int16))
+    if rng.random() < 0.3:
+        x[:] = rng.choice(np.array([-32767, 32767, 0], np.int16))
+        x[:, 0] = rng.choice(np.array([-32767, 32767, 0], np.int16))
+    eps, shift = int(rng.integers(1, 2**60 + 1)) >> int(rng.integers(0, 60)) or 1, int(rng.integers(1, 41))
+    for step, name in ((step, name) for step in (0, 1) for name in ("layer", "rms")):
+        exact, normalise = (
+            (arith.layer_normalization, arith.layer_normalise)
+            if name == "layer"
+            else (arith.rms_normalization, arith.rms_normalise)
+        )
+        columns = n if step else 1
+        multiplier = rng.integers(-65535, 65536, columns).astype(np.int32)
+        offset = rng.integers(-(1 << 30), 1 << 30, columns) - normalise(x[:1], eps)[0, :columns] * multiplier
+        for suffix, elem in (("s16", Int(8)), ("s16_s16", Int(16))):
+            out = np.full((rows, n + 3), 99, f"int{elem.bits}")
+            factors = multiplier, offset, step
+            kernels.call(f"ew_{name}_norm_wide_{suffix}", x, x.strides[0] // 2, rows, *factors, n, eps, shift, out, n + 3)
+            assert np.array_equal(out[:, :n], exact(x, multiplier, offset, eps, shift, elem)) and (out[:, n:] == 99).all()
 
 
 def test_inverse_square_roots_of_norms_are_those_of_the_definition(kernels: Kernels) -> None:

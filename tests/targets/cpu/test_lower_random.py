@@ -23,6 +23,7 @@ from edgewright.targets.cpu.devices.qemu import QemuDevice
 from edgewright.targets.cpu.package import package
 from edgewright.targets.cpu.variants import Variant, variant
 
+from tests.form_models import linear_attention_network, normed_maps_network
 from tests.hw.integer_models import random_vit
 from tests.mixed_models import gated_network, plain_attention, samples, text_network, windows_network
 from tests.models import tiny_vit
@@ -36,6 +37,8 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "vit with the mean": lambda: tiny_vit(2, channels=3, width=30, heads=2, hidden=50, pooling="avg", merged_qkv=False),
     "gated": gated_network,
     "windows": windows_network,
+    "linear attention": linear_attention_network,
+    "normed maps": normed_maps_network,
     "text": text_network,
     "plain attention": plain_attention,
 }
@@ -136,7 +139,7 @@ def emulated(graph: Graph, one: Variant, folder: Path, x: dict[str, Array], cpus
 
 
 @pytest.mark.skipif(bool(qemu.missing()), reason="QEMU is missing")
-@pytest.mark.parametrize("name", ["vit", "gated", "windows", "text", "random integers"])
+@pytest.mark.parametrize("name", ["vit", "gated", "windows", "text", "linear attention", "normed maps", "random integers"])
 @pytest.mark.parametrize("which", ARM)
 def test_integer_networks_have_the_same_bits_on_arm(which: str, name: str, tmp_path: Path) -> None:
     graph = network(name, True)
