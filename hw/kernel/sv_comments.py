@@ -1,8 +1,10 @@
-"""What a printed process says of itself: where its source is, and which of its lines each stage computes."""
+"""What a printed process says of itself: where its source is, and which of its lines each stage computes. None of it changes
+what the text means."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+import re
+from collections.abc import Container, Mapping
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.placement import SOURCES, Placement
@@ -44,3 +46,18 @@ def place(where: str) -> tuple[str, int]:
     """Return file and line to sort by."""
     file, _, line = where.rpartition(":")
     return file, int(line or 0)
+
+
+STRING_OR_COMMENT = re.compile(r'("(?:[^"\\\n]|\\.)*")|[ \t]*//(?![^\n]*verilator)[^\n]*')
+
+
+def without_comments(files: Mapping[str, str]) -> dict[str, str]:
+    """Return files with the Verilog among them stripped of line comments and empty lines, which say nothing to a tool: what is
+    made of them need not be made again when a line of the kernel has moved."""
+    return {name: stripped(text) if name.endswith((".sv", ".v")) else text for name, text in files.items()}
+
+
+def stripped(text: str) -> str:
+    """Return Verilog without line comments, save those that direct Verilator, and without empty lines."""
+    bare = STRING_OR_COMMENT.sub(lambda found: found[1] or "", text)
+    return "\n".join(line for line in bare.splitlines() if line.strip())

@@ -28,6 +28,7 @@ from edgewright.hw.kernel import (
     wrap,
 )
 from edgewright.hw.kernel.source import LONGEST, own_line
+from edgewright.hw.kernel.sv_comments import stripped, without_comments
 from edgewright.hw.kernel.symbols import SYSTEMVERILOG
 from edgewright.hw.top import RTL
 from edgewright.targets.device import load
@@ -203,6 +204,15 @@ def test_single_bits_have_no_dimension_and_lint_no_switch(name: str) -> None:
         assert len(switch.splitlines()) <= 3, "around one line only"
     assert text.count("lint_off") == text.count("lint_on")
     assert "lint_off" not in text or name in CELLS
+
+
+def test_what_is_made_of_a_text_does_not_depend_on_its_comments() -> None:
+    text = 'a = b;  // why\n  // a line of its own\n\n$error("http://x // y \\" // z");  // end\nc; // verilator lint_off X'
+    assert stripped(text) == 'a = b;\n$error("http://x // y \\" // z");\nc; // verilator lint_off X'
+    printed = ENGINE["engine_epilogue.sv"]
+    moved = re.sub(r"epilogue\.py:(\d+)", lambda found: f"epilogue.py:{int(found[1]) + 1}", printed)
+    assert moved != printed and stripped(moved) == stripped(printed)
+    assert without_comments({"a.sv": text, "a.txt": text}) == {"a.sv": stripped(text), "a.txt": text}
 
 
 def test_no_path_of_this_machine_is_printed() -> None:
