@@ -62,7 +62,7 @@ def word(node: ir.Node) -> str:
         return "rounded" if halved else f"shr_{op.amount}"
     if (constant := WITH_CONSTANT.get(type(op))) is not None and (value := single(node.args[1])) is not None and value >= 0:
         return f"{constant}_{value}"
-    return WORDS[type(op)]
+    return WORDS.get(type(op), type(op).__name__.lower())
 
 
 def single(node: ir.Node) -> int | None:

@@ -82,8 +82,8 @@ class DataPath:
     def __init__(self, process: ir.Process, stages: Placement, symbols: Symbols, loop_names: list[str]) -> None:
         self.process, self.stages, self.symbols, self.vars = process, stages, symbols, loop_names
         self.printed = [PrintedStage() for _ in range(stages.depth + 1)]
-        self.declarations: dict[tuple[ir.Node, str], list[str]] = {}  # variables of a node by type
-        self.constants: list[str] = []  # assignments to them
+        self.variables: dict[tuple[ir.Node, str], list[str]] = {}  # of a node, by type
+        self.declarations: list[str] = []  # what else stands behind them
         self.functions: dict[int, str] = {}
         self.roms: dict[str, list[str]] = {}
         self.extents: dict[str, int] = {}
@@ -156,13 +156,13 @@ class DataPath:
         whole = node.type if type_ is None else type_
         assert not isinstance(whole, Struct)
         element, shape = declared(whole)
-        self.declarations.setdefault((node, attribute + element), []).extend(f"{name}{shape}" for name in names)
+        self.variables.setdefault((node, attribute + element), []).extend(f"{name}{shape}" for name in names)
 
     def declared(self) -> list[str]:
         """Return the declarations, those of a node and type together."""
         return [
             textwrap.fill(f"{element}{', '.join(names)};", COLUMNS, subsequent_indent="    ", break_long_words=False)
-            for (_, element), names in self.declarations.items()
+            for (_, element), names in self.variables.items()
         ]
 
     # operands --------------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class DataPath:
         if isinstance(op, ir.Const):
             for position in range(size_of(shape)):
                 where = "".join(f"[{p}]" for p in np_unravel(position, shape))
-                self.constants.append(f"assign {name}{where} = {literal(op.values[position], e)};")
+                self.declarations.append(f"assign {name}{where} = {literal(op.values[position], e)};")
             return
         if isinstance(op, (ir.Load, ir.Command, ir.Part)):
             self.unpack(node, ready)

@@ -355,7 +355,7 @@ class ProcessPrinter:
             "",
             "// data, _sN: in stage N",
             *path.declared(),
-            *path.constants,
+            *path.declarations,
             *self.unread(),
             "",
         ]
