@@ -34,7 +34,7 @@ def origin() -> str:
     "file.py:12 from process.py:34" with the line of the process itself."""
     nearest, own, anonymous = "", "", False
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not run.__code__:
+    while frame is not None and not (nearest and frame.f_code is run.__code__):  # a process may be of the language, as a fork's
         if foreign(frame):
             line = f"{name_of(frame.f_code)}:{frame.f_lineno}"
             nearest = nearest or line
@@ -52,7 +52,9 @@ def own_line(where: str) -> str:
 
 def place_of(function: Callable[..., Any]) -> str:
     """Return file:line of a function: of this package the file from its folder on, else its name; never an absolute path."""
-    code, module = function.__code__, function.__module__
+    code, module = getattr(function, "__code__", None), getattr(function, "__module__", None) or ""
+    if code is None:  # an object that can be called
+        return ""
     file = f"{module.removeprefix(PACKAGE).replace('.', '/')}.py" if module.startswith(PACKAGE) else name_of(code)
     return f"{file}:{code.co_firstlineno}"
 
@@ -75,7 +77,8 @@ class Statement:
 
 def statements(function: Callable[..., Any]) -> dict[str, Statement]:
     """Return by line ("file.py:12") the statements of a function's file; nothing where there is no source."""
-    return statements_of(function.__code__.co_filename)
+    code = getattr(function, "__code__", None)
+    return {} if code is None else statements_of(code.co_filename)
 
 
 @lru_cache

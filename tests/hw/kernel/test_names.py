@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,24 @@ def test_stages_quote_their_statements() -> None:
     assert re.search(rf"^  //   scaled = round_shift\(picked \* tile\[0\], c\.shift\)   {HERE}:\d+$", text, re.M)
     stages = re.findall(r"^  // stage (\d+)(.*)$", text, re.M)
     assert [int(number) for number, _ in stages] == list(range(len(stages))) and all(said for _, said in stages)
+
+
+def test_a_process_without_a_source_is_printed_all_the_same() -> None:
+    b = Block("bare")
+    x, y, z = b.input("x", u(4)), b.output("y", u(5)), b.output("z", u(4))
+    twice, copied = b.fork(x, 2)
+    space: dict[str, object] = {"twice": twice, "y": y}
+    exec("def double(p, k):\n    value = p.read(twice)\n    p.write(y, value + value)", space)
+    b.process(name="double")(space["double"])  # type: ignore[arg-type]
+
+    def copy(z: object, p: ProcessTrace, k: Value) -> None:
+        p.write(z, p.read(copied))  # type: ignore[arg-type]
+
+    b.process(name="copy")(partial(copy, z))
+    files = to_systemverilog(b)
+    assert "value" in declared(files["bare_double.sv"]) and "<string>:2" in files["bare_double.sv"]
+    assert files["bare_copy.sv"].startswith("/// Process copy.\n") and f"{HERE}:" in files["bare_copy.sv"]
+    assert re.search(rf"// stage 0: .*{HERE}:\d+", files["bare_x_fork.sv"])
 
 
 def test_long_statements_are_shortened_to_a_line() -> None:
