@@ -11,7 +11,8 @@ from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.nest import depends_on
 from edgewright.hw.kernel.placement import SOURCES, Placement
 from edgewright.hw.kernel.sv_expr import Operand, dimension, extend, literal
-from edgewright.hw.kernel.sv_nodes import DataPath, fanned
+from edgewright.hw.kernel.sv_nodes import DataPath
+from edgewright.hw.kernel.sv_stage import fanned
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import elem_of, width
 

@@ -12,8 +12,9 @@ from edgewright.hw.kernel.placement import Placement
 from edgewright.hw.kernel.sv_comments import heading, stage_comment
 from edgewright.hw.kernel.sv_expr import ALL, COLUMNS, dimension, literal
 from edgewright.hw.kernel.sv_nest import RESERVED, NestPrinter
-from edgewright.hw.kernel.sv_nodes import DataPath, PrintedStage, fanned
+from edgewright.hw.kernel.sv_nodes import DataPath
 from edgewright.hw.kernel.sv_ports import Ports, clocking, load_port, store_port, stream_in, stream_out
+from edgewright.hw.kernel.sv_stage import PrintedStage, fanned
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import Int, Type, leaves, of_range, shape_of, size_of, width
 
