@@ -87,10 +87,9 @@ def estimate(
     registers and adders into UltraScale+ DSPs, which makes LUTs there 6.7 times and flip-flops 3 times too many.
     Without `flatten`, modules are optimised one by one, which is faster. S006 if Yosys ends without statistics.
     """
-    given = dict(sources) if isinstance(sources, Mapping) else {Path(p).name: Path(p).read_text() for p in sources}
-    texts = without_comments(given)
+    texts = dict(sources) if isinstance(sources, Mapping) else {Path(p).name: Path(p).read_text() for p in sources}
     yosys = _yosys()
-    name = cache.key(texts, (yosys.version, str(yosys.has_slang), top, str(flatten)))
+    name = cache.key(without_comments(texts), (yosys.version, str(yosys.has_slang), top, str(flatten)))
 
     def make(folder: Path) -> None:
         up = _count(texts, top, "xcup", flatten, folder / "xcup", timeout_s, memory_gb)
