@@ -160,8 +160,9 @@ class DataPath:
         """Yield what nothing reads: bits of packed values and of scalars, an element of whole arrays."""
         for name, bits in self.packed.items():
             yield from unread(name, bits, self.read.get(name, 0))
-        for (node, _), name in self.at.items():
-            if isinstance(node.type, Struct) or isinstance(node.op, CONTROL) or not self.reads(node):
+        for (node, stage), name in self.at.items():
+            of_nest = isinstance(node.op, CONTROL) and not stage
+            if isinstance(node.type, Struct) or of_nest or not self.reads(node):
                 continue
             shape = shape_of(node.type)
             if not shape:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgewright.hw.kernel import Block, ProcessTrace, Struct, StructValue, Value, dot, first, i, last, schedule, u, wrap
+from edgewright.hw.kernel import Block, ProcessTrace, Struct, StructValue, Value, dot, first, i, index, last, schedule, u, wrap
 from edgewright.hw.kernel import ir as kernel_ir
 from edgewright.hw.kernel.affine import Affine
 from edgewright.hw.kernel.chains import chains
@@ -98,12 +98,35 @@ def lint(files: dict[str, str], top: str, folder: Path) -> str:
     return done.stderr if done.returncode else ""
 
 
+def partly_read() -> Block:
+    """A process that reads some bits, or nothing, of what it has: of a counter in a later stage, of a field, of tokens."""
+    b = Block("partly")
+    job = Struct("Job", many=u(7), never=u(5), low=u(9))
+    jobs, x, go, y = b.input("jobs", job), b.input("x", i(9)[6]), b.input("go", u(3)), b.output("y", i(9))
+    rows = b.buffer("rows", u(4), depth=8)
+
+    @b.process(command=jobs, loops=[("t", lambda c: c.many)])
+    def work(p: ProcessTrace, c: StructValue, t: Value) -> None:
+        p.read(go)
+        tile = p.read(x, when=first(t))
+        p.store(rows, wrap(t, u(3)), wrap(c.low >> 2, u(4)))
+        p.write(y, index(tile, t))
+
+    @b.process(loops=[("k", 8)])
+    def drain(p: ProcessTrace, k: Value) -> None:
+        p.load(rows, k)
+
+    return b
+
+
 @pytest.mark.sim
 def test_lint_is_clean(tmp_path: Path) -> None:
     ops = Block("ops")
     for family, members in families(cases()).items():
         add_family(ops, family, members)
-    for number, block in enumerate([ops, product_block(), random_block(7)[0], slow_bounds(), following_bounds()]):
+    for number, block in enumerate(
+        [ops, product_block(), random_block(7)[0], slow_bounds(), following_bounds(), partly_read()]
+    ):
         folder = tmp_path / str(number)
         folder.mkdir()
         assert lint(to_systemverilog(block), block.name, folder) == ""
