@@ -32,17 +32,28 @@ def foreign(frame: FrameType) -> bool:
 def origin() -> str:
     """Return file:line of the nearest caller outside this package; where a function of the process called that one,
     "file.py:12 from process.py:34" with the line of the process itself."""
-    nearest, own, anonymous = "", "", False
+    nearest: FrameType | None = None
+    own: FrameType | None = None
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not (nearest and frame.f_code is run.__code__):  # a process may be of the language, as a fork's
+    while frame is not None and (nearest is None or frame.f_code is not run.__code__):  # a fork's process is of the language
         if foreign(frame):
-            line = f"{name_of(frame.f_code)}:{frame.f_lineno}"
-            nearest = nearest or line
-            if not (anonymous and own.partition(":")[0] == line.partition(":")[0]):  # a comprehension's own line says more
-                own = line
-            anonymous = frame.f_code.co_name.startswith("<")
+            nearest = nearest or frame
+            if own is None or not belongs(own.f_code, frame.f_code):
+                own = frame
         frame = frame.f_back
-    return nearest if frame is None or own == nearest else f"{nearest}{FROM}{own}"
+    if nearest is None or own is None:
+        return ""
+    return line_of(nearest) if frame is None or own is nearest else f"{line_of(nearest)}{FROM}{line_of(own)}"
+
+
+def belongs(inner: CodeType, outer: CodeType) -> bool:
+    """Return whether code is of a comprehension, generator or lambda in other code, whose lines say more than their user's."""
+    return inner.co_name.startswith("<") and inner.co_filename == outer.co_filename
+
+
+def line_of(frame: FrameType) -> str:
+    """Return file:line of what a frame does."""
+    return f"{name_of(frame.f_code)}:{frame.f_lineno}"
 
 
 def own_line(where: str) -> str:
@@ -109,9 +120,12 @@ def one_line(text: str) -> str:
 # names ---------------------------------------------------------------------------------------------------------------
 
 
-def watched(body: Callable[..., Any], args: tuple[Any, ...], enter: Callable[[Any, int, str, bool], None]) -> None:
-    """Run the body; call `enter(value, depth, name, parameter)` for the local variables of each function outside the language
-    that runs in it: as it returns, and as it calls the language, so that a variable that is assigned again is seen before.
+def watched(
+    body: Callable[..., Any], args: tuple[Any, ...], kinds: tuple[type, ...], enter: Callable[[Any, int, str, bool], None]
+) -> None:
+    """Run the body; call `enter(value, depth, name, parameter)` for the local variables, of `kinds`, of each function outside
+    the language that runs in it: as it returns, and as it calls the language, so that a variable that is assigned again is
+    seen before.
 
     `depth`: 0 for the body, more for functions that it calls; `parameter`: whether the variable is a parameter of those."""
     reached: dict[FrameType, tuple[int, int]] = {}  # line and instruction at which a function's variables were last seen
@@ -120,9 +134,10 @@ def watched(body: Callable[..., Any], args: tuple[Any, ...], enter: Callable[[An
         code, depth = frame.f_code, depth_of(frame)
         parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if depth else ()
         for key, value in frame.f_locals.items():
-            clean = "_".join(part for part in key.split("_") if part)
-            if clean and clean[0].isalpha() and clean.isascii() and key not in code.co_freevars:
-                enter(value, depth, clean, key in parameters)
+            if isinstance(value, kinds) and key not in code.co_freevars:
+                clean = "_".join(part for part in key.split("_") if part)
+                if clean and clean[0].isalpha() and clean.isascii():
+                    enter(value, depth, clean, key in parameters)
 
     def watch(frame: FrameType, event: str, _: Any) -> None:
         if event == "return" and describes(frame):

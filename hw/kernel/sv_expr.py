@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,11 @@ from edgewright.hw.kernel.types import Int, Leaf, Struct, elem_of, shape_of, uni
 
 COLUMNS = 124
 """Of a printed line, without its indentation."""
+
+
+def filled(text: str, indent: str) -> str:
+    """Return text in lines of at most `COLUMNS` characters, all but the first indented."""
+    return textwrap.fill(text, COLUMNS, subsequent_indent=indent, break_long_words=False)
 
 
 def span(a: Affine, extents: dict[str, int]) -> tuple[int, int]:
@@ -202,15 +208,12 @@ def bits_read(node: ir.Node, position: int) -> int:
 
 def unread(name: str, bits: int, read: int) -> Iterator[str]:
     """Yield the parts of a signal whose bits are not in the mask `read`, the lowest first."""
-    if not read & ((1 << bits) - 1):
+    left = ((1 << bits) - 1) & ~read
+    if left == (1 << bits) - 1:
         yield name
         return
-    at = 0
-    while at < bits:
-        if read >> at & 1:
-            at += 1
-            continue
-        low = at
-        while at < bits and not read >> at & 1:
-            at += 1
-        yield f"{name}{bit_range(at - 1, low)}"
+    while left:
+        low = (left & -left).bit_length() - 1
+        high = low + (~(left >> low) & ((left >> low) + 1)).bit_length() - 2
+        yield f"{name}{bit_range(high, low)}"
+        left &= -1 << (high + 1)

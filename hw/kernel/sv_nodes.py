@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from edgewright.hw.kernel import ir
@@ -20,6 +19,7 @@ from edgewright.hw.kernel.sv_expr import (
     dimension,
     expression,
     extend,
+    filled,
     literal,
     unread,
 )
@@ -47,6 +47,7 @@ class DataPath:
         self.names_of_roms: dict[str, str] = {}
         self.load_data: dict[ir.Node, list[str]] = {}  # packed elements of a Load, one per address
         self.data_of: dict[ir.Node, str] = {}  # packed token of a Read or Command
+        self.offsets: dict[ir.Node, dict[tuple[str, ...], int]] = {}  # of the fields of a token or element
         self.packed: dict[str, int] = {}  # packed tokens and elements -> bits
         self.read: dict[str, int] = {}  # which bits of a scalar or packed value are read, as a mask
         self.deepest = 0  # stage after issue whose valid bit is read
@@ -114,10 +115,8 @@ class DataPath:
 
     def declared(self) -> list[str]:
         """Return the declarations, those of a node and type together."""
-        return [
-            textwrap.fill(f"{element}{', '.join(names)};", COLUMNS, subsequent_indent="    ", break_long_words=False)
-            for (_, element), names in self.variables.items()
-        ]
+        lines = (f"{element}{', '.join(names)};" for (_, element), names in self.variables.items())
+        return [line if len(line) <= COLUMNS else filled(line, "    ") for line in lines]
 
     # operands --------------------------------------------------------------------------------------------------------
 
@@ -357,7 +356,9 @@ class DataPath:
         assert not isinstance(node.type, Struct)
         offset = 0
         if isinstance(node.op, ir.Part):
-            offset = {path: at for path, _, at in leaves(source.type)}[node.op.path]
+            if source not in self.offsets:
+                self.offsets[source] = {path: at for path, _, at in leaves(source.type)}
+            offset = self.offsets[source][node.op.path]
         if not isinstance(op, ir.Load):
             self.unpack_from(node.type, self.base[node], [self.data_of[source]], stage, offset)
             return

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from edgewright.hw.kernel import ir
-from edgewright.hw.kernel.sv_expr import COLUMNS, bit_range, dimension
+from edgewright.hw.kernel.sv_expr import COLUMNS, bit_range, dimension, filled
 from edgewright.hw.kernel.types import Struct, Type, leaves, shape_of, width
 
 KEPT = "~"
@@ -28,8 +28,8 @@ class Ports:
     def group(self, *comment: str) -> None:
         """Begin a group."""
         for line in comment:
-            indent = " " * (len(line) - len(line.lstrip()))
-            self.lines += [("", part) for part in textwrap.wrap(line, COLUMNS - 5, subsequent_indent=f"{indent}  ")]
+            parts = [line] if len(line) <= COLUMNS else filled(line, "  ").splitlines()
+            self.lines += [("", part) for part in parts]
 
     def add(self, direction: str, name: str, bits: int, comment: str, count: int = 1, attribute: str = "") -> None:
         """Add a port of `count` values of `bits` each."""

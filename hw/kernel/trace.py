@@ -490,7 +490,7 @@ def named(body: Callable[..., Any], args: tuple[Any, ...]) -> tuple[dict[ir.Node
             for key, part in value._fields.items():
                 enter(part, depth, f"{name}_{key}", parameter)
 
-    watched(body, args, enter)
+    watched(body, args, (Value, StructValue), enter)
     names: dict[ir.Node, str] = {}
     inner: dict[str, str] = {}
     taken = Symbols(set())
