@@ -188,7 +188,7 @@ def test_long_statements_are_shortened_to_a_line() -> None:
     assert len(quoted) <= LONGEST and quoted.endswith(" ...") and "comment" not in text.partition("total =")[2][:200]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(0, 10_000))
 def test_names_are_unique_identifiers(seed: int) -> None:
     made = random_block(seed)[0]
