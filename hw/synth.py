@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgewright.hw import synth_worker
+from edgewright.hw.kernel.sv_comments import without_comments
 from edgewright.passes import cache
 from edgewright.passes.diagnostics import Exit, fail
 
@@ -82,7 +83,7 @@ def estimate(
     timeout_s: float = 1800,
     memory_gb: float = 8,
 ) -> Cells:
-    """Estimate the cells of module `top`, cached by the text of its sources (file name -> text, or paths).
+    """Estimate the cells of module `top`, cached by its sources (file name -> text, or paths) without their comments.
 
     DSPs and memories are counted by `synth_xilinx -family xcup`, LUTs and flip-flops by `-family xc7`: Yosys packs no
     registers and adders into UltraScale+ DSPs, which makes LUTs there 6.7 times and flip-flops 3 times too many.
@@ -92,7 +93,7 @@ def estimate(
     if any(primitive in text for primitive in DSPS for text in texts.values()):
         texts[PRIMITIVES.name] = PRIMITIVES.read_text()
     yosys = _yosys()
-    name = cache.key(texts, (yosys.version, str(yosys.has_slang), top, str(flatten)))
+    name = cache.key(without_comments(texts), (yosys.version, str(yosys.has_slang), top, str(flatten)))
 
     def make(folder: Path) -> None:
         up = _count(texts, top, "xcup", flatten, folder / "xcup", timeout_s, memory_gb)

@@ -22,6 +22,7 @@ def engine_top(program: ir.Program) -> str:
         writers=[each for each in masters if each["writes"]],
         top=len(masters) - 1,
         start_bits=width(start.type),
+        meanings=axi.MEANINGS,
     )
 
 

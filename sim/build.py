@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgewright.hw.kernel.sv_comments import without_comments
 from edgewright.passes import cache
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.sim import tools
@@ -60,7 +61,7 @@ def build(
     visible: Mapping[str, Sequence[str]] | None = None,
     arguments: Sequence[str] = (),
 ) -> Build:
-    """Build the model of module `top`, or take it from the cache if nothing that goes into it has changed.
+    """Build the model of module `top`, or take it from the cache if nothing but comments has changed of what goes into it.
 
     Python sees the ports of `top` and, of each module named in `visible`, the listed signals; nothing else is public,
     because cocotb's own --public-flat-rw is 3.6 times slower. `unroll_stmts` is Verilator's limit on unrolled loop
@@ -78,7 +79,7 @@ def build(
     flags += COVERAGE if coverage else ()
     flags += arguments
     optimisation = UNOPTIMISED if coverage else OPTIMISATION
-    name = cache.key(texts, (tools.fingerprint(), top, *optimisation, *flags))
+    name = cache.key(texts if coverage else without_comments(texts), (tools.fingerprint(), top, *optimisation, *flags))
 
     def make(folder: Path) -> None:
         _compile(folder, top, texts, flags, waves, optimisation)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.cpp import Printer
 from edgewright.hw.kernel.cpp_words import Word, ports_of
-from edgewright.hw.kernel.sv_block import LINT, TopPrinter
+from edgewright.hw.kernel.sv_block import TopPrinter
 
 INSTANCE = "{}_0"
 """Module of the IP: what Vivado's create_ip calls the first instance of one."""
@@ -54,13 +54,13 @@ class Wrapper(TopPrinter):
 
     def text(self) -> str:
         self.ip()
-        head, _, rest = super().text().removeprefix(LINT).partition("\n")
+        head, _, rest = super().text().partition("\n")
         assert head.startswith("///")
         note = (
             f"/// Block {self.program.name} with the IP of Vitis HLS as its processes: instead of {self.program.name}.sv\n"
             f"/// and the modules of processes. vitis.tcl makes the IP; in Vivado: create_ip -module_name {self.module}.\n"
         )
-        return LINT + note + rest
+        return note + rest
 
     def ip(self) -> None:
         """Print the instance of the IP; its AXI-Streams are whole bytes, the first bits of them a token."""
@@ -74,7 +74,9 @@ class Wrapper(TopPrinter):
                 data, spare = f"{c.name}_{side}_data", word.bits - word.used
                 if side == "in" and spare:
                     self.wires.append(f"logic [{word.bits - 1}:0] {c.name}_tdata;")
+                    self.wires.append(f"logic unused_{c.name}_tdata;  // the bits that make it whole bytes")
                     self.cells.append(f"  assign {data} = {c.name}_tdata[{word.used - 1}:0];")
+                    self.cells.append(f"  assign unused_{c.name}_tdata = ^{c.name}_tdata[{word.bits - 1}:{word.used}];")
                     data = f"{c.name}_tdata"
                 elif spare:
                     data = f"{{{spare}'b0, {data}}}"

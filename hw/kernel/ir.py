@@ -64,6 +64,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edgewright.hw.kernel.source import Statement
 from edgewright.hw.kernel.types import Leaf, Type, leaves
 
 CompareKind = Literal["eq", "ne", "lt", "le", "gt", "ge"]
@@ -366,7 +367,7 @@ EFFECTS = (Read, Write, Store)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One value (or effect) of a body. `where` is the source line that made it, "file.py:12"."""
+    """One value (or effect) of a body. `where` is the source line that made it, as `source.origin` gives it."""
 
     op: Op
     args: tuple[Node, ...]
@@ -426,7 +427,11 @@ class Lock:
 @dataclass(slots=True, eq=False)
 class Process:
     """One loop nest. `effects` holds every Read, State, Load, Write and Store in program order; `names` maps nodes to the names
-    of their values in the Python source (where there is one; unique in the process)."""
+    of their values in the Python source (where there is one; unique in the process).
+
+    `inner`: of the names that come from functions that the process calls, the variable there, "" for a parameter, which says
+    what the function takes and not what the value is. `place`: where the process's own function stands; `statements`: what
+    stands in each of its lines."""
 
     name: str
     command: Channel | None
@@ -435,6 +440,9 @@ class Process:
     locks: tuple[Lock, ...]
     names: dict[Node, str] = field(default_factory=dict)
     doc: str = ""
+    inner: dict[str, str] = field(default_factory=dict)
+    place: str = ""
+    statements: dict[str, Statement] = field(default_factory=dict)
 
     def of(self, kind: type[Op]) -> list[Node]:
         """Return the effect nodes of one kind, in program order."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from edgewright.hw.kernel import axi, ir
 from edgewright.hw.kernel.delays import PERIOD_NS
 from edgewright.hw.kernel.schedule import entries, place_all
+from edgewright.hw.kernel.sv_expr import dimension
+from edgewright.hw.kernel.sv_ports import Ports, banks, clocking, dimensions, end_of, stream_in, stream_off, summary
 from edgewright.hw.kernel.sv_process import ProcessPrinter, address_bits, lanes_of, ports_of
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.trace import Block
@@ -14,7 +16,6 @@ from edgewright.hw.kernel.types import Data, Request, width
 
 RTL = Path(__file__).resolve().parent.parent / "rtl"
 DOT_CELLS = {"dot_cascade", "dsp_product", "delay"}
-LINT = "/* verilator lint_off UNUSEDSIGNAL */ // fields that this process does not read\n"
 
 
 def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) -> dict[str, str]:
@@ -26,7 +27,7 @@ def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) ->
     for process in program.processes:
         module = f"{program.name}_{process.name}"
         printer = ProcessPrinter(process, stages[process.name], module, sizes)
-        files[f"{module}.sv"] = LINT + printer.text()
+        files[f"{module}.sv"] = printer.text()
     files[f"{program.name}.sv"] = TopPrinter(program, sizes).text()
     cells = {"fifo"} | {"ring" if b.ring else "pingpong" for b in program.buffers}
     if any(isinstance(node.op, ir.Dot) for process in program.processes for node in process.nodes()):
@@ -42,22 +43,32 @@ STORE_PINS = {"address": "addr", "mask": "mask", "commit": "commit"}
 """Signals of a store to a bank: as the process names them, and as the memory does."""
 
 
+SMALL = 64
+"""Words that a look-up table holds as memory, one bit of each."""
+
+
+def style_of(buffer: ir.Buffer) -> str:
+    """Return what a memory is made of; where the description leaves that open, its depth decides."""
+    if buffer.style != "auto":
+        return buffer.style
+    return "distributed" if buffer.banks * buffer.depth <= SMALL else "block"
+
+
 class TopPrinter:
     def __init__(self, program: ir.Program, sizes: dict[ir.Channel, int]) -> None:
         self.program, self.sizes = program, sizes
-        self.ports: list[str] = ["input  logic clk_i", "input  logic rst_ni"]
+        self.ports = Ports()
         self.wires: list[str] = []
         self.cells: list[str] = []
         self.symbols = Symbols()
 
     def text(self) -> str:
         p = self.program
+        clocking(self.ports)
         for c in p.inputs:
-            self.ports += [f"input  logic {c.name}_valid_i", f"output logic {c.name}_ready_o"]
-            self.ports += [f"input  logic [{width(c.type) - 1}:0] {c.name}_data_i"]
+            stream_in(self.ports, c, whence="outside")
         for c in p.outputs:
-            self.ports += [f"output logic {c.name}_valid_o", f"input  logic {c.name}_ready_i"]
-            self.ports += [f"output logic [{width(c.type) - 1}:0] {c.name}_data_o"]
+            stream_off(self.ports, c)
         for a in p.axi:
             self.axi(a)
         if p.on_chip is not None:
@@ -68,19 +79,25 @@ class TopPrinter:
             self.buffer(b)
         for process in p.processes:
             self.process(process)
-        head = f"/// Block {p.name}: {len(p.processes)} processes.\nmodule {p.name} (\n  " + ",\n  ".join(self.ports) + "\n);\n"
+        head = [f"/// Block {p.name}: {len(p.processes)} processes.", f"module {p.name} (", *self.ports.text(), ");"]
         wires = "\n".join(f"  {w}" for w in self.wires)
-        return LINT + f"{head}{wires}\n\n" + "\n\n".join(self.cells) + "\nendmodule\n"
+        return "\n".join(head) + f"\n{wires}\n\n" + "\n\n".join(self.cells) + "\nendmodule\n"
 
-    def instance(self, module: str, parameters: dict[str, object], name: str, pins: list[tuple[str, str]]) -> None:
+    def instance(
+        self, module: str, parameters: dict[str, object], name: str, pins: list[tuple[str, str]], says: str = ""
+    ) -> None:
+        """Print an instance under a comment that says what it is for."""
         values = ", ".join(f".{k}({v})" for k, v in parameters.items())
         head = f"  {module} #({values}) {name} (" if parameters else f"  {module} {name} ("
         pins = [("clk_i", "clk_i"), ("rst_ni", "rst_ni"), *pins]
-        self.cells.append(head + "\n" + ",\n".join(f"    .{a}({b})" for a, b in pins) + "\n  );")
+        self.cells.append(
+            (f"  // {says}\n" if says else "") + head + "\n" + ",\n".join(f"    .{a}({b})" for a, b in pins) + "\n  );"
+        )
 
     def channel(self, c: ir.Channel) -> None:
         n, bits = c.name, width(c.type)
         port = c in self.program.inputs
+        counts = not port and c.writer is not None and not c.writer.startswith("axi_")  # credits, as processes do
         pins = [
             ("in_valid_i", f"{n}_valid_i" if port else f"{n}_in_valid"),
             ("in_ready_o", f"{n}_ready_o" if port else f"{n}_in_ready"),
@@ -91,15 +108,17 @@ class TopPrinter:
             ("out_valid_o", f"{n}_valid_o" if out else f"{n}_out_valid"),
             ("out_ready_i", f"{n}_ready_i" if out else f"{n}_out_ready"),
             ("out_data_o", f"{n}_data_o" if out else f"{n}_out_data"),
-            ("credit_o", f"{n}_credit"),
+            ("credit_o", f"{n}_credit" if counts else f"unused_{n}_credit"),
         ]
-        self.wires.append(f"logic {n}_credit;")
+        self.wires.append(f"logic {n}_credit;" if counts else f"logic unused_{n}_credit;  // its writer observes ready instead")
         if not port:
-            self.wires += [f"logic {n}_in_valid, {n}_in_ready;", f"logic [{bits - 1}:0] {n}_in_data;"]
+            self.wires += [f"logic {n}_in_valid, {n}_in_ready;", f"logic {dimension(bits)}{n}_in_data;"]
         if not out:
-            self.wires += [f"logic {n}_out_valid, {n}_out_ready;", f"logic [{bits - 1}:0] {n}_out_data;"]
-        self.instance("fifo", {"Width": bits, "Depth": self.sizes[c]}, f"i_{n}_fifo", pins)
-        if not port and c.writer is not None and not c.writer.startswith("axi_"):
+            self.wires += [f"logic {n}_out_valid, {n}_out_ready;", f"logic {dimension(bits)}{n}_out_data;"]
+        says = f"{n}: {end_of(c.writer)} to {end_of(c.reader)}; a token is {summary(c.type)}"
+        style = '"distributed"' if self.sizes[c] > 2 else '"registers"'
+        self.instance("fifo", {"Width": bits, "Depth": self.sizes[c], "Style": style}, f"i_{n}_fifo", pins, says)
+        if counts:
             self.cells.append(
                 f"`ifndef SYNTHESIS\n  always_ff @(posedge clk_i) begin\n"
                 f"    if (rst_ni) assert (!{n}_in_valid || {n}_in_ready) "
@@ -114,26 +133,27 @@ class TopPrinter:
         count, address, n = ports_of(reader.effects, b).count, address_bits(b), b.name
         self.wires += [
             f"logic {n}_wr_ready, {n}_wr_acquire, {n}_wr_valid{'' if b.ring else f', {n}_wr_commit'};",
-            f"logic [{bits - 1}:0] {n}_wr_data;",
+            f"logic {dimension(bits)}{n}_wr_data;",
             f"logic {n}_rd_ready, {n}_rd_acquire, {n}_rd_release{f', {n}_rd_fresh' if b.ring else ''};",
-            f"logic [{count - 1}:0][{address - 1}:0] {n}_rd_addr;",
-            f"logic [{count - 1}:0] {n}_rd_last;",
-            f"logic [{count - 1}:0][{bits - 1}:0] {n}_rd_data;",
+            f"logic {dimensions(address, count)}{n}_rd_addr;",
+            f"logic {dimension(count)}{n}_rd_last;",
+            f"logic {dimensions(bits, count)}{n}_rd_data;",
         ]
         pins = [(f"wr_{k}_o" if k == "ready" else f"wr_{k}_i", f"{n}_wr_{k}") for k in ("ready", "acquire", "valid", "data")]
         pins += [
             (f"rd_{k}_o" if k in ("ready", "data") else f"rd_{k}_i", f"{n}_rd_{k}")
             for k in ("ready", "acquire", "addr", "last", "data", "release")
         ]
-        style = f'"{b.style}"'
+        style = f'"{style_of(b)}"'
+        says = f"{n}: {end_of(b.writer)} to {end_of(b.reader)}; {banks(b)}, an element is {summary(b.type)}"
         if b.ring:
             parameters: dict[str, object] = {"Depth": b.depth, "Window": b.window, "Width": bits, "Style": style}
-            self.instance("ring", parameters, f"i_{n}", [*pins, ("rd_fresh_i", f"{n}_rd_fresh")])
+            self.instance("ring", parameters, f"i_{n}", [*pins, ("rd_fresh_i", f"{n}_rd_fresh")], says)
             return
-        self.wires += [f"logic [{address - 1}:0] {n}_wr_addr;", f"logic [{lanes - 1}:0] {n}_wr_mask;"]
+        self.wires += [f"logic {dimension(address)}{n}_wr_addr;", f"logic {dimension(lanes)}{n}_wr_mask;"]
         pins += [(f"wr_{k}_i", f"{n}_wr_{k}") for k in ("addr", "mask", "commit")]
         parameters = {"Depth": b.depth, "Banks": b.banks, "Lanes": lanes, "LaneWidth": bits // lanes, "Ports": count}
-        self.instance("pingpong", parameters | {"Style": style}, f"i_{n}_banks", pins)
+        self.instance("pingpong", parameters | {"Style": style}, f"i_{n}_banks", pins, says)
 
     def process(self, p: ir.Process) -> None:
         pins: list[tuple[str, str]] = []
@@ -163,9 +183,9 @@ class TopPrinter:
     def axi(self, a: ir.AxiPort) -> None:
         signals = axi.WRITE if a.done is not None else axi.READ
         pins: list[tuple[str, str]] = []
+        self.ports.group(f"m_axi_{a.name}: AXI4 master that {'writes' if a.done is not None else 'reads'}, words of 16 bytes")
         for direction, name, bits in signals:
-            span = f"[{bits - 1}:0] " if bits is not None else ""
-            self.ports.append(f"{direction:6} logic {span}m_axi_{a.name}_{name}")
+            self.ports.add(direction, f"m_axi_{a.name}_{name}", bits, axi.MEANINGS[name])
             pins.append((f"m_axi_{name}", f"m_axi_{a.name}_{name}"))
         r, d = (f"{a.name}_ext_req", f"{a.name}_ext_data") if a.hub else (a.requests.name, a.data.name)
         pins += [("req_valid_i", f"{r}_out_valid"), ("req_ready_o", f"{r}_out_ready"), ("req_data_i", f"{r}_out_data")]
@@ -175,12 +195,13 @@ class TopPrinter:
             t = a.done.name
             pins += [("data_valid_i", f"{d}_out_valid"), ("data_ready_o", f"{d}_out_ready"), ("data_data_i", f"{d}_out_data")]
             pins += [("done_valid_o", f"{t}_in_valid"), ("done_ready_i", f"{t}_in_ready"), ("done_data_o", f"{t}_in_data")]
-        pins.append(("error_o", f"{a.name}_error"))
-        self.wires.append(f"logic {a.name}_error;")
+        pins.append(("error_o", f"unused_{a.name}_error"))
+        self.wires.append(f"logic unused_{a.name}_error;  // who sees the AXI port sees its responses too")
         module = "axi_write_mover" if a.done is not None else "axi_read_mover"
         parameters: dict[str, object] = {"AddrWidth": axi.ADDRESS_BITS, "DataWidth": axi.DATA_BITS}
         parameters |= {"Depth": a.ahead} if a.done is None else {}
-        self.instance(module, parameters, f"i_{a.name}", pins)
+        says = f"{a.name}: from requests of {a.requests.name} to bursts of its AXI port"
+        self.instance(module, parameters, f"i_{a.name}", pins, says)
 
     def memory_hub(self, memory: ir.OnChipMemory) -> None:
         """Print the on-chip memory between the streams of its ports and their movers."""
@@ -189,7 +210,7 @@ class TopPrinter:
         for a in (*reads, write):
             for wire, bits in (("req_out", width(Request)), ("data_in" if a.done is None else "data_out", width(Data))):
                 self.wires.append(f"logic {a.name}_ext_{wire}_valid, {a.name}_ext_{wire}_ready;")
-                self.wires.append(f"logic [{bits - 1}:0] {a.name}_ext_{wire}_data;")
+                self.wires.append(f"logic {dimension(bits)}{a.name}_ext_{wire}_data;")
 
         def each(text: str) -> str:
             return "{" + ", ".join(text.format(r=a.requests.name, d=a.data.name, x=f"{a.name}_ext") for a in reads) + "}"
@@ -214,4 +235,4 @@ class TopPrinter:
             pins += [(f"write_{kind}_data_i", f"{inner}_out_data"), (f"ext_write_{kind}_valid_o", f"{outer}_out_valid")]
             pins += [(f"ext_write_{kind}_ready_i", f"{outer}_out_ready"), (f"ext_write_{kind}_data_o", f"{outer}_out_data")]
         parameters: dict[str, object] = {"NumRead": len(reads), "Banks": memory.banks, "Words": memory.words}
-        self.instance("memory_hub", parameters, "i_memory_hub", pins)
+        self.instance("memory_hub", parameters, "i_memory_hub", pins, f"on-chip memory: the first {memory.words} words")

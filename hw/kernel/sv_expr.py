@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import Affine
-from edgewright.hw.kernel.types import Int, Leaf, elem_of, shape_of, union
+from edgewright.hw.kernel.types import Int, Leaf, Struct, elem_of, shape_of, union
+
+COLUMNS = 124
+"""Of a printed line, without its indentation."""
+
+
+def filled(text: str, indent: str) -> str:
+    """Return text in lines of at most `COLUMNS` characters, all but the first indented."""
+    return textwrap.fill(text, COLUMNS, subsequent_indent=indent, break_long_words=False)
 
 
 def span(a: Affine, extents: dict[str, int]) -> tuple[int, int]:
@@ -59,6 +69,16 @@ def digits(flat: Affine, shape: tuple[int, ...], extents: dict[str, int]) -> lis
     return out
 
 
+def bit_range(high: int, low: int = 0) -> str:
+    """Return the select of some bits of a vector."""
+    return f"[{high}]" if high == low else f"[{high}:{low}]"
+
+
+def dimension(bits: int) -> str:
+    """Return the dimension of a signal, with the space behind it; a single bit has none."""
+    return f"[{bits - 1}:0] " if bits > 1 else ""
+
+
 def literal(value: int, e: Int) -> str:
     if e.bits > 32:
         return f"{e.bits}'{'s' if e.signed else ''}h{value & ((1 << e.bits) - 1):x}"
@@ -86,11 +106,10 @@ def extend(text: str, old: Int, new: Int) -> str:
     return f"{new.bits}'(signed'({{1'b0, {text}}}))"
 
 
-def declare(type_: Leaf, names: str) -> str:
+def declared(type_: Leaf) -> tuple[str, str]:
+    """Return what stands before and behind the name of a variable that is declared."""
     e, shape = elem_of(type_), shape_of(type_)
-    sign = "signed " if e.signed else ""
-    dims = "".join(f" [{n}]" for n in shape)
-    return f"logic {sign}[{e.bits - 1}:0] " + ", ".join(f"{n}{dims}" for n in names.split(", ")) + ";"
+    return f"logic {'signed ' if e.signed else ''}{dimension(e.bits)}", "".join(f" [{n}]" for n in shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +125,10 @@ class Operand:
             bits = self.value & ((1 << e.bits) - 1)
             return literal(bits - (1 << e.bits) if e.signed and bits >> (e.bits - 1) else bits, e)
         return extend(self.text, self.e, e)
+
+    def part(self, high: int, low: int) -> str:
+        """Return the text of some of its bits."""
+        return f"{self.text}{bit_range(high, low)}" if self.e.bits > 1 else self.text
 
 
 def expression(node: ir.Node, args: list[Operand]) -> str:
@@ -127,7 +150,7 @@ def expression(node: ir.Node, args: list[Operand]) -> str:
         return f"({args[0].to(common)} {relation} {args[1].to(common)}) ? {args[0].to(e)} : {args[1].to(e)}"
     if isinstance(op, ir.Abs):
         a = args[0]
-        return f"{a.text}[{a.e.bits - 1}] ? unsigned'(-{a.text}) : unsigned'({a.text})"
+        return f"{a.part(a.e.bits - 1, a.e.bits - 1)} ? unsigned'(-{a.text}) : unsigned'({a.text})"
     if isinstance(op, ir.Select):
         return f"{args[0].text} ? {args[1].to(e)} : {args[2].to(e)}"
     if isinstance(op, ir.Shl):
@@ -136,16 +159,16 @@ def expression(node: ir.Node, args: list[Operand]) -> str:
         a = args[0]
         if not a.e.signed and op.amount >= a.e.bits:
             return literal(0, e)
-        part = f"{a.text}[{a.e.bits - 1}:{min(op.amount, a.e.bits - 1)}]"
+        part = a.part(a.e.bits - 1, min(op.amount, a.e.bits - 1))
         return f"signed'({part})" if e.signed else part
     if isinstance(op, ir.ShlBy):
         return f"{args[0].to(e)} << {args[1].text}"
     if isinstance(op, ir.ShrBy):
         return f"{args[0].to(e)} {'>>>' if e.signed else '>>'} {args[1].text}"
     if isinstance(op, ir.BitLength):
-        return f"bit_length_{args[0].e.bits}({args[0].text})"
+        return f"bit_length_{args[0].e.bits}({args[0].text})" if args[0].e.bits > 1 else args[0].text
     if isinstance(op, ir.Bits):
-        return f"{args[0].text}[{op.high}:{op.low}]"
+        return args[0].part(op.high, op.low)
     if isinstance(op, ir.CatBits):
         return "{" + ", ".join(a.text for a in reversed(args)) + "}"
     if isinstance(op, ir.Cast):
@@ -162,3 +185,35 @@ def cast(mode: ir.CastMode, a: Operand, e: Int) -> str:
     if a.e.high > e.high:
         text = f"({a.text} > {literal(e.high, a.e)}) ? {literal(e.high, e)} : {text}"
     return text
+
+
+ALL = -1
+"""All bits, as a mask."""
+
+
+def bits_read(node: ir.Node, position: int) -> int:
+    """Return which bits of an argument the printed node reads, as a mask; the assertion of a fit reads all."""
+    op, arg = node.op, node.args[position]
+    if isinstance(node.type, Struct) or isinstance(arg.type, Struct):
+        return ALL
+    bits = elem_of(node.type).bits
+    if isinstance(op, ir.Shr):
+        e = elem_of(arg.type)
+        return ALL << min(op.amount, e.bits - 1) if e.signed or op.amount < e.bits else 0
+    if isinstance(op, ir.Bits):
+        return (2 << op.high) - (1 << op.low)
+    narrows = isinstance(op, (*ir.SYMBOLS, ir.Neg)) or (isinstance(op, ir.Cast) and op.mode == "wrap")
+    return (1 << bits) - 1 if narrows or (isinstance(op, ir.ShlBy) and position == 0) else ALL
+
+
+def unread(name: str, bits: int, read: int) -> Iterator[str]:
+    """Yield the parts of a signal whose bits are not in the mask `read`, the lowest first."""
+    left = ((1 << bits) - 1) & ~read
+    if left == (1 << bits) - 1:
+        yield name
+        return
+    while left:
+        low = (left & -left).bit_length() - 1
+        high = low + (~(left >> low) & ((left >> low) + 1)).bit_length() - 2
+        yield f"{name}{bit_range(high, low)}"
+        left &= -1 << (high + 1)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.nest import depends_on
-from edgewright.hw.kernel.placement import Placement
-from edgewright.hw.kernel.sv_expr import Operand, extend, literal
-from edgewright.hw.kernel.sv_nodes import DataPath, fanned
+from edgewright.hw.kernel.placement import SOURCES, Placement
+from edgewright.hw.kernel.sv_expr import Operand, dimension, extend, literal
+from edgewright.hw.kernel.sv_nodes import DataPath
+from edgewright.hw.kernel.sv_stage import fanned
 from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import elem_of, width
 
@@ -35,6 +36,11 @@ class NestPrinter:
         self.carry = [symbols.claim(f"carry_{name}") for name in names]
         self.waiting: dict[str, str] = {}
         self.following: dict[type[ir.Op], str] = {}
+        self.read = {
+            node.op for node in stages.order if isinstance(node.op, SOURCES)
+        }  # flags and counters that values depend on
+        nests = any(lock.level < 0 and not lock.buffer.ring for lock in process.locks)
+        self.ends_matter = process.command is not None or nests
         if stages.following:
             kinds = {ir.Counter: f"{names[0]}_next_q", ir.First: f"first_{names[0]}_next", ir.Last: f"last_{names[0]}_next"}
             self.following = {kind: symbols.claim(name) for kind, name in kinds.items()}
@@ -62,12 +68,17 @@ class NestPrinter:
             self.tail.append(f"assign {self.done[level]} = {' || '.join([self.last[level], *empties])};")
         for level in levels:
             self.tail.append(f"assign {self.carry[level]} = {' && '.join(self.done[level + 1 :]) or one(1)};")
-        self.lines.append(f"logic {', '.join(self.done)};")
-        self.lines.append(f"logic {', '.join(self.carry)}, nest_end;")
-        self.lines.append("logic walks, started, skip, slot;")
+        end = ", nest_end" * self.ends_matter
         reads = [width(node.type) for node in self.stages.body.effects if isinstance(node.op, ir.Read)]
-        self.lines.append(f"{fanned(max([self.stages.waiting_bits, *reads]))}logic issue, step;")
-        self.tail.append(f"assign nest_end = {self.carry[0]} && {self.done[0]};")
+        many = fanned(max([self.stages.waiting_bits, *reads]))
+        self.lines += [
+            f"logic {', '.join(self.done)};  // the iteration is the last one of its loop, or the nest is empty",
+            f"logic {', '.join(self.carry)}{end};  // all loops inside are done",
+            "logic walks, started, skip, slot;  // counters move, there is a nest, it is empty, an iteration is made",
+            f"{many}logic issue, step;  // an iteration issues, what waits for that moves",
+        ]
+        if self.ends_matter:
+            self.tail.append(f"assign nest_end = {self.carry[0]} && {self.done[0]};")
         self.tail.append(f"assign started = {self.started()};")
         self.tail.append(f"assign skip = {' || '.join(zeros.values()) or one(0)};")
         self.tail.append("assign slot = started && !skip;")
@@ -86,16 +97,17 @@ class NestPrinter:
             e = elem_of(loop.counter.type)
             name, first, last, done = self.counter[level], self.first[level], self.last[level], self.done[level]
             bound = self.stages.body.bounds[level]
-            self.lines.append(f"logic [{e.bits - 1}:0] {name};")
-            self.lines.append(f"logic {first}, {last};")
-            moves = [f"{name} <= {done} ? '0 : {name} + {literal(1, e)};", f"{first} <= {done};"]
-            resets += [f"{name} <= '0;", f"{first} <= 1'b1;"]
+            self.lines.append(f"logic {dimension(e.bits)}{name};  // counter of loop {loop.name}")
+            begins = ir.First(level) in self.read
+            self.lines.append(f"logic {first}, {last};" if begins else f"logic {last};")
+            moves = [f"{name} <= {done} ? '0 : {name} + {literal(1, e)};", *([f"{first} <= {done};"] if begins else [])]
+            resets += [f"{name} <= '0;", *([f"{first} <= 1'b1;"] if begins else [])]
             if isinstance(bound, ir.Node):
                 b = self.bound(level, path)
                 zeros[level] = f"({b.text} == {literal(0, b.e)})"
                 # one more than the counter, since the bound may come late
                 ahead = self.symbols.claim(f"{loop.name}_ahead_q")
-                self.lines.append(f"logic [{b.e.bits - 1}:0] {ahead};")
+                self.lines.append(f"logic {dimension(b.e.bits)}{ahead};  // one more than it")
                 resets.append(f"{ahead} <= {literal(1, b.e)};")
                 moves.append(f"{ahead} <= {done} ? {literal(1, b.e)} : {ahead} + {literal(1, b.e)};")
                 if self.stages.settled(level):
@@ -124,7 +136,7 @@ class NestPrinter:
             return path.operand(bound, 0, ())
         e, following = elem_of(node.type), path.operand(node, 0, ())
         name = self.symbols.claim(f"{self.process.loops[level].name}_bound_q")
-        self.lines.append(f"logic [{e.bits - 1}:0] {name};")
+        self.lines.append(f"logic {dimension(e.bits)}{name};")
         self.flow.append(f"always_ff @(posedge clk_i) if (follows) {name} <= {following.text};")
         return Operand(name, e)
 
@@ -134,21 +146,23 @@ class NestPrinter:
             return
         counter, first, last = (self.following[kind] for kind in (ir.Counter, ir.First, ir.Last))
         e, bound = elem_of(self.process.loops[0].counter.type), self.stages.body.bounds[0]
-        self.lines.append(f"logic [{e.bits - 1}:0] {counter};")
-        self.lines.append(f"logic {first}, {last}, follows;")
+        begins, ends = (ir.Following(kind) in self.read for kind in (ir.First(0), ir.Last(0)))
+        counts = ends or ir.Following(ir.Counter(0)) in self.read
+        self.lines += [f"logic {dimension(e.bits)}{counter};"] if counts else []
+        self.lines.append(f"logic {', '.join([first] * begins + [last] * ends + ['follows'])};")
         self.tail.append(f"assign follows = ({BEGUN} && !{SETTLED}) || (walks && {self.carry[0]});")
-        begins = [f"{counter} <= '0;", f"{first} <= 1'b1;"]
-        moves = [f"{counter} <= {counter} + {literal(1, e)};", f"{first} <= 1'b0;"]
+        resets = [f"{counter} <= '0;"] * counts + [f"{first} <= 1'b1;"] * begins
+        moves = [f"{counter} <= {counter} + {literal(1, e)};"] * counts + [f"{first} <= 1'b0;"] * begins
         starts: list[str] = []
         if isinstance(bound, ir.Node):
             b = path.operand(bound, 0, ())
             after = f"{extend(counter, e, b.e)} + {literal(2, b.e)} == {b.text}" if b.e.high > 1 else one(0)
-            starts.append(f"{last} <= {b.text} == {literal(1, b.e)};")
+            starts += [f"{last} <= {b.text} == {literal(1, b.e)};"] * ends
         else:
             after = f"{counter} == {literal(bound - 2, e)}" if bound >= 2 else one(0)
-            begins.append(f"{last} <= {one(bound == 1)};")
-        moves.append(f"{last} <= {after};")
-        lines = ["  if (!rst_ni || (walks && nest_end)) begin", *(f"    {line}" for line in begins)]
+            resets += [f"{last} <= {one(bound == 1)};"] * ends
+        moves += [f"{last} <= {after};"] * ends
+        lines = ["  if (!rst_ni || (walks && nest_end)) begin", *(f"    {line}" for line in resets)]
         lines += ["  end else if (follows) begin", *(f"    {line}" for line in moves)]
         lines += [f"  end else if (!{BEGUN}) begin", *(f"    {line}" for line in starts)] if starts else []
         self.flow.append("\n".join(["always_ff @(posedge clk_i) begin", *lines, "  end", "end"]))

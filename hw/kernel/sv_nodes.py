@@ -2,72 +2,42 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import Affine, affine, aligned, flat
-from edgewright.hw.kernel.delays import FAN_OUT, READ_LATENCY, bits_of, clocked_latency, is_multiplier
+from edgewright.hw.kernel.delays import READ_LATENCY, bits_of, clocked_latency, is_multiplier
 from edgewright.hw.kernel.placement import Placement
-from edgewright.hw.kernel.sv_expr import Operand, declare, digits, expression, extend, literal
+from edgewright.hw.kernel.sv_expr import (
+    ALL,
+    COLUMNS,
+    Operand,
+    bit_range,
+    bits_read,
+    declared,
+    digits,
+    dimension,
+    expression,
+    extend,
+    filled,
+    literal,
+    unread,
+)
+from edgewright.hw.kernel.sv_names import Naming
+from edgewright.hw.kernel.sv_stage import PrintedStage, Segment, fanned
 from edgewright.hw.kernel.symbols import Symbols
-from edgewright.hw.kernel.types import Int, Leaf, Struct, Type, elem_of, leaf, leaves, shape_of, size_of, union, width
+from edgewright.hw.kernel.types import Int, Leaf, Struct, elem_of, leaf, leaves, shape_of, size_of, union, width
 
 Index = tuple[Affine, ...]
 INDENT = "  "
-
-
-def fanned(loads: int) -> str:
-    """Return what stands before a signal that drives so much: synthesis makes copies of its register or gate."""
-    return f"(* max_fanout = {FAN_OUT} *) " if loads > FAN_OUT else ""
-
-
-Segment = tuple[tuple[int, ...], list[str]]  # loops over a shape, and what is in them
-ASSIGNED = re.compile(r"(\w+)((?:\[[^\]]*\])*) = ")
-
-
-@dataclass(slots=True)
-class PrintedStage:
-    """The text of one stage. A group is one always_comb (an assign where there is no loop)."""
-
-    groups: list[list[Segment]] = field(default_factory=list)
-    registers: list[str] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)  # registers that wait for issue
-    checks: list[Segment] = field(default_factory=list)
-
-    def add(self, shape: tuple[int, ...], lines: Iterable[str]) -> None:
-        """Add assignments of one element. They join the last loop if it has the same shape and they read only the same element
-        of what it assigns."""
-        for line in lines:
-            last = self.groups[-1] if self.groups else []
-            if shape and len(last) == 1 and last[0][0] == shape and self.joins(last[0][1], line):
-                last[0][1].append(line)
-            else:
-                self.groups.append([(shape, [line])])
-
-    @staticmethod
-    def joins(before: list[str], line: str) -> bool:
-        for earlier in before:
-            assigned = ASSIGNED.match(earlier)
-            if assigned is None:
-                return False
-            name, subscript = assigned.groups()
-            for use in re.finditer(rf"\b{name}\b((?:\[[^\]]*\])*)", line):
-                if not use.group(1).startswith(subscript):  # bit selects may follow
-                    return False
-        return True
-
-    def add_together(self, segments: list[Segment]) -> None:
-        """Add assignments to parts of one variable, which must share an always_comb."""
-        self.groups.append(segments)
 
 
 class DataPath:
     def __init__(self, process: ir.Process, stages: Placement, symbols: Symbols, loop_names: list[str]) -> None:
         self.process, self.stages, self.symbols, self.vars = process, stages, symbols, loop_names
         self.printed = [PrintedStage() for _ in range(stages.depth + 1)]
-        self.declarations: list[str] = []
+        self.variables: dict[tuple[ir.Node, str], list[str]] = {}  # of a node, by type
+        self.declarations: list[str] = []  # what else stands behind them
         self.functions: dict[int, str] = {}
         self.roms: dict[str, list[str]] = {}
         self.extents: dict[str, int] = {}
@@ -75,8 +45,13 @@ class DataPath:
         self.at: dict[tuple[ir.Node, int], str] = {}
         self.resets: list[str] = []
         self.names_of_roms: dict[str, str] = {}
-        self.load_data: dict[ir.Node, tuple[str, int]] = {}  # packed port and first read port of a Load
+        self.load_data: dict[ir.Node, list[str]] = {}  # packed elements of a Load, one per address
         self.data_of: dict[ir.Node, str] = {}  # packed token of a Read or Command
+        self.offsets: dict[ir.Node, dict[tuple[str, ...], int]] = {}  # of the fields of a token or element
+        self.packed: dict[str, int] = {}  # packed tokens and elements -> bits
+        self.read: dict[str, int] = {}  # which bits of a scalar or packed value are read, as a mask
+        self.deepest = 0  # stage after issue whose valid bit is read
+        self.used = {a for node in stages.order for a in node.args}
         self.loads: dict[tuple[ir.Node, int], int] = {}  # bits that a flag selects in a stage
         for node in stages.order:
             for a in node.args:
@@ -87,23 +62,25 @@ class DataPath:
     # names -----------------------------------------------------------------------------------------------------------
 
     def name_all(self, fixed: dict[ir.Node, str]) -> None:
-        """Claim names: fixed ones (counters, flags), then source names, then default names."""
-        counts: dict[str, int] = {}
+        """Claim names: fixed ones (counters, flags), then those of variables of the process, then others."""
+        known = {node: name.removesuffix("_q") for node, name in fixed.items()}
+        naming, others = Naming(self.process, self.stages, known), []
         for node in self.stages.order:
             if node not in self.stages.solid or isinstance(node.op, (ir.Write, ir.Store)):
                 continue
             if isinstance(node.op, ir.Const) and not shape_of(node.type):
                 continue
             if node in fixed:
-                self.base[node] = fixed[node].removesuffix("_q")
+                self.base[node] = known[node]
                 self.at[node, 0] = fixed[node]
-                continue
-            name = self.stages.body.names.get(node)
-            if name is None:
-                kind = default_name(node)
-                counts[kind] = counts.get(kind, 0) + 1
-                name = f"{kind}_{counts[kind]}"
-            self.base[node] = self.at[node, self.stages.ready[node]] = self.symbols.claim(name)
+            elif (name := naming.own(node)) is not None:
+                self.base[node] = self.symbols.claim(name)
+            else:
+                others.append(node)
+        for node in others:
+            self.base[node] = self.symbols.claim(naming.name(node))
+        for node, name in self.base.items():
+            self.at.setdefault((node, 0 if node in fixed else self.stages.ready[node]), name)
 
     def name(self, node: ir.Node, stage: int) -> str:
         """Return the variable that holds a solid node's value in `stage`; add the registers up to it."""
@@ -119,8 +96,9 @@ class DataPath:
                 self.at[node, s] = self.at[node, s - 1]  # the command stays until its last iteration has issued
                 continue
             self.at[node, s] = self.symbols.claim(f"{self.base[node]}_s{s}")
-            self.declare(node.type, self.at[node, s], fanned(self.loads.get((node, s), 1)))
+            self.declare(node, self.at[node, s], attribute=fanned(self.loads.get((node, s), 1)))
             self.register(node, s, f"{self.at[node, s]} <= {self.at[node, s - 1]};")
+            self.read[self.at[node, s - 1]] = ALL
         return self.at[node, stage]
 
     def register(self, node: ir.Node, stage: int, line: str) -> None:
@@ -128,9 +106,17 @@ class DataPath:
         waits = stage <= self.stages.issue and node not in self.stages.steady
         (self.printed[stage].waiting if waits else self.printed[stage].registers).append(line)
 
-    def declare(self, type_: Type, name: str, attribute: str = "") -> None:
-        assert not isinstance(type_, Struct)
-        self.declarations.append(attribute + declare(type_, name))
+    def declare(self, node: ir.Node, *names: str, type_: Leaf | None = None, attribute: str = "") -> None:
+        """Declare variables of a node, of its type or of another."""
+        whole = node.type if type_ is None else type_
+        assert not isinstance(whole, Struct)
+        element, shape = declared(whole)
+        self.variables.setdefault((node, attribute + element), []).extend(f"{name}{shape}" for name in names)
+
+    def declared(self) -> list[str]:
+        """Return the declarations, those of a node and type together."""
+        lines = (f"{element}{', '.join(names)};" for (_, element), names in self.variables.items())
+        return [line if len(line) <= COLUMNS else filled(line, "    ") for line in lines]
 
     # operands --------------------------------------------------------------------------------------------------------
 
@@ -138,20 +124,20 @@ class DataPath:
         self.extents.update(zip(self.vars, shape, strict=False))
         return tuple(Affine(0, ((name, 1),)) if n > 1 else Affine() for name, n in zip(self.vars, shape, strict=False))
 
-    def operand(self, node: ir.Node, stage: int, index: Index) -> Operand:
-        """Return one element of a node in a stage."""
+    def operand(self, node: ir.Node, stage: int, index: Index, read: int = ALL) -> Operand:
+        """Return one element of a node in a stage, of which the bits in the mask `read` will be read."""
         assert not isinstance(node.type, Struct)
         e, shape = elem_of(node.type), shape_of(node.type)
         if isinstance(node.op, ir.Strided) and node not in self.stages.solid:
             source = node.args[0]
             assert not isinstance(source.type, Struct)
-            return self.element(source, stage, affine(node.op.offset, node.op.strides, index))
+            return self.element(source, stage, affine(node.op.offset, node.op.strides, index), read)
         if isinstance(node.op, ir.Const) and (not shape or not any(i.terms for i in index)):
             value = node.op.values[flat(index, shape).offset]
             return Operand(literal(value, e), e, value)
-        return self.element(node, stage, flat(index, shape))
+        return self.element(node, stage, flat(index, shape), read)
 
-    def element(self, node: ir.Node, stage: int, position: Affine) -> Operand:
+    def element(self, node: ir.Node, stage: int, position: Affine, read: int = ALL) -> Operand:
         """Return the element of a solid node at a flat position."""
         assert not isinstance(node.type, Struct)
         e, shape = elem_of(node.type), shape_of(node.type)
@@ -159,12 +145,36 @@ class DataPath:
             value = node.op.values[position.offset]
             return Operand(literal(value, e), e, value)
         text = self.name(node, stage)
+        if read:
+            self.read[text] = self.read.get(text, 0) | read
         for part in digits(position, shape, self.extents) if shape else []:
             text += f"[{part}]"
         return Operand(text, e)
 
+    def reads(self, node: ir.Node) -> bool:
+        """Return whether the value of a node is read, not only taken from its stream or memory."""
+        return node in self.used or not isinstance(node.op, (ir.Read, ir.Load))
+
+    def unread(self) -> Iterator[str]:
+        """Yield what nothing reads: bits of packed values and of scalars, an element of whole arrays."""
+        for name, bits in self.packed.items():
+            yield from unread(name, bits, self.read.get(name, 0))
+        for (node, stage), name in self.at.items():
+            of_nest = isinstance(node.op, CONTROL) and not stage
+            if isinstance(node.type, Struct) or of_nest or not self.reads(node):
+                continue
+            shape = shape_of(node.type)
+            if not shape:
+                yield from unread(name, bits_of(node), self.read.get(name, 0))
+            elif name not in self.read:
+                yield name + "[0]" * len(shape)
+
     def scalar(self, node: ir.Node, stage: int) -> str:
         return self.operand(node, stage, ()).text
+
+    def address(self, node: ir.Node, stage: int, index: Index, bits: int) -> str:
+        """Return an element of a node as an unsigned number of so many bits."""
+        return self.operand(node, stage, index, (1 << bits) - 1).to(Int(bits, False))
 
     # nodes -----------------------------------------------------------------------------------------------------------
 
@@ -174,14 +184,16 @@ class DataPath:
             return
         start, ready = self.stages.start[node], self.stages.ready[node]
         stage = self.printed[start]
+        if not self.reads(node):
+            return
         if isinstance(op, ir.Read) or isinstance(node.type, Struct):
             if not isinstance(node.type, Struct):
-                self.declare(node.type, self.base[node])
+                self.declare(node, self.base[node])
                 self.unpack(node, ready)
             return
         shape, e = shape_of(node.type), elem_of(node.type)
         name = self.base[node]
-        self.declare(node.type, name)
+        self.declare(node, name)
         subscript = "".join(f"[{self.vars[a]}]" if n > 1 else "[0]" for a, n in enumerate(shape))
         index = self.index_vars(shape)
         if isinstance(op, ir.Const):
@@ -204,13 +216,16 @@ class DataPath:
         elif isinstance(op, ir.STATE):
             self.state(node, stage, start, index, subscript)
         else:
-            if isinstance(op, ir.BitLength):
+            if isinstance(op, ir.BitLength) and elem_of(node.args[0].type).bits > 1:
                 bits = elem_of(node.args[0].type).bits
                 self.functions[bits] = bit_length_function(bits, e.bits)
             if isinstance(op, ir.Strided):
                 args = [self.element(node.args[0], start, affine(op.offset, op.strides, index))]
             else:
-                args = [self.operand(a, start, aligned(index, shape_of(a.type))) for a in node.args]
+                args = [
+                    self.operand(a, start, aligned(index, shape_of(a.type)), bits_read(node, at))
+                    for at, a in enumerate(node.args)
+                ]
             text = args[0].text if isinstance(op, ir.Strided) else expression(node, args)
             if is_multiplier(node):
                 self.pipeline(node, stage, start, subscript, text)
@@ -231,12 +246,12 @@ class DataPath:
         """Print a product: computed from registered operands, registered once or more."""
         name = self.base[node]
         before = self.symbols.claim(f"{name}_n")
-        self.declare(node.type, before)
+        self.declare(node, before)
         stage.add(shape_of(node.type), [f"{before}{subscript} = {text};"])
         latency = clocked_latency(node)
         for s in range(1, latency):
             after = self.symbols.claim(f"{name}_m{s}")
-            self.declare(node.type, after)
+            self.declare(node, after)
             self.register(node, start + s, f"{after} <= {before};")
             before = after
         self.register(node, start + latency, f"{name} <= {before};")
@@ -247,21 +262,22 @@ class DataPath:
         pins = []
         for pin, source in zip(("even_i", "odd_i", "weights_i"), node.args, strict=True):
             bits = self.symbols.claim(f"{self.base[node]}_{pin.removesuffix('_i')}")
-            self.declarations.append(f"logic [{width(source.type) - 1}:0] {bits};")
+            self.declare(node, bits, type_=Int(width(source.type), False))
             self.pack(bits, [(0, source)], start)
             pins.append(f".{pin}({bits})")
         sums = self.symbols.claim(f"{self.base[node]}_sums")
-        self.declarations.append(f"logic [{width(node.type) - 1}:0] {sums};")
+        self.declare(node, sums, type_=Int(width(node.type), False))
         (pairs, terms), outs = shape_of(node.args[0].type), shape_of(node.args[2].type)[0]
         sizes = f".Pairs({pairs}), .Outs({outs}), .Terms({terms}), .Shift({node.op.shift})"
         name = self.symbols.claim(f"{self.base[node]}_cascade")
-        self.declarations.append(f"dot_cascade #({sizes}) {name} (.clk_i, {', '.join(pins)}, .sums_o({sums}));")
+        instance = f"dot_cascade #({sizes}) {name} (.clk_i, {', '.join(pins)}, .sums_o({sums}));"
+        self.declarations.append(filled(instance, "  "))
         self.unpack_from(node.type, self.base[node], [sums], self.printed[ready])
 
     def state(self, node: ir.Node, stage: PrintedStage, start: int, index: Index, subscript: str) -> None:
         name, op, shape, e = self.base[node], node.op, shape_of(node.type), elem_of(node.type)
         after = self.symbols.claim(f"{name}_n")
-        self.declare(node.type, after)
+        self.declare(node, after)
         enable = self.valid(start)
         if isinstance(op, ir.Accumulate):
             x = self.operand(node.args[0], start, index)
@@ -293,7 +309,9 @@ class DataPath:
         self.printed[start + 1].registers.append(f"if ({enable}) {name} <= {after};")
 
     def valid(self, stage: int) -> str:
+        """Return whether a stage holds an iteration that has issued."""
         after = stage - self.stages.issue
+        self.deepest = max(self.deepest, after)
         return f"valid_q[{after}]" if after else "issue"
 
     def concat(self, node: ir.Node, stage: PrintedStage, start: int) -> None:
@@ -312,12 +330,14 @@ class DataPath:
         source = node.args[0]
         assert not isinstance(source.type, Struct) and not isinstance(node.type, Struct)
         packed = self.symbols.claim(f"{self.base[node]}_bits")
-        self.declarations.append(f"logic [{width(source.type) - 1}:0] {packed};")
+        self.declare(node, packed, type_=Int(width(source.type), False))
+        self.packed[packed] = width(source.type)
         self.pack(packed, [(0, source)], start)
         self.unpack_from(node.type, self.base[node], [packed], stage)
 
     def pack(self, target: str, parts: list[tuple[int, ir.Node]], stage: int) -> None:
         """Print target[offset +: width] = source for each (offset, source); together they fill target."""
+        single = sum(bits_of(source) for _, source in parts) == 1
         segments: list[Segment] = []
         for offset, source in parts:
             shape, bits = shape_of(source.type), elem_of(source.type).bits
@@ -325,8 +345,7 @@ class DataPath:
             where = flat(index, shape) * bits + offset
             value = self.operand(source, stage, index).text
             value = f"unsigned'({value})" if elem_of(source.type).signed else value
-            whole = f"{target}[{where}+:{bits}]" if where.terms else f"{target}[{where.offset + bits - 1}:{where.offset}]"
-            segments.append((shape, [f"{whole} = {value};"]))
+            segments.append((shape, [f"{target}{'' if single else part_select(where, bits)} = {value};"]))
         if len(segments) == 1:
             self.printed[stage].add(*segments[0])
         else:
@@ -337,11 +356,12 @@ class DataPath:
         shape, e = shape_of(type_), elem_of(type_)
         index = self.index_vars(shape)
         where = flat(index, shape) * e.bits + offset
-        part = f"[{where}+:{e.bits}]" if where.terms else f"[{where.offset + e.bits - 1}:{where.offset}]"
         subscript = "".join(f"[{i}]" for i in index)
         segments: list[Segment] = []
         for at, source in enumerate(sources):
             lane = f"[{at}]" if len(sources) > 1 else ""
+            part = "" if self.packed.get(source) == 1 else part_select(where, e.bits)
+            self.read[source] = self.read.get(source, 0) | ((1 << width(type_)) - 1) << offset
             text = f"signed'({source}{part})" if e.signed else f"{source}{part}"
             segments.append((shape, [f"{name}{lane}{subscript} = {text};"]))
         if len(segments) == 1:
@@ -356,14 +376,14 @@ class DataPath:
         assert not isinstance(node.type, Struct)
         offset = 0
         if isinstance(node.op, ir.Part):
-            offset = {path: at for path, _, at in leaves(source.type)}[node.op.path]
+            if source not in self.offsets:
+                self.offsets[source] = {path: at for path, _, at in leaves(source.type)}
+            offset = self.offsets[source][node.op.path]
         if not isinstance(op, ir.Load):
             self.unpack_from(node.type, self.base[node], [self.data_of[source]], stage, offset)
             return
-        port, first = self.load_data[source]
         lanes = shape_of(source.args[0].type)
-        sources = [f"{port}[{first + p}]" for p in range(size_of(lanes))]
-        self.unpack_lanes(node.type, lanes, self.base[node], sources, stage, offset)
+        self.unpack_lanes(node.type, lanes, self.base[node], self.load_data[source], stage, offset)
 
     def unpack_lanes(
         self, type_: Leaf, lanes: tuple[int, ...], name: str, sources: list[str], stage: PrintedStage, offset: int = 0
@@ -376,11 +396,10 @@ class DataPath:
         x, at = node.args
         count = shape_of(x.type)[0]
         rank = len(shape_of(at.type))
-        chosen = self.operand(at, start, index[:rank])
-        bits = max(1, (count - 1).bit_length())
-        where = chosen.to(Int(bits, False)) if count > 1 else "0"
+        where = self.address(at, start, index[:rank], (count - 1).bit_length()) if count > 1 else "0"
         rest = "".join(f"[{i}]" for i in index[rank:])
         source = self.name(x, start)
+        self.read[source] = ALL
         stage.add(shape_of(node.type), [f"{self.base[node]}{subscript} = {source}[{where}]{rest};"])
 
     def lookup(self, node: ir.Node, stage: PrintedStage, start: int) -> None:
@@ -393,15 +412,16 @@ class DataPath:
         bits = max(1, (len(op.rom.values) - 1).bit_length())
         address, data, out = (self.symbols.claim(f"{name}_{what}") for what in ("address", "data", "out_q"))
         source, word = Int(bits, False), Int(width(op.rom.type), False)
-        self.declarations.append(declare(leaf(source, lanes), f"{address}, {address}_q"))
-        self.declarations.append(declare(leaf(word, lanes), f"{data}, {data}_q, {out}"))
+        self.declare(node, address, f"{address}_q", type_=leaf(source, lanes))
+        self.declare(node, data, f"{data}_q", out, type_=leaf(word, lanes))
         subscript = "".join(f"[{i}]" for i in index)
-        stage.add(lanes, [f"{address}{subscript} = {self.operand(at, start, index).to(source)};"])
+        stage.add(lanes, [f"{address}{subscript} = {self.address(at, start, index, bits)};"])
         self.register(node, start + 1, f"{address}_q <= {address};")
         self.printed[start + 1].add(lanes, [f"{data}{subscript} = {rom}[{address}_q{subscript}];"])
         self.register(node, start + 2, f"{data}_q <= {data};")
         self.register(node, start + READ_LATENCY, f"{out} <= {data}_q;")
         sources = [f"{out}[{lane}]" for lane in range(lanes[0])] if lanes else [out]
+        self.packed |= dict.fromkeys(sources, word.bits)
         assert not isinstance(node.type, Struct)
         self.unpack_lanes(node.type, lanes, name, sources, self.printed[start + READ_LATENCY])
 
@@ -423,7 +443,7 @@ class DataPath:
                 *(line + "," for line in rows[:-1]),
                 rows[-1],
                 "};",
-                f"logic [{bits - 1}:0] {name} [{len(values)}];",
+                f"logic {dimension(bits)}{name} [{len(values)}];",
                 f"initial for (int n = 0; n < {len(values)}; n++) {name}[n] = {table}[n*{bits}+:{bits}];",
             ]
             self.names_of_roms[rom.name] = name
@@ -431,6 +451,11 @@ class DataPath:
 
 
 CONTROL = (ir.Counter, ir.First, ir.Last, ir.Following)
+
+
+def part_select(where: Affine, bits: int) -> str:
+    """Return the select of so many bits from a position on."""
+    return f"[{where}+:{bits}]" if where.terms else bit_range(where.offset + bits - 1, where.offset)
 
 
 def np_unravel(position: int, shape: tuple[int, ...]) -> list[int]:
@@ -453,45 +478,3 @@ def bit_length_function(bits: int, result: int) -> str:
   bit_length_{bits} = '0;
   for (int n = 0; n < {bits}; n++) if (x[n]) bit_length_{bits} = {result}'(unsigned'(n + 1));
 endfunction"""
-
-
-def default_name(node: ir.Node) -> str:
-    op = node.op
-    name = type(op).__name__.lower()
-    if isinstance(op, ir.Compare):
-        return {"eq": "equal", "ne": "unequal", "lt": "less", "le": "at_most", "gt": "greater", "ge": "at_least"}[op.kind]
-    if isinstance(op, ir.Cast):
-        return {"wrap": "wrapped", "sat": "saturated", "fit": "fitted"}[op.mode]
-    if isinstance(op, ir.Part):
-        return "_".join(op.path)
-    if isinstance(op, (ir.Read, ir.Load)):
-        return op.channel.name if isinstance(op, ir.Read) else op.buffer.name
-    return {
-        "add": "sum",
-        "sub": "difference",
-        "mul": "product",
-        "and": "both",
-        "or": "either",
-        "neg": "negated",
-        "not": "inverted",
-        "min": "lesser",
-        "max": "larger",
-        "abs": "magnitude",
-        "select": "chosen",
-        "shl": "raised",
-        "shr": "lowered",
-        "shlby": "raised_by",
-        "shrby": "lowered_by",
-        "bitlength": "length",
-        "bits": "field",
-        "catbits": "joined",
-        "strided": "part",
-        "concat": "row",
-        "index": "picked",
-        "reinterpret": "recast",
-        "accumulate": "running",
-        "shiftin": "window",
-        "hold": "held",
-        "lookup": "entry",
-        "const": "constant",
-    }.get(name, name)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import Affine
 from edgewright.hw.kernel.delays import bits_of
 from edgewright.hw.kernel.placement import Placement
-from edgewright.hw.kernel.sv_expr import literal
+from edgewright.hw.kernel.sv_comments import heading, stage_comment
+from edgewright.hw.kernel.sv_expr import ALL, COLUMNS, dimension, literal
 from edgewright.hw.kernel.sv_nest import RESERVED, NestPrinter
-from edgewright.hw.kernel.sv_nodes import DataPath, PrintedStage, fanned
+from edgewright.hw.kernel.sv_nodes import DataPath
+from edgewright.hw.kernel.sv_ports import Ports, clocking, load_port, store_port, stream_in, stream_out
+from edgewright.hw.kernel.sv_stage import PrintedStage, fanned
 from edgewright.hw.kernel.symbols import Symbols
-from edgewright.hw.kernel.types import Int, leaves, of_range, shape_of, size_of, width
+from edgewright.hw.kernel.types import Int, Type, leaves, of_range, shape_of, size_of, width
 
 RELEASE_DELAY = 1  # cycles from a bank's last address to its release
 
@@ -53,7 +57,7 @@ class ProcessPrinter:
         self.reads = [n for n in self.effects if isinstance(n.op, ir.Read)]
         self.writes = [n for n in self.effects if isinstance(n.op, ir.Write)]
         self.stores = [n for n in self.effects if isinstance(n.op, ir.Store)]
-        self.ports: list[str] = []
+        self.ports = Ports()
         self.lines: list[str] = []
         self.tail: list[str] = []  # after the data path
         self.flow: list[str] = []  # control registers
@@ -74,7 +78,6 @@ class ProcessPrinter:
             self.path.print_node(node)
         self.nest.print(self.path)
         self.issue()
-        self.valids()
         for node in self.writes:
             self.write(node)
         self.locks()
@@ -83,70 +86,68 @@ class ProcessPrinter:
     # ports -----------------------------------------------------------------------------------------------------------
 
     def claim_ports(self) -> None:
-        streams = [self.process.command] if self.process.command is not None else []
-        streams += [n.op.channel for n in self.reads if isinstance(n.op, ir.Read)]
-        for c in streams:
-            self.port("input", f"{c.name}_valid_i")
-            self.port("output", f"{c.name}_ready_o", attribute=fanned(width(c.type)))
-            self.port("input", f"{c.name}_data_i", width(c.type))
+        """List the ports: the clock, then those of streams and memories."""
+        clocking(self.ports)
+        if self.process.command is not None:
+            kind = f"command of process {self.process.name},"
+            stream_in(self.ports, self.process.command, fanned(width(self.process.command.type)), kind)
+        for node in self.reads:
+            assert isinstance(node.op, ir.Read)
+            stream_in(self.ports, node.op.channel, fanned(width(node.op.channel.type)))
         for node in self.writes:
             assert isinstance(node.op, ir.Write)
-            c = node.op.channel
-            self.port("output", f"{c.name}_valid_o")
-            self.port("output", f"{c.name}_data_o", width(c.type))
-            self.port("input", f"{c.name}_credit_i")
+            stream_out(self.ports, node.op.channel)
         for lock in self.process.locks:
-            b, bits = lock.buffer.name, address_bits(lock.buffer)
-            self.port("input", f"{b}_ready_i")
-            self.port("output", f"{b}_acquire_o")
+            bits = address_bits(lock.buffer)
             if lock.role == "store":
                 node = self.store_to(lock.buffer)
                 assert isinstance(node.op, ir.Store)
-                self.port("output", f"{b}_store_o")
-                self.port("output", f"{b}_data_o", width(lock.buffer.type))
-                if not lock.buffer.ring:
-                    self.port("output", f"{b}_address_o", bits)
-                    self.port("output", f"{b}_mask_o", lanes_of(lock.buffer, node.op.masked))
-                    self.port("output", f"{b}_commit_o")
+                store_port(self.ports, lock.buffer, bits, lanes_of(lock.buffer, node.op.masked))
             else:
-                count = ports_of(self.effects, lock.buffer).count
-                self.port("output", f"{b}_address_o", bits, count)
-                self.port("output", f"{b}_last_o", count)
-                if lock.buffer.ring:
-                    self.port("output", f"{b}_fresh_o")
-                self.port("input", f"{b}_data_i", width(lock.buffer.type), count)
-                self.port("output", f"{b}_release_o")
-
-    def port(self, direction: str, name: str, bits: int | None = None, count: int | None = None, attribute: str = "") -> None:
-        lead = f"[{count - 1}:0]" if count is not None else ""
-        span = f"{lead}[{bits - 1}:0] " if bits is not None else ""
-        self.ports.append(f"{attribute}{direction:6} logic {span}{self.symbols.claim(name)}")
+                load_port(self.ports, lock.buffer, bits, ports_of(self.effects, lock.buffer).count)
+        for name in self.ports.names:
+            self.symbols.claim(name)
 
     # control ---------------------------------------------------------------------------------------------------------
 
     def sources(self) -> None:
         """Name the packed data of each token and element: a port, or a register that holds it where the read is guarded."""
+        command = self.process.command
+        given = self.packed(f"{command.name}_data_i", command.type) if command is not None else ""
         for node in self.stages.order:
             if isinstance(node.op, ir.Command):
-                assert self.process.command is not None
-                self.path.data_of[node] = f"{self.process.command.name}_data_i"
+                self.path.data_of[node] = given
             elif isinstance(node.op, ir.Read):
-                data = f"{node.op.channel.name}_data_i"
-                if node.op.guarded:
-                    held = self.symbols.claim(f"{node.op.channel.name}_q")
-                    self.lines.append(f"logic [{width(node.type) - 1}:0] {held};")
-                    take = f"if ({node.op.channel.name}_ready_o) {held} <= {data};"
-                    if node.op.absent:
-                        self.path.resets.append(f"if (!rst_ni) {held} <= '0;\nelse {take}")
-                    else:
-                        self.path.printed[self.stages.issue + 1].registers.append(take)
-                    data = held
-                self.path.data_of[node] = data
+                self.path.data_of[node] = self.token(node)
             elif isinstance(node.op, ir.Load):
-                self.path.load_data[node] = (
-                    f"{node.op.buffer.name}_data_i",
-                    ports_of(self.effects, node.op.buffer).first[node],
-                )
+                buffer, ports = node.op.buffer, ports_of(self.effects, node.op.buffer)
+                elements = size_of(shape_of(node.args[0].type))
+                numbers = range(ports.first[node], ports.first[node] + elements)
+                self.path.load_data[node] = [
+                    self.packed(numbered(f"{buffer.name}_data_i", ports.count, number), buffer.type) for number in numbers
+                ]
+
+    def packed(self, name: str, type_: Type) -> str:
+        """Enter a packed token or element of the data path."""
+        self.path.packed[name] = width(type_)
+        return name
+
+    def token(self, node: ir.Node) -> str:
+        """Print the register of a guarded read, which holds its token; return where the token is."""
+        assert isinstance(node.op, ir.Read)
+        name = node.op.channel.name
+        data = self.packed(f"{name}_data_i", node.type)
+        if not node.op.guarded or not self.path.reads(node):
+            return data
+        held = self.packed(self.symbols.claim(f"{name}_q"), node.type)
+        self.path.read[data] = ALL
+        self.lines.append(f"logic {dimension(width(node.type))}{held};  // the last token of {name}")
+        take = f"if ({name}_ready_o) {held} <= {data};"
+        if node.op.absent:
+            self.path.resets.append(f"if (!rst_ni) {held} <= '0;\nelse {take}")
+        else:
+            self.path.printed[self.stages.issue + 1].registers.append(take)
+        return held
 
     def issue(self) -> None:
         """Print the condition for an iteration to issue: everything that it may need is available."""
@@ -167,8 +168,8 @@ class ProcessPrinter:
             c = node.op.channel
             bits = of_range(0, self.credits[c]).bits
             credit, room, after = (self.symbols.claim(f"{c.name}_{what}") for what in ("credit_q", "room_q", "credit_n"))
-            self.lines.append(f"logic [{bits - 1}:0] {credit}, {after};")
-            self.lines.append(f"logic {room};")
+            self.lines.append(f"logic {dimension(bits)}{credit}, {after};  // free places in the FIFO of {c.name}, and then")
+            self.lines.append(f"logic {room};  // there is one")
             part = self.stages.reserve[node]
             reserve = f"issue && {self.path.scalar(part, at)}" if part is not None else "issue"
             terms.append(f"({room} || !{self.path.scalar(part, at)})" if part is not None else room)
@@ -219,7 +220,8 @@ class ProcessPrinter:
         return self.path.name(node, stage) if node in self.stages.solid else self.path.scalar(node, stage)
 
     def valids(self) -> None:
-        deep = self.stages.depth - self.stages.issue
+        """Print the register that says which stages hold an iteration, as far as it is read."""
+        deep = self.path.deepest
         if deep == 0:
             return
         driven = [bits_of(node) for node in self.effects if isinstance(node.op, ir.STATE)]
@@ -238,6 +240,7 @@ class ProcessPrinter:
         self.path.pack(f"{c.name}_data_o", list(zip(offsets, parts.values, strict=True)), stage)
 
     def locks(self) -> None:
+        """Print when banks pass from one process to the next, and what is stored and loaded."""
         for lock in self.process.locks:
             b = lock.buffer.name
             if lock.buffer.ring:
@@ -274,11 +277,11 @@ class ProcessPrinter:
             return
         (node,) = ports_of(self.effects, lock.buffer).loads
         name, stage, (_, fresh, free, last) = lock.buffer.name, self.stages.start[node], node.args
-        address = self.path.operand(node.args[0], stage, ()).to(Int(address_bits(lock.buffer), False))
-        self.tail.append(f"assign {name}_address_o[0] = {address};")
+        address = self.path.address(node.args[0], stage, (), address_bits(lock.buffer))
+        self.tail.append(f"assign {name}_address_o = {address};")
         for port, flag, what, at in (
             ("fresh_o", fresh, "taking", stage),
-            ("last_o[0]", last, "ending", stage),
+            ("last_o", last, "ending", stage),
             ("release_o", free, "freeing", stage + RELEASE_DELAY),
         ):
             after = at - self.stages.issue
@@ -301,7 +304,7 @@ class ProcessPrinter:
         when = "" if parts.when is None else f" && {self.path.scalar(parts.when, stage)}"
         self.tail.append(f"assign {b.name}_commit_o = {shift if after == 0 else f'{shift}[{after}]'};")
         self.tail.append(f"assign {b.name}_store_o = {self.path.valid(stage)}{when};")
-        address = self.path.operand(parts.address, stage, ()).to(Int(address_bits(b), False))
+        address = self.path.address(parts.address, stage, (), address_bits(b))
         self.tail.append(f"assign {b.name}_address_o = {address};")
         if parts.mask is None:
             self.tail.append(f"assign {b.name}_mask_o = 1'b1;")
@@ -311,7 +314,7 @@ class ProcessPrinter:
         self.path.pack(f"{b.name}_data_o", list(zip(offsets, parts.values, strict=True)), stage)
 
     def load(self, buffer: ir.Buffer, end: str) -> None:
-        ports, bits = ports_of(self.effects, buffer), Int(address_bits(buffer), False)
+        ports, bits = ports_of(self.effects, buffer), address_bits(buffer)
         deepest = max(self.stages.start[n] for n in ports.loads) - self.stages.issue + RELEASE_DELAY
         shift = self.travel(end, deepest)
         for node in ports.loads:
@@ -322,9 +325,9 @@ class ProcessPrinter:
             for p in range(size_of(shape)):
                 where = (Affine(p),) if shape else ()
                 port = ports.first[node] + p
-                address = self.path.operand(node.args[0], stage, where).to(bits)
-                self.tail.append(f"assign {buffer.name}_address_o[{port}] = {address};")
-                self.tail.append(f"assign {buffer.name}_last_o[{port}] = {flag};")
+                address = self.path.address(node.args[0], stage, where, bits)
+                self.tail.append(f"assign {numbered(f'{buffer.name}_address_o', ports.count, port)} = {address};")
+                self.tail.append(f"assign {numbered(f'{buffer.name}_last_o', ports.count, port)} = {flag};")
         self.tail.append(f"assign {buffer.name}_release_o = {shift}[{deepest}];")
 
     def flag(self, name: str, when: ir.Node) -> str:
@@ -337,30 +340,48 @@ class ProcessPrinter:
     # text ------------------------------------------------------------------------------------------------------------
 
     def render(self) -> str:
-        path = self.path
-        doc = [f"/// {line}".rstrip() for line in (self.process.doc or f"Process {self.process.name}.").splitlines()]
-        out = [*doc, f"module {self.module} ("]
-        out.append("  input  logic clk_i,\n  input  logic rst_ni,")
-        out.append(",\n".join(f"  {p}" for p in self.ports))
-        out.append(");")
+        """Return the module."""
+        path, nest, checks = self.path, self.nest, self.checks()
+        self.valids()
+        out = [*heading(self.process), f"module {self.module} (", *self.ports.text(), ");"]
         body: list[str] = []
         for rom in path.roms.values():
             body += [*rom, ""]
         for function in path.functions.values():
             body += [function, ""]
-        nest = self.nest
-        body += ["// control", *nest.lines, *self.lines, "", "// data, _sN: in stage N", *path.declarations, ""]
+        body += [
+            "// control",
+            *nest.lines,
+            *self.lines,
+            "",
+            "// data, _sN: in stage N",
+            *path.declared(),
+            *path.declarations,
+            *self.unread(),
+            "",
+        ]
         body += [f"// nest, issue (in stage {self.stages.issue}) and what leaves", *nest.tail, *self.tail, ""]
         for number, stage in enumerate(path.printed):
             if stage.groups or stage.registers or stage.waiting:
-                body += [f"// stage {number}", *self.registers(stage), *self.groups(stage), ""]
+                head = stage_comment(self.process, self.stages, path.base, number)
+                body += [*head, *self.registers(stage), *self.groups(stage), ""]
         for line in path.resets:
             body += ["always_ff @(posedge clk_i) begin", *indent(line), "end", ""]
-        body += [*nest.flow, *self.flow]
-        body += self.checks()
+        body += [*nest.flow, *self.flow, *checks]
         out += [line for entry in body for line in indent(entry)]
         out.append("endmodule")
         return "\n".join(line.rstrip() for line in out) + "\n"
+
+    def unread(self) -> list[str]:
+        """Print a signal that reads what nothing else does, so that lint needs no switch: fields of tokens, bits that rounding
+        and narrowing drop."""
+        found = list(self.path.unread())
+        if not found:
+            return []
+        name, listed = self.symbols.claim("unused"), ", ".join(found)
+        if len(listed) > COLUMNS - 24:
+            listed = "\n" + textwrap.fill(listed, COLUMNS - 4, initial_indent="  ", subsequent_indent="  ") + "\n"
+        return ["// bits that nothing reads", f"logic {name};", f"assign {name} = ^{{{listed}}};"]
 
     def registers(self, stage: PrintedStage) -> list[str]:
         out: list[str] = []
@@ -395,13 +416,19 @@ class ProcessPrinter:
         return self.nest.alive(stage) if stage < self.stages.issue else self.path.valid(stage)
 
     def checks(self) -> list[str]:
-        out: list[str] = []
+        """Print what only simulation and lint see."""
+        out = self.unread()
         for number, stage in enumerate(self.path.printed):
             for shape, lines in stage.checks:
                 inner = self.loop(shape, lines) if shape else "\n".join(lines)
                 out += ["always_ff @(posedge clk_i) begin", f"  if (rst_ni && {self.alive(number)}) begin"]
                 out += [f"    {line}" for line in inner.splitlines()] + ["  end", "end"]
         return ["", "`ifndef SYNTHESIS", *out, "`endif"] if out else []
+
+
+def numbered(name: str, count: int, number: int) -> str:
+    """Return one of `count` signals that a port joins; a single one is the port itself."""
+    return f"{name}[{number}]" if count > 1 else name
 
 
 def indent(text: str) -> list[str]:

@@ -5,14 +5,13 @@ A process is a Python function that runs once, on values that stand for one iter
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from edgewright.hw.kernel import ir
+from edgewright.hw.kernel.source import origin, place_of, run, statements, watched
+from edgewright.hw.kernel.symbols import Symbols
 from edgewright.hw.kernel.types import (
     Array,
     Data,
@@ -41,7 +40,6 @@ from edgewright.hw.kernel.value import (
     loop_of,
     make,
     nest,
-    source_line,
     unsigned,
 )
 
@@ -69,7 +67,7 @@ class ProcessTrace:
         self.locks: dict[ir.Buffer, int] = {}
 
     def _fail(self, message: str) -> TypeError:
-        return TypeError(f"process {self.name}, {source_line()}: {message}")
+        return TypeError(f"process {self.name}, {origin()}: {message}")
 
     def _control(self, when: Operand, what: str) -> Value:
         value = self._flag(when, what)
@@ -84,7 +82,7 @@ class ProcessTrace:
         return value
 
     def _effect(self, op: ir.Op, args: Iterable[Value], type_: Type) -> ir.Node:
-        node = ir.Node(op, tuple(a.node for a in args), type_, source_line())
+        node = ir.Node(op, tuple(a.node for a in args), type_, origin())
         self.effects.append(node)
         return node
 
@@ -398,7 +396,7 @@ class Block:
         if command is not None:
             if command.reader is not None:
                 raise TypeError(f"process {name}: channel {command.name} already has a reader, {command.reader}")
-            head.append(place(command.type, ir.Node(ir.Command(), (), command.type, source_line())))
+            head.append(place(command.type, ir.Node(ir.Command(), (), command.type, origin())))
         counters: list[Value] = []
         made: list[ir.Loop] = []
         if not loops:
@@ -408,26 +406,32 @@ class Block:
         for level, (key, bound) in enumerate(loops):
             check_identifier(key, f"process {name}: loop")
             made_bound, top = self._bound(name, key, bound, [*head, *counters])
-            counter = Value(ir.Node(ir.Counter(level), (), of_range(0, top), source_line()))
+            counter = Value(ir.Node(ir.Counter(level), (), of_range(0, top), origin()))
             counters.append(counter)
             made.append(ir.Loop(key, made_bound, counter.node))
         p = ProcessTrace(name, counters)
         if command is not None:
             command.reader = name
-        names = named(body, (p, *head, *counters))
+        names, inner = named(body, (p, *head, *counters))
         if command is not None and any(isinstance(n.op, ir.Read) and n.op.channel is command for n in p.effects):
             raise TypeError(f"process {name}: {command.name} is its command channel, it cannot be read too")
         for loop in made:
             names[loop.counter] = loop.name
+        locks, doc = self._join_all(name, p), inspect.getdoc(body) or ""
         self.program.processes.append(
-            ir.Process(name, command, tuple(made), tuple(p.effects), self._join_all(name, p), names, inspect.getdoc(body) or "")
+            ir.Process(
+                *(name, command, tuple(made), tuple(p.effects), locks, names, doc),
+                inner=inner,
+                place=place_of(body),
+                statements=statements(body),
+            )
         )
 
     def _bound(self, name: str, key: str, bound: Bound, known: list[Any]) -> tuple[int | ir.Node, int]:
         """Return the bound in IR form, and the largest value that the counter can take."""
         if callable(bound):
             count = len(inspect.signature(bound).parameters)
-            bound = bound(*known[:count])
+            bound = run(bound, *known[:count])
         if isinstance(bound, (int, np.integer)):
             if bound < 0:
                 raise ValueError(f"process {name}: loop {key} runs {bound} times")
@@ -472,57 +476,29 @@ class Block:
         return self.program
 
 
-def named(body: Callable[..., Any], args: tuple[Any, ...]) -> dict[ir.Node, str]:
-    """Run the body; return the names of its values (and of those in functions that it calls) by local variable, the first
-    wins."""
-    names: dict[ir.Node, str] = {}
-    taken: set[str] = set()
+def named(body: Callable[..., Any], args: tuple[Any, ...]) -> tuple[dict[ir.Node, str], dict[str, str]]:
+    """Run the body; return the names of its values by local variable, and which of them come from functions that it calls.
 
-    def note(value: Any, name: str) -> None:
-        if isinstance(value, Value) and value.node not in names:
-            unique, n = name, 1
-            while unique in taken:
-                n += 1
-                unique = f"{name}_{n}"
-            taken.add(unique)
-            names[value.node] = unique
+    The process's own variables win over those of such a function; see `ir.Process.inner` for the second."""
+    found: dict[ir.Node, tuple[int, str, bool]] = {}
+
+    def enter(value: Any, depth: int, name: str, parameter: bool) -> None:
+        if isinstance(value, Value):
+            if value.node not in found or depth < found[value.node][0]:
+                found[value.node] = depth, name, parameter
         elif isinstance(value, StructValue):
             for key, part in value._fields.items():
-                note(part, f"{name}_{key}")
+                enter(part, depth, f"{name}_{key}", parameter)
 
-    def watch(frame: FrameType, event: str, _: Any) -> None:
-        if event == "return" and not frame.f_globals.get("__name__", "").startswith("edgewright.hw.kernel."):
-            for key, value in frame.f_locals.items():
-                clean = "_".join(part for part in key.split("_") if part)
-                if clean and clean[0].isalpha() and clean.isascii() and key not in frame.f_code.co_freevars:
-                    note(value, clean)
-
-    with _profiled_by(watch):
-        body(*args)
-    return names
-
-
-@contextmanager
-def _profiled_by(watch: Callable[[FrameType, str, Any], None]) -> Iterator[None]:
-    """Run the body under another profile function; restore the previous one, if any, afterwards.
-
-    A profiler in C (`cProfile`) appears as an object that `sys.setprofile` does not accept: it is disabled and enabled
-    again."""
-    before = sys.getprofile()
-    if before is None or callable(before):
-        sys.setprofile(watch)
-        try:
-            yield
-        finally:
-            sys.setprofile(before)
-    else:
-        before.disable()
-        sys.setprofile(watch)
-        try:
-            yield
-        finally:
-            sys.setprofile(None)
-            before.enable()
+    watched(body, args, (Value, StructValue), enter)
+    names: dict[ir.Node, str] = {}
+    inner: dict[str, str] = {}
+    taken = Symbols(set())
+    for node, (depth, name, parameter) in sorted(found.items(), key=lambda item: item[1][0]):
+        names[node] = taken.claim(name)
+        if depth:
+            inner[names[node]] = "" if parameter else name
+    return names, inner
 
 
 __all__ = ["Array", "Block", "Int", "ProcessTrace", "cast"]

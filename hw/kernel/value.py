@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import fitted
+from edgewright.hw.kernel.source import origin
 from edgewright.hw.kernel.types import Array, Int, Leaf, Struct, Type, elem_of, leaf, of_range, shape_of, size_of, u, union
 
 Operand = Any  # Value | int | bool | numpy integers: anything `as_value` takes
 
 
-def source_line() -> str:
-    """Return file:line of the nearest caller outside this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("edgewright.hw.kernel."):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
-
-
 def make(op: ir.Op, args: Sequence[Value], type_: Leaf) -> Value:
-    return Value(ir.Node(op, tuple(a.node for a in args), type_, source_line()))
+    return Value(ir.Node(op, tuple(a.node for a in args), type_, origin()))
 
 
 class Value:

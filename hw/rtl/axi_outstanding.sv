@@ -4,11 +4,11 @@
 module axi_outstanding #(
   parameter int unsigned Width = 8
 ) (
-  input  logic clk_i,
+  input  logic clk_i,            // the only clock
   input  logic address_valid_i,  // ARVALID or AWVALID
-  input  logic address_ready_i,
+  input  logic address_ready_i,  // ARREADY or AWREADY
   input  logic last_i,           // the last response of a transaction is accepted
-  output logic owed_o,
+  output logic owed_o,           // responses are outstanding
   output logic silent_o          // nothing is outstanding and no address is valid
 );
 

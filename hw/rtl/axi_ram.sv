@@ -24,39 +24,39 @@ module axi_ram #(
   parameter int unsigned Outstanding = 64,
   localparam int unsigned Bytes = DataWidth / 8
 ) (
-  input  logic clk_i,
-  input  logic rst_ni,
+  input  logic clk_i,                                    // the only clock
+  input  logic rst_ni,                                   // reset, synchronous, active low
   // read ports
-  input  logic [NumRead-1:0][IdWidth-1:0]    arid_i,
-  input  logic [NumRead-1:0][AddrWidth-1:0]  araddr_i,
-  input  logic [NumRead-1:0][7:0]            arlen_i,
-  input  logic [NumRead-1:0][2:0]            arsize_i,
-  input  logic [NumRead-1:0][1:0]            arburst_i,
-  input  logic [NumRead-1:0]                 arvalid_i,
-  output logic [NumRead-1:0]                 arready_o,
-  output logic [NumRead-1:0][IdWidth-1:0]    rid_o,
-  output logic [NumRead-1:0][DataWidth-1:0]  rdata_o,
-  output logic [NumRead-1:0][1:0]            rresp_o,
-  output logic [NumRead-1:0]                 rlast_o,
-  output logic [NumRead-1:0]                 rvalid_o,
-  input  logic [NumRead-1:0]                 rready_i,
+  input  logic [NumRead-1:0][IdWidth-1:0]    arid_i,     // returned as rid
+  input  logic [NumRead-1:0][AddrWidth-1:0]  araddr_i,   // in bytes, of the first beat
+  input  logic [NumRead-1:0][7:0]            arlen_i,    // beats of the burst, less one
+  input  logic [NumRead-1:0][2:0]            arsize_i,   // log2 of the bytes of a beat: whole words
+  input  logic [NumRead-1:0][1:0]            arburst_i,  // 1: addresses go up
+  input  logic [NumRead-1:0]                 arvalid_i,  // a burst is asked for
+  output logic [NumRead-1:0]                 arready_o,  // and accepted
+  output logic [NumRead-1:0][IdWidth-1:0]    rid_o,      // that of the burst
+  output logic [NumRead-1:0][DataWidth-1:0]  rdata_o,    // the word
+  output logic [NumRead-1:0][1:0]            rresp_o,    // always 0: OKAY
+  output logic [NumRead-1:0]                 rlast_o,    // the last beat of its burst
+  output logic [NumRead-1:0]                 rvalid_o,   // there is a word
+  input  logic [NumRead-1:0]                 rready_i,   // the word is accepted
   // write ports
-  input  logic [NumWrite-1:0][IdWidth-1:0]   awid_i,
-  input  logic [NumWrite-1:0][AddrWidth-1:0] awaddr_i,
-  input  logic [NumWrite-1:0][7:0]           awlen_i,
-  input  logic [NumWrite-1:0][2:0]           awsize_i,
-  input  logic [NumWrite-1:0][1:0]           awburst_i,
-  input  logic [NumWrite-1:0]                awvalid_i,
-  output logic [NumWrite-1:0]                awready_o,
-  input  logic [NumWrite-1:0][DataWidth-1:0] wdata_i,
-  input  logic [NumWrite-1:0][Bytes-1:0]     wstrb_i,
-  input  logic [NumWrite-1:0]                wlast_i,
-  input  logic [NumWrite-1:0]                wvalid_i,
-  output logic [NumWrite-1:0]                wready_o,
-  output logic [NumWrite-1:0][IdWidth-1:0]   bid_o,
-  output logic [NumWrite-1:0][1:0]           bresp_o,
-  output logic [NumWrite-1:0]                bvalid_o,
-  input  logic [NumWrite-1:0]                bready_i
+  input  logic [NumWrite-1:0][IdWidth-1:0]   awid_i,     // returned as bid
+  input  logic [NumWrite-1:0][AddrWidth-1:0] awaddr_i,   // in bytes, of the first beat
+  input  logic [NumWrite-1:0][7:0]           awlen_i,    // beats of the burst, less one
+  input  logic [NumWrite-1:0][2:0]           awsize_i,   // log2 of the bytes of a beat: whole words
+  input  logic [NumWrite-1:0][1:0]           awburst_i,  // 1: addresses go up
+  input  logic [NumWrite-1:0]                awvalid_i,  // a burst is announced
+  output logic [NumWrite-1:0]                awready_o,  // and accepted
+  input  logic [NumWrite-1:0][DataWidth-1:0] wdata_i,    // the word
+  input  logic [NumWrite-1:0][Bytes-1:0]     wstrb_i,    // bytes that are written
+  input  logic [NumWrite-1:0]                wlast_i,    // the last beat of its burst
+  input  logic [NumWrite-1:0]                wvalid_i,   // there is a word
+  output logic [NumWrite-1:0]                wready_o,   // and it is accepted
+  output logic [NumWrite-1:0][IdWidth-1:0]   bid_o,      // that of the burst
+  output logic [NumWrite-1:0][1:0]           bresp_o,    // always 0: OKAY
+  output logic [NumWrite-1:0]                bvalid_o,   // a burst has been written
+  input  logic [NumWrite-1:0]                bready_i    // the response is accepted
 );
 
   localparam int unsigned Shift = $clog2(Bytes);

@@ -12,29 +12,29 @@ module axi_read_mover #(
   parameter int unsigned Depth = 64,    // beats, a power of two
   parameter int unsigned MaxBurst = 16  // beats, a power of two, at most Depth, 256 and 4 KiB
 ) (
-  input  logic                   clk_i,
-  input  logic                   rst_ni,
+  input  logic                   clk_i,          // the only clock
+  input  logic                   rst_ni,         // reset, synchronous, active low
   // requests: addr[AddrWidth-1:0], beats, mark (ignored)
-  input  logic                   req_valid_i,
-  output logic                   req_ready_o,
-  input  logic [AddrWidth+16:0]  req_data_i,
-  output logic                   data_valid_o,
-  input  logic                   data_ready_i,
-  output logic [DataWidth-1:0]   data_data_o,
-  output logic                   error_o,  // a response was not OKAY; stays set until reset
-  output logic [IdWidth-1:0]     m_axi_arid,
-  output logic [AddrWidth-1:0]   m_axi_araddr,
-  output logic [7:0]             m_axi_arlen,
-  output logic [2:0]             m_axi_arsize,
-  output logic [1:0]             m_axi_arburst,
-  output logic                   m_axi_arvalid,
-  input  logic                   m_axi_arready,
-  input  logic [IdWidth-1:0]     m_axi_rid,
-  input  logic [DataWidth-1:0]   m_axi_rdata,
-  input  logic [1:0]             m_axi_rresp,
-  input  logic                   m_axi_rlast,
-  input  logic                   m_axi_rvalid,
-  output logic                   m_axi_rready
+  input  logic                   req_valid_i,    // a request is there
+  output logic                   req_ready_o,    // it is taken, if it is there
+  input  logic [AddrWidth+16:0]  req_data_i,     // the request
+  output logic                   data_valid_o,   // there is a word
+  input  logic                   data_ready_i,   // it is taken, if it is there
+  output logic [DataWidth-1:0]   data_data_o,    // the word
+  output logic                   error_o,        // a response was not OKAY; stays set until reset
+  output logic [IdWidth-1:0]     m_axi_arid,     // always 0: bursts are answered in order
+  output logic [AddrWidth-1:0]   m_axi_araddr,   // in bytes; a burst stays within 4 KiB
+  output logic [7:0]             m_axi_arlen,    // beats of the burst, less one
+  output logic [2:0]             m_axi_arsize,   // bytes of a beat, as a power of two
+  output logic [1:0]             m_axi_arburst,  // always 1: addresses go up
+  output logic                   m_axi_arvalid,  // a burst is asked for
+  input  logic                   m_axi_arready,  // and accepted
+  input  logic [IdWidth-1:0]     m_axi_rid,      // not read
+  input  logic [DataWidth-1:0]   m_axi_rdata,    // the word
+  input  logic [1:0]             m_axi_rresp,    // bit 1: an error
+  input  logic                   m_axi_rlast,    // the last beat of its burst
+  input  logic                   m_axi_rvalid,   // there is a word
+  output logic                   m_axi_rready    // always 1: there is room for what was asked for
 );
 
   localparam int unsigned Shift = $clog2(DataWidth / 8);
@@ -124,7 +124,7 @@ module axi_read_mover #(
   end
 
   // --- R into the FIFO, the FIFO into a register -------------------------------------------------------------------
-  logic [DataWidth-1:0] fifo [Depth];
+  (* ram_style = "block" *) logic [DataWidth-1:0] fifo [Depth];
   logic [DepthBits:0]   write_q, read_q;
   logic                 take;
 

@@ -14,35 +14,35 @@ module axi_write_mover #(
   parameter int unsigned Outstanding = 64,  // bursts, a power of two
   parameter int unsigned MaxBurst = 16      // beats, a power of two, at most 256 and 4 KiB
 ) (
-  input  logic                   clk_i,
-  input  logic                   rst_ni,
+  input  logic                   clk_i,          // the only clock
+  input  logic                   rst_ni,         // reset, synchronous, active low
   // requests: addr[AddrWidth-1:0], beats, mark
-  input  logic                   req_valid_i,
-  output logic                   req_ready_o,
-  input  logic [AddrWidth+16:0]  req_data_i,
-  input  logic                   data_valid_i,
-  output logic                   data_ready_o,
-  input  logic [DataWidth-1:0]   data_data_i,
-  output logic                   done_valid_o,
-  input  logic                   done_ready_i,
-  output logic                   done_data_o,
-  output logic                   error_o,  // a response was not OKAY; stays set until reset
-  output logic [IdWidth-1:0]     m_axi_awid,
-  output logic [AddrWidth-1:0]   m_axi_awaddr,
-  output logic [7:0]             m_axi_awlen,
-  output logic [2:0]             m_axi_awsize,
-  output logic [1:0]             m_axi_awburst,
-  output logic                   m_axi_awvalid,
-  input  logic                   m_axi_awready,
-  output logic [DataWidth-1:0]   m_axi_wdata,
-  output logic [DataWidth/8-1:0] m_axi_wstrb,
-  output logic                   m_axi_wlast,
-  output logic                   m_axi_wvalid,
-  input  logic                   m_axi_wready,
-  input  logic [IdWidth-1:0]     m_axi_bid,
-  input  logic [1:0]             m_axi_bresp,
-  input  logic                   m_axi_bvalid,
-  output logic                   m_axi_bready
+  input  logic                   req_valid_i,    // a request is there
+  output logic                   req_ready_o,    // it is taken, if it is there
+  input  logic [AddrWidth+16:0]  req_data_i,     // the request
+  input  logic                   data_valid_i,   // there is a word
+  output logic                   data_ready_o,   // it is taken, if it is there
+  input  logic [DataWidth-1:0]   data_data_i,    // the word
+  output logic                   done_valid_o,   // all beats up to a mark are acknowledged
+  input  logic                   done_ready_i,   // the token is taken, if it is there
+  output logic                   done_data_o,    // always 1
+  output logic                   error_o,        // a response was not OKAY; stays set until reset
+  output logic [IdWidth-1:0]     m_axi_awid,     // always 0: bursts are answered in order
+  output logic [AddrWidth-1:0]   m_axi_awaddr,   // in bytes; a burst stays within 4 KiB
+  output logic [7:0]             m_axi_awlen,    // beats of the burst, less one
+  output logic [2:0]             m_axi_awsize,   // bytes of a beat, as a power of two
+  output logic [1:0]             m_axi_awburst,  // always 1: addresses go up
+  output logic                   m_axi_awvalid,  // a burst is asked for
+  input  logic                   m_axi_awready,  // and accepted
+  output logic [DataWidth-1:0]   m_axi_wdata,    // the word
+  output logic [DataWidth/8-1:0] m_axi_wstrb,    // all bytes, or none after a reset
+  output logic                   m_axi_wlast,    // the last beat of its burst
+  output logic                   m_axi_wvalid,   // there is a word
+  input  logic                   m_axi_wready,   // and it is accepted
+  input  logic [IdWidth-1:0]     m_axi_bid,      // not read
+  input  logic [1:0]             m_axi_bresp,    // bit 1: an error
+  input  logic                   m_axi_bvalid,   // a burst has been written
+  output logic                   m_axi_bready    // always 1
 );
 
   localparam int unsigned Shift = $clog2(DataWidth / 8);

@@ -61,42 +61,42 @@ module axil_control #(
   parameter logic [31:0] VersionValue = 32'h0001_0000,
   parameter int unsigned Patience = 4096  // cycles, a power of two
 ) (
-  input  logic        clk_i,
-  input  logic        rst_ni,
-  output logic        interrupt_o,
-  output logic        idle_o,          // no program runs and no AXI port has outstanding transactions
-  output logic        engine_rst_no,
-  output logic        forget_o,        // while set, respond to outstanding transactions in place of the memory
-  input  logic        memory_reset_i,  // the memory is in reset, and loses outstanding transactions
-  input  logic        silent_i,        // no AXI port has outstanding transactions
-  input  logic        progress_i,      // something moved on an AXI port
-  input  logic [6:0]  slverr_i,        // responses by port, in the order of the bits of errors
-  input  logic [6:0]  decerr_i,
-  input  logic [5:0]  s_axil_awaddr,
-  input  logic [2:0]  s_axil_awprot,
-  input  logic        s_axil_awvalid,
-  output logic        s_axil_awready,
-  input  logic [31:0] s_axil_wdata,
-  input  logic [3:0]  s_axil_wstrb,
-  input  logic        s_axil_wvalid,
-  output logic        s_axil_wready,
-  output logic [1:0]  s_axil_bresp,
-  output logic        s_axil_bvalid,
-  input  logic        s_axil_bready,
-  input  logic [5:0]  s_axil_araddr,
-  input  logic [2:0]  s_axil_arprot,
-  input  logic        s_axil_arvalid,
-  output logic        s_axil_arready,
-  output logic [31:0] s_axil_rdata,
-  output logic [1:0]  s_axil_rresp,
-  output logic        s_axil_rvalid,
-  input  logic        s_axil_rready,
-  output logic        start_valid_o,
-  input  logic        start_ready_i,
-  output logic [55:0] start_data_o,  // addr[39:0], count[55:40]
-  input  logic        finished_valid_i,
-  output logic        finished_ready_o,
-  input  logic [0:0]  finished_data_i
+  input  logic        clk_i,             // the only clock
+  input  logic        rst_ni,            // reset, synchronous, active low
+  output logic        interrupt_o,       // high while enabled and done or failed
+  output logic        idle_o,            // no program runs and no AXI port has outstanding transactions
+  output logic        engine_rst_no,     // reset of the engine, active low
+  output logic        forget_o,          // while set, respond to outstanding transactions in place of the memory
+  input  logic        memory_reset_i,    // the memory is in reset, and loses outstanding transactions
+  input  logic        silent_i,          // no AXI port has outstanding transactions
+  input  logic        progress_i,        // something moved on an AXI port
+  input  logic [6:0]  slverr_i,          // responses by port, in the order of the bits of errors
+  input  logic [6:0]  decerr_i,          // the same for DECERR
+  input  logic [5:0]  s_axil_awaddr,     // byte offset of the register
+  input  logic [2:0]  s_axil_awprot,     // not read
+  input  logic        s_axil_awvalid,    // an address to write
+  output logic        s_axil_awready,    // and accepted, with its data
+  input  logic [31:0] s_axil_wdata,      // the value
+  input  logic [3:0]  s_axil_wstrb,      // bytes that are written
+  input  logic        s_axil_wvalid,     // there is a value
+  output logic        s_axil_wready,     // and accepted, with its address
+  output logic [1:0]  s_axil_bresp,      // always 0: OKAY
+  output logic        s_axil_bvalid,     // the register is written
+  input  logic        s_axil_bready,     // the response is accepted
+  input  logic [5:0]  s_axil_araddr,     // byte offset of the register
+  input  logic [2:0]  s_axil_arprot,     // not read
+  input  logic        s_axil_arvalid,    // an address to read
+  output logic        s_axil_arready,    // and accepted
+  output logic [31:0] s_axil_rdata,      // the value
+  output logic [1:0]  s_axil_rresp,      // always 0: OKAY
+  output logic        s_axil_rvalid,     // there is a value
+  input  logic        s_axil_rready,     // the value is accepted
+  output logic        start_valid_o,     // a program is to run
+  input  logic        start_ready_i,     // the engine takes it
+  output logic [55:0] start_data_o,      // addr[39:0], count[55:40]
+  input  logic        finished_valid_i,  // the program has ended
+  output logic        finished_ready_o,  // always 1
+  input  logic        finished_data_i    // not read
 );
 
   localparam logic [31:0] IdValue = 32'h4557_4754;

@@ -4,9 +4,9 @@ module delay #(
   parameter int unsigned Width = 8,
   parameter int unsigned Depth = 1
 ) (
-  input  logic             clk_i,
-  input  logic [Width-1:0] data_i,
-  output logic [Width-1:0] data_o
+  input  logic             clk_i,   // the only clock
+  input  logic [Width-1:0] data_i,  // the value
+  output logic [Width-1:0] data_o   // the value of `Depth` cycles ago
 );
   if (Depth == 0) begin : g_wire
     assign data_o = data_i;

@@ -15,11 +15,11 @@ module dot_cascade #(
   /* verilator lint_on UNUSEDPARAM */
   localparam int unsigned SumWidth = 2 * Shift
 ) (
-  input  logic                                    clk_i,
-  input  logic [Pairs-1:0][Terms-1:0][7:0]        even_i,
-  input  logic [Pairs-1:0][Terms-1:0][7:0]        odd_i,
-  input  logic [Outs-1:0][Terms-1:0][7:0]         weights_i,
-  output logic [Pairs-1:0][Outs-1:0][SumWidth-1:0] sums_o
+  input  logic                                     clk_i,      // the only clock
+  input  logic [Pairs-1:0][Terms-1:0][7:0]         even_i,     // rows 0, 2, 4 ..., i8
+  input  logic [Pairs-1:0][Terms-1:0][7:0]         odd_i,      // rows 1, 3, 5 ..., i8
+  input  logic [Outs-1:0][Terms-1:0][7:0]          weights_i,  // columns, i8
+  output logic [Pairs-1:0][Outs-1:0][SumWidth-1:0] sums_o      // sums of both rows of a pair, in one number
 );
 `ifdef SYNTHESIS
   logic [Pairs-1:0][Terms-1:0][7:0] even, odd;

@@ -6,13 +6,13 @@ module dsp_product #(
   parameter bit          First  = 1'b0,  // nothing comes in along the cascade
   parameter              Family = "DSP48E2"
 ) (
-  input  logic        clk_i,
-  input  logic [7:0]  even_i,
-  input  logic [7:0]  odd_i,
-  input  logic [7:0]  weight_i,
-  input  logic [47:0] cascade_i,
-  output logic [47:0] cascade_o,
-  output logic [47:0] sum_o
+  input  logic        clk_i,      // the only clock
+  input  logic [7:0]  even_i,     // element of the even row, i8
+  input  logic [7:0]  odd_i,      // element of the odd row, i8
+  input  logic [7:0]  weight_i,   // element of the column, i8
+  input  logic [47:0] cascade_i,  // sum of the terms before, from the DSP below
+  output logic [47:0] cascade_o,  // the sum, to the DSP above
+  output logic [47:0] sum_o       // the same, to the fabric
 );
   logic [29:0] a;
   logic [17:0] b;

@@ -7,9 +7,9 @@
 module engine_tb #(
   parameter int unsigned Words = 1 << 20
 ) (
-  input  logic        clk_i,
-  input  logic        rst_ni,
-  output logic        done_o,
+  input  logic        clk_i,     // the only clock
+  input  logic        rst_ni,    // reset, synchronous, active low
+  output logic        done_o,    // all jobs have ended, or one has failed
   output logic [1:0]  status_o,  // 0: all jobs finished, 1: over the limit, 2: no port moves data
   output logic [31:0] job_o,     // the current job, or the number of jobs when done
   output logic [31:0] cycles_o   // of the current job
@@ -17,20 +17,20 @@ module engine_tb #(
 
   localparam int unsigned NumRead = 6;
 
-  logic [NumRead-1:0][0:0]     arid;
+  logic [NumRead-1:0]          arid;
   logic [NumRead-1:0][39:0]    araddr;
   logic [NumRead-1:0][7:0]     arlen;
   logic [NumRead-1:0][2:0]     arsize;
   logic [NumRead-1:0][1:0]     arburst;
   logic [NumRead-1:0]          arvalid;
   logic [NumRead-1:0]          arready;
-  logic [NumRead-1:0][0:0]     rid;
+  logic [NumRead-1:0]          rid;
   logic [NumRead-1:0][127:0]   rdata;
   logic [NumRead-1:0][1:0]     rresp;
   logic [NumRead-1:0]          rlast;
   logic [NumRead-1:0]          rvalid;
   logic [NumRead-1:0]          rready;
-  logic [0:0]   awid;
+  logic         awid;
   logic [39:0]  awaddr;
   logic [7:0]   awlen;
   logic [2:0]   awsize;
@@ -42,7 +42,7 @@ module engine_tb #(
   logic         wlast;
   logic         wvalid;
   logic         wready;
-  logic [0:0]   bid;
+  logic         bid;
   logic [1:0]   bresp;
   logic         bvalid;
   logic         bready;
@@ -57,7 +57,7 @@ module engine_tb #(
   state_e      state_q;
   logic        start_valid, start_ready, finished_valid, finished_ready;
   logic [55:0] start_data;
-  logic [0:0]  finished_data;
+  logic        finished_data;
 
   // The wires of one reading master.
   `define READ_MASTER(NAME, INDEX) \

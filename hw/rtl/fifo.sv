@@ -1,23 +1,27 @@
 /// First-in first-out queue with a registered output.
 ///
 /// A token pushed in one cycle is at the output in the next. The producer either observes `in_ready_o`, or counts
-/// credits: it starts with `Depth` and `credit_o` returns one two cycles after a token has left.
+/// credits: it starts with `Depth` and `credit_o` returns one two cycles after a token has left. The output register takes
+/// a token from the store or from the input, which no block RAM does: the store is distributed memory, or registers.
 module fifo #(
   parameter int unsigned Width = 8,
-  parameter int unsigned Depth = 2
+  parameter int unsigned Depth = 2,
+  /* verilator lint_off UNUSEDPARAM */  // of an attribute only
+  parameter              Style = "distributed"  // ram_style of the store: distributed, registers
+  /* verilator lint_on UNUSEDPARAM */
 ) (
-  input  logic             clk_i,
-  input  logic             rst_ni,
+  input  logic             clk_i,        // the only clock
+  input  logic             rst_ni,       // reset, synchronous, active low
 
-  input  logic             in_valid_i,
-  output logic             in_ready_o,
-  input  logic [Width-1:0] in_data_i,
+  input  logic             in_valid_i,   // a token is offered
+  output logic             in_ready_o,   // there is room for it
+  input  logic [Width-1:0] in_data_i,    // the token
 
-  output logic             out_valid_o,
-  input  logic             out_ready_i,
-  output logic [Width-1:0] out_data_o,
+  output logic             out_valid_o,  // there is a token
+  input  logic             out_ready_i,  // it is taken, if there is one
+  output logic [Width-1:0] out_data_o,   // the oldest token
 
-  output logic             credit_o
+  output logic             credit_o      // a token left two cycles ago: room for one more
 );
   logic [Width-1:0] out_q;
   logic             valid_q, credit_q;
@@ -47,7 +51,7 @@ module fifo #(
     localparam int unsigned SlotWidth = Slots > 1 ? $clog2(Slots) : 1;
     localparam int unsigned FillWidth = $clog2(Slots + 1);
 
-    logic [Width-1:0]     store [Slots];
+    (* ram_style = Style *) logic [Width-1:0] store [Slots];
     logic [SlotWidth-1:0] write_q, read_q;
     logic [FillWidth-1:0] fill_q;
     (* max_fanout = 256 *) logic to_store, to_output, from_store;

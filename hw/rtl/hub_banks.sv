@@ -8,21 +8,21 @@ module hub_banks #(
   parameter int unsigned Banks = 8,      // a power of two, at least 2
   parameter int unsigned Words = 32768,  // a power of two, at least twice Banks
   parameter int unsigned DataWidth = 128,
-  /* verilator lint_off UNUSEDPARAM */
+  /* verilator lint_off UNUSEDPARAM */  // of an attribute only
   parameter              Style = "ultra",  // ram_style
   /* verilator lint_on UNUSEDPARAM */
   localparam int unsigned WordBits = $clog2(Words)
 ) (
-  input  logic                              clk_i,
-  input  logic                              rst_ni,
-  input  logic [NumRead-1:0]                read_valid_i,
-  output logic [NumRead-1:0]                read_ready_o,
-  input  logic [NumRead-1:0][WordBits-1:0]  read_word_i,
-  output logic [NumRead-1:0]                answer_valid_o,
-  output logic [NumRead-1:0][DataWidth-1:0] answer_data_o,
-  input  logic                              write_valid_i,
-  input  logic [WordBits-1:0]               write_word_i,
-  input  logic [DataWidth-1:0]              write_data_i
+  input  logic                              clk_i,           // the only clock
+  input  logic                              rst_ni,          // reset, synchronous, active low
+  input  logic [NumRead-1:0]                read_valid_i,    // a port wants a word
+  output logic [NumRead-1:0]                read_ready_o,    // it is its turn
+  input  logic [NumRead-1:0][WordBits-1:0]  read_word_i,     // address of the word
+  output logic [NumRead-1:0]                answer_valid_o,  // a word has come, in order
+  output logic [NumRead-1:0][DataWidth-1:0] answer_data_o,   // the word
+  input  logic                              write_valid_i,   // a word is stored, always at once
+  input  logic [WordBits-1:0]               write_word_i,    // its address
+  input  logic [DataWidth-1:0]              write_data_i     // the word
 );
   localparam int unsigned BankBits = $clog2(Banks);
   localparam int unsigned RowBits = WordBits - BankBits;

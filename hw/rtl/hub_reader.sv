@@ -1,6 +1,7 @@
 /// One read port of the memory hub: requests (address, words) for on-chip memory are read from its banks, others are passed
 /// to the mover of external memory; the data comes in the order of the requests.
-/// The first 2^WordBits words of the address space are on chip. As many words are asked for as there is room for, so answers never wait.
+/// The first 2^WordBits words of the address space are on chip. As many words are asked for as there is room for, so
+/// answers never wait.
 module hub_reader #(
   parameter int unsigned AddrWidth = 40,
   parameter int unsigned DataWidth = 128,
@@ -8,28 +9,28 @@ module hub_reader #(
   parameter int unsigned Depth = 32,     // words that wait here
   parameter int unsigned Requests = 64   // requests whose data has not come
 ) (
-  input  logic                 clk_i,
-  input  logic                 rst_ni,
+  input  logic                 clk_i,             // the only clock
+  input  logic                 rst_ni,            // reset, synchronous, active low
   // requests: addr[AddrWidth-1:0], words, mark (ignored)
-  input  logic                 req_valid_i,
-  output logic                 req_ready_o,
-  input  logic [AddrWidth+16:0] req_data_i,
-  output logic                 data_valid_o,
-  input  logic                 data_ready_i,
-  output logic [DataWidth-1:0] data_data_o,
+  input  logic                 req_valid_i,       // a request is there
+  output logic                 req_ready_o,       // it is taken, if it is there
+  input  logic [AddrWidth+16:0] req_data_i,       // the request
+  output logic                 data_valid_o,      // there is a word
+  input  logic                 data_ready_i,      // it is taken, if it is there
+  output logic [DataWidth-1:0] data_data_o,       // the word
   // the mover of external memory
-  output logic                 ext_req_valid_o,
-  input  logic                 ext_req_ready_i,
-  output logic [AddrWidth+16:0] ext_req_data_o,
-  input  logic                 ext_data_valid_i,
-  output logic                 ext_data_ready_o,
-  input  logic [DataWidth-1:0] ext_data_data_i,
+  output logic                 ext_req_valid_o,   // a request for the mover
+  input  logic                 ext_req_ready_i,   // it is taken, if it is there
+  output logic [AddrWidth+16:0] ext_req_data_o,   // the request, unchanged
+  input  logic                 ext_data_valid_i,  // the mover has a word
+  output logic                 ext_data_ready_o,  // it is taken, if it is there
+  input  logic [DataWidth-1:0] ext_data_data_i,   // the word
   // the banks
-  output logic                 read_valid_o,
-  input  logic                 read_ready_i,
-  output logic [WordBits-1:0]  read_word_o,
-  input  logic                 answer_valid_i,
-  input  logic [DataWidth-1:0] answer_data_i
+  output logic                 read_valid_o,      // a word is wanted
+  input  logic                 read_ready_i,      // its bank has time for it
+  output logic [WordBits-1:0]  read_word_o,       // address of the word
+  input  logic                 answer_valid_i,    // a word has come, in order
+  input  logic [DataWidth-1:0] answer_data_i      // the word
 );
   localparam int unsigned Shift = $clog2(DataWidth / 8);
   localparam int unsigned RoomBits = $clog2(Depth + 1);

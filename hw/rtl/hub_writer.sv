@@ -9,26 +9,26 @@ module hub_writer #(
   parameter int unsigned DataWidth = 128,
   parameter int unsigned WordBits = 15  // of an address in the banks
 ) (
-  input  logic                  clk_i,
-  input  logic                  rst_ni,
+  input  logic                  clk_i,             // the only clock
+  input  logic                  rst_ni,            // reset, synchronous, active low
   // requests: addr[AddrWidth-1:0], words, mark
-  input  logic                  req_valid_i,
-  output logic                  req_ready_o,
-  input  logic [AddrWidth+16:0] req_data_i,
-  input  logic                  data_valid_i,
-  output logic                  data_ready_o,
-  input  logic [DataWidth-1:0]  data_data_i,
+  input  logic                  req_valid_i,       // a request is there
+  output logic                  req_ready_o,       // it is taken, if it is there
+  input  logic [AddrWidth+16:0] req_data_i,        // the request
+  input  logic                  data_valid_i,      // there is a word
+  output logic                  data_ready_o,      // it is taken, if it is there
+  input  logic [DataWidth-1:0]  data_data_i,       // the word
   // the mover of external memory
-  output logic                  ext_req_valid_o,
-  input  logic                  ext_req_ready_i,
-  output logic [AddrWidth+16:0] ext_req_data_o,
-  output logic                  ext_data_valid_o,
-  input  logic                  ext_data_ready_i,
-  output logic [DataWidth-1:0]  ext_data_data_o,
+  output logic                  ext_req_valid_o,   // a request, or a mark, for the mover
+  input  logic                  ext_req_ready_i,   // it is taken, if it is there
+  output logic [AddrWidth+16:0] ext_req_data_o,    // the request
+  output logic                  ext_data_valid_o,  // a word for the mover
+  input  logic                  ext_data_ready_i,  // it is taken, if it is there
+  output logic [DataWidth-1:0]  ext_data_data_o,   // the word
   // the banks
-  output logic                  write_valid_o,
-  output logic [WordBits-1:0]   write_word_o,
-  output logic [DataWidth-1:0]  write_data_o
+  output logic                  write_valid_o,     // a word for the banks, taken at once
+  output logic [WordBits-1:0]   write_word_o,      // its address
+  output logic [DataWidth-1:0]  write_data_o       // the word
 );
   localparam int unsigned Shift = $clog2(DataWidth / 8);
 

@@ -8,34 +8,34 @@ module memory_hub #(
   parameter int unsigned DataWidth = 128,
   parameter              Style = "ultra"
 ) (
-  input  logic                              clk_i,
-  input  logic                              rst_ni,
+  input  logic                              clk_i,                   // the only clock
+  input  logic                              rst_ni,                  // reset, synchronous, active low
   // reads: requests are addr[AddrWidth-1:0], words, mark (ignored)
-  input  logic [NumRead-1:0]                req_valid_i,
-  output logic [NumRead-1:0]                req_ready_o,
-  input  logic [NumRead-1:0][AddrWidth+16:0] req_data_i,
-  output logic [NumRead-1:0]                data_valid_o,
-  input  logic [NumRead-1:0]                data_ready_i,
-  output logic [NumRead-1:0][DataWidth-1:0] data_data_o,
-  output logic [NumRead-1:0]                ext_req_valid_o,
-  input  logic [NumRead-1:0]                ext_req_ready_i,
-  output logic [NumRead-1:0][AddrWidth+16:0] ext_req_data_o,
-  input  logic [NumRead-1:0]                ext_data_valid_i,
-  output logic [NumRead-1:0]                ext_data_ready_o,
-  input  logic [NumRead-1:0][DataWidth-1:0] ext_data_data_i,
+  input  logic [NumRead-1:0]                req_valid_i,             // a request is there
+  output logic [NumRead-1:0]                req_ready_o,             // it is taken, if it is there
+  input  logic [NumRead-1:0][AddrWidth+16:0] req_data_i,             // the request
+  output logic [NumRead-1:0]                data_valid_o,            // there is a word
+  input  logic [NumRead-1:0]                data_ready_i,            // it is taken, if it is there
+  output logic [NumRead-1:0][DataWidth-1:0] data_data_o,             // the word
+  output logic [NumRead-1:0]                ext_req_valid_o,         // a request for the mover
+  input  logic [NumRead-1:0]                ext_req_ready_i,         // it is taken, if it is there
+  output logic [NumRead-1:0][AddrWidth+16:0] ext_req_data_o,         // the request, unchanged
+  input  logic [NumRead-1:0]                ext_data_valid_i,        // the mover has a word
+  output logic [NumRead-1:0]                ext_data_ready_o,        // it is taken, if it is there
+  input  logic [NumRead-1:0][DataWidth-1:0] ext_data_data_i,         // the word
   // writes: requests are addr[AddrWidth-1:0], words, mark; the mover acknowledges marks
-  input  logic                              write_req_valid_i,
-  output logic                              write_req_ready_o,
-  input  logic [AddrWidth+16:0]             write_req_data_i,
-  input  logic                              write_data_valid_i,
-  output logic                              write_data_ready_o,
-  input  logic [DataWidth-1:0]              write_data_data_i,
-  output logic                              ext_write_req_valid_o,
-  input  logic                              ext_write_req_ready_i,
-  output logic [AddrWidth+16:0]             ext_write_req_data_o,
-  output logic                              ext_write_data_valid_o,
-  input  logic                              ext_write_data_ready_i,
-  output logic [DataWidth-1:0]              ext_write_data_data_o
+  input  logic                              write_req_valid_i,       // a request is there
+  output logic                              write_req_ready_o,       // it is taken, if it is there
+  input  logic [AddrWidth+16:0]             write_req_data_i,        // the request
+  input  logic                              write_data_valid_i,      // there is a word
+  output logic                              write_data_ready_o,      // it is taken, if it is there
+  input  logic [DataWidth-1:0]              write_data_data_i,       // the word
+  output logic                              ext_write_req_valid_o,   // a request, or a mark, for the mover
+  input  logic                              ext_write_req_ready_i,   // it is taken, if it is there
+  output logic [AddrWidth+16:0]             ext_write_req_data_o,    // the request
+  output logic                              ext_write_data_valid_o,  // a word for the mover
+  input  logic                              ext_write_data_ready_i,  // it is taken, if it is there
+  output logic [DataWidth-1:0]              ext_write_data_data_o    // the word
 );
   localparam int unsigned WordBits = $clog2(Words);
 

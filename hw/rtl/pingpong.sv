@@ -11,30 +11,30 @@ module pingpong #(
   parameter int unsigned Lanes     = 1,
   parameter int unsigned LaneWidth = 8,
   parameter int unsigned Ports     = 1,
-  /* verilator lint_off UNUSEDPARAM */
+  /* verilator lint_off UNUSEDPARAM */  // of an attribute only
   parameter              Style     = "auto",  // ram_style: auto, block, distributed, ultra
   /* verilator lint_on UNUSEDPARAM */
   localparam int unsigned Width     = Lanes * LaneWidth,
   localparam int unsigned Words     = Banks * Depth,
   localparam int unsigned AddrWidth = Depth > 1 ? $clog2(Depth) : 1
 ) (
-  input  logic                            clk_i,
-  input  logic                            rst_ni,
+  input  logic                            clk_i,         // the only clock
+  input  logic                            rst_ni,        // reset, synchronous, active low
 
-  output logic                            wr_ready_o,
-  input  logic                            wr_acquire_i,
-  input  logic                            wr_valid_i,
-  input  logic [AddrWidth-1:0]            wr_addr_i,
-  input  logic [Lanes-1:0]                wr_mask_i,
-  input  logic [Width-1:0]                wr_data_i,
-  input  logic                            wr_commit_i,
+  output logic                            wr_ready_o,    // a bank is free
+  input  logic                            wr_acquire_i,  // it is taken
+  input  logic                            wr_valid_i,    // a word is stored
+  input  logic [AddrWidth-1:0]            wr_addr_i,     // where in the bank
+  input  logic [Lanes-1:0]                wr_mask_i,     // lanes that are stored
+  input  logic [Width-1:0]                wr_data_i,     // the word, lane 0 in the low bits
+  input  logic                            wr_commit_i,   // the bank is complete
 
-  output logic                            rd_ready_o,
-  input  logic                            rd_acquire_i,
-  input  logic [Ports-1:0][AddrWidth-1:0] rd_addr_i,
-  input  logic [Ports-1:0]                rd_last_i,
-  output logic [Ports-1:0][Width-1:0]     rd_data_o,
-  input  logic                            rd_release_i
+  output logic                            rd_ready_o,    // a bank is complete
+  input  logic                            rd_acquire_i,  // it is taken
+  input  logic [Ports-1:0][AddrWidth-1:0] rd_addr_i,     // where in the bank, of each port
+  input  logic [Ports-1:0]                rd_last_i,     // the last address in this bank, of each port
+  output logic [Ports-1:0][Width-1:0]     rd_data_o,     // the word, three cycles after its address
+  input  logic                            rd_release_i   // the bank is free again
 );
   localparam int unsigned CountWidth = $clog2(Banks + 1);
   localparam int unsigned WordWidth  = Words > 1 ? $clog2(Words) : 1;
@@ -66,15 +66,9 @@ module pingpong #(
 
     assign rd_data_o[p] = data_q;
 
-    if (Lanes == 1) begin : gen_whole
-      always_ff @(posedge clk_i) begin
-        if (wr_valid_i && wr_mask_i[0]) memory[wr_word] <= wr_data_i;
-      end
-    end else begin : gen_lanes
-      for (genvar l = 0; l < Lanes; l++) begin : gen_lane
-        always_ff @(posedge clk_i) begin
-          if (wr_valid_i && wr_mask_i[l]) memory[wr_word][l*LaneWidth+:LaneWidth] <= wr_data_i[l*LaneWidth+:LaneWidth];
-        end
+    always_ff @(posedge clk_i) begin
+      for (int l = 0; l < Lanes; l++) begin
+        if (wr_valid_i && wr_mask_i[l]) memory[wr_word][l*LaneWidth+:LaneWidth] <= wr_data_i[l*LaneWidth+:LaneWidth];
       end
     end
 

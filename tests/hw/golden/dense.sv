@@ -1,28 +1,32 @@
-/* verilator lint_off UNUSEDSIGNAL */ // fields that this process does not read
 /// Block dense: 2 processes.
 module dense (
-  input  logic clk_i,
-  input  logic rst_ni,
-  input  logic jobs_valid_i,
-  output logic jobs_ready_o,
-  input  logic [7:0] jobs_data_i,
-  input  logic x_valid_i,
-  output logic x_ready_o,
-  input  logic [63:0] x_data_i,
-  input  logic w_valid_i,
-  output logic w_ready_o,
-  input  logic [63:0] w_data_i,
-  output logic y_valid_o,
-  input  logic y_ready_i,
-  output logic [31:0] y_data_o
+  input  logic clk_i,   // the only clock
+  input  logic rst_ni,  // reset of the control, synchronous, active low
+  // jobs: stream from outside; a token is Job, 8 bits:
+  //   depth u4 [3:0], shift u4 [7:4]
+  input  logic jobs_valid_i,       // there is a token
+  output logic jobs_ready_o,       // it is taken, if there is one
+  input  logic [7:0] jobs_data_i,  // the token
+  // x: stream from outside; a token is i8[2, 4], 64 bits, the first element in the lowest
+  input  logic x_valid_i,        // there is a token
+  output logic x_ready_o,        // it is taken, if there is one
+  input  logic [63:0] x_data_i,  // the token
+  // w: stream from outside; a token is i8[2, 4], 64 bits, the first element in the lowest
+  input  logic w_valid_i,        // there is a token
+  output logic w_ready_o,        // it is taken, if there is one
+  input  logic [63:0] w_data_i,  // the token
+  // y: stream out of the block; a token is i8[2, 2], 32 bits, the first element in the lowest
+  output logic y_valid_o,       // there is a token
+  input  logic y_ready_i,       // it is taken, if there is one
+  output logic [31:0] y_data_o  // the token
 );
-  logic jobs_credit;
+  logic unused_jobs_credit;  // its writer observes ready instead
   logic jobs_out_valid, jobs_out_ready;
   logic [7:0] jobs_out_data;
-  logic x_credit;
+  logic unused_x_credit;  // its writer observes ready instead
   logic x_out_valid, x_out_ready;
   logic [63:0] x_out_data;
-  logic w_credit;
+  logic unused_w_credit;  // its writer observes ready instead
   logic w_out_valid, w_out_ready;
   logic [63:0] w_out_data;
   logic y_credit;
@@ -39,7 +43,8 @@ module dense (
   logic shifts_out_valid, shifts_out_ready;
   logic [3:0] shifts_out_data;
 
-  fifo #(.Width(8), .Depth(2)) i_jobs_fifo (
+  // jobs: input jobs to process multiply; a token is Job, 8 bits
+  fifo #(.Width(8), .Depth(2), .Style("registers")) i_jobs_fifo (
     .clk_i(clk_i),
     .rst_ni(rst_ni),
     .in_valid_i(jobs_valid_i),
@@ -48,10 +53,11 @@ module dense (
     .out_valid_o(jobs_out_valid),
     .out_ready_i(jobs_out_ready),
     .out_data_o(jobs_out_data),
-    .credit_o(jobs_credit)
+    .credit_o(unused_jobs_credit)
   );
 
-  fifo #(.Width(64), .Depth(2)) i_x_fifo (
+  // x: input x to process multiply; a token is i8[2, 4]
+  fifo #(.Width(64), .Depth(2), .Style("registers")) i_x_fifo (
     .clk_i(clk_i),
     .rst_ni(rst_ni),
     .in_valid_i(x_valid_i),
@@ -60,10 +66,11 @@ module dense (
     .out_valid_o(x_out_valid),
     .out_ready_i(x_out_ready),
     .out_data_o(x_out_data),
-    .credit_o(x_credit)
+    .credit_o(unused_x_credit)
   );
 
-  fifo #(.Width(64), .Depth(2)) i_w_fifo (
+  // w: input w to process multiply; a token is i8[2, 4]
+  fifo #(.Width(64), .Depth(2), .Style("registers")) i_w_fifo (
     .clk_i(clk_i),
     .rst_ni(rst_ni),
     .in_valid_i(w_valid_i),
@@ -72,10 +79,11 @@ module dense (
     .out_valid_o(w_out_valid),
     .out_ready_i(w_out_ready),
     .out_data_o(w_out_data),
-    .credit_o(w_credit)
+    .credit_o(unused_w_credit)
   );
 
-  fifo #(.Width(32), .Depth(5)) i_y_fifo (
+  // y: process requantise to output y; a token is i8[2, 2]
+  fifo #(.Width(32), .Depth(5), .Style("distributed")) i_y_fifo (
     .clk_i(clk_i),
     .rst_ni(rst_ni),
     .in_valid_i(y_in_valid),
@@ -93,7 +101,8 @@ module dense (
   end
 `endif
 
-  fifo #(.Width(128), .Depth(8)) i_sums_fifo (
+  // sums: process multiply to process requantise; a token is i32[2, 2]
+  fifo #(.Width(128), .Depth(12), .Style("distributed")) i_sums_fifo (
     .clk_i(clk_i),
     .rst_ni(rst_ni),
     .in_valid_i(sums_in_valid),
@@ -111,7 +120,8 @@ module dense (
   end
 `endif
 
-  fifo #(.Width(4), .Depth(4)) i_shifts_fifo (
+  // shifts: process multiply to process requantise; a token is u4
+  fifo #(.Width(4), .Depth(4), .Style("distributed")) i_shifts_fifo (
     .clk_i(clk_i),
     .rst_ni(rst_ni),
     .in_valid_i(shifts_in_valid),

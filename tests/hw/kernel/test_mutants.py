@@ -40,15 +40,15 @@ Job = Struct("Job", n=u(3), m=u(3), shift=u(3))
 
 # name, file, where (the group is what is replaced), what with
 MUTANTS = [
-    ("mixed_signs", "mutants_work.sv", r"11'\(wrapped_2\[i\]\) \+ (11'\(.*\));", "11'(signed'(factor))"),
-    ("rounding", "mutants_work.sv", r"lowered_by_1\[i\]\) \+ (13'sd1);", "13'sd0"),
+    ("mixed_signs", "mutants_work.sv", r"11'\(mixed_wrapped\[i\]\) \+ (11'\(.*\));", "11'(signed'(factor))"),
+    ("rounding", "mutants_work.sv", r"rounded_shr\[i\]\) \+ (13'sd1);", "13'sd0"),
     ("held_read", "mutants_work.sv", r"held_ready_o = (issue && first_k);", "issue"),
     ("late_command", "mutants_work.sv", r">>> (c_shift_s1);", "c_shift"),
     ("zero_bounds", "mutants_work.sv", r"assign skip = (.*);", "1'b0"),
     ("clear", "mutants_work.sv", r"= (first_k_s\d) \? ", "1'b0"),
     ("cancel", "mutants_work.sv", r"middle_cancel = (.*);", "1'b0"),
     ("credit", "mutants_work.sv", r"\((middle_room_q) \|\|", "1'b1"),
-    ("valid", "mutants_work.sv", r"if \((valid_q\[2\])\) running_1", "1'b1"),
+    ("valid", "mutants_work.sv", r"if \((valid_q\[2\])\) middle_value", "1'b1"),
     ("bank_full", "mutants_drain.sv", r"rows_held_q \|\| (rows_ready_i)", "1'b1"),
     ("bank_free", "mutants_fill.sv", r"rows_held_q \|\| (rows_ready_i)", "1'b1"),
     ("release", "mutants_drain.sv", r"rows_release_o = (.*);", "1'b0"),
@@ -60,7 +60,7 @@ MUTANTS = [
     ("settled", "mutants_follow.sv", r"assign started = (settled_q)", "later_valid_i"),
     ("next_first", "mutants_follow.sv", r"first_f_next <= (1'b0);", "1'b1"),
     ("mask", "pingpong.sv", r"(wr_mask_i\[l\])\) memory", "1'b1"),
-    ("unpack", "mutants_pack.sv", r"\+ (17'\(signed'\(\{1'b0, field_1.*\}\)\));", "17'sd0"),
+    ("unpack", "mutants_pack.sv", r"\+ (17'\(signed'\(\{1'b0, sums_field.*\}\)\));", "17'sd0"),
 ]
 
 

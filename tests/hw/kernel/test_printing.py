@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgewright.hw.kernel import Block, ProcessTrace, Struct, StructValue, Value, dot, first, i, last, schedule, u, wrap
+from edgewright.hw.kernel import Block, ProcessTrace, Struct, StructValue, Value, dot, first, i, index, last, schedule, u, wrap
 from edgewright.hw.kernel import ir as kernel_ir
 from edgewright.hw.kernel.affine import Affine
 from edgewright.hw.kernel.chains import chains
@@ -39,24 +39,25 @@ def product_block() -> Block:
 
 def test_two_tokens_share_a_multiplier() -> None:
     body = expand_body(product_block().program.processes[0])
-    products = [n for n in kernel_ir.topological(body.effects) if isinstance(n.op, kernel_ir.Mul)]
-    assert [str(n.type) for n in products] == ["i35[6, 16, 16]"]
-    assert [str(n.args[0].type) for n in products] == ["i27[6, 1, 16]"]
+    nodes = kernel_ir.topological(body.effects)
+    sums = [n for n in nodes if isinstance(n.op, kernel_ir.Cascade)]
+    assert [str(n.type) for n in sums] == ["i38[6, 16]"] and not any(isinstance(n.op, kernel_ir.Mul) for n in nodes)
+    assert [str(a.type) for a in sums[0].args] == ["i8[6, 16]", "i8[6, 16]", "i8[16, 16]"]
 
 
-def test_schedule_meets_the_period_and_registers_multipliers() -> None:
+def test_schedule_meets_the_period_and_registers_operands() -> None:
     process = product_block().program.processes[0]
     found = schedule(process)
     assert chains(process, place(process))[0].ns <= PERIOD_NS
     assert found.writes == {"y": found.depth} and found.reads == {"a": 0, "w": 0}
     text = to_systemverilog(product_block())["gemm_mac.sv"]
-    product = re.search(r"(\w+)_n\[i\]\[j\]\[l\] = 35'\((\w+)\[i\]\[l\]\) \* 35'\((\w+)\[j\]\[l\]\);", text)
-    assert product is not None
-    for operand in product.group(2), product.group(3):
-        assert re.search(rf"^    {operand} <= ", text, re.M), "operands come from registers"
-    assert f"    {product.group(1)} <= {product.group(1)}_n;" in text
-    slower = schedule(process, period_ns=10.0)
-    assert slower.depth < found.depth
+    sizes = ".Pairs(6), .Outs(16), .Terms(16), .Shift(19)"
+    pins = r"\.clk_i, \.even_i\((\w+)\), \.odd_i\((\w+)\), \.weights_i\((\w+)\), \.sums_o\(\w+\)"
+    cell = re.search(rf"dot_cascade #\({re.escape(sizes)}\) \w+ \({pins}\);", " ".join(text.split()))
+    assert cell is not None
+    for operand in cell.groups():
+        packed = re.search(rf"{operand}\[.*\] = unsigned'\((\w+)\[", text)
+        assert packed is not None and packed.group(1) in ("a_token", "w_token"), "operands come from the registers of FIFOs"
 
 
 def test_names_come_from_the_source_and_never_collide() -> None:
@@ -77,7 +78,7 @@ def test_names_come_from_the_source_and_never_collide() -> None:
     files = to_systemverilog(b)
     text = files["names_always.sv"]
     for declared in ("assign_2", "issue_2", "valid_q_2", "last_k_2"):
-        assert re.search(rf"^  logic .*\b{declared};", text, re.M), declared
+        assert re.search(rf"^  logic .*\b{declared}[,;]", text, re.M), declared
     assert not re.search(r"logic \[\d+:0\] (assign|issue|reg|begin)\b", text)
 
 
@@ -98,12 +99,35 @@ def lint(files: dict[str, str], top: str, folder: Path) -> str:
     return done.stderr if done.returncode else ""
 
 
+def partly_read() -> Block:
+    """A process that reads some bits, or nothing, of what it has: of a counter in a later stage, of a field, of tokens."""
+    b = Block("partly")
+    job = Struct("Job", many=u(7), never=u(5), low=u(9))
+    jobs, x, go, y = b.input("jobs", job), b.input("x", i(9)[6]), b.input("go", u(3)), b.output("y", i(9))
+    rows = b.buffer("rows", u(4), depth=8)
+
+    @b.process(command=jobs, loops=[("t", lambda c: c.many)])
+    def work(p: ProcessTrace, c: StructValue, t: Value) -> None:
+        p.read(go)
+        tile = p.read(x, when=first(t))
+        p.store(rows, wrap(t, u(3)), wrap(c.low >> 2, u(4)))
+        p.write(y, index(tile, t))
+
+    @b.process(loops=[("k", 8)])
+    def drain(p: ProcessTrace, k: Value) -> None:
+        p.load(rows, k)
+
+    return b
+
+
 @pytest.mark.sim
 def test_lint_is_clean(tmp_path: Path) -> None:
     ops = Block("ops")
     for family, members in families(cases()).items():
         add_family(ops, family, members)
-    for number, block in enumerate([ops, product_block(), random_block(7)[0], slow_bounds(), following_bounds()]):
+    for number, block in enumerate(
+        [ops, product_block(), random_block(7)[0], slow_bounds(), following_bounds(), partly_read()]
+    ):
         folder = tmp_path / str(number)
         folder.mkdir()
         assert lint(to_systemverilog(block), block.name, folder) == ""

@@ -1,4 +1,4 @@
-"""Verilator's lint over every hand-written cell, with all warnings on."""
+"""Verilator's lint over every hand-written cell and over a whole engine, with all warnings on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.cost import program_of
+from edgewright.hw.cost import program_of, rtl_files
 from edgewright.hw.kernel.sv_block import DOT_CELLS
 from edgewright.hw.synth import PRIMITIVES
 from edgewright.hw.top import engine_top
 from edgewright.sim import tools
+from edgewright.targets.device import load
 
 pytestmark = pytest.mark.sim
 ROOT = Path(__file__).parents[3]
@@ -52,6 +53,14 @@ def test_no_warnings_in_what_synthesis_reads(name: str, tmp_path: Path) -> None:
 def test_no_warnings_in_the_printed_top(tmp_path: Path) -> None:
     (tmp_path / "engine_top.v").write_text(engine_top(program_of(EngineConfig())))
     test_no_warnings(tmp_path / "engine_top.v")
+
+
+def test_no_warnings_in_a_whole_bundle(tmp_path: Path) -> None:
+    files = rtl_files(EngineConfig.of_board(load("zcu104")))
+    sources = [tmp_path / name for name in files if name.endswith((".sv", ".v"))]
+    for source in sources:
+        source.write_text(files[source.name])
+    assert not lint("--top-module", "engine_top", *sources)
 
 
 def test_a_warning_is_found(tmp_path: Path) -> None:
