@@ -4,9 +4,8 @@
 
 Whole engines are too large to synthesise at once. Each process is counted alone; FIFOs, buffers and movers are counted
 in the top module without the processes; the product array is counted for 2 and 4 tokens and extrapolated, which is exact for
-its DSPs and close for the rest, because each pair of tokens repeats the same logic. The exponentials are counted for 2 tokens,
-once for each pair of tokens, which is exact for their DSPs and counts what pairs share too often: Yosys runs out of memory
-where more than eight lanes read one table.
+its DSPs and close for the rest, because each pair of tokens repeats the same logic. The exponentials are counted for eight
+lanes (2 tokens, 4 keys) and multiplied, which is exact for their DSPs and counts what lanes share too often.
 """
 
 from __future__ import annotations
@@ -26,6 +25,8 @@ from edgewright.targets.device import load
 
 EXTRAPOLATED, MULTIPLIED = ("product",), ("softmax_exp",)
 """Processes that repeat the same logic for each pair of tokens, too large to synthesise whole."""
+TABLE_LANES = 8
+"""Lanes that may read one table: Yosys runs out of memory where more do."""
 COUNTS = ("dsp", "lut", "ff", "bram36", "uram")
 
 
@@ -39,8 +40,10 @@ def blocks_of(config: EngineConfig) -> dict[str, Mapping[str, float]]:
         if name in EXTRAPOLATED:
             cells[name] = extrapolated(config, name)
         elif name in MULTIPLIED:
-            pair = process_counts(replace(config, tokens=2), name)
-            cells[name] = {kind: config.tokens // 2 * pair[kind] for kind in COUNTS}
+            few = replace(config, tokens=2, softmax_keys=min(config.softmax_keys, TABLE_LANES // 2))
+            part = process_counts(few, name)
+            times = config.tokens * config.softmax_keys // (few.tokens * few.softmax_keys)
+            cells[name] = {kind: times * part[kind] for kind in COUNTS}
         else:
             cells[name] = counts(estimate(files_of(files, name), f"engine_{name}"))
         print(name, dict(cells[name]), flush=True)
