@@ -166,8 +166,7 @@ def effective_flip(planned: Plan, step: Step, values: dict[Node, Array], image: 
         changed = operation.product.scale.node.inputs[1]
         array = np.array(changed.op.value)  # type: ignore[attr-defined]
         array[0] ^= 0x8000
-        params = step.fields["const_tiles"] * 256 + 256 * step.fields["table"]
-        address = params + (1 if norm else 128 * step.fields["norm_entries"] + 65)
+        address = 1 if norm else 128 * step.fields["norm_entries"] + 65
         return place(address) if differs(planned.graph, step, values, image, changed, array, columns=1) else None
     weights = np.array(product.inputs[1].op.value)  # type: ignore[attr-defined]
     part = weights[step.first_column : step.first_column + step.columns]
@@ -182,8 +181,10 @@ def effective_flip(planned: Plan, step: Step, values: dict[Node, Array], image: 
                 patch: int = product.op.patch  # type: ignore[attr-defined]
                 line, lane = divmod(column, patch)
                 column = line * 16 + lane
-            tile = (row // 16) * depth + column // 16
-            return place(tile * 256 + (row % 16) * 16 + column % 16)
+            outs, ins = planned.config.outs, planned.config.ins
+            tile = (row // outs) * depth + column // ins
+            tiles = 128 * (step.fields["norm_entries"] + step.fields["param_entries"]) + 256 * step.fields["table"]
+            return place(tiles + (tile * outs + row % outs) * ins + column % ins)
     return None
 
 

@@ -32,7 +32,7 @@ def truncate(node: ir.Node, args: tuple[ir.Node, ...]) -> ir.Node | None:
 
 
 def invert(node: ir.Node, args: tuple[ir.Node, ...]) -> ir.Node | None:
-    """A word is read where it was not to be."""
+    """A token is written where it was not to be."""
     if not isinstance(node.op, ir.Write) or not node.op.guarded:
         return None
     flipped = ir.Node(ir.Not(), (args[-1],), args[-1].type, node.where)
@@ -42,7 +42,7 @@ def invert(node: ir.Node, args: tuple[ir.Node, ...]) -> ir.Node | None:
 MUTANTS = {
     "epilogue: bias subtracted": ("engine_store_words", "epilogue", subtract),
     "norm_scale: no rounding": ("engine_norm_scale", "norm_scale", truncate),
-    "store_words: write where the row is not valid": ("engine_store_words", "store_words", invert),
+    "epilogue: entries where there is no table": ("engine_store_words", "epilogue", invert),
 }
 
 
