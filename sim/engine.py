@@ -71,7 +71,7 @@ def run_engine(
     stall: float = 0.0,
     seed: int = 1,
     limit: int = 100_000_000,
-    quiet: int = 100_000,
+    quiet: int = 1 << 20,
     timeout_s: float = 3600,
     wave: Path | None = None,
     coverage: Path | None = None,
@@ -81,7 +81,8 @@ def run_engine(
     Addresses are multiples of 16; unwritten bytes are random. `dump` is (address, size) of the region that is dumped after
     each job. `memory` is the timing of the memory, `stall` the probability that one of its channels pauses. `wave` and
     `coverage` are files to write, of a model built for them; for coverage, registers are 0 before reset, not random. S004 if
-    the engine runs for more than `limit` cycles, or moves no data for `quiet`.
+    the engine runs for more than `limit` cycles, or moves no data for `quiet`, by default as many as its own watchdog waits:
+    once all weights are there, the last block of a wide network works on chip for 200,000.
     """
     first, size = dump
     if first % WORD_BYTES:

@@ -105,7 +105,7 @@ module engine_tb #(
   initial begin
     if (!$value$plusargs("jobs=%s", jobs_file)) jobs_file = "jobs.txt";
     if (!$value$plusargs("limit=%d", limit)) limit = 100_000_000;
-    if (!$value$plusargs("quiet=%d", quiet)) quiet = 100_000;
+    if (!$value$plusargs("quiet=%d", quiet)) quiet = 1 << 20;
     if (!$value$plusargs("dump_first=%d", dump_first)) dump_first = 0;
     if (!$value$plusargs("dump_last=%d", dump_last)) dump_last = Words - 1;
     jobs = $fopen(jobs_file, "r");
