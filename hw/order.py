@@ -36,8 +36,6 @@ class Readers:
         needed = np.maximum(needed, max(taken, settled))
         last = int(needed.max(initial=max(taken, settled)))
         begin, phase, slope = line_above(needed) if len(needed) else (last, 0, 0)
-        if begin < taken:
-            begin, phase = taken, 0
         self.taken[unit] = last
         return {
             f"{unit}_blocks": len(needed),

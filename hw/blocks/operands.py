@@ -3,7 +3,7 @@
 A tile is ``outs x ins`` int8. Values arrive one key per word but are consumed one channel per output, so their tiles are
 transposed when stored, ``ins`` channels at a time. The same rows are added up: the array reads attention weights minus 127,
 so a sum of products lacks 127 times the sum of the values. Constants have a path of their own (`weights`), because these here
-wait for results: ``outs`` keys and values are moved as soon as they have been stored. Copies pass here too, so that the
+wait for results: ``ins`` keys and values are moved as soon as they have been stored. Copies pass here too, so that the
 activations port can read what they have stored meanwhile.
 """
 

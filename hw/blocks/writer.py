@@ -65,7 +65,7 @@ def add_store(
     loops: Loops = [
         ("j", lambda c: c.n_blocks),
         ("a", lambda c, j: select(c.copy, 1, c.out_tiles)),
-        ("b", lambda c, j, a: select(c.copy, c.out_tiles, select(last(j), c.last_tokens, cfg.tokens))),
+        ("b", lambda c, j, a: select(c.copy, c.out_tiles, rows_of(cfg.tokens)(c, j))),
     ]
 
     @b.process(command=address_cmds, loops=loops)

@@ -75,7 +75,7 @@ class AttentionProduct(Product):
         """
         keys = self.key.rows
         depth, values = tiles(self.depth, config.ins), tiles(width, config.lanes)
-        each = tiles(keys, config.outs) * depth + tiles(width, config.outs) * tiles(keys, config.ins)
+        each = self.head_tiles(config, width)
         few = tiles(self.source.rows, config.tokens) * each < keys * (depth + values)
         together = max(1, min(config.operand_tiles // each, self.op.heads)) if few and self.depth == width else 1
         if head % together:
@@ -84,11 +84,15 @@ class AttentionProduct(Product):
         words = heads * keys * (depth + values)
         return {"leads": 1, "opd_heads": heads, "head_bytes": width, "head_tiles": each, "opd_words": words}
 
+    def head_tiles(self, config: EngineConfig, width: int) -> int:
+        """Return the tiles of one head's keys and of its values, ``width`` channels."""
+        keys = self.key.rows
+        return tiles(keys, config.outs) * tiles(self.depth, config.ins) + tiles(width, config.outs) * tiles(keys, config.ins)
+
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         width = self.widest(config)
-        blocks, rows = tiles(self.key.rows, config.outs), self.key.rows
-        each = blocks * tiles(self.depth, config.ins) + tiles(width, config.outs) * tiles(rows, config.ins)
-        if blocks > config.key_tiles:
+        each = self.head_tiles(config, width)
+        if tiles(self.key.rows, config.outs) > config.key_tiles:
             because = f"{self.key.rows:,} keys exceed {config.key_tiles * config.outs:,}"
             yield because, "use fewer tokens, or a board with more `key_tiles`"
         elif each > config.operand_tiles:
