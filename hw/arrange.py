@@ -13,7 +13,7 @@ from edgewright.hw.fuse import fuse
 from edgewright.hw.fused import Fused
 from edgewright.hw.operations.operation import Operation, operands
 from edgewright.passes.ir.graph import Graph, Node
-from edgewright.passes.ir.types import Array
+from edgewright.passes.ir.types import INT16, Array
 
 
 def arrange(graph: Graph, config: EngineConfig) -> Fused:
@@ -32,7 +32,8 @@ def with_packed_residual(
     residual = operation.residual
     if residual is None or residual.source.root not in constants or readers[residual.source.root] != 1:
         return operation
-    if not residual.source.is_whole or sum(1 for _ in operation.pieces(config)) != 1:
+    alone = residual.source.is_whole and sum(1 for _ in operation.pieces(config)) == 1
+    if not alone or residual.multiplies or operation.product.passes or residual.source.root.elem != INT16:
         return operation
     return replace(operation, residual=replace(residual, packed=True))
 

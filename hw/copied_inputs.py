@@ -38,7 +38,7 @@ def copy_inputs(fused: Fused, config: EngineConfig) -> Fused:
             source = replace(product.source, root=copies[product.source.root])
             operation = replace(operation, product=replace(product, source=source, copied=True))
         operations.append(operation)
-    return Fused(operations, fused.constants, list(copies.values()), fused.outputs)
+    return replace(fused, operations=operations, copies=list(copies.values()))
 
 
 def pays(root: Node, readers: list[PatchProduct], fetches: int, config: EngineConfig) -> bool:

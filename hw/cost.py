@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import build
@@ -106,8 +108,10 @@ def timing_of(plan: Plan, memory: MemoryTiming = IDEAL) -> Timing:
         for name, side in op.SIDES.items()
     }
     start = [(plan.program_address, len(plan.steps))]
-    tokens: dict[str, Sequence[tuple[int, ...]]]
-    tokens = {"start": start, "start_0": start, "start_1": start, **sides}
+    tokens: dict[str, Any]
+    fetched = np.concatenate([step.requests for step in plan.steps])
+    requested = np.column_stack([fetched, np.zeros(len(fetched), np.int64)])  # without a mark
+    tokens = {"start": start, "start_0": start, "start_1": start, "activations_requests": requested, **sides}
     return predict(
         program,
         tokens,

@@ -27,10 +27,10 @@ def hls_vectors(plan: Plan) -> dict[str, bytes]:
     lines = [f"memory {round_up(plan.memory_bytes, WORD_BYTES)}", f"start {plan.program_address} {len(plan.steps)}"]
     lines.append(f"load {plan.config.on_chip_bytes} {IMAGE_FROM_VECTORS}")
     files: dict[str, bytes] = {}
-    stored = [node for node in plan.graph.nodes() if isinstance(node.op, Quantise) and node in plan.addresses]
-    for number, node in enumerate(stored):
-        files[f"input_{number}.bin"] = pack_rows(values[node], plan.layouts[node])
-        lines.append(f"load {plan.addresses[node]} input_{number}.bin")
+    layouts = {address: plan.layouts[node] for node, address in plan.addresses.items()}
+    for number, (address, rows) in enumerate(plan.host_values(values).items()):
+        files[f"input_{number}.bin"] = pack_rows(rows, layouts[address])
+        lines.append(f"load {address} input_{number}.bin")
     expected = b""
     for node, view in zip(plan.graph.outputs, plan.outputs, strict=True):
         for row, content in enumerate(rows_of(plan, view, values[node])):

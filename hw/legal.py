@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from edgewright.hw.kernel.types import WORD_BYTES
-from edgewright.hw.views import is_move
+from edgewright.hw.views import broadcast_rows, channel_axis, is_move, runs
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
@@ -16,6 +16,8 @@ from edgewright.passes.ops import (
     Attention,
     Concat,
     Constant,
+    Conv,
+    Gather,
     Input,
     LayerNormalization,
     Linear,
@@ -31,26 +33,27 @@ from edgewright.passes.ops import (
     Table,
     Transpose,
 )
-from edgewright.passes.ops.arith import LAYER_NORM_NARROW
 from edgewright.passes.ops.groups import WINDOWS, Group
 
 IMPLEMENTS: dict[type[Op], str] = {
     Quantise: "on the host, at the input",
-    PatchEmbed: "product; patches up to 16 x 16 cut by address",
+    PatchEmbed: "product; patches of an image up to 16 x 16, of computed maps up to 15 x 15",
+    Conv: "product over the pixels under its kernel; of an image, windows that the host writes",
     Linear: "product; up to 4,096 inputs, any number of outputs",
-    Attention: "one head after the other; up to 1,024 keys, heads a multiple of 16 wide",
-    ReduceSum: "product with ones (mean pooling over tokens)",
-    Mul: "product with a diagonal, by constants that hold for every token",
-    Requantise: "epilogue, after a product",
-    Table: "epilogue, after a product",
+    Attention: "a head of a window after the other, with constant biases; up to 2,048 keys",
+    ReduceSum: "product with ones, or past the array (mean pooling)",
+    Mul: "past the array; the second factor may repeat along tokens",
+    Requantise: "epilogue",
+    Table: "epilogue",
     Relu: "as Table",
-    AddRequantised: "epilogue, after a product",
-    LayerNormalization: "before a product; multiples of 16 wide, up to 1,024",
+    AddRequantised: "epilogue",
+    LayerNormalization: "before a product, or past the array; up to 2,048 wide",
     RMSNormalization: "as LayerNormalization, where the mean is known to be 0",
     Concat: "by address, along tokens, or along channels at multiples of 16",
-    Slice: "by address, along tokens or channels; else a product that selects",
-    Reshape: "by address, if channels stay together",
-    Transpose: "by address, if tokens stay evenly spaced",
+    Slice: "by address or a list of rows; else a product that selects",
+    Reshape: "by address or a list of rows, if channels stay together",
+    Transpose: "by address or a list of rows, if channels stay together",
+    Gather: "by a list of rows, for constant indices",
     Constant: "memory image",
     Input: "written by the host",
 }
@@ -62,10 +65,6 @@ Lack = tuple[str, str]
 """What the engine lacks, and what to do instead."""
 
 FOREIGN: dict[str, Lack] = {
-    "Conv": (
-        "the array multiplies whole rows by weights, and no unit before it buffers the lines that a convolution needs",
-        "use patches that do not overlap (stride = kernel size, no padding, up to 16 x 16), or compile for a CPU",
-    ),
     "MatMul": (
         "it multiplies two computed values, which the engine does inside attention only",
         "write it as softmax attention, multiply by constant weights, or compile for a CPU",
@@ -89,11 +88,14 @@ OTHER: Lack = (
     "the engine has no unit that computes it",
     "docs/reference/support.md lists what the engine runs; or compile for a CPU",
 )
+WIDEST_NORM = 2048
+MOST_WIDE_ROWS = 1 << 10
+"""Rows of int16 whose sum fits an accumulator."""
 LAST_SOFTMAX: Lack = (
     "softmax is computed inside attention only, and this one ends the model",
     "remove it from the output: the host can compute it, and the order of the classes stays the same",
 )
-MOVES: Group = (*WINDOWS, Concat)  # no Gather: the engine looks nothing up
+MOVES: Group = (*WINDOWS, Concat, Gather)
 CARRIERS: Group = (*MOVES, Requantise, Table, Relu)
 
 
@@ -102,39 +104,34 @@ def lacking(node: Node) -> Lack | None:
     op = node.op
     if type(op) not in IMPLEMENTS:
         return FOREIGN.get(op.kind, OTHER)
+    if isinstance(op, Gather) and not is_move(node):
+        return FOREIGN["Gather"]
     if isinstance(op, Attention):
-        return missing_in_attention(node, op)
+        return missing_in_attention(node)
+    if isinstance(op, Conv):
+        return missing_in_convolution(node, op)
     if isinstance(op, Mul):
         return missing_in_mul(node)
     if isinstance(op, Requantise):
         return missing_in_requantise(node, op)
-    if isinstance(op, AddRequantised) and op.subtract:
-        return "it is a difference", "the engine adds; negate the weights of what is subtracted"
+    if isinstance(op, AddRequantised):
+        return missing_in_sum_of_two(node, op)
     if isinstance(op, RMSNormalization):
         help_text = "the engine's normalisation subtracts the mean first; use LayerNorm"
         return "the mean of what it normalises may not be 0", help_text
-    if isinstance(op, LayerNormalization) and node.shape[-1] > LAYER_NORM_NARROW:
-        why = f"its rows hold {node.shape[-1]:,} values, and the engine's unit has registers for {LAYER_NORM_NARROW:,}"
-        return why, f"use a narrower model, or {ON_A_CPU}"
-    if isinstance(op, LayerNormalization) and node.elem != INT8:
-        return f"a sum reads it in {bits(node)} bits", "the engine normalises into int8, for products; put a Linear between"
-    if isinstance(op, LayerNormalization) and node.inputs[0].elem != INT16:
-        return f"it normalises a value of {bits(node.inputs[0])} bits", "the engine normalises int16"
+    if isinstance(op, LayerNormalization):
+        return missing_in_norm(node)
     if isinstance(op, Linear) and not all(isinstance(n.op, Constant) for n in node.inputs[1:]):
         return "its weights are computed", f"make them constants, or {ON_A_CPU}"
-    if isinstance(op, (Linear, Relu)) and node.inputs[0].elem != INT8:
+    if isinstance(op, (Linear, Relu, PatchEmbed)) and node.inputs[0].elem != INT8:
         return f"it reads a value of {bits(node.inputs[0])} bits", f"the array reads int8; {ON_A_CPU}"
-    if isinstance(op, PatchEmbed) and not isinstance(node.inputs[0].op, Quantise):
-        source = node.inputs[0]
-        because = f"patches are cut from the input image, and this one comes from {source.op.kind} {plain(source.name)}"
-        return because, f"compute the image on the host, or {ON_A_CPU}"
     if isinstance(op, ReduceSum):
         return missing_in_sum(node, op)
-    if isinstance(op, Reshape | Transpose) and not is_move(node):
-        kind = "reshape" if isinstance(op, Reshape) else "transpose"
+    if is_move(node) and runs(node) is None:
+        kind = op.kind.lower()
         return (
             f"this {kind} moves channels between tokens, and values remain in memory as they were written",
-            f"only adding, removing or moving axes of 1 and regrouping tokens is free; {ON_A_CPU}",
+            f"only moves that keep channels together are free; {ON_A_CPU}",
         )
     if isinstance(op, Quantise) and node.elem not in (INT8, INT16):
         return f"this input is stored in {bits(node)} bits", f"the engine reads int8 and int16; {ON_A_CPU}"
@@ -146,101 +143,97 @@ def bits(node: Node) -> int:
     return node.elem.bits
 
 
-def missing_in_attention(node: Node, op: Attention) -> Lack | None:
+def missing_in_attention(node: Node) -> Lack | None:
     """Return what the engine lacks for an attention."""
-    query, _, value = node.inputs[:3]
-    if node.inputs[3:]:
-        return "it adds a bias or a mask to its scores", f"the engine's scores are products only; {ON_A_CPU}"
-    if query.shape[0] != 1:
-        return f"it attends within {query.shape[0]} windows", f"the engine attends over all tokens at once; {ON_A_CPU}"
-    if query.shape[2] != value.shape[2]:
-        return f"its values are {value.shape[2]} wide, its keys {query.shape[2]}", "both must be equally wide"
-    depth = query.shape[2] // op.heads
-    if depth % WORD_BYTES:
-        return f"its heads are {depth} wide", f"heads must be a multiple of {WORD_BYTES} wide"
+    if node.inputs[3:] and not isinstance(node.inputs[3].op, Constant):
+        return "the bias or mask of its scores is computed", f"make it a constant; or {ON_A_CPU}"
+    return None
+
+
+def missing_in_convolution(node: Node, op: Conv) -> Lack | None:
+    """Return what the engine lacks for a convolution."""
+    x, *weights = node.inputs
+    if not all(isinstance(n.op, Constant) for n in weights):
+        return "its weights are computed", f"make them constants, or {ON_A_CPU}"
+    if isinstance(x.op, Quantise):
+        if op.groups == 1 and x.shape[0] == 1:
+            return None
+        return f"it convolves an input in {op.groups} groups", f"the host writes windows of all channels; {ON_A_CPU}"
+    if any(op.pads) and op.dilations != (1, 1):
+        return "it pads and dilates", f"the engine pads kernels that are not dilated; {ON_A_CPU}"
+    if any(op.pads) and any(n & (n - 1) for n in op.strides):
+        return f"it pads, with strides of {op.strides[0]} x {op.strides[1]}", f"strides are powers of two; {ON_A_CPU}"
+    return None
+
+
+def missing_in_norm(node: Node) -> Lack | None:
+    """Return what the engine lacks for a LayerNorm."""
+    (source, *_), width = node.inputs, node.shape[-1]
+    if width > WIDEST_NORM:
+        why = f"its rows hold {width:,} values, and the engine's unit has registers for {WIDEST_NORM:,}"
+        return why, f"use a narrower model, or {ON_A_CPU}"
+    if source.elem != INT16:
+        return f"it normalises a value of {bits(source)} bits", "the engine normalises int16"
+    if channel_axis(source) != source.type.rank - 1:
+        return "it normalises along an axis that is not that of channels", ON_A_CPU
     return None
 
 
 def missing_in_mul(node: Node) -> Lack | None:
-    """Return what the engine lacks for an elementwise product: a constant row of channels is a diagonal matrix."""
-    if any(
-        is_row(factor) and other.elem == INT8 and other.shape == node.shape
-        for factor, other in (node.inputs, node.inputs[::-1])
-    ):
+    """Return what the engine lacks for an elementwise product."""
+    left, right = node.inputs
+    streamed = left if left.shape == node.shape and not isinstance(left.op, Constant) else right
+    other = right if streamed is left else left
+    if streamed.shape == node.shape and broadcast_rows(other, node) is not None and bits(left) + bits(right) <= 24:
         return None
-    because = "it multiplies computed values elementwise, as gates and rotary positions do, and the engine has no unit for that"
-    return because, "add positions instead of rotating by them, use activations of one value; or compile for a CPU"
+    return "it repeats the channels of one of its factors", f"only tokens can be repeated; expand the value, or {ON_A_CPU}"
 
 
-def is_row(node: Node) -> bool:
-    """Return whether a node is a constant int8 that is the same for every token."""
-    return isinstance(node.op, Constant) and node.elem == INT8 and all(n == 1 for n in node.shape[:-1])
+def missing_in_sum_of_two(node: Node, op: AddRequantised) -> Lack | None:
+    """Return what the engine lacks for an elementwise sum."""
+    if op.subtract:
+        return "it is a difference", "the engine adds; negate the weights of what is subtracted"
+    if any(broadcast_rows(operand, node) is None for operand in node.inputs):
+        return "it repeats the channels of one of its terms", f"only tokens can be repeated; expand the value, or {ON_A_CPU}"
+    return None
 
 
 def missing_in_requantise(node: Node, op: Requantise) -> Lack | None:
     """Return what the engine lacks for a change of scale."""
-    source, multiplier, shift = node.inputs
+    _, multiplier, shift = node.inputs
     if not all(isinstance(n.op, Constant) for n in (multiplier, shift)):
         return "its factors are computed", f"make them constants, or {ON_A_CPU}"
-    if multiplier.type.size > 1 and multiplier.shape[-1] != multiplier.type.size:
-        return "its factors do not vary along the last axis", f"channels must be the last axis; {ON_A_CPU}"
+    channels = node.shape[channel_axis(node)] if node.shape else 1
+    if multiplier.type.size > 1 and multiplier.type.size != channels:
+        return "its factors vary along an axis that is not that of channels", ON_A_CPU
     if not -128 <= op.zero_point < 128:
         return f"its zero point is {op.zero_point}", "the engine adds zero points of 8 bits"
-    if source.elem == INT16:
-        return (
-            "it reads a 16-bit sum in 8 bits, and the array reads 8-bit values only",
-            "put a LayerNorm between the sum and its consumer, or compile for a CPU",
-        )
     return None
 
 
 def missing_in_sum(node: Node, op: ReduceSum) -> Lack | None:
     """Return what the engine lacks for a sum over tokens."""
     (tokens,) = node.inputs
-    rank = tokens.type.rank
+    rank, channels = tokens.type.rank, channel_axis(tokens)
     axes = {axis % rank for axis in op.axes}
-    over_tokens = rank - 1 not in axes and all(n == 1 or axis in axes for axis, n in enumerate(tokens.shape[:-1]))
-    if tokens.elem == INT8 and over_tokens:
+    rows = math.prod(n for axis, n in enumerate(tokens.shape) if axis != channels)
+    over_tokens = channels not in axes and all(
+        n == 1 or axis in axes for axis, n in enumerate(tokens.shape) if axis != channels
+    )
+    if over_tokens and (tokens.elem == INT8 or (tokens.elem == INT16 and rows <= MOST_WIDE_ROWS)):
         return None
-    return f"it sums {tokens.type} over axes {op.axes}", "the engine sums int8 values over all tokens"
+    return f"it sums {tokens.type} over axes {op.axes}", "the engine sums int8 and int16 over all tokens"
 
 
 def refusals(graph: Graph) -> list[Diagnostic]:
-    """List every operator that the engine cannot run, grouped; those that are foreign only because of a neighbour are
-    omitted."""
+    """List every operator that the engine cannot run, grouped, each for a reason of its own."""
     lacks = {node: lack for node in graph.nodes() if (lack := lacking(node)) is not None}
     for node in graph.outputs:
         while isinstance(node.op, CARRIERS):
             node = node.inputs[0]
         if node in lacks and node.op.kind == "Softmax":
             lacks[node] = LAST_SOFTMAX
-    secondary = {node for node in lacks if isinstance(node.op, (*MOVES, Requantise, Quantise, PatchEmbed)) or in_windows(node)}
-    named = around(graph, set(lacks) - secondary)
-    return grouped((node, *lack) for node, lack in lacks.items() if node not in secondary or node not in named)
-
-
-def in_windows(node: Node) -> bool:
-    """Return whether a node is attention that only the shape of its operands makes foreign: a move put heads first."""
-    return isinstance(node.op, Attention) and not node.inputs[3:]
-
-
-def around(graph: Graph, foreign: set[Node]) -> set[Node]:
-    """Return the nodes reached from the foreign ones, in both directions, through moves and changes of scale, and at most
-    two sums or attentions."""
-    users = graph.users()
-    reached: dict[Node, int] = dict.fromkeys(foreign, 0)
-    waiting = list(foreign)
-    while waiting:
-        node = waiting.pop()
-        for other in (*node.inputs, *users[node]):
-            crossed = reached[node] + (0 if isinstance(other.op, (*CARRIERS, Quantise)) else 1)
-            fits = isinstance(other.op, (*CARRIERS, Quantise, AddRequantised)) or (
-                (in_windows(other) or isinstance(other.op, PatchEmbed)) and lacking(other) is not None
-            )
-            if fits and crossed <= 2 and crossed < reached.get(other, 3):
-                reached[other] = crossed
-                waiting.append(other)
-    return set(reached)
+    return grouped((node, *lack) for node, lack in lacks.items())
 
 
 def grouped(refused: Iterable[tuple[Node, str, str]]) -> list[Diagnostic]:

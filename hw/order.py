@@ -33,7 +33,7 @@ class Readers:
         """Return the fields of a unit's gate. ``needed``: completions before each of its blocks; ``settled``: the number that
         it takes in any case."""
         taken = self.taken[unit]
-        needed = np.maximum(needed, max(taken, settled))
+        needed = np.maximum.accumulate(np.maximum(needed, max(taken, settled)))  # a list may go back to earlier rows
         last = int(needed.max(initial=max(taken, settled)))
         begin, phase, slope = line_above(needed) if len(needed) else (last, 0, 0)
         self.taken[unit] = last
@@ -107,24 +107,27 @@ def needs(step: Step, stored: dict[Node, Counts], config: EngineConfig) -> dict[
     operation, fields = step.operation, step.fields
     none: Counts = np.zeros(0, np.int64)
     found = dict.fromkeys(LOOKAHEAD, none)
-    blocks, size = fields["n_blocks"], config.tokens
+    blocks, size, piece = fields["n_blocks"], 1 if fields["single"] else config.tokens, step.piece
     if operation.product.streamed:
         (view,) = operation.product.streamed
-        rows = [operation.product.block_rows(b * size, (b + 1) * size) for b in range(blocks)]
-        found["act"] = completions(view.root, rows, stored)
+        rows = [operation.product.block_rows(piece.row + b * size, piece.row + (b + 1) * size) for b in range(blocks)]
+        copied = [int(stored[node].max()) for node in operation.product.constants if node in stored]
+        found["act"] = np.maximum(completions(view.root, rows, stored), max(copied, default=0))
     if operation.residual is not None:
-        found["res"] = completions(operation.residual.source.root, blocks_of(operation.residual.source, size), stored)
+        view = operation.residual.source.part(piece.row, piece.rows)
+        found["res"] = completions(view.root, blocks_of(view, size), stored)
     if fields["copy"]:
         found["opd"] = np.zeros(blocks, np.int64)  # constants and inputs
     elif fields["leads"]:
-        each = [completions(view.root, blocks_of(view, config.ins), stored) for view in operation.loaded]
+        views = [operation.product.loaded_part(view, piece) for view in operation.loaded]
+        each = [completions(view.root, blocks_of(view, config.ins), stored) for view in views]
         found["opd"] = np.max(each, axis=0)
     return found
 
 
 def blocks_of(view: StoredView, size: int) -> list[Counts]:
     """Return the rows of each block of ``size`` rows of a view."""
-    rows = view.row + view.row_step * np.arange(view.rows)
+    rows = view.row_numbers
     return [rows[begin : begin + size] for begin in range(0, view.rows, size)]
 
 
@@ -137,9 +140,10 @@ def completions(root: Node, blocks: list[Counts], stored: dict[Node, Counts]) ->
 
 def note_stored(step: Step, stored: dict[Node, Counts], begin: int, config: EngineConfig) -> None:
     """Note the completions after which the rows of a descriptor are in memory."""
-    place, fields, height = step.operation.place, step.fields, step.operation.shape[0]
+    place, fields, piece = step.operation.place, step.fields, step.piece
+    height = step.operation.shape[0] if fields["copy"] else piece.rows
     counts = stored.setdefault(place.target, np.zeros(rows_columns(place.target)[0], np.int64))
-    mark = np.zeros(height, np.int64)
+    mark = np.full(height, fields["marks"] - 1)
     if fields["progress"]:
-        mark = step.operation.product.row_tokens(height) // (1 if fields["copy"] else config.tokens)
-    counts[place.first_row + place.row_step * np.arange(height)] = begin + mark + 1
+        mark = step.operation.product.row_tokens(height) // (1 if fields["copy"] or fields["single"] else config.tokens)
+    counts[place.first_row + place.row_step * (piece.row + np.arange(height))] = begin + mark + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,15 +11,17 @@ from edgewright.hw.arrange import arrange, packed
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import WEIGHT_PORTS, WORDS, encode
 from edgewright.hw.fused import Fused
+from edgewright.hw.host_windows import HostWindows, host_values
 from edgewright.hw.limits import too_wide
 from edgewright.hw.memory import ALIGN_BYTES, WORD_BYTES, Allocator, Layout, Region, Storage, layout, round_up
 from edgewright.hw.operations.operation import Operation, Step, operands
 from edgewright.hw.order import order
 from edgewright.hw.reach import check_reach
-from edgewright.hw.views import StoredView
+from edgewright.hw.views import StoredView, matrix
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import Quantise
 
 __all__ = ["Plan", "Step", "pack_rows", "plan", "unpack_rows"]
 
@@ -42,6 +45,13 @@ class Plan:
     image: bytes
     program_address: int
     memory_bytes: int
+    windows: dict[Node, HostWindows]
+
+    def host_values(self, values: Mapping[Node, Array]) -> dict[int, Array]:
+        """Return what the host writes before an image: (rows, columns) by address. ``values``: of the graph's nodes."""
+        inputs = {node: values[node] for node in self.graph.nodes() if isinstance(node.op, Quantise)}
+        inputs |= host_values(self.windows, values)
+        return {self.addresses[node]: matrix(node, value) for node, value in inputs.items() if node in self.addresses}
 
     @property
     def external_image(self) -> bytes:
@@ -96,7 +106,7 @@ class Planner:
         forever = {output.root for output in self.fused.outputs}
         allocator, on_chip = Allocator(base), Allocator(0, self.config.on_chip_bytes)
         targets = {operation.target for operation in self.operations}
-        stored = dict.fromkeys([*self.graph.nodes(), *self.constants])
+        stored = dict.fromkeys([*self.graph.nodes(), *self.constants, *self.fused.windows])
         for node in stored:  # what is in memory before the program starts
             if node in targets or not (node in last_use or node in forever):
                 continue
@@ -160,7 +170,7 @@ class Planner:
         parts = []
         for node, array in self.constants.items():
             place = where.layouts[node]
-            content = pack_rows(array, place)
+            content = pack_rows(matrix(node, array), place)
             if node in in_order:
                 content = packed(content, place.rows, self.config.tokens, self.config.lanes * place.element_bytes)
             parts.append((where.addresses[node], content))
@@ -183,6 +193,7 @@ class Planner:
             bytes(image),
             program,
             end,
+            self.fused.windows,
         )
 
 

@@ -16,6 +16,7 @@ from edgewright.hw.blocks.operation import FIELDS, WEIGHT_PORTS, encode
 from edgewright.hw.cost import Cycles
 from edgewright.hw.memory import WORD_BYTES, Region, layout
 from edgewright.hw.operations.operation import Step, operands
+from edgewright.hw.operations.product import Piece
 from edgewright.hw.plan import DESCRIPTOR_BYTES, Plan
 from edgewright.hw.reach import PlanError, check_reach
 from edgewright.passes.diagnostics import CompileError
@@ -24,15 +25,17 @@ from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.manifest import damaged
 
 PLAN = "checkpoints/plan.json"
-FORMAT = 1
+FORMAT = 2
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _StoredStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One descriptor: the operation's name, the channels that it computes, and the fields that are not zero. `cycles`:
+    """One descriptor: the operation's name, the rows and channels that it computes, and the fields that are not zero. `cycles`:
     predicted."""
 
     operation: str
+    first_row: Count
+    rows: Count
     first_column: Count
     columns: Count
     macs: Count
@@ -67,8 +70,10 @@ def store(plan: Plan, cycles: Cycles) -> bytes:
     steps = [
         _StoredStep(
             step.operation.name,
-            step.first_column,
-            step.columns,
+            step.piece.row,
+            step.piece.rows,
+            step.piece.column,
+            step.piece.columns,
             step.macs,
             predicted,
             {name: value for name, value in step.fields.items() if value},
@@ -101,7 +106,7 @@ def _restored(stored: _Plan, graph: Graph, config: EngineConfig, image: bytes) -
     if stored.memory_bytes != len(image):
         raise ValueError(f"the memory image has {len(image)} bytes instead of {stored.memory_bytes}")
     fused = arrange(graph, config)
-    values = _values(graph, [*fused.constants, *fused.copies])
+    values = _values(graph, [*fused.constants, *fused.windows, *fused.copies])
     if any(position >= len(values) for position, _ in stored.addresses):
         raise ValueError("it places a value that the graph does not have")
     addresses = {values[position]: address for position, address in stored.addresses}
@@ -111,18 +116,19 @@ def _restored(stored: _Plan, graph: Graph, config: EngineConfig, image: bytes) -
         raise ValueError("it does not place every value of the graph")
     if any(address + layouts[node].size_bytes > len(image) for node, address in addresses.items()):
         raise ValueError("it places a value outside of the memory")
-    cuts = [(o, first, columns) for o in fused.operations for first, columns in o.pieces(config)]
-    if [(s.operation, s.first_column, s.columns) for s in stored.steps] != [(o.name, *cut) for o, *cut in cuts]:
+    cuts = [(o, piece) for o in fused.operations for piece in o.pieces(config)]
+    found = [(s.operation, Piece(s.first_row, s.rows, s.first_column, s.columns)) for s in stored.steps]
+    if found != [(o.name, piece) for o, piece in cuts]:
         raise ValueError("its descriptors are not those of the graph")
     steps = []
-    for i, (step, (operation, first, columns)) in enumerate(zip(stored.steps, cuts, strict=True)):
+    for i, (step, (operation, piece)) in enumerate(zip(stored.steps, cuts, strict=True)):
         fields = dict.fromkeys(FIELDS, 0) | step.fields
         at = stored.program_address + i * DESCRIPTOR_BYTES
         if encode(fields) != image[at : at + DESCRIPTOR_BYTES]:
             raise ValueError(f"descriptor {i} is not the one in the memory image")
         begin = fields["blob_address"]
         blob = blobs.joined(image[begin : begin + fields["blob_beats"] * WORD_BYTES * WEIGHT_PORTS])
-        steps.append(Step(operation, config, fields, blob, first, columns, step.macs))
+        steps.append(Step(operation, config, fields, blob, piece, step.macs))
     regions = tuple(Region(r.name, r.kind, r.address, r.size_bytes) for r in stored.regions)
     return Plan(
         graph,
@@ -135,6 +141,7 @@ def _restored(stored: _Plan, graph: Graph, config: EngineConfig, image: bytes) -
         image,
         stored.program_address,
         stored.memory_bytes,
+        fused.windows,
     )
 
 

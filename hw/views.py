@@ -1,31 +1,105 @@
-"""Views of stored values: what slices, reshapes and transposes select without moving data.
+"""Views of stored values: what moves of rows and channels select, found by running them on the numbers of elements.
 
-A stored value is rows of channels, one row per token. A view is every ``row_step``-th row and every ``column_step``-th
-column from a first one on; the engine addresses any step of rows, but only adjacent columns.
+A stored value is a matrix: rows of channels. Which axis of a tensor holds its channels follows from what computed it: a
+convolution's are axis 1, so that its rows are pixels; those of everything else are the last axis. What a chain of moves means
+is not looked up by patterns: each move's own ``eval`` is applied to an array that holds, at each place, the number of the
+element there.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from edgewright.passes.ir.graph import Node
-from edgewright.passes.ops import Reshape, Slice, Transpose
+from edgewright.passes.ir.types import Array
+from edgewright.passes.ops import (
+    AddRequantised,
+    Concat,
+    Constant,
+    Conv,
+    Gather,
+    Mul,
+    ReduceSum,
+    Relu,
+    Requantise,
+    Reshape,
+    Slice,
+    Table,
+    Transpose,
+)
+from edgewright.passes.ops.groups import Group
 from numpy.typing import NDArray
 
 Index = NDArray[np.int64]
+VIEWS: Group = (Slice, Reshape, Transpose)
+"""Moves of one operand."""
+SAME_PLACE: Group = (Requantise, Table, Relu, AddRequantised, Mul)
+"""Operators whose result has its channels where an operand of the same shape has them."""
+REMEMBERED = 1 << 13
+"""Nodes whose axis is remembered; a walk from a node to its operands asks for the same ones many times."""
 
 
-def rows_columns(node: Node) -> tuple[int, int]:
-    """Return a value's (tokens, channels): the leading axes are tokens."""
-    shape = node.shape
-    columns = shape[-1] if shape else 1
+@lru_cache(maxsize=REMEMBERED)
+def channel_axis(node: Node) -> int:
+    """Return the axis of a value that holds its channels."""
+    last = max(0, node.type.rank - 1)
+    op = node.op
+    if isinstance(op, Conv):
+        return 1
+    if isinstance(op, SAME_PLACE):
+        like = [n for n in node.inputs if n.shape == node.shape and not isinstance(n.op, Constant)]
+        like.sort(key=lambda n: not isinstance(n.op, Requantise))  # a product is near, a chain of sums may be long
+        return channel_axis(like[0]) if like else last
+    if isinstance(op, ReduceSum):
+        (source,) = node.inputs
+        axis, reduced = channel_axis(source), {n % source.type.rank for n in op.axes}
+        before = 0 if op.keepdims else sum(1 for n in reduced if n < axis)
+        return axis - before if axis not in reduced else last
+    if isinstance(op, Transpose):
+        return op.perm.index(channel_axis(node.inputs[0]))
+    if isinstance(op, Slice):
+        return channel_axis(node.inputs[0])
+    if isinstance(op, Concat):
+        return max((channel_axis(n) for n in node.inputs if not isinstance(n.op, Constant)), default=last)
+    if isinstance(op, Reshape):
+        (source,) = node.inputs
+        axis = channel_axis(source)
+        inner = math.prod(source.shape[axis + 1 :])
+        kept = [
+            at
+            for at, size in enumerate(node.shape)
+            if source.type.rank and size == source.shape[axis] and math.prod(node.shape[at + 1 :]) == inner
+        ]
+        return kept[0] if kept else last
+    return last
+
+
+def axis_from_end(node: Node) -> int:
+    """Return the same, counted from the last axis, which is -1."""
+    return channel_axis(node) - max(1, node.type.rank)
+
+
+def rows_columns(node: Node, axis: int | None = None) -> tuple[int, int]:
+    """Return a value's (rows, channels); ``axis``: that of the channels, from the end, if it is not the value's own."""
+    columns = node.shape[axis_from_end(node) if axis is None else axis] if node.shape else 1
     return max(1, node.type.size // max(1, columns)), columns
+
+
+def matrix(node: Node, value: Array, axis: int | None = None) -> Array:
+    """Return a value as it is stored: (rows, channels), by its own axis of channels or another one."""
+    full = np.asarray(value).reshape(node.shape or (1,))
+    turned = np.moveaxis(full, axis_from_end(node) if axis is None else axis, -1)
+    return turned.reshape(rows_columns(node, axis))
 
 
 @dataclass(frozen=True, slots=True)
 class StoredView:
-    """``root[row::row_step][:rows]``, of these ``[column::column_step][:columns]``. A step of 0 repeats a row."""
+    """``root[row::row_step][:rows]``, of these ``[column::column_step][:columns]``. A step of 0 repeats a row; ``order``, if
+    there is one, numbers the rows instead."""
 
     root: Node
     row: int
@@ -34,36 +108,55 @@ class StoredView:
     columns: int
     row_step: int = 1
     column_step: int = 1
+    order: tuple[int, ...] | None = None
 
     @property
     def is_whole(self) -> bool:
         """Whether the view is all of its root."""
         return self == StoredView(self.root, 0, 0, *rows_columns(self.root))
 
+    @property
+    def row_numbers(self) -> Index:
+        """The row of the root that each row is."""
+        if self.order is not None:
+            return np.array(self.order, np.int64)
+        return self.row + self.row_step * np.arange(self.rows)
+
+    def part(self, first: int, rows: int) -> StoredView:
+        """Return some of its rows."""
+        if self.order is not None:
+            return replace(self, rows=rows, order=self.order[first : first + rows])
+        return replace(self, row=self.row + first * self.row_step, rows=rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Rows and columns of ``base`` in any order, as a chain of moves selects them.
-
-    ``uneven``: the first move after which the rows are not evenly spaced.
-    """
+    """Rows and columns of ``base`` in any order, as a chain of moves selects them."""
 
     base: Node
     rows: Index
     columns: Index
-    uneven: Node | None = None
 
     def view(self) -> StoredView | None:
-        """Return the same as a view of ``base`` if rows and columns are evenly spaced, else None."""
-        rows, columns = progression(self.rows), progression(self.columns)
-        if rows is None or columns is None or (columns[1] < 1 and len(self.columns) > 1):
+        """Return the same as a view of ``base`` if the columns are evenly spaced, else None."""
+        columns = progression(self.columns)
+        if columns is None or (columns[1] < 1 and len(self.columns) > 1):
             return None
-        return StoredView(self.base, rows[0], columns[0], len(self.rows), len(self.columns), rows[1], columns[1])
+        count = len(self.rows), len(self.columns)
+        rows = progression(self.rows)
+        if rows is None:
+            return StoredView(self.base, 0, columns[0], *count, 1, columns[1], tuple(self.rows.tolist()))
+        return StoredView(self.base, rows[0], columns[0], *count, rows[1], columns[1])
 
     @property
     def takes_all_columns(self) -> bool:
         """Whether every channel is kept, in order."""
         return np.array_equal(self.columns, np.arange(rows_columns(self.base)[1]))
+
+    @property
+    def takes_all_rows(self) -> bool:
+        """Whether every row is kept, in order."""
+        return np.array_equal(self.rows, np.arange(rows_columns(self.base)[0]))
 
 
 def progression(index: Index) -> tuple[int, int] | None:
@@ -83,60 +176,100 @@ def whole(node: Node) -> Selection:
 
 
 def is_move(node: Node) -> bool:
-    """Return whether ``node`` only selects or renames rows and channels of its operand."""
-    if isinstance(node.op, Slice):
-        return True
-    if not isinstance(node.op, Reshape | Transpose):
-        return False
-    return keeps_order(node) or (isinstance(node.op, Transpose) and node.op.perm[-1] == len(node.op.perm) - 1)
+    """Return whether ``node`` only moves elements, to places that are known when a model is compiled."""
+    op = node.op
+    return isinstance(op, (*VIEWS, Concat)) or (isinstance(op, Gather) and isinstance(node.inputs[1].op, Constant))
 
 
-def keeps_order(node: Node) -> bool:
-    """Return whether a Reshape or Transpose keeps (tokens, channels): it only adds, removes or moves axes of 1, or regroups
-    tokens."""
-    source = node.inputs[0]
-    if isinstance(node.op, Transpose):
-        long_axes = [axis for axis in node.op.perm if source.shape[axis] > 1]
-        if long_axes != sorted(long_axes):
-            return False
-    return rows_columns(source) == rows_columns(node)
+@lru_cache(maxsize=REMEMBERED)
+def located(node: Node) -> tuple[Node, Index]:
+    """Return the value whose elements ``node`` moves, and for each of its own the number of that element.
+
+    A join of parts of one value moves its elements; a join of several is a value of its own.
+    """
+    if not is_move(node):
+        return own(node)
+    op = node.op
+    if isinstance(op, Gather):
+        base, numbers = located(node.inputs[0])
+        indices = node.inputs[1].op
+        assert isinstance(indices, Constant)
+        return base, np.asarray(op.eval(numbers, indices.value))
+    parts = [located(source) for source in node.inputs]
+    base = parts[0][0]
+    if any(other is not base for other, _ in parts):
+        return own(node)
+    return base, np.asarray(op.eval(*(numbers for _, numbers in parts)))
 
 
-def selection(node: Node) -> Selection:
-    """Return what ``node`` selects of the first value below it that is not a move."""
-    chain = []
-    while is_move(node):
-        chain.append(node)
-        node = node.inputs[0]
-    selected = whole(node)
-    for move in reversed(chain):
-        selected = moved(selected, move)
-        if selected.uneven is None and progression(selected.rows) is None:
-            selected = replace(selected, uneven=move)
-    return selected
+def is_view(node: Node) -> bool:
+    """Return whether ``node`` moves the elements of another value."""
+    return located(node)[0] is not node
 
 
-def moved(source: Selection, move: Node) -> Selection:
-    """Apply ``move`` to a selection."""
-    shape = move.inputs[0].shape
-    op = move.op
-    if isinstance(op, Slice):
-        axis = op.axis % len(shape)
-        picked = slice(op.start, op.stop, op.step)
-        if axis == len(shape) - 1:
-            return replace(source, columns=source.columns[picked])
-        rows = source.rows.reshape(shape[:-1])[(slice(None),) * axis + (picked,)]
-        return replace(source, rows=rows.reshape(-1))
-    if isinstance(op, Transpose) and not keeps_order(move):
-        rows = source.rows.reshape(shape[:-1]).transpose(op.perm[:-1])
-        return replace(source, rows=rows.reshape(-1))
-    return source
+def own(node: Node) -> tuple[Node, Index]:
+    """Return a value and the numbers of its own elements."""
+    return node, np.arange(node.type.size).reshape(node.shape)
 
 
-def broadcast_rows(node: Node, shape: tuple[int, ...]) -> Index | None:
-    """Return for each row of a value of ``shape`` the row of ``node`` that broadcasts to it; None if channels broadcast."""
-    padded = (1,) * (len(shape) - node.type.rank) + node.shape
-    if not shape or padded[-1] != shape[-1]:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where each element of a value, as a matrix, is in the matrix of ``base``: ``rows`` and ``columns`` (rows, channels)."""
+
+    base: Node
+    rows: Index
+    columns: Index
+
+
+def places(node: Node, axis: int | None) -> Places:
+    """Return where the elements of ``node``, its channels along ``axis``, are in the value that it moves."""
+    base, numbers = located(node)
+    by_matrix = np.empty(base.type.size, np.int64)  # the place of each element in the matrix
+    by_matrix[matrix(base, np.arange(base.type.size)).reshape(-1)] = np.arange(base.type.size)
+    at = by_matrix[matrix(node, numbers, axis)]
+    width = rows_columns(base)[1]
+    return Places(base, at // width, at % width)
+
+
+@lru_cache(maxsize=256)
+def runs(node: Node, axis: int | None = None) -> tuple[Selection, ...] | None:
+    """Return ``node``, its channels along its own axis or another one (from the end), as selections of the value that it moves,
+    side by side: few of them, so that all rows are cut alike. None if rows are not cut alike."""
+    if not is_view(node) and axis in (None, axis_from_end(node)):
+        return (whole(node),)
+    at = places(node, axis)
+    if (at.columns != at.columns[0]).any():
         return None
-    rows = np.arange(rows_columns(node)[0]).reshape(padded[:-1])
-    return np.broadcast_to(rows, shape[:-1]).reshape(-1)
+    cut = (at.rows[:, 1:] != at.rows[:, :-1]).any(axis=0)
+    if len(np.unique(columns := at.columns[0])) < len(columns):  # a product meets each channel of a run once
+        cut |= columns[1:] <= columns[:-1]
+    changes = np.flatnonzero(cut) + 1
+    edges = [0, *changes.tolist(), at.rows.shape[1]]
+    return tuple(Selection(at.base, at.rows[:, begin], at.columns[0, begin:end]) for begin, end in pairwise(edges))
+
+
+def selection(node: Node, axis: int | None = None) -> Selection | None:
+    """Return what ``node``, its channels along its own axis or another one, selects of the value that it moves; of ``node`` itself
+    where one selection cannot say it. None if not even that can."""
+    found = runs(node, axis)
+    if found is not None and len(found) == 1:
+        return found[0]
+    return whole(node) if axis in (None, axis_from_end(node)) else None
+
+
+def broadcast_rows(node: Node, like: Node) -> Index | None:
+    """Return for each row of ``like`` the row of ``node`` that broadcasts to it; None if channels broadcast."""
+    rank, axis = like.type.rank, channel_axis(like)
+    padded = (1,) * (rank - node.type.rank) + node.shape
+    if not rank or padded[axis] != like.shape[axis]:
+        return None
+    tokens = padded[:axis] + padded[axis + 1 :]
+    if (
+        node.type.size > 1
+        and node.type.rank
+        and channel_axis(node) + rank - node.type.rank != axis
+        and min(tokens) != max(tokens)
+    ):
+        return None
+    rows = np.arange(math.prod(tokens)).reshape(tokens)
+    return np.broadcast_to(rows, like.shape[:axis] + like.shape[axis + 1 :]).reshape(-1)

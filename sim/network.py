@@ -13,7 +13,6 @@ from edgewright.hw.plan import Plan, pack_rows
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Quantise
 from edgewright.sim.engine import EngineRun, Job, build_engine, run_engine
 from edgewright.sim.scoreboard import Comparison, WriteLog, compare, compare_outputs
 
@@ -51,11 +50,8 @@ class NetworkRun:
 
 def input_writes(plan: Plan, values: Mapping[Node, Array]) -> dict[int, bytes]:
     """Return what the host writes before an image: address -> the quantised inputs, as stored in their regions."""
-    return {
-        plan.addresses[node]: pack_rows(values[node], plan.layouts[node])
-        for node in plan.graph.nodes()
-        if isinstance(node.op, Quantise) and node in plan.addresses
-    }
+    layouts = {address: plan.layouts[node] for node, address in plan.addresses.items()}
+    return {address: pack_rows(rows, layouts[address]) for address, rows in plan.host_values(values).items()}
 
 
 def simulate(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from edgewright.hw.memory import WORD_BYTES
 from edgewright.hw.plan import Plan
-from edgewright.hw.views import StoredView
+from edgewright.hw.views import StoredView, matrix
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
 from numpy.typing import NDArray
@@ -109,7 +109,7 @@ def compare_outputs(
     memory.reshape(-1, WORD_BYTES)[log.addresses // WORD_BYTES] = log.words
     for node, name, view in zip(plan.graph.outputs, plan.graph.output_names, plan.outputs, strict=True):
         stored = read_view(plan, memory, view)
-        expected = np.asarray(values[node], dtype=np.int64).reshape(stored.shape)
+        expected = np.asarray(matrix(node, values[node]), dtype=np.int64).reshape(stored.shape)
         if not np.array_equal(stored, expected):
             where = tuple(int(v) for v in np.argwhere(stored != expected)[0])
             return Mismatch("the memory map", name, where, int(expected[where]), int(stored[where]))

@@ -1,7 +1,9 @@
-"""Activations side: move rows of tokens from memory, LayerNorm or softmax into tiles of the array.
+"""Activations side: move rows of tokens from memory, LayerNorm or softmax into tiles of the array, or past the array.
 
-A tile holds ``ins`` channels of ``tokens`` rows. Patches of an image are gathered by address: each line of a patch is padded
-to one word (``word_bytes``), and the weights of the padding are zero.
+A tile holds ``ins`` channels of ``tokens`` rows. A token begins where the grid that it is on, or a list, says; it consists of
+taps, which are runs of words. Patches of an image are gathered by address: each line of a patch is padded to one word
+(``word_bytes``), and the weights of the padding are zero. Taps of a window that lie outside of the value are read at
+``pad_address``.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.blocks.operation import rows_of
+from edgewright.hw.blocks.weights import list_type
 from edgewright.hw.kernel import (
     Block,
     ProcessTrace,
@@ -19,6 +22,7 @@ from edgewright.hw.kernel import (
     const,
     first,
     i,
+    index,
     last,
     reinterpret,
     select,
@@ -34,10 +38,17 @@ RECIPROCAL_BITS = 20
 
 
 def add_fetch_addresses(
-    b: Block, cfg: EngineConfig, commands: Channel, go: Channel, requests: Channel, offsets: Channel
+    b: Block, cfg: EngineConfig, commands: Channel, go: Channel, requests: Channel, offsets: Channel, listed: Buffer
 ) -> None:
     """Request the rows of each block of tokens from memory, token by token, as soon as it may go; ``offsets`` is each line's
-    first byte."""
+    first byte, ``listed`` the list of rows."""
+    entries = list_type(cfg).shape[0]
+    lane = address_bits(entries)
+
+    def inside(counter: Value, shift: Value, tap: Value, pad: Value, size: Value) -> Value:
+        at = wrap((counter << shift) + tap - pad, u(16))  # a negative one wraps to a large one
+        within: Value = at < size
+        return within
 
     @b.process(
         command=commands,
@@ -50,25 +61,35 @@ def add_fetch_addresses(
     )
     def fetch_addresses(p: ProcessTrace, c: StructValue, j: Value, t: Value, plane: Value, line: Value) -> None:
         p.read(go, when=first(t) & first(plane) & first(line), absent=True)
-        token = j * cfg.tokens + t
+        token = select(c.single, j, j * cfg.tokens + t)
         row = wrap((token * c.grid_recip) >> RECIPROCAL_BITS, u(16))
         column = wrap(token - row * c.grid_width, u(16))
+        place = wrap(token, u(lane))
+        begins, ends = first(plane) & first(line), last(plane) & last(line)
+        final = (place == entries - 1) | (last(j) & last(t))
+        given = p.replay(
+            listed, 0, fresh=c.listed & begins & (place == 0), free=c.listed & ends & final, last=c.listed & ends & final
+        )
         grid = row * c.stride_row + column * c.stride_col
-        address = wrap(c.act_address + grid + plane * c.stride_plane + line * c.stride_line, u(40))
+        begin = select(c.listed, index(given, place), wrap(grid, u(40)))
+        address = wrap(c.act_address + begin + plane * c.stride_plane + line * c.stride_line, u(40))
+        seen = inside(row, c.step_y, plane, c.pad_top, c.in_height) & inside(column, c.step_x, line, c.pad_left, c.in_width)
+        address = select(c.padded & ~seen, c.pad_address, address)
         within = address_bits(cfg.word_bytes)
         word = (address >> within) << within
         p.write(requests, struct(addr=word, beats=wrap(c.act_beats, u(16)), mark=0))
         p.write(offsets, bits(address, within - 1, 0), when=c.patch)
 
 
-def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, direct: Channel) -> None:
-    """Route one operation's words to LayerNorm or directly to the tiles."""
+def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, tiles: Channel, direct: Channel) -> None:
+    """Route one operation's words to LayerNorm, to the tiles or past the array."""
 
     @b.process(command=commands, loops=[("w", lambda c: c.act_words)])
     def route(p: ProcessTrace, c: StructValue, w: Value) -> None:
         word = p.read(words)
         p.write(norm, word, when=c.norm)
-        p.write(direct, word, when=~c.norm)
+        p.write(tiles, word, when=~c.norm & ~c.direct)
+        p.write(direct, word, when=~c.norm & c.direct)
 
 
 def add_fill(
@@ -76,7 +97,7 @@ def add_fill(
     cfg: EngineConfig,
     commands: Channel,
     *,
-    direct: Channel,
+    words: Channel,
     offsets: Channel,
     normed: Channel,
     weights: Channel,
@@ -106,7 +127,7 @@ def add_fill(
         p.lock(tiles, per=j)
         rows = jobs.reads_rows(c, j)
         from_memory = rows & ~c.norm & ~c.ones
-        word = p.read(direct, when=from_memory, absent=True)  # a word
+        word = p.read(words, when=from_memory, absent=True)  # a word
         offset = p.read(offsets, when=from_memory & c.patch & first(h), absent=True)
         pair = p.shift_in(word, 2)  # two words
         both = cat_bits(select(c.straddle, pair[0], pair[1]), select(c.straddle, pair[1], 0))  # one after the other

@@ -23,7 +23,8 @@ class EngineConfig:
     reader of memory keeps that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``lanes`` int16 that are
     read ahead of the sums, and that wait to be stored, because two words a row pass memory in twice the cycles that the array
     may take for it. ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none.
-    ``read_ahead``: words that each read port asks for before they are taken, which have to cover the memory's latency.
+    ``bias_entries``: of score biases, each for two tokens and ``outs`` keys; an operation keeps half of them.
+    ``list_entries``: rows of lists that wait. ``read_ahead``: words that each read port asks for before they are taken, which have to cover the memory's latency.
     ``clock_mhz``: the clock whose period the stages of the pipelines are made for.
     """
 
@@ -39,9 +40,11 @@ class EngineConfig:
     activation_banks: int = 4
     key_tiles: int = 64
     param_tiles: int = 1024
-    norm_width: int = 1024
+    norm_width: int = 2048
     softmax_keys: int = 2
     scores_ahead: int = 3
+    bias_entries: int = 512
+    list_entries: int = 4096
     on_chip_words: int = 0
     on_chip_banks: int = 8
     read_ahead: int = 64
@@ -98,6 +101,11 @@ class EngineConfig:
     def param_window(self) -> int:
         """The most entries of channel parameters, for ``lanes`` outputs each, of one descriptor."""
         return max(1, self.param_tiles // 4)
+
+    @property
+    def bias_window(self) -> int:
+        """The most entries of score biases that an operation keeps."""
+        return self.bias_entries // 2
 
     @property
     def tile_words(self) -> int:

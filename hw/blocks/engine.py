@@ -13,6 +13,7 @@ from __future__ import annotations
 from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks.activations import add_fetch_addresses, add_fill, add_route
 from edgewright.hw.blocks.config import EngineConfig, address_bits
+from edgewright.hw.blocks.direct import add_direct, direct_type, normed_type
 from edgewright.hw.blocks.epilogue import add_epilogue, add_tabulate, result_type
 from edgewright.hw.blocks.gemm import ACCUMULATOR, add_product
 from edgewright.hw.blocks.layernorm import add_norm
@@ -36,13 +37,17 @@ from edgewright.hw.blocks.sequencer import (
 from edgewright.hw.blocks.softmax import RowScale, add_softmax
 from edgewright.hw.blocks.weights import (
     add_feed_weights,
+    add_fill_biases,
     add_fill_norm,
     add_fill_params,
+    add_fill_rows,
     add_fill_table,
     add_fill_tiles,
     add_load_addresses,
     add_load_route,
+    bias_type,
     channel_type,
+    list_type,
     norm_type,
     row_type,
     table_rows,
@@ -99,6 +104,8 @@ def build(cfg: EngineConfig) -> Block:
         "table": commands("fill_table", op.LoadTable),
         "norm": commands("fill_norm", op.LoadNorm),
         "params": commands("fill_params", op.LoadParams),
+        "biases": commands("fill_biases", op.LoadBiases),
+        "rows": commands("fill_rows", op.LoadRows),
     }
     add_load_issue(b, sides["load"], **load)
 
@@ -107,8 +114,12 @@ def build(cfg: EngineConfig) -> Block:
     table = b.buffer("table", table_type(cfg), depth=table_rows(cfg), banks=cfg.table_banks)
     norm_params = b.buffer("norm_params", norm_type(cfg), depth=cfg.norm_width // cfg.norm_lanes, banks=cfg.norm_banks)
     params = b.ring("channel_params", channel_type(cfg), depth=cfg.param_tiles, window=cfg.param_window, style="block")
+    biases = b.ring("score_biases", bias_type(cfg), depth=cfg.bias_entries, window=cfg.bias_window, style="block")
+    listed_depth = cfg.list_entries // list_type(cfg).shape[0]
+    listed = b.ring("listed_rows", list_type(cfg), depth=listed_depth, window=1, style="block")
     routed = {
-        name: b.channel(f"{name}_words", WORD[op.WEIGHT_PORTS], depth=8) for name in ("tile", "table", "norm_param", "param")
+        name: b.channel(f"{name}_words", WORD[op.WEIGHT_PORTS], depth=8)
+        for name in ("tile", "table", "norm_param", "param", "bias", "list")
     }
     add_gate(b, "load_gate", "con", load["gate"], done_constants, go["constants"])
     add_load_addresses(b, load["addresses"], go["constants"], [requests[name] for name in WEIGHTS])
@@ -121,11 +132,15 @@ def build(cfg: EngineConfig) -> Block:
         table=routed["table"],
         norm=routed["norm_param"],
         params=routed["param"],
+        biases=routed["bias"],
+        rows=routed["list"],
     )
     add_fill_tiles(b, cfg, load["tiles"], routed["tile"], weight_tiles)
     add_fill_table(b, cfg, load["table"], routed["table"], table)
     add_fill_norm(b, cfg, load["norm"], routed["norm_param"], norm_params)
     add_fill_params(b, cfg, load["params"], routed["param"], params)
+    add_fill_biases(b, cfg, load["biases"], routed["bias"], biases)
+    add_fill_rows(b, cfg, load["rows"], routed["list"], listed)
 
     operand_gate = commands("operand_gate", op.OperandGate)
     operand_addresses = commands("operand_addresses", op.OperandAddresses)
@@ -145,6 +160,7 @@ def build(cfg: EngineConfig) -> Block:
     fetch = commands("fetch", op.Fetch)
     route = commands("route", op.Route)
     norms = [commands(f"norm_{part}", op.Norm) for part in ("stats", "scale", "apply")]
+    direct = commands("direct", op.Direct)
     fill = commands("fill", op.Fill)
     feeds = {
         "weights": commands("feed_weights", op.WeightFeed),
@@ -171,6 +187,7 @@ def build(cfg: EngineConfig) -> Block:
         fetch=fetch,
         route=route,
         norms=norms,
+        direct=direct,
         fill=fill,
         **feeds,
         product=product,
@@ -181,33 +198,37 @@ def build(cfg: EngineConfig) -> Block:
         stores=stores,
     )
 
-    direct = b.channel("direct_words", WORD, depth=8)
+    tile_words = b.channel("token_words", WORD, depth=8)
+    direct_words = b.channel("direct_words", WORD, depth=8)
     norm_words = b.channel("norm_words", WORD, depth=8)
     line_offsets = b.channel("line_offsets", u(address_bits(cfg.word_bytes)), depth=64)
     normed = b.channel("normed_rows", row_type(cfg), depth=8)
+    passed = b.channel("passed_rows", normed_type(cfg), depth=4)
+    direct_rows = b.channel("direct_values", direct_type(cfg), depth=4)
     attention_tiles = b.channel("attention_tiles", i(8)[cfg.tokens, cfg.ins], depth=16, slack=2)
     row_scales = b.channel("row_scales", RowScale, depth=64)
     scores = b.channel("scores", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     tiles = b.buffer("activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks)
-    add_fetch_addresses(b, cfg, fetch, go["activations"], requests["activations"], line_offsets)
-    add_route(b, route, words["activations"], norm=norm_words, direct=direct)
-    add_norm(b, norms, norm_words, norm_params, normed, cfg=cfg)
-    add_fill(b, cfg, fill, direct=direct, offsets=line_offsets, normed=normed, weights=attention_tiles, tiles=tiles)
+    add_fetch_addresses(b, cfg, fetch, go["activations"], requests["activations"], line_offsets, listed)
+    add_route(b, route, words["activations"], norm=norm_words, tiles=tile_words, direct=direct_words)
+    add_norm(b, norms, norm_words, norm_params, normed, passed, cfg=cfg)
+    add_direct(b, cfg, direct, direct_words, passed, direct_rows)
+    add_fill(b, cfg, fill, words=tile_words, offsets=line_offsets, normed=normed, weights=attention_tiles, tiles=tiles)
     fed = {name: b.channel(f"fed_{name}", tile, depth=2) for name in ("weights", "operands")}
     fed_offsets = b.channel("fed_offsets", offset_type(cfg), depth=2)
     add_feed_weights(b, feeds["weights"], weight_tiles, fed["weights"])
     add_feed_operands(b, feeds["operands"], operand_tiles, fed["operands"])
     add_feed_offsets(b, cfg, feeds["offsets"], partials, fed_offsets)
     add_product(b, cfg, product, tiles, weights=fed["weights"], operands=fed["operands"], scores=scores, sums=sums)
-    add_softmax(b, cfg, softmaxes, scores, attention_tiles, row_scales)
+    add_softmax(b, cfg, softmaxes, scores, biases, attention_tiles, row_scales)
 
     residual_rows = b.ring("residual_values", result_type(cfg), depth=cfg.residual_rows, window=1, style="block")
     results = b.ring("result_values", result_type(cfg), depth=cfg.result_rows, window=1, style="ultra")
     add_residual(b, cfg, residuals, go["residual"], requests["residual"], words["residual"], residual_rows)
     entries = b.channel("table_entries", u(8)[cfg.lanes], depth=4)
     tabled = b.ring("tabled_values", row_type(cfg), depth=cfg.result_rows, window=1, style="block")
-    add_epilogue(b, cfg, finish, sums, row_scales, params, fed_offsets, residual_rows, results, entries)
+    add_epilogue(b, cfg, finish, sums, direct_rows, row_scales, params, fed_offsets, residual_rows, results, entries)
     add_tabulate(b, cfg, tabulate, entries, table, tabled)
     add_store(
         b, cfg, stores, results=results, tabled=tabled, copied=copied, requests=requests["results"], words=words["results"]

@@ -42,6 +42,7 @@ def add_epilogue(
     cfg: EngineConfig,
     commands: Channel,
     sums: Channel,
+    direct: Channel,
     row_scales: Channel,
     params: Buffer,
     offsets: Channel,
@@ -49,8 +50,9 @@ def add_epilogue(
     results: Buffer,
     entries: Channel,
 ) -> None:
-    """``sums``: ACCUMULATOR[tokens, outs]; ``offsets``: per ``lanes`` sums of products with computed operands; ``residual``:
-    i16[lanes] per row; ``results``: i16[lanes], or ``entries`` of the operation's table, u8[lanes], per row."""
+    """``sums``: ACCUMULATOR[tokens, outs], or ``direct``: ACCUMULATOR[lanes] per row, past the array; ``offsets``: per ``lanes``
+    sums of products with computed operands; ``residual``: i16[lanes] per row, the second operand; ``results``: i16[lanes], or
+    ``entries`` of the operation's table, u8[lanes], per row."""
     parts, lanes = cfg.outs // cfg.lanes, cfg.lanes
 
     @b.process(
@@ -59,22 +61,24 @@ def add_epilogue(
     )
     def epilogue(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         _, part = split(o, parts)
-        tile = p.read(sums, when=first(t) & (part == 0))
-        row = index(index(tile, t).reshape(parts, lanes), part)
+        tile = p.read(sums, when=~c.direct & first(t) & (part == 0), absent=True)
+        passed = p.read(direct, when=c.direct, absent=True)
+        row = select(c.direct, passed, index(index(tile, t).reshape(parts, lanes), part))
         scale = p.read(row_scales, when=c.attention, absent=True)
         other = p.replay(residual, 0, fresh=c.residual, free=c.residual, last=c.residual)
         fresh, ends = first(j) & first(t), last(j) & last(t)
         entry = p.replay(params, wrap(o, u(address_bits(params.window))), fresh=fresh, free=ends, last=ends & last(o))
         offset = p.read(offsets, when=c.computed & first(t), absent=True)
         total = fit(row + select(c.attention, offset, entry.bias), i(27))
-        weighted = wrap(round_shift(total * scale.reciprocal, scale.shift), i(27))
-        value = select(c.attention, weighted, total)
+        factor = select(c.multiplied, other, scale.reciprocal)
+        weighted = wrap(round_shift(total * factor, select(c.multiplied, 0, scale.shift)), i(27))
+        value = select(c.attention | c.multiplied, weighted, total)
         scaled = round_shift(value * entry.multiplier, wrap(entry.shift, u(6)))
         shifted = scaled + reinterpret(c.zero_point, i(8))
         narrow = sat_symmetric(shifted, 8)
         wide = sat_symmetric(shifted, 16)
         carried = sat_symmetric(round_shift(other * c.res_multiplier, c.res_shift), 16)
-        added = sat_symmetric(wide + select(c.residual, carried, 0), 16)
+        added = sat_symmetric(wide + select(c.residual & ~c.multiplied, carried, 0), 16)
         p.append(results, wrap(select(c.out16, added, narrow), i(16)), when=~c.table)
         p.write(entries, fit(narrow + 128, u(8)), when=c.table)
 

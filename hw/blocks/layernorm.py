@@ -25,6 +25,7 @@ from edgewright.hw.kernel import (
     last,
     reinterpret,
     round_shift,
+    select,
     shr,
     struct,
     u,
@@ -33,8 +34,10 @@ from edgewright.hw.kernel import (
 from edgewright.hw.kernel.ir import Buffer, Channel
 from edgewright.passes.ops.arith import RSQRT_TABLE
 
-Sums = Struct("RowSums", total=i(27), squares=u(41))
-Scale = Struct("RowScale", total=i(27), root=u(17), exponent=u(6))
+TOTAL, SQUARES, VARIANCE, CENTRED = i(28), u(42), u(54), i(28)
+"""Sums of a row of up to 2,048 int16, and what is computed of them."""
+Sums = Struct("RowSums", total=TOTAL, squares=SQUARES)
+Scale = Struct("RowScale", total=TOTAL, root=u(17), exponent=u(6))
 
 
 def add_norm(
@@ -43,10 +46,12 @@ def add_norm(
     words: Channel,
     params: Buffer,
     normed: Channel,
+    passed: Channel,
     *,
     cfg: EngineConfig,
 ) -> None:
-    """``words`` (``norm_lanes`` int16) in, ``normed`` i8[ins] out; ``params`` of type ``NormParams``, one per word."""
+    """``words`` (``norm_lanes`` int16) in, ``normed`` i8[ins] out, or i16[lanes] ``passed`` where rows go past the array;
+    ``params`` of type ``NormParams``, one per word."""
     lanes = cfg.norm_lanes
     stats_cmds, scale_cmds, apply_cmds = commands
     rows = b.channel("norm_rows", u(8 * cfg.word_bytes), depth=2 * cfg.norm_width // lanes)
@@ -59,15 +64,15 @@ def add_norm(
     def norm_stats(p: ProcessTrace, c: StructValue, r: Value, w: Value) -> None:
         word = p.read(words)
         x = reinterpret(word, i(16)[lanes])
-        total = p.accumulate(x.sum(), clear=first(w), type=i(27))
-        squares = p.accumulate(wrap((x * x).sum(), u(34)), clear=first(w), type=u(41))
+        total = p.accumulate(x.sum(), clear=first(w), type=TOTAL)
+        squares = p.accumulate(wrap((x * x).sum(), u(34)), clear=first(w), type=SQUARES)
         p.write(rows, word)
         p.write(sums, struct(total=total, squares=squares), when=last(w))
 
     @b.process(command=scale_cmds, loops=[("r", lambda c: c.n_tokens)])
     def norm_scale(p: ProcessTrace, c: StructValue, r: Value) -> None:
         row = p.read(sums)
-        variance = fit(c.norm_n * row.squares - row.total * row.total + c.norm_eps, u(52))
+        variance = fit(c.norm_n * row.squares - row.total * row.total + c.norm_eps, VARIANCE)
         half = wrap((bit_length(variance) - 1) >> 1, u(5))  # the variance is m * 4^half, m in [1, 4)
         wide = variance << 16
         m = fit(shr(wide, half << 1), u(18))
@@ -83,12 +88,15 @@ def add_norm(
         x = reinterpret(p.read(rows), i(16)[lanes])
         scale = p.read(scales, when=first(w))
         entry = p.load(params, wrap(w, u(address_bits(params.depth))))
-        centred = fit(c.norm_n * x - scale.total, i(27))
-        z = fit(round_shift(centred * scale.root, scale.exponent), i(19))
+        centred = fit(c.norm_n * x - scale.total, CENTRED)
+        z = fit(round_shift(centred * scale.root, scale.exponent), i(20))
         y = fit(z * wrap(entry.multiplier, i(17)) + wrap(entry.offset, i(48)), i(49))
-        out = sat_symmetric(round_shift(y, c.norm_shift), 8)
-        pair = p.shift_in(out, 2)  # i8[2, lanes]
-        p.write(normed, pair.reshape(2 * lanes), when=bits(w, 0, 0) == 1)
+        rounded = round_shift(y, c.norm_shift)
+        out = select(c.norm_wide, sat_symmetric(rounded, 16), sat_symmetric(rounded, 8))
+        pair = p.shift_in(wrap(out, i(16)), 2).reshape(2 * lanes)
+        complete = bits(w, 0, 0) == 1
+        p.write(normed, wrap(pair, i(8)), when=complete & ~c.direct)
+        p.write(passed, pair, when=complete & c.direct)
 
 
 def sat_symmetric(x: Value, width: int) -> Value:

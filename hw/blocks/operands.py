@@ -70,7 +70,8 @@ def add_operand_addresses(b: Block, cfg: EngineConfig, commands: Channel, go: Ch
     def operand_addresses(p: ProcessTrace, c: StructValue, r: Value, g: Value, s: Value, d: Value, t: Value) -> None:
         p.read(go, when=first(g) & (first(s) | (c.key_depth == 0)) & first(d) & first(t), absent=True)
         token = wrap(select(c.copy, r, r * cfg.ins + t), u(12))
-        row = select(first(s), c.key_address, c.value_address) + token * c.key_pitch + d * c.opd_column
+        begin, pitch = select(first(s), c.key_address, c.value_address), select(first(s), c.key_pitch, c.value_pitch)
+        row = begin + token * pitch + d * c.opd_column
         row = row + g * c.head_bytes
         p.write(requests, struct(addr=wrap(row, u(40)), beats=wrap(c.opd_beats, u(16)), mark=0))
 

@@ -17,7 +17,7 @@ from edgewright.hw.kernel.types import WORD_BYTES
 Loops = list[tuple[str, int | Callable[..., Any]]]
 """Loops of a process: name and bound."""
 WORD_BITS = 8 * WORD_BYTES
-WORDS = 16
+WORDS = 18
 """Memory words per descriptor."""
 WEIGHT_PORTS = 2
 """Ports that read constants side by side: a blob's words lie in turn in as many parts, one after the other."""
@@ -27,25 +27,25 @@ STRIDE = u(24)
 
 FIELDS: dict[str, Int] = {
     # --- order: what each unit that reads memory waits for; see `sequencer.add_gate`
-    "con_blocks": u(12),
+    "con_blocks": u(15),
     "con_first": u(12),
     "con_phase": u(8),
     "con_slope": u(17),
     "con_steps": u(12),
     "con_drain": u(12),
-    "act_blocks": u(12),
+    "act_blocks": u(15),
     "act_first": u(12),
     "act_phase": u(8),
     "act_slope": u(17),
     "act_steps": u(12),
     "act_drain": u(12),
-    "opd_blocks": u(12),
+    "opd_blocks": u(15),
     "opd_first": u(12),
     "opd_phase": u(8),
     "opd_slope": u(17),
     "opd_steps": u(12),
     "opd_drain": u(12),
-    "res_blocks": u(12),
+    "res_blocks": u(15),
     "res_first": u(12),
     "res_phase": u(8),
     "res_slope": u(17),
@@ -56,21 +56,28 @@ FIELDS: dict[str, Int] = {
     "final": u(1),
     # --- what the operation is
     "copy": u(1),  # words from one place to another, past the array
+    "direct": u(1),  # rows past the array: as they are, summed over taps, or normalised
+    "single": u(1),  # blocks of one token
     "attention": u(1),
     "computed": u(1),  # the array's second operand is no constant
     "norm": u(1),
     "ones": u(1),
     "patch": u(1),
-    "residual": u(1),
+    "norm_wide": u(1),  # normalised rows go past the array, in 16 bits
+    "residual": u(1),  # a second operand
+    "multiplied": u(1),  # by the second operand, rather than added to it
     "table": u(1),
     "out16": u(1),
-    # --- constants. The blob holds: norm parameters, channel parameters, table, weight tiles. ``blob_beats``: of each part
+    # --- constants. The blob holds: norm parameters, channel parameters, table, weight tiles, score biases, list of
+    # rows. ``blob_beats``: of each part
     "blob_address": ADDRESS,
     "blob_beats": u(16),
     "const_tiles": u(12),
     "table_rows": u(5),
     "norm_entries": u(8),
     "param_entries": u(12),
+    "bias_entries": u(12),
+    "row_entries": u(12),
     # --- computed operands: keys and values; what a copy reads
     "leads": u(1),  # it brings the operands of ``opd_heads`` operations, itself and those that follow
     "opd_heads": u(8),
@@ -82,6 +89,7 @@ FIELDS: dict[str, Int] = {
     "key_address": ADDRESS,
     "value_address": ADDRESS,
     "key_pitch": STRIDE,
+    "value_pitch": STRIDE,
     "n_keys": u(12),
     "last_keys": u(8),  # of the last block
     "key_depth": u(8),
@@ -91,21 +99,33 @@ FIELDS: dict[str, Int] = {
     "act_address": ADDRESS,
     "n_tokens": u(16),
     "last_tokens": u(6),  # of the last block
-    "n_blocks": u(12),
-    "act_planes": u(8),
-    "act_rows": u(8),
+    "n_blocks": u(15),
+    "listed": u(1),  # a list says where each token begins, rather than the grid
+    "act_planes": u(12),
+    "act_rows": u(12),
     "act_beats": u(12),
     "grid_recip": u(24),
     "grid_width": u(12),
+    "padded": u(1),  # taps outside of the value are read at ``pad_address``
+    "pad_address": ADDRESS,
+    "pad_top": u(4),
+    "pad_left": u(4),
+    "step_y": u(3),  # powers of two
+    "step_x": u(3),
+    "in_height": u(14),
+    "in_width": u(14),
     "stride_row": STRIDE,
     "stride_col": STRIDE,
     "stride_plane": STRIDE,
     "stride_line": STRIDE,
     "act_words": u(24),
+    "direct_tiles": u(24),  # rows of ``lanes`` channels that go past the array
+    "direct_taps": u(12),  # that are added up for each of them
+    "direct_wide": u(1),  # they are int16
     # --- LayerNorm
     "norm_row_words": u(8),
-    "norm_n": u(11),
-    "norm_eps": u(51),
+    "norm_n": u(12),
+    "norm_eps": u(53),
     "norm_shift": u(6),
     # --- products: job 0 is a linear product or the scores, job 1 the values
     "n_jobs": u(13),
@@ -120,6 +140,10 @@ FIELDS: dict[str, Int] = {
     # --- softmax
     "score_multiplier": u(17),
     "score_shift": u(6),
+    "biased": u(1),
+    "bias_kept": u(1),  # all biases of the operation stay, until those that keep them too have read them
+    "bias_fresh": u(1),  # it is the first that reads them
+    "bias_free": u(1),  # it is the last
     # --- epilogue and output
     "out_tiles": u(12),
     "zero_point": u(8),
@@ -127,6 +151,7 @@ FIELDS: dict[str, Int] = {
     "res_shift": u(6),
     "res_address": ADDRESS,
     "res_pitch": STRIDE,  # bytes from one token, or one block of a packed residual, to the next
+    "res_narrow": u(1),  # it is int8
     "res_packed": u(1),  # constants in the order in which they are added, a run for each block
     "res_beats": u(16),
     "res_last": u(16),  # beats of the last block
@@ -139,7 +164,7 @@ def rows_of(tokens: int) -> Callable[..., Any]:
     """Return the bound of a loop over the rows of a block of ``tokens``, inside a loop over the blocks."""
 
     def rows(c: StructValue, j: Value, *_: Value) -> Value:
-        count: Value = select(last(j), c.last_tokens, tokens)
+        count: Value = select(last(j), c.last_tokens, select(c.single, 1, tokens))
         return count
 
     return rows
@@ -154,11 +179,13 @@ Start = Struct("Start", addr=ADDRESS, count=u(16))
 LoadIssue = command("LoadIssue", "copy")
 LoadGate = command("LoadGate", "con_blocks", "con_first", "con_phase", "con_slope", "con_steps", "con_drain")
 LoadAddresses = command("LoadAddresses", "blob_address", "blob_beats")
-LoadRoute = command("LoadRoute", "table_rows", "const_tiles", "norm_entries", "param_entries")
+LoadRoute = command("LoadRoute", "table_rows", "const_tiles", "norm_entries", "param_entries", "bias_entries", "row_entries")
 LoadTiles = command("LoadTiles", "const_tiles")
 LoadTable = command("LoadTable", "table_rows")
 LoadNorm = command("LoadNorm", "norm_entries")
 LoadParams = command("LoadParams", "param_entries")
+LoadBiases = command("LoadBiases", "bias_entries")
+LoadRows = command("LoadRows", "row_entries")
 OperandIssue = command("OperandIssue", "leads", "copy")
 OperandGate = command("OperandGate", "opd_blocks", "opd_first", "opd_phase", "opd_slope", "opd_steps", "opd_drain")
 OperandAddresses = command(
@@ -171,6 +198,7 @@ OperandAddresses = command(
     "key_address",
     "value_address",
     "key_pitch",
+    "value_pitch",
     "value_blocks",
     "last_keys",
     "key_depth",
@@ -188,28 +216,39 @@ OperandTiles = command(
     "value_depth",
     "base1",
 )
-RunIssue = command("RunIssue", "copy", "ones", "norm", "attention", "computed", "leads", "residual", "table")
+RunIssue = command("RunIssue", "copy", "direct", "ones", "norm", "attention", "computed", "leads", "residual", "table")
 Track = command("Track", "marks", "final")
 FetchGate = command("FetchGate", "act_blocks", "act_first", "act_phase", "act_slope", "act_steps", "act_drain")
 ResidualGate = command("ResidualGate", "res_blocks", "res_first", "res_phase", "res_slope", "res_steps", "res_drain")
 Fetch = command(
     "Fetch",
     "act_address",
+    "single",
     "last_tokens",
     "n_blocks",
+    "listed",
     "act_planes",
     "act_rows",
     "act_beats",
     "grid_recip",
     "grid_width",
+    "padded",
+    "pad_address",
+    "pad_top",
+    "pad_left",
+    "step_y",
+    "step_x",
+    "in_height",
+    "in_width",
     "stride_row",
     "stride_col",
     "stride_plane",
     "stride_line",
     "patch",
 )
-Route = command("Route", "act_words", "norm")
-Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm_shift")
+Route = command("Route", "act_words", "norm", "direct")
+Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm_shift", "direct", "norm_wide")
+Direct = command("Direct", "direct_tiles", "direct_taps", "direct_wide", "norm")
 Fill = command(
     "Fill",
     "n_jobs",
@@ -244,12 +283,28 @@ Product = command(
     "Product", "n_jobs", "first_values", "last_scores", "computed", "attention", "outs0", "depth0", "outs1", "depth1"
 )
 Softmax = command(
-    "Softmax", "n_blocks", "last_tokens", "outs0", "depth1", "out_tiles", "n_keys", "score_multiplier", "score_shift"
+    "Softmax",
+    "n_blocks",
+    "single",
+    "last_tokens",
+    "outs0",
+    "depth1",
+    "out_tiles",
+    "n_keys",
+    "score_multiplier",
+    "score_shift",
+    "biased",
+    "bias_kept",
+    "bias_fresh",
+    "bias_free",
 )
 Finish = command(
     "Finish",
     "n_blocks",
+    "single",
     "last_tokens",
+    "direct",
+    "multiplied",
     "out_tiles",
     "attention",
     "computed",
@@ -261,11 +316,21 @@ Finish = command(
     "res_shift",
 )
 Residual = command(
-    "Residual", "n_blocks", "last_tokens", "out_tiles", "res_address", "res_pitch", "res_packed", "res_beats", "res_last"
+    "Residual",
+    "n_blocks",
+    "single",
+    "last_tokens",
+    "out_tiles",
+    "res_address",
+    "res_pitch",
+    "res_narrow",
+    "res_packed",
+    "res_beats",
+    "res_last",
 )
-Tabulate = command("Tabulate", "n_blocks", "last_tokens", "out_tiles")
+Tabulate = command("Tabulate", "n_blocks", "single", "last_tokens", "out_tiles")
 Store = command(
-    "Store", "copy", "table", "progress", "n_blocks", "last_tokens", "out_tiles", "out16", "out_address", "out_pitch"
+    "Store", "copy", "table", "progress", "n_blocks", "single", "last_tokens", "out_tiles", "out16", "out_address", "out_pitch"
 )
 
 
@@ -278,6 +343,8 @@ LOAD_UNITS = {
     "table": LoadTable,
     "norm": LoadNorm,
     "params": LoadParams,
+    "biases": LoadBiases,
+    "rows": LoadRows,
 }
 """Commands of the constants' side, in the order of a descriptor."""
 OPERAND_UNITS = {
@@ -296,6 +363,7 @@ RUN_UNITS = {
     "fetch": Fetch,
     "route": Route,
     "norm": Norm,
+    "direct": Direct,
     "fill": Fill,
     "weights": WeightFeed,
     "operands": OperandFeed,
@@ -309,9 +377,9 @@ RUN_UNITS = {
 }
 """Commands of the activations side, which come last."""
 ROLES = {
-    "weights": (LoadRoute, LoadAddresses, LoadTiles, LoadTable, LoadNorm, LoadParams, WeightFeed),
+    "weights": (LoadRoute, LoadAddresses, LoadTiles, LoadTable, LoadNorm, LoadParams, LoadBiases, LoadRows, WeightFeed),
     "operands": (OperandRoute, OperandAddresses, OperandTiles, OperandFeed, OffsetFeed),
-    "activations": (Route, Fetch),
+    "activations": (Route, Fetch, Direct),
     "LayerNorm": (Norm,),
     "tiles": (Fill,),
     "array": (Product,),

@@ -59,6 +59,8 @@ def add_load_issue(
     table: Channel,
     norm: Channel,
     params: Channel,
+    biases: Channel,
+    rows: Channel,
 ) -> None:
     """Issue the constants of each operation."""
 
@@ -72,6 +74,8 @@ def add_load_issue(
         p.write(table, c.table, when=loads & (c.table.table_rows != 0))
         p.write(norm, c.norm, when=loads & (c.norm.norm_entries != 0))
         p.write(params, c.params, when=loads)
+        p.write(biases, c.biases, when=loads & (c.biases.bias_entries != 0))
+        p.write(rows, c.rows, when=loads & (c.rows.row_entries != 0))
 
 
 def add_operand_issue(b: Block, ops: Channel, *, gate: Channel, addresses: Channel, route: Channel, tiles: Channel) -> None:
@@ -138,6 +142,7 @@ def add_run_issue(
     fetch: Channel,
     route: Channel,
     norms: list[Channel],
+    direct: Channel,
     fill: Channel,
     weights: Channel,
     operands: Channel,
@@ -155,6 +160,7 @@ def add_run_issue(
     def run_issue(p: ProcessTrace, c: StructValue, i: Value) -> None:
         reads_memory = ~c.issue.ones & ~c.issue.copy
         computes = ~c.issue.copy
+        multiplies = computes & ~c.issue.direct
         p.write(track, c.track)
         p.write(fetch_gate, c.fetch_gate)
         p.write(residual_gate, c.residual_gate)
@@ -162,11 +168,12 @@ def add_run_issue(
         p.write(route, c.route, when=reads_memory)
         for channel in norms:
             p.write(channel, c.norm, when=c.issue.norm)
-        p.write(fill, c.fill, when=computes)
-        p.write(weights, c.weights, when=computes & ~c.issue.computed)
+        p.write(direct, c.direct, when=c.issue.direct)
+        p.write(fill, c.fill, when=multiplies)
+        p.write(weights, c.weights, when=multiplies & ~c.issue.computed)
         p.write(operands, c.operands, when=c.issue.leads)
         p.write(offsets, c.offsets, when=c.issue.leads)
-        p.write(product, c.product, when=computes)
+        p.write(product, c.product, when=multiplies)
         for channel in softmaxes:
             p.write(channel, c.softmax, when=c.issue.attention)
         p.write(finish, c.finish, when=computes)

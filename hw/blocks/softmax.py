@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from edgewright.hw.blocks.config import EngineConfig, address_bits
 from edgewright.hw.blocks.operands import split
 from edgewright.hw.blocks.operation import rows_of
+from edgewright.hw.blocks.weights import BIAS_ROWS
 from edgewright.hw.kernel import (
     Block,
     ProcessTrace,
@@ -34,7 +35,7 @@ from edgewright.hw.kernel import (
     u,
     wrap,
 )
-from edgewright.hw.kernel.ir import Channel
+from edgewright.hw.kernel.ir import Buffer, Channel
 from edgewright.passes.ops.arith import EXP2_TABLE
 
 SCORE = i(24)
@@ -48,10 +49,12 @@ def add_softmax(
     cfg: EngineConfig,
     commands: Sequence[Channel],
     scores: Channel,
+    biases: Buffer,
     weights: Channel,
     row_scales: Channel,
 ) -> None:
-    """``scores``: ACCUMULATOR[tokens, outs]; ``weights``: i8[tokens, ins], minus 127; ``row_scales``: per output row."""
+    """``scores``: ACCUMULATOR[tokens, outs]; ``biases``: i24[BIAS_ROWS, outs] that are added to them; ``weights``:
+    i8[tokens, ins], minus 127; ``row_scales``: per output row."""
     max_cmds, exp_cmds, recip_cmds = commands
     tokens, outs, keys = cfg.tokens, cfg.outs, cfg.softmax_keys
     parts, steps = outs // cfg.ins, cfg.ins // keys
@@ -62,15 +65,36 @@ def add_softmax(
     table = b.rom("softmax_exp2", u(16), EXP2_TABLE)
     lanes = const(list(range(outs)), lane[outs])
 
-    @b.process(command=max_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0)])
-    def softmax_max(p: ProcessTrace, c: StructValue, j: Value, o: Value) -> None:
+    groups = tokens // BIAS_ROWS
+    group_of = const([row // BIAS_ROWS for row in range(tokens)], u(8)[tokens])
+
+    @b.process(
+        command=max_cmds,
+        loops=[
+            ("j", lambda c: c.n_blocks),
+            ("o", lambda c, j: c.outs0),
+            ("t", lambda c, j, o: select(c.biased, groups, 1)),
+        ],
+    )
+    def softmax_max(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         p.lock(store, per=j)
-        tile = fit(p.read(scores), SCORE)
+        entry = (j * c.outs0 + o) * groups + t
+        ends = last(j) & last(o) & last(t)
+        bias = p.replay(
+            biases,
+            select(c.bias_kept, wrap(entry, u(address_bits(biases.window))), 0),
+            fresh=c.biased & c.bias_fresh,
+            free=c.biased & c.bias_free,
+            last=c.biased & c.bias_free & (ends | ~c.bias_kept),
+        )  # SCORE[BIAS_ROWS, outs]
+        added = select(c.biased, bias, 0).broadcast_to((groups, BIAS_ROWS, outs)).reshape(tokens, outs)
+        tile = wrap(fit(p.read(scores, when=first(t)), SCORE) + added, SCORE)  # the planner bounds it
+        here = ~c.biased | (group_of == t)  # u1[tokens]
         valid = (o * outs + lanes) < c.n_keys  # u1[outs]
-        masked = select(valid[None, :], tile, const(-(2**23), SCORE))
-        top = p.accumulate(masked.max(axis=1), clear=first(o), op="max", type=SCORE[tokens])
-        p.store(store, wrap(o, u(address_bits(store.depth))), tile)
-        p.write(maxima, top, when=last(o))
+        masked = select(valid[None, :] & here[:, None], tile, const(-(2**23), SCORE))
+        top = p.accumulate(masked.max(axis=1), clear=first(o) & first(t), op="max", type=SCORE[tokens])
+        p.store(store, wrap(o, u(address_bits(store.depth))), tile, mask=here)
+        p.write(maxima, top, when=last(o) & last(t))
 
     @b.process(command=exp_cmds, loops=[("j", lambda c: c.n_blocks), ("k", lambda c, j: c.depth1), ("q", steps)])
     def softmax_exp(p: ProcessTrace, c: StructValue, j: Value, k: Value, q: Value) -> None:

@@ -1,6 +1,7 @@
 """Constants: move the weights, tables and parameters of an operation in one burst, long before anything multiplies them.
 
-A tile of weights is ``outs x ins`` int8.
+A tile of weights is ``outs x ins`` int8. Parts that a ring holds for a while come last, in the order in which they are used up:
+whoever uses them has all that it needs besides.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ ENTRY_WORDS = 8
 """Memory words of an entry of channel or LayerNorm parameters, of which they fill seven and six."""
 ENTRY_STEPS = ENTRY_WORDS // op.WEIGHT_PORTS
 TABLE_ENTRIES = 256
+BIAS_ROWS = 2
+"""Tokens whose scores are biased in a cycle."""
+ROW_BITS = 32
+"""Bits of an entry of a list of rows: bytes from an operation's first row."""
 
 
 def row_type(cfg: EngineConfig) -> Array:
@@ -61,6 +66,21 @@ def table_rows(cfg: EngineConfig) -> int:
     return TABLE_ENTRIES // (op.WEIGHT_PORTS * cfg.word_bytes)
 
 
+def bias_type(cfg: EngineConfig) -> Array:
+    """Return the type of an entry of score biases: of ``BIAS_ROWS`` tokens, for ``outs`` keys."""
+    return i(24)[BIAS_ROWS, cfg.outs]
+
+
+def bias_words(cfg: EngineConfig) -> int:
+    """Return the memory words of an entry of score biases, each of which takes 32 bits."""
+    return BIAS_ROWS * cfg.outs * 4 // cfg.word_bytes
+
+
+def list_type(cfg: EngineConfig) -> Array:
+    """Return the type of the entries of a list of rows that come at a time."""
+    return i(ROW_BITS)[op.WEIGHT_PORTS * op.WORD_BITS // ROW_BITS]
+
+
 def add_load_addresses(b: Block, commands: Channel, go: Channel, requests: Sequence[Channel]) -> None:
     """Request the constants of one operation from memory as soon as they may go, a burst for each port."""
 
@@ -82,29 +102,32 @@ def add_load_route(
     table: Channel,
     norm: Channel,
     params: Channel,
+    biases: Channel,
+    rows: Channel,
 ) -> None:
-    """Route the words of one operation to the memories that they fill, one of each port at a time: the longest part last."""
+    """Route the words of one operation to the memories that they fill, one of each port at a time."""
 
-    @b.process(
-        command=commands,
-        loops=[
-            ("s", 4),
-            (
-                "w",
-                lambda c, s: select(
-                    s == 3,
-                    c.const_tiles * (cfg.tile_words // op.WEIGHT_PORTS),
-                    select(s == 2, c.table_rows, select(s == 0, c.norm_entries, c.param_entries) * ENTRY_STEPS),
-                ),
+    def count(c: StructValue, s: Value) -> Value:
+        steps: Value = select(
+            s < 3,
+            select(s == 2, c.table_rows, select(s == 0, c.norm_entries, c.param_entries) * ENTRY_STEPS),
+            select(
+                s == 3,
+                c.const_tiles * (cfg.tile_words // op.WEIGHT_PORTS),
+                select(s == 4, c.bias_entries * (bias_words(cfg) // op.WEIGHT_PORTS), c.row_entries),
             ),
-        ],
-    )
+        )
+        return steps
+
+    @b.process(command=commands, loops=[("s", 6), ("w", count)])
     def load_route(p: ProcessTrace, c: StructValue, s: Value, w: Value) -> None:
         pair = stack([p.read(channel) for channel in words])
         p.write(norm, pair, when=s == 0)
         p.write(params, pair, when=s == 1)
         p.write(table, pair, when=s == 2)
         p.write(tiles, pair, when=s == 3)
+        p.write(biases, pair, when=s == 4)
+        p.write(rows, pair, when=s == 5)
 
 
 def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer) -> None:
@@ -156,6 +179,24 @@ def add_fill_params(b: Block, cfg: EngineConfig, commands: Channel, words: Chann
     def fill_params(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:
         line = p.shift_in(p.read(words), ENTRY_STEPS).reshape(ENTRY_WORDS)
         p.append(params, unpack(line, channel_type(cfg)), when=last(w))
+
+
+def add_fill_biases(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, biases: Buffer) -> None:
+    """Fill a ring of score biases, of which the low 24 of 32 bits are taken."""
+    steps = bias_words(cfg) // op.WEIGHT_PORTS
+
+    @b.process(command=commands, loops=[("e", lambda c: c.bias_entries), ("w", steps)])
+    def fill_biases(p: ProcessTrace, c: StructValue, e: Value, w: Value) -> None:
+        pair = wrap(reinterpret(p.read(words), i(32)[op.WEIGHT_PORTS, cfg.word_bytes // 4]), i(24))
+        p.append(biases, p.shift_in(pair, steps).reshape(BIAS_ROWS, cfg.outs), when=last(w))
+
+
+def add_fill_rows(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, rows: Buffer) -> None:
+    """Fill a ring of a list of rows, as many entries as come at a time."""
+
+    @b.process(command=commands, loops=[("e", lambda c: c.row_entries)])
+    def fill_rows(p: ProcessTrace, c: StructValue, e: Value) -> None:
+        p.append(rows, reinterpret(p.read(words), list_type(cfg)))
 
 
 def unpack(line: Value, kind: Struct) -> StructValue:

@@ -28,24 +28,28 @@ from edgewright.hw.kernel.ir import Buffer, Channel
 def add_residual(
     b: Block, cfg: EngineConfig, commands: Sequence[Channel], go: Channel, requests: Channel, words: Channel, rows: Buffer
 ) -> None:
-    """Read the int16 tensor to add: two words (``lanes`` channels) per row and tile of outputs, one by one or a run a block."""
+    """Read the second operand: two words (``lanes`` int16 channels; one of int8) per row and tile of outputs, one by one or a run
+    a block."""
     address_cmds, data_cmds = commands
     loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", rows_of(cfg.tokens))]
 
     @b.process(command=address_cmds, loops=loops)
     def residual_addresses(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         p.read(go, when=first(o) & first(t), absent=True)
-        token = j * cfg.tokens + t
+        token = select(c.single, j, j * cfg.tokens + t)
         row = select(c.res_packed, wrap(j, u(16)), wrap(token, u(16)))
-        address = wrap(c.res_address + row * c.res_pitch + o * (2 * cfg.word_bytes), u(40))
+        size = select(c.res_narrow, cfg.word_bytes, 2 * cfg.word_bytes)
+        address = wrap(c.res_address + row * c.res_pitch + o * size, u(40))
         run = select(last(j), c.res_last, c.res_beats)
         asks = ~c.res_packed | (first(o) & first(t))
-        p.write(requests, struct(addr=address, beats=select(c.res_packed, run, 2), mark=0), when=asks)
+        beats = select(c.res_packed, run, select(c.res_narrow, 1, 2))
+        p.write(requests, struct(addr=address, beats=wrap(beats, u(16)), mark=0), when=asks)
 
-    @b.process(command=data_cmds, loops=[*loops, ("h", 2)])
+    @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, o, t: select(c.res_narrow, 1, 2))])
     def residual_rows(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value, h: Value) -> None:
-        pair = p.shift_in(p.read(words), 2)
-        p.append(rows, reinterpret(pair, result_type(cfg)), when=last(h))
+        word = p.read(words)
+        pair = reinterpret(p.shift_in(word, 2), result_type(cfg))
+        p.append(rows, select(c.res_narrow, reinterpret(word, i(8)[cfg.lanes]), pair), when=last(h))
 
 
 def add_store(
@@ -70,7 +74,7 @@ def add_store(
 
     @b.process(command=address_cmds, loops=loops)
     def store_addresses(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value) -> None:
-        token = wrap(select(c.copy, j, j * cfg.tokens + b), u(16))
+        token = wrap(select(c.copy | c.single, j, j * cfg.tokens + b), u(16))
         tile = select(c.copy, b, a)
         mark = last(a) & last(b) & (c.progress | last(j))
         address = wrap(c.out_address + token * c.out_pitch + tile * select(c.out16, 2 * cfg.word_bytes, cfg.word_bytes), u(40))

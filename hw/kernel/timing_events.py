@@ -275,7 +275,7 @@ def network(
         if c in waiting:
             waiting[c].extend(zip(values, range(len(values)), strict=True))
         elif c in rows:
-            rows[c].append(np.array(values, dtype=np.int64).reshape(len(values), -1))
+            rows[c].append(np.array(values, dtype=np.int64).reshape(len(values), len(list(leaves(c.type)))))
     for process in program.processes:
         if process.command is None:
             _spread(executions[process.name].run((), -1), -1, waiting, rows)

@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import WORD_BYTES, Storage, layout
-from edgewright.hw.operations.product import Access, Excess, Fields, Integers, Product, constant, largest
-from edgewright.hw.views import StoredView, rows_columns
+from edgewright.hw.operations.product import Access, Excess, Fields, Integers, Piece, Product, constant, largest
+from edgewright.hw.views import StoredView, matrix
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array
 from edgewright.passes.ops import Constant
@@ -35,7 +35,7 @@ class CopyProduct(Product):
     def widest(self, config: EngineConfig) -> int:
         return self.source.columns
 
-    def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
+    def fields(self, storage: Storage, config: EngineConfig, piece: Piece) -> Fields:
         return self.token_fields(storage, self.source.rows, 1, 1)
 
     def token_fields(self, storage: Storage, tokens: int, planes: int, lines: int) -> Fields:
@@ -50,7 +50,7 @@ class CopyProduct(Product):
             "value_address": storage.address(self.source),
             "value_blocks": tokens,
             "value_depth": planes,
-            "key_pitch": lines * pitch,
+            "value_pitch": lines * pitch,
             "n_keys": tokens,
             "opd_beats": lines * self.row_words,
             "opd_words": tokens * words,
@@ -74,7 +74,7 @@ class CopyProduct(Product):
 
     def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
         size = fields["opd_beats"] * WORD_BYTES
-        yield Access("values", self.source.root, fields["value_address"], fields["n_keys"], fields["key_pitch"], size)
+        yield Access("values", self.source.root, fields["value_address"], fields["n_keys"], fields["value_pitch"], size)
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         if self.source.rows > (most := largest("value_blocks")):
@@ -86,7 +86,7 @@ class CopyProduct(Product):
         """Return what is copied, (rows, columns). ``values`` holds every node's value."""
         root = self.source.root
         value = constant(root) if isinstance(root.op, Constant) else np.asarray(values[root], dtype=np.int64)
-        return value.reshape(rows_columns(root))
+        return matrix(root, value)
 
     def integers(self, words: NDArray[np.uint8]) -> Integers:
         """Return the integers, (rows, columns), of words (n, WORD_BYTES) in the order in which they are copied."""
@@ -119,7 +119,7 @@ class ImageProduct(CopyProduct):
         """Memory words of a row of patches."""
         return self.planes * self.patch * self.row_words
 
-    def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
+    def fields(self, storage: Storage, config: EngineConfig, piece: Piece) -> Fields:
         height, pitch = self.source.root.shape[2], storage.layouts[self.source.root].pitch_bytes
         return self.token_fields(storage, self.patch_rows, self.planes, self.patch) | {
             "opd_column": height * pitch,

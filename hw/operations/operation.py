@@ -15,10 +15,23 @@ from edgewright.hw import blobs
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS, WEIGHT_PORTS
 from edgewright.hw.blocks.weights import table_rows
+from edgewright.hw.fetches import Requests, requests
 from edgewright.hw.memory import WORD_BYTES, Storage
 from edgewright.hw.operations.copy import CopyProduct
-from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Integers, Product, largest, tiles
-from edgewright.hw.views import StoredView, rows_columns
+from edgewright.hw.operations.product import (
+    ENTRIES,
+    FEWER_TOKENS,
+    Access,
+    Excess,
+    Fields,
+    Integers,
+    Piece,
+    Product,
+    largest,
+    tiles,
+)
+from edgewright.hw.padding import HeadPadding
+from edgewright.hw.views import StoredView, matrix, rows_columns
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import INT16, Array
 from numpy.typing import NDArray
@@ -26,7 +39,8 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """The int16 value that is added to the result, and the factor that brings it to the result's scale.
+    """The second operand: it is added to the result after a factor that brings it to the result's scale, or, ``multiplies``,
+    multiplied by what the product gives.
 
     ``packed``: a constant that is stored in the order in which it is added: blocks of tokens, tiles of outputs, tokens.
     """
@@ -35,6 +49,7 @@ class Residual:
     multiplier: int
     shift: int
     packed: bool = False
+    multiplies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +63,25 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a value, and ``columns`` channels from ``column`` on."""
+
+    rows: tuple[int, ...]
+    column: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """One fused operation: it stores the value of ``result`` at ``place``. ``table``: 256 entries, for the values -128 to
-    127."""
+    """One fused operation: it stores the value of ``result`` at ``place``, or ``part`` of it. ``table``: 256 entries, for the
+    values -128 to 127."""
 
     product: Product
     result: Node
     place: Place
     table: Integers | None = None
     residual: Residual | None = None
+    part: Part | None = None
 
     @property
     def name(self) -> str:
@@ -75,8 +100,8 @@ class Operation:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, channels) of the result."""
-        return rows_columns(self.result)
+        """(rows, channels) that it stores."""
+        return rows_columns(self.result) if self.part is None else (len(self.part.rows), self.part.columns)
 
     @property
     def loaded(self) -> tuple[StoredView, ...]:
@@ -90,47 +115,45 @@ class Operation:
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         """Yield the sizes that exceed the engine's, in the model's terms."""
-        most = min(largest("n_tokens"), largest("n_blocks") * config.tokens)
+        most = min(largest("n_tokens"), largest("n_blocks") * (1 if self.product.passes else config.tokens))
         if self.shape[0] > most:
             yield f"it has {self.shape[0]:,} tokens, the engine counts up to {most:,}", FEWER_TOKENS
         yield from self.product.exceeding(config)
 
-    def pieces(self, config: EngineConfig) -> Iterator[tuple[int, int]]:
-        """Yield (first channel, channels) of each descriptor: as few as can be, and of one size, so that each takes as long to
-        multiply as the rows that it reads again take to come."""
-        widest, columns = self.product.widest(config), self.shape[1]
-        width = widest
-        if not self.product.loaded:
-            count = tiles(columns, widest)
-            width = tiles(tiles(columns, config.outs), count) * config.outs
-        yield from ((first, min(width, columns - first)) for first in range(0, columns, width))
+    def pieces(self, config: EngineConfig) -> Iterator[Piece]:
+        """Yield what each descriptor computes."""
+        return self.product.pieces(self.shape, config)
 
     def steps(self, storage: Storage, config: EngineConfig) -> Iterator[Step]:
         """Yield the descriptors, once every stored value has an address."""
         product, scale = self.product, self.product.scale
-        for first, columns in self.pieces(config):
+        for piece in self.pieces(config):
+            first, columns = piece.column, piece.columns
             part = slice(first, first + columns)
-            fields = dict.fromkeys(FIELDS, 0) | self.output_fields(storage, config, first, columns)
-            fields |= product.fields(storage, config, first, columns)
+            fields = dict.fromkeys(FIELDS, 0) | self.output_fields(storage, config, piece)
+            fields |= product.fields(storage, config, piece)
             blob = b""
             if not product.copies:
                 params = blobs.channel_params(
                     product.bias_of(first, columns), scale.multiplier[part], scale.shift[part], config.lanes
                 )
-                weights = product.weight_tiles(config, first, columns)
+                weights = product.weight_tiles(config, piece)
                 blob = product.norm_params(config) + params + blobs.table_bytes(self.table) + weights
+                blob += product.biases(config, piece) + product.listed(storage, piece)
             whole = math.prod(rows_columns(product.node))
-            macs = 0 if product.selects or product.copies else product.node.work.macs * self.shape[0] * columns // whole
-            yield Step(self, config, fields, blob, first, columns, macs)
+            macs = 0 if product.selects or product.copies else product.node.work.macs * piece.rows * columns // whole
+            yield Step(self, config, fields, blob, piece, macs)
 
-    def output_fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
-        """Return the fields of the epilogue, of the residual and of the results."""
-        rows, place = self.shape[0], self.place
-        target = StoredView(place.target, place.first_row, place.first_column + first, rows, columns, place.row_step)
+    def output_fields(self, storage: Storage, config: EngineConfig, piece: Piece) -> Fields:
+        """Return the fields of the epilogue, of the second operand and of the results."""
+        rows, columns, place = piece.rows, piece.columns, self.place
+        first_row = place.first_row + piece.row * place.row_step
+        target = StoredView(place.target, first_row, place.first_column + piece.column, rows, columns, place.row_step)
+        size = 1 if self.product.passes else config.tokens
         fields = {
             "n_tokens": rows,
-            "n_blocks": (blocks := tiles(rows, config.tokens)),
-            "last_tokens": rows - (blocks - 1) * config.tokens,
+            "n_blocks": (blocks := tiles(rows, size)),
+            "last_tokens": rows - (blocks - 1) * size,
             "out_tiles": tiles(columns, config.lanes),
             "param_entries": tiles(columns, config.lanes),
             "out16": int(self.result.elem == INT16),
@@ -141,13 +164,15 @@ class Operation:
             "zero_point": self.product.scale.zero_point & 0xFF,
         }
         if self.residual is not None:
-            view = self.residual.source
+            view = self.residual.source.part(piece.row, rows)
             fields |= {
                 "residual": 1,
+                "multiplied": int(self.residual.multiplies),
                 "res_multiplier": self.residual.multiplier,
                 "res_shift": self.residual.shift,
-                "res_address": storage.address(replace(view, column=view.column + first)),
+                "res_address": storage.address(replace(view, column=view.column + piece.column)),
                 "res_pitch": storage.pitch(view),
+                "res_narrow": int(storage.layouts[view.root].element_bytes == 1),
             }
             if self.residual.packed:
                 row = 2 * fields["out_tiles"]
@@ -162,7 +187,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One descriptor: it stores ``columns`` channels of ``operation.result`` from ``first_column`` on.
+    """One descriptor: it stores a ``piece`` of ``operation.result``.
 
     ``fields``: the descriptor's. ``blob``: its constants.
     """
@@ -171,14 +196,34 @@ class Step:
     config: EngineConfig
     fields: Fields
     blob: bytes
-    first_column: int
-    columns: int
+    piece: Piece
     macs: int
+
+    @property
+    def first_column(self) -> int:
+        """The first channel that it stores."""
+        return self.piece.column
+
+    @property
+    def columns(self) -> int:
+        """Channels that it stores."""
+        return self.piece.columns
 
     @property
     def rows(self) -> int:
         """Rows that it stores."""
         return self.fields["n_tokens"]
+
+    @property
+    def listed(self) -> NDArray[np.int32]:
+        """Its list of rows, in bytes from its first row."""
+        size = self.fields["row_entries"] * ENTRIES * 4
+        return np.frombuffer(self.blob[len(self.blob) - size :], "<i4")
+
+    @property
+    def requests(self) -> Requests:
+        """What the activations port reads, in order."""
+        return requests(self.fields, self.listed, self.config)
 
     @property
     def row_words(self) -> int:
@@ -193,21 +238,21 @@ class Step:
     @property
     def moved_bytes(self) -> int:
         """Bytes that it moves between the engine and external memory, except for itself."""
-        fields, words = self.fields, self.fields["blob_beats"] * WEIGHT_PORTS
-        for access in self.accesses():
-            if access.address >= self.config.on_chip_bytes:
-                words += fields["act_words"] if access.what in ("activations", "patches") else access.words
+        words = self.fields["blob_beats"] * WEIGHT_PORTS
+        words += sum(access.words for access in self.accesses() if access.address >= self.config.on_chip_bytes)
+        fetched = self.requests
+        words += int(fetched[fetched[:, 0] >= self.config.on_chip_bytes, 1].sum())
         return words * WORD_BYTES
 
     def accesses(self) -> Iterator[Access]:
-        """Yield every access to a stored value."""
+        """Yield every access to a stored value, except for ``requests``."""
         operation, fields = self.operation, self.fields
         row = fields["out_tiles"] * WORD_BYTES
         results = fields["out_address"], self.rows, fields["out_pitch"], row * self.row_words
         yield Access("results", operation.target, *results)
         if operation.residual is not None:
             root = operation.residual.source.root
-            runs = (self.rows, fields["res_pitch"], row * 2)
+            runs = (self.rows, fields["res_pitch"], row * (2 - fields["res_narrow"]))
             if operation.residual.packed:
                 runs = (1, 0, self.rows * row * 2)
             yield Access("the residual", root, fields["res_address"], *runs)
@@ -217,8 +262,13 @@ class Step:
         """Return what it must store, (rows, channels); ``values`` holds every node's value."""
         if isinstance(copy := self.operation.product, CopyProduct):
             return copy.expected(values)
-        full = np.asarray(values[self.operation.result], dtype=np.int64).reshape(self.operation.shape)
-        return full[:, self.first_column : self.first_column + self.columns]
+        result = self.operation.result
+        value = result.op.eval(values[result.inputs[0]]) if isinstance(result.op, HeadPadding) else values[result]
+        full = np.asarray(matrix(result, value), dtype=np.int64)
+        piece, part = self.piece, self.operation.part
+        if part is not None:
+            full = full[list(part.rows), part.column : part.column + part.columns]
+        return full[piece.row : piece.row + piece.rows, piece.column : piece.column + piece.columns]
 
     def addresses(self) -> NDArray[np.uint64]:
         """Return the address of every word that it stores, in order: blocks of tokens, tiles of outputs, tokens; of a copy,
@@ -249,10 +299,12 @@ class Step:
 
     def blocks(self) -> Iterator[NDArray[np.int64]]:
         """Yield the tokens of each block."""
-        for start in range(0, self.rows, self.config.tokens):
-            yield np.arange(start, min(start + self.config.tokens, self.rows))
+        size = 1 if self.fields["single"] else self.config.tokens
+        for start in range(0, self.rows, size):
+            yield np.arange(start, min(start + size, self.rows))
 
 
 def operands(operation: Operation) -> tuple[StoredView, ...]:
     """Return every view that an operation reads, in the order in which they are stored."""
-    return (*operation.streamed, *operation.loaded)
+    constants = (StoredView(node, 0, 0, *rows_columns(node)) for node in operation.product.constants)
+    return (*operation.streamed, *operation.loaded, *constants)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -12,7 +12,7 @@ from edgewright.hw import blobs
 from edgewright.hw.blocks.activations import RECIPROCAL_BITS
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import WORD_BYTES, Storage
-from edgewright.hw.operations.product import Access, Excess, Fields, Integers, largest, reciprocal, tiles
+from edgewright.hw.operations.product import Excess, Fields, Integers, Piece, largest, reciprocal, tiles
 from edgewright.hw.operations.rows import WeightProduct
 from edgewright.passes.ops import PatchEmbed
 
@@ -49,7 +49,7 @@ class PatchProduct(WeightProduct):
     def weight_of(self, first: int, columns: int) -> Integers:
         return blobs.patch_weight(self.weight[first : first + columns], self.channels, self.patch)
 
-    def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
+    def fields(self, storage: Storage, config: EngineConfig, piece: Piece) -> Fields:
         patch, (rows, grid) = self.patch, self.grid
         pitch = storage.pitch(self.source)
         straddle = any((column * patch) % WORD_BYTES + patch > WORD_BYTES for column in range(grid))
@@ -67,7 +67,7 @@ class PatchProduct(WeightProduct):
             "stride_plane": (patch if self.copied else self.source.root.shape[2]) * pitch,
             "stride_line": pitch,
             "act_words": rows * grid * self.channels * patch * (1 + straddle),
-        } | self.tile_fields(config, columns, rows * grid)
+        } | self.tile_fields(config, piece.columns, rows * grid)
 
     def block_rows(self, first: int, end: int) -> Integers:
         height, grid = self.source.root.shape[2], self.grid[1]
@@ -94,14 +94,6 @@ class PatchProduct(WeightProduct):
                 f"its image has {rows} x {grid} patches, and with {grid} in a row the engine locates the first {exact:,} only",
                 "use larger patches or a smaller image, or compile for a CPU",
             )
-
-    def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
-        """Yield the words that hold the patches, which start at any byte, as one access."""
-        rows, columns = fields["n_tokens"] // fields["grid_width"], fields["grid_width"]
-        last = (rows - 1) * fields["stride_row"] + (columns - 1) * fields["stride_col"]
-        last += (fields["act_planes"] - 1) * fields["stride_plane"] + (fields["act_rows"] - 1) * fields["stride_line"]
-        size = last // WORD_BYTES * WORD_BYTES + fields["act_beats"] * WORD_BYTES
-        yield Access("patches", self.source.root, fields["act_address"], 1, 0, size)
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import ClassVar
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import WORD_BYTES, Storage
-from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Product, block_fields, largest, tiles
+from edgewright.hw.operations.product import FEWER_TOKENS, Access, Excess, Fields, Piece, Product, block_fields, largest, tiles
 from edgewright.hw.views import StoredView
 
 
@@ -36,9 +36,9 @@ class PoolProduct(Product):
         words = largest("value_depth") * config.lanes // config.outs
         return config.outs * max(1, min(config.operand_tiles // tiles(self.depth, config.ins), words))
 
-    def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
-        view = replace(self.source, column=self.source.column + first)
-        blocks, words = tiles(view.rows, config.ins), tiles(columns, config.lanes)
+    def fields(self, storage: Storage, config: EngineConfig, piece: Piece) -> Fields:
+        view = replace(self.source, column=self.source.column + piece.column)
+        blocks, words = tiles(view.rows, config.ins), tiles(piece.columns, config.lanes)
         return {
             "ones": 1,
             "computed": 1,
@@ -47,12 +47,12 @@ class PoolProduct(Product):
             "opd_column": WORD_BYTES,
             "opd_beats": 1,
             "opd_words": view.rows * words,
-            "key_pitch": storage.pitch(view),
+            "value_pitch": storage.pitch(view),
             "value_address": storage.address(view),
             **block_fields(view.rows, config),
             "value_depth": words,
             "n_jobs": jobs.count(1),
-            "outs0": tiles(columns, config.outs),
+            "outs0": tiles(piece.columns, config.outs),
             "depth0": blocks,
         }
 
@@ -64,4 +64,4 @@ class PoolProduct(Product):
 
     def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
         size = fields["value_depth"] * WORD_BYTES
-        yield Access("values", self.source.root, fields["value_address"], fields["n_keys"], fields["key_pitch"], size)
+        yield Access("values", self.source.root, fields["value_address"], fields["n_keys"], fields["value_pitch"], size)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from edgewright.hw.blocks.activations import RECIPROCAL_BITS
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.operation import FIELDS
+from edgewright.hw.blocks.operation import FIELDS, WEIGHT_PORTS
+from edgewright.hw.blocks.weights import ROW_BITS
 from edgewright.hw.memory import WORD_BYTES, Storage
 from edgewright.hw.views import Index, StoredView, rows_columns
 from edgewright.passes.ir.graph import Node
@@ -23,6 +24,8 @@ Fields = dict[str, int]
 Excess = tuple[str, str]
 """What exceeds which limit, and what to do instead."""
 FEWER_TOKENS = "use fewer tokens, or compile for a CPU"
+ENTRIES = WEIGHT_PORTS * WORD_BYTES * 8 // ROW_BITS
+"""Entries of a list of rows that come at a time."""
 IDENTITY = (1 << 15, 15)
 """Multiplier and shift of a requantisation by 1."""
 
@@ -50,6 +53,16 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """What one descriptor computes of a result: ``rows`` from ``row`` on, ``columns`` from ``column`` on."""
+
+    row: int
+    rows: int
+    column: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Scale:
     """The factors, one per channel, that requantise a product; ``node`` holds them in the graph."""
 
@@ -65,11 +78,12 @@ class Scale:
 
     @classmethod
     def of(cls, node: Node, columns: Index, zero_point: int) -> Scale:
-        """Return the factors of a Requantise ``node`` for some of its channels."""
+        """Return the factors of a Requantise ``node`` for some of its channels; 0 for channels that are zeros (-1)."""
         factors = []
         for operand in node.inputs[1:]:
             values = constant(operand).reshape(-1)
-            factors.append(np.full(len(columns), values[0]) if len(values) == 1 else values[columns])
+            full = np.full(len(columns), values[0]) if len(values) == 1 else values[columns]
+            factors.append(np.where(columns < 0, 0, full))
         return cls(node, factors[0], factors[1], zero_point)
 
 
@@ -78,11 +92,12 @@ class Product(ABC):
     """What the array computes of one operation.
 
     ``node``: the graph's product. ``source``: the value whose rows (or patches) are its tokens. ``selects``: it has no products
-    of the model itself. ``copies``: it goes past the array.
+    of the model itself. ``copies``: it is a copy of words; ``passes``: rows go past the array.
     """
 
     kind: ClassVar[str]
     copies: ClassVar[bool] = False
+    passes: ClassVar[bool] = False
     node: Node
     source: StoredView
     scale: Scale
@@ -96,6 +111,11 @@ class Product(ABC):
     @property
     def loaded(self) -> tuple[StoredView, ...]:
         """The stored values that the operands port reads."""
+        return ()
+
+    @property
+    def constants(self) -> tuple[Node, ...]:
+        """The constants that it reads besides its blob."""
         return ()
 
     @property
@@ -113,20 +133,42 @@ class Product(ABC):
         parameters = config.param_window * config.lanes // config.outs
         return config.outs * max(1, min(config.weight_window // tiles(self.depth, config.ins), parameters))
 
+    def pieces(self, shape: tuple[int, int], config: EngineConfig) -> Iterator[Piece]:
+        """Yield what each descriptor computes of a result (rows, channels): as few as can be, and of one size, so that each takes
+        as long to multiply as the rows that it reads again take to come."""
+        rows, columns = shape
+        width = widest = self.widest(config)
+        if not self.loaded:
+            count = tiles(columns, widest)
+            width = tiles(tiles(columns, config.outs), count) * config.outs
+        yield from (Piece(0, rows, first, min(width, columns - first)) for first in range(0, columns, width))
+
     @abstractmethod
-    def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
-        """Return the fields of the descriptor that computes ``columns`` channels from ``first`` on."""
+    def fields(self, storage: Storage, config: EngineConfig, piece: Piece) -> Fields:
+        """Return the fields of the descriptor that computes a piece."""
 
     def row_tokens(self, rows: int) -> Integers:
         """Return the token of each of ``rows`` rows of the result."""
         return np.arange(rows)
 
     def block_rows(self, first: int, end: int) -> Integers:
-        """Return the rows of ``source`` that the tokens from ``first`` to ``end`` read."""
-        return self.source.row + self.source.row_step * np.arange(first, min(end, self.source.rows))
+        """Return the rows of ``source`` that the tokens from ``first`` to ``end`` of the result read."""
+        return self.source.row_numbers[first:end]
 
-    def weight_tiles(self, config: EngineConfig, first: int, columns: int) -> bytes:
-        """Return the constant tiles of these channels."""
+    def loaded_part(self, view: StoredView, piece: Piece) -> StoredView:
+        """Return the part of a view that the operands port reads for a piece."""
+        return view
+
+    def weight_tiles(self, config: EngineConfig, piece: Piece) -> bytes:
+        """Return the constant tiles of a piece."""
+        return b""
+
+    def biases(self, config: EngineConfig, piece: Piece) -> bytes:
+        """Return the score biases of a piece."""
+        return b""
+
+    def listed(self, storage: Storage, piece: Piece) -> bytes:
+        """Return the list of rows of a piece, in bytes from its first row."""
         return b""
 
     def norm_params(self, config: EngineConfig) -> bytes:
@@ -142,10 +184,8 @@ class Product(ABC):
         """Yield the sizes that exceed the engine's, in the model's terms."""
 
     def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
-        """Yield the accesses of a descriptor to the operands."""
-        size = fields["act_beats"] * WORD_BYTES
-        rows, pitch = fields["n_tokens"], fields["stride_row"]
-        yield Access("activations", self.source.root, fields["act_address"], rows, pitch, size)
+        """Yield the accesses of a descriptor to computed operands; what the activations port reads is in `fetches`."""
+        yield from ()
 
 
 def tiles(count: int, side: int) -> int:
@@ -159,19 +199,57 @@ def block_fields(rows: int, config: EngineConfig) -> Fields:
     return {"n_keys": rows, "value_blocks": blocks, "last_keys": rows - (blocks - 1) * config.ins}
 
 
-def row_fields(storage: Storage, view: StoredView) -> Fields:
-    """Return the fields of activations that are rows of a stored value."""
-    words = tiles(view.columns * storage.layouts[view.root].element_bytes, WORD_BYTES)
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """What a token consists of, besides the row that it begins with: ``planes x lines`` rows, so many rows apart."""
+
+    planes: int = 1
+    lines: int = 1
+    plane_step: int = 0
+    line_step: int = 0
+
+    @property
+    def count(self) -> int:
+        """Rows of a token."""
+        return self.planes * self.lines
+
+    @property
+    def offsets(self) -> Integers:
+        """The distance of each from the first, in rows."""
+        return (np.arange(self.planes)[:, None] * self.plane_step + np.arange(self.lines) * self.line_step).reshape(-1)
+
+
+ONE_ROW = Taps()
+
+
+def row_fields(storage: Storage, view: StoredView, taps: Taps = ONE_ROW) -> Fields:
+    """Return the fields of activations that are rows of a stored value, or several together."""
+    layout = storage.layouts[view.root]
+    words = tiles(view.columns, WORD_BYTES) * layout.element_bytes
+    listed = view.order is not None
     return {
-        "act_address": storage.address(view),
-        "act_planes": 1,
-        "act_rows": 1,
+        "act_address": storage.address(replace(view, row=0, order=None) if listed else view),
+        "listed": int(listed),
+        "row_entries": tiles(view.rows, ENTRIES) if listed else 0,
+        "act_planes": taps.planes,
+        "act_rows": taps.lines,
         "act_beats": words,
         "grid_recip": reciprocal(1),
         "grid_width": 1,
-        "stride_row": storage.pitch(view),
-        "act_words": view.rows * words,
+        "stride_row": 0 if listed else storage.pitch(view),
+        "stride_plane": taps.plane_step * layout.pitch_bytes,
+        "stride_line": taps.line_step * layout.pitch_bytes,
+        "act_words": view.rows * words * taps.count,
     }
+
+
+def row_list(storage: Storage, view: StoredView) -> bytes:
+    """Return the list of a view's rows, in bytes from the first row of its root; nothing where they are evenly spaced."""
+    if view.order is None:
+        return b""
+    entries = np.zeros(tiles(view.rows, ENTRIES) * ENTRIES, "<i4")
+    entries[: view.rows] = view.row_numbers * storage.layouts[view.root].pitch_bytes
+    return entries.tobytes()
 
 
 def reciprocal(grid: int) -> int:

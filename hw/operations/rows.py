@@ -6,11 +6,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from edgewright.hw import blobs
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.memory import Storage
-from edgewright.hw.operations.product import Excess, Fields, Integers, Product, constant, row_fields, tiles
+from edgewright.hw.memory import WORD_BYTES, Storage
+from edgewright.hw.operations.product import (
+    ONE_ROW,
+    Excess,
+    Fields,
+    Integers,
+    Piece,
+    Product,
+    Taps,
+    constant,
+    largest,
+    row_fields,
+    row_list,
+    tiles,
+)
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ops import LayerNormalization
 
@@ -26,8 +40,8 @@ class WeightProduct(Product):
         """Return the weights of some outputs as the array reads them, (outputs, depth)."""
         return self.weight[first : first + columns]
 
-    def weight_tiles(self, config: EngineConfig, first: int, columns: int) -> bytes:
-        return blobs.weight_tiles(self.weight_of(first, columns), config.outs, config.ins).tobytes()
+    def weight_tiles(self, config: EngineConfig, piece: Piece) -> bytes:
+        return blobs.weight_tiles(self.weight_of(piece.column, piece.columns), config.outs, config.ins).tobytes()
 
     def bias_of(self, first: int, columns: int) -> Integers:
         return self.bias[first : first + columns]
@@ -51,10 +65,12 @@ class WeightProduct(Product):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowProduct(WeightProduct):
-    """Rows of a stored value, normalised by ``layer_norm`` if there is one, times constant weights."""
+    """Rows of a stored value, or ``taps`` of them side by side, normalised by ``layer_norm`` if there is one, times constant
+    weights."""
 
     kind: ClassVar[str] = "linear"
     layer_norm: Node | None = None
+    taps: Taps = ONE_ROW
 
     @property
     def norm(self) -> Node | None:
@@ -62,29 +78,21 @@ class RowProduct(WeightProduct):
 
     @property
     def depth(self) -> int:
-        return self.source.columns
+        return self.taps.count * tiles(self.source.columns, WORD_BYTES) * WORD_BYTES
 
-    def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
-        rows = row_fields(storage, self.source)
-        norm: Fields = {}
-        if self.layer_norm is not None:
-            op = self.layer_norm.op
-            assert isinstance(op, LayerNormalization)
-            norm = {
-                "norm": 1,
-                "norm_row_words": rows["act_beats"],
-                "norm_n": self.source.columns,
-                "norm_eps": op.eps_term,
-                "norm_shift": op.shift,
-                "norm_entries": self.source.columns // config.norm_lanes,
-            }
-        return rows | norm | self.tile_fields(config, columns, self.source.rows)
+    def fields(self, storage: Storage, config: EngineConfig, piece: Piece) -> Fields:
+        rows = row_fields(storage, self.source, self.taps)
+        norm = norm_fields(self.layer_norm, self.taps.count * rows["act_beats"], config)
+        return rows | norm | self.tile_fields(config, piece.columns, self.source.rows)
+
+    def listed(self, storage: Storage, piece: Piece) -> bytes:
+        return row_list(storage, self.source)
+
+    def block_rows(self, first: int, end: int) -> Integers:
+        return (self.source.row_numbers[first:end, None] + self.taps.offsets).reshape(-1)
 
     def norm_params(self, config: EngineConfig) -> bytes:
-        if self.layer_norm is None:
-            return b""
-        multiplier, offset = (constant(n) for n in self.layer_norm.inputs[1:])
-        return blobs.norm_params(multiplier, offset, config.norm_lanes)
+        return norm_params(self.layer_norm, config)
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         if (depth := tiles(self.depth, config.ins)) > config.activation_tiles:
@@ -93,6 +101,50 @@ class RowProduct(WeightProduct):
             yield f"{because} {config.activation_tiles}", help_text
         else:
             yield from self.exceeding_weights(config)
-        width = self.source.columns
-        if self.layer_norm is not None and (width % config.ins or width > config.norm_width):
-            yield f"LayerNorm over {width} channels", f"widths are multiples of {config.ins} up to {config.norm_width}"
+        yield from exceeding_norm(self.layer_norm, config)
+        yield from exceeding_taps(self.taps)
+
+
+def norm_fields(norm: Node | None, words: int, config: EngineConfig) -> Fields:
+    """Return the fields of a LayerNorm over rows of so many words."""
+    if norm is None:
+        return {}
+    op, width = norm.op, norm.shape[-1]
+    assert isinstance(op, LayerNormalization)
+    return {
+        "norm": 1,
+        "norm_row_words": words,
+        "norm_n": width,
+        "norm_eps": op.eps_term,
+        "norm_shift": op.shift,
+        "norm_entries": norm_entries(width, config),
+    }
+
+
+def norm_params(norm: Node | None, config: EngineConfig) -> bytes:
+    """Return the parameters of a LayerNorm."""
+    if norm is None:
+        return b""
+    multiplier, offset = (constant(n) for n in norm.inputs[1:])
+    padding = norm_entries(len(multiplier), config) * config.norm_lanes - len(multiplier)
+    return blobs.norm_params(np.pad(multiplier, (0, padding)), np.pad(offset, (0, padding)), config.norm_lanes)
+
+
+def norm_entries(width: int, config: EngineConfig) -> int:
+    """Return the entries of parameters of a LayerNorm: of whole words of its results."""
+    return tiles(width, config.ins) * (config.ins // config.norm_lanes)
+
+
+def exceeding_norm(norm: Node | None, config: EngineConfig) -> Iterator[Excess]:
+    """Yield the width of a LayerNorm if it exceeds the engine's."""
+    if norm is not None and (width := norm.shape[-1]) > config.norm_width:
+        yield f"LayerNorm over {width:,} channels", f"the board's engine has parameters for {config.norm_width:,}"
+    elif norm is not None and isinstance(norm.op, LayerNormalization) and norm.op.eps_term > largest("norm_eps"):
+        because = f"its epsilon is {norm.op.epsilon:g}, which beside values as small as its own exceeds the engine's register"
+        yield because, "use a smaller epsilon, or compile for a CPU"
+
+
+def exceeding_taps(taps: Taps) -> Iterator[Excess]:
+    """Yield the number of taps if it exceeds what a command says."""
+    if taps.planes > largest("act_planes") or taps.lines > largest("act_rows"):
+        yield f"a token of it consists of {taps.count:,} rows", f"the engine joins up to {largest('act_rows'):,}"

@@ -1,0 +1,91 @@
+"""Rows that go past the array: changes of scale, sums and products of two stored values, LayerNorm alone, copies in any order,
+sums over rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.memory import WORD_BYTES, Storage
+from edgewright.hw.operations.product import Excess, Fields, Integers, Piece, Product, largest, row_fields, row_list, tiles
+from edgewright.hw.operations.rows import exceeding_norm, norm_fields, norm_params
+from edgewright.passes.ir.graph import Node
+from edgewright.passes.ir.types import INT16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectProduct(Product):
+    """Rows of a stored value as they are, or normalised by ``layer_norm``; ``summed``: the sum of all of them."""
+
+    kind: ClassVar[str] = "direct"
+    passes: ClassVar[bool] = True
+    layer_norm: Node | None = None
+    summed: bool = False
+    selects: bool = True
+
+    @property
+    def norm(self) -> Node | None:
+        return self.layer_norm
+
+    @property
+    def depth(self) -> int:
+        return 0
+
+    def widest(self, config: EngineConfig) -> int:
+        return largest("param_entries") * config.lanes
+
+    def pieces(self, shape: tuple[int, int], config: EngineConfig) -> Iterator[Piece]:
+        """Yield as few pieces as the engine's parameters of channels allow."""
+        width = config.param_window * config.lanes
+        yield from (Piece(0, shape[0], first, min(width, shape[1] - first)) for first in range(0, shape[1], width))
+
+    def fields(self, storage: Storage, config: EngineConfig, piece: Piece) -> Fields:
+        element_bytes = storage.layouts[self.source.root].element_bytes
+        view = self.source
+        if self.layer_norm is None:
+            view = replace(view, column=view.column + piece.column, columns=piece.columns)
+        words = tiles(piece.columns, config.lanes)
+        fields = row_fields(storage, view) | norm_fields(self.layer_norm, 2 * tiles(view.columns, WORD_BYTES), config)
+        fields |= {
+            "direct": 1,
+            "single": 1,
+            "direct_tiles": piece.rows * words,
+            "direct_taps": 1,
+            "direct_wide": int(element_bytes == 2 and self.layer_norm is None),
+        }
+        if self.layer_norm is not None:
+            fields["norm_wide"] = int(self.layer_norm.elem == INT16)
+        if self.summed:  # one token, a word of channels after the other, of each all rows
+            fields |= {
+                "act_planes": words,
+                "stride_plane": element_bytes * config.lanes,
+                "act_rows": view.rows,
+                "stride_line": storage.pitch(view),
+                "act_beats": element_bytes,
+                "act_words": view.rows * words * element_bytes,
+                "direct_taps": view.rows,
+            }
+        return fields
+
+    def listed(self, storage: Storage, piece: Piece) -> bytes:
+        return row_list(storage, self.source)
+
+    def block_rows(self, first: int, end: int) -> Integers:
+        return self.source.row_numbers if self.summed else self.source.row_numbers[first:end]
+
+    def norm_params(self, config: EngineConfig) -> bytes:
+        return norm_params(self.layer_norm, config)
+
+    def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
+        yield from exceeding_norm(self.layer_norm, config)
+        if self.layer_norm is not None and self.layer_norm.shape[-1] > config.param_window * config.lanes:
+            yield f"LayerNorm over {self.layer_norm.shape[-1]} channels", "use a narrower layer"
+        if self.summed and self.source.rows > (most := largest("act_rows")):
+            yield f"it sums {self.source.rows:,} rows, the engine up to {most:,}", "use fewer tokens, or compile for a CPU"
+
+    def bias_of(self, first: int, columns: int) -> Integers:
+        return np.zeros(columns, np.int64)

@@ -1,0 +1,46 @@
+"""Values that only the engine has: heads and rows that are padded.
+
+Heads whose width is not a whole number of memory words are each padded: exact, because zeros add nothing to a score, and what
+becomes of values that are padded meets weights of zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.passes.ir import Array, Op, TensorType
+from edgewright.passes.ops import Slice
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPadding(Op):
+    """HeadPadding(x (..., heads * d)) -> (..., heads * width): each head's channels, then ``fill``. Only the engine has it."""
+
+    facts = Slice.facts
+
+    heads: int
+    width: int
+    fill: int = 0
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        return TensorType((*x.shape[:-1], self.heads * self.width), x.elem, x.quant)
+
+    def eval(self, *arrays: Array) -> Array:
+        (x,) = arrays
+        split = np.asarray(x).reshape(*x.shape[:-1], self.heads, -1)
+        padding = [(0, 0)] * (split.ndim - 1) + [(0, self.width - split.shape[-1])]
+        return np.pad(split, padding, constant_values=self.fill).reshape(*x.shape[:-1], -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Padding(Op):
+    """Padding(row): the same row, where the engine reads it for pixels outside of a map. Only the engine has it."""
+
+    facts = Slice.facts
+
+    def infer(self, *types: TensorType) -> TensorType:
+        return types[0]
+
+    def eval(self, *arrays: Array) -> Array:
+        return np.asarray(arrays[0])
