@@ -21,7 +21,7 @@ def requests(fields: Mapping[str, int], listed: NDArray[np.int32], config: Engin
         return np.zeros((0, 2), np.int64)
     size = 1 if fields["single"] else config.tokens
     tokens = (fields["n_blocks"] - 1) * size + fields["last_tokens"]
-    token = np.arange(tokens, dtype=np.int64)
+    token = np.arange(0, tokens, size if fields["act_packed"] else 1, dtype=np.int64)
     row = token * fields["grid_recip"] >> RECIPROCAL_BITS
     column = token - row * fields["grid_width"]
     begin = row * fields["stride_row"] + column * fields["stride_col"]
@@ -36,4 +36,7 @@ def requests(fields: Mapping[str, int], listed: NDArray[np.int32], config: Engin
         inside = ((y >= 0) & (y < fields["in_height"]))[:, :, None] & ((x >= 0) & (x < fields["in_width"]))[:, None, :]
         address = np.where(inside, address, fields["pad_address"])
     words = address.reshape(-1) // WORD_BYTES * WORD_BYTES
-    return np.stack([words, np.full(words.size, fields["act_beats"])], axis=1)
+    beats = np.full(words.size, fields["act_beats"])
+    if fields["act_packed"]:
+        beats[-1] = fields["act_last"]
+    return np.stack([words, beats], axis=1)

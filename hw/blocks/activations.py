@@ -40,7 +40,7 @@ RECIPROCAL_BITS = 20
 def add_fetch_addresses(
     b: Block, cfg: EngineConfig, commands: Channel, go: Channel, requests: Channel, offsets: Channel, listed: Buffer
 ) -> None:
-    """Request the rows of each block of tokens from memory, token by token, as soon as it may go; ``offsets`` is each line's
+    """Request the rows of each block of tokens from memory, token by token or in one run, as soon as it may go; ``offsets`` is each line's
     first byte, ``listed`` the list of rows."""
     entries = list_type(cfg).shape[0]
     lane = address_bits(entries)
@@ -54,7 +54,7 @@ def add_fetch_addresses(
         command=commands,
         loops=[
             ("j", lambda c: c.n_blocks),
-            ("t", rows_of(cfg.tokens)),
+            ("t", lambda c, j: select(c.act_packed, 1, rows_of(cfg.tokens)(c, j))),
             ("plane", lambda c, j, t: c.act_planes),
             ("line", lambda c, j, t, plane: c.act_rows),
         ],
@@ -77,7 +77,8 @@ def add_fetch_addresses(
         address = select(c.padded & ~seen, c.pad_address, address)
         within = address_bits(cfg.word_bytes)
         word = (address >> within) << within
-        p.write(requests, struct(addr=word, beats=wrap(c.act_beats, u(16)), mark=0))
+        beats = select(c.act_packed & last(j), c.act_last, c.act_beats)
+        p.write(requests, struct(addr=word, beats=wrap(beats, u(16)), mark=0))
         p.write(offsets, bits(address, within - 1, 0), when=c.patch)
 
 

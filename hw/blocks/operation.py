@@ -103,7 +103,9 @@ FIELDS: dict[str, Int] = {
     "listed": u(1),  # a list says where each token begins, rather than the grid
     "act_planes": u(12),
     "act_rows": u(12),
+    "act_packed": u(1),  # all tokens of a block in one run
     "act_beats": u(12),
+    "act_last": u(12),  # beats of the last block, if they are packed
     "grid_recip": u(24),
     "grid_width": u(12),
     "padded": u(1),  # taps outside of the value are read at ``pad_address``
@@ -229,7 +231,9 @@ Fetch = command(
     "listed",
     "act_planes",
     "act_rows",
+    "act_packed",
     "act_beats",
+    "act_last",
     "grid_recip",
     "grid_width",
     "padded",

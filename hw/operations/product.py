@@ -222,6 +222,17 @@ class Taps:
 ONE_ROW = Taps()
 
 
+def packed_fields(storage: Storage, view: StoredView, config: EngineConfig) -> Fields:
+    """Return the fields that ask for all tokens of a block in one run, where they follow each other in memory."""
+    layout = storage.layouts[view.root]
+    words = tiles(view.columns, WORD_BYTES) * layout.element_bytes
+    most = config.tokens * words
+    if view.order is not None or view.row_step != 1 or layout.pitch_bytes != words * WORD_BYTES or most > largest("act_beats"):
+        return {}
+    last = view.rows - (tiles(view.rows, config.tokens) - 1) * config.tokens
+    return {"act_packed": 1, "act_beats": most, "act_last": last * words}
+
+
 def row_fields(storage: Storage, view: StoredView, taps: Taps = ONE_ROW) -> Fields:
     """Return the fields of activations that are rows of a stored value, or several together."""
     layout = storage.layouts[view.root]

@@ -21,6 +21,7 @@ from edgewright.hw.operations.product import (
     Taps,
     constant,
     largest,
+    packed_fields,
     row_fields,
     row_list,
     tiles,
@@ -83,6 +84,8 @@ class RowProduct(WeightProduct):
     def fields(self, storage: Storage, config: EngineConfig, piece: Piece) -> Fields:
         rows = row_fields(storage, self.source, self.taps)
         norm = norm_fields(self.layer_norm, self.taps.count * rows["act_beats"], config)
+        if self.taps == ONE_ROW:
+            rows |= packed_fields(storage, self.source, config)
         return rows | norm | self.tile_fields(config, piece.columns, self.source.rows)
 
     def listed(self, storage: Storage, piece: Piece) -> bytes:
