@@ -12,21 +12,22 @@ from dataclasses import replace
 
 import numpy as np
 from edgewright.hw.fused import Fused
+from edgewright.hw.host_part import HostView, host_nodes
 from edgewright.hw.host_windows import host_windows
 from edgewright.hw.legal import IMPLEMENTS as IMPLEMENTS
 from edgewright.hw.legal import ON_A_CPU, grouped, refusals
 from edgewright.hw.memory import WORD_BYTES, round_up
 from edgewright.hw.operations.attention import AttentionProduct
-from edgewright.hw.operations.biases import biases_of
+from edgewright.hw.operations.biases import biases_of, lowest_bias
 from edgewright.hw.operations.convolution import ConvProduct, geometry_of, kernel_of
 from edgewright.hw.operations.copy import CopyProduct
-from edgewright.hw.operations.direct import DirectProduct
+from edgewright.hw.operations.direct import DirectProduct, SummedRows
 from edgewright.hw.operations.operation import Operation, Part, Place, Residual, operands
 from edgewright.hw.operations.patches import PatchProduct
 from edgewright.hw.operations.pooling import PoolProduct
 from edgewright.hw.operations.product import IDENTITY, ONE_ROW, Integers, Product, Scale, Taps, constant, whole
 from edgewright.hw.operations.rows import RowProduct
-from edgewright.hw.padding import HeadPadding, Padding
+from edgewright.hw.padding import HeadPadding, Padding, Written
 from edgewright.hw.views import (
     Index,
     Selection,
@@ -35,6 +36,7 @@ from edgewright.hw.views import (
     broadcast_rows,
     channel_axis,
     is_view,
+    located,
     matrix,
     progression,
     rows_columns,
@@ -43,7 +45,7 @@ from edgewright.hw.views import (
 )
 from edgewright.passes.diagnostics import CompileError, fail
 from edgewright.passes.ir.graph import Graph, Node, make
-from edgewright.passes.ir.types import INT8
+from edgewright.passes.ir.types import INT8, TensorType
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
@@ -66,6 +68,8 @@ from edgewright.passes.ops import constant as make_constant
 NORMS = (LayerNormalization, RMSNormalization)
 LAST, MAP = -1, -3
 """The axes of channels, from the end, of tokens and of maps."""
+MOST_POOLED = 2048
+"""Rows that the array adds up as a product with ones; more go past it."""
 MOST_PARTS = 256
 """Operations into which a join may be taken apart whose parts alternate in memory."""
 
@@ -82,6 +86,8 @@ class Fuser:
         self.fused = Fused()
         self.problems: list[tuple[Node, str, str]] = []
         self.users = graph.users()
+        self.host = host_nodes(graph)
+        self.written: dict[tuple[Node, int], Node] = {}
         self.padded: dict[tuple[Node, int], Node] = {}
         self.rows_of_one: dict[tuple[int, int], Node] = {}
 
@@ -115,7 +121,7 @@ class Fuser:
         try:
             if isinstance(node.op, Constant):
                 self.fused.constants[node] = constant(node)
-            elif isinstance(node.op, Quantise) or node in self.fused.windows:
+            elif isinstance(node.op, Quantise) or node in self.fused.windows or node in self.host:
                 return
             elif isinstance(node.op, Padding):
                 (row,) = node.inputs
@@ -202,7 +208,7 @@ class Fuser:
             scale = Scale.of(source, columns, source.op.zero_point)
             return Operation(self.attention(base, whole_of(base), scale), node, Place(node))
         selected = Selection(source, every_row(source), head_columns(source, op))
-        seen = through(source, selected)
+        seen = self.through(source, selected)
         if isinstance(seen.base.op, Requantise) and seen.base.op.zero_point:
             raise Refused(source, "its zero point is not 0, and its heads would be padded with zeros", ON_A_CPU)
         return Operation(self.product(seen), node, Place(node))
@@ -224,9 +230,11 @@ class Fuser:
         base = shown.base
         if isinstance(base.op, AddRequantised):
             return self.sum(node, shown, place)
+        if isinstance(base.op, Relu) and base.elem != INT8:
+            return replace(self.operation(node, self.through(base.inputs[0], shown, axis_from_end(base)), place), rectified=True)
         if isinstance(base.op, (Table, Relu)):
             table = constant(base.inputs[1]) if isinstance(base.op, Table) else np.maximum(np.arange(-128, 128), 0)
-            return replace(self.alone(node, through(base.inputs[0], shown, axis_from_end(base)), place), table=table)
+            return replace(self.alone(node, self.through(base.inputs[0], shown, axis_from_end(base)), place), table=table)
         return self.alone(node, shown, place)
 
     def alone(self, node: Node, shown: Selection, place: Place) -> Operation:
@@ -242,31 +250,41 @@ class Fuser:
         assert isinstance(op, AddRequantised)
         pairs = list(zip(base.inputs, ((op.multiplier_a, op.shift_a), (op.multiplier_b, op.shift_b)), strict=True))
         axis = axis_from_end(base)
-        pairs.sort(
-            key=lambda pair: not (pair[1] == IDENTITY and self.is_product(through(pair[0], spread(pair[0], shown), axis)))
-        )
+
+        def fused(pair: tuple[Node, tuple[int, int]]) -> bool:
+            """Return whether a term is a product at the sum's scale."""
+            term, factor = pair
+            if isinstance(term.op, Constant) or factor != IDENTITY:
+                return False
+            return self.is_product(self.through(term, spread(term, shown), axis))
+
+        def repeats(pair: tuple[Node, tuple[int, int]]) -> bool:
+            """Return whether a term is read by the second port in any case."""
+            return isinstance(pair[0].op, Constant) or pair[0].type.size < base.type.size
+
+        if not op.subtract:
+            pairs.sort(key=lambda pair: (not fused(pair), repeats(pair)))
         (left, factor), (right, other) = pairs
-        seen = through(left, spread(left, shown), axis)
-        if factor == IDENTITY and self.is_product(seen):
-            product = self.product(seen)
+        if repeats(pairs[0]):
+            raise Refused(base, "it takes a value from one that repeats", ON_A_CPU)
+        if fused(pairs[0]):
+            product = self.product(self.through(left, spread(left, shown), axis))
         else:
-            if isinstance(seen.base.op, Constant) or rows_columns(left)[0] < rows_columns(right)[0]:
-                (right, other), (left, factor) = pairs  # what repeats is read by the second port
             product = self.passed(left, spread(left, shown), scale_of(base, len(shown.columns), *factor), axis)
-        return Operation(product, node, place, residual=Residual(self.second(right, shown), *other))
+        second = Residual(self.second(right, shown), *other, subtracts=op.subtract)
+        return Operation(product, node, place, residual=second)
 
     def second(self, node: Node, shown: Selection) -> StoredView:
         """Return the view of ``node``, a second operand, that meets the rows and channels ``shown``: evenly spaced rows."""
-        selected, axis = spread(node, shown), axis_from_end(shown.base)
-        seen = through(node, selected, axis)
-        if isinstance(seen.base.op, Constant):
-            plain = seen.view()
-            if plain is not None and (plain.is_whole or (plain.row_step == 0 and plain.column == 0)):
-                return plain
-            values = matrix(seen.base, constant(seen.base))[np.ix_(seen.rows, seen.columns)]
-            part = make_constant(values.astype(np.int8 if seen.base.elem == INT8 else np.int16), origin=seen.base.origin)
-            return StoredView(part, 0, 0, *values.shape)
-        return self.readable(node, selected, axis, listed=False)
+        base = shown.base
+        if isinstance(node.op, Constant):
+            full = np.broadcast_to(constant(node).reshape(node.shape), base.shape)
+            values = matrix(base, full)[np.ix_(shown.rows, shown.columns)]
+            alike = bool((values == values[:1]).all())
+            kept = values[:1] if alike else values
+            part = make_constant(kept.astype(np.int8 if node.elem == INT8 else np.int16), origin=node.origin)
+            return StoredView(part, 0, 0, *values.shape, row_step=0 if alike and len(values) > 1 else 1)
+        return self.readable(node, spread(node, shown), axis_from_end(base), listed=False)
 
     # ---- products
 
@@ -275,7 +293,7 @@ class Fuser:
         base = shown.base
         if not isinstance(base.op, Requantise):
             return False
-        source = through(base.inputs[0], shown, axis_from_end(base))
+        source = self.through(base.inputs[0], shown, axis_from_end(base))
         op = source.base.op
         if isinstance(op, (Conv, PatchEmbed)):
             return source.takes_all_rows and source.takes_all_columns
@@ -293,7 +311,7 @@ class Fuser:
                 return DirectProduct(node=base, source=view, scale=Scale.one(base, len(shown.columns)), layer_norm=base)
         if not isinstance(base.op, Requantise):
             return self.passed(base, shown, Scale.one(base, len(shown.columns)))
-        source = through(base.inputs[0], shown, axis_from_end(base))
+        source = self.through(base.inputs[0], shown, axis_from_end(base))
         node, scale = source.base, Scale.of(base, shown.columns, base.op.zero_point)
         if self.is_product(shown):
             return self.on_the_array(node, source, scale)
@@ -318,11 +336,10 @@ class Fuser:
         if isinstance(node.op, Attention):
             return self.attention(node, source, scale)
         (tokens,) = node.inputs
-        selected = Selection(tokens, every_row(tokens), source.columns)
-        if tokens.elem == INT8:
-            return PoolProduct(node=node, source=self.readable(tokens, selected, listed=False), scale=scale)
-        view = self.readable(tokens, selected, listed=False)
-        return DirectProduct(node=node, source=view, scale=scale, summed=True, selects=False)
+        view = self.readable(tokens, Selection(tokens, every_row(tokens), source.columns), listed=False)
+        if tokens.elem == INT8 and view.rows <= MOST_POOLED and rows_columns(node)[0] == 1:
+            return PoolProduct(node=node, source=view, scale=scale)
+        return DirectProduct(node=node, source=view, scale=scale, summed=summed_rows(node, source.rows), selects=False)
 
     def factors(self, node: Node) -> tuple[Node, Node]:
         """Return the operands of an elementwise product: the one that is streamed, and the one that may repeat."""
@@ -334,7 +351,7 @@ class Fuser:
         """Return the second factor of an elementwise product that ``shown`` requantises, if it is one."""
         if not isinstance(shown.base.op, Requantise):
             return None
-        source = through(shown.base.inputs[0], shown, axis_from_end(shown.base))
+        source = self.through(shown.base.inputs[0], shown, axis_from_end(shown.base))
         if not isinstance(source.base.op, Mul):
             return None
         _, other = self.factors(source.base)
@@ -343,7 +360,7 @@ class Fuser:
     def passed(self, node: Node, selected: Selection, scale: Scale, axis: int | None = None) -> Product:
         """Return the selected rows of ``node``, requantised past the array; channels that are not adjacent in memory are selected
         by a product with ones, exact because 1 * q requantises to q."""
-        seen = self.in_memory(through(node, selected, axis))
+        seen = self.in_memory(self.through(node, selected, axis))
         view = seen.view()
         if view is not None and aligned(view):
             return DirectProduct(node=scale.node, source=view, scale=scale)
@@ -365,14 +382,14 @@ class Fuser:
     def linear(self, node: Node, rows: Index, weight: Integers, bias: Integers, scale: Scale) -> RowProduct:
         """Return a product of the selected rows of a Linear; ``weight`` (O, K)."""
         x = node.inputs[0]
-        seen = self.in_memory(through(x, Selection(x, rows, np.arange(x.shape[-1])), LAST))
+        seen = self.in_memory(self.through(x, Selection(x, rows, np.arange(x.shape[-1])), LAST))
         base = seen.base
         if isinstance(base.op, NORMS):
             view, taps = self.rows(base.inputs[0], seen.rows)
-            weight = widened(weight, seen.columns, 0, rows_columns(base)[1])
+            weight = spaced(widened(weight, seen.columns, 0, rows_columns(base)[1]), view.columns)
             return RowProduct(node=node, source=view, taps=taps, scale=scale, weight=weight, bias=bias, layer_norm=base)
         parts = runs(x, LAST)
-        if parts is not None and len(parts) > 1 and (side_by_side := taps_of(parts, rows)) is not None:
+        if seen.base is x and parts is not None and len(parts) > 1 and (side_by_side := taps_of(parts, rows)) is not None:
             first, width = parts[0], len(parts[0].columns)
             view = rows_view(first.base, first.rows[rows], int(first.columns[0]), width)
             weight = spaced(weight, width)
@@ -399,10 +416,11 @@ class Fuser:
         if isinstance(x.op, Quantise):
             if isinstance(node.op, PatchEmbed):
                 return PatchProduct(node=node, source=whole(x), scale=scale, weight=constant(weight), bias=bias)
-            root, rows = host_windows(self.fused, node, x, kernel)
-            return RowProduct(node=node, source=whole(root), scale=scale, weight=rows, bias=bias)
+            return self.windows(node, x, kernel, bias, scale)
+        if self.is_input(x):
+            return self.windows(node, x, kernel, bias, scale)
         count, channels = rows_columns(x, MAP)
-        seen = through(x, Selection(x, np.arange(count), np.arange(channels)), MAP)
+        seen = self.through(x, Selection(x, np.arange(count), np.arange(channels)), MAP)
         view = seen.view()
         geometry = None if view is None or not aligned(view) else geometry_of(node, x, kernel, seen.rows)
         if view is None or geometry is None:  # a copy in the order of its pixels
@@ -417,6 +435,12 @@ class Fuser:
         if not geometry.padded:
             return product
         return replace(product, padding=self.row_of(value, round_up(view.columns, WORD_BYTES)))
+
+    def windows(self, node: Node, x: Node, kernel: Integers, bias: Integers, scale: Scale) -> RowProduct:
+        """Return a convolution of an image whose windows the host writes side by side."""
+        root, made, rows = host_windows(node, x, kernel)
+        self.fused.windows[root] = made
+        return RowProduct(node=node, source=whole(root), scale=scale, weight=rows, bias=bias)
 
     def row_of(self, value: int, columns: int) -> Node:
         """Return a row of one value, which is copied on chip so that pixels outside of a map come as fast as those inside."""
@@ -435,17 +459,40 @@ class Fuser:
             self.readable(n, Selection(n, np.arange(n.shape[0] * n.shape[1]), np.arange(n.shape[-1])), LAST, listed=False)
             for n in (k, v)
         )
-        bias, kinds = None, tuple[int, ...]()
-        if len(node.inputs) > 3:
-            found = biases_of(node, shown.rows if windows == 1 else every_row(node))
-            if isinstance(found, str):
-                raise Refused(node, found, ON_A_CPU)
-            bias, kinds = found
-        return AttentionProduct(
-            node=node, source=query, scale=scale, key=key, value=value, windows=windows, bias=bias, kind_of=kinds
+        product = AttentionProduct(
+            node=node, source=query, scale=scale, key=key, value=value, windows=windows, kind_of=(0,) * windows
         )
+        if len(node.inputs) < 4:
+            return product
+        lowest = lowest_bias(node)
+        if lowest is None:
+            raise Refused(node, "scores with its bias take more bits than the engine's", ON_A_CPU)
+        if node.inputs[3] in self.host:
+            return replace(product, mask=node.inputs[3])
+        bias, kinds = biases_of(node, shown.rows if windows == 1 else every_row(node), lowest)
+        return replace(product, bias=bias, kind_of=kinds)
 
     # ---- operands
+
+    def is_input(self, node: Node) -> bool:
+        """Return whether a node is an input that was moved, which the host may write as it is read."""
+        return is_view(node) and (isinstance(located(node)[0].op, Quantise) or located(node)[0] in self.host)
+
+    def through(self, node: Node, selected: Selection, axis: int | None = None) -> Selection:
+        """See ``through``; inputs that are not read as they come are written by the host in another order."""
+        if not self.is_input(node):
+            return through(node, selected, axis)
+        seen = selection(node, axis)
+        view = None if seen is None or seen.base is node else through(node, selected, axis).view()
+        if view is not None and aligned(view) and view.order is None:
+            return through(node, selected, axis)
+        axis = axis_from_end(node) if axis is None else axis
+        if (node, axis) not in self.written:
+            kind = TensorType((1, *rows_columns(node, axis)), node.elem, node.quant)
+            root = Node(Written(), (node,), kind, (f"{node.name} in order",))
+            self.written[node, axis] = root
+            self.fused.windows[root] = HostView(node, axis)
+        return Selection(self.written[node, axis], selected.rows, selected.columns)
 
     def in_memory(self, seen: Selection) -> Selection:
         """Return rows and channels in terms of what is stored: attention stores its heads padded to whole words."""
@@ -461,7 +508,7 @@ class Fuser:
     def readable(self, node: Node, selected: Selection, axis: int | None = None, *, listed: bool = True) -> StoredView:
         """Return rows and channels of ``node`` (``selected`` indexes it) as a view that the engine can read: of what ``node``
         moves, else of ``node`` itself, which is then stored. ``listed``: a list may say which rows."""
-        seen = self.in_memory(through(node, selected, axis))
+        seen = self.in_memory(self.through(node, selected, axis))
         itself = is_view(node) and axis in (None, axis_from_end(node))
         for view in (seen.view(), Selection(node, selected.rows, selected.columns).view() if itself else None):
             if view is not None and aligned(view) and (listed or view.order is None):
@@ -512,6 +559,22 @@ def spread(node: Node, shown: Selection) -> Selection:
     return Selection(node, rows[shown.rows], shown.columns)
 
 
+def summed_rows(node: Node, rows: Index) -> SummedRows:
+    """Return which rows of its operand each of the selected rows of a ReduceSum adds up."""
+    (source,), op = node.inputs, node.op
+    assert isinstance(op, ReduceSum)
+    channels, rank = channel_axis(source), source.type.rank
+    reduced = {axis % rank for axis in op.axes}
+    axes = [axis for axis in range(rank) if axis != channels]
+    numbers = np.arange(rows_columns(source)[0]).reshape([source.shape[axis] for axis in axes])
+    order = [n for n, axis in enumerate(axes) if axis not in reduced] + [n for n, axis in enumerate(axes) if axis in reduced]
+    groups = numbers.transpose(order).reshape(rows_columns(node)[0], -1)[rows]
+    begins, within = progression(groups[:, 0]), progression(groups[0])
+    if begins is None or within is None or not np.array_equal(groups, groups[:, :1] + groups[:1] - groups[0, 0]):
+        raise Refused(node, f"it sums {source.type} over axes {op.axes}, whose rows are not evenly spaced", ON_A_CPU)
+    return SummedRows(begins[0], begins[1], groups.shape[1], within[1])
+
+
 def scale_of(node: Node, count: int, multiplier: int, shift: int) -> Scale:
     """Return one factor for all of ``count`` channels; the engine's multipliers have 16 bits."""
     while multiplier >= 1 << 16:
@@ -523,7 +586,9 @@ def taps_of(parts: tuple[Selection, ...], rows: Index) -> Taps | None:
     """Return runs of channels as rows that lie at equal distances from each token's first, None if they do not."""
     first = parts[0]
     columns = first.columns
-    if progression(columns) is None or columns[0] % WORD_BYTES or len(columns) % WORD_BYTES:
+    adjacent = len(columns) == 1 or progression(columns) == (columns[0], 1)
+    view = StoredView(first.base, 0, int(columns[0]), 1, len(columns))
+    if not adjacent or not aligned(view) or not ends_row(view):
         return None
     if any(part.base is not first.base or not np.array_equal(part.columns, columns) for part in parts):
         return None
@@ -603,6 +668,11 @@ def widened(weight: Integers, columns: Index, low: int, high: int) -> Integers:
     full = np.zeros((len(weight), high - low), np.int64)
     full[:, columns - low] = weight
     return full
+
+
+def ends_row(view: StoredView) -> bool:
+    """Return whether the words of a view hold no other channels: it consists of whole words, or ends where its rows end."""
+    return view.columns % WORD_BYTES == 0 or view.column + view.columns == rows_columns(view.root)[1]
 
 
 def aligned(view: StoredView) -> bool:

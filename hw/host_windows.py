@@ -6,61 +6,47 @@ its own. The host quantises the image pixel by pixel in any case, so it writes e
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
+from edgewright.hw.padding import Written
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import Array, TensorType
-from edgewright.passes.ops import Conv
+from edgewright.passes.ops import Conv, PatchEmbed
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
 class HostWindows:
-    """The windows of ``image`` (1, C, H, W) under the kernel of ``conv``: a row for each pixel of the result, which holds the
-    lines of its window, pixel by pixel, channels together."""
+    """The windows of an image (1, C, H, W) under the kernel of ``conv``, a Conv: a row for each pixel of the result, which holds
+    the lines of its window, pixel by pixel, channels together."""
 
-    image: Node
-    conv: Node
+    source: Node
+    conv: Conv
     kernel: tuple[int, int]
 
-    @property
-    def result(self) -> tuple[int, int]:
-        """(height, width) of the result."""
-        return self.conv.shape[2], self.conv.shape[3]
-
-    def values(self, image: Array) -> Array:
+    def values(self, array: Array) -> Array:
         """Return the windows of an image as it was quantised, (1, pixels of the result, bytes of a window)."""
-        op = self.conv.op
-        assert isinstance(op, Conv)
+        op = self.conv
         top, left, bottom, right = op.pads
-        full = np.asarray(image).reshape(self.image.shape)
+        full = np.asarray(array).reshape(self.source.shape)
         padded = np.pad(full, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=op.pad_value)
         reach = [d * (k - 1) + 1 for d, k in zip(op.dilations, self.kernel, strict=True)]
         windows = sliding_window_view(padded[0], reach, axis=(1, 2))  # (C, OH, OW, KH, KW)
         windows = windows[:, :: op.strides[0], :: op.strides[1], :: op.dilations[0], :: op.dilations[1]]
-        return windows.transpose(1, 2, 3, 4, 0).reshape(1, math.prod(self.result), -1)
+        return windows.transpose(1, 2, 3, 4, 0).reshape(1, windows.shape[1] * windows.shape[2], -1)
 
 
-class HoldsWindows(Protocol):
-    """What is being fused."""
-
-    windows: dict[Node, HostWindows]
-
-
-def host_windows(fused: HoldsWindows, conv: Node, image: Node, kernel: NDArray[np.int64]) -> tuple[Node, NDArray[np.int64]]:
-    """Return the value that holds the windows of an image, and the weights of a convolution in their order, (O, bytes)."""
+def host_windows(conv: Node, image: Node, kernel: NDArray[np.int64]) -> tuple[Node, HostWindows, NDArray[np.int64]]:
+    """Return the value that holds the windows of an image, what they are, and the weights of a convolution in their order,
+    (O, bytes)."""
     outs, channels, height, width = kernel.shape
-    shape = (1, math.prod(conv.shape[2:]), channels * height * width)
-    root = replace(image, type=TensorType(shape, image.elem, image.quant), origin=(f"windows of {image.name}",))
-    fused.windows[root] = HostWindows(image, conv, (height, width))
-    return root, kernel.transpose(0, 2, 3, 1).reshape(outs, -1)
-
-
-def host_values(windows: Mapping[Node, HostWindows], values: Mapping[Node, Array]) -> dict[Node, Array]:
-    """Return what the host writes of the windows. ``values``: by node of the graph."""
-    return {root: window.values(values[window.image]) for root, window in windows.items()}
+    op = conv.op
+    if isinstance(op, PatchEmbed):
+        op = Conv((op.patch, op.patch))
+    assert isinstance(op, Conv)
+    pixels = conv.type.size // outs
+    shape = (1, pixels, channels * height * width)
+    root = replace(image, op=Written(), type=TensorType(shape, image.elem, image.quant), origin=(f"windows of {image.name}",))
+    return root, HostWindows(image, op, (height, width)), kernel.transpose(0, 2, 3, 1).reshape(outs, -1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from edgewright.hw.views import broadcast_rows, channel_axis, is_move, runs
+from edgewright.hw.host_part import host_nodes, reads_shared_bias
+from edgewright.hw.views import broadcast_rows, channel_axis, is_move
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.op import Op
@@ -89,6 +90,8 @@ OTHER: Lack = (
     "docs/reference/support.md lists what the engine runs; or compile for a CPU",
 )
 WIDEST_NORM = 2048
+MOST_ROWS = 1 << 14
+"""Rows of int8 whose sum the engine counts."""
 MOST_WIDE_ROWS = 1 << 10
 """Rows of int16 whose sum fits an accumulator."""
 LAST_SOFTMAX: Lack = (
@@ -99,15 +102,17 @@ MOVES: Group = (*WINDOWS, Concat, Gather)
 CARRIERS: Group = (*MOVES, Requantise, Table, Relu)
 
 
-def lacking(node: Node) -> Lack | None:
-    """Return what the engine lacks for this node, whatever its neighbours; None if nothing."""
+def lacking(node: Node, host: frozenset[Node] = frozenset()) -> Lack | None:
+    """Return what the engine lacks for this node, whatever its neighbours; None if nothing. ``host``: what the host computes."""
     op = node.op
+    if node in host:
+        return None
     if type(op) not in IMPLEMENTS:
         return FOREIGN.get(op.kind, OTHER)
     if isinstance(op, Gather) and not is_move(node):
         return FOREIGN["Gather"]
     if isinstance(op, Attention):
-        return missing_in_attention(node)
+        return missing_in_attention(node, host)
     if isinstance(op, Conv):
         return missing_in_convolution(node, op)
     if isinstance(op, Mul):
@@ -115,7 +120,7 @@ def lacking(node: Node) -> Lack | None:
     if isinstance(op, Requantise):
         return missing_in_requantise(node, op)
     if isinstance(op, AddRequantised):
-        return missing_in_sum_of_two(node, op)
+        return missing_in_sum_of_two(node)
     if isinstance(op, RMSNormalization):
         help_text = "the engine's normalisation subtracts the mean first; use LayerNorm"
         return "the mean of what it normalises may not be 0", help_text
@@ -123,16 +128,10 @@ def lacking(node: Node) -> Lack | None:
         return missing_in_norm(node)
     if isinstance(op, Linear) and not all(isinstance(n.op, Constant) for n in node.inputs[1:]):
         return "its weights are computed", f"make them constants, or {ON_A_CPU}"
-    if isinstance(op, (Linear, Relu, PatchEmbed)) and node.inputs[0].elem != INT8:
+    if isinstance(op, (Linear, PatchEmbed)) and node.inputs[0].elem != INT8:
         return f"it reads a value of {bits(node.inputs[0])} bits", f"the array reads int8; {ON_A_CPU}"
     if isinstance(op, ReduceSum):
         return missing_in_sum(node, op)
-    if is_move(node) and runs(node) is None:
-        kind = op.kind.lower()
-        return (
-            f"this {kind} moves channels between tokens, and values remain in memory as they were written",
-            f"only moves that keep channels together are free; {ON_A_CPU}",
-        )
     if isinstance(op, Quantise) and node.elem not in (INT8, INT16):
         return f"this input is stored in {bits(node)} bits", f"the engine reads int8 and int16; {ON_A_CPU}"
     return None
@@ -143,10 +142,14 @@ def bits(node: Node) -> int:
     return node.elem.bits
 
 
-def missing_in_attention(node: Node) -> Lack | None:
+def missing_in_attention(node: Node, host: frozenset[Node]) -> Lack | None:
     """Return what the engine lacks for an attention."""
-    if node.inputs[3:] and not isinstance(node.inputs[3].op, Constant):
-        return "the bias or mask of its scores is computed", f"make it a constant; or {ON_A_CPU}"
+    if not node.inputs[3:] or isinstance(node.inputs[3].op, Constant):
+        return None
+    if node.inputs[3] not in host:
+        return "the bias of its scores is computed by the model", f"make it a constant; or {ON_A_CPU}"
+    if not reads_shared_bias(node):
+        return "its mask differs between queries or heads", f"one mask for all queries is read; or {ON_A_CPU}"
     return None
 
 
@@ -184,16 +187,15 @@ def missing_in_mul(node: Node) -> Lack | None:
     left, right = node.inputs
     streamed = left if left.shape == node.shape and not isinstance(left.op, Constant) else right
     other = right if streamed is left else left
-    if streamed.shape == node.shape and broadcast_rows(other, node) is not None and bits(left) + bits(right) <= 24:
+    repeats = isinstance(other.op, Constant) or broadcast_rows(other, node) is not None
+    if streamed.shape == node.shape and repeats and bits(left) + bits(right) <= 24:
         return None
     return "it repeats the channels of one of its factors", f"only tokens can be repeated; expand the value, or {ON_A_CPU}"
 
 
-def missing_in_sum_of_two(node: Node, op: AddRequantised) -> Lack | None:
+def missing_in_sum_of_two(node: Node) -> Lack | None:
     """Return what the engine lacks for an elementwise sum."""
-    if op.subtract:
-        return "it is a difference", "the engine adds; negate the weights of what is subtracted"
-    if any(broadcast_rows(operand, node) is None for operand in node.inputs):
+    if any(not isinstance(n.op, Constant) and broadcast_rows(n, node) is None for n in node.inputs):
         return "it repeats the channels of one of its terms", f"only tokens can be repeated; expand the value, or {ON_A_CPU}"
     return None
 
@@ -214,20 +216,19 @@ def missing_in_requantise(node: Node, op: Requantise) -> Lack | None:
 def missing_in_sum(node: Node, op: ReduceSum) -> Lack | None:
     """Return what the engine lacks for a sum over tokens."""
     (tokens,) = node.inputs
-    rank, channels = tokens.type.rank, channel_axis(tokens)
-    axes = {axis % rank for axis in op.axes}
-    rows = math.prod(n for axis, n in enumerate(tokens.shape) if axis != channels)
-    over_tokens = channels not in axes and all(
-        n == 1 or axis in axes for axis, n in enumerate(tokens.shape) if axis != channels
-    )
-    if over_tokens and (tokens.elem == INT8 or (tokens.elem == INT16 and rows <= MOST_WIDE_ROWS)):
+    channels = channel_axis(tokens)
+    axes = {axis % tokens.type.rank for axis in op.axes}
+    rows = math.prod(n for axis, n in enumerate(tokens.shape) if axis in axes)
+    most = MOST_WIDE_ROWS if tokens.elem == INT16 else MOST_ROWS
+    if channels not in axes and tokens.elem in (INT8, INT16) and rows <= most:
         return None
-    return f"it sums {tokens.type} over axes {op.axes}", "the engine sums int8 and int16 over all tokens"
+    return f"it sums {tokens.type} over axes {op.axes}", f"the engine sums up to {most:,} tokens, not channels"
 
 
 def refusals(graph: Graph) -> list[Diagnostic]:
     """List every operator that the engine cannot run, grouped, each for a reason of its own."""
-    lacks = {node: lack for node in graph.nodes() if (lack := lacking(node)) is not None}
+    host = host_nodes(graph)
+    lacks = {node: lack for node in graph.nodes() if (lack := lacking(node, host)) is not None}
     for node in graph.outputs:
         while isinstance(node.op, CARRIERS):
             node = node.inputs[0]

@@ -1,4 +1,4 @@
-"""Values that only the engine has: heads and rows that are padded.
+"""Values that only the engine has: heads and rows that are padded, and what the host writes.
 
 Heads whose width is not a whole number of memory words are each padded: exact, because zeros add nothing to a score, and what
 becomes of values that are padded meets weights of zero."""
@@ -44,3 +44,16 @@ class Padding(Op):
 
     def eval(self, *arrays: Array) -> Array:
         return np.asarray(arrays[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Op):
+    """Written(x): what the host writes, made of ``x`` (`hw/host_part.py`). Only the engine has it."""
+
+    facts = Slice.facts
+
+    def infer(self, *types: TensorType) -> TensorType:
+        return types[0]
+
+    def eval(self, *arrays: Array) -> Array:
+        raise NotImplementedError("the host part makes it")

@@ -11,7 +11,7 @@ from edgewright.hw.arrange import arrange, packed
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import WEIGHT_PORTS, WORDS, encode
 from edgewright.hw.fused import Fused
-from edgewright.hw.host_windows import HostWindows, host_values
+from edgewright.hw.host_part import HostValue, host_values
 from edgewright.hw.limits import too_wide
 from edgewright.hw.memory import ALIGN_BYTES, WORD_BYTES, Allocator, Layout, Region, Storage, layout, round_up
 from edgewright.hw.operations.operation import Operation, Step, operands
@@ -21,7 +21,6 @@ from edgewright.hw.views import StoredView, matrix
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Quantise
 
 __all__ = ["Plan", "Step", "pack_rows", "plan", "unpack_rows"]
 
@@ -45,13 +44,13 @@ class Plan:
     image: bytes
     program_address: int
     memory_bytes: int
-    windows: dict[Node, HostWindows]
+    windows: dict[Node, HostValue]
 
     def host_values(self, values: Mapping[Node, Array]) -> dict[int, Array]:
         """Return what the host writes before an image: (rows, columns) by address. ``values``: of the graph's nodes."""
-        inputs = {node: values[node] for node in self.graph.nodes() if isinstance(node.op, Quantise)}
-        inputs |= host_values(self.windows, values)
-        return {self.addresses[node]: matrix(node, value) for node, value in inputs.items() if node in self.addresses}
+        written = {region.address for region in self.regions if region.kind == "input"}
+        made = {**values, **host_values(self.windows, values)}
+        return {at: matrix(node, made[node]) for node, at in self.addresses.items() if at in written}
 
     @property
     def external_image(self) -> bytes:

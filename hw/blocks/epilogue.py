@@ -78,8 +78,10 @@ def add_epilogue(
         narrow = sat_symmetric(shifted, 8)
         wide = sat_symmetric(shifted, 16)
         carried = sat_symmetric(round_shift(other * c.res_multiplier, c.res_shift), 16)
-        added = sat_symmetric(wide + select(c.residual & ~c.multiplied, carried, 0), 16)
-        p.append(results, wrap(select(c.out16, added, narrow), i(16)), when=~c.table)
+        other_term = select(c.residual & ~c.multiplied, carried, 0)
+        added = sat_symmetric(select(c.subtracted, wide - other_term, wide + other_term), 16)
+        result = wrap(select(c.out16, added, narrow), i(16))
+        p.append(results, select(c.rectified & (result < 0), 0, result), when=~c.table)
         p.write(entries, fit(narrow + 128, u(8)), when=c.table)
 
 

@@ -65,17 +65,21 @@ FIELDS: dict[str, Int] = {
     "patch": u(1),
     "norm_wide": u(1),  # normalised rows go past the array, in 16 bits
     "residual": u(1),  # a second operand
-    "multiplied": u(1),  # by the second operand, rather than added to it
+    "subtracted": u(1),  # it is taken from the result, rather than added to it
+    "multiplied": u(1),  # the result is multiplied by it
+    "rectified": u(1),  # results below 0 become 0
     "table": u(1),
     "out16": u(1),
-    # --- constants. The blob holds: norm parameters, channel parameters, table, weight tiles, score biases, list of
-    # rows. ``blob_beats``: of each part
+    # --- constants. The blob holds: norm parameters, channel parameters, table, weight tiles, list of rows.
+    # ``blob_beats``: of each part. Score biases, which operations share, are a blob of their own
     "blob_address": ADDRESS,
     "blob_beats": u(16),
     "const_tiles": u(12),
     "table_rows": u(5),
     "norm_entries": u(8),
     "param_entries": u(12),
+    "bias_address": ADDRESS,
+    "bias_beats": u(16),
     "bias_entries": u(12),
     "row_entries": u(12),
     # --- computed operands: keys and values; what a copy reads
@@ -102,7 +106,7 @@ FIELDS: dict[str, Int] = {
     "n_blocks": u(15),
     "listed": u(1),  # a list says where each token begins, rather than the grid
     "act_planes": u(12),
-    "act_rows": u(12),
+    "act_rows": u(14),
     "act_packed": u(1),  # all tokens of a block in one run
     "act_beats": u(12),
     "act_last": u(12),  # beats of the last block, if they are packed
@@ -122,7 +126,7 @@ FIELDS: dict[str, Int] = {
     "stride_line": STRIDE,
     "act_words": u(24),
     "direct_tiles": u(24),  # rows of ``lanes`` channels that go past the array
-    "direct_taps": u(12),  # that are added up for each of them
+    "direct_taps": u(14),  # that are added up for each of them
     "direct_wide": u(1),  # they are int16
     # --- LayerNorm
     "norm_row_words": u(8),
@@ -143,6 +147,7 @@ FIELDS: dict[str, Int] = {
     "score_multiplier": u(17),
     "score_shift": u(6),
     "biased": u(1),
+    "bias_shared": u(1),  # by all queries, so that there is one entry for each tile of keys
     "bias_kept": u(1),  # all biases of the operation stay, until those that keep them too have read them
     "bias_fresh": u(1),  # it is the first that reads them
     "bias_free": u(1),  # it is the last
@@ -180,7 +185,7 @@ def command(name: str, *fields: str) -> Struct:
 Start = Struct("Start", addr=ADDRESS, count=u(16))
 LoadIssue = command("LoadIssue", "copy")
 LoadGate = command("LoadGate", "con_blocks", "con_first", "con_phase", "con_slope", "con_steps", "con_drain")
-LoadAddresses = command("LoadAddresses", "blob_address", "blob_beats")
+LoadAddresses = command("LoadAddresses", "blob_address", "blob_beats", "bias_address", "bias_beats")
 LoadRoute = command("LoadRoute", "table_rows", "const_tiles", "norm_entries", "param_entries", "bias_entries", "row_entries")
 LoadTiles = command("LoadTiles", "const_tiles")
 LoadTable = command("LoadTable", "table_rows")
@@ -298,6 +303,7 @@ Softmax = command(
     "score_multiplier",
     "score_shift",
     "biased",
+    "bias_shared",
     "bias_kept",
     "bias_fresh",
     "bias_free",
@@ -308,7 +314,9 @@ Finish = command(
     "single",
     "last_tokens",
     "direct",
+    "subtracted",
     "multiplied",
+    "rectified",
     "out_tiles",
     "attention",
     "computed",

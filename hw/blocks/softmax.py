@@ -73,23 +73,23 @@ def add_softmax(
         loops=[
             ("j", lambda c: c.n_blocks),
             ("o", lambda c, j: c.outs0),
-            ("t", lambda c, j, o: select(c.biased, groups, 1)),
+            ("t", lambda c, j, o: select(c.biased & ~c.bias_shared, groups, 1)),
         ],
     )
     def softmax_max(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         p.lock(store, per=j)
-        entry = (j * c.outs0 + o) * groups + t
+        entry = select(c.bias_shared, o, (j * c.outs0 + o) * groups + t)
         ends = last(j) & last(o) & last(t)
         bias = p.replay(
             biases,
             select(c.bias_kept, wrap(entry, u(address_bits(biases.window))), 0),
-            fresh=c.biased & c.bias_fresh,
-            free=c.biased & c.bias_free,
+            fresh=c.biased & c.bias_fresh & (first(j) | ~c.bias_shared),
+            free=c.biased & c.bias_free & (last(j) | ~c.bias_shared),
             last=c.biased & c.bias_free & (ends | ~c.bias_kept),
         )  # SCORE[BIAS_ROWS, outs]
         added = select(c.biased, bias, 0).broadcast_to((groups, BIAS_ROWS, outs)).reshape(tokens, outs)
         tile = wrap(fit(p.read(scores, when=first(t)), SCORE) + added, SCORE)  # the planner bounds it
-        here = ~c.biased | (group_of == t)  # u1[tokens]
+        here = ~c.biased | c.bias_shared | (group_of == t)  # u1[tokens]
         valid = (o * outs + lanes) < c.n_keys  # u1[outs]
         masked = select(valid[None, :] & here[:, None], tile, const(-(2**23), SCORE))
         top = p.accumulate(masked.max(axis=1), clear=first(o) & first(t), op="max", type=SCORE[tokens])

@@ -82,14 +82,15 @@ def list_type(cfg: EngineConfig) -> Array:
 
 
 def add_load_addresses(b: Block, commands: Channel, go: Channel, requests: Sequence[Channel]) -> None:
-    """Request the constants of one operation from memory as soon as they may go, a burst for each port."""
+    """Request the constants of one operation from memory as soon as they may go, then its score biases: a burst for each port."""
 
-    @b.process(command=commands)
-    def load_addresses(p: ProcessTrace, c: StructValue, i: Value) -> None:
-        p.read(go)
+    @b.process(command=commands, loops=[("s", lambda c: select(c.bias_beats == 0, 1, 2))])
+    def load_addresses(p: ProcessTrace, c: StructValue, s: Value) -> None:
+        p.read(go, when=first(s), absent=True)
+        begin, beats = select(first(s), c.blob_address, c.bias_address), select(first(s), c.blob_beats, c.bias_beats)
         for port, channel in enumerate(requests):
-            address = wrap(c.blob_address + port * (c.blob_beats << address_bits(op.WORD_BITS // 8)), u(40))
-            p.write(channel, struct(addr=address, beats=c.blob_beats, mark=0))
+            address = wrap(begin + port * (beats << address_bits(op.WORD_BITS // 8)), u(40))
+            p.write(channel, struct(addr=address, beats=beats, mark=0))
 
 
 def add_load_route(
@@ -114,7 +115,7 @@ def add_load_route(
             select(
                 s == 3,
                 c.const_tiles * (cfg.tile_words // op.WEIGHT_PORTS),
-                select(s == 4, c.bias_entries * (bias_words(cfg) // op.WEIGHT_PORTS), c.row_entries),
+                select(s == 4, c.row_entries, c.bias_entries * (bias_words(cfg) // op.WEIGHT_PORTS)),
             ),
         )
         return steps
@@ -126,8 +127,8 @@ def add_load_route(
         p.write(params, pair, when=s == 1)
         p.write(table, pair, when=s == 2)
         p.write(tiles, pair, when=s == 3)
-        p.write(biases, pair, when=s == 4)
-        p.write(rows, pair, when=s == 5)
+        p.write(rows, pair, when=s == 4)
+        p.write(biases, pair, when=s == 5)
 
 
 def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, tiles: Buffer) -> None:

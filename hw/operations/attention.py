@@ -11,7 +11,9 @@ from typing import ClassVar
 import numpy as np
 from edgewright.hw.blocks import jobs
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.weights import BIAS_ROWS
+from edgewright.hw.blocks.operation import WEIGHT_PORTS
+from edgewright.hw.blocks.weights import BIAS_ROWS, bias_words
+from edgewright.hw.host_part import bias_bytes
 from edgewright.hw.memory import WORD_BYTES, Storage
 from edgewright.hw.operations.product import (
     Access,
@@ -27,6 +29,7 @@ from edgewright.hw.operations.product import (
     tiles,
 )
 from edgewright.hw.views import StoredView
+from edgewright.passes.ir.graph import Node
 from edgewright.passes.ops import Attention
 
 
@@ -35,7 +38,8 @@ class AttentionProduct(Product):
     """Heads side by side, in ``windows`` of tokens one after the other; ``source`` holds the queries.
 
     ``bias`` (kinds, heads, queries, keys): what is added to scores, of each kind of window, in ``kind_of`` (windows,). None:
-    nothing.
+    nothing. ``mask``: instead of it, biases (keys,) that the host computes, for all windows, heads and queries. ``tables``: the
+    stored biases of each kind and head.
     """
 
     kind: ClassVar[str] = "attention"
@@ -44,6 +48,8 @@ class AttentionProduct(Product):
     windows: int = 1
     bias: Integers | None = None
     kind_of: tuple[int, ...] = ()
+    mask: Node | None = None
+    tables: tuple[tuple[Node, ...], ...] = ()
 
     @property
     def op(self) -> Attention:
@@ -54,6 +60,10 @@ class AttentionProduct(Product):
     @property
     def loaded(self) -> tuple[StoredView, ...]:
         return self.key, self.value
+
+    @property
+    def constants(self) -> tuple[Node, ...]:
+        return tuple(dict.fromkeys(node for heads in self.tables for node in heads))
 
     @property
     def depth(self) -> int:
@@ -82,9 +92,8 @@ class AttentionProduct(Product):
 
     def pieces(self, shape: tuple[int, int], config: EngineConfig) -> Iterator[Piece]:
         """Yield a piece for each head and window; windows that share score biases follow each other."""
-        order = range(self.windows) if self.bias is None else np.argsort(self.kind_of, kind="stable").tolist()
         for head in range(self.op.heads):
-            for window in order:
+            for window in self.window_order:
                 yield Piece(window * self.queries, self.queries, head * self.width, self.width)
 
     def fields(self, storage: Storage, config: EngineConfig, piece: Piece) -> Fields:
@@ -118,7 +127,7 @@ class AttentionProduct(Product):
             "base1": key_tiles * key_depth,
             "score_multiplier": self.op.score_multiplier,
             "score_shift": self.op.score_shift,
-            **self.bias_fields(config, window),
+            **self.bias_fields(storage, config, head, window),
         }
 
     def group_fields(self, config: EngineConfig, head: int) -> Fields:
@@ -146,40 +155,58 @@ class AttentionProduct(Product):
 
     # ---- score biases
 
-    def bias_tiles(self, config: EngineConfig) -> int:
-        """Return the entries of the score biases of a head and window."""
-        return tiles(self.queries, config.tokens) * (config.tokens // BIAS_ROWS) * tiles(self.keys, config.outs)
+    def shares_biases(self, kind: int, head: int) -> bool:
+        """Return whether all queries have the same biases."""
+        return self.bias is None or bool((self.bias[kind, head] == self.bias[kind, head, :1]).all())
 
-    def keeps_biases(self, config: EngineConfig) -> bool:
-        """Return whether the engine keeps the biases of one head for all windows of a kind."""
-        return self.bias_tiles(config) <= config.bias_window
+    def bias_tiles(self, config: EngineConfig, kind: int, head: int) -> int:
+        """Return the entries of the score biases of a kind of window and head."""
+        blocks = 1 if self.shares_biases(kind, head) else tiles(self.queries, config.tokens) * (config.tokens // BIAS_ROWS)
+        return blocks * tiles(self.keys, config.outs)
 
-    def bias_fields(self, config: EngineConfig, window: int) -> Fields:
-        """Return the fields of score biases: windows of one kind share them where the engine can keep them."""
-        if self.bias is None:
+    def bias_of_scores(self, config: EngineConfig, kind: int, head: int) -> Integers:
+        """Return the bytes of the biases of a kind of window and head."""
+        assert self.bias is not None
+        table = self.bias[kind, head]
+        table = table[:1] if self.shares_biases(kind, head) else table
+        return bias_bytes(table, BIAS_ROWS, config.outs, config.tokens // BIAS_ROWS if len(table) > 1 else 1)
+
+    def bias_fields(self, storage: Storage, config: EngineConfig, head: int, window: int) -> Fields:
+        """Return the fields of score biases. Those that one descriptor after the other reads are loaded once, if they fit."""
+        if not self.tables:
             return {}
-        alike = [w for w in range(self.windows) if self.kind_of[w] == self.kind_of[window]]
-        kept = self.keeps_biases(config)
-        fresh, free = not kept or window == alike[0], not kept or window == alike[-1]
-        entries = self.bias_tiles(config) if fresh else 0
-        return {
+        order = [(h, w) for h in range(self.op.heads) for w in self.window_order]
+        position = order.index((head, window))
+        table = self.table_of(head, window)
+        kind = self.kind_of[window]
+        entries = self.bias_tiles(config, kind, head)
+        kept = entries <= config.bias_window
+        before, after = position - 1, position + 1
+        fresh = not kept or position == 0 or self.table_of(*order[before]) is not table
+        free = not kept or after == len(order) or self.table_of(*order[after]) is not table
+        fields = {
             "biased": 1,
+            "bias_shared": int(self.shares_biases(kind, head)),
             "bias_kept": int(kept),
             "bias_fresh": int(fresh),
             "bias_free": int(free),
-            "bias_entries": entries,
         }
+        if fresh:
+            fields |= {
+                "bias_address": storage.addresses[table],
+                "bias_beats": entries * bias_words(config) // WEIGHT_PORTS,
+                "bias_entries": entries,
+            }
+        return fields
 
-    def biases(self, config: EngineConfig, piece: Piece) -> bytes:
-        """Return biases in the order in which scores come: blocks of queries, tiles of keys, ``BIAS_ROWS`` queries."""
-        if self.bias is None or not self.bias_fields(config, window := piece.row // self.queries)["bias_fresh"]:
-            return b""
-        table = self.bias[self.kind_of[window], piece.column // self.width]
-        blocks, outs = tiles(self.queries, config.tokens), tiles(self.keys, config.outs)
-        full = np.zeros((blocks * config.tokens, outs * config.outs), "<i4")
-        full[: self.queries, : self.keys] = table
-        split = full.reshape(blocks, config.tokens // BIAS_ROWS, BIAS_ROWS, outs, config.outs)
-        return np.ascontiguousarray(split.transpose(0, 3, 1, 2, 4)).tobytes()
+    def table_of(self, head: int, window: int) -> Node:
+        """Return the stored biases of a head and window."""
+        return self.tables[self.kind_of[window]][head]
+
+    @property
+    def window_order(self) -> list[int]:
+        """The windows, those that share score biases one after the other."""
+        return list(range(self.windows)) if self.bias is None else np.argsort(self.kind_of, kind="stable").tolist()
 
     def listed(self, storage: Storage, piece: Piece) -> bytes:
         return row_list(storage, self.source.part(piece.row, piece.rows))
@@ -192,8 +219,8 @@ class AttentionProduct(Product):
         elif each > config.operand_tiles:
             because = f"keys and values of one head take {each:,} tiles, a bank of operands holds"
             yield f"{because} {config.operand_tiles:,}", "use narrower heads"
-        elif self.bias is not None and self.bias_tiles(config) > largest("bias_entries"):
-            because = f"the score biases of one head take {self.bias_tiles(config):,} entries, the engine counts up to"
+        elif self.tables and (most := self.bias_tiles(config, 0, 0)) > largest("bias_entries"):
+            because = f"the score biases of one head take {most:,} entries, the engine counts up to"
             yield f"{because} {largest('bias_entries'):,}", "use fewer tokens"
 
     def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:

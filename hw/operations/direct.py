@@ -17,14 +17,25 @@ from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import INT16
 
 
+@dataclass(frozen=True, slots=True)
+class SummedRows:
+    """Each row of a result is the sum of ``count`` rows of a view, ``step`` apart: the first one from row ``first`` on, the next
+    ones ``apart``."""
+
+    first: int
+    apart: int
+    count: int
+    step: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectProduct(Product):
-    """Rows of a stored value as they are, or normalised by ``layer_norm``; ``summed``: the sum of all of them."""
+    """Rows of a stored value as they are, or normalised by ``layer_norm``, or ``summed``."""
 
     kind: ClassVar[str] = "direct"
     passes: ClassVar[bool] = True
     layer_norm: Node | None = None
-    summed: bool = False
+    summed: SummedRows | None = None
     selects: bool = True
 
     @property
@@ -59,15 +70,17 @@ class DirectProduct(Product):
         }
         if self.layer_norm is not None:
             fields["norm_wide"] = int(self.layer_norm.elem == INT16)
-        if self.summed:  # one token, a word of channels after the other, of each all rows
+        if (summed := self.summed) is not None:  # a word of channels after the other, of each all rows
             fields |= {
+                "act_address": storage.address(view) + summed.first * storage.pitch(view),
+                "stride_row": summed.apart * storage.pitch(view),
                 "act_planes": words,
                 "stride_plane": element_bytes * config.lanes,
-                "act_rows": view.rows,
-                "stride_line": storage.pitch(view),
+                "act_rows": summed.count,
+                "stride_line": summed.step * storage.pitch(view),
                 "act_beats": element_bytes,
-                "act_words": view.rows * words * element_bytes,
-                "direct_taps": view.rows,
+                "act_words": piece.rows * summed.count * words * element_bytes,
+                "direct_taps": summed.count,
             }
         return fields
 
@@ -75,7 +88,10 @@ class DirectProduct(Product):
         return row_list(storage, self.source)
 
     def block_rows(self, first: int, end: int) -> Integers:
-        return self.source.row_numbers if self.summed else self.source.row_numbers[first:end]
+        if (summed := self.summed) is None:
+            return self.source.row_numbers[first:end]
+        begins = summed.first + summed.apart * np.arange(first, end)
+        return self.source.row_numbers[(begins[:, None] + summed.step * np.arange(summed.count)).reshape(-1)]
 
     def norm_params(self, config: EngineConfig) -> bytes:
         return norm_params(self.layer_norm, config)
@@ -84,8 +100,8 @@ class DirectProduct(Product):
         yield from exceeding_norm(self.layer_norm, config)
         if self.layer_norm is not None and self.layer_norm.shape[-1] > config.param_window * config.lanes:
             yield f"LayerNorm over {self.layer_norm.shape[-1]} channels", "use a narrower layer"
-        if self.summed and self.source.rows > (most := largest("act_rows")):
-            yield f"it sums {self.source.rows:,} rows, the engine up to {most:,}", "use fewer tokens, or compile for a CPU"
+        if self.summed is not None and self.summed.count > (most := largest("act_rows")):
+            yield f"it sums {self.summed.count:,} rows, the engine up to {most:,}", "use fewer tokens, or compile for a CPU"
 
     def bias_of(self, first: int, columns: int) -> Integers:
         return np.zeros(columns, np.int64)

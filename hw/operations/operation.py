@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 @dataclass(frozen=True, slots=True)
 class Residual:
     """The second operand: it is added to the result after a factor that brings it to the result's scale, or, ``multiplies``,
-    multiplied by what the product gives.
+    multiplied by what the product gives, or, ``subtracts``, taken from it.
 
     ``packed``: a constant that is stored in the order in which it is added: blocks of tokens, tiles of outputs, tokens.
     """
@@ -50,6 +50,7 @@ class Residual:
     shift: int
     packed: bool = False
     multiplies: bool = False
+    subtracts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,14 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One fused operation: it stores the value of ``result`` at ``place``, or ``part`` of it. ``table``: 256 entries, for the
-    values -128 to 127."""
+    values -128 to 127. ``rectified``: what is below 0 becomes 0."""
 
     product: Product
     result: Node
     place: Place
     table: Integers | None = None
     residual: Residual | None = None
+    rectified: bool = False
     part: Part | None = None
 
     @property
@@ -139,7 +141,7 @@ class Operation:
                 )
                 weights = product.weight_tiles(config, piece)
                 blob = product.norm_params(config) + params + blobs.table_bytes(self.table) + weights
-                blob += product.biases(config, piece) + product.listed(storage, piece)
+                blob += product.listed(storage, piece)
             whole = math.prod(rows_columns(product.node))
             macs = 0 if product.selects or product.copies else product.node.work.macs * piece.rows * columns // whole
             yield Step(self, config, fields, blob, piece, macs)
@@ -157,6 +159,7 @@ class Operation:
             "out_tiles": tiles(columns, config.lanes),
             "param_entries": tiles(columns, config.lanes),
             "out16": int(self.result.elem == INT16),
+            "rectified": int(self.rectified),
             "table": int(self.table is not None),
             "table_rows": 0 if self.table is None else table_rows(config),
             "out_address": storage.address(target),
@@ -168,6 +171,7 @@ class Operation:
             fields |= {
                 "residual": 1,
                 "multiplied": int(self.residual.multiplies),
+                "subtracted": int(self.residual.subtracts),
                 "res_multiplier": self.residual.multiplier,
                 "res_shift": self.residual.shift,
                 "res_address": storage.address(replace(view, column=view.column + piece.column)),
@@ -238,7 +242,7 @@ class Step:
     @property
     def moved_bytes(self) -> int:
         """Bytes that it moves between the engine and external memory, except for itself."""
-        words = self.fields["blob_beats"] * WEIGHT_PORTS
+        words = (self.fields["blob_beats"] + self.fields["bias_beats"]) * WEIGHT_PORTS
         words += sum(access.words for access in self.accesses() if access.address >= self.config.on_chip_bytes)
         fetched = self.requests
         words += int(fetched[fetched[:, 0] >= self.config.on_chip_bytes, 1].sum())

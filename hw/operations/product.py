@@ -163,10 +163,6 @@ class Product(ABC):
         """Return the constant tiles of a piece."""
         return b""
 
-    def biases(self, config: EngineConfig, piece: Piece) -> bytes:
-        """Return the score biases of a piece."""
-        return b""
-
     def listed(self, storage: Storage, piece: Piece) -> bytes:
         """Return the list of rows of a piece, in bytes from its first row."""
         return b""

@@ -95,7 +95,7 @@ class RowProduct(WeightProduct):
         return (self.source.row_numbers[first:end, None] + self.taps.offsets).reshape(-1)
 
     def norm_params(self, config: EngineConfig) -> bytes:
-        return norm_params(self.layer_norm, config)
+        return norm_params(self.layer_norm, config, self.taps.count)
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         if (depth := tiles(self.depth, config.ins)) > config.activation_tiles:
@@ -120,22 +120,17 @@ def norm_fields(norm: Node | None, words: int, config: EngineConfig) -> Fields:
         "norm_n": width,
         "norm_eps": op.eps_term,
         "norm_shift": op.shift,
-        "norm_entries": norm_entries(width, config),
+        "norm_entries": words,
     }
 
 
-def norm_params(norm: Node | None, config: EngineConfig) -> bytes:
-    """Return the parameters of a LayerNorm."""
+def norm_params(norm: Node | None, config: EngineConfig, taps: int = 1) -> bytes:
+    """Return the parameters of a LayerNorm over as many rows side by side: those of padding are 0."""
     if norm is None:
         return b""
-    multiplier, offset = (constant(n) for n in norm.inputs[1:])
-    padding = norm_entries(len(multiplier), config) * config.norm_lanes - len(multiplier)
-    return blobs.norm_params(np.pad(multiplier, (0, padding)), np.pad(offset, (0, padding)), config.norm_lanes)
-
-
-def norm_entries(width: int, config: EngineConfig) -> int:
-    """Return the entries of parameters of a LayerNorm: of whole words of its results."""
-    return tiles(width, config.ins) * (config.ins // config.norm_lanes)
+    split = (constant(n).reshape(taps, -1) for n in norm.inputs[1:])
+    multiplier, offset = (np.pad(n, ((0, 0), (0, -n.shape[1] % config.ins))).reshape(-1) for n in split)
+    return blobs.norm_params(multiplier, offset, config.norm_lanes)
 
 
 def exceeding_norm(norm: Node | None, config: EngineConfig) -> Iterator[Excess]:
