@@ -27,7 +27,8 @@ from edgewright.hw.operations.patches import PatchProduct
 from edgewright.hw.operations.pooling import PoolProduct
 from edgewright.hw.operations.product import IDENTITY, ONE_ROW, Integers, Product, Scale, Taps, constant, whole
 from edgewright.hw.operations.rows import RowProduct
-from edgewright.hw.padding import HeadPadding, Padding, Written
+from edgewright.hw.padding import HeadPadding, Padding, Turned, Written
+from edgewright.hw.operations.transposition import TransposedProduct
 from edgewright.hw.views import (
     Index,
     Selection,
@@ -42,6 +43,7 @@ from edgewright.hw.views import (
     rows_columns,
     runs,
     selection,
+    transposed,
 )
 from edgewright.passes.diagnostics import CompileError, fail
 from edgewright.passes.ir.graph import Graph, Node, make
@@ -129,8 +131,10 @@ class Fuser:
                 yield Operation(copy, row, Place(node))
             elif isinstance(node.op, HeadPadding):
                 yield self.padded_heads(node, node.op)
+            elif isinstance(node.op, Turned):
+                yield from self.moved(node, node.inputs[0], node.op.axis)
             elif is_view(node):
-                yield from self.moved(node)
+                yield from self.moved(node, node)
             elif isinstance(node.op, Concat):
                 yield from self.joined(node)
             else:
@@ -140,11 +144,15 @@ class Fuser:
 
     # ---- moves and joins that are stored
 
-    def moved(self, node: Node) -> Iterator[Operation]:
-        """Yield the operations that store a moved value: one for each run of channels."""
-        parts = runs(node)
+    def moved(self, node: Node, source: Node, axis: int | None = None) -> Iterator[Operation]:
+        """Yield the operations that store ``source``, its channels along ``axis``, as ``node``: one for each run of channels."""
+        parts = runs(source, axis)
+        if parts is None or (len(parts) > 1 and len(parts) == rows_columns(node)[1]):
+            if (found := transposed(source, axis)) is not None:
+                yield Operation(self.transposition(source, *found), node, Place(node))
+                return
         if parts is None:
-            raise Refused(node, "its rows are not cut alike in memory", f"let channels stay together; or {ON_A_CPU}")
+            raise Refused(source, "it moves channels between tokens, more than a transposition does", ON_A_CPU)
         first = 0
         for part in parts:
             if first % WORD_BYTES:
@@ -155,6 +163,20 @@ class Fuser:
                 operation = replace(operation, part=Part(rows, first, len(part.columns)))
             yield operation
             first += len(part.columns)
+
+    def transposition(self, node: Node, base: Node, columns: Index, rows: Index) -> TransposedProduct:
+        """Return the product that stores a value whose rows are ``columns`` of ``base``, and whose channels are its ``rows``."""
+        if node.elem != INT8:
+            raise Refused(node, f"it transposes a value of {node.elem.bits} bits", f"the array reads int8; {ON_A_CPU}")
+        low = int(columns.min()) // WORD_BYTES * WORD_BYTES
+        width = round_up(int(columns.max()) + 1 - low, WORD_BYTES)
+        ones = np.zeros((len(columns), width), np.int8)
+        ones[np.arange(len(columns)), columns - low] = 1
+        selects = make_constant(ones, origin=(f"{node.name} channels",))
+        value = rows_view(base, rows, low, width)
+        if value.order is not None:
+            raise Refused(node, "it transposes rows that are not evenly spaced", f"{ON_A_CPU}")
+        return TransposedProduct(node=node, source=whole(selects), scale=Scale.one(node, len(rows)), value=value)
 
     def moved_part(self, node: Node, part: Selection, place: Place) -> Operation:
         """Return the operation that stores rows and channels of a value in another order: it computes them so, unless that value
@@ -283,7 +305,8 @@ class Fuser:
             alike = bool((values == values[:1]).all())
             kept = values[:1] if alike else values
             part = make_constant(kept.astype(np.int8 if node.elem == INT8 else np.int16), origin=node.origin)
-            return StoredView(part, 0, 0, *values.shape, row_step=0 if alike and len(values) > 1 else 1)
+            rows, columns = values.shape
+            return StoredView(part, 0, 0, rows, columns, row_step=0 if alike and rows > 1 else 1)
         return self.readable(node, spread(node, shown), axis_from_end(base), listed=False)
 
     # ---- products
@@ -480,9 +503,14 @@ class Fuser:
 
     def through(self, node: Node, selected: Selection, axis: int | None = None) -> Selection:
         """See ``through``; inputs that are not read as they come are written by the host in another order."""
-        if not self.is_input(node):
-            return through(node, selected, axis)
         seen = selection(node, axis)
+        if not self.is_input(node):
+            if seen is None:
+                assert axis is not None
+                if (node, axis) not in self.written:
+                    self.written[node, axis] = make(Turned(axis), node, origin=node.origin)
+                return Selection(self.written[node, axis], selected.rows, selected.columns)
+            return through(node, selected, axis)
         view = None if seen is None or seen.base is node else through(node, selected, axis).view()
         if view is not None and aligned(view) and view.order is None:
             return through(node, selected, axis)

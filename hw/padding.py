@@ -1,4 +1,4 @@
-"""Values that only the engine has: heads and rows that are padded, and what the host writes.
+"""Values that only the engine has: heads and rows that are padded, values in another order, and what the host writes.
 
 Heads whose width is not a whole number of memory words are each padded: exact, because zeros add nothing to a score, and what
 becomes of values that are padded meets weights of zero."""
@@ -57,3 +57,21 @@ class Written(Op):
 
     def eval(self, *arrays: Array) -> Array:
         raise NotImplementedError("the host part makes it")
+
+
+@dataclass(frozen=True, slots=True)
+class Turned(Op):
+    """Turned(x) -> (1, rows, channels): x with its channels along ``axis`` (from the end), stored so. Only the engine has it."""
+
+    facts = Slice.facts
+
+    axis: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        channels = x.shape[self.axis]
+        return TensorType((1, x.size // channels, channels), x.elem, x.quant)
+
+    def eval(self, *arrays: Array) -> Array:
+        (x,) = arrays
+        return np.moveaxis(np.asarray(x), self.axis, -1).reshape(1, -1, np.shape(x)[self.axis])

@@ -51,6 +51,10 @@ def channel_axis(node: Node) -> int:
     if isinstance(op, Conv):
         return 1
     if isinstance(op, SAME_PLACE):
+        for constant in (n for n in node.inputs if isinstance(n.op, Constant) and n.type.rank <= node.type.rank):
+            varies = [axis - constant.type.rank for axis, size in enumerate(constant.shape) if size > 1]
+            if len(varies) == 1 and constant.shape[varies[0]] == node.shape[varies[0]] and not isinstance(op, Table):
+                return node.type.rank + varies[0]  # a factor or term for each channel says which axis is theirs
         like = [n for n in node.inputs if n.shape == node.shape and not isinstance(n.op, Constant)]
         like.sort(key=lambda n: not isinstance(n.op, Requantise))  # a product is near, a chain of sums may be long
         return channel_axis(like[0]) if like else last
@@ -246,6 +250,14 @@ def runs(node: Node, axis: int | None = None) -> tuple[Selection, ...] | None:
     changes = np.flatnonzero(cut) + 1
     edges = [0, *changes.tolist(), at.rows.shape[1]]
     return tuple(Selection(at.base, at.rows[:, begin], at.columns[0, begin:end]) for begin, end in pairwise(edges))
+
+
+def transposed(node: Node, axis: int | None = None) -> tuple[Node, Index, Index] | None:
+    """Return (base, columns, rows) if each row of ``node`` is a channel of ``base``, and each channel a row; else None."""
+    at = places(node, axis)
+    if (at.rows != at.rows[0]).any() or (at.columns != at.columns[:, :1]).any():
+        return None
+    return at.base, at.columns[:, 0], at.rows[0]
 
 
 def selection(node: Node, axis: int | None = None) -> Selection | None:

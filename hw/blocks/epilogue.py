@@ -68,7 +68,7 @@ def add_epilogue(
         other = p.replay(residual, 0, fresh=c.residual, free=c.residual, last=c.residual)
         fresh, ends = first(j) & first(t), last(j) & last(t)
         entry = p.replay(params, wrap(o, u(address_bits(params.window))), fresh=fresh, free=ends, last=ends & last(o))
-        offset = p.read(offsets, when=c.computed & first(t), absent=True)
+        offset = p.read(offsets, when=c.attention & first(t), absent=True)
         total = fit(row + select(c.attention, offset, entry.bias), i(27))
         factor = select(c.multiplied, other, scale.reciprocal)
         weighted = wrap(round_shift(total * factor, select(c.multiplied, 0, scale.shift)), i(27))

@@ -149,16 +149,16 @@ def add_feed_operands(b: Block, commands: Channel, tiles: Buffer, feed: Channel)
 
 
 def add_feed_offsets(b: Block, cfg: EngineConfig, commands: Channel, partials: Buffer, feed: Channel) -> None:
-    """Feed the epilogue the offsets of each block of tokens; ``feed``: ``offset_type`` per ``lanes`` outputs."""
+    """Feed the epilogue the offsets of each block of tokens, of attention; ``feed``: ``offset_type`` per ``lanes`` outputs."""
     parts = cfg.outs // cfg.lanes
 
     @b.process(
         command=commands,
         loops=[
             ("g", lambda c: c.opd_heads),
-            ("j", lambda c: c.n_blocks),
-            ("o", lambda c: c.out_tiles),
-            ("r", lambda c: c.value_blocks),
+            ("j", lambda c: select(c.attention, c.n_blocks, 1)),
+            ("o", lambda c: select(c.attention, c.out_tiles, 1)),
+            ("r", lambda c: select(c.attention, c.value_blocks, 1)),
         ],
     )
     def feed_offsets(p: ProcessTrace, c: StructValue, g: Value, j: Value, o: Value, r: Value) -> None:
@@ -167,4 +167,4 @@ def add_feed_offsets(b: Block, cfg: EngineConfig, commands: Channel, partials: B
         sums = g * c.head_tiles + c.base1 + tile * c.value_blocks + r
         partial = p.load(partials, wrap(sums * parts + part, u(address_bits(partials.depth))))
         total = p.accumulate(partial, clear=first(r), type=i(20)[cfg.lanes])
-        p.write(feed, fit((total << 7) - total, offset_type(cfg).elem), when=last(r))
+        p.write(feed, fit((total << 7) - total, offset_type(cfg).elem), when=last(r) & c.attention)

@@ -91,7 +91,8 @@ class DirectProduct(Product):
         if (summed := self.summed) is None:
             return self.source.row_numbers[first:end]
         begins = summed.first + summed.apart * np.arange(first, end)
-        return self.source.row_numbers[(begins[:, None] + summed.step * np.arange(summed.count)).reshape(-1)]
+        rows: Integers = self.source.row_numbers[(begins[:, None] + summed.step * np.arange(summed.count)).reshape(-1)]
+        return rows
 
     def norm_params(self, config: EngineConfig) -> bytes:
         return norm_params(self.layer_norm, config)

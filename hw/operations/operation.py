@@ -30,7 +30,7 @@ from edgewright.hw.operations.product import (
     largest,
     tiles,
 )
-from edgewright.hw.padding import HeadPadding
+from edgewright.hw.padding import HeadPadding, Turned
 from edgewright.hw.views import StoredView, matrix, rows_columns
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import INT16, Array
@@ -267,7 +267,7 @@ class Step:
         if isinstance(copy := self.operation.product, CopyProduct):
             return copy.expected(values)
         result = self.operation.result
-        value = result.op.eval(values[result.inputs[0]]) if isinstance(result.op, HeadPadding) else values[result]
+        value = result.op.eval(values[result.inputs[0]]) if isinstance(result.op, HeadPadding | Turned) else values[result]
         full = np.asarray(matrix(result, value), dtype=np.int64)
         piece, part = self.piece, self.operation.part
         if part is not None:
