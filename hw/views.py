@@ -276,12 +276,5 @@ def broadcast_rows(node: Node, like: Node) -> Index | None:
     if not rank or padded[axis] != like.shape[axis]:
         return None
     tokens = padded[:axis] + padded[axis + 1 :]
-    if (
-        node.type.size > 1
-        and node.type.rank
-        and channel_axis(node) + rank - node.type.rank != axis
-        and min(tokens) != max(tokens)
-    ):
-        return None
     rows = np.arange(math.prod(tokens)).reshape(tokens)
     return np.broadcast_to(rows, like.shape[:axis] + like.shape[axis + 1 :]).reshape(-1)
