@@ -1,0 +1,137 @@
+"""Windows over a stored feature map: what the engine's window unit is told, what it multiplies by, and what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from edgewright.hw.blocks import window as unit
+from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.memory import WORD_BYTES
+from edgewright.hw.operations.product import Excess, Fields, Integers, tiles
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Windows of ``kernel`` (rows, columns) over a map of ``height x width`` pixels of ``channels``, ``stride`` apart in both
+    axes, from ``padding`` (above, left) outside of it on. ``output``: (rows, columns) of windows, of which each must touch the
+    map; what they read below and right of it is padding too. ``maximum``: of the pixels, rather than a sum of products."""
+
+    height: int
+    width: int
+    channels: int
+    kernel: tuple[int, int]
+    stride: int
+    padding: tuple[int, int]
+    output: tuple[int, int]
+    maximum: bool = False
+
+    @property
+    def words(self) -> int:
+        """Memory words of a pixel."""
+        return tiles(self.channels, WORD_BYTES)
+
+    @property
+    def line(self) -> int:
+        """Words from a pixel to the one below, as the unit counts them: a line has a pixel for each window of it, and as many
+        words as its delay needs."""
+        return max(self.width, self.output[1], tiles(unit.LEAST_LINE, self.words)) * self.words
+
+    @property
+    def phases(self) -> int:
+        """Cycles that a word of output takes, if not its pixels take longer."""
+        return unit.phases_of(self.kernel)
+
+    @property
+    def newest(self) -> tuple[int, int]:
+        """The last pixel of the first window, (line, column)."""
+        return self.kernel[0] - 1 - self.padding[0], self.kernel[1] - 1 - self.padding[1]
+
+    @property
+    def cycles(self) -> int:
+        """Cycles from the first word to the last result, if nothing else holds it up."""
+        windows = self.output[0] * self.output[1] * self.words
+        return self.last + windows * (self.phases - 1)
+
+    @property
+    def last(self) -> int:
+        """Words up to the last one of the last window, as the unit counts lines."""
+        down, across = self.newest
+        row, column = down + (self.output[0] - 1) * self.stride, across + (self.output[1] - 1) * self.stride
+        return row * self.line + (column + 1) * self.words
+
+    def fields(self) -> Fields:
+        """Return the fields of the unit's commands."""
+        down, across = self.newest
+        pitch = self.line // self.words
+        row, rest = divmod(self.last - 1, self.line)
+        return {
+            "win_height": self.height,
+            "win_width": self.width,
+            "win_words": self.words,
+            "win_lines": max(self.height, row + 1),
+            "win_line": self.line,
+            "win_row": self.width * self.words,
+            "win_last": row,
+            "win_end": rest + 1,
+            "win_rows": self.output[0],
+            "win_cols": self.output[1],
+            "win_lead": down * pitch + across + 1,
+            "win_turn": self.stride * (pitch - self.output[1] + 1),
+            "win_stride": self.stride,
+            "win_kernel_rows": self.kernel[0],
+            "win_kernel_cols": self.kernel[1],
+            "win_down": down,
+            "win_across": across,
+            "win_phases": self.phases,
+            "win_maximum": int(self.maximum),
+        }
+
+    def weights(self, weight: Integers) -> NDArray[np.int8]:
+        """Return ``weight``, int8 (rows, columns, channels) of the kernel, as the unit reads it: (words of a pixel, phases,
+        taps, channels of a word). Those of a sum of the pixels are ones."""
+        rows, columns = self.kernel
+        padded = np.zeros((unit.SIDE, unit.SIDE, self.words * WORD_BYTES), dtype=np.int8)
+        padded[:rows, :columns, : self.channels] = weight[::-1, ::-1]  # by lines above, and pixels left of, the newest
+        found = np.zeros((self.words, self.phases, unit.TAPS, WORD_BYTES), dtype=np.int8)
+        for phase, taps in enumerate(unit.PLACES[: self.phases]):
+            for tap, (above, left) in enumerate(taps):
+                found[:, phase, tap] = padded[above, left].reshape(self.words, WORD_BYTES)
+        return found
+
+    def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
+        """Yield the sizes that exceed the unit's, in the model's terms."""
+        if not config.window_words:
+            yield "it works on windows, channel by channel", "this board's engine has no unit for that: compile for another"
+            return
+        (rows, columns), (above, left) = self.kernel, self.padding
+        if max(self.kernel) > unit.SIDE:
+            yield f"its windows are {rows} x {columns}, the engine's at most {unit.SIDE} x {unit.SIDE}", "use smaller windows"
+        elif not self.maximum and (count := self.words * self.phases) > config.weight_window:
+            yield f"its weights take {count:,} tiles, the engine holds {config.weight_window:,}", "use fewer channels"
+        if self.stride > unit.MOST_STRIDE:
+            yield f"its windows are {self.stride} apart, the engine's at most {unit.MOST_STRIDE}", "use a smaller stride"
+        ends = ((self.output[0] - 1) * self.stride - above, (self.output[1] - 1) * self.stride - left)
+        if above >= rows or left >= columns or ends[0] >= self.height or ends[1] >= self.width:
+            yield "some of its windows lie in the padding", "use less padding"
+        most = unit.FIELDS["win_height"].high
+        if max(self.height, self.width, *self.output) > most:
+            yield f"its map is {self.height} x {self.width}, the engine's at most {most} x {most}", "use a smaller map"
+        if self.channels > (channels := unit.MOST_WORDS * WORD_BYTES):
+            yield f"its map has {self.channels:,} channels, the window unit holds {channels:,}", "use fewer channels"
+        elif self.line > config.window_words:
+            yield (
+                f"a line of its map takes {self.line:,} words of {WORD_BYTES} bytes, a line of the window unit holds "
+                f"{config.window_words:,}",
+                "use a smaller map or fewer channels",
+            )
+
+    def slices(self, config: EngineConfig) -> Iterator[tuple[int, int]]:
+        """Yield (first channel, channels) of parts that fit the unit, as few as can be and of one size: channels do not mix."""
+        pixels = self.line // self.words
+        most = min(unit.MOST_WORDS, config.window_words // pixels) or 1
+        each = tiles(self.words, tiles(self.words, most)) * WORD_BYTES
+        for first in range(0, self.channels, each):
+            yield first, min(each, self.channels - first)
