@@ -17,14 +17,12 @@ module lut_products #(
     input logic [RowWidth-1:0] sum, input logic [7:0] x, input logic [2:0] digit
   );
     logic [RowWidth-1:0] added;
-    logic [RowWidth:0]   total;
     logic one, two;
     one = digit[0] ^ digit[1];
     two = (digit[2] && !digit[1] && !digit[0]) || (!digit[2] && digit[1] && digit[0]);
     for (int n = 0; n < int'(RowWidth); n++)
       added[n] = digit[2] ^ ((one && x[n > 7 ? 7 : n]) || (two && n > 0 && x[n > 8 ? 7 : n > 0 ? n - 1 : 0]));
-    total = {sum, 1'b1} + {added, digit[2]};  // the negative of a number is its inverse plus one
-    row = total[RowWidth:1];
+    row = RowWidth'(({sum, 1'b1} + {added, digit[2]}) >> 1);  // the negative of a number is its inverse plus one
   endfunction
 
   for (genvar n = 0; n < Count; n++) begin : g_product
