@@ -72,6 +72,7 @@ FIELDS: dict[str, Int] = {
     "win_across": u(3),  # its column
     "win_phases": u(3),
     "win_maximum": u(1),  # rather than a sum of products
+    "win_missing": u(8),  # what stands for a pixel outside of the map, an i8: no maximum is that of less than -128
 }
 """Fields of the commands; the field of a descriptor with the same name has the same width."""
 
@@ -85,7 +86,7 @@ Lines = command("WindowLines", "win_lines", "win_line", "win_row", "win_height",
 Window = command(
     "Window",
     *("win_rows", "win_cols", "win_words", "win_line", "win_lead", "win_turn", "win_stride", "win_phases", "win_maximum"),
-    *("win_height", "win_width", "win_kernel_rows", "win_kernel_cols", "win_down", "win_across"),
+    *("win_height", "win_width", "win_kernel_rows", "win_kernel_cols", "win_down", "win_across", "win_missing"),
 )
 
 Place = tuple[int, int]
@@ -194,8 +195,7 @@ def add_taps(b: Block, cfg: EngineConfig, commands: Channel, lines: Channel, wei
         if even < TAPS:  # only the first phase has more
             valid = concat([valid, stack([tap & first(q) for tap in there[0][even:]])])
             chosen = concat([chosen, stack([held[s, r] for r, s in PLACES[0][even:]])])
-        missing = select(c.win_maximum, -128, 0)
-        pixels = wrap(select(valid.reshape(TAPS, 1), chosen, missing), i(8))
+        pixels = select(valid.reshape(TAPS, 1), chosen, reinterpret(c.win_missing, i(8)))
 
         taps = p.read(weights, when=last(g) & ~c.win_maximum, absent=True)
         products = multiply(pixels, taps, luts=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import aligned, flat
 from edgewright.hw.kernel.sv_expr import filled
-from edgewright.hw.kernel.types import Int, Struct, elem_of, shape_of, size_of, width
+from edgewright.hw.kernel.types import Int, Struct, shape_of, size_of, width
 
 if TYPE_CHECKING:
     from edgewright.hw.kernel.sv_nodes import DataPath
@@ -95,7 +95,8 @@ def bus(path: DataPath, node: ir.Node, what: str, bits: int) -> str:
 def instance(path: DataPath, node: ir.Node, ready: int, module: str, name: str, result: str, pins: list[str]) -> None:
     """Print the instance, and the node's value from its output ``result``."""
     assert not isinstance(node.type, Struct)
-    out = bus(path, node, result, elem_of(node.type).bits * size_of(shape_of(node.type)))
+    out = bus(path, node, result, width(node.type))
+    path.packed[out] = width(node.type)
     name = path.symbols.claim(f"{path.base[node]}_{name}")
     text = f"{module} {name} (.clk_i, {', '.join(pins)}, .{result}_o({out}));"
     path.declarations.append(filled(text, "  "))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from edgewright.hw.blocks import window as unit
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.memory import WORD_BYTES
-from edgewright.hw.operations.product import Excess, Fields, Integers, tiles
+from edgewright.hw.memory import WORD_BYTES, Storage
+from edgewright.hw.operations.product import Access, Excess, Fields, Integers, Product, largest, row_fields, tiles
 from numpy.typing import NDArray
 
 
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 class Windows:
     """Windows of ``kernel`` (rows, columns) over a map of ``height x width`` pixels of ``channels``, ``stride`` apart in both
     axes, from ``padding`` (above, left) outside of it on. ``output``: (rows, columns) of windows, of which each must touch the
-    map; what they read below and right of it is padding too. ``maximum``: of the pixels, rather than a sum of products."""
+    map; what they read below and right of it is padding too. ``pad_value``: int8, what padding counts as, where it counts.
+    ``maximum``: of the pixels, rather than a sum of products; padding is none of them."""
 
     height: int
     width: int
@@ -27,6 +29,7 @@ class Windows:
     padding: tuple[int, int]
     output: tuple[int, int]
     maximum: bool = False
+    pad_value: int = 0
 
     @property
     def words(self) -> int:
@@ -87,6 +90,7 @@ class Windows:
             "win_across": across,
             "win_phases": self.phases,
             "win_maximum": int(self.maximum),
+            "win_missing": (-128 if self.maximum else self.pad_value) & 0xFF,
         }
 
     def weights(self, weight: Integers) -> NDArray[np.int8]:
@@ -128,10 +132,78 @@ class Windows:
                 "use a smaller map or fewer channels",
             )
 
-    def slices(self, config: EngineConfig) -> Iterator[tuple[int, int]]:
-        """Yield (first channel, channels) of parts that fit the unit, as few as can be and of one size: channels do not mix."""
-        pixels = self.line // self.words
-        most = min(unit.MOST_WORDS, config.window_words // pixels) or 1
-        each = tiles(self.words, tiles(self.words, most)) * WORD_BYTES
-        for first in range(0, self.channels, each):
-            yield first, min(each, self.channels - first)
+    def widest(self, config: EngineConfig) -> int:
+        """Return the most channels that the unit takes of such a map, whole words: channels do not mix, so that others can
+        follow on their own. At least a word."""
+        pixels = max(self.width, self.output[1])
+        words = min(unit.MOST_WORDS, config.window_words // pixels)
+        return max(1, words if self.maximum else min(words, config.weight_window // self.phases)) * WORD_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowProduct(Product):
+    """Windows over a map whose pixels are the rows of ``source``, in raster order. ``weight``: int8 (rows, columns, channels)
+    of the kernel, none for a maximum; ``bias``: (channels,)."""
+
+    kind: ClassVar[str] = "window"
+    windows: Windows
+    weight: Integers | None
+    bias: Integers
+
+    @property
+    def depth(self) -> int:
+        """Pixels that one output adds up."""
+        return self.windows.kernel[0] * self.windows.kernel[1]
+
+    def widest(self, config: EngineConfig) -> int:
+        parameters = config.param_window * config.lanes
+        return max(config.outs, min(self.windows.widest(config), parameters) // config.outs * config.outs)
+
+    def part(self, columns: int) -> Windows:
+        """Return the windows over some of the channels."""
+        return replace(self.windows, channels=columns)
+
+    def fields(self, storage: Storage, config: EngineConfig, first: int, columns: int) -> Fields:
+        """See ``Product``; ``window`` says where the weights go, one of each word's tiles to each pixel of output."""
+        view, part = replace(self.source, column=self.source.column + first, columns=columns), self.part(columns)
+        weights: Fields = {}
+        if self.weight is not None:
+            weights = {
+                "const_tiles": part.words * part.phases,
+                "n_jobs": part.output[0] * part.output[1],
+                "outs0": part.words,
+                "depth0": part.phases,
+            }
+        return row_fields(storage, view) | part.fields() | weights | {"window": 1}
+
+    def weight_tiles(self, config: EngineConfig, first: int, columns: int) -> bytes:
+        """Return a tile for each word and phase, of which the first ``TAPS`` rows are used."""
+        if self.weight is None:
+            return b""
+        part = self.part(columns)
+        found = np.zeros((part.words * part.phases, config.outs, config.ins), dtype=np.int8)
+        found[:, : unit.TAPS] = part.weights(self.weight[..., first : first + columns]).reshape(-1, unit.TAPS, config.ins)
+        return found.tobytes()
+
+    def bias_of(self, first: int, columns: int) -> Integers:
+        return self.bias[first : first + columns]
+
+    def block_rows(self, first: int, end: int) -> Integers:
+        """Return the pixels from the first line that the windows from ``first`` to ``end`` read to the last."""
+        windows = self.windows
+        end = min(end, windows.output[0] * windows.output[1])
+        top = first // windows.output[1] * windows.stride - windows.padding[0]
+        bottom = (end - 1) // windows.output[1] * windows.stride - windows.padding[0] + windows.kernel[0]
+        pixels = np.arange(max(0, top) * windows.width, min(bottom, windows.height) * windows.width)
+        return self.source.row + self.source.row_step * pixels
+
+    def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
+        yield from self.part(min(self.windows.channels, self.widest(config))).exceeding(config)
+        pixels = self.windows.output[0] * self.windows.output[1]
+        if self.weight is not None and pixels > (most := largest("n_jobs")):
+            yield f"it has {pixels:,} windows, the engine reads the weights for up to {most:,}", "use a smaller map"
+
+    def accesses(self, fields: Mapping[str, int]) -> Iterator[Access]:
+        size = fields["act_beats"] * WORD_BYTES
+        pixels, pitch = self.windows.height * self.windows.width, fields["stride_row"]
+        yield Access("activations", self.source.root, fields["act_address"], pixels, pitch, size)

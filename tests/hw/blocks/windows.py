@@ -58,16 +58,17 @@ def expected(windows: Windows, pixels: Integers, weight: Integers) -> Integers:
     (rows, columns), (above, left), s = windows.kernel, windows.padding, windows.stride
     padded = np.zeros((*windows.kernel, pixels.shape[2]), dtype=np.int64)
     padded[..., : windows.channels] = weight
+    around = np.full((windows.height + 40, windows.width + 40, pixels.shape[2]), windows.pad_value)
+    around[above : above + windows.height, left : left + windows.width] = pixels
     found = np.zeros((*windows.output, pixels.shape[2]), dtype=np.int64)
     for y in range(windows.output[0]):
         for x in range(windows.output[1]):
-            top, begin = y * s - above, x * s - left
-            lines = slice(max(0, top), max(0, top + rows))
-            across = slice(max(0, begin), max(0, begin + columns))
-            part = pixels[lines, across]
-            first = lines.start - top, across.start - begin
-            taps = padded[first[0] : first[0] + part.shape[0], first[1] : first[1] + part.shape[1]]
-            found[y, x] = part.max((0, 1)) if windows.maximum else (part * taps).sum((0, 1))
+            top, begin = y * s, x * s
+            if not windows.maximum:
+                found[y, x] = (around[top : top + rows, begin : begin + columns] * padded).sum((0, 1))
+                continue
+            lines = slice(max(0, top - above), top - above + rows)
+            found[y, x] = pixels[lines, max(0, begin - left) : begin - left + columns].max((0, 1))
     return found.reshape(-1, 16)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgewright.hw.kernel import Array as ArrayType
 from edgewright.hw.kernel import (
     Block,
     KernelError,
@@ -164,6 +165,26 @@ def test_a_mutant_is_noticed(mutant: tuple[str, str, str, str]) -> None:
 def test_cpp() -> None:
     values = inputs(JOBS)
     assert not differing(expected(JOBS, values["x"]), run_block(block(), values)[0])
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("kind", [u(1), i(40), i(5)[3]], ids=str)
+@pytest.mark.parametrize("apart", [1, 70])
+def test_values_of_any_width(kind: Any, apart: int) -> None:
+    b = Block("widths")
+    x, y = b.input("x", kind), b.output("y", kind)
+    length = max(3, apart)
+
+    @b.process(loops=[("k", 4 * length)])
+    def work(p: ProcessTrace, k: Value) -> None:
+        p.write(y, select(k >= length, p.delay(p.read(x), length, apart + 2, clear=first(k))[0], 0))
+
+    shape, e = (kind.shape, kind.elem) if isinstance(kind, ArrayType) else ((), kind)
+    values = {"x": np.random.default_rng(0).integers(e.low, e.high + 1, (8 * length, *shape))}
+    want = interpret(b, values)
+    assert np.array_equal(want["y"][length : 4 * length], values["x"][: 3 * length])
+    assert not differing(want, trace_rtl(b, values, optimise=False).outputs)
+    assert not differing(want, run_block(b, values)[0])
 
 
 def products() -> Block:
