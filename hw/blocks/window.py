@@ -65,7 +65,8 @@ FIELDS: dict[str, Int] = {
     "win_cols": SIDE_BITS,
     "win_lead": u(14),  # pixels up to the last one of the first window
     "win_turn": u(14),  # from a line's last window to the next one's first
-    "win_stride": u(3),
+    "win_stride_rows": u(3),
+    "win_stride_cols": u(3),
     "win_kernel_rows": u(3),
     "win_kernel_cols": u(3),
     "win_down": u(3),  # the line of the first window's last pixel
@@ -85,8 +86,18 @@ def command(name: str, *fields: str) -> Struct:
 Lines = command("WindowLines", "win_lines", "win_line", "win_row", "win_height", "win_last", "win_end")
 Window = command(
     "Window",
-    *("win_rows", "win_cols", "win_words", "win_line", "win_lead", "win_turn", "win_stride", "win_phases", "win_maximum"),
-    *("win_height", "win_width", "win_kernel_rows", "win_kernel_cols", "win_down", "win_across", "win_missing"),
+    *(
+        "win_rows",
+        "win_cols",
+        "win_words",
+        "win_line",
+        "win_lead",
+        "win_turn",
+        "win_stride_rows",
+        "win_stride_cols",
+        "win_phases",
+    ),
+    *("win_height", "win_width", "win_kernel_rows", "win_kernel_cols", "win_down", "win_across", "win_maximum", "win_missing"),
 )
 
 Place = tuple[int, int]
@@ -167,7 +178,7 @@ def add_taps(b: Block, cfg: EngineConfig, commands: Channel, lines: Channel, wei
     even = min(len(taps) for taps in PLACES)  # the taps that every phase has
 
     def gap(c: StructValue, y: Value, x: Value) -> Any:
-        return select(first(x), select(first(y), c.win_lead, c.win_turn), c.win_stride)
+        return select(first(x), select(first(y), c.win_lead, c.win_turn), c.win_stride_cols)
 
     @b.process(
         command=commands,
@@ -187,8 +198,8 @@ def add_taps(b: Block, cfg: EngineConfig, commands: Channel, lines: Channel, wei
         left = p.delay(column, c.win_words, MOST_WORDS, count=SIDE - 1, clear=begins, when=first(q))
         held = concat([column.reshape(1, SIDE, cfg.lanes), left])  # i8[columns, lines, lanes], the newest first
 
-        there_rows = inside(times(y, c.win_stride) + c.win_down, c.win_height, c.win_kernel_rows)
-        there_cols = inside(times(x, c.win_stride) + c.win_across, c.win_width, c.win_kernel_cols)
+        there_rows = inside(times(y, c.win_stride_rows) + c.win_down, c.win_height, c.win_kernel_rows)
+        there_cols = inside(times(x, c.win_stride_cols) + c.win_across, c.win_width, c.win_kernel_cols)
         there = [[there_rows[r] & there_cols[s] for r, s in taps] for taps in PLACES]
         valid = index(stack([stack(phase[:even]) for phase in there]), q)
         chosen = index(stack([stack([held[s, r] for r, s in taps[:even]]) for taps in PLACES]), q)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """Windows of ``kernel`` (rows, columns) over a map of ``height x width`` pixels of ``channels``, ``stride`` apart in both
-    axes, from ``padding`` (above, left) outside of it on. ``output``: (rows, columns) of windows, of which each must touch the
+    """Windows of ``kernel`` (rows, columns) over a map of ``height x width`` pixels of ``channels``, ``strides`` (down, across)
+    apart, from ``padding`` (above, left) outside of it on. ``output``: (rows, columns) of windows, of which each must touch the
     map; what they read below and right of it is padding too. ``pad_value``: int8, what padding counts as, where it counts.
     ``maximum``: of the pixels, rather than a sum of products; padding is none of them."""
 
@@ -25,7 +25,7 @@ class Windows:
     width: int
     channels: int
     kernel: tuple[int, int]
-    stride: int
+    strides: tuple[int, int]
     padding: tuple[int, int]
     output: tuple[int, int]
     maximum: bool = False
@@ -37,10 +37,15 @@ class Windows:
         return tiles(self.channels, WORD_BYTES)
 
     @property
+    def pitch(self) -> int:
+        """Pixels from one to the one below, as the unit counts them: a line is as long as its windows and its delay need."""
+        across = (self.output[1] - 1) * self.strides[1]
+        return max(self.width, across // self.strides[0] + 1, tiles(unit.LEAST_LINE, self.words))
+
+    @property
     def line(self) -> int:
-        """Words from a pixel to the one below, as the unit counts them: a line has a pixel for each window of it, and as many
-        words as its delay needs."""
-        return max(self.width, self.output[1], tiles(unit.LEAST_LINE, self.words)) * self.words
+        """Words from a pixel to the one below."""
+        return self.pitch * self.words
 
     @property
     def phases(self) -> int:
@@ -61,14 +66,12 @@ class Windows:
     @property
     def last(self) -> int:
         """Words up to the last one of the last window, as the unit counts lines."""
-        down, across = self.newest
-        row, column = down + (self.output[0] - 1) * self.stride, across + (self.output[1] - 1) * self.stride
+        row, column = (first + (n - 1) * s for first, n, s in zip(self.newest, self.output, self.strides, strict=True))
         return row * self.line + (column + 1) * self.words
 
     def fields(self) -> Fields:
         """Return the fields of the unit's commands."""
-        down, across = self.newest
-        pitch = self.line // self.words
+        (down, across), pitch = self.newest, self.pitch
         row, rest = divmod(self.last - 1, self.line)
         return {
             "win_height": self.height,
@@ -82,8 +85,9 @@ class Windows:
             "win_rows": self.output[0],
             "win_cols": self.output[1],
             "win_lead": down * pitch + across + 1,
-            "win_turn": self.stride * (pitch - self.output[1] + 1),
-            "win_stride": self.stride,
+            "win_turn": self.strides[0] * pitch - self.strides[1] * (self.output[1] - 1),
+            "win_stride_rows": self.strides[0],
+            "win_stride_cols": self.strides[1],
             "win_kernel_rows": self.kernel[0],
             "win_kernel_cols": self.kernel[1],
             "win_down": down,
@@ -115,9 +119,9 @@ class Windows:
             yield f"its windows are {rows} x {columns}, the engine's at most {unit.SIDE} x {unit.SIDE}", "use smaller windows"
         elif not self.maximum and (count := self.words * self.phases) > config.weight_window:
             yield f"its weights take {count:,} tiles, the engine holds {config.weight_window:,}", "use fewer channels"
-        if self.stride > unit.MOST_STRIDE:
-            yield f"its windows are {self.stride} apart, the engine's at most {unit.MOST_STRIDE}", "use a smaller stride"
-        ends = ((self.output[0] - 1) * self.stride - above, (self.output[1] - 1) * self.stride - left)
+        if max(self.strides) > unit.MOST_STRIDE:
+            yield f"its windows are {max(self.strides)} apart, the engine's at most {unit.MOST_STRIDE}", "use a smaller stride"
+        ends = [(n - 1) * s - pad for n, s, pad in zip(self.output, self.strides, self.padding, strict=True)]
         if above >= rows or left >= columns or ends[0] >= self.height or ends[1] >= self.width:
             yield "some of its windows lie in the padding", "use less padding"
         most = unit.FIELDS["win_height"].high
@@ -135,8 +139,7 @@ class Windows:
     def widest(self, config: EngineConfig) -> int:
         """Return the most channels that the unit takes of such a map, whole words: channels do not mix, so that others can
         follow on their own. At least a word."""
-        pixels = max(self.width, self.output[1])
-        words = min(unit.MOST_WORDS, config.window_words // pixels)
+        words = min(unit.MOST_WORDS, config.window_words // replace(self, channels=WORD_BYTES * unit.LEAST_LINE).pitch)
         return max(1, words if self.maximum else min(words, config.weight_window // self.phases)) * WORD_BYTES
 
 
@@ -192,8 +195,8 @@ class WindowProduct(Product):
         """Return the pixels from the first line that the windows from ``first`` to ``end`` read to the last."""
         windows = self.windows
         end = min(end, windows.output[0] * windows.output[1])
-        top = first // windows.output[1] * windows.stride - windows.padding[0]
-        bottom = (end - 1) // windows.output[1] * windows.stride - windows.padding[0] + windows.kernel[0]
+        top = first // windows.output[1] * windows.strides[0] - windows.padding[0]
+        bottom = (end - 1) // windows.output[1] * windows.strides[0] - windows.padding[0] + windows.kernel[0]
         pixels = np.arange(max(0, top) * windows.width, min(bottom, windows.height) * windows.width)
         return self.source.row + self.source.row_step * pixels
 

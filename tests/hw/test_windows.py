@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 CONFIG = EngineConfig()
-MAP = Windows(height=56, width=56, channels=256, kernel=(3, 3), stride=1, padding=(1, 1), output=(56, 56))
+MAP = Windows(height=56, width=56, channels=256, kernel=(3, 3), strides=(1, 1), padding=(1, 1), output=(56, 56))
 
 
 def product(windows: Windows, weight: np.ndarray | None = None) -> WindowProduct:
@@ -87,7 +87,7 @@ def test_weights_of_some_channels() -> None:
 def test_pixels_that_some_windows_read(first: int, count: int, kernel: int, stride: int, pad: int) -> None:
     pad = min(pad, kernel - 1)
     windows = Windows(
-        height=13, width=4, channels=16, kernel=(kernel, 1), stride=stride, padding=(pad, 0), output=(4, 4), pad_value=3
+        height=13, width=4, channels=16, kernel=(kernel, 1), strides=(stride, 1), padding=(pad, 0), output=(4, 4), pad_value=3
     )
     lines = {
         line

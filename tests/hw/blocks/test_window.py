@@ -31,15 +31,15 @@ from tests.hw.kernel.kernel_bench import trace_rtl
 
 PRESSURE = ((0.5, 0.0), (0.0, 0.6), (0.4, 0.4))
 JOBS = [
-    Windows(height=7, width=6, channels=30, kernel=(3, 3), stride=1, padding=(1, 1), output=(7, 6)),
-    Windows(height=5, width=1, channels=16, kernel=(3, 3), stride=1, padding=(1, 1), output=(5, 1)),
-    Windows(height=7, width=6, channels=16, kernel=(5, 5), stride=2, padding=(2, 2), output=(4, 3), pad_value=-77),
-    Windows(height=6, width=5, channels=40, kernel=(2, 2), stride=2, padding=(0, 0), output=(3, 2), maximum=True),
-    Windows(height=7, width=7, channels=16, kernel=(7, 7), stride=1, padding=(3, 3), output=(7, 7)),
-    Windows(height=2, width=2, channels=20, kernel=(5, 4), stride=1, padding=(4, 3), output=(6, 5)),
-    Windows(height=9, width=8, channels=16, kernel=(3, 3), stride=4, padding=(1, 0), output=(3, 2), maximum=True),
-    Windows(height=4, width=5, channels=33, kernel=(1, 6), stride=3, padding=(0, 2), output=(2, 2)),
-    Windows(height=3, width=3, channels=16, kernel=(3, 3), stride=3, padding=(0, 0), output=(1, 1)),
+    Windows(height=7, width=6, channels=30, kernel=(3, 3), strides=(1, 1), padding=(1, 1), output=(7, 6)),
+    Windows(height=5, width=1, channels=16, kernel=(3, 3), strides=(1, 1), padding=(1, 1), output=(5, 1)),
+    Windows(height=7, width=6, channels=16, kernel=(5, 5), strides=(2, 2), padding=(2, 2), output=(4, 3), pad_value=-77),
+    Windows(height=6, width=5, channels=40, kernel=(2, 2), strides=(2, 2), padding=(0, 0), output=(3, 2), maximum=True),
+    Windows(height=7, width=7, channels=16, kernel=(7, 7), strides=(1, 1), padding=(3, 3), output=(7, 7)),
+    Windows(height=2, width=2, channels=20, kernel=(5, 4), strides=(2, 1), padding=(4, 3), output=(3, 5)),
+    Windows(height=9, width=8, channels=16, kernel=(3, 3), strides=(4, 4), padding=(1, 0), output=(3, 2), maximum=True),
+    Windows(height=4, width=5, channels=33, kernel=(1, 6), strides=(3, 1), padding=(0, 2), output=(2, 5)),
+    Windows(height=3, width=3, channels=16, kernel=(3, 3), strides=(3, 3), padding=(0, 0), output=(1, 1)),
 ]
 
 
@@ -62,16 +62,15 @@ def windows(draw: st.DrawFn) -> Windows:
     height, width, words = draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(1, 4))
     kernel = draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
     padding = draw(st.integers(0, kernel[0] - 1)), draw(st.integers(0, kernel[1] - 1))
-    stride = draw(st.integers(1, unit.MOST_STRIDE))
-    output = tuple(
-        draw(st.integers(1, (size + pad - 1) // stride + 1)) for size, pad in zip((height, width), padding, strict=True)
-    )
+    strides = draw(st.tuples(st.integers(1, unit.MOST_STRIDE), st.integers(1, unit.MOST_STRIDE)))
+    most = [(size + pad - 1) // s + 1 for size, pad, s in zip((height, width), padding, strides, strict=True)]
+    output = [draw(st.integers(1, n)) for n in most]
     return Windows(
         height=height,
         width=width,
         channels=words * 16 - draw(st.integers(0, 15)),
         kernel=kernel,
-        stride=stride,
+        strides=strides,
         padding=padding,
         output=(output[0], output[1]),
         maximum=draw(st.booleans()),
@@ -95,7 +94,7 @@ def test_a_sum_of_pixels_is_a_product_with_ones(job: Windows) -> None:
     got = interpret(program(), streams([job], [pixels], [ones]))["rows"]
     (rows, columns), (above, left) = job.kernel, job.padding
     around = np.pad(pixels, ((above, 40), (left, 40), (0, 0)))
-    at = [(y * job.stride, x * job.stride) for y in range(job.output[0]) for x in range(job.output[1])]
+    at = [(y * job.strides[0], x * job.strides[1]) for y in range(job.output[0]) for x in range(job.output[1])]
     want = np.array([around[y : y + rows, x : x + columns].sum((0, 1)) for y, x in at])
     assert np.array_equal(got, want.reshape(-1, 16))
 
@@ -125,7 +124,7 @@ def test_rtl_and_its_cycles() -> None:
 def test_its_rate(kernel: tuple[int, int], cycles: int) -> None:
     """A word of output takes a cycle for nine taps, and padding below the map one for each of its words."""
     pad = kernel[0] // 2
-    job = Windows(height=16, width=12, channels=32, kernel=kernel, stride=1, padding=(pad, pad), output=(16, 12))
+    job = Windows(height=16, width=12, channels=32, kernel=kernel, strides=(1, 1), padding=(pad, pad), output=(16, 12))
     inputs, want = given_of([job])
     run = trace_rtl(program(), inputs, optimise=False)
     assert np.array_equal(run.outputs["rows"], want)
@@ -224,14 +223,14 @@ def test_fields_fit_their_widths(job: Windows) -> None:
     assert all(0 <= value <= unit.FIELDS[name].high for name, value in fields.items())
 
 
-LARGE = Windows(height=56, width=56, channels=256, kernel=(3, 3), stride=1, padding=(1, 1), output=(56, 56))
+LARGE = Windows(height=56, width=56, channels=256, kernel=(3, 3), strides=(1, 1), padding=(1, 1), output=(56, 56))
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"kernel": (8, 3)}, "its windows are 8 x 3, the engine's at most 7 x 7"),
-        ({"stride": 5, "output": (11, 11)}, "its windows are 5 apart"),
+        ({"strides": (1, 5), "output": (56, 11)}, "its windows are 5 apart"),
         ({"padding": (3, 1)}, "some of its windows lie in the padding"),
         ({"output": (58, 56)}, "some of its windows lie in the padding"),
         ({"height": 1030}, "its map is 1030 x 56"),

@@ -55,7 +55,7 @@ def weights_of(windows: Windows, rng: np.random.Generator) -> Integers:
 
 def expected(windows: Windows, pixels: Integers, weight: Integers) -> Integers:
     """The accumulators by definition, (output pixels * words, 16)."""
-    (rows, columns), (above, left), s = windows.kernel, windows.padding, windows.stride
+    (rows, columns), (above, left), (down, across) = windows.kernel, windows.padding, windows.strides
     padded = np.zeros((*windows.kernel, pixels.shape[2]), dtype=np.int64)
     padded[..., : windows.channels] = weight
     around = np.full((windows.height + 40, windows.width + 40, pixels.shape[2]), windows.pad_value)
@@ -63,7 +63,7 @@ def expected(windows: Windows, pixels: Integers, weight: Integers) -> Integers:
     found = np.zeros((*windows.output, pixels.shape[2]), dtype=np.int64)
     for y in range(windows.output[0]):
         for x in range(windows.output[1]):
-            top, begin = y * s, x * s
+            top, begin = y * down, x * across
             if not windows.maximum:
                 found[y, x] = (around[top : top + rows, begin : begin + columns] * padded).sum((0, 1))
                 continue
