@@ -25,7 +25,7 @@ from edgewright.passes.ops import constant as make_constant
 
 def arrange(graph: Graph, config: EngineConfig) -> Fused:
     """Return the operations of a graph as an engine runs them. CompileError for what it cannot run."""
-    fused = with_score_biases(copy_inputs(fuse(graph), config), config)
+    fused = with_score_biases(copy_inputs(fuse(graph, config.window_words > 0), config), config)
     readers = Counter(view.root for operation in fused.operations for view in operands(operation))
     operations = [with_packed_residual(operation, readers, fused.constants, config) for operation in fused.operations]
     return replace(fused, operations=operations)

@@ -19,7 +19,8 @@ from dataclasses import asdict, replace
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.engine import build
 from edgewright.hw.cost import CELLS_FILE, config_key, program_of
-from edgewright.hw.kernel.sv_block import DOT_CELLS, to_systemverilog
+from edgewright.hw.kernel.sv_block import to_systemverilog
+from edgewright.hw.kernel.sv_cells import CELLS
 from edgewright.hw.synth import Cells, estimate
 from edgewright.targets.device import load
 
@@ -65,7 +66,7 @@ def process_counts(config: EngineConfig, name: str) -> dict[str, float]:
 def files_of(files: Mapping[str, str], name: str) -> dict[str, str]:
     """Return the module of a process and the cells that it instantiates."""
     top = f"engine_{name}.sv"
-    cells = sorted(DOT_CELLS) if "dot_cascade" in files[top] else []
+    cells = sorted(cell for needed, parts in CELLS.items() if f"  {needed} #(" in files[top] for cell in parts)
     return {file: files[file] for file in (top, *(f"{cell}.sv" for cell in cells))}
 
 

@@ -20,7 +20,7 @@ def requests(fields: Mapping[str, int], listed: NDArray[np.int32], config: Engin
     if fields["copy"] or fields["ones"]:
         return np.zeros((0, 2), np.int64)
     size = 1 if fields["single"] else config.tokens
-    tokens = (fields["n_blocks"] - 1) * size + fields["last_tokens"]
+    tokens = (fields["act_blocks"] - 1) * size + fields["last_tokens"]
     token = np.arange(0, tokens, size if fields["act_packed"] else 1, dtype=np.int64)
     row = token * fields["grid_recip"] >> RECIPROCAL_BITS
     column = token - row * fields["grid_width"]

@@ -19,7 +19,7 @@ from edgewright.hw.legal import ON_A_CPU, grouped, refusals
 from edgewright.hw.memory import WORD_BYTES, round_up
 from edgewright.hw.operations.attention import AttentionProduct
 from edgewright.hw.operations.biases import biases_of, lowest_bias
-from edgewright.hw.operations.convolution import ConvProduct, geometry_of, kernel_of
+from edgewright.hw.operations.convolution import ConvProduct, Geometry, geometry_of, kernel_of
 from edgewright.hw.operations.copy import CopyProduct
 from edgewright.hw.operations.direct import DirectProduct, SummedRows
 from edgewright.hw.operations.operation import Operation, Part, Place, Residual, operands
@@ -29,6 +29,7 @@ from edgewright.hw.operations.product import IDENTITY, ONE_ROW, Integers, Produc
 from edgewright.hw.operations.rows import RowProduct
 from edgewright.hw.padding import HeadPadding, Padding, Turned, Written
 from edgewright.hw.operations.transposition import TransposedProduct
+from edgewright.hw.operations.window import WindowProduct, Windows
 from edgewright.hw.views import (
     Index,
     Selection,
@@ -83,8 +84,9 @@ class Refused(Exception):
 class Fuser:
     """Collects the operations of a graph whose nodes are all legal on their own."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, has_windows: bool) -> None:
         self.graph = graph
+        self.has_windows = has_windows
         self.fused = Fused()
         self.problems: list[tuple[Node, str, str]] = []
         self.users = graph.users()
@@ -452,12 +454,44 @@ class Fuser:
             view = Selection(x, every_row(x), every(x)).view()
             geometry = geometry_of(node, x, kernel, every_row(x))
             assert view is not None and geometry is not None
+        if (windows := self.window(node, view, kernel, bias, scale, geometry)) is not None:
+            return windows
         source = replace(view, row=int(view.row_numbers[0]), rows=1, order=None)
         groups, value = (node.op.groups, node.op.pad_value) if isinstance(node.op, Conv) else (1, 0)
         product = ConvProduct(node=node, source=source, scale=scale, weight=kernel, bias=bias, geometry=geometry, groups=groups)
         if not geometry.padded:
             return product
         return replace(product, padding=self.row_of(value, round_up(view.columns, WORD_BYTES)))
+
+    def window(
+        self, node: Node, view: StoredView, kernel: Integers, bias: Integers, scale: Scale, geometry: Geometry
+    ) -> WindowProduct | None:
+        """Return a depthwise convolution by the unit for windows, None where that is not one or the unit cannot do it."""
+        op, channels = node.op, len(kernel)
+        if not self.has_windows or not isinstance(op, Conv) or op.groups != channels or view.columns != channels:
+            return None
+        height, width = geometry.size
+        raster = np.arange(geometry.images * height * width)
+        rows = view.row_numbers
+        even = progression(rows)
+        if op.dilations != (1, 1) or even is None or len(raster) != len(rows):
+            return None
+        windows = Windows(
+            height=height,
+            width=width,
+            channels=channels,
+            kernel=geometry.kernel,
+            strides=geometry.strides,
+            padding=geometry.pads,
+            output=geometry.result,
+            pad_value=op.pad_value,
+        )
+        if not windows.fits:
+            return None
+        weight = kernel[:, 0].transpose(1, 2, 0)
+        return WindowProduct(
+            node=node, source=view, scale=scale, windows=windows, weight=weight, bias=bias, images=geometry.images
+        )
 
     def windows(self, node: Node, x: Node, kernel: Integers, bias: Integers, scale: Scale) -> RowProduct:
         """Return a convolution of an image whose windows the host writes side by side."""
@@ -721,15 +755,15 @@ def unreachable(node: Node, seen: Selection) -> Refused:
     return Refused(node, because, f"slice at multiples of {WORD_BYTES} channels, without a step; or {ON_A_CPU}")
 
 
-def fuse(graph: Graph) -> Fused:
-    """Fuse a graph into operations.
+def fuse(graph: Graph, has_windows: bool = True) -> Fused:
+    """Fuse a graph into operations. ``has_windows``: the engine has the unit for windows.
 
     Raises ``CompileError`` with every kind of node that the engine cannot compute, in the order of the graph.
     """
     problems = refusals(graph)
     if problems:  # fusion would only name their neighbours too
         raise CompileError(problems)
-    fuser = Fuser(graph)
+    fuser = Fuser(graph, has_windows)
     fused = fuser.run()
     if fuser.problems:
         order = {node: at for at, node in enumerate(graph.nodes())}

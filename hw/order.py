@@ -110,7 +110,7 @@ def needs(step: Step, stored: dict[Node, Counts], config: EngineConfig) -> dict[
     blocks, size, piece = fields["n_blocks"], 1 if fields["single"] else config.tokens, step.piece
     if operation.product.streamed:
         (view,) = operation.product.streamed
-        rows = [operation.product.block_rows(piece.row + b * size, piece.row + (b + 1) * size) for b in range(blocks)]
+        rows = operation.product.fetched(fields, piece, config)
         copied = [int(stored[node].max()) for node in operation.product.constants if node in stored]
         found["act"] = np.maximum(completions(view.root, rows, stored), max(copied, default=0))
     if operation.residual is not None:

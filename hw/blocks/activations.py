@@ -53,7 +53,7 @@ def add_fetch_addresses(
     @b.process(
         command=commands,
         loops=[
-            ("j", lambda c: c.n_blocks),
+            ("j", lambda c: c.act_blocks),
             ("t", lambda c, j: select(c.act_packed, 1, rows_of(cfg.tokens)(c, j))),
             ("plane", lambda c, j, t: c.act_planes),
             ("line", lambda c, j, t, plane: c.act_rows),
@@ -82,15 +82,19 @@ def add_fetch_addresses(
         p.write(offsets, bits(address, within - 1, 0), when=c.patch)
 
 
-def add_route(b: Block, commands: Channel, words: Channel, *, norm: Channel, tiles: Channel, direct: Channel) -> None:
-    """Route one operation's words to LayerNorm, to the tiles or past the array."""
+def add_route(
+    b: Block, commands: Channel, words: Channel, *, norm: Channel, tiles: Channel, direct: Channel, window: Channel | None
+) -> None:
+    """Route one operation's words to LayerNorm, to the tiles or past the array, there to the windows or on their own."""
 
     @b.process(command=commands, loops=[("w", lambda c: c.act_words)])
     def route(p: ProcessTrace, c: StructValue, w: Value) -> None:
         word = p.read(words)
         p.write(norm, word, when=c.norm)
         p.write(tiles, word, when=~c.norm & ~c.direct)
-        p.write(direct, word, when=~c.norm & c.direct)
+        p.write(direct, word, when=~c.norm & c.direct & ~c.window)
+        if window is not None:
+            p.write(window, word, when=c.window)
 
 
 def add_fill(

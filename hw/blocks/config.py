@@ -24,7 +24,9 @@ class EngineConfig:
     read ahead of the sums, and that wait to be stored, because two words a row pass memory in twice the cycles that the array
     may take for it. ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none.
     ``bias_entries``: of score biases, each for two tokens and ``outs`` keys; an operation keeps half of them.
-    ``list_entries``: rows of lists that wait. ``read_ahead``: words that each read port asks for before they are taken, which have to cover the memory's latency.
+    ``list_entries``: rows of lists that wait. ``read_ahead``: words that each read port asks for before they are taken, which
+    have to cover the memory's latency. ``window_words``: memory words of a line that a depthwise window may have above it; 0: the
+    engine has no unit for windows.
     ``clock_mhz``: the clock whose period the stages of the pipelines are made for.
     """
 
@@ -51,6 +53,7 @@ class EngineConfig:
     completions: int = 2048
     residual_rows: int = 2048
     result_rows: int = 4096
+    window_words: int = 512
     clock_mhz: int = 300
 
     def __post_init__(self) -> None:
@@ -64,6 +67,8 @@ class EngineConfig:
             raise ValueError("scores_ahead must be odd and below 16")
         if self.ins % self.softmax_keys:
             raise ValueError(f"softmax_keys must divide {self.ins}")
+        if self.window_words and not 64 < self.window_words <= 2047:
+            raise ValueError("window_words must be 65 to 2,047, or 0")
         if self.key_tiles * self.outs > self.activation_tiles * self.ins:
             raise ValueError("a row of attention weights must fit an activation bank")
 

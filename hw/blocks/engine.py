@@ -53,6 +53,7 @@ from edgewright.hw.blocks.weights import (
     table_rows,
     table_type,
 )
+from edgewright.hw.blocks.window import add_window, rows_type, taps_type
 from edgewright.hw.blocks.writer import add_residual, add_store
 from edgewright.hw.kernel import Block, Request, i, u
 from edgewright.hw.kernel.ir import Channel
@@ -161,6 +162,7 @@ def build(cfg: EngineConfig) -> Block:
     route = commands("route", op.Route)
     norms = [commands(f"norm_{part}", op.Norm) for part in ("stats", "scale", "apply")]
     direct = commands("direct", op.Direct)
+    windows = [commands("window_lines", op.WindowLines), commands("window", op.Window)] if cfg.window_words else []
     fill = commands("fill", op.Fill)
     feeds = {
         "weights": commands("feed_weights", op.WeightFeed),
@@ -188,6 +190,7 @@ def build(cfg: EngineConfig) -> Block:
         route=route,
         norms=norms,
         direct=direct,
+        windows=windows,
         fill=fill,
         **feeds,
         product=product,
@@ -200,6 +203,12 @@ def build(cfg: EngineConfig) -> Block:
 
     tile_words = b.channel("token_words", WORD, depth=8)
     direct_words = b.channel("direct_words", WORD, depth=8)
+    map_words, window_taps, window_rows = None, None, None
+    if cfg.window_words:
+        map_words = b.channel("map_words", WORD, depth=8)
+        window_taps = b.channel("window_taps", taps_type(cfg), depth=2)
+        window_rows = b.channel("window_values", rows_type(cfg), depth=4)
+        add_window(b, cfg, windows, map_words, window_taps, window_rows)
     norm_words = b.channel("norm_words", WORD, depth=8)
     line_offsets = b.channel("line_offsets", u(address_bits(cfg.word_bytes)), depth=64)
     normed = b.channel("normed_rows", row_type(cfg), depth=8)
@@ -211,13 +220,13 @@ def build(cfg: EngineConfig) -> Block:
     sums = b.channel("sums", ACCUMULATOR[cfg.tokens, cfg.outs], depth=4, slack=4)
     tiles = b.buffer("activation_tiles", i(8)[cfg.tokens, cfg.ins], depth=cfg.activation_tiles, banks=cfg.activation_banks)
     add_fetch_addresses(b, cfg, fetch, go["activations"], requests["activations"], line_offsets, listed)
-    add_route(b, route, words["activations"], norm=norm_words, tiles=tile_words, direct=direct_words)
+    add_route(b, route, words["activations"], norm=norm_words, tiles=tile_words, direct=direct_words, window=map_words)
     add_norm(b, norms, norm_words, norm_params, normed, passed, cfg=cfg)
     add_direct(b, cfg, direct, direct_words, passed, direct_rows)
     add_fill(b, cfg, fill, words=tile_words, offsets=line_offsets, normed=normed, weights=attention_tiles, tiles=tiles)
     fed = {name: b.channel(f"fed_{name}", tile, depth=2) for name in ("weights", "operands")}
     fed_offsets = b.channel("fed_offsets", offset_type(cfg), depth=2)
-    add_feed_weights(b, feeds["weights"], weight_tiles, fed["weights"])
+    add_feed_weights(b, feeds["weights"], weight_tiles, fed["weights"], window_taps)
     add_feed_operands(b, feeds["operands"], operand_tiles, fed["operands"])
     add_feed_offsets(b, cfg, feeds["offsets"], partials, fed_offsets)
     add_product(b, cfg, product, tiles, weights=fed["weights"], operands=fed["operands"], scores=scores, sums=sums)
@@ -228,7 +237,7 @@ def build(cfg: EngineConfig) -> Block:
     add_residual(b, cfg, residuals, go["residual"], requests["residual"], words["residual"], residual_rows)
     entries = b.channel("table_entries", u(8)[cfg.lanes], depth=4)
     tabled = b.ring("tabled_values", row_type(cfg), depth=cfg.result_rows, window=1, style="block")
-    add_epilogue(b, cfg, finish, sums, direct_rows, row_scales, params, fed_offsets, residual_rows, results, entries)
+    add_epilogue(b, cfg, finish, sums, direct_rows, window_rows, row_scales, params, fed_offsets, residual_rows, results, entries)
     add_tabulate(b, cfg, tabulate, entries, table, tabled)
     add_store(
         b, cfg, stores, results=results, tabled=tabled, copied=copied, requests=requests["results"], words=words["results"]

@@ -43,6 +43,7 @@ def add_epilogue(
     commands: Channel,
     sums: Channel,
     direct: Channel,
+    windows: Channel | None,
     row_scales: Channel,
     params: Buffer,
     offsets: Channel,
@@ -50,7 +51,7 @@ def add_epilogue(
     results: Buffer,
     entries: Channel,
 ) -> None:
-    """``sums``: ACCUMULATOR[tokens, outs], or ``direct``: ACCUMULATOR[lanes] per row, past the array; ``offsets``: per ``lanes``
+    """``sums``: ACCUMULATOR[tokens, outs], or ``direct`` and ``windows``: ACCUMULATOR[lanes] per row, past the array; ``offsets``: per ``lanes``
     sums of products with computed operands; ``residual``: i16[lanes] per row, the second operand; ``results``: i16[lanes], or
     ``entries`` of the operation's table, u8[lanes], per row."""
     parts, lanes = cfg.outs // cfg.lanes, cfg.lanes
@@ -62,7 +63,9 @@ def add_epilogue(
     def epilogue(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         _, part = split(o, parts)
         tile = p.read(sums, when=~c.direct & first(t) & (part == 0), absent=True)
-        passed = p.read(direct, when=c.direct, absent=True)
+        passed = p.read(direct, when=c.direct & ~c.window, absent=True)
+        if windows is not None:
+            passed = select(c.window, p.read(windows, when=c.window, absent=True), passed)
         row = select(c.direct, passed, index(index(tile, t).reshape(parts, lanes), part))
         scale = p.read(row_scales, when=c.attention, absent=True)
         other = p.replay(residual, 0, fresh=c.residual, free=c.residual, last=c.residual)

@@ -17,7 +17,7 @@ from edgewright.hw.kernel.types import WORD_BYTES
 Loops = list[tuple[str, int | Callable[..., Any]]]
 """Loops of a process: name and bound."""
 WORD_BITS = 8 * WORD_BYTES
-WORDS = 18
+WORDS = 20
 """Memory words per descriptor."""
 WEIGHT_PORTS = 2
 """Ports that read constants side by side: a blob's words lie in turn in as many parts, one after the other."""
@@ -108,8 +108,8 @@ FIELDS: dict[str, Int] = {
     "act_planes": u(12),
     "act_rows": u(14),
     "act_packed": u(1),  # all tokens of a block in one run
-    "act_beats": u(12),
-    "act_last": u(12),  # beats of the last block, if they are packed
+    "act_beats": u(14),
+    "act_last": u(14),  # beats of the last block, if they are packed
     "grid_recip": u(24),
     "grid_width": u(12),
     "padded": u(1),  # taps outside of the value are read at ``pad_address``
@@ -134,9 +134,9 @@ FIELDS: dict[str, Int] = {
     "norm_eps": u(53),
     "norm_shift": u(6),
     # --- products: job 0 is a linear product or the scores, job 1 the values
-    "n_jobs": u(13),
+    "n_jobs": u(15),
     "first_values": u(4),  # of attention: the first job of values
-    "last_scores": u(13),  # the job of the last block's scores
+    "last_scores": u(15),  # the job of the last block's scores
     "outs0": u(12),
     "depth0": u(9),
     "outs1": u(12),
@@ -164,6 +164,29 @@ FIELDS: dict[str, Int] = {
     "res_last": u(16),  # beats of the last block
     "out_address": ADDRESS,
     "out_pitch": STRIDE,
+    # --- windows, channel by channel
+    "window": u(1),
+    "win_height": u(10),  # of the map
+    "win_width": u(10),
+    "win_words": u(6),  # of a pixel
+    "win_lines": u(11),  # that are walked: those of the map, and those below it that windows reach
+    "win_line": u(11),  # words from a pixel to the one below
+    "win_row": u(11),  # words of a line of the map
+    "win_last": u(11),  # the line with the last pixel of the last window
+    "win_end": u(11),  # words of it up to there
+    "win_rows": u(10),  # of the output
+    "win_cols": u(10),
+    "win_lead": u(14),  # pixels up to the last one of the first window
+    "win_turn": u(14),  # from a line's last window to the next one's first
+    "win_stride_rows": u(3),
+    "win_stride_cols": u(3),
+    "win_kernel_rows": u(3),
+    "win_kernel_cols": u(3),
+    "win_down": u(3),  # the line of the first window's last pixel
+    "win_across": u(3),  # its column
+    "win_phases": u(3),
+    "win_maximum": u(1),  # rather than a sum of products
+    "win_missing": u(8),  # what stands for a pixel outside of the map, an i8: no maximum is that of less than -128
 }
 
 
@@ -223,7 +246,20 @@ OperandTiles = command(
     "value_depth",
     "base1",
 )
-RunIssue = command("RunIssue", "copy", "direct", "ones", "norm", "attention", "computed", "leads", "residual", "table")
+RunIssue = command(
+    "RunIssue",
+    "copy",
+    "direct",
+    "window",
+    "win_maximum",
+    "ones",
+    "norm",
+    "attention",
+    "computed",
+    "leads",
+    "residual",
+    "table",
+)
 Track = command("Track", "marks", "final")
 FetchGate = command("FetchGate", "act_blocks", "act_first", "act_phase", "act_slope", "act_steps", "act_drain")
 ResidualGate = command("ResidualGate", "res_blocks", "res_first", "res_phase", "res_slope", "res_steps", "res_drain")
@@ -232,7 +268,7 @@ Fetch = command(
     "act_address",
     "single",
     "last_tokens",
-    "n_blocks",
+    "act_blocks",
     "listed",
     "act_planes",
     "act_rows",
@@ -255,9 +291,30 @@ Fetch = command(
     "stride_line",
     "patch",
 )
-Route = command("Route", "act_words", "norm", "direct")
+Route = command("Route", "act_words", "norm", "direct", "window")
 Norm = command("Norm", "n_tokens", "norm_row_words", "norm_n", "norm_eps", "norm_shift", "direct", "norm_wide")
 Direct = command("Direct", "direct_tiles", "direct_taps", "direct_wide", "norm")
+WindowLines = command("WindowLines", "win_lines", "win_line", "win_row", "win_height", "win_last", "win_end")
+Window = command(
+    "Window",
+    "win_rows",
+    "win_cols",
+    "win_words",
+    "win_line",
+    "win_lead",
+    "win_turn",
+    "win_stride_rows",
+    "win_stride_cols",
+    "win_phases",
+    "win_height",
+    "win_width",
+    "win_kernel_rows",
+    "win_kernel_cols",
+    "win_down",
+    "win_across",
+    "win_maximum",
+    "win_missing",
+)
 Fill = command(
     "Fill",
     "n_jobs",
@@ -272,7 +329,7 @@ Fill = command(
     "depth0",
     "depth1",
 )
-WeightFeed = command("WeightFeed", "n_jobs", "outs0", "depth0")
+WeightFeed = command("WeightFeed", "window", "n_jobs", "outs0", "depth0")
 OperandFeed = command(
     "OperandFeed",
     "opd_heads",
@@ -316,6 +373,7 @@ Finish = command(
     "single",
     "last_tokens",
     "direct",
+    "window",
     "subtracted",
     "multiplied",
     "rectified",
@@ -378,6 +436,8 @@ RUN_UNITS = {
     "route": Route,
     "norm": Norm,
     "direct": Direct,
+    "window_lines": WindowLines,
+    "window": Window,
     "fill": Fill,
     "weights": WeightFeed,
     "operands": OperandFeed,
@@ -394,6 +454,7 @@ ROLES = {
     "weights": (LoadRoute, LoadAddresses, LoadTiles, LoadTable, LoadNorm, LoadParams, LoadBiases, LoadRows, WeightFeed),
     "operands": (OperandRoute, OperandAddresses, OperandTiles, OperandFeed, OffsetFeed),
     "activations": (Route, Fetch, Direct),
+    "windows": (Window, WindowLines),
     "LayerNorm": (Norm,),
     "tiles": (Fill,),
     "array": (Product,),

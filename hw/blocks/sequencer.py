@@ -143,6 +143,7 @@ def add_run_issue(
     route: Channel,
     norms: list[Channel],
     direct: Channel,
+    windows: list[Channel],
     fill: Channel,
     weights: Channel,
     operands: Channel,
@@ -168,9 +169,11 @@ def add_run_issue(
         p.write(route, c.route, when=reads_memory)
         for channel in norms:
             p.write(channel, c.norm, when=c.issue.norm)
-        p.write(direct, c.direct, when=c.issue.direct)
+        p.write(direct, c.direct, when=c.issue.direct & ~c.issue.window)
+        for channel, kind in zip(windows, ("window_lines", "window"), strict=False):
+            p.write(channel, getattr(c, kind), when=c.issue.window)
         p.write(fill, c.fill, when=multiplies)
-        p.write(weights, c.weights, when=multiplies & ~c.issue.computed)
+        p.write(weights, c.weights, when=(multiplies & ~c.issue.computed) | (c.issue.window & ~c.issue.win_maximum))
         p.write(operands, c.operands, when=c.issue.leads)
         p.write(offsets, c.offsets, when=c.issue.leads)
         p.write(product, c.product, when=multiplies)

@@ -141,8 +141,10 @@ def add_fill_tiles(b: Block, cfg: EngineConfig, commands: Channel, words: Channe
         p.append(tiles, p.shift_in(pair, steps).reshape(cfg.outs, cfg.ins), when=last(t))
 
 
-def add_feed_weights(b: Block, commands: Channel, tiles: Buffer, feed: Channel) -> None:
-    """Feed the array the weights of each block of tokens, tile by tile; ``feed``: i8[outs, ins]."""
+def add_feed_weights(b: Block, commands: Channel, tiles: Buffer, feed: Channel, taps: Channel | None = None) -> None:
+    """Feed the array the weights of each block of tokens, tile by tile; ``feed``: i8[outs, ins].
+
+    ``taps``: where the tiles of windows go instead, their first rows only, one of each tile's for each pixel of output."""
 
     @b.process(
         command=commands,
@@ -150,7 +152,13 @@ def add_feed_weights(b: Block, commands: Channel, tiles: Buffer, feed: Channel) 
     )
     def feed_weights(p: ProcessTrace, c: StructValue, j: Value, o: Value, k: Value) -> None:
         address = wrap(o * c.depth0 + k, u(address_bits(tiles.window)))
-        p.write(feed, p.replay(tiles, address, fresh=first(j), free=last(j), last=last(j) & last(o) & last(k)))
+        tile = p.replay(tiles, address, fresh=first(j), free=last(j), last=last(j) & last(o) & last(k))
+        if taps is None:
+            p.write(feed, tile)
+            return
+        assert isinstance(taps.type, Array)
+        p.write(feed, tile, when=~c.window)
+        p.write(taps, tile[: taps.type.shape[0]], when=c.window)
 
 
 def add_fill_table(b: Block, cfg: EngineConfig, commands: Channel, words: Channel, table: Buffer) -> None:

@@ -21,8 +21,12 @@ from edgewright.hw.kernel.delays import (
     choice,
     clocked_latency,
     delay_ns,
+    enabled_bits,
     equality,
     fan_out,
+    guard_of,
+    in_luts,
+    lut_rows_ns,
     output_ns,
     uses_dsp,
 )
@@ -114,8 +118,7 @@ def driven_ns(node: ir.Node) -> float:
         return GATE_NS * op.guarded + EFFECT_NS + GATE_NS + fan_out(width(op.buffer.type))
     if isinstance(op, ir.Load):  # the end of the lock, which moves the port to the next bank, or the window of a ring
         return 3 * GATE_NS + (bank_ns(op.buffer) + adder(op.buffer.depth.bit_length()) if op.buffer.ring else 0)
-    guarded = isinstance(op, ir.Hold) or (isinstance(op, ir.ShiftIn) and op.guarded)
-    return GATE_NS * guarded + fan_out(bits_of(node))
+    return GATE_NS * (guard_of(node) is not None) + fan_out(enabled_bits(node))
 
 
 def flag_of(process: ir.Process, stages: Placement, op: ir.Op, bound: Arrival) -> Arrival:
@@ -177,6 +180,12 @@ class Timed:
         if isinstance(op, ir.Lookup):
             entries = (len(op.rom.values) - 1).bit_length()
             self.ends_in(f"the table {op.rom.name}", register("its address").then("read", choice(entries), node.where))
+        if isinstance(op, ir.Delay) and not op.block:
+            place = register("a place", node.where).then(f"{bits_of(node)} bits", fan_out(bits_of(node) // 2))
+            moved = place.then("read", GATE_NS).then("into the line", EFFECT_NS)
+            self.ends_in(f"the line {self.label(node)}", moved)
+        if in_luts(node):
+            self.ends_in(f"the rows of {self.label(node)}", register("rows", node.where).then("two rows", lut_rows_ns()))
         if not uses_dsp(node):
             self.ends_in("a register", through)
         self.value[node] = register(self.label(node), node.where) if clocked else through
@@ -373,8 +382,8 @@ class Timed:
                     taken = taken.then("count", adder(op.buffer.depth.bit_length())).then("next", bank_ns(op.buffer) + GATE_NS)
                     self.ends_in(f"the window of {op.buffer.name}", taken)
             elif isinstance(op, ir.STATE):
-                enable = self.valid(start)
-                if isinstance(op, ir.Hold) or (isinstance(op, ir.ShiftIn) and op.guarded):
-                    enable = latest((enable, self.at(node.args[1], start))).then("and", GATE_NS)
-                bits = bits_of(node)
+                enable, guard = self.valid(start), guard_of(node)
+                if guard is not None:
+                    enable = latest((enable, self.at(guard, start))).then("and", GATE_NS)
+                bits = enabled_bits(node)
                 self.ends_in(self.label(node), enable.then(f"{bits} flip-flops", fan_out(bits)))

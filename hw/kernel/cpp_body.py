@@ -10,7 +10,7 @@ from edgewright.hw.kernel.cpp_lanes import Lines
 from edgewright.hw.kernel.cpp_memory import Memories
 from edgewright.hw.kernel.cpp_types import Names, int_name
 from edgewright.hw.kernel.cpp_values import Base, is_elementwise
-from edgewright.hw.kernel.cpp_variables import plain_init
+from edgewright.hw.kernel.cpp_variables import bind, plain_init
 from edgewright.hw.kernel.cpp_words import Carriers
 from edgewright.hw.kernel.types import Struct, elem_of, shape_of
 
@@ -92,6 +92,7 @@ class BodyPrinter(Memories, Compute):
                 if member in inside:
                     name = self.named(member)
                     self.out.add(f"const {int_name(e)} {name} = {value};")
+                    bind(member, name, self.out)
                     values.base[member] = Base(name, e, array=False)
                 else:
                     self.out.add(f"{values.base[member].at(flat(index, shape)).text} = {value};")
@@ -116,6 +117,8 @@ class BodyPrinter(Memories, Compute):
             self.shift_in(node, op)
         elif isinstance(op, ir.Hold):
             self.hold(node)
+        elif isinstance(op, ir.Delay):
+            self.delay(node, op)
         elif isinstance(op, ir.Command):
             pass
         elif values.wants_variable(node):

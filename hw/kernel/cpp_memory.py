@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import Affine, flat
 from edgewright.hw.kernel.cpp_expr import BOOL, Expr, cast
@@ -9,7 +11,7 @@ from edgewright.hw.kernel.cpp_lanes import Lines
 from edgewright.hw.kernel.cpp_types import Names, field_name, int_name, shape_note
 from edgewright.hw.kernel.cpp_values import Base
 from edgewright.hw.kernel.cpp_variables import Variables, partition, plain_init
-from edgewright.hw.kernel.cpp_words import Carriers, Run, Word, implementation
+from edgewright.hw.kernel.cpp_words import Carriers, Run, Word, implementation, words_of
 from edgewright.hw.kernel.types import Int, Type, elem_of, leaf, leaves, shape_of, size_of
 
 Path = tuple[str, ...]
@@ -291,6 +293,37 @@ class Memories(Variables):
         if ring.window > 1:
             self.words[node] = held
         self.token_parts(node, name, held)
+
+    def delay(self, node: ir.Node, op: ir.Delay) -> None:
+        """Walk the places of a delay line in a circle; each tap has memories of its own, a word of a value in each."""
+        x, n, clear = node.args[:3]
+        base, words = self.state(node), words_of(x.type)
+        size = size_of(shape_of(x.type))
+        name = self.process.names.get(node, "line")
+        texts = self.packed(name, x.type, words, (x,))
+        at = self.local.claim(f"{name}_at")
+        self.statics.add(f"static int {at};")
+        guard = f"if ({self.values.scalar(node.args[3]).text})" if op.guarded else ""
+        with self.out.block(guard) if guard else nullcontext():
+            self.out.add(f"if ({self.values.scalar(clear).text}) {at} = 0;")
+            for tap in range(op.count):
+                taken = []
+                for number, word in enumerate(words):
+                    memory, old = (self.local.claim(f"{name}_{what}_{tap}_{number}") for what in ("memory", "old"))
+                    self.statics.add(f"static {word.type} {memory}[{op.most}];")
+                    made = "bram" if op.block else "lutram"
+                    self.statics.add(f"#pragma HLS BIND_STORAGE variable={memory} type=ram_s2p impl={made}")
+                    apart = f"variable={memory} type=inter direction=RAW distance={op.least} dependent=true"
+                    self.statics.add(f"#pragma HLS DEPENDENCE {apart}")
+                    self.out.add(f"const {word.type} {old} = {memory}[{at}];")
+                    self.out.add(f"{memory}[{at}] = {texts[number]};")
+                    taken.append((word, old))
+                for word, old in taken:
+                    for run in word.runs:
+                        self.out.add(self.taken(base, run, size, word, old, tap))
+                texts = [old for _, old in taken]
+            length = self.values.scalar(n).text
+            self.out.add(f"{at} = {at} + 1 == int({length}) ? 0 : {at} + 1;")
 
     def store(self, node: ir.Node, op: ir.Store) -> None:
         parts = ir.store_parts(node)

@@ -133,6 +133,7 @@ class Values:
             or node in self.names
             or node in self.spread
             or node in self.whole
+            or (isinstance(node.op, ir.Mul) and node.op.luts)  # its variable is bound
             or (node in self.viewed and bool(shape_of(node.type)))
             or deep >= DEEPEST
         )

@@ -42,6 +42,7 @@ WORDS: dict[type[ir.Op], str] = {
     ir.Accumulate: "running",
     ir.ShiftIn: "line",
     ir.Hold: "held",
+    ir.Delay: "delayed",
     ir.Min: "least",
     ir.Max: "most",
     ir.Abs: "size",
@@ -73,6 +74,7 @@ class Variables:
         target = self.statics if static else self.out
         target.add(f"{'static ' if static else ''}{int_name(t.elem)} {name}[{size_of(t.shape)}];{shape_note(t)}")
         target.add(partition(name))
+        bind(node, name, target)
         base = Base(name, t.elem, array=True)
         self.values.base[node] = base
         return base
@@ -96,6 +98,7 @@ class Variables:
             return
         name = self.named(node)
         self.out.add(f"const {int_name(e)} {name} = {plain_init(value, e)};")
+        bind(node, name, self.out)
         self.values.base[node] = Base(name, e, array=False)
 
     def computed(self, node: ir.Node, index: Index) -> Expr:
@@ -128,6 +131,12 @@ class Variables:
         self.statics.add(f"static const {int_name(e)} {name}[{len(values)}] = {initialiser(values)};{shape_note(node.type)}")
         self.statics.add(partition(name))
         self.values.base[node] = Base(name, e, array=True)
+
+
+def bind(node: ir.Node, name: str, out: Lines) -> None:
+    """Print of what the tool is to make the operation whose result is this variable, where that is not left to it."""
+    if isinstance(node.op, ir.Mul) and node.op.luts:
+        out.add(f"#pragma HLS BIND_OP variable={name} op=mul impl=fabric")
 
 
 def plain_init(value: Expr, t: Int) -> str:

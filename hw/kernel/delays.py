@@ -16,6 +16,7 @@ EFFECT_NS = 0.4  # into a FIFO or memory
 DSP_NS = 2.2  # from the registers before a multiplier to the one behind it
 CASCADE_STAGES = 3
 """Registers of a DSP before its sum: operands, pre-adder, product; a sum of n products has n more."""
+LUT_PRODUCT_STAGES = 2
 READ_LATENCY = 3  # address register, the memory's own, its output register
 FAN_OUT = 256
 """Flip-flops that one copy of a control signal drives; the printer asks for more copies where there are more."""
@@ -47,7 +48,7 @@ def fan_out(loads: int) -> float:
 
 def is_multiplier(node: ir.Node) -> bool:
     """Return whether a Mul uses a DSP (registered on both sides) rather than a few LUTs."""
-    if not isinstance(node.op, ir.Mul):
+    if not isinstance(node.op, ir.Mul) or node.op.luts:
         return False
     a, b = (elem_of(x.type).bits for x in node.args)
     for x in node.args:
@@ -59,6 +60,27 @@ def is_multiplier(node: ir.Node) -> bool:
 def uses_dsp(node: ir.Node) -> bool:
     """Return whether a node's operands go to registers of a DSP."""
     return is_multiplier(node) or isinstance(node.op, ir.Cascade)
+
+
+def in_luts(node: ir.Node) -> bool:
+    """Return whether a node is a product in the cell lut_products."""
+    return isinstance(node.op, ir.Mul) and node.op.luts
+
+
+def registers_operands(node: ir.Node) -> bool:
+    """Return whether a node takes its operands from registers."""
+    return uses_dsp(node) or in_luts(node)
+
+
+def lut_rows_ns() -> float:
+    """Return what the two rows of a product take that are between two registers of lut_products, of 11 bits each."""
+    return 2 * (GATE_NS + adder(11)) + fan_out(2 * 11)
+
+
+def line_bits(node: ir.Node) -> int:
+    """Return the bits of an address of a delay line."""
+    assert isinstance(node.op, ir.Delay)
+    return max(1, (node.op.most - 1).bit_length())
 
 
 def multiplier_latency(node: ir.Node) -> int:
@@ -86,6 +108,8 @@ def delay_ns(node: ir.Node) -> float:
         return EFFECT_NS if node.op.buffer.ring else bank_ns(node.op.buffer) + EFFECT_NS
     if isinstance(node.op, (ir.Lookup, ir.Write)):
         return EFFECT_NS
+    if isinstance(node.op, ir.Delay):
+        return GATE_NS + adder(line_bits(node)) + equality(line_bits(node)) + GATE_NS  # the place after this one
     loads = max((bits_of(node) // bits_of(a) for a in node.args if not isinstance(a.op, ir.Const)), default=1)
     return logic_ns(node) + fan_out(loads)
 
@@ -104,6 +128,8 @@ def logic_ns(node: ir.Node) -> float:
         return 0.25
     if isinstance(op, ir.Not):
         return 0.1
+    if in_luts(node):
+        return lut_rows_ns()
     if isinstance(op, ir.Mul):
         return 0.3 if min(elem_of(a.type).bits for a in node.args) == 1 else adder(bits) + 0.3
     if isinstance(op, (ir.ShlBy, ir.ShrBy)):
@@ -128,6 +154,19 @@ def bank_ns(buffer: ir.Buffer) -> float:
     return adder(max(1, (buffer.banks * buffer.depth - 1).bit_length()))
 
 
+def guard_of(node: ir.Node) -> ir.Node | None:
+    """Return the predicate of a running value, None where each iteration changes it."""
+    op = node.op
+    if isinstance(op, ir.Hold) or (isinstance(op, ir.ShiftIn) and op.guarded):
+        return node.args[1]
+    return node.args[3] if isinstance(op, ir.Delay) and op.guarded else None
+
+
+def enabled_bits(node: ir.Node) -> int:
+    """Return the flip-flops that an iteration enables in a running value; a delay line enables the others itself."""
+    return bits_of(node.args[0]) if isinstance(node.op, ir.Delay) else bits_of(node)
+
+
 def output_ns(node: ir.Node) -> float:
     """Return when the last register of a clocked node gives its value."""
     return MEMORY_NS if isinstance(node.op, ir.Load) else REGISTER_NS
@@ -135,6 +174,8 @@ def output_ns(node: ir.Node) -> float:
 
 def clocked_latency(node: ir.Node) -> int:
     """Return the number of registers inside a node, 0 for combinational ones."""
+    if isinstance(node.op, ir.Delay):
+        return 3 if node.op.block else 2
     if isinstance(node.op, ir.STATE):
         return 1
     if isinstance(node.op, (ir.Load, ir.Lookup)):
@@ -143,4 +184,4 @@ def clocked_latency(node: ir.Node) -> int:
         return 1 if node.op.guarded else 0
     if isinstance(node.op, ir.Cascade):
         return CASCADE_STAGES + shape_of(node.args[0].type)[1]
-    return multiplier_latency(node) if is_multiplier(node) else 0
+    return multiplier_latency(node) if is_multiplier(node) else LUT_PRODUCT_STAGES if in_luts(node) else 0

@@ -199,6 +199,8 @@ class Execution:
                 values[node] = self.accumulate(node, *(spread(values[a], count) for a in node.args))
             elif isinstance(op, ir.ShiftIn):
                 values[node] = self.shift_in(node, [spread(values[a], count) for a in node.args])
+            elif isinstance(op, ir.Delay):
+                values[node] = self.delay(node, [spread(values[a], count) for a in node.args])
             elif isinstance(op, ir.Hold):
                 values[node] = self.hold(node, *(spread(values[a], count) for a in node.args))
             elif isinstance(op, ir.Write):
@@ -358,6 +360,30 @@ class Execution:
         line = np.concatenate([history, x[when]])
         self.state[node] = line[-n:]
         return np.asarray(line[np.cumsum(when)[:, None] + np.arange(n)])
+
+    def delay(self, node: ir.Node, args: list[Rows]) -> Rows:
+        """Give the taps of a delay line. What nothing was shifted in for is the largest number, for misuse to show."""
+        op = node.op
+        assert isinstance(op, ir.Delay) and not isinstance(node.type, Struct)
+        when = args[3] != 0 if op.guarded else np.ones(len(args[0]), dtype=bool)
+        x, n, clear = (a[when] for a in args[:3])
+        if len(n) and not op.least <= n.min() <= n.max() <= op.most:
+            raise KernelError(f"{self.where(node)}: a delay of {n.min()}..{n.max()} values, not {op.least}..{op.most}")
+        nothing = np.full((1, op.count, *x.shape[1:]), elem_of(node.type).high, dtype=x.dtype)
+        line, begin, before = self.state.get(node, (x[:0], -1, nothing))
+        if len(x) and begin < 0 and not clear[0]:
+            raise KernelError(f"{self.where(node)}: delay is not cleared in its first shift")
+        here = len(line) + np.arange(len(x))
+        line = np.concatenate([line, x])
+        begins = np.maximum.accumulate(np.where(clear != 0, here, begin))
+        at = here[:, None] - n[:, None] * np.arange(1, op.count + 1)
+        there = (at >= begins[:, None]).reshape(*at.shape, *([1] * (x.ndim - 1)))
+        found = np.where(there, line[np.maximum(at, 0)], nothing) if len(x) else np.repeat(nothing, 0, axis=0)
+        out = np.concatenate([before, found])
+        dropped = max(0, len(line) - op.count * op.most)
+        begin = max(0, int(begins[-1]) - dropped) if len(x) else begin
+        self.state[node] = (line[dropped:], begin, out[-1:])
+        return np.asarray(out[np.cumsum(when)])
 
     def hold(self, node: ir.Node, x: Rows, when: Rows) -> Rows:
         position = np.maximum.accumulate(np.where(when != 0, np.arange(1, len(x) + 1), 0))

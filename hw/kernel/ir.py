@@ -21,7 +21,8 @@ Sources
   Load(buffer)        (address) element; address () -> element, address (n,) -> n elements (leading axis n)
   Lookup(rom)         (index) like Load, from a constant table
 Elementwise
-  Add Sub Mul And Or Xor (a, b)                        Sub, Neg are always signed; Add/Mul/logic signed if either is
+  Add Sub Mul And Or Xor (a, b)                        Sub, Neg are always signed; Add/Mul/logic signed if either is. Mul(luts)
+                      is made of LUTs where a DSP would do
   Neg Not             (a)                           Not keeps the type (two's complement of the same width)
   Compare(kind)       (a, b) -> u1; kind in eq ne lt le gt ge, on the mathematical values
   Min Max             (a, b)                        type = narrowest that holds the range
@@ -48,6 +49,9 @@ State (each executes once per iteration, in order of iterations)
                       type holds the running value (asserted); clear must be true in the first iteration
   ShiftIn(count, guarded) (x, [when]) -> [count, *shape]; index count-1 is the newest x; shifts only where when. Initially zeros
   Hold                (x, when) x where when, else the last such x (must exist)
+  Delay(count, most, guarded) (x, n, clear, [when]) -> [count, *shape]; at index k the x of (k + 1) * n shifts ago, of those
+                      since the last one with clear; any value where there are not as many. It shifts where when, and clear
+                      must be true in the first shift. n depends on the command only, `least` <= n <= most
 Effects (type is u1 and never read)
   Write(channel, guarded) (leaf values in order of `leaves(type)`.., [when]); when may depend on data. One per channel, process
   Store(buffer, guarded, masked)   (address, leaf values..., [mask], [when]); mask u1[n] over the first axis of the element
@@ -70,6 +74,8 @@ from edgewright.hw.kernel.types import Leaf, Type, leaves
 CompareKind = Literal["eq", "ne", "lt", "le", "gt", "ge"]
 ReduceKind = Literal["add", "max", "min", "and", "or"]
 CastMode = Literal["wrap", "sat", "fit"]
+LUTRAM_VALUES = 64
+"""Values up to which a delay line is in LUTs, one of which holds 64 bits of memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -195,7 +201,9 @@ class Sub(Op):
 
 @dataclass(frozen=True, slots=True)
 class Mul(Op):
-    pass
+    """`luts`: in LUTs, whatever its operands are (i8 at most); for where DSPs are scarce."""
+
+    luts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +354,24 @@ class Hold(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Delay(Op):
+    """A delay line with `count` taps, one after each n values; in block RAM where `most` values are too many for LUTs."""
+
+    count: int
+    most: int
+    guarded: bool
+
+    @property
+    def block(self) -> bool:
+        return self.most > LUTRAM_VALUES
+
+    @property
+    def least(self) -> int:
+        """The smallest n: a block RAM gives back what was written three shifts ago."""
+        return 3 if self.block else 1
+
+
+@dataclass(frozen=True, slots=True)
 class Write(Op):
     channel: Channel
     guarded: bool
@@ -358,7 +384,7 @@ class Store(Op):
     masked: bool
 
 
-STATE = (Accumulate, ShiftIn, Hold)
+STATE = (Accumulate, ShiftIn, Hold, Delay)
 SYMBOLS: dict[type[Op], str] = {Add: "+", Sub: "-", Mul: "*", And: "&", Or: "|", Xor: "^"}
 RELATIONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 """As SystemVerilog and C++ write them."""

@@ -17,7 +17,7 @@ from edgewright.hw.kernel.delays import (
     clocked_latency,
     delay_ns,
     output_ns,
-    uses_dsp,
+    registers_operands,
 )
 from edgewright.hw.kernel.expand import ExpandedBody, expand_body
 from edgewright.hw.kernel.placement import SOURCES, Placement, control_part, steady_nodes
@@ -138,7 +138,7 @@ class Placing:
         if node in self.end:
             return
         s, t = max(((stages.ready[a], self.end[a]) for a in node.args if not isinstance(a.op, ir.Const)), default=(0, 0.0))
-        d, latency, multiplies = delay_ns(node), clocked_latency(node), uses_dsp(node)
+        d, latency, multiplies = delay_ns(node), clocked_latency(node), registers_operands(node)
         if isinstance(op, SOURCES):
             known = Arrival(0.0, ())
             if isinstance(op, ir.Last) and (bound := stages.bound(op.loop)) is not None:
@@ -186,7 +186,7 @@ def delay_widening(
         movable = (
             node not in pinned
             and not isinstance(node.op, (*ir.EFFECTS, *ir.STATE, ir.Load, ir.Lookup, ir.Const, ir.Command))
-            and not uses_dsp(node)
+            and not registers_operands(node)
             and node in latest
             and any(not isinstance(a.op, ir.Const) for a in node.args)
             and bits_of(node) >= sum(bits_of(a) for a in set(node.args) if not isinstance(a.op, (ir.Const, ir.Command)))
@@ -201,7 +201,7 @@ def delay_widening(
                 stages.start[node] = stages.ready[node] = s
                 begin[node], end[node] = t - d, t
         s = stages.start[node]
-        if uses_dsp(node):
+        if registers_operands(node):
             bound = (s - 1, limit)
         elif clocked_latency(node) or isinstance(node.op, ir.EFFECTS):
             bound = (s, limit - delay_ns(node))

@@ -7,6 +7,7 @@ from pathlib import Path
 from edgewright.hw.kernel import axi, ir
 from edgewright.hw.kernel.delays import PERIOD_NS
 from edgewright.hw.kernel.schedule import entries, place_all
+from edgewright.hw.kernel.sv_cells import CELLS, cells_of
 from edgewright.hw.kernel.sv_expr import dimension
 from edgewright.hw.kernel.sv_ports import Ports, banks, clocking, dimensions, end_of, stream_in, stream_off, summary
 from edgewright.hw.kernel.sv_process import ProcessPrinter, address_bits, lanes_of, ports_of
@@ -15,7 +16,7 @@ from edgewright.hw.kernel.trace import Block
 from edgewright.hw.kernel.types import Data, Request, width
 
 RTL = Path(__file__).resolve().parent.parent / "rtl"
-DOT_CELLS = {"dot_cascade", "dsp_product", "delay"}
+DOT_CELLS = CELLS["dot_cascade"]
 
 
 def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) -> dict[str, str]:
@@ -30,8 +31,7 @@ def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) ->
         files[f"{module}.sv"] = printer.text()
     files[f"{program.name}.sv"] = TopPrinter(program, sizes).text()
     cells = {"fifo"} | {"ring" if b.ring else "pingpong" for b in program.buffers}
-    if any(isinstance(node.op, ir.Dot) for process in program.processes for node in process.nodes()):
-        cells |= DOT_CELLS
+    cells |= {cell for process in program.processes for cell in cells_of(process)}
     cells |= {"memory_hub", "hub_reader", "hub_writer", "hub_banks"} if program.on_chip is not None else set()
     cells |= {"axi_write_mover" if a.done is not None else "axi_read_mover" for a in program.axi}
     for cell in sorted(cells):

@@ -35,6 +35,7 @@ WORDS: dict[type[ir.Op], str] = {
     ir.Accumulate: "running",
     ir.ShiftIn: "window",
     ir.Hold: "held",
+    ir.Delay: "delayed",
     ir.Lookup: "entry",
     ir.Command: "command",
     ir.Read: "token",

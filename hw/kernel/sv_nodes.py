@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgewright.hw.kernel import ir
+from edgewright.hw.kernel import ir, sv_cells
 from edgewright.hw.kernel.affine import Affine, affine, aligned, flat
 from edgewright.hw.kernel.delays import READ_LATENCY, bits_of, clocked_latency, is_multiplier
 from edgewright.hw.kernel.placement import Placement
@@ -212,7 +212,11 @@ class DataPath:
         elif isinstance(op, ir.Lookup):
             self.lookup(node, stage, start)
         elif isinstance(op, ir.Cascade):
-            self.cascade(node, start, ready)
+            sv_cells.cascade(self, node, start, ready)
+        elif isinstance(op, ir.Delay):
+            sv_cells.delay_line(self, node, start, ready)
+        elif isinstance(op, ir.Mul) and op.luts:
+            sv_cells.products(self, node, start, ready)
         elif isinstance(op, ir.STATE):
             self.state(node, stage, start, index, subscript)
         else:
@@ -255,24 +259,6 @@ class DataPath:
             self.register(node, start + s, f"{after} <= {before};")
             before = after
         self.register(node, start + latency, f"{name} <= {before};")
-
-    def cascade(self, node: ir.Node, start: int, ready: int) -> None:
-        """Print sums of products as an instance of their cell."""
-        assert isinstance(node.op, ir.Cascade) and not isinstance(node.type, Struct)
-        pins = []
-        for pin, source in zip(("even_i", "odd_i", "weights_i"), node.args, strict=True):
-            bits = self.symbols.claim(f"{self.base[node]}_{pin.removesuffix('_i')}")
-            self.declare(node, bits, type_=Int(width(source.type), False))
-            self.pack(bits, [(0, source)], start)
-            pins.append(f".{pin}({bits})")
-        sums = self.symbols.claim(f"{self.base[node]}_sums")
-        self.declare(node, sums, type_=Int(width(node.type), False))
-        (pairs, terms), outs = shape_of(node.args[0].type), shape_of(node.args[2].type)[0]
-        sizes = f".Pairs({pairs}), .Outs({outs}), .Terms({terms}), .Shift({node.op.shift})"
-        name = self.symbols.claim(f"{self.base[node]}_cascade")
-        instance = f"dot_cascade #({sizes}) {name} (.clk_i, {', '.join(pins)}, .sums_o({sums}));"
-        self.declarations.append(filled(instance, "  "))
-        self.unpack_from(node.type, self.base[node], [sums], self.printed[ready])
 
     def state(self, node: ir.Node, stage: PrintedStage, start: int, index: Index, subscript: str) -> None:
         name, op, shape, e = self.base[node], node.op, shape_of(node.type), elem_of(node.type)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.affine import Affine
-from edgewright.hw.kernel.delays import bits_of
+from edgewright.hw.kernel.delays import enabled_bits
 from edgewright.hw.kernel.placement import Placement
 from edgewright.hw.kernel.sv_comments import heading, stage_comment
 from edgewright.hw.kernel.sv_expr import ALL, COLUMNS, dimension, literal
@@ -224,7 +224,7 @@ class ProcessPrinter:
         deep = self.path.deepest
         if deep == 0:
             return
-        driven = [bits_of(node) for node in self.effects if isinstance(node.op, ir.STATE)]
+        driven = [enabled_bits(node) for node in self.effects if isinstance(node.op, ir.STATE)]
         self.lines.append(f"{fanned(max(driven, default=0))}logic [{deep}:1] valid_q;  // by stage after issue")
         shifted = "issue" if deep == 1 else f"{{valid_q[{deep - 1}:1], issue}}"
         self.flow.append(f"always_ff @(posedge clk_i) begin\n  if (!rst_ni) valid_q <= '0;\n  else valid_q <= {shifted};\nend")

@@ -240,6 +240,23 @@ class ProcessTrace:
         v = as_value(x)
         return Value(self._effect(ir.Hold(), (v, self._flag(when, "the predicate of hold")), v.type))
 
+    def delay(self, x: Operand, n: Operand, most: int, *, clear: Operand, count: int = 1, when: Operand = True) -> Value:
+        """Return x of n, 2 n ... `count` n iterations ago (where `when`), index 0 the latest; any value before as many have
+        passed since `clear`, which starts anew. `n`: from the command, at most `most` and at least 1, or 3 where `most` is
+        above 64 and the line therefore in block RAM."""
+        v, length = as_value(x), unsigned(as_value(n), "length of a delay")
+        if count < 1 or most < 1:
+            raise self._fail(f"a delay of {count} taps, {most} values apart at most")
+        if length.shape or any(
+            isinstance(each.op, (ir.Counter, ir.First, ir.Last)) or not ir.is_control(each)
+            for each in ir.topological([length.node])
+        ):
+            raise self._fail("the length of a delay is a scalar that depends on the command only")
+        args = [v, length, self._flag(clear, "the clear of delay")]
+        if when is not True:
+            args.append(self._flag(when, "the predicate of delay"))
+        return Value(self._effect(ir.Delay(count, most, when is not True), args, leaf(v.elem, (count, *v.shape))))
+
     def dot(self, a: Operand, w: Operand) -> Value:
         """See `dot`."""
         return dot(a, w)

@@ -502,6 +502,16 @@ def dot(a: Operand, w: Operand) -> Value:
     return make(ir.Dot(), (x, y), leaf(of_range(-bound, bound), (x.shape[0], y.shape[0])))
 
 
+def multiply(a: Operand, b: Operand, luts: bool = False) -> Value:
+    """Return a * b; `luts`: of two i8, made of LUTs where a DSP would do."""
+    x, y = as_value(a), as_value(b)
+    if not luts:
+        return x * y
+    if x.elem != Int(8, True) or y.elem != Int(8, True):
+        raise TypeError(f"a product in LUTs is one of two i8, not of {x.type} and {y.type}")
+    return make(ir.Mul(luts=True), (x, y), leaf(Int(16, True), broadcast(x.shape, y.shape)))
+
+
 def first(counter: Value) -> Value:
     """Return u1: the loop is in its first iteration."""
     return make(ir.First(loop_of(counter)), (), u(1))

@@ -155,6 +155,13 @@ class Product(ABC):
         """Return the rows of ``source`` that the tokens from ``first`` to ``end`` of the result read."""
         return self.source.row_numbers[first:end]
 
+    def fetched(self, fields: Mapping[str, int], piece: Piece, config: EngineConfig) -> list[Integers]:
+        """Return the rows of ``source`` that each block of requests reads for a piece."""
+        size = 1 if fields["single"] else config.tokens
+        return [
+            self.block_rows(piece.row + b * size, piece.row + min((b + 1) * size, piece.rows)) for b in range(fields["n_blocks"])
+        ]
+
     def loaded_part(self, view: StoredView, piece: Piece) -> StoredView:
         """Return the part of a view that the operands port reads for a piece."""
         return view

@@ -76,6 +76,17 @@ HARNESSES: dict[str, Harness] = {
             Size({"Depth": 16, "Window": 8}, 8, 1),
         ),
     ),
+    "delay_line": Harness(
+        ("delay_line",),
+        (
+            Size({"Block": 0, "Taps": 2, "Most": 4}, 10, 1),
+            Size({"Block": 0, "Taps": 3, "Most": 1}, 10, 1),
+            Size({"Block": 0, "Taps": 1, "Most": 7}, 10, 1),
+            Size({"Block": 1, "Taps": 2, "Most": 4}, 12, 1),
+            Size({"Block": 1, "Taps": 1, "Most": 7}, 10, 1),
+            Size({"Block": 1, "Taps": 3, "Most": 3}, 14, 1),
+        ),
+    ),
     "axi_read_mover": Harness(
         ("axi_read_mover",),
         (

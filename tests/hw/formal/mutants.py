@@ -69,6 +69,12 @@ MUTANTS: dict[str, dict[str, Mutant]] = {
             "free_q <= free_q + CountWidth'(rd_fresh_i)",
         ),
     },
+    "delay_line": {
+        "p_tap": Mutant(
+            "a place too few", "LengthWidth'(at) + 1'b1 == length_i", "LengthWidth'(at) + 2'd2 == length_i", {"Block": 1}, 12
+        ),
+        "p_stay": Mutant("taps that do not wait", "if (shift_qq) taps_q    <= word_q;", "taps_q <= word_q;", {"Block": 1}, 12),
+    },
     "axi_read_mover": {
         "p_ar_stable": Mutant(
             "AR is overwritten", "room_q >= (DepthBits + 1)'(burst) && (!m_axi_arvalid || m_axi_arready);", "1'b1;"

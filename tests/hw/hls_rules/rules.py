@@ -255,7 +255,13 @@ KNOWN = {
     "ARRAY_RESHAPE": {"variable", "type", "dim"},
     "AGGREGATE": {"variable", "compact"},
     "BIND_STORAGE": {"variable", "type", "impl", "latency"},
+    "BIND_OP": {"variable", "op", "impl", "latency"},
+    "DEPENDENCE": {"variable", "class", "type", "direction", "distance", "dependent"},
     "STABLE": {"variable"},
+}
+VALUES = {
+    "BIND_OP": {"op": {"mul", "add", "sub"}, "impl": {"dsp", "fabric"}},
+    "DEPENDENCE": {"type": {"inter", "intra"}, "direction": {"RAW", "WAR", "WAW"}, "dependent": {"true", "false"}},
 }
 TYPES = {"fifo", "ram_1p", "ram_1wnr", "ram_2p", "ram_s2p", "ram_t2p", "rom_1p", "rom_2p", "rom_np"}
 IMPLEMENTATIONS = {"bram", "bram_ecc", "lutram", "uram", "uram_ecc", "srl", "memory", "autosrl", "auto"}
@@ -280,6 +286,9 @@ def wrong_settings(p: Pragma, names: set[str]) -> Iterator[str]:
             yield f"has no type {p.settings.get('type')}"
         if p.settings.get("impl", "auto").lower() not in IMPLEMENTATIONS:
             yield f"has no implementation {p.settings['impl']}"
+    for setting, values in VALUES.get(p.kind, {}).items():
+        if p.settings.get(setting) not in values:
+            yield f"has no {setting} {p.settings.get(setting)}"
     if (named := p.settings.get("variable", "").split(".")[0]) and named not in names:
         yield f"names {named}, which is not in its function"
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hw import golden_block
+from tests.hw.blocks import windows
 from tests.hw.hls_rules.intervals import intervals
 from tests.hw.hls_rules.rules import check
 from tests.hw.hls_rules.source import Design, parse
@@ -44,6 +45,12 @@ def test_engine(board: Device) -> None:
 
 def test_an_engine_of_other_sizes() -> None:
     assert check(design_of(program_of(EngineConfig(tokens=4, weight_tiles=64, softmax_keys=4)))) == []
+
+
+def test_windows() -> None:
+    design = design_of(windows.program(EngineConfig()))
+    assert check(design) == []
+    assert {found.derived for found in intervals(design)} == {1}
 
 
 def test_small_block() -> None:

@@ -148,6 +148,8 @@ WRONG = {
         HEAD + PASS + top(ROWS + "\n#pragma HLS BIND_STORAGE variable=rows type=ram_3p impl=bram"),
         HEAD + PASS + top(ROWS + "\n#pragma HLS BIND_STORAGE variable=row type=ram_2p impl=bram"),
         HEAD + PASS + top("#pragma HLS STREAMING variable=x"),
+        HEAD + PASS + top("#pragma HLS BIND_OP variable=x op=mul impl=luts"),
+        HEAD + PASS + top("#pragma HLS DEPENDENCE variable=x type=outer direction=RAW distance=3 dependent=true"),
         "static const UInt<16> powers[256] = {0, 1};\n"
         + HEAD
         + passing("#pragma HLS BIND_STORAGE variable=powers type=rom_np impl=lutram\n  y.write(token + powers[int(token)]);")

@@ -27,6 +27,7 @@ from edgewright.hw.kernel import (
     ir,
     maximum,
     minimum,
+    multiply,
     reinterpret,
     round_shift,
     sat,
@@ -126,6 +127,7 @@ def cases() -> list[Case]:
     out += binary("add", lambda a, b: a + b, PAIRS)
     out += binary("sub", lambda a, b: a - b, PAIRS)
     out += binary("mul", lambda a, b: a * b, PAIRS)
+    out += binary("inluts", lambda a, b: multiply(a, b, luts=True), [(i(8), i(8)), (i(8)[3], i(8)), (i(8)[2, 1], i(8)[3])])
     out += binary("bitand", lambda a, b: a & b, PAIRS)
     out += binary("bitor", lambda a, b: a | b, PAIRS)
     out += binary("bitxor", lambda a, b: a ^ b, PAIRS)

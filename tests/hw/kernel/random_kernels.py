@@ -27,6 +27,7 @@ from edgewright.hw.kernel import (
     last,
     maximum,
     minimum,
+    multiply,
     round_shift,
     sat,
     select,
@@ -62,7 +63,7 @@ def expression(r: Random, p: ProcessTrace, pool: list[Value], flags: list[Value]
         a, b = r.choice(pool), r.choice(pool)
         if a.shape and b.shape and a.shape != b.shape:
             b = b.reshape(-1)[0] if len(b.shape) == 1 else b.sum()
-        kind = r.randrange(14)
+        kind = r.randrange(16)
         if kind == 0:
             new = a + b
         elif kind == 1:
@@ -92,6 +93,12 @@ def expression(r: Random, p: ProcessTrace, pool: list[Value], flags: list[Value]
             new = index(a, wrap(b.reshape(-1)[0] if b.shape else b, u(1)))
         elif kind == 13:
             new = cat_bits(a, wrap(b, u(2)))
+        elif kind == 14 and len(a.shape) < 2:
+            apart, taps, counter = r.choice([3, 4]), r.choice([1, 2]), pool[1]
+            line = p.delay(a, apart, r.choice([4, 80]), count=taps, clear=first(counter))
+            new = select(counter >= apart * taps, line[taps - 1], 0)  # any value before
+        elif kind == 15:
+            new = multiply(wrap(a, i(8)), wrap(b, i(8)), luts=True)
         else:
             new = (a ^ b) & clamp(a, -3, 30)
         if new.bits > WIDEST:

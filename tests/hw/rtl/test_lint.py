@@ -42,7 +42,7 @@ def test_no_warnings(file: Path) -> None:
     assert not lint("--top-module", file.stem, *quiet, *others, file)
 
 
-@pytest.mark.parametrize("name", sorted(DOT_CELLS))
+@pytest.mark.parametrize("name", sorted({*DOT_CELLS, "lut_products"}))
 def test_no_warnings_in_what_synthesis_reads(name: str, tmp_path: Path) -> None:
     quiet = tmp_path / "quiet.vlt"
     quiet.write_text(f'`verilator_config\nlint_off -file "*{PRIMITIVES.name}"\n')
