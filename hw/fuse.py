@@ -27,9 +27,9 @@ from edgewright.hw.operations.patches import PatchProduct
 from edgewright.hw.operations.pooling import PoolProduct
 from edgewright.hw.operations.product import IDENTITY, ONE_ROW, Integers, Product, Scale, Taps, constant, whole
 from edgewright.hw.operations.rows import RowProduct
-from edgewright.hw.padding import HeadPadding, Padding, Turned, Written
 from edgewright.hw.operations.transposition import TransposedProduct
 from edgewright.hw.operations.window import WindowProduct, Windows
+from edgewright.hw.padding import HeadPadding, Padding, Turned, Written
 from edgewright.hw.views import (
     Index,
     Selection,

@@ -114,6 +114,9 @@ class Planner:
             self.place(allocator, node, kind, WORD_BYTES)
         for position, operation in enumerate(self.operations):
             target = operation.target
+            root = operation.replaces(last_use, position)
+            if root in targets - forever and target not in forever | set(self.storage.addresses):
+                self.share(root, target, last_use, on_chip)
             if target not in self.storage.addresses:
                 padding = WORD_BYTES if target in self.fused.copies else 0  # as after the input itself
                 chip = target not in forever and on_chip.fits(layout(target).size_bytes + padding)
@@ -125,6 +128,18 @@ class Planner:
                     for memory in (allocator, on_chip):
                         memory.free(self.storage.addresses[node])
         return allocator.top
+
+    def share(self, root: Node, target: Node, last_use: dict[Node, int], on_chip: Allocator) -> None:
+        """Store a value where ``root`` is, whose rows are read for the last time just before, unless that would keep it in external
+        memory although there is room on chip."""
+        address, size = self.storage.addresses[root], layout(target).size_bytes
+        outside = address >= self.config.on_chip_bytes
+        if outside and on_chip.fits(size):
+            return
+        last_use[root] = -1  # its place stays in use
+        self.storage.layouts[target] = layout(target)
+        self.storage.addresses[target] = address
+        self.regions.append(Region(target.name, "activation" if outside else "on-chip", address, size))
 
     def place(self, allocator: Allocator, node: Node, kind: str, padding_bytes: int = 0) -> None:
         """Allocate a stored value."""

@@ -13,6 +13,7 @@ from edgewright.hw.kernel import (
     StructValue,
     Value,
     bits,
+    const,
     first,
     i,
     last,
@@ -76,9 +77,11 @@ def add_store(
     def store_addresses(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value) -> None:
         token = wrap(select(c.copy | c.single, j, j * cfg.tokens + b), u(16))
         tile = select(c.copy, b, a)
-        mark = last(a) & last(b) & (c.progress | last(j))
+        whole = c.single & ~c.copy  # a row whose words follow each other is one run
+        mark = (whole | (last(a) & last(b))) & (c.progress | last(j))
         address = wrap(c.out_address + token * c.out_pitch + tile * select(c.out16, 2 * cfg.word_bytes, cfg.word_bytes), u(40))
-        p.write(requests, struct(addr=address, beats=wrap(select(c.out16, 2, 1), u(16)), mark=mark))
+        words = wrap(select(whole, c.out_tiles, 1), u(15)) << select(c.out16, const(1, u(1)), const(0, u(1)))
+        p.write(requests, struct(addr=address, beats=wrap(words, u(16)), mark=mark), when=~whole | first(a))
 
     @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, a, b: select(c.out16, 2, 1))])
     def store_words(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value, h: Value) -> None:

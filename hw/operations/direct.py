@@ -13,6 +13,7 @@ from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.memory import WORD_BYTES, Storage
 from edgewright.hw.operations.product import Excess, Fields, Integers, Piece, Product, largest, row_fields, row_list, tiles
 from edgewright.hw.operations.rows import exceeding_norm, norm_fields, norm_params
+from edgewright.hw.views import StoredView
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import INT16
 
@@ -37,6 +38,10 @@ class DirectProduct(Product):
     layer_norm: Node | None = None
     summed: SummedRows | None = None
     selects: bool = True
+
+    @property
+    def read_in_order(self) -> tuple[StoredView, ...]:
+        return (self.source,) if self.summed is None else ()
 
     @property
     def norm(self) -> Node | None:

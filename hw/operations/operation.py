@@ -16,7 +16,7 @@ from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS, WEIGHT_PORTS
 from edgewright.hw.blocks.weights import table_rows
 from edgewright.hw.fetches import Requests, requests
-from edgewright.hw.memory import WORD_BYTES, Storage
+from edgewright.hw.memory import WORD_BYTES, Storage, layout
 from edgewright.hw.operations.copy import CopyProduct
 from edgewright.hw.operations.product import (
     ENTRIES,
@@ -114,6 +114,22 @@ class Operation:
     def streamed(self) -> tuple[StoredView, ...]:
         """The stored values that the activations side waits for, the residual first."""
         return (*(() if self.residual is None else (self.residual.source,)), *self.product.streamed)
+
+    def replaces(self, last_use: Mapping[Node, int], position: int) -> Node | None:
+        """Return a value in whose place the result may be stored: nobody reads it later, and each of its rows is read before that
+        row of the result is stored. ``last_use``: position of the last operation that reads a value; ``position``: this one's."""
+        if self.place != Place(self.target) or self.part is not None:
+            return None
+        views = [*self.product.read_in_order]
+        if self.residual is not None and not self.residual.packed:
+            views.append(self.residual.source)
+        read = [view.root for view in operands(self)]
+        for view in views:
+            root = view.root
+            fits = view.is_whole and layout(root) == layout(self.target) and read.count(root) == 1
+            if fits and last_use.get(root) == position:
+                return root
+        return None
 
     def exceeding(self, config: EngineConfig) -> Iterator[Excess]:
         """Yield the sizes that exceed the engine's, in the model's terms."""

@@ -114,6 +114,11 @@ class Product(ABC):
         return ()
 
     @property
+    def read_in_order(self) -> tuple[StoredView, ...]:
+        """The views whose row is read before the same row of the result is stored, whatever is read besides."""
+        return ()
+
+    @property
     def constants(self) -> tuple[Node, ...]:
         """The constants that it reads besides its blob."""
         return ()

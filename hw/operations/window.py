@@ -162,6 +162,13 @@ class WindowProduct(Product):
     images: int = 1
 
     @property
+    def read_in_order(self) -> tuple[StoredView, ...]:
+        """The map itself, if the unit has read a pixel before it gives the same pixel of the result."""
+        windows = self.windows
+        ahead = windows.strides == (1, 1) and windows.newest[0] >= 0 and windows.newest[1] >= 0
+        return (self.source,) if ahead and windows.output == (windows.height, windows.width) else ()
+
+    @property
     def depth(self) -> int:
         """Pixels that one output adds up."""
         return self.windows.kernel[0] * self.windows.kernel[1]
