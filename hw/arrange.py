@@ -18,6 +18,8 @@ from edgewright.hw.operations.attention import AttentionProduct
 from edgewright.hw.operations.biases import lowest_bias
 from edgewright.hw.operations.operation import Operation, operands
 from edgewright.hw.padding import Written
+from edgewright.hw.placing import Placing
+from edgewright.hw.strips import in_strips
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import INT8, INT16, Array, TensorType
 from edgewright.passes.ops import constant as make_constant
@@ -25,7 +27,12 @@ from edgewright.passes.ops import constant as make_constant
 
 def arrange(graph: Graph, config: EngineConfig) -> Fused:
     """Return the operations of a graph as an engine runs them. CompileError for what it cannot run."""
-    fused = with_score_biases(copy_inputs(fuse(graph, config.window_words > 0), config), config)
+    fused = copy_inputs(fuse(graph, config.window_words > 0), config)
+    if config.on_chip_bytes:
+        placing = Placing(graph, config, fused)
+        placing.place_values(config.on_chip_bytes)
+        fused = in_strips(fused, config, placing.spilled())
+    fused = with_score_biases(fused, config)
     readers = Counter(view.root for operation in fused.operations for view in operands(operation))
     operations = [with_packed_residual(operation, readers, fused.constants, config) for operation in fused.operations]
     return replace(fused, operations=operations)

@@ -75,3 +75,22 @@ class Turned(Op):
     def eval(self, *arrays: Array) -> Array:
         (x,) = arrays
         return np.moveaxis(np.asarray(x), self.axis, -1).reshape(1, -1, np.shape(x)[self.axis])
+
+
+@dataclass(frozen=True, slots=True)
+class Strip(Op):
+    """Strip(x) -> (1, count, channels): some rows of x, whose channels are its last axis. Only the engine has it."""
+
+    facts = Slice.facts
+
+    first: int
+    count: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        return TensorType((1, self.count, x.shape[-1]), x.elem, x.quant)
+
+    def eval(self, *arrays: Array) -> Array:
+        (x,) = arrays
+        rows = np.asarray(x).reshape(-1, np.shape(x)[-1])
+        return rows[None, self.first : self.first + self.count]

@@ -13,9 +13,10 @@ from edgewright.hw.blocks.operation import WEIGHT_PORTS, WORDS, encode
 from edgewright.hw.fused import Fused
 from edgewright.hw.host_part import HostValue, host_values
 from edgewright.hw.limits import too_wide
-from edgewright.hw.memory import ALIGN_BYTES, WORD_BYTES, Allocator, Layout, Region, Storage, layout, round_up
-from edgewright.hw.operations.operation import Operation, Step, operands
+from edgewright.hw.memory import ALIGN_BYTES, WORD_BYTES, Layout, Region, Storage, round_up
+from edgewright.hw.operations.operation import Operation, Step
 from edgewright.hw.order import order
+from edgewright.hw.placing import Placing
 from edgewright.hw.reach import check_reach
 from edgewright.hw.views import StoredView, matrix
 from edgewright.passes.diagnostics import CompileError, Diagnostic
@@ -85,69 +86,14 @@ class Planner:
     def __init__(self, graph: Graph, config: EngineConfig, fused: Fused) -> None:
         self.graph, self.config, self.fused = graph, config, fused
         self.operations, self.constants = fused.operations, fused.constants
-        self.storage = Storage()
-        self.regions: list[Region] = []
+        self.placing = Placing(graph, config, fused)
+        self.storage, self.regions = self.placing.storage, self.placing.regions
         self.problems: dict[Diagnostic, None] = {}
 
     def refuse(self, operation: Operation, because: str, help_text: str) -> None:
         """Note that an operation exceeds the engine."""
         message = "an operation does not fit the engine"
         self.problems[Diagnostic("P002", message, operation.name, because, help_text)] = None
-
-    # ---- memory
-
-    def place_values(self, base: int) -> int:
-        """Give every stored value an address; return the end of memory."""
-        last_use: dict[Node, int] = {}
-        for position, operation in enumerate(self.operations):
-            for view in operands(operation):
-                last_use[view.root] = position
-        forever = {output.root for output in self.fused.outputs}
-        allocator, on_chip = Allocator(base), Allocator(0, self.config.on_chip_bytes)
-        targets = {operation.target for operation in self.operations}
-        stored = dict.fromkeys([*self.graph.nodes(), *self.constants, *self.fused.windows])
-        for node in stored:  # what is in memory before the program starts
-            if node in targets or not (node in last_use or node in forever):
-                continue
-            kind = "constant" if node in self.constants else "input"
-            # an unaligned last line of an image touches one word more than the image has
-            self.place(allocator, node, kind, WORD_BYTES)
-        for position, operation in enumerate(self.operations):
-            target = operation.target
-            root = operation.replaces(last_use, position)
-            if root in targets - forever and target not in forever | set(self.storage.addresses):
-                self.share(root, target, last_use, on_chip)
-            if target not in self.storage.addresses:
-                padding = WORD_BYTES if target in self.fused.copies else 0  # as after the input itself
-                chip = target not in forever and on_chip.fits(layout(target).size_bytes + padding)
-                kind = "output" if target in forever else "activation"
-                self.place(on_chip if chip else allocator, target, kind, padding)
-            for node, use in last_use.items():
-                temporary = node in targets and node not in forever
-                if use == position and temporary and node in self.storage.addresses:
-                    for memory in (allocator, on_chip):
-                        memory.free(self.storage.addresses[node])
-        return allocator.top
-
-    def share(self, root: Node, target: Node, last_use: dict[Node, int], on_chip: Allocator) -> None:
-        """Store a value where ``root`` is, whose rows are read for the last time just before, unless that would keep it in external
-        memory although there is room on chip."""
-        address, size = self.storage.addresses[root], layout(target).size_bytes
-        outside = address >= self.config.on_chip_bytes
-        if outside and on_chip.fits(size):
-            return
-        last_use[root] = -1  # its place stays in use
-        self.storage.layouts[target] = layout(target)
-        self.storage.addresses[target] = address
-        self.regions.append(Region(target.name, "activation" if outside else "on-chip", address, size))
-
-    def place(self, allocator: Allocator, node: Node, kind: str, padding_bytes: int = 0) -> None:
-        """Allocate a stored value."""
-        size = layout(node).size_bytes
-        self.storage.layouts[node] = layout(node)
-        self.storage.addresses[node] = allocator.allocate(size + padding_bytes)
-        address = self.storage.addresses[node]
-        self.regions.append(Region(node.name, "on-chip" if address < self.config.on_chip_bytes else kind, address, size))
 
     # ---- the whole
 
@@ -159,7 +105,7 @@ class Planner:
         self.stop_at_problems()
         count = sum(1 for operation in self.operations for _ in operation.pieces(self.config))
         begin = self.config.on_chip_bytes
-        activations_end = self.place_values(begin + round_up(count * DESCRIPTOR_BYTES, ALIGN_BYTES))
+        activations_end = self.placing.place_values(begin + round_up(count * DESCRIPTOR_BYTES, ALIGN_BYTES))
         steps = [step for operation in self.operations for step in operation.steps(self.storage, self.config)]
         cursor = round_up(activations_end, ALIGN_BYTES)
         placed = []

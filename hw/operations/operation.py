@@ -30,7 +30,7 @@ from edgewright.hw.operations.product import (
     largest,
     tiles,
 )
-from edgewright.hw.padding import HeadPadding, Turned
+from edgewright.hw.padding import HeadPadding, Strip, Turned
 from edgewright.hw.views import StoredView, matrix, rows_columns
 from edgewright.passes.ir.graph import Node
 from edgewright.passes.ir.types import INT16, Array
@@ -115,10 +115,13 @@ class Operation:
         """The stored values that the activations side waits for, the residual first."""
         return (*(() if self.residual is None else (self.residual.source,)), *self.product.streamed)
 
-    def replaces(self, last_use: Mapping[Node, int], position: int) -> Node | None:
+    def replaces(self, last_use: Mapping[Node, int], last_write: Mapping[Node, int]) -> Node | None:
         """Return a value in whose place the result may be stored: nobody reads it later, and each of its rows is read before that
-        row of the result is stored. ``last_use``: position of the last operation that reads a value; ``position``: this one's."""
-        if self.place != Place(self.target) or self.part is not None:
+        row of the result is stored. ``last_use`` and ``last_write``: positions of the last operation that reads, or stores, a
+        value."""
+        place = self.place
+        aligned = place.row_step == 1 and place.first_column == 0
+        if not aligned or (self.part is not None and (self.part.column or place.first_row != self.part.rows[0])):
             return None
         views = [*self.product.read_in_order]
         if self.residual is not None and not self.residual.packed:
@@ -126,8 +129,9 @@ class Operation:
         read = [view.root for view in operands(self)]
         for view in views:
             root = view.root
-            fits = view.is_whole and layout(root) == layout(self.target) and read.count(root) == 1
-            if fits and last_use.get(root) == position:
+            same_rows = view.order is None and view.row_step == 1 and view.row == place.first_row and view.column == 0
+            fits = same_rows and layout(root) == layout(self.target) and read.count(root) == 1
+            if fits and last_use.get(root) == last_write[self.target]:
                 return root
         return None
 
@@ -283,7 +287,7 @@ class Step:
         if isinstance(copy := self.operation.product, CopyProduct):
             return copy.expected(values)
         result = self.operation.result
-        value = result.op.eval(values[result.inputs[0]]) if isinstance(result.op, HeadPadding | Turned) else values[result]
+        value = result.op.eval(values[result.inputs[0]]) if isinstance(result.op, HeadPadding | Turned | Strip) else values[result]
         full = np.asarray(matrix(result, value), dtype=np.int64)
         piece, part = self.piece, self.operation.part
         if part is not None:
