@@ -32,6 +32,7 @@ from edgewright.passes.quantisation.lowering_structure import (
     is_part,
     is_quotient,
     is_wide,
+    only_moved,
     root,
     scaled_wide,
     split_in_parts,
@@ -60,6 +61,7 @@ class IntegerLowering:
         self._wide: dict[tuple[Node, float | None], Node] = {}
         self._accumulators: dict[Node, tuple[Node, Array]] = {}
         self._probabilities: dict[Node, Node] = {}
+        self._order_of_products: set[Node] = set()  # moves of products that take the scale of the sum that reads them
         self._saturations: dict[tuple[Node, Node, Quant], Node] = {}
         self._ranges: dict[Node, Quant] = {}
         self._demands = Demands()
@@ -265,7 +267,7 @@ class IntegerLowering:
         if node in self.hosted:
             return self._on_host(node, quant, INT16)
         if isinstance(op, VIEWS):
-            if scale is not None:
+            if scale is not None and node not in self._order_of_products:
                 return self.rescaled(node, self.int16(node), scale)
             return self._view(node, {i: self.int16(node.inputs[i], target) for i in carried(node)}, quant)
         if isinstance(op, ops.Constant):
@@ -310,6 +312,9 @@ class IntegerLowering:
                 operand = _integer_constant(constant(value, x.origin), Quant(target), INT16)
             else:
                 lives_elsewhere = isinstance(x.op, (*SUMS, *NORMS, ops.Input, ops.Softmax, *VIEWS))
+                if moves := only_moved(x, self.users):  # a product in another order takes the sum's scale as others do
+                    self._order_of_products |= moves
+                    lives_elsewhere = False
                 operand = self.int16(x) if lives_elsewhere else self.int16(x, target)
             operands.append(operand)
             pairs.append(self._ratio(node, operand, scale_of(operand), target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from edgewright.passes import ops
@@ -79,6 +80,26 @@ def accumulated(node: Node) -> Node | None:
     while isinstance(node.op, WINDOWS):
         node = node.inputs[0]
     return node if isinstance(node.op, ACCUMULATING) else None
+
+
+def only_moved(node: Node, users: Mapping[Node, Sequence[Node]]) -> frozenset[Node]:
+    """Return the moves that bring a product into the order of ``node``, which they end in, if nothing else reads the product or
+    what is moved on the way; else nothing."""
+    chain, waiting, products = {node}, [node], set[Node]()
+    while waiting:
+        step = waiting.pop()
+        if not isinstance(step.op, (*WINDOWS, ops.Concat)):
+            products.add(step)
+            continue
+        for operand in step.inputs:
+            if operand not in chain:
+                chain.add(operand)
+                waiting.append(operand)
+    alone = all(user in chain for step in chain - {node} for user in users[step]) and len(users[node]) == 1
+    if node in products or len(products) != 1 or not alone:
+        return frozenset()
+    product = products.pop()
+    return frozenset(chain - {product}) if isinstance(product.op, ACCUMULATING) else frozenset()
 
 
 def wide_values(graph: Graph) -> tuple[dict[Node, tuple[Node, ...]], set[Node]]:
