@@ -32,6 +32,7 @@ def in_strips(fused: Fused, config: EngineConfig, spilled: set[Node]) -> Fused:
     for position, operation in enumerate(fused.operations):
         by_target.setdefault(operation.target, []).append(position)
     outputs = {output.root for output in fused.outputs}
+    crowded = crowded_positions(fused, spilled)
     ordered: list[Operation] = []
     position = 0
     while position < len(fused.operations):
@@ -40,7 +41,8 @@ def in_strips(fused: Fused, config: EngineConfig, spilled: set[Node]) -> Fused:
         target = operation.target
         whole = operation.place == Place(target) and operation.part is None and len(by_target[target]) == 1
         large = layout(target).size_bytes > config.on_chip_bytes // LARGE
-        if following is not None and whole and large and target not in outputs and isinstance(operation.product, RowProduct):
+        worth = whole and large and position in crowded and target not in outputs
+        if following is not None and worth and isinstance(operation.product, RowProduct):
             unit = unit_of(target, following, config)
             if unit is not None and readers[target] == len({v for v in operands(following) if v.root is target}):
                 ordered += strips(operation, following, unit, config)
@@ -49,6 +51,17 @@ def in_strips(fused: Fused, config: EngineConfig, spilled: set[Node]) -> Fused:
         ordered.append(operation)
         position += 1
     return replace(fused, operations=ordered)
+
+
+def crowded_positions(fused: Fused, spilled: set[Node]) -> set[int]:
+    """Return the positions of operations while which a value is in use that does not fit on chip: elsewhere strips would only read
+    weights more than once."""
+    first: dict[Node, int] = {}
+    last: dict[Node, int] = {}
+    for position, operation in enumerate(fused.operations):
+        first.setdefault(operation.target, position)
+        last |= {view.root: position for view in operands(operation)}
+    return {at for node in spilled for at in range(first[node], last.get(node, first[node]) + 1)}
 
 
 def unit_of(target: Node, reader: Operation, config: EngineConfig) -> int | None:
