@@ -23,11 +23,12 @@ from edgewright.hw.kernel import (
     index,
     last,
     reinterpret,
-    round_shift,
+    sat_shift,
     select,
     stack,
     u,
     wrap,
+    wrap_shift,
 )
 from edgewright.hw.kernel.ir import Buffer, Channel
 
@@ -67,13 +68,14 @@ def add_epilogue(
         entry = p.replay(params, wrap(o, u(address_bits(params.window))), fresh=fresh, free=ends, last=ends & last(o))
         offset = p.read(offsets, when=c.computed & first(t), absent=True)
         total = fit(row + select(c.attention, offset, entry.bias), i(27))
-        weighted = wrap(round_shift(total * scale.reciprocal, scale.shift), i(27))
+        weighted = wrap_shift(total * scale.reciprocal, scale.shift, i(27))
         value = select(c.attention, weighted, total)
-        scaled = round_shift(value * entry.multiplier, wrap(entry.shift, u(6)))
+        # a number beyond i17 is beyond i16 with any zero point too
+        scaled = sat_shift(value * entry.multiplier, wrap(entry.shift, u(6)), i(17))
         shifted = scaled + reinterpret(c.zero_point, i(8))
         narrow = sat_symmetric(shifted, 8)
         wide = sat_symmetric(shifted, 16)
-        carried = sat_symmetric(round_shift(other * c.res_multiplier, c.res_shift), 16)
+        carried = sat_symmetric(sat_shift(other * c.res_multiplier, c.res_shift, i(16)), 16)
         added = sat_symmetric(wide + select(c.residual, carried, 0), 16)
         p.append(results, wrap(select(c.out16, added, narrow), i(16)), when=~c.table)
         p.write(entries, fit(narrow + 128, u(8)), when=c.table)

@@ -25,6 +25,7 @@ from edgewright.hw.kernel import (
     last,
     reinterpret,
     round_shift,
+    sat_shift,
     shr,
     struct,
     u,
@@ -86,7 +87,7 @@ def add_norm(
         centred = fit(c.norm_n * x - scale.total, i(27))
         z = fit(round_shift(centred * scale.root, scale.exponent), i(19))
         y = fit(z * wrap(entry.multiplier, i(17)) + wrap(entry.offset, i(48)), i(49))
-        out = sat_symmetric(round_shift(y, c.norm_shift), 8)
+        out = sat_symmetric(sat_shift(y, c.norm_shift, i(8)), 8)
         pair = p.shift_in(out, 2)  # i8[2, lanes]
         p.write(normed, pair.reshape(2 * lanes), when=bits(w, 0, 0) == 1)
 

@@ -31,10 +31,10 @@ class Clocks:
 
     ``fifo``: from a token's write to the earliest issue that can read it. ``store``: the cycles that it takes longer through a
     FIFO without a bypass. ``credit``: from the issue that reads it to the earliest issue that can use its place.
-    ``bank_full``, ``bank_free``: the same for banks, both ways, added to the stage of the last access. ``empty``: a loop of no iterations. ``memory``: from a read request's write to its first
-    word, and ``acknowledge``: from the last word of a write to its acknowledgement, both without the memory's latency.
-    ``hub_read``: from the read of an on-chip word
-    to its data. ``hub_mark``: from the last word of a marked write on chip to its acknowledgement.
+    ``bank_full``, ``bank_free``: the same for banks, both ways, added to the stage of the last access. ``empty``: a loop of no
+    iterations. ``memory``: from a read request's write to its first word, and ``acknowledge``: from the last word of a write to
+    its acknowledgement, both without the memory's latency. ``hub_read``: from the read of an on-chip word to its data.
+    ``hub_mark``: from the last word of a marked write on chip to its acknowledgement.
     """
 
     fifo: int = 1
