@@ -17,6 +17,8 @@ DSP_NS = 2.2  # from the registers before a multiplier to the one behind it
 CASCADE_STAGES = 3
 """Registers of a DSP before its sum: operands, pre-adder, product; a sum of n products has n more."""
 READ_LATENCY = 3  # address register, the memory's own, its output register
+SMALL = 64
+"""Words that a look-up table holds as memory, one bit of each; where nothing else is asked for, larger memories are blocks."""
 FAN_OUT = 256
 """Flip-flops that one copy of a control signal drives; the printer asks for more copies where there are more."""
 
@@ -130,7 +132,8 @@ def bank_ns(buffer: ir.Buffer) -> float:
 
 def output_ns(node: ir.Node) -> float:
     """Return when the last register of a clocked node gives its value."""
-    return MEMORY_NS if isinstance(node.op, ir.Load) else REGISTER_NS
+    block = isinstance(node.op, ir.Load) or (isinstance(node.op, ir.Lookup) and len(node.op.rom.values) > SMALL)
+    return MEMORY_NS if block else REGISTER_NS
 
 
 def clocked_latency(node: ir.Node) -> int:

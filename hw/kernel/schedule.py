@@ -24,7 +24,7 @@ from edgewright.hw.kernel.placement import SOURCES, Placement, control_part, ste
 from edgewright.hw.kernel.types import Int, Struct, width
 
 ROUND_TRIP = 2  # cycles that a credit takes beyond the writer's stages
-WIDE = 256
+WIDE = 64
 """Bits of a token from which on its FIFO has no bypass, which costs a look-up table a bit and saves a cycle."""
 LEAST_STORED = 3  # entries of a FIFO without a bypass
 MOST_EXTRA = 2

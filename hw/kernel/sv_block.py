@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgewright.hw.kernel import axi, ir
-from edgewright.hw.kernel.delays import PERIOD_NS
+from edgewright.hw.kernel.delays import PERIOD_NS, SMALL
 from edgewright.hw.kernel.schedule import entries, has_bypass, place_all
 from edgewright.hw.kernel.sv_expr import dimension
 from edgewright.hw.kernel.sv_ports import Ports, banks, clocking, dimensions, end_of, stream_in, stream_off, summary
@@ -41,10 +41,6 @@ def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) ->
 
 STORE_PINS = {"address": "addr", "mask": "mask", "commit": "commit"}
 """Signals of a store to a bank: as the process names them, and as the memory does."""
-
-
-SMALL = 64
-"""Words that a look-up table holds as memory, one bit of each."""
 
 
 def style_of(buffer: ir.Buffer) -> str:
@@ -97,7 +93,7 @@ class TopPrinter:
     def channel(self, c: ir.Channel) -> None:
         n, bits = c.name, width(c.type)
         port = c in self.program.inputs
-        counts = c.by_process  # its writer, credits
+        counts = not port and c.by_process  # its writer, credits
         pins = [
             ("in_valid_i", f"{n}_valid_i" if port else f"{n}_in_valid"),
             ("in_ready_o", f"{n}_ready_o" if port else f"{n}_in_ready"),

@@ -112,7 +112,7 @@ def add_chain(b: Block, prefix: str, r: Random) -> Made:
         name = f"{prefix}_x{n}"
         made.inputs[name] = random_type(r)
         streams.append(b.input(name, made.inputs[name]))
-    width = WIDE // 24 + 1 if prefix == "c1" else 3  # one of the chains without a bypass
+    width = WIDE // 24 + (prefix != "c1")  # one of the chains with a bypass
     middle = b.channel(f"{prefix}_mid", i(24)[width], depth=r.choice([1, 2, 4]), slack=r.choice([None, None, 0]))
     out = b.output(f"{prefix}_y", i(30))
     made.outputs.append(out.name)
