@@ -23,11 +23,12 @@ from edgewright.hw.kernel import (
     index,
     last,
     reinterpret,
-    round_shift,
+    sat_shift,
     select,
     stack,
     u,
     wrap,
+    wrap_shift,
 )
 from edgewright.hw.kernel.ir import Buffer, Channel
 
@@ -74,13 +75,14 @@ def add_epilogue(
         offset = p.read(offsets, when=c.attention & first(t), absent=True)
         total = fit(row + select(c.attention, offset, entry.bias), i(27))
         factor = select(c.multiplied, other, scale.reciprocal)
-        weighted = wrap(round_shift(total * factor, select(c.multiplied, 0, scale.shift)), i(27))
+        weighted = wrap_shift(total * factor, select(c.multiplied, 0, scale.shift), i(27))
         value = select(c.attention | c.multiplied, weighted, total)
-        scaled = round_shift(value * entry.multiplier, wrap(entry.shift, u(6)))
+        # a number beyond i17 is beyond i16 with any zero point too
+        scaled = sat_shift(value * entry.multiplier, wrap(entry.shift, u(6)), i(17))
         shifted = scaled + reinterpret(c.zero_point, i(8))
         narrow = sat_symmetric(shifted, 8)
         wide = sat_symmetric(shifted, 16)
-        carried = sat_symmetric(round_shift(other * c.res_multiplier, c.res_shift), 16)
+        carried = sat_symmetric(sat_shift(other * c.res_multiplier, c.res_shift, i(16)), 16)
         other_term = select(c.residual & ~c.multiplied, carried, 0)
         added = sat_symmetric(select(c.subtracted, wide - other_term, wide + other_term), 16)
         result = wrap(select(c.out16, added, narrow), i(16))

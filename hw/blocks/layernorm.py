@@ -25,6 +25,7 @@ from edgewright.hw.kernel import (
     last,
     reinterpret,
     round_shift,
+    sat_shift,
     select,
     shr,
     struct,
@@ -91,7 +92,7 @@ def add_norm(
         centred = fit(c.norm_n * x - scale.total, CENTRED)
         z = fit(round_shift(centred * scale.root, scale.exponent), i(20))
         y = fit(z * wrap(entry.multiplier, i(17)) + wrap(entry.offset, i(48)), i(49))
-        rounded = round_shift(y, c.norm_shift)
+        rounded = sat_shift(y, c.norm_shift, i(16))
         out = select(c.norm_wide, sat_symmetric(rounded, 16), sat_symmetric(rounded, 8))
         pair = p.shift_in(wrap(out, i(16)), 2).reshape(2 * lanes)
         complete = bits(w, 0, 0) == 1

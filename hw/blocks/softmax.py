@@ -27,7 +27,7 @@ from edgewright.hw.kernel import (
     index,
     last,
     minimum,
-    round_shift,
+    sat_shift,
     select,
     shl,
     shr,
@@ -106,7 +106,7 @@ def add_softmax(
         part = index(tile.reshape(tokens, parts_of_tile, keys).transpose(1, 0, 2), place)  # SCORE[tokens, keys]
         valid = (k * cfg.ins + q * keys + const(list(range(keys)), lane[keys])) < c.n_keys  # u1[keys]
         distance = fit(select(valid[None, :], top[:, None] - part, 0), u(23))
-        power = fit(minimum(round_shift(distance * c.score_multiplier, c.score_shift), 4095), u(12))
+        power = sat_shift(distance * c.score_multiplier, c.score_shift, u(12))
         mantissa = p.lookup(table, wrap(power, u(8)).reshape(tokens * keys)).reshape(tokens, keys)
         scaled = shr(mantissa, power >> 8)
         weight = fit(minimum((scaled + 64) >> 7, 254), u(8))

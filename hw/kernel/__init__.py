@@ -12,6 +12,7 @@ def scale(p, k):
 
 from edgewright.hw.kernel.evaluate import KernelError
 from edgewright.hw.kernel.interp import Deadlock, interpret
+from edgewright.hw.kernel.narrowing import sat_shift, wrap_shift
 from edgewright.hw.kernel.schedule import ProcessSchedule, latency, schedule
 from edgewright.hw.kernel.sv_block import to_systemverilog
 from edgewright.hw.kernel.trace import Block, ProcessTrace
@@ -80,6 +81,7 @@ __all__ = [
     "reinterpret",
     "round_shift",
     "sat",
+    "sat_shift",
     "schedule",
     "select",
     "shl",
@@ -90,4 +92,5 @@ __all__ = [
     "u",
     "width",
     "wrap",
+    "wrap_shift",
 ]

@@ -18,6 +18,8 @@ CASCADE_STAGES = 3
 """Registers of a DSP before its sum: operands, pre-adder, product; a sum of n products has n more."""
 LUT_PRODUCT_STAGES = 2
 READ_LATENCY = 3  # address register, the memory's own, its output register
+SMALL = 64
+"""Words that a look-up table holds as memory, one bit of each; where nothing else is asked for, larger memories are blocks."""
 FAN_OUT = 256
 """Flip-flops that one copy of a control signal drives; the printer asks for more copies where there are more."""
 
@@ -169,7 +171,8 @@ def enabled_bits(node: ir.Node) -> int:
 
 def output_ns(node: ir.Node) -> float:
     """Return when the last register of a clocked node gives its value."""
-    return MEMORY_NS if isinstance(node.op, ir.Load) else REGISTER_NS
+    block = isinstance(node.op, ir.Load) or (isinstance(node.op, ir.Lookup) and len(node.op.rom.values) > SMALL)
+    return MEMORY_NS if block else REGISTER_NS
 
 
 def clocked_latency(node: ir.Node) -> int:

@@ -78,10 +78,15 @@ LUTRAM_VALUES = 64
 """Values up to which a delay line is in LUTs, one of which holds 64 bits of memory."""
 
 
+def is_process(end: str | None) -> bool:
+    """Return whether a reader or writer is a process: ports and movers are named by two words."""
+    return end is not None and " " not in end
+
+
 @dataclass(slots=True, eq=False)
 class Channel:
     """A stream. It holds `depth` tokens besides those in flight in its writer's pipeline: the FIFO has `depth + slack`
-    entries, where slack None means enough for one token per clock (writer latency + 2)."""
+    entries, where slack None means enough for one token per clock (writer latency + 2, or + 3 in a FIFO without a bypass)."""
 
     name: str
     type: Type
@@ -89,6 +94,16 @@ class Channel:
     slack: int | None = None
     writer: str | None = None  # process, "input <port>" or mover
     reader: str | None = None
+
+    @property
+    def by_process(self) -> bool:
+        """Whether a process writes it, which counts credits."""
+        return is_process(self.writer)
+
+    @property
+    def between_processes(self) -> bool:
+        """Whether a process writes it and another one reads it."""
+        return self.by_process and is_process(self.reader)
 
 
 @dataclass(slots=True, eq=False)

@@ -21,17 +21,20 @@ from edgewright.hw.kernel.delays import (
 )
 from edgewright.hw.kernel.expand import ExpandedBody, expand_body
 from edgewright.hw.kernel.placement import SOURCES, Placement, control_part, steady_nodes
-from edgewright.hw.kernel.types import Int, Struct
+from edgewright.hw.kernel.types import Int, Struct, width
 
 ROUND_TRIP = 2  # cycles that a credit takes beyond the writer's stages
+WIDE = 64
+"""Bits of a token from which on its FIFO has no bypass, which costs a look-up table a bit and saves a cycle."""
+LEAST_STORED = 3  # entries of a FIFO without a bypass
 MOST_EXTRA = 2
 """Stages that are tried between what decides issue and issue."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSchedule:
-    """Stages of a process, counted from issue: a token written in stage s is in the FIFO s + 1 cycles after it. ``lead``:
-    cycles from a command's arrival to the first issue."""
+    """Stages of a process, counted from issue: a token written in stage s is at the FIFO's output s + 1 cycles after
+    it, if that has a bypass, else s + 2. ``lead``: cycles from a command's arrival to the first issue."""
 
     lead: int
     depth: int  # last stage that holds anything
@@ -164,12 +167,20 @@ def place_all(program: ir.Program, period_ns: float = PERIOD_NS) -> dict[str, Pl
 
 
 def entries(channel: ir.Channel, placements: dict[str, Placement]) -> int:
-    """Return the FIFO entries of a channel: depth + slack; with slack None, depth plus the tokens in flight in its writer."""
+    """Return the FIFO entries of a channel: depth + slack; with slack None, depth plus the tokens in flight: in its writer, on
+    the way through the store of a FIFO without a bypass, and those whose credits are on their way back."""
     if channel.slack is not None:
         return channel.depth + channel.slack
     writer = placements.get(channel.writer or "")
     stages = 0 if writer is None else max(at for node, at in writer.start.items() if writes(node, channel)) - writer.issue
-    return channel.depth + stages + ROUND_TRIP
+    return channel.depth + stages + ROUND_TRIP + (not has_bypass(channel))
+
+
+def has_bypass(channel: ir.Channel) -> bool:
+    """Return whether a token may go past the store of a channel's FIFO to its output, a cycle after its write. Those of wide
+    channels between processes may not."""
+    small = channel.slack is not None and channel.depth + channel.slack < LEAST_STORED
+    return small or not channel.between_processes or width(channel.type) < WIDE
 
 
 def writes(node: ir.Node, channel: ir.Channel) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgewright.hw.kernel import axi, ir
-from edgewright.hw.kernel.delays import PERIOD_NS
-from edgewright.hw.kernel.schedule import entries, place_all
+from edgewright.hw.kernel.delays import PERIOD_NS, SMALL
+from edgewright.hw.kernel.schedule import entries, has_bypass, place_all
 from edgewright.hw.kernel.sv_cells import CELLS, cells_of
 from edgewright.hw.kernel.sv_expr import dimension
 from edgewright.hw.kernel.sv_ports import Ports, banks, clocking, dimensions, end_of, stream_in, stream_off, summary
@@ -41,10 +41,6 @@ def to_systemverilog(block: Block | ir.Program, period_ns: float = PERIOD_NS) ->
 
 STORE_PINS = {"address": "addr", "mask": "mask", "commit": "commit"}
 """Signals of a store to a bank: as the process names them, and as the memory does."""
-
-
-SMALL = 64
-"""Words that a look-up table holds as memory, one bit of each."""
 
 
 def style_of(buffer: ir.Buffer) -> str:
@@ -97,7 +93,7 @@ class TopPrinter:
     def channel(self, c: ir.Channel) -> None:
         n, bits = c.name, width(c.type)
         port = c in self.program.inputs
-        counts = not port and c.writer is not None and not c.writer.startswith("axi_")  # credits, as processes do
+        counts = not port and c.by_process  # its writer, credits
         pins = [
             ("in_valid_i", f"{n}_valid_i" if port else f"{n}_in_valid"),
             ("in_ready_o", f"{n}_ready_o" if port else f"{n}_in_ready"),
@@ -117,7 +113,9 @@ class TopPrinter:
             self.wires += [f"logic {n}_out_valid, {n}_out_ready;", f"logic {dimension(bits)}{n}_out_data;"]
         says = f"{n}: {end_of(c.writer)} to {end_of(c.reader)}; a token is {summary(c.type)}"
         style = '"distributed"' if self.sizes[c] > 2 else '"registers"'
-        self.instance("fifo", {"Width": bits, "Depth": self.sizes[c], "Style": style}, f"i_{n}_fifo", pins, says)
+        parameters: dict[str, object] = {"Width": bits, "Depth": self.sizes[c]}
+        parameters |= {} if has_bypass(c) else {"Bypass": "1'b0"}
+        self.instance("fifo", parameters | {"Style": style}, f"i_{n}_fifo", pins, says)
         if counts:
             self.cells.append(
                 f"`ifndef SYNTHESIS\n  always_ff @(posedge clk_i) begin\n"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgewright.hw.kernel import ir, sv_cells
 from edgewright.hw.kernel.affine import Affine, affine, aligned, flat
-from edgewright.hw.kernel.delays import READ_LATENCY, bits_of, clocked_latency, is_multiplier
+from edgewright.hw.kernel.delays import READ_LATENCY, SMALL, bits_of, clocked_latency, is_multiplier
 from edgewright.hw.kernel.placement import Placement
 from edgewright.hw.kernel.sv_expr import (
     ALL,
@@ -269,10 +269,12 @@ class DataPath:
             x = self.operand(node.args[0], start, index)
             clear = self.scalar(node.args[1], start)
             new, old = x.to(e), name + subscript
-            signs = {"add": f"{old} + {new}", "or": f"{old} | {new}"}
-            for kind, relation in (("max", ">"), ("min", "<")):
-                signs[kind] = f"({old} {relation} {new}) ? {old} : {new}"
-            stage.add(shape, [f"{after}{subscript} = {clear} ? {new} : ({signs[op.kind]});"])
+            if op.kind in ("add", "or"):  # zero instead of the old value, which a sum's look-up tables choose beside adding
+                sign, kept = "+" if op.kind == "add" else "|", f"({clear} ? {literal(0, e)} : {old})"
+                stage.add(shape, [f"{after}{subscript} = {new} {sign} {kept};"])
+            else:
+                relation = ">" if op.kind == "max" else "<"
+                stage.add(shape, [f"{after}{subscript} = {clear} ? {new} : (({old} {relation} {new}) ? {old} : {new});"])
         elif isinstance(op, ir.ShiftIn):
             x = self.operand(node.args[0], start, index[1:])
             rest = "".join(f"[{self.vars[a + 1]}]" if n > 1 else "[0]" for a, n in enumerate(shape[1:]))
@@ -424,12 +426,13 @@ class DataPath:
                 for at in range(0, len(listed), per_line)
             ]
             table = self.symbols.claim(f"{rom.name}_values")
+            style = '(* rom_style = "block" *) ' if len(values) > SMALL else ""
             self.roms[rom.name] = [
                 f"localparam logic [{len(values)}*{bits}-1:0] {table} = {{",
                 *(line + "," for line in rows[:-1]),
                 rows[-1],
                 "};",
-                f"logic {dimension(bits)}{name} [{len(values)}];",
+                f"{style}logic {dimension(bits)}{name} [{len(values)}];",
                 f"initial for (int n = 0; n < {len(values)}; n++) {name}[n] = {table}[n*{bits}+:{bits}];",
             ]
             self.names_of_roms[rom.name] = name

@@ -16,6 +16,7 @@ from edgewright.hw.kernel import ir
 from edgewright.hw.kernel.evaluate import spread
 from edgewright.hw.kernel.nest import control, expand, part_index, slots
 from edgewright.hw.kernel.placement import Placement
+from edgewright.hw.kernel.schedule import has_bypass
 from edgewright.hw.kernel.tokens import Rows
 from edgewright.hw.kernel.types import leaves
 
@@ -28,15 +29,16 @@ Command = tuple[int, ...]
 class Clocks:
     """Cycles between two events of the printed hardware, measured on it once and tested.
 
-    ``fifo``: from a token's write to the earliest issue that can read it. ``credit``: from the issue that reads it to
-    the earliest issue that can use its place. ``bank_full``, ``bank_free``: the same for banks, both ways, added to the
-    stage of the last access. ``empty``: a loop of no iterations. ``memory``: from a read request's write to its first
-    word, and ``acknowledge``: from the last word of a write to its acknowledgement, both without the memory's latency.
-    ``hub_read``: from the read of an on-chip word
-    to its data. ``hub_mark``: from the last word of a marked write on chip to its acknowledgement.
+    ``fifo``: from a token's write to the earliest issue that can read it. ``store``: the cycles that it takes longer through a
+    FIFO without a bypass. ``credit``: from the issue that reads it to the earliest issue that can use its place.
+    ``bank_full``, ``bank_free``: the same for banks, both ways, added to the stage of the last access. ``empty``: a loop of no
+    iterations. ``memory``: from a read request's write to its first word, and ``acknowledge``: from the last word of a write to
+    its acknowledgement, both without the memory's latency. ``hub_read``: from the read of an on-chip word to its data.
+    ``hub_mark``: from the last word of a marked write on chip to its acknowledgement.
     """
 
     fifo: int = 1
+    store: int = 1
     credit: int = 2
     bank_full: int = 1
     bank_free: int = 2
@@ -179,7 +181,8 @@ class ProcessRuns:
             assert isinstance(node.op, ir.Write)
             c = node.op.channel
             mask = values.active(ir.write_parts(node).when, c.name)
-            touches.append((mask, (queues.free[c],), ((queues.readable[c], self.placement.access(node.op) + clocks.fifo),)))
+            delay = self.placement.access(node.op) + clocks.fifo + (0 if has_bypass(c) else clocks.store)
+            touches.append((mask, (queues.free[c],), ((queues.readable[c], delay),)))
         for node in process.effects:
             if not isinstance(node.op, (ir.Store, ir.Load)) or not node.op.buffer.ring:
                 continue

@@ -1,11 +1,14 @@
 /// First-in first-out queue with a registered output.
 ///
-/// A token pushed in one cycle is at the output in the next. The producer either observes `in_ready_o`, or counts
-/// credits: it starts with `Depth` and `credit_o` returns one two cycles after a token has left. The output register takes
-/// a token from the store or from the input, which no block RAM does: the store is distributed memory, or registers.
+/// With `Bypass`, a token pushed in one cycle is at the output in the next: the output register takes it from the store or
+/// from the input, a choice that costs a look-up table a bit. Without, every token passes the store and is at the output two
+/// cycles after its push; that takes a `Depth` of 3 or more. Either form moves a token a cycle. The producer either observes
+/// `in_ready_o`, or counts credits: it starts with `Depth` and `credit_o` returns one two cycles after a token has left. The
+/// store is read in the cycle of its address, which no block RAM does: it is distributed memory, or registers.
 module fifo #(
   parameter int unsigned Width = 8,
   parameter int unsigned Depth = 2,
+  parameter bit          Bypass = 1'b1,  // from the input to the output register
   /* verilator lint_off UNUSEDPARAM */  // of an attribute only
   parameter              Style = "distributed"  // ram_style of the store: distributed, registers
   /* verilator lint_on UNUSEDPARAM */
@@ -46,6 +49,10 @@ module fifo #(
       else if (pop)             valid_q <= 1'b0;
     end
   end else begin : gen_store
+    if (!Bypass && Depth < 3) begin : gen_check
+      $error("without a bypass, a FIFO needs room for three tokens");
+    end
+
     // The oldest token is in the output register, the others in the store.
     localparam int unsigned Slots     = Depth - 1;
     localparam int unsigned SlotWidth = Slots > 1 ? $clog2(Slots) : 1;
@@ -59,12 +66,12 @@ module fifo #(
     assign in_ready_o = fill_q != FillWidth'(Slots);
     assign to_output  = !valid_q || pop;
     assign from_store = to_output && fill_q != '0;
-    assign to_store   = push && (!to_output || fill_q != '0);
+    assign to_store   = push && (!Bypass || !to_output || fill_q != '0);
 
     always_ff @(posedge clk_i) begin
       if (to_store) store[write_q] <= in_data_i;
-      if (from_store)             out_q <= store[read_q];
-      else if (push && to_output) out_q <= in_data_i;
+      if (from_store)                       out_q <= store[read_q];
+      else if (Bypass && push && to_output) out_q <= in_data_i;
     end
 
     always_ff @(posedge clk_i) begin
@@ -74,7 +81,7 @@ module fifo #(
         read_q  <= '0;
         fill_q  <= '0;
       end else begin
-        if (to_output)  valid_q <= push || fill_q != '0;
+        if (to_output)  valid_q <= (Bypass && push) || fill_q != '0;
         if (to_store)   write_q <= write_q == SlotWidth'(Slots - 1) ? '0 : write_q + 1'b1;
         if (from_store) read_q  <= read_q == SlotWidth'(Slots - 1) ? '0 : read_q + 1'b1;
         fill_q <= fill_q + FillWidth'(to_store) - FillWidth'(from_store);

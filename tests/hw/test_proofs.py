@@ -11,7 +11,12 @@ from tests.hw.formal.prove import Verdict, bounded, induction, properties
 pytestmark = pytest.mark.proof
 
 SIZES = [(name, size) for name, harness in HARNESSES.items() for size in harness.sizes]
-CHANGES = [(name, promise, mutant) for name, changes in MUTANTS.items() for promise, mutant in changes.items()]
+CHANGES = [
+    (name, promise, mutant)
+    for name, changes in MUTANTS.items()
+    for promise, broken in changes.items()
+    for mutant in (broken if isinstance(broken, tuple) else (broken,))
+]
 
 
 @pytest.mark.parametrize(("name", "size"), SIZES, ids=[f"{name} {size}" for name, size in SIZES])

@@ -56,6 +56,10 @@ HARNESSES: dict[str, Harness] = {
             Size({"Depth": 1, "Credits": 1}, 8, 2),
             Size({"Depth": 2, "Credits": 1}, 8, 2),
             Size({"Depth": 5, "Credits": 1}, 8, 2),
+            Size({"Depth": 3, "Bypass": 0, "Credits": 0}, 8, 2),
+            Size({"Depth": 4, "Bypass": 0, "Credits": 0}, 8, 2),
+            Size({"Depth": 3, "Bypass": 0, "Credits": 1}, 8, 2),
+            Size({"Depth": 5, "Bypass": 0, "Credits": 1}, 8, 2),
         ),
     ),
     "pingpong": Harness(

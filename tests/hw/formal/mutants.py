@@ -1,4 +1,4 @@
-"""For each property of each harness, a change of a cell that breaks it."""
+"""For each property of each harness, a change of a cell that breaks it, or one for each form of the cell."""
 
 from __future__ import annotations
 
@@ -16,29 +16,34 @@ class Mutant:
     steps: int = 10
 
 
+def both(name: str, old: str, new: str, parameters: dict[str, int] | None = None) -> tuple[Mutant, Mutant]:
+    """Return the same change of a FIFO with a bypass and of one without."""
+    given = parameters or {}
+    return Mutant(name, old, new, given), Mutant(f"{name}, no bypass", old, new, given | STORED)
+
+
 CREDITS = {"Credits": 1, "Depth": 2}
+STORED = {"Bypass": 0, "Depth": 3}
+PAST = "valid_q <= (Bypass && push) || fill_q != '0;"
 UNBOUNDED = (
     "to_boundary = (BurstBits + 1)'(MaxBurst) - (BurstBits + 1)'(word_q[BurstBits-1:0]);",
     "to_boundary = (BurstBits + 1)'(MaxBurst);",
 )
-STUCK = ("if (to_output)  valid_q <= push || fill_q != '0;", "if (to_output)  valid_q <= push || fill_q != '0 || valid_q;")
+STUCK = (PAST, "valid_q <= (Bypass && push) || fill_q != '0 || valid_q;")
 NEVER_EMPTY = ("ext_data_ready_i : busy_q && chip_q && left_q != '0;", "ext_data_ready_i : busy_q && chip_q;")
 MARK_FIRST = "(!chip_q || left_q == '0)"
 
-MUTANTS: dict[str, dict[str, Mutant]] = {
+MUTANTS: dict[str, dict[str, Mutant | tuple[Mutant, ...]]] = {
     "fifo": {
-        "p_order": Mutant("reads where it writes", "out_q <= store[read_q]", "out_q <= store[write_q]"),
-        "p_valid": Mutant(
-            "a token pushed into an empty queue is lost",
-            "if (to_output)  valid_q <= push || fill_q != '0;",
-            "if (to_output)  valid_q <= fill_q != '0;",
+        "p_order": both("reads where it writes", "out_q <= store[read_q]", "out_q <= store[write_q]"),
+        "p_valid": (
+            Mutant("a token pushed into an empty queue is lost", PAST, "valid_q <= fill_q != '0;"),
+            Mutant("a token is offered before it is stored", PAST, "valid_q <= push || fill_q != '0;", STORED),
         ),
-        "p_capacity": Mutant("always ready", "in_ready_o = fill_q != FillWidth'(Slots)", "in_ready_o = 1'b1"),
-        "p_stable": Mutant(
-            "a token waits for no consumer", "to_output  = !valid_q || pop;", "to_output  = !valid_q || fill_q != '0;"
-        ),
-        "p_no_loss": Mutant("a credit for each push", "credit_q <= pop;", "credit_q <= pop || push;", CREDITS),
-        "p_credits": Mutant("a credit too many", "if (!rst_ni) credit_q <= 1'b0;", "if (!rst_ni) credit_q <= 1'b1;", CREDITS),
+        "p_capacity": both("always ready", "in_ready_o = fill_q != FillWidth'(Slots)", "in_ready_o = 1'b1"),
+        "p_stable": both("a token waits for no consumer", "= !valid_q || pop;", "= !valid_q || fill_q != '0;"),
+        "p_no_loss": both("a credit for each push", "credit_q <= pop;", "credit_q <= pop || push;", CREDITS),
+        "p_credits": both("a credit too many", "if (!rst_ni) credit_q <= 1'b0;", "if (!rst_ni) credit_q <= 1'b1;", CREDITS),
     },
     "pingpong": {
         "p_data": Mutant(

@@ -102,7 +102,7 @@ module dense (
 `endif
 
   // sums: process multiply to process requantise; a token is i32[2, 2]
-  fifo #(.Width(128), .Depth(12), .Style("distributed")) i_sums_fifo (
+  fifo #(.Width(128), .Depth(13), .Bypass(1'b0), .Style("distributed")) i_sums_fifo (
     .clk_i(clk_i),
     .rst_ni(rst_ni),
     .in_valid_i(sums_in_valid),

@@ -173,7 +173,7 @@ module dense_multiply (
   always_comb begin
     for (int i = 0; i < 2; i++) begin
       for (int j = 0; j < 2; j++) begin
-        total_n[i][j] = first_k_s7 ? 32'(total_joined[0][i][j]) : (total[i][j] + 32'(total_joined[0][i][j]));
+        total_n[i][j] = 32'(total_joined[0][i][j]) + (first_k_s7 ? 32'sd0 : total[i][j]);
       end
     end
   end
@@ -208,7 +208,7 @@ module dense_multiply (
   end
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      sums_credit_q <= 4'd12;
+      sums_credit_q <= 4'd13;
       sums_room_q <= 1'b1;
     end else begin
       sums_credit_q <= sums_credit_n;

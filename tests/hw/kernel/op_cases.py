@@ -31,6 +31,7 @@ from edgewright.hw.kernel import (
     reinterpret,
     round_shift,
     sat,
+    sat_shift,
     select,
     shl,
     shr,
@@ -38,6 +39,7 @@ from edgewright.hw.kernel import (
     struct,
     u,
     wrap,
+    wrap_shift,
 )
 
 Type = Int | Array
@@ -122,6 +124,12 @@ PAIRS: list[tuple[Type, Type]] = [
 TYPES: list[Type] = [u(1), u(8), i(1), i(8), i(33), u(64), i(65), i(7)[4], u(5)[2, 3]]
 
 
+def narrowing(to: str, e: Int, pairs: list[tuple[Type, Type]]) -> list[Case]:
+    return binary(f"wrapshift{to}s", lambda a, n: wrap_shift(a, n, e), pairs) + binary(
+        f"satshift{to}s", lambda a, n: sat_shift(a, n, e), pairs
+    )
+
+
 def cases() -> list[Case]:
     out: list[Case] = []
     out += binary("add", lambda a, b: a + b, PAIRS)
@@ -146,6 +154,9 @@ def cases() -> list[Case]:
     out += unary("rounded", lambda a: round_shift(a, 3), TYPES)
     for name, shift in (("leftby", shl), ("rightby", shr), ("roundby", round_shift)):
         out += binary(name, shift, [(i(9), u(3)), (u(9), u(4)), (i(40), u(6)), (i(70), u(7)), (i(8)[3], u(3)), (i(8), u(3)[2])])
+    out += narrowing("i5", i(5), [(i(40), u(6)), (i(20), u(4)), (i(49)[3], u(6)), (i(44)[3], u(6)[3])])
+    out += narrowing("i17", i(17), [(i(40), u(6)), (i(20), u(4)), (i(49)[3], u(5)), (i(44)[3], u(6)[3])])
+    out += narrowing("u12", u(12), [(u(40), u(6)), (u(33), u(3)), (u(20)[2], u(5)[2])])
     out.append(Case("leftcut", (i(8), u(4)), lambda a, n: shl(a, n, 12), (None, (0, 4))))
     out += unary("length", lambda a: bit_length(a), [u(1), u(8), u(19), u(64), u(100), u(6)[3]])
     out += unary("field", lambda a: bits(a, min(a.bits - 1, 5), min(a.bits - 1, 2)), TYPES)

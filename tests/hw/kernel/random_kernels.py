@@ -36,6 +36,7 @@ from edgewright.hw.kernel import (
     wrap,
 )
 from edgewright.hw.kernel.ir import Channel, Rom
+from edgewright.hw.kernel.schedule import WIDE
 
 Command = Struct("Command", n=u(2), m=u(3), shift=u(3), mode=u(1))
 WIDEST = 40
@@ -118,7 +119,8 @@ def add_chain(b: Block, prefix: str, r: Random) -> Made:
         name = f"{prefix}_x{n}"
         made.inputs[name] = random_type(r)
         streams.append(b.input(name, made.inputs[name]))
-    middle = b.channel(f"{prefix}_mid", i(24)[3], depth=r.choice([1, 2, 4]), slack=r.choice([None, None, 0]))
+    width = WIDE // 24 + (prefix != "c1")  # one of the chains with a bypass
+    middle = b.channel(f"{prefix}_mid", i(24)[width], depth=r.choice([1, 2, 4]), slack=r.choice([None, None, 0]))
     out = b.output(f"{prefix}_y", i(30))
     made.outputs.append(out.name)
     inner: Any = r.choice([3, lambda c: c.m, lambda c, a: select(first(a), c.m, wrap(c.m, u(2)))])
@@ -133,7 +135,7 @@ def add_chain(b: Block, prefix: str, r: Random) -> Made:
         control = list(flags)
         value = expression(r, p, pool, flags, rom, r.choice([2, 5, 8]))
         flat = value.reshape(-1) if len(value.shape) == 2 else value
-        lanes = stack([wrap(flat[n % flat.shape[0]] if flat.shape else flat, i(24)) for n in range(3)])
+        lanes = stack([wrap(flat[n % flat.shape[0]] if flat.shape else flat, i(24)) for n in range(width)])
         when = r.choice([True, r.choice(control), r.choice(flags), r.choice(control) & r.choice(flags)])
         p.write(middle, lanes, when=when)
 

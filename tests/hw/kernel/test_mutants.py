@@ -45,7 +45,7 @@ MUTANTS = [
     ("held_read", "mutants_work.sv", r"held_ready_o = (issue && first_k);", "issue"),
     ("late_command", "mutants_work.sv", r">>> (c_shift_s1);", "c_shift"),
     ("zero_bounds", "mutants_work.sv", r"assign skip = (.*);", "1'b0"),
-    ("clear", "mutants_work.sv", r"= (first_k_s\d) \? ", "1'b0"),
+    ("clear", "mutants_work.sv", r"\((first_k_s\d) \? ", "1'b0"),
     ("cancel", "mutants_work.sv", r"middle_cancel = (.*);", "1'b0"),
     ("credit", "mutants_work.sv", r"\((middle_room_q) \|\|", "1'b1"),
     ("valid", "mutants_work.sv", r"if \((valid_q\[2\])\) middle_value", "1'b1"),
