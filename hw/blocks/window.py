@@ -50,6 +50,7 @@ MOST_WORDS = 32
 LEAST_LINE = 3
 """Words of a line, which a delay in block RAM needs."""
 MOST_STRIDE = 4
+"""Pixels from one window to the next."""
 
 LINE, SIDE_BITS = u(11), u(10)
 FIELDS: dict[str, Int] = {
@@ -73,7 +74,7 @@ FIELDS: dict[str, Int] = {
     "win_across": u(3),  # its column
     "win_phases": u(3),
     "win_maximum": u(1),  # rather than a sum of products
-    "win_missing": u(8),  # what stands for a pixel outside of the map, an i8: no maximum is that of less than -128
+    "win_missing": u(8),  # an i8 that stands for pixels outside of the map; for a maximum the least there is
 }
 """Fields of the commands; the field of a descriptor with the same name has the same width."""
 
@@ -86,17 +87,8 @@ def command(name: str, *fields: str) -> Struct:
 Lines = command("WindowLines", "win_lines", "win_line", "win_row", "win_height", "win_last", "win_end")
 Window = command(
     "Window",
-    *(
-        "win_rows",
-        "win_cols",
-        "win_words",
-        "win_line",
-        "win_lead",
-        "win_turn",
-        "win_stride_rows",
-        "win_stride_cols",
-        "win_phases",
-    ),
+    *("win_rows", "win_cols", "win_words", "win_line", "win_lead", "win_turn", "win_phases"),
+    *("win_stride_rows", "win_stride_cols"),
     *("win_height", "win_width", "win_kernel_rows", "win_kernel_cols", "win_down", "win_across", "win_maximum", "win_missing"),
 )
 
@@ -116,6 +108,7 @@ def places() -> list[list[Place]]:
 
 
 PLACES = places()
+"""By phase and tap."""
 
 
 def phases_of(kernel: tuple[int, int]) -> int:
@@ -202,11 +195,14 @@ def add_taps(b: Block, cfg: EngineConfig, commands: Channel, lines: Channel, wei
         there_cols = inside(times(x, c.win_stride_cols) + c.win_across, c.win_width, c.win_kernel_cols)
         there = [[there_rows[r] & there_cols[s] for r, s in taps] for taps in PLACES]
         valid = index(stack([stack(phase[:even]) for phase in there]), q)
-        chosen = index(stack([stack([held[s, r] for r, s in taps[:even]]) for taps in PLACES]), q)
-        if even < TAPS:  # only the first phase has more
-            valid = concat([valid, stack([tap & first(q) for tap in there[0][even:]])])
-            chosen = concat([chosen, stack([held[s, r] for r, s in PLACES[0][even:]])])
-        pixels = select(valid.reshape(TAPS, 1), chosen, reinterpret(c.win_missing, i(8)))
+        missing = reinterpret(c.win_missing, i(8)).broadcast_to((cfg.lanes,))
+        chosen = []
+        for tap in range(even):  # what is missing is one more choice, which takes no more logic than those of the phases
+            of_phases = [held[s, r] for r, s in (taps[tap] for taps in PLACES)]
+            chosen.append(index(stack([*of_phases, missing]), select(valid[tap], q, len(PLACES))))
+        for tap, (r, s) in enumerate(PLACES[0][even:], even):  # only the first phase has more
+            chosen.append(select(there[0][tap] & first(q), held[s, r], missing))
+        pixels = stack(chosen)
 
         taps = p.read(weights, when=last(g) & ~c.win_maximum, absent=True)
         products = multiply(pixels, taps, luts=True)
