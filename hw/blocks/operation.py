@@ -186,7 +186,7 @@ FIELDS: dict[str, Int] = {
     "win_across": u(3),  # its column
     "win_phases": u(3),
     "win_maximum": u(1),  # rather than a sum of products
-    "win_missing": u(8),  # what stands for a pixel outside of the map, an i8: no maximum is that of less than -128
+    "win_missing": u(8),  # an i8 that stands for pixels outside of the map; for a maximum the least there is
 }
 
 

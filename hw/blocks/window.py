@@ -48,9 +48,11 @@ MOST_WORDS = 32
 LEAST_LINE = 3
 """Words of a line, which a delay in block RAM needs."""
 MOST_STRIDE = 4
+"""Pixels from one window to the next."""
 
 FIELDS = {name: kind for name, kind in op.FIELDS.items() if name.startswith("win_")}
 """Fields of the commands."""
+
 
 Place = tuple[int, int]
 """Lines above the newest pixel of a window, and pixels left of it."""
@@ -68,6 +70,7 @@ def places() -> list[list[Place]]:
 
 
 PLACES = places()
+"""By phase and tap."""
 
 
 def phases_of(kernel: tuple[int, int]) -> int:
@@ -154,11 +157,14 @@ def add_taps(b: Block, cfg: EngineConfig, commands: Channel, lines: Channel, wei
         there_cols = inside(times(x, c.win_stride_cols) + c.win_across, c.win_width, c.win_kernel_cols)
         there = [[there_rows[r] & there_cols[s] for r, s in taps] for taps in PLACES]
         valid = index(stack([stack(phase[:even]) for phase in there]), q)
-        chosen = index(stack([stack([held[s, r] for r, s in taps[:even]]) for taps in PLACES]), q)
-        if even < TAPS:  # only the first phase has more
-            valid = concat([valid, stack([tap & first(q) for tap in there[0][even:]])])
-            chosen = concat([chosen, stack([held[s, r] for r, s in PLACES[0][even:]])])
-        pixels = select(valid.reshape(TAPS, 1), chosen, reinterpret(c.win_missing, i(8)))
+        missing = reinterpret(c.win_missing, i(8)).broadcast_to((cfg.lanes,))
+        chosen = []
+        for tap in range(even):  # what is missing is one more choice, which takes no more logic than those of the phases
+            of_phases = [held[s, r] for r, s in (taps[tap] for taps in PLACES)]
+            chosen.append(index(stack([*of_phases, missing]), select(valid[tap], q, len(PLACES))))
+        for tap, (r, s) in enumerate(PLACES[0][even:], even):  # only the first phase has more
+            chosen.append(select(there[0][tap] & first(q), held[s, r], missing))
+        pixels = stack(chosen)
 
         taps = p.read(weights, when=last(g) & ~c.win_maximum, absent=True)
         products = multiply(pixels, taps, luts=True)

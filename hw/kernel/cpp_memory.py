@@ -295,35 +295,53 @@ class Memories(Variables):
         self.token_parts(node, name, held)
 
     def delay(self, node: ir.Node, op: ir.Delay) -> None:
-        """Walk the places of a delay line in a circle; each tap has memories of its own, a word of a value in each."""
+        """Walk the places of a delay line in a circle; each tap has memories of its own, one for each word of a value.
+
+        Where taps may be one value apart, what was written last is held beside them: to read it in the next iteration, a
+        memory would be too late."""
         x, n, clear = node.args[:3]
-        base, words = self.state(node), words_of(x.type)
-        size = size_of(shape_of(x.type))
-        name = self.process.names.get(node, "line")
+        base, size, name = self.state(node), size_of(shape_of(x.type)), self.process.names.get(node, "line")
+        words = words_of(x.type)
         texts = self.packed(name, x.type, words, (x,))
-        at = self.local.claim(f"{name}_at")
+        length, at = self.local.claim(f"{name}_length"), self.local.claim(f"{name}_at")
         self.statics.add(f"static int {at};")
         guard = f"if ({self.values.scalar(node.args[3]).text})" if op.guarded else ""
         with self.out.block(guard) if guard else nullcontext():
+            self.out.add(f"const int {length} = int({self.values.scalar(n).text});")
             self.out.add(f"if ({self.values.scalar(clear).text}) {at} = 0;")
             for tap in range(op.count):
-                taken = []
-                for number, word in enumerate(words):
-                    memory, old = (self.local.claim(f"{name}_{what}_{tap}_{number}") for what in ("memory", "old"))
-                    self.statics.add(f"static {word.type} {memory}[{op.most}];")
-                    made = "bram" if op.block else "lutram"
-                    self.statics.add(f"#pragma HLS BIND_STORAGE variable={memory} type=ram_s2p impl={made}")
-                    apart = f"variable={memory} type=inter direction=RAW distance={op.least} dependent=true"
-                    self.statics.add(f"#pragma HLS DEPENDENCE {apart}")
-                    self.out.add(f"const {word.type} {old} = {memory}[{at}];")
-                    self.out.add(f"{memory}[{at}] = {texts[number]};")
-                    taken.append((word, old))
-                for word, old in taken:
+                texts = [
+                    self.tap(f"{name}_{tap}_{number}", op, word, text, (length, at))
+                    for number, (word, text) in enumerate(zip(words, texts, strict=True))
+                ]
+                for word, text in zip(words, texts, strict=True):
                     for run in word.runs:
-                        self.out.add(self.taken(base, run, size, word, old, tap))
-                texts = [old for _, old in taken]
-            length = self.values.scalar(n).text
-            self.out.add(f"{at} = {at} + 1 == int({length}) ? 0 : {at} + 1;")
+                        self.out.add(self.taken(base, run, size, word, text, tap))
+            self.out.add(f"{at} = {at} + 1 == {length} ? 0 : {at} + 1;")
+
+    def tap(self, name: str, op: ir.Delay, word: Word, text: str, line: tuple[str, str]) -> str:
+        """Print the memory of one word of a tap, which ``text`` goes into; return the variable of what comes out. ``line``: the
+        variables of its length and of the place."""
+        length, at = line
+        memory, old = self.local.claim(f"{name}_memory"), self.local.claim(f"{name}_old")
+        self.statics.add(f"static {word.type} {memory}[{op.most}];")
+        made = "bram" if op.block else "lutram"
+        self.statics.add(f"#pragma HLS BIND_STORAGE variable={memory} type=ram_s2p impl={made}")
+        distance = max(2, op.least)
+        self.statics.add(
+            f"#pragma HLS DEPENDENCE variable={memory} type=inter direction=RAW distance={distance} dependent=true"
+        )
+        if op.least >= distance:
+            self.out.add(f"const {word.type} {old} = {memory}[{at}];")
+            self.out.add(f"{memory}[{at}] = {text};")
+            return old
+        last, new = self.local.claim(f"{name}_last"), self.local.claim(f"{name}_new")
+        self.statics.add(f"static {word.type} {last};")
+        self.out.add(f"const {word.type} {new} = {text};")
+        self.out.add(f"const {word.type} {old} = {length} == 1 ? {last} : {memory}[{at}];")
+        self.out.add(f"{memory}[{at}] = {new};")
+        self.out.add(f"{last} = {new};")
+        return old
 
     def store(self, node: ir.Node, op: ir.Store) -> None:
         parts = ir.store_parts(node)
