@@ -18,7 +18,7 @@ from edgewright.hw.operations.attention import AttentionProduct
 from edgewright.hw.operations.biases import lowest_bias
 from edgewright.hw.operations.operation import Operation, operands
 from edgewright.hw.padding import Written
-from edgewright.hw.placing import Placing
+from edgewright.hw.placing import ValuePlacing
 from edgewright.hw.strips import in_strips
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import INT8, INT16, Array, TensorType
@@ -29,7 +29,7 @@ def arrange(graph: Graph, config: EngineConfig) -> Fused:
     """Return the operations of a graph as an engine runs them. CompileError for what it cannot run."""
     fused = copy_inputs(fuse(graph, config.window_words > 0), config)
     if config.on_chip_bytes:
-        placing = Placing(graph, config, fused)
+        placing = ValuePlacing(graph, config, fused)
         placing.place_values(config.on_chip_bytes)
         fused = in_strips(fused, config, placing.spilled())
     fused = with_score_biases(fused, config)

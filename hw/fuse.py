@@ -19,10 +19,10 @@ from edgewright.hw.legal import ON_A_CPU, grouped, refusals
 from edgewright.hw.memory import WORD_BYTES, round_up
 from edgewright.hw.operations.attention import AttentionProduct
 from edgewright.hw.operations.biases import biases_of, lowest_bias
-from edgewright.hw.operations.convolution import ConvProduct, Geometry, geometry_of, kernel_of
+from edgewright.hw.operations.convolution import ConvProduct, MapGeometry, geometry_of, kernel_of
 from edgewright.hw.operations.copy import CopyProduct
 from edgewright.hw.operations.direct import DirectProduct, SummedRows
-from edgewright.hw.operations.operation import Operation, Part, Place, Residual, operands
+from edgewright.hw.operations.operation import Operation, StoredPart, Place, Residual, operands
 from edgewright.hw.operations.patches import PatchProduct
 from edgewright.hw.operations.pooling import PoolProduct
 from edgewright.hw.operations.product import IDENTITY, ONE_ROW, Integers, Product, Scale, Taps, constant, whole
@@ -162,7 +162,7 @@ class Fuser:
             operation = self.moved_part(node, part, Place(node, first_column=first))
             if len(parts) > 1:
                 rows = tuple(range(len(part.rows)))
-                operation = replace(operation, part=Part(rows, first, len(part.columns)))
+                operation = replace(operation, part=StoredPart(rows, first, len(part.columns)))
             yield operation
             first += len(part.columns)
 
@@ -214,7 +214,7 @@ class Fuser:
                 else:
                     operation = self.operation(part, some, place)
                     if len(places) > 1:
-                        operation = replace(operation, part=Part(tuple(rows.tolist()), 0, len(some.columns)))
+                        operation = replace(operation, part=StoredPart(tuple(rows.tolist()), 0, len(some.columns)))
                     operations.append(operation)
         if len(constants) == len(operations) and len(operations) == len(node.inputs):
             whole_value = [constant(part).reshape(part.shape) for part in node.inputs]
@@ -464,7 +464,7 @@ class Fuser:
         return replace(product, padding=self.row_of(value, round_up(view.columns, WORD_BYTES)))
 
     def window(
-        self, node: Node, view: StoredView, kernel: Integers, bias: Integers, scale: Scale, geometry: Geometry
+        self, node: Node, view: StoredView, kernel: Integers, bias: Integers, scale: Scale, geometry: MapGeometry
     ) -> WindowProduct | None:
         """Return a depthwise convolution by the unit for windows, None where that is not one or the unit cannot do it."""
         op, channels = node.op, len(kernel)

@@ -78,7 +78,22 @@ def lifetimes(plan: Plan, tracks: Tracks) -> tuple[Lifetime, ...]:
 
 
 def most_live(values: Iterable[Lifetime]) -> int:
-    """Return the most bytes that are in use in any cycle."""
-    sizes = [(value.first, value.last + 1, value.region.size_bytes) for value in values]
-    changes = sorted(change for first, end, size in sizes for change in ((first, size), (end, -size)))
-    return max(accumulate(by for _, by in changes), default=0)
+    """Return the most bytes that are in use in any cycle; a value in the place of the one that it replaces counts once."""
+    places: dict[tuple[int, int], list[Span]] = {}
+    for value in values:
+        places.setdefault((value.region.address, value.region.size_bytes), []).append((value.first, value.last + 1))
+    changes = [
+        change for (_, size), spans in places.items() for first, end in merged(spans) for change in ((first, size), (end, -size))
+    ]
+    return max(accumulate(by for _, by in sorted(changes)), default=0)
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Return spans (first, end) without those that others cover, overlapping ones as one."""
+    found: list[Span] = []
+    for first, end in sorted(spans):
+        if found and first <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((first, end))
+    return found

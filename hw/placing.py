@@ -9,7 +9,7 @@ from edgewright.hw.operations.operation import operands
 from edgewright.passes.ir.graph import Graph, Node
 
 
-class Placing:
+class ValuePlacing:
     """The addresses of all stored values of a program, and the regions that they take."""
 
     def __init__(self, graph: Graph, config: EngineConfig, fused: Fused) -> None:

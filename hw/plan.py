@@ -16,7 +16,7 @@ from edgewright.hw.limits import too_wide
 from edgewright.hw.memory import ALIGN_BYTES, WORD_BYTES, Layout, Region, Storage, round_up
 from edgewright.hw.operations.operation import Operation, Step
 from edgewright.hw.order import order
-from edgewright.hw.placing import Placing
+from edgewright.hw.placing import ValuePlacing
 from edgewright.hw.reach import check_reach
 from edgewright.hw.views import StoredView, matrix
 from edgewright.passes.diagnostics import CompileError, Diagnostic
@@ -86,7 +86,7 @@ class Planner:
     def __init__(self, graph: Graph, config: EngineConfig, fused: Fused) -> None:
         self.graph, self.config, self.fused = graph, config, fused
         self.operations, self.constants = fused.operations, fused.constants
-        self.placing = Placing(graph, config, fused)
+        self.placing = ValuePlacing(graph, config, fused)
         self.storage, self.regions = self.placing.storage, self.placing.regions
         self.problems: dict[Diagnostic, None] = {}
 

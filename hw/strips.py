@@ -10,7 +10,7 @@ from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.fused import Fused
 from edgewright.hw.memory import layout
 from edgewright.hw.operations.attention import AttentionProduct
-from edgewright.hw.operations.operation import Operation, Part, Place, operands
+from edgewright.hw.operations.operation import Operation, StoredPart, Place, operands
 from edgewright.hw.operations.product import ONE_ROW
 from edgewright.hw.operations.rows import RowProduct
 from edgewright.hw.padding import Strip
@@ -114,6 +114,6 @@ def reader_of(reader: Operation, strip: Node, first: int, count: int) -> Operati
         product = replace(product, source=of_strip(product.source))
     if residual is not None:
         residual = replace(residual, source=residual.source.part(first, count))
-    part = Part(tuple(range(first, first + count)), 0, reader.shape[1])
+    part = StoredPart(tuple(range(first, first + count)), 0, reader.shape[1])
     begin_row = place.first_row + first * place.row_step
     return replace(reader, product=product, residual=residual, part=part, place=replace(place, first_row=begin_row))

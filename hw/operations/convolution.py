@@ -23,7 +23,7 @@ from edgewright.passes.ops import Conv, PatchEmbed
 
 
 @dataclass(frozen=True, slots=True)
-class Geometry:
+class MapGeometry:
     """Of a convolution: kernel, strides, pads (top, left) and dilations along (y, x), and the sizes of the maps before and after.
 
     ``images``: maps one after the other. ``image_step``, ``line_step``, ``pixel_step``: rows of the stored value from one to the
@@ -64,7 +64,7 @@ class ConvProduct(WeightProduct):
     stands for pixels outside, if there are any."""
 
     kind: ClassVar[str] = "conv"
-    geometry: Geometry
+    geometry: MapGeometry
     groups: int = 1
     padding: Node | None = None
 
@@ -192,7 +192,7 @@ def kernel_of(node: Node) -> Integers:
     return weight
 
 
-def geometry_of(node: Node, x: Node, kernel: Integers, rows: Integers) -> Geometry | None:
+def geometry_of(node: Node, x: Node, kernel: Integers, rows: Integers) -> MapGeometry | None:
     """Return the geometry of a convolution of ``x`` whose pixels are ``rows`` of a stored value; None if these are not evenly
     spaced along each axis."""
     images, _, height, width = x.shape
@@ -206,7 +206,7 @@ def geometry_of(node: Node, x: Node, kernel: Integers, rows: Integers) -> Geomet
     if isinstance(op, PatchEmbed):
         patch = op.patch, op.patch
         result = height // op.patch, width // op.patch
-        return Geometry(patch, patch, (0, 0), (1, 1), size, result, images, *steps)
+        return MapGeometry(patch, patch, (0, 0), (1, 1), size, result, images, *steps)
     assert isinstance(op, Conv)
     result = node.shape[2], node.shape[3]
-    return Geometry(kernel.shape[2:], op.strides, op.pads[:2], op.dilations, size, result, images, *steps)
+    return MapGeometry(kernel.shape[2:], op.strides, op.pads[:2], op.dilations, size, result, images, *steps)

@@ -64,7 +64,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StoredPart:
     """Some rows of a value, and ``columns`` channels from ``column`` on."""
 
     rows: tuple[int, ...]
@@ -83,7 +83,7 @@ class Operation:
     table: Integers | None = None
     residual: Residual | None = None
     rectified: bool = False
-    part: Part | None = None
+    part: StoredPart | None = None
 
     @property
     def name(self) -> str:

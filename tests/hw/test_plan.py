@@ -163,7 +163,7 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(
         for unit in taken:
             seen = views.get(unit, ())
             count, size = fields[f"{unit}_blocks"], config.ins if unit == "opd" else config.tokens
-            size = 1 if fields["copy"] else size
+            size = 1 if fields["copy"] or (unit != "opd" and fields["single"]) else size
             expected = {"con": not fields["copy"], "opd": bool(fields["copy"] or fields["leads"])}
             assert bool(count) == expected.get(unit, bool(seen))
             line = np.arange(max(1, count)) * fields[f"{unit}_slope"] + fields[f"{unit}_phase"]
@@ -175,7 +175,7 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(
             for view in seen:
                 rows = np.zeros(view.rows, np.int64)
                 if view.root in written:
-                    rows = written[view.root][view.row + view.row_step * np.arange(view.rows)]
+                    rows = written[view.root][view.row_numbers]
                 for block in range(count):
                     part = rows[block * size : (block + 1) * size]
                     if fields["patch"] and unit == "act":
@@ -187,7 +187,7 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(
         assert fields["marks"] == (fields["n_blocks"] if fields["progress"] else 1)
         row = np.arange(height)
         stored = written.setdefault(place.target, np.zeros(rows_columns(place.target)[0], np.int64))
-        each = row // config.tokens if fields["progress"] else 0 * row
+        each = row // (1 if fields["single"] else config.tokens) if fields["progress"] else 0 * row
         if fields["copy"] and fields["progress"]:
             each = operation.product.row_tokens(height)
         stored[place.first_row + place.row_step * row] = given_before[position] + each + 1
@@ -200,6 +200,7 @@ def overlapping(planned: Plan) -> list[tuple[int, str, str]]:
     until = {view.root: at for at, operation in enumerate(steps) for view in operands(operation)}
     until |= {view.root: len(steps) for view in planned.outputs}
     written = {operation.target: at for at, operation in reversed(list(enumerate(steps)))}
+    last_write = {operation.target: at for at, operation in enumerate(steps)}
     found = []
     for at, operation in enumerate(steps):
         begin = planned.addresses[operation.target]
@@ -208,6 +209,8 @@ def overlapping(planned: Plan) -> list[tuple[int, str, str]]:
             since = written.get(other, -1)
             if other is operation.target or not since < at <= last:
                 continue
+            if other is operation.replaces(until, last_write) and planned.addresses[other] == begin:
+                continue  # row by row, each after it was read
             start = planned.addresses[other]
             if begin < start + planned.layouts[other].size_bytes and start < end:
                 found.append((at, operation.name, other.name))

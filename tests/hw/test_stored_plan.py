@@ -81,7 +81,7 @@ def change_field(data: dict[str, Any]) -> None:
 
 
 CHANGES = {
-    "format": changed(format=2),
+    "format": changed(format=1),
     "memory": changed(memory_bytes=1),
     "program": changed(program_address=64),
     "no values": changed(addresses=[]),

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from edgewright.hw.blocks import window as unit
 from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.blocks.operation import FIELDS
+from edgewright.hw.fetches import requests
 from edgewright.hw.memory import Storage, layout
-from edgewright.hw.operations.product import Scale
+from edgewright.hw.operations.product import Piece, Scale
 from edgewright.hw.operations.window import WindowProduct, Windows
 from edgewright.hw.views import StoredView
 from edgewright.passes.ir.graph import Node, make
@@ -47,21 +49,22 @@ def test_a_line_that_is_too_long_for_any_channel() -> None:
 
 
 def test_more_windows_than_the_weights_are_read_for() -> None:
-    large = replace(MAP, height=112, width=112, output=(112, 112), channels=16)
+    large = replace(MAP, height=200, width=200, output=(200, 200), channels=16)
     ((reason, _),) = product(large).exceeding(CONFIG)
-    assert reason.startswith("it has 12,544 windows")
+    assert reason.startswith("it has 40,000 windows")
     assert not list(product(replace(large, maximum=True)).exceeding(CONFIG))
 
 
 def test_fields_of_some_channels() -> None:
     made = product(MAP)
     storage = Storage({made.source.root: layout(made.source.root)}, {made.source.root: 4096})
-    fields = made.fields(storage, CONFIG, 144, 112)
+    fields = made.fields(storage, CONFIG, Piece(0, 56 * 56, 144, 112))
     assert fields["act_address"] == 4096 + 144 and fields["stride_row"] == 256
     assert fields["act_beats"] == fields["win_words"] == fields["outs0"] == fields["const_tiles"] == 7
     assert fields["act_words"] == 56 * 56 * 7 and fields["n_jobs"] == 56 * 56
-    (access,) = made.accesses(fields)
-    assert access.words == fields["act_words"] and access.end == 4096 + 56 * 56 * 256
+    whole = {**dict.fromkeys(FIELDS, 0), **fields, "last_tokens": 1, "act_blocks": 56 * 56}
+    asked = requests(whole, np.zeros(0, np.int32), CONFIG)
+    assert asked[:, 1].sum() == fields["act_words"] and asked[-1].sum() == 4096 + 144 + (56 * 56 - 1) * 256 + 7
 
 
 def test_weights_of_some_channels() -> None:
@@ -70,31 +73,26 @@ def test_weights_of_some_channels() -> None:
     windows = replace(MAP, channels=40, kernel=(5, 5), padding=(2, 2))
     for outs in (16, 32):
         config = replace(CONFIG, outs=outs)
-        content = product(windows, weight).weight_tiles(config, 16, 24)
+        content = product(windows, weight).weight_tiles(config, Piece(0, 56 * 56, 16, 24))
         tiles = np.frombuffer(content, np.int8).reshape(2, 3, outs, 16)
         assert not tiles[:, :, unit.TAPS :].any() and not tiles[1, :, :, 8:].any()
         (above, left) = unit.PLACES[2][3]
         assert np.array_equal(tiles[0, 2, 3], weight[4 - above, 4 - left, 16:32])
 
 
-@given(
-    first=st.integers(0, 15),
-    count=st.integers(1, 16),
-    kernel=st.integers(1, 7),
-    stride=st.integers(1, 4),
-    pad=st.integers(0, 6),
-)
-def test_pixels_that_some_windows_read(first: int, count: int, kernel: int, stride: int, pad: int) -> None:
-    pad = min(pad, kernel - 1)
+@given(width=st.integers(1, 9), height=st.integers(1, 9), channels=st.integers(1, 40), part=st.booleans())
+def test_lines_are_asked_for_where_they_follow_each_other(width: int, height: int, channels: int, part: bool) -> None:
+    """Each request reads a line of the map, or a pixel of it where other channels lie between."""
     windows = Windows(
-        height=13, width=4, channels=16, kernel=(kernel, 1), strides=(stride, 1), padding=(pad, 0), output=(4, 4), pad_value=3
+        height=height, width=width, channels=channels, kernel=(3, 3), strides=(1, 1), padding=(1, 1), output=(height, width)
     )
-    lines = {
-        line
-        for y in range(first // 4, min(first + count - 1, 15) // 4 + 1)
-        for line in range(y * stride - pad, y * stride - pad + kernel)
-        if 0 <= line < 13
-    }
-    found = product(windows).block_rows(first, first + count)
-    assert set(found.tolist()) >= {line * 4 + x for line in lines for x in range(4)}
-    assert {row // 4 for row in found.tolist()} <= set(range(min(lines), max(lines) + 1)) if lines else True
+    made = product(windows)
+    columns = min(16, channels) if part else channels
+    piece = Piece(0, height * width, 0, columns)
+    storage = Storage({made.source.root: layout(made.source.root)}, {made.source.root: 4096})
+    fields = made.fields(storage, CONFIG, piece)
+    blocks = made.fetched(fields, piece, CONFIG)
+    whole = -(-columns // 16) == -(-channels // 16)
+    assert len(blocks) == (height if whole and width > 1 else height * width)
+    assert np.array_equal(np.concatenate(blocks), np.arange(height * width))
+    assert all(len(block) * -(-columns // 16) == fields["act_beats"] for block in blocks)
