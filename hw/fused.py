@@ -13,8 +13,8 @@ from edgewright.passes.ir.graph import Node
 
 @dataclass(slots=True)
 class Fused:
-    """Operations in execution order, constants in memory, copies of inputs, what the host makes of them (``windows``), and the view
-    of a stored value each output is."""
+    """Operations in execution order, constants in memory, copies of inputs, what the host makes of them (``windows``), and the
+    view of a stored value each output is."""
 
     operations: list[Operation] = field(default_factory=list)
     constants: dict[Node, Integers] = field(default_factory=dict)

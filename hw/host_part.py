@@ -1,8 +1,8 @@
-"""What the host computes before the engine starts: look-ups by token ids, masks, and inputs in the order in which they are read.
+"""What the host computes before the engine starts: look-ups by token ids, masks, and inputs in the order in which they are
+read.
 
-Token ids and masks are integers that nobody quantises; what a graph makes of them before the first engine's operation, by moves,
-look-ups and choices, costs a host next to nothing. Each value is written to memory as an input.
-"""
+Token ids and masks are integers that nobody quantises; what a graph makes of them before the first engine's operation, by
+moves, look-ups and choices, costs a host next to nothing. Each value is written to memory as an input."""
 
 from __future__ import annotations
 
@@ -95,4 +95,3 @@ def host_values(windows: Mapping[Node, HostValue], values: Mapping[Node, Array])
 def reads_shared_bias(node: Node) -> bool:
     """Return whether an attention's biases are the same for all windows, heads and queries."""
     return isinstance(node.op, Attention) and all(n == 1 for n in node.inputs[3].shape[:-1])
-

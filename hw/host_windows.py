@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class HostWindows:
-    """The windows of an image (1, C, H, W) under the kernel of ``conv``, a Conv: a row for each pixel of the result, which holds
-    the lines of its window, pixel by pixel, channels together."""
+    """The windows of an image (1, C, H, W) under the kernel of ``conv``, a Conv: a row for each pixel of the result, which
+    holds the lines of its window, pixel by pixel, channels together."""
 
     source: Node
     conv: Conv

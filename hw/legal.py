@@ -103,7 +103,8 @@ CARRIERS: Group = (*MOVES, Requantise, Table, Relu)
 
 
 def lacking(node: Node, host: frozenset[Node] = frozenset()) -> Lack | None:
-    """Return what the engine lacks for this node, whatever its neighbours; None if nothing. ``host``: what the host computes."""
+    """Return what the engine lacks for this node, whatever its neighbours; None if nothing. ``host``: what the host
+    computes."""
     op = node.op
     if node in host:
         return None

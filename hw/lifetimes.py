@@ -82,10 +82,9 @@ def most_live(values: Iterable[Lifetime]) -> int:
     places: dict[tuple[int, int], list[Span]] = {}
     for value in values:
         places.setdefault((value.region.address, value.region.size_bytes), []).append((value.first, value.last + 1))
-    changes = [
-        change for (_, size), spans in places.items() for first, end in merged(spans) for change in ((first, size), (end, -size))
-    ]
-    return max(accumulate(by for _, by in sorted(changes)), default=0)
+    used = [(first, end, size) for (_, size), spans in places.items() for first, end in merged(spans)]
+    changes = sorted(change for first, end, size in used for change in ((first, size), (end, -size)))
+    return max(accumulate(by for _, by in changes), default=0)
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:

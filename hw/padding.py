@@ -61,7 +61,8 @@ class Written(Op):
 
 @dataclass(frozen=True, slots=True)
 class Turned(Op):
-    """Turned(x) -> (1, rows, channels): x with its channels along ``axis`` (from the end), stored so. Only the engine has it."""
+    """Turned(x) -> (1, rows, channels): x with its channels along ``axis`` (from the end), stored so. Only the engine has
+    it."""
 
     facts = Slice.facts
 

@@ -53,8 +53,8 @@ class ValuePlacing:
         return allocator.top
 
     def share(self, root: Node, target: Node, last_use: dict[Node, int], on_chip: Allocator) -> None:
-        """Store a value where ``root`` is, whose rows are read for the last time just before, unless that would keep it in external
-        memory although there is room on chip."""
+        """Store a value where ``root`` is, whose rows are read for the last time just before, unless that would keep it in
+        external memory although there is room on chip."""
         address, size = self.storage.addresses[root], layout(target).size_bytes
         outside = address >= self.config.on_chip_bytes
         if outside and on_chip.fits(size):

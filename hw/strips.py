@@ -1,4 +1,5 @@
-"""A large value that one operation stores and the next one reads row by row, strip by strip: only a strip of it is in memory."""
+"""A large value that one operation stores and the next one reads row by row, strip by strip: only a strip of it is in
+memory."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.fused import Fused
 from edgewright.hw.memory import layout
 from edgewright.hw.operations.attention import AttentionProduct
-from edgewright.hw.operations.operation import Operation, StoredPart, Place, operands
+from edgewright.hw.operations.operation import Operation, Place, StoredPart, operands
 from edgewright.hw.operations.product import ONE_ROW
 from edgewright.hw.operations.rows import RowProduct
 from edgewright.hw.padding import Strip
@@ -54,8 +55,8 @@ def in_strips(fused: Fused, config: EngineConfig, spilled: set[Node]) -> Fused:
 
 
 def crowded_positions(fused: Fused, spilled: set[Node]) -> set[int]:
-    """Return the positions of operations while which a value is in use that does not fit on chip: elsewhere strips would only read
-    weights more than once."""
+    """Return the positions of operations while which a value is in use that does not fit on chip: elsewhere strips would only
+    read weights more than once."""
     first: dict[Node, int] = {}
     last: dict[Node, int] = {}
     for position, operation in enumerate(fused.operations):
@@ -65,7 +66,8 @@ def crowded_positions(fused: Fused, spilled: set[Node]) -> set[int]:
 
 
 def unit_of(target: Node, reader: Operation, config: EngineConfig) -> int | None:
-    """Return the rows that a strip has a multiple of, if ``reader`` reads ``target`` row by row and nothing else does; else None."""
+    """Return the rows that a strip has a multiple of, if ``reader`` reads ``target`` row by row and nothing else does; else
+    None."""
     product = reader.product
     rows = rows_columns(target)[0]
 
@@ -107,9 +109,9 @@ def reader_of(reader: Operation, strip: Node, first: int, count: int) -> Operati
 
     if isinstance(product, AttentionProduct):
         begin, windows = first // product.queries, count // product.queries
-        views = {name: of_strip(getattr(product, name)) for name in ("source", "key", "value")}
         kinds = product.kind_of[begin : begin + windows]
-        product = replace(product, windows=windows, kind_of=kinds, **views)
+        query, key, value = (of_strip(view) for view in (product.source, product.key, product.value))
+        product = replace(product, source=query, key=key, value=value, windows=windows, kind_of=kinds)
     else:
         product = replace(product, source=of_strip(product.source))
     if residual is not None:

@@ -261,8 +261,8 @@ def transposed(node: Node, axis: int | None = None) -> tuple[Node, Index, Index]
 
 
 def selection(node: Node, axis: int | None = None) -> Selection | None:
-    """Return what ``node``, its channels along its own axis or another one, selects of the value that it moves; of ``node`` itself
-    where one selection cannot say it. None if not even that can."""
+    """Return what ``node``, its channels along its own axis or another one, selects of the value that it moves; of ``node``
+    itself where one selection cannot say it. None if not even that can."""
     found = runs(node, axis)
     if found is not None and len(found) == 1:
         return found[0]

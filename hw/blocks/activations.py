@@ -40,8 +40,8 @@ RECIPROCAL_BITS = 20
 def add_fetch_addresses(
     b: Block, cfg: EngineConfig, commands: Channel, go: Channel, requests: Channel, offsets: Channel, listed: Buffer
 ) -> None:
-    """Request the rows of each block of tokens from memory, token by token or in one run, as soon as it may go; ``offsets`` is each line's
-    first byte, ``listed`` the list of rows."""
+    """Request the rows of each block of tokens from memory, token by token or in one run, as soon as it may go; ``offsets`` is
+    each line's first byte, ``listed`` the list of rows."""
     entries = list_type(cfg).shape[0]
     lane = address_bits(entries)
 

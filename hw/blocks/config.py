@@ -17,18 +17,16 @@ def address_bits(depth: int) -> int:
 class EngineConfig:
     """One engine configuration. The array does ``tokens * outs * ins`` products per cycle.
 
-    ``*_tiles`` are depths: of the rings of weights and of channel parameters, of one bank of everything else. A tile of
-    weights or of a computed operand is ``outs x ins`` int8, an activation tile ``tokens x ins``. ``scores_ahead``: blocks of
-    tokens by which scores are ahead of values, so that their softmax is done in time. ``completions``: how many of them each
-    reader of memory keeps that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``lanes`` int16 that are
-    read ahead of the sums, and that wait to be stored, because two words a row pass memory in twice the cycles that the array
-    may take for it. ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none.
-    ``bias_entries``: of score biases, each for two tokens and ``outs`` keys; an operation keeps half of them.
-    ``list_entries``: rows of lists that wait. ``read_ahead``: words that each read port asks for before they are taken, which
-    have to cover the memory's latency. ``window_words``: memory words of a line that a depthwise window may have above it; 0: the
-    engine has no unit for windows.
-    ``clock_mhz``: the clock whose period the stages of the pipelines are made for.
-    """
+    ``*_tiles`` are depths: of the rings of weights and of channel parameters, of one bank of everything else. A tile of weights
+    or of a computed operand is ``outs x ins`` int8, an activation tile ``tokens x ins``. ``scores_ahead``: blocks of tokens by
+    which scores are ahead of values, so that their softmax is done in time. ``completions``: how many of them each reader of
+    memory keeps that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``lanes`` int16 that are read ahead of
+    the sums, and that wait to be stored, because two words a row pass memory in twice the cycles that the array may take for
+    it. ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``bias_entries``: of score
+    biases, each for two tokens and ``outs`` keys; an operation keeps half of them. ``list_entries``: rows of lists that wait.
+    ``read_ahead``: words that each read port asks for before they are taken, which have to cover the memory's latency.
+    ``window_words``: memory words of a line that a depthwise window may have above it; 0: the engine has no unit for windows.
+    ``clock_mhz``: the clock whose period the stages of the pipelines are made for."""
 
     tokens: int = 12
     outs: int = 16

@@ -237,7 +237,8 @@ def build(cfg: EngineConfig) -> Block:
     add_residual(b, cfg, residuals, go["residual"], requests["residual"], words["residual"], residual_rows)
     entries = b.channel("table_entries", u(8)[cfg.lanes], depth=4)
     tabled = b.ring("tabled_values", row_type(cfg), depth=cfg.result_rows, window=1, style="block")
-    add_epilogue(b, cfg, finish, sums, direct_rows, window_rows, row_scales, params, fed_offsets, residual_rows, results, entries)
+    past = direct_rows, window_rows
+    add_epilogue(b, cfg, finish, sums, *past, row_scales, params, fed_offsets, residual_rows, results, entries)
     add_tabulate(b, cfg, tabulate, entries, table, tabled)
     add_store(
         b, cfg, stores, results=results, tabled=tabled, copied=copied, requests=requests["results"], words=words["results"]

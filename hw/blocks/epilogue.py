@@ -52,9 +52,9 @@ def add_epilogue(
     results: Buffer,
     entries: Channel,
 ) -> None:
-    """``sums``: ACCUMULATOR[tokens, outs], or ``direct`` and ``windows``: ACCUMULATOR[lanes] per row, past the array; ``offsets``: per ``lanes``
-    sums of products with computed operands; ``residual``: i16[lanes] per row, the second operand; ``results``: i16[lanes], or
-    ``entries`` of the operation's table, u8[lanes], per row."""
+    """``sums``: ACCUMULATOR[tokens, outs], or ``direct`` and ``windows``: ACCUMULATOR[lanes] per row, past the array;
+    ``offsets``: per ``lanes`` sums of products with computed operands; ``residual``: i16[lanes] per row, the second operand;
+    ``results``: i16[lanes], or ``entries`` of the operation's table, u8[lanes], per row."""
     parts, lanes = cfg.outs // cfg.lanes, cfg.lanes
 
     @b.process(

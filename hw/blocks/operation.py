@@ -344,9 +344,7 @@ OperandFeed = command(
     "depth1",
     "base1",
 )
-OffsetFeed = command(
-    "OffsetFeed", "attention", "opd_heads", "head_tiles", "base1", "n_blocks", "out_tiles", "value_blocks"
-)
+OffsetFeed = command("OffsetFeed", "attention", "opd_heads", "head_tiles", "base1", "n_blocks", "out_tiles", "value_blocks")
 Product = command(
     "Product", "n_jobs", "first_values", "last_scores", "computed", "attention", "outs0", "depth0", "outs1", "depth1"
 )

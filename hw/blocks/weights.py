@@ -82,7 +82,8 @@ def list_type(cfg: EngineConfig) -> Array:
 
 
 def add_load_addresses(b: Block, commands: Channel, go: Channel, requests: Sequence[Channel]) -> None:
-    """Request the constants of one operation from memory as soon as they may go, then its score biases: a burst for each port."""
+    """Request the constants of one operation from memory as soon as they may go, then its score biases: a burst for each
+    port."""
 
     @b.process(command=commands, loops=[("s", lambda c: select(c.bias_beats == 0, 1, 2))])
     def load_addresses(p: ProcessTrace, c: StructValue, s: Value) -> None:

@@ -96,7 +96,8 @@ def add_window(
     weights: Channel,
     rows: Channel,
 ) -> None:
-    """Give the accumulators of each word of each output pixel, in raster order. ``commands``: of ``WindowLines``, of ``Window``.
+    """Give the accumulators of each word of each output pixel, in raster order. ``commands``: of ``WindowLines``, of
+    ``Window``.
 
     ``words``: u128, those of the map. ``weights``: ``taps_type``, for each word of each pixel of output one in each phase; none
     for a maximum. ``rows``: ``rows_type``."""

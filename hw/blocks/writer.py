@@ -29,8 +29,8 @@ from edgewright.hw.kernel.ir import Buffer, Channel
 def add_residual(
     b: Block, cfg: EngineConfig, commands: Sequence[Channel], go: Channel, requests: Channel, words: Channel, rows: Buffer
 ) -> None:
-    """Read the second operand: two words (``lanes`` int16 channels; one of int8) per row and tile of outputs, one by one or a run
-    a block."""
+    """Read the second operand: two words (``lanes`` int16 channels; one of int8) per row and tile of outputs, one by one or a
+    run a block."""
     address_cmds, data_cmds = commands
     loops: Loops = [("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", rows_of(cfg.tokens))]
 

@@ -24,11 +24,11 @@ from edgewright.passes.ops import Conv, PatchEmbed
 
 @dataclass(frozen=True, slots=True)
 class MapGeometry:
-    """Of a convolution: kernel, strides, pads (top, left) and dilations along (y, x), and the sizes of the maps before and after.
+    """Of a convolution: kernel, strides, pads (top, left) and dilations along (y, x), and the sizes of the maps before and
+    after.
 
-    ``images``: maps one after the other. ``image_step``, ``line_step``, ``pixel_step``: rows of the stored value from one to the
-    next.
-    """
+    ``images``: maps one after the other. ``image_step``, ``line_step``, ``pixel_step``: rows of the stored value from one to
+    the next."""
 
     kernel: tuple[int, int]
     strides: tuple[int, int]

@@ -20,8 +20,8 @@ from edgewright.passes.ir.types import INT16
 
 @dataclass(frozen=True, slots=True)
 class SummedRows:
-    """Each row of a result is the sum of ``count`` rows of a view, ``step`` apart: the first one from row ``first`` on, the next
-    ones ``apart``."""
+    """Each row of a result is the sum of ``count`` rows of a view, ``step`` apart: the first one from row ``first`` on, the
+    next ones ``apart``."""
 
     first: int
     apart: int

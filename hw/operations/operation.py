@@ -116,9 +116,9 @@ class Operation:
         return (*(() if self.residual is None else (self.residual.source,)), *self.product.streamed)
 
     def replaces(self, last_use: Mapping[Node, int], last_write: Mapping[Node, int]) -> Node | None:
-        """Return a value in whose place the result may be stored: nobody reads it later, and each of its rows is read before that
-        row of the result is stored. ``last_use`` and ``last_write``: positions of the last operation that reads, or stores, a
-        value."""
+        """Return a value in whose place the result may be stored: nobody reads it later, and each of its rows is read before
+        that row of the result is stored. ``last_use`` and ``last_write``: positions of the last operation that reads, or
+        stores, a value."""
         place = self.place
         aligned = place.row_step == 1 and place.first_column == 0
         if not aligned or (self.part is not None and (self.part.column or place.first_row != self.part.rows[0])):
@@ -287,7 +287,8 @@ class Step:
         if isinstance(copy := self.operation.product, CopyProduct):
             return copy.expected(values)
         result = self.operation.result
-        value = result.op.eval(values[result.inputs[0]]) if isinstance(result.op, HeadPadding | Turned | Strip) else values[result]
+        of_the_engine = isinstance(result.op, HeadPadding | Turned | Strip)
+        value = result.op.eval(values[result.inputs[0]]) if of_the_engine else values[result]
         full = np.asarray(matrix(result, value), dtype=np.int64)
         piece, part = self.piece, self.operation.part
         if part is not None:

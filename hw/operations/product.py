@@ -139,8 +139,8 @@ class Product(ABC):
         return config.outs * max(1, min(config.weight_window // tiles(self.depth, config.ins), parameters))
 
     def pieces(self, shape: tuple[int, int], config: EngineConfig) -> Iterator[Piece]:
-        """Yield what each descriptor computes of a result (rows, channels): as few as can be, and of one size, so that each takes
-        as long to multiply as the rows that it reads again take to come."""
+        """Yield what each descriptor computes of a result (rows, channels): as few as can be, and of one size, so that each
+        takes as long to multiply as the rows that it reads again take to come."""
         rows, columns = shape
         width = widest = self.widest(config)
         if not self.loaded:
@@ -162,10 +162,9 @@ class Product(ABC):
 
     def fetched(self, fields: Mapping[str, int], piece: Piece, config: EngineConfig) -> list[Integers]:
         """Return the rows of ``source`` that each block of requests reads for a piece."""
-        size = 1 if fields["single"] else config.tokens
-        return [
-            self.block_rows(piece.row + b * size, piece.row + min((b + 1) * size, piece.rows)) for b in range(fields["n_blocks"])
-        ]
+        size, end = 1 if fields["single"] else config.tokens, piece.row + piece.rows
+        begins = (piece.row + b * size for b in range(fields["n_blocks"]))
+        return [self.block_rows(begin, min(begin + size, end)) for begin in begins]
 
     def loaded_part(self, view: StoredView, piece: Piece) -> StoredView:
         """Return the part of a view that the operands port reads for a piece."""

@@ -191,7 +191,8 @@ class WindowProduct(Product):
         """Return the map that a piece reads."""
         pixels = self.windows.height * self.windows.width
         image = piece.row // (self.windows.output[0] * self.windows.output[1])
-        return replace(self.source.part(image * pixels, pixels), column=self.source.column + piece.column, columns=piece.columns)
+        view = self.source.part(image * pixels, pixels)
+        return replace(view, column=view.column + piece.column, columns=piece.columns)
 
     def lines(self, storage: Storage, view: StoredView) -> bool:
         """Return whether a line of a map is one run of words."""

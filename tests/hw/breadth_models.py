@@ -171,8 +171,8 @@ def convnext(seed: int = 0, width: int = 24, size: int = 8) -> Graph:
 
 
 def cascaded(seed: int = 0, size: int = 6, side: int = 3) -> Graph:
-    """Heads one after the other in windows of a map, each fed by the one before, queries through a depthwise convolution, values
-    wider than keys, a bias per position."""
+    """Heads one after the other in windows of a map, each fed by the one before, queries through a depthwise convolution,
+    values wider than keys, a bias per position."""
     layers = Layers(seed)
     image = graph_input("image", (1, 3, 2 * size, 2 * size))
     x = layers.conv(image, 64, "stem", 3, 2)

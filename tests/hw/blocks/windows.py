@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from edgewright.hw.blocks import operation as op
 from edgewright.hw.blocks import window as unit
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.weights import add_feed_weights
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 CONFIG = replace(EngineConfig(), window_words=96, weight_tiles=64)
 Feed = Struct("Feed", n_jobs=u(20), outs0=u(12), depth0=u(9), window=u(1))
-COMMANDS = {"lines_cmd": unit.Lines, "window_cmd": unit.Window, "feed_cmd": Feed}
+COMMANDS = {"lines_cmd": op.WindowLines, "window_cmd": op.Window, "feed_cmd": Feed}
 
 
 def block(cfg: EngineConfig = CONFIG) -> Block:
@@ -88,8 +89,8 @@ def streams(
         tiles.append(np.pad(packed, ((0, 0), (0, cfg.outs - unit.TAPS), (0, 0))).astype(np.int64))
     words = np.concatenate([pixels.reshape(-1, 16) for pixels in maps]).astype(np.int8)
     return {
-        "lines_cmd": columns(unit.Lines, fields),
-        "window_cmd": columns(unit.Window, fields),
+        "lines_cmd": columns(op.WindowLines, fields),
+        "window_cmd": columns(op.Window, fields),
         "feed_cmd": columns(Feed, feeds),
         "words": [int.from_bytes(word.tobytes(), "little") for word in words],
         "tiles": np.concatenate(tiles),
