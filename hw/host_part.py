@@ -16,8 +16,8 @@ from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.hw.views import matrix
 from edgewright.passes.ir.graph import Graph, Node
 from edgewright.passes.ir.types import Array
-from edgewright.passes.ops import Attention, Constant, Input, Quantise, Where
-from edgewright.passes.ops.groups import MOVES, Group
+from edgewright.passes.ops import Attention, Cast, Constant, Input, Quantise, Where
+from edgewright.passes.ops.groups import MOVES, ON_HOST, Group
 
 COMPUTED_BY_HOST: Group = (*MOVES, Where)
 
@@ -34,12 +34,15 @@ class HostValue(Protocol):
 
 
 def host_nodes(graph: Graph) -> frozenset[Node]:
-    """Return the nodes that the host computes: all that follows from unquantised inputs by moves, look-ups and choices."""
+    """Return the nodes that the host computes: all that follows from unquantised inputs by moves, look-ups and choices, and the
+    arithmetic of masks."""
     found: set[Node] = set()
     for node in graph.nodes():
         computed = [n for n in node.inputs if not isinstance(n.op, Constant)]
         raw = bool(computed) and all(isinstance(n.op, Input) or n in found for n in computed)
-        if raw and isinstance(node.op, COMPUTED_BY_HOST) and not isinstance(node.op, Quantise):
+        of_floats = isinstance(node.op, ON_HOST) and (node.type.is_float or isinstance(node.op, Cast))
+        of_masks = isinstance(node.op, Quantise) and node.inputs[0] in found
+        if raw and (isinstance(node.op, COMPUTED_BY_HOST) or of_floats or of_masks):
             found.add(node)
     return frozenset(found)
 
