@@ -18,6 +18,9 @@ from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.frontend.reshaping.reshape import Reshaped, check_data, reshape
 from edgewright.frontend.reshaping.resume import ResumableRun
 from edgewright.frontend.samples.labelled import load_material
+from edgewright.frontend.samples.preprocess import Preprocess
+from edgewright.frontend.samples.readings import reading_of
+from edgewright.frontend.samples.stores import DataSource
 from edgewright.frontend.target import Clock
 from edgewright.passes import results
 from edgewright.passes.ir import Graph
@@ -54,7 +57,8 @@ def optimise(
     source: ModelSource,
     output: str | Path,
     *,
-    data: str | Path | None = None,
+    data: DataSource | None = None,
+    preprocess: str | Path | Preprocess | None = None,
     reshaping: Reshaping | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     target: str = "host",
@@ -65,9 +69,9 @@ def optimise(
 ) -> Optimised:
     """Run the passes that ``reshaping`` names, then the exact ones, and write ``output`` (ONNX) with its report.
 
-    ``data``: an npz file to learn from and to measure on. ``target``, ``precision``: what latency and memory are estimated
-    for; nothing is compiled. ``checkpoints``: a folder from which ``resume`` continues an interrupted run. Raises
-    ``CompileError`` with every reason; nothing is then written.
+    ``data``: samples to learn from and to measure on, pictures made inputs by ``preprocess``. ``target``, ``precision``: what
+    latency and memory are estimated for; nothing is compiled. ``checkpoints``: a folder from which ``resume`` continues an
+    interrupted run. Raises ``CompileError`` with every reason; nothing is then written.
     """
     from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
 
@@ -78,7 +82,7 @@ def optimise(
     clock = Clock(progress)
     with clock.stage("read"):
         graph = read_model(source, shapes or {})
-        material = None if data is None else load_material(data, graph, options.seed)
+        material = None if data is None else load_material(data, graph, options.seed, reading=reading_of(graph, preprocess))
     run = ResumableRun.of(checkpoints, graph, options.manifest(), data, resume)
     pricing = Pricing(device, precision or ("int8" if device.kind == "fpga" else "fp32"))
     with clock.stage("reshape"):
@@ -106,7 +110,7 @@ def optimise(
     return made
 
 
-def check_files(path: Path, source: ModelSource, data: str | Path | None = None) -> None:
+def check_files(path: Path, source: ModelSource, data: DataSource | None = None) -> None:
     """Refuse early what could not be written later: a folder, an unwritable place, the model itself or its data."""
     named = {"model": source, "data": data}
     read = {Path(file): role for role, file in named.items() if isinstance(file, str | os.PathLike)}

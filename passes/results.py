@@ -18,11 +18,13 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class CalibrationUsed:
-    """kind: "data" or "random"; method: "minmax", "percentile" or "mse"."""
+    """kind: "data" or "random"; method: "minmax", "percentile" or "mse"; how: which samples calibrated, and that accuracy is of
+    others, in words."""
 
     kind: str | None = None
     images: int | None = None
     method: str | None = None
+    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,23 +59,25 @@ def split(
     render_split.split(out, report, output)
 
 
-def run_split(directory: Path, inputs: Path | None, output: Path | None, samples: int | None) -> None:
+def run_split(
+    directory: Path, inputs: Path | None, output: Path | None, samples: int | None, preprocess: Path | None = None
+) -> None:
     """Run a split folder on this machine."""
     from edgewright.frontend.files.npz import npz
     from edgewright.frontend.files.publish import check_file, replace_file
-    from edgewright.frontend.report import render
+    from edgewright.frontend.report import formats, render
     from edgewright.frontend.splitting.folder import SplitFolder
 
     if inputs is None:
         raise typer.BadParameter("a split folder holds no samples: give some", param_hint="--input")
     if output is not None:
         check_file(output, {inputs: "data"})
-    ran = SplitFolder.open(directory).run(inputs, samples)
+    ran = SplitFolder.open(directory).run(inputs, samples, preprocess)
     if output is not None:
         replace_file(output, npz(ran.outputs))
     out, _ = render.consoles()
     out.print(f"{len(ran.logits):,} samples through {len(ran.features)} sub-models and the fusion, interpreted on this machine")
     if ran.accuracy is not None:
-        out.print(f"top-1 {100 * ran.accuracy:.2f} %")
+        out.print(f"top-1 {formats.with_interval(ran.accuracy, len(ran.logits))}")
     if output is not None:
         out.print(f"outputs: {output}", markup=False, soft_wrap=True)
