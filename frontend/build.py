@@ -17,6 +17,7 @@ from edgewright.frontend.files.checkpoints import checkpoint_files, checkpoint_o
 from edgewright.frontend.files.npz import npz
 from edgewright.frontend.files.ownership import hashes_of
 from edgewright.frontend.files.publish import check_place
+from edgewright.frontend.onnx_reading.modules import AnyModel, as_source
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_with_facts
 from edgewright.frontend.option_table import check_targets, with_options
 from edgewright.frontend.options import STAGES, Options, check_lonely
@@ -51,11 +52,11 @@ OWN_NUMERICS = (
 
 
 @with_options(Options)
-def compile(source: ModelSource, options: Options) -> Bundle[Any]:
-    """Compile an ONNX file or ``onnx.ModelProto`` for a board, and return the bundle in its folder.
+def compile(source: AnyModel, options: Options) -> Bundle[Any]:
+    """Compile an ONNX file, an ``onnx.ModelProto`` or a ``torch.nn.Module`` for a board, and return the bundle in its folder.
 
     Raises ``CompileError`` with every reason; nothing is then written."""
-    return compile_with(source, options)
+    return compile_with(as_source(source, options.shapes, options.calibration_data), options)
 
 
 def compile_with(source: ModelSource, options: Options) -> Bundle[Any]:

@@ -14,6 +14,8 @@ from edgewright.frontend.files.publish import publish, write_results
 from edgewright.frontend.files.staging import reading
 from edgewright.frontend.samples.calibrating import CALIBRATED, digests
 from edgewright.frontend.samples.data import (
+    IMAGE_NAMES,
+    LABEL_NAMES,
     Samples,
     check_arrays,
     input_shapes,
@@ -44,19 +46,28 @@ Source: TypeAlias = DataSource | None
 M = TypeVar("M", bound=manifests.Manifest)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Bundle(ABC, Generic[M]):
     """A compiled model. ``files``: its content until it is published, by relative path; nothing afterwards."""
 
     MANIFEST: ClassVar[type[manifests.Manifest]]
     PROGRAMS: ClassVar[tuple[str, ...]] = ()
 
-    manifest: M
+    manifest: M = field(repr=False)
     report: results.Report
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
     directory: Path = Path()
-    _graph: Graph | None = None
-    _reading: Reading | None = None
+    _graph: Graph | None = field(default=None, repr=False)
+    _reading: Reading | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        facts = "; ".join(f"{name} {value}" for name, value in self.report.facts())
+        model, target = plain(self.report.model), plain(self.manifest.target)
+        return f"<{type(self).__name__} of {model} for {target} in {self.directory}; {facts}>"
+
+    def _repr_html_(self) -> str:
+        title = f"{plain(self.report.model)} for {plain(self.manifest.target)}"
+        return results.html_of(title, (*self.report.facts(), ("folder", str(self.directory)), ("next", self.next_step(None))))
 
     @classmethod
     def open(cls, directory: str | Path) -> Self:
@@ -123,7 +134,7 @@ class Bundle(ABC, Generic[M]):
             source = self.directory / SAMPLES_FILE
             if not source.is_file():
                 return random_samples(shapes, KEPT_SAMPLES, ranges=ranges).first(most or KEPT_SAMPLES)
-        if isinstance(source, (str, Path)):
+        if isinstance(source, (str, Path)) or _as_in_files(source, shapes):
             return load_samples(source, shapes, ranges=ranges, unbatched=unbatched, reading=reading, most=most)
         arrays = scaled_arrays(in_memory(source, shapes), shapes, ranges, reading)
         finite = self.manifest.precision != "fp32"
@@ -148,7 +159,8 @@ class Bundle(ABC, Generic[M]):
         rows: tuple[results.Score, ...] = ()
         notes = data.notes
         if data.labels is not None:
-            others = [i for i, digest in enumerate(digests(data.inputs)) if digest not in self._calibrated()]
+            calibrated = self.calibrated
+            others = [i for i, digest in enumerate(digests(data.inputs)) if digest not in calibrated]
             if known := data.count - len(others):
                 notes = (*notes, f"{known:,} of {data.count:,} samples calibrated the model and do not count for its accuracy.")
             if others:
@@ -157,8 +169,9 @@ class Bundle(ABC, Generic[M]):
                 rows = scores(self.graph, outputs, Labelled(inputs, {LABELS: data.labels[others]}, data.source))
         return replace(ran, scores=rows, classes=data.classes or self.classes, titles=data.titles, notes=notes)
 
-    def _calibrated(self) -> frozenset[str]:
-        """Return the digests of the samples that calibrated the model."""
+    @property
+    def calibrated(self) -> frozenset[str]:
+        """The digests of the samples that calibrated the model."""
         file = self.directory / CALIBRATED
         return frozenset(file.read_text(encoding="ascii").split()) if CALIBRATED in self.manifest.files else frozenset()
 
@@ -213,6 +226,11 @@ class Bundle(ABC, Generic[M]):
         because = f"it was compiled for {plain(self.manifest.target)}, a target of kind {self.manifest.kind}"
         help_text = "give a folder of another kind of target: `edgewright targets` lists them"
         fail("U022", message, plain(self.directory), because, help_text, Exit.USAGE)
+
+
+def _as_in_files(source: DataSource, shapes: Mapping[str, Any]) -> bool:
+    """Return whether a caller's arrays have the names that files use: `images`, or labels beside the inputs."""
+    return isinstance(source, Mapping) and bool((set(source) - set(shapes)) & {*IMAGE_NAMES, *LABEL_NAMES})
 
 
 def real_outputs(graph: Graph, outputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgewright import __version__
 from edgewright.frontend.build import source_name
 from edgewright.frontend.files.publish import check_file, replace_files
+from edgewright.frontend.onnx_reading.modules import AnyModel, as_source
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
 from edgewright.frontend.pricing import Pricing
 from edgewright.frontend.report import optimised as optimised_page
@@ -30,7 +31,7 @@ from edgewright.passes.transform import Progress
 from edgewright.targets.device import load
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Optimised:
     """The ONNX file that was written, and its report."""
 
@@ -43,6 +44,9 @@ class Optimised:
         """The path of the HTML report."""
         return beside(self.path, ".report.html")
 
+    def __repr__(self) -> str:
+        return f"<Optimised {self.path}: {len(self.report.changes)} passes changed it; report {self.page}>"
+
     def html(self) -> str:
         """Return the report as a page."""
         return optimised_page.to_html(self.report, self.path.name)
@@ -54,7 +58,7 @@ def beside(path: Path, ending: str) -> Path:
 
 
 def optimise(
-    source: ModelSource,
+    source: AnyModel,
     output: str | Path,
     *,
     data: DataSource | None = None,
@@ -75,6 +79,7 @@ def optimise(
     """
     from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
 
+    source = as_source(source, shapes, data)
     path, options = Path(output), reshaping or Reshaping()
     check_files(path, source, data)
     device = load(target)

@@ -52,6 +52,13 @@ def input_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def board_names(beginning: str = "") -> list[str]:
+    """Return the names of boards that begin so, for a shell to offer."""
+    from edgewright.targets.device import list_devices
+
+    return [device.name for device in list_devices() if device.name.startswith(beginning)]
+
+
 SHAPES = option(
     "Set the shape of an input that the file leaves open. Repeatable.",
     "--shape",
@@ -91,7 +98,13 @@ class Options:
     """What `compile` was asked for."""
 
     target: str = option_field(
-        "zcu104", "Board to compile for; `edgewright targets` lists them.", "--target", "-t", required=True, stored=True
+        "zcu104",
+        "Board to compile for; `edgewright targets` lists them.",
+        "--target",
+        "-t",
+        required=True,
+        stored=True,
+        complete=board_names,
     )
     calibration: DataSource | None = option_field(
         None,
@@ -197,7 +210,9 @@ class OptimiseOptions:
     checkpoints: str | Path | None = field(default=None, metadata=CHECKPOINTS)
     resume: bool = field(default=False, metadata=RESUME)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=SHAPES)
-    target: str = option_field("host", "Estimate memory and latency for this board; nothing is compiled.", "--target", "-t")
+    target: str = option_field(
+        "host", "Estimate memory and latency for this board; nothing is compiled.", "--target", "-t", complete=board_names
+    )
     precision: str | None = option_field(None, "Estimate for this precision. [default: fp32 on CPUs]", choices=("int8", "fp32"))
     progress: Progress | None = field(default=None, metadata=PROGRESS)
 

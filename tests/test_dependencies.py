@@ -37,6 +37,7 @@ OPTIONAL = {
     "apache-tvm-ffi": "cpu",
     "torch": "train",
     "pyarrow": "parquet",
+    "onnxruntime": "compare",
 }
 
 

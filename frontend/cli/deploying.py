@@ -56,6 +56,7 @@ def run(
     from edgewright.frontend.bundle import open_bundle
     from edgewright.frontend.files.publish import check_file, replace_file
     from edgewright.frontend.report import render
+    from edgewright.frontend.report.mode import answer
     from edgewright.passes.diagnostics import Exit
 
     if output is not None:
@@ -69,6 +70,7 @@ def run(
         replace_file(output, npz(ran.outputs))
     out, _ = render.consoles()
     render.ran(out, ran, output)
+    answer(lambda: ran.summary() | {"written": None if output is None else str(output)})
     if ran.agrees is False:
         raise typer.Exit(Exit.MISMATCH)
 
@@ -107,17 +109,21 @@ def profile(
     """Measure a compiled model on a device, check what it computes there, and write profile.html and profile.json."""
     from edgewright.frontend.bundle import open_bundle
     from edgewright.frontend.report import render
+    from edgewright.frontend.report.mode import answer
 
     counts = None if threads is None else _counts(threads)
     bundle = open_bundle(directory)
     out, err = render.consoles()
     if estimate:
-        render.estimates(out, bundle.estimates(counts))
+        estimated = bundle.estimates(counts)
+        render.estimates(out, estimated)
+        answer(lambda: estimated)
         return
     with render.Stages(err) as progress:
         progress(f"measuring on {device}", 0, 0)
         measured = bundle.profile(device, inputs, threads=counts, repeat=repeat, timeout_s=timeout, output=output)
     render.profile(out, measured, (output or directory) / "profile.html")
+    answer(lambda: measured)
     from edgewright.targets.cpu.profile import mismatch
 
     if (wrong := mismatch(measured)) is not None:

@@ -27,7 +27,7 @@ FOREIGN = "T021"
 """The code for an artifact that is for another processor."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class CpuBundle(Bundle[CpuManifest]):
     """A bundle with a library, its weights and a runner."""
 

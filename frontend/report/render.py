@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from edgewright.frontend.report import formats
+from edgewright.frontend.report.mode import silent
 from edgewright.frontend.report.render_hashing import hashing
 from edgewright.frontend.report.render_passes import pass_table
 from edgewright.passes.diagnostics import CompileError, Diagnostic, grouped
@@ -36,12 +37,13 @@ STYLES: dict[Mood, str] = {"good": "bold green", "bad": "bold red", "none": "dim
 
 
 def consoles() -> tuple[Console, Console]:
-    """Return consoles for results (stdout) and for errors and progress (stderr). Piped output is wide, without colour."""
+    """Return consoles for results (stdout) and for errors and progress (stderr). Piped output is wide, without colour; where a
+    program or nobody is to be told (`mode`), both print nothing."""
     return _console(stderr=False), _console(stderr=True)
 
 
 def _console(stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+    console = Console(stderr=stderr, highlight=False, emoji=False, markup=False, quiet=silent())
     if not console.is_terminal:
         console.width = _WIDTH_WHEN_PIPED
     return console
@@ -328,7 +330,7 @@ class Stages:
         self._quiet_seconds = quiet_seconds
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.quiet:
             from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
             tick = "✓" if self._console.encoding.lower().startswith("utf") else "*"

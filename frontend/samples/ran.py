@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from edgewright.frontend.samples.scores import classes_of
+from edgewright.passes.confidence import wilson
 from edgewright.passes.ir import Array
 from edgewright.passes.names import plain
-from edgewright.passes.results import Score
+from edgewright.passes.results import Score, html_of
+
+_ROWS = 12
+"""Samples that a notebook shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,30 @@ class Ran(Mapping[str, Array]):
 
     def _name(self, label: int) -> str:
         return str(label) if self.classes is None else self.classes[label]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a program wants to know of it besides the arrays."""
+        outputs = {
+            name: {"shape": list(value.shape), "lowest": float(value.min()), "highest": float(value.max())}
+            for name, value in self.outputs.items()
+        }
+        titles = self.titles or ()
+        rows = [{"sample": titles[i] if i < len(titles) else i, "answers": row} for i, row in enumerate(self.answers())]
+        shares = [wilson(score.value, score.images) for score in self.scores]
+        scores = [
+            {"output": s.output, "metric": s.metric, "value": s.value, "interval": ends, "samples": s.images}
+            for s, ends in zip(self.scores, shares, strict=True)
+        ]
+        facts: dict[str, Any] = {"by": self.by, "agrees": self.agrees, "notes": self.notes}
+        return {"outputs": outputs, "samples": rows, "scores": scores, **facts}
+
+    def _repr_html_(self) -> str:
+        titles = self.titles or ()
+        rows = [
+            (titles[i] if i < len(titles) else f"sample {i}", ", ".join(f"{a.name} {100 * a.share:.1f} %" for a in row))
+            for i, row in enumerate(self.answers(3)[:_ROWS])
+        ]
+        return html_of(repr(self), rows)
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{plain(name)} {' x '.join(map(str, value.shape))}" for name, value in self.outputs.items())
