@@ -35,6 +35,7 @@ from edgewright.passes.diagnostics import CompileError, Exit, fail
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir import Array, Graph
 from edgewright.passes.names import plain
+from edgewright.passes.transform import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,8 @@ M = TypeVar("M", bound=manifests.Manifest)
 
 @dataclass(slots=True, repr=False)
 class Bundle(ABC, Generic[M]):
-    """A compiled model. ``files``: its content until it is published, by relative path; nothing afterwards."""
+    """A compiled model. ``files``: its content until it is published, by relative path; nothing afterwards. ``progress``: told
+    how far the interpreter is."""
 
     MANIFEST: ClassVar[type[manifests.Manifest]]
     PROGRAMS: ClassVar[tuple[str, ...]] = ()
@@ -58,6 +60,7 @@ class Bundle(ABC, Generic[M]):
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
     directory: Path = Path()
     _graph: Graph | None = field(default=None, repr=False)
+    progress: Progress | None = field(default=None, repr=False)
     _reading: Reading | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
@@ -152,7 +155,8 @@ class Bundle(ABC, Generic[M]):
 
     def interpreted(self, data: Samples, by: str) -> Ran:
         """Return what the interpreter computes for samples. by: why it does, in words."""
-        return self.told(data, Ran(real_outputs(self.graph, outputs_of(self.graph, data.inputs)), by=by))
+        values = outputs_of(self.graph, data.inputs, "interpret", self.progress)
+        return self.told(data, Ran(real_outputs(self.graph, values), by=by))
 
     def told(self, data: Samples, ran: Ran) -> Ran:
         """Return a run with what the data says about it: accuracy, names of classes and of samples."""

@@ -87,8 +87,9 @@ def optimise(
     clock = Clock(progress)
     with clock.stage("read"):
         graph = read_model(source, shapes or {})
-        material = None if data is None else load_material(data, graph, options.seed, reading=reading_of(graph, preprocess))
-    run = ResumableRun.of(checkpoints, graph, options.manifest(), data, resume)
+        reading = reading_of(graph, preprocess)
+        material = None if data is None else load_material(data, graph, options.seed, reading=reading)
+    run = ResumableRun.of(checkpoints, graph, options.manifest(), data, resume, reading.preprocess)
     pricing = Pricing(device, precision or ("int8" if device.kind == "fpga" else "fp32"))
     with clock.stage("reshape"):
         done = reshape(graph, options, material, pricing, clock.progress, run) if options.asks else Reshaped(graph, ())

@@ -89,10 +89,12 @@ def reshaped(
     else:
         with clock.stage("reshape"):
             material = None if data is None else load_material(data, graph, options.reshaping.seed, reading=reading)
-            run = ResumableRun.of(options.checkpoints, graph, options.reshaping.manifest(), data, options.resume)
+            run = ResumableRun.of(
+                options.checkpoints, graph, options.reshaping.manifest(), data, options.resume, reading.preprocess
+            )
             pricing = Pricing(device, options.precision, options.variant)
             done = reshape(graph, options.reshaping, material, pricing, clock.progress, run)
-            digest = None if data is None else data_digest(data)
+            digest = None if data is None else data_digest(data, reading.preprocess)
             record = Record(options.reshaping.manifest(), done.changes, done.notes, digest)
             graph = done.graph
     files |= checkpoint_files("reshape", graph)
@@ -104,7 +106,7 @@ def _same_material(data: DataSource | None, record: Record, graph: Graph, readin
     """Return the material if the data is what the passes learned from."""
     if data is None or record.data is None or (isinstance(data, str | Path) and not Path(data).exists()):
         return None
-    if data_digest(data) != record.data:
+    if data_digest(data, reading.preprocess) != record.data:
         return None
     return load_material(data, graph, int(record.options.get("seed", 0)), reading=reading)
 

@@ -40,7 +40,7 @@ def simulate(
     directory: Compiled,
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help=f"{DATA_HELP} [default: the calibration images]", show_default=False),
+        typer.Argument(metavar="DATA", help=f"{DATA_HELP} [default: the calibration images]", show_default=False),
     ] = None,
     images: Annotated[Path | None, typer.Option(metavar="DATA", help="The same as the argument.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Simulate this many images.")] = 1,

@@ -25,7 +25,7 @@ def run(
     ],
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help=f"{DATA_HELP} [default: samples in DIR]", show_default=False),
+        typer.Argument(metavar="DATA", help=f"{DATA_HELP} [default: samples in DIR]", show_default=False),
     ] = None,
     inputs: Annotated[Path | None, typer.Option("--input", "-i", metavar="DATA", help="The same as the argument.")] = None,
     output: Annotated[
@@ -63,12 +63,14 @@ def run(
         check_file(output, {} if inputs is None else {inputs: "data"})
     bundle = open_bundle(directory)
     read_by(bundle, preprocess, labels)
-    ran = bundle.run(inputs, samples=samples, threads=threads, check=check)
+    out, err = render.consoles()
+    with render.Stages(err) as progress:
+        bundle.progress = progress
+        ran = bundle.run(inputs, samples=samples, threads=threads, check=check)
     if output is not None:
         from edgewright.frontend.files.npz import npz
 
         replace_file(output, npz(ran.outputs))
-    out, _ = render.consoles()
     render.ran(out, ran, output)
     answer(lambda: ran.summary() | {"written": None if output is None else str(output)})
     if ran.agrees is False:

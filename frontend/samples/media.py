@@ -106,6 +106,9 @@ class MediaStore(SampleStore):
             count = len(reading.classes)
             if not set(names) & set(reading.classes) and all(name.isdecimal() and int(name) < count for name in names):
                 found = [Found(entry.path, int(str(entry.label))) for entry in found]  # folders named by the class's number
+            elif twice := sorted(name for name in names if reading.classes.count(name) > 1):
+                because = f"two classes of the model are called {_listed(twice)}"
+                self._mismatch(because, "name these folders by the numbers of their classes, as all others")
             elif unknown := sorted(set(names) - set(reading.classes)):
                 because = f"the classes are {_listed(reading.classes)}, and {_listed(unknown)} is none of them"
                 self._mismatch(because, "name folders as the model's classes, or give --labels with their names, one a line")

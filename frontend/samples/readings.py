@@ -59,20 +59,24 @@ def load_classes(path: str | Path) -> tuple[str, ...]:
 
 
 def _from_json(value: Any) -> tuple[str, ...]:
-    names = value.get("id2label", value) if isinstance(value, dict) else value
+    names = value
+    if isinstance(value, dict):  # transformers, timm
+        timm = value.get("pretrained_cfg")
+        kept = timm.get("label_names") if isinstance(timm, dict) else None
+        names = value.get("id2label", value.get("label_names", kept or value))
     if isinstance(names, dict):
         if set(names) != {str(i) for i in range(len(names))}:
             raise Unreadable("its classes are not numbered from 0")
         names = [names[str(i)] for i in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        raise Unreadable("it is neither a list of names nor id2label")
+        raise Unreadable("it is neither a list of names, nor has it id2label or label_names")
     return tuple(names)
 
 
 def kept_files(reading: Reading, classes: Sequence[str] | None) -> dict[str, bytes]:
     """Return the files that keep how data is read, and the names of classes, with a bundle."""
     files = {} if reading.preprocess is None else {FILE: reading.preprocess.content()}
-    if classes:
+    if classes and all(plain(name).strip() for name in classes):
         files[CLASSES_FILE] = "".join(f"{plain(name)}\n" for name in classes).encode()
     return files
 

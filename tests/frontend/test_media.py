@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgewright.frontend.reshaping.resume import data_digest
 from edgewright.frontend.samples.calibrating import load_calibration
 from edgewright.frontend.samples.data import ARRAY_NAMES, load_samples
+from edgewright.frontend.samples.labelled import load_material
 from edgewright.frontend.samples.preprocess import Preprocess, Sound
 from edgewright.frontend.samples.readings import kept_files, kept_reading, load_classes, reading_of
 from edgewright.frontend.samples.stores import DataSource, Reading, open_store
@@ -71,6 +73,24 @@ def test_the_order_of_the_classes_is_the_model_s_where_it_is_given(tmp_path: Pat
     numbered = class_folders(tmp_path / "numbers", ("0", "2"), 1)
     _, labels = read(numbered, Reading(RULE, ANIMALS, 3))
     assert labels is not None and labels.tolist() == [0, 2]
+
+
+def test_a_name_that_two_classes_have_says_nothing(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "set", ("crane",), 1)
+    assert refusal(folder, Reading(RULE, ("crane", "bee", "crane"), 3)) == ("D018", "two classes of the model are called crane")
+
+
+def test_passes_learn_from_folders_and_know_them_again(tmp_path: Path) -> None:
+    folder, graph = class_folders(tmp_path / "set", ANIMALS, 8), classifier()
+    material = load_material(folder, graph, reading=reading_of(graph, RULE))
+    assert (material.learn.count, material.measure.count, material.classes) == (18, 6, ANIMALS)
+    assert material.notes and set(material.learn.targets) == {"labels"}
+    before = data_digest(folder, RULE)
+    assert before == data_digest(folder, RULE) != data_digest(folder, Preprocess(mean=0.5, std=1.0)) != data_digest(folder)
+    (folder / "ant" / "0.png").rename(folder / "bee" / "9.png")
+    assert data_digest(folder, RULE) != before
+    values = np.arange(3.0)
+    assert data_digest(values) == data_digest({"": values}) != data_digest(values.astype(np.float32))
 
 
 def test_flat_folders_and_single_files_of_every_kind_have_no_labels(tmp_path: Path) -> None:
@@ -237,7 +257,11 @@ def test_names_of_classes(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("ant\nbee\ncat\n\n")
     assert load_classes(path) == ANIMALS
-    for value in (list(ANIMALS), {"id2label": {"0": "ant", "1": "bee", "2": "cat"}, "model_type": "vit"}):
+    for value in (
+        list(ANIMALS),
+        {"id2label": {"0": "ant", "1": "bee", "2": "cat"}, "model_type": "vit"},
+        {"pretrained_cfg": {"label_names": list(ANIMALS)}},
+    ):
         (tmp_path / "config.json").write_text(json.dumps(value))
         assert load_classes(tmp_path / "config.json") == ANIMALS
     reading = reading_of(classifier(), RULE, path)
