@@ -18,6 +18,8 @@ _SHORTEST = ("CLIP", "ConvNext")
 _OTHER_STEPS = ("do_pad", "keep_aspect_ratio", "size_divisor", "rescale_offset", "include_top", "do_thumbnail")
 """Steps of transformers that change pixels and that are not done here."""
 _OWN_GEOMETRY = ("Levit", "PoolFormer", "PerceiverImage")
+_PLAIN = ("MobileViT",)
+"""Processors that do not normalise, although their files may hold a mean."""
 TIMM_CROP = 0.875
 
 
@@ -76,7 +78,9 @@ def _transformers(config: Mapping[str, Any]) -> Preprocess:
     resample = _value(config, "resample", int | None, None)
     if resample is not None and not 0 <= resample < len(RESAMPLING):
         raise Unreadable(f"resample is {resample}, which Pillow does not have")
-    normalises = _value(config, "do_normalize", bool, True)
+    if "do_normalize" not in config and not kind.startswith(_PLAIN):
+        raise Unreadable("it has no `do_normalize`, and processors differ in what that means")
+    normalises = _value(config, "do_normalize", bool, False)
     rescales = _value(config, "do_rescale", bool, True)
     return Preprocess(
         resize=resize,

@@ -107,6 +107,9 @@ def test_transformers(tmp_path: Path) -> None:
     bare = load(tmp_path, {**VIT, "do_normalize": False, "do_rescale": False, "do_resize": False})
     assert (bare.means, bare.stds, bare.scale, bare.resize) == ((0.0,), (1.0,), 1.0, None)
     assert load(tmp_path, {**VIT, "do_flip_channel_order": True}).channels == "BGR"
+    mobile = {key: value for key, value in VIT.items() if key != "do_normalize"}
+    assert load(tmp_path, {**mobile, "image_processor_type": "MobileViTImageProcessor"}).means == (0.0,)
+    assert "do_normalize" in refusal(tmp_path, mobile)
     next_of = {**VIT, "image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 224}, "crop_pct": 0.875}
     assert (load(tmp_path, next_of).resize, load(tmp_path, next_of).crop) == (256, 224)
     assert load(tmp_path, {**next_of, "size": {"shortest_edge": 384}}).resize == (384, 384)
