@@ -35,16 +35,17 @@ class ParquetStore(SampleStore):
         self.path = path
         if not path.is_file():
             fail("D001", "data file not found", plain(path), "there is no file of this name", "check the path", Exit.USAGE)
-        try:
-            self._table = parquet.read_table(path)
-        except (ArrowException, OSError, ValueError) as error:
-            because = str(error).splitlines()[0] if str(error) else type(error).__name__
-            fail("D002", "not a parquet file", plain(path), plain(because)[:300], "save it again")
         self._columns: dict[str, str] = {}
         self._pictures: dict[str, Pictures] = {}
         self.headers = {}
-        for column in self._table.column_names:
-            self._add(column, shapes, ranges, reading)
+        try:
+            self._table = parquet.read_table(path)
+            self._table.validate(full=True)
+            for column in self._table.column_names:
+                self._add(column, shapes, ranges, reading)
+        except (ArrowException, OSError, ValueError) as error:
+            because = str(error).splitlines()[0] if str(error) else type(error).__name__
+            fail("D002", "not a parquet file", plain(path), plain(because)[:300], "save it again")
         self.classes = reading.classes or self._class_names()
 
     def _add(self, column: str, shapes: Mapping[str, Shape], ranges: Mapping[str, Range], reading: Reading) -> None:

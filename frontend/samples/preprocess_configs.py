@@ -21,6 +21,8 @@ _OWN_GEOMETRY = ("Levit", "PoolFormer", "PerceiverImage")
 _PLAIN = ("MobileViT",)
 """Processors that do not normalise, although their files may hold a mean."""
 TIMM_CROP = 0.875
+CONVNEXT_CROP = 224 / 256
+SMALLEST_SHARE = 0.01
 
 
 def from_config(config: Mapping[str, Any]) -> Preprocess:
@@ -38,7 +40,7 @@ def _timm(config: Mapping[str, Any]) -> Preprocess:
     """timm.data.create_transform for evaluation: the shorter side to size / crop_pct, then the middle."""
     sizes = _value(config, "input_size", tuple[int, int, int])
     depth, height, width = sizes
-    share = _value(config, "crop_pct", float | None, TIMM_CROP) or TIMM_CROP
+    share = _share(config, TIMM_CROP)
     mode = _value(config, "crop_mode", str | None, "center") or "center"
     larger = (math.floor(height / share), math.floor(width / share))
     if mode not in ("center", "squash"):
@@ -71,7 +73,7 @@ def _transformers(config: Mapping[str, Any]) -> Preprocess:
     if _value(config, "do_center_crop", bool, "crop_size" in config) and config.get("crop_size") is not None:
         crop = _exact(config["crop_size"], "crop_size")
     if kind.startswith("ConvNext") and isinstance(resize, int):  # ConvNextImageProcessor.resize
-        share = _value(config, "crop_pct", float | None, 224 / 256) or 224 / 256
+        share = _share(config, CONVNEXT_CROP)
         resize, crop = (int(resize / share), resize) if resize < 384 else ((resize, resize), None)
     if resize is not None and config.get("resample") is None:
         raise Unreadable("it resizes, and `resample` does not say how")
@@ -106,7 +108,7 @@ def _side(size: Any, kind: str) -> int | tuple[int, int]:
     """Return `size` of transformers: a side as a number where the shorter one is meant."""
     if isinstance(size, dict) and set(size) == {"shortest_edge"}:
         return msgspec.convert(size["shortest_edge"], int)
-    if isinstance(size, int) and not kind.startswith(_SQUARE):
+    if type(size) is int and not kind.startswith(_SQUARE):
         if kind.startswith(_SHORTEST):
             return size
         raise Unreadable(f"size is {size}: both sides, or the shorter one? Write {{height, width}} or {{shortest_edge}}")
@@ -116,9 +118,17 @@ def _side(size: Any, kind: str) -> int | tuple[int, int]:
 def _exact(size: Any, name: str) -> tuple[int, int]:
     if isinstance(size, dict) and set(size) == {"height", "width"}:
         return msgspec.convert((size["height"], size["width"]), tuple[int, int])
-    if isinstance(size, int):
+    if type(size) is int:
         return size, size
     raise Unreadable(f"{name} is {plain(size)[:80]}, which is neither a number nor height and width")
+
+
+def _share(config: Mapping[str, Any], default: float) -> float:
+    """Return the share of a side that a crop keeps."""
+    share: float = _value(config, "crop_pct", float | None, default) or default
+    if not SMALLEST_SHARE <= share <= 1:
+        raise Unreadable(f"crop_pct is {share:g}; it has to be above 0 and at most 1")
+    return share
 
 
 def _interpolation(name: str) -> Any:

@@ -126,6 +126,25 @@ def test_pictures_that_cannot_be_used(tmp_path: Path) -> None:
     assert "before it is cropped" in refused("D015", cutting.pixels, pixels(7, 8), "small")
 
 
+@given(
+    st.sampled_from(["png", "jpg", "webp"]),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
+    st.floats(0, 1),
+)
+def test_damaged_pictures_are_decoded_or_refused(kind: str, changes: list[tuple[float, int]], kept: float) -> None:
+    maker = Pictures("x", (1, 3, 8, 8), False, Preprocess(resize=(8, 8), mean=0.0, std=1.0))
+    with tempfile.TemporaryDirectory() as folder:
+        content = bytearray(picture(Path(folder) / f"a.{kind}", pixels(12, 12)).read_bytes())
+    for place, byte in changes:
+        content[int(place * (len(content) - 1))] = byte
+    try:
+        values = maker.file(bytes(content[: round(kept * len(content))] if not changes else content), "a")
+    except CompileError as error:
+        assert only(error).code == "D014"
+    else:
+        assert values.shape == (3, 8, 8) and np.isfinite(values).all()
+
+
 def test_inputs_of_pictures_and_of_sounds() -> None:
     assert picture_input({"a": (1, 3, 8, 8), "ids": (1, 8)}) == "a"
     assert picture_input({"a": (1, 3, 8, 8), "b": (1, 8, 8, 1)}) is None

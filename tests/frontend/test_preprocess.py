@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from edgewright.frontend.samples.preprocess import Preprocess, Sound, load_preprocess
 from edgewright.passes.diagnostics import CompileError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.frontend.sample_files import only
 
@@ -90,6 +93,7 @@ def test_timm(tmp_path: Path) -> None:
     assert load(tmp_path, {**settings, "crop_pct": None}).resize == 256  # timm's 0.875
     squashed = load(tmp_path, {**settings, "crop_mode": "squash", "crop_pct": 1.0})
     assert (squashed.resize, squashed.size) == ((224, 224), (224, 224))
+    assert "crop_pct" in refusal(tmp_path, {**settings, "crop_pct": 1e-320})
     assert "border" in refusal(tmp_path, {**settings, "crop_mode": "border"})
     assert "square" in refusal(tmp_path, {**settings, "input_size": [3, 224, 192]})
     assert "random" in refusal(tmp_path, {**settings, "interpolation": "random"})
@@ -131,6 +135,40 @@ def test_transformers(tmp_path: Path) -> None:
 )
 def test_steps_of_transformers_that_are_not_done_here(change: dict[str, Any], because: str, tmp_path: Path) -> None:
     assert because in refusal(tmp_path, {**VIT, **change})
+
+
+WRONG: list[Any] = [
+    None,
+    True,
+    -1,
+    1e300,
+    1 << 62,
+    "x",
+    "",
+    [],
+    {},
+    [[]],
+    {"height": 3},
+    [1, 2, 3],
+    [0, 0, 0],
+    0.0,
+    1e-320,
+    {"shortest_edge": -3},
+]
+TIMM = {"input_size": [3, 8, 8], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center", "mean": MEAN, "std": STD}
+
+
+@given(st.sampled_from([VIT, TIMM, {**VIT, "sampling_rate": 8000}]), st.data())
+def test_any_entry_may_be_wrong(config: dict[str, Any], data: st.DataObject) -> None:
+    """A file is read, and is then what a bundle gives back, or refused with one reason."""
+    changed = {**config, data.draw(st.sampled_from(sorted(config))): data.draw(st.sampled_from(WRONG))}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            rule = load(Path(folder), changed)
+        except CompileError as error:
+            assert only(error).code == "D012"
+            return
+        assert rule.describe() and load(Path(folder), rule.content().decode(), "preprocess.json") == rule
 
 
 def test_sounds_of_transformers(tmp_path: Path) -> None:
