@@ -126,9 +126,10 @@ class Bundle(ABC, Generic[M]):
         """The names of the classes, if it was compiled with them."""
         return self.reading.classes
 
-    def load(self, source: Source = None, most: int | None = None) -> Samples:
+    def load(self, source: Source = None, most: int | None = None, spread: bool = False) -> Samples:
         """Return at most so many samples with their labels: from whatever `compile` calibrates on (a picture, a folder, an npz
-        file ...), arrays by input name, one array for the first input, or those that stayed with the bundle.
+        file ...), arrays by input name, one array for the first input, or those that stayed with the bundle. spread: some of
+        every class, rather than the first ones.
 
         CompileError: D-codes for what does not fit the model."""
         shapes, ranges, unbatched = input_shapes(self.graph), input_ranges(self.graph), unbatched_inputs(self.graph)
@@ -138,7 +139,8 @@ class Bundle(ABC, Generic[M]):
             if not source.is_file():
                 return random_samples(shapes, KEPT_SAMPLES, ranges=ranges).first(most or KEPT_SAMPLES)
         if isinstance(source, (str, Path)) or _as_in_files(source, shapes):
-            return load_samples(source, shapes, ranges=ranges, unbatched=unbatched, reading=reading, most=most)
+            more: dict[str, Any] = {"ranges": ranges, "unbatched": unbatched, "reading": reading}
+            return load_samples(source, shapes, most=most, spread=spread, **more)
         arrays = scaled_arrays(in_memory(source, shapes), shapes, ranges, reading)
         finite = self.manifest.precision != "fp32"
         checked = check_arrays(arrays, shapes, ranges, unbatched, finite=finite)

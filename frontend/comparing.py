@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,6 +47,8 @@ def compare(
     sides = [_opened(first), _opened(second)]
     asked = None if preprocess is None and labels is None else reading_of(sides[0].graph, preprocess, labels)
     kept = next((side.reading for side in sides if side.reading is not None), Reading())
+    if asked is not None:
+        asked = replace(asked, preprocess=asked.preprocess or kept.preprocess, classes=asked.classes or kept.classes)
     loaded = [side.load(data, samples, asked or side.reading or kept) for side in _with_samples_first(sides, data)]
     if data is None:  # the same samples for both, whatever is kept with the other
         loaded = [loaded[0], loaded[0]]
@@ -88,13 +90,13 @@ class _Opened:
         if self.bundle is not None:
             before, self.bundle.reading = self.bundle.reading, reading
             try:
-                return self.bundle.load(data, most)
+                return self.bundle.load(data, most, spread=True)
             finally:
                 self.bundle.reading = before
         shapes, ranges, unbatched = input_shapes(self.graph), input_ranges(self.graph), unbatched_inputs(self.graph)
         if data is None:
             return random_samples(shapes, most or RANDOM_SAMPLES, ranges=ranges)
-        return load_samples(data, shapes, ranges=ranges, unbatched=unbatched, reading=reading, most=most)
+        return load_samples(data, shapes, ranges=ranges, unbatched=unbatched, reading=reading, most=most, spread=True)
 
     def run(self, data: Samples, progress: Progress | None) -> Mapping[str, Array]:
         if self.bundle is not None:

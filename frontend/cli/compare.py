@@ -17,7 +17,9 @@ def compare(
     data: Annotated[
         Path | None, typer.Option("--data", "-d", metavar="DATA", help=f"{DATA_HELP} [default: samples in a folder]")
     ] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Compare on this many samples. [default: all]")] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Compare on this many samples, of all classes. [default: all]")
+    ] = None,
     preprocess: PreprocessOption = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", metavar="FILE", help="Name the classes by this file. [default: as compiled]")

@@ -68,8 +68,8 @@ def next_steps(report: Report) -> tuple[tuple[str, str], ...]:
     """What to do about missing labels."""
     if any(_compiled(report, row) is not None for row in _outputs(report.accuracy)):
         return ()
-    command = f"edgewright compile MODEL.onnx --target {report.target} --calibration DATA.npz"
-    return ((command, "measures accuracy too, if DATA.npz has an array `labels`"),)
+    command = f"edgewright compile MODEL.onnx --target {report.target} --calibration DATA"
+    return ((command, "measures accuracy too, if DATA has labels: a folder for each class, or an array `labels`"),)
 
 
 def _outputs(accuracy: Accuracy) -> tuple[OutputAccuracy, ...]:

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import numpy as np
 from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
+from edgewright.frontend.samples.draw import drawn
 from edgewright.frontend.samples.pictures import picture_input
 from edgewright.frontend.samples.preprocess import MISSING_HELP
 from edgewright.frontend.samples.stores import IMAGES, NO_RANGES, PLAIN, DataSource, Reading, SampleStore, open_store
@@ -106,8 +107,10 @@ def load_samples(
     unbatched: Set[str] = NOTHING,
     reading: Reading = PLAIN,
     most: int | None = None,
+    spread: bool = False,
 ) -> Samples:
-    """Return samples for inputs of these shapes (leading batch of 1 included), at most so many; `ranges` and `unbatched` as
+    """Return samples for inputs of these shapes (leading batch of 1 included), at most so many, the first ones or, if `spread`,
+    some of every class; `ranges` and `unbatched` as
     `input_ranges` and `unbatched_inputs` give them.
 
     An array is found under its input's name; for a model of one input also as `images`, and for `calibration`
@@ -119,11 +122,16 @@ def load_samples(
         names = file.choose(calibration)
         label_name = next((name for name in LABEL_NAMES if name in file.headers and name not in names.values()), None)
         positions = None if most is None else np.arange(min(most, file.count(names)))
-        inputs = file.inputs(names, positions)
         labels = None
         if label_name is not None and CALIBRATION_NAME not in names.values():
-            labels = file.labels(label_name, file.count(names), positions)
-        titles = None if store.titles is None else store.titles[:most]
+            labels = file.labels(label_name, file.count(names))
+        if most is not None and spread:
+            positions = np.sort(drawn(file.count(names), most, labels, 0))
+        inputs = file.inputs(names, positions)
+        titles = store.titles
+        if positions is not None:
+            labels = None if labels is None else labels[positions]
+            titles = None if titles is None else tuple(titles[i] for i in positions)
         return Samples(inputs, labels, str(store.path), store.classes, store.notes, titles)
 
 
@@ -200,8 +208,8 @@ class SampleFile:
         values = self._values(input_name, name, None if joined else positions).reshape(-1, *self.shapes[input_name][1:])
         return values[positions] if joined and positions is not None else values
 
-    def labels(self, name: str, count: int, positions: Array | None = None) -> Array:
-        """Return the labels of `count` samples, or of those at these positions."""
+    def labels(self, name: str, count: int) -> Array:
+        """Return the labels of `count` samples."""
         array, at = self.read(name), f"labels in {self.path}"
         help_text = "save one integer class for each image"
         if array.dtype.kind not in "iu" or array.ndim != 1:
@@ -210,7 +218,7 @@ class SampleFile:
             fail("D005", "labels do not match the images", at, f"{len(array)} labels for {count} images", help_text)
         if array.size and (int(array.min()) < 0 or int(array.max()) >= 1 << 31):
             fail("D006", "labels out of range", at, f"from {array.min()} to {array.max()}", help_text)
-        return array.astype(np.int64)[slice(None) if positions is None else positions]
+        return array.astype(np.int64)
 
     def _check_headers(self, names: Mapping[str, str]) -> None:
         refusals: list[Diagnostic] = []

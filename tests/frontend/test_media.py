@@ -75,6 +75,15 @@ def test_the_order_of_the_classes_is_the_model_s_where_it_is_given(tmp_path: Pat
     assert labels is not None and labels.tolist() == [0, 2]
 
 
+def test_a_few_samples_are_the_first_or_some_of_every_class(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "set", ANIMALS, 4)
+    for spread, labels in ((False, [0, 0, 0]), (True, [0, 1, 2])):
+        few = load_samples(folder, SHAPES, reading=Reading(RULE), most=3, spread=spread)
+        assert few.labels is not None and few.labels.tolist() == labels and few.titles is not None
+        for row, label, title in zip(few.inputs["x"], labels, few.titles, strict=True):
+            assert np.array_equal(row[0], pixels(4, 4, 1, seed=100 * label + int(title.removesuffix(".png"))))
+
+
 def test_a_name_that_two_classes_have_says_nothing(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "set", ("crane",), 1)
     assert refusal(folder, Reading(RULE, ("crane", "bee", "crane"), 3)) == ("D018", "two classes of the model are called crane")
