@@ -25,7 +25,7 @@ from edgewright.frontend.samples.calibrating import CALIBRATED, ChosenSamples, c
 from edgewright.frontend.samples.data import check_ranges, input_shapes, random_samples
 from edgewright.frontend.samples.labelled import Labelled
 from edgewright.frontend.samples.normalisation import guessing, unlike_normalised
-from edgewright.frontend.samples.readings import KEPT_FILES, kept_files, reading_of
+from edgewright.frontend.samples.readings import kept_files, kept_reading, reading_of
 from edgewright.frontend.samples.scores import TOP1, classes_of, measured_scores, output_of, targets_of
 from edgewright.frontend.stages import FloatModel, calibration_samples, earlier_record, reshaped
 from edgewright.frontend.target import Clock, Measured, Prepared, Target, target_of
@@ -89,6 +89,8 @@ def build(source: ModelSource, options: Options, previous: Path | None = None) -
                 checkpoints = read_files(previous, hashes_of(previous) or {}, "checkpoints")
                 files |= {name: content for name, content in checkpoints.items() if Path(name).stem == "read"}
         reading = reading_of(graph, options.preprocess, options.labels)
+        if previous is not None and options.start_from != "read":
+            reading = reading.completed(kept_reading(previous, hashes_of(previous) or {}))
         model = reshaped(graph, options, device, record, previous, clock, files, reading)
         record = model.record
         final = _integer_graph if options.precision == "int8" else _float_graph
@@ -101,8 +103,8 @@ def build(source: ModelSource, options: Options, previous: Path | None = None) -
         hashes = hashes_of(previous) or {}
         earlier = read_files(previous, hashes, "checkpoints") | read_files(previous, hashes, "model")
         files |= {name: content for name, content in earlier.items() if Path(name).stem not in LATER_STAGES}
-        kept = read_files(previous, {name: hashes[name] for name in KEPT_FILES if name in hashes}, "")
-        files |= kept | kept_files(reading_of(graph, options.preprocess, options.labels), None)
+        reading = reading_of(graph, options.preprocess, options.labels).completed(kept_reading(previous, hashes))
+        files |= kept_files(reading, reading.classes)
     return target.build(Prepared(source_name(source), device, graph, record, measured, clock, files, previous), options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -48,7 +48,7 @@ def compare(
     asked = None if preprocess is None and labels is None else reading_of(sides[0].graph, preprocess, labels)
     kept = next((side.reading for side in sides if side.reading is not None), Reading())
     if asked is not None:
-        asked = replace(asked, preprocess=asked.preprocess or kept.preprocess, classes=asked.classes or kept.classes)
+        asked = asked.completed(kept)
     loaded = [side.load(data, samples, asked or side.reading or kept) for side in _with_samples_first(sides, data)]
     if data is None:  # the same samples for both, whatever is kept with the other
         loaded = [loaded[0], loaded[0]]

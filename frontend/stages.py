@@ -128,7 +128,8 @@ def calibration_samples(options: Options, model: FloatModel, most: int = MOST) -
     if model.material is not None and (options.calibration is None or _same(options.data, options.calibration)):
         chosen = from_learned(model.material, options.calibration_samples, seed)
         return chosen._replace(measure=None if chosen.measure is None else chosen.measure.some(most, seed))
-    return load_calibration(source, graph, options.calibration_samples, seed, model.reading, most)
+    calibrates = options.precision == "int8"
+    return load_calibration(source, graph, options.calibration_samples, seed, model.reading, most, calibrates)
 
 
 def _same(data: DataSource | None, calibration: DataSource) -> bool:

@@ -38,13 +38,9 @@ def read_by(bundle: Bundle[Any], preprocess: Path | None, labels: Path | None) -
     """Let a bundle read data as these options say, instead of as it was compiled."""
     if preprocess is None and labels is None:
         return
-    from dataclasses import replace
-
     from edgewright.frontend.samples.readings import reading_of
 
-    asked, kept = reading_of(bundle.graph, preprocess, labels), bundle.reading
-    asked = replace(asked, preprocess=asked.preprocess or kept.preprocess)
-    bundle.reading = asked if labels is not None else replace(asked, classes=kept.classes)
+    bundle.reading = reading_of(bundle.graph, preprocess, labels).completed(bundle.reading)
 
 
 def path_option(*flags: str, metavar: str, help: str) -> typer.models.OptionInfo:

@@ -37,8 +37,10 @@ def load_calibration(
     seed: int = 0,
     reading: Reading = PLAIN,
     most: int = MOST,
+    calibrates: bool = True,
 ) -> ChosenSamples:
-    """Return `wanted` samples to calibrate on, drawn over the classes, and at most `most` to measure on.
+    """Return `wanted` samples to calibrate on, drawn over the classes, and at most `most` to measure on. calibrates: False for
+    a model of floats, whose accuracy may be measured on any sample.
 
     `calib` calibrates where there is one, and the others are measured on; else part of the samples calibrates (at most half of
     them) and the rest is measured on. Only what was drawn is read. Errors (CompileError): as `data.load_samples`."""
@@ -62,7 +64,9 @@ def load_calibration(
                 positions = drawn(count, wanted, labels, seed)
                 how = f"{_counted(len(positions), count)} calibrated"
             else:
-                positions, others = divided(count, wanted, labels, seed)
+                positions, others = drawn(count, wanted, labels, seed), np.arange(count)
+                if calibrates:
+                    positions, others = divided(count, wanted, labels, seed)
                 others = others[drawn(len(others), most, None if labels is None else labels[others], seed)]
                 kept = reader.samples(names, "", np.sort(others))
                 over = " over the classes" if labels is not None else ""
@@ -77,7 +81,7 @@ def load_calibration(
                 kept = reader.samples(names, "", np.sort(drawn(total, most, known.get(LABELS), seed)))
                 how += "; accuracy is of others"
         samples = files.Samples(reader.inputs(chosen, positions), None, str(store.path), store.classes, store.notes)
-        return ChosenSamples(samples, kept, how)
+        return ChosenSamples(samples, kept, how if calibrates else "")
 
 
 def digests(inputs: Mapping[str, Array]) -> list[str]:

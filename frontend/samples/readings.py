@@ -12,11 +12,11 @@ from edgewright.frontend.samples.stores import Reading
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import Unreadable, parse_json, read_bytes
 from edgewright.passes.ir import Graph
+from edgewright.passes.manifest import check_files
 from edgewright.passes.names import plain
 
 CLASSES_FILE = "labels.txt"
 """The names of the classes in a bundle, one a line."""
-KEPT_FILES = (FILE, CLASSES_FILE)
 LARGEST_FILE = 16 << 20
 
 
@@ -82,7 +82,9 @@ def kept_files(reading: Reading, classes: Sequence[str] | None) -> dict[str, byt
 
 
 def kept_reading(folder: Path, files: Mapping[str, str]) -> Reading:
-    """Return how data is read for the model of a bundle; `files`: those that its manifest lists."""
+    """Return how data is read for the model of a bundle; `files`: hashes by name, as its manifest lists them. CompileError U023
+    for a file that was changed."""
+    check_files(folder, {name: files[name] for name in (FILE, CLASSES_FILE) if name in files})
     rule = load_preprocess(folder / FILE) if FILE in files else None
     classes = load_classes(folder / CLASSES_FILE) if CLASSES_FILE in files else None
     return Reading(rule, classes, None if classes is None else len(classes))

@@ -39,6 +39,10 @@ class Reading:
     classes: tuple[str, ...] | None = None
     class_count: int | None = None
 
+    def completed(self, other: Reading) -> Reading:
+        """Return this with what it lacks from another."""
+        return replace(self, preprocess=self.preprocess or other.preprocess, classes=self.classes or other.classes)
+
 
 PLAIN = Reading()
 

@@ -72,6 +72,12 @@ def test_which_samples_calibrate_and_which_are_measured_on(
         )
 
 
+def test_a_model_of_floats_is_measured_on_all_samples() -> None:
+    arrays = {"images": rows(40), "labels": np.arange(40) % 3}
+    chosen = load_calibration(arrays, classifier(), 8, calibrates=False)
+    assert chosen.samples.count == 8 and chosen.measure is not None and chosen.measure.count == 40 and not chosen.how
+
+
 def sums_its_own(first: str) -> Graph:
     """A model of pictures that normalises them itself by a division, by a subtraction, or not at all."""
     x = graph_input("x", (1, 3, 4, 4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,14 @@ def test_later_stages_keep_the_rule(bundle: Path, place: Path) -> None:
     assert code == 0, text
     assert ((bundle / "preprocess.json").read_bytes(), (bundle / "labels.txt").read_bytes()) == before
     assert open_bundle(bundle).classes == ANIMALS
+
+
+def test_an_earlier_stage_reads_data_as_before(bundle: Path, place: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "out")
+    arguments = ("--calibration", place / "photos", "--from", "reshape", "-o", tmp_path / "out", "--calibration-samples", 8)
+    code, text = edge("compile", place / "tiny.onnx", "--target", "zcu104", *arguments)
+    assert code == 0 and "40 images" in text, text
+    assert open_bundle(tmp_path / "out").classes == ANIMALS
 
 
 @pytest.mark.sim

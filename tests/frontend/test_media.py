@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -275,9 +276,15 @@ def test_names_of_classes(tmp_path: Path) -> None:
         assert load_classes(tmp_path / "config.json") == ANIMALS
     reading = reading_of(classifier(), RULE, path)
     assert (reading.classes, reading.class_count) == (ANIMALS, 3)
-    for name, content in kept_files(reading, reading.classes).items():
+    kept = kept_files(reading, reading.classes)
+    for name, content in kept.items():
         (tmp_path / name).write_bytes(content)
-    assert kept_reading(tmp_path, dict.fromkeys(("preprocess.json", "labels.txt"), "")) == reading
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in kept.items()}
+    assert kept_reading(tmp_path, hashes) == reading
+    (tmp_path / "labels.txt").write_text("ant\nbee\ndog\n")
+    with pytest.raises(CompileError) as changed:
+        kept_reading(tmp_path, hashes)
+    assert only(changed.value).code == "U023"
     for text, name in (
         ("ant\n\ncat\n", "a.txt"),
         ("", "a.txt"),
