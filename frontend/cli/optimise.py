@@ -30,5 +30,6 @@ def optimise(
     engine = not {"MoE", "HashAttention"} & {node.op.kind for node in made.graph.nodes()}
     board = options.target if options.target != "host" else "zcu104" if engine else "rpi5"
     step = f"edgewright compile {output} --target {board} --calibration {calibration}"
+    step += "" if options.preprocess is None else f" --preprocess {options.preprocess}"
     render_changes.optimised(out, made.report, made.page, made.path, step)
     answer(lambda: {"model": str(made.path), "page": str(made.page), "next": step, "report": to_data(made.report)})
