@@ -1,6 +1,8 @@
 """Synthesise an engine block by block with Yosys and store the counts in `hw/cells.json`, from which reports read them.
 
-    python -m edgewright.hw.cells zcu104
+    python -m edgewright.hw.cells zcu104 [block ...]
+
+With blocks, those alone are counted anew, and the counts of the others stay.
 
 Whole engines are too large to synthesise at once. Each process is counted alone; FIFOs, buffers and movers are counted
 in the top module without the processes; the product array is counted for 2 and 4 tokens and extrapolated, which is exact for
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
 
 from edgewright.hw.blocks.config import EngineConfig
@@ -28,27 +30,35 @@ EXTRAPOLATED, MULTIPLIED = ("product",), ("softmax_exp",)
 """Processes that repeat the same logic for each pair of tokens, too large to synthesise whole."""
 TABLE_LANES = 8
 """Lanes that may read one table: Yosys runs out of memory where more do."""
+TOP = "streams, buffers and movers"
 COUNTS = ("dsp", "lut", "ff", "bram36", "uram")
 
 
-def blocks_of(config: EngineConfig) -> dict[str, Mapping[str, float]]:
-    """Count the cells of every block of one engine."""
+def blocks_of(config: EngineConfig) -> list[str]:
+    """Return the names of the blocks of an engine in the order in which they are listed."""
+    return [TOP, *(process.name for process in program_of(config).processes)]
+
+
+def counted(config: EngineConfig, wanted: Collection[str]) -> Iterator[tuple[str, Mapping[str, float]]]:
+    """Count the cells of some blocks of one engine, one after the other."""
     files = to_systemverilog(program_of(config), config.period_ns)
-    names = [process.name for process in program_of(config).processes]
-    cells: dict[str, Mapping[str, float]] = {}
-    cells["streams, buffers and movers"] = counts(estimate(with_black_boxes(files, names), "engine", flatten=False))
-    for name in names:
-        if name in EXTRAPOLATED:
-            cells[name] = extrapolated(config, name)
+    for name in blocks_of(config):
+        if name not in wanted:
+            continue
+        if name == TOP:
+            processes = [process.name for process in program_of(config).processes]
+            cells: Mapping[str, float] = counts(estimate(with_black_boxes(files, processes), "engine", flatten=False))
+        elif name in EXTRAPOLATED:
+            cells = extrapolated(config, name)
         elif name in MULTIPLIED:
             few = replace(config, tokens=2, softmax_keys=min(config.softmax_keys, TABLE_LANES // 2))
             part = process_counts(few, name)
             times = config.tokens * config.softmax_keys // (few.tokens * few.softmax_keys)
-            cells[name] = {kind: times * part[kind] for kind in COUNTS}
+            cells = {kind: times * part[kind] for kind in COUNTS}
         else:
-            cells[name] = counts(estimate(files_of(files, name), f"engine_{name}"))
-        print(name, dict(cells[name]), flush=True)
-    return cells
+            cells = counts(estimate(files_of(files, name), f"engine_{name}"))
+        print(name, dict(cells), flush=True)
+        yield name, cells
 
 
 def extrapolated(config: EngineConfig, name: str) -> dict[str, float]:
@@ -90,12 +100,21 @@ def main() -> None:
     """Synthesise the engine of a board and write its counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("board")
-    config = EngineConfig.of_board(load(parser.parse_args().board))
+    parser.add_argument("blocks", nargs="*")
+    arguments = parser.parse_args()
+    config = EngineConfig.of_board(load(arguments.board))
     from importlib import metadata
 
     known = json.loads(CELLS_FILE.read_text(encoding="utf-8")) if CELLS_FILE.is_file() else {}
+    names, before = blocks_of(config), known.get(config_key(config), {}).get("blocks", {})
+    if unknown := set(arguments.blocks) - set(names):
+        parser.error(f"this engine has no block {', '.join(sorted(unknown))}")
+    wanted = arguments.blocks or names
+    if missing := set(names) - set(wanted) - set(before):
+        parser.error(f"no counts to keep of {', '.join(sorted(missing))}")
+    cells = before | dict(counted(config, wanted))
     source = f"Yosys {metadata.version('pyosys')} estimate, block by block; DSP, BRAM, URAM as UltraScale+, LUT, FF as 7 series"
-    known[config_key(config)] = {"source": source, "blocks": blocks_of(config)}
+    known[config_key(config)] = {"source": source, "blocks": {name: cells[name] for name in names}}
     CELLS_FILE.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
