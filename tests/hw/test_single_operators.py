@@ -13,10 +13,12 @@ from edgewright.passes.ir.graph import Graph, make
 from edgewright.passes.ir.types import INT16
 from edgewright.passes.ops import (
     AddRequantised,
+    Attention,
     Concat,
     Conv,
     Gather,
     LayerNormalization,
+    Mul,
     ReduceSum,
     Relu,
     Reshape,
@@ -46,6 +48,7 @@ from tests.hw.small_graphs import (
     stored,
     total,
 )
+from tests.hw.small_models import odd_norm, rotary, stem
 
 PAD = (1, 1, 1, 1)
 UNEVEN = (1, 0, 2, 3)
@@ -141,6 +144,8 @@ CASES: dict[str, Callable[[], Graph]] = {
     "a sum of pixels": summed_maps,
     "rows by a constant list": looked_up,
     "parts that alternate in memory": joined,
+    "a stem of convolutions, moved to tokens": stem,
+    "a product of LayerNorm over what is no multiple of 16": odd_norm,
     "windows of a map": windows_of_maps,
     "channels that begin within a word": odd_channels_of_sums,
 }
@@ -171,6 +176,38 @@ def test_a_part_of_a_join_does_not_replace_what_the_next_part_reads(axis: int) -
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_read_where_another_value_has_been_stored(case: str) -> None:
     assert not overwritten(plan(CASES[case](), EngineConfig()))
+
+
+def moved_factor(*cuts: tuple[int, ...]) -> Graph:
+    """Return the product of some channels of a stored value, side by side, with a constant."""
+    x = stored(read("x", 1, 6, 32), 32)
+    parts = [make(Slice(2, *cut), x) for cut in cuts]
+    moved = make(Concat(2), *parts) if len(parts) > 1 else parts[0]
+    return ended(narrowed(make(Mul(), moved, BUILDER.integers(-9, 9, (1, 6, moved.shape[-1]), "int8")), bits=3))
+
+
+def gated_heads() -> Graph:
+    """Return attention of two heads of 24 channels, whose queries are an elementwise product."""
+    x = read("x", 1, 6, 32)
+    q, k, v = (stored(x, 48) for _ in range(3))
+    gated = narrowed(make(Mul(), q, BUILDER.integers(-9, 9, (1, 6, 48), "int8")), bits=3)
+    return ended(narrowed(make(Attention(2, score_multiplier=50000, score_shift=22), gated, k, v)))
+
+
+WRONG: dict[str, Callable[[], Graph]] = {
+    "a product of halves that change places": lambda: moved_factor((16, 32), (0, 16)),
+    "a product of channels that begin within a word": lambda: moved_factor((3, 19)),
+    "a product of every second channel": lambda: moved_factor((0, 32, 2)),
+    "a product whose heads are padded": gated_heads,
+    "queries and keys that angles turn": lambda: rotary(heads=1),
+}
+
+
+@pytest.mark.xfail(strict=True, reason="the second factor is lost where a product with ones moves the first one's channels")
+@pytest.mark.parametrize("case", WRONG)
+def test_an_elementwise_product_of_moved_channels_is_right(case: str) -> None:
+    graph = WRONG[case]()
+    assert run_compared(plan(graph, EngineConfig()), given(graph)).exact
 
 
 @pytest.mark.xfail(strict=True, reason="it is said to read channels of a 16-bit value")
