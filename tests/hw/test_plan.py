@@ -14,106 +14,131 @@ from edgewright.hw.blocks.operation import FIELDS, LOAD_UNITS, OPERAND_UNITS, RU
 from edgewright.hw.blocks.sequencer import GATE_FRACTION
 from edgewright.hw.kernel.tokens import unpack
 from edgewright.hw.kernel.types import leaves
-from edgewright.hw.operations.operation import operands
-from edgewright.hw.plan import Plan, pack_rows, plan, unpack_rows
+from edgewright.hw.plan import pack_rows, plan, unpack_rows
 from edgewright.hw.views import rows_columns
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, Node, make, rewrite
-from edgewright.passes.ir.op import Op
-from edgewright.passes.ir.types import INT8, INT16, Array, Int, Level
+from edgewright.passes.ir.types import INT8, INT16, Array
 from edgewright.passes.ops import (
-    AddRequantised,
-    Attention,
     Constant,
     Conv,
-    LayerNormalization,
+    Div,
+    Gather,
+    Linear,
     MatMul,
+    Max,
     PatchEmbed,
-    Quantise,
     ReduceSum,
-    Requantise,
+    Relu,
+    Reshape,
     Softmax,
-    Transpose,
+    Table,
     constant,
     graph_input,
 )
+from edgewright.passes.ops.arith import SCORE_BIAS
 from edgewright.passes.pipeline import optimise, quantise
 from edgewright.targets.device import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.hw.integer_models import Builder, random_vit
+from tests.hw.integer_models import random_vit
+from tests.hw.overwritten import overwritten
+from tests.hw.small_graphs import (
+    BUILDER,
+    IDS,
+    biased,
+    convolved,
+    ended,
+    masked,
+    narrowed,
+    normalised,
+    product,
+    read,
+    single,
+    stored,
+    total,
+    widened_norm,
+)
 from tests.models import images, tiny_vit
 
 CONFIG = EngineConfig()
 
 
-def transposed() -> Graph:
-    image = graph_input("x", (1, 4, 16))
-    moved = make(Transpose((0, 2, 1)), make(Quantise(0.1), image))
-    return Graph("t", (image,), (Builder(0).linear(moved, 8, INT16),), ("y",), Level.QUANTISED)
-
-
 def wide(inputs: int) -> Graph:
-    image = graph_input("x", (1, inputs))
-    return Graph("w", (image,), (Builder(0).linear(make(Quantise(0.1), image), 8, INT16),), ("y",), Level.QUANTISED)
+    return ended(stored(read("x", 1, inputs), 8, INT16))
 
 
-def attended(batch: int = 1, values: int = 16, bias: bool = False) -> Graph:
-    """Attention straight on inputs, as the engine has it but for the arguments."""
-    shapes = [(batch, 4, 16), (batch, 4, 16), (batch, 4, values), (1, 1, 1, 4)][: 4 if bias else 3]
-    inputs = [graph_input(f"x{i}", shape) for i, shape in enumerate(shapes)]
-    operands = [make(Quantise(0.1, 0, Int(25) if i == 3 else INT8), x) for i, x in enumerate(inputs)]
-    mixed = make(Attention(1, score_multiplier=40000, score_shift=20), *operands)
-    factors = constant(np.array([40000], np.int32)), constant(np.array([20], np.int8))
-    return Graph("a", tuple(inputs), (make(Requantise(0), mixed, *factors),), ("y",), Level.QUANTISED)
+def chosen() -> Graph:
+    """Return rows that are looked up by ids, of a value that the engine has computed."""
+    return ended(make(Gather(1), stored(read("x", 1, 6, 16), 16), graph_input("ids", (3,), IDS)))
 
 
-def single(op: Op, *shapes: tuple[int, ...], elem: Int = INT8) -> Callable[[], Graph]:
-    """One operator between Quantise and Requantise."""
+def normalised_maps() -> Graph:
+    """Return a LayerNorm along the columns of maps."""
+    maps = make(Conv(), read("x", 1, 16, 4, 4), BUILDER.integers(-9, 9, (16, 16, 1, 1), "int8"))
+    return ended(widened_norm(narrowed(maps, elem=INT16), INT8))
 
-    def build() -> Graph:
-        inputs = [graph_input(f"x{i}", shape) for i, shape in enumerate(shapes)]
-        operands = [make(Quantise(0.1, 0, elem), x) for x in inputs]
-        if isinstance(op, LayerNormalization):
-            operands += [constant(np.ones(shapes[0][-1], np.int32)), constant(np.zeros(shapes[0][-1], np.int64))]
-        node = make(op, *operands)
-        if node.elem == Int(32):
-            node = make(Requantise(0), node, constant(np.array([40000], np.int32)), constant(np.array([20], np.int8)))
-        return Graph("s", tuple(inputs), (node,), ("y",), Level.QUANTISED)
 
-    return build
+def unevenly_summed() -> Graph:
+    """Return a sum over two axes between which another one remains."""
+    return ended(narrowed(make(ReduceSum((1, 3)), stored(read("x", 1, 3, 4, 5, 16), 16))))
 
+
+def with_computed_weights() -> Graph:
+    weight = make(Reshape((6, 16)), stored(read("y", 1, 6, 16), 16))
+    bias = BUILDER.integers(-9, 9, 6, "int32")
+    return ended(narrowed(make(Linear(), stored(read("x", 1, 6, 16), 16), weight, bias)))
+
+
+def softened() -> Graph:
+    """Return a softmax in the middle of a model."""
+    soft = make(Softmax(2, 40000, 20), stored(read("x", 1, 4, 16), 16, INT16))
+    return ended(stored(narrowed(soft, bits=1), 8))
+
+
+PAD = (1, 1, 1, 1)
+WIDE_PAD = (2, 2, 2, 2)
+NARROW_NORM = replace(CONFIG, norm_width=32)
+FEW_KEYS = replace(CONFIG, key_tiles=8)
 
 REFUSED: dict[str, tuple[Callable[[], Graph], EngineConfig, str, str]] = {
-    "an operator the engine lacks": (transposed, CONFIG, "P001", "Transpose"),
-    "heads that are no multiple of 16": (lambda: random_vit(width=48, heads=2), CONFIG, "P001", "24 wide"),
-    "attention with a bias": (lambda: attended(bias=True), CONFIG, "P001", "adds a bias or a mask"),
-    "attention in windows": (lambda: attended(batch=4), CONFIG, "P001", "within 4 windows"),
-    "values wider than keys": (lambda: attended(values=32), CONFIG, "P001", "values are 32 wide, its keys 16"),
-    "products of activations": (single(MatMul(), (1, 16, 16), (1, 16, 16)), CONFIG, "P001", "MatMul"),
-    "a convolution": (single(Conv(), (1, 16, 4, 4), (16, 16, 1, 1)), CONFIG, "P001", "Conv"),
-    "softmax alone": (single(Softmax(2, 40000, 20), (1, 4, 16), elem=INT16), CONFIG, "P001", "Softmax"),
-    "differences": (
-        single(AddRequantised(40000, 15, 40000, 15, True), (1, 4, 16), (1, 4, 16), elem=INT16),
+    "a bias that the model computes": (lambda: biased(computed=True), CONFIG, "P001", "bias of its scores is computed by the"),
+    "a mask that differs between queries": (lambda: masked(6), CONFIG, "P001", "differs between queries"),
+    "an input of 25 bits": (single(Relu(), (1, 4, 16), elem=SCORE_BIAS), CONFIG, "P001", "stored in 25 bits"),
+    "products of two computed values": (single(MatMul(), (1, 16, 16), (1, 16, 16)), CONFIG, "P001", "multiplies two computed"),
+    "divisions": (single(Div(20), (1, 4, 16), (1, 4, 16)), CONFIG, "P001", "divides by a computed value"),
+    "softmax at the end": (single(Softmax(2, 40000, 20), (1, 4, 16), elem=INT16), CONFIG, "P001", "this one ends the model"),
+    "softmax in the middle": (softened, CONFIG, "P001", "softmax is computed inside attention only"),
+    "rows by ids that the engine would need": (chosen, CONFIG, "P001", "known only at run time"),
+    "the greater of two": (single(Max(), (1, 4, 16), (1, 4, 16)), CONFIG, "P001", "no unit that computes it"),
+    "weights that are computed": (with_computed_weights, CONFIG, "P001", "its weights are computed"),
+    "a kernel that is computed": (single(Conv(), (1, 16, 4, 4), (16, 16, 1, 1)), CONFIG, "P001", "its weights are computed"),
+    "padding and dilations": (convolved(Conv(pads=WIDE_PAD, dilations=(2, 2))), CONFIG, "P001", "it pads and dilates"),
+    "padding and a stride of 3": (convolved(Conv(pads=PAD, strides=(3, 3))), CONFIG, "P001", "strides of 3 x 3"),
+    "padding and a stride of 3 in one axis": (convolved(Conv(pads=PAD, strides=(2, 3))), CONFIG, "P001", "strides of 2 x 3"),
+    "groups of an input": (convolved(Conv(pads=PAD, groups=2), of_input=True), CONFIG, "P001", "an input in 2 groups"),
+    "each channel of an input": (convolved(Conv(pads=PAD, groups=16), of_input=True), CONFIG, "P001", "an input in 16 groups"),
+    "a factor that repeats along channels": (lambda: product((1, 4, 16), (1, 4, 1)), CONFIG, "P001", "repeats the channels"),
+    "factors that both repeat": (lambda: product((1, 4, 1), (1, 1, 16)), CONFIG, "P001", "repeats the channels"),
+    "a term that repeats along channels": (lambda: total((1, 4, 16), (1, 4, 1)), CONFIG, "P001", "one of its terms"),
+    "a difference from what repeats": (
+        lambda: total((1, 1, 16), (1, 4, 16), subtract=True),
         CONFIG,
         "P001",
-        "a difference",
+        "takes a value from one that repeats",
     ),
     "sums over channels": (single(ReduceSum((2,)), (1, 4, 16)), CONFIG, "P001", "over axes (2,)"),
-    "sums of 16 bits": (single(ReduceSum((1,)), (1, 4, 16), elem=INT16), CONFIG, "P001", "it sums i16[1,4,16] over"),
-    "LayerNorm into a sum": (
-        single(LayerNormalization(eps_term=1, shift=9, elem=INT16), (1, 4, 16), elem=INT16),
-        CONFIG,
-        "P001",
-        "in 16 bits",
-    ),
+    "sums over rows that are not evenly spaced": (unevenly_summed, CONFIG, "P001", "over axes (1, 3)"),
+    "LayerNorm over more than 2,048": (lambda: normalised(2049), CONFIG, "P001", "its rows hold 2,049 values"),
+    "LayerNorm of int8": (lambda: ended(widened_norm(read("x", 1, 4, 16), INT8)), CONFIG, "P001", "a value of 8 bits"),
+    "LayerNorm of columns": (normalised_maps, CONFIG, "P001", "an axis that is not that of channels"),
     "patches wider than a word": (lambda: random_vit(image=64, patch=32), CONFIG, "P002", "patches are 32 wide"),
     "more inputs than a bank holds": (lambda: wide(4112), CONFIG, "P002", "the activation buffer holds 256"),
-    "more keys than softmax keeps": (lambda: random_vit(image=24), replace(CONFIG, key_tiles=8), "P002", "145 keys exceed 128"),
+    "more keys than softmax keeps": (lambda: random_vit(image=24), FEW_KEYS, "P002", "145 keys exceed 128"),
     "LayerNorm wider than its parameters": (
         lambda: random_vit(width=64, heads=4),
-        replace(CONFIG, norm_width=32),
+        NARROW_NORM,
         "P002",
         "LayerNorm over 64 channels",
     ),
@@ -163,7 +188,7 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(
         for unit in taken:
             seen = views.get(unit, ())
             count, size = fields[f"{unit}_blocks"], config.ins if unit == "opd" else config.tokens
-            size = 1 if fields["copy"] or (unit != "opd" and fields["single"]) else size
+            size = 1 if fields["copy"] or (fields["single"] and unit != "opd") else size
             expected = {"con": not fields["copy"], "opd": bool(fields["copy"] or fields["leads"])}
             assert bool(count) == expected.get(unit, bool(seen))
             line = np.arange(max(1, count)) * fields[f"{unit}_slope"] + fields[f"{unit}_phase"]
@@ -194,51 +219,47 @@ def test_every_completion_is_taken_once_and_never_before_it_can_be(
     assert set(taken.values()) == {given_before[-1]}
 
 
-def overlapping(planned: Plan) -> list[tuple[int, str, str]]:
-    """(step, what it writes, what it writes over): a value that is read later, or an output, in the way of a result."""
-    steps = [step.operation for step in planned.steps]
-    until = {view.root: at for at, operation in enumerate(steps) for view in operands(operation)}
-    until |= {view.root: len(steps) for view in planned.outputs}
-    written = {operation.target: at for at, operation in reversed(list(enumerate(steps)))}
-    last_write = {operation.target: at for at, operation in enumerate(steps)}
-    found = []
-    for at, operation in enumerate(steps):
-        begin = planned.addresses[operation.target]
-        end = begin + planned.layouts[operation.target].size_bytes
-        for other, last in until.items():
-            since = written.get(other, -1)
-            if other is operation.target or not since < at <= last:
-                continue
-            if other is operation.replaces(until, last_write) and planned.addresses[other] == begin:
-                continue  # row by row, each after it was read
-            start = planned.addresses[other]
-            if begin < start + planned.layouts[other].size_bytes and start < end:
-                found.append((at, operation.name, other.name))
-    return found
+FIRST_READ = {"source": "act_address", "key": "key_address", "value": "value_address", "residual": "res_address"}
+SIZES = ({"blocks": 2, "width": 64, "heads": 4}, {"pool": True, "image": 12}, {"width": 40, "heads": 2})
 
 
-def test_values_that_live_together_do_not_overlap() -> None:
-    assert not overlapping(plan(random_vit(blocks=2, width=64, heads=4), CONFIG))
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("on_chip_words", [0, 512])
+def test_nothing_is_read_where_another_value_has_been_stored(sizes: dict[str, int], on_chip_words: int) -> None:
+    assert not overwritten(plan(random_vit(**sizes), replace(CONFIG, on_chip_words=on_chip_words)))
 
 
-@pytest.mark.parametrize("kind", ["source", "key", "value", "residual"])
+@pytest.mark.parametrize("kind", FIRST_READ)
 def test_a_result_in_the_place_of_a_value_that_is_still_read_is_noticed(kind: str) -> None:
     """The check above sees every kind of read."""
     planned = plan(random_vit(blocks=2, width=64, heads=4), CONFIG)
-    steps = [step.operation for step in planned.steps]
     moved = 0
-    for at, operation in enumerate(steps):
+    for at, step in enumerate(planned.steps):
+        operation, before = step.operation, planned.steps[:at]
         residual = operation.residual
         view = residual.source if kind == "residual" and residual is not None else getattr(operation.product, kind, None)
-        if view is None or view.root not in {before.target for before in steps[:at]}:
-            continue
-        first = next(i for i, before in enumerate(steps) if before.target is view.root)
-        for between in steps[first + 1 : at]:
-            if between.target is not view.root:
-                addresses = {**planned.addresses, between.target: planned.addresses[view.root]}
-                assert overlapping(replace(planned, addresses=addresses))
+        first = next((i for i, other in enumerate(before) if view is not None and other.operation.target is view.root), at)
+        for between in range(first + 1, at):
+            other = planned.steps[between]
+            if view is not None and other.operation.target is not view.root:
+                fields = {**other.fields, "out_address": step.fields[FIRST_READ[kind]]}
+                steps = (*planned.steps[:between], replace(other, fields=fields), *planned.steps[between + 1 :])
+                assert (at, view.root.name) in {(n, name) for n, _, name in overwritten(replace(planned, steps=steps))}
                 moved += 1
     assert moved
+
+
+def test_a_result_that_replaces_rows_which_its_own_operation_reads_later_is_noticed() -> None:
+    """A result in place of its operand is right; one row further down, it is stored over the row that is read next."""
+    x = make(Relu(), stored(read("x", 1, 40, 16), 32))
+    planned = plan(ended(stored(make(Table(), x, BUILDER.integers(-127, 127, 256, "int8")), 8)), CONFIG)
+    first, inside, last = planned.steps
+    assert inside.fields["out_address"] == inside.fields["act_address"]
+    assert not overwritten(planned)
+    for rows, noticed in ((-1, False), (1, True)):
+        fields = {**inside.fields, "out_address": inside.fields["out_address"] + rows * inside.fields["out_pitch"]}
+        found = overwritten(replace(planned, steps=(first, replace(inside, fields=fields), last)))
+        assert ((1, "activations", "Relu") in found) == noticed
 
 
 def test_the_same_graph_gives_the_same_bytes() -> None:
@@ -247,7 +268,7 @@ def test_the_same_graph_gives_the_same_bytes() -> None:
 
 def test_descriptors_refuse_what_does_not_fit_a_field() -> None:
     blank = dict.fromkeys(FIELDS, 0)
-    assert len(encode(blank)) == 256
+    assert len(encode(blank)) == 320
     with pytest.raises(ValueError, match="n_keys = 4096"):
         encode({**blank, "n_keys": 4096})
     with pytest.raises(ValueError, match="fields differ"):
