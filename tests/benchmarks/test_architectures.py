@@ -10,9 +10,10 @@ import pytest
 
 from benchmarks import architecture_models, architectures, pages
 from benchmarks.architecture_models import ARCHITECTURES, model_path
+from benchmarks.architectures import Figures
 from benchmarks.cpu_models import CannotMake, cache
 
-FIGURES = {
+FIGURES: Figures = {
     "of_somebody_else": {"cycles": 1_000, "predicted": 999, "exact": False, "tokens": "8 tokens"},
     "pvt_v2_b0": {"cycles": 300_000, "predicted": 303_000, "exact": True, "image": "224 x 224"},
     "convnext_atto": {"refused": "Conv cannot run on the engine: it pads and dilates"},
