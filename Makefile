@@ -4,6 +4,7 @@
 #   make test    lint, types and all tests
 #   make bench   the figures of the README: compile time, simulation speed, cycles
 #   make bench-cpu  the CPU table of the README: against onnxruntime and OpenVINO, in turns
+#   make bench-architectures  cycles of many architectures on the FPGA engine, whole networks at RTL: hours
 #   make bench-passes  what experts, fusion, hashing and splitting give: from trained models that are kept here
 #   make fuzz    random and mutated models, programs and files, about an hour: faults are printed and end it with 1
 #   make docs    the documentation as a site, in build/docs
@@ -21,10 +22,10 @@ EXAMPLE := examples
 FAST := not slow and not zoo and not vendor and not board
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test bench bench-cpu bench-passes fuzz docs lint clean tools
+.PHONY: help demo check test bench bench-cpu bench-architectures bench-passes fuzz docs lint clean tools
 
 help:
-	@sed -n '2,11s/^# *//p' Makefile
+	@sed -n '2,12s/^# *//p' Makefile
 
 tools:
 	@ok=1; \
@@ -80,6 +81,10 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.test
 
 bench-cpu: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.bench_cpu
+
+# The models are made by torch, timm and transformers, in a Python that EDGEWRIGHT_BENCH_PYTHON names.
+bench-architectures: $(VENV)/.test
+	$(BIN)/python -m benchmarks.architectures --docs
 
 bench-passes: $(VENV)/.test
 	$(BIN)/python -m benchmarks.bench_passes

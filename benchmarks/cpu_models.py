@@ -88,12 +88,12 @@ _PIP_NAMES = {"sklearn": "scikit-learn", "PIL": "pillow", "timm": "timm torchvis
 
 def model_path(model: Model) -> Path:
     """The ONNX file, made where it is missing; CannotMake when that is impossible."""
-    return _found(model.file) or _made(model.file, model.packages, ["--model", model.name])
+    return found(model.file) or made(model.file, model.packages, ["--model", model.name])
 
 
 def data_path(model: Model) -> Path:
     """An npz as `edgewright compile --calibration` takes it, with held-out samples beside; CannotMake as above."""
-    return _found(model.data) or _made(model.data, _DATA_PACKAGES[model.data], ["--data", model.data])
+    return found(model.data) or made(model.data, _DATA_PACKAGES[model.data], ["--data", model.data])
 
 
 def split(path: Path, inputs: list[str]) -> tuple[Arrays, Arrays]:
@@ -104,21 +104,24 @@ def split(path: Path, inputs: list[str]) -> tuple[Arrays, Arrays]:
         return {inputs[0]: file["calib"]}, {inputs[0]: file["images"][:HELD_OUT]}
 
 
-def _found(file: str) -> Path | None:
+def found(file: str) -> Path | None:
+    """A file in one of the folders searched, None if it is in none."""
     chosen = os.environ.get("EDGEWRIGHT_BENCH_MODELS", "")
     folders = [Path(name) for name in chosen.split(os.pathsep) if name]
-    folders += [EXAMPLES / "models", EXAMPLES / "data", _cache()]
+    folders += [EXAMPLES / "models", EXAMPLES / "data", cache()]
     return next((folder / file for folder in folders if (folder / file).is_file()), None)
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """The folder of models and data that were made here."""
     from edgewright.passes.cache import root
 
     return root() / "bench_models"  # not in `models`, which belongs to the simulator
 
 
-def _made(file: str, packages: tuple[str, ...], order: list[str]) -> Path:
-    """Runs this file as a script, in the Python that has the packages; its result appears whole or not at all."""
+def made(file: str, packages: tuple[str, ...], order: list[str], script: Path = Path(__file__)) -> Path:
+    """Runs this file, or another script of the folder, in the Python that has the packages; its result appears whole or not at
+    all. CannotMake when that fails."""
     python = os.environ.get("EDGEWRIGHT_BENCH_PYTHON", sys.executable)
     check = "import importlib.util as u,sys; print(*[n for n in sys.argv[1:] if not u.find_spec(n)])"
     try:
@@ -131,19 +134,24 @@ def _made(file: str, packages: tuple[str, ...], order: list[str]) -> Path:
             f"making {file} needs {', '.join(missing)}, which {python} lacks: pip install {names}, or name a Python "
             "that has them in EDGEWRIGHT_BENCH_PYTHON, or a folder that has the file in EDGEWRIGHT_BENCH_MODELS"
         )
-    target = _cache() / file
+    target = cache() / file
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        made = Path(scratch) / file
+        result = Path(scratch) / file
         wheels = ["--wheels", str(target.parent)]
-        done = subprocess.run(
-            [python, __file__, *order, *wheels, "--out", str(made)], text=True, stderr=subprocess.PIPE, check=False
-        )
-        if done.returncode or not made.is_file():
+        command = [python, str(script), *order, *wheels, "--out", str(result)]
+        done = subprocess.run(command, text=True, stderr=subprocess.PIPE, check=False, env=_with_benchmarks())
+        if done.returncode or not result.is_file():
             reason = "\n".join(done.stderr.strip().splitlines()[-5:])
             raise CannotMake(f"making {file} failed:\n{reason}")
-        made.replace(target)
+        result.replace(target)
     return target
+
+
+def _with_benchmarks() -> dict[str, str]:
+    """The environment of a Python that can import `benchmarks`."""
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def unpacked(wheel: Wheel, folder: Path) -> Path:
@@ -181,7 +189,7 @@ def check_digest(archive: Path, wheel: Wheel) -> None:
 # What follows runs in the Python that has torch; nothing of it may import edgewright.
 
 
-def _export(network: Any, example: tuple[Any, ...], inputs: list[str], outputs: list[str] | None, out: Path) -> None:
+def export(network: Any, example: tuple[Any, ...], inputs: list[str], outputs: list[str] | None, out: Path) -> None:
     """The exporter behind torch.onnx.export(dynamo=True), opset 18, weights inside, no notes on the source."""
     import onnx
     import torch
@@ -195,7 +203,7 @@ def _export(network: Any, example: tuple[Any, ...], inputs: list[str], outputs: 
     out.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _load_torchvision() -> None:
+def load_torchvision() -> None:
     """Imports torchvision, which timm and transformers import; one built for another torch lacks operators that none of
     these networks uses, yet fails over their registration, so that they are declared for it."""
     import torch
@@ -223,7 +231,7 @@ def _export_timm(name: str, out: Path) -> None:
     """A network of timm's with random weights: norms, biases and tables too, which plain initialisation leaves trivial."""
     import torch
 
-    _load_torchvision()
+    load_torchvision()
     timm = importlib.import_module("timm")
     torch.manual_seed(SEED)
     network = timm.create_model(_TIMM_NAMES.get(name, name), pretrained=False)
@@ -239,7 +247,7 @@ def _export_timm(name: str, out: Path) -> None:
                 tensor.copy_(0.5 + torch.rand(tensor.shape, generator=random))
             elif key in ("pos_embed", "cls_token"):
                 tensor.copy_(0.3 * torch.randn(tensor.shape, generator=random))
-    _export(network, (torch.randn(1, 3, SIDE, SIDE, generator=random),), ["x"], None, out)
+    export(network, (torch.randn(1, 3, SIDE, SIDE, generator=random),), ["x"], None, out)
 
 
 def _export_minilm(out: Path, wheels: Path) -> None:
@@ -249,7 +257,7 @@ def _export_minilm(out: Path, wheels: Path) -> None:
     """
     import torch
 
-    _load_torchvision()
+    load_torchvision()
     transformers = importlib.import_module("transformers")
     if not transformers.__version__.startswith("4."):
         raise SystemExit(
@@ -269,7 +277,7 @@ def _export_minilm(out: Path, wheels: Path) -> None:
     encoder.bert = bert
     ids = torch.zeros(1, TOKENS, dtype=torch.int64)
     # three tensors: an exporter takes one that is given twice for one input
-    _export(encoder, (ids, torch.ones_like(ids), torch.zeros_like(ids)), list(SENTENCE_INPUTS), ["last_hidden_state"], out)
+    export(encoder, (ids, torch.ones_like(ids), torch.zeros_like(ids)), list(SENTENCE_INPUTS), ["last_hidden_state"], out)
 
 
 def sentences(texts: Mapping[str, str], count: int) -> list[str]:

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "docs" / "measured"
 PAGES = {
     "bench": MEASURED / "fpga.md",
+    "architectures": MEASURED / "architectures.md",
     "bench-cpu": MEASURED / "cpus.md",
     "instructions": MEASURED / "cpus.md",
     "bench-passes": MEASURED / "passes.md",

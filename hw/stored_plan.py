@@ -14,6 +14,7 @@ from edgewright.hw.arrange import arrange
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.blocks.operation import FIELDS, WEIGHT_PORTS, encode
 from edgewright.hw.cost import Cycles
+from edgewright.hw.fused import Fused
 from edgewright.hw.memory import WORD_BYTES, Region, layout
 from edgewright.hw.operations.operation import Step, operands
 from edgewright.hw.operations.product import Piece
@@ -106,7 +107,7 @@ def _restored(stored: _Plan, graph: Graph, config: EngineConfig, image: bytes) -
     if stored.memory_bytes != len(image):
         raise ValueError(f"the memory image has {len(image)} bytes instead of {stored.memory_bytes}")
     fused = arrange(graph, config)
-    values = _values(graph, [*fused.constants, *fused.windows, *fused.copies])
+    values = _values(graph, _placed(fused))
     if any(position >= len(values) for position, _ in stored.addresses):
         raise ValueError("it places a value that the graph does not have")
     addresses = {values[position]: address for position, address in stored.addresses}
@@ -145,6 +146,16 @@ def _restored(stored: _Plan, graph: Graph, config: EngineConfig, image: bytes) -
     )
 
 
+def _placed(fused: Fused) -> list[Node]:
+    """Return what has a place, in the order in which it was placed: what is read and in memory before the program starts, then
+    what each operation stores."""
+    targets = dict.fromkeys(operation.target for operation in fused.operations)
+    read = {view.root for operation in fused.operations for view in operands(operation)}
+    read |= {view.root for view in fused.outputs}
+    before = [node for node in (*fused.constants, *fused.windows) if node in read and node not in targets]
+    return [*before, *targets]
+
+
 def _values(graph: Graph, others: Iterable[Node]) -> list[Node]:
-    """Return the graph's nodes, then the other ones in their order: constants that fusing has made."""
+    """Return the graph's nodes, then the other ones in their order: constants, values and inputs that fusing has made."""
     return list(dict.fromkeys([*graph.nodes(), *others]))
