@@ -224,7 +224,7 @@ class Fuser(Products):
     def alone(self, node: Node, shown: Selection, place: Place) -> Operation:
         """Return the operation that stores a product, or rows past the array, with the second factor if there is one."""
         product = self.product(shown)
-        factor = self.factor_of(shown) if isinstance(product, DirectProduct) else None
+        factor = self.factor_of(product, shown) if isinstance(product, DirectProduct) else None
         return Operation(product, node, place, residual=factor)
 
     def sum(self, node: Node, shown: Selection, place: Place) -> Operation:

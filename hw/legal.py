@@ -90,7 +90,7 @@ OTHER: Lack = (
     "docs/reference/support.md lists what the engine runs; or compile for a CPU",
 )
 WIDEST_NORM = 2048
-MOST_ROWS = 1 << 14
+MOST_ROWS = (1 << 14) - 1
 """Rows of int8 whose sum the engine counts."""
 MOST_WIDE_ROWS = 1 << 10
 """Rows of int16 whose sum fits an accumulator."""
@@ -160,9 +160,11 @@ def missing_in_convolution(node: Node, op: Conv) -> Lack | None:
     if not all(isinstance(n.op, Constant) for n in weights):
         return "its weights are computed", f"make them constants, or {ON_A_CPU}"
     if isinstance(x.op, Quantise):
-        if op.groups == 1 and x.shape[0] == 1:
-            return None
-        return f"it convolves an input in {op.groups} groups", f"the host writes windows of all channels; {ON_A_CPU}"
+        if x.shape[0] > 1:
+            return f"it convolves {x.shape[0]} inputs side by side", f"the host writes the windows of one; {ON_A_CPU}"
+        if op.groups > 1:
+            return f"it convolves an input in {op.groups} groups", f"the host writes windows of all channels; {ON_A_CPU}"
+        return None
     if any(op.pads) and op.dilations != (1, 1):
         return "it pads and dilates", f"the engine pads kernels that are not dilated; {ON_A_CPU}"
     if any(op.pads) and any(n & (n - 1) for n in op.strides):

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 from edgewright.hw.fused import Fused
 from edgewright.hw.host_part import HostView, host_nodes
+from edgewright.hw.legal import ON_A_CPU
 from edgewright.hw.memory import WORD_BYTES, round_up
 from edgewright.hw.padding import HeadPadding, Padding, Turned, Written
-from edgewright.hw.selecting import aligned, has_odd_heads, is_attention, through, unreachable
+from edgewright.hw.selecting import Refused, aligned, has_odd_heads, is_attention, through, unreachable
 from edgewright.hw.views import (
     Selection,
     StoredView,
@@ -53,9 +54,7 @@ class OperandViews:
         if not self.is_input(node):
             if seen is None:
                 assert axis is not None
-                if (node, axis) not in self.written:
-                    self.written[node, axis] = make(Turned(axis), node, origin=node.origin)
-                return Selection(self.written[node, axis], selected.rows, selected.columns)
+                return Selection(self.turned(node, axis), selected.rows, selected.columns)
             return through(node, selected, axis)
         view = None if seen is None or seen.base is node else through(node, selected, axis).view()
         if view is not None and aligned(view) and view.order is None:
@@ -67,6 +66,12 @@ class OperandViews:
             self.written[node, axis] = root
             self.fused.windows[root] = HostView(node, axis)
         return Selection(self.written[node, axis], selected.rows, selected.columns)
+
+    def turned(self, node: Node, axis: int) -> Node:
+        """Return a copy of a value with its channels along ``axis``, rows of channels."""
+        if (node, axis) not in self.written:
+            self.written[node, axis] = make(Turned(axis), node, origin=node.origin)
+        return self.written[node, axis]
 
     def in_memory(self, seen: Selection) -> Selection:
         """Return rows and channels in terms of what is stored: attention stores its heads padded to whole words."""
@@ -87,6 +92,9 @@ class OperandViews:
         for view in (seen.view(), Selection(node, selected.rows, selected.columns).view() if itself else None):
             if view is not None and aligned(view) and (listed or view.order is None):
                 return view
+        if (view := seen.view()) is not None and aligned(view):
+            because = f"it reads the rows of {node.type} in an order that is not even, and only the first operand can be listed"
+            raise Refused(node, because, f"let its rows follow each other or repeat as a whole; or {ON_A_CPU}")
         raise unreachable(node, seen)
 
     def with_padded_heads(self, node: Node, heads: int) -> Node:

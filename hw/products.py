@@ -114,7 +114,14 @@ class Products(OperandViews):
             return self.passed(base, shown, Scale.one(base, len(shown.columns)))
         if isinstance(node.op, Mul):
             streamed, _ = self.factors(node)
-            return self.passed(streamed, spread(streamed, source), scale, axis_from_end(node))
+            if (source.columns < 0).any():  # of what is stored whole, with its heads apart
+                return self.passed(base, shown, Scale.one(base, len(shown.columns)))
+            product = self.passed(streamed, spread(streamed, source), scale, axis_from_end(node))
+            if not isinstance(product, DirectProduct):  # channels that are not adjacent: of a copy in which they are
+                copy = self.turned(streamed, axis_from_end(node))
+                product = self.passed(copy, spread(streamed, source), scale)
+            assert isinstance(product, DirectProduct)
+            return replace(product, factors=node)
         return self.passed(node, source, scale)
 
     def on_the_array(self, node: Node, source: Selection, scale: Scale) -> Product:
@@ -140,14 +147,12 @@ class Products(OperandViews):
         swapped = isinstance(left.op, Constant) or left.shape != node.shape
         return (right, left) if swapped else (left, right)
 
-    def factor_of(self, shown: Selection) -> Residual | None:
-        """Return the second factor of an elementwise product that ``shown`` requantises, if it is one."""
-        if not isinstance(shown.base.op, Requantise):
+    def factor_of(self, product: DirectProduct, shown: Selection) -> Residual | None:
+        """Return the second factor of the elementwise product that rows past the array are a factor of, if they are one."""
+        if product.factors is None:
             return None
         source = self.through(shown.base.inputs[0], shown, axis_from_end(shown.base))
-        if not isinstance(source.base.op, Mul):
-            return None
-        _, other = self.factors(source.base)
+        _, other = self.factors(product.factors)
         return Residual(self.second(other, source), *IDENTITY, multiplies=True)
 
     def passed(self, node: Node, selected: Selection, scale: Scale, axis: int | None = None) -> Product:

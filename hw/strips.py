@@ -97,11 +97,21 @@ def strips(writer: Operation, reader: Operation, unit: int, config: EngineConfig
         assert isinstance(writer.product, RowProduct)
         source = replace(writer.product, source=writer.product.source.part(first, count))
         yield replace(writer, product=source, result=strip, place=Place(strip), residual=residual)
-        yield reader_of(reader, strip, first, count)
+        yield reader_of(reader, strip, first, count, keeps_to_strips(writer, reader))
 
 
-def reader_of(reader: Operation, strip: Node, first: int, count: int) -> Operation:
-    """Return the part of ``reader`` that reads a strip."""
+def keeps_to_strips(writer: Operation, reader: Operation) -> bool:
+    """Return whether all that reads the second operand of ``reader`` reads the rows of a strip while that is stored."""
+    if reader.residual is None or reader.place != Place(reader.target):
+        return False
+    root = reader.residual.source.root
+    views = [view for view in operands(writer) if view.root is root]
+    taps = isinstance(writer.product, RowProduct) and writer.product.taps == ONE_ROW
+    return taps and all(view.order is None and view.row == 0 and view.row_step == 1 for view in views)
+
+
+def reader_of(reader: Operation, strip: Node, first: int, count: int, alone: bool) -> Operation:
+    """Return the part of ``reader`` that reads a strip; ``alone``: see `keeps_to_strips`."""
     product, place, residual = reader.product, reader.place, reader.residual
 
     def of_strip(view: StoredView) -> StoredView:
@@ -118,4 +128,5 @@ def reader_of(reader: Operation, strip: Node, first: int, count: int) -> Operati
         residual = replace(residual, source=residual.source.part(first, count))
     part = StoredPart(tuple(range(first, first + count)), 0, reader.shape[1])
     begin_row = place.first_row + first * place.row_step
-    return replace(reader, product=product, residual=residual, part=part, place=replace(place, first_row=begin_row))
+    place = replace(place, first_row=begin_row)
+    return replace(reader, product=product, residual=residual, part=part, place=place, in_strips=alone)

@@ -76,7 +76,7 @@ FIELDS: dict[str, Int] = {
     "blob_beats": u(16),
     "const_tiles": u(12),
     "table_rows": u(5),
-    "norm_entries": u(8),
+    "norm_entries": u(9),
     "param_entries": u(12),
     "bias_address": ADDRESS,
     "bias_beats": u(16),
@@ -129,7 +129,7 @@ FIELDS: dict[str, Int] = {
     "direct_taps": u(14),  # that are added up for each of them
     "direct_wide": u(1),  # they are int16
     # --- LayerNorm
-    "norm_row_words": u(8),
+    "norm_row_words": u(9),
     "norm_n": u(12),
     "norm_eps": u(53),
     "norm_shift": u(6),

@@ -31,12 +31,14 @@ class SummedRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectProduct(Product):
-    """Rows of a stored value as they are, or normalised by ``layer_norm``, or ``summed``."""
+    """Rows of a stored value as they are, or normalised by ``layer_norm``, or ``summed``. ``factors``: the elementwise product
+    of which they are one factor."""
 
     kind: ClassVar[str] = "direct"
     passes: ClassVar[bool] = True
     layer_norm: Node | None = None
     summed: SummedRows | None = None
+    factors: Node | None = None
     selects: bool = True
 
     @property

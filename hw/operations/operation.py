@@ -75,7 +75,8 @@ class StoredPart:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One fused operation: it stores the value of ``result`` at ``place``, or ``part`` of it. ``table``: 256 entries, for the
-    values -128 to 127. ``rectified``: what is below 0 becomes 0."""
+    values -128 to 127. ``rectified``: what is below 0 becomes 0. ``in_strips``: the
+    operations that store the rest of the value read no rows of others than those that they store."""
 
     product: Product
     result: Node
@@ -84,6 +85,7 @@ class Operation:
     residual: Residual | None = None
     rectified: bool = False
     part: StoredPart | None = None
+    in_strips: bool = False
 
     @property
     def name(self) -> str:
@@ -120,8 +122,8 @@ class Operation:
         that row of the result is stored. ``last_use`` and ``last_write``: positions of the last operation that reads, or
         stores, a value."""
         place = self.place
-        aligned = place.row_step == 1 and place.first_column == 0
-        if not aligned or (self.part is not None and (self.part.column or place.first_row != self.part.rows[0])):
+        whole = place == Place(self.target) and self.part is None and self.shape == rows_columns(self.target)
+        if not self.in_strips and not whole:
             return None
         views = [*self.product.read_in_order]
         if self.residual is not None and not self.residual.packed:

@@ -167,7 +167,6 @@ def replaced(axis: int) -> Graph:
     return ended(stored(make(Concat(axis), *tables), 8, INT16))
 
 
-@pytest.mark.xfail(strict=True, reason="a result takes the place of rows that a later part of it reads")
 @pytest.mark.parametrize("axis", [1, 2])
 def test_a_part_of_a_join_does_not_replace_what_the_next_part_reads(axis: int) -> None:
     assert not overwritten(plan(replaced(axis), EngineConfig()))
@@ -194,7 +193,7 @@ def gated_heads() -> Graph:
     return ended(narrowed(make(Attention(2, score_multiplier=50000, score_shift=22), gated, k, v)))
 
 
-WRONG: dict[str, Callable[[], Graph]] = {
+MOVED_FACTORS: dict[str, Callable[[], Graph]] = {
     "a product of halves that change places": lambda: moved_factor((16, 32), (0, 16)),
     "a product of channels that begin within a word": lambda: moved_factor((3, 19)),
     "a product of every second channel": lambda: moved_factor((0, 32, 2)),
@@ -203,14 +202,12 @@ WRONG: dict[str, Callable[[], Graph]] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="the second factor is lost where a product with ones moves the first one's channels")
-@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("case", MOVED_FACTORS)
 def test_an_elementwise_product_of_moved_channels_is_right(case: str) -> None:
-    graph = WRONG[case]()
+    graph = MOVED_FACTORS[case]()
     assert run_compared(plan(graph, EngineConfig()), given(graph)).exact
 
 
-@pytest.mark.xfail(strict=True, reason="it is said to read channels of a 16-bit value")
 def test_a_second_factor_whose_rows_repeat_unevenly_is_refused_for_that() -> None:
     """Each of two rows of the second factor meets three rows: int8, all channels from 0 on."""
     with pytest.raises(CompileError) as caught:
@@ -219,7 +216,6 @@ def test_a_second_factor_whose_rows_repeat_unevenly_is_refused_for_that() -> Non
     assert "16-bit" not in found.because and "rows" in found.because
 
 
-@pytest.mark.xfail(strict=True, reason="it is said to be in 1 groups")
 def test_a_convolution_of_two_inputs_side_by_side_is_refused_for_that() -> None:
     with pytest.raises(CompileError) as caught:
         plan(ended(mapped(read("x", 2, 16, 6, 7), Conv(), 16, (3, 3))), EngineConfig())
