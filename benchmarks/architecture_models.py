@@ -27,9 +27,10 @@ FUSED_NORMS = ("LayerNorm", "BatchNorm1d", "BatchNorm2d", "GroupNorm")
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One network: what is special about it, what it reads, and the packages that making it needs."""
+    """One network: its name here and in tables, what it has, what it reads, and the packages that making it needs."""
 
     name: str
+    title: str
     kind: str
     reads: str
     packages: tuple[str, ...] = TIMM
@@ -43,22 +44,34 @@ class Architecture:
 ARCHITECTURES = {
     each.name: each
     for each in (
-        Architecture("swin_tiny_patch4_window7_224", "shifted windows, position tables, patch merging", "224 x 224"),
-        Architecture("twins_svt_small", "windows and attention to smaller maps", "224 x 224"),
-        Architecture("pvt_v2_b0", "pyramid, attention to smaller maps", "224 x 224"),
-        Architecture("cvt_13", "convolutions as projections", "224 x 224", TRANSFORMERS),
-        Architecture("maxvit_rmlp_pico_rw_256", "windows and grids, gates, position tables", "256 x 256"),
-        Architecture("levit_128s", "convolutional stem, biases, attention that shrinks", "224 x 224"),
-        Architecture("efficientvit_m2", "cascaded heads in windows, depthwise convolutions", "224 x 224"),
-        Architecture("mobilevit_xs", "mobile network with transformers on patches of maps", "256 x 256"),
-        Architecture("efficientformer_l1", "mobile network, pooling as mixing, attention at the end", "224 x 224"),
-        Architecture("convnext_atto", "convolutions alone: depthwise 7 x 7, LayerNorm", "224 x 224"),
-        Architecture("beit_tiny", "plain vision transformer with position tables in each block", "224 x 224"),
-        Architecture("tnt_s_patch16_224", "transformers within patches and across them", "224 x 224"),
-        Architecture("bert_tiny", "text encoder: token ids and a mask", "64 tokens", TRANSFORMERS),
-        Architecture("speech", "one-dimensional convolutions, then an encoder", "200 frames", TORCH),
-        Architecture("patchtst", "patches of each series", "7 series of 128", TRANSFORMERS),
-        Architecture("itransformer", "each series a token", "21 series of 96", TORCH),
+        Architecture(
+            "swin_tiny_patch4_window7_224", "Swin-Tiny", "shifted windows, position tables, patch merging", "224 x 224"
+        ),
+        Architecture("twins_svt_small", "Twins-SVT-Small", "windows and attention to smaller maps", "224 x 224"),
+        Architecture("pvt_v2_b0", "PVTv2-B0", "pyramid, attention to smaller maps", "224 x 224"),
+        Architecture("cvt_13", "CvT-13", "convolutions as projections", "224 x 224", TRANSFORMERS),
+        Architecture("maxvit_rmlp_pico_rw_256", "MaxViT-RMLP-Pico", "windows and grids, gates, position tables", "256 x 256"),
+        Architecture("levit_128s", "LeViT-128S", "convolutional stem, biases, attention that shrinks", "224 x 224"),
+        Architecture("efficientvit_m2", "EfficientViT-M2", "cascaded heads in windows, depthwise convolutions", "224 x 224"),
+        Architecture("mobilevit_xs", "MobileViT-XS", "mobile network with transformers on patches of maps", "256 x 256"),
+        Architecture(
+            "efficientformer_l1", "EfficientFormer-L1", "mobile network, pooling as mixing, attention at the end", "224 x 224"
+        ),
+        Architecture("convnext_atto", "ConvNeXt-Atto", "convolutions alone: depthwise 7 x 7, LayerNorm", "224 x 224"),
+        Architecture(
+            "beit_tiny", "BEiT-Tiny, relative bias", "plain vision transformer with position tables in each block", "224 x 224"
+        ),
+        Architecture("tnt_s_patch16_224", "TNT-S", "transformers within patches and across them", "224 x 224"),
+        Architecture("bert_tiny", "BERT-tiny, mask", "text encoder: token ids and a mask", "64 tokens", TRANSFORMERS),
+        Architecture(
+            "speech",
+            "speech encoder, 2 convolutions, 2 layers",
+            "one-dimensional convolutions, then an encoder",
+            "80 x 200",
+            TORCH,
+        ),
+        Architecture("patchtst", "PatchTST, 2 layers", "patches of each series", "128 x 7", TRANSFORMERS),
+        Architecture("itransformer", "iTransformer, 2 layers", "each series a token", "96 x 21", TORCH),
     )
 }
 

@@ -7,7 +7,7 @@ come, so that a later run with names measures these models only and the table st
     python -m benchmarks.architectures [--docs] [--from FILE] [NAME ...]
 
 `--docs` also renews the table of docs/measured/architectures.md. `--from` takes figures from a file of the same form instead of
-measuring: {name: {"cycles": int, "predicted": int, "exact": bool, "image" or "tokens": str}}, or {name: {"refused": reason}}.
+measuring: {name or title: {"cycles": int, "predicted": int, "exact": bool, "input": str}}, or {name: {"refused": reason}}.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import pages
-from benchmarks.architecture_models import ARCHITECTURES, model_path
+from benchmarks.architecture_models import ARCHITECTURES, Architecture, model_path
 from benchmarks.cpu_models import CannotMake
 
 ROOT = Path(__file__).parents[1]
@@ -51,21 +51,26 @@ def measure(name: str) -> dict[str, Any]:
         "cycles": report.cycles.simulated,
         "predicted": report.cycles.predicted,
         "exact": report.bit_exact,
-        "image": ARCHITECTURES[name].reads,
+        "input": ARCHITECTURES[name].reads,
     }
+
+
+def known(name: str) -> Architecture | None:
+    """The model that figures belong to, by its name or its title."""
+    return next((model for model in ARCHITECTURES.values() if name in (model.name, model.title)), None)
 
 
 def row(name: str, figures: Mapping[str, Any]) -> list[str]:
     """One line of the table."""
-    kind = ARCHITECTURES[name].kind if name in ARCHITECTURES else ""
+    model = known(name)
+    title, kind = (name, "") if model is None else (model.title, model.kind)
     if "refused" in figures:
-        return [f"`{name}`", kind, "", f"refused: {figures['refused']}", "", "", ""]
-    reads = next((value for value in figures.values() if isinstance(value, str)), "")
+        return [title, kind, "", f"refused: {figures['refused']}", "", "", ""]
     cycles, predicted = int(figures["cycles"]), int(figures["predicted"])
     return [
-        f"`{name}`",
+        title,
         kind,
-        reads,
+        str(figures.get("input", "")),
         f"{cycles:,}",
         f"{predicted:,} ({100 * (predicted / cycles - 1):+.2f} %)",
         "yes" if figures["exact"] is True else "NO",
@@ -76,7 +81,8 @@ def row(name: str, figures: Mapping[str, Any]) -> list[str]:
 def table(figures: Mapping[str, Mapping[str, Any]]) -> str:
     """The table as the documentation shows it: the models of this benchmark in their order, then others."""
     head = ["model", "what it has", "reads", "cycles at RTL", "predicted", "bit-exact", f"at {CLOCK_MHZ} MHz, a target"]
-    names = [*(name for name in ARCHITECTURES if name in figures), *(name for name in figures if name not in ARCHITECTURES)]
+    order = list(ARCHITECTURES.values())
+    names = sorted(figures, key=lambda name: order.index(model) if (model := known(name)) is not None else len(order))
     lines = ["| " + " | ".join(head) + " |", "|---|---|---|" + "---:|" * 2 + "---|---:|"]
     return "\n".join([*lines, *("| " + " | ".join(row(name, figures[name])) + " |" for name in names)])
 

@@ -57,7 +57,8 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
     """List every region with its address, size and kind; inputs and outputs also with the layout that a host needs.
 
     Inputs say what a host writes: ``integer`` of a real, clamped to ``lowest`` and ``highest``. The engine multiplies two int8
-    products in one DSP, which is right within these only: -128 is not among them.
+    products in one DSP, which is right within these only: -128 is not among them. ``made``: how a host makes those that it
+    writes in another form; biases are bytes of int32, which nothing clamps.
     An output that is a part of a stored value has its own row after the regions: ``region`` and ``offset_bytes`` locate it,
     ``address`` is that of its first element, ``pitch_bytes`` the distance of its rows.
     """
@@ -77,7 +78,11 @@ def memory_map(plan: Plan) -> list[dict[str, Any]]:
         if node is not None and region.kind in ("input", "output"):
             row |= host_layout(plan, whole(node), node.quant)
         if node is not None and region.kind == "input":
-            row |= host_range(node)
+            made = plan.windows.get(node)
+            if made is None or node.quant is not None:
+                row |= host_range(node)
+            if made is not None:
+                row["made"] = made.recipe()
         rows.append(row)
     listed = {row["name"] for row in rows if row["address"] in names}
     starts = {region.address: region for region in plan.regions}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from edgewright.hw.blocks.operation import WEIGHT_PORTS
@@ -31,6 +31,9 @@ class HostValue(Protocol):
 
     def values(self, array: Array) -> Array:
         """Return what is written, made of the source's value."""
+
+    def recipe(self) -> dict[str, Any]:
+        """Return how it is made, for a host that is not ours: its ``form``, the value that it is made ``of``, and sizes."""
 
 
 def host_nodes(graph: Graph) -> frozenset[Node]:
@@ -58,6 +61,11 @@ class HostView:
         """Return the rows, (1, rows, channels)."""
         return matrix(self.source, array, self.axis)[None]
 
+    def recipe(self) -> dict[str, Any]:
+        """Return which axis of the value holds the channels: it comes last, the others before it in their order."""
+        rank = self.source.type.rank
+        return {"form": "rows", "of": self.source.name, "shape": list(self.source.shape), "channels": self.axis % rank}
+
 
 @dataclass(frozen=True, slots=True)
 class HostBias:
@@ -74,6 +82,11 @@ class HostBias:
         """Return the bytes, (1, 1, n) int8."""
         row = np.asarray(array, np.int64).reshape(-1)
         return bias_bytes(np.maximum(row - row.max(), self.lowest)[None], self.rows, self.outs)
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the least bias after the greatest is brought to 0, and the queries and keys of an entry of int32."""
+        sizes = {"keys": self.source.type.size, "entry": [self.rows, self.outs], "parts": WEIGHT_PORTS}
+        return {"form": "biases", "of": self.source.name, "least": self.lowest, **sizes}
 
 
 def bias_bytes(table: Array, rows: int, outs: int, groups: int = 1) -> Array:

@@ -7,6 +7,7 @@ its own. The host quantises the image pixel by pixel in any case, so it writes e
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from edgewright.hw.padding import Written
@@ -36,6 +37,13 @@ class HostWindows:
         windows = sliding_window_view(padded[0], reach, axis=(1, 2))  # (C, OH, OW, KH, KW)
         windows = windows[:, :: op.strides[0], :: op.strides[1], :: op.dilations[0], :: op.dilations[1]]
         return windows.transpose(1, 2, 3, 4, 0).reshape(1, windows.shape[1] * windows.shape[2], -1)
+
+    def recipe(self) -> dict[str, Any]:
+        """Return sizes along (y, x), ``pads`` as (top, left, bottom, right), and the integer that stands for padding."""
+        op = self.conv
+        sizes = {"kernel": self.kernel, "strides": op.strides, "pads": op.pads, "dilations": op.dilations}
+        lists = {name: list(size) for name, size in {"shape": self.source.shape, **sizes}.items()}
+        return {"form": "windows", "of": self.source.name, **lists, "padding": op.pad_value}
 
 
 def host_windows(conv: Node, image: Node, kernel: NDArray[np.int64]) -> tuple[Node, HostWindows, NDArray[np.int64]]:
