@@ -8,11 +8,13 @@ from functools import cache
 import pytest
 from edgewright.frontend.trial import quantised_on_random
 from edgewright.hw.blocks.config import EngineConfig
+from edgewright.hw.board_memory import parse_memory
 from edgewright.hw.cost import predict_cycles, rtl_files
 from edgewright.hw.plan import plan
 from edgewright.passes.ir.graph import Graph
 from edgewright.passes.pipeline import optimise, quantise
 from edgewright.sim.network import simulate
+from edgewright.targets.device import load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +37,9 @@ def quantised(name: str) -> Graph:
     return quantised_on_random(NETWORKS[name]())
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+@pytest.mark.parametrize(
+    "config", [pytest.param(c, id=n, marks=() if c is BOARD else pytest.mark.long) for n, c in CONFIGS.items()]
+)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_word_of_a_network(name: str, config: EngineConfig) -> None:
     graph = quantised(name)
@@ -43,6 +47,7 @@ def test_every_word_of_a_network(name: str, config: EngineConfig) -> None:
     assert comparison.exact, str(comparison.mismatch)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arithmetic_mask", [False, True])
 def test_token_ids_and_masks(arithmetic_mask: bool) -> None:
     """The host looks ids up and writes a mask as biases."""
@@ -53,7 +58,8 @@ def test_token_ids_and_masks(arithmetic_mask: bool) -> None:
         assert comparison.exact, str(comparison.mismatch)
 
 
-@settings(max_examples=12, deadline=None)
+@pytest.mark.long
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 999),
     width=st.sampled_from([16, 24, 32, 48]),
@@ -67,7 +73,8 @@ def test_any_windows(seed: int, width: int, heads: int, side: int, size: int) ->
     assert comparison.exact, str(comparison.mismatch)
 
 
-@settings(max_examples=12, deadline=None)
+@pytest.mark.long
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 999),
     heads=st.sampled_from([1, 2, 3, 5]),
@@ -80,7 +87,8 @@ def test_any_heads(seed: int, heads: int, width: int, tokens: int) -> None:
     assert comparison.exact, str(comparison.mismatch)
 
 
-@settings(max_examples=8, deadline=None)
+@pytest.mark.long
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 999), width=st.sampled_from([16, 24, 40]), size=st.sampled_from([4, 6, 10]))
 def test_any_map(seed: int, width: int, size: int) -> None:
     for network in (pyramid(seed, width, 1, size), convnext(seed, width, size)):
@@ -93,8 +101,10 @@ def test_any_map(seed: int, width: int, size: int) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_at_rtl(name: str) -> None:
     """Bit for bit, in as many cycles as were predicted, within one in a hundred."""
+    board = load("zcu104")
+    config, memory = EngineConfig.of_board(board), parse_memory("board", board)
     graph = quantised(name)
-    planned = plan(graph, BOARD)
-    run = simulate(planned, rtl_files(BOARD), random_inputs(graph, 2))
+    planned = plan(graph, config)
+    run = simulate(planned, rtl_files(config), random_inputs(graph, 2), memory=memory)
     assert run.exact, [str(comparison.mismatch) for comparison in run.comparisons]
-    assert abs(run.cycles[0] - predict_cycles(planned).total) <= 30 + run.cycles[0] // 100
+    assert abs(run.cycles[0] - predict_cycles(planned, memory).total) <= 30 + run.cycles[0] // 100
