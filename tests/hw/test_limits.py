@@ -172,13 +172,13 @@ def test_a_limit_is_where_it_says(case: str) -> None:
     assert found.code == code and words in found.because and found.at and found.help
 
 
-@pytest.mark.xfail(strict=True, reason="fields of 8 bits hold the words of 2,032 values")
+@pytest.mark.xfail(strict=True, raises=CompileError, reason="fields of 8 bits hold the words of 2,032 values")
 @pytest.mark.parametrize("width", [2033, 2048])
 def test_layer_norm_is_as_wide_as_it_is_said_to_be(width: int) -> None:
     assert plan(normalised(width), CONFIG).steps
 
 
-@pytest.mark.xfail(strict=True, reason="16,384 rows are one more than the engine counts")
+@pytest.mark.xfail(strict=True, raises=CompileError, reason="16,384 rows are one more than the engine counts")
 def test_a_mean_is_over_as_many_tokens_as_it_is_said_to_be() -> None:
     assert plan(pooled(MOST_ROWS), CONFIG).steps
 
