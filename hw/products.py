@@ -215,7 +215,8 @@ class Products(OperandViews):
             if isinstance(node.op, PatchEmbed):
                 return PatchProduct(node=node, source=whole(x), scale=scale, weight=constant(weight), bias=bias)
             return self.windows(node, x, kernel, bias, scale)
-        if self.is_input(x):
+        groups = node.op.groups if isinstance(node.op, Conv) else 1
+        if self.is_input(x) and groups == 1 and x.shape[0] == 1:
             return self.windows(node, x, kernel, bias, scale)
         count, channels = rows_columns(x, MAP)
         seen = self.through(x, Selection(x, np.arange(count), np.arange(channels)), MAP)

@@ -90,7 +90,7 @@ def add_norm(
         scale = p.read(scales, when=first(w))
         entry = p.load(params, wrap(w, u(address_bits(params.depth))))
         centred = fit(c.norm_n * x - scale.total, CENTRED)
-        z = fit(round_shift(centred * scale.root, scale.exponent), i(20))
+        z = wrap(round_shift(centred * scale.root, scale.exponent), i(20))  # more only where a row's last word is padded
         y = fit(z * wrap(entry.multiplier, i(17)) + wrap(entry.offset, i(48)), i(49))
         rounded = sat_shift(y, c.norm_shift, i(16))
         out = select(c.norm_wide, sat_symmetric(rounded, 16), sat_symmetric(rounded, 8))

@@ -10,18 +10,20 @@ from collections import Counter
 
 import numpy as np
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.cost import predict_cycles, program_of, rtl_files
-from edgewright.hw.kernel.interp import interpret
+from edgewright.hw.cost import predict_cycles, rtl_files
 from edgewright.hw.plan import Plan, plan
+from edgewright.hw.views import channel_axis
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, Node, make
-from edgewright.passes.ir.interp import interpret_all
 from edgewright.passes.ir.op import InferError
 from edgewright.passes.ir.types import INT8, INT16, Array, Int, Level
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
     Concat,
+    Conv,
+    Gather,
+    LayerNormalization,
     Mul,
     Quantise,
     ReduceSum,
@@ -34,10 +36,12 @@ from edgewright.passes.ops import (
     constant,
     graph_input,
 )
-from edgewright.sim.network import input_writes, simulate
-from edgewright.sim.scoreboard import Mismatch, WriteLog, compare_outputs
+from edgewright.sim.network import simulate
+from edgewright.sim.scoreboard import Mismatch
 
 from tests.hw.integer_models import IDENTITY, Builder
+from tests.hw.interpreted import run_compared
+from tests.hw.overwritten import overwritten
 
 CONFIG = EngineConfig(tokens=4, weight_tiles=64)
 BOARD = EngineConfig()
@@ -117,8 +121,6 @@ class Programs(Builder):
         if x is None:
             return None
         if x.elem == INT16:
-            if x.shape[-1] % 16 or x.shape[-1] > 1024:
-                return None
             x = self.norm(x)
             if self.rng.random() < 0.3:
                 return x
@@ -142,7 +144,7 @@ class Programs(Builder):
         return make(Requantise(0, INT16), x, constant(np.array([40000], np.int32)), constant(np.array([10], np.int8)))
 
     def sum(self) -> Node | None:
-        """A residual sum, of operands that may be moved, broadcast or at other scales."""
+        """A residual sum or difference, of operands that may be moved, broadcast or at other scales."""
         a = self.pick(INT16)
         like = [n for n in self.values if a is not None and n.elem == INT16 and n.shape[-1] == a.shape[-1]]
         if a is None or not like:
@@ -154,36 +156,150 @@ class Programs(Builder):
             a = self.linear(x, b.shape[-1], INT16)
             a = make(Slice(x.type.rank - 2, 0, x.shape[-2], 2), a) if x.type.rank > 1 and self.rng.random() < 0.3 else a
         factors = IDENTITY if self.rng.random() < 0.9 else (45000, 16)
+        if subtract := self.rng.random() < 0.25:
+            a, b = (b, a) if self.rng.random() < 0.3 else (a, b)
         try:
-            return make(AddRequantised(*factors, 40000, 16), a, b)
+            return make(AddRequantised(*factors, 40000, 16, subtract), a, b)
         except InferError:
             return None  # the shapes do not broadcast
 
     def attended(self) -> Node | None:
-        """Attention among slices of one value."""
+        """Attention among slices of one value, in windows, with heads of any width and a constant bias or none."""
         x = self.pick(INT8)
         if x is None or x.type.rank != 3:
             return None
-        qkv = self.linear(x, 96)
-        q, k, v = (make(Slice(2, part * 32, (part + 1) * 32), qkv) for part in range(3))
+        heads = 2 if self.rng.random() < 0.7 else 1
+        width, values = 32, int(self.rng.choice([32, 32, 48, 20]))
+        if self.rng.random() < 0.3:
+            width = 2 * int(self.rng.choice([10, 12, 24]))
+        qkv = self.linear(x, 2 * width + values)
+        edges = (0, width, 2 * width, 2 * width + values)
+        q, k, v = (make(Slice(2, *edges[part : part + 2]), qkv) for part in range(3))
         if self.rng.random() < 0.4 and x.shape[1] > 1:
             q = make(Slice(1, 0, x.shape[1], 2), q)
-        heads = 2 if self.rng.random() < 0.7 else 1
-        return self.requantise(make(Attention(heads, 1.0, score_multiplier=50000, score_shift=19), q, k, v), 1)
+        operands, shift = [q, k, v], 19
+        if self.rng.random() < 0.3:
+            shape = tuple(n if self.rng.random() < 0.7 else 1 for n in (x.shape[0], heads, q.shape[1], k.shape[1]))
+            operands.append(self.integers(-(1 << 17), 1 << 17, shape, "int32"))
+            shift = 23
+        return self.requantise(make(Attention(heads, 1.0, score_multiplier=50000, score_shift=shift), *operands), 1)
 
     def pooled(self) -> Node | None:
-        """A mean over one axis."""
-        x = self.pick(INT8)
+        """A mean over any axes, of either element type; mostly of tokens, or of pixels."""
+        x = self.pick(INT8 if self.rng.random() < 0.8 else INT16)
         if x is None or x.type.rank < 2:
             return None
+        axes: tuple[int, ...] = (x.type.rank - 2,)
+        if x.type.rank == 4 and self.rng.random() < 0.4:
+            axes = (2, 3)
+        elif self.rng.random() < 0.4:
+            axes = tuple(axis for axis in range(x.type.rank) if self.rng.random() < 0.4) or axes
+        acc = make(ReduceSum(axes, keepdims=self.rng.random() < 0.5), x)
+        if not acc.type.rank:
+            return None
+        return self.brought(acc, {8: 3, 16: 10}[x.elem.bits] + self.number(0, 2))
+
+    def brought(self, acc: Node, bits: int, axis: int | None = None) -> Node:
+        """Accumulators brought about ``bits`` bits down, by one factor or one for each of the channels along ``axis``."""
+        shape = (1,) if axis is None else (acc.shape[axis], *(1,) * (acc.type.rank - 1 - axis % acc.type.rank))
+        multiplier = self.integers(1 << 15, (1 << 16) - 1, shape, "int32")
+        shift = self.integers(14 + bits, 15 + bits, shape, "int8")
+        wide = self.rng.random() < 0.2
+        return make(Requantise(0 if wide else self.number(-4, 4), INT16 if wide else INT8), acc, multiplier, shift)
+
+    def narrowed(self) -> Node | None:
+        """int16 to int8, by one factor or one for each channel."""
+        x = self.pick(INT16)
+        if x is None or not x.type.rank:
+            return None
+        width = x.shape[-1] if self.rng.random() < 0.5 else 1
+        multiplier, shift = self.integers(1 << 15, 65535, width, "int32"), self.integers(20, 23, width, "int8")
+        return make(Requantise(self.number(-4, 4)), x, multiplier, shift)
+
+    def normed(self) -> Node | None:
+        """A LayerNorm that is stored, into 8 or 16 bits, over any width."""
+        x = self.pick(INT16)
+        if x is None or x.type.rank < 2:
+            return None
+        if self.rng.random() < 0.5:
+            return self.norm(x)
+        width = x.shape[-1]
+        op = LayerNormalization(1e-6, eps_term=12345, shift=14, elem=INT16)
+        return make(op, x, self.integers(-60000, 60000, width, "int32"), self.integers(-(2**22), 2**22, width, "int64"))
+
+    def multiplied(self) -> Node | None:
+        """A product of two computed values, of which one may repeat."""
+        a = self.pick(INT8)
+        if a is None:
+            return None
+        like = [n for n in self.values if n.elem == INT8 and n.type.rank == a.type.rank]
+        like = [n for n in like if all(m in (1, k) for m, k in zip(n.shape, a.shape, strict=True))]
+        factors = [a, like[self.number(0, len(like) - 1)]]
+        if self.rng.random() < 0.3:
+            factors.reverse()
+        return self.brought(make(Mul(), *factors), 7)
+
+    def maps(self) -> Node | None:
+        """Maps (n, C, H, W) of int8: a value that is one, or rows of channels moved so."""
+        x = self.pick(INT8)
+        if x is None:
+            return None
+        if x.type.rank == 3:
+            height = max(n for n in (1, 2, 3) if x.shape[1] % n == 0)
+            x = make(Reshape((x.shape[0], height, x.shape[1] // height, x.shape[2])), x)
+            return make(Transpose((0, 3, 1, 2)), x)
+        if x.type.rank != 4:
+            return None
+        return make(Transpose((0, 3, 1, 2)), x) if channel_axis(x) == 3 else x
+
+    def convolved(self) -> Node | None:
+        """A convolution with pads, strides, dilations and groups, depthwise ones among them."""
+        x = self.maps()
+        if x is None:
+            return None
+        _, channels, height, width = x.shape
+        groups = int(self.rng.choice([n for n in (1, 1, 2, 4, channels, channels) if channels % n == 0]))
+        outputs = groups * self.number(1, max(1, 32 // groups)) if groups < channels else channels
+        kernel = int(self.rng.choice([1, 2, 3, 3, 5])), int(self.rng.choice([1, 2, 3, 3, 5]))
+        pads = (0, 0, 0, 0)
+        if self.rng.random() < 0.6:
+            top, left, bottom, right = (self.number(0, kernel[axis] // 2) for axis in (0, 1, 0, 1))
+            pads = top, left, bottom, right
+        strides = int(self.rng.choice([1, 1, 2, 3])), int(self.rng.choice([1, 1, 2, 3]))
+        dilations = (2, 1) if self.rng.random() < 0.1 else (1, 1)
+        reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+        if height + pads[0] + pads[2] < reach[0] or width + pads[1] + pads[3] < reach[1]:
+            return None
+        weight = self.integers(-127, 127, (outputs, channels // groups, *kernel), "int8")
+        value = self.number(-9, 9) if self.rng.random() < 0.3 else 0
+        acc = make(Conv(strides, pads, dilations, groups, value), x, weight, self.integers(-2000, 2000, outputs, "int32"))
+        return self.brought(acc, 9, axis=1 if self.rng.random() < 0.7 else None)
+
+    def gathered(self) -> Node | None:
+        """Elements of any axis in any order."""
+        x = self.pick()
+        if x is None or not x.type.rank:
+            return None
+        axis = self.number(0, max(0, x.type.rank - 2))
+        return make(Gather(axis), x, constant(self.rng.integers(0, x.shape[axis], self.number(1, 6))))
+
+    def joined_behind(self) -> Node | None:
+        """Computed values joined along the axis before that of channels, behind others."""
+        x = self.pick()
+        if x is None or x.type.rank < 3:
+            return None
         axis = x.type.rank - 2
-        return self.requantise(make(ReduceSum((axis,), keepdims=self.rng.random() < 0.5), x), 1)
+        parts = [make(Slice(axis, 0, self.number(1, x.shape[axis])), x), x]
+        if x.elem == INT8 and self.rng.random() < 0.5:
+            parts.append(self.linear(x, x.shape[-1]))
+        return make(Concat(axis), *(parts[i] for i in self.rng.permutation(len(parts))))
 
     def program(self) -> Graph:
         """A graph of up to a dozen values and up to three outputs."""
         self.values += [self.input() for _ in range(self.number(1, 2))]
         kinds = [self.sliced, self.sliced, self.joined, self.moved, self.product, self.product, self.looked_up]
-        kinds += [self.rescaled, self.sum, self.sum, self.attended, self.pooled]
+        kinds += [self.rescaled, self.sum, self.sum, self.attended, self.pooled, self.narrowed, self.normed, self.multiplied]
+        kinds += [self.convolved, self.convolved, self.gathered, self.joined_behind]
         for _ in range(self.number(2, 9)):
             value = kinds[self.number(0, len(kinds) - 1)]()
             if value is not None and value.type.size < 4000:
@@ -219,16 +335,10 @@ def planned_or_refused(graph: Graph, config: EngineConfig = CONFIG) -> Plan | Co
 
 
 def interpreted(planned: Plan, inputs: dict[str, Array]) -> Mismatch | None:
-    """The first output that the engine's processes leave wrong in memory."""
-    values = interpret_all(planned.graph, inputs)
-    writes = input_writes(planned, values)
-    memory = np.frombuffer(planned.image, np.uint8).copy()
-    for address, content in writes.items():
-        memory[address : address + len(content)] = np.frombuffer(content, np.uint8)
-    start = {"addr": planned.program_address, "count": len(planned.steps)}
-    interpret(program_of(planned.config), {"start": [start]}, memory=memory)
-    nothing = WriteLog(np.zeros(0, np.uint32), np.zeros(0, np.uint64), np.zeros((0, 16), np.uint8))
-    return compare_outputs(planned, values, nothing, memory.tobytes(), {})
+    """The first word or output that is stored wrong. Raises ``AssertionError`` for a read of what another value
+    has replaced, which the processes do not notice."""
+    assert not (found := overwritten(planned)), found
+    return run_compared(planned, inputs).mismatch
 
 
 def main(first: int, last: int, rtl: bool) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from edgewright.hw.cost import rtl_files
+from edgewright.hw.kernel.evaluate import KernelError
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import INT8, INT16, Int, Level
@@ -39,6 +40,26 @@ def test_random_programs_are_refused_or_right() -> None:
             assert interpreted(found, inputs) is None, seed
             planned += 1
     assert planned > SEEDS // 2
+
+
+LOST = AssertionError, "the second factor of a product is lost where channels are moved, or heads padded"
+UNFIT = ValueError, "a convolution of a moved input has groups that the host's windows have not"
+PADDED = KernelError, "a LayerNorm of 1 channel overflows where its word is padded"
+WRONG = {91: PADDED, 116: LOST, 159: UNFIT, 189: UNFIT, 200: LOST}
+"""Seeds of programs that are planned and go wrong: each stays here until the planner, or the engine, is mended."""
+
+
+def known(seed: int) -> object:
+    """Return a seed, expected to fail in its way."""
+    raises, why = WRONG[seed]
+    return pytest.param(seed, marks=pytest.mark.xfail(strict=True, raises=raises, reason=why))
+
+
+@pytest.mark.parametrize("seed", [*map(known, WRONG)])
+def test_programs_that_went_wrong(seed: int) -> None:
+    graph, inputs = random_program(seed)
+    found = planned_or_refused(graph)
+    assert isinstance(found, CompileError) or interpreted(found, inputs) is None
 
 
 @pytest.mark.sim
@@ -107,6 +128,18 @@ def joined(axis: int, *shapes: tuple[int, ...], moved: bool = False, elem: Int =
     return case.graph(make(Concat(axis), *parts))
 
 
+def stepped_input() -> Graph:
+    case = Case(1, 4, 64, elem=INT16)
+    return case.graph(case.read(make(Slice(2, 8, 40, 2), case.quantised)))
+
+
+def stepped_sum() -> Graph:
+    """Every second channel of a sum that an output needs whole."""
+    case = Case(1, 4, 64)
+    stream = make(AddRequantised(40000, 15, 45000, 16), case.stored(64, INT16), case.integers(-9000, 9000, (1, 4, 64), "int16"))
+    return case.graph(case.read(make(Slice(2, 8, 40, 2), stream)), stream)
+
+
 PLANNED: dict[str, Callable[[], Graph]] = {
     "channels from 8": lambda: sliced(48, Slice(2, 8, 24)),
     "channels from 15": lambda: sliced(48, Slice(2, 15, 16)),
@@ -122,16 +155,15 @@ PLANNED: dict[str, Callable[[], Graph]] = {
     "tokens of parts joined": lambda: joined(1, (1, 5, 20), (1, 2, 20), moved=True),
     "16-bit tokens of parts joined": lambda: joined(1, (1, 5, 32), (1, 2, 32), moved=True, elem=INT16),
     "channels joined at 16 and 48": lambda: joined(2, (1, 3, 16), (1, 3, 32)),
+    "tokens joined after an axis of 2": lambda: joined(2, (1, 2, 3, 16), (1, 2, 4, 16)),
+    "tokens joined after an axis of 256": lambda: joined(2, (1, 256, 1, 16), (1, 256, 2, 16)),
+    "16-bit input, channels from 8 with a step": stepped_input,
     "one token each after an axis of 2": lambda: joined(2, (1, 2, 1, 16), (1, 2, 1, 16)),
 }
 REFUSED: dict[str, tuple[Callable[[], Graph], str, str]] = {
     "channels joined at 20": (lambda: joined(2, (1, 3, 20), (1, 3, 20)), "Concat", "starts at channel 20"),
-    "tokens joined after an axis of 2": (lambda: joined(2, (1, 2, 3, 16), (1, 2, 4, 16)), "Concat", "after an axis of 2"),
-    "16-bit input, channels from 8 with a step": (
-        lambda: (case := Case(1, 4, 64, elem=INT16)).graph(case.read(make(Slice(2, 8, 40, 2), case.quantised))),
-        "Slice",
-        "a 16-bit value that is not a product",
-    ),
+    "tokens joined after an axis of 257": (lambda: joined(2, (1, 257, 3, 16), (1, 257, 4, 16)), "Concat", "after 257 others"),
+    "16-bit sum, channels from 8 with a step": (stepped_sum, "AddRequantised", "a 16-bit value that is not a product"),
 }
 
 

@@ -10,7 +10,7 @@ from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.plan import plan
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, make
-from edgewright.passes.ir.types import INT16
+from edgewright.passes.ir.types import INT16, Int
 from edgewright.passes.ops import (
     AddRequantised,
     Attention,
@@ -28,7 +28,7 @@ from edgewright.passes.ops import (
     constant,
 )
 
-from tests.hw.integer_models import random_vit
+from tests.hw.integer_models import IDENTITY, random_vit
 from tests.hw.interpreted import run_compared
 from tests.hw.overwritten import overwritten
 from tests.hw.small_graphs import (
@@ -47,6 +47,7 @@ from tests.hw.small_graphs import (
     single,
     stored,
     total,
+    widened_norm,
 )
 from tests.hw.small_models import odd_norm, rotary, stem
 
@@ -121,6 +122,7 @@ CASES: dict[str, Callable[[], Graph]] = {
     "a depthwise convolution with strides of 2 and 3": convolved(Conv(strides=(2, 3), groups=16)),
     "a depthwise convolution that dilates": convolved(Conv(dilations=(2, 2), groups=16)),
     "a depthwise convolution of 9 x 3": convolved(Conv(pads=(4, 1, 4, 1), groups=16), kernel=(9, 3)),
+    "a convolution of a moved input": lambda: moved_input(groups=1),
     "a convolution of an input": convolved(Conv(pads=PAD), channels=3, of_input=True),
     "a convolution of an input that pads and dilates": convolved(Conv(pads=UNEVEN, dilations=(2, 2)), of_input=True),
     "a convolution of an input with strides of 3": convolved(Conv(pads=PAD, strides=(3, 3)), of_input=True),
@@ -205,6 +207,31 @@ MOVED_FACTORS: dict[str, Callable[[], Graph]] = {
 @pytest.mark.parametrize("case", MOVED_FACTORS)
 def test_an_elementwise_product_of_moved_channels_is_right(case: str) -> None:
     graph = MOVED_FACTORS[case]()
+    assert run_compared(plan(graph, EngineConfig()), given(graph)).exact
+
+
+def moved_input(groups: int, images: int = 1) -> Graph:
+    """Return a convolution of pixels by rows of channels, which the host writes."""
+    maps = make(Transpose((0, 3, 1, 2)), read("x", images, 4, 5, 16))
+    return ended(mapped(maps, Conv(pads=PAD, groups=groups), 16, (3, 3)))
+
+
+@pytest.mark.parametrize(("groups", "images"), [(2, 1), (16, 1), (1, 2)])
+def test_a_convolution_of_a_moved_input_is_right_or_refused(groups: int, images: int) -> None:
+    graph = moved_input(groups, images)
+    try:
+        planned = plan(graph, EngineConfig())
+    except CompileError:
+        return
+    assert run_compared(planned, given(graph)).exact
+
+
+@pytest.mark.parametrize("width", [24, 25])
+def test_a_layer_norm_of_rows_that_hardly_vary_is_right(width: int) -> None:
+    """All of a row is near 12,000."""
+    near = AddRequantised(1 << 15, 30, *IDENTITY)
+    x = make(near, stored(read("x", 1, 3, 16), width, INT16), constant(np.full((1, 3, width), 12000, np.int16)))
+    graph = ended(widened_norm(x, Int(8)))
     assert run_compared(plan(graph, EngineConfig()), given(graph)).exact
 
 
