@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from edgewright.hw.fused import Fused
@@ -154,12 +155,14 @@ class Fuser(Products):
         """Return the operation that stores rows and channels of a value in another order: it computes them so, unless that
         value is stored in any case, or cannot be computed in that order."""
         base = part.base
-        if len(self.users[base]) == 1 and not isinstance(base.op, (Quantise, *NORMS)):
-            try:
-                return self.operation(node, part, place)
-            except Refused:
-                pass  # a copy then
-        return Operation(self.passed(base, part, Scale.one(base, len(part.columns))), node, place)
+        copy = partial(self.passed, base, part, Scale.one(base, len(part.columns)))
+        if isinstance(base.op, (Quantise, *NORMS)):
+            return Operation(copy(), node, place)
+        alone = len(self.users[base]) == 1
+        try:
+            return self.operation(node, part, place) if alone else Operation(copy(), node, place)
+        except Refused:
+            return Operation(copy(), node, place) if alone else self.operation(node, part, place)
 
     def joined(self, node: Node) -> Iterator[Operation]:
         """Yield one operation for each part of a Concat, or for each run of its rows, which stores it in place."""

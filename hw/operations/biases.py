@@ -37,7 +37,8 @@ def biases_of(node: Node, rows: Index, lowest: int) -> tuple[Integers, tuple[int
     windows, keys = query.shape[0], key.shape[1]
     values = constant(bias)
     values = values.reshape((1,) * (4 - values.ndim) + values.shape)
-    tables, kinds = np.unique(values.reshape(len(values), -1), axis=0, return_inverse=True)
+    flat = values.reshape(len(values), -1)
+    tables, kinds = (flat, np.zeros(1, np.int64)) if len(flat) == 1 else np.unique(flat, axis=0, return_inverse=True)
     kinds = np.broadcast_to(kinds.reshape(-1), (windows,))
     full = np.broadcast_to(tables.reshape(-1, *values.shape[1:]), (len(tables), op.heads, query.shape[1], keys))
     if windows == 1:

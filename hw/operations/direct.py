@@ -4,7 +4,7 @@ sums over rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -100,6 +100,11 @@ class DirectProduct(Product):
         begins = summed.first + summed.apart * np.arange(first, end)
         rows: Integers = self.source.row_numbers[(begins[:, None] + summed.step * np.arange(summed.count)).reshape(-1)]
         return rows
+
+    def fetched(self, fields: Mapping[str, int], piece: Piece, config: EngineConfig) -> list[Integers]:
+        if self.summed is not None:
+            return super(DirectProduct, self).fetched(fields, piece, config)
+        return list(self.source.row_numbers[piece.row : piece.row + piece.rows, None])
 
     def norm_params(self, config: EngineConfig) -> bytes:
         return norm_params(self.layer_norm, config)
