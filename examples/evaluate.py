@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped,unused-ignore]
+from edgewright.passes.confidence import wilson
 from numpy.typing import NDArray
 
 Images = NDArray[np.float32]
@@ -54,7 +55,8 @@ def main() -> None:
     images, labels = load(options.data)
     for model in options.models:
         accuracy = top1(model, images, labels, options.threads)
-        print(f"{model.name}: top-1 {accuracy:.2f} % of {len(images)} images")
+        low, high = wilson(accuracy / 100, len(images))
+        print(f"{model.name}: top-1 {accuracy:.2f} % of {len(images)} images (95 %: {100 * low:.2f} to {100 * high:.2f} %)")
 
 
 if __name__ == "__main__":

@@ -17,12 +17,16 @@ from edgewright.frontend.files.checkpoints import checkpoint_files, checkpoint_o
 from edgewright.frontend.files.npz import npz
 from edgewright.frontend.files.ownership import hashes_of
 from edgewright.frontend.files.publish import check_place
+from edgewright.frontend.onnx_reading.modules import AnyModel, as_source
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_with_facts
 from edgewright.frontend.option_table import check_targets, with_options
 from edgewright.frontend.options import STAGES, Options, check_lonely
-from edgewright.frontend.samples.data import Samples, check_ranges, input_shapes, random_samples
+from edgewright.frontend.samples.calibrating import CALIBRATED, ChosenSamples, calibrated_file
+from edgewright.frontend.samples.data import check_ranges, input_shapes, random_samples
 from edgewright.frontend.samples.labelled import Labelled
-from edgewright.frontend.samples.scores import measured_scores, targets_of
+from edgewright.frontend.samples.normalisation import guessing, unlike_normalised
+from edgewright.frontend.samples.readings import kept_files, kept_reading, reading_of
+from edgewright.frontend.samples.scores import TOP1, classes_of, measured_scores, output_of, targets_of
 from edgewright.frontend.stages import FloatModel, calibration_samples, earlier_record, reshaped
 from edgewright.frontend.target import Clock, Measured, Prepared, Target, target_of
 from edgewright.passes.documents import to_json
@@ -48,11 +52,11 @@ OWN_NUMERICS = (
 
 
 @with_options(Options)
-def compile(source: ModelSource, options: Options) -> Bundle[Any]:
-    """Compile an ONNX file or ``onnx.ModelProto`` for a board, and return the bundle in its folder.
+def compile(source: AnyModel, options: Options) -> Bundle[Any]:
+    """Compile an ONNX file, an ``onnx.ModelProto`` or a ``torch.nn.Module`` for a board, and return the bundle in its folder.
 
     Raises ``CompileError`` with every reason; nothing is then written."""
-    return compile_with(source, options)
+    return compile_with(as_source(source, options.shapes, options.calibration_data), options)
 
 
 def compile_with(source: ModelSource, options: Options) -> Bundle[Any]:
@@ -84,7 +88,10 @@ def build(source: ModelSource, options: Options, previous: Path | None = None) -
                 assert previous is not None
                 checkpoints = read_files(previous, hashes_of(previous) or {}, "checkpoints")
                 files |= {name: content for name, content in checkpoints.items() if Path(name).stem == "read"}
-        model = reshaped(graph, options, device, record, previous, clock, files)
+        reading = reading_of(graph, options.preprocess, options.labels)
+        if previous is not None and options.start_from != "read":
+            reading = reading.completed(kept_reading(previous, hashes_of(previous) or {}))
+        model = reshaped(graph, options, device, record, previous, clock, files, reading)
         record = model.record
         final = _integer_graph if options.precision == "int8" else _float_graph
         graph, measured = final(model, options, target, clock, files)
@@ -96,6 +103,8 @@ def build(source: ModelSource, options: Options, previous: Path | None = None) -
         hashes = hashes_of(previous) or {}
         earlier = read_files(previous, hashes, "checkpoints") | read_files(previous, hashes, "model")
         files |= {name: content for name, content in earlier.items() if Path(name).stem not in LATER_STAGES}
+        reading = reading_of(graph, options.preprocess, options.labels).completed(kept_reading(previous, hashes))
+        files |= kept_files(reading, reading.classes)
     return target.build(Prepared(source_name(source), device, graph, record, measured, clock, files, previous), options)
 
 
@@ -116,7 +125,8 @@ def _integer_graph(
     unless the numerics of this one were asked for."""
     from edgewright.frontend.onnx_writing.writer import write_integer
 
-    calibration, evaluation = calibration_samples(options, model)
+    chosen = calibration_samples(options, model, affordable(model.graph))
+    calibration, evaluation = chosen.samples, labelled(model.graph, chosen.measure)
     check_ranges(calibration)
     with clock.stage("passes"):
         target_numerics = options.numerics == "target" and target.has_rms_norm(options)
@@ -129,13 +139,12 @@ def _integer_graph(
         files["model/quantised.onnx"] = write_integer(done.graph).SerializeToString(deterministic=True)
     with clock.stage("measure accuracy"):
         layers = tuple(sqnr_rows(done.float_graph, done.graph, calibration.first(NOISE_IMAGES).inputs))
-        evaluation = affordable(model.graph, evaluation)
         accuracy: tuple[OutputAccuracy, ...] = ()
         if evaluation is not None:
             real, integer = (measured_scores(graph, evaluation, clock.progress) for graph in (model.graph, done.graph))
             pairs = zip(real, integer, strict=True)
             accuracy = tuple(OutputAccuracy(a.output, a.metric, a.value, b.value, a.images) for a, b in pairs)
-    return done.graph, _measured(model.graph, calibration, files, accuracy, layers)
+    return done.graph, _measured(model, chosen, files, accuracy, layers)
 
 
 def _float_graph(
@@ -149,35 +158,47 @@ def _float_graph(
         optimised, statistics = optimise(graph, rms_norm=target.has_rms_norm(options))
         files |= checkpoint_files("passes", optimised, statistics)
         files["model/optimised.onnx"] = write_float(optimised).SerializeToString(deterministic=True)
-    if options.calibration == "random" or (options.calibration is None and options.data is None):
+    if options.is_random or (options.calibration is None and options.data is None):
         samples = random_samples(input_shapes(graph), KEPT_SAMPLES, ranges=input_ranges(graph))
-        return optimised, replace(_measured(graph, samples, files), calibration_images=0)
-    calibration, evaluation = calibration_samples(options, model)
-    evaluation = affordable(graph, evaluation)
+        return optimised, replace(_measured(model, ChosenSamples(samples, None), files), calibration_images=0)
+    chosen = calibration_samples(options, model, affordable(graph))
+    evaluation = labelled(graph, chosen.measure)
     accuracy: tuple[OutputAccuracy, ...] = ()
     with clock.stage("measure accuracy"):
         if evaluation is not None:
             scores = measured_scores(optimised, evaluation, clock.progress)
             accuracy = tuple(OutputAccuracy(score.output, score.metric, score.value, None, score.images) for score in scores)
-    return optimised, _measured(graph, calibration, files, accuracy)
+    return optimised, _measured(model, chosen, files, accuracy)
 
 
 def _measured(
-    graph: Graph,
-    calibration: Samples,
+    model: FloatModel,
+    chosen: ChosenSamples,
     files: dict[str, bytes],
     accuracy: tuple[OutputAccuracy, ...] = (),
     layers: tuple[tuple[str, str, float | None], ...] = (),
 ) -> Measured:
-    """Return the figures, and keep a few of the samples with the bundle."""
+    """Return the figures, and keep with the bundle a few of the samples, how data is read, and the classes' names."""
+    calibration, size = chosen.samples, footprint(model.graph)
     files[SAMPLES_FILE] = npz(calibration.first(KEPT_SAMPLES).inputs)
+    if not calibration.is_random and layers:
+        files[CALIBRATED] = calibrated_file(calibration.inputs)
+    files |= kept_files(model.reading, model.reading.classes or calibration.classes)
     kind = "random" if calibration.is_random else "data"
-    size = footprint(graph)
-    return Measured(accuracy, layers, kind, calibration.count, size.parameters, size.macs)
+    notes = (*calibration.notes, *unlike_normalised(model.graph, calibration, model.reading.preprocess))
+    for row in accuracy:
+        classes = classes_of(output_of(model.graph, row.output).shape)
+        if row.metric == TOP1 and row.float is not None and classes is not None:
+            warned = guessing(row.float, classes, row.images)
+            notes = notes if warned is None else (*notes, warned)
+    return Measured(accuracy, layers, kind, calibration.count, size.parameters, size.macs, chosen.how, notes)
 
 
-def affordable(graph: Graph, evaluation: Labelled | None) -> Labelled | None:
-    """Return as many labelled samples as may be spent on one figure; None without targets."""
-    if evaluation is None or not targets_of(graph, evaluation):
-        return None
-    return evaluation.first(max(1, int(EVALUATION_MACS / max(1, footprint(graph).macs))))
+def labelled(graph: Graph, evaluation: Labelled | None) -> Labelled | None:
+    """Return the samples to measure on; None without targets that fit an output."""
+    return None if evaluation is None or not targets_of(graph, evaluation) else evaluation
+
+
+def affordable(graph: Graph) -> int:
+    """Return how many samples may be spent on one figure of accuracy."""
+    return max(1, int(EVALUATION_MACS / max(1, footprint(graph).macs)))

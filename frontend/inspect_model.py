@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_with_facts
 from edgewright.passes.diagnostics import CompileError, Diagnostic
 from edgewright.passes.hashing.energy import HashingOutlook, hashing_outlook
 from edgewright.passes.ir import Graph, Shape
 from edgewright.passes.ir.budget import alive
+from edgewright.passes.names import plain
 from edgewright.passes.ops import Attention, Constant, Input, Linear, PatchEmbed
 from edgewright.passes.ops.groups import NORMS
 from edgewright.passes.pipeline import optimise
+from edgewright.passes.results import html_of
 from edgewright.passes.transform import Statistics
 
 Supports = Callable[[Graph], list[Diagnostic]]
@@ -46,7 +49,7 @@ class Structure:
         return self.blocks > 0 and self.patch is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Inspection:
     """Facts of one model. targets: (target, precision) -> reasons why not; empty means that it runs there. passes: what each
     group did while the model was read and then optimised, where that was asked for."""
@@ -66,6 +69,23 @@ class Inspection:
     targets: dict[tuple[str, str], tuple[Diagnostic, ...]] = field(default_factory=dict)
     hashing: HashingOutlook | None = None
     passes: tuple[Statistics, ...] = ()
+
+    def runs_on(self) -> tuple[str, ...]:
+        """Return the targets, each with a precision, that were checked and run the model."""
+        return tuple(f"{target} {precision}" for (target, precision), reasons in self.targets.items() if not reasons)
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Return the headline as names and values."""
+        tensors = (("inputs", self.inputs), ("outputs", self.outputs))
+        shapes = [(name, ", ".join(f"{plain(t.name)} {'x'.join(map(str, t.shape))}" for t in group)) for name, group in tensors]
+        sizes = (("parameters", f"{self.parameters:,}"), ("products (MACs)", f"{self.macs:,}"))
+        return (*shapes, *sizes, ("runs on", ", ".join(self.runs_on()) or ("nothing" if self.targets else "not checked")))
+
+    def __repr__(self) -> str:
+        return f"<Inspection of {plain(self.name)}: {'; '.join(f'{a} {b}' for a, b in self.facts())}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(plain(self.name), self.facts())
 
 
 def inspect(
@@ -101,6 +121,16 @@ def inspect(
         hashing=hashing_outlook(graph),
         passes=(*facts.passes, *optimise(graph)[1]) if passes else (),
     )
+
+
+def as_data(model: Inspection) -> dict[str, Any]:
+    """Return an inspection as plain values: what runs it as a list, without the passes' graphs."""
+    facts = {entry.name: getattr(model, entry.name) for entry in fields(model) if entry.name != "targets"}
+    runs = [
+        {"target": target, "precision": precision, "runs": not reasons, "reasons": reasons}
+        for (target, precision), reasons in model.targets.items()
+    ]
+    return {**facts, "targets": runs}
 
 
 def _reasons(graph: Graph, check: Supports) -> tuple[Diagnostic, ...]:

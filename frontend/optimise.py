@@ -10,6 +10,7 @@ from pathlib import Path
 from edgewright import __version__
 from edgewright.frontend.build import source_name
 from edgewright.frontend.files.publish import check_file, replace_files
+from edgewright.frontend.onnx_reading.modules import AnyModel, as_source
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
 from edgewright.frontend.pricing import Pricing
 from edgewright.frontend.report import optimised as optimised_page
@@ -18,6 +19,9 @@ from edgewright.frontend.reshaping.options import Reshaping
 from edgewright.frontend.reshaping.reshape import Reshaped, check_data, reshape
 from edgewright.frontend.reshaping.resume import ResumableRun
 from edgewright.frontend.samples.labelled import load_material
+from edgewright.frontend.samples.preprocess import Preprocess
+from edgewright.frontend.samples.readings import reading_of
+from edgewright.frontend.samples.stores import DataSource
 from edgewright.frontend.target import Clock
 from edgewright.passes import results
 from edgewright.passes.ir import Graph
@@ -27,7 +31,7 @@ from edgewright.passes.transform import Progress
 from edgewright.targets.device import load
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Optimised:
     """The ONNX file that was written, and its report."""
 
@@ -40,6 +44,9 @@ class Optimised:
         """The path of the HTML report."""
         return beside(self.path, ".report.html")
 
+    def __repr__(self) -> str:
+        return f"<Optimised {self.path}: {len(self.report.changes)} passes changed it; report {self.page}>"
+
     def html(self) -> str:
         """Return the report as a page."""
         return optimised_page.to_html(self.report, self.path.name)
@@ -51,10 +58,11 @@ def beside(path: Path, ending: str) -> Path:
 
 
 def optimise(
-    source: ModelSource,
+    source: AnyModel,
     output: str | Path,
     *,
-    data: str | Path | None = None,
+    data: DataSource | None = None,
+    preprocess: str | Path | Preprocess | None = None,
     reshaping: Reshaping | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     target: str = "host",
@@ -65,12 +73,13 @@ def optimise(
 ) -> Optimised:
     """Run the passes that ``reshaping`` names, then the exact ones, and write ``output`` (ONNX) with its report.
 
-    ``data``: an npz file to learn from and to measure on. ``target``, ``precision``: what latency and memory are estimated
-    for; nothing is compiled. ``checkpoints``: a folder from which ``resume`` continues an interrupted run. Raises
-    ``CompileError`` with every reason; nothing is then written.
+    ``data``: samples to learn from and to measure on, pictures made inputs by ``preprocess``. ``target``, ``precision``: what
+    latency and memory are estimated for; nothing is compiled. ``checkpoints``: a folder from which ``resume`` continues an
+    interrupted run. Raises ``CompileError`` with every reason; nothing is then written.
     """
     from edgewright.frontend.onnx_writing.writer import with_own_names, write_float
 
+    source = as_source(source, shapes, data)
     path, options = Path(output), reshaping or Reshaping()
     check_files(path, source, data)
     device = load(target)
@@ -78,8 +87,9 @@ def optimise(
     clock = Clock(progress)
     with clock.stage("read"):
         graph = read_model(source, shapes or {})
-        material = None if data is None else load_material(data, graph, options.seed)
-    run = ResumableRun.of(checkpoints, graph, options.manifest(), data, resume)
+        reading = reading_of(graph, preprocess)
+        material = None if data is None else load_material(data, graph, options.seed, reading=reading)
+    run = ResumableRun.of(checkpoints, graph, options.manifest(), data, resume, reading.preprocess)
     pricing = Pricing(device, precision or ("int8" if device.kind == "fpga" else "fp32"))
     with clock.stage("reshape"):
         done = reshape(graph, options, material, pricing, clock.progress, run) if options.asks else Reshaped(graph, ())
@@ -106,7 +116,7 @@ def optimise(
     return made
 
 
-def check_files(path: Path, source: ModelSource, data: str | Path | None = None) -> None:
+def check_files(path: Path, source: ModelSource, data: DataSource | None = None) -> None:
     """Refuse early what could not be written later: a folder, an unwritable place, the model itself or its data."""
     named = {"model": source, "data": data}
     read = {Path(file): role for role, file in named.items() if isinstance(file, str | os.PathLike)}

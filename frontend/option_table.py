@@ -45,9 +45,10 @@ NOT_TAKEN = OptionRefusal("U035", "'{target}' does not take {option}", "the opti
 @dataclass(frozen=True, slots=True)
 class Spec:
     """One option. `flags`: its names on the command line, if not --NAME; `hidden`: it has none there; `kind`: its type there,
-    if not the field's; `parser`: of one text there; `collect`: of all texts of a repeated option; `choices`: all of its
-    values; `group`: heading in --help; `required`: on the command line; `targets`: kinds of target that take it, all if
-    empty, with `refusal` for others; `stored`: whether it decides the content of a bundle and stands in its manifest."""
+    if not the field's; `complete`: values that a shell offers for a beginning; `parser`: of one text there; `collect`: of all
+    texts of a repeated option; `choices`: all of its values; `group`: heading in --help; `required`: on the command line;
+    `targets`: kinds of target that take it, all if empty, with `refusal` for others; `stored`: whether it decides the content
+    of a bundle and stands in its manifest."""
 
     help: str
     flags: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class Spec:
     parser: Callable[[str], Any] | None = None
     collect: Callable[[list[str]], Any] | None = None
     metavar: str | None = None
+    complete: Callable[[str], list[str]] | None = None
     group: str | None = None
     choices: tuple[str, ...] = ()
     required: bool = False

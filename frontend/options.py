@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgewright.frontend.option_table import NESTED, OptionRefusal, check_choices, option, option_field, stored
 from edgewright.frontend.reshaping.options import PANEL, Reshaping
 from edgewright.passes.diagnostics import Exit, fail
 
+if TYPE_CHECKING:
+    from edgewright.frontend.samples.preprocess import Preprocess
+    from edgewright.frontend.samples.stores import DataSource
+else:  # the command line evaluates these hints, and would wait for numpy
+    DataSource = Preprocess = Any
+
+CALIBRATION_SAMPLES = 32
+"""As in RepQ-ViT; more made no difference on the example models."""
 STAGES = ("read", "reshape", "passes", "plan", "emit")
 Progress = Callable[[str, int, int], None]
 NO_GPU = OptionRefusal(
@@ -44,6 +52,13 @@ def input_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def board_names(beginning: str = "") -> list[str]:
+    """Return the names of boards that begin so, for a shell to offer."""
+    from edgewright.targets.device import list_devices
+
+    return [device.name for device in list_devices() if device.name.startswith(beginning)]
+
+
 SHAPES = option(
     "Set the shape of an input that the file leaves open. Repeatable.",
     "--shape",
@@ -54,8 +69,18 @@ SHAPES = option(
 DATA = option(
     "Learn from and measure on these samples, never the same ones for both; with `labels`, if any.",
     kind=Path | None,
-    metavar="DATA.npz",
+    metavar="DATA",
     group=PANEL,
+)
+PREPROCESS = option(
+    "Make inputs of pictures or sounds by this file: TOML, or the JSON that timm or transformers saved with the model.",
+    kind=Path | None,
+    metavar="FILE",
+)
+LABELS = option(
+    "Name the classes by this file: one a line, or a config.json with id2label. [default: by folders]",
+    kind=Path | None,
+    metavar="FILE",
 )
 CHECKPOINTS = option(
     "Save progress in this folder, to continue an interrupted run.",
@@ -73,14 +98,28 @@ class Options:
     """What `compile` was asked for."""
 
     target: str = option_field(
-        "zcu104", "Board to compile for; `edgewright targets` lists them.", "--target", "-t", required=True, stored=True
+        "zcu104",
+        "Board to compile for; `edgewright targets` lists them.",
+        "--target",
+        "-t",
+        required=True,
+        stored=True,
+        complete=board_names,
     )
-    calibration: str | Path | None = option_field(
+    calibration: DataSource | None = option_field(
         None,
-        "Calibrate on these images (with labels, if any); 'random' makes accuracy meaningless.",
+        "Calibrate on samples from a folder, .npz, .npy, .parquet or list; 'random' makes accuracy meaningless.",
         kind=str | None,
-        metavar="DATA.npz|random",
+        metavar="DATA|random",
     )
+    calibration_samples: int = option_field(
+        CALIBRATION_SAMPLES,
+        "Calibrate on this many samples, drawn over the classes; accuracy is measured on others.",
+        metavar="N",
+        stored=True,
+    )
+    preprocess: str | Path | Preprocess | None = field(default=None, metadata=PREPROCESS)
+    labels: str | Path | Sequence[str] | None = field(default=None, metadata=LABELS)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=SHAPES)
     precision: str = option_field("int8", "Compute in these numbers; fp32 on CPUs only.", choices=("int8", "fp32"), stored=True)
     method: str = option_field(
@@ -118,27 +157,42 @@ class Options:
         ),
     )
     reshaping: Reshaping = field(default_factory=Reshaping, metadata=NESTED)
-    data: str | Path | None = field(default=None, metadata=DATA)
+    data: DataSource | None = field(default=None, metadata=DATA)
     checkpoints: str | Path | None = field(default=None, metadata=CHECKPOINTS)
     resume: bool = field(default=False, metadata=RESUME)
     progress: Progress | None = field(default=None, metadata=PROGRESS)
 
     def __post_init__(self) -> None:
         check_choices(self)
+        if self.calibration_samples < 1:
+            message = f"'{self.calibration_samples}' is not a value of --calibration-samples"
+            because, help_text = "ranges come from at least one sample", "give a number from 1"
+            fail("U030", message, "--calibration-samples", because, help_text, Exit.USAGE)
 
     def starts_by(self, stage: str) -> bool:
         """Return whether this stage runs, or one before it."""
         return STAGES.index(self.start_from) <= STAGES.index(stage)
 
     @property
-    def calibration_file(self) -> str | None:
-        """The file of the calibration images; None when they are random, or there are none."""
-        return None if self.calibration in (None, "random") else str(self.calibration)
+    def is_random(self) -> bool:
+        """Whether made-up samples calibrate."""
+        return isinstance(self.calibration, str) and self.calibration == "random"
 
     @property
-    def material_file(self) -> str | None:
-        """The file that passes learn from."""
-        return self.calibration_file if self.data is None else str(self.data)
+    def calibration_data(self) -> DataSource | None:
+        """The calibration samples; None when they are random, or there are none."""
+        return None if self.is_random else self.calibration
+
+    @property
+    def material(self) -> DataSource | None:
+        """The data that passes learn from."""
+        return self.calibration_data if self.data is None else self.data
+
+    @property
+    def given_file(self) -> str | None:
+        """The file or folder of samples that the user has, for what to do next; None for arrays, random ones or none."""
+        source = self.calibration_data if self.calibration is not None else self.data
+        return str(source) if isinstance(source, str | Path) else None
 
     def manifest(self, passes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that decide the bundle's content, with those of the passes that ran; no paths, so that the same
@@ -150,12 +204,15 @@ class Options:
 class OptimiseOptions:
     """What `optimise` was asked for."""
 
-    data: str | Path | None = field(default=None, metadata=DATA)
+    data: DataSource | None = field(default=None, metadata=DATA)
+    preprocess: str | Path | Preprocess | None = field(default=None, metadata=PREPROCESS)
     reshaping: Reshaping = field(default_factory=Reshaping, metadata=NESTED)
     checkpoints: str | Path | None = field(default=None, metadata=CHECKPOINTS)
     resume: bool = field(default=False, metadata=RESUME)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, metadata=SHAPES)
-    target: str = option_field("host", "Estimate memory and latency for this board; nothing is compiled.", "--target", "-t")
+    target: str = option_field(
+        "host", "Estimate memory and latency for this board; nothing is compiled.", "--target", "-t", complete=board_names
+    )
     precision: str | None = option_field(None, "Estimate for this precision. [default: fp32 on CPUs]", choices=("int8", "fp32"))
     progress: Progress | None = field(default=None, metadata=PROGRESS)
 

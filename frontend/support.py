@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
-from edgewright.frontend.inspect_model import Supports
+from edgewright.frontend.inspect_model import Inspection, Supports
+from edgewright.frontend.inspect_model import inspect as describe
+from edgewright.frontend.onnx_reading.modules import AnyModel, as_source
 from edgewright.frontend.target import target_of
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir import Graph
@@ -21,6 +24,21 @@ def checks(target: str | None = None, precision: str | None = None) -> dict[tupl
         for each in target_of(device.kind).precisions
         if precision in (None, each)
     }
+
+
+def inspect(
+    source: AnyModel,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    target: str | None = None,
+    precision: str | None = None,
+    passes: bool = False,
+) -> Inspection:
+    """Return what a model is and costs, and for each target and precision why it does not run there: nothing where it runs.
+
+    ``target``, ``precision``: check these only; ``shapes``: of inputs that the file leaves open, or of a torch module;
+    ``passes``: also what each group of passes does to the graph. Raises ``CompileError`` when the model cannot be read."""
+    return describe(as_source(source, shapes), shapes, checks(target, precision), passes)
 
 
 def reasons(target: str, precision: str, graph: Graph) -> list[Diagnostic]:

@@ -51,7 +51,8 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the software models said while compiling; None where there was nothing to measure."""
+    """What the software models said while compiling; None where there was nothing to measure. calibration_how: which samples
+    calibrated, in words; notes: what the user must know about the data."""
 
     accuracy: tuple[results.OutputAccuracy, ...] = ()
     layers: tuple[tuple[str, str, float | None], ...] = ()
@@ -59,6 +60,8 @@ class Measured:
     calibration_images: int = 0
     parameters: int | None = None
     macs: int | None = None
+    calibration_how: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,9 @@ class Prepared:
         """Return the report before anything ran: what the reports of all kinds share, and a kind's own ``figures``."""
         measured, calibration = self.measured, results.CalibrationUsed()
         if options.precision == "int8":
-            calibration = results.CalibrationUsed(measured.calibration_kind, measured.calibration_images, options.method)
+            calibration = results.CalibrationUsed(
+                measured.calibration_kind, measured.calibration_images, options.method, measured.calibration_how
+            )
         shared: dict[str, Any] = {
             "part": self.device.part,
             "precision": options.precision,
@@ -90,7 +95,7 @@ class Prepared:
             "clock_mhz": self.device.clock_mhz,
             "layers": tuple(results.LayerNoise(*row) for row in measured.layers),
             "changes": self.record.changes,
-            "notes": (*self.graph.notes, *self.record.notes),
+            "notes": (*self.graph.notes, *self.record.notes, *measured.notes),
         }
         return results.Report(self.model, self.device.name, __version__, **(shared | self.clock.figures() | figures))
 

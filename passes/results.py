@@ -6,10 +6,14 @@ that it has: an engine cycles, resources, memory map and roofline, a processor l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, TypeAlias
 
 import msgspec
+from edgewright.passes.confidence import wilson
+from edgewright.passes.names import plain
 
 Real: TypeAlias = float  # a field is called `float`
 Cell: TypeAlias = str | int | float | bool | None
@@ -18,11 +22,13 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class CalibrationUsed:
-    """kind: "data" or "random"; method: "minmax", "percentile" or "mse"."""
+    """kind: "data" or "random"; method: "minmax", "percentile" or "mse"; how: which samples calibrated, and that accuracy is of
+    others, in words."""
 
     kind: str | None = None
     images: int | None = None
     method: str | None = None
+    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +379,7 @@ class Change:
     how: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """All results of one compilation or simulation, in the order of report.json."""
 
@@ -413,6 +419,39 @@ class Report:
     artifact: CpuArtifact | None = None
     changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Return the headline as names and values: what was measured, predicted or simulated of it."""
+        rows = [("precision", self.precision)]
+        measured = self.accuracy.float if self.precision == "fp32" else self.accuracy.int8
+        if measured is not None and self.accuracy.images:
+            low, high = wilson(measured, self.accuracy.images)
+            limits = f"95 %: {100 * low:.1f} to {100 * high:.1f} %, {self.accuracy.images:,} samples"
+            rows.append(("accuracy", f"{100 * measured:.2f} % ({limits})"))
+        if self.cycles.best_known is not None:
+            how = "predicted" if self.cycles.simulated is None else "simulated"
+            rows.append(("cycles", f"{self.cycles.best_known:,} {how}"))
+        if self.latency_ms is not None:
+            rows.append(("latency", f"{self.latency_ms:.3g} ms"))
+        if self.latency:
+            rows.append(("latency", f"{self.latency[0].low_ms:.3g} to {self.latency[0].high_ms:.3g} ms (estimate)"))
+        if self.bit_exact is not None:
+            rows.append(("bit-exact", "yes" if self.bit_exact else "NO"))
+        return tuple(rows)
+
+    def __repr__(self) -> str:
+        return f"<Report: {plain(self.model)} on {plain(self.target)}; {'; '.join(f'{a} {b}' for a, b in self.facts())}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(f"{plain(self.model)} on {plain(self.target)}", self.facts())
+
+
+def html_of(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Return a small table for a notebook."""
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{escape(a)}</th><td style='text-align:left'>{escape(b)}</td></tr>" for a, b in rows
+    )
+    return f"<table><caption style='text-align:left'><b>{escape(title)}</b></caption>{cells}</table>"
 
 
 def to_data(report: object) -> dict[str, Any]:

@@ -23,6 +23,7 @@ DISTRIBUTION = {
     "tvm": "apache-tvm",
     "tvm_ffi": "apache-tvm-ffi",
     "google": "protobuf",
+    "PIL": "pillow",
     "ml_dtypes": "ml-dtypes",
 }
 # imported by the package only where it has been asked for, behind an extra
@@ -35,6 +36,8 @@ OPTIONAL = {
     "apache-tvm": "cpu",
     "apache-tvm-ffi": "cpu",
     "torch": "train",
+    "pyarrow": "parquet",
+    "onnxruntime": "compare",
 }
 
 

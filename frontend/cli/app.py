@@ -10,8 +10,9 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from edgewright.frontend.cli import compiling, deploying, facts, optimise, split, streams
+from edgewright.frontend.cli import compare, compiling, deploying, facts, optimise, split, streams
 from edgewright.frontend.cli.failures import explain_failure
+from edgewright.frontend.cli.output import answering
 from edgewright.frontend.cli.table import command
 from edgewright.frontend.options import OptimiseOptions, Options
 from typer.core import TyperGroup
@@ -43,22 +44,26 @@ app = typer.Typer(
     name="edgewright",
     help="Compile a transformer in ONNX for an FPGA (an engine proven bit-exact in simulation) or for an edge CPU.",
     epilog="Start with: edgewright inspect model.onnx",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("compile", short_help="Compile a model for a board.")(command(Options, compiling.compile))
-app.command("optimise", short_help="Make a model smaller, without compiling it.")(command(OptimiseOptions, optimise.optimise))
-app.command(short_help="Split a classifier over several devices.")(split.split)
-app.command(short_help="Simulate a compiled model at RTL.")(compiling.simulate)
-app.command(short_help="Run a model compiled for this machine's CPU, or a split one.")(deploying.run)
-app.command(short_help="Measure a model compiled for a CPU, where it runs.")(deploying.profile)
-app.command(short_help="Show what a model is, what it costs, and what runs it.")(facts.inspect)
-app.command(short_help="List the boards.")(facts.targets)
+_COMMANDS = (
+    ("compile", "Compile a model for a board or for this machine.", command(Options, compiling.compile)),
+    ("optimise", "Make a model smaller, without compiling it.", command(OptimiseOptions, optimise.optimise)),
+    ("split", "Split a classifier over several devices.", split.split),
+    ("simulate", "Simulate a compiled model at RTL.", compiling.simulate),
+    ("run", "Run a compiled or split model on pictures or arrays.", deploying.run),
+    ("compare", "Compare two compiled models, or one with its ONNX file.", compare.compare),
+    ("profile", "Measure a model compiled for a CPU, where it runs.", deploying.profile),
+    ("inspect", "Show what a model is, what it costs, and what runs it.", facts.inspect),
+    ("targets", "List the boards.", facts.targets),
+    ("doctor", "Check which tools are installed.", facts.doctor),
+)
+for _name, _help, _run in _COMMANDS:
+    app.command(_name, short_help=_help)(answering(_run))
 app.command(short_help="Explain an error code.")(facts.explain)
-app.command(short_help="Check which tools are installed.")(facts.doctor)
 
 
 @app.callback(invoke_without_command=True)  # `--version` alone is a complete command
@@ -78,7 +83,7 @@ def main() -> None:
     streams.handle_signals()
     code: object = 0
     try:
-        app()
+        app(prog_name="edgewright")
     except SystemExit as leave:
         code = leave.code
     except KeyboardInterrupt:

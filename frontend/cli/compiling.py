@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from edgewright.frontend.cli.arguments import Compiled, Model, path_option
+from edgewright.frontend.cli.arguments import DATA_HELP, Compiled, Model, one_of, path_option
 from edgewright.frontend.options import Options
 
 if TYPE_CHECKING:
@@ -32,15 +32,17 @@ def compile(
     if simulate:
         _simulate(bundle, samples=4)
     else:
-        bundle.show(out, options.calibration_file or (None if options.calibration else options.material_file))
+        bundle.show(out, options.given_file)
+        _answer(bundle, options.given_file)
 
 
 def simulate(
     directory: Compiled,
-    images: Annotated[
+    data: Annotated[
         Path | None,
-        typer.Option(metavar="DATA.npz", help="Simulate these images, with labels if any. [default: the calibration images]"),
+        typer.Argument(metavar="DATA", help=f"{DATA_HELP} [default: the calibration images]", show_default=False),
     ] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DATA", help="The same as the argument.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Simulate this many images.")] = 1,
     wave: Annotated[
         Path | None,
@@ -58,6 +60,7 @@ def simulate(
     """Simulate a compiled model at RTL and compare every stored tensor with the integer model, bit for bit."""
     from edgewright.frontend.bundle import open_bundle
 
+    images = one_of(data, images, "--images")
     _simulate(open_bundle(directory), images, samples=samples, wave=wave, hls=hls, memory=memory)
 
 
@@ -69,9 +72,20 @@ def _simulate(bundle: Bundle[Any], images: Path | None = None, **options: Any) -
     with render.Stages(err) as progress:
         bundle.simulate(images, **options, progress=progress, write=False)
     bundle.show(out)
+    simulated = getattr(bundle, "simulated", None)
+    if images is not None and simulated is not None and simulated.agrees:
+        render.answers(out, simulated)
     try:
         bundle.write_report()
     except CompileError as failure:  # the verdict stands
         render.error(err, failure)
+    _answer(bundle)
     if bundle.report.bit_exact is False:
         raise typer.Exit(Exit.MISMATCH)
+
+
+def _answer(bundle: Bundle[Any], data: str | None = None) -> None:
+    from edgewright.frontend.report.mode import answer
+    from edgewright.passes.results import to_data
+
+    answer(lambda: {"directory": str(bundle.directory), "next": bundle.next_step(data), "report": to_data(bundle.report)})

@@ -8,53 +8,71 @@ from typing import Annotated
 
 import typer
 from edgewright.frontend.cli import split
-from edgewright.frontend.cli.arguments import Compiled, path_option
+from edgewright.frontend.cli.arguments import (
+    DATA_HELP,
+    Compiled,
+    LabelsOption,
+    PreprocessOption,
+    one_of,
+    path_option,
+    read_by,
+)
 
 
 def run(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder that `compile` or `split` wrote.", show_default=False)
     ],
-    inputs: Annotated[
+    data: Annotated[
         Path | None,
-        typer.Option(
-            "--input", "-i", metavar="DATA.npz", help="Run on these arrays, named like the inputs. [default: samples in DIR]"
-        ),
+        typer.Argument(metavar="DATA", help=f"{DATA_HELP} [default: samples in DIR]", show_default=False),
     ] = None,
+    inputs: Annotated[Path | None, typer.Option("--input", "-i", metavar="DATA", help="The same as the argument.")] = None,
     output: Annotated[
         Path | None,
         path_option("--output", "-o", metavar="OUT.npz", help="Write the outputs to this file, as real numbers."),
     ] = None,
+    preprocess: PreprocessOption = None,
+    labels: LabelsOption = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Run this many samples. [default: all]")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Use this many threads. [default: all cores]")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Compare with the interpreter, integers bit for bit; exit code 3 if they differ.")
     ] = False,
 ) -> None:
-    """Run a model compiled for this machine's CPU, or a split one."""
+    """Run a compiled model, or a split one, on a picture, a folder or arrays, and print the classes.
+
+    Code for this machine runs as it is; for other targets the interpreter computes the same bits."""
     from edgewright.frontend.splitting.folder import is_split
 
+    inputs = one_of(data, inputs, "--input")
     if is_split(directory):
         if check or threads is not None:
             raise typer.BadParameter(
                 "a split model runs in the interpreter, on one thread, and has nothing to be compared with"
             )
-        split.run_split(directory, inputs, output, samples)
+        split.run_split(directory, inputs, output, samples, preprocess)
         return
     from edgewright.frontend.bundle import open_bundle
     from edgewright.frontend.files.publish import check_file, replace_file
     from edgewright.frontend.report import render
+    from edgewright.frontend.report.mode import answer
     from edgewright.passes.diagnostics import Exit
 
     if output is not None:
         check_file(output, {} if inputs is None else {inputs: "data"})
-    ran = open_bundle(directory).run(inputs, samples=samples, threads=threads, check=check)
+    bundle = open_bundle(directory)
+    read_by(bundle, preprocess, labels)
+    out, err = render.consoles()
+    with render.Stages(err) as progress:
+        bundle.progress = progress
+        ran = bundle.run(inputs, samples=samples, threads=threads, check=check)
     if output is not None:
         from edgewright.frontend.files.npz import npz
 
         replace_file(output, npz(ran.outputs))
-    out, _ = render.consoles()
     render.ran(out, ran, output)
+    answer(lambda: ran.summary() | {"written": None if output is None else str(output)})
     if ran.agrees is False:
         raise typer.Exit(Exit.MISMATCH)
 
@@ -72,9 +90,7 @@ def profile(
     ] = "local",
     inputs: Annotated[
         Path | None,
-        typer.Option(
-            "--input", "-i", metavar="DATA.npz", help="Run on these arrays, named like the inputs. [default: a sample in DIR]"
-        ),
+        typer.Option("--input", "-i", metavar="DATA", help=f"{DATA_HELP} [default: a sample in DIR]"),
     ] = None,
     threads: Annotated[
         str | None,
@@ -95,17 +111,21 @@ def profile(
     """Measure a compiled model on a device, check what it computes there, and write profile.html and profile.json."""
     from edgewright.frontend.bundle import open_bundle
     from edgewright.frontend.report import render
+    from edgewright.frontend.report.mode import answer
 
     counts = None if threads is None else _counts(threads)
     bundle = open_bundle(directory)
     out, err = render.consoles()
     if estimate:
-        render.estimates(out, bundle.estimates(counts))
+        estimated = bundle.estimates(counts)
+        render.estimates(out, estimated)
+        answer(lambda: estimated)
         return
     with render.Stages(err) as progress:
         progress(f"measuring on {device}", 0, 0)
         measured = bundle.profile(device, inputs, threads=counts, repeat=repeat, timeout_s=timeout, output=output)
     render.profile(out, measured, (output or directory) / "profile.html")
+    answer(lambda: measured)
     from edgewright.targets.cpu.profile import mismatch
 
     if (wrong := mismatch(measured)) is not None:

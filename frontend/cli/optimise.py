@@ -18,6 +18,8 @@ def optimise(
     """Make a model smaller without compiling it: ONNX in, ONNX out, with a report of what that cost."""
     from edgewright.frontend.optimise import optimise as optimise_model
     from edgewright.frontend.report import render, render_changes
+    from edgewright.frontend.report.mode import answer
+    from edgewright.passes.results import to_data
 
     check_lonely(options)
     out, err = render.consoles()
@@ -28,4 +30,6 @@ def optimise(
     engine = not {"MoE", "HashAttention"} & {node.op.kind for node in made.graph.nodes()}
     board = options.target if options.target != "host" else "zcu104" if engine else "rpi5"
     step = f"edgewright compile {output} --target {board} --calibration {calibration}"
+    step += "" if options.preprocess is None else f" --preprocess {options.preprocess}"
     render_changes.optimised(out, made.report, made.page, made.path, step)
+    answer(lambda: {"model": str(made.path), "page": str(made.page), "next": step, "report": to_data(made.report)})

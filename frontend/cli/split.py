@@ -17,9 +17,12 @@ def split(
         typer.Option(metavar="FLEET.toml", help="Split over the devices in this file; `edgewright explain K009` shows one."),
     ],
     data: Annotated[
-        Path, typer.Option(metavar="DATA.npz", help="Learn from and measure on these samples, with labels of every class.")
+        Path, typer.Option(metavar="DATA", help="Learn from and measure on these samples, with labels of every class.")
     ],
     output: Annotated[Path, path_option("--output", "-o", metavar="DIR", help="Write the sub-models to this folder.")],
+    preprocess: Annotated[
+        Path | None, typer.Option("--preprocess", metavar="FILE", help="Make inputs of pictures by this file, as in `compile`.")
+    ] = None,
     partition: Annotated[
         Literal["even", "confusion"], typer.Option(help="Group neighbouring classes, or those that the model confuses.")
     ] = "even",
@@ -37,7 +40,9 @@ def split(
 ) -> None:
     """Split a classifier by classes over several devices: an ONNX file for each, one to fuse their results, and a report."""
     from edgewright.frontend.report import render, render_split
+    from edgewright.frontend.report.mode import answer
     from edgewright.frontend.splitting.model import SplitOptions, split_model
+    from edgewright.passes.results import to_data
 
     out, err = render.consoles()
 
@@ -51,31 +56,44 @@ def split(
             data,
             output,
             options=SplitOptions(partition, size, epochs, seed),
+            preprocess=preprocess,
             resume=resume,
             shapes=shapes_of(shape),
             progress=progress,
             say=say,
         )
     render_split.split(out, report, output)
+    answer(lambda: {"directory": str(output), "report": to_data(report)})
 
 
-def run_split(directory: Path, inputs: Path | None, output: Path | None, samples: int | None) -> None:
+def run_split(
+    directory: Path, inputs: Path | None, output: Path | None, samples: int | None, preprocess: Path | None = None
+) -> None:
     """Run a split folder on this machine."""
     from edgewright.frontend.files.npz import npz
     from edgewright.frontend.files.publish import check_file, replace_file
-    from edgewright.frontend.report import render
+    from edgewright.frontend.report import formats, render
+    from edgewright.frontend.report.mode import answer
     from edgewright.frontend.splitting.folder import SplitFolder
 
     if inputs is None:
         raise typer.BadParameter("a split folder holds no samples: give some", param_hint="--input")
     if output is not None:
         check_file(output, {inputs: "data"})
-    ran = SplitFolder.open(directory).run(inputs, samples)
+    ran = SplitFolder.open(directory).run(inputs, samples, preprocess)
     if output is not None:
         replace_file(output, npz(ran.outputs))
     out, _ = render.consoles()
     out.print(f"{len(ran.logits):,} samples through {len(ran.features)} sub-models and the fusion, interpreted on this machine")
     if ran.accuracy is not None:
-        out.print(f"top-1 {100 * ran.accuracy:.2f} %")
+        out.print(f"top-1 {formats.with_interval(ran.accuracy, len(ran.logits))}")
     if output is not None:
         out.print(f"outputs: {output}", markup=False, soft_wrap=True)
+    answer(
+        lambda: {
+            "samples": len(ran.logits),
+            "classes": ran.logits.argmax(axis=-1).tolist(),
+            "accuracy": ran.accuracy,
+            "written": None if output is None else str(output),
+        }
+    )

@@ -29,7 +29,7 @@ def command(table: Any, run: Callable[..., None]) -> Callable[..., None]:
     keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in named]
     call.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
-    call.__doc__ = run.__doc__
+    call.__doc__, call.__name__ = run.__doc__, run.__name__
     return call
 
 
@@ -53,6 +53,7 @@ def _parameter(field: Any, spec: Spec, hint: Any) -> inspect.Parameter:
         help=spec.help,
         metavar=spec.metavar,
         rich_help_panel=spec.group,
+        autocompletion=spec.complete,
         parser=None if spec.parser is None else checked(spec.parser, names[0]),
     )
     nothing = spec.required or field.default is dataclasses.MISSING

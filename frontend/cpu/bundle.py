@@ -11,9 +11,11 @@ import numpy as np
 from edgewright.frontend.bundle import Bundle, Source
 from edgewright.frontend.files.publish import check_results, write_results
 from edgewright.frontend.samples.ran import Ran
+from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir import Array
 from edgewright.passes.ir.interp import interpret
 from edgewright.passes.manifest import Manifest
+from edgewright.passes.names import plain
 from edgewright.targets.cpu.artifact import Artifact, CpuManifest, check_manifest
 
 if TYPE_CHECKING:
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
     from edgewright.targets.estimate import Estimate
     from rich.console import Console
 
+FOREIGN = "T021"
+"""The code for an artifact that is for another processor."""
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, repr=False)
 class CpuBundle(Bundle[CpuManifest]):
     """A bundle with a library, its weights and a runner."""
 
@@ -48,12 +53,20 @@ class CpuBundle(Bundle[CpuManifest]):
         threads: int | None = None,
         check: bool = False,
     ) -> Ran:
-        """Run samples (see `samples`) on this machine; the result holds the outputs by name. ``check``: compare with the
-        interpreter, integers bit for bit."""
+        """Run samples (see `load`); the result holds the outputs by name. ``check``: compare with the interpreter, integers
+        bit for bit. Code for another processor is interpreted instead, unless threads or a check were asked for."""
         from edgewright.targets.cpu.runtime import real
 
-        inputs = self.first_samples(source, samples)
-        runner = self.artifact.runner(threads)
+        data = self.load(source, samples)
+        inputs = data.inputs
+        try:
+            runner = self.artifact.runner(threads)
+        except CompileError as error:
+            if check or threads is not None or error.diagnostics[0].code != FOREIGN:
+                raise
+            same = "the same integers" if self.manifest.precision == "int8" else "the same values up to rounding"
+            by = f"the interpreter, which computes {same}: the code for {plain(self.manifest.target)} does not run here"
+            return self.interpreted(data, by)
         runs: list[dict[str, Array]] = []
         agrees: bool | None = None
         for i in range(len(next(iter(inputs.values())))):
@@ -64,7 +77,7 @@ class CpuBundle(Bundle[CpuManifest]):
             runs.append(stored)
         tensors = {tensor.name: tensor for tensor in self.manifest.outputs}
         outputs = {name: real(tensors[name], np.concatenate([run[name] for run in runs])) for name in runs[0]}
-        return Ran(outputs, agrees)
+        return self.told(data, Ran(outputs, agrees))
 
     def profile(
         self,

@@ -1,4 +1,4 @@
-"""npz files: arrays by name, written under any names and read without trust.
+"""npz and npy files: arrays by name, written under any names and read without trust.
 
 `numpy.savez` takes names as keywords, so `file` and `allow_pickle` cannot be names there. Reading looks at headers before
 anything is allocated, and loads no pickles.
@@ -48,10 +48,33 @@ def first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else "it is cut short"
 
 
+def open_array(path: Path) -> Array:
+    """Return the array of an npy file. CompileError: D001 (exit 2) no such file, D002 a damaged one, D003 a pickle."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            fail("D001", "data path is not a file", str(path), "it is a folder or device", "give a .npy file", Exit.USAGE)
+        with path.open("rb") as file:
+            shape, dtype = _read_header(file)
+            if dtype.hasobject:
+                because = "its elements are Python objects, stored as a pickle, and loading a pickle runs code"
+                fail("D003", "pickled array refused", str(path), because, "save plain numeric arrays")
+            needed, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - file.tell()
+            if needed != there:
+                because = f"shape {shape} of {dtype} needs {needed:,} bytes, and {there:,} are there"
+                fail("D002", "damaged array", str(path), because, "save it again")
+            file.seek(0)
+            array: Array = npy_format.read_array(file, allow_pickle=False)
+            return array
+    except FileNotFoundError:
+        fail("D001", "data file not found", str(path), "there is no file of this name", "check the path", Exit.USAGE)
+    except _BROKEN as error:
+        fail("D002", "damaged array", str(path), first_line(error), "save it again")
+
+
 def open_archive(path: Path) -> zipfile.ZipFile:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            fail("D001", "data path is not a file", str(path), "it is a folder or device", "give an .npz file", Exit.USAGE)
+            fail("D001", "data path is not a file", str(path), "it is a device", "give a folder or a file", Exit.USAGE)
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         fail("D001", "data file not found", str(path), "there is no file of this name", "check the path", Exit.USAGE)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from edgewright.frontend.bundle import Bundle, Source
 from edgewright.frontend.files.checkpoints import checkpoint_of
 from edgewright.frontend.files.publish import check_file, written_beside
 from edgewright.frontend.files.staging import reading
 from edgewright.frontend.fpga.report import simulated_report, with_timing
+from edgewright.frontend.samples.ran import Ran
 from edgewright.hw.board_memory import parse_memory
 from edgewright.hw.cost import timing_of
 from edgewright.hw.emit import IMAGE
@@ -20,6 +22,7 @@ from edgewright.hw.manifest import EngineManifest
 from edgewright.hw.plan import Plan
 from edgewright.hw.stored_plan import PLAN, restore
 from edgewright.passes import results
+from edgewright.passes.ir import Array, Node
 from edgewright.passes.manifest import Manifest, read_manifest
 from edgewright.passes.transform import Progress
 from edgewright.targets.device import load
@@ -28,13 +31,14 @@ if TYPE_CHECKING:
     from edgewright.sim.scoreboard import Comparison
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class FpgaBundle(Bundle[EngineManifest]):
-    """A bundle with RTL, HLS C++ and a memory image."""
+    """A bundle with RTL, HLS C++ and a memory image. simulated: what the last simulation computed, by the names of outputs."""
 
     MANIFEST: ClassVar[type[Manifest]] = EngineManifest
 
     plan: Plan = field(kw_only=True)
+    simulated: Ran | None = None
 
     @classmethod
     def read_fields(cls, folder: Path, manifest: EngineManifest) -> dict[str, Any]:
@@ -68,7 +72,8 @@ class FpgaBundle(Bundle[EngineManifest]):
         tell: Progress = progress or (lambda stage, done, total: None)
         if wave is not None:
             check_file(wave, {Path(images): "data"} if isinstance(images, (str, Path)) else {})
-        inputs = self.first_samples(images, samples)
+        data = self.load(images, samples)
+        inputs = data.inputs
         timing = parse_memory(memory, load(self.manifest.target).at_clock(self.plan.config.clock_mhz))
         with reading(self.directory):  # another compilation may have taken the place since
             read_manifest(self.directory, EngineManifest).check_plan(self.plan)
@@ -86,6 +91,11 @@ class FpgaBundle(Bundle[EngineManifest]):
             compared = simulate_cpp(self.plan, inputs, expected=run.expected)
         before = self.report_with(timing, memory)
         self.report = simulated_report(before, self.plan, run, simulator_name(), compared)
+        values = {
+            name: np.concatenate([np.asarray(_real(node, expected[node])) for expected in run.expected])
+            for name, node in zip(self.plan.graph.output_names, self.plan.graph.outputs, strict=True)
+        }
+        self.simulated = self.told(data, Ran(values, self.report.bit_exact, "the simulated engine"))
         if write:
             self.write_report()
         return self.report
@@ -103,6 +113,10 @@ class FpgaBundle(Bundle[EngineManifest]):
         if self.report.bit_exact is not None:
             return "open the report; rtl/ and hls/ next to it hold the design for Vivado and Vitis"
         return f"edgewright simulate {self.directory}" + ("" if data is None else f" --images {data} --samples 4")
+
+
+def _real(node: Node, value: Array) -> Array:
+    return value if node.quant is None else node.quant.real(value).astype(np.float32)
 
 
 def rtl_sources(bundle: FpgaBundle) -> dict[str, str]:

@@ -36,6 +36,7 @@ from edgewright.frontend.onnx_reading.checks_values import check_read, check_val
 from edgewright.frontend.onnx_reading.experts import FuseExperts, refuse_leftovers
 from edgewright.frontend.onnx_reading.fold import FOLDABLE, Shapes, fold
 from edgewright.frontend.onnx_reading.integers import Integers
+from edgewright.frontend.onnx_reading.layer_names import layer_names
 from edgewright.frontend.onnx_reading.refusals import no_reader, not_readable, sizes_in, unsupported_use
 from edgewright.frontend.onnx_reading.routing import Routing, leftovers, too_many_chosen
 from edgewright.frontend.onnx_reading.rows import computes_rows
@@ -224,6 +225,7 @@ class _Conversion:
         self.lengths: list[int] = []
         self.integers = Integers(self.opset, self.values, self.bits, counts)
         self.routing = Routing(model, self.opset)
+        self.names = layer_names(model.graph)
 
     def run(self, output_names: tuple[str, ...], unbatched: bool) -> Graph:
         """Return the graph, or raise CompileError with all refusals."""
@@ -290,7 +292,7 @@ class _Conversion:
             return
         if self.integers.reads(node):
             try:
-                if self.integers.read(node, self._operand, (name_of(node),)):
+                if self.integers.read(node, self._operand, (self._name(node),)):
                     return
             except Unsupported as error:
                 self._refuse(node, unsupported_use(node, error.because, error.help))
@@ -310,7 +312,7 @@ class _Conversion:
         """Convert the node by its reader, or return why that is not possible."""
         operands = self._operands(node)
         try:
-            results = reader(Site(node, self.opset, operands, (name_of(node),)))
+            results = reader(Site(node, self.opset, operands, (self._name(node),)))
             nodes = (results,) if isinstance(results, Node) else tuple(results)
             check_integers(nodes)
         except Unsupported as error:
@@ -324,6 +326,10 @@ class _Conversion:
             check_read(result)
         self.values.update(zip(node.outputs, nodes, strict=False))
         return None
+
+    def _name(self, node: ir.Node) -> str:
+        """Return what reports call the node: its layer, or the file's name for it."""
+        return self.names.get(node) or name_of(node)
 
     def _operands(self, node: ir.Node) -> tuple[Node | None, ...]:
         known = {value: self.values[value].shape for value in node.inputs if value in self.values}

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgewright.frontend.report.formats import NOT_MEASURED, about, between, bytes_of, percent, points, several, si
+from edgewright.frontend.report.formats import (
+    NOT_MEASURED,
+    about,
+    between,
+    bytes_of,
+    percent,
+    points,
+    several,
+    si,
+    with_interval,
+)
 from edgewright.frontend.report.page import Block, Heading, Marked, Mood, Plot, Section, Table, Tile, section, tile, words
 from edgewright.passes import results
 from edgewright.passes.results import Change, Report, Snapshot
@@ -28,10 +38,12 @@ class Measure:
     more_is_better: bool = False
 
     def shown(self, snapshot: Snapshot) -> str:
-        """Format the figure; an estimated latency as its range."""
+        """Format the figure; an estimated latency as its range, accuracy with its interval."""
         value = self.value(snapshot)
         if self is LATENCY and snapshot.latency_low_ms is not None and snapshot.latency_high_ms is not None:
             return f"{between(snapshot.latency_low_ms, snapshot.latency_high_ms)} ms"
+        if self.more_is_better and value is not None and snapshot.scores:
+            return with_interval(value, snapshot.scores[0].images)
         return NOT_MEASURED if value is None else self.text(value)
 
     def difference(self, old: float | None, new: float | None) -> tuple[str, Mood]:
@@ -96,7 +108,7 @@ def compared(change: Change) -> str:
     """Return one sentence on how far the models before and after agree."""
     if change.agreement is None:
         return "Exact: the same values up to rounding." if change.exact else "Not compared: there was no data."
-    agree = f"Both models agree on {percent(change.agreement)} of {several(change.images or 0, 'sample')}"
+    agree = f"Both models agree on {with_interval(change.agreement, change.images)} of {several(change.images or 0, 'sample')}"
     return agree + (f"; the pass learned from {change.learned:,} others." if change.learned else ".")
 
 

@@ -5,12 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from edgewright.passes.confidence import wilson
+
 NOT_MEASURED, UNKNOWN = "not measured", "\N{EN DASH}"
 
 
 def percent(value: float | None) -> str:
     """Format a fraction as a percentage with two decimals."""
     return NOT_MEASURED if value is None else f"{100 * value:.2f} %"
+
+
+def interval(value: float | None, count: int | None) -> str:
+    """Format the 95 % interval of a measured share: "91.2 to 96.0 %"; nothing where there is none."""
+    if value is None or not count:
+        return ""
+    low, high = wilson(value, count)
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
+def with_interval(value: float | None, count: int | None) -> str:
+    """Format a measured share with its 95 % interval."""
+    between_text = interval(value, count)
+    return percent(value) + (f" ({between_text})" if between_text else "")
 
 
 def points(value: float) -> str:

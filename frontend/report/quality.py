@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgewright.frontend.report.formats import percent, points
+from edgewright.frontend.report.formats import interval, percent, points, with_interval
 from edgewright.frontend.report.page import Plot, Section, Table, Tile, section, tile, words
 from edgewright.passes.results import Accuracy, OutputAccuracy, Report
 
@@ -23,6 +23,8 @@ def accuracy_tiles(report: Report) -> tuple[Tile, ...]:
         note = f"float model {percent(first.float)} ({points(compiled - first.float)})"
         note = f"{metric}; {note}" if first.metric != TOP1 or others else note
     images = "" if report.accuracy.images is None else f", {report.accuracy.images:,} images"
+    likely = interval(compiled, first.images)
+    images += f", 95 % between {likely.replace(' to ', ' and ')}" if likely else ""
     more = "".join(f"; {row.output}: {percent(_compiled(report, row))}" for row in others)
     return (tile(name, percent(compiled), note + images + more),)
 
@@ -41,10 +43,10 @@ def accuracy_sections(report: Report) -> tuple[Section, ...]:
     rows = []
     for row in outputs:
         plain = len(outputs) == 1 and row.metric == TOP1
-        figures = [percent(row.float)]
+        figures = [with_interval(row.float, row.images)]
         if quantised:
             change = None if row.float is None or row.int8 is None else points(row.int8 - row.float)
-            figures += [percent(row.int8), change or percent(None)]
+            figures += [with_interval(row.int8, row.images), change or percent(None)]
         rows.append(("top-1 accuracy" if plain else f"{row.output}, {row.metric}", *figures, f"{row.images:,}"))
     return (Section(words("accuracy.title"), (text, Table(("output", *columns, "labelled images"), rows))),)
 
@@ -66,8 +68,8 @@ def next_steps(report: Report) -> tuple[tuple[str, str], ...]:
     """What to do about missing labels."""
     if any(_compiled(report, row) is not None for row in _outputs(report.accuracy)):
         return ()
-    command = f"edgewright compile MODEL.onnx --target {report.target} --calibration DATA.npz"
-    return ((command, "measures accuracy too, if DATA.npz has an array `labels`"),)
+    command = f"edgewright compile MODEL.onnx --target {report.target} --calibration DATA"
+    return ((command, "measures accuracy too, if DATA has labels: a folder for each class, or an array `labels`"),)
 
 
 def _outputs(accuracy: Accuracy) -> tuple[OutputAccuracy, ...]:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from edgewright.frontend.report import formats
+from edgewright.frontend.report.mode import silent
 from edgewright.frontend.report.render_hashing import hashing
 from edgewright.frontend.report.render_passes import pass_table
 from edgewright.passes.diagnostics import CompileError, Diagnostic, grouped
@@ -31,16 +32,18 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _WIDTH_WHEN_PIPED = 120
+_SAMPLES_SHOWN = 12
 STYLES: dict[Mood, str] = {"good": "bold green", "bad": "bold red", "none": "dim", "warn": "bold yellow", "": "bold"}
 
 
 def consoles() -> tuple[Console, Console]:
-    """Return consoles for results (stdout) and for errors and progress (stderr). Piped output is wide, without colour."""
+    """Return consoles for results (stdout) and for errors and progress (stderr). Piped output is wide, without colour; where a
+    program or nobody is to be told (`mode`), both print nothing."""
     return _console(stderr=False), _console(stderr=True)
 
 
 def _console(stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+    console = Console(stderr=stderr, highlight=False, emoji=False, markup=False, quiet=silent())
     if not console.is_terminal:
         console.width = _WIDTH_WHEN_PIPED
     return console
@@ -133,18 +136,38 @@ def estimates(console: Console, estimated: Sequence[Estimate]) -> None:
 
 
 def ran(console: Console, result: Ran, output: Path | None) -> None:
-    """Print the outputs of a run: shapes, ranges, and the class where an output looks like one."""
+    """Print the outputs of a run: shapes, ranges, classes where an output tells them apart, and accuracy with labels."""
+    for note in result.notes:
+        console.print(Text(plain(note), "dim"))
+    if result.by != "this machine":
+        console.print(Text(f"computed by {result.by}", "dim"), soft_wrap=True)
     for name, value in result.outputs.items():
-        text = f"{plain(name)}: {' x '.join(map(str, value.shape))}, from {value.min():.4g} to {value.max():.4g}"
-        if value.ndim == 2 and value.shape[1] > 1:
-            classes = value.argmax(axis=1)
-            text += f"; largest at {', '.join(map(str, classes[:12]))}{' ...' if len(classes) > 12 else ''}"
-        console.print(text)
+        console.print(f"{plain(name)}: {' x '.join(map(str, value.shape))}, from {value.min():.4g} to {value.max():.4g}")
+    answers(console, result)
+    for score in result.scores:
+        share = formats.with_interval(score.value, score.images)
+        console.print(f"{score.metric} {share}, {formats.several(score.images, 'sample')}")
     if result.agrees is not None:
         verdict = "same bits as the interpreter" if result.agrees else "DIFFERS from the interpreter"
         console.print(verdict, style="green" if result.agrees else "bold red")
     if output is not None:
         console.print(f"written to {output}")
+
+
+def answers(console: Console, result: Ran) -> None:
+    """Print the classes of a few samples: the likeliest of each, or the likeliest five where there are few."""
+    rows = result.answers(5 if len(result.titles or ()) in (1, 2) and result.titles else 1)
+    grid = Table.grid(padding=(0, 2))
+    for i, row in enumerate(rows[:_SAMPLES_SHOWN]):
+        title = result.titles[i] if result.titles and i < len(result.titles) else f"sample {i}"
+        for answer in row:
+            name = answer.name if result.classes else f"class {answer.label}"
+            grid.add_row(Text(plain(title), "bold"), plain(name), Text(f"{100 * answer.share:.1f} %", "dim"))
+            title = ""
+    if rows:
+        console.print(Padding(grid, (0, 2), expand=False))
+    if len(rows) > _SAMPLES_SHOWN:
+        console.print(Text(f"  and {len(rows) - _SAMPLES_SHOWN:,} more", "dim"))
 
 
 def inspection(console: Console, name: str, model: Inspection) -> None:
@@ -307,7 +330,7 @@ class Stages:
         self._quiet_seconds = quiet_seconds
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.quiet:
             from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
             tick = "✓" if self._console.encoding.lower().startswith("utf") else "*"

@@ -106,8 +106,9 @@ def facts(report: Report) -> tuple[tuple[str, str | None], ...]:
     calibration, memory = report.calibration, report.peak_memory_mib
     where = {"random": "random inputs", "data": "your data"}.get(calibration.kind or "")
     images = "" if calibration.images is None else f", {several(calibration.images, 'image')}"
+    how = f"; {calibration.how}" if calibration.how else ""
     method = "" if calibration.method is None else f", {calibration.method}"
-    calibrated = (("calibration", where and f"{where}{images}{method}"),) if report.precision != "fp32" else ()
+    calibrated = (("calibration", where and f"{where}{images}{method}{how}"),) if report.precision != "fp32" else ()
     return (
         *calibrated,
         *_all(FACTS, report),

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from edgewright.frontend.report import page, split_plots
-from edgewright.frontend.report.formats import bytes_of, percent, points, predicted_ms, several, times_less
+from edgewright.frontend.report.formats import (
+    bytes_of,
+    interval,
+    percent,
+    points,
+    predicted_ms,
+    several,
+    times_less,
+    with_interval,
+)
 from edgewright.frontend.report.split_results import Range, SplitReport
 
 PUBLISHED = (
@@ -39,8 +48,9 @@ def tiles(report: SplitReport) -> tuple[page.Tile, ...]:
     top1 = page.Tile("Top-1 accuracy", "not measured", "the data has no labels to measure on", "none")
     if accuracy is not None:
         change = points(accuracy.split - accuracy.whole)
-        note = f"whole model {percent(accuracy.whole)} ({change}), {several(accuracy.images, 'sample')}"
-        top1 = page.Tile("Top-1 accuracy", percent(accuracy.split), note)
+        likely = [interval(share, accuracy.images) for share in (accuracy.split, accuracy.whole)]
+        note = f"whole model {percent(accuracy.whole)} ({change}), {several(accuracy.images, 'sample')}, 95 %: {likely[0]}, "
+        top1 = page.Tile("Top-1 accuracy", percent(accuracy.split), f"{note}whole {likely[1]}")
     latency = _milliseconds(report.latency)
     smaller = f"the whole model: {whole.parameters:,}, {times_less(whole.parameters, parameters)}"
     mood: page.Mood = "none" if latency == NOT_PREDICTED else ""
@@ -59,7 +69,8 @@ def devices(report: SplitReport) -> page.Table:
         whole = report.whole.latency.get(part.board, Range(None, None))
         shape, classes = f"{part.width}/{part.heads}/{part.hidden}", ", ".join(map(str, part.classes))
         costs = (f"{part.parameters:,}", f"{part.macs:,}", bytes_of(part.memory_bytes))
-        accuracy = "" if report.accuracy is None else percent(report.accuracy.sub_models[place])
+        measured = report.accuracy
+        accuracy = "" if measured is None else with_interval(measured.sub_models[place], measured.images)
         times = (_milliseconds(part.latency), _milliseconds(whole))
         rows.append((part.device, part.file, classes, shape, *costs, *times, accuracy))
     fusion = report.fusion

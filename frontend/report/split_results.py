@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from edgewright.passes.names import plain
 
 KIND, FORMAT = "split", 1
 
@@ -113,6 +114,10 @@ class SplitReport(msgspec.Struct, frozen=True):
     accuracy: SplitAccuracy | None = None
     stages: tuple[StageSummary, ...] = ()
     together: JointTraining | None = None
+
+    def __repr__(self) -> str:
+        top1 = "" if self.accuracy is None else f", top-1 {100 * self.accuracy.split:.2f} % of {self.accuracy.images:,} samples"
+        return f"<SplitReport: {plain(self.model)} over {len(self.sub_models)} devices{top1}>"
 
     @property
     def heaviest(self) -> SubModel:

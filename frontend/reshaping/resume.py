@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 from edgewright import __version__
 from edgewright.frontend.files.checkpoints import graph_bytes
 from edgewright.frontend.files.publish import refusing, replace_file
+from edgewright.frontend.samples.preprocess import Preprocess
+from edgewright.frontend.samples.stores import DataSource
 from edgewright.passes.diagnostics import Exit, fail
 from edgewright.passes.documents import Unreadable, read_json
 from edgewright.passes.ir import Graph, checkpoint
@@ -35,12 +39,19 @@ class ResumableRun:
 
     @classmethod
     def of(
-        cls, directory: str | Path | None, graph: Graph, options: dict[str, Any], data: str | Path | None, resume: bool
+        cls,
+        directory: str | Path | None,
+        graph: Graph,
+        options: dict[str, Any],
+        data: DataSource | None,
+        resume: bool,
+        rule: Preprocess | None = None,
     ) -> ResumableRun | None:
-        """Begin or resume the run of these options on this model; None without a folder. CompileError as `begin`."""
+        """Begin or resume the run of these options on this model; None without a folder. rule: how the data is read.
+        CompileError as `begin`."""
         if directory is None:
             return None
-        return cls.begin(Path(directory), key_of(graph, options, None if data is None else Path(data)), resume)
+        return cls.begin(Path(directory), key_of(graph, options, data, rule), resume)
 
     @classmethod
     def begin(cls, directory: Path, key: str, resume: bool) -> ResumableRun:
@@ -83,18 +94,31 @@ class ResumableRun:
         return result, done
 
 
-def key_of(graph: Graph, options: dict[str, Any], data: Path | None) -> str:
+def key_of(graph: Graph, options: dict[str, Any], data: DataSource | None, rule: Preprocess | None = None) -> str:
     """Return a key that two runs share exactly if they compute the same."""
     digest = hashlib.sha256(f"{__version__} {json.dumps(options, sort_keys=True)} ".encode())
     digest.update(graph_bytes(graph))
-    digest.update((file_digest(data) if data is not None else "").encode())
+    digest.update(("" if data is None else data_digest(data, rule)).encode())
     return digest.hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def data_digest(source: DataSource, rule: Preprocess | None = None) -> str:
+    """Return a SHA-256 of a file, of all files of a folder with their names, or of arrays; and of how they are read."""
+    if rule is not None:
+        return hashlib.sha256(f"{data_digest(source)} ".encode() + rule.content()).hexdigest()
+    if isinstance(source, str | Path) and not Path(source).is_dir():
+        with Path(source).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    if isinstance(source, str | Path):
+        for path in sorted(path for path in Path(source).rglob("*") if path.is_file()):
+            digest.update(f"{path.relative_to(source)}\0{data_digest(path)}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+    for name, array in sorted((source if isinstance(source, Mapping) else {"": source}).items()):
+        values = np.ascontiguousarray(array)
+        digest.update(f"{name}\0{values.dtype}\0{values.shape}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def _read(path: Path, kind: type[T]) -> T:

@@ -1,4 +1,4 @@
-"""Images and labels from npz files, checked; random images where there are none.
+"""Samples and labels from a store of arrays, checked; random samples where there are none.
 
 Headers are looked at before anything is allocated, and pickles are never loaded.
 """
@@ -6,33 +6,41 @@ Headers are looked at before anything is allocated, and pickles are never loaded
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
-from edgewright.frontend.files.npz import Archive, open_archive, read_array, read_headers
 from edgewright.frontend.onnx_reading.checks_file import memory_budget_bytes
-from edgewright.passes.diagnostics import CompileError, Diagnostic, fail
+from edgewright.frontend.samples.draw import drawn
+from edgewright.frontend.samples.pictures import picture_input
+from edgewright.frontend.samples.preprocess import MISSING_HELP
+from edgewright.frontend.samples.stores import IMAGES, NO_RANGES, PLAIN, DataSource, Reading, SampleStore, open_store
+from edgewright.passes.diagnostics import CompileError, Diagnostic, Exit, fail
 from edgewright.passes.input_ranges import MASK, Range
 from edgewright.passes.ir import Array, Graph, Shape
 from edgewright.passes.names import plain
 from edgewright.passes.ops import Input
 
-IMAGE_NAMES = ("images", "x")
+IMAGE_NAMES = (IMAGES, "x")
 CALIBRATION_NAME = "calib"
 LABEL_NAMES = ("labels", "y")
-NO_RANGES: Mapping[str, Range] = {}
+ARRAY_NAMES = (*IMAGE_NAMES, CALIBRATION_NAME)
+"""Names under which an array for the only input of a model may lie."""
 NOTHING: Set[str] = frozenset()
 _SHAPE_HELP = "save images as float32, normalised as in training, one per row: (count, channels, height, width)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """`inputs`: for each input of the model (count, ...) float32; `labels`: (count,) int64, if any."""
+    """`inputs`: for each input of the model (count, ...) float32; `labels`: (count,) int64, if any. classes: their names, if
+    the data has any; notes: what was done to the data; titles: what the samples are called, if anything."""
 
     inputs: dict[str, Array]
     labels: Array | None
     source: str
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    titles: tuple[str, ...] | None = None
 
     @property
     def count(self) -> int:
@@ -47,7 +55,7 @@ class Samples:
     def first(self, count: int) -> Samples:
         """Return at most `count` samples from the start."""
         labels = None if self.labels is None else self.labels[:count]
-        return Samples({name: array[:count] for name, array in self.inputs.items()}, labels, self.source)
+        return replace(self, inputs={name: array[:count] for name, array in self.inputs.items()}, labels=labels)
 
 
 def input_shapes(graph: Graph) -> dict[str, Shape]:
@@ -92,52 +100,67 @@ def random_samples(
 
 
 def load_samples(
-    path: str | Path,
+    source: DataSource,
     shapes: Mapping[str, Shape],
     calibration: bool = False,
     ranges: Mapping[str, Range] = NO_RANGES,
     unbatched: Set[str] = NOTHING,
+    reading: Reading = PLAIN,
+    most: int | None = None,
+    spread: bool = False,
 ) -> Samples:
-    """Return samples for inputs of these shapes (leading batch of 1 included); `ranges` and `unbatched` as `input_ranges`
-    and `unbatched_inputs` give them.
+    """Return samples for inputs of these shapes (leading batch of 1 included), at most so many, the first ones or, if `spread`,
+    some of every class; `ranges` and `unbatched` as
+    `input_ranges` and `unbatched_inputs` give them.
 
     An array is found under its input's name; for a model of one input also as `images`, and for `calibration`
     first as `calib`.  Labels (`labels`) belong to the arrays that are not `calib`.
-    Errors (CompileError): D001 (exit 2) no such file; D002 to D007 (exit 1) what is wrong with the data, all at once.
+    Errors (CompileError): D001 (exit 2) no such file; D002 to D020 what is wrong with the data, all at once.
     """
-    path = Path(path)
-    with open_archive(path) as archive:
-        file = SampleFile(path, archive, shapes, ranges, unbatched)
+    with open_store(source, shapes, ranges, reading, ARRAY_NAMES) as store:
+        file = SampleFile(store, shapes, ranges, unbatched)
         names = file.choose(calibration)
         label_name = next((name for name in LABEL_NAMES if name in file.headers and name not in names.values()), None)
-        inputs = file.inputs(names)
+        positions = None if most is None else np.arange(min(most, file.count(names)))
         labels = None
         if label_name is not None and CALIBRATION_NAME not in names.values():
-            labels = file.labels(label_name, len(next(iter(inputs.values()))))
-    return Samples(inputs, labels, str(path))
+            labels = file.labels(label_name, file.count(names))
+        if most is not None and spread:
+            positions = np.sort(drawn(file.count(names), most, labels, 0))
+        inputs = file.inputs(names, positions)
+        titles = store.titles
+        if positions is not None:
+            labels = None if labels is None else labels[positions]
+            titles = None if titles is None else tuple(titles[i] for i in positions)
+        return Samples(inputs, labels, str(store.path), store.classes, store.notes, titles)
 
 
 class SampleFile:
-    """An open npz file with samples for inputs of these shapes; `ranges` and `unbatched` as in `load_samples`."""
+    """An open store with samples for inputs of these shapes; `ranges` and `unbatched` as in `load_samples`."""
 
     def __init__(
         self,
-        path: Path,
-        archive: Archive,
+        store: SampleStore,
         shapes: Mapping[str, Shape],
         ranges: Mapping[str, Range] = NO_RANGES,
         unbatched: Set[str] = NOTHING,
     ) -> None:
-        self.path, self.archive, self.headers = path, archive, read_headers(archive, path)
+        self.store, self.path, self.headers = store, store.path, store.headers
         self.shapes, self.ranges, self.unbatched = shapes, ranges, unbatched
 
-    def read(self, name: str) -> Array:
-        """Return an array of the file."""
-        return read_array(self.archive, self.headers[name], self.path)
+    def read(self, name: str, positions: Array | None = None) -> Array:
+        """Return an array of the file, or its rows at these positions."""
+        return self.store.read(name, positions)
 
     def place(self, name: str) -> str:
         """Return how messages refer to an array."""
-        return f"array {name!r} in {self.path}"
+        return self.store.place(name)
+
+    def count(self, names: Mapping[str, str]) -> int:
+        """Return how many samples the arrays called `names` hold. CompileError D005 as `inputs`."""
+        self._check_headers(names)
+        input_name, name = next(iter(names.items()))
+        return sample_count(self.headers[name].shape, self.shapes[input_name], input_name in self.unbatched) or 0
 
     def candidates(self, input_name: str) -> tuple[str, ...]:
         """Return the names under which an input's array may be found, the first choice first."""
@@ -167,17 +190,23 @@ class SampleFile:
             )
         return chosen
 
-    def inputs(self, names: Mapping[str, str]) -> dict[str, Array]:
-        """Return the arrays called `names` (input name -> array name), checked before and after they are read."""
+    def inputs(self, names: Mapping[str, str], positions: Array | None = None) -> dict[str, Array]:
+        """Return the arrays called `names` (input name -> array name), or their samples at these positions, checked before and
+        after they are read."""
         self._check_headers(names)
-        needed, budget = sum(self.headers[name].size_bytes for name in names.values()), memory_budget_bytes()
+        whole = sum(self.headers[name].size_bytes for name in names.values())
+        needed = whole if positions is None else whole * len(positions) // max(1, self.count(names))
+        budget = memory_budget_bytes()
         if needed > budget:
             because = f"its arrays need {needed:,} bytes, and {budget:,} can be used"
             fail("D007", "data does not fit in memory", str(self.path), because, "use fewer samples")
-        return {
-            input_name: self._values(input_name, name).reshape(-1, *self.shapes[input_name][1:])
-            for input_name, name in names.items()
-        }
+        return {input_name: self._samples(input_name, name, positions) for input_name, name in names.items()}
+
+    def _samples(self, input_name: str, name: str, positions: Array | None) -> Array:
+        """Return an input's samples, (count, ...); those that lie joined along their own first axis are read whole."""
+        joined = len(self.headers[name].shape) != len(self.shapes[input_name])
+        values = self._values(input_name, name, None if joined else positions).reshape(-1, *self.shapes[input_name][1:])
+        return values[positions] if joined and positions is not None else values
 
     def labels(self, name: str, count: int) -> Array:
         """Return the labels of `count` samples."""
@@ -196,6 +225,8 @@ class SampleFile:
         counts: set[int] = set()
         for input_name, name in names.items():
             header, wanted, at = self.headers[name], self.shapes[input_name][1:], self.place(name)
+            if header.dtype == np.uint8 and input_name not in self.ranges and picture_input(self.shapes) == input_name:
+                refuse_pixels(input_name, at)
             if (because := _unfit(header.dtype, self.ranges.get(input_name))) is not None:
                 help_text = _type_help(header.dtype, input_name in self.ranges)
                 refusals.append(Diagnostic("D005", "data of the wrong type", at, because, help_text))
@@ -217,9 +248,9 @@ class SampleFile:
         if refusals:
             raise CompileError(refusals)
 
-    def _values(self, input_name: str, name: str) -> Array:
+    def _values(self, input_name: str, name: str, positions: Array | None) -> Array:
         """Return an input's array in the model's type. CompileError D006 for values that it does not take."""
-        array, at = self.read(name), self.place(name)
+        array, at = self.read(name, positions), self.place(name)
         if input_name in self.ranges:
             values, (low, high) = np.ascontiguousarray(array, np.int64), self.ranges[input_name]
             if values.size and (int(values.min()) < low or int(values.max()) > high):
@@ -279,6 +310,12 @@ def check_arrays(
     if refusals:
         raise CompileError(refusals)
     return checked
+
+
+def refuse_pixels(input_name: str, at: str) -> NoReturn:
+    """Raise D011 (exit 2) for uint8 pixels that no rule turns into the real numbers that an input takes."""
+    because = f"its elements are uint8, input '{plain(input_name)}' takes real numbers, and pixels are never scaled silently"
+    fail("D011", "pixels without a rule", at, because, MISSING_HELP, Exit.USAGE)
 
 
 def _unfit(dtype: np.dtype[np.generic], allowed: Range | None) -> str | None:

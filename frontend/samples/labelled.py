@@ -1,4 +1,4 @@
-"""Data that passes learn from and data that they are measured on, from one npz file; no sample is ever both.
+"""Data that passes learn from and data that they are measured on, from one data set; no sample is ever both.
 
 Arrays for the inputs as in `data.load_samples`, `labels`, and targets named after outputs. With `train_` before their
 names (`train_images`, `train_labels`, `train_edges`) they are to learn from, and so is `calib`; then those without are
@@ -8,13 +8,12 @@ measured on. Where there is nothing of the kind, a share of the samples is held 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from edgewright.frontend.files.npz import Archive, open_archive
 from edgewright.frontend.samples import data as files
-from edgewright.passes.diagnostics import CompileError, fail
+from edgewright.frontend.samples.stores import PLAIN, DataSource, Reading, SampleStore, open_store
+from edgewright.passes.diagnostics import fail
 from edgewright.passes.input_ranges import input_ranges
 from edgewright.passes.ir import Array, Graph
 
@@ -56,39 +55,27 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """`learn` and `measure` share no sample. `how`: how the samples were divided, a sentence for the user."""
+    """`learn` and `measure` share no sample. `how`: how the samples were divided, a sentence for the user. classes, notes: as
+    in `data.Samples`."""
 
     learn: Labelled
     measure: Labelled
     how: str
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
-def load_material(path: str | Path, graph: Graph, seed: int = 0, labelled: bool = False) -> Material:
-    """Return what a file holds for this model. labelled: only labels teach, so a `calib` without them is omitted where there
-    are other samples. Errors (CompileError): as `data.load_samples`; L006 for too few samples to hold any out."""
-    path = Path(path)
-    with open_archive(path) as archive:
-        return _material(_Reader(path, archive, graph), seed, labelled)
+def load_material(
+    source: DataSource, graph: Graph, seed: int = 0, labelled: bool = False, reading: Reading = PLAIN
+) -> Material:
+    """Return what a data set holds for this model. labelled: only labels teach, so a `calib` without them is omitted where
+    there are other samples. Errors (CompileError): as `data.load_samples`; L006 for too few samples to hold any out."""
+    with open_store(source, files.input_shapes(graph), input_ranges(graph), reading, files.ARRAY_NAMES) as store:
+        return replace(material_of(SampleReader(store, graph), seed, labelled), classes=store.classes, notes=store.notes)
 
 
-def load_calibration(path: str | Path, graph: Graph) -> tuple[files.Samples, Labelled | None]:
-    """Return the samples to calibrate on, and those to measure on: the arrays without `train_`, None where there are none.
-    No array is read twice. Errors (CompileError): as `data.load_samples`."""
-    path = Path(path)
-    with open_archive(path) as archive:
-        reader = _Reader(path, archive, graph)
-        names = reader.names("")
-        measure = None if names is None else reader.samples(names, "")
-        try:
-            chosen = reader.choose(True)
-        except CompileError:
-            if measure is not None:
-                raise
-            return files.Samples(_material(reader, 0, False).learn.inputs, None, str(path)), None  # only `train_` arrays
-        return files.Samples(reader.inputs(chosen), None, str(path)), measure
-
-
-def _material(reader: _Reader, seed: int, labelled: bool) -> Material:
+def material_of(reader: SampleReader, seed: int, labelled: bool) -> Material:
+    """Return what an open data set holds; see `load_material`."""
     headers, shapes = reader.headers, reader.shapes
     names, training = reader.names(""), reader.names(PREFIX)
     calib = "calib" if len(shapes) == 1 and "calib" in headers else None
@@ -125,16 +112,18 @@ def _material(reader: _Reader, seed: int, labelled: bool) -> Material:
     return Material(whole.take(np.sort(order[held:])), whole.take(np.sort(order[:held])), how)
 
 
-class _Reader(files.SampleFile):
-    """Reads parts of an archive, the inputs of each once."""
+class SampleReader(files.SampleFile):
+    """Reads parts of a store, whole inputs once."""
 
-    def __init__(self, path: Path, archive: Archive, graph: Graph) -> None:
-        super().__init__(path, archive, files.input_shapes(graph), input_ranges(graph), files.unbatched_inputs(graph))
+    def __init__(self, store: SampleStore, graph: Graph) -> None:
+        super().__init__(store, files.input_shapes(graph), input_ranges(graph), files.unbatched_inputs(graph))
         self.outputs = graph.output_names
         self._known: dict[tuple[tuple[str, str], ...], dict[str, Array]] = {}
 
-    def inputs(self, names: Mapping[str, str]) -> dict[str, Array]:
-        """Return the arrays with these names, by the input."""
+    def inputs(self, names: Mapping[str, str], positions: Array | None = None) -> dict[str, Array]:
+        """Return the arrays with these names, or their samples at these positions, by the input."""
+        if positions is not None:
+            return super().inputs(names, positions)
         key = tuple(names.items())
         if key not in self._known:
             self._known[key] = super().inputs(names)
@@ -150,12 +139,12 @@ class _Reader(files.SampleFile):
             names[input_name] = present[0]
         return names
 
-    def samples(self, names: Mapping[str, str], prefix: str) -> Labelled:
-        """Return the samples with their targets."""
-        inputs = self.inputs(names)
-        count = len(next(iter(inputs.values())))
+    def targets(self, names: Mapping[str, str], prefix: str) -> dict[str, Array]:
+        """Return what is right for the samples of these arrays: labels, and targets by the output's name. CompileError D005
+        and D006 for those that do not fit."""
         targets: dict[str, Array] = {}
         label = next((prefix + name for name in files.LABEL_NAMES if prefix + name in self.headers), None)
+        count = self.count(names) if names else 0
         if label is not None and label not in names.values():
             targets[LABELS] = self.labels(label, count)
         for output in self.outputs:
@@ -167,4 +156,11 @@ class _Reader(files.SampleFile):
                     help_text = "save one finite target for each sample"
                     fail("D005", "targets do not match the samples", self.place(name), because, help_text)
                 targets[output] = array
+        return targets
+
+    def samples(self, names: Mapping[str, str], prefix: str, positions: Array | None = None) -> Labelled:
+        """Return the samples with their targets, or those at these positions."""
+        inputs, targets = self.inputs(names, positions), self.targets(names, prefix)
+        if positions is not None:
+            targets = {name: array[positions] for name, array in targets.items()}
         return Labelled(inputs, targets, str(self.path))

@@ -12,6 +12,8 @@ import numpy as np
 from edgewright.frontend.onnx_reading.reader import read_model
 from edgewright.frontend.report.split_results import FORMAT, KIND
 from edgewright.frontend.samples.data import load_samples
+from edgewright.frontend.samples.preprocess import load_preprocess
+from edgewright.frontend.samples.stores import DataSource, Reading
 from edgewright.frontend.splitting.model import MANIFEST, sha256
 from edgewright.passes.diagnostics import fail
 from edgewright.passes.documents import Unreadable, read_bytes, read_json
@@ -103,8 +105,8 @@ class SplitFolder:
                 _refuse(directory / MANIFEST, f"the fusion does not take the output of {plain(part.file)}")
         return cls(directory, manifest, tuple(graphs), fusion)
 
-    def run(self, source: str | Path, samples: int | None = None) -> SplitRun:
-        """Run the samples of an npz file, whose arrays are named like the model's inputs. CompileError: D-codes."""
+    def run(self, source: DataSource, samples: int | None = None, preprocess: str | Path | None = None) -> SplitRun:
+        """Run samples, as `compile` takes them, on all sub-models and the fusion. CompileError: D-codes."""
         parts = list(zip(self.manifest.sub_models, self.sub_models, strict=True))
         shapes: dict[str, tuple[int, ...]] = {}
         ranges: dict[str, tuple[int, int]] = {}
@@ -112,9 +114,9 @@ class SplitFolder:
             sizes, limits = {node.name: node.shape for node in graph.inputs}, input_ranges(graph)
             shapes |= {name: sizes[written] for name, written in part.inputs.items()}
             ranges |= {name: limits[written] for name, written in part.inputs.items() if written in limits}
-        data = load_samples(source, shapes, ranges=ranges)
-        if samples is not None:
-            data = data.first(samples)
+        rule = None if preprocess is None else load_preprocess(preprocess)
+        reading = Reading(rule, class_count=self.manifest.classes)
+        data = load_samples(source, shapes, ranges=ranges, reading=reading, most=samples)
         features = []
         for part, graph in parts:
             inputs = {written: data.inputs[name] for name, written in part.inputs.items()}

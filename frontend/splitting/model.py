@@ -14,11 +14,15 @@ import msgspec
 from edgewright import __version__
 from edgewright.frontend.build import source_name
 from edgewright.frontend.files.publish import check_place, publish
+from edgewright.frontend.onnx_reading.modules import AnyModel, as_source
 from edgewright.frontend.onnx_reading.reader import ModelSource, read_model
 from edgewright.frontend.report import split_results as results
 from edgewright.frontend.report.split_results import FORMAT, KIND, SplitReport, SubModel
 from edgewright.frontend.samples.data import input_shapes
 from edgewright.frontend.samples.labelled import Labelled, Material, load_material
+from edgewright.frontend.samples.preprocess import Preprocess
+from edgewright.frontend.samples.readings import reading_of
+from edgewright.frontend.samples.stores import DataSource
 from edgewright.frontend.splitting.fleet import Fleet, load_fleet
 from edgewright.frontend.splitting.latency import FleetPricing
 from edgewright.passes import orders
@@ -59,13 +63,42 @@ class SplitOptions:
             fail("U030", f"'{self.seed}' is not a value of --seed", "--seed", because, help_text, exit=Exit.USAGE)
 
 
+def split(
+    source: AnyModel,
+    fleet: str | Path,
+    data: DataSource,
+    output: str | Path,
+    *,
+    partition: Method = "even",
+    size: float | None = None,
+    epochs: float | None = None,
+    seed: int = 0,
+    preprocess: str | Path | Preprocess | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> SplitReport:
+    """Split a classifier by classes over the devices in ``fleet`` (TOML), and write a sub-model for each and what fuses them to
+    the folder ``output``. Returns the report.
+
+    ``data``: samples with labels to learn from and to measure on, pictures made inputs by ``preprocess``. ``partition``: "even"
+    or "confusion"; ``size``: share of the parameters on each device; ``epochs``: of the last stage. Raises ``CompileError``
+    with every reason; nothing is then written.
+    """
+    options = SplitOptions(partition, size, epochs, seed)
+    model = as_source(source, shapes, data)
+    more: dict[str, Any] = {"preprocess": preprocess, "shapes": shapes, "resume": resume, "progress": progress}
+    return split_model(model, fleet, data, output, options=options, **more)
+
+
 def split_model(
     source: ModelSource,
     fleet: str | Path,
-    data: str | Path,
+    data: DataSource,
     output: str | Path,
     *,
     options: SplitOptions | None = None,
+    preprocess: str | Path | Preprocess | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -82,7 +115,7 @@ def split_model(
     directory = check_place(Path(output))
     devices = load_fleet(fleet)
     graph = read_model(source, shapes or {})
-    material = load_material(data, graph, options.seed, labelled=True)
+    material = load_material(data, graph, options.seed, labelled=True, reading=reading_of(graph, preprocess))
     checkpoints = directory.absolute().with_name(f"{directory.absolute().name}.training")
     begun = time.monotonic()
     split = train(graph, devices, material, options, checkpoints, resume, progress, say)

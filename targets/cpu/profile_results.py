@@ -6,6 +6,7 @@ Times are in milliseconds. None: not measured, or the device cannot tell.
 from __future__ import annotations
 
 import msgspec
+from edgewright.passes.names import plain
 from edgewright.targets.cpu.devices.measured import Conditions, Machine
 
 
@@ -146,6 +147,10 @@ class ProfileReport(msgspec.Struct, frozen=True):
     power: PowerUse | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        time = "" if self.median_ms is None else f", {self.median_ms:.3g} ms"
+        return f"<ProfileReport: {plain(self.model)} for {plain(self.target)}{time}, outputs right: {self.exact}>"
 
     @property
     def exact(self) -> bool | None:

@@ -121,7 +121,7 @@ def sample(simulated: bool = True, random: bool = False) -> dict[str, Any]:
         "target": "zcu104",
         "part": "xczu7ev-ffvc1156-2-e",
         "precision": "int8",
-        "calibration": {"kind": "random" if random else "data", "images": 64, "method": "percentile"},
+        "calibration": {"kind": "random" if random else "data", "images": 64, "method": "percentile", "how": ""},
         "macs": macs,
         "macs_given": macs + 87_000_000,
         "parameters": 5_717_416,
@@ -243,7 +243,7 @@ def sample_cpu(
         "target": "host" if host else "rpi4",
         "part": "AMD Zen 4" if host else "bcm2711",
         "precision": precision,
-        "calibration": data["calibration"] if integer else {"kind": None, "images": None, "method": None},
+        "calibration": data["calibration"] if integer else {"kind": None, "images": None, "method": None, "how": ""},
         "macs": sum(op["macs"] for op in ops),
         "macs_given": sum(op["macs"] for op in ops),
         "accuracy": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import resource
@@ -326,3 +327,22 @@ def test_inspect_says_what_it_is_and_where_it_runs() -> None:
         "not yet kv260: 1,248 DSPs",
     ):
         assert part in words, part
+
+
+def test_json_and_quiet_and_completion() -> None:
+    listed = CliRunner().invoke(cli.app, ["targets", "--json"])
+    boards = json.loads(listed.stdout)
+    assert "zcu104" in {board["name"] for board in boards} and listed.exit_code == 0
+    quiet = CliRunner().invoke(cli.app, ["targets", "-q"])
+    assert quiet.exit_code == 0 and not quiet.stdout + quiet.stderr
+    failed = CliRunner().invoke(cli.app, ["inspect", "absent.onnx", "--json"])
+    refused = json.loads(failed.stdout)
+    assert failed.exit_code == refused["exit_code"] != 0 and refused["errors"][0]["code"] in failed.stderr
+    assert CliRunner().invoke(cli.app, ["inspect", "absent.onnx", "--quiet"]).stderr.startswith("error[")
+    arguments = {
+        "_EDGEWRIGHT_COMPLETE": "complete_bash",
+        "COMP_WORDS": "edgewright compile m.onnx --target rp",
+        "COMP_CWORD": "4",
+    }
+    assert run(**arguments).stdout.split() == ["rpi4", "rpi5"]
+    assert "edgewright" in run("--show-completion", "bash").stdout

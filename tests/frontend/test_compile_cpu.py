@@ -124,7 +124,14 @@ def test_estimate_is_labelled(pi: Path) -> None:
     assert code == 0 and "estimate, not a measurement" in text and "1 thread " in text and "4 threads" in text
 
 
-@pytest.mark.parametrize("command", [["run"], ["profile", "--device", "local"]])
+def test_code_for_another_architecture_is_interpreted(pi: Path, integers: Path) -> None:
+    code, text = edge("run", pi, DATA, "--samples", 3)
+    assert code == 0 and "the interpreter, which computes the same integers: the code for rpi4 does not run here" in text
+    here, there = (edgewright.open(folder).run(DATA, samples=3) for folder in (integers, pi))
+    assert here.by == "this machine" and np.array_equal(here["logits"], there["logits"])
+
+
+@pytest.mark.parametrize("command", [["run", "--check"], ["run", "--threads", "2"], ["profile", "--device", "local"]])
 def test_code_for_another_architecture_is_refused(pi: Path, command: list[str]) -> None:
     code, text = edge(command[0], pi, *command[1:])
     assert code == 2 and "error[T021]" in text and "qemu" in text

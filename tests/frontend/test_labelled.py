@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgewright.frontend.samples.labelled import Material, load_calibration, load_material
+from edgewright.frontend.samples.calibrating import load_calibration
+from edgewright.frontend.samples.labelled import Material, load_material
 from edgewright.frontend.samples.scores import agreements, outputs_of, scores, targets_of
 from edgewright.passes.diagnostics import CompileError
 from edgewright.passes.ir.graph import Graph, make
@@ -82,7 +83,7 @@ def test_labels_find_their_output_and_targets_theirs(tmp_path: Path) -> None:
     x = np.concatenate([x, x])
     mask = (x > 0).reshape(4, 1, 2, 2).astype(np.uint8)
     mask[0, 0, 0, 0] = 0
-    path = saved(tmp_path, x=x, labels=np.array([0, 1, 0, 2]), mask=mask)
+    path = saved(tmp_path, x=x, labels=np.array([0, 1, 0, 2]), mask=mask, calib=x[:1])
     data = load_calibration(path, graph)[1]
     assert data is not None and list(targets_of(graph, data)) == ["mask", "logits"]
     found = outputs_of(graph, data.inputs)

@@ -48,7 +48,7 @@ def empty() -> dict[str, Any]:
     data |= {"products_per_dsp_per_cycle": None, "peak_memory_mib": None, "stages": [], "layers": []}
     data |= {"operations": [], "memory_map": [], "memory_use": [], "profile": None}
     data["accuracy"] = {"float": None, "int8": None, "images": None, "outputs": []}
-    data["calibration"] = {"kind": None, "images": None, "method": None}
+    data["calibration"] = {"kind": None, "images": None, "method": None, "how": ""}
     data["resources"] = {name: {**entry, "used": None, "source": None} for name, entry in data["resources"].items()}
     data["roofline"] = {"macs_per_cycle": None, "bytes_per_cycle": None}
     return data
