@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from edgewright.hw.host_windows import host_windows
 from edgewright.hw.legal import ON_A_CPU
+from edgewright.hw.maxima import pooled
 from edgewright.hw.memory import WORD_BYTES, round_up
 from edgewright.hw.operand_views import OperandViews
 from edgewright.hw.operations.attention import AttentionProduct
@@ -56,6 +57,7 @@ from edgewright.passes.ops import (
     Constant,
     Conv,
     Linear,
+    Max,
     Mul,
     PatchEmbed,
     Quantise,
@@ -102,6 +104,8 @@ class Products(OperandViews):
             view, taps = self.rows(base.inputs[0], shown.rows)
             if taps == ONE_ROW:
                 return DirectProduct(node=base, source=view, scale=Scale.one(base, len(shown.columns)), layer_norm=base)
+        if isinstance(base.op, Max) and shown.takes_all_rows and shown.takes_all_columns:
+            return self.maximum(base)
         if not isinstance(base.op, Requantise):
             return self.passed(base, shown, Scale.one(base, len(shown.columns)))
         source = self.through(base.inputs[0], shown, axis_from_end(base))
@@ -267,6 +271,17 @@ class Products(OperandViews):
         return WindowProduct(
             node=node, source=view, scale=scale, windows=windows, weight=weight, bias=bias, images=geometry.images
         )
+
+    def maximum(self, node: Node) -> WindowProduct:
+        """Return the maximum over windows of a map."""
+        found = pooled(node)
+        if found is None or node.elem != INT8:
+            because = "it compares values that are not the pixels of windows of one int8 map, as max pooling does"
+            raise Refused(node, because, ON_A_CPU)
+        base, windows = found
+        view = self.readable(base, Selection(base, every_row(base), every(base)), axis_from_end(base), listed=False)
+        scale, zeros = Scale.one(node, windows.channels), np.zeros(windows.channels, np.int64)
+        return WindowProduct(node=node, source=view, scale=scale, windows=windows, weight=None, bias=zeros)
 
     def windows(self, node: Node, x: Node, kernel: Integers, bias: Integers, scale: Scale) -> RowProduct:
         """Return a convolution of an image whose windows the host writes side by side."""

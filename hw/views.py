@@ -22,6 +22,7 @@ from edgewright.passes.ops import (
     Constant,
     Conv,
     Gather,
+    Max,
     Mul,
     ReduceSum,
     Relu,
@@ -37,7 +38,7 @@ from numpy.typing import NDArray
 Index = NDArray[np.int64]
 VIEWS: Group = (Slice, Reshape, Transpose)
 """Moves of one operand."""
-SAME_PLACE: Group = (Requantise, Table, Relu, AddRequantised, Mul)
+SAME_PLACE: Group = (Requantise, Table, Relu, AddRequantised, Mul, Max)
 """Operators whose result has its channels where an operand of the same shape has them."""
 REMEMBERED = 1 << 13
 """Nodes whose axis is remembered; a walk from a node to its operands asks for the same ones many times."""
@@ -67,6 +68,10 @@ def channel_axis(node: Node) -> int:
         return op.perm.index(channel_axis(node.inputs[0]))
     if isinstance(op, Slice):
         return channel_axis(node.inputs[0])
+    if isinstance(op, Gather) and isinstance(node.inputs[1].op, Constant):
+        source, indices = node.inputs
+        axis, gathered = channel_axis(source), op.axis % max(1, source.type.rank)
+        return axis + indices.type.rank - 1 if axis > gathered else min(axis, last)
     if isinstance(op, Concat):
         return max((channel_axis(n) for n in node.inputs if not isinstance(n.op, Constant)), default=last)
     if isinstance(op, Reshape):

@@ -190,11 +190,13 @@ FIELDS: dict[str, Int] = {
 }
 
 
-def rows_of(tokens: int) -> Callable[..., Any]:
-    """Return the bound of a loop over the rows of a block of ``tokens``, inside a loop over the blocks."""
+def rows_of(tokens: int, *, single: bool = True) -> Callable[..., Any]:
+    """Return the bound of a loop over the rows of a block of ``tokens``, inside a loop over the blocks. ``single``: whether the
+    command may ask for blocks of one."""
 
     def rows(c: StructValue, j: Value, *_: Value) -> Value:
-        count: Value = select(last(j), c.last_tokens, select(c.single, 1, tokens))
+        whole = select(c.single, 1, tokens) if single else tokens
+        count: Value = select(last(j), c.last_tokens, whole)
         return count
 
     return rows
@@ -351,7 +353,6 @@ Product = command(
 Softmax = command(
     "Softmax",
     "n_blocks",
-    "single",
     "last_tokens",
     "outs0",
     "depth1",

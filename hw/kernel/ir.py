@@ -406,7 +406,7 @@ RELATIONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=
 EFFECTS = (Read, Write, Store)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Node:
     """One value (or effect) of a body. `where` is the source line that made it, as `source.origin` gives it."""
 
@@ -414,6 +414,9 @@ class Node:
     args: tuple[Node, ...]
     type: Type
     where: str = ""
+
+    def __repr__(self) -> str:
+        return f"<{type(self.op).__name__} {self.type} at {self.where}>"  # its operands would be told many times over
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 from edgewright.passes.ir.graph import Graph, Node, make
@@ -12,8 +13,10 @@ from edgewright.passes.ops import (
     AddRequantised,
     Attention,
     Conv,
+    Gather,
     LayerNormalization,
     Linear,
+    Max,
     Mul,
     Quantise,
     Requantise,
@@ -96,6 +99,28 @@ def convolved(
     def build() -> Graph:
         x = read("x", 1, channels, *size)
         return ended(mapped(x if of_input else mapped(x, Conv(), channels, (1, 1)), op, outputs, kernel))
+
+    return build
+
+
+def largest(
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+    channels: int = 16,
+    size: tuple[int, int] = (6, 7),
+) -> Callable[[], Graph]:
+    """Return what builds max pooling of a map that the engine has computed, as the reader writes it: along rows, then columns."""
+
+    def build() -> Graph:
+        x = mapped(read("x", 1, 16, *size), Conv(), channels, (1, 1))
+        for axis in (2, 3):
+            n, before, after = x.shape[axis], pads[axis - 2], pads[axis]
+            count = (n + before + after - kernel[axis - 2]) // strides[axis - 2] + 1
+            taps = np.arange(count)[:, None] * strides[axis - 2] - before + np.arange(kernel[axis - 2])
+            parts = [make(Gather(axis), x, constant(column)) for column in np.clip(taps, 0, n - 1).T]
+            x = reduce(lambda a, b: make(Max(), a, b), parts)
+        return ended(x)
 
     return build
 

@@ -51,6 +51,8 @@ OPERATORS = (
     "a difference",
     "a sum of rows of 16 bits",
     "rows by a constant list",
+    "max pooling of overlapping windows, padded",
+    "what is above 0 of 16 bits",
 )
 """Of `test_single_operators`: what the networks below do not have."""
 
