@@ -1,4 +1,4 @@
-"""Max pooling: which windows of a map a chain of maxima compares, found by following the rows that each of its values compares."""
+"""Max pooling: which windows of a map a chain of maxima compares, by the rows that each of its values compares."""
 
 from __future__ import annotations
 

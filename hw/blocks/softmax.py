@@ -116,7 +116,10 @@ def add_softmax(
         p.write(weights, row.transpose(1, 0, 2).reshape(tokens, cfg.ins), when=last(q))
         p.write(totals, total, when=last(k) & last(q))
 
-    @b.process(command=recip_cmds, loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", rows_of(tokens, single=False))])
+    @b.process(
+        command=recip_cmds,
+        loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.out_tiles), ("t", rows_of(tokens, single=False))],
+    )
     def softmax_recip(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         total = index(p.read(totals, when=first(o) & first(t)), t)  # u20
         length = bit_length(total)

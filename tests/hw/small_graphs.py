@@ -110,7 +110,7 @@ def largest(
     channels: int = 16,
     size: tuple[int, int] = (6, 7),
 ) -> Callable[[], Graph]:
-    """Return what builds max pooling of a map that the engine has computed, as the reader writes it: along rows, then columns."""
+    """Return what builds max pooling of a map that the engine has computed, as it is read: along rows, then columns."""
 
     def build() -> Graph:
         x = mapped(read("x", 1, 16, *size), Conv(), channels, (1, 1))

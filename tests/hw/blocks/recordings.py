@@ -21,7 +21,8 @@ from tests.hw.blocks.recorded import joined, parts, record
 from tests.hw.breadth_models import convnext, mobile, odd_heads, pyramid, swin
 from tests.hw.integer_models import random_image, random_vit
 from tests.hw.interpreted import random_inputs
-from tests.hw.test_single_operators import CASES, given
+from tests.hw.small_graphs import given
+from tests.hw.test_single_operators import CASES
 from tests.mixed_models import samples, text_network
 
 CONFIG = EngineConfig(

@@ -55,8 +55,8 @@ def test_every_condition_is_met_both_ways(process: ir.Process) -> None:
 
 
 def condition(node: ir.Node) -> ir.Node | None:
-    """What decides whether a node acts, or which value it takes. A bit of a number (a shift amount, an index) is not a decision:
-    the kernel's tests try every amount."""
+    """What decides whether a node acts, or which value it takes. A bit of a number (a shift amount, an index) is not a
+    decision: the kernel's tests try every amount."""
     if isinstance(node.op, ir.Select) and isinstance(node.args[0].op, ir.Bits):
         return None
     if isinstance(node.op, ir.Select) or (isinstance(node.op, ir.Read) and node.args):
