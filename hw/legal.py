@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from edgewright.hw.host_part import host_nodes, reads_shared_bias
+from edgewright.hw.maxima import compared
 from edgewright.hw.views import broadcast_rows, channel_axis, is_move
 from edgewright.passes.diagnostics import Diagnostic
 from edgewright.passes.ir.graph import Graph, Node
@@ -118,6 +119,8 @@ def lacking(node: Node, host: frozenset[Node] = frozenset()) -> Lack | None:
         return missing_in_attention(node, host)
     if isinstance(op, Conv):
         return missing_in_convolution(node, op)
+    if isinstance(op, Max) and compared(node) is None:
+        return "it takes the greater of two values, and the engine compares pixels of one map, as max pooling does", ON_A_CPU
     if isinstance(op, Mul):
         return missing_in_mul(node)
     if isinstance(op, Requantise):

@@ -66,8 +66,8 @@ def _attention(mixed: Node, weights: Node, values: Node, turned: bool, scores: S
     operands = []
     for node, is_turned, scaled in ((left, False, True), (right, True, True), (values, turned, False)):
         moved = trace(node, scaled=scaled)
-        if moved is None or isinstance(moved.root.op, Constant):
-            return None
+        if moved is None or (node is not left and isinstance(moved.root.op, Constant)):
+            return None  # constant queries are those of a decoder's first block; constant keys and values are layers
         operands.append(_Operand(node, moved, is_turned))
     windows, heads = _division(operands, lead)
     bias = scores.bias_for(windows, heads)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields, replace
 from edgewright.hw.kernel.types import WORD_BYTES
 from edgewright.targets.device import Device
 
+LEAST_AHEAD = 64
+"""Entries of a ring that are loaded for the next operation while one holds as many as it may."""
+
 
 def address_bits(depth: int) -> int:
     """Return the bits of an address into ``depth`` elements."""
@@ -103,12 +106,12 @@ class EngineConfig:
     @property
     def param_window(self) -> int:
         """The most entries of channel parameters, for ``lanes`` outputs each, of one descriptor."""
-        return max(1, self.param_tiles // 4)
+        return max(1, self.param_tiles // 4, self.param_tiles - LEAST_AHEAD)
 
     @property
     def bias_window(self) -> int:
         """The most entries of score biases that an operation keeps."""
-        return self.bias_entries // 2
+        return max(self.bias_entries // 2, self.bias_entries - LEAST_AHEAD)
 
     @property
     def tile_words(self) -> int:

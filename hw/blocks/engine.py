@@ -236,7 +236,7 @@ def build(cfg: EngineConfig) -> Block:
     results = b.ring("result_values", result_type(cfg), depth=cfg.result_rows, window=1, style="ultra")
     add_residual(b, cfg, residuals, go["residual"], requests["residual"], words["residual"], residual_rows)
     entries = b.channel("table_entries", u(8)[cfg.lanes], depth=4)
-    tabled = b.ring("tabled_values", row_type(cfg), depth=cfg.result_rows, window=1, style="block")
+    tabled = b.ring("tabled_values", row_type(cfg), depth=cfg.result_rows, window=1, style="ultra")
     past = direct_rows, window_rows
     add_epilogue(b, cfg, finish, sums, *past, row_scales, params, fed_offsets, residual_rows, results, entries)
     add_tabulate(b, cfg, tabulate, entries, table, tabled)

@@ -126,7 +126,8 @@ def times(x: Value, stride: Value) -> Value:
 
 def inside(newest: Value, size: Value, side: Value) -> Value:
     """Return which lines (or columns) of a window are on the map and in the kernel, u1[SIDE], from the newest on."""
-    return stack([(n <= newest) & (newest < size + n) & (n < side) for n in range(SIDE)])
+    later = ((n <= newest) & (newest < size + n) & (n < side) for n in range(1, SIDE))
+    return stack([(newest < size) & (side > 0), *later])
 
 
 def add_taps(b: Block, cfg: EngineConfig, commands: Channel, lines: Channel, weights: Channel, rows: Channel) -> None:

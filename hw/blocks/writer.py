@@ -13,7 +13,6 @@ from edgewright.hw.kernel import (
     StructValue,
     Value,
     bits,
-    const,
     first,
     i,
     last,
@@ -80,8 +79,9 @@ def add_store(
         whole = c.single & ~c.copy  # a row whose words follow each other is one run
         mark = (whole | (last(a) & last(b))) & (c.progress | last(j))
         address = wrap(c.out_address + token * c.out_pitch + tile * select(c.out16, 2 * cfg.word_bytes, cfg.word_bytes), u(40))
-        words = wrap(select(whole, c.out_tiles, 1), u(15)) << select(c.out16, const(1, u(1)), const(0, u(1)))
-        p.write(requests, struct(addr=address, beats=wrap(words, u(16)), mark=mark), when=~whole | first(a))
+        words = wrap(select(whole, c.out_tiles, 1), u(15))
+        beats = wrap(select(c.out16, 2 * words, words), u(16))
+        p.write(requests, struct(addr=address, beats=beats, mark=mark), when=~whole | first(a))
 
     @b.process(command=data_cmds, loops=[*loops, ("h", lambda c, j, a, b: select(c.out16, 2, 1))])
     def store_words(p: ProcessTrace, c: StructValue, j: Value, a: Value, b: Value, h: Value) -> None:

@@ -193,10 +193,12 @@ def declared(program: ir.Program) -> list[Type]:
 def ring_fifo(ring: ir.Buffer) -> tuple[int, str]:
     """Return depth and style of the FIFO in front of a ring's window, which has a memory of its own here.
 
-    Together they hold what the ring does. Where that is no more than one UltraRAM deep, which cannot be divided, the window has
-    it and the FIFO is short: the writer is then less far ahead than in the RTL."""
+    Together they hold what the ring does. Where that is no more than one UltraRAM deep, which cannot be divided, or hardly more
+    than the window, the window has it and the FIFO is short: the writer is then less far ahead than in the RTL."""
     if ring.window == 1:
         return max(2, ring.depth), ring.style
+    if LUTRAM_DEPTH < ring.window and ring.depth - ring.window <= LUTRAM_DEPTH:
+        return LUTRAM_DEPTH, "distributed"
     depth = max(2, ring.window, ring.depth - ring.window)
     if ring.style != "ultra":
         return depth, ring.style

@@ -169,3 +169,22 @@ def test_grouped_queries(spelling: str) -> None:
     assert sum(isinstance(n.op, Linear) for n in graph.nodes()) == 4
     assert not any(isinstance(n.op, RMSNormalization) for n in graph.nodes())
     check_int8(model, 25)
+
+
+def test_constant_queries_are_attention() -> None:
+    """A decoder's first block: what it asks for does not depend on the image, and its keys and values do."""
+    tokens, heads, dim, queries = 6, 2, 8, 3
+    width = heads * dim
+    nodes = []
+    for part, swapped in (("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
+        nodes += [node("MatMul", f"x w{part}", f"{part}1"), node("Reshape", f"{part}1 split", f"{part}2")]
+        nodes.append(node("Transpose", f"{part}2", part, perm=swapped))
+    nodes += [node("MatMul", "q k", "s"), node("Softmax", "s", "p", axis=-1), node("MatMul", "p v", "m")]
+    nodes += [node("Transpose", "m", "n", perm=[0, 2, 1, 3]), node("Reshape", "n joined", "o"), node("MatMul", "o wo")]
+    weights = {"wk": normal(1, width, width) / 4, "wv": normal(2, width, width) / 4, "wo": normal(3, width, width) / 4}
+    weights |= {"q": normal(4, 1, heads, queries, dim), "split": np.array([1, tokens, heads, dim])}
+    weights |= {"joined": np.array([1, queries, width])}
+    model = model_of(nodes, {"x": (1, tokens, width)}, weights, opset=18)
+    assert kinds(check_float(model))["Attention"] == 1
+    integer = check_int8(model, 25)
+    assert kinds(integer)["Attention"] == 1

@@ -16,6 +16,8 @@ from edgewright.hw.kernel.cpp import HLS_FOLDER, SHIM_FOLDER, to_cpp
 from edgewright.hw.kernel.sv_block import to_systemverilog
 from edgewright.sim import tools
 
+from tests.hw.slang import elaborate
+
 GOLDEN = Path(__file__).with_name("golden")
 CELLS = Path(__file__).parents[2] / "hw" / "rtl"
 
@@ -59,17 +61,12 @@ def kept() -> dict[str, str]:
 
 def errors_of(files: Mapping[str, str]) -> str:
     """What pyslang says of the SystemVerilog and g++ of the C++; empty when both take it."""
-    import pyslang
-
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name, text in {**to_systemverilog(block()), **to_cpp(block()), **files}.items():
             (folder / name).write_text(text, encoding="utf-8")
-        compilation = pyslang.Compilation()
-        for path in sorted([*folder.glob("*.sv"), *(CELLS / name for name in ("fifo.sv",) if not (folder / name).exists())]):
-            compilation.addSyntaxTree(pyslang.SyntaxTree.fromFile(str(path)))
-        found = [d for d in compilation.getAllDiagnostics() if d.isError()]
-        report = pyslang.DiagnosticEngine.reportAll(compilation.sourceManager, found) if found else ""
+        cells = (CELLS / name for name in ("fifo.sv",) if not (folder / name).exists())
+        report = elaborate(sorted([*folder.glob("*.sv"), *cells])).errors
         command = [
             str(tools.program("g++")),
             "-std=c++17",
@@ -83,7 +80,7 @@ def errors_of(files: Mapping[str, str]) -> str:
             f"-I{HLS_FOLDER}",
             str(folder / "dense.cpp"),
         ]
-        return str(report) + subprocess.run(command, capture_output=True, text=True, check=False).stderr
+        return report + subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
 if __name__ == "__main__":

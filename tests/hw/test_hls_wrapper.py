@@ -4,6 +4,7 @@ the engine: with the processes of the RTL as the IP, a whole network is bit-exac
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from edgewright.targets.device import load
 from tests.hw.hls_rules.source import Design, parse, split
 from tests.hw.integer_models import random_image, random_vit
 from tests.hw.rtl.test_lint import lint
+from tests.hw.slang import elaborate
 
 SMALL = EngineConfig(tokens=4, weight_tiles=64, softmax_keys=4)
 BOARD = EngineConfig.of_board(load("zcu104"))
@@ -58,12 +60,11 @@ def cells(config: EngineConfig) -> dict[str, str]:
 
 
 def errors_of(files: Mapping[str, str]) -> str:
-    pyslang = pytest.importorskip("pyslang")
-    compilation = pyslang.Compilation()
-    for text in files.values():
-        compilation.addSyntaxTree(pyslang.SyntaxTree.fromText(text))
-    found = [d for d in compilation.getAllDiagnostics() if d.isError()]
-    return str(pyslang.DiagnosticEngine.reportAll(compilation.sourceManager, found)) if found else ""
+    pytest.importorskip("pyslang")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        return elaborate(sorted(Path(folder).iterdir())).errors
 
 
 @pytest.mark.parametrize("config", [SMALL, BOARD], ids=["without on-chip memory", "zcu104"])

@@ -11,21 +11,19 @@ from edgewright.hw.synth import PRIMITIVES
 from edgewright.hw.top import RTL
 from edgewright.targets.device import load
 
+from tests.hw.slang import elaborate
+
 
 @pytest.mark.parametrize("use", ["simulation", "synthesis"])
 def test_slang_elaborates_the_engine_and_its_test_bench(tmp_path: Path, use: str) -> None:
-    pyslang = pytest.importorskip("pyslang")
+    pytest.importorskip("pyslang")
     files = dict(rtl_files(EngineConfig.of_board(load("zcu104"))))
     files |= {name: (RTL / name).read_text() for name in ("axi_ram.sv", "engine_tb.sv")}
     if use == "synthesis":
         files = {name: f"`define SYNTHESIS\n{text}" for name, text in files.items()}
         files[PRIMITIVES.name] = PRIMITIVES.read_text()
-    compilation = pyslang.Compilation()
-    for name, text in sorted(files.items()):
+    for name, text in files.items():
         (tmp_path / name).write_text(text)
-        compilation.addSyntaxTree(pyslang.SyntaxTree.fromFile(str(tmp_path / name)))
-    found = [d for d in compilation.getAllDiagnostics() if d.isError()]
-    engine = pyslang.DiagnosticEngine.reportAll(compilation.sourceManager, found)
-    assert not found, engine
-    tops = {str(instance.name) for instance in compilation.getRoot().topInstances}
-    assert tops == {"engine_tb", "engine_top"}
+    found = elaborate(sorted(tmp_path.iterdir()))
+    assert not found.errors, found.errors
+    assert set(found.tops) == {"engine_tb", "engine_top"}

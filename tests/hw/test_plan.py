@@ -111,7 +111,7 @@ REFUSED: dict[str, tuple[Callable[[], Graph], EngineConfig, str, str]] = {
     "softmax at the end": (single(Softmax(2, 40000, 20), (1, 4, 16), elem=INT16), CONFIG, "P001", "this one ends the model"),
     "softmax in the middle": (softened, CONFIG, "P001", "softmax is computed inside attention only"),
     "rows by ids that the engine would need": (chosen, CONFIG, "P001", "known only at run time"),
-    "the greater of two": (single(Max(), (1, 4, 16), (1, 4, 16)), CONFIG, "P001", "no unit that computes it"),
+    "the greater of two": (single(Max(), (1, 4, 16), (1, 4, 16)), CONFIG, "P001", "the greater of two values"),
     "weights that are computed": (with_computed_weights, CONFIG, "P001", "its weights are computed"),
     "a kernel that is computed": (single(Conv(), (1, 16, 4, 4), (16, 16, 1, 1)), CONFIG, "P001", "its weights are computed"),
     "padding and dilations": (convolved(Conv(pads=WIDE_PAD, dilations=(2, 2))), CONFIG, "P001", "it pads and dilates"),

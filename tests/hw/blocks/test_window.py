@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from edgewright.hw.blocks import window as unit
 from edgewright.hw.blocks.config import EngineConfig
-from edgewright.hw.blocks.operation import FIELDS
 from edgewright.hw.kernel import interpret, ir
 from edgewright.hw.kernel.chains import slowest_chains
 from edgewright.hw.kernel.schedule import place_all
@@ -210,10 +209,6 @@ def test_every_place_has_one_tap() -> None:
     for side in range(1, unit.SIDE + 1):
         inside = [place for phase in unit.PLACES[: unit.phases_of((side, 1))] for place in phase]
         assert {(r, c) for r in range(side) for c in range(side)} <= set(inside)
-
-
-def test_fields_do_not_collide_with_a_descriptor_s() -> None:
-    assert not set(unit.FIELDS) & set(FIELDS)
 
 
 @given(job=windows())

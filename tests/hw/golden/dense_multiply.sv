@@ -1,4 +1,4 @@
-/// Process multiply, printed from golden_block.py:32.
+/// Process multiply, printed from golden_block.py:34.
 module dense_multiply (
   input  logic clk_i,   // the only clock
   input  logic rst_ni,  // reset of the control, synchronous, active low
@@ -84,8 +84,8 @@ module dense_multiply (
 
   // stage 0:
   //   the command's fields, from jobs_data_i
-  //   total = p.accumulate(dot(p.read(x), p.read(w)), clear=first(k), type=i(32))   golden_block.py:34
-  //   p.write(shifts, c.shift, when=last(k))   golden_block.py:36
+  //   total = p.accumulate(dot(p.read(x), p.read(w)), clear=first(k), type=i(32))   golden_block.py:36
+  //   p.write(shifts, c.shift, when=last(k))   golden_block.py:38
   assign c_depth = jobs_data_i[3:0];
   always_comb begin
     for (int i = 0; i < 2; i++) begin
@@ -147,7 +147,7 @@ module dense_multiply (
     last_k_s6 <= last_k_s5;
   end
 
-  // stage 7: total = p.accumulate(dot(p.read(x), p.read(w)), clear=first(k), type=i(32))   golden_block.py:34
+  // stage 7: total = p.accumulate(dot(p.read(x), p.read(w)), clear=first(k), type=i(32))   golden_block.py:36
   always_ff @(posedge clk_i) begin
     first_k_s7 <= first_k_s6;
     last_k_s7 <= last_k_s6;
@@ -179,8 +179,8 @@ module dense_multiply (
   end
 
   // stage 8:
-  //   total = p.accumulate(dot(p.read(x), p.read(w)), clear=first(k), type=i(32))   golden_block.py:34
-  //   p.write(sums, total, when=last(k))   golden_block.py:35
+  //   total = p.accumulate(dot(p.read(x), p.read(w)), clear=first(k), type=i(32))   golden_block.py:36
+  //   p.write(sums, total, when=last(k))   golden_block.py:37
   always_ff @(posedge clk_i) begin
     if (valid_q[7]) total <= total_n;
     last_k_s8 <= last_k_s7;

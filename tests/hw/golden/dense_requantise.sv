@@ -1,4 +1,4 @@
-/// Process requantise, printed from golden_block.py:38.
+/// Process requantise, printed from golden_block.py:40.
 module dense_requantise (
   input  logic clk_i,   // the only clock
   input  logic rst_ni,  // reset of the control, synchronous, active low
@@ -53,7 +53,7 @@ module dense_requantise (
     && y_room_q;
   assign y_valid_o = valid_q[1];
 
-  // stage 0: p.write(y, sat(round_shift(p.read(sums), p.read(shifts)), i(8)))   golden_block.py:40
+  // stage 0: p.write(y, sat(round_shift(p.read(sums), p.read(shifts)), i(8)))   golden_block.py:42
   always_comb begin
     for (int i = 0; i < 2; i++) begin
       for (int j = 0; j < 2; j++) begin
@@ -74,7 +74,7 @@ module dense_requantise (
     end
   end
 
-  // stage 1: p.write(y, sat(round_shift(p.read(sums), p.read(shifts)), i(8)))   golden_block.py:40
+  // stage 1: p.write(y, sat(round_shift(p.read(sums), p.read(shifts)), i(8)))   golden_block.py:42
   always_ff @(posedge clk_i) begin
     y_wrapped_s1 <= y_wrapped;
   end
