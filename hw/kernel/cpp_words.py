@@ -197,7 +197,7 @@ def ring_fifo(ring: ir.Buffer) -> tuple[int, str]:
     than the window, the window has it and the FIFO is short: the writer is then less far ahead than in the RTL."""
     if ring.window == 1:
         return max(2, ring.depth), ring.style
-    if LUTRAM_DEPTH < ring.window and ring.depth - ring.window <= LUTRAM_DEPTH:
+    if ring.window > LUTRAM_DEPTH and ring.depth - ring.window <= LUTRAM_DEPTH:
         return LUTRAM_DEPTH, "distributed"
     depth = max(2, ring.window, ring.depth - ring.window)
     if ring.style != "ultra":
