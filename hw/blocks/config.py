@@ -26,9 +26,10 @@ class EngineConfig:
     memory keeps that it has not needed yet. ``residual_rows``, ``result_rows``: rows of ``lanes`` int16 that are read ahead of
     the sums, and that wait to be stored, because two words a row pass memory in twice the cycles that the array may take for
     it. ``on_chip_words``: memory words at the start of the address space that are on chip; 0: none. ``bias_entries``: of score
-    biases, each for two tokens and ``outs`` keys; an operation keeps half of them. ``list_entries``: rows of lists that wait.
+    biases, each for two tokens and ``outs`` keys; an operation keeps most of them. ``list_entries``: rows of lists that wait.
     ``read_ahead``: words that each read port asks for before they are taken, which have to cover the memory's latency.
-    ``window_words``: memory words of a line that a depthwise window may have above it; 0: the engine has no unit for windows.
+    ``turned_rows``: rows of ``lanes`` int16 of a block of tokens that wait to be stored as one run. ``window_words``: memory
+    words of a line that a depthwise window may have above it; 0: the engine has no unit for windows.
     ``clock_mhz``: the clock whose period the stages of the pipelines are made for."""
 
     tokens: int = 12
@@ -54,6 +55,7 @@ class EngineConfig:
     completions: int = 2048
     residual_rows: int = 2048
     result_rows: int = 4096
+    turned_rows: int = 256
     window_words: int = 512
     clock_mhz: int = 300
 

@@ -54,7 +54,7 @@ from edgewright.hw.blocks.weights import (
     table_type,
 )
 from edgewright.hw.blocks.window import add_window, rows_type, taps_type
-from edgewright.hw.blocks.writer import add_residual, add_store
+from edgewright.hw.blocks.writer import add_residual, add_store, add_turn
 from edgewright.hw.kernel import Block, Request, i, u
 from edgewright.hw.kernel.ir import Channel
 from edgewright.hw.kernel.types import Type
@@ -173,6 +173,7 @@ def build(cfg: EngineConfig) -> Block:
     softmaxes = [commands(f"softmax_{part}", op.Softmax) for part in ("max", "exp", "recip")]
     finish = commands("finish", op.Finish)
     tabulate = commands("tabulate", op.Tabulate)
+    turns = [commands(f"turn_{part}", op.Turn) for part in ("in", "out")]
     residuals = [commands(f"residual_{part}", op.Residual) for part in ("addresses", "rows")]
     stores = [commands(f"store_{part}", op.Store) for part in ("addresses", "words")]
     track = commands("track", op.Track)
@@ -197,6 +198,7 @@ def build(cfg: EngineConfig) -> Block:
         softmaxes=softmaxes,
         finish=finish,
         tabulate=tabulate,
+        turns=turns,
         residuals=residuals,
         stores=stores,
     )
@@ -238,9 +240,22 @@ def build(cfg: EngineConfig) -> Block:
     entries = b.channel("table_entries", u(8)[cfg.lanes], depth=4)
     tabled = b.ring("tabled_values", row_type(cfg), depth=cfg.result_rows, window=1, style="ultra")
     past = direct_rows, window_rows
-    add_epilogue(b, cfg, finish, sums, *past, row_scales, params, fed_offsets, residual_rows, results, entries)
-    add_tabulate(b, cfg, tabulate, entries, table, tabled)
+    unturned = b.channel("unturned_values", result_type(cfg), depth=2)
+    unturned_table = b.channel("unturned_entries", row_type(cfg), depth=2)
+    turned = b.buffer("turned_values", result_type(cfg), depth=cfg.turned_rows, banks=2, style="block")
+    ordered = b.channel("rows_in_order", result_type(cfg), depth=2)
+    add_epilogue(b, cfg, finish, sums, *past, row_scales, params, fed_offsets, residual_rows, results, unturned, entries)
+    add_tabulate(b, cfg, tabulate, entries, table, tabled, unturned_table)
+    add_turn(b, cfg, turns, unturned, unturned_table, turned, ordered)
     add_store(
-        b, cfg, stores, results=results, tabled=tabled, copied=copied, requests=requests["results"], words=words["results"]
+        b,
+        cfg,
+        stores,
+        results=results,
+        tabled=tabled,
+        ordered=ordered,
+        copied=copied,
+        requests=requests["results"],
+        words=words["results"],
     )
     return b

@@ -50,11 +50,13 @@ def add_epilogue(
     offsets: Channel,
     residual: Buffer,
     results: Buffer,
+    turned: Channel,
     entries: Channel,
 ) -> None:
     """``sums``: ACCUMULATOR[tokens, outs], or ``direct`` and ``windows``: ACCUMULATOR[lanes] per row, past the array;
     ``offsets``: per ``lanes`` sums of products with computed operands; ``residual``: i16[lanes] per row, the second operand;
-    ``results``: i16[lanes], or ``entries`` of the operation's table, u8[lanes], per row."""
+    ``results``: i16[lanes] per row, or ``turned`` where they are stored by rows, or ``entries`` of the operation's table,
+    u8[lanes]."""
     parts, lanes = cfg.outs // cfg.lanes, cfg.lanes
 
     @b.process(
@@ -86,12 +88,17 @@ def add_epilogue(
         other_term = select(c.residual & ~c.multiplied, carried, 0)
         added = sat_symmetric(select(c.subtracted, wide - other_term, wide + other_term), 16)
         result = wrap(select(c.out16, added, narrow), i(16))
-        p.append(results, select(c.rectified & (result < 0), 0, result), when=~c.table)
+        row = select(c.rectified & (result < 0), 0, result)
+        p.append(results, row, when=~c.table & ~c.by_rows)
+        p.write(turned, row, when=~c.table & c.by_rows)
         p.write(entries, fit(narrow + 128, u(8)), when=c.table)
 
 
-def add_tabulate(b: Block, cfg: EngineConfig, commands: Channel, entries: Channel, table: Buffer, results: Buffer) -> None:
-    """Look up the results of an operation in its table; ``results``: i8[lanes] per row."""
+def add_tabulate(
+    b: Block, cfg: EngineConfig, commands: Channel, entries: Channel, table: Buffer, results: Buffer, turned: Channel
+) -> None:
+    """Look up the results of an operation in its table; ``results``, or ``turned`` where they are stored by rows: i8[lanes] per
+    row."""
 
     @b.process(
         command=commands,
@@ -102,4 +109,6 @@ def add_tabulate(b: Block, cfg: EngineConfig, commands: Channel, entries: Channe
         entry = p.read(entries)
         within = address_bits(TABLE_ENTRIES // table.depth)  # of an entry in a row of the table
         looked_up = (index(p.load(table, entry[n] >> within), wrap(entry[n], u(within))) for n in range(cfg.lanes))
-        p.append(results, stack(list(looked_up)))
+        row = stack(list(looked_up))
+        p.append(results, row, when=~c.by_rows)
+        p.write(turned, row, when=c.by_rows)

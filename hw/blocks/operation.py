@@ -58,6 +58,10 @@ FIELDS: dict[str, Int] = {
     "copy": u(1),  # words from one place to another, past the array
     "direct": u(1),  # rows past the array: as they are, summed over taps, or normalised
     "single": u(1),  # blocks of one token
+    "in_runs": u(1),  # a block's results are one request
+    "by_rows": u(1),  # results wait until the rows of their block are whole, and are stored row by row
+    "run_words": u(12),  # of such a block
+    "run_last": u(12),  # of the last one
     "attention": u(1),
     "computed": u(1),  # the array's second operand is no constant
     "norm": u(1),
@@ -261,6 +265,7 @@ RunIssue = command(
     "leads",
     "residual",
     "table",
+    "by_rows",
 )
 Track = command("Track", "marks", "final")
 FetchGate = command("FetchGate", "act_blocks", "act_first", "act_phase", "act_slope", "act_steps", "act_drain")
@@ -385,6 +390,7 @@ Finish = command(
     "zero_point",
     "res_multiplier",
     "res_shift",
+    "by_rows",
 )
 Residual = command(
     "Residual",
@@ -399,9 +405,24 @@ Residual = command(
     "res_beats",
     "res_last",
 )
-Tabulate = command("Tabulate", "n_blocks", "single", "last_tokens", "out_tiles")
+Tabulate = command("Tabulate", "n_blocks", "single", "last_tokens", "out_tiles", "by_rows")
+Turn = command("Turn", "n_blocks", "last_tokens", "out_tiles", "table")
 Store = command(
-    "Store", "copy", "table", "progress", "n_blocks", "single", "last_tokens", "out_tiles", "out16", "out_address", "out_pitch"
+    "Store",
+    "copy",
+    "table",
+    "progress",
+    "n_blocks",
+    "single",
+    "last_tokens",
+    "out_tiles",
+    "out16",
+    "out_address",
+    "out_pitch",
+    "in_runs",
+    "by_rows",
+    "run_words",
+    "run_last",
 )
 
 
@@ -445,6 +466,7 @@ RUN_UNITS = {
     "softmax": Softmax,
     "finish": Finish,
     "tabulate": Tabulate,
+    "turn": Turn,
     "residual": Residual,
     "store": Store,
 }
@@ -461,7 +483,7 @@ ROLES = {
     "residual": (Residual,),
     "epilogue": (Finish,),
     "table": (Tabulate,),
-    "store": (Store,),
+    "store": (Store, Turn),
 }
 """What a profile calls the units of the engine, by their commands; those with the first one do its work, the others help. A
 process with none of these commands is part of the sequencer."""

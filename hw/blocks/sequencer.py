@@ -152,6 +152,7 @@ def add_run_issue(
     softmaxes: list[Channel],
     finish: Channel,
     tabulate: Channel,
+    turns: list[Channel],
     residuals: list[Channel],
     stores: list[Channel],
 ) -> None:
@@ -181,6 +182,8 @@ def add_run_issue(
             p.write(channel, c.softmax, when=c.issue.attention)
         p.write(finish, c.finish, when=computes)
         p.write(tabulate, c.tabulate, when=c.issue.table)
+        for channel in turns:
+            p.write(channel, c.turn, when=c.issue.by_rows)
         for channel in residuals:
             p.write(channel, c.residual, when=c.issue.residual)
         for channel in stores:

@@ -188,6 +188,8 @@ class Operation:
             "out_pitch": storage.pitch(target),
             "zero_point": self.product.scale.zero_point & 0xFF,
         }
+        if not self.product.copies:
+            fields |= run_fields(fields, config, single=self.product.passes)
         if self.residual is not None:
             view = self.residual.source.part(piece.row, rows)
             fields |= {
@@ -298,8 +300,8 @@ class Step:
         return full[piece.row : piece.row + piece.rows, piece.column : piece.column + piece.columns]
 
     def addresses(self) -> NDArray[np.uint64]:
-        """Return the address of every word that it stores, in order: blocks of tokens, tiles of outputs, tokens; of a copy,
-        rows."""
+        """Return the address of every word that it stores, in order: blocks of tokens, tiles of outputs, tokens; of a copy, and
+        where whole rows are stored, rows."""
         fields = self.fields
         if fields["copy"]:
             rows, words = np.arange(self.rows)[:, None] * fields["out_pitch"], np.arange(fields["out_tiles"]) * WORD_BYTES
@@ -308,7 +310,7 @@ class Step:
         order = []
         for token in self.blocks():
             grid = token[:, None] * fields["out_pitch"] + (tile * self.row_words + word) * WORD_BYTES
-            order.append(grid.reshape(-1))
+            order.append((grid.transpose(1, 0, 2) if fields["by_rows"] else grid).reshape(-1))
         return (np.concatenate(order) + fields["out_address"]).astype(np.uint64)
 
     def integers(self, words: NDArray[np.uint8]) -> Integers:
@@ -319,8 +321,9 @@ class Step:
         for token in self.blocks():
             shape = self.fields["out_tiles"], len(token), lanes
             count = math.prod(shape[:2]) * self.row_words
-            block = words[position : position + count].copy().view(f"<i{self.row_words}").reshape(shape)
-            stored.append(block.transpose(1, 0, 2).reshape(len(token), -1))
+            block = words[position : position + count].copy().view(f"<i{self.row_words}")
+            by_rows = block if self.fields["by_rows"] else block.reshape(shape).transpose(1, 0, 2)
+            stored.append(by_rows.reshape(len(token), -1))
             position += count
         return np.concatenate(stored).astype(np.int64)[:, : self.columns]
 
@@ -329,6 +332,20 @@ class Step:
         size = 1 if self.fields["single"] else self.config.tokens
         for start in range(0, self.rows, size):
             yield np.arange(start, min(start + size, self.rows))
+
+
+def run_fields(fields: Fields, config: EngineConfig, *, single: bool) -> Fields:
+    """Return the fields of how results are requested, given the other ones of the output: a row that is a block of its own is a
+    run of words; a block of several is one in external memory, where short requests cost the most, if its rows follow each
+    other and wait together."""
+    tiles_, row = fields["out_tiles"], fields["out_tiles"] * (1 + fields["out16"])
+    rows, last = (1, 1) if single else (config.tokens, fields["last_tokens"])
+    external = fields["out_address"] >= config.on_chip_bytes
+    by_rows = not single and external and tiles_ > 1 and fields["out_pitch"] == row * WORD_BYTES
+    by_rows = by_rows and rows * tiles_ <= config.turned_rows
+    if not single and not by_rows:
+        return {}
+    return {"in_runs": 1, "by_rows": int(by_rows), "run_words": rows * row, "run_last": last * row}
 
 
 def operands(operation: Operation) -> tuple[StoredView, ...]:

@@ -26,12 +26,15 @@ def spans(begin: Words, size: Words) -> Words:
     return np.repeat(begin - np.cumsum(size) + size, size) + np.arange(int(size.sum()))
 
 
-def in_order(step: Step) -> tuple[Words, Words]:
-    """Return the tokens and the tiles of a step's results, in the order in which they are stored."""
+def in_order(step: Step) -> tuple[Words, Words, Words]:
+    """Return the tokens and the tiles of a step's results, in the order in which they are computed, and the number of the first
+    result that is stored after each: itself, or the first of its block where results are stored row by row."""
     tiles = np.arange(step.fields["out_tiles"])
     blocks = [np.meshgrid(tiles, tokens, indexing="ij") for tokens in step.blocks()]
     tile, token = (np.concatenate([block[axis].reshape(-1) for block in blocks]) for axis in (0, 1))
-    return token, tile
+    each = np.array([block[0].size for block in blocks], np.int64)
+    first = np.repeat(np.cumsum(each) - each, each) if step.fields["by_rows"] else np.arange(len(token))
+    return token, tile, first
 
 
 def reads(step: Step) -> Iterator[Reads]:
@@ -53,10 +56,10 @@ def reads(step: Step) -> Iterator[Reads]:
             first = row // max(1, fields["direct_taps"]) * fields["out_tiles"] + tile
         yield "activations", (product.source.root, *product.constants), words, first
     if operation.residual is not None and not operation.residual.packed:
-        token, tile = in_order(step)
+        token, tile, first = in_order(step)
         each = 2 - fields["res_narrow"]
         begin = (fields["res_address"] + token * fields["res_pitch"]) // WORD_BYTES + tile * each
-        order = np.repeat(np.arange(len(token)), each)
+        order = np.repeat(first, each)
         yield "the second operand", (operation.residual.source.root,), spans(begin, np.full(len(begin), each)), order
 
 
