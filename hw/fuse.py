@@ -24,6 +24,8 @@ from edgewright.hw.operations.transposition import TransposedProduct
 from edgewright.hw.padding import HeadPadding, Padding, Turned
 from edgewright.hw.products import Products
 from edgewright.hw.selecting import (
+    LAST,
+    MOST_PARTS,
     NORMS,
     Refused,
     every_row,
@@ -42,6 +44,7 @@ from edgewright.hw.views import (
     Selection,
     StoredView,
     axis_from_end,
+    groups,
     is_view,
     matrix,
     rows_columns,
@@ -103,7 +106,7 @@ class Fuser(Products):
                 copy = CopyProduct(node=row, source=whole(row), scale=Scale.one(row, row.type.size))
                 yield Operation(copy, row, Place(node))
             elif isinstance(node.op, HeadPadding):
-                yield self.padded_heads(node, node.op)
+                yield from self.padded_heads(node, node.op)
             elif isinstance(node.op, Turned):
                 yield from self.moved(node, node.inputs[0], node.op.axis)
             elif is_view(node):
@@ -122,20 +125,36 @@ class Fuser(Products):
         parts = runs(source, axis)
         turned = transposed(source, axis) if parts is None or len(parts) == rows_columns(node)[1] > 1 else None
         if turned is not None:
-            yield Operation(self.transposition(source, *turned), node, Place(node))
+            yield from self.turned_runs(node, source, turned)
             return
-        if parts is None:
+        by_rows = [(0, parts)] if parts is not None else groups(source, axis, MOST_PARTS)
+        if by_rows is None:
             raise Refused(source, "it moves channels between tokens, more than a transposition does", ON_A_CPU)
+        for begin, side_by_side in by_rows:
+            first = 0
+            for part in side_by_side:
+                if first % WORD_BYTES:
+                    raise misplaced(node, first)
+                operation = self.moved_part(node, part, Place(node, begin, first_column=first))
+                if len(by_rows) * len(side_by_side) > 1:
+                    rows = tuple(range(begin, begin + len(part.rows)))
+                    operation = replace(operation, part=StoredPart(rows, first, len(part.columns)))
+                yield operation
+                first += len(part.columns)
+
+    def turned_runs(self, node: Node, source: Node, parts: list[Selection], apart: int = 0) -> Iterator[Operation]:
+        """Yield the operations that store ``source`` as ``node``: a transposition for each run of its channels. ``apart``:
+        channels from one run to the next, if others follow a run, which become 0."""
         first = 0
         for part in parts:
             if first % WORD_BYTES:
                 raise misplaced(node, first)
-            operation = self.moved_part(node, part, Place(node, first_column=first))
+            product = self.transposition(source, part.base, part.columns, part.rows)
+            operation = Operation(product, node, Place(node, first_column=first))
             if len(parts) > 1:
-                rows = tuple(range(len(part.rows)))
-                operation = replace(operation, part=StoredPart(rows, first, len(part.columns)))
+                operation = replace(operation, part=StoredPart(tuple(range(len(part.columns))), first, len(part.rows)))
             yield operation
-            first += len(part.columns)
+            first += apart or len(part.rows)
 
     def transposition(self, node: Node, base: Node, columns: Index, rows: Index) -> TransposedProduct:
         """Return the product that stores a value: its rows are ``columns`` of ``base``, its channels ``rows`` of it."""
@@ -195,20 +214,31 @@ class Fuser(Products):
             return
         yield from operations
 
-    def padded_heads(self, node: Node, op: HeadPadding) -> Operation:
-        """Return the operation that stores a value with padded heads."""
+    def padded_heads(self, node: Node, op: HeadPadding) -> Iterator[Operation]:
+        """Yield the operations that store a value with padded heads."""
         (source,) = node.inputs
         if is_attention(source):
             base = source.inputs[0]
             assert isinstance(source.op, Requantise)
             columns = head_columns(source, op)
             scale = Scale.of(source, columns, source.op.zero_point)
-            return Operation(self.attention(base, whole_of(base), scale), node, Place(node))
+            yield Operation(self.attention(base, whole_of(base), scale), node, Place(node))
+            return
+        turned = transposed(source, LAST) if axis_from_end(source) != LAST else None
+        width = source.shape[-1] // op.heads
+        if turned is not None and all(len(part.rows) % width == 0 for part in turned):
+            heads = [
+                Selection(part.base, part.rows[first : first + width], part.columns)
+                for part in turned
+                for first in range(0, len(part.rows), width)
+            ]
+            yield from self.turned_runs(node, source, heads, op.width)
+            return
         selected = Selection(source, every_row(source), head_columns(source, op))
         seen = self.through(source, selected)
         if isinstance(seen.base.op, Requantise) and seen.base.op.zero_point:
             raise Refused(source, "its zero point is not 0, and its heads would be padded with zeros", ON_A_CPU)
-        return Operation(self.product(seen), node, Place(node))
+        yield Operation(self.product(seen), node, Place(node))
 
     def operation(self, node: Node, shown: Selection, place: Place) -> Operation:
         """Return the fused operation that stores ``shown``, which ``node`` selects, at ``place``."""

@@ -249,20 +249,37 @@ def runs(node: Node, axis: int | None = None) -> tuple[Selection, ...] | None:
     at = places(node, axis)
     if (at.columns != at.columns[0]).any():
         return None
-    cut = (at.rows[:, 1:] != at.rows[:, :-1]).any(axis=0)
-    if len(np.unique(columns := at.columns[0])) < len(columns):  # a product meets each channel of a run once
+    return cut_alike(at.base, at.rows, at.columns[0])
+
+
+def cut_alike(base: Node, rows: Index, columns: Index) -> tuple[Selection, ...]:
+    """Return the selections of ``base``, side by side, that hold row ``rows[i, j]`` of channel ``columns[j]`` at (i, j)."""
+    cut = (rows[:, 1:] != rows[:, :-1]).any(axis=0)
+    if len(np.unique(columns)) < len(columns):  # a product meets each channel of a run once
         cut |= columns[1:] <= columns[:-1]
-    changes = np.flatnonzero(cut) + 1
-    edges = [0, *changes.tolist(), at.rows.shape[1]]
-    return tuple(Selection(at.base, at.rows[:, begin], at.columns[0, begin:end]) for begin, end in pairwise(edges))
+    edges = [0, *(np.flatnonzero(cut) + 1).tolist(), rows.shape[1]]
+    return tuple(Selection(base, rows[:, begin], columns[begin:end]) for begin, end in pairwise(edges))
 
 
-def transposed(node: Node, axis: int | None = None) -> tuple[Node, Index, Index] | None:
-    """Return (base, columns, rows) if each row of ``node`` is a channel of ``base``, and each channel a row; else None."""
+def groups(node: Node, axis: int | None, most: int) -> list[tuple[int, tuple[Selection, ...]]] | None:
+    """Return ``node`` as groups of rows that follow each other, each with its first row and what its ``runs`` are: heads that
+    become rows are a group each. None if there are more than ``most``."""
     at = places(node, axis)
-    if (at.rows != at.rows[0]).any() or (at.columns != at.columns[:, :1]).any():
+    edges = [0, *(np.flatnonzero((at.columns[1:] != at.columns[:-1]).any(axis=1)) + 1).tolist(), len(at.rows)]
+    if len(edges) - 1 > most:
         return None
-    return at.base, at.columns[:, 0], at.rows[0]
+    return [(begin, cut_alike(at.base, at.rows[begin:end], at.columns[begin])) for begin, end in pairwise(edges)]
+
+
+def transposed(node: Node, axis: int | None = None) -> list[Selection] | None:
+    """Return runs of channels of ``node``, side by side, each of which is the transposition of rows and channels of the value
+    that it moves: row i is channel ``columns[i]`` at ``rows``. None if channels move in other ways. Heads that are transposed
+    one by one are a run each."""
+    at = places(node, axis)
+    if (at.rows != at.rows[0]).any():
+        return None
+    edges = [0, *(np.flatnonzero((at.columns[:, 1:] != at.columns[:, :-1]).any(axis=0)) + 1).tolist(), at.columns.shape[1]]
+    return [Selection(at.base, at.rows[0, begin:end], at.columns[:, begin]) for begin, end in pairwise(edges)]
 
 
 def selection(node: Node, axis: int | None = None) -> Selection | None:

@@ -19,7 +19,7 @@ from edgewright.passes.ops import (
     Transpose,
 )
 
-from tests.hw.small_models import Model, rotary, stem
+from tests.hw.small_models import Model, stem
 
 
 def refused(graph: Graph) -> tuple[Diagnostic, ...]:
@@ -70,16 +70,6 @@ def test_a_softmax_at_the_end_can_be_cut_off() -> None:
     (found,) = refused(model.graph(make(Softmax(1, 40000, 20), model.linear(model.start, 10, INT16), origin=("p",))))
     assert found.at == "p"
     assert "remove it from the output" in found.help and "order of the classes stays the same" in found.help
-
-
-def test_heads_in_front_of_tokens_are_named_not_the_angles_that_turn_them() -> None:
-    """What turns heads that stay where they are runs: see `test_single_operators.py`."""
-    found = refused(rotary(heads=2))
-    assert {(d.message, d.at) for d in found} == {
-        ("Reshape cannot run on the engine", "heads"),
-        ("Concat cannot run on the engine", "halves"),
-    }
-    assert {d.because for d in found} == {"it moves channels between tokens, more than a transposition does"}
 
 
 @pytest.mark.parametrize("kind", ["input", "part of the input", "constant"])

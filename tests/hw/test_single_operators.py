@@ -9,7 +9,7 @@ import pytest
 from edgewright.hw.blocks.config import EngineConfig
 from edgewright.hw.plan import plan
 from edgewright.passes.diagnostics import CompileError
-from edgewright.passes.ir.graph import Graph, make
+from edgewright.passes.ir.graph import Graph, Node, make
 from edgewright.passes.ir.types import INT16, Int
 from edgewright.passes.ops import (
     AddRequantised,
@@ -94,6 +94,26 @@ def windows_of_maps() -> Graph:
     return ended(stored(make(Relu(), make(Reshape((4, 6, 16)), turned)), 8, INT16))
 
 
+def turned_heads(x: Node, heads: int) -> Node:
+    """Return tokens (1, n, heads * d) with each head transposed: (1, d, heads * n)."""
+    _, n, channels = x.shape
+    split = make(Reshape((1, n, heads, channels // heads)), x)
+    return make(Reshape((1, channels // heads, heads * n)), make(Transpose((0, 3, 2, 1)), split))
+
+
+def channel_attention(tokens: int, heads: int = 3) -> Graph:
+    """Return attention between the channels of each head, over tokens."""
+    x = read("x", 1, tokens, 32)
+    q, k, v = (turned_heads(stored(x, 16 * heads), heads) for _ in range(3))
+    return ended(narrowed(make(Attention(heads, score_multiplier=50000, score_shift=22), q, k, v)))
+
+
+def heads_as_rows() -> Graph:
+    """Return the heads of a value one after the other, as rows."""
+    split = make(Reshape((1, 6, 3, 16)), stored(read("x", 1, 6, 16), 48))
+    return ended(stored(make(Relu(), make(Reshape((1, 18, 16)), make(Transpose((0, 2, 1, 3)), split))), 8, INT16))
+
+
 def odd_channels_of_sums() -> Graph:
     """Return sums of channels that begin within a word."""
     parts = (make(Slice(2, first, first + 24), stored(read(f"x{first}", 1, 5, 16), 48)) for first in (0, 20))
@@ -155,6 +175,9 @@ CASES: dict[str, Callable[[], Graph]] = {
     "a stem of convolutions, moved to tokens": stem,
     "a product of LayerNorm over what is no multiple of 16": odd_norm,
     "windows of a map": windows_of_maps,
+    "attention between channels": lambda: channel_attention(16),
+    "attention between channels over what is no multiple of 16": lambda: channel_attention(9),
+    "heads that become rows": heads_as_rows,
     "channels that begin within a word": odd_channels_of_sums,
 }
 
@@ -207,6 +230,7 @@ MOVED_FACTORS: dict[str, Callable[[], Graph]] = {
     "a product of every second channel": lambda: moved_factor((0, 32, 2)),
     "a product whose heads are padded": gated_heads,
     "queries and keys that angles turn": lambda: rotary(heads=1),
+    "queries and keys of heads that angles turn": lambda: rotary(heads=2),
 }
 
 

@@ -39,7 +39,15 @@ def invert(node: ir.Node, args: tuple[ir.Node, ...]) -> ir.Node | None:
     return replace(node, args=(*args[:-1], flipped))
 
 
+def one_place(node: ir.Node, args: tuple[ir.Node, ...]) -> ir.Node | None:
+    """A memory is read at its first element only."""
+    if not isinstance(node.op, ir.Load):
+        return None
+    return replace(node, args=(ir.Node(ir.Const((0,)), (), args[0].type), *args[1:]))
+
+
 MUTANTS = {
+    "turn_out: the same row again": ("engine_turn_out", "turn_out", one_place),
     "epilogue: bias subtracted": ("engine_store_words", "epilogue", subtract),
     "norm_scale: no rounding": ("engine_norm_scale", "norm_scale", truncate),
     "epilogue: entries where there is no table": ("engine_store_words", "epilogue", invert),
