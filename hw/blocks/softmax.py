@@ -39,6 +39,7 @@ from edgewright.hw.kernel.ir import Buffer, Channel
 from edgewright.passes.ops.arith import EXP2_TABLE
 
 SCORE = i(24)
+LOWEST = const(-(2**23), SCORE)
 TOTAL = u(20)
 RowScale = Struct("RowWeight", reciprocal=u(17), shift=u(5))
 """For one row: R = floor(2^(n+15) / s), and n + 7, where n is the bit length of the sum s of its weights."""
@@ -65,16 +66,17 @@ def add_softmax(
     table = b.rom("softmax_exp2", u(16), EXP2_TABLE)
     lanes = const(list(range(outs)), lane[outs])
 
-    groups = tokens // BIAS_ROWS
+    groups = tokens // BIAS_ROWS  # the exponentials take at least as long for a tile
+
+    def repeated(rows: Value) -> Value:
+        """Return BIAS_ROWS rows once for each group, [tokens, ..]."""
+        return rows.broadcast_to((groups, *rows.shape)).reshape(tokens, *rows.shape[1:])
+
     group_of = const([row // BIAS_ROWS for row in range(tokens)], u(8)[tokens])
 
     @b.process(
         command=max_cmds,
-        loops=[
-            ("j", lambda c: c.n_blocks),
-            ("o", lambda c, j: c.outs0),
-            ("t", lambda c, j, o: select(c.biased & ~c.bias_shared, groups, 1)),
-        ],
+        loops=[("j", lambda c: c.n_blocks), ("o", lambda c, j: c.outs0), ("t", groups)],
     )
     def softmax_max(p: ProcessTrace, c: StructValue, j: Value, o: Value, t: Value) -> None:
         p.lock(store, per=j)
@@ -83,17 +85,18 @@ def add_softmax(
         bias = p.replay(
             biases,
             select(c.bias_kept, wrap(entry, u(address_bits(biases.window))), 0),
-            fresh=c.biased & c.bias_fresh & (first(j) | ~c.bias_shared),
-            free=c.biased & c.bias_free & (last(j) | ~c.bias_shared),
+            fresh=c.biased & c.bias_fresh & (~c.bias_shared | (first(j) & first(t))),
+            free=c.biased & c.bias_free & (~c.bias_shared | (last(j) & last(t))),
             last=c.biased & c.bias_free & (ends | ~c.bias_kept),
         )  # SCORE[BIAS_ROWS, outs]
-        added = select(c.biased, bias, 0).broadcast_to((groups, BIAS_ROWS, outs)).reshape(tokens, outs)
-        tile = wrap(fit(p.read(scores, when=first(t)), SCORE) + added, SCORE)  # the planner bounds it
-        here = ~c.biased | c.bias_shared | (group_of == t)  # u1[tokens]
+        tile = fit(p.read(scores, when=first(t)), SCORE)
+        group = index(tile.reshape(groups, BIAS_ROWS, outs), wrap(t, u(address_bits(groups))))
+        score = wrap(group + select(c.biased, bias, 0), SCORE)  # the planner bounds it
         valid = (o * outs + lanes) < c.n_keys  # u1[outs]
-        masked = select(valid[None, :] & here[:, None], tile, const(-(2**23), SCORE))
-        top = p.accumulate(masked.max(axis=1), clear=first(o) & first(t), op="max", type=SCORE[tokens])
-        p.store(store, wrap(o, u(address_bits(store.depth))), tile, mask=here)
+        largest = select(valid[None, :], score, LOWEST).max(axis=1)  # SCORE[BIAS_ROWS]
+        here = group_of == t  # u1[tokens]
+        top = p.accumulate(select(here, repeated(largest), LOWEST), clear=first(o) & first(t), op="max", type=SCORE[tokens])
+        p.store(store, wrap(o, u(address_bits(store.depth))), repeated(score), mask=here)
         p.write(maxima, top, when=last(o) & last(t))
 
     @b.process(command=exp_cmds, loops=[("j", lambda c: c.n_blocks), ("k", lambda c, j: c.depth1), ("q", steps)])
