@@ -14,7 +14,7 @@ from edgewright.passes.ir.graph import Node
 from edgewright.passes.ops import Max
 
 
-class Compared(NamedTuple):
+class ComparedRows(NamedTuple):
     """Rows of ``base`` of which each row of a value is the maximum, channel by channel: (rows of the value, compared rows)."""
 
     base: Node
@@ -22,21 +22,21 @@ class Compared(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def compared(node: Node) -> Compared | None:
+def compared(node: Node) -> ComparedRows | None:
     """Return what a chain of maxima and moves of rows compares; None if it compares several values, or other channels."""
     selected = selection(node)
     if selected is None or not selected.takes_all_columns:
         return None
     base, rows = selected.base, selected.rows
     if not isinstance(base.op, Max):
-        return Compared(base, rows[:, None])
+        return ComparedRows(base, rows[:, None])
     if any(operand.shape != base.shape for operand in base.inputs):
         return None
     left, right = (compared(operand) for operand in base.inputs)
     if left is None or right is None or left.base is not right.base:
         return None
     both = np.concatenate([left.rows, right.rows], axis=1)
-    return Compared(left.base, np.unique(both, axis=1)[rows])
+    return ComparedRows(left.base, np.unique(both, axis=1)[rows])
 
 
 def pooled(node: Node) -> tuple[Node, Windows] | None:

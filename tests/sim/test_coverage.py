@@ -16,8 +16,7 @@ from edgewright.sim.build import Build
 from edgewright.sim.engine import CELLS, Job, build_engine, run_engine
 from edgewright.sim.network import input_writes, judged
 
-from tests.hw.blocks.recordings import CONFIG, MODELS
-from tests.hw.integer_models import random_image, random_vit
+from tests.hw.blocks.recordings import CONFIG, graphs
 
 pytestmark = pytest.mark.sim
 ON_CHIP = replace(CONFIG, on_chip_words=1024, on_chip_banks=4)
@@ -47,15 +46,14 @@ def covered(files: Iterable[Path]) -> dict[str, dict[str, Counter[bool]]]:
 
 @pytest.fixture(scope="module")
 def model() -> Build:
-    return build_engine(rtl_files(ON_CHIP), memory_bytes=1 << 18, unroll_stmts=600, coverage=True)
+    return build_engine(rtl_files(ON_CHIP), memory_bytes=1 << 21, unroll_stmts=600, coverage=True)
 
 
 def test_the_models_reach_lines_and_bits(model: Build, tmp_path: Path) -> None:
     files = []
-    for seed, sizes in enumerate(MODELS.values()):
-        graph = random_vit(seed, **sizes)
+    for seed, (graph, inputs) in enumerate(graphs()):
         planned = plan(graph, ON_CHIP)
-        values = interpret_all(graph, random_image(graph, seed))
+        values = interpret_all(graph, inputs)
         job = Job(planned.program_address, len(planned.steps), input_writes(planned, values))
         files.append(tmp_path / f"{seed}.dat")
         run = run_engine(model, {0: planned.image}, [job], stall=0.3, seed=seed + 1, coverage=files[-1])
