@@ -28,7 +28,7 @@ def test_part(part: ir.Program) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("clock_mhz", [150, 200, 250])
+@pytest.mark.parametrize("clock_mhz", [pytest.param(mhz, marks=[pytest.mark.slow] * (mhz != 200)) for mhz in (150, 200, 250)])
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS.keys())
 def test_part_at_a_slower_clock(part: ir.Program, clock_mhz: int) -> None:
     check_part(part, clock_mhz, PRESSURE[2:3])
