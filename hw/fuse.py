@@ -41,6 +41,7 @@ from edgewright.hw.selecting import (
 )
 from edgewright.hw.views import (
     Index,
+    RowGroup,
     Selection,
     StoredView,
     axis_from_end,
@@ -50,6 +51,7 @@ from edgewright.hw.views import (
     rows_columns,
     runs,
     transposed,
+    turned_groups,
 )
 from edgewright.passes.diagnostics import CompileError, fail
 from edgewright.passes.ir.graph import Graph, Node
@@ -64,6 +66,9 @@ from edgewright.passes.ops import (
     Table,
 )
 from edgewright.passes.ops import constant as make_constant
+
+FEW_GROUPS = 16
+"""Groups of rows up to which each is computed on its own, with the weights read once for each."""
 
 
 class Fuser(Products):
@@ -127,20 +132,30 @@ class Fuser(Products):
         if turned is not None:
             yield from self.turned_runs(node, source, turned)
             return
-        by_rows = [(0, parts)] if parts is not None else groups(source, axis, MOST_PARTS)
-        if by_rows is None:
-            raise Refused(source, "it moves channels between tokens, more than a transposition does", ON_A_CPU)
-        for begin, side_by_side in by_rows:
+        whole_rows = [] if parts is None else [RowGroup(every_row(node), parts)]
+        for found in (whole_rows or groups(source, axis, MOST_PARTS), turned_groups(source, axis, MOST_PARTS)):
+            if found and all(width % WORD_BYTES == 0 for group in found for width in group.widths[:-1]):
+                yield from self.grouped_rows(node, found)
+                return
+        if parts is not None:
+            raise misplaced(node, len(parts[0].columns))
+        raise Refused(source, "it moves channels between tokens, more than a transposition does", ON_A_CPU)
+
+    def grouped_rows(self, node: Node, found: list[RowGroup]) -> Iterator[Operation]:
+        """Yield the operations that store a value, one for each part of each group of its rows."""
+        for group in found:
             first = 0
-            for part in side_by_side:
-                if first % WORD_BYTES:
-                    raise misplaced(node, first)
-                operation = self.moved_part(node, part, Place(node, begin, first_column=first))
-                if len(by_rows) * len(side_by_side) > 1:
-                    rows = tuple(range(begin, begin + len(part.rows)))
-                    operation = replace(operation, part=StoredPart(rows, first, len(part.columns)))
+            rows = tuple(group.rows.tolist())
+            for part, width in zip(group.parts, group.widths, strict=True):
+                place = Place(node, rows[0], rows[1] - rows[0] if len(rows) > 1 else 1, first)
+                if group.turned:
+                    operation = Operation(self.transposition(node, part.base, part.columns, part.rows), node, place)
+                else:
+                    operation = self.moved_part(node, part, place, few=len(found) <= FEW_GROUPS)
+                if len(found) * len(group.parts) > 1:
+                    operation = replace(operation, part=StoredPart(rows, first, width))
                 yield operation
-                first += len(part.columns)
+                first += width
 
     def turned_runs(self, node: Node, source: Node, parts: list[Selection], apart: int = 0) -> Iterator[Operation]:
         """Yield the operations that store ``source`` as ``node``: a transposition for each run of its channels. ``apart``:
@@ -170,14 +185,14 @@ class Fuser(Products):
             raise Refused(node, "it transposes rows that are not evenly spaced", f"{ON_A_CPU}")
         return TransposedProduct(node=node, source=whole(selects), scale=Scale.one(node, len(rows)), value=value)
 
-    def moved_part(self, node: Node, part: Selection, place: Place) -> Operation:
+    def moved_part(self, node: Node, part: Selection, place: Place, *, few: bool = True) -> Operation:
         """Return the operation that stores rows and channels of a value in another order: it computes them so, unless that
-        value is stored in any case, or cannot be computed in that order."""
+        value is stored in any case, or cannot be computed in that order, or in more than a ``few`` parts."""
         base = part.base
         copy = partial(self.passed, base, part, Scale.one(base, len(part.columns)))
         if isinstance(base.op, (Quantise, *NORMS)):
             return Operation(copy(), node, place)
-        alone = len(self.users[base]) == 1
+        alone = few and len(self.users[base]) == 1
         try:
             return self.operation(node, part, place) if alone else Operation(copy(), node, place)
         except Refused:

@@ -261,14 +261,55 @@ def cut_alike(base: Node, rows: Index, columns: Index) -> tuple[Selection, ...]:
     return tuple(Selection(base, rows[:, begin], columns[begin:end]) for begin, end in pairwise(edges))
 
 
-def groups(node: Node, axis: int | None, most: int) -> list[tuple[int, tuple[Selection, ...]]] | None:
-    """Return ``node`` as groups of rows that follow each other, each with its first row and what its ``runs`` are: heads that
-    become rows are a group each. None if there are more than ``most``."""
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """Evenly spaced ``rows`` of a value, and the ``parts`` that lie side by side in them: selections of another value, or,
+    where ``turned``, transpositions as `transposed` describes them."""
+
+    rows: Index
+    parts: tuple[Selection, ...]
+    turned: bool = False
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each part."""
+        return [len(part.rows if self.turned else part.columns) for part in self.parts]
+
+
+def groups(node: Node, axis: int | None, most: int) -> list[RowGroup] | None:
+    """Return ``node`` as groups of rows that are cut alike: heads that become rows are a group each, and so are the lines of
+    each phase of a map whose channels become pixels. None if there are more than ``most``."""
     at = places(node, axis)
-    edges = [0, *(np.flatnonzero((at.columns[1:] != at.columns[:-1]).any(axis=1)) + 1).tolist(), len(at.rows)]
-    if len(edges) - 1 > most:
+    found = [RowGroup(rows, cut_alike(at.base, at.rows[rows], at.columns[rows[0]])) for rows in alike(at.columns)]
+    return found if len(found) <= most else None
+
+
+def turned_groups(node: Node, axis: int | None, most: int) -> list[RowGroup] | None:
+    """Return ``node`` as groups of rows that are transpositions: pixels of a line that become its channels are a group each.
+    None if there are more than ``most``."""
+    at = places(node, axis)
+    rows_of_groups = alike(at.rows)
+    if len(rows_of_groups) > most:
         return None
-    return [(begin, cut_alike(at.base, at.rows[begin:end], at.columns[begin])) for begin, end in pairwise(edges)]
+    return [RowGroup(rows, tuple(cut_turned(at.base, at.rows[rows[0]], at.columns[rows])), True) for rows in rows_of_groups]
+
+
+def alike(table: Index) -> list[Index]:
+    """Return the indices of equal rows of a table, in evenly spaced runs."""
+    kinds = np.unique(table, axis=0, return_inverse=True)[1].reshape(-1)
+    return [run for kind in range(kinds.max() + 1) for run in even_runs(np.flatnonzero(kinds == kind))]
+
+
+def even_runs(index: Index) -> list[Index]:
+    """Cut an increasing index into evenly spaced runs, each as long as it can be."""
+    found, begin = [], 0
+    while begin < len(index):
+        steps = np.diff(index[begin:])
+        other = np.flatnonzero(steps != steps[0]) if len(steps) else steps
+        end = begin + 1 + int(other[0]) if len(other) else len(index)
+        found.append(index[begin:end])
+        begin = end
+    return found
 
 
 def transposed(node: Node, axis: int | None = None) -> list[Selection] | None:
@@ -278,8 +319,13 @@ def transposed(node: Node, axis: int | None = None) -> list[Selection] | None:
     at = places(node, axis)
     if (at.rows != at.rows[0]).any():
         return None
-    edges = [0, *(np.flatnonzero((at.columns[:, 1:] != at.columns[:, :-1]).any(axis=0)) + 1).tolist(), at.columns.shape[1]]
-    return [Selection(at.base, at.rows[0, begin:end], at.columns[:, begin]) for begin, end in pairwise(edges)]
+    return cut_turned(at.base, at.rows[0], at.columns)
+
+
+def cut_turned(base: Node, rows: Index, columns: Index) -> list[Selection]:
+    """Return the transpositions, side by side, that hold channel ``columns[i, j]`` of row ``rows[j]`` at (i, j)."""
+    edges = [0, *(np.flatnonzero((columns[:, 1:] != columns[:, :-1]).any(axis=0)) + 1).tolist(), columns.shape[1]]
+    return [Selection(base, rows[begin:end], columns[:, begin]) for begin, end in pairwise(edges)]
 
 
 def selection(node: Node, axis: int | None = None) -> Selection | None:

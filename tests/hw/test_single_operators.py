@@ -114,6 +114,22 @@ def heads_as_rows() -> Graph:
     return ended(stored(make(Relu(), make(Reshape((1, 18, 16)), make(Transpose((0, 2, 1, 3)), split))), 8, INT16))
 
 
+def shuffled(height: int, width: int, factor: int, channels: int) -> Graph:
+    """Return a map whose channels become pixels, then a convolution of it, as a transposed convolution is read."""
+    x = mapped(read("x", 1, 16, height, width), Conv(), factor**2 * channels, (1, 1))
+    last = make(Transpose((0, 2, 3, 1)), x)
+    split = make(Reshape((1, height, width, factor, factor, channels)), last)
+    turned = make(Transpose((0, 1, 3, 2, 4, 5)), split)
+    larger = make(Reshape((1, factor * height, factor * width, channels)), turned)
+    return ended(mapped(make(Transpose((0, 3, 1, 2)), larger), Conv(pads=PAD), 16, (3, 3)))
+
+
+def lines_of_pixels() -> Graph:
+    """Return a product that reads the pixels of each line of a map of one channel as its channels."""
+    x = stored(read("x", 1, 96, 16), 1)
+    return ended(stored(make(Reshape((1, 6, 16)), x), 20, INT16))
+
+
 def odd_channels_of_sums() -> Graph:
     """Return sums of channels that begin within a word."""
     parts = (make(Slice(2, first, first + 24), stored(read(f"x{first}", 1, 5, 16), 48)) for first in (0, 20))
@@ -178,6 +194,9 @@ CASES: dict[str, Callable[[], Graph]] = {
     "attention between channels": lambda: channel_attention(16),
     "attention between channels over what is no multiple of 16": lambda: channel_attention(9),
     "heads that become rows": heads_as_rows,
+    "channels that become pixels": lambda: shuffled(3, 5, 2, 16),
+    "channels that become pixels of many lines": lambda: shuffled(9, 2, 2, 32),
+    "pixels of a line that become channels": lines_of_pixels,
     "channels that begin within a word": odd_channels_of_sums,
 }
 
