@@ -275,9 +275,13 @@ class Products(OperandViews):
     def maximum(self, node: Node) -> WindowProduct:
         """Return the maximum over windows of a map."""
         found = pooled(node)
-        if found is None or node.elem != INT8:
-            because = "it compares values that are not the pixels of windows of one int8 map, as max pooling does"
-            raise Refused(node, because, ON_A_CPU)
+        if found is None:
+            raise Refused(node, "it compares values that are not pixels of windows of one map, as max pooling does", ON_A_CPU)
+        if node.elem != INT8:
+            because = (
+                f"it pools a map of {node.elem.bits} bits, as a sum further on needs it, and the unit for windows reads int8"
+            )
+            raise Refused(node, because, f"pool before a convolution rather than before a residual sum; or {ON_A_CPU}")
         base, windows = found
         view = self.readable(base, Selection(base, every_row(base), every(base)), axis_from_end(base), listed=False)
         scale, zeros = Scale.one(node, windows.channels), np.zeros(windows.channels, np.int64)
