@@ -30,6 +30,7 @@ from edgewright.hw.selecting import (
     Refused,
     every_row,
     head_columns,
+    in_words,
     is_attention,
     misplaced,
     places_of,
@@ -130,46 +131,36 @@ class Fuser(Products):
         parts = runs(source, axis)
         turned = transposed(source, axis) if parts is None or len(parts) == rows_columns(node)[1] > 1 else None
         if turned is not None:
-            yield from self.turned_runs(node, source, turned)
+            yield from self.grouped_rows(node, source, [RowGroup(every_row(node), tuple(turned), True)])
             return
-        whole_rows = [] if parts is None else [RowGroup(every_row(node), parts)]
-        for found in (whole_rows or groups(source, axis, MOST_PARTS), turned_groups(source, axis, MOST_PARTS)):
-            if found and all(width % WORD_BYTES == 0 for group in found for width in group.widths[:-1]):
-                yield from self.grouped_rows(node, found)
-                return
+        found = groups(source, axis, MOST_PARTS) if parts is None else [RowGroup(every_row(node), parts)]
+        if not found or not in_words(found):
+            found = turned_groups(source, axis, MOST_PARTS)
+        if found and in_words(found):
+            yield from self.grouped_rows(node, source, found)
+            return
         if parts is not None:
             raise misplaced(node, len(parts[0].columns))
         raise Refused(source, "it moves channels between tokens, more than a transposition does", ON_A_CPU)
 
-    def grouped_rows(self, node: Node, found: list[RowGroup]) -> Iterator[Operation]:
-        """Yield the operations that store a value, one for each part of each group of its rows."""
+    def grouped_rows(self, node: Node, source: Node, found: list[RowGroup], apart: int = 0) -> Iterator[Operation]:
+        """Yield the operations that store ``source`` as ``node``, one for each part of each group of its rows. ``apart``:
+        channels from one part to the next, if others follow a part, which become 0."""
         for group in found:
             first = 0
             rows = tuple(group.rows.tolist())
             for part, width in zip(group.parts, group.widths, strict=True):
+                if first % WORD_BYTES:
+                    raise misplaced(node, first)
                 place = Place(node, rows[0], rows[1] - rows[0] if len(rows) > 1 else 1, first)
                 if group.turned:
-                    operation = Operation(self.transposition(node, part.base, part.columns, part.rows), node, place)
+                    operation = Operation(self.transposition(source, part.base, part.columns, part.rows), node, place)
                 else:
                     operation = self.moved_part(node, part, place, few=len(found) <= FEW_GROUPS)
                 if len(found) * len(group.parts) > 1:
                     operation = replace(operation, part=StoredPart(rows, first, width))
                 yield operation
-                first += width
-
-    def turned_runs(self, node: Node, source: Node, parts: list[Selection], apart: int = 0) -> Iterator[Operation]:
-        """Yield the operations that store ``source`` as ``node``: a transposition for each run of its channels. ``apart``:
-        channels from one run to the next, if others follow a run, which become 0."""
-        first = 0
-        for part in parts:
-            if first % WORD_BYTES:
-                raise misplaced(node, first)
-            product = self.transposition(source, part.base, part.columns, part.rows)
-            operation = Operation(product, node, Place(node, first_column=first))
-            if len(parts) > 1:
-                operation = replace(operation, part=StoredPart(tuple(range(len(part.columns))), first, len(part.rows)))
-            yield operation
-            first += apart or len(part.rows)
+                first += apart or width
 
     def transposition(self, node: Node, base: Node, columns: Index, rows: Index) -> TransposedProduct:
         """Return the product that stores a value: its rows are ``columns`` of ``base``, its channels ``rows`` of it."""
@@ -242,12 +233,12 @@ class Fuser(Products):
         turned = transposed(source, LAST) if axis_from_end(source) != LAST else None
         width = source.shape[-1] // op.heads
         if turned is not None and all(len(part.rows) % width == 0 for part in turned):
-            heads = [
+            heads = tuple(
                 Selection(part.base, part.rows[first : first + width], part.columns)
                 for part in turned
                 for first in range(0, len(part.rows), width)
-            ]
-            yield from self.turned_runs(node, source, heads, op.width)
+            )
+            yield from self.grouped_rows(node, source, [RowGroup(every_row(node), heads, True)], op.width)
             return
         selected = Selection(source, every_row(source), head_columns(source, op))
         seen = self.through(source, selected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from edgewright.hw.legal import ON_A_CPU
 from edgewright.hw.memory import WORD_BYTES, round_up
@@ -11,6 +13,7 @@ from edgewright.hw.operations.product import Integers, Scale, Taps
 from edgewright.hw.padding import HeadPadding
 from edgewright.hw.views import (
     Index,
+    RowGroup,
     Selection,
     StoredView,
     broadcast_rows,
@@ -157,6 +160,11 @@ def places_of(node: Node, axis: int, first: int, count: int) -> list[tuple[Place
         raise Refused(node, because, "join along the first axis that is longer than 1")
     size = groups.shape[1]
     return [(Place(node, int(group[0])), np.arange(n * size, (n + 1) * size)) for n, group in enumerate(groups)]
+
+
+def in_words(found: Iterable[RowGroup]) -> bool:
+    """Return whether every part of groups of rows begins at a memory word."""
+    return all(width % WORD_BYTES == 0 for group in found for width in group.widths[:-1])
 
 
 def misplaced(node: Node, first: int) -> Refused:

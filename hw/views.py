@@ -280,8 +280,10 @@ def groups(node: Node, axis: int | None, most: int) -> list[RowGroup] | None:
     """Return ``node`` as groups of rows that are cut alike: heads that become rows are a group each, and so are the lines of
     each phase of a map whose channels become pixels. None if there are more than ``most``."""
     at = places(node, axis)
-    found = [RowGroup(rows, cut_alike(at.base, at.rows[rows], at.columns[rows[0]])) for rows in alike(at.columns)]
-    return found if len(found) <= most else None
+    rows_of_groups = alike(at.columns)
+    if len(rows_of_groups) > most:
+        return None
+    return [RowGroup(rows, cut_alike(at.base, at.rows[rows], at.columns[rows[0]])) for rows in rows_of_groups]
 
 
 def turned_groups(node: Node, axis: int | None, most: int) -> list[RowGroup] | None:

@@ -136,7 +136,7 @@ def test_error_responses_are_told_and_cleared(tmp_path: Path, kind: int) -> None
     words = {"operands": sum(fields["opd_words"] for fields in steps)}
     words["residual"] = sum(2 * fields["n_tokens"] * fields["out_tiles"] for fields in steps if fields["residual"])
     # a write is answered once for a request, which a block of results is at least
-    words["results"] = sum(fields["n_blocks" if fields["in_runs"] else "n_tokens"] for fields in steps)
+    words["results"] = sum(f["n_blocks"] if f["in_runs"] else f["n_tokens"] * f["out_tiles"] for f in steps)
     for port, name in enumerate(PORTS):
         for beat in (1, rng.randint(2, 16), rng.randint(17, 60)):
             what = f"port {port}, beat {beat}"
